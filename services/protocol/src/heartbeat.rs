@@ -1,0 +1,108 @@
+//! What a service says of itself every few seconds: progress, not just a pulse.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BookKey, Token};
+use crate::time::UtcMs;
+
+/// One heartbeat. Service and instance are in its subject.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// Version of this message.
+    pub v: u16,
+    /// This run of the process; a new one means it was restarted.
+    pub boot: Token,
+    /// 1, 2, 3, … within a boot.
+    pub seq: u64,
+    /// When it was made, wall clock.
+    pub at: UtcMs,
+    /// Since the process began, in milliseconds.
+    pub uptime_ms: u64,
+    /// The sender's interval: a reader's measure of a missed one, in milliseconds.
+    pub interval_ms: u64,
+    /// Where in its life the process is.
+    pub phase: Phase,
+    /// Progress of each part: a counter that stands still while the pulse goes on is a hang.
+    pub parts: BTreeMap<String, Part>,
+    /// Oldest "time since the last closed candle" of all feeds, in milliseconds of exchange time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candle_age_ms: Option<u64>,
+    /// Decisions that opened a position or meant to, since boot.
+    pub signals: u64,
+    /// Errors since boot, all parts.
+    pub errors: u64,
+    /// The newest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+    /// The books this instance owns.
+    #[serde(default)]
+    pub books: Vec<BookSummary>,
+}
+
+/// Where in its life a process is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Waiting for dependencies, recovering, warming up.
+    #[default]
+    Starting,
+    /// At work.
+    Running,
+    /// Told to end; finishing what it began.
+    Draining,
+    /// The last heartbeat of this boot.
+    Stopped,
+}
+
+/// Progress of one part of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Turns of its loop since boot.
+    pub turns: u64,
+    /// Errors since boot.
+    pub errors: u64,
+    /// How it is now.
+    pub state: PartState,
+}
+
+/// How a part is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartState {
+    /// Working, or waiting for work.
+    Ok,
+    /// Failed and being tried again.
+    Retrying,
+    /// Ended.
+    Stopped,
+}
+
+/// An error's text with its time. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    /// When, wall clock.
+    pub at: UtcMs,
+    /// Which part.
+    pub part: String,
+    /// One line.
+    pub text: String,
+}
+
+/// A book in a few numbers. Amounts in the quote currency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BookSummary {
+    /// Which book.
+    pub book: BookKey,
+    /// Capital plus realised profit minus fees, plus unrealised profit at the last close.
+    pub equity: Decimal,
+    /// Signed base quantity: positive long, negative short, zero flat.
+    pub position: Decimal,
+    /// Positions closed so far, over all boots.
+    pub trades: u64,
+    /// Set when the book trades no more until a person looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
+}

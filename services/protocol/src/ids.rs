@@ -1,0 +1,222 @@
+//! Names that are safe inside a subject, and the identities built from them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A word that may stand between two dots of a subject: 1 to 64 of `A-Z a-z 0-9 _ -`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Token(String);
+
+/// Why a text is no [`Token`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a name: allowed are 1 to 64 of A-Z a-z 0-9 _ -")]
+pub struct BadToken(String);
+
+impl Token {
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Token {
+    type Err = BadToken;
+
+    fn from_str(text: &str) -> Result<Self, BadToken> {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+        if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadToken(text.to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = BadToken;
+
+    fn try_from(text: String) -> Result<Self, BadToken> {
+        text.parse()
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.0
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The services of this system, as subjects name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Service {
+    /// Trades books.
+    Trader,
+    /// Supervises traders.
+    Watchdog,
+    /// Tells the owner.
+    Notifier,
+    /// The simulated exchange.
+    ExchangeSim,
+}
+
+impl Service {
+    /// The word in subjects and logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Trader => "trader",
+            Self::Watchdog => "watchdog",
+            Self::Notifier => "notifier",
+            Self::ExchangeSim => "exchange-sim",
+        }
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether money is simulated. Paper and live share nothing but code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Fills are simulated against market data.
+    Paper,
+    /// Orders go to the exchange.
+    Live,
+}
+
+impl Mode {
+    /// The word in subjects and book keys.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Live => "live",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Everything that trades for one account: the group among whose instances books are shared out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AccountKey {
+    /// Paper or live.
+    pub mode: Mode,
+    /// The exchange, e.g. `binance-usdm`.
+    pub venue: Token,
+    /// Live: a hash of the key's account. Paper: the id of the market-data feed.
+    pub account: Token,
+}
+
+impl AccountKey {
+    /// The book of one symbol of this account.
+    pub fn book(&self, symbol: Token) -> BookKey {
+        BookKey {
+            account: self.clone(),
+            symbol,
+        }
+    }
+}
+
+impl fmt::Display for AccountKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.mode, self.venue, self.account)
+    }
+}
+
+/// The unit of trading: one symbol of one account. Written `mode.venue.account.symbol`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BookKey {
+    /// Whose money.
+    pub account: AccountKey,
+    /// The exchange's symbol, e.g. `BTCUSDT`.
+    pub symbol: Token,
+}
+
+/// Why a text is no [`BookKey`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a book: expected mode.venue.account.symbol with mode paper or live")]
+pub struct BadBookKey(String);
+
+impl FromStr for BookKey {
+    type Err = BadBookKey;
+
+    fn from_str(text: &str) -> Result<Self, BadBookKey> {
+        let bad = || BadBookKey(text.to_owned());
+        let words: Vec<&str> = text.split('.').collect();
+        let [mode, venue, account, symbol] = words.as_slice() else {
+            return Err(bad());
+        };
+        let mode = match *mode {
+            "paper" => Mode::Paper,
+            "live" => Mode::Live,
+            _ => return Err(bad()),
+        };
+        let token = |word: &str| word.parse::<Token>().map_err(|_| bad());
+        let account = AccountKey {
+            mode,
+            venue: token(venue)?,
+            account: token(account)?,
+        };
+        Ok(account.book(token(symbol)?))
+    }
+}
+
+impl TryFrom<String> for BookKey {
+    type Error = BadBookKey;
+
+    fn try_from(text: String) -> Result<Self, BadBookKey> {
+        text.parse()
+    }
+}
+
+impl From<BookKey> for String {
+    fn from(key: BookKey) -> Self {
+        key.to_string()
+    }
+}
+
+impl fmt::Display for BookKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.account, self.symbol)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_cannot_break_out_of_its_subject() {
+        for bad in ["", "a.b", "a b", "*", ">", "ü", &"x".repeat(65)] {
+            assert!(bad.parse::<Token>().is_err(), "{bad:?} was accepted");
+        }
+        assert!("trader-paper-1".parse::<Token>().is_ok());
+    }
+
+    #[test]
+    fn a_book_key_reads_back_what_it_writes() {
+        let text = "paper.binance-usdm.a1b2c3d4.BTCUSDT";
+        let key: BookKey = text.parse().unwrap();
+        assert_eq!(key.to_string(), text);
+        assert!("demo.binance.x.BTCUSDT".parse::<BookKey>().is_err());
+        assert!("paper.binance.BTCUSDT".parse::<BookKey>().is_err());
+    }
+}

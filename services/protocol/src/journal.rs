@@ -1,0 +1,24 @@
+//! The envelope of one journal message: one decision, whole. The records inside belong to a brain.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Token;
+use crate::time::UtcMs;
+
+/// All records of one decision, stored together or not at all.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JournalEntry<R> {
+    /// Version of this envelope and of its records.
+    pub v: u16,
+    /// Boot id of the process that wrote it.
+    pub writer: Token,
+    /// Unique within the writer: tells after a time-out whether the stored message is ours.
+    pub id: u64,
+    /// When it was decided, wall clock of the writer.
+    pub at: UtcMs,
+    /// Sequence in JOURNAL up to which the owner's events of this key were acknowledged when this
+    /// was written. The next owner publishes again from there.
+    pub confirmed: u64,
+    /// The decision.
+    pub records: Vec<R>,
+}

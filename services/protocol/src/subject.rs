@@ -1,0 +1,137 @@
+//! Every subject on the bus, as one enum: nobody else spells one out.
+
+use std::fmt;
+
+use crate::event::Severity;
+use crate::ids::{AccountKey, BookKey, Service, Token};
+
+/// A subject that one message goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// `heartbeat.v1.<service>.<instance>`
+    Heartbeat {
+        /// Who.
+        service: Service,
+        /// Which one.
+        instance: Token,
+    },
+    /// `event.v1.<service>.<instance>.<severity>.<kind>`
+    Event {
+        /// Who.
+        service: Service,
+        /// Which one.
+        instance: Token,
+        /// How much it matters.
+        severity: Severity,
+        /// What happened.
+        kind: &'static str,
+    },
+    /// `journal.v1.book.<book>`
+    BookJournal(BookKey),
+    /// `lease.v1.book.<book>`
+    BookLease(BookKey),
+    /// `lease.v1.instance.trader.<account>.<instance>`: who takes part in sharing out the books.
+    InstanceLease {
+        /// The group.
+        account: AccountKey,
+        /// The member.
+        instance: Token,
+    },
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Heartbeat { service, instance } => {
+                write!(f, "heartbeat.v1.{service}.{instance}")
+            }
+            Self::Event {
+                service,
+                instance,
+                severity,
+                kind,
+            } => write!(f, "event.v1.{service}.{instance}.{severity}.{kind}"),
+            Self::BookJournal(book) => write!(f, "journal.v1.book.{book}"),
+            Self::BookLease(book) => write!(f, "lease.v1.book.{book}"),
+            Self::InstanceLease { account, instance } => {
+                write!(f, "lease.v1.instance.trader.{account}.{instance}")
+            }
+        }
+    }
+}
+
+/// Filters over several subjects.
+pub mod filter {
+    use crate::ids::{AccountKey, Mode};
+
+    /// Leases of all books of an account.
+    pub fn book_leases(account: &AccountKey) -> String {
+        format!("lease.v1.book.{account}.*")
+    }
+
+    /// Leases of all instances that trade for an account.
+    pub fn instance_leases(account: &AccountKey) -> String {
+        format!("lease.v1.instance.trader.{account}.*")
+    }
+
+    /// Journals of all books of a mode.
+    pub fn book_journals(mode: Mode) -> String {
+        format!("journal.v1.book.{mode}.>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Mode;
+
+    fn account() -> AccountKey {
+        AccountKey {
+            mode: Mode::Paper,
+            venue: "binance-usdm".parse().unwrap(),
+            account: "a1b2".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn subjects_are_spelled_as_documented() {
+        let instance: Token = "trader-paper-1".parse().unwrap();
+        let book = account().book("BTCUSDT".parse().unwrap());
+        let cases = [
+            (
+                Subject::Heartbeat {
+                    service: Service::Trader,
+                    instance: instance.clone(),
+                },
+                "heartbeat.v1.trader.trader-paper-1",
+            ),
+            (
+                Subject::Event {
+                    service: Service::Trader,
+                    instance: instance.clone(),
+                    severity: Severity::Info,
+                    kind: "trader_started",
+                },
+                "event.v1.trader.trader-paper-1.info.trader_started",
+            ),
+            (
+                Subject::BookJournal(book.clone()),
+                "journal.v1.book.paper.binance-usdm.a1b2.BTCUSDT",
+            ),
+            (
+                Subject::BookLease(book),
+                "lease.v1.book.paper.binance-usdm.a1b2.BTCUSDT",
+            ),
+            (
+                Subject::InstanceLease {
+                    account: account(),
+                    instance,
+                },
+                "lease.v1.instance.trader.paper.binance-usdm.a1b2.trader-paper-1",
+            ),
+        ];
+        for (subject, text) in cases {
+            assert_eq!(subject.to_string(), text);
+        }
+    }
+}

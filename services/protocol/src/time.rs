@@ -1,0 +1,62 @@
+//! Points in time as the wire and the brains carry them: UTC milliseconds. Nothing here reads a clock.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch, UTC: an exchange's unit of time, and ours.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct UtcMs(pub i64);
+
+impl UtcMs {
+    /// This point moved forward by `span`, saturating.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not later.
+    pub fn since(self, earlier: Self) -> Duration {
+        let ms = self.0.saturating_sub(earlier.0);
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for UtcMs {
+    /// RFC 3339 with milliseconds; the bare number where the calendar ends.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => write!(f, "{at:.3}"),
+            Err(_) => write!(f, "{}ms", self.0),
+        }
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_as_rfc_3339_and_survives_the_end_of_the_calendar() {
+        assert_eq!(
+            UtcMs(1_640_991_660_000).to_string(),
+            "2021-12-31T23:01:00.000Z"
+        );
+        assert_eq!(UtcMs(i64::MAX).to_string(), "9223372036854775807ms");
+    }
+
+    #[test]
+    fn since_never_runs_backwards() {
+        assert_eq!(UtcMs(5).since(UtcMs(2)), Duration::from_millis(3));
+        assert_eq!(UtcMs(2).since(UtcMs(5)), Duration::ZERO);
+        assert_eq!(UtcMs(i64::MAX).plus(Duration::MAX), UtcMs(i64::MAX));
+    }
+}

@@ -1,0 +1,192 @@
+//! The trader's command line: the seed's seven flags with its defaults, and what they mean together.
+//! The watchdog reads the same type out of a container's arguments.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Parser};
+
+use crate::exit::ExitCode;
+use crate::ids::Mode;
+
+/// How a trader runs. Has no environment form: what `docker inspect` shows is what runs.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "seven flags of the seed, each on or off, each independent"
+)]
+pub struct TraderArgs {
+    /// Simulate fills; no orders, no keys
+    #[arg(long)]
+    pub paper: bool,
+
+    /// Never end by itself: recover from every error that is not critical, ignore --duration
+    #[arg(long)]
+    pub infinite: bool,
+
+    /// Let the watchdog restart this trader when it ends
+    #[arg(long)]
+    pub auto_restart: bool,
+
+    /// Restarts after which the watchdog gives up
+    #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_restarts: u32,
+
+    /// Base delay between restarts, doubled by each failure in a row up to an hour
+    #[arg(long, value_name = "SECS", default_value_t = 30, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub restart_delay: u64,
+
+    /// End after this time; with --auto-restart it is one cycle
+    #[arg(long, value_name = "SECS", allow_negative_numbers = true, value_parser = duration)]
+    pub duration: Option<f64>,
+
+    /// Check everything, trade nothing, end
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Yes, trade with real money (needed without --paper)
+    #[arg(long)]
+    pub confirm_live: bool,
+
+    /// The first crash after a long healthy run restarts at once
+    #[arg(long)]
+    pub fast_first: bool,
+
+    /// Spread restart delays by chance
+    #[arg(long)]
+    pub jitter: bool,
+}
+
+#[derive(Parser)]
+#[command(name = "trader", no_binary_name = true)]
+struct Words {
+    #[command(flatten)]
+    args: TraderArgs,
+}
+
+impl TraderArgs {
+    /// Reads a container's arguments, without the program's name.
+    ///
+    /// # Errors
+    /// Clap's own, when a flag is unknown or a value is not allowed.
+    pub fn from_words<W>(words: impl IntoIterator<Item = W>) -> Result<Self, clap::Error>
+    where
+        W: Into<OsString> + Clone,
+    {
+        Words::try_parse_from(words).map(|w| w.args)
+    }
+
+    /// Paper or live.
+    pub const fn mode(&self) -> Mode {
+        if self.paper { Mode::Paper } else { Mode::Live }
+    }
+
+    /// When this run ends by itself, and with which exit code.
+    ///
+    /// `--infinite` alone ignores `--duration`; with `--auto-restart` each cycle ends after it.
+    pub fn ends_after(&self) -> Option<(Duration, ExitCode)> {
+        if self.infinite && !self.auto_restart {
+            return None;
+        }
+        let code = if self.auto_restart {
+            ExitCode::CycleFinished
+        } else {
+            ExitCode::Done
+        };
+        self.duration
+            .map(|secs| (Duration::from_secs_f64(secs), code))
+    }
+}
+
+/// Seconds as a float: more than zero, at most ten years.
+fn duration(text: &str) -> Result<f64, String> {
+    const TEN_YEARS: f64 = 315_360_000.0;
+    match text.parse::<f64>() {
+        Ok(secs) if secs > 0.0 && secs <= TEN_YEARS => Ok(secs),
+        _ => Err(format!(
+            "allowed are seconds above 0, up to {TEN_YEARS}, e.g. 3600 or 0.5"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<TraderArgs, clap::Error> {
+        TraderArgs::from_words(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_seeds_defaults_hold() {
+        let args = parse("").unwrap();
+        assert_eq!((args.max_restarts, args.restart_delay), (1000, 30));
+        assert_eq!(args.duration, None);
+        assert!(!args.paper && !args.infinite && !args.auto_restart && !args.dry_run);
+        assert_eq!(args.mode(), Mode::Live);
+    }
+
+    #[test]
+    fn duration_means_what_the_other_flags_make_of_it() {
+        let hour = Duration::from_hours(1);
+        let cases = [
+            ("--duration 3600", Some((hour, ExitCode::Done))),
+            (
+                "--duration 3600 --auto-restart",
+                Some((hour, ExitCode::CycleFinished)),
+            ),
+            ("--infinite --duration 3600", None),
+            (
+                "--infinite --auto-restart --duration 3600",
+                Some((hour, ExitCode::CycleFinished)),
+            ),
+            ("--infinite", None),
+            ("--auto-restart", None),
+            ("", None),
+        ];
+        for (line, end) in cases {
+            assert_eq!(parse(line).unwrap().ends_after(), end, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_flag_and_the_value() {
+        for (line, value) in [
+            ("--restart-delay -1", "-1"),
+            ("--restart-delay 3601", "3601"),
+            ("--max-restarts 0", "0"),
+            ("--max-restarts -5", "-5"),
+            ("--duration 0", "0"),
+            ("--duration NaN", "NaN"),
+            ("--duration -2.5", "-2.5"),
+            ("--duration inf", "inf"),
+        ] {
+            let flag = line.split(' ').next().unwrap();
+            let text = parse(line).unwrap_err().to_string();
+            assert!(text.contains(flag), "{text}");
+            assert!(text.contains(&format!("'{value}'")), "{text}");
+        }
+        let text = parse("--forever").unwrap_err().to_string();
+        assert!(text.contains("--forever"), "{text}");
+    }
+
+    #[test]
+    fn every_command_line_of_the_seed_is_understood() {
+        for line in [
+            "--infinite",
+            "--auto-restart",
+            "--infinite --auto-restart",
+            "--infinite --auto-restart --max-restarts 500 --restart-delay 60",
+            "--paper --infinite --auto-restart",
+            "--infinite --auto-restart --duration 3600",
+            "--infinite --auto-restart --max-restarts 1000 --restart-delay 30",
+            "--paper --infinite --auto-restart --max-restarts 100",
+            "--duration 3600 --auto-restart --max-restarts 24",
+            "--dry-run",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+}
