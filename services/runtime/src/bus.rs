@@ -1,0 +1,366 @@
+//! The connection to NATS: how it is made, told apart by what the caller does next, and watched.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::DirectGetErrorKind;
+use async_nats::jetstream::{self, Context};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
+use bytes::Bytes;
+use clap::Args;
+use futures_util::TryStreamExt;
+use protocol::ids::Token;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::process::Stop;
+use crate::{secret, streams};
+
+/// Every call to the bus answers within this time or fails.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_CAP: Duration = Duration::from_secs(5);
+const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 0);
+
+/// Where the bus is and who we are there. Part of every service's settings.
+#[derive(Debug, Clone, Args)]
+pub struct BusSettings {
+    /// Address of the NATS server
+    #[arg(long, env = "NATS_URL", value_name = "NATS_URL",
+          default_value = "nats://nats:4222", value_parser = nats_url)]
+    pub nats_url: String,
+
+    /// This role's user
+    #[arg(long, env = "NATS_USER", value_name = "NATS_USER")]
+    pub nats_user: Option<Token>,
+
+    /// Its password
+    #[arg(
+        long,
+        env = "NATS_PASSWORD",
+        value_name = "NATS_PASSWORD",
+        hide_env_values = true
+    )]
+    pub nats_password: Option<SecretString>,
+
+    /// A file that holds its password
+    #[arg(long, env = "NATS_PASSWORD_FILE", value_name = "NATS_PASSWORD_FILE")]
+    pub nats_password_file: Option<PathBuf>,
+}
+
+fn nats_url(text: &str) -> Result<String, String> {
+    let parsed: Result<async_nats::ServerAddr, _> = text.parse();
+    let schemed = ["nats://", "tls://"].iter().any(|s| text.starts_with(s));
+    match parsed {
+        Ok(address) if schemed && address.username().is_none() => Ok(text.to_owned()),
+        Ok(address) if address.username().is_some() => {
+            Err("credentials go to NATS_USER and NATS_PASSWORD".to_owned())
+        }
+        _ => Err("allowed is nats://host:port or tls://host:port".to_owned()),
+    }
+}
+
+/// A live connection; cheap to clone.
+#[derive(Clone)]
+pub struct Bus {
+    client: Client,
+    jetstream: Context,
+}
+
+impl Bus {
+    /// Connects, waiting for a server that is not there yet until `until` is cancelled. `waiting`
+    /// hears each reason to wait.
+    ///
+    /// # Errors
+    /// Exit 78 for a wrong user or password, an older server, a missing or different stream; exit
+    /// 0 when cancelled.
+    pub async fn connect(
+        settings: &BusSettings,
+        until: &CancellationToken,
+        mut waiting: impl FnMut(&str),
+    ) -> Result<Self, Stop> {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let error = match Self::try_connect(settings).await {
+                Ok(bus) => return Ok(bus),
+                Err(Refusal::Final(stop)) => return Err(stop),
+                Err(Refusal::Wait(reason)) => reason,
+            };
+            waiting(&error);
+            tracing::warn!(%error, retry_in = ?pause, "waiting for the bus");
+            tokio::select! {
+                biased;
+                () = until.cancelled() => return Err(Stop::new(
+                    protocol::exit::ExitCode::Done, "stopped while waiting for the bus")),
+                () = tokio::time::sleep(pause) => {}
+            }
+            pause = (pause * 2).min(RETRY_CAP);
+        }
+    }
+
+    /// One attempt.
+    ///
+    /// # Errors
+    /// [`Refusal`] says whether to try again.
+    pub async fn try_connect(settings: &BusSettings) -> Result<Self, Refusal> {
+        let client = options(settings)
+            .map_err(Refusal::Final)?
+            .connect(settings.nats_url.as_str())
+            .await
+            .map_err(|error| refusal(settings, &error))?;
+        let (major, minor, patch) = OLDEST_SERVER;
+        if !client.is_server_compatible(major, minor, patch) {
+            let found = client.server_info().version;
+            return Err(Refusal::Final(Stop::config(format!(
+                "NATS_URL={:?}: the server is {found}, needed is {major}.{minor} or newer",
+                settings.nats_url
+            ))));
+        }
+        let mut jetstream = jetstream::new(client.clone());
+        jetstream.set_timeout(DEADLINE);
+        Ok(Self { client, jetstream })
+    }
+
+    /// Compares the named streams with the catalogue.
+    ///
+    /// # Errors
+    /// [`Refusal::Final`] (exit 78) if one is missing or breaks a promise, [`Refusal::Wait`] if
+    /// the bus does not answer.
+    pub async fn verify_streams(&self, names: &[&str]) -> Result<(), Refusal> {
+        for wanted in streams::catalogue() {
+            if !names.contains(&wanted.name.as_str()) {
+                continue;
+            }
+            let name = &wanted.name;
+            let stream = match self.jetstream.get_stream(name).await {
+                Ok(stream) => stream,
+                Err(error) if missing(&error) => {
+                    return Err(Refusal::Final(Stop::config(format!(
+                        "the bus has no stream {name}: run bus-init first"
+                    ))));
+                }
+                Err(error) => return Err(Refusal::Wait(format!("stream {name}: {error}"))),
+            };
+            let found = differences(&wanted, &stream.cached_info().config);
+            if !found.is_empty() {
+                return Err(Refusal::Final(Stop::config(format!(
+                    "stream {name}: {found}; run bus-init or mend it"
+                ))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes into a stream and returns the message's sequence once it is stored.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn store(&self, subject: &str, message: PublishMessage) -> Result<u64, StoreError> {
+        let acked = async {
+            let ack = self
+                .jetstream
+                .send_publish(subject.to_owned(), message)
+                .await?;
+            ack.await
+        };
+        match timeout(DEADLINE, acked).await {
+            Ok(Ok(ack)) => Ok(ack.sequence),
+            Ok(Err(error)) => Err(match error.kind() {
+                PublishErrorKind::WrongLastSequence => StoreError::Fenced,
+                PublishErrorKind::MaxPayloadExceeded => StoreError::TooLarge,
+                _ => StoreError::Unknown(error.to_string()),
+            }),
+            Err(_) => Err(StoreError::Unknown(format!(
+                "no acknowledgement within {DEADLINE:?}"
+            ))),
+        }
+    }
+
+    /// The newest message of one subject, through a direct read; `None` if there is none.
+    ///
+    /// # Errors
+    /// Why the bus did not answer, in one line.
+    pub async fn newest(&self, stream: &str, subject: &str) -> Result<Option<Newest>, String> {
+        let get = async {
+            let stream = self
+                .jetstream
+                .get_stream_no_info(stream)
+                .await
+                .map_err(|error| error.to_string())?;
+            match stream.direct_get_last_for_subject(subject).await {
+                Ok(message) => Ok(Some(Newest {
+                    seq: message.sequence,
+                    payload: message.payload,
+                })),
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        timeout(DEADLINE, get)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}")))
+    }
+
+    /// All subjects of a stream under a filter that hold a message.
+    ///
+    /// # Errors
+    /// Why the bus did not answer, in one line.
+    pub async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, String> {
+        let list = async {
+            let stream = self
+                .jetstream
+                .get_stream_no_info(stream)
+                .await
+                .map_err(|error| error.to_string())?;
+            let found: Vec<(String, usize)> = stream
+                .info_with_subjects(filter)
+                .await
+                .map_err(|error| error.to_string())?
+                .try_collect()
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok(found.into_iter().map(|(subject, _)| subject).collect())
+        };
+        timeout(DEADLINE, list)
+            .await
+            .unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}")))
+    }
+
+    /// The JetStream side.
+    pub const fn jetstream(&self) -> &Context {
+        &self.jetstream
+    }
+
+    /// The core NATS side.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether the connection stands right now.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+}
+
+/// The newest message of a subject.
+pub struct Newest {
+    /// Its sequence in the stream.
+    pub seq: u64,
+    /// Its payload.
+    pub payload: Bytes,
+}
+
+/// Why a message was not stored, or may not have been.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The subject moved on (10071), or an earlier attempt of ours was stored after all.
+    #[error("the subject has moved on")]
+    Fenced,
+    /// Larger than the server takes.
+    #[error("the message is larger than the server takes")]
+    TooLarge,
+    /// It may be stored or not.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// Why there is no connection, by what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Try again: it may heal by itself.
+    #[error("{0}")]
+    Wait(String),
+    /// Do not.
+    #[error("{0}")]
+    Final(Stop),
+}
+
+impl Refusal {
+    /// As a reason to end, for callers that do not wait: exit 69 where waiting might have helped.
+    pub fn into_stop(self) -> Stop {
+        match self {
+            Self::Wait(reason) => Stop::new(protocol::exit::ExitCode::Unavailable, reason),
+            Self::Final(stop) => stop,
+        }
+    }
+}
+
+fn differences(wanted: &jetstream::stream::Config, found: &jetstream::stream::Config) -> String {
+    streams::differences(wanted, found).join("; ")
+}
+
+fn missing(error: &jetstream::context::GetStreamError) -> bool {
+    use jetstream::ErrorCode;
+    use jetstream::context::GetStreamErrorKind;
+    matches!(error.kind(), GetStreamErrorKind::JetStream(e)
+        if e.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn options(settings: &BusSettings) -> Result<ConnectOptions, Stop> {
+    let password = secret::resolve(
+        "NATS_PASSWORD",
+        settings.nats_password.as_ref(),
+        settings.nats_password_file.as_deref(),
+    )?;
+    let options = ConnectOptions::new()
+        .ping_interval(PING_INTERVAL)
+        .connection_timeout(DEADLINE)
+        .request_timeout(Some(DEADLINE))
+        .event_callback(|event| async move { tell(&event) });
+    match (&settings.nats_user, password) {
+        (None, None) => Ok(options),
+        (Some(user), Some(password)) => Ok(options
+            .name(user.to_string())
+            .custom_inbox_prefix(format!("_INBOX_{user}"))
+            .user_and_password(user.to_string(), password.expose_secret().to_owned())),
+        (Some(user), None) => Err(Stop::config(format!(
+            "NATS_USER={user} is set, but neither NATS_PASSWORD nor NATS_PASSWORD_FILE"
+        ))),
+        (None, Some(_)) => Err(Stop::config("NATS_PASSWORD is set, but NATS_USER is not")),
+    }
+}
+
+fn refusal(settings: &BusSettings, error: &ConnectError) -> Refusal {
+    let url = &settings.nats_url;
+    match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            let user = settings.nats_user.as_ref().map_or("none", Token::as_str);
+            Refusal::Final(Stop::config(format!(
+                "NATS_URL={url:?}: the server refused NATS_USER={user} with this password"
+            )))
+        }
+        ConnectErrorKind::ServerParse => {
+            Refusal::Final(Stop::config(format!("NATS_URL={url:?}: {error}")))
+        }
+        _ => Refusal::Wait(format!("NATS_URL={url:?}: {error}")),
+    }
+}
+
+/// A publish without permission shows only here and as a time-out: it must be in the log.
+fn tell(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("bus connected"),
+        Event::Disconnected => tracing::warn!("bus disconnected"),
+        Event::ServerError(error) => tracing::error!(%error, "the bus refuses"),
+        Event::SlowConsumer(id) => tracing::warn!(subscription = id, "slow on the bus"),
+        other => tracing::info!(event = %other, "bus"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_a_password_in_it_is_refused() {
+        assert!(nats_url("nats://a:b@host:4222").is_err());
+        assert!(nats_url("nats://host:4222").is_ok());
+        assert!(nats_url("http://host:4222").is_err());
+        assert!(nats_url("host").is_err());
+    }
+}

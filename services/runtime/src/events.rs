@@ -1,0 +1,193 @@
+//! Publishes events to EVENTS, in order, until acknowledged. An event's id makes publishing it again
+//! harmless: the stream removes duplicates for an hour, their reader for longer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::message::PublishMessage;
+use protocol::event::Event;
+use protocol::ids::{Service, Token};
+use protocol::subject::Subject;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::streams;
+
+/// Events waiting while the bus is away. A book's are derived again from its journal at the next
+/// start, so a full queue loses none of them for good.
+const QUEUE: usize = 1024;
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Up to which journal sequence a key's events are known to be stored.
+#[derive(Debug, Default)]
+pub struct Confirmed {
+    seq: AtomicU64,
+    gap: AtomicBool,
+}
+
+impl Confirmed {
+    /// Starts at what the journal says.
+    pub fn from(seq: u64) -> Arc<Self> {
+        Arc::new(Self {
+            seq: AtomicU64::new(seq),
+            gap: AtomicBool::new(false),
+        })
+    }
+
+    /// The newest sequence behind which nothing is missing.
+    pub fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Acquire)
+    }
+
+    fn reached(&self, seq: u64) {
+        if !self.gap.load(Ordering::Acquire) {
+            self.seq.fetch_max(seq, Ordering::AcqRel);
+        }
+    }
+
+    fn missed(&self) {
+        self.gap.store(true, Ordering::Release);
+    }
+}
+
+struct Outgoing {
+    event: Event,
+    mark: Option<(Arc<Confirmed>, u64)>,
+}
+
+/// The queueing end; cheap to clone.
+#[derive(Clone)]
+pub struct Events {
+    queue: mpsc::Sender<Outgoing>,
+}
+
+/// The sending end: a task's worth of work.
+pub struct EventSender {
+    bus: Bus,
+    service: Service,
+    instance: Token,
+    queue: mpsc::Receiver<Outgoing>,
+}
+
+/// Both ends of one process's events.
+pub fn channel(bus: Bus, service: Service, instance: Token) -> (Events, EventSender) {
+    let (queue, receiver) = mpsc::channel(QUEUE);
+    let sender = EventSender {
+        bus,
+        service,
+        instance,
+        queue: receiver,
+    };
+    (Events { queue }, sender)
+}
+
+impl Events {
+    /// Queues an event that no journal holds. Dropped with a log line if the queue is full.
+    pub fn tell(&self, event: Event) {
+        self.push(Outgoing { event, mark: None });
+    }
+
+    /// Queues an event derived from a journal message; its acknowledgement moves `confirmed` on.
+    pub fn tell_journaled(&self, event: Event, confirmed: &Arc<Confirmed>, seq: u64) {
+        self.push(Outgoing {
+            event,
+            mark: Some((Arc::clone(confirmed), seq)),
+        });
+    }
+
+    fn push(&self, outgoing: Outgoing) {
+        if let Err(error) = self.queue.try_send(outgoing) {
+            let outgoing = error.into_inner();
+            if let Some((confirmed, _)) = &outgoing.mark {
+                confirmed.missed();
+            }
+            tracing::error!(
+                id = outgoing.event.id,
+                kind = outgoing.event.body.kind(),
+                "event queue is full: told again from the journal at the next start, if it is there"
+            );
+        }
+    }
+}
+
+impl EventSender {
+    /// Sends until `stop`, then empties the queue for at most `grace`.
+    pub async fn run(mut self, stop: CancellationToken, grace: Duration) {
+        loop {
+            let outgoing = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                next = self.queue.recv() => match next {
+                    Some(outgoing) => outgoing,
+                    None => return,
+                },
+            };
+            self.deliver(&outgoing, &stop).await;
+        }
+        self.queue.close();
+        let rest = async {
+            while let Some(outgoing) = self.queue.recv().await {
+                self.deliver(&outgoing, &CancellationToken::new()).await;
+            }
+        };
+        if timeout(grace, rest).await.is_err() {
+            tracing::warn!("events left unsent; journaled ones are told at the next start");
+        }
+    }
+
+    /// Until stored. A stop in between tries once more, in the grace period's time.
+    async fn deliver(&self, outgoing: &Outgoing, stop: &CancellationToken) {
+        loop {
+            match self.publish(&outgoing.event).await {
+                Ok(()) => {
+                    if let Some((confirmed, seq)) = &outgoing.mark {
+                        confirmed.reached(*seq);
+                    }
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, id = outgoing.event.id, "event not stored"),
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    if let Some((confirmed, _)) = &outgoing.mark {
+                        confirmed.missed();
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), String> {
+        let subject = Subject::Event {
+            service: self.service,
+            instance: self.instance.clone(),
+            severity: event.severity,
+            kind: event.body.kind(),
+        };
+        let payload = serde_json::to_vec(event).map_err(|error| error.to_string())?;
+        let message = PublishMessage::build()
+            .payload(payload.into())
+            .message_id(&event.id)
+            .header("ce-specversion", "1.0")
+            .header("ce-id", event.id.as_str())
+            .header("ce-type", event.body.kind())
+            .header("ce-time", event.at.to_string())
+            .header(
+                "ce-source",
+                format!("{}/{}", self.service, self.instance).as_str(),
+            )
+            .header("content-type", "application/json")
+            .expected_stream(streams::EVENTS);
+        self.bus
+            .store(&subject.to_string(), message)
+            .await
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,135 @@
+//! Publishes heartbeats from a task of its own, so that a stuck loop shows as a counter that stands
+//! still and not as silence.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::VERSION;
+use protocol::heartbeat::{Heartbeat, Phase};
+use protocol::ids::Service;
+use protocol::subject::Subject;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::clock;
+use crate::identity::Identity;
+use crate::progress::Progress;
+
+const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What only the service itself can add: candle age, books.
+pub type Decorate = Box<dyn Fn(&mut Heartbeat) + Send + Sync>;
+
+/// One process's heart.
+pub struct Heart {
+    bus: Bus,
+    subject: String,
+    identity: Identity,
+    progress: Arc<Progress>,
+    every: Duration,
+    began: Instant,
+    seq: u64,
+    decorate: Decorate,
+}
+
+impl Heart {
+    /// A heart that beats every `every` once [`run`](Self::run).
+    pub fn new(
+        bus: Bus,
+        service: Service,
+        identity: Identity,
+        progress: Arc<Progress>,
+        every: Duration,
+        decorate: Decorate,
+    ) -> Self {
+        let subject = Subject::Heartbeat {
+            service,
+            instance: identity.instance.clone(),
+        };
+        Self {
+            bus,
+            subject: subject.to_string(),
+            identity,
+            progress,
+            every,
+            began: Instant::now(),
+            seq: 0,
+            decorate,
+        }
+    }
+
+    /// Beats until `stop`; then once more with phase `stopped`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = interval(self.every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut shown = self.progress.phase();
+        // A change of phase is told at once: the watchdog waits for the first good heartbeat.
+        let mut looks = interval(Duration::from_millis(100).min(self.every));
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => {}
+                _ = looks.tick() => {
+                    if self.progress.phase() == shown { continue; }
+                }
+            }
+            shown = self.progress.phase();
+            self.beat(shown).await;
+        }
+        self.beat(Phase::Stopped).await;
+        // The last beat sits in the client's buffer; nobody will flush it for us.
+        let _ = timeout(PUBLISH_DEADLINE, self.bus.client().flush()).await;
+    }
+
+    async fn beat(&mut self, phase: Phase) {
+        self.seq += 1;
+        if !self.bus.is_connected() {
+            // The client would keep it and deliver it late: an old pulse is worse than none.
+            return;
+        }
+        let heartbeat = self.compose(phase);
+        let payload = match serde_json::to_vec(&heartbeat) {
+            Ok(payload) => payload,
+            Err(error) => {
+                tracing::error!(%error, "heartbeat cannot be written");
+                return;
+            }
+        };
+        let published = self
+            .bus
+            .client()
+            .publish(self.subject.clone(), payload.into());
+        // Fire and forget: the next one is due soon. A full buffer means the bus is away.
+        match timeout(PUBLISH_DEADLINE, published).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "heartbeat not sent"),
+            Err(_) => tracing::warn!("heartbeat not sent: the bus takes nothing"),
+        }
+    }
+
+    fn compose(&self, phase: Phase) -> Heartbeat {
+        let mut heartbeat = Heartbeat {
+            v: VERSION,
+            boot: self.identity.boot.clone(),
+            seq: self.seq,
+            at: clock::now(),
+            uptime_ms: millis(self.began.elapsed()),
+            interval_ms: millis(self.every),
+            phase,
+            parts: self.progress.parts(),
+            candle_age_ms: None,
+            signals: self.progress.signals(),
+            errors: self.progress.errors(),
+            last_error: self.progress.last_error(),
+            books: Vec::new(),
+        };
+        (self.decorate)(&mut heartbeat);
+        heartbeat
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

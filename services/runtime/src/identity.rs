@@ -1,0 +1,99 @@
+//! Who this process is: a name that survives restarts, and a boot id that does not.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use protocol::ids::Token;
+
+use crate::process::Stop;
+
+const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// This run of this instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The same after a restart: `trader-paper-2`.
+    pub instance: Token,
+    /// New with every start.
+    pub boot: Token,
+}
+
+impl Identity {
+    /// The given name, else the one Docker's DNS knows this container by (service and number), else
+    /// the host name.
+    ///
+    /// # Errors
+    /// Exit 78 if no usable name is found: `INSTANCE` must be set.
+    pub async fn find(given: Option<Token>) -> Result<Self, Stop> {
+        let instance = match given {
+            Some(name) => name,
+            None => tokio::time::timeout(LOOKUP_DEADLINE, tokio::task::spawn_blocking(own_name))
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .flatten()
+                .or_else(host_name)
+                .ok_or_else(|| Stop::config("INSTANCE is not set and the host has no name"))?,
+        };
+        Ok(Self {
+            instance,
+            boot: boot_id(),
+        })
+    }
+}
+
+fn boot_id() -> Token {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    // 32 hex digits are a token; the empty-handed branch cannot be reached.
+    id.parse()
+        .unwrap_or_else(|_| unreachable!("hex is a token"))
+}
+
+/// Docker answers the reverse lookup of a container's address with `<container>.<network>`.
+fn own_name() -> Option<Token> {
+    let name = dns_lookup::lookup_addr(&own_address()?).ok()?;
+    let (container, network) = name.split_once('.')?;
+    service_and_number(container, network)
+}
+
+/// `bearish-alpha-trader-paper-2` in network `bearish-alpha_default` is `trader-paper-2`.
+fn service_and_number(container: &str, network: &str) -> Option<Token> {
+    let (project, _) = network.rsplit_once('_')?;
+    let name = container.strip_prefix(project)?.strip_prefix('-')?;
+    name.parse().ok()
+}
+
+/// Docker writes a container's own address into its `/etc/hosts`, also on an internal network.
+fn own_address() -> Option<IpAddr> {
+    let host = dns_lookup::get_hostname().ok()?;
+    dns_lookup::lookup_host(&host).ok()?.next()
+}
+
+fn host_name() -> Option<Token> {
+    let name = dns_lookup::get_hostname().ok()?;
+    name.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_service_and_number_whatever_the_project_is_called() {
+        let name = |c, n| service_and_number(c, n).map(String::from);
+        let found = name("bearish-alpha-trader-paper-2", "bearish-alpha_default");
+        assert_eq!(found.as_deref(), Some("trader-paper-2"));
+        let found = name("my_proj-trader-live-1", "my_proj_default");
+        assert_eq!(found.as_deref(), Some("trader-live-1"));
+        assert_eq!(name("db", "bridge"), None);
+    }
+
+    #[tokio::test]
+    async fn a_given_name_wins_and_every_boot_is_another() {
+        let given: Token = "t1".parse().unwrap();
+        let first = Identity::find(Some(given.clone())).await.unwrap();
+        let second = Identity::find(Some(given.clone())).await.unwrap();
+        assert_eq!(first.instance, given);
+        assert_ne!(first.boot, second.boot);
+    }
+}

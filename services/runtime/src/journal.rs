@@ -1,0 +1,293 @@
+//! One key's journal: replay it, take it over, append one decision at a time behind a fence.
+//!
+//! The fence is JetStream's "expected last sequence of this subject": of two processes that believe
+//! they own a key, the second to write is refused and drops the key.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::message::PublishMessage;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use protocol::VERSION;
+use protocol::ids::Token;
+use protocol::journal::JournalEntry;
+use protocol::subject::Subject;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use crate::bus::{Bus, DEADLINE, Newest, StoreError};
+use crate::{clock, streams};
+
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The writing end of one key's journal.
+pub struct Journal {
+    bus: Bus,
+    subject: String,
+    writer: Token,
+    last_seq: u64,
+    next_id: u64,
+}
+
+/// One stored decision with its sequence in the stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored<R> {
+    /// Sequence in JOURNAL.
+    pub seq: u64,
+    /// What was stored.
+    pub entry: JournalEntry<R>,
+}
+
+/// Why a journal could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The bus does not answer: try again.
+    #[error("journal {subject}: {reason}")]
+    Unavailable {
+        /// Which key.
+        subject: String,
+        /// What happened.
+        reason: String,
+    },
+    /// A message that this program cannot read: halt the key, a person must look.
+    #[error("journal {subject}, sequence {seq}: {reason}")]
+    Unreadable {
+        /// Which key.
+        subject: String,
+        /// Which message.
+        seq: u64,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Why an append did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another process wrote: drop the key and replay before touching it again.
+    #[error("journal {subject}: another writer came first")]
+    Lost {
+        /// Which key.
+        subject: String,
+    },
+    /// It cannot be stored as it is.
+    #[error("journal {subject}: {reason}")]
+    Refused {
+        /// Which key.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Journal {
+    /// Reads everything stored under `subject`, oldest first, and returns the writing end behind it.
+    /// Nothing may be done before the first append (the take-over) is acknowledged.
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub async fn replay<R: DeserializeOwned>(
+        bus: &Bus,
+        subject: &Subject,
+        writer: Token,
+    ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
+        let subject = subject.to_string();
+        let entries = read_all(bus, &subject).await?;
+        let journal = Self {
+            bus: bus.clone(),
+            last_seq: entries.last().map_or(0, |stored| stored.seq),
+            subject,
+            writer,
+            next_id: 1,
+        };
+        Ok((journal, entries))
+    }
+
+    /// Stores one decision and returns its sequence once the server has synced it to disk.
+    ///
+    /// Tries as long as the outcome is unknown or the bus is away: the message, its id and its
+    /// fence never change, so trying again is safe. Cancel by dropping the future. `retrying`
+    /// hears why it takes long.
+    ///
+    /// # Errors
+    /// [`AppendError`]; after either, this writing end is of no more use.
+    pub async fn append<R: Serialize>(
+        &mut self,
+        records: &[R],
+        confirmed: u64,
+        mut retrying: impl FnMut(&str),
+    ) -> Result<u64, AppendError> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let entry = JournalEntry {
+            v: VERSION,
+            writer: self.writer.clone(),
+            id,
+            at: clock::now(),
+            confirmed,
+            records: records.iter().collect(),
+        };
+        let payload: Bytes = serde_json::to_vec(&entry)
+            .map_err(|error| self.refused(error.to_string()))?
+            .into();
+        loop {
+            let why = match self.attempt(payload.clone()).await {
+                Attempt::Stored(seq) => return Ok(self.moved_to(seq)),
+                Attempt::Refused(reason) => return Err(self.refused(reason)),
+                Attempt::Unknown(why) => why,
+            };
+            match self.last_stored().await {
+                Ok(Some((seq, writer, last))) if writer == self.writer && last == id => {
+                    return Ok(self.moved_to(seq));
+                }
+                Ok(last) if last.as_ref().map_or(0, |(seq, ..)| *seq) == self.last_seq => {
+                    retrying(&why);
+                }
+                Ok(_) => {
+                    return Err(AppendError::Lost {
+                        subject: self.subject.clone(),
+                    });
+                }
+                Err(error) => retrying(&error.to_string()),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// Sequence of the newest message of this key, as this writer knows it.
+    pub const fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    fn moved_to(&mut self, seq: u64) -> u64 {
+        self.last_seq = seq;
+        seq
+    }
+
+    fn refused(&self, reason: String) -> AppendError {
+        AppendError::Refused {
+            subject: self.subject.clone(),
+            reason,
+        }
+    }
+
+    async fn attempt(&self, payload: Bytes) -> Attempt {
+        let message = PublishMessage::build()
+            .payload(payload)
+            .expected_stream(streams::JOURNAL)
+            .expected_last_subject_sequence(self.last_seq);
+        match self.bus.store(&self.subject, message).await {
+            Ok(seq) => Attempt::Stored(seq),
+            Err(error @ StoreError::TooLarge) => Attempt::Refused(error.to_string()),
+            Err(error) => Attempt::Unknown(error.to_string()),
+        }
+    }
+
+    async fn last_stored(&self) -> Result<Option<(u64, Token, u64)>, ReplayError> {
+        let Some(Newest { seq, payload }) = read_last(&self.bus, &self.subject).await? else {
+            return Ok(None);
+        };
+        let entry: JournalEntry<serde::de::IgnoredAny> = parse(&self.subject, seq, &payload)?;
+        Ok(Some((seq, entry.writer, entry.id)))
+    }
+}
+
+enum Attempt {
+    Stored(u64),
+    Unknown(String),
+    Refused(String),
+}
+
+async fn read_last(bus: &Bus, subject: &str) -> Result<Option<Newest>, ReplayError> {
+    bus.newest(streams::JOURNAL, subject)
+        .await
+        .map_err(|reason| ReplayError::Unavailable {
+            subject: subject.to_owned(),
+            reason,
+        })
+}
+
+/// Reads up to the message that is the last one now.
+async fn read_all<R: DeserializeOwned>(
+    bus: &Bus,
+    subject: &str,
+) -> Result<Vec<Stored<R>>, ReplayError> {
+    let Some(Newest { seq: last, .. }) = read_last(bus, subject).await? else {
+        return Ok(Vec::new());
+    };
+    let unavailable = |reason: String| ReplayError::Unavailable {
+        subject: subject.to_owned(),
+        reason,
+    };
+    let mut messages = open_reader(bus, subject)
+        .await
+        .map_err(|error| unavailable(error.to_string()))?;
+    let mut entries = Vec::new();
+    loop {
+        let message = match timeout(DEADLINE, messages.next()).await {
+            Ok(Some(Ok(message))) => message,
+            Ok(Some(Err(error))) => return Err(unavailable(error.to_string())),
+            Ok(None) => return Err(unavailable("the reader ended early".to_owned())),
+            Err(_) => return Err(unavailable(format!("nothing within {DEADLINE:?}"))),
+        };
+        let seq = message
+            .info()
+            .map_err(|error| unavailable(error.to_string()))?
+            .stream_sequence;
+        let entry = parse(subject, seq, &message.payload)?;
+        entries.push(Stored { seq, entry });
+        if seq >= last {
+            return Ok(entries);
+        }
+    }
+}
+
+/// An ephemeral consumer that acknowledges nothing; the server removes it when we are gone.
+async fn open_reader(bus: &Bus, subject: &str) -> Result<pull::Stream, async_nats::Error> {
+    let stream = bus.jetstream().get_stream_no_info(streams::JOURNAL).await?;
+    let consumer = stream
+        .create_consumer(pull::Config {
+            // A name and one filter put both into the API subject, where permissions can see them.
+            name: Some(format!("replay-{}", uuid::Uuid::new_v4().simple())),
+            filter_subject: subject.to_owned(),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::None,
+            memory_storage: true,
+            inactive_threshold: Duration::from_secs(30),
+            ..pull::Config::default()
+        })
+        .await?;
+    Ok(consumer
+        .stream()
+        .max_messages_per_batch(1000)
+        .messages()
+        .await?)
+}
+
+fn parse<R: DeserializeOwned>(
+    subject: &str,
+    seq: u64,
+    payload: &[u8],
+) -> Result<JournalEntry<R>, ReplayError> {
+    let unreadable = |reason: String| ReplayError::Unreadable {
+        subject: subject.to_owned(),
+        seq,
+        reason,
+    };
+    let version: Versioned =
+        serde_json::from_slice(payload).map_err(|error| unreadable(error.to_string()))?;
+    if version.v > VERSION {
+        return Err(unreadable(format!(
+            "version {} is newer than this program's {VERSION}",
+            version.v
+        )));
+    }
+    serde_json::from_slice(payload).map_err(|error| unreadable(error.to_string()))
+}
+
+#[derive(serde::Deserialize)]
+struct Versioned {
+    v: u16,
+}

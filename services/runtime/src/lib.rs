@@ -1,0 +1,18 @@
+//! What every process of the system shares: how it starts, speaks on the bus, remembers, and ends.
+//! No trading, supervision or delivery rule lives here.
+
+pub mod bus;
+pub mod clock;
+pub mod events;
+pub mod health;
+pub mod heartbeat;
+pub mod identity;
+pub mod journal;
+pub mod lease;
+pub mod process;
+pub mod progress;
+pub mod secret;
+pub mod settings;
+pub mod shutdown;
+pub mod streams;
+pub mod telemetry;

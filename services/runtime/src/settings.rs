@@ -1,0 +1,81 @@
+//! Settings from the environment, through clap: validated before anything starts, refused with a
+//! line that names variable, value and what is allowed.
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{Command, Parser};
+
+use crate::process::Stop;
+
+/// Reads `S` from the environment alone; its flags exist only as names for clap.
+/// An empty variable counts as not set, as `.env` files are written.
+///
+/// # Errors
+/// Exit 78 with the variable, its value and what is allowed.
+pub fn from_env<S: Parser>() -> Result<S, Stop> {
+    let command = without_empty(S::command());
+    command
+        .try_get_matches_from(["settings"])
+        .and_then(|matches| S::from_arg_matches(&matches))
+        .map_err(|error| Stop::config(explain(&error)))
+}
+
+/// Clap takes an empty variable for a value: such an argument forgets its variable here.
+fn without_empty(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let empty = arg
+            .get_env()
+            .and_then(std::env::var_os)
+            .is_some_and(|value| value.is_empty());
+        if empty { arg.env(None) } else { arg }
+    })
+}
+
+fn explain(error: &clap::Error) -> String {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        _ => None,
+    };
+    let variable = text(ContextKind::InvalidArg).map(|arg| variable_of(&arg));
+    let value = text(ContextKind::InvalidValue);
+    let allowed = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .or_else(|| text(ContextKind::ValidValue).map(|valid| format!("allowed are {valid}")));
+    match (variable, value, allowed) {
+        (Some(variable), Some(value), Some(allowed)) => format!("{variable}={value:?}: {allowed}"),
+        (Some(variable), None, _) => format!("{variable} is not set, but needed"),
+        _ => error.to_string().replace('\n', " "),
+    }
+}
+
+/// `--nats-url <NATS_URL>` names the variable `NATS_URL`.
+fn variable_of(arg: &str) -> String {
+    let inside = arg
+        .split_once('<')
+        .and_then(|(_, rest)| rest.split_once('>'));
+    inside.map_or(arg, |(name, _)| name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Parser, Debug)]
+    struct Sample {
+        #[arg(long, env = "PATH_COUNT_OF_TEST", value_name = "PATH_COUNT_OF_TEST")]
+        count: Option<u8>,
+    }
+
+    #[test]
+    fn a_refusal_names_variable_value_and_what_is_allowed() {
+        let error = Sample::try_parse_from(["settings", "--count", "300"]).unwrap_err();
+        let line = explain(&error);
+        assert!(line.starts_with("PATH_COUNT_OF_TEST=\"300\": "), "{line}");
+        assert!(line.contains("0..=255"), "{line}");
+    }
+
+    #[test]
+    fn a_variable_that_is_not_set_is_no_error() {
+        assert_eq!(from_env::<Sample>().unwrap().count, None);
+    }
+}

@@ -1,0 +1,64 @@
+//! SIGINT and SIGTERM: the first asks for a graceful end, the second ends at once. Both exit 0,
+//! because a person asked.
+
+use std::io;
+
+use protocol::exit::ExitCode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Listens for as long as it lives.
+pub struct Shutdown {
+    token: CancellationToken,
+    listener: JoinHandle<()>,
+}
+
+impl Shutdown {
+    /// Starts to listen. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// If the operating system refuses the handlers.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the task is owned: Drop aborts it, and it has no end of its own to report"
+    )]
+    pub fn listen() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let token = CancellationToken::new();
+        let listener = tokio::spawn(hear(interrupt, terminate, token.clone()));
+        Ok(Self { token, listener })
+    }
+
+    /// Cancelled by the first signal.
+    pub const fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+}
+
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the second signal means now: every store is crash-safe, nothing needs a destructor"
+)]
+async fn hear(mut interrupt: Signal, mut terminate: Signal, token: CancellationToken) {
+    let name = next(&mut interrupt, &mut terminate).await;
+    tracing::info!(signal = name, "stop requested; again to end at once");
+    token.cancel();
+    let name = next(&mut interrupt, &mut terminate).await;
+    tracing::warn!(signal = name, "second signal: ending at once");
+    std::process::exit(ExitCode::Done.number().into());
+}
+
+async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}

@@ -1,0 +1,144 @@
+//! The streams of the bus: one catalogue that `bus-init` creates and every service reads back.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
+
+/// Decisions of every brain, for ever.
+pub const JOURNAL: &str = "JOURNAL";
+/// Folded state, to shorten a replay.
+pub const SNAPSHOTS: &str = "SNAPSHOTS";
+/// What the owner should know.
+pub const EVENTS: &str = "EVENTS";
+/// Closed trades, for ever.
+pub const TRADES: &str = "TRADES";
+/// The newest report of each book, and equity points.
+pub const REPORTS: &str = "REPORTS";
+/// The newest heartbeat of each instance.
+pub const HEARTBEATS: &str = "HEARTBEATS";
+/// Who holds what.
+pub const LEASES: &str = "LEASES";
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// Every stream, as it must be. Sizes are left to the server's limits.
+pub fn catalogue() -> Vec<Config> {
+    vec![
+        Config {
+            // A journal is refused rather than forgotten: never aged, never purged, new ones fail
+            // when the disk is full.
+            deny_delete: true,
+            deny_purge: true,
+            discard: DiscardPolicy::New,
+            ..stream(JOURNAL, "journal.v1.>")
+        },
+        Config {
+            max_messages_per_subject: 2,
+            ..stream(SNAPSHOTS, "snapshot.v1.>")
+        },
+        Config {
+            max_age: 7 * DAY,
+            duplicate_window: Duration::from_hours(1),
+            discard: DiscardPolicy::New,
+            ..stream(EVENTS, "event.v1.>")
+        },
+        Config {
+            deny_delete: true,
+            deny_purge: true,
+            discard: DiscardPolicy::New,
+            ..stream(TRADES, "trade.v1.>")
+        },
+        Config {
+            max_age: 90 * DAY,
+            ..stream(REPORTS, "report.v1.>")
+        },
+        Config {
+            // On disk although it is worth nothing tomorrow: a memory stream is gone, with its
+            // definition, when the server restarts, and bus-init runs only once.
+            max_messages_per_subject: 1,
+            max_age: DAY,
+            ..stream(HEARTBEATS, "heartbeat.v1.>")
+        },
+        Config {
+            // Renewed every few seconds: a holder gone for an hour needs no memory of it.
+            max_messages_per_subject: 1,
+            max_age: Duration::from_hours(1),
+            ..stream(LEASES, "lease.v1.>")
+        },
+    ]
+}
+
+fn stream(name: &str, subjects: &str) -> Config {
+    Config {
+        name: name.to_owned(),
+        subjects: vec![subjects.to_owned()],
+        storage: StorageType::File,
+        allow_direct: true,
+        num_replicas: 1,
+        ..Config::default()
+    }
+}
+
+/// What of a stream differs from the catalogue in a way that breaks a promise; empty: nothing.
+/// Replicas, limits and placement are the operator's choice.
+pub fn differences(wanted: &Config, found: &Config) -> Vec<String> {
+    let mut list = Vec::new();
+    let mut check = |what: &str, wanted: String, found: String| {
+        if wanted != found {
+            list.push(format!("{what} is {found}, must be {wanted}"));
+        }
+    };
+    check(
+        "subjects",
+        wanted.subjects.join(","),
+        found.subjects.join(","),
+    );
+    check(
+        "discard",
+        format!("{:?}", wanted.discard),
+        format!("{:?}", found.discard),
+    );
+    check(
+        "max_age",
+        format!("{:?}", wanted.max_age),
+        format!("{:?}", found.max_age),
+    );
+    check(
+        "deny_delete",
+        wanted.deny_delete.to_string(),
+        found.deny_delete.to_string(),
+    );
+    check(
+        "deny_purge",
+        wanted.deny_purge.to_string(),
+        found.deny_purge.to_string(),
+    );
+    check(
+        "allow_direct",
+        wanted.allow_direct.to_string(),
+        found.allow_direct.to_string(),
+    );
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal() -> Config {
+        catalogue().into_iter().find(|c| c.name == JOURNAL).unwrap()
+    }
+
+    #[test]
+    fn a_journal_that_could_forget_is_found_out() {
+        let wanted = journal();
+        assert!(differences(&wanted, &wanted).is_empty());
+        let found = Config {
+            max_age: DAY,
+            deny_purge: false,
+            ..journal()
+        };
+        let list = differences(&wanted, &found);
+        assert_eq!(list.len(), 2, "{list:?}");
+    }
+}
