@@ -1,0 +1,296 @@
+//! Longer bars out of base candles: a bar comes out only when every base candle of it was there.
+
+use protocol::time::UtcMs;
+
+use crate::candle::{Candle, Interval};
+
+/// Builds bars of one interval from closed candles of a shorter one.
+#[derive(Debug, Clone)]
+pub struct Aggregator {
+    base: Interval,
+    bar: Interval,
+    /// First bar that has neither come out nor been named as missing.
+    next_bar: Option<UtcMs>,
+    /// Open time of the newest candle taken.
+    newest: Option<UtcMs>,
+    partial: Option<Partial>,
+}
+
+/// A bar that is not closed yet, with the number of candles in it.
+#[derive(Debug, Clone, Copy)]
+struct Partial {
+    bar: Candle,
+    candles: i64,
+}
+
+/// What one candle led to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Aggregated {
+    /// The bar that this candle completed.
+    pub bar: Option<Candle>,
+    /// Bars that will never come out, because candles of them are missing.
+    pub gap: Option<Gap>,
+}
+
+/// Bars that lack candles: those that open from `from` up to, but not at, `until`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Open time of the first of them.
+    pub from: UtcMs,
+    /// Open time of the first bar after them.
+    pub until: UtcMs,
+}
+
+/// Why candles cannot be aggregated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Disorder {
+    /// The base interval does not divide the bar.
+    #[error("base interval is {base}: allowed is what divides {bar} evenly")]
+    NotDivisible {
+        /// The shorter one.
+        base: Interval,
+        /// The longer one.
+        bar: Interval,
+    },
+    /// A candle that is none of the base interval.
+    #[error(
+        "candle {open_time}: open_time is not allowed: base candles open on multiples of {base}"
+    )]
+    NotAligned {
+        /// Which candle.
+        open_time: UtcMs,
+        /// The base interval.
+        base: Interval,
+    },
+}
+
+impl Aggregator {
+    /// An aggregator that takes its first candle as the beginning.
+    ///
+    /// # Errors
+    /// When `base` does not divide `bar`.
+    pub fn new(base: Interval, bar: Interval) -> Result<Self, Disorder> {
+        if bar.millis() % base.millis() != 0 {
+            return Err(Disorder::NotDivisible { base, bar });
+        }
+        Ok(Self {
+            base,
+            bar,
+            next_bar: None,
+            newest: None,
+            partial: None,
+        })
+    }
+
+    /// Starts over: the first bar to come out opens at `first_bar`; candles before it are ignored.
+    pub fn restart_at(&mut self, first_bar: UtcMs) {
+        self.next_bar = Some(first_bar);
+        self.newest = None;
+        self.partial = None;
+    }
+
+    /// Open time of the first bar that has neither come out nor been named as missing.
+    pub const fn next_bar(&self) -> Option<UtcMs> {
+        self.next_bar
+    }
+
+    /// Takes the next closed candle. One that is not newer than those before it changes nothing.
+    ///
+    /// # Errors
+    /// When the candle does not lie on the base interval's grid; nothing has changed then.
+    pub fn take(&mut self, candle: &Candle) -> Result<Aggregated, Disorder> {
+        let open_time = candle.open_time;
+        if self.base.open_of(open_time) != open_time {
+            let base = self.base;
+            return Err(Disorder::NotAligned { open_time, base });
+        }
+        if self.is_old(open_time) {
+            return Ok(Aggregated::default());
+        }
+        self.newest = Some(open_time);
+        let opens = self.bar.open_of(open_time);
+        let missed = self.close_bars_before(opens);
+        let partial = self.extend(opens, candle);
+        let ends = self.bar.close_of(opens);
+        if self.base.close_of(open_time) < ends {
+            return Ok(Aggregated {
+                bar: None,
+                gap: missed,
+            });
+        }
+        self.next_bar = Some(ends);
+        Ok(self.finished(partial, missed))
+    }
+
+    fn is_old(&self, open_time: UtcMs) -> bool {
+        self.newest.is_some_and(|newest| open_time <= newest)
+            || self.next_bar.is_some_and(|next| open_time < next)
+    }
+
+    /// Names the bars between the last one and the one that opens at `opens`.
+    fn close_bars_before(&mut self, opens: UtcMs) -> Option<Gap> {
+        let from = self.next_bar.replace(opens)?;
+        (from < opens).then_some(Gap { from, until: opens })
+    }
+
+    fn extend(&mut self, opens: UtcMs, candle: &Candle) -> Partial {
+        let partial = match self.partial {
+            Some(Partial { bar, candles }) if bar.open_time == opens => Partial {
+                bar: Candle {
+                    high: bar.high.max(candle.high),
+                    low: bar.low.min(candle.low),
+                    close: candle.close,
+                    ..bar
+                },
+                candles: candles + 1,
+            },
+            _ => Partial {
+                bar: Candle {
+                    open_time: opens,
+                    ..*candle
+                },
+                candles: 1,
+            },
+        };
+        self.partial = Some(partial);
+        partial
+    }
+
+    /// The candle at a bar's end has come: either all of them were there, or the bar is lost.
+    fn finished(&self, partial: Partial, missed: Option<Gap>) -> Aggregated {
+        if partial.candles * self.base.millis() == self.bar.millis() {
+            return Aggregated {
+                bar: Some(partial.bar),
+                gap: missed,
+            };
+        }
+        let opens = partial.bar.open_time;
+        Aggregated {
+            bar: None,
+            gap: Some(Gap {
+                from: missed.map_or(opens, |gap| gap.from),
+                until: self.bar.close_of(opens),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixed::Price;
+
+    const MIN: i64 = 60_000;
+
+    fn candle(minute: i64, [open, high, low, close]: [i64; 4]) -> Candle {
+        let [open, high, low, close] = [open, high, low, close].map(Price::from_units);
+        Candle::new(Interval::M1, UtcMs(minute * MIN), open, high, low, close).unwrap()
+    }
+
+    fn flat(minute: i64) -> Candle {
+        candle(minute, [5; 4])
+    }
+
+    fn three_minutes() -> Aggregator {
+        Aggregator::new(Interval::M1, Interval::M3).unwrap()
+    }
+
+    /// Feeds minutes; yields the open minute of each bar, and of each gap's two ends.
+    fn feed(minutes: &[i64]) -> (Vec<i64>, Vec<(i64, i64)>) {
+        let mut aggregator = three_minutes();
+        let (mut bars, mut gaps) = (Vec::new(), Vec::new());
+        for minute in minutes {
+            let done = aggregator.take(&flat(*minute)).unwrap();
+            bars.extend(done.bar.map(|bar| bar.open_time.0 / MIN));
+            gaps.extend(done.gap.map(|gap| (gap.from.0 / MIN, gap.until.0 / MIN)));
+        }
+        (bars, gaps)
+    }
+
+    #[test]
+    fn a_bar_is_first_open_highest_high_lowest_low_last_close() {
+        let mut aggregator = three_minutes();
+        for (minute, prices) in [(0, [5, 7, 4, 6]), (1, [6, 9, 5, 8])] {
+            let done = aggregator.take(&candle(minute, prices)).unwrap();
+            assert_eq!(done, Aggregated::default());
+        }
+        let done = aggregator.take(&candle(2, [8, 8, 3, 4])).unwrap();
+        let [open, high, low, close] = [5, 9, 3, 4].map(Price::from_units);
+        let bar = Candle::new(Interval::M3, UtcMs(0), open, high, low, close).unwrap();
+        assert_eq!(
+            done,
+            Aggregated {
+                bar: Some(bar),
+                gap: None
+            }
+        );
+        assert_eq!(aggregator.next_bar(), Some(UtcMs(3 * MIN)));
+    }
+
+    #[test]
+    fn only_complete_bars_come_out_and_the_others_are_named() {
+        type Case<'a> = (&'a [i64], &'a [i64], &'a [(i64, i64)]);
+        let cases: [Case; 8] = [
+            (&[0, 1, 2, 3, 4, 5], &[0, 3], &[]),
+            // It began in the middle of a bar.
+            (&[1, 2, 3, 4, 5], &[3], &[(0, 3)]),
+            // A candle in the middle is missing: known at the bar's end.
+            (&[0, 2, 3, 4, 5], &[3], &[(0, 3)]),
+            // The last candle is missing: known at the next bar's first.
+            (&[0, 1, 3, 4, 5], &[3], &[(0, 3)]),
+            // Whole bars are missing.
+            (&[0, 1, 2, 9, 10, 11], &[0, 9], &[(3, 9)]),
+            // A bar's end and the whole next bar up to the last candle of a third: one gap.
+            (&[0, 1, 8], &[], &[(0, 9)]),
+            // The same candles again, and older ones.
+            (&[0, 0, 1, 0, 1, 2, 2, 1, 3, 4, 5], &[0, 3], &[]),
+            (&[], &[], &[]),
+        ];
+        for (minutes, bars, gaps) in cases {
+            assert_eq!(feed(minutes), (bars.to_vec(), gaps.to_vec()), "{minutes:?}");
+        }
+    }
+
+    #[test]
+    fn a_restart_says_which_bar_comes_first() {
+        let mut aggregator = three_minutes();
+        aggregator.restart_at(UtcMs(3 * MIN));
+        for minute in 0..5 {
+            let done = aggregator.take(&flat(minute)).unwrap();
+            assert_eq!(done, Aggregated::default(), "{minute}");
+        }
+        let bar = aggregator.take(&flat(5)).unwrap().bar.unwrap();
+        assert_eq!(bar.open_time, UtcMs(3 * MIN));
+        aggregator.restart_at(UtcMs(3 * MIN));
+        let gap = aggregator.take(&flat(6)).unwrap().gap.unwrap();
+        assert_eq!((gap.from, gap.until), (UtcMs(3 * MIN), UtcMs(6 * MIN)));
+    }
+
+    #[test]
+    fn a_base_that_is_the_bar_passes_through() {
+        let mut aggregator = Aggregator::new(Interval::M1, Interval::M1).unwrap();
+        for minute in [4, 5, 6] {
+            assert_eq!(
+                aggregator.take(&flat(minute)).unwrap().bar,
+                Some(flat(minute))
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_aggregated_is_an_error() {
+        let refused = Aggregator::new(Interval::M15, Interval::M5).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "base interval is 15m: allowed is what divides 5m evenly"
+        );
+        let mut aggregator = Aggregator::new(Interval::M3, Interval::M30).unwrap();
+        let refused = aggregator.take(&flat(1)).unwrap_err().to_string();
+        assert!(refused.contains("multiples of 3m"), "{refused}");
+        for at in [i64::MIN, i64::MAX] {
+            let mut wild = flat(0);
+            wild.open_time = Interval::M3.open_of(UtcMs(at));
+            let _ = aggregator.take(&wild);
+        }
+    }
+}

@@ -1,0 +1,374 @@
+//! From a signal to a sized bracket (quantity, stop, target), or a refusal that says why not.
+
+use std::fmt;
+
+use protocol::event::Side;
+use rust_decimal::Decimal;
+
+use crate::fixed::{Price, Qty, notional};
+use crate::rules::SymbolRules;
+use crate::strategy::Signal;
+
+/// Most that one entry may lose at its stop, as a share of the book's equity: 2 %.
+pub const RISK_PER_ENTRY: Decimal = Decimal::from_parts(2, 0, 0, false, 2);
+
+/// Why a signal became no entry. Counted, not journaled: the answer to "why no trade?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// The book has a position, or an entry on its way.
+    PositionOpen,
+    /// The bar closed too long ago.
+    StaleSignal,
+    /// The stop is no price on the right side of the reference.
+    NoStopDistance,
+    /// The target is worth less than the strategy asks for the risk.
+    RewardBelowRisk,
+    /// The size is under the exchange's smallest.
+    BelowMinQty,
+    /// The size is over the exchange's largest.
+    AboveMaxQty,
+    /// The order would be worth less than the exchange takes.
+    BelowMinNotional,
+}
+
+impl Refusal {
+    /// Its name in counters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PositionOpen => "position_open",
+            Self::StaleSignal => "stale_signal",
+            Self::NoStopDistance => "no_stop_distance",
+            Self::RewardBelowRisk => "reward_below_risk",
+            Self::BelowMinQty => "below_min_qty",
+            Self::AboveMaxQty => "above_max_qty",
+            Self::BelowMinNotional => "below_min_notional",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The three numbers of an entry that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bracket {
+    /// In base units, a multiple of the lot.
+    pub quantity: Qty,
+    /// Where the loss is taken, on the tick grid.
+    pub stop: Price,
+    /// Where the profit is taken, on the tick grid.
+    pub target: Price,
+}
+
+/// Sizes a signal against the book's equity, and holds it against every gate.
+///
+/// Both prices are rounded so that the trade never looks better than the formula says: the stop
+/// away from the reference (risk not understated), the target towards it (reward not overstated).
+///
+/// # Errors
+/// The first gate that refuses.
+pub fn bracket(
+    signal: &Signal,
+    equity: Decimal,
+    leverage: Decimal,
+    rules: &SymbolRules,
+) -> Result<Bracket, Refusal> {
+    let stop = stop_price(signal, rules.tick).ok_or(Refusal::NoStopDistance)?;
+    let target = target_price(signal, rules.tick).ok_or(Refusal::RewardBelowRisk)?;
+    check_reward(signal, stop, target)?;
+    let quantity = quantity(signal.reference, stop, equity, leverage, rules)?;
+    Ok(Bracket {
+        quantity,
+        stop,
+        target,
+    })
+}
+
+fn stop_price(signal: &Signal, tick: Price) -> Option<Price> {
+    let tenths = i128::from(signal.strategy.distances().stop_tenths);
+    let distance = div_ceil(i128::from(signal.atr.units()) * tenths, 10);
+    let reference = i128::from(signal.reference.units());
+    let stop = match signal.side {
+        Side::Long => price(reference - distance)?.floor_to(tick),
+        Side::Short => price(reference + distance)?.ceil_to(tick),
+    };
+    let on_its_side = match signal.side {
+        Side::Long => stop < signal.reference && stop > Price::ZERO,
+        Side::Short => stop > signal.reference,
+    };
+    on_its_side.then_some(stop)
+}
+
+fn target_price(signal: &Signal, tick: Price) -> Option<Price> {
+    let points = i128::from(signal.strategy.distances().target_bp);
+    let reference = i128::from(signal.reference.units());
+    match signal.side {
+        Side::Long => Some(price(reference * (10_000 + points) / 10_000)?.floor_to(tick)),
+        Side::Short => Some(price(div_ceil(reference * (10_000 - points), 10_000))?.ceil_to(tick)),
+    }
+}
+
+/// The target may have been rounded onto or past the reference: then the reward is negative.
+fn check_reward(signal: &Signal, stop: Price, target: Price) -> Result<(), Refusal> {
+    let reference = i128::from(signal.reference.units());
+    let (stop, target) = (i128::from(stop.units()), i128::from(target.units()));
+    let (reward, risk) = match signal.side {
+        Side::Long => (target - reference, reference - stop),
+        Side::Short => (reference - target, stop - reference),
+    };
+    let asked = i128::from(signal.strategy.distances().reward_risk_tenths);
+    if reward * 10 < risk * asked {
+        return Err(Refusal::RewardBelowRisk);
+    }
+    Ok(())
+}
+
+fn quantity(
+    reference: Price,
+    stop: Price,
+    equity: Decimal,
+    leverage: Decimal,
+    rules: &SymbolRules,
+) -> Result<Qty, Refusal> {
+    let at_risk = equity.saturating_mul(RISK_PER_ENTRY);
+    let by_risk = most_lots(at_risk, reference.distance(stop), rules.lot);
+    let by_slice = most_lots(equity.saturating_mul(leverage), reference, rules.lot);
+    let quantity = match (by_risk, by_slice) {
+        (Some(a), Some(b)) => a.min(b),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => return Err(Refusal::AboveMaxQty),
+    };
+    if quantity <= Qty::ZERO || quantity < rules.min_qty {
+        return Err(Refusal::BelowMinQty);
+    }
+    if quantity > rules.max_qty {
+        return Err(Refusal::AboveMaxQty);
+    }
+    if notional(reference, quantity) < rules.min_notional {
+        return Err(Refusal::BelowMinNotional);
+    }
+    Ok(quantity)
+}
+
+/// The most lots whose worth at `price` is within `amount`; none when that is too many to count.
+fn most_lots(amount: Decimal, price: Price, lot: Qty) -> Option<Qty> {
+    let quotient = amount.checked_div(price.to_decimal())?;
+    let quantity = Qty::from_decimal(quotient.trunc_with_scale(crate::fixed::SCALE)).ok()?;
+    let quantity = quantity.floor_to(lot);
+    // The quotient was rounded at its 28th digit, which may have lifted it onto the next lot.
+    if notional(price, quantity) > amount && quantity > Qty::ZERO {
+        return Some(Qty::from_units(
+            quantity.units().saturating_sub(lot.units().max(1)),
+        ));
+    }
+    Some(quantity)
+}
+
+fn price(units: i128) -> Option<Price> {
+    i64::try_from(units).ok().map(Price::from_units)
+}
+
+const fn div_ceil(dividend: i128, divisor: i128) -> i128 {
+    -((-dividend).div_euclid(divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::Strategy;
+    use protocol::time::UtcMs;
+
+    fn dec(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn rules() -> SymbolRules {
+        SymbolRules {
+            symbol: "BTCUSDT".parse().unwrap(),
+            tick: "0.1".parse().unwrap(),
+            lot: "0.001".parse().unwrap(),
+            min_qty: "0.001".parse().unwrap(),
+            max_qty: "1000".parse().unwrap(),
+            min_notional: dec("5"),
+        }
+    }
+
+    fn signal(strategy: Strategy, reference: &str, atr: &str) -> Signal {
+        Signal {
+            strategy,
+            side: strategy.side(),
+            bar_close: UtcMs(0),
+            reference: reference.parse().unwrap(),
+            atr: atr.parse().unwrap(),
+            rsi: dec("25"),
+        }
+    }
+
+    fn long(reference: &str, atr: &str) -> Signal {
+        signal(Strategy::OversoldBounce, reference, atr)
+    }
+
+    fn short(reference: &str, atr: &str) -> Signal {
+        signal(Strategy::ShortTheRip, reference, atr)
+    }
+
+    fn made(signal: &Signal, equity: &str, rules: &SymbolRules) -> Result<[String; 3], Refusal> {
+        bracket(signal, dec(equity), Decimal::ONE, rules).map(|b| {
+            [
+                b.quantity.to_string(),
+                b.stop.to_string(),
+                b.target.to_string(),
+            ]
+        })
+    }
+
+    #[test]
+    fn a_bracket_is_sized_by_risk_or_by_the_slice_whichever_is_less() {
+        // 2 % of 10,000 over a distance of 400 is 0.5, but the slice buys 0.25 only.
+        let slice = made(&long("40000", "400"), "10000", &rules()).unwrap();
+        assert_eq!(slice, ["0.25", "39600", "40600"]);
+        // The target is 480 away, the stop 1.2 x 400.
+        let short_slice = made(&short("40000", "400"), "10000", &rules()).unwrap();
+        assert_eq!(short_slice, ["0.25", "40480", "39520"]);
+        // With more leverage the risk decides.
+        let risk = bracket(&long("40000", "400"), dec("10000"), dec("5"), &rules()).unwrap();
+        assert_eq!(risk.quantity.to_string(), "0.5");
+    }
+
+    #[test]
+    fn quantities_round_down_to_the_lot() {
+        for (equity, quantity) in [("10039.9", "0.25"), ("10040", "0.251"), ("10000", "0.25")] {
+            let [made, ..] = made(&long("40000", "400"), equity, &rules()).unwrap();
+            assert_eq!(made, quantity, "{equity}");
+        }
+    }
+
+    #[test]
+    fn a_quotient_that_was_rounded_up_buys_no_lot_too_many() {
+        // 2.5e-29 under 0.25: a `Decimal` division says 0.25, which costs more than there is.
+        let [quantity, ..] = made(
+            &long("40000", "400"),
+            "9999.999999999999999999999999",
+            &rules(),
+        )
+        .unwrap();
+        assert_eq!(quantity, "0.249");
+    }
+
+    #[test]
+    fn parts_of_a_unit_round_as_the_tick_does() {
+        let finest = Price::from_units(1);
+        let stop = |signal| stop_price(&signal, finest).unwrap().units();
+        let target = |signal| target_price(&signal, finest).unwrap().units();
+        // In units: 1.2 x 101 is 121.2, 1,011 x 0.988 is 998.868, 1,011 x 1.015 is 1,026.165.
+        assert_eq!(stop(short("0.00001", "0.00000101")), 1_000 + 122);
+        assert_eq!(target(short("0.00001011", "0")), 999);
+        assert_eq!(target(long("0.00001011", "0")), 1_026);
+    }
+
+    #[test]
+    fn the_stop_rounds_away_from_the_reference_and_the_target_towards_it() {
+        // 40000.1 x 1.015 = 40600.1015; 40000.1 - 400.01 = 39600.09.
+        let [_, stop, target] = made(&long("40000.1", "400.01"), "10000", &rules()).unwrap();
+        assert_eq!((stop.as_str(), target.as_str()), ("39600", "40600.1"));
+        // 40000.1 x 0.988 = 39520.0988; 40000.1 + 1.2 x 300.01 = 40360.112.
+        let [_, stop, target] = made(&short("40000.1", "300.01"), "10000", &rules()).unwrap();
+        assert_eq!((stop.as_str(), target.as_str()), ("40360.2", "39520.1"));
+    }
+
+    #[test]
+    fn reward_must_reach_the_risk() {
+        // Long: the reward is 600 at a reference of 40,000.
+        assert!(made(&long("40000", "600"), "10000", &rules()).is_ok());
+        let refused = made(&long("40000", "600.1"), "10000", &rules());
+        assert_eq!(refused, Err(Refusal::RewardBelowRisk));
+        // Short: 480, and 1.2 ATR of 400.
+        assert!(made(&short("40000", "400"), "10000", &rules()).is_ok());
+        let refused = made(&short("40000", "400.1"), "10000", &rules());
+        assert_eq!(refused, Err(Refusal::RewardBelowRisk));
+    }
+
+    #[test]
+    fn a_tick_wider_than_the_target_leaves_no_reward() {
+        let coarse = SymbolRules {
+            tick: "1000".parse().unwrap(),
+            ..rules()
+        };
+        for signal in [long("40000", "1"), short("40000", "1")] {
+            let refused = made(&signal, "10000", &coarse);
+            assert_eq!(refused, Err(Refusal::RewardBelowRisk));
+        }
+    }
+
+    #[test]
+    fn a_stop_must_be_a_price_beyond_the_reference() {
+        for signal in [long("40000", "0"), short("40000", "0"), long("400", "400")] {
+            let refused = made(&signal, "10000", &rules());
+            assert_eq!(refused, Err(Refusal::NoStopDistance));
+        }
+    }
+
+    #[test]
+    fn the_exchanges_limits_are_reached_exactly_and_not_passed() {
+        let with = |change: fn(&mut SymbolRules)| {
+            let mut rules = rules();
+            change(&mut rules);
+            made(&long("40000", "400"), "10000", &rules).map(|[quantity, ..]| quantity)
+        };
+        let quarter = Ok("0.25".to_owned());
+        assert_eq!(with(|r| r.min_qty = "0.25".parse().unwrap()), quarter);
+        assert_eq!(with(|r| r.max_qty = "0.25".parse().unwrap()), quarter);
+        assert_eq!(with(|r| r.min_notional = dec("10000")), quarter);
+        assert_eq!(
+            with(|r| r.min_qty = "0.251".parse().unwrap()),
+            Err(Refusal::BelowMinQty)
+        );
+        assert_eq!(
+            with(|r| r.max_qty = "0.249".parse().unwrap()),
+            Err(Refusal::AboveMaxQty)
+        );
+        assert_eq!(
+            with(|r| r.min_notional = dec("10000.01")),
+            Err(Refusal::BelowMinNotional)
+        );
+    }
+
+    #[test]
+    fn no_equity_buys_nothing() {
+        for equity in ["0", "-5", "39.9"] {
+            let free = SymbolRules {
+                min_qty: Qty::ZERO,
+                min_notional: Decimal::ZERO,
+                ..rules()
+            };
+            let refused = made(&long("40000", "400"), equity, &free);
+            assert_eq!(refused, Err(Refusal::BelowMinQty), "{equity}");
+        }
+    }
+
+    #[test]
+    fn absurd_numbers_are_refused_and_nothing_panics() {
+        let max = Price::from_units(i64::MAX);
+        for strategy in Strategy::ALL {
+            for (reference, atr) in [
+                (max, max),
+                (max, Price::from_units(1)),
+                (Price::from_units(1), max),
+            ] {
+                let signal = Signal {
+                    reference,
+                    atr,
+                    ..signal(strategy, "1", "1")
+                };
+                for equity in [Decimal::MAX, Decimal::MIN, Decimal::ZERO] {
+                    let _ = bracket(&signal, equity, Decimal::MAX, &rules());
+                }
+            }
+        }
+        let dust = long("0.0000001", "0.00000000");
+        assert!(bracket(&dust, Decimal::MAX, Decimal::ONE, &rules()).is_err());
+    }
+}

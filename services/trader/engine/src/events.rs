@@ -1,0 +1,58 @@
+//! What of a book's journal the owner hears. Derived from the records alone, so that a replay can
+//! publish the same events again under the same ids.
+
+use protocol::event::EventBody;
+use protocol::ids::{BookKey, Token};
+
+use crate::book::{BookRecord, Position, Trade};
+use crate::strategy::Strategy;
+
+/// The event that this record is for the owner; none for what only the book needs to know.
+pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
+    let book = book.clone();
+    match record {
+        BookRecord::OwnerTookOver { .. } => Some(EventBody::BookClaimed { book }),
+        BookRecord::BookOpened { .. } | BookRecord::EntryDecided(_) => None,
+        BookRecord::EntryDropped { reason, .. } => Some(EventBody::EntryDropped {
+            book,
+            reason: reason.to_string(),
+        }),
+        BookRecord::PositionOpened(position) => position_opened(book, position),
+        BookRecord::PositionClosed(trade) => position_closed(book, trade),
+        BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
+            book,
+            reason: reason.clone(),
+        }),
+    }
+}
+
+fn position_opened(book: BookKey, position: &Position) -> Option<EventBody> {
+    Some(EventBody::PositionOpened {
+        book,
+        strategy: token(position.strategy)?,
+        side: position.side,
+        quantity: position.quantity.to_decimal(),
+        price: position.price.to_decimal(),
+        stop: position.stop.to_decimal(),
+        target: position.target.to_decimal(),
+    })
+}
+
+fn position_closed(book: BookKey, trade: &Trade) -> Option<EventBody> {
+    Some(EventBody::PositionClosed {
+        book,
+        strategy: token(trade.strategy)?,
+        side: trade.side,
+        quantity: trade.quantity.to_decimal(),
+        entry: trade.entry.to_decimal(),
+        exit: trade.price.to_decimal(),
+        reason: trade.reason.to_string(),
+        pnl: trade.pnl,
+        equity: trade.equity,
+    })
+}
+
+/// Every strategy's name is a token (a test holds them to it), so this is never none.
+fn token(strategy: Strategy) -> Option<Token> {
+    strategy.as_str().parse().ok()
+}

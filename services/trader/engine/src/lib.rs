@@ -1,0 +1,17 @@
+//! The trader's brain: what to do with a closed candle, and what a book is after it.
+//!
+//! Pure: no tokio, no clock, no randomness, no files, no sockets. Time comes in with the event, so
+//! the same events make the same records on every machine. The body waits, journals and acts.
+
+pub mod aggregate;
+pub mod book;
+pub mod candle;
+pub mod entry;
+pub mod events;
+pub mod fixed;
+pub mod indicators;
+pub mod market;
+pub mod paper;
+pub mod rules;
+pub mod strategy;
+pub mod summary;

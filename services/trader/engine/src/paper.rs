@@ -1,0 +1,159 @@
+//! Paper fills: what a position would have got, judged from one candle after another.
+//!
+//! Every choice is against us: market fills slip and round to the worse tick, a candle that touches
+//! stop and target has hit the stop, a gap over the stop fills at the open. Two things are known
+//! from the order of time and need no choice: a candle's open comes before its high and low, and a
+//! resting target is filled at the open when the open is better.
+//!
+//! Not modelled: funding, market impact, partial fills, liquidation.
+
+use protocol::event::Side;
+use rust_decimal::{Decimal, RoundingStrategy};
+
+use crate::book::{ExitReason, Position};
+use crate::candle::Candle;
+use crate::fixed::{Price, Qty, SCALE, notional};
+
+/// A fill that closes a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Fill price.
+    pub price: Price,
+    /// What closed it.
+    pub reason: ExitReason,
+}
+
+/// Price of a market order at `price`: `slippage` (a share of it) and the tick go against us.
+pub fn market_fill(price: Price, side: Side, leg: Leg, slippage: Decimal, tick: Price) -> Price {
+    let exact = price.to_decimal();
+    let slip = exact * slippage;
+    if buys(side, leg) {
+        let paid = round(exact + slip, RoundingStrategy::ToPositiveInfinity);
+        paid.map_or(price, |paid| paid.ceil_to(tick))
+    } else {
+        let got = round(exact - slip, RoundingStrategy::ToNegativeInfinity);
+        // Nothing is sold for nothing: the least price is one tick.
+        got.map_or(price, |got| got.floor_to(tick)).max(tick)
+    }
+}
+
+/// Which end of a position an order is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leg {
+    /// The order that opens it.
+    Entry,
+    /// The order that closes it.
+    Exit,
+}
+
+const fn buys(side: Side, leg: Leg) -> bool {
+    matches!(
+        (side, leg),
+        (Side::Long, Leg::Entry) | (Side::Short, Leg::Exit)
+    )
+}
+
+/// Fee of one fill, rounded half up to 1e-8.
+pub fn fee(price: Price, quantity: Qty, rate: Decimal) -> Decimal {
+    (notional(price, quantity) * rate)
+        .round_dp_with_strategy(SCALE, RoundingStrategy::MidpointAwayFromZero)
+        .normalize()
+}
+
+/// Profit of a price move before fees; negative for a loss.
+pub fn gross(side: Side, entry: Price, exit: Price, quantity: Qty) -> Decimal {
+    let (entry, exit) = (notional(entry, quantity), notional(exit, quantity));
+    match side {
+        Side::Long => exit - entry,
+        Side::Short => entry - exit,
+    }
+}
+
+/// How this candle closes the position, if it does.
+pub fn exit(position: &Position, candle: &Candle, slippage: Decimal, tick: Price) -> Option<Exit> {
+    let Position {
+        side, stop, target, ..
+    } = *position;
+    let stopped_at = |price| Exit {
+        price: market_fill(price, side, Leg::Exit, slippage, tick),
+        reason: ExitReason::Stop,
+    };
+    let reached_at = |price| Exit {
+        price,
+        reason: ExitReason::Target,
+    };
+    let (worst, best) = match side {
+        Side::Long => (candle.low, candle.high),
+        Side::Short => (candle.high, candle.low),
+    };
+    if !better(side, candle.open, stop) {
+        Some(stopped_at(candle.open))
+    } else if !better(side, target, candle.open) {
+        Some(reached_at(candle.open))
+    } else if !better(side, worst, stop) {
+        Some(stopped_at(stop))
+    } else if !better(side, target, best) {
+        Some(reached_at(target))
+    } else {
+        None
+    }
+}
+
+/// Whether `a` is a strictly better price than `b` for a position of this side.
+pub fn better(side: Side, a: Price, b: Price) -> bool {
+    match side {
+        Side::Long => a > b,
+        Side::Short => a < b,
+    }
+}
+
+fn round(value: Decimal, strategy: RoundingStrategy) -> Option<Price> {
+    Price::from_decimal(value.round_dp_with_strategy(SCALE, strategy)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(at: &str, side: Side, leg: Leg) -> String {
+        let (slippage, tick) = (Decimal::new(2, 4), "0.1".parse().unwrap());
+        market_fill(at.parse().unwrap(), side, leg, slippage, tick).to_string()
+    }
+
+    #[test]
+    fn market_fills_slip_and_round_against_us() {
+        // 0.02 % of 40,000 is 8; of 40,000.1 it is 8.00002, which costs the next tick.
+        for (at, bought, sold) in [("40000", "40008", "39992"), ("40000.1", "40008.2", "39992")] {
+            assert_eq!(fill(at, Side::Long, Leg::Entry), bought);
+            assert_eq!(fill(at, Side::Short, Leg::Exit), bought);
+            assert_eq!(fill(at, Side::Long, Leg::Exit), sold);
+            assert_eq!(fill(at, Side::Short, Leg::Entry), sold);
+        }
+    }
+
+    #[test]
+    fn nothing_is_sold_below_one_tick() {
+        assert_eq!(fill("0.1", Side::Long, Leg::Exit), "0.1");
+    }
+
+    #[test]
+    fn a_fee_rounds_half_up_to_the_eighth_place() {
+        let quantity = Qty::from_units(1);
+        for (price, units) in [("0.4", 0), ("0.5", 1), ("1.4", 1), ("1.5", 2)] {
+            let fee = fee(price.parse().unwrap(), quantity, Decimal::ONE);
+            assert_eq!(fee, Decimal::new(units, 8), "{price}");
+        }
+    }
+
+    #[test]
+    fn a_price_at_the_end_of_the_range_does_not_panic() {
+        let max = Price::from_units(i64::MAX);
+        let tick = Price::from_units(3);
+        for side in [Side::Long, Side::Short] {
+            for leg in [Leg::Entry, Leg::Exit] {
+                let _ = market_fill(max, side, leg, Decimal::new(1, 2), tick);
+            }
+            let _ = gross(side, max, Price::ZERO, Qty::from_units(i64::MAX));
+        }
+    }
+}

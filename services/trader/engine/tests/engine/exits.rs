@@ -1,0 +1,165 @@
+//! From a position to a trade: where stop and target fill, and what is left of it.
+
+use bearish_engine::book::{BookEvent, BookRecord, Decision, ExitReason, Phase};
+use bearish_engine::strategy::Strategy::{self, OversoldBounce, ShortTheRip};
+use protocol::time::UtcMs;
+
+use crate::support::{CALM, MINUTE, candle, closed, dec, open, pending, price, signal};
+
+type Case = (&'static str, &'static str);
+
+/// Each candle (open, high, low, close) meets a fresh position, and again ages later: exits are
+/// managed however old the candle is.
+fn check_exits(strategy: Strategy, cases: &[Case]) {
+    for (prices, expected) in cases {
+        for late in [0, 1_000_000_000] {
+            let prices: Vec<&str> = prices.split(' ').collect();
+            let candle = candle(31, prices.clone().try_into().unwrap());
+            let mut book = open(strategy);
+            let records = book.on(closed(candle, 32 * MINUTE + late)).records;
+            let exit = match &records[..] {
+                [] => "none".to_owned(),
+                [BookRecord::PositionClosed(trade)] => format!("{} {}", trade.reason, trade.price),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(&exit, expected, "{strategy} {prices:?}");
+        }
+    }
+}
+
+#[test]
+fn a_candle_closes_a_long_in_the_order_of_time_and_against_us() {
+    // Stop 39,600, target 40,600.
+    let cases = [
+        ("40000 40599.9 39600.1 40000", "none"),
+        ("40000 40000 39600 40000", "stop 39592"),
+        ("40000 40600 40000 40000", "target 40600"),
+        ("40000 40600 39600 40000", "stop 39592"),
+        ("39600.1 40600 39600.1 40000", "target 40600"),
+        ("39600 40600 39600 40000", "stop 39592"),
+        ("39000 40600 39000 40000", "stop 38992.2"),
+        ("40700 40700 39000 39000", "target 40700"),
+        ("40600 40600 39000 39000", "target 40600"),
+    ];
+    check_exits(OversoldBounce, &cases);
+}
+
+#[test]
+fn a_candle_closes_a_short_in_the_order_of_time_and_against_us() {
+    // Stop 40,480, target 39,520.
+    let cases = [
+        ("40000 40479.9 39520.1 40000", "none"),
+        ("40000 40480 40000 40000", "stop 40488.1"),
+        ("40000 40000 39520 40000", "target 39520"),
+        ("40000 40480 39520 40000", "stop 40488.1"),
+        ("40479.9 40479.9 39520 40000", "target 39520"),
+        ("40480 40480 39520 40000", "stop 40488.1"),
+        ("41000 41000 39520 40000", "stop 41008.2"),
+        ("39400 41000 39400 41000", "target 39400"),
+        ("39520 41000 39520 41000", "target 39520"),
+    ];
+    check_exits(ShortTheRip, &cases);
+}
+
+#[test]
+fn a_long_runs_from_signal_to_target_with_every_figure_right() {
+    let mut book = pending(OversoldBounce);
+    let Phase::EntryPending(entry) = book.state.phase else {
+        panic!("{:?}", book.state)
+    };
+    assert_eq!(entry.enter_at, UtcMs(30 * MINUTE));
+    assert_eq!((entry.stop, entry.target), (price("39600"), price("40600")));
+    assert_eq!(entry.quantity.to_string(), "0.25");
+
+    book.candle(candle(30, CALM), None);
+    let position = *book.state.position().unwrap();
+    assert_eq!(position.price, price("40008"));
+    assert_eq!(position.fee, dec("6.0012"));
+
+    let records = book.candle(candle(31, ["40100", "40600", "40100", "40500"]), None);
+    let [BookRecord::PositionClosed(trade)] = &records[..] else {
+        panic!("{records:?}")
+    };
+    assert_eq!(
+        (trade.price, trade.reason),
+        (price("40600"), ExitReason::Target)
+    );
+    assert_eq!(trade.fee, dec("6.09"));
+    assert_eq!(trade.pnl, dec("135.9088"));
+    assert_eq!(trade.equity, dec("10135.9088"));
+    assert_eq!(book.state.equity, dec("10135.9088"));
+    assert_eq!(book.state.fees, dec("12.0912"));
+    assert_eq!((book.state.trades, book.state.wins), (1, 1));
+    assert_eq!(book.state.phase, Phase::Flat);
+}
+
+#[test]
+fn a_short_that_is_stopped_loses_more_than_its_distance() {
+    let mut book = open(ShortTheRip);
+    assert_eq!(book.state.position().unwrap().price, price("39992"));
+    let records = book.candle(candle(31, ["40000", "40480", "40000", "40480"]), None);
+    let [BookRecord::PositionClosed(trade)] = &records[..] else {
+        panic!("{records:?}")
+    };
+    // 40,480 x 1.0002 = 40,488.096, the next tick is 40,488.1.
+    assert_eq!(
+        (trade.price, trade.reason),
+        (price("40488.1"), ExitReason::Stop)
+    );
+    // -0.25 x 496.1 - 0.25 x 0.0006 x (39,992 + 40,488.1)
+    assert_eq!(trade.pnl, dec("-136.097015"));
+    assert_eq!((book.state.trades, book.state.wins), (1, 0));
+}
+
+#[test]
+fn the_entrys_own_candle_can_close_the_position() {
+    for (prices, reason) in [
+        (["40000", "40600", "40000", "40500"], ExitReason::Target),
+        (["40000", "40600", "39600", "40500"], ExitReason::Stop),
+    ] {
+        let mut book = pending(OversoldBounce);
+        let records = book.candle(candle(30, prices), None);
+        let [
+            BookRecord::PositionOpened(_),
+            BookRecord::PositionClosed(trade),
+        ] = &records[..]
+        else {
+            panic!("{records:?}")
+        };
+        assert_eq!(trade.reason, reason);
+        assert_eq!(book.state.phase, Phase::Flat);
+    }
+}
+
+#[test]
+fn a_candle_that_closes_a_position_may_also_signal_the_next_entry() {
+    let mut book = open(OversoldBounce);
+    let records = book.candle(candle(59, ["39000"; 4]), Some(signal(ShortTheRip, 60)));
+    let [
+        BookRecord::PositionClosed(trade),
+        BookRecord::EntryDecided(entry),
+    ] = &records[..]
+    else {
+        panic!("{records:?}")
+    };
+    // The size follows the equity after the loss: 2 % of it over 480, or what it buys.
+    assert!(trade.equity < dec("10000"));
+    assert_eq!(entry.quantity.to_string(), "0.243");
+}
+
+#[test]
+fn used_candles_are_ignored_when_they_come_again() {
+    let mut book = open(OversoldBounce);
+    let wild = ["40000", "50000", "30000", "40000"];
+    for minute in [29, 30] {
+        assert_eq!(book.candle(candle(minute, wild), None), [], "{minute}");
+    }
+    book.candle(candle(31, wild), None);
+    assert_eq!(book.state.trades, 1);
+    let event = BookEvent::CandleClosed {
+        candle: candle(31, wild),
+        signal: Some(signal(ShortTheRip, 60)),
+        market_now: UtcMs(60 * MINUTE),
+    };
+    assert_eq!(book.would(event), Decision::default());
+}

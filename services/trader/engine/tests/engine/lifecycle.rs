@@ -1,0 +1,196 @@
+//! A book's life around its trades: opening, halting, restarts, a journal that does not fit, status.
+
+use bearish_engine::book::{
+    BadRecord, BookEvent, BookRecord, BookState, Decision, Phase, resume_from,
+};
+use bearish_engine::fixed::Price;
+use bearish_engine::strategy::Strategy::{OversoldBounce, ShortTheRip};
+use bearish_engine::summary::{status, summary};
+use protocol::VERSION;
+use protocol::journal::JournalEntry;
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+use crate::support::{
+    Book, CALM, MINUTE, candle, closed, dec, found, open, pending, price, signal,
+};
+
+#[test]
+fn a_halted_book_does_nothing_but_change_owners() {
+    let cases = [Book::usual(), pending(OversoldBounce), open(OversoldBounce)];
+    for mut book in cases {
+        let held = book.state.position().copied();
+        let reason = "brain panicked".to_owned();
+        book.on(BookEvent::Failed {
+            reason: reason.clone(),
+        });
+        let halted = Phase::Halted {
+            reason: reason.clone(),
+            position: held,
+        };
+        assert_eq!(book.state.phase, halted);
+        assert_eq!(book.state.position().copied(), held);
+        for event in [
+            closed(candle(31, ["1", "90000", "1", "1"]), 0),
+            found(ShortTheRip, 60, 60 * MINUTE),
+            BookEvent::Opened {
+                capital: Decimal::ONE,
+            },
+            BookEvent::Failed { reason },
+        ] {
+            assert_eq!(book.would(event), Decision::default());
+        }
+        book.take_over("boot-2");
+        assert_eq!(book.state.owner.as_ref().unwrap().boot.as_str(), "boot-2");
+        assert_eq!(book.state.phase, halted);
+        assert_eq!(resume_from(&book.state), None);
+    }
+}
+
+#[test]
+fn capital_is_given_once_and_an_unopened_book_waits_for_it() {
+    let mut book = Book::usual();
+    let again = BookEvent::Opened { capital: dec("5") };
+    assert_eq!(book.on(again), Decision::default());
+    assert_eq!(book.state.capital, dec("10000"));
+    book.state = BookState::default();
+    assert_eq!(
+        book.would(found(OversoldBounce, 30, 0)),
+        Decision::default()
+    );
+    assert_eq!(book.would(closed(candle(1, CALM), 0)), Decision::default());
+    let failed = book.on(BookEvent::Failed {
+        reason: String::new(),
+    });
+    assert!(matches!(
+        failed.records[..],
+        [BookRecord::BookHalted { .. }]
+    ));
+}
+
+#[test]
+fn a_restart_needs_candles_from_the_pending_entry_or_the_position_on() {
+    assert_eq!(resume_from(&BookState::default()), None);
+    assert_eq!(resume_from(&Book::usual().state), None);
+    let from = Some(UtcMs(30 * MINUTE));
+    assert_eq!(resume_from(&pending(OversoldBounce).state), from);
+    assert_eq!(resume_from(&open(OversoldBounce).state), from);
+}
+
+#[test]
+fn a_record_out_of_place_is_an_error_and_changes_nothing() {
+    let mut whole = pending(OversoldBounce);
+    whole.candle(candle(30, ["40000", "40600", "40000", "40000"]), None);
+    let mut next = Book::usual();
+    next.candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
+    next.candle(candle(31, CALM), None);
+    next.on(BookEvent::Failed {
+        reason: "x".to_owned(),
+    });
+    let mut halted = next.state.clone();
+    let [_, opened, decided, filled, trade] = &whole.journal[..] else {
+        panic!("{:?}", whole.journal)
+    };
+    let [.., dropped, halt] = &next.journal[..] else {
+        panic!("{:?}", next.journal)
+    };
+    let mut unopened = BookState::default();
+    let mut flat = Book::usual().state;
+    let mut waiting = pending(OversoldBounce).state;
+    let mut holding = open(OversoldBounce).state;
+    let cases = [
+        (
+            &mut unopened,
+            vec![decided, dropped, filled, trade],
+            "unopened",
+        ),
+        (&mut flat, vec![opened, dropped, filled, trade], "flat"),
+        (&mut waiting, vec![opened, decided, trade], "entry pending"),
+        (&mut holding, vec![opened, decided, dropped, filled], "open"),
+        (
+            &mut halted,
+            vec![opened, decided, dropped, filled, trade, halt],
+            "halted",
+        ),
+    ];
+    for (state, records, phase) in cases {
+        let before = state.clone();
+        for record in records {
+            let expected = BadRecord::OutOfPlace {
+                record: record.kind(),
+                phase,
+            };
+            assert_eq!(state.apply(record), Err(expected));
+            assert_eq!(*state, before);
+        }
+    }
+}
+
+#[test]
+fn a_journal_that_does_not_add_up_or_is_newer_is_refused() {
+    let mut book = open(OversoldBounce);
+    book.candle(candle(31, ["39000"; 4]), None);
+    let entry = |v, records| JournalEntry {
+        v,
+        writer: "boot-1".parse().unwrap(),
+        id: 1,
+        at: UtcMs(0),
+        confirmed: 0,
+        records,
+    };
+    let mut good = BookState::default();
+    good.fold(&entry(VERSION, book.journal.clone())).unwrap();
+    assert_eq!(good, book.state);
+
+    let newer = BookState::default().fold(&entry(VERSION + 1, Vec::new()));
+    assert_eq!(
+        newer,
+        Err(BadRecord::NewerVersion {
+            version: VERSION + 1
+        })
+    );
+
+    let mut records = book.journal.clone();
+    if let Some(BookRecord::PositionClosed(trade)) = records.last_mut() {
+        trade.equity += Decimal::ONE;
+    }
+    let wrong = BookState::default()
+        .fold(&entry(VERSION, records))
+        .unwrap_err();
+    let text = wrong.to_string();
+    assert!(text.contains(&book.state.equity.to_string()), "{text}");
+
+    let unknown = r#"{"type":"moon_landed"}"#;
+    assert!(serde_json::from_str::<BookRecord>(unknown).is_err());
+}
+
+#[test]
+fn status_counts_the_open_position_at_the_last_price_after_its_fee() {
+    let key = "paper.binance-usdm.a1b2.BTCUSDT".parse().unwrap();
+    let book = open(ShortTheRip);
+    let last: Option<Price> = Some(price("39892"));
+    let now = status(&book.state, last);
+    // Sold 0.25 at 39,992, now 100 lower; the fee was 5.9988.
+    assert_eq!(now.unrealised, dec("19.0012"));
+    assert_eq!(now.equity, dec("10019.0012"));
+    assert_eq!((now.realised, now.fees), (Decimal::ZERO, dec("5.9988")));
+    assert_eq!(status(&book.state, None).equity, dec("9994.0012"));
+    let beat = summary(&key, &book.state, last);
+    assert_eq!((beat.equity, beat.position), (now.equity, dec("-0.25")));
+    assert_eq!((beat.trades, beat.halted), (0, None));
+
+    let mut flat = open(OversoldBounce);
+    assert_eq!(summary(&key, &flat.state, last).position, dec("0.25"));
+    flat.candle(candle(31, ["39000"; 4]), None);
+    let after = status(&flat.state, last);
+    assert_eq!(after.equity, flat.state.equity);
+    assert_eq!(after.realised, flat.state.equity - dec("10000"));
+    assert_eq!((after.phase, after.trades, after.wins), ("flat", 1, 0));
+    flat.on(BookEvent::Failed {
+        reason: "x".to_owned(),
+    });
+    assert_eq!(
+        summary(&key, &flat.state, last).halted.as_deref(),
+        Some("x")
+    );
+}

@@ -1,0 +1,21 @@
+//! The engine from outside: one file per question, all in one binary because linking costs more
+//! than running. Helpers are in `support`.
+
+#[cfg(test)]
+mod entries;
+#[cfg(test)]
+mod exits;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod market;
+#[cfg(test)]
+mod market_data;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod recovery;
+#[cfg(test)]
+mod support;

@@ -1,0 +1,297 @@
+//! What holds after every event of any run: equity adds up, one position, sizes within bounds, and
+//! the journal alone makes the same book, wherever the run was cut.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use bearish_engine::book::{BookConfig, BookEvent, BookRecord, Phase, resume_from};
+use bearish_engine::candle::{Candle, Interval};
+use bearish_engine::fixed::{Price, Qty, notional};
+use bearish_engine::rules::SymbolRules;
+use bearish_engine::strategy::{Signal, Strategy};
+use proptest::prelude::{
+    Just, Strategy as _, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+use proptest::test_runner::{Config, TestRunner};
+use protocol::event::Side;
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+use crate::support::{Book, dec, price, rules};
+
+const BASE: Interval = Interval::M15;
+const TICK: i64 = 10_000_000;
+
+/// One delivered candle with what came along.
+#[derive(Debug, Clone, Copy)]
+struct Tick {
+    candle: Candle,
+    signal: Option<Signal>,
+    market_now: UtcMs,
+}
+
+/// Moves in ticks around 40,000; the target is 6,000 (long) or 4,800 ticks away.
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    gap: i64,
+    body: i64,
+    up: i64,
+    down: i64,
+    missing: bool,
+    late: i64,
+    strategy: Option<Strategy>,
+    atr: i64,
+}
+
+fn step() -> impl proptest::strategy::Strategy<Value = Step> {
+    let moves = (
+        prop_oneof![4 => -30..=30_i64, 1 => -5_000..=5_000_i64],
+        -1_500..=1_500_i64,
+        0..=1_500_i64,
+        0..=1_500_i64,
+    );
+    let luck = (
+        prop::bool::weighted(0.05),
+        prop_oneof![9 => Just(0), 1 => 0..=2_000_000_i64],
+        prop::option::weighted(0.7, prop::sample::select(&Strategy::ALL)),
+        0..=5_000_i64,
+    );
+    (moves, luck).prop_map(
+        |((gap, body, up, down), (missing, late, strategy, atr))| Step {
+            gap,
+            body,
+            up,
+            down,
+            missing,
+            late,
+            strategy,
+            atr,
+        },
+    )
+}
+
+/// The candles that are delivered, in order. Market time never runs backwards.
+fn ticks(steps: &[Step]) -> Vec<Tick> {
+    let (mut last, mut now) = (400_000, 0);
+    let mut ticks = Vec::new();
+    for (n, step) in (0..).zip(steps) {
+        let open: i64 = (last + step.gap).max(10_000);
+        let close = (open + step.body).max(10_000);
+        let (high, low) = (open.max(close) + step.up, open.min(close) - step.down);
+        last = close;
+        let [open, high, low, close] =
+            [open, high, low, close].map(|t| Price::from_units(t * TICK));
+        let at = UtcMs(n * BASE.millis());
+        let candle = Candle::new(BASE, at, open, high, low, close).unwrap();
+        let bar_close = BASE.close_of(at);
+        now = now.max(bar_close.0 + step.late);
+        let signal = step.strategy.filter(|_| n % 2 == 1).map(|strategy| Signal {
+            strategy,
+            side: strategy.side(),
+            bar_close,
+            reference: close,
+            atr: Price::from_units(step.atr * TICK),
+            rsi: dec("50"),
+        });
+        let market_now = UtcMs(now);
+        if !step.missing {
+            ticks.push(Tick {
+                candle,
+                signal,
+                market_now,
+            });
+        }
+    }
+    ticks
+}
+
+fn event(tick: &Tick) -> BookEvent {
+    BookEvent::CandleClosed {
+        candle: tick.candle,
+        signal: tick.signal,
+        market_now: tick.market_now,
+    }
+}
+
+/// What a trader does after a restart while market time stands at `seen`'s last tick.
+fn recover(book: &mut Book, seen: &[Tick]) {
+    book.take_over("boot-2");
+    let Some(last) = seen.last() else {
+        return;
+    };
+    let market_now = last.market_now;
+    let newest_bar = seen
+        .iter()
+        .rev()
+        .find(|t| t.candle.open_time.0 / BASE.millis() % 2 == 1);
+    if let Some(signal) = newest_bar.and_then(|tick| tick.signal) {
+        book.on(BookEvent::SignalFound { signal, market_now });
+    }
+    let from = resume_from(&book.state);
+    for tick in seen
+        .iter()
+        .filter(|t| from.is_some_and(|from| t.candle.open_time >= from))
+    {
+        let is_newest = newest_bar.is_some_and(|bar| bar.candle == tick.candle);
+        book.on(BookEvent::CandleClosed {
+            candle: tick.candle,
+            signal: tick.signal.filter(|_| is_newest),
+            market_now,
+        });
+    }
+}
+
+/// Equity, fees and counts computed anew from fills; sizes held against the rules.
+fn check_ledger(book: &Book) {
+    let (mut equity, mut fees, mut trades) = (Decimal::ZERO, Decimal::ZERO, 0_u64);
+    let mut open = None;
+    for record in &book.journal {
+        match record {
+            BookRecord::BookOpened { capital, .. } => equity = *capital,
+            BookRecord::EntryDecided(entry) => {
+                assert_eq!(open, None, "an entry beside a position");
+                assert_eq!(entry.quantity.units() % book.rules.lot.units(), 0);
+                assert!(entry.quantity >= book.rules.min_qty.max(Qty::from_units(1)));
+                let worth = notional(entry.reference, entry.quantity);
+                assert!(worth <= equity * book.config.leverage);
+                let at_risk = notional(entry.reference.distance(entry.stop), entry.quantity);
+                assert!(at_risk <= equity * dec("0.02"));
+            }
+            BookRecord::PositionOpened(position) => {
+                assert_eq!(open.replace(*position), None, "two positions");
+                fees += position.fee;
+            }
+            BookRecord::PositionClosed(trade) => {
+                let position = open.take().unwrap();
+                let quantity = position.quantity.to_decimal();
+                let rise = (trade.price.to_decimal() - position.price.to_decimal()) * quantity;
+                let gross = if trade.side == Side::Long {
+                    rise
+                } else {
+                    -rise
+                };
+                assert_eq!(trade.pnl, gross - position.fee - trade.fee);
+                equity += trade.pnl;
+                fees += trade.fee;
+                trades += 1;
+                assert_eq!(trade.equity, equity);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(
+        (book.state.equity, book.state.fees, book.state.trades),
+        (equity, fees, trades)
+    );
+    assert_eq!(book.state.position(), open.as_ref());
+}
+
+fn run(mut book: Book, ticks: &[Tick]) -> Book {
+    for tick in ticks {
+        book.on(event(tick));
+    }
+    book
+}
+
+/// Runs to each tick that made records, loses the process before and after their append, recovers.
+fn check_cuts(start: &Book, ticks: &[Tick], whole: &Book) {
+    let mut book = start.clone();
+    for (n, tick) in ticks.iter().enumerate() {
+        let before = book.journal.len();
+        book.on(event(tick));
+        check_ledger(&book);
+        if book.journal.len() == before {
+            continue;
+        }
+        for records in [before, book.journal.len()] {
+            let mut other = book.recovered(records);
+            assert!(records == before || other.state == book.state);
+            recover(&mut other, &ticks[..=n]);
+            let other = run(other, &ticks[n + 1..]);
+            assert_eq!(
+                other.decisions(),
+                whole.decisions(),
+                "cut at {n}, {records} records"
+            );
+        }
+    }
+}
+
+fn note(seen: &mut BTreeSet<String>, book: &Book) {
+    for record in &book.journal {
+        seen.insert(match record {
+            BookRecord::EntryDropped { reason, .. } => format!("{reason:?}"),
+            BookRecord::PositionClosed(trade) => format!("{:?} {:?}", trade.side, trade.reason),
+            other => other.kind().to_owned(),
+        });
+    }
+}
+
+#[test]
+fn any_run_adds_up_and_survives_being_cut_anywhere() {
+    let worlds = (
+        prop::collection::vec(step(), 60..160),
+        prop::sample::select(&["10000", "50000.5", "333.33"]),
+        1..=5_u32,
+        prop::sample::select(&["0.001", "0.00000001", "0.007"]),
+    );
+    let seen = RefCell::new(BTreeSet::new());
+    let trades = RefCell::new(0);
+    let mut runner = TestRunner::new(Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let outcome = runner.run(&worlds, |(steps, capital, leverage, lot)| {
+        let config = BookConfig {
+            base: BASE,
+            leverage: leverage.into(),
+            ..BookConfig::default()
+        };
+        let rules = SymbolRules {
+            tick: price("0.1"),
+            lot: lot.parse().unwrap(),
+            ..rules()
+        };
+        let start = Book::opened(config, rules, dec(capital));
+        let ticks = ticks(&steps);
+        let whole = run(start.clone(), &ticks);
+        check_ledger(&whole);
+        check_cuts(&start, &ticks, &whole);
+        note(&mut seen.borrow_mut(), &whole);
+        *trades.borrow_mut() += whole.state.trades;
+        Ok(())
+    });
+    outcome.unwrap();
+    // The runs were no still life: every way to enter, drop and exit happened in them.
+    assert!(*trades.borrow() > 200, "{trades:?}");
+    let seen = seen.into_inner();
+    for what in [
+        "TooLate",
+        "CandleMissing",
+        "OpenBeyondStop",
+        "FillBeyondTarget",
+        "Long Stop",
+        "Long Target",
+        "Short Stop",
+        "Short Target",
+    ] {
+        assert!(seen.contains(what), "{what} never happened: {seen:?}");
+    }
+}
+
+#[test]
+fn the_same_journal_makes_the_same_book_however_often_it_is_read() {
+    proptest!(Config { failure_persistence: None, ..Config::with_cases(64) },
+        |(steps in prop::collection::vec(step(), 0..80), cut in 0.0..=1.0_f64)| {
+        let start = Book::opened(BookConfig { base: BASE, ..BookConfig::default() }, rules(), dec("10000"));
+        let book = run(start, &ticks(&steps));
+        prop_assert_eq!(&book.recovered(book.journal.len()).state, &book.state);
+        // Any prefix is a book too: no record needs one that comes after it.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
+            reason = "a share of a short journal")]
+        let records = (book.journal.len() as f64 * cut) as usize;
+        let prefix = book.recovered(records);
+        prop_assert!(records > 1 || prefix.state.phase == Phase::Unopened);
+    });
+}

@@ -1,0 +1,211 @@
+//! What the tests share: a book with a journal, candles from plain numbers, a seeded price walk.
+
+use bearish_engine::book::{BookConfig, BookEvent, BookRecord, BookState, Decision, Phase, decide};
+use bearish_engine::candle::{Candle, Interval};
+use bearish_engine::entry::Refusal;
+use bearish_engine::fixed::Price;
+use bearish_engine::rules::SymbolRules;
+use bearish_engine::strategy::{Signal, Strategy};
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+pub(crate) const MINUTE: i64 = 60_000;
+
+pub(crate) fn dec(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+pub(crate) fn price(text: &str) -> Price {
+    text.parse().unwrap()
+}
+
+/// BTCUSDT's grids as Binance has them.
+pub(crate) fn rules() -> SymbolRules {
+    SymbolRules {
+        symbol: "BTCUSDT".parse().unwrap(),
+        tick: price("0.1"),
+        lot: "0.001".parse().unwrap(),
+        min_qty: "0.001".parse().unwrap(),
+        max_qty: "1000".parse().unwrap(),
+        min_notional: dec("5"),
+    }
+}
+
+/// A one-minute candle that opens at this minute.
+pub(crate) fn candle(minute: i64, prices: [&str; 4]) -> Candle {
+    let [open, high, low, close] = prices.map(price);
+    Candle::new(Interval::M1, UtcMs(minute * MINUTE), open, high, low, close).unwrap()
+}
+
+/// A signal of the bar that closes at this minute, at 40,000 with an ATR of 400. It makes a bracket
+/// of 0.25 with stop 39,600 and target 40,600 (long), or stop 40,480 and target 39,520 (short).
+pub(crate) fn signal(strategy: Strategy, bar_close_minute: i64) -> Signal {
+    Signal {
+        strategy,
+        side: strategy.side(),
+        bar_close: UtcMs(bar_close_minute * MINUTE),
+        reference: price("40000"),
+        atr: price("400"),
+        rsi: dec("24.5"),
+    }
+}
+
+/// A book with its journal, as the body keeps it.
+#[derive(Clone)]
+pub(crate) struct Book {
+    pub(crate) config: BookConfig,
+    pub(crate) rules: SymbolRules,
+    pub(crate) state: BookState,
+    pub(crate) journal: Vec<BookRecord>,
+}
+
+impl Book {
+    /// Taken over and opened.
+    pub(crate) fn opened(config: BookConfig, rules: SymbolRules, capital: Decimal) -> Self {
+        let mut book = Self {
+            config,
+            rules,
+            state: BookState::default(),
+            journal: Vec::new(),
+        };
+        book.take_over("boot-1");
+        book.on(BookEvent::Opened { capital });
+        book
+    }
+
+    /// 10,000 USDT, one-minute candles, 0.06 % fee, 0.02 % slippage.
+    pub(crate) fn usual() -> Self {
+        Self::opened(BookConfig::default(), rules(), dec("10000"))
+    }
+
+    pub(crate) fn take_over(&mut self, boot: &str) {
+        self.on(BookEvent::TookOver {
+            boot: boot.parse().unwrap(),
+            instance: "trader-paper-1".parse().unwrap(),
+        });
+    }
+
+    /// Decides without journaling.
+    pub(crate) fn would(&self, event: BookEvent) -> Decision {
+        decide(&self.state, &self.config, &self.rules, event)
+    }
+
+    /// Decides, appends, applies.
+    pub(crate) fn on(&mut self, event: BookEvent) -> Decision {
+        let decision = self.would(event);
+        self.state.apply_all(&decision.records).unwrap();
+        self.journal.extend(decision.records.iter().cloned());
+        decision
+    }
+
+    /// A candle that is processed the moment it closes.
+    pub(crate) fn candle(&mut self, candle: Candle, signal: Option<Signal>) -> Vec<BookRecord> {
+        let market_now = self.config.base.close_of(candle.open_time);
+        self.on(BookEvent::CandleClosed {
+            candle,
+            signal,
+            market_now,
+        })
+        .records
+    }
+
+    /// The book as another process finds it: nothing but its journal, read from JSON.
+    pub(crate) fn recovered(&self, records: usize) -> Self {
+        let mut state = BookState::default();
+        let journal = self.journal[..records].to_vec();
+        for record in &journal {
+            let json = serde_json::to_string(record).unwrap();
+            let read: BookRecord = serde_json::from_str(&json).unwrap();
+            assert_eq!(&read, record, "{json}");
+            state.apply(&read).unwrap();
+        }
+        Self {
+            state,
+            journal,
+            ..self.clone()
+        }
+    }
+
+    /// The journal without the traces of restarts.
+    pub(crate) fn decisions(&self) -> Vec<BookRecord> {
+        let is_decision = |r: &&BookRecord| !matches!(r, BookRecord::OwnerTookOver { .. });
+        self.journal.iter().filter(is_decision).cloned().collect()
+    }
+}
+
+/// `SplitMix64`: enough chance for a price walk, the same on every machine.
+pub(crate) struct Chance(pub(crate) u64);
+
+impl Chance {
+    pub(crate) fn below(&mut self, bound: u64) -> i64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        i64::try_from((z ^ (z >> 31)) % bound).unwrap()
+    }
+
+    pub(crate) fn around_zero(&mut self, reach: u64) -> i64 {
+        self.below(2 * reach + 1) - i64::try_from(reach).unwrap()
+    }
+}
+
+/// Candles of a random walk from 40,000, moves up to 0.35 % a candle, no gaps in time.
+pub(crate) fn walk(seed: u64, interval: Interval, candles: i64) -> Vec<Candle> {
+    const TICK: i64 = 10_000_000;
+    let mut chance = Chance(seed);
+    let mut last = 400_000;
+    (0..candles)
+        .map(|n| {
+            let open = last + chance.around_zero(20);
+            let close = (open + open * chance.around_zero(3_500) / 1_000_000).max(1_000);
+            let high = open.max(close) + chance.below(open.unsigned_abs() / 1_000);
+            let low = open.min(close) - chance.below(open.unsigned_abs() / 1_000);
+            last = close;
+            let [open, high, low, close] =
+                [open, high, low, close].map(|ticks| Price::from_units(ticks * TICK));
+            let at = UtcMs(n * interval.millis());
+            Candle::new(interval, at, open, high, low, close).unwrap()
+        })
+        .collect()
+}
+
+pub(crate) const CALM: [&str; 4] = ["40000", "40000", "40000", "40000"];
+
+/// A usual book whose bar closed at minute 30, with the candle that opens at 29.
+pub(crate) fn pending(strategy: Strategy) -> Book {
+    let mut book = Book::usual();
+    let records = book.candle(candle(29, CALM), Some(signal(strategy, 30)));
+    assert!(matches!(records[..], [BookRecord::EntryDecided(_)]));
+    book
+}
+
+/// Filled at 40,008 (long) or 39,992 (short).
+pub(crate) fn open(strategy: Strategy) -> Book {
+    let mut book = pending(strategy);
+    book.candle(candle(30, CALM), None);
+    assert!(matches!(book.state.phase, Phase::Open(_)));
+    book
+}
+
+pub(crate) fn found(strategy: Strategy, bar_close: i64, now_ms: i64) -> BookEvent {
+    BookEvent::SignalFound {
+        signal: signal(strategy, bar_close),
+        market_now: UtcMs(now_ms),
+    }
+}
+
+pub(crate) fn closed(candle: Candle, now_ms: i64) -> BookEvent {
+    BookEvent::CandleClosed {
+        candle,
+        signal: None,
+        market_now: UtcMs(now_ms),
+    }
+}
+
+pub(crate) fn refused(refusal: Refusal) -> Decision {
+    Decision {
+        records: Vec::new(),
+        refusal: Some(refusal),
+    }
+}
