@@ -1,0 +1,268 @@
+//! One run of the trader: start every part, wait for the first reason to end, drain, say goodbye.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use protocol::event::{Event, EventBody};
+use protocol::exit::ExitCode;
+use protocol::heartbeat::Phase;
+use protocol::ids::Service;
+use protocol::trader_args::TraderArgs;
+use runtime::bus::Bus;
+use runtime::health::{self, HealthServer};
+use runtime::heartbeat::Heart;
+use runtime::identity::Identity;
+use runtime::process::Stop;
+use runtime::shutdown::Shutdown;
+use runtime::{clock, events, telemetry};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::fleet::Fleet;
+use crate::market::{Feed, FeedSettings, FeedTask, LOG_FILTER};
+use crate::settings::Settings;
+use crate::start;
+use crate::vitals::Vitals;
+
+/// Failures in a row after which a trader without `--infinite` gives its feed up.
+const PATIENCE_OF_THE_FINITE: u32 = 10;
+/// Time for the last events and the last heartbeat, after the books have drained.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Trades until something ends it.
+///
+/// # Errors
+/// The reason with its exit code.
+pub async fn run(args: TraderArgs) -> Result<ExitCode, Stop> {
+    start::check_mode(&args)?;
+    let settings = Settings::from_env()?;
+    telemetry::init(&settings.telemetry, &[LOG_FILTER])?;
+    let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
+    let asked = shutdown.token().clone();
+    match Running::start(args, &settings, &asked).await {
+        Ok(running) => running.until_the_end(&asked).await,
+        Err(stop) if stop.code == ExitCode::Done => {
+            tracing::info!(reason = stop.message, "ended");
+            Ok(ExitCode::Done)
+        }
+        Err(stop) => Err(stop),
+    }
+}
+
+/// `trader check-flags`: what the flags mean, for scripts.
+#[allow(
+    clippy::print_stdout,
+    reason = "the answer of a command belongs on standard output"
+)]
+pub fn check_flags(args: &TraderArgs) -> ExitCode {
+    match start::check_mode(args) {
+        Err(stop) if stop.code == ExitCode::Usage => {
+            runtime::process::complain(&stop.message);
+            ExitCode::Usage
+        }
+        _ => {
+            println!("{}", args.mode());
+            ExitCode::Done
+        }
+    }
+}
+
+/// `trader health`.
+///
+/// # Errors
+/// Exit 78 if this instance has no name.
+pub async fn health() -> Result<ExitCode, Stop> {
+    let settings = Settings::from_env()?;
+    let identity = Identity::find(settings.instance).await?;
+    Ok(health::ask(Service::Trader, identity.instance.as_str()).await)
+}
+
+/// A trader whose parts have been started.
+struct Running {
+    ctx: Arc<Context>,
+    began: Instant,
+    /// Ends the parts that trade.
+    work: CancellationToken,
+    /// Ends the parts that tell, later.
+    tell: CancellationToken,
+    workers: JoinSet<Result<(), Stop>>,
+    tellers: JoinSet<()>,
+}
+
+impl Running {
+    /// First the parts that tell how it is, so that waiting for the rest can be seen.
+    async fn start(
+        args: TraderArgs,
+        settings: &Settings,
+        asked: &CancellationToken,
+    ) -> Result<Self, Stop> {
+        let began = Instant::now();
+        let config = start::book_config(settings)?;
+        let account = settings.account(args.mode())?;
+        let market = start::market(settings)?;
+        let (feed, feed_task) = Feed::new(market.clone(), feed_settings(&args, config.base));
+        let identity = Identity::find(settings.instance.clone()).await?;
+        tracing::info!(instance = %identity.instance, boot = %identity.boot, %account,
+            version = env!("CARGO_PKG_VERSION"), "starting");
+
+        let vitals = Arc::new(Vitals {
+            progress: Arc::default(),
+            board: Arc::default(),
+            feed: feed.clone(),
+            bus: OnceLock::new(),
+        });
+        let tell = CancellationToken::new();
+        let mut tellers = JoinSet::new();
+        tellers.spawn(answer_health(&identity, &vitals, &tell)?);
+        let bus = start::bus(settings, asked).await?;
+        let bus = vitals.bus.get_or_init(|| bus).clone();
+        tellers.spawn(beat(&bus, settings, &identity, &vitals, &tell));
+        let instance = identity.instance.clone();
+        let (events, sender) = events::channel(bus.clone(), Service::Trader, instance);
+        tellers.spawn(sender.run(tell.clone(), GOODBYE));
+
+        let rules = start::rules(&market, settings, asked).await?;
+        let ctx = Arc::new(Context {
+            bus,
+            identity,
+            account,
+            rules,
+            slice: settings.slice(),
+            config,
+            strategies: settings.strategies.clone(),
+            market,
+            feed,
+            events,
+            progress: Arc::clone(&vitals.progress),
+            board: Arc::clone(&vitals.board),
+            args,
+        });
+        let work = CancellationToken::new();
+        let workers = start_working(&ctx, feed_task, &work);
+        Ok(Self {
+            ctx,
+            began,
+            work,
+            tell,
+            workers,
+            tellers,
+        })
+    }
+
+    /// Waits for the first reason to end, then ends in order: trade, tell, leave.
+    async fn until_the_end(mut self, asked: &CancellationToken) -> Result<ExitCode, Stop> {
+        let end = self.first_reason(asked).await;
+        tracing::info!(reason = end.message, exit = %end.code, "ending");
+        self.ctx.progress.enter(Phase::Draining);
+        self.work.cancel();
+        while let Some(ended) = self.workers.join_next().await {
+            if let Err(stop) = worker_end(ended) {
+                tracing::debug!(reason = stop.message, "ended with an error while draining");
+            }
+        }
+        let uptime_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let goodbye = EventBody::TraderStopped {
+            reason: end.message.clone(),
+            exit: end.code.number(),
+            uptime_ms,
+        };
+        let id = format!("{}:stopped", self.ctx.identity.boot);
+        self.ctx.events.tell(Event::new(id, clock::now(), goodbye));
+        self.tell.cancel();
+        let told = async { while self.tellers.join_next().await.is_some() {} };
+        if timeout(GOODBYE, told).await.is_err() {
+            tracing::warn!("left without saying everything");
+        }
+        match end.code {
+            ExitCode::Done | ExitCode::CycleFinished => Ok(end.code),
+            _ => Err(end),
+        }
+    }
+
+    async fn first_reason(&mut self, asked: &CancellationToken) -> Stop {
+        let cycle = self.ctx.args.ends_after();
+        let cycle_over = async {
+            match cycle {
+                Some((length, code)) => {
+                    tokio::time::sleep(length).await;
+                    Stop::new(code, format!("--duration of {length:?} is over"))
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = asked.cancelled() => Stop::new(ExitCode::Done, "stop requested"),
+            Some(ended) = self.workers.join_next() => match worker_end(ended) {
+                Ok(()) => Stop::internal("bug: a part ended without a reason"),
+                Err(stop) => stop,
+            },
+            Some(ended) = self.tellers.join_next() => match ended {
+                Ok(()) => Stop::internal("bug: a part ended without a reason"),
+                Err(error) => Stop::internal(format!("bug: {error}")),
+            },
+            stop = cycle_over => stop,
+        }
+    }
+}
+
+fn worker_end(ended: Result<Result<(), Stop>, JoinError>) -> Result<(), Stop> {
+    ended.unwrap_or_else(|error| Err(Stop::internal(format!("bug: {error}"))))
+}
+
+fn feed_settings(args: &TraderArgs, base: engine::candle::Interval) -> FeedSettings {
+    FeedSettings {
+        give_up_after: (!args.infinite).then_some(PATIENCE_OF_THE_FINITE),
+        ..FeedSettings::new(base)
+    }
+}
+
+/// Binds at once, so that a duplicate on this host is refused before anything starts.
+fn answer_health(
+    identity: &Identity,
+    vitals: &Arc<Vitals>,
+    until: &CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>, Stop> {
+    let name = &identity.instance;
+    let server = HealthServer::bind(Service::Trader, name.as_str()).map_err(|error| {
+        let line =
+            format!("INSTANCE={name}: another trader of this name runs on this host ({error})");
+        Stop::new(ExitCode::DuplicateInstance, line)
+    })?;
+    let vitals = Arc::clone(vitals);
+    Ok(server.run(move || vitals.examine(), until.clone()))
+}
+
+fn beat(
+    bus: &Bus,
+    settings: &Settings,
+    identity: &Identity,
+    vitals: &Arc<Vitals>,
+    until: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let progress = Arc::clone(&vitals.progress);
+    let vitals = Arc::clone(vitals);
+    let heart = Heart::new(
+        bus.clone(),
+        Service::Trader,
+        identity.clone(),
+        progress,
+        settings.heartbeat(),
+        Box::new(move |heartbeat| vitals.add_to(heartbeat)),
+    );
+    heart.run(until.clone())
+}
+
+fn start_working(
+    ctx: &Arc<Context>,
+    feed_task: FeedTask,
+    until: &CancellationToken,
+) -> JoinSet<Result<(), Stop>> {
+    let mut workers = JoinSet::new();
+    let fed = feed_task.run(until.clone());
+    workers.spawn(async { fed.await.map_err(|error| Stop::internal(error.to_string())) });
+    workers.spawn(Fleet::new(Arc::clone(ctx)).run(until.clone()));
+    workers
+}

@@ -1,0 +1,67 @@
+//! What every book of this instance last said of itself: for heartbeats, the health check and the
+//! sharing-out of books.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use protocol::heartbeat::BookSummary;
+use protocol::ids::Token;
+use tokio::sync::Notify;
+
+/// One book's word.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Equity, position, trades.
+    pub summary: BookSummary,
+    /// Nothing open, nothing pending: may be given away.
+    pub flat: bool,
+    /// Recovered and following the market; a halted book counts, it will get no readier.
+    pub ready: bool,
+}
+
+/// Shared by all books of a process.
+#[derive(Debug, Default)]
+pub struct Board {
+    entries: Mutex<BTreeMap<Token, Entry>>,
+    changed: Notify,
+}
+
+impl Board {
+    /// Replaces what a book said.
+    pub fn put(&self, symbol: &Token, entry: Entry) {
+        self.entries().insert(symbol.clone(), entry);
+        self.changed.notify_one();
+    }
+
+    /// Forgets a book that is no longer ours.
+    pub fn remove(&self, symbol: &Token) {
+        self.entries().remove(symbol);
+        self.changed.notify_one();
+    }
+
+    /// Whether the book may be given away. One that has said nothing yet may not.
+    pub fn is_flat(&self, symbol: &Token) -> bool {
+        self.entries().get(symbol).is_some_and(|entry| entry.flat)
+    }
+
+    /// Whether all of these books are ready.
+    pub fn are_ready<'a>(&self, mut symbols: impl Iterator<Item = &'a Token>) -> bool {
+        let entries = self.entries();
+        symbols.all(|symbol| entries.get(symbol).is_some_and(|entry| entry.ready))
+    }
+
+    /// All books, by symbol.
+    pub fn summaries(&self) -> Vec<BookSummary> {
+        let entries = self.entries();
+        entries.values().map(|e| e.summary.clone()).collect()
+    }
+
+    /// Waits for the next change. For one listener.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<Token, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,420 @@
+//! One book's task: recover from its journal, take it over, follow the market, journal each decision
+//! before it counts. What to decide is the engine's business.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::book::{BookEvent, BookRecord, BookState, Decision, Phase, decide, resume_from};
+use engine::candle::Candle;
+use engine::entry::Refusal;
+use engine::events::owner_event;
+use engine::fixed::Price;
+use engine::market::{BAR, MarketView};
+use engine::rules::SymbolRules;
+use engine::summary;
+use protocol::event::{Event, EventBody};
+use protocol::heartbeat::{BookSummary, PartState};
+use protocol::ids::{BookKey, Token};
+use protocol::subject::Subject;
+use protocol::time::UtcMs;
+use runtime::clock;
+use runtime::events::Confirmed;
+use runtime::journal::{AppendError, Journal, ReplayError, Stored};
+use runtime::progress::PartProgress;
+use rust_decimal::Decimal;
+use tokio_util::sync::CancellationToken;
+
+use crate::board::Entry;
+use crate::context::Context;
+use crate::market::{FeedEvent, FeedHandle, MarketError};
+
+/// Warm-up bars asked for: Binance's largest page.
+const WARM_UP_BARS: usize = 1500;
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why a book's task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BookEnd {
+    /// It was told to.
+    Stopped,
+    /// Another process writes its journal.
+    Lost(String),
+    /// A person must look.
+    Halted(String),
+}
+
+/// Trades one book until `stop`, until another owns it, or until a person must look.
+pub async fn run(ctx: Arc<Context>, symbol: Token, stop: CancellationToken) -> BookEnd {
+    let joining = async {
+        let mut book = Book::recover(ctx, symbol).await?;
+        let feed = book.join_market().await?;
+        Ok((book, feed))
+    };
+    // Recovery may be cut at any point, as by a crash. After it only waits are.
+    let ended = match stop.run_until_cancelled(joining).await {
+        None => return BookEnd::Stopped,
+        Some(Err(end)) => Err(end),
+        Some(Ok((mut book, mut feed))) => book.follow(&mut feed, &stop).await,
+    };
+    ended.err().unwrap_or(BookEnd::Stopped)
+}
+
+/// A halted book, as the board shows it.
+pub fn halted_entry(book: &BookKey, reason: &str) -> Entry {
+    Entry {
+        summary: BookSummary {
+            book: book.clone(),
+            equity: Decimal::ZERO,
+            position: Decimal::ZERO,
+            trades: 0,
+            halted: Some(reason.to_owned()),
+        },
+        flat: false,
+        ready: true,
+    }
+}
+
+struct Book {
+    ctx: Arc<Context>,
+    symbol: Token,
+    key: BookKey,
+    rules: SymbolRules,
+    part: Arc<PartProgress>,
+    journal: Journal,
+    confirmed: Arc<Confirmed>,
+    state: BookState,
+    view: MarketView,
+    last_price: Option<Price>,
+    ready: bool,
+    /// Since when it does not get on, if so: the owner hears of its begin and its end.
+    trouble: Option<Instant>,
+}
+
+impl Book {
+    /// Replays the journal, takes it over, tells the owner again what may not have reached him.
+    async fn recover(ctx: Arc<Context>, symbol: Token) -> Result<Self, BookEnd> {
+        let part = ctx.progress.part(symbol.as_str());
+        let key = ctx.account.book(symbol.clone());
+        let halted = |why: String| BookEnd::Halted(why);
+        let rules = ctx
+            .rules
+            .get(&symbol)
+            .cloned()
+            .ok_or_else(|| halted(format!("no rules for {symbol}")))?;
+        let view = MarketView::new(ctx.config.base, ctx.strategies.clone())
+            .map_err(|fault| halted(fault.to_string()))?;
+        let (journal, entries) = replay(&ctx, &key, &part).await?;
+        let mut state = BookState::default();
+        for stored in &entries {
+            state
+                .fold(&stored.entry)
+                .map_err(|bad| halted(format!("journal sequence {}: {bad}", stored.seq)))?;
+        }
+        if let Phase::Halted { reason, .. } = &state.phase {
+            return Err(halted(reason.clone()));
+        }
+        let told = entries.iter().map(|s| s.entry.confirmed).max();
+        let confirmed = Confirmed::from(told.unwrap_or(0));
+        let mut book = Self {
+            ctx,
+            symbol,
+            key,
+            rules,
+            part,
+            journal,
+            confirmed,
+            state,
+            view,
+            last_price: None,
+            ready: false,
+            trouble: None,
+        };
+        book.take_over(entries).await?;
+        Ok(book)
+    }
+
+    async fn take_over(&mut self, entries: Vec<Stored<BookRecord>>) -> Result<(), BookEnd> {
+        let identity = &self.ctx.identity;
+        let event = BookEvent::TookOver {
+            boot: identity.boot.clone(),
+            instance: identity.instance.clone(),
+        };
+        let untold = entries.into_iter().filter(|s| s.seq > self.confirmed.seq());
+        let untold: Vec<Stored<BookRecord>> = untold.collect();
+        self.decide(event).await?;
+        for stored in &untold {
+            self.tell(stored.seq, stored.entry.at, &stored.entry.records);
+        }
+        let capital = self.ctx.slice;
+        self.decide(BookEvent::Opened { capital }).await?;
+        tracing::info!(
+            symbol = %self.symbol,
+            phase = self.state.phase.as_str(),
+            equity = %self.state.equity,
+            trades = self.state.trades,
+            "book recovered"
+        );
+        self.show();
+        Ok(())
+    }
+
+    /// Warms the indicators up and subscribes from the first candle that is still of use.
+    async fn join_market(&mut self) -> Result<FeedHandle, BookEnd> {
+        let now = self.warm_up().await?;
+        let base = self.ctx.config.base;
+        let from = [resume_from(&self.state), self.view.next_bar_open()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| base.open_of(now));
+        let feed = self
+            .ctx
+            .feed
+            .subscribe(self.symbol.clone(), from)
+            .await
+            .map_err(|_| BookEnd::Stopped)?;
+        if let Some(signal) = self.view.last_signal() {
+            let market_now = now;
+            self.decide(BookEvent::SignalFound { signal, market_now })
+                .await?;
+        }
+        self.ready = base.close_of(from) > now;
+        self.show();
+        Ok(feed)
+    }
+
+    /// Fills the indicators from the exchange's own bars; returns its time.
+    async fn warm_up(&mut self) -> Result<UtcMs, BookEnd> {
+        loop {
+            match self.fetch_bars().await {
+                Ok((now, bars)) => {
+                    let fault = match self.view.warm_up(&bars) {
+                        Ok(()) => return Ok(now),
+                        Err(fault) => fault.to_string(),
+                    };
+                    self.failed(&fault);
+                    tokio::time::sleep(RETRY).await;
+                }
+                Err(MarketError::Retry {
+                    what,
+                    reason,
+                    after,
+                }) => {
+                    self.failed(&format!("{what}: {reason}"));
+                    tokio::time::sleep(after.unwrap_or(RETRY).max(RETRY)).await;
+                }
+                Err(refused) => return Err(BookEnd::Halted(refused.to_string())),
+            }
+        }
+    }
+
+    async fn fetch_bars(&self) -> Result<(UtcMs, Vec<Candle>), MarketError> {
+        let market = &self.ctx.market;
+        let now = market.server_time().await?;
+        let bars = market
+            .closed_klines(&self.symbol, BAR, None, WARM_UP_BARS, now)
+            .await?;
+        Ok((now, bars))
+    }
+
+    async fn follow(
+        &mut self,
+        feed: &mut FeedHandle,
+        stop: &CancellationToken,
+    ) -> Result<(), BookEnd> {
+        while let Some(Some(event)) = stop.run_until_cancelled(feed.recv()).await {
+            match event {
+                FeedEvent::Candle {
+                    candle,
+                    market_now,
+                    caught_up,
+                } => {
+                    self.candle_closed(candle, market_now).await?;
+                    self.ready |= caught_up;
+                }
+                FeedEvent::Stale { since, .. } => {
+                    self.part.set(PartState::Retrying);
+                    self.failed(&format!("no candle since {since}"));
+                }
+                FeedEvent::Recovered { after } => {
+                    tracing::info!(symbol = %self.symbol, ?after, "candles again");
+                }
+                FeedEvent::Refused { reason } => return Err(BookEnd::Halted(reason)),
+            }
+            self.show();
+        }
+        Ok(())
+    }
+
+    async fn candle_closed(&mut self, candle: Candle, market_now: UtcMs) -> Result<(), BookEnd> {
+        let signal = match self.view.candle_closed(&candle) {
+            Ok(seen) => {
+                if let Some(gap) = seen.gap {
+                    self.failed(&format!("{gap:?}: warming up again"));
+                    self.warm_up().await?;
+                }
+                seen.signal
+            }
+            Err(fault) => {
+                // The candle still moves an open position; only its signal is lost.
+                self.failed(&fault.to_string());
+                None
+            }
+        };
+        self.last_price = Some(candle.close);
+        self.decide(BookEvent::CandleClosed {
+            candle,
+            signal,
+            market_now,
+        })
+        .await?;
+        self.part.turn();
+        self.well_again();
+        Ok(())
+    }
+
+    /// Decide, append, apply, tell: in this order, always.
+    async fn decide(&mut self, event: BookEvent) -> Result<(), BookEnd> {
+        let Decision { records, refusal } =
+            decide(&self.state, &self.ctx.config, &self.rules, event);
+        match refusal {
+            // Every start finds the newest bar long closed.
+            None | Some(Refusal::StaleSignal) => {}
+            Some(why) => {
+                tracing::info!(symbol = %self.symbol, why = why.as_str(), "signal refused");
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let seq = self.append(&records).await?;
+        self.state
+            .apply_all(&records)
+            .map_err(|bad| BookEnd::Halted(format!("bug: own record does not apply: {bad}")))?;
+        for record in &records {
+            self.log(record);
+        }
+        self.tell(seq, clock::now(), &records);
+        Ok(())
+    }
+
+    async fn append(&mut self, records: &[BookRecord]) -> Result<u64, BookEnd> {
+        let (ctx, symbol, part) = (&self.ctx, &self.symbol, &self.part);
+        let mut away = None;
+        let appended = self
+            .journal
+            .append(records, self.confirmed.seq(), |why| {
+                part.set(PartState::Retrying);
+                ctx.progress
+                    .error(symbol.as_str(), format!("journal: {why}"));
+                tracing::warn!(%symbol, why, "journal not reached; nothing is done until it is");
+                away = Some(why.to_owned());
+            })
+            .await;
+        if let Some(why) = away {
+            self.failed(&format!("journal: {why}"));
+        }
+        appended.map_err(|error| match error {
+            AppendError::Lost { .. } => BookEnd::Lost(error.to_string()),
+            AppendError::Refused { .. } => BookEnd::Halted(error.to_string()),
+        })
+    }
+
+    /// Queues the owner's events of one journal message. Their ids follow from its place.
+    fn tell(&self, seq: u64, at: UtcMs, records: &[BookRecord]) {
+        for (index, record) in records.iter().enumerate() {
+            if let Some(body) = owner_event(&self.key, record) {
+                let event = Event::new(format!("{}:{seq}:{index}", self.key), at, body);
+                self.ctx.events.tell_journaled(event, &self.confirmed, seq);
+            }
+        }
+    }
+
+    fn log(&self, record: &BookRecord) {
+        let symbol = &self.symbol;
+        match record {
+            BookRecord::EntryDecided(entry) => {
+                self.ctx.progress.signal();
+                tracing::info!(%symbol, strategy = entry.strategy.as_str(), side = %entry.side,
+                    quantity = %entry.quantity, reference = %entry.reference, rsi = %entry.rsi,
+                    stop = %entry.stop, target = %entry.target, "entry decided");
+            }
+            BookRecord::PositionOpened(p) => {
+                tracing::info!(%symbol, side = %p.side, quantity = %p.quantity, price = %p.price,
+                    stop = %p.stop, target = %p.target, "position opened");
+            }
+            BookRecord::PositionClosed(t) => {
+                tracing::info!(%symbol, reason = %t.reason, entry = %t.entry, exit = %t.price,
+                    pnl = %t.pnl, equity = %t.equity, "position closed");
+            }
+            BookRecord::EntryDropped { reason, .. } => {
+                tracing::warn!(%symbol, %reason, "entry dropped");
+            }
+            BookRecord::OwnerTookOver { .. }
+            | BookRecord::BookOpened { .. }
+            | BookRecord::BookHalted { .. } => {}
+        }
+    }
+
+    fn failed(&mut self, why: &str) {
+        tracing::warn!(symbol = %self.symbol, why, "book does not get on");
+        self.ctx.progress.error(self.symbol.as_str(), why);
+        if self.trouble.is_none() {
+            self.trouble = Some(Instant::now());
+            self.report(EventBody::PartFailed {
+                part: self.symbol.to_string(),
+                error: why.to_owned(),
+            });
+        }
+    }
+
+    fn well_again(&mut self) {
+        if let Some(since) = self.trouble.take() {
+            self.report(EventBody::PartRecovered {
+                part: self.symbol.to_string(),
+                after_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+    }
+
+    /// An event that no journal holds: of this boot, at this moment.
+    fn report(&self, body: EventBody) {
+        let at = clock::now();
+        let (boot, symbol) = (&self.ctx.identity.boot, &self.symbol);
+        let id = format!("{boot}:{symbol}:{}:{}", body.kind(), at.0);
+        self.ctx.events.tell(Event::new(id, at, body));
+    }
+
+    fn show(&self) {
+        let entry = Entry {
+            summary: summary::summary(&self.key, &self.state, self.last_price),
+            flat: matches!(self.state.phase, Phase::Flat),
+            ready: self.ready,
+        };
+        self.ctx.board.put(&self.symbol, entry);
+    }
+}
+
+/// Reads the journal, for as long as it takes.
+async fn replay(
+    ctx: &Context,
+    key: &BookKey,
+    part: &PartProgress,
+) -> Result<(Journal, Vec<Stored<BookRecord>>), BookEnd> {
+    let subject = Subject::BookJournal(key.clone());
+    loop {
+        let writer = ctx.identity.boot.clone();
+        match Journal::replay(&ctx.bus, &subject, writer).await {
+            Ok(replayed) => return Ok(replayed),
+            Err(error @ ReplayError::Unavailable { .. }) => {
+                part.set(PartState::Retrying);
+                ctx.progress.error(key.symbol.as_str(), error.to_string());
+                tracing::warn!(%error, "journal not read");
+            }
+            Err(error @ ReplayError::Unreadable { .. }) => {
+                return Err(BookEnd::Halted(error.to_string()));
+            }
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}

@@ -1,0 +1,28 @@
+//! The trader's command line: the flags of `protocol::trader_args`, and the commands beside trading.
+
+use clap::{Parser, Subcommand};
+use protocol::trader_args::TraderArgs;
+
+/// Trades its books without end; says on the bus how it is
+#[derive(Debug, Parser)]
+#[command(name = "trader", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// How to trade.
+    #[command(flatten)]
+    pub args: TraderArgs,
+
+    /// What to do instead.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Commands beside trading.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask the trader running here how it is (exit 0: well, 69: not)
+    Health,
+    /// Show every book: equity, position, trades
+    Status,
+    /// Check trading flags and print what they mean, without starting anything
+    CheckFlags(TraderArgs),
+}

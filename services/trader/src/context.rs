@@ -1,0 +1,61 @@
+//! What every part of a trader process shares, made once at start and never changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::book::BookConfig;
+use engine::rules::SymbolRules;
+use engine::strategy::Strategy;
+use protocol::event::EventBody;
+use protocol::ids::{AccountKey, Token};
+use protocol::trader_args::TraderArgs;
+use runtime::bus::Bus;
+use runtime::events::Events;
+use runtime::identity::Identity;
+use runtime::progress::Progress;
+use rust_decimal::Decimal;
+
+use crate::board::Board;
+use crate::market::{Feed, Market};
+
+/// One trader process.
+pub struct Context {
+    /// The bus.
+    pub bus: Bus,
+    /// Who we are.
+    pub identity: Identity,
+    /// Whose books we trade.
+    pub account: AccountKey,
+    /// The symbols, with the exchange's rules for each.
+    pub rules: BTreeMap<Token, SymbolRules>,
+    /// What a book that opens now gets.
+    pub slice: Decimal,
+    /// How books are traded.
+    pub config: BookConfig,
+    /// Whose signals are followed, first one wins.
+    pub strategies: Vec<Strategy>,
+    /// The exchange's REST side.
+    pub market: Market,
+    /// Closed candles.
+    pub feed: Feed,
+    /// For the owner.
+    pub events: Events,
+    /// For heartbeats.
+    pub progress: Arc<Progress>,
+    /// What the books say of themselves.
+    pub board: Arc<Board>,
+    /// The command line.
+    pub args: TraderArgs,
+}
+
+impl Context {
+    /// The event that says this process is at work.
+    pub fn started(&self) -> EventBody {
+        EventBody::TraderStarted {
+            mode: self.args.mode(),
+            symbols: self.rules.keys().cloned().collect(),
+            flags: std::env::args().skip(1).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The trader's body: waits for market data, asks the brain, journals, acts. No trading rule lives here.
+
+pub mod app;
+pub mod board;
+pub mod book;
+pub mod cli;
+pub mod context;
+pub mod dry_run;
+pub mod fleet;
+pub mod market;
+pub mod settings;
+pub mod share;
+pub mod start;
+pub mod status;
+pub mod vitals;

@@ -1,0 +1,21 @@
+//! The trader: parse, dispatch, exit code.
+
+use std::process::ExitCode as Status;
+
+use bearish_trader::cli::{Cli, Command};
+use bearish_trader::{app, dry_run, status};
+use runtime::process;
+
+fn main() -> Status {
+    let code = match process::parse::<Cli>() {
+        Err(code) => code,
+        Ok(cli) => match cli.command {
+            Some(Command::Health) => process::run(app::health()),
+            Some(Command::Status) => process::run(status::run()),
+            Some(Command::CheckFlags(args)) => app::check_flags(&args),
+            None if cli.args.dry_run => process::run(dry_run::run(cli.args)),
+            None => process::run(app::run(cli.args)),
+        },
+    };
+    code.into()
+}

@@ -1,0 +1,259 @@
+//! One life of the stream connection, from the handshake to its first fault. It is never repaired:
+//! the feed drops it and opens another. Which candles are missing is not known here.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use binance_sdk::derivatives_trading_usds_futures::websocket_streams::{
+    WebsocketStreams, WebsocketStreamsHandle,
+};
+use binance_sdk::models::WebsocketEvent;
+use engine::candle::{Candle, Interval};
+use protocol::ids::Token;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::timeout;
+
+use super::clock::MarketClock;
+use super::error::one_line;
+use super::kline::{self, StreamMessage};
+
+/// The SDK gives each handshake 10 s; this only holds it to that.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
+
+/// Events that may wait for the feed. It takes them in without waiting for anyone, so more than a
+/// few mean that something is broken, and the connection counts as lost.
+const EVENTS: usize = 1_024;
+
+/// The path under which Binance serves klines.
+const PATH: &str = "market";
+
+/// What the connection tells the feed.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    /// The first kline message: the exchange really sends.
+    CameAlive,
+    /// A candle closed.
+    CandleClosed(String, Candle),
+    /// A subscription was answered.
+    Answered,
+    /// A closed candle or a message could not be read.
+    Unreadable(String),
+    /// Nothing more will come.
+    Lost(String),
+}
+
+pub(crate) struct Connection {
+    streams: Option<WebsocketStreams>,
+    runtime: SdkRuntime,
+    interval: Interval,
+    events: mpsc::Receiver<LinkEvent>,
+    overflowed: Arc<AtomicBool>,
+    subscribed: BTreeSet<Token>,
+    /// When each request was made that has no answer yet; the exchange answers in order.
+    unanswered: VecDeque<Instant>,
+}
+
+impl Connection {
+    /// Connects. What is heard of the exchange's time goes to `clock` at once.
+    ///
+    /// # Errors
+    /// One line on why there is no connection.
+    pub(crate) async fn open(
+        handle: WebsocketStreamsHandle,
+        interval: Interval,
+        clock: MarketClock,
+    ) -> Result<Self, String> {
+        let runtime = SdkRuntime::start()?;
+        let connecting = runtime.get()?.spawn(async move { handle.connect().await });
+        let streams = timeout(CONNECT_DEADLINE, connecting)
+            .await
+            .map_err(|_| format!("no connection within {} s", CONNECT_DEADLINE.as_secs()))?
+            .map_err(|error| one_line(&format!("the SDK failed: {error}")))?
+            .map_err(|error| one_line(&format!("{error:#}")))?;
+        let (sender, events) = mpsc::channel(EVENTS);
+        let overflowed = Arc::new(AtomicBool::new(false));
+        let mut listener = Listener {
+            interval,
+            clock,
+            sender,
+            overflowed: Arc::clone(&overflowed),
+            alive: false,
+        };
+        {
+            let _inside = runtime.get()?.enter();
+            streams.subscribe_on_ws_events(move |event| listener.hear(event));
+        }
+        Ok(Self {
+            streams: Some(streams),
+            runtime,
+            interval,
+            events,
+            overflowed,
+            subscribed: BTreeSet::new(),
+            unanswered: VecDeque::new(),
+        })
+    }
+
+    /// The next event; waits for ever when there is none.
+    pub(crate) async fn next(&mut self) -> LinkEvent {
+        let event = self.events.recv().await;
+        if matches!(event, Some(LinkEvent::Answered)) {
+            self.unanswered.pop_front();
+        }
+        event.unwrap_or_else(|| LinkEvent::Lost("the SDK ended it".to_owned()))
+    }
+
+    /// Asks for the klines of exactly these symbols.
+    pub(crate) fn subscribe_to(&mut self, wanted: &BTreeSet<Token>, now: Instant) {
+        let added = self.names(wanted.difference(&self.subscribed));
+        let gone = self.names(self.subscribed.difference(wanted));
+        if added.is_empty() && gone.is_empty() {
+            return;
+        }
+        let (Some(streams), Ok(runtime)) = (&self.streams, self.runtime.get()) else {
+            return;
+        };
+        let _inside = runtime.enter();
+        if !added.is_empty() {
+            streams.subscribe_with_path(added, None, Some(PATH.to_owned()));
+            self.unanswered.push_back(now);
+        }
+        if !gone.is_empty() {
+            // The SDK makes one request of each.
+            self.unanswered.extend(gone.iter().map(|_| now));
+            streams.unsubscribe_with_path(gone, None, Some(PATH.to_owned()));
+        }
+        self.subscribed.clone_from(wanted);
+    }
+
+    /// Why this connection must be given up although it did not say that it is lost.
+    pub(crate) fn fault(&self, now: Instant, answer_within: Duration) -> Option<String> {
+        if self.overflowed.load(Relaxed) {
+            return Some(format!("more than {EVENTS} events were waiting"));
+        }
+        self.unanswered
+            .front()
+            .filter(|asked| now.duration_since(**asked) >= answer_within)
+            .map(|_| {
+                format!(
+                    "no answer to a subscription within {} s",
+                    answer_within.as_secs_f32()
+                )
+            })
+    }
+
+    /// Whether every subscription was answered.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.unanswered.is_empty()
+    }
+
+    fn names<'a>(&self, symbols: impl Iterator<Item = &'a Token>) -> Vec<String> {
+        symbols
+            .map(|symbol| {
+                let symbol = symbol.as_str().to_ascii_lowercase();
+                format!("{symbol}@kline_{}", self.interval)
+            })
+            .collect()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // The SDK says its goodbyes from a task that it starts where it is dropped.
+        if let Ok(runtime) = self.runtime.get() {
+            let _inside = runtime.enter();
+            drop(self.streams.take());
+        }
+    }
+}
+
+/// A runtime for one connection of the SDK.
+///
+/// The SDK starts tasks that it does not end: the reader of a peer that stays silent, for one, waits
+/// for ever after its client was dropped. Their runtime is the only handle on them.
+struct SdkRuntime(Option<Runtime>);
+
+impl SdkRuntime {
+    fn start() -> Result<Self, String> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(2)
+            .thread_name("market-stream")
+            .enable_all()
+            .build()
+            .map(|runtime| Self(Some(runtime)))
+            .map_err(|error| format!("no thread for the connection: {error}"))
+    }
+
+    fn get(&self) -> Result<&Runtime, String> {
+        self.0
+            .as_ref()
+            .ok_or_else(|| "the connection has ended".to_owned())
+    }
+}
+
+impl Drop for SdkRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Turns the SDK's events into ours, on the SDK's thread. Never waits.
+struct Listener {
+    interval: Interval,
+    clock: MarketClock,
+    sender: mpsc::Sender<LinkEvent>,
+    overflowed: Arc<AtomicBool>,
+    alive: bool,
+}
+
+impl Listener {
+    fn hear(&mut self, event: WebsocketEvent) {
+        match event {
+            WebsocketEvent::Message(text) => self.read(&text),
+            WebsocketEvent::Error(reason) => self.tell(LinkEvent::Lost(one_line(&reason))),
+            WebsocketEvent::Close(code, reason) => {
+                let reason = one_line(&format!("closed by the exchange with {code} {reason}"));
+                self.tell(LinkEvent::Lost(reason));
+            }
+            WebsocketEvent::Open | WebsocketEvent::Ping | WebsocketEvent::Pong => {}
+        }
+    }
+
+    fn read(&mut self, text: &str) {
+        match kline::decode(text, self.interval) {
+            Ok(StreamMessage::Kline {
+                symbol,
+                sent,
+                closed,
+            }) => {
+                self.clock.saw(sent);
+                if !self.alive {
+                    self.alive = true;
+                    self.tell(LinkEvent::CameAlive);
+                }
+                if let Some(candle) = closed {
+                    self.tell(LinkEvent::CandleClosed(symbol, candle));
+                }
+            }
+            Ok(StreamMessage::Answer(None)) => self.tell(LinkEvent::Answered),
+            Ok(StreamMessage::Answer(Some(error))) => {
+                let reason = one_line(&format!("a subscription was refused: {error}"));
+                self.tell(LinkEvent::Lost(reason));
+            }
+            Ok(StreamMessage::Other) => {}
+            Err(reason) => self.tell(LinkEvent::Unreadable(one_line(&reason))),
+        }
+    }
+
+    fn tell(&self, event: LinkEvent) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
+            self.overflowed.store(true, Relaxed);
+        }
+    }
+}

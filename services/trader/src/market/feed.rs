@@ -1,0 +1,228 @@
+//! What a book's body holds of the feed: how to subscribe, what comes out. How it is kept whole is
+//! in [`super::feed_task`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::candle::{Candle, Interval};
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+use tokio::sync::mpsc;
+
+use super::backoff::Backoff;
+use super::clock::MarketClock;
+use super::feed_task::FeedTask;
+use super::progress::FeedProgress;
+use super::rest::Market;
+
+/// Subscriptions that may wait for the feed task.
+const COMMANDS: usize = 64;
+
+/// How the feed works.
+#[derive(Debug, Clone)]
+pub struct FeedSettings {
+    /// Interval of the candles.
+    pub interval: Interval,
+    /// End with an error after so many failures in a row, of the stream or of one symbol's REST
+    /// calls; `None`: never.
+    pub give_up_after: Option<u32>,
+    /// Candles that may wait for a book before they are left to be fetched again.
+    pub queue: usize,
+    /// Its deadlines, all in wall time.
+    pub timing: FeedTiming,
+}
+
+impl FeedSettings {
+    /// Candles of `interval`, otherwise as usual.
+    pub fn new(interval: Interval) -> Self {
+        Self {
+            interval,
+            give_up_after: None,
+            queue: 256,
+            timing: FeedTiming::default(),
+        }
+    }
+}
+
+/// Deadlines of the feed, all in wall time.
+#[derive(Debug, Clone)]
+pub struct FeedTiming {
+    /// How often deadlines are looked at.
+    pub tick: Duration,
+    /// Candles are stale after this time without one, if 3 intervals of exchange time passed too.
+    pub stale_after: Duration,
+    /// The exchange is asked for its time when none was heard for this long.
+    pub probe_after: Duration,
+    /// A subscription is answered within this time.
+    pub answer_within: Duration,
+    /// Wait after a first failure; doubled by each failure in a row.
+    pub retry_first: Duration,
+    /// Longest wait after a failure.
+    pub retry_cap: Duration,
+}
+
+impl Default for FeedTiming {
+    fn default() -> Self {
+        Self {
+            tick: Duration::from_millis(200),
+            stale_after: Duration::from_secs(10),
+            probe_after: Duration::from_secs(5),
+            answer_within: Duration::from_secs(10),
+            retry_first: Duration::from_millis(500),
+            retry_cap: Duration::from_secs(30),
+        }
+    }
+}
+
+impl FeedTiming {
+    pub(crate) const fn backoff(&self) -> Backoff {
+        Backoff {
+            first: self.retry_first,
+            cap: self.retry_cap,
+        }
+    }
+}
+
+/// What a book is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedEvent {
+    /// The next candle of the series: each once, in order, without gaps except those that the
+    /// exchange itself has.
+    Candle {
+        /// It.
+        candle: Candle,
+        /// The exchange's time when the candle was received here; at least the candle's end.
+        market_now: UtcMs,
+        /// No later candle has closed by `market_now`.
+        caught_up: bool,
+    },
+    /// No candle has come for too long. The series goes on when they come again.
+    Stale {
+        /// End of the newest candle that was heard of.
+        since: UtcMs,
+        /// The exchange's time now.
+        market_now: UtcMs,
+    },
+    /// After [`Self::Stale`]: the stream sends again, and all that was missing was handed on.
+    Recovered {
+        /// How long it was stale, wall time.
+        after: Duration,
+    },
+    /// The last event: the exchange refuses this symbol and will go on doing so.
+    Refused {
+        /// One line.
+        reason: String,
+    },
+}
+
+/// [`FeedEvent`] as it waits in the queue: times are added when it is received, so that a candle
+/// that waited long does not look fresh.
+#[derive(Debug)]
+pub(crate) enum Item {
+    Candle(Candle),
+    Stale { since: UtcMs },
+    Recovered { after: Duration },
+    Refused { reason: String },
+}
+
+/// A book that wants candles.
+#[derive(Debug)]
+pub(crate) struct Subscribe {
+    pub(crate) symbol: Token,
+    pub(crate) from: UtcMs,
+    pub(crate) queue: mpsc::Sender<Item>,
+}
+
+/// The feed task has ended, so there are no candles any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the market feed has ended")]
+pub struct FeedClosed;
+
+/// Where books subscribe. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    commands: mpsc::Sender<Subscribe>,
+    interval: Interval,
+    queue: usize,
+    clock: MarketClock,
+    progress: Arc<FeedProgress>,
+}
+
+impl Feed {
+    /// A feed and the task that drives it. Nothing happens until [`FeedTask::run`] is awaited.
+    pub fn new(market: Market, settings: FeedSettings) -> (Self, FeedTask) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        let progress = Arc::new(FeedProgress::default());
+        let feed = Self {
+            commands,
+            interval: settings.interval,
+            queue: settings.queue.max(1),
+            clock: market.clock().clone(),
+            progress: Arc::clone(&progress),
+        };
+        (feed, FeedTask::new(market, settings, receiver, progress))
+    }
+
+    /// The closed candles of `symbol` that open at `from` or later. Dropping the handle ends it.
+    ///
+    /// # Errors
+    /// [`FeedClosed`] when the task has ended.
+    pub async fn subscribe(&self, symbol: Token, from: UtcMs) -> Result<FeedHandle, FeedClosed> {
+        let (queue, items) = mpsc::channel(self.queue);
+        let command = Subscribe {
+            symbol,
+            from,
+            queue,
+        };
+        self.commands.send(command).await.map_err(|_| FeedClosed)?;
+        Ok(FeedHandle {
+            items,
+            interval: self.interval,
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// The exchange's time.
+    pub fn clock(&self) -> &MarketClock {
+        &self.clock
+    }
+
+    /// How the feed is.
+    pub fn progress(&self) -> &Arc<FeedProgress> {
+        &self.progress
+    }
+}
+
+/// One book's end of the feed.
+#[derive(Debug)]
+pub struct FeedHandle {
+    items: mpsc::Receiver<Item>,
+    interval: Interval,
+    clock: MarketClock,
+}
+
+impl FeedHandle {
+    /// The next event; `None` after [`FeedEvent::Refused`] or when the feed task has ended. Safe to
+    /// drop while it waits: no event is lost.
+    pub async fn recv(&mut self) -> Option<FeedEvent> {
+        let item = self.items.recv().await?;
+        let heard = self.clock.now();
+        Some(match item {
+            Item::Candle(candle) => {
+                let end = self.interval.close_of(candle.open_time);
+                let market_now = heard.max(end);
+                FeedEvent::Candle {
+                    candle,
+                    market_now,
+                    caught_up: self.interval.close_of(end) > market_now,
+                }
+            }
+            Item::Stale { since } => FeedEvent::Stale {
+                since,
+                market_now: heard,
+            },
+            Item::Recovered { after } => FeedEvent::Recovered { after },
+            Item::Refused { reason } => FeedEvent::Refused { reason },
+        })
+    }
+}

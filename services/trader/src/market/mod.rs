@@ -1,0 +1,40 @@
+//! Market data through Binance's official SDK: REST questions ([`Market`]) and a gapless, ordered,
+//! duplicate-free series of closed candles for each book ([`Feed`]). What a candle means is the
+//! engine's business; orders and keys are not here.
+//!
+//! The SDK is the transport. What it does not do, and this module does: notice a stream that fell
+//! silent or was closed with 1000, refill gaps, keep one slow reader from blocking the others.
+
+mod backoff;
+mod book;
+mod budget;
+mod clock;
+mod connection;
+mod error;
+mod feed;
+mod feed_task;
+mod kline;
+mod progress;
+mod rest;
+mod rules;
+mod series;
+
+pub use clock::MarketClock;
+pub use error::MarketError;
+pub use feed::{Feed, FeedClosed, FeedEvent, FeedHandle, FeedSettings, FeedTiming};
+pub use feed_task::{FeedError, FeedTask};
+pub use progress::{FeedProgress, LastFeedError};
+pub use rest::Market;
+
+/// Where the exchange is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarketSettings {
+    /// Base of the REST addresses, e.g. `https://fapi.binance.com`.
+    pub rest_url: String,
+    /// Base of the stream addresses, e.g. `wss://fstream.binance.com`.
+    pub ws_url: String,
+}
+
+/// What a log filter should hold besides the level: every fault that the SDK logs is told by this
+/// module too, in one line, and the SDK's own lines on each ping drown it.
+pub const LOG_FILTER: &str = "binance_sdk=off";

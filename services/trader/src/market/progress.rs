@@ -1,0 +1,108 @@
+//! What the feed shows of itself while it runs, for heartbeats and status. It is written by the feed
+//! task only and decides nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::heartbeat::{Part, PartState};
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+use runtime::clock;
+
+/// Counters of the feed task.
+#[derive(Debug, Default)]
+pub struct FeedProgress {
+    turns: AtomicU64,
+    errors: AtomicU64,
+    healthy: AtomicBool,
+    stopped: AtomicBool,
+    details: Mutex<Details>,
+}
+
+#[derive(Debug, Default)]
+struct Details {
+    last_error: Option<LastFeedError>,
+    /// End of the newest candle handed to the book, by symbol.
+    closed_until: BTreeMap<Token, UtcMs>,
+}
+
+/// The newest error of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFeedError {
+    /// When, wall clock.
+    pub at: UtcMs,
+    /// One line.
+    pub text: String,
+}
+
+impl FeedProgress {
+    /// Turns of the loop, errors, and how it is: retrying while the stream is down or a book's
+    /// candles are stale.
+    pub fn part(&self) -> Part {
+        let state = if self.stopped.load(Relaxed) {
+            PartState::Stopped
+        } else if self.healthy.load(Relaxed) {
+            PartState::Ok
+        } else {
+            PartState::Retrying
+        };
+        Part {
+            turns: self.turns.load(Relaxed),
+            errors: self.errors.load(Relaxed),
+            state,
+        }
+    }
+
+    /// The newest error, if there ever was one.
+    pub fn last_error(&self) -> Option<LastFeedError> {
+        self.details().last_error.clone()
+    }
+
+    /// End of the newest candle handed on, for each symbol that has a book.
+    pub fn closed_until(&self) -> BTreeMap<Token, UtcMs> {
+        self.details().closed_until.clone()
+    }
+
+    /// The oldest "time since the end of the newest candle" over all symbols, in exchange time;
+    /// `None` without books.
+    pub fn candle_age(&self, market_now: UtcMs) -> Option<Duration> {
+        let details = self.details();
+        let oldest = details.closed_until.values().min();
+        oldest.map(|oldest| market_now.since(*oldest))
+    }
+
+    pub(crate) fn turned(&self, healthy: bool) {
+        self.turns.fetch_add(1, Relaxed);
+        self.healthy.store(healthy, Relaxed);
+    }
+
+    pub(crate) fn failed(&self, text: String) {
+        self.errors.fetch_add(1, Relaxed);
+        self.details().last_error = Some(LastFeedError {
+            at: clock::now(),
+            text,
+        });
+    }
+
+    pub(crate) fn handed_on(&self, symbol: &Token, closed_until: UtcMs) {
+        let mut details = self.details();
+        match details.closed_until.get_mut(symbol) {
+            Some(newest) => *newest = closed_until,
+            None => drop(details.closed_until.insert(symbol.clone(), closed_until)),
+        }
+    }
+
+    pub(crate) fn forgot(&self, symbol: &Token) {
+        self.details().closed_until.remove(symbol);
+    }
+
+    pub(crate) fn stopped(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    fn details(&self) -> MutexGuard<'_, Details> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,235 @@
+//! The order of one book's candles: what comes next, what came twice, what is missing. Pure: where
+//! candles come from and where they go is not here.
+
+use std::collections::BTreeMap;
+
+use engine::candle::{Candle, Interval};
+use protocol::time::UtcMs;
+
+/// Candles kept that cannot be handed on yet. More are dropped, latest first, and fetched again.
+pub(crate) const AHEAD_LIMIT: usize = 2_000;
+
+/// A hole is believed when REST has answered with later candles this many times in a row.
+const ANSWERS_THAT_MAKE_A_HOLE: u8 = 3;
+
+/// What became of a candle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is new and will be handed on when its turn comes.
+    Kept,
+    /// It was here before.
+    Duplicate,
+    /// It was here before with other prices, which stand.
+    Contradicts(Candle),
+}
+
+/// The closed candles of one symbol from a start time on.
+#[derive(Debug)]
+pub(crate) struct Series {
+    interval: Interval,
+    /// Open time of the next candle to hand on.
+    expected: UtcMs,
+    /// The last one handed on.
+    last: Option<Candle>,
+    /// Waiting for their turn; never before `expected`.
+    ahead: BTreeMap<UtcMs, Candle>,
+    /// End of the newest candle that came, kept or not.
+    heard_until: UtcMs,
+    /// All candles before this are known to be closed, whether they came or not.
+    closed_until: UtcMs,
+    answers_without_expected: u8,
+}
+
+impl Series {
+    /// A series whose first candle is the first one that opens at `from` or later.
+    pub(crate) fn new(interval: Interval, from: UtcMs) -> Self {
+        let open = interval.open_of(from);
+        let expected = if open == from {
+            from
+        } else {
+            interval.close_of(open)
+        };
+        Self {
+            interval,
+            expected,
+            last: None,
+            ahead: BTreeMap::new(),
+            heard_until: expected,
+            closed_until: expected,
+            answers_without_expected: 0,
+        }
+    }
+
+    /// Takes in a candle from wherever.
+    pub(crate) fn take(&mut self, candle: Candle) -> Taken {
+        let at = candle.open_time;
+        let earlier = if at < self.expected {
+            self.last.filter(|last| last.open_time == at)
+        } else {
+            self.ahead.get(&at).copied()
+        };
+        match earlier {
+            Some(earlier) if earlier != candle => return Taken::Contradicts(earlier),
+            Some(_) => return Taken::Duplicate,
+            None if at < self.expected => return Taken::Duplicate,
+            None => {}
+        }
+        let end = self.interval.close_of(at);
+        self.heard_until = self.heard_until.max(end);
+        self.knows_closed_until(end);
+        self.ahead.insert(at, candle);
+        if self.ahead.len() > AHEAD_LIMIT {
+            self.ahead.pop_last();
+        }
+        Taken::Kept
+    }
+
+    /// The next candle, if it is here; the series moves on.
+    pub(crate) fn pop(&mut self) -> Option<Candle> {
+        let candle = self.ahead.remove(&self.expected)?;
+        self.expected = self.interval.close_of(self.expected);
+        self.last = Some(candle);
+        self.answers_without_expected = 0;
+        Some(candle)
+    }
+
+    /// Whether [`Self::pop`] has a candle.
+    pub(crate) fn has_next(&self) -> bool {
+        self.ahead.contains_key(&self.expected)
+    }
+
+    /// Whether a candle that is known to be closed is not here when its turn comes.
+    pub(crate) fn misses_next(&self) -> bool {
+        self.expected < self.closed_until && !self.has_next()
+    }
+
+    /// Every candle that ended by `until` exists.
+    pub(crate) fn knows_closed_until(&mut self, until: UtcMs) {
+        self.closed_until = self.closed_until.max(until);
+    }
+
+    /// REST answered a question for candles from `expected` on, and all of it was taken in. Returns
+    /// the hole, from its first candle to the one after it, when the exchange itself has it: an
+    /// answer with later candles may be early once, not always.
+    pub(crate) fn answered(&mut self) -> Option<(UtcMs, UtcMs)> {
+        let (&first, _) = self.ahead.first_key_value()?;
+        if first == self.expected {
+            return None;
+        }
+        self.answers_without_expected += 1;
+        if self.answers_without_expected < ANSWERS_THAT_MAKE_A_HOLE {
+            return None;
+        }
+        self.answers_without_expected = 0;
+        Some((std::mem::replace(&mut self.expected, first), first))
+    }
+
+    /// Open time of the next candle to hand on.
+    pub(crate) fn expected(&self) -> UtcMs {
+        self.expected
+    }
+
+    /// End of the newest candle that came; the start while none did.
+    pub(crate) fn heard_until(&self) -> UtcMs {
+        self.heard_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::fixed::Price;
+
+    const MINUTE: i64 = 60_000;
+
+    fn candle(minute: i64) -> Candle {
+        priced(minute, 100)
+    }
+
+    fn priced(minute: i64, price: i64) -> Candle {
+        let p = Price::from_units(price);
+        Candle::new(Interval::M1, UtcMs(minute * MINUTE), p, p, p, p).unwrap()
+    }
+
+    fn series(from_minute: i64) -> Series {
+        Series::new(Interval::M1, UtcMs(from_minute * MINUTE))
+    }
+
+    fn drain(series: &mut Series) -> Vec<i64> {
+        std::iter::from_fn(|| series.pop())
+            .map(|c| c.open_time.0 / MINUTE)
+            .collect()
+    }
+
+    #[test]
+    fn candles_come_out_in_order_once_however_they_come_in() {
+        let mut s = series(5);
+        for minute in [7, 5, 5, 4, 6, 9, 6, 7] {
+            s.take(candle(minute));
+        }
+        assert_eq!(drain(&mut s), [5, 6, 7]);
+        assert!(s.misses_next(), "8 is missing");
+        s.take(candle(8));
+        assert_eq!(drain(&mut s), [8, 9]);
+        assert!(!s.misses_next());
+    }
+
+    #[test]
+    fn a_start_within_a_candle_begins_with_the_next_one() {
+        let s = Series::new(Interval::M1, UtcMs(5 * MINUTE + 1));
+        assert_eq!(s.expected(), UtcMs(6 * MINUTE));
+        assert_eq!(series(5).expected(), UtcMs(5 * MINUTE));
+    }
+
+    #[test]
+    fn nothing_is_missing_before_a_later_candle_is_known() {
+        let mut s = series(5);
+        assert!(!s.misses_next());
+        s.knows_closed_until(UtcMs(6 * MINUTE));
+        assert!(s.misses_next(), "minute 5 has closed");
+        assert_eq!(s.heard_until(), UtcMs(5 * MINUTE), "but did not come");
+    }
+
+    #[test]
+    fn a_candle_that_changed_after_its_close_is_told_and_not_handed_on() {
+        let mut s = series(5);
+        assert_eq!(s.take(priced(5, 100)), Taken::Kept);
+        assert_eq!(s.take(priced(5, 101)), Taken::Contradicts(priced(5, 100)));
+        assert_eq!(s.pop(), Some(priced(5, 100)));
+        assert_eq!(s.take(priced(5, 102)), Taken::Contradicts(priced(5, 100)));
+        assert_eq!(s.take(priced(5, 100)), Taken::Duplicate);
+        assert_eq!(s.pop(), None);
+    }
+
+    #[test]
+    fn a_hole_is_believed_at_the_third_answer() {
+        let mut s = series(5);
+        s.take(candle(8));
+        assert_eq!((s.answered(), s.answered()), (None, None));
+        let hole = (UtcMs(5 * MINUTE), UtcMs(8 * MINUTE));
+        assert_eq!(s.answered(), Some(hole));
+        assert_eq!(drain(&mut s), [8]);
+    }
+
+    #[test]
+    fn an_answer_without_later_candles_makes_no_hole() {
+        let mut s = series(5);
+        s.knows_closed_until(UtcMs(9 * MINUTE));
+        for _ in 0..9 {
+            assert_eq!(s.answered(), None);
+        }
+        assert_eq!(s.expected(), UtcMs(5 * MINUTE));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_from_the_end_and_known_to_be_missing() {
+        let mut s = series(0);
+        let limit = i64::try_from(AHEAD_LIMIT).unwrap();
+        for minute in (0..=limit).rev() {
+            s.take(candle(minute));
+        }
+        assert_eq!(drain(&mut s).len(), AHEAD_LIMIT);
+        assert!(s.misses_next());
+        assert_eq!(s.expected(), UtcMs(limit * MINUTE));
+    }
+}

@@ -1,0 +1,239 @@
+//! The trader's settings: all from the environment, each refused with its name, value and what is
+//! allowed.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::Parser;
+use engine::strategy::Strategy;
+use protocol::ids::{AccountKey, Mode, Token};
+use runtime::bus::BusSettings;
+use runtime::process::Stop;
+use runtime::telemetry::TelemetrySettings;
+use rust_decimal::Decimal;
+
+/// The exchange whose protocol we speak; the first word of an account after the mode.
+const VENUE: &str = "binance-usdm";
+
+/// Everything but the command line.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "trader")]
+pub struct Settings {
+    /// The bus.
+    #[command(flatten)]
+    pub bus: BusSettings,
+
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+
+    /// This instance's name; else the container's service and number, else the host's
+    #[arg(long, env = "INSTANCE", value_name = "INSTANCE")]
+    pub instance: Option<Token>,
+
+    /// Binance USD-M REST, or what speaks like it
+    #[arg(long, env = "BINANCE_REST_URL", value_name = "BINANCE_REST_URL",
+          default_value = "http://exchange-sim:8080", value_parser = rest_url)]
+    pub rest_url: String,
+
+    /// Binance USD-M market streams, or what speaks like them
+    #[arg(long, env = "BINANCE_WS_URL", value_name = "BINANCE_WS_URL",
+          default_value = "ws://exchange-sim:8080", value_parser = ws_url)]
+    pub ws_url: String,
+
+    /// What to trade
+    #[arg(long, env = "SYMBOLS", value_name = "SYMBOLS", value_delimiter = ',',
+          default_value = "BTCUSDT,ETHUSDT,SOLUSDT", value_parser = symbol)]
+    pub symbols: Vec<Token>,
+
+    /// Capital of the account, shared out evenly over the symbols
+    #[arg(long, env = "CAPITAL_USDT", value_name = "CAPITAL_USDT",
+          default_value = "10000", value_parser = capital)]
+    pub capital: Decimal,
+
+    /// Whose signals to follow, first one wins
+    #[arg(
+        long,
+        env = "STRATEGIES",
+        value_name = "STRATEGIES",
+        value_delimiter = ',',
+        default_value = "oversold-bounce,short-the-rip"
+    )]
+    pub strategies: Vec<Strategy>,
+
+    /// Fee of each side, as a fraction of the notional
+    #[arg(long, env = "FEE_RATE", value_name = "FEE_RATE",
+          default_value = "0.0006", value_parser = rate)]
+    pub fee_rate: Decimal,
+
+    /// Slippage of market fills, as a fraction of the price
+    #[arg(long, env = "SLIPPAGE_RATE", value_name = "SLIPPAGE_RATE",
+          default_value = "0.0002", value_parser = rate)]
+    pub slippage_rate: Decimal,
+
+    /// Largest position, as a multiple of a book's equity
+    #[arg(long, env = "LEVERAGE", value_name = "LEVERAGE",
+          default_value = "1", value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub leverage: u8,
+
+    /// Seconds between heartbeats
+    #[arg(long, env = "HEARTBEAT_SECS", value_name = "HEARTBEAT_SECS",
+          default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub heartbeat_secs: u64,
+}
+
+impl Settings {
+    /// From the environment.
+    ///
+    /// # Errors
+    /// Exit 78, one line.
+    pub fn from_env() -> Result<Self, Stop> {
+        let settings: Self = runtime::settings::from_env()?;
+        no_repeats("SYMBOLS", settings.symbols.iter().map(Token::to_string))?;
+        no_repeats(
+            "STRATEGIES",
+            settings.strategies.iter().map(ToString::to_string),
+        )?;
+        Ok(settings)
+    }
+
+    /// Whose books these are. A paper account is its market-data feed: another feed, other books.
+    ///
+    /// # Errors
+    /// Exit 78 if the feed's address makes no name.
+    pub fn account(&self, mode: Mode) -> Result<AccountKey, Stop> {
+        let unusable = || {
+            let url = &self.rest_url;
+            Stop::config(format!("BINANCE_REST_URL={url:?}: no host in it"))
+        };
+        Ok(AccountKey {
+            mode,
+            venue: VENUE.parse().map_err(|_| unusable())?,
+            account: feed_id(&self.rest_url).ok_or_else(unusable)?,
+        })
+    }
+
+    /// Time between heartbeats.
+    pub const fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_secs)
+    }
+
+    /// One book's share of the capital, cut to whole cents.
+    pub fn slice(&self) -> Decimal {
+        let books = Decimal::from(self.symbols.len().max(1));
+        (self.capital / books).trunc_with_scale(2)
+    }
+}
+
+/// `https://fapi.binance.com` is `fapi-binance-com`, `http://exchange-sim:8080` `exchange-sim-8080`.
+fn feed_id(url: &str) -> Option<Token> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
+    let name: String = host
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(64)
+        .collect();
+    name.parse().ok()
+}
+
+fn no_repeats(name: &str, values: impl Iterator<Item = String>) -> Result<(), Stop> {
+    let mut seen = BTreeSet::new();
+    for value in values {
+        if seen.contains(&value) {
+            return Err(Stop::config(format!("{name}: {value} is there twice")));
+        }
+        seen.insert(value);
+    }
+    Ok(())
+}
+
+fn rest_url(text: &str) -> Result<String, String> {
+    url(text, &["http://", "https://"])
+}
+
+fn ws_url(text: &str) -> Result<String, String> {
+    url(text, &["ws://", "wss://"])
+}
+
+fn url(text: &str, schemes: &[&str]) -> Result<String, String> {
+    let host = schemes
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme))
+        .map(|rest| rest.trim_end_matches('/'));
+    match host {
+        Some(host) if is_host(host) => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err(format!(
+            "allowed is {}host[:port]",
+            schemes.join("host[:port] or ")
+        )),
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    let (host, port) = text.rsplit_once(':').unwrap_or((text, "1"));
+    let letters = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
+    !host.is_empty() && host.bytes().all(letters) && port.parse::<u16>().is_ok_and(|p| p > 0)
+}
+
+fn symbol(text: &str) -> Result<Token, String> {
+    let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+    if (5..=20).contains(&text.len()) && text.bytes().all(allowed) {
+        text.parse().map_err(|_| String::from("no name"))
+    } else {
+        Err("allowed is a list like BTCUSDT,ETHUSDT: capital letters and digits".to_owned())
+    }
+}
+
+fn capital(text: &str) -> Result<Decimal, String> {
+    let value = Decimal::from_str(text).ok();
+    value
+        .filter(|v| *v > Decimal::ZERO && *v <= Decimal::from(1_000_000_000))
+        .ok_or_else(|| "allowed is an amount above 0, up to 1000000000".to_owned())
+}
+
+fn rate(text: &str) -> Result<Decimal, String> {
+    let value = Decimal::from_str(text).ok();
+    value
+        .filter(|v| *v >= Decimal::ZERO && *v <= Decimal::new(1, 1))
+        .ok_or_else(|| "allowed is a fraction from 0 to 0.1, e.g. 0.0006".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_is_named_after_its_host() {
+        for (url, name) in [
+            ("https://fapi.binance.com", "fapi-binance-com"),
+            ("http://exchange-sim:8080", "exchange-sim-8080"),
+        ] {
+            assert_eq!(feed_id(url).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn addresses_are_checked_before_anything_dials_them() {
+        assert_eq!(rest_url("http://a:8080/").unwrap(), "http://a:8080");
+        for bad in [
+            "a:8080",
+            "ws://a",
+            "http://",
+            "http://a:0",
+            "http://a b",
+            "http://u:p@a",
+        ] {
+            assert!(rest_url(bad).is_err(), "{bad}");
+        }
+        assert!(ws_url("wss://fstream.binance.com").is_ok());
+    }
+
+    #[test]
+    fn capital_and_rates_have_bounds() {
+        assert!(capital("0").is_err() && capital("-1").is_err() && capital("NaN").is_err());
+        assert!(rate("0").is_ok() && rate("0.1").is_ok() && rate("0.11").is_err());
+        assert!(symbol("btcusdt").is_err() && symbol("BTC.USDT").is_err());
+    }
+}

@@ -1,0 +1,76 @@
+//! How this process is, for those who ask from outside: what heartbeats add to its counters, and
+//! what Docker's health check hears. Exists before there is anything to trade.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use protocol::heartbeat::{Heartbeat, LastError, PartState, Phase};
+use runtime::bus::Bus;
+use runtime::health::Answer;
+use runtime::progress::Progress;
+
+use crate::board::Board;
+use crate::market::Feed;
+
+/// A fleet that has not looked at its leases for this long is stuck.
+const FLEET_STUCK: Duration = Duration::from_secs(20);
+
+/// What there is to look at.
+pub struct Vitals {
+    /// Counters of every part.
+    pub progress: Arc<Progress>,
+    /// The books' own words.
+    pub board: Arc<Board>,
+    /// The market feed.
+    pub feed: Feed,
+    /// Empty while it is waited for.
+    pub bus: OnceLock<Bus>,
+}
+
+impl Vitals {
+    /// What a heartbeat says beyond the process itself.
+    pub fn add_to(&self, heartbeat: &mut Heartbeat) {
+        let feed = self.feed.progress();
+        let age = feed.candle_age(self.feed.clock().now());
+        heartbeat.candle_age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        heartbeat.parts.insert("feed".to_owned(), feed.part());
+        heartbeat.books = self.board.summaries();
+        let Some(error) = feed.last_error() else {
+            return;
+        };
+        heartbeat.errors += feed.part().errors;
+        let known = heartbeat.last_error.as_ref();
+        if known.is_none_or(|known| known.at < error.at) {
+            heartbeat.last_error = Some(LastError {
+                at: error.at,
+                part: "feed".to_owned(),
+                text: error.text,
+            });
+        }
+    }
+
+    /// What Docker's health check hears.
+    ///
+    /// # Errors
+    /// Why it is not well, in one line.
+    pub fn examine(&self) -> Answer {
+        let Some(bus) = self.bus.get() else {
+            return Err("waiting for the bus".to_owned());
+        };
+        if !bus.is_connected() {
+            return Err("the bus is away".to_owned());
+        }
+        match self.progress.phase() {
+            Phase::Starting => return Err("starting: waiting for the exchange".to_owned()),
+            Phase::Running | Phase::Draining | Phase::Stopped => {}
+        }
+        let idle = self.progress.part("fleet").idle();
+        if idle.is_none_or(|idle| idle > FLEET_STUCK) {
+            return Err(format!("leases were last renewed {idle:?} ago"));
+        }
+        if self.feed.progress().part().state != PartState::Ok {
+            return Err("the market feed is down or stale".to_owned());
+        }
+        Ok(format!("{} books", self.board.summaries().len()))
+    }
+}

@@ -1,0 +1,150 @@
+//! The feed with its real deadlines on the project's own exchange, ten market minutes a second.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use bearish_trader::market::{
+    FeedEvent, FeedHandle, FeedSettings, Market, MarketError, MarketSettings,
+};
+use clap::Parser;
+use engine::candle::{Candle, Interval};
+use exchange_sim::exchange::Limits;
+use exchange_sim::server::Server;
+use exchange_sim::settings::Cli;
+use runtime::process::Stop;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::rig::{Rig, next, run, token};
+
+struct Simulator {
+    address: SocketAddr,
+    stop: CancellationToken,
+    task: JoinSet<Result<(), Stop>>,
+}
+
+impl Simulator {
+    /// Few symbols: their long past is generated at each start.
+    async fn start(symbols: &str, listen: &str, state: &Path) -> Self {
+        let state = state.to_str().unwrap();
+        let words = ["exchange-sim", "--speed", "600", "--symbols", symbols];
+        let words = words
+            .into_iter()
+            .chain(["--listen", listen, "--state-dir", state]);
+        let settings = Cli::try_parse_from(words).unwrap().settings;
+        let server = Server::bind(settings, Limits::default()).await.unwrap();
+        let (address, stop) = (server.address(), CancellationToken::new());
+        let mut task = JoinSet::new();
+        task.spawn(server.run(stop.clone()));
+        Self {
+            address,
+            stop,
+            task,
+        }
+    }
+
+    async fn end(mut self) {
+        self.stop.cancel();
+        self.task.join_next().await.unwrap().unwrap().unwrap();
+    }
+
+    fn settings(&self) -> MarketSettings {
+        MarketSettings {
+            rest_url: format!("http://{}", self.address),
+            ws_url: format!("ws://{}/", self.address),
+        }
+    }
+}
+
+/// A book that starts `past` candles before now.
+async fn book(rig: &Rig, market: &Market, symbol: &str, past: i64) -> FeedHandle {
+    let now = market.server_time().await.unwrap();
+    let minute = Interval::M1.open_of(now);
+    let from = protocol::time::UtcMs(minute.0 - past * Interval::M1.millis());
+    rig.feed.subscribe(token(symbol), from).await.unwrap()
+}
+
+async fn candles(book: &mut FeedHandle, count: usize) -> Vec<Candle> {
+    let mut candles: Vec<Candle> = Vec::new();
+    while candles.len() < count {
+        match next(book).await {
+            FeedEvent::Candle { candle, .. } => candles.push(candle),
+            // A restart that takes long is told, and ends.
+            FeedEvent::Stale { .. } | FeedEvent::Recovered { .. } => {}
+            refused @ FeedEvent::Refused { .. } => panic!("{refused:?}"),
+        }
+    }
+    candles
+}
+
+fn assert_gapless(candles: &[Candle]) {
+    for pair in candles.windows(2) {
+        let follows = Interval::M1.close_of(pair[0].open_time);
+        assert_eq!(pair[1].open_time, follows, "after {}", pair[0].open_time);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_books_receive_what_the_exchange_keeps() {
+    let state = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start("BTCUSDT,ETHUSDT", "127.0.0.1:0", state.path()).await;
+    let market = Market::new(&simulator.settings()).unwrap();
+    let rig = run(FeedSettings::new(Interval::M1), &simulator.settings());
+    for symbol in ["BTCUSDT", "ETHUSDT"] {
+        let mut book = book(&rig, &market, symbol, 100).await;
+        let received = candles(&mut book, 130).await;
+        assert_gapless(&received);
+        let now = market.server_time().await.unwrap();
+        let from = Some(received[0].open_time);
+        let kept = market
+            .closed_klines(&token(symbol), Interval::M1, from, received.len(), now)
+            .await
+            .unwrap();
+        assert_eq!(received, kept, "{symbol}");
+    }
+    assert_eq!(rig.feed.progress().part().errors, 0);
+    simulator.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_that_restarts_costs_no_candle() {
+    let state = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start("BTCUSDT", "127.0.0.1:0", state.path()).await;
+    let (address, settings) = (simulator.address, simulator.settings());
+    let market = Market::new(&settings).unwrap();
+    let rig = run(FeedSettings::new(Interval::M1), &settings);
+    let mut book = book(&rig, &market, "BTCUSDT", 5).await;
+    let mut received = candles(&mut book, 20).await;
+    simulator.end().await;
+    let simulator = Simulator::start("BTCUSDT", &address.to_string(), state.path()).await;
+    received.extend(candles(&mut book, 100).await);
+    assert_gapless(&received);
+    assert!(rig.feed.progress().part().errors > 0, "it was away");
+    simulator.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_are_the_exchanges_and_an_unknown_symbol_is_refused_with_proposals() {
+    let state = tempfile::tempdir().unwrap();
+    let simulator = Simulator::start("BTCUSDT,SOLUSDT", "127.0.0.1:0", state.path()).await;
+    let market = Market::new(&simulator.settings()).unwrap();
+    let bitcoin = token("BTCUSDT");
+    let rules = market
+        .rules(&[bitcoin.clone(), token("SOLUSDT")])
+        .await
+        .unwrap();
+    assert_eq!(rules.len(), 2);
+    assert_eq!(rules[&bitcoin].tick.to_string(), "0.1");
+    assert_eq!(rules[&bitcoin].max_qty.to_string(), "120");
+    let error = market.rules(&[bitcoin, token("BTCUST")]).await.unwrap_err();
+    assert!(
+        matches!(error, MarketError::UnknownSymbol { .. }),
+        "{error}"
+    );
+    let line = error.to_string();
+    assert!(
+        line.starts_with("SYMBOLS: BTCUST ") && line.contains("BTCUSDT"),
+        "{line}"
+    );
+    simulator.end().await;
+}
