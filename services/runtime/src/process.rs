@@ -6,6 +6,8 @@ use std::future::Future;
 use clap::Parser;
 use protocol::exit::ExitCode;
 
+use crate::settings::without_empty;
+
 /// A reason to end, with the exit code that tells the reader of it what to do next.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -42,7 +44,10 @@ impl Stop {
 /// `Done` after printing help or version, `Usage` after printing one line that names the flag, the
 /// value and what is allowed.
 pub fn parse<P: Parser>() -> Result<P, ExitCode> {
-    P::try_parse().map_err(|error| {
+    // An empty variable counts as not set, here as in `settings`.
+    let matched = without_empty(P::command()).try_get_matches();
+    let parsed = matched.and_then(|matches| P::from_arg_matches(&matches));
+    parsed.map_err(|error| {
         if error.use_stderr() {
             complain(&one_line(&error));
             ExitCode::Usage

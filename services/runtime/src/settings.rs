@@ -20,7 +20,7 @@ pub fn from_env<S: Parser>() -> Result<S, Stop> {
 }
 
 /// Clap takes an empty variable for a value: such an argument forgets its variable here.
-fn without_empty(command: Command) -> Command {
+pub(crate) fn without_empty(command: Command) -> Command {
     command.mut_args(|arg| {
         let empty = arg
             .get_env()

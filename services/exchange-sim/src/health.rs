@@ -1,0 +1,50 @@
+//! `exchange-sim health` for Docker's HEALTHCHECK: one request to our own port. HTTP is written by
+//! hand, because a client library in an image from scratch would outweigh the whole exchange.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// The answer must be there within this time.
+const DEADLINE: Duration = Duration::from_secs(3);
+const REQUEST: &[u8] =
+    b"GET /fapi/v1/ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// Asks the exchange that listens at `listen` whether it answers.
+///
+/// # Errors
+/// One line about what came instead of an answer.
+pub async fn check(listen: SocketAddr) -> Result<String, String> {
+    let target = reachable(listen);
+    match timeout(DEADLINE, ask(target)).await {
+        Ok(Ok(status)) if status.starts_with("HTTP/1.1 200") => {
+            Ok(format!("healthy: {target} answers"))
+        }
+        Ok(Ok(status)) => Err(format!("unhealthy: {target} answers {status:?}")),
+        Ok(Err(error)) => Err(format!("unhealthy: {target}: {error}")),
+        Err(_) => Err(format!("unhealthy: {target}: no answer within 3 s")),
+    }
+}
+
+/// "Every address" is reached over the loopback.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port())
+    } else {
+        listen
+    }
+}
+
+/// The status line of the answer.
+async fn ask(target: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(target).await?;
+    stream.write_all(REQUEST).await?;
+    let mut answer = Vec::new();
+    stream.take(1_024).read_to_end(&mut answer).await?;
+    let text = String::from_utf8_lossy(&answer);
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}

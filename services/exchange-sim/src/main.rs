@@ -1,0 +1,47 @@
+//! The simulated exchange's process: parse, then serve or check, then the exit code.
+
+use std::io::{self, Write};
+
+use exchange_sim::exchange::Limits;
+use exchange_sim::health;
+use exchange_sim::server::Server;
+use exchange_sim::settings::{Cli, Command, Settings};
+use protocol::exit::ExitCode;
+use runtime::process::{self, Stop};
+use runtime::shutdown::Shutdown;
+use runtime::telemetry;
+
+fn main() -> std::process::ExitCode {
+    let cli: Cli = match process::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code.into(),
+    };
+    if let Some(Command::Health) = cli.command {
+        return check(&cli.settings);
+    }
+    process::run(serve(cli)).into()
+}
+
+async fn serve(cli: Cli) -> Result<ExitCode, Stop> {
+    telemetry::init(&cli.telemetry, &[])?;
+    let shutdown = Shutdown::listen().map_err(|e| Stop::internal(format!("signals: {e}")))?;
+    let server = Server::bind(cli.settings, Limits::default()).await?;
+    server.run(shutdown.token().clone()).await?;
+    Ok(ExitCode::Done)
+}
+
+/// Docker knows two answers, 0 and 1, and shows what was printed.
+fn check(settings: &Settings) -> std::process::ExitCode {
+    let asked = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("unhealthy: {e}"))
+        .and_then(|runtime| runtime.block_on(health::check(settings.listen)));
+    let (line, code) = match asked {
+        Ok(line) => (line, 0),
+        Err(line) => (line, 1),
+    };
+    // If nobody reads the line, the exit code still says it.
+    let _ = writeln!(io::stdout(), "{line}");
+    code.into()
+}

@@ -1,0 +1,159 @@
+//! A market: a source of base candles, played forward to the exchange's time and kept in books.
+//! Not here: the clock that says what time it is, and everything about the wire.
+
+pub mod replay;
+pub mod synthetic;
+
+use crate::book::{Book, Span};
+use crate::candle::Candle;
+use crate::interval::Interval;
+use crate::symbols::Contract;
+use replay::{Player, Recording};
+use synthetic::Synthetic;
+
+/// Where the next base candles come from.
+enum Source {
+    Synthetic(Box<Synthetic>),
+    Replay(Player),
+}
+
+/// All listed contracts up to some moment.
+pub struct Market {
+    listed: Vec<&'static Contract>,
+    base: Interval,
+    source: Source,
+    books: Vec<Book>,
+    /// The base candles being traded, one per contract; empty once the source has ended.
+    forming: Vec<Candle>,
+    identity: String,
+    opens_ms: i64,
+    ends_ms: Option<i64>,
+}
+
+impl Market {
+    /// A market made from `seed`. It never ends.
+    pub fn synthetic(seed: u64, listed: Vec<&'static Contract>) -> Self {
+        let source = Source::Synthetic(Box::new(Synthetic::new(seed, &listed)));
+        let mut market = Self {
+            books: listed.iter().map(|_| Book::new(Interval::M1)).collect(),
+            listed,
+            base: Interval::M1,
+            source,
+            forming: Vec::new(),
+            identity: format!("synthetic, seed {seed}, generator {}", synthetic::GENERATOR),
+            opens_ms: synthetic::OPENS_MS,
+            ends_ms: None,
+        };
+        market.form_next();
+        market
+    }
+
+    /// A market that plays `recording`, opening when its first `warmup` candles have closed.
+    pub fn replay(recording: Recording, contract: &'static Contract, warmup: usize) -> Self {
+        let base = recording.base();
+        let mut market = Self {
+            listed: vec![contract],
+            base,
+            books: vec![Book::new(base)],
+            forming: Vec::new(),
+            identity: recording.identity(contract),
+            opens_ms: recording.opens_ms(warmup),
+            ends_ms: Some(recording.ends_ms()),
+            source: Source::Replay(recording.play()),
+        };
+        market.form_next();
+        market
+    }
+
+    /// What makes this market's past: two markets with the same identity agree on every candle.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
+    /// Exchange time at which a fresh market opens, UTC ms.
+    pub const fn opens_ms(&self) -> i64 {
+        self.opens_ms
+    }
+
+    /// Exchange time after which nothing is known, UTC ms.
+    pub const fn ends_ms(&self) -> Option<i64> {
+        self.ends_ms
+    }
+
+    /// The interval everything is built from.
+    pub const fn base(&self) -> Interval {
+        self.base
+    }
+
+    /// The listed contracts.
+    pub fn listed(&self) -> &[&'static Contract] {
+        &self.listed
+    }
+
+    /// Position of a listed contract.
+    pub fn position(&self, symbol: &str) -> Option<usize> {
+        self.listed.iter().position(|c| c.symbol == symbol)
+    }
+
+    /// Whether candles of `interval` can be built.
+    pub fn offers(&self, interval: Interval) -> bool {
+        self.books.first().is_some_and(|b| b.offers(interval))
+    }
+
+    /// Closes every base candle whose time is over at `now_ms`.
+    pub fn advance(&mut self, now_ms: i64) {
+        while let Some(first) = self.forming.first() {
+            if first.open_time + self.base.ms() > now_ms {
+                return;
+            }
+            for (book, candle) in self.books.iter_mut().zip(&self.forming) {
+                book.push(candle);
+            }
+            self.form_next();
+        }
+    }
+
+    /// Candles of the contract at `position` as of `now_ms`, the running one last.
+    pub fn candles(
+        &self,
+        position: usize,
+        interval: Interval,
+        span: &Span,
+        now_ms: i64,
+    ) -> Vec<Candle> {
+        let forming = self.forming_at(position, now_ms);
+        self.books.get(position).map_or_else(Vec::new, |book| {
+            book.candles(interval, span, forming.as_ref())
+        })
+    }
+
+    /// Candles of the contract at `position` that closed after `after_ms`, oldest first.
+    pub fn closed_after(&self, position: usize, interval: Interval, after_ms: i64) -> Vec<Candle> {
+        self.books
+            .get(position)
+            .map_or_else(Vec::new, |book| book.closed_after(interval, after_ms))
+    }
+
+    /// The candle being traded at `now_ms`; `None` after the end of the source.
+    pub fn running(&self, position: usize, interval: Interval, now_ms: i64) -> Option<Candle> {
+        let forming = self.forming_at(position, now_ms)?;
+        self.books.get(position)?.running(interval, Some(&forming))
+    }
+
+    fn forming_at(&self, position: usize, now_ms: i64) -> Option<Candle> {
+        let candle = self.forming.get(position)?;
+        let contract = self.listed.get(position)?;
+        let elapsed = now_ms - candle.open_time;
+        Some(candle.at(elapsed, self.base.ms(), contract.tick, contract.step))
+    }
+
+    fn form_next(&mut self) {
+        match &mut self.source {
+            Source::Synthetic(generator) => generator.next_minute(&mut self.forming),
+            Source::Replay(player) => {
+                self.forming.clear();
+                self.forming.extend(player.next());
+            }
+        }
+    }
+}

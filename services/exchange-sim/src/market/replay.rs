@@ -1,0 +1,396 @@
+//! A recorded market: reads a candle file, refuses what it cannot vouch for, plays the rest back.
+//! Not here: which part of it is the past already (`Market::replay`).
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use csv::StringRecord;
+use flate2::bufread::MultiGzDecoder;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use crate::candle::{AMOUNT_DECIMALS, Candle, PRICE_DECIMALS};
+use crate::interval::Interval;
+use crate::symbols::Contract;
+
+/// Rows a file may have: 5.7 years of minutes, about 240 MB of memory.
+const MOST_ROWS: usize = 3_000_000;
+/// Prices and volumes end below this, so that sums fit their integers.
+const BELOW: i64 = 1_000_000_000;
+/// Mean value of a trade in USDT, for files that do not count trades.
+const TRADE_VALUE: i64 = 2_500 * 10_i64.pow(AMOUNT_DECIMALS);
+/// Half an hour's candles that make a default warm-up: what the strategies need before they judge.
+const WARM_HALF_HOURS: i64 = 300;
+
+/// Why a candle file is refused, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFile {
+    /// The file cannot be opened or read.
+    #[error("candle file {file}: {cause}; allowed: a readable CSV or CSV.gz file")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The header lacks a column.
+    #[error(
+        "candle file {file}, line 1, column {column}: missing, found {found:?}; allowed: a header with open_time, open, high, low, close and optionally volume, quote_volume"
+    )]
+    MissingColumn {
+        /// The file.
+        file: String,
+        /// The column.
+        column: &'static str,
+        /// The header.
+        found: String,
+    },
+    /// A value is not what it must be.
+    #[error("candle file {file}, line {line}, column {column}: {value:?}; allowed: {allowed}")]
+    Value {
+        /// The file.
+        file: String,
+        /// Line number, the header being 1.
+        line: u64,
+        /// The column.
+        column: &'static str,
+        /// What stands there.
+        value: String,
+        /// What may stand there.
+        allowed: String,
+    },
+    /// Too few or too many rows.
+    #[error("candle file {file}: {rows} candles; allowed: 2 to {MOST_ROWS}")]
+    Rows {
+        /// The file.
+        file: String,
+        /// How many there are, or one more than allowed.
+        rows: usize,
+    },
+}
+
+/// A whole candle file: no gaps, every candle sound.
+#[derive(Debug)]
+pub struct Recording {
+    base: Interval,
+    candles: Vec<Candle>,
+}
+
+/// The candles of a recording, one after the other.
+pub struct Player(std::vec::IntoIter<Candle>);
+
+impl Player {
+    /// The next candle, `None` after the last.
+    pub(super) fn next(&mut self) -> Option<Candle> {
+        self.0.next()
+    }
+}
+
+impl Recording {
+    /// Reads `path` as candles of `contract`, gzip recognised by its first bytes.
+    ///
+    /// # Errors
+    /// The first thing in the file that is not as it must be.
+    pub fn read(path: &Path, contract: &Contract) -> Result<Self, BadFile> {
+        let file = FileReader {
+            path: path.to_owned(),
+            contract_step: contract.step,
+        };
+        let mut rows = csv::ReaderBuilder::new()
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .from_reader(file.open()?);
+        let columns = file.columns(rows.headers().map_err(|e| file.unreadable(&e))?)?;
+        let mut candles: Vec<Candle> = Vec::new();
+        let mut base = None;
+        for row in rows.records() {
+            let row = row.map_err(|e| file.unreadable(&e))?;
+            let cells = Cells {
+                file: &file,
+                columns: &columns,
+                row: &row,
+            };
+            let candle = cells.candle()?;
+            if let Some(previous) = candles.last() {
+                base = Some(cells.follows(previous, base, candle.open_time)?);
+            }
+            if candles.len() == MOST_ROWS {
+                return Err(file.rows(MOST_ROWS + 1));
+            }
+            candles.push(candle);
+        }
+        match base {
+            Some(base) => Ok(Self { base, candles }),
+            None => Err(file.rows(candles.len())),
+        }
+    }
+
+    /// The file's own interval.
+    pub const fn base(&self) -> Interval {
+        self.base
+    }
+
+    /// How many candles there are, at least 2.
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "a recording is never empty: read() refuses that"
+    )]
+    pub fn len(&self) -> usize {
+        self.candles.len()
+    }
+
+    /// The warm-up when none is asked for: 300 half hours, or half of a shorter file.
+    pub fn default_warmup(&self) -> usize {
+        let wanted = WARM_HALF_HOURS * Interval::M30.ms() / self.base.ms();
+        usize::try_from(wanted).unwrap_or(0).min(self.len() / 2)
+    }
+
+    /// When the first `warmup` candles have closed, UTC ms.
+    pub(super) fn opens_ms(&self, warmup: usize) -> i64 {
+        let first = self.candles.first().map_or(0, |c| c.open_time);
+        first + i64::try_from(warmup).unwrap_or(0) * self.base.ms()
+    }
+
+    /// When the last candle closes, UTC ms.
+    pub(super) fn ends_ms(&self) -> i64 {
+        self.opens_ms(self.len())
+    }
+
+    /// Names the content, not the place it was read from.
+    pub(super) fn identity(&self, contract: &Contract) -> String {
+        let values = self
+            .candles
+            .iter()
+            .flat_map(|c| [c.open_time, c.open, c.high, c.low, c.close]);
+        // FNV-1a over the numbers: it tells files apart, it does not defend against forgery.
+        let mark = values
+            .flat_map(i64::to_le_bytes)
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let (symbol, count, base) = (contract.symbol, self.len(), self.base);
+        format!("replay, {symbol}, {count} candles of {base}, mark {mark:016x}")
+    }
+
+    /// Turns into the sequence of its candles.
+    pub(super) fn play(self) -> Player {
+        Player(self.candles.into_iter())
+    }
+}
+
+/// The file while it is read: opens it and words its refusals.
+struct FileReader {
+    path: PathBuf,
+    contract_step: i64,
+}
+
+/// Where the columns are.
+struct Columns {
+    open_time: usize,
+    prices: [usize; 4],
+    volume: Option<usize>,
+    quote_volume: Option<usize>,
+}
+
+const PRICES: [&str; 4] = ["open", "high", "low", "close"];
+
+impl FileReader {
+    fn open(&self) -> Result<Box<dyn Read>, BadFile> {
+        let open = || -> io::Result<Box<dyn Read>> {
+            let mut plain = BufReader::new(File::open(&self.path)?);
+            if plain.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+                Ok(Box::new(MultiGzDecoder::new(plain)))
+            } else {
+                Ok(Box::new(plain))
+            }
+        };
+        open().map_err(|e| self.unreadable(&e))
+    }
+
+    fn columns(&self, header: &StringRecord) -> Result<Columns, BadFile> {
+        let place = |column: &str| header.iter().position(|name| name == column);
+        let needed = |column: &'static str| {
+            place(column).ok_or_else(|| BadFile::MissingColumn {
+                file: self.name(),
+                column,
+                found: header.iter().collect::<Vec<_>>().join(","),
+            })
+        };
+        let [open, high, low, close] = PRICES;
+        Ok(Columns {
+            open_time: needed("open_time")?,
+            prices: [needed(open)?, needed(high)?, needed(low)?, needed(close)?],
+            volume: place("volume"),
+            quote_volume: place("quote_volume"),
+        })
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn unreadable(&self, cause: &dyn std::error::Error) -> BadFile {
+        BadFile::Unreadable {
+            file: self.name(),
+            cause: cause.to_string(),
+        }
+    }
+
+    fn rows(&self, rows: usize) -> BadFile {
+        BadFile::Rows {
+            file: self.name(),
+            rows,
+        }
+    }
+}
+
+/// One row of the file.
+struct Cells<'a> {
+    file: &'a FileReader,
+    columns: &'a Columns,
+    row: &'a StringRecord,
+}
+
+impl Cells<'_> {
+    fn candle(&self) -> Result<Candle, BadFile> {
+        let open_time = self.time()?;
+        let mut prices = [0_i64; 4];
+        for (slot, (place, column)) in prices
+            .iter_mut()
+            .zip(self.columns.prices.into_iter().zip(PRICES))
+        {
+            *slot = self.price(place, column)?;
+        }
+        let [open, high, low, close] = prices;
+        let [high_cell, low_cell] = [1, 2].map(|i| self.cell(self.columns.prices[i]));
+        if high < low {
+            return Err(self.refuse("high", high_cell, format!("at least the low, {low_cell}")));
+        }
+        if high < open.max(close) {
+            return Err(self.refuse("high", high_cell, "at least open and close".into()));
+        }
+        if low > open.min(close) {
+            return Err(self.refuse("low", low_cell, "at most open and close".into()));
+        }
+        let (volume, quote_volume) = self.volumes(close)?;
+        let half = volume / 2;
+        Ok(Candle {
+            open_time,
+            open,
+            high,
+            low,
+            close,
+            volume,
+            quote_volume,
+            taker_volume: half,
+            taker_quote_volume: quote_volume / 2,
+            trades: (quote_volume + TRADE_VALUE - 1) / TRADE_VALUE,
+        })
+    }
+
+    /// Checks the step from the candle before and returns the file's interval.
+    fn follows(
+        &self,
+        previous: &Candle,
+        base: Option<Interval>,
+        open_time: i64,
+    ) -> Result<Interval, BadFile> {
+        let refuse = |allowed| Err(self.refuse("open_time", &open_time.to_string(), allowed));
+        let step = open_time - previous.open_time;
+        if step <= 0 {
+            return refuse(format!(
+                "later than the candle before, {}",
+                previous.open_time
+            ));
+        }
+        match base {
+            Some(base) if step == base.ms() => Ok(base),
+            Some(base) => refuse(format!(
+                "{}, {base} after the candle before: a file may have no gap",
+                previous.open_time + base.ms()
+            )),
+            None => match Interval::RECORDED.into_iter().find(|i| i.ms() == step) {
+                Some(base) if previous.open_time % base.ms() == 0 => Ok(base),
+                Some(base) => refuse(format!("a multiple of {} for candles of {base}", base.ms())),
+                None => refuse("1, 3, 5, 15 or 30 minutes after the candle before, in ms".into()),
+            },
+        }
+    }
+
+    fn time(&self) -> Result<i64, BadFile> {
+        let cell = self.cell(self.columns.open_time);
+        match cell.parse::<i64>() {
+            Ok(ms) if (0..=4_102_444_800_000).contains(&ms) => Ok(ms),
+            _ => Err(self.refuse(
+                "open_time",
+                cell,
+                "milliseconds since the epoch, 0 to 4102444800000".into(),
+            )),
+        }
+    }
+
+    fn price(&self, place: usize, column: &'static str) -> Result<i64, BadFile> {
+        let cell = self.cell(place);
+        fixed(cell, PRICE_DECIMALS)
+            .filter(|price| *price > 0)
+            .ok_or_else(|| self.refuse(column, cell, format!("a number above 0 and below {BELOW}")))
+    }
+
+    /// Base and quote volume; what the file does not say follows from the other and the close.
+    fn volumes(&self, close: i64) -> Result<(i64, i64), BadFile> {
+        let read = |place: Option<usize>, column| match place {
+            None => Ok(None),
+            Some(place) => {
+                let cell = self.cell(place);
+                let amount = fixed(cell, AMOUNT_DECIMALS).filter(|amount| *amount >= 0);
+                amount.map(Some).ok_or_else(|| {
+                    self.refuse(column, cell, format!("a number from 0 to below {BELOW}"))
+                })
+            }
+        };
+        let volume = read(self.columns.volume, "volume")?;
+        let quote = read(self.columns.quote_volume, "quote_volume")?;
+        let unit = i128::from(10_i64.pow(PRICE_DECIMALS));
+        let narrow = |wide: i128| i64::try_from(wide).unwrap_or(i64::MAX / 2);
+        let worth = |base: i64| narrow(i128::from(base) * i128::from(close) / unit);
+        let bought = |quote: i64| {
+            let exact = narrow(i128::from(quote) * unit / i128::from(close));
+            exact - exact % self.file.contract_step
+        };
+        Ok(match (volume, quote) {
+            (Some(volume), Some(quote)) => (volume, quote),
+            (Some(volume), None) => (volume, worth(volume)),
+            (None, Some(quote)) => (bought(quote), quote),
+            (None, None) => (0, 0),
+        })
+    }
+
+    fn cell(&self, place: usize) -> &str {
+        self.row.get(place).unwrap_or("")
+    }
+
+    fn refuse(&self, column: &'static str, value: &str, allowed: String) -> BadFile {
+        BadFile::Value {
+            file: self.file.name(),
+            line: self.row.position().map_or(0, csv::Position::line),
+            column,
+            value: value.to_owned(),
+            allowed,
+        }
+    }
+}
+
+/// `text` in units of 10^-`decimals`, rounded; `None` unless it is a number within ±`BELOW`.
+fn fixed(text: &str, decimals: u32) -> Option<i64> {
+    let number = text
+        .parse::<Decimal>()
+        .or_else(|_| Decimal::from_scientific(text))
+        .ok()?;
+    if number.abs() >= Decimal::from(BELOW) {
+        return None;
+    }
+    (number * Decimal::from(10_i64.pow(decimals)))
+        .round()
+        .to_i64()
+}

@@ -1,0 +1,85 @@
+//! Binance's errors: a number, its words, and the HTTP status they come with.
+
+use axum::Json;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// An error answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: i32,
+    words: String,
+}
+
+impl ApiError {
+    fn bad_request(code: i32, words: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            code,
+            words: words.into(),
+        }
+    }
+
+    /// A parameter is missing, empty, or not of its type.
+    pub(super) fn malformed(parameter: &str) -> Self {
+        Self::bad_request(
+            -1102,
+            format!(
+                "Mandatory parameter '{parameter}' was not sent, was empty/null, or malformed."
+            ),
+        )
+    }
+
+    /// A parameter is out of range.
+    pub(super) fn out_of_range(parameter: &str) -> Self {
+        Self::bad_request(
+            -1130,
+            format!("Data sent for parameter '{parameter}' is not valid."),
+        )
+    }
+
+    /// No such contract.
+    pub(super) fn invalid_symbol() -> Self {
+        Self::bad_request(-1121, "Invalid symbol.")
+    }
+
+    /// No such candle interval.
+    pub(super) fn invalid_interval() -> Self {
+        Self::bad_request(-1120, "Invalid interval.")
+    }
+
+    /// `startTime` after `endTime`.
+    pub(super) fn start_after_end() -> Self {
+        Self::bad_request(-1023, "Start time is greater than end time.")
+    }
+
+    /// More weight than the address has in this minute.
+    pub(super) fn too_many_requests(ip: &str, limit: u32) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: -1003,
+            words: format!(
+                "Too many requests; current limit of IP({ip}) is {limit} requests per minute. \
+                 Please use the websocket for live updates to avoid polling the API."
+            ),
+        }
+    }
+
+    /// Nothing is served there.
+    pub(super) fn unknown_path(path: &str, method: &Method) -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            code: -5000,
+            words: format!("Path {path}, Method {method} is invalid"),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"code": self.code, "msg": self.words});
+        (self.status, Json(body)).into_response()
+    }
+}

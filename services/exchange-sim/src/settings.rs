@@ -1,0 +1,177 @@
+//! What may be said on the command line or in the environment, and what of it is refused there.
+//! Not here: what only the candle file or the state file can tell (`server.rs`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use runtime::telemetry::TelemetrySettings;
+
+use crate::clock::Hold;
+use crate::symbols::{self, Contract};
+
+/// The seed whose market shows a trade soonest, and stays lively and plausible after it; chosen by
+/// the search in `tests/default_market.rs`, which also holds it to that.
+pub const DEFAULT_SEED: u64 = 4;
+/// One market minute per second of wall time.
+pub const DEFAULT_SPEED: f64 = 60.0;
+const SPEEDS: std::ops::RangeInclusive<f64> = 0.1..=100_000.0;
+
+/// A simulated exchange that speaks Binance USD-M Futures' REST and WebSocket protocol
+#[derive(Debug, Parser)]
+#[command(name = "exchange-sim", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    /// Something else than serving.
+    pub command: Option<Command>,
+
+    /// Where the log goes.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+
+    /// Everything about serving.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+/// What else than serving it can do.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Command {
+    /// Ask the exchange at SIM_LISTEN's port whether it answers; exit 0 or 1
+    #[allow(
+        clippy::doc_markdown,
+        reason = "this text is printed to a terminal, where backticks are noise"
+    )]
+    Health,
+}
+
+/// Which market is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MarketKind {
+    /// Made from a seed, without end.
+    Synthetic,
+    /// Played back from a candle file.
+    Replay,
+}
+
+/// How to serve.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Address and port of REST and WebSocket
+    #[arg(long, env = "SIM_LISTEN", default_value = "0.0.0.0:8080", value_parser = listen)]
+    pub listen: SocketAddr,
+
+    /// Market to play
+    #[arg(long, env = "SIM_MARKET", value_enum, default_value = "synthetic")]
+    pub market: MarketKind,
+
+    /// Seed of the synthetic market: the same seed gives the same candles everywhere
+    #[arg(long, env = "SIM_SEED", default_value_t = DEFAULT_SEED, value_parser = seed)]
+    pub seed: u64,
+
+    /// Exchange time per wall time, 0.1 to 100000
+    #[arg(long, env = "SIM_SPEED", default_value_t = DEFAULT_SPEED, value_parser = speed)]
+    pub speed: f64,
+
+    /// Contracts of the synthetic market, separated by commas
+    #[arg(
+        long,
+        env = "SIM_SYMBOLS",
+        default_value = "BTCUSDT,ETHUSDT,SOLUSDT",
+        value_delimiter = ',',
+        value_parser = contract
+    )]
+    pub symbols: Vec<&'static Contract>,
+
+    /// Candle file of the replayed market, CSV or CSV.gz
+    #[arg(long, env = "SIM_CANDLES")]
+    pub candles: Option<PathBuf>,
+
+    /// Contract the candle file is about
+    #[arg(long, env = "SIM_CANDLES_SYMBOL", default_value = "BTCUSDT", value_parser = contract)]
+    pub candles_symbol: &'static Contract,
+
+    /// Candles of the file that are past already at the start; by default 300 half hours' worth, or
+    /// half of a shorter file
+    #[arg(long, env = "SIM_WARMUP_CANDLES", value_parser = warmup)]
+    pub warmup_candles: Option<usize>,
+
+    /// When exchange time stands still
+    #[arg(long, env = "SIM_HOLD", value_enum, default_value = "first-subscriber")]
+    pub hold: Hold,
+
+    /// Directory of the state file, with which a restart goes on as if there had been none
+    #[arg(long, env = "SIM_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "allowed: an IP address and a port, for instance 0.0.0.0:8080".to_owned())
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| format!("allowed: a whole number from 0 to {}", u64::MAX))
+}
+
+fn speed(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|speed| SPEEDS.contains(speed))
+        .ok_or_else(|| {
+            format!(
+                "allowed: a number from {} to {}",
+                SPEEDS.start(),
+                SPEEDS.end()
+            )
+        })
+}
+
+fn contract(text: &str) -> Result<&'static Contract, String> {
+    Contract::find(text).ok_or_else(|| format!("allowed: {}", symbols::names()))
+}
+
+fn warmup(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "allowed: a whole number of candles, below the file's".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(arguments: &[&str]) -> String {
+        let all = ["exchange-sim"].iter().chain(arguments);
+        Cli::try_parse_from(all).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let settings = Cli::try_parse_from(["exchange-sim"]).unwrap().settings;
+        let names: Vec<_> = settings.symbols.iter().map(|c| c.symbol).collect();
+        assert_eq!(names, ["BTCUSDT", "ETHUSDT", "SOLUSDT"]);
+        assert_eq!(settings.listen.port(), 8080);
+        assert_eq!(settings.hold, Hold::FirstSubscriber);
+        assert_eq!(settings.market, MarketKind::Synthetic);
+    }
+
+    #[test]
+    fn each_refusal_names_the_value_and_what_is_allowed() {
+        for (flag, value) in [
+            ("--listen", "nowhere"),
+            ("--seed", "-1"),
+            ("--speed", "0"),
+            ("--speed", "NaN"),
+            ("--symbols", "BTCUSDT,DOGEUSDT"),
+            ("--candles-symbol", "btcusdt"),
+            ("--warmup-candles", "many"),
+        ] {
+            let said = refused(&[&format!("{flag}={value}")]);
+            let wrong = value.rsplit(',').next().unwrap();
+            assert!(said.contains(wrong) && said.contains("allowed: "), "{said}");
+        }
+        assert!(refused(&["--market", "forex"]).contains("synthetic, replay"));
+        assert!(refused(&["--hold", "x"]).contains("first-subscriber, no-subscribers, never"));
+    }
+}

@@ -1,0 +1,156 @@
+//! The listed contracts: grid, limits and precisions as Binance publishes them for its own.
+//! Not here: how their prices move (`market/synthetic/`).
+
+use crate::candle::{AMOUNT_DECIMALS, PRICE_DECIMALS};
+
+/// One perpetual contract. The strings go to the wire as they are.
+#[derive(Debug)]
+pub struct Contract {
+    /// Name, for instance `BTCUSDT`.
+    pub symbol: &'static str,
+    /// What is traded.
+    pub base_asset: &'static str,
+    /// Binance's class of the base asset.
+    pub sub_type: &'static str,
+    /// When trading began, UTC ms.
+    pub onboard_ms: i64,
+    /// Decimals of a price on the wire.
+    pub price_precision: u32,
+    /// Decimals of a quantity on the wire.
+    pub quantity_precision: u32,
+    /// Lowest, highest price and the price grid.
+    pub price: [&'static str; 3],
+    /// Smallest and largest quantity of a limit order and the lot.
+    pub lot: [&'static str; 3],
+    /// Largest quantity of a market order.
+    pub market_max: &'static str,
+    /// Least order value in USDT.
+    pub min_notional: &'static str,
+    /// Price grid in 10^-8 USDT: `price[2]` for computing.
+    pub tick: i64,
+    /// Lot in 10^-5 of the base asset: `lot[2]` for computing.
+    pub step: i64,
+}
+
+/// Every contract this exchange can list.
+pub static CATALOGUE: [Contract; 5] = [
+    Contract {
+        symbol: "BTCUSDT",
+        base_asset: "BTC",
+        sub_type: "PoW",
+        onboard_ms: 1_569_398_400_000,
+        price_precision: 2,
+        quantity_precision: 3,
+        price: ["261.10", "4529764", "0.10"],
+        lot: ["0.001", "1000", "0.001"],
+        market_max: "120",
+        min_notional: "100",
+        tick: 10_000_000,
+        step: 100,
+    },
+    Contract {
+        symbol: "ETHUSDT",
+        base_asset: "ETH",
+        sub_type: "Layer-1",
+        onboard_ms: 1_574_841_600_000,
+        price_precision: 2,
+        quantity_precision: 3,
+        price: ["18.67", "306177", "0.01"],
+        lot: ["0.001", "10000", "0.001"],
+        market_max: "2000",
+        min_notional: "20",
+        tick: 1_000_000,
+        step: 100,
+    },
+    Contract {
+        symbol: "SOLUSDT",
+        base_asset: "SOL",
+        sub_type: "Layer-1",
+        onboard_ms: 1_600_066_800_000,
+        price_precision: 4,
+        quantity_precision: 2,
+        price: ["0.4200", "6857", "0.0100"],
+        lot: ["0.01", "1000000", "0.01"],
+        market_max: "50000",
+        min_notional: "5",
+        tick: 1_000_000,
+        step: 1_000,
+    },
+    Contract {
+        symbol: "BNBUSDT",
+        base_asset: "BNB",
+        sub_type: "Layer-1",
+        onboard_ms: 1_581_318_000_000,
+        price_precision: 3,
+        quantity_precision: 2,
+        price: ["6.600", "100000", "0.010"],
+        lot: ["0.01", "100000", "0.01"],
+        market_max: "2000",
+        min_notional: "5",
+        tick: 1_000_000,
+        step: 1_000,
+    },
+    Contract {
+        symbol: "XRPUSDT",
+        base_asset: "XRP",
+        sub_type: "Payment",
+        onboard_ms: 1_578_294_000_000,
+        price_precision: 4,
+        quantity_precision: 1,
+        price: ["0.0143", "100000", "0.0001"],
+        lot: ["0.1", "10000000", "0.1"],
+        market_max: "2000000",
+        min_notional: "5",
+        tick: 10_000,
+        step: 10_000,
+    },
+];
+
+impl Contract {
+    /// The listed contract of this name; names are upper case.
+    pub fn find(symbol: &str) -> Option<&'static Self> {
+        CATALOGUE.iter().find(|c| c.symbol == symbol)
+    }
+
+    /// A price for the wire.
+    pub fn price_digits(&self, price: i64) -> String {
+        crate::candle::digits(price, PRICE_DECIMALS, self.price_precision)
+    }
+
+    /// A base amount for the wire.
+    pub fn quantity_digits(&self, amount: i64) -> String {
+        crate::candle::digits(amount, AMOUNT_DECIMALS, self.quantity_precision)
+    }
+
+    /// A quote amount for the wire.
+    pub fn quote_digits(&self, amount: i64) -> String {
+        crate::candle::digits(amount, AMOUNT_DECIMALS, AMOUNT_DECIMALS)
+    }
+}
+
+/// The names in the catalogue, for messages.
+pub fn names() -> String {
+    CATALOGUE
+        .iter()
+        .map(|c| c.symbol)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rust_decimal::Decimal;
+
+    #[test]
+    fn the_grid_that_is_computed_with_is_the_one_that_is_published() {
+        for contract in &CATALOGUE {
+            let tick: Decimal = contract.price[2].parse().unwrap();
+            let step: Decimal = contract.lot[2].parse().unwrap();
+            assert_eq!(tick, Decimal::new(contract.tick, PRICE_DECIMALS));
+            assert_eq!(step, Decimal::new(contract.step, AMOUNT_DECIMALS));
+            assert!(tick.normalize().scale() <= contract.price_precision);
+            assert!(step.normalize().scale() <= contract.quantity_precision);
+        }
+    }
+}

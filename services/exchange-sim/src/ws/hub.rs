@@ -1,0 +1,216 @@
+//! Who listens to which stream, and how far each stream has been told. Decides who gets a frame and
+//! who is too slow for it. Not here: sockets (`connection.rs`) and what frames say (`event.rs`).
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::interval::Interval;
+
+/// A kline stream this exchange can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamKey {
+    /// Position of the contract among the listed ones.
+    pub(crate) position: usize,
+    /// The candles' interval.
+    pub(crate) interval: Interval,
+}
+
+/// How a connection wants its frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The event alone (`/ws`).
+    Raw,
+    /// The event under the stream's name (`/stream`).
+    Combined,
+}
+
+/// One event in both forms.
+#[derive(Debug, Clone)]
+pub(crate) struct Frame {
+    pub(crate) raw: Utf8Bytes,
+    pub(crate) combined: Utf8Bytes,
+}
+
+/// The hub's end of a connection.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    peer: SocketAddr,
+    form: Form,
+    queue: mpsc::Sender<Utf8Bytes>,
+    /// Cancelled when this subscriber was too slow.
+    pub(crate) dropped: CancellationToken,
+}
+
+impl Subscriber {
+    /// A subscriber and the other end of its queue of `length` frames.
+    pub(crate) fn new(
+        peer: SocketAddr,
+        form: Form,
+        length: usize,
+    ) -> (Arc<Self>, mpsc::Receiver<Utf8Bytes>) {
+        let (queue, frames) = mpsc::channel(length);
+        let subscriber = Self {
+            peer,
+            form,
+            queue,
+            dropped: CancellationToken::new(),
+        };
+        (Arc::new(subscriber), frames)
+    }
+
+    /// Hands over a frame. A full queue ends the connection: a client that misses a candle without
+    /// knowing is worse off than one that must reconnect.
+    fn offer(&self, frame: &Frame) {
+        let text = match self.form {
+            Form::Raw => &frame.raw,
+            Form::Combined => &frame.combined,
+        };
+        if self.dropped.is_cancelled() {
+            return;
+        }
+        if let Err(TrySendError::Full(_)) = self.queue.try_send(text.clone()) {
+            let waiting = self.queue.max_capacity();
+            warn!(peer = %self.peer, waiting, "slow subscriber disconnected: its queue is full");
+            self.dropped.cancel();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    /// Every candle closed up to this exchange time has been published.
+    told_ms: i64,
+    subscribers: Vec<Arc<Subscriber>>,
+}
+
+/// All streams with at least one subscriber.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    streams: BTreeMap<StreamKey, Stream>,
+}
+
+impl Hub {
+    /// Adds a subscriber; a new stream is told from `now_ms` on. Joining twice changes nothing.
+    pub(crate) fn join(&mut self, subscriber: &Arc<Subscriber>, key: StreamKey, now_ms: i64) {
+        let stream = self.streams.entry(key).or_insert_with(|| Stream {
+            told_ms: now_ms,
+            subscribers: Vec::new(),
+        });
+        if !stream
+            .subscribers
+            .iter()
+            .any(|s| Arc::ptr_eq(s, subscriber))
+        {
+            stream.subscribers.push(Arc::clone(subscriber));
+        }
+    }
+
+    /// Removes a subscriber from one stream.
+    pub(crate) fn leave(&mut self, subscriber: &Subscriber, key: StreamKey) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.without(subscriber);
+        }
+        self.streams.retain(|_, s| !s.subscribers.is_empty());
+    }
+
+    /// Removes a subscriber from every stream.
+    pub(crate) fn leave_all(&mut self, subscriber: &Subscriber) {
+        for stream in self.streams.values_mut() {
+            stream.without(subscriber);
+        }
+        self.streams.retain(|_, s| !s.subscribers.is_empty());
+    }
+
+    /// How many connections listen to at least one stream.
+    pub(crate) fn listeners(&self) -> usize {
+        self.streams
+            .values()
+            .flat_map(|s| s.subscribers.iter().map(Arc::as_ptr))
+            .collect::<HashSet<_>>()
+            .len()
+    }
+
+    /// Every stream with how far it has been told.
+    pub(crate) fn told(&self) -> Vec<(StreamKey, i64)> {
+        self.streams.iter().map(|(k, s)| (*k, s.told_ms)).collect()
+    }
+
+    /// Publishes `frames`, which bring the stream up to `now_ms`.
+    pub(crate) fn publish(&mut self, key: StreamKey, frames: &[Frame], now_ms: i64) {
+        if let Some(stream) = self.streams.get_mut(&key) {
+            stream.told_ms = now_ms;
+            for frame in frames {
+                for subscriber in &stream.subscribers {
+                    subscriber.offer(frame);
+                }
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn without(&mut self, subscriber: &Subscriber) {
+        self.subscribers
+            .retain(|s| !std::ptr::eq(s.as_ref(), subscriber));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: StreamKey = StreamKey {
+        position: 0,
+        interval: Interval::M1,
+    };
+
+    fn subscriber(length: usize) -> (Arc<Subscriber>, mpsc::Receiver<Utf8Bytes>) {
+        Subscriber::new(([127, 0, 0, 1], 1).into(), Form::Raw, length)
+    }
+
+    fn frame(text: &'static str) -> Frame {
+        Frame {
+            raw: Utf8Bytes::from_static(text),
+            combined: Utf8Bytes::from_static("combined"),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_its_subscriber_and_nobody_else() {
+        let mut hub = Hub::default();
+        let ((slow, _unread), (fast, mut read)) = (subscriber(1), subscriber(4));
+        hub.join(&slow, KEY, 0);
+        hub.join(&fast, KEY, 0);
+        hub.publish(KEY, &[frame("a"), frame("b")], 1);
+        assert!(slow.dropped.is_cancelled() && !fast.dropped.is_cancelled());
+        assert_eq!(read.try_recv().unwrap().as_str(), "a");
+        assert_eq!(read.try_recv().unwrap().as_str(), "b");
+    }
+
+    #[test]
+    fn a_connection_counts_once_and_a_stream_without_listeners_is_gone() {
+        let mut hub = Hub::default();
+        let (one, _frames) = subscriber(1);
+        let other = StreamKey {
+            interval: Interval::M30,
+            ..KEY
+        };
+        for key in [KEY, other, KEY] {
+            hub.join(&one, key, 5);
+        }
+        assert_eq!(
+            (hub.listeners(), hub.told()),
+            (1, vec![(KEY, 5), (other, 5)])
+        );
+        hub.leave(&one, KEY);
+        assert_eq!(hub.listeners(), 1);
+        hub.leave_all(&one);
+        assert_eq!((hub.listeners(), hub.told().len()), (0, 0));
+    }
+}

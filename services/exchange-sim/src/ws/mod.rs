@@ -1,0 +1,97 @@
+//! The WebSocket side: routes, and per concern one file. Binance serves raw streams under `/ws`,
+//! combined ones under `/stream`, and both again under a route (`/market/...`) since it routes streams
+//! by kind; the official client uses the routed form.
+
+mod connection;
+pub(crate) mod event;
+pub(crate) mod hub;
+mod request;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::response::Response;
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::exchange::Exchange;
+use connection::Connection;
+use hub::Form;
+
+/// Longest message a client may send, bytes.
+const LONGEST_MESSAGE: usize = 64 * 1024;
+const ROUTES: [&str; 4] = ["", "/market", "/public", "/private"];
+
+/// What every connection gets: the exchange, the end, and who waits for it.
+#[derive(Clone)]
+pub(crate) struct Floor {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) connections: TaskTracker,
+}
+
+/// All WebSocket routes.
+pub(crate) fn router(floor: Floor) -> Router {
+    let mut router = Router::new();
+    for route in ROUTES {
+        router = router
+            .route(&format!("{route}/ws"), get(bare))
+            .route(&format!("{route}/ws/"), get(bare))
+            .route(&format!("{route}/ws/{{*streams}}"), get(raw))
+            .route(&format!("{route}/stream"), get(combined));
+    }
+    router.with_state(floor)
+}
+
+async fn bare(
+    upgrade: WebSocketUpgrade,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    State(floor): State<Floor>,
+) -> Response {
+    accept(upgrade, peer, floor, Form::Raw, "")
+}
+
+async fn raw(
+    upgrade: WebSocketUpgrade,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    State(floor): State<Floor>,
+    Path(streams): Path<String>,
+) -> Response {
+    accept(upgrade, peer, floor, Form::Raw, &streams)
+}
+
+async fn combined(
+    upgrade: WebSocketUpgrade,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    State(floor): State<Floor>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let streams = query.get("streams").map_or("", String::as_str);
+    accept(upgrade, peer, floor, Form::Combined, streams)
+}
+
+fn accept(
+    upgrade: WebSocketUpgrade,
+    peer: SocketAddr,
+    floor: Floor,
+    form: Form,
+    streams: &str,
+) -> Response {
+    let streams: Vec<String> = streams
+        .split('/')
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    upgrade
+        .max_message_size(LONGEST_MESSAGE)
+        .on_upgrade(move |socket| {
+            let tracker = floor.connections.clone();
+            let talk = Connection::run(socket, peer, floor, form, streams);
+            tracker.track_future(talk)
+        })
+}

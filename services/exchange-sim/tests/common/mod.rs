@@ -1,0 +1,175 @@
+//! What the tests share: an exchange in this process on a free port, small candle files, plain HTTP,
+//! and a WebSocket client. No expectations live here.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses a part of this, and a panic is how a test fails"
+)]
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use exchange_sim::exchange::{Exchange, Limits};
+use exchange_sim::server::Server;
+use exchange_sim::settings::Cli;
+use futures_util::{SinkExt, StreamExt};
+use runtime::process::Stop;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_util::sync::CancellationToken;
+
+pub const MINUTE_MS: i64 = 60_000;
+/// 2026-01-05T00:00Z: every interval begins here.
+pub const MIDNIGHT_MS: i64 = 1_767_571_200_000;
+/// Nothing in these tests takes longer.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An exchange that serves.
+pub struct Running {
+    pub address: SocketAddr,
+    pub exchange: Arc<Exchange>,
+    pub shutdown: CancellationToken,
+    tasks: JoinSet<Result<(), Stop>>,
+}
+
+impl Running {
+    /// Asks it to end and waits for it.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        let ended = timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
+        ended.unwrap().unwrap().unwrap();
+    }
+}
+
+pub async fn try_start(arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
+    let all = ["exchange-sim", "--listen", "127.0.0.1:0"];
+    let cli = Cli::try_parse_from(all.iter().chain(arguments)).unwrap();
+    let server = Server::bind(cli.settings, limits).await?;
+    let (address, exchange) = (server.address(), Arc::clone(server.exchange()));
+    let shutdown = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server.run(shutdown.clone()));
+    Ok(Running {
+        address,
+        exchange,
+        shutdown,
+        tasks,
+    })
+}
+
+pub async fn start(arguments: &[&str]) -> Running {
+    try_start(arguments, Limits::default()).await.unwrap()
+}
+
+/// A candle file in a directory of its own.
+pub struct CandleFile {
+    dir: tempfile::TempDir,
+}
+
+impl CandleFile {
+    pub fn of(text: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("candles.csv"), text).unwrap();
+        Self { dir }
+    }
+
+    /// `count` sound one-minute candles from midnight on.
+    pub fn minutes(count: i64) -> Self {
+        let mut text = "open_time,open,high,low,close,volume,quote_volume\n".to_owned();
+        for index in 0..count {
+            let time = MIDNIGHT_MS + index * MINUTE_MS;
+            let open = 40_000 + index % 7 * 10;
+            let close = 40_000 + (index + 1) % 7 * 10;
+            let (high, low) = (open.max(close) + 5, open.min(close) - 5);
+            writeln!(text, "{time},{open},{high},{low},{close},1.5,60000").unwrap();
+        }
+        Self::of(&text)
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("candles.csv")
+    }
+
+    /// An exchange that replays this file, with further arguments.
+    pub async fn replay(&self, arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
+        let path = self.path();
+        let mut all = vec!["--market", "replay", "--candles", path.to_str().unwrap()];
+        all.extend(arguments);
+        try_start(&all, limits).await
+    }
+}
+
+/// A plain GET: status, head, body.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String, Value) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), serde_json::from_str(body).unwrap())
+}
+
+/// The exchange's time over REST.
+pub async fn time(address: SocketAddr) -> i64 {
+    let (_, _, body) = get(address, "/fapi/v1/time").await;
+    body["serverTime"].as_i64().unwrap()
+}
+
+/// All rows of a klines answer.
+pub async fn klines(address: SocketAddr, query: &str) -> Vec<Value> {
+    let (status, _, body) = get(address, &format!("/fapi/v1/klines?{query}")).await;
+    assert_eq!(status, 200, "{body}");
+    body.as_array().unwrap().clone()
+}
+
+/// A WebSocket client that speaks JSON.
+pub struct Client(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    pub async fn connect(address: SocketAddr, path: &str) -> Self {
+        let (socket, _) = connect_async(format!("ws://{address}{path}"))
+            .await
+            .unwrap();
+        Self(socket)
+    }
+
+    pub async fn say(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next text message.
+    pub async fn hear(&mut self) -> Value {
+        loop {
+            let heard = timeout(PATIENCE, self.0.next()).await.unwrap();
+            if let Message::Text(text) = heard.unwrap().unwrap() {
+                return serde_json::from_str(&text).unwrap();
+            }
+        }
+    }
+
+    /// The next message that answers a request.
+    pub async fn answer(&mut self) -> Value {
+        loop {
+            let heard = self.hear().await;
+            if heard.get("e").is_none() && heard.get("stream").is_none() {
+                return heard;
+            }
+        }
+    }
+}

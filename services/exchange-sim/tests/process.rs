@@ -1,0 +1,118 @@
+//! The program itself: exit codes, one line for each refusal, health, and its end.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::CandleFile;
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exchange-sim"));
+    command.env_clear().args(arguments);
+    command
+}
+
+fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = program(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stderr).unwrap())
+}
+
+/// A serving process and the port it got.
+fn serve(arguments: &[&str]) -> (Child, String) {
+    let listen = ["--listen", "127.0.0.1:0", "--log-format", "json"];
+    let mut child = program(&[&listen[..], arguments].concat())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = log
+        .find_map(|line| {
+            let entry: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+            entry["address"].as_str().map(str::to_owned)
+        })
+        .unwrap();
+    (child, address)
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_64_and_one_line() {
+    for arguments in [
+        ["--fly", "yes"],
+        ["--speed", "0"],
+        ["--market", "forex"],
+        ["--symbols", "BTCUSD"],
+    ] {
+        let (code, said) = refused(&arguments);
+        assert_eq!(code, Some(64), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains(arguments[0]), "{said}");
+    }
+}
+
+#[test]
+fn a_bad_file_or_setting_ends_with_78_and_one_line() {
+    let file = CandleFile::of("open_time,open,high,low,close\n60000,1,1,1,1\n120000,1,1,1,NaN\n");
+    let path = file.path();
+    let path = path.to_str().unwrap();
+    for (arguments, words) in [
+        (vec!["--market", "replay"], "candles: not given"),
+        (
+            vec!["--market", "replay", "--candles", path],
+            "line 3, column close: \"NaN\"",
+        ),
+        (
+            vec!["--market", "replay", "--candles", "/nowhere"],
+            "No such file",
+        ),
+        (
+            vec!["--state-dir", "/nowhere", "--symbols", "XRPUSDT"],
+            "state-dir /nowhere: ",
+        ),
+    ] {
+        let (code, said) = refused(&arguments);
+        assert_eq!(code, Some(78), "{said}");
+        let errors: Vec<&str> = said.lines().collect();
+        assert_eq!(errors.len(), 1, "{said}");
+        assert!(errors[0].contains(words), "{said}");
+    }
+}
+
+#[test]
+fn it_is_healthy_while_it_serves_and_ends_within_a_second_of_sigterm() {
+    let file = CandleFile::minutes(100);
+    let path = file.path();
+    let replay = ["--market", "replay", "--candles", path.to_str().unwrap()];
+    let (mut child, address) = serve(&replay);
+    let health = || program(&["--listen", &address, "health"]).output().unwrap();
+    let healthy = health();
+    assert_eq!(healthy.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(healthy.stdout).unwrap().lines().count(),
+        1
+    );
+
+    let asked = Instant::now();
+    let sent = Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
+    assert!(sent.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        asked.elapsed()
+    );
+    let unhealthy = health();
+    assert_eq!(unhealthy.status.code(), Some(1));
+    let said = String::from_utf8(unhealthy.stdout).unwrap();
+    assert!(said.starts_with("unhealthy: "), "{said}");
+}

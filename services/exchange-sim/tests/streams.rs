@@ -1,0 +1,174 @@
+//! The kline streams: shapes, order, completeness, and what happens to a client that does not read.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, klines};
+use exchange_sim::exchange::Limits;
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
+
+#[tokio::test]
+async fn every_closed_candle_comes_once_in_order_and_as_rest_has_it() {
+    let file = CandleFile::minutes(200);
+    let arguments = ["--speed", "3000", "--warmup-candles", "20"];
+    let exchange = file.replay(&arguments, Limits::default()).await.unwrap();
+    let streams = "/stream?streams=btcusdt@kline_1m/btcusdt@kline_5m";
+    let mut client = Client::connect(exchange.address, streams).await;
+    let mut closed = (Vec::new(), Vec::new());
+    while closed.0.len() < 180 {
+        let message = client.hear().await;
+        let kline = message["data"]["k"].clone();
+        if kline["x"] == true {
+            match message["stream"].as_str().unwrap() {
+                "btcusdt@kline_1m" => closed.0.push(kline),
+                "btcusdt@kline_5m" => closed.1.push(kline),
+                other => panic!("unexpected stream {other}"),
+            }
+        }
+    }
+    for (minutes, heard) in [(1, &closed.0), (5, &closed.1)] {
+        let opens: Vec<i64> = heard.iter().map(|k| k["t"].as_i64().unwrap()).collect();
+        let expected: Vec<i64> = (20 / minutes..)
+            .map(|i| MIDNIGHT_MS + i * minutes * MINUTE_MS)
+            .take(opens.len())
+            .collect();
+        assert_eq!(opens, expected, "{minutes}m");
+        let query = format!("symbol=BTCUSDT&interval={minutes}m&limit=1500");
+        let rows = klines(exchange.address, &query).await;
+        for kline in heard {
+            let row = rows.iter().find(|r| r[0] == kline["t"]).unwrap();
+            let said = ["t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q", "B"];
+            let said: Vec<&Value> = said.iter().map(|field| &kline[*field]).collect();
+            assert_eq!(json!(said), *row);
+        }
+    }
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_running_candle_is_updated_before_it_closes_but_not_more_than_four_times_a_second() {
+    let file = CandleFile::minutes(400);
+    let exchange = file.replay(&[], Limits::default()).await.unwrap();
+    let mut client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
+    let begun = Instant::now();
+    let (mut updates, mut total, mut closes) = (0, 0, 0);
+    while closes < 4 {
+        let event = client.hear().await;
+        assert_eq!(
+            (&event["e"], &event["s"]),
+            (&json!("kline"), &json!("BTCUSDT"))
+        );
+        let kline = &event["k"];
+        let (said, open) = (event["E"].as_i64().unwrap(), kline["t"].as_i64().unwrap());
+        if kline["x"] == true {
+            assert!(said >= open + MINUTE_MS, "closed before its end");
+            assert!(said < open + 2 * MINUTE_MS, "said a minute late");
+            assert!(closes == 0 || updates >= 1, "no update before {event}");
+            (updates, closes) = (0, closes + 1);
+        } else {
+            assert!(said >= open && said < open + MINUTE_MS, "{event}");
+            (updates, total) = (updates + 1, total + 1);
+        }
+    }
+    let most = begun.elapsed().as_secs_f64().mul_add(4.0, 1.0);
+    assert!(f64::from(total) <= most, "{total} updates, at most {most}");
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn streams_are_subscribed_listed_and_left_while_connected() {
+    let file = CandleFile::minutes(400);
+    let exchange = file.replay(&[], Limits::default()).await.unwrap();
+    let mut client = Client::connect(exchange.address, "/market/ws").await;
+    client
+        .say(r#"{"method":"SUBSCRIBE","params":["btcusdt@kline_1m","ethbtc@depth"],"id":1}"#)
+        .await;
+    assert_eq!(client.answer().await, json!({"result": null, "id": 1}));
+    assert_eq!(client.hear().await["e"], "kline");
+    client
+        .say(r#"{"method":"LIST_SUBSCRIPTIONS","id":2}"#)
+        .await;
+    let listed = json!({"result": ["btcusdt@kline_1m", "ethbtc@depth"], "id": 2});
+    assert_eq!(client.answer().await, listed);
+    client
+        .say(r#"{"method":"UNSUBSCRIBE","params":["btcusdt@kline_1m"],"id":3}"#)
+        .await;
+    assert_eq!(client.answer().await, json!({"result": null, "id": 3}));
+    client.say(r#"{"method":"FLY","params":[],"id":4}"#).await;
+    assert_eq!(
+        client.hear().await["error"]["code"],
+        2,
+        "and no event before it"
+    );
+    let silence = timeout(Duration::from_millis(1_500), client.hear()).await;
+    assert!(silence.is_err(), "left the stream, but heard {silence:?}");
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_is_disconnected_and_others_are_not() {
+    let file = CandleFile::minutes(40_000);
+    let limits = Limits {
+        queue: 16,
+        ..Limits::default()
+    };
+    let arguments = ["--speed", "60000", "--warmup-candles", "1500"];
+    let exchange = file.replay(&arguments, limits).await.unwrap();
+    // A small window on the client's side, so that not reading is felt at once.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let stuck = socket.connect(exchange.address).await.unwrap();
+    let url = format!("ws://{}/ws/btcusdt@kline_1m", exchange.address);
+    let (mut stuck, _) = client_async(url, stuck).await.unwrap();
+    let mut reading = Client::connect(exchange.address, "/ws/btcusdt@kline_1h").await;
+    // 1,000 candles a second are more than a socket's buffers and 16 frames hold for long.
+    for _ in 0..150 {
+        reading.hear().await;
+    }
+    let drained = timeout(PATIENCE, async {
+        while let Some(Ok(_)) = stuck.next().await {}
+    });
+    drained
+        .await
+        .expect("the stuck client must find its connection closed");
+    let heard = reading.hear().await;
+    assert_eq!(heard["k"]["i"], "1h");
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_pings_and_closes_on_a_client_that_never_answers() {
+    let file = CandleFile::minutes(400);
+    let limits = Limits {
+        ping_every: Duration::from_millis(100),
+        pong_within: Duration::from_millis(500),
+        ..Limits::default()
+    };
+    let exchange = file.replay(&[], limits).await.unwrap();
+    let mut answering = Client::connect(exchange.address, "/ws").await;
+    let mut pings = 0;
+    let polled_for = Instant::now();
+    while polled_for.elapsed() < Duration::from_millis(1_500) {
+        let heard = timeout(PATIENCE, answering.0.next()).await.unwrap();
+        pings += i32::from(matches!(heard.unwrap().unwrap(), Message::Ping(_)));
+    }
+    assert!(pings >= 10, "{pings} pings in 1.5 s");
+    // A client that does not poll its socket does not answer pings.
+    let mut silent = Client::connect(exchange.address, "/ws").await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let ended = timeout(PATIENCE, async {
+        while let Some(Ok(message)) = silent.0.next().await {
+            assert!(message.is_ping(), "{message}");
+        }
+    });
+    ended
+        .await
+        .expect("the silent client must find its connection closed");
+    exchange.stop().await;
+}
