@@ -1,18 +1,17 @@
 //! One book's task: recover from its journal, take it over, follow the market, journal each decision
 //! before it counts. What to decide is the engine's business.
 
+mod voice;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::book::{BookEvent, BookRecord, BookState, Decision, Phase, decide, resume_from};
 use engine::candle::Candle;
 use engine::entry::Refusal;
-use engine::events::owner_event;
 use engine::fixed::Price;
 use engine::market::{BAR, MarketView};
 use engine::rules::SymbolRules;
-use engine::summary;
-use protocol::event::{Event, EventBody};
 use protocol::heartbeat::{BookSummary, PartState};
 use protocol::ids::{BookKey, Token};
 use protocol::subject::Subject;
@@ -318,80 +317,6 @@ impl Book {
             AppendError::Lost { .. } => BookEnd::Lost(error.to_string()),
             AppendError::Refused { .. } => BookEnd::Halted(error.to_string()),
         })
-    }
-
-    /// Queues the owner's events of one journal message. Their ids follow from its place.
-    fn tell(&self, seq: u64, at: UtcMs, records: &[BookRecord]) {
-        for (index, record) in records.iter().enumerate() {
-            if let Some(body) = owner_event(&self.key, record) {
-                let event = Event::new(format!("{}:{seq}:{index}", self.key), at, body);
-                self.ctx.events.tell_journaled(event, &self.confirmed, seq);
-            }
-        }
-    }
-
-    fn log(&self, record: &BookRecord) {
-        let symbol = &self.symbol;
-        match record {
-            BookRecord::EntryDecided(entry) => {
-                self.ctx.progress.signal();
-                tracing::info!(%symbol, strategy = entry.strategy.as_str(), side = %entry.side,
-                    quantity = %entry.quantity, reference = %entry.reference, rsi = %entry.rsi,
-                    stop = %entry.stop, target = %entry.target, "entry decided");
-            }
-            BookRecord::PositionOpened(p) => {
-                tracing::info!(%symbol, side = %p.side, quantity = %p.quantity, price = %p.price,
-                    stop = %p.stop, target = %p.target, "position opened");
-            }
-            BookRecord::PositionClosed(t) => {
-                tracing::info!(%symbol, reason = %t.reason, entry = %t.entry, exit = %t.price,
-                    pnl = %t.pnl, equity = %t.equity, "position closed");
-            }
-            BookRecord::EntryDropped { reason, .. } => {
-                tracing::warn!(%symbol, %reason, "entry dropped");
-            }
-            BookRecord::OwnerTookOver { .. }
-            | BookRecord::BookOpened { .. }
-            | BookRecord::BookHalted { .. } => {}
-        }
-    }
-
-    fn failed(&mut self, why: &str) {
-        tracing::warn!(symbol = %self.symbol, why, "book does not get on");
-        self.ctx.progress.error(self.symbol.as_str(), why);
-        if self.trouble.is_none() {
-            self.trouble = Some(Instant::now());
-            self.report(EventBody::PartFailed {
-                part: self.symbol.to_string(),
-                error: why.to_owned(),
-            });
-        }
-    }
-
-    fn well_again(&mut self) {
-        if let Some(since) = self.trouble.take() {
-            self.report(EventBody::PartRecovered {
-                part: self.symbol.to_string(),
-                after_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            });
-        }
-    }
-
-    /// An event that no journal holds: of this boot, at this moment.
-    fn report(&self, body: EventBody) {
-        let at = clock::now();
-        let (boot, symbol) = (&self.ctx.identity.boot, &self.symbol);
-        let id = format!("{boot}:{symbol}:{}:{}", body.kind(), at.0);
-        self.ctx.events.tell(Event::new(id, at, body));
-    }
-
-    fn show(&self) {
-        let entry = Entry {
-            summary: summary::summary(&self.key, &self.state, self.last_price),
-            flat: matches!(self.state.phase, Phase::Flat),
-            ready: self.ready,
-        };
-        self.ctx.board.put(&self.symbol, entry);
     }
 }
 
