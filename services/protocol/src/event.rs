@@ -194,6 +194,84 @@ pub enum EventBody {
         /// How long it was away, in milliseconds.
         after_ms: u64,
     },
+    /// A watchdog supervises the project from here on.
+    WatchdogStarted {
+        /// The compose project.
+        project: Token,
+        /// Version of the program.
+        version: String,
+    },
+    /// A unit ended or hung and will be started again.
+    RestartTriggered {
+        /// Which unit: service and number.
+        unit: Token,
+        /// The how many-th restart this is.
+        attempt: u32,
+        /// How many it may have.
+        max: u32,
+        /// Why, in a few words.
+        reason: String,
+        /// Failures in a row, this one included.
+        consecutive: u32,
+        /// How long it ran, in milliseconds.
+        uptime_ms: u64,
+        /// Until it is started, in milliseconds.
+        delay_ms: u64,
+        /// What it ended with, if it ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<i64>,
+        /// What it last said of itself, one line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<String>,
+    },
+    /// A unit finished a cycle; the next one will be started.
+    CycleFinished {
+        /// Which unit.
+        unit: Token,
+        /// The how many-th restart the next cycle is.
+        attempt: u32,
+        /// How many it may have.
+        max: u32,
+        /// How long the cycle ran, in milliseconds.
+        uptime_ms: u64,
+        /// Until the next one begins, in milliseconds.
+        delay_ms: u64,
+    },
+    /// A restarted unit says that it is at work again.
+    UnitRecovered {
+        /// Which unit.
+        unit: Token,
+        /// Since its failure was noticed, in milliseconds.
+        after_ms: u64,
+    },
+    /// A unit stays down until a person acts.
+    GivenUp {
+        /// Which unit.
+        unit: Token,
+        /// Why, and what to do.
+        reason: String,
+        /// Restarts so far.
+        restarts: u32,
+        /// Failures in a row.
+        consecutive: u32,
+        /// What it last ended with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<i64>,
+    },
+    /// A unit stays down because that is what was wanted.
+    UnitStopped {
+        /// Which unit.
+        unit: Token,
+        /// Who or what wanted it.
+        reason: String,
+    },
+    /// Something happened to a unit that the watchdog may only observe.
+    UnitObservedOnly {
+        /// Which unit.
+        unit: Token,
+        /// What happened, and why nothing is done about it.
+        reason: String,
+    },
 }
 
 impl EventBody {
@@ -210,21 +288,35 @@ impl EventBody {
             Self::PositionClosed { .. } => "position_closed",
             Self::PartFailed { .. } => "part_failed",
             Self::PartRecovered { .. } => "part_recovered",
+            Self::WatchdogStarted { .. } => "watchdog_started",
+            Self::RestartTriggered { .. } => "restart_triggered",
+            Self::CycleFinished { .. } => "cycle_finished",
+            Self::UnitRecovered { .. } => "unit_recovered",
+            Self::GivenUp { .. } => "given_up",
+            Self::UnitStopped { .. } => "unit_stopped",
+            Self::UnitObservedOnly { .. } => "unit_observed_only",
         }
     }
 
     /// How much this kind matters.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::BookHalted { .. } => Severity::Critical,
-            Self::BookLost { .. } | Self::PartFailed { .. } => Severity::Warning,
+            Self::BookHalted { .. } | Self::GivenUp { .. } => Severity::Critical,
+            Self::BookLost { .. }
+            | Self::PartFailed { .. }
+            | Self::RestartTriggered { .. }
+            | Self::UnitObservedOnly { .. } => Severity::Warning,
             Self::TraderStarted { .. }
             | Self::TraderStopped { .. }
             | Self::BookClaimed { .. }
             | Self::EntryDropped { .. }
             | Self::PositionOpened { .. }
             | Self::PositionClosed { .. }
-            | Self::PartRecovered { .. } => Severity::Info,
+            | Self::PartRecovered { .. }
+            | Self::WatchdogStarted { .. }
+            | Self::CycleFinished { .. }
+            | Self::UnitRecovered { .. }
+            | Self::UnitStopped { .. } => Severity::Info,
         }
     }
 }

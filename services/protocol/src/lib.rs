@@ -4,6 +4,7 @@
 //! committed JSON in `tests/golden/`. Journal *records* are not here: they belong to the brain
 //! that folds them; only their envelope is shared.
 
+pub mod command;
 pub mod event;
 pub mod exit;
 pub mod heartbeat;

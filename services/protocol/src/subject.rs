@@ -37,6 +37,12 @@ pub enum Subject {
         /// The member.
         instance: Token,
     },
+    /// `journal.v1.watchdog.<project>`
+    WatchdogJournal(Token),
+    /// `lease.v1.watchdog.<project>`: which of a project's watchdogs acts.
+    WatchdogLease(Token),
+    /// `command.v1.watchdog.<verb>`: request and reply.
+    WatchdogCommand(&'static str),
 }
 
 impl fmt::Display for Subject {
@@ -56,6 +62,9 @@ impl fmt::Display for Subject {
             Self::InstanceLease { account, instance } => {
                 write!(f, "lease.v1.instance.trader.{account}.{instance}")
             }
+            Self::WatchdogJournal(project) => write!(f, "journal.v1.watchdog.{project}"),
+            Self::WatchdogLease(project) => write!(f, "lease.v1.watchdog.{project}"),
+            Self::WatchdogCommand(verb) => write!(f, "command.v1.watchdog.{verb}"),
         }
     }
 }
@@ -73,6 +82,12 @@ pub mod filter {
     pub fn instance_leases(account: &AccountKey) -> String {
         format!("lease.v1.instance.trader.{account}.*")
     }
+
+    /// Heartbeats of all traders.
+    pub const TRADER_HEARTBEATS: &str = "heartbeat.v1.trader.*";
+
+    /// Journals of all watchdogs, one for each project.
+    pub const WATCHDOG_JOURNALS: &str = "journal.v1.watchdog.*";
 
     /// Journals of all books of a mode.
     pub fn book_journals(mode: Mode) -> String {
@@ -128,6 +143,18 @@ mod tests {
                     instance,
                 },
                 "lease.v1.instance.trader.paper.binance-usdm.a1b2.trader-paper-1",
+            ),
+            (
+                Subject::WatchdogJournal("bearish-alpha".parse().unwrap()),
+                "journal.v1.watchdog.bearish-alpha",
+            ),
+            (
+                Subject::WatchdogLease("bearish-alpha".parse().unwrap()),
+                "lease.v1.watchdog.bearish-alpha",
+            ),
+            (
+                Subject::WatchdogCommand("release"),
+                "command.v1.watchdog.release",
             ),
         ];
         for (subject, text) in cases {

@@ -30,12 +30,12 @@ pub struct TraderArgs {
 
     /// Restarts after which the watchdog gives up
     #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+          value_parser = max_restarts)]
     pub max_restarts: u32,
 
     /// Base delay between restarts, doubled by each failure in a row up to an hour
     #[arg(long, value_name = "SECS", default_value_t = 30, allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u64).range(0..=3600))]
+          value_parser = restart_delay)]
     pub restart_delay: u64,
 
     /// End after this time; with --auto-restart it is one cycle
@@ -97,6 +97,20 @@ impl TraderArgs {
         };
         self.duration
             .map(|secs| (Duration::from_secs_f64(secs), code))
+    }
+}
+
+fn max_restarts(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(restarts @ 1..=1_000_000) => Ok(restarts),
+        _ => Err("allowed are whole numbers from 1 to 1000000".to_owned()),
+    }
+}
+
+fn restart_delay(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(secs @ 0..=3600) => Ok(secs),
+        _ => Err("allowed are whole seconds from 0 to 3600".to_owned()),
     }
 }
 
@@ -167,6 +181,7 @@ mod tests {
             let text = parse(line).unwrap_err().to_string();
             assert!(text.contains(flag), "{text}");
             assert!(text.contains(&format!("'{value}'")), "{text}");
+            assert!(text.contains("allowed are"), "{text}");
         }
         let text = parse("--forever").unwrap_err().to_string();
         assert!(text.contains("--forever"), "{text}");

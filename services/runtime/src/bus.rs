@@ -12,6 +12,7 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::TryStreamExt;
+use protocol::exit::ExitCode;
 use protocol::ids::Token;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -95,11 +96,34 @@ impl Bus {
             tracing::warn!(%error, retry_in = ?pause, "waiting for the bus");
             tokio::select! {
                 biased;
-                () = until.cancelled() => return Err(Stop::new(
-                    protocol::exit::ExitCode::Done, "stopped while waiting for the bus")),
+                () = until.cancelled() => return Err(stopped()),
+
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).min(RETRY_CAP);
+        }
+    }
+
+    /// Connects and waits until the named streams are there as they must be: the start of a service.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub async fn ready(
+        settings: &BusSettings,
+        streams: &[&str],
+        until: &CancellationToken,
+    ) -> Result<Self, Stop> {
+        let bus = Self::connect(settings, until, |_| {}).await?;
+        loop {
+            match bus.verify_streams(streams).await {
+                Ok(()) => return Ok(bus),
+                Err(Refusal::Final(stop)) => return Err(stop),
+                Err(Refusal::Wait(why)) => tracing::warn!(why, "waiting for the bus"),
+            }
+            let slept = until
+                .run_until_cancelled(tokio::time::sleep(RETRY_CAP))
+                .await;
+            slept.ok_or_else(stopped)?;
         }
     }
 
@@ -284,10 +308,14 @@ impl Refusal {
     /// As a reason to end, for callers that do not wait: exit 69 where waiting might have helped.
     pub fn into_stop(self) -> Stop {
         match self {
-            Self::Wait(reason) => Stop::new(protocol::exit::ExitCode::Unavailable, reason),
+            Self::Wait(reason) => Stop::new(ExitCode::Unavailable, reason),
             Self::Final(stop) => stop,
         }
     }
+}
+
+fn stopped() -> Stop {
+    Stop::new(ExitCode::Done, "stopped while waiting for the bus")
 }
 
 fn differences(wanted: &jetstream::stream::Config, found: &jetstream::stream::Config) -> String {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
-use protocol::event::Event;
+use protocol::event::{Event, EventBody};
 use protocol::ids::{Service, Token};
 use protocol::subject::Subject;
 use tokio::sync::mpsc;
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
+use crate::journal::Place;
 use crate::streams;
 
 /// Events waiting while the bus is away. A book's are derived again from its journal at the next
@@ -90,12 +91,30 @@ impl Events {
         self.push(Outgoing { event, mark: None });
     }
 
-    /// Queues an event derived from a journal message; its acknowledgement moves `confirmed` on.
-    pub fn tell_journaled(&self, event: Event, confirmed: &Arc<Confirmed>, seq: u64) {
-        self.push(Outgoing {
-            event,
-            mark: Some((Arc::clone(confirmed), seq)),
-        });
+    /// Queues the owner's events of one journal message, told for the first time or again: their ids
+    /// follow from its place. `bodies` has one element for each record, `None` where it owes nothing.
+    /// The last one's acknowledgement moves `confirmed` on, so that none before it counts too early.
+    pub fn tell_journaled(
+        &self,
+        key: &str,
+        place: &Place,
+        bodies: impl Iterator<Item = Option<EventBody>>,
+        confirmed: &Arc<Confirmed>,
+    ) {
+        let owed = |(index, body): (usize, Option<EventBody>)| {
+            let id = format!("{key}:{}:{index}", place.seq);
+            body.map(|body| Event::new(id, place.at, body))
+        };
+        let mut events = bodies.enumerate().filter_map(owed).peekable();
+        while let Some(event) = events.next() {
+            let told = if events.peek().is_some() {
+                place.seq.saturating_sub(1)
+            } else {
+                place.seq
+            };
+            let mark = Some((Arc::clone(confirmed), told));
+            self.push(Outgoing { event, mark });
+        }
     }
 
     fn push(&self, outgoing: Outgoing) {

@@ -13,6 +13,7 @@ use protocol::VERSION;
 use protocol::ids::Token;
 use protocol::journal::JournalEntry;
 use protocol::subject::Subject;
+use protocol::time::UtcMs;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
@@ -31,6 +32,16 @@ pub struct Journal {
     next_id: u64,
 }
 
+/// Where and when a decision was stored: what its events are named and dated by, however often they
+/// are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Sequence in JOURNAL.
+    pub seq: u64,
+    /// When it was decided, wall clock of the writer.
+    pub at: UtcMs,
+}
+
 /// One stored decision with its sequence in the stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored<R> {
@@ -38,6 +49,16 @@ pub struct Stored<R> {
     pub seq: u64,
     /// What was stored.
     pub entry: JournalEntry<R>,
+}
+
+impl<R> Stored<R> {
+    /// Where and when.
+    pub const fn place(&self) -> Place {
+        Place {
+            seq: self.seq,
+            at: self.entry.at,
+        }
+    }
 }
 
 /// Why a journal could not be read.
@@ -99,13 +120,13 @@ impl Journal {
             bus: bus.clone(),
             last_seq: entries.last().map_or(0, |stored| stored.seq),
             subject,
+            next_id: next_id(&entries, &writer),
             writer,
-            next_id: 1,
         };
         Ok((journal, entries))
     }
 
-    /// Stores one decision and returns its sequence once the server has synced it to disk.
+    /// Stores one decision and returns its place once the server has synced it to disk.
     ///
     /// Tries as long as the outcome is unknown or the bus is away: the message, its id and its
     /// fence never change, so trying again is safe. Cancel by dropping the future. `retrying`
@@ -118,14 +139,15 @@ impl Journal {
         records: &[R],
         confirmed: u64,
         mut retrying: impl FnMut(&str),
-    ) -> Result<u64, AppendError> {
+    ) -> Result<Place, AppendError> {
         let id = self.next_id;
         self.next_id += 1;
+        let at = clock::now();
         let entry = JournalEntry {
             v: VERSION,
             writer: self.writer.clone(),
             id,
-            at: clock::now(),
+            at,
             confirmed,
             records: records.iter().collect(),
         };
@@ -134,23 +156,24 @@ impl Journal {
             .into();
         loop {
             let why = match self.attempt(payload.clone()).await {
-                Attempt::Stored(seq) => return Ok(self.moved_to(seq)),
+                Attempt::Stored(seq) => return Ok(self.moved_to(seq, at)),
                 Attempt::Refused(reason) => return Err(self.refused(reason)),
                 Attempt::Unknown(why) => why,
             };
             match self.last_stored().await {
                 Ok(Some((seq, writer, last))) if writer == self.writer && last == id => {
-                    return Ok(self.moved_to(seq));
+                    return Ok(self.moved_to(seq, at));
                 }
                 Ok(last) if last.as_ref().map_or(0, |(seq, ..)| *seq) == self.last_seq => {
                     retrying(&why);
                 }
-                Ok(_) => {
+                // What cannot be read is not ours either: a newer program's.
+                Ok(_) | Err(ReplayError::Unreadable { .. }) => {
                     return Err(AppendError::Lost {
                         subject: self.subject.clone(),
                     });
                 }
-                Err(error) => retrying(&error.to_string()),
+                Err(error @ ReplayError::Unavailable { .. }) => retrying(&error.to_string()),
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -161,9 +184,9 @@ impl Journal {
         self.last_seq
     }
 
-    fn moved_to(&mut self, seq: u64) -> u64 {
+    const fn moved_to(&mut self, seq: u64, at: UtcMs) -> Place {
         self.last_seq = seq;
-        seq
+        Place { seq, at }
     }
 
     fn refused(&self, reason: String) -> AppendError {
@@ -192,6 +215,12 @@ impl Journal {
         let entry: JournalEntry<serde::de::IgnoredAny> = parse(&self.subject, seq, &payload)?;
         Ok(Some((seq, entry.writer, entry.id)))
     }
+}
+
+/// A writer that gave the key away and got it back counts on: no id names two messages.
+fn next_id<R>(entries: &[Stored<R>], writer: &Token) -> u64 {
+    let own = entries.iter().filter(|s| s.entry.writer == *writer);
+    own.map(|s| s.entry.id).max().unwrap_or(0) + 1
 }
 
 enum Attempt {

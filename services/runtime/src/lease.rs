@@ -132,8 +132,14 @@ pub async fn read(bus: &Bus, subject: &str) -> Result<Option<Seen>, LeaseError> 
     let Some(newest) = newest.map_err(unavailable)? else {
         return Ok(None);
     };
-    let record =
+    let record: LeaseRecord =
         serde_json::from_slice(&newest.payload).map_err(|error| unavailable(error.to_string()))?;
+    if record.v > VERSION {
+        let v = record.v;
+        return Err(unavailable(format!(
+            "version {v} is newer than this program's {VERSION}"
+        )));
+    }
     Ok(Some(Seen {
         seq: newest.seq,
         record,

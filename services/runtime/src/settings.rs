@@ -42,9 +42,19 @@ fn explain(error: &clap::Error) -> String {
         .map(ToString::to_string)
         .or_else(|| text(ContextKind::ValidValue).map(|valid| format!("allowed are {valid}")));
     match (variable, value, allowed) {
-        (Some(variable), Some(value), Some(allowed)) => format!("{variable}={value:?}: {allowed}"),
+        (Some(variable), Some(value), Some(allowed)) => {
+            format!("{variable}={:?}: {allowed}", without_credentials(&value))
+        }
         (Some(variable), None, _) => format!("{variable} is not set, but needed"),
         _ => error.to_string().replace('\n', " "),
+    }
+}
+
+/// A refused address may hold a password: it must not be printed.
+fn without_credentials(value: &str) -> String {
+    match (value.split_once("://"), value.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
+        _ => value.to_owned(),
     }
 }
 

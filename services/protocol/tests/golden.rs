@@ -1,0 +1,473 @@
+//! Every message is written exactly as `golden/` has it committed, and reads back. A change of a file
+//! here is a change of what older and newer programs say to each other. Journal records are held
+//! against their own files, where they are defined.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use bearish_protocol::VERSION;
+use bearish_protocol::command::{Answer, Release};
+use bearish_protocol::event::{Event, EventBody, Severity, Side};
+use bearish_protocol::heartbeat::{BookSummary, Heartbeat, LastError, Part, PartState, Phase};
+use bearish_protocol::ids::{BookKey, Mode, Service, Token};
+use bearish_protocol::journal::JournalEntry;
+use bearish_protocol::lease::{Holder, LeaseRecord};
+use bearish_protocol::time::UtcMs;
+use rust_decimal::Decimal;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+const AT: UtcMs = UtcMs(1_764_000_000_123);
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn parsed(golden: &str) -> Value {
+    serde_json::from_str(golden).unwrap()
+}
+
+fn token(text: &str) -> Token {
+    text.parse().unwrap()
+}
+
+fn decimal(text: &str) -> Decimal {
+    text.parse().unwrap()
+}
+
+fn book() -> BookKey {
+    "paper.binance-usdm.exchange-sim-8080.BTCUSDT"
+        .parse()
+        .unwrap()
+}
+
+/// The file of each kind. A new kind does not compile without one, and `every_file_has_its_message`
+/// wants a sample of it.
+fn golden_of(body: &EventBody) -> &'static str {
+    match body {
+        EventBody::TraderStarted { .. } => include_str!("golden/event_trader_started.json"),
+        EventBody::TraderStopped { .. } => include_str!("golden/event_trader_stopped.json"),
+        EventBody::BookClaimed { .. } => include_str!("golden/event_book_claimed.json"),
+        EventBody::BookLost { .. } => include_str!("golden/event_book_lost.json"),
+        EventBody::BookHalted { .. } => include_str!("golden/event_book_halted.json"),
+        EventBody::EntryDropped { .. } => include_str!("golden/event_entry_dropped.json"),
+        EventBody::PositionOpened { .. } => include_str!("golden/event_position_opened.json"),
+        EventBody::PositionClosed { .. } => include_str!("golden/event_position_closed.json"),
+        EventBody::PartFailed { .. } => include_str!("golden/event_part_failed.json"),
+        EventBody::PartRecovered { .. } => include_str!("golden/event_part_recovered.json"),
+        EventBody::WatchdogStarted { .. } => include_str!("golden/event_watchdog_started.json"),
+        EventBody::RestartTriggered { .. } => include_str!("golden/event_restart_triggered.json"),
+        EventBody::CycleFinished { .. } => include_str!("golden/event_cycle_finished.json"),
+        EventBody::UnitRecovered { .. } => include_str!("golden/event_unit_recovered.json"),
+        EventBody::GivenUp { .. } => include_str!("golden/event_given_up.json"),
+        EventBody::UnitStopped { .. } => include_str!("golden/event_unit_stopped.json"),
+        EventBody::UnitObservedOnly { .. } => include_str!("golden/event_unit_observed_only.json"),
+    }
+}
+
+fn events() -> Vec<Event> {
+    let bodies = of_traders().into_iter().chain(of_watchdogs());
+    bodies
+        .map(|body| Event::new(format!("a1b2c3:{}", body.kind()), AT, body))
+        .collect()
+}
+
+fn of_traders() -> Vec<EventBody> {
+    let said = str::to_owned;
+    vec![
+        EventBody::TraderStarted {
+            mode: Mode::Paper,
+            symbols: vec![token("BTCUSDT"), token("ETHUSDT")],
+            flags: ["--paper", "--infinite", "--auto-restart"]
+                .map(said)
+                .to_vec(),
+            version: said("0.1.0"),
+        },
+        EventBody::TraderStopped {
+            reason: said("stop requested"),
+            exit: 0,
+            uptime_ms: 3_600_000,
+        },
+        EventBody::BookClaimed { book: book() },
+        EventBody::BookLost {
+            book: book(),
+            reason: said("another instance holds its lease"),
+        },
+        EventBody::BookHalted {
+            book: book(),
+            reason: said("journal sequence 7: unreadable"),
+        },
+        EventBody::EntryDropped {
+            book: book(),
+            reason: said("the candle to enter on is missing"),
+        },
+        EventBody::PartFailed {
+            part: said("feed"),
+            error: said("klines: no answer within 5 s"),
+        },
+        EventBody::PartRecovered {
+            part: said("feed"),
+            after_ms: 2_500,
+        },
+        opened(),
+        closed(),
+    ]
+}
+
+fn of_watchdogs() -> Vec<EventBody> {
+    let unit = || token("trader-paper-1");
+    let said = str::to_owned;
+    vec![
+        EventBody::WatchdogStarted {
+            project: token("bearish-alpha"),
+            version: said("0.1.0"),
+        },
+        EventBody::RestartTriggered {
+            unit: unit(),
+            attempt: 3,
+            max: 1_000,
+            reason: said("crashed"),
+            consecutive: 2,
+            uptime_ms: 90_000,
+            delay_ms: 60_000,
+            exit: Some(70),
+            evidence: Some(said("trader: bug: panicked")),
+        },
+        EventBody::CycleFinished {
+            unit: unit(),
+            attempt: 4,
+            max: 1_000,
+            uptime_ms: 3_600_000,
+            delay_ms: 30_000,
+        },
+        EventBody::UnitRecovered {
+            unit: unit(),
+            after_ms: 31_250,
+        },
+        EventBody::GivenUp {
+            unit: unit(),
+            reason: said("11 failures in a row; look at its log, then release it"),
+            restarts: 11,
+            consecutive: 11,
+            exit: Some(137),
+        },
+        EventBody::UnitStopped {
+            unit: unit(),
+            reason: said("a person stopped it"),
+        },
+        EventBody::UnitObservedOnly {
+            unit: unit(),
+            reason: said("it ended with 70 and has no --auto-restart"),
+        },
+    ]
+}
+
+fn opened() -> EventBody {
+    EventBody::PositionOpened {
+        book: book(),
+        strategy: token("oversold-bounce"),
+        side: Side::Long,
+        quantity: decimal("0.250"),
+        price: decimal("40008.0"),
+        stop: decimal("39600.0"),
+        target: decimal("40600.0"),
+    }
+}
+
+fn closed() -> EventBody {
+    EventBody::PositionClosed {
+        book: book(),
+        strategy: token("short-the-rip"),
+        side: Side::Short,
+        quantity: decimal("0.250"),
+        entry: decimal("40008.0"),
+        exit: decimal("40400.1"),
+        reason: "stop".to_owned(),
+        pnl: decimal("-110.08"),
+        equity: decimal("3223.25"),
+    }
+}
+
+fn full_heartbeat() -> Heartbeat {
+    let part = |turns, errors, state| Part {
+        turns,
+        errors,
+        state,
+    };
+    let parts = [
+        ("fleet", part(1_200, 1, PartState::Stopped)),
+        ("feed", part(180, 2, PartState::Retrying)),
+        ("BTCUSDT", part(60, 0, PartState::Ok)),
+    ];
+    let last_error = LastError {
+        at: UtcMs(AT.0 - 900),
+        part: "feed".to_owned(),
+        text: "klines: no answer within 5 s".to_owned(),
+    };
+    let trading = BookSummary {
+        book: book(),
+        equity: decimal("3333.33"),
+        position: decimal("-0.250"),
+        trades: 2,
+        halted: None,
+    };
+    let halted = BookSummary {
+        book: "live.binance-usdm.a1b2c3d4.ETHUSDT".parse().unwrap(),
+        equity: Decimal::ZERO,
+        position: Decimal::ZERO,
+        trades: 0,
+        halted: Some("bug: panicked".to_owned()),
+    };
+    Heartbeat {
+        v: VERSION,
+        boot: token("0c9e5b7e8a7f4d0e9f3a2b1c0d9e8f7a"),
+        seq: 720,
+        at: AT,
+        uptime_ms: 3_600_000,
+        interval_ms: 5_000,
+        phase: Phase::Running,
+        parts: parts
+            .map(|(name, part)| (name.to_owned(), part))
+            .into_iter()
+            .collect(),
+        candle_age_ms: Some(61_000),
+        signals: 3,
+        errors: 3,
+        last_error: Some(last_error),
+        books: vec![trading, halted],
+    }
+}
+
+fn minimal_heartbeat() -> Heartbeat {
+    Heartbeat {
+        boot: token("b1"),
+        seq: 1,
+        uptime_ms: 12,
+        phase: Phase::Starting,
+        parts: std::collections::BTreeMap::new(),
+        candle_age_ms: None,
+        signals: 0,
+        errors: 0,
+        last_error: None,
+        books: Vec::new(),
+        ..full_heartbeat()
+    }
+}
+
+fn lease(holder: Option<Holder>) -> LeaseRecord {
+    LeaseRecord { v: VERSION, holder }
+}
+
+fn held_lease() -> LeaseRecord {
+    lease(Some(Holder {
+        instance: token("trader-paper-1"),
+        boot: token("b1"),
+    }))
+}
+
+fn release() -> Release {
+    Release {
+        v: VERSION,
+        unit: token("trader-paper-1"),
+        by: "watchdog".to_owned(),
+        total: false,
+    }
+}
+
+fn answer() -> Answer {
+    Answer {
+        v: VERSION,
+        done: false,
+        text: "it is running, not quarantined".to_owned(),
+    }
+}
+
+fn journal_entry() -> JournalEntry<Value> {
+    JournalEntry {
+        v: VERSION,
+        writer: token("b1"),
+        id: 3,
+        at: AT,
+        confirmed: 41,
+        records: vec![
+            json!({"type": "anything a brain writes", "amount": "1.50"}),
+            json!({"type": "and another"}),
+        ],
+    }
+}
+
+/// Calls `$check(golden text, message)` for every message there is.
+macro_rules! for_every_message {
+    ($check:path) => {
+        for event in events() {
+            $check(golden_of(&event.body), &event);
+        }
+        $check(
+            include_str!("golden/heartbeat_full.json"),
+            &full_heartbeat(),
+        );
+        $check(
+            include_str!("golden/heartbeat_minimal.json"),
+            &minimal_heartbeat(),
+        );
+        $check(include_str!("golden/lease_held.json"), &held_lease());
+        $check(include_str!("golden/lease_free.json"), &lease(None));
+        $check(include_str!("golden/journal_entry.json"), &journal_entry());
+        $check(include_str!("golden/command_release.json"), &release());
+        $check(include_str!("golden/command_answer.json"), &answer());
+    };
+}
+
+fn is_written_as_committed_and_read_back<M>(golden: &str, message: &M)
+where
+    M: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    let committed = parsed(golden);
+    assert_eq!(serde_json::to_value(message).unwrap(), committed);
+    let read: M = serde_json::from_str(golden).unwrap();
+    assert_eq!(&read, message);
+}
+
+fn is_read_whatever_a_newer_program_added<M>(golden: &str, message: &M)
+where
+    M: DeserializeOwned + PartialEq + Debug,
+{
+    let mut value = parsed(golden);
+    add_unknown_fields(&mut value);
+    let read: M = serde_json::from_value(value).unwrap();
+    assert_eq!(&read, message);
+}
+
+/// In every object, but not among the keys of `parts` (a map) and not in records, which are not ours.
+fn add_unknown_fields(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut().filter(|(name, _)| *name != "records") {
+                match field {
+                    Value::Object(parts) if name == "parts" => {
+                        parts.values_mut().for_each(add_unknown_fields);
+                    }
+                    _ => add_unknown_fields(field),
+                }
+            }
+            fields.insert("added_later".to_owned(), json!({"deep": [1, null]}));
+        }
+        Value::Array(items) => items.iter_mut().for_each(add_unknown_fields),
+        _ => {}
+    }
+}
+
+/// What a reader looks at before it reads the rest.
+#[derive(Deserialize)]
+struct Versioned {
+    v: u16,
+}
+
+fn shows_its_version_even_if_the_rest_is_unreadable<M>(golden: &str, _: &M)
+where
+    M: DeserializeOwned + Debug,
+{
+    let mut value = parsed(golden);
+    let fields = value.as_object_mut().unwrap();
+    for field in fields.values_mut() {
+        *field = json!({"of": "another shape"});
+    }
+    fields.insert("v".to_owned(), json!(VERSION + 1));
+    let text = value.to_string();
+    assert!(serde_json::from_str::<M>(&text).is_err(), "{text}");
+    let Versioned { v } = serde_json::from_str(&text).unwrap();
+    assert!(v > VERSION);
+}
+
+fn is_refused_without_any_one_of_its_required_fields<M>(golden: &str, _: &M)
+where
+    M: DeserializeOwned + Debug,
+{
+    const OPTIONAL: [&str; 4] = ["candle_age_ms", "last_error", "books", "holder"];
+    let whole = parsed(golden);
+    let required = whole.as_object().unwrap().keys();
+    for name in required.filter(|name| !OPTIONAL.contains(&name.as_str())) {
+        let mut value = whole.clone();
+        value.as_object_mut().unwrap().remove(name);
+        let read = serde_json::from_value::<M>(value);
+        assert!(read.is_err(), "without {name}: {read:?}");
+    }
+}
+
+#[test]
+fn every_message_is_written_as_committed_and_read_back() {
+    for_every_message!(is_written_as_committed_and_read_back);
+}
+
+#[test]
+fn every_message_is_read_whatever_a_newer_program_added() {
+    for_every_message!(is_read_whatever_a_newer_program_added);
+}
+
+#[test]
+fn a_newer_message_shows_its_version_even_if_the_rest_is_unreadable() {
+    for_every_message!(shows_its_version_even_if_the_rest_is_unreadable);
+}
+
+#[test]
+fn no_message_is_read_without_its_required_fields() {
+    for_every_message!(is_refused_without_any_one_of_its_required_fields);
+}
+
+#[test]
+fn every_file_has_its_message() {
+    let others = [
+        "command_answer",
+        "command_release",
+        "heartbeat_full",
+        "heartbeat_minimal",
+        "journal_entry",
+        "lease_free",
+        "lease_held",
+    ];
+    let of_events = events()
+        .into_iter()
+        .map(|e| format!("event_{}", e.body.kind()));
+    let expected: BTreeSet<String> = of_events.chain(others.map(str::to_owned)).collect();
+    let found: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_kind_a_severity_and_every_other_word_is_spelled_alike_in_subjects_and_messages() {
+    for event in events() {
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!(json["kind"], event.body.kind());
+        assert_eq!(json["severity"], event.severity.as_str());
+    }
+    for (word, json) in [
+        (Severity::Info.as_str(), json!(Severity::Info)),
+        (Severity::Warning.as_str(), json!(Severity::Warning)),
+        (Severity::Critical.as_str(), json!(Severity::Critical)),
+        (Side::Long.as_str(), json!(Side::Long)),
+        (Side::Short.as_str(), json!(Side::Short)),
+        (Mode::Paper.as_str(), json!(Mode::Paper)),
+        (Mode::Live.as_str(), json!(Mode::Live)),
+        (Service::Trader.as_str(), json!(Service::Trader)),
+        (Service::Watchdog.as_str(), json!(Service::Watchdog)),
+        (Service::Notifier.as_str(), json!(Service::Notifier)),
+        (Service::ExchangeSim.as_str(), json!(Service::ExchangeSim)),
+        ("starting", json!(Phase::Starting)),
+        ("running", json!(Phase::Running)),
+        ("draining", json!(Phase::Draining)),
+        ("stopped", json!(Phase::Stopped)),
+        ("ok", json!(PartState::Ok)),
+        ("retrying", json!(PartState::Retrying)),
+        ("stopped", json!(PartState::Stopped)),
+    ] {
+        assert_eq!(json, word);
+    }
+}
