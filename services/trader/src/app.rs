@@ -116,7 +116,7 @@ impl Running {
         let tell = CancellationToken::new();
         let mut tellers = JoinSet::new();
         tellers.spawn(answer_health(&identity, &vitals, &tell)?);
-        let bus = start::bus(settings, asked).await?;
+        let bus = Bus::ready(&settings.bus, &start::STREAMS, asked).await?;
         let bus = vitals.bus.get_or_init(|| bus).clone();
         tellers.spawn(beat(&bus, settings, &identity, &vitals, &tell));
         let instance = identity.instance.clone();

@@ -16,9 +16,8 @@ use protocol::heartbeat::{BookSummary, PartState};
 use protocol::ids::{BookKey, Token};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
-use runtime::clock;
 use runtime::events::Confirmed;
-use runtime::journal::{AppendError, Journal, ReplayError, Stored};
+use runtime::journal::{AppendError, Journal, Place, ReplayError, Stored};
 use runtime::progress::PartProgress;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
@@ -140,9 +139,13 @@ impl Book {
         };
         let untold = entries.into_iter().filter(|s| s.seq > self.confirmed.seq());
         let untold: Vec<Stored<BookRecord>> = untold.collect();
-        self.decide(event).await?;
+        let taken = self.record(event).await?;
+        // Oldest first: once a later one is acknowledged, earlier ones count as told.
         for stored in &untold {
-            self.tell(stored.seq, stored.entry.at, &stored.entry.records);
+            self.tell(&stored.place(), &stored.entry.records);
+        }
+        if let Some((place, records)) = taken {
+            self.tell(&place, &records);
         }
         let capital = self.ctx.slice;
         self.decide(BookEvent::Opened { capital }).await?;
@@ -274,6 +277,17 @@ impl Book {
 
     /// Decide, append, apply, tell: in this order, always.
     async fn decide(&mut self, event: BookEvent) -> Result<(), BookEnd> {
+        if let Some((place, records)) = self.record(event).await? {
+            self.tell(&place, &records);
+        }
+        Ok(())
+    }
+
+    /// What was decided, and where it is stored; `None`: nothing was to be done.
+    async fn record(
+        &mut self,
+        event: BookEvent,
+    ) -> Result<Option<(Place, Vec<BookRecord>)>, BookEnd> {
         let Decision { records, refusal } =
             decide(&self.state, &self.ctx.config, &self.rules, event);
         match refusal {
@@ -284,20 +298,19 @@ impl Book {
             }
         }
         if records.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let seq = self.append(&records).await?;
+        let place = self.append(&records).await?;
         self.state
             .apply_all(&records)
             .map_err(|bad| BookEnd::Halted(format!("bug: own record does not apply: {bad}")))?;
         for record in &records {
             self.log(record);
         }
-        self.tell(seq, clock::now(), &records);
-        Ok(())
+        Ok(Some((place, records)))
     }
 
-    async fn append(&mut self, records: &[BookRecord]) -> Result<u64, BookEnd> {
+    async fn append(&mut self, records: &[BookRecord]) -> Result<Place, BookEnd> {
         let (ctx, symbol, part) = (&self.ctx, &self.symbol, &self.part);
         let mut away = None;
         let appended = self

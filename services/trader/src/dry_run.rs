@@ -40,6 +40,16 @@ struct Check {
     finding: String,
 }
 
+impl Check {
+    const fn new(grade: Grade, name: &'static str, finding: String) -> Self {
+        Self {
+            name,
+            grade,
+            finding,
+        }
+    }
+}
+
 /// Runs every check and prints the table.
 ///
 /// # Errors
@@ -103,11 +113,11 @@ async fn exchange(market: &Market, settings: &Settings, mode: Mode) -> Vec<Check
             "clock",
             format!("{skew:?} from the exchange's: right only for a simulated exchange"),
         ),
-        (true, Mode::Live) => Check {
-            name: "clock",
-            grade: Grade::Fail,
-            finding: format!("{skew:?} from the exchange's: set the host's clock (NTP)"),
-        },
+        (true, Mode::Live) => Check::new(
+            Grade::Fail,
+            "clock",
+            format!("{skew:?} from the exchange's: set the host's clock (NTP)"),
+        ),
     });
     match within(market.rules(&settings.symbols)).await {
         Ok(rules) => {
@@ -124,11 +134,7 @@ async fn exchange(market: &Market, settings: &Settings, mode: Mode) -> Vec<Check
 fn symbols(settings: &Settings, rules: &BTreeMap<Token, SymbolRules>) -> Check {
     match start::check_slice(settings, rules) {
         Ok(()) => pass("symbols", format!("{} known, slice is enough", rules.len())),
-        Err(stop) => Check {
-            name: "symbols",
-            grade: Grade::Fail,
-            finding: stop.message,
-        },
+        Err(stop) => Check::new(Grade::Fail, "symbols", stop.message),
     }
 }
 
@@ -157,7 +163,8 @@ async fn bus(settings: &Settings) -> Vec<Check> {
         Ok(Ok(bus)) => bus,
         Ok(Err(refusal)) => return vec![refused("bus", &refusal)],
         Err(_) => {
-            return vec![missing(
+            return vec![Check::new(
+                Grade::Missing,
                 "bus",
                 format!("{url}: no answer within {DEADLINE:?}"),
             )];
@@ -184,17 +191,9 @@ async fn within<T>(call: impl Future<Output = Result<T, MarketError>>) -> Result
 fn failed(name: &'static str, about: &str, error: &MarketError) -> Check {
     let finding = format!("{about}: {error}");
     match error {
-        MarketError::Retry { .. } => missing(name, finding),
-        MarketError::Refused { .. } => Check {
-            name,
-            grade: Grade::Fail,
-            finding,
-        },
-        MarketError::UnknownSymbol { .. } => Check {
-            name,
-            grade: Grade::Fail,
-            finding: error.to_string(),
-        },
+        MarketError::Retry { .. } => Check::new(Grade::Missing, name, finding),
+        MarketError::Refused { .. } => Check::new(Grade::Fail, name, finding),
+        MarketError::UnknownSymbol { .. } => Check::new(Grade::Fail, name, error.to_string()),
     }
 }
 
@@ -203,39 +202,15 @@ fn refused(name: &'static str, refusal: &Refusal) -> Check {
         Refusal::Wait(_) => Grade::Missing,
         Refusal::Final(_) => Grade::Fail,
     };
-    let finding = refusal.to_string();
-    Check {
-        name,
-        grade,
-        finding,
-    }
+    Check::new(grade, name, refusal.to_string())
 }
 
 fn pass(name: &'static str, finding: String) -> Check {
-    let grade = Grade::Pass;
-    Check {
-        name,
-        grade,
-        finding,
-    }
+    Check::new(Grade::Pass, name, finding)
 }
 
 fn warn(name: &'static str, finding: String) -> Check {
-    let grade = Grade::Warn;
-    Check {
-        name,
-        grade,
-        finding,
-    }
-}
-
-fn missing(name: &'static str, finding: String) -> Check {
-    let grade = Grade::Missing;
-    Check {
-        name,
-        grade,
-        finding,
-    }
+    Check::new(Grade::Warn, name, finding)
 }
 
 #[allow(clippy::print_stdout, reason = "the table is this command's answer")]

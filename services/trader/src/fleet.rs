@@ -82,9 +82,10 @@ impl Fleet {
                 biased;
                 () = stop.cancelled() => break Ok(()),
                 Some(ended) = self.tasks.join_next_with_id() => {
-                    self.book_ended(ended);
-                    // Its lease may be due to be given back.
-                    ticks.reset_immediately();
+                    if let Some(left) = self.book_ended(ended) {
+                        let lease = self.lease_of(&left);
+                        stop.run_until_cancelled(self.free(&lease)).await;
+                    }
                 }
                 () = ctx.board.changed() => self.maybe_running(),
                 // A pass that is cut leaves leases as after a crash: they are read anew each time.
@@ -122,7 +123,7 @@ impl Fleet {
         let seen = self.look().await?;
         self.drop_lost(&seen);
         let plan = share::plan(&seen, instances);
-        for book in seen.iter().filter(|b| b.view == View::Mine) {
+        for book in seen.iter().filter(|b| b.view == View::Mine && !b.leaving) {
             if !plan.release.contains(&book.symbol) {
                 self.hold(&book.symbol).await?;
             }
@@ -131,22 +132,13 @@ impl Fleet {
             self.hold(&symbol).await?;
         }
         for symbol in plan.release {
-            self.give_back(&symbol).await?;
+            // Its lease is freed when its task has ended.
+            if let Some(owned) = self.books.get(&symbol) {
+                tracing::info!(%symbol, "giving the book to another instance");
+                owned.stop.cancel();
+            }
         }
         Ok(())
-    }
-
-    /// First its task ends, then, at the next pass, its lease becomes free.
-    async fn give_back(&mut self, symbol: &Token) -> Result<(), LeaseError> {
-        if let Some(owned) = self.books.get(symbol) {
-            tracing::info!(%symbol, "giving the book to another instance");
-            owned.stop.cancel();
-            return Ok(());
-        }
-        match self.write(&self.lease_of(symbol), false).await {
-            Ok(()) | Err(LeaseError::Taken(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     /// Takes part in the sharing-out, under this instance's name.
@@ -187,8 +179,13 @@ impl Fleet {
         let mut seen = Vec::with_capacity(symbols.len());
         for symbol in symbols {
             let view = self.refresh(&self.lease_of(&symbol)).await?;
-            let flat = self.ctx.board.is_flat(&symbol);
-            seen.push(Seen { symbol, view, flat });
+            let owned = self.books.get(&symbol);
+            seen.push(Seen {
+                flat: self.ctx.board.is_flat(&symbol),
+                leaving: owned.is_some_and(|owned| owned.stop.is_cancelled()),
+                symbol,
+                view,
+            });
         }
         Ok(seen)
     }
@@ -242,19 +239,18 @@ impl Fleet {
         self.books.insert(symbol, Owned { stop });
     }
 
-    fn book_ended(&mut self, ended: Result<(Id, BookEnd), JoinError>) {
+    /// Takes note of it. Returns a book that was ours and was told to end: its lease is to be freed.
+    fn book_ended(&mut self, ended: Result<(Id, BookEnd), JoinError>) -> Option<Token> {
         let (id, end) = match ended {
             Ok((id, end)) => (id, end),
             // A panic in a brain halts its book, not the process.
             Err(error) => (error.id(), BookEnd::Halted(format!("bug: {error}"))),
         };
-        let Some(symbol) = self.symbols_of.remove(&id) else {
-            return;
-        };
+        let symbol = self.symbols_of.remove(&id)?;
         match end {
             BookEnd::Stopped => {
-                self.books.remove(&symbol);
                 self.ctx.board.remove(&symbol);
+                return self.books.remove(&symbol).map(|_| symbol);
             }
             BookEnd::Lost(reason) => {
                 self.books.remove(&symbol);
@@ -263,6 +259,7 @@ impl Fleet {
             }
             BookEnd::Halted(reason) => self.halt(&symbol, &reason),
         }
+        None
     }
 
     fn halt(&mut self, symbol: &Token, reason: &str) {
@@ -308,10 +305,15 @@ impl Fleet {
         let mut subjects: Vec<String> = self.books.keys().map(|s| self.lease_of(s)).collect();
         subjects.push(self.instance_lease());
         for subject in subjects {
-            let mine = self.refresh(&subject).await.is_ok_and(|v| v == View::Mine);
-            if mine && let Err(error) = self.write(&subject, false).await {
-                tracing::debug!(%error, "lease left to expire");
-            }
+            self.free(&subject).await;
+        }
+    }
+
+    /// Frees a lease if it is ours.
+    async fn free(&mut self, subject: &str) {
+        let mine = self.refresh(subject).await.is_ok_and(|v| v == View::Mine);
+        if mine && let Err(error) = self.write(subject, false).await {
+            tracing::debug!(%error, "lease left to expire");
         }
     }
 

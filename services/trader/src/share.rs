@@ -12,6 +12,8 @@ pub struct Seen {
     pub view: View,
     /// Ours, and nothing is open or pending: may be given away.
     pub flat: bool,
+    /// Ours still, but its task was told to end, for another instance to have it.
+    pub leaving: bool,
 }
 
 /// What to do about the leases now.
@@ -29,19 +31,18 @@ pub struct Plan {
 pub fn plan(books: &[Seen], instances: usize) -> Plan {
     let share = books.len().div_ceil(instances.max(1));
     let of = |wanted: fn(&View) -> bool| books.iter().filter(move |b| wanted(&b.view));
-    let mine = of(|v| *v == View::Mine).count();
+    let mine = || books.iter().filter(|b| b.view == View::Mine && !b.leaving);
     let earlier = of(|v| *v == View::OwnEarlierBoot);
-    let room = share.saturating_sub(mine);
+    let room = share.saturating_sub(mine().count());
     let claim = earlier
         .chain(of(|v| *v == View::Free))
         .take(room)
         .map(|b| b.symbol.clone())
         .collect();
-    let release = books
-        .iter()
+    let release = mine()
         .rev()
-        .filter(|b| b.view == View::Mine && b.flat)
-        .take(mine.saturating_sub(share))
+        .filter(|b| b.flat)
+        .take(mine().count().saturating_sub(share))
         .map(|b| b.symbol.clone())
         .collect();
     Plan { claim, release }
@@ -69,6 +70,7 @@ mod tests {
                 symbol: symbol.parse().unwrap(),
                 view: view.clone(),
                 flat: *flat,
+                leaving: false,
             })
             .collect()
     }
@@ -108,6 +110,14 @@ mod tests {
         assert!(plan(&seen, 2).claim.is_empty());
         let seen = books(&[mine(false), mine(false), mine(false)]);
         assert_eq!(plan(&seen, 3), Plan::default());
+    }
+
+    #[test]
+    fn a_book_on_its_way_out_is_neither_kept_nor_followed_by_another() {
+        let mine = |flat| (View::Mine, flat);
+        let mut seen = books(&[mine(true), mine(true), mine(false)]);
+        seen[2].leaving = true;
+        assert_eq!(plan(&seen, 2), Plan::default());
     }
 
     #[test]

@@ -10,7 +10,6 @@ use engine::rules::SymbolRules;
 use protocol::exit::ExitCode;
 use protocol::ids::{Mode, Token};
 use protocol::trader_args::TraderArgs;
-use runtime::bus::{Bus, Refusal};
 use runtime::process::Stop;
 use runtime::streams;
 use rust_decimal::Decimal;
@@ -76,22 +75,6 @@ pub fn market(settings: &Settings) -> Result<Market, Stop> {
         ws_url: settings.ws_url.clone(),
     })
     .map_err(|error| Stop::config(error.to_string()))
-}
-
-/// Waits for the bus and its streams.
-///
-/// # Errors
-/// Exit 78 for what cannot heal by itself, 0 when cancelled.
-pub async fn bus(settings: &Settings, until: &CancellationToken) -> Result<Bus, Stop> {
-    let bus = Bus::connect(&settings.bus, until, |_| {}).await?;
-    loop {
-        match bus.verify_streams(&STREAMS).await {
-            Ok(()) => return Ok(bus),
-            Err(Refusal::Final(stop)) => return Err(stop),
-            Err(Refusal::Wait(why)) => tracing::warn!(why, "waiting for the bus"),
-        }
-        pause(until, RETRY).await?;
-    }
 }
 
 /// Waits for the exchange and reads the rules of every symbol.

@@ -7,21 +7,20 @@ use engine::book::{BookRecord, Phase};
 use engine::events::owner_event;
 use engine::summary;
 use protocol::event::{Event, EventBody};
-use protocol::time::UtcMs;
 use runtime::clock;
+use runtime::journal::Place;
 
 use super::Book;
 use crate::board::Entry;
 
 impl Book {
-    /// Queues the owner's events of one journal message. Their ids follow from its place.
-    pub(super) fn tell(&self, seq: u64, at: UtcMs, records: &[BookRecord]) {
-        for (index, record) in records.iter().enumerate() {
-            if let Some(body) = owner_event(&self.key, record) {
-                let event = Event::new(format!("{}:{seq}:{index}", self.key), at, body);
-                self.ctx.events.tell_journaled(event, &self.confirmed, seq);
-            }
-        }
+    /// Queues the owner's events of one journal message.
+    pub(super) fn tell(&self, place: &Place, records: &[BookRecord]) {
+        let bodies = records.iter().map(|record| owner_event(&self.key, record));
+        let key = self.key.to_string();
+        self.ctx
+            .events
+            .tell_journaled(&key, place, bodies, &self.confirmed);
     }
 
     pub(super) fn log(&self, record: &BookRecord) {

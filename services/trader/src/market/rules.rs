@@ -136,6 +136,10 @@ fn positive<T: Default + PartialOrd>(name: &str, value: T) -> Result<T, String> 
 mod tests {
     use super::*;
 
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "every field of the exchange's answer is optional"
+    )]
     fn text(t: &str) -> Option<String> {
         Some(t.to_owned())
     }
