@@ -1,0 +1,279 @@
+//! One run of the watchdog: start every part, stand by until it is our turn, supervise, say goodbye.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::exit::ExitCode;
+use protocol::heartbeat::Phase;
+use protocol::ids::{Service, Token};
+use protocol::time::UtcMs;
+use runtime::bus::{Bus, Refusal};
+use runtime::health::{self, Answer, HealthServer};
+use runtime::heartbeat::Heart;
+use runtime::identity::Identity;
+use runtime::process::Stop;
+use runtime::progress::Progress;
+use runtime::shutdown::Shutdown;
+use runtime::{clock, events, streams, telemetry};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{self, Engine};
+use crate::eye::{Eye, Sight};
+use crate::guard::Guard;
+use crate::settings::Settings;
+use crate::supervisor::{PART, Realm, ReignEnd, Supervisor};
+use crate::{ear, orders};
+
+/// The streams a watchdog reads or writes.
+const STREAMS: [&str; 4] = [
+    streams::JOURNAL,
+    streams::EVENTS,
+    streams::HEARTBEATS,
+    streams::LEASES,
+];
+const RETRY: Duration = Duration::from_secs(1);
+/// Time for the last events, the lease and the last heartbeat.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// Reports that may wait while the journal is away; then the reporters wait, too.
+const REPORTS: usize = 256;
+/// A loop that has not turned for this long is stuck.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// Supervises until something ends it.
+///
+/// # Errors
+/// The reason with its exit code.
+pub async fn run() -> Result<ExitCode, Stop> {
+    let settings = Settings::from_env()?;
+    telemetry::init(&settings.telemetry, &[])?;
+    let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
+    let asked = shutdown.token().clone();
+    let Some(started) = asked
+        .run_until_cancelled(Box::pin(start(&settings, &asked)))
+        .await
+    else {
+        return Ok(ExitCode::Done);
+    };
+    match started {
+        Ok(realm) => watch(Arc::new(realm.0), realm.1, &settings, &asked).await,
+        Err(stop) if stop.code == ExitCode::Done => Ok(ExitCode::Done),
+        Err(stop) => Err(stop),
+    }
+}
+
+/// `watchdog health`.
+///
+/// # Errors
+/// Exit 78 if this instance has no name.
+pub async fn health() -> Result<ExitCode, Stop> {
+    let settings = Settings::from_env()?;
+    let identity = Identity::find(settings.instance).await?;
+    Ok(health::ask(Service::Watchdog, identity.instance.as_str()).await)
+}
+
+/// The engine first: without its socket nothing else matters.
+async fn start(
+    settings: &Settings,
+    asked: &CancellationToken,
+) -> Result<(Realm, events::EventSender), Stop> {
+    let (docker, project, answers_since) = reach_engine(settings).await?;
+    let identity = Identity::find(settings.instance.clone()).await?;
+    tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
+        version = env!("CARGO_PKG_VERSION"), "starting");
+    let bus = reach_bus(settings, asked).await?;
+    let (events, sender) =
+        events::channel(bus.clone(), Service::Watchdog, identity.instance.clone());
+    let realm = Realm {
+        bus,
+        sight: Sight {
+            engine: Engine::new(docker, project.clone()),
+            own: settings.hostname.clone(),
+            answers_since,
+        },
+        project,
+        identity,
+        events,
+        progress: Arc::new(Progress::default()),
+    };
+    Ok((realm, sender))
+}
+
+/// With the time since when it answers, if it had to be waited for.
+async fn reach_engine(settings: &Settings) -> Result<(bollard::Docker, Token, UtcMs), Stop> {
+    let client = engine::client(&settings.socket)?;
+    let mut since = UtcMs::default();
+    loop {
+        let why = match engine::negotiate(&client, &settings.socket).await? {
+            Err(why) => why,
+            Ok(docker) => match find_project(&docker, settings).await? {
+                Ok(project) => return Ok((docker, project, since)),
+                Err(why) => why,
+            },
+        };
+        tracing::warn!(why, "waiting for the engine");
+        tokio::time::sleep(RETRY).await;
+        since = clock::now();
+    }
+}
+
+/// The one that is set, else that of our own container.
+async fn find_project(
+    docker: &bollard::Docker,
+    settings: &Settings,
+) -> Result<Result<Token, String>, Stop> {
+    if let Some(project) = &settings.project {
+        return Ok(Ok(project.clone()));
+    }
+    let unknown = || {
+        Stop::config("COMPOSE_PROJECT is not set, and this process is in no container of a project")
+    };
+    let hostname = settings.hostname.as_deref().ok_or_else(unknown)?;
+    match engine::project_of(docker, hostname).await {
+        Ok(Some(project)) => Ok(Ok(project)),
+        Ok(None) | Err(engine::EngineError::NoSuchContainer) => Err(unknown()),
+        Err(error) => Ok(Err(error.to_string())),
+    }
+}
+
+async fn reach_bus(settings: &Settings, asked: &CancellationToken) -> Result<Bus, Stop> {
+    let bus = Bus::connect(&settings.bus, asked, |_| {}).await?;
+    loop {
+        match bus.verify_streams(&STREAMS).await {
+            Ok(()) => return Ok(bus),
+            Err(Refusal::Final(stop)) => return Err(stop),
+            Err(Refusal::Wait(why)) => tracing::warn!(why, "waiting for the bus"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn watch(
+    realm: Arc<Realm>,
+    sender: events::EventSender,
+    settings: &Settings,
+    asked: &CancellationToken,
+) -> Result<ExitCode, Stop> {
+    let tell = CancellationToken::new();
+    let mut tellers = JoinSet::new();
+    start_telling(&realm, settings, &tell, &mut tellers)?;
+    tellers.spawn(sender.run(tell.clone(), GOODBYE));
+    let ended = tokio::select! {
+        biased;
+        ended = reign_again_and_again(&realm, asked) => ended,
+        Some(ended) = tellers.join_next() => Err(match ended {
+            Ok(()) => Stop::internal("bug: a part ended without a reason"),
+            Err(error) => Stop::internal(format!("bug: {error}")),
+        }),
+    };
+    realm.progress.enter(Phase::Draining);
+    tell.cancel();
+    let told = async { while tellers.join_next().await.is_some() {} };
+    if timeout(GOODBYE, told).await.is_err() {
+        tracing::warn!("left without saying everything");
+    }
+    ended.map(|()| ExitCode::Done)
+}
+
+fn start_telling(
+    realm: &Arc<Realm>,
+    settings: &Settings,
+    tell: &CancellationToken,
+    tellers: &mut JoinSet<()>,
+) -> Result<(), Stop> {
+    let name = realm.identity.instance.as_str();
+    let server = HealthServer::bind(Service::Watchdog, name).map_err(|error| {
+        Stop::new(
+            ExitCode::DuplicateInstance,
+            format!(
+                "INSTANCE={name}: another watchdog runs on this host under this name ({error})"
+            ),
+        )
+    })?;
+    let shown = Arc::clone(realm);
+    tellers.spawn(server.run(move || examine(&shown), tell.clone()));
+    let heart = Heart::new(
+        realm.bus.clone(),
+        Service::Watchdog,
+        realm.identity.clone(),
+        Arc::clone(&realm.progress),
+        settings.heartbeat(),
+        Box::new(|_| {}),
+    );
+    tellers.spawn(heart.run(tell.clone()));
+    Ok(())
+}
+
+fn examine(realm: &Realm) -> Answer {
+    if !realm.bus.is_connected() {
+        return Err("the bus is away: nothing is restarted until it is back".to_owned());
+    }
+    let idle = realm.progress.part(PART).idle();
+    match (idle, realm.progress.phase()) {
+        (Some(idle), _) if idle > STUCK => Err(format!("its loop last turned {idle:?} ago")),
+        (_, Phase::Starting) => Ok("standing by".to_owned()),
+        _ => Ok(format!("supervising {}", realm.project)),
+    }
+}
+
+/// Who loses the lease or the journal stands by again.
+async fn reign_again_and_again(realm: &Arc<Realm>, asked: &CancellationToken) -> Result<(), Stop> {
+    let mut guard = Guard::new(realm.bus.clone(), realm.project.clone(), &realm.identity);
+    let part = realm.progress.part(PART);
+    loop {
+        realm.progress.enter(Phase::Starting);
+        if asked
+            .run_until_cancelled(guard.stand_by(&part))
+            .await
+            .is_none()
+        {
+            return Ok(());
+        }
+        match reign(realm, &mut guard, asked).await {
+            ReignEnd::Stopped => {
+                if timeout(GOODBYE, guard.give_back()).await.is_err() {
+                    tracing::debug!("lease left to expire");
+                }
+                return Ok(());
+            }
+            ReignEnd::Lost(why) => tracing::warn!(why, "another watchdog supervises; standing by"),
+            ReignEnd::Failed(stop) => return Err(stop),
+        }
+    }
+}
+
+/// One turn as the acting watchdog: all its parts begin and end together.
+async fn reign(realm: &Arc<Realm>, guard: &mut Guard, asked: &CancellationToken) -> ReignEnd {
+    let taken = asked.run_until_cancelled(Supervisor::take_over(Arc::clone(realm)));
+    let supervisor = match taken.await {
+        None => return ReignEnd::Stopped,
+        Some(Err(end)) => return end,
+        Some(Ok(supervisor)) => supervisor,
+    };
+    realm.progress.enter(Phase::Running);
+    let stop = CancellationToken::new();
+    let _ends_the_parts = stop.clone().drop_guard();
+    let (reports, seen) = mpsc::channel(REPORTS);
+    let (sender, ordered) = mpsc::channel(orders::QUEUE);
+    let (again, known) = (supervisor.look_again(), supervisor.known());
+    let eye = Eye::new(&realm.sight, reports.clone(), again, known);
+    let mut parts = JoinSet::new();
+    parts.spawn(eye.run(stop.clone()));
+    parts.spawn(ear::listen(realm.bus.clone(), reports, stop.clone()));
+    parts.spawn(orders::serve(realm.bus.clone(), sender, stop.clone()));
+    let reign = supervisor.reign(seen, ordered, asked.clone());
+    tokio::select! {
+        biased;
+        end = reign => end,
+        held = guard.hold() => match held {
+            Ok(other) => ReignEnd::Lost(format!("{} holds the lease", other.instance)),
+            Err(stop) => ReignEnd::Failed(stop),
+        },
+        Some(ended) = parts.join_next() => ReignEnd::Failed(match ended {
+            Ok(()) => Stop::internal("bug: a part ended without a reason"),
+            Err(error) => Stop::internal(format!("bug: {error}")),
+        }),
+    }
+}

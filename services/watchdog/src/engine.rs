@@ -1,0 +1,270 @@
+//! Calls to the Docker engine: each with a deadline of its own, each failure told apart by what the
+//! caller does next. Nothing is decided here.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, EventMessage};
+use bollard::query_parameters::{
+    EventsOptions, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::{Stream, TryStreamExt};
+use protocol::ids::Token;
+use runtime::process::Stop;
+use tokio::time::timeout;
+
+use crate::facts::{PROJECT, SUPERVISE};
+
+const QUICK: Duration = Duration::from_secs(3);
+const LIST: Duration = Duration::from_secs(5);
+const START: Duration = Duration::from_secs(30);
+/// What a stop may take beyond the grace that the container has.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// Ours are shorter; the client's own only has to stay out of the way.
+const CLIENT_TIMEOUT_SECS: u64 = 3_600;
+/// Everything that changes a container; health checks and execs would only wake us up.
+const ACTIONS: [&str; 9] = [
+    "kill", "die", "stop", "start", "pause", "unpause", "oom", "destroy", "rename",
+];
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// There is no such container.
+    #[error("no such container")]
+    NoSuchContainer,
+    /// The engine understood and refused.
+    #[error("{0}")]
+    Refused(String),
+    /// No answer: whether it was done is not known.
+    #[error("{0}")]
+    Away(String),
+}
+
+/// The engine, seen by one project; cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    docker: Docker,
+    project: Token,
+}
+
+/// A client that has reached nothing yet.
+///
+/// # Errors
+/// Exit 78 if there is no socket.
+pub fn client(socket: &Path) -> Result<Docker, Stop> {
+    let path = socket.display().to_string();
+    Docker::connect_with_unix(&path, CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION).map_err(|_| {
+        Stop::config(format!(
+            "DOCKER_HOST=unix://{path}: there is no such socket; mount the engine's socket there"
+        ))
+    })
+}
+
+/// Agrees on an API version: the client's own is newer than most engines'.
+///
+/// # Errors
+/// `Ok(Err)`: no answer, try again. `Err`: exit 78, we may not use the socket.
+pub async fn negotiate(docker: &Docker, socket: &Path) -> Result<Result<Docker, String>, Stop> {
+    match timeout(QUICK, docker.clone().negotiate_version()).await {
+        Ok(Ok(docker)) => Ok(Ok(docker)),
+        Ok(Err(error)) if is_forbidden(&error) => Err(Stop::config(format!(
+            "DOCKER_HOST=unix://{}: permission denied; run as root or in the socket's group",
+            socket.display()
+        ))),
+        Ok(Err(error)) => Ok(Err(line(&error))),
+        Err(_) => Ok(Err(format!("no answer within {QUICK:?}"))),
+    }
+}
+
+/// The compose project of the container that is called `hostname`; none if it has none.
+///
+/// # Errors
+/// [`EngineError`].
+pub async fn project_of(docker: &Docker, hostname: &str) -> Result<Option<Token>, EngineError> {
+    let found = within(QUICK, docker.inspect_container(hostname, None)).await?;
+    let labels = found.config.and_then(|config| config.labels);
+    let project = labels.and_then(|mut labels| labels.remove(PROJECT));
+    Ok(project.and_then(|name| name.parse().ok()))
+}
+
+impl Engine {
+    /// The engine, for the containers of one project.
+    pub const fn new(docker: Docker, project: Token) -> Self {
+        Self { docker, project }
+    }
+
+    /// Answers if the engine takes new connections: one that is going down does not.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn ping(&self) -> Result<(), EngineError> {
+        // The client keeps no idle connection to a socket: every call is a new one.
+        within(QUICK, self.docker.ping()).await.map(|_| ())
+    }
+
+    /// Ids of all containers that ask for supervision, ended ones too.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn list(&self) -> Result<Vec<String>, EngineError> {
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(&HashMap::from([("label", self.labels())]))
+            .build();
+        let list = within(LIST, self.docker.list_containers(Some(options))).await?;
+        Ok(list.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
+    /// Everything about one container.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
+        within(QUICK, self.docker.inspect_container(id, None)).await
+    }
+
+    /// Starts a container; one that runs already is left as it is.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn start(&self, id: &str) -> Result<(), EngineError> {
+        within(START, self.docker.start_container(id, None)).await
+    }
+
+    /// SIGTERM, and SIGKILL after the grace.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+        let secs = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(secs).build();
+        let stop = self.docker.stop_container(id, Some(options));
+        within(grace + STOP_MARGIN, stop).await
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn kill(&self, id: &str) -> Result<(), EngineError> {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        within(QUICK, self.docker.kill_container(id, Some(options))).await
+    }
+
+    /// What happened to our containers between two instants (Unix time, with a fraction). The engine
+    /// remembers 256 events at most, none from before its own start.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn history(
+        &self,
+        since: &str,
+        until: &str,
+    ) -> Result<Vec<EventMessage>, EngineError> {
+        let options = self.filter(since, Some(until));
+        within(LIST, self.docker.events(Some(options)).try_collect()).await
+    }
+
+    /// What happened to one container, of whatever project, between two instants.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn history_of(
+        &self,
+        container: &str,
+        since: &str,
+        until: &str,
+    ) -> Result<Vec<EventMessage>, EngineError> {
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("container", vec![container.to_owned()]),
+        ]);
+        let options = EventsOptionsBuilder::new()
+            .since(since)
+            .until(until)
+            .filters(&filters)
+            .build();
+        within(LIST, self.docker.events(Some(options)).try_collect()).await
+    }
+
+    /// What happens to our containers from an instant on.
+    pub fn events(&self, since: &str) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
+        self.docker.events(Some(self.filter(since, None)))
+    }
+
+    fn filter(&self, since: &str, until: Option<&str>) -> EventsOptions {
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("label", self.labels()),
+            ("event", ACTIONS.map(str::to_owned).to_vec()),
+        ]);
+        let options = EventsOptionsBuilder::new().since(since).filters(&filters);
+        match until {
+            Some(until) => options.until(until).build(),
+            None => options.build(),
+        }
+    }
+
+    fn labels(&self) -> Vec<String> {
+        vec![
+            format!("{PROJECT}={}", self.project),
+            format!("{SUPERVISE}=true"),
+        ]
+    }
+}
+
+async fn within<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, EngineError> {
+    match timeout(deadline, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(told_apart(&error)),
+        Err(_) => Err(EngineError::Away(format!("no answer within {deadline:?}"))),
+    }
+}
+
+fn told_apart(error: &Error) -> EngineError {
+    match error {
+        Error::DockerResponseServerError {
+            status_code: 404, ..
+        } => EngineError::NoSuchContainer,
+        Error::DockerResponseServerError { message, .. } => {
+            EngineError::Refused(message.replace('\n', " "))
+        }
+        other => EngineError::Away(line(other)),
+    }
+}
+
+/// An error with its causes, in one line: the client's own text leaves the cause out.
+pub fn line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text.replace('\n', " ")
+}
+
+fn is_forbidden(error: &Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        let io = cause.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}

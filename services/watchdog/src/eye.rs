@@ -1,0 +1,419 @@
+//! Watches the engine: lists and inspects after each connection, then follows its events. An event is
+//! only a hint to look; what is reported is what an inspection shows. Reports facts, judges none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::models::EventMessage;
+use futures_util::StreamExt;
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+use runtime::clock;
+use supervision::container::{Container, Status};
+use supervision::watch::{Event, StopAsked};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Engine, EngineError};
+use crate::facts::{self, Skip};
+
+const RETRY_FIRST: Duration = Duration::from_millis(200);
+const RETRY_CAP: Duration = Duration::from_secs(1);
+/// Everything is looked at anew this often: a stream that fell silent must not make us blind.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Events from this long before a look are asked for again: none falls between look and stream.
+const OVERLAP_MS: i64 = 2_000;
+/// An out-of-memory kill this long before the end is its cause.
+const JUST_BEFORE: Duration = Duration::from_secs(5);
+/// A stop this close to one of our own container was one of everything: of the engine after a crash
+/// (it ends what its predecessor left running), of the host, of `docker compose stop`.
+const TOGETHER_MS: i64 = 15_000;
+
+/// What there is to watch, and from where.
+pub struct Sight {
+    /// The engine.
+    pub engine: Engine,
+    /// Our own container, if we are in one.
+    pub own: Option<String>,
+    /// Since when the engine answers, if it had to be waited for; else long ago.
+    pub answers_since: UtcMs,
+}
+
+/// Watches until it is told to stop.
+pub struct Eye {
+    engine: Engine,
+    reports: mpsc::Sender<Event>,
+    /// Somebody wants everything to be looked at anew.
+    again: Arc<Notify>,
+    /// Our own container, if we are in one.
+    own: Option<String>,
+    /// Since when the engine answers: nobody can have asked it for anything before.
+    answers_since: UtcMs,
+    away: bool,
+    /// Up to where the engine's events are known, by its wall clock.
+    known: UtcMs,
+    /// When the kernel last killed something in a container.
+    hungry: BTreeMap<String, UtcMs>,
+    /// Containers whose "out of memory" mark is left over from an earlier run.
+    stale_oom: BTreeSet<String>,
+    /// What is left alone, and why: said once.
+    unfit: BTreeMap<String, String>,
+}
+
+/// The reader of our reports is gone: there is nothing more to do.
+struct Unheard;
+
+enum Broken {
+    Unheard,
+    Engine(String),
+}
+
+impl From<Unheard> for Broken {
+    fn from(_: Unheard) -> Self {
+        Self::Unheard
+    }
+}
+
+impl From<EngineError> for Broken {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error.to_string())
+    }
+}
+
+impl Eye {
+    /// An eye that reports to `reports`. What happened since `known` is asked for first; `again` makes
+    /// it look at everything anew.
+    pub fn new(
+        sight: &Sight,
+        reports: mpsc::Sender<Event>,
+        again: Arc<Notify>,
+        known: UtcMs,
+    ) -> Self {
+        Self {
+            engine: sight.engine.clone(),
+            reports,
+            again,
+            own: sight.own.clone(),
+            answers_since: sight.answers_since,
+            away: false,
+            known,
+            hungry: BTreeMap::new(),
+            stale_oom: BTreeSet::new(),
+            unfit: BTreeMap::new(),
+        }
+    }
+
+    /// Watches until `stop`, or until nobody listens.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let Some(broken) = stop.run_until_cancelled(self.watch(&mut pause)).await else {
+                return;
+            };
+            let Broken::Engine(why) = broken else {
+                return;
+            };
+            tracing::warn!(why, retry_in = ?pause, "the engine does not answer");
+            self.away = true;
+            if self.report(Event::EngineLost).await.is_err() {
+                return;
+            }
+            if stop
+                .run_until_cancelled(tokio::time::sleep(pause))
+                .await
+                .is_none()
+            {
+                return;
+            }
+            pause = (pause * 2).min(RETRY_CAP);
+        }
+    }
+
+    /// Looks at everything, then follows the events; ends when the connection does.
+    async fn watch(&mut self, pause: &mut Duration) -> Broken {
+        loop {
+            let from = match self.look_around().await {
+                Ok(from) => from,
+                Err(broken) => return broken,
+            };
+            *pause = RETRY_FIRST;
+            if let Err(broken) = self.follow(from).await {
+                return broken;
+            }
+        }
+    }
+
+    /// History first, then the list: a stop that happened while we were away is known before its
+    /// end is judged.
+    async fn look_around(&mut self) -> Result<UtcMs, Broken> {
+        if self.away {
+            self.engine.ping().await?;
+            self.answers_since = clock::now();
+            self.away = false;
+        }
+        let now = clock::now();
+        let stops = self.stops_missed(now).await?;
+        let mut containers = Vec::new();
+        for id in self.engine.list().await? {
+            match self.inspect(&id).await {
+                Ok(Some(found)) => containers.push(found),
+                Ok(None) | Err(EngineError::NoSuchContainer) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.report(Event::Listed { containers, stops }).await?;
+        Ok(now)
+    }
+
+    /// The stops that persons asked for since we last knew.
+    async fn stops_missed(&mut self, now: UtcMs) -> Result<Vec<StopAsked>, EngineError> {
+        let since = UtcMs(self.known.0.saturating_sub(OVERLAP_MS));
+        let (since, until) = (seconds(since), seconds(now));
+        let own: Vec<Hint> = match &self.own {
+            None => Vec::new(),
+            Some(own) => {
+                let events = self.engine.history_of(own, &since, &until).await?;
+                let hints = events.iter().filter_map(Hint::of);
+                hints.filter(Hint::asks_to_stop).collect()
+            }
+        };
+        let history = self.engine.history(&since, &until).await?;
+        let mut stops = Vec::new();
+        for event in history.iter().filter_map(Hint::of) {
+            self.note_memory(&event);
+            let near = |own: &Hint| (own.at.0 - event.at.0).abs() <= TOGETHER_MS;
+            if self.is_a_wish(&event) && !own.iter().any(near) {
+                stops.push(event.stop_asked());
+            }
+        }
+        Ok(stops)
+    }
+
+    /// A stop from before the engine answered anybody is its own.
+    fn is_a_wish(&self, event: &Hint) -> bool {
+        event.asks_to_stop() && event.at >= self.answers_since
+    }
+
+    /// Follows the events until it is time for another look at everything.
+    async fn follow(&mut self, from: UtcMs) -> Result<(), Broken> {
+        let since = UtcMs(from.0.saturating_sub(OVERLAP_MS).max(self.known.0));
+        let mut events = Box::pin(self.engine.events(&seconds(since)));
+        let again = Arc::clone(&self.again);
+        let until = sleep(LOOK_AGAIN);
+        tokio::pin!(until);
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = events.next() => next,
+                () = again.notified() => break,
+                () = &mut until => break,
+            };
+            match next {
+                Some(Ok(message)) => self.hear(&message).await?,
+                Some(Err(error)) => return Err(Broken::Engine(crate::engine::line(&error))),
+                None => return Err(Broken::Engine("the event stream ended".to_owned())),
+            }
+        }
+        self.known = self.known.max(from);
+        Ok(())
+    }
+
+    async fn hear(&mut self, message: &EventMessage) -> Result<(), Broken> {
+        let Some(event) = Hint::of(message) else {
+            return Ok(());
+        };
+        tracing::debug!(
+            action = event.action,
+            container = event.container,
+            "engine event"
+        );
+        self.known = self.known.max(event.at);
+        self.note_memory(&event);
+        if event.action == "destroy" {
+            let container = event.container.clone();
+            return Ok(self.report(Event::Removed { container }).await?);
+        }
+        if event.asks_to_stop() {
+            // An engine that is going down stops everybody; that is no person's wish for this one.
+            self.engine.ping().await?;
+            if self.is_a_wish(&event) {
+                let asked = event.stop_asked();
+                self.report(Event::StopAsked(asked)).await?;
+            }
+            return Ok(());
+        }
+        match self.inspect(&event.container).await {
+            Ok(Some((unit, container))) => Ok(self.report(Event::Seen { unit, container }).await?),
+            Ok(None) => Ok(()),
+            Err(EngineError::NoSuchContainer) => {
+                let container = event.container.clone();
+                Ok(self.report(Event::Removed { container }).await?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A container as the brain sees it; none if it is not ours.
+    async fn inspect(&mut self, id: &str) -> Result<Option<(Token, Container)>, EngineError> {
+        let found = self.engine.inspect(id).await?;
+        let marked = found.state.as_ref().and_then(|state| state.oom_killed) == Some(true);
+        match facts::read(found) {
+            Ok((unit, mut container)) => {
+                self.judge_memory(&mut container, marked);
+                Ok(Some((unit, container)))
+            }
+            Err(Skip::Foreign) => Ok(None),
+            Err(Skip::Unfit(why)) => {
+                if self.unfit.insert(id.to_owned(), why.clone()).as_ref() != Some(&why) {
+                    tracing::warn!(why, "not supervised");
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn note_memory(&mut self, event: &Hint) {
+        match event.action {
+            "oom" => {
+                self.hungry.insert(event.container.clone(), event.at);
+            }
+            "destroy" => {
+                self.hungry.remove(&event.container);
+                self.stale_oom.remove(&event.container);
+                self.unfit.remove(&event.container);
+            }
+            _ => {}
+        }
+    }
+
+    /// The engine's mark survives a restart of the container, and a child's end sets it too: what
+    /// counts is one that is new, or a kill just before the end.
+    fn judge_memory(&mut self, container: &mut Container, marked: bool) {
+        let id = &container.run.container;
+        match &mut container.status {
+            Status::Exited(exit) => {
+                let ended = container.began.plus(Duration::from_millis(exit.uptime_ms));
+                let killed = self.hungry.get(id);
+                let just_now = killed.is_some_and(|at| ended.since(*at) <= JUST_BEFORE);
+                exit.oom = just_now || marked && !self.stale_oom.contains(id);
+            }
+            Status::Running | Status::Paused if marked => {
+                self.stale_oom.insert(id.clone());
+            }
+            Status::Running | Status::Paused | Status::Created | Status::Leaving => {}
+        }
+    }
+
+    async fn report(&self, event: Event) -> Result<(), Unheard> {
+        self.reports.send(event).await.map_err(|_| Unheard)
+    }
+}
+
+/// What an engine event says.
+struct Hint {
+    action: &'static str,
+    container: String,
+    signal: Option<String>,
+    at: UtcMs,
+}
+
+impl Hint {
+    fn of(message: &EventMessage) -> Option<Self> {
+        const KNOWN: [&str; 9] = [
+            "kill", "die", "stop", "start", "pause", "unpause", "oom", "destroy", "rename",
+        ];
+        let action = message.action.as_deref()?;
+        let action = KNOWN.into_iter().find(|known| *known == action)?;
+        let actor = message.actor.as_ref()?;
+        let attributes = actor.attributes.as_ref();
+        Some(Self {
+            action,
+            container: actor.id.clone()?,
+            signal: attributes.and_then(|all| all.get("signal").cloned()),
+            at: UtcMs(message.time_nano? / 1_000_000),
+        })
+    }
+
+    /// SIGTERM and SIGINT ask; every other signal is an accident.
+    fn asks_to_stop(&self) -> bool {
+        match self.action {
+            "stop" => true,
+            "kill" => matches!(
+                self.signal.as_deref(),
+                Some("15" | "2" | "SIGTERM" | "SIGINT" | "TERM" | "INT")
+            ),
+            _ => false,
+        }
+    }
+
+    fn stop_asked(&self) -> StopAsked {
+        StopAsked {
+            container: self.container.clone(),
+            at: self.at,
+        }
+    }
+}
+
+/// Unix time as the engine reads it.
+fn seconds(at: UtcMs) -> String {
+    format!(
+        "{}.{:03}000000",
+        at.0.div_euclid(1000),
+        at.0.rem_euclid(1000)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(json: &str) -> Option<Hint> {
+        Hint::of(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn an_event_of_engine_20_10_is_understood() {
+        let hint = hint(
+            r#"{"status":"kill","id":"7bab","from":"x","Type":"container","Action":"kill",
+                "Actor":{"ID":"7bab","Attributes":{"signal":"15","name":"t"}},
+                "scope":"local","time":1795493127,"timeNano":1795493127216500402}"#,
+        )
+        .unwrap();
+        assert!(hint.asks_to_stop());
+        assert_eq!(
+            (hint.container.as_str(), hint.at),
+            ("7bab", UtcMs(1_795_493_127_216))
+        );
+    }
+
+    #[test]
+    fn only_a_polite_signal_is_a_wish() {
+        for (action, signal, asks) in [
+            ("kill", "15", true),
+            ("kill", "2", true),
+            ("kill", "9", false),
+            ("kill", "1", false),
+            ("stop", "", true),
+            ("die", "", false),
+        ] {
+            let json = format!(
+                r#"{{"Type":"container","Action":"{action}","timeNano":1,
+                    "Actor":{{"ID":"a","Attributes":{{"signal":"{signal}"}}}}}}"#
+            );
+            assert_eq!(
+                hint(&json).unwrap().asks_to_stop(),
+                asks,
+                "{action} {signal}"
+            );
+        }
+        let exec = r#"{"Type":"container","Action":"exec_die","timeNano":1,"Actor":{"ID":"a"}}"#;
+        assert!(hint(exec).is_none());
+    }
+
+    #[test]
+    fn an_instant_is_written_as_the_engine_reads_it() {
+        assert_eq!(seconds(UtcMs(1_795_493_127_016)), "1795493127.016000000");
+    }
+}

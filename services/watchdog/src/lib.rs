@@ -1,0 +1,15 @@
+//! The watchdog's body: waits for the engine and the bus, asks the brain, journals, acts. No verdict
+//! is made here.
+
+pub mod app;
+pub mod cli;
+pub mod ear;
+pub mod engine;
+pub mod eye;
+pub mod facts;
+pub mod guard;
+pub mod hands;
+pub mod orders;
+pub mod settings;
+pub mod status;
+pub mod supervisor;

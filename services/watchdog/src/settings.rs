@@ -1,0 +1,81 @@
+//! The watchdog's settings: all from the environment, each refused with its name, value and what is
+//! allowed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+use protocol::ids::Token;
+use runtime::bus::BusSettings;
+use runtime::process::Stop;
+use runtime::telemetry::TelemetrySettings;
+
+/// Everything but the command line.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "watchdog")]
+pub struct Settings {
+    /// The bus.
+    #[command(flatten)]
+    pub bus: BusSettings,
+
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+
+    /// This instance's name; else the container's service and number, else the host's
+    #[arg(long, env = "INSTANCE", value_name = "INSTANCE")]
+    pub instance: Option<Token>,
+
+    /// The compose project to supervise; else that of this process's own container
+    #[arg(long, env = "COMPOSE_PROJECT", value_name = "COMPOSE_PROJECT")]
+    pub project: Option<Token>,
+
+    /// The engine's socket
+    #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
+          default_value = "unix:///var/run/docker.sock", value_parser = socket)]
+    pub socket: PathBuf,
+
+    /// The engine's name for this container
+    #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
+    pub hostname: Option<String>,
+
+    /// Seconds between heartbeats
+    #[arg(long, env = "HEARTBEAT_SECS", value_name = "HEARTBEAT_SECS",
+          default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub heartbeat_secs: u64,
+}
+
+impl Settings {
+    /// From the environment.
+    ///
+    /// # Errors
+    /// Exit 78, one line.
+    pub fn from_env() -> Result<Self, Stop> {
+        runtime::settings::from_env()
+    }
+
+    /// Time between heartbeats.
+    pub const fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_secs)
+    }
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        _ => Err("allowed is unix:///path/to/socket".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_unix_socket_is_an_engine() {
+        assert!(socket("unix:///var/run/docker.sock").is_ok());
+        for bad in ["tcp://host:2375", "unix://relative", "/var/run/docker.sock"] {
+            assert!(socket(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! One reign over a project: replay, take over, then wait, decide, append, act, until told to stop or
+//! until another watchdog writes. What to decide is the brain's business.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::heartbeat::PartState;
+use protocol::ids::Token;
+use protocol::subject::Subject;
+use protocol::time::UtcMs;
+use runtime::bus::Bus;
+use runtime::clock;
+use runtime::events::{Confirmed, Events};
+use runtime::identity::Identity;
+use runtime::journal::{AppendError, Journal, Place, ReplayError, Stored};
+use runtime::process::Stop;
+use runtime::progress::{PartProgress, Progress};
+use supervision::act;
+use supervision::decide::{decide, wake_at};
+use supervision::events::owner_event;
+use supervision::moment::Moment;
+use supervision::record::{Fact, Record};
+use supervision::state::State;
+use supervision::watch::{Event, Scope, Watch};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::eye::Sight;
+use crate::hands::{After, Done, Hands};
+use crate::orders::Order;
+
+/// The loop turns at least this often: that is how it knows that it was not held up.
+const TICK: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
+/// The name of this part in heartbeats.
+pub const PART: &str = "supervisor";
+
+/// What a reign needs, made once.
+pub struct Realm {
+    /// The bus.
+    pub bus: Bus,
+    /// The engine, and who we are in it.
+    pub sight: Sight,
+    /// The compose project.
+    pub project: Token,
+    /// Who we are.
+    pub identity: Identity,
+    /// For the owner.
+    pub events: Events,
+    /// For heartbeats.
+    pub progress: Arc<Progress>,
+}
+
+/// Why a reign ended.
+#[derive(Debug)]
+pub enum ReignEnd {
+    /// It was told to.
+    Stopped,
+    /// Another process writes the journal.
+    Lost(String),
+    /// A person must look.
+    Failed(Stop),
+}
+
+/// The fold of the journal, its writing end, and what has been seen so far.
+pub struct Supervisor {
+    realm: Arc<Realm>,
+    part: Arc<PartProgress>,
+    journal: Journal,
+    confirmed: Arc<Confirmed>,
+    state: State,
+    watch: Watch,
+    hands: Hands,
+    look_again: Arc<Notify>,
+    began: Instant,
+    /// When the journal was last written, by the wall clock.
+    known: UtcMs,
+}
+
+impl Supervisor {
+    /// Replays the journal, takes it over, tells the owner again what may not have reached him.
+    ///
+    /// # Errors
+    /// [`ReignEnd`].
+    pub async fn take_over(realm: Arc<Realm>) -> Result<Self, ReignEnd> {
+        let part = realm.progress.part(PART);
+        let (journal, entries) = replay(&realm).await?;
+        let mut state = State::default();
+        for stored in &entries {
+            state.fold(&stored.entry).map_err(|newer| {
+                ReignEnd::Failed(Stop::config(format!(
+                    "journal sequence {}: {newer}",
+                    stored.seq
+                )))
+            })?;
+        }
+        let told = entries.iter().map(|s| s.entry.confirmed).max();
+        let known = entries.iter().map(|s| s.entry.at).max();
+        let mut supervisor = Self {
+            hands: Hands::new(realm.sight.engine.clone()),
+            realm,
+            part,
+            journal,
+            confirmed: Confirmed::from(told.unwrap_or(0)),
+            state,
+            watch: Watch::default(),
+            look_again: Arc::default(),
+            began: Instant::now(),
+            known: known.unwrap_or_else(clock::now),
+        };
+        supervisor.claim(entries).await?;
+        Ok(supervisor)
+    }
+
+    async fn claim(&mut self, entries: Vec<Stored<Record>>) -> Result<(), ReignEnd> {
+        let identity = &self.realm.identity;
+        let record = Record::OwnerTookOver {
+            boot: identity.boot.clone(),
+            instance: identity.instance.clone(),
+            project: self.realm.project.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let untold = entries.iter().filter(|s| s.seq > self.confirmed.seq());
+        let untold: Vec<&Stored<Record>> = untold.collect();
+        let taken = vec![record];
+        let place = self.store(&taken).await?;
+        // Oldest first: once a later one is acknowledged, earlier ones count as told.
+        for stored in untold {
+            self.tell(&stored.place(), &stored.entry.records);
+        }
+        self.tell(&place, &taken);
+        tracing::info!(project = %self.realm.project, units = self.state.units.len(),
+            records = entries.len(), "supervising");
+        Ok(())
+    }
+
+    /// Tells the eye to look at everything anew.
+    pub fn look_again(&self) -> Arc<Notify> {
+        Arc::clone(&self.look_again)
+    }
+
+    /// Up to where the engine's events may be judged already.
+    pub const fn known(&self) -> UtcMs {
+        self.known
+    }
+
+    /// Supervises until `stop`, or until another watchdog writes.
+    pub async fn reign(
+        mut self,
+        mut reports: mpsc::Receiver<Event>,
+        mut orders: mpsc::Receiver<Order>,
+        stop: CancellationToken,
+    ) -> ReignEnd {
+        let reign = async {
+            loop {
+                let wait = self.patience();
+                tokio::select! {
+                    biased;
+                    Some(event) = reports.recv() => self.take_in(event).await?,
+                    done = self.hands.ended() => self.call_ended(done).await?,
+                    Some(order) = orders.recv() => self.obey(order).await?,
+                    () = tokio::time::sleep(wait) => self.take_in(Event::Ticked).await?,
+                }
+                self.part.turn();
+            }
+        };
+        match stop.run_until_cancelled(reign).await {
+            None | Some(Ok(())) => ReignEnd::Stopped,
+            Some(Err(end)) => end,
+        }
+    }
+
+    fn now(&self) -> Moment {
+        let chance = RandomState::new().build_hasher().finish() % 1000;
+        Moment {
+            utc: clock::now(),
+            mono: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            chance: u16::try_from(chance).unwrap_or_default(),
+        }
+    }
+
+    /// How long nothing has to be decided.
+    fn patience(&self) -> Duration {
+        let now = self.now();
+        let wakes = self.watch.units();
+        let next = wakes
+            .filter_map(|unit| wake_at(&self.state, &self.watch, unit, now))
+            .filter(|wake| *wake > now.mono)
+            .min();
+        next.map_or(TICK, |wake| {
+            Duration::from_millis(wake - now.mono).min(TICK)
+        })
+    }
+
+    async fn take_in(&mut self, event: Event) -> Result<(), ReignEnd> {
+        let now = self.now();
+        match self.watch.take_in(&self.state, event, now) {
+            Scope::Nobody => Ok(()),
+            Scope::One(unit) => self.decide(&unit).await,
+            Scope::All => {
+                let units: Vec<Token> = self.watch.units().cloned().collect();
+                for unit in units {
+                    self.decide(&unit).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Decide, append, apply, act: in this order, always; again until nothing follows.
+    async fn decide(&mut self, unit: &Token) -> Result<(), ReignEnd> {
+        loop {
+            let records = decide(&self.state, &self.watch, unit, self.now());
+            if records.is_empty() {
+                break;
+            }
+            self.commit(records).await?;
+            if let Some(known) = self.state.units.get(unit) {
+                self.watch.arm(unit, known, self.now());
+            }
+        }
+        if let Some(action) = act::due(&self.state, &self.watch, unit, self.now()) {
+            tracing::info!(%unit, call = action.as_str(), "calling the engine");
+            self.watch.launched(unit, action.clone());
+            self.hands.begin(unit.clone(), action);
+        }
+        Ok(())
+    }
+
+    async fn call_ended(&mut self, done: Done) -> Result<(), ReignEnd> {
+        let Done { unit, after, error } = done;
+        if let Some(error) = &error {
+            tracing::warn!(%unit, error, "the engine did not do it");
+            self.realm.progress.error(PART, format!("{unit}: {error}"));
+        }
+        let now = self.now();
+        let seen = match after {
+            After::Here(container) => Event::Seen {
+                unit: unit.clone(),
+                container,
+            },
+            After::Removed(container) => Event::Removed { container },
+            After::Unknown => {
+                self.look_again.notify_one();
+                Event::EngineLost
+            }
+        };
+        self.watch.take_in(&self.state, seen, now);
+        self.take_in(Event::Acted { unit, error }).await
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<(), ReignEnd> {
+        let unit = order.unit().clone();
+        match order.decide(&self.state, clock::now()) {
+            Ok(record) => {
+                self.commit(vec![record]).await?;
+                order.answer(&self.realm.bus, Ok("released")).await;
+                self.decide(&unit).await
+            }
+            Err(why) => {
+                order.answer(&self.realm.bus, Err(&why)).await;
+                Ok(())
+            }
+        }
+    }
+
+    async fn commit(&mut self, records: Vec<Record>) -> Result<(), ReignEnd> {
+        let place = self.store(&records).await?;
+        self.tell(&place, &records);
+        Ok(())
+    }
+
+    /// Append, then apply.
+    async fn store(&mut self, records: &[Record]) -> Result<Place, ReignEnd> {
+        let (progress, part) = (&self.realm.progress, &self.part);
+        let appended = self
+            .journal
+            .append(records, self.confirmed.seq(), |why| {
+                part.set(PartState::Retrying);
+                progress.error(PART, format!("journal: {why}"));
+                tracing::warn!(why, "journal not reached; nothing is done until it is");
+            })
+            .await;
+        let place = appended.map_err(|error| match error {
+            AppendError::Lost { .. } => ReignEnd::Lost(error.to_string()),
+            AppendError::Refused { .. } => ReignEnd::Failed(Stop::internal(error.to_string())),
+        })?;
+        for record in records {
+            self.state.apply(record);
+            log(record);
+        }
+        Ok(place)
+    }
+
+    /// Queues the owner's events of one journal message.
+    fn tell(&self, place: &Place, records: &[Record]) {
+        let key = format!("watchdog.{}", self.realm.project);
+        let bodies = records.iter().map(owner_event);
+        self.realm
+            .events
+            .tell_journaled(&key, place, bodies, &self.confirmed);
+    }
+}
+
+fn log(record: &Record) {
+    let Record::Unit { unit, fact, .. } = record else {
+        return;
+    };
+    match fact {
+        Fact::RestartScheduled(restart) => tracing::warn!(%unit, reason = %restart.reason,
+            attempt = restart.attempt, max = restart.max, consecutive = restart.consecutive,
+            delay_ms = restart.delay_ms, evidence = restart.evidence, "restart scheduled"),
+        Fact::StopIntended { reason, .. } => tracing::warn!(%unit, %reason, "stopping"),
+        Fact::HangObserved { reason, .. } => tracing::warn!(%unit, %reason, "only observed"),
+        Fact::Quarantined {
+            reason,
+            restarts,
+            consecutive,
+            ..
+        } => tracing::error!(%unit,
+            %reason, restarts, consecutive, "given up: manual intervention required"),
+        Fact::PolicyUnreadable { why, .. } => tracing::warn!(%unit, why, "flags not understood"),
+        Fact::Started { by, .. } => tracing::info!(%unit, ?by, "runs"),
+        Fact::Healthy { after_ms, .. } => tracing::info!(%unit, after_ms, "healthy"),
+        Fact::Stopped { exit, .. } => tracing::info!(%unit, exit, "stopped by a person"),
+        Fact::Ended { exit, why, .. } => tracing::info!(%unit, exit, ?why, "ended"),
+        Fact::Released { by, total } => tracing::info!(%unit, by, total, "released"),
+        Fact::FailuresForgiven { .. } => tracing::info!(%unit, "failures forgiven"),
+        Fact::PolicyRead(policy) => tracing::info!(%unit, ?policy, "flags read"),
+        Fact::Gone => tracing::info!(%unit, "container removed"),
+        // The call that follows is logged.
+        Fact::StartIntended { .. } => {}
+    }
+}
+
+/// Reads the journal, for as long as it takes.
+async fn replay(realm: &Realm) -> Result<(Journal, Vec<Stored<Record>>), ReignEnd> {
+    let subject = Subject::WatchdogJournal(realm.project.clone());
+    loop {
+        let writer = realm.identity.boot.clone();
+        match Journal::replay(&realm.bus, &subject, writer).await {
+            Ok(replayed) => return Ok(replayed),
+            Err(error @ ReplayError::Unavailable { .. }) => {
+                tracing::warn!(%error, "journal not read");
+                realm.progress.error(PART, error.to_string());
+                tokio::time::sleep(RETRY).await;
+            }
+            Err(error @ ReplayError::Unreadable { .. }) => {
+                return Err(ReignEnd::Failed(Stop::config(error.to_string())));
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! What to record about a unit: the table in the crate's root. Changes nothing itself.
+
+use protocol::heartbeat::Phase as BeatPhase;
+use protocol::ids::Token;
+
+use crate::backoff::{self, MOST_CONSECUTIVE};
+use crate::container::{Container, Exit, Run, Status};
+use crate::ending::{Ending, ending};
+use crate::moment::Moment;
+use crate::policy::Policy;
+use crate::pulse::{self, Pulse};
+use crate::record::{EndedWhy, Fact, Reason, Record, Restart, StartedBy, Why};
+use crate::state::{Phase, State, Unit};
+use crate::watch::{Seen, Sight, Watch};
+
+/// A stop that a person asked for is recorded this long after the end: until then a `docker restart`
+/// shows its second half, and an engine that is going down takes us along.
+const SETTLE_MS: u64 = 1_000;
+/// No chain of records of one instant is longer.
+const LONGEST_CHAIN: usize = 8;
+
+/// Decides about one unit. All records belong into one journal message; empty when nothing changes.
+pub fn decide(state: &State, watch: &Watch, name: &Token, now: Moment) -> Vec<Record> {
+    let Some(sight) = watch.of(name) else {
+        return Vec::new();
+    };
+    let mut unit = state.units.get(name).cloned().unwrap_or_default();
+    let mut records = Vec::new();
+    while records.len() < LONGEST_CHAIN {
+        let desk = Desk {
+            unit: &unit,
+            watch,
+            sight,
+            now,
+        };
+        let Some(fact) = desk.next() else { break };
+        unit.apply(now.utc, &fact);
+        records.push(Record::Unit {
+            unit: name.clone(),
+            at: now.utc,
+            fact,
+        });
+    }
+    records
+}
+
+/// When to decide about this unit again if nothing happens before, by the monotonic clock.
+pub fn wake_at(state: &State, watch: &Watch, name: &Token, now: Moment) -> Option<u64> {
+    let (unit, sight) = (state.units.get(name)?, watch.of(name)?);
+    let Seen::Here(here) = &sight.seen else {
+        return None;
+    };
+    match &unit.phase {
+        Phase::Waiting { .. } => sight.due(unit, now),
+        Phase::Running(run) if sight.stop_was_asked(run) && !here.lives() => {
+            sight.ended_since(run).map(|ended| ended + SETTLE_MS)
+        }
+        Phase::Running(_) if here.status == Status::Running => {
+            let watched = watch.watched(sight);
+            Some(pulse::hangs_at(sight.pulse.as_ref(), watched, unit.healthy.as_ref()) + 1)
+        }
+        Phase::Stopping { .. } => Some(sight.stop_again()),
+        _ => None,
+    }
+}
+
+struct Desk<'a> {
+    unit: &'a Unit,
+    watch: &'a Watch,
+    sight: &'a Sight,
+    now: Moment,
+}
+
+impl Desk<'_> {
+    /// The next fact, or none.
+    fn next(&self) -> Option<Fact> {
+        match &self.sight.seen {
+            Seen::NotYet => None,
+            Seen::Missing => match self.unit.phase {
+                Phase::Unknown | Phase::Gone => None,
+                _ => Some(Fact::Gone),
+            },
+            Seen::Here(here) => self.policy(here).or_else(|| self.container(here)),
+        }
+    }
+
+    fn policy(&self, here: &Container) -> Option<Fact> {
+        let known = self.unit.policy.as_ref();
+        match &here.policy {
+            Ok(read) => (known != Some(read)).then(|| Fact::PolicyRead(read.clone())),
+            Err(why) => {
+                let container = &here.run.container;
+                (self.unit.unreadable.as_ref() != Some(container)).then(|| Fact::PolicyUnreadable {
+                    container: container.clone(),
+                    why: why.clone(),
+                    observed_only: known.is_none(),
+                })
+            }
+        }
+    }
+
+    fn container(&self, here: &Container) -> Option<Fact> {
+        match here.status {
+            Status::Created | Status::Leaving => None,
+            Status::Running | Status::Paused => self.lives(here),
+            Status::Exited(exit) => self.has_ended(here, exit),
+        }
+    }
+
+    fn lives(&self, here: &Container) -> Option<Fact> {
+        match &self.unit.phase {
+            Phase::Running(run) if *run == here.run => self.is_well(here),
+            // Its end is journaled: what we see is older than that, or about to end.
+            phase if phase.run() == Some(&here.run) => None,
+            _ => Some(self.started(here)),
+        }
+    }
+
+    fn started(&self, here: &Container) -> Fact {
+        let by = match &self.unit.phase {
+            Phase::Unknown => StartedBy::Found,
+            Phase::Starting { run } if run.container == here.run.container => StartedBy::Watchdog,
+            _ => StartedBy::Person,
+        };
+        let run = here.run.clone();
+        Fact::Started { run, by }
+    }
+
+    fn is_well(&self, here: &Container) -> Option<Fact> {
+        if here.status == Status::Paused {
+            return None;
+        }
+        self.good_news().or_else(|| self.hang(here))
+    }
+
+    fn good_news(&self) -> Option<Fact> {
+        let Pulse { beat, .. } = self.sight.pulse.as_ref()?;
+        if beat.phase != BeatPhase::Running {
+            return None;
+        }
+        let boot = beat.boot.clone();
+        match &self.unit.healthy {
+            Some(healthy) if healthy.boot == boot => self.forgiveness(),
+            _ => Some(Fact::Healthy {
+                boot,
+                uptime_ms: beat.uptime_ms,
+                interval_ms: beat.interval_ms,
+                after_ms: self.unit.down_since.map(|since| {
+                    let span = self.now.utc.since(since);
+                    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+                }),
+            }),
+        }
+    }
+
+    fn forgiveness(&self) -> Option<Fact> {
+        let forgiven = self.unit.healthy.as_ref().is_some_and(|h| h.forgiven);
+        let earned = !forgiven && self.unit.consecutive > 0 && self.was_long_healthy();
+        earned.then(|| Fact::FailuresForgiven {
+            healthy_ms: self.healthy_ms(),
+        })
+    }
+
+    fn was_long_healthy(&self) -> bool {
+        u128::from(self.healthy_ms()) >= self.unit.healthy_run().as_millis()
+    }
+
+    /// How long the process is healthy by its own monotonic clock.
+    fn healthy_ms(&self) -> u64 {
+        let pulse = self.sight.pulse.as_ref();
+        match (pulse, &self.unit.healthy) {
+            (Some(Pulse { beat, .. }), Some(healthy)) if beat.boot == healthy.boot => {
+                beat.uptime_ms.saturating_sub(healthy.uptime_ms)
+            }
+            _ => 0,
+        }
+    }
+
+    fn hang(&self, here: &Container) -> Option<Fact> {
+        let mono = self.now.mono;
+        if !self.watch.engine() || self.watch.blind(mono) {
+            return None;
+        }
+        let watched = self.watch.watched(self.sight);
+        let known = self.unit.healthy.as_ref();
+        let reason = pulse::hang(self.sight.pulse.as_ref(), watched, known, mono)?;
+        let run = here.run.clone();
+        if self.restartable().is_ok() {
+            let grace_ms = here.grace_ms;
+            return Some(Fact::StopIntended {
+                run,
+                reason,
+                grace_ms,
+            });
+        }
+        (self.unit.hang_told.as_ref() != Some(&run)).then_some(Fact::HangObserved { run, reason })
+    }
+
+    fn has_ended(&self, here: &Container, exit: Exit) -> Option<Fact> {
+        let same = self.unit.phase.run() == Some(&here.run);
+        match &self.unit.phase {
+            Phase::Unknown | Phase::Gone if exit.code == 0 => Some(Fact::Ended {
+                run: here.run.clone(),
+                exit: 0,
+                why: EndedWhy::BeforeWatch,
+            }),
+            Phase::Unknown | Phase::Gone => self.by_exit(here, exit),
+            Phase::Running(_) if same => self.by_exit(here, exit),
+            Phase::Stopping { reason, .. } if same => {
+                Some(self.stopped_by_us(&here.run, exit, reason))
+            }
+            Phase::Waiting { run, .. } if same => {
+                let due = self.sight.due(self.unit, self.now)?;
+                (due <= self.now.mono && self.watch.engine())
+                    .then(|| Fact::StartIntended { run: run.clone() })
+            }
+            Phase::Starting { .. } if same => self.start_refused(here),
+            // A run that we did not see begin: by now it has also ended.
+            _ => (!same).then(|| self.started(here)),
+        }
+    }
+
+    /// What its flags allow, or why nothing may be done.
+    fn restartable(&self) -> Result<&Policy, EndedWhy> {
+        match &self.unit.policy {
+            None => Err(EndedWhy::NoPolicy),
+            Some(policy) if !policy.auto_restart => Err(EndedWhy::NoAutoRestart),
+            Some(policy) => Ok(policy),
+        }
+    }
+
+    fn by_exit(&self, here: &Container, exit: Exit) -> Option<Fact> {
+        let run = here.run.clone();
+        if self.sight.stop_was_asked(&run) {
+            let settled = self.sight.ended_since(&run)? + SETTLE_MS <= self.now.mono;
+            let exit = exit.code;
+            return settled.then_some(Fact::Stopped { run, exit });
+        }
+        let end = End::of(&run, exit);
+        Some(match self.restartable() {
+            Err(why) => end.ended(why),
+            Ok(policy) => match ending(exit, policy) {
+                Ending::Finished => end.ended(EndedWhy::Finished),
+                Ending::Cycle => self.next_cycle(policy, &end),
+                Ending::Failure(reason) => self.failure(policy, &end, reason),
+                Ending::Quarantine(why) => {
+                    let reason = Reason::Refused { code: exit.code };
+                    self.quarantine(&end, why, reason, self.unit.consecutive)
+                }
+            },
+        })
+    }
+
+    fn stopped_by_us(&self, run: &Run, exit: Exit, reason: &Reason) -> Fact {
+        let end = End::of(run, exit);
+        match self.restartable() {
+            Err(why) => end.ended(why),
+            Ok(policy) => self.failure(policy, &end, reason.clone()),
+        }
+    }
+
+    fn start_refused(&self, here: &Container) -> Option<Fact> {
+        let error = self.sight.start_failure(self.unit.restarts)?.to_owned();
+        let policy = self.restartable().ok()?;
+        let end = End {
+            run: &here.run,
+            code: None,
+            uptime_ms: 0,
+        };
+        Some(self.failure(policy, &end, Reason::NotStarted { error }))
+    }
+
+    fn next_cycle(&self, policy: &Policy, end: &End<'_>) -> Fact {
+        let reason = Reason::CycleFinished;
+        if self.unit.restarts >= policy.max_restarts {
+            return self.quarantine(end, Why::MaxRestarts, reason, 0);
+        }
+        let delay = policy.base_delay();
+        self.restart(policy, end, reason, 0, delay)
+    }
+
+    fn failure(&self, policy: &Policy, end: &End<'_>, reason: Reason) -> Fact {
+        let consecutive = self.unit.consecutive.saturating_add(1);
+        if self.unit.restarts >= policy.max_restarts {
+            return self.quarantine(end, Why::MaxRestarts, reason, consecutive);
+        }
+        if consecutive > MOST_CONSECUTIVE {
+            return self.quarantine(end, Why::Consecutive, reason, consecutive);
+        }
+        let at_once = policy.fast_first && consecutive == 1 && self.was_long_healthy();
+        let delay = if at_once {
+            std::time::Duration::ZERO
+        } else {
+            backoff::delay(policy.base_delay(), consecutive)
+        };
+        self.restart(policy, end, reason, consecutive, delay)
+    }
+
+    fn restart(
+        &self,
+        policy: &Policy,
+        end: &End<'_>,
+        reason: Reason,
+        consecutive: u32,
+        delay: std::time::Duration,
+    ) -> Fact {
+        let delay = if policy.jitter {
+            backoff::jittered(delay, self.now.chance)
+        } else {
+            delay
+        };
+        let pulse = self.sight.pulse.as_ref();
+        Fact::RestartScheduled(Restart {
+            run: end.run.clone(),
+            attempt: self.unit.restarts.saturating_add(1),
+            max: policy.max_restarts,
+            reason,
+            consecutive,
+            uptime_ms: end.uptime_ms,
+            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            exit: end.code,
+            evidence: pulse.map(|pulse| pulse.evidence(self.now.mono)),
+        })
+    }
+
+    fn quarantine(&self, end: &End<'_>, why: Why, reason: Reason, consecutive: u32) -> Fact {
+        Fact::Quarantined {
+            run: end.run.clone(),
+            why,
+            reason,
+            restarts: self.unit.restarts,
+            consecutive,
+        }
+    }
+}
+
+/// The end of a run; without a code if it never began.
+struct End<'a> {
+    run: &'a Run,
+    code: Option<i64>,
+    uptime_ms: u64,
+}
+
+impl<'a> End<'a> {
+    const fn of(run: &'a Run, exit: Exit) -> Self {
+        Self {
+            run,
+            code: Some(exit.code),
+            uptime_ms: exit.uptime_ms,
+        }
+    }
+
+    fn ended(&self, why: EndedWhy) -> Fact {
+        Fact::Ended {
+            run: self.run.clone(),
+            exit: self.code.unwrap_or_default(),
+            why,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The watchdog's brain: what to do about a unit, from what its journal says and what is seen of it.
+//!
+//! Pure: no tokio, no clock, no randomness, no files, no sockets. Time and chance come in with the
+//! event, so hours of backoff run in a test in milliseconds and the same events give the same run.
+//!
+//! Two things are known. [`State`](state::State) is a fold of the journal: what was decided.
+//! [`Watch`](watch::Watch) is what has been seen since this process began: containers, heartbeats,
+//! calls under way; it is lost with the process and seen again. [`decide`](decide::decide) compares
+//! the two and answers with facts for the journal; [`due`](act::due) reads off the folded state
+//! which call to make. So an action without an earlier record cannot be expressed.
+//!
+//! | phase | runs: the run we know | runs: another run | has ended | removed |
+//! | --- | --- | --- | --- | --- |
+//! | unknown, gone | - | `Started` | by exit (0: `Ended`) | - |
+//! | running | `Healthy`, `FailuresForgiven`, or `StopIntended` when hung | `Started` | by exit | `Gone` |
+//! | stopping | call: stop | `Started` | `RestartScheduled` or `Quarantined` | `Gone` |
+//! | waiting | - | `Started` | when due: `StartIntended` | `Gone` |
+//! | starting | - | `Started` | call: start; refused: as a failure | `Gone` |
+//! | quarantined, stopped, ended | - | `Started` | - | `Gone` |
+//!
+//! By exit, for a unit with `--auto-restart` (others are observed: `Ended`):
+//!
+//! | end | what follows | in a row |
+//! | --- | --- | --- |
+//! | after a person's SIGTERM, SIGINT or `docker stop` | `Stopped` | - |
+//! | 0, and nobody asked for it (engine or host stopped) | restart after the backoff | +1 |
+//! | 0 of a `--dry-run` | `Ended` | - |
+//! | 20 | restart after the base delay | 0 |
+//! | 21, 64, 78, 125 to 128 | `Quarantined` | - |
+//! | 137 with an out-of-memory kill, every other code, hung, not started | restart after the backoff | +1 |
+//!
+//! A unit beyond `--max-restarts`, or failed more than ten times in a row, is `Quarantined` instead.
+
+pub mod act;
+pub mod backoff;
+pub mod container;
+pub mod decide;
+pub mod ending;
+pub mod events;
+pub mod moment;
+pub mod operator;
+pub mod policy;
+pub mod pulse;
+pub mod record;
+pub mod state;
+pub mod watch;

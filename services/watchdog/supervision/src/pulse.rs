@@ -1,0 +1,126 @@
+//! Whether a unit's heartbeat says that it hangs. Silence is judged by our own monotonic clock, and
+//! only while we ourselves can hear.
+
+use protocol::heartbeat::{Heartbeat, Phase};
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+
+use crate::record::Reason;
+use crate::state::Healthy;
+
+/// A unit is silent once this many of its own intervals have passed without a heartbeat: two after
+/// the first one missed.
+const SILENT_INTERVALS: u64 = 3;
+/// A process that has not beaten once by then never will, in milliseconds. One that says it is
+/// starting may take longer: it waits for something, and says so.
+const FIRST_BEAT_MS: u64 = 120_000;
+/// A heartbeat may say that its process is this much older than the engine says, in milliseconds.
+const TOLERANCE_MS: i64 = 1_000;
+
+/// What of a heartbeat a verdict needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// The process that beats.
+    pub boot: Token,
+    /// Where in its life that is.
+    pub phase: Phase,
+    /// When it was made, by the sender's wall clock.
+    pub at: UtcMs,
+    /// The process's age, in milliseconds.
+    pub uptime_ms: u64,
+    /// Time between two, in milliseconds.
+    pub interval_ms: u64,
+    /// Errors since boot.
+    pub errors: u64,
+    /// The newest of them, one line.
+    pub last_error: Option<String>,
+}
+
+impl From<&Heartbeat> for Beat {
+    fn from(heartbeat: &Heartbeat) -> Self {
+        Self {
+            boot: heartbeat.boot.clone(),
+            phase: heartbeat.phase,
+            at: heartbeat.at,
+            uptime_ms: heartbeat.uptime_ms,
+            interval_ms: heartbeat.interval_ms,
+            errors: heartbeat.errors,
+            last_error: heartbeat.last_error.as_ref().map(|e| e.text.clone()),
+        }
+    }
+}
+
+impl Beat {
+    /// Whether its process can be the one that the engine started at `began`.
+    pub fn fits(&self, began: UtcMs) -> bool {
+        let age = i64::try_from(self.uptime_ms).unwrap_or(i64::MAX);
+        let born = self.at.0.saturating_sub(age);
+        born.saturating_add(TOLERANCE_MS) >= began.0
+    }
+}
+
+/// The newest heartbeat, and when we heard it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulse {
+    /// The heartbeat.
+    pub beat: Beat,
+    /// By our monotonic clock, in milliseconds.
+    pub heard: u64,
+}
+
+impl Pulse {
+    /// What it says, in one line.
+    pub fn evidence(&self, mono: u64) -> String {
+        let Beat {
+            phase,
+            errors,
+            last_error,
+            ..
+        } = &self.beat;
+        let phase = match phase {
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::Draining => "draining",
+            Phase::Stopped => "stopped",
+        };
+        let age = mono.saturating_sub(self.heard);
+        let (secs, tenths) = (age / 1000, age % 1000 / 100);
+        let begin = format!("last heartbeat {secs}.{tenths} s before: {phase}, {errors} errors");
+        match last_error {
+            Some(error) => format!("{begin}, the last: {error}"),
+            None => begin,
+        }
+    }
+}
+
+/// The instant at which a run counts as hung if nothing is heard until then.
+///
+/// `watched` is since when we can hear this run at all, `known` what the journal says of its
+/// heartbeats: a watchdog that has just begun need not wait for them as for those of a new process.
+pub fn hangs_at(pulse: Option<&Pulse>, watched: u64, known: Option<&Healthy>) -> u64 {
+    let heard = pulse.map_or(watched, |pulse| pulse.heard.max(watched));
+    let interval = pulse.map(|pulse| pulse.beat.interval_ms);
+    let patience = match interval.or(known.map(|known| known.interval_ms)) {
+        Some(interval) => interval.saturating_mul(SILENT_INTERVALS),
+        None => FIRST_BEAT_MS,
+    };
+    heard.saturating_add(patience)
+}
+
+/// How a hang shows, at `mono`.
+pub fn hang(
+    pulse: Option<&Pulse>,
+    watched: u64,
+    known: Option<&Healthy>,
+    mono: u64,
+) -> Option<Reason> {
+    if mono <= hangs_at(pulse, watched, known) {
+        return None;
+    }
+    let heard = pulse.map_or(watched, |pulse| pulse.heard.max(watched));
+    let for_ms = mono.saturating_sub(heard);
+    Some(match (pulse, known) {
+        (None, None) => Reason::NeverBeat { for_ms },
+        _ => Reason::Silent { for_ms },
+    })
+}

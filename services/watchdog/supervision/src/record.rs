@@ -1,0 +1,290 @@
+//! What the watchdog's journal holds. Each record carries what its reader needs.
+//!
+//! The JSON is held against `tests/golden/`: a change here is a change of every journal.
+
+use std::fmt;
+
+use protocol::exit::ExitCode;
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+use serde::{Deserialize, Serialize};
+
+use crate::container::Run;
+use crate::policy::Policy;
+
+/// One entry of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Record {
+    /// A process supervises the project from here on.
+    OwnerTookOver {
+        /// This run of it.
+        boot: Token,
+        /// Its name.
+        instance: Token,
+        /// The compose project.
+        project: Token,
+        /// Version of the program.
+        version: String,
+    },
+    /// Something about one unit.
+    Unit {
+        /// Which: service and number.
+        unit: Token,
+        /// When, by the wall clock.
+        at: UtcMs,
+        /// What.
+        fact: Fact,
+    },
+}
+
+/// One fact of a unit's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Fact {
+    /// Its arguments ask for this.
+    PolicyRead(Policy),
+    /// The arguments of its container are not understood: the policy read last holds.
+    PolicyUnreadable {
+        /// The container.
+        container: String,
+        /// Why.
+        why: String,
+        /// There is no earlier policy: the unit is only observed.
+        observed_only: bool,
+    },
+    /// A run of it is there.
+    Started {
+        /// Which.
+        run: Run,
+        /// Through whom.
+        by: StartedBy,
+    },
+    /// Its first good heartbeat of this boot.
+    Healthy {
+        /// The process that beats.
+        boot: Token,
+        /// How long that had run by then, in milliseconds.
+        uptime_ms: u64,
+        /// Time between two heartbeats, in milliseconds.
+        interval_ms: u64,
+        /// Since its last failure was noticed, in milliseconds; none if it was not restarted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after_ms: Option<u64>,
+    },
+    /// It ran well for so long that earlier failures count no more.
+    FailuresForgiven {
+        /// How long, in milliseconds.
+        healthy_ms: u64,
+    },
+    /// It hangs and will be stopped.
+    StopIntended {
+        /// The run that hangs.
+        run: Run,
+        /// How that shows.
+        reason: Reason,
+        /// Time between SIGTERM and SIGKILL, in milliseconds.
+        grace_ms: u64,
+    },
+    /// It hangs, and its flags do not allow more than to say so.
+    HangObserved {
+        /// The run that hangs.
+        run: Run,
+        /// How that shows.
+        reason: Reason,
+    },
+    /// It will be started again after a delay.
+    RestartScheduled(Restart),
+    /// It is started now.
+    StartIntended {
+        /// The run before: another one means that it was done.
+        run: Run,
+    },
+    /// It stays down until a person acts.
+    Quarantined {
+        /// Its last run.
+        run: Run,
+        /// Why.
+        why: Why,
+        /// What happened last.
+        reason: Reason,
+        /// Restarts so far.
+        restarts: u32,
+        /// Failures in a row.
+        consecutive: u32,
+    },
+    /// A person stopped it.
+    Stopped {
+        /// Its last run.
+        run: Run,
+        /// What that ended with.
+        exit: i64,
+    },
+    /// It ended and is not to be restarted.
+    Ended {
+        /// Its last run.
+        run: Run,
+        /// What that ended with.
+        exit: i64,
+        /// Why not.
+        why: EndedWhy,
+    },
+    /// A person ended its quarantine.
+    Released {
+        /// Who.
+        by: String,
+        /// Its restarts count from zero again, too.
+        total: bool,
+    },
+    /// Its container was removed.
+    Gone,
+}
+
+/// A restart that was decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    /// The run that ended.
+    pub run: Run,
+    /// The how many-th restart this is.
+    pub attempt: u32,
+    /// How many there may be.
+    pub max: u32,
+    /// Why.
+    pub reason: Reason,
+    /// Failures in a row, this one included; 0 after a finished cycle.
+    pub consecutive: u32,
+    /// How long it ran, in milliseconds.
+    pub uptime_ms: u64,
+    /// Until it is started, in milliseconds.
+    pub delay_ms: u64,
+    /// What it ended with; none if it never started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i64>,
+    /// What it last said of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<String>,
+}
+
+/// Through whom a run began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartedBy {
+    /// It was there when we first looked.
+    Found,
+    /// Us.
+    Watchdog,
+    /// A person, or whoever else can tell the engine to.
+    Person,
+}
+
+/// What went wrong, or right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Reason {
+    /// It ended with an error.
+    Crashed {
+        /// Its exit code.
+        code: i64,
+    },
+    /// The kernel killed it for lack of memory.
+    OutOfMemory,
+    /// It ended with 0 and nobody had asked for it: the engine or the host was stopped.
+    Interrupted,
+    /// Its heartbeat stopped.
+    Silent {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// Its heartbeat never began.
+    NeverBeat {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// The engine did not start it.
+    NotStarted {
+        /// What it said.
+        error: String,
+    },
+    /// It finished a cycle.
+    CycleFinished,
+    /// It ended with a code that a restart does not mend.
+    Refused {
+        /// The code.
+        code: i64,
+    },
+}
+
+impl fmt::Display for Reason {
+    /// In words, for the owner.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crashed { code } | Self::Refused { code } => exit_words(f, *code),
+            Self::OutOfMemory => f.write_str("killed for lack of memory (exit 137)"),
+            Self::Interrupted => f.write_str("ended with exit 0 although nobody asked it to"),
+            Self::Silent { for_ms } => write!(f, "hung: no heartbeat for {} s", seconds(*for_ms)),
+            Self::NeverBeat { for_ms } => write!(
+                f,
+                "hung: no heartbeat within {} s of its start",
+                seconds(*for_ms)
+            ),
+            Self::NotStarted { error } => write!(f, "not started: {error}"),
+            Self::CycleFinished => f.write_str("cycle finished"),
+        }
+    }
+}
+
+/// One digit after the point, without a float.
+fn seconds(ms: u64) -> String {
+    format!("{}.{}", ms / 1000, ms % 1000 / 100)
+}
+
+fn exit_words(f: &mut fmt::Formatter<'_>, code: i64) -> fmt::Result {
+    let signal = match code {
+        129 => "SIGHUP",
+        130 => "SIGINT",
+        132 => "SIGILL",
+        134 => "SIGABRT",
+        135 => "SIGBUS",
+        137 => "SIGKILL",
+        139 => "SIGSEGV",
+        143 => "SIGTERM",
+        _ => "",
+    };
+    match (ExitCode::from_number(code), signal) {
+        (Some(known), _) => write!(f, "{} (exit {code})", known.meaning()),
+        (None, "") if code == 101 => f.write_str("panicked (exit 101)"),
+        (None, "") if (125..=128).contains(&code) => {
+            write!(f, "the engine could not run it (exit {code})")
+        }
+        (None, "") => write!(f, "crashed with exit {code}"),
+        (None, signal) => write!(f, "killed by {signal} (exit {code})"),
+    }
+}
+
+/// Why a unit is left down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Why {
+    /// It had all its restarts.
+    MaxRestarts,
+    /// It failed too often in a row.
+    Consecutive,
+    /// A critical circuit breaker closed everything.
+    CriticalHalt,
+    /// Its command line or configuration must be mended.
+    Misconfigured,
+}
+
+/// Why an end is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndedWhy {
+    /// Its work is done.
+    Finished,
+    /// It had ended well before anybody watched.
+    BeforeWatch,
+    /// It lacks `--auto-restart`.
+    NoAutoRestart,
+    /// Nobody knows what it asks for.
+    NoPolicy,
+}

@@ -1,0 +1,310 @@
+//! What was decided: a fold of the journal's records. Folding is total: a watchdog that refuses its own
+//! history protects nobody.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::VERSION;
+use protocol::ids::Token;
+use protocol::journal::JournalEntry;
+use protocol::time::UtcMs;
+
+use crate::container::Run;
+use crate::policy::Policy;
+use crate::record::{Fact, Reason, Record, Restart, Why};
+
+/// A run that was healthy for less never ends a series of failures.
+const SHORTEST_HEALTHY_RUN: Duration = Duration::from_mins(10);
+
+/// Everything the journal says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// Who supervises.
+    pub owner: Option<Owner>,
+    /// Every unit ever seen.
+    pub units: BTreeMap<Token, Unit>,
+}
+
+/// The process that supervises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Its name.
+    pub instance: Token,
+    /// This run of it.
+    pub boot: Token,
+}
+
+/// What is known of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// What its flags ask for; none until they were read.
+    pub policy: Option<Policy>,
+    /// The container whose arguments were not understood.
+    pub unreadable: Option<String>,
+    /// Where in its life it is.
+    pub phase: Phase,
+    /// Since when.
+    pub since: UtcMs,
+    /// Restarts so far, finished cycles included.
+    pub restarts: u32,
+    /// Failures in a row.
+    pub consecutive: u32,
+    /// The delay before the last restart, in milliseconds.
+    pub last_delay_ms: u64,
+    /// What went wrong last.
+    pub last_reason: Option<Reason>,
+    /// When its last failure was noticed, until it is healthy again.
+    pub down_since: Option<UtcMs>,
+    /// The process that is healthy, and its age when it first was.
+    pub healthy: Option<Healthy>,
+    /// The hanging run that was only observed.
+    pub hang_told: Option<Run>,
+}
+
+/// Since when a process is healthy, by its own clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Healthy {
+    /// The process.
+    pub boot: Token,
+    /// Its age at the first good heartbeat, in milliseconds.
+    pub uptime_ms: u64,
+    /// Time between two heartbeats, in milliseconds.
+    pub interval_ms: u64,
+    /// Earlier failures are forgiven.
+    pub forgiven: bool,
+}
+
+/// Where in its life a unit is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Never seen alive.
+    #[default]
+    Unknown,
+    /// It runs.
+    Running(Run),
+    /// It hangs and is being stopped.
+    Stopping {
+        /// The run that hangs.
+        run: Run,
+        /// How that shows.
+        reason: Reason,
+        /// Time between SIGTERM and SIGKILL, in milliseconds.
+        grace_ms: u64,
+    },
+    /// It waits for its next start.
+    Waiting {
+        /// The run that ended.
+        run: Run,
+        /// How long, in milliseconds.
+        delay_ms: u64,
+    },
+    /// It is being started.
+    Starting {
+        /// The run before.
+        run: Run,
+    },
+    /// It stays down until a person acts.
+    Quarantined {
+        /// Its last run.
+        run: Run,
+        /// Why.
+        why: Why,
+    },
+    /// A person stopped it.
+    Stopped {
+        /// Its last run.
+        run: Run,
+    },
+    /// It ended and is not to be restarted.
+    Ended {
+        /// Its last run.
+        run: Run,
+    },
+    /// Its container was removed.
+    Gone,
+}
+
+impl Phase {
+    /// The run that it is about.
+    pub const fn run(&self) -> Option<&Run> {
+        match self {
+            Self::Running(run)
+            | Self::Stopping { run, .. }
+            | Self::Waiting { run, .. }
+            | Self::Starting { run }
+            | Self::Quarantined { run, .. }
+            | Self::Stopped { run }
+            | Self::Ended { run } => Some(run),
+            Self::Unknown | Self::Gone => None,
+        }
+    }
+
+    /// Its name in logs and `status`.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Running(_) => "running",
+            Self::Stopping { .. } => "stopping",
+            Self::Waiting { .. } => "waiting",
+            Self::Starting { .. } => "starting",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Stopped { .. } => "stopped",
+            Self::Ended { .. } => "ended",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// Written by a newer build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("journal entry has version {0}: allowed is up to {VERSION}")]
+pub struct NewerVersion(pub u16);
+
+impl State {
+    /// Folds one journal message.
+    ///
+    /// # Errors
+    /// [`NewerVersion`]; nothing is folded then.
+    pub fn fold(&mut self, entry: &JournalEntry<Record>) -> Result<(), NewerVersion> {
+        if entry.v > VERSION {
+            return Err(NewerVersion(entry.v));
+        }
+        entry.records.iter().for_each(|record| self.apply(record));
+        Ok(())
+    }
+
+    /// Folds one record.
+    pub fn apply(&mut self, record: &Record) {
+        match record {
+            Record::OwnerTookOver { boot, instance, .. } => {
+                self.owner = Some(Owner {
+                    instance: instance.clone(),
+                    boot: boot.clone(),
+                });
+            }
+            Record::Unit { unit, at, fact } => {
+                self.units.entry(unit.clone()).or_default().apply(*at, fact);
+            }
+        }
+    }
+
+    /// Whether a person has to act.
+    pub fn any_quarantined(&self) -> bool {
+        let quarantined = |unit: &Unit| matches!(unit.phase, Phase::Quarantined { .. });
+        self.units.values().any(quarantined)
+    }
+}
+
+impl Unit {
+    /// Folds one fact.
+    pub fn apply(&mut self, at: UtcMs, fact: &Fact) {
+        match fact {
+            Fact::PolicyRead(policy) => self.policy = Some(policy.clone()),
+            Fact::PolicyUnreadable { container, .. } => self.unreadable = Some(container.clone()),
+            Fact::Started { run, .. } => {
+                self.healthy = None;
+                self.enter(at, Phase::Running(run.clone()));
+            }
+            Fact::Healthy {
+                boot,
+                uptime_ms,
+                interval_ms,
+                ..
+            } => self.is_healthy(Healthy {
+                boot: boot.clone(),
+                uptime_ms: *uptime_ms,
+                interval_ms: *interval_ms,
+                forgiven: false,
+            }),
+            Fact::FailuresForgiven { .. } => self.forgive(),
+            Fact::StopIntended {
+                run,
+                reason,
+                grace_ms,
+            } => {
+                self.down_since.get_or_insert(at);
+                let (run, reason, grace_ms) = (run.clone(), reason.clone(), *grace_ms);
+                self.enter(
+                    at,
+                    Phase::Stopping {
+                        run,
+                        reason,
+                        grace_ms,
+                    },
+                );
+            }
+            Fact::HangObserved { run, .. } => self.hang_told = Some(run.clone()),
+            Fact::RestartScheduled(restart) => self.scheduled(at, restart),
+            Fact::StartIntended { run } => self.enter(at, Phase::Starting { run: run.clone() }),
+            Fact::Quarantined {
+                run,
+                why,
+                reason,
+                consecutive,
+                ..
+            } => {
+                self.consecutive = *consecutive;
+                self.last_reason = Some(reason.clone());
+                self.down_since.get_or_insert(at);
+                let (run, why) = (run.clone(), *why);
+                self.enter(at, Phase::Quarantined { run, why });
+            }
+            Fact::Stopped { run, .. } => self.rests(at, Phase::Stopped { run: run.clone() }),
+            Fact::Ended { run, .. } => self.rests(at, Phase::Ended { run: run.clone() }),
+            Fact::Released { total, .. } => self.released(at, *total),
+            Fact::Gone => self.rests(at, Phase::Gone),
+        }
+    }
+
+    /// How long it must be healthy before its failures count no more.
+    pub fn healthy_run(&self) -> Duration {
+        SHORTEST_HEALTHY_RUN.max(Duration::from_millis(self.last_delay_ms) * 2)
+    }
+
+    fn enter(&mut self, at: UtcMs, phase: Phase) {
+        self.phase = phase;
+        self.since = at;
+    }
+
+    /// Nothing is expected of it: what was down is no longer missed.
+    fn rests(&mut self, at: UtcMs, phase: Phase) {
+        self.down_since = None;
+        self.enter(at, phase);
+    }
+
+    fn is_healthy(&mut self, healthy: Healthy) {
+        self.down_since = None;
+        self.healthy = Some(healthy);
+    }
+
+    const fn forgive(&mut self) {
+        self.consecutive = 0;
+        self.last_delay_ms = 0;
+        if let Some(healthy) = &mut self.healthy {
+            healthy.forgiven = true;
+        }
+    }
+
+    fn scheduled(&mut self, at: UtcMs, restart: &Restart) {
+        self.restarts = restart.attempt;
+        self.consecutive = restart.consecutive;
+        self.last_delay_ms = restart.delay_ms;
+        self.last_reason = Some(restart.reason.clone());
+        self.down_since.get_or_insert(at);
+        let (run, delay_ms) = (restart.run.clone(), restart.delay_ms);
+        self.enter(at, Phase::Waiting { run, delay_ms });
+    }
+
+    /// Due at once, with a clean slate.
+    fn released(&mut self, at: UtcMs, total: bool) {
+        self.consecutive = 0;
+        self.last_delay_ms = 0;
+        if total {
+            self.restarts = 0;
+        }
+        if let Phase::Quarantined { run, .. } = &self.phase {
+            let run = run.clone();
+            self.enter(at, Phase::Waiting { run, delay_ms: 0 });
+        }
+    }
+}

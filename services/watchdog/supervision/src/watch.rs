@@ -1,0 +1,396 @@
+//! What has been seen since this process began: containers, heartbeats, signs of our own blindness,
+//! calls under way. Nothing here is journaled; all of it is seen again after a restart.
+
+use std::collections::BTreeMap;
+
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+
+use crate::act::Action;
+use crate::container::{Container, Run, Status};
+use crate::moment::Moment;
+use crate::pulse::{Beat, Pulse};
+use crate::state::{Phase, State, Unit};
+
+/// An echo over the bus is asked for every second; none for longer than this, and the bus carries
+/// nothing, or our own loop was held up: either way what we did not hear proves nothing.
+const ECHO_MS: u64 = 2_000;
+/// After the bus was away everybody needs time to find it again.
+const RECONNECT_MS: u64 = 10_000;
+/// A stop call that failed is made again after this.
+const STOP_AGAIN_MS: u64 = 10_000;
+/// A run that we have watched for this long is not confused with the one before.
+const SURELY_THIS_RUN_MS: u64 = 5_000;
+
+/// Something was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Everything, after each connection to the engine and now and then.
+    Listed {
+        /// Every container of every unit.
+        containers: Vec<(Token, Container)>,
+        /// Stops asked for while nobody watched.
+        stops: Vec<StopAsked>,
+    },
+    /// One container.
+    Seen {
+        /// Whose.
+        unit: Token,
+        /// As the engine shows it now.
+        container: Container,
+    },
+    /// A container was removed.
+    Removed {
+        /// Its id.
+        container: String,
+    },
+    /// The engine was told to stop a container.
+    StopAsked(StopAsked),
+    /// The engine cannot be reached: what we know of containers is old.
+    EngineLost,
+    /// A heartbeat.
+    Beat {
+        /// Whose.
+        unit: Token,
+        /// What it says.
+        beat: Beat,
+    },
+    /// Our own message came back over the bus.
+    Echoed,
+    /// A call has ended.
+    Acted {
+        /// For which unit.
+        unit: Token,
+        /// Why it failed, if so.
+        error: Option<String>,
+    },
+    /// Time passed.
+    Ticked,
+}
+
+/// The engine was told to stop a container, or to send it SIGTERM or SIGINT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopAsked {
+    /// The container's id.
+    pub container: String,
+    /// When, by the engine's wall clock.
+    pub at: UtcMs,
+}
+
+/// For whom an event may change a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Nobody.
+    Nobody,
+    /// This unit.
+    One(Token),
+    /// Every unit.
+    All,
+}
+
+/// Everything seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Watch {
+    sights: BTreeMap<Token, Sight>,
+    engine: bool,
+    echo: Option<u64>,
+    /// Since when silence means something.
+    hearing: u64,
+}
+
+/// What is seen of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Its container.
+    pub seen: Seen,
+    /// Its newest heartbeat of this run.
+    pub pulse: Option<Pulse>,
+    /// The call under way.
+    pub in_flight: Option<Action>,
+    old_boot: Option<Token>,
+    /// The run before this one.
+    past: Option<Run>,
+    watched: u64,
+    stop_asked: Option<Run>,
+    ended: Option<(Run, u64)>,
+    failed_start: Option<(u32, String)>,
+    stop_again: u64,
+    armed: Option<Armed>,
+}
+
+/// What is known of a unit's container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// Not looked yet.
+    #[default]
+    NotYet,
+    /// There is none.
+    Missing,
+    /// This one.
+    Here(Container),
+}
+
+/// A stored wait, measured from now on by our own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Armed {
+    since: UtcMs,
+    restarts: u32,
+    due: u64,
+}
+
+impl Watch {
+    /// Takes in what was seen.
+    pub fn take_in(&mut self, state: &State, event: Event, now: Moment) -> Scope {
+        match event {
+            Event::Listed { containers, stops } => {
+                self.listed(state, containers, now);
+                for asked in stops {
+                    self.stop_asked(state, &asked, now);
+                }
+                Scope::All
+            }
+            Event::Seen { unit, container } => {
+                self.sight(&unit).container(container, now);
+                Scope::One(unit)
+            }
+            Event::Removed { container } => self.removed(&container),
+            Event::StopAsked(asked) => self.stop_asked(state, &asked, now),
+            Event::EngineLost => {
+                self.engine = false;
+                Scope::Nobody
+            }
+            Event::Beat { unit, beat } => {
+                self.sight(&unit).beat(beat, now);
+                Scope::One(unit)
+            }
+            Event::Echoed => self.echoed(now),
+            Event::Acted { unit, error } => {
+                let restarts = state.units.get(&unit).map_or(0, |unit| unit.restarts);
+                self.sight(&unit).acted(error, restarts, now);
+                Scope::One(unit)
+            }
+            Event::Ticked => Scope::All,
+        }
+    }
+
+    /// Notes that a call is made.
+    pub fn launched(&mut self, unit: &Token, action: Action) {
+        let sight = self.sight(unit);
+        sight.failed_start = None;
+        sight.in_flight = Some(action);
+    }
+
+    /// Begins to measure the wait of a unit by our own clock, unless it is measured already.
+    pub fn arm(&mut self, name: &Token, unit: &Unit, now: Moment) {
+        let sight = self.sight(name);
+        sight.armed = sight.due(unit, now).map(|due| Armed {
+            since: unit.since,
+            restarts: unit.restarts,
+            due,
+        });
+    }
+
+    /// What is seen of a unit.
+    pub fn of(&self, unit: &Token) -> Option<&Sight> {
+        self.sights.get(unit)
+    }
+
+    /// Every unit seen.
+    pub fn units(&self) -> impl Iterator<Item = &Token> {
+        self.sights.keys()
+    }
+
+    /// Whether the engine answers.
+    pub const fn engine(&self) -> bool {
+        self.engine
+    }
+
+    /// Whether silence on the bus may be ours.
+    pub fn blind(&self, mono: u64) -> bool {
+        self.echo
+            .is_none_or(|echo| mono.saturating_sub(echo) > ECHO_MS)
+    }
+
+    /// Since when silence of this unit means something.
+    pub fn watched(&self, sight: &Sight) -> u64 {
+        sight.watched.max(self.hearing)
+    }
+
+    fn sight(&mut self, unit: &Token) -> &mut Sight {
+        self.sights.entry(unit.clone()).or_default()
+    }
+
+    fn echoed(&mut self, now: Moment) -> Scope {
+        if self.blind(now.mono) {
+            let grace = if self.echo.is_some() { RECONNECT_MS } else { 0 };
+            self.hearing = self.hearing.max(now.mono.saturating_add(grace));
+        }
+        self.echo = Some(now.mono);
+        Scope::Nobody
+    }
+
+    fn listed(&mut self, state: &State, containers: Vec<(Token, Container)>, now: Moment) {
+        self.engine = true;
+        let there = |unit: &Token| containers.iter().any(|(other, _)| other == unit);
+        let known: Vec<Token> = state
+            .units
+            .keys()
+            .chain(self.sights.keys())
+            .cloned()
+            .collect();
+        for unit in known.into_iter().filter(|unit| !there(unit)) {
+            self.sight(&unit).seen = Seen::Missing;
+        }
+        for (unit, container) in containers {
+            self.sight(&unit).container(container, now);
+        }
+    }
+
+    fn removed(&mut self, container: &str) -> Scope {
+        match self.unit_of(container) {
+            Some(unit) => {
+                self.sight(&unit).seen = Seen::Missing;
+                Scope::One(unit)
+            }
+            None => Scope::Nobody,
+        }
+    }
+
+    /// A person's wish, unless it is our own stop that shows.
+    fn stop_asked(&mut self, state: &State, asked: &StopAsked, now: Moment) -> Scope {
+        let Some(unit) = self.unit_of(&asked.container) else {
+            return Scope::Nobody;
+        };
+        let phase = state.units.get(&unit).map(|unit| &unit.phase);
+        let sight = self.sight(&unit);
+        let ours = matches!(sight.in_flight, Some(Action::Stop { .. }))
+            || matches!(phase, Some(Phase::Stopping { .. }));
+        if let (Seen::Here(here), false) = (&sight.seen, ours) {
+            // The engine's clock may have jumped since the start; a long look at this run is as good.
+            let surely =
+                here.lives() && now.mono.saturating_sub(sight.watched) > SURELY_THIS_RUN_MS;
+            if surely || asked.at >= here.began {
+                sight.stop_asked = Some(here.run.clone());
+            }
+        }
+        Scope::One(unit)
+    }
+
+    fn unit_of(&self, container: &str) -> Option<Token> {
+        let holds = |sight: &Sight| match &sight.seen {
+            Seen::Here(here) => here.run.container == container,
+            Seen::NotYet | Seen::Missing => false,
+        };
+        let found = self.sights.iter().find(|(_, sight)| holds(sight));
+        found.map(|(unit, _)| unit.clone())
+    }
+}
+
+impl Sight {
+    /// Whether a person asked this run to stop.
+    pub fn stop_was_asked(&self, run: &Run) -> bool {
+        self.stop_asked.as_ref() == Some(run)
+    }
+
+    /// When we first saw that this run had ended, by our monotonic clock.
+    pub fn ended_since(&self, run: &Run) -> Option<u64> {
+        let (ended, since) = self.ended.as_ref()?;
+        (ended == run).then_some(*since)
+    }
+
+    /// Why the start that was made as the `restarts`-th restart failed, if it did.
+    pub fn start_failure(&self, restarts: u32) -> Option<&str> {
+        let (attempt, error) = self.failed_start.as_ref()?;
+        (*attempt == restarts).then_some(error.as_str())
+    }
+
+    /// Before this instant no stop call is made again.
+    pub const fn stop_again(&self) -> u64 {
+        self.stop_again
+    }
+
+    /// When a waiting unit is due, by our monotonic clock; none if it does not wait.
+    pub fn due(&self, unit: &Unit, now: Moment) -> Option<u64> {
+        let remaining = remaining(unit, now)?;
+        let armed = self
+            .armed
+            .filter(|armed| armed.since == unit.since && armed.restarts == unit.restarts);
+        Some(armed.map_or(now.mono.saturating_add(remaining), |armed| armed.due))
+    }
+
+    fn container(&mut self, new: Container, now: Moment) {
+        if self.past.as_ref() == Some(&new.run) {
+            return;
+        }
+        let old = match &self.seen {
+            Seen::Here(old) if !replaces(old, &new) => return,
+            Seen::Here(old) => Some(old.clone()),
+            Seen::NotYet | Seen::Missing => None,
+        };
+        let woke = old.as_ref().is_some_and(|old| old.status == Status::Paused);
+        let another = old.as_ref().is_none_or(|old| old.run != new.run);
+        if another {
+            self.another_run(&new);
+            self.past = old.map(|old| old.run);
+        }
+        if another || woke {
+            self.watched = now.mono;
+        }
+        if new.exit().is_some() && self.ended_since(&new.run).is_none() {
+            self.ended = Some((new.run.clone(), now.mono));
+        }
+        self.seen = Seen::Here(new);
+    }
+
+    /// A heartbeat heard before we saw the new run may already be of it.
+    fn another_run(&mut self, new: &Container) {
+        let fits = |pulse: &Pulse| new.lives() && pulse.beat.fits(new.began);
+        if let Some(pulse) = self.pulse.take_if(|pulse| !fits(pulse)) {
+            self.old_boot = Some(pulse.beat.boot);
+        }
+    }
+
+    fn beat(&mut self, beat: Beat, now: Moment) {
+        if self.old_boot.as_ref() != Some(&beat.boot) {
+            let heard = now.mono;
+            self.pulse = Some(Pulse { beat, heard });
+        }
+    }
+
+    fn acted(&mut self, error: Option<String>, restarts: u32, now: Moment) {
+        match (self.in_flight.take(), error) {
+            (Some(Action::Start { .. }), Some(error)) => {
+                self.failed_start = Some((restarts, error));
+            }
+            (Some(Action::Stop { .. }), Some(_)) => {
+                self.stop_again = now.mono.saturating_add(STOP_AGAIN_MS);
+            }
+            (_, None) | (None, Some(_)) => {}
+        }
+    }
+}
+
+/// Of two containers of one unit (one is being replaced by the other) the living one counts. Reports
+/// come by two ways: one that shows a run alive after its end is late.
+fn replaces(old: &Container, new: &Container) -> bool {
+    if old.run == new.run {
+        return old.exit().is_none() || new.exit().is_some() || new.status == Status::Leaving;
+    }
+    if old.run.container == new.run.container {
+        return true;
+    }
+    match (old.lives(), new.lives()) {
+        (_, true) => true,
+        (true, false) => false,
+        (false, false) => new.exit().is_some() && new.began >= old.began,
+    }
+}
+
+/// What is left of a wait by the wall clock, which may have jumped: never more than the whole.
+fn remaining(unit: &Unit, now: Moment) -> Option<u64> {
+    let Phase::Waiting { delay_ms, .. } = unit.phase else {
+        return None;
+    };
+    let passed = now.utc.0.saturating_sub(unit.since.0).max(0);
+    Some(delay_ms.saturating_sub(passed.unsigned_abs()))
+}

@@ -1,0 +1,398 @@
+//! Exits, backoff, caps and resets.
+
+use std::time::Duration;
+
+use bearish_supervision::record::{Fact, Reason, Why};
+use bearish_supervision::state::Phase;
+use protocol::event::EventBody;
+use protocol::heartbeat::Phase as BeatPhase;
+
+use crate::support::{MINUTE, Obeys, Rig, USUAL, name};
+
+#[test]
+fn a_crash_is_answered_after_the_delay_that_was_announced() {
+    let mut rig = Rig::running(USUAL);
+    rig.healthy(MINUTE);
+    rig.dies(137);
+    assert!(matches!(
+        rig.phase(),
+        Phase::Waiting {
+            delay_ms: 30_000,
+            ..
+        }
+    ));
+    assert!(rig.calls.is_empty(), "started before its time");
+    assert_eq!(rig.sleep(), Duration::from_secs(30));
+    assert_eq!(rig.starts_called(), 1);
+    assert!(matches!(rig.phase(), Phase::Running(_)));
+    let told = rig.told();
+    let [
+        EventBody::RestartTriggered {
+            attempt,
+            max,
+            reason,
+            consecutive,
+            uptime_ms,
+            delay_ms,
+            exit,
+            ..
+        },
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!((*attempt, *max, *consecutive), (1, 1000, 1));
+    assert_eq!((*uptime_ms, *delay_ms, *exit), (60_000, 30_000, Some(137)));
+    assert_eq!(reason, "killed by SIGKILL (exit 137)");
+}
+
+#[test]
+fn a_delay_of_zero_schedules_and_starts_in_one_decision() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+    rig.obeys = Obeys::Later;
+    let before = rig.journal.len();
+    rig.dies(1);
+    assert_eq!(rig.starts_called(), 1);
+    let facts = &rig.facts()[before..];
+    assert!(
+        matches!(
+            facts,
+            [Fact::RestartScheduled(_), Fact::StartIntended { .. }]
+        ),
+        "{facts:?}"
+    );
+}
+
+#[test]
+fn ten_failures_in_a_row_take_4_h_31_m_30_s_and_the_eleventh_is_final() {
+    let mut rig = Rig::running(USUAL);
+    let mut slept = Duration::ZERO;
+    for failure in 1..=10 {
+        rig.dies(70);
+        assert_eq!(rig.unit().consecutive, failure);
+        slept += rig.sleep();
+    }
+    assert_eq!(slept, Duration::from_secs(4 * 3600 + 31 * 60 + 30));
+    rig.dies(70);
+    assert!(matches!(
+        rig.phase(),
+        Phase::Quarantined {
+            why: Why::Consecutive,
+            ..
+        }
+    ));
+    assert_eq!((rig.starts_called(), rig.unit().restarts), (10, 10));
+    let told = rig.told();
+    let Some(EventBody::GivenUp {
+        reason,
+        restarts,
+        consecutive,
+        exit,
+        ..
+    }) = told.last()
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!((*restarts, *consecutive, *exit), (10, 11, Some(70)));
+    assert!(reason.ends_with("manual intervention required"), "{reason}");
+    // No delay was announced for it.
+    assert_eq!(rig.restarts().len(), 10);
+    rig.silence(10 * MINUTE);
+    assert_eq!(rig.starts_called(), 10);
+}
+
+#[test]
+fn the_cap_on_restarts_holds() {
+    let mut rig = Rig::running("--paper --auto-restart --max-restarts 2 --restart-delay 0");
+    rig.dies(1);
+    rig.dies(1);
+    assert_eq!(rig.starts_called(), 2);
+    rig.dies(1);
+    assert!(matches!(
+        rig.phase(),
+        Phase::Quarantined {
+            why: Why::MaxRestarts,
+            ..
+        }
+    ));
+    assert_eq!(rig.starts_called(), 2);
+}
+
+#[test]
+fn twenty_four_cycles_of_an_hour_are_restarts_but_no_failures() {
+    let hour = Duration::from_hours(1);
+    let mut rig = Rig::running("--paper --duration 3600 --auto-restart --max-restarts 24");
+    for cycle in 1..=24 {
+        rig.healthy(hour);
+        rig.dies(20);
+        assert_eq!((rig.unit().restarts, rig.unit().consecutive), (cycle, 0));
+        assert_eq!(rig.sleep(), Duration::from_secs(30));
+        rig.beats(BeatPhase::Running);
+    }
+    rig.healthy(hour);
+    rig.dies(20);
+    assert!(matches!(
+        rig.phase(),
+        Phase::Quarantined {
+            why: Why::MaxRestarts,
+            ..
+        }
+    ));
+    let cycles = rig
+        .told_kinds()
+        .iter()
+        .filter(|k| **k == "cycle_finished")
+        .count();
+    assert_eq!(cycles, 24);
+    assert!(!rig.told_kinds().contains(&"restart_triggered"));
+}
+
+#[test]
+fn a_finished_cycle_ends_a_series_of_failures() {
+    let mut rig = Rig::running("--paper --duration 60 --auto-restart");
+    for _ in 0..3 {
+        rig.dies(70);
+        rig.sleep();
+    }
+    rig.dies(20);
+    assert_eq!(rig.unit().consecutive, 0);
+    rig.sleep();
+    rig.dies(70);
+    assert_eq!(rig.restarts().last().unwrap().delay_ms, 30_000);
+}
+
+#[test]
+fn ten_healthy_minutes_forgive_and_a_second_less_does_not() {
+    let mut rig = Rig::running(USUAL);
+    rig.dies(1);
+    rig.sleep();
+    rig.beats(BeatPhase::Running);
+    rig.healthy(Duration::from_secs(599));
+    assert_eq!(rig.unit().consecutive, 1);
+    rig.healthy(Duration::from_secs(1));
+    assert_eq!(rig.unit().consecutive, 0);
+    rig.dies(1);
+    assert_eq!(rig.restarts().last().unwrap().consecutive, 1);
+}
+
+#[test]
+fn after_a_long_delay_the_healthy_run_must_be_twice_as_long() {
+    let mut rig = Rig::running(USUAL);
+    for _ in 0..7 {
+        rig.dies(1);
+        rig.sleep();
+    }
+    rig.beats(BeatPhase::Running);
+    rig.healthy(119 * MINUTE);
+    assert_eq!(rig.unit().consecutive, 7);
+    rig.healthy(MINUTE);
+    assert_eq!(rig.unit().consecutive, 0);
+}
+
+#[test]
+fn forty_one_days_of_daily_crashes_never_reach_a_cap() {
+    let mut rig = Rig::running(USUAL);
+    for day in 1..=41 {
+        rig.healthy(Duration::from_hours(1));
+        rig.mono += 23 * 3_600_000;
+        rig.beats(BeatPhase::Running);
+        rig.dies(139);
+        assert_eq!((rig.unit().restarts, rig.unit().consecutive), (day, 1));
+        assert_eq!(rig.sleep(), Duration::from_secs(30));
+        rig.beats(BeatPhase::Running);
+    }
+    let recovered = rig
+        .told_kinds()
+        .iter()
+        .filter(|k| **k == "unit_recovered")
+        .count();
+    assert_eq!(recovered, 41);
+}
+
+#[test]
+fn recovery_is_told_once_with_the_time_it_took() {
+    let mut rig = Rig::running(USUAL);
+    rig.dies(1);
+    rig.sleep();
+    rig.beats(BeatPhase::Starting);
+    assert!(!rig.told_kinds().contains(&"unit_recovered"));
+    rig.mono += 4_000;
+    rig.beats(BeatPhase::Running);
+    rig.healthy(MINUTE);
+    let after: Vec<u64> = rig
+        .told()
+        .iter()
+        .filter_map(|event| match event {
+            EventBody::UnitRecovered { after_ms, .. } => Some(*after_ms),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(after, [34_000]);
+}
+
+#[test]
+fn codes_that_a_restart_does_not_mend_are_quarantined() {
+    let rows = [
+        (21, Why::CriticalHalt),
+        (64, Why::Misconfigured),
+        (78, Why::Misconfigured),
+        (127, Why::Misconfigured),
+    ];
+    for (code, expected) in rows {
+        let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+        rig.dies(code);
+        rig.silence(2 * MINUTE);
+        let Phase::Quarantined { why, .. } = rig.phase() else {
+            panic!("exit {code}: {:?}", rig.phase());
+        };
+        assert_eq!((*why, rig.starts_called()), (expected, 0), "exit {code}");
+        assert_eq!(rig.told_kinds(), ["given_up"], "exit {code}");
+    }
+}
+
+#[test]
+fn an_exit_0_that_nobody_asked_for_is_restarted() {
+    let mut rig = Rig::running(USUAL);
+    rig.dies(0);
+    assert_eq!(rig.restarts()[0].reason, Reason::Interrupted);
+    rig.sleep();
+    assert_eq!(rig.starts_called(), 1);
+}
+
+#[test]
+fn without_auto_restart_nothing_is_done_and_it_is_said() {
+    for code in [0, 1, 70, 78, 137] {
+        let mut rig = Rig::running("--paper --infinite");
+        rig.dies(code);
+        rig.silence(2 * MINUTE);
+        assert!(rig.calls.is_empty(), "exit {code}");
+        assert_eq!(rig.told_kinds(), ["unit_observed_only"], "exit {code}");
+    }
+}
+
+#[test]
+fn a_dry_run_that_ends_is_done() {
+    let mut rig = Rig::running("--paper --auto-restart --dry-run");
+    rig.dies(0);
+    rig.silence(2 * MINUTE);
+    assert!(rig.calls.is_empty());
+    assert_eq!(rig.told_kinds(), ["unit_stopped"]);
+}
+
+#[test]
+fn flags_that_nobody_understands_are_observed_and_told_once() {
+    let mut rig = Rig::running("--paper --forever");
+    rig.dies(1);
+    rig.silence(2 * MINUTE);
+    assert!(rig.calls.is_empty());
+    assert_eq!(
+        rig.told_kinds(),
+        ["unit_observed_only", "unit_observed_only"]
+    );
+}
+
+#[test]
+fn the_last_policy_holds_when_new_flags_are_not_understood() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 7");
+    rig.recreated("--paper --forever");
+    rig.dies(1);
+    assert_eq!(rig.restarts()[0].delay_ms, 7_000);
+}
+
+#[test]
+fn lack_of_memory_is_named() {
+    let mut rig = Rig::running(USUAL);
+    rig.dies_of_hunger();
+    let told = rig.told();
+    let [EventBody::RestartTriggered { reason, .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert!(reason.contains("memory"), "{reason}");
+}
+
+#[test]
+fn a_start_that_the_engine_refuses_is_a_failure_of_its_own() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 1");
+    rig.dies(1);
+    rig.obeys = Obeys::Never;
+    rig.sleep();
+    assert_eq!(rig.unit().consecutive, 2);
+    assert!(matches!(
+        rig.restarts()[1].reason,
+        Reason::NotStarted { .. }
+    ));
+    assert_eq!(rig.restarts()[1].exit, None);
+    while matches!(rig.phase(), Phase::Waiting { .. }) {
+        rig.sleep();
+    }
+    assert!(matches!(rig.phase(), Phase::Quarantined { .. }));
+    assert_eq!(rig.starts_called(), 10);
+}
+
+#[test]
+fn fast_first_restarts_at_once_after_a_long_healthy_run_only() {
+    let mut rig = Rig::running("--paper --auto-restart --fast-first");
+    rig.dies(1);
+    assert_eq!(rig.restarts()[0].delay_ms, 30_000, "it had not run long");
+    rig.sleep();
+    rig.beats(BeatPhase::Running);
+    rig.healthy(11 * MINUTE);
+    rig.dies(1);
+    assert_eq!(rig.restarts()[1].delay_ms, 0);
+    rig.dies(1);
+    assert_eq!(rig.restarts()[2].delay_ms, 60_000);
+}
+
+#[test]
+fn jitter_makes_a_delay_longer_by_at_most_a_tenth() {
+    let mut rig = Rig::running("--paper --auto-restart --jitter");
+    rig.dies(1);
+    assert_eq!(rig.restarts()[0].delay_ms, 31_500);
+}
+
+#[test]
+fn release_ends_a_quarantine_with_a_clean_slate() {
+    let mut rig = Rig::running(USUAL);
+    for _ in 0..10 {
+        rig.dies(70);
+        rig.sleep();
+    }
+    rig.dies(70);
+    rig.release(false).unwrap();
+    assert_eq!((rig.unit().consecutive, rig.unit().restarts), (0, 10));
+    assert!(matches!(rig.phase(), Phase::Running(_)));
+    let again = rig.release(false).unwrap_err();
+    assert!(again.contains("running"), "{again}");
+}
+
+#[test]
+fn a_unit_without_restarts_left_is_released_only_in_total() {
+    let mut rig = Rig::running("--paper --auto-restart --max-restarts 1 --restart-delay 0");
+    rig.dies(1);
+    rig.dies(1);
+    let refused = rig.release(false).unwrap_err();
+    assert!(refused.contains("--total"), "{refused}");
+    rig.release(true).unwrap();
+    assert_eq!(rig.unit().restarts, 0);
+    assert!(matches!(rig.phase(), Phase::Running(_)));
+}
+
+#[test]
+fn the_owner_reads_the_unit_name_and_the_evidence() {
+    let mut rig = Rig::running(USUAL);
+    let mut beat = rig.beat_of(BeatPhase::Running);
+    beat.errors = 3;
+    beat.last_error = Some("Connection timeout".to_owned());
+    rig.on(bearish_supervision::watch::Event::Beat { unit: name(), beat });
+    rig.mono += 2_100;
+    rig.dies(70);
+    let told = rig.told();
+    let [EventBody::RestartTriggered { unit, evidence, .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(unit, &name());
+    assert_eq!(
+        evidence.as_deref(),
+        Some("last heartbeat 2.1 s before: running, 3 errors, the last: Connection timeout")
+    );
+}
