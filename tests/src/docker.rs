@@ -1,0 +1,205 @@
+//! The project's own images as containers, set up as compose.yaml says: bus, exchange, and traders
+//! beside them on a network of the test's own. Building the images is not done here.
+//!
+//! What testcontainers does not offer (labels of networks and volumes) is done by Docker's own
+//! command. Everything carries the run's label, by which `scripts/test` finds what a killed test left.
+
+mod blueprint;
+mod container;
+
+use std::process::{Command, Stdio};
+
+use runtime::bus::{Bus, BusSettings};
+use serde_json::Value;
+
+pub use blueprint::compose;
+pub use container::{Container, Setup};
+
+use crate::journals::{self, Entries};
+use crate::nats::Role;
+use crate::patience::{SOON, eventually};
+
+/// Key of the label whose value is the run's name.
+pub const LABEL: &str = "bearish-alpha.test";
+/// Port of the bus.
+const BUS: u16 = 4222;
+/// Volumes that compose.yaml names.
+const VOLUMES: [&str; 2] = ["nats", "exchange-sim"];
+
+/// The run that all this belongs to.
+pub fn run_name() -> String {
+    let given = std::env::var("BEARISH_TEST_RUN");
+    given.unwrap_or_else(|_| format!("bearish-test-{}", std::process::id()))
+}
+
+/// Runs a command to its end and returns what it printed. Panics with its complaint if it fails.
+pub fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {complaint}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command in a destructor: a complaint is printed, never a second panic.
+pub fn clear_away(command: &mut Command) {
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => eprintln!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("{command:?}: {error}"),
+    }
+}
+
+/// Docker's own command.
+pub fn docker(arguments: &[&str]) -> String {
+    run(Command::new("docker").args(arguments))
+}
+
+/// What Docker knows of one of the project's images.
+pub fn image(name: &str) -> (String, Value) {
+    let prefix = std::env::var("BEARISH_IMAGES");
+    let prefix = prefix.as_deref().unwrap_or("bearish-alpha");
+    let full = format!("{prefix}/{name}:latest");
+    let found = Command::new("docker")
+        .args(["image", "inspect", "--format", "{{json .}}", &full])
+        .output();
+    let found = found.unwrap_or_else(|error| panic!("docker: {error}; run `.ci/prepare docker`"));
+    assert!(
+        found.status.success(),
+        "image {full} is missing: run `bash -c '. scripts/lib.sh; build_images'` first"
+    );
+    let known = serde_json::from_slice(&found.stdout).unwrap();
+    (full, known)
+}
+
+/// A network and the volumes of one test; gone when this is dropped.
+pub(crate) struct Ground(String);
+
+impl Ground {
+    fn new(test: &str) -> Self {
+        let ground = Self(format!("{}-{test}", run_name()));
+        let label = format!("{LABEL}={}", run_name());
+        docker(&["network", "create", "--label", &label, &ground.network()]);
+        for volume in VOLUMES {
+            docker(&[
+                "volume",
+                "create",
+                "--label",
+                &label,
+                &ground.volume(volume),
+            ]);
+        }
+        ground
+    }
+
+    fn project(&self) -> &str {
+        &self.0
+    }
+
+    /// Named as Compose names networks: containers learn their project from it.
+    fn network(&self) -> String {
+        format!("{}_net", self.0)
+    }
+
+    fn volume(&self, name: &str) -> String {
+        format!("{}_{name}", self.0)
+    }
+
+    fn container(&self, service: &str) -> String {
+        format!("{}-{service}-1", self.0)
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let volumes = VOLUMES.map(|name| self.volume(name));
+        clear_away(Command::new("docker").args(["network", "rm", &self.network()]));
+        clear_away(Command::new("docker").args(["volume", "rm"]).args(&volumes));
+    }
+}
+
+/// Bus with its streams, and exchange. Fields are dropped in this order: the ground last.
+pub struct Stage {
+    /// The bus.
+    pub nats: Container,
+    /// The exchange.
+    pub exchange: Container,
+    bus_init: Container,
+    ground: Ground,
+}
+
+impl Stage {
+    /// Starts both, healthy by their own checks. `test` tells this stage apart from the others.
+    pub async fn up(test: &str) -> Self {
+        for name in ["nats", "bus-init", "exchange-sim", "trader"] {
+            image(name);
+        }
+        let ground = Ground::new(test);
+
+        let nats = Setup::new(&ground, "nats").published(BUS).start_healthy();
+        let exchange = Setup::new(&ground, "exchange-sim").start_healthy();
+        let (nats, exchange) = tokio::join!(nats, exchange);
+        let bus_init = Setup::new(&ground, "bus-init");
+        let url = bus_url(&ground);
+        let bus_init = bus_init.env("NATS_URL", &url).start().await;
+        let code = bus_init.exit_code().await;
+        assert_eq!(code, 0, "{}", bus_init.log().await);
+        Self {
+            nats,
+            exchange,
+            bus_init,
+            ground,
+        }
+    }
+
+    /// A paper trader on this bus and exchange, with compose.yaml's flags.
+    pub fn trader(&self) -> Setup<'_> {
+        let exchange = format!("{}:8080", self.exchange.name());
+        Setup::new(&self.ground, "trader-paper")
+            .env("NATS_URL", &bus_url(&self.ground))
+            .env("BINANCE_REST_URL", &format!("http://{exchange}"))
+            .env("BINANCE_WS_URL", &format!("ws://{exchange}"))
+            .env("HEARTBEAT_SECS", "1")
+    }
+
+    /// A connection with the operator's permissions, to where the bus is now.
+    pub async fn operator(&self) -> Bus {
+        operator_of(&self.nats.address(BUS).await, Role::Operator.password()).await
+    }
+
+    /// Every journal now.
+    pub async fn journals(&self) -> std::collections::BTreeMap<protocol::ids::BookKey, Entries> {
+        journals::all(&self.operator().await).await
+    }
+
+    /// No password is in any log, of these containers and of the stage's own.
+    pub async fn no_secret_was_told_by(&self, others: &[&Container]) {
+        let own = [&self.nats, &self.exchange, &self.bus_init];
+        for container in own.into_iter().chain(others.iter().copied()) {
+            let log = container.log().await;
+            assert!(!log.is_empty(), "{} has said nothing", container.name());
+            for role in Role::ALL {
+                let told = log.lines().find(|line| line.contains(&role.password()));
+                assert_eq!(told, None, "a password in the log of {}", container.name());
+            }
+        }
+    }
+}
+
+fn bus_url(ground: &Ground) -> String {
+    format!("nats://{}:{BUS}", ground.container("nats"))
+}
+
+/// A connection with the operator's permissions to the bus at `address`.
+pub async fn operator_of(address: &str, password: String) -> Bus {
+    let settings = BusSettings {
+        nats_url: format!("nats://{address}"),
+        nats_user: Some(Role::Operator.user().parse().unwrap()),
+        nats_password: Some(password.into()),
+        nats_password_file: None,
+    };
+    eventually("a connection to the bus", SOON, async || {
+        Bus::try_connect(&settings).await.ok()
+    })
+    .await
+}

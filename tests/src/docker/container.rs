@@ -1,0 +1,237 @@
+//! One container: how it is set up from compose.yaml's service, and what can be done to it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use testcontainers::bollard::Docker;
+use testcontainers::bollard::models::{HealthStatusEnum, HostConfig};
+use testcontainers::bollard::query_parameters::{
+    InspectContainerOptions, KillContainerOptionsBuilder,
+};
+use testcontainers::core::client::docker_client_instance;
+use testcontainers::core::{AccessMode, IntoContainerPort, Mount, WaitFor};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, Healthcheck, ImageExt};
+
+use super::blueprint::Blueprint;
+use super::{Ground, LABEL, run_name};
+use crate::patience::{SOON, eventually};
+
+/// How a container is started.
+pub struct Setup<'a> {
+    ground: &'a Ground,
+    blueprint: Blueprint,
+    name: String,
+    hostname: Option<String>,
+    env: BTreeMap<String, String>,
+    flags: Vec<String>,
+    port: Option<u16>,
+}
+
+impl<'a> Setup<'a> {
+    /// The first container of a service, named as Compose names it.
+    pub(super) fn new(ground: &'a Ground, service: &str) -> Self {
+        let blueprint = Blueprint::of(service);
+        Self {
+            name: ground.container(service),
+            hostname: None,
+            env: blueprint.environment(),
+            flags: blueprint.command(),
+            port: None,
+            ground,
+            blueprint,
+        }
+        // No password may show at any level.
+        .env("LOG_LEVEL", "debug")
+    }
+
+    /// With this variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// With these flags in place of compose.yaml's.
+    #[must_use]
+    pub fn flags(mut self, flags: &str) -> Self {
+        self.flags = flags.split_whitespace().map(str::to_owned).collect();
+        self
+    }
+
+    /// On a host of this name, in a container that Compose did not name.
+    #[must_use]
+    pub fn on_host(mut self, hostname: &str) -> Self {
+        self.name = format!("{hostname}-of-{}", self.ground.project());
+        self.hostname = Some(hostname.to_owned());
+        self
+    }
+
+    /// With this port on a port of this machine's loopback.
+    #[must_use]
+    pub(super) fn published(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// Starts it and waits for nothing.
+    pub async fn start(self) -> Container {
+        self.launch(Vec::new()).await
+    }
+
+    /// Starts it and waits until its own health check is content.
+    pub async fn start_healthy(self) -> Container {
+        self.launch(vec![WaitFor::healthcheck()]).await
+    }
+
+    async fn launch(self, ready: Vec<WaitFor>) -> Container {
+        let name = self.name.clone();
+        let request = self.request().with_ready_conditions(ready);
+        let started = request.start().await;
+        let inner = started.unwrap_or_else(|error| panic!("{name}: {error}"));
+        Container { name, inner }
+    }
+
+    fn request(self) -> ContainerRequest<GenericImage> {
+        let blueprint = &self.blueprint;
+        let (image, tag) = blueprint.image();
+        let mut request = GenericImage::new(image, tag)
+            .with_container_name(&self.name)
+            .with_label(LABEL, run_name())
+            .with_network(self.ground.network())
+            .with_readonly_rootfs(blueprint.read_only())
+            .with_cmd(self.flags)
+            .with_host_config_modifier(limits(blueprint.memory(), blueprint.pids()));
+        for capability in blueprint.cap_drop() {
+            request = request.with_cap_drop(capability);
+        }
+        for option in blueprint.security_opt() {
+            request = request.with_security_opt(option);
+        }
+        for (name, value) in self.env {
+            request = request.with_env_var(name, value);
+        }
+        for mount in blueprint.mounts() {
+            request = request.with_mount(if mount.is_volume {
+                Mount::volume_mount(self.ground.volume(&mount.source), mount.target)
+            } else {
+                Mount::bind_mount(mount.source, mount.target).with_access_mode(AccessMode::ReadOnly)
+            });
+        }
+        if let Some(check) = blueprint.check() {
+            request = request.with_health_check(check_every_second(check));
+        }
+        if let Some(hostname) = self.hostname {
+            request = request.with_hostname(hostname);
+        }
+        match self.port {
+            Some(port) => request.with_mapped_port(0, port.tcp()),
+            None => request,
+        }
+    }
+}
+
+/// compose.yaml's command; oftener, because tests wait for it.
+fn check_every_second(command: Vec<String>) -> Healthcheck {
+    Healthcheck::cmd(command)
+        .with_interval(Duration::from_secs(1))
+        .with_timeout(Duration::from_secs(5))
+        .with_retries(5)
+        .with_start_period(SOON)
+}
+
+fn limits(memory: i64, pids: i64) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+    move |host| {
+        host.memory = Some(memory);
+        host.pids_limit = Some(pids);
+        let bindings = host
+            .port_bindings
+            .iter_mut()
+            .flat_map(|all| all.values_mut());
+        for binding in bindings.flatten().flatten() {
+            binding.host_ip = Some("127.0.0.1".to_owned());
+        }
+    }
+}
+
+/// A container that was started. Removed when it is dropped.
+pub struct Container {
+    name: String,
+    inner: ContainerAsync<GenericImage>,
+}
+
+impl Container {
+    /// Its name in Docker, by which others on its network find it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// SIGKILL, by the engine.
+    pub async fn kill(&self) {
+        let signal = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        let engine = engine().await;
+        let killed = engine.kill_container(&self.name, Some(signal)).await;
+        killed.unwrap();
+    }
+
+    /// SIGTERM, and SIGKILL after compose.yaml's 10 s. Returns how long it took.
+    pub async fn stop(&self) -> Duration {
+        let asked = Instant::now();
+        self.inner.stop_with_timeout(Some(10)).await.unwrap();
+        asked.elapsed()
+    }
+
+    /// Starts it again, as it was set up, on the same volumes.
+    pub async fn start_again(&self) {
+        self.inner.start().await.unwrap();
+    }
+
+    /// Waits until its own health check is content.
+    pub async fn is_healthy(&self) {
+        let what = format!("{} is healthy", self.name);
+        eventually(&what, SOON, async || {
+            let found = engine()
+                .await
+                .inspect_container(&self.name, None::<InspectContainerOptions>)
+                .await
+                .unwrap();
+            let status = found.state?.health?.status?;
+            (status == HealthStatusEnum::HEALTHY).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until it has ended, and says with which exit code.
+    pub async fn exit_code(&self) -> i64 {
+        let what = format!("{} has ended", self.name);
+        eventually(&what, SOON, async || self.inner.exit_code().await.unwrap()).await
+    }
+
+    /// Whether it runs now.
+    pub async fn runs(&self) -> bool {
+        self.inner.is_running().await.unwrap()
+    }
+
+    /// All it has said so far, both streams.
+    pub async fn log(&self) -> String {
+        let out = self.inner.stdout_to_vec().await.unwrap();
+        String::from_utf8(out).unwrap() + &self.complaints().await
+    }
+
+    /// What it has said on standard error.
+    pub async fn complaints(&self) -> String {
+        let err = self.inner.stderr_to_vec().await.unwrap();
+        String::from_utf8(err).unwrap()
+    }
+
+    /// Where this machine reaches a published port now; after a restart it is another.
+    pub async fn address(&self, port: u16) -> String {
+        let host = self.inner.get_host().await.unwrap();
+        let port = self.inner.get_host_port_ipv4(port.tcp()).await.unwrap();
+        format!("{host}:{port}")
+    }
+}
+
+async fn engine() -> Docker {
+    docker_client_instance().await.unwrap()
+}

@@ -1,0 +1,175 @@
+//! The simulated exchange as a process, and what its REST side says: the audit's own source of
+//! candles and rules.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::patience::SOON;
+use crate::ports;
+use crate::process::{Process, binary};
+
+/// One minute in milliseconds: the candles that everything here is about.
+pub const MINUTE_MS: i64 = 60_000;
+const PAGE: usize = 1_500;
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// A closed one-minute candle, as told over REST.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candle {
+    /// First price.
+    pub open: Decimal,
+    /// Highest price.
+    pub high: Decimal,
+    /// Lowest price.
+    pub low: Decimal,
+    /// Last price.
+    pub close: Decimal,
+}
+
+/// Closed candles of one symbol by open time.
+pub type Candles = BTreeMap<i64, Candle>;
+
+/// The grids of one symbol.
+#[derive(Debug, Clone, Copy)]
+pub struct Grid {
+    /// Prices are multiples of this.
+    pub tick: Decimal,
+    /// Quantities are multiples of this.
+    pub lot: Decimal,
+}
+
+/// An exchange and its state.
+pub struct Exchange {
+    process: Process,
+    address: SocketAddr,
+    env: Vec<(String, String)>,
+    state: TempDir,
+}
+
+impl Exchange {
+    /// The default market with these settings changed; serves when this returns.
+    pub async fn start(env: &[(&str, &str)]) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
+        let state = tempfile::tempdir().unwrap();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let env: Vec<(String, String)> = env.iter().map(owned).collect();
+        let process = launch(address, &env, state.path());
+        let exchange = Self {
+            process,
+            address,
+            env,
+            state,
+        };
+        exchange.process.says("exchange open").await;
+        exchange
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`Self::kill`], with its state, on the same port.
+    pub async fn restart(&mut self) {
+        self.process = launch(self.address, &self.env, self.state.path());
+        self.process.says_within("exchange open", SOON).await;
+    }
+
+    /// Address of REST and WebSocket.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The exchange's time.
+    pub async fn now(&self) -> UtcMs {
+        UtcMs(self.get("time").await["serverTime"].as_i64().unwrap())
+    }
+
+    /// The grids of a symbol.
+    pub async fn grid(&self, symbol: &str) -> Grid {
+        let info = self.get("exchangeInfo").await;
+        let listed = info["symbols"].as_array().unwrap();
+        let found = listed.iter().find(|s| s["symbol"] == symbol).unwrap();
+        let filters = found["filters"].as_array().unwrap();
+        let of = |kind: &str, field: &str| {
+            let filter = filters.iter().find(|f| f["filterType"] == kind).unwrap();
+            decimal(&filter[field])
+        };
+        Grid {
+            tick: of("PRICE_FILTER", "tickSize"),
+            lot: of("LOT_SIZE", "stepSize"),
+        }
+    }
+
+    /// All closed one-minute candles from `from` on.
+    pub async fn candles(&self, symbol: &str, from: UtcMs) -> Candles {
+        let (mut candles, mut start) = (Candles::new(), from.0);
+        let now = self.now().await.0;
+        loop {
+            let query =
+                format!("klines?symbol={symbol}&interval=1m&startTime={start}&limit={PAGE}");
+            let page = self.get(&query).await;
+            let rows = page.as_array().unwrap();
+            for row in rows {
+                let open_time = row[0].as_i64().unwrap();
+                start = open_time + MINUTE_MS;
+                if start <= now {
+                    candles.insert(open_time, candle(row));
+                }
+            }
+            if rows.len() < PAGE {
+                return candles;
+            }
+        }
+    }
+
+    async fn get(&self, what: &str) -> Value {
+        let answer = timeout(ANSWER_WITHIN, get(self.address, what)).await;
+        answer.unwrap_or_else(|_| panic!("{what}: no answer within {ANSWER_WITHIN:?}"))
+    }
+}
+
+fn launch(address: SocketAddr, env: &[(String, String)], state: &Path) -> Process {
+    let mut command = Command::new(binary("exchange-sim"));
+    command
+        .env_clear()
+        .env("SIM_LISTEN", address.to_string())
+        .env("SIM_STATE_DIR", state)
+        .envs(env.iter().map(|(name, value)| (name, value)));
+    Process::start("exchange-sim", command)
+}
+
+async fn get(address: SocketAddr, what: &str) -> Value {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /fapi/v1/{what} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{what}: {answer}");
+    serde_json::from_str(body).unwrap()
+}
+
+fn candle(row: &Value) -> Candle {
+    Candle {
+        open: decimal(&row[1]),
+        high: decimal(&row[2]),
+        low: decimal(&row[3]),
+        close: decimal(&row[4]),
+    }
+}
+
+fn decimal(value: &Value) -> Decimal {
+    Decimal::from_str_exact(value.as_str().unwrap()).unwrap()
+}

@@ -1,0 +1,30 @@
+//! What the system tests are written with: the real binaries as processes, a real nats-server, and
+//! an audit that recomputes every trade. No expectation about one scenario lives here.
+//!
+//! - `process.rs`: a child with its log, signals and exit code; `ports.rs`, `patience.rs`: the rest of
+//!   the ground they stand on.
+//! - `nats.rs`, `exchange.rs`, `trader.rs`: the three programs; `system.rs`: all of them together.
+//! - `watchdog.rs`: the watchdog, with units that live and die as a test tells them to.
+//! - `journals.rs`, `told.rs`: what they left on the bus.
+//! - `audit.rs`, `audit/fills.rs`: whether a journal is what the market allows, computed anew.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "only tests use this, and a panic is how a test fails"
+)]
+
+pub mod audit;
+pub mod docker;
+pub mod exchange;
+pub mod journals;
+pub mod nats;
+pub mod patience;
+pub mod ports;
+pub mod process;
+pub mod system;
+pub mod told;
+pub mod trader;
+pub mod watchdog;

@@ -1,0 +1,105 @@
+//! What services told the bus: heartbeats and events, read under the operator's permissions.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use futures_util::StreamExt;
+use protocol::event::Event;
+use protocol::heartbeat::{Heartbeat, Phase};
+use protocol::ids::Service;
+use protocol::subject::Subject;
+use runtime::bus::Bus;
+use runtime::streams;
+use tokio::time::timeout;
+
+use crate::patience::eventually;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// One stored event.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Where it lies.
+    pub subject: String,
+    /// Its `CloudEvents` and NATS headers.
+    pub headers: HeaderMap,
+    /// It.
+    pub event: Event,
+}
+
+impl Told {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.as_str())
+    }
+}
+
+/// Every event stored so far, oldest first.
+pub async fn events(bus: &Bus) -> Vec<Told> {
+    let reading = timeout(ANSWER_WITHIN, read_events(bus)).await;
+    reading.unwrap_or_else(|_| panic!("events: no answer within {ANSWER_WITHIN:?}"))
+}
+
+async fn read_events(bus: &Bus) -> Vec<Told> {
+    let stream = bus.jetstream().get_stream(streams::EVENTS).await.unwrap();
+    let count = usize::try_from(stream.cached_info().state.messages).unwrap();
+    let consumer = stream
+        .create_consumer(pull::Config {
+            ack_policy: AckPolicy::None,
+            memory_storage: true,
+            inactive_threshold: Duration::from_secs(30),
+            ..pull::Config::default()
+        })
+        .await
+        .unwrap();
+    let messages = consumer.messages().await.unwrap();
+    let told = messages.take(count).map(|message| {
+        let message = message.unwrap();
+        Told {
+            event: serde_json::from_slice(&message.payload).unwrap(),
+            headers: message.headers.clone().unwrap_or_default(),
+            subject: message.subject.to_string(),
+        }
+    });
+    told.collect().await
+}
+
+/// The newest heartbeat of a trader.
+pub async fn heartbeat(bus: &Bus, instance: &str) -> Option<Heartbeat> {
+    let subject = Subject::Heartbeat {
+        service: Service::Trader,
+        instance: instance.parse().unwrap(),
+    };
+    let newest = bus.newest(streams::HEARTBEATS, &subject.to_string()).await;
+    // While the bus is away there is none.
+    let newest = newest.ok()??;
+    Some(serde_json::from_slice(&newest.payload).unwrap())
+}
+
+/// The first heartbeat of a trader that is as wished.
+pub async fn heartbeat_with(
+    bus: &Bus,
+    instance: &str,
+    what: &str,
+    within: Duration,
+    wish: impl Fn(&Heartbeat) -> bool,
+) -> Heartbeat {
+    let what = format!("a heartbeat of {instance}: {what}");
+    eventually(&what, within, async || {
+        heartbeat(bus, instance).await.filter(&wish)
+    })
+    .await
+}
+
+/// Waits until a trader's heartbeat says that it is at work and its candles are fresh; not an older
+/// one than now.
+pub async fn caught_up(bus: &Bus, instance: &str, within: Duration) -> Heartbeat {
+    let since = runtime::clock::now();
+    heartbeat_with(bus, instance, "running, candles fresh", within, |h| {
+        h.at > since
+            && h.phase == Phase::Running
+            && h.candle_age_ms.is_some_and(|age| age < 180_000)
+    })
+    .await
+}

@@ -1,0 +1,112 @@
+//! The real trader as a process: how it is started, and the few words by which tests know it.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::process::Command;
+
+use crate::exchange::Exchange;
+use crate::nats::{NatsServer, Role};
+use crate::process::{Process, binary};
+
+/// The flags of the default system.
+pub const FLAGS: [&str; 3] = ["--paper", "--infinite", "--auto-restart"];
+
+/// How to start a trader, again and again.
+#[derive(Clone)]
+pub struct Setup {
+    env: BTreeMap<String, String>,
+    flags: Vec<String>,
+}
+
+impl Setup {
+    /// A paper trader of this name on this bus and exchange. The port makes the name this test's own:
+    /// processes of one host are told apart by it.
+    pub fn new(name: &str, nats: &NatsServer, exchange: &Exchange) -> Self {
+        let address = exchange.address();
+        let setup = Self {
+            env: BTreeMap::new(),
+            flags: FLAGS.map(str::to_owned).to_vec(),
+        };
+        let setup = setup
+            .env("INSTANCE", &format!("{name}-{}", address.port()))
+            .env("HEARTBEAT_SECS", "1")
+            .env("BINANCE_REST_URL", &format!("http://{address}"))
+            .env("BINANCE_WS_URL", &format!("ws://{address}"));
+        let bus = nats.env(Role::TraderPaper);
+        bus.iter()
+            .fold(setup, |setup, (name, value)| setup.env(name, value))
+    }
+
+    /// With this variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Without this variable.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.env.remove(name);
+        self
+    }
+
+    /// With these flags in place of the usual ones.
+    #[must_use]
+    pub fn flags(mut self, flags: &str) -> Self {
+        self.flags = flags.split_whitespace().map(str::to_owned).collect();
+        self
+    }
+
+    /// Its name on the bus.
+    pub fn instance(&self) -> &str {
+        &self.env["INSTANCE"]
+    }
+
+    /// Starts one.
+    pub fn start(&self) -> Trader {
+        let mut command = Command::new(binary("trader"));
+        command.env_clear().envs(&self.env).args(&self.flags);
+        Trader {
+            process: Process::start(self.instance(), command),
+            instance: self.instance().to_owned(),
+        }
+    }
+}
+
+/// A trader process.
+pub struct Trader {
+    process: Process,
+    instance: String,
+}
+
+impl Trader {
+    /// Its name on the bus.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Only the process, for tests of its end.
+    pub fn into_process(self) -> Process {
+        self.process
+    }
+
+    /// Waits until it says that it is at work.
+    pub async fn works(&self) {
+        self.says("running books=").await;
+    }
+}
+
+impl Deref for Trader {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Trader {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}

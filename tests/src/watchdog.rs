@@ -1,0 +1,350 @@
+//! The real watchdog beside units of its own compose project on the real engine: tiny containers that
+//! beat and end as a test tells them to. What to expect of it is said in the tests.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use protocol::event::EventBody;
+use protocol::subject::Subject;
+use runtime::bus::Bus;
+use runtime::journal::Journal;
+use serde_json::Value;
+use supervision::record::{Fact, Record};
+use supervision::state::{Phase, State};
+
+use crate::docker::{LABEL, docker, run, run_name};
+use crate::nats::{NatsServer, Role};
+use crate::patience::{SOON, eventually};
+use crate::process::{Process, binary};
+use crate::told;
+
+/// The program in the units' containers.
+const STAND_IN: &str = include_str!("watchdog/stand_in.rs");
+const IMAGE: &str = "bearish-alpha-test/stand-in";
+
+/// A bus, a compose project, and a watchdog for it.
+pub struct Kennel {
+    /// The watchdog.
+    pub watchdog: Process,
+    /// The bus.
+    pub nats: NatsServer,
+    /// The operator's connection to it.
+    pub operator: Bus,
+    /// The compose project.
+    pub project: String,
+}
+
+impl Kennel {
+    /// A watchdog that supervises an empty project.
+    pub async fn open() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let project = format!("{}-{}-{number}", run_name(), std::process::id());
+        let nats = NatsServer::with_streams().await;
+        let operator = nats.bus(Role::Operator).await;
+        let watchdog = start(&nats, &project, "watchdog-1");
+        watchdog.says("supervising").await;
+        Self {
+            watchdog,
+            nats,
+            operator,
+            project,
+        }
+    }
+
+    /// Another watchdog of the same project.
+    pub fn second(&self, instance: &str) -> Process {
+        start(&self.nats, &self.project, instance)
+    }
+
+    /// SIGKILL for the watchdog, and a new one at once.
+    pub fn replace_watchdog(&mut self) {
+        self.watchdog.kill();
+        self.watchdog = start(&self.nats, &self.project, "watchdog-1");
+    }
+
+    /// `watchdog` with a subcommand; its output and exit code.
+    pub async fn ask(&self, arguments: &[&str]) -> (String, i32) {
+        let mut command = command(&self.nats, &self.project, "asks");
+        command.args(arguments);
+        let mut asked = Process::start("watchdog", command);
+        let code = asked.exit_within(SOON).await;
+        let text = [asked.out(), asked.err()].concat().join("\n");
+        (text, code)
+    }
+
+    /// How to start a unit of this project: `trader-paper-<number>` with these flags.
+    pub fn unit(&self, number: u32, flags: &str) -> Setup {
+        let name = format!("trader-paper-{number}");
+        let run = run_name();
+        let labels = [
+            format!("{LABEL}={run}"),
+            "bearish-alpha.supervise=true".to_owned(),
+            format!("com.docker.compose.project={}", self.project),
+            "com.docker.compose.service=trader-paper".to_owned(),
+            format!("com.docker.compose.container-number={number}"),
+        ];
+        let [(_, url), (_, user), (_, password)] = self.nats.env(Role::TraderPaper);
+        let env = [
+            format!("NATS={}", url.trim_start_matches("nats://")),
+            format!("USER={user}"),
+            format!("PASSWORD={password}"),
+            format!("UNIT={name}"),
+            "BEAT_MS=1000".to_owned(),
+        ];
+        let options = labels
+            .into_iter()
+            .flat_map(|label| ["--label".to_owned(), label]);
+        let env = env.into_iter().flat_map(|pair| ["--env".to_owned(), pair]);
+        Setup {
+            name,
+            container: format!("{}-trader-paper-{number}", self.project),
+            options: options.chain(env).collect(),
+            flags: flags.split_whitespace().map(str::to_owned).collect(),
+        }
+    }
+
+    /// Every record so far.
+    pub async fn records(&self) -> Vec<Record> {
+        let subject = Subject::WatchdogJournal(self.project.parse().unwrap());
+        let reader = "audit".parse().unwrap();
+        let (_, entries) = Journal::replay::<Record>(&self.operator, &subject, reader)
+            .await
+            .unwrap();
+        entries.into_iter().flat_map(|s| s.entry.records).collect()
+    }
+
+    /// What these records add up to.
+    pub async fn state(&self) -> State {
+        let mut state = State::default();
+        for record in self.records().await {
+            state.apply(&record);
+        }
+        state
+    }
+
+    /// Every fact about a unit so far.
+    pub async fn facts(&self, unit: &Unit) -> Vec<Fact> {
+        let of = |record| match record {
+            Record::Unit {
+                unit: name, fact, ..
+            } if name.as_str() == unit.name => Some(fact),
+            _ => None,
+        };
+        self.records().await.into_iter().filter_map(of).collect()
+    }
+
+    /// Waits until a unit's phase is as wished.
+    pub async fn phase(&self, unit: &Unit, what: &str, wish: impl Fn(&Phase) -> bool) {
+        let name = unit.name.parse().unwrap();
+        eventually(&format!("{} is {what}", unit.name), SOON, async || {
+            let state = self.state().await;
+            state
+                .units
+                .get(&name)
+                .filter(|unit| wish(&unit.phase))
+                .map(|_| ())
+        })
+        .await;
+    }
+
+    /// Waits until the unit beats and the watchdog has heard it.
+    pub async fn healthy(&self, unit: &Unit) {
+        let name = unit.name.parse().unwrap();
+        eventually(&format!("{} is healthy", unit.name), SOON, async || {
+            let state = self.state().await;
+            state.units.get(&name)?.healthy.clone()
+        })
+        .await;
+    }
+
+    /// The kinds of all events of the watchdog so far, without the one of its own start.
+    pub async fn told(&self) -> Vec<EventBody> {
+        let told = told::events(&self.operator).await;
+        let bodies = told.into_iter().map(|told| told.event.body);
+        bodies
+            .filter(|body| !matches!(body, EventBody::WatchdogStarted { .. }))
+            .collect()
+    }
+
+    /// Waits for an event of this kind.
+    pub async fn tells(&self, kind: &str) -> EventBody {
+        eventually(&format!("event {kind}"), SOON, async || {
+            self.told()
+                .await
+                .into_iter()
+                .find(|body| body.kind() == kind)
+        })
+        .await
+    }
+}
+
+/// A unit that is not made yet.
+pub struct Setup {
+    name: String,
+    container: String,
+    options: Vec<String>,
+    flags: Vec<String>,
+}
+
+impl Setup {
+    /// An option of `docker create`.
+    #[must_use]
+    pub fn with(mut self, option: &str, value: &str) -> Self {
+        self.options.extend([option.to_owned(), value.to_owned()]);
+        self
+    }
+
+    /// A variable that tells the stand-in what to do.
+    #[must_use]
+    pub fn env(self, pair: &str) -> Self {
+        self.with("--env", pair)
+    }
+
+    /// Makes and starts it.
+    pub fn start(self) -> Unit {
+        image();
+        let mut create = Command::new("docker");
+        create.args(["create", "--network", "host", "--name", &self.container]);
+        create.args(&self.options).arg(IMAGE).args(&self.flags);
+        run(&mut create);
+        docker(&["start", &self.container]);
+        Unit {
+            name: self.name,
+            container: self.container,
+        }
+    }
+}
+
+/// A unit's container; removed when this is dropped.
+pub struct Unit {
+    /// `trader-paper-<number>`.
+    pub name: String,
+    container: String,
+}
+
+impl Unit {
+    /// `docker kill -s`.
+    pub fn signal(&self, signal: &str) {
+        docker(&["kill", "-s", signal, &self.container]);
+    }
+
+    /// Any command of docker's on it.
+    pub fn docker(&self, verb: &str) {
+        docker(&[verb, &self.container]);
+    }
+
+    /// The engine's `State`.
+    pub fn state(&self) -> Value {
+        let text = docker(&["inspect", "--format", "{{json .State}}", &self.container]);
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// When it was started last, as the engine writes it.
+    pub fn started_at(&self) -> String {
+        self.state()["StartedAt"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether its process lives.
+    pub fn runs(&self) -> bool {
+        self.state()["Running"] == true
+    }
+
+    /// Waits until it runs, started after this time.
+    pub async fn started_after(&self, before: &str) {
+        eventually(&format!("{} runs again", self.name), SOON, async || {
+            (self.runs() && self.started_at() != before).then_some(())
+        })
+        .await;
+    }
+
+    /// Looks for so long whether it stays as it is.
+    pub async fn stays(&self, running: bool, span: Duration) {
+        let before = self.started_at();
+        tokio::time::sleep(span).await;
+        assert_eq!(
+            (self.runs(), self.started_at()),
+            (running, before),
+            "{} was touched",
+            self.name
+        );
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        let removed = Command::new("docker")
+            .args(["rm", "-fv", &self.container])
+            .output();
+        if let Err(error) = removed {
+            eprintln!("{}: {error}", self.container);
+        }
+    }
+}
+
+fn command(nats: &NatsServer, project: &str, instance: &str) -> Command {
+    let mut command = Command::new(binary("watchdog"));
+    command
+        .env_clear()
+        .envs(nats.env(Role::Watchdog))
+        .env("COMPOSE_PROJECT", project)
+        .env("INSTANCE", format!("{project}-{instance}"))
+        .env("HEARTBEAT_SECS", "1");
+    command
+}
+
+fn start(nats: &NatsServer, project: &str, instance: &str) -> Process {
+    Process::start("watchdog", command(nats, project, instance))
+}
+
+/// The stand-in's image, made once for all tests of a process.
+fn image() {
+    static MADE: OnceLock<()> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("stand_in.rs");
+        std::fs::write(&source, STAND_IN).unwrap();
+        let program = dir.path().join("stand-in");
+        let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        run(Command::new(compiler)
+            .args([
+                "--edition",
+                "2021",
+                "-O",
+                "-C",
+                "target-feature=+crt-static",
+            ])
+            .arg("-o")
+            .args([&program, &source]));
+        import(dir.path());
+    });
+}
+
+/// An image of one file.
+fn import(dir: &Path) {
+    let mut tar = Command::new("tar")
+        .arg("-cC")
+        .arg(dir)
+        .arg("stand-in")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let imported = Command::new("docker")
+        .args([
+            "import",
+            "--change",
+            r#"ENTRYPOINT ["/stand-in"]"#,
+            "-",
+            IMAGE,
+        ])
+        .stdin(tar.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    assert!(
+        tar.wait().unwrap().success() && imported.status.success(),
+        "{imported:?}"
+    );
+}

@@ -1,0 +1,97 @@
+//! A unit that does what a test needs: beats over the bus like a trader, ends with the exit code that a
+//! signal stands for, ignores SIGTERM, eats memory. The only process of its container. No dependency:
+//! one call of rustc makes it.
+//!
+//! SIGTERM 0, SIGINT 0, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. Settings by environment: NATS
+//! (host:port), USER, PASSWORD, UNIT, BEAT_MS; EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+extern "C" {
+    fn signal(number: i32, handler: usize) -> usize;
+    fn _exit(code: i32) -> !;
+}
+
+extern "C" fn end(number: i32) {
+    let code = match number {
+        10 => 70,
+        12 => 78,
+        1 => 20,
+        27 => 21,
+        _ => 0,
+    };
+    unsafe { _exit(code) }
+}
+
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn main() {
+    for number in [1, 2, 10, 12, 15, 27] {
+        let ignored = number == 15 && var("DEAF").is_some();
+        if !ignored {
+            unsafe { signal(number, end as extern "C" fn(i32) as usize) };
+        }
+    }
+    if let Some(code) = var("EXIT") {
+        std::process::exit(code.parse().unwrap());
+    }
+    if var("HUNGRY").is_some() {
+        eat();
+    }
+    let began = Instant::now();
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
+    let boot = boot.trim().replace('-', "");
+    loop {
+        if let Err(error) = beat(began, &boot) {
+            println!("bus: {error}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Until the kernel has had enough.
+fn eat() {
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    loop {
+        eaten.push(vec![1; 1 << 20]);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
+    let mut bus = TcpStream::connect(var("NATS").unwrap())?;
+    let mut answers = BufReader::new(bus.try_clone()?);
+    let mut pong = bus.try_clone()?;
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        while matches!(answers.read_line(&mut line), Ok(1..)) {
+            if line.starts_with("PING") && pong.write_all(b"PONG\r\n").is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    let (user, password) = (var("USER").unwrap(), var("PASSWORD").unwrap());
+    let connect = format!(
+        "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n"
+    );
+    bus.write_all(connect.as_bytes())?;
+    let subject = format!("heartbeat.v1.trader.{}", var("UNIT").unwrap());
+    let every: u64 = var("BEAT_MS").unwrap().parse().unwrap();
+    for seq in 1.. {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let body = format!(
+            "{{\"v\":1,\"boot\":\"{boot}\",\"seq\":{seq},\"at\":{},\"uptime_ms\":{},\
+             \"interval_ms\":{every},\"phase\":\"running\",\"parts\":{{}},\"signals\":0,\"errors\":0}}",
+            now.as_millis(),
+            began.elapsed().as_millis()
+        );
+        write!(bus, "PUB {subject} {}\r\n{body}\r\n", body.len())?;
+        std::thread::sleep(Duration::from_millis(every));
+    }
+    Ok(())
+}

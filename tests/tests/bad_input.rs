@@ -1,0 +1,361 @@
+//! Bad input: each ends with the right exit code and exactly one line that names what was wrong and
+//! what is allowed, without a stack trace and without a secret.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use bearish_tests::nats::{NatsServer, Role};
+use bearish_tests::patience::SOON;
+use bearish_tests::ports;
+use bearish_tests::process::{Process, binary};
+use bearish_tests::system::System;
+use bearish_tests::trader::Setup;
+
+/// Ends with this code after one line on standard error that has all these words.
+async fn refuses(what: &str, mut process: Process, code: i32, words: &[&str]) {
+    let ended = process.exit_within(SOON).await;
+    let said = process.err();
+    assert_eq!(ended, code, "{what}: {said:?} {:?}", process.out());
+    assert_eq!(said.len(), 1, "{what}: {said:#?}");
+    for word in words {
+        assert!(
+            said[0].contains(word),
+            "{what}: {word:?} is not in {said:?}"
+        );
+    }
+    nothing_leaks(what, &process);
+}
+
+fn nothing_leaks(what: &str, process: &Process) {
+    let text = [process.out(), process.err()].concat().join("\n");
+    for never in [
+        "panicked",
+        "stack backtrace",
+        "RUST_BACKTRACE",
+        SECRET,
+        "xyzzy",
+    ] {
+        assert!(!text.contains(never), "{what}: {never:?} in {text}");
+    }
+}
+
+const SECRET: &str = "plugh-5678";
+
+fn run(program: &str, env: &[(&str, &str)], arguments: &[&str]) -> Process {
+    let mut command = Command::new(binary(program));
+    command
+        .env_clear()
+        .envs(env.iter().copied())
+        .args(arguments);
+    Process::start(program, command)
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_64() {
+    let table: [(&str, &[&str]); 10] = [
+        ("--paper --forever", &["--forever"]),
+        (
+            "--paper --restart-delay -1",
+            &["--restart-delay", "'-1'", "0 to 3600"],
+        ),
+        (
+            "--paper --max-restarts 0",
+            &["--max-restarts", "'0'", "1 to 1000000"],
+        ),
+        (
+            "--paper --max-restarts -3",
+            &["--max-restarts", "'-3'", "1 to 1000000"],
+        ),
+        (
+            "--paper --duration NaN",
+            &["--duration", "'NaN'", "allowed are seconds above 0"],
+        ),
+        (
+            "--paper --duration 0",
+            &["--duration", "'0'", "allowed are seconds above 0"],
+        ),
+        (
+            "--paper --duration -2.5",
+            &["--duration", "'-2.5'", "allowed are seconds above 0"],
+        ),
+        (
+            "--paper --duration soon",
+            &["--duration", "'soon'", "allowed are seconds above 0"],
+        ),
+        ("--infinite", &["--paper", "--confirm-live"]),
+        ("--paper please", &["please"]),
+    ];
+    for (flags, words) in table {
+        let arguments: Vec<&str> = flags.split(' ').collect();
+        refuses(flags, run("trader", &[], &arguments), 64, words).await;
+    }
+    refuses("bus-init", run("bus-init", &[], &["--now"]), 64, &["--now"]).await;
+    let speed = run("exchange-sim", &[], &["--speed", "0"]);
+    refuses(
+        "exchange-sim",
+        speed,
+        64,
+        &["--speed", "'0'", "0.1 to 100000"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_setting_that_no_waiting_heals_is_78() {
+    let table: [(&str, &str, &[&str]); 21] = [
+        ("SYMBOLS", "btcusdt", &["btcusdt", "BTCUSDT,ETHUSDT"]),
+        ("SYMBOLS", "BTCUSDT,BTCUSDT", &["BTCUSDT", "twice"]),
+        ("CAPITAL_USDT", "-5", &["-5", "above 0"]),
+        ("CAPITAL_USDT", "NaN", &["NaN", "above 0"]),
+        ("CAPITAL_USDT", "much", &["much", "above 0"]),
+        ("FEE_RATE", "0.5", &["0.5", "0 to 0.1"]),
+        ("SLIPPAGE_RATE", "-0.1", &["-0.1", "0 to 0.1"]),
+        ("LEVERAGE", "6", &["6", "1..=5"]),
+        ("LEVERAGE", "0", &["0", "1..=5"]),
+        ("HEARTBEAT_SECS", "0", &["0", "1..=60"]),
+        (
+            "STRATEGIES",
+            "hope",
+            &["hope", "oversold-bounce, short-the-rip"],
+        ),
+        ("LOG_FORMAT", "xml", &["xml", "human, json"]),
+        ("LOG_LEVEL", "a=b=c", &["a=b=c", "allowed are error"]),
+        (
+            "BINANCE_REST_URL",
+            "ftp://host",
+            &["ftp://host", "https://"],
+        ),
+        ("BINANCE_REST_URL", "localhost", &["localhost", "https://"]),
+        ("BINANCE_WS_URL", "http://host", &["http://host", "wss://"]),
+        (
+            "NATS_URL",
+            "http://host:4222",
+            &["http://host:4222", "nats://host:port"],
+        ),
+        (
+            "NATS_URL",
+            "nats://u:plugh-5678@host",
+            &["NATS_USER", "NATS_PASSWORD"],
+        ),
+        ("NATS_USER", "no body", &["no body", "allowed are"]),
+        ("INSTANCE", "a.b", &["a.b", "allowed are"]),
+        (
+            "NATS_PASSWORD_FILE",
+            "/nowhere/password",
+            &["/nowhere/password", "No such file"],
+        ),
+    ];
+    for (name, value, words) in table {
+        let what = format!("{name}={value}");
+        let process = run(
+            "trader",
+            &[("INSTANCE", "bad"), (name, value)],
+            &["--paper"],
+        );
+        refuses(&what, process, 78, &[&[name], words].concat()).await;
+    }
+    for flags in ["--confirm-live", "--dry-run"] {
+        let live = run("trader", &[], &[flags]);
+        let words = ["live", "not in this version", "--paper"];
+        refuses(flags, live, 78, &words).await;
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_the_bus_refuses_are_78() {
+    let nats = NatsServer::with_streams().await;
+    let url = nats.url();
+    for program in ["trader", "bus-init"] {
+        let arguments: &[&str] = if program == "trader" {
+            &["--paper"]
+        } else {
+            &[]
+        };
+        let name = format!("credentials-{}", std::process::id());
+        let base = [("NATS_URL", url.as_str()), ("INSTANCE", name.as_str())];
+        let with = |more: &[(&str, &str)]| run(program, &[&base[..], more].concat(), arguments);
+        let wrong = with(&[("NATS_USER", "trader-paper"), ("NATS_PASSWORD", SECRET)]);
+        refuses(program, wrong, 78, &["NATS_USER=trader-paper", "password"]).await;
+        let stranger = with(&[("NATS_USER", "nobody"), ("NATS_PASSWORD", SECRET)]);
+        refuses(program, stranger, 78, &["NATS_USER=nobody", "password"]).await;
+        let none = with(&[("NATS_USER", "trader-paper")]);
+        refuses(
+            program,
+            none,
+            78,
+            &["NATS_USER=trader-paper", "NATS_PASSWORD_FILE"],
+        )
+        .await;
+        let nameless = with(&[("NATS_PASSWORD", SECRET)]);
+        refuses(program, nameless, 78, &["NATS_PASSWORD", "NATS_USER"]).await;
+        refuses(program, with(&[]), 78, &["NATS_USER=none"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_only_bus_and_exchange_can_tell_is_78() {
+    let system = System::start(&[]).await;
+    let setup = system.trader("asks");
+    let refused = async |what: &str, setup: Setup, words: &[&str]| {
+        refuses(what, into_process(&setup), 78, words).await;
+    };
+    let unknown = setup.clone().env("SYMBOLS", "BTCUSDT,DOGEUSDT");
+    refused(
+        "unknown symbol",
+        unknown,
+        &["SYMBOLS", "DOGEUSDT", "BTCUSDT"],
+    )
+    .await;
+    let poor = setup.clone().env("CAPITAL_USDT", "20");
+    refused(
+        "too little capital",
+        poor,
+        &["CAPITAL_USDT=20", "smallest order", "allowed"],
+    )
+    .await;
+    let bare = NatsServer::start().await;
+    let no_streams = setup.env("NATS_URL", &bare.url());
+    refused("no streams", no_streams, &["no stream", "run bus-init"]).await;
+}
+
+fn into_process(setup: &Setup) -> Process {
+    setup.start().into_process()
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_a_start_would_meet() {
+    let mut system = System::start(&[]).await;
+    let setup = system.trader("dry").flags("--paper --dry-run");
+    let verdict = async |what: &str, setup: &Setup, code: i32, words: &[&str]| {
+        let mut process = into_process(setup);
+        assert_eq!(process.exit_within(SOON).await, code, "{what}");
+        let table = process.out().join("\n");
+        for word in words {
+            assert!(table.contains(word), "{what}: {word:?} is not in\n{table}");
+        }
+        assert!(process.err().is_empty(), "{what}: {:?}", process.err());
+        nothing_leaks(what, &process);
+    };
+    verdict("all good", &setup, 0, &["ready to start"]).await;
+    let journals = system.journals().await;
+    assert!(journals.is_empty(), "a dry run wrote a journal");
+    let wrong = setup.clone().env("NATS_PASSWORD", SECRET);
+    verdict(
+        "wrong password",
+        &wrong,
+        78,
+        &["FAIL  bus", "NATS_USER=trader-paper"],
+    )
+    .await;
+    let unknown = setup.clone().env("SYMBOLS", "DOGEUSDT");
+    verdict(
+        "unknown symbol",
+        &unknown,
+        78,
+        &["FAIL  symbols", "DOGEUSDT"],
+    )
+    .await;
+    let bare = NatsServer::start().await;
+    let no_streams = setup.clone().env("NATS_URL", &bare.url());
+    verdict(
+        "no streams",
+        &no_streams,
+        78,
+        &["FAIL  streams", "run bus-init"],
+    )
+    .await;
+    let nobody = format!("http://127.0.0.1:{}", ports::reserve());
+    let no_exchange = setup.clone().env("BINANCE_REST_URL", &nobody);
+    verdict(
+        "no exchange",
+        &no_exchange,
+        69,
+        &["FAIL  exchange", &nobody],
+    )
+    .await;
+    system.nats.kill();
+    verdict(
+        "no bus",
+        &setup,
+        69,
+        &["FAIL  bus", "start what is missing"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn an_unreadable_candle_file_is_78_with_its_line() {
+    const HEAD: &str = "open_time,open,high,low,close\n";
+    let row = |time: i64, open: &str| format!("{time},{open},12,9,11\n");
+    let two = row(60_000, "10") + &row(120_000, "10");
+    let table: [(&str, String, &[&str]); 6] = [
+        (
+            "missing column",
+            "open_time,open,high,low\n60000,1,1,1\n".to_owned(),
+            &["line 1", "column close: missing"],
+        ),
+        (
+            "NaN",
+            format!("{HEAD}{two}{}", row(180_000, "NaN")),
+            &["line 4", "column open", "NaN", "allowed"],
+        ),
+        (
+            "time going backwards",
+            format!("{HEAD}{two}{}", row(60_000, "10")),
+            &["line 4", "column open_time", "60000", "allowed"],
+        ),
+        (
+            "a gap",
+            format!("{HEAD}{two}{}", row(300_000, "10")),
+            &["line 4", "column open_time", "300000", "allowed"],
+        ),
+        (
+            "high below low",
+            format!("{HEAD}{two}180000,10,8,9,9\n"),
+            &["line 4", "allowed"],
+        ),
+        ("an empty file", String::new(), &["column", "missing"]),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (index, (what, text, words)) in table.iter().enumerate() {
+        let mut name = String::new();
+        write!(name, "candles-{index}.csv").unwrap();
+        let path = dir.path().join(&name);
+        std::fs::write(&path, text).unwrap();
+        let listen = format!("127.0.0.1:{}", ports::reserve());
+        let env = [
+            ("SIM_MARKET", "replay"),
+            ("SIM_LISTEN", &listen),
+            ("SIM_CANDLES", path.to_str().unwrap()),
+        ];
+        let words = [&[name.as_str()], *words].concat();
+        refuses(what, run("exchange-sim", &env, &[]), 78, &words).await;
+    }
+    let nowhere = [("SIM_MARKET", "replay"), ("SIM_CANDLES", "/nowhere/c.csv")];
+    let words = ["/nowhere/c.csv", "No such file"];
+    refuses("no file", run("exchange-sim", &nowhere, &[]), 78, &words).await;
+}
+
+#[tokio::test]
+async fn the_operator_sees_a_dead_bus_as_69_in_one_line() {
+    let mut nats = NatsServer::with_streams().await;
+    let env = nats.env(Role::Operator);
+    let env: Vec<(&str, &str)> = env.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    let mut status = run("trader", &env, &["status"]);
+    assert_eq!(status.exit_within(SOON).await, 0, "{:?}", status.err());
+    nats.kill();
+    let url = nats.url();
+    refuses(
+        "status",
+        run("trader", &env, &["status"]),
+        69,
+        &["NATS_URL", &url],
+    )
+    .await;
+}

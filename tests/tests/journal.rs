@@ -1,0 +1,296 @@
+//! The journal against a real nats-server that is killed, frozen and away: what was acknowledged is
+//! there, once and in order, and a second writer is refused.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::message::PublishMessage;
+use bearish_tests::nats::{NatsServer, Role};
+use protocol::ids::Token;
+use protocol::subject::Subject;
+use runtime::bus::{Bus, DEADLINE};
+use runtime::journal::{AppendError, Journal, ReplayError};
+use tokio::time::{sleep, timeout};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn subject() -> Subject {
+    Subject::BookJournal("paper.venue.account.BTCUSDT".parse().unwrap())
+}
+
+fn name(text: &str) -> Token {
+    text.parse().unwrap()
+}
+
+async fn open(bus: &Bus, writer: &str) -> (Journal, Vec<u64>) {
+    let replayed = Journal::replay::<u64>(bus, &subject(), name(writer)).await;
+    let (journal, entries) = replayed.unwrap();
+    (
+        journal,
+        entries.into_iter().flat_map(|s| s.entry.records).collect(),
+    )
+}
+
+/// What anybody would read now.
+async fn stored(nats: &NatsServer) -> Vec<u64> {
+    open(&nats.bus(Role::Operator).await, "reader").await.1
+}
+
+async fn append(journal: &mut Journal, records: &[u64]) -> Result<u64, AppendError> {
+    let appended = timeout(PATIENCE, journal.append(records, 0, |_| {})).await;
+    let appended = appended.unwrap_or_else(|_| panic!("nothing appended within {PATIENCE:?}"));
+    appended.map(|place| place.seq)
+}
+
+#[tokio::test]
+async fn what_was_appended_is_replayed_in_order_with_its_envelope() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut journal, nothing) = open(&bus, "first").await;
+    assert_eq!(nothing, [0_u64; 0]);
+    let mut sequences = Vec::new();
+    for records in [&[1, 2, 3][..], &[4], &[5, 6]] {
+        sequences.push(append(&mut journal, records).await.unwrap());
+    }
+    let replayed = Journal::replay::<u64>(&bus, &subject(), name("second")).await;
+    let (successor, entries) = replayed.unwrap();
+    let seen: Vec<_> = entries
+        .iter()
+        .map(|s| {
+            (
+                s.seq,
+                s.entry.writer.as_str(),
+                s.entry.id,
+                s.entry.records.clone(),
+            )
+        })
+        .collect();
+    let right = [
+        (sequences[0], "first", 1, vec![1, 2, 3]),
+        (sequences[1], "first", 2, vec![4]),
+        (sequences[2], "first", 3, vec![5, 6]),
+    ];
+    assert_eq!(seen, right);
+    assert_eq!(successor.last_seq(), sequences[2]);
+}
+
+#[tokio::test]
+async fn of_two_writers_the_second_to_write_is_lost_and_the_first_goes_on() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut first, _) = open(&bus, "first").await;
+    append(&mut first, &[1]).await.unwrap();
+    let (mut second, _) = open(&bus, "second").await;
+    append(&mut first, &[2]).await.unwrap();
+    let lost = append(&mut second, &[3]).await;
+    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+    append(&mut first, &[4]).await.unwrap();
+    assert_eq!(stored(&nats).await, [1, 2, 4]);
+}
+
+#[tokio::test]
+async fn a_successor_shuts_the_former_owner_out() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut former, _) = open(&bus, "former").await;
+    append(&mut former, &[1]).await.unwrap();
+    let (mut successor, _) = open(&bus, "successor").await;
+    append(&mut successor, &[2]).await.unwrap();
+    for _ in 0..2 {
+        let lost = append(&mut former, &[3]).await;
+        assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+    }
+    assert_eq!(stored(&nats).await, [1, 2]);
+}
+
+/// Its ids tell after a time-out whether a message is its own: one id must not name two of them.
+#[tokio::test]
+async fn a_writer_that_comes_back_counts_its_ids_on() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    for (writer, record) in [("first", 1), ("second", 2), ("first", 3)] {
+        let (mut journal, _) = open(&bus, writer).await;
+        append(&mut journal, &[record]).await.unwrap();
+    }
+    let replayed = Journal::replay::<u64>(&bus, &subject(), name("reader")).await;
+    let entries = replayed.unwrap().1;
+    let ids: Vec<_> = entries
+        .iter()
+        .map(|s| (s.entry.writer.as_str(), s.entry.id))
+        .collect();
+    assert_eq!(ids, [("first", 1), ("second", 1), ("first", 2)]);
+}
+
+#[tokio::test]
+async fn an_append_with_unknown_outcome_is_stored_once_and_finds_its_sequence() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut journal, _) = open(&bus, "writer").await;
+    let before = append(&mut journal, &[1]).await.unwrap();
+    nats.freeze();
+    let began = Instant::now();
+    let thaw = async {
+        // The attempt has given up by then, but its message waits in the server's socket.
+        sleep(DEADLINE + Duration::from_secs(1)).await;
+        nats.thaw();
+    };
+    let (seq, ()) = tokio::join!(append(&mut journal, &[2]), thaw);
+    assert_eq!(seq.unwrap(), before + 1);
+    assert!(began.elapsed() > DEADLINE, "its outcome was never unknown");
+    append(&mut journal, &[3]).await.unwrap();
+    assert_eq!(stored(&nats).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_kill_9_of_the_server() {
+    let mut nats = NatsServer::with_streams().await;
+    let mut right = Vec::new();
+    for round in 0..5 {
+        let bus = nats.bus(Role::TraderPaper).await;
+        let (mut journal, found) = open(&bus, &format!("writer-{round}")).await;
+        assert_eq!(found, right, "round {round}");
+        for record in 0..20 {
+            let record = round * 100 + record;
+            append(&mut journal, &[record]).await.unwrap();
+            right.push(record);
+        }
+        nats.kill();
+        nats.restart().await;
+    }
+    assert_eq!(stored(&nats).await, right);
+}
+
+#[tokio::test]
+async fn an_append_waits_for_a_server_that_is_down_and_is_stored_once() {
+    let mut nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut journal, _) = open(&bus, "writer").await;
+    append(&mut journal, &[1]).await.unwrap();
+    nats.kill();
+    let mut waited = Vec::new();
+    let appended = async {
+        let told = |why: &str| waited.push(why.to_owned());
+        timeout(PATIENCE, journal.append(&[2_u64], 0, told)).await
+    };
+    let back = async {
+        sleep(Duration::from_secs(7)).await;
+        nats.restart().await;
+    };
+    let (appended, ()) = tokio::join!(appended, back);
+    appended.unwrap().unwrap();
+    assert!(!waited.is_empty(), "nobody heard that it took long");
+    append(&mut journal, &[3]).await.unwrap();
+    assert_eq!(stored(&nats).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_named_by_its_sequence() {
+    for (bad, word) in [
+        ("{\"v\":1,\"writer\":", "EOF"),
+        ("no json", "expected"),
+        (
+            r#"{"v":1,"writer":"w","id":2,"at":0,"confirmed":0,"records":["text"]}"#,
+            "invalid type",
+        ),
+        (
+            r#"{"v":999,"writer":"w","id":2,"at":0,"confirmed":0,"records":[7]}"#,
+            "version 999 is newer",
+        ),
+    ] {
+        let nats = NatsServer::with_streams().await;
+        let bus = nats.bus(Role::TraderPaper).await;
+        let (mut journal, _) = open(&bus, "writer").await;
+        append(&mut journal, &[1]).await.unwrap();
+        let bad_seq = write_raw(&bus, bad).await;
+        let error = Journal::replay::<u64>(&bus, &subject(), name("reader"))
+            .await
+            .err()
+            .unwrap();
+        match error {
+            ReplayError::Unreadable {
+                seq, ref reason, ..
+            } => {
+                assert_eq!(seq, bad_seq, "{bad}");
+                assert!(reason.contains(word), "{bad}: {reason}");
+            }
+            ReplayError::Unavailable { .. } => panic!("{bad}: {error}"),
+        }
+    }
+}
+
+/// A newer build took the key over: this one must let go, not wait for ever.
+#[tokio::test]
+async fn a_writer_is_lost_also_to_one_that_it_cannot_read() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut journal, _) = open(&bus, "writer").await;
+    append(&mut journal, &[1]).await.unwrap();
+    let newer = r#"{"v":999,"writer":"newer","id":1,"at":0,"confirmed":0,"records":[7]}"#;
+    write_raw(&bus, newer).await;
+    let lost = append(&mut journal, &[2]).await;
+    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+}
+
+async fn write_raw(bus: &Bus, payload: &str) -> u64 {
+    let message = PublishMessage::build().payload(payload.to_owned().into());
+    bus.store(&subject().to_string(), message).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_decision_too_large_for_the_bus_is_refused_not_tried_for_ever() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut journal, _) = open(&bus, "writer").await;
+    // The server takes 1 MB.
+    let refused = append(&mut journal, &vec![u64::MAX; 100_000]).await;
+    assert!(
+        matches!(refused, Err(AppendError::Refused { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(stored(&nats).await, [0_u64; 0]);
+}
+
+#[tokio::test]
+async fn ten_thousand_decisions_are_replayed_whole() {
+    const COUNT: u64 = 10_000;
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    fill(&bus, COUNT).await;
+    let began = Instant::now();
+    let (_, records) = open(&bus, "reader").await;
+    let rate = f64::from(u32::try_from(COUNT).unwrap()) / began.elapsed().as_secs_f64();
+    eprintln!("replayed {COUNT} decisions, {rate:.0} a second");
+    assert_eq!(records, (0..COUNT).collect::<Vec<u64>>());
+}
+
+/// Many at a time: only their replay is of interest.
+async fn fill(bus: &Bus, count: u64) {
+    let subject = subject().to_string();
+    let mut pending = Vec::new();
+    for record in 0..count {
+        let entry = format!(
+            r#"{{"v":1,"writer":"filler","id":{record},"at":0,"confirmed":0,"records":[{record}]}}"#
+        );
+        let message = PublishMessage::build().payload(entry.into());
+        pending.push(
+            bus.jetstream()
+                .send_publish(subject.clone(), message)
+                .await
+                .unwrap(),
+        );
+        if pending.len() == 500 {
+            for ack in pending.drain(..) {
+                ack.await.unwrap();
+            }
+        }
+    }
+    for ack in pending {
+        ack.await.unwrap();
+    }
+}
