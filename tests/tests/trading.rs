@@ -103,6 +103,9 @@ async fn an_exit_that_it_was_dead_for_is_found_when_it_comes_back() {
     let (key, position) = dead_with_a_position(&system, &setup).await;
     let symbol = key.symbol.as_str();
     let missed = eventually("stop or target is touched", seconds(120), async || {
+        // A look costs 11 of the 2,400 that the exchange allows an address in a minute: the trader that
+        // comes back needs some of them.
+        sleep(seconds(1)).await;
         let candles = system.exchange.candles(symbol, position.at).await;
         let touch = candles
             .iter()
