@@ -17,6 +17,8 @@ use super::blueprint::Blueprint;
 use super::{Ground, LABEL, run_name};
 use crate::patience::{SOON, eventually};
 
+const LOOPBACK: &str = "127.0.0.1";
+
 /// How a container is started.
 pub struct Setup<'a> {
     ground: &'a Ground,
@@ -149,7 +151,7 @@ fn limits(memory: i64, pids: i64) -> impl Fn(&mut HostConfig) + Send + Sync + 's
             .iter_mut()
             .flat_map(|all| all.values_mut());
         for binding in bindings.flatten().flatten() {
-            binding.host_ip = Some("127.0.0.1".to_owned());
+            binding.host_ip = Some(LOOPBACK.to_owned());
         }
     }
 }
@@ -224,11 +226,12 @@ impl Container {
         String::from_utf8(err).unwrap()
     }
 
-    /// Where this machine reaches a published port now; after a restart it is another.
+    /// Where this machine reaches a published port now; after a restart it is another. Not on
+    /// testcontainers' `get_host`: with a `/.dockerenv` on this machine that is the bridge's gateway,
+    /// and we publish on the loopback alone.
     pub async fn address(&self, port: u16) -> String {
-        let host = self.inner.get_host().await.unwrap();
         let port = self.inner.get_host_port_ipv4(port.tcp()).await.unwrap();
-        format!("{host}:{port}")
+        format!("{LOOPBACK}:{port}")
     }
 }
 
