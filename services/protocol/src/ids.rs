@@ -70,6 +70,14 @@ pub enum Service {
 }
 
 impl Service {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Trader,
+        Self::Watchdog,
+        Self::Notifier,
+        Self::ExchangeSim,
+    ];
+
     /// The word in subjects and logs.
     pub const fn as_str(self) -> &'static str {
         match self {

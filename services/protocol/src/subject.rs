@@ -43,6 +43,10 @@ pub enum Subject {
     WatchdogLease(Token),
     /// `command.v1.watchdog.<verb>`: request and reply.
     WatchdogCommand(&'static str),
+    /// `journal.v1.notifier.owner`: what the owner was told. A bus has one owner.
+    NotifierJournal,
+    /// `lease.v1.notifier.owner`: which notifier tells him.
+    NotifierLease,
 }
 
 impl fmt::Display for Subject {
@@ -65,6 +69,8 @@ impl fmt::Display for Subject {
             Self::WatchdogJournal(project) => write!(f, "journal.v1.watchdog.{project}"),
             Self::WatchdogLease(project) => write!(f, "lease.v1.watchdog.{project}"),
             Self::WatchdogCommand(verb) => write!(f, "command.v1.watchdog.{verb}"),
+            Self::NotifierJournal => f.write_str("journal.v1.notifier.owner"),
+            Self::NotifierLease => f.write_str("lease.v1.notifier.owner"),
         }
     }
 }
@@ -85,6 +91,9 @@ pub mod filter {
 
     /// Heartbeats of all traders.
     pub const TRADER_HEARTBEATS: &str = "heartbeat.v1.trader.*";
+
+    /// Every event of everybody.
+    pub const EVENTS: &str = "event.v1.>";
 
     /// Journals of all watchdogs, one for each project.
     pub const WATCHDOG_JOURNALS: &str = "journal.v1.watchdog.*";
@@ -156,6 +165,8 @@ mod tests {
                 Subject::WatchdogCommand("release"),
                 "command.v1.watchdog.release",
             ),
+            (Subject::NotifierJournal, "journal.v1.notifier.owner"),
+            (Subject::NotifierLease, "lease.v1.notifier.owner"),
         ];
         for (subject, text) in cases {
             assert_eq!(subject.to_string(), text);

@@ -21,8 +21,12 @@ impl UtcMs {
 
     /// How long after `earlier` this is; zero if it is not later.
     pub fn since(self, earlier: Self) -> Duration {
-        let ms = self.0.saturating_sub(earlier.0);
-        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+        Duration::from_millis(self.millis_since(earlier))
+    }
+
+    /// The same in milliseconds.
+    pub fn millis_since(self, earlier: Self) -> u64 {
+        u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 

@@ -3,11 +3,41 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use clap::Args;
 use protocol::ids::Token;
 
 use crate::process::Stop;
+use crate::settings::whole;
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What every long-lived process is told about itself. Part of its settings.
+#[derive(Debug, Clone, Args)]
+pub struct InstanceSettings {
+    /// This instance's name; else the container's service and number, else the host's
+    #[arg(long, env = "INSTANCE", value_name = "INSTANCE")]
+    pub instance: Option<Token>,
+
+    /// Seconds between heartbeats
+    #[arg(long, env = "HEARTBEAT_SECS", value_name = "HEARTBEAT_SECS",
+          default_value = "5", value_parser = whole::<u64>(1..=60))]
+    heartbeat_secs: u64,
+}
+
+impl InstanceSettings {
+    /// Who this process is.
+    ///
+    /// # Errors
+    /// As [`Identity::find`].
+    pub async fn identify(&self) -> Result<Identity, Stop> {
+        Identity::find(self.instance.clone()).await
+    }
+
+    /// Time between heartbeats.
+    pub const fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_secs)
+    }
+}
 
 /// This run of this instance.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -22,6 +22,7 @@ use crate::bus::{Bus, DEADLINE, Newest, StoreError};
 use crate::{clock, streams};
 
 const RETRY: Duration = Duration::from_millis(250);
+const REPLAY_AGAIN: Duration = Duration::from_secs(1);
 
 /// The writing end of one key's journal.
 pub struct Journal {
@@ -124,6 +125,28 @@ impl Journal {
             writer,
         };
         Ok((journal, entries))
+    }
+
+    /// The same, for as long as it takes the bus to answer. `waiting` hears why it takes long.
+    ///
+    /// # Errors
+    /// [`ReplayError::Unreadable`].
+    pub async fn replay_patiently<R: DeserializeOwned>(
+        bus: &Bus,
+        subject: &Subject,
+        writer: Token,
+        mut waiting: impl FnMut(&str),
+    ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
+        loop {
+            match Self::replay(bus, subject, writer.clone()).await {
+                Err(error @ ReplayError::Unavailable { .. }) => {
+                    tracing::warn!(%error, "journal not read");
+                    waiting(&error.to_string());
+                    tokio::time::sleep(REPLAY_AGAIN).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Stores one decision and returns its place once the server has synced it to disk.

@@ -4,6 +4,7 @@
 pub mod bus;
 pub mod clock;
 pub mod events;
+pub mod guard;
 pub mod health;
 pub mod heartbeat;
 pub mod identity;

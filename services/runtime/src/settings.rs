@@ -1,6 +1,8 @@
 //! Settings from the environment, through clap: validated before anything starts, refused with a
 //! line that names variable, value and what is allowed.
 
+use std::ops::RangeInclusive;
+
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Parser};
 
@@ -17,6 +19,21 @@ pub fn from_env<S: Parser>() -> Result<S, Stop> {
         .try_get_matches_from(["settings"])
         .and_then(|matches| S::from_arg_matches(&matches))
         .map_err(|error| Stop::config(explain(&error)))
+}
+
+/// Reads a whole number of this range. Clap's own parser names the range only for what is a number.
+pub fn whole<T>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: TryFrom<u64>,
+{
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        let (first, last) = (range.start(), range.end());
+        number.ok_or_else(|| format!("allowed are whole numbers from {first} to {last}"))
+    }
 }
 
 /// Clap takes an empty variable for a value: such an argument forgets its variable here.
@@ -82,6 +99,16 @@ mod tests {
         let line = explain(&error);
         assert!(line.starts_with("PATH_COUNT_OF_TEST=\"300\": "), "{line}");
         assert!(line.contains("0..=255"), "{line}");
+    }
+
+    #[test]
+    fn a_whole_number_is_refused_with_its_range_whatever_it_is() {
+        let leverage = whole::<u8>(1..=5);
+        assert_eq!(leverage("5"), Ok(5));
+        for bad in ["0", "6", "-1", "1.5", "many", "300"] {
+            let why = leverage(bad).unwrap_err();
+            assert_eq!(why, "allowed are whole numbers from 1 to 5", "{bad}");
+        }
     }
 
     #[test]

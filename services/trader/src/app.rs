@@ -75,7 +75,7 @@ pub fn check_flags(args: &TraderArgs) -> ExitCode {
 /// Exit 78 if this instance has no name.
 pub async fn health() -> Result<ExitCode, Stop> {
     let settings = Settings::from_env()?;
-    let identity = Identity::find(settings.instance).await?;
+    let identity = settings.own.identify().await?;
     Ok(health::ask(Service::Trader, identity.instance.as_str()).await)
 }
 
@@ -103,7 +103,7 @@ impl Running {
         let account = settings.account(args.mode())?;
         let market = start::market(settings)?;
         let (feed, feed_task) = Feed::new(market.clone(), feed_settings(&args, config.base));
-        let identity = Identity::find(settings.instance.clone()).await?;
+        let identity = settings.own.identify().await?;
         tracing::info!(instance = %identity.instance, boot = %identity.boot, %account,
             version = env!("CARGO_PKG_VERSION"), "starting");
 
@@ -249,7 +249,7 @@ fn beat(
         Service::Trader,
         identity.clone(),
         progress,
-        settings.heartbeat(),
+        settings.own.heartbeat(),
         Box::new(move |heartbeat| vitals.add_to(heartbeat)),
     );
     heart.run(until.clone())

@@ -340,19 +340,11 @@ async fn replay(
     part: &PartProgress,
 ) -> Result<(Journal, Vec<Stored<BookRecord>>), BookEnd> {
     let subject = Subject::BookJournal(key.clone());
-    loop {
-        let writer = ctx.identity.boot.clone();
-        match Journal::replay(&ctx.bus, &subject, writer).await {
-            Ok(replayed) => return Ok(replayed),
-            Err(error @ ReplayError::Unavailable { .. }) => {
-                part.set(PartState::Retrying);
-                ctx.progress.error(key.symbol.as_str(), error.to_string());
-                tracing::warn!(%error, "journal not read");
-            }
-            Err(error @ ReplayError::Unreadable { .. }) => {
-                return Err(BookEnd::Halted(error.to_string()));
-            }
-        }
-        tokio::time::sleep(RETRY).await;
-    }
+    let writer = ctx.identity.boot.clone();
+    let replayed = Journal::replay_patiently(&ctx.bus, &subject, writer, |why| {
+        part.set(PartState::Retrying);
+        ctx.progress.error(key.symbol.as_str(), why);
+    });
+    let unreadable = |error: ReplayError| BookEnd::Halted(error.to_string());
+    replayed.await.map_err(unreadable)
 }

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::Parser;
 use engine::strategy::Strategy;
 use protocol::ids::{AccountKey, Mode, Token};
 use runtime::bus::BusSettings;
+use runtime::identity::InstanceSettings;
 use runtime::process::Stop;
+use runtime::settings::whole;
 use runtime::telemetry::TelemetrySettings;
 use rust_decimal::Decimal;
 
@@ -28,9 +29,9 @@ pub struct Settings {
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
 
-    /// This instance's name; else the container's service and number, else the host's
-    #[arg(long, env = "INSTANCE", value_name = "INSTANCE")]
-    pub instance: Option<Token>,
+    /// This process.
+    #[command(flatten)]
+    pub own: InstanceSettings,
 
     /// Binance USD-M REST, or what speaks like it
     #[arg(long, env = "BINANCE_REST_URL", value_name = "BINANCE_REST_URL",
@@ -74,13 +75,8 @@ pub struct Settings {
 
     /// Largest position, as a multiple of a book's equity
     #[arg(long, env = "LEVERAGE", value_name = "LEVERAGE",
-          default_value = "1", value_parser = clap::value_parser!(u8).range(1..=5))]
+          default_value = "1", value_parser = whole::<u8>(1..=5))]
     pub leverage: u8,
-
-    /// Seconds between heartbeats
-    #[arg(long, env = "HEARTBEAT_SECS", value_name = "HEARTBEAT_SECS",
-          default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
-    pub heartbeat_secs: u64,
 }
 
 impl Settings {
@@ -112,11 +108,6 @@ impl Settings {
             venue: VENUE.parse().map_err(|_| unusable())?,
             account: feed_id(&self.rest_url).ok_or_else(unusable)?,
         })
-    }
-
-    /// Time between heartbeats.
-    pub const fn heartbeat(&self) -> Duration {
-        Duration::from_secs(self.heartbeat_secs)
     }
 
     /// One book's share of the capital, cut to whole cents.

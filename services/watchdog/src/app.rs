@@ -6,11 +6,12 @@ use std::time::Duration;
 use protocol::exit::ExitCode;
 use protocol::heartbeat::Phase;
 use protocol::ids::{Service, Token};
+use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::{Bus, Refusal};
+use runtime::guard::{Guard, TurnEnd};
 use runtime::health::{self, Answer, HealthServer};
 use runtime::heartbeat::Heart;
-use runtime::identity::Identity;
 use runtime::process::Stop;
 use runtime::progress::Progress;
 use runtime::shutdown::Shutdown;
@@ -22,9 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Engine};
 use crate::eye::{Eye, Sight};
-use crate::guard::Guard;
 use crate::settings::Settings;
-use crate::supervisor::{PART, Realm, ReignEnd, Supervisor};
+use crate::supervisor::{PART, Realm, Supervisor};
 use crate::{ear, orders};
 
 /// The streams a watchdog reads or writes.
@@ -70,7 +70,7 @@ pub async fn run() -> Result<ExitCode, Stop> {
 /// Exit 78 if this instance has no name.
 pub async fn health() -> Result<ExitCode, Stop> {
     let settings = Settings::from_env()?;
-    let identity = Identity::find(settings.instance).await?;
+    let identity = settings.own.identify().await?;
     Ok(health::ask(Service::Watchdog, identity.instance.as_str()).await)
 }
 
@@ -80,7 +80,7 @@ async fn start(
     asked: &CancellationToken,
 ) -> Result<(Realm, events::EventSender), Stop> {
     let (docker, project, answers_since) = reach_engine(settings).await?;
-    let identity = Identity::find(settings.instance.clone()).await?;
+    let identity = settings.own.identify().await?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let bus = reach_bus(settings, asked).await?;
@@ -160,9 +160,11 @@ async fn watch(
     let mut tellers = JoinSet::new();
     start_telling(&realm, settings, &tell, &mut tellers)?;
     tellers.spawn(sender.run(tell.clone(), GOODBYE));
+    let lease = Subject::WatchdogLease(realm.project.clone());
+    let guard = Guard::new(realm.bus.clone(), &lease, &realm.identity);
     let ended = tokio::select! {
         biased;
-        ended = reign_again_and_again(&realm, asked) => ended,
+        ended = guard.take_turns(&realm.progress, PART, asked, async || reign(&realm, asked).await) => ended,
         Some(ended) = tellers.join_next() => Err(match ended {
             Ok(()) => Stop::internal("bug: a part ended without a reason"),
             Err(error) => Stop::internal(format!("bug: {error}")),
@@ -199,7 +201,7 @@ fn start_telling(
         Service::Watchdog,
         realm.identity.clone(),
         Arc::clone(&realm.progress),
-        settings.heartbeat(),
+        settings.own.heartbeat(),
         Box::new(|_| {}),
     );
     tellers.spawn(heart.run(tell.clone()));
@@ -218,37 +220,11 @@ fn examine(realm: &Realm) -> Answer {
     }
 }
 
-/// Who loses the lease or the journal stands by again.
-async fn reign_again_and_again(realm: &Arc<Realm>, asked: &CancellationToken) -> Result<(), Stop> {
-    let mut guard = Guard::new(realm.bus.clone(), realm.project.clone(), &realm.identity);
-    let part = realm.progress.part(PART);
-    loop {
-        realm.progress.enter(Phase::Starting);
-        if asked
-            .run_until_cancelled(guard.stand_by(&part))
-            .await
-            .is_none()
-        {
-            return Ok(());
-        }
-        match reign(realm, &mut guard, asked).await {
-            ReignEnd::Stopped => {
-                if timeout(GOODBYE, guard.give_back()).await.is_err() {
-                    tracing::debug!("lease left to expire");
-                }
-                return Ok(());
-            }
-            ReignEnd::Lost(why) => tracing::warn!(why, "another watchdog supervises; standing by"),
-            ReignEnd::Failed(stop) => return Err(stop),
-        }
-    }
-}
-
 /// One turn as the acting watchdog: all its parts begin and end together.
-async fn reign(realm: &Arc<Realm>, guard: &mut Guard, asked: &CancellationToken) -> ReignEnd {
+async fn reign(realm: &Arc<Realm>, asked: &CancellationToken) -> TurnEnd {
     let taken = asked.run_until_cancelled(Supervisor::take_over(Arc::clone(realm)));
     let supervisor = match taken.await {
-        None => return ReignEnd::Stopped,
+        None => return TurnEnd::Stopped,
         Some(Err(end)) => return end,
         Some(Ok(supervisor)) => supervisor,
     };
@@ -267,11 +243,7 @@ async fn reign(realm: &Arc<Realm>, guard: &mut Guard, asked: &CancellationToken)
     tokio::select! {
         biased;
         end = reign => end,
-        held = guard.hold() => match held {
-            Ok(other) => ReignEnd::Lost(format!("{} holds the lease", other.instance)),
-            Err(stop) => ReignEnd::Failed(stop),
-        },
-        Some(ended) = parts.join_next() => ReignEnd::Failed(match ended {
+        Some(ended) = parts.join_next() => TurnEnd::Failed(match ended {
             Ok(()) => Stop::internal("bug: a part ended without a reason"),
             Err(error) => Stop::internal(format!("bug: {error}")),
         }),

@@ -7,7 +7,6 @@ pub mod ear;
 pub mod engine;
 pub mod eye;
 pub mod facts;
-pub mod guard;
 pub mod hands;
 pub mod orders;
 pub mod settings;

@@ -2,11 +2,11 @@
 //! allowed.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Parser;
 use protocol::ids::Token;
 use runtime::bus::BusSettings;
+use runtime::identity::InstanceSettings;
 use runtime::process::Stop;
 use runtime::telemetry::TelemetrySettings;
 
@@ -22,9 +22,9 @@ pub struct Settings {
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
 
-    /// This instance's name; else the container's service and number, else the host's
-    #[arg(long, env = "INSTANCE", value_name = "INSTANCE")]
-    pub instance: Option<Token>,
+    /// This process.
+    #[command(flatten)]
+    pub own: InstanceSettings,
 
     /// The compose project to supervise; else that of this process's own container
     #[arg(long, env = "COMPOSE_PROJECT", value_name = "COMPOSE_PROJECT")]
@@ -38,11 +38,6 @@ pub struct Settings {
     /// The engine's name for this container
     #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
     pub hostname: Option<String>,
-
-    /// Seconds between heartbeats
-    #[arg(long, env = "HEARTBEAT_SECS", value_name = "HEARTBEAT_SECS",
-          default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
-    pub heartbeat_secs: u64,
 }
 
 impl Settings {
@@ -52,11 +47,6 @@ impl Settings {
     /// Exit 78, one line.
     pub fn from_env() -> Result<Self, Stop> {
         runtime::settings::from_env()
-    }
-
-    /// Time between heartbeats.
-    pub const fn heartbeat(&self) -> Duration {
-        Duration::from_secs(self.heartbeat_secs)
     }
 }
 

@@ -12,8 +12,9 @@ use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::clock;
 use runtime::events::{Confirmed, Events};
+use runtime::guard::TurnEnd;
 use runtime::identity::Identity;
-use runtime::journal::{AppendError, Journal, Place, ReplayError, Stored};
+use runtime::journal::{Journal, Place, Stored};
 use runtime::process::Stop;
 use runtime::progress::{PartProgress, Progress};
 use supervision::act;
@@ -32,7 +33,6 @@ use crate::orders::Order;
 
 /// The loop turns at least this often: that is how it knows that it was not held up.
 const TICK: Duration = Duration::from_secs(1);
-const RETRY: Duration = Duration::from_secs(1);
 /// The name of this part in heartbeats.
 pub const PART: &str = "supervisor";
 
@@ -50,17 +50,6 @@ pub struct Realm {
     pub events: Events,
     /// For heartbeats.
     pub progress: Arc<Progress>,
-}
-
-/// Why a reign ended.
-#[derive(Debug)]
-pub enum ReignEnd {
-    /// It was told to.
-    Stopped,
-    /// Another process writes the journal.
-    Lost(String),
-    /// A person must look.
-    Failed(Stop),
 }
 
 /// The fold of the journal, its writing end, and what has been seen so far.
@@ -82,14 +71,18 @@ impl Supervisor {
     /// Replays the journal, takes it over, tells the owner again what may not have reached him.
     ///
     /// # Errors
-    /// [`ReignEnd`].
-    pub async fn take_over(realm: Arc<Realm>) -> Result<Self, ReignEnd> {
+    /// [`TurnEnd`].
+    pub async fn take_over(realm: Arc<Realm>) -> Result<Self, TurnEnd> {
         let part = realm.progress.part(PART);
-        let (journal, entries) = replay(&realm).await?;
+        let subject = Subject::WatchdogJournal(realm.project.clone());
+        let writer = realm.identity.boot.clone();
+        let wait = |why: &str| realm.progress.error(PART, why);
+        let (journal, entries) =
+            Journal::replay_patiently(&realm.bus, &subject, writer, wait).await?;
         let mut state = State::default();
         for stored in &entries {
             state.fold(&stored.entry).map_err(|newer| {
-                ReignEnd::Failed(Stop::config(format!(
+                TurnEnd::Failed(Stop::config(format!(
                     "journal sequence {}: {newer}",
                     stored.seq
                 )))
@@ -113,7 +106,7 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    async fn claim(&mut self, entries: Vec<Stored<Record>>) -> Result<(), ReignEnd> {
+    async fn claim(&mut self, entries: Vec<Stored<Record>>) -> Result<(), TurnEnd> {
         let identity = &self.realm.identity;
         let record = Record::OwnerTookOver {
             boot: identity.boot.clone(),
@@ -151,7 +144,7 @@ impl Supervisor {
         mut reports: mpsc::Receiver<Event>,
         mut orders: mpsc::Receiver<Order>,
         stop: CancellationToken,
-    ) -> ReignEnd {
+    ) -> TurnEnd {
         let reign = async {
             loop {
                 let wait = self.patience();
@@ -166,7 +159,7 @@ impl Supervisor {
             }
         };
         match stop.run_until_cancelled(reign).await {
-            None | Some(Ok(())) => ReignEnd::Stopped,
+            None | Some(Ok(())) => TurnEnd::Stopped,
             Some(Err(end)) => end,
         }
     }
@@ -193,7 +186,7 @@ impl Supervisor {
         })
     }
 
-    async fn take_in(&mut self, event: Event) -> Result<(), ReignEnd> {
+    async fn take_in(&mut self, event: Event) -> Result<(), TurnEnd> {
         let now = self.now();
         match self.watch.take_in(&self.state, event, now) {
             Scope::Nobody => Ok(()),
@@ -209,7 +202,7 @@ impl Supervisor {
     }
 
     /// Decide, append, apply, act: in this order, always; again until nothing follows.
-    async fn decide(&mut self, unit: &Token) -> Result<(), ReignEnd> {
+    async fn decide(&mut self, unit: &Token) -> Result<(), TurnEnd> {
         loop {
             let records = decide(&self.state, &self.watch, unit, self.now());
             if records.is_empty() {
@@ -228,7 +221,7 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn call_ended(&mut self, done: Done) -> Result<(), ReignEnd> {
+    async fn call_ended(&mut self, done: Done) -> Result<(), TurnEnd> {
         let Done { unit, after, error } = done;
         if let Some(error) = &error {
             tracing::warn!(%unit, error, "the engine did not do it");
@@ -250,7 +243,7 @@ impl Supervisor {
         self.take_in(Event::Acted { unit, error }).await
     }
 
-    async fn obey(&mut self, order: Order) -> Result<(), ReignEnd> {
+    async fn obey(&mut self, order: Order) -> Result<(), TurnEnd> {
         let unit = order.unit().clone();
         match order.decide(&self.state, clock::now()) {
             Ok(record) => {
@@ -265,14 +258,14 @@ impl Supervisor {
         }
     }
 
-    async fn commit(&mut self, records: Vec<Record>) -> Result<(), ReignEnd> {
+    async fn commit(&mut self, records: Vec<Record>) -> Result<(), TurnEnd> {
         let place = self.store(&records).await?;
         self.tell(&place, &records);
         Ok(())
     }
 
     /// Append, then apply.
-    async fn store(&mut self, records: &[Record]) -> Result<Place, ReignEnd> {
+    async fn store(&mut self, records: &[Record]) -> Result<Place, TurnEnd> {
         let (progress, part) = (&self.realm.progress, &self.part);
         let appended = self
             .journal
@@ -282,10 +275,7 @@ impl Supervisor {
                 tracing::warn!(why, "journal not reached; nothing is done until it is");
             })
             .await;
-        let place = appended.map_err(|error| match error {
-            AppendError::Lost { .. } => ReignEnd::Lost(error.to_string()),
-            AppendError::Refused { .. } => ReignEnd::Failed(Stop::internal(error.to_string())),
-        })?;
+        let place = appended?;
         for record in records {
             self.state.apply(record);
             log(record);
@@ -331,24 +321,5 @@ fn log(record: &Record) {
         Fact::Gone => tracing::info!(%unit, "container removed"),
         // The call that follows is logged.
         Fact::StartIntended { .. } => {}
-    }
-}
-
-/// Reads the journal, for as long as it takes.
-async fn replay(realm: &Realm) -> Result<(Journal, Vec<Stored<Record>>), ReignEnd> {
-    let subject = Subject::WatchdogJournal(realm.project.clone());
-    loop {
-        let writer = realm.identity.boot.clone();
-        match Journal::replay(&realm.bus, &subject, writer).await {
-            Ok(replayed) => return Ok(replayed),
-            Err(error @ ReplayError::Unavailable { .. }) => {
-                tracing::warn!(%error, "journal not read");
-                realm.progress.error(PART, error.to_string());
-                tokio::time::sleep(RETRY).await;
-            }
-            Err(error @ ReplayError::Unreadable { .. }) => {
-                return Err(ReignEnd::Failed(Stop::config(error.to_string())));
-            }
-        }
     }
 }

@@ -1,19 +1,56 @@
-//! Which of a project's watchdogs acts: the holder of a lease; the others stand by. Order, not safety:
-//! the journal's fence is what keeps two from acting.
+//! Which of several processes of one service acts: the holder of a lease; the others stand by. Order,
+//! not safety: the journal's fence is what keeps two from acting.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::exit::ExitCode;
-use protocol::ids::Token;
+use protocol::heartbeat::Phase;
 use protocol::lease::Holder;
 use protocol::subject::Subject;
-use runtime::bus::Bus;
-use runtime::identity::Identity;
-use runtime::lease::{self, LeaseError, Observer, POLL, View};
-use runtime::process::Stop;
-use runtime::progress::PartProgress;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
-/// The lease of one project.
+use crate::bus::Bus;
+use crate::identity::Identity;
+use crate::journal::{AppendError, ReplayError};
+use crate::lease::{self, LeaseError, Observer, POLL, View};
+use crate::process::Stop;
+use crate::progress::{PartProgress, Progress};
+
+/// Time to give the lease back at the end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Why a turn under the lease ended.
+#[derive(Debug)]
+pub enum TurnEnd {
+    /// It was told to.
+    Stopped,
+    /// Another process writes the journal, or holds the lease.
+    Lost(String),
+    /// A person must look.
+    Failed(Stop),
+}
+
+impl From<AppendError> for TurnEnd {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Lost { .. } => Self::Lost(error.to_string()),
+            AppendError::Refused { .. } => Self::Failed(Stop::internal(error.to_string())),
+        }
+    }
+}
+
+impl From<ReplayError> for TurnEnd {
+    fn from(error: ReplayError) -> Self {
+        let code = match error {
+            ReplayError::Unavailable { .. } => ExitCode::Unavailable,
+            ReplayError::Unreadable { .. } => ExitCode::Config,
+        };
+        Self::Failed(Stop::new(code, error.to_string()))
+    }
+}
+
+/// One lease that only one process at a time acts under.
 pub struct Guard {
     bus: Bus,
     subject: String,
@@ -23,10 +60,10 @@ pub struct Guard {
 
 impl Guard {
     /// Holds nothing yet.
-    pub fn new(bus: Bus, project: Token, identity: &Identity) -> Self {
+    pub fn new(bus: Bus, lease: &Subject, identity: &Identity) -> Self {
         Self {
             bus,
-            subject: Subject::WatchdogLease(project).to_string(),
+            subject: lease.to_string(),
             me: Holder {
                 instance: identity.instance.clone(),
                 boot: identity.boot.clone(),
@@ -35,8 +72,48 @@ impl Guard {
         }
     }
 
+    /// Stands by and takes turns until `asked`: whoever loses the lease or the journal stands by again.
+    /// The part's name is `part`; a `turn` ends with its reason and renews nothing itself.
+    ///
+    /// # Errors
+    /// What a person must look at.
+    pub async fn take_turns(
+        mut self,
+        progress: &Progress,
+        part: &str,
+        asked: &CancellationToken,
+        mut turn: impl AsyncFnMut() -> TurnEnd,
+    ) -> Result<(), Stop> {
+        let part = progress.part(part);
+        loop {
+            progress.enter(Phase::Starting);
+            let ours = asked.run_until_cancelled(self.stand_by(&part)).await;
+            if ours.is_none() {
+                return Ok(());
+            }
+            let end = tokio::select! {
+                biased;
+                end = turn() => end,
+                held = self.hold() => match held {
+                    Ok(other) => TurnEnd::Lost(format!("{} holds the lease", other.instance)),
+                    Err(stop) => TurnEnd::Failed(stop),
+                },
+            };
+            match end {
+                TurnEnd::Stopped => {
+                    if timeout(GOODBYE, self.give_back()).await.is_err() {
+                        tracing::debug!("lease left to expire");
+                    }
+                    return Ok(());
+                }
+                TurnEnd::Lost(why) => tracing::warn!(why, "another process acts; standing by"),
+                TurnEnd::Failed(stop) => return Err(stop),
+            }
+        }
+    }
+
     /// Waits until the lease is ours. Says once whom it waits for.
-    pub async fn stand_by(&mut self, part: &PartProgress) {
+    async fn stand_by(&mut self, part: &PartProgress) {
         let mut waits_for = None;
         loop {
             part.turn();
@@ -58,7 +135,7 @@ impl Guard {
     ///
     /// # Errors
     /// Exit 71 if another process runs under this instance's name.
-    pub async fn hold(&mut self) -> Result<Holder, Stop> {
+    async fn hold(&mut self) -> Result<Holder, Stop> {
         loop {
             tokio::time::sleep(POLL).await;
             match self.renew().await {
@@ -79,7 +156,7 @@ impl Guard {
     }
 
     /// Gives it back, so that another need not wait for it.
-    pub async fn give_back(&mut self) {
+    async fn give_back(&mut self) {
         if self.look().await.is_ok_and(|view| view == View::Mine) {
             let seq = self.observer.seq(&self.subject);
             if let Err(error) = lease::write(&self.bus, &self.subject, None, seq).await {
