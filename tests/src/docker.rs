@@ -6,6 +6,7 @@
 
 mod blueprint;
 mod container;
+mod project;
 
 use std::process::{Command, Stdio};
 
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub use blueprint::compose;
 pub use container::{Container, Setup};
+pub use project::{Project, inspect};
 
 use crate::journals::{self, Entries};
 use crate::nats::Role;
@@ -55,8 +57,17 @@ pub fn docker(arguments: &[&str]) -> String {
     run(Command::new("docker").args(arguments))
 }
 
-/// What Docker knows of one of the project's images.
+/// What Docker knows of one of the project's images, which must be there.
 pub fn image(name: &str) -> (String, Value) {
+    let (full, known) = find_image(name);
+    let known = known.unwrap_or_else(|| {
+        panic!("image {full} is missing: run `bash -c '. scripts/lib.sh; build_images'` first")
+    });
+    (full, known)
+}
+
+/// The full name of one of the project's images, and what Docker knows of it if it is there.
+pub fn find_image(name: &str) -> (String, Option<Value>) {
     let prefix = std::env::var("BEARISH_IMAGES");
     let prefix = prefix.as_deref().unwrap_or("bearish-alpha");
     let full = format!("{prefix}/{name}:latest");
@@ -64,11 +75,8 @@ pub fn image(name: &str) -> (String, Value) {
         .args(["image", "inspect", "--format", "{{json .}}", &full])
         .output();
     let found = found.unwrap_or_else(|error| panic!("docker: {error}; run `.ci/prepare docker`"));
-    assert!(
-        found.status.success(),
-        "image {full} is missing: run `bash -c '. scripts/lib.sh; build_images'` first"
-    );
-    let known = serde_json::from_slice(&found.stdout).unwrap();
+    let known = found.status.success().then_some(found.stdout);
+    let known = known.map(|json| serde_json::from_slice(&json).unwrap());
     (full, known)
 }
 

@@ -5,6 +5,7 @@
 //!   the ground they stand on.
 //! - `nats.rs`, `exchange.rs`, `trader.rs`: the three programs; `system.rs`: all of them together.
 //! - `watchdog.rs`: the watchdog, with units that live and die as a test tells them to.
+//! - `notifier.rs`: the notifier; `telegram.rs`: the strict Telegram that it writes to.
 //! - `journals.rs`, `told.rs`: what they left on the bus.
 //! - `audit.rs`, `audit/fills.rs`: whether a journal is what the market allows, computed anew.
 
@@ -21,10 +22,12 @@ pub mod docker;
 pub mod exchange;
 pub mod journals;
 pub mod nats;
+pub mod notifier;
 pub mod patience;
 pub mod ports;
 pub mod process;
 pub mod system;
+pub mod telegram;
 pub mod told;
 pub mod trader;
 pub mod watchdog;

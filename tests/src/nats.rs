@@ -25,17 +25,20 @@ pub enum Role {
     TraderLive,
     /// Starts traders again.
     Watchdog,
+    /// Tells the owner.
+    Notifier,
     /// Looks at everything, changes nothing.
     Operator,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::BusInit,
         Self::TraderPaper,
         Self::TraderLive,
         Self::Watchdog,
+        Self::Notifier,
         Self::Operator,
     ];
 
@@ -46,6 +49,7 @@ impl Role {
             Self::TraderPaper => "trader-paper",
             Self::TraderLive => "trader-live",
             Self::Watchdog => "watchdog",
+            Self::Notifier => "notifier",
             Self::Operator => "operator",
         }
     }

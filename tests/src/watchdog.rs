@@ -337,6 +337,8 @@ fn import(dir: &Path) {
             "import",
             "--change",
             r#"ENTRYPOINT ["/stand-in"]"#,
+            "--change",
+            &format!("LABEL {LABEL}={}", run_name()),
             "-",
             IMAGE,
         ])

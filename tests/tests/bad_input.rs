@@ -116,9 +116,9 @@ async fn a_setting_that_no_waiting_heals_is_78() {
         ("CAPITAL_USDT", "much", &["much", "above 0"]),
         ("FEE_RATE", "0.5", &["0.5", "0 to 0.1"]),
         ("SLIPPAGE_RATE", "-0.1", &["-0.1", "0 to 0.1"]),
-        ("LEVERAGE", "6", &["6", "1..=5"]),
-        ("LEVERAGE", "0", &["0", "1..=5"]),
-        ("HEARTBEAT_SECS", "0", &["0", "1..=60"]),
+        ("LEVERAGE", "6", &["6", "from 1 to 5"]),
+        ("LEVERAGE", "much", &["much", "from 1 to 5"]),
+        ("HEARTBEAT_SECS", "0", &["0", "from 1 to 60"]),
         (
             "STRATEGIES",
             "hope",
@@ -165,6 +165,66 @@ async fn a_setting_that_no_waiting_heals_is_78() {
         let words = ["live", "not in this version", "--paper"];
         refuses(flags, live, 78, &words).await;
     }
+}
+
+#[tokio::test]
+async fn what_cannot_reach_the_owner_is_78_and_the_token_is_never_shown() {
+    const TOKEN: &str = "123456789:AAF-plugh-5678-plugh-5678-plugh-567";
+    let table: [(&[(&str, &str)], &[&str]); 9] = [
+        (
+            &[("TELEGRAM_BOT_TOKEN", TOKEN)],
+            &["TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "both or neither"],
+        ),
+        (
+            &[("TELEGRAM_CHAT_ID", "5")],
+            &[
+                "TELEGRAM_CHAT_ID=5",
+                "TELEGRAM_BOT_TOKEN",
+                "both or neither",
+            ],
+        ),
+        (
+            &[("TELEGRAM_BOT_TOKEN", SECRET), ("TELEGRAM_CHAT_ID", "5")],
+            &["TELEGRAM_BOT_TOKEN (not shown)", "@BotFather"],
+        ),
+        (
+            &[
+                ("TELEGRAM_BOT_TOKEN", TOKEN),
+                ("TELEGRAM_BOT_TOKEN_FILE", "/f"),
+                ("TELEGRAM_CHAT_ID", "5"),
+            ],
+            &["TELEGRAM_BOT_TOKEN_FILE", "set one"],
+        ),
+        (
+            &[
+                ("TELEGRAM_BOT_TOKEN_FILE", "/nowhere/token"),
+                ("TELEGRAM_CHAT_ID", "5"),
+            ],
+            &["/nowhere/token", "No such file"],
+        ),
+        (
+            &[("TELEGRAM_CHAT_ID", "@me")],
+            &["TELEGRAM_CHAT_ID", "@me", "-1001234567890"],
+        ),
+        (
+            &[("TELEGRAM_API_URL", "api.telegram.org")],
+            &["TELEGRAM_API_URL", "https://host"],
+        ),
+        (
+            &[("NOTIFY_HEARTBEAT_SECS", "1")],
+            &["NOTIFY_HEARTBEAT_SECS", "from 10 to 86400"],
+        ),
+        (
+            &[("TELEGRAM_GAP_MS", "-1")],
+            &["TELEGRAM_GAP_MS", "from 0 to 60000"],
+        ),
+    ];
+    for (env, words) in table {
+        let process = run("notifier", env, &[]);
+        refuses(&format!("{words:?}"), process, 78, words).await;
+    }
+    let process = run("notifier", &[], &["--loud"]);
+    refuses("an unknown flag", process, 64, &["--loud"]).await;
 }
 
 #[tokio::test]

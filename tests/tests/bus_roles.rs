@@ -132,6 +132,42 @@ async fn the_operator_reads_everything_and_writes_nothing() {
     .await;
 }
 
+#[tokio::test]
+async fn the_notifier_hears_every_event_and_writes_its_own_journal_alone() {
+    let nats = NatsServer::with_streams().await;
+    let bare = nats.client(Role::Notifier).await;
+    for subject in [
+        "heartbeat.v1.notifier.n",
+        "journal.v1.notifier.owner",
+        "lease.v1.notifier.owner",
+        "$JS.API.CONSUMER.CREATE.EVENTS.notifier.event.v1.>",
+        "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
+        "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
+        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.t",
+        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.notifier.owner",
+    ] {
+        assert!(
+            bare.may_publish(subject, "").await,
+            "notifier needs {subject}"
+        );
+    }
+    // What it tells the owner nobody else may have made up through it.
+    let heard_only = "event.v1.watchdog.w.critical.given_up";
+    let others = OWN.iter().map(|subject| subject.replace('@', "paper"));
+    may_not(&bare, "notifier", others).await;
+    may_not(&bare, "notifier", NOBODYS.map(str::to_owned)).await;
+    may_not(&bare, "notifier", [heard_only.to_owned()]).await;
+    assert!(!bare.may_subscribe("event.v1.>").await);
+    let trader = nats.client(Role::TraderPaper).await;
+    for subject in [
+        "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
+        "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
+        "$JS.API.CONSUMER.DELETE.EVENTS.notifier",
+    ] {
+        assert!(!trader.may_publish(subject, "").await, "{subject}");
+    }
+}
+
 /// The filter stands in the API's subject, where permissions see it; the request's body must not be
 /// able to ask for something else.
 #[tokio::test]

@@ -12,9 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use bearish_tests::docker::{
-    self, LABEL, Stage, clear_away, compose, docker, image, operator_of, run,
-};
+use bearish_tests::docker::{self, LABEL, Project, Stage, docker, image};
 use bearish_tests::journals::{self, Entries};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::told;
@@ -23,7 +21,6 @@ use protocol::event::EventBody;
 use protocol::heartbeat::{Heartbeat, Phase};
 use protocol::ids::BookKey;
 use runtime::bus::Bus;
-use serde_json::Value;
 
 /// The first trade of the default market on the default clock.
 const FIRST_TRADE_WITHIN: Duration = Duration::from_mins(1);
@@ -221,12 +218,20 @@ fn an_image_holds_its_program_and_nothing_to_break_in_with() {
         ("bus-init", "bus-init", vec![]),
         ("exchange-sim", "exchange-sim", vec![]),
         ("trader", "trader", vec![]),
+        ("watchdog", "watchdog", vec![]),
+        ("notifier", "notifier", vec![]),
     ] {
         let (full, known) = image(name);
         let size = known["Size"].as_u64().unwrap();
         assert!(size < 25_000_000, "{full} has {size} bytes");
         let config = &known["Config"];
-        assert_eq!(config["User"], "10001:10001", "{full}");
+        // The engine's socket belongs to root.
+        let user = if name == "watchdog" {
+            "0:0"
+        } else {
+            "10001:10001"
+        };
+        assert_eq!(config["User"], user, "{full}");
         assert_eq!(config["Entrypoint"][0], format!("/{bin}/{entry}"), "{full}");
         let entry = format!("{bin}/{entry}");
         let mut expected = BTreeSet::from(EVERY_IMAGE);
@@ -272,47 +277,14 @@ fn files(image: &str) -> Vec<String> {
     listed.lines().filter(own).map(str::to_owned).collect()
 }
 
-/// A Compose project that is gone when this is dropped.
-struct Project(String);
-
-impl Project {
-    fn up(arguments: &[&str]) -> Self {
-        for name in ["nats", "bus-init", "exchange-sim", "trader"] {
-            image(name);
-        }
-        let project = Self(docker::run_name());
-        let up = ["up", "--detach", "--wait", "--wait-timeout", "120"];
-        run(compose(&project.0).args(up).args(arguments));
-        project
-    }
-
-    /// Where this machine reaches a container; also on a network of which nothing leads outside.
-    fn address(&self, service: &str) -> String {
-        let name = format!("{}-{service}-1", self.0);
-        let known = docker(&[
-            "inspect",
-            "--format",
-            "{{json .NetworkSettings.Networks}}",
-            &name,
-        ]);
-        let networks: Value = serde_json::from_str(&known).unwrap();
-        let bus = &networks[format!("{}_bus", self.0)];
-        bus["IPAddress"].as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Project {
-    fn drop(&mut self) {
-        let down = ["--profile", "*", "down", "--volumes", "--timeout", "1"];
-        clear_away(compose(&self.0).args(down));
-    }
-}
-
 #[tokio::test]
 async fn two_replicas_of_compose_share_the_symbols() {
-    let project = Project::up(&["--scale", "trader-paper=2"]);
-    let address = format!("{}:4222", project.address("nats"));
-    let bus = operator_of(&address, "development".to_owned()).await;
+    for name in ["nats", "bus-init", "exchange-sim", "trader"] {
+        image(name);
+    }
+    let scale = ["--scale", "trader-paper=2"];
+    let project = Project::up(&docker::run_name(), &[], &scale);
+    let bus = project.operator().await;
     let books = async |instance: &str| {
         let heartbeat = told::heartbeat(&bus, instance).await?;
         let books = heartbeat

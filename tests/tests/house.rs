@@ -22,7 +22,7 @@ const IMPURE: [&str; 12] = [
     "uuid",
 ];
 
-const BRAINS: [&str; 2] = ["bearish-engine", "bearish-supervision"];
+const BRAINS: [&str; 3] = ["bearish-engine", "bearish-supervision", "bearish-delivery"];
 
 /// Every package that this one needs at run time, however far away, itself included. Its own features
 /// only: what other members of the workspace switch on is not its doing.

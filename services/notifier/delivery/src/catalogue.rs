@@ -1,0 +1,321 @@
+//! What each kind of event says to the owner. The words are the seed's where it gives some.
+//!
+//! `tests/golden/catalogue.txt` shows all of them.
+
+use protocol::event::{Event, EventBody, Severity, Side};
+use protocol::exit::ExitCode;
+use protocol::ids::{BookKey, Service, Token};
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+use crate::letter::Letter;
+use crate::words::{amount, delay, profit, span, uptime};
+
+/// Something that was told on the bus.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// An event of this version.
+    Known {
+        /// Which service.
+        service: Service,
+        /// Which one of it.
+        instance: Token,
+        /// What happened.
+        event: Event,
+    },
+    /// An event that this program does not know: a newer service's.
+    Unknown {
+        /// Its id.
+        id: String,
+        /// When it happened, or was heard of.
+        at: UtcMs,
+        /// How much it matters; a warning if that cannot be read either.
+        severity: Severity,
+        /// Its subject.
+        subject: String,
+        /// It, as it came.
+        payload: String,
+    },
+}
+
+impl News {
+    /// Tells the same event apart from another.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Known { event, .. } => &event.id,
+            Self::Unknown { id, .. } => id,
+        }
+    }
+
+    /// What there is to say, each part small enough for one message.
+    pub fn letters(&self) -> Vec<Letter> {
+        match self {
+            Self::Known {
+                service,
+                instance,
+                event,
+            } => {
+                let who = format!("{service} {instance}");
+                let (head, lines) = words(&who, &event.body);
+                letter(event.at, event.severity, event.body.kind(), head, &lines)
+            }
+            Self::Unknown {
+                at,
+                severity,
+                subject,
+                payload,
+                ..
+            } => {
+                let head = "❔ AN EVENT THIS VERSION DOES NOT KNOW".to_owned();
+                let lines = [field("Subject", subject), field("Content", payload)];
+                letter(*at, *severity, "unknown", head, &lines)
+            }
+        }
+    }
+}
+
+fn letter(
+    at: UtcMs,
+    severity: Severity,
+    kind: &str,
+    head: String,
+    lines: &[String],
+) -> Vec<Letter> {
+    let letter = Letter {
+        at,
+        severity,
+        kind: kind.to_owned(),
+        head,
+        body: lines.join("\n"),
+    };
+    letter.split()
+}
+
+fn field(name: &str, value: impl std::fmt::Display) -> String {
+    format!("{name}: {value}")
+}
+
+/// Heading and lines. RESTART TRIGGERED is the seed's example field by field; which unit, and what it
+/// said last, are ours.
+#[allow(
+    clippy::too_many_lines,
+    reason = "a table with one row a kind: in one place, so that a new kind cannot be forgotten"
+)]
+fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
+    match body {
+        EventBody::TraderStarted {
+            mode,
+            symbols,
+            flags,
+            version,
+        } => row(
+            format!("🚀 STARTED: {who}"),
+            [
+                field("Mode", mode),
+                field("Symbols", list(symbols)),
+                field("Flags", flags.join(" ")),
+                field("Version", version),
+            ],
+        ),
+        EventBody::TraderStopped {
+            reason,
+            exit,
+            uptime_ms,
+        } => row(
+            format!("🛑 SHUTDOWN: {who}"),
+            [
+                field("Reason", reason),
+                field("Exit", exit_words((*exit).into())),
+                field("Uptime", uptime(*uptime_ms)),
+            ],
+        ),
+        EventBody::BookClaimed { book } => row(
+            "📘 BOOK TAKEN OVER",
+            [field("Book", name(book)), field("By", who)],
+        ),
+        EventBody::BookLost { book, reason } => row(
+            "⚠️ BOOK LOST",
+            [
+                field("Book", name(book)),
+                field("By", who),
+                field("Reason", reason),
+            ],
+        ),
+        EventBody::BookHalted { book, reason } => row(
+            "🚨 BOOK HALTED",
+            [
+                field("Book", name(book)),
+                field("By", who),
+                field("Reason", reason),
+                "It trades no more until a person looks; other books trade on".to_owned(),
+            ],
+        ),
+        EventBody::EntryDropped { book, reason } => row(
+            "↩️ ENTRY DROPPED",
+            [field("Book", name(book)), field("Reason", reason)],
+        ),
+        EventBody::PositionOpened {
+            book,
+            strategy,
+            side,
+            quantity,
+            price,
+            stop,
+            target,
+        } => row(
+            format!("{} OPENED {side} {}", arrow(*side), book.symbol),
+            [
+                field("Book", name(book)),
+                field("Strategy", strategy),
+                field("Entry", format!("{quantity} at {price}")),
+                field("Stop", stop),
+                field("Target", target),
+            ],
+        ),
+        EventBody::PositionClosed {
+            book,
+            strategy,
+            side,
+            quantity,
+            entry,
+            exit,
+            reason,
+            pnl,
+            equity,
+        } => row(
+            format!("{} CLOSED {side} {}", outcome(*pnl), book.symbol),
+            [
+                field("Book", name(book)),
+                field("Strategy", strategy),
+                field("Entry", format!("{quantity} at {entry}")),
+                field("Exit", format!("{exit} ({reason})")),
+                field("Profit", profit(*pnl)),
+                field("Equity", amount(*equity)),
+            ],
+        ),
+        EventBody::PartFailed { part, error } => row(
+            "⚠️ WARNING",
+            [
+                field("From", who),
+                field("Part", part),
+                field("Error", error),
+            ],
+        ),
+        EventBody::PartRecovered { part, after_ms } => row(
+            "✅ WORKS AGAIN",
+            [
+                field("From", who),
+                field("Part", part),
+                field("After", span(*after_ms)),
+            ],
+        ),
+        EventBody::WatchdogStarted { project, version } => row(
+            "🐕 WATCHDOG STARTED",
+            [field("Project", project), field("Version", version)],
+        ),
+        EventBody::RestartTriggered {
+            unit,
+            attempt,
+            max,
+            reason,
+            consecutive,
+            uptime_ms,
+            delay_ms,
+            exit: _,
+            evidence,
+        } => {
+            let last_words = evidence.as_ref().map(|said| field("Last words", said));
+            let lines = [
+                field("Attempt", format!("{attempt}/{max}")),
+                field("Reason", reason),
+                field("Consecutive Failures", consecutive),
+                field("Uptime", uptime(*uptime_ms)),
+                field("Next restart in", delay(*delay_ms)),
+                field("Unit", unit),
+            ];
+            row(
+                "🔄 AUTO-RESTART TRIGGERED",
+                lines.into_iter().chain(last_words),
+            )
+        }
+        EventBody::CycleFinished {
+            unit,
+            attempt,
+            max,
+            uptime_ms,
+            delay_ms,
+        } => row(
+            "🔁 CYCLE FINISHED",
+            [
+                field("Unit", unit),
+                field("Attempt", format!("{attempt}/{max}")),
+                field("Uptime", uptime(*uptime_ms)),
+                field("Next cycle in", delay(*delay_ms)),
+            ],
+        ),
+        EventBody::UnitRecovered { unit, after_ms } => row(
+            "✅ RECOVERED",
+            [field("Unit", unit), field("After", span(*after_ms))],
+        ),
+        EventBody::GivenUp {
+            unit,
+            reason,
+            restarts,
+            consecutive,
+            exit,
+        } => {
+            let lines = [
+                Some(field("Unit", unit)),
+                Some(field("Reason", reason)),
+                Some(field("Restarts", restarts)),
+                Some(field("Consecutive Failures", consecutive)),
+                exit.map(|exit| field("Last exit", exit_words(exit))),
+                Some(format!("When it is mended: watchdog release {unit}")),
+            ];
+            row(
+                "🚨 MANUAL INTERVENTION REQUIRED",
+                lines.into_iter().flatten(),
+            )
+        }
+        EventBody::UnitStopped { unit, reason } => row(
+            "🛑 STAYS STOPPED",
+            [field("Unit", unit), field("Reason", reason)],
+        ),
+        EventBody::UnitObservedOnly { unit, reason } => row(
+            "⚠️ ONLY OBSERVED",
+            [field("Unit", unit), field("Reason", reason)],
+        ),
+    }
+}
+
+fn row(head: impl Into<String>, lines: impl IntoIterator<Item = String>) -> (String, Vec<String>) {
+    (head.into(), lines.into_iter().collect())
+}
+
+fn list(symbols: &[Token]) -> String {
+    let symbols: Vec<&str> = symbols.iter().map(Token::as_str).collect();
+    symbols.join(", ")
+}
+
+const fn arrow(side: Side) -> &'static str {
+    match side {
+        Side::Long => "📈",
+        Side::Short => "📉",
+    }
+}
+
+fn outcome(pnl: Decimal) -> &'static str {
+    if pnl > Decimal::ZERO { "💰" } else { "🔻" }
+}
+
+/// A book as people call it: its symbol, and whose money.
+fn name(book: &BookKey) -> String {
+    format!("{} ({})", book.symbol, book.account)
+}
+
+fn exit_words(exit: i64) -> String {
+    match ExitCode::from_number(exit) {
+        Some(code) => code.to_string(),
+        None => exit.to_string(),
+    }
+}

@@ -1,0 +1,181 @@
+//! What to record: news into letters, letters into messages, outcomes into what follows. Changes
+//! nothing itself; the call to make is read off the folded state ([`due`]).
+
+use protocol::event::Severity;
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+
+use crate::catalogue::News;
+use crate::compose::{Message, fitting};
+use crate::moment::Moment;
+use crate::pace::Pace;
+use crate::record::Record;
+use crate::state::{State, Waiting};
+
+/// What is older than this when its turn comes is only counted.
+const STALE_MS: u64 = 600_000;
+/// More than this many at once are only counted.
+const STORM: usize = 30;
+
+/// What became of the call that sends a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// It arrived.
+    Sent {
+        /// Telegram's number of it.
+        message: Option<i64>,
+    },
+    /// Nobody knows.
+    Unknown {
+        /// One line.
+        why: String,
+    },
+    /// It surely did not arrive.
+    Returned {
+        /// One line.
+        why: String,
+        /// How long the other side said to wait, in milliseconds.
+        wait_ms: Option<u64>,
+    },
+    /// It surely did not arrive, and none will until a person mends something: the token, the chat.
+    Closed {
+        /// One line.
+        why: String,
+    },
+    /// It is refused for what it says.
+    Refused {
+        /// One line.
+        why: String,
+    },
+    /// The chat became another one.
+    Migrated {
+        /// The chat it went to.
+        from: i64,
+        /// The one that it is now.
+        to: i64,
+    },
+}
+
+/// The first records of a process: it delivers from here on, and what was under way when the one before
+/// it ended may have arrived.
+pub fn take_over(state: &State, boot: Token, instance: Token, version: &str) -> Vec<Record> {
+    let mut records = vec![Record::OwnerTookOver {
+        boot,
+        instance,
+        version: version.to_owned(),
+    }];
+    if state.sending.is_some() {
+        let why = "the notifier ended while it was under way".to_owned();
+        records.push(Record::Unknown { why });
+    }
+    records
+}
+
+/// What there is to tell of these; nothing of what was told before.
+pub fn take_in(state: &State, news: &[News]) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    for item in news {
+        let id = item.id();
+        let twice = records
+            .iter()
+            .any(|record| matches!(record, Record::Queued { event, .. } if event == id));
+        if !twice && !state.knows(id) {
+            records.push(Record::Queued {
+                event: id.to_owned(),
+                letters: item.letters(),
+            });
+        }
+    }
+    records
+}
+
+/// The next message, if one may go out now: a critical letter alone and before all others, else a group,
+/// else, for what is stale or too much, a digest.
+pub fn next(state: &State, pace: &Pace, now: Moment) -> Option<Record> {
+    if state.sending.is_some() || pace.open_at() > now.mono {
+        return None;
+    }
+    if let Some(number) = critical(state) {
+        return Some(Record::Sending {
+            letters: vec![number],
+            digest: false,
+        });
+    }
+    if pace.group_at()? > now.mono {
+        return None;
+    }
+    digest(state, now.utc).or_else(|| group(state, now.utc))
+}
+
+/// Everything of a storm, or else what is stale of it; a single letter is told as it is.
+fn digest(state: &State, now: UtcMs) -> Option<Record> {
+    let is_storm = others(state).count() > STORM;
+    let is_counted = |waiting: &Waiting| is_storm || now.millis_since(waiting.letter.at) > STALE_MS;
+    let counted = others(state).filter(|(_, waiting)| is_counted(waiting));
+    let letters: Vec<u64> = counted.map(|(number, _)| number).collect();
+    (letters.len() > 1).then_some(Record::Sending {
+        letters,
+        digest: true,
+    })
+}
+
+/// As many as fit, oldest first.
+fn group(state: &State, now: UtcMs) -> Option<Record> {
+    let fits = fitting(others(state).map(|(_, waiting)| waiting), now);
+    let taken = others(state).take(fits);
+    let letters: Vec<u64> = taken.map(|(number, _)| number).collect();
+    (!letters.is_empty()).then_some(Record::Sending {
+        letters,
+        digest: false,
+    })
+}
+
+/// When to ask [`next`] again if nothing happens before, by the monotonic clock.
+pub fn wake_at(state: &State, pace: &Pace) -> Option<u64> {
+    if state.sending.is_some() || state.waiting.is_empty() {
+        return None;
+    }
+    let group = match critical(state) {
+        Some(_) => 0,
+        None => pace.group_at()?,
+    };
+    Some(pace.open_at().max(group))
+}
+
+/// The message that is under way by the journal: the call to make if it is not being made.
+pub fn due(state: &State, now: UtcMs) -> Option<Message> {
+    let sending = state.sending.as_ref()?;
+    Some(Message::of(sending, now))
+}
+
+/// What a call's end is recorded as.
+pub fn ended(outcome: &Outcome) -> Record {
+    match outcome.clone() {
+        Outcome::Sent { message } => Record::Sent { message },
+        Outcome::Unknown { why } => Record::Unknown { why },
+        Outcome::Returned { why, .. } | Outcome::Closed { why } => Record::Returned { why },
+        Outcome::Refused { why } => Record::Dead { why },
+        Outcome::Migrated { from, to } => Record::Migrated { from, to },
+    }
+}
+
+/// Whether something waits that is not critical.
+pub fn others_wait(state: &State) -> bool {
+    others(state).next().is_some()
+}
+
+fn critical(state: &State) -> Option<u64> {
+    let mut all = state.waiting.iter();
+    all.find(|(_, waiting)| is_critical(waiting))
+        .map(|(number, _)| *number)
+}
+
+fn others(state: &State) -> impl Iterator<Item = (u64, &Waiting)> {
+    let all = state.waiting.iter();
+    all.filter(|(_, waiting)| !is_critical(waiting))
+        .map(|(number, waiting)| (*number, waiting))
+}
+
+fn is_critical(waiting: &Waiting) -> bool {
+    waiting.letter.severity == Severity::Critical
+}

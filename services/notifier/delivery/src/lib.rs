@@ -1,0 +1,30 @@
+//! The notifier's brain: what to tell the owner, in which words, when, and what became of it.
+//!
+//! Pure: no tokio, no clock, no randomness, no files, no sockets. Time comes in with the event, so an
+//! hour of Telegram being away runs in a test in milliseconds.
+//!
+//! [`State`](state::State) is a fold of the journal: every letter and what became of it.
+//! [`Pace`](pace::Pace) is what this process remembers of its own sending; it is lost with the process
+//! and costs at worst one refused call. A letter goes this way:
+//!
+//! | state | meaning | what follows |
+//! | --- | --- | --- |
+//! | queued | journaled; the bus may forget the event | `Sending`, when pace and grouping allow |
+//! | sending | recorded before the call is made | by the call's outcome |
+//! | sent | Telegram has it | - |
+//! | unknown | the call ended without a clear answer, or this process died in it | queued again, marked as a possible repeat |
+//! | returned | surely not sent: no connection, told to wait, channel closed | queued again as it was |
+//! | dead | Telegram refuses this text for good | - |
+//!
+//! Telegram knows no idempotency key: between losing a letter and repeating it, we repeat it and say so.
+
+pub mod catalogue;
+pub mod compose;
+pub mod decide;
+pub mod heartbeat;
+pub mod letter;
+pub mod moment;
+pub mod pace;
+pub mod record;
+pub mod state;
+pub mod words;

@@ -1,0 +1,208 @@
+//! What the journal adds up to: letters that wait, the message under way, events already known.
+//! Folding is total: a notifier that refuses its own history tells nobody anything.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use protocol::VERSION;
+use protocol::ids::Token;
+use protocol::journal::JournalEntry;
+use protocol::time::UtcMs;
+
+use crate::heartbeat;
+use crate::letter::Letter;
+use crate::record::Record;
+
+/// How long an event's id is remembered: as long as the bus keeps events.
+const REMEMBERED_MS: i64 = 7 * 24 * 3_600_000;
+/// Dead letters that are kept for people to read.
+const DEAD_KEPT: usize = 100;
+
+/// Everything the journal says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The process that delivers.
+    pub boot: Option<Token>,
+    /// Letters that wait, by number: older ones have lower numbers.
+    pub waiting: BTreeMap<u64, Waiting>,
+    /// The message under way.
+    pub sending: Option<Sending>,
+    /// Letters that will never arrive, newest last.
+    pub dead: VecDeque<DeadLetter>,
+    /// What became of all messages so far.
+    pub totals: Totals,
+    /// Another chat in place of the one that was set.
+    pub migrated: Option<(i64, i64)>,
+    /// The newest period that a heartbeat was written for.
+    pub heartbeat: Option<u64>,
+    /// When the last message arrived.
+    pub last_sent: Option<UtcMs>,
+    known: BTreeSet<String>,
+    /// The same, oldest first, with when they were queued.
+    remembered: VecDeque<(UtcMs, String)>,
+    next: u64,
+}
+
+/// A letter that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// It.
+    pub letter: Letter,
+    /// How often it may have arrived already.
+    pub repeats: u32,
+}
+
+/// A message under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sending {
+    /// The letters in it.
+    pub letters: BTreeMap<u64, Waiting>,
+    /// They are only counted in it.
+    pub digest: bool,
+}
+
+/// A letter that Telegram refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// It.
+    pub letter: Letter,
+    /// Why, in Telegram's words.
+    pub why: String,
+}
+
+/// Counts of messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Arrived.
+    pub sent: u64,
+    /// Went out without a clear answer.
+    pub unknown: u64,
+    /// Surely did not arrive, and were tried again.
+    pub returned: u64,
+    /// Refused for good.
+    pub dead: u64,
+}
+
+/// A record of a newer program: to go on without it could repeat or lose a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newer(pub u16);
+
+impl State {
+    /// Adds one journal message.
+    ///
+    /// # Errors
+    /// [`Newer`] for an envelope of a version that this program does not know.
+    pub fn fold(&mut self, entry: &JournalEntry<Record>) -> Result<(), Newer> {
+        if entry.v > VERSION {
+            return Err(Newer(entry.v));
+        }
+        for record in &entry.records {
+            self.apply(entry.at, record);
+        }
+        Ok(())
+    }
+
+    /// Adds one record, stored at this time.
+    pub fn apply(&mut self, at: UtcMs, record: &Record) {
+        match record {
+            Record::OwnerTookOver { boot, .. } => self.boot = Some(boot.clone()),
+            Record::Queued { event, letters } => self.queue(at, event, letters),
+            Record::Sending { letters, digest } => self.send(letters, *digest),
+            Record::Sent { .. } => {
+                self.sending = None;
+                self.last_sent = Some(at);
+                self.totals.sent += 1;
+            }
+            Record::Unknown { .. } => {
+                self.put_back(1);
+                self.totals.unknown += 1;
+            }
+            Record::Returned { .. } => {
+                self.put_back(0);
+                self.totals.returned += 1;
+            }
+            Record::Dead { why } => self.bury(why),
+            Record::Migrated { from, to } => {
+                self.migrated = Some((*from, *to));
+                self.put_back(0);
+            }
+        }
+    }
+
+    /// Whether this event was queued before.
+    pub fn knows(&self, event: &str) -> bool {
+        self.known.contains(event)
+    }
+
+    /// The chat to write to where `set` was configured.
+    pub fn chat(&self, set: i64) -> i64 {
+        match self.migrated {
+            Some((from, to)) if from == set => to,
+            _ => set,
+        }
+    }
+
+    fn queue(&mut self, at: UtcMs, event: &str, letters: &[Letter]) {
+        if self.knows(event) {
+            return;
+        }
+        self.remember(at, event);
+        self.heartbeat = self.heartbeat.max(heartbeat::period_of(event));
+        for letter in letters {
+            let waiting = Waiting {
+                letter: letter.clone(),
+                repeats: 0,
+            };
+            self.waiting.insert(self.next, waiting);
+            self.next += 1;
+        }
+    }
+
+    fn remember(&mut self, at: UtcMs, event: &str) {
+        let old = |queued: &UtcMs| at.0.saturating_sub(queued.0) >= REMEMBERED_MS;
+        while self
+            .remembered
+            .front()
+            .is_some_and(|(queued, _)| old(queued))
+        {
+            if let Some((_, event)) = self.remembered.pop_front() {
+                self.known.remove(&event);
+            }
+        }
+        self.known.insert(event.to_owned());
+        self.remembered.push_back((at, event.to_owned()));
+    }
+
+    fn send(&mut self, letters: &[u64], digest: bool) {
+        // What was under way before has no outcome: it may have arrived.
+        self.put_back(1);
+        let taken = letters
+            .iter()
+            .filter_map(|n| Some((*n, self.waiting.remove(n)?)));
+        let letters = taken.collect();
+        self.sending = Some(Sending { letters, digest });
+    }
+
+    fn put_back(&mut self, repeats: u32) {
+        let Some(sending) = self.sending.take() else {
+            return;
+        };
+        for (number, mut waiting) in sending.letters {
+            waiting.repeats += repeats;
+            self.waiting.insert(number, waiting);
+        }
+    }
+
+    fn bury(&mut self, why: &str) {
+        self.totals.dead += 1;
+        let letters = self.sending.take().map(|sending| sending.letters);
+        for waiting in letters.unwrap_or_default().into_values() {
+            if self.dead.len() == DEAD_KEPT {
+                self.dead.pop_front();
+            }
+            self.dead.push_back(DeadLetter {
+                letter: waiting.letter,
+                why: why.to_owned(),
+            });
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The hourly heartbeat, and how a trader is judged by its last one.
+
+use std::collections::BTreeMap;
+
+use bearish_delivery::heartbeat::{Health, judge, period, report};
+use bearish_delivery::pace::Limits;
+use bearish_delivery::record::Record;
+use protocol::heartbeat::{BookSummary, Heartbeat, LastError, Part, PartState, Phase};
+use protocol::time::UtcMs;
+
+use crate::support::{BEGIN, World};
+
+fn beat() -> Heartbeat {
+    let part = |turns, state| Part {
+        turns,
+        errors: 0,
+        state,
+    };
+    let parts = [
+        ("feed".to_owned(), part(600, PartState::Ok)),
+        ("fleet".to_owned(), part(45, PartState::Ok)),
+    ];
+    Heartbeat {
+        v: 1,
+        boot: "b1".parse().unwrap(),
+        seq: 9,
+        at: BEGIN,
+        uptime_ms: 9_000_000,
+        interval_ms: 5_000,
+        phase: Phase::Running,
+        parts: BTreeMap::from(parts),
+        candle_age_ms: Some(30_000),
+        signals: 3,
+        errors: 1,
+        last_error: Some(LastError {
+            at: UtcMs(BEGIN.0 - 60_000),
+            part: "feed".to_owned(),
+            text: "stream ended".to_owned(),
+        }),
+        books: vec![BookSummary {
+            book: "paper.binance-usdm.exchange-sim-8080.BTCUSDT"
+                .parse()
+                .unwrap(),
+            equity: "3308.62479212".parse().unwrap(),
+            position: "-0.25".parse().unwrap(),
+            trades: 4,
+            halted: None,
+        }],
+    }
+}
+
+#[test]
+fn it_shows_the_seeds_fields() {
+    let name = "trader-paper-1".parse().unwrap();
+    let Record::Queued { letters, event } = report(7, &[(name, beat())], BEGIN) else {
+        unreachable!()
+    };
+    assert_eq!(event, "heartbeat:7");
+    assert_eq!(letters[0].head, "💓 HEARTBEAT");
+    assert_eq!(
+        letters[0].body,
+        "trader-paper-1: 🟢 healthy\nUptime: 2.5h\nLoops: 645\nErrors: 1\nSignals: 3\n\
+         Equity: 3308.62 USDT\nPositions: 1, Trades: 4\n\
+         Last error: feed: stream ended (1m ago)"
+    );
+}
+
+#[test]
+fn silence_and_halted_books_are_critical_trouble_is_degraded() {
+    let later = |ms| UtcMs(BEGIN.0 + ms);
+    assert_eq!(judge(&beat(), later(15_000)).0, Health::Healthy);
+    assert_eq!(judge(&beat(), later(15_001)).0, Health::Critical);
+    let mut halted = beat();
+    halted.books[0].halted = Some("panicked".to_owned());
+    assert_eq!(judge(&halted, BEGIN).0, Health::Critical);
+    let mut retrying = beat();
+    retrying.parts.get_mut("feed").unwrap().state = PartState::Retrying;
+    let (health, why) = judge(&retrying, BEGIN);
+    assert_eq!(
+        (health, why.as_deref()),
+        (Health::Degraded, Some("feed has trouble"))
+    );
+    let starting = Heartbeat {
+        phase: Phase::Starting,
+        ..beat()
+    };
+    assert_eq!(judge(&starting, BEGIN).0, Health::Degraded);
+}
+
+#[test]
+fn who_left_long_ago_is_not_mentioned_and_nobody_is_said_so() {
+    let gone = Heartbeat {
+        phase: Phase::Stopped,
+        ..beat()
+    };
+    let name = "trader-paper-9".parse().unwrap();
+    let now = UtcMs(BEGIN.0 + 3_600_000);
+    let Record::Queued { letters, .. } = report(8, &[(name, gone)], now) else {
+        unreachable!()
+    };
+    assert_eq!(letters[0].body, "No trader has been heard of");
+}
+
+#[test]
+fn a_period_is_told_once_also_after_a_restart() {
+    const HOUR_MS: u64 = 3_600_000;
+    assert_eq!(period(UtcMs(7_199_999), HOUR_MS), 1);
+    assert_eq!(period(UtcMs(7_200_000), HOUR_MS), 2);
+    let mut world = World::new(Limits::NONE);
+    for _ in 0..2 {
+        let record = report(2, &[], BEGIN);
+        world.state.apply(BEGIN, &record);
+        world.journal.push((BEGIN, record));
+        world.restart();
+    }
+    assert_eq!(world.state.heartbeat, Some(2));
+    assert_eq!(world.drain().len(), 1);
+}

@@ -1,0 +1,15 @@
+//! The brain from outside: what it says, in which messages, and what becomes of them when everything
+//! goes wrong.
+
+#[cfg(test)]
+mod catalogue;
+#[cfg(test)]
+mod heartbeat;
+#[cfg(test)]
+mod messages;
+#[cfg(test)]
+mod records;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod support;

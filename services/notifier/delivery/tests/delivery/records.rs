@@ -1,0 +1,58 @@
+//! The JSON of every record, held against committed files: a journal is read for years.
+
+use bearish_delivery::letter::Letter;
+use bearish_delivery::record::Record;
+use protocol::event::Severity;
+use serde_json::Value;
+
+use crate::support::BEGIN;
+
+const GOLDEN: &str = include_str!("golden/records.json");
+
+fn records() -> Vec<Record> {
+    let why = || "operation timed out".to_owned();
+    vec![
+        Record::OwnerTookOver {
+            boot: "b1".parse().unwrap(),
+            instance: "notifier-1".parse().unwrap(),
+            version: "0.1.0".to_owned(),
+        },
+        Record::Queued {
+            event: "watchdog.bearish-alpha:17:0".to_owned(),
+            letters: vec![Letter {
+                at: BEGIN,
+                severity: Severity::Warning,
+                kind: "restart_triggered".to_owned(),
+                head: "🔄 AUTO-RESTART TRIGGERED".to_owned(),
+                body: "Attempt: 3/1000\nReason: Connection timeout".to_owned(),
+            }],
+        },
+        Record::Sending {
+            letters: vec![0, 1],
+            digest: false,
+        },
+        Record::Sent { message: Some(42) },
+        Record::Sent { message: None },
+        Record::Unknown { why: why() },
+        Record::Returned { why: why() },
+        Record::Dead { why: why() },
+        Record::Migrated {
+            from: -5,
+            to: -1_001_234_567_890,
+        },
+    ]
+}
+
+#[test]
+fn every_record_is_written_and_read_as_committed() {
+    let written: Value = serde_json::to_value(records()).unwrap();
+    let committed: Value = serde_json::from_str(GOLDEN).unwrap();
+    assert_eq!(
+        written,
+        committed,
+        "--- written:\n{}",
+        serde_json::to_string_pretty(&written).unwrap()
+    );
+    let read: Vec<Record> = serde_json::from_str(GOLDEN).unwrap();
+    assert_eq!(read, records());
+}

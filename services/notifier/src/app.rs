@@ -1,0 +1,170 @@
+//! One run of the notifier: start every part, stand by until it is our turn, tell, say goodbye.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::exit::ExitCode;
+use protocol::heartbeat::{PartState, Phase};
+use protocol::ids::Service;
+use protocol::subject::Subject;
+use runtime::bus::Bus;
+use runtime::guard::{Guard, TurnEnd};
+use runtime::health::{self, Answer, HealthServer};
+use runtime::heartbeat::Heart;
+use runtime::process::Stop;
+use runtime::progress::Progress;
+use runtime::shutdown::Shutdown;
+use runtime::{streams, telemetry};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::Channel;
+use crate::courier::{Courier, Desk, PART};
+use crate::inbox;
+use crate::settings::Settings;
+
+/// The streams a notifier reads or writes.
+const STREAMS: [&str; 4] = [
+    streams::JOURNAL,
+    streams::EVENTS,
+    streams::HEARTBEATS,
+    streams::LEASES,
+];
+/// Time for the last heartbeat.
+const GOODBYE: Duration = Duration::from_secs(2);
+/// A loop that has not turned for this long is stuck.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// Tells until something ends it.
+///
+/// # Errors
+/// The reason with its exit code.
+pub async fn run() -> Result<ExitCode, Stop> {
+    let settings = Settings::from_env()?;
+    let channel = Channel::new(&settings)?;
+    telemetry::init(&settings.telemetry, &[])?;
+    let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
+    let asked = shutdown.token().clone();
+    let identity = settings.own.identify().await?;
+    tracing::info!(instance = %identity.instance, boot = %identity.boot,
+        to = channel.as_str(), version = env!("CARGO_PKG_VERSION"), "starting");
+    if let Some(checked) = asked.run_until_cancelled(channel.check()).await {
+        checked?;
+    }
+    let bus = match Bus::ready(&settings.bus, &STREAMS, &asked).await {
+        Ok(bus) => bus,
+        Err(stop) if stop.code == ExitCode::Done => return Ok(ExitCode::Done),
+        Err(stop) => return Err(stop),
+    };
+    let desk = Arc::new(Desk {
+        bus,
+        channel,
+        identity,
+        progress: Arc::new(Progress::default()),
+        heartbeat_ms: settings.owner_heartbeat_secs * 1_000,
+    });
+    tell(&desk, &settings, &asked).await
+}
+
+/// `notifier health`.
+///
+/// # Errors
+/// Exit 78 if this instance has no name.
+pub async fn health() -> Result<ExitCode, Stop> {
+    let settings = Settings::from_env()?;
+    let identity = settings.own.identify().await?;
+    Ok(health::ask(Service::Notifier, identity.instance.as_str()).await)
+}
+
+async fn tell(
+    desk: &Arc<Desk>,
+    settings: &Settings,
+    asked: &CancellationToken,
+) -> Result<ExitCode, Stop> {
+    let until = CancellationToken::new();
+    let mut tellers = JoinSet::new();
+    tellers.spawn(answer_health(desk, &until)?);
+    let heart = Heart::new(
+        desk.bus.clone(),
+        Service::Notifier,
+        desk.identity.clone(),
+        Arc::clone(&desk.progress),
+        settings.own.heartbeat(),
+        Box::new(|_| {}),
+    );
+    tellers.spawn(heart.run(until.clone()));
+    let guard = Guard::new(desk.bus.clone(), &Subject::NotifierLease, &desk.identity);
+    let ended = tokio::select! {
+        biased;
+        ended = guard.take_turns(&desk.progress, PART, asked, async || turn(desk, asked).await) => ended,
+        Some(ended) = tellers.join_next() => Err(match ended {
+            Ok(()) => Stop::internal("bug: a part ended without a reason"),
+            Err(error) => Stop::internal(format!("bug: {error}")),
+        }),
+    };
+    desk.progress.enter(Phase::Draining);
+    until.cancel();
+    let told = async { while tellers.join_next().await.is_some() {} };
+    if timeout(GOODBYE, told).await.is_err() {
+        tracing::debug!("left without a last heartbeat");
+    }
+    ended.map(|()| ExitCode::Done)
+}
+
+fn answer_health(
+    desk: &Arc<Desk>,
+    until: &CancellationToken,
+) -> Result<impl Future<Output = ()> + use<>, Stop> {
+    let name = desk.identity.instance.as_str();
+    let server = HealthServer::bind(Service::Notifier, name).map_err(|error| {
+        let line =
+            format!("INSTANCE={name}: another notifier of this name runs on this host ({error})");
+        Stop::new(ExitCode::DuplicateInstance, line)
+    })?;
+    let shown = Arc::clone(desk);
+    Ok(server.run(move || examine(&shown), until.clone()))
+}
+
+fn examine(desk: &Desk) -> Answer {
+    if !desk.bus.is_connected() {
+        return Err("the bus is away: nothing is heard until it is back".to_owned());
+    }
+    let part = desk.progress.part(PART);
+    let trouble = desk.progress.parts().get(PART).map(|part| part.state);
+    match (part.idle(), desk.progress.phase()) {
+        (Some(idle), _) if idle > STUCK => Err(format!("its loop last turned {idle:?} ago")),
+        (_, Phase::Starting) => Ok("standing by".to_owned()),
+        // Not ill: a restart would not help, and a person sees it here.
+        _ if trouble == Some(PartState::Retrying) => {
+            let why = desk.progress.last_error().map(|error| error.text);
+            Ok(format!("not delivering: {}", why.unwrap_or_default()))
+        }
+        _ => Ok(format!("telling through {}", desk.channel.as_str())),
+    }
+}
+
+/// One turn as the one that tells: all its parts begin and end together.
+async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
+    let taken = asked.run_until_cancelled(Courier::take_over(Arc::clone(desk)));
+    let courier = match taken.await {
+        None => return TurnEnd::Stopped,
+        Some(Err(end)) => return end,
+        Some(Ok(courier)) => courier,
+    };
+    desk.progress.enter(Phase::Running);
+    let stop = CancellationToken::new();
+    let _ends_the_parts = stop.clone().drop_guard();
+    let (batches, heard) = mpsc::channel(inbox::QUEUE);
+    let mut parts = JoinSet::new();
+    parts.spawn(inbox::read(desk.bus.clone(), batches, stop.clone()));
+    tokio::select! {
+        biased;
+        end = courier.deliver(heard, asked.clone()) => end,
+        Some(ended) = parts.join_next() => TurnEnd::Failed(match ended {
+            Ok(()) => Stop::internal("bug: a part ended without a reason"),
+            Err(error) => Stop::internal(format!("bug: {error}")),
+        }),
+    }
+}

@@ -1,0 +1,77 @@
+//! Where messages go: to Telegram, or, without a token, to this process's log.
+
+use delivery::compose::Message;
+use delivery::decide::Outcome;
+use delivery::pace::Limits;
+use runtime::process::Stop;
+
+use crate::settings::{Bot, Settings};
+use crate::telegram::Telegram;
+
+/// The way to the owner.
+#[derive(Clone)]
+pub enum Channel {
+    /// A bot, and the chat that was set.
+    Telegram(Telegram, Bot),
+    /// For whoever reads it.
+    Log,
+}
+
+impl Channel {
+    /// As the settings say.
+    ///
+    /// # Errors
+    /// Exit 78 naming the setting.
+    pub fn new(settings: &Settings) -> Result<Self, Stop> {
+        match settings.bot()? {
+            Some(bot) => Ok(Self::Telegram(Telegram::new(&bot)?, bot)),
+            None => Ok(Self::Log),
+        }
+    }
+
+    /// Whether what is set will do.
+    ///
+    /// # Errors
+    /// Exit 78 in Telegram's words if not.
+    pub async fn check(&self) -> Result<(), Stop> {
+        match self {
+            Self::Telegram(telegram, bot) => telegram.check(bot.chat).await,
+            Self::Log => Ok(()),
+        }
+    }
+
+    /// How fast it takes messages.
+    pub const fn limits(&self) -> Limits {
+        match self {
+            Self::Telegram(_, bot) => bot.limits,
+            Self::Log => Limits::NONE,
+        }
+    }
+
+    /// The chat that was set; none for a log.
+    pub const fn chat(&self) -> Option<i64> {
+        match self {
+            Self::Telegram(_, bot) => Some(bot.chat),
+            Self::Log => None,
+        }
+    }
+
+    /// In words, for the log.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Telegram(..) => "telegram",
+            Self::Log => "this log (TELEGRAM_BOT_TOKEN is not set)",
+        }
+    }
+
+    /// Sends one message, once. `chat`: where the one that was set has moved to.
+    pub async fn send(&self, chat: Option<i64>, message: &Message) -> Outcome {
+        match self {
+            Self::Telegram(telegram, bot) => telegram.send(chat.unwrap_or(bot.chat), message).await,
+            Self::Log => {
+                tracing::info!("to the owner:\n{}", message.text);
+                Outcome::Sent { message: None }
+            }
+        }
+    }
+}

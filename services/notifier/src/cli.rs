@@ -1,0 +1,21 @@
+//! The notifier's command line.
+
+use clap::{Parser, Subcommand};
+
+/// Tells the owner what happens, through Telegram or, without a token, in its log
+#[derive(Debug, Parser)]
+#[command(name = "notifier", version)]
+pub struct Cli {
+    /// What to do instead of telling.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Commands beside telling.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask the notifier running here how it is (exit 0: well, 69: not)
+    Health,
+    /// Show what was told, what waits, and what Telegram refused; works with the notifier dead
+    Status,
+}

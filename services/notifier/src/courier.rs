@@ -1,0 +1,317 @@
+//! One turn as the notifier that tells the owner: replay, take over, then wait, decide, append, act,
+//! until told to stop or until another notifier writes. What to decide is the brain's business.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use delivery::decide::{self, Outcome};
+use delivery::heartbeat;
+use delivery::moment::Moment;
+use delivery::pace::Pace;
+use delivery::record::Record;
+use delivery::state::State;
+use protocol::heartbeat::PartState;
+use protocol::subject::Subject;
+use runtime::bus::Bus;
+use runtime::clock;
+use runtime::guard::TurnEnd;
+use runtime::identity::Identity;
+use runtime::journal::Journal;
+use runtime::process::Stop;
+use runtime::progress::{PartProgress, Progress};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::Channel;
+use crate::fleet;
+use crate::inbox::Batch;
+
+/// The loop turns at least this often.
+const TICK: Duration = Duration::from_secs(1);
+/// When told to stop: time for what is still coming in and going out.
+const LAST_ROUND: Duration = Duration::from_secs(5);
+/// Nothing came in for this long: nobody else is saying goodbye.
+const QUIET: Duration = Duration::from_millis(1_500);
+/// The name of this part in heartbeats.
+pub const PART: &str = "courier";
+
+/// What telling needs, made once.
+pub struct Desk {
+    /// The bus.
+    pub bus: Bus,
+    /// The way to the owner.
+    pub channel: Channel,
+    /// Who we are.
+    pub identity: Identity,
+    /// For heartbeats.
+    pub progress: Arc<Progress>,
+    /// Time between two heartbeat messages, in milliseconds.
+    pub heartbeat_ms: u64,
+}
+
+/// The fold of the journal, its writing end, and the call under way.
+pub struct Courier {
+    desk: Arc<Desk>,
+    part: Arc<PartProgress>,
+    journal: Journal,
+    state: State,
+    pace: Pace,
+    calls: JoinSet<Outcome>,
+    began: Instant,
+    heard: Instant,
+    /// The newest period that needs no heartbeat any more.
+    period: u64,
+}
+
+impl Courier {
+    /// Replays the journal and takes it over.
+    ///
+    /// # Errors
+    /// [`TurnEnd`].
+    pub async fn take_over(desk: Arc<Desk>) -> Result<Self, TurnEnd> {
+        let writer = desk.identity.boot.clone();
+        let wait = |why: &str| desk.progress.error(PART, why);
+        let replayed =
+            Journal::replay_patiently(&desk.bus, &Subject::NotifierJournal, writer, wait).await;
+        let (journal, entries) = replayed?;
+        let mut state = State::default();
+        for stored in &entries {
+            state.fold(&stored.entry).map_err(|newer| {
+                let line = format!("journal sequence {}: version {}", stored.seq, newer.0);
+                TurnEnd::Failed(Stop::config(format!("{line} is newer than this program's")))
+            })?;
+        }
+        let now = clock::now();
+        let mut courier = Self {
+            part: desk.progress.part(PART),
+            pace: Pace::new(desk.channel.limits()),
+            calls: JoinSet::new(),
+            began: Instant::now(),
+            heard: Instant::now(),
+            // A period that passed while nobody told counts; before the first, none did.
+            period: state
+                .heartbeat
+                .unwrap_or_else(|| heartbeat::period(now, desk.heartbeat_ms)),
+            journal,
+            state,
+            desk,
+        };
+        let identity = &courier.desk.identity;
+        let (boot, instance) = (identity.boot.clone(), identity.instance.clone());
+        let version = env!("CARGO_PKG_VERSION");
+        let records = decide::take_over(&courier.state, boot, instance, version);
+        courier.commit(records).await?;
+        tracing::info!(
+            to = courier.desk.channel.as_str(),
+            waiting = courier.state.waiting.len(),
+            sent = courier.state.totals.sent,
+            "telling the owner"
+        );
+        Ok(courier)
+    }
+
+    /// Tells until `stop`, then what is left and still comes in, for a few seconds.
+    pub async fn deliver(
+        mut self,
+        mut inbox: mpsc::Receiver<Batch>,
+        stop: CancellationToken,
+    ) -> TurnEnd {
+        let telling = async {
+            while !stop.is_cancelled() {
+                self.turn(&mut inbox, &stop).await?;
+            }
+            self.pace.hurry();
+            self.heard = Instant::now();
+            let never = CancellationToken::new();
+            while !self.has_told_all() {
+                self.turn(&mut inbox, &never).await?;
+            }
+            Ok(())
+        };
+        let patience_is_over = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_ROUND).await;
+        };
+        // Between two turns nothing is under way; a turn is cut off only when patience is over.
+        tokio::select! {
+            biased;
+            told = telling => told.err().unwrap_or(TurnEnd::Stopped),
+            () = patience_is_over => {
+                tracing::warn!("left with something untold; it is told after the next start");
+                TurnEnd::Stopped
+            }
+        }
+    }
+
+    fn has_told_all(&self) -> bool {
+        let State {
+            waiting, sending, ..
+        } = &self.state;
+        waiting.is_empty() && sending.is_none() && self.heard.elapsed() > QUIET
+    }
+
+    /// Begins what is due, waits for the next thing to happen, and records it.
+    async fn turn(
+        &mut self,
+        inbox: &mut mpsc::Receiver<Batch>,
+        stop: &CancellationToken,
+    ) -> Result<(), TurnEnd> {
+        self.tell_heartbeat().await?;
+        self.begin_next().await?;
+        let wait = self.patience();
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            ended = next_end(&mut self.calls) => self.call_ended(ended).await?,
+            Some(batch) = inbox.recv() => self.take_in(batch).await?,
+            () = tokio::time::sleep(wait) => {}
+        }
+        self.part.turn();
+        Ok(())
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            utc: clock::now(),
+            mono: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// How long nothing has to be decided.
+    fn patience(&self) -> Duration {
+        let wake = decide::wake_at(&self.state, &self.pace);
+        let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(self.now().mono)));
+        wait.map_or(TICK, |wait| wait.min(TICK))
+    }
+
+    async fn take_in(&mut self, batch: Batch) -> Result<(), TurnEnd> {
+        self.heard = Instant::now();
+        let records = decide::take_in(&self.state, &batch.news);
+        if !records.is_empty() {
+            self.commit(records).await?;
+        }
+        // Journaled, or known from before.
+        batch.acknowledge().await;
+        Ok(())
+    }
+
+    /// Once a period, if the bus answers; else at the next turn.
+    async fn tell_heartbeat(&mut self) -> Result<(), TurnEnd> {
+        let now = clock::now();
+        let period = heartbeat::period(now, self.desk.heartbeat_ms);
+        if period <= self.period {
+            return Ok(());
+        }
+        match fleet::heartbeats(&self.desk.bus).await {
+            Ok(beats) => {
+                self.period = period;
+                self.commit(vec![heartbeat::report(period, &beats, now)])
+                    .await
+            }
+            Err(why) => {
+                tracing::warn!(why, "heartbeats not read");
+                Ok(())
+            }
+        }
+    }
+
+    /// Decide, append, apply, act: in this order, always.
+    async fn begin_next(&mut self) -> Result<(), TurnEnd> {
+        let now = self.now();
+        self.pace.waits(decide::others_wait(&self.state), now.mono);
+        let Some(record) = decide::next(&self.state, &self.pace, now) else {
+            return Ok(());
+        };
+        self.commit(vec![record]).await?;
+        let Some(message) = decide::due(&self.state, clock::now()) else {
+            return Ok(());
+        };
+        self.pace.sent(self.now().mono);
+        let channel = self.desk.channel.clone();
+        let chat = channel.chat().map(|set| self.state.chat(set));
+        self.calls
+            .spawn(async move { channel.send(chat, &message).await });
+        Ok(())
+    }
+
+    async fn call_ended(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), TurnEnd> {
+        let outcome = ended.unwrap_or_else(|error| Outcome::Unknown {
+            why: format!("bug: {error}"),
+        });
+        self.pace.ended(&outcome, self.now().mono);
+        self.log(&outcome);
+        self.commit(vec![decide::ended(&outcome)]).await
+    }
+
+    fn log(&self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Sent { message } => {
+                self.part.set(PartState::Ok);
+                tracing::debug!(message, "told");
+                return;
+            }
+            Outcome::Unknown { why } => {
+                tracing::warn!(
+                    why,
+                    "a message may have arrived or not; it is repeated, marked"
+                );
+            }
+            Outcome::Returned { why, wait_ms } => {
+                tracing::warn!(why, wait_ms, "a message did not arrive; it waits");
+            }
+            Outcome::Closed { why } => {
+                tracing::error!(
+                    why,
+                    "nothing can be told until a person mends this; it waits"
+                );
+            }
+            Outcome::Refused { why } => {
+                let heads = self.state.sending.iter().flat_map(|s| s.letters.values());
+                let heads: Vec<&str> = heads.map(|w| w.letter.head.as_str()).collect();
+                tracing::error!(
+                    why,
+                    ?heads,
+                    "refused for what it says; it is not sent again"
+                );
+            }
+            Outcome::Migrated { from, to } => {
+                tracing::warn!(
+                    from,
+                    to,
+                    "the chat has moved; set TELEGRAM_CHAT_ID to the new one"
+                );
+                return;
+            }
+        }
+        if let Outcome::Unknown { why }
+        | Outcome::Returned { why, .. }
+        | Outcome::Closed { why }
+        | Outcome::Refused { why } = outcome
+        {
+            self.part.set(PartState::Retrying);
+            self.desk.progress.error(PART, why);
+        }
+    }
+
+    async fn commit(&mut self, records: Vec<Record>) -> Result<(), TurnEnd> {
+        let (progress, part) = (&self.desk.progress, &self.part);
+        let appended = self.journal.append(&records, 0, |why| {
+            part.set(PartState::Retrying);
+            progress.error(PART, format!("journal: {why}"));
+            tracing::warn!(why, "journal not reached; nothing is told until it is");
+        });
+        let place = appended.await?;
+        for record in &records {
+            self.state.apply(place.at, record);
+        }
+        Ok(())
+    }
+}
+
+async fn next_end(calls: &mut JoinSet<Outcome>) -> Result<Outcome, JoinError> {
+    match calls.join_next().await {
+        Some(ended) => ended,
+        None => std::future::pending().await,
+    }
+}

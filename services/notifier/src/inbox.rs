@@ -1,0 +1,176 @@
+//! Events from the bus, through a durable consumer: what was not acknowledged comes again. They are
+//! acknowledged by whoever has journaled them, not here.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::{AckKind, Message};
+use delivery::catalogue::News;
+use futures_util::StreamExt;
+use protocol::VERSION;
+use protocol::event::{Event, Severity};
+use protocol::ids::{Service, Token};
+use protocol::subject::filter;
+use protocol::time::UtcMs;
+use runtime::bus::{Bus, DEADLINE};
+use runtime::{clock, streams};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// The consumer's name in the stream.
+const CONSUMER: &str = "notifier";
+/// Unacknowledged for this long, an event comes again.
+const ACK_WITHIN: Duration = Duration::from_secs(30);
+/// Events under way to us, and in one decision.
+const AT_ONCE: usize = 64;
+const RETRY: Duration = Duration::from_secs(2);
+/// What of an unknown event is shown.
+const SHOWN: usize = 1_500;
+
+/// Events that wait to be journaled.
+pub const QUEUE: usize = 2;
+
+/// Some events, each with the way to acknowledge it.
+pub struct Batch {
+    /// What they say.
+    pub news: Vec<News>,
+    messages: Vec<Message>,
+}
+
+impl Batch {
+    /// Tells the bus that all of them are journaled. One that does not arrive brings its event again,
+    /// which is then known.
+    pub async fn acknowledge(self) {
+        for message in self.messages {
+            let sent = timeout(DEADLINE, message.ack_with(AckKind::Ack)).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                tracing::debug!(subject = %message.subject, "not acknowledged; it comes again");
+            }
+        }
+    }
+}
+
+/// Hands events on until `stop`, or until nobody takes them.
+pub async fn read(bus: Bus, batches: mpsc::Sender<Batch>, stop: CancellationToken) {
+    let read = async {
+        loop {
+            match follow(&bus, &batches).await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(error, "events are not heard; trying again"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    stop.run_until_cancelled(read).await;
+}
+
+/// Ok: nobody takes them any more.
+async fn follow(bus: &Bus, batches: &mpsc::Sender<Batch>) -> Result<(), String> {
+    let messages = timeout(DEADLINE, open(bus)).await;
+    let messages = messages
+        .map_err(|_| format!("no answer within {DEADLINE:?}"))?
+        .map_err(|error| error.to_string())?;
+    let mut ready = messages.ready_chunks(AT_ONCE);
+    while let Some(results) = ready.next().await {
+        let mut batch = Batch {
+            news: Vec::new(),
+            messages: Vec::new(),
+        };
+        let mut broken = None;
+        for result in results {
+            match result {
+                Ok(message) => {
+                    batch.news.push(understand(&message));
+                    batch.messages.push(message);
+                }
+                Err(error) => broken = Some(error.to_string()),
+            }
+        }
+        if !batch.news.is_empty() && batches.send(batch).await.is_err() {
+            return Ok(());
+        }
+        if let Some(error) = broken {
+            return Err(error);
+        }
+    }
+    Err("the subscription ended".to_owned())
+}
+
+async fn open(bus: &Bus) -> Result<pull::Stream, async_nats::Error> {
+    let stream = bus.jetstream().get_stream_no_info(streams::EVENTS).await?;
+    let wanted = pull::Config {
+        // A name and one filter put both into the API subject, where permissions can see them.
+        name: Some(CONSUMER.to_owned()),
+        durable_name: Some(CONSUMER.to_owned()),
+        filter_subject: filter::EVENTS.to_owned(),
+        deliver_policy: DeliverPolicy::All,
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WITHIN,
+        max_ack_pending: 1_024,
+        ..pull::Config::default()
+    };
+    // Where it is there, this changes nothing but what differs.
+    let consumer = stream.create_consumer(wanted).await?;
+    let messages = consumer.stream().max_messages_per_batch(AT_ONCE);
+    Ok(messages.messages().await?)
+}
+
+/// What cannot be read is told as it came: an owner who hears something odd is better off than one who
+/// hears nothing.
+fn understand(message: &Message) -> News {
+    let known = serde_json::from_slice::<Event>(&message.payload)
+        .ok()
+        .filter(|event| event.v <= VERSION)
+        .and_then(|event| {
+            let (service, instance) = sender(&message.subject)?;
+            Some(News::Known {
+                service,
+                instance,
+                event,
+            })
+        });
+    known.unwrap_or_else(|| stranger(message))
+}
+
+fn sender(subject: &str) -> Option<(Service, Token)> {
+    let mut words = subject.split('.').skip(2);
+    let (service, instance) = (words.next()?, words.next()?);
+    let service = Service::ALL.into_iter().find(|s| s.as_str() == service)?;
+    Some((service, instance.parse().ok()?))
+}
+
+fn stranger(message: &Message) -> News {
+    let severity = message.subject.split('.').nth(4);
+    let severity = match severity {
+        Some("critical") => Severity::Critical,
+        Some("info") => Severity::Info,
+        _ => Severity::Warning,
+    };
+    let text = String::from_utf8_lossy(&message.payload);
+    tracing::warn!(subject = %message.subject, "an event that this version does not know");
+    News::Unknown {
+        id: id_of(message),
+        at: stored_at(message),
+        severity,
+        subject: message.subject.to_string(),
+        payload: text.chars().take(SHOWN).collect(),
+    }
+}
+
+/// Its header, else its place in the stream, which no other has.
+fn id_of(message: &Message) -> String {
+    let headers = message.headers.as_ref();
+    let given = headers.and_then(|headers| headers.get("Nats-Msg-Id"));
+    match (given, message.info()) {
+        (Some(id), _) => id.as_str().to_owned(),
+        (None, Ok(info)) => format!("event:{}", info.stream_sequence),
+        (None, Err(_)) => message.subject.to_string(),
+    }
+}
+
+fn stored_at(message: &Message) -> UtcMs {
+    let published = message.info().ok().map(|info| info.published);
+    let millis = published.and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
+    millis.map_or_else(clock::now, UtcMs)
+}

@@ -1,0 +1,12 @@
+//! The notifier's body: waits for events and for Telegram, asks the brain, journals, sends. What to say
+//! and when is not decided here.
+
+pub mod app;
+pub mod channel;
+pub mod cli;
+pub mod courier;
+pub mod fleet;
+pub mod inbox;
+pub mod settings;
+pub mod status;
+pub mod telegram;

@@ -1,0 +1,210 @@
+//! The notifier's settings: all from the environment, each refused with its name, value and what is
+//! allowed; the token's value is never shown.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use delivery::pace::Limits;
+use runtime::bus::BusSettings;
+use runtime::identity::InstanceSettings;
+use runtime::process::Stop;
+use runtime::secret;
+use runtime::settings::whole;
+use runtime::telemetry::TelemetrySettings;
+use secrecy::{ExposeSecret, SecretString};
+
+/// Everything but the command line.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "notifier")]
+pub struct Settings {
+    /// The bus.
+    #[command(flatten)]
+    pub bus: BusSettings,
+
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+
+    /// This process.
+    #[command(flatten)]
+    pub own: InstanceSettings,
+
+    /// The bot's token, from @BotFather
+    #[arg(
+        long,
+        env = "TELEGRAM_BOT_TOKEN",
+        value_name = "TELEGRAM_BOT_TOKEN",
+        hide_env_values = true
+    )]
+    pub token: Option<SecretString>,
+
+    /// A file that holds the bot's token
+    #[arg(
+        long,
+        env = "TELEGRAM_BOT_TOKEN_FILE",
+        value_name = "TELEGRAM_BOT_TOKEN_FILE"
+    )]
+    pub token_file: Option<PathBuf>,
+
+    /// The chat to write to; groups have a negative number
+    #[arg(long, env = "TELEGRAM_CHAT_ID", value_name = "TELEGRAM_CHAT_ID",
+          allow_negative_numbers = true, value_parser = chat)]
+    pub chat: Option<i64>,
+
+    /// Where Telegram's Bot API is
+    #[arg(long, env = "TELEGRAM_API_URL", value_name = "TELEGRAM_API_URL",
+          default_value = "https://api.telegram.org", value_parser = api_url)]
+    pub api_url: String,
+
+    /// Least milliseconds between two messages to the chat
+    #[arg(long, env = "TELEGRAM_GAP_MS", value_name = "TELEGRAM_GAP_MS",
+          default_value = "1000", value_parser = whole::<u64>(0..=60_000))]
+    pub gap_ms: u64,
+
+    /// Seconds between heartbeat messages to the owner
+    #[arg(long, env = "NOTIFY_HEARTBEAT_SECS", value_name = "NOTIFY_HEARTBEAT_SECS",
+          default_value = "3600", value_parser = whole::<u64>(10..=86_400))]
+    pub owner_heartbeat_secs: u64,
+}
+
+/// A bot and the chat it writes to.
+#[derive(Clone)]
+pub struct Bot {
+    /// Its token.
+    pub token: SecretString,
+    /// Whom it writes to.
+    pub chat: i64,
+    /// Where the Bot API is, without a slash at its end.
+    pub api_url: String,
+    /// How fast it may write.
+    pub limits: Limits,
+}
+
+impl Settings {
+    /// From the environment.
+    ///
+    /// # Errors
+    /// Exit 78, one line.
+    pub fn from_env() -> Result<Self, Stop> {
+        runtime::settings::from_env()
+    }
+
+    /// The bot, if one is set.
+    ///
+    /// # Errors
+    /// Exit 78 for a token without a chat, a chat without a token, or what is no token.
+    pub fn bot(&self) -> Result<Option<Bot>, Stop> {
+        let file = self.token_file.as_deref();
+        let token = secret::resolve("TELEGRAM_BOT_TOKEN", self.token.as_ref(), file)?;
+        match (token, self.chat) {
+            (None, None) => Ok(None),
+            (Some(token), Some(chat)) => {
+                check_token(&token)?;
+                Ok(Some(Bot {
+                    token,
+                    chat,
+                    api_url: self.api_url.trim_end_matches('/').to_owned(),
+                    limits: Limits::telegram(chat, self.gap_ms),
+                }))
+            }
+            (Some(_), None) => Err(Stop::config(
+                "TELEGRAM_BOT_TOKEN is set, but TELEGRAM_CHAT_ID is not: allowed are both or neither",
+            )),
+            (None, Some(chat)) => Err(Stop::config(format!(
+                "TELEGRAM_CHAT_ID={chat} is set, but neither TELEGRAM_BOT_TOKEN nor \
+                 TELEGRAM_BOT_TOKEN_FILE: allowed are both or neither"
+            ))),
+        }
+    }
+}
+
+/// A token goes into an address: nothing else may come in with it.
+fn check_token(token: &SecretString) -> Result<(), Stop> {
+    let well_formed = token
+        .expose_secret()
+        .split_once(':')
+        .is_some_and(|(id, secret)| {
+            let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+            !id.is_empty()
+                && id.bytes().all(|b| b.is_ascii_digit())
+                && (30..=64).contains(&secret.len())
+                && secret.bytes().all(allowed)
+        });
+    if well_formed {
+        Ok(())
+    } else {
+        Err(Stop::config(
+            "TELEGRAM_BOT_TOKEN (not shown): allowed is what @BotFather gives, digits, a colon and \
+             about 35 of A-Z a-z 0-9 _ -",
+        ))
+    }
+}
+
+fn chat(text: &str) -> Result<i64, String> {
+    match text.parse() {
+        Ok(id) if id != 0 => Ok(id),
+        _ => {
+            Err("allowed is a chat's number, e.g. 123456789, for a group -1001234567890".to_owned())
+        }
+    }
+}
+
+fn api_url(text: &str) -> Result<String, String> {
+    match reqwest::Url::parse(text) {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.query().is_none()
+                && url.fragment().is_none() =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("allowed is https://host or http://host, with port and path".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bot(pairs: &[&str]) -> Result<Option<Bot>, Stop> {
+        let words = ["settings"].iter().chain(pairs);
+        Settings::try_parse_from(words).unwrap().bot()
+    }
+
+    #[test]
+    fn token_and_chat_go_together_and_a_wrong_token_is_not_shown() {
+        let good = "123456789:AAabcdefghijklmnopqrstuvwxyz0123456";
+        assert!(bot(&[]).unwrap().is_none());
+        assert!(bot(&["--token", good, "--chat", "-100"]).unwrap().is_some());
+        assert!(bot(&["--token", good]).is_err());
+        assert!(bot(&["--chat", "5"]).is_err());
+        for bad in [
+            "secret",
+            "12:short",
+            "x:AAabcdefghijklmnopqrstuvwxyz0123456",
+            "1:../getMe?AAabcdefghijklmnopqrstuvwxyz",
+        ] {
+            let stop = bot(&["--token", bad, "--chat", "5"]).err().unwrap();
+            assert!(!stop.message.contains(bad), "{}", stop.message);
+        }
+    }
+
+    #[test]
+    fn an_address_is_http_and_holds_no_credentials() {
+        for good in ["https://api.telegram.org", "http://127.0.0.1:8081/tg"] {
+            assert!(api_url(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "api.telegram.org",
+            "ftp://host",
+            "https://a:b@host",
+            "https://host?x=1",
+        ] {
+            assert!(api_url(bad).is_err(), "{bad}");
+        }
+        assert!(chat("0").is_err() && chat("@me").is_err() && chat("-100").is_ok());
+    }
+}

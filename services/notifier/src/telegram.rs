@@ -1,0 +1,243 @@
+//! Telegram's Bot API: one call, and what its end means. Never tries twice, never decides.
+//!
+//! What the answers mean: <https://core.telegram.org/bots/api#making-requests>. The token is in the
+//! address of every call; it leaves this file neither in an error nor in an answer ([`Telegram::clean`]).
+
+use std::time::Duration;
+
+use delivery::compose::Message;
+use delivery::decide::Outcome;
+use reqwest::{Client, StatusCode};
+use runtime::process::Stop;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::settings::Bot;
+
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(15);
+/// Longest explanation that is kept.
+const LONGEST_WHY: usize = 300;
+
+/// One bot.
+#[derive(Clone)]
+pub struct Telegram {
+    client: Client,
+    api_url: String,
+    token: SecretString,
+}
+
+#[derive(Serialize)]
+struct SendMessage<'a> {
+    chat_id: i64,
+    text: &'a str,
+    entities: Vec<Entity>,
+    link_preview_options: LinkPreview,
+}
+
+#[derive(Serialize)]
+struct SendChatAction {
+    chat_id: i64,
+    action: &'static str,
+}
+
+#[derive(Serialize)]
+struct Entity {
+    r#type: &'static str,
+    offset: usize,
+    length: usize,
+}
+
+#[derive(Serialize)]
+struct LinkPreview {
+    is_disabled: bool,
+}
+
+/// Telegram's answer to any call.
+#[derive(Deserialize)]
+struct Answer {
+    ok: bool,
+    result: Option<Value>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+#[derive(Deserialize, Default)]
+struct Parameters {
+    retry_after: Option<u64>,
+    migrate_to_chat_id: Option<i64>,
+}
+
+impl Telegram {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// Exit 70 if there is no TLS.
+    pub fn new(bot: &Bot) -> Result<Self, Stop> {
+        // A second installation is refused, and as good as the first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .connect_timeout(CONNECT_DEADLINE)
+            .timeout(DEADLINE)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("bearish-alpha/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Stop::internal(format!("no TLS: {}", error.without_url())))?;
+        Ok(Self {
+            client,
+            api_url: bot.api_url.clone(),
+            token: bot.token.clone(),
+        })
+    }
+
+    /// Whether the token holds and this chat may be written to: shows "typing", leaves no message.
+    ///
+    /// # Errors
+    /// Exit 78 in Telegram's words if not. No answer is none: it may come later.
+    pub async fn check(&self, chat: i64) -> Result<(), Stop> {
+        let action = SendChatAction {
+            chat_id: chat,
+            action: "typing",
+        };
+        match self.call("sendChatAction", chat, &action).await {
+            Outcome::Closed { why } | Outcome::Refused { why } => Err(Stop::config(format!(
+                "TELEGRAM_BOT_TOKEN (not shown) with TELEGRAM_CHAT_ID={chat}: Telegram refuses, {why}"
+            ))),
+            Outcome::Unknown { why } | Outcome::Returned { why, .. } => {
+                tracing::warn!(
+                    why,
+                    "Telegram not reached; trying again with the first message"
+                );
+                Ok(())
+            }
+            Outcome::Sent { .. } | Outcome::Migrated { .. } => Ok(()),
+        }
+    }
+
+    /// Sends one message to this chat, once.
+    pub async fn send(&self, chat: i64, message: &Message) -> Outcome {
+        let bold = message.bold.iter().map(|bold| Entity {
+            r#type: "bold",
+            offset: bold.offset,
+            length: bold.length,
+        });
+        let message = SendMessage {
+            chat_id: chat,
+            text: &message.text,
+            entities: bold.collect(),
+            link_preview_options: LinkPreview { is_disabled: true },
+        };
+        self.call("sendMessage", chat, &message).await
+    }
+
+    async fn call(&self, method: &str, chat: i64, parameters: &impl Serialize) -> Outcome {
+        let token = self.token.expose_secret();
+        let address = format!("{}/bot{token}/{method}", self.api_url);
+        let answered = self.client.post(address).json(parameters).send().await;
+        let (status, body) = match answered {
+            Err(error) => return self.failed(error),
+            Ok(response) => {
+                let status = response.status();
+                match response.bytes().await {
+                    Ok(body) => (status, body),
+                    Err(error) => return self.failed(error),
+                }
+            }
+        };
+        match serde_json::from_slice::<Answer>(&body) {
+            Ok(answer) => self.judge(chat, status, &answer),
+            Err(_) => self.unreadable(status),
+        }
+    }
+
+    /// Before a connection stands nothing was sent; afterwards nobody knows.
+    fn failed(&self, error: reqwest::Error) -> Outcome {
+        let before_anything_was_sent = error.is_connect() || error.is_builder();
+        let mut why = String::new();
+        let error = error.without_url();
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(error) = cause {
+            let separator = if why.is_empty() { "" } else { ": " };
+            why = format!("{why}{separator}{error}");
+            cause = error.source();
+        }
+        let why = self.clean(&why);
+        if before_anything_was_sent {
+            Outcome::Returned { why, wait_ms: None }
+        } else {
+            Outcome::Unknown { why }
+        }
+    }
+
+    fn judge(&self, chat: i64, status: StatusCode, answer: &Answer) -> Outcome {
+        let why = format!("{}: {}", status.as_u16(), self.clean(&answer.description));
+        if answer.ok {
+            let number = answer.result.as_ref().map(|result| &result["message_id"]);
+            return Outcome::Sent {
+                message: number.and_then(Value::as_i64),
+            };
+        }
+        if let Some(to) = answer.parameters.migrate_to_chat_id {
+            return Outcome::Migrated { from: chat, to };
+        }
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Outcome::Returned {
+                why,
+                wait_ms: answer.parameters.retry_after.map(|secs| secs * 1_000),
+            },
+            // The token, or the right to write to this chat: a person must mend it, the text is fine.
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {
+                Outcome::Closed { why }
+            }
+            StatusCode::BAD_REQUEST if about_the_chat(&answer.description) => {
+                Outcome::Closed { why }
+            }
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Outcome::Refused { why },
+            _ => Outcome::Unknown { why },
+        }
+    }
+
+    /// A proxy's page in place of an answer.
+    fn unreadable(&self, status: StatusCode) -> Outcome {
+        let why = format!("{}: this is no answer of Telegram's", status.as_u16());
+        match status {
+            StatusCode::TOO_MANY_REQUESTS => Outcome::Returned { why, wait_ms: None },
+            // Nothing of Telegram's is at this address.
+            _ if status.is_client_error() || status.is_redirection() => Outcome::Closed {
+                why: format!("TELEGRAM_API_URL={:?}: {why}", self.api_url),
+            },
+            _ => Outcome::Unknown { why },
+        }
+    }
+
+    /// The one place through which words about a call leave: one line, of bounded length, without the
+    /// token.
+    fn clean(&self, text: &str) -> String {
+        let text = text.replace(self.token.expose_secret(), "***");
+        let words: Vec<&str> = text.split_whitespace().collect();
+        words.join(" ").chars().take(LONGEST_WHY).collect()
+    }
+}
+
+/// Whether a refusal is about the chat and not about the text.
+/// Texts: `Client.cpp` of <https://github.com/tdlib/telegram-bot-api>.
+fn about_the_chat(description: &str) -> bool {
+    let description = description.to_lowercase();
+    [
+        "chat not found",
+        "chat_id",
+        "chat identifier",
+        "chat was upgraded",
+        "chat_write_forbidden",
+        "peer_id_invalid",
+        "have no rights",
+        "not enough rights",
+        "need administrator rights",
+        "topic_closed",
+    ]
+    .iter()
+    .any(|known| description.contains(known))
+}

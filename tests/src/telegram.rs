@@ -1,0 +1,162 @@
+//! Telegram's Bot API on this machine, as strict as the real one: what it would refuse is refused
+//! here, in its words. Speaks plain HTTP, holds all state in memory, and dies with the value. What
+//! it can not do (parse modes, keyboards, replies, pictures, updates) it refuses, saying that the
+//! fake is what lacks it.
+//!
+//! Sources: core.telegram.org/bots/api and /bots/faq; the open server (tdlib/telegram-bot-api at
+//! 01a3679: `Client.cpp`, `Query.cpp`) and its library (tdlib/td at 022d602: `HttpReader.cpp`,
+//! `MessageEntity.cpp`).
+//!
+//! - `server.rs`: connections and what arrives on them; `parameters.rs`, `multipart.rs`: the four
+//!   ways to pass parameters; `answers.rs`: what comes back.
+//! - `methods.rs`: what a bot can call; `chats.rs`: what it has to do with; `limits.rs`: how often.
+//! - `text.rs`, `entities.rs`: what Telegram makes of a text.
+
+mod answers;
+mod chats;
+mod entities;
+mod limits;
+mod methods;
+mod multipart;
+mod parameters;
+mod server;
+mod text;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use entities::Entity;
+pub use limits::Limits;
+
+use chats::Chats;
+
+/// Of the right form, and worth nothing.
+const TOKEN: &str = "123456789:AAF-this_is_a_token_of_the_fake_Bot";
+
+/// One bot's Telegram.
+pub struct Telegram {
+    address: SocketAddr,
+    chats: Arc<Chats>,
+    _server: JoinSet<()>,
+    _connections: DropGuard,
+}
+
+impl Telegram {
+    /// On the loopback, on any free port.
+    pub async fn start() -> Self {
+        Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// On this address: one that containers reach, or one that a former Telegram had.
+    pub async fn start_on(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let chats = Arc::new(Chats::new(TOKEN));
+        let end = CancellationToken::new();
+        let mut task = JoinSet::new();
+        task.spawn(server::run(listener, Arc::clone(&chats), end.clone()));
+        Self {
+            address,
+            chats,
+            _server: task,
+            _connections: end.drop_guard(),
+        }
+    }
+
+    /// What a bot on this machine takes for `https://api.telegram.org`.
+    pub fn url(&self) -> String {
+        format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.port())
+    }
+
+    /// The port.
+    pub const fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The bot's token.
+    pub const fn token(&self) -> &str {
+        TOKEN
+    }
+
+    /// A person who has started the bot.
+    pub const fn chat(&self) -> i64 {
+        chats::PERSON
+    }
+
+    /// A group that the bot is a member of.
+    pub const fn group(&self) -> i64 {
+        chats::GROUP
+    }
+
+    /// What the chats show, oldest first.
+    pub fn shown(&self) -> Vec<Shown> {
+        self.chats.shown()
+    }
+
+    /// All calls so far, the refused ones included.
+    pub fn requests(&self) -> usize {
+        self.chats.requests()
+    }
+
+    /// The next `sendMessage` meets this; of several, each meets one.
+    pub fn next(&self, trouble: Trouble) {
+        self.chats.prepare(trouble);
+    }
+
+    /// The bot's owner asked for another token: this one is unauthorized from now on.
+    pub fn revoke_token(&self) {
+        self.chats.revoke_token();
+    }
+
+    /// Other limits than the documented ones; what was sent so far no longer counts.
+    pub fn set_limits(&self, limits: Limits) {
+        self.chats.set_limits(limits);
+    }
+}
+
+/// A message as its chat shows it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Where.
+    pub chat: i64,
+    /// Its number, also in the answer to the bot.
+    pub message_id: i64,
+    /// Cleaned and trimmed.
+    pub text: String,
+    /// Sorted, and moved with the text.
+    pub entities: Vec<Entity>,
+    /// When it came.
+    pub at: Instant,
+}
+
+/// What a `sendMessage` can meet. The message itself is judged first, except by the first two.
+#[derive(Debug, Clone)]
+pub enum Trouble {
+    /// The connection is closed, and no answer comes. The message is not shown.
+    RefuseConnection,
+    /// This status with a proxy's page instead of JSON. The message is not shown.
+    ServerError(u16),
+    /// 429. The chat is closed for so long, to every call.
+    TooManyRequests {
+        /// Seconds.
+        retry_after: u32,
+    },
+    /// 403: bot was blocked by the user.
+    Blocked,
+    /// 400: chat not found.
+    ChatGone,
+    /// 400: the group is now this supergroup, which the bot can send to. The old id stays refused.
+    Migrated {
+        /// The new id.
+        to: i64,
+    },
+    /// The message is shown, then the connection is cut instead of an answer.
+    DropReply,
+    /// The message is shown, the answer comes this much later.
+    Hang(Duration),
+}

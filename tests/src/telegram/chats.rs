@@ -1,0 +1,216 @@
+//! The bot, its chats, and what they show; also the troubles that wait for it. What a message must
+//! be like lives in `methods.rs`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::answers::Refusal;
+use super::limits::{Flood, Limits, To};
+use super::text::Formatted;
+use super::{Entity, Shown, Trouble};
+
+/// A person who has started the bot.
+pub(super) const PERSON: i64 = 700_000_001;
+/// A group that the bot is a member of.
+pub(super) const GROUP: i64 = -400_000_001;
+const BOT: i64 = 123_456_789;
+
+#[derive(Clone, Copy)]
+enum Chat {
+    Person,
+    Group,
+    Supergroup,
+    /// This is its id now.
+    Migrated(i64),
+}
+
+/// One bot's side of Telegram.
+pub(super) struct Chats {
+    token: &'static str,
+    inside: Mutex<Inside>,
+}
+
+struct Inside {
+    revoked: bool,
+    requests: usize,
+    troubles: VecDeque<Trouble>,
+    chats: BTreeMap<i64, Chat>,
+    flood: Flood,
+    shown: Vec<Shown>,
+}
+
+impl Chats {
+    pub(super) fn new(token: &'static str) -> Self {
+        let inside = Inside {
+            revoked: false,
+            requests: 0,
+            troubles: VecDeque::new(),
+            chats: BTreeMap::from([(PERSON, Chat::Person), (GROUP, Chat::Group)]),
+            flood: Flood::default(),
+            shown: Vec::new(),
+        };
+        Self {
+            token,
+            inside: Mutex::new(inside),
+        }
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap()
+    }
+
+    pub(super) fn shown(&self) -> Vec<Shown> {
+        self.inside().shown.clone()
+    }
+
+    pub(super) fn count(&self) {
+        self.inside().requests += 1;
+    }
+
+    pub(super) fn requests(&self) -> usize {
+        self.inside().requests
+    }
+
+    pub(super) fn prepare(&self, trouble: Trouble) {
+        self.inside().troubles.push_back(trouble);
+    }
+
+    pub(super) fn next_trouble(&self) -> Option<Trouble> {
+        self.inside().troubles.pop_front()
+    }
+
+    pub(super) fn revoke_token(&self) {
+        self.inside().revoked = true;
+    }
+
+    pub(super) fn set_limits(&self, limits: Limits) {
+        self.inside().flood = Flood::new(limits);
+    }
+
+    pub(super) fn authorize(&self, token: &str) -> Result<(), Refusal> {
+        if token == self.token && !self.inside().revoked {
+            return Ok(());
+        }
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"))
+    }
+
+    /// The chat that is meant, if the bot may send there.
+    pub(super) fn find(&self, chat_id: &str) -> Result<i64, Refusal> {
+        if chat_id.is_empty() {
+            return Err(Refusal::bad_request("chat_id is empty"));
+        }
+        let known = chat_id.parse().ok().and_then(|id| {
+            let chat = self.inside().chats.get(&id).copied()?;
+            Some((id, chat))
+        });
+        match known {
+            None => Err(Refusal::bad_request("chat not found")),
+            Some((_, Chat::Migrated(to))) => Err(Refusal::migrated(to)),
+            Some((id, _)) => Ok(id),
+        }
+    }
+
+    /// What the trouble does to a message that is otherwise in order.
+    pub(super) fn meet(&self, chat: i64, trouble: Option<&Trouble>) -> Result<(), Refusal> {
+        let mut inside = self.inside();
+        match trouble {
+            Some(Trouble::TooManyRequests { retry_after }) => {
+                inside.flood.close(chat, *retry_after, Instant::now());
+                Err(Refusal::retry_after(*retry_after))
+            }
+            Some(Trouble::Blocked) => {
+                let description = "Forbidden: bot was blocked by the user";
+                Err(Refusal::new(StatusCode::FORBIDDEN, description))
+            }
+            Some(Trouble::ChatGone) => Err(Refusal::bad_request("chat not found")),
+            Some(Trouble::Migrated { to }) => {
+                inside.chats.insert(chat, Chat::Migrated(*to));
+                inside.chats.insert(*to, Chat::Supergroup);
+                Err(Refusal::migrated(*to))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Shows the message and tells it as the `Message` of the Bot API, unless that is too often.
+    pub(super) fn show(&self, chat: i64, message: Formatted) -> Result<Value, Refusal> {
+        let mut inside = self.inside();
+        let at = Instant::now();
+        let kind = inside.chats[&chat];
+        let is_group = !matches!(kind, Chat::Person);
+        let admitted = inside.flood.admit(To { chat, is_group }, at);
+        admitted.map_err(Refusal::retry_after)?;
+        let message_id = i64::try_from(inside.shown.len()).unwrap() + 1;
+        let shown = Shown {
+            chat,
+            message_id,
+            text: message.text,
+            entities: message.entities,
+            at,
+        };
+        let told = told(&shown, kind);
+        inside.shown.push(shown);
+        Ok(told)
+    }
+
+    /// The bot about itself. It takes no lock: whoever has the token may ask.
+    #[expect(clippy::unused_self, reason = "a bot belongs to one Telegram")]
+    pub(super) fn me(&self) -> Value {
+        let mut me = bot();
+        for (name, can) in [
+            ("can_join_groups", true),
+            ("can_read_all_group_messages", false),
+            ("supports_inline_queries", false),
+            ("supports_guest_queries", false),
+            ("can_connect_to_business", false),
+            ("has_main_web_app", false),
+            ("has_topics_enabled", false),
+            ("allows_users_to_create_topics", false),
+            ("can_manage_bots", false),
+        ] {
+            me[name] = can.into();
+        }
+        me
+    }
+}
+
+fn bot() -> Value {
+    json!({ "id": BOT, "is_bot": true, "first_name": "Bearish Alpha", "username": "bearish_alpha_bot" })
+}
+
+fn told(message: &Shown, kind: Chat) -> Value {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let mut told = json!({
+        "message_id": message.message_id,
+        "from": bot(),
+        "chat": chat(message.chat, kind),
+        "date": since_1970.as_secs(),
+        "text": message.text,
+    });
+    if !message.entities.is_empty() {
+        told["entities"] = message.entities.iter().map(Entity::told).collect();
+    }
+    told
+}
+
+fn chat(id: i64, kind: Chat) -> Value {
+    match kind {
+        Chat::Person => json!({
+            "id": id, "first_name": "Ursa", "username": "ursa_minor", "type": "private",
+        }),
+        Chat::Group => json!({
+            "id": id, "title": "Bears", "type": "group", "all_members_are_administrators": true,
+            "accepted_gift_types": {
+                "unlimited_gifts": false, "limited_gifts": false, "unique_gifts": false,
+                "premium_subscription": false, "gifts_from_channels": false,
+            },
+        }),
+        Chat::Supergroup | Chat::Migrated(_) => json!({
+            "id": id, "title": "Bears", "type": "supergroup",
+        }),
+    }
+}

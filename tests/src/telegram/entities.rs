@@ -1,0 +1,199 @@
+//! Message entities: how they are read (the server's `get_text_entity`) and how they may lie in
+//! each other. Where they are in a text is `text.rs`'s. Mentions of people, custom emoji and
+//! formatted dates are not here.
+
+use serde_json::{Map, Value, json};
+
+use super::answers::Refusal;
+
+/// tdlib's bound for offsets and lengths.
+const FARTHEST: i32 = 1_000_000;
+
+/// How a part of a text looks. In UTF-16 units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entity {
+    /// Telegram's word: `bold`, `code`, ...
+    pub kind: String,
+    /// Where it begins.
+    pub offset: usize,
+    /// How long it is.
+    pub length: usize,
+    /// Of a `text_link`.
+    pub url: Option<String>,
+    /// Of a `pre` that names one.
+    pub language: Option<String>,
+}
+
+impl Entity {
+    /// The first unit after it.
+    pub const fn end(&self) -> usize {
+        self.offset + self.length
+    }
+
+    pub(super) fn told(&self) -> Value {
+        let mut told = json!({ "type": self.kind, "offset": self.offset, "length": self.length });
+        if let Some(url) = &self.url {
+            told["url"] = url.as_str().into();
+        }
+        if let Some(language) = &self.language {
+            told["language"] = language.as_str().into();
+        }
+        told
+    }
+}
+
+/// From JSON. As in the real one, what is no JSON array means that there are none; nor are there
+/// empty ones, and those that Telegram finds by itself (`url`, `hashtag`, ...) are not taken from a
+/// bot.
+pub(super) fn read(entities: &str) -> Result<Vec<Entity>, Refusal> {
+    let Ok(Value::Array(entities)) = serde_json::from_str(entities) else {
+        return Ok(Vec::new());
+    };
+    let mut read = Vec::new();
+    for entity in &entities {
+        read.extend(read_one(entity)?);
+    }
+    read.retain(|entity| entity.length > 0);
+    Ok(read)
+}
+
+fn read_one(entity: &Value) -> Result<Option<Entity>, Refusal> {
+    let fields = entity
+        .as_object()
+        .ok_or_else(|| unreadable("expected an Object"))?;
+    let (offset, length) = (integer(fields, "offset")?, integer(fields, "length")?);
+    let kind = text(fields, "type")?.ok_or_else(|| missing("type"))?;
+    let (mut url, mut language) = (None, None);
+    match kind.as_str() {
+        "" => return Err(unreadable("Type is not specified")),
+        "bold"
+        | "italic"
+        | "underline"
+        | "strikethrough"
+        | "spoiler"
+        | "code"
+        | "blockquote"
+        | "expandable_blockquote" => {}
+        "pre" => language = text(fields, "language")?.filter(|language| !language.is_empty()),
+        "text_link" => url = Some(link(text(fields, "url")?.ok_or_else(|| missing("url"))?)?),
+        "mention" | "hashtag" | "cashtag" | "bot_command" | "url" | "email" | "phone_number"
+        | "bank_card_number" => return Ok(None),
+        "text_mention" | "custom_emoji" | "date_time" => return Err(Refusal::unsupported(&kind)),
+        _ => return Err(unreadable("Unsupported type specified")),
+    }
+    Ok(Some(Entity {
+        kind,
+        offset: bounded("offset", offset)?,
+        length: bounded("length", length)?,
+        url,
+        language,
+    }))
+}
+
+fn unreadable(why: &str) -> Refusal {
+    Refusal::bad_request(format!("can't parse MessageEntity: {why}"))
+}
+
+fn missing(field: &str) -> Refusal {
+    unreadable(&format!("Can't find field \"{field}\""))
+}
+
+fn integer(fields: &Map<String, Value>, name: &str) -> Result<i32, Refusal> {
+    let text = match fields.get(name) {
+        None => return Err(missing(name)),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(_) => return Err(unreadable(&format!("Field \"{name}\" must be a Number"))),
+    };
+    let wrong = |_| unreadable(&format!("Field \"{name}\" must be a valid Number"));
+    text.parse().map_err(wrong)
+}
+
+fn text(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
+    match fields.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(_) => Err(unreadable(&format!(
+            "Field \"{name}\" must be of type String"
+        ))),
+    }
+}
+
+fn bounded(what: &str, value: i32) -> Result<usize, Refusal> {
+    let wrong = || Refusal::bad_request(format!("receive an entity with incorrect {what} {value}"));
+    let bounded = usize::try_from(value).ok().filter(|_| value <= FARTHEST);
+    bounded.ok_or_else(wrong)
+}
+
+/// Links to the web only, with a dot in the host's name.
+fn link(url: String) -> Result<String, Refusal> {
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    if host.is_some_and(|host| host.contains('.')) {
+        return Ok(url);
+    }
+    Err(Refusal::bad_request(format!(
+        "entity URL '{url}' is invalid: Wrong HTTP URL"
+    )))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Quote,
+    Verbatim,
+    Link,
+    Style,
+}
+
+/// Class, and tdlib's order of those that cover the same text, the outer first.
+fn class(kind: &str) -> (Class, u8) {
+    match kind {
+        "blockquote" | "expandable_blockquote" => (Class::Quote, 0),
+        "pre" => (Class::Verbatim, 10),
+        "code" => (Class::Verbatim, 20),
+        "text_link" => (Class::Link, 49),
+        "bold" => (Class::Style, 90),
+        "italic" => (Class::Style, 91),
+        "underline" => (Class::Style, 92),
+        "strikethrough" => (Class::Style, 93),
+        _ => (Class::Style, 94),
+    }
+}
+
+/// In Telegram's order. The Bot API allows entities to lie in each other, not to cross, and names
+/// those that can not contain each other. The real one mends what breaks that: it splits, merges
+/// and drops silently (tdlib's `fix_entities`). Who sends such has a bug, so it is refused here.
+pub(super) fn nested(mut entities: Vec<Entity>) -> Result<Vec<Entity>, Refusal> {
+    entities.sort_by_key(|entity| {
+        let (_, order) = class(&entity.kind);
+        (entity.offset, std::cmp::Reverse(entity.length), order)
+    });
+    let mut around: Vec<&Entity> = Vec::new();
+    for entity in &entities {
+        around.retain(|outer| entity.offset < outer.end());
+        let wrong = around
+            .iter()
+            .find(|outer| entity.end() > outer.end() || !may_contain(&outer.kind, &entity.kind));
+        if let Some(outer) = wrong {
+            let (kind, outer) = (&entity.kind, &outer.kind);
+            return Err(Refusal::unsupported(&format!(
+                "{kind} across or in {outer}"
+            )));
+        }
+        around.push(entity);
+    }
+    Ok(entities)
+}
+
+fn may_contain(outer: &str, inner: &str) -> bool {
+    match (class(outer).0, class(inner).0) {
+        (Class::Verbatim, _) => false,
+        (Class::Quote, inner) => inner != Class::Quote,
+        (Class::Link, inner) => inner == Class::Style,
+        (Class::Style, Class::Style) => outer != inner,
+        (Class::Style, inner) => inner != Class::Verbatim,
+    }
+}

@@ -1,0 +1,129 @@
+//! What a bot can call, and in which order Telegram looks at what it was given: first the text (the
+//! server's `get_input_message_text`), then the chat, then what its library makes of the text, then
+//! its own limits.
+
+use serde_json::Value;
+
+use super::answers::Refusal;
+use super::chats::Chats;
+use super::parameters::Parameters;
+use super::text::Formatted;
+use super::{Trouble, entities, text};
+
+/// The server's limit of what it takes into its hands at all.
+const MOST_BYTES: usize = 1 << 15;
+
+/// What would change the message that is shown.
+const NOT_HERE: [&str; 8] = [
+    "business_connection_id",
+    "message_thread_id",
+    "direct_messages_topic_id",
+    "suggested_post_parameters",
+    "reply_parameters",
+    "reply_to_message_id",
+    "reply_markup",
+    "message_effect_id",
+];
+
+/// What a bot can be seen doing (the server's `get_chat_action`).
+const ACTIONS: [&str; 15] = [
+    "cancel",
+    "typing",
+    "record_video",
+    "upload_video",
+    "record_audio",
+    "record_voice",
+    "upload_audio",
+    "upload_voice",
+    "upload_photo",
+    "upload_document",
+    "choose_sticker",
+    "pick_up_location",
+    "find_location",
+    "record_video_note",
+    "upload_video_note",
+];
+
+/// The methods that are here.
+pub(super) enum Method {
+    GetMe,
+    SendChatAction,
+    SendMessage,
+}
+
+impl Method {
+    /// Names are told apart without regard to case.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "getme" => Some(Self::GetMe),
+            "sendchataction" => Some(Self::SendChatAction),
+            "sendmessage" => Some(Self::SendMessage),
+            _ => None,
+        }
+    }
+}
+
+/// "typing": only where the bot may write.
+pub(super) fn send_chat_action(chats: &Chats, given: &Parameters) -> Result<Value, Refusal> {
+    let action = given.get("action").to_ascii_lowercase();
+    if !ACTIONS.contains(&action.as_str()) {
+        return Err(Refusal::bad_request("wrong parameter action in request"));
+    }
+    chats.find(given.get("chat_id"))?;
+    Ok(Value::Bool(true))
+}
+
+/// Shows a message and tells it.
+pub(super) fn send_message(
+    chats: &Chats,
+    given: &Parameters,
+    trouble: Option<&Trouble>,
+) -> Result<Value, Refusal> {
+    let message = input_text(given)?;
+    if let Some(name) = NOT_HERE.iter().find(|name| !given.get(name).is_empty()) {
+        return Err(Refusal::unsupported(name));
+    }
+    let chat = chats.find(given.get("chat_id"))?;
+    let message = text::cleaned(message)?;
+    chats.meet(chat, trouble)?;
+    chats.show(chat, message)
+}
+
+fn input_text(given: &Parameters) -> Result<Formatted, Refusal> {
+    link_preview_options(given.get("link_preview_options"))?;
+    let text = given.get("text");
+    if text.is_empty() {
+        return Err(Refusal::bad_request("message text is empty"));
+    }
+    if text.len() > MOST_BYTES {
+        return Err(Refusal::bad_request("text is too long"));
+    }
+    parse_mode(given.get("parse_mode"))?;
+    Ok(Formatted {
+        text: text.to_owned(),
+        entities: entities::read(given.get("entities"))?,
+    })
+}
+
+/// With one of the known modes the real server does not look at `entities`.
+fn parse_mode(mode: &str) -> Result<(), Refusal> {
+    match mode.to_ascii_lowercase().as_str() {
+        "" | "none" => Ok(()),
+        "markdown" | "markdownv2" | "html" => Err(Refusal::unsupported("parse_mode")),
+        _ => Err(Refusal::bad_request("unsupported parse_mode")),
+    }
+}
+
+fn link_preview_options(options: &str) -> Result<(), Refusal> {
+    if options.is_empty() {
+        return Ok(());
+    }
+    let parsed: Value = serde_json::from_str(options)
+        .map_err(|_| Refusal::bad_request("can't parse link preview options JSON object"))?;
+    if parsed.is_object() {
+        return Ok(());
+    }
+    Err(Refusal::bad_request(
+        "object expected as link preview options",
+    ))
+}

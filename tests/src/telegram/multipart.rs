@@ -1,0 +1,61 @@
+//! `multipart/form-data`, as far as texts go: files are passed over, for nothing here takes one.
+//! Faults are answered as by `HttpReader.cpp`, with an empty 400.
+
+use axum::http::StatusCode;
+
+use super::answers::Refusal;
+use super::parameters::utf8;
+
+/// RFC 1341.
+const LONGEST_BOUNDARY: usize = 70;
+const FAULT: Refusal = Refusal::Unread(StatusCode::BAD_REQUEST);
+
+/// The fields that are no files.
+pub(super) fn fields(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    let boundary = format!("--{}", boundary(content_type).ok_or(FAULT)?);
+    let end_of_value = format!("\r\n{boundary}");
+    let (_, mut rest) = split(body, boundary.as_bytes()).ok_or(FAULT)?;
+    let mut fields = Vec::new();
+    while !rest.starts_with(b"--") {
+        let part = rest.strip_prefix(b"\r\n").ok_or(FAULT)?;
+        let (headers, after) = split(part, b"\r\n\r\n").ok_or(FAULT)?;
+        let (value, next) = split(after, end_of_value.as_bytes()).ok_or(FAULT)?;
+        let headers = utf8(headers.to_vec())?;
+        let disposition = disposition(&headers).ok_or(FAULT)?;
+        let name = attribute(disposition, "name").ok_or(FAULT)?;
+        if attribute(disposition, "filename").is_none() {
+            fields.push((name.to_owned(), utf8(value.to_vec())?));
+        }
+        rest = next;
+    }
+    Ok(fields)
+}
+
+fn boundary(content_type: &str) -> Option<&str> {
+    let boundary = attribute(content_type, "boundary")?;
+    (1..=LONGEST_BOUNDARY)
+        .contains(&boundary.len())
+        .then_some(boundary)
+}
+
+fn disposition(headers: &str) -> Option<&str> {
+    let named = headers.lines().filter_map(|line| line.split_once(':'));
+    let mut found =
+        named.filter(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition"));
+    let (_, value) = found.next()?;
+    value.trim().starts_with("form-data;").then_some(value)
+}
+
+/// `name` of `form-data; name="value"`.
+fn attribute<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    let pairs = header.split(';').filter_map(|part| part.split_once('='));
+    let mut found = pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name));
+    found
+        .next()
+        .map(|(_, value)| value.trim().trim_matches('"'))
+}
+
+fn split<'a>(bytes: &'a [u8], by: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let at = bytes.windows(by.len()).position(|window| window == by)?;
+    Some((&bytes[..at], &bytes[at + by.len()..]))
+}

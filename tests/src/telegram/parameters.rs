@@ -1,0 +1,115 @@
+//! What a call was given, whichever of the four ways it came: query, form, multipart form or JSON.
+//! All are texts by name, as in the open server's `HttpReader.cpp`; what they mean lives with the
+//! methods.
+
+use axum::body::{Body, HttpBody, to_bytes};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use serde_json::Value;
+
+use super::answers::Refusal;
+use super::multipart;
+
+/// `MAX_TOTAL_PARAMETERS_LENGTH`: names and values of one call, as they are on the wire.
+const MOST: usize = 1 << 20;
+
+/// The parameters of one call. Of two with one name the first counts, and a query comes before a
+/// body.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Reads what is left of the request.
+    pub(super) async fn read(head: &Parts, body: Body) -> Result<Self, Refusal> {
+        let query = head.uri.query().unwrap_or_default();
+        let room = MOST.saturating_sub(query.len());
+        let too_large = || Refusal::Unread(StatusCode::PAYLOAD_TOO_LARGE);
+        if body.size_hint().lower() > room as u64 {
+            return Err(too_large());
+        }
+        let body = to_bytes(body, room).await.map_err(|_| too_large())?;
+        let mut given = form(query.as_bytes())?;
+        if !body.is_empty() {
+            given.extend(in_body(content_type(head), &body)?);
+        }
+        Ok(Self(given))
+    }
+
+    /// The value; empty for one that was not given, which is the same to Telegram.
+    pub(super) fn get(&self, name: &str) -> &str {
+        let found = self.0.iter().find(|(given, _)| given == name);
+        found.map_or("", |(_, value)| value)
+    }
+}
+
+fn content_type(head: &Parts) -> &str {
+    let value = head.headers.get(header::CONTENT_TYPE);
+    value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+}
+
+/// A body of another kind is a file, with no parameters in it.
+fn in_body(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    let kind = content_type.to_ascii_lowercase();
+    if kind.contains("multipart/form-data") {
+        multipart::fields(content_type, body)
+    } else if kind.contains("application/x-www-form-urlencoded") {
+        form(body)
+    } else if kind.contains("application/json") {
+        Ok(json(body))
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+fn form(text: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+    let pairs = text
+        .split(|byte| *byte == b'&')
+        .filter(|pair| !pair.is_empty());
+    let split = |pair: &[u8]| {
+        let mut halves = pair.splitn(2, |byte| *byte == b'=');
+        let mut half = || decoded(halves.next().unwrap_or_default());
+        Ok((half()?, half()?))
+    };
+    pairs.map(split).collect()
+}
+
+/// A `%` that no two digits follow stands for itself.
+fn decoded(text: &[u8]) -> Result<String, Refusal> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let [first, after @ ..] = rest {
+        let escaped = after.get(..2).filter(|_| *first == b'%').and_then(byte);
+        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+        rest = if escaped.is_some() {
+            &after[2..]
+        } else {
+            after
+        };
+    }
+    utf8(bytes)
+}
+
+fn byte(digits: &[u8]) -> Option<u8> {
+    let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
+    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// The real one says so only of what it uses.
+pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, Refusal> {
+    let wrong = |_| Refusal::bad_request("strings must be encoded in UTF-8");
+    String::from_utf8(bytes).map_err(wrong)
+}
+
+/// What is not a JSON object has no parameters: the real one writes that to its log and goes on,
+/// keeping what it read before the fault. Texts lose their quotes, everything else stays JSON.
+fn json(body: &[u8]) -> Vec<(String, String)> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
+        return Vec::new();
+    };
+    let plain = |value| match value {
+        Value::String(text) => text,
+        other => other.to_string(),
+    };
+    let named = fields.into_iter().map(|(name, value)| (name, plain(value)));
+    named.collect()
+}

@@ -1,0 +1,134 @@
+//! What Telegram makes of a text: characters that it replaces or drops, white space at both ends,
+//! and where entities are after that. Follows `fix_formatted_text` of tdlib's `MessageEntity.cpp`.
+//! Not here: what it finds in a text by itself (links, commands, hashtags, cashtags) and adds to
+//! the entities.
+
+use super::Entity;
+use super::answers::Refusal;
+use super::entities;
+
+/// The documented 4,096 characters, counted as UTF-16 units. The real one counts code points, as of
+/// 2026: it takes 4,096 emoji, which are 8,192 units. We are stricter, so that a message may also
+/// be shown where units count.
+const MOST_UNITS: usize = 4_096;
+
+/// Entities beyond these are not shown.
+const MOST_ENTITIES: usize = 100;
+
+/// A text and how it looks.
+pub(super) struct Formatted {
+    pub(super) text: String,
+    pub(super) entities: Vec<Entity>,
+}
+
+/// As it will be shown.
+pub(super) fn cleaned(message: Formatted) -> Result<Formatted, Refusal> {
+    let entities = entities::nested(message.entities)?;
+    let (text, places) = without_controls(&message.text);
+    let moved = entities.into_iter().map(|entity| moved(entity, &places));
+    let entities = moved.collect::<Result<_, _>>()?;
+    let message = trimmed(Formatted { text, entities });
+    if message.text.is_empty() {
+        return Err(Refusal::bad_request("text must be non-empty"));
+    }
+    if units(&message.text) > MOST_UNITS {
+        return Err(Refusal::bad_request("message is too long"));
+    }
+    Ok(message)
+}
+
+/// Between two characters: where it was in UTF-16 units and bytes, and where it is now in units.
+struct Place {
+    was: usize,
+    at_byte: usize,
+    is: usize,
+}
+
+fn without_controls(text: &str) -> (String, Vec<Place>) {
+    let mut kept = String::with_capacity(text.len());
+    let (mut places, mut was, mut is) = (Vec::new(), 0, 0);
+    for (at_byte, character) in text.char_indices() {
+        places.push(Place { was, at_byte, is });
+        was += character.len_utf16();
+        if let Some(character) = shown_as(character) {
+            is += character.len_utf16();
+            kept.push(character);
+        }
+    }
+    let at_byte = text.len();
+    places.push(Place { was, at_byte, is });
+    (kept, places)
+}
+
+/// Controls become spaces; carriage returns, bidirectional controls and three combining strokes
+/// vanish.
+fn shown_as(character: char) -> Option<char> {
+    match character {
+        '\n' => Some('\n'),
+        '\r' | '\u{2028}'..='\u{202e}' | '\u{30a}' | '\u{333}' | '\u{33f}' => None,
+        '\0'..='\u{1f}' => Some(' '),
+        other => Some(other),
+    }
+}
+
+fn moved(entity: Entity, places: &[Place]) -> Result<Entity, Refusal> {
+    let (begin, end) = (entity.offset, entity.end());
+    let middle = |byte| format!("in a middle of a UTF-16 symbol at byte offset {byte}");
+    let after = "after the end of the text at UTF-16 offset";
+    let begins = match find(places, begin) {
+        Ok(is) => is,
+        Err(Some(byte)) => return refused(format!("entity begins {}", middle(byte))),
+        Err(None) => return refused(format!("entity begins {after} {begin}")),
+    };
+    let beginning = format!("entity beginning at UTF-16 offset {begin} ends");
+    let ends = match find(places, end) {
+        Ok(is) => is,
+        Err(Some(byte)) => return refused(format!("{beginning} {}", middle(byte))),
+        Err(None) => return refused(format!("{beginning} {after} {end}")),
+    };
+    Ok(Entity {
+        offset: begins,
+        length: ends - begins,
+        ..entity
+    })
+}
+
+/// Where this is now. An error is the first byte after it, for what is inside of a character.
+fn find(places: &[Place], unit: usize) -> Result<usize, Option<usize>> {
+    match places.binary_search_by_key(&unit, |place| place.was) {
+        Ok(index) => Ok(places[index].is),
+        Err(next) => Err(places.get(next).map(|place| place.at_byte)),
+    }
+}
+
+fn refused<T>(why: String) -> Result<T, Refusal> {
+    Err(Refusal::bad_request(why))
+}
+
+/// The end loses all of its white space, the beginning only what lies before the first entity.
+fn trimmed(message: Formatted) -> Formatted {
+    let blank = [' ', '\n'];
+    let text = message.text.trim_end_matches(blank);
+    let end = units(text);
+    let mut entities = message.entities;
+    for entity in &mut entities {
+        entity.length = entity.end().min(end).saturating_sub(entity.offset);
+    }
+    entities.retain(|entity| entity.length > 0);
+    entities.truncate(MOST_ENTITIES);
+    let leading = text.len() - text.trim_start_matches(blank).len();
+    let leading = entities
+        .first()
+        .map_or(leading, |first| leading.min(first.offset));
+    for entity in &mut entities {
+        entity.offset -= leading;
+    }
+    Formatted {
+        text: text[leading..].to_owned(),
+        entities,
+    }
+}
+
+fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}

@@ -1,0 +1,340 @@
+//! The real notifier between a real nats-server and a strict Telegram: what the owner reads, how often,
+//! and what is left of it when the notifier, the bus, or Telegram fails.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bearish_tests::nats::{NatsServer, Role};
+use bearish_tests::notifier::{Setup, tell};
+use bearish_tests::patience::{Dice, SOON, eventually};
+use bearish_tests::process::Process;
+use bearish_tests::telegram::{Limits, Telegram, Trouble};
+use protocol::event::EventBody;
+use tokio::time::sleep;
+
+const TRADER: &str = "trader-paper-1";
+
+/// Look now: alone and at once.
+fn given_up(number: usize) -> EventBody {
+    EventBody::GivenUp {
+        unit: TRADER.parse().unwrap(),
+        reason: format!("reason-{number}-"),
+        restarts: 11,
+        consecutive: 11,
+        exit: Some(137),
+    }
+}
+
+fn restart(attempt: u32) -> EventBody {
+    EventBody::RestartTriggered {
+        unit: TRADER.parse().unwrap(),
+        attempt,
+        max: 1000,
+        reason: "killed by SIGKILL (exit 137)".to_owned(),
+        consecutive: 1,
+        uptime_ms: 9_000_000,
+        delay_ms: 30_000,
+        exit: Some(137),
+        evidence: None,
+    }
+}
+
+/// Waits until a message with this text is shown; the whole message.
+async fn shows(telegram: &Telegram, text: &str) -> String {
+    eventually(&format!("{text:?} is shown"), SOON, async || {
+        let shown = telegram.shown().into_iter();
+        let mut texts = shown.map(|shown| shown.text);
+        texts.find(|shown| shown.contains(text))
+    })
+    .await
+}
+
+fn says_no_secret(notifier: &Process, telegram: &Telegram) {
+    let secret = telegram.token().split_once(':').unwrap().1;
+    for line in notifier.out().iter().chain(&notifier.err()) {
+        assert!(!line.contains(secret), "the token is in {line:?}");
+        assert!(!line.contains("xyzzy"), "a password is in {line:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_owner_reads_what_happened_in_the_seeds_words_with_bold_headings() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    tell(&bus, TRADER, "e1", restart(3)).await;
+    let notifier = Setup::new(&nats).with(&telegram).start();
+    tell(&bus, TRADER, "e2", given_up(7)).await;
+
+    let text = shows(&telegram, "AUTO-RESTART").await;
+    assert_eq!(
+        text,
+        "🔄 AUTO-RESTART TRIGGERED\nAttempt: 3/1000\nReason: killed by SIGKILL (exit 137)\n\
+         Consecutive Failures: 1\nUptime: 2.5h\nNext restart in: 30s\nUnit: trader-paper-1"
+    );
+    let shown = telegram.shown();
+    let critical = shown.iter().find(|s| s.text.contains("reason-7-")).unwrap();
+    assert!(
+        critical
+            .text
+            .starts_with("🚨 MANUAL INTERVENTION REQUIRED\n"),
+        "{}",
+        critical.text
+    );
+    let bold = &critical.entities[0];
+    assert_eq!((bold.offset, bold.length), (0, 31), "UTF-16 units");
+    says_no_secret(&notifier, &telegram);
+}
+
+#[tokio::test]
+async fn without_a_token_the_log_has_the_same_messages_at_once() {
+    let nats = NatsServer::with_streams().await;
+    let notifier = Setup::new(&nats).start();
+    let bus = nats.bus(Role::TraderPaper).await;
+    notifier.says("telling the owner").await;
+    tell(&bus, TRADER, "e1", restart(3)).await;
+    notifier
+        .says_within("🔄 AUTO-RESTART TRIGGERED", SOON)
+        .await;
+    notifier.says("Next restart in: 30s").await;
+}
+
+#[tokio::test]
+async fn the_owner_gets_a_heartbeat_of_every_trader() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let beat = include_str!("../../services/protocol/tests/golden/heartbeat_full.json");
+    let subject = format!("heartbeat.v1.trader.{TRADER}");
+    bus.client().publish(subject, beat.into()).await.unwrap();
+    bus.client().flush().await.unwrap();
+    let setup = Setup::new(&nats).with(&telegram);
+    let setup = setup.env("NOTIFY_HEARTBEAT_SECS", "10");
+    let _notifier = setup.start();
+    let text = shows(&telegram, "💓 HEARTBEAT").await;
+    assert!(
+        text.contains("trader-paper-1: 🔴 critical (no heartbeat for"),
+        "{text}"
+    );
+    for field in ["Uptime: ", "Loops: ", "Errors: ", "Equity: ", "Positions: "] {
+        assert!(text.contains(field), "{field} is not in {text}");
+    }
+}
+
+#[tokio::test]
+async fn kill_9_at_any_moment_loses_nothing_and_what_comes_twice_says_so() {
+    const EVENTS: usize = 120;
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    telegram.set_limits(Limits::OFF);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let setup = Setup::new(&nats)
+        .with(&telegram)
+        .env("TELEGRAM_GAP_MS", "0");
+    let mut dice = Dice::new();
+    let mut notifier = setup.start();
+    let mut told = 0;
+    // Criticals go out alone: each event is one message.
+    while told < EVENTS {
+        for _ in 0..10 {
+            tell(&bus, TRADER, &format!("e{told}"), given_up(told)).await;
+            told += 1;
+        }
+        if *dice.one_of(&[true, false]) {
+            telegram.next(Trouble::DropReply);
+        }
+        sleep(dice.millis(0..2_500)).await;
+        says_no_secret(&notifier, &telegram);
+        notifier.kill();
+        notifier = setup.start();
+    }
+    let all = |texts: &[String]| {
+        (0..EVENTS).all(|n| texts.iter().any(|t| t.contains(&format!("reason-{n}-"))))
+    };
+    let texts = || {
+        telegram
+            .shown()
+            .into_iter()
+            .map(|s| s.text)
+            .collect::<Vec<_>>()
+    };
+    eventually("everything is shown", Duration::from_mins(2), async || {
+        all(&texts()).then_some(())
+    })
+    .await;
+    let mut seen = BTreeSet::new();
+    for text in texts() {
+        let reason = text
+            .lines()
+            .find(|line| line.starts_with("Reason"))
+            .unwrap();
+        let marked = text.contains("(possible repeat");
+        assert!(
+            seen.insert(reason.to_owned()) || marked,
+            "twice, unmarked: {text}"
+        );
+    }
+    let status = status(&setup).await;
+    assert!(status.contains("letters waiting   0"), "{status}");
+}
+
+async fn status(setup: &Setup) -> String {
+    let mut asked = Process::start("notifier status", setup.command(&["status"]));
+    let code = asked.exit_within(SOON).await;
+    assert_eq!(code, 0, "{:?}", asked.err());
+    asked.out().join("\n")
+}
+
+#[tokio::test]
+async fn what_telegram_says_to_wait_is_waited_and_what_it_refuses_is_kept_for_people() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let setup = Setup::new(&nats).with(&telegram);
+    let notifier = setup.start();
+    notifier.says("telling the owner").await;
+    telegram.next(Trouble::TooManyRequests { retry_after: 4 });
+    let asked = std::time::Instant::now();
+    tell(&bus, TRADER, "e1", given_up(1)).await;
+    let text = shows(&telegram, "reason-1-").await;
+    assert!(
+        asked.elapsed() >= Duration::from_secs(4),
+        "{:?}",
+        asked.elapsed()
+    );
+    assert!(!text.contains("repeat"), "{text}");
+
+    telegram.next(Trouble::ServerError(502));
+    tell(&bus, TRADER, "e2", given_up(2)).await;
+    let text = shows(&telegram, "reason-2-").await;
+    assert!(text.contains("(possible repeat"), "{text}");
+    let status = status(&setup).await;
+    for line in [
+        "messages sent     2",
+        "outcome unknown   1",
+        "tried again       1",
+    ] {
+        assert!(status.contains(line), "{status}");
+    }
+    says_no_secret(&notifier, &telegram);
+}
+
+#[tokio::test]
+async fn a_chat_that_became_another_is_followed() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let to = -1_009_999_999_999;
+    let setup = Setup::new(&nats).with(&telegram);
+    let setup = setup.env("TELEGRAM_CHAT_ID", &telegram.group().to_string());
+    let notifier = setup.start();
+    notifier.says("telling the owner").await;
+    telegram.next(Trouble::Migrated { to });
+    for number in [1, 2] {
+        tell(&bus, TRADER, &format!("e{number}"), given_up(number)).await;
+        shows(&telegram, &format!("reason-{number}-")).await;
+    }
+    assert!(telegram.shown().iter().all(|shown| shown.chat == to));
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_refused_at_the_start_and_nothing_told_meanwhile_is_lost() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let setup = Setup::new(&nats).with(&telegram);
+    let mut notifier = setup.start();
+    notifier.says("telling the owner").await;
+    telegram.revoke_token();
+    tell(&bus, TRADER, "e1", given_up(1)).await;
+    notifier
+        .says("nothing can be told until a person mends this")
+        .await;
+    notifier.kill();
+    says_no_secret(&notifier, &telegram);
+
+    let mut refused = setup.start();
+    assert_eq!(refused.exit_within(SOON).await, 78);
+    let line = refused.err().join("\n");
+    assert!(
+        line.contains("TELEGRAM_BOT_TOKEN (not shown)") && line.contains("401"),
+        "{line}"
+    );
+    says_no_secret(&refused, &telegram);
+
+    let renewed = Telegram::start().await;
+    let _notifier = setup.with(&renewed).start();
+    shows(&renewed, "reason-1-").await;
+}
+
+#[tokio::test]
+async fn a_bus_that_dies_and_comes_back_loses_nothing_and_repeats_nothing() {
+    let (mut nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let setup = Setup::new(&nats).with(&telegram);
+    let notifier = setup.start();
+    notifier.says("telling the owner").await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    tell(&bus, TRADER, "e1", given_up(1)).await;
+    shows(&telegram, "reason-1-").await;
+    nats.kill();
+    nats.restart().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    tell(&bus, TRADER, "e2", given_up(2)).await;
+    shows(&telegram, "reason-2-").await;
+    assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
+}
+
+#[tokio::test]
+async fn a_second_notifier_stands_by_and_takes_over() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let setup = Setup::new(&nats).with(&telegram);
+    let mut first = setup.start();
+    first.says("telling the owner").await;
+    let url = nats.url();
+    let name = format!("notifier-b-{}", url.rsplit(':').next().unwrap());
+    let second = setup.env("INSTANCE", &name).start();
+    second.says("standing by").await;
+    tell(&bus, TRADER, "e1", given_up(1)).await;
+    shows(&telegram, "reason-1-").await;
+    first.kill();
+    tell(&bus, TRADER, "e2", given_up(2)).await;
+    second.says("telling the owner").await;
+    shows(&telegram, "reason-2-").await;
+    assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
+}
+
+#[tokio::test]
+async fn told_to_stop_it_first_tells_what_is_left() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let mut notifier = Setup::new(&nats).with(&telegram).start();
+    notifier.says("telling the owner").await;
+    // Would wait ten seconds for company.
+    tell(&bus, TRADER, "e1", restart(3)).await;
+    notifier.signal("TERM");
+    let began = std::time::Instant::now();
+    assert_eq!(notifier.exit_within(SOON).await, 0);
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(telegram.shown().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_of_a_newer_service_is_told_as_it_came() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let notifier = Setup::new(&nats).with(&telegram).start();
+    notifier.says("telling the owner").await;
+    let subject = "event.v1.trader.trader-paper-1.critical.moon_landed";
+    let payload = r#"{"v":9,"id":"e1","kind":"moon_landed","payload":{"crater":"Tycho"}}"#;
+    let message = async_nats::jetstream::message::PublishMessage::build()
+        .payload(payload.into())
+        .message_id("e1");
+    bus.store(subject, message).await.unwrap();
+    let text = shows(&telegram, "moon_landed").await;
+    assert!(text.contains("Tycho"), "{text}");
+}

@@ -1,0 +1,94 @@
+//! The whole system as compose.yaml has it, every service in its container: a trader is killed, comes
+//! back, and the owner reads it on his telephone.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::Command;
+
+use bearish_tests::docker::{Project, docker, image, run, run_name};
+use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::telegram::Telegram;
+
+/// Where containers reach this machine.
+fn host() -> String {
+    let gateway = "{{(index .IPAM.Config 0).Gateway}}";
+    let found = docker(&["network", "inspect", "--format", gateway, "bridge"]);
+    found.trim().to_owned()
+}
+
+async fn shows(telegram: &Telegram, words: &[&str]) -> String {
+    eventually(&format!("{words:?} are shown"), SOON, async || {
+        let shown = telegram.shown().into_iter().map(|shown| shown.text);
+        let mut found = shown.filter(|text| words.iter().all(|word| text.contains(word)));
+        found.next()
+    })
+    .await
+}
+
+/// What a container's log and what is known of it hold.
+fn says(container: &str) -> String {
+    let both = ["-c", "docker logs \"$0\" 2>&1", container];
+    run(Command::new("sh").args(both))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
+    for name in [
+        "nats",
+        "bus-init",
+        "exchange-sim",
+        "trader",
+        "watchdog",
+        "notifier",
+    ] {
+        image(name);
+    }
+    let telegram = Telegram::start_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).await;
+    let (url, chat) = (
+        format!("http://{}:{}", host(), telegram.port()),
+        telegram.chat().to_string(),
+    );
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&token, telegram.token()).unwrap();
+    run(Command::new("chmod").arg("644").arg(token.path()));
+    let flags = "--paper --infinite --auto-restart --restart-delay 1";
+    let variables = [
+        ("TRADER_FLAGS", flags),
+        ("TELEGRAM_BOT_TOKEN_FILE", token.path().to_str().unwrap()),
+        ("TELEGRAM_CHAT_ID", &chat),
+        ("TELEGRAM_API_URL", &url),
+        ("LOG_LEVEL", "debug"),
+    ];
+    let project = Project::up(&format!("{}-whole", run_name()), &variables, &[]);
+    shows(&telegram, &["🚀 STARTED: trader trader-paper-1", flags]).await;
+    shows(&telegram, &["🐕 WATCHDOG STARTED"]).await;
+
+    let trader = project.container("trader-paper", 1);
+    docker(&["kill", "--signal", "KILL", &trader]);
+    let told = [
+        "🔄 AUTO-RESTART TRIGGERED\nAttempt: 1/1000\nReason: killed by SIGKILL (exit 137)\n\
+         Consecutive Failures: 1\nUptime: ",
+        "Next restart in: 1s\nUnit: trader-paper-1",
+    ];
+    shows(&telegram, &told).await;
+    shows(&telegram, &["✅ RECOVERED\nUnit: trader-paper-1\nAfter: "]).await;
+
+    run(project.compose().args(["stop", "trader-paper"]));
+    shows(
+        &telegram,
+        &["🛑 SHUTDOWN: trader trader-paper-1", "Exit: 0"],
+    )
+    .await;
+    shows(&telegram, &["🛑 STAYS STOPPED\nUnit: trader-paper-1"]).await;
+
+    let notifier = project.container("notifier", 1);
+    let (_, secret) = telegram.token().split_once(':').unwrap();
+    assert!(!says(&notifier).contains(secret), "the token is in the log");
+    let known = docker(&["inspect", &notifier]);
+    assert!(!known.contains(secret), "docker inspect shows the token");
+}
