@@ -187,8 +187,7 @@ impl Courier {
 
     async fn take_in(&mut self, batch: Batch) -> Result<(), TurnEnd> {
         self.heard = Instant::now();
-        let records = decide::take_in(&self.state, &batch.news);
-        if !records.is_empty() {
+        for records in decide::take_in(&self.state, &batch.news) {
             self.commit(records).await?;
         }
         // Journaled, or known from before.

@@ -17,6 +17,11 @@ const STALE_MS: u64 = 600_000;
 /// More than this many at once are only counted.
 const STORM: usize = 30;
 
+/// Most letters that one digest counts: their numbers fit into a journal message.
+const LARGEST_DIGEST: usize = 10_000;
+/// Events whose letters go into one journal message.
+const QUEUED_AT_ONCE: usize = 8;
+
 /// What became of the call that sends a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -71,8 +76,9 @@ pub fn take_over(state: &State, boot: Token, instance: Token, version: &str) -> 
     records
 }
 
-/// What there is to tell of these; nothing of what was told before.
-pub fn take_in(state: &State, news: &[News]) -> Vec<Record> {
+/// What there is to tell of these, in as many decisions as journal messages need; nothing of what was
+/// told before.
+pub fn take_in(state: &State, news: &[News]) -> Vec<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
     for item in news {
         let id = item.id();
@@ -86,7 +92,8 @@ pub fn take_in(state: &State, news: &[News]) -> Vec<Record> {
             });
         }
     }
-    records
+    let decisions = records.chunks(QUEUED_AT_ONCE);
+    decisions.map(<[Record]>::to_vec).collect()
 }
 
 /// The next message, if one may go out now: a critical letter alone and before all others, else a group,
@@ -112,7 +119,8 @@ fn digest(state: &State, now: UtcMs) -> Option<Record> {
     let is_storm = others(state).count() > STORM;
     let is_counted = |waiting: &Waiting| is_storm || now.millis_since(waiting.letter.at) > STALE_MS;
     let counted = others(state).filter(|(_, waiting)| is_counted(waiting));
-    let letters: Vec<u64> = counted.map(|(number, _)| number).collect();
+    let numbers = counted.map(|(number, _)| number);
+    let letters: Vec<u64> = numbers.take(LARGEST_DIGEST).collect();
     (letters.len() > 1).then_some(Record::Sending {
         letters,
         digest: true,

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub const MESSAGE_LIMIT: usize = 4096;
 /// Most of it for one letter: room is left for what is said around it (part, repeat, lateness).
 const LETTER_LIMIT: usize = MESSAGE_LIMIT - 160;
+/// One event makes no more letters than this, so that a few events always fit into a journal message.
+const MOST_PARTS: usize = 4;
+const CUT: &str = "\n… and more, which is cut here";
 
 /// What is said: a heading, shown in bold, and lines below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +35,18 @@ pub fn units(text: &str) -> usize {
 
 impl Letter {
     /// As many letters as it takes for each to fit into one message: split between lines, `part n/m`
-    /// in each heading. A line that is too long by itself is cut.
+    /// in each heading. A line that is too long by itself is cut; what is beyond four letters is left out,
+    /// which the last one says.
     pub fn split(self) -> Vec<Self> {
         if units(&self.head) + 1 + units(&self.body) <= LETTER_LIMIT {
             return vec![self];
         }
         let head: String = fitting(&self.head, LETTER_LIMIT / 8).to_owned();
-        let chunks = chunks(&self.body, LETTER_LIMIT - units(&head) - 1);
+        let mut chunks = chunks(&self.body, LETTER_LIMIT - units(&head) - units(CUT) - 1);
+        if chunks.len() > MOST_PARTS {
+            chunks.truncate(MOST_PARTS);
+            chunks[MOST_PARTS - 1].push_str(CUT);
+        }
         let count = chunks.len();
         let part = |(index, body): (usize, String)| Self {
             head: format!("{head} (part {}/{count})", index + 1),
@@ -116,13 +124,21 @@ mod tests {
         assert_eq!(together, lines);
     }
 
+    #[test]
+    fn what_is_far_too_long_ends_with_saying_so() {
+        let parts = letter("a line of some length\n".repeat(50_000)).split();
+        assert_eq!(parts.len(), MOST_PARTS);
+        assert!(parts[MOST_PARTS - 1].body.ends_with(CUT));
+        assert!(units(&parts[MOST_PARTS - 1].body) <= LETTER_LIMIT);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(50))]
         #[test]
         fn every_part_fits_and_nothing_but_line_ends_is_lost(
-            words in prop::collection::vec("[a-z🚀ä\n]{0,6}", 0..3_000)
+            words in prop::collection::vec("[a-z🚀ä\n]{0,6}", 0..3_500)
         ) {
-            let body = words.concat().repeat(2);
+            let body = words.concat();
             let parts = letter(body.clone()).split();
             let text: String = parts.iter().map(|part| part.body.replace('\n', "")).collect();
             prop_assert_eq!(text, body.replace('\n', ""));

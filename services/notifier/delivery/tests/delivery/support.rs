@@ -78,8 +78,9 @@ impl World {
 
     /// Several things at once.
     pub(crate) fn hear_all(&mut self, news: &[News]) {
-        let records = decide::take_in(&self.state, news);
-        self.commit(records);
+        for records in decide::take_in(&self.state, news) {
+            self.commit(records);
+        }
     }
 
     /// The next message, if one may go out now.
