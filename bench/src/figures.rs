@@ -1,0 +1,85 @@
+//! Sums up measured spans. Nothing is measured here.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A few numbers that stand for all runs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    runs: usize,
+    p50: Duration,
+    p95: Duration,
+    min: Duration,
+    max: Duration,
+}
+
+impl Summary {
+    /// Of at least one span.
+    pub(crate) fn of(spans: impl IntoIterator<Item = Duration>) -> Self {
+        let mut sorted: Vec<Duration> = spans.into_iter().collect();
+        sorted.sort_unstable();
+        Self {
+            runs: sorted.len(),
+            p50: percentile(&sorted, 50),
+            p95: percentile(&sorted, 95),
+            min: *sorted.first().unwrap(),
+            max: *sorted.last().unwrap(),
+        }
+    }
+
+    /// What [`Display`](fmt::Display) prints below itself.
+    pub(crate) fn heading() -> String {
+        let [runs, p50, p95, min, max] = ["runs", "p50", "p95", "min", "max"];
+        format!("{runs:>6}{p50:>8}{p95:>8}{min:>8}{max:>8}")
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>6}", self.runs)?;
+        for span in [self.p50, self.p95, self.min, self.max] {
+            write!(f, "{:>8}", span.as_millis())?;
+        }
+        Ok(())
+    }
+}
+
+/// The nearest rank: a value that was measured, never one in between.
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted[rank - 1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(span: u64) -> Duration {
+        Duration::from_millis(span)
+    }
+
+    #[test]
+    fn a_percentile_is_the_nearest_rank() {
+        let summary = Summary::of((1..=30).rev().map(ms));
+        let expected = Summary {
+            runs: 30,
+            p50: ms(15),
+            p95: ms(29),
+            min: ms(1),
+            max: ms(30),
+        };
+        assert_eq!(summary, expected);
+    }
+
+    #[test]
+    fn one_run_is_all_of_them() {
+        let summary = Summary::of([ms(7)]);
+        assert_eq!((summary.p50, summary.p95), (ms(7), ms(7)));
+    }
+
+    #[test]
+    fn the_columns_are_as_wide_as_their_heading() {
+        let summary = Summary::of([ms(7)]);
+        assert_eq!(summary.to_string().len(), Summary::heading().len());
+    }
+}

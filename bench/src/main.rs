@@ -1,0 +1,61 @@
+//! Measures the running system: parse, measure, print. Figures come out, no verdict: a machine with
+//! other work to do gives other ones.
+//!
+//! - `recovery.rs`: how soon a killed trader is at work again; `side.rs`: the two ways, one beside the other.
+//! - `idle.rs`: what the services around the traders cost; `proc.rs`: what the kernel says of a process.
+//! - `figures.rs`, `machine.rs`: how figures are summed up, and what they were measured on.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a panic is how a measurement fails, and its figures are for a person to read"
+)]
+
+mod figures;
+mod idle;
+mod machine;
+mod proc;
+mod recovery;
+mod side;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use runtime::shutdown::Shutdown;
+
+/// Measures the system as Compose runs it; the images must be there (scripts/up builds them)
+#[derive(Debug, Parser)]
+#[command(name = "bearish-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// kill -9 of a trader to its first good heartbeat: our watchdog beside Docker's restart: always
+    Recovery(recovery::Options),
+    /// Memory and processor time of the services around idle traders
+    Idle(idle::Options),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let shutdown = Shutdown::listen().unwrap();
+    let measure = async {
+        match &cli.what {
+            What::Recovery(options) => recovery::measure(options).await,
+            What::Idle(options) => idle::measure(options).await,
+        }
+    };
+    // Stopped early or not: leaving the measurement removes all that it started.
+    let measured = shutdown.token().run_until_cancelled(Box::pin(measure));
+    match measured.await {
+        Some(()) => ExitCode::SUCCESS,
+        None => ExitCode::FAILURE,
+    }
+}

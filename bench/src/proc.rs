@@ -1,0 +1,101 @@
+//! What the kernel says of a process on this machine, also of one in a container.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use bearish_tests::docker::{inspect, run};
+
+/// A running process.
+pub(crate) struct Proc {
+    pid: u32,
+    ticks_per_second: u64,
+}
+
+/// Memory that is in use now, in kB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// All of it: its own, and the pages of its program that are in memory.
+    pub(crate) resident: u64,
+    /// Its own.
+    pub(crate) anonymous: u64,
+}
+
+impl Proc {
+    /// The main process of a container.
+    pub(crate) fn of_container(name: &str) -> Self {
+        let ticks = run(Command::new("getconf").arg("CLK_TCK"));
+        Self {
+            pid: pid(name),
+            ticks_per_second: ticks.trim().parse().unwrap(),
+        }
+    }
+
+    /// Panics if the container has another one by now.
+    pub(crate) fn is_still_that_of(&self, name: &str) {
+        assert_eq!(pid(name), self.pid, "{name} was started again");
+    }
+
+    /// Its memory now.
+    pub(crate) fn memory(&self) -> Memory {
+        memory(&self.read("status"))
+    }
+
+    /// Processor time that it has used so far, all threads.
+    pub(crate) fn used(&self) -> Duration {
+        let ticks = ticks(&self.read("stat"));
+        Duration::from_millis(ticks * 1000 / self.ticks_per_second)
+    }
+
+    fn read(&self, file: &str) -> String {
+        let path = format!("/proc/{}/{file}", self.pid);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
+
+/// The main process of a container, as this machine numbers it.
+pub(crate) fn pid(container: &str) -> u32 {
+    inspect(container, "{{.State.Pid}}").parse().unwrap()
+}
+
+fn memory(status: &str) -> Memory {
+    let value = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        number.unwrap_or_else(|| panic!("no {name}")).parse()
+    };
+    Memory {
+        resident: value("VmRSS:").unwrap(),
+        anonymous: value("RssAnon:").unwrap(),
+    }
+}
+
+/// In user and in system mode: fields 14 and 15. The name before them may hold spaces.
+fn ticks(stat: &str) -> u64 {
+    let (_, behind_name) = stat.rsplit_once(')').unwrap();
+    let modes = behind_name.split_whitespace().skip(11).take(2);
+    modes.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_says_is_read() {
+        let status =
+            "Name:\twatchdog\nVmRSS:\t    6540 kB\nRssAnon:\t    2048 kB\nRssFile:\t 4492 kB\n";
+        let expected = Memory {
+            resident: 6540,
+            anonymous: 2048,
+        };
+        assert_eq!(memory(status), expected);
+    }
+
+    #[test]
+    fn processor_time_is_both_modes_together_whatever_the_name() {
+        let stat =
+            "4711 (a b) c) S 1 4711 4711 0 -1 4194560 800 0 12 0 30 12 5 6 20 0 4 0 99 1 2 3";
+        assert_eq!(ticks(stat), 42);
+    }
+}

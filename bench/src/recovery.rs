@@ -1,0 +1,71 @@
+//! How soon a killed trader is at work again: our watchdog beside Docker's own `restart: always`, by
+//! turns on the same machine at the same time.
+
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::sleep;
+
+use crate::figures::Summary;
+use crate::machine::{self, Leisure};
+use crate::side::{FLAGS, Recovery, Side, Way};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Kills of each trader
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Seconds at work before a kill; Docker's delay grows with each one that comes within 10
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(11..=600))]
+    settle: u64,
+}
+
+/// Measures and prints.
+pub(crate) async fn measure(options: &Options) {
+    let settle = Duration::from_secs(options.settle);
+    explain(settle);
+    let mut sides = [Side::up(Way::Watchdog).await, Side::up(Way::Docker).await];
+    let mut recoveries = [Vec::new(), Vec::new()];
+    let leisure = Leisure::begin();
+    for run in 1..=options.runs {
+        for (side, measured) in sides.iter_mut().zip(&mut recoveries) {
+            // Neither one is killed in the other's aftermath.
+            sleep(settle / 2).await;
+            side.settle(settle).await;
+            let recovery = side.recovery().await;
+            let (way, ms) = (side.way.name(), recovery.work.as_millis());
+            eprintln!("run {run} of {}: {way} {ms} ms", options.runs);
+            measured.push(recovery);
+        }
+    }
+    print(&sides.map(|side| side.way), &recoveries);
+    leisure.print();
+}
+
+fn explain(settle: Duration) {
+    machine::print(&["trader", "watchdog"]);
+    println!(
+        "compared: kill -9 of a trader's process to the first heartbeat \"running\" of the next one, by turns\n\
+         - {}: restart policy no, supervised\n\
+         - {}: the same image and flags, Docker's own policy, no watchdog\n\
+         both: {FLAGS}; a bus and an exchange each; at work for {settle:?} or longer before each kill\n\
+         (Docker's delay begins again at 100 ms after 10 s; before the watchdog's 11th failure in a row\n\
+         there is one kill that does not count, and `watchdog release`)\n",
+        Way::Watchdog.name(),
+        Way::Docker.name(),
+    );
+}
+
+fn print(ways: &[Way], recoveries: &[Vec<Recovery>]) {
+    println!("{:<32}{}", "in ms", Summary::heading());
+    for (what, span) in [
+        ("kill to work", (|r| r.work) as fn(&Recovery) -> Duration),
+        ("kill to process", |r| r.process),
+        ("process to work", |r| r.work.saturating_sub(r.process)),
+    ] {
+        for (way, measured) in ways.iter().zip(recoveries) {
+            let row = format!("{what}, {}", way.name());
+            println!("{row:<32}{}", Summary::of(measured.iter().map(span)));
+        }
+    }
+}
