@@ -170,7 +170,8 @@ async fn a_setting_that_no_waiting_heals_is_78() {
 #[tokio::test]
 async fn what_cannot_reach_the_owner_is_78_and_the_token_is_never_shown() {
     const TOKEN: &str = "123456789:AAF-plugh-5678-plugh-5678-plugh-567";
-    let table: [(&[(&str, &str)], &[&str]); 9] = [
+    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+    let table: [Row<'_>; 9] = [
         (
             &[("TELEGRAM_BOT_TOKEN", TOKEN)],
             &["TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "both or neither"],

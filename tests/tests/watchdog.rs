@@ -89,6 +89,31 @@ async fn exit_codes_are_answered_as_the_table_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_unit_whose_heart_beats_on_while_its_work_stands_still_is_started_again() {
+    let kennel = Kennel::open().await;
+    let unit = kennel.unit(1, AT_ONCE).start();
+    kennel.healthy(&unit).await;
+    let before = unit.started_at();
+    unit.signal("URG");
+    let stuck = Instant::now();
+    let EventBody::RestartTriggered { reason, .. } = kennel.tells("restart_triggered").await else {
+        unreachable!()
+    };
+    // It promises to turn within two seconds and beats every second.
+    eprintln!("stuck to told: {:?}", stuck.elapsed());
+    assert!(
+        stuck.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        stuck.elapsed()
+    );
+    assert!(
+        reason.starts_with("hung: its work has stood still for"),
+        "{reason}"
+    );
+    unit.started_after(&before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_misconfigured_unit_waits_for_a_person() {
     let kennel = Kennel::open().await;
     let unit = kennel.unit(1, AT_ONCE).start();

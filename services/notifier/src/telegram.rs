@@ -1,7 +1,7 @@
 //! Telegram's Bot API: one call, and what its end means. Never tries twice, never decides.
 //!
 //! What the answers mean: <https://core.telegram.org/bots/api#making-requests>. The token is in the
-//! address of every call; it leaves this file neither in an error nor in an answer ([`Telegram::clean`]).
+//! address of every call; it leaves this file neither in an error nor in an answer (see `Telegram::clean`).
 
 use std::time::Duration;
 

@@ -66,6 +66,10 @@ pub struct Part {
     pub errors: u64,
     /// How it is now.
     pub state: PartState,
+    /// While it is well it turns at least this often, in milliseconds; none for one that turns only
+    /// when there is something to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within_ms: Option<u64>,
 }
 
 /// How a part is.

@@ -193,15 +193,16 @@ fn closed() -> EventBody {
 }
 
 fn full_heartbeat() -> Heartbeat {
-    let part = |turns, errors, state| Part {
+    let part = |turns, errors, state, within_ms| Part {
         turns,
         errors,
         state,
+        within_ms,
     };
     let parts = [
-        ("fleet", part(1_200, 1, PartState::Stopped)),
-        ("feed", part(180, 2, PartState::Retrying)),
-        ("BTCUSDT", part(60, 0, PartState::Ok)),
+        ("fleet", part(1_200, 1, PartState::Stopped, Some(30_000))),
+        ("feed", part(180, 2, PartState::Retrying, Some(10_000))),
+        ("BTCUSDT", part(60, 0, PartState::Ok, None)),
     ];
     let last_error = LastError {
         at: UtcMs(AT.0 - 900),

@@ -63,20 +63,15 @@ impl Heart {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut shown = self.progress.phase();
-        // A change of phase is told at once: the watchdog waits for the first good heartbeat.
-        let mut looks = interval(Duration::from_millis(100).min(self.every));
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 _ = ticks.tick() => {}
-                _ = looks.tick() => {
-                    if self.progress.phase() == shown { continue; }
-                }
+                // Told at once: the watchdog waits for the first good heartbeat.
+                () = self.progress.moved_on() => {}
             }
-            shown = self.progress.phase();
-            self.beat(shown).await;
+            self.beat(self.progress.phase()).await;
         }
         self.beat(Phase::Stopped).await;
         // The last beat sits in the client's buffer; nobody will flush it for us.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::heartbeat::{LastError, Part, PartState, Phase};
+use tokio::sync::Notify;
 
 use crate::clock;
 
@@ -14,6 +15,7 @@ use crate::clock;
 #[derive(Default)]
 pub struct Progress {
     phase: Mutex<Phase>,
+    moved_on: Notify,
     parts: Mutex<BTreeMap<String, Arc<PartProgress>>>,
     errors: AtomicU64,
     signals: AtomicU64,
@@ -26,6 +28,8 @@ pub struct PartProgress {
     turns: AtomicU64,
     errors: AtomicU64,
     state: AtomicU8,
+    /// Zero: it promises nothing.
+    within_ms: AtomicU64,
     turned: Mutex<Option<Instant>>,
 }
 
@@ -52,6 +56,12 @@ impl Progress {
     /// Moves on to the next phase.
     pub fn enter(&self, phase: Phase) {
         *locked(&self.phase) = phase;
+        self.moved_on.notify_one();
+    }
+
+    /// Returns once a phase has been entered since the last call: for the one who tells it.
+    pub async fn moved_on(&self) {
+        self.moved_on.notified().await;
     }
 
     /// Counts a decision to trade.
@@ -102,6 +112,13 @@ impl PartProgress {
         self.set(PartState::Ok);
     }
 
+    /// Promises, in every heartbeat, that while it is well this part turns at least this often: one that
+    /// does not hangs.
+    pub fn turns_within(&self, span: Duration) {
+        let ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.within_ms.store(ms, Ordering::Relaxed);
+    }
+
     /// How long ago the last turn was; `None` before the first.
     pub fn idle(&self) -> Option<Duration> {
         locked(&self.turned).map(|at| at.elapsed())
@@ -118,7 +135,9 @@ impl PartProgress {
     }
 
     fn view(&self) -> Part {
+        let within_ms = self.within_ms.load(Ordering::Relaxed);
         Part {
+            within_ms: (within_ms > 0).then_some(within_ms),
             turns: self.turns.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
             state: match self.state.load(Ordering::Relaxed) {

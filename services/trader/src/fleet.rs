@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use protocol::event::{Event, EventBody};
 use protocol::exit::ExitCode;
-use protocol::heartbeat::Phase;
+use protocol::heartbeat::{PartState, Phase};
 use protocol::ids::{BookKey, Token};
 use protocol::lease::Holder;
 use protocol::subject::{Subject, filter};
@@ -26,6 +26,8 @@ use crate::share::{self, Seen};
 /// How long books may take to finish what they began. With [`GIVE_BACK`] and the time for what
 /// comes after it, under the 8 s in which a trader drains.
 const DRAIN: Duration = Duration::from_secs(4);
+/// A pass every three seconds, each call of it with its deadline: one that takes longer is stuck.
+const TURNS_WITHIN: Duration = Duration::from_secs(30);
 /// How long giving the leases back may take; those left over expire by themselves.
 const GIVE_BACK: Duration = Duration::from_secs(1);
 
@@ -56,8 +58,10 @@ impl Fleet {
             instance: ctx.identity.instance.clone(),
             boot: ctx.identity.boot.clone(),
         };
+        let part = ctx.progress.part("fleet");
+        part.turns_within(TURNS_WITHIN);
         Self {
-            part: ctx.progress.part("fleet"),
+            part,
             ctx,
             me,
             observer: Observer::default(),
@@ -111,6 +115,7 @@ impl Fleet {
             Err(PassError::Stop(stop)) => Err(stop),
             Err(PassError::Lease(error)) => {
                 tracing::warn!(%error, "leases not renewed");
+                self.part.set(PartState::Retrying);
                 self.ctx.progress.error("fleet", error.to_string());
                 Ok(())
             }

@@ -2,16 +2,24 @@
 //! signal stands for, ignores SIGTERM, eats memory. The only process of its container. No dependency:
 //! one call of rustc makes it.
 //!
-//! SIGTERM 0, SIGINT 0, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. Settings by environment: NATS
+//! SIGTERM 0, SIGINT 0, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
+//! but its work stands still. Settings by environment: NATS
 //! (host:port), USER, PASSWORD, UNIT, BEAT_MS; EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 extern "C" {
     fn signal(number: i32, handler: usize) -> usize;
     fn _exit(code: i32) -> !;
+}
+
+static STUCK: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn get_stuck(_: i32) {
+    STUCK.store(true, Ordering::Relaxed);
 }
 
 extern "C" fn end(number: i32) {
@@ -36,6 +44,7 @@ fn main() {
             unsafe { signal(number, end as extern "C" fn(i32) as usize) };
         }
     }
+    unsafe { signal(23, get_stuck as extern "C" fn(i32) as usize) };
     if let Some(code) = var("EXIT") {
         std::process::exit(code.parse().unwrap());
     }
@@ -82,11 +91,14 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
     bus.write_all(connect.as_bytes())?;
     let subject = format!("heartbeat.v1.trader.{}", var("UNIT").unwrap());
     let every: u64 = var("BEAT_MS").unwrap().parse().unwrap();
+    let mut turns = 0;
     for seq in 1.. {
+        turns += u32::from(!STUCK.load(Ordering::Relaxed));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let body = format!(
             "{{\"v\":1,\"boot\":\"{boot}\",\"seq\":{seq},\"at\":{},\"uptime_ms\":{},\
-             \"interval_ms\":{every},\"phase\":\"running\",\"parts\":{{}},\"signals\":0,\"errors\":0}}",
+             \"interval_ms\":{every},\"phase\":\"running\",\"parts\":{{\"work\":{{\"turns\":{turns},\
+             \"errors\":0,\"state\":\"ok\",\"within_ms\":2000}}}},\"signals\":0,\"errors\":0}}",
             now.as_millis(),
             began.elapsed().as_millis()
         );

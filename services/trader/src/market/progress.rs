@@ -11,6 +11,9 @@ use protocol::ids::Token;
 use protocol::time::UtcMs;
 use runtime::clock;
 
+/// The feed's loop ticks five times a second, whatever the market does, in milliseconds.
+const TURNS_WITHIN_MS: u64 = 10_000;
+
 /// Counters of the feed task.
 #[derive(Debug, Default)]
 pub struct FeedProgress {
@@ -49,6 +52,7 @@ impl FeedProgress {
             PartState::Retrying
         };
         Part {
+            within_ms: Some(TURNS_WITHIN_MS),
             turns: self.turns.load(Relaxed),
             errors: self.errors.load(Relaxed),
             state,

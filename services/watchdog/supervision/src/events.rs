@@ -117,7 +117,10 @@ const fn code(reason: &Reason) -> Option<i64> {
         Reason::OutOfMemory => Some(137),
         Reason::Interrupted => Some(0),
         Reason::CycleFinished => Some(20),
-        Reason::Silent { .. } | Reason::NeverBeat { .. } | Reason::NotStarted { .. } => None,
+        Reason::Silent { .. }
+        | Reason::Stuck { .. }
+        | Reason::NeverBeat { .. }
+        | Reason::NotStarted { .. } => None,
     }
 }
 

@@ -1,7 +1,9 @@
-//! Whether a unit's heartbeat says that it hangs. Silence is judged by our own monotonic clock, and
-//! only while we ourselves can hear.
+//! Whether a unit's heartbeat says that it hangs: by its silence, or by a part that stands still while
+//! the heart beats on. Both are judged by our own monotonic clock, and only while we ourselves can hear.
 
-use protocol::heartbeat::{Heartbeat, Phase};
+use std::collections::BTreeMap;
+
+use protocol::heartbeat::{Heartbeat, PartState, Phase};
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 
@@ -14,6 +16,9 @@ const SILENT_INTERVALS: u64 = 3;
 /// A process that has not beaten once by then never will, in milliseconds. One that says it is
 /// starting may take longer: it waits for something, and says so.
 const FIRST_BEAT_MS: u64 = 120_000;
+/// Heartbeats in a row that show a part at the same turn before it counts as standing still: one of them
+/// alone may have come late.
+const STILL_BEATS: u32 = 3;
 /// A heartbeat may say that its process is this much older than the engine says, in milliseconds.
 const TOLERANCE_MS: i64 = 1_000;
 
@@ -34,6 +39,17 @@ pub struct Beat {
     pub errors: u64,
     /// The newest of them, one line.
     pub last_error: Option<String>,
+    /// The parts that are well and promise to turn.
+    pub parts: BTreeMap<String, Turns>,
+}
+
+/// A part's counter, and how soon it must have moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turns {
+    /// So far.
+    pub turns: u64,
+    /// At least one more within this time, in milliseconds.
+    pub within_ms: u64,
 }
 
 impl From<&Heartbeat> for Beat {
@@ -46,8 +62,23 @@ impl From<&Heartbeat> for Beat {
             interval_ms: heartbeat.interval_ms,
             errors: heartbeat.errors,
             last_error: heartbeat.last_error.as_ref().map(|e| e.text.clone()),
+            parts: promises(heartbeat),
         }
     }
+}
+
+/// A part that says it is in trouble is tried again and may take its time.
+fn promises(heartbeat: &Heartbeat) -> BTreeMap<String, Turns> {
+    let well = heartbeat
+        .parts
+        .iter()
+        .filter(|(_, part)| part.state == PartState::Ok);
+    let promising = well.filter_map(|(name, part)| {
+        let turns = part.turns;
+        let within_ms = part.within_ms?;
+        Some((name.clone(), Turns { turns, within_ms }))
+    });
+    promising.collect()
 }
 
 impl Beat {
@@ -66,9 +97,60 @@ pub struct Pulse {
     pub beat: Beat,
     /// By our monotonic clock, in milliseconds.
     pub heard: u64,
+    /// Since when each part that promises to turn stands where it stands.
+    still: BTreeMap<String, Still>,
+}
+
+/// A part that has not turned since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Still {
+    turns: u64,
+    /// When we first heard of this turn.
+    since: u64,
+    /// Heartbeats that told of it.
+    beats: u32,
 }
 
 impl Pulse {
+    /// The pulse after this heartbeat, given the one before it.
+    pub fn after(before: Option<&Self>, beat: Beat, heard: u64) -> Self {
+        let same_boot = before.filter(|before| before.beat.boot == beat.boot);
+        let still = beat.parts.iter().map(|(name, part)| {
+            let known = same_boot.and_then(|before| before.still.get(name));
+            let still = match known {
+                Some(known) if known.turns == part.turns => Still {
+                    beats: known.beats.saturating_add(1),
+                    ..*known
+                },
+                _ => Still {
+                    turns: part.turns,
+                    since: heard,
+                    beats: 1,
+                },
+            };
+            (name.clone(), still)
+        });
+        let still = still.collect();
+        Self { beat, heard, still }
+    }
+
+    /// A part that has stood still for longer than it promised, though the heart beats on. What was
+    /// before `watched` proves nothing.
+    pub fn stuck(&self, watched: u64) -> Option<Reason> {
+        if self.beat.phase != Phase::Running {
+            return None;
+        }
+        let stands = |(name, still): (&String, &Still)| {
+            let promised = self.beat.parts.get(name)?.within_ms;
+            let for_ms = self.heard.saturating_sub(still.since.max(watched));
+            (for_ms > promised && still.beats >= STILL_BEATS).then(|| Reason::Stuck {
+                part: name.clone(),
+                for_ms,
+            })
+        };
+        self.still.iter().find_map(stands)
+    }
+
     /// What it says, in one line.
     pub fn evidence(&self, mono: u64) -> String {
         let Beat {
@@ -115,7 +197,7 @@ pub fn hang(
     mono: u64,
 ) -> Option<Reason> {
     if mono <= hangs_at(pulse, watched, known) {
-        return None;
+        return pulse.and_then(|pulse| pulse.stuck(watched));
     }
     let heard = pulse.map_or(watched, |pulse| pulse.heard.max(watched));
     let for_ms = mono.saturating_sub(heard);

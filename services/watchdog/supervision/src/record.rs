@@ -195,6 +195,13 @@ pub enum Reason {
         /// For how long, in milliseconds.
         for_ms: u64,
     },
+    /// A part of it stands still while its heart beats on.
+    Stuck {
+        /// Which part.
+        part: String,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
     /// Its heartbeat never began.
     NeverBeat {
         /// For how long, in milliseconds.
@@ -222,6 +229,11 @@ impl fmt::Display for Reason {
             Self::OutOfMemory => f.write_str("killed for lack of memory (exit 137)"),
             Self::Interrupted => f.write_str("ended with exit 0 although nobody asked it to"),
             Self::Silent { for_ms } => write!(f, "hung: no heartbeat for {} s", seconds(*for_ms)),
+            Self::Stuck { part, for_ms } => write!(
+                f,
+                "hung: its {part} has stood still for {} s",
+                seconds(*for_ms)
+            ),
             Self::NeverBeat { for_ms } => write!(
                 f,
                 "hung: no heartbeat within {} s of its start",

@@ -352,8 +352,7 @@ impl Sight {
 
     fn beat(&mut self, beat: Beat, now: Moment) {
         if self.old_boot.as_ref() != Some(&beat.boot) {
-            let heard = now.mono;
-            self.pulse = Some(Pulse { beat, heard });
+            self.pulse = Some(Pulse::after(self.pulse.as_ref(), beat, now.mono));
         }
     }
 

@@ -15,6 +15,7 @@ fn beat() -> Heartbeat {
         turns,
         errors: 0,
         state,
+        within_ms: None,
     };
     let parts = [
         ("feed".to_owned(), part(600, PartState::Ok)),

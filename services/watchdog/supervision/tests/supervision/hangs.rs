@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use bearish_supervision::act::Action;
+use bearish_supervision::pulse::Beat;
 use bearish_supervision::record::{Fact, Reason};
 use bearish_supervision::state::Phase;
 use bearish_supervision::watch::Event;
 use protocol::event::EventBody;
-use protocol::heartbeat::Phase as BeatPhase;
+use protocol::heartbeat::{Heartbeat, PartState, Phase as BeatPhase};
 
 use crate::support::{MINUTE, Obeys, Rig, USUAL, name};
 
@@ -33,6 +34,73 @@ fn three_intervals_of_silence_are_a_hang_and_not_a_moment_less() {
     assert_eq!((restart.consecutive, restart.exit), (1, Some(137)));
     rig.sleep();
     assert!(matches!(rig.phase(), Phase::Running(_)));
+}
+
+#[test]
+fn a_part_that_stands_still_while_the_heart_beats_on_is_a_hang() {
+    let mut rig = Rig::running(USUAL);
+    for turns in 1..100 {
+        rig.promises("feed", turns);
+        rig.healthy(5 * SECOND);
+    }
+    assert!(rig.calls.is_empty());
+    rig.healthy(10 * SECOND);
+    assert!(rig.calls.is_empty(), "ten seconds are what it promised");
+    rig.healthy(5 * SECOND);
+    let restart = rig.restarts()[0];
+    let expected = "hung: its feed has stood still for 15.0 s";
+    assert_eq!(restart.reason.to_string(), expected);
+}
+
+#[test]
+fn a_part_that_promises_nothing_or_says_it_is_in_trouble_may_stand_still() {
+    let golden = include_str!("../../../../protocol/tests/golden/heartbeat_full.json");
+    let mut heartbeat: Heartbeat = serde_json::from_str(golden).unwrap();
+    assert!(Beat::from(&heartbeat).parts.is_empty());
+    heartbeat.parts.get_mut("feed").unwrap().state = PartState::Ok;
+    let beat = Beat::from(&heartbeat);
+    assert_eq!(beat.parts.keys().collect::<Vec<_>>(), ["feed"]);
+}
+
+#[test]
+fn one_late_heartbeat_is_no_standstill() {
+    let mut rig = Rig::running(USUAL);
+    rig.promises("feed", 7);
+    rig.healthy(5 * SECOND);
+    rig.silence(13 * SECOND);
+    rig.beats(BeatPhase::Running);
+    assert!(rig.calls.is_empty());
+    rig.promises("feed", 8);
+    rig.healthy(5 * SECOND);
+    assert!(rig.calls.is_empty());
+}
+
+#[test]
+fn a_part_that_stood_still_while_the_bus_was_away_gets_its_time_when_it_is_back() {
+    let mut rig = Rig::running(USUAL);
+    rig.promises("fleet", 7);
+    rig.healthy(10 * SECOND);
+    rig.echoes = false;
+    rig.silence(10 * MINUTE);
+    rig.echoes = true;
+    rig.healthy(20 * SECOND);
+    assert!(
+        rig.calls.is_empty(),
+        "ten seconds to find the bus, ten that it promised"
+    );
+    rig.healthy(5 * SECOND);
+    assert_eq!(rig.calls.len(), 1);
+}
+
+#[test]
+fn another_process_is_not_judged_by_where_the_one_before_it_stood() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+    rig.promises("feed", 7);
+    rig.healthy(10 * SECOND);
+    rig.dies(1);
+    rig.settle();
+    rig.healthy(10 * SECOND);
+    assert_eq!(rig.calls.len(), 1, "the start alone: {:?}", rig.calls);
 }
 
 #[test]

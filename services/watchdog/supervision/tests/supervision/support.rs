@@ -1,5 +1,6 @@
 //! A unit, its engine and its watchdog in one: tests say what happens and ask what was decided.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bearish_supervision::act::{self, Action};
@@ -9,7 +10,7 @@ use bearish_supervision::events::owner_event;
 use bearish_supervision::moment::Moment;
 use bearish_supervision::operator;
 use bearish_supervision::policy::Policy;
-use bearish_supervision::pulse::Beat;
+use bearish_supervision::pulse::{Beat, Turns};
 use bearish_supervision::record::{Fact, Record, Restart};
 use bearish_supervision::state::{Phase, State, Unit};
 use bearish_supervision::watch::{Event, StopAsked, Watch};
@@ -56,6 +57,8 @@ pub(crate) struct Rig {
     runs: u64,
     began_mono: u64,
     status: Option<Status>,
+    /// What its heartbeats say of its parts.
+    parts: BTreeMap<String, Turns>,
 }
 
 impl Rig {
@@ -76,6 +79,7 @@ impl Rig {
             runs: 0,
             began_mono: 0,
             status: None,
+            parts: BTreeMap::new(),
         };
         rig.on(listed(Vec::new()));
         rig
@@ -291,7 +295,15 @@ impl Rig {
             interval_ms: 5_000,
             errors: 0,
             last_error: None,
+            parts: self.parts.clone(),
         }
+    }
+
+    /// Its heartbeats say that a part promises to turn within ten seconds, and where it stands.
+    pub(crate) fn promises(&mut self, part: &str, turns: u64) {
+        let within_ms = 10_000;
+        self.parts
+            .insert(part.to_owned(), Turns { turns, within_ms });
     }
 
     pub(crate) fn beats(&mut self, phase: BeatPhase) {
