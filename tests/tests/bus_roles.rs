@@ -144,6 +144,7 @@ async fn the_notifier_hears_every_event_and_writes_its_own_journal_alone() {
         "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
         "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
         "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.t",
+        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.watchdog.w",
         "$JS.API.DIRECT.GET.JOURNAL.journal.v1.notifier.owner",
     ] {
         assert!(

@@ -1,5 +1,5 @@
 //! The whole system as compose.yaml has it, every service in its container: a trader is killed, comes
-//! back, and the owner reads it on his telephone.
+//! back, the watchdog is killed, and the owner reads it all on his telephone.
 
 #![allow(
     clippy::unwrap_used,
@@ -77,6 +77,12 @@ async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
     ];
     shows(&telegram, &told).await;
     shows(&telegram, &["✅ RECOVERED\nUnit: trader-paper-1\nAfter: "]).await;
+
+    let watchdog = project.container("watchdog", 1);
+    docker(&["kill", "--signal", "KILL", &watchdog]);
+    shows(&telegram, &["🚨 WATCHDOG SILENT\nLast heard: "]).await;
+    docker(&["start", &watchdog]);
+    shows(&telegram, &["✅ WATCHDOG HEARD AGAIN"]).await;
 
     run(project.compose().args(["stop", "trader-paper"]));
     shows(

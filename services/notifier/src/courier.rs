@@ -10,6 +10,7 @@ use delivery::moment::Moment;
 use delivery::pace::Pace;
 use delivery::record::Record;
 use delivery::state::State;
+use delivery::vigil::Vigil;
 use protocol::heartbeat::PartState;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
@@ -29,6 +30,8 @@ use crate::inbox::Batch;
 
 /// The loop turns at least this often.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the watchdog's heartbeat is looked at, in milliseconds.
+const VIGIL_MS: u64 = 10_000;
 /// When told to stop: time for what is still coming in and going out.
 const LAST_ROUND: Duration = Duration::from_secs(5);
 /// Nothing came in for this long: nobody else is saying goodbye.
@@ -60,6 +63,8 @@ pub struct Courier {
     calls: JoinSet<Outcome>,
     began: Instant,
     heard: Instant,
+    vigil: Vigil,
+    look_at: u64,
     /// The newest period that needs no heartbeat any more.
     period: u64,
 }
@@ -89,6 +94,8 @@ impl Courier {
             calls: JoinSet::new(),
             began: Instant::now(),
             heard: Instant::now(),
+            vigil: Vigil::new(0),
+            look_at: 0,
             // A period that passed while nobody told counts; before the first, none did.
             period: state
                 .heartbeat
@@ -158,6 +165,7 @@ impl Courier {
         stop: &CancellationToken,
     ) -> Result<(), TurnEnd> {
         self.tell_heartbeat().await?;
+        self.keep_vigil().await?;
         self.begin_next().await?;
         let wait = self.patience();
         tokio::select! {
@@ -202,7 +210,7 @@ impl Courier {
         if period <= self.period {
             return Ok(());
         }
-        match fleet::heartbeats(&self.desk.bus).await {
+        match fleet::traders(&self.desk.bus).await {
             Ok(beats) => {
                 self.period = period;
                 self.commit(vec![heartbeat::report(period, &beats, now)])
@@ -212,6 +220,27 @@ impl Courier {
                 tracing::warn!(why, "heartbeats not read");
                 Ok(())
             }
+        }
+    }
+
+    /// Now and then: is the watchdog heard?
+    async fn keep_vigil(&mut self) -> Result<(), TurnEnd> {
+        if self.now().mono < self.look_at {
+            return Ok(());
+        }
+        let found = fleet::watchdog(&self.desk.bus).await;
+        let now = self.now();
+        self.look_at = now.mono + VIGIL_MS;
+        match found {
+            Ok(newest) => self.vigil.look(newest, now.mono),
+            Err(why) => {
+                tracing::debug!(why, "watchdog's heartbeat not read");
+                self.vigil.deaf(now.mono);
+            }
+        }
+        match self.vigil.due(&self.state, now) {
+            Some(record) => self.commit(vec![record]).await,
+            None => Ok(()),
         }
     }
 

@@ -1,19 +1,41 @@
-//! The newest heartbeat of every trader, for the owner's hourly one.
+//! The newest heartbeat of everybody, as the bus remembers it: of traders for the owner's hourly one, of
+//! watchdogs to notice that they are silent.
 
+use delivery::vigil::Heard;
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::Token;
 use protocol::subject::filter;
 use runtime::bus::Bus;
 use runtime::streams;
 
-/// All that the bus remembers, by name.
+/// Of every trader, by name.
 ///
 /// # Errors
 /// Why the bus did not answer, in one line.
-pub async fn heartbeats(bus: &Bus) -> Result<Vec<(Token, Heartbeat)>, String> {
-    let mut subjects = bus
-        .subjects(streams::HEARTBEATS, filter::TRADER_HEARTBEATS)
-        .await?;
+pub async fn traders(bus: &Bus) -> Result<Vec<(Token, Heartbeat)>, String> {
+    heartbeats(bus, filter::TRADER_HEARTBEATS).await
+}
+
+/// The newest of all watchdogs; none if there was none within a day.
+///
+/// # Errors
+/// Why the bus did not answer, in one line.
+pub async fn watchdog(bus: &Bus) -> Result<Option<Heard>, String> {
+    let beats = heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await?;
+    let newest = beats
+        .into_iter()
+        .map(|(_, beat)| beat)
+        .max_by_key(|beat| beat.at);
+    Ok(newest.map(|beat| Heard {
+        boot: beat.boot,
+        seq: beat.seq,
+        phase: beat.phase,
+        at: beat.at,
+    }))
+}
+
+async fn heartbeats(bus: &Bus, filter: &str) -> Result<Vec<(Token, Heartbeat)>, String> {
+    let mut subjects = bus.subjects(streams::HEARTBEATS, filter).await?;
     subjects.sort();
     let mut beats = Vec::new();
     for subject in subjects {

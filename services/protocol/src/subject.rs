@@ -95,6 +95,9 @@ pub mod filter {
     /// Every event of everybody.
     pub const EVENTS: &str = "event.v1.>";
 
+    /// Heartbeats of all watchdogs.
+    pub const WATCHDOG_HEARTBEATS: &str = "heartbeat.v1.watchdog.*";
+
     /// Journals of all watchdogs, one for each project.
     pub const WATCHDOG_JOURNALS: &str = "journal.v1.watchdog.*";
 

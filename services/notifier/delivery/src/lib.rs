@@ -27,4 +27,5 @@ pub mod moment;
 pub mod pace;
 pub mod record;
 pub mod state;
+pub mod vigil;
 pub mod words;

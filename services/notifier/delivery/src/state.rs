@@ -11,6 +11,7 @@ use protocol::time::UtcMs;
 use crate::heartbeat;
 use crate::letter::Letter;
 use crate::record::Record;
+use crate::vigil;
 
 /// How long an event's id is remembered: as long as the bus keeps events.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600_000;
@@ -34,6 +35,8 @@ pub struct State {
     pub migrated: Option<(i64, i64)>,
     /// The newest period that a heartbeat was written for.
     pub heartbeat: Option<u64>,
+    /// The last heartbeat before a silence of the watchdog that was told and has not ended.
+    pub silence: Option<String>,
     /// When the last message arrived.
     pub last_sent: Option<UtcMs>,
     known: BTreeSet<String>,
@@ -147,6 +150,7 @@ impl State {
         }
         self.remember(at, event);
         self.heartbeat = self.heartbeat.max(heartbeat::period_of(event));
+        self.silence = vigil::silence_after(event, self.silence.take());
         for letter in letters {
             let waiting = Waiting {
                 letter: letter.clone(),

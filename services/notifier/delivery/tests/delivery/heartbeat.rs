@@ -110,8 +110,7 @@ fn a_period_is_told_once_also_after_a_restart() {
     let mut world = World::new(Limits::NONE);
     for _ in 0..2 {
         let record = report(2, &[], BEGIN);
-        world.state.apply(BEGIN, &record);
-        world.journal.push((BEGIN, record));
+        world.commit(vec![record]);
         world.restart();
     }
     assert_eq!(world.state.heartbeat, Some(2));

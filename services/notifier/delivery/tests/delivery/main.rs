@@ -13,3 +13,5 @@ mod records;
 mod simulation;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod vigil;

@@ -121,7 +121,8 @@ impl World {
         texts
     }
 
-    fn commit(&mut self, records: Vec<Record>) {
+    /// Journals what was decided.
+    pub(crate) fn commit(&mut self, records: Vec<Record>) {
         let at = self.now().utc;
         for record in records {
             self.state.apply(at, &record);
