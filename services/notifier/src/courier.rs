@@ -67,6 +67,8 @@ pub struct Courier {
     look_at: u64,
     /// The newest period that needs no heartbeat any more.
     period: u64,
+    /// The last call did not do what it should.
+    troubled: bool,
 }
 
 impl Courier {
@@ -96,10 +98,8 @@ impl Courier {
             heard: Instant::now(),
             vigil: Vigil::new(0),
             look_at: 0,
-            // A period that passed while nobody told counts; before the first, none did.
-            period: state
-                .heartbeat
-                .unwrap_or_else(|| heartbeat::period(now, desk.heartbeat_ms)),
+            period: heartbeat::told_until(state.heartbeat, now, desk.heartbeat_ms),
+            troubled: false,
             journal,
             state,
             desk,
@@ -176,6 +176,9 @@ impl Courier {
             () = tokio::time::sleep(wait) => {}
         }
         self.part.turn();
+        if self.troubled {
+            self.part.set(PartState::Retrying);
+        }
         Ok(())
     }
 
@@ -272,13 +275,9 @@ impl Courier {
         self.commit(vec![decide::ended(&outcome)]).await
     }
 
-    fn log(&self, outcome: &Outcome) {
+    fn log(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Sent { message } => {
-                self.part.set(PartState::Ok);
-                tracing::debug!(message, "told");
-                return;
-            }
+            Outcome::Sent { message } => tracing::debug!(message, "told"),
             Outcome::Unknown { why } => {
                 tracing::warn!(
                     why,
@@ -309,15 +308,11 @@ impl Courier {
                     to,
                     "the chat has moved; set TELEGRAM_CHAT_ID to the new one"
                 );
-                return;
             }
         }
-        if let Outcome::Unknown { why }
-        | Outcome::Returned { why, .. }
-        | Outcome::Closed { why }
-        | Outcome::Refused { why } = outcome
-        {
-            self.part.set(PartState::Retrying);
+        let trouble = outcome.trouble();
+        self.troubled = trouble.is_some();
+        if let Some(why) = trouble {
             self.desk.progress.error(PART, why);
         }
     }

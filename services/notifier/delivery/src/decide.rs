@@ -61,6 +61,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Why the message did not arrive, as far as that is known; none if it did or its address is a new one.
+    pub fn trouble(&self) -> Option<&str> {
+        match self {
+            Self::Unknown { why }
+            | Self::Returned { why, .. }
+            | Self::Closed { why }
+            | Self::Refused { why } => Some(why),
+            Self::Sent { .. } | Self::Migrated { .. } => None,
+        }
+    }
+}
+
 /// The first records of a process: it delivers from here on, and what was under way when the one before
 /// it ended may have arrived.
 pub fn take_over(state: &State, boot: Token, instance: Token, version: &str) -> Vec<Record> {

@@ -69,6 +69,13 @@ pub fn period(now: UtcMs, every_ms: u64) -> u64 {
     u64::try_from(now.0).unwrap_or(0) / every_ms.max(1)
 }
 
+/// Up to which period nothing is owed to the owner: what passed while nobody told counts, before the first
+/// one none did. Where periods have become longer since, their numbers are smaller ones.
+pub fn told_until(newest: Option<u64>, now: UtcMs, every_ms: u64) -> u64 {
+    let current = period(now, every_ms);
+    newest.map_or(current, |newest| newest.min(current))
+}
+
 /// The period that an event of this id is about, if it is a heartbeat.
 pub fn period_of(event: &str) -> Option<u64> {
     event.strip_prefix(PREFIX)?.parse().ok()

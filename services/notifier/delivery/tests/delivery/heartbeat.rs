@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bearish_delivery::heartbeat::{Health, judge, period, report};
+use bearish_delivery::heartbeat::{Health, judge, period, report, told_until};
 use bearish_delivery::pace::Limits;
 use bearish_delivery::record::Record;
 use protocol::heartbeat::{BookSummary, Heartbeat, LastError, Part, PartState, Phase};
@@ -100,6 +100,19 @@ fn who_left_long_ago_is_not_mentioned_and_nobody_is_said_so() {
         unreachable!()
     };
     assert_eq!(letters[0].body, "No trader has been heard of");
+}
+
+#[test]
+fn what_passed_while_nobody_told_is_owed_once_and_longer_periods_are_no_end() {
+    const HOUR_MS: u64 = 3_600_000;
+    let now = UtcMs(100 * 3_600_000);
+    assert_eq!(told_until(None, now, HOUR_MS), 100, "nothing is owed");
+    assert_eq!(told_until(Some(97), now, HOUR_MS), 97, "one is owed");
+    assert_eq!(
+        told_until(Some(100), now, 24 * HOUR_MS),
+        4,
+        "the fifth day will be"
+    );
 }
 
 #[test]
