@@ -8,7 +8,7 @@ use protocol::heartbeat::Phase;
 use protocol::ids::{Service, Token};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
-use runtime::bus::{Bus, Refusal};
+use runtime::bus::Bus;
 use runtime::guard::{Guard, TurnEnd};
 use runtime::health::{self, Answer, HealthServer};
 use runtime::heartbeat::Heart;
@@ -83,7 +83,7 @@ async fn start(
     let identity = settings.own.identify().await?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
-    let bus = reach_bus(settings, asked).await?;
+    let bus = Bus::ready(&settings.bus, &STREAMS, asked).await?;
     let (events, sender) =
         events::channel(bus.clone(), Service::Watchdog, identity.instance.clone());
     let realm = Realm {
@@ -135,18 +135,6 @@ async fn find_project(
         Ok(Some(project)) => Ok(Ok(project)),
         Ok(None) | Err(engine::EngineError::NoSuchContainer) => Err(unknown()),
         Err(error) => Ok(Err(error.to_string())),
-    }
-}
-
-async fn reach_bus(settings: &Settings, asked: &CancellationToken) -> Result<Bus, Stop> {
-    let bus = Bus::connect(&settings.bus, asked, |_| {}).await?;
-    loop {
-        match bus.verify_streams(&STREAMS).await {
-            Ok(()) => return Ok(bus),
-            Err(Refusal::Final(stop)) => return Err(stop),
-            Err(Refusal::Wait(why)) => tracing::warn!(why, "waiting for the bus"),
-        }
-        tokio::time::sleep(RETRY).await;
     }
 }
 
