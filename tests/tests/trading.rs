@@ -14,15 +14,17 @@ use std::time::Duration;
 use bearish_tests::audit;
 use bearish_tests::exchange::{Candle, MINUTE_MS};
 use bearish_tests::journals;
+use bearish_tests::nats::Role;
 use bearish_tests::patience::{Dice, SOON, eventually};
 use bearish_tests::system::System;
 use bearish_tests::told;
 use bearish_tests::trader::{Setup, Trader};
 use engine::book::{BookRecord, Phase, Position};
+use futures_util::StreamExt;
 use protocol::event::{EventBody, Side};
 use protocol::heartbeat;
 use protocol::ids::{BookKey, Token};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Market time fast enough for many trades, slow enough that entries are made in time.
 const LIVELY: (&str, &str) = ("SIM_SPEED", "300");
@@ -37,15 +39,14 @@ const fn seconds(count: u64) -> Duration {
 async fn it_trades_within_a_minute_of_its_start_and_tells_of_it() {
     let system = System::start(&[]).await;
     let setup = system.trader("first");
+    // Heard as it comes: the bus keeps only the newest, and the next one is not long after.
+    let ear = system.nats.client(Role::Watchdog).await;
+    let subject = format!("heartbeat.v1.trader.{}", setup.instance());
+    let mut beats = ear.client.subscribe(subject).await.unwrap();
+    ear.client.flush().await.unwrap();
     let trader = setup.start();
-    let starting = told::heartbeat_with(
-        system.operator(),
-        setup.instance(),
-        "starting",
-        SOON,
-        |_| true,
-    );
-    let starting = starting.await;
+    let first = timeout(SOON, beats.next()).await.unwrap().unwrap();
+    let starting: heartbeat::Heartbeat = serde_json::from_slice(&first.payload).unwrap();
     trader.works().await;
     system.trades(1, SOON).await;
     let later = told::caught_up(system.operator(), setup.instance(), SOON).await;
