@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::VERSION;
-use protocol::ids::Token;
 use protocol::journal::JournalEntry;
 use protocol::time::UtcMs;
 
@@ -21,8 +20,6 @@ const DEAD_KEPT: usize = 100;
 /// Everything the journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// The process that delivers.
-    pub boot: Option<Token>,
     /// Letters that wait, by number: older ones have lower numbers.
     pub waiting: BTreeMap<u64, Waiting>,
     /// The message under way.
@@ -107,7 +104,8 @@ impl State {
     /// Adds one record, stored at this time.
     pub fn apply(&mut self, at: UtcMs, record: &Record) {
         match record {
-            Record::OwnerTookOver { boot, .. } => self.boot = Some(boot.clone()),
+            // For people who read the journal: who delivers is the fence's business.
+            Record::OwnerTookOver { .. } => {}
             Record::Queued { event, letters } => self.queue(at, event, letters),
             Record::Sending { letters, digest } => self.send(letters, *digest),
             Record::Sent { .. } => {
