@@ -1,5 +1,6 @@
 //! The candles of one contract in every interval its base interval divides: closed ones in a
-//! bounded window, the running one beside them. Not here: time; the caller says what has closed.
+//! bounded window, the running one beside them. What has left the window is answered as what never
+//! was. Not here: time; the caller says what has closed.
 
 use std::collections::VecDeque;
 
@@ -119,7 +120,7 @@ impl Series {
         };
         Self {
             interval,
-            closed: VecDeque::new(),
+            closed: VecDeque::with_capacity(keep),
             begun: None,
             keep,
         }
@@ -134,10 +135,11 @@ impl Series {
             None => self.begun = Some(*candle),
         }
         if candle.open_time + base_ms == bucket + self.interval.ms() {
-            self.closed.extend(self.begun.take());
-            if self.closed.len() > self.keep {
+            // Room first: a full window that grew by one would double its memory.
+            if self.closed.len() == self.keep {
                 self.closed.pop_front();
             }
+            self.closed.extend(self.begun.take());
         }
     }
 
@@ -240,6 +242,13 @@ mod tests {
         let all = book.candles(Interval::M1, &span(None, None, usize::MAX), None);
         assert_eq!(all.len(), KEEP_BASE);
         assert_eq!(all[0].open_time, 100 * MINUTE_MS);
+        let asked = |s| opens(&book.candles(Interval::M1, &s, None));
+        assert_eq!(asked(span(Some(0), Some(99), 9)), Vec::<i64>::new());
+        assert_eq!(asked(span(Some(0), None, 2)), [100, 101]);
+        let hours = book.candles(Interval::H1, &span(Some(0), None, 1), None);
+        assert_eq!(opens(&hours), [0], "longer ones reach farther back");
+        let never_grew = |s: &Series| s.closed.capacity() < 2 * s.keep;
+        assert!(book.series.iter().all(never_grew));
     }
 
     #[test]
