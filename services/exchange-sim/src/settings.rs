@@ -91,8 +91,8 @@ pub struct Settings {
     #[arg(long, env = "SIM_CANDLES_SYMBOL", default_value = "BTCUSDT", value_parser = contract)]
     pub candles_symbol: &'static Contract,
 
-    /// Candles of the file that are past already at the start; by default 300 half hours' worth, or
-    /// half of a shorter file
+    /// Candles of the replayed file that are past already at the start; by default 300 half hours'
+    /// worth, or half of a shorter file. A synthetic market has its own past, always the same
     #[arg(long, env = "SIM_WARMUP_CANDLES", value_parser = warmup)]
     pub warmup_candles: Option<usize>,
 

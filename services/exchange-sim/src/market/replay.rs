@@ -20,7 +20,8 @@ const MOST_ROWS: usize = 3_000_000;
 const BELOW: i64 = 1_000_000_000;
 /// Mean value of a trade in USDT, for files that do not count trades.
 const TRADE_VALUE: i64 = 2_500 * 10_i64.pow(AMOUNT_DECIMALS);
-/// Half an hour's candles that make a default warm-up: what the strategies need before they judge.
+/// Half an hour's candles that make a default warm-up: what indicators of 30m need before they judge.
+/// Those of 4h need more; who has a file that long asks for it.
 const WARM_HALF_HOURS: i64 = 300;
 
 /// Why a candle file is refused, in one line.
