@@ -96,9 +96,12 @@ async fn tell(
     );
     tellers.spawn(heart.run(until.clone()));
     let guard = Guard::new(desk.bus.clone(), &Subject::NotifierLease, &desk.identity);
+    let part = desk.progress.part(PART);
+    let standing_by = || desk.progress.enter(Phase::Starting);
+    let turns = guard.take_turns(&part, standing_by, asked, || turn(desk, asked));
     let ended = tokio::select! {
         biased;
-        ended = guard.take_turns(&desk.progress, PART, asked, async || turn(desk, asked).await) => ended,
+        ended = turns => ended,
         Some(ended) = tellers.join_next() => Err(match ended {
             Ok(()) => Stop::internal("bug: a part ended without a reason"),
             Err(error) => Stop::internal(format!("bug: {error}")),

@@ -80,7 +80,7 @@ impl Courier {
         let writer = desk.identity.boot.clone();
         let wait = |why: &str| desk.progress.error(PART, why);
         let replayed =
-            Journal::replay_patiently(&desk.bus, &Subject::NotifierJournal, writer, wait).await;
+            Journal::replay_patiently(&desk.bus, &Subject::NotifierJournal, writer, 0, wait).await;
         let (journal, entries) = replayed?;
         let mut state = State::default();
         for stored in &entries {

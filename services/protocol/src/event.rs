@@ -5,7 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BookKey, Mode, Token};
+use crate::ids::{AccountKey, BookKey, Mode, Token};
 use crate::time::UtcMs;
 
 /// How much it matters to the owner.
@@ -120,6 +120,9 @@ pub enum EventBody {
     BookClaimed {
         /// Which.
         book: BookKey,
+        /// Settings that are not those of its last owner, each as `name: old -> new`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<String>,
     },
     /// The book went to another owner.
     BookLost {
@@ -173,12 +176,73 @@ pub enum EventBody {
         entry: Decimal,
         /// Fill price of the exit.
         exit: Decimal,
-        /// What closed it: `stop` or `target`.
+        /// What closed it: stop, target, or a breaker.
         reason: String,
         /// Profit or loss after fees.
         pnl: Decimal,
         /// The book's equity after it.
         equity: Decimal,
+    },
+    /// A circuit breaker tripped that a trader recovers from by itself.
+    BreakerTripped {
+        /// Whose: a book, or the adapter of an exchange.
+        scope: String,
+        /// Which, by its name.
+        breaker: String,
+        /// Why, and what it does.
+        reason: String,
+    },
+    /// A circuit breaker let go again.
+    BreakerRecovered {
+        /// Whose.
+        scope: String,
+        /// Which, by its name.
+        breaker: String,
+    },
+    /// A book takes no entries for a while.
+    EntriesLocked {
+        /// Which book.
+        book: BookKey,
+        /// The protection or breaker that locks them.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Until when, the exchange's time.
+        until: UtcMs,
+    },
+    /// A critical breaker closed the account: everything is closed, nobody enters until an operator
+    /// ends it.
+    AccountLatched {
+        /// Which account.
+        account: AccountKey,
+        /// The latch's id: what an operator names to end it.
+        latch: String,
+        /// The breaker by its name.
+        breaker: String,
+        /// Equity, unrealised profit included.
+        equity: Decimal,
+        /// The peak it fell from.
+        peak: Decimal,
+    },
+    /// An operator ended a latch.
+    AccountUnlatched {
+        /// Which account.
+        account: AccountKey,
+        /// Which latch.
+        latch: String,
+        /// Who did it.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// A process is better or worse than before.
+    HealthChanged {
+        /// How it was: `healthy`, `degraded` or `critical`.
+        from: String,
+        /// How it is.
+        to: String,
+        /// Why.
+        reason: String,
     },
     /// A part of a service failed and is tried again.
     PartFailed {
@@ -286,6 +350,12 @@ impl EventBody {
             Self::EntryDropped { .. } => "entry_dropped",
             Self::PositionOpened { .. } => "position_opened",
             Self::PositionClosed { .. } => "position_closed",
+            Self::BreakerTripped { .. } => "breaker_tripped",
+            Self::BreakerRecovered { .. } => "breaker_recovered",
+            Self::EntriesLocked { .. } => "entries_locked",
+            Self::AccountLatched { .. } => "account_latched",
+            Self::AccountUnlatched { .. } => "account_unlatched",
+            Self::HealthChanged { .. } => "health_changed",
             Self::PartFailed { .. } => "part_failed",
             Self::PartRecovered { .. } => "part_recovered",
             Self::WatchdogStarted { .. } => "watchdog_started",
@@ -301,8 +371,13 @@ impl EventBody {
     /// How much this kind matters.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::BookHalted { .. } | Self::GivenUp { .. } => Severity::Critical,
+            Self::BookHalted { .. } | Self::GivenUp { .. } | Self::AccountLatched { .. } => {
+                Severity::Critical
+            }
             Self::BookLost { .. }
+            | Self::BreakerTripped { .. }
+            | Self::AccountUnlatched { .. }
+            | Self::HealthChanged { .. }
             | Self::PartFailed { .. }
             | Self::RestartTriggered { .. }
             | Self::UnitObservedOnly { .. } => Severity::Warning,
@@ -312,6 +387,8 @@ impl EventBody {
             | Self::EntryDropped { .. }
             | Self::PositionOpened { .. }
             | Self::PositionClosed { .. }
+            | Self::BreakerRecovered { .. }
+            | Self::EntriesLocked { .. }
             | Self::PartRecovered { .. }
             | Self::WatchdogStarted { .. }
             | Self::CycleFinished { .. }

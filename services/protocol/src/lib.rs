@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod ids;
 pub mod journal;
 pub mod lease;
+pub mod report;
 pub mod subject;
 pub mod time;
 pub mod trader_args;

@@ -30,6 +30,27 @@ pub enum Subject {
     BookJournal(BookKey),
     /// `lease.v1.book.<book>`
     BookLease(BookKey),
+    /// `snapshot.v1.book.<book>`: its folded state, to shorten a replay.
+    BookSnapshot(BookKey),
+    /// `report.v1.book.<book>`: how it is now.
+    BookReport(BookKey),
+    /// `report.v1.equity.<book>`: what it was worth, point by point.
+    BookEquity(BookKey),
+    /// `journal.v1.account.<account>`: peaks and latch of an account.
+    AccountJournal(AccountKey),
+    /// `journal.v1.operator.<account>`: what a person decided about it.
+    OperatorJournal(AccountKey),
+    /// `lease.v1.account.<account>`: which instance keeps it.
+    AccountLease(AccountKey),
+    /// `report.v1.account.<account>`: how it is now, renewed by its keeper.
+    AccountReport(AccountKey),
+    /// `report.v1.health.<service>.<instance>`: how a process was in the last minutes.
+    HealthReport {
+        /// Who.
+        service: Service,
+        /// Which one.
+        instance: Token,
+    },
     /// `lease.v1.instance.trader.<account>.<instance>`: who takes part in sharing out the books.
     InstanceLease {
         /// The group.
@@ -63,6 +84,16 @@ impl fmt::Display for Subject {
             } => write!(f, "event.v1.{service}.{instance}.{severity}.{kind}"),
             Self::BookJournal(book) => write!(f, "journal.v1.book.{book}"),
             Self::BookLease(book) => write!(f, "lease.v1.book.{book}"),
+            Self::BookSnapshot(book) => write!(f, "snapshot.v1.book.{book}"),
+            Self::BookReport(book) => write!(f, "report.v1.book.{book}"),
+            Self::BookEquity(book) => write!(f, "report.v1.equity.{book}"),
+            Self::AccountJournal(account) => write!(f, "journal.v1.account.{account}"),
+            Self::OperatorJournal(account) => write!(f, "journal.v1.operator.{account}"),
+            Self::AccountLease(account) => write!(f, "lease.v1.account.{account}"),
+            Self::AccountReport(account) => write!(f, "report.v1.account.{account}"),
+            Self::HealthReport { service, instance } => {
+                write!(f, "report.v1.health.{service}.{instance}")
+            }
             Self::InstanceLease { account, instance } => {
                 write!(f, "lease.v1.instance.trader.{account}.{instance}")
             }
@@ -100,6 +131,16 @@ pub mod filter {
 
     /// Journals of all watchdogs, one for each project.
     pub const WATCHDOG_JOURNALS: &str = "journal.v1.watchdog.*";
+
+    /// Journals of all accounts of a mode.
+    pub fn account_journals(mode: Mode) -> String {
+        format!("journal.v1.account.{mode}.>")
+    }
+
+    /// Newest reports of all books of a mode.
+    pub fn book_reports(mode: Mode) -> String {
+        format!("report.v1.book.{mode}.>")
+    }
 
     /// Journals of all books of a mode.
     pub fn book_journals(mode: Mode) -> String {
@@ -167,6 +208,41 @@ mod tests {
             (
                 Subject::WatchdogCommand("release"),
                 "command.v1.watchdog.release",
+            ),
+            (
+                Subject::BookSnapshot(account().book("BTCUSDT".parse().unwrap())),
+                "snapshot.v1.book.paper.binance-usdm.a1b2.BTCUSDT",
+            ),
+            (
+                Subject::BookReport(account().book("BTCUSDT".parse().unwrap())),
+                "report.v1.book.paper.binance-usdm.a1b2.BTCUSDT",
+            ),
+            (
+                Subject::BookEquity(account().book("BTCUSDT".parse().unwrap())),
+                "report.v1.equity.paper.binance-usdm.a1b2.BTCUSDT",
+            ),
+            (
+                Subject::AccountJournal(account()),
+                "journal.v1.account.paper.binance-usdm.a1b2",
+            ),
+            (
+                Subject::OperatorJournal(account()),
+                "journal.v1.operator.paper.binance-usdm.a1b2",
+            ),
+            (
+                Subject::AccountLease(account()),
+                "lease.v1.account.paper.binance-usdm.a1b2",
+            ),
+            (
+                Subject::AccountReport(account()),
+                "report.v1.account.paper.binance-usdm.a1b2",
+            ),
+            (
+                Subject::HealthReport {
+                    service: Service::Trader,
+                    instance: "trader-paper-1".parse().unwrap(),
+                },
+                "report.v1.health.trader.trader-paper-1",
             ),
             (Subject::NotifierJournal, "journal.v1.notifier.owner"),
             (Subject::NotifierLease, "lease.v1.notifier.owner"),

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use protocol::exit::ExitCode;
-use protocol::heartbeat::Phase;
 use protocol::lease::Holder;
 use protocol::subject::Subject;
 use tokio::time::timeout;
@@ -15,7 +14,7 @@ use crate::identity::Identity;
 use crate::journal::{AppendError, ReplayError};
 use crate::lease::{self, LeaseError, Observer, POLL, View};
 use crate::process::Stop;
-use crate::progress::{PartProgress, Progress};
+use crate::progress::PartProgress;
 
 /// Time to give the lease back at the end.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -72,22 +71,21 @@ impl Guard {
         }
     }
 
-    /// Stands by and takes turns until `asked`: whoever loses the lease or the journal stands by again.
-    /// The part's name is `part`; a `turn` ends with its reason and renews nothing itself.
+    /// Stands by and takes turns until `asked`: whoever loses the lease or the journal stands by again,
+    /// and `standing_by` hears of it. A `turn` ends with its reason and renews nothing itself.
     ///
     /// # Errors
     /// What a person must look at.
-    pub async fn take_turns(
+    pub async fn take_turns<T: Future<Output = TurnEnd>>(
         mut self,
-        progress: &Progress,
-        part: &str,
+        part: &PartProgress,
+        mut standing_by: impl FnMut(),
         asked: &CancellationToken,
-        mut turn: impl AsyncFnMut() -> TurnEnd,
+        mut turn: impl FnMut() -> T,
     ) -> Result<(), Stop> {
-        let part = progress.part(part);
         loop {
-            progress.enter(Phase::Starting);
-            let ours = asked.run_until_cancelled(self.stand_by(&part)).await;
+            standing_by();
+            let ours = asked.run_until_cancelled(self.stand_by(part)).await;
             if ours.is_none() {
                 return Ok(());
             }

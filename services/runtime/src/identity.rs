@@ -72,7 +72,8 @@ impl Identity {
     }
 }
 
-fn boot_id() -> Token {
+/// A name that no other run of any process has.
+pub fn boot_id() -> Token {
     let id = uuid::Uuid::new_v4().simple().to_string();
     // 32 hex digits are a token; the empty-handed branch cannot be reached.
     id.parse()

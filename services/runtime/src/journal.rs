@@ -3,6 +3,7 @@
 //! The fence is JetStream's "expected last sequence of this subject": of two processes that believe
 //! they own a key, the second to write is refused and drops the key.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -14,8 +15,8 @@ use protocol::ids::Token;
 use protocol::journal::JournalEntry;
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::bus::{Bus, DEADLINE, Newest, StoreError};
@@ -24,13 +25,28 @@ use crate::{clock, streams};
 const RETRY: Duration = Duration::from_millis(250);
 const REPLAY_AGAIN: Duration = Duration::from_secs(1);
 
+/// Ids of decisions are counted over the whole process: a writer that gave a key away and got it back
+/// names no two messages alike, however little of the journal it has read.
+static IDS: AtomicU64 = AtomicU64::new(1);
+
 /// The writing end of one key's journal.
 pub struct Journal {
     bus: Bus,
     subject: String,
     writer: Token,
     last_seq: u64,
-    next_id: u64,
+    last_id: u64,
+}
+
+/// One stored decision, told apart from any other that might stand at its sequence in another stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Sequence in JOURNAL.
+    pub seq: u64,
+    /// Who wrote it.
+    pub writer: Token,
+    /// Its number with that writer.
+    pub id: u64,
 }
 
 /// Where and when a decision was stored: what its events are named and dated by, however often they
@@ -53,6 +69,11 @@ pub struct Stored<R> {
 }
 
 impl<R> Stored<R> {
+    /// Whether this is that decision.
+    pub fn is(&self, mark: &Mark) -> bool {
+        (self.seq, &self.entry.writer, self.entry.id) == (mark.seq, &mark.writer, mark.id)
+    }
+
     /// Where and when.
     pub const fn place(&self) -> Place {
         Place {
@@ -115,13 +136,26 @@ impl Journal {
         subject: &Subject,
         writer: Token,
     ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
+        Self::replay_from(bus, subject, writer, 0).await
+    }
+
+    /// The same, but only what is stored at sequence `from` or behind it: the rest is in a snapshot.
+    ///
+    /// # Errors
+    /// [`ReplayError`].
+    pub async fn replay_from<R: DeserializeOwned>(
+        bus: &Bus,
+        subject: &Subject,
+        writer: Token,
+        from: u64,
+    ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
         let subject = subject.to_string();
-        let entries = read_all(bus, &subject).await?;
+        let (last_seq, entries) = read_from(bus, &subject, from).await?;
         let journal = Self {
             bus: bus.clone(),
-            last_seq: entries.last().map_or(0, |stored| stored.seq),
+            last_seq,
+            last_id: 0,
             subject,
-            next_id: next_id(&entries, &writer),
             writer,
         };
         Ok((journal, entries))
@@ -135,10 +169,11 @@ impl Journal {
         bus: &Bus,
         subject: &Subject,
         writer: Token,
+        from: u64,
         mut waiting: impl FnMut(&str),
     ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
         loop {
-            match Self::replay(bus, subject, writer.clone()).await {
+            match Self::replay_from(bus, subject, writer.clone(), from).await {
                 Err(error @ ReplayError::Unavailable { .. }) => {
                     tracing::warn!(%error, "journal not read");
                     waiting(&error.to_string());
@@ -163,8 +198,7 @@ impl Journal {
         confirmed: u64,
         mut retrying: impl FnMut(&str),
     ) -> Result<Place, AppendError> {
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
         let at = clock::now();
         let entry = JournalEntry {
             v: VERSION,
@@ -179,13 +213,13 @@ impl Journal {
             .into();
         loop {
             let why = match self.attempt(payload.clone()).await {
-                Attempt::Stored(seq) => return Ok(self.moved_to(seq, at)),
+                Attempt::Stored(seq) => return Ok(self.moved_to(seq, id, at)),
                 Attempt::Refused(reason) => return Err(self.refused(reason)),
                 Attempt::Unknown(why) => why,
             };
             match self.last_stored().await {
                 Ok(Some((seq, writer, last))) if writer == self.writer && last == id => {
-                    return Ok(self.moved_to(seq, at));
+                    return Ok(self.moved_to(seq, id, at));
                 }
                 Ok(last) if last.as_ref().map_or(0, |(seq, ..)| *seq) == self.last_seq => {
                     retrying(&why);
@@ -207,8 +241,18 @@ impl Journal {
         self.last_seq
     }
 
-    const fn moved_to(&mut self, seq: u64, at: UtcMs) -> Place {
+    /// The decision that this writer stored last; none before its first.
+    pub fn mark(&self) -> Option<Mark> {
+        (self.last_id > 0).then(|| Mark {
+            seq: self.last_seq,
+            writer: self.writer.clone(),
+            id: self.last_id,
+        })
+    }
+
+    const fn moved_to(&mut self, seq: u64, id: u64, at: UtcMs) -> Place {
         self.last_seq = seq;
+        self.last_id = id;
         Place { seq, at }
     }
 
@@ -240,12 +284,6 @@ impl Journal {
     }
 }
 
-/// A writer that gave the key away and got it back counts on: no id names two messages.
-fn next_id<R>(entries: &[Stored<R>], writer: &Token) -> u64 {
-    let own = entries.iter().filter(|s| s.entry.writer == *writer);
-    own.map(|s| s.entry.id).max().unwrap_or(0) + 1
-}
-
 enum Attempt {
     Stored(u64),
     Unknown(String),
@@ -261,19 +299,22 @@ async fn read_last(bus: &Bus, subject: &str) -> Result<Option<Newest>, ReplayErr
         })
 }
 
-/// Reads up to the message that is the last one now.
-async fn read_all<R: DeserializeOwned>(
+/// Reads up to the message that is the last one now, whose sequence comes along.
+async fn read_from<R: DeserializeOwned>(
     bus: &Bus,
     subject: &str,
-) -> Result<Vec<Stored<R>>, ReplayError> {
-    let Some(Newest { seq: last, .. }) = read_last(bus, subject).await? else {
-        return Ok(Vec::new());
+    from: u64,
+) -> Result<(u64, Vec<Stored<R>>), ReplayError> {
+    let last = match read_last(bus, subject).await? {
+        None => return Ok((0, Vec::new())),
+        Some(Newest { seq, .. }) if seq < from => return Ok((seq, Vec::new())),
+        Some(Newest { seq, .. }) => seq,
     };
     let unavailable = |reason: String| ReplayError::Unavailable {
         subject: subject.to_owned(),
         reason,
     };
-    let mut messages = open_reader(bus, subject)
+    let mut messages = open_reader(bus, subject, from)
         .await
         .map_err(|error| unavailable(error.to_string()))?;
     let mut entries = Vec::new();
@@ -291,20 +332,27 @@ async fn read_all<R: DeserializeOwned>(
         let entry = parse(subject, seq, &message.payload)?;
         entries.push(Stored { seq, entry });
         if seq >= last {
-            return Ok(entries);
+            return Ok((last, entries));
         }
     }
 }
 
 /// An ephemeral consumer that acknowledges nothing; the server removes it when we are gone.
-async fn open_reader(bus: &Bus, subject: &str) -> Result<pull::Stream, async_nats::Error> {
+async fn open_reader(
+    bus: &Bus,
+    subject: &str,
+    from: u64,
+) -> Result<pull::Stream, async_nats::Error> {
     let stream = bus.jetstream().get_stream_no_info(streams::JOURNAL).await?;
     let consumer = stream
         .create_consumer(pull::Config {
             // A name and one filter put both into the API subject, where permissions can see them.
             name: Some(format!("replay-{}", uuid::Uuid::new_v4().simple())),
             filter_subject: subject.to_owned(),
-            deliver_policy: DeliverPolicy::All,
+            deliver_policy: match from {
+                0 => DeliverPolicy::All,
+                start_sequence => DeliverPolicy::ByStartSequence { start_sequence },
+            },
             ack_policy: AckPolicy::None,
             memory_storage: true,
             inactive_threshold: Duration::from_secs(30),

@@ -50,6 +50,8 @@ pub fn catalogue() -> Vec<Config> {
         },
         Config {
             max_age: 90 * DAY,
+            // A report replaces the one before it; equity points stay.
+            allow_rollup: true,
             ..stream(REPORTS, "report.v1.>")
         },
         Config {
@@ -112,6 +114,11 @@ pub fn differences(wanted: &Config, found: &Config) -> Vec<String> {
         "deny_purge",
         wanted.deny_purge.to_string(),
         found.deny_purge.to_string(),
+    );
+    check(
+        "allow_rollup",
+        wanted.allow_rollup.to_string(),
+        found.allow_rollup.to_string(),
     );
     check(
         "allow_direct",

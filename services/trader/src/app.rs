@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use protocol::event::{Event, EventBody};
 use protocol::exit::ExitCode;
 use protocol::heartbeat::Phase;
-use protocol::ids::Service;
+use protocol::ids::{AccountKey, Service};
 use protocol::trader_args::TraderArgs;
 use runtime::bus::Bus;
 use runtime::health::{self, HealthServer};
@@ -19,9 +19,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::account;
 use crate::context::Context;
 use crate::fleet::Fleet;
 use crate::market::{Feed, FeedSettings, FeedTask, LOG_FILTER};
+use crate::report;
 use crate::settings::Settings;
 use crate::start;
 use crate::vitals::Vitals;
@@ -123,6 +125,7 @@ impl Running {
         let (events, sender) = events::channel(bus.clone(), Service::Trader, instance);
         tellers.spawn(sender.run(tell.clone(), GOODBYE));
 
+        check_latch_until(&bus, &account, asked).await?;
         let rules = start::rules(&market, settings, asked).await?;
         let ctx = Arc::new(Context {
             bus,
@@ -131,11 +134,11 @@ impl Running {
             rules,
             slice: settings.slice(),
             config,
-            strategies: settings.strategies.clone(),
             market,
             feed,
             events,
             progress: Arc::clone(&vitals.progress),
+            standing: Arc::default(),
             board: Arc::clone(&vitals.board),
             args,
         });
@@ -212,6 +215,18 @@ fn worker_end(ended: Result<Result<(), Stop>, JoinError>) -> Result<(), Stop> {
     ended.unwrap_or_else(|error| Err(Stop::internal(format!("bug: {error}"))))
 }
 
+/// An account that is latched ends the start with 21.
+async fn check_latch_until(
+    bus: &Bus,
+    account: &AccountKey,
+    asked: &CancellationToken,
+) -> Result<(), Stop> {
+    let checked = asked.run_until_cancelled(account::check_latch(bus, account));
+    checked
+        .await
+        .unwrap_or_else(|| Err(Stop::new(ExitCode::Done, "stopped before it began")))
+}
+
 fn feed_settings(args: &TraderArgs, base: engine::candle::Interval) -> FeedSettings {
     FeedSettings {
         give_up_after: (!args.infinite).then_some(PATIENCE_OF_THE_FINITE),
@@ -264,5 +279,8 @@ fn start_working(
     let fed = feed_task.run(until.clone());
     workers.spawn(async { fed.await.map_err(|error| Stop::internal(error.to_string())) });
     workers.spawn(Fleet::new(Arc::clone(ctx)).run(until.clone()));
+    workers.spawn(account::watch(Arc::clone(ctx), until.clone()));
+    workers.spawn(account::keep(Arc::clone(ctx), until.clone()));
+    workers.spawn(report::run(Arc::clone(ctx), until.clone()));
     workers
 }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::heartbeat::BookSummary;
 use protocol::ids::Token;
+use protocol::report::BookReport;
 use tokio::sync::Notify;
 
 /// One book's word.
@@ -13,6 +14,8 @@ use tokio::sync::Notify;
 pub struct Entry {
     /// Equity, position, trades.
     pub summary: BookSummary,
+    /// All of it; none of a book that was never recovered.
+    pub report: Option<BookReport>,
     /// Nothing open, nothing pending: may be given away.
     pub flat: bool,
     /// Recovered and following the market; a halted book counts, it will get no readier.
@@ -54,6 +57,21 @@ impl Board {
     pub fn summaries(&self) -> Vec<BookSummary> {
         let entries = self.entries();
         entries.values().map(|e| e.summary.clone()).collect()
+    }
+
+    /// The reports of all books that have one.
+    pub fn reports(&self) -> Vec<(Token, BookReport)> {
+        let entries = self.entries();
+        let reports = entries.iter().map(|(s, e)| (s.clone(), e.report.clone()));
+        reports.filter_map(|(s, r)| r.map(|r| (s, r))).collect()
+    }
+
+    /// Whether no book has anything open or pending that it still manages.
+    pub fn nothing_open(&self) -> bool {
+        let entries = self.entries();
+        entries
+            .values()
+            .all(|e| e.flat || e.summary.halted.is_some())
     }
 
     /// Waits for the next change. For one listener.

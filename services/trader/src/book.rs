@@ -1,23 +1,21 @@
 //! One book's task: recover from its journal, take it over, follow the market, journal each decision
 //! before it counts. What to decide is the engine's business.
 
+mod recover;
 mod voice;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::book::{BookEvent, BookRecord, BookState, Decision, Phase, decide, resume_from};
-use engine::candle::Candle;
-use engine::entry::Refusal;
-use engine::fixed::Price;
-use engine::market::{BAR, MarketView};
+use engine::book::{BookEvent, BookRecord, BookState, Now, Phase, decide, resume_from};
+use engine::candle::{Candle, Interval};
+use engine::market::{BAR, History, MarketView};
 use engine::rules::SymbolRules;
 use protocol::heartbeat::{BookSummary, PartState};
 use protocol::ids::{BookKey, Token};
-use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::events::Confirmed;
-use runtime::journal::{AppendError, Journal, Place, ReplayError, Stored};
+use runtime::journal::{AppendError, Journal, Place, Stored};
 use runtime::progress::PartProgress;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
@@ -26,8 +24,10 @@ use crate::board::Entry;
 use crate::context::Context;
 use crate::market::{FeedEvent, FeedHandle, MarketError};
 
-/// Warm-up bars asked for: Binance's largest page.
+/// Warm-up bars asked for, of each interval: Binance's largest page.
 const WARM_UP_BARS: usize = 1500;
+/// A view from a snapshot that is further behind is warmed up anew instead of caught up with.
+const CATCH_UP: Duration = Duration::from_hours(24);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Why a book's task ended.
@@ -67,6 +67,7 @@ pub fn halted_entry(book: &BookKey, reason: &str) -> Entry {
             trades: 0,
             halted: Some(reason.to_owned()),
         },
+        report: None,
         flat: false,
         ready: true,
     }
@@ -82,55 +83,16 @@ struct Book {
     confirmed: Arc<Confirmed>,
     state: BookState,
     view: MarketView,
-    last_price: Option<Price>,
+    /// The newest candle that was taken in since this process has the book.
+    last: Option<Candle>,
+    snapshots: recover::Snapshots,
+    turbulent: bool,
     ready: bool,
     /// Since when it does not get on, if so: the owner hears of its begin and its end.
     trouble: Option<Instant>,
 }
 
 impl Book {
-    /// Replays the journal, takes it over, tells the owner again what may not have reached him.
-    async fn recover(ctx: Arc<Context>, symbol: Token) -> Result<Self, BookEnd> {
-        let part = ctx.progress.part(symbol.as_str());
-        let key = ctx.account.book(symbol.clone());
-        let halted = |why: String| BookEnd::Halted(why);
-        let rules = ctx
-            .rules
-            .get(&symbol)
-            .cloned()
-            .ok_or_else(|| halted(format!("no rules for {symbol}")))?;
-        let view = MarketView::new(ctx.config.base, ctx.strategies.clone())
-            .map_err(|fault| halted(fault.to_string()))?;
-        let (journal, entries) = replay(&ctx, &key, &part).await?;
-        let mut state = BookState::default();
-        for stored in &entries {
-            state
-                .fold(&stored.entry)
-                .map_err(|bad| halted(format!("journal sequence {}: {bad}", stored.seq)))?;
-        }
-        if let Phase::Halted { reason, .. } = &state.phase {
-            return Err(halted(reason.clone()));
-        }
-        let told = entries.iter().map(|s| s.entry.confirmed).max();
-        let confirmed = Confirmed::from(told.unwrap_or(0));
-        let mut book = Self {
-            ctx,
-            symbol,
-            key,
-            rules,
-            part,
-            journal,
-            confirmed,
-            state,
-            view,
-            last_price: None,
-            ready: false,
-            trouble: None,
-        };
-        book.take_over(entries).await?;
-        Ok(book)
-    }
-
     async fn take_over(&mut self, entries: Vec<Stored<BookRecord>>) -> Result<(), BookEnd> {
         let identity = &self.ctx.identity;
         let event = BookEvent::TookOver {
@@ -147,8 +109,7 @@ impl Book {
         if let Some((place, records)) = taken {
             self.tell(&place, &records);
         }
-        let capital = self.ctx.slice;
-        self.decide(BookEvent::Opened { capital }).await?;
+        self.offer_capital().await?;
         tracing::info!(
             symbol = %self.symbol,
             phase = self.state.phase.as_str(),
@@ -160,9 +121,15 @@ impl Book {
         Ok(())
     }
 
-    /// Warms the indicators up and subscribes from the first candle that is still of use.
+    /// Its share of the capital: opens it, or changes it while it is flat.
+    async fn offer_capital(&mut self) -> Result<(), BookEnd> {
+        let capital = self.ctx.slice;
+        self.decide(BookEvent::Opened { capital }).await
+    }
+
+    /// Warms the indicators up, unless a snapshot knows them, and subscribes from the first candle that is still of use.
     async fn join_market(&mut self) -> Result<FeedHandle, BookEnd> {
-        let now = self.warm_up().await?;
+        let now = self.see_the_market().await?;
         let base = self.ctx.config.base;
         let from = [resume_from(&self.state), self.view.next_bar_open()]
             .into_iter()
@@ -175,22 +142,46 @@ impl Book {
             .subscribe(self.symbol.clone(), from)
             .await
             .map_err(|_| BookEnd::Stopped)?;
+        self.turbulent = self.view.is_turbulent();
         if let Some(signal) = self.view.last_signal() {
-            let market_now = now;
-            self.decide(BookEvent::SignalFound { signal, market_now })
-                .await?;
+            let now = self.now(now);
+            self.decide(BookEvent::SignalFound { signal, now }).await?;
         }
         self.ready = base.close_of(from) > now;
         self.show();
         Ok(feed)
     }
 
+    /// What a decision now depends on.
+    fn now(&self, market: UtcMs) -> Now {
+        Now {
+            market,
+            account: self.ctx.standing.leave(),
+            exchange_fails: self.ctx.feed.progress().exchange_fails(),
+        }
+    }
+
+    /// Goes on from a snapshot if that is near enough, and warms up otherwise; returns the exchange's time.
+    async fn see_the_market(&mut self) -> Result<UtcMs, BookEnd> {
+        let Some(next) = self.view.next_bar_open() else {
+            return self.warm_up().await;
+        };
+        match self.ctx.market.server_time().await {
+            Ok(now) if now.since(next) <= CATCH_UP => {
+                tracing::info!(symbol = %self.symbol, from = %next, "goes on from its snapshot");
+                Ok(now)
+            }
+            // An exchange that does not answer is waited for there.
+            Ok(_) | Err(_) => self.warm_up().await,
+        }
+    }
+
     /// Fills the indicators from the exchange's own bars; returns its time.
     async fn warm_up(&mut self) -> Result<UtcMs, BookEnd> {
         loop {
             match self.fetch_bars().await {
-                Ok((now, bars)) => {
-                    let fault = match self.view.warm_up(&bars) {
+                Ok((now, history)) => {
+                    let fault = match self.view.warm_up(&history) {
                         Ok(()) => return Ok(now),
                         Err(fault) => fault.to_string(),
                     };
@@ -210,13 +201,17 @@ impl Book {
         }
     }
 
-    async fn fetch_bars(&self) -> Result<(UtcMs, Vec<Candle>), MarketError> {
+    async fn fetch_bars(&self) -> Result<(UtcMs, History), MarketError> {
         let market = &self.ctx.market;
         let now = market.server_time().await?;
-        let bars = market
-            .closed_klines(&self.symbol, BAR, None, WARM_UP_BARS, now)
-            .await?;
-        Ok((now, bars))
+        let fetch =
+            |interval| market.closed_klines(&self.symbol, interval, None, WARM_UP_BARS, now);
+        let history = History {
+            bars: fetch(BAR).await?,
+            hours: fetch(Interval::H1).await?,
+            quarters: fetch(Interval::H4).await?,
+        };
+        Ok((now, history))
     }
 
     async fn follow(
@@ -224,7 +219,22 @@ impl Book {
         feed: &mut FeedHandle,
         stop: &CancellationToken,
     ) -> Result<(), BookEnd> {
-        while let Some(Some(event)) = stop.run_until_cancelled(feed.recv()).await {
+        let standing = Arc::clone(&self.ctx.standing);
+        let mut closing = false;
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                () = standing.latched(), if !closing => {
+                    closing = true;
+                    self.close_all().await?;
+                    continue;
+                }
+                event = feed.recv() => event,
+            };
+            let Some(event) = event else {
+                return Ok(());
+            };
             match event {
                 FeedEvent::Candle {
                     candle,
@@ -233,6 +243,9 @@ impl Book {
                 } => {
                     self.candle_closed(candle, market_now).await?;
                     self.ready |= caught_up;
+                    if closing {
+                        self.close_all().await?;
+                    }
                 }
                 FeedEvent::Stale { since, .. } => {
                     self.part.set(PartState::Retrying);
@@ -245,12 +258,24 @@ impl Book {
             }
             self.show();
         }
+    }
+
+    /// The account is latched: closes what is open, at the newest price there is.
+    async fn close_all(&mut self) -> Result<(), BookEnd> {
+        let Some(candle) = self.last else {
+            return Ok(());
+        };
+        let (at, price) = (candle.open_time, candle.close);
+        self.decide(BookEvent::Latched { at, price }).await?;
+        self.show();
         Ok(())
     }
 
     async fn candle_closed(&mut self, candle: Candle, market_now: UtcMs) -> Result<(), BookEnd> {
+        let mut bar_closed = false;
         let signal = match self.view.candle_closed(&candle) {
             Ok(seen) => {
+                bar_closed = seen.bar_closed;
                 if let Some(gap) = seen.gap {
                     self.failed(&format!("{gap:?}: warming up again"));
                     self.warm_up().await?;
@@ -263,15 +288,23 @@ impl Book {
                 None
             }
         };
-        self.last_price = Some(candle.close);
+        self.last = Some(candle);
+        let now = self.now(market_now);
         self.decide(BookEvent::CandleClosed {
             candle,
             signal,
-            market_now,
+            now,
         })
         .await?;
+        if matches!(self.state.phase, Phase::Flat) && self.state.capital != self.ctx.slice {
+            self.offer_capital().await?;
+        }
         self.part.turn();
         self.well_again();
+        if bar_closed {
+            self.tell_turbulence();
+            self.store_snapshot().await;
+        }
         Ok(())
     }
 
@@ -288,15 +321,7 @@ impl Book {
         &mut self,
         event: BookEvent,
     ) -> Result<Option<(Place, Vec<BookRecord>)>, BookEnd> {
-        let Decision { records, refusal } =
-            decide(&self.state, &self.ctx.config, &self.rules, event);
-        match refusal {
-            // Every start finds the newest bar long closed.
-            None | Some(Refusal::StaleSignal) => {}
-            Some(why) => {
-                tracing::info!(symbol = %self.symbol, why = why.as_str(), "signal refused");
-            }
-        }
+        let records = decide(&self.state, &self.ctx.config, &self.rules, event);
         if records.is_empty() {
             return Ok(None);
         }
@@ -331,20 +356,4 @@ impl Book {
             AppendError::Refused { .. } => BookEnd::Halted(error.to_string()),
         })
     }
-}
-
-/// Reads the journal, for as long as it takes.
-async fn replay(
-    ctx: &Context,
-    key: &BookKey,
-    part: &PartProgress,
-) -> Result<(Journal, Vec<Stored<BookRecord>>), BookEnd> {
-    let subject = Subject::BookJournal(key.clone());
-    let writer = ctx.identity.boot.clone();
-    let replayed = Journal::replay_patiently(&ctx.bus, &subject, writer, |why| {
-        part.set(PartState::Retrying);
-        ctx.progress.error(key.symbol.as_str(), why);
-    });
-    let unreadable = |error: ReplayError| BookEnd::Halted(error.to_string());
-    replayed.await.map_err(unreadable)
 }

@@ -3,6 +3,8 @@
 use clap::{Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
 
+use crate::account::UnlatchArgs;
+
 /// Trades its books without end; says on the bus how it is
 #[derive(Debug, Parser)]
 #[command(name = "trader", version, args_conflicts_with_subcommands = true)]
@@ -23,6 +25,8 @@ pub enum Command {
     Health,
     /// Show every book: equity, position, trades
     Status,
+    /// End the latch that a critical breaker closed the account with
+    Unlatch(UnlatchArgs),
     /// Check trading flags and print what they mean, without starting anything
     CheckFlags(TraderArgs),
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use engine::book::BookConfig;
 use engine::rules::SymbolRules;
-use engine::strategy::Strategy;
 use protocol::event::EventBody;
 use protocol::ids::{AccountKey, Token};
 use protocol::trader_args::TraderArgs;
@@ -15,6 +14,7 @@ use runtime::identity::Identity;
 use runtime::progress::Progress;
 use rust_decimal::Decimal;
 
+use crate::account::Watch;
 use crate::board::Board;
 use crate::market::{Feed, Market};
 
@@ -32,8 +32,6 @@ pub struct Context {
     pub slice: Decimal,
     /// How books are traded.
     pub config: BookConfig,
-    /// Whose signals are followed, first one wins.
-    pub strategies: Vec<Strategy>,
     /// The exchange's REST side.
     pub market: Market,
     /// Closed candles.
@@ -42,6 +40,8 @@ pub struct Context {
     pub events: Events,
     /// For heartbeats.
     pub progress: Arc<Progress>,
+    /// What is known of the account.
+    pub standing: Arc<Watch>,
     /// What the books say of themselves.
     pub board: Arc<Board>,
     /// The command line.

@@ -1,5 +1,6 @@
 //! The trader's body: waits for market data, asks the brain, journals, acts. No trading rule lives here.
 
+pub mod account;
 pub mod app;
 pub mod board;
 pub mod book;
@@ -8,6 +9,7 @@ pub mod context;
 pub mod dry_run;
 pub mod fleet;
 pub mod market;
+pub mod report;
 pub mod settings;
 pub mod share;
 pub mod start;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use clap::Parser;
+use engine::protections::Protections;
 use engine::strategy::Strategy;
 use protocol::ids::{AccountKey, Mode, Token};
 use runtime::bus::BusSettings;
@@ -59,9 +60,19 @@ pub struct Settings {
         env = "STRATEGIES",
         value_name = "STRATEGIES",
         value_delimiter = ',',
-        default_value = "oversold-bounce,short-the-rip"
+        default_value = "adaptive-oversold-bounce,adaptive-short-the-rip,oversold-bounce,short-the-rip"
     )]
     pub strategies: Vec<Strategy>,
+
+    /// What keeps a book from entries after bad trades; none switches them off
+    #[arg(long, env = "PROTECTIONS", value_name = "PROTECTIONS",
+          default_value_t = Protections::default())]
+    pub protections: Protections,
+
+    /// What a long position pays every eight hours on paper, as a fraction of its worth
+    #[arg(long, env = "FUNDING_RATE", value_name = "FUNDING_RATE",
+          default_value = "0.0001", allow_negative_numbers = true, value_parser = funding)]
+    pub funding_rate: Decimal,
 
     /// Fee of each side, as a fraction of the notional
     #[arg(long, env = "FEE_RATE", value_name = "FEE_RATE",
@@ -182,6 +193,13 @@ fn capital(text: &str) -> Result<Decimal, String> {
     value
         .filter(|v| *v > Decimal::ZERO && *v <= Decimal::from(1_000_000_000))
         .ok_or_else(|| "allowed is an amount above 0, up to 1000000000".to_owned())
+}
+
+fn funding(text: &str) -> Result<Decimal, String> {
+    let value = Decimal::from_str(text).ok();
+    value
+        .filter(|v| v.abs() <= Decimal::new(1, 2))
+        .ok_or_else(|| "allowed is a fraction from -0.01 to 0.01, e.g. 0.0001".to_owned())
 }
 
 fn rate(text: &str) -> Result<Decimal, String> {

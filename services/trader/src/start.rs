@@ -19,11 +19,13 @@ use crate::market::{Market, MarketError, MarketSettings};
 use crate::settings::Settings;
 
 /// The streams a trader reads or writes.
-pub const STREAMS: [&str; 4] = [
+pub const STREAMS: [&str; 6] = [
     streams::JOURNAL,
     streams::EVENTS,
     streams::HEARTBEATS,
     streams::LEASES,
+    streams::REPORTS,
+    streams::SNAPSHOTS,
 ];
 
 /// Interval of the candles that paper fills are made against.
@@ -58,6 +60,9 @@ pub fn book_config(settings: &Settings) -> Result<BookConfig, Stop> {
         leverage: Decimal::from(settings.leverage),
         fee_rate: settings.fee_rate,
         slippage: settings.slippage_rate,
+        funding_rate: settings.funding_rate,
+        strategies: settings.strategies.clone(),
+        protections: settings.protections,
     };
     config
         .check()

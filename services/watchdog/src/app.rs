@@ -150,9 +150,12 @@ async fn watch(
     tellers.spawn(sender.run(tell.clone(), GOODBYE));
     let lease = Subject::WatchdogLease(realm.project.clone());
     let guard = Guard::new(realm.bus.clone(), &lease, &realm.identity);
+    let part = realm.progress.part(PART);
+    let standing_by = || realm.progress.enter(Phase::Starting);
+    let turns = guard.take_turns(&part, standing_by, asked, || reign(&realm, asked));
     let ended = tokio::select! {
         biased;
-        ended = guard.take_turns(&realm.progress, PART, asked, async || reign(&realm, asked).await) => ended,
+        ended = turns => ended,
         Some(ended) = tellers.join_next() => Err(match ended {
             Ok(()) => Stop::internal("bug: a part ended without a reason"),
             Err(error) => Stop::internal(format!("bug: {error}")),

@@ -78,7 +78,7 @@ impl Supervisor {
         let writer = realm.identity.boot.clone();
         let wait = |why: &str| realm.progress.error(PART, why);
         let (journal, entries) =
-            Journal::replay_patiently(&realm.bus, &subject, writer, wait).await?;
+            Journal::replay_patiently(&realm.bus, &subject, writer, 0, wait).await?;
         let mut state = State::default();
         for stored in &entries {
             state.fold(&stored.entry).map_err(|newer| {

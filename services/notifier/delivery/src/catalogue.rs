@@ -129,9 +129,11 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
                 field("Uptime", uptime(*uptime_ms)),
             ],
         ),
-        EventBody::BookClaimed { book } => row(
+        EventBody::BookClaimed { book, changes } => row(
             "📘 BOOK TAKEN OVER",
-            [field("Book", name(book)), field("By", who)],
+            [field("Book", name(book)), field("By", who)]
+                .into_iter()
+                .chain(changes.iter().map(|change| field("Changed", change))),
         ),
         EventBody::BookLost { book, reason } => row(
             "⚠️ BOOK LOST",
@@ -191,6 +193,79 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
                 field("Exit", format!("{exit} ({reason})")),
                 field("Profit", profit(*pnl)),
                 field("Equity", amount(*equity)),
+            ],
+        ),
+        EventBody::BreakerTripped {
+            scope,
+            breaker,
+            reason,
+        } => row(
+            "⚠️ CIRCUIT BREAKER TRIPPED",
+            [
+                field("Breaker", breaker),
+                field("Of", scope),
+                field("Reason", reason),
+                "It recovers by itself".to_owned(),
+            ],
+        ),
+        EventBody::BreakerRecovered { scope, breaker } => row(
+            "✅ CIRCUIT BREAKER RECOVERED",
+            [field("Breaker", breaker), field("Of", scope)],
+        ),
+        EventBody::EntriesLocked {
+            book,
+            by,
+            reason,
+            until,
+        } => row(
+            "⏸️ NO ENTRIES FOR A WHILE",
+            [
+                field("Book", name(book)),
+                field("By", by),
+                field("Reason", reason),
+                field("Until", format!("{until} (exchange time)")),
+            ],
+        ),
+        EventBody::AccountLatched {
+            account,
+            latch,
+            breaker,
+            equity,
+            peak,
+        } => row(
+            "🚨 EMERGENCY STOP",
+            [
+                field("Account", account),
+                field("Breaker", breaker),
+                field("Equity", amount(*equity)),
+                field("Fell from", amount(*peak)),
+                field("Latch", latch),
+                "Everything is closed; nobody enters until an operator ends it: manual intervention \
+                 required"
+                    .to_owned(),
+                format!("When it is understood: trader unlatch --latch {latch} --why REASON"),
+            ],
+        ),
+        EventBody::AccountUnlatched {
+            account,
+            latch,
+            who,
+            why,
+        } => row(
+            "🔓 LATCH ENDED",
+            [
+                field("Account", account),
+                field("Latch", latch),
+                field("By", who),
+                field("Why", why),
+            ],
+        ),
+        EventBody::HealthChanged { from, to, reason } => row(
+            format!("{} HEALTH: {to}", health_sign(to)),
+            [
+                field("From", who),
+                field("Was", from),
+                field("Reason", reason),
             ],
         ),
         EventBody::PartFailed { part, error } => row(
@@ -301,6 +376,14 @@ const fn arrow(side: Side) -> &'static str {
     match side {
         Side::Long => "📈",
         Side::Short => "📉",
+    }
+}
+
+fn health_sign(to: &str) -> &'static str {
+    match to {
+        "healthy" => "💚",
+        "critical" => "🚨",
+        _ => "⚠️",
     }
 }
 

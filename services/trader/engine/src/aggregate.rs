@@ -1,11 +1,12 @@
 //! Longer bars out of base candles: a bar comes out only when every base candle of it was there.
 
 use protocol::time::UtcMs;
+use serde::{Deserialize, Serialize};
 
 use crate::candle::{Candle, Interval};
 
 /// Builds bars of one interval from closed candles of a shorter one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aggregator {
     base: Interval,
     bar: Interval,
@@ -17,7 +18,7 @@ pub struct Aggregator {
 }
 
 /// A bar that is not closed yet, with the number of candles in it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Partial {
     bar: Candle,
     candles: i64,

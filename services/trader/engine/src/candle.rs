@@ -107,8 +107,9 @@ impl FromStr for Interval {
     }
 }
 
-/// A closed candle. Only [`Candle::new`] makes one; its interval is known from where it is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// A closed candle. [`Candle::new`] makes one, and a snapshot of ours gives it back; its interval is
+/// known from where it is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Candle {
     /// When it began.

@@ -4,23 +4,47 @@ use std::fmt;
 
 use protocol::event::Side;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 use crate::fixed::{Price, Qty, notional};
 use crate::rules::SymbolRules;
-use crate::strategy::Signal;
+use crate::strategy::{Signal, Target};
 
 /// Most that one entry may lose at its stop, as a share of the book's equity: 2 %.
 pub const RISK_PER_ENTRY: Decimal = Decimal::from_parts(2, 0, 0, false, 2);
 
-/// Why a signal became no entry. Counted, not journaled: the answer to "why no trade?".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Share of a position's worth that the exchange keeps as maintenance margin; Binance's lower tiers ask
+/// for less.
+const MAINTENANCE: Decimal = Decimal::from_parts(25, 0, 0, false, 3);
+
+/// Why a signal became no entry. Journaled and counted: the answer to "why no trade?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// The book has a position, or an entry on its way.
     PositionOpen,
     /// The bar closed too long ago.
     StaleSignal,
+    /// A critical breaker has closed the account to entries.
+    AccountLatched,
+    /// The account's state is unknown or too old.
+    AccountUnknown,
+    /// The exchange failed several calls in a row.
+    ExchangeErrors,
+    /// The breaker for losses in a row.
+    ConsecutiveLosses,
+    /// The protection of that name.
+    CooldownPeriod,
+    /// The protection of that name.
+    StoplossGuard,
+    /// The protection of that name.
+    MaxDrawdown,
+    /// The protection of that name.
+    LowProfitPairs,
     /// The stop is no price on the right side of the reference.
     NoStopDistance,
+    /// The position would be liquidated before its stop.
+    StopBeyondLiquidation,
     /// The target is worth less than the strategy asks for the risk.
     RewardBelowRisk,
     /// The size is under the exchange's smallest.
@@ -37,7 +61,16 @@ impl Refusal {
         match self {
             Self::PositionOpen => "position_open",
             Self::StaleSignal => "stale_signal",
+            Self::AccountLatched => "account_latched",
+            Self::AccountUnknown => "account_unknown",
+            Self::ExchangeErrors => "exchange_errors",
+            Self::ConsecutiveLosses => "consecutive_losses",
+            Self::CooldownPeriod => "cooldown_period",
+            Self::StoplossGuard => "stoploss_guard",
+            Self::MaxDrawdown => "max_drawdown",
+            Self::LowProfitPairs => "low_profit_pairs",
             Self::NoStopDistance => "no_stop_distance",
+            Self::StopBeyondLiquidation => "stop_beyond_liquidation",
             Self::RewardBelowRisk => "reward_below_risk",
             Self::BelowMinQty => "below_min_qty",
             Self::AboveMaxQty => "above_max_qty",
@@ -63,7 +96,7 @@ pub struct Bracket {
     pub target: Price,
 }
 
-/// Sizes a signal against the book's equity, and holds it against every gate.
+/// Sizes a signal against the book's equity, and holds it against every gate that is about numbers.
 ///
 /// Both prices are rounded so that the trade never looks better than the formula says: the stop
 /// away from the reference (risk not understated), the target towards it (reward not overstated).
@@ -79,7 +112,9 @@ pub fn bracket(
     let stop = stop_price(signal, rules.tick).ok_or(Refusal::NoStopDistance)?;
     let target = target_price(signal, rules.tick).ok_or(Refusal::RewardBelowRisk)?;
     check_reward(signal, stop, target)?;
-    let quantity = quantity(signal.reference, stop, equity, leverage, rules)?;
+    check_liquidation(signal.reference, stop, leverage)?;
+    let halved = equity / Decimal::from(1_u32 << signal.halvings.min(8));
+    let quantity = quantity(signal.reference, stop, halved, leverage, rules)?;
     Ok(Bracket {
         quantity,
         stop,
@@ -88,9 +123,13 @@ pub fn bracket(
 }
 
 fn stop_price(signal: &Signal, tick: Price) -> Option<Price> {
-    let tenths = i128::from(signal.strategy.distances().stop_tenths);
-    let distance = div_ceil(i128::from(signal.atr.units()) * tenths, 10);
+    let distances = signal.strategy.distances();
     let reference = i128::from(signal.reference.units());
+    let by_atr = atr_distance(signal, distances.stop_tenths);
+    let distance = match distances.stop_most_bp {
+        Some(bp) => by_atr.min(reference * i128::from(bp) / 10_000),
+        None => by_atr,
+    };
     let stop = match signal.side {
         Side::Long => price(reference - distance)?.floor_to(tick),
         Side::Short => price(reference + distance)?.ceil_to(tick),
@@ -103,12 +142,38 @@ fn stop_price(signal: &Signal, tick: Price) -> Option<Price> {
 }
 
 fn target_price(signal: &Signal, tick: Price) -> Option<Price> {
-    let points = i128::from(signal.strategy.distances().target_bp);
     let reference = i128::from(signal.reference.units());
+    let distance = match signal.strategy.distances().target {
+        Target::Percent(bp) => reference * i128::from(bp) / 10_000,
+        Target::Atr { tenths, least_bp } => {
+            let by_atr = i128::from(signal.atr.units()) * i128::from(tenths) / 10;
+            by_atr.max(reference * i128::from(least_bp) / 10_000)
+        }
+    };
     match signal.side {
-        Side::Long => Some(price(reference * (10_000 + points) / 10_000)?.floor_to(tick)),
-        Side::Short => Some(price(div_ceil(reference * (10_000 - points), 10_000))?.ceil_to(tick)),
+        Side::Long => Some(price(reference + distance)?.floor_to(tick)),
+        Side::Short => {
+            let target = price(reference - distance)?.ceil_to(tick);
+            (target > Price::ZERO).then_some(target)
+        }
     }
+}
+
+/// Tenths of ATR14 in price units, rounded up.
+fn atr_distance(signal: &Signal, tenths: i64) -> i128 {
+    div_ceil(i128::from(signal.atr.units()) * i128::from(tenths), 10)
+}
+
+/// With isolated margin a position is liquidated about 1/leverage away, less the maintenance margin.
+fn check_liquidation(reference: Price, stop: Price, leverage: Decimal) -> Result<(), Refusal> {
+    let share = Decimal::ONE.checked_div(leverage).unwrap_or_default();
+    let room = share
+        .saturating_sub(MAINTENANCE)
+        .saturating_mul(reference.to_decimal());
+    if reference.distance(stop).to_decimal() >= room {
+        return Err(Refusal::StopBeyondLiquidation);
+    }
+    Ok(())
 }
 
 /// The target may have been rounded onto or past the reference: then the reward is negative.
@@ -204,6 +269,8 @@ mod tests {
             reference: reference.parse().unwrap(),
             atr: atr.parse().unwrap(),
             rsi: dec("25"),
+            regime: None,
+            halvings: 0,
         }
     }
 
@@ -289,6 +356,79 @@ mod tests {
         assert!(made(&short("40000", "400"), "10000", &rules()).is_ok());
         let refused = made(&short("40000", "400.1"), "10000", &rules());
         assert_eq!(refused, Err(Refusal::RewardBelowRisk));
+    }
+
+    #[test]
+    fn the_adaptive_ones_go_by_the_range_within_limits_in_percent() {
+        let (bounce, rip) = (
+            Strategy::AdaptiveOversoldBounce,
+            Strategy::AdaptiveShortTheRip,
+        );
+        for (strategy, atr, expected) in [
+            // 1.2 and 2.5 ATR.
+            (bounce, "200", Ok(["39760", "40500"])),
+            // The target is at least 0.8 %, the stop at most 1.5 %.
+            (bounce, "100", Ok(["39880", "40320"])),
+            (bounce, "1000", Ok(["39400", "42500"])),
+            // 1.5 and 3.0 ATR; at least 1.0 %, at most 2.0 %.
+            (rip, "200", Ok(["40300", "39400"])),
+            (rip, "100", Ok(["40150", "39600"])),
+            (rip, "1000", Ok(["40800", "37000"])),
+            (rip, "14000", Err(Refusal::RewardBelowRisk)),
+        ] {
+            let made = made(&signal(strategy, "40000", atr), "10000", &rules());
+            let expected = expected.map(|prices| prices.map(str::to_owned));
+            assert_eq!(
+                made.map(|[_, stop, target]| [stop, target]),
+                expected,
+                "{atr}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_adaptive_reward_must_be_half_as_much_again_as_the_risk() {
+        // Both prices on coarse ticks: the stop moves away, the target comes nearer.
+        let coarse = |tick: &str| SymbolRules {
+            tick: tick.parse().unwrap(),
+            ..rules()
+        };
+        let signal = signal(Strategy::AdaptiveOversoldBounce, "40000", "320");
+        // 384 and 800: 400 and 800 on a grid of 100, 500 and 500 on one of 500.
+        assert!(made(&signal, "10000", &coarse("100")).is_ok());
+        let refused = made(&signal, "10000", &coarse("500"));
+        assert_eq!(refused, Err(Refusal::RewardBelowRisk));
+        // Just at it: a risk of 400 and a reward of 600.
+        let even = Signal {
+            atr: "240".parse().unwrap(),
+            ..signal
+        };
+        assert!(made(&even, "10000", &coarse("200")).is_ok());
+    }
+
+    #[test]
+    fn a_stop_beyond_liquidation_is_refused() {
+        // At five times leverage the position is gone 17.5 % away: at 7,000.
+        let far = |atr| Signal {
+            reference: "40000".parse().unwrap(),
+            ..long("40000", atr)
+        };
+        let check =
+            |stop: &str| check_liquidation(far("1").reference, stop.parse().unwrap(), dec("5"));
+        assert_eq!(check("33000.1"), Ok(()));
+        assert_eq!(check("33000"), Err(Refusal::StopBeyondLiquidation));
+        assert_eq!(check("47000"), Err(Refusal::StopBeyondLiquidation));
+    }
+
+    #[test]
+    fn volatility_halves_the_size_and_rounds_it_down() {
+        for (halvings, quantity) in [(0, "0.251"), (1, "0.125"), (2, "0.062")] {
+            let signal = Signal {
+                halvings,
+                ..long("40000", "400")
+            };
+            assert_eq!(made(&signal, "10040", &rules()).unwrap()[0], quantity);
+        }
     }
 
     #[test]

@@ -5,20 +5,45 @@ use protocol::event::EventBody;
 use protocol::ids::{BookKey, Token};
 
 use crate::book::{BookRecord, Position, Trade};
+use crate::protections::Lock;
 use crate::strategy::Strategy;
 
 /// The event that this record is for the owner; none for what only the book needs to know.
 pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
+    let key = book;
     let book = book.clone();
     match record {
-        BookRecord::OwnerTookOver { .. } => Some(EventBody::BookClaimed { book }),
-        BookRecord::BookOpened { .. } | BookRecord::EntryDecided(_) => None,
+        BookRecord::OwnerTookOver { changes, .. } => Some(EventBody::BookClaimed {
+            book,
+            changes: changes.clone(),
+        }),
+        BookRecord::BookOpened { .. }
+        | BookRecord::CapitalChanged { .. }
+        | BookRecord::EntryDecided(_)
+        | BookRecord::EntryRefused { .. }
+        | BookRecord::FundingPaid { .. } => None,
         BookRecord::EntryDropped { reason, .. } => Some(EventBody::EntryDropped {
             book,
             reason: reason.to_string(),
         }),
         BookRecord::PositionOpened(position) => position_opened(book, position),
         BookRecord::PositionClosed(trade) => position_closed(book, trade),
+        BookRecord::BreakerTripped { breaker, why, .. } => Some(EventBody::BreakerTripped {
+            scope: key.to_string(),
+            breaker: breaker.to_string(),
+            reason: why.clone(),
+        }),
+        // After every trade: of no interest to anybody.
+        BookRecord::EntriesLocked {
+            by: Lock::CooldownPeriod,
+            ..
+        } => None,
+        BookRecord::EntriesLocked { by, until, why } => Some(EventBody::EntriesLocked {
+            book,
+            by: by.to_string(),
+            reason: why.clone(),
+            until: *until,
+        }),
         BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
             book,
             reason: reason.clone(),

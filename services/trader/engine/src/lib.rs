@@ -3,8 +3,11 @@
 //! Pure: no tokio, no clock, no randomness, no files, no sockets. Time comes in with the event, so
 //! the same events make the same records on every machine. The body waits, journals and acts.
 
+pub mod account;
 pub mod aggregate;
+pub mod backtest;
 pub mod book;
+pub mod breaker;
 pub mod candle;
 pub mod entry;
 pub mod events;
@@ -12,6 +15,10 @@ pub mod fixed;
 pub mod indicators;
 pub mod market;
 pub mod paper;
+pub mod performance;
+pub mod protections;
+pub mod regime;
 pub mod rules;
 pub mod strategy;
 pub mod summary;
+pub mod turbulence;

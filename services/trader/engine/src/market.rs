@@ -1,28 +1,47 @@
 //! What a book sees of the market: closed candles folded into indicators, and the signal at a bar's
-//! close. Nothing here is journaled, because the exchange tells it again after a restart.
+//! close. Nothing here is journaled, because the exchange tells it again after a restart; a snapshot
+//! may hold it, so that a restarted trader sees the very values of one that lived.
 
 use protocol::time::UtcMs;
+use serde::{Deserialize, Serialize};
 
 use crate::aggregate::{Aggregator, Disorder, Gap};
 use crate::candle::{Candle, Interval};
 use crate::fixed::Price;
-use crate::indicators::{IndicatorFault, Indicators, Values};
-use crate::strategy::{Signal, Strategy};
+use crate::indicators::Indicators;
+use crate::regime::RegimeView;
+use crate::strategy::{Sight, Signal, Strategy};
+use crate::turbulence::Turbulence;
 
 /// The interval of the bars that are judged.
 pub const BAR: Interval = Interval::M30;
 
 /// Bars that only warm the indicators up; the next one is the first to be judged.
-pub const WARM_UP_BARS: usize = 300;
+pub const WARM_UP_BARS: u64 = 300;
 
 /// The market as one book sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarketView {
     base: Interval,
+    /// The owner's choice of today, not of the day a snapshot was made.
+    #[serde(skip)]
     strategies: Vec<Strategy>,
     bars: Aggregator,
     indicators: Indicators,
+    regime: RegimeView,
+    turbulence: Turbulence,
     last_bar: Option<Candle>,
+}
+
+/// Closed bars of the past, each list oldest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Of 30 minutes.
+    pub bars: Vec<Candle>,
+    /// Of one hour.
+    pub hours: Vec<Candle>,
+    /// Of four hours.
+    pub quarters: Vec<Candle>,
 }
 
 /// What one candle showed.
@@ -33,6 +52,8 @@ pub struct Seen {
     /// Bars lost for want of candles. The indicators have started over: fetch the bars and
     /// [`MarketView::warm_up`] again, or wait for [`WARM_UP_BARS`] more.
     pub gap: Option<Gap>,
+    /// This candle closed a bar.
+    pub bar_closed: bool,
 }
 
 /// Why market data cannot be used.
@@ -41,9 +62,6 @@ pub enum MarketFault {
     /// Intervals or alignment.
     #[error(transparent)]
     Disorder(#[from] Disorder),
-    /// The indicator library.
-    #[error(transparent)]
-    Indicators(#[from] IndicatorFault),
     /// Warm-up bars that do not ascend.
     #[error("warm-up bar {open_time} is not allowed after bar {after}: bars ascend")]
     NotAscending {
@@ -65,20 +83,37 @@ impl MarketView {
             strategies,
             bars: Aggregator::new(base, BAR)?,
             indicators: Indicators::default(),
+            regime: RegimeView::new(BAR)?,
+            turbulence: Turbulence::default(),
             last_bar: None,
         })
     }
 
-    /// Forgets everything and takes these closed 30m bars, oldest first. Bars before a gap in them
-    /// do not count. Base candles are expected from [`Self::next_bar_open`] on.
+    /// A stored view, to go on with these strategies; none if it was of another base interval.
+    #[must_use]
+    pub fn restored(self, base: Interval, strategies: Vec<Strategy>) -> Option<Self> {
+        (self.base == base).then_some(Self { strategies, ..self })
+    }
+
+    /// Forgets everything and takes these closed bars. 30m bars before a gap in them do not count.
+    /// Base candles are expected from [`Self::next_bar_open`] on.
     ///
     /// # Errors
-    /// When the bars do not ascend or are no 30m bars; the view is not to be used then.
-    pub fn warm_up(&mut self, bars: &[Candle]) -> Result<(), MarketFault> {
-        self.start_over();
-        self.bars = Aggregator::new(self.base, BAR)?;
-        for bar in bars {
-            self.check_warm_up_bar(bar)?;
+    /// When bars do not ascend or are not of their interval; the view is not to be used then.
+    pub fn warm_up(&mut self, history: &History) -> Result<(), MarketFault> {
+        for (bars, interval) in [
+            (&history.bars, BAR),
+            (&history.hours, Interval::H1),
+            (&history.quarters, Interval::H4),
+        ] {
+            check_history(bars, interval)?;
+        }
+        *self = Self::new(self.base, std::mem::take(&mut self.strategies))?;
+        self.regime.warm_up(&history.hours, &history.quarters);
+        for bar in &history.bars {
+            if self.missed_before(bar) {
+                self.start_over();
+            }
             self.bar_closed(bar)?;
         }
         if let Some(last) = self.last_bar {
@@ -93,11 +128,13 @@ impl MarketView {
     /// learned, so that a candle delivered again after a restart is judged as the first time.
     ///
     /// # Errors
-    /// When the candle is none of the base interval, or the indicator library refuses it.
+    /// When the candle is none of the base interval.
+    #[inline]
     pub fn candle_closed(&mut self, candle: &Candle) -> Result<Seen, MarketFault> {
         let done = self.bars.take(candle)?;
         if done.gap.is_some() {
             self.start_over();
+            self.regime = RegimeView::new(BAR)?;
         }
         if let Some(bar) = &done.bar {
             self.bar_closed(bar)?;
@@ -109,15 +146,33 @@ impl MarketView {
         Ok(Seen {
             signal,
             gap: done.gap,
+            bar_closed: done.bar.is_some(),
         })
     }
 
     /// The signal of the newest closed bar: what a trader asks that was started just after it.
     pub fn last_signal(&self) -> Option<Signal> {
         let bar = self.last_bar.as_ref()?;
-        let values = self.judged()?;
+        let sight = self.sight()?;
         let close = BAR.close_of(bar.open_time);
-        Signal::first_of(&self.strategies, values, close, bar.close)
+        let turbulent = self.turbulence.is_tripped();
+        Signal::first_of(&self.strategies, &sight, turbulent, close, bar.close)
+    }
+
+    /// What the strategies see after the newest bar; none while it is not to be judged.
+    pub fn sight(&self) -> Option<Sight> {
+        if self.indicators.bars() <= WARM_UP_BARS {
+            return None;
+        }
+        Some(Sight {
+            values: self.indicators.values()?,
+            regime: self.regime.regime(),
+        })
+    }
+
+    /// The newest closed bar.
+    pub const fn last_bar(&self) -> Option<&Candle> {
+        self.last_bar.as_ref()
     }
 
     /// Open time of the bar now in the making: candles from here on are needed to complete it.
@@ -135,43 +190,45 @@ impl MarketView {
         self.indicators.bars() >= WARM_UP_BARS
     }
 
-    fn judged(&self) -> Option<&Values> {
-        if self.indicators.bars() <= WARM_UP_BARS {
-            return None;
-        }
-        self.indicators.values()
+    /// Whether the volatility breaker halves new sizes.
+    pub const fn is_turbulent(&self) -> bool {
+        self.turbulence.is_tripped()
     }
 
     fn bar_closed(&mut self, bar: &Candle) -> Result<(), MarketFault> {
-        let follows = |last: Candle| BAR.close_of(last.open_time) == bar.open_time;
-        if !self.last_bar.is_none_or(follows) {
-            self.start_over();
-        }
-        self.indicators.take(bar)?;
+        self.indicators.take(bar);
+        self.regime.take(bar)?;
+        self.turbulence.take(bar.close);
         self.last_bar = Some(*bar);
         Ok(())
     }
 
-    fn check_warm_up_bar(&self, bar: &Candle) -> Result<(), MarketFault> {
-        let open_time = bar.open_time;
-        if BAR.open_of(open_time) != open_time {
-            return Err(Disorder::NotAligned {
-                open_time,
-                base: BAR,
-            }
-            .into());
-        }
-        match self.last_bar {
-            Some(last) if open_time <= last.open_time => Err(MarketFault::NotAscending {
-                open_time,
-                after: last.open_time,
-            }),
-            _ => Ok(()),
-        }
+    fn missed_before(&self, bar: &Candle) -> bool {
+        let follows = |last: Candle| BAR.close_of(last.open_time) == bar.open_time;
+        !self.last_bar.is_none_or(follows)
     }
 
     fn start_over(&mut self) {
         self.indicators = Indicators::default();
+        self.turbulence = Turbulence::default();
         self.last_bar = None;
     }
+}
+
+fn check_history(bars: &[Candle], interval: Interval) -> Result<(), MarketFault> {
+    let mut after: Option<UtcMs> = None;
+    for bar in bars {
+        let open_time = bar.open_time;
+        if interval.open_of(open_time) != open_time {
+            let base = interval;
+            return Err(Disorder::NotAligned { open_time, base }.into());
+        }
+        match after {
+            Some(after) if open_time <= after => {
+                return Err(MarketFault::NotAscending { open_time, after });
+            }
+            _ => after = Some(open_time),
+        }
+    }
+    Ok(())
 }

@@ -5,9 +5,11 @@
 //! from the order of time and need no choice: a candle's open comes before its high and low, and a
 //! resting target is filled at the open when the open is better.
 //!
-//! Not modelled: funding, market impact, partial fills, liquidation.
+//! Funding falls due every eight hours (00:00, 08:00, 16:00 UTC), at a constant rate. Not modelled:
+//! market impact, partial fills, liquidation.
 
 use protocol::event::Side;
+use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::book::{ExitReason, Position};
@@ -66,6 +68,23 @@ pub fn gross(side: Side, entry: Price, exit: Price, quantity: Qty) -> Decimal {
     match side {
         Side::Long => exit - entry,
         Side::Short => entry - exit,
+    }
+}
+
+/// Funding intervals of Binance, in milliseconds.
+const FUNDING_EVERY: i64 = 8 * 3_600_000;
+
+/// Whether funding falls due at this moment.
+pub const fn funds_at(at: UtcMs) -> bool {
+    at.0.rem_euclid(FUNDING_EVERY) == 0
+}
+
+/// What a position pays when funding falls due, rounded half up to 1e-8; negative: it receives.
+pub fn funding(side: Side, price: Price, quantity: Qty, rate: Decimal) -> Decimal {
+    let amount = fee(price, quantity, rate);
+    match side {
+        Side::Long => amount,
+        Side::Short => -amount,
     }
 }
 

@@ -10,11 +10,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::fixed::Price;
 use crate::indicators::Values;
+use crate::regime::{Momentum, Regime, Trend};
 
 /// A strategy by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
+    /// Long after a sell-off whose depth depends on the regime. Target +2.5 ATR14 (at least 0.8 %),
+    /// stop 1.2 ATR14 (at most 1.5 %).
+    AdaptiveOversoldBounce,
+    /// Short into a rise within a falling trend, its height depending on the regime. Target -3.0
+    /// ATR14 (at least 1.0 %), stop 1.5 ATR14 (at most 2.0 %).
+    AdaptiveShortTheRip,
     /// Long after a sell-off: RSI14 at most 25. Target +1.5 %, stop 1.0 ATR14.
     OversoldBounce,
     /// Short into a rise within a falling trend: RSI14 at least 61 and EMA21 < EMA50 <= EMA200.
@@ -24,27 +31,62 @@ pub enum Strategy {
 
 /// Why a text is no [`Strategy`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a strategy: allowed are oversold-bounce, short-the-rip")]
+#[error(
+    "{0:?} is not a strategy: allowed are adaptive-oversold-bounce, adaptive-short-the-rip, \
+     oversold-bounce, short-the-rip"
+)]
 pub struct UnknownStrategy(String);
 
 /// How far stop and target lie from the reference price, and what they must be worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Distances {
-    /// Target, in hundredths of a percent of the reference.
-    pub target_bp: i64,
+    /// Where the profit is taken.
+    pub target: Target,
     /// Stop, in tenths of ATR14.
     pub stop_tenths: i64,
+    /// The stop is at most so far, in hundredths of a percent of the reference.
+    pub stop_most_bp: Option<i64>,
     /// Least reward per risk, in tenths.
     pub reward_risk_tenths: i64,
 }
 
+/// How far the target lies from the reference price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// In hundredths of a percent of the reference.
+    Percent(i64),
+    /// In tenths of ATR14, at least so many hundredths of a percent of the reference.
+    Atr {
+        /// Tenths of ATR14.
+        tenths: i64,
+        /// Hundredths of a percent.
+        least_bp: i64,
+    },
+}
+
+/// What a strategy looks at when a 30m bar closes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sight {
+    /// The bar's indicators.
+    pub values: Values,
+    /// The market's regime; none while it is not known: no adaptive strategy signals then.
+    pub regime: Option<Regime>,
+}
+
 impl Strategy {
     /// All of them in default order: of two signals on one bar the first wins.
-    pub const ALL: [Self; 2] = [Self::OversoldBounce, Self::ShortTheRip];
+    pub const ALL: [Self; 4] = [
+        Self::AdaptiveOversoldBounce,
+        Self::AdaptiveShortTheRip,
+        Self::OversoldBounce,
+        Self::ShortTheRip,
+    ];
 
     /// Its name in settings, records and events.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AdaptiveOversoldBounce => "adaptive-oversold-bounce",
+            Self::AdaptiveShortTheRip => "adaptive-short-the-rip",
             Self::OversoldBounce => "oversold-bounce",
             Self::ShortTheRip => "short-the-rip",
         }
@@ -53,32 +95,92 @@ impl Strategy {
     /// Which way it trades.
     pub const fn side(self) -> Side {
         match self {
-            Self::OversoldBounce => Side::Long,
-            Self::ShortTheRip => Side::Short,
+            Self::AdaptiveOversoldBounce | Self::OversoldBounce => Side::Long,
+            Self::AdaptiveShortTheRip | Self::ShortTheRip => Side::Short,
         }
     }
 
-    /// Whether it signals on these values.
-    pub fn signals_on(self, values: &Values) -> bool {
-        match self {
-            Self::OversoldBounce => values.rsi14 <= 25.0,
-            Self::ShortTheRip => {
-                values.rsi14 >= 61.0 && values.ema21 < values.ema50 && values.ema50 <= values.ema200
-            }
+    /// Whether it goes by the regime.
+    pub const fn is_adaptive(self) -> bool {
+        matches!(
+            self,
+            Self::AdaptiveOversoldBounce | Self::AdaptiveShortTheRip
+        )
+    }
+
+    /// Whether it signals on what it sees.
+    pub fn signals_on(self, sight: &Sight) -> bool {
+        let Some(threshold) = self.rsi_threshold(sight.regime) else {
+            return false;
+        };
+        let Values {
+            rsi14,
+            ema21,
+            ema50,
+            ema200,
+            ..
+        } = sight.values;
+        match self.side() {
+            Side::Long => rsi14 <= threshold,
+            Side::Short => rsi14 >= threshold && ema21 < ema50 && ema50 <= ema200,
         }
+    }
+
+    /// The RSI14 from which on it signals; none if that needs a regime and there is none.
+    fn rsi_threshold(self, regime: Option<Regime>) -> Option<f64> {
+        let [oversold, rip] = match self {
+            Self::OversoldBounce => return Some(25.0),
+            Self::ShortTheRip => return Some(61.0),
+            Self::AdaptiveOversoldBounce | Self::AdaptiveShortTheRip => {
+                let Regime {
+                    trend, momentum, ..
+                } = regime?;
+                match (trend, momentum) {
+                    (Trend::Bullish, Momentum::Strong) => [40.0, 60.0],
+                    (Trend::Bullish, _) => [42.0, 58.0],
+                    (Trend::Neutral, _) => [45.0, 55.0],
+                    (Trend::Bearish, Momentum::Strong) => [50.0, 50.0],
+                    (Trend::Bearish, _) => [48.0, 52.0],
+                }
+            }
+        };
+        Some(match self.side() {
+            Side::Long => oversold,
+            Side::Short => rip,
+        })
     }
 
     /// Its stop and target.
     pub const fn distances(self) -> Distances {
         match self {
+            Self::AdaptiveOversoldBounce => Distances {
+                target: Target::Atr {
+                    tenths: 25,
+                    least_bp: 80,
+                },
+                stop_tenths: 12,
+                stop_most_bp: Some(150),
+                reward_risk_tenths: 15,
+            },
+            Self::AdaptiveShortTheRip => Distances {
+                target: Target::Atr {
+                    tenths: 30,
+                    least_bp: 100,
+                },
+                stop_tenths: 15,
+                stop_most_bp: Some(200),
+                reward_risk_tenths: 15,
+            },
             Self::OversoldBounce => Distances {
-                target_bp: 150,
+                target: Target::Percent(150),
                 stop_tenths: 10,
+                stop_most_bp: None,
                 reward_risk_tenths: 10,
             },
             Self::ShortTheRip => Distances {
-                target_bp: 120,
+                target: Target::Percent(120),
                 stop_tenths: 12,
+                stop_most_bp: None,
                 reward_risk_tenths: 10,
             },
         }
@@ -117,25 +219,34 @@ pub struct Signal {
     pub atr: Price,
     /// RSI14 at that bar, to 4 places.
     pub rsi: Decimal,
+    /// The regime an adaptive strategy went by.
+    pub regime: Option<Regime>,
+    /// How often the market's volatility halves the size.
+    pub halvings: u8,
 }
 
 impl Signal {
-    /// The first strategy that signals, if any. A value that is no decimal is no signal.
+    /// The first strategy that signals, if any. A value that is no decimal is no signal. `turbulent`:
+    /// the volatility breaker has tripped.
     pub fn first_of(
         strategies: &[Strategy],
-        values: &Values,
+        sight: &Sight,
+        turbulent: bool,
         bar_close: UtcMs,
         reference: Price,
     ) -> Option<Self> {
-        let strategy = *strategies.iter().find(|s| s.signals_on(values))?;
-        let atr = Decimal::try_from(values.atr14).ok()?.round_dp(8);
+        let strategy = *strategies.iter().find(|s| s.signals_on(sight))?;
+        let regime = sight.regime.filter(|_| strategy.is_adaptive());
+        let atr = Decimal::try_from(sight.values.atr14).ok()?.round_dp(8);
         Some(Self {
             strategy,
             side: strategy.side(),
             bar_close,
             reference,
             atr: Price::from_decimal(atr).ok()?,
-            rsi: Decimal::try_from(values.rsi14).ok()?.round_dp(4),
+            rsi: Decimal::try_from(sight.values.rsi14).ok()?.round_dp(4),
+            regime,
+            halvings: u8::from(turbulent) + u8::from(regime.is_some_and(|r| r.volatile)),
         })
     }
 }
@@ -152,12 +263,19 @@ mod tests {
         atr14: 1.5,
     };
 
+    fn sight(values: Values) -> Sight {
+        Sight {
+            values,
+            regime: None,
+        }
+    }
+
     #[test]
     fn oversold_bounce_signals_up_to_25() {
         for (rsi14, signals) in [(24.9, true), (25.0, true), (25.000_001, false)] {
-            let values = Values { rsi14, ..CALM };
+            let sight = sight(Values { rsi14, ..CALM });
             assert_eq!(
-                Strategy::OversoldBounce.signals_on(&values),
+                Strategy::OversoldBounce.signals_on(&sight),
                 signals,
                 "{rsi14}"
             );
@@ -181,7 +299,7 @@ mod tests {
                 ..CALM
             };
             assert_eq!(
-                Strategy::ShortTheRip.signals_on(&values),
+                Strategy::ShortTheRip.signals_on(&sight(values)),
                 signals,
                 "{values:?}"
             );
@@ -189,13 +307,65 @@ mod tests {
     }
 
     #[test]
+    fn the_adaptive_ones_move_their_threshold_with_the_regime() {
+        use {Momentum::*, Trend::*};
+        for (trend, momentum, oversold, rip) in [
+            (Bullish, Strong, 40.0, 60.0),
+            (Bullish, Weak, 42.0, 58.0),
+            (Bullish, Sideways, 42.0, 58.0),
+            (Neutral, Strong, 45.0, 55.0),
+            (Neutral, Sideways, 45.0, 55.0),
+            (Bearish, Strong, 50.0, 50.0),
+            (Bearish, Weak, 48.0, 52.0),
+        ] {
+            let regime = Some(Regime {
+                trend,
+                momentum,
+                volatile: false,
+            });
+            let falling = Values {
+                ema21: 98.0,
+                ema50: 99.0,
+                ..CALM
+            };
+            let at = |strategy: Strategy, rsi14: f64| {
+                let values = Values { rsi14, ..falling };
+                strategy.signals_on(&Sight { values, regime })
+            };
+            let long = Strategy::AdaptiveOversoldBounce;
+            assert!(
+                at(long, oversold) && !at(long, oversold + 1e-6),
+                "{regime:?}"
+            );
+            let short = Strategy::AdaptiveShortTheRip;
+            assert!(at(short, rip) && !at(short, rip - 1e-6), "{regime:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_regime_no_adaptive_strategy_signals() {
+        for rsi14 in [1.0, 99.0] {
+            let values = Values {
+                rsi14,
+                ema21: 98.0,
+                ema50: 99.0,
+                ..CALM
+            };
+            for strategy in Strategy::ALL.into_iter().filter(|s| s.is_adaptive()) {
+                assert!(!strategy.signals_on(&sight(values)), "{strategy} {rsi14}");
+            }
+        }
+    }
+
+    #[test]
     fn the_first_strategy_in_the_list_wins() {
-        let values = Values {
+        let sight = sight(Values {
             rsi14: 25.0,
             ..CALM
-        };
+        });
         let signal = |list: &[Strategy]| {
-            Signal::first_of(list, &values, UtcMs(0), Price::from_units(100)).map(|s| s.strategy)
+            let reference = Price::from_units(100);
+            Signal::first_of(list, &sight, false, UtcMs(0), reference).map(|s| s.strategy)
         };
         assert_eq!(signal(&Strategy::ALL), Some(Strategy::OversoldBounce));
         assert_eq!(signal(&[Strategy::ShortTheRip]), None);
@@ -209,19 +379,50 @@ mod tests {
             atr14: 1.123_456_789,
             ..CALM
         };
-        let signal = Signal::first_of(&Strategy::ALL, &values, UtcMs(7), Price::from_units(1));
-        let signal = signal.unwrap();
+        let of = |values| {
+            let reference = Price::from_units(1);
+            Signal::first_of(&Strategy::ALL, &sight(values), false, UtcMs(7), reference)
+        };
+        let signal = of(values).unwrap();
         assert_eq!(signal.rsi.to_string(), "24.1235");
         assert_eq!(signal.atr.to_string(), "1.12345679");
         assert_eq!((signal.side, signal.bar_close), (Side::Long, UtcMs(7)));
+        assert_eq!((signal.regime, signal.halvings), (None, 0));
         let broken = Values {
             atr14: f64::NAN,
             ..values
         };
-        assert_eq!(
-            Signal::first_of(&Strategy::ALL, &broken, UtcMs(7), Price::from_units(1)),
-            None
-        );
+        assert_eq!(of(broken), None);
+    }
+
+    #[test]
+    fn turbulence_and_a_volatile_regime_halve_the_size_once_each() {
+        for (strategy, turbulent, volatile, halvings) in [
+            (Strategy::OversoldBounce, false, true, 0),
+            (Strategy::OversoldBounce, true, true, 1),
+            (Strategy::AdaptiveOversoldBounce, false, false, 0),
+            (Strategy::AdaptiveOversoldBounce, false, true, 1),
+            (Strategy::AdaptiveOversoldBounce, true, true, 2),
+        ] {
+            let sight = Sight {
+                values: Values {
+                    rsi14: 20.0,
+                    ..CALM
+                },
+                regime: Some(Regime {
+                    trend: Trend::Neutral,
+                    momentum: Momentum::Weak,
+                    volatile,
+                }),
+            };
+            let reference = Price::from_units(1);
+            let signal = Signal::first_of(&[strategy], &sight, turbulent, UtcMs(0), reference);
+            assert_eq!(
+                signal.unwrap().halvings,
+                halvings,
+                "{strategy} {turbulent} {volatile}"
+            );
+        }
     }
 
     #[test]

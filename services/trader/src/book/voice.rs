@@ -4,9 +4,12 @@
 use std::time::Instant;
 
 use engine::book::{BookRecord, Phase};
+use engine::breaker::Breaker;
+use engine::entry::Refusal;
 use engine::events::owner_event;
-use engine::summary;
+use engine::summary::{self, Quote, report};
 use protocol::event::{Event, EventBody};
+use protocol::report::BookReport;
 use runtime::clock;
 use runtime::journal::Place;
 
@@ -43,9 +46,35 @@ impl Book {
             BookRecord::EntryDropped { reason, .. } => {
                 tracing::warn!(%symbol, %reason, "entry dropped");
             }
-            BookRecord::OwnerTookOver { .. }
-            | BookRecord::BookOpened { .. }
-            | BookRecord::BookHalted { .. } => {}
+            BookRecord::OwnerTookOver { changes, .. } => {
+                for change in changes {
+                    tracing::info!(%symbol, change, "configuration changed");
+                }
+            }
+            BookRecord::CapitalChanged { capital } => {
+                tracing::info!(%symbol, %capital, "capital changed");
+            }
+            // Every start finds the newest bar long closed.
+            BookRecord::EntryRefused {
+                reason: Refusal::StaleSignal,
+                ..
+            } => {}
+            BookRecord::EntryRefused {
+                strategy, reason, ..
+            } => {
+                tracing::info!(%symbol, strategy = strategy.as_str(), why = reason.as_str(),
+                    "signal refused");
+            }
+            BookRecord::FundingPaid { amount, .. } => {
+                tracing::info!(%symbol, %amount, "funding paid");
+            }
+            BookRecord::BreakerTripped { breaker, why, .. } => {
+                tracing::warn!(%symbol, breaker = breaker.as_str(), why, "circuit breaker tripped");
+            }
+            BookRecord::EntriesLocked { by, until, why } => {
+                tracing::info!(%symbol, by = by.as_str(), %until, why, "no entries for a while");
+            }
+            BookRecord::BookOpened { .. } | BookRecord::BookHalted { .. } => {}
         }
     }
 
@@ -78,9 +107,46 @@ impl Book {
         self.ctx.events.tell(Event::new(id, at, body));
     }
 
+    /// Says when the volatility breaker trips or recovers. Its state follows from the market and is in
+    /// no journal.
+    pub(super) fn tell_turbulence(&mut self) {
+        let now = self.view.is_turbulent();
+        if std::mem::replace(&mut self.turbulent, now) == now {
+            return;
+        }
+        let (scope, breaker) = (self.key.to_string(), Breaker::Volatility.to_string());
+        tracing::info!(symbol = %self.symbol, tripped = now, "volatility breaker");
+        self.report(if now {
+            EventBody::BreakerTripped {
+                scope,
+                breaker,
+                reason: "the last 30 minutes moved the price more than 3 deviations: new sizes \
+                         are halved"
+                    .to_owned(),
+            }
+        } else {
+            EventBody::BreakerRecovered { scope, breaker }
+        });
+    }
+
+    fn compose_report(&self) -> BookReport {
+        let base = self.ctx.config.base;
+        report(
+            &self.key,
+            &self.state,
+            self.last.as_ref().map(|candle| Quote {
+                at: base.close_of(candle.open_time),
+                price: candle.close,
+            }),
+            &self.ctx.identity.instance,
+            clock::now(),
+        )
+    }
+
     pub(super) fn show(&self) {
         let entry = Entry {
-            summary: summary::summary(&self.key, &self.state, self.last_price),
+            summary: summary::summary(&self.key, &self.state, self.last.map(|c| c.close)),
+            report: Some(self.compose_report()),
             flat: matches!(self.state.phase, Phase::Flat),
             ready: self.ready,
         };

@@ -199,6 +199,7 @@ impl FeedTask {
             LinkEvent::CameAlive => self.link_failures = 0,
             LinkEvent::CandleClosed(symbol, candle) => {
                 self.link_failures = 0;
+                self.progress.answered();
                 let books = self.books.values_mut();
                 for book in books.filter(|b| b.symbol().as_str() == symbol) {
                     book.candle_closed(candle, now);
@@ -237,6 +238,9 @@ impl FeedTask {
         };
         let verdict = book.refilled(result, self.settings.timing.backoff(), now);
         let (symbol, failures) = (book.symbol().clone(), book.failures());
+        if failure.is_none() {
+            self.progress.answered();
+        }
         if let Some(reason) = failure {
             let reason = format!("{symbol}: {reason}");
             self.failed(reason.clone());

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use engine::breaker::EXCHANGE_ERRORS;
 use protocol::heartbeat::{Part, PartState};
 use protocol::ids::Token;
 use protocol::time::UtcMs;
@@ -19,6 +20,7 @@ const TURNS_WITHIN_MS: u64 = 10_000;
 pub struct FeedProgress {
     turns: AtomicU64,
     errors: AtomicU64,
+    errors_in_a_row: AtomicU64,
     healthy: AtomicBool,
     stopped: AtomicBool,
     details: Mutex<Details>,
@@ -77,6 +79,16 @@ impl FeedProgress {
         oldest.map(|oldest| market_now.since(*oldest))
     }
 
+    /// Whether so many calls failed in a row that nobody should enter.
+    pub fn exchange_fails(&self) -> bool {
+        self.errors_in_a_row.load(Relaxed) >= EXCHANGE_ERRORS
+    }
+
+    /// A call was answered, or a candle came.
+    pub(crate) fn answered(&self) {
+        self.errors_in_a_row.store(0, Relaxed);
+    }
+
     pub(crate) fn turned(&self, healthy: bool) {
         self.turns.fetch_add(1, Relaxed);
         self.healthy.store(healthy, Relaxed);
@@ -84,6 +96,7 @@ impl FeedProgress {
 
     pub(crate) fn failed(&self, text: String) {
         self.errors.fetch_add(1, Relaxed);
+        self.errors_in_a_row.fetch_add(1, Relaxed);
         self.details().last_error = Some(LastFeedError {
             at: clock::now(),
             text,

@@ -4,6 +4,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::candle::Interval;
+use crate::protections::Protections;
+use crate::strategy::Strategy;
 
 /// Settings of one book. Recorded by each owner when it takes the book over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,20 @@ pub struct BookConfig {
     pub fee_rate: Decimal,
     /// How far a market fill is worse than the price it was aimed at, as a share of it.
     pub slippage: Decimal,
+    /// What a long position pays every eight hours, as a share of its worth; a short one receives it.
+    #[serde(default)]
+    pub funding_rate: Decimal,
+    /// Whose signals are followed, in order of precedence.
+    #[serde(default)]
+    pub strategies: Vec<Strategy>,
+    /// What keeps it from entries after bad trades.
+    #[serde(default = "no_protections")]
+    pub protections: Protections,
+}
+
+/// What an owner of an earlier version of the program had.
+const fn no_protections() -> Protections {
+    Protections::NONE
 }
 
 /// A setting outside its limits.
@@ -33,18 +49,63 @@ pub struct BadConfig {
 }
 
 impl Default for BookConfig {
-    /// One-minute candles, no leverage, 0.06 % fee, 0.02 % slippage.
+    /// One-minute candles, no leverage, 0.06 % fee, 0.02 % slippage, 0.01 % funding, all strategies,
+    /// all protections.
     fn default() -> Self {
         Self {
             base: Interval::M1,
             leverage: Decimal::ONE,
             fee_rate: Decimal::new(6, 4),
             slippage: Decimal::new(2, 4),
+            funding_rate: Decimal::new(1, 4),
+            strategies: Strategy::ALL.to_vec(),
+            protections: Protections::default(),
         }
     }
 }
 
 impl BookConfig {
+    /// What is different in `now`, each as "name: old -> new".
+    pub fn differences(&self, now: &Self) -> Vec<String> {
+        let list = |strategies: &[Strategy]| {
+            let names: Vec<&str> = strategies.iter().map(|s| s.as_str()).collect();
+            names.join(",")
+        };
+        let pairs = [
+            ("base", self.base.to_string(), now.base.to_string()),
+            (
+                "leverage",
+                self.leverage.to_string(),
+                now.leverage.to_string(),
+            ),
+            (
+                "fee_rate",
+                self.fee_rate.to_string(),
+                now.fee_rate.to_string(),
+            ),
+            (
+                "slippage",
+                self.slippage.to_string(),
+                now.slippage.to_string(),
+            ),
+            (
+                "funding_rate",
+                self.funding_rate.to_string(),
+                now.funding_rate.to_string(),
+            ),
+            ("strategies", list(&self.strategies), list(&now.strategies)),
+            (
+                "protections",
+                self.protections.to_string(),
+                now.protections.to_string(),
+            ),
+        ];
+        let changed = pairs.into_iter().filter(|(_, old, new)| old != new);
+        changed
+            .map(|(name, old, new)| format!("{name}: {old} -> {new}"))
+            .collect()
+    }
+
     /// Holds every setting against its limits.
     ///
     /// # Errors
@@ -55,6 +116,7 @@ impl BookConfig {
             ("leverage", self.leverage, Decimal::ONE, Decimal::from(5)),
             ("fee_rate", self.fee_rate, none, percent),
             ("slippage", self.slippage, none, percent),
+            ("funding_rate", self.funding_rate, -percent, percent),
         ];
         for (field, value, least, most) in limits {
             if value < least || value > most {
@@ -77,7 +139,7 @@ mod tests {
     #[test]
     fn settings_are_allowed_up_to_their_limits() {
         type Case<'a> = (fn(&mut BookConfig), Option<&'a str>);
-        let cases: [Case; 7] = [
+        let cases: [Case; 8] = [
             (|_| (), None),
             (|c| c.leverage = Decimal::from(5), None),
             (
@@ -94,6 +156,10 @@ mod tests {
                 Some("fee_rate is -0.0001: allowed is 0 to 0.01"),
             ),
             (
+                |c| c.funding_rate = Decimal::new(-11, 3),
+                Some("funding_rate is -0.011: allowed is -0.01 to 0.01"),
+            ),
+            (
                 |c| c.slippage = Decimal::new(11, 3),
                 Some("slippage is 0.011: allowed is 0 to 0.01"),
             ),
@@ -104,5 +170,23 @@ mod tests {
             let text = config.check().err().map(|e| e.to_string());
             assert_eq!(text.as_deref(), refused);
         }
+    }
+
+    #[test]
+    fn what_changed_is_shown_with_old_and_new() {
+        let old = BookConfig::default();
+        let mut now = old.clone();
+        assert!(old.differences(&now).is_empty());
+        now.leverage = Decimal::from(3);
+        now.strategies = vec![Strategy::OversoldBounce];
+        now.protections = Protections::NONE;
+        let changes = old.differences(&now);
+        assert_eq!(changes[0], "leverage: 1 -> 3");
+        assert!(
+            changes[1].ends_with("short-the-rip -> oversold-bounce"),
+            "{changes:?}"
+        );
+        assert!(changes[2].ends_with("-> none"), "{changes:?}");
+        assert_eq!(changes.len(), 3);
     }
 }

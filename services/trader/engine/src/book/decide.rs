@@ -1,13 +1,18 @@
 //! What a book does about an event: the other half of the table in `book`. Changes nothing itself.
 
+use protocol::event::Side;
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use crate::book::{BookConfig, BookRecord, BookState, DropReason, Entry, Phase, Position, Trade};
+use crate::book::{
+    BookConfig, BookRecord, BookState, DropReason, Entry, ExitReason, Phase, Position, Trade,
+};
+use crate::breaker::{Breaker, POSITION_LOSS};
 use crate::candle::{Candle, Interval};
 use crate::entry::{Bracket, Refusal, bracket};
-use crate::paper::{self, Leg};
+use crate::fixed::Price;
+use crate::paper::{self, Exit, Leg};
 use crate::rules::SymbolRules;
 use crate::strategy::Signal;
 
@@ -21,7 +26,7 @@ pub enum BookEvent {
         /// Its name.
         instance: Token,
     },
-    /// Capital was set aside for it; more than zero. Changes a book only once.
+    /// Capital was set aside for it; more than zero. Opens a book, and changes a flat one's share.
     Opened {
         /// In the quote currency.
         capital: Decimal,
@@ -32,15 +37,22 @@ pub enum BookEvent {
         candle: Candle,
         /// What [`crate::market::MarketView::candle_closed`] saw in it.
         signal: Option<Signal>,
-        /// The exchange's time when this is decided.
-        market_now: UtcMs,
+        /// How things are when this is decided.
+        now: Now,
     },
     /// The newest bar of the warm-up has a signal: it may have closed while nobody watched.
     SignalFound {
         /// The signal.
         signal: Signal,
-        /// The exchange's time when this is decided.
-        market_now: UtcMs,
+        /// How things are when this is decided.
+        now: Now,
+    },
+    /// A critical breaker latched the account: what is open is to be closed, what is pending dropped.
+    Latched {
+        /// Open time of the newest candle.
+        at: UtcMs,
+        /// The newest price.
+        price: Price,
     },
     /// Something broke that needs a person.
     Failed {
@@ -49,22 +61,29 @@ pub enum BookEvent {
     },
 }
 
-/// What to append to the journal, in one message, and then to apply.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Decision {
-    /// In order; empty when nothing changes.
-    pub records: Vec<BookRecord>,
-    /// Set when a signal was turned down.
-    pub refusal: Option<Refusal>,
+/// What a decision depends on besides the book: all of it comes from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// The exchange's time.
+    pub market: UtcMs,
+    /// Whether the account lets anyone enter.
+    pub account: Leave,
+    /// The exchange failed [`crate::breaker::EXCHANGE_ERRORS`] calls in a row.
+    pub exchange_fails: bool,
 }
 
-impl Decision {
-    fn one(record: BookRecord) -> Self {
-        Self {
-            records: vec![record],
-            refusal: None,
-        }
-    }
+/// Whether the account lets anyone enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// It does.
+    Given {
+        /// Sequence in JOURNAL of the state that says so.
+        seq: u64,
+    },
+    /// A critical breaker has latched it.
+    Latched,
+    /// Its state cannot be read, or is too old.
+    Unknown,
 }
 
 /// Everything that is the same for one decision.
@@ -72,113 +91,138 @@ impl Decision {
 struct Desk<'a> {
     config: &'a BookConfig,
     rules: &'a SymbolRules,
-    market_now: UtcMs,
 }
 
-/// Decides one event. The same arguments give the same decision.
+/// Decides one event: what to append to the journal in one message, and then to apply. Empty when
+/// nothing changes. The same arguments give the same records.
 pub fn decide(
     state: &BookState,
     config: &BookConfig,
     rules: &SymbolRules,
     event: BookEvent,
-) -> Decision {
-    let desk = |market_now| Desk {
-        config,
-        rules,
-        market_now,
-    };
+) -> Vec<BookRecord> {
+    let desk = Desk { config, rules };
     match (&state.phase, event) {
-        (_, BookEvent::TookOver { boot, instance }) => Decision::one(BookRecord::OwnerTookOver {
+        (_, BookEvent::TookOver { boot, instance }) => vec![BookRecord::OwnerTookOver {
             boot,
             instance,
             config: config.clone(),
-        }),
-        (Phase::Halted { .. }, _)
-        | (Phase::Unopened, BookEvent::CandleClosed { .. } | BookEvent::SignalFound { .. })
-        | (Phase::Flat | Phase::EntryPending(_) | Phase::Open(_), BookEvent::Opened { .. }) => {
-            Decision::default()
-        }
-        (Phase::Unopened, BookEvent::Opened { capital }) => Decision::one(BookRecord::BookOpened {
+            changes: match &state.config {
+                Some(last) => last.differences(config),
+                None => Vec::new(),
+            },
+        }],
+        (Phase::Unopened, BookEvent::Opened { capital }) => vec![BookRecord::BookOpened {
             capital,
             rules: rules.clone(),
-        }),
-        (_, BookEvent::Failed { reason }) => Decision::one(BookRecord::BookHalted { reason }),
-        (_, BookEvent::SignalFound { signal, market_now }) => {
-            desk(market_now).judge(state, &signal)
+        }],
+        (Phase::Flat, BookEvent::Opened { capital }) if capital != state.capital => {
+            vec![BookRecord::CapitalChanged { capital }]
         }
+        (
+            Phase::Unopened,
+            BookEvent::CandleClosed { .. }
+            | BookEvent::SignalFound { .. }
+            | BookEvent::Latched { .. },
+        )
+        | (Phase::Flat | Phase::EntryPending(_) | Phase::Open(_), BookEvent::Opened { .. })
+        | (Phase::Flat, BookEvent::Latched { .. })
+        | (Phase::Halted { .. }, _) => Vec::new(),
+        (_, BookEvent::Failed { reason }) => vec![BookRecord::BookHalted { reason }],
+        (Phase::Flat, BookEvent::SignalFound { signal, now }) => {
+            desk.judge(state, &signal, now).into_iter().collect()
+        }
+        // Its bar's last candle comes again, and may end what is open before the signal is judged.
+        (Phase::EntryPending(_) | Phase::Open(_), BookEvent::SignalFound { .. }) => Vec::new(),
         (
             _,
             BookEvent::CandleClosed {
                 candle,
                 signal,
-                market_now,
+                now,
             },
-        ) => desk(market_now).candle_closed(state, &candle, signal.as_ref()),
+        ) => desk.candle_closed(state, &candle, signal.as_ref(), now),
+        (Phase::EntryPending(_), BookEvent::Latched { at, .. }) => {
+            let reason = DropReason::AccountLatched;
+            vec![BookRecord::EntryDropped { at, reason }]
+        }
+        (Phase::Open(position), BookEvent::Latched { at, price }) => {
+            let exit = desk.market_exit(position, price, ExitReason::AccountLatched);
+            desk.close(state, position, at, exit)
+        }
     }
 }
 
 impl Desk<'_> {
     /// First what the candle does to an entry or a position, then the signal at its close.
+    #[inline]
     fn candle_closed(
         self,
         state: &BookState,
         candle: &Candle,
         signal: Option<&Signal>,
-    ) -> Decision {
+        now: Now,
+    ) -> Vec<BookRecord> {
         if state.used_candle >= Some(candle.open_time) {
-            return Decision::default();
+            return Vec::new();
         }
         let records = match &state.phase {
-            Phase::EntryPending(entry) => self.enter(state, entry, candle),
-            Phase::Open(position) => self.exit(state, position, candle).into_iter().collect(),
+            Phase::EntryPending(entry) => self.enter(state, entry, candle, now),
+            Phase::Open(position) => self.hold(state, position, candle),
             Phase::Unopened | Phase::Flat | Phase::Halted { .. } => Vec::new(),
         };
-        let Some(signal) = signal else {
-            return Decision {
-                records,
-                refusal: None,
-            };
-        };
-        if records.is_empty() {
-            return self.judge(state, signal);
+        match signal {
+            None => records,
+            Some(signal) if records.is_empty() => {
+                self.judge(state, signal, now).into_iter().collect()
+            }
+            Some(signal) => self.judge_after(state, records, signal, now),
         }
-        self.judge_after(state, records, signal)
     }
 
     /// Judges a signal as the book will be once `records` are folded.
-    fn judge_after(self, state: &BookState, records: Vec<BookRecord>, signal: &Signal) -> Decision {
+    fn judge_after(
+        self,
+        state: &BookState,
+        mut records: Vec<BookRecord>,
+        signal: &Signal,
+        now: Now,
+    ) -> Vec<BookRecord> {
         let mut after = state.clone();
-        let judged = match after.apply_all(&records) {
-            Ok(()) => self.judge(&after, signal),
-            // The caller meets the same error when it applies them.
-            Err(_) => Decision::default(),
-        };
-        Decision {
-            records: records.into_iter().chain(judged.records).collect(),
-            refusal: judged.refusal,
+        // The caller meets the same error when it applies them.
+        if after.apply_all(&records).is_ok() {
+            records.extend(self.judge(&after, signal, now));
         }
+        records
     }
 
     /// Fills or drops a pending entry. Candles before its own change nothing.
-    fn enter(self, state: &BookState, entry: &Entry, candle: &Candle) -> Vec<BookRecord> {
+    fn enter(self, state: &BookState, entry: &Entry, candle: &Candle, now: Now) -> Vec<BookRecord> {
         let at = candle.open_time;
         if at < entry.enter_at {
             return Vec::new();
         }
-        match self.fill(entry, candle) {
+        match self.fill(entry, candle, now) {
             Err(reason) => vec![BookRecord::EntryDropped { at, reason }],
-            Ok(position) => [BookRecord::PositionOpened(position)]
-                .into_iter()
-                .chain(self.exit(state, &position, candle))
-                .collect(),
+            Ok(position) => {
+                let mut records = vec![BookRecord::PositionOpened(position)];
+                let mut after = state.clone();
+                if after.apply_all(&records).is_ok() {
+                    records.extend(self.leave(&after, &position, candle));
+                }
+                records
+            }
         }
     }
 
-    fn fill(self, entry: &Entry, candle: &Candle) -> Result<Position, DropReason> {
+    fn fill(self, entry: &Entry, candle: &Candle, now: Now) -> Result<Position, DropReason> {
+        if now.account == Leave::Latched {
+            return Err(DropReason::AccountLatched);
+        }
         if candle.open_time != entry.enter_at {
             return Err(DropReason::CandleMissing);
         }
-        if !self.is_fresh(self.config.base.close_of(candle.open_time)) {
+        if !self.is_fresh(self.config.base.close_of(candle.open_time), now) {
             return Err(DropReason::TooLate);
         }
         let Entry { side, quantity, .. } = *entry;
@@ -199,18 +243,79 @@ impl Desk<'_> {
             fee: paper::fee(price, quantity, self.config.fee_rate),
             stop: entry.stop,
             target: entry.target,
+            funding: Decimal::ZERO,
         })
     }
 
-    fn exit(self, state: &BookState, position: &Position, candle: &Candle) -> Option<BookRecord> {
+    /// An open position meets a candle: funding falls due at its begin, then it may be left.
+    fn hold(self, state: &BookState, position: &Position, candle: &Candle) -> Vec<BookRecord> {
+        let Some(amount) = self.funding_due(position, candle) else {
+            return self.leave(state, position, candle);
+        };
+        let at = candle.open_time;
+        let mut records = vec![BookRecord::FundingPaid { at, amount }];
+        let mut after = state.clone();
+        if after.apply_all(&records).is_ok()
+            && let Phase::Open(position) = &after.phase
+        {
+            records.extend(self.leave(&after, position, candle));
+        }
+        records
+    }
+
+    /// What is paid at this candle's begin. None at other times, nor for a candle taken before.
+    fn funding_due(self, position: &Position, candle: &Candle) -> Option<Decimal> {
+        if self.config.funding_rate.is_zero() || !paper::funds_at(candle.open_time) {
+            return None;
+        }
+        let Position { side, quantity, .. } = *position;
+        Some(paper::funding(
+            side,
+            candle.open,
+            quantity,
+            self.config.funding_rate,
+        ))
+    }
+
+    /// Stop, target, or the breaker for one position's loss.
+    fn leave(self, state: &BookState, position: &Position, candle: &Candle) -> Vec<BookRecord> {
         let (slippage, tick) = (self.config.slippage, self.rules.tick);
-        let exit = paper::exit(position, candle, slippage, tick)?;
+        let at = candle.open_time;
+        if let Some(exit) = paper::exit(position, candle, slippage, tick) {
+            return self.close(state, position, at, exit);
+        }
+        if !lost_too_much(state, position, candle.close) {
+            return Vec::new();
+        }
+        let exit = self.market_exit(position, candle.close, ExitReason::PositionLoss);
+        let mut records = self.close(state, position, at, exit);
+        let breaker = Breaker::PositionLoss;
+        let share = POSITION_LOSS * Decimal::ONE_HUNDRED;
+        let why = format!("the position lost more than {share} % of the slice's equity");
+        records.push(BookRecord::BreakerTripped { breaker, at, why });
+        records
+    }
+
+    fn market_exit(self, position: &Position, price: Price, reason: ExitReason) -> Exit {
+        let (slippage, tick) = (self.config.slippage, self.rules.tick);
+        let price = paper::market_fill(price, position.side, Leg::Exit, slippage, tick);
+        Exit { price, reason }
+    }
+
+    /// The trade, and what follows from it: locks on entries.
+    fn close(
+        self,
+        state: &BookState,
+        position: &Position,
+        at: UtcMs,
+        exit: Exit,
+    ) -> Vec<BookRecord> {
         let Position { side, quantity, .. } = *position;
         let fee = paper::fee(exit.price, quantity, self.config.fee_rate);
         let gross = paper::gross(side, position.price, exit.price, quantity);
-        let pnl = (gross - position.fee - fee).normalize();
-        Some(BookRecord::PositionClosed(Trade {
-            at: candle.open_time,
+        let pnl = (gross - position.fee - fee - position.funding).normalize();
+        let trade = BookRecord::PositionClosed(Trade {
+            at,
             strategy: position.strategy,
             side,
             quantity,
@@ -218,44 +323,107 @@ impl Desk<'_> {
             price: exit.price,
             fee,
             reason: exit.reason,
+            funding: position.funding,
             pnl,
             equity: state.equity.saturating_add(pnl).normalize(),
-        }))
+        });
+        let mut after = state.clone();
+        let locked = match after.apply(&trade) {
+            Ok(()) => {
+                let protections = &self.config.protections;
+                protections.after(&after.recent, after.losses_in_a_row)
+            }
+            // The caller meets the same error when it applies it.
+            Err(_) => Vec::new(),
+        };
+        let locked = locked.into_iter().map(|l| BookRecord::EntriesLocked {
+            by: l.by,
+            until: l.until,
+            why: l.why,
+        });
+        [trade].into_iter().chain(locked).collect()
     }
 
     /// An entry for a signal, or why not. A bar that was entered on, or whose entry candle has been
-    /// used, is past: not even a refusal.
-    fn judge(self, state: &BookState, signal: &Signal) -> Decision {
+    /// used, is past: not even a refusal. Nor is one that was refused before.
+    fn judge(self, state: &BookState, signal: &Signal, now: Now) -> Option<BookRecord> {
         let enter_at = first_open_from(self.config.base, signal.bar_close);
-        if state.entered_bar >= Some(signal.bar_close) || state.used_candle >= Some(enter_at) {
-            return Decision::default();
+        if state.entered_bar >= Some(signal.bar_close)
+            || state.refused_bar >= Some(signal.bar_close)
+            || state.used_candle >= Some(enter_at)
+        {
+            return None;
         }
-        match self.gates(state, signal) {
-            Ok(bracket) => Decision::one(entry_decided(signal, enter_at, bracket)),
-            Err(refusal) => Decision {
-                records: Vec::new(),
-                refusal: Some(refusal),
+        Some(match self.gates(state, signal, now) {
+            Ok((bracket, account_seq)) => entry_decided(signal, enter_at, bracket, account_seq),
+            Err(reason) => BookRecord::EntryRefused {
+                bar_close: signal.bar_close,
+                strategy: signal.strategy,
+                reason,
             },
-        }
+        })
     }
 
-    fn gates(self, state: &BookState, signal: &Signal) -> Result<Bracket, Refusal> {
+    fn gates(
+        self,
+        state: &BookState,
+        signal: &Signal,
+        now: Now,
+    ) -> Result<(Bracket, u64), Refusal> {
         if state.phase != Phase::Flat {
             return Err(Refusal::PositionOpen);
         }
-        if !self.is_fresh(signal.bar_close) {
+        if !self.is_fresh(signal.bar_close, now) {
             return Err(Refusal::StaleSignal);
         }
-        bracket(signal, state.equity, self.config.leverage, self.rules)
+        let account_seq = match now.account {
+            Leave::Given { seq } => seq,
+            Leave::Latched => return Err(Refusal::AccountLatched),
+            Leave::Unknown => return Err(Refusal::AccountUnknown),
+        };
+        if now.exchange_fails {
+            return Err(Refusal::ExchangeErrors);
+        }
+        if let Some((lock, _)) = state.locked(signal.bar_close) {
+            return Err(lock.refusal());
+        }
+        let bracket = bracket(signal, state.equity, self.config.leverage, self.rules)?;
+        Ok((bracket, account_seq))
     }
 
     /// Whether what closed then is at most one base interval old.
-    const fn is_fresh(self, close: UtcMs) -> bool {
-        self.market_now.0.saturating_sub(close.0) <= self.config.base.millis()
+    const fn is_fresh(self, close: UtcMs, now: Now) -> bool {
+        now.market.0.saturating_sub(close.0) <= self.config.base.millis()
     }
 }
 
-fn entry_decided(signal: &Signal, enter_at: UtcMs, bracket: Bracket) -> BookRecord {
+/// Whether at this price the position has lost more than a share of what the slice was worth before it.
+/// In whole units of 1e-16, as this is asked at every candle.
+fn lost_too_much(state: &BookState, position: &Position, price: Price) -> bool {
+    let (entry, now) = (
+        i128::from(position.price.units()),
+        i128::from(price.units()),
+    );
+    let loss = match position.side {
+        Side::Long => entry - now,
+        Side::Short => now - entry,
+    };
+    if loss <= 0 {
+        return false;
+    }
+    let lost = Decimal::try_from_i128_with_scale(loss * i128::from(position.quantity.units()), 16);
+    // What does not fit into a decimal is more than any slice.
+    lost.map_or(true, |lost| {
+        lost > state.equity.saturating_mul(POSITION_LOSS)
+    })
+}
+
+fn entry_decided(
+    signal: &Signal,
+    enter_at: UtcMs,
+    bracket: Bracket,
+    account_seq: u64,
+) -> BookRecord {
     BookRecord::EntryDecided(Entry {
         strategy: signal.strategy,
         side: signal.side,
@@ -267,6 +435,9 @@ fn entry_decided(signal: &Signal, enter_at: UtcMs, bracket: Bracket) -> BookReco
         target: bracket.target,
         atr: signal.atr,
         rsi: signal.rsi,
+        regime: signal.regime,
+        halvings: signal.halvings,
+        account_seq,
     })
 }
 

@@ -3,13 +3,15 @@
 //! [`decide`] answers an event with records and changes nothing; [`BookState::apply`] folds a record
 //! and decides nothing. A restart replays the records and is where it was.
 //!
-//! | phase | `Opened` | `CandleClosed` | `SignalFound` | `TookOver` | `Failed` |
-//! | --- | --- | --- | --- | --- | --- |
-//! | unopened | `BookOpened` | - | - | `OwnerTookOver` | `BookHalted` |
-//! | flat | - | `EntryDecided` on a signal | `EntryDecided` | same | same |
-//! | entry pending | - | `PositionOpened` or `EntryDropped`, then as open or flat | refused | same | same |
-//! | open | - | `PositionClosed` at stop or target, then as flat | refused | same | same |
-//! | halted | - | - | - | same | - |
+//! | phase | `Opened` | `CandleClosed` | `SignalFound` | `Latched` | `TookOver` | `Failed` |
+//! | --- | --- | --- | --- | --- | --- | --- |
+//! | unopened | `BookOpened` | - | - | - | `OwnerTookOver` | `BookHalted` |
+//! | flat | `CapitalChanged` if it did | `EntryDecided` or `EntryRefused` on a signal | same | - | same | same |
+//! | entry pending | - | `PositionOpened` or `EntryDropped`, then as open or flat | - | `EntryDropped` | same | same |
+//! | open | - | `FundingPaid`; `PositionClosed` at stop, target or breaker, then as flat | - | `PositionClosed` | same | same |
+//! | halted | - | - | - | - | same | - |
+//!
+//! With `PositionClosed` come the locks that the trade brings about (`EntriesLocked`).
 
 mod config;
 mod decide;
@@ -17,6 +19,6 @@ mod record;
 mod state;
 
 pub use config::{BadConfig, BookConfig};
-pub use decide::{BookEvent, Decision, decide};
+pub use decide::{BookEvent, Leave, Now, decide};
 pub use record::{BookRecord, DropReason, Entry, ExitReason, Position, Trade};
 pub use state::{BadRecord, BookState, Owner, Phase, resume_from};

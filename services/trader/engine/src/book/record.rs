@@ -11,7 +11,11 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::book::BookConfig;
+use crate::breaker::Breaker;
+use crate::entry::Refusal;
 use crate::fixed::{Price, Qty};
+use crate::protections::Lock;
+use crate::regime::Regime;
 use crate::rules::SymbolRules;
 use crate::strategy::Strategy;
 
@@ -27,6 +31,9 @@ pub enum BookRecord {
         instance: Token,
         /// What it trades the book with.
         config: BookConfig,
+        /// What of that is not as the last owner had it, each as `name: old -> new`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changes: Vec<String>,
     },
     /// The book got its capital.
     BookOpened {
@@ -35,8 +42,22 @@ pub enum BookRecord {
         /// The exchange's rules at that time.
         rules: SymbolRules,
     },
+    /// The book's share of the capital was changed; only ever while it is flat.
+    CapitalChanged {
+        /// What it is now, in the quote currency.
+        capital: Decimal,
+    },
     /// An entry with its bracket was decided at a bar's close.
     EntryDecided(Entry),
+    /// A signal became no entry.
+    EntryRefused {
+        /// Close of the bar that has the signal.
+        bar_close: UtcMs,
+        /// Whose signal.
+        strategy: Strategy,
+        /// Why.
+        reason: Refusal,
+    },
     /// The decided entry was not made.
     EntryDropped {
         /// Open time of the candle that showed it.
@@ -46,8 +67,33 @@ pub enum BookRecord {
     },
     /// The entry filled.
     PositionOpened(Position),
-    /// Stop or target filled.
+    /// Funding fell due on the open position.
+    FundingPaid {
+        /// Open time of the candle at whose begin it fell due.
+        at: UtcMs,
+        /// In the quote currency; negative when it was received.
+        amount: Decimal,
+    },
+    /// The position was closed.
     PositionClosed(Trade),
+    /// A circuit breaker of this book tripped.
+    BreakerTripped {
+        /// Which.
+        breaker: Breaker,
+        /// Open time of the candle that did it.
+        at: UtcMs,
+        /// Why, in words.
+        why: String,
+    },
+    /// No entries for a while.
+    EntriesLocked {
+        /// What locks them.
+        by: Lock,
+        /// Until when, market time.
+        until: UtcMs,
+        /// Why, in words.
+        why: String,
+    },
     /// The book trades no more until a person looks.
     BookHalted {
         /// Why, in one line.
@@ -78,6 +124,23 @@ pub struct Entry {
     pub atr: Price,
     /// RSI14 at that bar.
     pub rsi: Decimal,
+    /// The regime that an adaptive strategy went by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regime: Option<Regime>,
+    /// How often volatility halved the size.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub halvings: u8,
+    /// Sequence in JOURNAL of the account's state that allowed it; 0 in a backtest.
+    #[serde(default)]
+    pub account_seq: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_zero(n: &u8) -> bool {
+    *n == 0
 }
 
 /// An open position.
@@ -99,6 +162,9 @@ pub struct Position {
     pub stop: Price,
     /// Where the profit is taken.
     pub target: Price,
+    /// Funding paid while it is open, in the quote currency.
+    #[serde(default)]
+    pub funding: Decimal,
 }
 
 /// A closed position.
@@ -120,7 +186,10 @@ pub struct Trade {
     pub fee: Decimal,
     /// What closed it.
     pub reason: ExitReason,
-    /// Profit or loss after both fees, in the quote currency.
+    /// Funding paid while it was open, in the quote currency.
+    #[serde(default)]
+    pub funding: Decimal,
+    /// Profit or loss after both fees and funding, in the quote currency.
     pub pnl: Decimal,
     /// The book's capital and all profit so far, this one included.
     pub equity: Decimal,
@@ -132,10 +201,15 @@ impl BookRecord {
         match self {
             Self::OwnerTookOver { .. } => "owner_took_over",
             Self::BookOpened { .. } => "book_opened",
+            Self::CapitalChanged { .. } => "capital_changed",
             Self::EntryDecided(_) => "entry_decided",
+            Self::EntryRefused { .. } => "entry_refused",
             Self::EntryDropped { .. } => "entry_dropped",
             Self::PositionOpened(_) => "position_opened",
+            Self::FundingPaid { .. } => "funding_paid",
             Self::PositionClosed(_) => "position_closed",
+            Self::BreakerTripped { .. } => "breaker_tripped",
+            Self::EntriesLocked { .. } => "entries_locked",
             Self::BookHalted { .. } => "book_halted",
         }
     }
@@ -163,6 +237,8 @@ pub enum DropReason {
     OpenBeyondStop,
     /// The fill would have been at the target or beyond it.
     FillBeyondTarget,
+    /// A critical breaker closed the account meanwhile.
+    AccountLatched,
 }
 
 impl fmt::Display for DropReason {
@@ -173,6 +249,7 @@ impl fmt::Display for DropReason {
             Self::CandleMissing => "the candle to enter on is missing",
             Self::OpenBeyondStop => "the market opened at the stop or beyond it",
             Self::FillBeyondTarget => "the entry would have filled at the target or beyond it",
+            Self::AccountLatched => "a critical breaker closed the account",
         })
     }
 }
@@ -185,6 +262,10 @@ pub enum ExitReason {
     Stop,
     /// The profit was taken.
     Target,
+    /// The breaker for the loss of one position.
+    PositionLoss,
+    /// A critical breaker of the account.
+    AccountLatched,
 }
 
 impl fmt::Display for ExitReason {
@@ -192,6 +273,8 @@ impl fmt::Display for ExitReason {
         f.write_str(match self {
             Self::Stop => "stop",
             Self::Target => "target",
+            Self::PositionLoss => "position loss",
+            Self::AccountLatched => "account latched",
         })
     }
 }

@@ -1,27 +1,37 @@
 //! A book's state: only what its records say. Folding is total: a record that does not fit is an
 //! error for the caller to halt the book with, never a panic.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use protocol::VERSION;
 use protocol::ids::Token;
 use protocol::journal::JournalEntry;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
-use crate::book::{BookRecord, Entry, Position, Trade};
+use crate::book::{BookConfig, BookRecord, Entry, Position, Trade};
+use crate::entry::Refusal;
+use crate::performance::Performance;
+use crate::protections::{Lock, Outcome, REMEMBERED};
 
 /// Everything a book is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookState {
     /// Who took it over last.
     pub owner: Option<Owner>,
+    /// What that one trades it with.
+    pub config: Option<BookConfig>,
     /// Where in its life it is.
     pub phase: Phase,
     /// What it began with, in the quote currency.
     pub capital: Decimal,
-    /// Capital plus the profit of every closed position, fees deducted.
+    /// Capital plus the profit of every closed position, fees and funding deducted.
     pub equity: Decimal,
     /// Fees paid so far, an open position's entry included.
     pub fees: Decimal,
+    /// Funding paid so far, an open position's included.
+    pub funding: Decimal,
     /// Positions closed.
     pub trades: u64,
     /// Of those, the ones with a profit after fees.
@@ -30,10 +40,24 @@ pub struct BookState {
     pub entered_bar: Option<UtcMs>,
     /// Open time of the newest candle that filled or dropped something: none is used twice.
     pub used_candle: Option<UtcMs>,
+    /// Close of the newest bar whose signal was refused: none is refused twice.
+    pub refused_bar: Option<UtcMs>,
+    /// Signals refused so far, by reason.
+    pub refusals: BTreeMap<Refusal, u64>,
+    /// The reason of the newest refusal.
+    pub last_refusal: Option<Refusal>,
+    /// What keeps it from entries, and until when.
+    pub locks: BTreeMap<Lock, UtcMs>,
+    /// Losses in a row since the breaker for them last tripped.
+    pub losses_in_a_row: u32,
+    /// The newest trades, oldest first, at most [`REMEMBERED`].
+    pub recent: VecDeque<Outcome>,
+    /// Figures of the closed trades.
+    pub performance: Performance,
 }
 
 /// The process that owns a book.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Its name.
     pub instance: Token,
@@ -42,7 +66,7 @@ pub struct Owner {
 }
 
 /// Where in its life a book is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// It has no capital yet.
     #[default]
@@ -112,6 +136,13 @@ impl BookState {
         }
     }
 
+    /// The lock that keeps it from entries at this time; of several the one that lasts longest.
+    pub fn locked(&self, market_now: UtcMs) -> Option<(Lock, UtcMs)> {
+        let held = self.locks.iter().filter(|(_, until)| **until > market_now);
+        held.max_by_key(|(_, until)| **until)
+            .map(|(by, until)| (*by, *until))
+    }
+
     /// Folds one journal message.
     ///
     /// # Errors
@@ -137,12 +168,33 @@ impl BookState {
     /// [`BadRecord`] when it does not fit; the state has not changed then.
     pub fn apply(&mut self, record: &BookRecord) -> Result<(), BadRecord> {
         match (&self.phase, record) {
-            (_, BookRecord::OwnerTookOver { boot, instance, .. }) => self.took_over(boot, instance),
+            (
+                _,
+                BookRecord::OwnerTookOver {
+                    boot,
+                    instance,
+                    config,
+                    ..
+                },
+            ) => self.took_over(boot, instance, config),
             (Phase::Unopened, BookRecord::BookOpened { capital, .. }) => self.opened(*capital),
+            (Phase::Flat, BookRecord::CapitalChanged { capital }) => self.capital_changed(*capital),
             (Phase::Flat, BookRecord::EntryDecided(entry)) => self.decided(entry),
             (Phase::EntryPending(_), BookRecord::EntryDropped { at, .. }) => self.dropped(*at),
             (Phase::EntryPending(_), BookRecord::PositionOpened(position)) => self.filled(position),
-            (Phase::Open(_), BookRecord::PositionClosed(trade)) => self.closed(trade)?,
+            (Phase::Open(_), BookRecord::FundingPaid { at, amount }) => self.funded(*at, *amount),
+            (Phase::Open(position), BookRecord::PositionClosed(trade)) => {
+                let opened = position.at;
+                self.closed(opened, trade)?;
+            }
+            (
+                Phase::Flat | Phase::EntryPending(_) | Phase::Open(_),
+                BookRecord::EntryRefused {
+                    bar_close, reason, ..
+                },
+            ) => self.refused(*bar_close, *reason),
+            (Phase::Flat, BookRecord::EntriesLocked { by, until, .. }) => self.lock(*by, *until),
+            (Phase::Flat, BookRecord::BreakerTripped { .. }) => {}
             (
                 Phase::Unopened | Phase::Flat | Phase::EntryPending(_) | Phase::Open(_),
                 BookRecord::BookHalted { reason },
@@ -157,7 +209,8 @@ impl BookState {
         Ok(())
     }
 
-    fn took_over(&mut self, boot: &Token, instance: &Token) {
+    fn took_over(&mut self, boot: &Token, instance: &Token, config: &BookConfig) {
+        self.config = Some(config.clone());
         self.owner = Some(Owner {
             instance: instance.clone(),
             boot: boot.clone(),
@@ -167,7 +220,30 @@ impl BookState {
     fn opened(&mut self, capital: Decimal) {
         self.capital = capital;
         self.equity = capital;
+        self.performance.began(capital);
         self.phase = Phase::Flat;
+    }
+
+    fn capital_changed(&mut self, capital: Decimal) {
+        let by = capital.saturating_sub(self.capital);
+        self.capital = capital;
+        self.equity = self.equity.saturating_add(by);
+        self.performance.capital_changed(by);
+        // The falls that protections look for are of trades, not of this.
+        self.recent.clear();
+    }
+
+    fn refused(&mut self, bar_close: UtcMs, reason: Refusal) {
+        self.refused_bar = Some(bar_close);
+        *self.refusals.entry(reason).or_default() += 1;
+        self.last_refusal = Some(reason);
+    }
+
+    fn lock(&mut self, by: Lock, until: UtcMs) {
+        if by == Lock::ConsecutiveLosses {
+            self.losses_in_a_row = 0;
+        }
+        self.locks.insert(by, until);
     }
 
     fn decided(&mut self, entry: &Entry) {
@@ -186,7 +262,16 @@ impl BookState {
         self.phase = Phase::Open(*position);
     }
 
-    fn closed(&mut self, trade: &Trade) -> Result<(), BadRecord> {
+    fn funded(&mut self, at: UtcMs, amount: Decimal) {
+        // The candle is used: told again after a restart, it must not be paid for again.
+        self.used_candle = Some(at);
+        self.funding = self.funding.saturating_add(amount);
+        if let Phase::Open(position) = &mut self.phase {
+            position.funding = position.funding.saturating_add(amount);
+        }
+    }
+
+    fn closed(&mut self, opened: UtcMs, trade: &Trade) -> Result<(), BadRecord> {
         let folded = self.equity.saturating_add(trade.pnl);
         if folded != trade.equity {
             return Err(BadRecord::EquityMismatch {
@@ -199,8 +284,24 @@ impl BookState {
         self.trades += 1;
         self.wins += u64::from(trade.pnl > Decimal::ZERO);
         self.used_candle = Some(trade.at);
+        let lost = trade.pnl < Decimal::ZERO;
+        self.losses_in_a_row = if lost { self.losses_in_a_row + 1 } else { 0 };
+        self.remember(trade);
+        self.performance.closed(opened, trade.at, trade.pnl, folded);
         self.phase = Phase::Flat;
         Ok(())
+    }
+
+    fn remember(&mut self, trade: &Trade) {
+        if self.recent.len() == REMEMBERED {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(Outcome {
+            at: trade.at,
+            reason: trade.reason,
+            pnl: trade.pnl,
+            equity: trade.equity,
+        });
     }
 
     fn halted(&mut self, reason: &str) {

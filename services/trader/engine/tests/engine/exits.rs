@@ -1,10 +1,10 @@
 //! From a position to a trade: where stop and target fill, and what is left of it.
 
-use bearish_engine::book::{BookEvent, BookRecord, Decision, ExitReason, Phase};
+use bearish_engine::book::{BookEvent, BookRecord, ExitReason, Phase};
 use bearish_engine::strategy::Strategy::{self, OversoldBounce, ShortTheRip};
 use protocol::time::UtcMs;
 
-use crate::support::{CALM, MINUTE, candle, closed, dec, open, pending, price, signal};
+use crate::support::{CALM, MINUTE, at, candle, closed, dec, open, pending, price, signal};
 
 type Case = (&'static str, &'static str);
 
@@ -16,7 +16,7 @@ fn check_exits(strategy: Strategy, cases: &[Case]) {
             let prices: Vec<&str> = prices.split(' ').collect();
             let candle = candle(31, prices.clone().try_into().unwrap());
             let mut book = open(strategy);
-            let records = book.on(closed(candle, 32 * MINUTE + late)).records;
+            let records = book.on(closed(candle, 32 * MINUTE + late));
             let exit = match &records[..] {
                 [] => "none".to_owned(),
                 [BookRecord::PositionClosed(trade)] => format!("{} {}", trade.reason, trade.price),
@@ -148,6 +148,62 @@ fn a_candle_that_closes_a_position_may_also_signal_the_next_entry() {
 }
 
 #[test]
+fn a_position_that_lost_more_than_three_percent_of_the_slice_is_closed() {
+    // Bought 0.25 at 40,008: 300 of 10,000 are lost at 38,808. A stop that was never reached, so to say.
+    for (close, closed) in [("38808", false), ("38807.9", true)] {
+        let mut book = open(OversoldBounce);
+        if let Phase::Open(position) = &mut book.state.phase {
+            position.stop = price("1");
+        }
+        let records = book.candle(candle(31, ["40000", "40000", close, close]), None);
+        match &records[..] {
+            [] => assert!(!closed, "{close}"),
+            [
+                BookRecord::PositionClosed(trade),
+                BookRecord::BreakerTripped { .. },
+            ] => {
+                assert!(closed, "{close}");
+                // 38,807.9 less 0.02 %, on the tick below.
+                assert_eq!(trade.price, price("38800.1"));
+                assert_eq!(trade.reason, ExitReason::PositionLoss);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn funding_falls_due_every_eight_hours_on_what_was_open_before() {
+    for (strategy, amount) in [(OversoldBounce, "1"), (ShortTheRip, "-1")] {
+        let mut book = open(strategy);
+        book.config.funding_rate = dec("0.0001");
+        assert_eq!(book.candle(candle(479, CALM), None), []);
+        let records = book.candle(candle(480, CALM), None);
+        let at = UtcMs(480 * MINUTE);
+        // 0.25 at an open of 40,000.
+        let amount = dec(amount);
+        assert_eq!(records, [BookRecord::FundingPaid { at, amount }]);
+        assert_eq!(book.candle(candle(480, CALM), None), [], "paid once");
+        assert_eq!(book.candle(candle(481, CALM), None), []);
+        let fee = book.state.position().unwrap().fee;
+        let records = book.candle(candle(960, ["39000", "41000", "39000", "40000"]), None);
+        let [
+            BookRecord::FundingPaid { .. },
+            BookRecord::PositionClosed(trade),
+        ] = &records[..]
+        else {
+            panic!("{records:?}")
+        };
+        // The second time at an open of 39,000: 0.975.
+        assert_eq!(trade.funding, amount * dec("1.975"));
+        let moved = trade.price.to_decimal() - trade.entry.to_decimal();
+        let gross = moved * dec("0.25") * amount;
+        assert_eq!(trade.pnl, gross - fee - trade.fee - trade.funding);
+        assert_eq!(book.state.funding, trade.funding);
+    }
+}
+
+#[test]
 fn used_candles_are_ignored_when_they_come_again() {
     let mut book = open(OversoldBounce);
     let wild = ["40000", "50000", "30000", "40000"];
@@ -159,7 +215,7 @@ fn used_candles_are_ignored_when_they_come_again() {
     let event = BookEvent::CandleClosed {
         candle: candle(31, wild),
         signal: Some(signal(ShortTheRip, 60)),
-        market_now: UtcMs(60 * MINUTE),
+        now: at(60 * MINUTE),
     };
-    assert_eq!(book.would(event), Decision::default());
+    assert_eq!(book.would(event), []);
 }

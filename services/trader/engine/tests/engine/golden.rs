@@ -1,13 +1,15 @@
 //! The journal's JSON, record by record, and what the owner hears of each. A changed file here is a
 //! changed journal: old ones must still be read.
 
-use bearish_engine::book::{BookEvent, BookRecord};
+use bearish_engine::book::{BookEvent, BookRecord, Phase};
 use bearish_engine::events::owner_event;
+use bearish_engine::protections::{Lock, Protections};
+use bearish_engine::strategy::Signal;
 use bearish_engine::strategy::Strategy::{OversoldBounce, ShortTheRip};
 use protocol::event::EventBody;
 use protocol::ids::BookKey;
 
-use crate::support::{Book, CALM, candle, signal};
+use crate::support::{Book, CALM, candle, dec, price, signal};
 
 /// A journal in which every kind of record occurs, with the golden file of each.
 fn life() -> Vec<(&'static str, BookRecord)> {
@@ -16,6 +18,26 @@ fn life() -> Vec<(&'static str, BookRecord)> {
     book.candle(candle(30, ["40000", "40600", "39999.9", "40600"]), None);
     book.candle(candle(59, CALM), Some(signal(ShortTheRip, 60)));
     book.candle(candle(61, CALM), None);
+    book.config.protections = Protections::default();
+    book.config.funding_rate = dec("0.0001");
+    book.config.leverage = dec("5");
+    book.take_over("boot-2");
+    book.on(BookEvent::Opened {
+        capital: dec("9000"),
+    });
+    let far = Signal {
+        atr: price("500"),
+        ..signal(OversoldBounce, 480)
+    };
+    book.candle(candle(479, CALM), Some(far));
+    book.candle(candle(480, CALM), None);
+    book.candle(candle(509, CALM), Some(signal(ShortTheRip, 510)));
+    book.candle(candle(960, CALM), None);
+    // The stop was never reached, so to say: a position that lost more than its stop allows.
+    if let Phase::Open(position) = &mut book.state.phase {
+        position.stop = price("1");
+    }
+    book.candle(candle(961, ["40000", "40000", "39000", "39000"]), None);
     book.on(BookEvent::Failed {
         reason: "claimed 3 times without 5 healthy minutes".to_owned(),
     });
@@ -26,7 +48,12 @@ fn golden(record: &BookRecord) -> &'static str {
     match record {
         BookRecord::OwnerTookOver { .. } => include_str!("../golden/owner_took_over.json"),
         BookRecord::BookOpened { .. } => include_str!("../golden/book_opened.json"),
+        BookRecord::CapitalChanged { .. } => include_str!("../golden/capital_changed.json"),
         BookRecord::EntryDecided(_) => include_str!("../golden/entry_decided.json"),
+        BookRecord::EntryRefused { .. } => include_str!("../golden/entry_refused.json"),
+        BookRecord::FundingPaid { .. } => include_str!("../golden/funding_paid.json"),
+        BookRecord::BreakerTripped { .. } => include_str!("../golden/breaker_tripped.json"),
+        BookRecord::EntriesLocked { .. } => include_str!("../golden/entries_locked.json"),
         BookRecord::EntryDropped { .. } => include_str!("../golden/entry_dropped.json"),
         BookRecord::PositionOpened(_) => include_str!("../golden/position_opened.json"),
         BookRecord::PositionClosed(_) => include_str!("../golden/position_closed.json"),
@@ -62,6 +89,11 @@ fn every_record_is_written_and_read_as_committed() {
             "position_opened",
             "position_closed",
             "entry_dropped",
+            "capital_changed",
+            "entry_refused",
+            "funding_paid",
+            "entries_locked",
+            "breaker_tripped",
             "book_halted"
         ]
     );
@@ -74,7 +106,15 @@ fn the_owner_hears_what_changes_money_or_needs_a_person() {
         let heard = owner_event(&book, &record).map(|body| body.kind());
         let expected = match &record {
             BookRecord::OwnerTookOver { .. } => Some("book_claimed"),
-            BookRecord::BookOpened { .. } | BookRecord::EntryDecided(_) => None,
+            BookRecord::BookOpened { .. }
+            | BookRecord::CapitalChanged { .. }
+            | BookRecord::EntryDecided(_)
+            | BookRecord::EntryRefused { .. }
+            | BookRecord::FundingPaid { .. }
+            | BookRecord::EntriesLocked {
+                by: Lock::CooldownPeriod,
+                ..
+            } => None,
             other => Some(other.kind()),
         };
         assert_eq!(heard, expected);

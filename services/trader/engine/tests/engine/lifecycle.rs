@@ -1,8 +1,6 @@
 //! A book's life around its trades: opening, halting, restarts, a journal that does not fit, status.
 
-use bearish_engine::book::{
-    BadRecord, BookEvent, BookRecord, BookState, Decision, Phase, resume_from,
-};
+use bearish_engine::book::{BadRecord, BookEvent, BookRecord, BookState, Phase, resume_from};
 use bearish_engine::fixed::Price;
 use bearish_engine::strategy::Strategy::{OversoldBounce, ShortTheRip};
 use bearish_engine::summary::{status, summary};
@@ -38,7 +36,7 @@ fn a_halted_book_does_nothing_but_change_owners() {
             },
             BookEvent::Failed { reason },
         ] {
-            assert_eq!(book.would(event), Decision::default());
+            assert_eq!(book.would(event), []);
         }
         book.take_over("boot-2");
         assert_eq!(book.state.owner.as_ref().unwrap().boot.as_str(), "boot-2");
@@ -50,22 +48,67 @@ fn a_halted_book_does_nothing_but_change_owners() {
 #[test]
 fn capital_is_given_once_and_an_unopened_book_waits_for_it() {
     let mut book = Book::usual();
-    let again = BookEvent::Opened { capital: dec("5") };
-    assert_eq!(book.on(again), Decision::default());
-    assert_eq!(book.state.capital, dec("10000"));
+    let capital = dec("10000");
+    assert_eq!(book.on(BookEvent::Opened { capital }), []);
     book.state = BookState::default();
-    assert_eq!(
-        book.would(found(OversoldBounce, 30, 0)),
-        Decision::default()
-    );
-    assert_eq!(book.would(closed(candle(1, CALM), 0)), Decision::default());
+    assert_eq!(book.would(found(OversoldBounce, 30, 0)), []);
+    assert_eq!(book.would(closed(candle(1, CALM), 0)), []);
     let failed = book.on(BookEvent::Failed {
         reason: String::new(),
     });
-    assert!(matches!(
-        failed.records[..],
-        [BookRecord::BookHalted { .. }]
-    ));
+    assert!(matches!(failed[..], [BookRecord::BookHalted { .. }]));
+}
+
+#[test]
+fn a_books_share_of_the_capital_changes_only_while_it_is_flat() {
+    let capital = dec("5000");
+    let other = || BookEvent::Opened { capital };
+    for mut book in [pending(OversoldBounce), open(OversoldBounce)] {
+        assert_eq!(book.on(other()), []);
+        assert_eq!(book.state.capital, dec("10000"));
+    }
+    let mut book = open(OversoldBounce);
+    book.candle(candle(31, ["39000"; 4]), None);
+    let before = book.state.equity;
+    assert_eq!(book.on(other()), [BookRecord::CapitalChanged { capital }]);
+    assert_eq!(book.state.equity, before - dec("5000"));
+    let now = status(&book.state, None);
+    assert_eq!(now.realised, before - dec("10000"), "no profit, no loss");
+    assert_eq!(book.on(other()), []);
+}
+
+#[test]
+fn an_owner_with_other_settings_says_what_changed() {
+    let mut book = Book::usual();
+    let changes = |records: &[BookRecord]| match records {
+        [BookRecord::OwnerTookOver { changes, .. }] => changes.clone(),
+        other => panic!("{other:?}"),
+    };
+    let event = || BookEvent::TookOver {
+        boot: "boot-2".parse().unwrap(),
+        instance: "trader-paper-2".parse().unwrap(),
+    };
+    assert!(changes(&book.on(event())).is_empty());
+    book.config.leverage = dec("2");
+    assert_eq!(changes(&book.on(event())), ["leverage: 1 -> 2"]);
+    assert!(changes(&book.on(event())).is_empty(), "once");
+}
+
+#[test]
+fn a_journal_of_the_first_version_is_still_read() {
+    // Written by version 0.1.0: no strategies, no protections, no funding, no account.
+    let journal = [
+        r#"{"type":"owner_took_over","boot":"b","instance":"i","config":{"base":"1m","leverage":"1","fee_rate":"0.0006","slippage":"0.0002"}}"#,
+        r#"{"type":"book_opened","capital":"10000","rules":{"symbol":"BTCUSDT","tick":"0.1","lot":"0.001","min_qty":"0.001","max_qty":"1000","min_notional":"5"}}"#,
+        r#"{"type":"entry_decided","strategy":"oversold-bounce","side":"long","bar_close":1800000,"enter_at":1800000,"reference":"40000","quantity":"0.25","stop":"39600","target":"40600","atr":"400","rsi":"24.5"}"#,
+        r#"{"type":"position_opened","at":1800000,"strategy":"oversold-bounce","side":"long","quantity":"0.25","price":"40008","fee":"6.0012","stop":"39600","target":"40600"}"#,
+        r#"{"type":"position_closed","at":1800000,"strategy":"oversold-bounce","side":"long","quantity":"0.25","entry":"40008","price":"40600","fee":"6.09","reason":"target","pnl":"135.9088","equity":"10135.9088"}"#,
+    ];
+    let mut state = BookState::default();
+    for line in journal {
+        state.apply(&serde_json::from_str(line).unwrap()).unwrap();
+    }
+    assert_eq!((state.equity, state.trades), (dec("10135.9088"), 1));
 }
 
 #[test]

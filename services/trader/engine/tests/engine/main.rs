@@ -2,6 +2,8 @@
 //! than running. Helpers are in `support`.
 
 #[cfg(test)]
+mod account;
+#[cfg(test)]
 mod entries;
 #[cfg(test)]
 mod exits;

@@ -2,7 +2,7 @@
 
 use bearish_engine::candle::{Candle, Interval};
 use bearish_engine::fixed::Price;
-use bearish_engine::market::{BAR, MarketView, WARM_UP_BARS};
+use bearish_engine::market::{BAR, History, MarketView, WARM_UP_BARS};
 use bearish_engine::strategy::Strategy;
 use protocol::time::UtcMs;
 
@@ -18,6 +18,13 @@ fn falling(interval: Interval, n: i64) -> Candle {
     let at = n * interval.millis();
     let (open, close) = (price(at), price(at + interval.millis()));
     Candle::new(interval, UtcMs(at), open, open, close, close).unwrap()
+}
+
+fn history(bars: Vec<Candle>) -> History {
+    History {
+        bars,
+        ..History::default()
+    }
 }
 
 fn bars(range: std::ops::Range<i64>) -> Vec<Candle> {
@@ -43,10 +50,10 @@ fn the_301st_bar_is_the_first_that_is_judged() {
 #[test]
 fn bars_of_the_warm_up_count() {
     let mut view = view();
-    view.warm_up(&bars(0..300)).unwrap();
+    view.warm_up(&history(bars(0..300))).unwrap();
     assert_eq!(view.last_signal(), None);
     assert!(view.is_warm());
-    view.warm_up(&bars(0..301)).unwrap();
+    view.warm_up(&history(bars(0..301))).unwrap();
     let signal = view.last_signal().unwrap();
     assert_eq!(bar_number(signal.bar_close), 300);
     assert_eq!(signal.reference, falling(BAR, 300).close);
@@ -57,7 +64,7 @@ fn bars_of_the_warm_up_count() {
 #[test]
 fn a_bar_learned_in_the_warm_up_signals_again_at_its_last_candle_only() {
     let mut view = view();
-    view.warm_up(&bars(0..301)).unwrap();
+    view.warm_up(&history(bars(0..301))).unwrap();
     let expected = view.last_signal();
     for n in 596..602 {
         let seen = view.candle_closed(&falling(BASE, n)).unwrap();
@@ -78,7 +85,7 @@ fn a_warmed_view_and_one_that_saw_every_candle_say_the_same() {
     for n in 0..640 {
         let _ = watched.candle_closed(&falling(BASE, n)).unwrap();
     }
-    warmed.warm_up(&bars(0..320)).unwrap();
+    warmed.warm_up(&history(bars(0..320))).unwrap();
     assert_eq!(warmed.last_signal(), watched.last_signal());
     assert!(warmed.last_signal().is_some());
     assert_eq!(warmed.next_bar_open(), watched.next_bar_open());
@@ -87,14 +94,14 @@ fn a_warmed_view_and_one_that_saw_every_candle_say_the_same() {
 #[test]
 fn a_gap_starts_the_indicators_over_and_is_named() {
     let mut view = view();
-    view.warm_up(&bars(0..301)).unwrap();
+    view.warm_up(&history(bars(0..301))).unwrap();
     let seen = view.candle_closed(&falling(BASE, 604)).unwrap();
     let gap = seen.gap.unwrap();
     assert_eq!((bar_number(gap.from), bar_number(gap.until)), (300, 301));
     assert!(!view.is_warm());
     assert_eq!(view.last_signal(), None);
     // Told the bars again it goes on where it was.
-    view.warm_up(&bars(0..302)).unwrap();
+    view.warm_up(&history(bars(0..302))).unwrap();
     let _ = view.candle_closed(&falling(BASE, 604)).unwrap();
     let seen = view.candle_closed(&falling(BASE, 605)).unwrap();
     assert_eq!(seen.signal.map(|s| bar_number(s.bar_close)), Some(302));
@@ -104,18 +111,19 @@ fn a_gap_starts_the_indicators_over_and_is_named() {
 fn warm_up_bars_before_a_gap_do_not_count() {
     let mut view = view();
     let with_gap = [bars(0..5), bars(6..306)].concat();
-    view.warm_up(&with_gap).unwrap();
-    assert_eq!(with_gap.len(), WARM_UP_BARS + 5);
+    view.warm_up(&history(with_gap.clone())).unwrap();
+    assert_eq!(with_gap.len() as u64, WARM_UP_BARS + 5);
     assert_eq!(view.last_signal(), None);
-    view.warm_up(&[bars(0..5), bars(6..307)].concat()).unwrap();
+    view.warm_up(&history([bars(0..5), bars(6..307)].concat()))
+        .unwrap();
     assert!(view.last_signal().is_some());
 }
 
 #[test]
 fn an_empty_warm_up_forgets_everything() {
     let mut view = view();
-    view.warm_up(&bars(0..301)).unwrap();
-    view.warm_up(&[]).unwrap();
+    view.warm_up(&history(bars(0..301))).unwrap();
+    view.warm_up(&History::default()).unwrap();
     assert_eq!((view.next_bar_open(), view.last_close()), (None, None));
 }
 
@@ -123,9 +131,12 @@ fn an_empty_warm_up_forgets_everything() {
 fn what_is_no_warm_up_is_refused_by_name() {
     let mut view = view();
     let twice = [bars(0..2), bars(1..2)].concat();
-    let refused = view.warm_up(&twice).unwrap_err().to_string();
+    let refused = view.warm_up(&history(twice)).unwrap_err().to_string();
     assert!(refused.contains("bars ascend"), "{refused}");
-    let refused = view.warm_up(&[falling(BASE, 1)]).unwrap_err().to_string();
+    let refused = view
+        .warm_up(&history(vec![falling(BASE, 1)]))
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("multiples of 30m"), "{refused}");
     let refused = MarketView::new(Interval::H1, Vec::new()).unwrap_err();
     assert!(
@@ -134,4 +145,29 @@ fn what_is_no_warm_up_is_refused_by_name() {
     );
     let odd = falling(Interval::M1, 1);
     assert!(view.candle_closed(&odd).is_err());
+}
+
+#[test]
+fn a_stored_view_goes_on_as_one_that_lived() {
+    let mut lived = view();
+    for n in 0..611 {
+        let _ = lived.candle_closed(&falling(BASE, n)).unwrap();
+    }
+    let stored = serde_json::to_string(&lived).unwrap();
+    let read: MarketView = serde_json::from_str(&stored).unwrap();
+    let mut read = read.restored(BASE, Strategy::ALL.to_vec()).unwrap();
+    for n in 611..700 {
+        let candle = falling(BASE, n);
+        assert_eq!(
+            read.candle_closed(&candle),
+            lived.candle_closed(&candle),
+            "{n}"
+        );
+    }
+    assert_eq!(read, lived);
+    let other: MarketView = serde_json::from_str(&stored).unwrap();
+    assert!(
+        other.restored(Interval::M1, Vec::new()).is_none(),
+        "another base interval"
+    );
 }

@@ -4,11 +4,13 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use bearish_engine::book::{BookConfig, BookEvent, BookRecord, Phase, resume_from};
+use bearish_engine::book::{BookConfig, BookEvent, BookRecord, Phase, Position, resume_from};
 use bearish_engine::candle::{Candle, Interval};
 use bearish_engine::fixed::{Price, Qty, notional};
+use bearish_engine::protections::Protections;
 use bearish_engine::rules::SymbolRules;
 use bearish_engine::strategy::{Signal, Strategy};
+use bearish_engine::summary::status;
 use proptest::prelude::{
     Just, Strategy as _, prop, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
@@ -17,7 +19,7 @@ use protocol::event::Side;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use crate::support::{Book, dec, price, rules};
+use crate::support::{Book, at, dec, price, rules};
 
 const BASE: Interval = Interval::M15;
 const TICK: i64 = 10_000_000;
@@ -92,6 +94,8 @@ fn ticks(steps: &[Step]) -> Vec<Tick> {
             reference: close,
             atr: Price::from_units(step.atr * TICK),
             rsi: dec("50"),
+            regime: None,
+            halvings: 0,
         });
         let market_now = UtcMs(now);
         if !step.missing {
@@ -109,7 +113,7 @@ fn event(tick: &Tick) -> BookEvent {
     BookEvent::CandleClosed {
         candle: tick.candle,
         signal: tick.signal,
-        market_now: tick.market_now,
+        now: at(tick.market_now.0),
     }
 }
 
@@ -119,13 +123,13 @@ fn recover(book: &mut Book, seen: &[Tick]) {
     let Some(last) = seen.last() else {
         return;
     };
-    let market_now = last.market_now;
+    let now = at(last.market_now.0);
     let newest_bar = seen
         .iter()
         .rev()
         .find(|t| t.candle.open_time.0 / BASE.millis() % 2 == 1);
     if let Some(signal) = newest_bar.and_then(|tick| tick.signal) {
-        book.on(BookEvent::SignalFound { signal, market_now });
+        book.on(BookEvent::SignalFound { signal, now });
     }
     let from = resume_from(&book.state);
     for tick in seen
@@ -136,7 +140,7 @@ fn recover(book: &mut Book, seen: &[Tick]) {
         book.on(BookEvent::CandleClosed {
             candle: tick.candle,
             signal: tick.signal.filter(|_| is_newest),
-            market_now,
+            now,
         });
     }
 }
@@ -144,7 +148,8 @@ fn recover(book: &mut Book, seen: &[Tick]) {
 /// Equity, fees and counts computed anew from fills; sizes held against the rules.
 fn check_ledger(book: &Book) {
     let (mut equity, mut fees, mut trades) = (Decimal::ZERO, Decimal::ZERO, 0_u64);
-    let mut open = None;
+    let mut funding = Decimal::ZERO;
+    let mut open: Option<Position> = None;
     for record in &book.journal {
         match record {
             BookRecord::BookOpened { capital, .. } => equity = *capital,
@@ -161,6 +166,10 @@ fn check_ledger(book: &Book) {
                 assert_eq!(open.replace(*position), None, "two positions");
                 fees += position.fee;
             }
+            BookRecord::FundingPaid { amount, .. } => {
+                funding += amount;
+                open.as_mut().unwrap().funding += amount;
+            }
             BookRecord::PositionClosed(trade) => {
                 let position = open.take().unwrap();
                 let quantity = position.quantity.to_decimal();
@@ -170,7 +179,8 @@ fn check_ledger(book: &Book) {
                 } else {
                     -rise
                 };
-                assert_eq!(trade.pnl, gross - position.fee - trade.fee);
+                assert_eq!(trade.funding, position.funding);
+                assert_eq!(trade.pnl, gross - position.fee - trade.fee - trade.funding);
                 equity += trade.pnl;
                 fees += trade.fee;
                 trades += 1;
@@ -184,6 +194,37 @@ fn check_ledger(book: &Book) {
         (equity, fees, trades)
     );
     assert_eq!(book.state.position(), open.as_ref());
+    assert_eq!(book.state.funding, funding);
+    check_identity(book, open.as_ref());
+}
+
+/// Equity is capital plus realised plus unrealised profit, and fees are in them: from fills alone, at
+/// whatever the last price is.
+fn check_identity(book: &Book, open: Option<&Position>) {
+    let last = price("41234.5");
+    let status = status(&book.state, Some(last));
+    let gross: Decimal = book.journal.iter().filter_map(gross_of).sum();
+    let floating = open.map_or(Decimal::ZERO, |p| {
+        (last.to_decimal() - p.price.to_decimal()) * p.signed_quantity()
+    });
+    let paid = status.fees + status.funding;
+    assert_eq!(status.equity, status.capital + gross + floating - paid);
+    assert_eq!(
+        status.equity,
+        status.capital + status.realised + status.unrealised
+    );
+}
+
+fn gross_of(record: &BookRecord) -> Option<Decimal> {
+    let BookRecord::PositionClosed(trade) = record else {
+        return None;
+    };
+    let rise = trade.price.to_decimal() - trade.entry.to_decimal();
+    let signed = match trade.side {
+        Side::Long => rise,
+        Side::Short => -rise,
+    };
+    Some(signed * trade.quantity.to_decimal())
 }
 
 fn run(mut book: Book, ticks: &[Tick]) -> Book {
@@ -222,6 +263,8 @@ fn note(seen: &mut BTreeSet<String>, book: &Book) {
         seen.insert(match record {
             BookRecord::EntryDropped { reason, .. } => format!("{reason:?}"),
             BookRecord::PositionClosed(trade) => format!("{:?} {:?}", trade.side, trade.reason),
+            BookRecord::EntriesLocked { by, .. } => by.to_string(),
+            BookRecord::EntryRefused { reason, .. } => reason.to_string(),
             other => other.kind().to_owned(),
         });
     }
@@ -234,6 +277,7 @@ fn any_run_adds_up_and_survives_being_cut_anywhere() {
         prop::sample::select(&["10000", "50000.5", "333.33"]),
         1..=5_u32,
         prop::sample::select(&["0.001", "0.00000001", "0.007"]),
+        prop::bool::weighted(0.25),
     );
     let seen = RefCell::new(BTreeSet::new());
     let trades = RefCell::new(0);
@@ -242,10 +286,15 @@ fn any_run_adds_up_and_survives_being_cut_anywhere() {
         failure_persistence: None,
         ..Config::default()
     });
-    let outcome = runner.run(&worlds, |(steps, capital, leverage, lot)| {
+    let outcome = runner.run(&worlds, |(steps, capital, leverage, lot, protected)| {
         let config = BookConfig {
             base: BASE,
             leverage: leverage.into(),
+            protections: if protected {
+                Protections::default()
+            } else {
+                Protections::NONE
+            },
             ..BookConfig::default()
         };
         let rules = SymbolRules {
@@ -275,6 +324,17 @@ fn any_run_adds_up_and_survives_being_cut_anywhere() {
         "Long Target",
         "Short Stop",
         "Short Target",
+        "funding_paid",
+        "ConsecutiveLosses",
+        "CooldownPeriod",
+        "StoplossGuard",
+        "MaxDrawdown",
+        "LowProfitPairs",
+        "position_open",
+        "stale_signal",
+        "reward_below_risk",
+        "consecutive_losses",
+        "stoploss_guard",
     ] {
         assert!(seen.contains(what), "{what} never happened: {seen:?}");
     }

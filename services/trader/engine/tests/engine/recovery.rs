@@ -1,33 +1,43 @@
-//! A trader that dies at any record and warms up anew makes the trades of one that lived, with the
-//! real strategies on seeded price walks.
+//! A trader that dies at any record and warms up anew, or goes on from a snapshot, makes the trades of
+//! one that lived, with the real strategies on seeded price walks.
 
 use std::collections::BTreeMap;
 
 use bearish_engine::aggregate::Aggregator;
 use bearish_engine::book::{BookConfig, BookEvent, BookRecord, resume_from};
 use bearish_engine::candle::{Candle, Interval};
-use bearish_engine::market::{BAR, MarketView};
+use bearish_engine::market::{BAR, History, MarketView};
+use bearish_engine::protections::Protections;
 use bearish_engine::strategy::Strategy;
+use protocol::time::UtcMs;
 
-use crate::support::{Book, dec, rules, walk};
+use crate::support::{Book, at, config, dec, rules, walk};
 
 const BASE: Interval = Interval::M15;
-/// 350 bars before trading begins, then 550 more.
-const HISTORY: usize = 700;
-const CANDLES: i64 = 1_800;
+/// 1,700 bars before trading begins, so that the regime is known; then 550 more.
+const HISTORY: usize = 3_400;
+const CANDLES: i64 = 4_500;
 
-fn bars(candles: &[Candle]) -> Vec<Candle> {
-    let mut aggregator = Aggregator::new(BASE, BAR).unwrap();
+fn bars(candles: &[Candle], bar: Interval) -> Vec<Candle> {
+    let mut aggregator = Aggregator::new(BASE, bar).unwrap();
     let done = candles
         .iter()
         .filter_map(|c| aggregator.take(c).unwrap().bar);
     done.collect()
 }
 
+/// The adaptive strategies signal wherever the others do: these must be tried alone to be seen.
+const BASIC: [Strategy; 2] = [Strategy::OversoldBounce, Strategy::ShortTheRip];
+
 /// A view as a starting trader has it: warmed up from bars alone.
-fn warmed(candles: &[Candle]) -> MarketView {
-    let mut view = MarketView::new(BASE, Strategy::ALL.to_vec()).unwrap();
-    view.warm_up(&bars(candles)).unwrap();
+fn warmed(candles: &[Candle], strategies: &[Strategy]) -> MarketView {
+    let mut view = MarketView::new(BASE, strategies.to_vec()).unwrap();
+    let history = History {
+        bars: bars(candles, BAR),
+        hours: bars(candles, Interval::H1),
+        quarters: bars(candles, Interval::H4),
+    };
+    view.warm_up(&history).unwrap();
     view
 }
 
@@ -36,19 +46,23 @@ fn step(view: &mut MarketView, book: &mut Book, candle: &Candle, now: &Candle) {
     book.on(BookEvent::CandleClosed {
         candle: *candle,
         signal,
-        market_now: BASE.close_of(now.open_time),
+        now: at(BASE.close_of(now.open_time).0),
     });
 }
 
-fn start_up(book: &mut Book, seen: &[Candle]) -> MarketView {
-    book.take_over("boot-2");
-    let mut view = warmed(seen);
-    let now = seen.last().unwrap();
-    let market_now = BASE.close_of(now.open_time);
+fn judge_newest(view: &MarketView, book: &mut Book, now: &Candle) {
     if let Some(signal) = view.last_signal() {
-        book.on(BookEvent::SignalFound { signal, market_now });
+        let now = at(BASE.close_of(now.open_time).0);
+        book.on(BookEvent::SignalFound { signal, now });
     }
-    let from = [resume_from(&book.state), view.next_bar_open()]
+}
+
+/// Takes the book over with this view and catches up with what was seen.
+fn start_up(mut view: MarketView, book: &mut Book, seen: &[Candle]) -> MarketView {
+    book.take_over("boot-2");
+    let now = seen.last().unwrap();
+    judge_newest(&view, book, now);
+    let from: Option<UtcMs> = [resume_from(&book.state), view.next_bar_open()]
         .into_iter()
         .flatten()
         .min();
@@ -65,50 +79,99 @@ fn go_on(mut view: MarketView, mut book: Book, candles: &[Candle]) -> Book {
     book
 }
 
+/// With everything that a book remembers between trades: protections and funding.
 fn usual() -> Book {
     let config = BookConfig {
         base: BASE,
-        ..BookConfig::default()
+        funding_rate: dec("0.0001"),
+        protections: Protections::default(),
+        ..config()
     };
     Book::opened(config, rules(), dec("10000"))
+}
+
+fn stored(view: &MarketView, strategies: &[Strategy]) -> MarketView {
+    let json = serde_json::to_string(view).unwrap();
+    let read: MarketView = serde_json::from_str(&json).unwrap();
+    read.restored(BASE, strategies.to_vec()).unwrap()
+}
+
+/// Cuts a run at every record: a process lost before and after the append. `recovered` gives the view
+/// that the next one begins with, of what was seen and of the newest snapshot.
+fn cut_everywhere(
+    seed: u64,
+    strategies: &[Strategy],
+    recovered: impl Fn(&[Candle], &MarketView) -> MarketView,
+) -> Book {
+    let candles = walk(seed, BASE, CANDLES);
+    let (history, live) = candles.split_at(HISTORY);
+    let (mut view, mut book) = (warmed(history, strategies), usual());
+    judge_newest(&view, &mut book, history.last().unwrap());
+    let whole = go_on(view.clone(), book.clone(), live);
+    let mut snapshot = stored(&view, strategies);
+    for n in HISTORY..candles.len() {
+        let before = book.journal.len();
+        step(&mut view, &mut book, &candles[n], &candles[n]);
+        if book.journal.len() > before {
+            for records in [before, book.journal.len()] {
+                let mut other = book.recovered(records);
+                let seen = &candles[..=n];
+                let view = start_up(recovered(seen, &snapshot), &mut other, seen);
+                let other = go_on(view, other, &candles[n + 1..]);
+                let what = format!("seed {seed}, candle {n}, {records} records");
+                assert_same(&other, &whole, &what);
+            }
+        }
+        // As the body stores it: now and then, never in step with the records.
+        if n % 7 == 0 {
+            snapshot = stored(&view, strategies);
+        }
+    }
+    whole
+}
+
+/// Names the first record that differs: a whole journal is too long to look at.
+fn assert_same(other: &Book, whole: &Book, what: &str) {
+    let (other, whole) = (other.decisions(), whole.decisions());
+    let lengths = (other.len(), whole.len());
+    for (n, (found, expected)) in other.iter().zip(&whole).enumerate() {
+        assert_eq!(found, expected, "{what}: record {n} of {lengths:?}");
+    }
+    assert_eq!(lengths.0, lengths.1, "{what}");
 }
 
 #[test]
 fn a_trader_cut_at_any_record_makes_the_trades_of_one_that_lived() {
     let mut trades = BTreeMap::new();
-    for seed in 1..=6 {
-        let candles = walk(seed, BASE, CANDLES);
-        let (history, live) = candles.split_at(HISTORY);
-        let whole = go_on(warmed(history), usual(), live);
+    for (seed, strategies) in [(1, &Strategy::ALL[..]), (3, &BASIC), (4, &BASIC)] {
+        let whole = cut_everywhere(seed, strategies, |seen, _| warmed(seen, strategies));
         for record in &whole.journal {
             if let BookRecord::PositionClosed(trade) = record {
                 *trades.entry(trade.strategy).or_insert(0) += 1;
             }
         }
-        let (mut view, mut book) = (warmed(history), usual());
-        for n in HISTORY..candles.len() {
-            let before = book.journal.len();
-            step(&mut view, &mut book, &candles[n], &candles[n]);
-            if book.journal.len() == before {
-                continue;
-            }
-            for records in [before, book.journal.len()] {
-                let mut other = book.recovered(records);
-                let view = start_up(&mut other, &candles[..=n]);
-                let other = go_on(view, other, &candles[n + 1..]);
-                assert_eq!(
-                    other.decisions(),
-                    whole.decisions(),
-                    "seed {seed}, candle {n}"
-                );
-            }
-        }
     }
-    for strategy in Strategy::ALL {
-        let made = trades.get(&strategy).copied().unwrap_or(0);
-        assert!(
-            made >= 5,
-            "{strategy} made {made} trades: the walks show nothing"
-        );
+    assert!(trades.values().all(|made| *made >= 5), "{trades:?}");
+    assert_eq!(trades.len(), 4, "the walks show little: {trades:?}");
+}
+
+#[test]
+fn a_trader_that_goes_on_from_a_snapshot_makes_the_trades_of_one_that_lived() {
+    for (seed, strategies) in [(5, &Strategy::ALL[..]), (6, &Strategy::ALL), (7, &BASIC)] {
+        let whole = cut_everywhere(seed, strategies, |_, snapshot| snapshot.clone());
+        assert!(whole.state.trades >= 3, "{}", whole.state.trades);
+    }
+}
+
+#[test]
+fn a_view_restored_from_a_snapshot_is_the_very_one_that_lived() {
+    let candles = walk(9, BASE, CANDLES);
+    let mut lived = warmed(&candles[..HISTORY], &Strategy::ALL);
+    let mut read = stored(&lived, &Strategy::ALL);
+    for candle in &candles[HISTORY..] {
+        let seen = lived.candle_closed(candle).unwrap();
+        assert_eq!(read.candle_closed(candle).unwrap(), seen);
+        read = stored(&read, &Strategy::ALL);
+        assert_eq!(read, lived);
     }
 }

@@ -1,9 +1,12 @@
 //! What the tests share: a book with a journal, candles from plain numbers, a seeded price walk.
 
-use bearish_engine::book::{BookConfig, BookEvent, BookRecord, BookState, Decision, Phase, decide};
+use bearish_engine::book::{
+    BookConfig, BookEvent, BookRecord, BookState, Leave, Now, Phase, decide,
+};
 use bearish_engine::candle::{Candle, Interval};
 use bearish_engine::entry::Refusal;
 use bearish_engine::fixed::Price;
+use bearish_engine::protections::Protections;
 use bearish_engine::rules::SymbolRules;
 use bearish_engine::strategy::{Signal, Strategy};
 use protocol::time::UtcMs;
@@ -47,6 +50,27 @@ pub(crate) fn signal(strategy: Strategy, bar_close_minute: i64) -> Signal {
         reference: price("40000"),
         atr: price("400"),
         rsi: dec("24.5"),
+        regime: None,
+        halvings: 0,
+    }
+}
+
+/// The exchange's time, and nothing in the way.
+pub(crate) fn at(ms: i64) -> Now {
+    Now {
+        market: UtcMs(ms),
+        account: Leave::Given { seq: 7 },
+        exchange_fails: false,
+    }
+}
+
+/// One-minute candles, 0.06 % fee, 0.02 % slippage; no funding and no protections, which have tests of
+/// their own.
+pub(crate) fn config() -> BookConfig {
+    BookConfig {
+        funding_rate: Decimal::ZERO,
+        protections: Protections::NONE,
+        ..BookConfig::default()
     }
 }
 
@@ -73,9 +97,9 @@ impl Book {
         book
     }
 
-    /// 10,000 USDT, one-minute candles, 0.06 % fee, 0.02 % slippage.
+    /// 10,000 USDT.
     pub(crate) fn usual() -> Self {
-        Self::opened(BookConfig::default(), rules(), dec("10000"))
+        Self::opened(config(), rules(), dec("10000"))
     }
 
     pub(crate) fn take_over(&mut self, boot: &str) {
@@ -86,27 +110,26 @@ impl Book {
     }
 
     /// Decides without journaling.
-    pub(crate) fn would(&self, event: BookEvent) -> Decision {
+    pub(crate) fn would(&self, event: BookEvent) -> Vec<BookRecord> {
         decide(&self.state, &self.config, &self.rules, event)
     }
 
     /// Decides, appends, applies.
-    pub(crate) fn on(&mut self, event: BookEvent) -> Decision {
-        let decision = self.would(event);
-        self.state.apply_all(&decision.records).unwrap();
-        self.journal.extend(decision.records.iter().cloned());
-        decision
+    pub(crate) fn on(&mut self, event: BookEvent) -> Vec<BookRecord> {
+        let records = self.would(event);
+        self.state.apply_all(&records).unwrap();
+        self.journal.extend(records.iter().cloned());
+        records
     }
 
     /// A candle that is processed the moment it closes.
     pub(crate) fn candle(&mut self, candle: Candle, signal: Option<Signal>) -> Vec<BookRecord> {
-        let market_now = self.config.base.close_of(candle.open_time);
+        let close = self.config.base.close_of(candle.open_time);
         self.on(BookEvent::CandleClosed {
             candle,
             signal,
-            market_now,
+            now: at(close.0),
         })
-        .records
     }
 
     /// The book as another process finds it: nothing but its journal, read from JSON.
@@ -191,7 +214,7 @@ pub(crate) fn open(strategy: Strategy) -> Book {
 pub(crate) fn found(strategy: Strategy, bar_close: i64, now_ms: i64) -> BookEvent {
     BookEvent::SignalFound {
         signal: signal(strategy, bar_close),
-        market_now: UtcMs(now_ms),
+        now: at(now_ms),
     }
 }
 
@@ -199,13 +222,19 @@ pub(crate) fn closed(candle: Candle, now_ms: i64) -> BookEvent {
     BookEvent::CandleClosed {
         candle,
         signal: None,
-        market_now: UtcMs(now_ms),
+        now: at(now_ms),
     }
 }
 
-pub(crate) fn refused(refusal: Refusal) -> Decision {
-    Decision {
-        records: Vec::new(),
-        refusal: Some(refusal),
-    }
+/// What a refused signal of this bar leaves in the journal.
+pub(crate) fn refused(
+    strategy: Strategy,
+    bar_close_minute: i64,
+    reason: Refusal,
+) -> Vec<BookRecord> {
+    vec![BookRecord::EntryRefused {
+        bar_close: UtcMs(bar_close_minute * MINUTE),
+        strategy,
+        reason,
+    }]
 }

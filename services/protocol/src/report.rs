@@ -1,0 +1,144 @@
+//! How a book and an account are, for everybody who asks: REPORTS holds the newest of each, so that
+//! they are answered with every trader dead. Amounts in the quote currency.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Side;
+use crate::ids::{BookKey, Token};
+use crate::time::UtcMs;
+
+/// One book, as its owner last saw it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BookReport {
+    /// Version of this message.
+    pub v: u16,
+    /// When it was made, wall clock.
+    pub at: UtcMs,
+    /// Who owns it.
+    pub instance: Token,
+    /// Which book.
+    pub book: BookKey,
+    /// Where in its life it is.
+    pub phase: String,
+    /// What it began with.
+    pub capital: Decimal,
+    /// Capital plus realised and unrealised profit, every fee paid so far deducted.
+    pub equity: Decimal,
+    /// Profit of the closed positions after fees and funding.
+    pub realised: Decimal,
+    /// Profit of the open position at the last price, its entry fee and funding deducted.
+    pub unrealised: Decimal,
+    /// Fees paid so far.
+    pub fees: Decimal,
+    /// Funding paid so far; negative: received.
+    pub funding: Decimal,
+    /// Positions closed.
+    pub trades: u64,
+    /// Of those, the ones with a profit after fees.
+    pub wins: u64,
+    /// Profits by losses; none without a loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profit_factor: Option<Decimal>,
+    /// Largest fall of the realised equity from a peak, as a share of the peak.
+    pub max_drawdown: Decimal,
+    /// Sharpe ratio of the daily realised returns, a year being 365 days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharpe: Option<Decimal>,
+    /// The position it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<PositionReport>,
+    /// Signals refused so far, by reason.
+    #[serde(default)]
+    pub refusals: BTreeMap<String, u64>,
+    /// What keeps it from entries now, and until when by the exchange's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<LockReport>,
+    /// Close of the newest candle, the exchange's time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candle_close: Option<UtcMs>,
+    /// The price there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Decimal>,
+    /// Why it trades no more, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
+}
+
+/// An open position.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PositionReport {
+    /// Whose signal opened it.
+    pub strategy: Token,
+    /// Long or short.
+    pub side: Side,
+    /// In base units.
+    pub quantity: Decimal,
+    /// Fill price.
+    pub entry: Decimal,
+    /// Where the loss is taken.
+    pub stop: Decimal,
+    /// Where the profit is taken.
+    pub target: Decimal,
+    /// Open time of the candle in which it was opened.
+    pub opened: UtcMs,
+}
+
+/// What keeps a book from entries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockReport {
+    /// The protection or breaker.
+    pub by: String,
+    /// The exchange's time.
+    pub until: UtcMs,
+}
+
+/// What a book was worth at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EquityPoint {
+    /// Version of this message.
+    pub v: u16,
+    /// The exchange's time.
+    pub at: UtcMs,
+    /// Unrealised profit included.
+    pub equity: Decimal,
+}
+
+/// One account, as its keeper last saw it. Entries need one that is not latched and that has been
+/// renewed within a minute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountReport {
+    /// Version of this message.
+    pub v: u16,
+    /// When it was made, wall clock.
+    pub at: UtcMs,
+    /// Who keeps it.
+    pub instance: Token,
+    /// Sequence in JOURNAL of the newest record behind it.
+    pub seq: u64,
+    /// All books together, unrealised profit included.
+    pub equity: Decimal,
+    /// Its highest ever.
+    pub peak: Decimal,
+    /// Its highest of this UTC day.
+    pub day_peak: Decimal,
+    /// What has closed the account, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch: Option<LatchReport>,
+    /// Books whose worth cannot be told now: no entries until it can.
+    #[serde(default)]
+    pub unknown: Vec<Token>,
+}
+
+/// What has closed an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatchReport {
+    /// What an operator names to end it.
+    pub id: String,
+    /// The breaker by its name.
+    pub breaker: String,
+    /// When, wall clock.
+    pub at: UtcMs,
+}

@@ -1,0 +1,126 @@
+//! Folded state on its own subject, so that a restart need not read a whole journal. Never the truth: one
+//! that is missing, unreadable, of another schema, or beside its journal is as good as none.
+
+use async_nats::jetstream::message::PublishMessage;
+use protocol::VERSION;
+use protocol::subject::Subject;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::bus::Bus;
+use crate::journal::Mark;
+use crate::streams;
+
+/// A state with its place in the journal.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Snapshot<S> {
+    /// Version of this envelope.
+    pub v: u16,
+    /// Version of the state inside; another one is not read.
+    pub schema: u16,
+    /// The newest decision that is folded into it.
+    pub mark: Mark,
+    /// Sequence in JOURNAL up to which the owner's events were acknowledged.
+    pub confirmed: u64,
+    /// The state.
+    pub state: S,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    v: u16,
+    schema: u16,
+}
+
+/// The newest snapshot of this schema, if there is one that can be read. Its caller replays the journal
+/// from its mark on, and holds the mark against what is there.
+pub async fn load<S: DeserializeOwned>(
+    bus: &Bus,
+    subject: &Subject,
+    schema: u16,
+) -> Option<Snapshot<S>> {
+    let subject = subject.to_string();
+    let newest = match bus.newest(streams::SNAPSHOTS, &subject).await {
+        Ok(newest) => newest?,
+        Err(error) => {
+            tracing::warn!(subject, error, "snapshot not read; the whole journal is");
+            return None;
+        }
+    };
+    match parse(&newest.payload, schema) {
+        Ok(snapshot) => Some(snapshot),
+        Err(why) => {
+            tracing::warn!(
+                subject,
+                why,
+                "snapshot not usable; the whole journal is read"
+            );
+            None
+        }
+    }
+}
+
+fn parse<S: DeserializeOwned>(payload: &[u8], schema: u16) -> Result<Snapshot<S>, String> {
+    let head: Head = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+    if head.v > VERSION || head.schema != schema {
+        return Err(format!(
+            "version {} and schema {}: this program reads {VERSION} and {schema}",
+            head.v, head.schema
+        ));
+    }
+    serde_json::from_slice(payload).map_err(|error| error.to_string())
+}
+
+/// Stores one. To be tried again at the next occasion, not at once.
+///
+/// # Errors
+/// Why not, in one line.
+pub async fn store<S: Serialize>(
+    bus: &Bus,
+    subject: &Subject,
+    snapshot: &Snapshot<S>,
+) -> Result<(), String> {
+    let payload = serde_json::to_vec(snapshot).map_err(|error| error.to_string())?;
+    let message = PublishMessage::build()
+        .payload(payload.into())
+        .expected_stream(streams::SNAPSHOTS);
+    let stored = bus.store(&subject.to_string(), message).await;
+    stored.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_another_schema_or_of_a_newer_program_is_not_read() {
+        let of = |v: u16, schema: u16| {
+            let mark = Mark {
+                seq: 7,
+                writer: "boot".parse().unwrap(),
+                id: 3,
+            };
+            let snapshot = Snapshot {
+                v,
+                schema,
+                mark,
+                confirmed: 6,
+                state: 1.1_f64,
+            };
+            serde_json::to_vec(&snapshot).unwrap()
+        };
+        let read = parse::<f64>(&of(VERSION, 4), 4).unwrap();
+        assert_eq!(
+            (read.mark.seq, read.state.to_bits()),
+            (7, 1.1_f64.to_bits())
+        );
+        for payload in [
+            of(VERSION, 3),
+            of(VERSION + 1, 4),
+            b"{}".to_vec(),
+            b"no".to_vec(),
+        ] {
+            assert!(parse::<f64>(&payload, 4).is_err());
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The account: peaks, the two critical breakers at their limits, and the latch's only way out.
+
+use bearish_engine::account::{
+    AccountEvent, AccountRecord, AccountState, Unlatch, decide, owner_event,
+};
+use bearish_engine::breaker::Breaker;
+use protocol::ids::{AccountKey, Mode};
+use protocol::time::UtcMs;
+
+use crate::support::dec;
+
+const DAY: i64 = 86_400_000;
+
+fn on(state: &mut AccountState, event: AccountEvent) -> Vec<AccountRecord> {
+    let records = decide(state, event.clone());
+    for record in &records {
+        let json = serde_json::to_string(record).unwrap();
+        let read: AccountRecord = serde_json::from_str(&json).unwrap();
+        assert_eq!(&read, record, "{json}");
+        state.apply(&read);
+    }
+    state.notice(&event);
+    records
+}
+
+fn valued(state: &mut AccountState, at: i64, capital: &str, equity: &str) -> Option<Breaker> {
+    let event = AccountEvent::Valued {
+        at: UtcMs(at),
+        capital: dec(capital),
+        equity: dec(equity),
+    };
+    on(state, event).iter().find_map(|record| match record {
+        AccountRecord::Latched(latch) => Some(latch.breaker),
+        _ => None,
+    })
+}
+
+#[test]
+fn the_daily_loss_trips_above_five_percent_of_the_days_peak() {
+    let mut state = AccountState::default();
+    assert_eq!(valued(&mut state, 1, "10000", "10000"), None);
+    assert_eq!(valued(&mut state, 2, "10000", "11000"), None);
+    // 5 % under 11,000 is 10,450.
+    assert_eq!(valued(&mut state, 3, "10000", "10450"), None);
+    assert_eq!(
+        valued(&mut state, 4, "10000", "10449.99"),
+        Some(Breaker::DailyLoss)
+    );
+    assert_eq!(state.latch.unwrap().id, "daily_loss-4");
+}
+
+#[test]
+fn a_new_utc_day_begins_with_what_is_there() {
+    let mut state = AccountState::default();
+    valued(&mut state, DAY - 2, "10000", "10000");
+    assert_eq!(valued(&mut state, DAY - 1, "10000", "9500"), None);
+    assert_eq!(valued(&mut state, DAY, "10000", "9490"), None);
+    assert_eq!(state.value.unwrap().day_peak, dec("9490"));
+    // The clock of another keeper is a little behind: no day begins twice.
+    assert_eq!(valued(&mut state, DAY - 1, "10000", "9300"), None);
+    assert_eq!(state.value.unwrap().day_peak, dec("9490"));
+}
+
+#[test]
+fn the_drawdown_trips_above_fifteen_percent_of_the_peak_over_days() {
+    let mut state = AccountState::default();
+    for (day, equity) in [
+        (0, "10000"),
+        (1, "9600"),
+        (2, "9200"),
+        (3, "8800"),
+        (4, "8500"),
+    ] {
+        assert_eq!(
+            valued(&mut state, day * DAY, "10000", equity),
+            None,
+            "{equity}"
+        );
+    }
+    assert_eq!(
+        valued(&mut state, 5 * DAY, "10000", "8499.99"),
+        Some(Breaker::Drawdown)
+    );
+}
+
+#[test]
+fn three_books_that_lose_a_little_under_five_percent_each_trip_the_account() {
+    // Of 3,333.33 each: 4.9 % three times in a day are 4.9 % of the account; the next cent matters.
+    let mut state = AccountState::default();
+    valued(&mut state, 1, "10000", "10000");
+    assert_eq!(valued(&mut state, 2, "10000", "9837"), None);
+    assert_eq!(valued(&mut state, 3, "10000", "9674"), None);
+    assert_eq!(valued(&mut state, 4, "10000", "9511"), None);
+    assert_eq!(
+        valued(&mut state, 5, "10000", "9499"),
+        Some(Breaker::DailyLoss)
+    );
+}
+
+#[test]
+fn money_brought_in_is_no_profit_and_taken_out_no_loss() {
+    let mut state = AccountState::default();
+    valued(&mut state, 1, "10000", "10500");
+    assert_eq!(valued(&mut state, 2, "5000", "5500"), None);
+    assert_eq!(state.value.unwrap().peak, dec("5500"));
+    assert_eq!(valued(&mut state, 3, "20000", "20500"), None);
+    let value = state.value.unwrap();
+    assert_eq!((value.peak, value.day_peak), (dec("20500"), dec("20500")));
+}
+
+#[test]
+fn only_an_operator_who_names_the_latch_ends_it_and_the_peaks_begin_anew() {
+    let mut state = AccountState::default();
+    valued(&mut state, 1, "10000", "10000");
+    valued(&mut state, 2, "10000", "9000");
+    let word = |latch: &str| {
+        AccountEvent::Unlatched(Unlatch {
+            latch: latch.to_owned(),
+            who: "owner".to_owned(),
+            why: "looked at it".to_owned(),
+        })
+    };
+    // Nothing that happens by itself: no recovery, no new day, no other latch's name.
+    assert_eq!(valued(&mut state, 3, "10000", "10000"), None);
+    assert_eq!(valued(&mut state, 2 * DAY, "10000", "10000"), None);
+    assert!(on(&mut state, word("daily_loss-1")).is_empty());
+    assert!(state.latch.is_some());
+    assert_eq!(on(&mut state, word("daily_loss-2")).len(), 1);
+    assert_eq!(state.latch, None);
+    assert!(
+        on(&mut state, word("daily_loss-2")).is_empty(),
+        "ended once"
+    );
+    assert_eq!(valued(&mut state, 2 * DAY + 1, "10000", "9000"), None);
+    assert_eq!(state.value.unwrap().peak, dec("9000"));
+}
+
+#[test]
+fn a_record_is_made_only_of_what_must_outlive_the_process() {
+    let mut state = AccountState::default();
+    let mut records = |equity: &str| {
+        let event = AccountEvent::Valued {
+            at: UtcMs(5),
+            capital: dec("10000"),
+            equity: dec(equity),
+        };
+        on(&mut state, event).len()
+    };
+    assert_eq!(records("10000"), 1);
+    assert_eq!(records("9999"), 0);
+    assert_eq!(records("10000"), 0);
+    assert_eq!(records("10009.99"), 0);
+    assert_eq!(records("10010"), 1);
+    assert_eq!(records("9000"), 2, "value and latch");
+    assert_eq!(records("8000"), 0);
+}
+
+#[test]
+fn a_peak_too_small_to_be_stored_still_counts() {
+    let mut state = AccountState::default();
+    valued(&mut state, 1, "10000", "10000");
+    valued(&mut state, 2, "10000", "10005");
+    assert_eq!(state.stored.unwrap().peak, dec("10000"));
+    // 5 % under 10,005 is 9,504.75.
+    assert_eq!(valued(&mut state, 3, "10000", "9504.75"), None);
+    assert_eq!(
+        valued(&mut state, 4, "10000", "9504.74"),
+        Some(Breaker::DailyLoss)
+    );
+    assert_eq!(state.stored.unwrap().peak, dec("10005"));
+}
+
+#[test]
+fn the_owner_hears_of_the_latch_and_of_its_end() {
+    let account = AccountKey {
+        mode: Mode::Paper,
+        venue: "binance-usdm".parse().unwrap(),
+        account: "a1b2".parse().unwrap(),
+    };
+    let mut state = AccountState::default();
+    valued(&mut state, 1, "10000", "10000");
+    let event = AccountEvent::Valued {
+        at: UtcMs(2),
+        capital: dec("10000"),
+        equity: dec("1"),
+    };
+    let records = on(&mut state, event);
+    let heard: Vec<_> = records
+        .iter()
+        .filter_map(|r| owner_event(&account, r))
+        .collect();
+    assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0].kind(), "account_latched");
+}

@@ -1,0 +1,12 @@
+//! The account that the books of several processes share: one instance keeps it, every instance watches
+//! what the keeper says. What follows from the figures is decided in the engine.
+
+mod gate;
+mod keeper;
+mod operator;
+mod watch;
+
+pub use gate::check as check_latch;
+pub use keeper::run as keep;
+pub use operator::{UnlatchArgs, unlatch};
+pub use watch::{Standing, Watch, run as watch};

@@ -1,0 +1,208 @@
+//! What this instance knows of its account, and how fresh that is. Books ask before they enter; a latch
+//! makes them close what is open, and then ends the process with 21.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::book::Leave;
+use protocol::exit::ExitCode;
+use protocol::report::AccountReport;
+use protocol::subject::Subject;
+use runtime::process::Stop;
+use runtime::streams;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+
+const LOOK: Duration = Duration::from_secs(1);
+/// A report older than this gives no leave.
+const FRESH: Duration = Duration::from_mins(1);
+/// How long books may take to close what is open.
+const CLOSE_WITHIN: Duration = Duration::from_mins(1);
+
+/// The newest report, and when it was first seen: two clocks are never compared.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    seq: u64,
+    /// What the keeper says.
+    pub report: AccountReport,
+    seen: Instant,
+}
+
+impl Standing {
+    fn leave(&self, now: Instant) -> Leave {
+        if self.report.latch.is_some() {
+            return Leave::Latched;
+        }
+        if !self.report.unknown.is_empty() || now.duration_since(self.seen) > FRESH {
+            return Leave::Unknown;
+        }
+        Leave::Given {
+            seq: self.report.seq,
+        }
+    }
+}
+
+/// Where books ask.
+#[derive(Debug)]
+pub struct Watch {
+    standing: watch::Sender<Option<Standing>>,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            standing: watch::Sender::new(None),
+        }
+    }
+}
+
+impl Watch {
+    /// Whether a book may enter now.
+    pub fn leave(&self) -> Leave {
+        let standing = self.standing.borrow();
+        let now = Instant::now();
+        standing.as_ref().map_or(Leave::Unknown, |s| s.leave(now))
+    }
+
+    /// The newest report.
+    pub fn standing(&self) -> Option<Standing> {
+        self.standing.borrow().clone()
+    }
+
+    /// Waits until the account is latched.
+    pub async fn latched(&self) {
+        let mut standing = self.standing.subscribe();
+        let latched = |s: &Option<Standing>| s.as_ref().is_some_and(|s| s.report.latch.is_some());
+        if standing.wait_for(latched).await.is_err() {
+            // The sender is ours: it lives as long as we do.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn heard(&self, seq: u64, report: AccountReport) {
+        self.standing.send_if_modified(|standing| {
+            if standing.as_ref().is_some_and(|s| s.seq == seq) {
+                return false;
+            }
+            let seen = Instant::now();
+            *standing = Some(Standing { seq, report, seen });
+            true
+        });
+    }
+}
+
+/// Follows the keeper's reports until `stop`, or until the account is latched and nothing is open here.
+///
+/// # Errors
+/// Exit 21 after a latch.
+pub async fn run(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop> {
+    let part = ctx.progress.part("account");
+    part.turns_within(LOOK * 30);
+    let subject = Subject::AccountReport(ctx.account.clone()).to_string();
+    let mut ticks = interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut latched: Option<Instant> = None;
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match ctx.bus.newest(streams::REPORTS, &subject).await {
+            Ok(Some(newest)) => match serde_json::from_slice(&newest.payload) {
+                Ok(report) => ctx.standing.heard(newest.seq, report),
+                Err(error) => ctx.progress.error("account", format!("report: {error}")),
+            },
+            Ok(None) => {}
+            Err(error) => tracing::debug!(error, "account's report not read"),
+        }
+        part.turn();
+        if ctx.standing.leave() == Leave::Latched {
+            let since = *latched.get_or_insert_with(Instant::now);
+            if ctx.board.nothing_open() || since.elapsed() > CLOSE_WITHIN {
+                return Err(halted(&ctx));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn halted(ctx: &Context) -> Stop {
+    let standing = ctx.standing.standing();
+    let latch = standing.and_then(|s| s.report.latch);
+    let latch = latch.map_or_else(String::new, |latch| latch.id);
+    let rest = if ctx.board.nothing_open() {
+        "everything is closed"
+    } else {
+        "some positions could not be closed"
+    };
+    Stop::new(
+        ExitCode::CriticalHalt,
+        format!(
+            "account {} is latched ({latch}), {rest}; when it is understood: trader unlatch --latch \
+             {latch} --why REASON",
+            ctx.account
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::report::LatchReport;
+    use protocol::time::UtcMs;
+    use rust_decimal::Decimal;
+
+    fn report() -> AccountReport {
+        AccountReport {
+            v: 1,
+            at: UtcMs(0),
+            instance: "trader-paper-1".parse().unwrap(),
+            seq: 9,
+            equity: Decimal::ONE,
+            peak: Decimal::ONE,
+            day_peak: Decimal::ONE,
+            latch: None,
+            unknown: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn leave_needs_a_fresh_report_of_an_account_that_is_known_and_not_latched() {
+        let now = Instant::now();
+        let standing = |report| Standing {
+            seq: 1,
+            report,
+            seen: now,
+        };
+        let good = standing(report());
+        assert_eq!(good.leave(now + FRESH), Leave::Given { seq: 9 });
+        let late = now + FRESH + Duration::from_millis(1);
+        assert_eq!(good.leave(late), Leave::Unknown);
+        let unknown = standing(AccountReport {
+            unknown: vec!["BTCUSDT".parse().unwrap()],
+            ..report()
+        });
+        assert_eq!(unknown.leave(now), Leave::Unknown);
+        let latched = standing(AccountReport {
+            latch: Some(LatchReport {
+                id: "drawdown-1".to_owned(),
+                breaker: "drawdown".to_owned(),
+                at: UtcMs(1),
+            }),
+            ..report()
+        });
+        assert_eq!(latched.leave(late), Leave::Latched, "however old");
+        assert_eq!(Watch::default().leave(), Leave::Unknown);
+    }
+
+    #[test]
+    fn a_report_that_is_read_again_is_no_fresher() {
+        let watch = Watch::default();
+        watch.heard(5, report());
+        let first = watch.standing().unwrap().seen;
+        watch.heard(5, report());
+        assert_eq!(watch.standing().unwrap().seen, first);
+        watch.heard(6, report());
+        assert!(watch.standing().unwrap().seen >= first);
+        assert_eq!(watch.standing().unwrap().seq, 6);
+    }
+}
