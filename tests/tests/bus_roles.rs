@@ -20,10 +20,17 @@ use runtime::journal::Journal;
 use runtime::streams;
 
 /// Of the mode in question; `@` is the mode.
-const OWN: [&str; 10] = [
+const OWN: [&str; 17] = [
     "heartbeat.v1.trader.t",
     "event.v1.trader.t.info.trader_started",
-    "report.v1.@.venue.account.S",
+    "report.v1.book.@.venue.account.S",
+    "report.v1.equity.@.venue.account.S",
+    "report.v1.account.@.venue.account",
+    "journal.v1.account.@.venue.account",
+    "journal.v1.operator.@.venue.account",
+    "lease.v1.account.@.venue.account",
+    "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account.@.venue.account",
+    "$JS.API.DIRECT.GET.REPORTS.report.v1.account.@.venue.account",
     "trade.v1.@.venue.account.S",
     "journal.v1.book.@.venue.account.S",
     "snapshot.v1.book.@.venue.account.S",

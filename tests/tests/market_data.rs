@@ -11,7 +11,7 @@ use engine::aggregate::Aggregator;
 use engine::candle::{Candle, Interval};
 use engine::indicators::Indicators;
 use engine::market::{BAR, WARM_UP_BARS};
-use engine::strategy::Strategy;
+use engine::strategy::{Sight, Strategy};
 use exchange_sim::clock::Hold;
 use exchange_sim::exchange::Limits;
 use exchange_sim::server::Server;
@@ -101,14 +101,19 @@ fn conditions(bars: &[Candle]) -> [usize; 4] {
     let mut indicators = Indicators::default();
     let mut holds = [0; 4];
     for (index, bar) in bars.iter().enumerate() {
-        indicators.take(bar).unwrap();
-        let Some(values) = indicators.values().filter(|_| index >= WARM_UP_BARS) else {
+        indicators.take(bar);
+        let judged = index as u64 >= WARM_UP_BARS;
+        let Some(values) = indicators.values().filter(|_| judged) else {
             continue;
         };
+        let sight = Sight {
+            values,
+            regime: None,
+        };
         let found = [
-            Strategy::OversoldBounce.signals_on(values),
+            Strategy::OversoldBounce.signals_on(&sight),
             values.rsi14 >= 61.0,
-            Strategy::ShortTheRip.signals_on(values),
+            Strategy::ShortTheRip.signals_on(&sight),
             values.rsi14 <= 45.0,
         ];
         for (count, found) in holds.iter_mut().zip(found) {

@@ -205,7 +205,12 @@ async fn killed_or_not_the_trades_are_the_same() {
         ("SIM_SEED", "4"),
     ];
     let (calm, rough) = (System::start(&market).await, System::start(&market).await);
-    let alone = |system: &System, name: &str| system.trader(name).env("SYMBOLS", "BTCUSDT");
+    // Quick trades, and no locks on entries: many decisions for the kills to meet.
+    let alone = |system: &System, name: &str| {
+        let setup = system.trader(name).env("SYMBOLS", "BTCUSDT");
+        let setup = setup.env("STRATEGIES", "oversold-bounce,short-the-rip");
+        setup.env("PROTECTIONS", "none")
+    };
     let unharmed = alone(&calm, "unharmed").start();
     let setup = alone(&rough, "harmed");
     let mut dice = Dice::new();

@@ -163,13 +163,29 @@ pub struct BookKey {
 #[error("{0:?} is not a book: expected mode.venue.account.symbol with mode paper or live")]
 pub struct BadBookKey(String);
 
+/// Why a text is no [`AccountKey`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an account: expected mode.venue.account with mode paper or live")]
+pub struct BadAccountKey(String);
+
 impl FromStr for BookKey {
     type Err = BadBookKey;
 
     fn from_str(text: &str) -> Result<Self, BadBookKey> {
         let bad = || BadBookKey(text.to_owned());
+        let (account, symbol) = text.rsplit_once('.').ok_or_else(bad)?;
+        let account: AccountKey = account.parse().map_err(|_| bad())?;
+        Ok(account.book(symbol.parse().map_err(|_| bad())?))
+    }
+}
+
+impl FromStr for AccountKey {
+    type Err = BadAccountKey;
+
+    fn from_str(text: &str) -> Result<Self, BadAccountKey> {
+        let bad = || BadAccountKey(text.to_owned());
         let words: Vec<&str> = text.split('.').collect();
-        let [mode, venue, account, symbol] = words.as_slice() else {
+        let [mode, venue, account] = words.as_slice() else {
             return Err(bad());
         };
         let mode = match *mode {
@@ -178,12 +194,11 @@ impl FromStr for BookKey {
             _ => return Err(bad()),
         };
         let token = |word: &str| word.parse::<Token>().map_err(|_| bad());
-        let account = AccountKey {
+        Ok(Self {
             mode,
             venue: token(venue)?,
             account: token(account)?,
-        };
-        Ok(account.book(token(symbol)?))
+        })
     }
 }
 

@@ -12,9 +12,13 @@ use bearish_protocol::VERSION;
 use bearish_protocol::command::{Answer, Release};
 use bearish_protocol::event::{Event, EventBody, Severity, Side};
 use bearish_protocol::heartbeat::{BookSummary, Heartbeat, LastError, Part, PartState, Phase};
+use bearish_protocol::ids::AccountKey;
 use bearish_protocol::ids::{BookKey, Mode, Service, Token};
 use bearish_protocol::journal::JournalEntry;
 use bearish_protocol::lease::{Holder, LeaseRecord};
+use bearish_protocol::report::{
+    AccountReport, BookReport, EquityPoint, LatchReport, LockReport, PositionReport,
+};
 use bearish_protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
@@ -57,6 +61,12 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::EntryDropped { .. } => include_str!("golden/event_entry_dropped.json"),
         EventBody::PositionOpened { .. } => include_str!("golden/event_position_opened.json"),
         EventBody::PositionClosed { .. } => include_str!("golden/event_position_closed.json"),
+        EventBody::BreakerTripped { .. } => include_str!("golden/event_breaker_tripped.json"),
+        EventBody::BreakerRecovered { .. } => include_str!("golden/event_breaker_recovered.json"),
+        EventBody::EntriesLocked { .. } => include_str!("golden/event_entries_locked.json"),
+        EventBody::AccountLatched { .. } => include_str!("golden/event_account_latched.json"),
+        EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
+        EventBody::HealthChanged { .. } => include_str!("golden/event_health_changed.json"),
         EventBody::PartFailed { .. } => include_str!("golden/event_part_failed.json"),
         EventBody::PartRecovered { .. } => include_str!("golden/event_part_recovered.json"),
         EventBody::WatchdogStarted { .. } => include_str!("golden/event_watchdog_started.json"),
@@ -92,7 +102,10 @@ fn of_traders() -> Vec<EventBody> {
             exit: 0,
             uptime_ms: 3_600_000,
         },
-        EventBody::BookClaimed { book: book() },
+        EventBody::BookClaimed {
+            book: book(),
+            changes: vec![said("leverage: 1 -> 2")],
+        },
         EventBody::BookLost {
             book: book(),
             reason: said("another instance holds its lease"),
@@ -104,6 +117,39 @@ fn of_traders() -> Vec<EventBody> {
         EventBody::EntryDropped {
             book: book(),
             reason: said("the candle to enter on is missing"),
+        },
+        EventBody::BreakerTripped {
+            scope: book().to_string(),
+            breaker: said("position_loss"),
+            reason: said("the position lost more than 3 % of the slice's equity"),
+        },
+        EventBody::BreakerRecovered {
+            scope: book().to_string(),
+            breaker: said("volatility"),
+        },
+        EventBody::EntriesLocked {
+            book: book(),
+            by: said("StoplossGuard"),
+            reason: said("4 stops within 24h"),
+            until: UtcMs(AT.0 + 14_400_000),
+        },
+        EventBody::AccountLatched {
+            account: account(),
+            latch: said("daily_loss-1764000000000"),
+            breaker: said("daily_loss"),
+            equity: decimal("9499.99"),
+            peak: decimal("10000"),
+        },
+        EventBody::AccountUnlatched {
+            account: account(),
+            latch: said("daily_loss-1764000000000"),
+            who: said("operator"),
+            why: said("a wick; stops were right"),
+        },
+        EventBody::HealthChanged {
+            from: said("healthy"),
+            to: said("degraded"),
+            reason: said("11 errors in the last hour"),
         },
         EventBody::PartFailed {
             part: said("feed"),
@@ -164,6 +210,14 @@ fn of_watchdogs() -> Vec<EventBody> {
             reason: said("it ended with 70 and has no --auto-restart"),
         },
     ]
+}
+
+fn account() -> AccountKey {
+    AccountKey {
+        mode: Mode::Paper,
+        venue: token("binance-usdm"),
+        account: token("exchange-sim-8080"),
+    }
 }
 
 fn opened() -> EventBody {
@@ -259,6 +313,70 @@ fn minimal_heartbeat() -> Heartbeat {
     }
 }
 
+fn book_report() -> BookReport {
+    BookReport {
+        v: VERSION,
+        at: AT,
+        instance: token("trader-paper-1"),
+        book: book(),
+        phase: "open".to_owned(),
+        capital: decimal("3333.33"),
+        equity: decimal("3340.1"),
+        realised: decimal("2.5"),
+        unrealised: decimal("4.27"),
+        fees: decimal("8.1"),
+        funding: decimal("-0.2"),
+        trades: 4,
+        wins: 3,
+        profit_factor: Some(decimal("1.8")),
+        max_drawdown: decimal("0.012"),
+        sharpe: Some(decimal("1.1")),
+        position: Some(PositionReport {
+            strategy: token("oversold-bounce"),
+            side: Side::Long,
+            quantity: decimal("0.25"),
+            entry: decimal("40008"),
+            stop: decimal("39600"),
+            target: decimal("40600"),
+            opened: UtcMs(AT.0 - 60_000),
+        }),
+        refusals: [("position_open".to_owned(), 3)].into_iter().collect(),
+        locked: Some(LockReport {
+            by: "CooldownPeriod".to_owned(),
+            until: UtcMs(AT.0 + 60_000),
+        }),
+        candle_close: Some(AT),
+        price: Some(decimal("40025.1")),
+        halted: Some("journal sequence 7: unreadable".to_owned()),
+    }
+}
+
+fn account_report() -> AccountReport {
+    AccountReport {
+        v: VERSION,
+        at: AT,
+        instance: token("trader-paper-1"),
+        seq: 41,
+        equity: decimal("9499.99"),
+        peak: decimal("10100"),
+        day_peak: decimal("10000"),
+        latch: Some(LatchReport {
+            id: "daily_loss-1764000000000".to_owned(),
+            breaker: "daily_loss".to_owned(),
+            at: AT,
+        }),
+        unknown: vec![token("ETHUSDT")],
+    }
+}
+
+fn equity_point() -> EquityPoint {
+    EquityPoint {
+        v: VERSION,
+        at: AT,
+        equity: decimal("3340.1"),
+    }
+}
+
 fn lease(holder: Option<Holder>) -> LeaseRecord {
     LeaseRecord { v: VERSION, holder }
 }
@@ -307,6 +425,12 @@ macro_rules! for_every_message {
         for event in events() {
             $check(golden_of(&event.body), &event);
         }
+        $check(include_str!("golden/report_book.json"), &book_report());
+        $check(
+            include_str!("golden/report_account.json"),
+            &account_report(),
+        );
+        $check(include_str!("golden/report_equity.json"), &equity_point());
         $check(
             include_str!("golden/heartbeat_full.json"),
             &full_heartbeat(),
@@ -352,6 +476,8 @@ fn add_unknown_fields(value: &mut Value) {
                     Value::Object(parts) if name == "parts" => {
                         parts.values_mut().for_each(add_unknown_fields);
                     }
+                    // Counters by name: any name is one.
+                    Value::Object(_) if name == "refusals" => {}
                     _ => add_unknown_fields(field),
                 }
             }
@@ -388,7 +514,22 @@ fn is_refused_without_any_one_of_its_required_fields<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 4] = ["candle_age_ms", "last_error", "books", "holder"];
+    const OPTIONAL: [&str; 14] = [
+        "candle_age_ms",
+        "last_error",
+        "books",
+        "holder",
+        "profit_factor",
+        "sharpe",
+        "position",
+        "refusals",
+        "locked",
+        "candle_close",
+        "price",
+        "halted",
+        "latch",
+        "unknown",
+    ];
     let whole = parsed(golden);
     let required = whole.as_object().unwrap().keys();
     for name in required.filter(|name| !OPTIONAL.contains(&name.as_str())) {
@@ -424,6 +565,9 @@ fn every_file_has_its_message() {
     let others = [
         "command_answer",
         "command_release",
+        "report_book",
+        "report_account",
+        "report_equity",
         "heartbeat_full",
         "heartbeat_minimal",
         "journal_entry",

@@ -16,7 +16,7 @@ pub enum Keep {
     All,
 }
 
-/// Stores one message in REPORTS.
+/// Stores one message in REPORTS; returns its sequence there.
 ///
 /// # Errors
 /// Why not, in one line; to be tried again at the next occasion.
@@ -25,7 +25,7 @@ pub async fn publish(
     subject: &Subject,
     message: &(impl Serialize + Sync),
     keep: Keep,
-) -> Result<(), String> {
+) -> Result<u64, String> {
     let payload = serde_json::to_vec(message).map_err(|error| error.to_string())?;
     let mut publish = PublishMessage::build()
         .payload(payload.into())
@@ -34,5 +34,5 @@ pub async fn publish(
         publish = publish.header("Nats-Rollup", "sub");
     }
     let stored = bus.store(&subject.to_string(), publish).await;
-    stored.map(|_| ()).map_err(|error| error.to_string())
+    stored.map_err(|error| error.to_string())
 }

@@ -143,6 +143,7 @@ impl Book {
             .await
             .map_err(|_| BookEnd::Stopped)?;
         self.turbulent = self.view.is_turbulent();
+        self.ctx.standing.known().await;
         if let Some(signal) = self.view.last_signal() {
             let now = self.now(now);
             self.decide(BookEvent::SignalFound { signal, now }).await?;

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
 
 use crate::account::UnlatchArgs;
+use crate::trades::TradesArgs;
 
 /// Trades its books without end; says on the bus how it is
 #[derive(Debug, Parser)]
@@ -25,6 +26,8 @@ pub enum Command {
     Health,
     /// Show every book: equity, position, trades
     Status,
+    /// List every closed trade
+    Trades(TradesArgs),
     /// End the latch that a critical breaker closed the account with
     Unlatch(UnlatchArgs),
     /// Check trading flags and print what they mean, without starting anything

@@ -14,4 +14,5 @@ pub mod settings;
 pub mod share;
 pub mod start;
 pub mod status;
+pub mod trades;
 pub mod vitals;

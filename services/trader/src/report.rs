@@ -82,7 +82,7 @@ async fn tell(ctx: &Context, report: BookReport, last: Option<Told>) -> Option<T
             equity: told.report.equity,
         };
         match publish(&ctx.bus, &subject, &equity, Keep::All).await {
-            Ok(()) => told.point = now,
+            Ok(_) => told.point = now,
             Err(why) => tracing::debug!(why, "equity not reported"),
         }
     }

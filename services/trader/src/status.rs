@@ -1,60 +1,119 @@
-//! `trader status`: every paper book that the journals know, folded as the trader folds it. Works
-//! with every trader dead.
+//! `trader status`: every paper account and book that the journals know, folded as the trader folds them.
+//! Works with every trader dead. What a book is worth now is in its newest report.
 
+use engine::account::{AccountRecord, AccountState};
 use engine::book::{BookRecord, BookState, Phase};
+use engine::fixed::Price;
 use engine::summary::{self, BookStatus};
 use protocol::exit::ExitCode;
-use protocol::ids::{BookKey, Mode, Token};
+use protocol::ids::{AccountKey, BookKey, Mode};
+use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, Refusal};
+use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use runtime::process::Stop;
 use runtime::streams;
+use serde::de::DeserializeOwned;
 
 use crate::settings::Settings;
 
 const COLUMNS: &str = "BOOK                                              EQUITY    REALISED    \
                        FEES  TRADES  WINS  STATE";
 
-/// Prints the table.
+/// Prints the tables.
 ///
 /// # Errors
 /// Exit 78 for settings, 69 if the bus does not answer.
 pub async fn run() -> Result<ExitCode, Stop> {
     let settings = Settings::from_env()?;
-    let unavailable = |why: String| Stop::new(ExitCode::Unavailable, why);
     let bus = Bus::try_connect(&settings.bus)
         .await
         .map_err(Refusal::into_stop)?;
-    let filter = filter::book_journals(Mode::Paper);
-    let mut subjects = bus
-        .subjects(streams::JOURNAL, &filter)
-        .await
-        .map_err(unavailable)?;
-    subjects.sort();
-    let mut lines = vec![COLUMNS.to_owned()];
-    for key in subjects.iter().filter_map(|subject| book_of(subject)) {
-        lines.push(match fold(&bus, &key).await {
-            Ok(state) => line(&key, &state),
-            Err(why) => format!("{key:<44} unreadable: {why}"),
+    let mut lines = Vec::new();
+    for key in keys(&bus, &filter::account_journals(Mode::Paper), account_of).await? {
+        lines.push(match account(&bus, &key).await {
+            Ok(line) => line,
+            Err(why) => format!("ACCOUNT {key}  unreadable: {why}"),
         });
     }
-    if lines.len() == 1 {
+    lines.push(COLUMNS.to_owned());
+    let books = keys(&bus, &filter::book_journals(Mode::Paper), book_of).await?;
+    for key in &books {
+        match fold(&bus, key).await {
+            Ok(state) => lines.extend(book(&bus, key, &state).await),
+            Err(why) => lines.push(format!("{key:<44} unreadable: {why}")),
+        }
+    }
+    if books.is_empty() {
         lines.push("no book has been opened yet".to_owned());
     }
     print(&lines);
     Ok(ExitCode::Done)
 }
 
-fn book_of(subject: &str) -> Option<BookKey> {
+/// The keys of all journals that a filter finds, sorted.
+///
+/// # Errors
+/// Exit 69 if the bus does not answer.
+pub(crate) async fn keys<K>(
+    bus: &Bus,
+    filter: &str,
+    key_of: fn(&str) -> Option<K>,
+) -> Result<Vec<K>, Stop> {
+    let unavailable = |why: String| Stop::new(ExitCode::Unavailable, why);
+    let mut subjects = bus
+        .subjects(streams::JOURNAL, filter)
+        .await
+        .map_err(unavailable)?;
+    subjects.sort();
+    Ok(subjects.iter().filter_map(|s| key_of(s)).collect())
+}
+
+pub(crate) fn book_of(subject: &str) -> Option<BookKey> {
     subject.strip_prefix("journal.v1.book.")?.parse().ok()
+}
+
+fn account_of(subject: &str) -> Option<AccountKey> {
+    subject.strip_prefix("journal.v1.account.")?.parse().ok()
+}
+
+async fn account(bus: &Bus, key: &AccountKey) -> Result<String, String> {
+    let subject = Subject::AccountJournal(key.clone());
+    let (_, entries) = Journal::replay::<AccountRecord>(bus, &subject, boot_id())
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut state = AccountState::default();
+    for stored in &entries {
+        state
+            .fold(&stored.entry)
+            .map_err(|error| error.to_string())?;
+    }
+    let report: Option<AccountReport> = newest(bus, &Subject::AccountReport(key.clone())).await;
+    let worth = match report {
+        None => "not valued yet".to_owned(),
+        Some(report) => format!(
+            "equity {:.2}, peak {:.2}, of this day {:.2}{}",
+            report.equity,
+            report.peak,
+            report.day_peak,
+            if report.unknown.is_empty() {
+                ""
+            } else {
+                ", a book's worth is unknown"
+            }
+        ),
+    };
+    Ok(match state.latch {
+        None => format!("ACCOUNT {key}  {worth}, clear"),
+        Some(latch) => format!("ACCOUNT {key}  {worth}, LATCHED by {}", latch.id),
+    })
 }
 
 /// Reads only: the writing end is dropped before anything is appended.
 async fn fold(bus: &Bus, key: &BookKey) -> Result<BookState, String> {
     let subject = Subject::BookJournal(key.clone());
-    let reader: Token = "status".parse().map_err(|_| "no name".to_owned())?;
-    let (_, entries) = Journal::replay::<BookRecord>(bus, &subject, reader)
+    let (_, entries) = Journal::replay::<BookRecord>(bus, &subject, boot_id())
         .await
         .map_err(|error| error.to_string())?;
     let mut state = BookState::default();
@@ -64,9 +123,18 @@ async fn fold(bus: &Bus, key: &BookKey) -> Result<BookState, String> {
     Ok(state)
 }
 
-fn line(key: &BookKey, state: &BookState) -> String {
-    let status = summary::status(state, None);
-    format!(
+async fn newest<M: DeserializeOwned>(bus: &Bus, subject: &Subject) -> Option<M> {
+    let found = bus.newest(streams::REPORTS, &subject.to_string()).await;
+    serde_json::from_slice(&found.ok()??.payload).ok()
+}
+
+/// One line, and a second one that answers "why no trade?".
+async fn book(bus: &Bus, key: &BookKey, state: &BookState) -> Vec<String> {
+    let report: Option<BookReport> = newest(bus, &Subject::BookReport(key.clone())).await;
+    let price = report.as_ref().and_then(|r| r.price);
+    let price = price.and_then(|p| Price::from_decimal(p).ok());
+    let status = summary::status(state, price);
+    let mut lines = vec![format!(
         "{:<44} {:>11.2} {:>11.2} {:>7.2} {:>7} {:>5}  {}",
         key.to_string(),
         status.equity,
@@ -75,7 +143,19 @@ fn line(key: &BookKey, state: &BookState) -> String {
         status.trades,
         status.wins,
         what_it_does(state, &status)
-    )
+    )];
+    if !state.refusals.is_empty() {
+        let reasons = state.refusals.iter().map(|(why, n)| format!("{why} {n}"));
+        let reasons: Vec<String> = reasons.collect();
+        lines.push(format!("    signals refused: {}", reasons.join(", ")));
+    }
+    if let Some(locked) = report.and_then(|r| r.locked) {
+        let (by, until) = (locked.by, locked.until);
+        lines.push(format!(
+            "    no entries until {until} (exchange time): {by}"
+        ));
+    }
+    lines
 }
 
 fn what_it_does(state: &BookState, status: &BookStatus) -> String {

@@ -18,7 +18,25 @@ pub(super) struct Bracket {
 pub(super) fn bracket(entry: &Entry, equity: Decimal, leverage: Decimal, grid: Grid) -> Bracket {
     let (reference, atr) = (entry.reference.to_decimal(), entry.atr.to_decimal());
     let percent = |hundredths: i64| Decimal::new(hundredths, 4);
+    let atrs = |tenths: i64| atr * Decimal::new(tenths, 1);
     let (stop, target) = match entry.strategy {
+        Strategy::AdaptiveOversoldBounce => (
+            down(
+                reference - atrs(12).min(reference * percent(150)),
+                grid.tick,
+            ),
+            down(reference + atrs(25).max(reference * percent(80)), grid.tick),
+        ),
+        Strategy::AdaptiveShortTheRip => (
+            up(
+                reference + atrs(15).min(reference * percent(200)),
+                grid.tick,
+            ),
+            up(
+                reference - atrs(30).max(reference * percent(100)),
+                grid.tick,
+            ),
+        ),
         Strategy::OversoldBounce => (
             down(reference - atr, grid.tick),
             down(reference * (Decimal::ONE + percent(150)), grid.tick),
@@ -28,6 +46,8 @@ pub(super) fn bracket(entry: &Entry, equity: Decimal, leverage: Decimal, grid: G
             up(reference * (Decimal::ONE - percent(120)), grid.tick),
         ),
     };
+    let halves = Decimal::from(2_u32.pow(entry.halvings.into()));
+    let equity = equity / halves;
     let by_risk = equity * percent(200) / (reference - stop).abs();
     let by_means = equity * leverage / reference;
     Bracket {
@@ -49,6 +69,15 @@ pub(super) fn market(price: Decimal, buys: bool, slippage: Decimal, tick: Decima
 /// Fee of one fill.
 pub(super) fn fee(price: Decimal, quantity: Decimal, rate: Decimal) -> Decimal {
     (price * quantity * rate).round_dp_with_strategy(8, RoundingStrategy::MidpointAwayFromZero)
+}
+
+/// What a position pays when eight hours are full, at that candle's open.
+pub(super) fn funding(position: &Position, open: Decimal, rate: Decimal) -> Decimal {
+    let amount = fee(open, position.quantity.to_decimal(), rate);
+    match position.side {
+        Side::Long => amount,
+        Side::Short => -amount,
+    }
 }
 
 /// How this candle ends the position: a gap at the open first, then the stop, then the target.

@@ -275,7 +275,11 @@ impl<'a> Keeper<'a> {
         }
         let subject = Subject::AccountReport(self.ctx.account.clone());
         match publish(&self.ctx.bus, &subject, &report, Keep::Newest).await {
-            Ok(()) => self.told = Some((report, now)),
+            Ok(seq) => {
+                // Our own books need not wait until it is read back.
+                self.ctx.standing.heard(seq, report.clone());
+                self.told = Some((report, now));
+            }
             Err(why) => tracing::debug!(why, "account not reported"),
         }
     }

@@ -9,16 +9,19 @@ use protocol::exit::ExitCode;
 use protocol::report::AccountReport;
 use protocol::subject::Subject;
 use runtime::process::Stop;
-use runtime::streams;
+use runtime::{clock, streams};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::operator;
 use crate::context::Context;
 
 const LOOK: Duration = Duration::from_secs(1);
 /// A report older than this gives no leave.
 const FRESH: Duration = Duration::from_mins(1);
+/// How long a starting book waits for the account's state.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 /// How long books may take to close what is open.
 const CLOSE_WITHIN: Duration = Duration::from_mins(1);
 
@@ -82,15 +85,40 @@ impl Watch {
         }
     }
 
-    fn heard(&self, seq: u64, report: AccountReport) {
+    /// Takes in what the keeper said. One that is read again is no fresher; nor is the first, if by our
+    /// wall clock it is old: its keeper may be gone.
+    pub(super) fn heard(&self, seq: u64, report: AccountReport) {
         self.standing.send_if_modified(|standing| {
-            if standing.as_ref().is_some_and(|s| s.seq == seq) {
+            let known = standing.as_ref().map(|s| s.seq);
+            if known.is_some_and(|known| known >= seq) {
                 return false;
             }
-            let seen = Instant::now();
+            let now = Instant::now();
+            let age = clock::now().since(report.at);
+            let seen = match known {
+                None => now.checked_sub(age).unwrap_or(now),
+                Some(_) => now,
+            };
             *standing = Some(Standing { seq, report, seen });
             true
         });
+    }
+
+    /// Waits until something is known of the account, but not for long: who then knows nothing does not
+    /// enter.
+    pub async fn known(&self) {
+        let mut standing = self.standing.subscribe();
+        let now = Instant::now();
+        let known = |s: &Option<Standing>| {
+            let leave = s.as_ref().map(|s| s.leave(now));
+            !matches!(leave, None | Some(Leave::Unknown))
+        };
+        if timeout(KNOWN_WITHIN, standing.wait_for(known))
+            .await
+            .is_err()
+        {
+            tracing::warn!("nothing is known of the account yet: no entries until it is");
+        }
     }
 }
 
@@ -108,7 +136,7 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop>
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match ctx.bus.newest(streams::REPORTS, &subject).await {
             Ok(Some(newest)) => match serde_json::from_slice(&newest.payload) {
-                Ok(report) => ctx.standing.heard(newest.seq, report),
+                Ok(report) => hear(&ctx, newest.seq, report).await,
                 Err(error) => ctx.progress.error("account", format!("report: {error}")),
             },
             Ok(None) => {}
@@ -123,6 +151,16 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop>
         }
     }
     Ok(())
+}
+
+/// A latch that an operator has ended counts no more, though the keeper may not have said so yet.
+async fn hear(ctx: &Context, seq: u64, report: AccountReport) {
+    if let Some(latch) = &report.latch
+        && operator::word_on(ctx, &latch.id).await.is_some()
+    {
+        return;
+    }
+    ctx.standing.heard(seq, report);
 }
 
 fn halted(ctx: &Context) -> Stop {
@@ -154,7 +192,7 @@ mod tests {
     fn report() -> AccountReport {
         AccountReport {
             v: 1,
-            at: UtcMs(0),
+            at: clock::now(),
             instance: "trader-paper-1".parse().unwrap(),
             seq: 9,
             equity: Decimal::ONE,
@@ -197,7 +235,21 @@ mod tests {
     #[test]
     fn a_report_that_is_read_again_is_no_fresher() {
         let watch = Watch::default();
+        let old = AccountReport {
+            at: UtcMs(0),
+            ..report()
+        };
+        watch.heard(4, old.clone());
+        assert_eq!(
+            watch.leave(),
+            Leave::Unknown,
+            "who knows whether its keeper lives"
+        );
+        watch.heard(5, old);
+        assert_eq!(watch.leave(), Leave::Given { seq: 9 }, "it does");
+        let watch = Watch::default();
         watch.heard(5, report());
+        assert_eq!(watch.leave(), Leave::Given { seq: 9 });
         let first = watch.standing().unwrap().seen;
         watch.heard(5, report());
         assert_eq!(watch.standing().unwrap().seen, first);

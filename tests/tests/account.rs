@@ -1,0 +1,216 @@
+//! What several books share, and what a book remembers: the account's latch and its only way out, the
+//! snapshot that a book goes on from, the settings that changed meanwhile.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::time::Duration;
+
+use bearish_tests::nats::Role;
+use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::system::System;
+use bearish_tests::told;
+use bearish_tests::trader::Setup;
+use engine::book::{BookRecord, ExitReason};
+use protocol::event::EventBody;
+use protocol::ids::{BookKey, Mode};
+use protocol::subject::{Subject, filter};
+use runtime::streams;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// Runs one of the trader's commands; its exit code and what it printed.
+async fn command(setup: &Setup, words: &str) -> (i32, String) {
+    let mut process = setup.clone().flags(words).start().into_process();
+    let code = process.exit_within(SOON).await;
+    let said = [process.out(), process.err()].concat().join("\n");
+    (code, said)
+}
+
+/// The id of the latch that the owner was told of.
+async fn latch(system: &System) -> String {
+    eventually("the owner hears of the latch", SOON, async || {
+        let told = told::events(system.operator()).await;
+        told.into_iter().find_map(|told| match told.event.body {
+            EventBody::AccountLatched { latch, .. } => Some(latch),
+            _ => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_critical_breaker_closes_everything_and_only_an_operator_ends_that() {
+    let system = System::start(&[("SIM_SPEED", "300")]).await;
+    // One entry of five times the slice at a fee of 1 % costs more than the 5 % of a day.
+    let dear = |name: &str| {
+        let setup = system.trader(name).env("FEE_RATE", "0.01");
+        setup.env("LEVERAGE", "5").env("SLIPPAGE_RATE", "0.01")
+    };
+    let (keeper, other) = (dear("first"), dear("second"));
+    let (mut one, mut two) = (keeper.start(), other.start());
+    assert_eq!(one.exit_within(seconds(120)).await, 21, "{:?}", one.err());
+    assert_eq!(two.exit_within(seconds(30)).await, 21, "{:?}", two.err());
+    let latch = latch(&system).await;
+    assert!(latch.starts_with("daily_loss-"), "{latch}");
+    let closed = |r: &BookRecord| match r {
+        BookRecord::PositionClosed(trade) => trade.reason == ExitReason::AccountLatched,
+        _ => false,
+    };
+    system.record("what was open is closed", SOON, closed).await;
+    for (key, entries) in system.journals().await {
+        let state = bearish_tests::journals::fold(&entries);
+        assert!(state.position().is_none(), "{key}: {:?}", state.phase);
+    }
+    // Neither a restart nor a wrong word opens it again.
+    let mut again = keeper.start();
+    assert_eq!(again.exit_within(SOON).await, 21);
+    let (code, said) = command(&keeper, "status").await;
+    assert!(
+        code == 0 && said.contains(&format!("LATCHED by {latch}")),
+        "{said}"
+    );
+    let (code, said) = command(&keeper, "unlatch --latch daily_loss-1 --why hope").await;
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.contains(&latch),
+        "the refusal names the latch that is there: {said}"
+    );
+    let (code, said) = command(&keeper, &format!("unlatch --latch {latch} --why tried")).await;
+    assert_eq!(code, 0, "{said}");
+    let back = keeper.start();
+    back.works().await;
+    eventually("the owner hears of its end", SOON, async || {
+        let told = told::events(system.operator()).await;
+        told.into_iter()
+            .any(|told| {
+                matches!(&told.event.body,
+                EventBody::AccountUnlatched { latch: ended, why, .. }
+                    if *ended == latch && why == "tried")
+            })
+            .then_some(())
+    })
+    .await;
+}
+
+/// Waits until the newest snapshot of a book is this one's or a later one.
+async fn snapshot(system: &System, key: &BookKey, after: u64) -> u64 {
+    let subject = Subject::BookSnapshot(key.clone()).to_string();
+    eventually("a snapshot", seconds(60), async || {
+        let newest = system.operator().newest(streams::SNAPSHOTS, &subject).await;
+        newest.unwrap().map(|n| n.seq).filter(|seq| *seq > after)
+    })
+    .await
+}
+
+async fn a_book(system: &System) -> BookKey {
+    eventually("a book's journal", SOON, async || {
+        system.journals().await.into_keys().next()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_book_goes_on_from_its_snapshot_and_without_a_good_one_from_its_journal() {
+    let system = System::start(&[("SIM_SPEED", "600"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let setup = system.trader("kept").env("SYMBOLS", "BTCUSDT");
+    let mut trader = setup.start();
+    let key = a_book(&system).await;
+    let first = snapshot(&system, &key, 0).await;
+    system.trades(1, seconds(120)).await;
+    snapshot(&system, &key, first).await;
+    trader.kill();
+    let mut second = setup.start();
+    second.says("goes on from its snapshot").await;
+    second.works().await;
+    assert!(system.audit(&second).await >= 1);
+    second.kill();
+    // One that cannot be read, and one of another journal, are as good as none.
+    let writer = system.nats.bus(Role::TraderPaper).await;
+    let subject = Subject::BookSnapshot(key.clone()).to_string();
+    let good = system.operator().newest(streams::SNAPSHOTS, &subject).await;
+    let good = good.unwrap().unwrap().payload;
+    let mut foreign: serde_json::Value = serde_json::from_slice(&good).unwrap();
+    foreign["mark"]["writer"] = "another".into();
+    for (payload, says) in [
+        (b"{\"v\":1".to_vec(), "snapshot not usable"),
+        (
+            serde_json::to_vec(&foreign).unwrap(),
+            "does not belong to this journal",
+        ),
+    ] {
+        let stored = writer.jetstream().publish(subject.clone(), payload.into());
+        stored.await.unwrap().await.unwrap();
+        let mut trader = setup.start();
+        trader.says(says).await;
+        trader.works().await;
+        trader.kill();
+    }
+    let last = setup.start();
+    last.works().await;
+    system.audit(&last).await;
+}
+
+#[tokio::test]
+async fn settings_that_changed_are_told_and_capital_changes_only_while_a_book_is_flat() {
+    let system = System::start(&[("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let setup = system.trader("changed").env("SYMBOLS", "BTCUSDT");
+    let mut trader = setup.start();
+    trader.works().await;
+    trader.signal("TERM");
+    assert_eq!(trader.exit_within(SOON).await, 0);
+    let trader = setup
+        .env("LEVERAGE", "2")
+        .env("CAPITAL_USDT", "5000")
+        .start();
+    trader.works().await;
+    eventually("the owner hears what changed", SOON, async || {
+        let told = told::events(system.operator()).await;
+        told.into_iter().find(|told| {
+            matches!(&told.event.body, EventBody::BookClaimed { changes, .. }
+                if changes == &["leverage: 1 -> 2"])
+        })
+    })
+    .await;
+    let flat = system.record("it has its new share", seconds(120), |record| {
+        matches!(record, BookRecord::CapitalChanged { capital } if *capital == 5000.into())
+    });
+    flat.await;
+    system.audit(&trader).await;
+}
+
+#[tokio::test]
+async fn what_a_trader_did_is_answered_with_the_trader_dead() {
+    let system = System::start(&[("SIM_SPEED", "300")]).await;
+    let setup = system.trader("dead");
+    let mut trader = setup.start();
+    system.trades(2, seconds(120)).await;
+    trader.kill();
+    let (code, said) = command(&setup, "status").await;
+    assert_eq!(code, 0, "{said}");
+    for text in [
+        "ACCOUNT paper.binance-usdm.",
+        ", clear",
+        ".BTCUSDT",
+        "signals refused: ",
+    ] {
+        assert!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    let (code, csv) = command(&setup, "trades --csv").await;
+    assert_eq!(code, 0, "{csv}");
+    let lines: Vec<&str> = csv.lines().collect();
+    let columns = "book,strategy,side,entry_time,exit_time,quantity,entry,exit,fees,funding,pnl,\
+                   equity,reason";
+    assert_eq!(lines[0], columns);
+    let closed = system.journals().await;
+    let closed = bearish_tests::journals::trades(closed.values());
+    assert_eq!(lines.len() - 1, closed, "{csv}");
+    let reports = filter::book_reports(Mode::Paper);
+    let reported = system.operator().subjects(streams::REPORTS, &reports).await;
+    assert_eq!(reported.unwrap().len(), 3);
+}
