@@ -25,6 +25,12 @@ pub struct Heartbeat {
     pub interval_ms: u64,
     /// Where in its life the process is.
     pub phase: Phase,
+    /// How well it is, by its own judgement; none from programs that did not judge themselves yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Why it is not healthy, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_why: Option<String>,
     /// Progress of each part: a counter that stands still while the pulse goes on is a hang.
     pub parts: BTreeMap<String, Part>,
     /// Oldest "time since the last closed candle" of all feeds, in milliseconds of exchange time.
@@ -34,6 +40,9 @@ pub struct Heartbeat {
     pub signals: u64,
     /// Errors since boot, all parts.
     pub errors: u64,
+    /// Those of the last hour.
+    #[serde(default)]
+    pub errors_last_hour: u64,
     /// The newest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
@@ -55,6 +64,32 @@ pub enum Phase {
     Draining,
     /// The last heartbeat of this boot.
     Stopped,
+}
+
+/// How well a process is. The greater, the worse.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// At work.
+    #[default]
+    Healthy,
+    /// At work with trouble.
+    Degraded,
+    /// Does not do what it is there for, or fails all the time.
+    Critical,
+}
+
+impl Health {
+    /// As it is written on the wire and shown to people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// Progress of one part of a process.

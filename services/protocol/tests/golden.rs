@@ -11,7 +11,9 @@ use std::path::PathBuf;
 use bearish_protocol::VERSION;
 use bearish_protocol::command::{Answer, Release};
 use bearish_protocol::event::{Event, EventBody, Severity, Side};
-use bearish_protocol::heartbeat::{BookSummary, Heartbeat, LastError, Part, PartState, Phase};
+use bearish_protocol::heartbeat::{
+    BookSummary, Health, Heartbeat, LastError, Part, PartState, Phase,
+};
 use bearish_protocol::ids::AccountKey;
 use bearish_protocol::ids::{BookKey, Mode, Service, Token};
 use bearish_protocol::journal::JournalEntry;
@@ -285,13 +287,16 @@ fn full_heartbeat() -> Heartbeat {
         uptime_ms: 3_600_000,
         interval_ms: 5_000,
         phase: Phase::Running,
+        health: Some(Health::Degraded),
+        health_why: Some("11 errors in the last hour".to_owned()),
         parts: parts
             .map(|(name, part)| (name.to_owned(), part))
             .into_iter()
             .collect(),
         candle_age_ms: Some(61_000),
         signals: 3,
-        errors: 3,
+        errors: 14,
+        errors_last_hour: 11,
         last_error: Some(last_error),
         books: vec![trading, halted],
     }
@@ -303,10 +308,13 @@ fn minimal_heartbeat() -> Heartbeat {
         seq: 1,
         uptime_ms: 12,
         phase: Phase::Starting,
+        health: None,
+        health_why: None,
         parts: std::collections::BTreeMap::new(),
         candle_age_ms: None,
         signals: 0,
         errors: 0,
+        errors_last_hour: 0,
         last_error: None,
         books: Vec::new(),
         ..full_heartbeat()
@@ -514,7 +522,10 @@ fn is_refused_without_any_one_of_its_required_fields<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 14] = [
+    const OPTIONAL: [&str; 17] = [
+        "health",
+        "health_why",
+        "errors_last_hour",
         "candle_age_ms",
         "last_error",
         "books",
@@ -548,6 +559,30 @@ fn every_message_is_written_as_committed_and_read_back() {
 #[test]
 fn every_message_is_read_whatever_a_newer_program_added() {
     for_every_message!(is_read_whatever_a_newer_program_added);
+}
+
+/// What programs wrote before they judged themselves.
+#[test]
+fn an_older_heartbeat_is_read_and_says_nothing_of_its_health() {
+    let mut value = parsed(include_str!("golden/heartbeat_full.json"));
+    for added in ["health", "health_why", "errors_last_hour"] {
+        assert!(value.as_object_mut().unwrap().remove(added).is_some());
+    }
+    let read: Heartbeat = serde_json::from_value(value).unwrap();
+    let expected = Heartbeat {
+        health: None,
+        health_why: None,
+        errors_last_hour: 0,
+        ..full_heartbeat()
+    };
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn a_health_is_shown_as_it_is_written() {
+    for health in [Health::Healthy, Health::Degraded, Health::Critical] {
+        assert_eq!(serde_json::to_value(health).unwrap(), health.as_str());
+    }
 }
 
 #[test]

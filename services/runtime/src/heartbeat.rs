@@ -2,7 +2,7 @@
 //! still and not as silence.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::VERSION;
 use protocol::heartbeat::{Heartbeat, Phase};
@@ -28,7 +28,6 @@ pub struct Heart {
     identity: Identity,
     progress: Arc<Progress>,
     every: Duration,
-    began: Instant,
     seq: u64,
     decorate: Decorate,
 }
@@ -53,7 +52,6 @@ impl Heart {
             identity,
             progress,
             every,
-            began: Instant::now(),
             seq: 0,
             decorate,
         }
@@ -80,11 +78,12 @@ impl Heart {
 
     async fn beat(&mut self, phase: Phase) {
         self.seq += 1;
+        // Also while nobody hears it: each one is a look that the last hour is counted by.
+        let heartbeat = self.compose(phase);
         if !self.bus.is_connected() {
             // The client would keep it and deliver it late: an old pulse is worse than none.
             return;
         }
-        let heartbeat = self.compose(phase);
         let payload = match serde_json::to_vec(&heartbeat) {
             Ok(payload) => payload,
             Err(error) => {
@@ -105,18 +104,22 @@ impl Heart {
     }
 
     fn compose(&self, phase: Phase) -> Heartbeat {
+        let condition = self.progress.condition();
         let mut heartbeat = Heartbeat {
             v: VERSION,
             boot: self.identity.boot.clone(),
             seq: self.seq,
             at: clock::now(),
-            uptime_ms: millis(self.began.elapsed()),
+            uptime_ms: millis(self.progress.uptime()),
             interval_ms: millis(self.every),
             phase,
+            health: Some(condition.health),
+            health_why: condition.why,
             parts: self.progress.parts(),
             candle_age_ms: None,
             signals: self.progress.signals(),
             errors: self.progress.errors(),
+            errors_last_hour: condition.errors_last_hour,
             last_error: self.progress.last_error(),
             books: Vec::new(),
         };

@@ -3,9 +3,11 @@
 
 pub mod bus;
 pub mod clock;
+pub mod condition;
 pub mod events;
 pub mod guard;
 pub mod health;
+pub mod health_report;
 pub mod heartbeat;
 pub mod identity;
 pub mod journal;

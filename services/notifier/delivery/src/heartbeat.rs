@@ -2,7 +2,7 @@
 //! one heartbeat: healthy, degraded, critical.
 
 use protocol::event::Severity;
-use protocol::heartbeat::{Heartbeat, PartState, Phase};
+use protocol::heartbeat::{Health, Heartbeat, PartState, Phase};
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -17,28 +17,17 @@ const MISSED: u64 = 3;
 /// Whoever said goodbye longer ago than this is no longer of the fleet.
 const FAREWELL_MS: u64 = 3_600_000;
 
-/// How a trader is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Health {
-    /// At work.
-    Healthy,
-    /// At work with trouble, starting, or ending.
-    Degraded,
-    /// Silent, or a book of it is halted.
-    Critical,
-}
-
-impl Health {
-    const fn mark(self) -> &'static str {
-        match self {
-            Self::Healthy => "🟢 healthy",
-            Self::Degraded => "🟡 degraded",
-            Self::Critical => "🔴 critical",
-        }
+/// A health as the owner sees it.
+const fn mark(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "🟢 healthy",
+        Health::Degraded => "🟡 degraded",
+        Health::Critical => "🔴 critical",
     }
 }
 
-/// The judgement, with a reason where it is not well.
+/// The judgement, with a reason where it is not well: the worst of what the trader says of itself, of
+/// what only others can see, and of where in its life it is.
 pub fn judge(beat: &Heartbeat, now: UtcMs) -> (Health, Option<String>) {
     let age = now.millis_since(beat.at);
     if beat.phase == Phase::Stopped {
@@ -54,13 +43,27 @@ pub fn judge(beat: &Heartbeat, now: UtcMs) -> (Health, Option<String>) {
             Some(format!("a book is halted: {halted}")),
         );
     }
-    let ill = |(name, part): (&String, _)| (part != PartState::Ok).then(|| name.clone());
-    let mut parts = beat.parts.iter().map(|(name, part)| (name, part.state));
-    match (beat.phase, parts.find_map(ill)) {
-        (Phase::Running, None) => (Health::Healthy, None),
-        (Phase::Running, Some(part)) => (Health::Degraded, Some(format!("{part} has trouble"))),
-        (Phase::Starting, _) => (Health::Degraded, Some("starting".to_owned())),
-        _ => (Health::Degraded, Some("ending".to_owned())),
+    let (health, why) = own_judgement(beat);
+    let passing = match beat.phase {
+        Phase::Running => return (health, why),
+        Phase::Starting => "starting",
+        _ => "ending",
+    };
+    match health {
+        Health::Healthy => (Health::Degraded, Some(passing.to_owned())),
+        _ => (health, why.or_else(|| Some(passing.to_owned()))),
+    }
+}
+
+/// Older traders do not judge themselves: their parts speak for them.
+fn own_judgement(beat: &Heartbeat) -> (Health, Option<String>) {
+    if let Some(health) = beat.health {
+        return (health, beat.health_why.clone());
+    }
+    let mut parts = beat.parts.iter();
+    match parts.find(|(_, part)| part.state != PartState::Ok) {
+        None => (Health::Healthy, None),
+        Some((name, _)) => (Health::Degraded, Some(format!("{name} has trouble"))),
     }
 }
 
@@ -121,7 +124,7 @@ fn lines(name: &Token, beat: &Heartbeat, now: UtcMs) -> String {
     format!(
         "{name}: {}{why}\nUptime: {}\nLoops: {loops}\nErrors: {}\nSignals: {}\nEquity: {}\n\
          Positions: {}, Trades: {trades}{last_error}",
-        health.mark(),
+        mark(health),
         uptime(beat.uptime_ms),
         beat.errors,
         beat.signals,

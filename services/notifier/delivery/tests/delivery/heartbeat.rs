@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bearish_delivery::heartbeat::{Health, judge, period, report, told_until};
+use bearish_delivery::heartbeat::{judge, period, report, told_until};
 use bearish_delivery::pace::Limits;
 use bearish_delivery::record::Record;
-use protocol::heartbeat::{BookSummary, Heartbeat, LastError, Part, PartState, Phase};
+use protocol::heartbeat::{BookSummary, Health, Heartbeat, LastError, Part, PartState, Phase};
 use protocol::time::UtcMs;
 
 use crate::support::{BEGIN, World};
@@ -29,10 +29,13 @@ fn beat() -> Heartbeat {
         uptime_ms: 9_000_000,
         interval_ms: 5_000,
         phase: Phase::Running,
+        health: Some(Health::Healthy),
+        health_why: None,
         parts: BTreeMap::from(parts),
         candle_age_ms: Some(30_000),
         signals: 3,
         errors: 1,
+        errors_last_hour: 1,
         last_error: Some(LastError {
             at: UtcMs(BEGIN.0 - 60_000),
             part: "feed".to_owned(),
@@ -66,15 +69,59 @@ fn it_shows_the_seeds_fields() {
     );
 }
 
+/// A trader that says of itself that it is so well, in this phase.
+fn says(health: Health, why: Option<&str>, phase: Phase) -> Heartbeat {
+    Heartbeat {
+        phase,
+        health: Some(health),
+        health_why: why.map(str::to_owned),
+        ..beat()
+    }
+}
+
 #[test]
-fn silence_and_halted_books_are_critical_trouble_is_degraded() {
+fn silence_and_halted_books_are_critical_whatever_the_trader_says_of_itself() {
     let later = |ms| UtcMs(BEGIN.0 + ms);
     assert_eq!(judge(&beat(), later(15_000)).0, Health::Healthy);
     assert_eq!(judge(&beat(), later(15_001)).0, Health::Critical);
     let mut halted = beat();
     halted.books[0].halted = Some("panicked".to_owned());
     assert_eq!(judge(&halted, BEGIN).0, Health::Critical);
+}
+
+#[test]
+fn the_word_is_the_traders_own_and_one_that_starts_or_ends_is_never_healthy() {
+    use Health::{Critical, Degraded, Healthy};
+    let (many, stale) = (
+        Some("11 errors in the last hour"),
+        Some("candles are stale"),
+    );
+    let (starting, ending) = (Some("starting"), Some("ending"));
+    for (health, why, phase, expected) in [
+        (Healthy, None, Phase::Running, (Healthy, None)),
+        (Degraded, many, Phase::Running, (Degraded, many)),
+        (Critical, stale, Phase::Running, (Critical, stale)),
+        (Healthy, None, Phase::Starting, (Degraded, starting)),
+        (Degraded, many, Phase::Starting, (Degraded, many)),
+        (Critical, stale, Phase::Starting, (Critical, stale)),
+        (Healthy, None, Phase::Draining, (Degraded, ending)),
+    ] {
+        let found = judge(&says(health, why, phase), BEGIN);
+        assert_eq!((found.0, found.1.as_deref()), expected, "{phase:?}");
+    }
     let mut retrying = beat();
+    retrying.parts.get_mut("feed").unwrap().state = PartState::Retrying;
+    assert_eq!(judge(&retrying, BEGIN), (Healthy, None));
+}
+
+#[test]
+fn an_older_trader_that_does_not_judge_itself_is_judged_by_its_parts() {
+    let older = Heartbeat {
+        health: None,
+        ..beat()
+    };
+    assert_eq!(judge(&older, BEGIN), (Health::Healthy, None));
+    let mut retrying = older.clone();
     retrying.parts.get_mut("feed").unwrap().state = PartState::Retrying;
     let (health, why) = judge(&retrying, BEGIN);
     assert_eq!(
@@ -83,7 +130,7 @@ fn silence_and_halted_books_are_critical_trouble_is_degraded() {
     );
     let starting = Heartbeat {
         phase: Phase::Starting,
-        ..beat()
+        ..older
     };
     assert_eq!(judge(&starting, BEGIN).0, Health::Degraded);
 }

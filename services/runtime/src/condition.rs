@@ -1,0 +1,289 @@
+//! How well a process is: the errors of the last hour, parts that stand still, and the grade that
+//! follows. Time comes in with every call; nothing here waits, logs or sends.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use protocol::heartbeat::{Health, Part, PartState, Phase};
+
+/// More errors than this in an hour, and a process is degraded.
+pub const DEGRADED_ABOVE: u64 = 10;
+/// More than this, and it is critical.
+pub const CRITICAL_ABOVE: u64 = 50;
+/// The hour is counted in as many minutes, the current one among them.
+const MINUTES: usize = 60;
+const MINUTE: Duration = Duration::from_mins(1);
+/// Looks that show a part at the same turn before it counts as standing still: after a pause of the
+/// whole process a first look may come before the part's next turn.
+const STILL_LOOKS: u32 = 3;
+/// Looks closer together than this count as one.
+const LOOKS_APART: Duration = Duration::from_secs(1);
+
+/// How well a process is, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// The grade.
+    pub health: Health,
+    /// Why it is not healthy, in one line.
+    pub why: Option<String>,
+    /// Errors of the last hour, to the minute.
+    pub errors_last_hour: u64,
+}
+
+/// The grade of a process with so many errors in the last hour, and what makes it critical whatever
+/// their number, if anything does.
+pub fn grade(errors_last_hour: u64, critical: Option<String>) -> Condition {
+    let health = if critical.is_some() || errors_last_hour > CRITICAL_ABOVE {
+        Health::Critical
+    } else if errors_last_hour > DEGRADED_ABOVE {
+        Health::Degraded
+    } else {
+        Health::Healthy
+    };
+    let many = || format!("{errors_last_hour} errors in the last hour");
+    Condition {
+        health,
+        why: critical.or_else(|| (health != Health::Healthy).then(many)),
+        errors_last_hour,
+    }
+}
+
+/// Counts what happened in the last hour: sixty buckets of a minute each, whatever happens.
+#[derive(Debug, Clone)]
+pub struct LastHour {
+    /// What minute 0 begins with.
+    origin: Instant,
+    /// The minute that was counted last.
+    newest: u64,
+    /// By minute, modulo their number.
+    buckets: [u64; MINUTES],
+}
+
+impl LastHour {
+    /// Nothing yet.
+    pub const fn new(now: Instant) -> Self {
+        Self {
+            origin: now,
+            newest: 0,
+            buckets: [0; MINUTES],
+        }
+    }
+
+    /// `count` more just now.
+    pub fn add(&mut self, count: u64, now: Instant) {
+        self.move_on(now);
+        let bucket = &mut self.buckets[slot(self.newest)];
+        *bucket = bucket.saturating_add(count);
+    }
+
+    /// All of this minute and the 59 before it.
+    pub fn sum(&mut self, now: Instant) -> u64 {
+        self.move_on(now);
+        self.buckets.iter().copied().fold(0, u64::saturating_add)
+    }
+
+    fn move_on(&mut self, now: Instant) {
+        let since = now.saturating_duration_since(self.origin);
+        let minute = since.as_secs() / MINUTE.as_secs();
+        let passed = minute.saturating_sub(self.newest).min(MINUTES as u64);
+        for ago in 0..passed {
+            self.buckets[slot(minute - ago)] = 0;
+        }
+        self.newest = self.newest.max(minute);
+    }
+}
+
+fn slot(minute: u64) -> usize {
+    // Less than MINUTES.
+    usize::try_from(minute % MINUTES as u64).unwrap_or(0)
+}
+
+/// Sees that parts keep what they promise: to turn within a time while they are well.
+#[derive(Debug, Default)]
+pub struct Turnings(BTreeMap<String, Standing>);
+
+/// A part that has not turned since.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    turns: u64,
+    since: Instant,
+    looked: Instant,
+    looks: u32,
+}
+
+impl Turnings {
+    /// A look at all parts. What one of them has broken, in one line. Only a process at work can hang:
+    /// before, it waits; after, its parts end.
+    pub fn look(
+        &mut self,
+        phase: Phase,
+        parts: &BTreeMap<String, Part>,
+        now: Instant,
+    ) -> Option<String> {
+        let promises = |part: &Part| phase == Phase::Running && part.state == PartState::Ok;
+        self.0
+            .retain(|name, _| parts.get(name).is_some_and(promises));
+        let mut broken = None;
+        for (name, part) in parts.iter().filter(|(_, part)| promises(part)) {
+            let Some(within_ms) = part.within_ms else {
+                continue;
+            };
+            let within = Duration::from_millis(within_ms);
+            let stood = self.stood(name, part.turns, now);
+            if broken.is_none() && stood.is_some_and(|stood| stood > within) {
+                broken = Some(format!("{name} has not turned within {within:?}"));
+            }
+        }
+        broken
+    }
+
+    /// How long this part has stood at this turn; none where too few looks say so.
+    fn stood(&mut self, name: &str, turns: u64, now: Instant) -> Option<Duration> {
+        let new = Standing {
+            turns,
+            since: now,
+            looked: now,
+            looks: 1,
+        };
+        let standing = self.0.entry(name.to_owned()).or_insert(new);
+        if standing.turns != turns {
+            *standing = new;
+        } else if now.saturating_duration_since(standing.looked) >= LOOKS_APART {
+            standing.looked = now;
+            standing.looks = standing.looks.saturating_add(1);
+        }
+        (standing.looks >= STILL_LOOKS).then(|| now.saturating_duration_since(standing.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_grade_follows_from_the_errors_of_the_hour_and_from_what_is_critical_anyway() {
+        use Health::{Critical, Degraded, Healthy};
+        let stale = Some("candles are 10 minutes old");
+        let eleven = Some("11 errors in the last hour");
+        let fifty_one = Some("51 errors in the last hour");
+        for (errors, critical, health, why) in [
+            (0, None, Healthy, None),
+            (10, None, Healthy, None),
+            (11, None, Degraded, eleven),
+            (50, None, Degraded, Some("50 errors in the last hour")),
+            (51, None, Critical, fifty_one),
+            (0, stale, Critical, stale),
+            (11, stale, Critical, stale),
+            (51, stale, Critical, stale),
+        ] {
+            let expected = Condition {
+                health,
+                why: why.map(str::to_owned),
+                errors_last_hour: errors,
+            };
+            assert_eq!(grade(errors, critical.map(str::to_owned)), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_older_than_an_hour_is_forgotten_minute_by_minute() {
+        let begin = Instant::now();
+        let mut hour = LastHour::new(begin);
+        hour.add(5, begin);
+        assert_eq!(hour.sum(begin), 5);
+        hour.add(7, begin + 30 * MINUTE);
+        for (minutes, left) in [(30, 12), (59, 12), (60, 7), (89, 7), (90, 0)] {
+            assert_eq!(hour.sum(begin + minutes * MINUTE), left, "{minutes}");
+        }
+    }
+
+    #[test]
+    fn a_window_that_nobody_looked_at_for_days_is_empty_and_counts_on() {
+        let begin = Instant::now();
+        let mut hour = LastHour::new(begin);
+        for minute in 0..60 {
+            hour.add(1, begin + minute * MINUTE);
+        }
+        assert_eq!(hour.sum(begin + 59 * MINUTE), 60);
+        let later = begin + Duration::from_hours(72);
+        assert_eq!(hour.sum(later), 0);
+        hour.add(3, later);
+        assert_eq!(hour.sum(later + 59 * MINUTE), 3);
+        assert_eq!(hour.sum(later + 60 * MINUTE), 0);
+    }
+
+    /// The plain way to count it, for every minute of three hours.
+    #[test]
+    fn it_counts_what_a_list_of_all_minutes_counts() {
+        let begin = Instant::now();
+        let mut hour = LastHour::new(begin);
+        let mut all: Vec<u64> = Vec::new();
+        for minute in 0..180_u64 {
+            let count = minute * minute % 7;
+            let now = begin + MINUTE * u32::try_from(minute).unwrap() + SECOND;
+            hour.add(count, now);
+            all.push(count);
+            let expected: u64 = all.iter().rev().take(MINUTES).sum();
+            assert_eq!(hour.sum(now), expected, "{minute}");
+        }
+    }
+
+    fn part(turns: u64, state: PartState, within_ms: Option<u64>) -> BTreeMap<String, Part> {
+        let part = Part {
+            turns,
+            errors: 0,
+            state,
+            within_ms,
+        };
+        BTreeMap::from([("feed".to_owned(), part)])
+    }
+
+    /// What is found after looking once a second at a part that stays as it is.
+    fn after(seconds: u32, phase: Phase, parts: &BTreeMap<String, Part>) -> Option<String> {
+        let begin = Instant::now();
+        let mut turnings = Turnings::default();
+        (0..=seconds).fold(None, |_, s| turnings.look(phase, parts, begin + s * SECOND))
+    }
+
+    #[test]
+    fn a_part_breaks_its_promise_only_while_it_is_well_and_the_process_at_work() {
+        let promised = Some(10_000);
+        let broken = Some("feed has not turned within 10s".to_owned());
+        for (seconds, phase, state, within, expected) in [
+            (10, Phase::Running, PartState::Ok, promised, None),
+            (11, Phase::Running, PartState::Ok, promised, broken),
+            (99, Phase::Running, PartState::Ok, None, None),
+            (99, Phase::Running, PartState::Retrying, promised, None),
+            (99, Phase::Running, PartState::Stopped, promised, None),
+            (99, Phase::Starting, PartState::Ok, promised, None),
+            (99, Phase::Draining, PartState::Ok, promised, None),
+        ] {
+            let found = after(seconds, phase, &part(7, state, within));
+            assert_eq!(found, expected, "{seconds} {phase:?} {state:?}");
+        }
+    }
+
+    #[test]
+    fn a_pause_of_the_whole_process_is_no_broken_promise() {
+        let begin = Instant::now();
+        let mut turnings = Turnings::default();
+        let mut look = |turns, at: Duration| {
+            let parts = part(turns, PartState::Ok, Some(10_000));
+            turnings.look(Phase::Running, &parts, begin + at)
+        };
+        assert_eq!(look(7, Duration::ZERO), None);
+        // Stopped for an hour; two who look wake up before the part does.
+        let woken = Duration::from_hours(1);
+        assert_eq!(look(7, woken), None);
+        assert_eq!(look(7, woken + Duration::from_millis(1)), None);
+        assert_eq!(look(8, woken + SECOND), None);
+        // From here on it really hangs.
+        for second in 2..=11 {
+            assert_eq!(look(8, woken + second * SECOND), None, "{second}");
+        }
+        assert!(look(8, woken + 12 * SECOND).is_some());
+        assert_eq!(look(9, woken + 13 * SECOND), None, "it recovers by itself");
+    }
+}
