@@ -48,6 +48,18 @@ nats_server() {
     return 1
 }
 
+# What judges the text of /metrics.
+promtool() {
+    local candidate
+    for candidate in "${BEARISH_PROMTOOL:-}" "$tools_dir/promtool" "$(type -P promtool || true)"; do
+        if [ -x "$candidate" ]; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
 docker_pull() { docker image inspect "$1" >/dev/null 2>&1 || docker pull -q "$1" >/dev/null 2>&1; }
 
 # Builds all images. How, unless BINARIES says so: with the host's cargo where there is one, because that

@@ -11,6 +11,7 @@ use runtime::bus::Bus;
 use runtime::guard::{Guard, TurnEnd};
 use runtime::health::{self, Answer, HealthServer};
 use runtime::heartbeat::Heart;
+use runtime::metrics::{Facts, Metrics};
 use runtime::process::Stop;
 use runtime::progress::Progress;
 use runtime::shutdown::Shutdown;
@@ -95,6 +96,9 @@ async fn tell(
         Box::new(|_| {}),
     );
     tellers.spawn(heart.run(until.clone()));
+    if let Some(metrics) = Metrics::bind(&settings.metrics, facts(desk), || {}).await? {
+        tellers.spawn(metrics.run(until.clone()));
+    }
     let guard = Guard::new(desk.bus.clone(), &Subject::NotifierLease, &desk.identity);
     let part = desk.progress.part(PART);
     let standing_by = || desk.progress.enter(Phase::Starting);
@@ -114,6 +118,17 @@ async fn tell(
         tracing::debug!("left without a last heartbeat");
     }
     ended.map(|()| ExitCode::Done)
+}
+
+fn facts(desk: &Desk) -> Facts {
+    let bus = desk.bus.clone();
+    Facts {
+        service: Service::Notifier,
+        identity: desk.identity.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        progress: Arc::clone(&desk.progress),
+        connected: Box::new(move || bus.is_connected()),
+    }
 }
 
 fn answer_health(

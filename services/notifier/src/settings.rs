@@ -7,6 +7,7 @@ use clap::Parser;
 use delivery::pace::Limits;
 use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
+use runtime::metrics::MetricsSettings;
 use runtime::process::Stop;
 use runtime::secret;
 use runtime::settings::whole;
@@ -24,6 +25,10 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
+
+    /// Numbers.
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
 
     /// This process.
     #[command(flatten)]

@@ -12,6 +12,7 @@ pub mod heartbeat;
 pub mod identity;
 pub mod journal;
 pub mod lease;
+pub mod metrics;
 pub mod process;
 pub mod progress;
 pub mod reports;

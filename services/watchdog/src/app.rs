@@ -12,6 +12,7 @@ use runtime::bus::Bus;
 use runtime::guard::{Guard, TurnEnd};
 use runtime::health::{self, Answer, HealthServer};
 use runtime::heartbeat::Heart;
+use runtime::metrics::{Facts, Metrics};
 use runtime::process::Stop;
 use runtime::progress::Progress;
 use runtime::shutdown::Shutdown;
@@ -146,7 +147,7 @@ async fn watch(
 ) -> Result<ExitCode, Stop> {
     let tell = CancellationToken::new();
     let mut tellers = JoinSet::new();
-    start_telling(&realm, settings, &tell, &mut tellers)?;
+    start_telling(&realm, settings, &tell, &mut tellers).await?;
     tellers.spawn(sender.run(tell.clone(), GOODBYE));
     let lease = Subject::WatchdogLease(realm.project.clone());
     let guard = Guard::new(realm.bus.clone(), &lease, &realm.identity);
@@ -170,7 +171,7 @@ async fn watch(
     ended.map(|()| ExitCode::Done)
 }
 
-fn start_telling(
+async fn start_telling(
     realm: &Arc<Realm>,
     settings: &Settings,
     tell: &CancellationToken,
@@ -196,6 +197,17 @@ fn start_telling(
         Box::new(|_| {}),
     );
     tellers.spawn(heart.run(tell.clone()));
+    let bus = realm.bus.clone();
+    let facts = Facts {
+        service: Service::Watchdog,
+        identity: realm.identity.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        progress: Arc::clone(&realm.progress),
+        connected: Box::new(move || bus.is_connected()),
+    };
+    if let Some(metrics) = Metrics::bind(&settings.metrics, facts, || {}).await? {
+        tellers.spawn(metrics.run(tell.clone()));
+    }
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use clap::Parser;
 use protocol::ids::Token;
 use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
+use runtime::metrics::MetricsSettings;
 use runtime::process::Stop;
 use runtime::telemetry::TelemetrySettings;
 
@@ -21,6 +22,10 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
+
+    /// Numbers.
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
 
     /// This process.
     #[command(flatten)]

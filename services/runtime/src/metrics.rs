@@ -1,0 +1,282 @@
+//! Numbers for Prometheus: `/metrics` over HTTP, if an address is set; else nothing is bound, spawned or
+//! kept. What every process can say of itself is read at each scrape; a service adds its own with the
+//! macros of the crate `metrics`, which do nothing while no address is set.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ::metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use protocol::heartbeat::{Health, PartState};
+use protocol::ids::Service;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::Identity;
+use crate::process::Stop;
+use crate::progress::Progress;
+
+/// A caller has asked and taken its answer within this time.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Callers at once; more wait in the kernel's queue.
+const CALLERS: usize = 8;
+/// Histograms keep each value until they are tidied up: also while nobody scrapes.
+const TIDY: Duration = Duration::from_secs(10);
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Whether and where. Part of every service's settings.
+#[derive(Debug, Clone, Args)]
+pub struct MetricsSettings {
+    /// Address to serve Prometheus's /metrics at; not served without one
+    #[arg(long, env = "METRICS_ADDR", value_name = "METRICS_ADDR", value_parser = address)]
+    pub metrics_addr: Option<SocketAddr>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let parsed = text.parse();
+    parsed.map_err(|_| "allowed is ADDRESS:PORT, e.g. 0.0.0.0:9464 or [::1]:9464".to_owned())
+}
+
+/// What the numbers are read from, at each scrape.
+pub struct Facts {
+    /// What kind of process this is.
+    pub service: Service,
+    /// Which one.
+    pub identity: Identity,
+    /// The program's version.
+    pub version: &'static str,
+    /// Its parts, errors and grade.
+    pub progress: Arc<Progress>,
+    /// Whether the bus is there.
+    pub connected: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// A bound address that will answer.
+pub struct Metrics {
+    listener: TcpListener,
+    shown: Arc<Shown>,
+}
+
+/// What answers look at.
+struct Shown {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+    facts: Facts,
+    own: Box<dyn Fn() + Send + Sync>,
+    /// Every part that was ever shown: one that is gone is shown as gone.
+    parts: Mutex<BTreeSet<String>>,
+}
+
+impl Metrics {
+    /// Binds, if an address is set; from then on the macros of the crate `metrics` count. `own` is
+    /// called at each scrape, to set what the service reads rather than counts; it must be quick.
+    ///
+    /// # Errors
+    /// Exit 78 if the address cannot be had, 70 if this process has metrics already.
+    pub async fn bind(
+        settings: &MetricsSettings,
+        facts: Facts,
+        own: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Option<Self>, Stop> {
+        let Some(address) = settings.metrics_addr else {
+            return Ok(None);
+        };
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            Stop::config(format!(
+                "METRICS_ADDR={address}: {error}; allowed is a free port at an address of this machine"
+            ))
+        })?;
+        let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
+        ::metrics::set_global_recorder(Arc::clone(&recorder))
+            .map_err(|error| Stop::internal(format!("bug: {error}")))?;
+        ::metrics::with_local_recorder(&recorder, describe);
+        tracing::info!(%address, "serving /metrics");
+        let shown = Shown {
+            handle: recorder.handle(),
+            recorder,
+            facts,
+            own: Box::new(own),
+            parts: Mutex::default(),
+        };
+        Ok(Some(Self {
+            listener,
+            shown: Arc::new(shown),
+        }))
+    }
+
+    /// Answers until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut callers = JoinSet::new();
+        let mut ticks = interval(TIDY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => {
+                    self.shown.handle.run_upkeep();
+                    continue;
+                }
+                Some(_) = callers.join_next() => continue,
+                accepted = self.listener.accept(), if callers.len() < CALLERS => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => drop(callers.spawn(serve(stream, Arc::clone(&self.shown)))),
+                Err(error) => {
+                    tracing::debug!(%error, "no metrics caller accepted");
+                    // Out of file descriptors, most likely: the next accept would fail at once, too.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// One question, one answer: Prometheus asks every few seconds and may connect anew.
+async fn serve(stream: TcpStream, shown: Arc<Shown>) {
+    let service = service_fn(|request| {
+        let response = shown.answer(&request);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(DEADLINE, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "metrics caller went away"),
+        Err(_) => tracing::debug!("metrics caller took longer than {DEADLINE:?}"),
+    }
+}
+
+impl Shown {
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if request.uri().path() != "/metrics" {
+            return respond(StatusCode::NOT_FOUND, "only /metrics is here\n");
+        }
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let mut response = respond(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            response.headers_mut().insert(ALLOW, allowed);
+            return response;
+        }
+        ::metrics::with_local_recorder(&self.recorder, || {
+            self.set_common();
+            (self.own)();
+        });
+        respond(StatusCode::OK, self.handle.render())
+    }
+
+    fn set_common(&self) {
+        let Facts {
+            service,
+            identity,
+            version,
+            progress,
+            connected,
+        } = &self.facts;
+        let labels = [
+            ("service", service.to_string()),
+            ("unit", identity.instance.to_string()),
+            ("version", (*version).to_owned()),
+        ];
+        gauge!("bearish_build_info", &labels).set(1);
+        gauge!("bearish_uptime_seconds").set(progress.uptime().as_secs_f64());
+        gauge!("bearish_bus_connected").set(flag(connected()));
+        counter!("bearish_errors_total").absolute(progress.errors());
+        counter!("bearish_signals_total").absolute(progress.signals());
+        let condition = progress.condition();
+        gauge!("bearish_errors_last_hour").set(number(condition.errors_last_hour));
+        gauge!("bearish_health").set(match condition.health {
+            Health::Healthy => 0,
+            Health::Degraded => 1,
+            Health::Critical => 2,
+        });
+        self.set_parts();
+    }
+
+    fn set_parts(&self) {
+        let parts = self.facts.progress.parts();
+        let mut known = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in known.iter().filter(|name| !parts.contains_key(*name)) {
+            gauge!("bearish_part_up", "part" => gone.clone()).set(0);
+        }
+        for (name, part) in parts {
+            let label = [("part", name.clone())];
+            gauge!("bearish_part_up", &label).set(flag(part.state == PartState::Ok));
+            counter!("bearish_part_turns_total", &label).absolute(part.turns);
+            counter!("bearish_part_errors_total", &label).absolute(part.errors);
+            known.insert(name);
+        }
+    }
+}
+
+fn describe() {
+    describe_gauge!(
+        "bearish_build_info",
+        "Always 1; which program this is and under which name it runs"
+    );
+    describe_gauge!(
+        "bearish_uptime_seconds",
+        Unit::Seconds,
+        "Since the process began"
+    );
+    describe_gauge!(
+        "bearish_bus_connected",
+        "1 while the connection to the bus stands"
+    );
+    describe_counter!("bearish_errors_total", "Errors of all parts since boot");
+    describe_counter!(
+        "bearish_signals_total",
+        "Decisions to open a position since boot"
+    );
+    describe_gauge!(
+        "bearish_errors_last_hour",
+        "Errors of all parts in the last hour"
+    );
+    describe_gauge!(
+        "bearish_health",
+        "How well the process is: 0 healthy, 1 degraded, 2 critical"
+    );
+    describe_gauge!(
+        "bearish_part_up",
+        "1 while the part is well, 0 while it retries, has ended or is gone"
+    );
+    describe_counter!(
+        "bearish_part_turns_total",
+        "Turns of the part's loop since boot"
+    );
+    describe_counter!("bearish_part_errors_total", "Errors of the part since boot");
+}
+
+fn respond(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let text = HeaderValue::from_static(TEXT);
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}
+
+fn flag(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "Prometheus knows no other numbers; exact up to 2^53"
+)]
+const fn number(count: u64) -> f64 {
+    count as f64
+}

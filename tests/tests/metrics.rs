@@ -1,0 +1,257 @@
+//! `/metrics`: what a plain TCP client reads there, and what Prometheus's own tool says of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use bearish_tests::nats::NatsServer;
+use bearish_tests::notifier::Setup;
+use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::ports;
+use protocol::heartbeat::Phase;
+use protocol::ids::Service;
+use runtime::identity::Identity;
+use runtime::metrics::{Facts, Metrics, MetricsSettings};
+use runtime::progress::Progress;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// An HTTP answer as it came over the wire.
+struct Answer {
+    head: String,
+    body: String,
+}
+
+async fn ask(address: SocketAddr, request: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    Some(Answer {
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
+}
+
+async fn scrape(address: SocketAddr) -> String {
+    let answer = eventually("an answer", SOON, async || {
+        ask(address, "GET /metrics").await
+    })
+    .await;
+    assert!(
+        answer.head.starts_with("HTTP/1.1 200 OK"),
+        "{}",
+        answer.head
+    );
+    let kind = "content-type: text/plain; version=0.0.4";
+    assert!(answer.head.contains(kind), "{}", answer.head);
+    answer.body
+}
+
+/// The value of the one line that begins so.
+fn value(text: &str, series: &str) -> f64 {
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
+    let found = values.next().unwrap_or_else(|| panic!("{series}: {text}"));
+    assert_eq!(values.next(), None, "{series} is there twice: {text}");
+    found.trim().parse().unwrap()
+}
+
+#[track_caller]
+fn shows(text: &str, expected: &[(&str, f64)]) {
+    for (series, number) in expected {
+        let found = value(text, series);
+        assert!((found - number).abs() < 1e-9, "{series} is {found}");
+    }
+}
+
+fn promtool() -> PathBuf {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let given = std::env::var_os("BEARISH_PROMTOOL").map(PathBuf::from);
+    let places = std::env::split_paths(&path).map(|dir| dir.join("promtool"));
+    let found = given.or_else(|| {
+        std::iter::once(tools.join("promtool"))
+            .chain(places)
+            .find(|p| p.is_file())
+    });
+    found.unwrap_or_else(|| {
+        panic!("promtool is missing: run `.ci/prepare test`, or name one in BEARISH_PROMTOOL")
+    })
+}
+
+/// Prometheus's own parser reads it, and its own lint finds nothing.
+#[track_caller]
+fn prometheus_likes(text: &str) {
+    let mut child = Command::new(promtool())
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+}
+
+fn facts(progress: &Arc<Progress>) -> Facts {
+    Facts {
+        service: Service::Trader,
+        identity: Identity {
+            instance: "trader-paper-1".parse().unwrap(),
+            boot: "b1".parse().unwrap(),
+        },
+        version: "0.1.0",
+        progress: Arc::clone(progress),
+        connected: Box::new(|| true),
+    }
+}
+
+fn at(address: SocketAddr) -> MetricsSettings {
+    MetricsSettings {
+        metrics_addr: Some(address),
+    }
+}
+
+#[tokio::test]
+async fn every_number_is_there_and_prometheus_has_nothing_to_complain_about() {
+    let progress = Arc::new(Progress::default());
+    progress.enter(Phase::Running);
+    let own = || metrics::gauge!("bearish_equity_usdt", "book" => "BTC\"USDT").set(3_308.62);
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
+    let bound = Metrics::bind(&at(address), facts(&progress), own).await;
+    let bound = bound.unwrap().unwrap();
+    metrics::describe_gauge!("bearish_equity_usdt", "Equity of a book");
+    let stop = CancellationToken::new();
+    let served = bound.run(stop.clone());
+    let asked = async {
+        (0..3).for_each(|_| progress.part("feed").turn());
+        progress.part("fleet").turn();
+        progress.error("fleet", "lease not renewed");
+        let text = scrape(address).await;
+        prometheus_likes(&text);
+        let info = r#"bearish_build_info{service="trader",unit="trader-paper-1",version="0.1.0"} "#;
+        let expected = [
+            (info, 1.0),
+            ("bearish_bus_connected ", 1.0),
+            ("bearish_health ", 0.0),
+            ("bearish_errors_total ", 1.0),
+            ("bearish_errors_last_hour ", 1.0),
+            ("bearish_signals_total ", 0.0),
+            (r#"bearish_part_up{part="feed"} "#, 1.0),
+            (r#"bearish_part_turns_total{part="feed"} "#, 3.0),
+            (r#"bearish_part_errors_total{part="fleet"} "#, 1.0),
+            (r#"bearish_equity_usdt{book="BTC\"USDT"} "#, 3_308.62),
+        ];
+        shows(&text, &expected);
+        assert!(value(&text, "bearish_uptime_seconds ") > 0.0);
+
+        (0..50).for_each(|_| progress.error("fleet", "lease not renewed"));
+        progress.forget("fleet");
+        metrics::histogram!("bearish_append_seconds").record(0.004);
+        metrics::describe_histogram!("bearish_append_seconds", "An append to the journal");
+        let silent = nobody_speaks(address).await;
+        let text = scrape(address).await;
+        prometheus_likes(&text);
+        let expected = [
+            ("bearish_health ", 2.0),
+            ("bearish_errors_total ", 51.0),
+            ("bearish_errors_last_hour ", 51.0),
+            (r#"bearish_part_up{part="fleet"} "#, 0.0),
+            ("bearish_append_seconds_count ", 1.0),
+        ];
+        shows(&text, &expected);
+        drop(silent);
+
+        let head = |answer: Option<Answer>| answer.unwrap().head;
+        let elsewhere = head(ask(address, "GET /").await);
+        assert!(elsewhere.starts_with("HTTP/1.1 404"), "{elsewhere}");
+        let posted = head(ask(address, "POST /metrics").await);
+        assert!(posted.starts_with("HTTP/1.1 405"), "{posted}");
+        stop.cancel();
+    };
+    tokio::join!(served, asked);
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "it has ended, and so has its address"
+    );
+}
+
+/// More callers than are answered at once, who say nothing.
+async fn nobody_speaks(address: SocketAddr) -> Vec<TcpStream> {
+    let mut callers = Vec::new();
+    for _ in 0..10 {
+        callers.push(TcpStream::connect(address).await.unwrap());
+    }
+    callers
+}
+
+#[tokio::test]
+async fn without_an_address_nothing_is_bound_and_a_taken_one_is_named_with_its_variable() {
+    let progress = Arc::new(Progress::default());
+    let none = MetricsSettings { metrics_addr: None };
+    let bound = Metrics::bind(&none, facts(&progress), || {}).await;
+    assert!(bound.unwrap().is_none());
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let bound = Metrics::bind(&at(address), facts(&progress), || {}).await;
+    let stop = bound.err().unwrap();
+    assert_eq!(stop.code.number(), 78);
+    let line = format!("METRICS_ADDR={address}: ");
+    assert!(stop.message.starts_with(&line), "{}", stop.message);
+    assert!(stop.message.contains("in use"), "{}", stop.message);
+    assert!(stop.message.contains("allowed"), "{}", stop.message);
+}
+
+#[tokio::test]
+async fn a_running_notifier_serves_its_own_numbers_and_refuses_an_address_it_cannot_have() {
+    let nats = NatsServer::with_streams().await;
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
+    let setup = Setup::new(&nats).env("METRICS_ADDR", &address.to_string());
+    let mut notifier = setup.start();
+    notifier.says("telling the owner").await;
+    let text = eventually("the courier's turns", SOON, async || {
+        let text = scrape(address).await;
+        text.contains(r#"part="courier""#).then_some(text)
+    })
+    .await;
+    prometheus_likes(&text);
+    shows(&text, &[("bearish_bus_connected ", 1.0)]);
+    assert!(text.contains(r#"bearish_build_info{service="notifier""#));
+
+    let second = setup.clone().env("INSTANCE", "second");
+    let mut second = second.start();
+    assert_eq!(second.exit_within(SOON).await, 78);
+    let said = second.err();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains(&format!("METRICS_ADDR={address}")),
+        "{said:?}"
+    );
+
+    let wrong = setup.clone().env("METRICS_ADDR", "9464");
+    let mut wrong = wrong.start();
+    assert_eq!(wrong.exit_within(SOON).await, 78);
+    let said = wrong.err().concat();
+    for word in ["METRICS_ADDR=\"9464\"", "ADDRESS:PORT"] {
+        assert!(said.contains(word), "{said}");
+    }
+    notifier.signal("TERM");
+    assert_eq!(notifier.exit_within(SOON).await, 0);
+}
