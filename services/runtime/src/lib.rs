@@ -2,6 +2,8 @@
 //! No trading, supervision or delivery rule lives here.
 
 pub mod bus;
+#[cfg(feature = "chart")]
+pub mod chart;
 pub mod clock;
 pub mod condition;
 pub mod events;

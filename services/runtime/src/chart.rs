@@ -1,0 +1,454 @@
+//! An equity curve as a PNG, for a message to the owner: drawn at twice its size and averaged down, with
+//! a font of our own, because images have none. The same input gives the same bytes. Where labels stand
+//! is in `ticks`, which points are worth drawing in `thin`. What the curve is about is the caller's.
+
+mod thin;
+mod ticks;
+
+use std::sync::OnceLock;
+
+use plotters::backend::BitMapBackend;
+use plotters::chart::{ChartBuilder, ChartContext};
+use plotters::coord::Shift;
+use plotters::coord::combinators::WithKeyPoints;
+use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint};
+use plotters::coord::types::{RangedCoordf64, RangedCoordi64};
+use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::element::{Circle, EmptyElement, PathElement, Text};
+use plotters::prelude::{BindKeyPoints, Cartesian2d, DashedLineSeries, Ranged};
+use plotters::series::AreaSeries;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::{
+    Color, FontStyle, IntoFont, RGBColor, ShapeStyle, TextStyle, WHITE, register_font,
+};
+use protocol::time::UtcMs;
+
+use self::ticks::Axis;
+
+/// Of the finished image, in pixels.
+pub const WIDTH: u32 = 800;
+/// Of the finished image, in pixels.
+pub const HEIGHT: u32 = 400;
+/// So many pixels are drawn for each one of the finished image, in each direction.
+const FINER: u32 = 3;
+/// Room for the title beside the newest amount, in pixels.
+const TITLE_WIDTH: u32 = 540;
+/// More characters than ever fit.
+const TITLE_CHARS: usize = 200;
+
+const FONT: &str = "ours";
+const UP: RGBColor = RGBColor(14, 138, 104);
+const DOWN: RGBColor = RGBColor(200, 60, 76);
+const INK: RGBColor = RGBColor(32, 38, 46);
+const FAINT: RGBColor = RGBColor(112, 120, 132);
+const GRID: RGBColor = RGBColor(228, 231, 236);
+
+type Canvas<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+type Plane = Cartesian2d<WithKeyPoints<RangedCoordi64>, Amounts>;
+type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Plane>;
+
+/// The library's own lets nobody else write its labels.
+struct Amounts(WithKeyPoints<RangedCoordf64>);
+
+impl Ranged for Amounts {
+    type FormatOption = DefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, limit: (i32, i32)) -> i32 {
+        self.0.map(value, limit)
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
+        self.0.key_points(hint)
+    }
+
+    fn range(&self) -> std::ops::Range<f64> {
+        self.0.range()
+    }
+}
+
+/// Something that happened on the curve, shown as a dot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marker {
+    /// When.
+    pub at: UtcMs,
+    /// What.
+    pub kind: Mark,
+}
+
+/// What a dot stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Something that was won.
+    Gain,
+    /// Something that was lost.
+    Loss,
+}
+
+/// Why there is no picture: a bug here or in what draws.
+#[derive(Debug, thiserror::Error)]
+#[error("chart: {0}")]
+pub struct ChartError(String);
+
+impl ChartError {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The curve of these points as a PNG of [`WIDTH`] by [`HEIGHT`]. Points may come in any order and
+/// number; what is no number or beyond the calendar is left out, and without any point the picture says
+/// so. Takes tens of milliseconds of a processor: not for an asynchronous task's own thread.
+///
+/// # Errors
+/// [`ChartError`], which no input should cause.
+pub fn equity_curve(
+    title: &str,
+    points: &[(UtcMs, f64)],
+    markers: &[Marker],
+) -> Result<Vec<u8>, ChartError> {
+    load_font()?;
+    let points = thin::usable(points);
+    let (width, height) = (WIDTH * FINER, HEIGHT * FINER);
+    let mut fine = vec![255; (width * height * 3) as usize];
+    {
+        let backend = BitMapBackend::with_buffer(&mut fine, (width, height));
+        let canvas = backend.into_drawing_area();
+        canvas.fill(&WHITE).map_err(ChartError::of)?;
+        draw(&canvas, title, &points, markers)?;
+        canvas.present().map_err(ChartError::of)?;
+    }
+    encode(&averaged(&fine))
+}
+
+fn load_font() -> Result<(), ChartError> {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    let load = || register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
+    if *LOADED.get_or_init(|| load().is_ok()) {
+        Ok(())
+    } else {
+        Err(ChartError::of("bug: the font that came along is unusable"))
+    }
+}
+
+fn text(size: u32, color: RGBColor, pos: Pos) -> TextStyle<'static> {
+    (FONT, size * FINER).into_font().color(&color).pos(pos)
+}
+
+fn draw(
+    canvas: &Canvas<'_>,
+    title: &str,
+    points: &[(i64, f64)],
+    markers: &[Marker],
+) -> Result<(), ChartError> {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else {
+        heading(canvas, title, "")?;
+        let middle = Pos::new(HPos::Center, VPos::Center);
+        let center = (centre(WIDTH), centre(HEIGHT));
+        let words = Text::new("no data yet", center, text(16, FAINT, middle));
+        return canvas.draw(&words).map_err(ChartError::of);
+    };
+    let color = if last.1 < first.1 { DOWN } else { UP };
+    heading(canvas, title, &ticks::span_of(first.0, last.0))?;
+    result(canvas, first.1, last.1, color)?;
+    let across = ticks::times(first.0, last.0);
+    let up = ticks::amounts(points);
+    let mut chart = plane(canvas, across, up)?;
+    curve(&mut chart, points, color)?;
+    dots(&mut chart, points, markers)
+}
+
+fn centre(length: u32) -> i32 {
+    (length * FINER / 2).cast_signed()
+}
+
+/// Title, and what time it covers.
+fn heading(canvas: &Canvas<'_>, title: &str, span: &str) -> Result<(), ChartError> {
+    let left = |y: i32| (24 * FINER.cast_signed(), y * FINER.cast_signed());
+    let top = Pos::new(HPos::Left, VPos::Top);
+    let style = text(20, INK, top);
+    let title = Text::new(shortened(one_line(title), &style), left(14), style);
+    canvas.draw(&title).map_err(ChartError::of)?;
+    let span = Text::new(span.to_owned(), left(40), text(13, FAINT, top));
+    canvas.draw(&span).map_err(ChartError::of)
+}
+
+/// The newest amount, and how much that is beside the first one.
+fn result(canvas: &Canvas<'_>, first: f64, last: f64, color: RGBColor) -> Result<(), ChartError> {
+    let right = |y: i32| {
+        (
+            (WIDTH.cast_signed() - 24) * FINER.cast_signed(),
+            y * FINER.cast_signed(),
+        )
+    };
+    let top = Pos::new(HPos::Right, VPos::Top);
+    let amount = Text::new(ticks::amount(last, 2), right(14), text(20, color, top));
+    canvas.draw(&amount).map_err(ChartError::of)?;
+    let change = ticks::change(first, last);
+    let change = Text::new(change, right(40), text(13, color, top));
+    canvas.draw(&change).map_err(ChartError::of)
+}
+
+/// A title is a caller's: no line ends, no control characters.
+fn one_line(title: &str) -> String {
+    let words = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let clean = words.chars().filter(|c| !c.is_control());
+    clean.take(TITLE_CHARS).collect()
+}
+
+/// As much of it as there is room for.
+fn shortened(mut title: String, style: &TextStyle<'_>) -> String {
+    let fits = |text: &str| {
+        let size = style.font.box_size(text);
+        size.is_ok_and(|(width, _)| width <= TITLE_WIDTH * FINER)
+    };
+    if fits(&title) {
+        return title;
+    }
+    while title.pop().is_some() {
+        let shorter = format!("{}…", title.trim_end());
+        if fits(&shorter) {
+            return shorter;
+        }
+    }
+    title
+}
+
+/// Axes, grid and labels.
+fn plane<'a, 'b>(
+    canvas: &'a Canvas<'b>,
+    across: Axis<i64>,
+    up: Axis<f64>,
+) -> Result<Chart<'a, 'b>, ChartError> {
+    let across_range = (across.from..across.to).with_key_points(across.at);
+    let up_range = Amounts((up.from..up.to).with_key_points(up.at));
+    let mut chart = ChartBuilder::on(canvas)
+        .margin_top(70 * FINER)
+        .margin_right(24 * FINER)
+        .margin_left(14 * FINER)
+        .margin_bottom(10 * FINER)
+        .x_label_area_size(28 * FINER)
+        .y_label_area_size(70 * FINER)
+        .build_cartesian_2d(across_range, up_range)
+        .map_err(ChartError::of)?;
+    let label = (FONT, 13 * FINER).into_font().color(&FAINT);
+    chart
+        .configure_mesh()
+        .bold_line_style(ShapeStyle::from(GRID).stroke_width(FINER))
+        .light_line_style(WHITE.mix(0.0))
+        .axis_style(ShapeStyle::from(GRID).stroke_width(FINER))
+        .label_style(label)
+        .x_label_formatter(&|ms| (across.label)(*ms))
+        .y_label_formatter(&|amount| (up.label)(*amount))
+        .draw()
+        .map_err(ChartError::of)?;
+    Ok(chart)
+}
+
+fn curve(
+    chart: &mut Chart<'_, '_>,
+    points: &[(i64, f64)],
+    color: RGBColor,
+) -> Result<(), ChartError> {
+    let floor = chart.y_range().start;
+    let shown = thin::drawn(points, WIDTH * FINER);
+    let area = AreaSeries::new(shown.iter().copied(), floor, color.mix(0.10));
+    chart.draw_series(area).map_err(ChartError::of)?;
+    if let [first, .., last] = shown.as_slice() {
+        // Where it began: what is above it was won.
+        let start = [(first.0, first.1), (last.0, first.1)];
+        let (dash, gap) = (5 * FINER, 4 * FINER);
+        let style = ShapeStyle::from(FAINT).stroke_width(FINER);
+        let start = DashedLineSeries::new(start, dash, gap, style);
+        chart.draw_series(start).map_err(ChartError::of)?;
+    }
+    // Piece by piece: a path's own joints are spikes where it turns back sharply.
+    let line = ShapeStyle::from(color).stroke_width(2 * FINER);
+    let pieces = shown.windows(2).map(|ends| PathElement::new(ends, line));
+    chart.draw_series(pieces).map_err(ChartError::of)?;
+    // The end of the line; the only thing to see of a single point.
+    shown.last().map_or(Ok(()), |last| dot(chart, *last, color))
+}
+
+fn dots(
+    chart: &mut Chart<'_, '_>,
+    points: &[(i64, f64)],
+    markers: &[Marker],
+) -> Result<(), ChartError> {
+    for (at, kind) in thin::marked(points, markers, WIDTH) {
+        let color = match kind {
+            Mark::Gain => UP,
+            Mark::Loss => DOWN,
+        };
+        dot(chart, at, color)?;
+    }
+    Ok(())
+}
+
+fn dot(chart: &mut Chart<'_, '_>, at: (i64, f64), color: RGBColor) -> Result<(), ChartError> {
+    let round = |radius: u32, color: RGBColor| Circle::new((0, 0), radius * FINER, color.filled());
+    let dot = EmptyElement::at(at) + round(4, WHITE) + round(3, color);
+    chart
+        .draw_series(std::iter::once(dot))
+        .map_err(ChartError::of)?;
+    Ok(())
+}
+
+/// Each pixel is the mean of those that were drawn for it: smooth edges.
+fn averaged(fine: &[u8]) -> Vec<u8> {
+    let (width, height, finer) = (WIDTH as usize, HEIGHT as usize, FINER as usize);
+    let at = |x: usize, y: usize, channel: usize| {
+        usize::from(fine[(y * width * finer + x) * 3 + channel])
+    };
+    let mut pixels = Vec::with_capacity(width * height * 3);
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        for channel in 0..3 {
+            let drawn = (0..finer).flat_map(|dy| (0..finer).map(move |dx| (dx, dy)));
+            let sum: usize = drawn
+                .map(|(dx, dy)| at(x * finer + dx, y * finer + dy, channel))
+                .sum();
+            // A mean of bytes is one.
+            pixels.push(u8::try_from(sum / (finer * finer)).unwrap_or(u8::MAX));
+        }
+    }
+    pixels
+}
+
+fn encode(pixels: &[u8]) -> Result<Vec<u8>, ChartError> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, WIDTH, HEIGHT);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    let mut writer = encoder.write_header().map_err(ChartError::of)?;
+    writer.write_image_data(pixels).map_err(ChartError::of)?;
+    writer.finish().map_err(ChartError::of)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const BEGIN: i64 = 1_764_000_000_000;
+    const MINUTE: i64 = 60_000;
+
+    /// A year of minutes that goes up and down, without chance.
+    fn year() -> Vec<(UtcMs, f64)> {
+        let wave = |i: i64| {
+            let x = f64::from(i32::try_from(i).unwrap());
+            10_000.0 + x / 400.0 + 600.0 * (x / 40_000.0).sin() + 150.0 * (x / 3_000.0).sin()
+        };
+        let minutes = 0..525_600;
+        minutes
+            .map(|i| (UtcMs(BEGIN + i * MINUTE), wave(i)))
+            .collect()
+    }
+
+    struct Picture(Vec<u8>);
+
+    impl Picture {
+        fn read(file: &[u8]) -> Self {
+            let mut reader = png::Decoder::new(std::io::Cursor::new(file))
+                .read_info()
+                .unwrap();
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            let info = reader.next_frame(&mut pixels).unwrap();
+            assert_eq!((info.width, info.height), (800, 400));
+            assert_eq!(pixels.len(), 800 * 400 * 3);
+            Self(pixels)
+        }
+
+        fn shows(&self, color: RGBColor) -> bool {
+            let color = [color.0, color.1, color.2];
+            self.0.chunks(3).any(|pixel| pixel == color)
+        }
+
+        fn colors(&self) -> usize {
+            self.0.chunks(3).collect::<BTreeSet<_>>().len()
+        }
+    }
+
+    fn draw(points: &[(UtcMs, f64)]) -> Picture {
+        Picture::read(&equity_curve("paper, BTCUSDT", points, &[]).unwrap())
+    }
+
+    #[test]
+    fn a_year_of_minutes_is_a_small_picture_and_always_the_same() {
+        let year = year();
+        let file = equity_curve("a year", &year, &[]).unwrap();
+        assert!(file.len() < 100_000, "{} bytes", file.len());
+        let picture = Picture::read(&file);
+        assert!(picture.shows(UP) && picture.colors() > 50);
+        assert_eq!(equity_curve("a year", &year, &[]).unwrap(), file);
+        let mut shuffled = year;
+        shuffled.reverse();
+        let again = equity_curve("a year", &shuffled, &[]).unwrap();
+        assert!(again == file, "the order of the points is to be seen");
+    }
+
+    #[test]
+    fn a_loss_looks_different_from_a_gain_and_marks_are_seen() {
+        let at = |i| UtcMs(BEGIN + i * MINUTE);
+        let lost = [(at(0), 10_000.0), (at(60), 9_000.0)];
+        assert!(draw(&lost).shows(DOWN) && !draw(&lost).shows(UP));
+        let gain = Marker {
+            at: at(30),
+            kind: Mark::Gain,
+        };
+        let with_gain = equity_curve("", &lost, &[gain]).unwrap();
+        assert!(Picture::read(&with_gain).shows(UP));
+    }
+
+    #[test]
+    fn without_a_single_usable_point_the_picture_says_so() {
+        for points in [
+            vec![],
+            vec![(UtcMs(BEGIN), f64::NAN)],
+            vec![(UtcMs(i64::MAX), 1.0), (UtcMs(i64::MIN), 1.0)],
+            vec![(UtcMs(BEGIN), f64::INFINITY), (UtcMs(BEGIN), f64::MIN)],
+        ] {
+            let picture = draw(&points);
+            assert!(picture.colors() > 10, "{points:?}");
+            assert!(!picture.shows(UP) && !picture.shows(DOWN), "{points:?}");
+        }
+    }
+
+    #[test]
+    fn points_that_are_hard_to_draw_are_drawn() {
+        let at = |ms| UtcMs(BEGIN + ms);
+        for points in [
+            vec![(at(0), 10_000.0)],
+            vec![(at(0), 10_000.0), (at(0), 20_000.0)],
+            vec![(at(0), 10_000.0), (at(MINUTE), 10_000.0)],
+            vec![(at(0), 0.0), (at(1), 0.0)],
+            vec![(at(0), -0.0), (at(1), f64::MIN_POSITIVE)],
+            vec![
+                (at(0), -5.0),
+                (at(MINUTE), f64::NAN),
+                (at(2 * MINUTE), -4.0),
+            ],
+            vec![(at(0), -1e14), (at(MINUTE), 1e14)],
+            vec![(at(0), 1e14), (at(MINUTE), 1e14 + 0.1)],
+            vec![(at(0), 1.0), (at(MINUTE), 1.0 + f64::EPSILON)],
+            vec![(UtcMs(0), 1.0), (UtcMs(253_402_300_799_999), 2.0)],
+        ] {
+            assert!(draw(&points).shows(UP), "{points:?}");
+        }
+    }
+
+    #[test]
+    fn any_title_is_one_line_that_fits() {
+        assert_eq!(one_line(" a\n\tb \u{7} c "), "a b  c");
+        load_font().unwrap();
+        let style = text(20, INK, Pos::new(HPos::Left, VPos::Top));
+        let short = "trader-paper-1, 3 books".to_owned();
+        assert_eq!(shortened(short.clone(), &style), short);
+        let long = shortened("W".repeat(TITLE_CHARS), &style);
+        assert!(long.ends_with("W…") && long.len() < 60, "{long}");
+        let titles = [String::new(), "💓 ünï ".repeat(500)];
+        for title in titles {
+            Picture::read(&equity_curve(&title, &[], &[]).unwrap());
+        }
+    }
+}
