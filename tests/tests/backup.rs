@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use bearish_tests::docker::{Project, docker, image, inspect, run, run_name};
 use bearish_tests::journals::{self, Entries};
-use bearish_tests::patience::eventually;
+use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::process::Process;
 use protocol::ids::BookKey;
 use runtime::bus::Bus;
 use tempfile::TempDir;
@@ -75,13 +76,14 @@ impl Scene {
     }
 
     fn script_with(&self, path: &str, name: &str, arguments: &[&str]) -> Output {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
-        Command::new(scripts.join(name))
-            .args(arguments)
-            .env("COMPOSE_PROJECT_NAME", &self.name)
-            .env("PATH", path)
-            .output()
-            .unwrap()
+        let mut command = self.command(name, arguments);
+        command.env("PATH", path).output().unwrap()
+    }
+
+    fn command(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = script(name, arguments);
+        command.env("COMPOSE_PROJECT_NAME", &self.name);
+        command
     }
 
     fn backup(&self, file: &Path) -> Output {
@@ -128,6 +130,13 @@ impl Scene {
         fs::set_permissions(&docker, fs::Permissions::from_mode(0o755)).unwrap();
         format!("{}:{path}", dir.display())
     }
+}
+
+fn script(name: &str, arguments: &[&str]) -> Command {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
+    let mut command = Command::new(scripts.join(name));
+    command.args(arguments);
+    command
 }
 
 fn said(output: &Output) -> String {
@@ -245,9 +254,23 @@ async fn what_fails_half_way_leaves_everything_as_it_was() {
     refuses(&failed, 1, &["no space left", "starting again what ran"]);
     assert_ne!(scene.began(), began);
     scene.all_run();
-    let left = fs::read_dir(scene.dir.path()).unwrap();
-    let left = left.filter(|file| file.as_ref().unwrap().path().is_file());
-    assert_eq!(left.count(), 0, "a part of a backup was left");
+    assert!(nothing_is_left(&scene), "a part of a backup was left");
+
+    let mut told_to_end = Process::start(
+        "backup",
+        scene.command("backup", &[broken.to_str().unwrap()]),
+    );
+    eventually("the watchdog's turn", SOON, async || {
+        let said = told_to_end.err();
+        said.iter()
+            .any(|line| line == "stopping watchdog")
+            .then_some(())
+    })
+    .await;
+    told_to_end.signal("TERM");
+    assert_eq!(told_to_end.exit_within(SOON).await, 143);
+    scene.all_run();
+    assert!(nothing_is_left(&scene), "a part of a backup was left");
     let bus = scene.project.operator().await;
     continues(&before, &goes_on(&bus, &before).await);
 
@@ -270,6 +293,11 @@ async fn what_fails_half_way_leaves_everything_as_it_was() {
         &format!("name={}-archive", scene.name),
     ]);
     assert_eq!(archives.trim(), "", "a container was left");
+}
+
+fn nothing_is_left(scene: &Scene) -> bool {
+    let mut left = fs::read_dir(scene.dir.path()).unwrap();
+    left.all(|file| file.unwrap().path().is_dir())
 }
 
 /// Before anything is touched.
@@ -301,13 +329,6 @@ fn bad_archives_are_refused(scene: &Scene, good: &Path) {
 /// Scripts say what they want in one line, also without a system.
 #[test]
 fn a_wrong_command_line_is_64() {
-    let script = |name: &str, arguments: &[&str]| {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
-        Command::new(scripts.join(name))
-            .args(arguments)
-            .output()
-            .unwrap()
-    };
     let table: [(&str, &[&str]); 6] = [
         ("backup", &[]),
         ("backup", &["--all"]),
@@ -317,7 +338,7 @@ fn a_wrong_command_line_is_64() {
         ("restore", &["a", "b"]),
     ];
     for (name, arguments) in table {
-        let output = script(name, arguments);
+        let output = script(name, arguments).output().unwrap();
         refuses(&output, 64, &[name]);
         assert_eq!(said(&output).lines().count(), 1, "{name} {arguments:?}");
     }
