@@ -108,7 +108,7 @@ async fn a_wrong_command_line_is_64() {
 
 #[tokio::test]
 async fn a_setting_that_no_waiting_heals_is_78() {
-    let table: [(&str, &str, &[&str]); 21] = [
+    let table: [(&str, &str, &[&str]); 25] = [
         ("SYMBOLS", "btcusdt", &["btcusdt", "BTCUSDT,ETHUSDT"]),
         ("SYMBOLS", "BTCUSDT,BTCUSDT", &["BTCUSDT", "twice"]),
         ("CAPITAL_USDT", "-5", &["-5", "above 0"]),
@@ -117,6 +117,14 @@ async fn a_setting_that_no_waiting_heals_is_78() {
         ("FEE_RATE", "0.5", &["0.5", "0 to 0.1"]),
         ("SLIPPAGE_RATE", "-0.1", &["-0.1", "0 to 0.1"]),
         ("LEVERAGE", "6", &["6", "from 1 to 5"]),
+        ("FUNDING_RATE", "0.02", &["0.02", "-0.01 to 0.01"]),
+        (
+            "PROTECTIONS",
+            "StoplossGuard:0/24h/4h",
+            &["StoplossGuard:0/24h/4h", "allowed are none"],
+        ),
+        ("PROTECTIONS", "hope", &["hope", "CooldownPeriod:STOP"]),
+        ("METRICS_ADDR", "9464", &["9464", "0.0.0.0:9464"]),
         ("LEVERAGE", "much", &["much", "from 1 to 5"]),
         ("HEARTBEAT_SECS", "0", &["0", "from 1 to 60"]),
         (
@@ -303,7 +311,16 @@ async fn a_dry_run_says_what_a_start_would_meet() {
         assert!(process.err().is_empty(), "{what}: {:?}", process.err());
         nothing_leaks(what, &process);
     };
-    verdict("all good", &setup, 0, &["ready to start"]).await;
+    let good = [
+        "ready to start",
+        "pass  breakers     armed: daily_loss, drawdown, position_loss",
+        "pass  journal      stored and synced",
+        "pass  account",
+        "pass  leases       every book is free",
+        "warn  notifier     never heard",
+        "-> start it, or nobody will be told",
+    ];
+    verdict("all good", &setup, 0, &good).await;
     let journals = system.journals().await;
     assert!(journals.is_empty(), "a dry run wrote a journal");
     let wrong = setup.clone().env("NATS_PASSWORD", SECRET);

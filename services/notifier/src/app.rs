@@ -93,7 +93,7 @@ async fn tell(
         desk.identity.clone(),
         Arc::clone(&desk.progress),
         settings.own.heartbeat(),
-        Box::new(|_| {}),
+        Arc::new(|_| {}),
     );
     tellers.spawn(heart.run(until.clone()));
     if let Some(metrics) = Metrics::bind(&settings.metrics, facts(desk), || {}).await? {

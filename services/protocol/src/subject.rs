@@ -44,13 +44,6 @@ pub enum Subject {
     AccountLease(AccountKey),
     /// `report.v1.account.<account>`: how it is now, renewed by its keeper.
     AccountReport(AccountKey),
-    /// `report.v1.health.<service>.<instance>`: how a process was in the last minutes.
-    HealthReport {
-        /// Who.
-        service: Service,
-        /// Which one.
-        instance: Token,
-    },
     /// `lease.v1.instance.trader.<account>.<instance>`: who takes part in sharing out the books.
     InstanceLease {
         /// The group.
@@ -91,9 +84,6 @@ impl fmt::Display for Subject {
             Self::OperatorJournal(account) => write!(f, "journal.v1.operator.{account}"),
             Self::AccountLease(account) => write!(f, "lease.v1.account.{account}"),
             Self::AccountReport(account) => write!(f, "report.v1.account.{account}"),
-            Self::HealthReport { service, instance } => {
-                write!(f, "report.v1.health.{service}.{instance}")
-            }
             Self::InstanceLease { account, instance } => {
                 write!(f, "lease.v1.instance.trader.{account}.{instance}")
             }
@@ -125,6 +115,9 @@ pub mod filter {
 
     /// Every event of everybody.
     pub const EVENTS: &str = "event.v1.>";
+
+    /// Heartbeats of all notifiers.
+    pub const NOTIFIER_HEARTBEATS: &str = "heartbeat.v1.notifier.*";
 
     /// Heartbeats of all watchdogs.
     pub const WATCHDOG_HEARTBEATS: &str = "heartbeat.v1.watchdog.*";
@@ -209,6 +202,16 @@ mod tests {
                 Subject::WatchdogCommand("release"),
                 "command.v1.watchdog.release",
             ),
+            (Subject::NotifierJournal, "journal.v1.notifier.owner"),
+            (Subject::NotifierLease, "lease.v1.notifier.owner"),
+        ];
+        for (subject, text) in cases {
+            assert_eq!(subject.to_string(), text);
+        }
+    }
+    #[test]
+    fn subjects_of_reports_and_accounts_are_spelled_as_documented() {
+        let cases = [
             (
                 Subject::BookSnapshot(account().book("BTCUSDT".parse().unwrap())),
                 "snapshot.v1.book.paper.binance-usdm.a1b2.BTCUSDT",
@@ -237,15 +240,6 @@ mod tests {
                 Subject::AccountReport(account()),
                 "report.v1.account.paper.binance-usdm.a1b2",
             ),
-            (
-                Subject::HealthReport {
-                    service: Service::Trader,
-                    instance: "trader-paper-1".parse().unwrap(),
-                },
-                "report.v1.health.trader.trader-paper-1",
-            ),
-            (Subject::NotifierJournal, "journal.v1.notifier.owner"),
-            (Subject::NotifierLease, "lease.v1.notifier.owner"),
         ];
         for (subject, text) in cases {
             assert_eq!(subject.to_string(), text);

@@ -82,7 +82,10 @@ fn golden_of(body: &EventBody) -> &'static str {
 }
 
 fn events() -> Vec<Event> {
-    let bodies = of_traders().into_iter().chain(of_watchdogs());
+    let bodies = of_traders()
+        .into_iter()
+        .chain(of_risk())
+        .chain(of_watchdogs());
     bodies
         .map(|body| Event::new(format!("a1b2c3:{}", body.kind()), AT, body))
         .collect()
@@ -120,6 +123,22 @@ fn of_traders() -> Vec<EventBody> {
             book: book(),
             reason: said("the candle to enter on is missing"),
         },
+        EventBody::PartFailed {
+            part: said("feed"),
+            error: said("klines: no answer within 5 s"),
+        },
+        EventBody::PartRecovered {
+            part: said("feed"),
+            after_ms: 2_500,
+        },
+        opened(),
+        closed(),
+    ]
+}
+
+fn of_risk() -> Vec<EventBody> {
+    let said = str::to_owned;
+    vec![
         EventBody::BreakerTripped {
             scope: book().to_string(),
             breaker: said("position_loss"),
@@ -153,16 +172,6 @@ fn of_traders() -> Vec<EventBody> {
             to: said("degraded"),
             reason: said("11 errors in the last hour"),
         },
-        EventBody::PartFailed {
-            part: said("feed"),
-            error: said("klines: no answer within 5 s"),
-        },
-        EventBody::PartRecovered {
-            part: said("feed"),
-            after_ms: 2_500,
-        },
-        opened(),
-        closed(),
     ]
 }
 

@@ -2,6 +2,7 @@
 //! still and not as silence.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::VERSION;
@@ -19,16 +20,18 @@ use crate::progress::Progress;
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What only the service itself can add: candle age, books.
-pub type Decorate = Box<dyn Fn(&mut Heartbeat) + Send + Sync>;
+pub type Decorate = Arc<dyn Fn(&mut Heartbeat) + Send + Sync>;
 
-/// One process's heart.
+/// One process's heart. A clone goes on counting where the other stopped: what restarts a heart that
+/// failed keeps one.
+#[derive(Clone)]
 pub struct Heart {
     bus: Bus,
     subject: String,
     identity: Identity,
     progress: Arc<Progress>,
     every: Duration,
-    seq: u64,
+    seq: Arc<AtomicU64>,
     decorate: Decorate,
 }
 
@@ -52,13 +55,13 @@ impl Heart {
             identity,
             progress,
             every,
-            seq: 0,
+            seq: Arc::default(),
             decorate,
         }
     }
 
     /// Beats until `stop`; then once more with phase `stopped`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -76,10 +79,10 @@ impl Heart {
         let _ = timeout(PUBLISH_DEADLINE, self.bus.client().flush()).await;
     }
 
-    async fn beat(&mut self, phase: Phase) {
-        self.seq += 1;
+    async fn beat(&self, phase: Phase) {
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         // Also while nobody hears it: each one is a look that the last hour is counted by.
-        let heartbeat = self.compose(phase);
+        let heartbeat = self.compose(phase, seq);
         if !self.bus.is_connected() {
             // The client would keep it and deliver it late: an old pulse is worse than none.
             return;
@@ -103,12 +106,12 @@ impl Heart {
         }
     }
 
-    fn compose(&self, phase: Phase) -> Heartbeat {
+    fn compose(&self, phase: Phase, seq: u64) -> Heartbeat {
         let condition = self.progress.condition();
         let mut heartbeat = Heartbeat {
             v: VERSION,
             boot: self.identity.boot.clone(),
-            seq: self.seq,
+            seq,
             at: clock::now(),
             uptime_ms: millis(self.progress.uptime()),
             interval_ms: millis(self.every),

@@ -6,7 +6,7 @@ mod keeper;
 mod operator;
 mod watch;
 
-pub use gate::check as check_latch;
+pub use gate::{check as check_latch, latch};
 pub use keeper::run as keep;
 pub use operator::{UnlatchArgs, unlatch};
 pub use watch::{Standing, Watch, run as watch};

@@ -1,6 +1,7 @@
 //! One run of the trader: start every part, wait for the first reason to end, drain, say goodbye.
 
-use std::sync::{Arc, OnceLock};
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::event::{Event, EventBody};
@@ -9,9 +10,12 @@ use protocol::heartbeat::Phase;
 use protocol::ids::{AccountKey, Service};
 use protocol::trader_args::TraderArgs;
 use runtime::bus::Bus;
+use runtime::events::Events;
 use runtime::health::{self, HealthServer};
+use runtime::health_report::{Change, HealthReport};
 use runtime::heartbeat::Heart;
 use runtime::identity::Identity;
+use runtime::metrics::{Facts, Metrics};
 use runtime::process::Stop;
 use runtime::shutdown::Shutdown;
 use runtime::{clock, events, telemetry};
@@ -22,7 +26,9 @@ use tokio_util::sync::CancellationToken;
 use crate::account;
 use crate::context::Context;
 use crate::fleet::Fleet;
-use crate::market::{Feed, FeedSettings, FeedTask, LOG_FILTER};
+use crate::market::{Feed, FeedSettings, LOG_FILTER};
+use crate::numbers;
+use crate::parts::Keeper;
 use crate::report;
 use crate::settings::Settings;
 use crate::start;
@@ -104,26 +110,27 @@ impl Running {
         let config = start::book_config(settings)?;
         let account = settings.account(args.mode())?;
         let market = start::market(settings)?;
-        let (feed, feed_task) = Feed::new(market.clone(), feed_settings(&args, config.base));
+        let feed = Feed::new(market.clone(), feed_settings(&args, config.base));
         let identity = settings.own.identify().await?;
         tracing::info!(instance = %identity.instance, boot = %identity.boot, %account,
             version = env!("CARGO_PKG_VERSION"), "starting");
 
-        let vitals = Arc::new(Vitals {
-            progress: Arc::default(),
-            board: Arc::default(),
-            feed: feed.clone(),
-            bus: OnceLock::new(),
-        });
+        let vitals = Vitals::of(&feed);
         let tell = CancellationToken::new();
         let mut tellers = JoinSet::new();
         tellers.spawn(answer_health(&identity, &vitals, &tell)?);
         let bus = Bus::ready(&settings.bus, &start::STREAMS, asked).await?;
         let bus = vitals.bus.get_or_init(|| bus).clone();
         tellers.spawn(beat(&bus, settings, &identity, &vitals, &tell));
+        if let Some(metrics) = bind_metrics(settings, &identity, &vitals).await? {
+            tellers.spawn(metrics.run(tell.clone()));
+        }
         let instance = identity.instance.clone();
         let (events, sender) = events::channel(bus.clone(), Service::Trader, instance);
         tellers.spawn(sender.run(tell.clone(), GOODBYE));
+        let teller = tell_events(&events, &identity);
+        let health = HealthReport::new(Arc::clone(&vitals.progress), tell_health(&teller));
+        tellers.spawn(health.run(tell.clone()));
 
         check_latch_until(&bus, &account, asked).await?;
         let rules = start::rules(&market, settings, asked).await?;
@@ -143,7 +150,12 @@ impl Running {
             args,
         });
         let work = CancellationToken::new();
-        let workers = start_working(&ctx, feed_task, &work);
+        let keeper = Keeper {
+            progress: Arc::clone(&vitals.progress),
+            tell: teller,
+            enduring: ctx.args.infinite,
+        };
+        let workers = start_working(&ctx, &keeper, &work);
         Ok(Self {
             ctx,
             began,
@@ -265,22 +277,79 @@ fn beat(
         identity.clone(),
         progress,
         settings.own.heartbeat(),
-        Box::new(move |heartbeat| vitals.add_to(heartbeat)),
+        Arc::new(move |heartbeat| vitals.add_to(heartbeat)),
     );
     heart.run(until.clone())
 }
 
 fn start_working(
     ctx: &Arc<Context>,
-    feed_task: FeedTask,
+    keeper: &Keeper,
     until: &CancellationToken,
 ) -> JoinSet<Result<(), Stop>> {
     let mut workers = JoinSet::new();
-    let fed = feed_task.run(until.clone());
-    workers.spawn(async { fed.await.map_err(|error| Stop::internal(error.to_string())) });
-    workers.spawn(Fleet::new(Arc::clone(ctx)).run(until.clone()));
-    workers.spawn(account::watch(Arc::clone(ctx), until.clone()));
-    workers.spawn(account::keep(Arc::clone(ctx), until.clone()));
-    workers.spawn(report::run(Arc::clone(ctx), until.clone()));
+    let candles = ctx.feed.clone();
+    let stop = until.clone();
+    let feed = move || {
+        let task = candles.task().run(stop.clone());
+        async {
+            task.await
+                .map_err(|error| Stop::internal(error.to_string()))
+        }
+    };
+    workers.spawn(keeper.clone().keep("feed task", until.clone(), feed));
+    let mut start = |name, part: fn(Arc<Context>, CancellationToken) -> Worker| {
+        let (ctx, stop) = (Arc::clone(ctx), until.clone());
+        let part = move || part(Arc::clone(&ctx), stop.clone());
+        workers.spawn(keeper.clone().keep(name, until.clone(), part));
+    };
+    start("fleet", |ctx, stop| Box::pin(Fleet::new(ctx).run(stop)));
+    start("account", |ctx, stop| Box::pin(account::watch(ctx, stop)));
+    start("keeper", |ctx, stop| Box::pin(account::keep(ctx, stop)));
+    start("reports", |ctx, stop| Box::pin(report::run(ctx, stop)));
     workers
+}
+
+type Worker = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send>>;
+
+/// Tells the owner what no journal holds: of this boot, at this moment.
+fn tell_events(events: &Events, identity: &Identity) -> Arc<dyn Fn(EventBody) + Send + Sync> {
+    let (events, boot) = (events.clone(), identity.boot.clone());
+    Arc::new(move |body| {
+        let at = clock::now();
+        let id = format!("{boot}:{}:{}", body.kind(), at.0);
+        events.tell(Event::new(id, at, body));
+    })
+}
+
+fn tell_health(tell: &Arc<dyn Fn(EventBody) + Send + Sync>) -> impl FnMut(&Change) + Send + use<> {
+    let tell = Arc::clone(tell);
+    move |change| {
+        tell(EventBody::HealthChanged {
+            from: change.from.as_str().to_owned(),
+            to: change.to.health.as_str().to_owned(),
+            reason: change
+                .to
+                .why
+                .clone()
+                .unwrap_or_else(|| "no errors any more".to_owned()),
+        });
+    }
+}
+
+async fn bind_metrics(
+    settings: &Settings,
+    identity: &Identity,
+    vitals: &Arc<Vitals>,
+) -> Result<Option<Metrics>, Stop> {
+    let connected = Arc::clone(vitals);
+    let facts = Facts {
+        service: Service::Trader,
+        identity: identity.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        progress: Arc::clone(&vitals.progress),
+        connected: Box::new(move || connected.bus.get().is_some_and(Bus::is_connected)),
+    };
+    let shown = Arc::clone(vitals);
+    Metrics::bind(&settings.metrics, facts, move || numbers::set(&shown)).await
 }

@@ -43,11 +43,12 @@ pub enum BookEnd {
 
 /// Trades one book until `stop`, until another owns it, or until a person must look.
 pub async fn run(ctx: Arc<Context>, symbol: Token, stop: CancellationToken) -> BookEnd {
-    let joining = async {
-        let mut book = Book::recover(ctx, symbol).await?;
+    // On the heap: a book with its indicators is large, and every await would carry it along.
+    let joining = Box::pin(async {
+        let mut book = Box::new(Book::recover(ctx, symbol).await?);
         let feed = book.join_market().await?;
         Ok((book, feed))
-    };
+    });
     // Recovery may be cut at any point, as by a crash. After it only waits are.
     let ended = match stop.run_until_cancelled(joining).await {
         None => return BookEnd::Stopped,

@@ -9,6 +9,8 @@ pub mod context;
 pub mod dry_run;
 pub mod fleet;
 pub mod market;
+pub mod numbers;
+pub mod parts;
 pub mod report;
 pub mod settings;
 pub mod share;

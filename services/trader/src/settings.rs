@@ -10,6 +10,7 @@ use engine::strategy::Strategy;
 use protocol::ids::{AccountKey, Mode, Token};
 use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
+use runtime::metrics::MetricsSettings;
 use runtime::process::Stop;
 use runtime::settings::whole;
 use runtime::telemetry::TelemetrySettings;
@@ -29,6 +30,10 @@ pub struct Settings {
     /// Logs.
     #[command(flatten)]
     pub telemetry: TelemetrySettings,
+
+    /// Prometheus's numbers.
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
 
     /// This process.
     #[command(flatten)]

@@ -4,10 +4,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use protocol::heartbeat::{Heartbeat, LastError, PartState, Phase};
+use protocol::heartbeat::{Heartbeat, PartState, Phase};
 use runtime::bus::Bus;
 use runtime::health::Answer;
-use runtime::progress::Progress;
+use runtime::progress::{Progress, SelfCounting};
 
 use crate::board::Board;
 use crate::market::Feed;
@@ -28,25 +28,31 @@ pub struct Vitals {
 }
 
 impl Vitals {
+    /// Of a process with this feed. While its candles are stale it is critical, whatever else is well.
+    pub fn of(feed: &Feed) -> Arc<Self> {
+        let progress = Arc::<Progress>::default();
+        progress.include("feed", Arc::clone(feed.progress()) as Arc<dyn SelfCounting>);
+        let stale = feed.clone();
+        let running = Arc::downgrade(&progress);
+        progress.critical_when(move || {
+            let running = running.upgrade()?.phase() == Phase::Running;
+            let down = stale.progress().part().state != PartState::Ok;
+            (running && down).then(|| "the market feed is down or its candles are stale".to_owned())
+        });
+        Arc::new(Self {
+            progress,
+            board: Arc::default(),
+            feed: feed.clone(),
+            bus: OnceLock::new(),
+        })
+    }
+
     /// What a heartbeat says beyond the process itself.
     pub fn add_to(&self, heartbeat: &mut Heartbeat) {
         let feed = self.feed.progress();
         let age = feed.candle_age(self.feed.clock().now());
         heartbeat.candle_age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        heartbeat.parts.insert("feed".to_owned(), feed.part());
         heartbeat.books = self.board.summaries();
-        let Some(error) = feed.last_error() else {
-            return;
-        };
-        heartbeat.errors += feed.part().errors;
-        let known = heartbeat.last_error.as_ref();
-        if known.is_none_or(|known| known.at < error.at) {
-            heartbeat.last_error = Some(LastError {
-                at: error.at,
-                part: "feed".to_owned(),
-                text: error.text,
-            });
-        }
     }
 
     /// What Docker's health check hears.

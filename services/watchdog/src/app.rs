@@ -194,7 +194,7 @@ async fn start_telling(
         realm.identity.clone(),
         Arc::clone(&realm.progress),
         settings.own.heartbeat(),
-        Box::new(|_| {}),
+        Arc::new(|_| {}),
     );
     tellers.spawn(heart.run(tell.clone()));
     let bus = realm.bus.clone();

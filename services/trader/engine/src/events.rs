@@ -21,7 +21,12 @@ pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
         | BookRecord::CapitalChanged { .. }
         | BookRecord::EntryDecided(_)
         | BookRecord::EntryRefused { .. }
-        | BookRecord::FundingPaid { .. } => None,
+        | BookRecord::FundingPaid { .. }
+        // After every trade: of no interest to anybody.
+        | BookRecord::EntriesLocked {
+            by: Lock::CooldownPeriod,
+            ..
+        } => None,
         BookRecord::EntryDropped { reason, .. } => Some(EventBody::EntryDropped {
             book,
             reason: reason.to_string(),
@@ -33,11 +38,6 @@ pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
             breaker: breaker.to_string(),
             reason: why.clone(),
         }),
-        // After every trade: of no interest to anybody.
-        BookRecord::EntriesLocked {
-            by: Lock::CooldownPeriod,
-            ..
-        } => None,
         BookRecord::EntriesLocked { by, until, why } => Some(EventBody::EntriesLocked {
             book,
             by: by.to_string(),

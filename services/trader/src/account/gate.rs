@@ -38,7 +38,7 @@ pub async fn check(bus: &Bus, account: &AccountKey) -> Result<(), Stop> {
 ///
 /// # Errors
 /// One line.
-pub(super) async fn latch(bus: &Bus, account: &AccountKey) -> Result<Option<String>, String> {
+pub async fn latch(bus: &Bus, account: &AccountKey) -> Result<Option<String>, String> {
     let Some(latch) = operator::read(bus, account).await?.latch else {
         return Ok(None);
     };

@@ -54,14 +54,9 @@ impl Book {
             BookRecord::CapitalChanged { capital } => {
                 tracing::info!(%symbol, %capital, "capital changed");
             }
-            // Every start finds the newest bar long closed.
-            BookRecord::EntryRefused {
-                reason: Refusal::StaleSignal,
-                ..
-            } => {}
             BookRecord::EntryRefused {
                 strategy, reason, ..
-            } => {
+            } if *reason != Refusal::StaleSignal => {
                 tracing::info!(%symbol, strategy = strategy.as_str(), why = reason.as_str(),
                     "signal refused");
             }
@@ -74,7 +69,10 @@ impl Book {
             BookRecord::EntriesLocked { by, until, why } => {
                 tracing::info!(%symbol, by = by.as_str(), %until, why, "no entries for a while");
             }
-            BookRecord::BookOpened { .. } | BookRecord::BookHalted { .. } => {}
+            // Stale: every start finds the newest bar long closed.
+            BookRecord::EntryRefused { .. }
+            | BookRecord::BookOpened { .. }
+            | BookRecord::BookHalted { .. } => {}
         }
     }
 

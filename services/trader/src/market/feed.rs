@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::candle::{Candle, Interval};
 use protocol::ids::Token;
 use protocol::time::UtcMs;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use super::backoff::Backoff;
 use super::clock::MarketClock;
@@ -139,28 +139,40 @@ pub(crate) struct Subscribe {
 pub struct FeedClosed;
 
 /// Where books subscribe. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Feed {
     commands: mpsc::Sender<Subscribe>,
-    interval: Interval,
-    queue: usize,
+    /// Outlives a task that failed: the next one goes on with it.
+    waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
+    market: Market,
+    settings: FeedSettings,
     clock: MarketClock,
     progress: Arc<FeedProgress>,
 }
 
 impl Feed {
-    /// A feed and the task that drives it. Nothing happens until [`FeedTask::run`] is awaited.
-    pub fn new(market: Market, settings: FeedSettings) -> (Self, FeedTask) {
+    /// A feed that nothing drives yet.
+    pub fn new(market: Market, settings: FeedSettings) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let progress = Arc::new(FeedProgress::default());
-        let feed = Self {
+        Self {
             commands,
-            interval: settings.interval,
-            queue: settings.queue.max(1),
+            waiting: Arc::new(Mutex::new(receiver)),
             clock: market.clock().clone(),
-            progress: Arc::clone(&progress),
-        };
-        (feed, FeedTask::new(market, settings, receiver, progress))
+            market,
+            settings,
+            progress: Arc::default(),
+        }
+    }
+
+    /// The task that drives it: one at a time. When it fails, the books that it had see the end of their
+    /// feeds and subscribe again with the next one.
+    pub fn task(&self) -> FeedTask {
+        FeedTask::new(
+            self.market.clone(),
+            self.settings.clone(),
+            Arc::clone(&self.waiting),
+            Arc::clone(&self.progress),
+        )
     }
 
     /// The closed candles of `symbol` that open at `from` or later. Dropping the handle ends it.
@@ -168,7 +180,7 @@ impl Feed {
     /// # Errors
     /// [`FeedClosed`] when the task has ended.
     pub async fn subscribe(&self, symbol: Token, from: UtcMs) -> Result<FeedHandle, FeedClosed> {
-        let (queue, items) = mpsc::channel(self.queue);
+        let (queue, items) = mpsc::channel(self.settings.queue.max(1));
         let command = Subscribe {
             symbol,
             from,
@@ -177,7 +189,7 @@ impl Feed {
         self.commands.send(command).await.map_err(|_| FeedClosed)?;
         Ok(FeedHandle {
             items,
-            interval: self.interval,
+            interval: self.settings.interval,
             clock: self.clock.clone(),
         })
     }

@@ -11,7 +11,7 @@ use engine::candle::Interval;
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 use tokio::select;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -50,7 +50,7 @@ pub enum FeedError {
 pub struct FeedTask {
     market: Market,
     settings: FeedSettings,
-    commands: mpsc::Receiver<Subscribe>,
+    waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
     progress: Arc<FeedProgress>,
     books: BTreeMap<u64, Book>,
     next_book: u64,
@@ -95,14 +95,14 @@ impl FeedTask {
     pub(crate) fn new(
         market: Market,
         settings: FeedSettings,
-        commands: mpsc::Receiver<Subscribe>,
+        waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
         progress: Arc<FeedProgress>,
     ) -> Self {
         let now = Instant::now();
         Self {
             market,
             settings,
-            commands,
+            waiting,
             progress,
             books: BTreeMap::new(),
             next_book: 0,
@@ -123,11 +123,14 @@ impl FeedTask {
     /// # Errors
     /// [`FeedError::GaveUp`] only when the settings set a limit; [`FeedError::JobFailed`] is a bug.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), FeedError> {
+        let mut commands = Arc::clone(&self.waiting).lock_owned().await;
         let mut ticks = tokio::time::interval(self.settings.timing.tick);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let outcome = loop {
-            let turn = self.next_turn(&stop, &mut ticks).await;
+            let turn = self.next_turn(&stop, &mut ticks, &mut commands).await;
             if matches!(turn, Turn::Stopped) {
+                // Nobody waits for a task that will not come.
+                commands.close();
                 break Ok(());
             }
             let now = Instant::now();
@@ -144,12 +147,13 @@ impl FeedTask {
         &mut self,
         stop: &CancellationToken,
         ticks: &mut tokio::time::Interval,
+        commands: &mut mpsc::Receiver<Subscribe>,
     ) -> Turn {
         select! {
             biased;
             () = stop.cancelled() => Turn::Stopped,
             _ = ticks.tick() => Turn::Ticked,
-            Some(subscribe) = self.commands.recv() => Turn::Subscribed(subscribe),
+            Some(subscribe) = commands.recv() => Turn::Subscribed(subscribe),
             Some(ended) = self.jobs.join_next() => Turn::JobEnded(ended),
             event = next_event(&mut self.link) => Turn::LinkTold(event),
         }

@@ -19,6 +19,7 @@ mod rest;
 mod rules;
 mod series;
 
+pub(crate) use backoff::Backoff;
 pub use clock::MarketClock;
 pub use error::MarketError;
 pub use feed::{Feed, FeedClosed, FeedEvent, FeedHandle, FeedSettings, FeedTiming};

@@ -11,6 +11,7 @@ use protocol::heartbeat::{Part, PartState};
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 use runtime::clock;
+use runtime::progress::SelfCounting;
 
 /// The feed's loop ticks five times a second, whatever the market does, in milliseconds.
 const TURNS_WITHIN_MS: u64 = 10_000;
@@ -40,6 +41,16 @@ pub struct LastFeedError {
     pub at: UtcMs,
     /// One line.
     pub text: String,
+}
+
+impl SelfCounting for FeedProgress {
+    fn part(&self) -> Part {
+        Self::part(self)
+    }
+
+    fn last_error(&self) -> Option<(UtcMs, String)> {
+        Self::last_error(self).map(|error| (error.at, error.text))
+    }
 }
 
 impl FeedProgress {

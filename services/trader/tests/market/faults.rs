@@ -161,6 +161,27 @@ async fn a_feed_with_a_limit_gives_up_after_so_many_failures() {
 }
 
 #[tokio::test]
+async fn after_a_task_that_failed_the_next_one_goes_on_with_the_same_feed() {
+    let settings = FeedSettings {
+        give_up_after: Some(2),
+        ..quick()
+    };
+    let mut exchange = Exchange::open().await;
+    exchange.stop_streams().await;
+    exchange.happens("BTCUSDT", 0);
+    exchange.time_is(1);
+    let mut rig = run(settings, &exchange.settings());
+    let mut book = rig.book("BTCUSDT").await;
+    assert!(rig.ended().await.is_err());
+    while book.recv().await.is_some() {}
+    // The book has seen the end of its feed; it subscribes again, whether the next task runs yet or not.
+    exchange.start_streams().await;
+    let mut book = rig.book("BTCUSDT").await;
+    rig.task.spawn(rig.feed.task().run(rig.stop.clone()));
+    assert_eq!(minutes_until(&mut book, 0).await, [0]);
+}
+
+#[tokio::test]
 async fn a_stream_that_brings_candles_between_its_failures_is_not_given_up() {
     let settings = FeedSettings {
         give_up_after: Some(2),

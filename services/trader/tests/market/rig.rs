@@ -36,7 +36,8 @@ pub(crate) fn quick() -> FeedSettings {
 
 pub(crate) fn run(settings: FeedSettings, exchange: &MarketSettings) -> Rig {
     let market = Market::new(exchange).unwrap();
-    let (feed, task) = Feed::new(market, settings);
+    let feed = Feed::new(market, settings);
+    let task = feed.task();
     let stop = CancellationToken::new();
     let mut running = JoinSet::new();
     running.spawn(task.run(stop.clone()));

@@ -127,13 +127,13 @@ pub fn decide(
         )
         | (Phase::Flat | Phase::EntryPending(_) | Phase::Open(_), BookEvent::Opened { .. })
         | (Phase::Flat, BookEvent::Latched { .. })
+        // Its bar's last candle comes again, and may end what is open before the signal is judged.
+        | (Phase::EntryPending(_) | Phase::Open(_), BookEvent::SignalFound { .. })
         | (Phase::Halted { .. }, _) => Vec::new(),
         (_, BookEvent::Failed { reason }) => vec![BookRecord::BookHalted { reason }],
         (Phase::Flat, BookEvent::SignalFound { signal, now }) => {
             desk.judge(state, &signal, now).into_iter().collect()
         }
-        // Its bar's last candle comes again, and may end what is open before the signal is judged.
-        (Phase::EntryPending(_) | Phase::Open(_), BookEvent::SignalFound { .. }) => Vec::new(),
         (
             _,
             BookEvent::CandleClosed {
@@ -411,9 +411,9 @@ fn lost_too_much(state: &BookState, position: &Position, price: Price) -> bool {
     if loss <= 0 {
         return false;
     }
-    let lost = Decimal::try_from_i128_with_scale(loss * i128::from(position.quantity.units()), 16);
+    let worth = Decimal::try_from_i128_with_scale(loss * i128::from(position.quantity.units()), 16);
     // What does not fit into a decimal is more than any slice.
-    lost.map_or(true, |lost| {
+    worth.map_or(true, |lost| {
         lost > state.equity.saturating_mul(POSITION_LOSS)
     })
 }

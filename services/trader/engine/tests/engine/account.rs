@@ -11,7 +11,7 @@ use crate::support::dec;
 
 const DAY: i64 = 86_400_000;
 
-fn on(state: &mut AccountState, event: AccountEvent) -> Vec<AccountRecord> {
+fn on(state: &mut AccountState, event: &AccountEvent) -> Vec<AccountRecord> {
     let records = decide(state, event.clone());
     for record in &records {
         let json = serde_json::to_string(record).unwrap();
@@ -19,7 +19,7 @@ fn on(state: &mut AccountState, event: AccountEvent) -> Vec<AccountRecord> {
         assert_eq!(&read, record, "{json}");
         state.apply(&read);
     }
-    state.notice(&event);
+    state.notice(event);
     records
 }
 
@@ -29,7 +29,7 @@ fn valued(state: &mut AccountState, at: i64, capital: &str, equity: &str) -> Opt
         capital: dec(capital),
         equity: dec(equity),
     };
-    on(state, event).iter().find_map(|record| match record {
+    on(state, &event).iter().find_map(|record| match record {
         AccountRecord::Latched(latch) => Some(latch.breaker),
         _ => None,
     })
@@ -123,12 +123,12 @@ fn only_an_operator_who_names_the_latch_ends_it_and_the_peaks_begin_anew() {
     // Nothing that happens by itself: no recovery, no new day, no other latch's name.
     assert_eq!(valued(&mut state, 3, "10000", "10000"), None);
     assert_eq!(valued(&mut state, 2 * DAY, "10000", "10000"), None);
-    assert!(on(&mut state, word("daily_loss-1")).is_empty());
+    assert!(on(&mut state, &word("daily_loss-1")).is_empty());
     assert!(state.latch.is_some());
-    assert_eq!(on(&mut state, word("daily_loss-2")).len(), 1);
+    assert_eq!(on(&mut state, &word("daily_loss-2")).len(), 1);
     assert_eq!(state.latch, None);
     assert!(
-        on(&mut state, word("daily_loss-2")).is_empty(),
+        on(&mut state, &word("daily_loss-2")).is_empty(),
         "ended once"
     );
     assert_eq!(valued(&mut state, 2 * DAY + 1, "10000", "9000"), None);
@@ -144,7 +144,7 @@ fn a_record_is_made_only_of_what_must_outlive_the_process() {
             capital: dec("10000"),
             equity: dec(equity),
         };
-        on(&mut state, event).len()
+        on(&mut state, &event).len()
     };
     assert_eq!(records("10000"), 1);
     assert_eq!(records("9999"), 0);
@@ -184,7 +184,7 @@ fn the_owner_hears_of_the_latch_and_of_its_end() {
         capital: dec("10000"),
         equity: dec("1"),
     };
-    let records = on(&mut state, event);
+    let records = on(&mut state, &event);
     let heard: Vec<_> = records
         .iter()
         .filter_map(|r| owner_event(&account, r))

@@ -327,14 +327,9 @@ fn any_run_adds_up_and_survives_being_cut_anywhere() {
         "funding_paid",
         "ConsecutiveLosses",
         "CooldownPeriod",
-        "StoplossGuard",
-        "MaxDrawdown",
-        "LowProfitPairs",
         "position_open",
         "stale_signal",
         "reward_below_risk",
-        "consecutive_losses",
-        "stoploss_guard",
     ] {
         assert!(seen.contains(what), "{what} never happened: {seen:?}");
     }

@@ -115,8 +115,8 @@ fn cut_everywhere(
         if book.journal.len() > before {
             for records in [before, book.journal.len()] {
                 let mut other = book.recovered(records);
-                let seen = &candles[..=n];
-                let view = start_up(recovered(seen, &snapshot), &mut other, seen);
+                let past = &candles[..=n];
+                let view = start_up(recovered(past, &snapshot), &mut other, past);
                 let other = go_on(view, other, &candles[n + 1..]);
                 let what = format!("seed {seed}, candle {n}, {records} records");
                 assert_same(&other, &whole, &what);
