@@ -111,7 +111,7 @@ async fn a_successor_shuts_the_former_owner_out() {
 
 /// Its ids tell after a time-out whether a message is its own: one id must not name two of them.
 #[tokio::test]
-async fn a_writer_that_comes_back_counts_its_ids_on() {
+async fn a_writer_that_comes_back_names_no_two_messages_alike() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
     for (writer, record) in [("first", 1), ("second", 2), ("first", 3)] {
@@ -124,7 +124,32 @@ async fn a_writer_that_comes_back_counts_its_ids_on() {
         .iter()
         .map(|s| (s.entry.writer.as_str(), s.entry.id))
         .collect();
-    assert_eq!(ids, [("first", 1), ("second", 1), ("first", 2)]);
+    // Counted over the whole process, of which each test has one.
+    assert_eq!(ids, [("first", 1), ("second", 2), ("first", 3)]);
+}
+
+#[tokio::test]
+async fn a_replay_from_a_sequence_on_reads_what_is_there_and_behind_it_and_writes_on() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut journal, _) = open(&bus, "first").await;
+    for record in 1..=4 {
+        append(&mut journal, &[record]).await.unwrap();
+    }
+    let last = journal.last_seq();
+    for (from, records) in [(0, 4), (last - 1, 2), (last, 1), (last + 1, 0)] {
+        let replayed = Journal::replay_from::<u64>(&bus, &subject(), name("next"), from).await;
+        let (next, entries) = replayed.unwrap();
+        assert_eq!(
+            (entries.len(), next.last_seq()),
+            (records, last),
+            "from {from}"
+        );
+    }
+    // Whatever little was read, the fence is the journal's end.
+    let replayed = Journal::replay_from::<u64>(&bus, &subject(), name("next"), last + 1).await;
+    append(&mut replayed.unwrap().0, &[5]).await.unwrap();
+    assert_eq!(stored(&nats).await, [1, 2, 3, 4, 5]);
 }
 
 #[tokio::test]

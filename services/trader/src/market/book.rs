@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use engine::candle::{Candle, Interval};
+use engine::fixed::Price;
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 use tokio::sync::mpsc::error::TrySendError;
@@ -14,6 +15,10 @@ use super::error::MarketError;
 use super::feed::{Item, Subscribe};
 use super::progress::FeedProgress;
 use super::series::{Series, Taken};
+
+/// A candle of the stream beyond this multiple of the last close, or under its inverse, is held against
+/// REST before it counts.
+const ABSURD: i64 = 2;
 
 /// Candles are stale after so many intervals of exchange time without one.
 const STALE_INTERVALS: i64 = 3;
@@ -43,6 +48,7 @@ pub(crate) struct Book {
     symbol: Token,
     interval: Interval,
     series: Series,
+    last_close: Option<Price>,
     queue: tokio::sync::mpsc::Sender<Item>,
     /// When a closed candle last came, or was last looked for in vain.
     heard: Instant,
@@ -79,6 +85,7 @@ impl Book {
             symbol: subscribe.symbol,
             interval,
             series: Series::new(interval, subscribe.from),
+            last_close: None,
             queue: subscribe.queue,
             heard: now,
             stale: None,
@@ -109,16 +116,29 @@ impl Book {
         self.stale.is_none() && self.refill.failures == 0
     }
 
-    /// Takes in a closed candle of the stream.
-    pub(crate) fn candle_closed(&mut self, candle: Candle, now: Instant) {
+    /// Takes in a closed candle of the stream. One that jumps absurdly is left to REST: what that says
+    /// counts, whatever it is.
+    ///
+    /// # Errors
+    /// What was wrong with it, in one line.
+    pub(crate) fn candle_closed(&mut self, candle: Candle, now: Instant) -> Result<(), String> {
+        if let Some(last) = self.last_close.filter(|last| is_absurd(*last, &candle)) {
+            self.refill.wanted = true;
+            return Err(format!(
+                "{} candle {} jumps from {last} to {}: asking REST",
+                self.symbol, candle.open_time, candle.close
+            ));
+        }
         self.heard = now;
         if let Some(stale) = &mut self.stale {
             stale.streaming = true;
         }
         self.take(candle);
+        Ok(())
     }
 
     fn take(&mut self, candle: Candle) {
+        self.last_close = Some(candle.close);
         if let Taken::Contradicts(earlier) = self.series.take(candle) {
             warn!(symbol = %self.symbol, ?earlier, later = ?candle,
                 "a candle changed after its close; the earlier one stands");
@@ -275,4 +295,9 @@ impl Book {
     pub(crate) fn failures(&self) -> u32 {
         self.refill.failures
     }
+}
+
+fn is_absurd(last: Price, candle: &Candle) -> bool {
+    let most = last.units().saturating_mul(ABSURD);
+    candle.high.units() > most || candle.low.units().saturating_mul(ABSURD) < last.units()
 }

@@ -205,8 +205,10 @@ impl FeedTask {
                 self.link_failures = 0;
                 self.progress.answered();
                 let books = self.books.values_mut();
-                for book in books.filter(|b| b.symbol().as_str() == symbol) {
-                    book.candle_closed(candle, now);
+                let books = books.filter(|b| b.symbol().as_str() == symbol);
+                let taken = books.map(|book| book.candle_closed(candle, now));
+                for refused in taken.filter_map(Result::err).collect::<Vec<_>>() {
+                    self.failed(refused);
                 }
             }
             // What closed before the subscription held did not come through it.

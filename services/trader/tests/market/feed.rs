@@ -75,6 +75,33 @@ async fn a_candle_the_stream_dropped_is_fetched_when_the_next_one_comes() {
 }
 
 #[tokio::test]
+async fn a_candle_of_the_stream_that_jumps_absurdly_is_held_against_rest() {
+    let (exchange, rig, mut book) = caught_up(quick(), 2).await;
+    for (minute, told) in [(2, 205), (3, 49), (4, 300)] {
+        exchange.happens("BTCUSDT", minute);
+        exchange.tells_price("BTCUSDT", minute, told);
+        let event = next(&mut book).await;
+        let FeedEvent::Candle { candle, .. } = event else {
+            panic!("{event:?}");
+        };
+        let price: Price = (100 + minute).to_string().parse().unwrap();
+        assert_eq!((candle.open_time, candle.close), (at(minute), price));
+    }
+    assert_eq!(
+        rig.feed.progress().part().errors,
+        3,
+        "each is an error with a name"
+    );
+    // Twice the last close is a lot, and may be.
+    exchange.tells_price("BTCUSDT", 5, 208);
+    let event = next(&mut book).await;
+    assert!(
+        matches!(&event, FeedEvent::Candle { candle, .. } if candle.close == "208".parse().unwrap()),
+        "{event:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_candle_that_changes_after_its_close_is_not_delivered_again() {
     let (exchange, _rig, mut book) = caught_up(quick(), 2).await;
     exchange.closes("BTCUSDT", 2);
