@@ -3,6 +3,7 @@
 //!
 //! - `recovery.rs`: how soon a killed trader is at work again; `side.rs`: the two ways, one beside the other.
 //! - `idle.rs`: what the services around the traders cost; `proc.rs`: what the kernel says of a process.
+//! - `step.rs`: one step of a book, from the candle to the acknowledged decision.
 //! - `figures.rs`, `machine.rs`: how figures are summed up, and what they were measured on.
 
 #![allow(
@@ -20,6 +21,7 @@ mod machine;
 mod proc;
 mod recovery;
 mod side;
+mod step;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,8 @@ enum What {
     Recovery(recovery::Options),
     /// Memory and processor time of the services around idle traders
     Idle(idle::Options),
+    /// One live step: candle in, decision journaled and acknowledged (no images needed)
+    Step(step::Options),
 }
 
 #[tokio::main]
@@ -50,6 +54,7 @@ async fn main() -> ExitCode {
         match &cli.what {
             What::Recovery(options) => recovery::measure(options).await,
             What::Idle(options) => idle::measure(options).await,
+            What::Step(options) => step::measure(options).await,
         }
     };
     // Stopped early or not: leaving the measurement removes all that it started.

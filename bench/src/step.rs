@@ -1,0 +1,132 @@
+//! One live step of a book: a closed candle in, the decision journaled and acknowledged, applied. On a real
+//! nats-server with the system's own configuration (`sync_interval: always`); the exchange's part is left
+//! out. Only steps that decide something count: the others journal nothing.
+
+use std::time::{Duration, Instant};
+
+use bearish_tests::nats::{NatsServer, Role};
+use clap::Args;
+use engine::book::{BookConfig, BookEvent, BookRecord, BookState, Leave, Now, decide};
+use engine::candle::{Candle, Interval};
+use engine::fixed::Price;
+use engine::market::MarketView;
+use engine::rules::SymbolRules;
+use engine::strategy::{Signal, Strategy};
+use protocol::ids::Token;
+use protocol::subject::Subject;
+use protocol::time::UtcMs;
+use runtime::journal::Journal;
+use rust_decimal::Decimal;
+
+const BASE: Interval = Interval::M1;
+
+/// How often
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    /// Steps that decide something
+    #[arg(long, default_value_t = 2_000)]
+    steps: usize,
+}
+
+pub(crate) async fn measure(options: &Options) {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let key = "paper.binance-usdm.bench.BTCUSDT".parse().unwrap();
+    let writer: Token = "bench".parse().unwrap();
+    let opened = Journal::replay::<BookRecord>(&bus, &Subject::BookJournal(key), writer).await;
+    let (mut journal, _) = opened.unwrap();
+    let (config, rules, mut state) = book();
+    let mut view = MarketView::new(BASE, config.strategies.clone()).unwrap();
+    let mut spans = Vec::with_capacity(options.steps);
+    for minute in 0.. {
+        if spans.len() == options.steps {
+            break;
+        }
+        let candle = candle(minute);
+        let began = Instant::now();
+        let _ = view.candle_closed(&candle).unwrap();
+        let event = event(candle);
+        let records = decide(&state, &config, &rules, event);
+        if records.is_empty() {
+            continue;
+        }
+        journal
+            .append(&records, 0, |why| panic!("{why}"))
+            .await
+            .unwrap();
+        state.apply_all(&records).unwrap();
+        spans.push(began.elapsed());
+    }
+    spans.sort_unstable();
+    let rank = |percent: usize| spans[(spans.len() * percent).div_ceil(100).max(1) - 1];
+    println!(
+        "{:>6}  {:>8}  {:>8}  {:>8}   candle in to decision acknowledged",
+        "steps", "p50", "p99", "max"
+    );
+    println!(
+        "{:>6}  {:>8}  {:>8}  {:>8}",
+        spans.len(),
+        millis(rank(50)),
+        millis(rank(99)),
+        millis(rank(100))
+    );
+}
+
+fn millis(span: Duration) -> String {
+    format!("{:.2} ms", span.as_secs_f64() * 1_000.0)
+}
+
+fn book() -> (BookConfig, SymbolRules, BookState) {
+    let rules = SymbolRules {
+        symbol: "BTCUSDT".parse().unwrap(),
+        tick: "0.1".parse().unwrap(),
+        lot: "0.001".parse().unwrap(),
+        min_qty: "0.001".parse().unwrap(),
+        max_qty: "1000".parse().unwrap(),
+        min_notional: Decimal::from(5),
+    };
+    let mut state = BookState::default();
+    let opened = BookRecord::BookOpened {
+        capital: Decimal::from(10_000),
+        rules: rules.clone(),
+    };
+    state.apply(&opened).unwrap();
+    (BookConfig::default(), rules, state)
+}
+
+/// A price that swings by 2 % within half an hour: stops and targets are met.
+fn candle(minute: i64) -> Candle {
+    let price = |at: i64| {
+        let phase = at.rem_euclid(30);
+        let swing = if phase < 15 { phase } else { 30 - phase };
+        Price::from_units((40_000 + swing * 60) * 100_000_000)
+    };
+    let (open, close) = (price(minute), price(minute + 1));
+    let at = UtcMs(minute * BASE.millis());
+    Candle::new(BASE, at, open, open.max(close), open.min(close), close).unwrap()
+}
+
+/// With a signal at every candle, so that almost every step decides something.
+fn event(candle: Candle) -> BookEvent {
+    let close = BASE.close_of(candle.open_time);
+    let strategy = Strategy::OversoldBounce;
+    let signal = Signal {
+        strategy,
+        side: strategy.side(),
+        bar_close: close,
+        reference: candle.close,
+        atr: "300".parse().unwrap(),
+        rsi: Decimal::from(25),
+        regime: None,
+        halvings: 0,
+    };
+    BookEvent::CandleClosed {
+        candle,
+        signal: Some(signal),
+        now: Now {
+            market: close,
+            account: Leave::Given { seq: 1 },
+            exchange_fails: false,
+        },
+    }
+}
