@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
 
 use crate::account::UnlatchArgs;
+use crate::backtest::BacktestArgs;
 use crate::trades::TradesArgs;
 
 /// Trades its books without end; says on the bus how it is
@@ -30,6 +31,8 @@ pub enum Command {
     Trades(TradesArgs),
     /// End the latch that a critical breaker closed the account with
     Unlatch(UnlatchArgs),
+    /// Trade a candle file as a trader would have, and say what came of it
+    Backtest(Box<BacktestArgs>),
     /// Check trading flags and print what they mean, without starting anything
     CheckFlags(TraderArgs),
 }

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod app;
+pub mod backtest;
 pub mod board;
 pub mod book;
 pub mod cli;

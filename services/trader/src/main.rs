@@ -3,7 +3,7 @@
 use std::process::ExitCode as Status;
 
 use bearish_trader::cli::{Cli, Command};
-use bearish_trader::{account, app, dry_run, status, trades};
+use bearish_trader::{account, app, backtest, dry_run, status, trades};
 use runtime::process;
 
 fn main() -> Status {
@@ -14,6 +14,7 @@ fn main() -> Status {
             Some(Command::Status) => process::run(status::run()),
             Some(Command::Trades(args)) => process::run(trades::run(args)),
             Some(Command::Unlatch(args)) => process::run(account::unlatch(args)),
+            Some(Command::Backtest(args)) => backtest::run(&args),
             Some(Command::CheckFlags(args)) => app::check_flags(&args),
             None if cli.args.dry_run => process::run(dry_run::run(cli.args)),
             None => process::run(app::run(cli.args)),

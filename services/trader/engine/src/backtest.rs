@@ -1,18 +1,20 @@
 //! A book on candles of the past: the engine that trades, without a journal and without waiting. The
 //! same candles give the same trades as they do live. Files and figures are the body's business.
 
+use std::collections::BTreeMap;
+
 use protocol::event::Side;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
 use crate::account::{self, AccountEvent, AccountRecord, AccountState, Latch, Unlatch};
 use crate::book::{
-    BadRecord, BookConfig, BookEvent, BookRecord, BookState, ExitReason, Leave, Now, Phase,
-    Position, decide,
+    BadRecord, BookConfig, BookEvent, BookRecord, BookState, DropReason, ExitReason, Leave, Now,
+    Phase, Position, decide,
 };
 use crate::candle::Candle;
 use crate::fixed::Price;
-use crate::market::{BAR, MarketFault, MarketView};
+use crate::market::{MarketFault, MarketView};
 use crate::rules::SymbolRules;
 use crate::strategy::{Sight, Strategy};
 use crate::summary::{self, BookStatus};
@@ -33,6 +35,7 @@ pub struct Backtest {
     marks: Marks,
     position: Option<Position>,
     last: Option<Candle>,
+    drops: BTreeMap<DropReason, u64>,
 }
 
 /// What a critical breaker means for the rest of the candles.
@@ -136,6 +139,7 @@ impl Backtest {
             marks: Marks::NONE,
             position: None,
             last: None,
+            drops: BTreeMap::new(),
         })
     }
 
@@ -176,18 +180,15 @@ impl Backtest {
         Ok(step)
     }
 
-    /// The strategies whose condition holds on the newest bar, whoever would win, with what they saw.
-    pub fn holding(&self) -> Option<(Sight, impl Iterator<Item = Strategy>)> {
-        let sight = self.view.sight()?;
-        let holds = |s: &Strategy| s.signals_on(&sight);
-        let strategies: Vec<Strategy> = self
-            .config
-            .strategies
-            .iter()
-            .copied()
-            .filter(holds)
-            .collect();
-        Some((sight, strategies.into_iter()))
+    /// What the strategies see after the newest bar; none while it is not to be judged.
+    pub fn sight(&self) -> Option<Sight> {
+        self.view.sight()
+    }
+
+    /// The strategies whose condition holds on what they see, whoever would win.
+    pub fn holding<'a>(&'a self, sight: &'a Sight) -> impl Iterator<Item = Strategy> + 'a {
+        let chosen = self.config.strategies.iter().copied();
+        chosen.filter(|strategy| strategy.signals_on(sight))
     }
 
     /// The newest closed 30m bar.
@@ -195,14 +196,14 @@ impl Backtest {
         self.view.last_bar()
     }
 
-    /// When that bar closed.
-    pub fn last_bar_close(&self) -> Option<UtcMs> {
-        self.last_bar().map(|bar| BAR.close_of(bar.open_time))
-    }
-
     /// The book's figures at the newest price.
     pub fn status(&self) -> BookStatus {
         summary::status(&self.book, self.last.map(|candle| candle.close))
+    }
+
+    /// Entries that were decided and not made, by reason.
+    pub const fn drops(&self) -> &BTreeMap<DropReason, u64> {
+        &self.drops
     }
 
     /// The book.
@@ -213,6 +214,9 @@ impl Backtest {
     fn take(&mut self, records: &[BookRecord], step: &mut Step) -> Result<(), BacktestFault> {
         for record in records {
             self.book.apply(record)?;
+            if let BookRecord::EntryDropped { reason, .. } = record {
+                *self.drops.entry(*reason).or_default() += 1;
+            }
             if let (BookRecord::PositionClosed(trade), Some(position)) = (record, self.position) {
                 let paid = position.fee.saturating_add(trade.fee);
                 step.trades.push(ClosedTrade {

@@ -1,0 +1,151 @@
+//! A file that is written beside its place and moved there when it is whole: whoever reads it never
+//! sees half of it, and an earlier one stays until then.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use runtime::process::Stop;
+use serde::Serialize;
+
+use super::args::BacktestArgs;
+
+/// A file in the making. Dropped before [`Output::finish`], it was never there.
+pub(super) struct Output {
+    flag: &'static str,
+    path: PathBuf,
+    part: PathBuf,
+    file: BufWriter<File>,
+    finished: bool,
+}
+
+impl Output {
+    /// Begins the file that a flag asks for.
+    ///
+    /// # Errors
+    /// Exit 78 if it cannot be written there.
+    pub(super) fn create(flag: &'static str, path: &Path) -> Result<Self, Stop> {
+        let refused = |cause: &str| {
+            let path = path.display();
+            Stop::config(format!(
+                "{flag} {path}: {cause}; allowed: a file in a directory that can be written"
+            ))
+        };
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(refused("there is something that is no file"));
+        }
+        let name = path.file_name().ok_or_else(|| refused("no file name"))?;
+        let mut part = name.to_owned();
+        part.push(".part");
+        let part = path.with_file_name(part);
+        let file = File::create(&part).map_err(|error| refused(&error.to_string()))?;
+        Ok(Self {
+            flag,
+            path: path.to_owned(),
+            part,
+            file: BufWriter::new(file),
+            finished: false,
+        })
+    }
+
+    /// Adds one line of JSON.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn line(&mut self, value: &impl Serialize) -> Result<(), Stop> {
+        let written = serde_json::to_writer(&mut self.file, value).map_err(io::Error::from);
+        written
+            .and_then(|()| self.file.write_all(b"\n"))
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// Moves the whole file to its place.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn finish(mut self) -> Result<(), Stop> {
+        let moved = self
+            .file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all())
+            .and_then(|()| fs::rename(&self.part, &self.path));
+        moved.map_err(|error| self.failed(&error))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    fn failed(&self, error: &io::Error) -> Stop {
+        Stop::config(format!("{} {}: {error}", self.flag, self.path.display()))
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Nothing more can be done about one that stays.
+            let _ = fs::remove_file(&self.part);
+        }
+    }
+}
+
+/// Everything that the flags ask for.
+pub(super) struct Outputs {
+    /// Closed trades.
+    pub(super) trades: Option<Output>,
+    /// Candles on which a condition holds.
+    pub(super) signals: Option<Output>,
+}
+
+impl Outputs {
+    /// Begins them all, before the first candle is read.
+    ///
+    /// # Errors
+    /// Exit 78 for one that cannot be written, or that is another file of this run.
+    pub(super) fn create(args: &BacktestArgs) -> Result<Self, Stop> {
+        let asked = [("--trades", &args.trades), ("--signals", &args.signals)];
+        let mut taken = vec![("--candles", real(&args.candles))];
+        for (flag, path) in asked {
+            let Some(path) = path else { continue };
+            let own = real(path);
+            if let Some((other, _)) = taken.iter().find(|(_, path)| *path == own) {
+                let path = path.display();
+                let why = format!("{flag} {path}: {other} has that file; allowed: another one");
+                return Err(Stop::config(why));
+            }
+            taken.push((flag, own));
+        }
+        let create = |flag, path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| Output::create(flag, path)).transpose()
+        };
+        let [(trades, trades_path), (signals, signals_path)] = asked;
+        Ok(Self {
+            trades: create(trades, trades_path)?,
+            signals: create(signals, signals_path)?,
+        })
+    }
+
+    /// Moves all of them to their places.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn finish(self) -> Result<(), Stop> {
+        [self.trades, self.signals]
+            .into_iter()
+            .flatten()
+            .try_for_each(Output::finish)
+    }
+}
+
+/// Where a path leads, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let whole = fs::canonicalize(path);
+    whole.unwrap_or_else(|_| {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or_else(|| Path::new(".")));
+        match (folder, path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        }
+    })
+}

@@ -1,0 +1,40 @@
+//! How far the file is read, shown to a person at a terminal and to nobody else.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+const TEMPLATE: &str = "{percent:>3} % {wide_bar} {eta} left";
+
+/// A file with a bar on standard error, which goes when the file is closed.
+struct Watched {
+    file: File,
+    bar: ProgressBar,
+}
+
+/// The same file, watched if a person may be looking.
+pub(super) fn watched(file: File) -> Box<dyn Read> {
+    let length = file.metadata().map_or(0, |found| found.len());
+    if !io::stderr().is_terminal() || length == 0 {
+        return Box::new(file);
+    }
+    let style = ProgressStyle::with_template(TEMPLATE);
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(length).with_style(style);
+    Box::new(Watched { file, bar })
+}
+
+impl Read for Watched {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.bar.inc(count as u64);
+        Ok(count)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,167 @@
+//! What came of a backtest, folded candle by candle and trade by trade: counts, sums, the deepest fall.
+//! How it looks is the table's business.
+
+use std::collections::BTreeMap;
+
+use engine::account::Latch;
+use engine::backtest::{Backtest, ClosedTrade, Step};
+use engine::candle::{Candle, Interval};
+use engine::performance::fall;
+use engine::strategy::Strategy;
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+/// Latches that are told one by one.
+const MOST_LATCHES: usize = 5;
+
+/// Figures so far.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Candles read.
+    pub(super) candles: u64,
+    /// Open of the first, close of the last.
+    pub(super) span: Option<(UtcMs, UtcMs)>,
+    /// Complete 30m bars.
+    pub(super) bars: u64,
+    /// Close of the first bar that was judged.
+    pub(super) judged_from: Option<UtcMs>,
+    /// Trades by strategy.
+    pub(super) strategies: BTreeMap<Strategy, Trades>,
+    /// The equity, marked to market.
+    pub(super) worth: Worth,
+    /// Critical breakers that tripped, the first few.
+    pub(super) latches: Vec<Latch>,
+    /// How many in all.
+    pub(super) latched: u64,
+}
+
+/// Sums over closed trades. Amounts in the quote currency.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Trades {
+    /// How many.
+    pub(super) count: u64,
+    /// Of those, the ones with a profit after fees.
+    pub(super) wins: u64,
+    /// Sum of the profits.
+    pub(super) gross_profit: Decimal,
+    /// Sum of the losses, positive.
+    pub(super) gross_loss: Decimal,
+    /// Fees, funding aside.
+    pub(super) fees: Decimal,
+    /// Funding paid; negative: received.
+    pub(super) funding: Decimal,
+    /// Time held.
+    pub(super) held_ms: u64,
+}
+
+/// What the book is worth with its open position at the newest price.
+#[derive(Debug, Default)]
+pub(super) struct Worth {
+    peak: Option<(UtcMs, Decimal)>,
+    /// Deepest fall as a share of its peak, when that was and when the fall was deepest.
+    pub(super) deepest: Option<(Decimal, UtcMs, UtcMs)>,
+}
+
+impl Tally {
+    /// Takes in what a candle led to.
+    pub(super) fn take(&mut self, candle: &Candle, base: Interval, step: &Step, book: &Backtest) {
+        let close = base.close_of(candle.open_time);
+        self.candles += 1;
+        let (first, _) = self.span.unwrap_or((candle.open_time, close));
+        self.span = Some((first, close));
+        for trade in &step.trades {
+            let sums = self.strategies.entry(trade.strategy).or_default();
+            sums.take(trade);
+            self.worth.take(base.close_of(trade.exit_at), trade.equity);
+        }
+        if let Some(latch) = &step.latched {
+            self.latched += 1;
+            if self.latches.len() < MOST_LATCHES {
+                self.latches.push(latch.clone());
+            }
+        }
+        if step.bar_closed {
+            self.bars += 1;
+            self.worth.take(close, book.status().equity);
+            if self.judged_from.is_none() && book.sight().is_some() {
+                self.judged_from = Some(close);
+            }
+        }
+    }
+
+    /// Takes in what the book is worth after the last candle.
+    pub(super) fn end(&mut self, book: &Backtest) {
+        if let Some((_, close)) = self.span {
+            self.worth.take(close, book.status().equity);
+        }
+    }
+
+    /// All strategies together.
+    pub(super) fn total(&self) -> Trades {
+        let sum = |a: Trades, b: &Trades| Trades {
+            count: a.count + b.count,
+            wins: a.wins + b.wins,
+            gross_profit: a.gross_profit.saturating_add(b.gross_profit),
+            gross_loss: a.gross_loss.saturating_add(b.gross_loss),
+            fees: a.fees.saturating_add(b.fees),
+            funding: a.funding.saturating_add(b.funding),
+            held_ms: a.held_ms.saturating_add(b.held_ms),
+        };
+        self.strategies.values().fold(Trades::default(), sum)
+    }
+}
+
+impl Trades {
+    fn take(&mut self, trade: &ClosedTrade) {
+        self.count += 1;
+        self.wins += u64::from(trade.pnl > Decimal::ZERO);
+        if trade.pnl > Decimal::ZERO {
+            self.gross_profit = self.gross_profit.saturating_add(trade.pnl);
+        } else {
+            self.gross_loss = self.gross_loss.saturating_sub(trade.pnl);
+        }
+        let fees = trade.fees.saturating_sub(trade.funding);
+        self.fees = self.fees.saturating_add(fees);
+        self.funding = self.funding.saturating_add(trade.funding);
+        let held = trade.exit_at.millis_since(trade.entry_at);
+        self.held_ms = self.held_ms.saturating_add(held);
+    }
+
+    /// Profit after fees and funding.
+    pub(super) fn pnl(&self) -> Decimal {
+        self.gross_profit.saturating_sub(self.gross_loss)
+    }
+}
+
+impl Worth {
+    /// Takes what it is worth now.
+    pub(super) fn take(&mut self, at: UtcMs, equity: Decimal) {
+        let (since, peak) = match self.peak {
+            Some((since, peak)) if peak >= equity => (since, peak),
+            _ => (at, equity),
+        };
+        self.peak = Some((since, peak));
+        let depth = fall(peak, equity);
+        if depth > self.deepest.map_or(Decimal::ZERO, |(deepest, ..)| deepest) {
+            self.deepest = Some((depth, since, at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deepest_fall_is_that_from_the_highest_before_it() {
+        let mut worth = Worth::default();
+        for (at, equity) in [(1, 100), (2, 120), (3, 108), (4, 121), (5, 110), (6, 109)] {
+            worth.take(UtcMs(at), Decimal::from(equity));
+        }
+        // 120 to 108 is 10 %; 121 to 109 is 9.9 %.
+        assert_eq!(
+            worth.deepest,
+            Some((Decimal::new(1, 1), UtcMs(2), UtcMs(3)))
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! `trader backtest` from outside: files in, files and a summary out. Candles are generated here or
+//! recorded; what one candle leads to is tested with the engine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod bad_files;
+mod figures;
+mod flags;
+mod recorded;
+mod support;
