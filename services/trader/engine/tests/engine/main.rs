@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod account;
 #[cfg(test)]
+mod backtest;
+#[cfg(test)]
 mod entries;
 #[cfg(test)]
 mod exits;
@@ -19,5 +21,7 @@ mod market_data;
 mod properties;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod support;
