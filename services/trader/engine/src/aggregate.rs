@@ -95,11 +95,36 @@ impl Aggregator {
         self.next_bar
     }
 
+    /// Takes the candle that follows the newest one and leaves its bar open: the way of almost every
+    /// candle, and without a division. Says no to any other; nothing has changed then.
+    #[inline]
+    pub fn follow(&mut self, candle: &Candle) -> bool {
+        // The newest candle lies in the partial bar, always.
+        let (Some(newest), Some(Partial { bar, candles })) = (self.newest, &mut self.partial)
+        else {
+            return false;
+        };
+        let next = self.base.close_of(newest);
+        let ends = self.bar.close_of(bar.open_time);
+        if candle.open_time != next || self.base.close_of(next) >= ends {
+            return false;
+        }
+        bar.high = bar.high.max(candle.high);
+        bar.low = bar.low.min(candle.low);
+        bar.close = candle.close;
+        *candles += 1;
+        self.newest = Some(next);
+        true
+    }
+
     /// Takes the next closed candle. One that is not newer than those before it changes nothing.
     ///
     /// # Errors
     /// When the candle does not lie on the base interval's grid; nothing has changed then.
     pub fn take(&mut self, candle: &Candle) -> Result<Aggregated, Disorder> {
+        if self.follow(candle) {
+            return Ok(Aggregated::default());
+        }
         let open_time = candle.open_time;
         if self.base.open_of(open_time) != open_time {
             let base = self.base;

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use crate::account::{self, AccountEvent, AccountRecord, AccountState, Latch, Unlatch};
 use crate::book::{
     BadRecord, BookConfig, BookEvent, BookRecord, BookState, DropReason, ExitReason, Leave, Now,
-    Phase, Position, decide,
+    Phase, Position, decide, decide_candle,
 };
 use crate::candle::Candle;
 use crate::fixed::Price;
@@ -34,7 +34,7 @@ pub struct Backtest {
     after_halt: AfterHalt,
     marks: Marks,
     position: Option<Position>,
-    last: Option<Candle>,
+    last: Option<Price>,
     drops: BTreeMap<DropReason, u64>,
 }
 
@@ -155,26 +155,24 @@ impl Backtest {
             None => Leave::Given { seq: 0 },
             Some(_) => Leave::Latched,
         };
-        let event = BookEvent::CandleClosed {
-            candle: *candle,
-            signal: seen.signal,
-            now: Now {
-                market: close,
-                account,
-                exchange_fails: false,
-            },
+        let now = Now {
+            market: close,
+            account,
+            exchange_fails: false,
         };
-        self.last = Some(*candle);
+        self.last = Some(candle.close);
         let mut step = Step {
             bar_closed: seen.bar_closed,
             ..Step::default()
         };
-        let records = decide(&self.book, &self.config, &self.rules, event);
-        let changed = !records.is_empty();
-        if changed {
+        let (config, rules) = (&self.config, &self.rules);
+        let records = decide_candle(&self.book, config, rules, candle, seen.signal.as_ref(), now);
+        let mut paid = false;
+        if !records.is_empty() {
             self.take(&records, &mut step)?;
+            paid = records.iter().any(moves_money);
         }
-        if changed || self.marks.are_left(candle.close, close) {
+        if paid || self.marks.are_left(candle.close, close) {
             self.value(candle, close, &mut step)?;
         }
         Ok(step)
@@ -198,7 +196,7 @@ impl Backtest {
 
     /// The book's figures at the newest price.
     pub fn status(&self) -> BookStatus {
-        summary::status(&self.book, self.last.map(|candle| candle.close))
+        summary::status(&self.book, self.last)
     }
 
     /// Entries that were decided and not made, by reason.
@@ -350,6 +348,16 @@ impl Marks {
         let equity = self.base + moved;
         equity < self.trip_below || equity > self.peak || now.0 >= self.day_ends
     }
+}
+
+/// Whether the account is worth something else after this record.
+const fn moves_money(record: &BookRecord) -> bool {
+    matches!(
+        record,
+        BookRecord::PositionOpened(_)
+            | BookRecord::FundingPaid { .. }
+            | BookRecord::PositionClosed(_)
+    )
 }
 
 /// Whole units of 1e-16. What does not fit is valued at every candle.

@@ -131,6 +131,14 @@ impl MarketView {
     /// When the candle is none of the base interval.
     #[inline]
     pub fn candle_closed(&mut self, candle: &Candle) -> Result<Seen, MarketFault> {
+        if self.bars.follow(candle) {
+            return Ok(Seen::default());
+        }
+        self.bar_ends_or_breaks(candle)
+    }
+
+    /// Everything but a bar's inner candles.
+    fn bar_ends_or_breaks(&mut self, candle: &Candle) -> Result<Seen, MarketFault> {
         let done = self.bars.take(candle)?;
         if done.gap.is_some() {
             self.start_over();

@@ -11,7 +11,7 @@ use crate::book::{
 use crate::breaker::{Breaker, POSITION_LOSS};
 use crate::candle::{Candle, Interval};
 use crate::entry::{Bracket, Refusal, bracket};
-use crate::fixed::Price;
+use crate::fixed::{Price, SCALE};
 use crate::paper::{self, Exit, Leg};
 use crate::rules::SymbolRules;
 use crate::strategy::Signal;
@@ -86,6 +86,9 @@ pub enum Leave {
     Unknown,
 }
 
+/// Places of a price times a quantity, both in whole units.
+const LOSS_SCALE: u32 = 2 * SCALE;
+
 /// Everything that is the same for one decision.
 #[derive(Clone, Copy)]
 struct Desk<'a> {
@@ -149,6 +152,25 @@ pub fn decide(
         (Phase::Open(position), BookEvent::Latched { at, price }) => {
             let exit = desk.market_exit(position, price, ExitReason::AccountLatched);
             desk.close(state, position, at, exit)
+        }
+    }
+}
+
+/// [`decide`] for [`BookEvent::CandleClosed`], without an event to make: a backtest asks this for every
+/// candle of a year.
+#[inline]
+pub fn decide_candle(
+    state: &BookState,
+    config: &BookConfig,
+    rules: &SymbolRules,
+    candle: &Candle,
+    signal: Option<&Signal>,
+    now: Now,
+) -> Vec<BookRecord> {
+    match (&state.phase, signal) {
+        (Phase::Unopened | Phase::Halted { .. }, _) | (Phase::Flat, None) => Vec::new(),
+        (Phase::Flat | Phase::EntryPending(_) | Phase::Open(_), _) => {
+            Desk { config, rules }.candle_closed(state, candle, signal, now)
         }
     }
 }
@@ -398,24 +420,29 @@ impl Desk<'_> {
 }
 
 /// Whether at this price the position has lost more than a share of what the slice was worth before it.
-/// In whole units of 1e-16, as this is asked at every candle.
+/// Asked at every candle of an open position, so in whole numbers where these hold everything.
 fn lost_too_much(state: &BookState, position: &Position, price: Price) -> bool {
-    let (entry, now) = (
-        i128::from(position.price.units()),
-        i128::from(price.units()),
-    );
-    let loss = match position.side {
-        Side::Long => entry - now,
-        Side::Short => now - entry,
+    let (entry, now) = (position.price.units(), price.units());
+    let fell = match position.side {
+        Side::Long => i128::from(entry) - i128::from(now),
+        Side::Short => i128::from(now) - i128::from(entry),
     };
-    if loss <= 0 {
+    if fell <= 0 {
         return false;
     }
-    let worth = Decimal::try_from_i128_with_scale(loss * i128::from(position.quantity.units()), 16);
+    // In units of 1e-16.
+    let loss = fell * i128::from(position.quantity.units());
+    let equity = state.equity;
+    let most = equity.mantissa() * POSITION_LOSS.mantissa();
+    let scale = equity.scale() + POSITION_LOSS.scale();
+    if scale <= LOSS_SCALE
+        && let Some(most) = most.checked_mul(10_i128.pow(LOSS_SCALE - scale))
+    {
+        return loss > most;
+    }
     // What does not fit into a decimal is more than any slice.
-    worth.map_or(true, |lost| {
-        lost > state.equity.saturating_mul(POSITION_LOSS)
-    })
+    Decimal::try_from_i128_with_scale(loss, LOSS_SCALE)
+        .map_or(true, |loss| loss > equity.saturating_mul(POSITION_LOSS))
 }
 
 fn entry_decided(

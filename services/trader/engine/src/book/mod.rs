@@ -19,6 +19,6 @@ mod record;
 mod state;
 
 pub use config::{BadConfig, BookConfig};
-pub use decide::{BookEvent, Leave, Now, decide};
+pub use decide::{BookEvent, Leave, Now, decide, decide_candle};
 pub use record::{BookRecord, DropReason, Entry, ExitReason, Position, Trade};
 pub use state::{BadRecord, BookState, Owner, Phase, resume_from};

@@ -75,7 +75,9 @@ fn long_way(config: &BookConfig, candles: &[Candle], after: AfterHalt) -> Outcom
             equity,
         };
         let records = account::decide(&account, event.clone());
-        records.iter().for_each(|record| account.apply(record));
+        for record in &records {
+            account.apply(record);
+        }
         account.notice(&event);
         for record in records {
             if let AccountRecord::Latched(latch) = record {
