@@ -35,6 +35,10 @@ pub struct BacktestArgs {
     #[arg(long, value_name = "FILE")]
     pub signals: Option<PathBuf>,
 
+    /// Draw the equity here, as a PNG
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+
     /// Whose signals to follow, first one wins
     #[arg(
         long,

@@ -3,6 +3,7 @@
 
 pub mod args;
 mod candles;
+mod curve;
 mod lines;
 mod output;
 mod progress;
@@ -61,6 +62,9 @@ pub fn report(args: &BacktestArgs) -> Result<String, Stop> {
         write(&mut outputs, &step, &book)?;
     }
     tally.end(&book);
+    if let Some(plot) = &mut outputs.plot {
+        plot.bytes(&tally.worth.curve.picture(args.symbol.as_str())?)?;
+    }
     outputs.finish()?;
     let gaps = candles.gaps();
     // The progress bar goes before the summary comes.

@@ -59,6 +59,15 @@ impl Output {
             .map_err(|error| self.failed(&error))
     }
 
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| self.failed(&error))
+    }
+
     /// Moves the whole file to its place.
     ///
     /// # Errors
@@ -94,6 +103,8 @@ pub(super) struct Outputs {
     pub(super) trades: Option<Output>,
     /// Candles on which a condition holds.
     pub(super) signals: Option<Output>,
+    /// The equity as a picture.
+    pub(super) plot: Option<Output>,
 }
 
 impl Outputs {
@@ -102,10 +113,9 @@ impl Outputs {
     /// # Errors
     /// Exit 78 for one that cannot be written, or that is another file of this run.
     pub(super) fn create(args: &BacktestArgs) -> Result<Self, Stop> {
-        let asked = [("--trades", &args.trades), ("--signals", &args.signals)];
         let mut taken = vec![("--candles", real(&args.candles))];
-        for (flag, path) in asked {
-            let Some(path) = path else { continue };
+        let mut create = |flag, path: &Option<PathBuf>| {
+            let Some(path) = path else { return Ok(None) };
             let own = real(path);
             if let Some((other, _)) = taken.iter().find(|(_, path)| *path == own) {
                 let path = path.display();
@@ -113,15 +123,12 @@ impl Outputs {
                 return Err(Stop::config(why));
             }
             taken.push((flag, own));
-        }
-        let create = |flag, path: &Option<PathBuf>| {
-            let path = path.as_deref();
-            path.map(|path| Output::create(flag, path)).transpose()
+            Output::create(flag, path).map(Some)
         };
-        let [(trades, trades_path), (signals, signals_path)] = asked;
         Ok(Self {
-            trades: create(trades, trades_path)?,
-            signals: create(signals, signals_path)?,
+            trades: create("--trades", &args.trades)?,
+            signals: create("--signals", &args.signals)?,
+            plot: create("--plot", &args.plot)?,
         })
     }
 
@@ -130,7 +137,7 @@ impl Outputs {
     /// # Errors
     /// Exit 78 with what the system says.
     pub(super) fn finish(self) -> Result<(), Stop> {
-        [self.trades, self.signals]
+        [self.trades, self.signals, self.plot]
             .into_iter()
             .flatten()
             .try_for_each(Output::finish)

@@ -11,6 +11,8 @@ use engine::strategy::Strategy;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
+use super::curve::Curve;
+
 /// Latches that are told one by one.
 const MOST_LATCHES: usize = 5;
 
@@ -60,6 +62,8 @@ pub(super) struct Worth {
     peak: Option<(UtcMs, Decimal)>,
     /// Deepest fall as a share of its peak, when that was and when the fall was deepest.
     pub(super) deepest: Option<(Decimal, UtcMs, UtcMs)>,
+    /// Over time.
+    pub(super) curve: Curve,
 }
 
 impl Tally {
@@ -136,6 +140,7 @@ impl Trades {
 impl Worth {
     /// Takes what it is worth now.
     pub(super) fn take(&mut self, at: UtcMs, equity: Decimal) {
+        self.curve.take(at, equity);
         let (since, peak) = match self.peak {
             Some((since, peak)) if peak >= equity => (since, peak),
             _ => (at, equity),

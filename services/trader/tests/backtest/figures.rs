@@ -19,22 +19,20 @@ fn golden(name: &str) -> String {
 fn a_walk_makes_the_committed_trades_and_summary_again_and_again() {
     let place = Place::new();
     let file = place.rows(&walk(20, 5, CANDLES));
-    let (trades, signals) = (place.path("trades.jsonl"), place.path("signals.jsonl"));
-    let flags = [
-        "--trades",
-        trades.to_str().unwrap(),
-        "--signals",
-        signals.to_str().unwrap(),
-    ];
+    let outputs = ["trades.jsonl", "signals.jsonl", "plot.png"].map(|name| place.path(name));
+    let [trades, signals, plot] = outputs.each_ref().map(|path| path.to_str().unwrap());
+    let flags = ["--trades", trades, "--signals", signals, "--plot", plot];
     let summary = run(&file, &flags).unwrap();
-    let of = |path: &Path| fs::read_to_string(path).unwrap();
-    let first = (of(&trades), of(&signals));
+    let bytes = || outputs.each_ref().map(|path| fs::read(path).unwrap());
+    let first = bytes();
     assert_eq!(summary, golden("summary.txt"), "\n{summary}");
-    let begin: String = first.0.split_inclusive('\n').take(10).collect();
+    let text = String::from_utf8(first[0].clone()).unwrap();
+    let begin: String = text.split_inclusive('\n').take(10).collect();
     assert_eq!(begin, golden("first-trades.jsonl"), "\n{begin}");
+    assert!(first[2].starts_with(b"\x89PNG"));
     assert_eq!(run(&file, &flags).unwrap(), summary);
-    assert_eq!((of(&trades), of(&signals)), first);
-    let names = ["candles.csv", "signals.jsonl", "trades.jsonl"];
+    assert!(bytes() == first, "another run made other bytes");
+    let names = ["candles.csv", "plot.png", "signals.jsonl", "trades.jsonl"];
     assert_eq!(place.names(), names, "nothing is left over");
 }
 

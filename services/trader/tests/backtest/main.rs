@@ -10,5 +10,6 @@
 mod bad_files;
 mod figures;
 mod flags;
+mod memory;
 mod recorded;
 mod support;
