@@ -258,6 +258,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_range_is_volatile_above_three_quarters_of_the_last_hundred() {
+        for (below, volatile) in [(75, false), (76, true)] {
+            let mut view = TrendView::default();
+            for n in 0..99 {
+                view.ranges.take(if n < below { 1.0 } else { 3.0 });
+            }
+            assert_eq!(view.volatile(), None);
+            view.ranges.take(2.0);
+            assert_eq!(view.volatile(), Some(volatile), "{below}");
+        }
+    }
+
     fn bars(interval: Interval, count: i64) -> Vec<Candle> {
         (0..count)
             .map(|n| {

@@ -229,6 +229,9 @@ fn a_latch_drops_what_is_pending_and_closes_what_is_open() {
 fn a_bar_is_entered_once() {
     let mut book = pending(OversoldBounce);
     let again = found(OversoldBounce, 30, 30 * MINUTE);
+    // Its candle told again while the entry is pending: nothing, not even a refusal.
+    let told_again = book.candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
+    assert_eq!(told_again, []);
     assert_eq!(book.would(again.clone()), []);
     // A bar before it is past as well, not refused.
     assert_eq!(book.would(found(ShortTheRip, 0, 0)), []);

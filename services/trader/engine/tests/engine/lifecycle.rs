@@ -1,6 +1,8 @@
 //! A book's life around its trades: opening, halting, restarts, a journal that does not fit, status.
 
-use bearish_engine::book::{BadRecord, BookEvent, BookRecord, BookState, Phase, resume_from};
+use bearish_engine::book::{
+    BadRecord, BookEvent, BookRecord, BookState, Phase, Trade, resume_from,
+};
 use bearish_engine::fixed::Price;
 use bearish_engine::strategy::Strategy::{OversoldBounce, ShortTheRip};
 use bearish_engine::summary::{status, summary};
@@ -75,6 +77,25 @@ fn a_books_share_of_the_capital_changes_only_while_it_is_flat() {
     let now = status(&book.state, None);
     assert_eq!(now.realised, before - dec("10000"), "no profit, no loss");
     assert_eq!(book.on(other()), []);
+}
+
+#[test]
+fn a_trade_that_ends_even_is_neither_won_nor_lost() {
+    let mut book = open(OversoldBounce);
+    book.state.losses_in_a_row = 3;
+    let mut closed = book.clone();
+    closed.candle(candle(31, ["39000"; 4]), None);
+    let Some(BookRecord::PositionClosed(trade)) = closed.journal.last() else {
+        panic!("{:?}", closed.journal)
+    };
+    let even = Trade {
+        pnl: Decimal::ZERO,
+        equity: book.state.equity,
+        ..*trade
+    };
+    let state = &mut book.state;
+    state.apply(&BookRecord::PositionClosed(even)).unwrap();
+    assert_eq!((state.trades, state.wins, state.losses_in_a_row), (1, 0, 0));
 }
 
 #[test]
