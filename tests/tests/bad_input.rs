@@ -58,7 +58,7 @@ fn run(program: &str, env: &[(&str, &str)], arguments: &[&str]) -> Process {
 
 #[tokio::test]
 async fn a_wrong_command_line_is_64() {
-    let table: [(&str, &[&str]); 10] = [
+    let table: [(&str, &[&str]); 12] = [
         ("--paper --forever", &["--forever"]),
         (
             "--paper --restart-delay -1",
@@ -90,6 +90,14 @@ async fn a_wrong_command_line_is_64() {
         ),
         ("--infinite", &["--paper", "--confirm-live"]),
         ("--paper please", &["please"]),
+        (
+            "backtest --symbol BTCUSDT --candles x.csv --fee 1",
+            &["--fee", "'1'", "0 to 0.01"],
+        ),
+        (
+            "backtest --symbol MOONUSDT --candles x.csv",
+            &["MOONUSDT", "--tick, --lot, --min-notional needed"],
+        ),
     ];
     for (flags, words) in table {
         let arguments: Vec<&str> = flags.split(' ').collect();
@@ -104,6 +112,26 @@ async fn a_wrong_command_line_is_64() {
         &["--speed", "'0'", "0.1 to 100000"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_candle_file_that_cannot_be_used_is_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("candles.csv");
+    let text = "open_time,open,high,low,close\n0,1,1,1,1\n60000,1,1,1,1\n60000,1,1,1,1\n";
+    std::fs::write(&file, text).unwrap();
+    let nowhere = "/nowhere/candles.csv";
+    let table: [(&str, &[&str]); 2] = [
+        (nowhere, &[nowhere, "No such file", "CSV or CSV.gz"]),
+        (
+            file.to_str().unwrap(),
+            &["line 4", "open_time", "60000", "later than"],
+        ),
+    ];
+    for (path, words) in table {
+        let arguments = ["backtest", "--symbol", "BTCUSDT", "--candles", path];
+        refuses(path, run("trader", &[], &arguments), 78, words).await;
+    }
 }
 
 #[tokio::test]

@@ -112,7 +112,7 @@ impl Report<'_> {
     fn trades(&self, page: &mut Page) {
         let _ = writeln!(
             page.0,
-            "{:<25} {:>7} {:>7} {:>7} {:>12} {:>11} {:>10} {:>9}",
+            "{:<25} {:>7} {:>8} {:>7} {:>12} {:>11} {:>10} {:>9}",
             "STRATEGY", "TRADES", "WON", "FACTOR", "PNL", "FEES", "FUNDING", "AVG HOLD"
         );
         for strategy in &self.args.strategies {
@@ -228,7 +228,7 @@ fn row(page: &mut Page, name: &str, sums: &Trades) {
     let dash = || "-".to_owned();
     let _ = writeln!(
         page.0,
-        "{name:<25} {:>7} {:>7} {:>7} {:>12} {:>11} {:>10} {:>9}",
+        "{name:<25} {:>7} {:>8} {:>7} {:>12} {:>11} {:>10} {:>9}",
         grouped(&sums.count),
         won.map_or_else(dash, percent),
         factor.map_or_else(dash, |f| format!("{:.2}", hundredths(f))),

@@ -10,6 +10,7 @@
 mod bad_files;
 mod figures;
 mod flags;
+mod market_data;
 mod memory;
-mod recorded;
+
 mod support;

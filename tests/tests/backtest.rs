@@ -1,0 +1,187 @@
+//! Live equals backtest: a trader that follows an exchange makes the trades that `trader backtest` makes
+//! of the same candles. The exchange replays a generated file; every trade is compared, digit by digit.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use bearish_tests::exchange::MINUTE_MS;
+use bearish_tests::journals::{self, Entries};
+use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::process::binary;
+use bearish_tests::system::System;
+use bearish_tests::told;
+use engine::book::{BookRecord, DropReason, Position, Trade};
+use engine::entry::Refusal;
+use rust_decimal::Decimal;
+
+/// 2026-01-05T00:00Z: every interval begins here.
+const MIDNIGHT: i64 = 1_767_571_200_000;
+/// 40 days in which nothing happens, so that a book that lived through them is one that begins after
+/// them: long enough for the regime.
+const PAST: i64 = 57_600;
+/// Minutes of the same after the exchange has opened: the trader has time to start.
+const CALM: i64 = 120;
+/// Minutes in which there is something to trade.
+const WILD: i64 = 16 * 60;
+/// A minute of the market's in 100 ms.
+const SPEED: &str = "600";
+/// How long it takes to play, with patience.
+const PLAYED: Duration = Duration::from_secs(200);
+/// Chosen for its trades: seven, of two strategies, won and lost, one of them over a funding time.
+const SEED: u64 = 30;
+
+/// `SplitMix64`.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> i64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        i64::try_from((z ^ (z >> 31)) % bound).unwrap()
+    }
+}
+
+/// Minutes as a candle file, prices in tenths: still, and then a walk of up to 0.2 % a minute.
+fn candles() -> String {
+    let mut chance = Chance(SEED);
+    let mut last = 400_000;
+    let mut text = String::from("open_time,open,high,low,close\n");
+    for n in 0..PAST + CALM + WILD {
+        let open: i64 = last;
+        let [high, low, close] = if n < PAST + CALM {
+            let close = 400_000 + n % 2;
+            [open.max(close), open.min(close), close]
+        } else {
+            let moved = open * (chance.below(4_001) - 2_000) / 1_000_000;
+            let close = (open + moved).max(1_000);
+            let beyond = open.unsigned_abs() / 2_000;
+            let high = open.max(close) + chance.below(beyond);
+            [high, open.min(close) - chance.below(beyond), close]
+        };
+        last = close;
+        let _ = write!(text, "{}", MIDNIGHT + n * MINUTE_MS);
+        for tenths in [open, high, low, close] {
+            let _ = write!(text, ",{}.{}", tenths / 10, tenths % 10);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// The lines of `trader backtest --trades`.
+fn backtested(file: &Path, folder: &Path) -> Vec<String> {
+    let out = folder.join("trades.jsonl");
+    let run = Command::new(binary("trader"))
+        .env_clear()
+        .args(["backtest", "--symbol", "BTCUSDT", "--candles"])
+        .args([file, Path::new("--trades"), &out])
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{run:?}");
+    eprintln!("{}", String::from_utf8_lossy(&run.stdout));
+    let lines = std::fs::read_to_string(&out).unwrap();
+    lines.lines().map(str::to_owned).collect()
+}
+
+/// A trade of the journal, as that command writes it.
+fn line(position: &Position, trade: &Trade) -> String {
+    let n = |value: Decimal| value.normalize();
+    let fees = n(position.fee + trade.fee + trade.funding);
+    format!(
+        r#"{{"strategy":"{}","side":"{}","entry_time":{},"exit_time":{},"entry_price":{},"exit_price":{},"quantity":{},"fees":{fees},"funding":{},"pnl":{},"reason":"{}","equity":{}}}"#,
+        trade.strategy,
+        trade.side,
+        position.at.0,
+        trade.at.0,
+        trade.entry,
+        trade.price,
+        trade.quantity,
+        n(trade.funding),
+        n(trade.pnl),
+        trade.reason,
+        n(trade.equity),
+    )
+}
+
+/// What the journal says was traded, and when first the machine was too slow to trade as told: from there
+/// on the two are different books.
+fn lived(journal: &Entries) -> (Vec<String>, Option<i64>) {
+    let (mut lines, mut late) = (Vec::new(), None);
+    let mut open = None;
+    for record in journals::records([journal]) {
+        match record {
+            BookRecord::PositionOpened(position) => open = Some(*position),
+            BookRecord::PositionClosed(trade) => {
+                lines.push(line(&open.take().unwrap(), trade));
+            }
+            BookRecord::EntryDropped {
+                at,
+                reason: DropReason::TooLate,
+            } => {
+                late.get_or_insert(at.0);
+            }
+            BookRecord::EntryRefused {
+                bar_close,
+                reason: Refusal::StaleSignal | Refusal::AccountUnknown | Refusal::ExchangeErrors,
+                ..
+            } => {
+                late.get_or_insert(bar_close.0);
+            }
+            _ => {}
+        }
+    }
+    (lines, late)
+}
+
+fn exit_time(line: &str) -> i64 {
+    let trade: serde_json::Value = serde_json::from_str(line).unwrap();
+    trade["exit_time"].as_i64().unwrap()
+}
+
+#[tokio::test]
+async fn a_trader_makes_the_trades_that_a_backtest_makes_of_the_same_candles() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("candles.csv");
+    std::fs::write(&file, candles()).unwrap();
+    let mut expected = backtested(&file, folder.path());
+    assert_eq!(expected.len(), 7);
+
+    let system = System::start(&[
+        ("SIM_MARKET", "replay"),
+        ("SIM_CANDLES", file.to_str().unwrap()),
+        ("SIM_WARMUP_CANDLES", &PAST.to_string()),
+        ("SIM_SPEED", SPEED),
+    ])
+    .await;
+    let trader = system.trader("twin").env("SYMBOLS", "BTCUSDT").start();
+    trader.works().await;
+    let ends = MIDNIGHT + (PAST + CALM + WILD) * MINUTE_MS;
+    eventually("the file is played", PLAYED, async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (system.exchange.now().await.0 >= ends).then_some(())
+    })
+    .await;
+    told::caught_up(system.operator(), trader.instance(), SOON).await;
+
+    let books = system.journals().await;
+    let (mut found, late) = lived(books.values().next().unwrap());
+    if let Some(late) = late {
+        eprintln!("this machine was too slow from {late} on: compared up to there");
+        for lines in [&mut expected, &mut found] {
+            lines.retain(|line| exit_time(line) < late);
+        }
+        assert!(expected.len() >= 3, "too slow to compare anything");
+    }
+    assert_eq!(found, expected);
+    eprintln!("{} trades, the same", found.len());
+}
