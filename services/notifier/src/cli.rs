@@ -16,6 +16,8 @@ pub struct Cli {
 pub enum Command {
     /// Ask the notifier running here how it is (exit 0: well, 69: not)
     Health,
+    /// Show every kind of event as the owner would read it, with sample values; needs no bus
+    Preview,
     /// Show what was told, what waits, and what Telegram refused; works with the notifier dead
     Status,
 }

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod courier;
 pub mod fleet;
 pub mod inbox;
+pub mod preview;
 pub mod settings;
 pub mod status;
 pub mod telegram;

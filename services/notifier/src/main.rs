@@ -3,7 +3,7 @@
 use std::process::ExitCode as Status;
 
 use bearish_notifier::cli::{Cli, Command};
-use bearish_notifier::{app, status};
+use bearish_notifier::{app, preview, status};
 use runtime::process;
 
 fn main() -> Status {
@@ -11,6 +11,7 @@ fn main() -> Status {
         Err(code) => code,
         Ok(cli) => match cli.command {
             None => process::run(app::run()),
+            Some(Command::Preview) => process::run(async { preview::run() }),
             Some(Command::Health) => process::run(app::health()),
             Some(Command::Status) => process::run(status::run()),
         },

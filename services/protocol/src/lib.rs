@@ -12,6 +12,7 @@ pub mod ids;
 pub mod journal;
 pub mod lease;
 pub mod report;
+pub mod samples;
 pub mod subject;
 pub mod time;
 pub mod trader_args;

@@ -14,20 +14,18 @@ use bearish_protocol::event::{Event, EventBody, Severity, Side};
 use bearish_protocol::heartbeat::{
     BookSummary, Health, Heartbeat, LastError, Part, PartState, Phase,
 };
-use bearish_protocol::ids::AccountKey;
 use bearish_protocol::ids::{BookKey, Mode, Service, Token};
 use bearish_protocol::journal::JournalEntry;
 use bearish_protocol::lease::{Holder, LeaseRecord};
 use bearish_protocol::report::{
     AccountReport, BookReport, EquityPoint, LatchReport, LockReport, PositionReport,
 };
+use bearish_protocol::samples::{self, AT};
 use bearish_protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-const AT: UtcMs = UtcMs(1_764_000_000_123);
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -51,8 +49,7 @@ fn book() -> BookKey {
         .unwrap()
 }
 
-/// The file of each kind. A new kind does not compile without one, and `every_file_has_its_message`
-/// wants a sample of it.
+/// The file of each kind. A new kind does not compile without one.
 fn golden_of(body: &EventBody) -> &'static str {
     match body {
         EventBody::TraderStarted { .. } => include_str!("golden/event_trader_started.json"),
@@ -82,179 +79,7 @@ fn golden_of(body: &EventBody) -> &'static str {
 }
 
 fn events() -> Vec<Event> {
-    let bodies = of_traders()
-        .into_iter()
-        .chain(of_risk())
-        .chain(of_watchdogs());
-    bodies
-        .map(|body| Event::new(format!("a1b2c3:{}", body.kind()), AT, body))
-        .collect()
-}
-
-fn of_traders() -> Vec<EventBody> {
-    let said = str::to_owned;
-    vec![
-        EventBody::TraderStarted {
-            mode: Mode::Paper,
-            symbols: vec![token("BTCUSDT"), token("ETHUSDT")],
-            flags: ["--paper", "--infinite", "--auto-restart"]
-                .map(said)
-                .to_vec(),
-            version: said("0.1.0"),
-        },
-        EventBody::TraderStopped {
-            reason: said("stop requested"),
-            exit: 0,
-            uptime_ms: 3_600_000,
-        },
-        EventBody::BookClaimed {
-            book: book(),
-            changes: vec![said("leverage: 1 -> 2")],
-        },
-        EventBody::BookLost {
-            book: book(),
-            reason: said("another instance holds its lease"),
-        },
-        EventBody::BookHalted {
-            book: book(),
-            reason: said("journal sequence 7: unreadable"),
-        },
-        EventBody::EntryDropped {
-            book: book(),
-            reason: said("the candle to enter on is missing"),
-        },
-        EventBody::PartFailed {
-            part: said("feed"),
-            error: said("klines: no answer within 5 s"),
-        },
-        EventBody::PartRecovered {
-            part: said("feed"),
-            after_ms: 2_500,
-        },
-        opened(),
-        closed(),
-    ]
-}
-
-fn of_risk() -> Vec<EventBody> {
-    let said = str::to_owned;
-    vec![
-        EventBody::BreakerTripped {
-            scope: book().to_string(),
-            breaker: said("position_loss"),
-            reason: said("the position lost more than 3 % of the slice's equity"),
-        },
-        EventBody::BreakerRecovered {
-            scope: book().to_string(),
-            breaker: said("volatility"),
-        },
-        EventBody::EntriesLocked {
-            book: book(),
-            by: said("StoplossGuard"),
-            reason: said("4 stops within 24h"),
-            until: UtcMs(AT.0 + 14_400_000),
-        },
-        EventBody::AccountLatched {
-            account: account(),
-            latch: said("daily_loss-1764000000000"),
-            breaker: said("daily_loss"),
-            equity: decimal("9499.99"),
-            peak: decimal("10000"),
-        },
-        EventBody::AccountUnlatched {
-            account: account(),
-            latch: said("daily_loss-1764000000000"),
-            who: said("operator"),
-            why: said("a wick; stops were right"),
-        },
-        EventBody::HealthChanged {
-            from: said("healthy"),
-            to: said("degraded"),
-            reason: said("11 errors in the last hour"),
-        },
-    ]
-}
-
-fn of_watchdogs() -> Vec<EventBody> {
-    let unit = || token("trader-paper-1");
-    let said = str::to_owned;
-    vec![
-        EventBody::WatchdogStarted {
-            project: token("bearish-alpha"),
-            version: said("0.1.0"),
-        },
-        EventBody::RestartTriggered {
-            unit: unit(),
-            attempt: 3,
-            max: 1_000,
-            reason: said("crashed"),
-            consecutive: 2,
-            uptime_ms: 90_000,
-            delay_ms: 60_000,
-            exit: Some(70),
-            evidence: Some(said("trader: bug: panicked")),
-        },
-        EventBody::CycleFinished {
-            unit: unit(),
-            attempt: 4,
-            max: 1_000,
-            uptime_ms: 3_600_000,
-            delay_ms: 30_000,
-        },
-        EventBody::UnitRecovered {
-            unit: unit(),
-            after_ms: 31_250,
-        },
-        EventBody::GivenUp {
-            unit: unit(),
-            reason: said("11 failures in a row; look at its log, then release it"),
-            restarts: 11,
-            consecutive: 11,
-            exit: Some(137),
-        },
-        EventBody::UnitStopped {
-            unit: unit(),
-            reason: said("a person stopped it"),
-        },
-        EventBody::UnitObservedOnly {
-            unit: unit(),
-            reason: said("it ended with 70 and has no --auto-restart"),
-        },
-    ]
-}
-
-fn account() -> AccountKey {
-    AccountKey {
-        mode: Mode::Paper,
-        venue: token("binance-usdm"),
-        account: token("exchange-sim-8080"),
-    }
-}
-
-fn opened() -> EventBody {
-    EventBody::PositionOpened {
-        book: book(),
-        strategy: token("oversold-bounce"),
-        side: Side::Long,
-        quantity: decimal("0.250"),
-        price: decimal("40008.0"),
-        stop: decimal("39600.0"),
-        target: decimal("40600.0"),
-    }
-}
-
-fn closed() -> EventBody {
-    EventBody::PositionClosed {
-        book: book(),
-        strategy: token("short-the-rip"),
-        side: Side::Short,
-        quantity: decimal("0.250"),
-        entry: decimal("40008.0"),
-        exit: decimal("40400.1"),
-        reason: "stop".to_owned(),
-        pnl: decimal("-110.08"),
-        equity: decimal("3223.25"),
-    }
+    samples::events().unwrap()
 }
 
 fn full_heartbeat() -> Heartbeat {

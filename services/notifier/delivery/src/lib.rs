@@ -25,6 +25,7 @@ pub mod heartbeat;
 pub mod letter;
 pub mod moment;
 pub mod pace;
+pub mod preview;
 pub mod record;
 pub mod state;
 pub mod vigil;

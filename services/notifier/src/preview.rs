@@ -1,0 +1,18 @@
+//! `notifier preview`: the whole catalogue with sample values. Needs no bus, no token and no settings.
+
+use std::io::Write;
+
+use delivery::preview;
+use protocol::exit::ExitCode;
+use runtime::process::Stop;
+
+/// Prints it.
+///
+/// # Errors
+/// Exit 70 for a sample with a bad name, which a test sees to.
+pub fn run() -> Result<ExitCode, Stop> {
+    let text = preview::catalogue().map_err(|error| Stop::internal(format!("bug: {error}")))?;
+    // Whoever closed the output (`| head`) has read enough.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    Ok(ExitCode::Done)
+}
