@@ -113,6 +113,11 @@ impl Telegram {
         self.chats.revoke_token();
     }
 
+    /// The token is good again.
+    pub fn restore_token(&self) {
+        self.chats.restore_token();
+    }
+
     /// Other limits than the documented ones; what was sent so far no longer counts.
     pub fn set_limits(&self, limits: Limits) {
         self.chats.set_limits(limits);
@@ -148,6 +153,10 @@ pub enum Trouble {
     },
     /// 403: bot was blocked by the user.
     Blocked,
+    /// 403: bot was kicked from the group chat.
+    Kicked,
+    /// 400: not enough rights.
+    NoRights,
     /// 400: chat not found.
     ChatGone,
     /// 400: the group is now this supergroup, which the bot can send to. The old id stays refused.

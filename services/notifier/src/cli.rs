@@ -18,6 +18,12 @@ pub enum Command {
     Health,
     /// Show every kind of event as the owner would read it, with sample values; needs no bus
     Preview,
+    /// Send one message with the token and chat that are set, and say what is wrong where that fails
+    /// (exit 0: sent, 69: not reached, 78: a person must mend it)
+    SendTest {
+        /// What to send.
+        text: Option<String>,
+    },
     /// Show what was told, what waits, and what Telegram refused; works with the notifier dead
     Status,
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode as Status;
 
 use bearish_notifier::cli::{Cli, Command};
-use bearish_notifier::{app, preview, status};
+use bearish_notifier::{app, preview, send_test, status};
 use runtime::process;
 
 fn main() -> Status {
@@ -12,6 +12,7 @@ fn main() -> Status {
         Ok(cli) => match cli.command {
             None => process::run(app::run()),
             Some(Command::Preview) => process::run(async { preview::run() }),
+            Some(Command::SendTest { text }) => process::run(send_test::run(text)),
             Some(Command::Health) => process::run(app::health()),
             Some(Command::Status) => process::run(status::run()),
         },

@@ -13,6 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::address::causes;
+use crate::fault::Fault;
 use crate::settings::Bot;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -102,7 +104,7 @@ impl Telegram {
             chat_id: chat,
             action: "typing",
         };
-        match self.call("sendChatAction", chat, &action).await {
+        match self.call("sendChatAction", chat, &action).await.0 {
             Outcome::Closed { why } | Outcome::Refused { why } => Err(Stop::config(format!(
                 "TELEGRAM_BOT_TOKEN (not shown) with TELEGRAM_CHAT_ID={chat}: Telegram refuses, {why}"
             ))),
@@ -119,6 +121,28 @@ impl Telegram {
 
     /// Sends one message to this chat, once.
     pub async fn send(&self, chat: i64, message: &Message) -> Outcome {
+        self.post_message(chat, message).await.0
+    }
+
+    /// The same for a person who waits: the message's number, or what is wrong and why.
+    ///
+    /// # Errors
+    /// The fault, and one line without the token.
+    pub async fn try_send(
+        &self,
+        chat: i64,
+        message: &Message,
+    ) -> Result<Option<i64>, (Fault, String)> {
+        let (outcome, fault) = self.post_message(chat, message).await;
+        let why = outcome.trouble().unwrap_or("the chat has moved").to_owned();
+        match (outcome, fault) {
+            (Outcome::Sent { message }, _) => Ok(message),
+            (Outcome::Migrated { to, .. }, _) => Err((Fault::Migrated(to), why)),
+            (_, fault) => Err((fault.unwrap_or(Fault::Refused), why)),
+        }
+    }
+
+    async fn post_message(&self, chat: i64, message: &Message) -> (Outcome, Option<Fault>) {
         let bold = message.bold.iter().map(|bold| Entity {
             r#type: "bold",
             offset: bold.offset,
@@ -133,7 +157,13 @@ impl Telegram {
         self.call("sendMessage", chat, &message).await
     }
 
-    async fn call(&self, method: &str, chat: i64, parameters: &impl Serialize) -> Outcome {
+    /// How it ended, and what is wrong where it did not do what it should.
+    async fn call(
+        &self,
+        method: &str,
+        chat: i64,
+        parameters: &impl Serialize,
+    ) -> (Outcome, Option<Fault>) {
         let token = self.token.expose_secret();
         let address = format!("{}/bot{token}/{method}", self.api_url);
         let answered = self.client.post(address).json(parameters).send().await;
@@ -154,39 +184,32 @@ impl Telegram {
     }
 
     /// Before a connection stands nothing was sent; afterwards nobody knows.
-    fn failed(&self, error: reqwest::Error) -> Outcome {
+    fn failed(&self, error: reqwest::Error) -> (Outcome, Option<Fault>) {
         let before_anything_was_sent = error.is_connect() || error.is_builder();
-        let mut why = String::new();
-        let error = error.without_url();
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            let separator = if why.is_empty() { "" } else { ": " };
-            why = format!("{why}{separator}{error}");
-            cause = error.source();
-        }
-        let why = self.clean(&why);
+        let why = self.clean(&causes(error));
         if before_anything_was_sent {
-            Outcome::Returned { why, wait_ms: None }
+            let outcome = Outcome::Returned { why, wait_ms: None };
+            (outcome, Some(Fault::NotConnected))
         } else {
-            Outcome::Unknown { why }
+            (Outcome::Unknown { why }, Some(Fault::NoAnswer))
         }
     }
 
-    fn judge(&self, chat: i64, status: StatusCode, answer: &Answer) -> Outcome {
+    fn judge(&self, chat: i64, status: StatusCode, answer: &Answer) -> (Outcome, Option<Fault>) {
         let why = format!("{}: {}", status.as_u16(), self.clean(&answer.description));
         if answer.ok {
             let number = answer.result.as_ref().map(|result| &result["message_id"]);
-            return Outcome::Sent {
-                message: number.and_then(Value::as_i64),
-            };
+            let message = number.and_then(Value::as_i64);
+            return (Outcome::Sent { message }, None);
         }
         if let Some(to) = answer.parameters.migrate_to_chat_id {
-            return Outcome::Migrated { from: chat, to };
+            return (Outcome::Migrated { from: chat, to }, None);
         }
-        match status {
+        let retry_after = answer.parameters.retry_after;
+        let outcome = match status {
             StatusCode::TOO_MANY_REQUESTS => Outcome::Returned {
                 why,
-                wait_ms: answer.parameters.retry_after.map(|secs| secs * 1_000),
+                wait_ms: retry_after.map(|secs| secs * 1_000),
             },
             // The token, or the right to write to this chat: a person must mend it, the text is fine.
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {
@@ -197,19 +220,26 @@ impl Telegram {
             }
             StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Outcome::Refused { why },
             _ => Outcome::Unknown { why },
-        }
+        };
+        let fault = Fault::of(status.as_u16(), &answer.description, retry_after);
+        (outcome, Some(fault))
     }
 
     /// A proxy's page in place of an answer.
-    fn unreadable(&self, status: StatusCode) -> Outcome {
+    fn unreadable(&self, status: StatusCode) -> (Outcome, Option<Fault>) {
         let why = format!("{}: this is no answer of Telegram's", status.as_u16());
         match status {
-            StatusCode::TOO_MANY_REQUESTS => Outcome::Returned { why, wait_ms: None },
+            StatusCode::TOO_MANY_REQUESTS => (
+                Outcome::Returned { why, wait_ms: None },
+                Some(Fault::TooFast(None)),
+            ),
             // Nothing of Telegram's is at this address.
-            _ if status.is_client_error() || status.is_redirection() => Outcome::Closed {
-                why: format!("TELEGRAM_API_URL={:?}: {why}", self.api_url),
-            },
-            _ => Outcome::Unknown { why },
+            _ if status.is_client_error() || status.is_redirection() => {
+                let why = format!("TELEGRAM_API_URL={:?}: {why}", self.api_url);
+                (Outcome::Closed { why }, Some(Fault::NotTelegram))
+            }
+            _ if status.is_server_error() => (Outcome::Unknown { why }, Some(Fault::Server)),
+            _ => (Outcome::Unknown { why }, Some(Fault::NotTelegram)),
         }
     }
 

@@ -87,6 +87,10 @@ impl Chats {
         self.inside().revoked = true;
     }
 
+    pub(super) fn restore_token(&self) {
+        self.inside().revoked = false;
+    }
+
     pub(super) fn set_limits(&self, limits: Limits) {
         self.inside().flood = Flood::new(limits);
     }
@@ -126,6 +130,13 @@ impl Chats {
                 let description = "Forbidden: bot was blocked by the user";
                 Err(Refusal::new(StatusCode::FORBIDDEN, description))
             }
+            Some(Trouble::Kicked) => {
+                let description = "Forbidden: bot was kicked from the group chat";
+                Err(Refusal::new(StatusCode::FORBIDDEN, description))
+            }
+            Some(Trouble::NoRights) => Err(Refusal::bad_request(
+                "not enough rights to send text messages to the chat",
+            )),
             Some(Trouble::ChatGone) => Err(Refusal::bad_request("chat not found")),
             Some(Trouble::Migrated { to }) => {
                 inside.chats.insert(chat, Chat::Migrated(*to));
