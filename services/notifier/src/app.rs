@@ -45,6 +45,7 @@ const STUCK: Duration = Duration::from_secs(20);
 pub async fn run() -> Result<ExitCode, Stop> {
     let settings = Settings::from_env()?;
     let channel = Channel::new(&settings)?;
+    let fallback = settings.fallback()?;
     telemetry::init(&settings.telemetry, &[])?;
     let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
     let asked = shutdown.token().clone();
@@ -52,7 +53,7 @@ pub async fn run() -> Result<ExitCode, Stop> {
     tracing::info!(instance = %identity.instance, boot = %identity.boot,
         to = channel.as_str(), version = env!("CARGO_PKG_VERSION"), "starting");
     if let Some(checked) = asked.run_until_cancelled(channel.check()).await {
-        checked?;
+        refused_at_the_start(checked, fallback.is_some())?;
     }
     let bus = match Bus::ready(&settings.bus, &STREAMS, &asked).await {
         Ok(bus) => bus,
@@ -62,11 +63,26 @@ pub async fn run() -> Result<ExitCode, Stop> {
     let desk = Arc::new(Desk {
         bus,
         channel,
+        fallback,
         identity,
         progress: Arc::new(Progress::default()),
         heartbeat_ms: settings.owner_heartbeat_secs * 1_000,
     });
     tell(&desk, &settings, &asked).await
+}
+
+/// A token or chat that Telegram refuses is a reason to end only where nobody else could be told.
+fn refused_at_the_start(checked: Result<(), Stop>, has_fallback: bool) -> Result<(), Stop> {
+    match checked {
+        Err(stop) if has_fallback => {
+            tracing::error!(
+                why = stop.message,
+                "Telegram refuses; criticals go over the fallback until a person mends this"
+            );
+            Ok(())
+        }
+        checked => checked,
+    }
 }
 
 /// `notifier health`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::decide::{self, Outcome};
+use delivery::fallback;
 use delivery::heartbeat;
 use delivery::moment::Moment;
 use delivery::pace::Pace;
@@ -25,6 +26,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
+use crate::fallback::Fallback;
 use crate::fleet;
 use crate::inbox::Batch;
 
@@ -45,6 +47,8 @@ pub struct Desk {
     pub bus: Bus,
     /// The way to the owner.
     pub channel: Channel,
+    /// The second one, for criticals.
+    pub fallback: Option<Fallback>,
     /// Who we are.
     pub identity: Identity,
     /// For heartbeats.
@@ -61,6 +65,9 @@ pub struct Courier {
     state: State,
     pace: Pace,
     calls: JoinSet<Outcome>,
+    /// The same for the fallback.
+    detour: Pace,
+    detours: JoinSet<Outcome>,
     began: Instant,
     heard: Instant,
     vigil: Vigil,
@@ -94,6 +101,8 @@ impl Courier {
             part: desk.progress.part(PART),
             pace: Pace::new(desk.channel.limits()),
             calls: JoinSet::new(),
+            detour: Pace::new(fallback::LIMITS),
+            detours: JoinSet::new(),
             began: Instant::now(),
             heard: Instant::now(),
             vigil: Vigil::new(0),
@@ -167,11 +176,13 @@ impl Courier {
         self.tell_heartbeat().await?;
         self.keep_vigil().await?;
         self.begin_next().await?;
+        self.begin_detour().await?;
         let wait = self.patience();
         tokio::select! {
             biased;
             () = stop.cancelled() => return Ok(()),
             ended = next_end(&mut self.calls) => self.call_ended(ended).await?,
+            ended = next_end(&mut self.detours) => self.detour_ended(ended).await?,
             Some(batch) = inbox.recv() => self.take_in(batch).await?,
             () = tokio::time::sleep(wait) => {}
         }
@@ -266,10 +277,39 @@ impl Courier {
         Ok(())
     }
 
+    /// The same order over the fallback, if there is one.
+    async fn begin_detour(&mut self) -> Result<(), TurnEnd> {
+        let Some(way) = self.desk.fallback.clone() else {
+            return Ok(());
+        };
+        let (shut, now) = (self.pace.is_shut(), self.now());
+        let Some(record) = fallback::next(&self.state, shut, &self.detour, now) else {
+            return Ok(());
+        };
+        self.commit(vec![record]).await?;
+        let Some(parcel) = fallback::due(&self.state, clock::now()) else {
+            return Ok(());
+        };
+        self.detour.sent(self.now().mono);
+        self.detours.spawn(async move { way.send(&parcel).await });
+        Ok(())
+    }
+
+    async fn detour_ended(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), TurnEnd> {
+        let outcome = as_outcome(ended);
+        self.detour.ended(&outcome, self.now().mono);
+        match outcome.trouble() {
+            None => tracing::warn!("a critical went over the fallback: Telegram does not take it"),
+            Some(why) => {
+                tracing::error!(why, "a critical did not go over the fallback");
+                self.desk.progress.error(PART, format!("fallback: {why}"));
+            }
+        }
+        self.commit(vec![fallback::ended(&outcome)]).await
+    }
+
     async fn call_ended(&mut self, ended: Result<Outcome, JoinError>) -> Result<(), TurnEnd> {
-        let outcome = ended.unwrap_or_else(|error| Outcome::Unknown {
-            why: format!("bug: {error}"),
-        });
+        let outcome = as_outcome(ended);
         self.pace.ended(&outcome, self.now().mono);
         self.log(&outcome);
         self.commit(vec![decide::ended(&outcome)]).await
@@ -330,6 +370,12 @@ impl Courier {
         }
         Ok(())
     }
+}
+
+fn as_outcome(ended: Result<Outcome, JoinError>) -> Outcome {
+    ended.unwrap_or_else(|error| Outcome::Unknown {
+        why: format!("bug: {error}"),
+    })
 }
 
 async fn next_end(calls: &mut JoinSet<Outcome>) -> Result<Outcome, JoinError> {

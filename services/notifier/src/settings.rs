@@ -14,6 +14,9 @@ use runtime::settings::whole;
 use runtime::telemetry::TelemetrySettings;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::address::SecretAddress;
+use crate::fallback::{Fallback, Format};
+
 /// Everything but the command line.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "notifier")]
@@ -70,6 +73,24 @@ pub struct Settings {
     #[arg(long, env = "NOTIFY_HEARTBEAT_SECS", value_name = "NOTIFY_HEARTBEAT_SECS",
           default_value = "3600", value_parser = whole::<u64>(10..=86_400))]
     pub owner_heartbeat_secs: u64,
+
+    /// Where criticals go that Telegram does not take; may hold a secret
+    #[arg(
+        long,
+        env = "FALLBACK_URL",
+        value_name = "FALLBACK_URL",
+        hide_env_values = true
+    )]
+    pub fallback_url: Option<SecretString>,
+
+    /// A file that holds that address
+    #[arg(long, env = "FALLBACK_URL_FILE", value_name = "FALLBACK_URL_FILE")]
+    pub fallback_url_file: Option<PathBuf>,
+
+    /// What is understood there
+    #[arg(long, env = "FALLBACK_FORMAT", value_name = "FALLBACK_FORMAT",
+          default_value_t = Format::Webhook, value_parser = format)]
+    pub fallback_format: Format,
 }
 
 /// A bot and the chat it writes to.
@@ -123,6 +144,27 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The second way to the owner, if one is set.
+    ///
+    /// # Errors
+    /// Exit 78 for what is no address, or where there is no Telegram to fall back from.
+    pub fn fallback(&self) -> Result<Option<Fallback>, Stop> {
+        let file = self.fallback_url_file.as_deref();
+        let Some(value) = secret::resolve("FALLBACK_URL", self.fallback_url.as_ref(), file)? else {
+            return Ok(None);
+        };
+        let address = SecretAddress::parse("FALLBACK_URL", value)?;
+        if self.chat.is_none() {
+            return Err(Stop::config(
+                "FALLBACK_URL (not shown) is set, but TELEGRAM_CHAT_ID is not: allowed is a fallback beside \
+                 Telegram only",
+            ));
+        }
+        Fallback::new(address, self.fallback_format).map(Some)
+    }
+}
+
 /// A token goes into an address: nothing else may come in with it.
 fn check_token(token: &SecretString) -> Result<(), Stop> {
     let well_formed = token
@@ -142,6 +184,14 @@ fn check_token(token: &SecretString) -> Result<(), Stop> {
             "TELEGRAM_BOT_TOKEN (not shown): allowed is what @BotFather gives, digits, a colon and \
              about 35 of A-Z a-z 0-9 _ -",
         ))
+    }
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "webhook" => Ok(Format::Webhook),
+        "ntfy" => Ok(Format::Ntfy),
+        _ => Err("allowed are webhook, ntfy".to_owned()),
     }
 }
 

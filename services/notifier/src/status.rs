@@ -58,6 +58,7 @@ fn lines(state: &State, now: UtcMs) -> Vec<String> {
             "under way         {}",
             state.sending.as_ref().map_or(0, |s| s.letters.len())
         ),
+        format!("over the fallback {}", totals.fallen),
         format!("messages refused  {}", totals.dead),
     ];
     lines.extend(state.dead.iter().map(|dead| {

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use protocol::time::UtcMs;
 
 use crate::letter::{MESSAGE_LIMIT, units};
-use crate::state::{Sending, Waiting};
+use crate::state::{Elsewhere, Sending, Waiting};
 use crate::words::span;
 
 /// A letter that arrives later than this says when it happened.
 const LATE_MS: u64 = 120_000;
 const GAP: &str = "\n\n";
+const REPEAT: &str = "(possible repeat: an earlier try may have arrived)";
 
 /// A stretch of bold text, in UTF-16 units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,15 @@ pub fn fitting<'a>(letters: impl Iterator<Item = &'a Waiting>, now: UtcMs) -> us
     fits.count().max(1)
 }
 
+/// What is said of a letter beside what it says: that it may be a repeat, and when it happened if that is
+/// long ago.
+pub(crate) fn remarks(repeats: u32, at: UtcMs, now: UtcMs) -> Vec<String> {
+    let repeat = (repeats > 0).then(|| REPEAT.to_owned());
+    let late = now.millis_since(at);
+    let late = (late > LATE_MS).then(|| format!("Happened: {} ago, {at}", span(late)));
+    repeat.into_iter().chain(late).collect()
+}
+
 #[derive(Default)]
 struct Page {
     text: String,
@@ -91,19 +101,11 @@ impl Page {
     fn letter(&mut self, waiting: &Waiting, now: UtcMs) {
         let letter = &waiting.letter;
         self.heading(&letter.head);
-        self.repeat(waiting.repeats);
-        let late = now.millis_since(letter.at);
-        if late > LATE_MS {
-            self.line(&format!("Happened: {} ago, {}", span(late), letter.at));
+        for remark in remarks(waiting.repeats, letter.at, now) {
+            self.line(&remark);
         }
         if !letter.body.is_empty() {
             self.line(&letter.body);
-        }
-    }
-
-    fn repeat(&mut self, repeats: u32) {
-        if repeats > 0 {
-            self.line("(possible repeat: an earlier try may have arrived)");
         }
     }
 
@@ -111,9 +113,16 @@ impl Page {
     fn digest(&mut self, letters: &BTreeMap<u64, Waiting>, now: UtcMs) {
         let times = letters.values().map(|waiting| waiting.letter.at);
         let (first, last) = (times.clone().min(), times.max());
-        self.heading(&format!("🗂 {} MESSAGES IN ONE", letters.len()));
-        let repeats = letters.values().map(|waiting| waiting.repeats);
-        self.repeat(repeats.max().unwrap_or(0));
+        let elsewhere = |waiting: &Waiting| waiting.elsewhere == Elsewhere::Told;
+        if letters.values().all(elsewhere) {
+            self.heading(&format!("📮 WENT OVER THE FALLBACK: {}", letters.len()));
+            self.line("Telegram took nothing then; there you were told each of these");
+        } else {
+            self.heading(&format!("🗂 {} MESSAGES IN ONE", letters.len()));
+        }
+        if letters.values().any(|waiting| waiting.repeats > 0) {
+            self.line(REPEAT);
+        }
         if let (Some(first), Some(last)) = (first, last) {
             let age = span(now.millis_since(first));
             self.line(&format!("From {first} ({age} ago) to {last}"));

@@ -10,7 +10,7 @@ use crate::compose::{Message, fitting};
 use crate::moment::Moment;
 use crate::pace::Pace;
 use crate::record::Record;
-use crate::state::{State, Waiting};
+use crate::state::{Elsewhere, State, Waiting};
 
 /// What is older than this when its turn comes is only counted.
 const STALE_MS: u64 = 600_000;
@@ -86,6 +86,10 @@ pub fn take_over(state: &State, boot: Token, instance: Token, version: &str) -> 
         let why = "the notifier ended while it was under way".to_owned();
         records.push(Record::Unknown { why });
     }
+    if state.falling.is_some() {
+        let why = "the notifier ended while it was under way".to_owned();
+        records.push(Record::FallbackUnknown { why });
+    }
     records
 }
 
@@ -109,8 +113,8 @@ pub fn take_in(state: &State, news: &[News]) -> Vec<Vec<Record>> {
     decisions.map(<[Record]>::to_vec).collect()
 }
 
-/// The next message, if one may go out now: a critical letter alone and before all others, else a group,
-/// else, for what is stale or too much, a digest.
+/// The next message, if one may go out now: a critical letter alone and before all others, then one that
+/// counts what went over the fallback, else a group, else, for what is stale or too much, a digest.
 pub fn next(state: &State, pace: &Pace, now: Moment) -> Option<Record> {
     if state.sending.is_some() || pace.open_at() > now.mono {
         return None;
@@ -119,6 +123,12 @@ pub fn next(state: &State, pace: &Pace, now: Moment) -> Option<Record> {
         return Some(Record::Sending {
             letters: vec![number],
             digest: false,
+        });
+    }
+    if let Some(letters) = told_elsewhere(state) {
+        return Some(Record::Sending {
+            letters,
+            digest: true,
         });
     }
     if pace.group_at()? > now.mono {
@@ -156,10 +166,8 @@ pub fn wake_at(state: &State, pace: &Pace) -> Option<u64> {
     if state.sending.is_some() || state.waiting.is_empty() {
         return None;
     }
-    let group = match critical(state) {
-        Some(_) => 0,
-        None => pace.group_at()?,
-    };
+    let at_once = critical(state).is_some() || told_elsewhere(state).is_some();
+    let group = if at_once { 0 } else { pace.group_at()? };
     Some(pace.open_at().max(group))
 }
 
@@ -185,10 +193,26 @@ pub fn others_wait(state: &State) -> bool {
     others(state).next().is_some()
 }
 
+/// Not one that is told over the fallback, nor one that is just being told there.
 fn critical(state: &State) -> Option<u64> {
+    let is_new = |number: u64, waiting: &Waiting| {
+        waiting.elsewhere != Elsewhere::Told && state.falling != Some(number)
+    };
     let mut all = state.waiting.iter();
-    all.find(|(_, waiting)| is_critical(waiting))
+    all.find(|(number, waiting)| is_critical(waiting) && is_new(**number, waiting))
         .map(|(number, _)| *number)
+}
+
+/// What went over the fallback and is not yet counted in Telegram. Its message also is what finds out that
+/// Telegram is back.
+fn told_elsewhere(state: &State) -> Option<Vec<u64>> {
+    let all = state.waiting.iter();
+    let told = all.filter(|(_, waiting)| waiting.elsewhere == Elsewhere::Told);
+    let letters: Vec<u64> = told
+        .map(|(number, _)| *number)
+        .take(LARGEST_DIGEST)
+        .collect();
+    (!letters.is_empty()).then_some(letters)
 }
 
 fn others(state: &State) -> impl Iterator<Item = (u64, &Waiting)> {
@@ -197,6 +221,6 @@ fn others(state: &State) -> impl Iterator<Item = (u64, &Waiting)> {
         .map(|(number, waiting)| (*number, waiting))
 }
 
-fn is_critical(waiting: &Waiting) -> bool {
+pub(crate) fn is_critical(waiting: &Waiting) -> bool {
     waiting.letter.severity == Severity::Critical
 }

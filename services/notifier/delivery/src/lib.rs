@@ -16,11 +16,15 @@
 //! | returned | surely not sent: no connection, told to wait, channel closed | queued again as it was |
 //! | dead | Telegram refuses this text for good | - |
 //!
+//! A critical that Telegram does not take goes over the [`fallback`], if there is one: the same states, under
+//! records of their own, beside those of the same letter's way to Telegram.
+//!
 //! Telegram knows no idempotency key: between losing a letter and repeating it, we repeat it and say so.
 
 pub mod catalogue;
 pub mod compose;
 pub mod decide;
+pub mod fallback;
 pub mod heartbeat;
 pub mod letter;
 pub mod moment;

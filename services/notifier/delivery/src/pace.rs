@@ -49,6 +49,7 @@ pub struct Pace {
     closed_until: u64,
     failures: u32,
     waiting_since: Option<u64>,
+    shut: bool,
 }
 
 impl Pace {
@@ -60,6 +61,7 @@ impl Pace {
             closed_until: 0,
             failures: 0,
             waiting_since: None,
+            shut: false,
         }
     }
 
@@ -81,11 +83,20 @@ impl Pace {
             // The text was at fault, or the address; not the way.
             Outcome::Sent { .. } | Outcome::Refused { .. } | Outcome::Migrated { .. } => {
                 self.failures = 0;
+                self.shut = false;
             }
             Outcome::Unknown { .. } => self.failed(now, None),
             Outcome::Returned { wait_ms, .. } => self.failed(now, *wait_ms),
-            Outcome::Closed { .. } => self.failed(now, Some(LONGEST_PAUSE_MS)),
+            Outcome::Closed { .. } => {
+                self.shut = true;
+                self.failed(now, Some(LONGEST_PAUSE_MS));
+            }
         }
+    }
+
+    /// Nothing is taken until a person mends something.
+    pub const fn is_shut(&self) -> bool {
+        self.shut
     }
 
     /// Nothing waits for company any more: the process is about to end.

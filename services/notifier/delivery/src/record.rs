@@ -53,6 +53,28 @@ pub enum Record {
         /// One line.
         why: String,
     },
+    /// One critical goes over the fallback now.
+    FallbackSending {
+        /// The letter by number.
+        letter: u64,
+    },
+    /// The critical under way over the fallback arrived.
+    FallbackSent,
+    /// Nobody knows whether it arrived there.
+    FallbackUnknown {
+        /// One line.
+        why: String,
+    },
+    /// It surely did not arrive there.
+    FallbackReturned {
+        /// One line.
+        why: String,
+    },
+    /// It is refused there for what it says: it is not sent there again.
+    FallbackRefused {
+        /// One line.
+        why: String,
+    },
     /// The chat became another one.
     Migrated {
         /// The chat that was set.

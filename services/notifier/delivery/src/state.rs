@@ -26,6 +26,10 @@ pub struct State {
     pub sending: Option<Sending>,
     /// Letters that will never arrive, newest last.
     pub dead: VecDeque<DeadLetter>,
+    /// The critical under way over the fallback; it waits for Telegram all the while.
+    pub falling: Option<u64>,
+    /// Telegram's last call did not deliver: since when that is so, and why.
+    pub away: Option<Away>,
     /// What became of all messages so far.
     pub totals: Totals,
     /// Another chat in place of the one that was set.
@@ -49,6 +53,30 @@ pub struct Waiting {
     pub letter: Letter,
     /// How often it may have arrived already.
     pub repeats: u32,
+    /// When it was queued.
+    pub queued: UtcMs,
+    /// What became of it over the fallback.
+    pub elsewhere: Elsewhere,
+}
+
+/// What became of a letter over the fallback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It did not arrive there.
+    No,
+    /// It arrived there: in Telegram it is only counted.
+    Told,
+    /// It is refused there: Telegram alone is left.
+    Refused,
+}
+
+/// Telegram takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// Since this call.
+    pub since: UtcMs,
+    /// Why the last one failed, one line.
+    pub why: String,
 }
 
 /// A message under way.
@@ -80,6 +108,8 @@ pub struct Totals {
     pub returned: u64,
     /// Refused for good.
     pub dead: u64,
+    /// Arrived over the fallback.
+    pub fallen: u64,
 }
 
 /// A record of a newer program: to go on without it could repeat or lose a message.
@@ -110,22 +140,41 @@ impl State {
             Record::Sending { letters, digest } => self.send(letters, *digest),
             Record::Sent { .. } => {
                 self.sending = None;
+                self.away = None;
                 self.last_sent = Some(at);
                 self.totals.sent += 1;
             }
-            Record::Unknown { .. } => {
+            Record::Unknown { why } => {
                 self.put_back(1);
+                self.failed(at, why);
                 self.totals.unknown += 1;
             }
-            Record::Returned { .. } => {
+            Record::Returned { why } => {
                 self.put_back(0);
+                self.failed(at, why);
                 self.totals.returned += 1;
             }
-            Record::Dead { why } => self.bury(why),
+            Record::Dead { why } => {
+                self.away = None;
+                self.bury(why);
+            }
             Record::Migrated { from, to } => {
+                self.away = None;
                 self.migrated = Some((*from, *to));
                 self.put_back(0);
             }
+            Record::FallbackSending { letter } => {
+                // What was under way before has no outcome: it may have arrived.
+                self.landed(Elsewhere::No, 1);
+                self.falling = Some(*letter);
+            }
+            Record::FallbackSent => {
+                self.landed(Elsewhere::Told, 0);
+                self.totals.fallen += 1;
+            }
+            Record::FallbackUnknown { .. } => self.landed(Elsewhere::No, 1),
+            Record::FallbackReturned { .. } => self.landed(Elsewhere::No, 0),
+            Record::FallbackRefused { .. } => self.landed(Elsewhere::Refused, 0),
         }
     }
 
@@ -153,6 +202,8 @@ impl State {
             let waiting = Waiting {
                 letter: letter.clone(),
                 repeats: 0,
+                queued: at,
+                elsewhere: Elsewhere::No,
             };
             self.waiting.insert(self.next, waiting);
             self.next += 1;
@@ -191,6 +242,24 @@ impl State {
         for (number, mut waiting) in sending.letters {
             waiting.repeats += repeats;
             self.waiting.insert(number, waiting);
+        }
+    }
+
+    fn failed(&mut self, at: UtcMs, why: &str) {
+        let since = self.away.as_ref().map_or(at, |away| away.since);
+        let why = why.to_owned();
+        self.away = Some(Away { since, why });
+    }
+
+    /// The critical under way over the fallback has come to an end there.
+    fn landed(&mut self, elsewhere: Elsewhere, repeats: u32) {
+        let letter = self
+            .falling
+            .take()
+            .and_then(|number| self.waiting.get_mut(&number));
+        if let Some(waiting) = letter {
+            waiting.elsewhere = elsewhere;
+            waiting.repeats += repeats;
         }
     }
 

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod catalogue;
 #[cfg(test)]
+mod fallback;
+#[cfg(test)]
 mod heartbeat;
 #[cfg(test)]
 mod messages;

@@ -40,6 +40,11 @@ fn records() -> Vec<Record> {
             from: -5,
             to: -1_001_234_567_890,
         },
+        Record::FallbackSending { letter: 3 },
+        Record::FallbackSent,
+        Record::FallbackUnknown { why: why() },
+        Record::FallbackReturned { why: why() },
+        Record::FallbackRefused { why: why() },
     ]
 }
 

@@ -3,6 +3,7 @@
 use bearish_delivery::catalogue::News;
 use bearish_delivery::compose::Message;
 use bearish_delivery::decide::{self, Outcome};
+use bearish_delivery::fallback::{self, Parcel};
 use bearish_delivery::moment::Moment;
 use bearish_delivery::pace::{Limits, Pace};
 use bearish_delivery::record::Record;
@@ -21,6 +22,7 @@ pub(crate) struct World {
     /// Its fold.
     pub(crate) state: State,
     pace: Pace,
+    detour: Pace,
     limits: Limits,
     mono: u64,
 }
@@ -32,6 +34,7 @@ impl World {
             journal: Vec::new(),
             state: State::default(),
             pace: Pace::new(limits),
+            detour: Pace::new(fallback::LIMITS),
             limits,
             mono: 0,
         };
@@ -60,6 +63,7 @@ impl World {
         }
         assert_eq!(state, self.state, "the fold is not what was in memory");
         self.pace = Pace::new(self.limits);
+        self.detour = Pace::new(fallback::LIMITS);
         self.take_over();
     }
 
@@ -109,6 +113,21 @@ impl World {
     pub(crate) fn end(&mut self, outcome: &Outcome) {
         self.pace.ended(outcome, self.mono);
         self.commit(vec![decide::ended(outcome)]);
+    }
+
+    /// The next critical that goes over the fallback, if one may now.
+    pub(crate) fn fall(&mut self) -> Option<Parcel> {
+        let (shut, now) = (self.pace.is_shut(), self.now());
+        let record = fallback::next(&self.state, shut, &self.detour, now)?;
+        self.commit(vec![record]);
+        self.detour.sent(self.mono);
+        Some(fallback::due(&self.state, now.utc).unwrap())
+    }
+
+    /// The call for the critical under way there ends.
+    pub(crate) fn landed(&mut self, outcome: &Outcome) {
+        self.detour.ended(outcome, self.mono);
+        self.commit(vec![fallback::ended(outcome)]);
     }
 
     /// Everything that waits goes out and arrives; the texts.
