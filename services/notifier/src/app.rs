@@ -16,15 +16,15 @@ use runtime::process::Stop;
 use runtime::progress::Progress;
 use runtime::shutdown::Shutdown;
 use runtime::{streams, telemetry};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
-use crate::courier::{Courier, Desk, PART};
-use crate::inbox;
+use crate::courier::{Courier, Desk, PART, Seen};
 use crate::settings::Settings;
+use crate::{deadman, inbox};
 
 /// The streams a notifier reads or writes.
 const STREAMS: [&str; 4] = [
@@ -46,6 +46,7 @@ pub async fn run() -> Result<ExitCode, Stop> {
     let settings = Settings::from_env()?;
     let channel = Channel::new(&settings)?;
     let fallback = settings.fallback()?;
+    let switch = settings.switch()?;
     telemetry::init(&settings.telemetry, &[])?;
     let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
     let asked = shutdown.token().clone();
@@ -64,6 +65,8 @@ pub async fn run() -> Result<ExitCode, Stop> {
         bus,
         channel,
         fallback,
+        switch,
+        seen: watch::Sender::new(Seen::default()),
         identity,
         progress: Arc::new(Progress::default()),
         heartbeat_ms: settings.owner_heartbeat_secs * 1_000,
@@ -181,6 +184,9 @@ fn examine(desk: &Desk) -> Answer {
 
 /// One turn as the one that tells: all its parts begin and end together.
 async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
+    let stop = CancellationToken::new();
+    let _ends_the_parts = stop.clone().drop_guard();
+    let mut parts = JoinSet::new();
     let taken = asked.run_until_cancelled(Courier::take_over(Arc::clone(desk)));
     let courier = match taken.await {
         None => return TurnEnd::Stopped,
@@ -188,10 +194,10 @@ async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
         Some(Ok(courier)) => courier,
     };
     desk.progress.enter(Phase::Running);
-    let stop = CancellationToken::new();
-    let _ends_the_parts = stop.clone().drop_guard();
     let (batches, heard) = mpsc::channel(inbox::QUEUE);
-    let mut parts = JoinSet::new();
+    if let Some(switch) = desk.switch.clone() {
+        parts.spawn(deadman::hold(Arc::clone(desk), switch, stop.clone()));
+    }
     parts.spawn(inbox::read(desk.bus.clone(), batches, stop.clone()));
     tokio::select! {
         biased;

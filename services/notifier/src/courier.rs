@@ -14,6 +14,7 @@ use delivery::state::State;
 use delivery::vigil::Vigil;
 use protocol::heartbeat::PartState;
 use protocol::subject::Subject;
+use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::clock;
 use runtime::guard::TurnEnd;
@@ -21,11 +22,12 @@ use runtime::identity::Identity;
 use runtime::journal::Journal;
 use runtime::process::Stop;
 use runtime::progress::{PartProgress, Progress};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
+use crate::deadman::Switch;
 use crate::fallback::Fallback;
 use crate::fleet;
 use crate::inbox::Batch;
@@ -49,12 +51,29 @@ pub struct Desk {
     pub channel: Channel,
     /// The second one, for criticals.
     pub fallback: Option<Fallback>,
+    /// The dead man's switch.
+    pub switch: Option<Switch>,
+    /// What the courier last saw.
+    pub seen: watch::Sender<Seen>,
     /// Who we are.
     pub identity: Identity,
     /// For heartbeats.
     pub progress: Arc<Progress>,
     /// Time between two heartbeat messages, in milliseconds.
     pub heartbeat_ms: u64,
+}
+
+/// What a courier lets others see of its turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The watchdog is heard within its time.
+    pub watchdog: bool,
+    /// Since when the oldest critical waits that Telegram has not taken.
+    pub oldest_critical: Option<UtcMs>,
+    /// The last delivery did what it should.
+    pub delivers: bool,
+    /// The chat to write to.
+    pub chat: Option<i64>,
 }
 
 /// The fold of the journal, its writing end, and the call under way.
@@ -187,10 +206,21 @@ impl Courier {
             () = tokio::time::sleep(wait) => {}
         }
         self.part.turn();
+        self.show();
         if self.troubled {
             self.part.set(PartState::Retrying);
         }
         Ok(())
+    }
+
+    fn show(&self) {
+        let chat = self.desk.channel.chat();
+        self.desk.seen.send_replace(Seen {
+            watchdog: self.vigil.is_heard(self.now().mono),
+            oldest_critical: fallback::oldest(&self.state),
+            delivers: !self.troubled,
+            chat: chat.map(|set| self.state.chat(set)),
+        });
     }
 
     fn now(&self) -> Moment {

@@ -6,6 +6,7 @@ pub mod app;
 pub mod channel;
 pub mod cli;
 pub mod courier;
+pub mod deadman;
 pub mod fallback;
 pub mod fault;
 pub mod fleet;

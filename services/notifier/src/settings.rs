@@ -2,6 +2,7 @@
 //! allowed; the token's value is never shown.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use delivery::pace::Limits;
@@ -15,6 +16,7 @@ use runtime::telemetry::TelemetrySettings;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::address::SecretAddress;
+use crate::deadman::Switch;
 use crate::fallback::{Fallback, Format};
 
 /// Everything but the command line.
@@ -87,7 +89,25 @@ pub struct Settings {
     #[arg(long, env = "FALLBACK_URL_FILE", value_name = "FALLBACK_URL_FILE")]
     pub fallback_url_file: Option<PathBuf>,
 
-    /// What is understood there
+    /// What gets a GET every now and then while all is well; may hold a secret
+    #[arg(
+        long,
+        env = "DEADMAN_URL",
+        value_name = "DEADMAN_URL",
+        hide_env_values = true
+    )]
+    pub deadman_url: Option<SecretString>,
+
+    /// A file that holds that address
+    #[arg(long, env = "DEADMAN_URL_FILE", value_name = "DEADMAN_URL_FILE")]
+    pub deadman_url_file: Option<PathBuf>,
+
+    /// Seconds between two of them
+    #[arg(long, env = "DEADMAN_SECS", value_name = "DEADMAN_SECS",
+          default_value = "60", value_parser = whole::<u64>(1..=3_600))]
+    pub deadman_secs: u64,
+
+    /// What is understood at the fallback
     #[arg(long, env = "FALLBACK_FORMAT", value_name = "FALLBACK_FORMAT",
           default_value_t = Format::Webhook, value_parser = format)]
     pub fallback_format: Format,
@@ -142,9 +162,21 @@ impl Settings {
             ))),
         }
     }
-}
 
-impl Settings {
+    /// The dead man's switch, if one is set.
+    ///
+    /// # Errors
+    /// Exit 78 for what is no address.
+    pub fn switch(&self) -> Result<Option<Switch>, Stop> {
+        let file = self.deadman_url_file.as_deref();
+        let Some(value) = secret::resolve("DEADMAN_URL", self.deadman_url.as_ref(), file)? else {
+            return Ok(None);
+        };
+        let address = SecretAddress::parse("DEADMAN_URL", value)?;
+        let every = Duration::from_secs(self.deadman_secs);
+        Switch::new(address, every).map(Some)
+    }
+
     /// The second way to the owner, if one is set.
     ///
     /// # Errors

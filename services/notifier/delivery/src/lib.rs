@@ -23,6 +23,7 @@
 
 pub mod catalogue;
 pub mod compose;
+pub mod deadman;
 pub mod decide;
 pub mod fallback;
 pub mod heartbeat;

@@ -35,6 +35,8 @@ pub struct Heard {
 pub struct Vigil {
     last: Option<Heard>,
     since: u64,
+    /// It was heard to beat, and not only remembered by the bus.
+    beats: bool,
 }
 
 impl Vigil {
@@ -44,6 +46,7 @@ impl Vigil {
         Self {
             last: None,
             since: mono + PATIENCE_MS,
+            beats: false,
         }
     }
 
@@ -55,6 +58,7 @@ impl Vigil {
             _ => false,
         };
         if moved {
+            self.beats = true;
             self.since = mono;
         }
         self.last = newest;
@@ -63,6 +67,11 @@ impl Vigil {
     /// The bus did not answer: what was not heard until now proves nothing.
     pub const fn deaf(&mut self, mono: u64) {
         self.since = mono;
+    }
+
+    /// Whether it is heard within its time.
+    pub const fn is_heard(&self, mono: u64) -> bool {
+        self.beats && mono.saturating_sub(self.since) <= PATIENCE_MS
     }
 
     /// What there is to tell: that it is silent, once; that it is back, if its silence was told.
