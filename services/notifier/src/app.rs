@@ -16,13 +16,14 @@ use runtime::process::Stop;
 use runtime::progress::Progress;
 use runtime::shutdown::Shutdown;
 use runtime::{streams, telemetry};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
 use crate::courier::{Courier, Desk, PART, Seen};
+use crate::lifeline::Watch;
 use crate::settings::Settings;
 use crate::{deadman, inbox};
 
@@ -56,7 +57,13 @@ pub async fn run() -> Result<ExitCode, Stop> {
     if let Some(checked) = asked.run_until_cancelled(channel.check()).await {
         refused_at_the_start(checked, fallback.is_some())?;
     }
-    let bus = match Bus::ready(&settings.bus, &STREAMS, &asked).await {
+    let mut watch = Watch::new(channel.clone(), fallback.clone());
+    let ready = tokio::select! {
+        biased;
+        ready = Bus::ready(&settings.bus, &STREAMS, &asked) => ready,
+        () = watch.run(|| false, || None) => Err(Stop::internal("bug: a watch ended")),
+    };
+    let bus = match ready {
         Ok(bus) => bus,
         Err(stop) if stop.code == ExitCode::Done => return Ok(ExitCode::Done),
         Err(stop) => return Err(stop),
@@ -66,6 +73,7 @@ pub async fn run() -> Result<ExitCode, Stop> {
         channel,
         fallback,
         switch,
+        watch: Mutex::new(watch),
         seen: watch::Sender::new(Seen::default()),
         identity,
         progress: Arc::new(Progress::default()),
@@ -187,6 +195,7 @@ async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
     let stop = CancellationToken::new();
     let _ends_the_parts = stop.clone().drop_guard();
     let mut parts = JoinSet::new();
+    parts.spawn(tell_of_the_bus(Arc::clone(desk), stop.clone()));
     let taken = asked.run_until_cancelled(Courier::take_over(Arc::clone(desk)));
     let courier = match taken.await {
         None => return TurnEnd::Stopped,
@@ -207,4 +216,11 @@ async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
             Err(error) => Stop::internal(format!("bug: {error}")),
         }),
     }
+}
+
+/// Only whoever's turn it is tells it: those that stand by would all tell the same.
+async fn tell_of_the_bus(desk: Arc<Desk>, stop: CancellationToken) {
+    let mut watch = desk.watch.lock().await;
+    let telling = watch.run(|| desk.bus.is_connected(), || desk.seen.borrow().chat);
+    stop.run_until_cancelled(telling).await;
 }

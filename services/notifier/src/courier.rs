@@ -22,7 +22,7 @@ use runtime::identity::Identity;
 use runtime::journal::Journal;
 use runtime::process::Stop;
 use runtime::progress::{PartProgress, Progress};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,7 @@ use crate::deadman::Switch;
 use crate::fallback::Fallback;
 use crate::fleet;
 use crate::inbox::Batch;
+use crate::lifeline::Watch;
 
 /// The loop turns at least this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -53,6 +54,8 @@ pub struct Desk {
     pub fallback: Option<Fallback>,
     /// The dead man's switch.
     pub switch: Option<Switch>,
+    /// What tells that the bus is away; used by one turn at a time.
+    pub watch: Mutex<Watch>,
     /// What the courier last saw.
     pub seen: watch::Sender<Seen>,
     /// Who we are.

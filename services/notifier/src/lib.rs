@@ -11,6 +11,7 @@ pub mod fallback;
 pub mod fault;
 pub mod fleet;
 pub mod inbox;
+pub mod lifeline;
 pub mod preview;
 pub mod send_test;
 pub mod settings;

@@ -50,6 +50,18 @@ impl Message {
     }
 }
 
+impl Message {
+    /// The message that one letter makes.
+    pub(crate) fn of_one(waiting: &Waiting, now: UtcMs) -> Self {
+        let mut page = Page::default();
+        page.letter(waiting, now);
+        Self {
+            text: page.text,
+            bold: page.bold,
+        }
+    }
+}
+
 /// How many of these letters, from the first on, fit into one message; at least one.
 pub fn fitting<'a>(letters: impl Iterator<Item = &'a Waiting>, now: UtcMs) -> usize {
     let mut page = Page::default();

@@ -28,6 +28,7 @@ pub mod decide;
 pub mod fallback;
 pub mod heartbeat;
 pub mod letter;
+pub mod lifeline;
 pub mod moment;
 pub mod pace;
 pub mod preview;
