@@ -207,7 +207,7 @@ async fn a_setting_that_no_waiting_heals_is_78() {
 async fn what_cannot_reach_the_owner_is_78_and_the_token_is_never_shown() {
     const TOKEN: &str = "123456789:AAF-plugh-5678-plugh-5678-plugh-567";
     type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-    let table: [Row<'_>; 9] = [
+    let table: [Row<'_>; 15] = [
         (
             &[("TELEGRAM_BOT_TOKEN", TOKEN)],
             &["TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "both or neither"],
@@ -254,6 +254,34 @@ async fn what_cannot_reach_the_owner_is_78_and_the_token_is_never_shown() {
         (
             &[("TELEGRAM_GAP_MS", "-1")],
             &["TELEGRAM_GAP_MS", "from 0 to 60000"],
+        ),
+        (
+            &[("FALLBACK_URL", "ftp://host/plugh-5678")],
+            &["FALLBACK_URL (not shown)", "https://host"],
+        ),
+        (
+            &[("FALLBACK_URL", "https://host/plugh-5678")],
+            &[
+                "FALLBACK_URL (not shown)",
+                "TELEGRAM_CHAT_ID",
+                "beside Telegram",
+            ],
+        ),
+        (
+            &[("FALLBACK_URL_FILE", "/nowhere/fallback")],
+            &["/nowhere/fallback", "No such file"],
+        ),
+        (
+            &[("FALLBACK_FORMAT", "pigeon")],
+            &["FALLBACK_FORMAT", "pigeon", "allowed are webhook, ntfy"],
+        ),
+        (
+            &[("DEADMAN_URL", SECRET)],
+            &["DEADMAN_URL (not shown)", "https://host"],
+        ),
+        (
+            &[("DEADMAN_SECS", "0")],
+            &["DEADMAN_SECS", "from 1 to 3600"],
         ),
     ];
     for (env, words) in table {
