@@ -1,0 +1,18 @@
+//! The guard: parse, dispatch, exit code.
+
+use std::process::ExitCode as Status;
+
+use bearish_socket_guard::app;
+use bearish_socket_guard::cli::{Cli, Command};
+use runtime::process;
+
+fn main() -> Status {
+    let code = match process::parse::<Cli>() {
+        Err(code) => code,
+        Ok(cli) => match cli.command {
+            None => process::run(app::run()),
+            Some(Command::Health) => process::run(app::health()),
+        },
+    };
+    code.into()
+}

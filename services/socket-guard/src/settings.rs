@@ -1,0 +1,66 @@
+//! The guard's settings: all from the environment, each refused with its name, value and what is
+//! allowed.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use protocol::ids::Token;
+use runtime::process::Stop;
+use runtime::telemetry::TelemetrySettings;
+
+/// Everything but the command line.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "socket-guard")]
+pub struct Settings {
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+
+    /// The compose project whose containers may be seen; else that of this process's own container
+    #[arg(long, env = "COMPOSE_PROJECT", value_name = "COMPOSE_PROJECT")]
+    pub project: Option<Token>,
+
+    /// The engine's socket
+    #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
+          default_value = "unix:///var/run/docker.sock", value_parser = socket)]
+    pub engine: PathBuf,
+
+    /// Where callers are answered
+    #[arg(long, env = "GUARD_SOCKET", value_name = "GUARD_SOCKET",
+          default_value = "unix:///run/socket-guard/docker.sock", value_parser = socket)]
+    pub own: PathBuf,
+
+    /// The engine's name for this container
+    #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
+    pub hostname: Option<String>,
+}
+
+impl Settings {
+    /// From the environment.
+    ///
+    /// # Errors
+    /// Exit 78, one line.
+    pub fn from_env() -> Result<Self, Stop> {
+        runtime::settings::from_env()
+    }
+}
+
+fn socket(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        _ => Err("allowed is unix:///path/to/socket".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_unix_sockets_are_ends_of_a_guard() {
+        assert!(socket("unix:///run/socket-guard/docker.sock").is_ok());
+        for bad in ["tcp://0.0.0.0:2375", "unix://relative", "/run/docker.sock"] {
+            assert!(socket(bad).is_err(), "{bad}");
+        }
+    }
+}
