@@ -236,6 +236,11 @@ fn told_apart(error: &Error) -> EngineError {
         Error::DockerResponseServerError {
             status_code: 404, ..
         } => EngineError::NoSuchContainer,
+        // Nobody but a guard in between says so: it reached no engine, or waited for one in vain.
+        Error::DockerResponseServerError {
+            status_code: 502..=504,
+            message,
+        } => EngineError::Away(message.replace('\n', " ")),
         Error::DockerResponseServerError { message, .. } => {
             EngineError::Refused(message.replace('\n', " "))
         }
@@ -267,4 +272,26 @@ fn is_forbidden(error: &Error) -> bool {
         next = cause.source();
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_the_guard_does_not_reach_is_away() {
+        let told = |status_code| {
+            told_apart(&Error::DockerResponseServerError {
+                status_code,
+                message: "no\nanswer".to_owned(),
+            })
+        };
+        assert_eq!(told(404), EngineError::NoSuchContainer);
+        for status in [502, 503, 504] {
+            assert_eq!(told(status), EngineError::Away("no answer".to_owned()));
+        }
+        for status in [400, 403, 409, 500] {
+            assert_eq!(told(status), EngineError::Refused("no answer".to_owned()));
+        }
+    }
 }
