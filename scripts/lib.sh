@@ -78,7 +78,7 @@ build_images() {
     [ "$BINARIES" != prebuilt ] || stage_prebuilt
     say "building the images"
     # trader-paper's image is trader-live's too.
-    compose --progress quiet build nats bus-init exchange-sim trader-paper watchdog notifier
+    compose --progress quiet build nats bus-init exchange-sim trader-paper socket-guard watchdog notifier
 }
 
 # The flags that make a static binary. With --target they stay away from build scripts and procedural
@@ -88,7 +88,8 @@ build_static() {
     target=$(rustc -vV | sed -n 's/^host: //p')
     OPENSSL_STATIC=1 RUSTFLAGS="-C target-feature=+crt-static" \
         cargo build --release --locked --target "$target" --target-dir "$root/target" --manifest-path "$root/Cargo.toml" \
-        -p bearish-trader -p bearish-exchange-sim -p bearish-watchdog -p bearish-notifier -p bearish-runtime --bins
+        -p bearish-trader -p bearish-exchange-sim -p bearish-watchdog -p bearish-notifier -p bearish-socket-guard \
+        -p bearish-runtime --bins
     static_dir=$root/target/$target/release
 }
 
@@ -99,7 +100,7 @@ stage_prebuilt() {
     build_static
     mkdir -p "$images_dir/nats/usr/local/bin"
     install -m 755 -t "$images_dir" "$static_dir/trader" "$static_dir/exchange-sim" \
-        "$static_dir/watchdog" "$static_dir/notifier" "$static_dir/bus-init"
+        "$static_dir/watchdog" "$static_dir/notifier" "$static_dir/socket-guard" "$static_dir/bus-init"
     install -m 644 -t "$images_dir" /etc/ssl/certs/ca-certificates.crt
     install -m 755 "$(nats_server)" "$images_dir/nats/usr/local/bin/nats-server"
     # Debian links it against libc, so the loader and libc come along (a static one has none to bring).

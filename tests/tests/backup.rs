@@ -48,6 +48,7 @@ impl Scene {
             "bus-init",
             "exchange-sim",
             "trader",
+            "socket-guard",
             "watchdog",
             "notifier",
         ] {

@@ -220,13 +220,14 @@ fn an_image_holds_its_program_and_nothing_to_break_in_with() {
         ("trader", "trader", vec![]),
         ("watchdog", "watchdog", vec![]),
         ("notifier", "notifier", vec![]),
+        ("socket-guard", "socket-guard", vec![]),
     ] {
         let (full, known) = image(name);
         let size = known["Size"].as_u64().unwrap();
         assert!(size < 25_000_000, "{full} has {size} bytes");
         let config = &known["Config"];
         // The engine's socket belongs to root.
-        let user = if name == "watchdog" {
+        let user = if name == "socket-guard" {
             "0:0"
         } else {
             "10001:10001"

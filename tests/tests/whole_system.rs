@@ -10,7 +10,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
-use bearish_tests::docker::{Project, docker, image, run, run_name};
+use bearish_tests::docker::{Project, docker, image, inspect, run, run_name};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::telegram::Telegram;
 
@@ -43,6 +43,7 @@ async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
         "bus-init",
         "exchange-sim",
         "trader",
+        "socket-guard",
         "watchdog",
         "notifier",
     ] {
@@ -78,7 +79,17 @@ async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
     shows(&telegram, &told).await;
     shows(&telegram, &["✅ RECOVERED\nUnit: trader-paper-1\nAfter: "]).await;
 
+    let guard = project.container("socket-guard", 1);
+    let started = format!("/start\" container=\"{trader}\" verdict=\"allowed\" status=204");
+    assert!(says(&guard).contains(&started), "{}", says(&guard));
+    let network = inspect(&guard, "{{.HostConfig.NetworkMode}}");
+    assert_eq!(network, "none", "the guard needs none");
     let watchdog = project.container("watchdog", 1);
+    let mounts = inspect(&watchdog, "{{range .Mounts}}{{.Destination}} {{end}}");
+    assert_eq!(
+        mounts, "/run/socket-guard",
+        "the watchdog has more than its socket"
+    );
     docker(&["kill", "--signal", "KILL", &watchdog]);
     shows(&telegram, &["🚨 WATCHDOG SILENT\nLast heard: "]).await;
     docker(&["start", &watchdog]);
