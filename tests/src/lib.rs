@@ -22,6 +22,7 @@ pub mod audit;
 pub mod docker;
 pub mod endpoint;
 pub mod exchange;
+pub mod guard;
 pub mod journals;
 pub mod nats;
 pub mod notifier;

@@ -16,6 +16,7 @@ use supervision::record::{Fact, Record};
 use supervision::state::{Phase, State};
 
 use crate::docker::{LABEL, docker, run, run_name};
+use crate::guard::Guard;
 use crate::nats::{NatsServer, Role};
 use crate::patience::{SOON, eventually};
 use crate::process::{Process, binary};
@@ -35,40 +36,55 @@ pub struct Kennel {
     pub operator: Bus,
     /// The compose project.
     pub project: String,
+    guard: Option<Guard>,
 }
 
 impl Kennel {
     /// A watchdog that supervises an empty project.
     pub async fn open() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let project = format!("{}-{}-{number}", run_name(), std::process::id());
+        Self::before(new_project(), None).await
+    }
+
+    /// One whose watchdog reaches the engine through a socket-guard only, as compose.yaml has it.
+    pub async fn behind_a_guard() -> Self {
+        let project = new_project();
+        let guard = Guard::start(&project).await;
+        Self::before(project, Some(guard)).await
+    }
+
+    async fn before(project: String, guard: Option<Guard>) -> Self {
         let nats = NatsServer::with_streams().await;
         let operator = nats.bus(Role::Operator).await;
-        let watchdog = start(&nats, &project, "watchdog-1");
+        let watchdog = start(&nats, &project, "watchdog-1", guard.as_ref());
         watchdog.says("supervising").await;
         Self {
             watchdog,
             nats,
             operator,
             project,
+            guard,
         }
+    }
+
+    /// The guard before the engine.
+    pub fn guard(&mut self) -> &mut Guard {
+        self.guard.as_mut().expect("opened behind a guard")
     }
 
     /// Another watchdog of the same project.
     pub fn second(&self, instance: &str) -> Process {
-        start(&self.nats, &self.project, instance)
+        start(&self.nats, &self.project, instance, self.guard.as_ref())
     }
 
     /// SIGKILL for the watchdog, and a new one at once.
     pub fn replace_watchdog(&mut self) {
         self.watchdog.kill();
-        self.watchdog = start(&self.nats, &self.project, "watchdog-1");
+        self.watchdog = self.second("watchdog-1");
     }
 
     /// `watchdog` with a subcommand; its output and exit code.
     pub async fn ask(&self, arguments: &[&str]) -> (String, i32) {
-        let mut command = command(&self.nats, &self.project, "asks");
+        let mut command = command(&self.nats, &self.project, "asks", self.guard.as_ref());
         command.args(arguments);
         let mut asked = Process::start("watchdog", command);
         let code = asked.exit_within(SOON).await;
@@ -232,6 +248,17 @@ impl Unit {
         docker(&["kill", "-s", signal, &self.container]);
     }
 
+    /// The name of its container.
+    pub fn container(&self) -> &str {
+        &self.container
+    }
+
+    /// Its container's id.
+    pub fn id(&self) -> String {
+        let id = docker(&["inspect", "--format", "{{.Id}}", &self.container]);
+        id.trim().to_owned()
+    }
+
     /// Any command of docker's on it.
     pub fn docker(&self, verb: &str) {
         docker(&[verb, &self.container]);
@@ -285,7 +312,13 @@ impl Drop for Unit {
     }
 }
 
-fn command(nats: &NatsServer, project: &str, instance: &str) -> Command {
+fn new_project() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{}-{number}", run_name(), std::process::id())
+}
+
+fn command(nats: &NatsServer, project: &str, instance: &str, guard: Option<&Guard>) -> Command {
     let mut command = Command::new(binary("watchdog"));
     command
         .env_clear()
@@ -293,11 +326,14 @@ fn command(nats: &NatsServer, project: &str, instance: &str) -> Command {
         .env("COMPOSE_PROJECT", project)
         .env("INSTANCE", format!("{project}-{instance}"))
         .env("HEARTBEAT_SECS", "1");
+    if let Some(guard) = guard {
+        command.env("DOCKER_HOST", guard.address());
+    }
     command
 }
 
-fn start(nats: &NatsServer, project: &str, instance: &str) -> Process {
-    Process::start("watchdog", command(nats, project, instance))
+fn start(nats: &NatsServer, project: &str, instance: &str, guard: Option<&Guard>) -> Process {
+    Process::start("watchdog", command(nats, project, instance, guard))
 }
 
 /// The stand-in's image, made once for all tests of a process.

@@ -79,3 +79,16 @@ fn brains_know_neither_each_other_nor_the_runtime_nor_a_body() {
         );
     }
 }
+
+#[test]
+fn the_guard_before_the_docker_socket_has_no_dealings_with_anybody() {
+    let behind = housemates("bearish-socket-guard");
+    assert_eq!(behind, ["bearish-protocol", "bearish-runtime"]);
+    for body in ["bearish-watchdog", "bearish-trader", "bearish-notifier"] {
+        let behind = housemates(body);
+        assert!(
+            !behind.contains(&"bearish-socket-guard".to_owned()),
+            "{body}"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! The real socket-guard before the real engine, and Docker's own command pointed at it.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process::{Process, binary};
+
+/// A guard of one compose project.
+pub struct Guard {
+    /// The guard.
+    pub process: Process,
+    project: String,
+    dir: TempDir,
+}
+
+impl Guard {
+    /// One that answers.
+    pub async fn start(project: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let process = start(project, &dir);
+        process.says("guarding").await;
+        Self {
+            process,
+            project: project.to_owned(),
+            dir,
+        }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// A new one at the same place.
+    pub async fn start_again(&mut self) {
+        self.process = start(&self.project, &self.dir);
+        self.process.says("guarding").await;
+    }
+
+    /// What `DOCKER_HOST` says.
+    pub fn address(&self) -> String {
+        format!("unix://{}", socket(&self.dir).display())
+    }
+
+    /// Docker's own command through this guard.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["-H", &self.address()]).args(arguments);
+        command
+    }
+
+    /// What it printed, both streams, and whether it succeeded.
+    pub fn docker(&self, arguments: &[&str]) -> (String, bool) {
+        let output = self.command(arguments).stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (
+            String::from_utf8(text).unwrap().trim().to_owned(),
+            output.status.success(),
+        )
+    }
+
+    /// Like [`Self::docker`], which must succeed.
+    pub fn can(&self, arguments: &[&str]) -> String {
+        let (said, done) = self.docker(arguments);
+        assert!(done, "docker {arguments:?}: {said}");
+        said
+    }
+
+    /// A connection of one's own.
+    pub fn connect(&self) -> UnixStream {
+        let stream = UnixStream::connect(socket(&self.dir)).unwrap();
+        let patience = Some(Duration::from_secs(20));
+        stream.set_read_timeout(patience).unwrap();
+        stream
+    }
+
+    /// Everything that comes back for these bytes until the guard hangs up.
+    pub fn raw(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// `socket-guard health`: what it says, and its exit code.
+    pub async fn health(&self) -> (String, i32) {
+        let mut command = command(&self.project, &self.dir);
+        command.arg("health");
+        let mut asked = Process::start("socket-guard health", command);
+        let code = asked.exit_within(crate::patience::SOON).await;
+        (asked.out().join("\n"), code)
+    }
+}
+
+fn socket(dir: &TempDir) -> PathBuf {
+    dir.path().join("docker.sock")
+}
+
+fn command(project: &str, dir: &TempDir) -> Command {
+    let mut command = Command::new(binary("socket-guard"));
+    command
+        .env_clear()
+        .env("COMPOSE_PROJECT", project)
+        .env("GUARD_SOCKET", format!("unix://{}", socket(dir).display()));
+    command
+}
+
+fn start(project: &str, dir: &TempDir) -> Process {
+    Process::start("socket-guard", command(project, dir))
+}
