@@ -7,13 +7,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderName, UPGRADE};
+use hyper::header::{CONTENT_TYPE, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use protocol::ids::Token;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::audit::Line;
@@ -24,6 +26,9 @@ use crate::rules::{self, Call, What};
 
 /// Reads.
 const READ: Duration = Duration::from_secs(10);
+/// A body arrives within this time; what it says is refused anyway, but its sender must hear that.
+const BODY: Duration = Duration::from_secs(5);
+const LARGEST_BODY: usize = 64 << 10;
 /// A start: an engine under load takes its time.
 const START: Duration = Duration::from_mins(1);
 /// What a stop may take beyond the grace that the container has.
@@ -32,6 +37,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 const STREAMS: usize = 16;
 /// Whoever carries one of these may be started and stopped.
 const MARKS: [&str; 2] = ["bearish-alpha.supervise", "bearish-alpha.heal"];
+/// Our name among the engine's components.
+const COMPONENT: &str = "socket-guard";
 /// Headers of the engine's that a client reads.
 const SHOWN: [HeaderName; 5] = [
     CONTENT_TYPE,
@@ -77,10 +84,11 @@ impl Guard {
     }
 
     /// Answers one request.
-    pub async fn answer(&self, peer: &str, request: &Request<Incoming>) -> Answer {
-        let (method, path) = (request.method().as_str(), request.uri().path());
-        let mut line = Line::new(peer, method, path);
-        match self.pass(request, &mut line).await {
+    pub async fn answer(&self, peer: &str, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        let mut line = Line::new(peer, head.method.as_str(), head.uri.path());
+        let is_empty = is_empty(body).await;
+        match self.pass(&head, is_empty, &mut line).await {
             Ok(answer) => {
                 line.passed(answer.status());
                 answer
@@ -92,16 +100,19 @@ impl Guard {
         }
     }
 
-    async fn pass(&self, request: &Request<Incoming>, line: &mut Line) -> Result<Answer, Refusal> {
-        let call = self.understand(request)?;
+    async fn pass(&self, head: &Parts, is_empty: bool, line: &mut Line) -> Result<Answer, Refusal> {
+        let call = self.understand(head)?;
         if call.what.changes() {
             line.changes();
+        }
+        // Calls on the list need none; Docker's command and the watchdog's client send none.
+        if !is_empty || head.headers.contains_key(TRANSFER_ENCODING) {
+            return Err(forbidden("this call has no body"));
         }
         let Some(named) = &call.named else {
             return self.forward(&call, None).await;
         };
-        let target = self.look_up(named).await?;
-        line.about(&target.name);
+        let target = self.look_up(named, line).await?;
         if call.what.changes() && !target.marked {
             let marks = MARKS.map(|mark| format!("{mark}=true")).join(" nor ");
             return Err(forbidden(format!(
@@ -113,20 +124,16 @@ impl Guard {
     }
 
     /// Only what is wholly understood.
-    fn understand(&self, request: &Request<Incoming>) -> Result<Call, Refusal> {
-        let uri = request.uri();
+    fn understand(&self, head: &Parts) -> Result<Call, Refusal> {
+        let uri = &head.uri;
         if uri.scheme().is_some() || uri.authority().is_some() {
             return Err(forbidden("only paths are answered"));
         }
-        if request.headers().contains_key(UPGRADE) {
+        if head.headers.contains_key(UPGRADE) {
             return Err(forbidden("no connection is handed over"));
         }
-        // Calls on the list need none; Docker's command and the watchdog's client send none.
-        if !request.body().is_end_stream() {
-            return Err(forbidden("a request has no body"));
-        }
         rules::read(
-            request.method().as_str(),
+            head.method.as_str(),
             uri.path(),
             uri.query(),
             self.project.as_str(),
@@ -135,13 +142,16 @@ impl Guard {
     }
 
     /// What is done later is done to the id found here: a name may be another container's by then.
-    async fn look_up(&self, named: &str) -> Result<Target, Refusal> {
+    async fn look_up(&self, named: &str, line: &mut Line) -> Result<Target, Refusal> {
         let path = format!("/containers/{named}/json");
         let whole = self.engine.ask("GET", &path, READ).await?;
         if whole.status != StatusCode::OK {
             return Err(Refusal(whole.status, message(&whole)));
         }
         let found = json(&whole)?;
+        let name = found["Name"].as_str().unwrap_or_default();
+        let name = name.trim_start_matches('/').to_owned();
+        line.about(&name);
         let labels = &found["Config"]["Labels"];
         if !self.is_ours(labels) {
             let project = &self.project;
@@ -150,10 +160,9 @@ impl Guard {
         }
         let id = found["Id"].as_str().filter(|id| is_full_id(id));
         let id = id.ok_or_else(|| odd("a container has no full id"))?;
-        let name = found["Name"].as_str().unwrap_or_default();
         Ok(Target {
             id: id.to_owned(),
-            name: name.trim_start_matches('/').to_owned(),
+            name,
             marked: MARKS.iter().any(|mark| labels[*mark] == "true"),
             grace: found["Config"]["StopTimeout"].as_u64(),
             found,
@@ -185,6 +194,7 @@ impl Guard {
         let shown = match call.what {
             What::List => mask::list(json(&whole)?, |labels| self.is_ours(labels)),
             What::Info => mask::info(json(&whole)?),
+            What::Version => introduced(json(&whole)?),
             What::Inspect => {
                 // Looked up by name before, by its id now: the same, unless an engine errs.
                 let found = json(&whole)?;
@@ -217,6 +227,23 @@ impl Guard {
         *response.headers_mut() = only_shown(&reply.headers);
         Ok(response)
     }
+}
+
+/// The versions of the engine with ours among them: so a client knows that we are in between, and that
+/// an engine is not away when we are.
+fn introduced(mut found: Value) -> Value {
+    let ours = json!({ "Name": COMPONENT, "Version": env!("CARGO_PKG_VERSION") });
+    match found.get_mut("Components") {
+        Some(Value::Array(components)) => components.push(ours),
+        _ => found = json!({ "Components": [ours] }),
+    }
+    found
+}
+
+/// Reads a body away. One that is too long or too slow is left, and with it the connection.
+async fn is_empty(body: Incoming) -> bool {
+    let read = timeout(BODY, Limited::new(body, LARGEST_BODY).collect()).await;
+    read.is_ok_and(|read| read.is_ok_and(|read| read.to_bytes().is_empty()))
 }
 
 /// Passed on piece by piece until the engine, the caller or the guard ends it.

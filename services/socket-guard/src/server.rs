@@ -98,7 +98,7 @@ async fn serve(stream: UnixStream, guard: Arc<Guard>, stop: CancellationToken) {
     let peer = peer(&stream);
     let service = service_fn(|request| {
         let (guard, peer) = (&guard, &peer);
-        async move { Ok::<_, Infallible>(guard.answer(peer, &request).await) }
+        async move { Ok::<_, Infallible>(guard.answer(peer, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
