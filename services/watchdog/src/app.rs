@@ -80,7 +80,8 @@ async fn start(
     settings: &Settings,
     asked: &CancellationToken,
 ) -> Result<(Realm, events::EventSender), Stop> {
-    let (docker, project, answers_since) = reach_engine(settings).await?;
+    let found = reach_engine(settings).await?;
+    let project = found.project;
     let identity = settings.own.identify().await?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
@@ -90,9 +91,10 @@ async fn start(
     let realm = Realm {
         bus,
         sight: Sight {
-            engine: Engine::new(docker, project.clone()),
+            engine: Engine::new(found.docker, project.clone()),
+            guarded: found.guarded,
             own: settings.hostname.clone(),
-            answers_since,
+            answers_since: found.since,
         },
         project,
         identity,
@@ -102,15 +104,30 @@ async fn start(
     Ok((realm, sender))
 }
 
-/// With the time since when it answers, if it had to be waited for.
-async fn reach_engine(settings: &Settings) -> Result<(bollard::Docker, Token, UtcMs), Stop> {
+/// The engine, and what it says of us.
+struct Reached {
+    docker: bollard::Docker,
+    guarded: bool,
+    project: Token,
+    /// Since when it answers, if it had to be waited for.
+    since: UtcMs,
+}
+
+async fn reach_engine(settings: &Settings) -> Result<Reached, Stop> {
     let client = engine::client(&settings.socket)?;
     let mut since = UtcMs::default();
     loop {
         let why = match engine::negotiate(&client, &settings.socket).await? {
             Err(why) => why,
-            Ok(docker) => match find_project(&docker, settings).await? {
-                Ok(project) => return Ok((docker, project, since)),
+            Ok(docker) => match ask_about_us(&docker, settings).await? {
+                Ok((guarded, project)) => {
+                    return Ok(Reached {
+                        docker,
+                        guarded,
+                        project,
+                        since,
+                    });
+                }
                 Err(why) => why,
             },
         };
@@ -118,6 +135,18 @@ async fn reach_engine(settings: &Settings) -> Result<(bollard::Docker, Token, Ut
         tokio::time::sleep(RETRY).await;
         since = clock::now();
     }
+}
+
+async fn ask_about_us(
+    docker: &bollard::Docker,
+    settings: &Settings,
+) -> Result<Result<(bool, Token), String>, Stop> {
+    let guarded = match engine::is_guarded(docker).await {
+        Ok(guarded) => guarded,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let project = find_project(docker, settings).await?;
+    Ok(project.map(|project| (guarded, project)))
 }
 
 /// The one that is set, else that of our own container.

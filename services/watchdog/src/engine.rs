@@ -28,6 +28,8 @@ const START: Duration = Duration::from_secs(30);
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// Ours are shorter; the client's own only has to stay out of the way.
 const CLIENT_TIMEOUT_SECS: u64 = 3_600;
+/// A guard's name among the engine's components.
+const GUARD: &str = "socket-guard";
 /// Everything that changes a container; health checks and execs would only wake us up.
 const ACTIONS: [&str; 9] = [
     "kill", "die", "stop", "start", "pause", "unpause", "oom", "destroy", "rename",
@@ -45,6 +47,9 @@ pub enum EngineError {
     /// No answer: whether it was done is not known.
     #[error("{0}")]
     Away(String),
+    /// The guard in between answers, but has no answer of the engine's.
+    #[error("{0}")]
+    Unreached(String),
 }
 
 /// The engine, seen by one project; cheap to clone.
@@ -92,6 +97,16 @@ pub async fn project_of(docker: &Docker, hostname: &str) -> Result<Option<Token>
     let labels = found.config.and_then(|config| config.labels);
     let project = labels.and_then(|mut labels| labels.remove(PROJECT));
     Ok(project.and_then(|name| name.parse().ok()))
+}
+
+/// Whether a guard is between us and the engine: it introduces itself.
+///
+/// # Errors
+/// [`EngineError`].
+pub async fn is_guarded(docker: &Docker) -> Result<bool, EngineError> {
+    let found = within(QUICK, docker.version()).await?;
+    let components = found.components.unwrap_or_default();
+    Ok(components.iter().any(|part| part.name == GUARD))
 }
 
 impl Engine {
@@ -231,16 +246,17 @@ async fn within<T>(
     }
 }
 
-fn told_apart(error: &Error) -> EngineError {
+/// An error by what the caller does next.
+pub fn told_apart(error: &Error) -> EngineError {
     match error {
         Error::DockerResponseServerError {
             status_code: 404, ..
         } => EngineError::NoSuchContainer,
-        // Nobody but a guard in between says so: it reached no engine, or waited for one in vain.
+        // Nobody but a guard says so: it reached no engine, or waited for one in vain.
         Error::DockerResponseServerError {
             status_code: 502..=504,
             message,
-        } => EngineError::Away(message.replace('\n', " ")),
+        } => EngineError::Unreached(message.replace('\n', " ")),
         Error::DockerResponseServerError { message, .. } => {
             EngineError::Refused(message.replace('\n', " "))
         }
@@ -249,7 +265,7 @@ fn told_apart(error: &Error) -> EngineError {
 }
 
 /// An error with its causes, in one line: the client's own text leaves the cause out.
-pub fn line(error: &dyn std::error::Error) -> String {
+fn line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
@@ -279,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_engine_that_the_guard_does_not_reach_is_away() {
+    fn an_engine_that_the_guard_does_not_reach_is_told_from_one_that_refuses() {
         let told = |status_code| {
             told_apart(&Error::DockerResponseServerError {
                 status_code,
@@ -288,7 +304,7 @@ mod tests {
         };
         assert_eq!(told(404), EngineError::NoSuchContainer);
         for status in [502, 503, 504] {
-            assert_eq!(told(status), EngineError::Away("no answer".to_owned()));
+            assert_eq!(told(status), EngineError::Unreached("no answer".to_owned()));
         }
         for status in [400, 403, 409, 500] {
             assert_eq!(told(status), EngineError::Refused("no answer".to_owned()));

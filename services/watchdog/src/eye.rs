@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, told_apart};
 use crate::facts::{self, Skip};
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -35,6 +35,8 @@ const TOGETHER_MS: i64 = 15_000;
 pub struct Sight {
     /// The engine.
     pub engine: Engine,
+    /// A guard is in between.
+    pub guarded: bool,
     /// Our own container, if we are in one.
     pub own: Option<String>,
     /// Since when the engine answers, if it had to be waited for; else long ago.
@@ -44,6 +46,9 @@ pub struct Sight {
 /// Watches until it is told to stop.
 pub struct Eye {
     engine: Engine,
+    /// A guard is in between: that it does not answer says nothing of the engine, which persons may
+    /// ask to stop a unit meanwhile.
+    guarded: bool,
     reports: mpsc::Sender<Event>,
     /// Somebody wants everything to be looked at anew.
     again: Arc<Notify>,
@@ -67,7 +72,7 @@ struct Unheard;
 
 enum Broken {
     Unheard,
-    Engine(String),
+    Engine(EngineError),
 }
 
 impl From<Unheard> for Broken {
@@ -78,7 +83,7 @@ impl From<Unheard> for Broken {
 
 impl From<EngineError> for Broken {
     fn from(error: EngineError) -> Self {
-        Self::Engine(error.to_string())
+        Self::Engine(error)
     }
 }
 
@@ -93,6 +98,7 @@ impl Eye {
     ) -> Self {
         Self {
             engine: sight.engine.clone(),
+            guarded: sight.guarded,
             reports,
             again,
             own: sight.own.clone(),
@@ -115,8 +121,8 @@ impl Eye {
             let Broken::Engine(why) = broken else {
                 return;
             };
-            tracing::warn!(why, retry_in = ?pause, "the engine does not answer");
-            self.away = true;
+            tracing::warn!(%why, retry_in = ?pause, "the engine does not answer");
+            self.away |= !self.guarded || matches!(why, EngineError::Unreached(_));
             if self.report(Event::EngineLost).await.is_err() {
                 return;
             }
@@ -212,8 +218,8 @@ impl Eye {
             };
             match next {
                 Some(Ok(message)) => self.hear(&message).await?,
-                Some(Err(error)) => return Err(Broken::Engine(crate::engine::line(&error))),
-                None => return Err(Broken::Engine("the event stream ended".to_owned())),
+                Some(Err(error)) => return Err(told_apart(&error).into()),
+                None => return Err(EngineError::Away("the event stream ended".to_owned()).into()),
             }
         }
         self.known = self.known.max(from);

@@ -133,6 +133,9 @@ async fn look(engine: &Engine, id: &str) -> After {
     match engine.inspect(id).await.map(facts::read) {
         Ok(Ok((_, container))) => After::Here(container),
         Err(EngineError::NoSuchContainer) => After::Removed(id.to_owned()),
-        Ok(Err(_)) | Err(EngineError::Refused(_) | EngineError::Away(_)) => After::Unknown,
+        Ok(Err(_))
+        | Err(EngineError::Refused(_) | EngineError::Away(_) | EngineError::Unreached(_)) => {
+            After::Unknown
+        }
     }
 }
