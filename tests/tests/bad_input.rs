@@ -203,11 +203,13 @@ async fn a_setting_that_no_waiting_heals_is_78() {
     }
 }
 
+/// Variables, and words that the refusal has.
+type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[tokio::test]
 async fn what_cannot_reach_the_owner_is_78_and_the_token_is_never_shown() {
     const TOKEN: &str = "123456789:AAF-plugh-5678-plugh-5678-plugh-567";
-    type Row<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
-    let table: [Row<'_>; 15] = [
+    let table: [Row<'_>; 9] = [
         (
             &[("TELEGRAM_BOT_TOKEN", TOKEN)],
             &["TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "both or neither"],
@@ -255,6 +257,18 @@ async fn what_cannot_reach_the_owner_is_78_and_the_token_is_never_shown() {
             &[("TELEGRAM_GAP_MS", "-1")],
             &["TELEGRAM_GAP_MS", "from 0 to 60000"],
         ),
+    ];
+    for (env, words) in table {
+        let process = run("notifier", env, &[]);
+        refuses(&format!("{words:?}"), process, 78, words).await;
+    }
+    let process = run("notifier", &[], &["--loud"]);
+    refuses("an unknown flag", process, 64, &["--loud"]).await;
+}
+
+#[tokio::test]
+async fn a_fallback_or_dead_mans_switch_that_cannot_be_used_is_78_and_its_address_is_never_shown() {
+    let table: [Row<'_>; 6] = [
         (
             &[("FALLBACK_URL", "ftp://host/plugh-5678")],
             &["FALLBACK_URL (not shown)", "https://host"],
@@ -288,8 +302,6 @@ async fn what_cannot_reach_the_owner_is_78_and_the_token_is_never_shown() {
         let process = run("notifier", env, &[]);
         refuses(&format!("{words:?}"), process, 78, words).await;
     }
-    let process = run("notifier", &[], &["--loud"]);
-    refuses("an unknown flag", process, 64, &["--loud"]).await;
 }
 
 #[tokio::test]

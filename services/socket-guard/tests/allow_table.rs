@@ -1,5 +1,11 @@
 //! The allow table from outside: what passes, as what, and all that does not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a panic is how a test fails, and a table is as long as it must be"
+)]
+
 use bearish_socket_guard::rules::{Call, What, read};
 
 const ID: &str = "4f1c0000000000000000000000000000000000000000000000000000000000aa";
