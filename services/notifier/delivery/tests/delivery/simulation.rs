@@ -17,6 +17,11 @@ enum Step {
         outcome: u8,
         shown: bool,
     },
+    /// The same over the fallback.
+    Fall {
+        outcome: u8,
+        shown: bool,
+    },
     Kill {
         shown: bool,
     },
@@ -27,13 +32,21 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..60_usize, any::<bool>())
             .prop_map(|(number, critical)| Step::Hear { number, critical }),
-        4 => (0..4_u8, any::<bool>()).prop_map(|(outcome, shown)| Step::Send { outcome, shown }),
+        4 => (0..5_u8, any::<bool>()).prop_map(|(outcome, shown)| Step::Send { outcome, shown }),
+        3 => (0..4_u8, any::<bool>()).prop_map(|(outcome, shown)| Step::Fall { outcome, shown }),
         1 => any::<bool>().prop_map(|shown| Step::Kill { shown }),
         2 => (0..15_000_u64).prop_map(Step::Pass),
     ]
 }
 
-/// A chat, and what was told to the notifier.
+fn no_connection() -> Outcome {
+    Outcome::Returned {
+        why: "no connection".to_owned(),
+        wait_ms: None,
+    }
+}
+
+/// What both ways showed, and what was told to the notifier.
 #[derive(Default)]
 struct Chat {
     shown: Vec<String>,
@@ -63,6 +76,12 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     chat.doubtful += 1;
                     chat.shown.push(message.text);
                 }
+                if let Some(parcel) = world.fall()
+                    && shown
+                {
+                    chat.doubtful += 1;
+                    chat.shown.push(parcel.message);
+                }
                 world.restart();
             }
             Step::Send { outcome, shown } => {
@@ -81,10 +100,29 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                         }
                         world.end(&unknown());
                     }
-                    _ => world.end(&Outcome::Returned {
-                        why: "no connection".to_owned(),
-                        wait_ms: None,
+                    3 => world.end(&no_connection()),
+                    _ => world.end(&Outcome::Closed {
+                        why: "401: Unauthorized".to_owned(),
                     }),
+                }
+            }
+            Step::Fall { outcome, shown } => {
+                let Some(parcel) = world.fall() else {
+                    continue;
+                };
+                match outcome {
+                    0 | 1 => {
+                        chat.shown.push(parcel.message);
+                        world.landed(&SENT);
+                    }
+                    2 => {
+                        if shown {
+                            chat.doubtful += 1;
+                            chat.shown.push(parcel.message);
+                        }
+                        world.landed(&unknown());
+                    }
+                    _ => world.landed(&no_connection()),
                 }
             }
         }
