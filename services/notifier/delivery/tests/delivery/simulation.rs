@@ -106,29 +106,31 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     }),
                 }
             }
-            Step::Fall { outcome, shown } => {
-                let Some(parcel) = world.fall() else {
-                    continue;
-                };
-                match outcome {
-                    0 | 1 => {
-                        chat.shown.push(parcel.message);
-                        world.landed(&SENT);
-                    }
-                    2 => {
-                        if shown {
-                            chat.doubtful += 1;
-                            chat.shown.push(parcel.message);
-                        }
-                        world.landed(&unknown());
-                    }
-                    _ => world.landed(&no_connection()),
-                }
-            }
+            Step::Fall { outcome, shown } => fall(&mut world, &mut chat, outcome, shown),
         }
     }
     chat.shown.extend(world.drain());
     check(&chat)
+}
+
+fn fall(world: &mut World, chat: &mut Chat, outcome: u8, shown: bool) {
+    let Some(parcel) = world.fall() else {
+        return;
+    };
+    match outcome {
+        0 | 1 => {
+            chat.shown.push(parcel.message);
+            world.landed(&SENT);
+        }
+        2 => {
+            if shown {
+                chat.doubtful += 1;
+                chat.shown.push(parcel.message);
+            }
+            world.landed(&unknown());
+        }
+        _ => world.landed(&no_connection()),
+    }
 }
 
 fn check(chat: &Chat) -> Result<(), TestCaseError> {
