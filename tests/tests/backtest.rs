@@ -14,12 +14,16 @@ use std::time::Duration;
 
 use bearish_tests::exchange::MINUTE_MS;
 use bearish_tests::journals::{self, Entries};
-use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::patience::eventually;
 use bearish_tests::process::binary;
 use bearish_tests::system::System;
-use bearish_tests::told;
 use engine::book::{BookRecord, DropReason, Position, Trade};
 use engine::entry::Refusal;
+use protocol::ids::BookKey;
+use protocol::report::BookReport;
+use protocol::subject::Subject;
+use protocol::time::UtcMs;
+use runtime::streams;
 use rust_decimal::Decimal;
 
 /// 2026-01-05T00:00Z: every interval begins here.
@@ -78,8 +82,8 @@ fn candles() -> String {
     text
 }
 
-/// The lines of `trader backtest --trades`.
-fn backtested(file: &Path, folder: &Path) -> Vec<String> {
+/// The summary of `trader backtest`, and the lines of its `--trades`.
+fn backtested(file: &Path, folder: &Path) -> (String, Vec<String>) {
     let out = folder.join("trades.jsonl");
     let run = Command::new(binary("trader"))
         .env_clear()
@@ -88,9 +92,10 @@ fn backtested(file: &Path, folder: &Path) -> Vec<String> {
         .output()
         .unwrap();
     assert!(run.status.success(), "{run:?}");
-    eprintln!("{}", String::from_utf8_lossy(&run.stdout));
+    let summary = String::from_utf8(run.stdout).unwrap();
+    eprintln!("{summary}");
     let lines = std::fs::read_to_string(&out).unwrap();
-    lines.lines().map(str::to_owned).collect()
+    (summary, lines.lines().map(str::to_owned).collect())
 }
 
 /// A trade of the journal, as that command writes it.
@@ -113,9 +118,15 @@ fn line(position: &Position, trade: &Trade) -> String {
     )
 }
 
-/// What the journal says was traded, and when first the machine was too slow to trade as told: from there
-/// on the two are different books.
-fn lived(journal: &Entries) -> (Vec<String>, Option<i64>) {
+/// What a journal says.
+struct Lived {
+    trades: Vec<String>,
+    open: Option<Position>,
+    /// When first the machine was too slow to trade as told: from there on the two are different books.
+    late: Option<i64>,
+}
+
+fn lived(journal: &Entries) -> Lived {
     let (mut lines, mut late) = (Vec::new(), None);
     let mut open = None;
     for record in journals::records([journal]) {
@@ -140,7 +151,11 @@ fn lived(journal: &Entries) -> (Vec<String>, Option<i64>) {
             _ => {}
         }
     }
-    (lines, late)
+    Lived {
+        trades: lines,
+        open,
+        late,
+    }
 }
 
 fn exit_time(line: &str) -> i64 {
@@ -148,12 +163,21 @@ fn exit_time(line: &str) -> i64 {
     trade["exit_time"].as_i64().unwrap()
 }
 
+/// What the one book says of itself.
+async fn newest_report(system: &System) -> Option<(BookKey, BookReport)> {
+    let key = system.journals().await.into_keys().next()?;
+    let subject = Subject::BookReport(key.clone()).to_string();
+    let newest = system.operator().newest(streams::REPORTS, &subject).await;
+    let report = serde_json::from_slice(&newest.unwrap()?.payload).unwrap();
+    Some((key, report))
+}
+
 #[tokio::test]
 async fn a_trader_makes_the_trades_that_a_backtest_makes_of_the_same_candles() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("candles.csv");
     std::fs::write(&file, candles()).unwrap();
-    let mut expected = backtested(&file, folder.path());
+    let (summary, mut expected) = backtested(&file, folder.path());
     assert_eq!(expected.len(), 7);
 
     let system = System::start(&[
@@ -166,22 +190,28 @@ async fn a_trader_makes_the_trades_that_a_backtest_makes_of_the_same_candles() {
     let trader = system.trader("twin").env("SYMBOLS", "BTCUSDT").start();
     trader.works().await;
     let ends = MIDNIGHT + (PAST + CALM + WILD) * MINUTE_MS;
-    eventually("the file is played", PLAYED, async || {
+    let (key, report) = eventually("the last candle is taken", PLAYED, async || {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        (system.exchange.now().await.0 >= ends).then_some(())
+        let (key, report) = newest_report(&system).await?;
+        (report.candle_close == Some(UtcMs(ends))).then_some((key, report))
     })
     .await;
-    told::caught_up(system.operator(), trader.instance(), SOON).await;
-
-    let books = system.journals().await;
-    let (mut found, late) = lived(books.values().next().unwrap());
-    if let Some(late) = late {
+    let mut lived = lived(&system.journals().await[&key]);
+    if let Some(late) = lived.late {
         eprintln!("this machine was too slow from {late} on: compared up to there");
-        for lines in [&mut expected, &mut found] {
+        for lines in [&mut expected, &mut lived.trades] {
             lines.retain(|line| exit_time(line) < late);
         }
         assert!(expected.len() >= 3, "too slow to compare anything");
+    } else {
+        for (why, count) in &report.refusals {
+            let line = format!(" {count} signals: {why}");
+            assert!(summary.contains(&line), "{line} is not in\n{summary}");
+        }
+        let p = lived.open.unwrap();
+        let open = format!("{} {} at {} by {}", p.side, p.quantity, p.price, p.strategy);
+        assert!(summary.contains(&open), "{open} is not in\n{summary}");
     }
-    assert_eq!(found, expected);
-    eprintln!("{} trades, the same", found.len());
+    assert_eq!(lived.trades, expected);
+    eprintln!("{} trades, the same", expected.len());
 }

@@ -293,6 +293,27 @@ mod tests {
     }
 
     #[test]
+    fn only_an_inner_candle_that_follows_goes_the_short_way() {
+        let mut aggregator = three_minutes();
+        assert!(!aggregator.follow(&flat(0)), "nothing to follow");
+        aggregator.take(&flat(0)).unwrap();
+        let before = aggregator.clone();
+        for (minute, why) in [
+            (0, "again"),
+            (-1, "older"),
+            (2, "a gap"),
+            (4, "another bar"),
+        ] {
+            assert!(!aggregator.follow(&flat(minute)), "{why}");
+            assert_eq!(aggregator, before, "{why}");
+        }
+        assert!(aggregator.follow(&flat(1)));
+        assert!(!aggregator.follow(&flat(2)), "it ends the bar");
+        assert!(aggregator.take(&flat(2)).unwrap().bar.is_some());
+        assert!(!aggregator.follow(&flat(3)), "it begins a bar");
+    }
+
+    #[test]
     fn a_base_that_is_the_bar_passes_through() {
         let mut aggregator = Aggregator::new(Interval::M1, Interval::M1).unwrap();
         for minute in [4, 5, 6] {
