@@ -2,6 +2,7 @@
 //! line that names variable, value and what is allowed.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Parser};
@@ -81,6 +82,17 @@ fn variable_of(arg: &str) -> String {
         .split_once('<')
         .and_then(|(_, rest)| rest.split_once('>'));
     inside.map_or(arg, |(name, _)| name).to_owned()
+}
+
+/// A value parser: the path of a Unix socket, spelled as Docker does.
+///
+/// # Errors
+/// What is allowed.
+pub fn unix_socket(text: &str) -> Result<PathBuf, String> {
+    match text.strip_prefix("unix://") {
+        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
+        _ => Err("allowed is unix:///path/to/socket".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use protocol::ids::Token;
 use runtime::process::Stop;
+use runtime::settings::unix_socket;
 use runtime::telemetry::TelemetrySettings;
 
 /// Everything but the command line.
@@ -22,12 +23,12 @@ pub struct Settings {
 
     /// The engine's socket
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
-          default_value = "unix:///var/run/docker.sock", value_parser = socket)]
+          default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
     pub engine: PathBuf,
 
     /// Where callers are answered
     #[arg(long, env = "GUARD_SOCKET", value_name = "GUARD_SOCKET",
-          default_value = "unix:///run/socket-guard/docker.sock", value_parser = socket)]
+          default_value = "unix:///run/socket-guard/docker.sock", value_parser = unix_socket)]
     pub own: PathBuf,
 
     /// The engine's name for this container
@@ -45,22 +46,15 @@ impl Settings {
     }
 }
 
-fn socket(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
-        _ => Err("allowed is unix:///path/to/socket".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_unix_sockets_are_ends_of_a_guard() {
-        assert!(socket("unix:///run/socket-guard/docker.sock").is_ok());
+        assert!(unix_socket("unix:///run/socket-guard/docker.sock").is_ok());
         for bad in ["tcp://0.0.0.0:2375", "unix://relative", "/run/docker.sock"] {
-            assert!(socket(bad).is_err(), "{bad}");
+            assert!(unix_socket(bad).is_err(), "{bad}");
         }
     }
 }

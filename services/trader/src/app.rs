@@ -351,5 +351,9 @@ async fn bind_metrics(
         connected: Box::new(move || connected.bus.get().is_some_and(Bus::is_connected)),
     };
     let shown = Arc::clone(vitals);
-    Metrics::bind(&settings.metrics, facts, move || numbers::set(&shown)).await
+    let bound = Metrics::bind(&settings.metrics, facts, move || numbers::set(&shown)).await?;
+    if bound.is_some() {
+        numbers::describe();
+    }
+    Ok(bound)
 }

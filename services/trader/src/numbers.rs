@@ -9,7 +9,6 @@ use crate::vitals::Vitals;
 
 /// Sets them all.
 pub fn set(vitals: &Vitals) {
-    describe();
     let age = vitals.feed.progress().candle_age(vitals.feed.clock().now());
     if let Some(age) = age {
         gauge!("bearish_candle_age_seconds").set(age.as_secs_f64());
@@ -38,7 +37,8 @@ pub fn set(vitals: &Vitals) {
     }
 }
 
-fn describe() {
+/// Says once what each of them is.
+pub fn describe() {
     describe_gauge!(
         "bearish_candle_age_seconds",
         Unit::Seconds,

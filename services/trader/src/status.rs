@@ -1,7 +1,6 @@
 //! `trader status`: every paper account and book that the journals know, folded as the trader folds them.
 //! Works with every trader dead. What a book is worth now is in its newest report.
 
-use engine::account::{AccountRecord, AccountState};
 use engine::book::{BookRecord, BookState, Phase};
 use engine::fixed::Price;
 use engine::summary::{self, BookStatus};
@@ -16,6 +15,7 @@ use runtime::process::Stop;
 use runtime::streams;
 use serde::de::DeserializeOwned;
 
+use crate::account;
 use crate::settings::Settings;
 
 const COLUMNS: &str = "BOOK                                              EQUITY    REALISED    \
@@ -32,7 +32,7 @@ pub async fn run() -> Result<ExitCode, Stop> {
         .map_err(Refusal::into_stop)?;
     let mut lines = Vec::new();
     for key in keys(&bus, &filter::account_journals(Mode::Paper), account_of).await? {
-        lines.push(match account(&bus, &key).await {
+        lines.push(match account_line(&bus, &key).await {
             Ok(line) => line,
             Err(why) => format!("ACCOUNT {key}  unreadable: {why}"),
         });
@@ -78,17 +78,8 @@ fn account_of(subject: &str) -> Option<AccountKey> {
     subject.strip_prefix("journal.v1.account.")?.parse().ok()
 }
 
-async fn account(bus: &Bus, key: &AccountKey) -> Result<String, String> {
-    let subject = Subject::AccountJournal(key.clone());
-    let (_, entries) = Journal::replay::<AccountRecord>(bus, &subject, boot_id())
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut state = AccountState::default();
-    for stored in &entries {
-        state
-            .fold(&stored.entry)
-            .map_err(|error| error.to_string())?;
-    }
+async fn account_line(bus: &Bus, key: &AccountKey) -> Result<String, String> {
+    let state = account::read(bus, key).await?;
     let report: Option<AccountReport> = newest(bus, &Subject::AccountReport(key.clone())).await;
     let worth = match report {
         None => "not valued yet".to_owned(),

@@ -9,6 +9,7 @@ use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
 use runtime::metrics::MetricsSettings;
 use runtime::process::Stop;
+use runtime::settings::unix_socket;
 use runtime::telemetry::TelemetrySettings;
 
 /// Everything but the command line.
@@ -37,7 +38,7 @@ pub struct Settings {
 
     /// The engine's socket
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
-          default_value = "unix:///var/run/docker.sock", value_parser = socket)]
+          default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
     pub socket: PathBuf,
 
     /// The engine's name for this container
@@ -55,22 +56,15 @@ impl Settings {
     }
 }
 
-fn socket(text: &str) -> Result<PathBuf, String> {
-    match text.strip_prefix("unix://") {
-        Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
-        _ => Err("allowed is unix:///path/to/socket".to_owned()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_a_unix_socket_is_an_engine() {
-        assert!(socket("unix:///var/run/docker.sock").is_ok());
+        assert!(unix_socket("unix:///var/run/docker.sock").is_ok());
         for bad in ["tcp://host:2375", "unix://relative", "/var/run/docker.sock"] {
-            assert!(socket(bad).is_err(), "{bad}");
+            assert!(unix_socket(bad).is_err(), "{bad}");
         }
     }
 }

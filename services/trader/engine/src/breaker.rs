@@ -1,4 +1,4 @@
-//! The seven circuit breakers: their names, what each is about, how bad it is. Where each is evaluated:
+//! The seven circuit breakers: their names, and what each is about and does. Where each is evaluated:
 //! `account` (daily loss, drawdown), `book` (position loss, losses in a row), `turbulence`
 //! (volatility), and the body, which alone knows of stale data and of the exchange's errors.
 
@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Breaker {
-    /// Account: equity more than 5 % under the UTC day's peak. Closes everything and latches.
+    /// Account, critical: equity more than 5 % under the UTC day's peak. Closes everything and latches.
     DailyLoss,
-    /// Account: equity more than 15 % under its peak. Closes everything and latches.
+    /// Account, critical: equity more than 15 % under its peak. Closes everything and latches.
     Drawdown,
     /// Book: a position that lost more than 3 % of the slice's equity. Closes that position.
     PositionLoss,
@@ -26,15 +26,6 @@ pub enum Breaker {
     StaleData,
     /// Adapter: 5 errors in a row. No entries until a call succeeds.
     ExchangeErrors,
-}
-
-/// How bad it is when a breaker trips.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Grade {
-    /// Recovers by itself: a trader goes on.
-    High,
-    /// Only an operator ends it.
-    Critical,
 }
 
 /// Equity may fall so far under the day's peak.
@@ -68,18 +59,6 @@ impl Breaker {
             Self::ConsecutiveLosses => "consecutive_losses",
             Self::StaleData => "stale_data",
             Self::ExchangeErrors => "exchange_errors",
-        }
-    }
-
-    /// How bad it is.
-    pub const fn grade(self) -> Grade {
-        match self {
-            Self::DailyLoss | Self::Drawdown => Grade::Critical,
-            Self::PositionLoss
-            | Self::Volatility
-            | Self::ConsecutiveLosses
-            | Self::StaleData
-            | Self::ExchangeErrors => Grade::High,
         }
     }
 }

@@ -90,7 +90,7 @@ pub async fn unlatch(args: UnlatchArgs) -> Result<ExitCode, Stop> {
 ///
 /// # Errors
 /// One line.
-pub(super) async fn read(bus: &Bus, account: &AccountKey) -> Result<AccountState, String> {
+pub(crate) async fn read(bus: &Bus, account: &AccountKey) -> Result<AccountState, String> {
     let subject = Subject::AccountJournal(account.clone());
     let (_, entries) = Journal::replay::<AccountRecord>(bus, &subject, boot_id())
         .await
