@@ -7,6 +7,7 @@
 //! - `watchdog.rs`: the watchdog, with units that live and die as a test tells them to.
 //! - `notifier.rs`: the notifier; `telegram.rs`: the strict Telegram that it writes to.
 //! - `endpoint.rs`: an HTTP end that keeps what is sent to it.
+//! - `candle_file.rs`: a market that a test makes up.
 //! - `journals.rs`, `told.rs`: what they left on the bus.
 //! - `audit.rs`, `audit/fills.rs`: whether a journal is what the market allows, computed anew.
 
@@ -19,6 +20,7 @@
 )]
 
 pub mod audit;
+pub mod candle_file;
 pub mod docker;
 pub mod endpoint;
 pub mod exchange;

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use bearish_tests::candle_file::{PAST, csv};
 use bearish_tests::nats::Role;
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::system::System;
@@ -44,13 +45,42 @@ async fn latch(system: &System) -> String {
     .await
 }
 
+/// Minutes of the market after which a book must have entered and not left again.
+const PLAYED: i64 = 600;
+
+/// Half hours of the same size up and down, each pair a little smaller than the one before, so that no
+/// signal and no turbulence is in it; once the exchange has opened, three down in a row, which is oversold;
+/// then a market that stands still, above every stop. What was entered stays open.
+fn one_entry_that_stays() -> String {
+    let mut last = 400_000;
+    csv((0..PAST + PLAYED).map(|n| {
+        let (open, half_hour) = (last, n / 30);
+        let step = 16 - 8 * n / PAST;
+        last += match half_hour - PAST / 30 {
+            ..4 if half_hour % 2 == 0 => step,
+            ..7 => -step,
+            _ => 0,
+        };
+        [open, open.max(last), open.min(last), last]
+    }))
+}
+
 #[tokio::test]
 async fn a_critical_breaker_closes_everything_and_only_an_operator_ends_that() {
-    let system = System::start(&[("SIM_SPEED", "300")]).await;
-    // One entry of five times the slice at a fee of 1 % costs more than the 5 % of a day.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("candles.csv");
+    std::fs::write(&file, one_entry_that_stays()).unwrap();
+    let system = System::start(&[
+        ("SIM_MARKET", "replay"),
+        ("SIM_CANDLES", file.to_str().unwrap()),
+        ("SIM_WARMUP_CANDLES", &PAST.to_string()),
+        ("SIM_SPEED", "300"),
+    ])
+    .await;
+    // An entry of five times the equity at a fee of 1 % costs more than the 5 % of a day.
     let dear = |name: &str| {
-        let setup = system.trader(name).env("FEE_RATE", "0.01");
-        setup.env("LEVERAGE", "5").env("SLIPPAGE_RATE", "0.01")
+        let setup = system.trader(name).env("SYMBOLS", "BTCUSDT");
+        setup.env("LEVERAGE", "5").env("FEE_RATE", "0.01")
     };
     let (keeper, other) = (dear("first"), dear("second"));
     let (mut one, mut two) = (keeper.start(), other.start());

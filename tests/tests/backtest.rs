@@ -7,11 +7,11 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use bearish_tests::candle_file::{MIDNIGHT, PAST, csv};
 use bearish_tests::exchange::MINUTE_MS;
 use bearish_tests::journals::{self, Entries};
 use bearish_tests::patience::eventually;
@@ -26,12 +26,8 @@ use protocol::time::UtcMs;
 use runtime::streams;
 use rust_decimal::Decimal;
 
-/// 2026-01-05T00:00Z: every interval begins here.
-const MIDNIGHT: i64 = 1_767_571_200_000;
-/// 40 days in which nothing happens, so that a book that lived through them is one that begins after
-/// them: long enough for the regime.
-const PAST: i64 = 57_600;
-/// Minutes of the same after the exchange has opened: the trader has time to start.
+/// Minutes like those of the past, in which nothing happens, after the exchange has opened: the trader
+/// has time to start, and a book that lived through the past is one that begins after it.
 const CALM: i64 = 120;
 /// Minutes in which there is something to trade.
 const WILD: i64 = 16 * 60;
@@ -55,31 +51,22 @@ impl Chance {
     }
 }
 
-/// Minutes as a candle file, prices in tenths: still, and then a walk of up to 0.2 % a minute.
+/// A still market, and then a walk of up to 0.2 % a minute.
 fn candles() -> String {
     let mut chance = Chance(SEED);
     let mut last = 400_000;
-    let mut text = String::from("open_time,open,high,low,close\n");
-    for n in 0..PAST + CALM + WILD {
+    csv((0..PAST + CALM + WILD).map(|n| {
         let open: i64 = last;
-        let [high, low, close] = if n < PAST + CALM {
-            let close = 400_000 + n % 2;
-            [open.max(close), open.min(close), close]
-        } else {
-            let moved = open * (chance.below(4_001) - 2_000) / 1_000_000;
-            let close = (open + moved).max(1_000);
-            let beyond = open.unsigned_abs() / 2_000;
-            let high = open.max(close) + chance.below(beyond);
-            [high, open.min(close) - chance.below(beyond), close]
-        };
-        last = close;
-        let _ = write!(text, "{}", MIDNIGHT + n * MINUTE_MS);
-        for tenths in [open, high, low, close] {
-            let _ = write!(text, ",{}.{}", tenths / 10, tenths % 10);
+        if n < PAST + CALM {
+            last = 400_000 + n % 2;
+            return [open, open.max(last), open.min(last), last];
         }
-        text.push('\n');
-    }
-    text
+        let moved = open * (chance.below(4_001) - 2_000) / 1_000_000;
+        last = (open + moved).max(1_000);
+        let beyond = open.unsigned_abs() / 2_000;
+        let high = open.max(last) + chance.below(beyond);
+        [open, high, open.min(last) - chance.below(beyond), last]
+    }))
 }
 
 /// The summary of `trader backtest`, and the lines of its `--trades`.
