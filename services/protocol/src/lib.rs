@@ -2,7 +2,7 @@
 //!
 //! Pure: no tokio, no clock, no sockets. Every message carries a version `v` and is held against
 //! committed JSON in `tests/golden/`. Journal *records* are not here: they belong to the brain
-//! that folds them; only their envelope is shared.
+//! that folds them; only their envelope is shared, and an operator's words, which several services write.
 
 pub mod command;
 pub mod event;
@@ -11,6 +11,7 @@ pub mod heartbeat;
 pub mod ids;
 pub mod journal;
 pub mod lease;
+pub mod operator;
 pub mod report;
 pub mod samples;
 pub mod subject;

@@ -244,6 +244,7 @@ fn answer() -> Answer {
         v: VERSION,
         done: false,
         text: "it is running, not quarantined".to_owned(),
+        data: None,
     }
 }
 

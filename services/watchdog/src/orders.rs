@@ -64,6 +64,7 @@ impl Order {
             v: VERSION,
             done: result.is_ok(),
             text: result.unwrap_or_else(|why| why).to_owned(),
+            data: None,
         };
         let Ok(payload) = serde_json::to_vec(&answer) else {
             return;
