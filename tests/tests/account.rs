@@ -128,6 +128,82 @@ async fn a_critical_breaker_closes_everything_and_only_an_operator_ends_that() {
     .await;
 }
 
+/// Waits until the owner is told of this.
+async fn hears(system: &System, what: &str, wish: impl Fn(&EventBody) -> bool) {
+    eventually(what, SOON, async || {
+        let told = told::events(system.operator()).await;
+        told.iter().any(|told| wish(&told.event.body)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_pauses_entries_lets_them_go_on_and_closes_everything() {
+    let system = System::start(&[("SIM_SPEED", "60"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let setup = system.trader("told").env("SYMBOLS", "BTCUSDT");
+    let mut trader = setup.start();
+    trader.works().await;
+    a_book(&system).await;
+    // What is wrong or changes nothing is said at once, and stored nowhere.
+    for (words, code, says) in [
+        ("resume --why calm", 78, "are not paused"),
+        (
+            "pause --symbol DOGEUSDT --why vote",
+            78,
+            "allowed are the symbols traded: BTCUSDT",
+        ),
+        ("pause", 64, "--why <REASON>"),
+        ("flatten --why enough", 64, "--confirm"),
+        (
+            "pause --symbol BTCUSDT --why vote",
+            0,
+            "pause: done for account paper.",
+        ),
+        (
+            "pause --symbol BTCUSDT --why vote",
+            78,
+            "are paused already",
+        ),
+        ("resume --why calm", 0, "resume: done"),
+        (
+            "pause --why vote --who owner",
+            0,
+            "positions are managed as before",
+        ),
+    ] {
+        let (exit, said) = command(&setup, words).await;
+        assert_eq!(exit, code, "{words}: {said}");
+        assert!(said.contains(says), "{words}: {said}");
+    }
+    let (_, said) = command(&setup, "status").await;
+    let line = "entries of every book PAUSED by owner: vote";
+    assert!(said.contains(line), "{said}");
+    hears(
+        &system,
+        "a pause",
+        |body| matches!(body, EventBody::EntriesPaused { symbol: None, who, .. } if who == "owner"),
+    )
+    .await;
+    hears(&system, "its end", |body| {
+        matches!(body, EventBody::EntriesResumed { .. })
+    })
+    .await;
+    // A word that nobody was there to hear is carried out before anything else.
+    trader.kill();
+    let (code, said) = command(&setup, "flatten --confirm --why enough").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("no trader keeps account"), "{said}");
+    let mut trader = setup.start();
+    assert_eq!(trader.exit_within(SOON).await, 21, "{:?}", trader.err());
+    let latch = latch(&system).await;
+    assert!(latch.starts_with("operator-"), "{latch}");
+    let (code, said) = command(&setup, &format!("unlatch --latch {latch} --why calm")).await;
+    assert_eq!(code, 0, "{said}");
+    setup.start().works().await;
+    let (_, said) = command(&setup, "status").await;
+    assert!(said.contains(line), "a pause outlives a latch: {said}");
+}
+
 /// Waits until the newest snapshot of a book is this one's or a later one.
 async fn snapshot(system: &System, key: &BookKey, after: u64) -> u64 {
     let subject = Subject::BookSnapshot(key.clone()).to_string();

@@ -210,8 +210,8 @@ pub enum EventBody {
         /// Until when, the exchange's time.
         until: UtcMs,
     },
-    /// A critical breaker closed the account: everything is closed, nobody enters until an operator
-    /// ends it.
+    /// A critical breaker or an operator closed the account: everything is closed, nobody enters until
+    /// an operator ends it.
     AccountLatched {
         /// Which account.
         account: AccountKey,
@@ -223,6 +223,9 @@ pub enum EventBody {
         equity: Decimal,
         /// The peak it fell from.
         peak: Decimal,
+        /// The operator and why, if it was one; the breaker is named `operator` then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<String>,
     },
     /// An operator ended a latch.
     AccountUnlatched {
@@ -230,6 +233,30 @@ pub enum EventBody {
         account: AccountKey,
         /// Which latch.
         latch: String,
+        /// Who did it.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// An operator stopped entries; positions are managed as before.
+    EntriesPaused {
+        /// Which account.
+        account: AccountKey,
+        /// Only this symbol's book; every book without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        symbol: Option<Token>,
+        /// Who did it.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// An operator let entries be made again.
+    EntriesResumed {
+        /// Which account.
+        account: AccountKey,
+        /// Only this symbol's book; every book without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        symbol: Option<Token>,
         /// Who did it.
         who: String,
         /// Why.
@@ -354,6 +381,8 @@ impl EventBody {
             Self::BreakerRecovered { .. } => "breaker_recovered",
             Self::EntriesLocked { .. } => "entries_locked",
             Self::AccountLatched { .. } => "account_latched",
+            Self::EntriesPaused { .. } => "entries_paused",
+            Self::EntriesResumed { .. } => "entries_resumed",
             Self::AccountUnlatched { .. } => "account_unlatched",
             Self::HealthChanged { .. } => "health_changed",
             Self::PartFailed { .. } => "part_failed",
@@ -377,6 +406,8 @@ impl EventBody {
             Self::BookLost { .. }
             | Self::BreakerTripped { .. }
             | Self::AccountUnlatched { .. }
+            | Self::EntriesPaused { .. }
+            | Self::EntriesResumed { .. }
             | Self::HealthChanged { .. }
             | Self::PartFailed { .. }
             | Self::RestartTriggered { .. }

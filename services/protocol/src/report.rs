@@ -130,6 +130,24 @@ pub struct AccountReport {
     /// Books whose worth cannot be told now: no entries until it can.
     #[serde(default)]
     pub unknown: Vec<Token>,
+    /// Sequence in JOURNAL of the last operator's word behind it: who knows of a later one waits for it.
+    #[serde(default)]
+    pub words: u64,
+    /// Whose entries an operator has stopped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pauses: Vec<PauseReport>,
+}
+
+/// Entries that an operator has stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PauseReport {
+    /// Those of this symbol's book; of every book without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<Token>,
+    /// Who did it.
+    pub who: String,
+    /// Why.
+    pub why: String,
 }
 
 /// What has closed an account.

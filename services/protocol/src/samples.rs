@@ -102,6 +102,19 @@ one_of_every_kind! {
         breaker: said("daily_loss"),
         equity: Decimal::new(949_999, 2),
         peak: Decimal::new(10_000, 0),
+        said: None,
+    }
+    EntriesPaused {
+        account: account()?,
+        symbol: Some("BTCUSDT".parse()?),
+        who: said("operator"),
+        why: said("a vote of the central bank at noon"),
+    }
+    EntriesResumed {
+        account: account()?,
+        symbol: None,
+        who: said("operator"),
+        why: said("it is over"),
     }
     AccountUnlatched {
         account: account()?,

@@ -18,7 +18,7 @@ use bearish_protocol::ids::{BookKey, Mode, Service, Token};
 use bearish_protocol::journal::JournalEntry;
 use bearish_protocol::lease::{Holder, LeaseRecord};
 use bearish_protocol::report::{
-    AccountReport, BookReport, EquityPoint, LatchReport, LockReport, PositionReport,
+    AccountReport, BookReport, EquityPoint, LatchReport, LockReport, PauseReport, PositionReport,
 };
 use bearish_protocol::samples::{self, AT};
 use bearish_protocol::time::UtcMs;
@@ -65,6 +65,8 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::EntriesLocked { .. } => include_str!("golden/event_entries_locked.json"),
         EventBody::AccountLatched { .. } => include_str!("golden/event_account_latched.json"),
         EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
+        EventBody::EntriesPaused { .. } => include_str!("golden/event_entries_paused.json"),
+        EventBody::EntriesResumed { .. } => include_str!("golden/event_entries_resumed.json"),
         EventBody::HealthChanged { .. } => include_str!("golden/event_health_changed.json"),
         EventBody::PartFailed { .. } => include_str!("golden/event_part_failed.json"),
         EventBody::PartRecovered { .. } => include_str!("golden/event_part_recovered.json"),
@@ -208,6 +210,12 @@ fn account_report() -> AccountReport {
             at: AT,
         }),
         unknown: vec![token("ETHUSDT")],
+        words: 7,
+        pauses: vec![PauseReport {
+            symbol: Some(token("BTCUSDT")),
+            who: "operator".to_owned(),
+            why: "a vote of the central bank at noon".to_owned(),
+        }],
     }
 }
 
@@ -357,7 +365,7 @@ fn is_refused_without_any_one_of_its_required_fields<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 17] = [
+    const OPTIONAL: [&str; 19] = [
         "health",
         "health_why",
         "errors_last_hour",
@@ -375,6 +383,8 @@ where
         "halted",
         "latch",
         "unknown",
+        "words",
+        "pauses",
     ];
     let whole = parsed(golden);
     let required = whole.as_object().unwrap().keys();

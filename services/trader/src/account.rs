@@ -9,5 +9,5 @@ mod watch;
 pub use gate::{check as check_latch, latch};
 pub use keeper::run as keep;
 pub(crate) use operator::read;
-pub use operator::{UnlatchArgs, unlatch};
+pub use operator::{EntriesArgs, FlattenArgs, UnlatchArgs, flatten, pause, resume, unlatch};
 pub use watch::{Standing, Watch, run as watch};

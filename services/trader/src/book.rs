@@ -158,7 +158,7 @@ impl Book {
     fn now(&self, market: UtcMs) -> Now {
         Now {
             market,
-            account: self.ctx.standing.leave(),
+            account: self.ctx.standing.leave(&self.symbol),
             exchange_fails: self.ctx.feed.progress().exchange_fails(),
         }
     }

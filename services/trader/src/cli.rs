@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
 
-use crate::account::UnlatchArgs;
+use crate::account::{EntriesArgs, FlattenArgs, UnlatchArgs};
 use crate::backtest::BacktestArgs;
 use crate::trades::TradesArgs;
 
@@ -29,7 +29,13 @@ pub enum Command {
     Status,
     /// List every closed trade
     Trades(TradesArgs),
-    /// End the latch that a critical breaker closed the account with
+    /// Stop entries; positions are managed as before
+    Pause(EntriesArgs),
+    /// Let entries be made again
+    Resume(EntriesArgs),
+    /// Close everything at the market and latch the account
+    Flatten(FlattenArgs),
+    /// End the latch that closed the account
     Unlatch(UnlatchArgs),
     /// Trade a candle file as a trader would have, and say what came of it
     Backtest(Box<BacktestArgs>),

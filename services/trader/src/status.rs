@@ -1,11 +1,14 @@
 //! `trader status`: every paper account and book that the journals know, folded as the trader folds them.
 //! Works with every trader dead. What a book is worth now is in its newest report.
 
+use std::fmt::Write as _;
+
+use engine::account::Pause;
 use engine::book::{BookRecord, BookState, Phase};
 use engine::fixed::Price;
 use engine::summary::{self, BookStatus};
 use protocol::exit::ExitCode;
-use protocol::ids::{AccountKey, BookKey, Mode};
+use protocol::ids::{AccountKey, BookKey, Mode, Token};
 use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, Refusal};
@@ -95,10 +98,19 @@ async fn account_line(bus: &Bus, key: &AccountKey) -> Result<String, String> {
             }
         ),
     };
-    Ok(match state.latch {
+    let mut line = match state.latch {
         None => format!("ACCOUNT {key}  {worth}, clear"),
         Some(latch) => format!("ACCOUNT {key}  {worth}, LATCHED by {}", latch.id),
-    })
+    };
+    for Pause { symbol, said } in state.pauses {
+        let books = symbol.as_ref().map_or("every book", Token::as_str);
+        let _ = write!(
+            line,
+            "\n  entries of {books} PAUSED by {}: {}",
+            said.who, said.why
+        );
+    }
+    Ok(line)
 }
 
 /// Reads only: the writing end is dropped before anything is appended.

@@ -4,7 +4,7 @@
 
 use protocol::event::{Event, EventBody, Severity, Side};
 use protocol::exit::ExitCode;
-use protocol::ids::{BookKey, Service, Token};
+use protocol::ids::{AccountKey, BookKey, Service, Token};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
@@ -232,11 +232,15 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
             breaker,
             equity,
             peak,
+            said,
         } => row(
             "🚨 EMERGENCY STOP",
             [
                 field("Account", account),
-                field("Breaker", breaker),
+                said.as_ref().map_or_else(
+                    || field("Breaker", breaker),
+                    |said| field("Said by", said),
+                ),
                 field("Equity", amount(*equity)),
                 field("Fell from", amount(*peak)),
                 field("Latch", latch),
@@ -260,6 +264,18 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
                 field("Why", why),
             ],
         ),
+        EventBody::EntriesPaused {
+            account,
+            symbol,
+            who,
+            why,
+        } => row("⏸ ENTRIES PAUSED", said_of(account, symbol.as_ref(), who, why)),
+        EventBody::EntriesResumed {
+            account,
+            symbol,
+            who,
+            why,
+        } => row("▶️ ENTRIES RESUMED", said_of(account, symbol.as_ref(), who, why)),
         EventBody::HealthChanged { from, to, reason } => row(
             format!("{} HEALTH: {to}", health_sign(to)),
             [
@@ -365,6 +381,17 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
 
 fn row(head: impl Into<String>, lines: impl IntoIterator<Item = String>) -> (String, Vec<String>) {
     (head.into(), lines.into_iter().collect())
+}
+
+/// What an operator said of whose entries.
+fn said_of(account: &AccountKey, symbol: Option<&Token>, who: &str, why: &str) -> [String; 4] {
+    let books = symbol.map_or("every one", Token::as_str);
+    [
+        field("Account", account),
+        field("Books", books),
+        field("By", who),
+        field("Why", why),
+    ]
 }
 
 fn list(symbols: &[Token]) -> String {

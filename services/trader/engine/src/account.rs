@@ -1,15 +1,21 @@
-//! The account that several books share: its peaks, and the latch that its two critical breakers close
-//! it with. Its keeper feeds it with what all books together are worth.
+//! The account that several books share: its peaks, the latch that its two critical breakers or an
+//! operator close it with, and pauses. Its keeper feeds it with what all books together are worth, and
+//! with operators' words.
 //!
-//! | state | `Valued` | `Unlatched` | `TookOver` |
-//! | --- | --- | --- | --- |
-//! | clear | `Valued` if a peak (by a thousandth), the day or the capital moved; then `Latched` if a breaker trips | - | `KeeperTookOver` |
-//! | latched | - | `Unlatched` if it names this latch | same |
+//! | state | `Valued` | `Said`: unlatch | flatten | pause, resume | `TookOver` |
+//! | --- | --- | --- | --- | --- | --- |
+//! | clear | `Valued` if a peak (by a thousandth), the day or the capital moved; then `Latched` if a breaker trips | - | `Latched` | `Paused`, `Resumed` if that changes anything | `KeeperTookOver` |
+//! | latched | - | `Unlatched` if it names this latch | - | same | same |
+//!
+//! A word that changes nothing leaves no record: it changes nothing when it is read again either.
+
+use std::fmt;
 
 use protocol::VERSION;
 use protocol::event::EventBody;
 use protocol::ids::{AccountKey, Token};
 use protocol::journal::JournalEntry;
+use protocol::operator::{AccountOrder, Word};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -32,10 +38,14 @@ pub enum AccountRecord {
     },
     /// What is remembered of its worth.
     Valued(Value),
-    /// A critical breaker tripped: everything is to be closed, nobody enters.
+    /// A critical breaker tripped, or an operator said so: everything is to be closed, nobody enters.
     Latched(Latch),
     /// An operator ended the latch.
     Unlatched(Unlatch),
+    /// An operator stopped entries.
+    Paused(Pause),
+    /// An operator let entries be made again.
+    Resumed(Pause),
 }
 
 /// What is remembered of an account's worth.
@@ -58,25 +68,81 @@ pub struct Value {
 pub struct Latch {
     /// What an operator names to end it.
     pub id: String,
-    /// Which breaker.
-    pub breaker: Breaker,
+    /// What closed it.
+    #[serde(rename = "breaker")]
+    pub cause: Cause,
     /// When.
     pub at: UtcMs,
     /// What the account was worth.
     pub equity: Decimal,
     /// The peak it fell from.
     pub peak: Decimal,
+    /// The operator's word, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Said>,
 }
 
-/// An operator's word, on the journal of operators. It counts for the latch it names.
+/// What can latch an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// [`Breaker::DailyLoss`].
+    DailyLoss,
+    /// [`Breaker::Drawdown`].
+    Drawdown,
+    /// A person, by `flatten`.
+    Operator,
+}
+
+impl Cause {
+    /// Its name: a breaker's, or the operator.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DailyLoss => Breaker::DailyLoss.as_str(),
+            Self::Drawdown => Breaker::Drawdown.as_str(),
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whose word something is, and where it lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unlatch {
-    /// The latch.
-    pub latch: String,
+pub struct Said {
     /// Who.
     pub who: String,
     /// Why.
     pub why: String,
+    /// Its sequence on the operators' journal: carried out once. Zero in records from before there were
+    /// other words than unlatch.
+    #[serde(default, rename = "word")]
+    pub seq: u64,
+}
+
+/// An operator ended a latch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlatch {
+    /// Which.
+    pub latch: String,
+    /// Whose word it was.
+    #[serde(flatten)]
+    pub said: Said,
+}
+
+/// What an operator stops, or lets go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// The entries of this book; of every book without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<Token>,
+    /// Whose word it was.
+    #[serde(flatten)]
+    pub said: Said,
 }
 
 /// What happened to an account.
@@ -99,7 +165,14 @@ pub enum AccountEvent {
         equity: Decimal,
     },
     /// An operator said so.
-    Unlatched(Unlatch),
+    Said {
+        /// The exchange's time.
+        at: UtcMs,
+        /// Sequence of the word on the operators' journal.
+        seq: u64,
+        /// The word.
+        word: Word,
+    },
 }
 
 /// Everything an account is.
@@ -112,6 +185,10 @@ pub struct AccountState {
     pub stored: Option<Value>,
     /// What has closed it.
     pub latch: Option<Latch>,
+    /// Who enters nothing.
+    pub pauses: Vec<Pause>,
+    /// Sequence of the last operator's word that changed something.
+    pub carried_out: u64,
 }
 
 /// Why a journal cannot be folded: it was written by a newer build.
@@ -142,11 +219,28 @@ impl AccountState {
                 self.value = Some(*value);
                 self.stored = Some(*value);
             }
-            AccountRecord::Latched(latch) => self.latch = Some(latch.clone()),
-            AccountRecord::Unlatched(_) => {
-                *self = Self::default();
+            AccountRecord::Latched(latch) => {
+                self.latch = Some(latch.clone());
+                latch.said.iter().for_each(|said| self.carry_out(said));
+            }
+            AccountRecord::Unlatched(word) => {
+                (self.value, self.stored, self.latch) = (None, None, None);
+                self.carry_out(&word.said);
+            }
+            AccountRecord::Paused(pause) => {
+                self.pauses.push(pause.clone());
+                self.carry_out(&pause.said);
+            }
+            AccountRecord::Resumed(pause) => {
+                let ended = |p: &Pause| pause.symbol.is_none() || p.symbol == pause.symbol;
+                self.pauses.retain(|p| !ended(p));
+                self.carry_out(&pause.said);
             }
         }
+    }
+
+    fn carry_out(&mut self, said: &Said) {
+        self.carried_out = self.carried_out.max(said.seq);
     }
 
     /// Takes in what an event showed beyond its records: peaks too little over the stored ones to be
@@ -163,11 +257,48 @@ impl AccountState {
         }
     }
 
-    /// Whether this operator's word ends its latch.
-    pub fn is_ended_by(&self, word: &Unlatch) -> bool {
-        self.latch
-            .as_ref()
-            .is_some_and(|latch| latch.id == word.latch)
+    /// What this word changes; nothing if it is so already, or names something that is not there.
+    pub fn obey(&self, at: UtcMs, seq: u64, word: &Word) -> Option<AccountRecord> {
+        let said = Said {
+            who: word.who.clone(),
+            why: word.why.clone(),
+            seq,
+        };
+        let paused = |symbol: &Option<Token>| self.pauses.iter().any(|p| p.symbol == *symbol);
+        match &word.order {
+            AccountOrder::Pause { symbol } if !paused(symbol) => {
+                let symbol = symbol.clone();
+                Some(AccountRecord::Paused(Pause { symbol, said }))
+            }
+            AccountOrder::Resume { symbol }
+                if paused(symbol) || symbol.is_none() && !self.pauses.is_empty() =>
+            {
+                let symbol = symbol.clone();
+                Some(AccountRecord::Resumed(Pause { symbol, said }))
+            }
+            AccountOrder::Flatten if self.latch.is_none() => {
+                Some(AccountRecord::Latched(self.closed_by(at, said)))
+            }
+            AccountOrder::Unlatch { latch }
+                if self.latch.as_ref().is_some_and(|l| l.id == *latch) =>
+            {
+                let latch = latch.clone();
+                Some(AccountRecord::Unlatched(Unlatch { latch, said }))
+            }
+            _ => None,
+        }
+    }
+
+    fn closed_by(&self, at: UtcMs, said: Said) -> Latch {
+        let value = self.value.as_ref();
+        Latch {
+            id: format!("{}-{}", Cause::Operator, at.0),
+            cause: Cause::Operator,
+            at,
+            equity: value.map_or(Decimal::ZERO, |v| v.equity),
+            peak: value.map_or(Decimal::ZERO, |v| v.peak),
+            said: Some(said),
+        }
     }
 }
 
@@ -178,11 +309,8 @@ pub fn decide(state: &AccountState, event: AccountEvent) -> Vec<AccountRecord> {
         AccountEvent::TookOver { boot, instance } => {
             vec![AccountRecord::KeeperTookOver { boot, instance }]
         }
-        AccountEvent::Unlatched(word) if state.is_ended_by(&word) => {
-            vec![AccountRecord::Unlatched(word)]
-        }
+        AccountEvent::Said { at, seq, word } => state.obey(at, seq, &word).into_iter().collect(),
         AccountEvent::Valued { .. } if state.latch.is_some() => Vec::new(),
-        AccountEvent::Unlatched(_) => Vec::new(),
         AccountEvent::Valued {
             at,
             capital,
@@ -248,17 +376,18 @@ fn tripped(value: &Value) -> Option<Latch> {
         ..
     } = *value;
     let breakers = [
-        (Breaker::DailyLoss, day_peak, DAILY_LOSS),
-        (Breaker::Drawdown, peak, DRAWDOWN),
+        (Cause::DailyLoss, day_peak, DAILY_LOSS),
+        (Cause::Drawdown, peak, DRAWDOWN),
     ];
-    let over = |(_, peak, most): &(Breaker, Decimal, Decimal)| fall(*peak, equity) > *most;
-    let (breaker, peak, _) = breakers.into_iter().find(over)?;
+    let over = |(_, peak, most): &(Cause, Decimal, Decimal)| fall(*peak, equity) > *most;
+    let (cause, peak, _) = breakers.into_iter().find(over)?;
     Some(Latch {
-        id: format!("{breaker}-{}", at.0),
-        breaker,
+        id: format!("{cause}-{}", at.0),
+        cause,
         at,
         equity,
         peak,
+        said: None,
     })
 }
 
@@ -274,15 +403,31 @@ pub fn owner_event(account: &AccountKey, record: &AccountRecord) -> Option<Event
         AccountRecord::Latched(latch) => Some(EventBody::AccountLatched {
             account,
             latch: latch.id.clone(),
-            breaker: latch.breaker.to_string(),
+            breaker: latch.cause.to_string(),
             equity: latch.equity,
             peak: latch.peak,
+            said: latch
+                .said
+                .as_ref()
+                .map(|said| format!("{}: {}", said.who, said.why)),
         }),
-        AccountRecord::Unlatched(word) => Some(EventBody::AccountUnlatched {
+        AccountRecord::Unlatched(Unlatch { latch, said }) => Some(EventBody::AccountUnlatched {
             account,
-            latch: word.latch.clone(),
-            who: word.who.clone(),
-            why: word.why.clone(),
+            latch: latch.clone(),
+            who: said.who.clone(),
+            why: said.why.clone(),
+        }),
+        AccountRecord::Paused(Pause { symbol, said }) => Some(EventBody::EntriesPaused {
+            account,
+            symbol: symbol.clone(),
+            who: said.who.clone(),
+            why: said.why.clone(),
+        }),
+        AccountRecord::Resumed(Pause { symbol, said }) => Some(EventBody::EntriesResumed {
+            account,
+            symbol: symbol.clone(),
+            who: said.who.clone(),
+            why: said.why.clone(),
         }),
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 
 use protocol::event::Side;
+use protocol::operator::{AccountOrder, Word};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use crate::account::{self, AccountEvent, AccountRecord, AccountState, Latch, Unlatch};
+use crate::account::{self, AccountEvent, AccountRecord, AccountState, Latch};
 use crate::book::{
     BadRecord, BookConfig, BookEvent, BookRecord, BookState, DropReason, ExitReason, Leave, Now,
     Phase, Position, decide, decide_candle,
@@ -278,12 +279,18 @@ impl Backtest {
         let Some(latch) = self.account.latch.as_ref().filter(|l| day(l.at) < day(now)) else {
             return;
         };
-        let word = Unlatch {
-            latch: latch.id.clone(),
+        let latch = latch.id.clone();
+        let word = Word {
+            order: AccountOrder::Unlatch { latch },
             who: "backtest".to_owned(),
             why: "the next day began".to_owned(),
         };
-        for record in account::decide(&self.account, AccountEvent::Unlatched(word)) {
+        let said = AccountEvent::Said {
+            at: now,
+            seq: 0,
+            word,
+        };
+        for record in account::decide(&self.account, said) {
             self.account.apply(&record);
         }
     }

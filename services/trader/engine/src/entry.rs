@@ -25,10 +25,12 @@ pub enum Refusal {
     PositionOpen,
     /// The bar closed too long ago.
     StaleSignal,
-    /// A critical breaker has closed the account to entries.
+    /// A critical breaker or an operator has closed the account to entries.
     AccountLatched,
     /// The account's state is unknown or too old.
     AccountUnknown,
+    /// An operator has stopped entries.
+    Paused,
     /// The exchange failed several calls in a row.
     ExchangeErrors,
     /// The breaker for losses in a row.
@@ -63,6 +65,7 @@ impl Refusal {
             Self::StaleSignal => "stale_signal",
             Self::AccountLatched => "account_latched",
             Self::AccountUnknown => "account_unknown",
+            Self::Paused => "paused",
             Self::ExchangeErrors => "exchange_errors",
             Self::ConsecutiveLosses => "consecutive_losses",
             Self::CooldownPeriod => "cooldown_period",

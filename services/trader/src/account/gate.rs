@@ -43,6 +43,6 @@ pub async fn latch(bus: &Bus, account: &AccountKey) -> Result<Option<String>, St
         return Ok(None);
     };
     let words = operator::words(bus, account).await?;
-    let ended = words.iter().any(|word| word.latch == latch.id);
+    let ended = operator::is_ended(&words, &latch.id);
     Ok((!ended).then_some(latch.id))
 }

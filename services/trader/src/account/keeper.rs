@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::account::{AccountEvent, AccountRecord, AccountState, decide, owner_event};
+use engine::account::{AccountEvent, AccountRecord, AccountState, Pause, decide, owner_event};
 use protocol::VERSION;
 use protocol::ids::Token;
-use protocol::report::{AccountReport, BookReport, LatchReport};
+use protocol::operator::Word;
+use protocol::report::{AccountReport, BookReport, LatchReport, PauseReport};
 use protocol::subject::Subject;
 use runtime::events::Confirmed;
 use runtime::guard::{Guard, TurnEnd};
@@ -56,6 +57,8 @@ struct Keeper<'a> {
     state: AccountState,
     books: BTreeMap<Token, Heard>,
     told: Option<(AccountReport, Instant)>,
+    /// Sequence of the last operator's word that was looked at.
+    heard: u64,
 }
 
 /// A book's newest report, and when it was first seen.
@@ -90,6 +93,7 @@ impl<'a> Keeper<'a> {
             state,
             books: BTreeMap::new(),
             told: None,
+            heard: 0,
         };
         keeper.begin(entries).await?;
         Ok(keeper)
@@ -125,11 +129,7 @@ impl<'a> Keeper<'a> {
 
     /// One look at the operator's words and at every book.
     async fn look(&mut self) -> Result<(), TurnEnd> {
-        if let Some(latch) = &self.state.latch
-            && let Some(word) = operator::word_on(self.ctx, &latch.id).await
-        {
-            self.on(AccountEvent::Unlatched(word)).await?;
-        }
+        self.hear().await?;
         if let Err(why) = self.read_books().await {
             // The bus is away: what it says grows old by itself.
             tracing::debug!(why, "books not read");
@@ -145,6 +145,37 @@ impl<'a> Keeper<'a> {
         .await?;
         self.report().await;
         Ok(())
+    }
+
+    /// Carries out what operators said since the last time.
+    async fn hear(&mut self) -> Result<(), TurnEnd> {
+        let words = match self.new_words().await {
+            Ok(words) => words,
+            Err(why) => {
+                tracing::debug!(why, "operators' journal not read");
+                return Ok(());
+            }
+        };
+        for (seq, word) in words {
+            let at = self.ctx.feed.clock().now();
+            self.on(AccountEvent::Said { at, seq, word }).await?;
+            self.heard = seq;
+        }
+        Ok(())
+    }
+
+    /// The whole journal is read only when there is something new in it.
+    async fn new_words(&self) -> Result<Vec<(u64, Word)>, String> {
+        let Context { bus, account, .. } = self.ctx;
+        let subject = Subject::OperatorJournal(account.clone()).to_string();
+        let newest = bus.newest(streams::JOURNAL, &subject).await?;
+        let heard = self.heard.max(self.state.carried_out);
+        if newest.is_none_or(|newest| newest.seq <= heard) {
+            return Ok(Vec::new());
+        }
+        let mut words = operator::words(bus, account).await?;
+        words.retain(|(seq, _)| *seq > heard);
+        Ok(words)
     }
 
     async fn read_books(&mut self) -> Result<(), String> {
@@ -229,8 +260,18 @@ impl<'a> Keeper<'a> {
                     peak = %latch.peak, "EMERGENCY STOP: closing everything");
             }
             AccountRecord::Unlatched(word) => {
-                tracing::warn!(%account, latch = word.latch, who = word.who, why = word.why,
-                    "latch ended by an operator");
+                tracing::warn!(%account, latch = word.latch, who = word.said.who,
+                    why = word.said.why, "latch ended by an operator");
+            }
+            AccountRecord::Paused(Pause { symbol, said }) => {
+                let books = symbol.as_ref().map_or("every one", Token::as_str);
+                tracing::warn!(%account, books, who = said.who, why = said.why,
+                    "entries paused by an operator");
+            }
+            AccountRecord::Resumed(Pause { symbol, said }) => {
+                let books = symbol.as_ref().map_or("every one", Token::as_str);
+                tracing::warn!(%account, books, who = said.who, why = said.why,
+                    "entries resumed by an operator");
             }
         }
     }
@@ -262,13 +303,16 @@ impl<'a> Keeper<'a> {
             day_peak: value.day_peak,
             latch: self.state.latch.as_ref().map(|latch| LatchReport {
                 id: latch.id.clone(),
-                breaker: latch.breaker.to_string(),
+                breaker: latch.cause.to_string(),
                 at: latch.at,
             }),
             unknown: self.unknown(now),
+            words: self.heard.max(self.state.carried_out),
+            pauses: self.state.pauses.iter().map(pause_report).collect(),
         };
         let news = told.is_none_or(|(last, _)| {
-            (&last.latch, &last.unknown) != (&report.latch, &report.unknown)
+            (&last.latch, &last.unknown, last.words)
+                != (&report.latch, &report.unknown, report.words)
         });
         if !due && !news {
             return;
@@ -277,10 +321,18 @@ impl<'a> Keeper<'a> {
         match publish(&self.ctx.bus, &subject, &report, Keep::Newest).await {
             Ok(seq) => {
                 // Our own books need not wait until it is read back.
-                self.ctx.standing.heard(seq, report.clone());
+                self.ctx.standing.heard(seq, report.clone(), report.words);
                 self.told = Some((report, now));
             }
             Err(why) => tracing::debug!(why, "account not reported"),
         }
+    }
+}
+
+fn pause_report(Pause { symbol, said }: &Pause) -> PauseReport {
+    PauseReport {
+        symbol: symbol.clone(),
+        who: said.who.clone(),
+        why: said.why.clone(),
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use engine::book::Leave;
 use protocol::exit::ExitCode;
-use protocol::report::AccountReport;
+use protocol::ids::Token;
+use protocol::report::{AccountReport, PauseReport};
 use protocol::subject::Subject;
 use runtime::process::Stop;
 use runtime::{clock, streams};
@@ -32,19 +33,31 @@ pub struct Standing {
     /// What the keeper says.
     pub report: AccountReport,
     seen: Instant,
+    /// The last operator's word that we know of.
+    word: u64,
 }
 
 impl Standing {
-    fn leave(&self, now: Instant) -> Leave {
+    fn leave(&self, symbol: &Token, now: Instant) -> Leave {
         if self.report.latch.is_some() {
             return Leave::Latched;
         }
-        if !self.report.unknown.is_empty() || now.duration_since(self.seen) > FRESH {
+        if !self.is_known(now) {
             return Leave::Unknown;
+        }
+        let pauses = |pause: &PauseReport| pause.symbol.as_ref().is_none_or(|s| s == symbol);
+        if self.report.pauses.iter().any(pauses) {
+            return Leave::Paused;
         }
         Leave::Given {
             seq: self.report.seq,
         }
+    }
+
+    fn is_known(&self, now: Instant) -> bool {
+        self.report.unknown.is_empty()
+            && self.report.words >= self.word
+            && now.duration_since(self.seen) <= FRESH
     }
 }
 
@@ -63,11 +76,17 @@ impl Default for Watch {
 }
 
 impl Watch {
-    /// Whether a book may enter now.
-    pub fn leave(&self) -> Leave {
+    /// Whether this symbol's book may enter now.
+    pub fn leave(&self, symbol: &Token) -> Leave {
         let standing = self.standing.borrow();
         let now = Instant::now();
-        standing.as_ref().map_or(Leave::Unknown, |s| s.leave(now))
+        let leave = standing.as_ref().map(|s| s.leave(symbol, now));
+        leave.unwrap_or(Leave::Unknown)
+    }
+
+    fn is_latched(&self) -> bool {
+        let standing = self.standing.borrow();
+        standing.as_ref().is_some_and(|s| s.report.latch.is_some())
     }
 
     /// The newest report.
@@ -86,10 +105,11 @@ impl Watch {
     }
 
     /// Takes in what the keeper said. One that is read again is no fresher; nor is the first, if by our
-    /// wall clock it is old: its keeper may be gone.
-    pub(super) fn heard(&self, seq: u64, report: AccountReport) {
+    /// wall clock it is old: its keeper may be gone. `word` is the operators' last that we know of.
+    pub(super) fn heard(&self, seq: u64, report: AccountReport, word: u64) {
         self.standing.send_if_modified(|standing| {
             let known = standing.as_ref().map(|s| s.seq);
+            let word = standing.as_ref().map_or(word, |s| s.word.max(word));
             if known.is_some_and(|known| known >= seq) {
                 return false;
             }
@@ -99,8 +119,22 @@ impl Watch {
                 None => now.checked_sub(age).unwrap_or(now),
                 Some(_) => now,
             };
-            *standing = Some(Standing { seq, report, seen });
+            *standing = Some(Standing {
+                seq,
+                report,
+                seen,
+                word,
+            });
             true
+        });
+    }
+
+    /// Takes in that an operator's word of this sequence is there. A report from before it gives no
+    /// leave: it might be what stops us.
+    fn said(&self, word: u64) {
+        self.standing.send_if_modified(|standing| {
+            let news = standing.as_mut().filter(|s| s.word < word);
+            news.map(|standing| standing.word = word).is_some()
         });
     }
 
@@ -110,8 +144,8 @@ impl Watch {
         let mut standing = self.standing.subscribe();
         let now = Instant::now();
         let known = |s: &Option<Standing>| {
-            let leave = s.as_ref().map(|s| s.leave(now));
-            !matches!(leave, None | Some(Leave::Unknown))
+            let latched_or_known = |s: &Standing| s.report.latch.is_some() || s.is_known(now);
+            s.as_ref().is_some_and(latched_or_known)
         };
         if timeout(KNOWN_WITHIN, standing.wait_for(known))
             .await
@@ -129,21 +163,16 @@ impl Watch {
 pub async fn run(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop> {
     let part = ctx.progress.part("account");
     part.turns_within(LOOK * 30);
-    let subject = Subject::AccountReport(ctx.account.clone()).to_string();
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut latched: Option<Instant> = None;
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match ctx.bus.newest(streams::REPORTS, &subject).await {
-            Ok(Some(newest)) => match serde_json::from_slice(&newest.payload) {
-                Ok(report) => hear(&ctx, newest.seq, report).await,
-                Err(error) => ctx.progress.error("account", format!("report: {error}")),
-            },
-            Ok(None) => {}
-            Err(error) => tracing::debug!(error, "account's report not read"),
+        if let Err(why) = look(&ctx).await {
+            // The bus is away: what we know grows old by itself.
+            tracing::debug!(why, "account's report not read");
         }
         part.turn();
-        if ctx.standing.leave() == Leave::Latched {
+        if ctx.standing.is_latched() {
             let since = *latched.get_or_insert_with(Instant::now);
             if ctx.board.nothing_open() || since.elapsed() > CLOSE_WITHIN {
                 return Err(halted(&ctx));
@@ -153,14 +182,32 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop>
     Ok(())
 }
 
+/// One look at the operators' last word, and then at the keeper's report. In this order: no report is
+/// trusted before it is known which word it must have heard.
+async fn look(ctx: &Context) -> Result<(), String> {
+    let words = Subject::OperatorJournal(ctx.account.clone()).to_string();
+    let word = ctx.bus.newest(streams::JOURNAL, &words).await?;
+    let word = word.map_or(0, |newest| newest.seq);
+    ctx.standing.said(word);
+    let reports = Subject::AccountReport(ctx.account.clone()).to_string();
+    let Some(newest) = ctx.bus.newest(streams::REPORTS, &reports).await? else {
+        return Ok(());
+    };
+    match serde_json::from_slice(&newest.payload) {
+        Ok(report) => hear(ctx, newest.seq, report, word).await,
+        Err(error) => ctx.progress.error("account", format!("report: {error}")),
+    }
+    Ok(())
+}
+
 /// A latch that an operator has ended counts no more, though the keeper may not have said so yet.
-async fn hear(ctx: &Context, seq: u64, report: AccountReport) {
+async fn hear(ctx: &Context, seq: u64, report: AccountReport, word: u64) {
     if let Some(latch) = &report.latch
-        && operator::word_on(ctx, &latch.id).await.is_some()
+        && operator::ends(ctx, &latch.id).await
     {
         return;
     }
-    ctx.standing.heard(seq, report);
+    ctx.standing.heard(seq, report, word);
 }
 
 fn halted(ctx: &Context) -> Stop {
@@ -200,7 +247,13 @@ mod tests {
             day_peak: Decimal::ONE,
             latch: None,
             unknown: Vec::new(),
+            words: 5,
+            pauses: Vec::new(),
         }
+    }
+
+    fn symbol(name: &str) -> Token {
+        name.parse().unwrap()
     }
 
     #[test]
@@ -210,16 +263,20 @@ mod tests {
             seq: 1,
             report,
             seen: now,
+            word: 5,
         };
         let good = standing(report());
-        assert_eq!(good.leave(now + FRESH), Leave::Given { seq: 9 });
+        assert_eq!(
+            good.leave(&symbol("BTCUSDT"), now + FRESH),
+            Leave::Given { seq: 9 }
+        );
         let late = now + FRESH + Duration::from_millis(1);
-        assert_eq!(good.leave(late), Leave::Unknown);
+        assert_eq!(good.leave(&symbol("BTCUSDT"), late), Leave::Unknown);
         let unknown = standing(AccountReport {
             unknown: vec!["BTCUSDT".parse().unwrap()],
             ..report()
         });
-        assert_eq!(unknown.leave(now), Leave::Unknown);
+        assert_eq!(unknown.leave(&symbol("BTCUSDT"), now), Leave::Unknown);
         let latched = standing(AccountReport {
             latch: Some(LatchReport {
                 id: "drawdown-1".to_owned(),
@@ -228,8 +285,28 @@ mod tests {
             }),
             ..report()
         });
-        assert_eq!(latched.leave(late), Leave::Latched, "however old");
-        assert_eq!(Watch::default().leave(), Leave::Unknown);
+        assert_eq!(
+            latched.leave(&symbol("BTCUSDT"), late),
+            Leave::Latched,
+            "however old"
+        );
+        let unheard = standing(AccountReport {
+            words: 4,
+            ..report()
+        });
+        assert_eq!(unheard.leave(&symbol("BTCUSDT"), now), Leave::Unknown);
+        let paused = standing(AccountReport {
+            pauses: vec![PauseReport {
+                symbol: Some(symbol("BTCUSDT")),
+                who: "operator".to_owned(),
+                why: "a test".to_owned(),
+            }],
+            ..report()
+        });
+        assert_eq!(paused.leave(&symbol("BTCUSDT"), now), Leave::Paused);
+        let other = paused.leave(&symbol("ETHUSDT"), now);
+        assert_eq!(other, Leave::Given { seq: 9 });
+        assert_eq!(Watch::default().leave(&symbol("BTCUSDT")), Leave::Unknown);
     }
 
     #[test]
@@ -239,21 +316,25 @@ mod tests {
             at: UtcMs(0),
             ..report()
         };
-        watch.heard(4, old.clone());
+        watch.heard(4, old.clone(), 5);
         assert_eq!(
-            watch.leave(),
+            watch.leave(&symbol("BTCUSDT")),
             Leave::Unknown,
             "who knows whether its keeper lives"
         );
-        watch.heard(5, old);
-        assert_eq!(watch.leave(), Leave::Given { seq: 9 }, "it does");
+        watch.heard(5, old, 5);
+        assert_eq!(
+            watch.leave(&symbol("BTCUSDT")),
+            Leave::Given { seq: 9 },
+            "it does"
+        );
         let watch = Watch::default();
-        watch.heard(5, report());
-        assert_eq!(watch.leave(), Leave::Given { seq: 9 });
+        watch.heard(5, report(), 5);
+        assert_eq!(watch.leave(&symbol("BTCUSDT")), Leave::Given { seq: 9 });
         let first = watch.standing().unwrap().seen;
-        watch.heard(5, report());
+        watch.heard(5, report(), 5);
         assert_eq!(watch.standing().unwrap().seen, first);
-        watch.heard(6, report());
+        watch.heard(6, report(), 5);
         assert!(watch.standing().unwrap().seen >= first);
         assert_eq!(watch.standing().unwrap().seq, 6);
     }

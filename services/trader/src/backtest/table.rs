@@ -198,7 +198,7 @@ impl Report<'_> {
                 "!! HALTED",
                 format!(
                     "{} at {}: equity {} fell from {}; everything was closed",
-                    latch.breaker,
+                    latch.cause,
                     minute(latch.at),
                     amount(latch.equity),
                     amount(latch.peak)

@@ -80,8 +80,10 @@ pub enum Leave {
         /// Sequence in JOURNAL of the state that says so.
         seq: u64,
     },
-    /// A critical breaker has latched it.
+    /// A critical breaker or an operator has latched it.
     Latched,
+    /// An operator has stopped this book's entries.
+    Paused,
     /// Its state cannot be read, or is too old.
     Unknown,
 }
@@ -240,6 +242,9 @@ impl Desk<'_> {
     fn fill(self, entry: &Entry, candle: &Candle, now: Now) -> Result<Position, DropReason> {
         if now.account == Leave::Latched {
             return Err(DropReason::AccountLatched);
+        }
+        if now.account == Leave::Paused {
+            return Err(DropReason::Paused);
         }
         if candle.open_time != entry.enter_at {
             return Err(DropReason::CandleMissing);
@@ -401,6 +406,7 @@ impl Desk<'_> {
         let account_seq = match now.account {
             Leave::Given { seq } => seq,
             Leave::Latched => return Err(Refusal::AccountLatched),
+            Leave::Paused => return Err(Refusal::Paused),
             Leave::Unknown => return Err(Refusal::AccountUnknown),
         };
         if now.exchange_fails {

@@ -237,8 +237,10 @@ pub enum DropReason {
     OpenBeyondStop,
     /// The fill would have been at the target or beyond it.
     FillBeyondTarget,
-    /// A critical breaker closed the account meanwhile.
+    /// A critical breaker or an operator closed the account meanwhile.
     AccountLatched,
+    /// An operator stopped entries meanwhile.
+    Paused,
 }
 
 impl fmt::Display for DropReason {
@@ -249,7 +251,8 @@ impl fmt::Display for DropReason {
             Self::CandleMissing => "the candle to enter on is missing",
             Self::OpenBeyondStop => "the market opened at the stop or beyond it",
             Self::FillBeyondTarget => "the entry would have filled at the target or beyond it",
-            Self::AccountLatched => "a critical breaker closed the account",
+            Self::AccountLatched => "the account was closed meanwhile",
+            Self::Paused => "an operator paused entries meanwhile",
         })
     }
 }
@@ -264,7 +267,7 @@ pub enum ExitReason {
     Target,
     /// The breaker for the loss of one position.
     PositionLoss,
-    /// A critical breaker of the account.
+    /// A critical breaker of the account, or an operator.
     AccountLatched,
 }
 

@@ -1,10 +1,10 @@
 //! The account: peaks, the two critical breakers at their limits, and the latch's only way out.
 
 use bearish_engine::account::{
-    AccountEvent, AccountRecord, AccountState, Unlatch, decide, owner_event,
+    AccountEvent, AccountRecord, AccountState, Cause, decide, owner_event,
 };
-use bearish_engine::breaker::Breaker;
 use protocol::ids::{AccountKey, Mode};
+use protocol::operator::{AccountOrder, Word};
 use protocol::time::UtcMs;
 
 use crate::support::dec;
@@ -23,16 +23,26 @@ fn on(state: &mut AccountState, event: &AccountEvent) -> Vec<AccountRecord> {
     records
 }
 
-fn valued(state: &mut AccountState, at: i64, capital: &str, equity: &str) -> Option<Breaker> {
+fn valued(state: &mut AccountState, at: i64, capital: &str, equity: &str) -> Option<Cause> {
     let event = AccountEvent::Valued {
         at: UtcMs(at),
         capital: dec(capital),
         equity: dec(equity),
     };
     on(state, &event).iter().find_map(|record| match record {
-        AccountRecord::Latched(latch) => Some(latch.breaker),
+        AccountRecord::Latched(latch) => Some(latch.cause),
         _ => None,
     })
+}
+
+fn said(seq: u64, order: AccountOrder) -> AccountEvent {
+    let word = Word {
+        order,
+        who: "owner".to_owned(),
+        why: "looked at it".to_owned(),
+    };
+    let at = UtcMs(9);
+    AccountEvent::Said { at, seq, word }
 }
 
 #[test]
@@ -44,7 +54,7 @@ fn the_daily_loss_trips_above_five_percent_of_the_days_peak() {
     assert_eq!(valued(&mut state, 3, "10000", "10450"), None);
     assert_eq!(
         valued(&mut state, 4, "10000", "10449.99"),
-        Some(Breaker::DailyLoss)
+        Some(Cause::DailyLoss)
     );
     assert_eq!(state.latch.unwrap().id, "daily_loss-4");
 }
@@ -79,7 +89,7 @@ fn the_drawdown_trips_above_fifteen_percent_of_the_peak_over_days() {
     }
     assert_eq!(
         valued(&mut state, 5 * DAY, "10000", "8499.99"),
-        Some(Breaker::Drawdown)
+        Some(Cause::Drawdown)
     );
 }
 
@@ -93,7 +103,7 @@ fn three_books_that_lose_a_little_under_five_percent_each_trip_the_account() {
     assert_eq!(valued(&mut state, 4, "10000", "9511"), None);
     assert_eq!(
         valued(&mut state, 5, "10000", "9499"),
-        Some(Breaker::DailyLoss)
+        Some(Cause::DailyLoss)
     );
 }
 
@@ -114,11 +124,8 @@ fn only_an_operator_who_names_the_latch_ends_it_and_the_peaks_begin_anew() {
     valued(&mut state, 1, "10000", "10000");
     valued(&mut state, 2, "10000", "9000");
     let word = |latch: &str| {
-        AccountEvent::Unlatched(Unlatch {
-            latch: latch.to_owned(),
-            who: "owner".to_owned(),
-            why: "looked at it".to_owned(),
-        })
+        let latch = latch.to_owned();
+        said(7, AccountOrder::Unlatch { latch })
     };
     // Nothing that happens by itself: no recovery, no new day, no other latch's name.
     assert_eq!(valued(&mut state, 3, "10000", "10000"), None);
@@ -165,7 +172,7 @@ fn a_peak_too_small_to_be_stored_still_counts() {
     assert_eq!(valued(&mut state, 3, "10000", "9504.75"), None);
     assert_eq!(
         valued(&mut state, 4, "10000", "9504.74"),
-        Some(Breaker::DailyLoss)
+        Some(Cause::DailyLoss)
     );
     assert_eq!(state.stored.unwrap().peak, dec("10005"));
 }
@@ -191,4 +198,45 @@ fn the_owner_hears_of_the_latch_and_of_its_end() {
         .collect();
     assert_eq!(heard.len(), 1);
     assert_eq!(heard[0].kind(), "account_latched");
+}
+
+#[test]
+fn a_word_is_carried_out_once_and_one_that_changes_nothing_leaves_no_record() {
+    let one = || Some("BTCUSDT".parse().unwrap());
+    let latch = "operator-9".to_owned();
+    let (pause, resume) = (
+        |symbol| AccountOrder::Pause { symbol },
+        |symbol| AccountOrder::Resume { symbol },
+    );
+    let mut state = AccountState::default();
+    valued(&mut state, 1, "10000", "10000");
+    // The word, whether it changes anything, and how many pauses there are then.
+    for (seq, order, changes, pauses) in [
+        (1, resume(None), false, 0),
+        (2, pause(one()), true, 1),
+        (3, pause(one()), false, 1),
+        (4, pause(None), true, 2),
+        (5, resume(one()), true, 1),
+        (6, resume(one()), false, 1),
+        (7, pause(one()), true, 2),
+        (8, AccountOrder::Flatten, true, 2),
+        (9, AccountOrder::Flatten, false, 2),
+        (10, AccountOrder::Unlatch { latch }, true, 2),
+        (11, resume(None), true, 0),
+    ] {
+        let records = on(&mut state, &said(seq, order));
+        assert_eq!(records.len(), usize::from(changes), "{seq}");
+        assert_eq!(state.pauses.len(), pauses, "{seq}");
+        assert_eq!(state.latch.is_some(), (8..10).contains(&seq), "{seq}");
+        assert_eq!(state.carried_out == seq, changes, "{seq}");
+    }
+}
+
+#[test]
+fn an_unlatch_from_before_there_were_other_words_is_read() {
+    let text = r#"{"type":"unlatched","latch":"drawdown-1","who":"owner","why":"a wick"}"#;
+    let read: AccountRecord = serde_json::from_str(text).unwrap();
+    let mut state = AccountState::default();
+    state.apply(&read);
+    assert_eq!((state.latch, state.carried_out), (None, 0));
 }

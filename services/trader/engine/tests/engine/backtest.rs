@@ -1,7 +1,9 @@
 //! A backtest takes short cuts: it looks at the account only when something can have changed. Held here
 //! against the long way, which looks at every candle and journals as a trader does.
 
-use bearish_engine::account::{self, AccountEvent, AccountRecord, AccountState, Latch, Unlatch};
+use bearish_engine::account::{
+    self, AccountEvent, AccountRecord, AccountState, Latch, Said, Unlatch,
+};
 use bearish_engine::backtest::{AfterHalt, Backtest};
 use bearish_engine::book::{BookConfig, BookEvent, BookRecord, Leave, Now};
 use bearish_engine::candle::{Candle, Interval};
@@ -110,8 +112,11 @@ fn resume(account: &mut AccountState, now: UtcMs) {
     if let Some(latch) = account.latch.clone().filter(|l| day(l.at) < day(now)) {
         account.apply(&AccountRecord::Unlatched(Unlatch {
             latch: latch.id,
-            who: "test".to_owned(),
-            why: "the next day".to_owned(),
+            said: Said {
+                who: "test".to_owned(),
+                why: "the next day".to_owned(),
+                seq: 0,
+            },
         }));
     }
 }

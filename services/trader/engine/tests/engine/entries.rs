@@ -125,6 +125,13 @@ fn what_is_in_the_way_of_an_entry_is_named() {
         ),
         (
             Now {
+                account: Leave::Paused,
+                ..usual
+            },
+            Some(Refusal::Paused),
+        ),
+        (
+            Now {
                 exchange_fails: true,
                 ..usual
             },
@@ -212,17 +219,22 @@ fn a_latch_drops_what_is_pending_and_closes_what_is_open() {
         (trade.price, trade.reason),
         (price("40091.9"), ExitReason::AccountLatched)
     );
-    // Latched between decision and fill: not entered.
-    let mut book = pending(OversoldBounce);
-    let filled = book.on(BookEvent::CandleClosed {
-        candle: candle(30, CALM),
-        signal: None,
-        now: Now {
-            account: Leave::Latched,
-            ..at(31 * MINUTE)
-        },
-    });
-    assert!(matches!(filled[..], [BookRecord::EntryDropped { reason: r, .. }] if r == reason));
+    // Latched or paused between decision and fill: not entered.
+    for (account, reason) in [
+        (Leave::Latched, reason),
+        (Leave::Paused, DropReason::Paused),
+    ] {
+        let mut book = pending(OversoldBounce);
+        let filled = book.on(BookEvent::CandleClosed {
+            candle: candle(30, CALM),
+            signal: None,
+            now: Now {
+                account,
+                ..at(31 * MINUTE)
+            },
+        });
+        assert!(matches!(filled[..], [BookRecord::EntryDropped { reason: r, .. }] if r == reason));
+    }
 }
 
 #[test]
