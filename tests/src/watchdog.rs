@@ -336,8 +336,8 @@ fn start(nats: &NatsServer, project: &str, instance: &str, guard: Option<&Guard>
     Process::start("watchdog", command(nats, project, instance, guard))
 }
 
-/// The stand-in's image, made once for all tests of a process.
-fn image() {
+/// The stand-in's image, made once for all tests of a process; its name.
+pub fn image() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -357,6 +357,7 @@ fn image() {
             .args([&program, &source]));
         import(dir.path());
     });
+    IMAGE
 }
 
 /// An image of one file.

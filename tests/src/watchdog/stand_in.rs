@@ -4,7 +4,9 @@
 //!
 //! SIGTERM 0, SIGINT 0, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
 //! but its work stands still. Settings by environment: NATS
-//! (host:port), USER, PASSWORD, UNIT, BEAT_MS; EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY.
+//! (host:port), USER, PASSWORD, UNIT, BEAT_MS; EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
+//! (eats memory until it is killed), HUNGRY_CHILD (has a child that does). With any argument `--ok` it is
+//! a health check that finds everything well.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -38,6 +40,9 @@ fn var(name: &str) -> Option<String> {
 }
 
 fn main() {
+    if std::env::args().any(|argument| argument == "--ok") {
+        return;
+    }
     for number in [1, 2, 10, 12, 15, 27] {
         let ignored = number == 15 && var("DEAF").is_some();
         if !ignored {
@@ -50,6 +55,10 @@ fn main() {
     }
     if var("HUNGRY").is_some() {
         eat();
+    }
+    if var("HUNGRY_CHILD").is_some() {
+        let mut child = std::process::Command::new("/stand-in");
+        child.env("HUNGRY", "1").spawn().unwrap();
     }
     let began = Instant::now();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
