@@ -129,7 +129,7 @@ async fn a_misconfigured_unit_waits_for_a_person() {
         .await;
     let (said, code) = kennel.ask(&["release", &unit.name]).await;
     assert_eq!(code, 64, "{said}");
-    assert!(said.contains("not quarantined"), "{said}");
+    assert!(said.contains("neither quarantined nor held"), "{said}");
     let (table, code) = kennel.ask(&["status"]).await;
     assert_eq!(code, 0, "{table}");
 }
@@ -392,6 +392,7 @@ async fn on_the_bus_it_may_write_its_own_subjects_only_and_nobody_else_may() {
         "journal.v1.watchdog.p",
         "lease.v1.watchdog.p",
         "command.v1.watchdog.release",
+        "command.v1.watchdog.stop",
     ];
     let others = [
         "heartbeat.v1.trader.trader-paper-1",

@@ -4,19 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::Token;
 
-/// Asks the watchdog to end a unit's quarantine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Release {
-    /// Version of this message.
-    pub v: u16,
-    /// Which unit.
-    pub unit: Token,
-    /// Who asks.
-    pub by: String,
-    /// Its restarts count from zero again, too.
-    pub total: bool,
-}
-
 /// What a person asks of the watchdog, on `command.v1.watchdog.<verb>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
@@ -77,6 +64,28 @@ pub enum UnitOrder {
 }
 
 impl UnitOrder {
+    /// Which unit it is about; none for all of them.
+    pub const fn unit(&self) -> Option<&Token> {
+        match self {
+            Self::Status => None,
+            Self::Explain { unit }
+            | Self::History { unit }
+            | Self::Stop { unit }
+            | Self::Start { unit }
+            | Self::Restart { unit }
+            | Self::Hold { unit, .. }
+            | Self::Release { unit, .. } => Some(unit),
+        }
+    }
+
+    /// Whether it changes nothing.
+    pub const fn only_asks(&self) -> bool {
+        matches!(
+            self,
+            Self::Status | Self::Explain { .. } | Self::History { .. }
+        )
+    }
+
     /// The word in subjects and on command lines.
     pub const fn verb(&self) -> &'static str {
         match self {

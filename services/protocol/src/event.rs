@@ -363,6 +363,18 @@ pub enum EventBody {
         /// What happened, and why nothing is done about it.
         reason: String,
     },
+    /// A person ordered something about a unit.
+    UnitOrdered {
+        /// Which unit.
+        unit: Token,
+        /// The order's verb.
+        verb: String,
+        /// Who ordered it.
+        by: String,
+        /// Why, if that was said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
 }
 
 impl EventBody {
@@ -394,6 +406,7 @@ impl EventBody {
             Self::GivenUp { .. } => "given_up",
             Self::UnitStopped { .. } => "unit_stopped",
             Self::UnitObservedOnly { .. } => "unit_observed_only",
+            Self::UnitOrdered { .. } => "unit_ordered",
         }
     }
 
@@ -424,7 +437,8 @@ impl EventBody {
             | Self::WatchdogStarted { .. }
             | Self::CycleFinished { .. }
             | Self::UnitRecovered { .. }
-            | Self::UnitStopped { .. } => Severity::Info,
+            | Self::UnitStopped { .. }
+            | Self::UnitOrdered { .. } => Severity::Info,
         }
     }
 }

@@ -176,6 +176,12 @@ one_of_every_kind! {
         unit: unit()?,
         reason: said("it ended with 70 and has no --auto-restart"),
     }
+    UnitOrdered {
+        unit: unit()?,
+        verb: said("hold"),
+        by: said("operator"),
+        why: Some(said("the exchange is in maintenance")),
+    }
 }
 
 fn said(words: &str) -> String {

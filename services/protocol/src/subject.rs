@@ -125,6 +125,9 @@ pub mod filter {
     /// Journals of all watchdogs, one for each project.
     pub const WATCHDOG_JOURNALS: &str = "journal.v1.watchdog.*";
 
+    /// Orders to a watchdog, whatever the verb.
+    pub const WATCHDOG_COMMANDS: &str = "command.v1.watchdog.*";
+
     /// Journals of all accounts of a mode.
     pub fn account_journals(mode: Mode) -> String {
         format!("journal.v1.account.{mode}.>")

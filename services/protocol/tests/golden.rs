@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use bearish_protocol::VERSION;
-use bearish_protocol::command::{Answer, Release};
+use bearish_protocol::command::{Answer, Request, UnitOrder};
 use bearish_protocol::event::{Event, EventBody, Severity, Side};
 use bearish_protocol::heartbeat::{
     BookSummary, Health, Heartbeat, LastError, Part, PartState, Phase,
@@ -77,6 +77,7 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::GivenUp { .. } => include_str!("golden/event_given_up.json"),
         EventBody::UnitStopped { .. } => include_str!("golden/event_unit_stopped.json"),
         EventBody::UnitObservedOnly { .. } => include_str!("golden/event_unit_observed_only.json"),
+        EventBody::UnitOrdered { .. } => include_str!("golden/event_unit_ordered.json"),
     }
 }
 
@@ -238,12 +239,12 @@ fn held_lease() -> LeaseRecord {
     }))
 }
 
-fn release() -> Release {
-    Release {
+fn request() -> Request {
+    let unit = token("trader-paper-1");
+    Request {
         v: VERSION,
-        unit: token("trader-paper-1"),
         by: "watchdog".to_owned(),
-        total: false,
+        order: UnitOrder::Release { unit, total: false },
     }
 }
 
@@ -293,7 +294,7 @@ macro_rules! for_every_message {
         $check(include_str!("golden/lease_held.json"), &held_lease());
         $check(include_str!("golden/lease_free.json"), &lease(None));
         $check(include_str!("golden/journal_entry.json"), &journal_entry());
-        $check(include_str!("golden/command_release.json"), &release());
+        $check(include_str!("golden/command_release.json"), &request());
         $check(include_str!("golden/command_answer.json"), &answer());
     };
 }

@@ -270,7 +270,13 @@ async fn reign(realm: &Arc<Realm>, asked: &CancellationToken) -> TurnEnd {
     let mut parts = JoinSet::new();
     parts.spawn(eye.run(stop.clone()));
     parts.spawn(ear::listen(realm.bus.clone(), reports, stop.clone()));
-    parts.spawn(orders::serve(realm.bus.clone(), sender, stop.clone()));
+    let project = realm.project.clone();
+    parts.spawn(orders::serve(
+        realm.bus.clone(),
+        project,
+        sender,
+        stop.clone(),
+    ));
     let reign = supervisor.reign(seen, ordered, asked.clone());
     tokio::select! {
         biased;

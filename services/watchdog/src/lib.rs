@@ -2,6 +2,7 @@
 //! is made here.
 
 pub mod app;
+pub mod asking;
 pub mod cli;
 pub mod ear;
 pub mod engine;
@@ -10,5 +11,5 @@ pub mod facts;
 pub mod hands;
 pub mod orders;
 pub mod settings;
-pub mod status;
 pub mod supervisor;
+pub mod view;

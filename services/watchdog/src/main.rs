@@ -3,18 +3,18 @@
 use std::process::ExitCode as Status;
 
 use bearish_watchdog::cli::{Cli, Command};
-use bearish_watchdog::{app, orders, status};
+use bearish_watchdog::{app, asking};
 use runtime::process;
 
 fn main() -> Status {
-    let code = match process::parse::<Cli>() {
-        Err(code) => code,
-        Ok(cli) => match cli.command {
-            None => process::run(app::run()),
-            Some(Command::Health) => process::run(app::health()),
-            Some(Command::Status) => return status::main(),
-            Some(Command::Release { unit, total }) => process::run(orders::release(unit, total)),
-        },
-    };
-    code.into()
+    match process::parse::<Cli>() {
+        Err(code) => code.into(),
+        Ok(Cli { command: None }) => process::run(app::run()).into(),
+        Ok(Cli {
+            command: Some(Command::Health),
+        }) => process::run(app::health()).into(),
+        Ok(Cli {
+            command: Some(command),
+        }) => asking::main(command),
+    }
 }

@@ -1,92 +1,102 @@
-//! Orders of a person over the bus: request and reply. `watchdog release` sends one; the watchdog that
-//! holds the lease obeys or says why not.
+//! Orders of persons over the bus, as request and reply, on the side of the watchdog that holds the lease.
+//! What only asks is answered here from the journal; what changes something goes to the supervisor.
 
-use async_nats::{Client, Message, Subject as Address};
+use async_nats::{Message, Subject as Address};
 use futures_util::StreamExt;
 use protocol::VERSION;
-use protocol::command::{Answer, Release};
-use protocol::exit::ExitCode;
+use protocol::command::{Answer, Request, UnitOrder};
 use protocol::ids::Token;
-use protocol::subject::Subject;
-use protocol::time::UtcMs;
-use runtime::bus::{Bus, Refusal};
-use runtime::process::Stop;
-use supervision::operator;
-use supervision::record::Record;
-use supervision::state::State;
+use protocol::subject::filter;
+use runtime::bus::Bus;
+use runtime::clock;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::view::View;
 
 /// Orders that may wait; a person gives one at a time.
 pub const QUEUE: usize = 8;
-const VERB: &str = "release";
 
 /// An order with the way back to who gave it.
 #[derive(Debug)]
 pub struct Order {
-    release: Release,
+    request: Request,
     reply: Option<Address>,
 }
 
 impl Order {
-    /// Whom it is about.
-    pub const fn unit(&self) -> &Token {
-        &self.release.unit
+    /// What is to be done.
+    pub const fn what(&self) -> &UnitOrder {
+        &self.request.order
     }
 
-    /// The record it asks for, or why it is turned down.
-    ///
-    /// # Errors
-    /// One line for who gave it.
-    pub fn decide(&self, state: &State, at: UtcMs) -> Result<Record, String> {
-        let Release {
-            unit, by, total, ..
-        } = &self.release;
-        let fact = operator::release(state.units.get(unit), by, *total)?;
-        Ok(Record::Unit {
-            unit: unit.clone(),
-            at,
-            fact,
-        })
+    /// Who wants it.
+    pub fn by(&self) -> &str {
+        &self.request.by
     }
 
-    /// Says what came of it. Nobody waits for it any longer than for the record.
-    pub async fn answer(&self, bus: &Bus, result: Result<&str, &str>) {
-        let unit = &self.release.unit;
-        tracing::info!(%unit, by = self.release.by, ?result, "order: release");
-        let Some(reply) = self.reply.clone() else {
-            return;
-        };
+    /// Says that it was obeyed, or why not. Nobody waits for it any longer than for the record.
+    pub async fn answer(&self, bus: &Bus, result: Result<(), String>) {
+        let (order, by) = (self.what(), self.by());
+        tracing::info!(
+            verb = order.verb(),
+            unit = order.unit().map(Token::as_str),
+            by,
+            ?result,
+            "order"
+        );
+        let done = result.is_ok();
+        let text = result.err().unwrap_or_else(|| obeyed(order).to_owned());
+        let data = None;
+        let v = VERSION;
         let answer = Answer {
-            v: VERSION,
-            done: result.is_ok(),
-            text: result.unwrap_or_else(|why| why).to_owned(),
-            data: None,
+            v,
+            done,
+            text,
+            data,
         };
-        let Ok(payload) = serde_json::to_vec(&answer) else {
+        self.reply(bus, &answer).await;
+    }
+
+    async fn reply(&self, bus: &Bus, answer: &Answer) {
+        let (Some(reply), Ok(payload)) = (self.reply.clone(), serde_json::to_vec(answer)) else {
             return;
         };
         let sent = bus.client().publish(reply, payload.into());
         if !matches!(timeout(runtime::bus::DEADLINE, sent).await, Ok(Ok(()))) {
-            tracing::warn!(%unit, "answer not sent");
+            tracing::warn!(verb = self.what().verb(), "answer not sent");
         }
     }
 }
 
+/// What is journaled by now and follows.
+const fn obeyed(order: &UnitOrder) -> &'static str {
+    match order {
+        UnitOrder::Stop { .. } => "it is being stopped and stays down until it is started",
+        UnitOrder::Start { .. } => "it is being started",
+        UnitOrder::Restart { .. } => "it is being restarted",
+        UnitOrder::Hold { .. } => "held: it is only watched until it is released",
+        UnitOrder::Release { .. } => "released",
+        UnitOrder::Status | UnitOrder::Explain { .. } | UnitOrder::History { .. } => "",
+    }
+}
+
 /// Takes orders until `stop`, or until nobody carries them out.
-pub async fn serve(bus: Bus, orders: mpsc::Sender<Order>, stop: CancellationToken) {
+pub async fn serve(bus: Bus, project: Token, orders: mpsc::Sender<Order>, stop: CancellationToken) {
     let serve = async {
         loop {
-            let subject = Subject::WatchdogCommand(VERB).to_string();
-            match bus.client().subscribe(subject).await {
+            match bus.client().subscribe(filter::WATCHDOG_COMMANDS).await {
                 Ok(mut subscription) => {
                     while let Some(message) = subscription.next().await {
-                        if let Some(order) = read(message)
-                            && orders.send(order).await.is_err()
-                        {
+                        let Some(order) = read(message) else {
+                            continue;
+                        };
+                        if order.what().only_asks() {
+                            order
+                                .reply(&bus, &look_up(&bus, &project, order.what()).await)
+                                .await;
+                        } else if orders.send(order).await.is_err() {
                             return;
                         }
                     }
@@ -99,62 +109,41 @@ pub async fn serve(bus: Bus, orders: mpsc::Sender<Order>, stop: CancellationToke
     stop.run_until_cancelled(serve).await;
 }
 
+async fn look_up(bus: &Bus, project: &Token, order: &UnitOrder) -> Answer {
+    match timeout(runtime::bus::DEADLINE, View::read(bus, project)).await {
+        Ok(Ok(view)) => view.answer(order, clock::now()),
+        Ok(Err(stop)) => unread(stop.message),
+        Err(_) => unread("the journal was not read in time".to_owned()),
+    }
+}
+
+const fn unread(text: String) -> Answer {
+    Answer {
+        v: VERSION,
+        done: false,
+        text,
+        data: None,
+    }
+}
+
+/// The subject is what the bus allows or forbids: a message that says another verb is none of ours.
 fn read(message: Message) -> Option<Order> {
-    match serde_json::from_slice::<Release>(&message.payload) {
-        Ok(release) if release.v <= VERSION => Some(Order {
-            release,
-            reply: message.reply,
-        }),
-        Ok(release) => {
-            tracing::warn!(version = release.v, "an order of a newer version");
-            None
-        }
+    let request: Request = match serde_json::from_slice(&message.payload) {
+        Ok(request) => request,
         Err(error) => {
             tracing::warn!(%error, "an order that cannot be read");
-            None
+            return None;
         }
-    }
-}
-
-/// `watchdog release`.
-///
-/// # Errors
-/// Exit 78 for settings, 69 if nobody answers, 64 with the watchdog's own words if it refuses.
-pub async fn release(unit: Token, total: bool) -> Result<ExitCode, Stop> {
-    let settings = Settings::from_env()?;
-    let bus = Bus::try_connect(&settings.bus)
-        .await
-        .map_err(Refusal::into_stop)?;
-    let user = settings.bus.nats_user.as_ref();
-    let release = Release {
-        v: VERSION,
-        unit: unit.clone(),
-        by: user.map_or("operator", Token::as_str).to_owned(),
-        total,
     };
-    let answer = ask(bus.client(), &release).await?;
-    let line = format!("{unit}: {}", answer.text);
-    if answer.done {
-        say(&line);
-        Ok(ExitCode::Done)
-    } else {
-        Err(Stop::new(ExitCode::Usage, line))
+    if request.v > VERSION {
+        tracing::warn!(version = request.v, "an order of a newer version");
+        return None;
     }
-}
-
-async fn ask(client: &Client, release: &Release) -> Result<Answer, Stop> {
-    let unavailable =
-        |why: String| Stop::new(ExitCode::Unavailable, format!("no watchdog answers: {why}"));
-    let payload = serde_json::to_vec(release).map_err(|error| unavailable(error.to_string()))?;
-    let subject = Subject::WatchdogCommand(VERB).to_string();
-    let message = client
-        .request(subject, payload.into())
-        .await
-        .map_err(|error| unavailable(error.to_string()))?;
-    serde_json::from_slice(&message.payload).map_err(|error| unavailable(error.to_string()))
-}
-
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
-fn say(line: &str) {
-    println!("{line}");
+    let verb = request.order.verb();
+    if message.subject.rsplit('.').next() != Some(verb) {
+        tracing::warn!(verb, subject = %message.subject, "an order on another verb's subject");
+        return None;
+    }
+    let reply = message.reply;
+    Some(Order { request, reply })
 }

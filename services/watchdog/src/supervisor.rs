@@ -18,7 +18,7 @@ use runtime::journal::{Journal, Place, Stored};
 use runtime::process::Stop;
 use runtime::progress::{PartProgress, Progress};
 use supervision::act;
-use supervision::decide::{decide, wake_at};
+use supervision::decide::{self, wake_at};
 use supervision::events::owner_event;
 use supervision::moment::Moment;
 use supervision::record::{Fact, Record};
@@ -204,14 +204,11 @@ impl Supervisor {
     /// Decide, append, apply, act: in this order, always; again until nothing follows.
     async fn decide(&mut self, unit: &Token) -> Result<(), TurnEnd> {
         loop {
-            let records = decide(&self.state, &self.watch, unit, self.now());
+            let records = decide::decide(&self.state, &self.watch, unit, self.now());
             if records.is_empty() {
                 break;
             }
-            self.commit(records).await?;
-            if let Some(known) = self.state.units.get(unit) {
-                self.watch.arm(unit, known, self.now());
-            }
+            self.commit_of(unit, records).await?;
         }
         if let Some(action) = act::due(&self.state, &self.watch, unit, self.now()) {
             tracing::info!(%unit, call = action.as_str(), "calling the engine");
@@ -243,19 +240,28 @@ impl Supervisor {
         self.take_in(Event::Acted { unit, error }).await
     }
 
+    /// The order and what follows from it at once are one journal message; the call comes after it.
     async fn obey(&mut self, order: Order) -> Result<(), TurnEnd> {
-        let unit = order.unit().clone();
-        match order.decide(&self.state, clock::now()) {
-            Ok(record) => {
-                self.commit(vec![record]).await?;
-                order.answer(&self.realm.bus, Ok("released")).await;
+        let now = self.now();
+        match decide::obey(&self.state, &self.watch, order.what(), order.by(), now) {
+            Ok((unit, records)) => {
+                self.commit_of(&unit, records).await?;
+                order.answer(&self.realm.bus, Ok(())).await;
                 self.decide(&unit).await
             }
             Err(why) => {
-                order.answer(&self.realm.bus, Err(&why)).await;
+                order.answer(&self.realm.bus, Err(why)).await;
                 Ok(())
             }
         }
+    }
+
+    async fn commit_of(&mut self, unit: &Token, records: Vec<Record>) -> Result<(), TurnEnd> {
+        self.commit(records).await?;
+        if let Some(known) = self.state.units.get(unit) {
+            self.watch.arm(unit, known, self.now());
+        }
+        Ok(())
     }
 
     async fn commit(&mut self, records: Vec<Record>) -> Result<(), TurnEnd> {
@@ -313,8 +319,12 @@ fn log(record: &Record) {
         Fact::PolicyUnreadable { why, .. } => tracing::warn!(%unit, why, "flags not understood"),
         Fact::Started { by, .. } => tracing::info!(%unit, ?by, "runs"),
         Fact::Healthy { after_ms, .. } => tracing::info!(%unit, after_ms, "healthy"),
-        Fact::Stopped { exit, .. } => tracing::info!(%unit, exit, "stopped by a person"),
+        Fact::Stopped { exit, by, .. } => {
+            tracing::info!(%unit, exit, by, "stopped by a person");
+        }
         Fact::Ended { exit, why, .. } => tracing::info!(%unit, exit, ?why, "ended"),
+        Fact::Ordered { order, by } => tracing::info!(%unit, order = order.as_str(), by, "ordered"),
+        Fact::Held { by, why } => tracing::info!(%unit, by, why, "held"),
         Fact::Released { by, total } => tracing::info!(%unit, by, total, "released"),
         Fact::FailuresForgiven { .. } => tracing::info!(%unit, "failures forgiven"),
         Fact::PolicyRead(policy) => tracing::info!(%unit, ?policy, "flags read"),

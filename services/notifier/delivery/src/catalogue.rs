@@ -376,6 +376,20 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
             "⚠️ ONLY OBSERVED",
             [field("Unit", unit), field("Reason", reason)],
         ),
+        EventBody::UnitOrdered {
+            unit,
+            verb,
+            by,
+            why,
+        } => {
+            let lines = [
+                Some(field("Unit", unit)),
+                Some(field("Order", verb)),
+                Some(field("By", by)),
+                why.as_ref().map(|why| field("Why", why)),
+            ];
+            row("👤 ORDERED", lines.into_iter().flatten())
+        }
     }
 }
 

@@ -34,14 +34,18 @@ impl Action {
     }
 }
 
-/// The call that is due for a unit; none while another one is under way, or while the engine's
-/// present state is not known.
+/// The call that is due for a unit; none while it is held, while another one is under way, or while the
+/// engine's present state is not known.
 pub fn due(state: &State, watch: &Watch, name: &Token, now: Moment) -> Option<Action> {
     let (unit, sight) = (state.units.get(name)?, watch.of(name)?);
     let Seen::Here(here) = &sight.seen else {
         return None;
     };
-    if sight.in_flight.is_some() || !watch.engine() || unit.phase.run() != Some(&here.run) {
+    if unit.held.is_some()
+        || sight.in_flight.is_some()
+        || !watch.engine()
+        || unit.phase.run() != Some(&here.run)
+    {
         return None;
     }
     let run = here.run.clone();
@@ -50,7 +54,7 @@ pub fn due(state: &State, watch: &Watch, name: &Token, now: Moment) -> Option<Ac
             Some(Action::Stop { run, grace_ms })
         }
         Phase::Starting { .. }
-            if here.exit().is_some() && sight.start_failure(unit.restarts).is_none() =>
+            if here.exit().is_some() && sight.start_failure(unit.starts).is_none() =>
         {
             Some(Action::Start { run })
         }

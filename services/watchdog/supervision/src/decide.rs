@@ -1,5 +1,6 @@
 //! What to record about a unit: the table in the crate's root. Changes nothing itself.
 
+use protocol::command::UnitOrder;
 use protocol::heartbeat::Phase as BeatPhase;
 use protocol::ids::Token;
 
@@ -7,10 +8,11 @@ use crate::backoff::{self, MOST_CONSECUTIVE};
 use crate::container::{Container, Exit, Run, Status};
 use crate::ending::{Ending, ending};
 use crate::moment::Moment;
+use crate::operator;
 use crate::policy::Policy;
 use crate::pulse::{self, Pulse};
-use crate::record::{EndedWhy, Fact, Reason, Record, Restart, StartedBy, Why};
-use crate::state::{Phase, State, Unit};
+use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
+use crate::state::{Asked, Phase, State, Unit};
 use crate::watch::{Seen, Sight, Watch};
 
 /// A stop that a person asked for is recorded this long after the end: until then a `docker restart`
@@ -21,9 +23,36 @@ const LONGEST_CHAIN: usize = 8;
 
 /// Decides about one unit. All records belong into one journal message; empty when nothing changes.
 pub fn decide(state: &State, watch: &Watch, name: &Token, now: Moment) -> Vec<Record> {
-    let Some(sight) = watch.of(name) else {
-        return Vec::new();
-    };
+    chain(state, watch, name, now, None)
+}
+
+/// Decides about an order of a person: the order and what follows from it at once.
+///
+/// # Errors
+/// Why it is turned down, in one line for who gave it.
+pub fn obey(
+    state: &State,
+    watch: &Watch,
+    order: &UnitOrder,
+    by: &str,
+    now: Moment,
+) -> Result<(Token, Vec<Record>), String> {
+    let name = order.unit().ok_or("it is no order")?;
+    let paused = watch.of(name).is_some_and(Sight::paused);
+    let fact = operator::decide(state.units.get(name), paused, order, by)?;
+    Ok((name.clone(), chain(state, watch, name, now, Some(fact))))
+}
+
+/// The facts of one instant, each deciding over what the one before has made of the unit.
+fn chain(
+    state: &State,
+    watch: &Watch,
+    name: &Token,
+    now: Moment,
+    mut first: Option<Fact>,
+) -> Vec<Record> {
+    let unseen = Sight::default();
+    let sight = watch.of(name).unwrap_or(&unseen);
     let mut unit = state.units.get(name).cloned().unwrap_or_default();
     let mut records = Vec::new();
     while records.len() < LONGEST_CHAIN {
@@ -33,7 +62,9 @@ pub fn decide(state: &State, watch: &Watch, name: &Token, now: Moment) -> Vec<Re
             sight,
             now,
         };
-        let Some(fact) = desk.next() else { break };
+        let Some(fact) = first.take().or_else(|| desk.next()) else {
+            break;
+        };
         unit.apply(now.utc, &fact);
         records.push(Record::Unit {
             unit: name.clone(),
@@ -51,6 +82,7 @@ pub fn wake_at(state: &State, watch: &Watch, name: &Token, now: Moment) -> Optio
         return None;
     };
     match &unit.phase {
+        Phase::Waiting { .. } if unit.held.is_some() => None,
         Phase::Waiting { .. } => sight.due(unit, now),
         Phase::Running(run) if sight.stop_was_asked(run) && !here.lives() => {
             sight.ended_since(run).map(|ended| ended + SETTLE_MS)
@@ -109,7 +141,9 @@ impl Desk<'_> {
 
     fn lives(&self, here: &Container) -> Option<Fact> {
         match &self.unit.phase {
-            Phase::Running(run) if *run == here.run => self.is_well(here),
+            Phase::Running(run) if *run == here.run => {
+                self.wanted_down(here).or_else(|| self.is_well(here))
+            }
             // Its end is journaled: what we see is older than that, or about to end.
             phase if phase.run() == Some(&here.run) => None,
             _ => Some(self.started(here)),
@@ -124,6 +158,26 @@ impl Desk<'_> {
         };
         let run = here.run.clone();
         Fact::Started { run, by }
+    }
+
+    /// What a person ordered; one that is paused has to wait until it is not.
+    fn wanted_down(&self, here: &Container) -> Option<Fact> {
+        let asked = self.asked()?;
+        (here.status == Status::Running).then(|| Fact::StopIntended {
+            run: here.run.clone(),
+            reason: Reason::Ordered {
+                by: asked.by.clone(),
+            },
+            grace_ms: here.grace_ms,
+        })
+    }
+
+    /// The order under way; none while the unit is held.
+    fn asked(&self) -> Option<&Asked> {
+        self.unit
+            .asked
+            .as_ref()
+            .filter(|_| self.unit.held.is_none())
     }
 
     fn is_well(&self, here: &Container) -> Option<Fact> {
@@ -185,7 +239,7 @@ impl Desk<'_> {
         let known = self.unit.healthy.as_ref();
         let reason = pulse::hang(self.sight.pulse.as_ref(), watched, known, mono)?;
         let run = here.run.clone();
-        if self.restartable().is_ok() {
+        if self.restartable().is_ok() && self.unit.held.is_none() {
             let grace_ms = here.grace_ms;
             return Some(Fact::StopIntended {
                 run,
@@ -198,6 +252,9 @@ impl Desk<'_> {
 
     fn has_ended(&self, here: &Container, exit: Exit) -> Option<Fact> {
         let same = self.unit.phase.run() == Some(&here.run);
+        if let (true, Some(asked)) = (same, self.asked()) {
+            return self.as_asked(&here.run, exit, asked);
+        }
         match &self.unit.phase {
             Phase::Unknown | Phase::Gone if exit.code == 0 => Some(Fact::Ended {
                 run: here.run.clone(),
@@ -211,13 +268,29 @@ impl Desk<'_> {
             }
             Phase::Waiting { run, .. } if same => {
                 let due = self.sight.due(self.unit, self.now)?;
-                (due <= self.now.mono && self.watch.engine())
+                (due <= self.now.mono && self.watch.engine() && self.unit.held.is_none())
                     .then(|| Fact::StartIntended { run: run.clone() })
             }
             Phase::Starting { .. } if same => self.start_refused(here),
             // A run that we did not see begin: by now it has also ended.
             _ => (!same).then(|| self.started(here)),
         }
+    }
+
+    /// It is down while a person wants it stopped, or started anew. A start under way comes first.
+    fn as_asked(&self, run: &Run, exit: Exit, asked: &Asked) -> Option<Fact> {
+        if self.sight.in_flight.is_some() && matches!(self.unit.phase, Phase::Starting { .. }) {
+            return None;
+        }
+        let run = run.clone();
+        Some(match asked.order {
+            Order::Stop => Fact::Stopped {
+                run,
+                exit: exit.code,
+                by: Some(asked.by.clone()),
+            },
+            Order::Start | Order::Restart => Fact::StartIntended { run },
+        })
     }
 
     /// What its flags allow, or why nothing may be done.
@@ -234,11 +307,16 @@ impl Desk<'_> {
         if self.sight.stop_was_asked(&run) {
             let settled = self.sight.ended_since(&run)? + SETTLE_MS <= self.now.mono;
             let exit = exit.code;
-            return settled.then_some(Fact::Stopped { run, exit });
+            return settled.then_some(Fact::Stopped {
+                run,
+                exit,
+                by: None,
+            });
         }
         let end = End::of(&run, exit);
         Some(match self.restartable() {
             Err(why) => end.ended(why),
+            Ok(_) if self.unit.held.is_some() => end.ended(EndedWhy::Held),
             Ok(policy) => match ending(exit, policy) {
                 Ending::Finished => end.ended(EndedWhy::Finished),
                 Ending::Cycle => self.next_cycle(policy, &end),
@@ -260,14 +338,16 @@ impl Desk<'_> {
     }
 
     fn start_refused(&self, here: &Container) -> Option<Fact> {
-        let error = self.sight.start_failure(self.unit.restarts)?.to_owned();
-        let policy = self.restartable().ok()?;
+        let error = self.sight.start_failure(self.unit.starts)?.to_owned();
         let end = End {
             run: &here.run,
             code: None,
             uptime_ms: 0,
         };
-        Some(self.failure(policy, &end, Reason::NotStarted { error }))
+        Some(match self.restartable() {
+            Err(_) => end.ended(EndedWhy::NotStarted),
+            Ok(policy) => self.failure(policy, &end, Reason::NotStarted { error }),
+        })
     }
 
     fn next_cycle(&self, policy: &Policy, end: &End<'_>) -> Fact {

@@ -5,7 +5,8 @@ use protocol::event::EventBody;
 use protocol::ids::Token;
 
 use crate::backoff::MOST_CONSECUTIVE;
-use crate::record::{EndedWhy, Fact, Reason, Record, Restart, Why};
+use crate::history;
+use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, Why};
 
 const BY_HAND: &str = "manual intervention required";
 
@@ -41,10 +42,13 @@ fn about_unit(unit: Token, fact: &Fact) -> Option<EventBody> {
             consecutive: *consecutive,
             exit: code(reason),
         }),
-        Fact::Stopped { exit, .. } => Some(EventBody::UnitStopped {
-            unit,
-            reason: format!("stopped by a person (exit {exit})"),
-        }),
+        Fact::Stopped { exit, by, .. } => {
+            let by = by.as_deref().unwrap_or("a person");
+            Some(EventBody::UnitStopped {
+                unit,
+                reason: format!("stopped by {by} (exit {exit})"),
+            })
+        }
         Fact::Ended { exit, why, .. } => ended(unit, *exit, *why),
         Fact::HangObserved { reason, .. } => Some(EventBody::UnitObservedOnly {
             unit,
@@ -56,13 +60,28 @@ fn about_unit(unit: Token, fact: &Fact) -> Option<EventBody> {
             unit,
             reason: unreadable(why, *observed_only),
         }),
-        Fact::PolicyRead(_)
+        Fact::Ordered { order, by } if *order != Order::Stop => {
+            Some(ordered(unit, order.as_str(), by, None))
+        }
+        Fact::Held { by, why } => Some(ordered(unit, "hold", by, Some(why.clone()))),
+        Fact::Released { by, .. } => Some(ordered(unit, "release", by, None)),
+        // Who ordered a stop is told once it has stopped.
+        Fact::Ordered { .. }
+        | Fact::PolicyRead(_)
         | Fact::Started { .. }
         | Fact::FailuresForgiven { .. }
         | Fact::StopIntended { .. }
         | Fact::StartIntended { .. }
-        | Fact::Released { .. }
         | Fact::Gone => None,
+    }
+}
+
+fn ordered(unit: Token, verb: &str, by: &str, why: Option<String>) -> EventBody {
+    EventBody::UnitOrdered {
+        unit,
+        verb: verb.to_owned(),
+        by: by.to_owned(),
+        why,
     }
 }
 
@@ -120,28 +139,24 @@ const fn code(reason: &Reason) -> Option<i64> {
         Reason::Silent { .. }
         | Reason::Stuck { .. }
         | Reason::NeverBeat { .. }
-        | Reason::NotStarted { .. } => None,
+        | Reason::NotStarted { .. }
+        | Reason::Ordered { .. } => None,
     }
 }
 
 fn ended(unit: Token, exit: i64, why: EndedWhy) -> Option<EventBody> {
-    match why {
-        EndedWhy::BeforeWatch => None,
-        EndedWhy::Finished => Some(EventBody::UnitStopped {
-            unit,
-            reason: format!("its work is done (exit {exit})"),
-        }),
-        EndedWhy::NoAutoRestart => Some(EventBody::UnitObservedOnly {
-            unit,
-            reason: format!("ended with exit {exit}; not restarted without --auto-restart"),
-        }),
-        EndedWhy::NoPolicy => Some(EventBody::UnitObservedOnly {
-            unit,
-            reason: format!(
-                "ended with exit {exit}; its flags are unknown, so it is not restarted"
-            ),
-        }),
-    }
+    let reason = match why {
+        EndedWhy::BeforeWatch => return None,
+        EndedWhy::Finished => {
+            let reason = format!("its work is done (exit {exit})");
+            return Some(EventBody::UnitStopped { unit, reason });
+        }
+        EndedWhy::NotStarted => "ordered to start, but the engine did not start it".to_owned(),
+        EndedWhy::NoAutoRestart | EndedWhy::NoPolicy | EndedWhy::Held => {
+            format!("ended with exit {exit}; {}", history::ended(why))
+        }
+    };
+    Some(EventBody::UnitObservedOnly { unit, reason })
 }
 
 fn unreadable(why: &str, observed_only: bool) -> String {

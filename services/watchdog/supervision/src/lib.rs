@@ -29,6 +29,10 @@
 //! | 21, 64, 78, 125 to 128 | `Quarantined` | - |
 //! | 137 with an out-of-memory kill, every other code, hung, not started | restart after the backoff | +1 |
 //!
+//! What a person orders is in [`operator`]: the order itself is a fact, and what it asks for goes the
+//! way of every other call. A unit that is held is judged as ever, but nothing is done about it: `Ended`
+//! instead of a restart, `HangObserved` instead of a stop.
+//!
 //! A unit beyond `--max-restarts`, or failed more than ten times in a row, is `Quarantined` instead.
 
 pub mod act;
@@ -37,10 +41,13 @@ pub mod container;
 pub mod decide;
 pub mod ending;
 pub mod events;
+pub mod explain;
+pub mod history;
 pub mod moment;
 pub mod operator;
 pub mod policy;
 pub mod pulse;
 pub mod record;
+pub mod remedy;
 pub mod state;
 pub mod watch;

@@ -119,6 +119,9 @@ pub enum Fact {
         run: Run,
         /// What that ended with.
         exit: i64,
+        /// Who ordered it from us; none for a stop by the engine's own tools.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// It ended and is not to be restarted.
     Ended {
@@ -129,7 +132,21 @@ pub enum Fact {
         /// Why not.
         why: EndedWhy,
     },
-    /// A person ended its quarantine.
+    /// A person ordered something about it.
+    Ordered {
+        /// What.
+        order: Order,
+        /// Who.
+        by: String,
+    },
+    /// A person wants it to be watched only, until it is released.
+    Held {
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
+    /// A person ended its hold or its quarantine.
     Released {
         /// Who.
         by: String,
@@ -163,6 +180,29 @@ pub struct Restart {
     /// What it last said of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+}
+
+/// What a person may order to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Stop it in good order and leave it so.
+    Stop,
+    /// Start what is down, now.
+    Start,
+    /// Stop it in good order and start it at once.
+    Restart,
+}
+
+impl Order {
+    /// The word on command lines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Start => "start",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// Through whom a run began.
@@ -219,6 +259,11 @@ pub enum Reason {
         /// The code.
         code: i64,
     },
+    /// A person wanted it.
+    Ordered {
+        /// Who.
+        by: String,
+    },
 }
 
 impl fmt::Display for Reason {
@@ -241,6 +286,7 @@ impl fmt::Display for Reason {
             ),
             Self::NotStarted { error } => write!(f, "not started: {error}"),
             Self::CycleFinished => f.write_str("cycle finished"),
+            Self::Ordered { by } => write!(f, "ordered by {by}"),
         }
     }
 }
@@ -299,4 +345,8 @@ pub enum EndedWhy {
     NoAutoRestart,
     /// Nobody knows what it asks for.
     NoPolicy,
+    /// A person wants it to be watched only.
+    Held,
+    /// A person had ordered its start, and the engine did not do it; its flags allow no other try.
+    NotStarted,
 }

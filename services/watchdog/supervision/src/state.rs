@@ -11,7 +11,7 @@ use protocol::time::UtcMs;
 
 use crate::container::Run;
 use crate::policy::Policy;
-use crate::record::{Fact, Reason, Record, Restart, Why};
+use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
 
 /// A run that was healthy for less never ends a series of failures.
 const SHORTEST_HEALTHY_RUN: Duration = Duration::from_mins(10);
@@ -49,6 +49,8 @@ pub struct Unit {
     pub restarts: u32,
     /// Failures in a row.
     pub consecutive: u32,
+    /// Starts meant so far, whoever wanted them: tells one try from the next.
+    pub starts: u64,
     /// The delay before the last restart, in milliseconds.
     pub last_delay_ms: u64,
     /// What went wrong last.
@@ -59,6 +61,30 @@ pub struct Unit {
     pub healthy: Option<Healthy>,
     /// The hanging run that was only observed.
     pub hang_told: Option<Run>,
+    /// What a person ordered and is not done yet.
+    pub asked: Option<Asked>,
+    /// A person wants it to be watched only.
+    pub held: Option<Hold>,
+    /// It ended while it was held: its release starts it.
+    pub missed: bool,
+}
+
+/// An order that is being carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What.
+    pub order: Order,
+    /// Who wants it.
+    pub by: String,
+}
+
+/// Watch, and do nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Since when a process is healthy, by its own clock.
@@ -139,6 +165,14 @@ impl Phase {
         }
     }
 
+    /// How long it waits in all, in milliseconds.
+    pub const fn delay_ms(&self) -> u64 {
+        match self {
+            Self::Waiting { delay_ms, .. } => *delay_ms,
+            _ => 0,
+        }
+    }
+
     /// Its name in logs and `status`.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -201,10 +235,7 @@ impl Unit {
         match fact {
             Fact::PolicyRead(policy) => self.policy = Some(policy.clone()),
             Fact::PolicyUnreadable { container, .. } => self.unreadable = Some(container.clone()),
-            Fact::Started { run, .. } => {
-                self.healthy = None;
-                self.enter(at, Phase::Running(run.clone()));
-            }
+            Fact::Started { run, by } => self.started(at, run, *by),
             Fact::Healthy {
                 boot,
                 uptime_ms,
@@ -222,7 +253,9 @@ impl Unit {
                 reason,
                 grace_ms,
             } => {
-                self.down_since.get_or_insert(at);
+                if !matches!(reason, Reason::Ordered { .. }) {
+                    self.down_since.get_or_insert(at);
+                }
                 let (run, reason, grace_ms) = (run.clone(), reason.clone(), *grace_ms);
                 self.enter(
                     at,
@@ -235,7 +268,11 @@ impl Unit {
             }
             Fact::HangObserved { run, .. } => self.hang_told = Some(run.clone()),
             Fact::RestartScheduled(restart) => self.scheduled(at, restart),
-            Fact::StartIntended { run } => self.enter(at, Phase::Starting { run: run.clone() }),
+            Fact::StartIntended { run } => {
+                self.starts = self.starts.saturating_add(1);
+                self.asked.take_if(|asked| asked.order == Order::Restart);
+                self.enter(at, Phase::Starting { run: run.clone() });
+            }
             Fact::Quarantined {
                 run,
                 why,
@@ -250,7 +287,15 @@ impl Unit {
                 self.enter(at, Phase::Quarantined { run, why });
             }
             Fact::Stopped { run, .. } => self.rests(at, Phase::Stopped { run: run.clone() }),
-            Fact::Ended { run, .. } => self.rests(at, Phase::Ended { run: run.clone() }),
+            Fact::Ended { run, why, .. } => {
+                self.rests(at, Phase::Ended { run: run.clone() });
+                self.missed = *why == EndedWhy::Held;
+            }
+            Fact::Ordered { order, by } => self.ordered(at, *order, by),
+            Fact::Held { by, why } => {
+                let (by, why) = (by.clone(), why.clone());
+                self.held = Some(Hold { by, why });
+            }
             Fact::Released { total, .. } => self.released(at, *total),
             Fact::Gone => self.rests(at, Phase::Gone),
         }
@@ -266,9 +311,35 @@ impl Unit {
         self.since = at;
     }
 
+    fn started(&mut self, at: UtcMs, run: &Run, by: StartedBy) {
+        let overtaken =
+            |asked: &mut Asked| asked.order == Order::Restart || by != StartedBy::Watchdog;
+        self.asked.take_if(overtaken);
+        self.missed = false;
+        self.healthy = None;
+        self.enter(at, Phase::Running(run.clone()));
+    }
+
+    /// What runs is stopped first; what is down is due at once, and nobody has missed it.
+    fn ordered(&mut self, at: UtcMs, order: Order, by: &str) {
+        let due = match &self.phase {
+            Phase::Waiting { run, .. } | Phase::Stopped { run } | Phase::Ended { run } => Some(run),
+            _ => None,
+        };
+        if let (Order::Start | Order::Restart, Some(run)) = (order, due.cloned()) {
+            self.missed = false;
+            self.enter(at, Phase::Waiting { run, delay_ms: 0 });
+        } else {
+            let by = by.to_owned();
+            self.asked = Some(Asked { order, by });
+        }
+    }
+
     /// Nothing is expected of it: what was down is no longer missed.
     fn rests(&mut self, at: UtcMs, phase: Phase) {
         self.down_since = None;
+        self.asked = None;
+        self.missed = false;
         self.enter(at, phase);
     }
 
@@ -302,8 +373,14 @@ impl Unit {
         if total {
             self.restarts = 0;
         }
-        if let Phase::Quarantined { run, .. } = &self.phase {
-            let run = run.clone();
+        self.held = None;
+        let due = match &self.phase {
+            Phase::Quarantined { run, .. } => Some(run.clone()),
+            Phase::Ended { run } if self.missed => Some(run.clone()),
+            _ => None,
+        };
+        if let Some(run) = due {
+            self.missed = false;
             self.enter(at, Phase::Waiting { run, delay_ms: 0 });
         }
     }

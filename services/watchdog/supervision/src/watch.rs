@@ -113,7 +113,7 @@ pub struct Sight {
     watched: u64,
     stop_asked: Option<Run>,
     ended: Option<(Run, u64)>,
-    failed_start: Option<(u32, String)>,
+    failed_start: Option<(u64, String)>,
     stop_again: u64,
     armed: Option<Armed>,
 }
@@ -135,6 +135,7 @@ pub enum Seen {
 struct Armed {
     since: UtcMs,
     restarts: u32,
+    delay_ms: u64,
     due: u64,
 }
 
@@ -165,8 +166,8 @@ impl Watch {
             }
             Event::Echoed => self.echoed(now),
             Event::Acted { unit, error } => {
-                let restarts = state.units.get(&unit).map_or(0, |unit| unit.restarts);
-                self.sight(&unit).acted(error, restarts, now);
+                let starts = state.units.get(&unit).map_or(0, |unit| unit.starts);
+                self.sight(&unit).acted(error, starts, now);
                 Scope::One(unit)
             }
             Event::Ticked => Scope::All,
@@ -186,6 +187,7 @@ impl Watch {
         sight.armed = sight.due(unit, now).map(|due| Armed {
             since: unit.since,
             restarts: unit.restarts,
+            delay_ms: unit.phase.delay_ms(),
             due,
         });
     }
@@ -287,6 +289,11 @@ impl Watch {
 }
 
 impl Sight {
+    /// Whether a person has frozen it.
+    pub fn paused(&self) -> bool {
+        matches!(&self.seen, Seen::Here(here) if here.status == Status::Paused)
+    }
+
     /// Whether a person asked this run to stop.
     pub fn stop_was_asked(&self, run: &Run) -> bool {
         self.stop_asked.as_ref() == Some(run)
@@ -298,10 +305,10 @@ impl Sight {
         (ended == run).then_some(*since)
     }
 
-    /// Why the start that was made as the `restarts`-th restart failed, if it did.
-    pub fn start_failure(&self, restarts: u32) -> Option<&str> {
+    /// Why the `starts`-th start failed, if it did.
+    pub fn start_failure(&self, starts: u64) -> Option<&str> {
         let (attempt, error) = self.failed_start.as_ref()?;
-        (*attempt == restarts).then_some(error.as_str())
+        (*attempt == starts).then_some(error.as_str())
     }
 
     /// Before this instant no stop call is made again.
@@ -312,9 +319,10 @@ impl Sight {
     /// When a waiting unit is due, by our monotonic clock; none if it does not wait.
     pub fn due(&self, unit: &Unit, now: Moment) -> Option<u64> {
         let remaining = remaining(unit, now)?;
+        let same = (unit.since, unit.restarts, unit.phase.delay_ms());
         let armed = self
             .armed
-            .filter(|armed| armed.since == unit.since && armed.restarts == unit.restarts);
+            .filter(|armed| (armed.since, armed.restarts, armed.delay_ms) == same);
         Some(armed.map_or(now.mono.saturating_add(remaining), |armed| armed.due))
     }
 
@@ -356,10 +364,10 @@ impl Sight {
         }
     }
 
-    fn acted(&mut self, error: Option<String>, restarts: u32, now: Moment) {
+    fn acted(&mut self, error: Option<String>, starts: u64, now: Moment) {
         match (self.in_flight.take(), error) {
             (Some(Action::Start { .. }), Some(error)) => {
-                self.failed_start = Some((restarts, error));
+                self.failed_start = Some((starts, error));
             }
             (Some(Action::Stop { .. }), Some(_)) => {
                 self.stop_again = now.mono.saturating_add(STOP_AGAIN_MS);

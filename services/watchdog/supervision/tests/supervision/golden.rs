@@ -2,7 +2,7 @@
 
 use bearish_supervision::container::Run;
 use bearish_supervision::policy::Policy;
-use bearish_supervision::record::{EndedWhy, Fact, Reason, Record, Restart, StartedBy, Why};
+use bearish_supervision::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
 use protocol::time::UtcMs;
 use serde_json::Value;
 
@@ -30,6 +30,8 @@ const fn file(fact: &Fact) -> &'static str {
         Fact::Quarantined { .. } => "quarantined",
         Fact::Stopped { .. } => "stopped",
         Fact::Ended { .. } => "ended",
+        Fact::Ordered { .. } => "ordered",
+        Fact::Held { .. } => "held",
         Fact::Released { .. } => "released",
         Fact::Gone => "gone",
     }
@@ -99,11 +101,20 @@ fn facts() -> Vec<Fact> {
         Fact::Stopped {
             run: run(),
             exit: 0,
+            by: None,
         },
         Fact::Ended {
             run: run(),
             exit: 1,
             why: EndedWhy::NoAutoRestart,
+        },
+        Fact::Ordered {
+            order: Order::Restart,
+            by: "operator".to_owned(),
+        },
+        Fact::Held {
+            by: "operator".to_owned(),
+            why: "exchange maintenance".to_owned(),
         },
         Fact::Released {
             by: "operator".to_owned(),
@@ -136,7 +147,7 @@ fn every_record_reads_and_writes_as_committed() {
         };
         check(file(&fact), &record);
     }
-    assert_eq!(files.len(), 14, "a variant is missing in facts()");
+    assert_eq!(files.len(), 16, "a variant is missing in facts()");
     let took_over = Record::OwnerTookOver {
         boot: "b1".parse().unwrap(),
         instance: "watchdog-1".parse().unwrap(),
@@ -158,6 +169,9 @@ fn every_reason_reads_back_and_has_words() {
         Reason::NotStarted { error },
         Reason::CycleFinished,
         Reason::Refused { code: 78 },
+        Reason::Ordered {
+            by: "operator".to_owned(),
+        },
     ] {
         let json = serde_json::to_string(&reason).unwrap();
         assert_eq!(serde_json::from_str::<Reason>(&json).unwrap(), reason);

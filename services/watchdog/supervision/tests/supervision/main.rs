@@ -5,6 +5,8 @@ mod golden;
 #[cfg(test)]
 mod hangs;
 #[cfg(test)]
+mod orders;
+#[cfg(test)]
 mod people;
 #[cfg(test)]
 mod properties;

@@ -9,7 +9,7 @@ use bearish_supervision::watch::Event;
 use proptest::prelude::*;
 use protocol::heartbeat::Phase as BeatPhase;
 
-use crate::support::{Obeys, Rig, name};
+use crate::support::{Obeys, Rig, name, order};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -27,6 +27,7 @@ enum Step {
     Reborn,
     ClockJumps(i32),
     Released(bool),
+    Ordered(&'static str),
     Deaf(bool),
 }
 
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Reborn),
         1 => any::<i32>().prop_map(Step::ClockJumps),
         1 => any::<bool>().prop_map(Step::Released),
+        2 => prop::sample::select(vec!["stop", "start", "restart", "hold"]).prop_map(Step::Ordered),
         1 => any::<bool>().prop_map(Step::Deaf),
     ]
 }
@@ -78,6 +80,7 @@ fn play(rig: &mut Rig, step: &Step) {
         }
         Step::ClockJumps(ms) => rig.wall += i64::from(*ms),
         Step::Released(total) => drop(rig.release(*total)),
+        Step::Ordered(verb) => drop(rig.order(&order(verb))),
         Step::Deaf(deaf) => rig.echoes = !deaf,
         _ => {}
     }
@@ -106,7 +109,7 @@ fn answer(rig: &mut Rig, done: bool) {
 /// What every journal promises by itself.
 fn check_journal(journal: &[Record]) -> Result<(), TestCaseError> {
     let mut state = State::default();
-    let mut intended = BTreeSet::new();
+    let (mut intended, mut orders) = (BTreeSet::new(), 0);
     for record in journal {
         let before = state.units.get(&name()).cloned().unwrap_or_default();
         state.apply(record);
@@ -121,11 +124,14 @@ fn check_journal(journal: &[Record]) -> Result<(), TestCaseError> {
                 prop_assert!(restart.delay_ms <= 3_600_000);
             }
             Fact::StartIntended { run } => {
-                let waits = matches!(before.phase, Phase::Waiting { .. });
+                let waits = matches!(before.phase, Phase::Waiting { .. }) || before.asked.is_some();
+                prop_assert!(before.held.is_none(), "a start of what is held");
                 prop_assert!(waits, "a start out of {:?}", before.phase);
-                // The same run is followed twice only after the engine refused, as a restart of its own.
-                prop_assert!(intended.insert((run.clone(), before.restarts, before.since)));
+                // The same run is followed twice only after the engine refused, as a restart of its own, or
+                // because a person wants it again.
+                prop_assert!(intended.insert((run.clone(), before.restarts, before.since, orders)));
             }
+            Fact::Ordered { .. } => orders += 1,
             _ => {}
         }
     }
@@ -152,6 +158,7 @@ proptest! {
                     _ => false,
                 });
                 prop_assert!(intent, "no record before {:?}", call);
+                prop_assert!(rig.unit().held.is_none(), "{:?} of what is held", call);
             }
             let freed = matches!(step, Step::Answers(_) | Step::Reborn);
             prop_assert!(!busy || freed || rig.calls.len() == calls, "two calls at once");

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use bearish_supervision::act::{self, Action};
 use bearish_supervision::container::{Container, Exit, Run, Status};
-use bearish_supervision::decide::{decide, wake_at};
+use bearish_supervision::decide::{decide, obey, wake_at};
 use bearish_supervision::events::owner_event;
 use bearish_supervision::moment::Moment;
-use bearish_supervision::operator;
 use bearish_supervision::policy::Policy;
 use bearish_supervision::pulse::{Beat, Turns};
 use bearish_supervision::record::{Fact, Record, Restart};
 use bearish_supervision::state::{Phase, State, Unit};
 use bearish_supervision::watch::{Event, StopAsked, Watch};
+use protocol::command::UnitOrder;
 use protocol::event::EventBody;
 use protocol::heartbeat::Phase as BeatPhase;
 use protocol::ids::Token;
@@ -25,6 +25,22 @@ pub(crate) const MINUTE: Duration = Duration::from_mins(1);
 
 pub(crate) fn name() -> Token {
     NAME.parse().unwrap()
+}
+
+/// The order of this verb.
+pub(crate) fn order(verb: &str) -> UnitOrder {
+    let unit = name();
+    match verb {
+        "stop" => UnitOrder::Stop { unit },
+        "start" => UnitOrder::Start { unit },
+        "restart" => UnitOrder::Restart { unit },
+        "hold" => UnitOrder::Hold {
+            unit,
+            why: "maintenance".to_owned(),
+        },
+        "release" => UnitOrder::Release { unit, total: false },
+        other => panic!("{other} is no order"),
+    }
 }
 
 /// What the simulated engine does with a call.
@@ -357,13 +373,14 @@ impl Rig {
     }
 
     pub(crate) fn release(&mut self, total: bool) -> Result<(), String> {
-        let fact = operator::release(self.state.units.get(&name()), "ops", total)?;
-        let record = Record::Unit {
-            unit: name(),
-            at: self.now().utc,
-            fact,
-        };
-        self.append(vec![record]);
+        let unit = name();
+        self.order(&UnitOrder::Release { unit, total })
+    }
+
+    /// As the body does: the order and what follows at once are one message; then the call.
+    pub(crate) fn order(&mut self, order: &UnitOrder) -> Result<(), String> {
+        let (_, records) = obey(&self.state, &self.watch, order, "ops", self.now())?;
+        self.append(records);
         self.settle();
         Ok(())
     }
