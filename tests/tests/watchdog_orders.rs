@@ -190,6 +190,37 @@ async fn every_command_answers_in_json_and_asking_works_with_the_watchdog_dead()
     assert_eq!(code, 69, "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_unit_said_last_is_kept_with_the_decision_and_without_its_secrets() {
+    let mut kennel = Kennel::behind_a_guard().await;
+    let setup = kennel.unit(1, "--paper --auto-restart --restart-delay 600");
+    let says = "SAYS=code -2015: Invalid API-key; API_SECRET=hunter2";
+    let unit = setup.env(says).start();
+    kennel.healthy(&unit).await;
+    unit.signal("USR1");
+    let waiting = |phase: &Phase| matches!(phase, Phase::Waiting { .. });
+    kennel.phase(&unit, "waiting", waiting).await;
+    kennel.watchdog.kill();
+    let said = obeyed(&kennel, &["history", &unit.name]).await;
+    for line in [
+        "| code -2015: Invalid API-key; API_SECRET=***",
+        "exit 70; ran from",
+        "running, 0 errors",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(!said.contains("hunter2"), "{said}");
+    let said = obeyed(&kennel, &["explain", &unit.name]).await;
+    for line in [
+        "internal error (exit 70)",
+        "It is started again in",
+        "refuses the API credentials",
+        "1x internal error",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+}
+
 /// The first line that is JSON: a refusal also says so on the standard error.
 async fn json_lines(kennel: &Kennel, words: &[&str]) -> Value {
     let (said, _) = kennel.ask(words).await;

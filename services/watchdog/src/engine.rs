@@ -11,7 +11,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, EventMessage};
 use bollard::query_parameters::{
     EventsOptions, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    StopContainerOptionsBuilder,
+    LogsOptionsBuilder, StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{Stream, TryStreamExt};
@@ -23,6 +23,7 @@ use crate::facts::{PROJECT, SUPERVISE};
 
 const QUICK: Duration = Duration::from_secs(3);
 const LIST: Duration = Duration::from_secs(5);
+const LOGS: Duration = Duration::from_secs(2);
 const START: Duration = Duration::from_secs(30);
 /// What a stop may take beyond the grace that the container has.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
@@ -143,6 +144,39 @@ impl Engine {
     /// [`EngineError`].
     pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, EngineError> {
         within(QUICK, self.docker.inspect_container(id, None)).await
+    }
+
+    /// The last lines of a container's log since an instant (Unix time), what it wrote to both its outputs.
+    /// At most `bytes` and a frame more are read.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn logs(
+        &self,
+        id: &str,
+        since: i32,
+        lines: usize,
+        bytes: usize,
+    ) -> Result<String, EngineError> {
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .since(since)
+            .tail(&lines.to_string())
+            .build();
+        let mut frames = Box::pin(self.docker.logs(id, Some(options)));
+        let read = async {
+            let mut text = Vec::new();
+            while let Some(frame) = frames.try_next().await? {
+                text.extend_from_slice(&frame.into_bytes());
+                if text.len() > bytes {
+                    break;
+                }
+            }
+            Ok(text)
+        };
+        let text = within(LOGS, read).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Starts a container; one that runs already is left as it is.

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError, told_apart};
 use crate::facts::{self, Skip};
+use crate::last_words;
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(1);
@@ -65,6 +66,8 @@ pub struct Eye {
     stale_oom: BTreeSet<String>,
     /// What is left alone, and why: said once.
     unfit: BTreeMap<String, String>,
+    /// The run of each container whose log was read already.
+    read: BTreeMap<String, String>,
 }
 
 /// The reader of our reports is gone: there is nothing more to do.
@@ -108,6 +111,7 @@ impl Eye {
             hungry: BTreeMap::new(),
             stale_oom: BTreeSet::new(),
             unfit: BTreeMap::new(),
+            read: BTreeMap::new(),
         }
     }
 
@@ -164,7 +168,10 @@ impl Eye {
         let mut containers = Vec::new();
         for id in self.engine.list().await? {
             match self.inspect(&id).await {
-                Ok(Some(found)) => containers.push(found),
+                Ok(Some(found)) => {
+                    self.last_words(&found.0, &found.1).await?;
+                    containers.push(found);
+                }
                 Ok(None) | Err(EngineError::NoSuchContainer) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -251,7 +258,10 @@ impl Eye {
             return Ok(());
         }
         match self.inspect(&event.container).await {
-            Ok(Some((unit, container))) => Ok(self.report(Event::Seen { unit, container }).await?),
+            Ok(Some((unit, container))) => {
+                self.last_words(&unit, &container).await?;
+                Ok(self.report(Event::Seen { unit, container }).await?)
+            }
             Ok(None) => Ok(()),
             Err(EngineError::NoSuchContainer) => {
                 let container = event.container.clone();
@@ -259,6 +269,21 @@ impl Eye {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What a run said last, once, before its end is reported.
+    async fn last_words(&mut self, unit: &Token, container: &Container) -> Result<(), Unheard> {
+        let run = &container.run;
+        if self.read.get(&run.container) == Some(&run.started_at) {
+            return Ok(());
+        }
+        let Some(words) = last_words::read(&self.engine, container).await else {
+            return Ok(());
+        };
+        self.read
+            .insert(run.container.clone(), run.started_at.clone());
+        let unit = unit.clone();
+        self.report(Event::LastWords { unit, words }).await
     }
 
     /// A container as the brain sees it; none if it is not ours.
@@ -289,6 +314,7 @@ impl Eye {
                 self.hungry.remove(&event.container);
                 self.stale_oom.remove(&event.container);
                 self.unfit.remove(&event.container);
+                self.read.remove(&event.container);
             }
             _ => {}
         }

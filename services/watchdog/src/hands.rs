@@ -6,10 +6,11 @@ use std::time::Duration;
 use protocol::ids::Token;
 use supervision::act::Action;
 use supervision::container::{Container, Run};
+use supervision::evidence::LastWords;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::engine::{Engine, EngineError};
-use crate::facts;
+use crate::{facts, last_words};
 
 /// The calls under way: at most one for each unit, which the brain sees to.
 pub struct Hands {
@@ -25,6 +26,8 @@ pub struct Done {
     pub unit: Token,
     /// What an inspection showed afterwards.
     pub after: After,
+    /// The end of its log, if it has ended.
+    pub words: Option<LastWords>,
     /// Why the call failed, if so.
     pub error: Option<String>,
 }
@@ -60,7 +63,16 @@ impl Hands {
                 Action::Start { run } | Action::Stop { run, .. } => &run.container,
             };
             let after = look(&engine, id).await;
-            Done { unit, after, error }
+            let words = match &after {
+                After::Here(container) => last_words::read(&engine, container).await,
+                After::Removed(_) | After::Unknown => None,
+            };
+            Done {
+                unit,
+                after,
+                words,
+                error,
+            }
         });
         self.units.push((handle.id(), name));
     }
@@ -86,6 +98,7 @@ impl Hands {
             (Err(error), unit) => Done {
                 unit: unit.unwrap_or_else(|| unreachable!("every call has a unit")),
                 after: After::Unknown,
+                words: None,
                 error: Some(format!("bug: {error}")),
             },
         }

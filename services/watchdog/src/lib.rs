@@ -9,6 +9,7 @@ pub mod engine;
 pub mod eye;
 pub mod facts;
 pub mod hands;
+pub mod last_words;
 pub mod orders;
 pub mod settings;
 pub mod supervisor;

@@ -219,12 +219,22 @@ impl Supervisor {
     }
 
     async fn call_ended(&mut self, done: Done) -> Result<(), TurnEnd> {
-        let Done { unit, after, error } = done;
+        let Done {
+            unit,
+            after,
+            words,
+            error,
+        } = done;
         if let Some(error) = &error {
             tracing::warn!(%unit, error, "the engine did not do it");
             self.realm.progress.error(PART, format!("{unit}: {error}"));
         }
         let now = self.now();
+        if let Some(words) = words {
+            let unit = unit.clone();
+            let words = Event::LastWords { unit, words };
+            self.watch.take_in(&self.state, words, now);
+        }
         let seen = match after {
             After::Here(container) => Event::Seen {
                 unit: unit.clone(),

@@ -4,7 +4,7 @@
 //!
 //! SIGTERM 0, SIGINT 0, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
 //! but its work stands still. Settings by environment: NATS
-//! (host:port), USER, PASSWORD, UNIT, BEAT_MS; EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
+//! (host:port), USER, PASSWORD, UNIT, BEAT_MS; SAYS (to its log, first), EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
 //! (eats memory until it is killed), HUNGRY_CHILD (has a child that does). With any argument `--ok` it is
 //! a health check that finds everything well.
 
@@ -50,6 +50,9 @@ fn main() {
         }
     }
     unsafe { signal(23, get_stuck as extern "C" fn(i32) as usize) };
+    if let Some(said) = var("SAYS") {
+        println!("{said}");
+    }
     if let Some(code) = var("EXIT") {
         std::process::exit(code.parse().unwrap());
     }

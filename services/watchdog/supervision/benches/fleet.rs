@@ -16,7 +16,6 @@ use bearish_supervision::decide::decide;
 use bearish_supervision::moment::Moment;
 use bearish_supervision::policy::Policy;
 use bearish_supervision::pulse::{Beat, Turns};
-use bearish_supervision::record::Record;
 use bearish_supervision::state::State;
 use bearish_supervision::watch::{Event, Watch};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -68,9 +67,9 @@ impl Fleet {
 
     fn settle(&mut self, unit: &Token) -> usize {
         let records = decide(&self.state, &self.watch, unit, self.now());
-        records
-            .iter()
-            .for_each(|record: &Record| self.state.apply(record));
+        for record in &records {
+            self.state.apply(record);
+        }
         if let Some(known) = self.state.units.get(unit) {
             self.watch.arm(unit, known, self.now());
         }

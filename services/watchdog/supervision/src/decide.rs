@@ -7,6 +7,7 @@ use protocol::ids::Token;
 use crate::backoff::{self, MOST_CONSECUTIVE};
 use crate::container::{Container, Exit, Run, Status};
 use crate::ending::{Ending, ending};
+use crate::evidence::Found;
 use crate::moment::Moment;
 use crate::operator;
 use crate::policy::Policy;
@@ -400,6 +401,7 @@ impl Desk<'_> {
             delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             exit: end.code,
             evidence: pulse.map(|pulse| pulse.evidence(self.now.mono)),
+            found: self.found(end.run),
         })
     }
 
@@ -410,7 +412,13 @@ impl Desk<'_> {
             reason,
             restarts: self.unit.restarts,
             consecutive,
+            found: self.found(end.run),
         }
+    }
+
+    fn found(&self, run: &Run) -> Option<Box<Found>> {
+        let found = self.sight.found(run, self.now);
+        (found != Found::default()).then(|| Box::new(found))
     }
 }
 

@@ -5,8 +5,10 @@ use protocol::event::EventBody;
 use protocol::ids::Token;
 
 use crate::backoff::MOST_CONSECUTIVE;
+use crate::evidence::Found;
 use crate::history;
 use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, Why};
+use crate::remedy::remedy_of;
 
 const BY_HAND: &str = "manual intervention required";
 
@@ -34,10 +36,12 @@ fn about_unit(unit: Token, fact: &Fact) -> Option<EventBody> {
             reason,
             restarts,
             consecutive,
+            found,
             ..
         } => Some(EventBody::GivenUp {
             unit,
-            reason: given_up(*why, reason, *restarts, *consecutive),
+            reason: given_up(*why, reason, *restarts, *consecutive)
+                + &helps(reason, found.as_deref()),
             restarts: *restarts,
             consecutive: *consecutive,
             exit: code(reason),
@@ -128,6 +132,12 @@ fn given_up(why: Why, reason: &Reason, restarts: u32, consecutive: u32) -> Strin
         Why::CriticalHalt => format!("{reason}: a circuit breaker closed everything; {BY_HAND}"),
         Why::Misconfigured => format!("{reason}: a restart does not mend that; {BY_HAND}"),
     }
+}
+
+/// The likely cause and what helps, behind what happened.
+fn helps(reason: &Reason, found: Option<&Found>) -> String {
+    let error = found.and_then(Found::complaint);
+    remedy_of(reason, error).map_or_else(String::new, |remedy| format!(". {}", remedy.sentence()))
 }
 
 const fn code(reason: &Reason) -> Option<i64> {

@@ -4,9 +4,10 @@ use protocol::ids::Token;
 use protocol::time::UtcMs;
 use serde::Serialize;
 
+use crate::failures::Group;
 use crate::history::span;
 use crate::record::{Reason, Why};
-use crate::remedy::{Remedy, remedy};
+use crate::remedy::{Remedy, remedy_of};
 use crate::state::{Phase, Unit};
 
 /// The answer in parts.
@@ -27,6 +28,11 @@ pub struct Explanation {
     /// The likely cause of its last failure, and what helps.
     #[serde(flatten)]
     pub remedy: Option<Remedy>,
+    /// What it said of an error before its last failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// Its failures by what they look like, the most frequent first.
+    pub failures: Vec<Group>,
 }
 
 impl Explanation {
@@ -37,10 +43,11 @@ impl Explanation {
             "{} is {} since {since}: {}. {}.",
             self.unit, self.verdict, self.why, self.next
         );
-        if let Some(remedy) = &self.remedy {
-            text.push(' ');
-            text.push_str(&remedy.sentence());
-        }
+        let error = self.last_error.as_ref();
+        let said = error.map(|error| format!(" Its last error: {error}."));
+        let helps = self.remedy.map(|remedy| format!(" {}", remedy.sentence()));
+        let kinds = self.failures.iter().map(|g| format!("\n  {}", g.words()));
+        text.extend(said.into_iter().chain(helps).chain(kinds));
         text
     }
 }
@@ -59,7 +66,9 @@ pub fn explain(name: &Token, unit: &Unit, now: UtcMs) -> Explanation {
         why: why(unit),
         next: next(name, unit, now),
         next_start_ms: next_start_ms(unit, now),
-        remedy: last.and_then(remedy),
+        last_error: last.and(unit.last_error.clone()),
+        remedy: last.and_then(|reason| remedy_of(reason, unit.last_error.as_deref())),
+        failures: unit.failures.groups(now),
     }
 }
 

@@ -62,9 +62,14 @@ fn scheduled(restart: &Restart) -> String {
 }
 
 fn found(fact: &Fact) -> Vec<String> {
-    match fact {
-        Fact::RestartScheduled(restart) => restart.evidence.iter().cloned().collect(),
-        _ => Vec::new(),
+    let (evidence, found) = match fact {
+        Fact::RestartScheduled(restart) => (restart.evidence.as_ref(), restart.found.as_ref()),
+        Fact::Quarantined { found, .. } => (None, found.as_ref()),
+        _ => (None, None),
+    };
+    match found {
+        Some(found) => found.words(),
+        None => evidence.into_iter().cloned().collect(),
     }
 }
 

@@ -82,6 +82,21 @@ fn promises(heartbeat: &Heartbeat) -> BTreeMap<String, Turns> {
 }
 
 impl Beat {
+    /// What it says, in a few words.
+    pub fn words(&self) -> String {
+        let phase = match self.phase {
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::Draining => "draining",
+            Phase::Stopped => "stopped",
+        };
+        let begin = format!("{phase}, {} errors", self.errors);
+        match &self.last_error {
+            Some(error) => format!("{begin}, the last: {error}"),
+            None => begin,
+        }
+    }
+
     /// Whether its process can be the one that the engine started at `began`.
     pub fn fits(&self, began: UtcMs) -> bool {
         let age = i64::try_from(self.uptime_ms).unwrap_or(i64::MAX);
@@ -153,25 +168,12 @@ impl Pulse {
 
     /// What it says, in one line.
     pub fn evidence(&self, mono: u64) -> String {
-        let Beat {
-            phase,
-            errors,
-            last_error,
-            ..
-        } = &self.beat;
-        let phase = match phase {
-            Phase::Starting => "starting",
-            Phase::Running => "running",
-            Phase::Draining => "draining",
-            Phase::Stopped => "stopped",
-        };
         let age = mono.saturating_sub(self.heard);
         let (secs, tenths) = (age / 1000, age % 1000 / 100);
-        let begin = format!("last heartbeat {secs}.{tenths} s before: {phase}, {errors} errors");
-        match last_error {
-            Some(error) => format!("{begin}, the last: {error}"),
-            None => begin,
-        }
+        format!(
+            "last heartbeat {secs}.{tenths} s before: {}",
+            self.beat.words()
+        )
     }
 }
 

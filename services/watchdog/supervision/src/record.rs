@@ -10,6 +10,7 @@ use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::container::Run;
+use crate::evidence::Found;
 use crate::policy::Policy;
 
 /// One entry of the journal.
@@ -112,6 +113,9 @@ pub enum Fact {
         restarts: u32,
         /// Failures in a row.
         consecutive: u32,
+        /// What was found before the decision.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<Box<Found>>,
     },
     /// A person stopped it.
     Stopped {
@@ -180,6 +184,9 @@ pub struct Restart {
     /// What it last said of itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<String>,
+    /// What was found before the decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<Box<Found>>,
 }
 
 /// What a person may order to be done.

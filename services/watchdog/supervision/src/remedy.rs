@@ -114,11 +114,6 @@ pub fn remedy_of(reason: &Reason, last_error: Option<&str>) -> Option<Remedy> {
         .or_else(|| otherwise(reason))
 }
 
-/// The same, where no error was heard.
-pub fn remedy(reason: &Reason) -> Option<Remedy> {
-    remedy_of(reason, None)
-}
-
 /// What an error's words tell.
 fn by_words(error: &str) -> Option<Remedy> {
     let error = error.to_lowercase();
@@ -228,6 +223,6 @@ mod tests {
                 found.cause
             );
         }
-        assert_eq!(remedy(&Reason::CycleFinished), None);
+        assert_eq!(remedy_of(&Reason::CycleFinished, None), None);
     }
 }

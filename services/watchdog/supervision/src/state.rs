@@ -10,6 +10,8 @@ use protocol::journal::JournalEntry;
 use protocol::time::UtcMs;
 
 use crate::container::Run;
+use crate::evidence::Found;
+use crate::failures::Failures;
 use crate::policy::Policy;
 use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
 
@@ -55,6 +57,10 @@ pub struct Unit {
     pub last_delay_ms: u64,
     /// What went wrong last.
     pub last_reason: Option<Reason>,
+    /// What it said of an error before that.
+    pub last_error: Option<String>,
+    /// Its failures by what they look like.
+    pub failures: Failures,
     /// When its last failure was noticed, until it is healthy again.
     pub down_since: Option<UtcMs>,
     /// The process that is healthy, and its age when it first was.
@@ -278,10 +284,11 @@ impl Unit {
                 why,
                 reason,
                 consecutive,
+                found,
                 ..
             } => {
                 self.consecutive = *consecutive;
-                self.last_reason = Some(reason.clone());
+                self.failed(at, reason, found.as_deref());
                 self.down_since.get_or_insert(at);
                 let (run, why) = (run.clone(), *why);
                 self.enter(at, Phase::Quarantined { run, why });
@@ -348,6 +355,14 @@ impl Unit {
         self.healthy = Some(healthy);
     }
 
+    fn failed(&mut self, at: UtcMs, reason: &Reason, found: Option<&Found>) {
+        self.last_reason = Some(reason.clone());
+        self.last_error = found.and_then(Found::complaint).map(str::to_owned);
+        if *reason != Reason::CycleFinished {
+            self.failures.note(at, reason, self.last_error.as_deref());
+        }
+    }
+
     const fn forgive(&mut self) {
         self.consecutive = 0;
         self.last_delay_ms = 0;
@@ -360,7 +375,7 @@ impl Unit {
         self.restarts = restart.attempt;
         self.consecutive = restart.consecutive;
         self.last_delay_ms = restart.delay_ms;
-        self.last_reason = Some(restart.reason.clone());
+        self.failed(at, &restart.reason, restart.found.as_deref());
         self.down_since.get_or_insert(at);
         let (run, delay_ms) = (restart.run.clone(), restart.delay_ms);
         self.enter(at, Phase::Waiting { run, delay_ms });

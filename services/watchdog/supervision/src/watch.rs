@@ -8,6 +8,7 @@ use protocol::time::UtcMs;
 
 use crate::act::Action;
 use crate::container::{Container, Run, Status};
+use crate::evidence::{Found, LastBeats, LastWords};
 use crate::moment::Moment;
 use crate::pulse::{Beat, Pulse};
 use crate::state::{Phase, State, Unit};
@@ -54,6 +55,13 @@ pub enum Event {
         unit: Token,
         /// What it says.
         beat: Beat,
+    },
+    /// The end of the log of a run that has ended.
+    LastWords {
+        /// Whose.
+        unit: Token,
+        /// What it says.
+        words: LastWords,
     },
     /// Our own message came back over the bus.
     Echoed,
@@ -116,6 +124,10 @@ pub struct Sight {
     failed_start: Option<(u64, String)>,
     stop_again: u64,
     armed: Option<Armed>,
+    /// The end of its log, once it has ended.
+    last_words: Option<LastWords>,
+    /// Its last heartbeats.
+    beats: LastBeats,
 }
 
 /// What is known of a unit's container.
@@ -163,6 +175,10 @@ impl Watch {
             Event::Beat { unit, beat } => {
                 self.sight(&unit).beat(beat, now);
                 Scope::One(unit)
+            }
+            Event::LastWords { unit, words } => {
+                self.sight(&unit).last_words = Some(words);
+                Scope::Nobody
             }
             Event::Echoed => self.echoed(now),
             Event::Acted { unit, error } => {
@@ -311,6 +327,16 @@ impl Sight {
         (*attempt == starts).then_some(error.as_str())
     }
 
+    /// What is known of the end of this run.
+    pub fn found(&self, run: &Run, now: Moment) -> Found {
+        let here = match &self.seen {
+            Seen::Here(here) if here.run == *run => Some(here),
+            Seen::Here(_) | Seen::NotYet | Seen::Missing => None,
+        };
+        let words = self.last_words.as_ref().filter(|words| words.run == *run);
+        Found::of(here, words, &self.beats, self.pulse.as_ref(), now.mono)
+    }
+
     /// Before this instant no stop call is made again.
     pub const fn stop_again(&self) -> u64 {
         self.stop_again
@@ -354,12 +380,14 @@ impl Sight {
     fn another_run(&mut self, new: &Container) {
         let fits = |pulse: &Pulse| new.lives() && pulse.beat.fits(new.began);
         if let Some(pulse) = self.pulse.take_if(|pulse| !fits(pulse)) {
+            self.beats = LastBeats::default();
             self.old_boot = Some(pulse.beat.boot);
         }
     }
 
     fn beat(&mut self, beat: Beat, now: Moment) {
         if self.old_boot.as_ref() != Some(&beat.boot) {
+            self.beats.push(&beat, now.mono);
             self.pulse = Some(Pulse::after(self.pulse.as_ref(), beat, now.mono));
         }
     }

@@ -1,6 +1,7 @@
 //! The JSON of every record, held against committed files: a journal is read for years.
 
 use bearish_supervision::container::Run;
+use bearish_supervision::evidence::Found;
 use bearish_supervision::policy::Policy;
 use bearish_supervision::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
 use protocol::time::UtcMs;
@@ -48,6 +49,24 @@ fn restart() -> Restart {
         delay_ms: 60_000,
         exit: Some(70),
         evidence: Some("last heartbeat 2.1 s before: running, 0 errors".to_owned()),
+        found: Some(Box::new(Found {
+            log: vec!["trader: bug: panicked".to_owned()],
+            log_unread: Some("no answer within 2s".to_owned()),
+            oom: true,
+            exit: Some(70),
+            started: Some(UtcMs(1_795_480_200_000)),
+            finished: Some(UtcMs(1_795_489_200_000)),
+            beats: vec!["heartbeat 2.1 s before: running, 0 errors".to_owned()],
+            last_error: Some("no answer within 5 s".to_owned()),
+        })),
+    }
+}
+
+fn stop_intended() -> Fact {
+    Fact::StopIntended {
+        run: run(),
+        reason: Reason::Silent { for_ms: 15_400 },
+        grace_ms: 10_000,
     }
 }
 
@@ -80,11 +99,7 @@ fn facts() -> Vec<Fact> {
         Fact::FailuresForgiven {
             healthy_ms: 600_000,
         },
-        Fact::StopIntended {
-            run: run(),
-            reason: silent.clone(),
-            grace_ms: 10_000,
-        },
+        stop_intended(),
         Fact::HangObserved {
             run: run(),
             reason: silent,
@@ -97,6 +112,7 @@ fn facts() -> Vec<Fact> {
             reason: Reason::OutOfMemory,
             restarts: 10,
             consecutive: 11,
+            found: None,
         },
         Fact::Stopped {
             run: run(),
@@ -177,4 +193,13 @@ fn every_reason_reads_back_and_has_words() {
         assert_eq!(serde_json::from_str::<Reason>(&json).unwrap(), reason);
         assert!(!reason.to_string().is_empty());
     }
+}
+
+/// Written by builds that kept no evidence.
+#[test]
+fn a_restart_of_an_older_build_reads() {
+    let mut value = serde_json::to_value(restart()).unwrap();
+    value.as_object_mut().unwrap().remove("found").unwrap();
+    let read: Restart = serde_json::from_value(value).unwrap();
+    assert_eq!((read.found, read.attempt), (None, 3));
 }
