@@ -7,17 +7,20 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bearish_tests::candle_file::{PAST, csv};
+use bearish_tests::journals::Entries;
 use bearish_tests::nats::Role;
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::system::System;
 use bearish_tests::told;
 use bearish_tests::trader::Setup;
-use engine::book::{BookRecord, ExitReason};
+use engine::book::{BookRecord, ExitReason, Phase as BookPhase};
 use protocol::event::EventBody;
 use protocol::ids::{BookKey, Mode};
+use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
 use runtime::streams;
 
@@ -288,6 +291,57 @@ async fn settings_that_changed_are_told_and_capital_changes_only_while_a_book_is
     });
     flat.await;
     system.audit(&trader).await;
+}
+
+/// The newest report on this subject.
+async fn report<R: serde::de::DeserializeOwned>(system: &System, subject: Subject) -> Option<R> {
+    let subject = subject.to_string();
+    let newest = system.operator().newest(streams::REPORTS, &subject).await;
+    serde_json::from_slice(&newest.unwrap()?.payload).ok()
+}
+
+#[tokio::test]
+async fn what_a_book_earned_counts_after_its_symbol_is_traded_no_more() {
+    let symbols = ("SIM_SYMBOLS", "BTCUSDT,ETHUSDT");
+    let mut system = System::start(&[("SIM_SPEED", "300"), symbols]).await;
+    let setup = system.trader("fewer");
+    let both = setup.clone().env("SYMBOLS", "BTCUSDT,ETHUSDT");
+    let retired = |journals: &BTreeMap<BookKey, Entries>| {
+        let (key, entries) = journals
+            .iter()
+            .find(|(key, _)| key.symbol.as_str() == "ETHUSDT")?;
+        let state = bearish_tests::journals::fold(entries);
+        let done = state.trades > 0 && state.phase == BookPhase::Flat;
+        done.then(|| (key.clone(), state.equity - state.capital))
+    };
+    let mut trader = both.start();
+    let (book, earned) = eventually("a trade, and nothing open", seconds(120), async || {
+        retired(&system.journals().await)?;
+        trader.kill();
+        let left = retired(&system.journals().await);
+        if left.is_none() {
+            trader = both.start();
+        }
+        left
+    })
+    .await;
+    assert!(!earned.is_zero());
+    let one = setup.env("SYMBOLS", "BTCUSDT").start();
+    one.works().await;
+    // Both stand still then: what the keeper adds up is what the book says.
+    system.exchange.kill();
+    let symbol = "BTCUSDT".parse().unwrap();
+    let other = BookKey {
+        symbol,
+        ..book.clone()
+    };
+    eventually("the account is worth both", SOON, async || {
+        let account = Subject::AccountReport(book.account.clone());
+        let account: AccountReport = report(&system, account).await?;
+        let book: BookReport = report(&system, Subject::BookReport(other.clone())).await?;
+        (account.equity == book.equity + earned).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -100,9 +100,9 @@ impl fmt::Display for Subject {
 pub mod filter {
     use crate::ids::{AccountKey, Mode};
 
-    /// Leases of all books of an account.
-    pub fn book_leases(account: &AccountKey) -> String {
-        format!("lease.v1.book.{account}.*")
+    /// Journals of all books of an account.
+    pub fn book_journals_of(account: &AccountKey) -> String {
+        format!("journal.v1.book.{account}.*")
     }
 
     /// Leases of all instances that trade for an account.

@@ -4,6 +4,7 @@
 mod gate;
 mod keeper;
 mod operator;
+mod retired;
 mod watch;
 
 pub use gate::{check as check_latch, latch};

@@ -4,6 +4,8 @@
 mod recover;
 mod voice;
 
+pub(crate) use recover::read;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

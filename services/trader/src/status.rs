@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use engine::account::Pause;
-use engine::book::{BookRecord, BookState, Phase};
+use engine::book::{BookState, Phase};
 use engine::fixed::Price;
 use engine::summary::{self, BookStatus};
 use protocol::exit::ExitCode;
@@ -12,13 +12,12 @@ use protocol::ids::{AccountKey, BookKey, Mode, Token};
 use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, Refusal};
-use runtime::identity::boot_id;
-use runtime::journal::Journal;
 use runtime::process::Stop;
 use runtime::streams;
 use serde::de::DeserializeOwned;
 
 use crate::account;
+use crate::book;
 use crate::settings::Settings;
 
 const COLUMNS: &str = "BOOK                                              EQUITY    REALISED    \
@@ -43,8 +42,8 @@ pub async fn run() -> Result<ExitCode, Stop> {
     lines.push(COLUMNS.to_owned());
     let books = keys(&bus, &filter::book_journals(Mode::Paper), book_of).await?;
     for key in &books {
-        match fold(&bus, key).await {
-            Ok(state) => lines.extend(book(&bus, key, &state).await),
+        match book::read(&bus, key).await {
+            Ok(state) => lines.extend(book_lines(&bus, key, &state).await),
             Err(why) => lines.push(format!("{key:<44} unreadable: {why}")),
         }
     }
@@ -113,26 +112,13 @@ async fn account_line(bus: &Bus, key: &AccountKey) -> Result<String, String> {
     Ok(line)
 }
 
-/// Reads only: the writing end is dropped before anything is appended.
-async fn fold(bus: &Bus, key: &BookKey) -> Result<BookState, String> {
-    let subject = Subject::BookJournal(key.clone());
-    let (_, entries) = Journal::replay::<BookRecord>(bus, &subject, boot_id())
-        .await
-        .map_err(|error| error.to_string())?;
-    let mut state = BookState::default();
-    for stored in &entries {
-        state.fold(&stored.entry).map_err(|bad| bad.to_string())?;
-    }
-    Ok(state)
-}
-
 async fn newest<M: DeserializeOwned>(bus: &Bus, subject: &Subject) -> Option<M> {
     let found = bus.newest(streams::REPORTS, &subject.to_string()).await;
     serde_json::from_slice(&found.ok()??.payload).ok()
 }
 
 /// One line, and a second one that answers "why no trade?".
-async fn book(bus: &Bus, key: &BookKey, state: &BookState) -> Vec<String> {
+async fn book_lines(bus: &Bus, key: &BookKey, state: &BookState) -> Vec<String> {
     let report: Option<BookReport> = newest(bus, &Subject::BookReport(key.clone())).await;
     let price = report.as_ref().and_then(|r| r.price);
     let price = price.and_then(|p| Price::from_decimal(p).ok());

@@ -23,6 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::operator;
+use super::retired::{self, Retired};
 use crate::context::Context;
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -56,6 +57,7 @@ struct Keeper<'a> {
     confirmed: Arc<Confirmed>,
     state: AccountState,
     books: BTreeMap<Token, Heard>,
+    retired: Retired,
     told: Option<(AccountReport, Instant)>,
     /// Sequence of the last operator's word that was looked at.
     heard: u64,
@@ -92,6 +94,7 @@ impl<'a> Keeper<'a> {
             confirmed: Confirmed::from(told.unwrap_or(0)),
             state,
             books: BTreeMap::new(),
+            retired: retired::read(ctx).await.map_err(lost)?,
             told: None,
             heard: 0,
         };
@@ -220,15 +223,15 @@ impl<'a> Keeper<'a> {
             capital = capital.saturating_add(began);
             equity = equity.saturating_add(now);
         }
-        (capital, equity)
+        (capital, equity.saturating_add(self.retired.earned))
     }
 
     fn unknown(&self, now: Instant) -> Vec<Token> {
         let lost = |(_, heard): &(&Token, &Heard)| {
             heard.report.position.is_some() && now.duration_since(heard.seen) > FRESH
         };
-        let lost = self.books.iter().filter(lost);
-        lost.map(|(symbol, _)| symbol.clone()).collect()
+        let lost = self.books.iter().filter(lost).map(|(symbol, _)| symbol);
+        lost.chain(&self.retired.open).cloned().collect()
     }
 
     /// Decide, append, apply, tell.

@@ -10,7 +10,9 @@ use protocol::VERSION;
 use protocol::heartbeat::PartState;
 use protocol::ids::{BookKey, Token};
 use protocol::subject::Subject;
+use runtime::bus::Bus;
 use runtime::events::Confirmed;
+use runtime::identity::boot_id;
 use runtime::journal::{Journal, ReplayError, Stored};
 use runtime::progress::PartProgress;
 use runtime::snapshot::{self, Snapshot};
@@ -121,6 +123,22 @@ impl Book {
             tracing::debug!(symbol = %self.symbol, why, "snapshot not stored");
         }
     }
+}
+
+/// A book as its journal has it. Reads only: the writing end is dropped before anything is appended.
+///
+/// # Errors
+/// One line.
+pub(crate) async fn read(bus: &Bus, key: &BookKey) -> Result<BookState, String> {
+    let subject = Subject::BookJournal(key.clone());
+    let (_, entries) = Journal::replay::<BookRecord>(bus, &subject, boot_id())
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut state = BookState::default();
+    for stored in &entries {
+        state.fold(&stored.entry).map_err(|bad| bad.to_string())?;
+    }
+    Ok(state)
 }
 
 /// From the newest snapshot on, or everything if that is not to be used.
