@@ -1,6 +1,7 @@
 //! The real watchdog beside units of its own compose project on the real engine: tiny containers that
 //! beat and end as a test tells them to. What to expect of it is said in the tests.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -74,6 +75,15 @@ impl Kennel {
     /// Another watchdog of the same project.
     pub fn second(&self, instance: &str) -> Process {
         start(&self.nats, &self.project, instance, self.guard.as_ref())
+    }
+
+    /// SIGKILL for the watchdog, and one that serves its numbers at this address.
+    pub fn replace_watchdog_with_metrics(&mut self, address: SocketAddr) {
+        self.watchdog.kill();
+        let guard = self.guard.as_ref();
+        let mut command = command(&self.nats, &self.project, "watchdog-1", guard);
+        command.env("METRICS_ADDR", address.to_string());
+        self.watchdog = Process::start("watchdog", command);
     }
 
     /// SIGKILL for the watchdog, and a new one at once.

@@ -16,6 +16,7 @@ use bearish_tests::nats::NatsServer;
 use bearish_tests::notifier::Setup;
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::ports;
+use bearish_tests::watchdog::Kennel;
 use protocol::heartbeat::Phase;
 use protocol::ids::Service;
 use runtime::identity::Identity;
@@ -254,4 +255,60 @@ async fn a_running_notifier_serves_its_own_numbers_and_refuses_an_address_it_can
     }
     notifier.signal("TERM");
     assert_eq!(notifier.exit_within(SOON).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_watchdog_counts_restarts_and_shows_every_unit() {
+    let mut kennel = Kennel::open().await;
+    let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
+    kennel.replace_watchdog_with_metrics(address);
+    kennel.watchdog.says("supervising").await;
+    let flags = "--paper --infinite --auto-restart --restart-delay 0 --max-restarts 7";
+    let units = [1, 2].map(|number| kennel.unit(number, flags).start());
+    for unit in &units {
+        kennel.healthy(unit).await;
+    }
+    let before = units[0].started_at();
+    units[0].signal("KILL");
+    units[0].started_after(&before).await;
+    units[1].signal("STOP");
+    let text = eventually("both are healthy again", SOON, async || {
+        let text = scrape(address).await;
+        let both = text
+            .matches("bearish_watchdog_recovery_seconds_count")
+            .count()
+            == 2;
+        both.then_some(text)
+    })
+    .await;
+    prometheus_likes(&text);
+    let series = |name: &str, more: &str| {
+        format!(r#"bearish_watchdog_{name}{{unit="trader-paper-1"{more}}} "#)
+    };
+    for (name, more, expected) in [
+        ("restarts_total", r#",reason="crashed""#, 1.0),
+        ("unit_verdict", r#",verdict="running""#, 1.0),
+        ("unit_verdict", r#",verdict="quarantined""#, 0.0),
+        ("unit_held", "", 0.0),
+        ("consecutive_failures", "", 1.0),
+        ("budget_left", "", 6.0),
+    ] {
+        shows(&text, &[(&series(name, more), expected)]);
+    }
+    shows(
+        &text,
+        &[
+            ("bearish_watchdog_supervising ", 1.0),
+            (r#"bearish_watchdog_gate_closed{gate="bus"} "#, 0.0),
+            (r#"bearish_watchdog_gate_closed{gate="engine"} "#, 0.0),
+            (
+                r#"bearish_watchdog_restarts_total{unit="trader-paper-2",reason="silent"} "#,
+                1.0,
+            ),
+            (
+                r#"bearish_watchdog_detection_seconds_count{unit="trader-paper-2"} "#,
+                1.0,
+            ),
+        ],
+    );
 }

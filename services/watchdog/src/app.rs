@@ -26,7 +26,7 @@ use crate::engine::{self, Engine};
 use crate::eye::{Eye, Sight};
 use crate::settings::Settings;
 use crate::supervisor::{PART, Realm, Supervisor};
-use crate::{ear, orders};
+use crate::{ear, numbers, orders};
 
 /// The streams a watchdog reads or writes.
 const STREAMS: [&str; 4] = [
@@ -181,7 +181,10 @@ async fn watch(
     let lease = Subject::WatchdogLease(realm.project.clone());
     let guard = Guard::new(realm.bus.clone(), &lease, &realm.identity);
     let part = realm.progress.part(PART);
-    let standing_by = || realm.progress.enter(Phase::Starting);
+    let standing_by = || {
+        numbers::stands_by();
+        realm.progress.enter(Phase::Starting);
+    };
     let turns = guard.take_turns(&part, standing_by, asked, || reign(&realm, asked));
     let ended = tokio::select! {
         biased;
@@ -235,6 +238,8 @@ async fn start_telling(
         connected: Box::new(move || bus.is_connected()),
     };
     if let Some(metrics) = Metrics::bind(&settings.metrics, facts, || {}).await? {
+        numbers::describe();
+        numbers::stands_by();
         tellers.spawn(metrics.run(tell.clone()));
     }
     Ok(())

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::eye::Sight;
 use crate::hands::{After, Done, Hands};
+use crate::numbers;
 use crate::orders::Order;
 
 /// The loop turns at least this often: that is how it knows that it was not held up.
@@ -155,6 +156,7 @@ impl Supervisor {
                     Some(order) = orders.recv() => self.obey(order).await?,
                     () = tokio::time::sleep(wait) => self.take_in(Event::Ticked).await?,
                 }
+                numbers::show(&self.state, &self.watch, self.now().mono);
                 self.part.turn();
             }
         };
@@ -294,6 +296,7 @@ impl Supervisor {
         let place = appended?;
         for record in records {
             self.state.apply(record);
+            numbers::count(record);
             log(record);
         }
         Ok(place)

@@ -273,6 +273,24 @@ pub enum Reason {
     },
 }
 
+impl Reason {
+    /// The word in numbers: the kind, without its particulars.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Crashed { .. } => "crashed",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Interrupted => "interrupted",
+            Self::Silent { .. } => "silent",
+            Self::Stuck { .. } => "stuck",
+            Self::NeverBeat { .. } => "never_beat",
+            Self::NotStarted { .. } => "not_started",
+            Self::CycleFinished => "cycle_finished",
+            Self::Refused { .. } => "refused",
+            Self::Ordered { .. } => "ordered",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     /// In words, for the owner.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -157,6 +157,19 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every name that [`Self::as_str`] gives.
+    pub const NAMES: [&str; 9] = [
+        "unknown",
+        "running",
+        "stopping",
+        "waiting",
+        "starting",
+        "quarantined",
+        "stopped",
+        "ended",
+        "gone",
+    ];
+
     /// The run that it is about.
     pub const fn run(&self) -> Option<&Run> {
         match self {
