@@ -54,7 +54,7 @@ pub struct TraderArgs {
     #[arg(long)]
     pub fast_first: bool,
 
-    /// Spread restart delays by chance
+    /// Make each restart delay up to a fifth longer, by chance
     #[arg(long)]
     pub jitter: bool,
 }

@@ -97,6 +97,7 @@ async fn start(
             answers_since: found.since,
         },
         project,
+        rules: settings.rules(),
         identity,
         events,
         progress: Arc::new(Progress::default()),

@@ -11,6 +11,7 @@ use runtime::metrics::MetricsSettings;
 use runtime::process::Stop;
 use runtime::settings::unix_socket;
 use runtime::telemetry::TelemetrySettings;
+use supervision::rules::{Budget, Rules};
 
 /// Everything but the command line.
 #[derive(Debug, Clone, Parser)]
@@ -41,12 +42,29 @@ pub struct Settings {
           default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
     pub socket: PathBuf,
 
+    /// Restarts of a unit within a sliding window, as RESTARTS/HOURS; no such limit without it
+    #[arg(long, env = "WATCHDOG_BUDGET", value_name = "WATCHDOG_BUDGET")]
+    pub budget: Option<Budget>,
+
+    /// Units that may be on their way up at once, 1 to 1000
+    #[arg(long, env = "WATCHDOG_MAX_STARTING", value_name = "WATCHDOG_MAX_STARTING",
+          default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max_starting: u32,
+
     /// The engine's name for this container
     #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
     pub hostname: Option<String>,
 }
 
 impl Settings {
+    /// What holds for every unit.
+    pub const fn rules(&self) -> Rules {
+        Rules {
+            budget: self.budget,
+            most_starting: self.max_starting,
+        }
+    }
+
     /// From the environment.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use supervision::decide::{self, wake_at};
 use supervision::events::owner_event;
 use supervision::moment::Moment;
 use supervision::record::{Fact, Record};
+use supervision::rules::Rules;
 use supervision::state::State;
 use supervision::watch::{Event, Scope, Watch};
 use tokio::sync::{Notify, mpsc};
@@ -45,6 +46,8 @@ pub struct Realm {
     pub sight: Sight,
     /// The compose project.
     pub project: Token,
+    /// What holds for every unit.
+    pub rules: Rules,
     /// Who we are.
     pub identity: Identity,
     /// For the owner.
@@ -91,6 +94,7 @@ impl Supervisor {
         }
         let told = entries.iter().map(|s| s.entry.confirmed).max();
         let known = entries.iter().map(|s| s.entry.at).max();
+        let watch = Watch::under(realm.rules);
         let mut supervisor = Self {
             hands: Hands::new(realm.sight.engine.clone()),
             realm,
@@ -98,7 +102,7 @@ impl Supervisor {
             journal,
             confirmed: Confirmed::from(told.unwrap_or(0)),
             state,
-            watch: Watch::default(),
+            watch,
             look_again: Arc::default(),
             began: Instant::now(),
             known: known.unwrap_or_else(clock::now),

@@ -7,7 +7,7 @@ pub const CAP: Duration = Duration::from_hours(1);
 /// Failures in a row that are still answered with a restart; one more is not.
 pub const MOST_CONSECUTIVE: u32 = 10;
 /// Part of a delay that jitter may add, in thousandths.
-const JITTER: u32 = 100;
+const JITTER: u32 = 200;
 
 /// Delay before the restart that answers the `consecutive`-th failure in a row (the first is 1).
 ///
@@ -22,7 +22,7 @@ pub fn delay(base: Duration, consecutive: u32) -> Duration {
     delay
 }
 
-/// `delay` made up to a tenth longer by `chance` (thousandths), never beyond the cap.
+/// `delay` made up to a fifth longer by `chance` (thousandths), never beyond the cap.
 pub fn jittered(delay: Duration, chance: u16) -> Duration {
     let share = u32::from(chance.min(999)) * JITTER;
     (delay + delay * share / 1_000_000).min(CAP)
@@ -52,11 +52,11 @@ mod tests {
     }
 
     #[test]
-    fn jitter_adds_at_most_a_tenth() {
+    fn jitter_adds_at_most_a_fifth() {
         let delay = Duration::from_mins(1);
         assert_eq!(jittered(delay, 0), delay);
-        assert_eq!(jittered(delay, 500), Duration::from_secs(63));
-        assert!(jittered(delay, 999) < Duration::from_secs(66));
+        assert_eq!(jittered(delay, 500), Duration::from_secs(66));
+        assert!(jittered(delay, 999) < Duration::from_secs(72));
         assert_eq!(jittered(CAP, 999), CAP);
     }
 }

@@ -3,6 +3,7 @@
 use protocol::command::UnitOrder;
 use protocol::heartbeat::Phase as BeatPhase;
 use protocol::ids::Token;
+use protocol::time::UtcMs;
 
 use crate::backoff::{self, MOST_CONSECUTIVE};
 use crate::container::{Container, Exit, Run, Status};
@@ -58,6 +59,8 @@ fn chain(
     let mut records = Vec::new();
     while records.len() < LONGEST_CHAIN {
         let desk = Desk {
+            name,
+            state,
             unit: &unit,
             watch,
             sight,
@@ -98,6 +101,8 @@ pub fn wake_at(state: &State, watch: &Watch, name: &Token, now: Moment) -> Optio
 }
 
 struct Desk<'a> {
+    name: &'a Token,
+    state: &'a State,
     unit: &'a Unit,
     watch: &'a Watch,
     sight: &'a Sight,
@@ -269,7 +274,7 @@ impl Desk<'_> {
             }
             Phase::Waiting { run, .. } if same => {
                 let due = self.sight.due(self.unit, self.now)?;
-                (due <= self.now.mono && self.watch.engine() && self.unit.held.is_none())
+                (due <= self.now.mono && self.may_start())
                     .then(|| Fact::StartIntended { run: run.clone() })
             }
             Phase::Starting { .. } if same => self.start_refused(here),
@@ -292,6 +297,11 @@ impl Desk<'_> {
             },
             Order::Start | Order::Restart => Fact::StartIntended { run },
         })
+    }
+
+    fn may_start(&self) -> bool {
+        let free = self.watch.engine() && self.unit.held.is_none();
+        free && self.watch.has_room(self.state, self.name, self.now)
     }
 
     /// What its flags allow, or why nothing may be done.
@@ -368,6 +378,9 @@ impl Desk<'_> {
         if consecutive > MOST_CONSECUTIVE {
             return self.quarantine(end, Why::Consecutive, reason, consecutive);
         }
+        if self.is_over_budget() {
+            return self.quarantine(end, Why::Budget, reason, consecutive);
+        }
         let at_once = policy.fast_first && consecutive == 1 && self.was_long_healthy();
         let delay = if at_once {
             std::time::Duration::ZERO
@@ -375,6 +388,15 @@ impl Desk<'_> {
             backoff::delay(policy.base_delay(), consecutive)
         };
         self.restart(policy, end, reason, consecutive, delay)
+    }
+
+    /// Another restart would be one too many within the window.
+    fn is_over_budget(&self) -> bool {
+        let Some(budget) = self.watch.rules().budget else {
+            return false;
+        };
+        let within = |at: &&UtcMs| self.now.utc.since(**at) < budget.window();
+        self.unit.recent.iter().filter(within).count() >= usize::from(budget.restarts)
     }
 
     fn restart(

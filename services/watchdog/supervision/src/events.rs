@@ -10,6 +10,8 @@ use crate::history;
 use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, Why};
 use crate::remedy::remedy_of;
 
+/// Who may have fewer restarts than this needs no warning before the last.
+const FEW: u32 = 10;
 const BY_HAND: &str = "manual intervention required";
 
 /// The event that this record is for the owner; none for what only the watchdog needs to know.
@@ -112,12 +114,30 @@ fn scheduled(unit: Token, restart: &Restart) -> EventBody {
         unit,
         attempt,
         max,
-        reason: restart.reason.to_string(),
+        reason: restart.reason.to_string() + &warning(restart),
         consecutive,
         uptime_ms,
         delay_ms,
         exit,
         evidence: restart.evidence.clone(),
+    }
+}
+
+/// Said while there is still time to look: nine tenths of the restarts are used, or most of a row.
+fn warning(restart: &Restart) -> String {
+    let Restart {
+        attempt,
+        max,
+        consecutive,
+        ..
+    } = *restart;
+    let left = MOST_CONSECUTIVE.saturating_sub(consecutive);
+    if max >= FEW && u64::from(attempt) * 10 >= u64::from(max) * 9 {
+        format!("; {attempt} of its {max} restarts are used up: look into it before they end")
+    } else if left < 3 {
+        format!("; after {left} more failures in a row it is given up")
+    } else {
+        String::new()
     }
 }
 
@@ -128,6 +148,9 @@ fn given_up(why: Why, reason: &Reason, restarts: u32, consecutive: u32) -> Strin
         }
         Why::Consecutive => format!(
             "{consecutive} failures in a row (allowed are {MOST_CONSECUTIVE}), last: {reason}; {BY_HAND}"
+        ),
+        Why::Budget => format!(
+            "more restarts within hours than WATCHDOG_BUDGET allows, last: {reason}; {BY_HAND}"
         ),
         Why::CriticalHalt => format!("{reason}: a circuit breaker closed everything; {BY_HAND}"),
         Why::Misconfigured => format!("{reason}: a restart does not mend that; {BY_HAND}"),

@@ -33,7 +33,9 @@
 //! way of every other call. A unit that is held is judged as ever, but nothing is done about it: `Ended`
 //! instead of a restart, `HangObserved` instead of a stop.
 //!
-//! A unit beyond `--max-restarts`, or failed more than ten times in a row, is `Quarantined` instead.
+//! A unit beyond `--max-restarts`, failed more than ten times in a row, or beyond the budget of its window is
+//! `Quarantined` instead. At most so many units are on their way up at once ([`rules`]); who is due meanwhile
+//! waits, which costs nothing.
 
 pub mod act;
 pub mod backoff;
@@ -52,5 +54,6 @@ pub mod policy;
 pub mod pulse;
 pub mod record;
 pub mod remedy;
+pub mod rules;
 pub mod state;
 pub mod watch;

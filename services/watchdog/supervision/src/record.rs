@@ -352,6 +352,8 @@ pub enum Why {
     MaxRestarts,
     /// It failed too often in a row.
     Consecutive,
+    /// It had more restarts within the window than the watchdog's own setting allows.
+    Budget,
     /// A critical circuit breaker closed everything.
     CriticalHalt,
     /// Its command line or configuration must be mended.

@@ -1,7 +1,7 @@
 //! What was decided: a fold of the journal's records. Folding is total: a watchdog that refuses its own
 //! history protects nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use protocol::VERSION;
@@ -14,6 +14,7 @@ use crate::evidence::Found;
 use crate::failures::Failures;
 use crate::policy::Policy;
 use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
+use crate::rules::Budget;
 
 /// A run that was healthy for less never ends a series of failures.
 const SHORTEST_HEALTHY_RUN: Duration = Duration::from_mins(10);
@@ -71,6 +72,10 @@ pub struct Unit {
     pub asked: Option<Asked>,
     /// A person wants it to be watched only.
     pub held: Option<Hold>,
+    /// This run was started by us.
+    pub ours: bool,
+    /// When its last restarts were decided, finished cycles left out.
+    pub recent: VecDeque<UtcMs>,
     /// It ended while it was held: its release starts it.
     pub missed: bool,
 }
@@ -336,6 +341,7 @@ impl Unit {
             |asked: &mut Asked| asked.order == Order::Restart || by != StartedBy::Watchdog;
         self.asked.take_if(overtaken);
         self.missed = false;
+        self.ours = by == StartedBy::Watchdog;
         self.healthy = None;
         self.enter(at, Phase::Running(run.clone()));
     }
@@ -386,6 +392,12 @@ impl Unit {
 
     fn scheduled(&mut self, at: UtcMs, restart: &Restart) {
         self.restarts = restart.attempt;
+        if restart.reason != Reason::CycleFinished {
+            self.recent.push_back(at);
+            if self.recent.len() > usize::from(Budget::MOST) {
+                self.recent.pop_front();
+            }
+        }
         self.consecutive = restart.consecutive;
         self.last_delay_ms = restart.delay_ms;
         self.failed(at, &restart.reason, restart.found.as_deref());
@@ -402,6 +414,7 @@ impl Unit {
             self.restarts = 0;
         }
         self.held = None;
+        self.recent.clear();
         let due = match &self.phase {
             Phase::Quarantined { run, .. } => Some(run.clone()),
             Phase::Ended { run } if self.missed => Some(run.clone()),

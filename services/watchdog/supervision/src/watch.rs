@@ -11,6 +11,7 @@ use crate::container::{Container, Run, Status};
 use crate::evidence::{Found, LastBeats, LastWords};
 use crate::moment::Moment;
 use crate::pulse::{Beat, Pulse};
+use crate::rules::Rules;
 use crate::state::{Phase, State, Unit};
 
 /// An echo over the bus is asked for every second; none for longer than this, and the bus carries
@@ -18,6 +19,8 @@ use crate::state::{Phase, State, Unit};
 const ECHO_MS: u64 = 2_000;
 /// After the bus was away everybody needs time to find it again.
 const RECONNECT_MS: u64 = 10_000;
+/// Who was started and is not heard of counts as on its way up for so long.
+const ON_ITS_WAY_MS: u64 = 15_000;
 /// A stop call that failed is made again after this.
 const STOP_AGAIN_MS: u64 = 10_000;
 /// A run that we have watched for this long is not confused with the one before.
@@ -99,6 +102,7 @@ pub enum Scope {
 /// Everything seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Watch {
+    rules: Rules,
     sights: BTreeMap<Token, Sight>,
     engine: bool,
     echo: Option<u64>,
@@ -152,6 +156,39 @@ struct Armed {
 }
 
 impl Watch {
+    /// Nothing seen yet; these rules hold.
+    pub fn under(rules: Rules) -> Self {
+        Self {
+            rules,
+            ..Self::default()
+        }
+    }
+
+    /// What holds for every unit.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Whether a unit other than this one may be started now: not while enough of them are on their way up.
+    pub fn has_room(&self, state: &State, name: &Token, now: Moment) -> bool {
+        let others = state.units.iter().filter(|(other, _)| *other != name);
+        let starting = others.filter(|(other, unit)| self.is_starting(other, unit, now));
+        starting.count() < usize::try_from(self.rules.most_starting).unwrap_or(usize::MAX)
+    }
+
+    /// Being started, or started by us and not heard of yet; who is never heard of blocks nobody for long.
+    fn is_starting(&self, name: &Token, unit: &Unit, now: Moment) -> bool {
+        match unit.phase {
+            Phase::Starting { .. } => unit.held.is_none(),
+            Phase::Running(_) => {
+                let watched = self.of(name).map_or(0, |sight| sight.watched);
+                let lately = now.mono.saturating_sub(watched) < ON_ITS_WAY_MS;
+                unit.ours && unit.healthy.is_none() && lately
+            }
+            _ => false,
+        }
+    }
+
     /// Takes in what was seen.
     pub fn take_in(&mut self, state: &State, event: Event, now: Moment) -> Scope {
         match event {

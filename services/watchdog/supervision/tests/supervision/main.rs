@@ -1,6 +1,8 @@
 //! The brain from outside: one unit's life in a simulated engine, hours in milliseconds.
 
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod hangs;

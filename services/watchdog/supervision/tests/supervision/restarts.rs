@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bearish_supervision::record::{Fact, Reason, Why};
+use bearish_supervision::rules::Rules;
 use bearish_supervision::state::Phase;
+use bearish_supervision::watch::Watch;
 use protocol::event::EventBody;
 use protocol::heartbeat::Phase as BeatPhase;
 
@@ -350,7 +352,7 @@ fn fast_first_restarts_at_once_after_a_long_healthy_run_only() {
 fn jitter_makes_a_delay_longer_by_at_most_a_tenth() {
     let mut rig = Rig::running("--paper --auto-restart --jitter");
     rig.dies(1);
-    assert_eq!(rig.restarts()[0].delay_ms, 31_500);
+    assert_eq!(rig.restarts()[0].delay_ms, 33_000);
 }
 
 #[test]
@@ -397,5 +399,93 @@ fn the_owner_reads_the_unit_name_and_the_evidence() {
     assert_eq!(
         evidence.as_deref(),
         Some("last heartbeat 2.1 s before: running, 3 errors, the last: Connection timeout")
+    );
+}
+
+#[test]
+fn more_restarts_than_the_budget_of_its_window_are_not_made() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+    rig.watch = Watch::under(Rules {
+        budget: Some("3/24".parse().unwrap()),
+        ..Rules::default()
+    });
+    rig.list();
+    for _ in 0..3 {
+        rig.beats(BeatPhase::Running);
+        rig.healthy(11 * MINUTE);
+        rig.dies(1);
+    }
+    rig.beats(BeatPhase::Running);
+    rig.healthy(11 * MINUTE);
+    rig.dies(1);
+    let given_up = |phase: &Phase| {
+        matches!(
+            phase,
+            Phase::Quarantined {
+                why: Why::Budget,
+                ..
+            }
+        )
+    };
+    assert!(given_up(rig.phase()), "{:?}", rig.phase());
+    rig.release(false).unwrap();
+    rig.mono += 1;
+    rig.dies(1);
+    assert!(
+        matches!(rig.phase(), Phase::Running(_)),
+        "a release begins a new window"
+    );
+}
+
+#[test]
+fn a_window_that_has_passed_is_forgotten() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+    rig.watch = Watch::under(Rules {
+        budget: Some("1/1".parse().unwrap()),
+        ..Rules::default()
+    });
+    rig.list();
+    for _ in 0..3 {
+        rig.beats(BeatPhase::Running);
+        rig.healthy(61 * MINUTE);
+        rig.dies(1);
+        assert!(matches!(rig.phase(), Phase::Running(_)));
+    }
+}
+
+#[test]
+fn the_owner_is_warned_before_a_cap() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0 --max-restarts 20");
+    for _ in 0..18 {
+        rig.beats(BeatPhase::Running);
+        rig.healthy(11 * MINUTE);
+        rig.dies(1);
+    }
+    let reasons = |rig: &Rig| -> Vec<String> {
+        let told = rig.told().into_iter();
+        told.filter_map(|body| match body {
+            EventBody::RestartTriggered { reason, .. } => Some(reason),
+            _ => None,
+        })
+        .collect()
+    };
+    let said = reasons(&rig);
+    assert!(
+        said[..17].iter().all(|reason| !reason.contains("used up")),
+        "{said:?}"
+    );
+    assert!(
+        said[17].contains("18 of its 20 restarts are used up"),
+        "{said:?}"
+    );
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+    for _ in 0..8 {
+        rig.dies(1);
+    }
+    let said = reasons(&rig);
+    assert!(!said[6].contains("given up"), "{said:?}");
+    assert!(
+        said[7].contains("after 2 more failures in a row it is given up"),
+        "{said:?}"
     );
 }
