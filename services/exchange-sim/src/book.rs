@@ -101,6 +101,13 @@ impl Book {
         })
     }
 
+    /// The closed base candle being traded at `time`, or the last one if all have closed before.
+    pub fn base_at(&self, time: i64) -> Option<&Candle> {
+        let closed = &self.series(self.base)?.closed;
+        let after = closed.partition_point(|c| c.open_time <= time);
+        closed.get(after.checked_sub(1)?)
+    }
+
     /// The candle of `interval` that is being traded.
     pub fn running(&self, interval: Interval, forming: Option<&Candle>) -> Option<Candle> {
         self.series(interval)?.running(forming)

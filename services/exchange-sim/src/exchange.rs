@@ -16,6 +16,12 @@ use crate::ws::hub::{Hub, StreamKey, Subscriber};
 pub struct Limits {
     /// REST weight per IP and minute of wall time.
     pub weight_per_minute: u32,
+    /// Refusals for too much weight in a minute after which an address is banned.
+    pub refusals_before_ban: u32,
+    /// New orders of an account in 10 seconds of wall time.
+    pub orders_per_10s: u32,
+    /// New orders of an account in a minute of wall time.
+    pub orders_per_minute: u32,
     /// Frames that may wait for one subscriber before it is disconnected.
     pub queue: usize,
     /// Wall time between the server's pings.
@@ -28,6 +34,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             weight_per_minute: 2_400,
+            refusals_before_ban: 100,
+            orders_per_10s: 300,
+            orders_per_minute: 1_200,
             queue: 1_024,
             ping_every: Duration::from_mins(3),
             pong_within: Duration::from_mins(10),

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
+use crate::desk::Desk;
 use crate::exchange::{Exchange, Moment};
 use crate::ws::event;
 use crate::ws::hub::{Frame, StreamKey};
@@ -20,7 +21,7 @@ const UPDATE_EVERY: Duration = Duration::from_millis(250);
 const WAKE_AT_MOST_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs until `shutdown`.
-pub(crate) async fn run(exchange: Arc<Exchange>, shutdown: CancellationToken) {
+pub(crate) async fn run(exchange: Arc<Exchange>, desk: Arc<Desk>, shutdown: CancellationToken) {
     let mut clock_moves = exchange.clock_moves();
     let mut next_update = Instant::now() + UPDATE_EVERY;
     let mut told_the_end = false;
@@ -33,6 +34,10 @@ pub(crate) async fn run(exchange: Arc<Exchange>, shutdown: CancellationToken) {
             next_update = Instant::now() + UPDATE_EVERY;
         }
         beat(&exchange, update);
+        // What the price has reached since: without this, users would hear of it when they ask.
+        if !desk.keys().is_empty() && desk.run(|_, _| Ok(())).await.is_err() {
+            debug!("trading has ended");
+        }
         if !told_the_end && exchange.ended() {
             told_the_end = true;
             let now = UtcMs(exchange.now_ms());

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use axum::serve::ListenerExt;
 use protocol::time::UtcMs;
 use runtime::process::Stop;
+use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
@@ -18,11 +19,15 @@ use tracing::{debug, info, warn};
 
 use crate::anchor::{Anchor, BadState};
 use crate::clock::{Beginning, Clock};
+use crate::desk::Desk;
+use crate::desk::store::Store;
 use crate::exchange::{Exchange, Limits};
+use crate::keys::Keys;
 use crate::market::Market;
 use crate::market::replay::Recording;
 use crate::settings::{MarketKind, Settings};
 use crate::symbols::Contract;
+use crate::trading::venue::Venue;
 use crate::ws::Floor;
 use crate::{pulse, rest, ws};
 
@@ -37,6 +42,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     exchange: Arc<Exchange>,
+    desk: Arc<Desk>,
     state_dir: Option<PathBuf>,
 }
 
@@ -47,7 +53,7 @@ impl Server {
     /// Exit 78, naming what is wrong: candle file, warm-up, state file or port.
     pub async fn bind(settings: Settings, limits: Limits) -> Result<Self, Stop> {
         let (listen, state_dir) = (settings.listen, state_dir(&settings));
-        let exchange = spawn_blocking(move || build(&settings, limits))
+        let (exchange, desk) = spawn_blocking(move || build(&settings, limits))
             .await
             .map_err(|e| ended("building the market", Err(e)))??;
         if let Some(dir) = &state_dir {
@@ -60,6 +66,7 @@ impl Server {
             listener,
             address,
             exchange,
+            desk,
             state_dir,
         })
     }
@@ -83,17 +90,19 @@ impl Server {
             listener,
             address,
             exchange,
+            desk,
             state_dir,
         } = self;
         let connections = TaskTracker::new();
         let floor = Floor {
             exchange: Arc::clone(&exchange),
+            desk: Arc::clone(&desk),
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(named("http server", serve(listener, floor)));
-        let pulse = pulse::run(Arc::clone(&exchange), shutdown.clone());
+        let pulse = pulse::run(Arc::clone(&exchange), desk, shutdown.clone());
         tasks.spawn(named("pulse", pulse));
         let keeper = keep_anchor(Arc::clone(&exchange), state_dir.clone(), shutdown.clone());
         tasks.spawn(named("anchor keeper", keeper));
@@ -114,7 +123,8 @@ impl Server {
     }
 }
 
-fn build(settings: &Settings, limits: Limits) -> Result<Arc<Exchange>, Stop> {
+fn build(settings: &Settings, limits: Limits) -> Result<(Arc<Exchange>, Arc<Desk>), Stop> {
+    let keys = keys(settings)?;
     let started = Instant::now();
     let mut market = match settings.market {
         MarketKind::Synthetic => Market::synthetic(settings.seed, listed(&settings.symbols)),
@@ -131,7 +141,56 @@ fn build(settings: &Settings, limits: Limits) -> Result<Arc<Exchange>, Stop> {
         "market ready"
     );
     let clock = Clock::new(beginning, settings.speed, settings.hold, Instant::now());
-    Ok(Exchange::new(market, clock, limits))
+    let exchange = Exchange::new(market, clock, limits);
+    let desk = desk(settings, &exchange, keys, beginning.exchange_ms)?;
+    Ok((exchange, desk))
+}
+
+/// The keys given, in the variable and in the file.
+fn keys(settings: &Settings) -> Result<Keys, Stop> {
+    let mut text = settings.api_keys.expose_secret().to_owned();
+    let file = settings.api_keys_file.as_deref();
+    if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
+        let read = std::fs::read_to_string(path).map_err(|e| {
+            let path = path.display();
+            Stop::config(format!(
+                "api-keys-file {path}: {e}; allowed: a readable file"
+            ))
+        })?;
+        text = format!("{text}\n{read}");
+    }
+    Keys::parse(&text).map_err(|allowed| Stop::config(format!("api-keys (not shown); {allowed}")))
+}
+
+/// The trading side: what is stored of it, and an account for each key. Without keys nothing can be
+/// traded, so nothing is stored.
+fn desk(
+    settings: &Settings,
+    exchange: &Arc<Exchange>,
+    keys: Keys,
+    now_ms: i64,
+) -> Result<Arc<Desk>, Stop> {
+    let mut venue = Venue::new(exchange.listed(), now_ms);
+    let balance = settings.balance_usdt;
+    let dir = state_dir(settings).filter(|_| !keys.is_empty());
+    let Some(dir) = dir else {
+        return Ok(Desk::new(Arc::clone(exchange), keys, venue, None, balance));
+    };
+    let (identity, ..) = exchange.anchor_parts();
+    for batch in Store::load(&dir, &identity).map_err(config)? {
+        venue.restore(batch);
+    }
+    for name in keys.names() {
+        venue.open_account(name, balance);
+    }
+    let store = Store::begin(&dir, &identity, &venue.snapshot()).map_err(config)?;
+    Ok(Desk::new(
+        Arc::clone(exchange),
+        keys,
+        venue,
+        Some(store),
+        balance,
+    ))
 }
 
 /// Each contract once, in the order given.
@@ -199,7 +258,7 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 
 async fn serve(listener: TcpListener, floor: Floor) {
     let shutdown = floor.shutdown.clone();
-    let rest = rest::router(Arc::clone(&floor.exchange));
+    let rest = rest::router(&floor.desk);
     let routes = ws::router(floor).merge(rest);
     let listener = listener.tap_io(|socket| {
         // Events are small and wanted at once; a socket that refuses is served all the same.

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::telemetry::TelemetrySettings;
+use rust_decimal::Decimal;
+use secrecy::SecretString;
 
 use crate::clock::Hold;
 use crate::symbols::{self, Contract};
@@ -100,6 +102,20 @@ pub struct Settings {
     #[arg(long, env = "SIM_HOLD", value_enum, default_value = "first-subscriber")]
     pub hold: Hold,
 
+    /// API keys that may trade, as key:secret or key:secret:right (read, trade, withdraw), separated by
+    /// commas; each is an account. Without any, nobody may. Judged when the exchange is built: a
+    /// refusal on the command line would repeat the secret
+    #[arg(long, env = "SIM_API_KEYS", default_value = "", hide_env_values = true)]
+    pub api_keys: SecretString,
+
+    /// File with such keys, one a line
+    #[arg(long, env = "SIM_API_KEYS_FILE")]
+    pub api_keys_file: Option<PathBuf>,
+
+    /// What an account begins with
+    #[arg(long, env = "SIM_BALANCE_USDT", default_value = "10000", value_parser = balance)]
+    pub balance_usdt: Decimal,
+
     /// Directory of the state file, with which a restart goes on as if there had been none
     #[arg(long, env = "SIM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
@@ -130,6 +146,13 @@ fn speed(text: &str) -> Result<f64, String> {
 
 fn contract(text: &str) -> Result<&'static Contract, String> {
     Contract::find(text).ok_or_else(|| format!("allowed: {}", symbols::names()))
+}
+
+fn balance(text: &str) -> Result<Decimal, String> {
+    Decimal::from_str_exact(text)
+        .ok()
+        .filter(|balance| !balance.is_sign_negative() && *balance < Decimal::from(1_000_000_000))
+        .ok_or_else(|| "allowed: an amount of USDT from 0 to below 1000000000".to_owned())
 }
 
 fn warmup(text: &str) -> Result<usize, String> {

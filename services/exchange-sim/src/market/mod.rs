@@ -1,6 +1,7 @@
 //! A market: a source of base candles, played forward to the exchange's time and kept in books.
 //! Not here: the clock that says what time it is, and everything about the wire.
 
+mod prices;
 pub mod replay;
 pub mod synthetic;
 
@@ -138,6 +139,14 @@ impl Market {
     pub fn running(&self, position: usize, interval: Interval, now_ms: i64) -> Option<Candle> {
         let forming = self.forming_at(position, now_ms)?;
         self.books.get(position)?.running(interval, Some(&forming))
+    }
+
+    /// The base candle of a moment, whole: also what of it has not been traded yet.
+    fn base_at(&self, position: usize, time: i64) -> Option<&Candle> {
+        let forming = self.forming.get(position);
+        forming
+            .filter(|c| c.open_time <= time)
+            .or_else(|| self.books.get(position)?.base_at(time))
     }
 
     fn forming_at(&self, position: usize, now_ms: i64) -> Option<Candle> {

@@ -5,9 +5,11 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::trading::refusal::Refusal;
+
 /// An error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ApiError {
+pub(crate) struct ApiError {
     status: StatusCode,
     code: i32,
     words: String,
@@ -67,12 +69,41 @@ impl ApiError {
         }
     }
 
+    /// So much weight, and again and again, that the address is banned.
+    pub(super) fn banned(ip: &str, until_ms: i64) -> Self {
+        Self {
+            status: StatusCode::IM_A_TEAPOT,
+            code: -1003,
+            words: format!(
+                "Way too many requests; IP({ip}) banned until {until_ms}. Please use the websocket for \
+                 live updates to avoid bans."
+            ),
+        }
+    }
+
     /// Nothing is served there.
     pub(super) fn unknown_path(path: &str, method: &Method) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
             code: -5000,
             words: format!("Path {path}, Method {method} is invalid"),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let status = match refusal.code {
+            -2014 | -2015 => StatusCode::UNAUTHORIZED,
+            -1015 => StatusCode::TOO_MANY_REQUESTS,
+            -1007 => StatusCode::REQUEST_TIMEOUT,
+            -1008 | -1016 => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self {
+            status,
+            code: refusal.code,
+            words: refusal.words,
         }
     }
 }

@@ -6,21 +6,27 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::exchange::Exchange;
+use crate::desk::Desk;
 use crate::symbols::Contract;
+use crate::trading::rules::{MOST_ALGOS, MOST_ORDERS, Rules};
 
 /// Binance's placeholder for "never delivered": 2100-12-25T08:00Z.
 const PERPETUAL_DELIVERY_MS: i64 = 4_133_404_800_000;
 
-pub(super) async fn answer(State(exchange): State<Arc<Exchange>>) -> Json<Value> {
-    let symbols: Vec<Value> = exchange.listed().iter().map(|c| contract(c)).collect();
-    let limit = exchange.limits().weight_per_minute;
+pub(super) async fn answer(State(desk): State<Arc<Desk>>) -> Json<Value> {
+    let exchange = desk.exchange();
+    let listed = exchange.listed().iter();
+    let symbols = listed.filter_map(|c| Some(contract(c, &desk.rules(c.symbol)?)));
+    let symbols: Vec<Value> = symbols.collect();
+    let limits = exchange.limits();
     Json(json!({
         "timezone": "UTC",
-        "serverTime": exchange.now_ms(),
+        "serverTime": desk.clients_time(),
         "futuresType": "U_MARGINED",
         "rateLimits": [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limit},
+            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limits.weight_per_minute},
+            {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": limits.orders_per_minute},
+            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": limits.orders_per_10s},
         ],
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": true, "autoAssetExchange": "-10000"}],
@@ -28,14 +34,14 @@ pub(super) async fn answer(State(exchange): State<Arc<Exchange>>) -> Json<Value>
     }))
 }
 
-fn contract(contract: &Contract) -> Value {
+fn contract(contract: &Contract, rules: &Rules) -> Value {
     json!({
         "symbol": contract.symbol,
         "pair": contract.symbol,
         "contractType": "PERPETUAL",
         "deliveryDate": PERPETUAL_DELIVERY_MS,
         "onboardDate": contract.onboard_ms,
-        "status": "TRADING",
+        "status": if rules.trading { "TRADING" } else { "SETTLING" },
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": contract.base_asset,
@@ -52,7 +58,7 @@ fn contract(contract: &Contract) -> Value {
         "liquidationFee": "0.012500",
         "marketTakeBound": "0.05",
         "maxMoveOrderLimit": 10000,
-        "filters": filters(contract),
+        "filters": filters(rules),
         "orderTypes": [
             "LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET",
             "TRAILING_STOP_MARKET"
@@ -61,16 +67,17 @@ fn contract(contract: &Contract) -> Value {
     })
 }
 
-fn filters(contract: &Contract) -> Value {
-    let [min_price, max_price, tick_size] = contract.price;
-    let [min_qty, max_qty, step_size] = contract.lot;
+fn filters(rules: &Rules) -> Value {
+    let [min_price, max_price] = rules.price.map(|p| p.to_string());
+    let [min_qty, max_qty] = rules.quantity.map(|q| q.to_string());
+    let (tick, step) = (rules.tick.to_string(), rules.step.to_string());
     json!([
-        {"filterType": "PRICE_FILTER", "minPrice": min_price, "maxPrice": max_price, "tickSize": tick_size},
-        {"filterType": "LOT_SIZE", "minQty": min_qty, "maxQty": max_qty, "stepSize": step_size},
-        {"filterType": "MARKET_LOT_SIZE", "minQty": min_qty, "maxQty": contract.market_max, "stepSize": step_size},
-        {"filterType": "MAX_NUM_ORDERS", "limit": 200},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": 10},
-        {"filterType": "MIN_NOTIONAL", "notional": contract.min_notional},
+        {"filterType": "PRICE_FILTER", "minPrice": min_price, "maxPrice": max_price, "tickSize": tick},
+        {"filterType": "LOT_SIZE", "minQty": min_qty, "maxQty": max_qty, "stepSize": step},
+        {"filterType": "MARKET_LOT_SIZE", "minQty": min_qty, "maxQty": rules.market_most.to_string(), "stepSize": step},
+        {"filterType": "MAX_NUM_ORDERS", "limit": MOST_ORDERS},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": MOST_ALGOS},
+        {"filterType": "MIN_NOTIONAL", "notional": rules.notional.to_string()},
         {"filterType": "PERCENT_PRICE", "multiplierUp": "1.0500", "multiplierDown": "0.9500", "multiplierDecimal": "4"},
     ])
 }

@@ -1,8 +1,13 @@
-//! The REST side: routes and what all answers share. One file per endpoint that has something to say.
+//! The REST side: routes and what all answers share. One file per public endpoint that has something
+//! to say; `trade/` is what needs a key, `signed.rs` and `params.rs` how such a request is read.
 
+mod cost;
 mod error;
 mod exchange_info;
 mod klines;
+mod params;
+mod signed;
+mod trade;
 mod weight;
 
 use std::sync::Arc;
@@ -14,21 +19,26 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
-use crate::exchange::Exchange;
+use crate::desk::Desk;
 use error::ApiError;
 use weight::Weights;
 
 /// All REST routes, weighed.
-pub(crate) fn router(exchange: Arc<Exchange>) -> Router {
-    let weights = Arc::new(Weights::new(exchange.limits().weight_per_minute));
-    Router::new()
+pub(crate) fn router(desk: &Arc<Desk>) -> Router {
+    let exchange = desk.exchange();
+    let weights = Arc::new(Weights::new(*exchange.limits()));
+    let public = Router::new()
         .route("/fapi/v1/ping", get(ping))
+        .route("/fapi/v1/klines", get(klines::answer))
+        .with_state(Arc::clone(exchange));
+    let with_desk = trade::router()
         .route("/fapi/v1/time", get(time))
         .route("/fapi/v1/exchangeInfo", get(exchange_info::answer))
-        .route("/fapi/v1/klines", get(klines::answer))
+        .with_state(Arc::clone(desk));
+    public
+        .merge(with_desk)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
-        .with_state(exchange)
         .layer(middleware::from_fn_with_state(weights, weight::weigh))
 }
 
@@ -36,8 +46,8 @@ async fn ping() -> Json<Value> {
     Json(json!({}))
 }
 
-async fn time(State(exchange): State<Arc<Exchange>>) -> Json<Value> {
-    Json(json!({"serverTime": exchange.now_ms()}))
+async fn time(State(desk): State<Arc<Desk>>) -> Json<Value> {
+    Json(json!({"serverTime": desk.clients_time()}))
 }
 
 async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {

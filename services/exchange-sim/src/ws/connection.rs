@@ -86,6 +86,11 @@ impl Connection {
             }
         };
         connection.floor.exchange.forget(&connection.subscriber);
+        connection
+            .floor
+            .desk
+            .users
+            .leave(&connection.subscriber, None);
         connection.close(end).await;
         info!(%peer, ?end, "websocket closed");
     }
@@ -170,6 +175,8 @@ impl Connection {
             }
             if let Some(key) = find_stream(&self.floor.exchange, &name) {
                 self.floor.exchange.subscribe(&self.subscriber, key);
+            } else if self.floor.desk.listener(&name).is_some() {
+                self.floor.desk.users.join(&self.subscriber, &name);
             } else {
                 debug!(%name, "subscribed to a stream that nothing is behind");
             }
@@ -182,6 +189,9 @@ impl Connection {
         for name in streams {
             if let Some(key) = find_stream(&self.floor.exchange, name) {
                 self.floor.exchange.unsubscribe(&self.subscriber, key);
+            } else {
+                let users = &self.floor.desk.users;
+                users.leave(&self.subscriber, Some(name));
             }
         }
     }

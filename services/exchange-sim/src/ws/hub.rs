@@ -66,7 +66,7 @@ impl Subscriber {
 
     /// Hands over a frame. A full queue ends the connection: a client that misses a candle without
     /// knowing is worse off than one that must reconnect.
-    fn offer(&self, frame: &Frame) {
+    pub(crate) fn offer(&self, frame: &Frame) {
         let text = match self.form {
             Form::Raw => &frame.raw,
             Form::Combined => &frame.combined,

@@ -6,6 +6,7 @@ mod connection;
 pub(crate) mod event;
 pub(crate) mod hub;
 mod request;
+pub(crate) mod user_event;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::desk::Desk;
 use crate::exchange::Exchange;
 use connection::Connection;
 use hub::Form;
@@ -31,6 +33,7 @@ const ROUTES: [&str; 4] = ["", "/market", "/public", "/private"];
 #[derive(Clone)]
 pub(crate) struct Floor {
     pub(crate) exchange: Arc<Exchange>,
+    pub(crate) desk: Arc<Desk>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) connections: TaskTracker,
 }

@@ -61,11 +61,12 @@ fn refusal(code: u32, words: &str, id: &Value) -> String {
     json!({"error": {"code": code, "msg": words}, "id": id}).to_string()
 }
 
-/// A name Binance would take for a stream. A well-formed name that nothing is behind is accepted
+/// A name Binance would take for a stream, market or user. A well-formed name that nothing is behind is accepted
 /// and stays silent, there and here.
 fn well_formed(name: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || "@_!-".contains(c);
-    name.contains('@') && name.len() <= 100 && name.chars().all(known)
+    let key = name.len() == 64 && name.chars().all(|c| c.is_ascii_alphanumeric());
+    (key || name.contains('@')) && name.len() <= 100 && name.chars().all(known)
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@
     reason = "each test binary uses a part of this, and a panic is how a test fails"
 )]
 
+pub mod signed;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -1,0 +1,38 @@
+//! The market's prices as trading asks for them: the way that a candle is said to have taken
+//! (`Candle::at`), at any moment of it.
+
+use rust_decimal::Decimal;
+
+use super::Market;
+use crate::candle::PRICE_DECIMALS;
+use crate::trading::prices::Prices;
+
+impl Prices for Market {
+    fn at(&self, symbol: &str, ms: i64) -> Option<Decimal> {
+        let position = self.position(symbol)?;
+        let contract = self.listed.get(position)?;
+        let candle = self.base_at(position, ms)?;
+        let elapsed = ms - candle.open_time;
+        let then = candle.at(elapsed, self.base.ms(), contract.tick, contract.step);
+        Some(Decimal::new(then.close, PRICE_DECIMALS).normalize())
+    }
+
+    /// A candle turns at its thirds; at its end the next one may open elsewhere.
+    fn turns(&self, _symbol: &str, from: i64, to: i64) -> Vec<i64> {
+        let span = self.base.ms();
+        let mut turns = Vec::new();
+        let mut open = self.base.bucket(from);
+        while open < to {
+            let of_candle = [
+                open + span / 3,
+                open + 2 * span / 3,
+                open + span - 1,
+                open + span,
+            ];
+            turns.extend(of_candle.iter().filter(|t| (from + 1..to).contains(t)));
+            open += span;
+        }
+        turns.push(to);
+        turns
+    }
+}

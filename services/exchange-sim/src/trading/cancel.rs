@@ -1,0 +1,103 @@
+//! Cancelling orders and conditional orders. Not here: orders that the exchange ends (`settle.rs`).
+
+use super::order::{Algo, Order};
+use super::refusal::Refusal;
+use super::terms::{AlgoStatus, Status};
+use super::venue::Venue;
+
+impl Venue {
+    /// Cancels an open order by one of its ids.
+    ///
+    /// # Errors
+    /// If there is no such open order.
+    pub fn cancel(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        id: (Option<i64>, Option<&str>),
+        at_ms: i64,
+    ) -> Result<Order, Refusal> {
+        self.rules(symbol)?;
+        let found = self.account(account)?.order(symbol, id.0, id.1);
+        let found = found.filter(|o| o.status.open()).cloned();
+        let mut order = found.ok_or_else(|| Refusal::of(-2011))?;
+        self.end(account, &mut order, Status::Canceled, at_ms);
+        Ok(order)
+    }
+
+    /// Cancels all open orders of a contract.
+    ///
+    /// # Errors
+    /// If the contract is not listed.
+    pub fn cancel_all(&mut self, account: &str, symbol: &str, at_ms: i64) -> Result<(), Refusal> {
+        self.rules(symbol)?;
+        let open = self.account(account)?.open.values();
+        let open: Vec<Order> = open.filter(|o| o.symbol == symbol).cloned().collect();
+        for mut order in open {
+            self.end(account, &mut order, Status::Canceled, at_ms);
+        }
+        Ok(())
+    }
+
+    /// Cancels a waiting conditional order by one of its ids.
+    ///
+    /// # Errors
+    /// If there is no such waiting one.
+    pub fn cancel_algo(
+        &mut self,
+        account: &str,
+        id: (Option<i64>, Option<&str>),
+        at_ms: i64,
+    ) -> Result<Algo, Refusal> {
+        let found = self.account(account)?.algo(id.0, id.1);
+        let found = found.filter(|a| a.status == AlgoStatus::New).cloned();
+        let mut algo = found.ok_or_else(|| Refusal::of(-2011))?;
+        self.end_algo(account, &mut algo, AlgoStatus::Canceled, "", at_ms);
+        Ok(algo)
+    }
+
+    /// Cancels all waiting conditional orders of a contract.
+    ///
+    /// # Errors
+    /// If the contract is not listed.
+    pub fn cancel_all_algos(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        at_ms: i64,
+    ) -> Result<(), Refusal> {
+        self.rules(symbol)?;
+        self.end_algos(account, symbol, AlgoStatus::Canceled, "", at_ms);
+        Ok(())
+    }
+
+    pub(super) fn end_algos(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        status: AlgoStatus,
+        reason: &str,
+        at_ms: i64,
+    ) {
+        let waiting = self.accounts.get(account).map(|a| &a.waiting);
+        let all = waiting.into_iter().flat_map(|w| w.values());
+        let all: Vec<Algo> = all.filter(|a| a.symbol == symbol).cloned().collect();
+        for mut algo in all {
+            self.end_algo(account, &mut algo, status, reason, at_ms);
+        }
+    }
+
+    pub(super) fn end_algo(
+        &mut self,
+        account: &str,
+        algo: &mut Algo,
+        status: AlgoStatus,
+        reason: &str,
+        at_ms: i64,
+    ) {
+        algo.status = status;
+        algo.updated_ms = at_ms;
+        reason.clone_into(&mut algo.reason);
+        self.keep_algo(account, algo, at_ms);
+    }
+}

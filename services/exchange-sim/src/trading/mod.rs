@@ -1,0 +1,26 @@
+//! The trading side as a pure core: accounts, orders, positions, what the price's way does to them.
+//!
+//! - `terms.rs`, `order.rs`, `position.rs`, `account.rs`, `bracket.rs`, `rules.rs`: what there is.
+//! - `record.rs`: every change as a value: what is stored, and what users are told.
+//! - `venue.rs`: all accounts; `place.rs`, `cancel.rs`, `settings.rs` what clients ask for; `settle.rs`
+//!   what time does; `execute.rs` what both have in common.
+//! - `prices.rs`: what must be known of the market.
+//!
+//! No clock, no file, no socket: time and prices come in with each call, so that the same calls always
+//! end in the same accounts. Who calls, stores and tells is `desk/`.
+
+pub mod account;
+pub mod bracket;
+mod cancel;
+mod execute;
+pub mod order;
+mod place;
+pub mod position;
+pub mod prices;
+pub mod record;
+pub mod refusal;
+pub mod rules;
+mod settings;
+pub(crate) mod settle;
+pub mod terms;
+pub mod venue;

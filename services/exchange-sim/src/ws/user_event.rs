@@ -1,0 +1,159 @@
+//! The user stream's events as Binance writes them. Not here: who hears them (`desk/users.rs`).
+
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use super::hub::Frame;
+use crate::trading::order::{Algo, Order, Trade};
+use crate::trading::position::Position;
+use crate::trading::record::{News, Notice};
+use crate::trading::terms::Margin;
+
+/// The frame of a notice for the stream of this key.
+pub(crate) fn frame(notice: &Notice, key: &str) -> Frame {
+    let event = event(notice);
+    Frame {
+        raw: event.to_string().into(),
+        combined: json!({"stream": key, "data": event}).to_string().into(),
+    }
+}
+
+fn event(notice: &Notice) -> Value {
+    let at = notice.at_ms;
+    match &notice.news {
+        News::Order {
+            order,
+            execution,
+            trade,
+        } => {
+            let details = order_details(order, execution, trade.as_ref());
+            json!({"e": "ORDER_TRADE_UPDATE", "E": at, "T": at, "o": details})
+        }
+        News::Account {
+            reason,
+            wallet,
+            cross_wallet,
+            change,
+            positions,
+        } => {
+            let positions: Vec<Value> = positions.iter().map(position).collect();
+            json!({"e": "ACCOUNT_UPDATE", "E": at, "T": at, "a": {
+                "m": reason,
+                "B": [{
+                    "a": "USDT", "wb": digits(*wallet), "cw": digits(*cross_wallet),
+                    "bc": digits(*change),
+                }],
+                "P": positions,
+            }})
+        }
+        News::Algo(algo) => json!({"e": "ALGO_UPDATE", "E": at, "T": at, "o": algo_details(algo)}),
+        News::Leverage { symbol, leverage } => json!({
+            "e": "ACCOUNT_CONFIG_UPDATE", "E": at, "T": at, "ac": {"s": symbol, "l": leverage},
+        }),
+        News::KeyExpired(key) => json!({"e": "listenKeyExpired", "E": at, "listenKey": key}),
+    }
+}
+
+fn order_details(order: &Order, execution: &str, trade: Option<&Trade>) -> Value {
+    let mut details = json!({
+        "s": order.symbol,
+        "c": order.client_id,
+        "S": order.side,
+        "o": order.kind,
+        "f": order.tif,
+        "q": digits(order.quantity),
+        "p": digits(order.price),
+        "ap": digits(order.mean().round_dp(8)),
+        "sp": "0",
+        "x": execution,
+        "X": order.status,
+        "i": order.id,
+        "l": "0",
+        "z": digits(order.filled),
+        "L": "0",
+        "T": order.updated_ms,
+        "t": 0,
+        "b": "0",
+        "a": "0",
+        "m": false,
+        "R": order.reduce_only,
+        "wt": "CONTRACT_PRICE",
+        "ot": order.original(),
+        "ps": order.position_side,
+        "cp": order.close_position,
+        "pP": false,
+        "si": 0,
+        "ss": 0,
+        "rp": "0",
+        "V": "NONE",
+        "pm": "NONE",
+        "gtd": 0,
+        "er": "0",
+    });
+    if let (Some(trade), Some(fields)) = (trade, details.as_object_mut()) {
+        let filled = [
+            ("l", json!(digits(trade.quantity))),
+            ("L", json!(digits(trade.price))),
+            ("N", json!("USDT")),
+            ("n", json!(digits(trade.fee))),
+            ("t", json!(trade.id)),
+            ("m", json!(trade.maker)),
+            ("rp", json!(digits(trade.pnl))),
+        ];
+        fields.extend(filled.map(|(name, value)| (name.to_owned(), value)));
+    }
+    details
+}
+
+fn algo_details(algo: &Algo) -> Value {
+    json!({
+        "caid": algo.client_id,
+        "aid": algo.id,
+        "at": "CONDITIONAL",
+        "o": algo.kind,
+        "s": algo.symbol,
+        "S": algo.side,
+        "ps": algo.position_side,
+        "f": "GTC",
+        "q": digits(algo.quantity),
+        "X": algo.status,
+        "ai": algo.order_id.map(|id| id.to_string()).unwrap_or_default(),
+        "ap": digits(algo.actual_price),
+        "aq": digits(algo.actual_quantity),
+        "act": if algo.order_id.is_some() { "MARKET" } else { "0" },
+        "tp": digits(algo.trigger),
+        "p": "0",
+        "V": "NONE",
+        "wt": algo.working,
+        "pm": "NONE",
+        "cp": algo.close_position,
+        "pP": false,
+        "R": algo.reduce_only,
+        "tt": algo.triggered_ms,
+        "gtd": 0,
+        "rm": algo.reason,
+    })
+}
+
+fn position((position, margin, mark): &(Position, Margin, Decimal)) -> Value {
+    let mode = match margin {
+        Margin::Cross => "cross",
+        Margin::Isolated => "isolated",
+    };
+    json!({
+        "s": position.symbol,
+        "pa": digits(position.amount),
+        "ep": digits(position.entry),
+        "bep": digits(position.entry),
+        "cr": digits(position.realised),
+        "up": digits(position.unrealised(*mark)),
+        "mt": mode,
+        "iw": digits(position.isolated),
+        "ps": position.side,
+    })
+}
+
+/// A decimal without needless zeros.
+pub(crate) fn digits(value: Decimal) -> String {
+    value.normalize().to_string()
+}

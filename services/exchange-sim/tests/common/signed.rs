@@ -1,0 +1,128 @@
+//! Signed calls, written by hand: the signature is the tests' own, not the exchange's.
+
+use std::net::SocketAddr;
+
+use exchange_sim::exchange::Limits;
+use hmac::{Hmac, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, Running, time};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+pub const KEY: &str = "testkey";
+pub const SECRET: &str = "testsecret";
+/// Arguments with which these calls are understood.
+pub const KEYS: [&str; 2] = ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
+
+pub fn signature(secret: &str, payload: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(payload.as_bytes());
+    hex::encode(mac.finalize().into_bytes())
+}
+
+/// An answer: status, head, body.
+pub type Answer = (u16, String, Value);
+
+/// A call as it is written on the wire.
+pub async fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    key: Option<&str>,
+    body: &str,
+) -> Answer {
+    let key = key.map_or(String::new(), |key| format!("X-MBX-APIKEY: {key}\r\n"));
+    let length = body.len();
+    let request = format!(
+        "{method} {target} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n{key}\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
+    read.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_owned(), serde_json::from_str(body).unwrap())
+}
+
+/// A signed call at the exchange's present time.
+pub async fn call(address: SocketAddr, method: &str, path: &str, query: &str) -> Answer {
+    let now = time(address).await;
+    let joint = if query.is_empty() { "" } else { "&" };
+    let payload = format!("{query}{joint}recvWindow=60000&timestamp={now}");
+    let signature = signature(SECRET, &payload);
+    let target = format!("/fapi/{path}?{payload}&signature={signature}");
+    send(address, method, &target, Some(KEY), "").await
+}
+
+/// A signed call that must succeed.
+pub async fn good(address: SocketAddr, method: &str, path: &str, query: &str) -> Value {
+    let (status, _, body) = call(address, method, path, query).await;
+    assert_eq!(status, 200, "{method} {path} {query}: {body}");
+    body
+}
+
+/// The code of a signed call that must be refused.
+pub async fn refused(address: SocketAddr, method: &str, path: &str, query: &str) -> i64 {
+    let (status, _, body) = call(address, method, path, query).await;
+    assert!(status >= 400, "{method} {path} {query}: {body}");
+    body["code"].as_i64().unwrap()
+}
+
+/// Minutes of BTCUSDT with these opens, highs, lows and closes, then ten quiet ones at the last close.
+pub fn minutes(candles: &[[i64; 4]]) -> CandleFile {
+    let mut text = "open_time,open,high,low,close\n".to_owned();
+    let last = candles.last().unwrap()[3];
+    let quiet = [[last; 4]; 10];
+    for (index, [open, high, low, close]) in (0..).zip(candles.iter().chain(&quiet)) {
+        let time = MIDNIGHT_MS + index * MINUTE_MS;
+        writeln!(text, "{time},{open},{high},{low},{close}").unwrap();
+    }
+    CandleFile::of(&text)
+}
+
+/// An exchange at the second of these minutes, whose time stands unless [`pass`] lets it go on.
+pub async fn trading(file: &CandleFile, further: &[&str]) -> Running {
+    limited(file, further, Limits::default()).await
+}
+
+pub async fn limited(file: &CandleFile, further: &[&str], limits: Limits) -> Running {
+    let standing = ["--hold", "no-subscribers", "--warmup-candles", "1"];
+    let usual: &[&str] = if further.contains(&"--speed") {
+        &[]
+    } else {
+        &["--speed", "1200"]
+    };
+    let all = [&standing[..], usual, &KEYS, further].concat();
+    file.replay(&all, limits).await.unwrap()
+}
+
+/// Lets the exchange's time go on to at least so many minutes after midnight.
+pub async fn pass(exchange: &Running, minute: i64) {
+    let client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
+    let passed = async {
+        while exchange.exchange.now_ms() < MIDNIGHT_MS + minute * MINUTE_MS {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, passed).await.unwrap();
+    drop(client);
+    // Time stands again once the exchange has seen the client go.
+    let stands = async {
+        loop {
+            let before = exchange.exchange.now_ms();
+            sleep(Duration::from_millis(20)).await;
+            if exchange.exchange.now_ms() == before {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, stands).await.unwrap();
+}
