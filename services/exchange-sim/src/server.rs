@@ -43,6 +43,7 @@ pub struct Server {
     address: SocketAddr,
     exchange: Arc<Exchange>,
     desk: Arc<Desk>,
+    admin: bool,
     state_dir: Option<PathBuf>,
 }
 
@@ -53,6 +54,7 @@ impl Server {
     /// Exit 78, naming what is wrong: candle file, warm-up, state file or port.
     pub async fn bind(settings: Settings, limits: Limits) -> Result<Self, Stop> {
         let (listen, state_dir) = (settings.listen, state_dir(&settings));
+        let admin = settings.admin;
         let (exchange, desk) = spawn_blocking(move || build(&settings, limits))
             .await
             .map_err(|e| ended("building the market", Err(e)))??;
@@ -67,6 +69,7 @@ impl Server {
             address,
             exchange,
             desk,
+            admin,
             state_dir,
         })
     }
@@ -91,6 +94,7 @@ impl Server {
             address,
             exchange,
             desk,
+            admin,
             state_dir,
         } = self;
         let connections = TaskTracker::new();
@@ -101,7 +105,7 @@ impl Server {
             connections: connections.clone(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(named("http server", serve(listener, floor)));
+        tasks.spawn(named("http server", serve(listener, floor, admin)));
         let pulse = pulse::run(Arc::clone(&exchange), desk, shutdown.clone());
         tasks.spawn(named("pulse", pulse));
         let keeper = keep_anchor(Arc::clone(&exchange), state_dir.clone(), shutdown.clone());
@@ -256,9 +260,9 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-async fn serve(listener: TcpListener, floor: Floor) {
+async fn serve(listener: TcpListener, floor: Floor, admin: bool) {
     let shutdown = floor.shutdown.clone();
-    let rest = rest::router(&floor.desk);
+    let rest = rest::router(&floor.desk, admin);
     let routes = ws::router(floor).merge(rest);
     let listener = listener.tap_io(|socket| {
         // Events are small and wanted at once; a socket that refuses is served all the same.

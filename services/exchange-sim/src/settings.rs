@@ -116,6 +116,16 @@ pub struct Settings {
     #[arg(long, env = "SIM_BALANCE_USDT", default_value = "10000", value_parser = balance)]
     pub balance_usdt: Decimal,
 
+    /// Serve /sim/fault, where whoever reaches this port may let calls and streams fail: 1 or 0
+    #[arg(
+        long,
+        env = "SIM_ADMIN",
+        default_value = "0",
+        value_parser = one_or_zero,
+        action = clap::ArgAction::Set
+    )]
+    pub admin: bool,
+
     /// Directory of the state file, with which a restart goes on as if there had been none
     #[arg(long, env = "SIM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
@@ -146,6 +156,14 @@ fn speed(text: &str) -> Result<f64, String> {
 
 fn contract(text: &str) -> Result<&'static Contract, String> {
     Contract::find(text).ok_or_else(|| format!("allowed: {}", symbols::names()))
+}
+
+fn one_or_zero(text: &str) -> Result<bool, String> {
+    match text {
+        "1" => Ok(true),
+        "0" | "" => Ok(false),
+        _ => Err("allowed: 1 or 0".to_owned()),
+    }
 }
 
 fn balance(text: &str) -> Result<Decimal, String> {

@@ -3,6 +3,7 @@
 //! (`trading/`), and how they come and are answered (`rest/`, `ws/`).
 
 pub(crate) mod counts;
+pub(crate) mod faults;
 pub(crate) mod store;
 pub(crate) mod users;
 
@@ -19,6 +20,7 @@ use crate::trading::refusal::Refusal;
 use crate::trading::rules::Rules;
 use crate::trading::venue::Venue;
 use counts::Counts;
+use faults::Faults;
 use store::Store;
 use users::Users;
 
@@ -28,6 +30,7 @@ pub(crate) struct Desk {
     keys: Keys,
     counts: Counts,
     pub(crate) users: Users,
+    pub(crate) faults: Faults,
     inner: Mutex<Inner>,
 }
 
@@ -63,6 +66,7 @@ impl Desk {
             keys,
             counts,
             users: Users::default(),
+            faults: Faults::default(),
             inner: Mutex::new(inner),
         })
     }
@@ -82,7 +86,7 @@ impl Desk {
 
     /// Exchange time as clients are told it, UTC ms.
     pub(crate) fn clients_time(&self) -> i64 {
-        self.exchange.now_ms()
+        self.exchange.now_ms() + self.faults.skew_ms()
     }
 
     /// Carries out a call, away from the threads that must not wait for a disk.

@@ -81,6 +81,15 @@ impl ApiError {
         }
     }
 
+    /// A refusal with the status that a fault wants.
+    pub(super) fn armed(status: StatusCode, refusal: Refusal) -> Self {
+        Self {
+            status,
+            code: refusal.code,
+            words: refusal.words,
+        }
+    }
+
     /// Nothing is served there.
     pub(super) fn unknown_path(path: &str, method: &Method) -> Self {
         Self {

@@ -4,6 +4,7 @@
 mod cost;
 mod error;
 mod exchange_info;
+mod fault;
 mod klines;
 mod params;
 mod signed;
@@ -23,8 +24,8 @@ use crate::desk::Desk;
 use error::ApiError;
 use weight::Weights;
 
-/// All REST routes, weighed.
-pub(crate) fn router(desk: &Arc<Desk>) -> Router {
+/// All REST routes, weighed; with the faults' only for an `admin`.
+pub(crate) fn router(desk: &Arc<Desk>, admin: bool) -> Router {
     let exchange = desk.exchange();
     let weights = Arc::new(Weights::new(*exchange.limits()));
     let public = Router::new()
@@ -35,10 +36,17 @@ pub(crate) fn router(desk: &Arc<Desk>) -> Router {
         .route("/fapi/v1/time", get(time))
         .route("/fapi/v1/exchangeInfo", get(exchange_info::answer))
         .with_state(Arc::clone(desk));
+    let with_desk = if admin {
+        with_desk.merge(fault::router().with_state(Arc::clone(desk)))
+    } else {
+        with_desk
+    };
+    let faults = middleware::from_fn_with_state(Arc::clone(desk), fault::fail);
     public
         .merge(with_desk)
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
+        .layer(faults)
         .layer(middleware::from_fn_with_state(weights, weight::weigh))
 }
 

@@ -10,7 +10,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
@@ -18,6 +18,7 @@ use super::Floor;
 use super::event::find_stream;
 use super::hub::{Form, Subscriber};
 use super::request::{self, Method, Request};
+use crate::desk::faults::{Closing, FrameFate, meant};
 
 /// A single frame must leave within this wall time.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ enum Happened {
     TooSlow,
     PingDue,
     FrameQueued(Utf8Bytes),
+    Closing(Closing),
     ClientSaid(Message),
     ClientLeft,
 }
@@ -41,12 +43,19 @@ enum End {
     TooSlow,
     NoPong,
     ClientLeft,
+    /// A fault closes it, with a code or by a cut.
+    Fault(Option<u16>),
 }
 
 pub(super) struct Connection {
     floor: Floor,
     subscriber: Arc<Subscriber>,
     frames: mpsc::Receiver<Utf8Bytes>,
+    closings: watch::Receiver<Closing>,
+    /// Whether it hears a user stream.
+    user: bool,
+    /// A frame that waits for the one after it.
+    held_back: Option<Utf8Bytes>,
     sink: SplitSink<WebSocket, Message>,
     source: SplitStream<WebSocket>,
     /// Names as the client gave them, for `LIST_SUBSCRIPTIONS`.
@@ -67,8 +76,12 @@ impl Connection {
         let limits = *floor.exchange.limits();
         let (subscriber, frames) = Subscriber::new(peer, form, limits.queue);
         let (sink, source) = socket.split();
+        let closings = floor.desk.faults.closings();
         let mut connection = Self {
             floor,
+            closings,
+            user: false,
+            held_back: None,
             subscriber,
             frames,
             sink,
@@ -100,6 +113,7 @@ impl Connection {
             () = self.floor.shutdown.cancelled() => Happened::ProcessEnds,
             () = self.subscriber.dropped.cancelled() => Happened::TooSlow,
             () = sleep_until(self.ping_at) => Happened::PingDue,
+            Ok(()) = self.closings.changed() => Happened::Closing(*self.closings.borrow_and_update()),
             Some(frame) = self.frames.recv() => Happened::FrameQueued(frame),
             said = self.source.next() => match said {
                 Some(Ok(message)) => Happened::ClientSaid(message),
@@ -114,7 +128,8 @@ impl Connection {
             Happened::TooSlow => Err(End::TooSlow),
             Happened::ClientLeft | Happened::ClientSaid(Message::Close(_)) => Err(End::ClientLeft),
             Happened::PingDue => self.ping().await,
-            Happened::FrameQueued(frame) => self.send(Message::Text(frame)).await,
+            Happened::FrameQueued(frame) => self.pass_on(frame).await,
+            Happened::Closing((_, code, to)) if meant(to, self.user) => Err(End::Fault(code)),
             Happened::ClientSaid(Message::Text(text)) => {
                 let answer = self.answer(&text);
                 self.send(Message::Text(answer.into())).await
@@ -123,8 +138,29 @@ impl Connection {
                 self.last_pong = Instant::now();
                 Ok(())
             }
-            // The protocol layer has answered a ping already; binary messages mean nothing here.
-            Happened::ClientSaid(Message::Ping(_) | Message::Binary(_)) => Ok(()),
+            // The protocol layer has answered a ping already; binary messages mean nothing here, nor does
+            // a fault of other connections.
+            Happened::ClientSaid(Message::Ping(_) | Message::Binary(_)) | Happened::Closing(_) => {
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a frame, unless a fault has something else in mind for it.
+    async fn pass_on(&mut self, frame: Utf8Bytes) -> Result<(), End> {
+        match self.floor.desk.faults.frame(self.user) {
+            FrameFate::Dropped => return Ok(()),
+            FrameFate::AfterTheNext if self.held_back.is_none() => {
+                self.held_back = Some(frame);
+                return Ok(());
+            }
+            FrameFate::Twice => self.send(Message::Text(frame.clone())).await?,
+            FrameFate::Sent | FrameFate::AfterTheNext => {}
+        }
+        self.send(Message::Text(frame)).await?;
+        match self.held_back.take() {
+            Some(earlier) => self.send(Message::Text(earlier)).await,
+            None => Ok(()),
         }
     }
 
@@ -176,6 +212,7 @@ impl Connection {
             if let Some(key) = find_stream(&self.floor.exchange, &name) {
                 self.floor.exchange.subscribe(&self.subscriber, key);
             } else if self.floor.desk.listener(&name).is_some() {
+                self.user = true;
                 self.floor.desk.users.join(&self.subscriber, &name);
             } else {
                 debug!(%name, "subscribed to a stream that nothing is behind");
@@ -201,7 +238,8 @@ impl Connection {
         let code = match end {
             End::ProcessEnds => close_code::AWAY,
             End::ClientLeft => close_code::NORMAL,
-            End::TooSlow | End::NoPong => return,
+            End::Fault(Some(code)) => code,
+            End::TooSlow | End::NoPong | End::Fault(None) => return,
         };
         let goodbye = Message::Close(Some(CloseFrame {
             code,

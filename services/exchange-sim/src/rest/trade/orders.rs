@@ -32,9 +32,10 @@ pub(super) async fn place(
     } = signed.may_trade()?;
     let counts = desk.count_order(&account)?;
     let wanted = wanted(&params)?;
+    let in_parts = desk.faults.take_partial();
     let full = matches!(params.text("newOrderRespType"), Some("RESULT"));
     let order = desk
-        .run(move |venue, now| venue.place(&account, &wanted, now, false))
+        .run(move |venue, now| venue.place(&account, &wanted, now, in_parts))
         .await?;
     let answer = if full {
         view::order(&order)

@@ -1,0 +1,243 @@
+//! Armed faults: what the caller sees, and what the exchange has done all the same.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::signed::{KEY, call, good, minutes, pass, send, trading};
+use common::{Client, Running, get};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+
+const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
+const BUY: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
+
+async fn faulty() -> Running {
+    trading(&minutes(&FLAT), &["--admin", "1"]).await
+}
+
+async fn arm(exchange: &Running, fault: Value) {
+    let body = fault.to_string();
+    let request = format!(
+        "POST /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(exchange.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+fn on_order(mut fault: Value) -> Value {
+    fault["method"] = json!("POST");
+    fault["path"] = json!("/fapi/v1/order");
+    fault
+}
+
+async fn held(exchange: &Running) -> String {
+    let risk = good(exchange.address, "GET", "v3/positionRisk", "").await;
+    risk[0]["positionAmt"].as_str().unwrap_or("0").to_owned()
+}
+
+#[tokio::test]
+async fn without_admin_there_is_nothing_to_arm() {
+    let exchange = trading(&minutes(&FLAT), &[]).await;
+    let (status, ..) = get(exchange.address, "/sim/fault").await;
+    assert_eq!(status, 404);
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_fails_as_armed_before_or_after_it_is_carried_out() {
+    let exchange = faulty().await;
+    let at = exchange.address;
+    for (fault, status, code, amount) in [
+        (
+            json!({"do": "before", "status": 503, "code": -1008}),
+            503,
+            -1008,
+            "0",
+        ),
+        (
+            json!({"do": "before", "status": 429, "code": -1003}),
+            429,
+            -1003,
+            "0",
+        ),
+        (
+            json!({"do": "before", "status": 418, "code": -1003}),
+            418,
+            -1003,
+            "0",
+        ),
+        (
+            json!({"do": "after", "status": 503, "code": -1007}),
+            503,
+            -1007,
+            "0.01",
+        ),
+    ] {
+        arm(&exchange, on_order(fault)).await;
+        let (got, _, body) = call(at, "POST", "v1/order", BUY).await;
+        assert_eq!((got, body["code"].as_i64()), (status, Some(code)), "{body}");
+        assert_eq!(held(&exchange).await, amount);
+    }
+    arm(&exchange, on_order(json!({"do": "delay", "ms": 300}))).await;
+    let asked = Instant::now();
+    good(at, "POST", "v1/order", BUY).await;
+    assert!(asked.elapsed() >= Duration::from_millis(300));
+    for fault in ["cut", "lost"] {
+        let before = held(&exchange).await;
+        arm(&exchange, on_order(json!({"do": fault}))).await;
+        let call = tokio::time::timeout(Duration::from_secs(1), unanswered(&exchange)).await;
+        assert_eq!(call.is_err(), fault == "lost", "{fault}");
+        assert_ne!(held(&exchange).await, before, "{fault}: carried out");
+    }
+    exchange.stop().await;
+}
+
+/// Sends an order and reads until the connection ends.
+async fn unanswered(exchange: &Running) {
+    let now = common::time(exchange.address).await;
+    let query = format!("{BUY}&timestamp={now}");
+    let signature = common::signed::signature(common::signed::SECRET, &query);
+    let request = format!(
+        "POST /fapi/v1/order?{query}&signature={signature} HTTP/1.1\r\nHost: sim\r\nX-MBX-APIKEY: {KEY}\r\n\
+         Content-Length: 0\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(exchange.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset is an end like any other.
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!String::from_utf8_lossy(&answer).contains("orderId"));
+}
+
+#[tokio::test]
+async fn clock_maintenance_filters_and_partial_fills() {
+    let exchange = faulty().await;
+    let at = exchange.address;
+    arm(&exchange, json!({"do": "partial"})).await;
+    let half = good(
+        at,
+        "POST",
+        "v1/order",
+        &format!("{BUY}&newOrderRespType=RESULT"),
+    )
+    .await;
+    assert_eq!(
+        (&half["status"], &half["executedQty"]),
+        (&json!("EXPIRED"), &json!("0.005"))
+    );
+    let before = common::time(at).await;
+    arm(&exchange, json!({"do": "skew", "ms": 7000})).await;
+    assert_eq!(common::time(at).await, before + 7_000);
+    arm(
+        &exchange,
+        json!({"do": "filter", "symbol": "BTCUSDT", "step": "0.005", "trading": false}),
+    )
+    .await;
+    let (_, _, info) = get(at, "/fapi/v1/exchangeInfo").await;
+    assert_eq!(info["symbols"][0]["filters"][1]["stepSize"], "0.005");
+    let (_, _, body) = call(at, "POST", "v1/order", &BUY.replace("0.01", "0.011")).await;
+    assert_eq!(body["code"], -4023);
+    let (_, _, body) = call(at, "POST", "v1/order", BUY).await;
+    assert_eq!(body["code"], -4140, "not traded any more");
+    let close = BUY.replace("BUY", "SELL").replace("0.01", "0.005");
+    good(at, "POST", "v1/order", &format!("{close}&reduceOnly=true")).await;
+    arm(&exchange, json!({"do": "maintenance", "on": true})).await;
+    assert_eq!(get(at, "/fapi/v1/ping").await.0, 503);
+    let (status, ..) = send(at, "DELETE", "/sim/fault", None, "").await;
+    assert_eq!(status, 200);
+    assert_eq!(get(at, "/fapi/v1/ping").await.0, 200);
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_can_be_refused_when_it_is_triggered() {
+    let path = [[40_000; 4], [40_000; 4], [40_000, 40_000, 39_000, 39_000]];
+    let exchange = trading(&minutes(&path), &["--admin", "1"]).await;
+    let at = exchange.address;
+    good(at, "POST", "v1/order", BUY).await;
+    let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
+                &closePosition=true&clientAlgoId=out";
+    good(at, "POST", "v1/algoOrder", stop).await;
+    arm(
+        &exchange,
+        json!({"do": "refuse-triggers", "account": KEY, "code": -2019}),
+    )
+    .await;
+    pass(&exchange, 3).await;
+    let algo = good(at, "GET", "v1/algoOrder", "clientAlgoId=out").await;
+    assert_eq!(algo["algoStatus"], "REJECTED");
+    assert_eq!(held(&exchange).await, "0.01");
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn user_streams_fall_silent_stutter_and_close() {
+    let exchange = faulty().await;
+    let at = exchange.address;
+    let (_, _, body) = send(at, "POST", "/fapi/v1/listenKey", Some(KEY), "").await;
+    let url = format!("/private/ws/{}", body["listenKey"].as_str().unwrap());
+    let mut user = joined(&exchange, &url).await;
+    arm(&exchange, json!({"do": "silent", "on": true, "to": "user"})).await;
+    good(at, "POST", "v1/order", BUY).await;
+    let silence = timeout(Duration::from_millis(200), user.hear()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    arm(&exchange, json!({"do": "silent", "on": false})).await;
+    arm(&exchange, json!({"do": "duplicate", "times": 1})).await;
+    good(at, "POST", "v1/order", BUY).await;
+    let heard = [user.hear().await, user.hear().await];
+    assert_eq!(heard[0], heard[1]);
+    for _ in 0..2 {
+        user.hear().await;
+    }
+    arm(&exchange, json!({"do": "reorder", "times": 1})).await;
+    good(at, "POST", "v1/order", BUY).await;
+    let heard = [user.hear().await, user.hear().await, user.hear().await];
+    let kinds: Vec<&Value> = heard.iter().map(|event| &event["e"]).collect();
+    assert_eq!(
+        json!(kinds),
+        json!(["ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE", "ORDER_TRADE_UPDATE"])
+    );
+    assert_eq!(heard[1]["o"]["x"], "NEW");
+    for code in [Some(1_000), Some(1_001), None] {
+        let mut user = joined(&exchange, &url).await;
+        arm(
+            &exchange,
+            json!({"do": "close", "code": code, "to": "user"}),
+        )
+        .await;
+        let end = timeout(common::PATIENCE, user.0.next()).await.unwrap();
+        match (code, end) {
+            (Some(code), Some(Ok(Message::Close(Some(frame))))) => {
+                assert_eq!(u16::from(frame.code), code);
+            }
+            (None, None | Some(Err(_))) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    exchange.stop().await;
+}
+
+/// A connection that is served: its streams are joined.
+async fn joined(exchange: &Running, url: &str) -> Client {
+    let mut client = Client::connect(exchange.address, url).await;
+    client
+        .say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
+        .await;
+    client.answer().await;
+    client
+}

@@ -1,0 +1,93 @@
+//! `kill -9` of the program: whatever was answered is there again, and time has gone on meanwhile.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use common::CandleFile;
+use common::signed::{good, minutes};
+use serde_json::Value;
+
+const READS: [(&str, &str); 7] = [
+    ("v3/account", ""),
+    ("v1/openOrders", ""),
+    ("v1/openAlgoOrders", ""),
+    ("v1/allOrders", "symbol=BTCUSDT"),
+    ("v1/userTrades", "symbol=BTCUSDT"),
+    ("v1/income", ""),
+    ("v1/symbolConfig", "symbol=BTCUSDT"),
+];
+
+/// The program with a state of its own, whose market stands still.
+fn serve(file: &CandleFile, state: &Path) -> (Child, SocketAddr) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_exchange-sim"))
+        .env_clear()
+        .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--market", "replay", "--warmup-candles", "1"])
+        .args(common::signed::KEYS)
+        .args(["--candles".as_ref(), file.path().as_os_str()])
+        .args(["--state-dir".as_ref(), state.as_os_str()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = log.find_map(|line| {
+        let entry: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        entry["address"].as_str().map(|a| a.parse().unwrap())
+    });
+    (child, address.unwrap())
+}
+
+async fn everything(at: SocketAddr) -> Vec<Value> {
+    let mut all = Vec::new();
+    for (path, query) in READS {
+        all.push(good(at, "GET", path, query).await);
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_kill_9() {
+    let file = minutes(&[[40_000; 4]; 3]);
+    let state = tempfile::tempdir().unwrap();
+    let (mut child, at) = serve(&file, state.path());
+    good(
+        at,
+        "POST",
+        "v1/marginType",
+        "symbol=BTCUSDT&marginType=ISOLATED",
+    )
+    .await;
+    good(at, "POST", "v1/leverage", "symbol=BTCUSDT&leverage=3").await;
+    good(
+        at,
+        "POST",
+        "v1/order",
+        "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.02",
+    )
+    .await;
+    let limit = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=39000";
+    good(at, "POST", "v1/order", limit).await;
+    let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
+                &closePosition=true";
+    good(at, "POST", "v1/algoOrder", stop).await;
+    let before = everything(at).await;
+    assert_eq!(before[1].as_array().unwrap().len(), 1);
+    for _ in 0..2 {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (again, at) = serve(&file, state.path());
+        child = again;
+        assert_eq!(everything(at).await, before);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

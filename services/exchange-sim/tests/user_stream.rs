@@ -1,0 +1,105 @@
+//! The user stream: its key, its events in their order, and its end.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+mod common;
+
+use common::Client;
+use common::signed::{KEY, good, minutes, pass, send, trading};
+use serde_json::{Value, json};
+
+const LISTEN: &str = "/fapi/v1/listenKey";
+
+#[tokio::test]
+async fn events_come_in_their_order_with_their_numbers() {
+    let path = [[40_000; 4], [40_000; 4], [40_000, 40_000, 39_000, 39_000]];
+    let exchange = trading(&minutes(&path), &[]).await;
+    let at = exchange.address;
+    let key = listen_key(&exchange).await;
+    let mut user = Client::connect(at, &format!("/private/ws/{key}")).await;
+    let mut combined = Client::connect(at, &format!("/stream?streams={key}")).await;
+    // An answer shows that both connections are served, and so have joined.
+    for client in [&mut user, &mut combined] {
+        client
+            .say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
+            .await;
+        assert_eq!(client.answer().await["result"], json!([key]));
+    }
+    let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01&newClientOrderId=in";
+    good(at, "POST", "v1/order", order).await;
+    let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
+                &closePosition=true&clientAlgoId=out";
+    good(at, "POST", "v1/algoOrder", stop).await;
+    pass(&exchange, 3).await;
+    let mut heard = Vec::new();
+    while heard.len() < 9 {
+        heard.push(user.hear().await);
+    }
+    let short: Vec<Value> = heard.iter().map(shape).collect();
+    let expected = [
+        json!(["ORDER_TRADE_UPDATE", "in", "NEW", "NEW"]),
+        json!(["ACCOUNT_UPDATE", "ORDER", "0.01"]),
+        json!(["ORDER_TRADE_UPDATE", "in", "TRADE", "FILLED"]),
+        json!(["ALGO_UPDATE", "out", "NEW"]),
+        json!(["ALGO_UPDATE", "out", "TRIGGERED"]),
+        json!(["ORDER_TRADE_UPDATE", "out", "NEW", "NEW"]),
+        json!(["ACCOUNT_UPDATE", "ORDER", "0"]),
+        json!(["ORDER_TRADE_UPDATE", "out", "TRADE", "FILLED"]),
+        json!(["ALGO_UPDATE", "out", "FINISHED"]),
+    ];
+    assert_eq!(short, expected);
+    let (fill, account) = (&heard[2]["o"], &heard[1]["a"]["B"][0]);
+    assert_eq!(
+        (&fill["L"], &fill["n"]),
+        (&json!("40000.1"), &json!("0.2000005"))
+    );
+    assert_eq!(account["wb"], "9999.7999995");
+    let first = combined.hear().await;
+    assert_eq!((&first["stream"], &first["data"]), (&json!(key), &heard[0]));
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_is_the_same_until_it_ends_and_its_end_is_told() {
+    let exchange = trading(&minutes(&[[40_000; 4]; 70]), &["--speed", "30000"]).await;
+    let at = exchange.address;
+    let key = listen_key(&exchange).await;
+    assert_eq!(listen_key(&exchange).await, key);
+    let mut user = Client::connect(at, &format!("/private/ws/{key}")).await;
+    user.say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#).await;
+    user.answer().await;
+    pass(&exchange, 65).await;
+    let ended = user.hear().await;
+    assert_eq!(
+        (&ended["e"], &ended["listenKey"]),
+        (&json!("listenKeyExpired"), &json!(key))
+    );
+    let (status, _, body) = send(at, "PUT", LISTEN, Some(KEY), "").await;
+    assert_eq!((status, body["code"].as_i64()), (400, Some(-1125)));
+    assert_ne!(listen_key(&exchange).await, key);
+    send(at, "DELETE", LISTEN, Some(KEY), "").await;
+    let (status, ..) = send(at, "PUT", LISTEN, Some(KEY), "").await;
+    assert_eq!(status, 400);
+    exchange.stop().await;
+}
+
+fn shape(event: &Value) -> Value {
+    let order = &event["o"];
+    match event["e"].as_str().unwrap() {
+        "ACCOUNT_UPDATE" => {
+            let account = &event["a"];
+            json!(["ACCOUNT_UPDATE", account["m"], account["P"][0]["pa"]])
+        }
+        "ALGO_UPDATE" => json!(["ALGO_UPDATE", order["caid"], order["X"]]),
+        kind => json!([kind, order["c"], order["x"], order["X"]]),
+    }
+}
+
+async fn listen_key(exchange: &common::Running) -> String {
+    let (status, _, body) = send(exchange.address, "POST", LISTEN, Some(KEY), "").await;
+    assert_eq!(status, 200, "{body}");
+    body["listenKey"].as_str().unwrap().to_owned()
+}
