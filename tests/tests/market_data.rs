@@ -60,6 +60,10 @@ impl Replay {
             candles_symbol: Contract::find(SYMBOL).unwrap(),
             warmup_candles: Some(MINUTES - 1),
             hold: Hold::FirstSubscriber,
+            api_keys: String::new().into(),
+            api_keys_file: None,
+            balance_usdt: 0.into(),
+            admin: false,
             state_dir: None,
         };
         let server = Server::bind(settings, Limits::default()).await.unwrap();
