@@ -1,19 +1,19 @@
 //! What to record about a unit: the table in the crate's root. Changes nothing itself.
 
+mod consequence;
+
+use consequence::End;
 use protocol::command::UnitOrder;
 use protocol::heartbeat::Phase as BeatPhase;
 use protocol::ids::Token;
-use protocol::time::UtcMs;
 
-use crate::backoff::{self, MOST_CONSECUTIVE};
 use crate::container::{Container, Exit, Run, Status};
 use crate::ending::{Ending, ending};
-use crate::evidence::Found;
 use crate::moment::Moment;
 use crate::operator;
 use crate::policy::Policy;
 use crate::pulse::{self, Pulse};
-use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
+use crate::record::{EndedWhy, Fact, Order, Reason, Record, StartedBy};
 use crate::state::{Asked, Phase, State, Unit};
 use crate::watch::{Seen, Sight, Watch};
 
@@ -359,112 +359,5 @@ impl Desk<'_> {
             Err(_) => end.ended(EndedWhy::NotStarted),
             Ok(policy) => self.failure(policy, &end, Reason::NotStarted { error }),
         })
-    }
-
-    fn next_cycle(&self, policy: &Policy, end: &End<'_>) -> Fact {
-        let reason = Reason::CycleFinished;
-        if self.unit.restarts >= policy.max_restarts {
-            return self.quarantine(end, Why::MaxRestarts, reason, 0);
-        }
-        let delay = policy.base_delay();
-        self.restart(policy, end, reason, 0, delay)
-    }
-
-    fn failure(&self, policy: &Policy, end: &End<'_>, reason: Reason) -> Fact {
-        let consecutive = self.unit.consecutive.saturating_add(1);
-        if self.unit.restarts >= policy.max_restarts {
-            return self.quarantine(end, Why::MaxRestarts, reason, consecutive);
-        }
-        if consecutive > MOST_CONSECUTIVE {
-            return self.quarantine(end, Why::Consecutive, reason, consecutive);
-        }
-        if self.is_over_budget() {
-            return self.quarantine(end, Why::Budget, reason, consecutive);
-        }
-        let at_once = policy.fast_first && consecutive == 1 && self.was_long_healthy();
-        let delay = if at_once {
-            std::time::Duration::ZERO
-        } else {
-            backoff::delay(policy.base_delay(), consecutive)
-        };
-        self.restart(policy, end, reason, consecutive, delay)
-    }
-
-    /// Another restart would be one too many within the window.
-    fn is_over_budget(&self) -> bool {
-        let Some(budget) = self.watch.rules().budget else {
-            return false;
-        };
-        let within = |at: &&UtcMs| self.now.utc.since(**at) < budget.window();
-        self.unit.recent.iter().filter(within).count() >= usize::from(budget.restarts)
-    }
-
-    fn restart(
-        &self,
-        policy: &Policy,
-        end: &End<'_>,
-        reason: Reason,
-        consecutive: u32,
-        delay: std::time::Duration,
-    ) -> Fact {
-        let delay = if policy.jitter {
-            backoff::jittered(delay, self.now.chance)
-        } else {
-            delay
-        };
-        let pulse = self.sight.pulse.as_ref();
-        Fact::RestartScheduled(Restart {
-            run: end.run.clone(),
-            attempt: self.unit.restarts.saturating_add(1),
-            max: policy.max_restarts,
-            reason,
-            consecutive,
-            uptime_ms: end.uptime_ms,
-            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
-            exit: end.code,
-            evidence: pulse.map(|pulse| pulse.evidence(self.now.mono)),
-            found: self.found(end.run),
-        })
-    }
-
-    fn quarantine(&self, end: &End<'_>, why: Why, reason: Reason, consecutive: u32) -> Fact {
-        Fact::Quarantined {
-            run: end.run.clone(),
-            why,
-            reason,
-            restarts: self.unit.restarts,
-            consecutive,
-            found: self.found(end.run),
-        }
-    }
-
-    fn found(&self, run: &Run) -> Option<Box<Found>> {
-        let found = self.sight.found(run, self.now);
-        (found != Found::default()).then(|| Box::new(found))
-    }
-}
-
-/// The end of a run; without a code if it never began.
-struct End<'a> {
-    run: &'a Run,
-    code: Option<i64>,
-    uptime_ms: u64,
-}
-
-impl<'a> End<'a> {
-    const fn of(run: &'a Run, exit: Exit) -> Self {
-        Self {
-            run,
-            code: Some(exit.code),
-            uptime_ms: exit.uptime_ms,
-        }
-    }
-
-    fn ended(&self, why: EndedWhy) -> Fact {
-        Fact::Ended {
-            run: self.run.clone(),
-            exit: self.code.unwrap_or_default(),
-            why,
-        }
     }
 }
