@@ -1,6 +1,6 @@
 //! Telegram's Bot API on this machine, as strict as the real one: what it would refuse is refused
 //! here, in its words. Speaks plain HTTP, holds all state in memory, and dies with the value. What
-//! it can not do (parse modes, keyboards, replies, pictures, updates) it refuses, saying that the
+//! it can not do (parse modes, other keyboards than inline ones, replies) it refuses, saying that the
 //! fake is what lacks it.
 //!
 //! Sources: core.telegram.org/bots/api and /bots/faq; the open server (tdlib/telegram-bot-api at
@@ -10,17 +10,22 @@
 //! - `server.rs`: connections and what arrives on them; `parameters.rs`, `multipart.rs`: the four
 //!   ways to pass parameters; `answers.rs`: what comes back.
 //! - `methods.rs`: what a bot can call; `chats.rs`: what it has to do with; `limits.rs`: how often.
-//! - `text.rs`, `entities.rs`: what Telegram makes of a text.
+//! - `text.rs`, `entities.rs`: what Telegram makes of a text; `photo.rs`: of a picture; `keyboard.rs`: of
+//!   buttons.
+//! - `updates.rs`: what people say to the bot.
 
 mod answers;
 mod chats;
 mod entities;
+mod keyboard;
 mod limits;
 mod methods;
 mod multipart;
 mod parameters;
+mod photo;
 mod server;
 mod text;
+mod updates;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -31,6 +36,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use entities::Entity;
+pub use keyboard::Button;
 pub use limits::Limits;
 
 use chats::Chats;
@@ -98,12 +104,37 @@ impl Telegram {
         self.chats.shown()
     }
 
+    /// This user writes to this chat; the update's number.
+    pub fn say(&self, user: i64, chat: i64, text: &str) -> i64 {
+        self.chats.say(user, chat, text, 0)
+    }
+
+    /// The same, so many seconds ago.
+    pub fn said(&self, user: i64, chat: i64, text: &str, seconds_ago: u64) -> i64 {
+        self.chats.say(user, chat, text, seconds_ago)
+    }
+
+    /// This user presses the button with this data below the newest message that has it.
+    pub fn press(&self, user: i64, data: &str) -> i64 {
+        self.chats.press(user, data)
+    }
+
+    /// What the bot said to those who pressed buttons.
+    pub fn press_answers(&self) -> Vec<String> {
+        self.chats.updates().answers()
+    }
+
+    /// Updates that the bot has not confirmed.
+    pub fn unconfirmed(&self) -> usize {
+        self.chats.updates().waiting()
+    }
+
     /// All calls so far, the refused ones included.
     pub fn requests(&self) -> usize {
         self.chats.requests()
     }
 
-    /// The next `sendMessage` meets this; of several, each meets one.
+    /// The next `sendMessage` or `sendPhoto` meets this; of several, each meets one.
     pub fn next(&self, trouble: Trouble) {
         self.chats.prepare(trouble);
     }
@@ -135,6 +166,12 @@ pub struct Shown {
     pub text: String,
     /// Sorted, and moved with the text.
     pub entities: Vec<Entity>,
+    /// What can be pressed below it, row by row.
+    pub buttons: Vec<Vec<Button>>,
+    /// The picture above it.
+    pub photo: Option<Vec<u8>>,
+    /// Its width and height.
+    pub size: Option<(u32, u32)>,
     /// When it came.
     pub at: Instant,
 }

@@ -1,5 +1,6 @@
 //! Whether our Telegram is one: driven by a client library that others wrote, whose typed errors know
-//! the real one's words. What no library would send is in `telegram/wire.rs`.
+//! the real one's words. What people say to the bot, and pictures, are in
+//! `telegram/orders.rs`; what no library would send in `telegram/wire.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,6 +8,8 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "telegram/orders.rs"]
+mod orders;
 #[path = "telegram/wire.rs"]
 mod wire;
 

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::answers::Refusal;
 use super::limits::{Flood, Limits, To};
 use super::text::Formatted;
-use super::{Entity, Shown, Trouble};
+use super::updates::Updates;
+use super::{Button, Entity, Shown, Trouble, keyboard};
 
 /// A person who has started the bot.
 pub(super) const PERSON: i64 = 700_000_001;
@@ -32,6 +33,7 @@ enum Chat {
 pub(super) struct Chats {
     token: &'static str,
     inside: Mutex<Inside>,
+    updates: Updates,
 }
 
 struct Inside {
@@ -56,7 +58,42 @@ impl Chats {
         Self {
             token,
             inside: Mutex::new(inside),
+            updates: Updates::new(),
         }
+    }
+
+    pub(super) const fn updates(&self) -> &Updates {
+        &self.updates
+    }
+
+    /// A person writes to a chat, so many seconds ago.
+    pub(super) fn say(&self, user: i64, chat_id: i64, text: &str, seconds_ago: u64) -> i64 {
+        let kind = self.inside().chats.get(&chat_id).copied();
+        let message = json!({
+            "message_id": 1_000_000 + self.updates.waiting(),
+            "from": person(user),
+            "chat": chat(chat_id, kind.unwrap_or(Chat::Person)),
+            "date": unix_now() - seconds_ago,
+            "text": text,
+        });
+        self.updates.push("message", message)
+    }
+
+    /// A person presses the button with this data below the newest message that has it.
+    pub(super) fn press(&self, user: i64, data: &str) -> i64 {
+        let inside = self.inside();
+        let has = |shown: &&Shown| shown.buttons.iter().flatten().any(|key| key.data == data);
+        let shown = inside.shown.iter().rev().find(has).unwrap();
+        let message = told(shown, inside.chats[&shown.chat]);
+        drop(inside);
+        let press = json!({
+            "id": self.updates.press(),
+            "from": person(user),
+            "message": message,
+            "chat_instance": "1",
+            "data": data,
+        });
+        self.updates.push("callback_query", press)
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -148,7 +185,13 @@ impl Chats {
     }
 
     /// Shows the message and tells it as the `Message` of the Bot API, unless that is too often.
-    pub(super) fn show(&self, chat: i64, message: Formatted) -> Result<Value, Refusal> {
+    pub(super) fn show(
+        &self,
+        chat: i64,
+        message: Formatted,
+        buttons: Vec<Vec<Button>>,
+        photo: Option<((u32, u32), Vec<u8>)>,
+    ) -> Result<Value, Refusal> {
         let mut inside = self.inside();
         let at = Instant::now();
         let kind = inside.chats[&chat];
@@ -161,6 +204,9 @@ impl Chats {
             message_id,
             text: message.text,
             entities: message.entities,
+            buttons,
+            photo: photo.as_ref().map(|(_, bytes)| bytes.clone()),
+            size: photo.map(|(size, _)| size),
             at,
         };
         let told = told(&shown, kind);
@@ -193,17 +239,42 @@ fn bot() -> Value {
     json!({ "id": BOT, "is_bot": true, "first_name": "Bearish Alpha", "username": "bearish_alpha_bot" })
 }
 
-fn told(message: &Shown, kind: Chat) -> Value {
+fn person(id: i64) -> Value {
+    json!({ "id": id, "is_bot": false, "first_name": "Ursa", "username": "ursa_minor" })
+}
+
+fn unix_now() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    since_1970.as_secs()
+}
+
+fn told(message: &Shown, kind: Chat) -> Value {
     let mut told = json!({
         "message_id": message.message_id,
         "from": bot(),
         "chat": chat(message.chat, kind),
-        "date": since_1970.as_secs(),
-        "text": message.text,
+        "date": unix_now(),
     });
+    let (text, entities) = match message.size {
+        None => ("text", "entities"),
+        Some((width, height)) => {
+            told["photo"] = json!([{
+                "file_id": format!("photo-{}", message.message_id),
+                "file_unique_id": format!("unique-{}", message.message_id),
+                "width": width, "height": height,
+                "file_size": message.photo.as_ref().map_or(0, Vec::len),
+            }]);
+            ("caption", "caption_entities")
+        }
+    };
+    if !message.text.is_empty() {
+        told[text] = message.text.as_str().into();
+    }
     if !message.entities.is_empty() {
-        told["entities"] = message.entities.iter().map(Entity::told).collect();
+        told[entities] = message.entities.iter().map(Entity::told).collect();
+    }
+    if !message.buttons.is_empty() {
+        told["reply_markup"] = keyboard::told(&message.buttons);
     }
     told
 }

@@ -8,20 +8,19 @@ use super::answers::Refusal;
 use super::chats::Chats;
 use super::parameters::Parameters;
 use super::text::Formatted;
-use super::{Trouble, entities, text};
+use super::{Button, Trouble, entities, keyboard, photo, text};
 
 /// The server's limit of what it takes into its hands at all.
 const MOST_BYTES: usize = 1 << 15;
 
 /// What would change the message that is shown.
-const NOT_HERE: [&str; 8] = [
+const NOT_HERE: [&str; 7] = [
     "business_connection_id",
     "message_thread_id",
     "direct_messages_topic_id",
     "suggested_post_parameters",
     "reply_parameters",
     "reply_to_message_id",
-    "reply_markup",
     "message_effect_id",
 ];
 
@@ -47,8 +46,11 @@ const ACTIONS: [&str; 15] = [
 /// The methods that are here.
 pub(super) enum Method {
     GetMe,
+    GetUpdates,
+    AnswerCallbackQuery,
     SendChatAction,
     SendMessage,
+    SendPhoto,
 }
 
 impl Method {
@@ -58,6 +60,9 @@ impl Method {
             "getme" => Some(Self::GetMe),
             "sendchataction" => Some(Self::SendChatAction),
             "sendmessage" => Some(Self::SendMessage),
+            "sendphoto" => Some(Self::SendPhoto),
+            "getupdates" => Some(Self::GetUpdates),
+            "answercallbackquery" => Some(Self::AnswerCallbackQuery),
             _ => None,
         }
     }
@@ -80,13 +85,46 @@ pub(super) fn send_message(
     trouble: Option<&Trouble>,
 ) -> Result<Value, Refusal> {
     let message = input_text(given)?;
-    if let Some(name) = NOT_HERE.iter().find(|name| !given.get(name).is_empty()) {
-        return Err(Refusal::unsupported(name));
-    }
+    let keyboard = prepared(given)?;
     let chat = chats.find(given.get("chat_id"))?;
     let message = text::cleaned(message)?;
     chats.meet(chat, trouble)?;
-    chats.show(chat, message)
+    chats.show(chat, message, keyboard, None)
+}
+
+/// Shows a picture with a text below it. Only a file that comes along is a picture here, not the id or the
+/// address of one.
+pub(super) fn send_photo(
+    chats: &Chats,
+    given: &Parameters,
+    trouble: Option<&Trouble>,
+) -> Result<Value, Refusal> {
+    parse_mode(given.get("parse_mode"))?;
+    let caption = Formatted {
+        text: given.get("caption").to_owned(),
+        entities: entities::read(given.get("caption_entities"))?,
+    };
+    let keyboard = prepared(given)?;
+    let chat = chats.find(given.get("chat_id"))?;
+    let attached = given.get("photo").strip_prefix("attach://");
+    let Some(photo) = given.file(attached.unwrap_or("photo")) else {
+        return Err(match given.get("photo") {
+            "" => Refusal::bad_request("there is no photo in the request"),
+            _ => Refusal::unsupported("a photo by id or address"),
+        });
+    };
+    let size = photo::size(photo)?;
+    let caption = text::cleaned_caption(caption)?;
+    chats.meet(chat, trouble)?;
+    chats.show(chat, caption, keyboard, Some((size, photo.to_vec())))
+}
+
+/// The keyboard, where everything else that would change the message is missing.
+fn prepared(given: &Parameters) -> Result<Vec<Vec<Button>>, Refusal> {
+    if let Some(name) = NOT_HERE.iter().find(|name| !given.get(name).is_empty()) {
+        return Err(Refusal::unsupported(name));
+    }
+    keyboard::read(given.get("reply_markup"))
 }
 
 fn input_text(given: &Parameters) -> Result<Formatted, Refusal> {

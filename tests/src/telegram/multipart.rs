@@ -1,21 +1,23 @@
-//! `multipart/form-data`, as far as texts go: files are passed over, for nothing here takes one.
+//! `multipart/form-data`: texts, and files.
 //! Faults are answered as by `HttpReader.cpp`, with an empty 400.
 
 use axum::http::StatusCode;
 
 use super::answers::Refusal;
-use super::parameters::utf8;
+use super::parameters::{File, utf8};
 
 /// RFC 1341.
 const LONGEST_BOUNDARY: usize = 70;
 const FAULT: Refusal = Refusal::Unread(StatusCode::BAD_REQUEST);
 
-/// The fields that are no files.
-pub(super) fn fields(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+type Fields = Vec<(String, String)>;
+
+/// The fields that are no files, and those that are.
+pub(super) fn parts(content_type: &str, body: &[u8]) -> Result<(Fields, Vec<File>), Refusal> {
     let boundary = format!("--{}", boundary(content_type).ok_or(FAULT)?);
     let end_of_value = format!("\r\n{boundary}");
     let (_, mut rest) = split(body, boundary.as_bytes()).ok_or(FAULT)?;
-    let mut fields = Vec::new();
+    let (mut fields, mut files) = (Vec::new(), Vec::new());
     while !rest.starts_with(b"--") {
         let part = rest.strip_prefix(b"\r\n").ok_or(FAULT)?;
         let (headers, after) = split(part, b"\r\n\r\n").ok_or(FAULT)?;
@@ -25,10 +27,13 @@ pub(super) fn fields(content_type: &str, body: &[u8]) -> Result<Vec<(String, Str
         let name = attribute(disposition, "name").ok_or(FAULT)?;
         if attribute(disposition, "filename").is_none() {
             fields.push((name.to_owned(), utf8(value.to_vec())?));
+        } else {
+            let (name, bytes) = (name.to_owned(), value.to_vec());
+            files.push(File { name, bytes });
         }
         rest = next;
     }
-    Ok(fields)
+    Ok((fields, files))
 }
 
 fn boundary(content_type: &str) -> Option<&str> {

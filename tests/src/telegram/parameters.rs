@@ -15,7 +15,17 @@ const MOST: usize = 1 << 20;
 
 /// The parameters of one call. Of two with one name the first counts, and a query comes before a
 /// body.
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters {
+    fields: Vec<(String, String)>,
+    files: Vec<File>,
+}
+
+/// What came as a file.
+pub(super) struct File {
+    /// Of its field.
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
 
 impl Parameters {
     /// Reads what is left of the request.
@@ -27,16 +37,40 @@ impl Parameters {
             return Err(too_large());
         }
         let body = to_bytes(body, room).await.map_err(|_| too_large())?;
-        let mut given = form(query.as_bytes())?;
+        let mut given = Self {
+            fields: form(query.as_bytes())?,
+            files: Vec::new(),
+        };
         if !body.is_empty() {
-            given.extend(in_body(content_type(head), &body)?);
+            given.take(content_type(head), &body)?;
         }
-        Ok(Self(given))
+        Ok(given)
+    }
+
+    /// A body of another kind is a file, with no parameters in it.
+    fn take(&mut self, content_type: &str, body: &[u8]) -> Result<(), Refusal> {
+        let kind = content_type.to_ascii_lowercase();
+        if kind.contains("multipart/form-data") {
+            let (fields, files) = multipart::parts(content_type, body)?;
+            self.fields.extend(fields);
+            self.files = files;
+        } else if kind.contains("application/x-www-form-urlencoded") {
+            self.fields.extend(form(body)?);
+        } else if kind.contains("application/json") {
+            self.fields.extend(json(body));
+        }
+        Ok(())
+    }
+
+    /// The file of this name.
+    pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
+        let found = self.files.iter().find(|file| file.name == name);
+        found.map(|file| file.bytes.as_slice())
     }
 
     /// The value; empty for one that was not given, which is the same to Telegram.
     pub(super) fn get(&self, name: &str) -> &str {
-        let found = self.0.iter().find(|(given, _)| given == name);
+        let found = self.fields.iter().find(|(given, _)| given == name);
         found.map_or("", |(_, value)| value)
     }
 }
@@ -46,20 +80,6 @@ fn content_type(head: &Parts) -> &str {
     value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
-}
-
-/// A body of another kind is a file, with no parameters in it.
-fn in_body(content_type: &str, body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
-    let kind = content_type.to_ascii_lowercase();
-    if kind.contains("multipart/form-data") {
-        multipart::fields(content_type, body)
-    } else if kind.contains("application/x-www-form-urlencoded") {
-        form(body)
-    } else if kind.contains("application/json") {
-        Ok(json(body))
-    } else {
-        Ok(Vec::new())
-    }
 }
 
 fn form(text: &[u8]) -> Result<Vec<(String, String)>, Refusal> {

@@ -57,7 +57,17 @@ async fn call(chats: &Chats, cut: &Cut, request: Request) -> Result<Response, Re
             let given = Parameters::read(&head, body).await?;
             methods::send_chat_action(chats, &given).map(|done| answers::done(&done))
         }
-        Method::SendMessage => {
+        Method::GetUpdates => {
+            let given = Parameters::read(&head, body).await?;
+            let updates = chats.updates().get(&given).await?;
+            Ok(answers::done(&updates))
+        }
+        Method::AnswerCallbackQuery => {
+            let given = Parameters::read(&head, body).await?;
+            let done = chats.updates().answer(&given)?;
+            Ok(answers::done(&done))
+        }
+        method @ (Method::SendMessage | Method::SendPhoto) => {
             let trouble = chats.next_trouble();
             match trouble {
                 Some(Trouble::RefuseConnection) => return Ok(cut.now()),
@@ -65,7 +75,10 @@ async fn call(chats: &Chats, cut: &Cut, request: Request) -> Result<Response, Re
                 _ => {}
             }
             let given = Parameters::read(&head, body).await?;
-            let message = methods::send_message(chats, &given, trouble.as_ref())?;
+            let message = match method {
+                Method::SendPhoto => methods::send_photo(chats, &given, trouble.as_ref())?,
+                _ => methods::send_message(chats, &given, trouble.as_ref())?,
+            };
             match trouble {
                 Some(Trouble::DropReply) => return Ok(cut.now()),
                 Some(Trouble::Hang(time)) => sleep(time).await,

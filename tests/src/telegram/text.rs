@@ -12,6 +12,9 @@ use super::entities;
 /// be shown where units count.
 const MOST_UNITS: usize = 4_096;
 
+/// The documented 1,024 characters below a picture, counted in the same way.
+const MOST_CAPTION_UNITS: usize = 1_024;
+
 /// Entities beyond these are not shown.
 const MOST_ENTITIES: usize = 100;
 
@@ -23,11 +26,7 @@ pub(super) struct Formatted {
 
 /// As it will be shown.
 pub(super) fn cleaned(message: Formatted) -> Result<Formatted, Refusal> {
-    let entities = entities::nested(message.entities)?;
-    let (text, places) = without_controls(&message.text);
-    let moved = entities.into_iter().map(|entity| moved(entity, &places));
-    let entities = moved.collect::<Result<_, _>>()?;
-    let message = trimmed(Formatted { text, entities });
+    let message = clean(message)?;
     if message.text.is_empty() {
         return Err(Refusal::bad_request("text must be non-empty"));
     }
@@ -35,6 +34,23 @@ pub(super) fn cleaned(message: Formatted) -> Result<Formatted, Refusal> {
         return Err(Refusal::bad_request("message is too long"));
     }
     Ok(message)
+}
+
+/// The same below a picture, where there may be none.
+pub(super) fn cleaned_caption(caption: Formatted) -> Result<Formatted, Refusal> {
+    let caption = clean(caption)?;
+    if units(&caption.text) > MOST_CAPTION_UNITS {
+        return Err(Refusal::bad_request("message caption is too long"));
+    }
+    Ok(caption)
+}
+
+fn clean(message: Formatted) -> Result<Formatted, Refusal> {
+    let entities = entities::nested(message.entities)?;
+    let (text, places) = without_controls(&message.text);
+    let moved = entities.into_iter().map(|entity| moved(entity, &places));
+    let entities = moved.collect::<Result<_, _>>()?;
+    Ok(trimmed(Formatted { text, entities }))
 }
 
 /// Between two characters: where it was in UTF-16 units and bytes, and where it is now in units.

@@ -225,8 +225,22 @@ async fn a_message_that_is_not_in_order_is_refused_in_telegrams_words() {
             "parse_mode is not supported by this fake",
         ),
         (
-            json!({ "reply_markup": {} }),
-            "reply_markup is not supported by this fake",
+            json!({ "reply_parameters": {} }),
+            "reply_parameters is not supported by this fake",
+        ),
+        (
+            json!({ "reply_markup": { "keyboard": [] } }),
+            "a keyboard that is not inline is not supported by this fake",
+        ),
+        (
+            json!({ "reply_markup": { "inline_keyboard": [[{ "text": "a", "callback_data": "" }]] } }),
+            "BUTTON_DATA_INVALID",
+        ),
+        (
+            json!({ "reply_markup": {
+                "inline_keyboard": [[{ "text": "a", "callback_data": "x".repeat(65) }]]
+            } }),
+            "BUTTON_DATA_INVALID",
         ),
         (
             json!({ "link_preview_options": "x" }),
