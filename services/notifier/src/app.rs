@@ -8,6 +8,7 @@ use protocol::heartbeat::{PartState, Phase};
 use protocol::ids::Service;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
+use runtime::events::{self, EventSender};
 use runtime::guard::{Guard, TurnEnd};
 use runtime::health::{self, Answer, HealthServer};
 use runtime::heartbeat::Heart;
@@ -25,12 +26,13 @@ use crate::channel::Channel;
 use crate::courier::{Courier, Desk, PART, Seen};
 use crate::lifeline::Watch;
 use crate::settings::Settings;
-use crate::{deadman, inbox};
+use crate::{deadman, inbox, updates};
 
 /// The streams a notifier reads or writes.
-const STREAMS: [&str; 4] = [
+const STREAMS: [&str; 5] = [
     streams::JOURNAL,
     streams::EVENTS,
+    streams::REPORTS,
     streams::HEARTBEATS,
     streams::LEASES,
 ];
@@ -68,8 +70,12 @@ pub async fn run() -> Result<ExitCode, Stop> {
         Err(stop) if stop.code == ExitCode::Done => return Ok(ExitCode::Done),
         Err(stop) => return Err(stop),
     };
+    let instance = identity.instance.clone();
+    let (events, sender) = events::channel(bus.clone(), Service::Notifier, instance);
+    say_whose_orders(&channel);
     let desk = Arc::new(Desk {
         bus,
+        events,
         channel,
         fallback,
         switch,
@@ -79,7 +85,15 @@ pub async fn run() -> Result<ExitCode, Stop> {
         progress: Arc::new(Progress::default()),
         heartbeat_ms: settings.owner_heartbeat_secs * 1_000,
     });
-    tell(&desk, &settings, &asked).await
+    tell(&desk, &settings, sender, &asked).await
+}
+
+fn say_whose_orders(channel: &Channel) {
+    if let Some((_, allowed)) = channel.hears() {
+        tracing::info!(users = ?allowed, "takes orders by Telegram");
+    } else {
+        tracing::info!("takes no orders: TELEGRAM_ALLOWED_USERS names nobody");
+    }
 }
 
 /// A token or chat that Telegram refuses is a reason to end only where nobody else could be told.
@@ -109,6 +123,7 @@ pub async fn health() -> Result<ExitCode, Stop> {
 async fn tell(
     desk: &Arc<Desk>,
     settings: &Settings,
+    sender: EventSender,
     asked: &CancellationToken,
 ) -> Result<ExitCode, Stop> {
     let until = CancellationToken::new();
@@ -123,6 +138,7 @@ async fn tell(
         Arc::new(|_| {}),
     );
     tellers.spawn(heart.run(until.clone()));
+    tellers.spawn(sender.run(until.clone(), GOODBYE / 2));
     if let Some(metrics) = Metrics::bind(&settings.metrics, facts(desk), || {}).await? {
         tellers.spawn(metrics.run(until.clone()));
     }
@@ -208,9 +224,18 @@ async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
         parts.spawn(deadman::hold(Arc::clone(desk), switch, stop.clone()));
     }
     parts.spawn(inbox::read(desk.bus.clone(), batches, stop.clone()));
+    let (talk, said) = mpsc::channel(updates::QUEUE);
+    match desk.channel.hears() {
+        Some((telegram, _)) => {
+            let from = courier.last_update().map(|last| last + 1);
+            parts.spawn(updates::poll(telegram.clone(), from, talk, stop.clone()));
+        }
+        // Nobody says anything, ever.
+        None => drop(talk),
+    }
     tokio::select! {
         biased;
-        end = courier.deliver(heard, asked.clone()) => end,
+        end = courier.deliver(heard, said, asked.clone()) => end,
         Some(ended) = parts.join_next() => TurnEnd::Failed(match ended {
             Ok(()) => Stop::internal("bug: a part ended without a reason"),
             Err(error) => Stop::internal(format!("bug: {error}")),

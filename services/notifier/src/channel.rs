@@ -1,5 +1,7 @@
 //! Where messages go: to Telegram, or, without a token, to this process's log.
 
+use std::collections::BTreeSet;
+
 use delivery::compose::Message;
 use delivery::decide::Outcome;
 use delivery::pace::Limits;
@@ -48,6 +50,16 @@ impl Channel {
         }
     }
 
+    /// The bot that hears the owner, and who may give it orders; none for a log, or where nobody may.
+    pub fn hears(&self) -> Option<(&Telegram, &BTreeSet<i64>)> {
+        match self {
+            Self::Telegram(telegram, bot) if !bot.allowed.is_empty() => {
+                Some((telegram, &bot.allowed))
+            }
+            Self::Telegram(..) | Self::Log => None,
+        }
+    }
+
     /// The chat that was set; none for a log.
     pub const fn chat(&self) -> Option<i64> {
         match self {
@@ -64,10 +76,13 @@ impl Channel {
         }
     }
 
-    /// Sends one message, once. `chat`: where the one that was set has moved to.
-    pub async fn send(&self, chat: Option<i64>, message: &Message) -> Outcome {
+    /// Sends one message, once; with this PNG if there is one. `chat`: where the one that was set has moved to.
+    pub async fn send(&self, chat: Option<i64>, message: &Message, png: Option<&[u8]>) -> Outcome {
         match self {
-            Self::Telegram(telegram, bot) => telegram.send(chat.unwrap_or(bot.chat), message).await,
+            Self::Telegram(telegram, bot) => {
+                let chat = chat.unwrap_or(bot.chat);
+                telegram.send(chat, message, png).await
+            }
             Self::Log => {
                 tracing::info!("to the owner:\n{}", message.text);
                 Outcome::Sent { message: None }

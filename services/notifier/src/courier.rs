@@ -1,15 +1,19 @@
 //! One turn as the notifier that tells the owner: replay, take over, then wait, decide, append, act,
 //! until told to stop or until another notifier writes. What to decide is the brain's business.
 
+mod owner;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use delivery::decide::{self, Outcome};
 use delivery::fallback;
+use delivery::hear::Carried;
 use delivery::heartbeat;
 use delivery::moment::Moment;
 use delivery::pace::Pace;
 use delivery::record::Record;
+use delivery::silence;
 use delivery::state::State;
 use delivery::vigil::Vigil;
 use protocol::heartbeat::PartState;
@@ -17,6 +21,7 @@ use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::clock;
+use runtime::events::{Confirmed, Events};
 use runtime::guard::TurnEnd;
 use runtime::identity::Identity;
 use runtime::journal::Journal;
@@ -32,6 +37,7 @@ use crate::fallback::Fallback;
 use crate::fleet;
 use crate::inbox::Batch;
 use crate::lifeline::Watch;
+use crate::{reports, updates};
 
 /// The loop turns at least this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -60,6 +66,8 @@ pub struct Desk {
     pub seen: watch::Sender<Seen>,
     /// Who we are.
     pub identity: Identity,
+    /// What everybody may know of the owner's orders.
+    pub events: Events,
     /// For heartbeats.
     pub progress: Arc<Progress>,
     /// Time between two heartbeat messages, in milliseconds.
@@ -90,6 +98,12 @@ pub struct Courier {
     /// The same for the fallback.
     detour: Pace,
     detours: JoinSet<Outcome>,
+    owner: owner::Desk,
+    /// Answers to pressed buttons: nothing depends on them.
+    asides: JoinSet<()>,
+    /// The order that is being carried out; one at a time.
+    orders: JoinSet<Carried>,
+    confirmed: Arc<Confirmed>,
     began: Instant,
     heard: Instant,
     vigil: Vigil,
@@ -118,6 +132,7 @@ impl Courier {
                 TurnEnd::Failed(Stop::config(format!("{line} is newer than this program's")))
             })?;
         }
+        let confirmed = owner::retell(&desk.events, &entries);
         let now = clock::now();
         let mut courier = Self {
             part: desk.progress.part(PART),
@@ -125,6 +140,10 @@ impl Courier {
             calls: JoinSet::new(),
             detour: Pace::new(fallback::LIMITS),
             detours: JoinSet::new(),
+            owner: owner::Desk::default(),
+            asides: JoinSet::new(),
+            orders: JoinSet::new(),
+            confirmed,
             began: Instant::now(),
             heard: Instant::now(),
             vigil: Vigil::new(0),
@@ -138,7 +157,7 @@ impl Courier {
         let identity = &courier.desk.identity;
         let (boot, instance) = (identity.boot.clone(), identity.instance.clone());
         let version = env!("CARGO_PKG_VERSION");
-        let records = decide::take_over(&courier.state, boot, instance, version);
+        let records = decide::take_over(&courier.state, boot, instance, version, now);
         courier.commit(records).await?;
         tracing::info!(
             to = courier.desk.channel.as_str(),
@@ -153,17 +172,18 @@ impl Courier {
     pub async fn deliver(
         mut self,
         mut inbox: mpsc::Receiver<Batch>,
+        mut said: mpsc::Receiver<updates::Batch>,
         stop: CancellationToken,
     ) -> TurnEnd {
         let telling = async {
             while !stop.is_cancelled() {
-                self.turn(&mut inbox, &stop).await?;
+                self.turn(&mut inbox, &mut said, &stop).await?;
             }
             self.pace.hurry();
             self.heard = Instant::now();
             let never = CancellationToken::new();
             while !self.has_told_all() {
-                self.turn(&mut inbox, &never).await?;
+                self.turn(&mut inbox, &mut said, &never).await?;
             }
             Ok(())
         };
@@ -186,17 +206,21 @@ impl Courier {
         let State {
             waiting, sending, ..
         } = &self.state;
-        waiting.is_empty() && sending.is_none() && self.heard.elapsed() > QUIET
+        let quiet = self.orders.is_empty() && self.heard.elapsed() > QUIET;
+        waiting.is_empty() && sending.is_none() && quiet
     }
 
     /// Begins what is due, waits for the next thing to happen, and records it.
     async fn turn(
         &mut self,
         inbox: &mut mpsc::Receiver<Batch>,
+        said: &mut mpsc::Receiver<updates::Batch>,
         stop: &CancellationToken,
     ) -> Result<(), TurnEnd> {
+        self.end_silences().await?;
         self.tell_heartbeat().await?;
         self.keep_vigil().await?;
+        self.hear_next().await?;
         self.begin_next().await?;
         self.begin_detour().await?;
         let wait = self.patience();
@@ -205,6 +229,10 @@ impl Courier {
             () = stop.cancelled() => return Ok(()),
             ended = next_end(&mut self.calls) => self.call_ended(ended).await?,
             ended = next_end(&mut self.detours) => self.detour_ended(ended).await?,
+            ended = next_end(&mut self.orders) => self.order_ended(ended).await?,
+            Some(batch) = said.recv(), if self.owner.is_free() && !stop.is_cancelled() => {
+                self.owner.listen(batch);
+            }
             Some(batch) = inbox.recv() => self.take_in(batch).await?,
             () = tokio::time::sleep(wait) => {}
         }
@@ -242,7 +270,7 @@ impl Courier {
 
     async fn take_in(&mut self, batch: Batch) -> Result<(), TurnEnd> {
         self.heard = Instant::now();
-        for records in decide::take_in(&self.state, &batch.news) {
+        for records in decide::take_in(&self.state, &batch.news, clock::now()) {
             self.commit(records).await?;
         }
         // Journaled, or known from before.
@@ -260,8 +288,10 @@ impl Courier {
         match fleet::traders(&self.desk.bus).await {
             Ok(beats) => {
                 self.period = period;
-                self.commit(vec![heartbeat::report(period, &beats, now)])
-                    .await
+                let picture = reports::has_points(&self.desk.bus).await;
+                let report = heartbeat::report(period, &beats, picture, now);
+                let record = silence::heed(&self.state, &[], report, now);
+                self.commit(vec![record]).await
             }
             Err(why) => {
                 tracing::warn!(why, "heartbeats not read");
@@ -286,7 +316,10 @@ impl Courier {
             }
         }
         match self.vigil.due(&self.state, now) {
-            Some(record) => self.commit(vec![record]).await,
+            Some(record) => {
+                let record = silence::heed(&self.state, &[], record, now.utc);
+                self.commit(vec![record]).await
+            }
             None => Ok(()),
         }
     }
@@ -299,14 +332,22 @@ impl Courier {
             return Ok(());
         };
         self.commit(vec![record]).await?;
-        let Some(message) = decide::due(&self.state, clock::now()) else {
+        let Some(mut message) = decide::due(&self.state, clock::now()) else {
             return Ok(());
         };
         self.pace.sent(self.now().mono);
         let channel = self.desk.channel.clone();
         let chat = channel.chat().map(|set| self.state.chat(set));
-        self.calls
-            .spawn(async move { channel.send(chat, &message).await });
+        message.chat = message.chat.map(|chat| self.state.chat(chat));
+        let bus = self.desk.bus.clone();
+        self.calls.spawn(async move {
+            let png = if message.picture {
+                reports::picture(&bus).await
+            } else {
+                None
+            };
+            channel.send(chat, &message, png.as_deref()).await
+        });
         Ok(())
     }
 
@@ -392,7 +433,8 @@ impl Courier {
 
     async fn commit(&mut self, records: Vec<Record>) -> Result<(), TurnEnd> {
         let (progress, part) = (&self.desk.progress, &self.part);
-        let appended = self.journal.append(&records, 0, |why| {
+        let confirmed = self.confirmed.seq();
+        let appended = self.journal.append(&records, confirmed, |why| {
             part.set(PartState::Retrying);
             progress.error(PART, format!("journal: {why}"));
             tracing::warn!(why, "journal not reached; nothing is told until it is");
@@ -401,6 +443,7 @@ impl Courier {
         for record in &records {
             self.state.apply(place.at, record);
         }
+        owner::tell(&self.desk.events, &place, &records, &self.confirmed);
         Ok(())
     }
 }
@@ -411,7 +454,7 @@ fn as_outcome(ended: Result<Outcome, JoinError>) -> Outcome {
     })
 }
 
-async fn next_end(calls: &mut JoinSet<Outcome>) -> Result<Outcome, JoinError> {
+async fn next_end<T: 'static>(calls: &mut JoinSet<T>) -> Result<T, JoinError> {
     match calls.join_next().await {
         Some(ended) => ended,
         None => std::future::pending().await,

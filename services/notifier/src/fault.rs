@@ -63,6 +63,14 @@ impl Fault {
         }
     }
 
+    /// The chat, and nothing else, is the reason.
+    pub const fn is_of_the_chat(self) -> bool {
+        matches!(
+            self,
+            Self::ChatUnknown | Self::Blocked | Self::Kicked | Self::NoRights | Self::Forbidden
+        )
+    }
+
     /// What a person, or time, has to do about it.
     pub fn help(self) -> String {
         let help = match self {

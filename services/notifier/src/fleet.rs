@@ -16,6 +16,14 @@ pub async fn traders(bus: &Bus) -> Result<Vec<(Token, Heartbeat)>, String> {
     heartbeats(bus, filter::TRADER_HEARTBEATS).await
 }
 
+/// Of every watchdog, by name.
+///
+/// # Errors
+/// Why the bus did not answer, in one line.
+pub async fn watchdogs(bus: &Bus) -> Result<Vec<(Token, Heartbeat)>, String> {
+    heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await
+}
+
 /// The newest of all watchdogs; none if there was none within a day.
 ///
 /// # Errors

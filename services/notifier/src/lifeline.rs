@@ -48,7 +48,7 @@ impl Watch {
         match self.brain.next(self.now()) {
             None => {}
             Some(Way::Channel(message)) => {
-                let outcome = self.channel.send(self.moved.or(chat), &message).await;
+                let outcome = self.channel.send(self.moved.or(chat), &message, None).await;
                 if let Outcome::Migrated { to, .. } = outcome {
                     self.moved = Some(to);
                 }

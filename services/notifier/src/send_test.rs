@@ -57,6 +57,6 @@ fn message(text: Option<String>) -> Result<Message, Stop> {
     }
     Ok(Message {
         text,
-        bold: Vec::new(),
+        ..Message::default()
     })
 }

@@ -1,6 +1,7 @@
 //! The notifier's settings: all from the environment, each refused with its name, value and what is
 //! allowed; the token's value is never shown.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -61,6 +62,11 @@ pub struct Settings {
           allow_negative_numbers = true, value_parser = chat)]
     pub chat: Option<i64>,
 
+    /// Numbers of the users who may give orders, with commas; nobody if empty
+    #[arg(long, env = "TELEGRAM_ALLOWED_USERS", value_name = "TELEGRAM_ALLOWED_USERS",
+          default_value = "", value_parser = users)]
+    pub allowed: Users,
+
     /// Where Telegram's Bot API is
     #[arg(long, env = "TELEGRAM_API_URL", value_name = "TELEGRAM_API_URL",
           default_value = "https://api.telegram.org", value_parser = api_url)]
@@ -113,6 +119,10 @@ pub struct Settings {
     pub fallback_format: Format,
 }
 
+/// People who may give orders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Users(pub BTreeSet<i64>);
+
 /// A bot and the chat it writes to.
 #[derive(Clone)]
 pub struct Bot {
@@ -124,6 +134,8 @@ pub struct Bot {
     pub api_url: String,
     /// How fast it may write.
     pub limits: Limits,
+    /// Whose orders it takes.
+    pub allowed: BTreeSet<i64>,
 }
 
 impl Settings {
@@ -143,6 +155,9 @@ impl Settings {
         let file = self.token_file.as_deref();
         let token = secret::resolve("TELEGRAM_BOT_TOKEN", self.token.as_ref(), file)?;
         match (token, self.chat) {
+            (None, None) if !self.allowed.0.is_empty() => Err(Stop::config(
+                "TELEGRAM_ALLOWED_USERS is set, but TELEGRAM_BOT_TOKEN is not: allowed is it beside a bot only",
+            )),
             (None, None) => Ok(None),
             (Some(token), Some(chat)) => {
                 check_token(&token)?;
@@ -151,6 +166,7 @@ impl Settings {
                     chat,
                     api_url: self.api_url.trim_end_matches('/').to_owned(),
                     limits: Limits::telegram(chat, self.gap_ms),
+                    allowed: self.allowed.0.clone(),
                 }))
             }
             (Some(_), None) => Err(Stop::config(
@@ -236,6 +252,23 @@ fn chat(text: &str) -> Result<i64, String> {
     }
 }
 
+fn users(text: &str) -> Result<Users, String> {
+    let wrong = || {
+        "allowed are numbers of users with commas, e.g. 123456789,987654321; @userinfobot tells one's own"
+            .to_owned()
+    };
+    let words = text.split(',').map(str::trim);
+    let mut users = BTreeSet::new();
+    for word in words.filter(|word| !word.is_empty()) {
+        let id: i64 = word.parse().map_err(|_| wrong())?;
+        if id <= 0 {
+            return Err(wrong());
+        }
+        users.insert(id);
+    }
+    Ok(Users(users))
+}
+
 fn api_url(text: &str) -> Result<String, String> {
     match reqwest::Url::parse(text) {
         Ok(url)
@@ -277,6 +310,16 @@ mod tests {
             let stop = bot(&["--token", bad, "--chat", "5"]).err().unwrap();
             assert!(!stop.message.contains(bad), "{}", stop.message);
         }
+    }
+
+    #[test]
+    fn users_are_numbers_and_need_a_bot() {
+        assert_eq!(users(" 7, 9 ,").unwrap().0, [7, 9].into());
+        assert!(users("").unwrap().0.is_empty());
+        for bad in ["@me", "-100", "0", "7;9"] {
+            assert!(users(bad).is_err(), "{bad}");
+        }
+        assert!(bot(&["--allowed", "7"]).is_err());
     }
 
     #[test]

@@ -3,16 +3,20 @@
 //! What the answers mean: <https://core.telegram.org/bots/api#making-requests>. The token is in the
 //! address of every call; it leaves this file neither in an error nor in an answer (see `Telegram::clean`).
 
+mod hears;
+mod photo;
+
 use std::time::Duration;
 
 use delivery::compose::Message;
 use delivery::decide::Outcome;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use runtime::process::Stop;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::hears::Unheard;
 use crate::address::causes;
 use crate::fault::Fault;
 use crate::settings::Bot;
@@ -26,6 +30,8 @@ const LONGEST_WHY: usize = 300;
 #[derive(Clone)]
 pub struct Telegram {
     client: Client,
+    /// For calls that wait long for their answer: they hold up nobody else's.
+    poller: Client,
     api_url: String,
     token: SecretString,
 }
@@ -36,6 +42,33 @@ struct SendMessage<'a> {
     text: &'a str,
     entities: Vec<Entity>,
     link_preview_options: LinkPreview,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_markup: Option<Keyboard<'a>>,
+}
+
+/// Buttons below a message, in one row.
+#[derive(Serialize)]
+struct Keyboard<'a> {
+    inline_keyboard: [Vec<Key<'a>>; 1],
+}
+
+#[derive(Serialize)]
+struct Key<'a> {
+    text: &'a str,
+    callback_data: &'a str,
+}
+
+impl<'a> Keyboard<'a> {
+    fn of(message: &'a Message) -> Option<Self> {
+        let keys = message.buttons.iter().map(|button| Key {
+            text: &button.text,
+            callback_data: &button.data,
+        });
+        let keys: Vec<Key<'_>> = keys.collect();
+        (!keys.is_empty()).then_some(Self {
+            inline_keyboard: [keys],
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -81,15 +114,9 @@ impl Telegram {
     pub fn new(bot: &Bot) -> Result<Self, Stop> {
         // A second installation is refused, and as good as the first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .connect_timeout(CONNECT_DEADLINE)
-            .timeout(DEADLINE)
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("bearish-alpha/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Stop::internal(format!("no TLS: {}", error.without_url())))?;
         Ok(Self {
-            client,
+            client: client(DEADLINE)?,
+            poller: client(hears::POLL_DEADLINE)?,
             api_url: bot.api_url.clone(),
             token: bot.token.clone(),
         })
@@ -104,7 +131,11 @@ impl Telegram {
             chat_id: chat,
             action: "typing",
         };
-        match self.call("sendChatAction", chat, &action).await.0 {
+        let request = self
+            .client
+            .post(self.address("sendChatAction"))
+            .json(&action);
+        match self.call(chat, request).await.0 {
             Outcome::Closed { why } | Outcome::Refused { why } => Err(Stop::config(format!(
                 "TELEGRAM_BOT_TOKEN (not shown) with TELEGRAM_CHAT_ID={chat}: Telegram refuses, {why}"
             ))),
@@ -119,9 +150,37 @@ impl Telegram {
         }
     }
 
-    /// Sends one message to this chat, once.
-    pub async fn send(&self, chat: i64, message: &Message) -> Outcome {
-        self.post_message(chat, message).await.0
+    /// Sends one message, once; with this PNG if there is one. `chat`: the one that was set, where the message
+    /// names no other.
+    pub async fn send(&self, chat: i64, message: &Message, png: Option<&[u8]>) -> Outcome {
+        let to = message.chat.unwrap_or(chat);
+        let (outcome, fault) = self.post(to, message, png).await;
+        match (outcome, fault) {
+            // Somebody who wrote to the bot and cannot be answered: no reason to tell nobody anything.
+            (Outcome::Closed { why }, Some(fault)) if to != chat && fault.is_of_the_chat() => {
+                Outcome::Refused { why }
+            }
+            (outcome, _) => outcome,
+        }
+    }
+
+    /// A picture that Telegram surely did not take leaves the text.
+    async fn post(
+        &self,
+        chat: i64,
+        message: &Message,
+        png: Option<&[u8]>,
+    ) -> (Outcome, Option<Fault>) {
+        if let Some(png) = png {
+            let sent = self.post_photo(chat, message, png).await;
+            match &sent.0 {
+                Outcome::Refused { why } | Outcome::Closed { why } => {
+                    tracing::warn!(why, "the picture is not taken; the text goes alone");
+                }
+                _ => return sent,
+            }
+        }
+        self.post_message(chat, message).await
     }
 
     /// The same for a person who waits: the message's number, or what is wrong and why.
@@ -143,44 +202,47 @@ impl Telegram {
     }
 
     async fn post_message(&self, chat: i64, message: &Message) -> (Outcome, Option<Fault>) {
-        let bold = message.bold.iter().map(|bold| Entity {
-            r#type: "bold",
-            offset: bold.offset,
-            length: bold.length,
-        });
-        let message = SendMessage {
+        let parameters = SendMessage {
             chat_id: chat,
             text: &message.text,
-            entities: bold.collect(),
+            entities: entities(message),
             link_preview_options: LinkPreview { is_disabled: true },
+            reply_markup: Keyboard::of(message),
         };
-        self.call("sendMessage", chat, &message).await
+        let request = self
+            .client
+            .post(self.address("sendMessage"))
+            .json(&parameters);
+        self.call(chat, request).await
+    }
+
+    /// With the token in it: for a request alone.
+    fn address(&self, method: &str) -> String {
+        let token = self.token.expose_secret();
+        format!("{}/bot{token}/{method}", self.api_url)
     }
 
     /// How it ended, and what is wrong where it did not do what it should.
-    async fn call(
-        &self,
-        method: &str,
-        chat: i64,
-        parameters: &impl Serialize,
-    ) -> (Outcome, Option<Fault>) {
-        let token = self.token.expose_secret();
-        let address = format!("{}/bot{token}/{method}", self.api_url);
-        let answered = self.client.post(address).json(parameters).send().await;
-        let (status, body) = match answered {
-            Err(error) => return self.failed(error),
-            Ok(response) => {
-                let status = response.status();
-                match response.bytes().await {
-                    Ok(body) => (status, body),
-                    Err(error) => return self.failed(error),
-                }
-            }
-        };
-        match serde_json::from_slice::<Answer>(&body) {
-            Ok(answer) => self.judge(chat, status, &answer),
-            Err(_) => self.unreadable(status),
+    async fn call(&self, chat: i64, request: RequestBuilder) -> (Outcome, Option<Fault>) {
+        match self.ask(request).await {
+            Ok((status, answer)) => self.judge(chat, status, &answer),
+            Err(ended) => ended,
         }
+    }
+
+    /// Telegram's answer, or how it ended without one.
+    async fn ask(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<(StatusCode, Answer), (Outcome, Option<Fault>)> {
+        let answered = async {
+            let response = request.send().await?;
+            Ok((response.status(), response.bytes().await?))
+        };
+        let (status, body) = answered.await.map_err(|error| self.failed(error))?;
+        let answer = serde_json::from_slice::<Answer>(&body);
+        let answer = answer.map_err(|_| self.unreadable(status))?;
+        Ok((status, answer))
     }
 
     /// Before a connection stands nothing was sent; afterwards nobody knows.
@@ -250,6 +312,25 @@ impl Telegram {
         let words: Vec<&str> = text.split_whitespace().collect();
         words.join(" ").chars().take(LONGEST_WHY).collect()
     }
+}
+
+fn client(deadline: Duration) -> Result<Client, Stop> {
+    Client::builder()
+        .connect_timeout(CONNECT_DEADLINE)
+        .timeout(deadline)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("bearish-alpha/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| Stop::internal(format!("no TLS: {}", error.without_url())))
+}
+
+fn entities(message: &Message) -> Vec<Entity> {
+    let bold = message.bold.iter().map(|bold| Entity {
+        r#type: "bold",
+        offset: bold.offset,
+        length: bold.length,
+    });
+    bold.collect()
 }
 
 /// Whether a refusal is about the chat and not about the text.

@@ -375,6 +375,22 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         why: Option<String>,
     },
+    /// The owner gave an order, and had an answer to it.
+    OwnerCommand {
+        /// Who gave it.
+        who: String,
+        /// It, in one line.
+        command: String,
+        /// What came of it, in one line.
+        outcome: String,
+    },
+    /// Somebody gave an order who may not; nothing was done. Not each time: once an hour for each of them.
+    StrangerIgnored {
+        /// Who.
+        who: String,
+        /// The beginning of what was said.
+        command: String,
+    },
 }
 
 impl EventBody {
@@ -407,6 +423,8 @@ impl EventBody {
             Self::UnitStopped { .. } => "unit_stopped",
             Self::UnitObservedOnly { .. } => "unit_observed_only",
             Self::UnitOrdered { .. } => "unit_ordered",
+            Self::OwnerCommand { .. } => "owner_command",
+            Self::StrangerIgnored { .. } => "stranger_ignored",
         }
     }
 
@@ -424,7 +442,8 @@ impl EventBody {
             | Self::HealthChanged { .. }
             | Self::PartFailed { .. }
             | Self::RestartTriggered { .. }
-            | Self::UnitObservedOnly { .. } => Severity::Warning,
+            | Self::UnitObservedOnly { .. }
+            | Self::StrangerIgnored { .. } => Severity::Warning,
             Self::TraderStarted { .. }
             | Self::TraderStopped { .. }
             | Self::BookClaimed { .. }
@@ -438,7 +457,8 @@ impl EventBody {
             | Self::CycleFinished { .. }
             | Self::UnitRecovered { .. }
             | Self::UnitStopped { .. }
-            | Self::UnitOrdered { .. } => Severity::Info,
+            | Self::UnitOrdered { .. }
+            | Self::OwnerCommand { .. } => Severity::Info,
         }
     }
 }

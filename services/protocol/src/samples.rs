@@ -182,6 +182,15 @@ one_of_every_kind! {
         by: said("operator"),
         why: Some(said("the exchange is in maintenance")),
     }
+    OwnerCommand {
+        who: said("Telegram user 700000001"),
+        command: said("/stop trader-paper-1"),
+        outcome: said("done: it is being stopped"),
+    }
+    StrangerIgnored {
+        who: said("Telegram user 700000002"),
+        command: said("/flatten"),
+    }
 }
 
 fn said(words: &str) -> String {

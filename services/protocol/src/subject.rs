@@ -138,6 +138,15 @@ pub mod filter {
         format!("report.v1.book.{mode}.>")
     }
 
+    /// Newest reports of all accounts.
+    pub const ACCOUNT_REPORTS: &str = "report.v1.account.>";
+
+    /// Newest reports of all books of every mode.
+    pub const BOOK_REPORTS: &str = "report.v1.book.>";
+
+    /// Equity points of all books of every mode.
+    pub const EQUITY_REPORTS: &str = "report.v1.equity.>";
+
     /// Journals of all books of a mode.
     pub fn book_journals(mode: Mode) -> String {
         format!("journal.v1.book.{mode}.>")

@@ -78,6 +78,8 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::UnitStopped { .. } => include_str!("golden/event_unit_stopped.json"),
         EventBody::UnitObservedOnly { .. } => include_str!("golden/event_unit_observed_only.json"),
         EventBody::UnitOrdered { .. } => include_str!("golden/event_unit_ordered.json"),
+        EventBody::OwnerCommand { .. } => include_str!("golden/event_owner_command.json"),
+        EventBody::StrangerIgnored { .. } => include_str!("golden/event_stranger_ignored.json"),
     }
 }
 

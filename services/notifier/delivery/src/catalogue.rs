@@ -47,6 +47,33 @@ impl News {
         }
     }
 
+    /// Whether the owner has an answer that says the same: his own order.
+    pub const fn is_answered(&self) -> bool {
+        matches!(
+            self,
+            Self::Known {
+                event: Event {
+                    body: EventBody::OwnerCommand { .. },
+                    ..
+                },
+                ..
+            }
+        )
+    }
+
+    /// Whom it is about: who told it, and the unit that it tells of.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Known {
+                instance, event, ..
+            } => {
+                let names = [Some(instance), unit(&event.body)];
+                names.into_iter().flatten().map(Token::as_str).collect()
+            }
+            Self::Unknown { .. } => Vec::new(),
+        }
+    }
+
     /// What there is to say, each part small enough for one message.
     pub fn letters(&self) -> Vec<Letter> {
         match self {
@@ -87,8 +114,21 @@ fn letter(
         kind: kind.to_owned(),
         head,
         body: lines.join("\n"),
+        picture: false,
     };
     letter.split()
+}
+
+const fn unit(body: &EventBody) -> Option<&Token> {
+    match body {
+        EventBody::RestartTriggered { unit, .. }
+        | EventBody::CycleFinished { unit, .. }
+        | EventBody::UnitRecovered { unit, .. }
+        | EventBody::GivenUp { unit, .. }
+        | EventBody::UnitStopped { unit, .. }
+        | EventBody::UnitObservedOnly { unit, .. } => Some(unit),
+        _ => None,
+    }
 }
 
 fn field(name: &str, value: impl std::fmt::Display) -> String {
@@ -390,6 +430,29 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
             ];
             row("👤 ORDERED", lines.into_iter().flatten())
         }
+        EventBody::OwnerCommand {
+            who: person,
+            command,
+            outcome,
+        } => row(
+            "🗣 ORDER",
+            [
+                field("From", person),
+                field("Order", command),
+                field("Outcome", outcome),
+            ],
+        ),
+        EventBody::StrangerIgnored {
+            who: person,
+            command,
+        } => row(
+            "⚠️ AN ORDER OF A STRANGER WAS IGNORED",
+            [
+                field("From", person),
+                field("Said", command),
+                "Only who is listed in TELEGRAM_ALLOWED_USERS may give orders".to_owned(),
+            ],
+        ),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use protocol::time::UtcMs;
 
 use crate::letter::{MESSAGE_LIMIT, units};
-use crate::state::{Elsewhere, Sending, Waiting};
+use crate::state::{Button, Elsewhere, Sending, Waiting};
 use crate::words::span;
 
 /// A letter that arrives later than this says when it happened.
@@ -24,17 +24,29 @@ pub struct Bold {
 }
 
 /// A message as it goes out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
     /// Its text.
     pub text: String,
     /// Its headings.
     pub bold: Vec<Bold>,
+    /// Where, if not to the chat that was set.
+    pub chat: Option<i64>,
+    /// What can be pressed below it.
+    pub buttons: Vec<Button>,
+    /// It comes with the picture of what the accounts are worth.
+    pub picture: bool,
 }
 
 impl Message {
     /// The message that these letters make.
     pub fn of(sending: &Sending, now: UtcMs) -> Self {
+        if !sending.digest
+            && sending.letters.len() == 1
+            && let Some(only) = sending.letters.values().next()
+        {
+            return Self::of_one(only, now);
+        }
         let mut page = Page::default();
         if sending.digest {
             page.digest(&sending.letters, now);
@@ -46,18 +58,21 @@ impl Message {
         Self {
             text: page.text,
             bold: page.bold,
+            ..Self::default()
         }
     }
-}
 
-impl Message {
     /// The message that one letter makes.
     pub(crate) fn of_one(waiting: &Waiting, now: UtcMs) -> Self {
         let mut page = Page::default();
         page.letter(waiting, now);
+        let reply = waiting.reply.as_ref();
         Self {
             text: page.text,
             bold: page.bold,
+            chat: reply.map(|reply| reply.chat),
+            buttons: reply.map_or_else(Vec::new, |reply| reply.buttons.clone()),
+            picture: waiting.letter.picture,
         }
     }
 }

@@ -7,9 +7,11 @@ use protocol::time::UtcMs;
 
 use crate::catalogue::News;
 use crate::compose::{Message, fitting};
+use crate::hear;
 use crate::moment::Moment;
 use crate::pace::Pace;
 use crate::record::Record;
+use crate::silence;
 use crate::state::{Elsewhere, State, Waiting};
 
 /// What is older than this when its turn comes is only counted.
@@ -75,8 +77,14 @@ impl Outcome {
 }
 
 /// The first records of a process: it delivers from here on, and what was under way when the one before
-/// it ended may have arrived.
-pub fn take_over(state: &State, boot: Token, instance: Token, version: &str) -> Vec<Record> {
+/// it ended may have arrived. An order that it carried out may have been done: that is told, not repeated.
+pub fn take_over(
+    state: &State,
+    boot: Token,
+    instance: Token,
+    version: &str,
+    at: UtcMs,
+) -> Vec<Record> {
     let mut records = vec![Record::OwnerTookOver {
         boot,
         instance,
@@ -90,31 +98,39 @@ pub fn take_over(state: &State, boot: Token, instance: Token, version: &str) -> 
         let why = "the notifier ended while it was under way".to_owned();
         records.push(Record::FallbackUnknown { why });
     }
+    if let Some(under_way) = &state.under_way {
+        records.extend(hear::interrupted(under_way, at));
+    }
     records
 }
 
 /// What there is to tell of these, in as many decisions as journal messages need; nothing of what was
 /// told before.
-pub fn take_in(state: &State, news: &[News]) -> Vec<Vec<Record>> {
+pub fn take_in(state: &State, news: &[News], now: UtcMs) -> Vec<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
     for item in news {
         let id = item.id();
-        let twice = records
-            .iter()
-            .any(|record| matches!(record, Record::Queued { event, .. } if event == id));
-        if !twice && !state.knows(id) {
-            records.push(Record::Queued {
-                event: id.to_owned(),
-                letters: item.letters(),
-            });
+        let is_of = |record: &Record| match record {
+            Record::Queued { event, .. } | Record::Hushed { event, .. } => event == id,
+            _ => false,
+        };
+        // Our own record of an order: its answer says the same.
+        if item.is_answered() || state.knows(id) || records.iter().any(is_of) {
+            continue;
         }
+        let queued = Record::Queued {
+            event: id.to_owned(),
+            letters: item.letters(),
+        };
+        records.push(silence::heed(state, &item.names(), queued, now));
     }
     let decisions = records.chunks(QUEUED_AT_ONCE);
     decisions.map(<[Record]>::to_vec).collect()
 }
 
 /// The next message, if one may go out now: a critical letter alone and before all others, then one that
-/// counts what went over the fallback, else a group, else, for what is stale or too much, a digest.
+/// counts what went over the fallback, then an answer to the owner, who waits for it; else a group, else, for
+/// what is stale or too much, a digest.
 pub fn next(state: &State, pace: &Pace, now: Moment) -> Option<Record> {
     if state.sending.is_some() || pace.open_at() > now.mono {
         return None;
@@ -129,6 +145,12 @@ pub fn next(state: &State, pace: &Pace, now: Moment) -> Option<Record> {
         return Some(Record::Sending {
             letters,
             digest: true,
+        });
+    }
+    if let Some(number) = reply(state) {
+        return Some(Record::Sending {
+            letters: vec![number],
+            digest: false,
         });
     }
     if pace.group_at()? > now.mono {
@@ -150,10 +172,14 @@ fn digest(state: &State, now: UtcMs) -> Option<Record> {
     })
 }
 
-/// As many as fit, oldest first.
+/// As many as fit, oldest first. What comes with a picture comes alone.
 fn group(state: &State, now: UtcMs) -> Option<Record> {
     let fits = fitting(others(state).map(|(_, waiting)| waiting), now);
-    let taken = others(state).take(fits);
+    let is_pictured = |waiting: &Waiting| waiting.letter.picture;
+    let plain = others(state).take_while(|(_, waiting)| !is_pictured(waiting));
+    // None is plain before it: the first has a picture, if there is one.
+    let most = plain.count().max(1).min(fits);
+    let taken = others(state).take(most);
     let letters: Vec<u64> = taken.map(|(number, _)| number).collect();
     (!letters.is_empty()).then_some(Record::Sending {
         letters,
@@ -166,7 +192,8 @@ pub fn wake_at(state: &State, pace: &Pace) -> Option<u64> {
     if state.sending.is_some() || state.waiting.is_empty() {
         return None;
     }
-    let at_once = critical(state).is_some() || told_elsewhere(state).is_some();
+    let at_once =
+        critical(state).is_some() || told_elsewhere(state).is_some() || reply(state).is_some();
     let group = if at_once { 0 } else { pace.group_at()? };
     Some(pace.open_at().max(group))
 }
@@ -215,9 +242,16 @@ fn told_elsewhere(state: &State) -> Option<Vec<u64>> {
     (!letters.is_empty()).then_some(letters)
 }
 
+/// The oldest answer that waits.
+fn reply(state: &State) -> Option<u64> {
+    let mut all = state.waiting.iter();
+    all.find(|(_, waiting)| waiting.reply.is_some())
+        .map(|(number, _)| *number)
+}
+
 fn others(state: &State) -> impl Iterator<Item = (u64, &Waiting)> {
     let all = state.waiting.iter();
-    all.filter(|(_, waiting)| !is_critical(waiting))
+    all.filter(|(_, waiting)| !is_critical(waiting) && waiting.reply.is_none())
         .map(|(number, waiting)| (*number, waiting))
 }
 

@@ -18,7 +18,7 @@ const MISSED: u64 = 3;
 const FAREWELL_MS: u64 = 3_600_000;
 
 /// A health as the owner sees it.
-const fn mark(health: Health) -> &'static str {
+pub(crate) const fn mark(health: Health) -> &'static str {
     match health {
         Health::Healthy => "🟢 healthy",
         Health::Degraded => "🟡 degraded",
@@ -85,7 +85,8 @@ pub fn period_of(event: &str) -> Option<u64> {
 }
 
 /// What the owner is told for a period. Said once: its id follows from the period.
-pub fn report(period: u64, beats: &[(Token, Heartbeat)], now: UtcMs) -> Record {
+/// `picture`: there is a curve to be shown with it.
+pub fn report(period: u64, beats: &[(Token, Heartbeat)], picture: bool, now: UtcMs) -> Record {
     let of_the_fleet = beats.iter().filter(|(_, beat)| {
         beat.phase != Phase::Stopped || now.millis_since(beat.at) < FAREWELL_MS
     });
@@ -103,10 +104,15 @@ pub fn report(period: u64, beats: &[(Token, Heartbeat)], now: UtcMs) -> Record {
         kind: "heartbeat".to_owned(),
         head: "💓 HEARTBEAT".to_owned(),
         body,
+        picture: false,
     };
     Record::Queued {
         event: format!("{PREFIX}{period}"),
-        letters: letter.split(),
+        letters: if picture {
+            letter.illustrated()
+        } else {
+            letter.split()
+        },
     }
 }
 

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub const MESSAGE_LIMIT: usize = 4096;
 /// Most of it for one letter: room is left for what is said around it (part, repeat, lateness).
 const LETTER_LIMIT: usize = MESSAGE_LIMIT - 160;
+/// The same of what stands below a picture: Telegram takes 1,024.
+const CAPTION_LIMIT: usize = 1_024 - 160;
 /// One event makes no more letters than this, so that a few events always fit into a journal message.
 const MOST_PARTS: usize = 4;
 const CUT: &str = "\n… and more, which is cut here";
@@ -26,6 +28,17 @@ pub struct Letter {
     pub head: String,
     /// Lines below it; may be empty.
     pub body: String,
+    /// It comes with the picture of what the accounts are worth, drawn when it goes out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub picture: bool,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Length of a text in UTF-16 units.
@@ -34,6 +47,26 @@ pub fn units(text: &str) -> usize {
 }
 
 impl Letter {
+    /// With the picture of what the accounts are worth: beside the text where it fits below a picture, else
+    /// after it.
+    pub fn illustrated(self) -> Vec<Self> {
+        if units(&self.head) + 1 + units(&self.body) <= CAPTION_LIMIT {
+            return vec![Self {
+                picture: true,
+                ..self
+            }];
+        }
+        let picture = Self {
+            head: "📈 EQUITY".to_owned(),
+            body: "What the books were worth (no picture: too few points yet)".to_owned(),
+            picture: true,
+            ..self.clone()
+        };
+        let mut letters = self.split();
+        letters.push(picture);
+        letters
+    }
+
     /// As many letters as it takes for each to fit into one message: split between lines, `part n/m`
     /// in each heading. A line that is too long by itself is cut; what is beyond four letters is left out,
     /// which the last one says.
@@ -111,6 +144,7 @@ mod tests {
             kind: "sample".to_owned(),
             head: "🚀 HEAD".to_owned(),
             body,
+            picture: false,
         }
     }
 

@@ -21,11 +21,14 @@
 //!
 //! Telegram knows no idempotency key: between losing a letter and repeating it, we repeat it and say so.
 
+pub mod answers;
 pub mod catalogue;
+pub mod command;
 pub mod compose;
 pub mod deadman;
 pub mod decide;
 pub mod fallback;
+pub mod hear;
 pub mod heartbeat;
 pub mod letter;
 pub mod lifeline;
@@ -33,6 +36,7 @@ pub mod moment;
 pub mod pace;
 pub mod preview;
 pub mod record;
+pub mod silence;
 pub mod state;
 pub mod vigil;
 pub mod words;

@@ -128,6 +128,7 @@ impl Lifeline {
             repeats: 0,
             queued: now.utc,
             elsewhere: Elsewhere::No,
+            reply: None,
         };
         self.pending = Some((waiting, now.mono));
     }
@@ -144,6 +145,7 @@ fn away(since: UtcMs, now: UtcMs) -> Letter {
              dies, and nothing else can be told\nLook: docker compose ps -a nats\n\
              (said from memory: a restart of the notifier may repeat it)"
         ),
+        picture: false,
     }
 }
 
@@ -157,6 +159,7 @@ fn back(since: UtcMs, lasted: u64, now: UtcMs) -> Letter {
             "It was away for {}, since {since}\nWhat happened meanwhile follows",
             span(lasted)
         ),
+        picture: false,
     }
 }
 

@@ -24,6 +24,7 @@ pub fn catalogue() -> Result<String, BadToken> {
 pub fn shown(event: Event) -> Result<String, BadToken> {
     let service = match event.body.kind() {
         kind if kind.starts_with("unit_") => Service::Watchdog,
+        "owner_command" | "stranger_ignored" => Service::Notifier,
         _ => Service::Trader,
     };
     let news = News::Known {

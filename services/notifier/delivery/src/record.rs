@@ -1,9 +1,12 @@
 //! What the notifier's journal holds. The JSON is held against `tests/golden/`.
 
+use protocol::event::EventBody;
 use protocol::ids::Token;
+use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::letter::Letter;
+use crate::state::Button;
 
 /// One fact of delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +78,68 @@ pub enum Record {
         /// One line.
         why: String,
     },
+    /// An update of Telegram's was looked at: it is not looked at again.
+    UpdateTaken {
+        /// Its number.
+        update: i64,
+    },
+    /// An order of the owner's is being carried out from here on.
+    CommandBegun {
+        /// Who gave it.
+        who: String,
+        /// Where he is answered.
+        chat: i64,
+        /// It, in one line.
+        command: String,
+    },
+    /// What came of an order.
+    CommandEnded {
+        /// Who gave it.
+        who: String,
+        /// It, in one line.
+        command: String,
+        /// In one line.
+        outcome: String,
+    },
+    /// The owner is answered.
+    Replied {
+        /// Where.
+        chat: i64,
+        /// What, each part small enough for one message.
+        letters: Vec<Letter>,
+        /// What can be pressed below it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        buttons: Vec<Button>,
+    },
+    /// Somebody gave an order who may not.
+    StrangerIgnored {
+        /// Who.
+        who: String,
+        /// The beginning of it.
+        command: String,
+    },
+    /// The owner wants to hear of nothing but criticals for a while.
+    Silenced {
+        /// Of whom; of everybody without.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Token>,
+        /// Until then.
+        until: UtcMs,
+    },
+    /// A silence is over.
+    SilenceEnded {
+        /// Which, by its place among them.
+        silence: usize,
+    },
+    /// Something was not told because of a silence.
+    Hushed {
+        /// The event's id: it is not told later either.
+        event: String,
+        /// Its kind.
+        kind: String,
+        /// Which silence, by its place among them.
+        silence: usize,
+    },
     /// The chat became another one.
     Migrated {
         /// The chat that was set.
@@ -82,4 +147,26 @@ pub enum Record {
         /// The one to write to.
         to: i64,
     },
+}
+
+impl Record {
+    /// What everybody is told of it on the bus.
+    pub fn event(&self) -> Option<EventBody> {
+        match self {
+            Self::CommandEnded {
+                who,
+                command,
+                outcome,
+            } => Some(EventBody::OwnerCommand {
+                who: who.clone(),
+                command: command.clone(),
+                outcome: outcome.clone(),
+            }),
+            Self::StrangerIgnored { who, command } => Some(EventBody::StrangerIgnored {
+                who: who.clone(),
+                command: command.clone(),
+            }),
+            _ => None,
+        }
+    }
 }

@@ -4,18 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::VERSION;
+use protocol::ids::Token;
 use protocol::journal::JournalEntry;
 use protocol::time::UtcMs;
+use serde::{Deserialize, Serialize};
 
 use crate::heartbeat;
 use crate::letter::Letter;
 use crate::record::Record;
+use crate::silence::Silence;
 use crate::vigil;
 
 /// How long an event's id is remembered: as long as the bus keeps events.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600_000;
 /// Dead letters that are kept for people to read.
 const DEAD_KEPT: usize = 100;
+/// Updates that are remembered: more than Telegram hands over at once.
+const UPDATES_KEPT: usize = 500;
+/// What was told last, for `/logs`.
+const RECENT_KEPT: usize = 30;
 
 /// Everything the journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,6 +47,15 @@ pub struct State {
     pub silence: Option<String>,
     /// When the last message arrived.
     pub last_sent: Option<UtcMs>,
+    /// The order that is being carried out.
+    pub under_way: Option<UnderWay>,
+    /// What the owner does not want to hear of.
+    pub silences: Vec<Silence>,
+    /// The headings of what was queued last, newest last.
+    pub recent: VecDeque<(UtcMs, String)>,
+    /// Updates that were looked at, newest last. A set and not a mark: Telegram begins anew, anywhere, after a
+    /// week without one.
+    updates: VecDeque<i64>,
     known: BTreeSet<String>,
     /// The same, oldest first, with when they were queued.
     remembered: VecDeque<(UtcMs, String)>,
@@ -57,6 +73,37 @@ pub struct Waiting {
     pub queued: UtcMs,
     /// What became of it over the fallback.
     pub elsewhere: Elsewhere,
+    /// It answers an order.
+    pub reply: Option<Reply>,
+}
+
+/// How an answer goes out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Where the order came from.
+    pub chat: i64,
+    /// What can be pressed below it.
+    pub buttons: Vec<Button>,
+}
+
+/// A button below a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Button {
+    /// What it says.
+    pub text: String,
+    /// What comes back when it is pressed, at most 64 bytes.
+    pub data: String,
+}
+
+/// An order that is being carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Who gave it.
+    pub who: String,
+    /// Where he is answered.
+    pub chat: i64,
+    /// It, in one line.
+    pub command: String,
 }
 
 /// What became of a letter over the fallback.
@@ -135,7 +182,8 @@ impl State {
     pub fn apply(&mut self, at: UtcMs, record: &Record) {
         match record {
             // For people who read the journal: who delivers is the fence's business.
-            Record::OwnerTookOver { .. } => {}
+            // The stranger's is on the bus, too.
+            Record::OwnerTookOver { .. } | Record::StrangerIgnored { .. } => {}
             Record::Queued { event, letters } => self.queue(at, event, letters),
             Record::Sending { letters, digest } => self.send(letters, *digest),
             Record::Sent { .. } => {
@@ -175,12 +223,64 @@ impl State {
             Record::FallbackUnknown { .. } => self.landed(Elsewhere::No, 1),
             Record::FallbackReturned { .. } => self.landed(Elsewhere::No, 0),
             Record::FallbackRefused { .. } => self.landed(Elsewhere::Refused, 0),
+            other => self.apply_of_the_owner(at, other),
+        }
+    }
+
+    /// Orders, their answers, and silences.
+    fn apply_of_the_owner(&mut self, at: UtcMs, record: &Record) {
+        match record {
+            Record::UpdateTaken { update } => {
+                if self.updates.len() == UPDATES_KEPT {
+                    self.updates.pop_front();
+                }
+                self.updates.push_back(*update);
+            }
+            Record::CommandBegun { who, chat, command } => {
+                self.under_way = Some(UnderWay {
+                    who: who.clone(),
+                    chat: *chat,
+                    command: command.clone(),
+                });
+            }
+            // One is carried out at a time; what only was asked or refused never began.
+            Record::CommandEnded { who, command, .. } => {
+                let same = |begun: &UnderWay| begun.who == *who && begun.command == *command;
+                self.under_way.take_if(|begun| same(begun));
+            }
+            Record::Replied {
+                chat,
+                letters,
+                buttons,
+            } => self.reply(at, *chat, letters, buttons),
+            Record::Silenced { name, until } => self.silence(name.clone(), *until),
+            Record::SilenceEnded { silence } => {
+                let mut place = 0..;
+                self.silences.retain(|_| place.next() != Some(*silence));
+            }
+            Record::Hushed {
+                event,
+                kind,
+                silence,
+            } => self.hush(at, event, kind, *silence),
+            // Delivery's.
+            _ => {}
         }
     }
 
     /// Whether this event was queued before.
     pub fn knows(&self, event: &str) -> bool {
         self.known.contains(event)
+    }
+
+    /// Whether this update was looked at before.
+    pub fn has_taken(&self, update: i64) -> bool {
+        self.updates.contains(&update)
+    }
+
+    /// The update that was looked at last.
+    pub fn last_update(&self) -> Option<i64> {
+        self.updates.back().copied()
     }
 
     /// The chat to write to where `set` was configured.
@@ -199,14 +299,59 @@ impl State {
         self.heartbeat = self.heartbeat.max(heartbeat::period_of(event));
         self.silence = vigil::silence_after(event, self.silence.take());
         for letter in letters {
-            let waiting = Waiting {
-                letter: letter.clone(),
-                repeats: 0,
-                queued: at,
-                elsewhere: Elsewhere::No,
+            if self.recent.len() == RECENT_KEPT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((letter.at, letter.head.clone()));
+            self.wait(at, letter, None);
+        }
+    }
+
+    /// Its buttons stand below its last part.
+    fn reply(&mut self, at: UtcMs, chat: i64, letters: &[Letter], buttons: &[Button]) {
+        for (index, letter) in letters.iter().enumerate() {
+            let is_last = index + 1 == letters.len();
+            let buttons = if is_last {
+                buttons.to_vec()
+            } else {
+                Vec::new()
             };
-            self.waiting.insert(self.next, waiting);
-            self.next += 1;
+            self.wait(at, letter, Some(Reply { chat, buttons }));
+        }
+    }
+
+    fn wait(&mut self, at: UtcMs, letter: &Letter, reply: Option<Reply>) {
+        let waiting = Waiting {
+            letter: letter.clone(),
+            repeats: 0,
+            queued: at,
+            elsewhere: Elsewhere::No,
+            reply,
+        };
+        self.waiting.insert(self.next, waiting);
+        self.next += 1;
+    }
+
+    fn silence(&mut self, name: Option<Token>, until: UtcMs) {
+        match self.silences.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.until = until,
+            None => self.silences.push(Silence {
+                name,
+                until,
+                hushed: BTreeMap::new(),
+            }),
+        }
+    }
+
+    fn hush(&mut self, at: UtcMs, event: &str, kind: &str, silence: usize) {
+        if self.knows(event) {
+            return;
+        }
+        self.remember(at, event);
+        self.heartbeat = self.heartbeat.max(heartbeat::period_of(event));
+        self.silence = vigil::silence_after(event, self.silence.take());
+        if let Some(silence) = self.silences.get_mut(silence) {
+            *silence.hushed.entry(kind.to_owned()).or_default() += 1;
         }
     }
 

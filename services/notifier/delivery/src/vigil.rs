@@ -132,6 +132,7 @@ fn letter(event: &str, at: UtcMs, severity: Severity, said: (&str, String)) -> R
         kind: "watchdog".to_owned(),
         head: said.0.to_owned(),
         body: said.1,
+        picture: false,
     };
     Record::Queued {
         event: event.to_owned(),

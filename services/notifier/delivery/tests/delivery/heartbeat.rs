@@ -56,7 +56,7 @@ fn beat() -> Heartbeat {
 #[test]
 fn it_shows_the_seeds_fields() {
     let name = "trader-paper-1".parse().unwrap();
-    let Record::Queued { letters, event } = report(7, &[(name, beat())], BEGIN) else {
+    let Record::Queued { letters, event } = report(7, &[(name, beat())], false, BEGIN) else {
         unreachable!()
     };
     assert_eq!(event, "heartbeat:7");
@@ -143,7 +143,7 @@ fn who_left_long_ago_is_not_mentioned_and_nobody_is_said_so() {
     };
     let name = "trader-paper-9".parse().unwrap();
     let now = UtcMs(BEGIN.0 + 3_600_000);
-    let Record::Queued { letters, .. } = report(8, &[(name, gone)], now) else {
+    let Record::Queued { letters, .. } = report(8, &[(name, gone)], false, now) else {
         unreachable!()
     };
     assert_eq!(letters[0].body, "No trader has been heard of");
@@ -169,7 +169,7 @@ fn a_period_is_told_once_also_after_a_restart() {
     assert_eq!(period(UtcMs(7_200_000), HOUR_MS), 2);
     let mut world = World::new(Limits::NONE);
     for _ in 0..2 {
-        let record = report(2, &[], BEGIN);
+        let record = report(2, &[], false, BEGIN);
         world.commit(vec![record]);
         world.restart();
     }

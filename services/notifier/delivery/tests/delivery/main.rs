@@ -2,7 +2,11 @@
 //! goes wrong.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod catalogue;
+#[cfg(test)]
+mod commands;
 #[cfg(test)]
 mod fallback;
 #[cfg(test)]
@@ -11,6 +15,8 @@ mod heartbeat;
 mod messages;
 #[cfg(test)]
 mod records;
+#[cfg(test)]
+mod silences;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

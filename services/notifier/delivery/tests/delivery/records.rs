@@ -2,6 +2,7 @@
 
 use bearish_delivery::letter::Letter;
 use bearish_delivery::record::Record;
+use bearish_delivery::state::Button;
 use protocol::event::Severity;
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ use crate::support::BEGIN;
 
 const GOLDEN: &str = include_str!("golden/records.json");
 
+#[allow(clippy::too_many_lines, reason = "a table with one row a record")]
 fn records() -> Vec<Record> {
     let why = || "operation timed out".to_owned();
     vec![
@@ -25,6 +27,7 @@ fn records() -> Vec<Record> {
                 kind: "restart_triggered".to_owned(),
                 head: "🔄 AUTO-RESTART TRIGGERED".to_owned(),
                 body: "Attempt: 3/1000\nReason: Connection timeout".to_owned(),
+                picture: false,
             }],
         },
         Record::Sending {
@@ -45,6 +48,52 @@ fn records() -> Vec<Record> {
         Record::FallbackUnknown { why: why() },
         Record::FallbackReturned { why: why() },
         Record::FallbackRefused { why: why() },
+        Record::UpdateTaken {
+            update: 900_000_001,
+        },
+        Record::CommandBegun {
+            who: "Telegram user 7".to_owned(),
+            chat: 7,
+            command: "/flatten (confirmed)".to_owned(),
+        },
+        Record::CommandEnded {
+            who: "Telegram user 7".to_owned(),
+            command: "/flatten (confirmed)".to_owned(),
+            outcome: "stored".to_owned(),
+        },
+        Record::Replied {
+            chat: 7,
+            letters: vec![Letter {
+                at: BEGIN,
+                severity: Severity::Info,
+                kind: "reply".to_owned(),
+                head: "❓ ARE YOU SURE?".to_owned(),
+                body: String::new(),
+                picture: true,
+            }],
+            buttons: vec![Button {
+                text: "✅ Yes, do it".to_owned(),
+                data: "yes:900000001".to_owned(),
+            }],
+        },
+        Record::StrangerIgnored {
+            who: "Telegram user 8".to_owned(),
+            command: "/flatten".to_owned(),
+        },
+        Record::Silenced {
+            name: None,
+            until: BEGIN,
+        },
+        Record::Silenced {
+            name: Some("trader-paper-1".parse().unwrap()),
+            until: BEGIN,
+        },
+        Record::SilenceEnded { silence: 1 },
+        Record::Hushed {
+            event: "e1".to_owned(),
+            kind: "part_failed".to_owned(),
+            silence: 0,
+        },
     ]
 }
 

@@ -70,7 +70,7 @@ impl World {
     fn take_over(&mut self) {
         let boot = "boot".parse().unwrap();
         let instance = "notifier-1".parse().unwrap();
-        let records = decide::take_over(&self.state, boot, instance, "0.1.0");
+        let records = decide::take_over(&self.state, boot, instance, "0.1.0", self.now().utc);
         self.commit(records);
     }
 
@@ -82,7 +82,7 @@ impl World {
 
     /// Several things at once.
     pub(crate) fn hear_all(&mut self, news: &[News]) {
-        for records in decide::take_in(&self.state, news) {
+        for records in decide::take_in(&self.state, news, self.now().utc) {
             self.commit(records);
         }
     }

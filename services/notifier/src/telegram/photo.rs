@@ -1,0 +1,61 @@
+//! A message with a picture, by `sendPhoto`: the only call that is no JSON.
+
+use delivery::compose::Message;
+use delivery::decide::Outcome;
+use reqwest::header::CONTENT_TYPE;
+
+use super::{Keyboard, Telegram, entities};
+use crate::fault::Fault;
+
+/// Stands in no parameter of ours, and in no PNG but by a chance of nearly none.
+const BOUNDARY: &str = "bearish-alpha-5f2c1b9a7d3e4086";
+
+impl Telegram {
+    /// Sends this message with this PNG, once.
+    pub(super) async fn post_photo(
+        &self,
+        chat: i64,
+        message: &Message,
+        png: &[u8],
+    ) -> (Outcome, Option<Fault>) {
+        let mut fields = vec![
+            ("chat_id", chat.to_string()),
+            ("caption", message.text.clone()),
+        ];
+        let entities = serde_json::to_string(&entities(message));
+        fields.extend(entities.ok().map(|json| ("caption_entities", json)));
+        let keyboard = Keyboard::of(message).map(|keyboard| serde_json::to_string(&keyboard));
+        fields.extend(
+            keyboard
+                .and_then(Result::ok)
+                .map(|json| ("reply_markup", json)),
+        );
+        let request = self
+            .client
+            .post(self.address("sendPhoto"))
+            .header(
+                CONTENT_TYPE,
+                format!("multipart/form-data; boundary={BOUNDARY}"),
+            )
+            .body(body(&fields, png));
+        self.call(chat, request).await
+    }
+}
+
+fn body(fields: &[(&str, String)], png: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(png.len() + 4_096);
+    for (name, value) in fields {
+        let head = format!(
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+    }
+    let head = format!(
+        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"equity.png\"\r\n\
+         Content-Type: image/png\r\n\r\n"
+    );
+    body.extend_from_slice(head.as_bytes());
+    body.extend_from_slice(png);
+    body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
+    body
+}
