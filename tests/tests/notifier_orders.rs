@@ -1,6 +1,6 @@
-//! The owner's orders: the real notifier between a real nats-server and a strict Telegram. What a watchdog
-//! says comes from a responder of this test that speaks `protocol::command`, and accounts from reports that
-//! the test publishes: what the watchdog and a keeper do with an order is tested beside them.
+//! The owner's orders: the real notifier between a real nats-server and a strict Telegram. The first test has
+//! the real watchdog and the real trader at the other end; in the others what a watchdog says comes from a
+//! responder that speaks `protocol::command`, and accounts from reports that the test publishes.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,12 +11,15 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bearish_tests::exchange::Exchange;
 use bearish_tests::nats::{NatsServer, Role};
 use bearish_tests::notifier::Setup;
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::Process;
 use bearish_tests::telegram::{Shown, Telegram, Trouble};
 use bearish_tests::told;
+use bearish_tests::trader::Setup as TraderSetup;
+use bearish_tests::watchdog::Kennel;
 use futures_util::StreamExt;
 use protocol::VERSION;
 use protocol::command::{Answer, Request, UnitOrder};
@@ -36,7 +39,7 @@ const LATCH: &str = "daily_loss-1764000000000";
 
 /// A bus, a Telegram, and a notifier that takes orders of the person of its chat.
 struct House {
-    nats: NatsServer,
+    nats: Option<NatsServer>,
     telegram: Telegram,
     setup: Setup,
     notifier: Process,
@@ -44,20 +47,32 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+        let nats = NatsServer::with_streams().await;
+        let mut house = Self::beside(&nats).await;
+        house.nats = Some(nats);
+        house
+    }
+
+    /// On a bus of somebody else's.
+    async fn beside(nats: &NatsServer) -> Self {
+        let telegram = Telegram::start().await;
         let owner = telegram.chat().to_string();
-        let setup = Setup::new(&nats).with(&telegram);
+        let setup = Setup::new(nats).with(&telegram);
         let setup = setup
             .env("TELEGRAM_ALLOWED_USERS", &owner)
             .env("TELEGRAM_GAP_MS", "0");
         let notifier = setup.start();
         notifier.says("telling the owner").await;
         Self {
-            nats,
+            nats: None,
             telegram,
             setup,
             notifier,
         }
+    }
+
+    fn nats(&self) -> &NatsServer {
+        self.nats.as_ref().unwrap()
     }
 
     fn order(&self, text: &str) {
@@ -82,7 +97,7 @@ impl House {
     }
 
     async fn audited(&self, command: &str, outcome: &str) {
-        let bus = self.nats.bus(Role::Operator).await;
+        let bus = self.nats().bus(Role::Operator).await;
         eventually(&format!("{command} is audited"), SOON, async || {
             let mut told = told::events(&bus).await.into_iter();
             told.find(|told| {
@@ -159,11 +174,44 @@ async fn words(nats: &NatsServer) -> Vec<Word> {
 }
 
 #[tokio::test]
+async fn an_order_reaches_the_real_watchdog_and_the_real_keeper_and_their_word_the_owner() {
+    let kennel = Kennel::open().await;
+    let flags = "--paper --infinite --auto-restart";
+    let unit = kennel.unit(1, flags).start();
+    kennel.healthy(&unit).await;
+    let exchange = Exchange::start(&[("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let trader = TraderSetup::new("ordered", &kennel.nats, &exchange).env("SYMBOLS", "BTCUSDT");
+    let trader = trader.start();
+    trader.works().await;
+    let house = House::beside(&kennel.nats).await;
+
+    house.order("/stop trader-paper-1");
+    house
+        .confirm("Stop trader-paper-1 and leave it stopped?")
+        .await;
+    house.shows("it is being stopped and stays down").await;
+    eventually("it is down", SOON, async || (!unit.runs()).then_some(())).await;
+    house.order("/explain trader-paper-1");
+    house.shows("trader-paper-1 is stopped since").await;
+    house.order("/start trader-paper-1");
+    house.shows("it is being started").await;
+    eventually("it runs", SOON, async || unit.runs().then_some(())).await;
+
+    house.order("/pause BTCUSDT");
+    house.shows("⏸ ENTRIES PAUSED").await;
+    house.order("/status");
+    house.shows("⏸ no entries of BTCUSDT").await;
+    house.order("/resume");
+    house.shows("ENTRIES RESUMED").await;
+    house.says_no_secret();
+}
+
+#[tokio::test]
 async fn orders_to_the_watchdog_are_answered_in_its_words_and_dangerous_ones_are_confirmed_once() {
     let house = House::new().await;
     house.order("/explain trader-1");
     house.shows("No watchdog answers").await;
-    let (asked, _task) = watchdog(house.nats.bus(Role::Watchdog).await).await;
+    let (asked, _task) = watchdog(house.nats().bus(Role::Watchdog).await).await;
     house.order("/status");
     house.shows("the watchdog of this test heard status").await;
     house.order("/hold trader-1 a bad day");
@@ -219,7 +267,7 @@ async fn orders_to_an_account_are_stored_with_every_trader_dead() {
     let house = House::new().await;
     house.order("/pause");
     house.shows("No account has reported yet").await;
-    let bus = house.nats.bus(Role::TraderPaper).await;
+    let bus = house.nats().bus(Role::TraderPaper).await;
     latched_account(&bus).await;
     house.order("/pause");
     house.shows("no entries of all books").await;
@@ -231,7 +279,7 @@ async fn orders_to_an_account_are_stored_with_every_trader_dead() {
     house.order("/flatten");
     house.confirm("Close everything").await;
     house.shows("close everything and latch").await;
-    let said = words(&house.nats).await;
+    let said = words(house.nats()).await;
     let orders: Vec<&AccountOrder> = said.iter().map(|word| &word.order).collect();
     let latch = LATCH.to_owned();
     assert_eq!(
@@ -270,7 +318,7 @@ async fn a_stranger_is_ignored_and_told_of_once_and_what_is_old_or_wrong_is_answ
     let heads = house.telegram.shown().into_iter();
     let strangers = heads.filter(|shown| shown.text.contains("STRANGER"));
     assert_eq!(strangers.count(), 1);
-    assert!(words(&house.nats).await.is_empty());
+    assert!(words(house.nats()).await.is_empty());
     eventually("everything said is confirmed", SOON, async || {
         (house.telegram.unconfirmed() == 0).then_some(())
     })
@@ -281,7 +329,7 @@ async fn a_stranger_is_ignored_and_told_of_once_and_what_is_old_or_wrong_is_answ
 async fn kill_9_in_an_order_executes_it_at_most_once_and_says_what_is_not_known() {
     let mut house = House::new().await;
     // A watchdog that hears and never answers: the order is under way for five seconds.
-    let bus = house.nats.bus(Role::Watchdog).await;
+    let bus = house.nats().bus(Role::Watchdog).await;
     let mut orders = bus
         .client()
         .subscribe("command.v1.watchdog.*")
@@ -304,7 +352,7 @@ async fn kill_9_in_an_order_executes_it_at_most_once_and_says_what_is_not_known(
 #[tokio::test]
 async fn performance_comes_with_the_curve_or_alone_where_the_picture_is_not_taken() {
     let house = House::new().await;
-    let bus = house.nats.bus(Role::TraderPaper).await;
+    let bus = house.nats().bus(Role::TraderPaper).await;
     let golden = include_str!("../../services/protocol/tests/golden/report_book.json");
     let report: protocol::report::BookReport = serde_json::from_str(golden).unwrap();
     let book = report.book.clone();

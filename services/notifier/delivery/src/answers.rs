@@ -111,8 +111,20 @@ pub fn accounts(accounts: &[Account], now: UtcMs) -> String {
         });
         let unknown = list(&report.unknown)
             .map_or_else(String::new, |books| format!(", worth not known of {books}"));
+        let paused: Vec<&str> = report
+            .pauses
+            .iter()
+            .map(|pause| pause.symbol.as_ref().map_or("all books", Token::as_str))
+            .collect();
+        let paused = match paused.as_slice() {
+            [] => String::new(),
+            paused => format!(", ⏸ no entries of {}", paused.join(", ")),
+        };
         let equity = amount(report.equity);
-        format!("{key}: {equity}{latch}{unknown}{}", age(report.at, now))
+        format!(
+            "{key}: {equity}{latch}{paused}{unknown}{}",
+            age(report.at, now)
+        )
     };
     accounts.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -86,16 +86,21 @@ fn asset(account: &Account, sums: &Sums, now: &Now<'_>) -> Value {
     })
 }
 
+/// What an isolated position has to lose; a cross one has nothing of its own.
+fn margin_of(position: &Position, isolated: bool, unrealised: Decimal) -> Decimal {
+    if isolated {
+        position.isolated + unrealised
+    } else {
+        Decimal::ZERO
+    }
+}
+
 fn position(account: &Account, position: &Position, now: &Now<'_>) -> Value {
     let mark = now.mark(&position.symbol);
     let unrealised = position.unrealised(mark);
     let settings = account.settings(&position.symbol);
     let isolated = settings.margin == Margin::Isolated;
-    let margin = if isolated {
-        position.isolated + unrealised
-    } else {
-        Decimal::ZERO
-    };
+    let margin = margin_of(position, isolated, unrealised);
     json!({
         "symbol": position.symbol,
         "positionSide": position.side,
@@ -169,11 +174,7 @@ fn risk(account: &Account, position: &Position, now: &Now<'_>) -> Value {
     let isolated = settings.margin == Margin::Isolated;
     let liquidation = position.liquidation(account.cushion(position, now));
     let unrealised = position.unrealised(mark);
-    let margin = if isolated {
-        position.isolated + unrealised
-    } else {
-        Decimal::ZERO
-    };
+    let margin = margin_of(position, isolated, unrealised);
     json!({
         "symbol": position.symbol,
         "positionSide": position.side,

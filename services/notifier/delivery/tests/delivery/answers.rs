@@ -39,8 +39,8 @@ fn books_and_accounts_are_told_in_a_line_each() {
         "BTCUSDT: 3340.10 USDT (+6.77 USDT), 4 trades, 3 won, profit factor 1.8, Sharpe 1.1, largest fall \
          1.20 %, HALTED: journal sequence 7: unreadable (as of 1.0h ago)\n\
          Together (paper): 3340.10 USDT of 3333.33 USDT, +6.77 USDT, 4 trades\n\
-         paper.binance-usdm.sim: 9499.99 USDT, 🚨 LATCHED by daily_loss (latch daily_loss-1764000000000), worth \
-         not known of ETHUSDT (as of 1.0h ago)"
+         paper.binance-usdm.sim: 9499.99 USDT, 🚨 LATCHED by daily_loss (latch daily_loss-1764000000000), ⏸ no \
+         entries of BTCUSDT, worth not known of ETHUSDT (as of 1.0h ago)"
     );
     for nothing in [
         positions(&[], NOW),
