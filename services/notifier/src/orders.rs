@@ -172,10 +172,7 @@ impl Clerk {
 
     /// Request and reply.
     async fn ask(&self, order: UnitOrder) -> Carried {
-        let asks_only = matches!(
-            order,
-            UnitOrder::Status | UnitOrder::Explain { .. } | UnitOrder::History { .. }
-        );
+        let asks_only = order.only_asks();
         match self.request(order).await {
             Ok(answer) => Carried {
                 done: Some(answer.done),

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::orders::{Span, position_side, side};
+use super::orders::{Span, cancelled_all, position_side, side};
 use super::view;
 use super::{Answer, counted};
 use crate::desk::Desk;
@@ -65,8 +65,7 @@ pub(super) async fn cancel_all(State(desk): State<Arc<Desk>>, signed: Signed) ->
     let symbol = params.must("symbol")?.to_owned();
     desk.run(move |venue, now| venue.cancel_all_algos(&account, &symbol, now.ms))
         .await?;
-    let words = "The operation of cancel all open order is done.";
-    Ok(Json(json!({"code": 200, "msg": words})))
+    Ok(cancelled_all())
 }
 
 pub(super) async fn open(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
@@ -93,18 +92,9 @@ pub(super) async fn all(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer
     let all = desk.run(move |venue, _| {
         venue.rules(&symbol)?;
         let account = venue.account(&account)?;
-        let mut all: Vec<_> = account
-            .done
-            .values()
-            .chain(account.waiting.values())
-            .collect();
-        all.sort_by_key(|a| a.id);
-        all.retain(|a| a.symbol == symbol && span.has(a.id, a.created_ms));
-        Ok(span
-            .cut(all)
-            .into_iter()
-            .map(view::algo)
-            .collect::<Vec<_>>())
+        let all = account.done.values().chain(account.waiting.values());
+        let all = all.filter(|a| a.symbol == symbol);
+        Ok(span.part(all, |a| (a.id, a.created_ms), view::algo))
     });
     Ok(Json(all.await?.into()))
 }

@@ -87,8 +87,13 @@ pub(super) async fn cancel_all(State(desk): State<Arc<Desk>>, signed: Signed) ->
     let symbol = params.must("symbol")?.to_owned();
     desk.run(move |venue, now| venue.cancel_all(&account, &symbol, now.ms))
         .await?;
+    Ok(cancelled_all())
+}
+
+/// What is answered when everything of a symbol is cancelled, of either kind.
+pub(super) fn cancelled_all() -> Json<Value> {
     let words = "The operation of cancel all open order is done.";
-    Ok(Json(json!({"code": 200, "msg": words})))
+    Json(json!({"code": 200, "msg": words}))
 }
 
 pub(super) async fn open(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
@@ -112,18 +117,9 @@ pub(super) async fn all(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer
     let all = desk.run(move |venue, _| {
         venue.rules(&symbol)?;
         let account = venue.account(&account)?;
-        let mut all: Vec<_> = account
-            .ended
-            .values()
-            .chain(account.open.values())
-            .collect();
-        all.sort_by_key(|o| o.id);
-        all.retain(|o| o.symbol == symbol && span.has(o.id, o.created_ms));
-        Ok(span
-            .cut(all)
-            .into_iter()
-            .map(view::order)
-            .collect::<Vec<_>>())
+        let all = account.ended.values().chain(account.open.values());
+        let all = all.filter(|o| o.symbol == symbol);
+        Ok(span.part(all, |o| (o.id, o.created_ms), view::order))
     });
     Ok(Json(all.await?.into()))
 }
@@ -171,6 +167,22 @@ impl Span {
         self.from.is_none_or(|from| id >= from)
             && self.start.is_none_or(|start| at_ms >= start)
             && self.end.is_none_or(|end| at_ms <= end)
+    }
+
+    /// The wanted part of a list in the order of its ids, as it is shown. `place`: id, and when it came.
+    pub(super) fn part<'a, T: 'a>(
+        &self,
+        all: impl Iterator<Item = &'a T>,
+        place: impl Fn(&T) -> (i64, i64),
+        view: impl Fn(&T) -> Value,
+    ) -> Vec<Value> {
+        let wanted = |one: &&T| {
+            let (id, at_ms) = place(one);
+            self.has(id, at_ms)
+        };
+        let mut all: Vec<&T> = all.filter(wanted).collect();
+        all.sort_by_key(|one| place(one).0);
+        self.cut(all).into_iter().map(view).collect()
     }
 
     pub(super) fn cut<T>(&self, mut all: Vec<T>) -> Vec<T> {
