@@ -14,6 +14,7 @@ pub mod events;
 pub mod fixed;
 pub mod indicators;
 pub mod market;
+pub mod orders;
 pub mod paper;
 pub mod performance;
 pub mod protections;

@@ -1,0 +1,89 @@
+//! What the exchange says, in our words.
+
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::fixed::{Price, Qty};
+
+/// What an order filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// In base units; more than zero.
+    pub quantity: Qty,
+    /// Mean price, rounded to 1e-8.
+    pub price: Price,
+    /// Time of the last trade, the exchange's.
+    pub at: UtcMs,
+    /// Fee and profit by the exchange's own count; none while its trades were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
+}
+
+/// What an order's trades cost and brought, in the quote currency, to the last digit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Costs {
+    /// Fees paid.
+    pub fee: Decimal,
+    /// Profit realised, before fees.
+    pub realised: Decimal,
+}
+
+/// An order as the exchange has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Whether it can still fill.
+    pub working: bool,
+    /// What it filled so far, if anything.
+    pub fill: Option<Fill>,
+}
+
+/// What came of a call about one order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The exchange has it.
+    Has(Report),
+    /// The exchange refused it: it was not executed and will not be.
+    Refused {
+        /// Its error code.
+        code: i64,
+        /// Its words, one line.
+        why: String,
+    },
+    /// Sent, and no clear answer.
+    Unclear {
+        /// What happened instead, one line.
+        why: String,
+    },
+    /// Neither orders nor trades of the exchange know it.
+    NotFound,
+}
+
+/// A payment that no order made: funding. Positive is paid, negative received, in the quote currency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payment {
+    /// When, the exchange's time.
+    pub at: UtcMs,
+    /// How much.
+    pub amount: Decimal,
+}
+
+/// An order that rests on the exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenOrder {
+    /// The id its sender gave it.
+    pub client_id: String,
+    /// The exchange's own id.
+    pub id: i64,
+    /// Whether it is in the algo service.
+    pub conditional: bool,
+}
+
+/// One symbol as the exchange has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Base units, positive long, negative short.
+    pub position: Decimal,
+    /// All that rests, ours and others'.
+    pub open: Vec<OpenOrder>,
+}
