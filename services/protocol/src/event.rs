@@ -210,6 +210,30 @@ pub enum EventBody {
         /// Until when, the exchange's time.
         until: UtcMs,
     },
+    /// Whether the exchange has an order is not known. It is looked up until it is; nothing is sent again.
+    OrderUnclear {
+        /// Whose.
+        book: BookKey,
+        /// What it is for: entry, stop, target or exit.
+        leg: String,
+        /// Our id of it.
+        order: String,
+        /// What happened instead of an answer.
+        why: String,
+    },
+    /// The exchange refused an order.
+    OrderRefused {
+        /// Whose.
+        book: BookKey,
+        /// What it is for: entry, stop, target or exit.
+        leg: String,
+        /// Our id of it.
+        order: String,
+        /// The exchange's code.
+        code: i64,
+        /// The exchange's words.
+        why: String,
+    },
     /// A critical breaker or an operator closed the account: everything is closed, nobody enters until
     /// an operator ends it.
     AccountLatched {
@@ -408,6 +432,8 @@ impl EventBody {
             Self::BreakerTripped { .. } => "breaker_tripped",
             Self::BreakerRecovered { .. } => "breaker_recovered",
             Self::EntriesLocked { .. } => "entries_locked",
+            Self::OrderUnclear { .. } => "order_unclear",
+            Self::OrderRefused { .. } => "order_refused",
             Self::AccountLatched { .. } => "account_latched",
             Self::EntriesPaused { .. } => "entries_paused",
             Self::EntriesResumed { .. } => "entries_resumed",
@@ -436,6 +462,8 @@ impl EventBody {
             }
             Self::BookLost { .. }
             | Self::BreakerTripped { .. }
+            | Self::OrderUnclear { .. }
+            | Self::OrderRefused { .. }
             | Self::AccountUnlatched { .. }
             | Self::EntriesPaused { .. }
             | Self::EntriesResumed { .. }

@@ -96,6 +96,19 @@ one_of_every_kind! {
         reason: said("4 stops within 24h"),
         until: UtcMs(AT.0 + 14_400_000),
     }
+    OrderUnclear {
+        book: book()?,
+        leg: said("entry"),
+        order: said("ba-q7x2ab-57kto0gwqguoe00"),
+        why: said("new order: no answer within 5 s"),
+    }
+    OrderRefused {
+        book: book()?,
+        leg: said("stop"),
+        order: said("ba-q7x2ab-57kto0gwqguos00"),
+        code: -2021,
+        why: said("Order would immediately trigger."),
+    }
     AccountLatched {
         account: account()?,
         latch: said("daily_loss-1764000000000"),

@@ -63,6 +63,8 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::BreakerTripped { .. } => include_str!("golden/event_breaker_tripped.json"),
         EventBody::BreakerRecovered { .. } => include_str!("golden/event_breaker_recovered.json"),
         EventBody::EntriesLocked { .. } => include_str!("golden/event_entries_locked.json"),
+        EventBody::OrderUnclear { .. } => include_str!("golden/event_order_unclear.json"),
+        EventBody::OrderRefused { .. } => include_str!("golden/event_order_refused.json"),
         EventBody::AccountLatched { .. } => include_str!("golden/event_account_latched.json"),
         EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
         EventBody::EntriesPaused { .. } => include_str!("golden/event_entries_paused.json"),

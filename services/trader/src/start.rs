@@ -63,6 +63,7 @@ pub fn book_config(settings: &Settings) -> Result<BookConfig, Stop> {
         funding_rate: settings.funding_rate,
         strategies: settings.strategies.clone(),
         protections: settings.protections,
+        live: None,
     };
     config
         .check()

@@ -196,6 +196,34 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
             "↩️ ENTRY DROPPED",
             [field("Book", name(book)), field("Reason", reason)],
         ),
+        EventBody::OrderUnclear {
+            book,
+            leg,
+            order,
+            why,
+        } => row(
+            "❓ ORDER UNCLEAR",
+            [
+                field("Book", name(book)),
+                field("Order", format!("{leg}, {order}")),
+                field("What happened", why),
+                "It is looked up until that is known; nothing is sent again before".to_owned(),
+            ],
+        ),
+        EventBody::OrderRefused {
+            book,
+            leg,
+            order,
+            code,
+            why,
+        } => row(
+            "⛔ ORDER REFUSED",
+            [
+                field("Book", name(book)),
+                field("Order", format!("{leg}, {order}")),
+                field("The exchange says", format!("{why} ({code})")),
+            ],
+        ),
         EventBody::PositionOpened {
             book,
             strategy,

@@ -22,6 +22,11 @@ pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
         | BookRecord::EntryDecided(_)
         | BookRecord::EntryRefused { .. }
         | BookRecord::FundingPaid { .. }
+        | BookRecord::OrderIntended(_)
+        | BookRecord::OrderWorking { .. }
+        | BookRecord::OrderDone { .. }
+        | BookRecord::OrderGone { code: None, .. }
+        | BookRecord::OrderSettled { .. }
         // After every trade: of no interest to anybody.
         | BookRecord::EntriesLocked {
             by: Lock::CooldownPeriod,
@@ -43,6 +48,23 @@ pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
             by: by.to_string(),
             reason: why.clone(),
             until: *until,
+        }),
+        BookRecord::OrderUnclear { id, why, .. } => Some(EventBody::OrderUnclear {
+            book,
+            leg: id.leg().to_string(),
+            order: id.to_string(),
+            why: why.clone(),
+        }),
+        BookRecord::OrderGone {
+            id,
+            code: Some(code),
+            why,
+        } => Some(EventBody::OrderRefused {
+            book,
+            leg: id.leg().to_string(),
+            order: id.to_string(),
+            code: *code,
+            why: why.clone(),
         }),
         BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
             book,

@@ -108,6 +108,7 @@ impl BacktestArgs {
             funding_rate: self.funding,
             strategies: self.strategies.clone(),
             protections: self.protections,
+            live: None,
         };
         config.check().map_err(|bad| usage(bad.to_string()))?;
         Ok(config)

@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::candle::Interval;
+use crate::orders::Deployment;
 use crate::protections::Protections;
 use crate::strategy::Strategy;
 
@@ -27,6 +28,18 @@ pub struct BookConfig {
     /// What keeps it from entries after bad trades.
     #[serde(default = "no_protections")]
     pub protections: Protections,
+    /// How its orders go to an exchange; a book without trades on paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Terms>,
+}
+
+/// How orders go to an exchange.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Whose they are.
+    pub deployment: Deployment,
+    /// How long after its decision the exchange may take an order, in milliseconds.
+    pub window_ms: u32,
 }
 
 /// What an owner of an earlier version of the program had.
@@ -60,6 +73,7 @@ impl Default for BookConfig {
             funding_rate: Decimal::new(1, 4),
             strategies: Strategy::ALL.to_vec(),
             protections: Protections::default(),
+            live: None,
         }
     }
 }
@@ -70,6 +84,10 @@ impl BookConfig {
         let list = |strategies: &[Strategy]| {
             let names: Vec<&str> = strategies.iter().map(|s| s.as_str()).collect();
             names.join(",")
+        };
+        let window = |config: &Self| match &config.live {
+            Some(terms) => format!("{} ms", terms.window_ms),
+            None => "none".to_owned(),
         };
         let pairs = [
             ("base", self.base.to_string(), now.base.to_string()),
@@ -99,6 +117,7 @@ impl BookConfig {
                 self.protections.to_string(),
                 now.protections.to_string(),
             ),
+            ("order window", window(self), window(now)),
         ];
         let changed = pairs.into_iter().filter(|(_, old, new)| old != new);
         changed

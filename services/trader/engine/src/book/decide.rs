@@ -5,6 +5,7 @@ use protocol::ids::Token;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
+use crate::book::live::{self, LiveEvent};
 use crate::book::{
     BookConfig, BookRecord, BookState, DropReason, Entry, ExitReason, Phase, Position, Trade,
 };
@@ -59,6 +60,8 @@ pub enum BookEvent {
         /// What, in one line.
         reason: String,
     },
+    /// Only of a book that trades on an exchange.
+    Live(LiveEvent),
 }
 
 /// What a decision depends on besides the book: all of it comes from outside.
@@ -93,9 +96,9 @@ const LOSS_SCALE: u32 = 2 * SCALE;
 
 /// Everything that is the same for one decision.
 #[derive(Clone, Copy)]
-struct Desk<'a> {
-    config: &'a BookConfig,
-    rules: &'a SymbolRules,
+pub(super) struct Desk<'a> {
+    pub(super) config: &'a BookConfig,
+    pub(super) rules: &'a SymbolRules,
 }
 
 /// Decides one event: what to append to the journal in one message, and then to apply. Empty when
@@ -108,6 +111,8 @@ pub fn decide(
 ) -> Vec<BookRecord> {
     let desk = Desk { config, rules };
     match (&state.phase, event) {
+        (Phase::Halted { .. } | Phase::Unopened, BookEvent::Live(_)) => Vec::new(),
+        (_, BookEvent::Live(event)) => live::decide(desk, state, event),
         (_, BookEvent::TookOver { boot, instance }) => vec![BookRecord::OwnerTookOver {
             boot,
             instance,
@@ -137,7 +142,17 @@ pub fn decide(
         | (Phase::Halted { .. }, _) => Vec::new(),
         (_, BookEvent::Failed { reason }) => vec![BookRecord::BookHalted { reason }],
         (Phase::Flat, BookEvent::SignalFound { signal, now }) => {
-            desk.judge(state, &signal, now).into_iter().collect()
+            desk.judge(state, &signal, now)
+        }
+        (
+            _,
+            BookEvent::CandleClosed {
+                candle,
+                signal,
+                now,
+            },
+        ) if config.live.is_some() => {
+            live::candle_closed(desk, state, &candle, signal.as_ref(), now)
         }
         (
             _,
@@ -147,6 +162,8 @@ pub fn decide(
                 now,
             },
         ) => desk.candle_closed(state, &candle, signal.as_ref(), now),
+        // Its orders are closed by others: `LiveEvent::CloseNow`.
+        (_, BookEvent::Latched { .. }) if config.live.is_some() => Vec::new(),
         (Phase::EntryPending(_), BookEvent::Latched { at, .. }) => {
             let reason = DropReason::AccountLatched;
             vec![BookRecord::EntryDropped { at, reason }]
@@ -197,15 +214,13 @@ impl Desk<'_> {
         };
         match signal {
             None => records,
-            Some(signal) if records.is_empty() => {
-                self.judge(state, signal, now).into_iter().collect()
-            }
+            Some(signal) if records.is_empty() => self.judge(state, signal, now),
             Some(signal) => self.judge_after(state, records, signal, now),
         }
     }
 
     /// Judges a signal as the book will be once `records` are folded.
-    fn judge_after(
+    pub(super) fn judge_after(
         self,
         state: &BookState,
         mut records: Vec<BookRecord>,
@@ -354,6 +369,11 @@ impl Desk<'_> {
             pnl,
             equity: state.equity.saturating_add(pnl).normalize(),
         });
+        self.with_locks(state, trade)
+    }
+
+    /// The trade, and the locks that it brings about.
+    pub(super) fn with_locks(self, state: &BookState, trade: BookRecord) -> Vec<BookRecord> {
         let mut after = state.clone();
         let locked = match after.apply(&trade) {
             Ok(()) => {
@@ -373,22 +393,30 @@ impl Desk<'_> {
 
     /// An entry for a signal, or why not. A bar that was entered on, or whose entry candle has been
     /// used, is past: not even a refusal. Nor is one that was refused before.
-    fn judge(self, state: &BookState, signal: &Signal, now: Now) -> Option<BookRecord> {
+    pub(super) fn judge(self, state: &BookState, signal: &Signal, now: Now) -> Vec<BookRecord> {
         let enter_at = first_open_from(self.config.base, signal.bar_close);
         if state.entered_bar >= Some(signal.bar_close)
             || state.refused_bar >= Some(signal.bar_close)
             || state.used_candle >= Some(enter_at)
         {
-            return None;
+            return Vec::new();
         }
-        Some(match self.gates(state, signal, now) {
-            Ok((bracket, account_seq)) => entry_decided(signal, enter_at, bracket, account_seq),
-            Err(reason) => BookRecord::EntryRefused {
+        match self.gates(state, signal, now) {
+            Ok((bracket, account_seq)) => {
+                let entry = entry_decided(signal, enter_at, bracket, account_seq);
+                let order = live::entry_order(self, &entry, now.market);
+                let order = order.map(BookRecord::OrderIntended);
+                [BookRecord::EntryDecided(entry)]
+                    .into_iter()
+                    .chain(order)
+                    .collect()
+            }
+            Err(reason) => vec![BookRecord::EntryRefused {
                 bar_close: signal.bar_close,
                 strategy: signal.strategy,
                 reason,
-            },
-        })
+            }],
+        }
     }
 
     fn gates(
@@ -427,7 +455,7 @@ impl Desk<'_> {
 
 /// Whether at this price the position has lost more than a share of what the slice was worth before it.
 /// Asked at every candle of an open position, so in whole numbers where these hold everything.
-fn lost_too_much(state: &BookState, position: &Position, price: Price) -> bool {
+pub(super) fn lost_too_much(state: &BookState, position: &Position, price: Price) -> bool {
     let (entry, now) = (position.price.units(), price.units());
     let fell = match position.side {
         Side::Long => i128::from(entry) - i128::from(now),
@@ -451,13 +479,8 @@ fn lost_too_much(state: &BookState, position: &Position, price: Price) -> bool {
         .map_or(true, |loss| loss > equity.saturating_mul(POSITION_LOSS))
 }
 
-fn entry_decided(
-    signal: &Signal,
-    enter_at: UtcMs,
-    bracket: Bracket,
-    account_seq: u64,
-) -> BookRecord {
-    BookRecord::EntryDecided(Entry {
+fn entry_decided(signal: &Signal, enter_at: UtcMs, bracket: Bracket, account_seq: u64) -> Entry {
+    Entry {
         strategy: signal.strategy,
         side: signal.side,
         bar_close: signal.bar_close,
@@ -471,7 +494,7 @@ fn entry_decided(
         regime: signal.regime,
         halvings: signal.halvings,
         account_seq,
-    })
+    }
 }
 
 /// Open time of the first candle that does not open before `at`.

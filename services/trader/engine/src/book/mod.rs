@@ -11,14 +11,19 @@
 //! | open | - | `FundingPaid`; `PositionClosed` at stop, target or breaker, then as flat | - | `PositionClosed` | same | same |
 //! | halted | - | - | - | - | same | - |
 //!
+//! A book that trades on an exchange ([`Terms`]) sends orders instead of filling on paper: its entry is
+//! intended together with `EntryDecided`, and what follows from the exchange's answers is in `live`.
+//!
 //! With `PositionClosed` come the locks that the trade brings about (`EntriesLocked`).
 
 mod config;
 mod decide;
+mod live;
 mod record;
 mod state;
 
-pub use config::{BadConfig, BookConfig};
+pub use config::{BadConfig, BookConfig, Terms};
 pub use decide::{BookEvent, Leave, Now, decide, decide_candle};
+pub use live::{Findings, LiveEvent, Task, compare, payments_from, resting, tasks};
 pub use record::{BookRecord, DropReason, Entry, ExitReason, Position, Trade};
 pub use state::{BadRecord, BookState, Owner, Phase, resume_from};

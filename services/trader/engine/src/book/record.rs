@@ -14,6 +14,7 @@ use crate::book::BookConfig;
 use crate::breaker::Breaker;
 use crate::entry::Refusal;
 use crate::fixed::{Price, Qty};
+use crate::orders::{ClientId, Costs, Fill, Order};
 use crate::protections::Lock;
 use crate::regime::Regime;
 use crate::rules::SymbolRules;
@@ -98,6 +99,48 @@ pub enum BookRecord {
     BookHalted {
         /// Why, in one line.
         reason: String,
+    },
+    /// An order is sent after this, by who recorded it and by nobody else.
+    OrderIntended(Order),
+    /// Whether the exchange has it is not known.
+    OrderUnclear {
+        /// Which.
+        id: ClientId,
+        /// Since when, the exchange's time.
+        at: UtcMs,
+        /// What happened instead of an answer.
+        why: String,
+    },
+    /// The exchange has it.
+    OrderWorking {
+        /// Which.
+        id: ClientId,
+    },
+    /// It has ended, filled wholly or in part.
+    OrderDone {
+        /// Which.
+        id: ClientId,
+        /// How.
+        #[serde(flatten)]
+        fill: Fill,
+    },
+    /// It has ended with nothing filled, or never was on the exchange.
+    OrderGone {
+        /// Which.
+        id: ClientId,
+        /// The exchange's error code, if it refused it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i64>,
+        /// In words.
+        why: String,
+    },
+    /// What an order's trades cost was read.
+    OrderSettled {
+        /// Which.
+        id: ClientId,
+        /// How much.
+        #[serde(flatten)]
+        costs: Costs,
     },
 }
 
@@ -211,6 +254,12 @@ impl BookRecord {
             Self::BreakerTripped { .. } => "breaker_tripped",
             Self::EntriesLocked { .. } => "entries_locked",
             Self::BookHalted { .. } => "book_halted",
+            Self::OrderIntended(_) => "order_intended",
+            Self::OrderUnclear { .. } => "order_unclear",
+            Self::OrderWorking { .. } => "order_working",
+            Self::OrderDone { .. } => "order_done",
+            Self::OrderGone { .. } => "order_gone",
+            Self::OrderSettled { .. } => "order_settled",
         }
     }
 }
@@ -241,6 +290,8 @@ pub enum DropReason {
     AccountLatched,
     /// An operator stopped entries meanwhile.
     Paused,
+    /// The exchange refused the order, or did not take it in time.
+    NotTaken,
 }
 
 impl fmt::Display for DropReason {
@@ -253,6 +304,7 @@ impl fmt::Display for DropReason {
             Self::FillBeyondTarget => "the entry would have filled at the target or beyond it",
             Self::AccountLatched => "the account was closed meanwhile",
             Self::Paused => "an operator paused entries meanwhile",
+            Self::NotTaken => "the exchange did not take the order",
         })
     }
 }
@@ -269,6 +321,10 @@ pub enum ExitReason {
     PositionLoss,
     /// A critical breaker of the account, or an operator.
     AccountLatched,
+    /// The exchange took no stop for it.
+    Unprotected,
+    /// Somebody else closed it on the exchange: a person, or a liquidation.
+    Elsewhere,
 }
 
 impl fmt::Display for ExitReason {
@@ -278,6 +334,8 @@ impl fmt::Display for ExitReason {
             Self::Target => "target",
             Self::PositionLoss => "position loss",
             Self::AccountLatched => "account latched",
+            Self::Unprotected => "no stop was taken",
+            Self::Elsewhere => "closed on the exchange, not by us",
         })
     }
 }

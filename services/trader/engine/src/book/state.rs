@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::{BookConfig, BookRecord, Entry, Position, Trade};
 use crate::entry::Refusal;
+use crate::orders::{ClientId, Costs, Fate, Leg, Order, Tracked};
 use crate::performance::Performance;
 use crate::protections::{Lock, Outcome, REMEMBERED};
 
@@ -54,6 +55,12 @@ pub struct BookState {
     pub recent: VecDeque<Outcome>,
     /// Figures of the closed trades.
     pub performance: Performance,
+    /// The orders of the pending entry or the open position, in the order in which they were decided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<Tracked>,
+    /// Time of the newest funding taken in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub funded: Option<UtcMs>,
 }
 
 /// The process that owns a book.
@@ -194,7 +201,13 @@ impl BookState {
                 },
             ) => self.refused(*bar_close, *reason),
             (Phase::Flat, BookRecord::EntriesLocked { by, until, .. }) => self.lock(*by, *until),
-            (Phase::Flat, BookRecord::BreakerTripped { .. }) => {}
+            (Phase::Flat | Phase::Open(_), BookRecord::BreakerTripped { .. }) => {}
+            (Phase::EntryPending(_) | Phase::Open(_), BookRecord::OrderIntended(order)) => {
+                self.intended(order);
+            }
+            (Phase::EntryPending(_) | Phase::Open(_), record) if self.knows(record) => {
+                self.told_of_order(record);
+            }
             (
                 Phase::Unopened | Phase::Flat | Phase::EntryPending(_) | Phase::Open(_),
                 BookRecord::BookHalted { reason },
@@ -215,6 +228,13 @@ impl BookState {
             instance: instance.clone(),
             boot: boot.clone(),
         });
+        // The last owner may have sent them, or not.
+        for tracked in &mut self.orders {
+            if tracked.fate == Fate::Intended {
+                let since = tracked.order.at;
+                tracked.fate = Fate::Unclear { since };
+            }
+        }
     }
 
     fn opened(&mut self, capital: Decimal) {
@@ -252,6 +272,7 @@ impl BookState {
     }
 
     fn dropped(&mut self, at: UtcMs) {
+        self.orders.clear();
         self.used_candle = Some(at);
         self.phase = Phase::Flat;
     }
@@ -265,6 +286,7 @@ impl BookState {
     fn funded(&mut self, at: UtcMs, amount: Decimal) {
         // The candle is used: told again after a restart, it must not be paid for again.
         self.used_candle = Some(at);
+        self.funded = Some(at);
         self.funding = self.funding.saturating_add(amount);
         if let Phase::Open(position) = &mut self.phase {
             position.funding = position.funding.saturating_add(amount);
@@ -288,8 +310,55 @@ impl BookState {
         self.losses_in_a_row = if lost { self.losses_in_a_row + 1 } else { 0 };
         self.remember(trade);
         self.performance.closed(opened, trade.at, trade.pnl, folded);
+        self.orders.clear();
         self.phase = Phase::Flat;
         Ok(())
+    }
+
+    fn intended(&mut self, order: &Order) {
+        let (order, fate) = (order.clone(), Fate::Intended);
+        self.orders.push(Tracked { order, fate });
+    }
+
+    /// Whether the record is about an order of ours.
+    fn knows(&self, record: &BookRecord) -> bool {
+        order_of(record).is_some_and(|id| self.order(id).is_some())
+    }
+
+    fn told_of_order(&mut self, record: &BookRecord) {
+        let fate = match record {
+            BookRecord::OrderUnclear { at, .. } => Fate::Unclear { since: *at },
+            BookRecord::OrderWorking { .. } => Fate::Working,
+            BookRecord::OrderDone { fill, .. } => Fate::Done(*fill),
+            BookRecord::OrderGone { code, .. } => Fate::Gone { code: *code },
+            BookRecord::OrderSettled { id, costs } => return self.settled(id, *costs),
+            _ => return,
+        };
+        let id = order_of(record);
+        let told = self.orders.iter_mut().find(|o| Some(&o.order.id) == id);
+        if let Some(tracked) = told {
+            tracked.fate = fate;
+        }
+    }
+
+    /// What the entry cost was reckoned until its trades were read.
+    fn settled(&mut self, id: &ClientId, costs: Costs) {
+        let Some(tracked) = self.orders.iter_mut().find(|o| o.order.id == *id) else {
+            return;
+        };
+        if let Fate::Done(fill) = &mut tracked.fate {
+            fill.costs = Some(costs);
+        }
+        if let (Leg::Entry, Phase::Open(position)) = (tracked.order.leg, &mut self.phase) {
+            let more = costs.fee.saturating_sub(position.fee);
+            self.fees = self.fees.saturating_add(more);
+            position.fee = costs.fee;
+        }
+    }
+
+    /// An order of the pending entry or the open position.
+    pub fn order(&self, id: &ClientId) -> Option<&Tracked> {
+        self.orders.iter().find(|o| o.order.id == *id)
     }
 
     fn remember(&mut self, trade: &Trade) {
@@ -309,6 +378,18 @@ impl BookState {
             reason: reason.to_owned(),
             position: self.position().copied(),
         };
+    }
+}
+
+/// The order that a record tells of.
+const fn order_of(record: &BookRecord) -> Option<&ClientId> {
+    match record {
+        BookRecord::OrderUnclear { id, .. }
+        | BookRecord::OrderWorking { id }
+        | BookRecord::OrderDone { id, .. }
+        | BookRecord::OrderGone { id, .. }
+        | BookRecord::OrderSettled { id, .. } => Some(id),
+        _ => None,
     }
 }
 

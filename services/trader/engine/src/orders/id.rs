@@ -113,6 +113,17 @@ impl ClientId {
         self.0.get(..end).unwrap_or(&self.0)
     }
 
+    /// What the order is for.
+    pub fn leg(&self) -> Leg {
+        let letter = self.0.len().checked_sub(TAIL);
+        match letter.and_then(|at| self.0.as_bytes().get(at)) {
+            Some(b'e') => Leg::Entry,
+            Some(b's') => Leg::Stop,
+            Some(b't') => Leg::Target,
+            _ => Leg::Exit,
+        }
+    }
+
     /// Whether both are of one position.
     pub fn is_sibling(&self, other: &Self) -> bool {
         self.root() == other.root()
@@ -192,6 +203,9 @@ mod tests {
         let stop = entry.sibling(Leg::Stop, 1);
         assert_eq!(stop.as_str(), "ba-q7x2ab-57kto0gwqguos01");
         assert!(stop.is_sibling(&entry));
+        for leg in [Leg::Entry, Leg::Stop, Leg::Target, Leg::Exit] {
+            assert_eq!(entry.sibling(leg, 7).leg(), leg);
+        }
     }
 
     #[test]

@@ -41,7 +41,9 @@ fn life() -> Vec<(&'static str, BookRecord)> {
     book.on(BookEvent::Failed {
         reason: "claimed 3 times without 5 healthy minutes".to_owned(),
     });
-    book.journal.into_iter().map(|r| (golden(&r), r)).collect()
+    let orders = crate::live::every_record_of_orders();
+    let all = book.journal.into_iter().chain(orders);
+    all.map(|r| (golden(&r), r)).collect()
 }
 
 fn golden(record: &BookRecord) -> &'static str {
@@ -58,6 +60,12 @@ fn golden(record: &BookRecord) -> &'static str {
         BookRecord::PositionOpened(_) => include_str!("../golden/position_opened.json"),
         BookRecord::PositionClosed(_) => include_str!("../golden/position_closed.json"),
         BookRecord::BookHalted { .. } => include_str!("../golden/book_halted.json"),
+        BookRecord::OrderIntended(_) => include_str!("../golden/order_intended.json"),
+        BookRecord::OrderUnclear { .. } => include_str!("../golden/order_unclear.json"),
+        BookRecord::OrderWorking { .. } => include_str!("../golden/order_working.json"),
+        BookRecord::OrderDone { .. } => include_str!("../golden/order_done.json"),
+        BookRecord::OrderGone { .. } => include_str!("../golden/order_gone.json"),
+        BookRecord::OrderSettled { .. } => include_str!("../golden/order_settled.json"),
     }
 }
 
@@ -94,7 +102,13 @@ fn every_record_is_written_and_read_as_committed() {
             "funding_paid",
             "entries_locked",
             "breaker_tripped",
-            "book_halted"
+            "book_halted",
+            "order_intended",
+            "order_unclear",
+            "order_working",
+            "order_done",
+            "order_gone",
+            "order_settled"
         ]
     );
 }
@@ -111,10 +125,16 @@ fn the_owner_hears_what_changes_money_or_needs_a_person() {
             | BookRecord::EntryDecided(_)
             | BookRecord::EntryRefused { .. }
             | BookRecord::FundingPaid { .. }
+            | BookRecord::OrderIntended(_)
+            | BookRecord::OrderWorking { .. }
+            | BookRecord::OrderDone { .. }
+            | BookRecord::OrderGone { code: None, .. }
+            | BookRecord::OrderSettled { .. }
             | BookRecord::EntriesLocked {
                 by: Lock::CooldownPeriod,
                 ..
             } => None,
+            BookRecord::OrderGone { code: Some(_), .. } => Some("order_refused"),
             other => Some(other.kind()),
         };
         assert_eq!(heard, expected);

@@ -14,6 +14,8 @@ mod golden;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod live;
+#[cfg(test)]
 mod market;
 #[cfg(test)]
 mod market_data;
