@@ -1,12 +1,15 @@
 //! The account that the books of several processes share: one instance keeps it, every instance watches
 //! what the keeper says. What follows from the figures is decided in the engine.
 
+mod flatten;
+mod found;
 mod gate;
 mod keeper;
 mod operator;
 mod retired;
 mod watch;
 
+pub use found::{InitArgs, run as init};
 pub use gate::{check as check_latch, latch};
 pub use keeper::run as keep;
 pub(crate) use operator::read;

@@ -32,6 +32,7 @@ use crate::parts::Keeper;
 use crate::report;
 use crate::settings::Settings;
 use crate::start;
+use crate::venue::UserStream;
 use crate::vitals::Vitals;
 
 /// Failures in a row after which a trader without `--infinite` gives its feed up.
@@ -107,12 +108,12 @@ impl Running {
         asked: &CancellationToken,
     ) -> Result<Self, Stop> {
         let began = Instant::now();
-        let config = start::book_config(settings)?;
-        let account = settings.account(args.mode())?;
+        let mut config = start::book_config(settings)?;
         let market = start::market(settings)?;
+        let venue = start::venue(settings, &market, args.mode())?;
         let feed = Feed::new(market.clone(), feed_settings(&args, config.base));
         let identity = settings.own.identify().await?;
-        tracing::info!(instance = %identity.instance, boot = %identity.boot, %account,
+        tracing::info!(instance = %identity.instance, boot = %identity.boot, mode = %args.mode(),
             version = env!("CARGO_PKG_VERSION"), "starting");
 
         let vitals = Vitals::of(&feed);
@@ -132,7 +133,12 @@ impl Running {
         let health = HealthReport::new(Arc::clone(&vitals.progress), tell_health(&teller));
         tellers.spawn(health.run(tell.clone()));
 
+        let account = start::account(venue.as_ref(), settings, asked).await?;
         check_latch_until(&bus, &account, asked).await?;
+        if venue.is_some() {
+            config.live = Some(start::terms(&bus, &account, settings, asked).await?);
+        }
+        tracing::info!(%account, "trades this account");
         let rules = start::rules(&market, settings, asked).await?;
         let ctx = Arc::new(Context {
             bus,
@@ -143,6 +149,7 @@ impl Running {
             config,
             market,
             feed,
+            venue,
             events,
             progress: Arc::clone(&vitals.progress),
             standing: Arc::default(),
@@ -303,11 +310,23 @@ fn start_working(
         let part = move || part(Arc::clone(&ctx), stop.clone());
         workers.spawn(keeper.clone().keep(name, until.clone(), part));
     };
+    if ctx.venue.is_some() {
+        start("user stream", |ctx, stop| Box::pin(listen(ctx, stop)));
+    }
     start("fleet", |ctx, stop| Box::pin(Fleet::new(ctx).run(stop)));
     start("account", |ctx, stop| Box::pin(account::watch(ctx, stop)));
     start("keeper", |ctx, stop| Box::pin(account::keep(ctx, stop)));
     start("reports", |ctx, stop| Box::pin(report::run(ctx, stop)));
     workers
+}
+
+/// Hears what happens to the account's orders; on paper there is nothing to hear.
+async fn listen(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop> {
+    match &ctx.venue {
+        Some(venue) => UserStream::new(venue.clone()).run(stop).await,
+        None => stop.cancelled().await,
+    }
+    Ok(())
 }
 
 type Worker = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send>>;

@@ -1,11 +1,13 @@
 //! One book's task: recover from its journal, take it over, follow the market, journal each decision
 //! before it counts. What to decide is the engine's business.
 
+mod live;
 mod recover;
 mod voice;
 
 pub(crate) use recover::read;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::board::Entry;
 use crate::context::Context;
+use live::Rounds;
+
 use crate::market::{FeedEvent, FeedHandle, MarketError};
 
 /// Warm-up bars asked for, of each interval: Binance's largest page.
@@ -104,14 +108,14 @@ impl Book {
         };
         let untold = entries.into_iter().filter(|s| s.seq > self.confirmed.seq());
         let untold: Vec<Stored<BookRecord>> = untold.collect();
-        let taken = self.record(event).await?;
+        let records = self.choose(event);
+        let place = self.append(&records).await?;
+        self.take_in(&records)?;
         // Oldest first: once a later one is acknowledged, earlier ones count as told.
         for stored in &untold {
             self.tell(&stored.place(), &stored.entry.records);
         }
-        if let Some((place, records)) = taken {
-            self.tell(&place, &records);
-        }
+        self.tell(&place, &records);
         self.offer_capital().await?;
         tracing::info!(
             symbol = %self.symbol,
@@ -132,9 +136,13 @@ impl Book {
 
     /// Warms the indicators up, unless a snapshot knows them, and subscribes from the first candle that is still of use.
     async fn join_market(&mut self) -> Result<FeedHandle, BookEnd> {
+        self.reconcile_first().await?;
         let now = self.see_the_market().await?;
         let base = self.ctx.config.base;
-        let from = [resume_from(&self.state), self.view.next_bar_open()]
+        // On an exchange no candle fills anything.
+        let on_paper = self.ctx.venue.is_none();
+        let unfilled = resume_from(&self.state).filter(|_| on_paper);
+        let from = [unfilled, self.view.next_bar_open()]
             .into_iter()
             .flatten()
             .min()
@@ -148,7 +156,7 @@ impl Book {
         self.turbulent = self.view.is_turbulent();
         self.ctx.standing.known().await;
         if let Some(signal) = self.view.last_signal() {
-            let now = self.now(now);
+            let now = self.now(self.exchange_time(now).await);
             self.decide(BookEvent::SignalFound { signal, now }).await?;
         }
         self.ready = base.close_of(from) > now;
@@ -224,14 +232,23 @@ impl Book {
         stop: &CancellationToken,
     ) -> Result<(), BookEnd> {
         let standing = Arc::clone(&self.ctx.standing);
+        let mut rounds = Rounds::of(&self.ctx, &self.symbol);
         let mut closing = false;
         loop {
+            self.hurry(&mut rounds);
             let event = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 () = standing.latched(), if !closing => {
                     closing = true;
                     self.close_all().await?;
+                    continue;
+                }
+                () = rounds.due() => {
+                    self.round(&mut rounds).await?;
+                    if closing {
+                        self.close_all().await?;
+                    }
                     continue;
                 }
                 event = feed.recv() => event,
@@ -266,6 +283,9 @@ impl Book {
 
     /// The account is latched: closes what is open, at the newest price there is.
     async fn close_all(&mut self) -> Result<(), BookEnd> {
+        if self.ctx.venue.is_some() {
+            return self.close_now().await;
+        }
         let Some(candle) = self.last else {
             return Ok(());
         };
@@ -293,7 +313,7 @@ impl Book {
             }
         };
         self.last = Some(candle);
-        let now = self.now(market_now);
+        let now = self.now(self.exchange_time(market_now).await);
         self.decide(BookEvent::CandleClosed {
             candle,
             signal,
@@ -312,31 +332,39 @@ impl Book {
         Ok(())
     }
 
-    /// Decide, append, apply, tell: in this order, always.
+    /// Decide, append, apply, tell, act: in this order, always. What an order comes back with is decided
+    /// next.
     async fn decide(&mut self, event: BookEvent) -> Result<(), BookEnd> {
-        if let Some((place, records)) = self.record(event).await? {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let records = self.choose(event);
+            if records.is_empty() {
+                continue;
+            }
+            let guards = Self::send_guards(Arc::clone(&self.ctx), self.symbol.clone(), &records);
+            let (stored, guarded) = tokio::join!(self.append(&records), guards);
+            let place = stored?;
+            self.take_in(&records)?;
             self.tell(&place, &records);
+            events.extend(guarded);
+            events.extend(self.send_stored(&records).await);
         }
         Ok(())
     }
 
-    /// What was decided, and where it is stored; `None`: nothing was to be done.
-    async fn record(
-        &mut self,
-        event: BookEvent,
-    ) -> Result<Option<(Place, Vec<BookRecord>)>, BookEnd> {
-        let records = decide(&self.state, &self.ctx.config, &self.rules, event);
-        if records.is_empty() {
-            return Ok(None);
-        }
-        let place = self.append(&records).await?;
+    fn choose(&self, event: BookEvent) -> Vec<BookRecord> {
+        decide(&self.state, &self.ctx.config, &self.rules, event)
+    }
+
+    /// Applies what is stored.
+    fn take_in(&mut self, records: &[BookRecord]) -> Result<(), BookEnd> {
         self.state
-            .apply_all(&records)
+            .apply_all(records)
             .map_err(|bad| BookEnd::Halted(format!("bug: own record does not apply: {bad}")))?;
-        for record in &records {
+        for record in records {
             self.log(record);
         }
-        Ok(Some((place, records)))
+        Ok(())
     }
 
     async fn append(&mut self, records: &[BookRecord]) -> Result<Place, BookEnd> {

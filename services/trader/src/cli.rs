@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
 
-use crate::account::{EntriesArgs, FlattenArgs, UnlatchArgs};
+use crate::account::{EntriesArgs, FlattenArgs, InitArgs, UnlatchArgs};
 use crate::backtest::BacktestArgs;
 use crate::trades::TradesArgs;
 
@@ -37,6 +37,8 @@ pub enum Command {
     Flatten(FlattenArgs),
     /// End the latch that closed the account
     Unlatch(UnlatchArgs),
+    /// Begin a live account on this bus
+    Init(InitArgs),
     /// Trade a candle file as a trader would have, and say what came of it
     Backtest(Box<BacktestArgs>),
     /// Check trading flags and print what they mean, without starting anything

@@ -17,6 +17,7 @@ use rust_decimal::Decimal;
 use crate::account::Watch;
 use crate::board::Board;
 use crate::market::{Feed, Market};
+use crate::venue::Venue;
 
 /// One trader process.
 pub struct Context {
@@ -36,6 +37,8 @@ pub struct Context {
     pub market: Market,
     /// Closed candles.
     pub feed: Feed,
+    /// Where orders go; on paper nowhere.
+    pub venue: Option<Venue>,
     /// For the owner.
     pub events: Events,
     /// For heartbeats.

@@ -17,6 +17,7 @@ fn main() -> Status {
             Some(Command::Resume(args)) => process::run(account::resume(args)),
             Some(Command::Flatten(args)) => process::run(account::flatten(args)),
             Some(Command::Unlatch(args)) => process::run(account::unlatch(args)),
+            Some(Command::Init(args)) => process::run(account::init(args)),
             Some(Command::Backtest(args)) => backtest::run(&args),
             Some(Command::CheckFlags(args)) => app::check_flags(&args),
             None if cli.args.dry_run => process::run(dry_run::run(cli.args)),

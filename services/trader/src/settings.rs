@@ -16,6 +16,8 @@ use runtime::settings::whole;
 use runtime::telemetry::TelemetrySettings;
 use rust_decimal::Decimal;
 
+use crate::venue::KeySettings;
+
 /// The exchange whose protocol we speak; the first word of an account after the mode.
 const VENUE: &str = "binance-usdm";
 
@@ -48,6 +50,15 @@ pub struct Settings {
     #[arg(long, env = "BINANCE_WS_URL", value_name = "BINANCE_WS_URL",
           default_value = "ws://exchange-sim:8080", value_parser = ws_url)]
     pub ws_url: String,
+
+    /// The account's key; only live needs one.
+    #[command(flatten)]
+    pub keys: KeySettings,
+
+    /// How long after its decision the exchange may take an order, in milliseconds of its time
+    #[arg(long, env = "RECV_WINDOW_MS", value_name = "RECV_WINDOW_MS",
+          default_value = "3000", value_parser = whole::<u32>(1_000..=60_000))]
+    pub recv_window_ms: u32,
 
     /// What to trade
     #[arg(long, env = "SYMBOLS", value_name = "SYMBOLS", value_delimiter = ',',
@@ -110,19 +121,31 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Whose books these are. A paper account is its market-data feed: another feed, other books.
+    /// Whose books paper's are. A paper account is its market-data feed: another feed, other books.
     ///
     /// # Errors
     /// Exit 78 if the feed's address makes no name.
-    pub fn account(&self, mode: Mode) -> Result<AccountKey, Stop> {
+    pub fn paper_account(&self) -> Result<AccountKey, Stop> {
+        self.account(Mode::Paper, "")
+    }
+
+    /// The account that the exchange calls this.
+    ///
+    /// # Errors
+    /// Exit 78 if that makes no name.
+    pub fn live_account(&self, alias: &str) -> Result<AccountKey, Stop> {
+        self.account(Mode::Live, &format!("/{alias}"))
+    }
+
+    fn account(&self, mode: Mode, path: &str) -> Result<AccountKey, Stop> {
         let unusable = || {
             let url = &self.rest_url;
-            Stop::config(format!("BINANCE_REST_URL={url:?}: no host in it"))
+            Stop::config(format!("BINANCE_REST_URL={url:?}: no account's name in it"))
         };
         Ok(AccountKey {
             mode,
             venue: VENUE.parse().map_err(|_| unusable())?,
-            account: feed_id(&self.rest_url).ok_or_else(unusable)?,
+            account: account_name(&self.rest_url, path).ok_or_else(unusable)?,
         })
     }
 
@@ -133,12 +156,14 @@ impl Settings {
     }
 }
 
-/// `https://fapi.binance.com` is `fapi-binance-com`, `http://exchange-sim:8080` `exchange-sim-8080`.
-fn feed_id(url: &str) -> Option<Token> {
+/// `https://fapi.binance.com` is `fapi-binance-com`, `http://exchange-sim:8080` `exchange-sim-8080`; an
+/// account there has its alias behind that.
+fn account_name(url: &str, path: &str) -> Option<Token> {
     let (_, rest) = url.split_once("://")?;
     let host = rest.split('/').next()?;
     let name: String = host
         .chars()
+        .chain(path.chars())
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(64)
         .collect();
@@ -220,11 +245,12 @@ mod tests {
 
     #[test]
     fn a_feed_is_named_after_its_host() {
-        for (url, name) in [
-            ("https://fapi.binance.com", "fapi-binance-com"),
-            ("http://exchange-sim:8080", "exchange-sim-8080"),
+        for (url, path, name) in [
+            ("https://fapi.binance.com", "", "fapi-binance-com"),
+            ("http://exchange-sim:8080", "", "exchange-sim-8080"),
+            ("https://fapi.binance.com", "/SgsR", "fapi-binance-com-SgsR"),
         ] {
-            assert_eq!(feed_id(url).unwrap().as_str(), name);
+            assert_eq!(account_name(url, path).unwrap().as_str(), name);
         }
     }
 

@@ -4,19 +4,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use engine::book::BookConfig;
+use engine::book::{BookConfig, Terms};
 use engine::candle::Interval;
 use engine::rules::SymbolRules;
 use protocol::exit::ExitCode;
-use protocol::ids::{Mode, Token};
+use protocol::ids::{AccountKey, Mode, Token};
 use protocol::trader_args::TraderArgs;
+use runtime::bus::Bus;
 use runtime::process::Stop;
 use runtime::streams;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 
+use crate::account;
 use crate::market::{Market, MarketError, MarketSettings};
 use crate::settings::Settings;
+use crate::venue::{Venue, VenueSettings};
 
 /// The streams a trader reads or writes.
 pub const STREAMS: [&str; 6] = [
@@ -32,22 +35,112 @@ pub const STREAMS: [&str; 6] = [
 const BASE: Interval = Interval::M1;
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Refuses what this build cannot do, before anything starts.
+/// Refuses what nobody may have meant, before anything starts.
 ///
 /// # Errors
-/// Exit 64 for live without `--confirm-live`, 78 for live with it (or with `--dry-run`, which risks
-/// nothing): this version has no live venue.
+/// Exit 64 for live without `--confirm-live` (with `--dry-run` it risks nothing).
 pub fn check_mode(args: &TraderArgs) -> Result<(), Stop> {
     match args.mode() {
-        Mode::Paper => Ok(()),
-        Mode::Live if args.confirm_live || args.dry_run => Err(Stop::config(
-            "live trading is not in this version: add --paper to simulate",
-        )),
-        Mode::Live => Err(Stop::new(
+        Mode::Live if !(args.confirm_live || args.dry_run) => Err(Stop::new(
             ExitCode::Usage,
             "without --paper this would trade real money: add --paper to simulate, or --confirm-live",
         )),
+        Mode::Live | Mode::Paper => Ok(()),
     }
+}
+
+/// Where orders go, in this mode; on paper nowhere.
+///
+/// # Errors
+/// Exit 78 for live without keys, and for keys and addresses that are refused.
+pub fn venue(settings: &Settings, market: &Market, mode: Mode) -> Result<Option<Venue>, Stop> {
+    if mode == Mode::Paper {
+        return Ok(None);
+    }
+    let Some(keys) = settings.keys.keys()? else {
+        return Err(Stop::config(
+            "BINANCE_API_KEY is not set: live needs BINANCE_API_KEY and BINANCE_API_SECRET, or \
+             BINANCE_API_KEY_FILE and BINANCE_API_SECRET_FILE; --paper needs none",
+        ));
+    };
+    let venue = VenueSettings {
+        rest_url: settings.rest_url.clone(),
+        ws_url: settings.ws_url.clone(),
+        keys,
+        window_ms: settings.recv_window_ms,
+    };
+    let venue = Venue::new(&venue, market);
+    venue
+        .map(Some)
+        .map_err(|error| Stop::config(error.to_string()))
+}
+
+/// Whose books these are. The exchange tells the name of a live account: it is waited for.
+///
+/// # Errors
+/// Exit 78 if the exchange refuses the key, 0 when cancelled.
+pub async fn account(
+    venue: Option<&Venue>,
+    settings: &Settings,
+    until: &CancellationToken,
+) -> Result<AccountKey, Stop> {
+    let Some(venue) = venue else {
+        return settings.paper_account();
+    };
+    let alias = waited(until, || venue.alias()).await?;
+    settings.live_account(&alias)
+}
+
+/// The account that this container's settings name: of the key, or without one of the market data.
+///
+/// # Errors
+/// Exit 78 for settings that are refused, 69 if the exchange does not answer.
+pub async fn own_account(settings: &Settings) -> Result<AccountKey, Stop> {
+    if settings.keys.keys()?.is_none() {
+        return settings.paper_account();
+    }
+    let Some(venue) = venue(settings, &market(settings)?, Mode::Live)? else {
+        return settings.paper_account();
+    };
+    let alias = venue.alias().await.map_err(|error| match error {
+        MarketError::Retry { .. } => Stop::new(ExitCode::Unavailable, error.to_string()),
+        refused => Stop::config(refused.to_string()),
+    })?;
+    settings.live_account(&alias)
+}
+
+/// How a live book's orders are signed. Its account must have been begun.
+///
+/// # Errors
+/// Exit 78 if it was not, or if its journal is of a newer program.
+pub async fn terms(
+    bus: &Bus,
+    account: &AccountKey,
+    settings: &Settings,
+    until: &CancellationToken,
+) -> Result<Terms, Stop> {
+    loop {
+        match account::read(bus, account).await {
+            Ok(state) => {
+                let deployment = state.deployment.ok_or_else(|| not_founded(account))?;
+                let window_ms = settings.recv_window_ms;
+                return Ok(Terms {
+                    deployment,
+                    window_ms,
+                });
+            }
+            Err(why) => tracing::warn!(why, "waiting for the account's journal"),
+        }
+        pause(until, RETRY).await?;
+    }
+}
+
+/// Exit 78: nobody has begun this account here.
+pub fn not_founded(account: &AccountKey) -> Stop {
+    Stop::config(format!(
+        "account {account} has no journal on this bus: restore it from a backup if it ever traded, or \
+         begin it with trader init --account"
+    ))
 }
 
 /// How books are traded, checked.
@@ -92,14 +185,20 @@ pub async fn rules(
     settings: &Settings,
     until: &CancellationToken,
 ) -> Result<BTreeMap<Token, SymbolRules>, Stop> {
+    let rules = waited(until, || market.rules(&settings.symbols)).await?;
+    check_slice(settings, &rules)?;
+    Ok(rules)
+}
+
+/// Asks the exchange until it answers.
+async fn waited<T, F>(until: &CancellationToken, mut ask: impl FnMut() -> F) -> Result<T, Stop>
+where
+    F: Future<Output = Result<T, MarketError>>,
+{
     loop {
-        let asked = until.run_until_cancelled(market.rules(&settings.symbols));
-        let wait = match asked.await {
+        let wait = match until.run_until_cancelled(ask()).await {
             None => return Err(stopped()),
-            Some(Ok(rules)) => {
-                check_slice(settings, &rules)?;
-                return Ok(rules);
-            }
+            Some(Ok(answer)) => return Ok(answer),
             Some(Err(MarketError::Retry {
                 what,
                 reason,

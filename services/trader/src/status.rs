@@ -138,6 +138,11 @@ async fn book_lines(bus: &Bus, key: &BookKey, state: &BookState) -> Vec<String> 
         let reasons: Vec<String> = reasons.collect();
         lines.push(format!("    signals refused: {}", reasons.join(", ")));
     }
+    let unclear = state.orders.iter().filter(|o| o.is_unclear());
+    lines.extend(unclear.map(|o| {
+        let (leg, id, at) = (o.order.leg, &o.order.id, o.order.at);
+        format!("    UNKNOWN: whether the exchange has the {leg} {id} of {at}; it is looked up")
+    }));
     if let Some(locked) = report.and_then(|r| r.locked) {
         let (by, until) = (locked.by, locked.until);
         lines.push(format!(

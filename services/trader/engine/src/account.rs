@@ -2,6 +2,8 @@
 //! operator close it with, and pauses. Its keeper feeds it with what all books together are worth, and
 //! with operators' words.
 //!
+//! A live account begins with [`AccountRecord::Founded`]: without it nobody trades it.
+//!
 //! | state | `Valued` | `Said`: unlatch | flatten | pause, resume | `TookOver` |
 //! | --- | --- | --- | --- | --- | --- |
 //! | clear | `Valued` if a peak (by a thousandth), the day or the capital moved; then `Latched` if a breaker trips | - | `Latched` | `Paused`, `Resumed` if that changes anything | `KeeperTookOver` |
@@ -21,6 +23,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::breaker::{Breaker, DAILY_LOSS, DRAWDOWN};
+use crate::orders::Deployment;
 use crate::performance::fall;
 
 const DAY: i64 = 86_400_000;
@@ -29,6 +32,13 @@ const DAY: i64 = 86_400_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum AccountRecord {
+    /// A person began a live account here: its orders carry this installation's id.
+    Founded {
+        /// The id.
+        deployment: Deployment,
+        /// Who did it.
+        who: String,
+    },
     /// A process keeps the account from here on.
     KeeperTookOver {
         /// This run of it.
@@ -189,6 +199,8 @@ pub struct AccountState {
     pub pauses: Vec<Pause>,
     /// Sequence of the last operator's word that changed something.
     pub carried_out: u64,
+    /// Whose orders are ours; only of a live account that a person began.
+    pub deployment: Option<Deployment>,
 }
 
 /// Why a journal cannot be folded: it was written by a newer build.
@@ -215,6 +227,9 @@ impl AccountState {
     pub fn apply(&mut self, record: &AccountRecord) {
         match record {
             AccountRecord::KeeperTookOver { .. } => {}
+            AccountRecord::Founded { deployment, .. } => {
+                self.deployment = Some(deployment.clone());
+            }
             AccountRecord::Valued(value) => {
                 self.value = Some(*value);
                 self.stored = Some(*value);
@@ -399,7 +414,9 @@ const fn day(at: UtcMs) -> i64 {
 pub fn owner_event(account: &AccountKey, record: &AccountRecord) -> Option<EventBody> {
     let account = account.clone();
     match record {
-        AccountRecord::KeeperTookOver { .. } | AccountRecord::Valued(_) => None,
+        AccountRecord::Founded { .. }
+        | AccountRecord::KeeperTookOver { .. }
+        | AccountRecord::Valued(_) => None,
         AccountRecord::Latched(latch) => Some(EventBody::AccountLatched {
             account,
             latch: latch.id.clone(),

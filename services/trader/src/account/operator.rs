@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use engine::account::{AccountRecord, AccountState};
 use protocol::exit::ExitCode;
-use protocol::ids::{AccountKey, Mode, Token};
+use protocol::ids::{AccountKey, Token};
 use protocol::operator::{AccountOrder, Word};
 use protocol::subject::Subject;
 use runtime::bus::{Bus, Refusal};
@@ -14,13 +14,18 @@ use runtime::clock;
 use runtime::identity::boot_id;
 use runtime::journal::{AppendError, Journal, Stored};
 use runtime::process::Stop;
+use tokio::time::timeout;
 
+use super::flatten;
 use crate::context::Context;
 use crate::settings::Settings;
+use crate::start;
 
 /// A keeper that lives has carried a word out within this.
 const CARRIED_OUT_WITHIN: Duration = Duration::from_secs(4);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// A bus that lives has stored a word within this.
+const LATCHED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Who says it, and why
 #[derive(Debug, Clone, Args)]
@@ -51,6 +56,10 @@ pub struct FlattenArgs {
     /// Yes: every position is closed at the market, every trader of the account ends with 21
     #[arg(long, required = true)]
     pub confirm: bool,
+
+    /// Close it on the exchange from here, whether the bus and the traders live or not (live only)
+    #[arg(long)]
+    pub exchange: bool,
 
     #[command(flatten)]
     said: SaidArgs,
@@ -95,9 +104,33 @@ pub async fn resume(EntriesArgs { symbol, said }: EntriesArgs) -> Result<ExitCod
 /// `trader flatten`.
 ///
 /// # Errors
-/// Exit 78 if the account is latched already, 69 if the bus does not answer.
-pub async fn flatten(FlattenArgs { said, .. }: FlattenArgs) -> Result<ExitCode, Stop> {
-    say_word(AccountOrder::Flatten, said).await
+/// Exit 78 if the account is latched already, 69 if the bus does not answer; with `--exchange` 69 if something
+/// is still open.
+pub async fn flatten(args: FlattenArgs) -> Result<ExitCode, Stop> {
+    if args.exchange {
+        return flatten_there(args.said).await;
+    }
+    say_word(AccountOrder::Flatten, args.said).await
+}
+
+/// First the money, then the word: the bus may be what is broken.
+#[allow(
+    clippy::print_stdout,
+    reason = "the answer of a command belongs on standard output"
+)]
+async fn flatten_there(said: SaidArgs) -> Result<ExitCode, Stop> {
+    let settings = Settings::from_env()?;
+    for line in flatten::run(&settings).await? {
+        println!("{line}");
+    }
+    match timeout(LATCHED_WITHIN, say_word(AccountOrder::Flatten, said)).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(stop)) => println!("not latched by this: {}", stop.message),
+        Err(_) => println!(
+            "not latched by this: the bus does not answer; traders that live may enter again"
+        ),
+    }
+    Ok(ExitCode::Done)
 }
 
 /// `trader unlatch`.
@@ -114,7 +147,7 @@ pub async fn unlatch(UnlatchArgs { latch, said }: UnlatchArgs) -> Result<ExitCod
 )]
 async fn say_word(order: AccountOrder, SaidArgs { who, why }: SaidArgs) -> Result<ExitCode, Stop> {
     let settings = Settings::from_env()?;
-    let account = settings.account(Mode::Paper)?;
+    let account = start::own_account(&settings).await?;
     if let AccountOrder::Pause {
         symbol: Some(symbol),
     } = &order

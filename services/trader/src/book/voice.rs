@@ -69,9 +69,28 @@ impl Book {
             BookRecord::EntriesLocked { by, until, why } => {
                 tracing::info!(%symbol, by = by.as_str(), %until, why, "no entries for a while");
             }
+            BookRecord::OrderIntended(order) => {
+                tracing::info!(%symbol, leg = %order.leg, attempt = order.attempt, order = %order.id,
+                    kind = ?order.kind, "order intended");
+            }
+            BookRecord::OrderUnclear { id, why, .. } => {
+                tracing::warn!(%symbol, leg = %id.leg(), order = %id, why, "order unclear: looked up \
+                    until it is known");
+            }
+            BookRecord::OrderDone { id, fill } => {
+                tracing::info!(%symbol, leg = %id.leg(), order = %id, quantity = %fill.quantity,
+                    price = %fill.price, "order done");
+            }
+            BookRecord::OrderGone { id, code, why } => {
+                tracing::info!(%symbol, leg = %id.leg(), order = %id, code, why, "order gone");
+            }
+            BookRecord::OrderWorking { id } => {
+                tracing::debug!(%symbol, order = %id, "order is on the exchange");
+            }
             // Stale: every start finds the newest bar long closed.
             BookRecord::EntryRefused { .. }
             | BookRecord::BookOpened { .. }
+            | BookRecord::OrderSettled { .. }
             | BookRecord::BookHalted { .. } => {}
         }
     }

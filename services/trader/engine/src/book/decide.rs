@@ -448,7 +448,7 @@ impl Desk<'_> {
     }
 
     /// Whether what closed then is at most one base interval old.
-    const fn is_fresh(self, close: UtcMs, now: Now) -> bool {
+    pub(super) const fn is_fresh(self, close: UtcMs, now: Now) -> bool {
         now.market.0.saturating_sub(close.0) <= self.config.base.millis()
     }
 }

@@ -118,8 +118,9 @@ pub(super) fn candle_closed(
     signal: Option<&Signal>,
     now: Now,
 ) -> Vec<BookRecord> {
+    let is_news = desk.is_fresh(desk.config.base.close_of(candle.open_time), now);
     let records = match &state.phase {
-        Phase::Open(position) if lost_too_much(state, position, candle.close) => {
+        Phase::Open(position) if is_news && lost_too_much(state, position, candle.close) => {
             lost(desk, state, candle.open_time, now.market)
         }
         _ => Vec::new(),

@@ -10,7 +10,7 @@ use bearish_engine::strategy::Strategy::{OversoldBounce, ShortTheRip};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use crate::support::{Book, CALM, MINUTE, candle, config, dec, price, rules, signal};
+use crate::support::{Book, CALM, MINUTE, at, candle, config, dec, price, rules, signal};
 
 const WINDOW_MS: i64 = 3_000;
 /// Minute 30, when the bar has closed and the entry is decided.
@@ -297,6 +297,28 @@ fn a_stop_that_fills_closes_the_book_once_its_target_is_gone_and_every_cost_know
 }
 
 #[test]
+fn what_a_stop_left_open_is_closed_at_the_market() {
+    let mut live = Live::open();
+    let part = fill("0.1", "39600", ENTRY + MINUTE, "1.6", "-40");
+    let kinds = live.answer(Leg::Stop, has(part));
+    assert_eq!(kinds, ["order_done", "order_intended"]);
+    let exit = live.newest(Leg::Exit);
+    let quantity = "0.15".parse().unwrap();
+    assert_eq!(exit.kind, Kind::Market { quantity });
+    assert_eq!(exit.why, Some(ExitReason::Stop));
+    live.answer(
+        Leg::Exit,
+        has(fill("0.15", "39500", ENTRY + MINUTE, "2.4", "-75")),
+    );
+    live.answer(Leg::Target, ended());
+    live.paid(&[]);
+    let Some(BookRecord::PositionClosed(trade)) = live.book.journal.last() else {
+        panic!("{:?}", live.book.journal.last())
+    };
+    assert_eq!((trade.price, trade.pnl), (price("39540"), dec("-123")));
+}
+
+#[test]
 fn a_stop_that_would_trigger_at_once_closes_the_position() {
     let mut live = Live::entering();
     live.answer(Leg::Entry, has(fill("0.25", "40000", ENTRY, "4", "0")));
@@ -368,6 +390,18 @@ fn a_loss_beyond_the_breaker_is_closed_once() {
         panic!("{:?}", live.book.journal.last())
     };
     assert_eq!(trade.reason, ExitReason::PositionLoss);
+}
+
+#[test]
+fn a_candle_of_the_past_closes_nothing() {
+    let mut live = Live::open();
+    let fall = ["40000", "40000", "38700", "38700"];
+    let event = BookEvent::CandleClosed {
+        candle: candle(31, fall),
+        signal: None,
+        now: at(34 * MINUTE),
+    };
+    assert!(live.book.on(event).is_empty());
 }
 
 #[test]

@@ -16,6 +16,8 @@ mod lifecycle;
 #[cfg(test)]
 mod live;
 #[cfg(test)]
+mod live_chance;
+#[cfg(test)]
 mod market;
 #[cfg(test)]
 mod market_data;
