@@ -134,6 +134,19 @@ impl Exchange {
         }
     }
 
+    /// Arms a fault; needs `SIM_ADMIN`.
+    pub async fn arm(&self, fault: &Value) {
+        let body = fault.to_string();
+        let request = format!(
+            "POST /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = timeout(ANSWER_WITHIN, call(self.address, &request)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("{fault}: no answer"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{fault}: {answer}");
+    }
+
     async fn get(&self, what: &str) -> Value {
         let answer = timeout(ANSWER_WITHIN, get(self.address, what)).await;
         answer.unwrap_or_else(|_| panic!("{what}: no answer within {ANSWER_WITHIN:?}"))
@@ -151,14 +164,20 @@ fn launch(address: SocketAddr, env: &[(String, String)], state: &Path) -> Proces
 }
 
 async fn get(address: SocketAddr, what: &str) -> Value {
-    let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /fapi/v1/{what} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
+    let answer = call(address, &request).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200"), "{what}: {answer}");
     serde_json::from_str(body).unwrap()
+}
+
+/// Sends a request; the whole answer.
+async fn call(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 fn candle(row: &Value) -> Candle {

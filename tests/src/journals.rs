@@ -14,7 +14,12 @@ pub type Entries = Vec<Stored<BookRecord>>;
 
 /// Every paper book's journal.
 pub async fn all(bus: &Bus) -> BTreeMap<BookKey, Entries> {
-    let filter = filter::book_journals(Mode::Paper);
+    of_mode(bus, Mode::Paper).await
+}
+
+/// Every book's journal of this mode.
+pub async fn of_mode(bus: &Bus, mode: Mode) -> BTreeMap<BookKey, Entries> {
+    let filter = filter::book_journals(mode);
     let mut journals = BTreeMap::new();
     for subject in bus.subjects(streams::JOURNAL, &filter).await.unwrap() {
         let key: BookKey = subject

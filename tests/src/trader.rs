@@ -32,9 +32,7 @@ impl Setup {
             .env("HEARTBEAT_SECS", "1")
             .env("BINANCE_REST_URL", &format!("http://{address}"))
             .env("BINANCE_WS_URL", &format!("ws://{address}"));
-        let bus = nats.env(Role::TraderPaper);
-        bus.iter()
-            .fold(setup, |setup, (name, value)| setup.env(name, value))
+        setup.bus(nats, Role::TraderPaper)
     }
 
     /// With this variable.
@@ -42,6 +40,14 @@ impl Setup {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
+    }
+
+    /// As this user of the bus.
+    #[must_use]
+    pub fn bus(self, nats: &NatsServer, role: Role) -> Self {
+        let bus = nats.env(role);
+        bus.iter()
+            .fold(self, |setup, (name, value)| setup.env(name, value))
     }
 
     /// Without this variable.

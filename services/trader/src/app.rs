@@ -323,7 +323,10 @@ fn start_working(
 /// Hears what happens to the account's orders; on paper there is nothing to hear.
 async fn listen(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop> {
     match &ctx.venue {
-        Some(venue) => UserStream::new(venue.clone()).run(stop).await,
+        Some(venue) => {
+            let progress = Arc::clone(&ctx.progress);
+            UserStream::new(venue.clone()).run(progress, stop).await;
+        }
         None => stop.cancelled().await,
     }
     Ok(())

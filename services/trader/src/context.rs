@@ -52,6 +52,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// As the exchange wants it said: a whole number.
+    pub fn leverage(&self) -> u8 {
+        u8::try_from(self.config.leverage).unwrap_or(1)
+    }
+
     /// The event that says this process is at work.
     pub fn started(&self) -> EventBody {
         EventBody::TraderStarted {

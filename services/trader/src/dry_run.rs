@@ -6,6 +6,7 @@ mod exchange;
 
 use engine::breaker::Breaker;
 use protocol::exit::ExitCode;
+use protocol::ids::Mode;
 use protocol::trader_args::TraderArgs;
 use runtime::process::Stop;
 
@@ -39,7 +40,10 @@ pub async fn run(args: TraderArgs) -> Result<ExitCode, Stop> {
     start::check_mode(&args)?;
     let settings = Settings::from_env()?;
     let config = start::book_config(&settings)?;
-    let account = settings.account(args.mode())?;
+    let account = match args.mode() {
+        Mode::Paper => settings.paper_account()?,
+        Mode::Live => start::own_account(&settings).await?,
+    };
     let market = start::market(&settings)?;
     let names = |list: &[&str]| list.join(", ");
     let strategies: Vec<&str> = config.strategies.iter().map(|s| s.as_str()).collect();

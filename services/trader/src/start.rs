@@ -88,7 +88,7 @@ pub async fn account(
         return settings.paper_account();
     };
     let alias = waited(until, || venue.alias()).await?;
-    settings.live_account(&alias)
+    settings.live_account(alias.as_str())
 }
 
 /// The account that this container's settings name: of the key, or without one of the market data.
@@ -106,7 +106,7 @@ pub async fn own_account(settings: &Settings) -> Result<AccountKey, Stop> {
         MarketError::Retry { .. } => Stop::new(ExitCode::Unavailable, error.to_string()),
         refused => Stop::config(refused.to_string()),
     })?;
-    settings.live_account(&alias)
+    settings.live_account(alias.as_str())
 }
 
 /// How a live book's orders are signed. Its account must have been begun.

@@ -257,7 +257,9 @@ impl<'a> Keeper<'a> {
     fn log(&self, record: &AccountRecord) {
         let account = &self.ctx.account;
         match record {
-            AccountRecord::KeeperTookOver { .. } | AccountRecord::Valued(_) => {}
+            AccountRecord::Founded { .. }
+            | AccountRecord::KeeperTookOver { .. }
+            | AccountRecord::Valued(_) => {}
             AccountRecord::Latched(latch) => {
                 tracing::error!(%account, latch = latch.id, equity = %latch.equity,
                     peak = %latch.peak, "EMERGENCY STOP: closing everything");

@@ -16,7 +16,7 @@ use runtime::journal::{AppendError, Journal, Stored};
 use runtime::process::Stop;
 use tokio::time::timeout;
 
-use super::flatten;
+use super::flatten as on_the_exchange;
 use crate::context::Context;
 use crate::settings::Settings;
 use crate::start;
@@ -120,7 +120,7 @@ pub async fn flatten(args: FlattenArgs) -> Result<ExitCode, Stop> {
 )]
 async fn flatten_there(said: SaidArgs) -> Result<ExitCode, Stop> {
     let settings = Settings::from_env()?;
-    for line in flatten::run(&settings).await? {
+    for line in on_the_exchange::run(&settings).await? {
         println!("{line}");
     }
     match timeout(LATCHED_WITHIN, say_word(AccountOrder::Flatten, said)).await {

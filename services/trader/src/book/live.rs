@@ -120,9 +120,7 @@ impl Book {
 
     async fn meet(&mut self, venue: &Venue, rounds: &mut Rounds) -> Result<(), Cut> {
         if matches!(self.state.phase, Phase::Unopened | Phase::Flat) {
-            venue
-                .prepare(&self.symbol, self.ctx.config.leverage)
-                .await?;
+            venue.prepare(&self.symbol, self.ctx.leverage()).await?;
         }
         rounds.all = true;
         rounds.reconcile = Instant::now();
