@@ -18,4 +18,5 @@ pub mod share;
 pub mod start;
 pub mod status;
 pub mod trades;
+pub mod venue;
 pub mod vitals;

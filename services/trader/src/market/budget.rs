@@ -1,5 +1,8 @@
 //! Keeps REST calls under the exchange's request weight, from what its answers say. Nothing here
 //! waits: a caller that must not call now is told for how long.
+//!
+//! Two things close it: our own high-water mark, and the exchange's refusal. What protects a position
+//! heeds only the second; the mark keeps a reserve for it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,36 +16,50 @@ const WINDOW: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
-    closed_until: Mutex<Option<Instant>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    paused_until: Option<Instant>,
+    refused_until: Option<Instant>,
 }
 
 impl Budget {
     /// How long no call may be made; `None` when one may.
     pub(crate) fn closed_for(&self, now: Instant) -> Option<Duration> {
-        let until = *self.lock();
-        until
-            .map(|until| until.saturating_duration_since(now))
-            .filter(|left| !left.is_zero())
+        let state = self.lock();
+        left(state.paused_until.max(state.refused_until), now)
+    }
+
+    /// How long the exchange will refuse any call; `None` when it does not.
+    pub(crate) fn refused_for(&self, now: Instant) -> Option<Duration> {
+        left(self.lock().refused_until, now)
     }
 
     /// Takes in the used weight that an answer reported.
     pub(crate) fn used(&self, weight: u32, now: Instant) {
         if weight >= HIGH_WATER {
-            self.close(WINDOW, now);
+            let state = &mut *self.lock();
+            state.paused_until = state.paused_until.max(now.checked_add(WINDOW));
         }
     }
 
     /// The exchange refused a call for `pause`.
     pub(crate) fn close(&self, pause: Duration, now: Instant) {
-        let mut until = self.lock();
-        *until = (*until).max(now.checked_add(pause));
+        let state = &mut *self.lock();
+        state.refused_until = state.refused_until.max(now.checked_add(pause));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.closed_until
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn left(until: Option<Instant>, now: Instant) -> Option<Duration> {
+    until
+        .map(|until| until.saturating_duration_since(now))
+        .filter(|left| !left.is_zero())
 }
 
 #[cfg(test)]
@@ -56,6 +73,11 @@ mod tests {
         assert_eq!(budget.closed_for(now), None);
         budget.used(HIGH_WATER, now);
         assert_eq!(budget.closed_for(now), Some(WINDOW));
+        assert_eq!(
+            budget.refused_for(now),
+            None,
+            "the reserve is for what protects"
+        );
         assert_eq!(budget.closed_for(now + WINDOW), None);
     }
 
@@ -64,6 +86,10 @@ mod tests {
         let (budget, now) = (Budget::default(), Instant::now());
         budget.close(Duration::from_mins(2), now);
         budget.close(Duration::from_secs(1), now);
-        assert_eq!(budget.closed_for(now), Some(Duration::from_mins(2)));
+        let longer = Some(Duration::from_mins(2));
+        assert_eq!(
+            (budget.closed_for(now), budget.refused_for(now)),
+            (longer, longer)
+        );
     }
 }

@@ -1,6 +1,9 @@
 //! The exchange's time as far as it has been heard. Trading timers follow it, because a simulated
 //! exchange may run faster than the wall, or stand still.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
 use protocol::time::UtcMs;
 use tokio::sync::watch;
 
@@ -11,12 +14,15 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct MarketClock {
     newest: watch::Sender<UtcMs>,
+    /// When the newest was heard.
+    heard: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for MarketClock {
     fn default() -> Self {
         Self {
             newest: watch::Sender::new(UtcMs(0)),
+            heard: Arc::default(),
         }
     }
 }
@@ -38,9 +44,27 @@ impl MarketClock {
             let newer = at > *newest;
             if newer {
                 *newest = at;
+                *self.heard() = Some(Instant::now());
             }
             newer
         });
+    }
+
+    /// The newest sighting, carried forward by the monotonic time since then; none if that is more
+    /// than `most`. For who must sign with the present time: trading timers follow [`Self::now`].
+    pub(crate) fn carried(&self, most: Duration) -> Option<UtcMs> {
+        let newest = self.newest.borrow();
+        let age = (*self.heard())?.elapsed();
+        (age <= most).then(|| newest.plus(age))
+    }
+
+    /// What was heard is not believed any more: the exchange says that it is not its time.
+    pub(crate) fn doubt(&self) {
+        *self.heard() = None;
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,5 +83,20 @@ mod tests {
         clock.saw(UtcMs(5));
         assert_eq!(clock.now(), UtcMs(5));
         assert!(!watch.has_changed().unwrap());
+    }
+
+    #[test]
+    fn time_is_carried_forward_no_longer_than_asked_for_and_not_once_it_is_doubted() {
+        let clock = MarketClock::default();
+        let long = Duration::from_mins(1);
+        assert_eq!(clock.carried(long), None);
+        clock.saw(UtcMs(5_000));
+        let carried = clock.carried(long).unwrap();
+        assert!((5_000..65_000).contains(&carried.0), "{carried}");
+        assert_eq!(clock.now(), UtcMs(5_000));
+        std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(clock.carried(Duration::from_millis(1)), None);
+        clock.doubt();
+        assert_eq!(clock.carried(long), None);
     }
 }

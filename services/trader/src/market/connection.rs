@@ -174,10 +174,10 @@ impl Drop for Connection {
 ///
 /// The SDK starts tasks that it does not end: the reader of a peer that stays silent, for one, waits
 /// for ever after its client was dropped. Their runtime is the only handle on them.
-struct SdkRuntime(Option<Runtime>);
+pub(crate) struct SdkRuntime(Option<Runtime>);
 
 impl SdkRuntime {
-    fn start() -> Result<Self, String> {
+    pub(crate) fn start() -> Result<Self, String> {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .max_blocking_threads(2)
@@ -188,7 +188,7 @@ impl SdkRuntime {
             .map_err(|error| format!("no thread for the connection: {error}"))
     }
 
-    fn get(&self) -> Result<&Runtime, String> {
+    pub(crate) fn get(&self) -> Result<&Runtime, String> {
         self.0
             .as_ref()
             .ok_or_else(|| "the connection has ended".to_owned())

@@ -1,6 +1,7 @@
 //! What can go wrong with the exchange, shaped by what the caller does next. How the SDK's errors
 //! become ours is here, and nowhere else.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::time::Duration;
 
@@ -126,14 +127,24 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// An exchange's (or a proxy's) answer may be a whole page: one line of it is enough.
+/// An exchange's (or a proxy's) answer may be a whole page: one line of it is enough. Of an address the
+/// query is left out: it may be signed.
 pub(crate) fn one_line(text: &str) -> String {
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = text.split_whitespace().map(without_query);
+    let mut line = words.collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(LONGEST_REASON) {
         line.truncate(end);
         line.push('…');
     }
     line
+}
+
+fn without_query(word: &str) -> Cow<'_, str> {
+    let Some((address, query)) = word.split_once('?').filter(|(a, _)| a.contains("://")) else {
+        return Cow::Borrowed(word);
+    };
+    let behind = query.find([')', '"', ':']).and_then(|at| query.get(at..));
+    Cow::Owned(format!("{address}{}", behind.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -191,6 +202,14 @@ mod tests {
             panic!("a ban ends");
         };
         assert_eq!(after, Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn a_signature_is_in_no_error() {
+        let text =
+            "error sending request for url (https://a.b/fapi/v1/order?x=1&signature=2): lost?";
+        let line = "error sending request for url (https://a.b/fapi/v1/order): lost?";
+        assert_eq!(one_line(text), line);
     }
 
     #[test]

@@ -21,11 +21,14 @@ mod series;
 
 pub(crate) use backoff::Backoff;
 pub use clock::MarketClock;
+pub(crate) use connection::SdkRuntime;
 pub use error::MarketError;
+pub(crate) use error::one_line;
 pub use feed::{Feed, FeedClosed, FeedEvent, FeedHandle, FeedSettings, FeedTiming};
 pub use feed_task::{FeedError, FeedTask};
 pub use progress::{FeedProgress, LastFeedError};
 pub use rest::Market;
+pub(crate) use rest::used_weight;
 
 /// Where the exchange is.
 #[derive(Debug, Clone, PartialEq, Eq)]

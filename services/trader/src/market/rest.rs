@@ -14,7 +14,9 @@ use binance_sdk::derivatives_trading_usds_futures::websocket_streams::WebsocketS
 use binance_sdk::derivatives_trading_usds_futures::{
     DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
 };
-use binance_sdk::models::{Interval as LimitInterval, RateLimitType, RestApiResponse};
+use binance_sdk::models::{
+    Interval as LimitInterval, RateLimitType, RestApiRateLimit, RestApiResponse,
+};
 use engine::candle::{Candle, Interval};
 use engine::rules::SymbolRules;
 use protocol::ids::Token;
@@ -81,6 +83,11 @@ impl Market {
     /// The exchange's time as far as anyone here has heard it.
     pub fn clock(&self) -> &MarketClock {
         &self.inner.clock
+    }
+
+    /// What calls with a key share with those without: one address, one weight.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.inner.budget
     }
 
     pub(crate) fn streams(&self) -> &WebsocketStreamsHandle {
@@ -204,7 +211,7 @@ impl Market {
         }
         let outcome = match request.await {
             Ok(response) => {
-                let weight = used_weight(&response);
+                let weight = used_weight(response.rate_limits.iter().flatten());
                 self.inner.budget.used(weight, Instant::now());
                 let data = response.data().await;
                 data.map_err(|error| MarketError::from_connector(what, &error))
@@ -222,8 +229,7 @@ impl Market {
 }
 
 /// The weight of the last minute, as the answer reports it.
-fn used_weight<T>(response: &RestApiResponse<T>) -> u32 {
-    let limits = response.rate_limits.iter().flatten();
+pub(crate) fn used_weight<'a>(limits: impl Iterator<Item = &'a RestApiRateLimit>) -> u32 {
     limits
         .filter(|limit| {
             limit.rate_limit_type == RateLimitType::RequestWeight

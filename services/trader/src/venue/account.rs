@@ -1,0 +1,478 @@
+//! The account as a whole: what it has, what its key may do, what it holds and what rests there, what it
+//! paid for holding; leverage and margin mode. Whose an order is, is not judged here.
+
+use std::collections::BTreeSet;
+
+use binance_sdk::derivatives_trading_usds_futures::rest_api::{
+    AccountInformationV2Params, AccountTradeListParams, AccountTradeListResponseInner,
+    ChangeInitialLeverageParams, ChangeMarginTypeMarginTypeEnum, ChangeMarginTypeParams,
+    CurrentAllAlgoOpenOrdersParams, CurrentAllOpenOrdersParams, FuturesAccountBalanceV3Params,
+    GetCurrentPositionModeParams, GetIncomeHistoryIncomeTypeEnum, GetIncomeHistoryParams,
+    PositionInformationV3Params, SymbolConfigurationParams,
+};
+use engine::orders::{OpenOrder, Payment, View, Way};
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+use super::call::Need;
+use super::fault::SAME_MARGIN;
+use super::look_up::{PAGE, fee_of};
+use super::read::{decimal, must, time, unreadable};
+use super::{QUOTE, Venue};
+use crate::market::MarketError;
+
+/// The longest span that Binance lists trades of at once: seven days.
+const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// What the account has in the quote currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wallet {
+    /// The exchange's name for the account: the same whatever key asks.
+    pub alias: Token,
+    /// Without what open positions won or lost.
+    pub balance: Decimal,
+    /// What a new position may use.
+    pub available: Decimal,
+}
+
+/// What the key may do, and how the account is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights {
+    /// May trade.
+    pub trade: bool,
+    /// May move money out of the account.
+    pub withdraw: bool,
+    /// All coins are one margin, which rules isolated margin out.
+    pub multi_assets: bool,
+}
+
+/// A position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Contract, as the exchange writes it.
+    pub symbol: String,
+    /// Base units, positive long, negative short.
+    pub amount: Decimal,
+}
+
+/// An order that rests somewhere on the account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resting {
+    /// Contract, as the exchange writes it.
+    pub symbol: String,
+    /// The order.
+    pub order: OpenOrder,
+}
+
+/// A trade on the account, whosever order it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TradeSeen {
+    /// The trade's own id.
+    pub id: i64,
+    /// The order's, the exchange's.
+    pub order_id: i64,
+    /// Which way.
+    pub way: Way,
+    /// Base units.
+    pub quantity: Decimal,
+    /// Price.
+    pub price: Decimal,
+    /// When, the exchange's time.
+    pub at: UtcMs,
+    /// Fee, in the quote currency; none if it was paid in another coin.
+    pub fee: Option<Decimal>,
+    /// Profit realised, before fees.
+    pub realised: Decimal,
+}
+
+impl Venue {
+    /// Balance and the account's name.
+    ///
+    /// # Errors
+    /// [`MarketError`]; refused when the account has no futures wallet in the quote currency.
+    pub async fn wallet(&self) -> Result<Wallet, MarketError> {
+        const WHAT: &str = "balance";
+        let params = FuturesAccountBalanceV3Params {
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.futures_account_balance_v3(params.clone())
+        });
+        let assets = asked.await?;
+        let quote = assets
+            .into_iter()
+            .find(|a| a.asset.as_deref() == Some(QUOTE))
+            .ok_or_else(|| MarketError::refused(WHAT, format!("the account has no {QUOTE}")))?;
+        let alias = must(WHAT, "accountAlias", quote.account_alias)?;
+        Ok(Wallet {
+            alias: alias
+                .parse()
+                .map_err(|_| unreadable(WHAT, "accountAlias", &alias))?,
+            balance: decimal(WHAT, "balance", quote.balance.as_deref())?,
+            available: decimal(WHAT, "availableBalance", quote.available_balance.as_deref())?,
+        })
+    }
+
+    /// The account's name: the same for every key of it.
+    ///
+    /// # Errors
+    /// As [`Self::wallet`].
+    pub async fn alias(&self) -> Result<Token, MarketError> {
+        self.wallet().await.map(|wallet| wallet.alias)
+    }
+
+    /// What the key may do, and how the account is set.
+    ///
+    /// # Errors
+    /// [`MarketError`].
+    pub async fn permissions(&self) -> Result<Rights, MarketError> {
+        const WHAT: &str = "account";
+        let params = AccountInformationV2Params {
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.account_information_v2(params.clone())
+        });
+        let account = asked.await?;
+        Ok(Rights {
+            trade: must(WHAT, "canTrade", account.can_trade)?,
+            withdraw: must(WHAT, "canWithdraw", account.can_withdraw)?,
+            multi_assets: account.multi_assets_margin.unwrap_or(false),
+        })
+    }
+
+    /// Whether positions of both sides may be held at once.
+    ///
+    /// # Errors
+    /// [`MarketError`].
+    pub async fn hedge_mode(&self) -> Result<bool, MarketError> {
+        const WHAT: &str = "position mode";
+        let params = GetCurrentPositionModeParams {
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.get_current_position_mode(params.clone())
+        });
+        must(WHAT, "dualSidePosition", asked.await?.dual_side_position)
+    }
+
+    /// Every position of the account that is not flat.
+    ///
+    /// # Errors
+    /// [`MarketError`].
+    pub async fn all_positions(&self) -> Result<Vec<Held>, MarketError> {
+        self.positions(None).await
+    }
+
+    async fn positions(&self, symbol: Option<&Token>) -> Result<Vec<Held>, MarketError> {
+        const WHAT: &str = "positions";
+        let params = PositionInformationV3Params {
+            symbol: symbol.map(Token::to_string),
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.position_information_v3(params.clone())
+        });
+        let mut held = Vec::new();
+        for position in asked.await? {
+            let amount = decimal(WHAT, "positionAmt", position.position_amt.as_deref())?;
+            if amount.is_zero() {
+                continue;
+            }
+            if position.position_side.as_deref() != Some("BOTH") {
+                let reason = "the account is in hedge mode: allowed is one-way mode";
+                return Err(MarketError::refused(WHAT, reason));
+            }
+            held.push(Held {
+                symbol: must(WHAT, "symbol", position.symbol)?,
+                amount,
+            });
+        }
+        Ok(held)
+    }
+
+    /// Every order that rests on the account, conditional ones too.
+    ///
+    /// # Errors
+    /// [`MarketError`].
+    pub async fn all_open(&self) -> Result<Vec<Resting>, MarketError> {
+        self.open(None).await
+    }
+
+    async fn open(&self, symbol: Option<&Token>) -> Result<Vec<Resting>, MarketError> {
+        const WHAT: &str = "open orders";
+        let params = CurrentAllOpenOrdersParams {
+            symbol: symbol.map(Token::to_string),
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.current_all_open_orders(params.clone())
+        });
+        let ordinary = asked
+            .await?
+            .into_iter()
+            .map(|o| resting(o.symbol, o.client_order_id, o.order_id, false));
+        let mut open = ordinary.collect::<Result<Vec<_>, _>>()?;
+        let params = CurrentAllAlgoOpenOrdersParams {
+            algo_type: None,
+            symbol: symbol.map(Token::to_string),
+            algo_id: None,
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.current_all_algo_open_orders(params.clone())
+        });
+        for o in asked.await? {
+            open.push(resting(o.symbol, o.client_algo_id, o.algo_id, true)?);
+        }
+        Ok(open)
+    }
+
+    /// One symbol as it stands. Its parts are asked for one after the other, the orders first: an order
+    /// that fills meanwhile is seen twice, as an order and as a position, rather than not at all.
+    ///
+    /// # Errors
+    /// [`MarketError`]; refused in hedge mode.
+    pub async fn view(&self, symbol: &Token) -> Result<View, MarketError> {
+        let open = self.open(Some(symbol)).await?;
+        let held = self.positions(Some(symbol)).await?;
+        let ours = held.iter().filter(|h| h.symbol == symbol.as_str());
+        Ok(View {
+            position: ours.map(|h| h.amount).sum(),
+            open: open
+                .into_iter()
+                .filter(|r| r.symbol == symbol.as_str())
+                .map(|r| r.order)
+                .collect(),
+        })
+    }
+
+    /// Funding of this symbol in `from..until`, in order.
+    ///
+    /// # Errors
+    /// [`MarketError`]; nothing is returned of a list that could not be read to its end.
+    pub async fn payments(
+        &self,
+        symbol: &Token,
+        from: UtcMs,
+        until: UtcMs,
+    ) -> Result<Vec<Payment>, MarketError> {
+        const WHAT: &str = "funding";
+        let mut payments: Vec<Payment> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut next = from.0;
+        while next < until.0 {
+            let end = (until.0 - 1).min(next.saturating_add(SPAN_MS - 1));
+            let params = GetIncomeHistoryParams {
+                symbol: Some(symbol.to_string()),
+                income_type: Some(GetIncomeHistoryIncomeTypeEnum::FundingFee),
+                start_time: Some(next),
+                end_time: Some(end),
+                limit: i64::try_from(PAGE).ok(),
+                recv_window: Some(self.window()),
+            };
+            let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+                rest.get_income_history(params.clone())
+            });
+            let page = asked.await?;
+            let full = page.len() >= PAGE;
+            let before = payments.len();
+            for income in page {
+                let id = must(WHAT, "tranId", income.tran_id)?;
+                let at = time(WHAT, "time", income.time)?;
+                let amount = -decimal(WHAT, "income", income.income.as_deref())?;
+                if seen.insert((id, at)) {
+                    payments.push(Payment { at, amount });
+                }
+            }
+            next = match payments.iter().map(|p| p.at.0).max() {
+                // The next page begins where this one ended, within the same millisecond.
+                Some(last) if full && payments.len() > before => last,
+                _ if full => {
+                    return Err(MarketError::retry(WHAT, "the list does not end"));
+                }
+                _ => end + 1,
+            };
+        }
+        payments.sort_by_key(|p| p.at);
+        Ok(payments)
+    }
+
+    /// The symbol's trades from `from` on, in order, whosever orders they were: one whose order is not
+    /// ours was made by another hand.
+    ///
+    /// # Errors
+    /// [`MarketError`]; nothing is returned of a list that could not be read to its end.
+    pub async fn trades_since(
+        &self,
+        symbol: &Token,
+        from: UtcMs,
+    ) -> Result<Vec<TradeSeen>, MarketError> {
+        let now = self.now().await?;
+        let mut start = from.0;
+        loop {
+            let page = self.trade_page(symbol, Span::Time(start)).await?;
+            let next = start.saturating_add(SPAN_MS);
+            let is_last = next > now.0;
+            if is_last && page.len() < PAGE {
+                return seen_all(&page);
+            }
+            if !page.is_empty() {
+                return self.all_from(symbol, page).await;
+            }
+            start = next;
+        }
+    }
+
+    /// The trades that follow these, by their numbers, which know no longest span.
+    async fn all_from(
+        &self,
+        symbol: &Token,
+        mut all: Vec<AccountTradeListResponseInner>,
+    ) -> Result<Vec<TradeSeen>, MarketError> {
+        while let Some(last) = all.iter().filter_map(|t| t.id).max() {
+            let page = self.trade_page(symbol, Span::From(last + 1)).await?;
+            let full = page.len() >= PAGE;
+            all.extend(page.into_iter().filter(|t| t.id > Some(last)));
+            if !full {
+                break;
+            }
+        }
+        seen_all(&all)
+    }
+
+    async fn trade_page(
+        &self,
+        symbol: &Token,
+        span: Span,
+    ) -> Result<Vec<AccountTradeListResponseInner>, MarketError> {
+        let (from_id, start) = match span {
+            Span::Time(start) => (None, Some(start)),
+            Span::From(id) => (Some(id), None),
+        };
+        let params = AccountTradeListParams {
+            symbol: symbol.to_string(),
+            order_id: None,
+            start_time: start,
+            end_time: start.map(|start| start.saturating_add(SPAN_MS - 1)),
+            from_id,
+            limit: i64::try_from(PAGE).ok(),
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask("trades", Need::Ordinary, |rest| {
+            rest.account_trade_list(params.clone())
+        });
+        Ok(asked.await?)
+    }
+
+    /// Sets isolated margin and this leverage, and reads both back.
+    ///
+    /// # Errors
+    /// [`MarketError`]; refused when the account does not take them, for instance with an open position.
+    pub async fn prepare(&self, symbol: &Token, leverage: u8) -> Result<(), MarketError> {
+        const WHAT: &str = "margin mode and leverage";
+        if self.is_prepared(symbol, leverage).await? {
+            return Ok(());
+        }
+        let params = ChangeMarginTypeParams {
+            symbol: symbol.to_string(),
+            margin_type: ChangeMarginTypeMarginTypeEnum::Isolated,
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.change_margin_type(params.clone())
+        });
+        match asked.await {
+            Err(fault) if fault.code != Some(SAME_MARGIN) => return Err(fault.into()),
+            _ => {}
+        }
+        let params = ChangeInitialLeverageParams {
+            symbol: symbol.to_string(),
+            leverage: i64::from(leverage),
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.change_initial_leverage(params.clone())
+        });
+        asked.await?;
+        if self.is_prepared(symbol, leverage).await? {
+            return Ok(());
+        }
+        let reason = format!("{symbol} did not become isolated with leverage {leverage}");
+        Err(MarketError::retry(WHAT, reason))
+    }
+
+    /// Whether the symbol has isolated margin and this leverage.
+    ///
+    /// # Errors
+    /// [`MarketError`].
+    pub async fn is_prepared(&self, symbol: &Token, leverage: u8) -> Result<bool, MarketError> {
+        const WHAT: &str = "symbol settings";
+        let params = SymbolConfigurationParams {
+            symbol: Some(symbol.to_string()),
+            recv_window: Some(self.window()),
+        };
+        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
+            rest.symbol_configuration(params.clone())
+        });
+        let all = asked.await?;
+        let found = all
+            .into_iter()
+            .find(|s| s.symbol.as_deref() == Some(symbol.as_str()));
+        let found = must(WHAT, "symbol", found)?;
+        let margin = must(WHAT, "marginType", found.margin_type)?;
+        let is = must(WHAT, "leverage", found.leverage)?;
+        Ok(margin == "ISOLATED" && is == i64::from(leverage))
+    }
+}
+
+/// Which trades are asked for.
+enum Span {
+    /// A week from here on.
+    Time(i64),
+    /// From this number on.
+    From(i64),
+}
+
+fn resting(
+    symbol: Option<String>,
+    client_id: Option<String>,
+    id: Option<i64>,
+    conditional: bool,
+) -> Result<Resting, MarketError> {
+    const WHAT: &str = "open orders";
+    Ok(Resting {
+        symbol: must(WHAT, "symbol", symbol)?,
+        order: OpenOrder {
+            client_id: client_id.unwrap_or_default(),
+            id: must(WHAT, "id", id)?,
+            conditional,
+        },
+    })
+}
+
+fn seen_all(trades: &[AccountTradeListResponseInner]) -> Result<Vec<TradeSeen>, MarketError> {
+    let mut seen = trades.iter().map(seen_one).collect::<Result<Vec<_>, _>>()?;
+    seen.sort_by_key(|t| t.id);
+    Ok(seen)
+}
+
+fn seen_one(trade: &AccountTradeListResponseInner) -> Result<TradeSeen, MarketError> {
+    const WHAT: &str = "trades";
+    let way = match must(WHAT, "side", trade.side.as_deref())? {
+        "BUY" => Way::Buy,
+        "SELL" => Way::Sell,
+        other => return Err(unreadable(WHAT, "side", other)),
+    };
+    Ok(TradeSeen {
+        id: must(WHAT, "id", trade.id)?,
+        order_id: must(WHAT, "orderId", trade.order_id)?,
+        way,
+        quantity: decimal(WHAT, "qty", trade.qty.as_deref())?,
+        price: decimal(WHAT, "price", trade.price.as_deref())?,
+        at: time(WHAT, "time", trade.time)?,
+        fee: fee_of(trade).ok(),
+        realised: decimal(WHAT, "realizedPnl", trade.realized_pnl.as_deref())?,
+    })
+}

@@ -1,0 +1,150 @@
+//! One call with a key: when it may be made, and the time that it is signed with. What an answer means
+//! is not here.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
+use binance_sdk::models::RestApiResponse;
+use protocol::time::UtcMs;
+
+use super::Venue;
+use super::fault::{Fault, STALE};
+use crate::market::{MarketClock, MarketError, used_weight};
+
+/// How old the last sighting of the exchange's time may be that a call is signed with, and so how far
+/// we may be ahead of an exchange that stands still: Binance takes less than a second.
+const MOST_CARRIED: Duration = Duration::from_millis(900);
+
+tokio::task_local! {
+    /// The time that an order was recorded with. It is sent with that and no other: an order that was
+    /// held up on its way is then refused as too old, instead of surprising us.
+    static STAMP: UtcMs;
+}
+
+/// What a call may use of the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Waits at our own marks, which keep a reserve.
+    Ordinary,
+    /// Opens a position: waits also for the count of orders.
+    Entry,
+    /// Protects or closes a position: waits only where the exchange would refuse it.
+    Vital,
+}
+
+/// For the SDK, which asks for it while it signs.
+pub(super) fn timestamp(clock: &MarketClock) -> u64 {
+    let now = STAMP
+        .try_with(|stamp| *stamp)
+        .ok()
+        .or_else(|| clock.carried(MOST_CARRIED))
+        .unwrap_or_else(|| clock.now());
+    u64::try_from(now.0).unwrap_or(0)
+}
+
+impl Venue {
+    pub(super) fn rest(&self) -> &RestApi {
+        &self.inner.rest
+    }
+
+    /// `recvWindow` of what is no order.
+    pub(super) fn window(&self) -> i64 {
+        i64::from(self.inner.window_ms)
+    }
+
+    /// Sends an order, once, with the time that it was recorded with.
+    pub(super) async fn send<T, E>(
+        &self,
+        what: &'static str,
+        need: Need,
+        at: UtcMs,
+        request: impl Future<Output = Result<RestApiResponse<T>, E>>,
+    ) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        E: AsRef<dyn Error + Send + Sync>,
+    {
+        STAMP.scope(at, self.call(what, need, request)).await
+    }
+
+    /// Asks for something that may be asked for twice: once more with a newer time if ours was too old.
+    pub(super) async fn ask<'a, T, E, F>(
+        &'a self,
+        what: &'static str,
+        need: Need,
+        request: impl Fn(&'a RestApi) -> F,
+    ) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        E: AsRef<dyn Error + Send + Sync>,
+        F: Future<Output = Result<RestApiResponse<T>, E>>,
+    {
+        self.know_the_time().await?;
+        match self.call(what, need, request(self.rest())).await {
+            Err(fault) if fault.code == Some(STALE) => {
+                self.inner.market.clock().doubt();
+                self.know_the_time().await?;
+                self.call(what, need, request(self.rest())).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn know_the_time(&self) -> Result<(), MarketError> {
+        if self.inner.market.clock().carried(MOST_CARRIED).is_none() {
+            self.inner.market.server_time().await?;
+        }
+        Ok(())
+    }
+
+    async fn call<T, E>(
+        &self,
+        what: &'static str,
+        need: Need,
+        request: impl Future<Output = Result<RestApiResponse<T>, E>>,
+    ) -> Result<T, Fault>
+    where
+        T: Send + 'static,
+        E: AsRef<dyn Error + Send + Sync>,
+    {
+        if let Some(left) = self.closed_for(need, Instant::now()) {
+            return Err(Fault::unsent(what, left));
+        }
+        let outcome = match request.await {
+            Ok(response) => {
+                self.took_in(&response);
+                let data = response.data().await;
+                data.map_err(|error| Fault::of_connector(what, &error))
+            }
+            Err(error) => Err(Fault::of_sdk(what, error.as_ref())),
+        };
+        if let Err(Fault {
+            error: MarketError::Retry {
+                after: Some(pause), ..
+            },
+            ..
+        }) = &outcome
+        {
+            self.inner.market.budget().close(*pause, Instant::now());
+        }
+        outcome
+    }
+
+    fn closed_for(&self, need: Need, now: Instant) -> Option<Duration> {
+        let budget = self.inner.market.budget();
+        match need {
+            Need::Vital => budget.refused_for(now),
+            Need::Ordinary => budget.closed_for(now),
+            Need::Entry => budget.closed_for(now).max(self.inner.pace.closed_for(now)),
+        }
+    }
+
+    fn took_in<T>(&self, response: &RestApiResponse<T>) {
+        let now = Instant::now();
+        let limits = || response.rate_limits.iter().flatten();
+        let budget = self.inner.market.budget();
+        budget.used(used_weight(limits()), now);
+        self.inner.pace.counted(limits(), now);
+    }
+}

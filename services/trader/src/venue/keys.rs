@@ -1,0 +1,197 @@
+//! The account's API key and its secret: where they come from, and what they may look like. They are
+//! shown nowhere.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use clap::Args;
+use runtime::process::Stop;
+use runtime::secret;
+use secrecy::{ExposeSecret, SecretString};
+
+/// Longest key or secret; Binance's have 64 characters.
+const LONGEST: usize = 256;
+
+/// Where the key is, in the environment or in files.
+#[derive(Debug, Clone, Default, Args)]
+pub struct KeySettings {
+    /// API key of the account, from Binance's page on API management
+    #[arg(
+        long,
+        env = "BINANCE_API_KEY",
+        value_name = "BINANCE_API_KEY",
+        hide_env_values = true
+    )]
+    pub api_key: Option<SecretString>,
+
+    /// A file that holds the API key
+    #[arg(
+        long,
+        env = "BINANCE_API_KEY_FILE",
+        value_name = "BINANCE_API_KEY_FILE"
+    )]
+    pub api_key_file: Option<PathBuf>,
+
+    /// The API key's secret
+    #[arg(
+        long,
+        env = "BINANCE_API_SECRET",
+        value_name = "BINANCE_API_SECRET",
+        hide_env_values = true
+    )]
+    pub api_secret: Option<SecretString>,
+
+    /// A file that holds the secret
+    #[arg(
+        long,
+        env = "BINANCE_API_SECRET_FILE",
+        value_name = "BINANCE_API_SECRET_FILE"
+    )]
+    pub api_secret_file: Option<PathBuf>,
+}
+
+impl KeySettings {
+    /// Key and secret, if they are set.
+    ///
+    /// # Errors
+    /// Exit 78 naming the variable and what is allowed, never the value: one without the other, both
+    /// value and file, a file that cannot be read, what is no key.
+    pub fn keys(&self) -> Result<Option<Keys>, Stop> {
+        let key = one(
+            "BINANCE_API_KEY",
+            self.api_key.as_ref(),
+            self.api_key_file.as_ref(),
+        )?;
+        let secret = one(
+            "BINANCE_API_SECRET",
+            self.api_secret.as_ref(),
+            self.api_secret_file.as_ref(),
+        )?;
+        match (key, secret) {
+            (Some(key), Some(secret)) => Ok(Some(Keys { key, secret })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(alone("BINANCE_API_KEY", "BINANCE_API_SECRET")),
+            (None, Some(_)) => Err(alone("BINANCE_API_SECRET", "BINANCE_API_KEY")),
+        }
+    }
+}
+
+/// A key and its secret.
+#[derive(Clone)]
+pub struct Keys {
+    key: SecretString,
+    secret: SecretString,
+}
+
+impl Keys {
+    /// From their texts.
+    ///
+    /// # Errors
+    /// As [`KeySettings::keys`].
+    pub fn new(key: &str, secret: &str) -> Result<Self, Stop> {
+        Ok(Self {
+            key: checked("BINANCE_API_KEY", key)?,
+            secret: checked("BINANCE_API_SECRET", secret)?,
+        })
+    }
+
+    pub(super) fn key(&self) -> &str {
+        self.key.expose_secret()
+    }
+
+    pub(super) fn secret(&self) -> &str {
+        self.secret.expose_secret()
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(hidden)")
+    }
+}
+
+fn one(
+    name: &str,
+    value: Option<&SecretString>,
+    file: Option<&PathBuf>,
+) -> Result<Option<SecretString>, Stop> {
+    let found = secret::resolve(name, value, file.map(PathBuf::as_path))?;
+    found
+        .map(|found| checked(name, found.expose_secret()))
+        .transpose()
+}
+
+/// Without the blanks that copying leaves at the ends.
+fn checked(name: &str, text: &str) -> Result<SecretString, Stop> {
+    let text = text.trim();
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    if (1..=LONGEST).contains(&text.len()) && text.bytes().all(allowed) {
+        return Ok(SecretString::from(text));
+    }
+    Err(Stop::config(format!(
+        "{name}: allowed are 1 to {LONGEST} of A-Z a-z 0-9 - _ (an HMAC key, not an RSA or Ed25519 one); \
+         it has {} characters",
+        text.chars().count()
+    )))
+}
+
+fn alone(is: &str, is_not: &str) -> Stop {
+    Stop::config(format!(
+        "{is} is set, but neither {is_not} nor {is_not}_FILE: allowed are both or neither"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(key: Option<&str>, secret: Option<&str>) -> KeySettings {
+        KeySettings {
+            api_key: key.map(SecretString::from),
+            api_secret: secret.map(SecretString::from),
+            ..KeySettings::default()
+        }
+    }
+
+    #[test]
+    fn blanks_at_the_ends_are_cut_and_neither_is_neither() {
+        let keys = settings(Some(" abc\n"), Some("d-e_f\r\n")).keys().unwrap();
+        let keys = keys.unwrap();
+        assert_eq!((keys.key(), keys.secret()), ("abc", "d-e_f"));
+        assert!(settings(None, None).keys().unwrap().is_none());
+        assert_eq!(format!("{keys:?}"), "Keys(hidden)");
+    }
+
+    #[test]
+    fn a_file_is_read_and_its_path_may_be_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        std::fs::write(&path, "abc\n").unwrap();
+        let with = |file: PathBuf| KeySettings {
+            api_key_file: Some(file),
+            ..settings(None, Some("def"))
+        };
+        assert_eq!(with(path).keys().unwrap().unwrap().key(), "abc");
+        let missing = with(dir.path().join("none")).keys().unwrap_err();
+        assert!(missing.message.contains("BINANCE_API_KEY_FILE="));
+    }
+
+    #[test]
+    fn each_refusal_names_the_variable_and_never_the_value() {
+        for (key, secret, named) in [
+            (Some("hidden"), None, "BINANCE_API_SECRET_FILE"),
+            (None, Some("hidden"), "BINANCE_API_KEY_FILE"),
+            (Some("hid den"), Some("x"), "BINANCE_API_KEY: allowed"),
+            (
+                Some("x"),
+                Some("-----BEGIN hidden"),
+                "BINANCE_API_SECRET: allowed",
+            ),
+            (Some("  "), Some("x"), "BINANCE_API_KEY: allowed"),
+        ] {
+            let refused = settings(key, secret).keys().unwrap_err();
+            assert!(refused.message.contains(named), "{}", refused.message);
+            assert!(!refused.message.contains("hid"), "{}", refused.message);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The trader's side of a real exchange: one account of Binance USD-M futures through Binance's official
+//! SDK. Orders are sent ([`Venue::place`]) and never sent again; what became of one is looked up
+//! ([`Venue::look_up`]). What to send, and what follows from an answer, is the engine's business.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | `keys` | key and secret |
+//! | `fault` | what a failed call says of an order: refused, or unclear |
+//! | `call` | one call: its timestamp, its limits |
+//! | `orders` | place and cancel |
+//! | `look_up` | what became of an order, and what its trades cost |
+//! | `account` | balance, rights, positions, what rests, funding, leverage |
+//! | `stream` | the user stream, which only says when to look |
+
+mod account;
+mod call;
+mod fault;
+mod keys;
+mod link;
+mod look_up;
+mod orders;
+mod pace;
+mod read;
+mod stream;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use binance_sdk::config::{ConfigurationRestApi, ConfigurationWebsocketStreams};
+use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
+use binance_sdk::derivatives_trading_usds_futures::websocket_streams::WebsocketStreamsHandle;
+use binance_sdk::derivatives_trading_usds_futures::{
+    DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
+};
+use protocol::ids::Token;
+use protocol::time::UtcMs;
+use tokio::sync::watch;
+
+use crate::market::{Market, MarketError};
+use pace::Pace;
+
+pub use account::{Held, Resting, Rights, TradeSeen, Wallet};
+pub use keys::{KeySettings, Keys};
+pub use stream::{StreamTiming, UserStream};
+
+/// A whole REST call, connection and body included, in milliseconds.
+const DEADLINE_MS: u64 = 5_000;
+
+/// How old a sighting of the exchange's time may be that an order is dated by.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// What trades are settled in: the market's rules take no symbol that is not quoted in it.
+const QUOTE: &str = "USDT";
+
+/// Where the account is, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct VenueSettings {
+    /// Base of the REST addresses, e.g. `https://fapi.binance.com`.
+    pub rest_url: String,
+    /// Base of the stream addresses, e.g. `wss://fstream.binance.com`.
+    pub ws_url: String,
+    /// The account's.
+    pub keys: Keys,
+    /// `recvWindow` of everything that is no order, in milliseconds; at most 60,000.
+    pub window_ms: u32,
+}
+
+/// One account. Cheap to clone; clones share connections, limits and hints.
+#[derive(Clone)]
+pub struct Venue {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    rest: RestApi,
+    streams: WebsocketStreamsHandle,
+    /// Its clock and its budget are shared: one exchange, one address.
+    market: Market,
+    pace: Pace,
+    window_ms: u32,
+    hints: Mutex<BTreeMap<Token, watch::Sender<u64>>>,
+}
+
+impl Venue {
+    /// Prepares the calls; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`MarketError::Refused`] when the SDK refuses the settings.
+    pub fn new(settings: &VenueSettings, market: &Market) -> Result<Self, MarketError> {
+        let refused =
+            |error: &dyn Error| MarketError::refused("exchange settings", error.to_string());
+        let base = |url: &str| url.trim_end_matches('/').to_owned();
+        let clock = market.clock().clone();
+        // Retries belong to the caller: an order sent twice may be filled twice.
+        let rest = ConfigurationRestApi::builder()
+            .base_path(base(&settings.rest_url))
+            .api_key(settings.keys.key())
+            .api_secret(settings.keys.secret())
+            .timestamp_provider(Arc::new(move || call::timestamp(&clock)))
+            .timeout(DEADLINE_MS)
+            .retries(0)
+            .compression(false)
+            .build()
+            .map_err(|error| refused(&error))?;
+        let streams = ConfigurationWebsocketStreams::builder()
+            .ws_url(base(&settings.ws_url))
+            .build()
+            .map_err(|error| refused(&error))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                rest: DerivativesTradingUsdsFuturesRestApi::from_config(rest),
+                streams: DerivativesTradingUsdsFuturesWsStreams::from_config(streams),
+                market: market.clone(),
+                pace: Pace::default(),
+                window_ms: settings.window_ms,
+                hints: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The exchange's time, to date an order with: heard at most half a second ago, or asked for now.
+    ///
+    /// # Errors
+    /// As [`Market::server_time`].
+    pub async fn now(&self) -> Result<UtcMs, MarketError> {
+        match self.inner.market.clock().carried(FRESH) {
+            Some(now) => Ok(now),
+            None => self.inner.market.server_time().await,
+        }
+    }
+
+    /// Changes whenever something may have happened to this symbol's orders or position. Only a
+    /// wake-up: it may be late, doubled or missing, so who waits for it also looks without it.
+    pub fn hints(&self, symbol: &Token) -> watch::Receiver<u64> {
+        let mut hints = self.lock_hints();
+        let hint = hints.entry(symbol.clone()).or_default();
+        hint.subscribe()
+    }
+
+    /// Something happened to this symbol; one that nobody asked about is nothing.
+    pub(super) fn hint(&self, symbol: &str) {
+        let hints = self.lock_hints();
+        let hint = hints.iter().find(|(known, _)| known.as_str() == symbol);
+        if let Some((_, hint)) = hint {
+            hint.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Something may have happened to any symbol.
+    pub(super) fn hint_all(&self) {
+        for hint in self.lock_hints().values() {
+            hint.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<Token, watch::Sender<u64>>> {
+        self.inner
+            .hints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

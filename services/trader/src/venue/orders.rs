@@ -1,0 +1,186 @@
+//! Sending orders and taking them back. An order is sent once. What its answer does not say for certain
+//! is unclear, and looked up by who asked.
+
+use binance_sdk::derivatives_trading_usds_futures::rest_api::{
+    CancelAlgoOrderParams, CancelOrderParams, NewAlgoOrderAlgoTypeEnum,
+    NewAlgoOrderClosePositionEnum, NewAlgoOrderParams, NewAlgoOrderSideEnum, NewAlgoOrderTypeEnum,
+    NewAlgoOrderWorkingTypeEnum, NewOrderNewOrderRespTypeEnum, NewOrderParams,
+    NewOrderReduceOnlyEnum, NewOrderSideEnum, NewOrderTypeEnum,
+};
+use engine::fixed::{Price, Qty};
+use engine::orders::{Answer, Kind, Leg, Order, Report, Way};
+use protocol::ids::Token;
+
+use super::Venue;
+use super::call::Need;
+use super::fault::{Fault, UNKNOWN};
+use super::look_up::{Facts, is_algo_over};
+use super::read::must;
+use crate::market::MarketError;
+
+const WHAT: &str = "order";
+
+/// The exchange has it, and there is more to learn: by looking it up.
+const WORKING: Report = Report {
+    working: true,
+    fill: None,
+};
+
+impl Venue {
+    /// Sends this order, once, signed with its own time. A fill is told with its costs; one whose trades
+    /// the exchange does not show yet is told as working, to be looked up.
+    ///
+    /// The answer is lost with the future: who drops it must look the order up.
+    pub async fn place(&self, symbol: &Token, order: &Order) -> Answer {
+        let sent = match order.kind {
+            Kind::Market { quantity } => self.place_market(symbol, order, quantity).await,
+            Kind::Trigger { price } => self.place_trigger(symbol, order, price).await,
+        };
+        match sent {
+            Ok(report) => Answer::Has(report),
+            Err(fault) => fault.answer(),
+        }
+    }
+
+    async fn place_market(
+        &self,
+        symbol: &Token,
+        order: &Order,
+        quantity: Qty,
+    ) -> Result<Report, Fault> {
+        let params = market_params(symbol, order, quantity);
+        let request = self.rest().new_order(params);
+        let placed = self.send(WHAT, need(order.leg), order.at, request).await?;
+        let facts = Facts {
+            id: must(WHAT, "orderId", placed.order_id)?,
+            status: must(WHAT, "status", placed.status)?,
+            executed: super::read::decimal(WHAT, "executedQty", placed.executed_qty.as_deref())?,
+            mean: None,
+            updated: super::read::time(WHAT, "updateTime", placed.update_time)?,
+        };
+        // From here on the exchange has it, whatever becomes of our questions.
+        Ok(self.report(symbol, &facts).await.unwrap_or(WORKING))
+    }
+
+    async fn place_trigger(
+        &self,
+        symbol: &Token,
+        order: &Order,
+        price: Price,
+    ) -> Result<Report, Fault> {
+        let request = self
+            .rest()
+            .new_algo_order(trigger_params(symbol, order, price));
+        let placed = self.send(WHAT, need(order.leg), order.at, request).await?;
+        let status = must(WHAT, "algoStatus", placed.algo_status)?;
+        let over = is_algo_over(WHAT, &status)?;
+        // What has ended at once may have become an order: that is looked up.
+        Ok(if over && status != "FINISHED" {
+            Report {
+                working: false,
+                fill: None,
+            }
+        } else {
+            WORKING
+        })
+    }
+
+    /// Takes an order back. One that is not there any more is no error: what became of it is looked up
+    /// in any case.
+    ///
+    /// # Errors
+    /// [`MarketError`]: whether it was taken back is not known.
+    pub async fn cancel(&self, symbol: &Token, order: &Order) -> Result<(), MarketError> {
+        const WHAT: &str = "cancel";
+        let (id, window) = (order.id.as_str().to_owned(), Some(self.window()));
+        let gone = if order.leg.is_conditional() {
+            let params = CancelAlgoOrderParams {
+                algo_id: None,
+                client_algo_id: Some(id),
+                recv_window: window,
+            };
+            let gone = self.ask(WHAT, Need::Vital, |rest| {
+                rest.cancel_algo_order(params.clone())
+            });
+            gone.await.map(drop)
+        } else {
+            let params = CancelOrderParams {
+                symbol: symbol.to_string(),
+                order_id: None,
+                orig_client_order_id: Some(id),
+                recv_window: window,
+            };
+            let gone = self.ask(WHAT, Need::Vital, |rest| rest.cancel_order(params.clone()));
+            gone.await.map(drop)
+        };
+        match gone {
+            Err(fault) if fault.code != Some(UNKNOWN) => Err(fault.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+const fn need(leg: Leg) -> Need {
+    match leg {
+        Leg::Entry => Need::Entry,
+        Leg::Stop | Leg::Target | Leg::Exit => Need::Vital,
+    }
+}
+
+fn market_params(symbol: &Token, order: &Order, quantity: Qty) -> NewOrderParams {
+    let side = match order.way {
+        Way::Buy => NewOrderSideEnum::Buy,
+        Way::Sell => NewOrderSideEnum::Sell,
+    };
+    NewOrderParams {
+        symbol: symbol.to_string(),
+        side,
+        r#type: NewOrderTypeEnum::Market,
+        position_side: None,
+        time_in_force: None,
+        // Whatever we believe of the position: an exit never opens one.
+        reduce_only: (order.leg != Leg::Entry).then_some(NewOrderReduceOnlyEnum::True),
+        quantity: Some(quantity.to_decimal()),
+        price: None,
+        new_client_order_id: Some(order.id.as_str().to_owned()),
+        new_order_resp_type: Some(NewOrderNewOrderRespTypeEnum::Result),
+        price_match: None,
+        self_trade_prevention_mode: None,
+        good_till_date: None,
+        recv_window: Some(i64::from(order.window_ms)),
+    }
+}
+
+fn trigger_params(symbol: &Token, order: &Order, price: Price) -> NewAlgoOrderParams {
+    let side = match order.way {
+        Way::Buy => NewAlgoOrderSideEnum::Buy,
+        Way::Sell => NewAlgoOrderSideEnum::Sell,
+    };
+    let kind = match order.leg {
+        Leg::Target => NewAlgoOrderTypeEnum::TakeProfitMarket,
+        Leg::Entry | Leg::Stop | Leg::Exit => NewAlgoOrderTypeEnum::StopMarket,
+    };
+    NewAlgoOrderParams {
+        algo_type: NewAlgoOrderAlgoTypeEnum::Conditional,
+        symbol: symbol.to_string(),
+        side,
+        r#type: kind,
+        position_side: None,
+        time_in_force: None,
+        quantity: None,
+        price: None,
+        trigger_price: Some(price.to_decimal()),
+        working_type: Some(NewAlgoOrderWorkingTypeEnum::ContractPrice),
+        price_match: None,
+        close_position: Some(NewAlgoOrderClosePositionEnum::True),
+        price_protect: None,
+        reduce_only: None,
+        activate_price: None,
+        callback_rate: None,
+        client_algo_id: Some(order.id.as_str().to_owned()),
+        new_order_resp_type: None,
+        self_trade_prevention_mode: None,
+        good_till_date: None,
+        recv_window: Some(i64::from(order.window_ms)),
+    }
+}

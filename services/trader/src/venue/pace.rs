@@ -1,0 +1,91 @@
+//! How many orders the account placed, as the exchange counts them. Near its limits entries wait for the
+//! next window; what protects or closes a position does not.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use binance_sdk::models::{Interval, RateLimitType, RestApiRateLimit};
+
+/// Orders in ten seconds and in a minute after which no entry is sent. Binance allows 300 and 1,200;
+/// the rest is for stops, targets and exits.
+const TEN_SECONDS: u32 = 200;
+const MINUTE: u32 = 900;
+
+/// Until when entries wait.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    entries_after: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    /// How long no entry may be sent; `None` when one may.
+    pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
+        let after = *self.lock();
+        after
+            .map(|after| after.saturating_duration_since(now))
+            .filter(|left| !left.is_zero())
+    }
+
+    /// Takes in the counts that an answer reported.
+    pub(super) fn counted<'a>(
+        &self,
+        counts: impl Iterator<Item = &'a RestApiRateLimit>,
+        now: Instant,
+    ) {
+        let pause = counts
+            .filter(|count| count.rate_limit_type == RateLimitType::Orders)
+            .filter_map(pause_for)
+            .max();
+        if let Some(pause) = pause {
+            let mut after = self.lock();
+            *after = (*after).max(now.checked_add(pause));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.entries_after
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A window's length, if it is nearly full.
+fn pause_for(count: &RestApiRateLimit) -> Option<Duration> {
+    let (most, window) = match (&count.interval, count.interval_num) {
+        (Interval::Second, 10) => (TEN_SECONDS, Duration::from_secs(10)),
+        (Interval::Minute, 1) => (MINUTE, Duration::from_mins(1)),
+        _ => return None,
+    };
+    (count.count >= most).then_some(window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn orders(interval: Interval, interval_num: u32, count: u32) -> RestApiRateLimit {
+        RestApiRateLimit {
+            rate_limit_type: RateLimitType::Orders,
+            interval,
+            interval_num,
+            count,
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn entries_wait_for_the_next_window_once_one_is_nearly_full() {
+        let (pace, now) = (Pace::default(), Instant::now());
+        let few = [
+            orders(Interval::Second, 10, 199),
+            orders(Interval::Minute, 1, 899),
+        ];
+        pace.counted(few.iter(), now);
+        assert_eq!(pace.closed_for(now), None);
+        pace.counted([orders(Interval::Second, 10, 200)].iter(), now);
+        assert_eq!(pace.closed_for(now), Some(Duration::from_secs(10)));
+        pace.counted([orders(Interval::Minute, 1, 900)].iter(), now);
+        assert_eq!(pace.closed_for(now), Some(Duration::from_mins(1)));
+        assert_eq!(pace.closed_for(now + Duration::from_mins(1)), None);
+    }
+}

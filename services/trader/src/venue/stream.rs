@@ -1,0 +1,154 @@
+//! The user stream: the exchange says on it that an order or position changed. Here that is only a hint
+//! to look; the truth is always asked for over REST, so what is lost, doubled or late does no harm.
+//!
+//! A stream on which nothing happens is silent, so silence shows nothing. It is built anew every half
+//! hour instead, which prolongs its key too (an hour at Binance), and who waits for hints also looks
+//! without them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
+use protocol::heartbeat::PartState;
+use runtime::progress::{PartProgress, Progress};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::Venue;
+use super::call::Need;
+use super::link::{Link, News};
+use super::read::must;
+use crate::market::{Backoff, MarketError};
+
+/// Its name in heartbeats.
+const PART: &str = "user-stream";
+/// How often it shows that it is alive while nothing happens.
+const TURN: Duration = Duration::from_secs(10);
+/// Connecting and the longest wait before it, with a margin.
+const TURNS_WITHIN: Duration = Duration::from_mins(3);
+
+/// Deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamTiming {
+    /// A stream is used no longer than that.
+    pub rebuild_after: Duration,
+    /// A subscription is answered within that.
+    pub answer_within: Duration,
+    /// Wait after the first failure.
+    pub retry_first: Duration,
+    /// Longest wait between attempts; a stream that lived longer is no failed attempt.
+    pub retry_cap: Duration,
+}
+
+impl Default for StreamTiming {
+    fn default() -> Self {
+        Self {
+            rebuild_after: Duration::from_mins(30),
+            answer_within: Duration::from_secs(10),
+            retry_first: Duration::from_secs(1),
+            retry_cap: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Keeps a venue's user stream.
+#[derive(Clone)]
+pub struct UserStream {
+    venue: Venue,
+    timing: StreamTiming,
+}
+
+impl UserStream {
+    /// For this venue's hints.
+    pub fn new(venue: Venue) -> Self {
+        Self::with_timing(venue, StreamTiming::default())
+    }
+
+    /// With other deadlines than the usual ones.
+    pub const fn with_timing(venue: Venue, timing: StreamTiming) -> Self {
+        Self { venue, timing }
+    }
+
+    /// Runs until `stop`. It never ends by itself: without it everything is still looked at, only later.
+    pub async fn run(self, progress: Arc<Progress>, stop: CancellationToken) {
+        let part = progress.part(PART);
+        part.turns_within(TURNS_WITHIN);
+        let mut failures = 0;
+        loop {
+            part.turn();
+            let began = Instant::now();
+            let life = self.live(&part);
+            let Some(ended) = stop.run_until_cancelled(life).await else {
+                break;
+            };
+            let Err(reason) = ended else {
+                failures = 0;
+                continue;
+            };
+            failures = if began.elapsed() > self.timing.retry_cap {
+                1
+            } else {
+                failures + 1
+            };
+            tracing::warn!(reason, failures, "user stream lost");
+            progress.error(PART, reason);
+            part.set(PartState::Retrying);
+            let wait = sleep(self.backoff().wait(failures));
+            if stop.run_until_cancelled(wait).await.is_none() {
+                break;
+            }
+        }
+        part.set(PartState::Stopped);
+    }
+
+    /// One connection, from its key to its end: by its age, or by a fault.
+    async fn live(&self, part: &PartProgress) -> Result<(), String> {
+        let key = self.venue.listen_key().await;
+        let key = key.map_err(|error| error.to_string())?;
+        let mut link = Link::open(&self.venue, key).await?;
+        match timeout(self.timing.answer_within, link.next()).await {
+            Ok(News::Subscribed) => {}
+            Ok(News::Ended(reason)) => return Err(reason),
+            Err(_) => {
+                let seconds = self.timing.answer_within.as_secs_f32();
+                return Err(format!("no answer to the subscription within {seconds} s"));
+            }
+        }
+        part.set(PartState::Ok);
+        // What happened before the subscription held was not heard.
+        self.venue.hint_all();
+        self.listen(&mut link, part).await
+    }
+
+    async fn listen(&self, link: &mut Link, part: &PartProgress) -> Result<(), String> {
+        let old = sleep_until(Instant::now() + self.timing.rebuild_after);
+        tokio::pin!(old);
+        let mut turns = interval(TURN);
+        loop {
+            tokio::select! {
+                () = &mut old => return Ok(()),
+                _ = turns.tick() => part.turn(),
+                news = link.next() => match news {
+                    News::Subscribed => {}
+                    News::Ended(reason) => return Err(reason),
+                }
+            }
+        }
+    }
+
+    const fn backoff(&self) -> Backoff {
+        Backoff {
+            first: self.timing.retry_first,
+            cap: self.timing.retry_cap,
+        }
+    }
+}
+
+impl Venue {
+    /// A key for the user stream: the one there is, prolonged, or a new one.
+    async fn listen_key(&self) -> Result<String, MarketError> {
+        const WHAT: &str = "listen key";
+        let asked = self.ask(WHAT, Need::Ordinary, RestApi::start_user_data_stream);
+        must(WHAT, "listenKey", asked.await?.listen_key)
+    }
+}

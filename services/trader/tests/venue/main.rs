@@ -1,0 +1,17 @@
+//! The trader's side of a real exchange, through Binance's SDK, against the project's own strict
+//! exchange: every outcome of an order, and what is learnt of it afterwards. What a book does about
+//! it is not here.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a panic is how a test fails"
+)]
+
+mod account;
+mod look_up;
+mod orders;
+mod rig;
+mod stream;
+mod triggers;
