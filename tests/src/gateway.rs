@@ -60,7 +60,9 @@ impl Held {
     /// Waits until the call is held.
     pub async fn caught(&mut self, within: Duration) {
         let caught = tokio::time::timeout(within, &mut self.caught).await;
-        caught.unwrap_or_else(|_| panic!("no such call within {within:?}")).unwrap();
+        caught
+            .unwrap_or_else(|_| panic!("no such call within {within:?}"))
+            .unwrap();
     }
 
     /// Decides what becomes of it.
@@ -93,9 +95,7 @@ impl Gateway {
             traps: Mutex::default(),
             calls: Mutex::default(),
         });
-        let router = Router::new()
-            .fallback(pass)
-            .with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
         let mut serving = JoinSet::new();
         serving.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
@@ -130,7 +130,9 @@ impl Shared {
     /// The trap that this call falls into.
     fn trap(&self, method: &str, path: &str) -> Option<Trap> {
         let mut traps = self.traps.lock().unwrap();
-        let found = traps.iter().position(|t| t.method == method && t.path == path)?;
+        let found = traps
+            .iter()
+            .position(|t| t.method == method && t.path == path)?;
         if traps[found].skip > 0 {
             traps[found].skip -= 1;
             return None;
@@ -149,13 +151,11 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
             let _ = answered.send(text);
         }
     });
-    match answer.await {
-        Ok(text) => response(&text),
-        Err(_) => {
-            tokio::time::sleep(SILENCE).await;
-            status(StatusCode::GATEWAY_TIMEOUT)
-        }
+    if let Ok(text) = answer.await {
+        return response(&text);
     }
+    tokio::time::sleep(SILENCE).await;
+    status(StatusCode::GATEWAY_TIMEOUT)
 }
 
 /// The exchange's answer; none to a call that is lost on either side.
@@ -190,9 +190,10 @@ async fn raw(request: Request) -> String {
     let body = String::from_utf8(body.to_vec()).unwrap();
     let kept = |name: &HeaderName| name.as_str() == "x-mbx-apikey" || name == "content-type";
     let headers = head.headers.iter().filter(|(name, _)| kept(name));
-    let headers: String = headers
+    let headers: Vec<String> = headers
         .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
         .collect();
+    let headers = headers.concat();
     format!(
         "{} {} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
         head.method,

@@ -10,7 +10,7 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     AllOrdersParams, CurrentAllAlgoOpenOrdersParams, FuturesAccountBalanceV3Params,
     PositionInformationV3Params, QueryAllAlgoOrdersParams, RestApi,
 };
-use engine::book::{BookRecord, BookState, Phase};
+use engine::book::{BookRecord, BookState, Phase, Position};
 use engine::orders::{Fate, Leg};
 use protocol::ids::Mode;
 use runtime::bus::Bus;
@@ -52,11 +52,11 @@ pub fn market(moves: &[Move]) -> String {
     csv((0..PAST + PLAYED).map(|n| {
         let (open, half_hour) = (last, n / 30);
         let step = 16 - 8 * n / PAST;
-        let moved = moves.iter().filter(|(minute, _)| PAST + minute == n);
+        let due = moves.iter().filter(|(minute, _)| PAST + minute == n);
         last += match half_hour - PAST / 30 {
             ..-3 if half_hour % 2 == 0 => step,
             ..0 => -step,
-            _ => moved.map(|(_, by)| by).sum(),
+            _ => due.map(|(_, by)| by).sum(),
         };
         [open, open.max(last), open.min(last), last]
     }))
@@ -112,7 +112,12 @@ impl LiveSystem {
 
     /// Runs one of the trader's commands; its exit code and what it printed.
     pub async fn command(&self, name: &str, words: &str) -> (i32, String) {
-        let setup = self.trader(name).flags(words);
+        self.command_of(&self.trader(name), words).await
+    }
+
+    /// The same with this trader's settings.
+    pub async fn command_of(&self, setup: &Setup, words: &str) -> (i32, String) {
+        let setup = setup.clone().flags(words);
         let mut process = setup.start().into_process();
         let code = process.exit_within(SOON).await;
         let said = [process.out(), process.err()].concat().join("\n");
@@ -166,6 +171,18 @@ impl LiveSystem {
         .await;
     }
 
+    /// Waits until the book is flat again after its entry.
+    pub async fn over(&self) {
+        eventually("the entry's end", Duration::from_mins(2), async || {
+            let journal = self.journal().await;
+            let book = journals::fold(&journal);
+            let entered = |r: &BookRecord| matches!(r, BookRecord::EntryDecided(_));
+            let entered = journals::records([&journal]).any(entered);
+            (entered && book.phase == Phase::Flat).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until so many positions are closed.
     pub async fn trades(&self, count: u64) {
         let within = Duration::from_secs(90);
@@ -183,22 +200,27 @@ impl LiveSystem {
 
     /// Holds the journal against the exchange, once nothing is open to question.
     pub async fn audit(&self) {
-        let (what, within) = ("journal and exchange agree", Duration::from_secs(60));
-        let client = self.client().await;
+        let (what, within) = ("journal and exchange agree", Duration::from_mins(1));
         eventually(what, within, async || {
             let book = self.book().await;
-            agree(&client, &book).await.then_some(())
+            if agree(&self.client().await, &book).await {
+                return Some(());
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            None
         })
         .await;
+        let client = self.client().await;
         executed_once(&client, &self.journal().await).await;
     }
 
-    /// Binance's own client, with the account's key.
+    /// Binance's own client, with the account's key; its clock is soon too old for a fast exchange.
     async fn client(&self) -> RestApi {
         let address = self.exchange.address();
         let base = self.exchange.now().await.0;
         let began = std::time::Instant::now();
-        let clock = move || u64::try_from(base).unwrap() + began.elapsed().as_millis() as u64;
+        let since = move || u64::try_from(began.elapsed().as_millis()).unwrap();
+        let clock = move || u64::try_from(base).unwrap() + since();
         let configuration = ConfigurationRestApi::builder()
             .base_path(format!("http://{address}"))
             .api_key(KEY)
@@ -245,7 +267,7 @@ async fn agree(client: &RestApi, book: &BookState) -> bool {
         .sum();
     let ours = book
         .position()
-        .map_or(Decimal::ZERO, |p| p.signed_quantity());
+        .map_or(Decimal::ZERO, Position::signed_quantity);
     let wanted: BTreeSet<String> = book
         .orders
         .iter()

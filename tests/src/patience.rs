@@ -46,6 +46,11 @@ impl Dice {
         Duration::from_millis(self.0.random_range(range))
     }
 
+    /// A number below this one.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0.random_range(0..bound)
+    }
+
     /// One of these.
     pub fn one_of<'a, T>(&mut self, these: &'a [T]) -> &'a T {
         &these[self.0.random_range(0..these.len())]

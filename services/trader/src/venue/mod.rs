@@ -10,6 +10,7 @@
 //! | `orders` | place and cancel |
 //! | `look_up` | what became of an order, and what its trades cost |
 //! | `account` | balance, rights, positions, what rests, funding, leverage |
+//! | `others` | orders and trades that the journal does not know |
 //! | `stream` | the user stream, which only says when to look |
 
 mod account;
@@ -19,6 +20,7 @@ mod keys;
 mod link;
 mod look_up;
 mod orders;
+mod others;
 mod pace;
 mod read;
 mod stream;
@@ -43,6 +45,7 @@ use pace::Pace;
 
 pub use account::{Held, Resting, Rights, TradeSeen, Wallet};
 pub use keys::{KeySettings, Keys};
+pub use others::against;
 pub use stream::{StreamTiming, UserStream};
 
 /// A whole REST call, connection and body included, in milliseconds.

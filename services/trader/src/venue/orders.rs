@@ -91,9 +91,21 @@ impl Venue {
     /// # Errors
     /// [`MarketError`]: whether it was taken back is not known.
     pub async fn cancel(&self, symbol: &Token, order: &Order) -> Result<(), MarketError> {
+        let is_conditional = order.leg.is_conditional();
+        self.cancel_id(symbol, order.id.as_str(), is_conditional)
+            .await
+    }
+
+    /// [`Self::cancel`] by the client's id.
+    pub(super) async fn cancel_id(
+        &self,
+        symbol: &Token,
+        id: &str,
+        is_conditional: bool,
+    ) -> Result<(), MarketError> {
         const WHAT: &str = "cancel";
-        let (id, window) = (order.id.as_str().to_owned(), Some(self.window()));
-        let gone = if order.leg.is_conditional() {
+        let (id, window) = (id.to_owned(), Some(self.window()));
+        let gone = if is_conditional {
             let params = CancelAlgoOrderParams {
                 algo_id: None,
                 client_algo_id: Some(id),
