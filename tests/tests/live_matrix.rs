@@ -72,7 +72,7 @@ const STEPS: [Step; 6] = [
         name: "funding at the end",
         method: "GET",
         path: "/fapi/v1/income",
-        skip: 1,
+        skip: 0,
     },
 ];
 
