@@ -53,6 +53,7 @@ enum Holding {
     Flat,
     Pending(Entry),
     Open(Position),
+    Halted,
 }
 
 struct Auditor<'a> {
@@ -179,6 +180,10 @@ impl Auditor<'_> {
             (Holding::Open(position), BookRecord::PositionClosed(trade)) => {
                 self.equity = self.closed(position, trade)?;
                 self.holding = Holding::Flat;
+                Ok(())
+            }
+            (_, BookRecord::BookHalted { .. }) => {
+                self.holding = Holding::Halted;
                 Ok(())
             }
             (holding, _) => Err(format!("out of place after {holding:?}")),

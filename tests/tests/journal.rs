@@ -94,6 +94,24 @@ async fn of_two_writers_the_second_to_write_is_lost_and_the_first_goes_on() {
     assert_eq!(stored(&nats).await, [1, 2, 4]);
 }
 
+/// As the trader's lookout halts a book: whoever has got on, or is another's, is not halted.
+#[tokio::test]
+async fn another_hand_of_the_writer_is_refused_once_the_writer_has_got_on() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let (mut writer, _) = open(&bus, "writer").await;
+    append(&mut writer, &[1]).await.unwrap();
+    let mut late = Journal::behind(&bus, &subject(), name("writer"), writer.last_seq());
+    append(&mut writer, &[2]).await.unwrap();
+    let lost = append(&mut late, &[3]).await;
+    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+    let mut other = Journal::behind(&bus, &subject(), name("writer"), writer.last_seq());
+    append(&mut other, &[4]).await.unwrap();
+    let lost = append(&mut writer, &[5]).await;
+    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+    assert_eq!(stored(&nats).await, [1, 2, 4]);
+}
+
 #[tokio::test]
 async fn a_successor_shuts_the_former_owner_out() {
     let nats = NatsServer::with_streams().await;

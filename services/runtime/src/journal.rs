@@ -184,6 +184,18 @@ impl Journal {
         }
     }
 
+    /// The writing end behind a message that another part of this writer's process knows as the last one. It
+    /// is refused if that is so no more.
+    pub fn behind(bus: &Bus, subject: &Subject, writer: Token, last_seq: u64) -> Self {
+        Self {
+            bus: bus.clone(),
+            subject: subject.to_string(),
+            writer,
+            last_seq,
+            last_id: 0,
+        }
+    }
+
     /// Stores one decision and returns its place once the server has synced it to disk.
     ///
     /// Tries as long as the outcome is unknown or the bus is away: the message, its id and its

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use protocol::event::{Event, EventBody};
 use protocol::exit::ExitCode;
 use protocol::heartbeat::Phase;
-use protocol::ids::{AccountKey, Service};
+use protocol::ids::{AccountKey, Service, Token};
 use protocol::trader_args::TraderArgs;
 use runtime::bus::Bus;
 use runtime::events::Events;
@@ -24,8 +24,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::account;
+use crate::calls::Calls;
 use crate::context::Context;
 use crate::fleet::Fleet;
+use crate::lookout::Lookout;
 use crate::market::{Feed, FeedSettings, LOG_FILTER};
 use crate::numbers;
 use crate::parts::Keeper;
@@ -140,6 +142,7 @@ impl Running {
         }
         tracing::info!(%account, "trades this account");
         let rules = start::rules(&market, settings, asked).await?;
+        let calls = look_out(settings, &identity.boot)?;
         let ctx = Arc::new(Context {
             bus,
             identity,
@@ -154,6 +157,7 @@ impl Running {
             progress: Arc::clone(&vitals.progress),
             standing: Arc::default(),
             board: Arc::clone(&vitals.board),
+            calls,
             args,
         });
         let work = CancellationToken::new();
@@ -333,6 +337,18 @@ async fn listen(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop> 
 }
 
 type Worker = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send>>;
+
+/// The calls to the books' brains, watched.
+fn look_out(settings: &Settings, boot: &Token) -> Result<Arc<Calls>, Stop> {
+    let calls = Arc::<Calls>::default();
+    let lookout = Lookout {
+        calls: Arc::downgrade(&calls),
+        bus: settings.bus.clone(),
+        boot: boot.clone(),
+    };
+    lookout.begin()?;
+    Ok(calls)
+}
 
 /// Tells the owner what no journal holds: of this boot, at this moment.
 fn tell_events(events: &Events, identity: &Identity) -> Arc<dyn Fn(EventBody) + Send + Sync> {

@@ -7,6 +7,8 @@ mod voice;
 
 pub(crate) use recover::read;
 
+use live::Rounds;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,9 +27,9 @@ use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Entry;
+use crate::calls::UnderWay;
 use crate::context::Context;
-use live::Rounds;
-
+use crate::failpoint;
 use crate::market::{FeedEvent, FeedHandle, MarketError};
 
 /// Warm-up bars asked for, of each interval: Binance's largest page.
@@ -45,6 +47,8 @@ pub enum BookEnd {
     Lost(String),
     /// A person must look.
     Halted(String),
+    /// The same, and its journal says so since an earlier owner: the owner has been told of it.
+    StillHalted(String),
 }
 
 /// Trades one book until `stop`, until another owns it, or until a person must look.
@@ -108,7 +112,7 @@ impl Book {
         };
         let untold = entries.into_iter().filter(|s| s.seq > self.confirmed.seq());
         let untold: Vec<Stored<BookRecord>> = untold.collect();
-        let records = self.choose(event);
+        let records = self.ask_the_brain(event);
         let place = self.append(&records).await?;
         self.take_in(&records)?;
         // Oldest first: once a later one is acknowledged, earlier ones count as told.
@@ -193,7 +197,10 @@ impl Book {
         loop {
             match self.fetch_bars().await {
                 Ok((now, history)) => {
-                    let fault = match self.view.warm_up(&history) {
+                    let call = self.call();
+                    let warm = self.view.warm_up(&history);
+                    drop(call);
+                    let fault = match warm {
                         Ok(()) => return Ok(now),
                         Err(fault) => fault.to_string(),
                     };
@@ -297,7 +304,10 @@ impl Book {
 
     async fn candle_closed(&mut self, candle: Candle, market_now: UtcMs) -> Result<(), BookEnd> {
         let mut bar_closed = false;
-        let signal = match self.view.candle_closed(&candle) {
+        let call = self.call();
+        let seen = self.view.candle_closed(&candle);
+        drop(call);
+        let signal = match seen {
             Ok(seen) => {
                 bar_closed = seen.bar_closed;
                 if let Some(gap) = seen.gap {
@@ -337,7 +347,7 @@ impl Book {
     async fn decide(&mut self, event: BookEvent) -> Result<(), BookEnd> {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let records = self.choose(event);
+            let records = self.ask_the_brain(event);
             if records.is_empty() {
                 continue;
             }
@@ -352,10 +362,6 @@ impl Book {
         Ok(())
     }
 
-    fn choose(&self, event: BookEvent) -> Vec<BookRecord> {
-        decide(&self.state, &self.ctx.config, &self.rules, event)
-    }
-
     /// Applies what is stored.
     fn take_in(&mut self, records: &[BookRecord]) -> Result<(), BookEnd> {
         self.state
@@ -365,6 +371,20 @@ impl Book {
             self.log(record);
         }
         Ok(())
+    }
+
+    fn ask_the_brain(&self, event: BookEvent) -> Vec<BookRecord> {
+        let _call = self.call();
+        if let BookEvent::CandleClosed { .. } = event {
+            failpoint::spin(&self.symbol);
+        }
+        decide(&self.state, &self.ctx.config, &self.rules, event)
+    }
+
+    /// To be held during a call to the brain, and never across an await.
+    fn call(&self) -> UnderWay {
+        let calls = &self.ctx.calls;
+        calls.begin(&self.key, self.journal.last_seq())
     }
 
     async fn append(&mut self, records: &[BookRecord]) -> Result<Place, BookEnd> {

@@ -16,6 +16,7 @@ use rust_decimal::Decimal;
 
 use crate::account::Watch;
 use crate::board::Board;
+use crate::calls::Calls;
 use crate::market::{Feed, Market};
 use crate::venue::Venue;
 
@@ -47,6 +48,8 @@ pub struct Context {
     pub standing: Arc<Watch>,
     /// What the books say of themselves.
     pub board: Arc<Board>,
+    /// Calls to the books' brains that are under way.
+    pub calls: Arc<Calls>,
     /// The command line.
     pub args: TraderArgs,
 }

@@ -262,7 +262,11 @@ impl Fleet {
                 self.ctx.board.remove(&symbol);
                 self.tell_lost(&symbol, &reason);
             }
-            BookEnd::Halted(reason) => self.halt(&symbol, &reason),
+            BookEnd::StillHalted(reason) => self.halt(&symbol, &reason),
+            BookEnd::Halted(reason) => {
+                self.halt(&symbol, &reason);
+                self.tell_halted(&symbol, reason);
+            }
         }
         None
     }
@@ -272,12 +276,13 @@ impl Fleet {
         self.ctx.progress.error(symbol.as_str(), reason);
         let key = self.book(symbol);
         self.ctx.board.put(symbol, book::halted_entry(&key, reason));
+    }
+
+    fn tell_halted(&self, symbol: &Token, reason: String) {
+        let book = self.book(symbol);
         self.tell(
             &format!("halted:{symbol}"),
-            EventBody::BookHalted {
-                book: key,
-                reason: reason.to_owned(),
-            },
+            EventBody::BookHalted { book, reason },
         );
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::book::{BookRecord, BookState, Phase};
+use engine::events::owner_event;
 use engine::market::MarketView;
 use protocol::VERSION;
 use protocol::heartbeat::PartState;
@@ -55,6 +56,20 @@ struct Found {
     untold: Vec<Stored<BookRecord>>,
 }
 
+impl Found {
+    /// Tells the owner of a book that nobody takes over what may not have reached him.
+    fn tell(&self, ctx: &Context, key: &BookKey) {
+        let confirmed = Confirmed::from(self.confirmed);
+        let id = key.to_string();
+        for stored in &self.untold {
+            let records = stored.entry.records.iter();
+            let bodies = records.map(|record| owner_event(key, record));
+            ctx.events
+                .tell_journaled(&id, &stored.place(), bodies, &confirmed);
+        }
+    }
+}
+
 impl Book {
     /// Finds the book as it was left, takes it over, tells the owner again what may not have reached him.
     pub(super) async fn recover(ctx: Arc<Context>, symbol: Token) -> Result<Self, BookEnd> {
@@ -71,7 +86,8 @@ impl Book {
             MarketView::new(base, strategies.clone()).map_err(|fault| halted(fault.to_string()))?;
         let found = find(&ctx, &key, &part).await?;
         if let Phase::Halted { reason, .. } = &found.state.phase {
-            return Err(halted(reason.clone()));
+            found.tell(&ctx, &key);
+            return Err(BookEnd::StillHalted(reason.clone()));
         }
         let kept_view = found
             .view
