@@ -19,7 +19,8 @@ use bearish_tests::told;
 use bearish_tests::trader::Setup;
 use engine::book::{BookRecord, ExitReason, Phase as BookPhase};
 use protocol::event::EventBody;
-use protocol::ids::{BookKey, Mode};
+use protocol::heartbeat::Phase;
+use protocol::ids::{BookKey, Mode, Token};
 use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
 use runtime::streams;
@@ -68,6 +69,19 @@ fn one_entry_that_stays() -> String {
     }))
 }
 
+/// By that the watchdog knows what keeps a trader down. The boot that beat last.
+async fn last_beat_names(system: &System, setup: &Setup, latch: &str) -> Token {
+    let beat = told::heartbeat(system.operator(), setup.instance()).await;
+    let beat = beat.unwrap();
+    assert_eq!(
+        (beat.phase, beat.latch.as_deref()),
+        (Phase::Stopped, Some(latch))
+    );
+    let account = beat.account.unwrap().to_string();
+    assert!(account.starts_with("paper.binance-usdm."), "{account}");
+    beat.boot
+}
+
 #[tokio::test]
 async fn a_critical_breaker_closes_everything_and_only_an_operator_ends_that() {
     let folder = tempfile::tempdir().unwrap();
@@ -101,8 +115,11 @@ async fn a_critical_breaker_closes_everything_and_only_an_operator_ends_that() {
         assert!(state.position().is_none(), "{key}: {:?}", state.phase);
     }
     // Neither a restart nor a wrong word opens it again.
+    let boot = last_beat_names(&system, &keeper, &latch).await;
+    last_beat_names(&system, &other, &latch).await;
     let mut again = keeper.start();
     assert_eq!(again.exit_within(SOON).await, 21);
+    assert_ne!(last_beat_names(&system, &keeper, &latch).await, boot);
     let (code, said) = command(&keeper, "status").await;
     assert!(
         code == 0 && said.contains(&format!("LATCHED by {latch}")),

@@ -2,6 +2,7 @@
 //! by persons, starved, and misconfigured.
 
 #![allow(clippy::print_stderr, reason = "how long it took is worth reading")]
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,9 @@ use bearish_tests::patience::{Dice, SOON, eventually};
 use bearish_tests::process::{Process, binary};
 use bearish_tests::watchdog::{Kennel, Unit};
 use protocol::event::EventBody;
+use protocol::operator::{AccountOrder, Word};
+use protocol::subject::Subject;
+use runtime::journal::Journal;
 use supervision::record::{Fact, Reason, Why};
 use supervision::state::Phase;
 
@@ -132,6 +136,55 @@ async fn a_misconfigured_unit_waits_for_a_person() {
     assert!(said.contains("neither quarantined nor held"), "{said}");
     let (table, code) = kennel.ask(&["status"]).await;
     assert_eq!(code, 0, "{table}");
+}
+
+/// As `trader unlatch` does.
+async fn say_unlatch(kennel: &Kennel, latch: &str) {
+    let bus = kennel.nats.bus(Role::TraderPaper).await;
+    let subject = Subject::OperatorJournal("paper.v.a".parse().unwrap());
+    let writer = "ops".parse().unwrap();
+    let opened = Journal::replay::<Word>(&bus, &subject, writer).await;
+    let word = Word {
+        order: AccountOrder::Unlatch {
+            latch: latch.to_owned(),
+        },
+        who: "ops".to_owned(),
+        why: "a wick".to_owned(),
+    };
+    let (mut journal, _) = opened.unwrap();
+    journal.append(&[word], 0, |_| {}).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_that_ends_its_latch_is_leave_to_start_a_unit_even_for_a_watchdog_that_was_killed()
+{
+    let mut kennel = Kennel::open().await;
+    let unit = kennel.unit(1, AT_ONCE).env("LATCH=daily_loss-7").start();
+    kennel.healthy(&unit).await;
+    let before = unit.started_at();
+    unit.signal("PROF");
+    let quarantined = |phase: &Phase| matches!(phase, Phase::Quarantined { .. });
+    kennel.phase(&unit, "quarantined", quarantined).await;
+    kennel.replace_watchdog();
+    kennel.watchdog.says("supervising").await;
+    say_unlatch(&kennel, "daily_loss-6").await;
+    unit.stays(false, A_WHILE).await;
+    let (said, _) = kennel.ask(&["explain", &unit.name]).await;
+    assert!(
+        said.contains("trader unlatch --latch daily_loss-7"),
+        "{said}"
+    );
+    say_unlatch(&kennel, "daily_loss-7").await;
+    unit.started_after(&before).await;
+    let EventBody::UnitOrdered { verb, by, why, .. } = kennel.tells("unit_ordered").await else {
+        unreachable!()
+    };
+    assert_eq!((verb.as_str(), by.as_str()), ("unlatch", "ops"));
+    assert_eq!(why.as_deref(), Some("a wick (latch daily_loss-7)"));
+    kennel.healthy(&unit).await;
+    let facts = kennel.facts(&unit).await;
+    let counted = |fact: &Fact| matches!(fact, Fact::RestartScheduled(_));
+    assert!(!facts.iter().any(counted), "{facts:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,7 +447,14 @@ async fn on_the_bus_it_may_write_its_own_subjects_only_and_nobody_else_may() {
         "command.v1.watchdog.release",
         "command.v1.watchdog.stop",
     ];
+    let reads = [
+        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.operator.paper.v.a",
+        "$JS.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.operator.paper.v.a",
+        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.trader-paper-1",
+    ];
     let others = [
+        "journal.v1.operator.paper.v.a",
+        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account.paper.v.a",
         "heartbeat.v1.trader.trader-paper-1",
         "event.v1.trader.trader-paper-1.info.trader_started",
         "journal.v1.book.paper.v.a.S",
@@ -404,7 +464,7 @@ async fn on_the_bus_it_may_write_its_own_subjects_only_and_nobody_else_may() {
         "$JS.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.book.paper.v.a.S",
     ];
     let watchdog = nats.client(Role::Watchdog).await;
-    for subject in own {
+    for subject in own.into_iter().chain(reads) {
         assert!(watchdog.may_publish(subject, "{}").await, "{subject}");
     }
     for subject in others {

@@ -387,6 +387,15 @@ pub enum EventBody {
         /// What happened, and why nothing is done about it.
         reason: String,
     },
+    /// A unit says of itself for long that it does not do what it is there for.
+    UnitCritical {
+        /// Which unit.
+        unit: Token,
+        /// For how long so far, in milliseconds.
+        for_ms: u64,
+        /// Why, in its own words.
+        reason: String,
+    },
     /// A person ordered something about a unit.
     UnitOrdered {
         /// Which unit.
@@ -448,6 +457,7 @@ impl EventBody {
             Self::GivenUp { .. } => "given_up",
             Self::UnitStopped { .. } => "unit_stopped",
             Self::UnitObservedOnly { .. } => "unit_observed_only",
+            Self::UnitCritical { .. } => "unit_critical",
             Self::UnitOrdered { .. } => "unit_ordered",
             Self::OwnerCommand { .. } => "owner_command",
             Self::StrangerIgnored { .. } => "stranger_ignored",
@@ -471,6 +481,7 @@ impl EventBody {
             | Self::PartFailed { .. }
             | Self::RestartTriggered { .. }
             | Self::UnitObservedOnly { .. }
+            | Self::UnitCritical { .. }
             | Self::StrangerIgnored { .. } => Severity::Warning,
             Self::TraderStarted { .. }
             | Self::TraderStopped { .. }

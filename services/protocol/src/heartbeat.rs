@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BookKey, Token};
+use crate::ids::{AccountKey, BookKey, Token};
 use crate::time::UtcMs;
 
 /// One heartbeat. Service and instance are in its subject.
@@ -46,6 +46,12 @@ pub struct Heartbeat {
     /// The newest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
+    /// Whose books those are; none from what trades for nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<AccountKey>,
+    /// The latch that closes that account, as far as the process knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch: Option<String>,
     /// The books this instance owns.
     #[serde(default)]
     pub books: Vec<BookSummary>,

@@ -189,6 +189,11 @@ one_of_every_kind! {
         unit: unit()?,
         reason: said("it ended with 70 and has no --auto-restart"),
     }
+    UnitCritical {
+        unit: unit()?,
+        for_ms: 900_000,
+        reason: said("the market feed is down or its candles are stale"),
+    }
     UnitOrdered {
         unit: unit()?,
         verb: said("hold"),

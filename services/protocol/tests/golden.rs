@@ -79,6 +79,7 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::GivenUp { .. } => include_str!("golden/event_given_up.json"),
         EventBody::UnitStopped { .. } => include_str!("golden/event_unit_stopped.json"),
         EventBody::UnitObservedOnly { .. } => include_str!("golden/event_unit_observed_only.json"),
+        EventBody::UnitCritical { .. } => include_str!("golden/event_unit_critical.json"),
         EventBody::UnitOrdered { .. } => include_str!("golden/event_unit_ordered.json"),
         EventBody::OwnerCommand { .. } => include_str!("golden/event_owner_command.json"),
         EventBody::StrangerIgnored { .. } => include_str!("golden/event_stranger_ignored.json"),
@@ -139,6 +140,8 @@ fn full_heartbeat() -> Heartbeat {
         errors: 14,
         errors_last_hour: 11,
         last_error: Some(last_error),
+        account: Some(book().account),
+        latch: Some("daily_loss-1795489200000".to_owned()),
         books: vec![trading, halted],
     }
 }
@@ -157,6 +160,8 @@ fn minimal_heartbeat() -> Heartbeat {
         errors: 0,
         errors_last_hour: 0,
         last_error: None,
+        account: None,
+        latch: None,
         books: Vec::new(),
         ..full_heartbeat()
     }
@@ -370,7 +375,8 @@ fn is_refused_without_any_one_of_its_required_fields<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 19] = [
+    const OPTIONAL: [&str; 20] = [
+        "account",
         "health",
         "health_why",
         "errors_last_hour",
@@ -415,7 +421,13 @@ fn every_message_is_read_whatever_a_newer_program_added() {
 #[test]
 fn an_older_heartbeat_is_read_and_says_nothing_of_its_health() {
     let mut value = parsed(include_str!("golden/heartbeat_full.json"));
-    for added in ["health", "health_why", "errors_last_hour"] {
+    for added in [
+        "health",
+        "health_why",
+        "errors_last_hour",
+        "account",
+        "latch",
+    ] {
         assert!(value.as_object_mut().unwrap().remove(added).is_some());
     }
     let read: Heartbeat = serde_json::from_value(value).unwrap();
@@ -423,6 +435,8 @@ fn an_older_heartbeat_is_read_and_says_nothing_of_its_health() {
         health: None,
         health_why: None,
         errors_last_hour: 0,
+        account: None,
+        latch: None,
         ..full_heartbeat()
     };
     assert_eq!(read, expected);

@@ -124,6 +124,8 @@ impl Heart {
             errors: self.progress.errors(),
             errors_last_hour: condition.errors_last_hour,
             last_error: self.progress.last_error(),
+            account: None,
+            latch: None,
             books: Vec::new(),
         };
         (self.decorate)(&mut heartbeat);

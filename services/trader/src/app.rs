@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use protocol::event::{Event, EventBody};
 use protocol::exit::ExitCode;
 use protocol::heartbeat::Phase;
-use protocol::ids::{AccountKey, Service, Token};
+use protocol::ids::{Service, Token};
 use protocol::trader_args::TraderArgs;
 use runtime::bus::Bus;
 use runtime::events::Events;
@@ -136,7 +136,12 @@ impl Running {
         tellers.spawn(health.run(tell.clone()));
 
         let account = start::account(venue.as_ref(), settings, asked).await?;
-        check_latch_until(&bus, &account, asked).await?;
+        let account = vitals.account.get_or_init(|| account).clone();
+        if let Err(stop) = check_latch_until(&bus, &account, &vitals, asked).await {
+            // The last heartbeat names the latch: whoever may start us again needs to know.
+            say_goodbye(&tell, &mut tellers).await;
+            return Err(stop);
+        }
         if venue.is_some() {
             config.live = Some(start::terms(&bus, &account, settings, asked).await?);
         }
@@ -155,7 +160,7 @@ impl Running {
             venue,
             events,
             progress: Arc::clone(&vitals.progress),
-            standing: Arc::default(),
+            standing: Arc::clone(&vitals.standing),
             board: Arc::clone(&vitals.board),
             calls,
             args,
@@ -196,11 +201,7 @@ impl Running {
         };
         let id = format!("{}:stopped", self.ctx.identity.boot);
         self.ctx.events.tell(Event::new(id, clock::now(), goodbye));
-        self.tell.cancel();
-        let told = async { while self.tellers.join_next().await.is_some() {} };
-        if timeout(GOODBYE, told).await.is_err() {
-            tracing::warn!("left without saying everything");
-        }
+        say_goodbye(&self.tell, &mut self.tellers).await;
         match end.code {
             ExitCode::Done | ExitCode::CycleFinished => Ok(end.code),
             _ => Err(end),
@@ -234,6 +235,15 @@ impl Running {
     }
 }
 
+/// The last events and the last heartbeat.
+async fn say_goodbye(tell: &CancellationToken, tellers: &mut JoinSet<()>) {
+    tell.cancel();
+    let told = async { while tellers.join_next().await.is_some() {} };
+    if timeout(GOODBYE, told).await.is_err() {
+        tracing::warn!("left without saying everything");
+    }
+}
+
 fn worker_end(ended: Result<Result<(), Stop>, JoinError>) -> Result<(), Stop> {
     ended.unwrap_or_else(|error| Err(Stop::internal(format!("bug: {error}"))))
 }
@@ -242,9 +252,13 @@ fn worker_end(ended: Result<Result<(), Stop>, JoinError>) -> Result<(), Stop> {
 async fn check_latch_until(
     bus: &Bus,
     account: &AccountKey,
+    vitals: &Vitals,
     asked: &CancellationToken,
 ) -> Result<(), Stop> {
-    let checked = asked.run_until_cancelled(account::check_latch(bus, account));
+    let closed_by = |latch: &str| {
+        let _ = vitals.refused_by.set(latch.to_owned());
+    };
+    let checked = asked.run_until_cancelled(account::check_latch(bus, account, closed_by));
     checked
         .await
         .unwrap_or_else(|| Err(Stop::new(ExitCode::Done, "stopped before it began")))

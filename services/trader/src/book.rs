@@ -7,8 +7,6 @@ mod voice;
 
 pub(crate) use recover::read;
 
-use live::Rounds;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +24,7 @@ use runtime::progress::PartProgress;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 
+use self::live::Rounds;
 use crate::board::Entry;
 use crate::calls::UnderWay;
 use crate::context::Context;

@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use protocol::heartbeat::{Heartbeat, PartState, Phase};
+use protocol::ids::AccountKey;
 use runtime::bus::Bus;
 use runtime::health::Answer;
 use runtime::progress::{Progress, SelfCounting};
 
+use crate::account::Watch;
 use crate::board::Board;
 use crate::market::Feed;
 
@@ -23,6 +25,12 @@ pub struct Vitals {
     pub board: Arc<Board>,
     /// The market feed.
     pub feed: Feed,
+    /// Whose books these are; empty while the exchange is asked for that.
+    pub account: OnceLock<AccountKey>,
+    /// What is known of that account.
+    pub standing: Arc<Watch>,
+    /// The latch that kept this process from starting to trade.
+    pub refused_by: OnceLock<String>,
     /// Empty while it is waited for.
     pub bus: OnceLock<Bus>,
 }
@@ -43,6 +51,9 @@ impl Vitals {
             progress,
             board: Arc::default(),
             feed: feed.clone(),
+            account: OnceLock::new(),
+            standing: Arc::default(),
+            refused_by: OnceLock::new(),
             bus: OnceLock::new(),
         })
     }
@@ -53,6 +64,16 @@ impl Vitals {
         let age = feed.candle_age(self.feed.clock().now());
         heartbeat.candle_age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         heartbeat.books = self.board.summaries();
+        heartbeat.account = self.account.get().cloned();
+        heartbeat.latch = self.latch();
+    }
+
+    /// The latch that closes the account, if this process knows of one.
+    fn latch(&self) -> Option<String> {
+        let standing = self.standing.standing();
+        let latch = standing.and_then(|standing| standing.report.latch);
+        let latch = latch.map(|latch| latch.id);
+        latch.or_else(|| self.refused_by.get().cloned())
     }
 
     /// What Docker's health check hears.

@@ -26,7 +26,7 @@ use crate::engine::{self, Engine};
 use crate::eye::{Eye, Sight};
 use crate::settings::Settings;
 use crate::supervisor::{PART, Realm, Supervisor};
-use crate::{ear, numbers, orders};
+use crate::{ear, leave, numbers, orders};
 
 /// The streams a watchdog reads or writes.
 const STREAMS: [&str; 4] = [
@@ -275,6 +275,9 @@ async fn reign(realm: &Arc<Realm>, asked: &CancellationToken) -> TurnEnd {
     let eye = Eye::new(&realm.sight, reports.clone(), again, known);
     let mut parts = JoinSet::new();
     parts.spawn(eye.run(stop.clone()));
+    let wanted = supervisor.wanted();
+    let leave = leave::listen(realm.bus.clone(), wanted, reports.clone(), stop.clone());
+    parts.spawn(leave);
     parts.spawn(ear::listen(realm.bus.clone(), reports, stop.clone()));
     let project = realm.project.clone();
     parts.spawn(orders::serve(

@@ -10,6 +10,7 @@ pub mod eye;
 pub mod facts;
 pub mod hands;
 pub mod last_words;
+pub mod leave;
 pub mod numbers;
 pub mod orders;
 pub mod settings;

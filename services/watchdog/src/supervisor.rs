@@ -25,11 +25,12 @@ use supervision::record::{Fact, Record};
 use supervision::rules::Rules;
 use supervision::state::State;
 use supervision::watch::{Event, Scope, Watch};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::eye::Sight;
 use crate::hands::{After, Done, Hands};
+use crate::leave::Wanted;
 use crate::numbers;
 use crate::orders::Order;
 
@@ -66,6 +67,8 @@ pub struct Supervisor {
     watch: Watch,
     hands: Hands,
     look_again: Arc<Notify>,
+    /// What only the bus can tell of units that a latch keeps down.
+    wanted: watch::Sender<Wanted>,
     began: Instant,
     /// When the journal was last written, by the wall clock.
     known: UtcMs,
@@ -104,6 +107,7 @@ impl Supervisor {
             state,
             watch,
             look_again: Arc::default(),
+            wanted: watch::Sender::default(),
             began: Instant::now(),
             known: known.unwrap_or_else(clock::now),
         };
@@ -136,6 +140,11 @@ impl Supervisor {
     /// Tells the eye to look at everything anew.
     pub fn look_again(&self) -> Arc<Notify> {
         Arc::clone(&self.look_again)
+    }
+
+    /// What is to be found out on the bus, whenever that changes.
+    pub fn wanted(&self) -> watch::Receiver<Wanted> {
+        self.wanted.subscribe()
     }
 
     /// Up to where the engine's events may be judged already.
@@ -303,6 +312,12 @@ impl Supervisor {
             numbers::count(record);
             log(record);
         }
+        let wanted = Wanted::of(&self.state);
+        self.wanted.send_if_modified(|known| {
+            let news = *known != wanted;
+            *known = wanted;
+            news
+        });
         Ok(place)
     }
 
@@ -343,6 +358,16 @@ fn log(record: &Record) {
         Fact::Ordered { order, by } => tracing::info!(%unit, order = order.as_str(), by, "ordered"),
         Fact::Held { by, why } => tracing::info!(%unit, by, why, "held"),
         Fact::Released { by, total } => tracing::info!(%unit, by, total, "released"),
+        Fact::CriticalForLong { for_ms, why } => {
+            tracing::warn!(%unit, for_ms, why, "critical for long");
+        }
+        Fact::CriticalNoMore => tracing::info!(%unit, "no longer critical"),
+        Fact::LatchKnown(latch) => {
+            tracing::info!(%unit, account = %latch.account, latch = latch.id, "kept down by a latch");
+        }
+        Fact::Unlatched { latch, by, why } => {
+            tracing::info!(%unit, latch = latch.id, by, why, "latch ended: it may start");
+        }
         Fact::FailuresForgiven { .. } => tracing::info!(%unit, "failures forgiven"),
         Fact::PolicyRead(policy) => tracing::info!(%unit, ?policy, "flags read"),
         Fact::Gone => tracing::info!(%unit, "container removed"),

@@ -5,7 +5,8 @@
 //! SIGTERM 0, SIGINT 0, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
 //! but its work stands still. Settings by environment: NATS
 //! (host:port), USER, PASSWORD, UNIT, BEAT_MS; SAYS (to its log, first), EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
-//! (eats memory until it is killed), HUNGRY_CHILD (has a child that does). With any argument `--ok` it is
+//! (eats memory until it is killed), HUNGRY_CHILD (has a child that does), LATCH (its heartbeats say that the account
+//! paper.v.a is closed by this latch). With any argument `--ok` it is
 //! a health check that finds everything well.
 
 use std::io::{BufRead, BufReader, Write};
@@ -103,6 +104,12 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
     bus.write_all(connect.as_bytes())?;
     let subject = format!("heartbeat.v1.trader.{}", var("UNIT").unwrap());
     let every: u64 = var("BEAT_MS").unwrap().parse().unwrap();
+    let latch = var("LATCH").map_or_else(String::new, |latch| {
+        format!(
+            ",\"account\":{{\"mode\":\"paper\",\"venue\":\"v\",\"account\":\"a\"}},\
+             \"latch\":\"{latch}\""
+        )
+    });
     let mut turns = 0;
     for seq in 1.. {
         turns += u32::from(!STUCK.load(Ordering::Relaxed));
@@ -110,7 +117,7 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
         let body = format!(
             "{{\"v\":1,\"boot\":\"{boot}\",\"seq\":{seq},\"at\":{},\"uptime_ms\":{},\
              \"interval_ms\":{every},\"phase\":\"running\",\"parts\":{{\"work\":{{\"turns\":{turns},\
-             \"errors\":0,\"state\":\"ok\",\"within_ms\":2000}}}},\"signals\":0,\"errors\":0}}",
+             \"errors\":0,\"state\":\"ok\",\"within_ms\":2000}}}},\"signals\":0,\"errors\":0{latch}}}",
             now.as_millis(),
             began.elapsed().as_millis()
         );

@@ -444,6 +444,18 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
             "⚠️ ONLY OBSERVED",
             [field("Unit", unit), field("Reason", reason)],
         ),
+        EventBody::UnitCritical {
+            unit,
+            for_ms,
+            reason,
+        } => row(
+            "⚠️ CRITICAL FOR LONG",
+            [
+                field("Unit", unit),
+                field("For", span(*for_ms)),
+                field("Reason", reason),
+            ],
+        ),
         EventBody::UnitOrdered {
             unit,
             verb,

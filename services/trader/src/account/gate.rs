@@ -11,15 +11,16 @@ use super::operator;
 
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Waits for the bus to tell how the account is.
+/// Waits for the bus to tell how the account is; `closed_by` hears which latch refuses the start.
 ///
 /// # Errors
 /// Exit 21 while it is latched and no operator has ended that.
-pub async fn check(bus: &Bus, account: &AccountKey) -> Result<(), Stop> {
+pub async fn check(bus: &Bus, account: &AccountKey, closed_by: impl Fn(&str)) -> Result<(), Stop> {
     loop {
         match latch(bus, account).await {
             Ok(None) => return Ok(()),
             Ok(Some(latch)) => {
+                closed_by(&latch);
                 return Err(Stop::new(
                     ExitCode::CriticalHalt,
                     format!(

@@ -144,6 +144,8 @@ fn beat(n: u32, now: Moment, uptime_ms: u64) -> Beat {
         interval_ms: 5_000,
         errors: 0,
         last_error: None,
+        critical: None,
+        latch: None,
         parts: parts
             .map(|part| (part.to_owned(), turns))
             .into_iter()

@@ -9,17 +9,20 @@ use protocol::ids::Token;
 
 use crate::container::{Container, Exit, Run, Status};
 use crate::ending::{Ending, ending};
+use crate::mask::mask;
 use crate::moment::Moment;
 use crate::operator;
 use crate::policy::Policy;
 use crate::pulse::{self, Pulse};
-use crate::record::{EndedWhy, Fact, Order, Reason, Record, StartedBy};
+use crate::record::{EndedWhy, Fact, Latch, Order, Reason, Record, StartedBy, Why};
 use crate::state::{Asked, Phase, State, Unit};
 use crate::watch::{Seen, Sight, Watch};
 
 /// A stop that a person asked for is recorded this long after the end: until then a `docker restart`
 /// shows its second half, and an engine that is going down takes us along.
 const SETTLE_MS: u64 = 1_000;
+/// Who says for so long that it is critical gets no better by itself: the owner should look.
+const CRITICAL_LONG_MS: u64 = 15 * 60 * 1_000;
 /// No chain of records of one instant is longer.
 const LONGEST_CHAIN: usize = 8;
 
@@ -190,7 +193,9 @@ impl Desk<'_> {
         if here.status == Status::Paused {
             return None;
         }
-        self.good_news().or_else(|| self.hang(here))
+        self.good_news()
+            .or_else(|| self.grade())
+            .or_else(|| self.hang(here))
     }
 
     fn good_news(&self) -> Option<Fact> {
@@ -210,6 +215,19 @@ impl Desk<'_> {
                     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
                 }),
             }),
+        }
+    }
+
+    /// Told once, until it says otherwise.
+    fn grade(&self) -> Option<Fact> {
+        let pulse = self.sight.pulse.as_ref()?;
+        match (pulse.critical_for(), self.unit.critical_told) {
+            (Some(for_ms), false) if for_ms >= CRITICAL_LONG_MS => Some(Fact::CriticalForLong {
+                for_ms,
+                why: mask(pulse.beat.critical.as_deref().unwrap_or_default()),
+            }),
+            (None, true) => Some(Fact::CriticalNoMore),
+            _ => None,
         }
     }
 
@@ -278,9 +296,33 @@ impl Desk<'_> {
                     .then(|| Fact::StartIntended { run: run.clone() })
             }
             Phase::Starting { .. } if same => self.start_refused(here),
+            Phase::Quarantined {
+                why: Why::CriticalHalt,
+                ..
+            } if same => match &self.unit.latch {
+                None => self.latch(here),
+                Some(latch) => self.leave(latch),
+            },
             // A run that we did not see begin: by now it has also ended.
             _ => (!same).then(|| self.started(here)),
         }
+    }
+
+    /// The latch that it ended for, by the last heartbeat of this run.
+    fn latch(&self, here: &Container) -> Option<Fact> {
+        let beat = &self.sight.pulse.as_ref()?.beat;
+        let latch = beat.latch.as_ref().filter(|_| beat.fits(here.began))?;
+        Some(Fact::LatchKnown(latch.clone()))
+    }
+
+    /// An operator ended that very latch: that is leave to start it.
+    fn leave(&self, latch: &Latch) -> Option<Fact> {
+        let (by, why) = self.watch.unlatched(latch)?;
+        Some(Fact::Unlatched {
+            latch: latch.clone(),
+            by: by.clone(),
+            why: why.clone(),
+        })
     }
 
     /// It is down while a person wants it stopped, or started anew. A start under way comes first.

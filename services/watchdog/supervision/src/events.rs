@@ -71,11 +71,22 @@ fn about_unit(unit: Token, fact: &Fact) -> Option<EventBody> {
         }
         Fact::Held { by, why } => Some(ordered(unit, "hold", by, Some(why.clone()))),
         Fact::Released { by, .. } => Some(ordered(unit, "release", by, None)),
+        Fact::Unlatched { latch, by, why } => {
+            let why = format!("{why} (latch {})", latch.id);
+            Some(ordered(unit, "unlatch", by, Some(why)))
+        }
+        Fact::CriticalForLong { for_ms, why } => Some(EventBody::UnitCritical {
+            unit,
+            for_ms: *for_ms,
+            reason: why.clone(),
+        }),
         // Who ordered a stop is told once it has stopped.
         Fact::Ordered { .. }
         | Fact::PolicyRead(_)
         | Fact::Started { .. }
         | Fact::FailuresForgiven { .. }
+        | Fact::CriticalNoMore
+        | Fact::LatchKnown(_)
         | Fact::StopIntended { .. }
         | Fact::StartIntended { .. }
         | Fact::Gone => None,

@@ -151,6 +151,13 @@ fn next(name: &Token, unit: &Unit, now: UtcMs) -> String {
             why: Why::MaxRestarts,
             ..
         } => format!("It stays down until `watchdog release {name} --total`"),
+        Phase::Quarantined { .. } if unit.latch.is_some() => {
+            let latch = unit.latch.as_ref().map_or("", |latch| latch.id.as_str());
+            format!(
+                "It stays down until `trader unlatch --latch {latch} --why REASON`, or `watchdog \
+                 release {name}`"
+            )
+        }
         Phase::Quarantined { .. } => format!("It stays down until `watchdog release {name}`"),
         Phase::Stopped { .. } | Phase::Ended { .. } => {
             format!("It stays down until `watchdog start {name}`")

@@ -44,6 +44,14 @@ pub fn words(fact: &Fact) -> Vec<String> {
         Fact::Held { by, why } => format!("held by {by}: {why}"),
         Fact::Released { by, total: false } => format!("released by {by}"),
         Fact::Released { by, total: true } => format!("released by {by}, restarts from zero"),
+        Fact::CriticalForLong { for_ms, why } => {
+            format!("critical for {}: {why}", span(*for_ms))
+        }
+        Fact::CriticalNoMore => "no longer critical".to_owned(),
+        Fact::LatchKnown(latch) => format!("account {} is latched by {}", latch.account, latch.id),
+        Fact::Unlatched { latch, by, why } => {
+            format!("{by} ended latch {}: {why}; it may start", latch.id)
+        }
         Fact::Gone => "its container was removed".to_owned(),
     };
     std::iter::once(line).chain(found(fact)).collect()

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use protocol::heartbeat::{Heartbeat, PartState, Phase};
+use protocol::heartbeat::{Health, Heartbeat, PartState, Phase};
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 
-use crate::record::Reason;
+use crate::record::{Latch, Reason};
 use crate::state::Healthy;
 
 /// A unit is silent once this many of its own intervals have passed without a heartbeat: two after
@@ -39,6 +39,10 @@ pub struct Beat {
     pub errors: u64,
     /// The newest of them, one line.
     pub last_error: Option<String>,
+    /// It says that it does not do what it is there for, and why.
+    pub critical: Option<String>,
+    /// The latch that closes the account it trades for.
+    pub latch: Option<Latch>,
     /// The parts that are well and promise to turn.
     pub parts: BTreeMap<String, Turns>,
 }
@@ -62,9 +66,23 @@ impl From<&Heartbeat> for Beat {
             interval_ms: heartbeat.interval_ms,
             errors: heartbeat.errors,
             last_error: heartbeat.last_error.as_ref().map(|e| e.text.clone()),
+            critical: critical(heartbeat),
+            latch: latch(heartbeat),
             parts: promises(heartbeat),
         }
     }
+}
+
+fn critical(heartbeat: &Heartbeat) -> Option<String> {
+    let critical = heartbeat.health == Some(Health::Critical);
+    critical.then(|| heartbeat.health_why.clone().unwrap_or_default())
+}
+
+fn latch(heartbeat: &Heartbeat) -> Option<Latch> {
+    Some(Latch {
+        account: heartbeat.account.clone()?,
+        id: heartbeat.latch.clone()?,
+    })
 }
 
 /// A part that says it is in trouble is tried again and may take its time.
@@ -112,6 +130,8 @@ pub struct Pulse {
     pub beat: Beat,
     /// By our monotonic clock, in milliseconds.
     pub heard: u64,
+    /// Since when it says without a break that it is critical.
+    critical: Option<u64>,
     /// Since when each part that promises to turn stands where it stands.
     still: BTreeMap<String, Still>,
 }
@@ -146,7 +166,27 @@ impl Pulse {
             (name.clone(), still)
         });
         let still = still.collect();
-        Self { beat, heard, still }
+        let critical = beat.critical.is_some().then(|| {
+            let before = same_boot.filter(|before| heard <= before.expected_until());
+            before.and_then(|before| before.critical).unwrap_or(heard)
+        });
+        Self {
+            beat,
+            heard,
+            critical,
+            still,
+        }
+    }
+
+    /// A heartbeat that comes later than this comes after a silence.
+    const fn expected_until(&self) -> u64 {
+        let patience = self.beat.interval_ms.saturating_mul(SILENT_INTERVALS);
+        self.heard.saturating_add(patience)
+    }
+
+    /// For how long it has said, in every heartbeat, that it is critical.
+    pub fn critical_for(&self) -> Option<u64> {
+        self.critical.map(|since| self.heard.saturating_sub(since))
     }
 
     /// A part that has stood still for longer than it promised, though the heart beats on. What was

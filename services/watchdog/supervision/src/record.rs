@@ -5,7 +5,7 @@
 use std::fmt;
 
 use protocol::exit::ExitCode;
-use protocol::ids::Token;
+use protocol::ids::{AccountKey, Token};
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
@@ -157,8 +157,37 @@ pub enum Fact {
         /// Its restarts count from zero again, too.
         total: bool,
     },
+    /// It says of itself for long that it does not do what it is there for.
+    CriticalForLong {
+        /// For how long so far, in milliseconds.
+        for_ms: u64,
+        /// Why, in its own words.
+        why: String,
+    },
+    /// It says so no more.
+    CriticalNoMore,
+    /// The latch that it ended for.
+    LatchKnown(Latch),
+    /// An operator ended that latch, which ends its quarantine.
+    Unlatched {
+        /// Which.
+        latch: Latch,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// Its container was removed.
     Gone,
+}
+
+/// A latch that closes an account until an operator ends it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Latch {
+    /// Whose account.
+    pub account: AccountKey,
+    /// Its name.
+    pub id: String,
 }
 
 /// A restart that was decided.

@@ -13,7 +13,7 @@ use crate::container::Run;
 use crate::evidence::Found;
 use crate::failures::Failures;
 use crate::policy::Policy;
-use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
+use crate::record::{EndedWhy, Fact, Latch, Order, Reason, Record, Restart, StartedBy, Why};
 use crate::rules::Budget;
 
 /// A run that was healthy for less never ends a series of failures.
@@ -78,6 +78,10 @@ pub struct Unit {
     pub recent: VecDeque<UtcMs>,
     /// It ended while it was held: its release starts it.
     pub missed: bool,
+    /// The latch that it ended for.
+    pub latch: Option<Latch>,
+    /// The owner has been told that it is critical for long.
+    pub critical_told: bool,
 }
 
 /// An order that is being carried out.
@@ -246,6 +250,16 @@ impl State {
         }
     }
 
+    /// The units that a latch keeps down, each with that latch if it is known.
+    pub fn latched(&self) -> impl Iterator<Item = (&Token, Option<&Latch>)> {
+        let latched = |unit: &Unit| {
+            let why = Why::CriticalHalt;
+            matches!(&unit.phase, Phase::Quarantined { why: known, .. } if *known == why)
+        };
+        let units = self.units.iter().filter(move |(_, unit)| latched(unit));
+        units.map(|(name, unit)| (name, unit.latch.as_ref()))
+    }
+
     /// Whether a person has to act.
     pub fn any_quarantined(&self) -> bool {
         let quarantined = |unit: &Unit| matches!(unit.phase, Phase::Quarantined { .. });
@@ -276,20 +290,7 @@ impl Unit {
                 run,
                 reason,
                 grace_ms,
-            } => {
-                if !matches!(reason, Reason::Ordered { .. }) {
-                    self.down_since.get_or_insert(at);
-                }
-                let (run, reason, grace_ms) = (run.clone(), reason.clone(), *grace_ms);
-                self.enter(
-                    at,
-                    Phase::Stopping {
-                        run,
-                        reason,
-                        grace_ms,
-                    },
-                );
-            }
+            } => self.stopping(at, run, reason, *grace_ms),
             Fact::HangObserved { run, .. } => self.hang_told = Some(run.clone()),
             Fact::RestartScheduled(restart) => self.scheduled(at, restart),
             Fact::StartIntended { run } => {
@@ -322,6 +323,10 @@ impl Unit {
                 self.held = Some(Hold { by, why });
             }
             Fact::Released { total, .. } => self.released(at, *total),
+            Fact::CriticalForLong { .. } => self.critical_told = true,
+            Fact::CriticalNoMore => self.critical_told = false,
+            Fact::LatchKnown(latch) => self.latch = Some(latch.clone()),
+            Fact::Unlatched { .. } => self.unlatched(at),
             Fact::Gone => self.rests(at, Phase::Gone),
         }
     }
@@ -336,6 +341,21 @@ impl Unit {
         self.since = at;
     }
 
+    fn stopping(&mut self, at: UtcMs, run: &Run, reason: &Reason, grace_ms: u64) {
+        if !matches!(reason, Reason::Ordered { .. }) {
+            self.down_since.get_or_insert(at);
+        }
+        let (run, reason) = (run.clone(), reason.clone());
+        self.enter(
+            at,
+            Phase::Stopping {
+                run,
+                reason,
+                grace_ms,
+            },
+        );
+    }
+
     fn started(&mut self, at: UtcMs, run: &Run, by: StartedBy) {
         let overtaken =
             |asked: &mut Asked| asked.order == Order::Restart || by != StartedBy::Watchdog;
@@ -343,6 +363,8 @@ impl Unit {
         self.missed = false;
         self.ours = by == StartedBy::Watchdog;
         self.healthy = None;
+        self.latch = None;
+        self.critical_told = false;
         self.enter(at, Phase::Running(run.clone()));
     }
 
@@ -406,10 +428,18 @@ impl Unit {
         self.enter(at, Phase::Waiting { run, delay_ms });
     }
 
+    /// Due at once, with a clean slate; one that is held stays so.
+    fn unlatched(&mut self, at: UtcMs) {
+        let held = self.held.take();
+        self.released(at, false);
+        self.held = held;
+    }
+
     /// Due at once, with a clean slate.
     fn released(&mut self, at: UtcMs, total: bool) {
         self.consecutive = 0;
         self.last_delay_ms = 0;
+        self.latch = None;
         if total {
             self.restarts = 0;
         }

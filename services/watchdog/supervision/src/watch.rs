@@ -11,6 +11,7 @@ use crate::container::{Container, Run, Status};
 use crate::evidence::{Found, LastBeats, LastWords};
 use crate::moment::Moment;
 use crate::pulse::{Beat, Pulse};
+use crate::record::Latch;
 use crate::rules::Rules;
 use crate::state::{Phase, State, Unit};
 
@@ -66,6 +67,15 @@ pub enum Event {
         /// What it says.
         words: LastWords,
     },
+    /// An operator ended a latch.
+    Unlatched {
+        /// Which.
+        latch: Latch,
+        /// Who.
+        by: String,
+        /// Why.
+        why: String,
+    },
     /// Our own message came back over the bus.
     Echoed,
     /// A call has ended.
@@ -108,6 +118,8 @@ pub struct Watch {
     echo: Option<u64>,
     /// Since when silence means something.
     hearing: u64,
+    /// Latches that operators ended: who and why, of those that keep a unit down.
+    unlatched: BTreeMap<Latch, (String, String)>,
 }
 
 /// What is seen of one unit.
@@ -217,6 +229,7 @@ impl Watch {
                 self.sight(&unit).last_words = Some(words);
                 Scope::Nobody
             }
+            Event::Unlatched { latch, by, why } => self.was_unlatched(state, latch, by, why),
             Event::Echoed => self.echoed(now),
             Event::Acted { unit, error } => {
                 let starts = state.units.get(&unit).map_or(0, |unit| unit.starts);
@@ -273,6 +286,18 @@ impl Watch {
 
     fn sight(&mut self, unit: &Token) -> &mut Sight {
         self.sights.entry(unit.clone()).or_default()
+    }
+
+    /// Who ended this latch, and why, if anybody did.
+    pub fn unlatched(&self, latch: &Latch) -> Option<&(String, String)> {
+        self.unlatched.get(latch)
+    }
+
+    fn was_unlatched(&mut self, state: &State, latch: Latch, by: String, why: String) -> Scope {
+        self.unlatched.insert(latch, (by, why));
+        let keeps = |latch: &Latch| state.latched().any(|(_, known)| known == Some(latch));
+        self.unlatched.retain(|latch, _| keeps(latch));
+        Scope::All
     }
 
     fn echoed(&mut self, now: Moment) -> Scope {

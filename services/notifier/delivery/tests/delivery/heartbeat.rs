@@ -41,6 +41,8 @@ fn beat() -> Heartbeat {
             part: "feed".to_owned(),
             text: "stream ended".to_owned(),
         }),
+        account: None,
+        latch: None,
         books: vec![BookSummary {
             book: "paper.binance-usdm.exchange-sim-8080.BTCUSDT"
                 .parse()

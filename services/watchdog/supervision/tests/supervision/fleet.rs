@@ -104,6 +104,8 @@ impl Fleet {
             interval_ms: 5 * SECOND,
             errors: 0,
             last_error: None,
+            critical: None,
+            latch: None,
             parts: BTreeMap::new(),
         };
         let unit = name.clone();

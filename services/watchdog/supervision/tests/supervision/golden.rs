@@ -3,7 +3,9 @@
 use bearish_supervision::container::Run;
 use bearish_supervision::evidence::Found;
 use bearish_supervision::policy::Policy;
-use bearish_supervision::record::{EndedWhy, Fact, Order, Reason, Record, Restart, StartedBy, Why};
+use bearish_supervision::record::{
+    EndedWhy, Fact, Latch, Order, Reason, Record, Restart, StartedBy, Why,
+};
 use protocol::time::UtcMs;
 use serde_json::Value;
 
@@ -16,7 +18,7 @@ fn run() -> Run {
     }
 }
 
-/// The file's name; a new variant must be added here, and then to [`facts`].
+/// The file's name; a new variant must be added here, and then to [`facts`] or [`later_facts`].
 const fn file(fact: &Fact) -> &'static str {
     match fact {
         Fact::PolicyRead(_) => "policy_read",
@@ -34,6 +36,10 @@ const fn file(fact: &Fact) -> &'static str {
         Fact::Ordered { .. } => "ordered",
         Fact::Held { .. } => "held",
         Fact::Released { .. } => "released",
+        Fact::CriticalForLong { .. } => "critical_for_long",
+        Fact::CriticalNoMore => "critical_no_more",
+        Fact::LatchKnown(_) => "latch_known",
+        Fact::Unlatched { .. } => "unlatched",
         Fact::Gone => "gone",
     }
 }
@@ -59,6 +65,13 @@ fn restart() -> Restart {
             beats: vec!["heartbeat 2.1 s before: running, 0 errors".to_owned()],
             last_error: Some("no answer within 5 s".to_owned()),
         })),
+    }
+}
+
+fn latch() -> Latch {
+    Latch {
+        account: "paper.binance-usdm.exchange-sim-8080".parse().unwrap(),
+        id: "daily_loss-1795489200000".to_owned(),
     }
 }
 
@@ -140,6 +153,22 @@ fn facts() -> Vec<Fact> {
     ]
 }
 
+fn later_facts() -> Vec<Fact> {
+    vec![
+        Fact::CriticalForLong {
+            for_ms: 900_000,
+            why: "the market feed is down or its candles are stale".to_owned(),
+        },
+        Fact::CriticalNoMore,
+        Fact::LatchKnown(latch()),
+        Fact::Unlatched {
+            latch: latch(),
+            by: "operator".to_owned(),
+            why: "a wick".to_owned(),
+        },
+    ]
+}
+
 fn check(file: &str, record: &Record) {
     let path = format!("{}/tests/golden/{file}.json", env!("CARGO_MANIFEST_DIR"));
     let written = serde_json::to_value(record).unwrap();
@@ -154,7 +183,7 @@ fn check(file: &str, record: &Record) {
 #[test]
 fn every_record_reads_and_writes_as_committed() {
     let mut files = std::collections::BTreeSet::new();
-    for fact in facts() {
+    for fact in facts().into_iter().chain(later_facts()) {
         files.insert(file(&fact));
         let record = Record::Unit {
             unit: name(),
@@ -163,7 +192,7 @@ fn every_record_reads_and_writes_as_committed() {
         };
         check(file(&fact), &record);
     }
-    assert_eq!(files.len(), 16, "a variant is missing in facts()");
+    assert_eq!(files.len(), 20, "a variant is missing in facts()");
     let took_over = Record::OwnerTookOver {
         boot: "b1".parse().unwrap(),
         instance: "watchdog-1".parse().unwrap(),

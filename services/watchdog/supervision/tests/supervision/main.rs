@@ -1,11 +1,15 @@
 //! The brain from outside: one unit's life in a simulated engine, hours in milliseconds.
 
 #[cfg(test)]
+mod critical;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod hangs;
+#[cfg(test)]
+mod latches;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bearish_supervision::events::owner_event;
 use bearish_supervision::moment::Moment;
 use bearish_supervision::policy::Policy;
 use bearish_supervision::pulse::{Beat, Turns};
-use bearish_supervision::record::{Fact, Record, Restart};
+use bearish_supervision::record::{Fact, Latch, Record, Restart};
 use bearish_supervision::state::{Phase, State, Unit};
 use bearish_supervision::watch::{Event, StopAsked, Watch};
 use protocol::command::UnitOrder;
@@ -75,6 +75,10 @@ pub(crate) struct Rig {
     status: Option<Status>,
     /// What its heartbeats say of its parts.
     parts: BTreeMap<String, Turns>,
+    /// Its heartbeats say that it is critical, and why.
+    pub(crate) critical: Option<String>,
+    /// The latch that its heartbeats name.
+    pub(crate) latch: Option<Latch>,
 }
 
 impl Rig {
@@ -96,6 +100,8 @@ impl Rig {
             began_mono: 0,
             status: None,
             parts: BTreeMap::new(),
+            critical: None,
+            latch: None,
         };
         rig.on(listed(Vec::new()));
         rig
@@ -311,6 +317,8 @@ impl Rig {
             interval_ms: 5_000,
             errors: 0,
             last_error: None,
+            critical: self.critical.clone(),
+            latch: self.latch.clone(),
             parts: self.parts.clone(),
         }
     }
