@@ -146,7 +146,8 @@ impl Engine {
         within(QUICK, self.docker.inspect_container(id, None)).await
     }
 
-    /// The last lines of a container's log since an instant (Unix time), what it wrote to both its outputs.
+    /// The last lines of a container's log since an instant (Unix time), what it wrote to both its outputs, each
+    /// behind the instant at which the engine had it.
     /// At most `bytes` and a frame more are read.
     ///
     /// # Errors
@@ -162,6 +163,7 @@ impl Engine {
             .stdout(true)
             .stderr(true)
             .since(since)
+            .timestamps(true)
             .tail(&lines.to_string())
             .build();
         let mut frames = Box::pin(self.docker.logs(id, Some(options)));

@@ -11,6 +11,7 @@ use protocol::ids::Token;
 use protocol::time::UtcMs;
 use runtime::clock;
 use supervision::container::{Container, Status};
+use supervision::ending::is_urgent;
 use supervision::watch::{Event, StopAsked};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
@@ -258,10 +259,7 @@ impl Eye {
             return Ok(());
         }
         match self.inspect(&event.container).await {
-            Ok(Some((unit, container))) => {
-                self.last_words(&unit, &container).await?;
-                Ok(self.report(Event::Seen { unit, container }).await?)
-            }
+            Ok(Some(found)) => Ok(self.saw(found).await?),
             Ok(None) => Ok(()),
             Err(EngineError::NoSuchContainer) => {
                 let container = event.container.clone();
@@ -271,7 +269,21 @@ impl Eye {
         }
     }
 
-    /// What a run said last, once, before its end is reported.
+    /// What it said last is known when its end is judged, unless a restart may follow that at once.
+    async fn saw(&mut self, (unit, container): (Token, Container)) -> Result<(), Unheard> {
+        let seen = Event::Seen {
+            unit: unit.clone(),
+            container: container.clone(),
+        };
+        if is_urgent(&container) {
+            self.report(seen).await?;
+            return self.last_words(&unit, &container).await;
+        }
+        self.last_words(&unit, &container).await?;
+        self.report(seen).await
+    }
+
+    /// What a run said last, once.
     async fn last_words(&mut self, unit: &Token, container: &Container) -> Result<(), Unheard> {
         let run = &container.run;
         if self.read.get(&run.container) == Some(&run.started_at) {

@@ -371,7 +371,7 @@ fn log(record: &Record) {
         Fact::FailuresForgiven { .. } => tracing::info!(%unit, "failures forgiven"),
         Fact::PolicyRead(policy) => tracing::info!(%unit, ?policy, "flags read"),
         Fact::Gone => tracing::info!(%unit, "container removed"),
-        // The call that follows is logged.
-        Fact::StartIntended { .. } => {}
+        // The call that follows is logged; a log is not repeated in another.
+        Fact::StartIntended { .. } | Fact::WordsFound { .. } => {}
     }
 }

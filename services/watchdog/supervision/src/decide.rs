@@ -121,8 +121,17 @@ impl Desk<'_> {
                 Phase::Unknown | Phase::Gone => None,
                 _ => Some(Fact::Gone),
             },
-            Seen::Here(here) => self.policy(here).or_else(|| self.container(here)),
+            Seen::Here(here) => self
+                .words()
+                .or_else(|| self.policy(here))
+                .or_else(|| self.container(here)),
         }
+    }
+
+    /// What came too late to be kept with its restart.
+    fn words(&self) -> Option<Fact> {
+        let wordless = self.unit.wordless.as_ref()?;
+        self.sight.words(&wordless.run)?.record()
     }
 
     fn policy(&self, here: &Container) -> Option<Fact> {

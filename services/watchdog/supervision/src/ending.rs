@@ -2,7 +2,7 @@
 
 use protocol::exit::ExitCode;
 
-use crate::container::Exit;
+use crate::container::{Container, Exit};
 use crate::policy::Policy;
 use crate::record::{Reason, Why};
 
@@ -37,6 +37,15 @@ pub fn ending(exit: Exit, policy: &Policy) -> Ending {
             Ending::Failure(Reason::Crashed { code: exit.code })
         }
     }
+}
+
+/// Whether a restart may follow this end at once: then what else there is to be known of it must not hold that up.
+pub fn is_urgent(container: &Container) -> bool {
+    let (Some(exit), Ok(policy)) = (container.exit(), &container.policy) else {
+        return false;
+    };
+    let at_once = policy.auto_restart && (policy.restart_delay == 0 || policy.fast_first);
+    at_once && matches!(ending(exit, policy), Ending::Failure(_) | Ending::Cycle)
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ fn about_unit(unit: Token, fact: &Fact) -> Option<EventBody> {
         | Fact::FailuresForgiven { .. }
         | Fact::CriticalNoMore
         | Fact::LatchKnown(_)
+        | Fact::WordsFound { .. }
         | Fact::StopIntended { .. }
         | Fact::StartIntended { .. }
         | Fact::Gone => None,

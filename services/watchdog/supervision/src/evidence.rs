@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::{Container, Run};
 use crate::mask::mask;
 use crate::pulse::{Beat, Pulse};
+use crate::record::Fact;
 
 /// Lines of a log that are kept: the last.
 pub const LINES: usize = 20;
@@ -118,6 +119,21 @@ pub struct LastWords {
 }
 
 impl LastWords {
+    /// As a record of its own; none if it said nothing.
+    pub fn record(&self) -> Option<Fact> {
+        let run = self.run.clone();
+        let (log, log_unread) = match &self.log {
+            Ok(lines) if lines.is_empty() => return None,
+            Ok(lines) => (lines.clone(), None),
+            Err(why) => (Vec::new(), Some(why.clone())),
+        };
+        Some(Fact::WordsFound {
+            run,
+            log,
+            log_unread,
+        })
+    }
+
     /// From the text of a log.
     pub fn new(run: Run, text: Result<&str, String>) -> Self {
         let log = text.map(last_lines);

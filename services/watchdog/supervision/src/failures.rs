@@ -75,6 +75,19 @@ impl Failures {
         });
     }
 
+    /// One that was counted without an error had this one.
+    pub fn learn(&mut self, at: UtcMs, reason: &Reason, last_error: &str) {
+        let bare = signature(reason, None);
+        let kind = self.0.iter_mut().find(|kind| kind.signature == bare);
+        if let Some(kind) = kind.filter(|kind| kind.last == at) {
+            kind.count = kind.count.saturating_sub(1);
+            kind.times.pop();
+            kind.last = kind.times.last().copied().unwrap_or(kind.first);
+            self.0.retain(|kind| kind.count > 0);
+        }
+        self.note(at, reason, Some(last_error));
+    }
+
     /// As they are shown: the most frequent first.
     pub fn groups(&self, now: UtcMs) -> Vec<Group> {
         let mut groups: Vec<Group> = self.0.iter().map(|kind| kind.shown(now)).collect();
@@ -161,6 +174,18 @@ mod tests {
         assert_eq!(shown, [(4, true, first), (1, false, "panicked (exit 101)")]);
         let later = failures.groups(UtcMs(160 * MINUTE));
         assert!(!later[0].rising);
+    }
+
+    #[test]
+    fn an_error_that_is_learned_later_moves_its_failure_to_its_kind() {
+        let (mut early, mut late) = (Failures::default(), Failures::default());
+        for minute in 0..3 {
+            let at = UtcMs(minute * MINUTE);
+            early.note(at, &crashed(70), Some("no answer"));
+            late.note(at, &crashed(70), None);
+            late.learn(at, &crashed(70), "no answer");
+        }
+        assert_eq!(early, late);
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub fn words(fact: &Fact) -> Vec<String> {
         Fact::Unlatched { latch, by, why } => {
             format!("{by} ended latch {}: {why}; it may start", latch.id)
         }
+        Fact::WordsFound { .. } => "what it had said before that".to_owned(),
         Fact::Gone => "its container was removed".to_owned(),
     };
     std::iter::once(line).chain(found(fact)).collect()
@@ -70,6 +71,15 @@ fn scheduled(restart: &Restart) -> String {
 }
 
 fn found(fact: &Fact) -> Vec<String> {
+    if let Fact::WordsFound {
+        log, log_unread, ..
+    } = fact
+    {
+        let unread = log_unread.iter().map(|why| format!("log not read: {why}"));
+        return unread
+            .chain(log.iter().map(|line| format!("| {line}")))
+            .collect();
+    }
     let (evidence, found) = match fact {
         Fact::RestartScheduled(restart) => (restart.evidence.as_ref(), restart.found.as_ref()),
         Fact::Quarantined { found, .. } => (None, found.as_ref()),

@@ -177,6 +177,17 @@ pub enum Fact {
         /// Why.
         why: String,
     },
+    /// The end of a run's log, read when its restart was decided already.
+    WordsFound {
+        /// Which run.
+        run: Run,
+        /// The last lines.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        log: Vec<String>,
+        /// Why there are none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        log_unread: Option<String>,
+    },
     /// Its container was removed.
     Gone,
 }

@@ -78,6 +78,8 @@ pub struct Unit {
     pub recent: VecDeque<UtcMs>,
     /// It ended while it was held: its release starts it.
     pub missed: bool,
+    /// The failure whose log was not read yet when its restart was decided.
+    pub wordless: Option<Wordless>,
     /// The latch that it ended for.
     pub latch: Option<Latch>,
     /// The owner has been told that it is critical for long.
@@ -100,6 +102,17 @@ pub struct Hold {
     pub by: String,
     /// Why.
     pub why: String,
+}
+
+/// A failure that was answered before its log was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wordless {
+    /// The run that ended.
+    pub run: Run,
+    /// When that was noted.
+    at: UtcMs,
+    /// What went wrong.
+    reason: Reason,
 }
 
 /// Since when a process is healthy, by its own clock.
@@ -327,6 +340,7 @@ impl Unit {
             Fact::CriticalNoMore => self.critical_told = false,
             Fact::LatchKnown(latch) => self.latch = Some(latch.clone()),
             Fact::Unlatched { .. } => self.unlatched(at),
+            Fact::WordsFound { log, .. } => self.words_found(log.last()),
             Fact::Gone => self.rests(at, Phase::Gone),
         }
     }
@@ -404,6 +418,18 @@ impl Unit {
         }
     }
 
+    /// Heartbeats said more of the cause, if they said anything.
+    fn words_found(&mut self, last_line: Option<&String>) {
+        let (Some(Wordless { at, reason, .. }), Some(line)) = (self.wordless.take(), last_line)
+        else {
+            return;
+        };
+        if self.last_error.is_none() {
+            self.last_error = Some(line.clone());
+            self.failures.learn(at, &reason, line);
+        }
+    }
+
     const fn forgive(&mut self) {
         self.consecutive = 0;
         self.last_delay_ms = 0;
@@ -423,6 +449,7 @@ impl Unit {
         self.consecutive = restart.consecutive;
         self.last_delay_ms = restart.delay_ms;
         self.failed(at, &restart.reason, restart.found.as_deref());
+        self.wordless = wordless(at, restart);
         self.down_since.get_or_insert(at);
         let (run, delay_ms) = (restart.run.clone(), restart.delay_ms);
         self.enter(at, Phase::Waiting { run, delay_ms });
@@ -455,4 +482,16 @@ impl Unit {
             self.enter(at, Phase::Waiting { run, delay_ms: 0 });
         }
     }
+}
+
+/// A finished cycle has nothing to explain.
+fn wordless(at: UtcMs, restart: &Restart) -> Option<Wordless> {
+    let found = restart.found.as_deref();
+    let read = found.is_some_and(|found| !found.log.is_empty() || found.log_unread.is_some());
+    let unread = !read && restart.reason != Reason::CycleFinished;
+    unread.then(|| Wordless {
+        run: restart.run.clone(),
+        at,
+        reason: restart.reason.clone(),
+    })
 }

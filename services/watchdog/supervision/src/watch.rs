@@ -227,7 +227,7 @@ impl Watch {
             }
             Event::LastWords { unit, words } => {
                 self.sight(&unit).last_words = Some(words);
-                Scope::Nobody
+                Scope::One(unit)
             }
             Event::Unlatched { latch, by, why } => self.was_unlatched(state, latch, by, why),
             Event::Echoed => self.echoed(now),
@@ -395,8 +395,18 @@ impl Sight {
             Seen::Here(here) if here.run == *run => Some(here),
             Seen::Here(_) | Seen::NotYet | Seen::Missing => None,
         };
-        let words = self.last_words.as_ref().filter(|words| words.run == *run);
-        Found::of(here, words, &self.beats, self.pulse.as_ref(), now.mono)
+        Found::of(
+            here,
+            self.words(run),
+            &self.beats,
+            self.pulse.as_ref(),
+            now.mono,
+        )
+    }
+
+    /// The end of this run's log, if it was read.
+    pub fn words(&self, run: &Run) -> Option<&LastWords> {
+        self.last_words.as_ref().filter(|words| words.run == *run)
     }
 
     /// Before this instant no stop call is made again.

@@ -40,6 +40,7 @@ const fn file(fact: &Fact) -> &'static str {
         Fact::CriticalNoMore => "critical_no_more",
         Fact::LatchKnown(_) => "latch_known",
         Fact::Unlatched { .. } => "unlatched",
+        Fact::WordsFound { .. } => "words_found",
         Fact::Gone => "gone",
     }
 }
@@ -160,6 +161,11 @@ fn later_facts() -> Vec<Fact> {
             why: "the market feed is down or its candles are stale".to_owned(),
         },
         Fact::CriticalNoMore,
+        Fact::WordsFound {
+            run: run(),
+            log: vec!["trader: bug: panicked".to_owned()],
+            log_unread: Some("no answer within 2s".to_owned()),
+        },
         Fact::LatchKnown(latch()),
         Fact::Unlatched {
             latch: latch(),
@@ -192,7 +198,7 @@ fn every_record_reads_and_writes_as_committed() {
         };
         check(file(&fact), &record);
     }
-    assert_eq!(files.len(), 20, "a variant is missing in facts()");
+    assert_eq!(files.len(), 21, "a variant is missing in facts()");
     let took_over = Record::OwnerTookOver {
         boot: "b1".parse().unwrap(),
         instance: "watchdog-1".parse().unwrap(),

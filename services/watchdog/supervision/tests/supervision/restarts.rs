@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use bearish_supervision::evidence::LastWords;
 use bearish_supervision::record::{Fact, Reason, Why};
 use bearish_supervision::rules::Rules;
 use bearish_supervision::state::Phase;
-use bearish_supervision::watch::Watch;
+use bearish_supervision::watch::{Event, Watch};
 use protocol::event::EventBody;
 use protocol::heartbeat::Phase as BeatPhase;
 
@@ -488,4 +489,38 @@ fn the_owner_is_warned_before_a_cap() {
         said[7].contains("after 2 more failures in a row it is given up"),
         "{said:?}"
     );
+}
+
+/// Read while it is started already: kept in a record of its own, and its kind of failure is known by it.
+#[test]
+fn a_log_read_after_an_urgent_restart_is_kept_and_counts_as_its_cause() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+    let run = rig.run();
+    rig.dies(70);
+    assert!(rig.lives(), "nothing waits for a log");
+    let words = LastWords::new(run.clone(), Ok("starting\norder 7: no answer"));
+    let unit = name();
+    for _ in 0..2 {
+        let (unit, words) = (unit.clone(), words.clone());
+        rig.on(Event::LastWords { unit, words });
+    }
+    let kept: Vec<&Fact> = rig
+        .facts()
+        .into_iter()
+        .filter(|fact| matches!(fact, Fact::WordsFound { .. }))
+        .collect();
+    let log = vec!["starting".to_owned(), "order 7: no answer".to_owned()];
+    let log_unread = None;
+    let found = Fact::WordsFound {
+        run,
+        log,
+        log_unread,
+    };
+    assert_eq!(kept, [&found]);
+    let groups = rig.unit().failures.groups(rig.now().utc);
+    let signatures: Vec<_> = groups.iter().map(|g| g.signature.as_str()).collect();
+    assert_eq!(signatures, ["internal error (exit 70): order #: no answer"]);
+    let records = rig.journal.len();
+    rig.reborn(records);
+    assert_eq!(rig.unit().failures.groups(rig.now().utc), groups);
 }
