@@ -2,8 +2,9 @@
 //! signal stands for, ignores SIGTERM, eats memory. The only process of its container. No dependency:
 //! one call of rustc makes it.
 //!
-//! SIGTERM 0, SIGINT 0, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
-//! but its work stands still. Settings by environment: NATS
+//! SIGTERM 0, SIGINT 0, SIGALRM 1, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
+//! but its work stands still; after SIGVTALRM it does nothing but burn the processor, after SIGXCPU it is cut off the
+//! bus and otherwise well; after SIGWINCH it eats memory, after SIGTTIN a child of it does. Settings by environment: NATS
 //! (host:port), USER, PASSWORD, UNIT, BEAT_MS; SAYS (to its log, first), EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
 //! (eats memory until it is killed), HUNGRY_CHILD (has a child that does), LATCH (its heartbeats say that the account
 //! paper.v.a is closed by this latch). With any argument `--ok` it is
@@ -20,9 +21,24 @@ extern "C" {
 }
 
 static STUCK: AtomicBool = AtomicBool::new(false);
+static CUT_OFF: AtomicBool = AtomicBool::new(false);
+static HUNGRY: AtomicBool = AtomicBool::new(false);
+static HUNGRY_CHILD: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn get_stuck(_: i32) {
-    STUCK.store(true, Ordering::Relaxed);
+extern "C" fn note(number: i32) {
+    let flag = match number {
+        21 => &HUNGRY_CHILD,
+        23 => &STUCK,
+        24 => &CUT_OFF,
+        _ => &HUNGRY,
+    };
+    flag.store(true, Ordering::Relaxed);
+}
+
+extern "C" fn spin(_: i32) {
+    loop {
+        std::hint::spin_loop();
+    }
 }
 
 extern "C" fn end(number: i32) {
@@ -30,6 +46,7 @@ extern "C" fn end(number: i32) {
         10 => 70,
         12 => 78,
         1 => 20,
+        14 => 1,
         27 => 21,
         _ => 0,
     };
@@ -44,13 +61,16 @@ fn main() {
     if std::env::args().any(|argument| argument == "--ok") {
         return;
     }
-    for number in [1, 2, 10, 12, 15, 27] {
+    for number in [1, 2, 10, 12, 14, 15, 27] {
         let ignored = number == 15 && var("DEAF").is_some();
         if !ignored {
             unsafe { signal(number, end as extern "C" fn(i32) as usize) };
         }
     }
-    unsafe { signal(23, get_stuck as extern "C" fn(i32) as usize) };
+    for number in [21, 23, 24, 28] {
+        unsafe { signal(number, note as extern "C" fn(i32) as usize) };
+    }
+    unsafe { signal(26, spin as extern "C" fn(i32) as usize) };
     if let Some(said) = var("SAYS") {
         println!("{said}");
     }
@@ -61,8 +81,7 @@ fn main() {
         eat();
     }
     if var("HUNGRY_CHILD").is_some() {
-        let mut child = std::process::Command::new("/stand-in");
-        child.env("HUNGRY", "1").spawn().unwrap();
+        feed_child();
     }
     let began = Instant::now();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
@@ -73,6 +92,11 @@ fn main() {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+fn feed_child() {
+    let mut child = std::process::Command::new("/stand-in");
+    child.env("HUNGRY", "1").spawn().unwrap();
 }
 
 /// Until the kernel has had enough.
@@ -113,6 +137,16 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
     let mut turns = 0;
     for seq in 1.. {
         turns += u32::from(!STUCK.load(Ordering::Relaxed));
+        if HUNGRY.load(Ordering::Relaxed) {
+            eat();
+        }
+        if HUNGRY_CHILD.swap(false, Ordering::Relaxed) {
+            feed_child();
+        }
+        if CUT_OFF.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(every));
+            continue;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let body = format!(
             "{{\"v\":1,\"boot\":\"{boot}\",\"seq\":{seq},\"at\":{},\"uptime_ms\":{},\
