@@ -359,9 +359,12 @@ async fn twenty_at_once(killed: Killed) {
     for (unit, before) in units.iter().zip(&before) {
         unit.started_after(before).await;
     }
-    eprintln!(
-        "killed: {killed:?}: {UNITS} back after {:?}",
-        struck.elapsed()
+    let span = struck.elapsed();
+    eprintln!("killed: {killed:?}: {UNITS} back after {span:?}");
+    // Nobody who waited for room is forgotten until the next look at everything, every 30 s.
+    assert!(
+        span < Duration::from_secs(20),
+        "killed: {killed:?}: {span:?}"
     );
     if killed == Killed::RightBehind {
         kennel.replace_watchdog();

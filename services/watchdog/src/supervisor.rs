@@ -26,6 +26,7 @@ use supervision::rules::Rules;
 use supervision::state::State;
 use supervision::watch::{Event, Scope, Watch};
 use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::eye::Sight;
@@ -159,11 +160,16 @@ impl Supervisor {
         mut orders: mpsc::Receiver<Order>,
         stop: CancellationToken,
     ) -> TurnEnd {
+        // Goes on beside everything else: in a fleet that beats all the time there is never a second of quiet, and
+        // whoever waits for room or was due between two reports would wait for the next look at everything.
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let reign = async {
             loop {
                 let wait = self.patience();
                 tokio::select! {
                     biased;
+                    _ = ticks.tick() => self.take_in(Event::Ticked).await?,
                     Some(event) = reports.recv() => self.take_in(event).await?,
                     done = self.hands.ended() => self.call_ended(done).await?,
                     Some(order) = orders.recv() => self.obey(order).await?,
