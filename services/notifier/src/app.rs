@@ -79,6 +79,7 @@ pub async fn run() -> Result<ExitCode, Stop> {
         channel,
         fallback,
         switch,
+        absence: watch.absence(),
         watch: Mutex::new(watch),
         seen: watch::Sender::new(Seen::default()),
         identity,

@@ -10,6 +10,8 @@ use delivery::decide::{self, Outcome};
 use delivery::fallback;
 use delivery::hear::Carried;
 use delivery::heartbeat;
+use delivery::inhibition;
+use delivery::lifeline::Absence;
 use delivery::moment::Moment;
 use delivery::pace::Pace;
 use delivery::record::Record;
@@ -62,6 +64,8 @@ pub struct Desk {
     pub switch: Option<Switch>,
     /// What tells that the bus is away; used by one turn at a time.
     pub watch: Mutex<Watch>,
+    /// When it was away last.
+    pub absence: watch::Receiver<Option<Absence>>,
     /// What the courier last saw.
     pub seen: watch::Sender<Seen>,
     /// Who we are.
@@ -217,6 +221,8 @@ impl Courier {
         said: &mut mpsc::Receiver<updates::Batch>,
         stop: &CancellationToken,
     ) -> Result<(), TurnEnd> {
+        self.note_absence(None).await?;
+        self.tell_held().await?;
         self.end_silences().await?;
         self.tell_heartbeat().await?;
         self.keep_vigil().await?;
@@ -270,12 +276,32 @@ impl Courier {
 
     async fn take_in(&mut self, batch: Batch) -> Result<(), TurnEnd> {
         self.heard = Instant::now();
+        // The bus brings something: it is back, whoever looks at it may not have noticed yet.
+        self.note_absence(Some(clock::now())).await?;
         for records in decide::take_in(&self.state, &batch.news, clock::now()) {
             self.commit(records).await?;
         }
         // Journaled, or known from before.
         batch.acknowledge().await;
         Ok(())
+    }
+
+    /// Journals that the bus was away, once it is over (at the latest at `back`): what comes of it is held.
+    async fn note_absence(&mut self, back: Option<UtcMs>) -> Result<(), TurnEnd> {
+        let absence = *self.desk.absence.borrow();
+        let known = &self.state.outages;
+        match absence.and_then(|absence| known.news_of(&absence, back)) {
+            Some(record) => self.commit(vec![record]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What an absence did to traders, once it was held for long enough.
+    async fn tell_held(&mut self) -> Result<(), TurnEnd> {
+        match inhibition::due(&self.state, clock::now()) {
+            Some(records) => self.commit(records).await,
+            None => Ok(()),
+        }
     }
 
     /// Once a period, if the bus answers; else at the next turn.

@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use delivery::decide::Outcome;
-use delivery::lifeline::{Lifeline, Way};
+use delivery::lifeline::{Absence, Lifeline, Way};
 use delivery::moment::Moment;
 use runtime::clock;
+use tokio::sync::watch;
 
 use crate::channel::Channel;
 use crate::fallback::Fallback;
@@ -21,6 +22,7 @@ pub struct Watch {
     began: Instant,
     /// The chat that Telegram named in place of ours.
     moved: Option<i64>,
+    absence: watch::Sender<Option<Absence>>,
 }
 
 impl Watch {
@@ -32,13 +34,20 @@ impl Watch {
             fallback,
             began: Instant::now(),
             moved: None,
+            absence: watch::Sender::new(None),
         }
+    }
+
+    /// When the bus was away last, for who journals it.
+    pub fn absence(&self) -> watch::Receiver<Option<Absence>> {
+        self.absence.subscribe()
     }
 
     /// Looks and tells until it is dropped. `chat`: where the one that was set has moved to.
     pub async fn run(&mut self, connected: impl Fn() -> bool, chat: impl Fn() -> Option<i64>) {
         loop {
             self.brain.look(connected(), self.now());
+            self.absence.send_replace(self.brain.absence());
             self.tell(chat()).await;
             tokio::time::sleep(LOOK_EVERY).await;
         }

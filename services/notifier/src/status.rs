@@ -58,6 +58,7 @@ fn lines(state: &State, now: UtcMs) -> Vec<String> {
             "under way         {}",
             state.sending.as_ref().map_or(0, |s| s.letters.len())
         ),
+        format!("held back         {}", state.outages.held()),
         format!("over the fallback {}", totals.fallen),
         format!("messages refused  {}", totals.dead),
     ];

@@ -108,10 +108,14 @@ pub fn take_over(
 /// told before.
 pub fn take_in(state: &State, news: &[News], now: UtcMs) -> Vec<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
+    // An absence that one of them tells of holds the ones behind it.
+    let mut outages = state.outages.clone();
     for item in news {
         let id = item.id();
         let is_of = |record: &Record| match record {
-            Record::Queued { event, .. } | Record::Hushed { event, .. } => event == id,
+            Record::Queued { event, .. }
+            | Record::Hushed { event, .. }
+            | Record::Held { event, .. } => event == id,
             _ => false,
         };
         // Our own record of an order: its answer says the same.
@@ -122,7 +126,10 @@ pub fn take_in(state: &State, news: &[News], now: UtcMs) -> Vec<Vec<Record>> {
             event: id.to_owned(),
             letters: item.letters(),
         };
-        records.push(silence::heed(state, &item.names(), queued, now));
+        let heeded = silence::heed(state, &item.names(), queued, now);
+        let record = outages.heed(item, heeded);
+        outages.apply(now, &record);
+        records.push(record);
     }
     let decisions = records.chunks(QUEUED_AT_ONCE);
     decisions.map(<[Record]>::to_vec).collect()

@@ -30,6 +30,7 @@ pub mod decide;
 pub mod fallback;
 pub mod hear;
 pub mod heartbeat;
+pub mod inhibition;
 pub mod letter;
 pub mod lifeline;
 pub mod moment;

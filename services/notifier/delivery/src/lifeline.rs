@@ -25,9 +25,19 @@ pub enum Way {
     Fallback(Parcel),
 }
 
+/// An absence of the bus: the one that lasts, or the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Absence {
+    /// Since then.
+    pub since: UtcMs,
+    /// Until then; none while it lasts.
+    pub until: Option<UtcMs>,
+}
+
 /// Since when the bus is away, and what of it is still to be told.
 #[derive(Debug)]
 pub struct Lifeline {
+    absence: Option<Absence>,
     since: Option<Moment>,
     told: bool,
     /// One thing at most: that it is back also says how long it was away.
@@ -42,6 +52,7 @@ impl Lifeline {
     /// The bus was there until now.
     pub const fn new(has_fallback: bool) -> Self {
         Self {
+            absence: None,
             since: None,
             told: false,
             pending: None,
@@ -57,19 +68,28 @@ impl Lifeline {
         let Some(since) = self.since else {
             if !connected {
                 self.since = Some(now);
+                let (since, until) = (now.utc, None);
+                self.absence = Some(Absence { since, until });
             }
             return;
         };
         let lasted = now.mono.saturating_sub(since.mono);
         if connected {
             self.since = None;
+            let (since, until) = (since.utc, Some(now.utc));
+            self.absence = Some(Absence { since, until });
             if std::mem::take(&mut self.told) {
-                self.tell(back(since.utc, lasted, now.utc), now);
+                self.tell(back(since, lasted, now.utc), now);
             }
         } else if lasted > AWAY_MS && !self.told {
             self.told = true;
             self.tell(away(since.utc, now.utc), now);
         }
+    }
+
+    /// The absence that lasts, or the last one.
+    pub const fn absence(&self) -> Option<Absence> {
+        self.absence
     }
 
     /// The next call to make: to Telegram, and over the fallback once Telegram is shut or did not take it

@@ -5,6 +5,7 @@ use protocol::ids::Token;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
+use crate::inhibition::Cause;
 use crate::letter::Letter;
 use crate::state::Button;
 
@@ -139,6 +140,32 @@ pub enum Record {
         kind: String,
         /// Which silence, by its place among them.
         silence: usize,
+    },
+    /// The bus was away: known once it is back.
+    BusWasAway {
+        /// Since then.
+        since: UtcMs,
+        /// Until then.
+        until: UtcMs,
+    },
+    /// Something came of an absence: it is told with what else comes of it.
+    Held {
+        /// The event's id: it is not told again.
+        event: String,
+        /// Its kind.
+        kind: String,
+        /// Which trader it is about.
+        name: String,
+        /// Who was away.
+        cause: Cause,
+        /// What would have been told, as long as it is little.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        letters: Vec<Letter>,
+    },
+    /// What was held because of this absence is told now.
+    HeldTold {
+        /// Who was away.
+        cause: Cause,
     },
     /// The chat became another one.
     Migrated {

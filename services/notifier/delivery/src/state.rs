@@ -10,6 +10,7 @@ use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::heartbeat;
+use crate::inhibition::Outages;
 use crate::letter::Letter;
 use crate::record::Record;
 use crate::silence::Silence;
@@ -51,6 +52,8 @@ pub struct State {
     pub under_way: Option<UnderWay>,
     /// What the owner does not want to hear of.
     pub silences: Vec<Silence>,
+    /// Who was away, and what is held because of it.
+    pub outages: Outages,
     /// The headings of what was queued last, newest last.
     pub recent: VecDeque<(UtcMs, String)>,
     /// Updates that were looked at, newest last. A set and not a mark: Telegram begins anew, anywhere, after a
@@ -180,6 +183,7 @@ impl State {
 
     /// Adds one record, stored at this time.
     pub fn apply(&mut self, at: UtcMs, record: &Record) {
+        self.outages.apply(at, record);
         match record {
             // For people who read the journal: who delivers is the fence's business.
             // The stranger's is on the bus, too.
@@ -263,7 +267,8 @@ impl State {
                 kind,
                 silence,
             } => self.hush(at, event, kind, *silence),
-            // Delivery's.
+            Record::Held { event, .. } if !self.knows(event) => self.remember(at, event),
+            // Delivery's, and what only the outages need.
             _ => {}
         }
     }

@@ -16,6 +16,8 @@ const SILENT: &str = "watchdog-silent:";
 const BACK: &str = "watchdog-back:";
 /// Silent for longer than this, in milliseconds. A restart of it takes a few seconds.
 const PATIENCE_MS: u64 = 30_000;
+/// When its silence is told it has lasted for so long at most, in milliseconds.
+pub(crate) const NOTICED_AFTER_MS: i64 = 60_000;
 
 /// A heartbeat of the watchdog, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,16 @@ pub(crate) fn silence_after(event: &str, before: Option<String>) -> Option<Strin
         None if event.starts_with(BACK) => None,
         None => before,
     }
+}
+
+/// An event of this id says that the watchdog is silent.
+pub(crate) fn says_silent(event: &str) -> bool {
+    event.starts_with(SILENT)
+}
+
+/// An event of this id says that it is heard again.
+pub(crate) fn says_back(event: &str) -> bool {
+    event.starts_with(BACK)
 }
 
 fn silence(last: &Heard, now: UtcMs) -> (&'static str, String) {

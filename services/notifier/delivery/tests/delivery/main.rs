@@ -12,6 +12,8 @@ mod fallback;
 #[cfg(test)]
 mod heartbeat;
 #[cfg(test)]
+mod inhibitions;
+#[cfg(test)]
 mod messages;
 #[cfg(test)]
 mod records;

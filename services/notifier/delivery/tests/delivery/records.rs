@@ -1,5 +1,6 @@
 //! The JSON of every record, held against committed files: a journal is read for years.
 
+use bearish_delivery::inhibition::Cause;
 use bearish_delivery::letter::Letter;
 use bearish_delivery::record::Record;
 use bearish_delivery::state::Button;
@@ -94,6 +95,18 @@ fn records() -> Vec<Record> {
             kind: "part_failed".to_owned(),
             silence: 0,
         },
+        Record::BusWasAway {
+            since: BEGIN,
+            until: BEGIN,
+        },
+        Record::Held {
+            event: "e1".to_owned(),
+            kind: "restart_triggered".to_owned(),
+            name: "trader-paper-1".to_owned(),
+            cause: Cause::Watchdog,
+            letters: Vec::new(),
+        },
+        Record::HeldTold { cause: Cause::Bus },
     ]
 }
 
