@@ -194,6 +194,8 @@ pub enum Trouble {
     Kicked,
     /// 400: not enough rights.
     NoRights,
+    /// 400: the text itself is at fault. The real one says this of an entity it can not make out.
+    Unreadable,
     /// 400: chat not found.
     ChatGone,
     /// 400: the group is now this supergroup, which the bot can send to. The old id stays refused.

@@ -41,7 +41,7 @@ const OWN: [&str; 17] = [
 ];
 
 /// Of nobody who trades, whatever the mode.
-const NOBODYS: [&str; 27] = [
+const NOBODYS: [&str; 28] = [
     "heartbeat.v1.watchdog.w",
     "event.v1.watchdog.w.info.x",
     "event.v1.notifier.n.info.x",
@@ -49,6 +49,7 @@ const NOBODYS: [&str; 27] = [
     "journal.v1.watchdog.unit",
     "lease.v1.watchdog.project",
     "command.v1.trader.pause",
+    "command.v1.notifier.pause",
     "$JS.API.STREAM.CREATE.MINE",
     "$JS.API.STREAM.UPDATE.JOURNAL",
     "$JS.API.STREAM.DELETE.JOURNAL",
@@ -147,6 +148,7 @@ async fn the_notifier_hears_every_event_and_writes_its_own_journal_and_the_owner
         "heartbeat.v1.notifier.n",
         "event.v1.notifier.n.info.x",
         "command.v1.watchdog.stop",
+        "command.v1.notifier.resend",
         "journal.v1.operator.paper.venue.account",
         "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.operator.paper.venue.account",
         "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.equity.>",
@@ -178,6 +180,7 @@ async fn the_notifier_hears_every_event_and_writes_its_own_journal_and_the_owner
     may_not(&bare, "notifier", others).await;
     may_not(&bare, "notifier", [heard_only.to_owned()]).await;
     assert!(!bare.may_subscribe("event.v1.>").await);
+    assert!(bare.may_subscribe("command.v1.notifier.resend").await);
     let trader = nats.client(Role::TraderPaper).await;
     for subject in [
         "$JS.ACK.EVENTS.notifier.1.1.1.1.0",

@@ -15,6 +15,7 @@ use bearish_tests::notifier::{Setup, tell};
 use bearish_tests::patience::{Dice, SOON, eventually};
 use bearish_tests::process::Process;
 use bearish_tests::telegram::{Limits, Telegram, Trouble};
+use bearish_tests::told;
 use protocol::event::EventBody;
 use tokio::time::sleep;
 
@@ -217,6 +218,75 @@ async fn what_telegram_says_to_wait_is_waited_and_what_it_refuses_is_kept_for_pe
         "tried again       1",
     ] {
         assert!(status.contains(line), "{status}");
+    }
+    says_no_secret(&notifier, &telegram);
+}
+
+async fn resend(setup: &Setup, arguments: &[&str]) -> (i32, String) {
+    let arguments = [&["resend"], arguments].concat();
+    let mut asked = Process::start("notifier resend", setup.command(&arguments));
+    let code = asked.exit_within(SOON).await;
+    (code, [asked.out(), asked.err()].concat().join("\n"))
+}
+
+#[tokio::test]
+async fn what_telegram_refused_is_sent_again_when_a_person_wants_it_once_and_after_a_kill_too() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let setup = Setup::new(&nats)
+        .with(&telegram)
+        .env("TELEGRAM_GAP_MS", "0");
+    let (code, said) = resend(&setup, &["--all"]).await;
+    assert!(code == 69 && said.contains("none is at work"), "{said}");
+    let mut notifier = setup.start();
+    notifier.says("telling the owner").await;
+    let (code, said) = resend(&setup, &["--all"]).await;
+    assert!(
+        code == 64 && said.contains("there are no dead letters"),
+        "{said}"
+    );
+    for number in [1, 2, 3] {
+        telegram.next(Trouble::Unreadable);
+        tell(&bus, TRADER, &format!("e{number}"), given_up(number)).await;
+        let refused = format!("messages refused  {number}");
+        eventually("it is dead", SOON, async || {
+            status(&setup).await.contains(&refused).then_some(())
+        })
+        .await;
+    }
+    let (code, said) = resend(&setup, &["9"]).await;
+    assert!(
+        code == 64 && said.contains("there is no dead letter 9: allowed are 0, 1, 2"),
+        "{said}"
+    );
+    let (code, said) = resend(&setup, &["1"]).await;
+    assert!(code == 0 && said == "sent again: letter 1", "{said}");
+    shows(&telegram, "reason-2-").await;
+
+    telegram.next(Trouble::TooManyRequests { retry_after: 3 });
+    let (code, said) = resend(&setup, &["--all"]).await;
+    assert!(code == 0 && said == "sent again: letters 0, 2", "{said}");
+    notifier.kill();
+    notifier = setup.start();
+    for number in [1, 3] {
+        shows(&telegram, &format!("reason-{number}-")).await;
+    }
+    notifier.says("telling the owner").await;
+    let (code, _) = resend(&setup, &["--all"]).await;
+    assert_eq!(code, 64, "asked twice, sent once");
+    let operator = nats.bus(Role::Operator).await;
+    let audited = told::events(&operator).await.into_iter();
+    let audited: Vec<EventBody> = audited.map(|told| told.event.body).collect();
+    for order in ["resend 1", "resend --all"] {
+        let of = |body: &EventBody| {
+            matches!(body, EventBody::OwnerCommand { who, command, .. }
+            if who == "notifier (command line)" && command == order)
+        };
+        assert_eq!(
+            audited.iter().filter(|body| of(body)).count(),
+            1,
+            "{audited:?}"
+        );
     }
     says_no_secret(&notifier, &telegram);
 }

@@ -23,10 +23,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
-use crate::courier::{Courier, Desk, PART, Seen};
+use crate::courier::{Courier, Desk, Heard, PART, Seen};
 use crate::lifeline::Watch;
 use crate::settings::Settings;
-use crate::{deadman, inbox, updates};
+use crate::{deadman, inbox, resend, updates};
 
 /// The streams a notifier reads or writes.
 const STREAMS: [&str; 5] = [
@@ -220,11 +220,13 @@ async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
         Some(Ok(courier)) => courier,
     };
     desk.progress.enter(Phase::Running);
-    let (batches, heard) = mpsc::channel(inbox::QUEUE);
+    let (batches, events) = mpsc::channel(inbox::QUEUE);
     if let Some(switch) = desk.switch.clone() {
         parts.spawn(deadman::hold(Arc::clone(desk), switch, stop.clone()));
     }
     parts.spawn(inbox::read(desk.bus.clone(), batches, stop.clone()));
+    let (wanted, wishes) = mpsc::channel(resend::QUEUE);
+    parts.spawn(resend::hear(desk.bus.clone(), wanted, stop.clone()));
     let (talk, said) = mpsc::channel(updates::QUEUE);
     match desk.channel.hears() {
         Some((telegram, _)) => {
@@ -234,9 +236,14 @@ async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
         // Nobody says anything, ever.
         None => drop(talk),
     }
+    let heard = Heard {
+        events,
+        said,
+        wishes,
+    };
     tokio::select! {
         biased;
-        end = courier.deliver(heard, said, asked.clone()) => end,
+        end = courier.deliver(heard, asked.clone()) => end,
         Some(ended) = parts.join_next() => TurnEnd::Failed(match ended {
             Ok(()) => Stop::internal("bug: a part ended without a reason"),
             Err(error) => Stop::internal(format!("bug: {error}")),

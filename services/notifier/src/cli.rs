@@ -1,6 +1,7 @@
 //! The notifier's command line.
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use protocol::command::Letters;
 
 /// Tells the owner what happens, through Telegram or, without a token, in its log
 #[derive(Debug, Parser)]
@@ -26,4 +27,26 @@ pub enum Command {
     },
     /// Show what was told, what waits, and what Telegram refused; works with the notifier dead
     Status,
+    /// Have letters sent again that Telegram refused; the notifier at work does it (exit 64: there is no
+    /// such letter, 69: no notifier answers)
+    Resend(Which),
+}
+
+/// Dead letters.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Which {
+    /// The letter's number, as `status` shows it
+    pub id: Option<u64>,
+    /// All that `status` shows
+    #[arg(long)]
+    pub all: bool,
+}
+
+impl Which {
+    /// The same on the bus.
+    pub fn letters(&self) -> Letters {
+        self.id
+            .map_or(Letters::All, |number| Letters::One { number })
+    }
 }

@@ -1,6 +1,7 @@
 //! One turn as the notifier that tells the owner: replay, take over, then wait, decide, append, act,
 //! until told to stop or until another notifier writes. What to decide is the brain's business.
 
+mod notices;
 mod owner;
 
 use std::sync::Arc;
@@ -10,12 +11,10 @@ use delivery::decide::{self, Outcome};
 use delivery::fallback;
 use delivery::hear::Carried;
 use delivery::heartbeat;
-use delivery::inhibition;
 use delivery::lifeline::Absence;
 use delivery::moment::Moment;
 use delivery::pace::Pace;
 use delivery::record::Record;
-use delivery::silence;
 use delivery::state::State;
 use delivery::vigil::Vigil;
 use protocol::heartbeat::PartState;
@@ -36,15 +35,13 @@ use tokio_util::sync::CancellationToken;
 use crate::channel::Channel;
 use crate::deadman::Switch;
 use crate::fallback::Fallback;
-use crate::fleet;
 use crate::inbox::Batch;
 use crate::lifeline::Watch;
+use crate::resend::Wish;
 use crate::{reports, updates};
 
 /// The loop turns at least this often.
 const TICK: Duration = Duration::from_secs(1);
-/// How often the watchdog's heartbeat is looked at, in milliseconds.
-const VIGIL_MS: u64 = 10_000;
 /// When told to stop: time for what is still coming in and going out.
 const LAST_ROUND: Duration = Duration::from_secs(5);
 /// Nothing came in for this long: nobody else is saying goodbye.
@@ -89,6 +86,16 @@ pub struct Seen {
     pub delivers: bool,
     /// The chat to write to.
     pub chat: Option<i64>,
+}
+
+/// What comes in from outside.
+pub struct Heard {
+    /// Events from the bus.
+    pub events: mpsc::Receiver<Batch>,
+    /// What people say to the bot.
+    pub said: mpsc::Receiver<updates::Batch>,
+    /// What is to be sent again.
+    pub wishes: mpsc::Receiver<Wish>,
 }
 
 /// The fold of the journal, its writing end, and the call under way.
@@ -173,21 +180,16 @@ impl Courier {
     }
 
     /// Tells until `stop`, then what is left and still comes in, for a few seconds.
-    pub async fn deliver(
-        mut self,
-        mut inbox: mpsc::Receiver<Batch>,
-        mut said: mpsc::Receiver<updates::Batch>,
-        stop: CancellationToken,
-    ) -> TurnEnd {
+    pub async fn deliver(mut self, mut heard: Heard, stop: CancellationToken) -> TurnEnd {
         let telling = async {
             while !stop.is_cancelled() {
-                self.turn(&mut inbox, &mut said, &stop).await?;
+                self.turn(&mut heard, &stop).await?;
             }
             self.pace.hurry();
             self.heard = Instant::now();
             let never = CancellationToken::new();
             while !self.has_told_all() {
-                self.turn(&mut inbox, &mut said, &never).await?;
+                self.turn(&mut heard, &never).await?;
             }
             Ok(())
         };
@@ -215,12 +217,7 @@ impl Courier {
     }
 
     /// Begins what is due, waits for the next thing to happen, and records it.
-    async fn turn(
-        &mut self,
-        inbox: &mut mpsc::Receiver<Batch>,
-        said: &mut mpsc::Receiver<updates::Batch>,
-        stop: &CancellationToken,
-    ) -> Result<(), TurnEnd> {
+    async fn turn(&mut self, heard: &mut Heard, stop: &CancellationToken) -> Result<(), TurnEnd> {
         self.note_absence(None).await?;
         self.tell_held().await?;
         self.end_silences().await?;
@@ -236,10 +233,11 @@ impl Courier {
             ended = next_end(&mut self.calls) => self.call_ended(ended).await?,
             ended = next_end(&mut self.detours) => self.detour_ended(ended).await?,
             ended = next_end(&mut self.orders) => self.order_ended(ended).await?,
-            Some(batch) = said.recv(), if self.owner.is_free() && !stop.is_cancelled() => {
+            Some(batch) = heard.said.recv(), if self.owner.is_free() && !stop.is_cancelled() => {
                 self.owner.listen(batch);
             }
-            Some(batch) = inbox.recv() => self.take_in(batch).await?,
+            Some(wish) = heard.wishes.recv() => self.send_again(wish).await?,
+            Some(batch) = heard.events.recv() => self.take_in(batch).await?,
             () = tokio::time::sleep(wait) => {}
         }
         self.part.turn();
@@ -284,70 +282,6 @@ impl Courier {
         // Journaled, or known from before.
         batch.acknowledge().await;
         Ok(())
-    }
-
-    /// Journals that the bus was away, once it is over (at the latest at `back`): what comes of it is held.
-    async fn note_absence(&mut self, back: Option<UtcMs>) -> Result<(), TurnEnd> {
-        let absence = *self.desk.absence.borrow();
-        let known = &self.state.outages;
-        match absence.and_then(|absence| known.news_of(&absence, back)) {
-            Some(record) => self.commit(vec![record]).await,
-            None => Ok(()),
-        }
-    }
-
-    /// What an absence did to traders, once it was held for long enough.
-    async fn tell_held(&mut self) -> Result<(), TurnEnd> {
-        match inhibition::due(&self.state, clock::now()) {
-            Some(records) => self.commit(records).await,
-            None => Ok(()),
-        }
-    }
-
-    /// Once a period, if the bus answers; else at the next turn.
-    async fn tell_heartbeat(&mut self) -> Result<(), TurnEnd> {
-        let now = clock::now();
-        let period = heartbeat::period(now, self.desk.heartbeat_ms);
-        if period <= self.period {
-            return Ok(());
-        }
-        match fleet::traders(&self.desk.bus).await {
-            Ok(beats) => {
-                self.period = period;
-                let picture = reports::has_points(&self.desk.bus).await;
-                let report = heartbeat::report(period, &beats, picture, now);
-                let record = silence::heed(&self.state, &[], report, now);
-                self.commit(vec![record]).await
-            }
-            Err(why) => {
-                tracing::warn!(why, "heartbeats not read");
-                Ok(())
-            }
-        }
-    }
-
-    /// Now and then: is the watchdog heard?
-    async fn keep_vigil(&mut self) -> Result<(), TurnEnd> {
-        if self.now().mono < self.look_at {
-            return Ok(());
-        }
-        let found = fleet::watchdog(&self.desk.bus).await;
-        let now = self.now();
-        self.look_at = now.mono + VIGIL_MS;
-        match found {
-            Ok(newest) => self.vigil.look(newest, now.mono),
-            Err(why) => {
-                tracing::debug!(why, "watchdog's heartbeat not read");
-                self.vigil.deaf(now.mono);
-            }
-        }
-        match self.vigil.due(&self.state, now) {
-            Some(record) => {
-                let record = silence::heed(&self.state, &[], record, now.utc);
-                self.commit(vec![record]).await
-            }
-            None => Ok(()),
-        }
     }
 
     /// Decide, append, apply, act: in this order, always.

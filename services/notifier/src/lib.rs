@@ -15,6 +15,7 @@ pub mod lifeline;
 pub mod orders;
 pub mod preview;
 pub mod reports;
+pub mod resend;
 pub mod send_test;
 pub mod settings;
 pub mod status;

@@ -3,7 +3,7 @@
 use std::process::ExitCode as Status;
 
 use bearish_notifier::cli::{Cli, Command};
-use bearish_notifier::{app, preview, send_test, status};
+use bearish_notifier::{app, preview, resend, send_test, status};
 use runtime::process;
 
 fn main() -> Status {
@@ -15,6 +15,7 @@ fn main() -> Status {
             Some(Command::SendTest { text }) => process::run(send_test::run(text)),
             Some(Command::Health) => process::run(app::health()),
             Some(Command::Status) => process::run(status::run()),
+            Some(Command::Resend(which)) => process::run(resend::run(which.letters())),
         },
     };
     code.into()

@@ -63,8 +63,9 @@ fn lines(state: &State, now: UtcMs) -> Vec<String> {
         format!("messages refused  {}", totals.dead),
     ];
     lines.extend(state.dead.iter().map(|dead| {
-        let head = &dead.letter.head;
-        format!("  {} {head}: {}", dead.letter.at, dead.why)
+        let letter = &dead.waiting.letter;
+        let (number, why) = (dead.number, &dead.why);
+        format!("  {number}: {} {}: {why}", letter.at, letter.head)
     }));
     lines
 }

@@ -101,6 +101,30 @@ impl UnitOrder {
     }
 }
 
+/// What a person asks of the notifier, on `command.v1.notifier.resend`: to send again what Telegram refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResendRequest {
+    /// Version of this message.
+    pub v: u16,
+    /// Who asks.
+    pub by: String,
+    /// Which.
+    pub letters: Letters,
+}
+
+/// Dead letters of the notifier's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "which", rename_all = "snake_case")]
+pub enum Letters {
+    /// All of them.
+    All,
+    /// This one.
+    One {
+        /// As the notifier's `status` shows it.
+        number: u64,
+    },
+}
+
 /// What came of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Answer {

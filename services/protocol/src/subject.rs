@@ -57,6 +57,8 @@ pub enum Subject {
     WatchdogLease(Token),
     /// `command.v1.watchdog.<verb>`: request and reply.
     WatchdogCommand(&'static str),
+    /// `command.v1.notifier.resend`: request and reply.
+    NotifierResend,
     /// `journal.v1.notifier.owner`: what the owner was told. A bus has one owner.
     NotifierJournal,
     /// `lease.v1.notifier.owner`: which notifier tells him.
@@ -90,6 +92,7 @@ impl fmt::Display for Subject {
             Self::WatchdogJournal(project) => write!(f, "journal.v1.watchdog.{project}"),
             Self::WatchdogLease(project) => write!(f, "lease.v1.watchdog.{project}"),
             Self::WatchdogCommand(verb) => write!(f, "command.v1.watchdog.{verb}"),
+            Self::NotifierResend => f.write_str("command.v1.notifier.resend"),
             Self::NotifierJournal => f.write_str("journal.v1.notifier.owner"),
             Self::NotifierLease => f.write_str("lease.v1.notifier.owner"),
         }
@@ -214,6 +217,7 @@ mod tests {
                 Subject::WatchdogCommand("release"),
                 "command.v1.watchdog.release",
             ),
+            (Subject::NotifierResend, "command.v1.notifier.resend"),
             (Subject::NotifierJournal, "journal.v1.notifier.owner"),
             (Subject::NotifierLease, "lease.v1.notifier.owner"),
         ];

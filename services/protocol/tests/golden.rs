@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use bearish_protocol::VERSION;
-use bearish_protocol::command::{Answer, Request, UnitOrder};
+use bearish_protocol::command::{Answer, Letters, Request, ResendRequest, UnitOrder};
 use bearish_protocol::event::{Event, EventBody, Severity, Side};
 use bearish_protocol::heartbeat::{
     BookSummary, Health, Heartbeat, LastError, Part, PartState, Phase,
@@ -257,6 +257,14 @@ fn request() -> Request {
     }
 }
 
+fn resend() -> ResendRequest {
+    ResendRequest {
+        v: VERSION,
+        by: "notifier (command line)".to_owned(),
+        letters: Letters::One { number: 7 },
+    }
+}
+
 fn answer() -> Answer {
     Answer {
         v: VERSION,
@@ -304,6 +312,7 @@ macro_rules! for_every_message {
         $check(include_str!("golden/lease_free.json"), &lease(None));
         $check(include_str!("golden/journal_entry.json"), &journal_entry());
         $check(include_str!("golden/command_release.json"), &request());
+        $check(include_str!("golden/command_resend.json"), &resend());
         $check(include_str!("golden/command_answer.json"), &answer());
     };
 }
@@ -464,6 +473,7 @@ fn every_file_has_its_message() {
     let others = [
         "command_answer",
         "command_release",
+        "command_resend",
         "report_book",
         "report_account",
         "report_equity",

@@ -174,6 +174,9 @@ impl Chats {
             Some(Trouble::NoRights) => Err(Refusal::bad_request(
                 "not enough rights to send text messages to the chat",
             )),
+            Some(Trouble::Unreadable) => Err(Refusal::bad_request(
+                "can't parse entities: unsupported start tag",
+            )),
             Some(Trouble::ChatGone) => Err(Refusal::bad_request("chat not found")),
             Some(Trouble::Migrated { to }) => {
                 inside.chats.insert(chat, Chat::Migrated(*to));

@@ -14,7 +14,7 @@
 //! | sent | Telegram has it | - |
 //! | unknown | the call ended without a clear answer, or this process died in it | queued again, marked as a possible repeat |
 //! | returned | surely not sent: no connection, told to wait, channel closed | queued again as it was |
-//! | dead | Telegram refuses this text for good | - |
+//! | dead | Telegram refuses this text for good | queued again, if a person wants it ([`dead`]) |
 //!
 //! A critical that Telegram does not take goes over the [`fallback`], if there is one: the same states, under
 //! records of their own, beside those of the same letter's way to Telegram.
@@ -25,6 +25,7 @@ pub mod answers;
 pub mod catalogue;
 pub mod command;
 pub mod compose;
+pub mod dead;
 pub mod deadman;
 pub mod decide;
 pub mod fallback;

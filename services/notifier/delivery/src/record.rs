@@ -57,6 +57,11 @@ pub enum Record {
         /// One line.
         why: String,
     },
+    /// A person wants these dead letters to be sent again.
+    Resent {
+        /// Which, by number.
+        letters: Vec<u64>,
+    },
     /// One critical goes over the fallback now.
     FallbackSending {
         /// The letter by number.

@@ -9,6 +9,7 @@ use protocol::journal::JournalEntry;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
+use crate::dead::{self, DeadLetter};
 use crate::heartbeat;
 use crate::inhibition::Outages;
 use crate::letter::Letter;
@@ -18,8 +19,6 @@ use crate::vigil;
 
 /// How long an event's id is remembered: as long as the bus keeps events.
 const REMEMBERED_MS: i64 = 7 * 24 * 3_600_000;
-/// Dead letters that are kept for people to read.
-const DEAD_KEPT: usize = 100;
 /// Updates that are remembered: more than Telegram hands over at once.
 const UPDATES_KEPT: usize = 500;
 /// What was told last, for `/logs`.
@@ -138,15 +137,6 @@ pub struct Sending {
     pub digest: bool,
 }
 
-/// A letter that Telegram refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// It.
-    pub letter: Letter,
-    /// Why, in Telegram's words.
-    pub why: String,
-}
-
 /// Counts of messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -209,6 +199,9 @@ impl State {
             Record::Dead { why } => {
                 self.away = None;
                 self.bury(why);
+            }
+            Record::Resent { letters } => {
+                dead::raise(&mut self.dead, &mut self.waiting, letters, at);
             }
             Record::Migrated { from, to } => {
                 self.away = None;
@@ -416,14 +409,6 @@ impl State {
     fn bury(&mut self, why: &str) {
         self.totals.dead += 1;
         let letters = self.sending.take().map(|sending| sending.letters);
-        for waiting in letters.unwrap_or_default().into_values() {
-            if self.dead.len() == DEAD_KEPT {
-                self.dead.pop_front();
-            }
-            self.dead.push_back(DeadLetter {
-                letter: waiting.letter,
-                why: why.to_owned(),
-            });
-        }
+        dead::bury(&mut self.dead, letters.unwrap_or_default(), why);
     }
 }

@@ -8,6 +8,8 @@ mod catalogue;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod dead;
+#[cfg(test)]
 mod fallback;
 #[cfg(test)]
 mod heartbeat;

@@ -178,7 +178,13 @@ fn a_refused_text_is_kept_for_people_and_the_rest_goes_on() {
     world.hear("b", critical(2));
     assert_eq!(world.drain().len(), 1);
     assert_eq!(world.state.dead[0].why, "400: Bad Request");
-    assert!(world.state.dead[0].letter.body.contains("reason-1-"));
+    assert!(
+        world.state.dead[0]
+            .waiting
+            .letter
+            .body
+            .contains("reason-1-")
+    );
 }
 
 #[test]

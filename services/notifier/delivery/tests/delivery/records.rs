@@ -107,6 +107,9 @@ fn records() -> Vec<Record> {
             letters: Vec::new(),
         },
         Record::HeldTold { cause: Cause::Bus },
+        Record::Resent {
+            letters: vec![3, 7],
+        },
     ]
 }
 
