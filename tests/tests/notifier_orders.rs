@@ -203,6 +203,11 @@ async fn an_order_reaches_the_real_watchdog_and_the_real_keeper_and_their_word_t
     house.shows("⏸ no entries of BTCUSDT").await;
     house.order("/resume");
     house.shows("ENTRIES RESUMED").await;
+    let shown = house.telegram.shown();
+    assert!(
+        !shown.iter().any(|shown| shown.text.contains("👤 ORDERED")),
+        "the answer said so: {shown:?}"
+    );
     house.says_no_secret();
 }
 
@@ -220,6 +225,11 @@ async fn orders_to_the_watchdog_are_answered_in_its_words_and_dangerous_ones_are
     house.order("/stop trader-1");
     let yes = house.confirm("Stop trader-1 and leave it stopped?").await;
     house.shows("heard stop").await;
+    eventually("the buttons are gone", SOON, async || {
+        let asked = house.shows("Stop trader-1 and leave").await;
+        asked.buttons.is_empty().then_some(())
+    })
+    .await;
     house.telegram.press(house.telegram.chat(), &yes);
     eventually("the second press is answered", SOON, async || {
         let answers = house.telegram.press_answers();

@@ -276,7 +276,8 @@ impl Courier {
         self.heard = Instant::now();
         // The bus brings something: it is back, whoever looks at it may not have noticed yet.
         self.note_absence(Some(clock::now())).await?;
-        for records in decide::take_in(&self.state, &batch.news, clock::now()) {
+        let chat = self.desk.channel.chat().map(|set| self.state.chat(set));
+        for records in decide::take_in(&self.state, &batch.news, chat, clock::now()) {
             self.commit(records).await?;
         }
         // Journaled, or known from before.

@@ -43,6 +43,8 @@ struct Inside {
     chats: BTreeMap<i64, Chat>,
     flood: Flood,
     shown: Vec<Shown>,
+    /// Every button that ever was, by the place of its message: a slow hand presses one that is gone.
+    keys: Vec<(usize, String)>,
 }
 
 impl Chats {
@@ -54,6 +56,7 @@ impl Chats {
             chats: BTreeMap::from([(PERSON, Chat::Person), (GROUP, Chat::Group)]),
             flood: Flood::default(),
             shown: Vec::new(),
+            keys: Vec::new(),
         };
         Self {
             token,
@@ -82,8 +85,9 @@ impl Chats {
     /// A person presses the button with this data below the newest message that has it.
     pub(super) fn press(&self, user: i64, data: &str) -> i64 {
         let inside = self.inside();
-        let has = |shown: &&Shown| shown.buttons.iter().flatten().any(|key| key.data == data);
-        let shown = inside.shown.iter().rev().find(has).unwrap();
+        let mut keys = inside.keys.iter().rev();
+        let (place, _) = keys.find(|(_, key)| key == data).unwrap();
+        let shown = &inside.shown[*place];
         let message = told(shown, inside.chats[&shown.chat]);
         drop(inside);
         let press = json!({
@@ -201,7 +205,11 @@ impl Chats {
         let is_group = !matches!(kind, Chat::Person);
         let admitted = inside.flood.admit(To { chat, is_group }, at);
         admitted.map_err(Refusal::retry_after)?;
-        let message_id = i64::try_from(inside.shown.len()).unwrap() + 1;
+        let place = inside.shown.len();
+        let message_id = i64::try_from(place).unwrap() + 1;
+        let keys = buttons.iter().flatten();
+        let keys: Vec<_> = keys.map(|key| (place, key.data.clone())).collect();
+        inside.keys.extend(keys);
         let shown = Shown {
             chat,
             message_id,
@@ -214,6 +222,32 @@ impl Chats {
         };
         let told = told(&shown, kind);
         inside.shown.push(shown);
+        Ok(told)
+    }
+
+    /// Puts other buttons below a message. Texts: `check_message` and `on_message_edit` of the open server.
+    pub(super) fn edit(
+        &self,
+        chat: i64,
+        message_id: i64,
+        buttons: Vec<Vec<Button>>,
+    ) -> Result<Value, Refusal> {
+        let mut inside = self.inside();
+        let kind = inside.chats[&chat];
+        let mut all = inside.shown.iter_mut();
+        let Some(shown) = all.find(|shown| shown.chat == chat && shown.message_id == message_id)
+        else {
+            return Err(Refusal::bad_request("message to edit not found"));
+        };
+        if shown.buttons == buttons {
+            return Err(Refusal::bad_request(
+                "message is not modified: specified new message content and reply markup are exactly the same \
+                 as a current content and reply markup of the message",
+            ));
+        }
+        shown.buttons = buttons;
+        let mut told = told(shown, kind);
+        told["edit_date"] = unix_now().into();
         Ok(told)
     }
 

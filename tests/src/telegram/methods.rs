@@ -48,6 +48,7 @@ pub(super) enum Method {
     GetMe,
     GetUpdates,
     AnswerCallbackQuery,
+    EditMessageReplyMarkup,
     SendChatAction,
     SendMessage,
     SendPhoto,
@@ -63,6 +64,7 @@ impl Method {
             "sendphoto" => Some(Self::SendPhoto),
             "getupdates" => Some(Self::GetUpdates),
             "answercallbackquery" => Some(Self::AnswerCallbackQuery),
+            "editmessagereplymarkup" => Some(Self::EditMessageReplyMarkup),
             _ => None,
         }
     }
@@ -117,6 +119,26 @@ pub(super) fn send_photo(
     let caption = text::cleaned_caption(caption)?;
     chats.meet(chat, trouble)?;
     chats.show(chat, caption, keyboard, Some((size, photo.to_vec())))
+}
+
+/// Another keyboard below a message of the bot's, or none. Messages of an inline query are not here.
+pub(super) fn edit_message_reply_markup(
+    chats: &Chats,
+    given: &Parameters,
+) -> Result<Value, Refusal> {
+    if !given.get("inline_message_id").is_empty() {
+        return Err(Refusal::unsupported("inline_message_id"));
+    }
+    let message_id = given.get("message_id").parse().unwrap_or(0);
+    if given.get("chat_id").is_empty() && message_id <= 0 {
+        return Err(Refusal::bad_request("message identifier is not specified"));
+    }
+    let keyboard = prepared(given)?;
+    let chat = chats.find(given.get("chat_id"))?;
+    if message_id <= 0 {
+        return Err(Refusal::bad_request("message identifier is not specified"));
+    }
+    chats.edit(chat, message_id, keyboard)
 }
 
 /// The keyboard, where everything else that would change the message is missing.

@@ -67,6 +67,10 @@ async fn call(chats: &Chats, cut: &Cut, request: Request) -> Result<Response, Re
             let done = chats.updates().answer(&given)?;
             Ok(answers::done(&done))
         }
+        Method::EditMessageReplyMarkup => {
+            let given = Parameters::read(&head, body).await?;
+            methods::edit_message_reply_markup(chats, &given).map(|done| answers::done(&done))
+        }
         method @ (Method::SendMessage | Method::SendPhoto) => {
             let trouble = chats.next_trouble();
             match trouble {

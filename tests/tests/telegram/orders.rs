@@ -10,7 +10,7 @@ use teloxide_core::payloads::{
 use teloxide_core::requests::Requester;
 use teloxide_core::types::{
     CallbackQueryId, ChatId, InlineKeyboardButton, InlineKeyboardMarkup, InputFile, MessageEntity,
-    MessageEntityKind, Update, UpdateKind,
+    MessageEntityKind, MessageId, Update, UpdateKind,
 };
 use teloxide_core::{ApiError, Bot, RequestError};
 use tokio::time::Instant;
@@ -112,6 +112,26 @@ async fn a_pressed_button_comes_back_and_is_answered_once() {
     let sending = bot.send_message(ChatId(person), "Sure?");
     let error = sending.reply_markup(keyboard).await.unwrap_err();
     assert_eq!(api(error), ApiError::ButtonDataInvalid);
+}
+
+#[tokio::test]
+async fn buttons_are_taken_away_once() {
+    let telegram = Telegram::start().await;
+    let (bot, person) = (bot(&telegram), ChatId(telegram.chat()));
+    let button = InlineKeyboardButton::callback("Yes", "yes:1");
+    let keyboard = InlineKeyboardMarkup::new([[button]]);
+    let sending = bot.send_message(person, "Sure?");
+    let message = sending.reply_markup(keyboard).await.unwrap();
+    let edited = bot.edit_message_reply_markup(person, message.id).await;
+    assert_eq!(edited.unwrap().reply_markup(), None);
+    assert!(telegram.shown()[0].buttons.is_empty());
+    let again = bot.edit_message_reply_markup(person, message.id).await;
+    assert_eq!(api(again.unwrap_err()), ApiError::MessageNotModified);
+    let none = bot.edit_message_reply_markup(person, MessageId(99)).await;
+    assert_eq!(api(none.unwrap_err()), ApiError::MessageToEditNotFound);
+    // Whoever had it on the screen still can.
+    telegram.press(telegram.chat(), "yes:1");
+    assert_eq!(updates(&bot, 0, 0).await.unwrap().len(), 1);
 }
 
 fn png() -> Vec<u8> {

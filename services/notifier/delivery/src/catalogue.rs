@@ -61,6 +61,17 @@ impl News {
         )
     }
 
+    /// Whose order it tells of; none if it tells of something else.
+    pub fn ordered_by(&self) -> Option<&str> {
+        match self {
+            Self::Known { event, .. } => match &event.body {
+                EventBody::UnitOrdered { by, .. } => Some(by),
+                _ => None,
+            },
+            Self::Unknown { .. } => None,
+        }
+    }
+
     /// Whom it is about: who told it, and the unit that it tells of.
     pub fn names(&self) -> Vec<&str> {
         match self {

@@ -105,8 +105,8 @@ pub fn take_over(
 }
 
 /// What there is to tell of these, in as many decisions as journal messages need; nothing of what was
-/// told before.
-pub fn take_in(state: &State, news: &[News], now: UtcMs) -> Vec<Vec<Record>> {
+/// told before. `chat`: where it would be told.
+pub fn take_in(state: &State, news: &[News], chat: Option<i64>, now: UtcMs) -> Vec<Vec<Record>> {
     let mut records: Vec<Record> = Vec::new();
     // An absence that one of them tells of holds the ones behind it.
     let mut outages = state.outages.clone();
@@ -118,8 +118,12 @@ pub fn take_in(state: &State, news: &[News], now: UtcMs) -> Vec<Vec<Record>> {
             | Record::Held { event, .. } => event == id,
             _ => false,
         };
-        // Our own record of an order: its answer says the same.
-        if item.is_answered() || state.knows(id) || records.iter().any(is_of) {
+        // Our own record of an order, or who carried it out: its answer says the same.
+        if item.is_answered()
+            || was_answered(state, item, chat)
+            || state.knows(id)
+            || records.iter().any(is_of)
+        {
             continue;
         }
         let queued = Record::Queued {
@@ -133,6 +137,12 @@ pub fn take_in(state: &State, news: &[News], now: UtcMs) -> Vec<Vec<Record>> {
     }
     let decisions = records.chunks(QUEUED_AT_ONCE);
     decisions.map(<[Record]>::to_vec).collect()
+}
+
+/// Whether the order that this tells of came from the very chat that would read it.
+fn was_answered(state: &State, item: &News, chat: Option<i64>) -> bool {
+    let from = item.ordered_by().and_then(|who| state.ordered_from(who));
+    from.is_some() && from == chat
 }
 
 /// The next message, if one may go out now: a critical letter alone and before all others, then one that

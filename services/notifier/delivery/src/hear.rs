@@ -61,6 +61,8 @@ pub enum Said {
         call: String,
         /// Which button.
         data: String,
+        /// Below which message, where that can still be told: chat and number.
+        below: Option<(i64, i64)>,
     },
     /// What is no command whatever it is.
     Other,
@@ -85,7 +87,37 @@ pub struct Heard {
     /// What to carry out then.
     pub order: Option<Order>,
     /// Which press to answer, and how.
-    pub press: Option<(String, &'static str)>,
+    pub press: Option<Press>,
+}
+
+/// How a press is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Press {
+    /// What Telegram calls it.
+    pub call: String,
+    /// What the one who pressed is told.
+    pub said: &'static str,
+    /// The message whose buttons are of no use any more: chat and number.
+    pub spent: Option<(i64, i64)>,
+}
+
+/// Why a press does nothing.
+struct Denied {
+    said: &'static str,
+    /// Its buttons are of no use any more.
+    is_spent: bool,
+}
+
+impl Denied {
+    const fn kept(said: &'static str) -> Self {
+        let is_spent = false;
+        Self { said, is_spent }
+    }
+
+    const fn spent(said: &'static str) -> Self {
+        let is_spent = true;
+        Self { said, is_spent }
+    }
 }
 
 struct Question {
@@ -127,20 +159,23 @@ impl Ear {
                 };
                 self.text(&said, *at, rules, now)
             }
-            Said::Press { user, call, data } => match self.pressed(*user, data, rules, now.mono) {
-                Ok(question) => {
-                    let command = format!("{} (confirmed)", question.command);
-                    Heard {
-                        records: vec![begun(*user, question.chat, command)],
-                        order: Some(question.order),
-                        press: Some((call.clone(), "It is being carried out")),
-                    }
-                }
-                Err(said) => Heard {
-                    press: Some((call.clone(), said)),
-                    ..Heard::default()
-                },
-            },
+            Said::Press {
+                user,
+                call,
+                data,
+                below,
+            } => {
+                let (question, said, is_spent) = match self.pressed(*user, data, rules, now.mono) {
+                    Ok(question) => (Some(question), "It is being carried out", true),
+                    Err(Denied { said, is_spent }) => (None, said, is_spent),
+                };
+                let press = Press {
+                    call: call.clone(),
+                    said,
+                    spent: below.filter(|_| is_spent),
+                };
+                confirmed(*user, question, press)
+            }
         };
         heard
             .records
@@ -222,11 +257,11 @@ impl Ear {
         data: &str,
         rules: &Rules,
         now: u64,
-    ) -> Result<Question, &'static str> {
+    ) -> Result<Question, Denied> {
         let (yes, number) = match (data.strip_prefix(YES), data.strip_prefix(NO)) {
             (Some(number), _) => (true, number),
             (_, Some(number)) => (false, number),
-            _ => return Err("That is no button of this bot's"),
+            _ => return Err(Denied::kept("That is no button of this bot's")),
         };
         let number: i64 = number.parse().unwrap_or(-1);
         let is_his = |question: &Question| question.user == user && rules.allowed.contains(&user);
@@ -235,18 +270,19 @@ impl Ear {
             .get(&number)
             .is_some_and(|question| !is_his(question))
         {
-            return Err("Only who gave the order can confirm it");
+            return Err(Denied::kept("Only who gave the order can confirm it"));
         }
         // Whatever it says, a button works once.
         let question = self.questions.remove(&number);
-        let question = question.ok_or("This button is spent: give the order again")?;
+        let question =
+            question.ok_or(Denied::spent("This button is spent: give the order again"))?;
         if now.saturating_sub(question.asked) > TOO_OLD_MS {
-            return Err("Too late: give the order again");
+            return Err(Denied::spent("Too late: give the order again"));
         }
         if yes {
             Ok(question)
         } else {
-            Err("Nothing was done")
+            Err(Denied::spent("Nothing was done"))
         }
     }
 
@@ -266,6 +302,23 @@ impl Ear {
             records,
             ..Heard::default()
         }
+    }
+}
+
+/// What follows from a press: the order, if it confirms one.
+fn confirmed(user: i64, question: Option<Question>, press: Press) -> Heard {
+    let press = Some(press);
+    let Some(question) = question else {
+        return Heard {
+            press,
+            ..Heard::default()
+        };
+    };
+    let command = format!("{} (confirmed)", question.command);
+    Heard {
+        records: vec![begun(user, question.chat, command)],
+        order: Some(question.order),
+        press,
     }
 }
 

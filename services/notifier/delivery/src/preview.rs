@@ -37,7 +37,7 @@ fn held() -> Result<Vec<String>, BadToken> {
         if bus_was_away {
             state.apply(at, &Record::BusWasAway { since, until: at });
         }
-        for records in decide::take_in(&state, &news_after(at)?, at) {
+        for records in decide::take_in(&state, &news_after(at)?, None, at) {
             for record in records {
                 state.apply(at, &record);
             }

@@ -49,6 +49,8 @@ pub struct State {
     pub last_sent: Option<UtcMs>,
     /// The order that is being carried out.
     pub under_way: Option<UnderWay>,
+    /// Where those who may order gave their last one.
+    orderers: BTreeMap<String, i64>,
     /// What the owner does not want to hear of.
     pub silences: Vec<Silence>,
     /// Who was away, and what is held because of it.
@@ -234,6 +236,7 @@ impl State {
                 self.updates.push_back(*update);
             }
             Record::CommandBegun { who, chat, command } => {
+                self.orderers.insert(who.clone(), *chat);
                 self.under_way = Some(UnderWay {
                     who: who.clone(),
                     chat: *chat,
@@ -279,6 +282,11 @@ impl State {
     /// The update that was looked at last.
     pub fn last_update(&self) -> Option<i64> {
         self.updates.back().copied()
+    }
+
+    /// Which chat an order by this name came from, if the notifier took it.
+    pub fn ordered_from(&self, who: &str) -> Option<i64> {
+        self.orderers.get(who).copied()
     }
 
     /// The chat to write to where `set` was configured.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use delivery::answers;
 use delivery::command::{Hush, Order};
-use delivery::hear::{self, Carried, Ear, Rules, Update};
+use delivery::hear::{self, Carried, Ear, Press, Rules, Update};
 use delivery::record::Record;
 use delivery::silence;
 use protocol::time::UtcMs;
@@ -103,9 +103,9 @@ impl Courier {
         }
         log(&heard.records);
         self.commit(heard.records).await?;
-        if let Some((call, text)) = heard.press {
+        if let Some(press) = heard.press {
             // Nothing depends on it, and it has a deadline of its own.
-            self.answer_press(telegram, call, text);
+            self.answer_press(telegram, press);
         }
         match heard.order {
             Some(order) => self.carry_out(order).await,
@@ -113,10 +113,15 @@ impl Courier {
         }
     }
 
-    fn answer_press(&mut self, telegram: Telegram, call: String, text: &'static str) {
+    /// Buttons that are of no use any more go.
+    fn answer_press(&mut self, telegram: Telegram, press: Press) {
         while self.asides.try_join_next().is_some() {}
-        self.asides
-            .spawn(async move { telegram.answer_press(&call, text).await });
+        self.asides.spawn(async move {
+            telegram.answer_press(&press.call, press.said).await;
+            if let Some((chat, message)) = press.spent {
+                telegram.remove_buttons(chat, message).await;
+            }
+        });
     }
 
     /// What the fold knows is answered here, the rest by a task.

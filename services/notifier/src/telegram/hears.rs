@@ -45,6 +45,13 @@ struct AnswerCallbackQuery<'a> {
     text: &'a str,
 }
 
+/// Without a keyboard: there is none from then on.
+#[derive(Serialize)]
+struct EditMessageReplyMarkup {
+    chat_id: i64,
+    message_id: i64,
+}
+
 #[derive(Deserialize)]
 struct Raw {
     update_id: i64,
@@ -90,6 +97,17 @@ impl Telegram {
         };
         if let Err(unheard) = self.result("answerCallbackQuery", &answer, false).await {
             tracing::debug!(?unheard, "a button's press was not answered");
+        }
+    }
+
+    /// Takes the buttons away below a message; nothing depends on it.
+    pub async fn remove_buttons(&self, chat: i64, message: i64) {
+        let edit = EditMessageReplyMarkup {
+            chat_id: chat,
+            message_id: message,
+        };
+        if let Err(unheard) = self.result("editMessageReplyMarkup", &edit, false).await {
+            tracing::debug!(?unheard, "spent buttons were not taken away");
         }
     }
 
@@ -150,7 +168,13 @@ fn pressed(press: &Value) -> Option<Said> {
         user: press["from"]["id"].as_i64()?,
         call: press["id"].as_str()?.to_owned(),
         data: press["data"].as_str()?.chars().take(64).collect(),
+        below: below(&press["message"]),
     })
+}
+
+fn below(message: &Value) -> Option<(i64, i64)> {
+    let chat = message["chat"]["id"].as_i64()?;
+    Some((chat, message["message_id"].as_i64()?))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use protocol::time::UtcMs;
 use crate::support::{World, critical, info};
 
 const OWNER: i64 = 7;
+/// Where the buttons are.
+const BELOW: (i64, i64) = (5, 42);
 const STRANGER: i64 = 8;
 const GROUP: i64 = -5;
 
@@ -220,6 +222,7 @@ impl Bench {
             user,
             call: "c".to_owned(),
             data: data.to_owned(),
+            below: Some(BELOW),
         })
     }
 
@@ -322,11 +325,11 @@ fn what_is_dangerous_is_asked_and_its_button_works_once_for_the_same_user_within
     let yes = bench.asked();
     assert!(yes.len() <= 64, "{yes}");
     let heard = bench.press(STRANGER, &yes);
-    assert_eq!(
-        heard.press.unwrap().1,
-        "Only who gave the order can confirm it"
-    );
+    let press = heard.press.unwrap();
+    assert_eq!(press.said, "Only who gave the order can confirm it");
+    assert_eq!(press.spent, None, "its buttons stay for the owner");
     let heard = bench.press(OWNER, &yes);
+    assert_eq!(heard.press.unwrap().spent, Some(BELOW));
     let flatten = Order::Account {
         order: AccountOrder::Flatten,
         account: None,
@@ -334,22 +337,23 @@ fn what_is_dangerous_is_asked_and_its_button_works_once_for_the_same_user_within
     assert_eq!(heard.order, Some(flatten));
     let heard = bench.press(OWNER, &yes);
     assert_eq!(
-        (heard.order, heard.press.unwrap().1),
+        (heard.order, heard.press.unwrap().said),
         (None, "This button is spent: give the order again")
     );
 
     let yes = bench.asked();
     bench.world.pass(60_001);
     let heard = bench.press(OWNER, &yes);
+    let press = heard.press.unwrap();
     assert_eq!(
-        (heard.order, heard.press.unwrap().1),
-        (None, "Too late: give the order again")
+        (heard.order, press.said, press.spent),
+        (None, "Too late: give the order again", Some(BELOW))
     );
 
     let no = bench.asked().replace("yes", "no");
     let heard = bench.press(OWNER, &no);
     assert_eq!(
-        (heard.order, heard.press.unwrap().1),
+        (heard.order, heard.press.unwrap().said),
         (None, "Nothing was done")
     );
     assert_eq!(
@@ -358,7 +362,7 @@ fn what_is_dangerous_is_asked_and_its_button_works_once_for_the_same_user_within
         "it was refused"
     );
     assert_eq!(
-        bench.press(OWNER, "buy:1").press.unwrap().1,
+        bench.press(OWNER, "buy:1").press.unwrap().said,
         "That is no button of this bot's"
     );
 

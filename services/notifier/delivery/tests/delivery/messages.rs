@@ -4,10 +4,11 @@ use bearish_delivery::compose::Bold;
 use bearish_delivery::decide::Outcome;
 use bearish_delivery::letter::{MESSAGE_LIMIT, units};
 use bearish_delivery::pace::Limits;
+use bearish_delivery::record::Record;
 use protocol::event::EventBody;
 use protocol::time::UtcMs;
 
-use crate::support::{SENT, TELEGRAM, World, critical, info, news, unknown};
+use crate::support::{CHAT, SENT, TELEGRAM, World, critical, info, news, unknown};
 
 #[test]
 fn a_critical_letter_overtakes_alone_and_at_once() {
@@ -211,4 +212,32 @@ fn a_clock_that_jumps_back_delays_nothing() {
     let future = UtcMs(world.now().utc.0 + 86_400_000);
     world.hear_all(&[news("a", future, critical(1))]);
     assert!(world.send().is_some());
+}
+
+#[test]
+fn an_order_from_this_chat_is_told_by_its_answer_alone_and_any_other_on_its_own() {
+    let mut world = World::new(Limits::NONE);
+    world.commit(vec![Record::CommandBegun {
+        who: "Telegram user 7".to_owned(),
+        chat: CHAT,
+        command: "/hold trader-paper-1 why".to_owned(),
+    }]);
+    world.commit(vec![Record::CommandBegun {
+        who: "Telegram user 9".to_owned(),
+        chat: 9,
+        command: "/hold trader-paper-1 why".to_owned(),
+    }]);
+    let ordered = |by: &str| EventBody::UnitOrdered {
+        unit: "trader-paper-1".parse().unwrap(),
+        verb: "hold".to_owned(),
+        by: by.to_owned(),
+        why: None,
+    };
+    world.hear("a", ordered("Telegram user 7"));
+    assert_eq!(world.drain().len(), 0, "answered where it was given");
+    for by in ["watchdog", "Telegram user 9", "Telegram user 8"] {
+        world.hear(by, ordered(by));
+        let texts = world.drain();
+        assert!(texts[0].contains(&format!("By: {by}")), "{texts:?}");
+    }
 }

@@ -15,6 +15,9 @@ use protocol::time::UtcMs;
 /// 2026-11-24T03:00:00Z.
 pub(crate) const BEGIN: UtcMs = UtcMs(1_795_489_200_000);
 
+/// Where messages go.
+pub(crate) const CHAT: i64 = 5;
+
 /// One notifier after another on one journal.
 pub(crate) struct World {
     /// Everything that was journaled.
@@ -82,7 +85,7 @@ impl World {
 
     /// Several things at once.
     pub(crate) fn hear_all(&mut self, news: &[News]) {
-        for records in decide::take_in(&self.state, news, self.now().utc) {
+        for records in decide::take_in(&self.state, news, Some(CHAT), self.now().utc) {
             self.commit(records);
         }
     }
