@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod answers;
 #[cfg(test)]
+mod any_text;
+#[cfg(test)]
 mod catalogue;
 #[cfg(test)]
 mod commands;
