@@ -1,4 +1,5 @@
-//! A child process: its output line by line, signals, its exit code. Dies with the test.
+//! A child process: its output line by line, signals, its exit code. Dies with the test, and then must not
+//! have printed a secret that it was given.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -38,11 +39,13 @@ pub struct Process {
     out: Lines,
     err: Lines,
     readers: Vec<thread::JoinHandle<()>>,
+    secrets: Vec<String>,
 }
 
 impl Process {
     /// Starts `command`, which is called `name` in messages.
     pub fn start(name: &str, mut command: Command) -> Self {
+        let secrets = secrets(&command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -60,6 +63,7 @@ impl Process {
             out,
             err,
             readers,
+            secrets,
         }
     }
 
@@ -116,6 +120,18 @@ impl Process {
         self.out().iter().filter(|l| l.contains(text)).count()
     }
 
+    /// Looks through all that it ever printed.
+    fn kept_its_secrets(&mut self) {
+        for reader in self.readers.drain(..) {
+            // A panic of it was one of the test's.
+            let _ = reader.join();
+        }
+        for line in self.out().iter().chain(&self.err()) {
+            let shown = self.secrets.iter().any(|secret| line.contains(secret));
+            assert!(!shown, "{} shows a secret: {line:?}", self.name);
+        }
+    }
+
     /// Standard output so far.
     pub fn out(&self) -> Vec<String> {
         lines(&self.out)
@@ -139,8 +155,39 @@ impl Drop for Process {
             for line in out[from..].iter().chain(&err) {
                 eprintln!("{line}");
             }
+        } else {
+            self.kept_its_secrets();
         }
     }
+}
+
+/// What the child finds in its environment and may show nobody: the whole of it, of a bot's token its second
+/// part. What is too short is nonsense that a test gives it.
+fn secrets(command: &Command) -> Vec<String> {
+    const SHORTEST: usize = 8;
+    let is_secret = |name: &str| {
+        let ends = [
+            "_TOKEN",
+            "_PASSWORD",
+            "_SECRET",
+            "_API_KEY",
+            "FALLBACK_URL",
+            "DEADMAN_URL",
+        ];
+        ends.iter().any(|end| name.ends_with(end))
+    };
+    let given = command.get_envs().filter_map(|(name, value)| {
+        let (name, value) = (name.to_str()?, value?.to_str()?);
+        let value = value.trim_matches('"');
+        let secret = match name {
+            "TELEGRAM_BOT_TOKEN" => value.rsplit(':').next()?,
+            // Its host may be shown.
+            "FALLBACK_URL" | "DEADMAN_URL" => value.rsplit('/').next()?,
+            _ => value,
+        };
+        (is_secret(name) && secret.len() >= SHORTEST).then(|| secret.to_owned())
+    });
+    given.collect()
 }
 
 fn keep(from: impl Read + Send + 'static, to: Lines) -> thread::JoinHandle<()> {
@@ -153,4 +200,52 @@ fn keep(from: impl Read + Send + 'static, to: Lines) -> thread::JoinHandle<()> {
 
 fn lines(of: &Lines) -> Vec<String> {
     of.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says(name: &str, value: &str, said: &str) {
+        let mut command = Command::new("sh");
+        command
+            .env(name, value)
+            .args(["-c", &format!("echo '{said}' >&2")]);
+        let mut process = Process::start("a loud one", command);
+        process.child.wait().unwrap();
+    }
+
+    #[test]
+    #[should_panic(expected = "a loud one shows a secret")]
+    fn a_token_in_the_output_fails_the_test_that_started_the_process() {
+        says(
+            "TELEGRAM_BOT_TOKEN",
+            "1:AAabcdefgh",
+            "https://host/bot1:AAabcdefgh/getMe",
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "a loud one shows a secret")]
+    fn so_does_a_password_in_quotes() {
+        says(
+            "NATS_NOTIFIER_PASSWORD",
+            "\"xyzzy-1234\"",
+            "password xyzzy-1234",
+        );
+    }
+
+    #[test]
+    fn what_is_no_secret_may_be_shown() {
+        says(
+            "TELEGRAM_BOT_TOKEN_FILE",
+            "/run/secrets/token",
+            "reads /run/secrets/token",
+        );
+        says(
+            "FALLBACK_URL",
+            "http://host:1/s3cret-topic",
+            "http://host:1/*** does not answer",
+        );
+    }
 }

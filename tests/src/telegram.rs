@@ -139,6 +139,11 @@ impl Telegram {
         self.chats.prepare(trouble);
     }
 
+    /// Troubles that nothing has met yet.
+    pub fn troubles(&self) -> usize {
+        self.chats.troubles()
+    }
+
     /// The bot's owner asked for another token: this one is unauthorized from now on.
     pub fn revoke_token(&self) {
         self.chats.revoke_token();

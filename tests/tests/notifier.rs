@@ -7,17 +7,15 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bearish_tests::nats::{NatsServer, Role};
 use bearish_tests::notifier::{Setup, tell};
-use bearish_tests::patience::{Dice, SOON, eventually};
+use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::Process;
-use bearish_tests::telegram::{Limits, Telegram, Trouble};
+use bearish_tests::telegram::{Telegram, Trouble};
 use bearish_tests::told;
 use protocol::event::EventBody;
-use tokio::time::sleep;
 
 const TRADER: &str = "trader-paper-1";
 
@@ -124,62 +122,6 @@ async fn the_owner_gets_a_heartbeat_of_every_trader() {
     for field in ["Uptime: ", "Loops: ", "Errors: ", "Equity: ", "Positions: "] {
         assert!(text.contains(field), "{field} is not in {text}");
     }
-}
-
-#[tokio::test]
-async fn kill_9_at_any_moment_loses_nothing_and_what_comes_twice_says_so() {
-    const EVENTS: usize = 120;
-    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
-    telegram.set_limits(Limits::OFF);
-    let bus = nats.bus(Role::TraderPaper).await;
-    let setup = Setup::new(&nats)
-        .with(&telegram)
-        .env("TELEGRAM_GAP_MS", "0");
-    let mut dice = Dice::new();
-    let mut notifier = setup.start();
-    let mut told = 0;
-    // Criticals go out alone: each event is one message.
-    while told < EVENTS {
-        for _ in 0..10 {
-            tell(&bus, TRADER, &format!("e{told}"), given_up(told)).await;
-            told += 1;
-        }
-        if *dice.one_of(&[true, false]) {
-            telegram.next(Trouble::DropReply);
-        }
-        sleep(dice.millis(0..2_500)).await;
-        says_no_secret(&notifier, &telegram);
-        notifier.kill();
-        notifier = setup.start();
-    }
-    let all = |texts: &[String]| {
-        (0..EVENTS).all(|n| texts.iter().any(|t| t.contains(&format!("reason-{n}-"))))
-    };
-    let texts = || {
-        telegram
-            .shown()
-            .into_iter()
-            .map(|s| s.text)
-            .collect::<Vec<_>>()
-    };
-    eventually("everything is shown", Duration::from_mins(2), async || {
-        all(&texts()).then_some(())
-    })
-    .await;
-    let mut seen = BTreeSet::new();
-    for text in texts() {
-        let reason = text
-            .lines()
-            .find(|line| line.starts_with("Reason"))
-            .unwrap();
-        let marked = text.contains("(possible repeat");
-        assert!(
-            seen.insert(reason.to_owned()) || marked,
-            "twice, unmarked: {text}"
-        );
-    }
-    let status = status(&setup).await;
-    assert!(status.contains("letters waiting   0"), "{status}");
 }
 
 async fn status(setup: &Setup) -> String {

@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 /// The consumer's name in the stream.
 const CONSUMER: &str = "notifier";
-/// Unacknowledged for this long, an event comes again.
-const ACK_WITHIN: Duration = Duration::from_secs(30);
+/// Unacknowledged for this long, an event comes again: what was on its way to a notifier that was killed waits
+/// for so long. That one comes twice is harmless.
+const ACK_WITHIN: Duration = Duration::from_secs(10);
 /// Events under way to us, and in one decision.
 const AT_ONCE: usize = 64;
 const RETRY: Duration = Duration::from_secs(2);

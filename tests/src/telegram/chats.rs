@@ -120,6 +120,10 @@ impl Chats {
         self.inside().troubles.push_back(trouble);
     }
 
+    pub(super) fn troubles(&self) -> usize {
+        self.inside().troubles.len()
+    }
+
     pub(super) fn next_trouble(&self) -> Option<Trouble> {
         self.inside().troubles.pop_front()
     }
