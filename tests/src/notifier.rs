@@ -7,6 +7,7 @@ use async_nats::jetstream::message::PublishMessage;
 use protocol::event::{Event, EventBody};
 use protocol::ids::Service;
 use protocol::subject::Subject;
+use protocol::time::UtcMs;
 use runtime::bus::Bus;
 
 use crate::nats::{NatsServer, Role};
@@ -62,7 +63,12 @@ impl Setup {
 
 /// Stores an event as a paper trader of this name would, headers included.
 pub async fn tell(bus: &Bus, instance: &str, id: &str, body: EventBody) {
-    let event = Event::new(id, runtime::clock::now(), body);
+    tell_of(bus, instance, id, runtime::clock::now(), body).await;
+}
+
+/// The same of something that happened then.
+pub async fn tell_of(bus: &Bus, instance: &str, id: &str, at: UtcMs, body: EventBody) {
+    let event = Event::new(id, at, body);
     let subject = Subject::Event {
         service: Service::Trader,
         instance: instance.parse().unwrap(),

@@ -41,8 +41,11 @@ pub use limits::Limits;
 
 use chats::Chats;
 
-/// Of the right form, and worth nothing.
-const TOKEN: &str = "123456789:AAF-this_is_a_token_of_the_fake_Bot";
+/// Of the right form, and worth nothing; the second one replaces the first.
+const TOKENS: [&str; 2] = [
+    "123456789:AAF-this_is_a_token_of_the_fake_Bot",
+    "123456789:AAH-and_this_one_came_in_place_of_it",
+];
 
 /// One bot's Telegram.
 pub struct Telegram {
@@ -62,7 +65,7 @@ impl Telegram {
     pub async fn start_on(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let chats = Arc::new(Chats::new(TOKEN));
+        let chats = Arc::new(Chats::new(TOKENS[0]));
         let end = CancellationToken::new();
         let mut task = JoinSet::new();
         task.spawn(server::run(listener, Arc::clone(&chats), end.clone()));
@@ -85,8 +88,8 @@ impl Telegram {
     }
 
     /// The bot's token.
-    pub const fn token(&self) -> &str {
-        TOKEN
+    pub fn token(&self) -> &'static str {
+        self.chats.token()
     }
 
     /// A person who has started the bot.
@@ -147,6 +150,11 @@ impl Telegram {
     /// The bot's owner asked for another token: this one is unauthorized from now on.
     pub fn revoke_token(&self) {
         self.chats.revoke_token();
+    }
+
+    /// The bot's owner asked for another token and has it: only that one is good from now on.
+    pub fn replace_token(&self) {
+        self.chats.replace_token(TOKENS[1]);
     }
 
     /// The token is good again.

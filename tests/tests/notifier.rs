@@ -251,7 +251,8 @@ async fn a_chat_that_became_another_is_followed() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_refused_at_the_start_and_nothing_told_meanwhile_is_lost() {
+async fn a_revoked_token_is_refused_at_the_start_and_with_its_successor_nothing_is_lost_and_nothing_floods()
+ {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
     let setup = Setup::new(&nats).with(&telegram);
@@ -274,9 +275,15 @@ async fn a_revoked_token_is_refused_at_the_start_and_nothing_told_meanwhile_is_l
     );
     says_no_secret(&refused, &telegram);
 
-    let renewed = Telegram::start().await;
-    let _notifier = setup.with(&renewed).start();
-    shows(&renewed, "reason-1-").await;
+    for number in 0..40 {
+        tell(&bus, TRADER, &format!("i{number}"), restart(number)).await;
+    }
+    telegram.replace_token();
+    let _notifier = setup.with(&telegram).start();
+    shows(&telegram, "reason-1-").await;
+    let text = shows(&telegram, "40 × restart triggered").await;
+    assert!(text.starts_with("🗂 40 MESSAGES IN ONE"), "{text}");
+    assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
 }
 
 #[tokio::test]

@@ -31,12 +31,12 @@ enum Chat {
 
 /// One bot's side of Telegram.
 pub(super) struct Chats {
-    token: &'static str,
     inside: Mutex<Inside>,
     updates: Updates,
 }
 
 struct Inside {
+    token: &'static str,
     revoked: bool,
     requests: usize,
     troubles: VecDeque<Trouble>,
@@ -50,6 +50,7 @@ struct Inside {
 impl Chats {
     pub(super) fn new(token: &'static str) -> Self {
         let inside = Inside {
+            token,
             revoked: false,
             requests: 0,
             troubles: VecDeque::new(),
@@ -59,7 +60,6 @@ impl Chats {
             keys: Vec::new(),
         };
         Self {
-            token,
             inside: Mutex::new(inside),
             updates: Updates::new(),
         }
@@ -128,6 +128,15 @@ impl Chats {
         self.inside().troubles.pop_front()
     }
 
+    pub(super) fn token(&self) -> &'static str {
+        self.inside().token
+    }
+
+    pub(super) fn replace_token(&self, token: &'static str) {
+        let mut inside = self.inside();
+        (inside.token, inside.revoked) = (token, false);
+    }
+
     pub(super) fn revoke_token(&self) {
         self.inside().revoked = true;
     }
@@ -141,7 +150,8 @@ impl Chats {
     }
 
     pub(super) fn authorize(&self, token: &str) -> Result<(), Refusal> {
-        if token == self.token && !self.inside().revoked {
+        let inside = self.inside();
+        if token == inside.token && !inside.revoked {
             return Ok(());
         }
         Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"))
