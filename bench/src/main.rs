@@ -3,6 +3,7 @@
 //!
 //! - `recovery.rs`: how soon a killed trader is at work again; `side.rs`: the two ways, one beside the other.
 //! - `idle.rs`: what the services around the traders cost; `proc.rs`: what the kernel says of a process.
+//! - `notify.rs`: how fast the notifier tells, and what many events cost it, beside a script's way.
 //! - `step.rs`: one step of a book, from the candle to the acknowledged decision.
 //! - `figures.rs`, `machine.rs`: how figures are summed up, and what they were measured on.
 
@@ -18,6 +19,7 @@
 mod figures;
 mod idle;
 mod machine;
+mod notify;
 mod proc;
 mod recovery;
 mod side;
@@ -42,6 +44,8 @@ enum What {
     Recovery(recovery::Options),
     /// Memory and processor time of the services around idle traders
     Idle(idle::Options),
+    /// How fast the notifier tells, and what many events cost it (no images needed)
+    Notify(notify::Options),
     /// One live step: candle in, decision journaled and acknowledged (no images needed)
     Step(step::Options),
 }
@@ -54,6 +58,7 @@ async fn main() -> ExitCode {
         match &cli.what {
             What::Recovery(options) => recovery::measure(options).await,
             What::Idle(options) => idle::measure(options).await,
+            What::Notify(options) => notify::measure(options).await,
             What::Step(options) => step::measure(options).await,
         }
     };

@@ -24,9 +24,14 @@ pub(crate) struct Memory {
 impl Proc {
     /// The main process of a container.
     pub(crate) fn of_container(name: &str) -> Self {
+        Self::of_process(pid(name))
+    }
+
+    /// Of this number.
+    pub(crate) fn of_process(pid: u32) -> Self {
         let ticks = run(Command::new("getconf").arg("CLK_TCK"));
         Self {
-            pid: pid(name),
+            pid,
             ticks_per_second: ticks.trim().parse().unwrap(),
         }
     }

@@ -67,6 +67,11 @@ impl Process {
         }
     }
 
+    /// Its number, as the kernel calls it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name: `TERM`, `STOP`, ….
     pub fn signal(&self, signal: &str) {
         // A shell's builtin: a minimal machine has no kill program.

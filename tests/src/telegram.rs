@@ -1,7 +1,7 @@
 //! Telegram's Bot API on this machine, as strict as the real one: what it would refuse is refused
 //! here, in its words. Speaks plain HTTP, holds all state in memory, and dies with the value. What
-//! it can not do (parse modes, other keyboards than inline ones, replies) it refuses, saying that the
-//! fake is what lacks it.
+//! it can not do (parse modes, but for HTML without a tag; other keyboards than inline ones; replies)
+//! it refuses, saying that the fake is what lacks it.
 //!
 //! Sources: core.telegram.org/bots/api and /bots/faq; the open server (tdlib/telegram-bot-api at
 //! 01a3679: `Client.cpp`, `Query.cpp`) and its library (tdlib/td at 022d602: `HttpReader.cpp`,
@@ -105,6 +105,16 @@ impl Telegram {
     /// What the chats show, oldest first.
     pub fn shown(&self) -> Vec<Shown> {
         self.chats.shown()
+    }
+
+    /// How many that are.
+    pub fn shown_count(&self) -> usize {
+        self.chats.shown_count()
+    }
+
+    /// When the one with this place among them came.
+    pub fn shown_at(&self, place: usize) -> Instant {
+        self.chats.shown_at(place)
     }
 
     /// This user writes to this chat; the update's number.

@@ -1,7 +1,7 @@
 //! Hears the owner by long polling and hands on what was said. Runs only in the turn of the notifier at work,
 //! so that one process asks Telegram and no other.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use delivery::hear::Update;
 use tokio::sync::{mpsc, oneshot};
@@ -63,11 +63,13 @@ impl Poller {
                 Err(why) => tracing::debug!(why, "the bot's own name is not known yet"),
             }
         }
+        let asked = Instant::now();
         match self.telegram.updates(self.from).await {
             Ok(updates) => {
                 self.pause = FIRST_PAUSE;
                 let Some(last) = updates.last().map(|update| update.id) else {
-                    return Some(Duration::ZERO);
+                    // An end that answers without waiting for something is not asked without end.
+                    return Some(FIRST_PAUSE.saturating_sub(asked.elapsed()));
                 };
                 let (taken, journaled) = oneshot::channel();
                 let bot = self.bot.clone();

@@ -108,6 +108,14 @@ impl Chats {
         self.inside().shown.clone()
     }
 
+    pub(super) fn shown_count(&self) -> usize {
+        self.inside().shown.len()
+    }
+
+    pub(super) fn shown_at(&self, place: usize) -> Instant {
+        self.inside().shown[place].at
+    }
+
     pub(super) fn count(&self) {
         self.inside().requests += 1;
     }

@@ -221,7 +221,11 @@ async fn a_message_that_is_not_in_order_is_refused_in_telegrams_words() {
         (json!({ "text": "a".repeat(32_769) }), "text is too long"),
         (json!({ "parse_mode": "bbcode" }), "unsupported parse_mode"),
         (
-            json!({ "parse_mode": "HTML" }),
+            json!({ "parse_mode": "HTML", "text": "<b>bold</b>" }),
+            "a tag in parse_mode HTML is not supported by this fake",
+        ),
+        (
+            json!({ "parse_mode": "MarkdownV2" }),
             "parse_mode is not supported by this fake",
         ),
         (
