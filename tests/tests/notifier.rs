@@ -13,7 +13,7 @@ use bearish_tests::nats::{NatsServer, Role};
 use bearish_tests::notifier::{Setup, tell};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::Process;
-use bearish_tests::telegram::{Telegram, Trouble};
+use bearish_tests::telegram::{Limits, Telegram, Trouble};
 use bearish_tests::told;
 use protocol::event::EventBody;
 
@@ -356,4 +356,48 @@ async fn an_event_of_a_newer_service_is_told_as_it_came() {
     bus.store(subject, message).await.unwrap();
     let text = shows(&telegram, "moon_landed").await;
     assert!(text.contains("Tycho"), "{text}");
+}
+
+#[tokio::test]
+async fn whatever_a_field_holds_telegram_takes_it() {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    telegram.set_limits(Limits::OFF);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let setup = Setup::new(&nats).with(&telegram);
+    let setup = setup.env("TELEGRAM_GAP_MS", "0");
+    let _notifier = setup.start();
+    let controls: String = (0..32_u8).map(char::from).collect();
+    let fields = [
+        String::new(),
+        "\n".to_owned(),
+        "\r\n \n".repeat(3_000),
+        controls.repeat(500),
+        "\u{202e}שלום مرحبا\u{202c}".to_owned(),
+        "👩‍👩‍👧‍👦".repeat(4_000),
+        "*_`[<b>&amp;</b>](tg://user?id=1)".to_owned(),
+        "a".repeat(100_000),
+        "\u{10ffff}\u{ffff}\u{feff}".repeat(1_000),
+    ];
+    for (number, field) in fields.into_iter().enumerate() {
+        let body = EventBody::GivenUp {
+            unit: TRADER.parse().unwrap(),
+            reason: field,
+            restarts: 11,
+            consecutive: 11,
+            exit: Some(137),
+        };
+        tell(&bus, TRADER, &format!("e{number}"), body).await;
+    }
+    tell(&bus, TRADER, "last", given_up(7)).await;
+    shows(&telegram, "reason-7-").await;
+    eventually("all of it is told, nothing refused", SOON, async || {
+        let status = status(&setup).await;
+        let done = [
+            "letters waiting   0",
+            "under way         0",
+            "messages refused  0",
+        ];
+        done.iter().all(|line| status.contains(line)).then_some(())
+    })
+    .await;
 }
