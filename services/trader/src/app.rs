@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use protocol::event::{Event, EventBody};
 use protocol::exit::ExitCode;
 use protocol::heartbeat::Phase;
-use protocol::ids::{Service, Token};
+use protocol::ids::{AccountKey, Service, Token};
 use protocol::trader_args::TraderArgs;
 use runtime::bus::Bus;
 use runtime::events::Events;
@@ -142,9 +142,7 @@ impl Running {
             say_goodbye(&tell, &mut tellers).await;
             return Err(stop);
         }
-        if venue.is_some() {
-            config.live = Some(start::terms(&bus, &account, settings, asked).await?);
-        }
+        config.live = start::terms(venue.as_ref(), &bus, &account, settings, asked).await?;
         tracing::info!(%account, "trades this account");
         let rules = start::rules(&market, settings, asked).await?;
         let calls = look_out(settings, &identity.boot)?;

@@ -1,17 +1,19 @@
 //! `--dry-run`: every check that a start would make, as a table, and the exit code that it would
 //! earn. Nothing is traded or claimed; one free lease is written, to see that the bus takes writes.
 
+mod account;
 mod bus;
 mod exchange;
 
 use engine::breaker::Breaker;
+use engine::orders::Deployment;
 use protocol::exit::ExitCode;
-use protocol::ids::Mode;
 use protocol::trader_args::TraderArgs;
 use runtime::process::Stop;
 
 use crate::settings::Settings;
 use crate::start;
+use crate::venue::Venue;
 
 /// How a check went, by the exit code it earns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,34 @@ struct Check {
     todo: String,
 }
 
+/// The checks of the account that a live start makes too.
+///
+/// # Errors
+/// Exit 78 for the first that cannot heal by itself, 69 for one that may.
+pub(crate) async fn check_account(
+    venue: &Venue,
+    settings: &Settings,
+    ours: &Deployment,
+) -> Result<(), Stop> {
+    let checks = account::checks(venue, settings, Some(ours)).await;
+    for Check {
+        name,
+        grade,
+        finding,
+        todo,
+    } in checks
+    {
+        let line = format!("{name}: {finding}");
+        match grade {
+            Grade::Pass => tracing::info!(check = name, "{finding}"),
+            Grade::Warn => tracing::warn!(check = name, todo, "{finding}"),
+            Grade::Missing => return Err(Stop::new(ExitCode::Unavailable, line)),
+            Grade::Fail => return Err(Stop::config(format!("{line}: {todo}"))),
+        }
+    }
+    Ok(())
+}
+
 /// Runs every check and prints the table.
 ///
 /// # Errors
@@ -40,18 +70,23 @@ pub async fn run(args: TraderArgs) -> Result<ExitCode, Stop> {
     start::check_mode(&args)?;
     let settings = Settings::from_env()?;
     let config = start::book_config(&settings)?;
-    let account = match args.mode() {
-        Mode::Paper => settings.paper_account()?,
-        Mode::Live => start::own_account(&settings).await?,
-    };
     let market = start::market(&settings)?;
+    let venue = start::venue(&settings, &market, args.mode())?;
+    let account = match &venue {
+        None => Some(settings.paper_account()?),
+        // Without an answer of the exchange's nobody knows its name; the checks say what is amiss.
+        Some(_) => start::own_account(&settings).await.ok(),
+    };
     let names = |list: &[&str]| list.join(", ");
     let strategies: Vec<&str> = config.strategies.iter().map(|s| s.as_str()).collect();
     let mut checks = vec![
         pass(
             "settings",
             format!(
-                "{account}, {} symbols, slice {} USDT, leverage {}",
+                "{}, {} symbols, slice {} USDT, leverage {}",
+                account
+                    .as_ref()
+                    .map_or_else(|| "an unknown account".to_owned(), ToString::to_string),
                 settings.symbols.len(),
                 settings.slice(),
                 config.leverage
@@ -72,7 +107,12 @@ pub async fn run(args: TraderArgs) -> Result<ExitCode, Stop> {
         },
     ];
     checks.extend(exchange::checks(&market, &settings, args.mode()).await);
-    checks.extend(bus::checks(&settings, &account).await);
+    if let Some(venue) = &venue {
+        checks.extend(account::checks(venue, &settings, None).await);
+    }
+    if let Some(account) = &account {
+        checks.extend(bus::checks(&settings, account).await);
+    }
     print(&checks);
     Ok(verdict(&checks))
 }

@@ -17,6 +17,7 @@ use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 
 use crate::account;
+use crate::dry_run;
 use crate::market::{Market, MarketError, MarketSettings};
 use crate::settings::Settings;
 use crate::venue::{Venue, VenueSettings};
@@ -109,30 +110,51 @@ pub async fn own_account(settings: &Settings) -> Result<AccountKey, Stop> {
     settings.live_account(alias.as_str())
 }
 
-/// How a live book's orders are signed. Its account must have been begun.
+/// How a live book's orders are signed, after its account was found to be begun and fit for it; nothing on
+/// paper.
 ///
 /// # Errors
-/// Exit 78 if it was not, or if its journal is of a newer program.
+/// Exit 78 if it is not, or if its journal is of a newer program; 0 when cancelled.
 pub async fn terms(
+    venue: Option<&Venue>,
     bus: &Bus,
     account: &AccountKey,
     settings: &Settings,
     until: &CancellationToken,
-) -> Result<Terms, Stop> {
+) -> Result<Option<Terms>, Stop> {
+    let Some(venue) = venue else {
+        return Ok(None);
+    };
     loop {
-        match account::read(bus, account).await {
-            Ok(state) => {
-                let deployment = state.deployment.ok_or_else(|| not_founded(account))?;
-                let window_ms = settings.recv_window_ms;
-                return Ok(Terms {
-                    deployment,
-                    window_ms,
-                });
+        match until
+            .run_until_cancelled(fit(venue, bus, account, settings))
+            .await
+        {
+            None => return Err(stopped()),
+            Some(Err(stop)) if stop.code == ExitCode::Unavailable => {
+                tracing::warn!(why = stop.message, "waiting for the account");
             }
-            Err(why) => tracing::warn!(why, "waiting for the account's journal"),
+            Some(terms) => return terms.map(Some),
         }
         pause(until, RETRY).await?;
     }
+}
+
+/// What `--dry-run` checks of the account too.
+async fn fit(
+    venue: &Venue,
+    bus: &Bus,
+    account: &AccountKey,
+    settings: &Settings,
+) -> Result<Terms, Stop> {
+    let unavailable = |why: String| Stop::new(ExitCode::Unavailable, why);
+    let state = account::read(bus, account).await.map_err(unavailable)?;
+    let deployment = state.deployment.ok_or_else(|| not_founded(account))?;
+    dry_run::check_account(venue, settings, &deployment).await?;
+    Ok(Terms {
+        deployment,
+        window_ms: settings.recv_window_ms,
+    })
 }
 
 /// Exit 78: nobody has begun this account here.

@@ -10,6 +10,7 @@ use protocol::time::UtcMs;
 use runtime::clock;
 use tokio::time::timeout;
 
+use super::account::Place;
 use super::{Check, Grade, check, pass, warn};
 use crate::market::{Market, MarketError};
 use crate::settings::Settings;
@@ -36,7 +37,7 @@ pub(super) async fn checks(market: &Market, settings: &Settings, mode: Mode) -> 
     let skew = now.since(before).max(before.since(now));
     let mut checks = vec![
         pass("exchange", format!("{url} answers, its time is {now}")),
-        clock_check(skew, mode),
+        clock_check(skew, mode, Place::of(url)),
     ];
     match within(market.rules(&settings.symbols)).await {
         Ok(rules) => {
@@ -50,10 +51,13 @@ pub(super) async fn checks(market: &Market, settings: &Settings, mode: Mode) -> 
     checks
 }
 
-fn clock_check(skew: Duration, mode: Mode) -> Check {
+fn clock_check(skew: Duration, mode: Mode, place: Place) -> Check {
     let finding = format!("{skew:.3?} from the exchange's");
     match (skew > SKEW, mode) {
         (false, _) => pass("clock", finding),
+        (true, Mode::Live) if place == Place::Other => {
+            warn("clock", finding, "right only for a simulated exchange")
+        }
         (true, Mode::Paper) => warn("clock", finding, "right only for a simulated exchange"),
         (true, Mode::Live) => check(Grade::Fail, "clock", finding, "set the host's clock (NTP)"),
     }
@@ -89,7 +93,9 @@ async fn candles(market: &Market, symbol: &Token, now: UtcMs) -> Check {
     }
 }
 
-async fn within<T>(call: impl Future<Output = Result<T, MarketError>>) -> Result<T, MarketError> {
+pub(super) async fn within<T>(
+    call: impl Future<Output = Result<T, MarketError>>,
+) -> Result<T, MarketError> {
     timeout(DEADLINE, call).await.unwrap_or_else(|_| {
         Err(MarketError::Retry {
             what: "exchange",
@@ -99,7 +105,7 @@ async fn within<T>(call: impl Future<Output = Result<T, MarketError>>) -> Result
     })
 }
 
-fn failed(name: &'static str, about: &str, error: &MarketError) -> Check {
+pub(super) fn failed(name: &'static str, about: &str, error: &MarketError) -> Check {
     let finding = format!("{about}: {error}");
     match error {
         MarketError::Retry { .. } => check(

@@ -301,7 +301,7 @@ impl Run {
             return unclear();
         }
         match taken {
-            Ok(()) => self.known(self.exchange.look_up(&order.id)),
+            Ok(()) => Self::known(self.exchange.look_up(&order.id)),
             Err(code) => Answer::Refused {
                 code,
                 why: "refused".to_owned(),
@@ -310,7 +310,7 @@ impl Run {
     }
 
     /// An answer to an order says nothing of its costs.
-    fn known(&mut self, answer: Answer) -> Answer {
+    fn known(answer: Answer) -> Answer {
         match answer {
             Answer::Has(Report { working, fill }) => Answer::Has(Report {
                 working,
