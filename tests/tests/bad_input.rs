@@ -198,7 +198,7 @@ async fn a_setting_that_no_waiting_heals_is_78() {
     }
     for flags in ["--confirm-live", "--dry-run"] {
         let live = run("trader", &[], &[flags]);
-        let words = ["live", "not in this version", "--paper"];
+        let words = ["BINANCE_API_KEY", "live needs", "--paper"];
         refuses(flags, live, 78, &words).await;
     }
 }
