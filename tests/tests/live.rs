@@ -6,8 +6,11 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
+use bearish_tests::gateway::{Gateway, Then, When};
 use bearish_tests::live::{DOWN, LiveSystem, UP};
-use engine::book::{BookRecord, ExitReason};
+use bearish_tests::patience::SOON;
+use engine::book::{BookRecord, ExitReason, Phase};
+use serde_json::json;
 
 /// A candle in three seconds; the exchange takes an order for three seconds.
 const SPEED: &str = "20";
@@ -41,4 +44,90 @@ async fn a_position_is_stopped_out_by_the_exchange_while_the_trader_is_dead() {
     system.record("the stop is adopted", stop).await;
     system.trades(1).await;
     system.audit().await;
+}
+
+#[tokio::test]
+async fn a_person_closes_everything_and_the_exchange_has_nothing_left() {
+    let system = LiveSystem::start(&[], SPEED).await;
+    let mut trader = system.trader("one").start();
+    system.guarded().await;
+    let (code, said) = system
+        .command("word", "flatten --confirm --why tried")
+        .await;
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(trader.exit_within(SOON).await, 21);
+    let closed = closed_by(ExitReason::AccountLatched);
+    system.record("what was open is closed", closed).await;
+    system.audit().await;
+}
+
+#[tokio::test]
+async fn with_the_bus_dead_a_person_closes_everything_on_the_exchange_and_the_book_adopts_it() {
+    let mut system = LiveSystem::start(&[], SPEED).await;
+    let _trader = system.trader("one").start();
+    system.guarded().await;
+    system.nats.kill();
+    let words = "flatten --confirm --exchange --why tried";
+    let (code, said) = system.command("hand", words).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("BTCUSDT: flat"), "{said}");
+    assert!(said.contains("not latched"), "{said}");
+    system.nats.restart().await;
+    let adopted = closed_by(ExitReason::Elsewhere);
+    system.record("the closing is adopted", adopted).await;
+    system.audit().await;
+}
+
+#[tokio::test]
+async fn one_that_froze_while_it_sent_an_order_executes_nothing_after_another_took_its_book() {
+    let system = LiveSystem::bare(&[], SPEED).await;
+    let gateway = Gateway::to(system.exchange.address()).await;
+    let trader = |name: &str| system.trader(name).env("BINANCE_REST_URL", &gateway.url());
+    let (code, said) = system.command_of(&trader("init"), "init --account").await;
+    assert_eq!(code, 0, "{said}");
+    let mut held = gateway.hold("POST", "/fapi/v1/order", 0, When::Asked);
+    let first = trader("first").start();
+    held.caught(SOON).await;
+    first.signal("STOP");
+    let second = trader("second").start();
+    let dropped = |r: &BookRecord| matches!(r, BookRecord::EntryDropped { .. });
+    system
+        .record("the second one gives the entry up", dropped)
+        .await;
+    held.then(Then::GoesOn);
+    first.signal("CONT");
+    first.says("book lost").await;
+    second.works().await;
+    let book = system.book().await;
+    assert_eq!((book.trades, &book.phase), (0, &Phase::Flat));
+    system.audit().await;
+}
+
+#[tokio::test]
+async fn a_silent_user_stream_is_made_up_for_by_looking() {
+    let system = LiveSystem::start(&[(4, DOWN)], SPEED).await;
+    let _trader = system.trader("one").start();
+    system
+        .fault(&json!({"do": "silent", "on": true, "to": "user"}))
+        .await;
+    let stop = closed_by(ExitReason::Stop);
+    system.record("the stop is found", stop).await;
+    system.audit().await;
+}
+
+#[tokio::test]
+async fn an_account_is_begun_once_and_by_a_person() {
+    let system = LiveSystem::bare(&[], SPEED).await;
+    let mut early = system.trader("early").start();
+    assert_eq!(early.exit_within(SOON).await, 78);
+    let complaint = early.err().join("\n");
+    assert!(complaint.contains("trader init --account"), "{complaint}");
+    system.begin().await;
+    let (code, said) = system.command("again", "init --account").await;
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("has a journal already"), "{said}");
+    let (code, said) = system.command("dry", "--dry-run").await;
+    assert!(said.contains("SIMULATOR"), "{said}");
+    assert!(said.contains("may not withdraw"), "{said}");
+    assert_eq!(code, 0, "{said}");
 }

@@ -26,7 +26,7 @@ async fn an_order_that_the_query_does_not_know_is_found_in_the_lists() {
 }
 
 #[tokio::test]
-async fn a_trade_whose_order_no_list_shows_keeps_the_answer_open() {
+async fn a_list_that_cannot_be_read_keeps_the_answer_open() {
     let mut rig = Rig::quiet().await;
     rig.bought().await;
     let never_sent = rig.market(Leg::Exit, "0.01");

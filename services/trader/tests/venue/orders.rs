@@ -55,7 +55,7 @@ async fn an_exit_never_opens_a_position() {
 #[tokio::test]
 async fn what_the_exchange_refuses_is_refused_with_its_number() {
     let mut rig = Rig::quiet().await;
-    for (quantity, code) in [("0.0001", -4004), ("0.0015", -4023), ("100", -2019)] {
+    for (quantity, code) in [("0.0001", -1111), ("0.001", -4164), ("100", -2019)] {
         let order = rig.market(Leg::Entry, quantity);
         assert_eq!(refusal(&rig.place(&order).await), code, "{quantity}");
     }
@@ -98,7 +98,7 @@ async fn an_answer_that_was_lost_is_unclear_and_the_fill_is_looked_up_with_its_c
     ] {
         let before = rig.balance().await;
         rig.fault(on_order(fault.clone())).await;
-        let entry = rig.market(Leg::Entry, "0.001");
+        let entry = rig.market(Leg::Entry, "0.01");
         let answer = rig.place(&entry).await;
         assert!(is_unclear(&answer), "{fault}: {answer:?}");
         let found = rig.look_up(&entry).await;
