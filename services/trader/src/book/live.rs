@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use engine::book::{
-    BookEvent, BookRecord, ExitReason, Findings, LiveEvent, Phase, Task, compare, payments_from,
-    resting, tasks,
+    BookEvent, BookRecord, ExitReason, Findings, LiveEvent, Phase, Task, compare, failures,
+    payments_from, resting, tasks,
 };
 use engine::orders::{Deployment, Fate, Order};
 use protocol::ids::Token;
 use protocol::time::UtcMs;
+use rust_decimal::Decimal;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
@@ -41,6 +42,7 @@ pub(super) struct Rounds {
     reconcile: Instant,
     disagreed: u8,
     strangers: usize,
+    failures: usize,
 }
 
 /// Why a round was not finished.
@@ -73,6 +75,7 @@ impl Rounds {
             reconcile: now,
             disagreed: 0,
             strangers: 0,
+            failures: 0,
         }
     }
 
@@ -85,6 +88,7 @@ impl Rounds {
             () = sleep_until(self.next.into()) => {}
             changed = hints.changed() => {
                 self.all = true;
+                self.reconcile = Instant::now();
                 if changed.is_err() {
                     // The stream's part is being restarted: by the clock until then.
                     sleep_until(self.next.into()).await;
@@ -93,7 +97,19 @@ impl Rounds {
         }
     }
 
-    /// The exchange's streams broke off, or a hint came: all of it is looked at.
+    fn look_again(&mut self) {
+        self.reconcile = Instant::now() + LOOK_AGAIN;
+        self.next = self.next.min(self.reconcile);
+    }
+
+    /// A guard or an exit more that came to nothing: everything is looked at now.
+    fn doubt(&mut self, failures: usize) {
+        if std::mem::replace(&mut self.failures, failures) < failures {
+            self.reconcile = Instant::now();
+        }
+    }
+
+    /// A round begins; one that was due by the clock looks at what rests too.
     fn begin(&mut self) {
         let now = Instant::now();
         self.all |= now >= self.next;
@@ -185,6 +201,7 @@ impl Book {
         for task in tasks(&self.state, now) {
             self.perform(venue, task).await?;
         }
+        rounds.doubt(failures(&self.state));
         if Instant::now() >= rounds.reconcile {
             self.reconcile(venue, rounds).await?;
         }
@@ -246,12 +263,15 @@ impl Book {
         if let Some(from) = payments_from(&self.state) {
             self.ask_payments(venue, from).await?;
         }
-        if found.surplus.is_zero() {
-            rounds.disagreed = 0;
-            rounds.reconcile = Instant::now() + RECONCILE;
-            return Ok(());
+        match found.surplus {
+            None => rounds.look_again(),
+            Some(surplus) if surplus.is_zero() => {
+                rounds.disagreed = 0;
+                rounds.reconcile = Instant::now() + RECONCILE;
+            }
+            Some(surplus) => self.disagree(venue, rounds, surplus).await?,
         }
-        self.disagree(venue, rounds, &found).await
+        Ok(())
     }
 
     /// The exchange holds something else than the journal says. Trades that are not ours may explain it.
@@ -259,12 +279,11 @@ impl Book {
         &mut self,
         venue: &Venue,
         rounds: &mut Rounds,
-        found: &Findings,
+        surplus: Decimal,
     ) -> Result<(), Cut> {
         rounds.disagreed += 1;
-        rounds.reconcile = Instant::now() + LOOK_AGAIN;
-        rounds.next = rounds.next.min(rounds.reconcile);
-        tracing::warn!(symbol = %self.symbol, surplus = %found.surplus, look = rounds.disagreed,
+        rounds.look_again();
+        tracing::warn!(symbol = %self.symbol, %surplus, look = rounds.disagreed,
             "the exchange's position is not the journal's");
         if rounds.disagreed < LOOKS {
             return Ok(());
@@ -274,14 +293,14 @@ impl Book {
         }
         let view = venue.view(&self.symbol).await?;
         let ours = self.deployment();
-        let left = ours.map(|ours| compare(&self.state, &ours, &view).surplus);
-        if left.is_some_and(|surplus| surplus.is_zero()) {
+        let left = ours.and_then(|ours| compare(&self.state, &ours, &view).surplus);
+        if left.is_none_or(|surplus| surplus.is_zero()) {
             rounds.disagreed = 0;
             return Ok(());
         }
         let reason = format!(
             "the exchange holds {} of {}, {} more than the journal knows of, and no trade explains it",
-            view.position, self.symbol, found.surplus
+            view.position, self.symbol, surplus
         );
         Err(self.halt(reason).await.into())
     }

@@ -588,6 +588,15 @@ pub fn resting(state: &BookState) -> impl Iterator<Item = &Order> {
     state.orders.iter().filter(resting).map(|o| &o.order)
 }
 
+/// How many guards and exits of the open position came to nothing. Each is a reason to hold the book against
+/// the exchange: the position may be gone.
+pub fn failures(state: &BookState) -> usize {
+    let failed = |o: &&Tracked| {
+        matches!(o.fate, Fate::Gone { .. }) && matches!(o.order.leg, Leg::Stop | Leg::Exit)
+    };
+    state.orders.iter().filter(failed).count()
+}
+
 /// How the exchange's view of a symbol differs from the book.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
@@ -599,9 +608,9 @@ pub struct Findings {
     pub strangers: usize,
     /// What the book believes to rest there, and does not: to be looked up.
     pub missing: Vec<Order>,
-    /// What the exchange holds beyond what the book does: signed base units. Only when nothing else is open
-    /// to question.
-    pub surplus: Decimal,
+    /// What the exchange holds beyond what the book does: signed base units. None while an order is on its way
+    /// or missing, which says nothing about that.
+    pub surplus: Option<Decimal>,
 }
 
 /// Compares the book with what the exchange shows. Changes nothing.
@@ -621,7 +630,7 @@ pub fn compare(state: &BookState, ours: &Deployment, view: &View) -> Findings {
     if findings.missing.is_empty()
         && let Some(expected) = expected(state)
     {
-        findings.surplus = view.position - expected;
+        findings.surplus = Some(view.position - expected);
     }
     findings
 }

@@ -413,7 +413,11 @@ impl Run {
         let state = &self.book.state;
         let ours = "q7x2ab".parse().unwrap();
         let found = compare(state, &ours, &self.exchange.view());
-        assert_eq!(found.surplus, Decimal::ZERO, "seed {seed}: {state:#?}");
+        assert_eq!(
+            found.surplus,
+            Some(Decimal::ZERO),
+            "seed {seed}: {state:#?}"
+        );
         assert!(found.orphans.is_empty(), "seed {seed}: {found:?}");
         match &state.phase {
             Phase::Flat => {
