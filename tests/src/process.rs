@@ -12,16 +12,20 @@ use crate::patience::{SOON, eventually};
 
 /// A program of this project: from `BEARISH_BIN_DIR`, else from where cargo put it.
 pub fn binary(name: &str) -> PathBuf {
-    let path = match std::env::var_os("BEARISH_BIN_DIR") {
-        Some(dir) => PathBuf::from(dir).join(name),
-        // target/debug/deps/this-test
-        None => std::env::current_exe()
-            .unwrap()
-            .ancestors()
-            .nth(2)
-            .unwrap()
-            .join(name),
-    };
+    match std::env::var_os("BEARISH_BIN_DIR") {
+        Some(dir) => there(PathBuf::from(dir).join(name)),
+        None => with_failpoints(name),
+    }
+}
+
+/// The same, always of the tests' own build: a release has no failpoints.
+pub fn with_failpoints(name: &str) -> PathBuf {
+    // target/debug/deps/this-test
+    let test = std::env::current_exe().unwrap();
+    there(test.ancestors().nth(2).unwrap().join(name))
+}
+
+fn there(path: PathBuf) -> PathBuf {
     assert!(
         path.is_file(),
         "{} is missing: run `cargo build --workspace --bins` first",

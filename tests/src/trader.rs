@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::exchange::Exchange;
 use crate::nats::{NatsServer, Role};
-use crate::process::{Process, binary};
+use crate::process::{Process, binary, with_failpoints};
 
 /// The flags of the default system.
 pub const FLAGS: [&str; 3] = ["--paper", "--infinite", "--auto-restart"];
@@ -71,7 +72,16 @@ impl Setup {
 
     /// Starts one.
     pub fn start(&self) -> Trader {
-        let mut command = Command::new(binary("trader"));
+        self.start_from(binary("trader"))
+    }
+
+    /// Starts one that has failpoints.
+    pub fn start_with_failpoints(&self) -> Trader {
+        self.start_from(with_failpoints("trader"))
+    }
+
+    fn start_from(&self, program: PathBuf) -> Trader {
+        let mut command = Command::new(program);
         command.env_clear().envs(&self.env).args(&self.flags);
         Trader {
             process: Process::start(self.instance(), command),

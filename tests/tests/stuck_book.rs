@@ -22,13 +22,13 @@ async fn a_brain_that_does_not_return_halts_its_book_and_no_other_and_the_next_s
     let system = System::start(&[("SIM_SPEED", "600")]).await;
     // Armed for good: asked again, the brain would not return again.
     let setup = system.trader("spinning").env("FAILPOINT_SPIN", STUCK);
-    let mut first = setup.start();
+    let mut first = setup.start_with_failpoints();
     let exit = first.exit_within(FOUND).await;
     assert_eq!(exit, i32::from(ExitCode::Internal.number()));
     assert_eq!(first.said("does not return: halting"), 1);
 
     let before = journals::trades(system.journals().await.values());
-    let next = setup.start();
+    let next = setup.start_with_failpoints();
     next.works().await;
     system.trades(before + 1, SOON).await;
     system.audit(&next).await;
