@@ -121,6 +121,15 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The modes whose journals this user of the bus may read: a trader its own, the operator both.
+    pub fn modes(&self) -> &'static [Mode] {
+        match self.bus.nats_user.as_ref().map(Token::as_str) {
+            Some("trader-paper") => &[Mode::Paper],
+            Some("trader-live") => &[Mode::Live],
+            _ => &[Mode::Paper, Mode::Live],
+        }
+    }
+
     /// Whose books paper's are. A paper account is its market-data feed: another feed, other books.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `trader status`: every paper account and book that the journals know, folded as the trader folds them.
+//! `trader status`: every account and book that the journals know, folded as the trader folds them.
 //! Works with every trader dead. What a book is worth now is in its newest report.
 
 use std::fmt::Write as _;
@@ -33,14 +33,15 @@ pub async fn run() -> Result<ExitCode, Stop> {
         .await
         .map_err(Refusal::into_stop)?;
     let mut lines = Vec::new();
-    for key in keys(&bus, &filter::account_journals(Mode::Paper), account_of).await? {
+    let modes = settings.modes();
+    for key in keys(&bus, modes, filter::account_journals, account_of).await? {
         lines.push(match account_line(&bus, &key).await {
             Ok(line) => line,
             Err(why) => format!("ACCOUNT {key}  unreadable: {why}"),
         });
     }
     lines.push(COLUMNS.to_owned());
-    let books = keys(&bus, &filter::book_journals(Mode::Paper), book_of).await?;
+    let books = keys(&bus, modes, filter::book_journals, book_of).await?;
     for key in &books {
         match book::read(&bus, key).await {
             Ok(state) => lines.extend(book_lines(&bus, key, &state).await),
@@ -54,20 +55,22 @@ pub async fn run() -> Result<ExitCode, Stop> {
     Ok(ExitCode::Done)
 }
 
-/// The keys of all journals that a filter finds, sorted.
+/// The keys of all journals of these modes that a filter finds, sorted.
 ///
 /// # Errors
 /// Exit 69 if the bus does not answer.
 pub(crate) async fn keys<K>(
     bus: &Bus,
-    filter: &str,
+    modes: &[Mode],
+    filter: fn(Mode) -> String,
     key_of: fn(&str) -> Option<K>,
 ) -> Result<Vec<K>, Stop> {
     let unavailable = |why: String| Stop::new(ExitCode::Unavailable, why);
-    let mut subjects = bus
-        .subjects(streams::JOURNAL, filter)
-        .await
-        .map_err(unavailable)?;
+    let mut subjects = Vec::new();
+    for mode in modes {
+        let found = bus.subjects(streams::JOURNAL, &filter(*mode)).await;
+        subjects.extend(found.map_err(unavailable)?);
+    }
     subjects.sort();
     Ok(subjects.iter().filter_map(|s| key_of(s)).collect())
 }

@@ -1,9 +1,9 @@
-//! `trader trades`: every closed trade of every paper book, out of the journals, as a table or as CSV.
+//! `trader trades`: every closed trade of every book, out of the journals, as a table or as CSV.
 
 use clap::Args;
 use engine::book::{BookRecord, Position, Trade};
 use protocol::exit::ExitCode;
-use protocol::ids::{BookKey, Mode};
+use protocol::ids::BookKey;
 use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, Refusal};
 use runtime::identity::boot_id;
@@ -47,7 +47,7 @@ pub async fn run(args: TradesArgs) -> Result<ExitCode, Stop> {
         .await
         .map_err(Refusal::into_stop)?;
     let mut rows = vec![COLUMNS.map(str::to_owned)];
-    for key in keys(&bus, &filter::book_journals(Mode::Paper), book_of).await? {
+    for key in keys(&bus, settings.modes(), filter::book_journals, book_of).await? {
         rows.extend(rows_of(&bus, &key).await?);
     }
     print(&rows, args.csv);

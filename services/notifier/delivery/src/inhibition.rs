@@ -3,7 +3,7 @@
 //! the trouble that somebody had before.
 //!
 //! Whether something belongs to an absence is judged by when it happened. The watchdog is known to be away
-//! while its silence is told ([`vigil`](crate::vigil)), and to have been away when it starts: with it, maybe,
+//! while its silence is told ([`vigil`]), and to have been away when it starts: with it, maybe,
 //! its host.
 
 use std::collections::{BTreeMap, BTreeSet};

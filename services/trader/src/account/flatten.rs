@@ -97,7 +97,7 @@ async fn step(
     if !view.position.is_zero() {
         let order = closing(symbol, view.position, window_ms, venue.now().await?)?;
         let answer = venue.place(symbol, &order).await;
-        tracing::info!(%symbol, position = %view.position, ?answer, "closing order sent");
+        tracing::info!(%symbol, position = %view.position, %answer, "closing order sent");
         return Ok((0, view.position.abs()));
     }
     let ours = view.open.iter().filter(|open| is_ours(&open.client_id));

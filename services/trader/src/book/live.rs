@@ -403,7 +403,7 @@ async fn send_all<'a>(
     let mut answered = Vec::new();
     for order in orders {
         let answer = venue.place(symbol, order).await;
-        tracing::info!(%symbol, leg = %order.leg, order = %order.id, ?answer, "order sent");
+        tracing::info!(%symbol, leg = %order.leg, order = %order.id, %answer, "order sent");
         let now = venue.now().await.unwrap_or_else(|_| ctx.feed.clock().now());
         let id = order.id.clone();
         answered.push(BookEvent::Live(LiveEvent::Answered { id, answer, now }));

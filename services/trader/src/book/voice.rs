@@ -71,7 +71,7 @@ impl Book {
             }
             BookRecord::OrderIntended(order) => {
                 tracing::info!(%symbol, leg = %order.leg, attempt = order.attempt, order = %order.id,
-                    kind = ?order.kind, "order intended");
+                    kind = %order.kind, "order intended");
             }
             BookRecord::OrderUnclear { id, why, .. } => {
                 tracing::warn!(%symbol, leg = %id.leg(), order = %id, why, "order unclear: looked up \

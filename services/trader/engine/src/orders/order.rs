@@ -96,6 +96,15 @@ pub enum Kind {
     },
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Market { quantity } => write!(f, "{quantity} at the market"),
+            Self::Trigger { price } => write!(f, "all of it at {price}"),
+        }
+    }
+}
+
 /// An order as it is recorded before it is sent. Nothing in it is renewed: sent late, the exchange
 /// refuses it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

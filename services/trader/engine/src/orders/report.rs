@@ -1,5 +1,7 @@
 //! What the exchange says, in our words.
 
+use std::fmt;
+
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,22 @@ pub enum Answer {
     },
     /// Neither orders nor trades of the exchange know it.
     NotFound,
+}
+
+impl fmt::Display for Answer {
+    /// For a log: in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Has(Report {
+                fill: Some(fill), ..
+            }) => write!(f, "filled {} at {}", fill.quantity, fill.price),
+            Self::Has(Report { working: true, .. }) => f.write_str("taken"),
+            Self::Has(Report { .. }) => f.write_str("ended unfilled"),
+            Self::Refused { code, why } => write!(f, "refused: {why} ({code})"),
+            Self::Unclear { why } => write!(f, "unclear: {why}"),
+            Self::NotFound => f.write_str("not known there"),
+        }
+    }
 }
 
 /// A payment that no order made: funding. Positive is paid, negative received, in the quote currency.
