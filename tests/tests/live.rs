@@ -26,6 +26,12 @@ async fn a_position_goes_from_entry_to_target_and_the_books_agree_to_the_last_di
     trader.works().await;
     system.guarded().await;
     system.audit().await;
+    let (code, said) = system.command("eyes", "status").await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("ACCOUNT live.") && said.contains("long 0.25 at"),
+        "{said}"
+    );
     let target = closed_by(ExitReason::Target);
     system.record("the target is filled", target).await;
     system.trades(1).await;
