@@ -91,8 +91,8 @@ impl UserStream {
                 failures + 1
             };
             tracing::warn!(reason, failures, "user stream lost");
-            progress.error(PART, reason);
             part.set(PartState::Retrying);
+            progress.error(PART, reason);
             let wait = sleep(self.backoff().wait(failures));
             if stop.run_until_cancelled(wait).await.is_none() {
                 break;

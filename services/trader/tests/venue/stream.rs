@@ -146,10 +146,16 @@ async fn a_key_that_is_refused_is_tried_again_and_told() {
     let stream = UserStream::with_timing(stranger, quick());
     let mut task = JoinSet::new();
     task.spawn(stream.run(Arc::clone(&progress), stop.clone()));
-    while progress.errors() < 3 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(progress.parts()["user-stream"].state, PartState::Retrying);
+    // Each attempt begins with a turn, for which it is well: what is told between two is waited for.
+    let retrying = || progress.parts()["user-stream"].state == PartState::Retrying;
+    let told = async {
+        while progress.errors() < 3 || !retrying() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, told)
+        .await
+        .expect("three errors, and retrying");
     stop.cancel();
     timeout(SOON, task.join_next())
         .await
