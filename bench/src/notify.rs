@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bearish_tests::docker::run;
 use bearish_tests::nats::{NatsServer, Role};
-use bearish_tests::notifier::{Setup, tell};
+use bearish_tests::notifier::{Setup, TRADER, given_up, tell};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::telegram::{Limits, Telegram};
 use clap::Args;
@@ -21,7 +21,6 @@ use tokio::time::sleep;
 use crate::machine::{self, Leisure};
 use crate::proc::Proc;
 
-const TRADER: &str = "trader-paper-1";
 /// Who stores many events shares them among so many.
 const TELLERS: usize = 32;
 const MINUTES: Duration = Duration::from_mins(10);
@@ -186,16 +185,6 @@ async fn store(bus: &Bus, events: usize) {
         });
     }
     tellers.join_all().await;
-}
-
-fn given_up(number: usize) -> EventBody {
-    EventBody::GivenUp {
-        unit: TRADER.parse().unwrap(),
-        reason: format!("reason-{number}-"),
-        restarts: 11,
-        consecutive: 11,
-        exit: Some(137),
-    }
 }
 
 fn recovered(number: usize) -> EventBody {

@@ -14,6 +14,20 @@ use crate::nats::{NatsServer, Role};
 use crate::process::{Process, binary};
 use crate::telegram::Telegram;
 
+/// Whom the tests' events are of.
+pub const TRADER: &str = "trader-paper-1";
+
+/// Look now: a critical, which is told alone and at once, and says which one it is.
+pub fn given_up(number: usize) -> EventBody {
+    EventBody::GivenUp {
+        unit: TRADER.parse().unwrap(),
+        reason: format!("reason-{number}-"),
+        restarts: 11,
+        consecutive: 11,
+        exit: Some(137),
+    }
+}
+
 /// How to start a notifier, again and again.
 #[derive(Clone)]
 pub struct Setup(BTreeMap<String, String>);

@@ -10,25 +10,12 @@
 use std::time::Duration;
 
 use bearish_tests::nats::{NatsServer, Role};
-use bearish_tests::notifier::{Setup, tell};
+use bearish_tests::notifier::{Setup, TRADER, given_up, tell};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::Process;
 use bearish_tests::telegram::{Limits, Telegram, Trouble};
 use bearish_tests::told;
 use protocol::event::EventBody;
-
-const TRADER: &str = "trader-paper-1";
-
-/// Look now: alone and at once.
-fn given_up(number: usize) -> EventBody {
-    EventBody::GivenUp {
-        unit: TRADER.parse().unwrap(),
-        reason: format!("reason-{number}-"),
-        restarts: 11,
-        consecutive: 11,
-        exit: Some(137),
-    }
-}
 
 fn restart(attempt: u32) -> EventBody {
     EventBody::RestartTriggered {

@@ -12,29 +12,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bearish_tests::nats::{NatsServer, Role};
-use bearish_tests::notifier::{Setup, tell};
+use bearish_tests::notifier::{Setup, TRADER, given_up, tell};
 use bearish_tests::patience::{Dice, SOON, eventually};
 use bearish_tests::process::Process;
 use bearish_tests::telegram::{Limits, Telegram, Trouble};
-use protocol::event::EventBody;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::journal::Journal;
 use serde_json::Value;
 use tokio::time::sleep;
-
-const TRADER: &str = "trader-paper-1";
-
-/// Alone and at once: each event is one message.
-fn given_up(number: usize) -> EventBody {
-    EventBody::GivenUp {
-        unit: TRADER.parse().unwrap(),
-        reason: format!("reason-{number}-"),
-        restarts: 11,
-        consecutive: 11,
-        exit: Some(137),
-    }
-}
 
 fn number_of(text: &str) -> usize {
     let from = text.find("reason-").unwrap() + "reason-".len();

@@ -11,28 +11,15 @@ use std::time::Duration;
 
 use bearish_tests::endpoint::{Endpoint, SECRET};
 use bearish_tests::nats::{NatsServer, Role};
-use bearish_tests::notifier::{Setup, tell};
+use bearish_tests::notifier::{Setup, TRADER, given_up, tell};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::Process;
 use bearish_tests::telegram::Telegram;
-use protocol::event::EventBody;
 use protocol::heartbeat::Heartbeat;
 use runtime::bus::Bus;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-
-const TRADER: &str = "trader-paper-1";
-
-fn given_up(number: usize) -> EventBody {
-    EventBody::GivenUp {
-        unit: TRADER.parse().unwrap(),
-        reason: format!("reason-{number}-"),
-        restarts: 11,
-        consecutive: 11,
-        exit: Some(137),
-    }
-}
 
 async fn shows(telegram: &Telegram, text: &str, within: Duration) -> String {
     eventually(&format!("{text:?} is shown"), within, async || {
