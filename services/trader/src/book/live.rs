@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use engine::book::{
     BookEvent, BookRecord, ExitReason, Findings, LiveEvent, Phase, Task, compare, failures,
-    payments_from, resting, tasks,
+    is_unguarded, payments_from, resting, tasks,
 };
 use engine::orders::{Deployment, Fate, Order};
 use protocol::ids::Token;
@@ -37,6 +37,8 @@ const LOOKS: u8 = 3;
 pub(super) struct Rounds {
     hints: Option<watch::Receiver<u64>>,
     next: Instant,
+    /// When what rests is looked up without a hint.
+    poll: Instant,
     /// A hint came, or it is time: what rests is looked up too.
     all: bool,
     reconcile: Instant,
@@ -71,6 +73,7 @@ impl Rounds {
         Self {
             hints: ctx.venue.as_ref().map(|venue| venue.hints(symbol)),
             next: now + POLL,
+            poll: now + POLL,
             all: false,
             reconcile: now,
             disagreed: 0,
@@ -109,11 +112,14 @@ impl Rounds {
         }
     }
 
-    /// A round begins; one that was due by the clock looks at what rests too.
+    /// A round begins. One that was only hurried leaves alone what rests.
     fn begin(&mut self) {
         let now = Instant::now();
-        self.all |= now >= self.next;
-        self.next = now + POLL;
+        self.all |= now >= self.poll;
+        if self.all {
+            self.poll = now + POLL;
+        }
+        self.next = self.poll;
     }
 }
 
@@ -176,9 +182,10 @@ impl Book {
         }
     }
 
-    /// After anything happened: what is to be asked is asked soon.
+    /// After anything happened: what is to be asked, or tried again, is not put off.
     pub(super) fn hurry(&self, rounds: &mut Rounds) {
-        if self.ctx.venue.is_some() && !self.asked_for().is_empty() {
+        let urgent = || !self.asked_for().is_empty() || is_unguarded(&self.state);
+        if self.ctx.venue.is_some() && urgent() {
             rounds.next = rounds.next.min(Instant::now() + SOON);
         }
     }
@@ -205,7 +212,6 @@ impl Book {
         if Instant::now() >= rounds.reconcile {
             self.reconcile(venue, rounds).await?;
         }
-        self.hurry(rounds);
         self.show();
         Ok(())
     }

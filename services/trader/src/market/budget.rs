@@ -56,7 +56,8 @@ impl Budget {
     }
 }
 
-fn left(until: Option<Instant>, now: Instant) -> Option<Duration> {
+/// How long it is until then; `None` when that is past.
+pub(crate) fn left(until: Option<Instant>, now: Instant) -> Option<Duration> {
     until
         .map(|until| until.saturating_duration_since(now))
         .filter(|left| !left.is_zero())

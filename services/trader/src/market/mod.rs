@@ -20,6 +20,7 @@ mod rules;
 mod series;
 
 pub(crate) use backoff::Backoff;
+pub(crate) use budget::left;
 pub use clock::MarketClock;
 pub(crate) use connection::SdkRuntime;
 pub use error::MarketError;

@@ -164,8 +164,8 @@ impl Venue {
             let full = page.len() >= PAGE;
             all.extend(page);
             let last = all.last().and_then(|o| o.order_id);
-            match last.filter(|last| full && next.is_none_or(|next| *last >= next)) {
-                Some(last) => next = Some(last + 1),
+            match page_after(last.filter(|_| full), next) {
+                Some(after) => next = Some(after),
                 None => return Ok(all),
             }
         }
@@ -249,8 +249,8 @@ impl Venue {
             }
             let last = page.iter().filter_map(|a| a.algo_id).max();
             let full = page.len() >= PAGE;
-            match last.filter(|last| full && next.is_none_or(|next| *last >= next)) {
-                Some(last) => next = Some(last + 1),
+            match page_after(last.filter(|_| full), next) {
+                Some(after) => next = Some(after),
                 None => return Ok(newest),
             }
         }
@@ -277,12 +277,18 @@ impl Venue {
             let full = page.len() >= PAGE;
             trades.extend(page);
             let last = trades.last().and_then(|t| t.id);
-            match last.filter(|last| full && next.is_none_or(|next| *last >= next)) {
-                Some(last) => next = Some(last + 1),
+            match page_after(last.filter(|_| full), next) {
+                Some(after) => next = Some(after),
                 None => return sum(&trades, facts),
             }
         }
     }
+}
+
+/// Where the page behind a full one begins; none for a list that does not move on.
+fn page_after(last: Option<i64>, asked: Option<i64>) -> Option<i64> {
+    let moves = |last: &i64| asked.is_none_or(|asked| *last >= asked);
+    last.filter(moves).map(|last| last + 1)
 }
 
 /// Adds the trades up. They must be the order's, all of it.

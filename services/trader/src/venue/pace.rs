@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use binance_sdk::models::{Interval, RateLimitType, RestApiRateLimit};
 
+use crate::market::left;
+
 /// Orders in ten seconds and in a minute after which no entry is sent. Binance allows 300 and 1,200;
 /// the rest is for stops, targets and exits.
 const TEN_SECONDS: u32 = 200;
@@ -20,10 +22,7 @@ pub(super) struct Pace {
 impl Pace {
     /// How long no entry may be sent; `None` when one may.
     pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
-        let after = *self.lock();
-        after
-            .map(|after| after.saturating_duration_since(now))
-            .filter(|left| !left.is_zero())
+        left(*self.lock(), now)
     }
 
     /// Takes in the counts that an answer reported.

@@ -588,6 +588,16 @@ pub fn resting(state: &BookState) -> impl Iterator<Item = &Order> {
     state.orders.iter().filter(resting).map(|o| &o.order)
 }
 
+/// Whether an open position's newest stop or exit came to nothing, so that time alone brings the next one.
+pub fn is_unguarded(state: &BookState) -> bool {
+    let Phase::Open(position) = &state.phase else {
+        return false;
+    };
+    let came_to_nothing =
+        |leg| newest(state, leg).is_some_and(|o| matches!(o.fate, Fate::Gone { .. }));
+    left(state, position) > Qty::ZERO && (came_to_nothing(Leg::Stop) || came_to_nothing(Leg::Exit))
+}
+
 /// How many guards and exits of the open position came to nothing. Each is a reason to hold the book against
 /// the exchange: the position may be gone.
 pub fn failures(state: &BookState) -> usize {

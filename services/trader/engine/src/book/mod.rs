@@ -24,6 +24,8 @@ mod state;
 
 pub use config::{BadConfig, BookConfig, Terms};
 pub use decide::{BookEvent, Leave, Now, decide, decide_candle};
-pub use live::{Findings, LiveEvent, Task, compare, failures, payments_from, resting, tasks};
+pub use live::{
+    Findings, LiveEvent, Task, compare, failures, is_unguarded, payments_from, resting, tasks,
+};
 pub use record::{BookRecord, DropReason, Entry, ExitReason, Position, Trade};
 pub use state::{BadRecord, BookState, Owner, Phase, resume_from};

@@ -1,7 +1,8 @@
 //! A book on an exchange: what its orders' answers make of it, one fault after another.
 
 use bearish_engine::book::{
-    BookEvent, BookRecord, ExitReason, Findings, LiveEvent, Phase, Task, Terms, compare, tasks,
+    BookEvent, BookRecord, ExitReason, Findings, LiveEvent, Phase, Task, Terms, compare,
+    is_unguarded, tasks,
 };
 use bearish_engine::orders::{
     Answer, ClientId, Costs, Fill, Kind, Leg, OpenOrder, Order, Payment, Report, View,
@@ -338,6 +339,7 @@ fn a_position_that_gets_no_stop_is_closed() {
         ["order_gone", "order_intended"]
     );
     assert_eq!(live.answer(Leg::Stop, refused(-4045)), ["order_gone"]);
+    assert!(is_unguarded(&live.book.state), "looked at soon");
     assert!(live.looked_after(999).is_empty());
     assert_eq!(live.looked_after(1), ["order_intended"]);
     assert_eq!(
