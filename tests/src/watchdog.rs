@@ -280,6 +280,15 @@ impl Unit {
         serde_json::from_str(&text).unwrap()
     }
 
+    /// What the engine has told of it so far, in the engine's words.
+    pub fn events(&self) -> Vec<String> {
+        let of_it = format!("container={}", self.container);
+        let all = ["events", "--since", "0", "--until", "0s"];
+        let only = ["--format", "{{.Action}}", "--filter", &of_it];
+        let told = docker(&[&all[..], &only].concat());
+        told.lines().map(str::to_owned).collect()
+    }
+
     /// When it was started last, as the engine writes it.
     pub fn started_at(&self) -> String {
         self.state()["StartedAt"].as_str().unwrap().to_owned()
