@@ -312,6 +312,29 @@ async fn an_isolated_position_that_is_lost_costs_its_margin_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn an_order_that_turns_a_position_round_has_its_margin() {
+    for margin in ["CROSSED", "ISOLATED"] {
+        let exchange = trading(&minutes(&FLAT), &[]).await;
+        let at = exchange.address;
+        let marginal = format!("symbol=BTCUSDT&marginType={margin}");
+        call(at, "POST", "v1/marginType", &marginal).await;
+        good(at, "POST", "v1/leverage", "symbol=BTCUSDT&leverage=1").await;
+        let order = |side: &str, quantity: &str| {
+            format!("symbol=BTCUSDT&side={side}&type=MARKET&quantity={quantity}")
+        };
+        good(at, "POST", "v1/order", &order("BUY", "0.2")).await;
+        let code = refused(at, "POST", "v1/order", &order("BUY", "0.2")).await;
+        assert_eq!(code, -2019, "{margin}: the account is not that rich");
+        good(at, "POST", "v1/order", &order("SELL", "0.4")).await;
+        let position = &good(at, "GET", "v3/positionRisk", "").await[0];
+        assert_eq!(position["positionAmt"], "-0.2", "{margin}");
+        let code = refused(at, "POST", "v1/order", &order("BUY", "0.6")).await;
+        assert_eq!(code, -2019, "{margin}: nor that");
+        exchange.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn funding_is_paid_every_eight_hours() {
     let exchange = trading(&minutes(&[[40_000; 4]; 490]), &["--speed", "60000"]).await;
     let at = exchange.address;

@@ -10,7 +10,9 @@ use super::prices::{Now, Quote};
 use super::record::{News, Record};
 use super::refusal::Refusal;
 use super::rules::{MOST_ALGOS, MOST_ORDERS, check_client_id};
-use super::terms::{AlgoStatus, Conditional, Kind, PositionSide, Side, Status, TimeInForce};
+use super::terms::{
+    AlgoStatus, Conditional, Kind, Margin, PositionSide, Side, Status, TimeInForce,
+};
 use super::venue::Venue;
 
 /// How long the second part of a fill in parts waits.
@@ -196,7 +198,13 @@ impl Venue {
             Side::Sell => (mark - price).max(Decimal::ZERO),
         };
         let cost = opening * (price / Decimal::from(leverage) + loss);
-        if cost > account.available(now) {
+        // An order that turns a position round has what the closed one bound.
+        let freed = match account.settings(&wanted.symbol).margin {
+            _ if !kept.is_zero() || position.amount.is_zero() => Decimal::ZERO,
+            Margin::Cross => account.initial_margin(&position, now),
+            Margin::Isolated => position.isolated,
+        };
+        if cost > account.available(now) + freed {
             return Err(Refusal::of(-2019));
         }
         Ok(())
