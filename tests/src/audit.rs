@@ -47,13 +47,14 @@ impl Market {
 }
 
 /// What a book is, by the audit's own reckoning.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Holding {
     Unopened,
     Flat,
     Pending(Entry),
     Open(Position),
-    Halted,
+    /// Nothing happens to what it was.
+    Halted(Box<Holding>),
 }
 
 struct Auditor<'a> {
@@ -107,8 +108,11 @@ fn writers(key: &BookKey, entries: &Entries) {
     for Stored { seq, entry } in entries {
         let place = format!("{key}, sequence {seq}");
         if current != Some(&entry.writer) {
-            let takes_over = matches!(&entry.records[0],
-                BookRecord::OwnerTookOver { boot, .. } if *boot == entry.writer);
+            let takes_over = match &entry.records[0] {
+                BookRecord::OwnerTookOver { boot, .. } => *boot == entry.writer,
+                BookRecord::BookReleased { .. } => true,
+                _ => false,
+            };
             assert!(
                 takes_over,
                 "{place}: written by one that had not taken over"
@@ -183,7 +187,12 @@ impl Auditor<'_> {
                 Ok(())
             }
             (_, BookRecord::BookHalted { .. }) => {
-                self.holding = Holding::Halted;
+                let before = std::mem::replace(&mut self.holding, Holding::Unopened);
+                self.holding = Holding::Halted(Box::new(before));
+                Ok(())
+            }
+            (Holding::Halted(before), BookRecord::BookReleased { .. }) => {
+                self.holding = Holding::clone(before);
                 Ok(())
             }
             (holding, _) => Err(format!("out of place after {holding:?}")),

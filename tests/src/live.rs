@@ -7,8 +7,9 @@ use std::time::Duration;
 use binance_sdk::config::ConfigurationRestApi;
 use binance_sdk::derivatives_trading_usds_futures::DerivativesTradingUsdsFuturesRestApi;
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-    AllOrdersParams, CurrentAllAlgoOpenOrdersParams, FuturesAccountBalanceV3Params,
-    PositionInformationV3Params, QueryAllAlgoOrdersParams, RestApi,
+    AllOrdersParams, CurrentAllAlgoOpenOrdersParams, FuturesAccountBalanceV3Params, NewOrderParams,
+    NewOrderSideEnum, NewOrderTypeEnum, PositionInformationV3Params, QueryAllAlgoOrdersParams,
+    RestApi,
 };
 use engine::book::{BookRecord, BookState, Phase, Position};
 use engine::orders::{Fate, Leg};
@@ -196,6 +197,24 @@ impl LiveSystem {
     /// Arms a fault.
     pub async fn fault(&self, fault: &Value) {
         self.exchange.arm(fault).await;
+    }
+
+    /// A person's order at the market, on the exchange's own site, so to say.
+    pub async fn by_hand(&self, side: NewOrderSideEnum, quantity: Decimal) {
+        let order = NewOrderParams::builder(SYMBOL.to_owned(), side, NewOrderTypeEnum::Market)
+            .quantity(quantity)
+            .recv_window(60_000)
+            .build()
+            .unwrap();
+        self.client().await.new_order(order).await.unwrap();
+    }
+
+    /// Waits until no conditional order rests on the exchange.
+    pub async fn nothing_rests(&self) {
+        eventually("nothing rests", SOON, async || {
+            resting(&self.client().await).await.is_empty().then_some(())
+        })
+        .await;
     }
 
     /// Holds the journal against the exchange, once nothing is open to question.

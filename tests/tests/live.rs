@@ -7,9 +7,12 @@
 )]
 
 use bearish_tests::gateway::{Gateway, Then, When};
+use bearish_tests::journals;
 use bearish_tests::live::{DOWN, LiveSystem, UP};
-use bearish_tests::patience::SOON;
+use bearish_tests::patience::{SOON, eventually};
+use binance_sdk::derivatives_trading_usds_futures::rest_api::NewOrderSideEnum;
 use engine::book::{BookRecord, ExitReason, Phase};
+use rust_decimal::dec;
 use serde_json::json;
 
 /// A candle in three seconds; the exchange takes an order for three seconds.
@@ -119,6 +122,53 @@ async fn a_silent_user_stream_is_made_up_for_by_looking() {
     let stop = closed_by(ExitReason::Stop);
     system.record("the stop is found", stop).await;
     system.audit().await;
+}
+
+#[tokio::test]
+async fn what_nothing_explains_halts_a_book_until_a_person_says_what_became_of_its_position() {
+    let system = LiveSystem::start(&[], SPEED).await;
+    let trader = system.trader("one").start();
+    system.guarded().await;
+    // More than the position of 0.25, so not its end.
+    system.by_hand(NewOrderSideEnum::Sell, dec!(0.3)).await;
+    system.by_hand(NewOrderSideEnum::Buy, dec!(0.05)).await;
+    trader.says("book halted").await;
+    let halted = system.book().await;
+    assert!(
+        matches!(&halted.phase, Phase::Halted { reason, position: Some(_), .. }
+        if reason.contains("no trade explains it"))
+    );
+
+    // Said without a word on the position, it is halted for the same again.
+    let (code, said) = system
+        .command("word", "release --symbol BTCUSDT --why tried")
+        .await;
+    assert_eq!(code, 0, "{said}");
+    trader.says("the book is released").await;
+    let halts = async || {
+        let journal = system.journal().await;
+        let halted = |r: &&BookRecord| matches!(r, BookRecord::BookHalted { .. });
+        let halts = journals::records([&journal]).filter(halted).count();
+        (halts == 2).then_some(())
+    };
+    eventually("halted again", SOON, halts).await;
+
+    let words = "release --symbol BTCUSDT --closed-at 40100 --why sold-it-all";
+    let (code, said) = system.command("word", words).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("booked as closed at 40100, profit"), "{said}");
+    let owned_again = async || {
+        let book = system.book().await;
+        let journal = system.journal().await;
+        let taken = matches!(
+            journals::records([&journal]).last(),
+            Some(BookRecord::OwnerTookOver { .. })
+        );
+        (taken && book.phase == Phase::Flat).then_some(book)
+    };
+    let book = eventually("the book trades on, flat", SOON, owned_again).await;
+    assert_eq!(book.trades, 1);
+    system.nothing_rests().await;
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 //! A book whose brain does not return holds a thread of its trader. It is halted alone, and everything else goes
-//! on.
+//! on; until a person releases it.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -49,4 +49,50 @@ async fn a_brain_that_does_not_return_halts_its_book_and_no_other_and_the_next_s
     });
     let why = "bug: a call to its brain did not return within 10 s";
     assert_eq!(halts.collect::<Vec<_>>(), [(STUCK, why)]);
+
+    drop(next);
+    released(&system).await;
+}
+
+/// The next version has the brain mended; the book stays halted until a person says that it may go on.
+async fn released(system: &System) {
+    let trader = system.trader("spinning").start();
+    trader.works().await;
+    trader.says("book halted").await;
+    let (code, said) = release(system, "BTCUSDT").await;
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.contains("--symbol=BTCUSDT") && said.contains("not halted"),
+        "{said}"
+    );
+    let (code, said) = release(system, "ETHUSDT --closed-at 40000").await;
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.contains("--closed-at=40000: not allowed, a paper book"),
+        "{said}"
+    );
+    let (code, said) = release(system, STUCK).await;
+    assert_eq!(code, 0, "{said}");
+    trader.says("the book is released").await;
+    told::heartbeat_with(
+        system.operator(),
+        trader.instance(),
+        "no book halted",
+        SOON,
+        |h| !h.books.is_empty() && h.books.iter().all(|book| book.halted.is_none()),
+    )
+    .await;
+    system.audit(&trader).await;
+    let told = told::events(system.operator()).await;
+    let told = told.iter().filter(|told| {
+        matches!(&told.event.body, EventBody::BookReleased { book, .. } if book.symbol.as_str() == STUCK)
+    });
+    assert_eq!(told.count(), 1);
+}
+
+async fn release(system: &System, symbol: &str) -> (i32, String) {
+    let words = format!("release --why mended --symbol {symbol}");
+    let mut asked = system.trader("word").flags(&words).start().into_process();
+    let code = asked.exit_within(SOON).await;
+    (code, [asked.out(), asked.err()].concat().join("\n"))
 }

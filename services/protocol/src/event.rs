@@ -138,6 +138,15 @@ pub enum EventBody {
         /// Why.
         reason: String,
     },
+    /// A person let a halted book go on.
+    BookReleased {
+        /// Which.
+        book: BookKey,
+        /// Who said so.
+        who: String,
+        /// Why.
+        why: String,
+    },
     /// An entry was decided but not made.
     EntryDropped {
         /// Which book.
@@ -435,6 +444,7 @@ impl EventBody {
             Self::BookClaimed { .. } => "book_claimed",
             Self::BookLost { .. } => "book_lost",
             Self::BookHalted { .. } => "book_halted",
+            Self::BookReleased { .. } => "book_released",
             Self::EntryDropped { .. } => "entry_dropped",
             Self::PositionOpened { .. } => "position_opened",
             Self::PositionClosed { .. } => "position_closed",
@@ -471,6 +481,7 @@ impl EventBody {
                 Severity::Critical
             }
             Self::BookLost { .. }
+            | Self::BookReleased { .. }
             | Self::BreakerTripped { .. }
             | Self::OrderUnclear { .. }
             | Self::OrderRefused { .. }

@@ -57,6 +57,11 @@ one_of_every_kind! {
         book: book()?,
         reason: said("journal sequence 7: unreadable"),
     }
+    BookReleased {
+        book: book()?,
+        who: said("operator"),
+        why: said("the surplus was a trade of mine, closed now"),
+    }
     EntryDropped {
         book: book()?,
         reason: said("the candle to enter on is missing"),

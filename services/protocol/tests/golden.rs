@@ -57,6 +57,7 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::BookClaimed { .. } => include_str!("golden/event_book_claimed.json"),
         EventBody::BookLost { .. } => include_str!("golden/event_book_lost.json"),
         EventBody::BookHalted { .. } => include_str!("golden/event_book_halted.json"),
+        EventBody::BookReleased { .. } => include_str!("golden/event_book_released.json"),
         EventBody::EntryDropped { .. } => include_str!("golden/event_entry_dropped.json"),
         EventBody::PositionOpened { .. } => include_str!("golden/event_position_opened.json"),
         EventBody::PositionClosed { .. } => include_str!("golden/event_position_closed.json"),

@@ -12,6 +12,6 @@ mod watch;
 pub use found::{InitArgs, run as init};
 pub use gate::{check as check_latch, latch};
 pub use keeper::run as keep;
-pub(crate) use operator::read;
 pub use operator::{EntriesArgs, FlattenArgs, UnlatchArgs, flatten, pause, resume, unlatch};
+pub(crate) use operator::{SaidArgs, read};
 pub use watch::{Standing, Watch, run as watch};

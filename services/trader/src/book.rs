@@ -3,9 +3,12 @@
 
 mod live;
 mod recover;
+mod release;
 mod voice;
 
 pub(crate) use recover::read;
+pub(crate) use release::unheeded;
+pub use release::{ReleaseArgs, run as release};
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use protocol::trader_args::TraderArgs;
 
 use crate::account::{EntriesArgs, FlattenArgs, InitArgs, UnlatchArgs};
 use crate::backtest::BacktestArgs;
+use crate::book::ReleaseArgs;
 use crate::trades::TradesArgs;
 
 /// Trades its books without end; says on the bus how it is
@@ -37,6 +38,8 @@ pub enum Command {
     Flatten(FlattenArgs),
     /// End the latch that closed the account
     Unlatch(UnlatchArgs),
+    /// Let a halted book go on
+    Release(ReleaseArgs),
     /// Begin a live account on this bus
     Init(InitArgs),
     /// Trade a candle file as a trader would have, and say what came of it

@@ -40,6 +40,8 @@ pub struct Fleet {
     registered: bool,
     first_pass_done: bool,
     books: BTreeMap<Token, Owned>,
+    /// The newest release of a halted book that was heeded, by its place in the journal.
+    releases: BTreeMap<Token, u64>,
     tasks: JoinSet<BookEnd>,
     symbols_of: HashMap<Id, Token>,
 }
@@ -68,6 +70,7 @@ impl Fleet {
             registered: false,
             first_pass_done: false,
             books: BTreeMap::new(),
+            releases: BTreeMap::new(),
             tasks: JoinSet::new(),
             symbols_of: HashMap::new(),
         }
@@ -136,6 +139,7 @@ impl Fleet {
         for symbol in plan.claim {
             self.hold(&symbol).await?;
         }
+        self.go_on_with_released().await;
         for symbol in plan.release {
             // Its lease is freed when its task has ended.
             if let Some(owned) = self.books.get(&symbol) {
@@ -144,6 +148,23 @@ impl Fleet {
             }
         }
         Ok(())
+    }
+
+    /// A person's word stands in the halted book's journal: see `trader release`.
+    async fn go_on_with_released(&mut self) {
+        let halted = self.books.keys().filter(|symbol| !self.runs(symbol));
+        let halted: Vec<Token> = halted.cloned().collect();
+        for symbol in halted {
+            match book::unheeded(&self.ctx.bus, &self.book(&symbol)).await {
+                Ok(Some(seq)) if self.releases.insert(symbol.clone(), seq) != Some(seq) => {
+                    tracing::info!(%symbol, "the book is released");
+                    self.ctx.board.remove(&symbol);
+                    self.start(symbol);
+                }
+                Ok(_) => {}
+                Err(why) => tracing::debug!(%symbol, why, "halted book not looked at"),
+            }
+        }
     }
 
     /// Takes part in the sharing-out, under this instance's name.

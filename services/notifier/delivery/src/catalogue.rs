@@ -201,6 +201,18 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
                 field("By", who),
                 field("Reason", reason),
                 "It trades no more until a person looks; other books trade on".to_owned(),
+                format!(
+                    "When it is understood: trader release --symbol {} --why REASON",
+                    book.symbol
+                ),
+            ],
+        ),
+        EventBody::BookReleased { book, who, why } => row(
+            "🔓 BOOK RELEASED",
+            [
+                field("Book", name(book)),
+                field("By", who),
+                field("Why", why),
             ],
         ),
         EventBody::EntryDropped { book, reason } => row(

@@ -66,6 +66,11 @@ pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
             code: *code,
             why: why.clone(),
         }),
+        BookRecord::BookReleased { who, why } => Some(EventBody::BookReleased {
+            book,
+            who: who.clone(),
+            why: why.clone(),
+        }),
         BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
             book,
             reason: reason.clone(),

@@ -29,7 +29,7 @@ const LATCHED_WITHIN: Duration = Duration::from_secs(15);
 
 /// Who says it, and why
 #[derive(Debug, Clone, Args)]
-pub(super) struct SaidArgs {
+pub(crate) struct SaidArgs {
     /// Why; the owner reads it
     #[arg(long, value_name = "REASON", value_parser = a_reason)]
     pub why: String,

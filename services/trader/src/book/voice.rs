@@ -87,6 +87,9 @@ impl Book {
             BookRecord::OrderWorking { id } => {
                 tracing::debug!(%symbol, order = %id, "order is on the exchange");
             }
+            BookRecord::BookReleased { who, why } => {
+                tracing::warn!(%symbol, who, why, "book released");
+            }
             // Stale: every start finds the newest bar long closed.
             BookRecord::EntryRefused { .. }
             | BookRecord::BookOpened { .. }

@@ -60,8 +60,21 @@ pub enum BookEvent {
         /// What, in one line.
         reason: String,
     },
+    /// A person has looked at what broke.
+    Released(Release),
     /// Only of a book that trades on an exchange.
     Live(LiveEvent),
+}
+
+/// A person's word that a halted book may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Release {
+    /// Who says so.
+    pub who: String,
+    /// Why it may go on.
+    pub why: String,
+    /// When and at which price its position was closed on the exchange, if it is open no more.
+    pub closed: Option<(UtcMs, Price)>,
 }
 
 /// What a decision depends on besides the book: all of it comes from outside.
@@ -113,6 +126,7 @@ pub fn decide(
     match (&state.phase, event) {
         (Phase::Halted { .. } | Phase::Unopened, BookEvent::Live(_)) => Vec::new(),
         (_, BookEvent::Live(event)) => live::decide(desk, state, event),
+        (Phase::Halted { .. }, BookEvent::Released(release)) => desk.release(state, release),
         (_, BookEvent::TookOver { boot, instance }) => vec![BookRecord::OwnerTookOver {
             boot,
             instance,
@@ -139,7 +153,8 @@ pub fn decide(
         | (Phase::Flat, BookEvent::Latched { .. })
         // Its bar's last candle comes again, and may end what is open before the signal is judged.
         | (Phase::EntryPending(_) | Phase::Open(_), BookEvent::SignalFound { .. })
-        | (Phase::Halted { .. }, _) => Vec::new(),
+        | (Phase::Halted { .. }, _)
+        | (_, BookEvent::Released(_)) => Vec::new(),
         (_, BookEvent::Failed { reason }) => vec![BookRecord::BookHalted { reason }],
         (Phase::Flat, BookEvent::SignalFound { signal, now }) => {
             desk.judge(state, &signal, now)
@@ -335,6 +350,20 @@ impl Desk<'_> {
         let share = POSITION_LOSS * Decimal::ONE_HUNDRED;
         let why = format!("the position lost more than {share} % of the slice's equity");
         records.push(BookRecord::BreakerTripped { breaker, at, why });
+        records
+    }
+
+    /// It goes on where it was halted; or flat, if what it held is closed meanwhile.
+    fn release(self, state: &BookState, release: Release) -> Vec<BookRecord> {
+        let Release { who, why, closed } = release;
+        let mut records = vec![BookRecord::BookReleased { who, why }];
+        let mut after = state.clone();
+        if after.apply_all(&records).is_ok()
+            && let (Phase::Open(position), Some((at, price))) = (&after.phase, closed)
+        {
+            let reason = ExitReason::Elsewhere;
+            records.extend(self.close(&after, position, at, Exit { price, reason }));
+        }
         records
     }
 

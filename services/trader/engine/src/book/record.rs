@@ -100,6 +100,13 @@ pub enum BookRecord {
         /// Why, in one line.
         reason: String,
     },
+    /// A person has looked: the book goes on where it was halted.
+    BookReleased {
+        /// Who says so.
+        who: String,
+        /// Why it may go on.
+        why: String,
+    },
     /// An order is sent after this, by who recorded it and by nobody else.
     OrderIntended(Order),
     /// Whether the exchange has it is not known.
@@ -254,6 +261,7 @@ impl BookRecord {
             Self::BreakerTripped { .. } => "breaker_tripped",
             Self::EntriesLocked { .. } => "entries_locked",
             Self::BookHalted { .. } => "book_halted",
+            Self::BookReleased { .. } => "book_released",
             Self::OrderIntended(_) => "order_intended",
             Self::OrderUnclear { .. } => "order_unclear",
             Self::OrderWorking { .. } => "order_working",

@@ -90,6 +90,9 @@ pub enum Phase {
         reason: String,
         /// What it held at that time, unmanaged since.
         position: Option<Position>,
+        /// The entry that was decided at that time, and neither made nor dropped since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entry: Option<Entry>,
     },
 }
 
@@ -212,6 +215,12 @@ impl BookState {
                 Phase::Unopened | Phase::Flat | Phase::EntryPending(_) | Phase::Open(_),
                 BookRecord::BookHalted { reason },
             ) => self.halted(reason),
+            (
+                Phase::Halted {
+                    position, entry, ..
+                },
+                BookRecord::BookReleased { .. },
+            ) => self.released(*position, *entry),
             (phase, record) => {
                 return Err(BadRecord::OutOfPlace {
                     record: record.kind(),
@@ -374,9 +383,24 @@ impl BookState {
     }
 
     fn halted(&mut self, reason: &str) {
+        let entry = match &self.phase {
+            Phase::EntryPending(entry) => Some(*entry),
+            _ => None,
+        };
         self.phase = Phase::Halted {
             reason: reason.to_owned(),
             position: self.position().copied(),
+            entry,
+        };
+    }
+
+    /// Where it was when it was halted. Its orders were kept: their owner to be asks for them.
+    fn released(&mut self, position: Option<Position>, entry: Option<Entry>) {
+        self.phase = match (position, entry) {
+            (Some(position), _) => Phase::Open(position),
+            (None, Some(entry)) => Phase::EntryPending(entry),
+            (None, None) if self.capital.is_zero() => Phase::Unopened,
+            (None, None) => Phase::Flat,
         };
     }
 }

@@ -1,7 +1,7 @@
 //! The journal's JSON, record by record, and what the owner hears of each. A changed file here is a
 //! changed journal: old ones must still be read.
 
-use bearish_engine::book::{BookEvent, BookRecord, Phase};
+use bearish_engine::book::{BookEvent, BookRecord, Phase, Release};
 use bearish_engine::events::owner_event;
 use bearish_engine::protections::{Lock, Protections};
 use bearish_engine::strategy::Signal;
@@ -41,6 +41,11 @@ fn life() -> Vec<(&'static str, BookRecord)> {
     book.on(BookEvent::Failed {
         reason: "claimed 3 times without 5 healthy minutes".to_owned(),
     });
+    book.on(BookEvent::Released(Release {
+        who: "operator".to_owned(),
+        why: "looked at it".to_owned(),
+        closed: None,
+    }));
     let orders = crate::live::every_record_of_orders();
     let all = book.journal.into_iter().chain(orders);
     all.map(|r| (golden(&r), r)).collect()
@@ -60,6 +65,7 @@ fn golden(record: &BookRecord) -> &'static str {
         BookRecord::PositionOpened(_) => include_str!("../golden/position_opened.json"),
         BookRecord::PositionClosed(_) => include_str!("../golden/position_closed.json"),
         BookRecord::BookHalted { .. } => include_str!("../golden/book_halted.json"),
+        BookRecord::BookReleased { .. } => include_str!("../golden/book_released.json"),
         BookRecord::OrderIntended(_) => include_str!("../golden/order_intended.json"),
         BookRecord::OrderUnclear { .. } => include_str!("../golden/order_unclear.json"),
         BookRecord::OrderWorking { .. } => include_str!("../golden/order_working.json"),
@@ -103,6 +109,7 @@ fn every_record_is_written_and_read_as_committed() {
             "entries_locked",
             "breaker_tripped",
             "book_halted",
+            "book_released",
             "order_intended",
             "order_unclear",
             "order_working",

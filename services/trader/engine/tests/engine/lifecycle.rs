@@ -1,7 +1,8 @@
 //! A book's life around its trades: opening, halting, restarts, a journal that does not fit, status.
 
 use bearish_engine::book::{
-    BadRecord, BookEvent, BookRecord, BookState, Phase, Trade, resume_from,
+    BadRecord, BookEvent, BookRecord, BookState, Entry, ExitReason, Phase, Release, Trade,
+    resume_from,
 };
 use bearish_engine::fixed::Price;
 use bearish_engine::strategy::Strategy::{OversoldBounce, ShortTheRip};
@@ -20,6 +21,7 @@ fn a_halted_book_does_nothing_but_change_owners() {
     let cases = [Book::usual(), pending(OversoldBounce), open(OversoldBounce)];
     for mut book in cases {
         let held = book.state.position().copied();
+        let entry = entry_of(&book.state);
         let reason = "brain panicked".to_owned();
         book.on(BookEvent::Failed {
             reason: reason.clone(),
@@ -27,6 +29,7 @@ fn a_halted_book_does_nothing_but_change_owners() {
         let halted = Phase::Halted {
             reason: reason.clone(),
             position: held,
+            entry,
         };
         assert_eq!(book.state.phase, halted);
         assert_eq!(book.state.position().copied(), held);
@@ -45,6 +48,84 @@ fn a_halted_book_does_nothing_but_change_owners() {
         assert_eq!(book.state.phase, halted);
         assert_eq!(resume_from(&book.state), None);
     }
+}
+
+fn entry_of(state: &BookState) -> Option<Entry> {
+    match &state.phase {
+        Phase::EntryPending(entry) => Some(*entry),
+        _ => None,
+    }
+}
+
+fn release(closed: Option<(UtcMs, Price)>) -> BookEvent {
+    BookEvent::Released(Release {
+        who: "operator".to_owned(),
+        why: "looked at it".to_owned(),
+        closed,
+    })
+}
+
+fn halt(book: &mut Book) {
+    book.on(BookEvent::Failed {
+        reason: "brain panicked".to_owned(),
+    });
+}
+
+#[test]
+fn a_released_book_is_where_it_was_halted() {
+    let mut unopened = Book::usual();
+    unopened.state = BookState::default();
+    let cases = [
+        unopened,
+        Book::usual(),
+        pending(OversoldBounce),
+        open(OversoldBounce),
+    ];
+    for mut book in cases {
+        assert_eq!(book.would(release(None)), [], "it is not halted");
+        let before = book.state.clone();
+        halt(&mut book);
+        let records = book.on(release(None));
+        assert_eq!(
+            records,
+            [BookRecord::BookReleased {
+                who: "operator".to_owned(),
+                why: "looked at it".to_owned(),
+            }]
+        );
+        assert_eq!(book.state, before);
+        assert_eq!(book.would(release(None)), []);
+    }
+}
+
+#[test]
+fn a_released_book_whose_position_is_closed_meanwhile_books_that_trade() {
+    let mut book = open(OversoldBounce);
+    let held = *book.state.position().unwrap();
+    let before = book.state.equity;
+    halt(&mut book);
+    let at = UtcMs(77 * MINUTE);
+    let records = book.on(release(Some((at, price("41000")))));
+    let [
+        BookRecord::BookReleased { .. },
+        BookRecord::PositionClosed(trade),
+        ..,
+    ] = &records[..]
+    else {
+        panic!("{records:?}")
+    };
+    assert_eq!((trade.at, trade.price), (at, price("41000")));
+    assert_eq!(trade.reason, ExitReason::Elsewhere);
+    let quantity = held.quantity.to_decimal();
+    let gross = (dec("41000") - held.price.to_decimal()) * quantity;
+    let exit_fee = dec("41000") * quantity * book.config.fee_rate;
+    assert_eq!(trade.pnl, gross - held.fee - exit_fee - held.funding);
+    assert_eq!(book.state.equity, before + trade.pnl);
+    assert_eq!(book.state.phase, Phase::Flat);
+    // A price for nothing is no trade.
+    halt(&mut book);
+    let records = book.on(release(Some((at, price("41000")))));
+    assert!(matches!(records[..], [BookRecord::BookReleased { .. }]));
 }
 
 #[test]
