@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rust_decimal::Decimal;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -11,8 +12,11 @@ use tracing::{debug, error, info};
 
 use crate::desk::Desk;
 use crate::exchange::{Exchange, Moment};
+use crate::interval::Interval;
+use crate::symbols::Contract;
+use crate::trading::prices::{Prices, Quote};
 use crate::ws::event;
-use crate::ws::hub::{Frame, StreamKey};
+use crate::ws::hub::{Frame, StreamKey, StreamKind};
 use protocol::time::UtcMs;
 
 /// Wall time between two updates of a running candle.
@@ -33,7 +37,7 @@ pub(crate) async fn run(exchange: Arc<Exchange>, desk: Arc<Desk>, shutdown: Canc
         if update {
             next_update = Instant::now() + UPDATE_EVERY;
         }
-        beat(&exchange, update);
+        beat(&exchange, &desk, update);
         // What the price has reached since: without this, users would hear of it when they ask.
         if !desk.keys().is_empty() && desk.run(|_, _| Ok(())).await.is_err() {
             debug!("trading has ended");
@@ -66,14 +70,22 @@ async fn wait(
 }
 
 /// Publishes what is due.
-fn beat(exchange: &Exchange, update: bool) {
+fn beat(exchange: &Exchange, desk: &Desk, update: bool) {
     let streams = exchange.hub().told();
+    // Asked for before the market is locked: whoever trades locks in that order.
+    let tick = |c: &&Contract| desk.rules(c.symbol).map_or(Decimal::ZERO, |r| r.tick);
+    let ticks: Vec<Decimal> = exchange.listed().iter().map(tick).collect();
     let (now_ms, due) = exchange.at_once(|moment| {
-        let due: Vec<_> = streams
+        let beat = Beat {
+            desk,
+            ticks: &ticks,
+            moment: &moment,
+            update: update && moment.runs,
+        };
+        let due = streams
             .into_iter()
-            .map(|(key, told_ms)| (key, frames(&moment, key, told_ms, update)))
-            .collect();
-        (moment.now_ms, due)
+            .filter_map(|(key, told_ms)| Some((key, beat.frames(key, told_ms)?)));
+        (moment.now_ms, due.collect::<Vec<_>>())
     });
     let mut hub = exchange.hub();
     for (key, frames) in due {
@@ -81,29 +93,72 @@ fn beat(exchange: &Exchange, update: bool) {
     }
 }
 
-/// The events of one stream: each candle closed since `told_ms`, then the running one.
-fn frames(moment: &Moment<'_>, key: StreamKey, told_ms: i64, update: bool) -> Vec<Frame> {
-    let Some(contract) = moment.market.listed().get(key.position) else {
-        return Vec::new();
-    };
-    let closed = moment
-        .market
-        .closed_after(key.position, key.interval, told_ms);
-    let running = (update && moment.runs)
-        .then(|| {
-            moment
-                .market
-                .running(key.position, key.interval, moment.now_ms)
-        })
-        .flatten();
-    let closed = closed.iter().map(|candle| (candle, true));
-    let running = running.iter().map(|candle| (candle, false));
-    closed
-        .chain(running)
-        .filter_map(|(candle, is_closed)| {
-            event::kline(contract, key.interval, candle, is_closed, moment.now_ms)
-                .inspect_err(|e| error!(error = %e, "an event could not be written"))
-                .ok()
-        })
-        .collect()
+/// What streams are told from.
+struct Beat<'a> {
+    desk: &'a Desk,
+    /// Price grids of the listed contracts.
+    ticks: &'a [Decimal],
+    moment: &'a Moment<'a>,
+    /// Whether more is due than candles that have closed.
+    update: bool,
+}
+
+impl Beat<'_> {
+    /// The events of one stream since `told_ms`; `None` if it is not its turn.
+    fn frames(&self, key: StreamKey, told_ms: i64) -> Option<Vec<Frame>> {
+        let now_ms = self.moment.now_ms;
+        let contract = *self.moment.market.listed().get(key.position)?;
+        let price = || self.moment.market.at(contract.symbol, now_ms);
+        let written = match key.kind {
+            StreamKind::Kline(interval) => {
+                return Some(self.klines(contract, key.position, interval, told_ms));
+            }
+            StreamKind::BookTicker if self.update => {
+                let quote = Quote::around(price()?, *self.ticks.get(key.position)?);
+                event::book_ticker(contract, quote, now_ms)
+            }
+            kind @ StreamKind::MarkPrice { every_ms }
+                if self.update && now_ms.div_euclid(every_ms) != told_ms.div_euclid(every_ms) =>
+            {
+                event::mark_price(contract, kind, price()?, now_ms)
+            }
+            StreamKind::BookTicker | StreamKind::MarkPrice { .. } => return None,
+        };
+        Some(readable(written).into_iter().collect())
+    }
+
+    /// Each candle closed since `told_ms`, then the running one.
+    fn klines(
+        &self,
+        contract: &Contract,
+        position: usize,
+        interval: Interval,
+        told_ms: i64,
+    ) -> Vec<Frame> {
+        let (market, now_ms) = (self.moment.market, self.moment.now_ms);
+        let closed = market.closed_after(position, interval, told_ms);
+        let running = self
+            .update
+            .then(|| market.running(position, interval, now_ms));
+        let closed = closed.into_iter().map(|candle| (candle, true));
+        let running = running.flatten().map(|candle| (candle, false));
+        closed
+            .chain(running)
+            .filter(|(candle, _)| {
+                !self
+                    .desk
+                    .faults
+                    .hides(contract.symbol, interval, candle.open_time)
+            })
+            .filter_map(|(candle, is_closed)| {
+                readable(event::kline(contract, interval, &candle, is_closed, now_ms))
+            })
+            .collect()
+    }
+}
+
+fn readable(written: serde_json::Result<Frame>) -> Option<Frame> {
+    written
+        .inspect_err(|e| error!(error = %e, "an event could not be written"))
+        .ok()
 }

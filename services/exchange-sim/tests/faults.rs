@@ -10,7 +10,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::signed::{KEY, call, good, minutes, pass, send, trading};
-use common::{Client, Running, get};
+use common::{Client, MIDNIGHT_MS, MINUTE_MS, Running, get, klines};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -229,6 +229,122 @@ async fn user_streams_fall_silent_stutter_and_close() {
             other => panic!("{other:?}"),
         }
     }
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_candle_is_missing_over_rest_and_on_the_stream_until_it_is_told_again() {
+    let exchange = faulty().await;
+    let at = exchange.address;
+    let hole = json!({"do": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 2});
+    let opens = |minute: i64| MIDNIGHT_MS + minute * MINUTE_MS;
+    // Time stands in the second minute.
+    arm(&exchange, hole.clone()).await;
+    let mut client = Client::connect(at, "/stream?streams=btcusdt@kline_1m/btcusdt@kline_3m").await;
+    let mut heard = Vec::new();
+    while !heard.contains(&("1m".to_owned(), opens(4))) {
+        let kline = client.hear().await["data"]["k"].clone();
+        heard.push((
+            kline["i"].as_str().unwrap().to_owned(),
+            kline["t"].as_i64().unwrap(),
+        ));
+    }
+    drop(client);
+    let of_minute = |minute| heard.contains(&("1m".to_owned(), opens(minute)));
+    assert!(!of_minute(1) && !of_minute(2) && of_minute(3), "{heard:?}");
+    assert!(heard.contains(&("3m".to_owned(), opens(0))), "{heard:?}");
+    let rows = async || {
+        let rows = klines(at, "symbol=BTCUSDT&interval=1m&limit=4").await;
+        let opens = rows.iter().map(|row| row[0].as_i64().unwrap());
+        opens
+            .take_while(|t| *t < MIDNIGHT_MS + 4 * MINUTE_MS)
+            .collect::<Vec<_>>()
+    };
+    assert!(!rows().await.contains(&opens(2)));
+    assert!(rows().await.contains(&opens(3)));
+    let all = json!({"do": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 0});
+    arm(&exchange, all).await;
+    assert!(rows().await.contains(&opens(2)));
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_nobodys_until_it_is_back() {
+    let exchange = faulty().await;
+    let at = exchange.address;
+    arm(&exchange, json!({"do": "revoke", "key": KEY, "on": true})).await;
+    for (method, path, query) in [
+        ("GET", "v3/positionRisk", ""),
+        ("POST", "v1/order", BUY),
+        ("DELETE", "v1/algoOrder", "clientAlgoId=out"),
+    ] {
+        let (status, _, body) = call(at, method, path, query).await;
+        assert_eq!((status, &body["code"]), (401, &json!(-2015)), "{path}");
+    }
+    let (status, ..) = send(at, "POST", "/fapi/v1/listenKey", Some(KEY), "").await;
+    assert_eq!(status, 401);
+    assert_eq!(
+        get(at, "/fapi/v1/ping").await.0,
+        200,
+        "what is public is served"
+    );
+    arm(&exchange, json!({"do": "revoke", "key": KEY, "on": false})).await;
+    assert_eq!(held(&exchange).await, "0", "nothing was carried out");
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn a_position_is_liquidated_at_once_and_costs_the_fee_for_that() {
+    let exchange = faulty().await;
+    let at = exchange.address;
+    let isolated = "symbol=BTCUSDT&marginType=ISOLATED";
+    good(at, "POST", "v1/marginType", isolated).await;
+    good(at, "POST", "v1/order", BUY).await;
+    let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
+                &closePosition=true&clientAlgoId=out";
+    good(at, "POST", "v1/algoOrder", stop).await;
+    let (_, _, body) = send(at, "POST", "/fapi/v1/listenKey", Some(KEY), "").await;
+    let url = format!("/private/ws/{}", body["listenKey"].as_str().unwrap());
+    let mut user = joined(&exchange, &url).await;
+    let end = json!({"do": "liquidate", "account": KEY, "symbol": "BTCUSDT"});
+    arm(&exchange, end.clone()).await;
+    assert_eq!(held(&exchange).await, "0");
+    let algo = good(at, "GET", "v1/algoOrder", "clientAlgoId=out").await;
+    assert_eq!(algo["algoStatus"], "EXPIRED");
+    let mut heard = Vec::new();
+    while heard
+        .last()
+        .is_none_or(|e: &Value| e["a"]["m"] != "INSURANCE_CLEAR")
+    {
+        heard.push(user.hear().await);
+    }
+    let closing = heard.iter().find(|e| e["o"]["x"] == "CALCULATED").unwrap();
+    let order = &closing["o"];
+    assert_eq!(
+        (&order["o"], &order["S"]),
+        (&json!("LIQUIDATION"), &json!("SELL"))
+    );
+    assert!(
+        order["c"].as_str().unwrap().starts_with("autoclose-"),
+        "{order}"
+    );
+    let forced = good(at, "GET", "v1/forceOrders", "symbol=BTCUSDT").await;
+    assert_eq!(forced[0]["orderId"], order["i"]);
+    assert_eq!(forced[0]["status"], "FILLED");
+    let incomes = good(at, "GET", "v1/income", "incomeType=INSURANCE_CLEAR").await;
+    assert_eq!(incomes[0]["income"], "-5.00000000", "1.25 % of 400");
+    let asked = good(at, "GET", "v1/income", "").await;
+    let sum = |list: &Value| {
+        let all = list.as_array().unwrap().iter();
+        all.map(|i| i["income"].as_str().unwrap().parse::<f64>().unwrap())
+            .sum::<f64>()
+    };
+    let balance = good(at, "GET", "v3/balance", "").await;
+    let wallet: f64 = balance[0]["balance"].as_str().unwrap().parse().unwrap();
+    assert!(
+        (wallet - 10_000.0 - sum(&asked)).abs() < 1e-6,
+        "{wallet} {asked}"
+    );
     exchange.stop().await;
 }
 

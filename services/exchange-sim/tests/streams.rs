@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, klines};
+use common::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, get, klines};
 use exchange_sim::exchange::Limits;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -108,6 +108,58 @@ async fn streams_are_subscribed_listed_and_left_while_connected() {
     );
     let silence = timeout(Duration::from_millis(1_500), client.hear()).await;
     assert!(silence.is_err(), "left the stream, but heard {silence:?}");
+    exchange.stop().await;
+}
+
+#[tokio::test]
+async fn best_prices_and_mark_price_are_told_as_over_rest() {
+    let file = CandleFile::minutes(400);
+    let exchange = file
+        .replay(&["--speed", "4"], Limits::default())
+        .await
+        .unwrap();
+    let names = [
+        "btcusdt@bookTicker",
+        "btcusdt@markPrice@1s",
+        "btcusdt@markPrice",
+    ];
+    let streams = format!("/stream?streams={}", names.join("/"));
+    let mut client = Client::connect(exchange.address, &streams).await;
+    let mut heard: [Vec<Value>; 3] = Default::default();
+    while heard.iter().any(|told| told.len() < 3) {
+        let message = client.hear().await;
+        let place = names.iter().position(|name| message["stream"] == *name);
+        heard[place.unwrap()].push(message["data"].clone());
+    }
+    let [tickers, every_second, every_third] = &heard;
+    for ticker in tickers {
+        assert_eq!(
+            (&ticker["e"], &ticker["s"]),
+            (&json!("bookTicker"), &json!("BTCUSDT"))
+        );
+        let [bid, ask] =
+            ["b", "a"].map(|side| ticker[side].as_str().unwrap().parse::<f64>().unwrap());
+        assert!(
+            (ask - bid - 0.2).abs() < 1e-6,
+            "a tick on each side: {ticker}"
+        );
+    }
+    for (told, span) in [(every_second, 1_000), (every_third, 3_000)] {
+        let said = told.iter().map(|mark| mark["E"].as_i64().unwrap() / span);
+        let said: Vec<i64> = said.collect();
+        assert!(
+            said.is_sorted_by(|a, b| a < b),
+            "once in {span} ms: {told:?}"
+        );
+    }
+    let (_, _, premium) = get(exchange.address, "/fapi/v1/premiumIndex?symbol=BTCUSDT").await;
+    let mark = &every_second[0];
+    assert_eq!(mark["e"], "markPriceUpdate");
+    assert_eq!(
+        (&mark["T"], &mark["r"]),
+        (&premium["nextFundingTime"], &premium["lastFundingRate"])
+    );
+    assert!(mark["p"].as_str().unwrap().parse::<f64>().unwrap() > 0.0);
     exchange.stop().await;
 }
 

@@ -68,7 +68,7 @@ async fn a_key_is_the_same_until_it_ends_and_its_end_is_told() {
     let at = exchange.address;
     let key = listen_key(&exchange).await;
     assert_eq!(listen_key(&exchange).await, key);
-    let mut user = Client::connect(at, &format!("/private/ws/{key}")).await;
+    let mut user = Client::connect(at, &format!("/private/ws?listenKey={key}")).await;
     user.say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#).await;
     user.answer().await;
     pass(&exchange, 65).await;

@@ -1,11 +1,15 @@
 //! Faults that a test arms: what they are called, for whom they are meant, and how often they still
 //! happen. Not here: how a call or a connection then fails (`rest/fault.rs`, `ws/connection.rs`).
 
+use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+
+use crate::interval::Interval;
 
 /// A fault for the next calls of a method and path; not given means any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +61,18 @@ pub(crate) enum Standing {
     Duplicate { times: u32, to: Option<Audience> },
     /// The next frames change places with those after them.
     Reorder { times: u32, to: Option<Audience> },
+    /// An API key is valid no more, for any call; or it is again.
+    Revoke { key: String, on: bool },
+    /// A contract's candles of an interval are told to nobody, neither over REST nor on streams: so many from
+    /// this open time on, or from the running one. None: all are told again.
+    MissingCandle {
+        symbol: String,
+        interval: String,
+        from: Option<i64>,
+        count: u32,
+    },
+    /// The exchange closes an account's position at once, as if its margin were used up.
+    Liquidate { account: String, symbol: String },
     /// An account's conditional orders are refused when triggered, with this code; without one not any more.
     RefuseTriggers { account: String, code: Option<i32> },
     /// A contract's filters change.
@@ -89,6 +105,15 @@ pub(crate) enum FrameFate {
     AfterTheNext,
 }
 
+/// Candles that are told to nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hole {
+    pub(crate) symbol: String,
+    pub(crate) interval: Interval,
+    /// Open times.
+    pub(crate) range: Range<i64>,
+}
+
 /// A closing: its number, so that each is seen once, and what it is.
 pub(crate) type Closing = (u64, Option<u16>, Option<Audience>);
 
@@ -100,6 +125,8 @@ struct State {
     silent: (bool, Option<Audience>),
     duplicate: (u32, Option<Audience>),
     reorder: (u32, Option<Audience>),
+    revoked: BTreeSet<String>,
+    holes: Vec<Hole>,
 }
 
 /// All faults.
@@ -160,7 +187,7 @@ impl Faults {
         Some(fault)
     }
 
-    /// Takes a standing fault; those that concern accounts and contracts are given back.
+    /// Takes a standing fault; those that concern accounts, contracts and the market are given back.
     pub(crate) fn stand(&self, fault: Standing) -> Option<Standing> {
         let mut state = self.lock();
         match fault {
@@ -169,6 +196,12 @@ impl Faults {
             Standing::Silent { on, to } => state.silent = (on, to),
             Standing::Duplicate { times, to } => state.duplicate = (times, to),
             Standing::Reorder { times, to } => state.reorder = (times, to),
+            Standing::Revoke { key, on: true } => {
+                state.revoked.insert(key);
+            }
+            Standing::Revoke { key, on: false } => {
+                state.revoked.remove(&key);
+            }
             Standing::Close { code, to } => {
                 let close = |closing: &mut Closing| *closing = (closing.0 + 1, code, to);
                 self.closings.send_modify(close);
@@ -186,6 +219,28 @@ impl Faults {
     /// How far the clock is off for clients.
     pub(crate) fn skew_ms(&self) -> i64 {
         self.lock().skew_ms
+    }
+
+    /// Whether this key is valid no more.
+    pub(crate) fn revoked(&self, key: &str) -> bool {
+        self.lock().revoked.contains(key)
+    }
+
+    /// Tells these candles to nobody; an empty range tells all of its contract and interval again.
+    pub(crate) fn hide(&self, hole: Hole) {
+        let holes = &mut self.lock().holes;
+        if hole.range.is_empty() {
+            holes.retain(|h| (&h.symbol, h.interval) != (&hole.symbol, hole.interval));
+        } else {
+            holes.push(hole);
+        }
+    }
+
+    /// Whether this candle is told to nobody.
+    pub(crate) fn hides(&self, symbol: &str, interval: Interval, open_time: i64) -> bool {
+        let within =
+            |h: &Hole| h.symbol == symbol && h.interval == interval && h.range.contains(&open_time);
+        self.lock().holes.iter().any(within)
     }
 
     /// Changes with every closing.

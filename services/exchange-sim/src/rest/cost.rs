@@ -18,9 +18,10 @@ pub(super) fn cost(method: &Method, uri: &Uri) -> u32 {
     match (method.as_str(), path) {
         ("GET", "v1/klines") => candles(limit.unwrap_or(klines::DEFAULT_LIMIT)),
         ("GET", "v1/depth") => depth(limit.unwrap_or(500)),
-        ("GET", "v1/openOrders" | "v1/openAlgoOrders") if all => 40,
+        ("GET", "v1/openOrders" | "v1/openAlgoOrders" | "v1/ticker/24hr") if all => 40,
         ("GET", "v1/positionSide/dual" | "v1/multiAssetsMargin" | "v1/income") => 30,
-        ("GET", "v1/commissionRate") => 20,
+        ("GET", "v1/forceOrders") if all => 50,
+        ("GET", "v1/commissionRate" | "v1/forceOrders") => 20,
         ("GET", "v1/premiumIndex") if all => 10,
         ("GET", "v1/ticker/bookTicker") => {
             if all {
@@ -29,7 +30,7 @@ pub(super) fn cost(method: &Method, uri: &Uri) -> u32 {
                 2
             }
         }
-        ("GET", "v1/ticker/price") if all => 2,
+        ("GET", "v1/ticker/price" | "v2/ticker/price") if all => 2,
         (
             "GET",
             "v1/allOrders" | "v1/allAlgoOrders" | "v1/userTrades" | "v1/accountConfig"

@@ -7,8 +7,10 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use crate::desk::Desk;
+use crate::exchange::Limits;
 use crate::symbols::Contract;
 use crate::trading::rules::{MOST_ALGOS, MOST_ORDERS, Rules};
+use crate::trading::settle::CLEARANCE;
 
 /// Binance's placeholder for "never delivered": 2100-12-25T08:00Z.
 const PERPETUAL_DELIVERY_MS: i64 = 4_133_404_800_000;
@@ -19,19 +21,34 @@ pub(super) async fn answer(State(desk): State<Arc<Desk>>) -> Json<Value> {
     let symbols = listed.filter_map(|c| Some(contract(c, &desk.rules(c.symbol)?)));
     let symbols: Vec<Value> = symbols.collect();
     let limits = exchange.limits();
+    let weight = json!({
+        "rateLimitType": "REQUEST_WEIGHT",
+        "interval": "MINUTE",
+        "intervalNum": 1,
+        "limit": limits.weight_per_minute,
+    });
+    let rates: Vec<Value> = [weight]
+        .into_iter()
+        .chain(order_limits_of(limits))
+        .collect();
     Json(json!({
         "timezone": "UTC",
         "serverTime": desk.clients_time(),
         "futuresType": "U_MARGINED",
-        "rateLimits": [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": limits.weight_per_minute},
-            {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": limits.orders_per_minute},
-            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": limits.orders_per_10s},
-        ],
+        "rateLimits": rates,
         "exchangeFilters": [],
         "assets": [{"asset": "USDT", "marginAvailable": true, "autoAssetExchange": "-10000"}],
         "symbols": symbols,
     }))
+}
+
+/// How many orders an account may place.
+pub(super) fn order_limits_of(limits: &Limits) -> [Value; 2] {
+    let of = |interval, number, limit| json!({"rateLimitType": "ORDERS", "interval": interval, "intervalNum": number, "limit": limit});
+    [
+        of("MINUTE", 1, limits.orders_per_minute),
+        of("SECOND", 10, limits.orders_per_10s),
+    ]
 }
 
 fn contract(contract: &Contract, rules: &Rules) -> Value {
@@ -55,7 +72,7 @@ fn contract(contract: &Contract, rules: &Rules) -> Value {
         "underlyingSubType": [contract.sub_type],
         "settlePlan": 0,
         "triggerProtect": "0.0500",
-        "liquidationFee": "0.012500",
+        "liquidationFee": format!("{CLEARANCE:.6}"),
         "marketTakeBound": "0.05",
         "maxMoveOrderLimit": 10000,
         "filters": filters(rules),

@@ -18,7 +18,8 @@ use tokio::time::sleep;
 use super::error::ApiError;
 use super::weight::retry_after;
 use crate::desk::Desk;
-use crate::desk::faults::{Armed, CallFault, Standing};
+use crate::desk::faults::{Armed, CallFault, Hole, Standing};
+use crate::interval::Interval;
 use crate::trading::refusal::Refusal;
 
 const PATH: &str = "/sim/fault";
@@ -58,11 +59,32 @@ async fn clear(State(desk): State<Arc<Desk>>) -> Json<Value> {
     Json(json!({}))
 }
 
-/// Changes the venue: filters, and accounts whose triggered orders are refused.
+/// Changes the venue (filters, accounts whose triggered orders are refused or whose position ends), or what is
+/// told of the market.
 async fn change(desk: &Arc<Desk>, fault: Standing) -> Result<(), Refusal> {
-    desk.run(move |venue, _| {
+    let hidden_in = Arc::clone(desk);
+    desk.run(move |venue, now| {
         match fault {
             Standing::RefuseTriggers { account, code } => venue.refuse_triggers(&account, code),
+            Standing::Liquidate { account, symbol } => {
+                venue.liquidate_now(&account, &symbol, now)?;
+            }
+            Standing::MissingCandle {
+                symbol,
+                interval,
+                from,
+                count,
+            } => {
+                venue.rules(&symbol)?;
+                let interval = Interval::from_name(&interval).ok_or_else(|| Refusal::of(-1120))?;
+                let from = from.unwrap_or_else(|| interval.bucket(now.ms));
+                let range = from..from.saturating_add(i64::from(count) * interval.ms());
+                hidden_in.faults.hide(Hole {
+                    symbol,
+                    interval,
+                    range,
+                });
+            }
             Standing::Filter {
                 symbol,
                 tick,

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::error::ApiError;
 use crate::book::Span;
 use crate::candle::Candle;
-use crate::exchange::{Exchange, Moment};
+use crate::desk::Desk;
+use crate::exchange::Moment;
 use crate::interval::Interval;
 use crate::symbols::Contract;
 
@@ -47,12 +48,21 @@ struct Wanted {
 }
 
 pub(super) async fn answer(
-    State(exchange): State<Arc<Exchange>>,
+    State(desk): State<Arc<Desk>>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Vec<Row>>, ApiError> {
     let wanted = wanted(&query)?;
-    let (contract, candles) = exchange.at_once(|moment| candles(&wanted, &moment))?;
-    let rows = candles.iter().map(|c| row(contract, wanted.interval, c));
+    let (contract, candles) = desk
+        .exchange()
+        .at_once(|moment| candles(&wanted, &moment))?;
+    let told = |c: &&Candle| {
+        let hidden = desk
+            .faults
+            .hides(contract.symbol, wanted.interval, c.open_time);
+        !hidden
+    };
+    let told = candles.iter().filter(told);
+    let rows = told.map(|c| row(contract, wanted.interval, c));
     Ok(Json(rows.collect()))
 }
 

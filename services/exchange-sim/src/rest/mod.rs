@@ -28,11 +28,9 @@ use weight::Weights;
 pub(crate) fn router(desk: &Arc<Desk>, admin: bool) -> Router {
     let exchange = desk.exchange();
     let weights = Arc::new(Weights::new(*exchange.limits()));
-    let public = Router::new()
+    let with_desk = trade::router()
         .route("/fapi/v1/ping", get(ping))
         .route("/fapi/v1/klines", get(klines::answer))
-        .with_state(Arc::clone(exchange));
-    let with_desk = trade::router()
         .route("/fapi/v1/time", get(time))
         .route("/fapi/v1/exchangeInfo", get(exchange_info::answer))
         .with_state(Arc::clone(desk));
@@ -42,8 +40,7 @@ pub(crate) fn router(desk: &Arc<Desk>, admin: bool) -> Router {
         with_desk
     };
     let faults = middleware::from_fn_with_state(Arc::clone(desk), fault::fail);
-    public
-        .merge(with_desk)
+    with_desk
         .fallback(unknown)
         .method_not_allowed_fallback(unknown)
         .layer(faults)

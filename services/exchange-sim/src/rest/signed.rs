@@ -81,6 +81,7 @@ fn known(desk: &Desk, key: Option<&str>) -> Result<(String, Right), Refusal> {
     let key = key.filter(|k| !k.is_empty());
     let key = key.ok_or_else(|| Refusal::of(-2014))?;
     let right = desk.keys().right(key);
+    let right = right.filter(|_| !desk.faults.revoked(key));
     right
         .map(|right| (key.to_owned(), right))
         .ok_or_else(|| Refusal::of(-2015))

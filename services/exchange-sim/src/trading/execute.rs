@@ -7,7 +7,7 @@ use super::order::{Income, Order, Trade};
 use super::position::{KEPT, Position};
 use super::prices::Now;
 use super::record::{News, Record};
-use super::terms::{IncomeKind, Margin, Status};
+use super::terms::{IncomeKind, Kind, Margin, Status};
 use super::venue::{MAKER, TAKER, Venue};
 
 /// A part of an order at a price.
@@ -49,7 +49,12 @@ impl Venue {
         self.keep(account, Record::Wallet(wallet));
         self.keep(account, Record::Position(position.clone()));
         self.tell_account(account, "ORDER", Decimal::ZERO, &[position], now);
-        self.tell_order(account, order, "TRADE", Some(trade), now.ms);
+        let execution = if order.kind == Kind::Liquidation {
+            "CALCULATED"
+        } else {
+            "TRADE"
+        };
+        self.tell_order(account, order, execution, Some(trade), now.ms);
     }
 
     fn trade(

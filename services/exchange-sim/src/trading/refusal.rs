@@ -64,6 +64,7 @@ const fn words(code: i32) -> &'static str {
         -1115 => "Invalid timeInForce.",
         -1116 => "Invalid orderType.",
         -1117 => "Invalid side.",
+        -1120 => "Invalid interval.",
         -1121 => "Invalid symbol.",
         -1125 => "This listenKey does not exist.",
         -1131 => "recvWindow must be less than 60000",

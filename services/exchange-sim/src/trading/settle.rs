@@ -19,9 +19,16 @@ use super::terms::{AlgoStatus, IncomeKind, Kind, Margin, PositionSide, Side, Sta
 use super::venue::{FUNDING, Venue};
 
 /// Funding is paid at every multiple of this.
-pub(crate) const FUNDING_EVERY_MS: i64 = 8 * 3_600_000;
+const FUNDING_EVERY_MS: i64 = 8 * 3_600_000;
+/// What a liquidation costs per value, if the margin has as much left: `liquidationFee` of `exchangeInfo`.
+pub(crate) const CLEARANCE: Decimal = rust_decimal::dec!(0.0125);
 /// The way is followed in stretches of at most this; funding times are among their ends.
 const STRETCH_MS: i64 = 600_000;
+
+/// When funding is paid next after `now_ms`.
+pub(crate) const fn next_funding(now_ms: i64) -> i64 {
+    (now_ms.div_euclid(FUNDING_EVERY_MS) + 1) * FUNDING_EVERY_MS
+}
 
 /// What the price reaches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -225,8 +232,29 @@ impl Venue {
         Ok((order, quote))
     }
 
-    /// A position's margin is used up: its contract's orders end, it is closed at the mark price, and
-    /// what its margin has left goes to the insurance fund, which also bears what is missing.
+    /// Closes an account's position in a contract as if its margin were used up now.
+    ///
+    /// # Errors
+    /// If there is no such account or position.
+    pub fn liquidate_now(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        now: &Now<'_>,
+    ) -> Result<(), Refusal> {
+        let held = self.account(account)?.held();
+        let held: Vec<Position> = held.filter(|p| p.symbol == symbol).cloned().collect();
+        if held.is_empty() {
+            return Err(Refusal::new(-1102, "no such position to liquidate"));
+        }
+        for position in held {
+            self.liquidate(account, &position, now);
+        }
+        Ok(())
+    }
+
+    /// A position's margin is used up: its contract's orders end, it is closed at the mark price, and of
+    /// what its margin has left the fee for that goes to the insurance fund, which also bears what is missing.
     fn liquidate(&mut self, account: &str, position: &Position, now: &Now<'_>) {
         let symbol = position.symbol.as_str();
         // The contract is listed, or nothing could be open in it.
@@ -254,8 +282,10 @@ impl Venue {
         let wallet = self.accounts.get(account).map(|a| a.wallet);
         let rest = wallet.unwrap_or_default() - lost;
         if isolated || rest.is_sign_negative() {
-            self.pay(account, symbol, IncomeKind::Insurance, -rest, now);
-            self.tell_account(account, "INSURANCE_CLEAR", -rest, &[], now);
+            let fee = (order.quote * CLEARANCE).round_dp(KEPT);
+            let cleared = -rest.min(fee);
+            self.pay(account, symbol, IncomeKind::Insurance, cleared, now);
+            self.tell_account(account, "INSURANCE_CLEAR", cleared, &[], now);
         }
     }
 
@@ -325,7 +355,7 @@ fn liquidation(position: &Position, id: i64, at_ms: i64) -> Order {
             Side::Buy
         },
         position_side: position.side,
-        kind: Kind::Market,
+        kind: Kind::Liquidation,
         tif: TimeInForce::Ioc,
         price: Decimal::ZERO,
         quantity: position.amount.abs(),

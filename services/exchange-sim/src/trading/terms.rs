@@ -44,12 +44,14 @@ words!(
     }
 );
 words!(
-    /// What the matching engine takes.
+    /// What the matching engine has.
     Kind {
         /// At any price.
         Market = "MARKET",
         /// At a price or better.
         Limit = "LIMIT",
+        /// The exchange's own, which closes a lost position; no client may ask for it.
+        Liquidation = "LIQUIDATION",
     }
 );
 words!(

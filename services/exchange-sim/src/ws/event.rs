@@ -1,12 +1,18 @@
-//! The kline event as Binance writes it, raw and under its stream's name; and stream names.
+//! The public streams' events as Binance writes them, raw and under their streams' names; and stream names.
 
+use rust_decimal::Decimal;
 use serde::Serialize;
+use serde_json::json;
 
-use super::hub::{Frame, StreamKey};
+use super::hub::{Frame, StreamKey, StreamKind};
+use super::user_event::digits;
 use crate::candle::Candle;
 use crate::exchange::Exchange;
 use crate::interval::{Interval, MINUTE_MS};
 use crate::symbols::Contract;
+use crate::trading::prices::Quote;
+use crate::trading::settle::next_funding;
+use crate::trading::venue::FUNDING;
 
 /// Room for trade ids in one minute, so that ids grow with time and never repeat.
 const TRADES_PER_MINUTE: i64 = 1_000_000;
@@ -47,10 +53,17 @@ struct Kline<'a> {
 }
 
 #[derive(Serialize)]
-struct Combined<'a> {
+struct Combined<'a, T> {
     stream: &'a str,
-    data: &'a Event<'a>,
+    data: &'a T,
 }
+
+/// Binance's mark for a contract that is margined in USDT.
+const USDS_MARGINED: i32 = 1;
+/// How often the mark price is told unless a client asks for every second.
+const EVERY_3S: i64 = 3_000;
+/// What is always offered at the best price of either side.
+pub(crate) const TOP_QUANTITY: &str = "10";
 
 /// The frame for `candle`, said at `now_ms`.
 ///
@@ -88,30 +101,111 @@ pub(crate) fn kline(
             ignore: "0",
         },
     };
-    let stream = stream_name(contract, interval);
+    framed(contract, StreamKind::Kline(interval), &event)
+}
+
+/// The frame for best bid and ask at `now_ms`.
+///
+/// # Errors
+/// As [`kline`].
+pub(crate) fn book_ticker(
+    contract: &Contract,
+    quote: Quote,
+    now_ms: i64,
+) -> serde_json::Result<Frame> {
+    let event = json!({
+        "e": "bookTicker",
+        "u": now_ms,
+        "E": now_ms,
+        "T": now_ms,
+        "s": contract.symbol,
+        "ps": contract.symbol,
+        "b": digits(quote.bid),
+        "B": TOP_QUANTITY,
+        "a": digits(quote.ask),
+        "A": TOP_QUANTITY,
+        "st": USDS_MARGINED,
+    });
+    framed(contract, StreamKind::BookTicker, &event)
+}
+
+/// The frame for the mark price at `now_ms`; here it is the last price, and the index too.
+///
+/// # Errors
+/// As [`kline`].
+pub(crate) fn mark_price(
+    contract: &Contract,
+    kind: StreamKind,
+    price: Decimal,
+    now_ms: i64,
+) -> serde_json::Result<Frame> {
+    let price = digits(price);
+    let event = json!({
+        "e": "markPriceUpdate",
+        "E": now_ms,
+        "s": contract.symbol,
+        "p": price,
+        "ap": price,
+        "i": price,
+        "P": price,
+        "r": digits(FUNDING),
+        "T": next_funding(now_ms),
+        "st": USDS_MARGINED,
+    });
+    framed(contract, kind, &event)
+}
+
+fn framed(
+    contract: &Contract,
+    kind: StreamKind,
+    event: &impl Serialize,
+) -> serde_json::Result<Frame> {
+    let symbol = contract.symbol.to_ascii_lowercase();
     let combined = Combined {
-        stream: &stream,
-        data: &event,
+        stream: &format!("{symbol}@{}", kind.name()),
+        data: event,
     };
     Ok(Frame {
-        raw: serde_json::to_string(&event)?.into(),
+        raw: serde_json::to_string(event)?.into(),
         combined: serde_json::to_string(&combined)?.into(),
     })
 }
 
-/// Binance's name of a kline stream, for instance `btcusdt@kline_30m`.
-fn stream_name(contract: &Contract, interval: Interval) -> String {
-    format!("{}@kline_{interval}", contract.symbol.to_ascii_lowercase())
+impl StreamKind {
+    /// Binance's name, for instance `kline_30m`.
+    fn name(self) -> String {
+        match self {
+            Self::Kline(interval) => format!("kline_{interval}"),
+            Self::BookTicker => "bookTicker".to_owned(),
+            Self::MarkPrice { every_ms: EVERY_3S } => "markPrice".to_owned(),
+            Self::MarkPrice { every_ms } => format!("markPrice@{}s", every_ms / 1_000),
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        match name {
+            "bookTicker" => Some(Self::BookTicker),
+            "markPrice" => Some(Self::MarkPrice { every_ms: EVERY_3S }),
+            "markPrice@1s" => Some(Self::MarkPrice { every_ms: 1_000 }),
+            kline => {
+                let interval = Interval::from_name(kline.strip_prefix("kline_")?)?;
+                Some(Self::Kline(interval))
+            }
+        }
+    }
 }
 
-/// The stream of this name, if the exchange serves it. Names are lower case, as at Binance.
+/// The stream of this name, if the exchange serves it. Symbols are lower case, as at Binance.
 pub(crate) fn find_stream(exchange: &Exchange, name: &str) -> Option<StreamKey> {
     let (symbol, kind) = name.split_once('@')?;
-    let interval = Interval::from_name(kind.strip_prefix("kline_")?)?;
+    let kind = StreamKind::of(kind)?;
     let position = exchange
         .listed()
         .iter()
         .position(|c| c.symbol.to_ascii_lowercase() == symbol)?;
-    let offered = exchange.at_once(|m| m.market.offers(interval));
-    offered.then_some(StreamKey { position, interval })
+    let offered = match kind {
+        StreamKind::Kline(interval) => exchange.at_once(|m| m.market.offers(interval)),
+        StreamKind::BookTicker | StreamKind::MarkPrice { .. } => true,
+    };
+    offered.then_some(StreamKey { position, kind })
 }

@@ -12,13 +12,24 @@ use tracing::warn;
 
 use crate::interval::Interval;
 
-/// A kline stream this exchange can serve.
+/// A public stream this exchange can serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamKey {
     /// Position of the contract among the listed ones.
     pub(crate) position: usize,
-    /// The candles' interval.
-    pub(crate) interval: Interval,
+    /// What is told of it.
+    pub(crate) kind: StreamKind,
+}
+
+/// What a public stream tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum StreamKind {
+    /// Candles of this interval.
+    Kline(Interval),
+    /// Best bid and ask.
+    BookTicker,
+    /// Mark price and funding, once in so much exchange time.
+    MarkPrice { every_ms: i64 },
 }
 
 /// How a connection wants its frames.
@@ -84,7 +95,7 @@ impl Subscriber {
 
 #[derive(Debug)]
 struct Stream {
-    /// Every candle closed up to this exchange time has been published.
+    /// What happened up to this exchange time has been published.
     told_ms: i64,
     subscribers: Vec<Arc<Subscriber>>,
 }
@@ -167,7 +178,7 @@ mod tests {
 
     const KEY: StreamKey = StreamKey {
         position: 0,
-        interval: Interval::M1,
+        kind: StreamKind::Kline(Interval::M1),
     };
 
     fn subscriber(length: usize) -> (Arc<Subscriber>, mpsc::Receiver<Utf8Bytes>) {
@@ -198,7 +209,7 @@ mod tests {
         let mut hub = Hub::default();
         let (one, _frames) = subscriber(1);
         let other = StreamKey {
-            interval: Interval::M30,
+            kind: StreamKind::Kline(Interval::M30),
             ..KEY
         };
         for key in [KEY, other, KEY] {

@@ -51,12 +51,15 @@ pub(crate) fn router(floor: Floor) -> Router {
     router.with_state(floor)
 }
 
+/// Nothing yet, or the user stream of a key in the query.
 async fn bare(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     State(floor): State<Floor>,
+    Query(query): Query<HashMap<String, String>>,
 ) -> Response {
-    accept(upgrade, peer, floor, Form::Raw, "")
+    let key = query.get("listenKey").map_or("", String::as_str);
+    accept(upgrade, peer, floor, Form::Raw, key)
 }
 
 async fn raw(

@@ -39,32 +39,53 @@ fn sums(account: &Account, now: &Now<'_>) -> Sums {
 }
 
 pub(super) async fn account(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+    let view = desk.run(move |venue, now| Ok(whole(venue.account(&signed.account)?, now)));
+    Ok(Json(view.await?))
+}
+
+/// The older form, which also says what the key may do.
+pub(super) async fn account_v2(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
     let view = desk.run(move |venue, now| {
-        let account = venue.account(&signed.account)?;
-        let sums = sums(account, now);
-        let shared = json!({
-            "totalInitialMargin": money(sums.initial + sums.orders),
-            "totalMaintMargin": money(sums.maintenance),
-            "totalWalletBalance": money(account.wallet),
-            "totalUnrealizedProfit": money(sums.unrealised),
-            "totalMarginBalance": money(account.wallet + sums.unrealised),
-            "totalPositionInitialMargin": money(sums.initial),
-            "totalOpenOrderInitialMargin": money(sums.orders),
-            "totalCrossWalletBalance": money(account.cross_wallet()),
-            "totalCrossUnPnl": money(account.cross_unrealised(now)),
-            "availableBalance": money(account.available(now)),
-            "maxWithdrawAmount": money(account.available(now)),
-            "canTrade": signed.right != Right::Read,
-            "canDeposit": true,
-            "canWithdraw": signed.right == Right::Withdraw,
-            "feeTier": 0,
-            "multiAssetsMargin": false,
-            "assets": [asset(account, &sums, now)],
-            "positions": account.held().map(|p| position(account, p, now)).collect::<Vec<_>>(),
-        });
-        Ok(shared)
+        let mut view = whole(venue.account(&signed.account)?, now);
+        for (name, value) in rights(signed.right) {
+            view[name] = value;
+        }
+        Ok(view)
     });
     Ok(Json(view.await?))
+}
+
+/// What the key may do and how the account is set, with words that mean nothing here.
+fn rights(right: Right) -> [(&'static str, Value); 8] {
+    [
+        ("feeTier", json!(0)),
+        ("feeBurn", json!(false)),
+        ("canTrade", json!(right != Right::Read)),
+        ("canDeposit", json!(true)),
+        ("canWithdraw", json!(right == Right::Withdraw)),
+        ("updateTime", json!(0)),
+        ("multiAssetsMargin", json!(false)),
+        ("tradeGroupId", json!(-1)),
+    ]
+}
+
+fn whole(account: &Account, now: &Now<'_>) -> Value {
+    let sums = sums(account, now);
+    json!({
+        "totalInitialMargin": money(sums.initial + sums.orders),
+        "totalMaintMargin": money(sums.maintenance),
+        "totalWalletBalance": money(account.wallet),
+        "totalUnrealizedProfit": money(sums.unrealised),
+        "totalMarginBalance": money(account.wallet + sums.unrealised),
+        "totalPositionInitialMargin": money(sums.initial),
+        "totalOpenOrderInitialMargin": money(sums.orders),
+        "totalCrossWalletBalance": money(account.cross_wallet()),
+        "totalCrossUnPnl": money(account.cross_unrealised(now)),
+        "availableBalance": money(account.available(now)),
+        "maxWithdrawAmount": money(account.available(now)),
+        "assets": [asset(account, &sums, now)],
+        "positions": account.held().map(|p| position(account, p, now)).collect::<Vec<_>>(),
+    })
 }
 
 fn asset(account: &Account, sums: &Sums, now: &Now<'_>) -> Value {
@@ -111,9 +132,14 @@ fn position(account: &Account, position: &Position, now: &Now<'_>) -> Value {
         "isolatedWallet": money(position.isolated),
         "notional": money(position.notional(mark)),
         "initialMargin": money(account.initial_margin(position, now)),
+        "positionInitialMargin": money(account.initial_margin(position, now)),
+        "openOrderInitialMargin": "0",
         "maintMargin": money(position.maintenance(mark)),
         "entryPrice": digits(position.entry),
         "leverage": settings.leverage.to_string(),
+        "maxNotional": digits(bracket::most(settings.leverage)),
+        "bidNotional": "0",
+        "askNotional": "0",
         "updateTime": position.updated_ms,
     })
 }
@@ -233,16 +259,11 @@ pub(super) async fn income(State(desk): State<Arc<Desk>>, signed: Signed) -> Ans
 
 pub(super) async fn config(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
     let dual = desk.run(move |venue, _| Ok(venue.account(&signed.account)?.dual));
-    Ok(Json(json!({
-        "feeTier": 0,
-        "canTrade": signed.right != Right::Read,
-        "canDeposit": true,
-        "canWithdraw": signed.right == Right::Withdraw,
-        "dualSidePosition": dual.await?,
-        "updateTime": 0,
-        "multiAssetsMargin": false,
-        "tradeGroupId": -1,
-    })))
+    let mut view = json!({"dualSidePosition": dual.await?});
+    for (name, value) in rights(signed.right) {
+        view[name] = value;
+    }
+    Ok(Json(view))
 }
 
 pub(super) async fn symbols(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {

@@ -3,6 +3,7 @@
 
 mod account;
 mod algos;
+mod day;
 mod listen;
 mod orders;
 mod prices;
@@ -30,6 +31,7 @@ pub(super) fn router() -> Router<Arc<Desk>> {
         .merge(account_routes())
         .route("/fapi/v1/premiumIndex", get(prices::premium))
         .route("/fapi/v1/ticker/bookTicker", get(prices::book_ticker))
+        .route("/fapi/v1/ticker/24hr", get(day::answer))
         .route("/fapi/v1/ticker/price", get(prices::last))
         .route("/fapi/v2/ticker/price", get(prices::last))
         .route("/fapi/v1/depth", get(prices::depth))
@@ -51,6 +53,7 @@ fn order_routes() -> Router<Arc<Desk>> {
         .route("/fapi/v1/openOrders", get(orders::open))
         .route("/fapi/v1/allOpenOrders", delete(orders::cancel_all))
         .route("/fapi/v1/allOrders", get(orders::all))
+        .route("/fapi/v1/forceOrders", get(orders::forced))
         .route("/fapi/v1/userTrades", get(orders::trades))
         .route(
             "/fapi/v1/algoOrder",
@@ -63,7 +66,7 @@ fn order_routes() -> Router<Arc<Desk>> {
 
 fn account_routes() -> Router<Arc<Desk>> {
     Router::new()
-        .route("/fapi/v2/account", get(account::account))
+        .route("/fapi/v2/account", get(account::account_v2))
         .route("/fapi/v3/account", get(account::account))
         .route("/fapi/v2/balance", get(account::balance))
         .route("/fapi/v3/balance", get(account::balance))
@@ -81,6 +84,7 @@ fn account_routes() -> Router<Arc<Desk>> {
             get(settings::mode).post(settings::set_mode),
         )
         .route("/fapi/v1/multiAssetsMargin", get(settings::multi_assets))
+        .route("/fapi/v1/rateLimit/order", get(settings::order_limits))
 }
 
 fn success() -> Json<Value> {

@@ -124,6 +124,22 @@ pub(super) async fn all(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer
     Ok(Json(all.await?.into()))
 }
 
+/// Orders by which the exchange closed positions; it never has to sort out winners (`ADL`) here.
+pub(super) async fn forced(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+    let (account, params) = (signed.account, signed.params);
+    let span = Span::read(&params, "")?;
+    let symbol = params.text("symbol").map(str::to_owned);
+    let wanted = params.text("autoCloseType") != Some("ADL");
+    let forced = desk.run(move |venue, _| {
+        let ended = venue.account(&account)?.ended.values();
+        let forced = ended
+            .filter(|o| wanted && o.kind == Kind::Liquidation)
+            .filter(|o| symbol.as_ref().is_none_or(|s| *s == o.symbol));
+        Ok(span.part(forced, |o| (o.id, o.created_ms), view::order))
+    });
+    Ok(Json(forced.await?.into()))
+}
+
 pub(super) async fn trades(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
     let (account, params) = (signed.account, signed.params);
     let span = Span::read(&params, "fromId")?;
@@ -218,13 +234,13 @@ fn wanted(params: &Params) -> Result<NewOrder, Refusal> {
         "TAKE_PROFIT_MARKET",
         "TRAILING_STOP_MARKET",
     ];
-    let kind = match Kind::of(word) {
+    let kind = match Kind::of(word).filter(|kind| *kind != Kind::Liquidation) {
         Some(kind) => kind,
         None if conditional.contains(&word) => return Err(Refusal::of(-4120)),
         None => return Err(Refusal::of(-1116)),
     };
     let (price, tif) = match kind {
-        Kind::Market => {
+        Kind::Market | Kind::Liquidation => {
             for other in ["price", "timeInForce"] {
                 if params.text(other).is_some() {
                     return Err(Refusal::not_required(other));

@@ -15,10 +15,11 @@ use crate::desk::Desk;
 use crate::rest::error::ApiError;
 use crate::trading::prices::{Prices, Quote};
 use crate::trading::refusal::Refusal;
-use crate::trading::settle::FUNDING_EVERY_MS;
+use crate::trading::settle::next_funding;
 use crate::trading::venue::FUNDING;
+use crate::ws::event::TOP_QUANTITY;
 
-type Asked = Query<HashMap<String, String>>;
+pub(super) type Asked = Query<HashMap<String, String>>;
 
 /// A contract's price at one moment.
 struct Priced {
@@ -63,7 +64,6 @@ fn answer(desk: &Desk, asked: &Asked, show: impl Fn(&Priced) -> Value) -> Answer
 
 pub(super) async fn premium(State(desk): State<Arc<Desk>>, asked: Asked) -> Answer {
     answer(&desk, &asked, |p| {
-        let next = (p.at_ms / FUNDING_EVERY_MS + 1) * FUNDING_EVERY_MS;
         json!({
             "symbol": p.symbol,
             "markPrice": digits(p.price),
@@ -71,7 +71,7 @@ pub(super) async fn premium(State(desk): State<Arc<Desk>>, asked: Asked) -> Answ
             "estimatedSettlePrice": digits(p.price),
             "lastFundingRate": digits(FUNDING),
             "interestRate": "0.0001",
-            "nextFundingTime": next,
+            "nextFundingTime": next_funding(p.at_ms),
             "time": p.at_ms,
         })
     })
@@ -83,9 +83,9 @@ pub(super) async fn book_ticker(State(desk): State<Arc<Desk>>, asked: Asked) -> 
         json!({
             "symbol": p.symbol,
             "bidPrice": digits(quote.bid),
-            "bidQty": "10",
+            "bidQty": TOP_QUANTITY,
             "askPrice": digits(quote.ask),
-            "askQty": "10",
+            "askQty": TOP_QUANTITY,
             "time": p.at_ms,
             "lastUpdateId": p.at_ms,
         })

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Answer, success, view};
 use crate::desk::Desk;
+use crate::rest::exchange_info::order_limits_of;
 use crate::rest::signed::Signed;
 use crate::trading::bracket;
 use crate::trading::refusal::Refusal;
@@ -59,4 +60,9 @@ pub(super) async fn set_mode(State(desk): State<Arc<Desk>>, signed: Signed) -> A
 /// Always one asset: this exchange has no other.
 pub(super) async fn multi_assets(_: Signed) -> Answer {
     Ok(Json(json!({"multiAssetsMargin": false})))
+}
+
+/// How many orders the account may place.
+pub(super) async fn order_limits(State(desk): State<Arc<Desk>>, _: Signed) -> Json<Value> {
+    Json(order_limits_of(desk.exchange().limits()).into())
 }
