@@ -103,6 +103,8 @@ struct Book {
     ready: bool,
     /// Since when it does not get on, if so: the owner hears of its begin and its end.
     trouble: Option<Instant>,
+    /// The last look at the exchange was not answered: candles that come do not make it well again.
+    unanswered: bool,
 }
 
 impl Book {
@@ -336,7 +338,9 @@ impl Book {
             self.offer_capital().await?;
         }
         self.part.turn();
-        self.well_again();
+        if !self.unanswered {
+            self.well_again();
+        }
         if bar_closed {
             self.tell_turbulence();
             self.store_snapshot().await;

@@ -28,6 +28,8 @@ const SOON: Duration = Duration::from_millis(100);
 const POLL: Duration = Duration::from_secs(30);
 /// Between two looks at everything.
 const RECONCILE: Duration = Duration::from_mins(5);
+/// Between two looks at an exchange that refuses to be asked: a key that is valid no more, for instance.
+const REFUSED: Duration = Duration::from_secs(10);
 /// Between two looks at a disagreement: a fill between two answers makes one that is none.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Looks at a disagreement before it is believed.
@@ -37,6 +39,8 @@ const LOOKS: u8 = 3;
 pub(super) struct Rounds {
     hints: Option<watch::Receiver<u64>>,
     next: Instant,
+    /// Nothing hurries it before that: the exchange did not answer.
+    not_before: Instant,
     /// When what rests is looked up without a hint.
     poll: Instant,
     /// A hint came, or it is time: what rests is looked up too.
@@ -73,6 +77,7 @@ impl Rounds {
         Self {
             hints: ctx.venue.as_ref().map(|venue| venue.hints(symbol)),
             next: now + POLL,
+            not_before: now,
             poll: now + POLL,
             all: false,
             reconcile: now,
@@ -98,6 +103,23 @@ impl Rounds {
                 }
             }
         }
+    }
+
+    /// The exchange did not answer, or will not.
+    fn put_off(&mut self, error: &MarketError) {
+        let pause = match error {
+            MarketError::Retry { after, .. } => after.unwrap_or(RETRY).max(RETRY),
+            _ => REFUSED,
+        };
+        self.all = true;
+        self.not_before = Instant::now() + pause;
+        self.next = self.not_before;
+    }
+
+    /// Brings the next look forward, but not before an exchange may be asked again that did not answer.
+    fn hurry(&mut self) {
+        let soon = (Instant::now() + SOON).max(self.not_before);
+        self.next = self.next.min(soon);
     }
 
     fn look_again(&mut self) {
@@ -167,16 +189,15 @@ impl Book {
         };
         rounds.begin();
         match self.look(&venue, rounds).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.unanswered = false;
+                Ok(())
+            }
             Err(Cut::End(end)) => Err(end),
             Err(Cut::Market(error)) => {
+                self.unanswered = true;
                 self.failed(&error.to_string());
-                let after = match error {
-                    MarketError::Retry { after, .. } => after.unwrap_or(RETRY),
-                    _ => RETRY,
-                };
-                rounds.all = true;
-                rounds.next = Instant::now() + after.max(RETRY);
+                rounds.put_off(&error);
                 Ok(())
             }
         }
@@ -186,7 +207,7 @@ impl Book {
     pub(super) fn hurry(&self, rounds: &mut Rounds) {
         let urgent = || !self.asked_for().is_empty() || is_unguarded(&self.state);
         if self.ctx.venue.is_some() && urgent() {
-            rounds.next = rounds.next.min(Instant::now() + SOON);
+            rounds.hurry();
         }
     }
 

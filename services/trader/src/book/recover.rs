@@ -106,6 +106,7 @@ impl Book {
             turbulent: false,
             ready: false,
             trouble: None,
+            unanswered: false,
             ctx,
         };
         book.take_over(found.untold).await?;

@@ -7,8 +7,8 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     AccountInformationV2Params, AccountTradeListParams, AccountTradeListResponseInner,
     ChangeInitialLeverageParams, ChangeMarginTypeMarginTypeEnum, ChangeMarginTypeParams,
     CurrentAllAlgoOpenOrdersParams, CurrentAllOpenOrdersParams, FuturesAccountBalanceV3Params,
-    GetCurrentPositionModeParams, GetIncomeHistoryIncomeTypeEnum, GetIncomeHistoryParams,
-    PositionInformationV3Params, SymbolConfigurationParams,
+    GetCurrentPositionModeParams, GetIncomeHistoryParams, PositionInformationV3Params,
+    SymbolConfigurationParams,
 };
 use engine::orders::{OpenOrder, Payment, View, Way};
 use protocol::ids::Token;
@@ -24,6 +24,9 @@ use crate::market::MarketError;
 
 /// The longest span that Binance lists trades of at once: seven days.
 const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Incomes that are in no trade's fee or profit.
+const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
 
 /// What the account has in the quote currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -248,7 +251,7 @@ impl Venue {
         })
     }
 
-    /// Funding of this symbol in `from..until`, in order.
+    /// What this symbol paid in `from..until` beside its trades, in order: funding, and what a liquidation cost.
     ///
     /// # Errors
     /// [`MarketError`]; nothing is returned of a list that could not be read to its end.
@@ -258,7 +261,7 @@ impl Venue {
         from: UtcMs,
         until: UtcMs,
     ) -> Result<Vec<Payment>, MarketError> {
-        const WHAT: &str = "funding";
+        const WHAT: &str = "payments";
         let mut payments: Vec<Payment> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut next = from.0;
@@ -266,7 +269,7 @@ impl Venue {
             let end = (until.0 - 1).min(next.saturating_add(SPAN_MS - 1));
             let params = GetIncomeHistoryParams {
                 symbol: Some(symbol.to_string()),
-                income_type: Some(GetIncomeHistoryIncomeTypeEnum::FundingFee),
+                income_type: None,
                 start_time: Some(next),
                 end_time: Some(end),
                 limit: i64::try_from(PAGE).ok(),
@@ -276,23 +279,24 @@ impl Venue {
                 rest.get_income_history(params.clone())
             });
             let page = asked.await?;
-            let full = page.len() >= PAGE;
-            let before = payments.len();
+            let (full, before) = (page.len() >= PAGE, seen.len());
+            let mut last = next;
             for income in page {
                 let id = must(WHAT, "tranId", income.tran_id)?;
                 let at = time(WHAT, "time", income.time)?;
+                let kind = must(WHAT, "incomeType", income.income_type)?;
                 let amount = -decimal(WHAT, "income", income.income.as_deref())?;
-                if seen.insert((id, at)) {
+                let counts = BESIDE_TRADES.contains(&kind.as_str());
+                last = last.max(at.0);
+                if seen.insert((kind, id, at)) && counts {
                     payments.push(Payment { at, amount });
                 }
             }
-            next = match payments.iter().map(|p| p.at.0).max() {
+            next = match full {
                 // The next page begins where this one ended, within the same millisecond.
-                Some(last) if full && payments.len() > before => last,
-                _ if full => {
-                    return Err(MarketError::retry(WHAT, "the list does not end"));
-                }
-                _ => end + 1,
+                true if seen.len() > before => last,
+                true => return Err(MarketError::retry(WHAT, "the list does not end")),
+                false => end + 1,
             };
         }
         payments.sort_by_key(|p| p.at);

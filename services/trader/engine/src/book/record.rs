@@ -68,7 +68,7 @@ pub enum BookRecord {
     },
     /// The entry filled.
     PositionOpened(Position),
-    /// Funding fell due on the open position.
+    /// Funding fell due on the open position; or, on an exchange, a liquidation cost that beside its trade.
     FundingPaid {
         /// Open time of the candle at whose begin it fell due.
         at: UtcMs,

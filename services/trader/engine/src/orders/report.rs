@@ -77,7 +77,8 @@ impl fmt::Display for Answer {
     }
 }
 
-/// A payment that no order made: funding. Positive is paid, negative received, in the quote currency.
+/// A payment that no order made: funding, or what a liquidation cost beside its trade. Positive is paid,
+/// negative received, in the quote currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payment {
     /// When, the exchange's time.
