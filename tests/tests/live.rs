@@ -6,12 +6,16 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
+use std::time::Duration;
+
 use bearish_tests::gateway::{Gateway, Then, When};
 use bearish_tests::journals;
-use bearish_tests::live::{DOWN, LiveSystem, UP};
+use bearish_tests::live::{DOWN, KEY, LiveSystem, SYMBOL, UP};
 use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::told::{self, Told};
 use binance_sdk::derivatives_trading_usds_futures::rest_api::NewOrderSideEnum;
 use engine::book::{BookRecord, ExitReason, Phase};
+use protocol::event::EventBody;
 use rust_decimal::dec;
 use serde_json::json;
 
@@ -47,7 +51,7 @@ async fn a_position_is_stopped_out_by_the_exchange_while_the_trader_is_dead() {
     let mut trader = system.trader("one").start();
     system.guarded().await;
     trader.kill();
-    tokio::time::sleep(std::time::Duration::from_secs(12)).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let _again = system.trader("one").start();
     let stop = closed_by(ExitReason::Stop);
     system.record("the stop is adopted", stop).await;
@@ -169,6 +173,68 @@ async fn what_nothing_explains_halts_a_book_until_a_person_says_what_became_of_i
     let book = eventually("the book trades on, flat", SOON, owned_again).await;
     assert_eq!(book.trades, 1);
     system.nothing_rests().await;
+
+async fn candles_that_never_come_are_a_gap_and_the_position_is_managed_on() {
+    let system = LiveSystem::start(&[(10, DOWN)], SPEED).await;
+    let trader = system.trader("one").start();
+    system.guarded().await;
+    let hole = json!({"do": "missing-candle", "symbol": SYMBOL, "interval": "1m", "count": 2});
+    system.fault(&hole).await;
+    trader.says("the exchange has no candles here").await;
+    let stop = closed_by(ExitReason::Stop);
+    system.record("the stop is taken in", stop).await;
+    system.trades(1).await;
+    system.audit().await;
+}
+
+#[tokio::test]
+async fn a_revoked_key_is_told_once_asked_about_slowly_and_used_again_when_it_is_back() {
+    let system = LiveSystem::start(&[(8, DOWN)], SPEED).await;
+    let trader = system.trader("one").start();
+    system.guarded().await;
+    let key = |on| json!({"do": "revoke", "key": KEY, "on": on});
+    system.fault(&key(true)).await;
+    let refused = "book does not get on";
+    // The stop fills on the exchange, and the trader cannot ask what became of it.
+    trader.says(refused).await;
+    // Some candles come, which do not make it well.
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    let tries = trader.said(refused);
+    assert!(tries <= 4, "{tries} tries in 25 s");
+    let told = told::events(system.operator()).await;
+    let failed =
+        |t: &&Told| matches!(&t.event.body, EventBody::PartFailed { part, .. } if part == SYMBOL);
+    let failures: Vec<&Told> = told.iter().filter(failed).collect();
+    assert_eq!(failures.len(), 1, "{failures:?}");
+    system.fault(&key(false)).await;
+    let stop = closed_by(ExitReason::Stop);
+    system.record("the stop is found", stop).await;
+    system.trades(1).await;
+    system.audit().await;
+    eventually("word that it is well again", SOON, async || {
+        let told = told::events(system.operator()).await;
+        let well = |t: &Told| matches!(t.event.body, EventBody::PartRecovered { .. });
+        told.iter().any(well).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_liquidation_is_adopted_told_and_paid_to_the_last_digit() {
+    let system = LiveSystem::start(&[], SPEED).await;
+    let _trader = system.trader("one").start();
+    system.guarded().await;
+    let end = json!({"do": "liquidate", "account": KEY, "symbol": SYMBOL});
+    system.fault(&end).await;
+    let closed = closed_by(ExitReason::Elsewhere);
+    system.record("the liquidation is adopted", closed).await;
+    system.audit().await;
+    eventually("word of it", SOON, async || {
+        let told = told::events(system.operator()).await;
+        let closed = |t: &Told| matches!(t.event.body, EventBody::PositionClosed { .. });
+        told.iter().any(closed).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
