@@ -50,6 +50,21 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[rank - 1]
 }
 
+/// So many percent of the sorted spans are no longer than this one.
+pub(crate) fn rank(sorted: &[Duration], percent: usize) -> Duration {
+    percentile(sorted, percent)
+}
+
+/// For people.
+pub(crate) fn millis(span: Duration) -> String {
+    format!("{:.2} ms", span.as_secs_f64() * 1_000.0)
+}
+
+/// How many a second.
+pub(crate) fn per_second(count: usize, span: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap()) / span.as_secs_f64()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,8 @@
 //! - `recovery.rs`: how soon a killed trader is at work again; `side.rs`: the two ways, one beside the other.
 //! - `idle.rs`: what the services around the traders cost; `proc.rs`: what the kernel says of a process.
 //! - `notify.rs`: how fast the notifier tells, and what many events cost it, beside a script's way.
+//! - `live.rs`: trading on the simulated exchange: `live/entry.rs` from the closed candle to the resting stop,
+//!   `live/account.rs` a look at an account with many open orders, and how many orders its limits let through.
 //! - `step.rs`: one step of a book, from the candle to the acknowledged decision.
 //! - `figures.rs`, `machine.rs`: how figures are summed up, and what they were measured on.
 
@@ -18,6 +20,7 @@
 
 mod figures;
 mod idle;
+mod live;
 mod machine;
 mod notify;
 mod proc;
@@ -46,6 +49,8 @@ enum What {
     Idle(idle::Options),
     /// How fast the notifier tells, and what many events cost it (no images needed)
     Notify(notify::Options),
+    /// Live trading on the simulated exchange (no images needed)
+    Live(live::Options),
     /// One live step: candle in, decision journaled and acknowledged (no images needed)
     Step(step::Options),
 }
@@ -59,6 +64,7 @@ async fn main() -> ExitCode {
             What::Recovery(options) => recovery::measure(options).await,
             What::Idle(options) => idle::measure(options).await,
             What::Notify(options) => notify::measure(options).await,
+            What::Live(options) => live::measure(options).await,
             What::Step(options) => step::measure(options).await,
         }
     };

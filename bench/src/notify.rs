@@ -18,6 +18,7 @@ use runtime::streams;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::figures::{millis, per_second, rank};
 use crate::machine::{self, Leisure};
 use crate::proc::Proc;
 
@@ -194,18 +195,6 @@ fn recovered(number: usize) -> EventBody {
     }
 }
 
-fn rank(sorted: &[Duration], percent: usize) -> Duration {
-    sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
-}
-
-fn millis(span: Duration) -> String {
-    format!("{:.2} ms", span.as_secs_f64() * 1_000.0)
-}
-
 fn micros(span: Duration, count: usize) -> String {
     format!("{} µs", span.as_micros() / count.max(1) as u128)
-}
-
-fn per_second(count: usize, span: Duration) -> f64 {
-    f64::from(u32::try_from(count).unwrap()) / span.as_secs_f64()
 }

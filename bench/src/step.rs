@@ -2,7 +2,7 @@
 //! nats-server with the system's own configuration (`sync_interval: always`); the exchange's part is left
 //! out. Only steps that decide something count: the others journal nothing.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bearish_tests::nats::{NatsServer, Role};
 use clap::Args;
@@ -17,6 +17,8 @@ use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::journal::Journal;
 use rust_decimal::Decimal;
+
+use crate::figures::{millis, rank};
 
 const BASE: Interval = Interval::M1;
 
@@ -58,7 +60,7 @@ pub(crate) async fn measure(options: &Options) {
         spans.push(began.elapsed());
     }
     spans.sort_unstable();
-    let rank = |percent: usize| spans[(spans.len() * percent).div_ceil(100).max(1) - 1];
+    let rank = |percent| rank(&spans, percent);
     println!(
         "{:>6}  {:>8}  {:>8}  {:>8}   candle in to decision acknowledged",
         "steps", "p50", "p99", "max"
@@ -70,10 +72,6 @@ pub(crate) async fn measure(options: &Options) {
         millis(rank(99)),
         millis(rank(100))
     );
-}
-
-fn millis(span: Duration) -> String {
-    format!("{:.2} ms", span.as_secs_f64() * 1_000.0)
 }
 
 fn book() -> (BookConfig, SymbolRules, BookState) {

@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -38,6 +38,19 @@ pub enum Then {
     GoesOn,
     /// It is lost.
     Lost,
+}
+
+/// A call that was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// GET, POST, ...
+    pub method: String,
+    /// Without what was asked for.
+    pub path: String,
+    /// When it came.
+    pub asked: Instant,
+    /// When the exchange had answered.
+    pub answered: Instant,
 }
 
 struct Trap {
@@ -74,6 +87,7 @@ impl Held {
 struct Shared {
     exchange: SocketAddr,
     traps: Mutex<Vec<Trap>>,
+    seen: Mutex<Vec<Seen>>,
     /// Calls outlive their client: a killed trader's call still arrives.
     calls: Mutex<JoinSet<()>>,
 }
@@ -93,6 +107,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             exchange,
             traps: Mutex::default(),
+            seen: Mutex::default(),
             calls: Mutex::default(),
         });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
@@ -108,6 +123,11 @@ impl Gateway {
     /// The address that the trader is given.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The calls so far that were answered, in the order of their answers.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().clone()
     }
 
     /// Holds the next call of this kind, after so many others of it.
@@ -142,7 +162,12 @@ impl Shared {
 }
 
 async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let trap = shared.trap(request.method().as_str(), request.uri().path());
+    let asked = Instant::now();
+    let (method, path) = (
+        request.method().to_string(),
+        request.uri().path().to_owned(),
+    );
+    let trap = shared.trap(&method, &path);
     let call = raw(request).await;
     let (answered, answer) = oneshot::channel();
     let exchange = shared.exchange;
@@ -152,6 +177,12 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
         }
     });
     if let Ok(text) = answer.await {
+        shared.seen.lock().unwrap().push(Seen {
+            method,
+            path,
+            asked,
+            answered: Instant::now(),
+        });
         return response(&text);
     }
     tokio::time::sleep(SILENCE).await;

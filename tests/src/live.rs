@@ -233,24 +233,28 @@ impl LiveSystem {
         executed_once(&client, &self.journal().await).await;
     }
 
-    /// Binance's own client, with the account's key; its clock is soon too old for a fast exchange.
     async fn client(&self) -> RestApi {
-        let address = self.exchange.address();
-        let base = self.exchange.now().await.0;
-        let began = std::time::Instant::now();
-        let since = move || u64::try_from(began.elapsed().as_millis()).unwrap();
-        let clock = move || u64::try_from(base).unwrap() + since();
-        let configuration = ConfigurationRestApi::builder()
-            .base_path(format!("http://{address}"))
-            .api_key(KEY)
-            .api_secret(SECRET)
-            .timestamp_provider(std::sync::Arc::new(clock))
-            .timeout(5_000)
-            .retries(0)
-            .build()
-            .unwrap();
-        DerivativesTradingUsdsFuturesRestApi::from_config(configuration)
+        client(&self.exchange, KEY, SECRET).await
     }
+}
+
+/// Binance's own client with an account's key; its clock is soon too old for a fast exchange.
+pub async fn client(exchange: &Exchange, key: &str, secret: &str) -> RestApi {
+    let address = exchange.address();
+    let base = exchange.now().await.0;
+    let began = std::time::Instant::now();
+    let since = move || u64::try_from(began.elapsed().as_millis()).unwrap();
+    let clock = move || u64::try_from(base).unwrap() + since();
+    let configuration = ConfigurationRestApi::builder()
+        .base_path(format!("http://{address}"))
+        .api_key(key)
+        .api_secret(secret)
+        .timestamp_provider(std::sync::Arc::new(clock))
+        .timeout(5_000)
+        .retries(0)
+        .build()
+        .unwrap();
+    DerivativesTradingUsdsFuturesRestApi::from_config(configuration)
 }
 
 /// Whether the book has a position whose stop and target rest.

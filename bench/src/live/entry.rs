@@ -1,0 +1,124 @@
+//! From a closed candle to the entry and its stop on the exchange. The candle's moment is when a client of the same
+//! stream hears it; calls are seen in a gateway between trader and exchange, which costs each a connection more.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bearish_tests::gateway::{Gateway, Seen};
+use bearish_tests::live::{LiveSystem, SYMBOL};
+use futures_util::StreamExt;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio_tungstenite::connect_async;
+
+use crate::figures::{millis, rank};
+
+/// A candle in three seconds.
+const SPEED: &str = "20";
+const STEPS: [&str; 4] = [
+    "entry sent: decided and stored",
+    "entry acknowledged",
+    "stop acknowledged",
+    "target acknowledged",
+];
+
+pub(super) async fn measure(entries: usize) {
+    println!(
+        "closed candle to orders: trader, nats-server (sync_interval: always) and exchange-sim on this machine; \
+         the exchange stores each change before it answers"
+    );
+    let mut spans: [Vec<Duration>; 4] = Default::default();
+    for number in 1..=entries {
+        let steps = Box::pin(entry()).await;
+        eprintln!(
+            "entry {number} of {entries}: stop after {}",
+            millis(steps[2])
+        );
+        for (all, step) in spans.iter_mut().zip(steps) {
+            all.push(step);
+        }
+    }
+    println!(
+        "{:<32}{:>6}{:>12}{:>12}{:>12}",
+        "candle closed to", "runs", "p50", "p99", "max"
+    );
+    for (step, mut all) in STEPS.into_iter().zip(spans) {
+        all.sort_unstable();
+        let [p50, p99, max] = [50, 99, 100].map(|percent| millis(rank(&all, percent)));
+        println!("{step:<32}{:>6}{p50:>12}{p99:>12}{max:>12}", all.len());
+    }
+}
+
+/// One entry of a trader that has just begun.
+async fn entry() -> [Duration; 4] {
+    let system = LiveSystem::bare(&[], SPEED).await;
+    let gateway = Gateway::to(system.exchange.address()).await;
+    let setup = system
+        .trader("bench")
+        .env("BINANCE_REST_URL", &gateway.url());
+    let (code, said) = system.command_of(&setup, "init --account").await;
+    assert_eq!(code, 0, "{said}");
+    let trader = setup.start();
+    trader.works().await;
+    let closings = Closings::hear(&system).await;
+    system.guarded().await;
+    let seen = gateway.seen();
+    let entry = first(&seen, "/fapi/v1/order");
+    let mut guards = placed(&seen, "/fapi/v1/algoOrder");
+    let (stop, target) = (guards.next().unwrap(), guards.next().unwrap());
+    let closed = closings.last_before(entry.asked);
+    [entry.asked, entry.answered, stop.answered, target.answered]
+        .map(|moment| moment.duration_since(closed))
+}
+
+fn placed<'a>(seen: &'a [Seen], path: &'a str) -> impl Iterator<Item = &'a Seen> {
+    seen.iter()
+        .filter(move |call| call.method == "POST" && call.path == path)
+}
+
+fn first<'a>(seen: &'a [Seen], path: &'a str) -> &'a Seen {
+    placed(seen, path).next().unwrap()
+}
+
+/// When the exchange told that a candle is closed.
+struct Closings {
+    heard: Arc<Mutex<Vec<Instant>>>,
+    _hearing: JoinSet<()>,
+}
+
+impl Closings {
+    /// From now on.
+    async fn hear(system: &LiveSystem) -> Self {
+        let symbol = SYMBOL.to_ascii_lowercase();
+        let url = format!(
+            "ws://{}/market/ws/{symbol}@kline_1m",
+            system.exchange.address()
+        );
+        let (mut stream, _) = connect_async(url).await.unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let mut hearing = JoinSet::new();
+        let told = Arc::clone(&heard);
+        hearing.spawn(async move {
+            while let Some(Ok(message)) = stream.next().await {
+                let now = Instant::now();
+                let Ok(text) = message.to_text() else {
+                    continue;
+                };
+                let event = serde_json::from_str::<Value>(text);
+                if event.is_ok_and(|event| event["k"]["x"] == true) {
+                    told.lock().unwrap().push(now);
+                }
+            }
+        });
+        Self {
+            heard,
+            _hearing: hearing,
+        }
+    }
+
+    fn last_before(&self, moment: Instant) -> Instant {
+        let heard = self.heard.lock().unwrap();
+        let before = heard.iter().rev().find(|closed| **closed <= moment);
+        *before.expect("no candle was heard before the entry")
+    }
+}
