@@ -173,7 +173,9 @@ async fn what_nothing_explains_halts_a_book_until_a_person_says_what_became_of_i
     let book = eventually("the book trades on, flat", SOON, owned_again).await;
     assert_eq!(book.trades, 1);
     system.nothing_rests().await;
+}
 
+#[tokio::test]
 async fn candles_that_never_come_are_a_gap_and_the_position_is_managed_on() {
     let system = LiveSystem::start(&[(10, DOWN)], SPEED).await;
     let trader = system.trader("one").start();
