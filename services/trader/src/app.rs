@@ -246,7 +246,7 @@ fn worker_end(ended: Result<Result<(), Stop>, JoinError>) -> Result<(), Stop> {
     ended.unwrap_or_else(|error| Err(Stop::internal(format!("bug: {error}"))))
 }
 
-/// An account that is latched ends the start with 21.
+/// An account that is latched ends the start with 21, unless something of it is still to be closed.
 async fn check_latch_until(
     bus: &Bus,
     account: &AccountKey,
@@ -257,9 +257,13 @@ async fn check_latch_until(
         let _ = vitals.refused_by.set(latch.to_owned());
     };
     let checked = asked.run_until_cancelled(account::check_latch(bus, account, closed_by));
-    checked
-        .await
-        .unwrap_or_else(|| Err(Stop::new(ExitCode::Done, "stopped before it began")))
+    let stopped = || Err(Stop::new(ExitCode::Done, "stopped before it began"));
+    if checked.await.unwrap_or_else(stopped)?
+        && let Some(latch) = vitals.refused_by.get()
+    {
+        vitals.standing.begin_with(latch);
+    }
+    Ok(())
 }
 
 fn feed_settings(args: &TraderArgs, base: engine::candle::Interval) -> FeedSettings {

@@ -29,7 +29,7 @@ pub struct Vitals {
     pub account: OnceLock<AccountKey>,
     /// What is known of that account.
     pub standing: Arc<Watch>,
-    /// The latch that kept this process from starting to trade.
+    /// The latch that kept this process from starting to trade, or lets it only close.
     pub refused_by: OnceLock<String>,
     /// Empty while it is waited for.
     pub bus: OnceLock<Bus>,

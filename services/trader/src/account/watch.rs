@@ -1,11 +1,12 @@
 //! What this instance knows of its account, and how fresh that is. Books ask before they enter; a latch
 //! makes them close what is open, and then ends the process with 21.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::book::Leave;
 use protocol::exit::ExitCode;
+use protocol::heartbeat::Phase;
 use protocol::ids::Token;
 use protocol::report::{AccountReport, PauseReport};
 use protocol::subject::Subject;
@@ -23,7 +24,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const FRESH: Duration = Duration::from_mins(1);
 /// How long a starting book waits for the account's state.
 const KNOWN_WITHIN: Duration = Duration::from_secs(5);
-/// How long books may take to close what is open.
+/// How long books on paper may take to close what is open. On an exchange it is not left until it is closed:
+/// nobody else would look after it.
 const CLOSE_WITHIN: Duration = Duration::from_mins(1);
 
 /// The newest report, and when it was first seen: two clocks are never compared.
@@ -65,28 +67,42 @@ impl Standing {
 #[derive(Debug)]
 pub struct Watch {
     standing: watch::Sender<Option<Standing>>,
+    /// The latch that this process began with, to close what it left open.
+    begun_with: OnceLock<String>,
 }
 
 impl Default for Watch {
     fn default() -> Self {
         Self {
             standing: watch::Sender::new(None),
+            begun_with: OnceLock::new(),
         }
     }
 }
 
 impl Watch {
+    /// This process only closes what this latch left open, whatever is said later.
+    pub fn begin_with(&self, latch: &str) {
+        let _ = self.begun_with.set(latch.to_owned());
+    }
+
     /// Whether this symbol's book may enter now.
     pub fn leave(&self, symbol: &Token) -> Leave {
+        if self.begun_with.get().is_some() {
+            return Leave::Latched;
+        }
         let standing = self.standing.borrow();
         let now = Instant::now();
         let leave = standing.as_ref().map(|s| s.leave(symbol, now));
         leave.unwrap_or(Leave::Unknown)
     }
 
-    fn is_latched(&self) -> bool {
-        let standing = self.standing.borrow();
-        standing.as_ref().is_some_and(|s| s.report.latch.is_some())
+    /// The latch that closes the account, as far as is known.
+    fn latch(&self) -> Option<String> {
+        let heard = self.standing().and_then(|s| s.report.latch);
+        heard
+            .map(|l| l.id)
+            .or_else(|| self.begun_with.get().cloned())
     }
 
     /// The newest report.
@@ -96,6 +112,9 @@ impl Watch {
 
     /// Waits until the account is latched.
     pub async fn latched(&self) {
+        if self.begun_with.get().is_some() {
+            return;
+        }
         let mut standing = self.standing.subscribe();
         let latched = |s: &Option<Standing>| s.as_ref().is_some_and(|s| s.report.latch.is_some());
         if standing.wait_for(latched).await.is_err() {
@@ -141,6 +160,9 @@ impl Watch {
     /// Waits until something is known of the account, but not for long: who then knows nothing does not
     /// enter.
     pub async fn known(&self) {
+        if self.begun_with.get().is_some() {
+            return;
+        }
         let mut standing = self.standing.subscribe();
         let now = Instant::now();
         let known = |s: &Option<Standing>| {
@@ -172,14 +194,20 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop>
             tracing::debug!(why, "account's report not read");
         }
         part.turn();
-        if ctx.standing.is_latched() {
+        if let Some(latch) = ctx.standing.latch() {
             let since = *latched.get_or_insert_with(Instant::now);
-            if ctx.board.nothing_open() || since.elapsed() > CLOSE_WITHIN {
-                return Err(halted(&ctx));
+            let given_up = ctx.venue.is_none() && since.elapsed() > CLOSE_WITHIN;
+            if is_closed(&ctx) || given_up {
+                return Err(halted(&ctx, &latch));
             }
         }
     }
     Ok(())
+}
+
+/// Nothing is open here, and no book is still on its way to us.
+fn is_closed(ctx: &Context) -> bool {
+    ctx.progress.phase() != Phase::Starting && ctx.board.nothing_open()
 }
 
 /// One look at the operators' last word, and then at the keeper's report. In this order: no report is
@@ -210,10 +238,7 @@ async fn hear(ctx: &Context, seq: u64, report: AccountReport, word: u64) {
     ctx.standing.heard(seq, report, word);
 }
 
-fn halted(ctx: &Context) -> Stop {
-    let standing = ctx.standing.standing();
-    let latch = standing.and_then(|s| s.report.latch);
-    let latch = latch.map_or_else(String::new, |latch| latch.id);
+fn halted(ctx: &Context, latch: &str) -> Stop {
     let rest = if ctx.board.nothing_open() {
         "everything is closed"
     } else {
