@@ -29,10 +29,14 @@ use crate::strategy::Signal;
 
 /// Binance's code for a trigger that is reached already.
 const WOULD_TRIGGER: i64 = -2021;
+/// Its codes for what passes: too many requests, too many orders, too late. What is not even sent because of the
+/// first has it too.
+const PASSING: [i64; 3] = [-1003, -1015, -1021];
 /// Stops that are tried before the position is closed.
-const STOPS: u8 = 3;
-/// Targets that are tried; without one the position is left by its stop or by a breaker.
-const TARGETS: u8 = 3;
+const STOPS: usize = 3;
+/// Targets that the exchange refuses before no more is asked for; without one the position is left by its stop
+/// or by a breaker.
+const TARGETS: usize = 3;
 /// Longest pause between two exits, in seconds.
 const LONGEST_PAUSE: i64 = 30;
 /// How long an entry may fill before its rest is cancelled, in milliseconds.
@@ -382,7 +386,7 @@ fn guard(desk: Desk<'_>, state: &BookState, position: &Position, now: UtcMs) -> 
         )) => {
             return exit(desk, state, position, ExitReason::Stop, now);
         }
-        Some((order, Fate::Gone { .. })) if order.attempt + 1 >= STOPS => {
+        Some((_, Fate::Gone { .. })) if refused(state, Leg::Stop) >= STOPS => {
             return exit(desk, state, position, ExitReason::Unprotected, now);
         }
         Some((order, Fate::Gone { .. })) if now.since(order.at) >= pause_after(order) => {
@@ -400,12 +404,25 @@ fn guard(desk: Desk<'_>, state: &BookState, position: &Position, now: UtcMs) -> 
             },
         )) => exit(desk, state, position, ExitReason::Target, now),
         Some((order, Fate::Gone { .. }))
-            if order.attempt + 1 < TARGETS && now.since(order.at) >= pause_after(order) =>
+            if refused(state, Leg::Target) < TARGETS
+                && now.since(order.at) >= pause_after(order) =>
         {
             trigger(desk, state, side, Leg::Target, target, now)
         }
         Some(_) => None,
     }
+}
+
+/// How many of a position's stops or targets came to nothing. What passes does not count: an exit would meet it
+/// too. Nor does a target that nobody refused: it can wait until the exchange takes it.
+fn refused(state: &BookState, leg: Leg) -> usize {
+    let counts = |o: &&Tracked| match o.fate {
+        Fate::Gone { code: Some(code) } => !PASSING.contains(&code),
+        Fate::Gone { code: None } => leg == Leg::Stop,
+        Fate::Intended | Fate::Unclear { .. } | Fate::Working | Fate::Done(_) => false,
+    };
+    let of_leg = state.orders.iter().filter(|o| o.order.leg == leg);
+    of_leg.filter(counts).count()
 }
 
 /// How long after an attempt the next one may be made.
@@ -588,14 +605,17 @@ pub fn resting(state: &BookState) -> impl Iterator<Item = &Order> {
     state.orders.iter().filter(resting).map(|o| &o.order)
 }
 
-/// Whether an open position's newest stop or exit came to nothing, so that time alone brings the next one.
+/// Whether an open position's newest stop, exit, or target came to nothing, so that time alone brings the next
+/// one.
 pub fn is_unguarded(state: &BookState) -> bool {
     let Phase::Open(position) = &state.phase else {
         return false;
     };
     let came_to_nothing =
         |leg| newest(state, leg).is_some_and(|o| matches!(o.fate, Fate::Gone { .. }));
-    left(state, position) > Qty::ZERO && (came_to_nothing(Leg::Stop) || came_to_nothing(Leg::Exit))
+    let no_target = || came_to_nothing(Leg::Target) && refused(state, Leg::Target) < TARGETS;
+    let lacks = || came_to_nothing(Leg::Stop) || came_to_nothing(Leg::Exit) || no_target();
+    left(state, position) > Qty::ZERO && lacks()
 }
 
 /// How many guards and exits of the open position came to nothing. Each is a reason to hold the book against

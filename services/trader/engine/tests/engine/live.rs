@@ -350,6 +350,50 @@ fn a_position_that_gets_no_stop_is_closed() {
 }
 
 #[test]
+fn what_meets_a_limit_or_comes_too_late_is_tried_again_and_closes_nothing() {
+    let mut live = Live::entering();
+    live.answer(Leg::Entry, has(fill("0.25", "40000", ENTRY, "4", "0")));
+    for leg in [Leg::Stop, Leg::Target] {
+        for code in [-1003, -1015, -1021, -1003] {
+            live.answer(leg, refused(code));
+            live.looked_after(30_000);
+        }
+        live.answer(leg, resting());
+    }
+    assert!(!is_unguarded(&live.book.state));
+    assert_eq!(live.newest(Leg::Target).attempt, 4);
+    let kinds = live.book.state.orders.iter().map(|o| o.order.leg);
+    assert!(!kinds.into_iter().any(|leg| leg == Leg::Exit));
+}
+
+#[test]
+fn a_target_that_never_arrives_is_tried_again_and_one_that_is_refused_thrice_is_not() {
+    let mut live = Live::entering();
+    live.answer(Leg::Entry, has(fill("0.25", "40000", ENTRY, "4", "0")));
+    live.answer(Leg::Stop, resting());
+    for _ in 0..4 {
+        live.answer(Leg::Target, ended());
+        live.looked_after(30_000);
+    }
+    assert_eq!(live.newest(Leg::Target).attempt, 4);
+    for _ in 0..2 {
+        live.answer(Leg::Target, ended());
+    }
+    assert!(is_unguarded(&live.book.state), "looked at soon");
+    live.looked_after(30_000);
+    for _ in 0..4 {
+        live.answer(Leg::Target, refused(-4045));
+        live.looked_after(30_000);
+    }
+    assert_eq!(
+        live.newest(Leg::Target).attempt,
+        8,
+        "the third refusal was its last"
+    );
+    assert!(!is_unguarded(&live.book.state));
+}
+
+#[test]
 fn a_stop_that_vanished_is_placed_again_at_once() {
     let mut live = Live::open();
     assert_eq!(
