@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use binance_sdk::config::{ConfigurationRestApi, ConfigurationWebsocketStreams};
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
@@ -100,7 +100,10 @@ impl Market {
     /// [`MarketError::Retry`] or [`MarketError::Refused`].
     pub async fn server_time(&self) -> Result<UtcMs, MarketError> {
         const WHAT: &str = "exchange time";
-        let answer = self.call(WHAT, self.inner.rest.check_server_time()).await?;
+        // What protects a position needs it: our own mark does not count.
+        let closed = self.inner.budget.refused_for(Instant::now());
+        let request = self.inner.rest.check_server_time();
+        let answer = self.call_unless(closed, WHAT, request).await?;
         let now = answer
             .server_time
             .map(UtcMs)
@@ -202,7 +205,21 @@ impl Market {
         T: Send + 'static,
         E: AsRef<dyn Error + Send + Sync>,
     {
-        if let Some(left) = self.inner.budget.closed_for(Instant::now()) {
+        let closed = self.inner.budget.closed_for(Instant::now());
+        self.call_unless(closed, what, request).await
+    }
+
+    async fn call_unless<T, E>(
+        &self,
+        closed: Option<Duration>,
+        what: &'static str,
+        request: impl Future<Output = Result<RestApiResponse<T>, E>>,
+    ) -> Result<T, MarketError>
+    where
+        T: Send + 'static,
+        E: AsRef<dyn Error + Send + Sync>,
+    {
+        if let Some(left) = closed {
             return Err(MarketError::Retry {
                 what,
                 reason: "paused for the exchange's request limit".to_owned(),

@@ -65,7 +65,12 @@ impl Venue {
         T: Send + 'static,
         E: AsRef<dyn Error + Send + Sync>,
     {
-        STAMP.scope(at, self.call(what, need, request)).await
+        let outcome = STAMP.scope(at, self.call(what, need, request)).await;
+        if outcome.as_ref().is_err_and(|f| f.code == Some(STALE)) {
+            // The next order is not to be dated by what this one was.
+            self.inner.market.clock().doubt();
+        }
+        outcome
     }
 
     /// Asks for something that may be asked for twice: once more with a newer time if ours was too old.

@@ -1,6 +1,6 @@
 //! Orders at the market: what their answers say, and what the wallet says of it.
 
-use engine::orders::Leg;
+use engine::orders::{Leg, Order};
 use protocol::time::UtcMs;
 use serde_json::{Value, json};
 
@@ -200,5 +200,22 @@ async fn an_order_that_is_taken_back_has_ended_with_nothing_and_twice_is_no_erro
     rig.place(&filled_already).await;
     rig.venue.cancel(&bitcoin(), &filled_already).await.unwrap();
     filled(&rig.look_up(&filled_already).await);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn after_an_order_that_came_too_late_the_next_is_dated_anew() {
+    let mut rig = Rig::quiet().await;
+    let before = rig.venue.now().await.unwrap();
+    rig.fault(json!({"do": "skew", "ms": 90_000})).await;
+    let late = rig.market(Leg::Entry, "0.01");
+    assert_eq!(refusal(&rig.place(&late).await), -1021);
+    let now = rig.venue.now().await.unwrap();
+    assert!(now.0 - before.0 >= 90_000, "{before} and then {now}");
+    let next = Order {
+        at: now,
+        ..rig.market(Leg::Entry, "0.01")
+    };
+    filled(&rig.place(&next).await);
     rig.end().await;
 }

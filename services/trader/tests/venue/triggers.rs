@@ -1,9 +1,13 @@
 //! Stops and targets: in the algo service until the price comes, then an order of their own.
 
+use std::time::Duration;
+
+use engine::candle::Interval;
 use engine::orders::{Answer, Leg};
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 
-use crate::rig::{Rig, bitcoin, costs, filled, is_empty, is_unclear, is_working, refusal};
+use crate::rig::{Rig, SOON, bitcoin, costs, filled, is_empty, is_unclear, is_working, refusal};
 
 /// Bought at 40,000 in the second minute; the third falls by 1,000.
 async fn falling() -> Rig {
@@ -95,5 +99,24 @@ async fn a_lost_answer_to_a_stop_is_looked_up_before_and_after_it_was_triggered(
     assert!(is_working(&rig.look_up(&stop).await));
     rig.pass(4).await;
     costs(&rig.look_up(&stop).await);
+    rig.end().await;
+}
+
+#[tokio::test]
+async fn a_stop_is_placed_beyond_our_own_mark_also_when_the_time_must_be_asked_for() {
+    let mut rig = Rig::quiet().await;
+    rig.bought().await;
+    let (symbol, minute, now) = (bitcoin(), Interval::M1, rig.now());
+    let spent = async {
+        let bars = || rig.market.closed_klines(&symbol, minute, None, 1_500, now);
+        while bars().await.is_ok() {}
+    };
+    timeout(SOON, spent).await.unwrap();
+    // By then no sighting of the exchange's time is good enough to date an order by.
+    sleep(Duration::from_secs(1)).await;
+    rig.venue.now().await.unwrap();
+    let stop = rig.trigger(Leg::Stop, "39500");
+    assert!(is_working(&rig.place(&stop).await));
+    assert!(is_working(&rig.look_up(&stop).await));
     rig.end().await;
 }
