@@ -249,7 +249,7 @@ impl Book {
             self.hurry(&mut rounds);
             let event = tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return self.settle(&mut rounds).await,
                 () = standing.latched(), if !closing => {
                     closing = true;
                     self.close_all().await?;

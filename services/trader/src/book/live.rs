@@ -32,6 +32,8 @@ const RECONCILE: Duration = Duration::from_mins(5);
 const REFUSED: Duration = Duration::from_secs(10);
 /// Between two looks at a disagreement: a fill between two answers makes one that is none.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long a book that is told to end goes on for the sake of what it began: less than it is given.
+const SETTLE: Duration = Duration::from_secs(3);
 /// Looks at a disagreement before it is believed.
 const LOOKS: u8 = 3;
 
@@ -39,8 +41,8 @@ const LOOKS: u8 = 3;
 pub(super) struct Rounds {
     hints: Option<watch::Receiver<u64>>,
     next: Instant,
-    /// Nothing hurries it before that: the exchange did not answer.
-    not_before: Instant,
+    /// After a failure not before this, however urgent.
+    rest: Instant,
     /// When what rests is looked up without a hint.
     poll: Instant,
     /// A hint came, or it is time: what rests is looked up too.
@@ -77,7 +79,7 @@ impl Rounds {
         Self {
             hints: ctx.venue.as_ref().map(|venue| venue.hints(symbol)),
             next: now + POLL,
-            not_before: now,
+            rest: now,
             poll: now + POLL,
             all: false,
             reconcile: now,
@@ -105,21 +107,23 @@ impl Rounds {
         }
     }
 
-    /// The exchange did not answer, or will not.
-    fn put_off(&mut self, error: &MarketError) {
-        let pause = match error {
-            MarketError::Retry { after, .. } => after.unwrap_or(RETRY).max(RETRY),
-            _ => REFUSED,
-        };
-        self.all = true;
-        self.not_before = Instant::now() + pause;
-        self.next = self.not_before;
+    /// It is not put off.
+    fn hurry(&mut self) {
+        let soon = (Instant::now() + SOON).max(self.rest);
+        self.next = self.next.min(soon);
     }
 
-    /// Brings the next look forward, but not before an exchange may be asked again that did not answer.
-    fn hurry(&mut self) {
-        let soon = (Instant::now() + SOON).max(self.not_before);
-        self.next = self.next.min(soon);
+    /// The exchange did not answer, and says when it may: that is for what is not urgent. Or it will not
+    /// answer this account: then nothing is urgent.
+    fn failed(&mut self, error: &MarketError) {
+        let (rest, pause) = match error {
+            MarketError::Retry { after, .. } => (RETRY, after.unwrap_or(RETRY).max(RETRY)),
+            _ => (REFUSED, REFUSED),
+        };
+        let now = Instant::now();
+        self.all = true;
+        self.rest = now + rest;
+        self.next = now + pause;
     }
 
     fn look_again(&mut self) {
@@ -197,7 +201,7 @@ impl Book {
             Err(Cut::Market(error)) => {
                 self.unanswered = true;
                 self.failed(&error.to_string());
-                rounds.put_off(&error);
+                rounds.failed(&error);
                 Ok(())
             }
         }
@@ -205,10 +209,26 @@ impl Book {
 
     /// After anything happened: what is to be asked, or tried again, is not put off.
     pub(super) fn hurry(&self, rounds: &mut Rounds) {
-        let urgent = || !self.asked_for().is_empty() || is_unguarded(&self.state);
-        if self.ctx.venue.is_some() && urgent() {
+        if self.is_urgent() {
             rounds.hurry();
         }
+    }
+
+    /// Before it ends: looks up what is unclear and guards what is open, for a while. Who comes next may come
+    /// late.
+    pub(super) async fn settle(&mut self, rounds: &mut Rounds) -> Result<(), BookEnd> {
+        let until = Instant::now() + SETTLE;
+        while self.is_urgent() && Instant::now() < until {
+            self.hurry(rounds);
+            sleep_until(rounds.next.min(until).into()).await;
+            self.round(rounds).await?;
+        }
+        Ok(())
+    }
+
+    /// Something is to be asked, or tried again.
+    fn is_urgent(&self) -> bool {
+        self.ctx.venue.is_some() && (!self.asked_for().is_empty() || is_unguarded(&self.state))
     }
 
     fn asked_for(&self) -> Vec<Task> {
@@ -436,4 +456,42 @@ async fn send_all<'a>(
         answered.push(BookEvent::Live(LiveEvent::Answered { id, answer, now }));
     }
     answered
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_urgent_does_not_wait_for_the_next_poll_but_after_a_failure_it_rests_a_second() {
+        let now = Instant::now();
+        let mut rounds = Rounds {
+            hints: None,
+            next: now + POLL,
+            rest: now,
+            poll: now + POLL,
+            all: false,
+            reconcile: now + RECONCILE,
+            disagreed: 0,
+            strangers: 0,
+            failures: 0,
+        };
+        rounds.hurry();
+        assert!(rounds.next < now + RETRY);
+        rounds.failed(&MarketError::Retry {
+            what: "orders",
+            reason: "busy".to_owned(),
+            after: Some(POLL),
+        });
+        assert!(rounds.next >= now + POLL);
+        rounds.hurry();
+        assert!(rounds.next >= now + RETRY);
+        assert!(rounds.next < now + POLL);
+        rounds.failed(&MarketError::Refused {
+            what: "orders",
+            reason: "a key that is revoked".to_owned(),
+        });
+        rounds.hurry();
+        assert!(rounds.next >= now + REFUSED);
+    }
 }

@@ -48,8 +48,9 @@ pub use keys::{KeySettings, Keys};
 pub use others::against;
 pub use stream::{StreamTiming, UserStream};
 
-/// A whole REST call, connection and body included, in milliseconds.
-const DEADLINE_MS: u64 = 5_000;
+/// A whole REST call, connection and body included, in milliseconds. Less than a book that is told to end is given:
+/// it has yet to find out what became of a call without an answer.
+const DEADLINE_MS: u64 = 3_000;
 
 /// How old a sighting of the exchange's time may be that an order is dated by.
 const FRESH: Duration = Duration::from_millis(500);
