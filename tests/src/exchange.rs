@@ -147,6 +147,17 @@ impl Exchange {
         assert!(answer.starts_with("HTTP/1.1 200"), "{fault}: {answer}");
     }
 
+    /// How often faults of calls are still to happen.
+    pub async fn armed(&self) -> u64 {
+        let request = "GET /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
+        let answer = timeout(ANSWER_WITHIN, call(self.address, request)).await;
+        let answer = answer.unwrap_or_else(|_| panic!("faults: no answer"));
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let armed: Value = serde_json::from_str(body).unwrap();
+        let times = armed.as_array().unwrap().iter();
+        times.filter_map(|fault| fault["times"].as_u64()).sum()
+    }
+
     async fn get(&self, what: &str) -> Value {
         let answer = timeout(ANSWER_WITHIN, get(self.address, what)).await;
         answer.unwrap_or_else(|_| panic!("{what}: no answer within {ANSWER_WITHIN:?}"))

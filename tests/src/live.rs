@@ -1,5 +1,9 @@
 //! A live account on the simulated exchange: a market written for one entry, the traders that trade it with
 //! real orders, faults on the way, and an audit that asks the exchange through Binance's own client.
+//! `live/step.rs`: the steps of a position's life; `live/run.rs`: one run of it.
+
+pub mod run;
+pub mod step;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +16,7 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     RestApi,
 };
 use engine::book::{BookRecord, BookState, Phase, Position};
-use engine::orders::{Fate, Leg};
+use engine::orders::{ClientId, Fate, Leg};
 use protocol::ids::Mode;
 use runtime::bus::Bus;
 use rust_decimal::Decimal;
@@ -217,6 +221,14 @@ impl LiveSystem {
         .await;
     }
 
+    /// Whether what is held on the exchange has its stop there.
+    pub async fn is_guarded_there(&self) -> bool {
+        let client = self.client().await;
+        let rests = resting(&client).await;
+        let mut legs = rests.iter().map(|id| ClientId::told(id).leg());
+        held(&client).await.is_zero() || legs.any(|leg| leg == Leg::Stop)
+    }
+
     /// Holds the journal against the exchange, once nothing is open to question.
     pub async fn audit(&self) {
         let (what, within) = ("journal and exchange agree", Duration::from_mins(1));
@@ -276,18 +288,6 @@ async fn agree(client: &RestApi, book: &BookState) -> bool {
     {
         return false;
     }
-    let params = PositionInformationV3Params {
-        symbol: Some(SYMBOL.to_owned()),
-        recv_window: Some(60_000),
-    };
-    let held = client.position_information_v3(params).await.unwrap();
-    let held: Decimal = held
-        .data()
-        .await
-        .unwrap()
-        .iter()
-        .filter_map(|p| p.position_amt.as_deref()?.parse::<Decimal>().ok())
-        .sum();
     let ours = book
         .position()
         .map_or(Decimal::ZERO, Position::signed_quantity);
@@ -299,7 +299,21 @@ async fn agree(client: &RestApi, book: &BookState) -> bool {
         .collect();
     let guarded = book.position().is_none() || is_guarded(book);
     let settled = book.position().is_some() || profit(client).await == book.equity - book.capital;
-    held == ours && resting(client).await == wanted && guarded && settled
+    held(client).await == ours && resting(client).await == wanted && guarded && settled
+}
+
+/// The position there.
+async fn held(client: &RestApi) -> Decimal {
+    let params = PositionInformationV3Params {
+        symbol: Some(SYMBOL.to_owned()),
+        recv_window: Some(60_000),
+    };
+    let held = client.position_information_v3(params).await.unwrap();
+    let held = held.data().await.unwrap();
+    let amounts = held.iter().filter_map(|p| p.position_amt.as_deref());
+    amounts
+        .map(|amount| amount.parse::<Decimal>().unwrap())
+        .sum()
 }
 
 async fn resting(client: &RestApi) -> BTreeSet<String> {
