@@ -51,15 +51,16 @@ pub const UP: i64 = 6_000;
 pub const DOWN: i64 = -1_500;
 
 /// Half hours of the same small size up and down, three down in a row until the entry's bar closes, which
-/// is oversold; then a market that stands still but for these moves.
-pub fn market(moves: &[Move]) -> String {
-    let mut last = 400_000;
-    csv((0..PAST + PLAYED).map(|n| {
-        let (open, half_hour) = (last, n / 30);
-        let step = 16 - 8 * n / PAST;
-        let due = moves.iter().filter(|(minute, _)| PAST + minute == n);
-        last += match half_hour - PAST / 30 {
-            ..-3 if half_hour % 2 == 0 => step,
+/// is oversold; then a market that stands still but for these moves. The entry's bar closes so many minutes
+/// after midnight.
+fn market(moves: &[Move], late: i64) -> String {
+    let (past, mut last) = (PAST + late, 400_000);
+    csv((0..past + PLAYED).map(|n| {
+        let (open, to_go) = (last, n / 30 - past / 30);
+        let step = 16 - 8 * n / past;
+        let due = moves.iter().filter(|(minute, _)| past + minute == n);
+        last += match to_go {
+            ..-3 if to_go % 2 == 0 => step,
             ..0 => -step,
             _ => due.map(|(_, by)| by).sum(),
         };
@@ -74,6 +75,7 @@ pub struct LiveSystem {
     /// The exchange.
     pub exchange: Exchange,
     operator: Bus,
+    speed: u64,
     _market: TempDir,
 }
 
@@ -87,14 +89,19 @@ impl LiveSystem {
 
     /// The same, with an account that nobody has begun.
     pub async fn bare(moves: &[Move], speed: &str) -> Self {
+        Self::late(moves, speed, 0).await
+    }
+
+    /// The same; the entry's bar closes so many minutes after midnight, at a full or half hour.
+    pub async fn late(moves: &[Move], speed: &str, late: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("candles.csv");
-        std::fs::write(&file, market(moves)).unwrap();
+        std::fs::write(&file, market(moves, late)).unwrap();
         let nats = NatsServer::with_streams().await;
         let exchange = Exchange::start(&[
             ("SIM_MARKET", "replay"),
             ("SIM_CANDLES", file.to_str().unwrap()),
-            ("SIM_WARMUP_CANDLES", &(PAST - LEAD).to_string()),
+            ("SIM_WARMUP_CANDLES", &(PAST + late - LEAD).to_string()),
             ("SIM_SPEED", speed),
             ("SIM_API_KEYS", &format!("{KEY}:{SECRET}:trade")),
             ("SIM_ADMIN", "1"),
@@ -105,6 +112,7 @@ impl LiveSystem {
             nats,
             exchange,
             operator,
+            speed: speed.parse().unwrap(),
             _market: folder,
         }
     }
@@ -246,16 +254,16 @@ impl LiveSystem {
     }
 
     async fn client(&self) -> RestApi {
-        client(&self.exchange, KEY, SECRET).await
+        client(&self.exchange, self.speed, KEY, SECRET).await
     }
 }
 
 /// Binance's own client with an account's key; its clock is soon too old for a fast exchange.
-pub async fn client(exchange: &Exchange, key: &str, secret: &str) -> RestApi {
+pub async fn client(exchange: &Exchange, speed: u64, key: &str, secret: &str) -> RestApi {
     let address = exchange.address();
     let base = exchange.now().await.0;
     let began = std::time::Instant::now();
-    let since = move || u64::try_from(began.elapsed().as_millis()).unwrap();
+    let since = move || u64::try_from(began.elapsed().as_millis()).unwrap() * speed;
     let clock = move || u64::try_from(base).unwrap() + since();
     let configuration = ConfigurationRestApi::builder()
         .base_path(format!("http://{address}"))

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bearish_tests::gateway::{Gateway, Then, When};
 use bearish_tests::journals;
-use bearish_tests::live::{DOWN, KEY, LiveSystem, SYMBOL, UP};
+use bearish_tests::live::run::Run;
+use bearish_tests::live::step::{By, End, STEPS};
+use bearish_tests::live::{DOWN, KEY, LiveSystem, SYMBOL, UP, is_guarded};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::told::{self, Told};
 use binance_sdk::derivatives_trading_usds_futures::rest_api::NewOrderSideEnum;
@@ -72,6 +74,28 @@ async fn a_person_closes_everything_and_the_exchange_has_nothing_left() {
     let closed = closed_by(ExitReason::AccountLatched);
     system.record("what was open is closed", closed).await;
     system.audit().await;
+}
+
+#[tokio::test]
+async fn who_dies_while_a_person_closes_everything_finishes_that_when_it_is_back() {
+    let mut run = Run::begin(&[], SPEED).await;
+    let exit = STEPS.iter().find(|step| step.by == By::Person).unwrap();
+    let held = run.up_to(exit, When::Asked).await;
+    run.end(End::Killed).await;
+    held.then(Then::Lost);
+    run.over(By::Person).await;
+    let closed = closed_by(ExitReason::AccountLatched);
+    run.system.record("what was open is closed", closed).await;
+}
+
+#[tokio::test]
+async fn who_is_told_to_end_while_its_entry_is_unclear_leaves_no_position_without_a_stop() {
+    let mut run = Run::begin(&[], SPEED).await;
+    let held = run.up_to(&STEPS[0], When::Answered).await;
+    held.then(Then::Lost);
+    run.end(End::Stopped).await;
+    let book = run.system.book().await;
+    assert!(is_guarded(&book), "{:?} {:?}", book.phase, book.orders);
 }
 
 #[tokio::test]
@@ -254,4 +278,22 @@ async fn an_account_is_begun_once_and_by_a_person() {
     assert!(said.contains("SIMULATOR"), "{said}");
     assert!(said.contains("may not withdraw"), "{said}");
     assert_eq!(code, 0, "{said}");
+}
+
+#[tokio::test]
+async fn funding_that_was_paid_while_the_trader_was_dead_is_in_the_profit() {
+    // Half an hour before funding is due, and stopped out a few minutes after it.
+    let system = LiveSystem::late(&[(34, DOWN)], "40", 450).await;
+    system.begin().await;
+    let mut trader = system.trader("one").start();
+    system.guarded().await;
+    trader.kill();
+    tokio::time::sleep(std::time::Duration::from_secs(48)).await;
+    let _again = system.trader("one").start();
+    let funded = |r: &BookRecord| matches!(r, BookRecord::FundingPaid { .. });
+    system.record("the funding is found", funded).await;
+    let stop = closed_by(ExitReason::Stop);
+    system.record("the stop is adopted", stop).await;
+    system.trades(1).await;
+    system.audit().await;
 }

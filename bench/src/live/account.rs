@@ -55,7 +55,7 @@ pub(super) async fn measure(options: &Options) {
     .await;
     let venue = venue(&exchange);
     pace(&venue, Duration::from_secs(options.seconds)).await;
-    let client = client(&exchange, KEY, SECRET).await;
+    let client = client(&exchange, 1, KEY, SECRET).await;
     let each = options.orders / 5;
     for contract in CONTRACTS {
         let price = mark(&client, contract.0).await;

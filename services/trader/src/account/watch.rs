@@ -334,6 +334,18 @@ mod tests {
         assert_eq!(Watch::default().leave(&symbol("BTCUSDT")), Leave::Unknown);
     }
 
+    #[tokio::test]
+    async fn who_begins_to_close_lets_nobody_in_whatever_is_said_later() {
+        let watch = Watch::default();
+        watch.begin_with("operator-1");
+        watch.heard(4, report(), 5);
+        assert_eq!(watch.leave(&symbol("BTCUSDT")), Leave::Latched);
+        assert_eq!(watch.latch().as_deref(), Some("operator-1"));
+        timeout(Duration::from_secs(1), watch.latched())
+            .await
+            .unwrap();
+    }
+
     #[test]
     fn a_report_that_is_read_again_is_no_fresher() {
         let watch = Watch::default();
