@@ -1,0 +1,115 @@
+//! Live as compose.yaml has it, on the simulated exchange with a key of it: an account that a person begins,
+//! two instances that share its books, and one that is killed.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::Duration;
+
+use bearish_tests::docker::{Project, docker, image, run, run_name};
+use bearish_tests::journals;
+use bearish_tests::patience::{SOON, eventually};
+use engine::book::BookRecord;
+use protocol::ids::Mode;
+use runtime::bus::Bus;
+use tempfile::NamedTempFile;
+
+const BOOKS: usize = 3;
+/// A lease expires after 15 s, and another instance sees that a pass later.
+const TAKEN: Duration = Duration::from_mins(1);
+
+/// A file that the image's user may read.
+fn secret(text: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(&file, text).unwrap();
+    run(Command::new("chmod").arg("644").arg(file.path()));
+    file
+}
+
+/// Who took each book over last.
+async fn owners(bus: &Bus) -> BTreeMap<String, String> {
+    let journals = journals::of_mode(bus, Mode::Live).await;
+    let owner = |record: &BookRecord| match record {
+        BookRecord::OwnerTookOver { instance, .. } => Some(instance.to_string()),
+        _ => None,
+    };
+    let last = journals.iter().filter_map(|(key, entries)| {
+        let last = journals::records([entries]).filter_map(owner).last();
+        Some((key.symbol.to_string(), last?))
+    });
+    last.collect()
+}
+
+async fn shared_by(bus: &Bus, wanted: &[&str], within: Duration) {
+    let what = format!("{wanted:?} have the books");
+    let wanted: BTreeSet<&str> = wanted.iter().copied().collect();
+    eventually(&what, within, async || {
+        let owners = owners(bus).await;
+        let names: BTreeSet<&str> = owners.values().map(String::as_str).collect();
+        (owners.len() == BOOKS && names == wanted).then_some(())
+    })
+    .await;
+}
+
+fn logs(container: &str) -> String {
+    let both = ["-c", "docker logs \"$0\" 2>&1", container];
+    run(Command::new("sh").args(both))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_instances_share_a_live_account_and_one_that_dies_loses_its_books_to_the_other() {
+    for name in ["nats", "bus-init", "exchange-sim", "trader"] {
+        image(name);
+    }
+    let (key, hidden) = (secret("livekey\n"), secret("livesecret\n"));
+    let variables = [
+        ("COMPOSE_PROFILES", "live"),
+        ("LIVE_MARKET", "simulator"),
+        ("SIM_API_KEYS", "livekey:livesecret:trade"),
+        ("RECV_WINDOW_MS", "60000"),
+        ("BINANCE_API_KEY_FILE", key.path().to_str().unwrap()),
+        ("BINANCE_API_SECRET_FILE", hidden.path().to_str().unwrap()),
+        (
+            "TRADER_LIVE_FLAGS",
+            "--infinite --auto-restart --confirm-live",
+        ),
+    ];
+    let name = format!("{}-live", run_name());
+    let project = Project::up(&name, &variables, &["exchange-sim"]);
+    let compose = |words: &str| {
+        let mut command = project.compose();
+        command.envs(variables).args(words.split(' '));
+        run(&mut command)
+    };
+    let begun = compose("run --rm --no-TTY trader-live init --account");
+    assert!(begun.contains("begun; its orders carry"), "{begun}");
+    compose("up --no-build --detach --wait --wait-timeout 120 --scale trader-live=2 trader-live");
+    let bus = project.operator().await;
+    shared_by(&bus, &["trader-live-1", "trader-live-2"], SOON).await;
+
+    let first = project.container("trader-live", 1);
+    docker(&["kill", "--signal", "KILL", &first]);
+    shared_by(&bus, &["trader-live-2"], TAKEN).await;
+    let what = "an entry is filled on the exchange";
+    eventually(what, SOON, async || {
+        let journals = journals::of_mode(&bus, Mode::Live).await;
+        let opened = |r: &BookRecord| matches!(r, BookRecord::PositionOpened(_));
+        journals::records(journals.values())
+            .any(opened)
+            .then_some(())
+    })
+    .await;
+
+    compose("stop trader-live");
+    let said = logs(&project.container("trader-live", 2));
+    let ended = r#"ending reason="stop requested" exit=0"#;
+    assert!(said.contains(ended), "{said}");
+    for text in [said, logs(&first)] {
+        assert!(!text.contains("livesecret"), "the secret is in the log");
+        assert!(!text.contains("book halted"), "{text}");
+    }
+}
