@@ -96,6 +96,7 @@ async fn who_is_told_to_end_while_its_entry_is_unclear_leaves_no_position_withou
     run.end(End::Stopped).await;
     let book = run.system.book().await;
     assert!(is_guarded(&book), "{:?} {:?}", book.phase, book.orders);
+    assert!(run.system.is_guarded_there().await);
 }
 
 #[tokio::test]

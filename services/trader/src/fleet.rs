@@ -25,7 +25,7 @@ use crate::share::{self, Seen};
 
 /// How long books may take to finish what they began. With [`GIVE_BACK`] and the time for what
 /// comes after it, under the 8 s in which a trader drains.
-const DRAIN: Duration = Duration::from_secs(4);
+const DRAIN: Duration = Duration::from_millis(4_500);
 /// A pass every three seconds, each call of it with its deadline: one that takes longer is stuck.
 const TURNS_WITHIN: Duration = Duration::from_secs(30);
 /// How long giving the leases back may take; those left over expire by themselves.
