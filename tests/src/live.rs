@@ -258,7 +258,7 @@ impl LiveSystem {
     }
 }
 
-/// Binance's own client with an account's key; its clock is soon too old for a fast exchange.
+/// Binance's own client with an account's key; its clock is as fast as the exchange.
 pub async fn client(exchange: &Exchange, speed: u64, key: &str, secret: &str) -> RestApi {
     let address = exchange.address();
     let base = exchange.now().await.0;
