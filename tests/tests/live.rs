@@ -202,7 +202,7 @@ async fn what_nothing_explains_halts_a_book_until_a_person_says_what_became_of_i
 
 #[tokio::test]
 async fn candles_that_never_come_are_a_gap_and_the_position_is_managed_on() {
-    let system = LiveSystem::start(&[(10, DOWN)], SPEED).await;
+    let system = LiveSystem::start(&[(6, DOWN)], SPEED).await;
     let trader = system.trader("one").start();
     system.guarded().await;
     let hole = json!({"do": "missing-candle", "symbol": SYMBOL, "interval": "1m", "count": 2});
@@ -216,7 +216,7 @@ async fn candles_that_never_come_are_a_gap_and_the_position_is_managed_on() {
 
 #[tokio::test]
 async fn a_revoked_key_is_told_once_asked_about_slowly_and_used_again_when_it_is_back() {
-    let system = LiveSystem::start(&[(8, DOWN)], SPEED).await;
+    let system = LiveSystem::start(&[(4, DOWN)], SPEED).await;
     let trader = system.trader("one").start();
     system.guarded().await;
     let key = |on| json!({"do": "revoke", "key": KEY, "on": on});
@@ -225,9 +225,9 @@ async fn a_revoked_key_is_told_once_asked_about_slowly_and_used_again_when_it_is
     // The stop fills on the exchange, and the trader cannot ask what became of it.
     trader.says(refused).await;
     // Some candles come, which do not make it well.
-    tokio::time::sleep(Duration::from_secs(25)).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let tries = trader.said(refused);
-    assert!(tries <= 4, "{tries} tries in 25 s");
+    assert!(tries <= 3, "{tries} tries in 12 s");
     let told = told::events(system.operator()).await;
     let failed =
         |t: &&Told| matches!(&t.event.body, EventBody::PartFailed { part, .. } if part == SYMBOL);
