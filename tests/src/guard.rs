@@ -15,18 +15,26 @@ pub struct Guard {
     /// The guard.
     pub process: Process,
     project: String,
+    /// The engine behind it, if it is not the machine's.
+    engine: Option<String>,
     dir: TempDir,
 }
 
 impl Guard {
     /// One that answers.
     pub async fn start(project: &str) -> Self {
+        Self::before(project, None).await
+    }
+
+    /// One before this engine.
+    pub async fn before(project: &str, engine: Option<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let process = start(project, &dir);
+        let process = start(project, engine.as_deref(), &dir);
         process.says("guarding").await;
         Self {
             process,
             project: project.to_owned(),
+            engine,
             dir,
         }
     }
@@ -38,7 +46,7 @@ impl Guard {
 
     /// A new one at the same place.
     pub async fn start_again(&mut self) {
-        self.process = start(&self.project, &self.dir);
+        self.process = start(&self.project, self.engine.as_deref(), &self.dir);
         self.process.says("guarding").await;
     }
 
@@ -91,7 +99,7 @@ impl Guard {
 
     /// `socket-guard health`: what it says, and its exit code.
     pub async fn health(&self) -> (String, i32) {
-        let mut command = command(&self.project, &self.dir);
+        let mut command = command(&self.project, self.engine.as_deref(), &self.dir);
         command.arg("health");
         let mut asked = Process::start("socket-guard health", command);
         let code = asked.exit_within(crate::patience::SOON).await;
@@ -103,15 +111,16 @@ fn socket(dir: &TempDir) -> PathBuf {
     dir.path().join("docker.sock")
 }
 
-fn command(project: &str, dir: &TempDir) -> Command {
+fn command(project: &str, engine: Option<&str>, dir: &TempDir) -> Command {
     let mut command = Command::new(binary("socket-guard"));
     command
         .env_clear()
         .env("COMPOSE_PROJECT", project)
-        .env("GUARD_SOCKET", format!("unix://{}", socket(dir).display()));
+        .env("GUARD_SOCKET", format!("unix://{}", socket(dir).display()))
+        .envs(engine.map(|engine| ("DOCKER_HOST", engine)));
     command
 }
 
-fn start(project: &str, dir: &TempDir) -> Process {
-    Process::start("socket-guard", command(project, dir))
+fn start(project: &str, engine: Option<&str>, dir: &TempDir) -> Process {
+    Process::start("socket-guard", command(project, engine, dir))
 }

@@ -4,7 +4,8 @@
 //! - `process.rs`: a child with its log, signals and exit code; `ports.rs`, `patience.rs`: the rest of
 //!   the ground they stand on.
 //! - `nats.rs`, `exchange.rs`, `trader.rs`: the three programs; `system.rs`: all of them together.
-//! - `watchdog.rs`: the watchdog, with units that live and die as a test tells them to.
+//! - `watchdog.rs`: the watchdog, with units that live and die as a test tells them to; `engine.rs`: a Docker engine
+//!   of a test's own, which may go down.
 //! - `notifier.rs`: the notifier; `telegram.rs`: the strict Telegram that it writes to.
 //! - `endpoint.rs`: an HTTP end that keeps what is sent to it.
 //! - `candle_file.rs`: a market that a test makes up.
@@ -23,6 +24,7 @@ pub mod audit;
 pub mod candle_file;
 pub mod docker;
 pub mod endpoint;
+pub mod engine;
 pub mod exchange;
 pub mod gateway;
 pub mod guard;

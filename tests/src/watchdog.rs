@@ -16,7 +16,8 @@ use serde_json::Value;
 use supervision::record::{Fact, Record};
 use supervision::state::{Phase, State};
 
-use crate::docker::{LABEL, docker, run, run_name};
+use crate::docker::{LABEL, run, run_name};
+use crate::engine::Engine;
 use crate::guard::Guard;
 use crate::nats::{NatsServer, Role};
 use crate::patience::{SOON, eventually};
@@ -38,25 +39,35 @@ pub struct Kennel {
     /// The compose project.
     pub project: String,
     guard: Option<Guard>,
+    engine: Option<Engine>,
 }
 
 impl Kennel {
     /// A watchdog that supervises an empty project.
     pub async fn open() -> Self {
-        Self::before(new_project(), None).await
+        Self::before(new_project(), None, None).await
     }
 
     /// One whose watchdog reaches the engine through a socket-guard only, as compose.yaml has it.
     pub async fn behind_a_guard() -> Self {
         let project = new_project();
         let guard = Guard::start(&project).await;
-        Self::before(project, Some(guard)).await
+        Self::before(project, Some(guard), None).await
     }
 
-    async fn before(project: String, guard: Option<Guard>) -> Self {
+    /// One on an engine of its own, which its watchdog reaches through a socket-guard.
+    pub async fn on(engine: Engine) -> Self {
+        make_image(Some(&engine.address()));
+        let project = new_project();
+        let guard = Guard::before(&project, Some(engine.address())).await;
+        Self::before(project, Some(guard), Some(engine)).await
+    }
+
+    async fn before(project: String, guard: Option<Guard>, engine: Option<Engine>) -> Self {
         let nats = NatsServer::with_streams().await;
         let operator = nats.bus(Role::Operator).await;
-        let watchdog = start(&nats, &project, "watchdog-1", guard.as_ref());
+        let host = host(guard.as_ref(), engine.as_ref());
+        let watchdog = start(&nats, &project, "watchdog-1", host);
         watchdog.says("supervising").await;
         Self {
             watchdog,
@@ -64,6 +75,7 @@ impl Kennel {
             operator,
             project,
             guard,
+            engine,
         }
     }
 
@@ -72,18 +84,86 @@ impl Kennel {
         self.guard.as_mut().expect("opened behind a guard")
     }
 
+    /// The engine of its own.
+    pub fn engine(&mut self) -> &mut Engine {
+        self.engine
+            .as_mut()
+            .expect("opened on an engine of its own")
+    }
+
+    fn host(&self) -> Option<String> {
+        host(self.guard.as_ref(), self.engine.as_ref())
+    }
+
     /// Another watchdog of the same project.
     pub fn second(&self, instance: &str) -> Process {
-        start(&self.nats, &self.project, instance, self.guard.as_ref())
+        start(&self.nats, &self.project, instance, self.host())
     }
 
     /// SIGKILL for the watchdog, and one that serves its numbers at this address.
     pub fn replace_watchdog_with_metrics(&mut self, address: SocketAddr) {
         self.watchdog.kill();
-        let guard = self.guard.as_ref();
-        let mut command = command(&self.nats, &self.project, "watchdog-1", guard);
+        let host = self.host();
+        let mut command = command(&self.nats, &self.project, "watchdog-1", host);
         command.env("METRICS_ADDR", address.to_string());
         self.watchdog = Process::start("watchdog", command);
+    }
+
+    /// SIGKILL for the watchdog, and one in a container of its own engine, as compose.yaml has it: the engine starts it
+    /// again whenever it ends.
+    pub async fn watchdog_in_a_container(&mut self) {
+        self.watchdog.kill();
+        let engine = self.engine.as_ref().expect("an engine of its own");
+        let name = format!("{}-watchdog-1", self.project);
+        let said = command(
+            &self.nats,
+            &self.project,
+            "watchdog-1",
+            Some(engine.address()),
+        );
+        let env = said
+            .get_envs()
+            .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value?.to_str()?)));
+        let env = env.chain([format!("HOSTNAME={name}")]);
+        let run_dir = engine.run_dir().display().to_string();
+        let program = binary("watchdog");
+        let dir = program.parent().unwrap().display();
+        let mut create = docker(Some(&engine.address()));
+        create
+            .args([
+                "run",
+                "--detach",
+                "--restart",
+                "always",
+                "--network",
+                "host",
+            ])
+            .args(["--name", &name, "--entrypoint", "/bin/watchdog"])
+            .args([
+                "--label",
+                &format!("com.docker.compose.project={}", self.project),
+            ])
+            .args(["--volume", &format!("{run_dir}:{run_dir}")])
+            .args(["--volume", &format!("{dir}:/bin:ro")])
+            // A debug build is linked against the machine's libraries.
+            .args([
+                "--volume",
+                "/usr/lib:/lib:ro",
+                "--volume",
+                "/usr/lib64:/lib64:ro",
+            ])
+            .args(env.flat_map(|pair| ["--env".to_owned(), pair]))
+            .arg(IMAGE);
+        run(&mut create);
+        let supervises = async || {
+            let mut logs = docker(Some(&engine.address()));
+            let said = logs.args(["logs", &name]).output().unwrap();
+            String::from_utf8_lossy(&said.stdout)
+                .contains("supervising")
+                .then_some(())
+        };
+        // It waits for the lease of the one that was killed.
+        eventually("the watchdog in its container supervises", SOON, supervises).await;
     }
 
     /// SIGKILL for the watchdog, and a new one at once.
@@ -94,7 +174,7 @@ impl Kennel {
 
     /// `watchdog` with a subcommand; its output and exit code.
     pub async fn ask(&self, arguments: &[&str]) -> (String, i32) {
-        let mut command = command(&self.nats, &self.project, "asks", self.guard.as_ref());
+        let mut command = command(&self.nats, &self.project, "asks", self.host());
         command.args(arguments);
         let mut asked = Process::start("watchdog", command);
         let code = asked.exit_within(SOON).await;
@@ -126,6 +206,7 @@ impl Kennel {
             .flat_map(|label| ["--label".to_owned(), label]);
         let env = env.into_iter().flat_map(|pair| ["--env".to_owned(), pair]);
         Setup {
+            host: self.engine.as_ref().map(Engine::address),
             name,
             container: format!("{}-trader-paper-{number}", self.project),
             options: options.chain(env).collect(),
@@ -210,6 +291,7 @@ impl Kennel {
 
 /// A unit that is not made yet.
 pub struct Setup {
+    host: Option<String>,
     name: String,
     container: String,
     options: Vec<String>,
@@ -232,13 +314,16 @@ impl Setup {
 
     /// Makes and starts it.
     pub fn start(self) -> Unit {
-        image();
-        let mut create = Command::new("docker");
+        if self.host.is_none() {
+            image();
+        }
+        let mut create = docker(self.host.as_deref());
         create.args(["create", "--network", "host", "--name", &self.container]);
         create.args(&self.options).arg(IMAGE).args(&self.flags);
         run(&mut create);
-        docker(&["start", &self.container]);
+        run(docker(self.host.as_deref()).args(["start", &self.container]));
         Unit {
+            host: self.host,
             name: self.name,
             container: self.container,
         }
@@ -247,15 +332,20 @@ impl Setup {
 
 /// A unit's container; removed when this is dropped.
 pub struct Unit {
+    host: Option<String>,
     /// `trader-paper-<number>`.
     pub name: String,
     container: String,
 }
 
 impl Unit {
+    fn run(&self, arguments: &[&str]) -> String {
+        run(docker(self.host.as_deref()).args(arguments))
+    }
+
     /// `docker kill -s`.
     pub fn signal(&self, signal: &str) {
-        docker(&["kill", "-s", signal, &self.container]);
+        self.run(&["kill", "-s", signal, &self.container]);
     }
 
     /// The name of its container.
@@ -265,18 +355,18 @@ impl Unit {
 
     /// Its container's id.
     pub fn id(&self) -> String {
-        let id = docker(&["inspect", "--format", "{{.Id}}", &self.container]);
+        let id = self.run(&["inspect", "--format", "{{.Id}}", &self.container]);
         id.trim().to_owned()
     }
 
     /// Any command of docker's on it.
     pub fn docker(&self, verb: &str) {
-        docker(&[verb, &self.container]);
+        self.run(&[verb, &self.container]);
     }
 
     /// The engine's `State`.
     pub fn state(&self) -> Value {
-        let text = docker(&["inspect", "--format", "{{json .State}}", &self.container]);
+        let text = self.run(&["inspect", "--format", "{{json .State}}", &self.container]);
         serde_json::from_str(&text).unwrap()
     }
 
@@ -285,7 +375,7 @@ impl Unit {
         let of_it = format!("container={}", self.container);
         let all = ["events", "--since", "0", "--until", "0s"];
         let only = ["--format", "{{.Action}}", "--filter", &of_it];
-        let told = docker(&[&all[..], &only].concat());
+        let told = self.run(&[&all[..], &only].concat());
         told.lines().map(str::to_owned).collect()
     }
 
@@ -322,9 +412,11 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        let removed = Command::new("docker")
-            .args(["rm", "-fv", &self.container])
-            .output();
+        if self.host.is_some() {
+            // Its engine takes it along.
+            return;
+        }
+        let removed = docker(None).args(["rm", "-fv", &self.container]).output();
         if let Err(error) = removed {
             eprintln!("{}: {error}", self.container);
         }
@@ -337,7 +429,20 @@ fn new_project() -> String {
     format!("{}-{}-{number}", run_name(), std::process::id())
 }
 
-fn command(nats: &NatsServer, project: &str, instance: &str, guard: Option<&Guard>) -> Command {
+/// Docker's command, on the machine's engine or another.
+fn docker(host: Option<&str>) -> Command {
+    let mut command = Command::new("docker");
+    command.args(host.iter().flat_map(|host| ["-H", host]));
+    command
+}
+
+/// How a watchdog reaches the engine, if not in the usual way.
+fn host(guard: Option<&Guard>, engine: Option<&Engine>) -> Option<String> {
+    let guard = guard.map(Guard::address);
+    guard.or_else(|| engine.map(Engine::address))
+}
+
+fn command(nats: &NatsServer, project: &str, instance: &str, host: Option<String>) -> Command {
     let mut command = Command::new(binary("watchdog"));
     command
         .env_clear()
@@ -345,42 +450,42 @@ fn command(nats: &NatsServer, project: &str, instance: &str, guard: Option<&Guar
         .env("COMPOSE_PROJECT", project)
         .env("INSTANCE", format!("{project}-{instance}"))
         .env("HEARTBEAT_SECS", "1");
-    if let Some(guard) = guard {
-        command.env("DOCKER_HOST", guard.address());
-    }
+    command.envs(host.map(|host| ("DOCKER_HOST", host)));
     command
 }
 
-fn start(nats: &NatsServer, project: &str, instance: &str, guard: Option<&Guard>) -> Process {
-    Process::start("watchdog", command(nats, project, instance, guard))
+fn start(nats: &NatsServer, project: &str, instance: &str, host: Option<String>) -> Process {
+    Process::start("watchdog", command(nats, project, instance, host))
 }
 
 /// The stand-in's image, made once for all tests of a process; its name.
 pub fn image() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        let source = dir.path().join("stand_in.rs");
-        std::fs::write(&source, STAND_IN).unwrap();
-        let program = dir.path().join("stand-in");
-        let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-        run(Command::new(compiler)
-            .args([
-                "--edition",
-                "2021",
-                "-O",
-                "-C",
-                "target-feature=+crt-static",
-            ])
-            .arg("-o")
-            .args([&program, &source]));
-        import(dir.path());
-    });
+    MADE.get_or_init(|| make_image(None));
     IMAGE
 }
 
+fn make_image(host: Option<&str>) {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("stand_in.rs");
+    std::fs::write(&source, STAND_IN).unwrap();
+    let program = dir.path().join("stand-in");
+    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    run(Command::new(compiler)
+        .args([
+            "--edition",
+            "2021",
+            "-O",
+            "-C",
+            "target-feature=+crt-static",
+        ])
+        .arg("-o")
+        .args([&program, &source]));
+    import(host, dir.path());
+}
+
 /// An image of one file.
-fn import(dir: &Path) {
+fn import(host: Option<&str>, dir: &Path) {
     let mut tar = Command::new("tar")
         .arg("-cC")
         .arg(dir)
@@ -388,7 +493,7 @@ fn import(dir: &Path) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let imported = Command::new("docker")
+    let imported = docker(host)
         .args([
             "import",
             "--change",

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 use runtime::clock;
+use supervision::absence::Absence;
 use supervision::container::{Container, Status};
 use supervision::ending::is_urgent;
 use supervision::watch::{Event, StopAsked};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError, told_apart};
 use crate::facts::{self, Skip};
+use crate::hint::{Hint, seconds, started_with_others};
 use crate::last_words;
 
 const RETRY_FIRST: Duration = Duration::from_millis(200);
@@ -59,6 +61,10 @@ pub struct Eye {
     /// Since when the engine answers: nobody can have asked it for anything before.
     answers_since: UtcMs,
     away: bool,
+    /// The engine was away: not reported yet.
+    absence: Option<Absence>,
+    /// Nothing was looked at yet.
+    first: bool,
     /// Up to where the engine's events are known, by its wall clock.
     known: UtcMs,
     /// When the kernel last killed something in a container.
@@ -100,6 +106,8 @@ impl Eye {
         again: Arc<Notify>,
         known: UtcMs,
     ) -> Self {
+        let until = sight.answers_since;
+        let waited_for = until > UtcMs::default();
         Self {
             engine: sight.engine.clone(),
             guarded: sight.guarded,
@@ -108,6 +116,8 @@ impl Eye {
             own: sight.own.clone(),
             answers_since: sight.answers_since,
             away: false,
+            absence: waited_for.then_some(Absence { from: known, until }),
+            first: true,
             known,
             hungry: BTreeMap::new(),
             stale_oom: BTreeSet::new(),
@@ -127,7 +137,7 @@ impl Eye {
                 return;
             };
             tracing::warn!(%why, retry_in = ?pause, "the engine does not answer");
-            self.away |= !self.guarded || matches!(why, EngineError::Unreached(_));
+            self.away |= !self.guarded || self.guard_reaches_none(&why).await;
             if self.report(Event::EngineLost).await.is_err() {
                 return;
             }
@@ -140,6 +150,12 @@ impl Eye {
             }
             pause = (pause * 2).min(RETRY_CAP);
         }
+    }
+
+    /// Asked at once: a new engine lets callers wait until it is ready, and then nothing shows that there was none.
+    async fn guard_reaches_none(&self, why: &EngineError) -> bool {
+        let said = matches!(why, EngineError::Unreached(_));
+        said || matches!(self.engine.ping().await, Err(EngineError::Unreached(_)))
     }
 
     /// Looks at everything, then follows the events; ends when the connection does.
@@ -163,6 +179,10 @@ impl Eye {
             self.engine.ping().await?;
             self.answers_since = clock::now();
             self.away = false;
+            self.absence = Some(Absence {
+                from: self.known,
+                until: self.answers_since,
+            });
         }
         let now = clock::now();
         let stops = self.stops_missed(now).await?;
@@ -177,6 +197,9 @@ impl Eye {
                 Err(error) => return Err(error.into()),
             }
         }
+        if let Some(absence) = self.absence.take() {
+            self.report(Event::EngineWasAway(absence)).await?;
+        }
         self.report(Event::Listed { containers, stops }).await?;
         Ok(now)
     }
@@ -189,20 +212,43 @@ impl Eye {
             None => Vec::new(),
             Some(own) => {
                 let events = self.engine.history_of(own, &since, &until).await?;
-                let hints = events.iter().filter_map(Hint::of);
-                hints.filter(Hint::asks_to_stop).collect()
+                events.iter().filter_map(Hint::of).collect()
             }
         };
+        self.taken_along_ourselves(&own).await?;
         let history = self.engine.history(&since, &until).await?;
         let mut stops = Vec::new();
         for event in history.iter().filter_map(Hint::of) {
             self.note_memory(&event);
-            let near = |own: &Hint| (own.at.0 - event.at.0).abs() <= TOGETHER_MS;
+            let near =
+                |own: &Hint| own.asks_to_stop() && (own.at.0 - event.at.0).abs() <= TOGETHER_MS;
             if self.is_a_wish(&event) && !own.iter().any(near) {
                 stops.push(event.stop_asked());
             }
         }
         Ok(stops)
+    }
+
+    /// If we are in a container of the same engine, it was back before us. What it has seen of us tells: our end, by
+    /// ourselves alone (then it was there all the time); or one that it was asked for, or only our start.
+    async fn taken_along_ourselves(&mut self, events: &[Hint]) -> Result<(), EngineError> {
+        let first = std::mem::replace(&mut self.first, false);
+        let Some(own) = self.own.as_ref().filter(|_| first) else {
+            return Ok(());
+        };
+        if self.absence.is_some() || !started_with_others(events) {
+            return Ok(());
+        }
+        let ended = match self.engine.inspect(own).await {
+            Ok(found) => facts::last_end(found),
+            Err(EngineError::NoSuchContainer) => None,
+            Err(error) => return Err(error),
+        };
+        self.absence = ended.map(|ended| Absence {
+            from: UtcMs(ended.0.saturating_sub(TOGETHER_MS)),
+            until: UtcMs(ended.0.saturating_add(TOGETHER_MS)),
+        });
+        Ok(())
     }
 
     /// A stop from before the engine answered anybody is its own.
@@ -352,112 +398,5 @@ impl Eye {
 
     async fn report(&self, event: Event) -> Result<(), Unheard> {
         self.reports.send(event).await.map_err(|_| Unheard)
-    }
-}
-
-/// What an engine event says.
-struct Hint {
-    action: &'static str,
-    container: String,
-    signal: Option<String>,
-    at: UtcMs,
-}
-
-impl Hint {
-    fn of(message: &EventMessage) -> Option<Self> {
-        const KNOWN: [&str; 9] = [
-            "kill", "die", "stop", "start", "pause", "unpause", "oom", "destroy", "rename",
-        ];
-        let action = message.action.as_deref()?;
-        let action = KNOWN.into_iter().find(|known| *known == action)?;
-        let actor = message.actor.as_ref()?;
-        let attributes = actor.attributes.as_ref();
-        Some(Self {
-            action,
-            container: actor.id.clone()?,
-            signal: attributes.and_then(|all| all.get("signal").cloned()),
-            at: UtcMs(message.time_nano? / 1_000_000),
-        })
-    }
-
-    /// SIGTERM and SIGINT ask; every other signal is an accident.
-    fn asks_to_stop(&self) -> bool {
-        match self.action {
-            "stop" => true,
-            "kill" => matches!(
-                self.signal.as_deref(),
-                Some("15" | "2" | "SIGTERM" | "SIGINT" | "TERM" | "INT")
-            ),
-            _ => false,
-        }
-    }
-
-    fn stop_asked(&self) -> StopAsked {
-        StopAsked {
-            container: self.container.clone(),
-            at: self.at,
-        }
-    }
-}
-
-/// Unix time as the engine reads it.
-fn seconds(at: UtcMs) -> String {
-    format!(
-        "{}.{:03}000000",
-        at.0.div_euclid(1000),
-        at.0.rem_euclid(1000)
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hint(json: &str) -> Option<Hint> {
-        Hint::of(&serde_json::from_str(json).unwrap())
-    }
-
-    #[test]
-    fn an_event_of_engine_20_10_is_understood() {
-        let hint = hint(
-            r#"{"status":"kill","id":"7bab","from":"x","Type":"container","Action":"kill",
-                "Actor":{"ID":"7bab","Attributes":{"signal":"15","name":"t"}},
-                "scope":"local","time":1795493127,"timeNano":1795493127216500402}"#,
-        )
-        .unwrap();
-        assert!(hint.asks_to_stop());
-        assert_eq!(
-            (hint.container.as_str(), hint.at),
-            ("7bab", UtcMs(1_795_493_127_216))
-        );
-    }
-
-    #[test]
-    fn only_a_polite_signal_is_a_wish() {
-        for (action, signal, asks) in [
-            ("kill", "15", true),
-            ("kill", "2", true),
-            ("kill", "9", false),
-            ("kill", "1", false),
-            ("stop", "", true),
-            ("die", "", false),
-        ] {
-            let json = format!(
-                r#"{{"Type":"container","Action":"{action}","timeNano":1,
-                    "Actor":{{"ID":"a","Attributes":{{"signal":"{signal}"}}}}}}"#
-            );
-            assert_eq!(
-                hint(&json).unwrap().asks_to_stop(),
-                asks,
-                "{action} {signal}"
-            );
-        }
-        let exec = r#"{"Type":"container","Action":"exec_die","timeNano":1,"Actor":{"ID":"a"}}"#;
-        assert!(hint(exec).is_none());
-    }
-
-    #[test]
-    fn an_instant_is_written_as_the_engine_reads_it() {
-        assert_eq!(seconds(UtcMs(1_795_493_127_016)), "1795493127.016000000");
     }
 }

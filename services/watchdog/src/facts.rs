@@ -64,6 +64,13 @@ pub fn read(found: ContainerInspectResponse) -> Result<(Token, Container), Skip>
     Ok((unit, container))
 }
 
+/// When the run before the present one ended; none if there was none.
+pub fn last_end(found: ContainerInspectResponse) -> Option<UtcMs> {
+    let ended = instant(&found.state?.finished_at?);
+    // The engine writes the year 1 for never.
+    (ended > UtcMs::default()).then_some(ended)
+}
+
 /// The unit that these labels name.
 ///
 /// # Errors

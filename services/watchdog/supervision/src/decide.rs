@@ -382,6 +382,9 @@ impl Desk<'_> {
             Ok(policy) => match ending(exit, policy) {
                 Ending::Finished => end.ended(EndedWhy::Finished),
                 Ending::Cycle => self.next_cycle(policy, &end),
+                Ending::Failure(_) if self.watch.took_along(self.sight, here, exit) => {
+                    self.back_with_the_engine(policy, &end)
+                }
                 Ending::Failure(reason) => self.failure(policy, &end, reason),
                 Ending::Quarantine(why) => {
                     let reason = Reason::Refused { code: exit.code };

@@ -143,6 +143,9 @@ fn warning(restart: &Restart) -> String {
         consecutive,
         ..
     } = *restart;
+    if !restart.reason.is_counted() {
+        return String::new();
+    }
     let left = MOST_CONSECUTIVE.saturating_sub(consecutive);
     if max >= FEW && u64::from(attempt) * 10 >= u64::from(max) * 9 {
         format!("; {attempt} of its {max} restarts are used up: look into it before they end")
@@ -177,7 +180,9 @@ fn helps(reason: &Reason, found: Option<&Found>) -> String {
 
 const fn code(reason: &Reason) -> Option<i64> {
     match reason {
-        Reason::Crashed { code } | Reason::Refused { code } => Some(*code),
+        Reason::Crashed { code } | Reason::Refused { code } | Reason::WithEngine { code } => {
+            Some(*code)
+        }
         Reason::OutOfMemory => Some(137),
         Reason::Interrupted => Some(0),
         Reason::CycleFinished => Some(20),

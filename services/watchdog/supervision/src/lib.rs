@@ -23,7 +23,8 @@
 //! | end | what follows | in a row |
 //! | --- | --- | --- |
 //! | after a person's SIGTERM, SIGINT or `docker stop` | `Stopped` | - |
-//! | 0, and nobody asked for it (engine or host stopped) | restart after the backoff | +1 |
+//! | 0, and nobody asked for it | restart after the backoff | +1 |
+//! | 0, 137, 143, 255 while the engine was away, for whatever reason | restart at once, not counted | as before |
 //! | 0 of a `--dry-run` | `Ended` | - |
 //! | 20 | restart after the base delay | 0 |
 //! | 21, 64, 78, 125 to 128 | `Quarantined` | - |
@@ -37,6 +38,7 @@
 //! `Quarantined` instead. At most so many units are on their way up at once ([`rules`]); who is due meanwhile
 //! waits, which costs nothing.
 
+pub mod absence;
 pub mod act;
 pub mod backoff;
 pub mod container;

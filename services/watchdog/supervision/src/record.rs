@@ -275,8 +275,13 @@ pub enum Reason {
     },
     /// The kernel killed it for lack of memory.
     OutOfMemory,
-    /// It ended with 0 and nobody had asked for it: the engine or the host was stopped.
+    /// It ended with 0 and nobody had asked for it.
     Interrupted,
+    /// The engine or its host went down and took it along: no failure, and it counts for nothing.
+    WithEngine {
+        /// What it ended with; 255: the engine found it gone.
+        code: i64,
+    },
     /// Its heartbeat stopped.
     Silent {
         /// For how long, in milliseconds.
@@ -314,12 +319,23 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether the unit failed.
+    pub const fn is_failure(&self) -> bool {
+        !matches!(self, Self::CycleFinished | Self::WithEngine { .. })
+    }
+
+    /// Whether the restart that follows is one of those that it may have.
+    pub const fn is_counted(&self) -> bool {
+        !matches!(self, Self::WithEngine { .. })
+    }
+
     /// The word in numbers: the kind, without its particulars.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Crashed { .. } => "crashed",
             Self::OutOfMemory => "out_of_memory",
             Self::Interrupted => "interrupted",
+            Self::WithEngine { .. } => "with_engine",
             Self::Silent { .. } => "silent",
             Self::Stuck { .. } => "stuck",
             Self::NeverBeat { .. } => "never_beat",
@@ -338,6 +354,10 @@ impl fmt::Display for Reason {
             Self::Crashed { code } | Self::Refused { code } => exit_words(f, *code),
             Self::OutOfMemory => f.write_str("killed for lack of memory (exit 137)"),
             Self::Interrupted => f.write_str("ended with exit 0 although nobody asked it to"),
+            Self::WithEngine { code } => write!(
+                f,
+                "went down with the Docker engine or its host (exit {code}); not counted"
+            ),
             Self::Silent { for_ms } => write!(f, "hung: no heartbeat for {} s", seconds(*for_ms)),
             Self::Stuck { part, for_ms } => write!(
                 f,

@@ -168,7 +168,7 @@ fn otherwise(reason: &Reason) -> Option<Remedy> {
             cause: "its loop is blocked, or the machine is overloaded",
             remedy: "look at CPU, disk and network of this machine",
         }),
-        Reason::Interrupted => Some(Remedy {
+        Reason::Interrupted | Reason::WithEngine { .. } => Some(Remedy {
             cause: "the engine or the host was stopped",
             remedy: "nothing: it was started again",
         }),
@@ -214,6 +214,7 @@ mod tests {
             (Reason::Silent { for_ms: 1 }, Some("dns error"), "network"),
             (Reason::Silent { for_ms: 1 }, None, "blocked"),
             (Reason::Interrupted, None, "host"),
+            (Reason::WithEngine { code: 255 }, None, "host"),
         ];
         for (reason, error, cause) in rows {
             let found = remedy_of(&reason, error).unwrap();

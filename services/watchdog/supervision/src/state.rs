@@ -413,7 +413,7 @@ impl Unit {
     fn failed(&mut self, at: UtcMs, reason: &Reason, found: Option<&Found>) {
         self.last_reason = Some(reason.clone());
         self.last_error = found.and_then(Found::complaint).map(str::to_owned);
-        if *reason != Reason::CycleFinished {
+        if reason.is_failure() {
             self.failures.note(at, reason, self.last_error.as_deref());
         }
     }
@@ -440,14 +440,16 @@ impl Unit {
 
     fn scheduled(&mut self, at: UtcMs, restart: &Restart) {
         self.restarts = restart.attempt;
-        if restart.reason != Reason::CycleFinished {
+        if restart.reason.is_failure() {
             self.recent.push_back(at);
             if self.recent.len() > usize::from(Budget::MOST) {
                 self.recent.pop_front();
             }
         }
         self.consecutive = restart.consecutive;
-        self.last_delay_ms = restart.delay_ms;
+        if restart.reason.is_counted() {
+            self.last_delay_ms = restart.delay_ms;
+        }
         self.failed(at, &restart.reason, restart.found.as_deref());
         self.wordless = wordless(at, restart);
         self.down_since.get_or_insert(at);
@@ -484,11 +486,11 @@ impl Unit {
     }
 }
 
-/// A finished cycle has nothing to explain.
+/// What is no failure has nothing to explain.
 fn wordless(at: UtcMs, restart: &Restart) -> Option<Wordless> {
     let found = restart.found.as_deref();
     let read = found.is_some_and(|found| !found.log.is_empty() || found.log_unread.is_some());
-    let unread = !read && restart.reason != Reason::CycleFinished;
+    let unread = !read && restart.reason.is_failure();
     unread.then(|| Wordless {
         run: restart.run.clone(),
         at,

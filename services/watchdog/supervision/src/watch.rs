@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 
+use crate::absence::{Absence, GONE};
 use crate::act::Action;
-use crate::container::{Container, Run, Status};
+use crate::container::{Container, Exit, Run, Status};
 use crate::evidence::{Found, LastBeats, LastWords};
 use crate::moment::Moment;
 use crate::pulse::{Beat, Pulse};
@@ -53,6 +54,8 @@ pub enum Event {
     StopAsked(StopAsked),
     /// The engine cannot be reached: what we know of containers is old.
     EngineLost,
+    /// It went down and came back; what it shows of that time is reported behind this.
+    EngineWasAway(Absence),
     /// A heartbeat.
     Beat {
         /// Whose.
@@ -115,6 +118,8 @@ pub struct Watch {
     rules: Rules,
     sights: BTreeMap<Token, Sight>,
     engine: bool,
+    /// When it was away last.
+    absence: Option<Absence>,
     echo: Option<u64>,
     /// Since when silence means something.
     hearing: u64,
@@ -137,6 +142,8 @@ pub struct Sight {
     watched: u64,
     stop_asked: Option<Run>,
     ended: Option<(Run, u64)>,
+    /// The run that had ended when we first looked.
+    found_ended: Option<Run>,
     failed_start: Option<(u64, String)>,
     stop_again: u64,
     armed: Option<Armed>,
@@ -221,6 +228,10 @@ impl Watch {
                 self.engine = false;
                 Scope::Nobody
             }
+            Event::EngineWasAway(absence) => {
+                self.absence = Some(absence);
+                Scope::Nobody
+            }
             Event::Beat { unit, beat } => {
                 self.sight(&unit).beat(beat, now);
                 Scope::One(unit)
@@ -233,6 +244,8 @@ impl Watch {
             Event::Echoed => self.echoed(now),
             Event::Acted { unit, error } => {
                 let starts = state.units.get(&unit).map_or(0, |unit| unit.starts);
+                // One that is away has refused nothing: what it did shows when it is back.
+                let error = error.filter(|_| self.engine);
                 self.sight(&unit).acted(error, starts, now);
                 Scope::One(unit)
             }
@@ -271,6 +284,14 @@ impl Watch {
     /// Whether the engine answers.
     pub const fn engine(&self) -> bool {
         self.engine
+    }
+
+    /// Whether a run ended because the engine did: while we know it was away, or else by its own word, before we came.
+    pub fn took_along(&self, sight: &Sight, container: &Container, exit: Exit) -> bool {
+        let absence = self.absence.as_ref();
+        let found = sight.found_ended.as_ref() == Some(&container.run);
+        found && exit.code == GONE
+            || absence.is_some_and(|absence| absence.took_along(container, exit))
     }
 
     /// Whether silence on the bus may be ours.
@@ -435,9 +456,13 @@ impl Sight {
         };
         let woke = old.as_ref().is_some_and(|old| old.status == Status::Paused);
         let another = old.as_ref().is_none_or(|old| old.run != new.run);
+        let first = old.is_none();
         if another {
             self.another_run(&new);
             self.past = old.map(|old| old.run);
+        }
+        if first && new.exit().is_some() {
+            self.found_ended = Some(new.run.clone());
         }
         if another || woke {
             self.watched = now.mono;

@@ -22,6 +22,13 @@ impl Desk<'_> {
         self.restart(policy, end, reason, 0, delay)
     }
 
+    /// At once, like whatever else the engine starts again, and at no cost.
+    pub(super) fn back_with_the_engine(&self, policy: &Policy, end: &End<'_>) -> Fact {
+        let code = end.code.unwrap_or_default();
+        let (reason, in_a_row) = (Reason::WithEngine { code }, self.unit.consecutive);
+        self.restart(policy, end, reason, in_a_row, Duration::ZERO)
+    }
+
     pub(super) fn failure(&self, policy: &Policy, end: &End<'_>, reason: Reason) -> Fact {
         let consecutive = self.unit.consecutive.saturating_add(1);
         if self.unit.restarts >= policy.max_restarts {
@@ -67,7 +74,10 @@ impl Desk<'_> {
         let pulse = self.sight.pulse.as_ref();
         Fact::RestartScheduled(Restart {
             run: end.run.clone(),
-            attempt: self.unit.restarts.saturating_add(1),
+            attempt: self
+                .unit
+                .restarts
+                .saturating_add(u32::from(reason.is_counted())),
             max: policy.max_restarts,
             reason,
             consecutive,

@@ -215,6 +215,7 @@ fn every_reason_reads_back_and_has_words() {
         Reason::Crashed { code: 1 },
         Reason::OutOfMemory,
         Reason::Interrupted,
+        Reason::WithEngine { code: 255 },
         Reason::Silent { for_ms: 1 },
         Reason::NeverBeat { for_ms: 1 },
         Reason::NotStarted { error },

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod critical;
 #[cfg(test)]
+mod engine;
+#[cfg(test)]
 mod fleet;
 #[cfg(test)]
 mod golden;
