@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::ids::Token;
 use supervision::act::Action;
 use supervision::container::{Container, Run};
+use supervision::ending::is_urgent;
 use supervision::evidence::LastWords;
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -64,8 +65,11 @@ impl Hands {
             };
             let after = look(&engine, id).await;
             let words = match &after {
-                After::Here(container) => last_words::read(&engine, container).await,
-                After::Removed(_) | After::Unknown => None,
+                After::Here(container) if !is_urgent(container) => {
+                    last_words::read(&engine, container).await
+                }
+                // Where a restart may follow at once the eye reads them, behind that.
+                After::Here(_) | After::Removed(_) | After::Unknown => None,
             };
             Done {
                 unit,

@@ -103,6 +103,15 @@ pub fn wake_at(state: &State, watch: &Watch, name: &Token, now: Moment) -> Optio
     }
 }
 
+/// Who is not heard gets no time: a frozen process cannot use it, and one that only the bus does not hear could
+/// journal nothing of a good end. Every part is made to be killed.
+const fn grace(reason: &Reason, usual_ms: u64) -> u64 {
+    match reason {
+        Reason::Silent { .. } | Reason::NeverBeat { .. } => 0,
+        _ => usual_ms,
+    }
+}
+
 struct Desk<'a> {
     name: &'a Token,
     state: &'a State,
@@ -273,7 +282,7 @@ impl Desk<'_> {
         let reason = pulse::hang(self.sight.pulse.as_ref(), watched, known, mono)?;
         let run = here.run.clone();
         if self.restartable().is_ok() && self.unit.held.is_none() {
-            let grace_ms = here.grace_ms;
+            let grace_ms = grace(&reason, here.grace_ms);
             return Some(Fact::StopIntended {
                 run,
                 reason,
