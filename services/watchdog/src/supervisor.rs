@@ -169,13 +169,16 @@ impl Supervisor {
                 let wait = self.patience();
                 tokio::select! {
                     biased;
-                    _ = ticks.tick() => self.take_in(Event::Ticked).await?,
+                    _ = ticks.tick() => {
+                        self.take_in(Event::Ticked).await?;
+                        // Not at every event: it is work for every unit, and in a large fleet many beat in a second.
+                        numbers::show(&self.state, &self.watch, self.now().mono);
+                    }
                     Some(event) = reports.recv() => self.take_in(event).await?,
                     done = self.hands.ended() => self.call_ended(done).await?,
                     Some(order) = orders.recv() => self.obey(order).await?,
                     () = tokio::time::sleep(wait) => self.take_in(Event::Ticked).await?,
                 }
-                numbers::show(&self.state, &self.watch, self.now().mono);
                 self.part.turn();
             }
         };
