@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::machine::{self, Leisure};
 use crate::proc::{Memory, Proc};
+use crate::supervised;
 
 /// What is measured: services of compose.yaml, each one's image by the same name.
 const SERVICES: [&str; 2] = ["watchdog", "notifier"];
@@ -30,6 +31,9 @@ pub(crate) struct Options {
     /// Paper traders
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=99))]
     traders: u32,
+    /// The watchdog alone instead, with so many containers each time (no images needed)
+    #[arg(long, value_name = "N,N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=500))]
+    supervised: Vec<u32>,
 }
 
 /// A service while it is watched.
@@ -45,9 +49,13 @@ struct Watched {
 
 /// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
+    let span = Duration::from_secs(options.minutes * 60);
+    if !options.supervised.is_empty() {
+        supervised::measure(&options.supervised, span).await;
+        return;
+    }
     let services = present();
     machine::print(&services);
-    let span = Duration::from_secs(options.minutes * 60);
     println!(
         "measured: main processes for {span:?}, beginning {CALM:?} after {} paper traders were healthy;\n\
          they beat every {HEARTBEAT_SECS} s and share the symbols {SYMBOLS} (the others wait)\n",

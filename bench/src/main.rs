@@ -1,8 +1,11 @@
 //! Measures the running system: parse, measure, print. Figures come out, no verdict: a machine with
 //! other work to do gives other ones.
 //!
-//! - `recovery.rs`: how soon a killed trader is at work again; `side.rs`: the two ways, one beside the other.
-//! - `idle.rs`: what the services around the traders cost; `proc.rs`: what the kernel says of a process.
+//! - `recovery.rs`: how soon a killed trader is at work again; `side.rs`: the ways, one beside the other;
+//!   `plain.rs`: supervisors of plain processes.
+//! - `hang.rs`: how soon a frozen one is.
+//! - `idle.rs`: what the services around the traders cost; `supervised.rs`: the watchdog alone, with many;
+//!   `proc.rs`: what the kernel says of a process.
 //! - `notify.rs`: how fast the notifier tells, and what many events cost it, beside a script's way.
 //! - `live.rs`: trading on the simulated exchange: `live/entry.rs` from the closed candle to the resting stop,
 //!   `live/account.rs` a look at an account with many open orders, and how many orders its limits let through.
@@ -19,14 +22,17 @@
 )]
 
 mod figures;
+mod hang;
 mod idle;
 mod live;
 mod machine;
 mod notify;
+mod plain;
 mod proc;
 mod recovery;
 mod side;
 mod step;
+mod supervised;
 
 use std::process::ExitCode;
 
@@ -45,6 +51,8 @@ struct Cli {
 enum What {
     /// kill -9 of a trader to its first good heartbeat: our watchdog beside Docker's restart: always
     Recovery(recovery::Options),
+    /// SIGSTOP of a trader to its next first good heartbeat: our watchdog beside autoheal's way
+    Hang(hang::Options),
     /// Memory and processor time of the services around idle traders
     Idle(idle::Options),
     /// How fast the notifier tells, and what many events cost it (no images needed)
@@ -62,6 +70,7 @@ async fn main() -> ExitCode {
     let measure = async {
         match &cli.what {
             What::Recovery(options) => recovery::measure(options).await,
+            What::Hang(options) => hang::measure(options).await,
             What::Idle(options) => idle::measure(options).await,
             What::Notify(options) => notify::measure(options).await,
             What::Live(options) => live::measure(options).await,

@@ -1,6 +1,7 @@
 //! How soon a killed trader is at work again: our watchdog beside Docker's own `restart: always`, by
-//! turns on the same machine at the same time.
+//! turns on the same machine at the same time; and behind them supervisors of plain processes, where they are.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -8,7 +9,17 @@ use tokio::time::sleep;
 
 use crate::figures::Summary;
 use crate::machine::{self, Leisure};
+use crate::plain::{Keeper, Plain};
 use crate::side::{FLAGS, Recovery, Side, Way};
+
+type Part = fn(&Recovery) -> Duration;
+
+/// What is told of a recovery.
+const PARTS: [(&str, Part); 3] = [
+    ("kill to work", |r| r.work),
+    ("kill to process", |r| r.process),
+    ("process to work", |r| r.work.saturating_sub(r.process)),
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -18,15 +29,35 @@ pub(crate) struct Options {
     /// Seconds at work before a kill; Docker's delay grows with each one that comes within 10
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(11..=600))]
     settle: u64,
+    /// A supervisord (bench/peers/supervisors gets one)
+    #[arg(long, value_name = "PROGRAM")]
+    supervisord: Option<PathBuf>,
+    /// A monit
+    #[arg(long, value_name = "PROGRAM")]
+    monit: Option<PathBuf>,
+    /// Only those two (no images needed)
+    #[arg(long)]
+    plain_only: bool,
 }
 
 /// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     let settle = Duration::from_secs(options.settle);
+    let leisure = Leisure::begin();
+    if options.plain_only {
+        machine::print(&[]);
+        println!("{:<48}{}", "in ms", Summary::heading());
+    } else {
+        of_containers(options, settle).await;
+    }
+    of_plain_processes(options, settle).await;
+    leisure.print();
+}
+
+async fn of_containers(options: &Options, settle: Duration) {
     explain(settle);
     let mut sides = [Side::up(Way::Watchdog).await, Side::up(Way::Docker).await];
     let mut recoveries = [Vec::new(), Vec::new()];
-    let leisure = Leisure::begin();
     for run in 1..=options.runs {
         for (side, measured) in sides.iter_mut().zip(&mut recoveries) {
             // Neither one is killed in the other's aftermath.
@@ -39,7 +70,31 @@ pub(crate) async fn measure(options: &Options) {
         }
     }
     print(&sides.map(|side| side.way), &recoveries);
-    leisure.print();
+}
+
+async fn of_plain_processes(options: &Options, settle: Duration) {
+    let keepers = [
+        options.supervisord.clone().map(Keeper::Supervisord),
+        options.monit.clone().map(Keeper::Monit),
+    ];
+    if keepers.iter().any(Option::is_none) {
+        println!("left out where not named: supervisord, monit (bench/peers/supervisors has both)");
+    }
+    for keeper in keepers.into_iter().flatten() {
+        let mut plain = Plain::up(keeper).await;
+        let mut recoveries = Vec::new();
+        for run in 1..=options.runs {
+            plain.settle(settle).await;
+            let recovery = plain.recovery().await;
+            let (name, ms) = (plain.keeper.name(), recovery.work.as_millis());
+            eprintln!("run {run} of {}: {name} {ms} ms", options.runs);
+            recoveries.push(recovery);
+        }
+        for (what, span) in PARTS {
+            let row = format!("{what}, {}", plain.keeper.name());
+            println!("{row:<48}{}", Summary::of(recoveries.iter().map(span)));
+        }
+    }
 }
 
 fn explain(settle: Duration) {
@@ -57,15 +112,11 @@ fn explain(settle: Duration) {
 }
 
 fn print(ways: &[Way], recoveries: &[Vec<Recovery>]) {
-    println!("{:<32}{}", "in ms", Summary::heading());
-    for (what, span) in [
-        ("kill to work", (|r| r.work) as fn(&Recovery) -> Duration),
-        ("kill to process", |r| r.process),
-        ("process to work", |r| r.work.saturating_sub(r.process)),
-    ] {
+    println!("{:<48}{}", "in ms", Summary::heading());
+    for (what, span) in PARTS {
         for (way, measured) in ways.iter().zip(recoveries) {
             let row = format!("{what}, {}", way.name());
-            println!("{row:<32}{}", Summary::of(measured.iter().map(span)));
+            println!("{row:<48}{}", Summary::of(measured.iter().map(span)));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! One of the two ways to bring a killed trader back, in a Compose project of its own: same image, same
+//! One of the ways to bring a killed or frozen trader back, in a Compose project of its own: same image, same
 //! flags, its own bus and exchange. The watchdog's trader has restart policy `no`, as compose.yaml says;
-//! Docker's has `always`, and no watchdog.
+//! Docker's has `always`, and no watchdog; autoheal's is restarted when its health check fails, by a poller here.
 
 use std::process::Command;
 use std::time::Duration;
@@ -14,15 +14,20 @@ use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::clock;
 use supervision::backoff::MOST_CONSECUTIVE;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::proc::pid;
 
+/// Nobody needs longer.
+const LONGEST: Duration = Duration::from_mins(10);
 /// What both traders run with.
 pub(crate) const FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 const HEARTBEAT_SECS: &str = "1";
 const SERVICE: &str = "trader-paper";
 const UNIT: &str = "trader-paper-1";
+/// As autoheal does by default: how often it looks, and the seconds between SIGTERM and SIGKILL.
+const POLL_EVERY: Duration = Duration::from_secs(5);
+const AUTOHEALS_GRACE: &str = "10";
 
 /// Who starts the trader again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +36,8 @@ pub(crate) enum Way {
     Watchdog,
     /// The engine.
     Docker,
+    /// Whoever restarts what the engine calls unhealthy.
+    Autoheal,
 }
 
 impl Way {
@@ -39,6 +46,7 @@ impl Way {
         match self {
             Self::Watchdog => "our watchdog",
             Self::Docker => "restart: always",
+            Self::Autoheal => "autoheal's way",
         }
     }
 
@@ -47,13 +55,14 @@ impl Way {
         match self {
             Self::Watchdog => "watchdog",
             Self::Docker => "always",
+            Self::Autoheal => "autoheal",
         }
     }
 
     const fn services(self) -> &'static [&'static str] {
         match self {
             Self::Watchdog => &[SERVICE, "watchdog"],
-            Self::Docker => &[SERVICE],
+            Self::Docker | Self::Autoheal => &[SERVICE],
         }
     }
 }
@@ -107,7 +116,7 @@ impl Side {
     /// the 11th failure in a row: before that there is one that does not count, and its `release`.
     pub(crate) async fn settle(&mut self, healthy: Duration) {
         if self.way == Way::Watchdog && self.in_a_row == MOST_CONSECUTIVE {
-            self.kill();
+            self.signal("KILL");
             self.release().await;
             self.recovered(clock::now()).await;
             self.in_a_row = 0;
@@ -118,19 +127,43 @@ impl Side {
     /// Kills the trader, and waits until the next one is at work.
     pub(crate) async fn recovery(&mut self) -> Recovery {
         let killed = clock::now();
-        self.kill();
+        self.signal("KILL");
         self.in_a_row += 1;
         self.recovered(killed).await
     }
 
+    /// Freezes the trader, and waits until the next one is at work; none if that is not within `patience`.
+    pub(crate) async fn thaw(&mut self, patience: Duration) -> Option<Recovery> {
+        let frozen = clock::now();
+        self.signal("STOP");
+        self.in_a_row += 1;
+        let (way, trader) = (self.way, self.trader.clone());
+        let healing = async move {
+            match way {
+                Way::Autoheal => heal(&trader).await,
+                Way::Watchdog | Way::Docker => std::future::pending().await,
+            }
+        };
+        let recovered = timeout(patience, self.recovered(frozen));
+        let recovery = tokio::select! {
+            recovery = recovered => recovery.ok(),
+            () = healing => None,
+        };
+        if recovery.is_none() {
+            docker(&["restart", "-t", "0", &self.trader]);
+            self.recovered(clock::now()).await;
+        }
+        recovery
+    }
+
     /// By the kernel, past the engine: a `docker kill` would be a person's wish, which both ways respect.
-    fn kill(&self) {
+    fn signal(&self, signal: &str) {
         let pid = pid(&self.trader);
-        run(Command::new("sh").args(["-c", &format!("kill -KILL {pid}")]));
+        run(Command::new("sh").args(["-c", &format!("kill -s {signal} {pid}")]));
     }
 
     async fn recovered(&mut self, killed: UtcMs) -> Recovery {
-        let another = told::heartbeat_with(&self.bus, UNIT, "running anew", SOON, |h| {
+        let another = told::heartbeat_with(&self.bus, UNIT, "running anew", LONGEST, |h| {
             h.phase == Phase::Running && h.boot != self.boot
         });
         let first = another.await;
@@ -151,6 +184,18 @@ impl Side {
             asked.status.success().then_some(())
         })
         .await;
+    }
+}
+
+/// What willfarrell/autoheal does, for one container.
+async fn heal(trader: &str) {
+    let name = format!("name={trader}");
+    let unhealthy = ["ps", "-q", "-f", "health=unhealthy", "-f", &name];
+    loop {
+        for id in docker(&unhealthy).lines() {
+            docker(&["restart", "-t", AUTOHEALS_GRACE, id]);
+        }
+        sleep(POLL_EVERY).await;
     }
 }
 

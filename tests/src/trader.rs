@@ -70,6 +70,21 @@ impl Setup {
         &self.env["INSTANCE"]
     }
 
+    /// What a shell starts one with.
+    pub fn script(&self) -> String {
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}='{value}'"));
+        let words: Vec<String> = ["exec env -i".to_owned()]
+            .into_iter()
+            .chain(env)
+            .chain([binary("trader").display().to_string()])
+            .chain(self.flags.iter().cloned())
+            .collect();
+        words.join(" ")
+    }
+
     /// Starts one.
     pub fn start(&self) -> Trader {
         self.start_from(binary("trader"))
