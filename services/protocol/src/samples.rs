@@ -104,13 +104,13 @@ one_of_every_kind! {
     OrderUnclear {
         book: book()?,
         leg: said("entry"),
-        order: said("ba-q7x2ab-57kto0gwqguoe00"),
+        order: said("ba-q7x2ab-57kto0gwqguoe0000"),
         why: said("new order: no answer within 5 s"),
     }
     OrderRefused {
         book: book()?,
         leg: said("stop"),
-        order: said("ba-q7x2ab-57kto0gwqguos00"),
+        order: said("ba-q7x2ab-57kto0gwqguos0000"),
         code: -2021,
         why: said("Order would immediately trigger."),
     }

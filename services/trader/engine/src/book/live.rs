@@ -20,6 +20,7 @@ use crate::book::{
 use crate::breaker::{Breaker, POSITION_LOSS};
 use crate::candle::Candle;
 use crate::fixed::{Price, Qty};
+use crate::orders::LAST_ATTEMPT;
 use crate::orders::{
     Answer, ClientId, Costs, Deployment, Fate, Fill, Kind, Leg, OpenOrder, Order, Payment, Report,
     Tracked, View, Way,
@@ -463,7 +464,7 @@ fn exit(
     }))
 }
 
-fn ask(desk: Desk<'_>, side: Side, id: ClientId, leg: Leg, attempt: u8, at: UtcMs) -> Order {
+fn ask(desk: Desk<'_>, side: Side, id: ClientId, leg: Leg, attempt: u32, at: UtcMs) -> Order {
     Order {
         id,
         leg,
@@ -479,10 +480,11 @@ fn ask(desk: Desk<'_>, side: Side, id: ClientId, leg: Leg, attempt: u8, at: UtcM
 }
 
 /// The id of the next attempt; none after the last one there can be.
-fn next_id(state: &BookState, leg: Leg) -> Option<(ClientId, u8)> {
+fn next_id(state: &BookState, leg: Leg) -> Option<(ClientId, u32)> {
     let entry = state.orders.first()?;
     let attempt = match newest(state, leg) {
-        Some(last) => last.order.attempt.checked_add(1)?,
+        Some(last) if last.order.attempt >= LAST_ATTEMPT => return None,
+        Some(last) => last.order.attempt + 1,
         None => 0,
     };
     Some((entry.order.id.sibling(leg, attempt), attempt))

@@ -19,7 +19,9 @@ const SYMBOL: usize = 5;
 /// Characters of the bar's minute: enough for four thousand years.
 const MINUTE: usize = 6;
 /// Characters of leg and attempt, at the end.
-const TAIL: usize = 3;
+const TAIL: usize = 5;
+/// The last attempt that has an id: an exchange that refuses every half minute is asked for a year and a half.
+pub(crate) const LAST_ATTEMPT: u32 = 36_u32.pow(4) - 1;
 
 /// Which installation of this program an order belongs to: two that share an account's key must not
 /// take each other's orders for their own.
@@ -77,7 +79,7 @@ impl fmt::Display for Deployment {
     }
 }
 
-/// An order's id of ours: deployment, symbol, bar, strategy, leg and attempt, in 25 of the 36 characters
+/// An order's id of ours: deployment, symbol, bar, strategy, leg and attempt, in 27 of the 36 characters
 /// that Binance allows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -102,7 +104,7 @@ impl ClientId {
 
     /// The id of another order for the same position.
     #[must_use]
-    pub fn sibling(&self, leg: Leg, attempt: u8) -> Self {
+    pub fn sibling(&self, leg: Leg, attempt: u32) -> Self {
         let root = self.root();
         Self(format!("{root}{}", tail(leg, attempt)))
     }
@@ -153,7 +155,7 @@ impl fmt::Display for ClientId {
     }
 }
 
-fn tail(leg: Leg, attempt: u8) -> String {
+fn tail(leg: Leg, attempt: u32) -> String {
     format!("{}{}", leg.letter(), base36(u64::from(attempt), TAIL - 1))
 }
 
@@ -199,9 +201,9 @@ mod tests {
     #[test]
     fn the_same_decision_has_the_same_id_for_ever() {
         let entry = id("BTCUSDT", 28_401_150);
-        assert_eq!(entry.as_str(), "ba-q7x2ab-57kto0gwqguoe00");
+        assert_eq!(entry.as_str(), "ba-q7x2ab-57kto0gwqguoe0000");
         let stop = entry.sibling(Leg::Stop, 1);
-        assert_eq!(stop.as_str(), "ba-q7x2ab-57kto0gwqguos01");
+        assert_eq!(stop.as_str(), "ba-q7x2ab-57kto0gwqguos0001");
         assert!(stop.is_sibling(&entry));
         for leg in [Leg::Entry, Leg::Stop, Leg::Target, Leg::Exit] {
             assert_eq!(entry.sibling(leg, 7).leg(), leg);
@@ -219,7 +221,10 @@ mod tests {
 
     #[test]
     fn an_id_keeps_what_binance_allows() {
-        let last = ClientId::told(id("BTCUSDT", 28_401_150).as_str()).sibling(Leg::Exit, u8::MAX);
+        let entry = id("BTCUSDT", 28_401_150);
+        let last = entry.sibling(Leg::Exit, LAST_ATTEMPT);
+        assert_ne!(last, entry.sibling(Leg::Exit, LAST_ATTEMPT - 1));
+        assert_eq!(last.leg(), Leg::Exit);
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:/-".contains(&b);
         assert!(last.as_str().len() <= 36 && last.as_str().bytes().all(allowed));
     }

@@ -16,6 +16,7 @@ mod id;
 mod order;
 mod report;
 
+pub(crate) use id::LAST_ATTEMPT;
 pub use id::{BadDeployment, ClientId, Deployment};
 pub use order::{Fate, Kind, Leg, Order, Tracked, Way};
 pub use report::{Answer, Costs, Fill, OpenOrder, Payment, Report, View};

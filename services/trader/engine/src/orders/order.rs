@@ -114,7 +114,7 @@ pub struct Order {
     /// What it is for.
     pub leg: Leg,
     /// Which attempt at that, from 0.
-    pub attempt: u8,
+    pub attempt: u32,
     /// Which way.
     pub way: Way,
     /// What.

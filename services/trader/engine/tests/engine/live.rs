@@ -500,7 +500,7 @@ fn the_exchanges_view_shows_what_is_amiss() {
     assert_eq!(compare(&live.book.state, &ours, &usual), agreed);
 
     let mut odd = usual.clone();
-    odd.open[1] = open("ba-zzzzzz-57kto0gwqguos00");
+    odd.open[1] = open("ba-zzzzzz-57kto0gwqguos0000");
     odd.open.push(open("web_1"));
     odd.open.push(open(stop.sibling(Leg::Stop, 9).as_str()));
     let found = compare(&live.book.state, &ours, &odd);
