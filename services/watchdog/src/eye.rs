@@ -180,7 +180,8 @@ impl Eye {
             self.answers_since = clock::now();
             self.away = false;
             self.absence = Some(Absence {
-                from: self.known,
+                // The last that was heard may be of its way down, and behind an end that was not.
+                from: UtcMs(self.known.0.saturating_sub(OVERLAP_MS)),
                 until: self.answers_since,
             });
         }
