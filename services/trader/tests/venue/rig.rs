@@ -43,7 +43,7 @@ pub(crate) struct Rig {
     stop: CancellationToken,
     task: JoinSet<Result<(), Stop>>,
     _file: TempDir,
-    attempts: u8,
+    attempts: u32,
 }
 
 impl Rig {
