@@ -103,9 +103,13 @@ async fn a_nearly_used_up_weight_pauses_calls_before_the_exchange_has_to() {
     heavy.body = r#"{"serverTime":5}"#.to_owned();
     exchange.answers("time", Some(heavy));
     assert!(market.server_time().await.is_ok());
-    let paused = market.server_time().await.unwrap_err();
+    let symbol = token("BTCUSDT");
+    let klines = market.closed_klines(&symbol, Interval::M1, None, 3, at(3));
+    let paused = klines.await.unwrap_err();
     assert!(paused.to_string().contains("request limit"), "{paused}");
-    assert_eq!(exchange.seen("time"), 1);
+    assert_eq!(exchange.seen("klines"), 0);
+    // Without the time no order that protects a position could be sent.
+    assert!(market.server_time().await.is_ok());
 }
 
 #[tokio::test]

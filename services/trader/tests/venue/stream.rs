@@ -74,7 +74,8 @@ async fn a_fill_wakes_who_waits_for_its_symbol_and_nobody_else() {
     let mut others = rig.venue.hints(&other);
     let mut listening = Listening::on(&rig, quick()).await;
     assert_eq!(listening.state(), PartState::Ok);
-    others.mark_unchanged();
+    // At its begin it wakes everybody, one after the other.
+    timeout(SOON, others.changed()).await.unwrap().unwrap();
     rig.bought().await;
     listening.hint().await;
     assert!(!others.has_changed().unwrap());
