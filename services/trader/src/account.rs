@@ -13,5 +13,5 @@ pub use found::{InitArgs, run as init};
 pub use gate::{check as check_latch, latch};
 pub use keeper::run as keep;
 pub use operator::{EntriesArgs, FlattenArgs, UnlatchArgs, flatten, pause, resume, unlatch};
-pub(crate) use operator::{SaidArgs, read};
+pub(crate) use operator::{SaidArgs, read, store};
 pub use watch::{Standing, Watch, run as watch};

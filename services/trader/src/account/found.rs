@@ -9,9 +9,10 @@ use protocol::ids::{AccountKey, Mode};
 use protocol::subject::Subject;
 use runtime::bus::{Bus, Refusal};
 use runtime::identity::boot_id;
-use runtime::journal::{AppendError, Journal};
+use runtime::journal::Journal;
 use runtime::process::Stop;
 
+use super::operator::store;
 use crate::settings::Settings;
 use crate::start;
 use crate::venue::Venue;
@@ -87,11 +88,7 @@ async fn begin(bus: &Bus, account: &AccountKey, who: String) -> Result<Deploymen
         deployment: deployment.clone(),
         who,
     }];
-    let appended = journal.append(&records, 0, |why| tracing::warn!(why, "not stored yet"));
-    appended.await.map_err(|error| match error {
-        AppendError::Lost { .. } => unavailable(format!("{error}; try again")),
-        AppendError::Refused { .. } => Stop::internal(error.to_string()),
-    })?;
+    store(&mut journal, &records, "try again").await?;
     Ok(deployment)
 }
 

@@ -14,6 +14,7 @@ use runtime::clock;
 use runtime::identity::boot_id;
 use runtime::journal::{AppendError, Journal, Stored};
 use runtime::process::Stop;
+use serde::Serialize;
 use tokio::time::timeout;
 
 use super::flatten as on_the_exchange;
@@ -218,13 +219,25 @@ async fn append(bus: &Bus, account: &AccountKey, word: Word) -> Result<u64, Stop
     let (mut journal, _) = Journal::replay::<Word>(bus, &subject, boot_id())
         .await
         .map_err(|error| unavailable(error.to_string()))?;
-    let words = [word];
-    let appended = journal.append(&words, 0, |why| tracing::warn!(why, "not stored yet"));
+    store(&mut journal, &[word], "try again").await?;
+    Ok(journal.last_seq())
+}
+
+/// Stores what a person said; `then` is what to do if another wrote first.
+///
+/// # Errors
+/// Exit 69 if another wrote first, 70 if it cannot be stored as it is.
+pub(crate) async fn store<R: Serialize>(
+    journal: &mut Journal,
+    records: &[R],
+    then: &str,
+) -> Result<(), Stop> {
+    let appended = journal.append(records, 0, |why| tracing::warn!(why, "not stored yet"));
     appended.await.map_err(|error| match error {
-        AppendError::Lost { .. } => unavailable(format!("{error}; try again")),
+        AppendError::Lost { .. } => unavailable(format!("{error}; {then}")),
         AppendError::Refused { .. } => Stop::internal(error.to_string()),
     })?;
-    Ok(journal.last_seq())
+    Ok(())
 }
 
 /// What came of a stored word. It does not wait for long: nobody may be there to carry it out.

@@ -12,12 +12,12 @@ use protocol::journal::JournalEntry;
 use protocol::subject::Subject;
 use runtime::bus::{Bus, Refusal};
 use runtime::identity::boot_id;
-use runtime::journal::{AppendError, Journal};
+use runtime::journal::Journal;
 use runtime::process::Stop;
 use runtime::{clock, streams};
 use tokio_util::sync::CancellationToken;
 
-use crate::account::{SaidArgs, read as read_account};
+use crate::account::{SaidArgs, read as read_account, store};
 use crate::settings::Settings;
 use crate::start;
 
@@ -73,7 +73,12 @@ pub async fn run(args: ReleaseArgs) -> Result<ExitCode, Stop> {
     let book = account.book(args.symbol.clone());
     let mut found = find(&bus, &book).await?;
     let records = released(&settings, &book, &found, args).await?;
-    append(&mut found.journal, &records).await?;
+    store(
+        &mut found.journal,
+        &records,
+        "look again with trader status",
+    )
+    .await?;
     let latched = read_account(&bus, &account).await;
     println!("{}", outcome(&book, &records));
     if latched.is_ok_and(|account| account.latch.is_some()) {
@@ -130,11 +135,11 @@ async fn released(
         .map_or_else(|| start::book_config(settings), Ok)?;
     if let Some(price) = args.closed_at {
         let why_not = match (config.live.is_some(), position) {
-            (false, _) => "a paper book's position is closed by nobody else",
-            (true, None) => "the book holds nothing",
-            (true, Some(_)) => "",
+            (false, _) => Some("a paper book's position is closed by nobody else"),
+            (true, None) => Some("the book holds nothing"),
+            (true, Some(_)) => None,
         };
-        if !why_not.is_empty() {
+        if let Some(why_not) = why_not {
             return Err(Stop::config(format!(
                 "--closed-at={price}: not allowed, {why_not}"
             )));
@@ -159,18 +164,6 @@ async fn rules_of(settings: &Settings, symbol: &Token) -> Result<SymbolRules, St
     rules
         .remove(symbol)
         .ok_or_else(|| Stop::config(format!("--symbol={symbol}: allowed are the symbols traded")))
-}
-
-async fn append(journal: &mut Journal, records: &[BookRecord]) -> Result<(), Stop> {
-    let appended = journal.append(records, 0, |why| tracing::warn!(why, "not stored yet"));
-    let stored = appended.await.map(|_| ());
-    stored.map_err(|error| match error {
-        AppendError::Lost { .. } => Stop::new(
-            ExitCode::Unavailable,
-            format!("{error}; look again with trader status"),
-        ),
-        AppendError::Refused { .. } => Stop::internal(error.to_string()),
-    })
 }
 
 fn outcome(book: &BookKey, records: &[BookRecord]) -> String {

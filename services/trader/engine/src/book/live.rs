@@ -20,10 +20,9 @@ use crate::book::{
 use crate::breaker::{Breaker, POSITION_LOSS};
 use crate::candle::Candle;
 use crate::fixed::{Price, Qty};
-use crate::orders::LAST_ATTEMPT;
 use crate::orders::{
-    Answer, ClientId, Costs, Deployment, Fate, Fill, Kind, Leg, OpenOrder, Order, Payment, Report,
-    Tracked, View, Way,
+    Answer, ClientId, Costs, Deployment, Fate, Fill, Kind, LAST_ATTEMPT, Leg, OpenOrder, Order,
+    Payment, Report, Tracked, View, Way,
 };
 use crate::paper;
 use crate::strategy::Signal;
