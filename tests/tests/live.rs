@@ -89,6 +89,39 @@ async fn who_dies_while_a_person_closes_everything_finishes_that_when_it_is_back
 }
 
 #[tokio::test]
+async fn who_starts_beside_the_books_of_one_that_just_died_waits_for_them_and_closes_them() {
+    let mut run = Run::begin(&[], SPEED).await;
+    let exit = STEPS.iter().find(|step| step.by == By::Person).unwrap();
+    let held = run.up_to(exit, When::Asked).await;
+    run.end(End::Killed).await;
+    held.then(Then::Lost);
+    // Latched, and its only book is leased to the dead one.
+    let mut another = run.another("two");
+    assert_eq!(another.exit_within(SOON).await, 21);
+    let book = run.system.book().await;
+    assert_eq!(book.phase, Phase::Flat, "it left before it had closed it");
+    run.system.audit().await;
+}
+
+#[tokio::test]
+async fn who_is_told_to_end_while_its_stop_is_lost_on_its_way_sends_another_before_it_ends() {
+    // The exchange takes an order for four seconds.
+    let mut run = Run::begin(&[], "15").await;
+    let stop = STEPS.iter().find(|step| step.name == "stop").unwrap();
+    let held = run.up_to(stop, When::Asked).await;
+    let lost = json!({"do": "before", "status": 503, "code": -1007, "method": stop.method,
+        "path": stop.path, "times": 1});
+    run.system.fault(&lost).await;
+    held.then(Then::GoesOn);
+    let unclear = |r: &BookRecord| matches!(r, BookRecord::OrderUnclear { .. });
+    run.system.record("nobody knows of it", unclear).await;
+    run.end(End::Stopped).await;
+    let book = run.system.book().await;
+    assert!(is_guarded(&book), "{:?} {:?}", book.phase, book.orders);
+    assert!(run.system.is_guarded_there().await);
+}
+
+#[tokio::test]
 async fn who_is_told_to_end_while_its_entry_is_unclear_leaves_no_position_without_a_stop() {
     let mut run = Run::begin(&[], SPEED).await;
     let held = run.up_to(&STEPS[0], When::Answered).await;

@@ -26,6 +26,9 @@ use crate::share::{self, Seen};
 /// How long books may take to finish what they began. With [`GIVE_BACK`] and the time for what
 /// comes after it, under the 8 s in which a trader drains.
 const DRAIN: Duration = Duration::from_millis(4_500);
+/// The same with orders on an exchange, which may have to wait until one that was lost cannot be taken any more: a
+/// position without its stop is worse than a late end.
+const DRAIN_LIVE: Duration = Duration::from_secs(7);
 /// A pass every three seconds, each call of it with its deadline: one that takes longer is stuck.
 const TURNS_WITHIN: Duration = Duration::from_secs(30);
 /// How long giving the leases back may take; those left over expire by themselves.
@@ -322,8 +325,12 @@ impl Fleet {
         for owned in self.books.values() {
             owned.stop.cancel();
         }
+        let within = match self.ctx.venue {
+            None => DRAIN,
+            Some(_) => DRAIN_LIVE,
+        };
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(DRAIN, all).await.is_err() {
+        if timeout(within, all).await.is_err() {
             tracing::warn!("books did not end in time; their journals are safe");
             self.tasks.abort_all();
         }

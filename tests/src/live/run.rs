@@ -45,6 +45,12 @@ impl Run {
         self.trader = Some(self.setup.start());
     }
 
+    /// Starts another instance that reaches the exchange in the same way.
+    pub fn another(&self, name: &str) -> Trader {
+        let setup = self.system.trader(name);
+        setup.env("BINANCE_REST_URL", &self.gateway.url()).start()
+    }
+
     /// Starts the trader and has everything happen up to this step, whose call is held.
     pub async fn up_to(&mut self, step: &Step, when: When) -> Held {
         if step.by == By::Person {

@@ -56,6 +56,14 @@ async fn closed(bus: &Bus, account: &AccountKey) -> Result<Option<(String, Vec<S
     let Some(latch) = latch(bus, account).await? else {
         return Ok(None);
     };
+    Ok(Some((latch, open_books(bus, account).await?)))
+}
+
+/// The symbols of the account's books that hold something, or may: of whatever process.
+///
+/// # Errors
+/// One line.
+pub(super) async fn open_books(bus: &Bus, account: &AccountKey) -> Result<Vec<String>, String> {
     let filter = filter::book_journals_of(account);
     let mut open = Vec::new();
     for subject in bus.subjects(streams::JOURNAL, &filter).await? {
@@ -68,7 +76,7 @@ async fn closed(bus: &Bus, account: &AccountKey) -> Result<Option<(String, Vec<S
             open.push(key.symbol.to_string());
         }
     }
-    Ok(Some((latch, open)))
+    Ok(open)
 }
 
 /// The latch that closes the account, if there is one that no operator has ended.

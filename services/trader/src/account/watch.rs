@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::operator;
+use super::{gate, operator};
 use crate::context::Context;
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -196,13 +196,26 @@ pub async fn run(ctx: Arc<Context>, stop: CancellationToken) -> Result<(), Stop>
         part.turn();
         if let Some(latch) = ctx.standing.latch() {
             let since = *latched.get_or_insert_with(Instant::now);
-            let given_up = ctx.venue.is_none() && since.elapsed() > CLOSE_WITHIN;
-            if is_closed(&ctx) || given_up {
+            let closed = is_closed(&ctx) && nothing_left_behind(&ctx).await;
+            if may_end(closed, ctx.venue.is_some(), since.elapsed()) {
                 return Err(halted(&ctx, &latch));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a process of a latched account has nothing more to do.
+fn may_end(closed: bool, on_an_exchange: bool, waited: Duration) -> bool {
+    closed || (!on_an_exchange && waited > CLOSE_WITHIN)
+}
+
+/// No other process of this account that died, or is about to, left a book open that comes to us once its lease has
+/// expired. While the bus does not tell, one may have.
+async fn nothing_left_behind(ctx: &Context) -> bool {
+    let open = gate::open_books(&ctx.bus, &ctx.account).await;
+    let ours = |symbol: &String| ctx.rules.keys().any(|known| known.as_str() == symbol);
+    open.is_ok_and(|open| !open.iter().any(ours))
 }
 
 /// Nothing is open here, and no book is still on its way to us.
@@ -344,6 +357,15 @@ mod tests {
         timeout(Duration::from_secs(1), watch.latched())
             .await
             .unwrap();
+    }
+
+    #[test]
+    fn on_an_exchange_nobody_leaves_before_all_is_closed() {
+        let day = Duration::from_hours(24);
+        assert!(may_end(true, true, Duration::ZERO));
+        assert!(!may_end(false, true, day));
+        assert!(!may_end(false, false, CLOSE_WITHIN));
+        assert!(may_end(false, false, day));
     }
 
     #[test]

@@ -32,8 +32,9 @@ const RECONCILE: Duration = Duration::from_mins(5);
 const REFUSED: Duration = Duration::from_secs(10);
 /// Between two looks at a disagreement: a fill between two answers makes one that is none.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
-/// How long a book that is told to end goes on for the sake of what it began: less than it is given.
-const SETTLE: Duration = Duration::from_secs(3);
+/// How long a book that is told to end goes on for the sake of what it began: less than it is given, and longer than
+/// an order without an answer can still be taken, so that a stop that was lost is sent again.
+const SETTLE: Duration = Duration::from_secs(6);
 /// Looks at a disagreement before it is believed.
 const LOOKS: u8 = 3;
 

@@ -43,6 +43,10 @@ const LONGEST_PAUSE: i64 = 30;
 const ENTRY_MS: i64 = 2_000;
 /// Decisions that can follow from one another at most.
 const CHAIN: usize = 4;
+/// Funding is paid at a full hour, on whatever is held then.
+const HOUR_MS: i64 = 3_600_000;
+/// So long after it a payment may still be missing in the exchange's list.
+const LISTED_MS: i64 = 60_000;
 
 /// What happened to a book's orders. Times are the exchange's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +108,7 @@ pub enum Task {
 pub(super) fn decide(desk: Desk<'_>, state: &BookState, event: LiveEvent) -> Vec<BookRecord> {
     let (first, now) = match event {
         LiveEvent::Answered { id, answer, now } => (answered(state, &id, answer, now), now),
-        LiveEvent::Paid { payments, now } => (paid(desk, state, &payments), now),
+        LiveEvent::Paid { payments, now } => (paid(desk, state, &payments, now), now),
         LiveEvent::Looked { now } => (Vec::new(), now),
         LiveEvent::CloseNow { why, now } => (close_now(desk, state, why, now), now),
         LiveEvent::ClosedElsewhere { order, fill, now } => {
@@ -235,7 +239,7 @@ fn unclear(id: &ClientId, at: UtcMs, why: String) -> BookRecord {
 }
 
 /// What was not taken in before.
-fn paid(desk: Desk<'_>, state: &BookState, payments: &[Payment]) -> Vec<BookRecord> {
+fn paid(desk: Desk<'_>, state: &BookState, payments: &[Payment], now: UtcMs) -> Vec<BookRecord> {
     if !matches!(state.phase, Phase::Open(_)) {
         return Vec::new();
     }
@@ -249,11 +253,21 @@ fn paid(desk: Desk<'_>, state: &BookState, payments: &[Payment]) -> Vec<BookReco
         .collect();
     let mut after = state.clone();
     if after.apply_all(&records).is_ok()
+        && is_all_listed(&after, now)
         && let Some(trade) = closed(&after)
     {
         records.extend(desk.with_locks(&after, trade));
     }
     records
+}
+
+/// Whether what was paid until the last exit is in the exchange's list by now.
+fn is_all_listed(state: &BookState, now: UtcMs) -> bool {
+    let last = exits(state).map(|(_, fill)| fill.at.0).max();
+    last.is_none_or(|last| {
+        let behind = last.rem_euclid(HOUR_MS);
+        behind >= LISTED_MS || now.0 >= last - behind + LISTED_MS
+    })
 }
 
 /// When the entry's last trade was.
@@ -585,7 +599,7 @@ pub fn tasks(state: &BookState, now: UtcMs) -> Vec<Task> {
         }
     };
     let mut tasks: Vec<Task> = state.orders.iter().filter_map(of_order).collect();
-    if tasks.is_empty() && closed {
+    if tasks.is_empty() && closed && is_all_listed(state, now) {
         tasks.extend(payments_from(state).map(|from| Task::Payments { from }));
     }
     tasks

@@ -269,6 +269,29 @@ fn a_new_owner_sends_nothing_that_the_last_one_may_have_sent() {
 }
 
 #[test]
+fn funding_of_a_position_that_ends_just_behind_it_is_waited_for_until_it_is_listed() {
+    let mut live = Live::open();
+    let hour = 2 * ENTRY;
+    live.now = hour + 5_000;
+    let stop = fill("0.25", "39600", hour + 4_000, "3.96", "-100");
+    live.answer(Leg::Stop, has(stop));
+    live.answer(Leg::Target, ended());
+    assert!(
+        live.tasks().is_empty(),
+        "what would be said says too little"
+    );
+    assert!(
+        live.paid(&[]).is_empty(),
+        "nor is it believed if it is heard"
+    );
+    live.now = hour + 60_000;
+    assert_eq!(live.tasks(), [format!("payments from {ENTRY}")]);
+    let kinds = live.paid(&[(hour, "0.5")]);
+    assert_eq!(kinds, ["funding_paid", "position_closed"]);
+    assert_eq!(live.book.state.equity, dec("9891.54"));
+}
+
+#[test]
 fn a_stop_that_fills_closes_the_book_once_its_target_is_gone_and_every_cost_known() {
     let mut live = Live::open();
     let bare = Fill {
