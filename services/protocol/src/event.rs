@@ -329,7 +329,7 @@ pub enum EventBody {
     RestartTriggered {
         /// Which unit: service and number.
         unit: Token,
-        /// The how many-th restart this is.
+        /// The how many-th restart this is; 0 for one that is not counted.
         attempt: u32,
         /// How many it may have.
         max: u32,

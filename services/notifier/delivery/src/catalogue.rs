@@ -407,8 +407,12 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
             evidence,
         } => {
             let last_words = evidence.as_ref().map(|said| field("Last words", said));
+            let attempt = match attempt {
+                0 => "not counted".to_owned(),
+                counted => format!("{counted}/{max}"),
+            };
             let lines = [
-                field("Attempt", format!("{attempt}/{max}")),
+                field("Attempt", attempt),
                 field("Reason", reason),
                 field("Consecutive Failures", consecutive),
                 field("Uptime", uptime(*uptime_ms)),

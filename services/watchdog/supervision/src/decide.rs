@@ -8,7 +8,7 @@ use protocol::heartbeat::Phase as BeatPhase;
 use protocol::ids::Token;
 
 use crate::container::{Container, Exit, Run, Status};
-use crate::ending::{Ending, ending};
+use crate::ending::{Ending, ending, is_urgent};
 use crate::mask::mask;
 use crate::moment::Moment;
 use crate::operator;
@@ -23,6 +23,8 @@ use crate::watch::{Seen, Sight, Watch};
 const SETTLE_MS: u64 = 1_000;
 /// Who says for so long that it is critical gets no better by itself: the owner should look.
 const CRITICAL_LONG_MS: u64 = 15 * 60 * 1_000;
+/// How long the end of a log is waited for before a unit is given up: reading it takes less.
+const WORDS_MS: u64 = 3_000;
 /// No chain of records of one instant is longer.
 const LONGEST_CHAIN: usize = 8;
 
@@ -99,6 +101,7 @@ pub fn wake_at(state: &State, watch: &Watch, name: &Token, now: Moment) -> Optio
             Some(pulse::hangs_at(sight.pulse.as_ref(), watched, unit.healthy.as_ref()) + 1)
         }
         Phase::Stopping { .. } => Some(sight.stop_again()),
+        Phase::Running(run) => sight.ended_since(run).map(|ended| ended + WORDS_MS),
         _ => None,
     }
 }
@@ -162,8 +165,19 @@ impl Desk<'_> {
         match here.status {
             Status::Created | Status::Leaving => None,
             Status::Running | Status::Paused => self.lives(here),
-            Status::Exited(exit) => self.has_ended(here, exit),
+            Status::Exited(exit) => self
+                .has_ended(here, exit)
+                .filter(|fact| !self.waits_for_words(here, fact)),
         }
+    }
+
+    /// Who is given up is told of with what it said last, also where that is read behind the end, because a restart
+    /// might have followed at once.
+    fn waits_for_words(&self, here: &Container, fact: &Fact) -> bool {
+        let given_up = matches!(fact, Fact::Quarantined { .. });
+        let unread = is_urgent(here) && self.sight.words(&here.run).is_none();
+        let ended = self.sight.ended_since(&here.run);
+        given_up && unread && ended.is_some_and(|ended| self.now.mono < ended + WORDS_MS)
     }
 
     fn lives(&self, here: &Container) -> Option<Fact> {

@@ -124,7 +124,11 @@ fn scheduled(unit: Token, restart: &Restart) -> EventBody {
     }
     EventBody::RestartTriggered {
         unit,
-        attempt,
+        attempt: if restart.reason.is_counted() {
+            attempt
+        } else {
+            0
+        },
         max,
         reason: restart.reason.to_string() + &warning(restart),
         consecutive,

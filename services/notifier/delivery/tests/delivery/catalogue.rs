@@ -14,11 +14,10 @@ fn every_kind_reads_as_the_committed_catalogue_says() {
     assert_eq!(found, expected, "--- found:\n{found}");
 }
 
-#[test]
-fn a_restart_reads_as_the_seed_shows_it() {
+fn restart(attempt: u32) -> String {
     let body = EventBody::RestartTriggered {
         unit: "trader-paper-1".parse().unwrap(),
-        attempt: 3,
+        attempt,
         max: 1000,
         reason: "Connection timeout".to_owned(),
         consecutive: 2,
@@ -27,12 +26,22 @@ fn a_restart_reads_as_the_seed_shows_it() {
         exit: Some(70),
         evidence: None,
     };
-    let text = preview::shown(Event::new("x", BEGIN, body)).unwrap();
+    preview::shown(Event::new("x", BEGIN, body)).unwrap()
+}
+
+#[test]
+fn a_restart_reads_as_the_seed_shows_it() {
+    let text = restart(3);
     let seed = "🔄 AUTO-RESTART TRIGGERED\nAttempt: 3/1000\nReason: Connection timeout\n\
                 Consecutive Failures: 2\nUptime: 2.5h\nNext restart in: 60s\n";
     let text = text.strip_prefix("warning: ").unwrap();
     assert!(text.starts_with(seed), "{text}");
     assert_eq!(text.strip_prefix(seed).unwrap(), "Unit: trader-paper-1\n");
+    let costs_nothing = restart(0);
+    assert!(
+        costs_nothing.contains("\nAttempt: not counted\n"),
+        "{costs_nothing}"
+    );
 }
 
 #[test]

@@ -115,10 +115,10 @@ fn a_new_container_ends_the_quarantine_of_a_misconfigured_unit() {
 fn a_manual_start_does_not_make_a_cap_forgotten() {
     let mut rig = Rig::running("--paper --auto-restart --max-restarts 1 --restart-delay 0");
     rig.dies(1);
-    rig.dies(1);
+    rig.dies_for_good(1);
     rig.starts();
     assert!(matches!(rig.phase(), Phase::Running(_)));
-    rig.dies(1);
+    rig.dies_for_good(1);
     assert!(matches!(rig.phase(), Phase::Quarantined { .. }));
     assert_eq!(rig.starts_called(), 1);
 }

@@ -113,7 +113,7 @@ fn the_cap_on_restarts_holds() {
     rig.dies(1);
     rig.dies(1);
     assert_eq!(rig.starts_called(), 2);
-    rig.dies(1);
+    rig.dies_for_good(1);
     assert!(matches!(
         rig.phase(),
         Phase::Quarantined {
@@ -375,7 +375,7 @@ fn release_ends_a_quarantine_with_a_clean_slate() {
 fn a_unit_without_restarts_left_is_released_only_in_total() {
     let mut rig = Rig::running("--paper --auto-restart --max-restarts 1 --restart-delay 0");
     rig.dies(1);
-    rig.dies(1);
+    rig.dies_for_good(1);
     let refused = rig.release(false).unwrap_err();
     assert!(refused.contains("--total"), "{refused}");
     rig.release(true).unwrap();
@@ -418,7 +418,7 @@ fn more_restarts_than_the_budget_of_its_window_are_not_made() {
     }
     rig.beats(BeatPhase::Running);
     rig.healthy(11 * MINUTE);
-    rig.dies(1);
+    rig.dies_for_good(1);
     let given_up = |phase: &Phase| {
         matches!(
             phase,
@@ -489,6 +489,33 @@ fn the_owner_is_warned_before_a_cap() {
         said[7].contains("after 2 more failures in a row it is given up"),
         "{said:?}"
     );
+}
+
+/// The message of a unit that is given up is the last for a while: it says what the log says.
+#[test]
+fn who_is_given_up_at_once_is_told_of_with_the_end_of_its_log_or_without_after_a_while() {
+    for comes in [true, false] {
+        let mut rig = Rig::running("--paper --auto-restart --max-restarts 1 --restart-delay 0");
+        rig.dies(70);
+        let (unit, run) = (name(), rig.run());
+        rig.dies(70);
+        let given_up = |rig: &Rig| rig.told_kinds().contains(&"given_up");
+        assert!(!given_up(&rig), "its log is being read");
+        if comes {
+            let words = LastWords::new(run, Ok("order 7: no answer"));
+            rig.on(Event::LastWords { unit, words });
+        } else {
+            rig.silence(Duration::from_secs(3));
+        }
+        let facts = rig.facts();
+        let Some(Fact::Quarantined { found, .. }) = facts.last() else {
+            panic!("{facts:?}");
+        };
+        let log = found.as_ref().map_or(0, |found| found.log.len());
+        assert_eq!(log, usize::from(comes));
+        assert!(given_up(&rig));
+        assert_eq!(rig.starts_called(), 1);
+    }
 }
 
 /// Read while it is started already: kept in a record of its own, and its kind of failure is known by it.

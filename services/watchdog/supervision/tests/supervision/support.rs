@@ -270,6 +270,13 @@ impl Rig {
         self.look();
     }
 
+    /// One that is given up although a restart could have followed at once: its log, which nobody reads here, is waited
+    /// for.
+    pub(crate) fn dies_for_good(&mut self, code: i64) {
+        self.dies(code);
+        self.silence(Duration::from_secs(3));
+    }
+
     pub(crate) fn dies_of_hunger(&mut self) {
         self.end(137, true);
         self.look();
