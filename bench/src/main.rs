@@ -31,6 +31,7 @@ mod plain;
 mod proc;
 mod recovery;
 mod side;
+mod stages;
 mod step;
 mod supervised;
 

@@ -156,6 +156,7 @@ impl Plain {
         Recovery {
             process: UtcMs(born).since(killed),
             work: first.at.since(killed),
+            stages: None,
         }
     }
 

@@ -11,14 +11,27 @@ use crate::figures::Summary;
 use crate::machine::{self, Leisure};
 use crate::plain::{Keeper, Plain};
 use crate::side::{FLAGS, Recovery, Side, Way};
+use crate::stages::Stages;
+
+/// Letters before the figures.
+const ROW: usize = 58;
 
 type Part = fn(&Recovery) -> Duration;
+type Stage = fn(&Stages) -> Duration;
 
 /// What is told of a recovery.
 const PARTS: [(&str, Part); 3] = [
     ("kill to work", |r| r.work),
     ("kill to process", |r| r.process),
     ("process to work", |r| r.work.saturating_sub(r.process)),
+];
+
+/// What of that is the engine's.
+const STAGES: [(&str, Stage); 4] = [
+    ("engine: kill to end seen", |s| s.seen),
+    ("engine: to networks taken down", |s| s.freed),
+    ("engine: to the next one's first network", |s| s.asked),
+    ("engine: to started", |s| s.made),
 ];
 
 #[derive(Debug, Args)]
@@ -46,7 +59,7 @@ pub(crate) async fn measure(options: &Options) {
     let leisure = Leisure::begin();
     if options.plain_only {
         machine::print(&[]);
-        println!("{:<48}{}", "in ms", Summary::heading());
+        println!("{:<ROW$}{}", "in ms", Summary::heading());
     } else {
         of_containers(options, settle).await;
     }
@@ -92,7 +105,7 @@ async fn of_plain_processes(options: &Options, settle: Duration) {
         }
         for (what, span) in PARTS {
             let row = format!("{what}, {}", plain.keeper.name());
-            println!("{row:<48}{}", Summary::of(recoveries.iter().map(span)));
+            println!("{row:<ROW$}{}", Summary::of(recoveries.iter().map(span)));
         }
     }
 }
@@ -112,11 +125,21 @@ fn explain(settle: Duration) {
 }
 
 fn print(ways: &[Way], recoveries: &[Vec<Recovery>]) {
-    println!("{:<48}{}", "in ms", Summary::heading());
+    println!("{:<ROW$}{}", "in ms", Summary::heading());
     for (what, span) in PARTS {
         for (way, measured) in ways.iter().zip(recoveries) {
             let row = format!("{what}, {}", way.name());
-            println!("{row:<48}{}", Summary::of(measured.iter().map(span)));
+            println!("{row:<ROW$}{}", Summary::of(measured.iter().map(span)));
+        }
+    }
+    for (what, span) in STAGES {
+        for (way, measured) in ways.iter().zip(recoveries) {
+            let row = format!("{what}, {}", way.name());
+            let told: Vec<_> = measured.iter().filter_map(|r| r.stages).collect();
+            match told.is_empty() {
+                true => println!("{row:<ROW$}the engine does not tell"),
+                false => println!("{row:<ROW$}{}", Summary::of(told.iter().map(span))),
+            }
         }
     }
 }

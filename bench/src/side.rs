@@ -17,6 +17,7 @@ use supervision::backoff::MOST_CONSECUTIVE;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::proc::pid;
+use crate::stages::Stages;
 
 /// Nobody needs longer.
 const LONGEST: Duration = Duration::from_mins(10);
@@ -74,6 +75,8 @@ pub(crate) struct Recovery {
     pub(crate) process: Duration,
     /// Until its first good heartbeat.
     pub(crate) work: Duration,
+    /// What the engine did until then, if it tells.
+    pub(crate) stages: Option<Stages>,
 }
 
 /// A trader, and who looks after it.
@@ -173,6 +176,7 @@ impl Side {
             process: started_at(&self.trader).since(killed),
             // When it was sent: that is more exact than when we looked. One machine, one clock.
             work: first.at.since(killed),
+            stages: Stages::between(&self.trader, killed, clock::now()),
         }
     }
 
