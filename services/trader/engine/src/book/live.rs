@@ -9,44 +9,29 @@
 //! Stop and target rest on the exchange for as long as the position does, also while an exit is on its
 //! way. They close whatever the position is, so that they can never open one.
 
-use protocol::event::Side;
+mod closing;
+mod guards;
+mod look;
+
+pub use look::{Findings, Task, compare, failures, is_unguarded, payments_from, resting, tasks};
+
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
+use self::closing::{closed, is_all_listed, left};
+use self::guards::{ask, exit, guard, newest, trigger};
+use self::look::opened_at;
 use crate::book::decide::{Desk, lost_too_much};
-use crate::book::{
-    BookRecord, BookState, DropReason, Entry, ExitReason, Now, Phase, Position, Trade,
-};
+use crate::book::{BookRecord, BookState, DropReason, Entry, ExitReason, Now, Phase, Position};
 use crate::breaker::{Breaker, POSITION_LOSS};
 use crate::candle::Candle;
-use crate::fixed::{Price, Qty};
-use crate::orders::{
-    Answer, ClientId, Costs, Deployment, Fate, Fill, Kind, LAST_ATTEMPT, Leg, OpenOrder, Order,
-    Payment, Report, Tracked, View, Way,
-};
+use crate::fixed::Qty;
+use crate::orders::{Answer, ClientId, Fate, Fill, Kind, Leg, Order, Payment, Report, Way};
 use crate::paper;
 use crate::strategy::Signal;
 
-/// Binance's code for a trigger that is reached already.
-const WOULD_TRIGGER: i64 = -2021;
-/// Its codes for what passes: too many requests, too many orders, too late. What is not even sent because of the
-/// first has it too.
-const PASSING: [i64; 3] = [-1003, -1015, -1021];
-/// Stops that are tried before the position is closed.
-const STOPS: usize = 3;
-/// Targets that the exchange refuses before no more is asked for; without one the position is left by its stop
-/// or by a breaker.
-const TARGETS: usize = 3;
-/// Longest pause between two exits, in seconds.
-const LONGEST_PAUSE: i64 = 30;
-/// How long an entry may fill before its rest is cancelled, in milliseconds.
-const ENTRY_MS: i64 = 2_000;
 /// Decisions that can follow from one another at most.
 const CHAIN: usize = 4;
-/// Funding is paid at a full hour, on whatever is held then.
-const HOUR_MS: i64 = 3_600_000;
-/// So long after it a payment may still be missing in the exchange's list.
-const LISTED_MS: i64 = 60_000;
 
 /// What happened to a book's orders. Times are the exchange's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,20 +72,6 @@ pub enum LiveEvent {
         fill: Fill,
         /// When.
         now: UtcMs,
-    },
-}
-
-/// What is to be asked of the exchange.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
-    /// What became of this order.
-    LookUp(Order),
-    /// End this order; what became of it is looked up then.
-    Cancel(Order),
-    /// Which funding was paid in this time.
-    Payments {
-        /// From then on.
-        from: UtcMs,
     },
 }
 
@@ -261,21 +232,6 @@ fn paid(desk: Desk<'_>, state: &BookState, payments: &[Payment], now: UtcMs) -> 
     records
 }
 
-/// Whether what was paid until the last exit is in the exchange's list by now.
-fn is_all_listed(state: &BookState, now: UtcMs) -> bool {
-    let last = exits(state).map(|(_, fill)| fill.at.0).max();
-    last.is_none_or(|last| {
-        let behind = last.rem_euclid(HOUR_MS);
-        behind >= LISTED_MS || now.0 >= last - behind + LISTED_MS
-    })
-}
-
-/// When the entry's last trade was.
-fn opened_at(state: &BookState) -> Option<UtcMs> {
-    let entry = state.orders.iter().find(|o| o.order.leg == Leg::Entry)?;
-    entry.fill().map(|fill| fill.at)
-}
-
 fn close_now(desk: Desk<'_>, state: &BookState, why: ExitReason, now: UtcMs) -> Vec<BookRecord> {
     match &state.phase {
         // One that was refused is intended again by itself.
@@ -377,334 +333,4 @@ fn opened(
         .into_iter()
         .chain(guards.into_iter().flatten())
         .collect()
-}
-
-/// What an open position lacks: its stop first.
-fn guard(desk: Desk<'_>, state: &BookState, position: &Position, now: UtcMs) -> Option<BookRecord> {
-    if let Some(last) = newest(state, Leg::Exit) {
-        let over = last.is_over() && now.since(last.order.at) >= pause_after(&last.order);
-        return over.then(|| exit(desk, state, position, reason(last), now))?;
-    }
-    let Position {
-        side, stop, target, ..
-    } = *position;
-    match newest(state, Leg::Stop).map(|o| (&o.order, &o.fate)) {
-        None => return trigger(desk, state, side, Leg::Stop, stop, now),
-        // It filled a part of the position, and is no more.
-        Some((_, Fate::Done(_))) => return exit(desk, state, position, ExitReason::Stop, now),
-        Some((
-            _,
-            Fate::Gone {
-                code: Some(WOULD_TRIGGER),
-            },
-        )) => {
-            return exit(desk, state, position, ExitReason::Stop, now);
-        }
-        Some((_, Fate::Gone { .. })) if refused(state, Leg::Stop) >= STOPS => {
-            return exit(desk, state, position, ExitReason::Unprotected, now);
-        }
-        Some((order, Fate::Gone { .. })) if now.since(order.at) >= pause_after(order) => {
-            return trigger(desk, state, side, Leg::Stop, stop, now);
-        }
-        Some(_) => {}
-    }
-    match newest(state, Leg::Target).map(|o| (&o.order, &o.fate)) {
-        None => trigger(desk, state, side, Leg::Target, target, now),
-        Some((
-            _,
-            Fate::Done(_)
-            | Fate::Gone {
-                code: Some(WOULD_TRIGGER),
-            },
-        )) => exit(desk, state, position, ExitReason::Target, now),
-        Some((order, Fate::Gone { .. }))
-            if refused(state, Leg::Target) < TARGETS
-                && now.since(order.at) >= pause_after(order) =>
-        {
-            trigger(desk, state, side, Leg::Target, target, now)
-        }
-        Some(_) => None,
-    }
-}
-
-/// How many of a position's stops or targets came to nothing. What passes does not count: an exit would meet it
-/// too. Nor does a target that nobody refused: it can wait until the exchange takes it.
-fn refused(state: &BookState, leg: Leg) -> usize {
-    let counts = |o: &&Tracked| match o.fate {
-        Fate::Gone { code: Some(code) } => !PASSING.contains(&code),
-        Fate::Gone { code: None } => leg == Leg::Stop,
-        Fate::Intended | Fate::Unclear { .. } | Fate::Working | Fate::Done(_) => false,
-    };
-    let of_leg = state.orders.iter().filter(|o| o.order.leg == leg);
-    of_leg.filter(counts).count()
-}
-
-/// How long after an attempt the next one may be made.
-fn pause_after(order: &Order) -> std::time::Duration {
-    let seconds = i64::from(order.attempt).min(LONGEST_PAUSE);
-    std::time::Duration::from_secs(seconds.unsigned_abs())
-}
-
-fn trigger(
-    desk: Desk<'_>,
-    state: &BookState,
-    side: Side,
-    leg: Leg,
-    price: Price,
-    now: UtcMs,
-) -> Option<BookRecord> {
-    let (id, attempt) = next_id(state, leg)?;
-    Some(BookRecord::OrderIntended(Order {
-        kind: Kind::Trigger { price },
-        ..ask(desk, side, id, leg, attempt, now)
-    }))
-}
-
-fn exit(
-    desk: Desk<'_>,
-    state: &BookState,
-    position: &Position,
-    why: ExitReason,
-    now: UtcMs,
-) -> Option<BookRecord> {
-    let (id, attempt) = next_id(state, Leg::Exit)?;
-    Some(BookRecord::OrderIntended(Order {
-        kind: Kind::Market {
-            quantity: left(state, position),
-        },
-        why: Some(why),
-        ..ask(desk, position.side, id, Leg::Exit, attempt, now)
-    }))
-}
-
-fn ask(desk: Desk<'_>, side: Side, id: ClientId, leg: Leg, attempt: u32, at: UtcMs) -> Order {
-    Order {
-        id,
-        leg,
-        attempt,
-        way: Way::of(side, leg),
-        kind: Kind::Market {
-            quantity: Qty::ZERO,
-        },
-        at,
-        window_ms: desk.config.live.as_ref().map_or(0, |terms| terms.window_ms),
-        why: None,
-    }
-}
-
-/// The id of the next attempt; none after the last one there can be.
-fn next_id(state: &BookState, leg: Leg) -> Option<(ClientId, u32)> {
-    let entry = state.orders.first()?;
-    let attempt = match newest(state, leg) {
-        Some(last) if last.order.attempt >= LAST_ATTEMPT => return None,
-        Some(last) => last.order.attempt + 1,
-        None => 0,
-    };
-    Some((entry.order.id.sibling(leg, attempt), attempt))
-}
-
-fn newest(state: &BookState, leg: Leg) -> Option<&Tracked> {
-    let of_leg = |o: &&Tracked| o.order.leg == leg && o.order.why != Some(ExitReason::Elsewhere);
-    state.orders.iter().rev().find(of_leg)
-}
-
-/// Fills that made the position smaller.
-fn exits(state: &BookState) -> impl Iterator<Item = (&Tracked, &Fill)> {
-    let leaving = state.orders.iter().filter(|o| o.order.leg != Leg::Entry);
-    leaving.filter_map(|o| o.fill().map(|fill| (o, fill)))
-}
-
-/// What of the position is still open.
-fn left(state: &BookState, position: &Position) -> Qty {
-    let closed: i64 = exits(state).map(|(_, fill)| fill.quantity.units()).sum();
-    Qty::from_units((position.quantity.units() - closed).max(0))
-}
-
-fn reason(tracked: &Tracked) -> ExitReason {
-    match tracked.order.leg {
-        Leg::Target => ExitReason::Target,
-        Leg::Exit => tracked.order.why.unwrap_or(ExitReason::Elsewhere),
-        Leg::Stop | Leg::Entry => ExitReason::Stop,
-    }
-}
-
-/// The trade, once nothing of it can change: all is closed, every order is over, every cost is known.
-fn closed(state: &BookState) -> Option<BookRecord> {
-    let Phase::Open(position) = &state.phase else {
-        return None;
-    };
-    if !is_accounted(state, position) {
-        return None;
-    }
-    let costs: Vec<Costs> = exits(state).filter_map(|(_, fill)| fill.costs).collect();
-    let fee: Decimal = costs.iter().map(|c| c.fee).sum();
-    let realised: Decimal = costs.iter().map(|c| c.realised).sum();
-    let pnl = (realised - position.fee - fee - position.funding).normalize();
-    let (first, _) = exits(state).next()?;
-    let last = exits(state).map(|(_, fill)| fill.at).max()?;
-    let base = state.config.as_ref()?.base;
-    Some(BookRecord::PositionClosed(Trade {
-        at: base.open_of(last),
-        strategy: position.strategy,
-        side: position.side,
-        quantity: position.quantity,
-        entry: position.price,
-        price: mean(state, position.quantity)?,
-        fee: fee.normalize(),
-        reason: reason(first),
-        funding: position.funding,
-        pnl,
-        equity: state.equity.saturating_add(pnl).normalize(),
-    }))
-}
-
-fn is_accounted(state: &BookState, position: &Position) -> bool {
-    let known = |o: &Tracked| match &o.fate {
-        Fate::Done(fill) => fill.costs.is_some(),
-        Fate::Gone { .. } => true,
-        Fate::Intended | Fate::Unclear { .. } | Fate::Working => false,
-    };
-    left(state, position) == Qty::ZERO && state.orders.iter().all(known)
-}
-
-/// Mean price of all exits, rounded to 1e-8.
-fn mean(state: &BookState, quantity: Qty) -> Option<Price> {
-    let worth = |fill: &Fill| fill.price.to_decimal() * fill.quantity.to_decimal();
-    let worth: Decimal = exits(state).map(|(_, fill)| worth(fill)).sum();
-    let mean = worth.checked_div(quantity.to_decimal())?;
-    Price::from_decimal(mean.round_dp(crate::fixed::SCALE)).ok()
-}
-
-/// What is to be asked of the exchange now, in this order. Nothing while all is as it should be.
-pub fn tasks(state: &BookState, now: UtcMs) -> Vec<Task> {
-    let closed = match &state.phase {
-        Phase::Open(position) => left(state, position) == Qty::ZERO,
-        Phase::EntryPending(_) => false,
-        Phase::Unopened | Phase::Flat | Phase::Halted { .. } => return Vec::new(),
-    };
-    let refused = newest(state, Leg::Exit).is_some_and(|o| matches!(o.fate, Fate::Gone { .. }));
-    let of_order = |o: &Tracked| {
-        let order = o.order.clone();
-        match &o.fate {
-            Fate::Unclear { .. } => Some(Task::LookUp(order)),
-            Fate::Done(fill) if fill.costs.is_none() => Some(Task::LookUp(order)),
-            Fate::Working if order.leg.is_conditional() && closed => Some(Task::Cancel(order)),
-            // The exit was refused: it may be one of these that has closed the position.
-            Fate::Working if order.leg.is_conditional() && refused => Some(Task::LookUp(order)),
-            Fate::Working if order.leg == Leg::Entry && now.0 - order.at.0 > ENTRY_MS => {
-                Some(Task::Cancel(order))
-            }
-            Fate::Working if !order.leg.is_conditional() => Some(Task::LookUp(order)),
-            Fate::Working | Fate::Intended | Fate::Done(_) | Fate::Gone { .. } => None,
-        }
-    };
-    let mut tasks: Vec<Task> = state.orders.iter().filter_map(of_order).collect();
-    if tasks.is_empty() && closed && is_all_listed(state, now) {
-        tasks.extend(payments_from(state).map(|from| Task::Payments { from }));
-    }
-    tasks
-}
-
-/// From when on funding of the open position is not known.
-pub fn payments_from(state: &BookState) -> Option<UtcMs> {
-    match state.phase {
-        Phase::Open(_) => state.funded.max(opened_at(state)),
-        Phase::Unopened | Phase::Flat | Phase::EntryPending(_) | Phase::Halted { .. } => None,
-    }
-}
-
-/// Orders that rest on the exchange as they should. They are looked up when there is a hint, and now and
-/// then.
-pub fn resting(state: &BookState) -> impl Iterator<Item = &Order> {
-    let resting = |o: &&Tracked| o.fate == Fate::Working && o.order.leg.is_conditional();
-    state.orders.iter().filter(resting).map(|o| &o.order)
-}
-
-/// Whether an open position's newest stop, exit, or target came to nothing, so that time alone brings the next
-/// one.
-pub fn is_unguarded(state: &BookState) -> bool {
-    let Phase::Open(position) = &state.phase else {
-        return false;
-    };
-    let came_to_nothing =
-        |leg| newest(state, leg).is_some_and(|o| matches!(o.fate, Fate::Gone { .. }));
-    let no_target = || came_to_nothing(Leg::Target) && refused(state, Leg::Target) < TARGETS;
-    let lacks = || came_to_nothing(Leg::Stop) || came_to_nothing(Leg::Exit) || no_target();
-    left(state, position) > Qty::ZERO && lacks()
-}
-
-/// How many guards and exits of the open position came to nothing. Each is a reason to hold the book against
-/// the exchange: the position may be gone.
-pub fn failures(state: &BookState) -> usize {
-    let failed = |o: &&Tracked| {
-        matches!(o.fate, Fate::Gone { .. }) && matches!(o.order.leg, Leg::Stop | Leg::Exit)
-    };
-    state.orders.iter().filter(failed).count()
-}
-
-/// How the exchange's view of a symbol differs from the book.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Findings {
-    /// Orders of ours that the book does not want: to be cancelled.
-    pub orphans: Vec<OpenOrder>,
-    /// Another installation's id under our prefix.
-    pub foreign: Option<Deployment>,
-    /// Orders that are nobody's of ours: left alone.
-    pub strangers: usize,
-    /// What the book believes to rest there, and does not: to be looked up.
-    pub missing: Vec<Order>,
-    /// What the exchange holds beyond what the book does: signed base units. None while an order is on its way
-    /// or missing, which says nothing about that.
-    pub surplus: Option<Decimal>,
-}
-
-/// Compares the book with what the exchange shows. Changes nothing.
-pub fn compare(state: &BookState, ours: &Deployment, view: &View) -> Findings {
-    let mut findings = Findings::default();
-    for open in &view.open {
-        match ClientId::deployment_in(&open.client_id) {
-            None => findings.strangers += 1,
-            Some(deployment) if deployment != *ours => findings.foreign = Some(deployment),
-            Some(_) if is_wanted(state, &open.client_id) => {}
-            Some(_) => findings.orphans.push(open.clone()),
-        }
-    }
-    let is_open = |order: &&Order| view.open.iter().any(|o| o.client_id == order.id.as_str());
-    let missing = resting(state).filter(|order| !is_open(order));
-    findings.missing = missing.cloned().collect();
-    if findings.missing.is_empty()
-        && let Some(expected) = expected(state)
-    {
-        findings.surplus = Some(view.position - expected);
-    }
-    findings
-}
-
-fn is_wanted(state: &BookState, client_id: &str) -> bool {
-    let known = state.order(&ClientId::told(client_id));
-    known.is_some_and(|o| !o.is_over())
-}
-
-/// What the exchange should hold for us; none while an order is on its way.
-fn expected(state: &BookState) -> Option<Decimal> {
-    let on_its_way = |o: &Tracked| match o.fate {
-        Fate::Intended | Fate::Unclear { .. } => true,
-        Fate::Working => !o.order.leg.is_conditional(),
-        Fate::Done(_) | Fate::Gone { .. } => false,
-    };
-    if state.orders.iter().any(on_its_way) {
-        return None;
-    }
-    match &state.phase {
-        Phase::Open(position) => Some(signed(position.side, left(state, position))),
-        Phase::Halted { .. } | Phase::EntryPending(_) => None,
-        Phase::Unopened | Phase::Flat => Some(Decimal::ZERO),
-    }
-}
-
-fn signed(side: Side, quantity: Qty) -> Decimal {
-    match side {
-        Side::Long => quantity.to_decimal(),
-        Side::Short => -quantity.to_decimal(),
-    }
 }
