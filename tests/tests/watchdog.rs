@@ -6,14 +6,18 @@
 
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::message::PublishMessage;
 use bearish_tests::nats::{NatsServer, Role};
 use bearish_tests::patience::{Dice, SOON, eventually};
 use bearish_tests::process::{Process, binary};
 use bearish_tests::watchdog::{Kennel, Unit};
 use protocol::event::EventBody;
 use protocol::operator::{AccountOrder, Word};
+use protocol::report::{AccountReport, LatchReport};
 use protocol::subject::Subject;
+use runtime::clock;
 use runtime::journal::Journal;
+use rust_decimal::Decimal;
 use supervision::record::{Fact, Reason, Why};
 use supervision::state::Phase;
 
@@ -153,6 +157,53 @@ async fn say_unlatch(kennel: &Kennel, latch: &str) {
     };
     let (mut journal, _) = opened.unwrap();
     journal.append(&[word], 0, |_| {}).await.unwrap();
+}
+
+/// As the one that keeps the account does.
+async fn report_latch(kennel: &Kennel, id: &str) {
+    let bus = kennel.nats.bus(Role::TraderPaper).await;
+    let account = "paper.v.a".parse().unwrap();
+    let report = AccountReport {
+        v: protocol::VERSION,
+        at: clock::now(),
+        instance: "trader-paper-2".parse().unwrap(),
+        seq: 1,
+        equity: Decimal::ONE,
+        peak: Decimal::ONE,
+        day_peak: Decimal::ONE,
+        latch: Some(LatchReport {
+            id: id.to_owned(),
+            breaker: "daily_loss".to_owned(),
+            at: clock::now(),
+        }),
+        unknown: Vec::new(),
+        words: 0,
+        pauses: Vec::new(),
+    };
+    let subject = Subject::AccountReport(account).to_string();
+    let message = PublishMessage::build().payload(serde_json::to_vec(&report).unwrap().into());
+    bus.store(&subject, message).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_latch_that_its_last_heartbeat_no_longer_named_is_known_by_its_account() {
+    let kennel = Kennel::open().await;
+    let unit = kennel.unit(1, AT_ONCE).env("LATCH=").start();
+    kennel.healthy(&unit).await;
+    let before = unit.started_at();
+    unit.signal("PROF");
+    let quarantined = |phase: &Phase| matches!(phase, Phase::Quarantined { .. });
+    kennel.phase(&unit, "quarantined", quarantined).await;
+    report_latch(&kennel, "daily_loss-7").await;
+    let facts = async || kennel.facts(&unit).await;
+    let known = |fact: &Fact| matches!(fact, Fact::LatchKnown(_));
+    eventually("its latch is known", SOON, async || {
+        facts().await.iter().any(known).then_some(())
+    })
+    .await;
+    say_unlatch(&kennel, "daily_loss-7").await;
+    unit.started_after(&before).await;
+    kennel.healthy(&unit).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -451,6 +502,7 @@ async fn on_the_bus_it_may_write_its_own_subjects_only_and_nobody_else_may() {
         "$JS.API.DIRECT.GET.JOURNAL.journal.v1.operator.paper.v.a",
         "$JS.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.operator.paper.v.a",
         "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.trader-paper-1",
+        "$JS.API.DIRECT.GET.REPORTS.report.v1.account.paper.v.a",
     ];
     let others = [
         "journal.v1.operator.paper.v.a",
@@ -462,6 +514,8 @@ async fn on_the_bus_it_may_write_its_own_subjects_only_and_nobody_else_may() {
         "$JS.API.STREAM.PURGE.JOURNAL",
         "$JS.API.STREAM.MSG.GET.JOURNAL",
         "$JS.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.book.paper.v.a.S",
+        "$JS.API.DIRECT.GET.REPORTS.report.v1.book.paper.v.a.S",
+        "report.v1.account.paper.v.a",
     ];
     let watchdog = nats.client(Role::Watchdog).await;
     for subject in own.into_iter().chain(reads) {

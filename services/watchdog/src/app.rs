@@ -29,11 +29,12 @@ use crate::supervisor::{PART, Realm, Supervisor};
 use crate::{ear, leave, numbers, orders};
 
 /// The streams a watchdog reads or writes.
-const STREAMS: [&str; 4] = [
+const STREAMS: [&str; 5] = [
     streams::JOURNAL,
     streams::EVENTS,
     streams::HEARTBEATS,
     streams::LEASES,
+    streams::REPORTS,
 ];
 const RETRY: Duration = Duration::from_secs(1);
 /// Time for the last events, the lease and the last heartbeat.

@@ -1,5 +1,5 @@
-//! Leave to start what a latch keeps down: reads the operators' journals for the word that ends it, and the last
-//! heartbeat of a unit whose latch is not known yet. Reports what it finds, judges nothing.
+//! Leave to start what a latch keeps down: reads the operators' journals for the word that ends it, and for a unit whose
+//! latch is not known yet its last heartbeat and its account's report. Tells what it finds, judges nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::{AccountKey, Service, Token};
 use protocol::operator::{AccountOrder, Word};
+use protocol::report::AccountReport;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::identity::boot_id;
@@ -73,7 +74,7 @@ struct Listener {
     bus: Bus,
     wanted: watch::Receiver<Wanted>,
     reports: mpsc::Sender<Event>,
-    /// Units whose last heartbeat was read.
+    /// Units whose latch was found.
     looked: BTreeSet<Token>,
     /// Up to where each operators' journal was read, and for which latches.
     read: BTreeMap<AccountKey, (u64, BTreeSet<Latch>)>,
@@ -103,12 +104,12 @@ impl Listener {
         let unseen = wanted.unknown.difference(&self.looked).cloned();
         for unit in unseen.collect::<Vec<_>>() {
             match self.last_beat(&unit).await {
-                Ok(beat) => {
+                Ok(Some(beat)) if beat.latch.is_some() => {
                     self.looked.insert(unit.clone());
-                    if let Some(beat) = beat {
-                        self.report(Event::Beat { unit, beat }).await?;
-                    }
+                    self.report(Event::Beat { unit, beat }).await?;
                 }
+                // Who keeps the account may say it later.
+                Ok(_) => {}
                 Err(why) => tracing::debug!(%unit, why, "last heartbeat not read"),
             }
         }
@@ -132,7 +133,24 @@ impl Listener {
         let read = |payload: &[u8]| serde_json::from_slice::<Heartbeat>(payload);
         let heartbeat = newest.map(|newest| read(&newest.payload));
         let heartbeat = heartbeat.transpose().map_err(|error| error.to_string())?;
-        Ok(heartbeat.as_ref().map(Beat::from))
+        let Some(mut heartbeat) = heartbeat else {
+            return Ok(None);
+        };
+        if let (Some(account), None) = (&heartbeat.account, &heartbeat.latch) {
+            heartbeat.latch = self.latch_of(account).await?;
+        }
+        Ok(Some(Beat::from(&heartbeat)))
+    }
+
+    /// What closes the account, by who keeps it: the very last heartbeat of a unit may have been lost.
+    async fn latch_of(&self, account: &AccountKey) -> Result<Option<String>, String> {
+        let subject = Subject::AccountReport(account.clone()).to_string();
+        let Some(newest) = self.bus.newest(streams::REPORTS, &subject).await? else {
+            return Ok(None);
+        };
+        let report: AccountReport =
+            serde_json::from_slice(&newest.payload).map_err(|error| error.to_string())?;
+        Ok(report.latch.map(|latch| latch.id))
     }
 
     /// Every word, if one is new or a latch is asked for that was not before.

@@ -7,7 +7,7 @@
 //! bus and otherwise well; after SIGWINCH it eats memory, after SIGTTIN a child of it does. Settings by environment: NATS
 //! (host:port), USER, PASSWORD, UNIT, BEAT_MS; SAYS (to its log, first), EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
 //! (eats memory until it is killed), HUNGRY_CHILD (has a child that does), LATCH (its heartbeats say that the account
-//! paper.v.a is closed by this latch). With any argument `--ok` it is
+//! paper.v.a is closed by this latch; with an empty one only whose account it is). With any argument `--ok` it is
 //! a health check that finds everything well.
 
 use std::io::{BufRead, BufReader, Write};
@@ -129,10 +129,11 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
     let subject = format!("heartbeat.v1.trader.{}", var("UNIT").unwrap());
     let every: u64 = var("BEAT_MS").unwrap().parse().unwrap();
     let latch = var("LATCH").map_or_else(String::new, |latch| {
-        format!(
-            ",\"account\":{{\"mode\":\"paper\",\"venue\":\"v\",\"account\":\"a\"}},\
-             \"latch\":\"{latch}\""
-        )
+        let account = ",\"account\":{\"mode\":\"paper\",\"venue\":\"v\",\"account\":\"a\"}".to_owned();
+        match latch.as_str() {
+            "" => account,
+            latch => format!("{account},\"latch\":\"{latch}\""),
+        }
     });
     let mut turns = 0;
     for seq in 1.. {
