@@ -136,9 +136,10 @@ fn print(ways: &[Way], recoveries: &[Vec<Recovery>]) {
         for (way, measured) in ways.iter().zip(recoveries) {
             let row = format!("{what}, {}", way.name());
             let told: Vec<_> = measured.iter().filter_map(|r| r.stages).collect();
-            match told.is_empty() {
-                true => println!("{row:<ROW$}the engine does not tell"),
-                false => println!("{row:<ROW$}{}", Summary::of(told.iter().map(span))),
+            if told.is_empty() {
+                println!("{row:<ROW$}the engine does not tell");
+            } else {
+                println!("{row:<ROW$}{}", Summary::of(told.iter().map(span)));
             }
         }
     }
