@@ -104,8 +104,7 @@ async fn of_plain_processes(options: &Options, settle: Duration) {
             recoveries.push(recovery);
         }
         for (what, span) in PARTS {
-            let row = format!("{what}, {}", plain.keeper.name());
-            println!("{row:<ROW$}{}", Summary::of(recoveries.iter().map(span)));
+            print_row(what, plain.keeper.name(), recoveries.iter().map(span));
         }
     }
 }
@@ -128,19 +127,23 @@ fn print(ways: &[Way], recoveries: &[Vec<Recovery>]) {
     println!("{:<ROW$}{}", "in ms", Summary::heading());
     for (what, span) in PARTS {
         for (way, measured) in ways.iter().zip(recoveries) {
-            let row = format!("{what}, {}", way.name());
-            println!("{row:<ROW$}{}", Summary::of(measured.iter().map(span)));
+            print_row(what, way.name(), measured.iter().map(span));
         }
     }
     for (what, span) in STAGES {
         for (way, measured) in ways.iter().zip(recoveries) {
-            let row = format!("{what}, {}", way.name());
-            let told: Vec<_> = measured.iter().filter_map(|r| r.stages).collect();
-            if told.is_empty() {
-                println!("{row:<ROW$}the engine does not tell");
-            } else {
-                println!("{row:<ROW$}{}", Summary::of(told.iter().map(span)));
-            }
+            let told = measured.iter().filter_map(|r| r.stages.as_ref());
+            print_row(what, way.name(), told.map(span));
         }
+    }
+}
+
+fn print_row(what: &str, who: &str, spans: impl Iterator<Item = Duration>) {
+    let row = format!("{what}, {who}");
+    let mut spans = spans.peekable();
+    if spans.peek().is_none() {
+        println!("{row:<ROW$}not told");
+    } else {
+        println!("{row:<ROW$}{}", Summary::of(spans));
     }
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use bearish_tests::docker::{docker, inspect};
 use protocol::time::UtcMs;
 
-const FORMAT: &str =
-    "{{.TimeNano}} {{.Type}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.container}}";
+const FORMAT: &str = "{{.TimeNano}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.container}}";
 
 /// The stages, one after the other.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +57,7 @@ impl Stages {
 fn event(line: &str) -> Option<(i64, &str)> {
     let mut words = line.split_whitespace();
     let at = words.next()?.parse().ok()?;
-    Some((at, words.nth(1)?))
+    Some((at, words.next()?))
 }
 
 fn span(from: i64, to: i64) -> Duration {

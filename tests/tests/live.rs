@@ -76,13 +76,19 @@ async fn a_person_closes_everything_and_the_exchange_has_nothing_left() {
     system.audit().await;
 }
 
-#[tokio::test]
-async fn who_dies_while_a_person_closes_everything_finishes_that_when_it_is_back() {
+/// A person has everything closed, and the trader is killed before the exchange hears of it.
+async fn killed_while_closing() -> Run {
     let mut run = Run::begin(&[], SPEED).await;
     let exit = STEPS.iter().find(|step| step.by == By::Person).unwrap();
     let held = run.up_to(exit, When::Asked).await;
     run.end(End::Killed).await;
     held.then(Then::Lost);
+    run
+}
+
+#[tokio::test]
+async fn who_dies_while_a_person_closes_everything_finishes_that_when_it_is_back() {
+    let mut run = killed_while_closing().await;
     run.over(By::Person).await;
     let closed = closed_by(ExitReason::AccountLatched);
     run.system.record("what was open is closed", closed).await;
@@ -90,11 +96,7 @@ async fn who_dies_while_a_person_closes_everything_finishes_that_when_it_is_back
 
 #[tokio::test]
 async fn who_starts_beside_the_books_of_one_that_just_died_waits_for_them_and_closes_them() {
-    let mut run = Run::begin(&[], SPEED).await;
-    let exit = STEPS.iter().find(|step| step.by == By::Person).unwrap();
-    let held = run.up_to(exit, When::Asked).await;
-    run.end(End::Killed).await;
-    held.then(Then::Lost);
+    let run = killed_while_closing().await;
     // Latched, and its only book is leased to the dead one.
     let mut another = run.another("two");
     assert_eq!(another.exit_within(SOON).await, 21);

@@ -45,10 +45,15 @@ impl Run {
         self.trader = Some(self.setup.start());
     }
 
-    /// Starts another instance that reaches the exchange in the same way.
+    /// Starts another instance.
     pub fn another(&self, name: &str) -> Trader {
+        self.setup_of(name).start()
+    }
+
+    /// Who reaches the exchange in the same way.
+    fn setup_of(&self, name: &str) -> Setup {
         let setup = self.system.trader(name);
-        setup.env("BINANCE_REST_URL", &self.gateway.url()).start()
+        setup.env("BINANCE_REST_URL", &self.gateway.url())
     }
 
     /// Starts the trader and has everything happen up to this step, whose call is held.
@@ -68,8 +73,7 @@ impl Run {
 
     /// A person closes everything; returns when the word is stored.
     pub async fn flatten(&self) {
-        let person = self.system.trader("person");
-        let person = person.env("BINANCE_REST_URL", &self.gateway.url());
+        let person = self.setup_of("person");
         let words = "flatten --confirm --why tried";
         let (code, said) = self.system.command_of(&person, words).await;
         assert_eq!(code, 0, "{said}");

@@ -20,7 +20,6 @@ use rust_decimal::Decimal;
 
 use self::closing::{closed, is_all_listed, left};
 use self::guards::{ask, exit, guard, newest, trigger};
-use self::look::opened_at;
 use crate::book::decide::{Desk, lost_too_much};
 use crate::book::{BookRecord, BookState, DropReason, Entry, ExitReason, Now, Phase, Position};
 use crate::breaker::{Breaker, POSITION_LOSS};
@@ -214,7 +213,7 @@ fn paid(desk: Desk<'_>, state: &BookState, payments: &[Payment], now: UtcMs) -> 
     if !matches!(state.phase, Phase::Open(_)) {
         return Vec::new();
     }
-    let known = state.funded.max(opened_at(state));
+    let known = payments_from(state);
     let new = payments.iter().filter(|p| Some(p.at) > known);
     let mut records: Vec<BookRecord> = new
         .map(|p| BookRecord::FundingPaid {

@@ -162,7 +162,7 @@ fn signed(side: Side, quantity: Qty) -> Decimal {
 }
 
 /// When the entry's last trade was.
-pub(super) fn opened_at(state: &BookState) -> Option<UtcMs> {
+fn opened_at(state: &BookState) -> Option<UtcMs> {
     let entry = state.orders.iter().find(|o| o.order.leg == Leg::Entry)?;
     entry.fill().map(|fill| fill.at)
 }
