@@ -123,7 +123,9 @@ impl Book {
     /// What was wrong with it, in one line.
     pub(crate) fn candle_closed(&mut self, candle: Candle, now: Instant) -> Result<(), String> {
         if let Some(last) = self.last_close.filter(|last| is_absurd(*last, &candle)) {
-            self.refill.wanted = true;
+            // Missing until REST has it, which may be a moment behind the stream.
+            let end = self.interval.close_of(candle.open_time);
+            self.series.knows_closed_until(end);
             return Err(format!(
                 "{} candle {} jumps from {last} to {}: asking REST",
                 self.symbol, candle.open_time, candle.close

@@ -51,9 +51,7 @@ async fn an_exchange_that_restarts_on_the_same_port_is_found_again() {
     let (mut exchange, rig, mut book) = caught_up(quick(), 2).await;
     exchange.stop_streams().await;
     let errors = rig.feed.progress().part().errors;
-    while rig.feed.progress().part().errors < errors + 2 {
-        tokio::task::yield_now().await;
-    }
+    rig.until_errors(errors + 2).await;
     assert_eq!(rig.feed.progress().part().state, PartState::Retrying);
     exchange.start_streams().await;
     expect_gapless_return(&exchange, &mut book).await;
@@ -207,8 +205,6 @@ async fn a_feed_without_a_limit_never_ends_by_itself() {
     };
     let mut rig = run(quick(), &nowhere);
     let _book = rig.book("BTCUSDT").await;
-    while rig.feed.progress().part().errors < 20 {
-        assert!(rig.task.try_join_next().is_none());
-        tokio::task::yield_now().await;
-    }
+    rig.until_errors(20).await;
+    assert!(rig.task.try_join_next().is_none());
 }

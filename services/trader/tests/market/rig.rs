@@ -54,6 +54,17 @@ impl Rig {
         self.feed.subscribe(token(symbol), at(0)).await.unwrap()
     }
 
+    /// Waits until the feed has counted this many errors since it began.
+    pub(crate) async fn until_errors(&self, count: u64) {
+        let counted = async {
+            while self.feed.progress().part().errors < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = timeout(SOON, counted).await.is_ok();
+        assert!(in_time, "{:?}", self.feed.progress().last_error());
+    }
+
     /// How the task ended.
     pub(crate) async fn ended(&mut self) -> Result<(), FeedError> {
         let ended = timeout(SOON, self.task.join_next()).await;
