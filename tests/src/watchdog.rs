@@ -1,7 +1,6 @@
 //! The real watchdog beside units of its own compose project on the real engine: tiny containers that
 //! beat and end as a test tells them to. What to expect of it is said in the tests.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -21,12 +20,16 @@ use crate::engine::Engine;
 use crate::guard::Guard;
 use crate::nats::{NatsServer, Role};
 use crate::patience::{SOON, eventually};
-use crate::process::{Process, binary};
+use crate::process::{Process, binary, with_failpoints};
 use crate::told;
 
 /// The program in the units' containers.
 const STAND_IN: &str = include_str!("watchdog/stand_in.rs");
 const IMAGE: &str = "bearish-alpha-test/stand-in";
+/// The same with a health check, which asks its process.
+const SERVICE: &str = "bearish-alpha-test/stand-in-service";
+const CHECK: &str =
+    r#"HEALTHCHECK --interval=500ms --timeout=1s --retries=3 CMD ["/stand-in", "--asks"]"#;
 
 /// A bus, a compose project, and a watchdog for it.
 pub struct Kennel {
@@ -100,12 +103,27 @@ impl Kennel {
         start(&self.nats, &self.project, instance, self.host())
     }
 
-    /// SIGKILL for the watchdog, and one that serves its numbers at this address.
-    pub fn replace_watchdog_with_metrics(&mut self, address: SocketAddr) {
+    /// SIGKILL for the watchdog, and a new one with this setting.
+    pub fn replace_watchdog_with(&mut self, setting: (&str, &str)) {
         self.watchdog.kill();
         let host = self.host();
         let mut command = command(&self.nats, &self.project, "watchdog-1", host);
-        command.env("METRICS_ADDR", address.to_string());
+        command.env(setting.0, setting.1);
+        self.watchdog = Process::start("watchdog", command);
+    }
+
+    /// SIGKILL for the watchdog, and one that does not return from its next decision about this unit.
+    pub fn replace_watchdog_with_one_that_gets_stuck(&mut self, unit: &Unit) {
+        self.watchdog.kill();
+        let usual = command(&self.nats, &self.project, "watchdog-1", self.host());
+        let mut command = Command::new(with_failpoints("watchdog"));
+        command.env_clear();
+        command.envs(
+            usual
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        command.env("FAILPOINT_SPIN", &unit.name);
         self.watchdog = Process::start("watchdog", command);
     }
 
@@ -185,14 +203,6 @@ impl Kennel {
     /// How to start a unit of this project: `trader-paper-<number>` with these flags.
     pub fn unit(&self, number: u32, flags: &str) -> Setup {
         let name = format!("trader-paper-{number}");
-        let run = run_name();
-        let labels = [
-            format!("{LABEL}={run}"),
-            "bearish-alpha.supervise=true".to_owned(),
-            format!("com.docker.compose.project={}", self.project),
-            "com.docker.compose.service=trader-paper".to_owned(),
-            format!("com.docker.compose.container-number={number}"),
-        ];
         let [(_, url), (_, user), (_, password)] = self.nats.env(Role::TraderPaper);
         let env = [
             format!("NATS={}", url.trim_start_matches("nats://")),
@@ -201,17 +211,49 @@ impl Kennel {
             format!("UNIT={name}"),
             "BEAT_MS=1000".to_owned(),
         ];
-        let options = labels
-            .into_iter()
-            .flat_map(|label| ["--label".to_owned(), label]);
         let env = env.into_iter().flat_map(|pair| ["--env".to_owned(), pair]);
+        let options = self.labels("supervise", "trader-paper", number);
         Setup {
             host: self.engine.as_ref().map(Engine::address),
+            image: IMAGE,
             name,
             container: format!("{}-trader-paper-{number}", self.project),
             options: options.chain(env).collect(),
             flags: flags.split_whitespace().map(str::to_owned).collect(),
         }
+    }
+
+    /// How to start a service of this project beside the units, `<service>-1`, on the machine's engine: with the label
+    /// that asks for its healing, and a health check that asks its process.
+    pub fn service(&self, service: &str) -> Setup {
+        let container = format!("{}-{service}-1", self.project);
+        Setup {
+            host: None,
+            image: SERVICE,
+            name: format!("{service}-1"),
+            options: self.labels("heal", service, 1).collect(),
+            flags: Vec::new(),
+            container: container.clone(),
+        }
+        .env(&format!("SERVICE={container}"))
+    }
+
+    fn labels(
+        &self,
+        asks: &str,
+        service: &str,
+        number: u32,
+    ) -> impl Iterator<Item = String> + use<> {
+        let labels = [
+            format!("{LABEL}={}", run_name()),
+            format!("bearish-alpha.{asks}=true"),
+            format!("com.docker.compose.project={}", self.project),
+            format!("com.docker.compose.service={service}"),
+            format!("com.docker.compose.container-number={number}"),
+        ];
+        labels
+            .into_iter()
+            .flat_map(|label| ["--label".to_owned(), label])
     }
 
     /// Every record so far.
@@ -292,6 +334,7 @@ impl Kennel {
 /// A unit that is not made yet.
 pub struct Setup {
     host: Option<String>,
+    image: &'static str,
     name: String,
     container: String,
     options: Vec<String>,
@@ -319,7 +362,7 @@ impl Setup {
         }
         let mut create = docker(self.host.as_deref());
         create.args(["create", "--network", "host", "--name", &self.container]);
-        create.args(&self.options).arg(IMAGE).args(&self.flags);
+        create.args(&self.options).arg(self.image).args(&self.flags);
         run(&mut create);
         run(docker(self.host.as_deref()).args(["start", &self.container]));
         Unit {
@@ -481,11 +524,12 @@ fn make_image(host: Option<&str>) {
         ])
         .arg("-o")
         .args([&program, &source]));
-    import(host, dir.path());
+    import(host, dir.path(), IMAGE, None);
+    import(host, dir.path(), SERVICE, Some(CHECK));
 }
 
 /// An image of one file.
-fn import(host: Option<&str>, dir: &Path) {
+fn import(host: Option<&str>, dir: &Path, image: &str, check: Option<&str>) {
     let mut tar = Command::new("tar")
         .arg("-cC")
         .arg(dir)
@@ -493,16 +537,14 @@ fn import(host: Option<&str>, dir: &Path) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let label = format!("LABEL {LABEL}={}", run_name());
+    let changes = [r#"ENTRYPOINT ["/stand-in"]"#, &label]
+        .into_iter()
+        .chain(check);
     let imported = docker(host)
-        .args([
-            "import",
-            "--change",
-            r#"ENTRYPOINT ["/stand-in"]"#,
-            "--change",
-            &format!("LABEL {LABEL}={}", run_name()),
-            "-",
-            IMAGE,
-        ])
+        .arg("import")
+        .args(changes.flat_map(|change| ["--change", change]))
+        .args(["-", image])
         .stdin(tar.stdout.take().unwrap())
         .output()
         .unwrap();

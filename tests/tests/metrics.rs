@@ -261,7 +261,7 @@ async fn a_running_notifier_serves_its_own_numbers_and_refuses_an_address_it_can
 async fn a_running_watchdog_counts_restarts_and_shows_every_unit() {
     let mut kennel = Kennel::open().await;
     let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
-    kennel.replace_watchdog_with_metrics(address);
+    kennel.replace_watchdog_with(("METRICS_ADDR", &address.to_string()));
     kennel.watchdog.says("supervising").await;
     let flags = "--paper --infinite --auto-restart --restart-delay 0 --max-restarts 7";
     let units = [1, 2].map(|number| kennel.unit(number, flags).start());

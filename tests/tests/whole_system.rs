@@ -9,10 +9,12 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
+use std::time::Duration;
 
 use bearish_tests::docker::{Project, docker, image, inspect, run, run_name};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::telegram::Telegram;
+use tempfile::NamedTempFile;
 
 /// Where containers reach this machine.
 fn host() -> String {
@@ -36,8 +38,14 @@ fn says(container: &str) -> String {
     run(Command::new("sh").args(both))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
+/// The system with an owner.
+struct Owned {
+    telegram: Telegram,
+    project: Project,
+    _token: NamedTempFile,
+}
+
+async fn up(name: &str, variables: &[(&str, &str)]) -> Owned {
     for name in [
         "nats",
         "bus-init",
@@ -54,20 +62,34 @@ async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
         format!("http://{}:{}", host(), telegram.port()),
         telegram.chat().to_string(),
     );
-    let token = tempfile::NamedTempFile::new().unwrap();
+    let token = NamedTempFile::new().unwrap();
     std::fs::write(&token, telegram.token()).unwrap();
     run(Command::new("chmod").arg("644").arg(token.path()));
-    let flags = "--paper --infinite --auto-restart --restart-delay 1";
-    let variables = [
-        ("TRADER_FLAGS", flags),
+    let owner = [
         ("TELEGRAM_BOT_TOKEN_FILE", token.path().to_str().unwrap()),
         ("TELEGRAM_CHAT_ID", &chat),
         ("TELEGRAM_API_URL", &url),
-        ("LOG_LEVEL", "debug"),
     ];
-    let project = Project::up(&format!("{}-whole", run_name()), &variables, &[]);
-    shows(&telegram, &["🚀 STARTED: trader trader-paper-1", flags]).await;
-    shows(&telegram, &["🐕 WATCHDOG STARTED"]).await;
+    let project = Project::up(
+        &format!("{}-{name}", run_name()),
+        &[&owner, variables].concat(),
+        &[],
+    );
+    Owned {
+        telegram,
+        project,
+        _token: token,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
+    let flags = "--paper --infinite --auto-restart --restart-delay 1";
+    let variables = [("TRADER_FLAGS", flags), ("LOG_LEVEL", "debug")];
+    let owned = up("whole", &variables).await;
+    let (telegram, project) = (&owned.telegram, &owned.project);
+    shows(telegram, &["🚀 STARTED: trader trader-paper-1", flags]).await;
+    shows(telegram, &["🐕 WATCHDOG STARTED"]).await;
 
     let trader = project.container("trader-paper", 1);
     docker(&["kill", "--signal", "KILL", &trader]);
@@ -76,8 +98,8 @@ async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
          Consecutive Failures: 1\nUptime: ",
         "Next restart in: 1s\nUnit: trader-paper-1",
     ];
-    shows(&telegram, &told).await;
-    shows(&telegram, &["✅ RECOVERED\nUnit: trader-paper-1\nAfter: "]).await;
+    shows(telegram, &told).await;
+    shows(telegram, &["✅ RECOVERED\nUnit: trader-paper-1\nAfter: "]).await;
 
     let guard = project.container("socket-guard", 1);
     let started = format!("/start\" container=\"{trader}\" verdict=\"allowed\" status=204");
@@ -91,21 +113,45 @@ async fn a_trader_that_is_killed_comes_back_and_the_owner_reads_it() {
         "the watchdog has more than its socket"
     );
     docker(&["kill", "--signal", "KILL", &watchdog]);
-    shows(&telegram, &["🚨 WATCHDOG SILENT\nLast heard: "]).await;
+    shows(telegram, &["🚨 WATCHDOG SILENT\nLast heard: "]).await;
     docker(&["start", &watchdog]);
-    shows(&telegram, &["✅ WATCHDOG HEARD AGAIN"]).await;
+    shows(telegram, &["✅ WATCHDOG HEARD AGAIN"]).await;
 
     run(project.compose().args(["stop", "trader-paper"]));
-    shows(
-        &telegram,
-        &["🛑 SHUTDOWN: trader trader-paper-1", "Exit: 0"],
-    )
-    .await;
-    shows(&telegram, &["🛑 STAYS STOPPED\nUnit: trader-paper-1"]).await;
+    shows(telegram, &["🛑 SHUTDOWN: trader trader-paper-1", "Exit: 0"]).await;
+    shows(telegram, &["🛑 STAYS STOPPED\nUnit: trader-paper-1"]).await;
 
     let notifier = project.container("notifier", 1);
     let (_, secret) = telegram.token().split_once(':').unwrap();
     assert!(!says(&notifier).contains(secret), "the token is in the log");
     let known = docker(&["inspect", &notifier]);
     assert!(!known.contains(secret), "docker inspect shows the token");
+}
+
+/// Five checks of eight seconds each, a look, the record that the bus does not take, its grace.
+const HEALED: Duration = Duration::from_mins(3);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bus_that_hangs_is_started_anew_and_trading_goes_on() {
+    let owned = up("hung-bus", &[("WATCHDOG_HEAL_SECS", "10")]).await;
+    let (telegram, project) = (&owned.telegram, &owned.project);
+    shows(telegram, &["🐕 WATCHDOG STARTED"]).await;
+    let [nats, trader] = ["nats", "trader-paper"].map(|service| project.container(service, 1));
+    let since = |container: &str| inspect(container, "{{.State.StartedAt}}");
+    let before = [since(&nats), since(&trader)];
+    docker(&["kill", "--signal", "STOP", &nats]);
+    eventually("the bus is started anew", HEALED, async || {
+        (since(&nats) != before[0]).then_some(())
+    })
+    .await;
+    let told = ["⚠️ WARNING\nFrom: watchdog watchdog-1\nPart: nats-1\n\
+         Error: hung: its health check fails (exit 70); it is started anew"];
+    shows(telegram, &told).await;
+    let told = ["✅ WORKS AGAIN\nFrom: watchdog watchdog-1\nPart: nats-1\nAfter: "];
+    shows(telegram, &told).await;
+    eventually("the trader is healthy", SOON, async || {
+        (inspect(&trader, "{{.State.Health.Status}}") == "healthy").then_some(())
+    })
+    .await;
+    assert_eq!(since(&trader), before[1], "the trader was restarted");
 }

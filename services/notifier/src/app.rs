@@ -10,7 +10,7 @@ use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::events::{self, EventSender};
 use runtime::guard::{Guard, TurnEnd};
-use runtime::health::{self, Answer, HealthServer};
+use runtime::health::{self, Ailment, Answer, HealthServer};
 use runtime::heartbeat::Heart;
 use runtime::metrics::{Facts, Metrics};
 use runtime::process::Stop;
@@ -191,12 +191,16 @@ fn answer_health(
 
 fn examine(desk: &Desk) -> Answer {
     if !desk.bus.is_connected() {
-        return Err("the bus is away: nothing is heard until it is back".to_owned());
+        return Err(Ailment::waits(
+            "the bus is away: nothing is heard until it is back",
+        ));
     }
     let part = desk.progress.part(PART);
     let trouble = desk.progress.parts().get(PART).map(|part| part.state);
     match (part.idle(), desk.progress.phase()) {
-        (Some(idle), _) if idle > STUCK => Err(format!("its loop last turned {idle:?} ago")),
+        (Some(idle), _) if idle > STUCK => {
+            Err(Ailment::hangs(format!("its loop last turned {idle:?} ago")))
+        }
         (_, Phase::Starting) => Ok("standing by".to_owned()),
         // Not ill: a restart would not help, and a person sees it here.
         _ if trouble == Some(PartState::Retrying) => {

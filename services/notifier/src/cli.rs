@@ -15,7 +15,7 @@ pub struct Cli {
 /// Commands beside telling.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask the notifier running here how it is (exit 0: well, 69: not)
+    /// Ask the notifier running here how it is (exit 0: well, 69: it waits for something else, 70: it hangs)
     Health,
     /// Show every kind of event as the owner would read it, with sample values; needs no bus
     Preview,

@@ -16,8 +16,29 @@ use tokio_util::sync::CancellationToken;
 const DEADLINE: Duration = Duration::from_secs(3);
 const LONGEST_ANSWER: u64 = 4096;
 
-/// `Ok`: well, in a few words. `Err`: not, and why. One line each.
-pub type Answer = Result<String, String>;
+/// `Ok`: well, in a few words, one line.
+pub type Answer = Result<String, Ailment>;
+
+/// Why a process is not well, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ailment {
+    /// Something else keeps it from its work: a restart would not help.
+    Waits(String),
+    /// It stands still: a restart would help.
+    Hangs(String),
+}
+
+impl Ailment {
+    /// It waits for something else.
+    pub fn waits(why: impl Into<String>) -> Self {
+        Self::Waits(why.into())
+    }
+
+    /// It stands still.
+    pub fn hangs(why: impl Into<String>) -> Self {
+        Self::Hangs(why.into())
+    }
+}
 
 /// A bound socket that will answer.
 pub struct HealthServer {
@@ -57,17 +78,16 @@ impl HealthServer {
     }
 }
 
-/// Asks the process of this name; prints its answer. The body of every `health` subcommand.
+/// Asks the process of this name; prints its answer. The body of every `health` subcommand: exit 69 is for who
+/// waits for something else, 70 for who hangs or does not answer.
 pub async fn ask(service: Service, name: &str) -> ExitCode {
     let answer = timeout(DEADLINE, fetch(service, name)).await;
     let (line, code) = match answer {
         Ok(Ok(Ok(line))) => (line, ExitCode::Done),
-        Ok(Ok(Err(line))) => (line, ExitCode::Unavailable),
-        Ok(Err(error)) => (format!("not running: {error}"), ExitCode::Unavailable),
-        Err(_) => (
-            format!("no answer within {DEADLINE:?}"),
-            ExitCode::Unavailable,
-        ),
+        Ok(Ok(Err(Ailment::Waits(why)))) => (format!("failing {why}"), ExitCode::Unavailable),
+        Ok(Ok(Err(Ailment::Hangs(why)))) => (format!("hanging {why}"), ExitCode::Internal),
+        Ok(Err(error)) => (format!("not running: {error}"), ExitCode::Internal),
+        Err(_) => (format!("no answer within {DEADLINE:?}"), ExitCode::Internal),
     };
     say(&line);
     code
@@ -93,14 +113,17 @@ async fn fetch(service: Service, name: &str) -> io::Result<Answer> {
     let text = text.trim_end();
     Ok(match text.split_once(' ') {
         Some(("ok", words)) => Ok(words.to_owned()),
-        _ => Err(text.to_owned()),
+        Some(("failing", why)) => Err(Ailment::waits(why)),
+        Some(("hanging", why)) => Err(Ailment::hangs(why)),
+        _ => Err(Ailment::hangs(format!("answers {text:?}"))),
     })
 }
 
 async fn answer(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
     let line = match answer {
         Ok(words) => format!("ok {words}\n"),
-        Err(why) => format!("failing {why}\n"),
+        Err(Ailment::Waits(why)) => format!("failing {why}\n"),
+        Err(Ailment::Hangs(why)) => format!("hanging {why}\n"),
     };
     let written = timeout(DEADLINE, stream.write_all(line.as_bytes())).await;
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -115,24 +138,38 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_answer_arrives_as_it_was_given_and_a_duplicate_is_noticed() {
+    async fn a_duplicate_is_noticed() {
         let name = format!("test-{}", std::process::id());
-        let server = HealthServer::bind(Service::Trader, &name).unwrap();
+        let _server = HealthServer::bind(Service::Trader, &name).unwrap();
         let second = HealthServer::bind(Service::Trader, &name).err().unwrap();
         assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn the_answer_arrives_as_it_was_given() {
+        let name = format!("test-answers-{}", std::process::id());
+        let server = HealthServer::bind(Service::Trader, &name).unwrap();
         let stop = CancellationToken::new();
-        let failing = server.run(|| Err("stale".to_owned()), stop.clone());
+        let answers = [
+            (Ok("3 books".to_owned()), ExitCode::Done),
+            (Err(Ailment::waits("no bus")), ExitCode::Unavailable),
+            (Err(Ailment::hangs("its loop stands")), ExitCode::Internal),
+        ];
+        let given = std::sync::Mutex::new(answers[0].0.clone());
+        let answering = server.run(|| given.lock().unwrap().clone(), stop.clone());
         let asked = async {
-            let answer = fetch(Service::Trader, &name).await.unwrap();
+            for (answer, code) in &answers {
+                given.lock().unwrap().clone_from(answer);
+                assert_eq!(fetch(Service::Trader, &name).await.unwrap(), *answer);
+                assert_eq!(ask(Service::Trader, &name).await, *code);
+            }
             stop.cancel();
-            answer
         };
-        let ((), answer) = tokio::join!(failing, asked);
-        assert_eq!(answer, Err("failing stale".to_owned()));
+        tokio::join!(answering, asked);
     }
 
     #[tokio::test]
     async fn nobody_there_is_not_healthy() {
-        assert_eq!(ask(Service::Trader, "nobody").await, ExitCode::Unavailable);
+        assert_eq!(ask(Service::Trader, "nobody").await, ExitCode::Internal);
     }
 }

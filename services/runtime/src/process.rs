@@ -5,6 +5,7 @@ use std::future::Future;
 
 use clap::Parser;
 use protocol::exit::ExitCode;
+use tokio::runtime::Builder;
 
 use crate::settings::without_empty;
 
@@ -74,11 +75,22 @@ pub fn run<F>(body: F) -> ExitCode
 where
     F: Future<Output = Result<ExitCode, Stop>>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    let ended = match runtime {
+    run_on(Builder::new_multi_thread().worker_threads(2), body)
+}
+
+/// The same on this thread alone: for who mostly waits. Nothing wakes another thread to do a little.
+pub fn run_alone<F>(body: F) -> ExitCode
+where
+    F: Future<Output = Result<ExitCode, Stop>>,
+{
+    run_on(&mut Builder::new_current_thread(), body)
+}
+
+fn run_on<F>(builder: &mut Builder, body: F) -> ExitCode
+where
+    F: Future<Output = Result<ExitCode, Stop>>,
+{
+    let ended = match builder.enable_all().build() {
         Ok(runtime) => {
             let ended = runtime.block_on(body);
             // A blocking call that hangs (name resolution) must not hold up the end.

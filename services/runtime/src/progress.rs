@@ -51,6 +51,8 @@ struct Seen {
 #[derive(Default)]
 pub struct PartProgress {
     turns: AtomicU64,
+    /// Turns, and what was tried in vain within one.
+    signs: AtomicU64,
     errors: AtomicU64,
     state: AtomicU8,
     /// Zero: it promises nothing.
@@ -203,8 +205,20 @@ impl PartProgress {
     /// One more turn of this part's loop, which is well.
     pub fn turn(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);
+        self.signs.fetch_add(1, Ordering::Relaxed);
         *locked(&self.turned) = Some(Instant::now());
         self.set(PartState::Ok);
+    }
+
+    /// Its loop waits, in the middle of a turn, for something that does not answer yet. To be said at every try.
+    pub fn waits(&self) {
+        self.signs.fetch_add(1, Ordering::Relaxed);
+        self.set(PartState::Retrying);
+    }
+
+    /// Signs of life so far: turns, and tries in vain.
+    pub fn signs(&self) -> u64 {
+        self.signs.load(Ordering::Relaxed)
     }
 
     /// Promises, in every heartbeat, that while it is well this part turns at least this often: one that
@@ -229,7 +243,7 @@ impl PartProgress {
         self.state.store(state, Ordering::Relaxed);
     }
 
-    fn view(&self) -> Part {
+    pub(crate) fn view(&self) -> Part {
         let within_ms = self.within_ms.load(Ordering::Relaxed);
         Part {
             within_ms: (within_ms > 0).then_some(within_ms),

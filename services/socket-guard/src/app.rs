@@ -71,7 +71,7 @@ pub async fn health() -> Result<ExitCode, Stop> {
             let line = format!("the guard answers {}: {said}", whole.status.as_u16());
             (line, ExitCode::Unavailable)
         }
-        Err(lost) => (format!("not running: {lost}"), ExitCode::Unavailable),
+        Err(lost) => (format!("not running: {lost}"), ExitCode::Internal),
     };
     // If nobody reads the line, the exit code still says it.
     let _ = writeln!(io::stdout(), "{line}");

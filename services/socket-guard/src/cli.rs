@@ -14,6 +14,7 @@ pub struct Cli {
 /// Commands beside guarding.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
-    /// Ask the engine for a sign of life through the guard running here (exit 0: well, 69: not)
+    /// Ask the engine for a sign of life through the guard running here (exit 0: well, 69: the engine
+    /// does not answer, 70: the guard does not)
     Health,
 }

@@ -85,8 +85,11 @@ pub fn inspect(mut found: Value) -> Value {
     let state = &mut found["State"];
     keep(state, &STATE);
     if let Some(health) = state.get_mut("Health") {
-        // What a health check printed.
-        keep(health, &["FailingStreak", "Status"]);
+        keep(health, &["FailingStreak", "Log", "Status"]);
+        // Not what a health check printed.
+        for check in health["Log"].as_array_mut().into_iter().flatten() {
+            keep(check, &["End", "ExitCode", "Start"]);
+        }
     }
     keep(&mut found["HostConfig"], &HOST);
     if let Some(log) = found["HostConfig"].get_mut("LogConfig") {

@@ -22,6 +22,7 @@ use protocol::heartbeat::{BookSummary, PartState};
 use protocol::ids::{BookKey, Token};
 use protocol::time::UtcMs;
 use runtime::events::Confirmed;
+use runtime::failpoint;
 use runtime::journal::{AppendError, Journal, Place, Stored};
 use runtime::progress::PartProgress;
 use rust_decimal::Decimal;
@@ -31,7 +32,6 @@ use self::live::Rounds;
 use crate::board::Entry;
 use crate::calls::UnderWay;
 use crate::context::Context;
-use crate::failpoint;
 use crate::market::{FeedEvent, FeedHandle, MarketError};
 
 /// Warm-up bars asked for, of each interval: Binance's largest page.
@@ -382,7 +382,7 @@ impl Book {
     fn ask_the_brain(&self, event: BookEvent) -> Vec<BookRecord> {
         let _call = self.call();
         if let BookEvent::CandleClosed { .. } = event {
-            failpoint::spin(&self.symbol);
+            failpoint::spin(self.symbol.as_str());
         }
         decide(&self.state, &self.ctx.config, &self.rules, event)
     }

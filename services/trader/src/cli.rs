@@ -24,7 +24,7 @@ pub struct Cli {
 /// Commands beside trading.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask the trader running here how it is (exit 0: well, 69: not)
+    /// Ask the trader running here how it is (exit 0: well, 69: it waits for something else, 70: it hangs)
     Health,
     /// Show every book: equity, position, trades
     Status,

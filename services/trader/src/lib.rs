@@ -9,7 +9,6 @@ pub mod calls;
 pub mod cli;
 pub mod context;
 pub mod dry_run;
-mod failpoint;
 pub mod fleet;
 pub mod lookout;
 pub mod market;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use protocol::heartbeat::{Heartbeat, PartState, Phase};
 use protocol::ids::AccountKey;
 use runtime::bus::Bus;
-use runtime::health::Answer;
+use runtime::health::{Ailment, Answer};
 use runtime::progress::{Progress, SelfCounting};
 
 use crate::account::Watch;
@@ -82,21 +82,23 @@ impl Vitals {
     /// Why it is not well, in one line.
     pub fn examine(&self) -> Answer {
         let Some(bus) = self.bus.get() else {
-            return Err("waiting for the bus".to_owned());
+            return Err(Ailment::waits("waiting for the bus"));
         };
         if !bus.is_connected() {
-            return Err("the bus is away".to_owned());
+            return Err(Ailment::waits("the bus is away"));
         }
         match self.progress.phase() {
-            Phase::Starting => return Err("starting: waiting for the exchange".to_owned()),
+            Phase::Starting => return Err(Ailment::waits("starting: waiting for the exchange")),
             Phase::Running | Phase::Draining | Phase::Stopped => {}
         }
         let idle = self.progress.part("fleet").idle();
         if idle.is_none_or(|idle| idle > FLEET_STUCK) {
-            return Err(format!("leases were last renewed {idle:?} ago"));
+            return Err(Ailment::hangs(format!(
+                "leases were last renewed {idle:?} ago"
+            )));
         }
         if self.feed.progress().part().state != PartState::Ok {
-            return Err("the market feed is down or stale".to_owned());
+            return Err(Ailment::waits("the market feed is down or stale"));
         }
         Ok(format!("{} books", self.board.summaries().len()))
     }

@@ -10,20 +10,21 @@ use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::guard::{Guard, TurnEnd};
-use runtime::health::{self, Answer, HealthServer};
+use runtime::health::{self, Ailment, Answer, HealthServer};
 use runtime::heartbeat::Heart;
 use runtime::metrics::{Facts, Metrics};
 use runtime::process::Stop;
 use runtime::progress::Progress;
 use runtime::shutdown::Shutdown;
-use runtime::{clock, events, streams, telemetry};
-use tokio::sync::mpsc;
+use runtime::{clock, events, streams, stuck, telemetry};
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Engine};
 use crate::eye::{Eye, Sight};
+use crate::healer::{self, Healer};
 use crate::settings::Settings;
 use crate::supervisor::{PART, Realm, Supervisor};
 use crate::{ear, leave, numbers, orders};
@@ -53,14 +54,13 @@ pub async fn run() -> Result<ExitCode, Stop> {
     telemetry::init(&settings.telemetry, &[])?;
     let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
     let asked = shutdown.token().clone();
-    let Some(started) = asked
-        .run_until_cancelled(Box::pin(start(&settings, &asked)))
-        .await
-    else {
+    let mut beside = Beside::default();
+    let starting = start(&settings, &asked, &mut beside);
+    let Some(started) = asked.run_until_cancelled(Box::pin(starting)).await else {
         return Ok(ExitCode::Done);
     };
     match started {
-        Ok(realm) => watch(Arc::new(realm.0), realm.1, &settings, &asked).await,
+        Ok(realm) => watch(Arc::new(realm), beside, &settings, &asked).await,
         Err(stop) if stop.code == ExitCode::Done => Ok(ExitCode::Done),
         Err(stop) => Err(stop),
     }
@@ -76,23 +76,36 @@ pub async fn health() -> Result<ExitCode, Stop> {
     Ok(health::ask(Service::Watchdog, identity.instance.as_str()).await)
 }
 
-/// The engine first: without its socket nothing else matters.
+/// What runs beside whoever acts, from the first moment at which it can.
+#[derive(Default)]
+struct Beside {
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// The engine first: without its socket nothing else matters. Then who heals: the bus may be what hangs.
 async fn start(
     settings: &Settings,
     asked: &CancellationToken,
-) -> Result<(Realm, events::EventSender), Stop> {
+    beside: &mut Beside,
+) -> Result<Realm, Stop> {
     let found = reach_engine(settings).await?;
     let project = found.project;
     let identity = settings.own.identify().await?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
+    let engine = Engine::new(found.docker, project.clone());
+    let (notes, handed_over) = mpsc::channel(healer::NOTES);
+    let healer = Healer::new(engine.clone(), settings.heal_at_most_every(), notes);
+    beside.tasks.spawn(healer.run(beside.stop.clone()));
     let bus = Bus::ready(&settings.bus, &STREAMS, asked).await?;
     let (events, sender) =
         events::channel(bus.clone(), Service::Watchdog, identity.instance.clone());
-    let realm = Realm {
+    beside.tasks.spawn(sender.run(beside.stop.clone(), GOODBYE));
+    Ok(Realm {
         bus,
         sight: Sight {
-            engine: Engine::new(found.docker, project.clone()),
+            engine,
             guarded: found.guarded,
             own: settings.hostname.clone(),
             answers_since: found.since,
@@ -102,8 +115,8 @@ async fn start(
         identity,
         events,
         progress: Arc::new(Progress::default()),
-    };
-    Ok((realm, sender))
+        notes: Arc::new(Mutex::new(handed_over)),
+    })
 }
 
 /// The engine, and what it says of us.
@@ -172,17 +185,15 @@ async fn find_project(
 
 async fn watch(
     realm: Arc<Realm>,
-    sender: events::EventSender,
+    mut beside: Beside,
     settings: &Settings,
     asked: &CancellationToken,
 ) -> Result<ExitCode, Stop> {
-    let tell = CancellationToken::new();
-    let mut tellers = JoinSet::new();
-    start_telling(&realm, settings, &tell, &mut tellers).await?;
-    tellers.spawn(sender.run(tell.clone(), GOODBYE));
+    start_telling(&realm, settings, &mut beside).await?;
     let lease = Subject::WatchdogLease(realm.project.clone());
     let guard = Guard::new(realm.bus.clone(), &lease, &realm.identity);
     let part = realm.progress.part(PART);
+    stuck::end_when_stuck(&part)?;
     let standing_by = || {
         numbers::stands_by();
         realm.progress.enter(Phase::Starting);
@@ -191,14 +202,14 @@ async fn watch(
     let ended = tokio::select! {
         biased;
         ended = turns => ended,
-        Some(ended) = tellers.join_next() => Err(match ended {
+        Some(ended) = beside.tasks.join_next() => Err(match ended {
             Ok(()) => Stop::internal("bug: a part ended without a reason"),
             Err(error) => Stop::internal(format!("bug: {error}")),
         }),
     };
     realm.progress.enter(Phase::Draining);
-    tell.cancel();
-    let told = async { while tellers.join_next().await.is_some() {} };
+    beside.stop.cancel();
+    let told = async { while beside.tasks.join_next().await.is_some() {} };
     if timeout(GOODBYE, told).await.is_err() {
         tracing::warn!("left without saying everything");
     }
@@ -208,8 +219,7 @@ async fn watch(
 async fn start_telling(
     realm: &Arc<Realm>,
     settings: &Settings,
-    tell: &CancellationToken,
-    tellers: &mut JoinSet<()>,
+    beside: &mut Beside,
 ) -> Result<(), Stop> {
     let name = realm.identity.instance.as_str();
     let server = HealthServer::bind(Service::Watchdog, name).map_err(|error| {
@@ -221,7 +231,9 @@ async fn start_telling(
         )
     })?;
     let shown = Arc::clone(realm);
-    tellers.spawn(server.run(move || examine(&shown), tell.clone()));
+    beside
+        .tasks
+        .spawn(server.run(move || examine(&shown), beside.stop.clone()));
     let heart = Heart::new(
         realm.bus.clone(),
         Service::Watchdog,
@@ -230,7 +242,7 @@ async fn start_telling(
         settings.own.heartbeat(),
         Arc::new(|_| {}),
     );
-    tellers.spawn(heart.run(tell.clone()));
+    beside.tasks.spawn(heart.run(beside.stop.clone()));
     let bus = realm.bus.clone();
     let facts = Facts {
         service: Service::Watchdog,
@@ -242,18 +254,22 @@ async fn start_telling(
     if let Some(metrics) = Metrics::bind(&settings.metrics, facts, || {}).await? {
         numbers::describe();
         numbers::stands_by();
-        tellers.spawn(metrics.run(tell.clone()));
+        beside.tasks.spawn(metrics.run(beside.stop.clone()));
     }
     Ok(())
 }
 
 fn examine(realm: &Realm) -> Answer {
     if !realm.bus.is_connected() {
-        return Err("the bus is away: nothing is restarted until it is back".to_owned());
+        return Err(Ailment::waits(
+            "the bus is away: no trader is restarted until it is back",
+        ));
     }
     let idle = realm.progress.part(PART).idle();
     match (idle, realm.progress.phase()) {
-        (Some(idle), _) if idle > STUCK => Err(format!("its loop last turned {idle:?} ago")),
+        (Some(idle), _) if idle > STUCK => {
+            Err(Ailment::hangs(format!("its loop last turned {idle:?} ago")))
+        }
         (_, Phase::Starting) => Ok("standing by".to_owned()),
         _ => Ok(format!("supervising {}", realm.project)),
     }

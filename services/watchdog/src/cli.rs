@@ -16,7 +16,7 @@ pub struct Cli {
 /// Commands beside watching.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask the watchdog running here how it is (exit 0: well, 69: not)
+    /// Ask the watchdog running here how it is (exit 0: well, 69: it waits for something else, 70: it hangs)
     Health,
     /// Show every unit (exit 1 while one is quarantined); works with the watchdog dead
     Status(Form),

@@ -11,7 +11,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerInspectResponse, EventMessage};
 use bollard::query_parameters::{
     EventsOptions, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
-    LogsOptionsBuilder, StopContainerOptionsBuilder,
+    LogsOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::{Stream, TryStreamExt};
@@ -19,7 +19,7 @@ use protocol::ids::Token;
 use runtime::process::Stop;
 use tokio::time::timeout;
 
-use crate::facts::{PROJECT, SUPERVISE};
+use crate::facts::{HEAL, PROJECT, SUPERVISE};
 
 const QUICK: Duration = Duration::from_secs(3);
 const LIST: Duration = Duration::from_secs(5);
@@ -130,9 +130,27 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub async fn list(&self) -> Result<Vec<String>, EngineError> {
+        self.ids(&HashMap::from([("label", self.labels(SUPERVISE))]))
+            .await
+    }
+
+    /// Ids of the services that ask to be healed and that the engine calls unhealthy.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn unwell(&self) -> Result<Vec<String>, EngineError> {
+        let unwell = vec!["unhealthy".to_owned()];
+        self.ids(&HashMap::from([
+            ("label", self.labels(HEAL)),
+            ("health", unwell),
+        ]))
+        .await
+    }
+
+    async fn ids(&self, filters: &HashMap<&str, Vec<String>>) -> Result<Vec<String>, EngineError> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)
-            .filters(&HashMap::from([("label", self.labels())]))
+            .filters(filters)
             .build();
         let list = within(LIST, self.docker.list_containers(Some(options))).await?;
         Ok(list.into_iter().filter_map(|summary| summary.id).collect())
@@ -194,10 +212,23 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
-        let secs = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::new().t(secs).build();
+        let options = StopContainerOptionsBuilder::new()
+            .t(whole_secs(grace))
+            .build();
         let stop = self.docker.stop_container(id, Some(options));
         within(grace + STOP_MARGIN, stop).await
+    }
+
+    /// Stops as [`Self::stop`] does, and starts again at once: the engine sees to both.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn restart(&self, id: &str, grace: Duration) -> Result<(), EngineError> {
+        let options = RestartContainerOptionsBuilder::new()
+            .t(whole_secs(grace))
+            .build();
+        let restart = self.docker.restart_container(id, Some(options));
+        within(grace + STOP_MARGIN + START, restart).await
     }
 
     /// SIGKILL.
@@ -253,7 +284,7 @@ impl Engine {
     fn filter(&self, since: &str, until: Option<&str>) -> EventsOptions {
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
-            ("label", self.labels()),
+            ("label", self.labels(SUPERVISE)),
             ("event", ACTIONS.map(str::to_owned).to_vec()),
         ]);
         let options = EventsOptionsBuilder::new().since(since).filters(&filters);
@@ -263,12 +294,16 @@ impl Engine {
         }
     }
 
-    fn labels(&self) -> Vec<String> {
+    fn labels(&self, asks: &str) -> Vec<String> {
         vec![
             format!("{PROJECT}={}", self.project),
-            format!("{SUPERVISE}=true"),
+            format!("{asks}=true"),
         ]
     }
+}
+
+fn whole_secs(grace: Duration) -> i32 {
+    i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
 }
 
 async fn within<T>(

@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as EngineStatus,
-    RestartPolicyNameEnum,
+    HealthStatusEnum, RestartPolicyNameEnum,
 };
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 use supervision::container::{Container, Exit, Run, Status};
+use supervision::healing::{Condition, Patient};
 use supervision::policy::Policy;
 
 /// Asks for supervision.
 pub const SUPERVISE: &str = "bearish-alpha.supervise";
+/// Asks to be started anew when it hangs.
+pub const HEAL: &str = "bearish-alpha.heal";
 /// Compose's project of a container.
 pub const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
@@ -50,7 +53,6 @@ pub fn read(found: ContainerInspectResponse) -> Result<(Token, Container), Skip>
     }
     let state = found.state.unwrap_or_default();
     let started_at = state.started_at.clone().unwrap_or_default();
-    let grace = config.stop_timeout.unwrap_or(USUAL_GRACE).max(0);
     let container = Container {
         run: Run {
             container: found.id.unwrap_or_default(),
@@ -59,9 +61,59 @@ pub fn read(found: ContainerInspectResponse) -> Result<(Token, Container), Skip>
         began: instant(&started_at),
         status: status(&state),
         policy: Policy::read(&found.args.unwrap_or_default()),
-        grace_ms: grace.unsigned_abs().saturating_mul(1000),
+        grace_ms: grace_ms(config.stop_timeout),
     };
     Ok((unit, container))
+}
+
+/// A service beside the units; none if it does not ask to be healed, or is a unit.
+pub fn patient(found: ContainerInspectResponse) -> Option<Patient> {
+    let config = found.config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    if !asks(&labels, HEAL) || asks(&labels, SUPERVISE) {
+        return None;
+    }
+    let name = name(&labels)?;
+    let state = found.state.unwrap_or_default();
+    let started_at = state.started_at.clone().unwrap_or_default();
+    Some(Patient {
+        name: name.parse().ok()?,
+        began: instant(&started_at),
+        run: Run {
+            container: found.id.unwrap_or_default(),
+            started_at,
+        },
+        grace_ms: grace_ms(config.stop_timeout),
+        condition: condition(&state),
+    })
+}
+
+fn condition(state: &ContainerState) -> Condition {
+    if status(state) != Status::Running {
+        return Condition::Unknown;
+    }
+    let health = state.health.as_ref();
+    match health.and_then(|health| health.status) {
+        Some(HealthStatusEnum::HEALTHY) => Condition::Well,
+        Some(HealthStatusEnum::UNHEALTHY) => {
+            let log = health.and_then(|health| health.log.as_ref());
+            let checks = log
+                .into_iter()
+                .flatten()
+                .filter_map(|check| check.exit_code);
+            // The engine keeps five, and some of them may be from before its trouble.
+            let mut checks: Vec<i64> = checks.collect();
+            let well = checks.iter().rposition(|code| *code == 0);
+            checks.drain(..well.map_or(0, |last| last + 1));
+            Condition::Unwell(checks)
+        }
+        _ => Condition::Unknown,
+    }
+}
+
+fn grace_ms(secs: Option<i64>) -> u64 {
+    let secs = secs.unwrap_or(USUAL_GRACE).max(0);
+    secs.unsigned_abs().saturating_mul(1000)
 }
 
 /// When the run before the present one ended; none if there was none.
@@ -76,20 +128,28 @@ pub fn last_end(found: ContainerInspectResponse) -> Option<UtcMs> {
 /// # Errors
 /// [`Skip`].
 fn unit(labels: &HashMap<String, String>) -> Result<Token, Skip> {
-    let label = |name: &str| labels.get(name).map(String::as_str);
-    let wanted = label(SUPERVISE) == Some("true");
-    let one_off = label(ONE_OFF).is_some_and(|word| word.eq_ignore_ascii_case("true"));
-    if !wanted || one_off {
+    if !asks(labels, SUPERVISE) {
         return Err(Skip::Foreign);
     }
-    let (Some(service), Some(number)) = (label(SERVICE), label(NUMBER)) else {
-        return Err(Skip::Unfit(format!(
+    let name = name(labels).ok_or_else(|| {
+        Skip::Unfit(format!(
             "a container with {SUPERVISE}=true was not made by Compose: {SERVICE} or {NUMBER} is missing"
-        )));
-    };
-    let name = format!("{service}-{number}");
+        ))
+    })?;
     name.parse()
         .map_err(|error| Skip::Unfit(format!("{error}")))
+}
+
+/// Whether a container's label says so, and no person watches it.
+fn asks(labels: &HashMap<String, String>, what: &str) -> bool {
+    let one_off = labels.get(ONE_OFF);
+    labels.get(what).is_some_and(|word| word == "true")
+        && !one_off.is_some_and(|word| word.eq_ignore_ascii_case("true"))
+}
+
+/// Service and number, as Compose labels them.
+fn name(labels: &HashMap<String, String>) -> Option<String> {
+    Some(format!("{}-{}", labels.get(SERVICE)?, labels.get(NUMBER)?))
 }
 
 fn status(state: &ContainerState) -> Status {
@@ -190,6 +250,36 @@ mod tests {
             };
             assert!(why.contains(policy), "{why}");
         }
+    }
+
+    #[test]
+    fn a_service_is_as_its_last_failing_checks_say() {
+        let asks = labels(&[(SUPERVISE, "false"), (HEAL, "true"), (ONE_OFF, "False")]);
+        let service = |state: &str| {
+            let labels = serde_json::to_string(&asks).unwrap();
+            let json = format!(
+                r#"{{"Id":"4f1c","State":{state},"Config":{{"Labels":{labels},"StopTimeout":3}}}}"#
+            );
+            patient(serde_json::from_str(&json).unwrap())
+        };
+        let running = |health: &str| {
+            let state = r#""Status":"running","Running":true,"StartedAt":"1970-01-01T00:00:01Z""#;
+            service(&format!("{{{state},\"Health\":{health}}}")).unwrap()
+        };
+        let checks = r#"[{"ExitCode":69},{"ExitCode":0},{"ExitCode":70},{"ExitCode":-1}]"#;
+        let unwell = running(&format!(r#"{{"Status":"unhealthy","Log":{checks}}}"#));
+        assert_eq!(unwell.condition, Condition::Unwell(vec![70, -1]));
+        assert_eq!((unwell.began, unwell.grace_ms), (UtcMs(1_000), 3_000));
+        assert_eq!(unwell.name.as_str(), "trader-paper-2");
+        let well = running(&format!(r#"{{"Status":"healthy","Log":{checks}}}"#));
+        assert_eq!(well.condition, Condition::Well);
+        let starting = running(r#"{"Status":"starting"}"#);
+        assert_eq!(starting.condition, Condition::Unknown);
+        let paused =
+            r#"{"Status":"paused","Running":true,"Paused":true,"Health":{"Status":"unhealthy"}}"#;
+        assert_eq!(service(paused).unwrap().condition, Condition::Unknown);
+        // A unit has its own rules.
+        assert_eq!(patient(inspected(r#"{"Status":"running"}"#, "no")), None);
     }
 
     #[test]

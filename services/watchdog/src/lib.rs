@@ -9,6 +9,7 @@ pub mod engine;
 pub mod eye;
 pub mod facts;
 pub mod hands;
+pub mod healer;
 pub mod hint;
 pub mod last_words;
 pub mod leave;

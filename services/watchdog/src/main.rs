@@ -9,10 +9,10 @@ use runtime::process;
 fn main() -> Status {
     match process::parse::<Cli>() {
         Err(code) => code.into(),
-        Ok(Cli { command: None }) => process::run(app::run()).into(),
+        Ok(Cli { command: None }) => process::run_alone(app::run()).into(),
         Ok(Cli {
             command: Some(Command::Health),
-        }) => process::run(app::health()).into(),
+        }) => process::run_alone(app::health()).into(),
         Ok(Cli {
             command: Some(command),
         }) => asking::main(command),

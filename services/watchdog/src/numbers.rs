@@ -4,11 +4,13 @@ use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use protocol::ids::Token;
+use supervision::healing::Healing;
 use supervision::record::{Fact, Reason, Record};
 use supervision::state::{Phase, State};
 use supervision::watch::Watch;
 
 const RESTARTS: &str = "bearish_watchdog_restarts_total";
+const HEALED: &str = "bearish_watchdog_services_restarted_total";
 const DETECTION: &str = "bearish_watchdog_detection_seconds";
 const RECOVERY: &str = "bearish_watchdog_recovery_seconds";
 const VERDICT: &str = "bearish_watchdog_unit_verdict";
@@ -23,6 +25,10 @@ pub fn describe() {
     describe_counter!(
         RESTARTS,
         "Restarts decided by this process, by unit and reason"
+    );
+    describe_counter!(
+        HEALED,
+        "Restarts of services that hung, decided by this process"
     );
     describe_histogram!(
         DETECTION,
@@ -53,9 +59,18 @@ pub fn describe() {
 
 /// Counts what was just journaled.
 pub fn count(record: &Record) {
-    let Record::Unit { unit, fact, .. } = record else {
-        return;
-    };
+    match record {
+        Record::OwnerTookOver { .. } => {}
+        Record::Unit { unit, fact, .. } => count_unit(unit, fact),
+        Record::Service { service, fact, .. } => {
+            if let Healing::RestartIntended { .. } = fact {
+                counter!(HEALED, "service" => service.to_string()).increment(1);
+            }
+        }
+    }
+}
+
+fn count_unit(unit: &Token, fact: &Fact) {
     match fact {
         Fact::RestartScheduled(restart) => {
             let labels = [

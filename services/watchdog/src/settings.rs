@@ -2,6 +2,7 @@
 //! allowed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use protocol::ids::Token;
@@ -51,6 +52,11 @@ pub struct Settings {
           default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_starting: u32,
 
+    /// A service with the label bearish-alpha.heal that hangs is restarted at most once in so many seconds, 10 to 86400
+    #[arg(long, env = "WATCHDOG_HEAL_SECS", value_name = "WATCHDOG_HEAL_SECS",
+          default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
+    pub heal_secs: u32,
+
     /// The engine's name for this container
     #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
     pub hostname: Option<String>,
@@ -63,6 +69,11 @@ impl Settings {
             budget: self.budget,
             most_starting: self.max_starting,
         }
+    }
+
+    /// How seldom a service is started anew.
+    pub const fn heal_at_most_every(&self) -> Duration {
+        Duration::from_secs(self.heal_secs as u64)
     }
 
     /// From the environment.

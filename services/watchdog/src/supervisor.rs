@@ -5,13 +5,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::heartbeat::PartState;
 use protocol::ids::Token;
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::clock;
 use runtime::events::{Confirmed, Events};
+use runtime::failpoint;
 use runtime::guard::TurnEnd;
 use runtime::identity::Identity;
 use runtime::journal::{Journal, Place, Stored};
@@ -25,12 +25,13 @@ use supervision::record::{Fact, Record};
 use supervision::rules::Rules;
 use supervision::state::State;
 use supervision::watch::{Event, Scope, Watch};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::eye::Sight;
 use crate::hands::{After, Done, Hands};
+use crate::healer::Note;
 use crate::leave::Wanted;
 use crate::numbers;
 use crate::orders::Order;
@@ -56,6 +57,8 @@ pub struct Realm {
     pub events: Events,
     /// For heartbeats.
     pub progress: Arc<Progress>,
+    /// What was done beside the units; each reign has it for itself.
+    pub notes: Arc<Mutex<mpsc::Receiver<Note>>>,
 }
 
 /// The fold of the journal, its writing end, and what has been seen so far.
@@ -84,7 +87,10 @@ impl Supervisor {
         let part = realm.progress.part(PART);
         let subject = Subject::WatchdogJournal(realm.project.clone());
         let writer = realm.identity.boot.clone();
-        let wait = |why: &str| realm.progress.error(PART, why);
+        let wait = |why: &str| {
+            part.waits();
+            realm.progress.error(PART, why);
+        };
         let (journal, entries) =
             Journal::replay_patiently(&realm.bus, &subject, writer, 0, wait).await?;
         let mut state = State::default();
@@ -164,6 +170,7 @@ impl Supervisor {
         // whoever waits for room or was due between two reports would wait for the next look at everything.
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut notes = Arc::clone(&self.realm.notes).lock_owned().await;
         let reign = async {
             loop {
                 let wait = self.patience();
@@ -177,6 +184,7 @@ impl Supervisor {
                     Some(event) = reports.recv() => self.take_in(event).await?,
                     done = self.hands.ended() => self.call_ended(done).await?,
                     Some(order) = orders.recv() => self.obey(order).await?,
+                    Some(note) = notes.recv() => self.note(note).await?,
                     () = tokio::time::sleep(wait) => self.take_in(Event::Ticked).await?,
                 }
                 self.part.turn();
@@ -227,6 +235,7 @@ impl Supervisor {
 
     /// Decide, append, apply, act: in this order, always; again until nothing follows.
     async fn decide(&mut self, unit: &Token) -> Result<(), TurnEnd> {
+        failpoint::spin(unit.as_str());
         loop {
             let records = decide::decide(&self.state, &self.watch, unit, self.now());
             if records.is_empty() {
@@ -290,6 +299,16 @@ impl Supervisor {
         }
     }
 
+    /// Stores what was done, or is about to be done, beside the units; not what was withdrawn.
+    async fn note(&mut self, note: Note) -> Result<(), TurnEnd> {
+        if !note.stored.is_closed() {
+            self.commit(vec![note.record]).await?;
+            // Whoever withdrew it meanwhile has it twice in the journal.
+            let _ = note.stored.send(());
+        }
+        Ok(())
+    }
+
     async fn commit_of(&mut self, unit: &Token, records: Vec<Record>) -> Result<(), TurnEnd> {
         self.commit(records).await?;
         if let Some(known) = self.state.units.get(unit) {
@@ -310,7 +329,7 @@ impl Supervisor {
         let appended = self
             .journal
             .append(records, self.confirmed.seq(), |why| {
-                part.set(PartState::Retrying);
+                part.waits();
                 progress.error(PART, format!("journal: {why}"));
                 tracing::warn!(why, "journal not reached; nothing is done until it is");
             })

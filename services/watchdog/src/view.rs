@@ -12,6 +12,7 @@ use runtime::journal::Journal;
 use runtime::process::Stop;
 use serde_json::{Value, json};
 use supervision::explain;
+use supervision::healing::Healing;
 use supervision::history;
 use supervision::record::{Fact, Reason, Record};
 use supervision::state::{Phase, State, Unit};
@@ -24,7 +25,29 @@ const SHOWN: usize = 50;
 /// What a journal says.
 pub struct View {
     state: State,
-    facts: Vec<(Token, UtcMs, Fact)>,
+    facts: Vec<(Token, UtcMs, About)>,
+}
+
+/// What a fact is about.
+enum About {
+    Unit(Fact),
+    Service(Healing),
+}
+
+impl About {
+    fn words(&self) -> Vec<String> {
+        match self {
+            Self::Unit(fact) => history::words(fact),
+            Self::Service(fact) => vec![fact.words()],
+        }
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Unit(fact) => json!(fact),
+            Self::Service(fact) => json!(fact),
+        }
+    }
 }
 
 impl View {
@@ -49,7 +72,7 @@ impl View {
                 .fold(&stored.entry)
                 .map_err(|newer| Stop::config(newer.to_string()))?;
             view.facts
-                .extend(stored.entry.records.into_iter().filter_map(about_a_unit));
+                .extend(stored.entry.records.into_iter().filter_map(about));
         }
         Ok(view)
     }
@@ -59,9 +82,9 @@ impl View {
         self.state.any_quarantined()
     }
 
-    /// Whether there ever was such a unit.
-    pub fn knows(&self, unit: &Token) -> bool {
-        self.state.units.contains_key(unit)
+    /// Whether there is anything to say of a unit, or a service, of this name.
+    pub fn knows(&self, name: &Token) -> bool {
+        self.state.units.contains_key(name) || self.facts.iter().any(|(of, ..)| of == name)
     }
 
     /// Answers what only asks.
@@ -72,7 +95,8 @@ impl View {
                 let said = explain::explain(unit, known, now);
                 answered(said.text(), json!(said))
             }),
-            UnitOrder::History { unit } => self.about(unit, |_| self.history(unit)),
+            UnitOrder::History { unit } if self.knows(unit) => self.history(unit),
+            UnitOrder::History { unit } => unknown(unit),
             other => refused(format!("{} changes something", other.verb())),
         }
     }
@@ -80,7 +104,7 @@ impl View {
     fn about(&self, unit: &Token, answer: impl FnOnce(&Unit) -> Answer) -> Answer {
         match self.state.units.get(unit) {
             Some(known) => answer(known),
-            None => refused(format!("{unit}: no unit of this name was ever seen")),
+            None => unknown(unit),
         }
     }
 
@@ -112,13 +136,10 @@ impl View {
         let newest = &newest[newest.len().saturating_sub(SHOWN)..];
         let text = newest.iter().map(|(_, at, fact)| {
             let at: String = at.to_string().chars().take(19).collect();
-            format!(
-                "{at}  {}",
-                history::words(fact).join("\n                       ")
-            )
+            format!("{at}  {}", fact.words().join("\n                       "))
         });
         let data = newest.iter().map(|(_, at, fact)| {
-            json!({ "at": at, "text": history::words(fact).join("\n"), "fact": fact })
+            json!({ "at": at, "text": fact.words().join("\n"), "fact": fact.json() })
         });
         answered(
             text.collect::<Vec<_>>().join("\n"),
@@ -127,11 +148,16 @@ impl View {
     }
 }
 
-fn about_a_unit(record: Record) -> Option<(Token, UtcMs, Fact)> {
+fn about(record: Record) -> Option<(Token, UtcMs, About)> {
     match record {
-        Record::Unit { unit, at, fact } => Some((unit, at, fact)),
+        Record::Unit { unit, at, fact } => Some((unit, at, About::Unit(fact))),
+        Record::Service { service, at, fact } => Some((service, at, About::Service(fact))),
         Record::OwnerTookOver { .. } => None,
     }
+}
+
+fn unknown(name: &Token) -> Answer {
+    refused(format!("{name}: no unit of this name was ever seen"))
 }
 
 const fn answered(text: String, data: Value) -> Answer {

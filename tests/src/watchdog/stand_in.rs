@@ -9,9 +9,14 @@
 //! (eats memory until it is killed), HUNGRY_CHILD (has a child that does), LATCH (its heartbeats say that the account
 //! paper.v.a is closed by this latch; with an empty one only whose account it is). With any argument `--ok` it is
 //! a health check that finds everything well.
+//!
+//! With SERVICE it is a service instead, that only answers health checks (argument `--asks`): that it is well; after
+//! SIGURG that it waits for something else (69).
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -61,6 +66,10 @@ fn main() {
     if std::env::args().any(|argument| argument == "--ok") {
         return;
     }
+    if std::env::args().any(|argument| argument == "--asks") {
+        let answer = ask().unwrap_or(1);
+        std::process::exit(answer.into());
+    }
     for number in [1, 2, 10, 12, 14, 15, 27] {
         let ignored = number == 15 && var("DEAF").is_some();
         if !ignored {
@@ -71,6 +80,9 @@ fn main() {
         unsafe { signal(number, note as extern "C" fn(i32) as usize) };
     }
     unsafe { signal(26, spin as extern "C" fn(i32) as usize) };
+    if var("SERVICE").is_some() {
+        answer();
+    }
     if let Some(said) = var("SAYS") {
         println!("{said}");
     }
@@ -92,6 +104,27 @@ fn main() {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+fn address() -> SocketAddr {
+    SocketAddr::from_abstract_name(var("SERVICE").unwrap()).unwrap()
+}
+
+fn ask() -> std::io::Result<u8> {
+    let mut asked = UnixStream::connect_addr(&address())?;
+    asked.set_read_timeout(Some(Duration::from_millis(500)))?;
+    let mut answer = [0];
+    asked.read_exact(&mut answer)?;
+    Ok(answer[0])
+}
+
+fn answer() -> ! {
+    let listener = UnixListener::bind_addr(&address()).unwrap();
+    for caller in listener.incoming() {
+        let answer = if STUCK.load(Ordering::Relaxed) { 69 } else { 0 };
+        let _ = caller.and_then(|mut caller| caller.write_all(&[answer]));
+    }
+    unreachable!()
 }
 
 fn feed_child() {

@@ -27,7 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Exit 0 if a NATS server answers at the address
+    /// Exit 0 if a NATS server answers at the address, 70 if none does
     Ping {
         /// host:port
         #[arg(default_value = "127.0.0.1:4222")]
@@ -80,7 +80,8 @@ async fn init() -> Result<ExitCode, Stop> {
 
 /// A NATS server greets every connection with a line that begins with INFO.
 async fn ping(address: String) -> Result<ExitCode, Stop> {
-    let unavailable = |why: String| Stop::new(ExitCode::Unavailable, format!("{address}: {why}"));
+    // Not 69: as the health check of the server's container it speaks of that, and of nobody else.
+    let silent = |why: String| Stop::internal(format!("{address}: {why}"));
     let greeting = async {
         let stream = TcpStream::connect(&address).await?;
         let mut line = String::new();
@@ -89,8 +90,8 @@ async fn ping(address: String) -> Result<ExitCode, Stop> {
     };
     match timeout(PING_DEADLINE, greeting).await {
         Ok(Ok(line)) if line.starts_with("INFO ") => Ok(ExitCode::Done),
-        Ok(Ok(_)) => Err(unavailable("this is no NATS server".to_owned())),
-        Ok(Err(error)) => Err(unavailable(error.to_string())),
-        Err(_) => Err(unavailable(format!("no answer within {PING_DEADLINE:?}"))),
+        Ok(Ok(_)) => Err(silent("this is no NATS server".to_owned())),
+        Ok(Err(error)) => Err(silent(error.to_string())),
+        Err(_) => Err(silent(format!("no answer within {PING_DEADLINE:?}"))),
     }
 }

@@ -6,6 +6,7 @@ use protocol::ids::Token;
 
 use crate::backoff::MOST_CONSECUTIVE;
 use crate::evidence::Found;
+use crate::healing::Healing;
 use crate::history;
 use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, Why};
 use crate::remedy::remedy_of;
@@ -24,6 +25,21 @@ pub fn owner_event(record: &Record) -> Option<EventBody> {
             version: version.clone(),
         }),
         Record::Unit { unit, fact, .. } => about_unit(unit.clone(), fact),
+        Record::Service { service, fact, .. } => Some(about_service(service, fact)),
+    }
+}
+
+fn about_service(service: &Token, fact: &Healing) -> EventBody {
+    let part = service.to_string();
+    match fact {
+        Healing::RestartIntended { .. } | Healing::NotRestarted { .. } => EventBody::PartFailed {
+            part,
+            error: fact.words(),
+        },
+        Healing::Recovered { after_ms } => EventBody::PartRecovered {
+            part,
+            after_ms: *after_ms,
+        },
     }
 }
 

@@ -48,6 +48,7 @@ pub mod events;
 pub mod evidence;
 pub mod explain;
 pub mod failures;
+pub mod healing;
 pub mod history;
 pub mod mask;
 pub mod moment;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::Run;
 use crate::evidence::Found;
+use crate::healing::Healing;
 use crate::policy::Policy;
 
 /// One entry of the journal.
@@ -36,6 +37,15 @@ pub enum Record {
         at: UtcMs,
         /// What.
         fact: Fact,
+    },
+    /// Something about a service beside the units.
+    Service {
+        /// Which: service and number.
+        service: Token,
+        /// When, by the wall clock.
+        at: UtcMs,
+        /// What.
+        fact: Healing,
     },
 }
 

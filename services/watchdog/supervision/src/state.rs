@@ -260,6 +260,8 @@ impl State {
             Record::Unit { unit, at, fact } => {
                 self.units.entry(unit.clone()).or_default().apply(*at, fact);
             }
+            // Nothing is decided by it: the engine knows since when a service runs.
+            Record::Service { .. } => {}
         }
     }
 

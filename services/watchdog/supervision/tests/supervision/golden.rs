@@ -2,6 +2,7 @@
 
 use bearish_supervision::container::Run;
 use bearish_supervision::evidence::Found;
+use bearish_supervision::healing::Healing;
 use bearish_supervision::policy::Policy;
 use bearish_supervision::record::{
     EndedWhy, Fact, Latch, Order, Reason, Record, Restart, StartedBy, Why,
@@ -175,6 +176,19 @@ fn later_facts() -> Vec<Fact> {
     ]
 }
 
+fn healings() -> [(&'static str, Healing); 3] {
+    let intended = Healing::RestartIntended {
+        run: run(),
+        why: "hung: its health check takes too long".to_owned(),
+    };
+    let error = "no answer within 48s".to_owned();
+    [
+        ("service_restart_intended", intended),
+        ("service_not_restarted", Healing::NotRestarted { error }),
+        ("service_recovered", Healing::Recovered { after_ms: 41_000 }),
+    ]
+}
+
 fn check(file: &str, record: &Record) {
     let path = format!("{}/tests/golden/{file}.json", env!("CARGO_MANIFEST_DIR"));
     let written = serde_json::to_value(record).unwrap();
@@ -206,6 +220,14 @@ fn every_record_reads_and_writes_as_committed() {
         version: "0.1.0".to_owned(),
     };
     check("owner_took_over", &took_over);
+    for (file, fact) in healings() {
+        let record = Record::Service {
+            service: "nats-1".parse().unwrap(),
+            at: UtcMs(1_795_489_200_000),
+            fact,
+        };
+        check(file, &record);
+    }
 }
 
 #[test]

@@ -404,7 +404,7 @@ impl Rig {
         fn fact(record: &Record) -> Option<&Fact> {
             match record {
                 Record::Unit { fact, .. } => Some(fact),
-                Record::OwnerTookOver { .. } => None,
+                Record::OwnerTookOver { .. } | Record::Service { .. } => None,
             }
         }
         self.journal.iter().filter_map(fact).collect()
