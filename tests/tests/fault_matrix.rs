@@ -26,6 +26,11 @@ const SAMPLE: usize = 3;
 /// Cells at once in the whole run.
 const AT_A_TIME: usize = 4;
 
+/// After this signal a stand-in has no candles.
+const NO_MARKET: &str = "PWR";
+/// Who has no candles for a minute is cut off; most of that is waited for beforehand.
+const BELIEVED: Duration = Duration::from_secs(50);
+
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Harm {
@@ -81,7 +86,7 @@ const fn fault(name: &'static str, harm: Harm, answer: Answer) -> Fault {
     }
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 18] = [
     fault(
         "kill -9",
         Harm::Signal("KILL"),
@@ -134,6 +139,12 @@ const FAULTS: [Fault; 17] = [
         Answer::Restart("hung: no heartbeat for"),
     ),
     Fault {
+        name: "cut off its market alone",
+        harm: Harm::Signal(NO_MARKET),
+        env: &["LATCH="],
+        answer: Answer::Restart("hung: it reaches no market for 6"),
+    },
+    Fault {
         name: "stuck, and SIGTERM ignored",
         harm: Harm::Signal("URG"),
         env: &["DEAF=1"],
@@ -164,8 +175,12 @@ impl Fault {
         self.env.iter().fold(setup, |setup, pair| setup.env(pair))
     }
 
-    fn strike(&self, kennel: &mut Kennel, unit: &Unit) {
+    async fn strike(&self, kennel: &mut Kennel, unit: &Unit) {
         match self.harm {
+            Harm::Signal(NO_MARKET) => {
+                unit.signal(NO_MARKET);
+                tokio::time::sleep(BELIEVED).await;
+            }
             Harm::Signal(signal) => unit.signal(signal),
             Harm::Docker(verb) => unit.docker(verb),
             Harm::BusDead => kennel.nats.kill(),
@@ -213,11 +228,11 @@ async fn cell(fault: &Fault, killed: Killed) {
     let began = Instant::now();
     let mut kennel = Kennel::open().await;
     let unit = fault.setup(&kennel).start();
-    let bystander = kennel.unit(2, AT_ONCE).start();
+    let bystander = kennel.unit(2, AT_ONCE).env("LATCH=").start();
     kennel.healthy(&unit).await;
     kennel.healthy(&bystander).await;
     let before = [&unit, &bystander].map(Unit::started_at);
-    fault.strike(&mut kennel, &unit);
+    fault.strike(&mut kennel, &unit).await;
     if killed == Killed::InTheMiddle {
         in_the_middle(fault, &kennel).await;
         kennel.replace_watchdog();

@@ -149,6 +149,11 @@ async fn a_bus_that_hangs_is_started_anew_and_trading_goes_on() {
     shows(telegram, &told).await;
     let told = ["✅ WORKS AGAIN\nFrom: watchdog watchdog-1\nPart: nats-1\nAfter: "];
     shows(telegram, &told).await;
+    let shown = telegram.shown().into_iter().map(|shown| shown.text);
+    let times: usize = shown
+        .map(|text| text.matches("it is started anew").count())
+        .sum();
+    assert_eq!(times, 1, "told more than once");
     eventually("the trader is healthy", SOON, async || {
         (inspect(&trader, "{{.State.Health.Status}}") == "healthy").then_some(())
     })

@@ -126,11 +126,10 @@ impl Healer {
             tracing::info!(service = %name, "{error}");
             if recorded {
                 self.note(name, Healing::NotRestarted { error });
+            } else {
+                self.withdraw(&intended);
             }
             return Ok(());
-        }
-        if !recorded {
-            self.note(name, intended);
         }
         self.ward.treated(patient, found);
         self.start_anew(patient).await
@@ -168,21 +167,26 @@ impl Healer {
         }
     }
 
-    /// Whether it was stored in time. If not it is withdrawn.
+    /// Whether it was stored in time. If not it is stored later, unless it is withdrawn.
     async fn record(&mut self, service: &Token, fact: Healing) -> bool {
-        if !self.note(service, fact) {
-            return false;
-        }
+        self.note(service, fact);
         let until = Instant::now() + RECORDED;
         while !self.open.is_empty() && Instant::now() < until {
             sleep(RECORDED / 50).await;
             self.remind();
         }
-        self.open.pop_back().is_none()
+        self.open.is_empty()
+    }
+
+    /// Whoever is about to store it does so all the same.
+    fn withdraw(&mut self, unwanted: &Healing) {
+        let is =
+            |open: &Open| matches!(&open.record, Record::Service { fact, .. } if fact == unwanted);
+        self.open.retain(|open| !is(open));
     }
 
     /// Hands a record over to be stored. One too many is dropped: the log has it.
-    fn note(&mut self, service: &Token, fact: Healing) -> bool {
+    fn note(&mut self, service: &Token, fact: Healing) {
         let record = Record::Service {
             service: service.clone(),
             at: clock::now(),
@@ -190,11 +194,10 @@ impl Healer {
         };
         if self.open.len() >= NOTES {
             tracing::error!(?record, "not recorded: too many wait already");
-            return false;
+            return;
         }
         self.open.push_back(Open::unsent(record));
         self.remind();
-        true
     }
 
     /// Forgets what is stored, and hands over again, in order, what was lost on the way.

@@ -122,9 +122,10 @@ fn show_verdict(name: &Token, phase: &Phase) {
 
 const fn hung_for(reason: &Reason) -> Option<u64> {
     match reason {
-        Reason::Silent { for_ms } | Reason::Stuck { for_ms, .. } | Reason::NeverBeat { for_ms } => {
-            Some(*for_ms)
-        }
+        Reason::Silent { for_ms }
+        | Reason::Stuck { for_ms, .. }
+        | Reason::CutOff { for_ms, .. }
+        | Reason::NeverBeat { for_ms } => Some(*for_ms),
         _ => None,
     }
 }

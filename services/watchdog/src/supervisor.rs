@@ -303,7 +303,7 @@ impl Supervisor {
     async fn note(&mut self, note: Note) -> Result<(), TurnEnd> {
         if !note.stored.is_closed() {
             self.commit(vec![note.record]).await?;
-            // Whoever withdrew it meanwhile has it twice in the journal.
+            // Withdrawn too late.
             let _ = note.stored.send(());
         }
         Ok(())

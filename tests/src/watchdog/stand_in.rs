@@ -4,7 +4,7 @@
 //!
 //! SIGTERM 0, SIGINT 0, SIGALRM 1, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
 //! but its work stands still; after SIGVTALRM it does nothing but burn the processor, after SIGXCPU it is cut off the
-//! bus and otherwise well; after SIGWINCH it eats memory, after SIGTTIN a child of it does. Settings by environment: NATS
+//! bus and otherwise well, after SIGPWR its market; after SIGWINCH it eats memory, after SIGTTIN a child of it does. Settings by environment: NATS
 //! (host:port), USER, PASSWORD, UNIT, BEAT_MS; SAYS (to its log, first), EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
 //! (eats memory until it is killed), HUNGRY_CHILD (has a child that does), LATCH (its heartbeats say that the account
 //! paper.v.a is closed by this latch; with an empty one only whose account it is). With any argument `--ok` it is
@@ -27,6 +27,7 @@ extern "C" {
 
 static STUCK: AtomicBool = AtomicBool::new(false);
 static CUT_OFF: AtomicBool = AtomicBool::new(false);
+static NO_MARKET: AtomicBool = AtomicBool::new(false);
 static HUNGRY: AtomicBool = AtomicBool::new(false);
 static HUNGRY_CHILD: AtomicBool = AtomicBool::new(false);
 
@@ -35,6 +36,7 @@ extern "C" fn note(number: i32) {
         21 => &HUNGRY_CHILD,
         23 => &STUCK,
         24 => &CUT_OFF,
+        30 => &NO_MARKET,
         _ => &HUNGRY,
     };
     flag.store(true, Ordering::Relaxed);
@@ -76,7 +78,7 @@ fn main() {
             unsafe { signal(number, end as extern "C" fn(i32) as usize) };
         }
     }
-    for number in [21, 23, 24, 28] {
+    for number in [21, 23, 24, 28, 30] {
         unsafe { signal(number, note as extern "C" fn(i32) as usize) };
     }
     unsafe { signal(26, spin as extern "C" fn(i32) as usize) };
@@ -168,8 +170,11 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
             latch => format!("{account},\"latch\":\"{latch}\""),
         }
     });
-    let mut turns = 0;
+    let (mut turns, mut errors) = (0, 0);
     for seq in 1.. {
+        let no_market = NO_MARKET.load(Ordering::Relaxed);
+        errors += u32::from(no_market);
+        let feed = if no_market { "retrying" } else { "ok" };
         turns += u32::from(!STUCK.load(Ordering::Relaxed));
         if HUNGRY.load(Ordering::Relaxed) {
             eat();
@@ -185,7 +190,8 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
         let body = format!(
             "{{\"v\":1,\"boot\":\"{boot}\",\"seq\":{seq},\"at\":{},\"uptime_ms\":{},\
              \"interval_ms\":{every},\"phase\":\"running\",\"parts\":{{\"work\":{{\"turns\":{turns},\
-             \"errors\":0,\"state\":\"ok\",\"within_ms\":2000}}}},\"signals\":0,\"errors\":0{latch}}}",
+             \"errors\":0,\"state\":\"ok\",\"within_ms\":2000}},\"feed\":{{\"turns\":{seq},\"errors\":{errors},\
+             \"state\":\"{feed}\"}}}},\"candle_age_ms\":900,\"signals\":0,\"errors\":{errors}{latch}}}",
             now.as_millis(),
             began.elapsed().as_millis()
         );

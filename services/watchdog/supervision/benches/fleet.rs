@@ -146,6 +146,8 @@ fn beat(n: u32, now: Moment, uptime_ms: u64) -> Beat {
         last_error: None,
         critical: None,
         latch: None,
+        account: None,
+        market: None,
         parts: parts
             .map(|part| (part.to_owned(), turns))
             .into_iter()

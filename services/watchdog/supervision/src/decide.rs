@@ -293,7 +293,8 @@ impl Desk<'_> {
         }
         let watched = self.watch.watched(self.sight);
         let known = self.unit.healthy.as_ref();
-        let reason = pulse::hang(self.sight.pulse.as_ref(), watched, known, mono)?;
+        let reason = pulse::hang(self.sight.pulse.as_ref(), watched, known, mono)
+            .or_else(|| self.cut_off(watched))?;
         let run = here.run.clone();
         if self.restartable().is_ok() && self.unit.held.is_none() {
             let grace_ms = grace(&reason, here.grace_ms);
@@ -304,6 +305,15 @@ impl Desk<'_> {
             });
         }
         (self.unit.hang_told.as_ref() != Some(&run)).then_some(Fact::HangObserved { run, reason })
+    }
+
+    /// It reaches its market no more, and it is not the market.
+    fn cut_off(&self, watched: u64) -> Option<Reason> {
+        let pulse = self.sight.pulse.as_ref()?;
+        let for_ms = pulse.without_market(watched)?;
+        let account = pulse.beat.account.as_ref()?;
+        let other = self.watch.with_market(account, self.now.mono)?.clone();
+        Some(Reason::CutOff { for_ms, other })
     }
 
     fn has_ended(&self, here: &Container, exit: Exit) -> Option<Fact> {

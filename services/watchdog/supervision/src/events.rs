@@ -208,6 +208,7 @@ const fn code(reason: &Reason) -> Option<i64> {
         Reason::CycleFinished => Some(20),
         Reason::Silent { .. }
         | Reason::Stuck { .. }
+        | Reason::CutOff { .. }
         | Reason::NeverBeat { .. }
         | Reason::NotStarted { .. }
         | Reason::Ordered { .. } => None,

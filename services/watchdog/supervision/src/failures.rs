@@ -127,6 +127,7 @@ fn signature(reason: &Reason, last_error: Option<&str>) -> String {
         Reason::Silent { .. } => "hung: no heartbeat".to_owned(),
         Reason::NeverBeat { .. } => "hung: no heartbeat since its start".to_owned(),
         Reason::Stuck { part, .. } => format!("hung: its {part} stood still"),
+        Reason::CutOff { .. } => "hung: it reached no market".to_owned(),
         other => other.to_string(),
     };
     match last_error {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use protocol::heartbeat::{Health, Heartbeat, PartState, Phase};
-use protocol::ids::Token;
+use protocol::ids::{AccountKey, Token};
 use protocol::time::UtcMs;
 
 use crate::record::{Latch, Reason};
@@ -19,6 +19,13 @@ const FIRST_BEAT_MS: u64 = 120_000;
 /// Heartbeats in a row that show a part at the same turn before it counts as standing still: one of them
 /// alone may have come late.
 const STILL_BEATS: u32 = 3;
+/// The part of a trader that brings the market's candles.
+const FEED: &str = "feed";
+/// Who has no candles for so long, while another of the same market has had them all the time, is cut off; a feed
+/// makes its next attempt within half of it.
+const CUT_OFF_MS: u64 = 60_000;
+/// Attempts that failed meanwhile: fewer, and it is the market that has nothing to send.
+const CUT_OFF_ERRORS: u64 = 3;
 /// A heartbeat may say that its process is this much older than the engine says, in milliseconds.
 const TOLERANCE_MS: i64 = 1_000;
 
@@ -43,8 +50,21 @@ pub struct Beat {
     pub critical: Option<String>,
     /// The latch that closes the account it trades for.
     pub latch: Option<Latch>,
+    /// The account it trades for; who trades for the same reaches the same market.
+    pub account: Option<AccountKey>,
+    /// How it reaches that; none if it needs no candles.
+    pub market: Option<Market>,
     /// The parts that are well and promise to turn.
     pub parts: BTreeMap<String, Turns>,
+}
+
+/// How a process reaches its market.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Market {
+    /// Candles come.
+    pub flows: bool,
+    /// Attempts that failed since boot. A market that answers and has no candles is no error.
+    pub errors: u64,
 }
 
 /// A part's counter, and how soon it must have moved.
@@ -68,9 +88,19 @@ impl From<&Heartbeat> for Beat {
             last_error: heartbeat.last_error.as_ref().map(|e| e.text.clone()),
             critical: critical(heartbeat),
             latch: latch(heartbeat),
+            account: heartbeat.account.clone(),
+            market: market(heartbeat),
             parts: promises(heartbeat),
         }
     }
+}
+
+/// A feed that nobody needs is well, too, and says nothing of the market.
+fn market(heartbeat: &Heartbeat) -> Option<Market> {
+    let part = heartbeat.parts.get(FEED)?;
+    let flows = part.state == PartState::Ok;
+    let errors = part.errors;
+    (!flows || heartbeat.candle_age_ms.is_some()).then_some(Market { flows, errors })
 }
 
 fn critical(heartbeat: &Heartbeat) -> Option<String> {
@@ -134,6 +164,17 @@ pub struct Pulse {
     critical: Option<u64>,
     /// Since when each part that promises to turn stands where it stands.
     still: BTreeMap<String, Still>,
+    /// Since when it reaches its market, or does not.
+    market: Option<Reach>,
+}
+
+/// How a process has reached its market without a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reach {
+    flows: bool,
+    since: u64,
+    /// Errors by then.
+    errors: u64,
 }
 
 /// A part that has not turned since.
@@ -166,16 +207,50 @@ impl Pulse {
             (name.clone(), still)
         });
         let still = still.collect();
-        let critical = beat.critical.is_some().then(|| {
-            let before = same_boot.filter(|before| heard <= before.expected_until());
-            before.and_then(|before| before.critical).unwrap_or(heard)
+        let unbroken = same_boot.filter(|before| heard <= before.expected_until());
+        let critical = beat
+            .critical
+            .is_some()
+            .then(|| unbroken.and_then(|before| before.critical).unwrap_or(heard));
+        let market = beat.market.map(|now| {
+            let before = unbroken.and_then(|before| before.market);
+            // A stream that flows may be dead already: then its feed asks for the time, in vain.
+            let same = |before: &Reach| {
+                before.flows == now.flows && (!now.flows || before.errors == now.errors)
+            };
+            before.filter(same).unwrap_or(Reach {
+                flows: now.flows,
+                since: heard,
+                errors: now.errors,
+            })
         });
         Self {
             beat,
             heard,
             critical,
             still,
+            market,
         }
+    }
+
+    /// For how long it has said, in every heartbeat, that its attempts to reach its market fail; none if it says
+    /// otherwise, or not for long enough. What was before `watched` proves nothing.
+    pub fn without_market(&self, watched: u64) -> Option<u64> {
+        let reach = self.market.filter(|reach| !reach.flows)?;
+        let errors = self.beat.market?.errors.saturating_sub(reach.errors);
+        let for_ms = self.heard.saturating_sub(reach.since.max(watched));
+        let cut_off = for_ms >= CUT_OFF_MS && errors >= CUT_OFF_ERRORS;
+        (cut_off && self.beat.phase == Phase::Running).then_some(for_ms)
+    }
+
+    /// Whether the candles of this account's market have come to it, without a single failed attempt, for as long as
+    /// another must have gone without, and still do.
+    pub fn has_market(&self, account: &AccountKey, mono: u64) -> bool {
+        let flows = self.market.filter(|reach| reach.flows);
+        let long = flows.is_some_and(|reach| self.heard.saturating_sub(reach.since) >= CUT_OFF_MS);
+        long && self.beat.account.as_ref() == Some(account)
+            && self.beat.phase == Phase::Running
+            && mono <= self.expected_until()
     }
 
     /// A heartbeat that comes later than this comes after a silence.

@@ -304,6 +304,13 @@ pub enum Reason {
         /// For how long, in milliseconds.
         for_ms: u64,
     },
+    /// It reaches its market no more, while another does.
+    CutOff {
+        /// For how long, in milliseconds.
+        for_ms: u64,
+        /// Who does.
+        other: Token,
+    },
     /// Its heartbeat never began.
     NeverBeat {
         /// For how long, in milliseconds.
@@ -348,6 +355,7 @@ impl Reason {
             Self::WithEngine { .. } => "with_engine",
             Self::Silent { .. } => "silent",
             Self::Stuck { .. } => "stuck",
+            Self::CutOff { .. } => "cut_off",
             Self::NeverBeat { .. } => "never_beat",
             Self::NotStarted { .. } => "not_started",
             Self::CycleFinished => "cycle_finished",
@@ -372,6 +380,11 @@ impl fmt::Display for Reason {
             Self::Stuck { part, for_ms } => write!(
                 f,
                 "hung: its {part} has stood still for {} s",
+                seconds(*for_ms)
+            ),
+            Self::CutOff { for_ms, other } => write!(
+                f,
+                "hung: it reaches no market for {} s, and {other} does",
                 seconds(*for_ms)
             ),
             Self::NeverBeat { for_ms } => write!(

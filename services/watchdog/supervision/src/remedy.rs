@@ -168,6 +168,10 @@ fn otherwise(reason: &Reason) -> Option<Remedy> {
             cause: "its loop is blocked, or the machine is overloaded",
             remedy: "look at CPU, disk and network of this machine",
         }),
+        Reason::CutOff { .. } => Some(Remedy {
+            cause: "its own way to the exchange is broken, the exchange is not",
+            remedy: "look at its container's network and name resolution",
+        }),
         Reason::Interrupted | Reason::WithEngine { .. } => Some(Remedy {
             cause: "the engine or the host was stopped",
             remedy: "nothing: it was started again",

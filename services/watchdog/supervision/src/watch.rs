@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::ids::Token;
+use protocol::ids::{AccountKey, Token};
 use protocol::time::UtcMs;
 
 use crate::absence::{Absence, GONE};
@@ -298,6 +298,16 @@ impl Watch {
     pub fn blind(&self, mono: u64) -> bool {
         self.echo
             .is_none_or(|echo| mono.saturating_sub(echo) > ECHO_MS)
+    }
+
+    /// A unit to which the candles of this account's market come.
+    pub fn with_market(&self, account: &AccountKey, mono: u64) -> Option<&Token> {
+        let mut sights = self.sights.iter();
+        let has = |sight: &Sight| {
+            let pulse = sight.pulse.as_ref();
+            pulse.is_some_and(|pulse| pulse.has_market(account, mono))
+        };
+        sights.find(|(_, sight)| has(sight)).map(|(name, _)| name)
     }
 
     /// Since when silence of this unit means something.

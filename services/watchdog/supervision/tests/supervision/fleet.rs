@@ -106,6 +106,8 @@ impl Fleet {
             last_error: None,
             critical: None,
             latch: None,
+            account: None,
+            market: None,
             parts: BTreeMap::new(),
         };
         let unit = name.clone();

@@ -240,6 +240,10 @@ fn every_reason_reads_back_and_has_words() {
         Reason::WithEngine { code: 255 },
         Reason::Silent { for_ms: 1 },
         Reason::NeverBeat { for_ms: 1 },
+        Reason::CutOff {
+            for_ms: 1,
+            other: name(),
+        },
         Reason::NotStarted { error },
         Reason::CycleFinished,
         Reason::Refused { code: 78 },

@@ -12,6 +12,7 @@ mod golden;
 mod hangs;
 #[cfg(test)]
 mod latches;
+mod markets;
 #[cfg(test)]
 mod orders;
 #[cfg(test)]

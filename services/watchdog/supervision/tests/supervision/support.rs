@@ -9,14 +9,14 @@ use bearish_supervision::decide::{decide, obey, wake_at};
 use bearish_supervision::events::owner_event;
 use bearish_supervision::moment::Moment;
 use bearish_supervision::policy::Policy;
-use bearish_supervision::pulse::{Beat, Turns};
+use bearish_supervision::pulse::{Beat, Market, Turns};
 use bearish_supervision::record::{Fact, Latch, Record, Restart};
 use bearish_supervision::state::{Phase, State, Unit};
 use bearish_supervision::watch::{Event, StopAsked, Watch};
 use protocol::command::UnitOrder;
 use protocol::event::EventBody;
 use protocol::heartbeat::Phase as BeatPhase;
-use protocol::ids::Token;
+use protocol::ids::{AccountKey, Token};
 use protocol::time::UtcMs;
 
 pub(crate) const NAME: &str = "trader-paper-1";
@@ -79,6 +79,10 @@ pub(crate) struct Rig {
     pub(crate) critical: Option<String>,
     /// The latch that its heartbeats name.
     pub(crate) latch: Option<Latch>,
+    /// The account that its heartbeats name.
+    pub(crate) account: Option<AccountKey>,
+    /// How its heartbeats say that it reaches its market.
+    pub(crate) market: Option<Market>,
 }
 
 impl Rig {
@@ -102,6 +106,8 @@ impl Rig {
             parts: BTreeMap::new(),
             critical: None,
             latch: None,
+            account: None,
+            market: None,
         };
         rig.on(listed(Vec::new()));
         rig
@@ -326,6 +332,8 @@ impl Rig {
             last_error: None,
             critical: self.critical.clone(),
             latch: self.latch.clone(),
+            account: self.account.clone(),
+            market: self.market,
             parts: self.parts.clone(),
         }
     }
