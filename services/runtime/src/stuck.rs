@@ -10,11 +10,11 @@ use protocol::exit::ExitCode;
 use crate::process::{Stop, complain};
 use crate::progress::PartProgress;
 
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_secs(3);
 /// Without a sign of life at so many looks in a row a loop is stuck: 30 s, where a turn takes milliseconds and every
 /// call to the outside gives up sooner. Looks are counted, not time, because a process that was frozen or got no CPU
 /// made none either.
-const LOOKS: u32 = 120;
+const LOOKS: u32 = 10;
 
 /// Looks at this part from now on, for as long as it exists.
 ///
@@ -81,7 +81,7 @@ mod tests {
         let mut patience = Patience::default();
         let stuck_after =
             |patience: &mut Patience, signs| (1..=LOOKS * 2).find(|_| patience.is_over(signs));
-        assert!((1..LOOKS * 4).all(|look| !patience.is_over(u64::from(look / 100))));
+        assert!((1..LOOKS * 9).all(|look| !patience.is_over(u64::from(look / 8))));
         assert_eq!(stuck_after(&mut patience, 77), Some(LOOKS + 1));
     }
 

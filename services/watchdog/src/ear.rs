@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// How often we call to ourselves.
+/// We call to ourselves when nothing was heard for so long.
 const ECHO: Duration = Duration::from_secs(1);
 const SEND: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
@@ -76,7 +76,11 @@ async fn hear(bus: &Bus, mut on: Subscribed, reports: &mpsc::Sender<Event>) {
         let event = tokio::select! {
             biased;
             beat = on.beats.next() => match beat {
-                Some(message) => read(&message),
+                Some(message) => {
+                    // It shows as well as an echo that the bus carries.
+                    calls.reset();
+                    read(&message)
+                }
                 None => return,
             },
             echo = on.echoes.next() => match echo {

@@ -26,7 +26,7 @@ use crate::last_words;
 const RETRY_FIRST: Duration = Duration::from_millis(200);
 const RETRY_CAP: Duration = Duration::from_secs(1);
 /// Everything is looked at anew this often: a stream that fell silent must not make us blind.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 /// Events from this long before a look are asked for again: none falls between look and stream.
 const OVERLAP_MS: i64 = 2_000;
 /// An out-of-memory kill this long before the end is its cause.

@@ -22,7 +22,7 @@ use crate::engine::{Engine, EngineError};
 use crate::facts;
 
 /// The engine itself needs longer than this to call anybody unhealthy.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(10);
 /// A look that comes later than this says that this machine is busy, or we were: nobody is judged by it.
 const LATE: Duration = Duration::from_secs(1);
 /// How long a record may take before the call that it announces.

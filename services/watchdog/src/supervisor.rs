@@ -26,7 +26,7 @@ use supervision::rules::Rules;
 use supervision::state::State;
 use supervision::watch::{Event, Scope, Watch};
 use tokio::sync::{Mutex, Notify, mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::eye::Sight;
@@ -38,6 +38,8 @@ use crate::orders::Order;
 
 /// The loop turns at least this often: that is how it knows that it was not held up.
 const TICK: Duration = Duration::from_secs(1);
+/// So late after the last tick whatever wakes the loop brings the next one: mostly the echo, and nothing else has to.
+const NEARLY_A_TICK: Duration = Duration::from_millis(750);
 /// The name of this part in heartbeats.
 pub const PART: &str = "supervisor";
 
@@ -166,26 +168,27 @@ impl Supervisor {
         mut orders: mpsc::Receiver<Order>,
         stop: CancellationToken,
     ) -> TurnEnd {
-        // Goes on beside everything else: in a fleet that beats all the time there is never a second of quiet, and
-        // whoever waits for room or was due between two reports would wait for the next look at everything.
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut notes = Arc::clone(&self.realm.notes).lock_owned().await;
         let reign = async {
+            let mut looked = Instant::now();
             loop {
-                let wait = self.patience();
+                let due = self.due(looked);
+                let mut is_due = false;
                 tokio::select! {
                     biased;
-                    _ = ticks.tick() => {
-                        self.take_in(Event::Ticked).await?;
-                        // Not at every event: it is work for every unit, and in a large fleet many beat in a second.
-                        numbers::show(&self.state, &self.watch, self.now().mono);
-                    }
                     Some(event) = reports.recv() => self.take_in(event).await?,
                     done = self.hands.ended() => self.call_ended(done).await?,
                     Some(order) = orders.recv() => self.obey(order).await?,
                     Some(note) = notes.recv() => self.note(note).await?,
-                    () = tokio::time::sleep(wait) => self.take_in(Event::Ticked).await?,
+                    () = sleep_until(due.into()) => is_due = true,
+                }
+                // Beside everything else: in a fleet that beats all the time there is never a second of quiet, and whoever
+                // waits for room or was due between two reports would wait for the next look at everything.
+                if is_due || looked.elapsed() >= NEARLY_A_TICK {
+                    looked = Instant::now();
+                    self.take_in(Event::Ticked).await?;
+                    // Not at every event: it is work for every unit, and in a large fleet many beat in a second.
+                    numbers::show(&self.state, &self.watch, self.now().mono);
                 }
                 self.part.turn();
             }
@@ -205,16 +208,17 @@ impl Supervisor {
         }
     }
 
-    /// How long nothing has to be decided.
-    fn patience(&self) -> Duration {
+    /// When something may have to be decided, if nothing happens: a tick after the last look at the latest.
+    fn due(&self, looked: Instant) -> Instant {
         let now = self.now();
         let wakes = self.watch.units();
         let next = wakes
             .filter_map(|unit| wake_at(&self.state, &self.watch, unit, now))
             .filter(|wake| *wake > now.mono)
             .min();
-        next.map_or(TICK, |wake| {
-            Duration::from_millis(wake - now.mono).min(TICK)
+        let tick = looked + TICK;
+        next.map_or(tick, |wake| {
+            tick.min(self.began + Duration::from_millis(wake))
         })
     }
 

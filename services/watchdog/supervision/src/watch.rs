@@ -16,8 +16,8 @@ use crate::record::Latch;
 use crate::rules::Rules;
 use crate::state::{Phase, State, Unit};
 
-/// An echo over the bus is asked for every second; none for longer than this, and the bus carries
-/// nothing, or our own loop was held up: either way what we did not hear proves nothing.
+/// After a second without a heartbeat an echo over the bus is asked for; neither for longer than this, and the bus
+/// carries nothing, or our own loop was held up: either way what we did not hear proves nothing.
 const ECHO_MS: u64 = 2_000;
 /// After the bus was away everybody needs time to find it again.
 const RECONNECT_MS: u64 = 10_000;
@@ -233,6 +233,7 @@ impl Watch {
                 Scope::Nobody
             }
             Event::Beat { unit, beat } => {
+                self.carries(now);
                 self.sight(&unit).beat(beat, now);
                 Scope::One(unit)
             }
@@ -241,7 +242,10 @@ impl Watch {
                 Scope::One(unit)
             }
             Event::Unlatched { latch, by, why } => self.was_unlatched(state, latch, by, why),
-            Event::Echoed => self.echoed(now),
+            Event::Echoed => {
+                self.carries(now);
+                Scope::Nobody
+            }
             Event::Acted { unit, error } => {
                 let starts = state.units.get(&unit).map_or(0, |unit| unit.starts);
                 // One that is away has refused nothing: what it did shows when it is back.
@@ -331,13 +335,13 @@ impl Watch {
         Scope::All
     }
 
-    fn echoed(&mut self, now: Moment) -> Scope {
+    /// The bus has just carried something to us.
+    fn carries(&mut self, now: Moment) {
         if self.blind(now.mono) {
             let grace = if self.echo.is_some() { RECONNECT_MS } else { 0 };
             self.hearing = self.hearing.max(now.mono.saturating_add(grace));
         }
         self.echo = Some(now.mono);
-        Scope::Nobody
     }
 
     fn listed(&mut self, state: &State, containers: Vec<(Token, Container)>, now: Moment) {
