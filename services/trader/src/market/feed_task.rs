@@ -71,6 +71,8 @@ enum Link {
 /// When the exchange's time was last heard or asked for.
 struct Probe {
     running: bool,
+    /// Asked in vain, and nothing was heard since.
+    failing: bool,
     last: Instant,
     seen: UtcMs,
 }
@@ -112,6 +114,7 @@ impl FeedTask {
             refills: 0,
             probe: Probe {
                 running: false,
+                failing: false,
                 last: now,
                 seen: UtcMs(0),
             },
@@ -190,6 +193,7 @@ impl FeedTask {
             Done::Probed(result) => {
                 self.probe.running = false;
                 self.probe.last = now;
+                self.probe.failing = result.is_err();
                 if let Err(error) = result {
                     self.failed(error.to_string());
                 }
@@ -272,6 +276,7 @@ impl FeedTask {
         if market_now != self.probe.seen {
             self.probe.seen = market_now;
             self.probe.last = now;
+            self.probe.failing = false;
         }
         let timing = &self.settings.timing;
         for book in self.books.values_mut() {
@@ -365,7 +370,9 @@ impl FeedTask {
             Link::Up(connection) => connection.is_settled(),
             Link::Down { .. } | Link::Connecting => self.books.is_empty(),
         };
-        streaming && self.books.values().all(Book::is_healthy)
+        // Over a network that is gone a stream stays open, and no candle is missed: the exchange's time stands still.
+        let heard = self.books.is_empty() || !self.probe.failing;
+        streaming && heard && self.books.values().all(Book::is_healthy)
     }
 }
 

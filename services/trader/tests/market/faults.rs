@@ -7,6 +7,7 @@ use protocol::heartbeat::PartState;
 use tokio::time::timeout;
 
 use crate::exchange::{Exchange, at};
+use crate::rest::status;
 use crate::rig::{assert_quiet, caught_up, minutes, minutes_until, next, quick, run};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -44,6 +45,19 @@ async fn a_connection_cut_within_a_frame_is_replaced() {
     let (exchange, _rig, mut book) = caught_up(quick(), 2).await;
     exchange.cut_mid_frame();
     expect_gapless_return(&exchange, &mut book).await;
+}
+
+/// As over a network that is gone: the stream stays open, and by the exchange's time no candle is missing.
+#[tokio::test]
+async fn an_exchange_that_neither_sends_nor_answers_is_down_until_it_does() {
+    let (exchange, rig, mut book) = caught_up(quick(), 2).await;
+    rig.until_state(PartState::Ok).await;
+    exchange.answers("time", Some(status(503)));
+    rig.until_state(PartState::Retrying).await;
+    exchange.answers("time", None);
+    rig.until_state(PartState::Ok).await;
+    exchange.closes("BTCUSDT", 2);
+    assert_eq!(minutes(&mut book, 1).await, [2]);
 }
 
 #[tokio::test]

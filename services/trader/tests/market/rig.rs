@@ -6,6 +6,7 @@ use bearish_trader::market::{
     Feed, FeedError, FeedEvent, FeedHandle, FeedSettings, FeedTiming, Market, MarketSettings,
 };
 use engine::candle::Interval;
+use protocol::heartbeat::PartState;
 use protocol::ids::Token;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -63,6 +64,17 @@ impl Rig {
         };
         let in_time = timeout(SOON, counted).await.is_ok();
         assert!(in_time, "{:?}", self.feed.progress().last_error());
+    }
+
+    /// Waits until the feed says that it is so.
+    pub(crate) async fn until_state(&self, state: PartState) {
+        let said = async {
+            while self.feed.progress().part().state != state {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = timeout(SOON, said).await.is_ok();
+        assert!(in_time, "{:?}", self.feed.progress().part());
     }
 
     /// How the task ended.
