@@ -1,0 +1,43 @@
+//! What the program refuses before it does anything: exit 78 and one line that names the variable, the value and what is
+//! allowed. (That this package has such a test also has its program built beside the system tests, with failpoints.)
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::process::Command;
+
+/// Exit code and what stood on standard error.
+fn refused(name: &str, value: &str) -> (Option<i32>, String) {
+    let ended = Command::new(env!("CARGO_BIN_EXE_watchdog"))
+        .env_clear()
+        .env("NATS_URL", "nats://127.0.0.1:9")
+        .env(name, value)
+        .output()
+        .unwrap();
+    (
+        ended.status.code(),
+        String::from_utf8(ended.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn a_wrong_setting_is_named_with_its_value_and_what_is_allowed() {
+    for (name, value, allowed) in [
+        ("WATCHDOG_HEAL_SECS", "9", "10..=86400"),
+        ("WATCHDOG_HEAL_SECS", "soon", "invalid digit"),
+        ("WATCHDOG_MAX_STARTING", "0", "1..=1000"),
+        ("WATCHDOG_BUDGET", "20", "RESTARTS/HOURS"),
+        ("DOCKER_HOST", "tcp://host:2375", "unix://"),
+        (
+            "DOCKER_HOST",
+            "unix:///nowhere/docker.sock",
+            "mount the engine's socket",
+        ),
+    ] {
+        let (code, said) = refused(name, value);
+        assert_eq!(code, Some(78), "{said}");
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        for words in [name, value, allowed] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+}
