@@ -1,7 +1,7 @@
 //! The real watchdog beside units of its own compose project on the real engine: tiny containers that
 //! beat and end as a test tells them to. What to expect of it is said in the tests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -115,14 +115,9 @@ impl Kennel {
     /// SIGKILL for the watchdog, and one that does not return from its next decision about this unit.
     pub fn replace_watchdog_with_one_that_gets_stuck(&mut self, unit: &Unit) {
         self.watchdog.kill();
-        let usual = command(&self.nats, &self.project, "watchdog-1", self.host());
-        let mut command = Command::new(with_failpoints("watchdog"));
-        command.env_clear();
-        command.envs(
-            usual
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        let program = with_failpoints("watchdog");
+        let host = self.host();
+        let mut command = command_of(program, &self.nats, &self.project, "watchdog-1", host);
         command.env("FAILPOINT_SPIN", &unit.name);
         self.watchdog = Process::start("watchdog", command);
     }
@@ -486,7 +481,17 @@ fn host(guard: Option<&Guard>, engine: Option<&Engine>) -> Option<String> {
 }
 
 fn command(nats: &NatsServer, project: &str, instance: &str, host: Option<String>) -> Command {
-    let mut command = Command::new(binary("watchdog"));
+    command_of(binary("watchdog"), nats, project, instance, host)
+}
+
+fn command_of(
+    program: PathBuf,
+    nats: &NatsServer,
+    project: &str,
+    instance: &str,
+    host: Option<String>,
+) -> Command {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .envs(nats.env(Role::Watchdog))

@@ -129,8 +129,7 @@ async fn a_service_that_waits_for_another_or_is_paused_is_left_alone() {
     assert_eq!(kennel.told().await, []);
 }
 
-/// One that hangs again right after its start, or hangs from its start on, is started anew every ten seconds and no
-/// more often, however often the watchdog is killed.
+/// One that hangs again right after its start waits for its time, also when another watchdog looks after it by then.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_started_anew_more_often_than_is_set_whatever_happens_to_the_watchdog() {
     let mut kennel = kennel().await;

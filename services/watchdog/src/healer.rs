@@ -5,13 +5,11 @@
 //! where it does not, it waits for longer, does it all the same, and the record follows.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use protocol::ids::Token;
 use runtime::clock;
 use supervision::healing::{Healing, Patient, Ward};
-use supervision::moment::Moment;
 use supervision::record::Record;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot::{self, error::TryRecvError};
@@ -20,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, EngineError};
 use crate::facts;
+use crate::moments::Moments;
 
 /// The engine itself needs longer than this to call anybody unhealthy.
 const LOOK: Duration = Duration::from_secs(10);
@@ -49,8 +48,7 @@ pub struct Healer {
     notes: mpsc::Sender<Note>,
     /// Those handed over and not known to be stored, oldest first.
     open: VecDeque<Open>,
-    began: Instant,
-    chance: RandomState,
+    moments: Moments,
 }
 
 impl Healer {
@@ -61,8 +59,7 @@ impl Healer {
             ward: Ward::new(at_most_every),
             notes,
             open: VecDeque::new(),
-            began: Instant::now(),
-            chance: RandomState::new(),
+            moments: Moments::begin(),
         }
     }
 
@@ -90,7 +87,7 @@ impl Healer {
             let Some(patient) = self.inspect(&id).await? else {
                 continue;
             };
-            if let Some(why) = self.ward.due(&patient, self.now()) {
+            if let Some(why) = self.ward.due(&patient, self.moments.now()) {
                 self.heal(&patient, why).await?;
             }
         }
@@ -99,7 +96,7 @@ impl Healer {
                 self.ward.gone(&name);
                 continue;
             };
-            if let Some(fact) = self.ward.looked_at(&patient, self.now()) {
+            if let Some(fact) = self.ward.looked_at(&patient, self.moments.now()) {
                 tracing::info!(service = %name, "{}", fact.words());
                 self.note(&name, fact);
             }
@@ -109,13 +106,13 @@ impl Healer {
 
     /// Recorded first, if that can be; then, if it still hangs, started anew.
     async fn heal(&mut self, patient: &Patient, why: String) -> Result<(), EngineError> {
-        let (name, found) = (&patient.name, self.now());
+        let (name, found) = (&patient.name, self.moments.now());
         tracing::warn!(service = %name, "{why}");
         let run = patient.run.clone();
         let intended = Healing::RestartIntended { run, why };
         let recorded = self.record(name, intended.clone()).await;
         if !recorded {
-            let chance = u32::from(self.now().chance);
+            let chance = u32::from(self.moments.now().chance);
             let wait = UNRECORDED + UNRECORDED * chance / 1000;
             tracing::warn!(service = %name, ?wait,
                 "the journal does not take it: starting it anew all the same, after a wait");
@@ -207,16 +204,6 @@ impl Healer {
             if !open.send(&self.notes) {
                 return;
             }
-        }
-    }
-
-    fn now(&self) -> Moment {
-        let mono = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let chance = self.chance.hash_one(mono) % 1000;
-        Moment {
-            utc: clock::now(),
-            mono,
-            chance: u16::try_from(chance).unwrap_or_default(),
         }
     }
 }

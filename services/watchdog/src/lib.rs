@@ -13,6 +13,7 @@ pub mod healer;
 pub mod hint;
 pub mod last_words;
 pub mod leave;
+pub mod moments;
 pub mod numbers;
 pub mod orders;
 pub mod settings;

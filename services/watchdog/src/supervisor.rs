@@ -1,7 +1,6 @@
 //! One reign over a project: replay, take over, then wait, decide, append, act, until told to stop or
 //! until another watchdog writes. What to decide is the brain's business.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,12 +32,13 @@ use crate::eye::Sight;
 use crate::hands::{After, Done, Hands};
 use crate::healer::Note;
 use crate::leave::Wanted;
+use crate::moments::Moments;
 use crate::numbers;
 use crate::orders::Order;
 
 /// The loop turns at least this often: that is how it knows that it was not held up.
 const TICK: Duration = Duration::from_secs(1);
-/// So late after the last tick whatever wakes the loop brings the next one: mostly the echo, and nothing else has to.
+/// So late after the last tick whatever wakes the loop brings the next one along: no timer need wake it for that.
 const NEARLY_A_TICK: Duration = Duration::from_millis(750);
 /// The name of this part in heartbeats.
 pub const PART: &str = "supervisor";
@@ -75,7 +75,7 @@ pub struct Supervisor {
     look_again: Arc<Notify>,
     /// What only the bus can tell of units that a latch keeps down.
     wanted: watch::Sender<Wanted>,
-    began: Instant,
+    moments: Moments,
     /// When the journal was last written, by the wall clock.
     known: UtcMs,
 }
@@ -117,7 +117,7 @@ impl Supervisor {
             watch,
             look_again: Arc::default(),
             wanted: watch::Sender::default(),
-            began: Instant::now(),
+            moments: Moments::begin(),
             known: known.unwrap_or_else(clock::now),
         };
         supervisor.claim(entries).await?;
@@ -200,12 +200,7 @@ impl Supervisor {
     }
 
     fn now(&self) -> Moment {
-        let chance = RandomState::new().build_hasher().finish() % 1000;
-        Moment {
-            utc: clock::now(),
-            mono: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            chance: u16::try_from(chance).unwrap_or_default(),
-        }
+        self.moments.now()
     }
 
     /// When something may have to be decided, if nothing happens: a tick after the last look at the latest.
@@ -217,9 +212,7 @@ impl Supervisor {
             .filter(|wake| *wake > now.mono)
             .min();
         let tick = looked + TICK;
-        next.map_or(tick, |wake| {
-            tick.min(self.began + Duration::from_millis(wake))
-        })
+        next.map_or(tick, |wake| tick.min(self.moments.at(wake)))
     }
 
     async fn take_in(&mut self, event: Event) -> Result<(), TurnEnd> {

@@ -84,7 +84,7 @@ impl View {
 
     /// Whether there is anything to say of a unit, or a service, of this name.
     pub fn knows(&self, name: &Token) -> bool {
-        self.state.units.contains_key(name) || self.facts.iter().any(|(of, ..)| of == name)
+        self.facts.iter().any(|(of, ..)| of == name)
     }
 
     /// Answers what only asks.

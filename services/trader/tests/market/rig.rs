@@ -6,7 +6,7 @@ use bearish_trader::market::{
     Feed, FeedError, FeedEvent, FeedHandle, FeedSettings, FeedTiming, Market, MarketSettings,
 };
 use engine::candle::Interval;
-use protocol::heartbeat::PartState;
+use protocol::heartbeat::{Part, PartState};
 use protocol::ids::Token;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -57,24 +57,23 @@ impl Rig {
 
     /// Waits until the feed has counted this many errors since it began.
     pub(crate) async fn until_errors(&self, count: u64) {
-        let counted = async {
-            while self.feed.progress().part().errors < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        let in_time = timeout(SOON, counted).await.is_ok();
-        assert!(in_time, "{:?}", self.feed.progress().last_error());
+        self.until(|part| part.errors >= count).await;
     }
 
     /// Waits until the feed says that it is so.
     pub(crate) async fn until_state(&self, state: PartState) {
-        let said = async {
-            while self.feed.progress().part().state != state {
+        self.until(|part| part.state == state).await;
+    }
+
+    async fn until(&self, wish: impl Fn(&Part) -> bool) {
+        let progress = self.feed.progress();
+        let seen = async {
+            while !wish(&progress.part()) {
                 tokio::task::yield_now().await;
             }
         };
-        let in_time = timeout(SOON, said).await.is_ok();
-        assert!(in_time, "{:?}", self.feed.progress().part());
+        let in_time = timeout(SOON, seen).await.is_ok();
+        assert!(in_time, "{:?} {:?}", progress.part(), progress.last_error());
     }
 
     /// How the task ended.
