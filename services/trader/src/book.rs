@@ -264,8 +264,9 @@ impl Book {
                 }
                 event = feed.recv() => event,
             };
+            // A trader that ends ends its feed, too, and who of the two hears of it first is chance.
             let Some(event) = event else {
-                return Ok(());
+                return self.settle(&mut rounds).await;
             };
             match event {
                 FeedEvent::Candle {
