@@ -1,20 +1,14 @@
 //! `kill -9` of the program: whatever was answered is there again, and time has gone on meanwhile.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails"
-)]
-
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::CandleFile;
-use common::signed::{good, minutes};
 use serde_json::Value;
+
+use crate::support::CandleFile;
+use crate::support::signed::{KEYS, good, minutes};
 
 const READS: [(&str, &str); 7] = [
     ("v3/account", ""),
@@ -32,7 +26,7 @@ fn serve(file: &CandleFile, state: &Path) -> (Child, SocketAddr) {
         .env_clear()
         .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
         .args(["--market", "replay", "--warmup-candles", "1"])
-        .args(common::signed::KEYS)
+        .args(KEYS)
         .args(["--candles".as_ref(), file.path().as_os_str()])
         .args(["--state-dir".as_ref(), state.as_os_str()])
         .stdout(Stdio::piped())

@@ -1,11 +1,11 @@
 //! Orders, fills, positions and money over signed REST, with every number worked out by hand.
 
-mod common;
-
 use std::net::SocketAddr;
 
-use common::signed::{call, good, minutes, pass, refused, trading};
 use serde_json::{Value, json};
+
+use crate::support::signed::{call, good, minutes, pass, refused, trading};
+use crate::support::{MIDNIGHT_MS, get};
 
 const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
 
@@ -345,11 +345,9 @@ async fn funding_is_paid_every_eight_hours() {
         "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.1",
     )
     .await;
-    let premium = common::get(at, "/fapi/v1/premiumIndex?symbol=BTCUSDT")
-        .await
-        .2;
+    let premium = get(at, "/fapi/v1/premiumIndex?symbol=BTCUSDT").await.2;
     let next = premium["nextFundingTime"].as_i64().unwrap();
-    assert_eq!(next, common::MIDNIGHT_MS + 8 * 3_600_000);
+    assert_eq!(next, MIDNIGHT_MS + 8 * 3_600_000);
     pass(&exchange, 485).await;
     let paid = good(at, "GET", "v1/income", "incomeType=FUNDING_FEE").await;
     assert_eq!(paid.as_array().unwrap().len(), 1);

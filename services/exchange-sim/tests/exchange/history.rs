@@ -1,16 +1,8 @@
 //! The past that a market opens with: enough of it for the longest warm-up, and longer candles that
 //! are exactly what their base candles add up to.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails"
-)]
-
-mod common;
-
 use std::fmt::Write as _;
 
-use common::{CandleFile, MIDNIGHT_MS, MINUTE_MS, klines, start};
 use exchange_sim::book::Span;
 use exchange_sim::candle::Candle;
 use exchange_sim::exchange::Limits;
@@ -20,6 +12,8 @@ use exchange_sim::market::replay::Recording;
 use exchange_sim::market::synthetic::{HISTORY_MS, OPENS_MS, Synthetic};
 use exchange_sim::settings::DEFAULT_SEED;
 use exchange_sim::symbols::{CATALOGUE, Contract};
+
+use crate::support::{CandleFile, MIDNIGHT_MS, MINUTE_MS, klines, start};
 
 /// What a trader warms up from, and how many closed candles of each.
 const WARM_UP: [Interval; 3] = [Interval::M30, Interval::H1, Interval::H4];

@@ -1,13 +1,6 @@
 //! Trading judged by a client we did not write: Binance's own SDK for Rust places, reads and cancels
 //! orders, holds a position behind a stop, and hears of it on its user stream.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails"
-)]
-
-mod common;
-
 use std::sync::Arc;
 
 use binance_sdk::config::{ConfigurationRestApi, ConfigurationWebsocketStreams};
@@ -22,11 +15,12 @@ use binance_sdk::derivatives_trading_usds_futures::{
     DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
 };
 use binance_sdk::errors::ConnectorError;
-use common::signed::{KEY, SECRET, minutes, trading};
-use common::{PATIENCE, Running};
 use rust_decimal::{Decimal, dec};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+use crate::support::signed::{KEY, SECRET, minutes, trading};
+use crate::support::{PATIENCE, Running};
 
 fn client(exchange: &Running) -> RestApi {
     let clock = Arc::clone(&exchange.exchange);

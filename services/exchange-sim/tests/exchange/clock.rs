@@ -1,12 +1,11 @@
 //! Exchange time: held, running, and going on over a restart.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, klines, start, time, try_start};
 use exchange_sim::exchange::Limits;
 use tokio::time::sleep;
+
+use crate::support::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, klines, start, time, try_start};
 
 #[tokio::test]
 async fn time_stands_until_the_first_subscriber_and_then_runs_for_good() {

@@ -1,22 +1,17 @@
 //! Candle files: the recorded month, and every way in which a file can be wrong.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "a skipped test must say so; a panic is how a test fails"
-)]
-
-mod common;
+#![allow(clippy::print_stdout, reason = "a skipped test must say so")]
 
 use std::path::PathBuf;
 
-use common::CandleFile;
 use exchange_sim::book::Span;
 use exchange_sim::exchange::Limits;
 use exchange_sim::interval::Interval;
 use exchange_sim::market::Market;
 use exchange_sim::market::replay::Recording;
 use exchange_sim::symbols::Contract;
+
+use crate::support::CandleFile;
 
 const HEAD: &str = "open_time,open,high,low,close\n";
 const ONE: &str = "60000,10,12,9,11\n";

@@ -14,22 +14,22 @@ use super::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, Running, time}
 use std::fmt::Write as _;
 use std::time::Duration;
 
-pub const KEY: &str = "testkey";
-pub const SECRET: &str = "testsecret";
+pub(crate) const KEY: &str = "testkey";
+pub(crate) const SECRET: &str = "testsecret";
 /// Arguments with which these calls are understood.
-pub const KEYS: [&str; 2] = ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
+pub(crate) const KEYS: [&str; 2] = ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
 
-pub fn signature(secret: &str, payload: &str) -> String {
+pub(crate) fn signature(secret: &str, payload: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(payload.as_bytes());
     hex::encode(mac.finalize().into_bytes())
 }
 
 /// An answer: status, head, body.
-pub type Answer = (u16, String, Value);
+pub(crate) type Answer = (u16, String, Value);
 
 /// A call as it is written on the wire.
-pub async fn send(
+pub(crate) async fn send(
     address: SocketAddr,
     method: &str,
     target: &str,
@@ -53,7 +53,7 @@ pub async fn send(
 }
 
 /// A signed call at the exchange's present time.
-pub async fn call(address: SocketAddr, method: &str, path: &str, query: &str) -> Answer {
+pub(crate) async fn call(address: SocketAddr, method: &str, path: &str, query: &str) -> Answer {
     let now = time(address).await;
     let joint = if query.is_empty() { "" } else { "&" };
     let payload = format!("{query}{joint}recvWindow=60000&timestamp={now}");
@@ -63,21 +63,21 @@ pub async fn call(address: SocketAddr, method: &str, path: &str, query: &str) ->
 }
 
 /// A signed call that must succeed.
-pub async fn good(address: SocketAddr, method: &str, path: &str, query: &str) -> Value {
+pub(crate) async fn good(address: SocketAddr, method: &str, path: &str, query: &str) -> Value {
     let (status, _, body) = call(address, method, path, query).await;
     assert_eq!(status, 200, "{method} {path} {query}: {body}");
     body
 }
 
 /// The code of a signed call that must be refused.
-pub async fn refused(address: SocketAddr, method: &str, path: &str, query: &str) -> i64 {
+pub(crate) async fn refused(address: SocketAddr, method: &str, path: &str, query: &str) -> i64 {
     let (status, _, body) = call(address, method, path, query).await;
     assert!(status >= 400, "{method} {path} {query}: {body}");
     body["code"].as_i64().unwrap()
 }
 
 /// Minutes of BTCUSDT with these opens, highs, lows and closes, then ten quiet ones at the last close.
-pub fn minutes(candles: &[[i64; 4]]) -> CandleFile {
+pub(crate) fn minutes(candles: &[[i64; 4]]) -> CandleFile {
     let mut text = "open_time,open,high,low,close\n".to_owned();
     let last = candles.last().unwrap()[3];
     let quiet = [[last; 4]; 10];
@@ -89,11 +89,11 @@ pub fn minutes(candles: &[[i64; 4]]) -> CandleFile {
 }
 
 /// An exchange at the second of these minutes, whose time stands unless [`pass`] lets it go on.
-pub async fn trading(file: &CandleFile, further: &[&str]) -> Running {
+pub(crate) async fn trading(file: &CandleFile, further: &[&str]) -> Running {
     limited(file, further, Limits::default()).await
 }
 
-pub async fn limited(file: &CandleFile, further: &[&str], limits: Limits) -> Running {
+pub(crate) async fn limited(file: &CandleFile, further: &[&str], limits: Limits) -> Running {
     let standing = ["--hold", "no-subscribers", "--warmup-candles", "1"];
     let usual: &[&str] = if further.contains(&"--speed") {
         &[]
@@ -105,7 +105,7 @@ pub async fn limited(file: &CandleFile, further: &[&str], limits: Limits) -> Run
 }
 
 /// Lets the exchange's time go on to at least so many minutes after midnight.
-pub async fn pass(exchange: &Running, minute: i64) {
+pub(crate) async fn pass(exchange: &Running, minute: i64) {
     let client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
     let passed = async {
         while exchange.exchange.now_ms() < MIDNIGHT_MS + minute * MINUTE_MS {

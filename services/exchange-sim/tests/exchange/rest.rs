@@ -1,12 +1,11 @@
 //! The REST protocol beside its happy path: errors, weights, paging at the running candle.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{CandleFile, MIDNIGHT_MS, MINUTE_MS, get, klines};
 use exchange_sim::exchange::Limits;
 use tokio::time::sleep;
+
+use crate::support::{CandleFile, MIDNIGHT_MS, MINUTE_MS, get, klines};
 
 #[tokio::test]
 async fn errors_have_binances_status_code_and_words() {

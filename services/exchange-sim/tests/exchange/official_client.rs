@@ -1,12 +1,5 @@
 //! The protocol judged by a client we did not write: Binance's own SDK for Rust.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails"
-)]
-
-mod common;
-
 use std::time::Duration;
 
 use binance_sdk::config::{ConfigurationRestApi, ConfigurationWebsocketStreams};
@@ -20,10 +13,11 @@ use binance_sdk::derivatives_trading_usds_futures::{
     DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
 };
 use binance_sdk::errors::ConnectorError;
-use common::{MINUTE_MS, PATIENCE, Running, start};
 use exchange_sim::market::synthetic::OPENS_MS;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
+
+use crate::support::{MINUTE_MS, PATIENCE, Running, start};
 
 fn client(exchange: &Running) -> RestApi {
     let configuration = ConfigurationRestApi::builder()

@@ -1,15 +1,9 @@
 //! The user stream: its key, its events in their order, and its end.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails"
-)]
-
-mod common;
-
-use common::Client;
-use common::signed::{KEY, good, minutes, pass, send, trading};
 use serde_json::{Value, json};
+
+use crate::support::signed::{KEY, good, minutes, pass, send, trading};
+use crate::support::{Client, Running};
 
 const LISTEN: &str = "/fapi/v1/listenKey";
 
@@ -98,7 +92,7 @@ fn shape(event: &Value) -> Value {
     }
 }
 
-async fn listen_key(exchange: &common::Running) -> String {
+async fn listen_key(exchange: &Running) -> String {
     let (status, _, body) = send(exchange.address, "POST", LISTEN, Some(KEY), "").await;
     assert_eq!(status, 200, "{body}");
     body["listenKey"].as_str().unwrap().to_owned()

@@ -1,14 +1,7 @@
 //! What the tests share: an exchange in this process on a free port, small candle files, plain HTTP,
 //! and a WebSocket client. No expectations live here.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test binary uses a part of this, and a panic is how a test fails"
-)]
-
-pub mod signed;
+pub(crate) mod signed;
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -31,30 +24,30 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use tokio_util::sync::CancellationToken;
 
-pub const MINUTE_MS: i64 = 60_000;
+pub(crate) const MINUTE_MS: i64 = 60_000;
 /// 2026-01-05T00:00Z: every interval begins here.
-pub const MIDNIGHT_MS: i64 = 1_767_571_200_000;
+pub(crate) const MIDNIGHT_MS: i64 = 1_767_571_200_000;
 /// Nothing in these tests takes longer.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An exchange that serves.
-pub struct Running {
-    pub address: SocketAddr,
-    pub exchange: Arc<Exchange>,
-    pub shutdown: CancellationToken,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) shutdown: CancellationToken,
     tasks: JoinSet<Result<(), Stop>>,
 }
 
 impl Running {
     /// Asks it to end and waits for it.
-    pub async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         let ended = timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
         ended.unwrap().unwrap().unwrap();
     }
 }
 
-pub async fn try_start(arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
+pub(crate) async fn try_start(arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
     let all = ["exchange-sim", "--listen", "127.0.0.1:0"];
     let cli = Cli::try_parse_from(all.iter().chain(arguments)).unwrap();
     let server = Server::bind(cli.settings, limits).await?;
@@ -70,24 +63,24 @@ pub async fn try_start(arguments: &[&str], limits: Limits) -> Result<Running, St
     })
 }
 
-pub async fn start(arguments: &[&str]) -> Running {
+pub(crate) async fn start(arguments: &[&str]) -> Running {
     try_start(arguments, Limits::default()).await.unwrap()
 }
 
 /// A candle file in a directory of its own.
-pub struct CandleFile {
+pub(crate) struct CandleFile {
     dir: tempfile::TempDir,
 }
 
 impl CandleFile {
-    pub fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("candles.csv"), text).unwrap();
         Self { dir }
     }
 
     /// `count` sound one-minute candles from midnight on.
-    pub fn minutes(count: i64) -> Self {
+    pub(crate) fn minutes(count: i64) -> Self {
         let mut text = "open_time,open,high,low,close,volume,quote_volume\n".to_owned();
         for index in 0..count {
             let time = MIDNIGHT_MS + index * MINUTE_MS;
@@ -99,12 +92,12 @@ impl CandleFile {
         Self::of(&text)
     }
 
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.dir.path().join("candles.csv")
     }
 
     /// An exchange that replays this file, with further arguments.
-    pub async fn replay(&self, arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
+    pub(crate) async fn replay(&self, arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
         let path = self.path();
         let mut all = vec!["--market", "replay", "--candles", path.to_str().unwrap()];
         all.extend(arguments);
@@ -113,7 +106,7 @@ impl CandleFile {
 }
 
 /// A plain GET: status, head, body.
-pub async fn get(address: SocketAddr, path: &str) -> (u16, String, Value) {
+pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String, Value) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -128,35 +121,35 @@ pub async fn get(address: SocketAddr, path: &str) -> (u16, String, Value) {
 }
 
 /// The exchange's time over REST.
-pub async fn time(address: SocketAddr) -> i64 {
+pub(crate) async fn time(address: SocketAddr) -> i64 {
     let (_, _, body) = get(address, "/fapi/v1/time").await;
     body["serverTime"].as_i64().unwrap()
 }
 
 /// All rows of a klines answer.
-pub async fn klines(address: SocketAddr, query: &str) -> Vec<Value> {
+pub(crate) async fn klines(address: SocketAddr, query: &str) -> Vec<Value> {
     let (status, _, body) = get(address, &format!("/fapi/v1/klines?{query}")).await;
     assert_eq!(status, 200, "{body}");
     body.as_array().unwrap().clone()
 }
 
 /// A WebSocket client that speaks JSON.
-pub struct Client(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Client(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
-    pub async fn connect(address: SocketAddr, path: &str) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, path: &str) -> Self {
         let (socket, _) = connect_async(format!("ws://{address}{path}"))
             .await
             .unwrap();
         Self(socket)
     }
 
-    pub async fn say(&mut self, text: &str) {
+    pub(crate) async fn say(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
     /// The next text message.
-    pub async fn hear(&mut self) -> Value {
+    pub(crate) async fn hear(&mut self) -> Value {
         loop {
             let heard = timeout(PATIENCE, self.0.next()).await.unwrap();
             if let Message::Text(text) = heard.unwrap().unwrap() {
@@ -166,7 +159,7 @@ impl Client {
     }
 
     /// The next message that answers a request.
-    pub async fn answer(&mut self) -> Value {
+    pub(crate) async fn answer(&mut self) -> Value {
         loop {
             let heard = self.hear().await;
             if heard.get("e").is_none() && heard.get("stream").is_none() {

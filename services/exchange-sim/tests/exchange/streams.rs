@@ -1,10 +1,7 @@
 //! The kline streams: shapes, order, completeness, and what happens to a client that does not read.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, get, klines};
 use exchange_sim::exchange::Limits;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
@@ -12,6 +9,8 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, get, klines};
 
 #[tokio::test]
 async fn every_closed_candle_comes_once_in_order_and_as_rest_has_it() {

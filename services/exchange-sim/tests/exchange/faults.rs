@@ -1,22 +1,16 @@
 //! Armed faults: what the caller sees, and what the exchange has done all the same.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails"
-)]
-
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::signed::{KEY, call, good, minutes, pass, send, trading};
-use common::{Client, MIDNIGHT_MS, MINUTE_MS, Running, get, klines};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
+
+use crate::support::signed::{KEY, SECRET, call, good, minutes, pass, send, signature, trading};
+use crate::support::{Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, Running, get, klines, time};
 
 const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
 const BUY: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
@@ -109,9 +103,9 @@ async fn a_call_fails_as_armed_before_or_after_it_is_carried_out() {
 
 /// Sends an order and reads until the connection ends.
 async fn unanswered(exchange: &Running) {
-    let now = common::time(exchange.address).await;
+    let now = time(exchange.address).await;
     let query = format!("{BUY}&timestamp={now}");
-    let signature = common::signed::signature(common::signed::SECRET, &query);
+    let signature = signature(SECRET, &query);
     let request = format!(
         "POST /fapi/v1/order?{query}&signature={signature} HTTP/1.1\r\nHost: sim\r\nX-MBX-APIKEY: {KEY}\r\n\
          Content-Length: 0\r\n\r\n"
@@ -140,9 +134,9 @@ async fn clock_maintenance_filters_and_partial_fills() {
         (&half["status"], &half["executedQty"]),
         (&json!("EXPIRED"), &json!("0.005"))
     );
-    let before = common::time(at).await;
+    let before = time(at).await;
     arm(&exchange, json!({"do": "skew", "ms": 7000})).await;
-    assert_eq!(common::time(at).await, before + 7_000);
+    assert_eq!(time(at).await, before + 7_000);
     arm(
         &exchange,
         json!({"do": "filter", "symbol": "BTCUSDT", "step": "0.005", "trading": false}),
@@ -220,7 +214,7 @@ async fn user_streams_fall_silent_stutter_and_close() {
             json!({"do": "close", "code": code, "to": "user"}),
         )
         .await;
-        let end = timeout(common::PATIENCE, user.0.next()).await.unwrap();
+        let end = timeout(PATIENCE, user.0.next()).await.unwrap();
         match (code, end) {
             (Some(code), Some(Ok(Message::Close(Some(frame))))) => {
                 assert_eq!(u16::from(frame.code), code);

@@ -2,18 +2,13 @@
 //! and with the default seed something to trade within seconds.
 
 #![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
     clippy::cast_precision_loss,
     clippy::print_stdout,
-    reason = "prices and counts are far below 2^53; figures are printed for the reader; a panic is how a test fails"
+    reason = "prices and counts are far below 2^53; figures are printed for the reader"
 )]
-
-mod common;
 
 use std::sync::LazyLock;
 
-use common::MINUTE_MS;
 use exchange_sim::book::Span;
 use exchange_sim::candle::Candle;
 use exchange_sim::interval::Interval;
@@ -22,6 +17,8 @@ use exchange_sim::market::synthetic::OPENS_MS;
 use exchange_sim::settings::{DEFAULT_SEED, DEFAULT_SPEED};
 use exchange_sim::symbols::{CATALOGUE, Contract};
 use ta_lib::{Core, OutRange, RetCode};
+
+use crate::support::MINUTE_MS;
 
 /// The contracts listed by default.
 fn default_contracts() -> Vec<&'static Contract> {

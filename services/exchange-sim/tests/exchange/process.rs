@@ -1,17 +1,10 @@
 //! The program itself: exit codes, one line for each refusal, health, and its end.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "helpers of tests: a panic is how a test fails"
-)]
-
-mod common;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::CandleFile;
+use crate::support::CandleFile;
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_exchange-sim"));

@@ -1,10 +1,9 @@
 //! Who may ask: keys, signatures, time windows, weights, bans and order rates, as Binance refuses them.
 
-mod common;
-
-use common::signed::{KEY, SECRET, call, limited, minutes, send, signature, trading};
-use common::time;
 use exchange_sim::exchange::Limits;
+
+use crate::support::signed::{KEY, SECRET, call, limited, minutes, send, signature, trading};
+use crate::support::time;
 
 const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
 const PATH: &str = "/fapi/v1/positionSide/dual";

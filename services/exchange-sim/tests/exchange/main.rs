@@ -1,0 +1,33 @@
+//! The exchange from outside: one file per question, all in one binary because linking costs more
+//! than running. Helpers are in `support`.
+
+#[cfg(test)]
+mod candle_files;
+#[cfg(test)]
+mod clock;
+#[cfg(test)]
+mod default_market;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod official_client;
+#[cfg(test)]
+mod official_trading;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod rest;
+#[cfg(test)]
+mod restart;
+#[cfg(test)]
+mod signing;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod trading;
+#[cfg(test)]
+mod user_stream;
