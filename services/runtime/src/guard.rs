@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use protocol::VERSION;
 use protocol::exit::ExitCode;
-use protocol::lease::Holder;
+use protocol::lease::{Holder, LeaseRecord};
 use protocol::subject::Subject;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Bus;
 use crate::identity::Identity;
 use crate::journal::{AppendError, ReplayError};
-use crate::lease::{self, LeaseError, Observer, POLL, View};
+use crate::lease::{self, LeaseError, Observer, POLL, Seen, View};
 use crate::process::Stop;
 use crate::progress::PartProgress;
 
@@ -171,7 +172,12 @@ impl Guard {
         }
     }
 
+    /// Looks only if another came in between: that shows, since it moved the sequence.
     async fn renew(&mut self) -> Result<Option<Holder>, LeaseError> {
+        match self.write().await {
+            Err(LeaseError::Taken(_)) => {}
+            written => return written,
+        }
         match self.look().await? {
             View::Mine | View::Free => self.write().await,
             View::Other(holder) => Ok(Some(holder)),
@@ -186,9 +192,16 @@ impl Guard {
         Ok(self.observer.view(&self.subject, &self.me, now))
     }
 
-    async fn write(&self) -> Result<Option<Holder>, LeaseError> {
-        let seq = self.observer.seq(&self.subject);
-        lease::write(&self.bus, &self.subject, Some(&self.me), seq).await?;
+    async fn write(&mut self) -> Result<Option<Holder>, LeaseError> {
+        let expected = self.observer.seq(&self.subject);
+        let seq = lease::write(&self.bus, &self.subject, Some(&self.me), expected).await?;
+        let record = LeaseRecord {
+            v: VERSION,
+            holder: Some(self.me.clone()),
+        };
+        let written = Some(Seen { seq, record });
+        self.observer
+            .observe(&self.subject, written, Instant::now());
         Ok(None)
     }
 }

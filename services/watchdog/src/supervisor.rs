@@ -37,8 +37,9 @@ use crate::numbers;
 use crate::orders::Order;
 
 /// The loop turns at least this often: that is how it knows that it was not held up.
-const TICK: Duration = Duration::from_secs(1);
-/// So late after the last tick whatever wakes the loop brings the next one along: no timer need wake it for that.
+const TICK: Duration = Duration::from_millis(1_250);
+/// So late after the last tick whatever wakes the loop brings the next one along, and no timer need wake it for that: an
+/// echo each second always does.
 const NEARLY_A_TICK: Duration = Duration::from_millis(750);
 /// The name of this part in heartbeats.
 pub const PART: &str = "supervisor";

@@ -50,6 +50,7 @@ pub mod explain;
 pub mod failures;
 pub mod healing;
 pub mod history;
+pub mod market;
 pub mod mask;
 pub mod moment;
 pub mod operator;

@@ -7,6 +7,7 @@ use protocol::heartbeat::{Health, Heartbeat, PartState, Phase};
 use protocol::ids::{AccountKey, Token};
 use protocol::time::UtcMs;
 
+use crate::market::{Market, Reach};
 use crate::record::{Latch, Reason};
 use crate::state::Healthy;
 
@@ -19,13 +20,6 @@ const FIRST_BEAT_MS: u64 = 120_000;
 /// Heartbeats in a row that show a part at the same turn before it counts as standing still: one of them
 /// alone may have come late.
 const STILL_BEATS: u32 = 3;
-/// The part of a trader that brings the market's candles.
-const FEED: &str = "feed";
-/// Who has no candles for so long, while another of the same market has had them all the time, is cut off; a feed
-/// makes its next attempt within half of it.
-const CUT_OFF_MS: u64 = 60_000;
-/// Attempts that failed meanwhile: fewer, and it is the market that has nothing to send.
-const CUT_OFF_ERRORS: u64 = 3;
 /// A heartbeat may say that its process is this much older than the engine says, in milliseconds.
 const TOLERANCE_MS: i64 = 1_000;
 
@@ -58,15 +52,6 @@ pub struct Beat {
     pub parts: BTreeMap<String, Turns>,
 }
 
-/// How a process reaches its market.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Market {
-    /// Candles come.
-    pub flows: bool,
-    /// Attempts that failed since boot. A market that answers and has no candles is no error.
-    pub errors: u64,
-}
-
 /// A part's counter, and how soon it must have moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turns {
@@ -89,18 +74,10 @@ impl From<&Heartbeat> for Beat {
             critical: critical(heartbeat),
             latch: latch(heartbeat),
             account: heartbeat.account.clone(),
-            market: market(heartbeat),
+            market: Market::of(heartbeat),
             parts: promises(heartbeat),
         }
     }
-}
-
-/// A feed that nobody needs is well, too, and says nothing of the market.
-fn market(heartbeat: &Heartbeat) -> Option<Market> {
-    let part = heartbeat.parts.get(FEED)?;
-    let flows = part.state == PartState::Ok;
-    let errors = part.errors;
-    (!flows || heartbeat.candle_age_ms.is_some()).then_some(Market { flows, errors })
 }
 
 fn critical(heartbeat: &Heartbeat) -> Option<String> {
@@ -168,15 +145,6 @@ pub struct Pulse {
     market: Option<Reach>,
 }
 
-/// How a process has reached its market without a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reach {
-    flows: bool,
-    since: u64,
-    /// Errors by then.
-    errors: u64,
-}
-
 /// A part that has not turned since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Still {
@@ -212,18 +180,8 @@ impl Pulse {
             .critical
             .is_some()
             .then(|| unbroken.and_then(|before| before.critical).unwrap_or(heard));
-        let market = beat.market.map(|now| {
-            let before = unbroken.and_then(|before| before.market);
-            // A stream that flows may be dead already: then its feed asks for the time, in vain.
-            let same = |before: &Reach| {
-                before.flows == now.flows && (!now.flows || before.errors == now.errors)
-            };
-            before.filter(same).unwrap_or(Reach {
-                flows: now.flows,
-                since: heard,
-                errors: now.errors,
-            })
-        });
+        let reached = unbroken.and_then(|before| before.market);
+        let market = beat.market.map(|now| Reach::after(reached, now, heard));
         Self {
             beat,
             heard,
@@ -236,19 +194,16 @@ impl Pulse {
     /// For how long it has said, in every heartbeat, that its attempts to reach its market fail; none if it says
     /// otherwise, or not for long enough. What was before `watched` proves nothing.
     pub fn without_market(&self, watched: u64) -> Option<u64> {
-        let reach = self.market.filter(|reach| !reach.flows)?;
-        let errors = self.beat.market?.errors.saturating_sub(reach.errors);
-        let for_ms = self.heard.saturating_sub(reach.since.max(watched));
-        let cut_off = for_ms >= CUT_OFF_MS && errors >= CUT_OFF_ERRORS;
-        (cut_off && self.beat.phase == Phase::Running).then_some(for_ms)
+        let failing = self.market?.failing_for(self.heard, watched);
+        failing.filter(|_| self.beat.phase == Phase::Running)
     }
 
     /// Whether the candles of this account's market have come to it, without a single failed attempt, for as long as
     /// another must have gone without, and still do.
     pub fn has_market(&self, account: &AccountKey, mono: u64) -> bool {
-        let flows = self.market.filter(|reach| reach.flows);
-        let long = flows.is_some_and(|reach| self.heard.saturating_sub(reach.since) >= CUT_OFF_MS);
-        long && self.beat.account.as_ref() == Some(account)
+        let steady = self.market.is_some_and(|reach| reach.is_steady(self.heard));
+        steady
+            && self.beat.account.as_ref() == Some(account)
             && self.beat.phase == Phase::Running
             && mono <= self.expected_until()
     }

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use bearish_supervision::act::Action;
-use bearish_supervision::pulse::{Beat, Market};
+use bearish_supervision::market::Market;
+use bearish_supervision::pulse::Beat;
 use bearish_supervision::record::Reason;
 use bearish_supervision::watch::Event;
 use protocol::heartbeat::{Heartbeat, Part, PartState, Phase as BeatPhase};

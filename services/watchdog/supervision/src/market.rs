@@ -1,0 +1,78 @@
+//! How a process reaches its market, by what its heartbeats say. Who has no candles for a while, its attempts failing,
+//! while another of the same account has had them all the time, is cut off.
+
+use protocol::heartbeat::{Heartbeat, PartState};
+
+/// The part of a trader that brings the market's candles.
+const FEED: &str = "feed";
+/// For how long one must have gone without and the other had them, in milliseconds; a feed makes its next attempt
+/// within half of it.
+const CUT_OFF_MS: u64 = 60_000;
+/// Attempts that failed meanwhile: fewer, and it is the market that has nothing to send.
+const CUT_OFF_ERRORS: u64 = 3;
+
+/// How a process reaches its market, by one heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Market {
+    /// Candles come.
+    pub flows: bool,
+    /// Attempts that failed since boot. A market that answers and has no candles is no error.
+    pub errors: u64,
+}
+
+/// How a process has reached its market without a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// Candles come.
+    flows: bool,
+    /// By our monotonic clock.
+    since: u64,
+    /// Errors by then.
+    errors: u64,
+    /// Errors by its newest heartbeat.
+    errors_now: u64,
+}
+
+impl Market {
+    /// None if it needs no candles: its feed is well, too, and says nothing of the market.
+    pub fn of(heartbeat: &Heartbeat) -> Option<Self> {
+        let part = heartbeat.parts.get(FEED)?;
+        let flows = part.state == PartState::Ok;
+        let errors = part.errors;
+        (!flows || heartbeat.candle_age_ms.is_some()).then_some(Self { flows, errors })
+    }
+}
+
+impl Reach {
+    /// The reach after this heartbeat, heard now, given the one before it if nothing was missed in between.
+    pub fn after(before: Option<Self>, now: Market, heard: u64) -> Self {
+        // A stream that flows may be dead already: then its feed asks for the time, in vain.
+        let same = |before: &Self| {
+            before.flows == now.flows && (!now.flows || before.errors == now.errors)
+        };
+        let begun = before.filter(same).unwrap_or(Self {
+            flows: now.flows,
+            since: heard,
+            errors: now.errors,
+            errors_now: now.errors,
+        });
+        Self {
+            errors_now: now.errors,
+            ..begun
+        }
+    }
+
+    /// For how long its attempts have failed by `heard`; none if they do not, or not for long enough. What was before
+    /// `watched` proves nothing.
+    pub fn failing_for(&self, heard: u64, watched: u64) -> Option<u64> {
+        let for_ms = heard.saturating_sub(self.since.max(watched));
+        let failed = self.errors_now.saturating_sub(self.errors);
+        (!self.flows && for_ms >= CUT_OFF_MS && failed >= CUT_OFF_ERRORS).then_some(for_ms)
+    }
+
+    /// Whether candles have come by `heard`, without a single failed attempt, for as long as another must have gone
+    /// without.
+    pub const fn is_steady(&self, heard: u64) -> bool {
+        self.flows && heard.saturating_sub(self.since) >= CUT_OFF_MS
+    }
+}
