@@ -30,8 +30,12 @@ const VOLUMES: [&str; 2] = ["nats", "exchange-sim"];
 
 /// The run that all this belongs to.
 pub fn run_name() -> String {
-    let given = std::env::var("BEARISH_TEST_RUN");
-    given.unwrap_or_else(|_| format!("bearish-test-{}", std::process::id()))
+    given_run_name().unwrap_or_else(|| format!("bearish-test-{}", std::process::id()))
+}
+
+/// Its name if it has more than one process.
+pub fn given_run_name() -> Option<String> {
+    std::env::var("BEARISH_TEST_RUN").ok()
 }
 
 /// Runs a command to its end and returns what it printed. Panics with its complaint if it fails.

@@ -1,8 +1,10 @@
 //! The real watchdog beside units of its own compose project on the real engine: tiny containers that
 //! beat and end as a test tells them to. What to expect of it is said in the tests.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+mod image;
+
+use std::path::PathBuf;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,14 +24,6 @@ use crate::nats::{NatsServer, Role};
 use crate::patience::{SOON, eventually};
 use crate::process::{Process, binary, with_failpoints};
 use crate::told;
-
-/// The program in the units' containers.
-const STAND_IN: &str = include_str!("watchdog/stand_in.rs");
-const IMAGE: &str = "bearish-alpha-test/stand-in";
-/// The same with a health check, which asks its process.
-const SERVICE: &str = "bearish-alpha-test/stand-in-service";
-const CHECK: &str =
-    r#"HEALTHCHECK --interval=500ms --timeout=1s --retries=3 CMD ["/stand-in", "--asks"]"#;
 
 /// A bus, a compose project, and a watchdog for it.
 pub struct Kennel {
@@ -60,7 +54,7 @@ impl Kennel {
 
     /// One on an engine of its own, which its watchdog reaches through a socket-guard.
     pub async fn on(engine: Engine) -> Self {
-        make_image(Some(&engine.address()));
+        image::make(Some(&engine.address()));
         let project = new_project();
         let guard = Guard::before(&project, Some(engine.address())).await;
         Self::before(project, Some(guard), Some(engine)).await
@@ -166,7 +160,7 @@ impl Kennel {
                 "/usr/lib64:/lib64:ro",
             ])
             .args(env.flat_map(|pair| ["--env".to_owned(), pair]))
-            .arg(IMAGE);
+            .arg(&*image::UNIT);
         run(&mut create);
         let supervises = async || {
             let mut logs = docker(Some(&engine.address()));
@@ -210,7 +204,7 @@ impl Kennel {
         let options = self.labels("supervise", "trader-paper", number);
         Setup {
             host: self.engine.as_ref().map(Engine::address),
-            image: IMAGE,
+            image: &image::UNIT,
             name,
             container: format!("{}-trader-paper-{number}", self.project),
             options: options.chain(env).collect(),
@@ -224,7 +218,7 @@ impl Kennel {
         let container = format!("{}-{service}-1", self.project);
         Setup {
             host: None,
-            image: SERVICE,
+            image: &image::SERVICE,
             name: format!("{service}-1"),
             options: self.labels("heal", service, 1).collect(),
             flags: Vec::new(),
@@ -506,55 +500,9 @@ fn start(nats: &NatsServer, project: &str, instance: &str, host: Option<String>)
     Process::start("watchdog", command(nats, project, instance, host))
 }
 
-/// The stand-in's image, made once for all tests of a process; its name.
+/// The stand-in's image on the machine's engine; its name.
 pub fn image() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| make_image(None));
-    IMAGE
-}
-
-fn make_image(host: Option<&str>) {
-    let dir = tempfile::tempdir().unwrap();
-    let source = dir.path().join("stand_in.rs");
-    std::fs::write(&source, STAND_IN).unwrap();
-    let program = dir.path().join("stand-in");
-    let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    run(Command::new(compiler)
-        .args([
-            "--edition",
-            "2021",
-            "-O",
-            "-C",
-            "target-feature=+crt-static",
-        ])
-        .arg("-o")
-        .args([&program, &source]));
-    import(host, dir.path(), IMAGE, None);
-    import(host, dir.path(), SERVICE, Some(CHECK));
-}
-
-/// An image of one file.
-fn import(host: Option<&str>, dir: &Path, image: &str, check: Option<&str>) {
-    let mut tar = Command::new("tar")
-        .arg("-cC")
-        .arg(dir)
-        .arg("stand-in")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let label = format!("LABEL {LABEL}={}", run_name());
-    let changes = [r#"ENTRYPOINT ["/stand-in"]"#, &label]
-        .into_iter()
-        .chain(check);
-    let imported = docker(host)
-        .arg("import")
-        .args(changes.flat_map(|change| ["--change", change]))
-        .args(["-", image])
-        .stdin(tar.stdout.take().unwrap())
-        .output()
-        .unwrap();
-    assert!(
-        tar.wait().unwrap().success() && imported.status.success(),
-        "{imported:?}"
-    );
+    MADE.get_or_init(|| image::make(None));
+    &image::UNIT
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bearish_tests::guard::Guard;
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::{Process, binary};
-use bearish_tests::watchdog::{Kennel, Unit};
+use bearish_tests::watchdog::{self, Kennel, Unit};
 use supervision::state::Phase;
 
 const AT_ONCE: &str = "--paper --infinite --auto-restart --restart-delay 0";
@@ -122,7 +122,7 @@ async fn dockers_own_command_reaches_marked_containers_of_the_project_and_nothin
     for call in NEVER {
         let words = call.split(' ').map(|word| match word {
             "OURS" => ours.as_str(),
-            "IMAGE" => "bearish-alpha-test/stand-in",
+            "IMAGE" => watchdog::image(),
             word => word,
         });
         refused(guard, &words.collect::<Vec<_>>());
