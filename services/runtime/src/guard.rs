@@ -3,9 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use protocol::VERSION;
 use protocol::exit::ExitCode;
-use protocol::lease::{Holder, LeaseRecord};
+use protocol::lease::Holder;
 use protocol::subject::Subject;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::Bus;
 use crate::identity::Identity;
 use crate::journal::{AppendError, ReplayError};
-use crate::lease::{self, LeaseError, Observer, POLL, Seen, View};
+use crate::lease::{self, LeaseError, Observer, POLL, View};
 use crate::process::Stop;
 use crate::progress::PartProgress;
 
@@ -194,14 +193,10 @@ impl Guard {
 
     async fn write(&mut self) -> Result<Option<Holder>, LeaseError> {
         let expected = self.observer.seq(&self.subject);
-        let seq = lease::write(&self.bus, &self.subject, Some(&self.me), expected).await?;
-        let record = LeaseRecord {
-            v: VERSION,
-            holder: Some(self.me.clone()),
-        };
-        let written = Some(Seen { seq, record });
-        self.observer
-            .observe(&self.subject, written, Instant::now());
+        let holder = Some(&self.me);
+        let written = lease::write(&self.bus, &self.subject, holder, expected).await?;
+        let now = Instant::now();
+        self.observer.observe(&self.subject, Some(written), now);
         Ok(None)
     }
 }

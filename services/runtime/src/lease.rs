@@ -94,7 +94,7 @@ pub enum LeaseError {
     Unavailable(String, String),
 }
 
-/// Writes the lease if its subject still stands at `expected`; returns the new sequence.
+/// Writes the lease if its subject still stands at `expected`; returns what is there now.
 ///
 /// # Errors
 /// [`LeaseError`]. After `Unavailable` it may or may not be written: look again.
@@ -103,7 +103,7 @@ pub async fn write(
     subject: &str,
     holder: Option<&Holder>,
     expected: u64,
-) -> Result<u64, LeaseError> {
+) -> Result<Seen, LeaseError> {
     let unavailable = |why: String| LeaseError::Unavailable(subject.to_owned(), why);
     let record = LeaseRecord {
         v: VERSION,
@@ -114,12 +114,11 @@ pub async fn write(
         .payload(payload.into())
         .expected_stream(streams::LEASES)
         .expected_last_subject_sequence(expected);
-    bus.store(subject, message)
-        .await
-        .map_err(|error| match error {
-            StoreError::Fenced => LeaseError::Taken(subject.to_owned()),
-            other => unavailable(other.to_string()),
-        })
+    match bus.store(subject, message).await {
+        Ok(seq) => Ok(Seen { seq, record }),
+        Err(StoreError::Fenced) => Err(LeaseError::Taken(subject.to_owned())),
+        Err(other) => Err(unavailable(other.to_string())),
+    }
 }
 
 /// The newest message of one lease.

@@ -29,27 +29,25 @@ fn tagged(name: &str) -> String {
 
 /// Makes both images unless they are there.
 pub(super) fn make(host: Option<&str>) {
-    let images = [(&*UNIT, None), (&*SERVICE, Some(CHECK))];
-    let made_of = |check: Option<&str>| {
-        let mut hasher = DefaultHasher::new();
-        (STAND_IN, check).hash(&mut hasher);
-        format!("{:016x}", hasher.finish())
-    };
-    let mut missing = images
-        .map(|(image, check)| (image, check, made_of(check)))
-        .to_vec();
-    missing.retain(|(image, _, made_of)| label(host, image).as_ref() != Some(made_of));
-    if missing.is_empty() {
+    let made_of = made_of();
+    // It is made behind the other one.
+    if label(host, &SERVICE).as_ref() == Some(&made_of) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     compile(dir.path());
-    for (image, check, made_of) in missing {
-        let labels = [(LABEL, run_name()), (MADE_OF, made_of)];
-        let labels = labels.map(|(key, value)| format!("LABEL {key}={value}"));
+    let labels = [(LABEL, run_name()), (MADE_OF, made_of)];
+    let labels = labels.map(|(key, value)| format!("LABEL {key}={value}"));
+    for (image, check) in [(&UNIT, None), (&SERVICE, Some(CHECK))] {
         let changes = labels.iter().map(String::as_str).chain(check);
         import(host, dir.path(), image, changes);
     }
+}
+
+fn made_of() -> String {
+    let mut hasher = DefaultHasher::new();
+    (STAND_IN, CHECK).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 /// What an image says that it was made of; none if there is none.

@@ -9,10 +9,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::signed::{KEY, SECRET, call, good, minutes, pass, send, signature, trading};
+use crate::support::signed::{
+    FLAT, KEY, SECRET, call, good, minutes, pass, send, signature, trading,
+};
 use crate::support::{Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, Running, get, klines, time};
 
-const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
 const BUY: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
 
 async fn faulty() -> Running {

@@ -8,6 +8,7 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
 };
 use binance_sdk::derivatives_trading_usds_futures::websocket_streams::{
     KlineCandlestickStreamsIntervalEnum as StreamInterval, KlineCandlestickStreamsParams,
+    WebsocketStreamsHandle,
 };
 use binance_sdk::derivatives_trading_usds_futures::{
     DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
@@ -26,6 +27,14 @@ fn client(exchange: &Running) -> RestApi {
         .build()
         .unwrap();
     DerivativesTradingUsdsFuturesRestApi::from_config(configuration)
+}
+
+pub(crate) fn streams(exchange: &Running) -> WebsocketStreamsHandle {
+    let configuration = ConfigurationWebsocketStreams::builder()
+        .ws_url(format!("ws://{}", exchange.address))
+        .build()
+        .unwrap();
+    DerivativesTradingUsdsFuturesWsStreams::from_config(configuration)
 }
 
 #[tokio::test]
@@ -101,12 +110,7 @@ async fn it_understands_our_refusals() {
 #[tokio::test]
 async fn it_hears_running_and_closed_candles() {
     let exchange = start(&["--symbols", "BTCUSDT,ETHUSDT", "--speed", "600"]).await;
-    let configuration = ConfigurationWebsocketStreams::builder()
-        .ws_url(format!("ws://{}", exchange.address))
-        .build()
-        .unwrap();
-    let streams = DerivativesTradingUsdsFuturesWsStreams::from_config(configuration);
-    let connection = streams.connect().await.unwrap();
+    let connection = streams(&exchange).connect().await.unwrap();
     sleep(Duration::from_millis(300)).await;
     assert_eq!(
         exchange.exchange.now_ms(),

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use binance_sdk::config::{ConfigurationRestApi, ConfigurationWebsocketStreams};
+use binance_sdk::config::ConfigurationRestApi;
+use binance_sdk::derivatives_trading_usds_futures::DerivativesTradingUsdsFuturesRestApi;
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     AccountInformationV3Params, CancelAlgoOrderParams, CancelOrderParams, NewAlgoOrderAlgoTypeEnum,
     NewAlgoOrderClosePositionEnum, NewAlgoOrderParams, NewAlgoOrderSideEnum, NewAlgoOrderTypeEnum,
@@ -11,15 +12,13 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     NewOrderTypeEnum, PositionInformationV3Params, QueryAlgoOrderParams, QueryOrderParams, RestApi,
 };
 use binance_sdk::derivatives_trading_usds_futures::websocket_streams::UserDataStreamEventsResponse as Event;
-use binance_sdk::derivatives_trading_usds_futures::{
-    DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
-};
 use binance_sdk::errors::ConnectorError;
 use rust_decimal::{Decimal, dec};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::support::signed::{KEY, SECRET, minutes, trading};
+use crate::official_client::streams;
+use crate::support::signed::{FLAT, KEY, SECRET, minutes, trading};
 use crate::support::{PATIENCE, Running};
 
 fn client(exchange: &Running) -> RestApi {
@@ -58,7 +57,7 @@ fn market(quantity: Decimal) -> NewOrderParams {
 
 #[tokio::test]
 async fn it_places_reads_and_cancels_orders() {
-    let exchange = trading(&minutes(&[[40_000; 4]; 2]), &[]).await;
+    let exchange = trading(&minutes(&FLAT), &[]).await;
     let client = client(&exchange);
     let placed = client
         .new_order(limit(dec!(39_000), "resting"))
@@ -113,7 +112,7 @@ async fn it_places_reads_and_cancels_orders() {
 
 #[tokio::test]
 async fn it_holds_a_position_behind_a_stop() {
-    let exchange = trading(&minutes(&[[40_000; 4]; 2]), &[]).await;
+    let exchange = trading(&minutes(&FLAT), &[]).await;
     let client = client(&exchange);
     let bought = client.new_order(market(dec!(0.01))).await.unwrap();
     let bought = bought.data().await.unwrap();
@@ -171,16 +170,11 @@ async fn it_holds_a_position_behind_a_stop() {
 
 #[tokio::test]
 async fn it_hears_of_its_fills() {
-    let exchange = trading(&minutes(&[[40_000; 4]; 2]), &[]).await;
+    let exchange = trading(&minutes(&FLAT), &[]).await;
     let client = client(&exchange);
     let key = client.start_user_data_stream().await.unwrap();
     let key = key.data().await.unwrap().listen_key.unwrap();
-    let configuration = ConfigurationWebsocketStreams::builder()
-        .ws_url(format!("ws://{}", exchange.address))
-        .build()
-        .unwrap();
-    let streams = DerivativesTradingUsdsFuturesWsStreams::from_config(configuration);
-    let connection = streams.connect().await.unwrap();
+    let connection = streams(&exchange).connect().await.unwrap();
     let user = connection.user_data(key, None).await.unwrap();
     let (heard, mut hear) = mpsc::channel(64);
     user.on_message(move |event| heard.try_send(event).unwrap());

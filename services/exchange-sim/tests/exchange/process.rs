@@ -1,37 +1,14 @@
 //! The program itself: exit codes, one line for each refusal, health, and its end.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use crate::support::CandleFile;
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_exchange-sim"));
-    command.env_clear().args(arguments);
-    command
-}
+use crate::support::program::{program, serve};
 
 fn refused(arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = program(arguments).output().unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
-}
-
-/// A serving process and the port it got.
-fn serve(arguments: &[&str]) -> (Child, String) {
-    let listen = ["--listen", "127.0.0.1:0", "--log-format", "json"];
-    let mut child = program(&[&listen[..], arguments].concat())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = log
-        .find_map(|line| {
-            let entry: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-            entry["address"].as_str().map(str::to_owned)
-        })
-        .unwrap();
-    (child, address)
 }
 
 #[test]
@@ -83,6 +60,7 @@ fn it_is_healthy_while_it_serves_and_ends_within_a_second_of_sigterm() {
     let path = file.path();
     let replay = ["--market", "replay", "--candles", path.to_str().unwrap()];
     let (mut child, address) = serve(&replay);
+    let address = address.to_string();
     let health = || program(&["--listen", &address, "health"]).output().unwrap();
     let healthy = health();
     assert_eq!(healthy.status.code(), Some(0));

@@ -1,13 +1,14 @@
 //! `kill -9` of the program: whatever was answered is there again, and time has gone on meanwhile.
 
-use std::io::{BufRead, BufReader};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use serde_json::Value;
 
 use crate::support::CandleFile;
+use crate::support::program::serve;
 use crate::support::signed::{KEYS, good, minutes};
 
 const READS: [(&str, &str); 7] = [
@@ -21,23 +22,15 @@ const READS: [(&str, &str); 7] = [
 ];
 
 /// The program with a state of its own, whose market stands still.
-fn serve(file: &CandleFile, state: &Path) -> (Child, SocketAddr) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_exchange-sim"))
-        .env_clear()
-        .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
-        .args(["--market", "replay", "--warmup-candles", "1"])
-        .args(KEYS)
-        .args(["--candles".as_ref(), file.path().as_os_str()])
-        .args(["--state-dir".as_ref(), state.as_os_str()])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut log = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = log.find_map(|line| {
-        let entry: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        entry["address"].as_str().map(|a| a.parse().unwrap())
-    });
-    (child, address.unwrap())
+fn stand_still(file: &CandleFile, state: &Path) -> (Child, SocketAddr) {
+    let path = file.path();
+    let market = ["--market", "replay", "--warmup-candles", "1", "--candles"].map(OsStr::new);
+    let files = [
+        path.as_os_str(),
+        OsStr::new("--state-dir"),
+        state.as_os_str(),
+    ];
+    serve(&[&market[..], &files, &KEYS.map(OsStr::new)].concat())
 }
 
 async fn everything(at: SocketAddr) -> Vec<Value> {
@@ -52,7 +45,7 @@ async fn everything(at: SocketAddr) -> Vec<Value> {
 async fn what_was_answered_is_there_after_kill_9() {
     let file = minutes(&[[40_000; 4]; 3]);
     let state = tempfile::tempdir().unwrap();
-    let (mut child, at) = serve(&file, state.path());
+    let (mut child, at) = stand_still(&file, state.path());
     good(
         at,
         "POST",
@@ -78,7 +71,7 @@ async fn what_was_answered_is_there_after_kill_9() {
     for _ in 0..2 {
         child.kill().unwrap();
         child.wait().unwrap();
-        let (again, at) = serve(&file, state.path());
+        let (again, at) = stand_still(&file, state.path());
         child = again;
         assert_eq!(everything(at).await, before);
     }

@@ -2,10 +2,9 @@
 
 use exchange_sim::exchange::Limits;
 
-use crate::support::signed::{KEY, SECRET, call, limited, minutes, send, signature, trading};
+use crate::support::signed::{FLAT, KEY, SECRET, call, limited, minutes, send, signature, trading};
 use crate::support::time;
 
-const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
 const PATH: &str = "/fapi/v1/positionSide/dual";
 
 #[tokio::test]

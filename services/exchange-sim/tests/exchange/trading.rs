@@ -4,10 +4,8 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::signed::{call, good, minutes, pass, refused, trading};
+use crate::support::signed::{FLAT, call, good, minutes, pass, refused, trading};
 use crate::support::{MIDNIGHT_MS, get};
-
-const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
 
 #[tokio::test]
 async fn a_market_order_trades_at_the_quote_and_every_number_follows() {

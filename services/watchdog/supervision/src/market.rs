@@ -29,8 +29,6 @@ pub struct Reach {
     since: u64,
     /// Errors by then.
     errors: u64,
-    /// Errors by its newest heartbeat.
-    errors_now: u64,
 }
 
 impl Market {
@@ -50,23 +48,18 @@ impl Reach {
         let same = |before: &Self| {
             before.flows == now.flows && (!now.flows || before.errors == now.errors)
         };
-        let begun = before.filter(same).unwrap_or(Self {
+        before.filter(same).unwrap_or(Self {
             flows: now.flows,
             since: heard,
             errors: now.errors,
-            errors_now: now.errors,
-        });
-        Self {
-            errors_now: now.errors,
-            ..begun
-        }
+        })
     }
 
-    /// For how long its attempts have failed by `heard`; none if they do not, or not for long enough. What was before
-    /// `watched` proves nothing.
-    pub fn failing_for(&self, heard: u64, watched: u64) -> Option<u64> {
+    /// For how long its attempts have failed by this heartbeat, heard then; none if they do not, or not for long enough.
+    /// What was before `watched` proves nothing.
+    pub fn failing_for(&self, now: Market, heard: u64, watched: u64) -> Option<u64> {
         let for_ms = heard.saturating_sub(self.since.max(watched));
-        let failed = self.errors_now.saturating_sub(self.errors);
+        let failed = now.errors.saturating_sub(self.errors);
         (!self.flows && for_ms >= CUT_OFF_MS && failed >= CUT_OFF_ERRORS).then_some(for_ms)
     }
 

@@ -194,7 +194,8 @@ impl Pulse {
     /// For how long it has said, in every heartbeat, that its attempts to reach its market fail; none if it says
     /// otherwise, or not for long enough. What was before `watched` proves nothing.
     pub fn without_market(&self, watched: u64) -> Option<u64> {
-        let failing = self.market?.failing_for(self.heard, watched);
+        let now = self.beat.market?;
+        let failing = self.market?.failing_for(now, self.heard, watched);
         failing.filter(|_| self.beat.phase == Phase::Running)
     }
 

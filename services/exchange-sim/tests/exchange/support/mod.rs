@@ -1,6 +1,7 @@
 //! What the tests share: an exchange in this process on a free port, small candle files, plain HTTP,
 //! and a WebSocket client. No expectations live here.
 
+pub(crate) mod program;
 pub(crate) mod signed;
 
 use std::fmt::Write as _;

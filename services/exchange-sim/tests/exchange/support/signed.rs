@@ -19,6 +19,9 @@ pub(crate) const SECRET: &str = "testsecret";
 /// Arguments with which these calls are understood.
 pub(crate) const KEYS: [&str; 2] = ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
 
+/// Two minutes in which nothing moves.
+pub(crate) const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
+
 pub(crate) fn signature(secret: &str, payload: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(payload.as_bytes());
