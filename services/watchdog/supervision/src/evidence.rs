@@ -80,11 +80,10 @@ impl Found {
         }
     }
 
-    /// What it said of what went wrong: in its heartbeats, else in the last line of its log.
+    /// What it said of what went wrong: in its heartbeats, else in its log.
     pub fn complaint(&self) -> Option<&str> {
-        self.last_error
-            .as_deref()
-            .or_else(|| self.log.last().map(String::as_str))
+        let said = self.last_error.as_deref();
+        said.or_else(|| complaint_in(&self.log))
     }
 
     /// For people, line by line.
@@ -139,6 +138,18 @@ impl LastWords {
         let log = text.map(last_lines);
         Self { run, log }
     }
+}
+
+/// The last line of a log, unless it only tells what the process did: a level below a warning, as our services write
+/// it, is its second word, or a field in JSON.
+pub fn complaint_in(log: &[String]) -> Option<&str> {
+    let last = log.last()?;
+    let is_at = |level: &&str| {
+        last.split_whitespace().nth(1) == Some(level)
+            || last.starts_with('{') && last.contains(&format!(r#""level":"{level}""#))
+    };
+    let calm = ["INFO", "DEBUG", "TRACE"].iter().any(is_at);
+    (!calm).then_some(last)
 }
 
 /// The last lines that fit, masked; a line that does not fit at all is cut.
@@ -197,6 +208,26 @@ mod tests {
             started_at: "s".to_owned(),
         };
         LastWords::new(run, Ok(text)).log.unwrap()
+    }
+
+    #[test]
+    fn a_line_that_tells_what_it_did_is_no_complaint() {
+        let complaint = |line: &str| complaint_in(&words(line)).map(str::to_owned);
+        for line in [
+            "2026-11-29T06:51:47Z  INFO connected to the market stream",
+            "2026-11-29T06:51:47Z DEBUG engine event",
+            r#"{"timestamp":"2026-11-29T06:51:47Z","level":"INFO","message":"connected"}"#,
+        ] {
+            assert_eq!(complaint(line), None);
+        }
+        for line in [
+            "2026-11-29T06:51:47Z ERROR connection refused",
+            "2026-11-29T06:51:47Z  WARN no candle",
+            "trader: SYMBOLS=\"X\": INFO is no symbol",
+            r#"{"timestamp":"2026-11-29T06:51:47Z","level":"ERROR","message":"INFO"}"#,
+        ] {
+            assert_eq!(complaint(line).as_deref(), Some(line));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use protocol::journal::JournalEntry;
 use protocol::time::UtcMs;
 
 use crate::container::Run;
-use crate::evidence::Found;
+use crate::evidence::{Found, complaint_in};
 use crate::failures::Failures;
 use crate::policy::Policy;
 use crate::record::{EndedWhy, Fact, Latch, Order, Reason, Record, Restart, StartedBy, Why};
@@ -342,7 +342,7 @@ impl Unit {
             Fact::CriticalNoMore => self.critical_told = false,
             Fact::LatchKnown(latch) => self.latch = Some(latch.clone()),
             Fact::Unlatched { .. } => self.unlatched(at),
-            Fact::WordsFound { log, .. } => self.words_found(log.last()),
+            Fact::WordsFound { log, .. } => self.words_found(complaint_in(log)),
             Fact::Gone => self.rests(at, Phase::Gone),
         }
     }
@@ -421,14 +421,14 @@ impl Unit {
     }
 
     /// Heartbeats said more of the cause, if they said anything.
-    fn words_found(&mut self, last_line: Option<&String>) {
-        let (Some(Wordless { at, reason, .. }), Some(line)) = (self.wordless.take(), last_line)
+    fn words_found(&mut self, complaint: Option<&str>) {
+        let (Some(Wordless { at, reason, .. }), Some(said)) = (self.wordless.take(), complaint)
         else {
             return;
         };
         if self.last_error.is_none() {
-            self.last_error = Some(line.clone());
-            self.failures.learn(at, &reason, line);
+            self.last_error = Some(said.to_owned());
+            self.failures.learn(at, &reason, said);
         }
     }
 
