@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use crate::figures::Summary;
 use crate::machine::{self, Leisure};
-use crate::side::{FLAGS, Recovery, Side, Way};
+use crate::side::{FLAGS, Networks, Recovery, Side, Way};
 
 /// From one run to the next, in milliseconds: freezes fall everywhere between two heartbeats.
 const STEP_MS: u64 = 377;
@@ -51,7 +51,7 @@ async fn of_one_way(way: Way, runs: u32, options: &Options) {
         Duration::from_secs(options.settle),
         Duration::from_secs(options.patience),
     );
-    let mut side = Side::up(way).await;
+    let mut side = Side::up(way, Networks::Own).await;
     let mut recoveries = Vec::new();
     for run in 1..=runs {
         side.settle(settle).await;

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::figures::Summary;
 use crate::machine::{self, Leisure};
 use crate::plain::{Keeper, Plain};
-use crate::side::{FLAGS, Recovery, Side, Way};
+use crate::side::{FLAGS, Networks, Recovery, Side, Way};
 use crate::stages::Stages;
 
 /// Letters before the figures.
@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// Seconds at work before a kill; Docker's delay grows with each one that comes within 10
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u64).range(11..=600))]
     settle: u64,
+    /// Each trader in its exchange's network namespace: none for the engine to set up or take down
+    #[arg(long)]
+    shared_network: bool,
     /// A supervisord (bench/peers/supervisors gets one)
     #[arg(long, value_name = "PROGRAM")]
     supervisord: Option<PathBuf>,
@@ -68,8 +71,16 @@ pub(crate) async fn measure(options: &Options) {
 }
 
 async fn of_containers(options: &Options, settle: Duration) {
-    explain(settle);
-    let mut sides = [Side::up(Way::Watchdog).await, Side::up(Way::Docker).await];
+    let networks = if options.shared_network {
+        Networks::Shared
+    } else {
+        Networks::Own
+    };
+    explain(settle, networks);
+    let mut sides = [
+        Side::up(Way::Watchdog, networks).await,
+        Side::up(Way::Docker, networks).await,
+    ];
     let mut recoveries = [Vec::new(), Vec::new()];
     for run in 1..=options.runs {
         for (side, measured) in sides.iter_mut().zip(&mut recoveries) {
@@ -109,17 +120,18 @@ async fn of_plain_processes(options: &Options, settle: Duration) {
     }
 }
 
-fn explain(settle: Duration) {
+fn explain(settle: Duration, networks: Networks) {
     machine::print(&["trader", "watchdog"]);
     println!(
         "compared: kill -9 of a trader's process to the first heartbeat \"running\" of the next one, by turns\n\
          - {}: restart policy no, supervised\n\
          - {}: the same image and flags, Docker's own policy, no watchdog\n\
-         both: {FLAGS}; a bus and an exchange each; at work for {settle:?} or longer before each kill\n\
+         both: {FLAGS}; a bus and an exchange each; {}; at work for {settle:?} or longer before each kill\n\
          (Docker's delay begins again at 100 ms after 10 s; before the watchdog's 11th failure in a row\n\
          there is one kill that does not count, and `watchdog release`)\n",
         Way::Watchdog.name(),
         Way::Docker.name(),
+        networks.words(),
     );
 }
 

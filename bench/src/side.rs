@@ -2,6 +2,7 @@
 //! flags, its own bus and exchange. The watchdog's trader has restart policy `no`, as compose.yaml says;
 //! Docker's has `always`, and no watchdog; autoheal's is restarted when its health check fails, by a poller here.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -68,6 +69,35 @@ impl Way {
     }
 }
 
+/// What the engine sets up around each process of a trader, and takes down after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Networks {
+    /// Two, as compose.yaml says.
+    Own,
+    /// None: the trader is in its exchange's network namespace.
+    Shared,
+}
+
+impl Networks {
+    /// For people.
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Own => "on compose.yaml's two networks",
+            Self::Shared => "in its exchange's network namespace",
+        }
+    }
+
+    /// As Compose reads `COMPOSE_FILE`.
+    fn files(self) -> String {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let file = |name| root.join(name).display().to_string();
+        match self {
+            Self::Own => file("compose.yaml"),
+            Self::Shared => [file("compose.yaml"), file("bench/shared-network.yaml")].join(":"),
+        }
+    }
+}
+
 /// One kill and what followed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recovery {
@@ -93,9 +123,14 @@ pub(crate) struct Side {
 
 impl Side {
     /// Started, and at work.
-    pub(crate) async fn up(way: Way) -> Self {
+    pub(crate) async fn up(way: Way, networks: Networks) -> Self {
         let name = format!("{}-{}", run_name(), way.word());
-        let variables = [("TRADER_FLAGS", FLAGS), ("HEARTBEAT_SECS", HEARTBEAT_SECS)];
+        let files = networks.files();
+        let variables = [
+            ("TRADER_FLAGS", FLAGS),
+            ("HEARTBEAT_SECS", HEARTBEAT_SECS),
+            ("COMPOSE_FILE", &files),
+        ];
         let project = Project::up(&name, &variables, way.services());
         let (bus, trader) = (project.operator().await, project.container(SERVICE, 1));
         if way == Way::Docker {
