@@ -380,6 +380,12 @@ impl Unit {
         self.run(&["kill", "-s", signal, &self.container]);
     }
 
+    /// SIGKILL past the engine, which takes its own for a wish that it stays down.
+    pub fn kill_process(&self) {
+        let pid = self.state()["Pid"].to_string();
+        run(Command::new("sh").args(["-c", &format!("kill -s KILL {pid}")]));
+    }
+
     /// The name of its container.
     pub fn container(&self) -> &str {
         &self.container

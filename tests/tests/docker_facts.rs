@@ -1,4 +1,4 @@
-//! What the watchdog believes of Docker, asked of the real engine: nine facts that its brain is built on.
+//! What the watchdog believes of Docker, asked of the real engine: ten facts that it is built on.
 //! No watchdog here. One that fails on a newer engine says which belief is to be looked at.
 
 #![allow(
@@ -281,6 +281,23 @@ async fn a_restart_ends_a_pause_and_waits_for_who_ignores_it() {
     assert!(began.elapsed() >= Duration::from_secs(2), "all of its time");
     assert_eq!(subject.status(), "running");
     assert_eq!(subject.events().await.last().unwrap(), "restart");
+}
+
+/// Two watchdogs that cannot agree because the bus is away may both ask for it.
+#[tokio::test]
+async fn restarts_that_are_asked_for_before_the_first_one_is_done_are_one() {
+    let subject = Subject::run("--env DEAF=1");
+    let before = engine_time();
+    std::thread::scope(|scope| {
+        scope.spawn(|| subject.can("restart -t 2"));
+        scope.spawn(|| subject.can("restart -t 2"));
+        std::thread::sleep(Duration::from_secs(1));
+        subject.can("restart -t 2");
+    });
+    let events = subject.events_since(&before).await;
+    let of = |action| events.iter().filter(|event| *event == action).count();
+    assert_eq!((of("die"), of("start")), (1, 1), "{events:?}");
+    assert_eq!(of("restart"), 3, "all were answered: {events:?}");
 }
 
 #[tokio::test]

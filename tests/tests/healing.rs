@@ -13,7 +13,7 @@ use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::watchdog::{Kennel, Unit};
 use protocol::event::EventBody;
 use protocol::exit::ExitCode;
-use supervision::healing::Healing;
+use supervision::healing::{BegunBy, Healing};
 use supervision::record::Record;
 
 /// The least that may be set.
@@ -37,13 +37,14 @@ async fn is(service: &Unit, health: &str) {
     .await;
 }
 
+/// What was done about it; not through whom its runs began.
 async fn healings(kennel: &Kennel, service: &Unit) -> Vec<Healing> {
     let of = |record| match record {
         Record::Service {
             service: name,
             fact,
             ..
-        } if name.as_str() == service.name => Some(fact),
+        } if name.as_str() == service.name && !matches!(fact, Healing::Began { .. }) => Some(fact),
         _ => None,
     };
     kennel.records().await.into_iter().filter_map(of).collect()
@@ -179,6 +180,74 @@ async fn a_watchdog_that_starts_without_the_bus_heals_it() {
     service.started_after(&before).await;
     kennel.nats.thaw();
     told_of(&kennel, &service).await;
+}
+
+/// Waits until this run of a service is in the journal, as one that began through this one.
+async fn began(kennel: &Kennel, service: &Unit, through: BegunBy) {
+    eventually("its run is recorded", SOON, async || {
+        let records = kennel.records().await;
+        let found = records.iter().any(|record| {
+            matches!(record, Record::Service { service: name, fact: Healing::Began { run, by, .. }, .. }
+                if name.as_str() == service.name && run.started_at == service.started_at() && *by == through)
+        });
+        found.then_some(())
+    })
+    .await;
+}
+
+/// A call without the bus, and the watchdog that made it is gone before anybody could take the record.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_restart_that_nobody_lived_to_record_the_owner_hears_from_the_next_watchdog() {
+    let mut kennel = kennel().await;
+    let service = kennel.service("nats").with("--stop-timeout", "1").start();
+    is(&service, "healthy").await;
+    kennel.replace_watchdog_with(SELDOM);
+    began(&kennel, &service, BegunBy::Maker).await;
+    kennel.nats.kill();
+    let before = service.started_at();
+    service.signal("STOP");
+    service.started_after(&before).await;
+    kennel.watchdog.kill();
+    kennel.nats.restart().await;
+    assert_eq!(kennel.told().await, []);
+    kennel.replace_watchdog_with(SELDOM);
+    began(&kennel, &service, BegunBy::Somebody).await;
+    let told = eventually("it is told", SOON, async || {
+        kennel.told().await.into_iter().next()
+    })
+    .await;
+    let EventBody::PartStarted { part, how } = told else {
+        panic!("{told:?}")
+    };
+    assert_eq!(part, service.name);
+    assert!(
+        how.contains("by a watchdog that could not record it"),
+        "{how}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_service_that_docker_started_again_the_owner_hears_once() {
+    let mut kennel = kennel().await;
+    let service = kennel
+        .service("exchange")
+        .with("--restart", "always")
+        .start();
+    is(&service, "healthy").await;
+    kennel.replace_watchdog_with(SELDOM);
+    began(&kennel, &service, BegunBy::Maker).await;
+    let before = service.started_at();
+    service.kill_process();
+    service.started_after(&before).await;
+    for _ in 0..2 {
+        kennel.replace_watchdog_with(SELDOM);
+        began(&kennel, &service, BegunBy::Docker).await;
+    }
+    let failed = EventBody::PartFailed {
+        part: service.name.clone(),
+        error: "it ended, and Docker started it again".to_owned(),
+    };
+    assert_eq!(kennel.told().await, [failed]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

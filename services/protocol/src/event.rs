@@ -318,6 +318,13 @@ pub enum EventBody {
         /// How long it was away, in milliseconds.
         after_ms: u64,
     },
+    /// A part was started anew by somebody who did not say so.
+    PartStarted {
+        /// Which part.
+        part: String,
+        /// What is known of that, in one line.
+        how: String,
+    },
     /// A watchdog supervises the project from here on.
     WatchdogStarted {
         /// The compose project.
@@ -460,6 +467,7 @@ impl EventBody {
             Self::HealthChanged { .. } => "health_changed",
             Self::PartFailed { .. } => "part_failed",
             Self::PartRecovered { .. } => "part_recovered",
+            Self::PartStarted { .. } => "part_started",
             Self::WatchdogStarted { .. } => "watchdog_started",
             Self::RestartTriggered { .. } => "restart_triggered",
             Self::CycleFinished { .. } => "cycle_finished",
@@ -503,6 +511,7 @@ impl EventBody {
             | Self::BreakerRecovered { .. }
             | Self::EntriesLocked { .. }
             | Self::PartRecovered { .. }
+            | Self::PartStarted { .. }
             | Self::WatchdogStarted { .. }
             | Self::CycleFinished { .. }
             | Self::UnitRecovered { .. }

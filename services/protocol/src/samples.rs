@@ -153,6 +153,10 @@ one_of_every_kind! {
         part: said("feed"),
         after_ms: 2_500,
     }
+    PartStarted {
+        part: said("nats-1"),
+        how: said("started by a person, or with the Docker engine"),
+    }
     WatchdogStarted {
         project: "bearish-alpha".parse()?,
         version: said("0.1.0"),

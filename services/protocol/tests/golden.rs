@@ -73,6 +73,7 @@ fn golden_of(body: &EventBody) -> &'static str {
         EventBody::HealthChanged { .. } => include_str!("golden/event_health_changed.json"),
         EventBody::PartFailed { .. } => include_str!("golden/event_part_failed.json"),
         EventBody::PartRecovered { .. } => include_str!("golden/event_part_recovered.json"),
+        EventBody::PartStarted { .. } => include_str!("golden/event_part_started.json"),
         EventBody::WatchdogStarted { .. } => include_str!("golden/event_watchdog_started.json"),
         EventBody::RestartTriggered { .. } => include_str!("golden/event_restart_triggered.json"),
         EventBody::CycleFinished { .. } => include_str!("golden/event_cycle_finished.json"),

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, Engine};
 use crate::eye::{Eye, Sight};
-use crate::healer::{self, Healer};
+use crate::healer::Healer;
 use crate::settings::Settings;
 use crate::supervisor::{PART, Realm, Supervisor};
 use crate::{ear, leave, numbers, orders};
@@ -95,8 +95,7 @@ async fn start(
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let engine = Engine::new(found.docker, project.clone());
-    let (notes, handed_over) = mpsc::channel(healer::NOTES);
-    let healer = Healer::new(engine.clone(), settings.heal_at_most_every(), notes);
+    let (healer, handover) = Healer::new(engine.clone(), settings.heal_at_most_every());
     beside.tasks.spawn(healer.run(beside.stop.clone()));
     let bus = Bus::ready(&settings.bus, &STREAMS, asked).await?;
     let (events, sender) =
@@ -115,7 +114,7 @@ async fn start(
         identity,
         events,
         progress: Arc::new(Progress::default()),
-        notes: Arc::new(Mutex::new(handed_over)),
+        beside: Arc::new(Mutex::new(handover)),
     })
 }
 

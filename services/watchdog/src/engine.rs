@@ -147,6 +147,19 @@ impl Engine {
         .await
     }
 
+    /// Ids of all services that ask to be healed and run.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn services(&self) -> Result<Vec<String>, EngineError> {
+        let running = vec!["running".to_owned()];
+        self.ids(&HashMap::from([
+            ("label", self.labels(HEAL)),
+            ("status", running),
+        ]))
+        .await
+    }
+
     async fn ids(&self, filters: &HashMap<&str, Vec<String>>) -> Result<Vec<String>, EngineError> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)

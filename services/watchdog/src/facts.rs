@@ -79,6 +79,9 @@ pub fn patient(found: ContainerInspectResponse) -> Option<Patient> {
     Some(Patient {
         name: name.parse().ok()?,
         began: instant(&started_at),
+        restarts: found
+            .restart_count
+            .map_or(0, |count| count.max(0).unsigned_abs()),
         run: Run {
             container: found.id.unwrap_or_default(),
             started_at,

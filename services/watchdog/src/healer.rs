@@ -5,14 +5,15 @@
 //! where it does not, it waits for longer, does it all the same, and the record follows.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::ids::Token;
 use runtime::clock;
 use supervision::healing::{Healing, Patient, Ward};
 use supervision::record::Record;
-use tokio::sync::mpsc;
 use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ use crate::moments::Moments;
 
 /// The engine itself needs longer than this to call anybody unhealthy.
 const LOOK: Duration = Duration::from_secs(10);
+/// Every so many-th look is at those who are well, too.
+const EVERYBODY: u32 = 6;
 /// A look that comes later than this says that this machine is busy, or we were: nobody is judged by it.
 const LATE: Duration = Duration::from_secs(1);
 /// How long a record may take before the call that it announces.
@@ -29,11 +32,15 @@ const RECORDED: Duration = Duration::from_secs(5);
 /// Without a record so much longer is waited, and up to as long again: another watchdog of the project may be able
 /// to record it, or be here without the bus as well.
 const UNRECORDED: Duration = Duration::from_secs(10);
+/// To the engine two restarts of one container are one if the second is asked for before the first is done. A look that
+/// took longer than this may be from before another's call that is done by now.
+const FRESH: Duration = Duration::from_millis(100);
+/// On a machine that is always that slow, healing matters more.
+const LOOKS: u32 = 5;
 /// Records that may wait for the supervisor.
-pub const NOTES: usize = 16;
+const NOTES: usize = 16;
 
 /// A record that the supervisor is to store and tell.
-#[derive(Debug)]
 pub struct Note {
     /// It.
     pub record: Record,
@@ -41,40 +48,98 @@ pub struct Note {
     pub stored: oneshot::Sender<()>,
 }
 
+/// What there is for whoever supervises.
+pub struct Handover {
+    notes: mpsc::Receiver<Note>,
+    seen: watch::Receiver<Vec<Patient>>,
+    wanted: Arc<Notify>,
+}
+
+/// One thing of that.
+pub enum News {
+    /// To be stored.
+    Done(Note),
+    /// How every service was a moment ago.
+    Seen(Vec<Patient>),
+}
+
+impl Handover {
+    /// Asks for a look at everybody: what was seen before this reign another one may know better.
+    pub fn begin(&mut self) {
+        self.seen.mark_unchanged();
+        self.wanted.notify_one();
+    }
+
+    /// Waits for the next thing; may be dropped before it comes. None if nobody heals any more.
+    pub async fn next(&mut self) -> Option<News> {
+        tokio::select! {
+            biased;
+            // First: what was done explains what is seen.
+            Some(note) = self.notes.recv() => Some(News::Done(note)),
+            Ok(()) = self.seen.changed() => Some(News::Seen(self.seen.borrow_and_update().clone())),
+            else => None,
+        }
+    }
+}
+
 /// Heals until it is told to stop.
 pub struct Healer {
     engine: Engine,
     ward: Ward,
     notes: mpsc::Sender<Note>,
+    seen: watch::Sender<Vec<Patient>>,
+    /// Somebody wants everybody to be looked at.
+    wanted: Arc<Notify>,
     /// Those handed over and not known to be stored, oldest first.
     open: VecDeque<Open>,
     moments: Moments,
 }
 
 impl Healer {
-    /// One that starts nobody anew within `at_most_every` of their last start.
-    pub fn new(engine: Engine, at_most_every: Duration, notes: mpsc::Sender<Note>) -> Self {
-        Self {
+    /// One that starts nobody anew within `at_most_every` of their last start, and what it hands over.
+    pub fn new(engine: Engine, at_most_every: Duration) -> (Self, Handover) {
+        let (notes, noted) = mpsc::channel(NOTES);
+        let healer = Self {
             engine,
             ward: Ward::new(at_most_every),
             notes,
+            seen: watch::Sender::default(),
+            wanted: Arc::default(),
             open: VecDeque::new(),
             moments: Moments::begin(),
-        }
+        };
+        let handover = Handover {
+            notes: noted,
+            seen: healer.seen.subscribe(),
+            wanted: Arc::clone(&healer.wanted),
+        };
+        (healer, handover)
     }
 
     /// Looks again and again until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut ticks = interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let wanted = Arc::clone(&self.wanted);
         let looks = async {
+            let mut looks = 0_u32;
             loop {
-                let due = ticks.tick().await;
-                if due.elapsed() > LATE {
-                    continue;
-                }
+                let all = tokio::select! {
+                    due = ticks.tick() => {
+                        if due.elapsed() > LATE {
+                            continue;
+                        }
+                        looks = looks.wrapping_add(1);
+                        looks % EVERYBODY == 0
+                    }
+                    () = wanted.notified() => true,
+                };
                 self.remind();
-                if let Err(error) = self.look().await {
+                let looked = match self.look().await {
+                    Ok(()) if all => self.look_at_everybody().await,
+                    looked => looked,
+                };
+                if let Err(error) = looked {
                     tracing::debug!(%error, "services not looked at");
                 }
             }
@@ -101,6 +166,15 @@ impl Healer {
                 self.note(&name, fact);
             }
         }
+        Ok(())
+    }
+
+    async fn look_at_everybody(&self) -> Result<(), EngineError> {
+        let mut seen = Vec::new();
+        for id in self.engine.services().await? {
+            seen.extend(self.inspect(&id).await?);
+        }
+        self.seen.send_replace(seen);
         Ok(())
     }
 
@@ -151,8 +225,16 @@ impl Healer {
     }
 
     async fn still_hangs(&self, patient: &Patient) -> Result<bool, EngineError> {
-        let now = self.inspect(&patient.run.container).await?;
-        Ok(now.is_some_and(|now| now.run == patient.run && now.hangs().is_some()))
+        let mut hangs = false;
+        for _ in 0..LOOKS {
+            let asked = Instant::now();
+            let now = self.inspect(&patient.run.container).await?;
+            hangs = now.is_some_and(|now| now.run == patient.run && now.hangs().is_some());
+            if asked.elapsed() < FRESH {
+                break;
+            }
+        }
+        Ok(hangs)
     }
 
     /// A service's container; none if it was removed, or is none of ours.

@@ -19,6 +19,7 @@ use runtime::progress::{PartProgress, Progress};
 use supervision::act;
 use supervision::decide::{self, wake_at};
 use supervision::events::owner_event;
+use supervision::healing::{self, Patient};
 use supervision::moment::Moment;
 use supervision::record::{Fact, Record};
 use supervision::rules::Rules;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::eye::Sight;
 use crate::hands::{After, Done, Hands};
-use crate::healer::Note;
+use crate::healer::{Handover, News, Note};
 use crate::leave::Wanted;
 use crate::moments::Moments;
 use crate::numbers;
@@ -60,8 +61,8 @@ pub struct Realm {
     pub events: Events,
     /// For heartbeats.
     pub progress: Arc<Progress>,
-    /// What was done beside the units; each reign has it for itself.
-    pub notes: Arc<Mutex<mpsc::Receiver<Note>>>,
+    /// What is done and seen beside the units; each reign has it for itself.
+    pub beside: Arc<Mutex<Handover>>,
 }
 
 /// The fold of the journal, its writing end, and what has been seen so far.
@@ -169,7 +170,8 @@ impl Supervisor {
         mut orders: mpsc::Receiver<Order>,
         stop: CancellationToken,
     ) -> TurnEnd {
-        let mut notes = Arc::clone(&self.realm.notes).lock_owned().await;
+        let mut beside = Arc::clone(&self.realm.beside).lock_owned().await;
+        beside.begin();
         let reign = async {
             let mut looked = Instant::now();
             loop {
@@ -180,7 +182,7 @@ impl Supervisor {
                     Some(event) = reports.recv() => self.take_in(event).await?,
                     done = self.hands.ended() => self.call_ended(done).await?,
                     Some(order) = orders.recv() => self.obey(order).await?,
-                    Some(note) = notes.recv() => self.note(note).await?,
+                    Some(news) = beside.next() => self.hear_of_services(news).await?,
                     () = sleep_until(due.into()) => is_due = true,
                 }
                 // Beside everything else: in a fleet that beats all the time there is never a second of quiet, and whoever
@@ -295,6 +297,29 @@ impl Supervisor {
                 Ok(())
             }
         }
+    }
+
+    async fn hear_of_services(&mut self, news: News) -> Result<(), TurnEnd> {
+        match news {
+            News::Done(note) => self.note(note).await,
+            News::Seen(services) => self.note_begun(&services).await,
+        }
+    }
+
+    /// Stores which services run anew, whoever started them.
+    async fn note_begun(&mut self, services: &[Patient]) -> Result<(), TurnEnd> {
+        let at = self.now().utc;
+        let begun = services.iter().filter_map(|patient| {
+            let known = self.state.services.get(&patient.name);
+            let service = patient.name.clone();
+            let fact = healing::began(known, patient, at)?;
+            Some(Record::Service { service, at, fact })
+        });
+        let begun: Vec<Record> = begun.collect();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        self.commit(begun).await
     }
 
     /// Stores what was done, or is about to be done, beside the units; not what was withdrawn.

@@ -391,6 +391,14 @@ fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
                 field("After", span(*after_ms)),
             ],
         ),
+        EventBody::PartStarted { part, how } => row(
+            "🔁 RUNS ANEW",
+            [
+                field("From", who),
+                field("Part", part),
+                field("How", how),
+            ],
+        ),
         EventBody::WatchdogStarted { project, version } => row(
             "🐕 WATCHDOG STARTED",
             [field("Project", project), field("Version", version)],

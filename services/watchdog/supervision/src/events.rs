@@ -6,7 +6,7 @@ use protocol::ids::Token;
 
 use crate::backoff::MOST_CONSECUTIVE;
 use crate::evidence::Found;
-use crate::healing::Healing;
+use crate::healing::{BegunBy, Healing};
 use crate::history;
 use crate::record::{EndedWhy, Fact, Order, Reason, Record, Restart, Why};
 use crate::remedy::remedy_of;
@@ -25,21 +25,38 @@ pub fn owner_event(record: &Record) -> Option<EventBody> {
             version: version.clone(),
         }),
         Record::Unit { unit, fact, .. } => about_unit(unit.clone(), fact),
-        Record::Service { service, fact, .. } => Some(about_service(service, fact)),
+        Record::Service { service, fact, .. } => about_service(service, fact),
     }
 }
 
-fn about_service(service: &Token, fact: &Healing) -> EventBody {
+fn about_service(service: &Token, fact: &Healing) -> Option<EventBody> {
     let part = service.to_string();
     match fact {
-        Healing::RestartIntended { .. } | Healing::NotRestarted { .. } => EventBody::PartFailed {
+        Healing::RestartIntended { .. }
+        | Healing::NotRestarted { .. }
+        | Healing::Began {
+            by: BegunBy::Docker,
+            ..
+        } => Some(EventBody::PartFailed {
             part,
             error: fact.words(),
-        },
-        Healing::Recovered { after_ms } => EventBody::PartRecovered {
+        }),
+        Healing::Began {
+            by: BegunBy::Somebody,
+            ..
+        } => Some(EventBody::PartStarted {
+            part,
+            how: fact.words(),
+        }),
+        Healing::Recovered { after_ms } => Some(EventBody::PartRecovered {
             part,
             after_ms: *after_ms,
-        },
+        }),
+        // Its maker knows, and of a restart of ours is said that it is well again.
+        Healing::Began {
+            by: BegunBy::Maker | BegunBy::Watchdog,
+            ..
+        } => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The services beside the units (the bus, the exchange, the notifier), as far as they carry the label: whether one
 //! hangs, and when it is started anew. What has ended Docker starts again by its own policy; what hangs nobody does.
+//! Whoever started one anew, the owner hears of it: so also of a call that nobody lived to record.
 //!
 //! Its calls are the only ones that may be made without a record before them: a journal that hangs cannot be asked.
 //! They need none to be made once only: who was started less than [`Ward::new`]'s time ago is left alone, whoever
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::container::Run;
 use crate::history::span;
 use crate::moment::Moment;
+use crate::state::Service;
 
 /// What is known of a service that a container runs, from an inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Patient {
     pub run: Run,
     /// When that began, by the engine's wall clock.
     pub began: UtcMs,
+    /// How often the engine has started it again by its restart policy, since somebody last started it.
+    pub restarts: u64,
     /// How long it may take to end after SIGTERM, in milliseconds.
     pub grace_ms: u64,
     /// How it is.
@@ -64,7 +68,34 @@ pub enum Healing {
         /// Since it was found hung, in milliseconds.
         after_ms: u64,
     },
+    /// Another run of it than the one that was known last, or the first that is.
+    Began {
+        /// Which.
+        run: Run,
+        /// How often the engine has started it again by its restart policy, since somebody last started it.
+        restarts: u64,
+        /// Through whom.
+        by: BegunBy,
+    },
 }
+
+/// Through whom a run of a service began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BegunBy {
+    /// It is the first that is known of this container: somebody made it.
+    Maker,
+    /// A watchdog of this project started it anew.
+    Watchdog,
+    /// It had ended, and the engine's restart policy started it again.
+    Docker,
+    /// Somebody who did not say so: a person, the engine or its host at their own start, or a watchdog that ended
+    /// before it could.
+    Somebody,
+}
+
+/// A service that ends again and again is told of this seldom, or when its restarts have doubled.
+const TELL_AGAIN: Duration = Duration::from_hours(1);
 
 impl Healing {
     /// In one line.
@@ -73,6 +104,21 @@ impl Healing {
             Self::RestartIntended { why, .. } => format!("{why}; it is started anew"),
             Self::NotRestarted { error } => format!("not started anew: {error}"),
             Self::Recovered { after_ms } => format!("healthy again after {}", span(*after_ms)),
+            Self::Began { restarts, by, .. } => match by {
+                BegunBy::Maker => "runs in a new container".to_owned(),
+                BegunBy::Watchdog => "runs again".to_owned(),
+                BegunBy::Docker if *restarts == 1 => {
+                    "it ended, and Docker started it again".to_owned()
+                }
+                BegunBy::Docker => {
+                    format!("it ended, and Docker started it again ({restarts} times by now)")
+                }
+                BegunBy::Somebody => {
+                    "started by a person, with the Docker engine or its host, or by a watchdog \
+                                      that could not record it"
+                        .to_owned()
+                }
+            },
         }
     }
 }
@@ -90,6 +136,30 @@ impl Patient {
             Condition::Unwell(_) | Condition::Well | Condition::Unknown => None,
         }
     }
+}
+
+/// What there is to record of a service that was looked at, if anything, beside what is known of it.
+pub fn began(known: Option<&Service>, patient: &Patient, now: UtcMs) -> Option<Healing> {
+    let by = match known {
+        Some(known) if known.run == patient.run => return None,
+        Some(known) if known.run.container == patient.run.container => {
+            if known.intended.as_ref() == Some(&known.run) {
+                BegunBy::Watchdog
+            } else if patient.restarts <= known.restarts {
+                BegunBy::Somebody
+            } else if patient.restarts >= known.restarts * 2 || now.since(known.at) >= TELL_AGAIN {
+                BegunBy::Docker
+            } else {
+                return None;
+            }
+        }
+        Some(_) | None => BegunBy::Maker,
+    };
+    Some(Healing::Began {
+        run: patient.run.clone(),
+        restarts: patient.restarts,
+        by,
+    })
 }
 
 /// Those who are being healed, and how seldom one may be.
@@ -180,6 +250,7 @@ mod tests {
                 started_at: "2026-11-24T03:00:00Z".to_owned(),
             },
             began: UtcMs(0),
+            restarts: 0,
             grace_ms: 10_000,
             condition,
         }
@@ -251,5 +322,101 @@ mod tests {
         assert_eq!(ward.looked_at(&well, at(31_000)), Some(recovered));
         assert_eq!(ward.looked_at(&well, at(32_000)), None);
         assert_eq!(ward.awaited().len(), 0);
+    }
+
+    #[test]
+    fn of_every_new_run_is_said_through_whom_it_began() {
+        let run = |container: &str, second: u8| Run {
+            container: container.to_owned(),
+            started_at: format!("2026-11-24T03:00:{second:02}Z"),
+        };
+        let known = |restarts, intended| Service {
+            run: run("4f1c", 0),
+            restarts,
+            at: UtcMs(0),
+            intended,
+        };
+        let by = |known: Option<&Service>, run: Run, restarts, at| {
+            let patient = Patient {
+                run,
+                restarts,
+                ..nats(Condition::Well)
+            };
+            match began(known, &patient, UtcMs(at)) {
+                None => None,
+                Some(Healing::Began { by, .. }) => Some(by),
+                Some(other) => panic!("{other:?}"),
+            }
+        };
+        let hour = 3_600_000;
+        let ours = Some(run("4f1c", 0));
+        let older = Some(run("4f1c", 7));
+        let rows = [
+            (None, run("4f1c", 0), 3, 0, Some(BegunBy::Maker)),
+            (Some(known(0, None)), run("4f1c", 0), 0, 0, None),
+            (Some(known(0, ours.clone())), run("4f1c", 0), 0, 0, None),
+            (
+                Some(known(0, None)),
+                run("77aa", 9),
+                5,
+                0,
+                Some(BegunBy::Maker),
+            ),
+            (
+                Some(known(4, ours)),
+                run("4f1c", 9),
+                0,
+                0,
+                Some(BegunBy::Watchdog),
+            ),
+            (
+                Some(known(0, older)),
+                run("4f1c", 9),
+                0,
+                0,
+                Some(BegunBy::Somebody),
+            ),
+            (
+                Some(known(4, None)),
+                run("4f1c", 9),
+                0,
+                0,
+                Some(BegunBy::Somebody),
+            ),
+            (
+                Some(known(4, None)),
+                run("4f1c", 9),
+                4,
+                0,
+                Some(BegunBy::Somebody),
+            ),
+            // One that ends again and again is not told of each time.
+            (
+                Some(known(0, None)),
+                run("4f1c", 9),
+                1,
+                0,
+                Some(BegunBy::Docker),
+            ),
+            (Some(known(4, None)), run("4f1c", 9), 7, hour - 1, None),
+            (
+                Some(known(4, None)),
+                run("4f1c", 9),
+                8,
+                0,
+                Some(BegunBy::Docker),
+            ),
+            (
+                Some(known(4, None)),
+                run("4f1c", 9),
+                5,
+                hour,
+                Some(BegunBy::Docker),
+            ),
+        ];
+        for (known, run, restarts, at, expected) in rows {
+            let words = format!("{known:?} {run:?} {restarts} {at}");
+            assert_eq!(by(known.as_ref(), run, restarts, at), expected, "{words}");
+        }
     }
 }

@@ -12,6 +12,7 @@ use protocol::time::UtcMs;
 use crate::container::Run;
 use crate::evidence::{Found, complaint_in};
 use crate::failures::Failures;
+use crate::healing::Healing;
 use crate::policy::Policy;
 use crate::record::{EndedWhy, Fact, Latch, Order, Reason, Record, Restart, StartedBy, Why};
 use crate::rules::Budget;
@@ -26,6 +27,21 @@ pub struct State {
     pub owner: Option<Owner>,
     /// Every unit ever seen.
     pub units: BTreeMap<Token, Unit>,
+    /// Every service beside them that was seen.
+    pub services: BTreeMap<Token, Service>,
+}
+
+/// What is known of a service beside the units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// The run that was recorded last.
+    pub run: Run,
+    /// How often the engine had started it again by then.
+    pub restarts: u64,
+    /// When that was.
+    pub at: UtcMs,
+    /// The run that was to be ended, and another one started.
+    pub intended: Option<Run>,
 }
 
 /// The process that supervises.
@@ -260,8 +276,30 @@ impl State {
             Record::Unit { unit, at, fact } => {
                 self.units.entry(unit.clone()).or_default().apply(*at, fact);
             }
-            // Nothing is decided by it: the engine knows since when a service runs.
-            Record::Service { .. } => {}
+            Record::Service { service, at, fact } => self.healed(service, *at, fact),
+        }
+    }
+
+    fn healed(&mut self, service: &Token, at: UtcMs, fact: &Healing) {
+        match fact {
+            Healing::Began { run, restarts, .. } => {
+                let known = Service {
+                    run: run.clone(),
+                    restarts: *restarts,
+                    at,
+                    intended: None,
+                };
+                self.services.insert(service.clone(), known);
+            }
+            Healing::RestartIntended { run, .. } => self.intended(service, Some(run.clone())),
+            Healing::NotRestarted { .. } => self.intended(service, None),
+            Healing::Recovered { .. } => {}
+        }
+    }
+
+    fn intended(&mut self, service: &Token, run: Option<Run>) {
+        if let Some(known) = self.services.get_mut(service) {
+            known.intended = run;
         }
     }
 

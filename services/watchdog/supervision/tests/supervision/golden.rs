@@ -2,7 +2,7 @@
 
 use bearish_supervision::container::Run;
 use bearish_supervision::evidence::Found;
-use bearish_supervision::healing::Healing;
+use bearish_supervision::healing::{BegunBy, Healing};
 use bearish_supervision::policy::Policy;
 use bearish_supervision::record::{
     EndedWhy, Fact, Latch, Order, Reason, Record, Restart, StartedBy, Why,
@@ -176,13 +176,19 @@ fn later_facts() -> Vec<Fact> {
     ]
 }
 
-fn healings() -> [(&'static str, Healing); 3] {
+fn healings() -> [(&'static str, Healing); 4] {
     let intended = Healing::RestartIntended {
         run: run(),
         why: "hung: its health check takes too long".to_owned(),
     };
     let error = "no answer within 48s".to_owned();
+    let began = Healing::Began {
+        run: run(),
+        restarts: 3,
+        by: BegunBy::Docker,
+    };
     [
+        ("service_began", began),
         ("service_restart_intended", intended),
         ("service_not_restarted", Healing::NotRestarted { error }),
         ("service_recovered", Healing::Recovered { after_ms: 41_000 }),
