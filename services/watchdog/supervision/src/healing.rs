@@ -143,7 +143,12 @@ pub fn began(known: Option<&Service>, patient: &Patient, now: UtcMs) -> Option<H
     let by = match known {
         Some(known) if known.run == patient.run => return None,
         Some(known) if known.run.container == patient.run.container => {
-            if known.intended.as_ref() == Some(&known.run) {
+            // Another one than the run that was to be ended, which need not be the one that is known.
+            if known
+                .intended
+                .as_ref()
+                .is_some_and(|run| *run != patient.run)
+            {
                 BegunBy::Watchdog
             } else if patient.restarts <= known.restarts {
                 BegunBy::Somebody
@@ -238,6 +243,8 @@ impl Ward {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Record;
+    use crate::state::State;
 
     const EVERY: Duration = Duration::from_mins(5);
     const EVERY_MS: i64 = 300_000;
@@ -324,99 +331,85 @@ mod tests {
         assert_eq!(ward.awaited().len(), 0);
     }
 
-    #[test]
-    fn of_every_new_run_is_said_through_whom_it_began() {
-        let run = |container: &str, second: u8| Run {
+    /// A run of `container` that began at `second`.
+    fn run(container: &str, second: u8) -> Run {
+        Run {
             container: container.to_owned(),
             started_at: format!("2026-11-24T03:00:{second:02}Z"),
-        };
-        let known = |restarts, intended| Service {
-            run: run("4f1c", 0),
-            restarts,
-            at: UtcMs(0),
-            intended,
-        };
-        let by = |known: Option<&Service>, run: Run, restarts, at| {
+        }
+    }
+
+    #[test]
+    fn of_every_new_run_is_said_through_whom_it_began() {
+        use BegunBy::{Docker, Maker, Somebody, Watchdog};
+        const HOUR: i64 = 3_600_000;
+        const SAME: (&str, u8) = ("4f1c", 0);
+        const NEXT: (&str, u8) = ("4f1c", 9);
+        // Restarts of the run that is known, and the second of the run that was to be ended; the run that is seen, its
+        // restarts, and when.
+        let rows = [
+            (None, SAME, 3, 0, Some(Maker)),
+            (Some((0, None)), SAME, 0, 0, None),
+            (Some((0, Some(0))), SAME, 0, 0, None),
+            (Some((0, None)), ("77aa", 9), 5, 0, Some(Maker)),
+            (Some((4, Some(0))), NEXT, 0, 0, Some(Watchdog)),
+            // The run between was not seen by anybody but who was to end it.
+            (Some((4, Some(7))), NEXT, 0, 0, Some(Watchdog)),
+            (Some((4, Some(9))), NEXT, 0, 0, Some(Somebody)),
+            (Some((4, None)), NEXT, 0, 0, Some(Somebody)),
+            (Some((4, None)), NEXT, 4, 0, Some(Somebody)),
+            // One that ends again and again is not told of each time.
+            (Some((0, None)), NEXT, 1, 0, Some(Docker)),
+            (Some((4, None)), NEXT, 7, HOUR - 1, None),
+            (Some((4, None)), NEXT, 8, 0, Some(Docker)),
+            (Some((4, None)), NEXT, 5, HOUR, Some(Docker)),
+        ];
+        for row in rows {
+            let (known, (container, second), restarts, at, expected) = row;
+            let known = known.map(|(restarts, intended): (u64, Option<u8>)| Service {
+                run: run(SAME.0, SAME.1),
+                restarts,
+                at: UtcMs(0),
+                intended: intended.map(|second| run(SAME.0, second)),
+            });
             let patient = Patient {
-                run,
+                run: run(container, second),
                 restarts,
                 ..nats(Condition::Well)
             };
-            match began(known, &patient, UtcMs(at)) {
-                None => None,
-                Some(Healing::Began { by, .. }) => Some(by),
-                Some(other) => panic!("{other:?}"),
-            }
-        };
-        let hour = 3_600_000;
-        let ours = Some(run("4f1c", 0));
-        let older = Some(run("4f1c", 7));
-        let rows = [
-            (None, run("4f1c", 0), 3, 0, Some(BegunBy::Maker)),
-            (Some(known(0, None)), run("4f1c", 0), 0, 0, None),
-            (Some(known(0, ours.clone())), run("4f1c", 0), 0, 0, None),
-            (
-                Some(known(0, None)),
-                run("77aa", 9),
-                5,
-                0,
-                Some(BegunBy::Maker),
-            ),
-            (
-                Some(known(4, ours)),
-                run("4f1c", 9),
-                0,
-                0,
-                Some(BegunBy::Watchdog),
-            ),
-            (
-                Some(known(0, older)),
-                run("4f1c", 9),
-                0,
-                0,
-                Some(BegunBy::Somebody),
-            ),
-            (
-                Some(known(4, None)),
-                run("4f1c", 9),
-                0,
-                0,
-                Some(BegunBy::Somebody),
-            ),
-            (
-                Some(known(4, None)),
-                run("4f1c", 9),
-                4,
-                0,
-                Some(BegunBy::Somebody),
-            ),
-            // One that ends again and again is not told of each time.
-            (
-                Some(known(0, None)),
-                run("4f1c", 9),
-                1,
-                0,
-                Some(BegunBy::Docker),
-            ),
-            (Some(known(4, None)), run("4f1c", 9), 7, hour - 1, None),
-            (
-                Some(known(4, None)),
-                run("4f1c", 9),
-                8,
-                0,
-                Some(BegunBy::Docker),
-            ),
-            (
-                Some(known(4, None)),
-                run("4f1c", 9),
-                5,
-                hour,
-                Some(BegunBy::Docker),
-            ),
-        ];
-        for (known, run, restarts, at, expected) in rows {
-            let words = format!("{known:?} {run:?} {restarts} {at}");
-            assert_eq!(by(known.as_ref(), run, restarts, at), expected, "{words}");
+            let found = began(known.as_ref(), &patient, UtcMs(at));
+            let fact = expected.map(|by| Healing::Began {
+                run: patient.run.clone(),
+                restarts,
+                by,
+            });
+            assert_eq!(found, fact, "{row:?}");
         }
+    }
+
+    #[test]
+    fn what_is_to_be_done_to_a_run_is_remembered_while_that_run_is() {
+        let mut state = State::default();
+        let mut fold = |fact| {
+            let (service, at) = ("nats-1".parse().unwrap(), UtcMs(0));
+            state.apply(&Record::Service { service, at, fact });
+            state.services.values().next().unwrap().intended.clone()
+        };
+        let began = |second| Healing::Began {
+            run: run("4f1c", second),
+            restarts: 0,
+            by: BegunBy::Somebody,
+        };
+        let meant = |second| Healing::RestartIntended {
+            run: run("4f1c", second),
+            why: "hung".to_owned(),
+        };
+        let error = "the engine did not carry it out".to_owned();
+        assert_eq!(fold(began(0)), None);
+        assert_eq!(fold(meant(7)), Some(run("4f1c", 7)));
+        assert_eq!(fold(began(7)), Some(run("4f1c", 7)), "it still runs");
+        assert_eq!(fold(began(9)), None);
+        assert_eq!(fold(meant(9)), Some(run("4f1c", 9)));
+        assert_eq!(fold(Healing::NotRestarted { error }), None);
     }
 }

@@ -283,11 +283,15 @@ impl State {
     fn healed(&mut self, service: &Token, at: UtcMs, fact: &Healing) {
         match fact {
             Healing::Began { run, restarts, .. } => {
+                let before = self.services.remove(service);
                 let known = Service {
                     run: run.clone(),
                     restarts: *restarts,
                     at,
-                    intended: None,
+                    // What is still to be done to this very run.
+                    intended: before
+                        .and_then(|before| before.intended)
+                        .filter(|intended| intended == run),
                 };
                 self.services.insert(service.clone(), known);
             }
