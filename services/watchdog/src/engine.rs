@@ -139,12 +139,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub async fn unwell(&self) -> Result<Vec<String>, EngineError> {
-        let unwell = vec!["unhealthy".to_owned()];
-        self.ids(&HashMap::from([
-            ("label", self.labels(HEAL)),
-            ("health", unwell),
-        ]))
-        .await
+        self.to_heal("health", "unhealthy").await
     }
 
     /// Ids of all services that ask to be healed and run.
@@ -152,10 +147,13 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub async fn services(&self) -> Result<Vec<String>, EngineError> {
-        let running = vec!["running".to_owned()];
+        self.to_heal("status", "running").await
+    }
+
+    async fn to_heal(&self, filter: &str, value: &str) -> Result<Vec<String>, EngineError> {
         self.ids(&HashMap::from([
             ("label", self.labels(HEAL)),
-            ("status", running),
+            (filter, vec![value.to_owned()]),
         ]))
         .await
     }
