@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::{AckKind, Message};
-use delivery::catalogue::News;
+use delivery::news::News;
 use futures_util::StreamExt;
 use protocol::VERSION;
 use protocol::event::{Event, Severity};

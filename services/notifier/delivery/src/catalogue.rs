@@ -2,147 +2,14 @@
 //!
 //! `tests/golden/catalogue.txt` shows all of them.
 
-use protocol::event::{Event, EventBody, Severity, Side};
+use protocol::event::{EventBody, Side};
 use protocol::exit::ExitCode;
-use protocol::ids::{AccountKey, BookKey, Service, Token};
-use protocol::time::UtcMs;
+use protocol::ids::{AccountKey, BookKey, Token};
 use rust_decimal::Decimal;
 
-use crate::letter::Letter;
 use crate::words::{amount, delay, profit, span, uptime};
 
-/// Something that was told on the bus.
-#[derive(Debug, Clone, PartialEq)]
-pub enum News {
-    /// An event of this version.
-    Known {
-        /// Which service.
-        service: Service,
-        /// Which one of it.
-        instance: Token,
-        /// What happened.
-        event: Event,
-    },
-    /// An event that this program does not know: a newer service's.
-    Unknown {
-        /// Its id.
-        id: String,
-        /// When it happened, or was heard of.
-        at: UtcMs,
-        /// How much it matters; a warning if that cannot be read either.
-        severity: Severity,
-        /// Its subject.
-        subject: String,
-        /// It, as it came.
-        payload: String,
-    },
-}
-
-impl News {
-    /// Tells the same event apart from another.
-    pub fn id(&self) -> &str {
-        match self {
-            Self::Known { event, .. } => &event.id,
-            Self::Unknown { id, .. } => id,
-        }
-    }
-
-    /// Whether the owner has an answer that says the same: his own order.
-    pub const fn is_answered(&self) -> bool {
-        matches!(
-            self,
-            Self::Known {
-                event: Event {
-                    body: EventBody::OwnerCommand { .. },
-                    ..
-                },
-                ..
-            }
-        )
-    }
-
-    /// Whose order it tells of; none if it tells of something else.
-    pub fn ordered_by(&self) -> Option<&str> {
-        match self {
-            Self::Known { event, .. } => match &event.body {
-                EventBody::UnitOrdered { by, .. } => Some(by),
-                _ => None,
-            },
-            Self::Unknown { .. } => None,
-        }
-    }
-
-    /// Whom it is about: who told it, and the unit that it tells of.
-    pub fn names(&self) -> Vec<&str> {
-        match self {
-            Self::Known {
-                instance, event, ..
-            } => {
-                let names = [Some(instance), unit(&event.body)];
-                names.into_iter().flatten().map(Token::as_str).collect()
-            }
-            Self::Unknown { .. } => Vec::new(),
-        }
-    }
-
-    /// What there is to say, each part small enough for one message.
-    pub fn letters(&self) -> Vec<Letter> {
-        match self {
-            Self::Known {
-                service,
-                instance,
-                event,
-            } => {
-                let who = format!("{service} {instance}");
-                let (head, lines) = words(&who, &event.body);
-                letter(event.at, event.severity, event.body.kind(), head, &lines)
-            }
-            Self::Unknown {
-                at,
-                severity,
-                subject,
-                payload,
-                ..
-            } => {
-                let head = "❔ AN EVENT THIS VERSION DOES NOT KNOW".to_owned();
-                let lines = [field("Subject", subject), field("Content", payload)];
-                letter(*at, *severity, "unknown", head, &lines)
-            }
-        }
-    }
-}
-
-fn letter(
-    at: UtcMs,
-    severity: Severity,
-    kind: &str,
-    head: String,
-    lines: &[String],
-) -> Vec<Letter> {
-    let letter = Letter {
-        at,
-        severity,
-        kind: kind.to_owned(),
-        head,
-        body: lines.join("\n"),
-        picture: false,
-    };
-    letter.split()
-}
-
-const fn unit(body: &EventBody) -> Option<&Token> {
-    match body {
-        EventBody::RestartTriggered { unit, .. }
-        | EventBody::CycleFinished { unit, .. }
-        | EventBody::UnitRecovered { unit, .. }
-        | EventBody::GivenUp { unit, .. }
-        | EventBody::UnitStopped { unit, .. }
-        | EventBody::UnitObservedOnly { unit, .. } => Some(unit),
-        _ => None,
-    }
-}
-
-fn field(name: &str, value: impl std::fmt::Display) -> String {
+pub(crate) fn field(name: &str, value: impl std::fmt::Display) -> String {
     format!("{name}: {value}")
 }
 
@@ -152,7 +19,7 @@ fn field(name: &str, value: impl std::fmt::Display) -> String {
     clippy::too_many_lines,
     reason = "a table with one row a kind: in one place, so that a new kind cannot be forgotten"
 )]
-fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
+pub(crate) fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
     match body {
         EventBody::TraderStarted {
             mode,

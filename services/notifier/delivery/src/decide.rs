@@ -5,10 +5,10 @@ use protocol::event::Severity;
 use protocol::ids::Token;
 use protocol::time::UtcMs;
 
-use crate::catalogue::News;
 use crate::compose::{Message, fitting};
 use crate::hear;
 use crate::moment::Moment;
+use crate::news::News;
 use crate::pace::Pace;
 use crate::record::Record;
 use crate::silence;

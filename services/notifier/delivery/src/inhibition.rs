@@ -14,9 +14,9 @@ use protocol::ids::Service;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::News;
 use crate::letter::Letter;
 use crate::lifeline::Absence;
+use crate::news::News;
 use crate::record::Record;
 use crate::silence;
 use crate::state::State;

@@ -22,7 +22,7 @@
 //! Telegram knows no idempotency key: between losing a letter and repeating it, we repeat it and say so.
 
 pub mod answers;
-pub mod catalogue;
+mod catalogue;
 pub mod command;
 pub mod compose;
 pub mod dead;
@@ -35,6 +35,7 @@ pub mod inhibition;
 pub mod letter;
 pub mod lifeline;
 pub mod moment;
+pub mod news;
 pub mod pace;
 pub mod preview;
 pub mod record;

@@ -5,8 +5,8 @@ use protocol::ids::{BadToken, Service};
 use protocol::samples;
 use protocol::time::UtcMs;
 
-use crate::catalogue::News;
 use crate::letter::Letter;
+use crate::news::News;
 use crate::record::Record;
 use crate::state::State;
 use crate::{decide, inhibition};

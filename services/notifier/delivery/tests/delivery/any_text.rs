@@ -1,9 +1,9 @@
 //! Whatever stands in a field of an event: what goes out is a message that Telegram takes.
 
-use bearish_delivery::catalogue::News;
 use bearish_delivery::compose::Message;
 use bearish_delivery::decide;
 use bearish_delivery::letter::MESSAGE_LIMIT;
+use bearish_delivery::news::News;
 use bearish_delivery::pace::Limits;
 use proptest::prelude::*;
 use protocol::event::{Event, Severity};

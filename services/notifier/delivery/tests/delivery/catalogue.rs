@@ -1,7 +1,7 @@
 //! Every kind of event as the owner reads it, held against a committed text.
 
-use bearish_delivery::catalogue::News;
 use bearish_delivery::letter::{MESSAGE_LIMIT, units};
+use bearish_delivery::news::News;
 use bearish_delivery::preview;
 use protocol::event::{Event, EventBody, Severity};
 

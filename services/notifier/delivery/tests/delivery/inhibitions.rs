@@ -1,9 +1,9 @@
 //! Inhibition in virtual time: what an absence of the bus or the watchdog does to traders is one message; what
 //! needs a person is never held, and nothing is lost.
 
-use bearish_delivery::catalogue::News;
 use bearish_delivery::inhibition;
 use bearish_delivery::lifeline::Absence;
+use bearish_delivery::news::News;
 use bearish_delivery::pace::Limits;
 use bearish_delivery::record::Record;
 use protocol::event::{Event, EventBody};

@@ -2,6 +2,7 @@
 
 use bearish_delivery::pace::Limits;
 use bearish_delivery::silence;
+use protocol::event::EventBody;
 
 use crate::support::{World, critical, info, news};
 
@@ -58,6 +59,35 @@ fn one_of_a_name_is_of_nobody_else() {
     world.commit(silence::end_all(&world.state, world.now().utc));
     assert_eq!(world.drain().len(), 1, "what was hushed is counted");
     assert!(world.state.silences.is_empty());
+}
+
+#[test]
+fn one_of_a_unit_or_a_service_is_of_what_others_tell_of_it_too() {
+    let [unit, reason] = ["trader-paper-2", "the market feed is down"];
+    let critical_for_long = |unit: &str| EventBody::UnitCritical {
+        unit: unit.parse().unwrap(),
+        for_ms: 900_000,
+        reason: reason.to_owned(),
+    };
+    let ordered = EventBody::UnitOrdered {
+        unit: unit.parse().unwrap(),
+        verb: "restart".to_owned(),
+        by: "operator".to_owned(),
+        why: None,
+    };
+    let started = EventBody::PartStarted {
+        part: "nats-1".to_owned(),
+        how: "started by a person".to_owned(),
+    };
+    let mut world = World::new(Limits::NONE);
+    silenced(&mut world, Some(unit), 60_000);
+    silenced(&mut world, Some("nats-1"), 60_000);
+    world.hear("a", critical_for_long(unit));
+    world.hear("b", ordered);
+    world.hear("c", started);
+    assert_eq!(world.drain().len(), 0);
+    world.hear("d", critical_for_long("trader-paper-3"));
+    assert_eq!(world.drain().len(), 1);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! A world for the brain: its journal, its clocks, and a Telegram that does as it is told.
 
-use bearish_delivery::catalogue::News;
 use bearish_delivery::compose::Message;
 use bearish_delivery::decide::{self, Outcome};
 use bearish_delivery::fallback::{self, Parcel};
 use bearish_delivery::moment::Moment;
+use bearish_delivery::news::News;
 use bearish_delivery::pace::{Limits, Pace};
 use bearish_delivery::record::Record;
 use bearish_delivery::state::State;
