@@ -16,8 +16,9 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
 use super::call::Need;
+use super::facts::fee_of;
 use super::fault::SAME_MARGIN;
-use super::look_up::{PAGE, fee_of};
+use super::look_up::PAGE;
 use super::read::{decimal, must, time, unreadable};
 use super::{QUOTE, Venue};
 use crate::market::MarketError;

@@ -9,12 +9,14 @@
 //! | `call` | one call: its timestamp, its limits |
 //! | `orders` | place and cancel |
 //! | `look_up` | what became of an order, and what its trades cost |
+//! | `facts` | an answer about an order, read |
 //! | `account` | balance, rights, positions, what rests, funding, leverage |
 //! | `others` | orders and trades that the journal does not know |
 //! | `stream` | the user stream, which only says when to look |
 
 mod account;
 mod call;
+mod facts;
 mod fault;
 mod keys;
 mod link;

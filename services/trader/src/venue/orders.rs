@@ -13,8 +13,8 @@ use protocol::ids::Token;
 
 use super::Venue;
 use super::call::Need;
+use super::facts::{Facts, is_algo_over};
 use super::fault::{Fault, UNKNOWN};
-use super::look_up::{Facts, is_algo_over};
 use super::read::must;
 use crate::market::MarketError;
 
