@@ -98,7 +98,7 @@ pub struct Healer {
 impl Healer {
     /// One that starts nobody anew within `at_most_every` of their last start, and what it hands over.
     pub fn new(engine: Engine, at_most_every: Duration) -> (Self, Handover) {
-        let (notes, noted) = mpsc::channel(NOTES);
+        let (notes, handed_over) = mpsc::channel(NOTES);
         let healer = Self {
             engine,
             ward: Ward::new(at_most_every),
@@ -109,7 +109,7 @@ impl Healer {
             moments: Moments::begin(),
         };
         let handover = Handover {
-            notes: noted,
+            notes: handed_over,
             seen: healer.seen.subscribe(),
             wanted: Arc::clone(&healer.wanted),
         };
@@ -130,7 +130,7 @@ impl Healer {
                             continue;
                         }
                         looks = looks.wrapping_add(1);
-                        looks % EVERYBODY == 0
+                        looks.is_multiple_of(EVERYBODY)
                     }
                     () = wanted.notified() => true,
                 };

@@ -1,6 +1,7 @@
 //! One reign over a project: replay, take over, then wait, decide, append, act, until told to stop or
 //! until another watchdog writes. What to decide is the brain's business.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +78,9 @@ pub struct Supervisor {
     look_again: Arc<Notify>,
     /// What only the bus can tell of units that a latch keeps down.
     wanted: watch::Sender<Wanted>,
+    /// When each unit is to be decided about if nothing happens to it, by our monotonic clock. Kept, because to find it
+    /// for every unit at every heartbeat of one would cost a fleet the square of its size.
+    wakes: BTreeMap<Token, u64>,
     moments: Moments,
     /// When the journal was last written, by the wall clock.
     known: UtcMs,
@@ -119,6 +123,7 @@ impl Supervisor {
             watch,
             look_again: Arc::default(),
             wanted: watch::Sender::default(),
+            wakes: BTreeMap::new(),
             moments: Moments::begin(),
             known: known.unwrap_or_else(clock::now),
         };
@@ -208,14 +213,10 @@ impl Supervisor {
 
     /// When something may have to be decided, if nothing happens: a tick after the last look at the latest.
     fn due(&self, looked: Instant) -> Instant {
-        let now = self.now();
-        let wakes = self.watch.units();
-        let next = wakes
-            .filter_map(|unit| wake_at(&self.state, &self.watch, unit, now))
-            .filter(|wake| *wake > now.mono)
-            .min();
+        let now = self.now().mono;
+        let next = self.wakes.values().filter(|wake| **wake > now).min();
         let tick = looked + TICK;
-        next.map_or(tick, |wake| tick.min(self.moments.at(wake)))
+        next.map_or(tick, |wake| tick.min(self.moments.at(*wake)))
     }
 
     async fn take_in(&mut self, event: Event) -> Result<(), TurnEnd> {
@@ -248,6 +249,10 @@ impl Supervisor {
             self.watch.launched(unit, action.clone());
             self.hands.begin(unit.clone(), action);
         }
+        match wake_at(&self.state, &self.watch, unit, self.now()) {
+            Some(wake) => self.wakes.insert(unit.clone(), wake),
+            None => self.wakes.remove(unit),
+        };
         Ok(())
     }
 
