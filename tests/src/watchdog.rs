@@ -14,8 +14,9 @@ use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::journal::Journal;
 use serde_json::Value;
+use supervision::phase::Phase;
 use supervision::record::{Fact, Record};
-use supervision::state::{Phase, State};
+use supervision::state::State;
 
 use crate::docker::{LABEL, run, run_name};
 use crate::engine::Engine;

@@ -13,8 +13,8 @@ use bearish_tests::engine::{self, Engine};
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::watchdog::{Kennel, Unit};
 use protocol::event::EventBody;
+use supervision::phase::Phase;
 use supervision::record::{Fact, Reason};
-use supervision::state::Phase;
 
 /// Long enough to see that nobody waits for it.
 const SLOW: &str = "--paper --infinite --auto-restart --restart-delay 300";

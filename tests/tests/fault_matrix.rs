@@ -15,8 +15,8 @@ use bearish_tests::patience::{Dice, SOON, eventually};
 use bearish_tests::watchdog::{Kennel, Setup, Unit};
 use futures_util::future::join_all;
 use protocol::event::EventBody;
+use supervision::phase::Phase;
 use supervision::record::{Fact, Why};
-use supervision::state::Phase;
 
 const AT_ONCE: &str = "--paper --infinite --auto-restart --restart-delay 0";
 /// Long enough for a wrong decision to show: beyond three heartbeats and a stop.

@@ -11,7 +11,7 @@ use bearish_tests::guard::Guard;
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::{Process, binary};
 use bearish_tests::watchdog::{self, Kennel, Unit};
-use supervision::state::Phase;
+use supervision::phase::Phase;
 
 const AT_ONCE: &str = "--paper --infinite --auto-restart --restart-delay 0";
 /// Nobody starts it again.

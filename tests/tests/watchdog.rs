@@ -18,8 +18,8 @@ use protocol::subject::Subject;
 use runtime::clock;
 use runtime::journal::Journal;
 use rust_decimal::Decimal;
+use supervision::phase::Phase;
 use supervision::record::{Fact, Reason, Why};
-use supervision::state::Phase;
 
 const AT_ONCE: &str = "--paper --infinite --auto-restart --restart-delay 0";
 

@@ -16,8 +16,8 @@ use protocol::command::{Answer, Request, UnitOrder};
 use protocol::event::EventBody;
 use runtime::bus::Bus;
 use serde_json::Value;
+use supervision::phase::Phase;
 use supervision::record::Fact;
-use supervision::state::Phase;
 
 const AT_ONCE: &str = "--paper --infinite --auto-restart --restart-delay 0";
 const A_WHILE: Duration = Duration::from_secs(3);

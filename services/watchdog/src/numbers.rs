@@ -5,8 +5,9 @@ use metrics::{
 };
 use protocol::ids::Token;
 use supervision::healing::Healing;
+use supervision::phase::Phase;
 use supervision::record::{Fact, Reason, Record};
-use supervision::state::{Phase, State};
+use supervision::state::State;
 use supervision::watch::Watch;
 
 const RESTARTS: &str = "bearish_watchdog_restarts_total";

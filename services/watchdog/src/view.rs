@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use supervision::explain;
 use supervision::healing::Healing;
 use supervision::history;
+use supervision::phase::Phase;
 use supervision::record::{Fact, Reason, Record};
-use supervision::state::{Phase, State, Unit};
+use supervision::state::State;
+use supervision::unit::Unit;
 
 const COLUMNS: &str = "UNIT                 STATE        SINCE (UTC)          RESTARTS  IN A ROW  \
                        NEXT START  LAST REASON";

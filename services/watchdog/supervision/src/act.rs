@@ -4,7 +4,8 @@ use protocol::ids::Token;
 
 use crate::container::Run;
 use crate::moment::Moment;
-use crate::state::{Phase, State};
+use crate::phase::Phase;
+use crate::state::State;
 use crate::watch::{Seen, Watch};
 
 /// A call to the engine.

@@ -12,10 +12,12 @@ use crate::ending::{Ending, ending, is_urgent};
 use crate::mask::mask;
 use crate::moment::Moment;
 use crate::operator;
+use crate::phase::Phase;
 use crate::policy::Policy;
 use crate::pulse::{self, Pulse};
 use crate::record::{EndedWhy, Fact, Latch, Order, Reason, Record, StartedBy, Why};
-use crate::state::{Asked, Phase, State, Unit};
+use crate::state::State;
+use crate::unit::{Asked, Unit};
 use crate::watch::{Seen, Sight, Watch};
 
 /// A stop that a person asked for is recorded this long after the end: until then a `docker restart`

@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use crate::failures::Group;
 use crate::history::span;
+use crate::phase::Phase;
 use crate::record::{Reason, Why};
 use crate::remedy::{Remedy, remedy_of};
-use crate::state::{Phase, Unit};
+use crate::unit::Unit;
 
 /// The answer in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -105,7 +105,7 @@ impl Healing {
             Self::NotRestarted { error } => format!("not started anew: {error}"),
             Self::Recovered { after_ms } => format!("healthy again after {}", span(*after_ms)),
             Self::Began { restarts, by, .. } => match by {
-                BegunBy::Maker => "runs in a new container".to_owned(),
+                BegunBy::Maker => "runs, in a container not seen before".to_owned(),
                 BegunBy::Watchdog => "runs again".to_owned(),
                 BegunBy::Docker if *restarts == 1 => {
                     "it ended, and Docker started it again".to_owned()

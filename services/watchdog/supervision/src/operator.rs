@@ -15,8 +15,9 @@
 
 use protocol::command::UnitOrder;
 
+use crate::phase::Phase;
 use crate::record::{Fact, Order, Why};
-use crate::state::{Phase, Unit};
+use crate::unit::Unit;
 
 /// The fact that an order becomes.
 ///

@@ -9,7 +9,7 @@ use protocol::time::UtcMs;
 
 use crate::market::{Market, Reach};
 use crate::record::{Latch, Reason};
-use crate::state::Healthy;
+use crate::unit::Healthy;
 
 /// A unit is silent once this many of its own intervals have passed without a heartbeat: two after
 /// the first one missed.

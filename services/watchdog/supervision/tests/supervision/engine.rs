@@ -1,8 +1,8 @@
 //! The engine goes down and comes back: what it takes along comes back with it, at no cost.
 
 use bearish_supervision::absence::Absence;
+use bearish_supervision::phase::Phase;
 use bearish_supervision::record::Reason;
-use bearish_supervision::state::Phase;
 use bearish_supervision::watch::Event;
 use protocol::time::UtcMs;
 

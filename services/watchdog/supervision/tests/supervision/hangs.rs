@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bearish_supervision::act::Action;
+use bearish_supervision::phase::Phase;
 use bearish_supervision::pulse::Beat;
 use bearish_supervision::record::{Fact, Reason};
-use bearish_supervision::state::Phase;
 use bearish_supervision::watch::Event;
 use protocol::event::EventBody;
 use protocol::heartbeat::{Heartbeat, PartState, Phase as BeatPhase};

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use bearish_supervision::phase::Phase;
 use bearish_supervision::record::{Fact, Latch};
-use bearish_supervision::state::Phase;
 use bearish_supervision::watch::Event;
 use protocol::event::EventBody;
 use protocol::heartbeat::Phase as BeatPhase;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bearish_supervision::act::Action;
+use bearish_supervision::phase::Phase;
 use bearish_supervision::record::Fact;
-use bearish_supervision::state::Phase;
 use protocol::heartbeat::Phase as BeatPhase;
 
 use crate::support::{MINUTE, Obeys, Rig, USUAL, name, order};

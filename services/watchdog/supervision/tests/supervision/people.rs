@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use bearish_supervision::phase::Phase;
 use bearish_supervision::record::{Fact, StartedBy};
-use bearish_supervision::state::Phase;
 use bearish_supervision::watch::{Event, StopAsked};
 use protocol::heartbeat::Phase as BeatPhase;
 use protocol::time::UtcMs;

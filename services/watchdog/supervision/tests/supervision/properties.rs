@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use bearish_supervision::act::Action;
+use bearish_supervision::phase::Phase;
 use bearish_supervision::record::{Fact, Record};
-use bearish_supervision::state::{Phase, State};
+use bearish_supervision::state::State;
 use bearish_supervision::watch::Event;
 use proptest::prelude::*;
 use protocol::heartbeat::Phase as BeatPhase;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bearish_supervision::evidence::LastWords;
+use bearish_supervision::phase::Phase;
 use bearish_supervision::record::{Fact, Reason, Why};
 use bearish_supervision::rules::Rules;
-use bearish_supervision::state::Phase;
 use bearish_supervision::watch::{Event, Watch};
 use protocol::event::EventBody;
 use protocol::heartbeat::Phase as BeatPhase;
