@@ -110,7 +110,10 @@ const FAULTS: [Fault; 18] = [
     fault(
         "exit 21",
         Harm::Signal("PROF"),
-        Answer::GivenUp(Why::CriticalHalt, "a circuit breaker closed everything"),
+        Answer::GivenUp(
+            Why::CriticalHalt,
+            "a circuit breaker or an operator closed everything",
+        ),
     ),
     fault(
         "exit 78",

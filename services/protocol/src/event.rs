@@ -120,6 +120,9 @@ pub enum EventBody {
     BookClaimed {
         /// Which.
         book: BookKey,
+        /// The instance, which need not be the one that tells it: an earlier owner may not have come to that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Token>,
         /// Settings that are not those of its last owner, each as `name: old -> new`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         changes: Vec<String>,

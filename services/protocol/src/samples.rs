@@ -47,6 +47,7 @@ one_of_every_kind! {
     }
     BookClaimed {
         book: book()?,
+        by: Some(unit()?),
         changes: vec![said("leverage: 1 -> 2")],
     }
     BookLost {

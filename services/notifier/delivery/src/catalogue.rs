@@ -47,9 +47,13 @@ pub(crate) fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
                 field("Uptime", uptime(*uptime_ms)),
             ],
         ),
-        EventBody::BookClaimed { book, changes } => row(
+        EventBody::BookClaimed { book, by, changes } => row(
             "📘 BOOK TAKEN OVER",
-            [field("Book", name(book)), field("By", who)]
+            [
+                field("Book", name(book)),
+                by.as_ref()
+                    .map_or_else(|| field("By", who), |by| field("By", format!("trader {by}"))),
+            ]
                 .into_iter()
                 .chain(changes.iter().map(|change| field("Changed", change))),
         ),
@@ -331,7 +335,7 @@ pub(crate) fn words(who: &str, body: &EventBody) -> (String, Vec<String>) {
                 Some(field("Restarts", restarts)),
                 Some(field("Consecutive Failures", consecutive)),
                 exit.map(|exit| field("Last exit", exit_words(exit))),
-                Some(format!("When it is mended: watchdog release {unit}")),
+                Some(way_back(unit, *exit)),
             ];
             row(
                 "🚨 MANUAL INTERVENTION REQUIRED",
@@ -440,6 +444,15 @@ fn outcome(pnl: Decimal) -> &'static str {
 /// A book as people call it: its symbol, and whose money.
 fn name(book: &BookKey) -> String {
     format!("{} ({})", book.symbol, book.account)
+}
+
+/// The end of a latch starts what ended for it.
+fn way_back(unit: &Token, exit: Option<i64>) -> String {
+    if exit == Some(i64::from(ExitCode::CriticalHalt.number())) {
+        "When it is understood: trader unlatch, which starts it again".to_owned()
+    } else {
+        format!("When it is mended: watchdog release {unit}")
+    }
 }
 
 fn exit_words(exit: i64) -> String {

@@ -13,8 +13,11 @@ pub fn owner_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
     let key = book;
     let book = book.clone();
     match record {
-        BookRecord::OwnerTookOver { changes, .. } => Some(EventBody::BookClaimed {
+        BookRecord::OwnerTookOver {
+            instance, changes, ..
+        } => Some(EventBody::BookClaimed {
             book,
+            by: Some(instance.clone()),
             changes: changes.clone(),
         }),
         BookRecord::BookOpened { .. }

@@ -204,7 +204,9 @@ fn given_up(why: Why, reason: &Reason, restarts: u32, consecutive: u32) -> Strin
         Why::Budget => format!(
             "more restarts within hours than WATCHDOG_BUDGET allows, last: {reason}; {BY_HAND}"
         ),
-        Why::CriticalHalt => format!("{reason}: a circuit breaker closed everything; {BY_HAND}"),
+        Why::CriticalHalt => {
+            format!("{reason}: a circuit breaker or an operator closed everything; {BY_HAND}")
+        }
         Why::Misconfigured => format!("{reason}: a restart does not mend that; {BY_HAND}"),
     }
 }

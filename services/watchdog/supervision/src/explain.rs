@@ -130,7 +130,9 @@ fn given_up(why: Why, unit: &Unit) -> String {
         Why::MaxRestarts => format!("all {} restarts are used up", unit.restarts),
         Why::Consecutive => format!("{} in a row", failures(unit.consecutive)),
         Why::Budget => "more restarts within hours than WATCHDOG_BUDGET allows".to_owned(),
-        Why::CriticalHalt => "a critical circuit breaker closed everything".to_owned(),
+        Why::CriticalHalt => {
+            "a critical circuit breaker or an operator closed everything".to_owned()
+        }
         Why::Misconfigured => "a restart does not mend its configuration".to_owned(),
     }
 }

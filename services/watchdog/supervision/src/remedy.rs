@@ -141,8 +141,8 @@ fn by_code(code: i64) -> Option<Remedy> {
     match ExitCode::from_number(code) {
         Some(ExitCode::Usage | ExitCode::Config) => Some(CONFIG),
         Some(ExitCode::CriticalHalt) => Some(Remedy {
-            cause: "a critical circuit breaker closed the account",
-            remedy: "find out why, `unlatch` the account, then release it",
+            cause: "a critical circuit breaker or an operator closed the account",
+            remedy: "find out why; `trader unlatch` ends that and starts it again",
         }),
         Some(ExitCode::DuplicateInstance) => Some(Remedy {
             cause: "another process runs under its name",

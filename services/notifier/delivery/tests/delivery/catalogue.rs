@@ -45,6 +45,40 @@ fn a_restart_reads_as_the_seed_shows_it() {
 }
 
 #[test]
+fn who_took_a_book_over_is_named_whoever_tells_it() {
+    let claimed = |by: Option<&str>| {
+        let body = EventBody::BookClaimed {
+            book: "paper.binance-usdm.exchange-sim-8080.BTCUSDT"
+                .parse()
+                .unwrap(),
+            by: by.map(|by| by.parse().unwrap()),
+            changes: Vec::new(),
+        };
+        preview::shown(Event::new("x", BEGIN, body)).unwrap()
+    };
+    assert!(claimed(Some("trader-paper-2")).contains("\nBy: trader trader-paper-2\n"));
+    assert!(claimed(None).contains("\nBy: trader trader-paper-1\n"));
+}
+
+#[test]
+fn the_way_back_is_the_one_that_there_is() {
+    let given_up = |exit: i64| {
+        let body = EventBody::GivenUp {
+            unit: "trader-paper-1".parse().unwrap(),
+            reason: "critical halt".to_owned(),
+            restarts: 0,
+            consecutive: 0,
+            exit: Some(exit),
+        };
+        preview::shown(Event::new("x", BEGIN, body)).unwrap()
+    };
+    let unlatch = "\nWhen it is understood: trader unlatch, which starts it again\n";
+    let release = "\nWhen it is mended: watchdog release trader-paper-1\n";
+    assert!(given_up(21).ends_with(unlatch), "{}", given_up(21));
+    assert!(given_up(78).ends_with(release), "{}", given_up(78));
+}
+
+#[test]
 fn what_a_newer_service_says_is_told_as_it_came_and_split_where_it_is_long() {
     let news = News::Unknown {
         id: "e9".to_owned(),
