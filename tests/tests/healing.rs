@@ -7,12 +7,15 @@
     reason = "a panic is how a test fails"
 )]
 
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::{Duration, Instant};
 
 use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::watchdog::{Kennel, Unit};
 use protocol::event::EventBody;
 use protocol::exit::ExitCode;
+use supervision::container::Run;
 use supervision::healing::{BegunBy, Healing};
 use supervision::record::Record;
 
@@ -182,17 +185,29 @@ async fn a_watchdog_that_starts_without_the_bus_heals_it() {
     told_of(&kennel, &service).await;
 }
 
-/// Waits until this run of a service is in the journal, as one that began through this one.
-async fn began(kennel: &Kennel, service: &Unit, through: BegunBy) {
+/// Waits until a run of a service is in the journal that began through this one; that run.
+async fn began(kennel: &Kennel, service: &Unit, through: BegunBy) -> Run {
     eventually("its run is recorded", SOON, async || {
-        let records = kennel.records().await;
-        let found = records.iter().any(|record| {
-            matches!(record, Record::Service { service: name, fact: Healing::Began { run, by, .. }, .. }
-                if name.as_str() == service.name && run.started_at == service.started_at() && *by == through)
+        let records = kennel.records().await.into_iter().rev();
+        let mut runs = records.filter_map(|record| match record {
+            Record::Service {
+                service: name,
+                fact: Healing::Began { run, by, .. },
+                ..
+            } if name.as_str() == service.name && by == through => Some(run),
+            _ => None,
         });
-        found.then_some(())
+        runs.next()
     })
-    .await;
+    .await
+}
+
+/// What the owner hears, once there is something.
+async fn told(kennel: &Kennel) -> Vec<EventBody> {
+    eventually("it is told", SOON, async || {
+        Some(kennel.told().await).filter(|told| !told.is_empty())
+    })
+    .await
 }
 
 /// A call without the bus, and the watchdog that made it is gone before anybody could take the record.
@@ -202,24 +217,21 @@ async fn of_a_restart_that_nobody_lived_to_record_the_owner_hears_from_the_next_
     let service = kennel.service("nats").with("--stop-timeout", "1").start();
     is(&service, "healthy").await;
     kennel.replace_watchdog_with(SELDOM);
-    began(&kennel, &service, BegunBy::Maker).await;
+    let before = began(&kennel, &service, BegunBy::Maker).await.started_at;
     kennel.nats.kill();
-    let before = service.started_at();
     service.signal("STOP");
     service.started_after(&before).await;
     kennel.watchdog.kill();
     kennel.nats.restart().await;
     assert_eq!(kennel.told().await, []);
     kennel.replace_watchdog_with(SELDOM);
-    began(&kennel, &service, BegunBy::Somebody).await;
-    let told = eventually("it is told", SOON, async || {
-        kennel.told().await.into_iter().next()
-    })
-    .await;
-    let EventBody::PartStarted { part, how } = told else {
+    let run = began(&kennel, &service, BegunBy::Somebody).await;
+    assert_eq!(run.started_at, service.started_at());
+    let told = told(&kennel).await;
+    let [EventBody::PartStarted { part, how }] = &told[..] else {
         panic!("{told:?}")
     };
-    assert_eq!(part, service.name);
+    assert_eq!(part, &service.name);
     assert!(
         how.contains("by a watchdog that could not record it"),
         "{how}"
@@ -235,8 +247,7 @@ async fn of_a_service_that_docker_started_again_the_owner_hears_once() {
         .start();
     is(&service, "healthy").await;
     kennel.replace_watchdog_with(SELDOM);
-    began(&kennel, &service, BegunBy::Maker).await;
-    let before = service.started_at();
+    let before = began(&kennel, &service, BegunBy::Maker).await.started_at;
     service.kill_process();
     service.started_after(&before).await;
     for _ in 0..2 {
@@ -247,7 +258,42 @@ async fn of_a_service_that_docker_started_again_the_owner_hears_once() {
         part: service.name.clone(),
         error: "it ended, and Docker started it again".to_owned(),
     };
-    assert_eq!(kennel.told().await, [failed]);
+    assert_eq!(told(&kennel).await, [failed]);
+}
+
+/// It hardly ever runs when somebody looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_service_that_ends_again_and_again_the_owner_hears_too() {
+    let mut kennel = kennel().await;
+    let service = kennel
+        .service("exchange")
+        .with("--restart", "always")
+        .start();
+    is(&service, "healthy").await;
+    kennel.replace_watchdog_with(SELDOM);
+    began(&kennel, &service, BegunBy::Maker).await;
+    service.kill_process();
+    // The next one ends at once: the address at which it answers is taken.
+    let address = SocketAddr::from_abstract_name(service.container()).unwrap();
+    let _taken = eventually("its address is free", SOON, async || {
+        UnixListener::bind_addr(&address).ok()
+    })
+    .await;
+    eventually("it ends again", SOON, async || {
+        service.state()["Restarting"].as_bool()?.then_some(())
+    })
+    .await;
+    kennel.replace_watchdog_with(SELDOM);
+    began(&kennel, &service, BegunBy::Docker).await;
+    let told = told(&kennel).await;
+    let [EventBody::PartFailed { part, error }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(part, &service.name);
+    assert!(
+        error.starts_with("it ended, and Docker started it again"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

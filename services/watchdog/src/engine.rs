@@ -139,21 +139,21 @@ impl Engine {
     /// # Errors
     /// [`EngineError`].
     pub async fn unwell(&self) -> Result<Vec<String>, EngineError> {
-        self.to_heal("health", "unhealthy").await
+        self.to_heal("health", &["unhealthy"]).await
     }
 
-    /// Ids of all services that ask to be healed and run.
+    /// Ids of all services that ask to be healed and run, or are about to be started again by the engine.
     ///
     /// # Errors
     /// [`EngineError`].
     pub async fn services(&self) -> Result<Vec<String>, EngineError> {
-        self.to_heal("status", "running").await
+        self.to_heal("status", &["running", "restarting"]).await
     }
 
-    async fn to_heal(&self, filter: &str, value: &str) -> Result<Vec<String>, EngineError> {
+    async fn to_heal(&self, filter: &str, any: &[&str]) -> Result<Vec<String>, EngineError> {
         self.ids(&HashMap::from([
             ("label", self.labels(HEAL)),
-            (filter, vec![value.to_owned()]),
+            (filter, any.iter().map(|&word| word.to_owned()).collect()),
         ]))
         .await
     }
