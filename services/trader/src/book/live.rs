@@ -98,12 +98,15 @@ impl Rounds {
         tokio::select! {
             () = sleep_until(self.next.into()) => {}
             changed = hints.changed() => {
+                let now = Instant::now();
                 self.all = true;
-                self.reconcile = Instant::now();
-                if changed.is_err() {
-                    // The stream's part is being restarted: by the clock until then.
-                    sleep_until(self.next.into()).await;
+                self.reconcile = now;
+                if changed.is_ok() {
+                    // One fill makes several hints: none of them ends the rest after a failure.
+                    self.next = self.next.min(self.rest.max(now));
                 }
+                // Without hints (the stream's part is being restarted) by the clock.
+                sleep_until(self.next.into()).await;
             }
         }
     }
@@ -461,13 +464,14 @@ async fn send_all<'a>(
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
-    #[test]
-    fn what_is_urgent_does_not_wait_for_the_next_poll_but_after_a_failure_it_rests_a_second() {
-        let now = Instant::now();
-        let mut rounds = Rounds {
-            hints: None,
+    /// Those of a book that is well, at this time.
+    fn rounds(now: Instant, hints: Option<watch::Receiver<u64>>) -> Rounds {
+        Rounds {
+            hints,
             next: now + POLL,
             rest: now,
             poll: now + POLL,
@@ -476,7 +480,35 @@ mod tests {
             disagreed: 0,
             strangers: 0,
             failures: 0,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hint_is_followed_at_once_but_does_not_end_the_rest_after_a_failure() {
+        let at_once = Duration::from_millis(100);
+        let (hint, hints) = watch::channel(0);
+        let mut rounds = rounds(Instant::now(), Some(hints));
+        hint.send_replace(1);
+        timeout(at_once, rounds.due()).await.unwrap();
+        rounds.failed(&MarketError::Refused {
+            what: "orders",
+            reason: "a key that is revoked".to_owned(),
+        });
+        for count in 2..4 {
+            hint.send_replace(count);
+            assert!(timeout(at_once, rounds.due()).await.is_err());
+        }
+        // What was dropped while it waited is not forgotten.
+        rounds.rest = Instant::now();
+        rounds.next = rounds.next.min(rounds.rest);
+        timeout(at_once, rounds.due()).await.unwrap();
+        assert!(rounds.all);
+    }
+
+    #[test]
+    fn what_is_urgent_does_not_wait_for_the_next_poll_but_after_a_failure_it_rests_a_second() {
+        let now = Instant::now();
+        let mut rounds = rounds(now, None);
         rounds.hurry();
         assert!(rounds.next < now + RETRY);
         rounds.failed(&MarketError::Retry {
