@@ -238,8 +238,8 @@ async fn of_a_restart_that_nobody_lived_to_record_the_owner_hears_from_the_next_
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn of_a_service_that_docker_started_again_the_owner_hears_once() {
+/// One as compose.yaml has it, its watchdog, and its run, which that knows.
+async fn one_that_docker_starts_again() -> (Kennel, Unit, Run) {
     let mut kennel = kennel().await;
     let service = kennel
         .service("exchange")
@@ -247,9 +247,15 @@ async fn of_a_service_that_docker_started_again_the_owner_hears_once() {
         .start();
     is(&service, "healthy").await;
     kennel.replace_watchdog_with(SELDOM);
-    let before = began(&kennel, &service, BegunBy::Maker).await.started_at;
+    let run = began(&kennel, &service, BegunBy::Maker).await;
+    (kennel, service, run)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_service_that_docker_started_again_the_owner_hears_once() {
+    let (mut kennel, service, first) = one_that_docker_starts_again().await;
     service.kill_process();
-    service.started_after(&before).await;
+    service.started_after(&first.started_at).await;
     for _ in 0..2 {
         kennel.replace_watchdog_with(SELDOM);
         began(&kennel, &service, BegunBy::Docker).await;
@@ -264,14 +270,7 @@ async fn of_a_service_that_docker_started_again_the_owner_hears_once() {
 /// It hardly ever runs when somebody looks.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_service_that_ends_again_and_again_the_owner_hears_too() {
-    let mut kennel = kennel().await;
-    let service = kennel
-        .service("exchange")
-        .with("--restart", "always")
-        .start();
-    is(&service, "healthy").await;
-    kennel.replace_watchdog_with(SELDOM);
-    began(&kennel, &service, BegunBy::Maker).await;
+    let (mut kennel, service, _) = one_that_docker_starts_again().await;
     service.kill_process();
     // The next one ends at once: the address at which it answers is taken.
     let address = SocketAddr::from_abstract_name(service.container()).unwrap();

@@ -103,7 +103,7 @@ impl Rounds {
                 self.reconcile = now;
                 if changed.is_ok() {
                     // One fill makes several hints: none of them ends the rest after a failure.
-                    self.next = self.next.min(self.rest.max(now));
+                    self.by(now);
                 }
                 // Without hints (the stream's part is being restarted) by the clock.
                 sleep_until(self.next.into()).await;
@@ -113,8 +113,12 @@ impl Rounds {
 
     /// It is not put off.
     fn hurry(&mut self) {
-        let soon = (Instant::now() + SOON).max(self.rest);
-        self.next = self.next.min(soon);
+        self.by(Instant::now() + SOON);
+    }
+
+    /// The next look comes no later than this, but never into the rest after a failure.
+    fn by(&mut self, at: Instant) {
+        self.next = self.next.min(at.max(self.rest));
     }
 
     /// The exchange did not answer, and says when it may: that is for what is not urgent. Or it will not

@@ -252,10 +252,7 @@ mod tests {
     fn nats(condition: Condition) -> Patient {
         Patient {
             name: "nats-1".parse().unwrap(),
-            run: Run {
-                container: "4f1c".to_owned(),
-                started_at: "2026-11-24T03:00:00Z".to_owned(),
-            },
+            run: run("4f1c", 0),
             began: UtcMs(0),
             restarts: 0,
             grace_ms: 10_000,
