@@ -6,7 +6,7 @@ mod entry;
 
 use clap::Args;
 
-use crate::machine::{self, Leisure};
+use crate::machine::{self, IdleTime};
 
 /// How much
 #[derive(Debug, Args)]
@@ -28,7 +28,7 @@ pub(crate) struct Options {
 /// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     machine::print(&[]);
-    let leisure = Leisure::begin();
+    let leisure = IdleTime::begin();
     if options.entries > 0 {
         entry::measure(options.entries).await;
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread::available_parallelism;
 
-use bearish_tests::docker::{docker, image};
+use bearish_tests::docker::{docker, require_image};
 
 /// Prints the machine, and the images of these names.
 pub(crate) fn print(images: &[&str]) {
@@ -18,30 +18,30 @@ pub(crate) fn print(images: &[&str]) {
         read("/proc/loadavg"),
     );
     for name in images {
-        let (full, known) = image(name);
+        let (full, known) = require_image(name);
         let (id, created) = (&known["Id"], &known["Created"]);
         println!("image: {full} {id} of {created}");
     }
 }
 
 /// The share of the machine's processor time that nobody used, from a moment on.
-pub(crate) struct Leisure(Times);
+pub(crate) struct IdleTime(CpuTimes);
 
 /// Since the machine's start, all cores.
-struct Times {
+struct CpuTimes {
     idle: u64,
     all: u64,
 }
 
-impl Leisure {
+impl IdleTime {
     /// From now on.
     pub(crate) fn begin() -> Self {
-        Self(times(&read("/proc/stat")))
+        Self(parse_times(&read("/proc/stat")))
     }
 
     /// Prints it: figures of a busy machine are worth less.
     pub(crate) fn print(&self) {
-        let now = times(&read("/proc/stat"));
+        let now = parse_times(&read("/proc/stat"));
         let (idle, all) = (now.idle - self.0.idle, now.all - self.0.all);
         println!(
             "\nmeanwhile {} % of the processors stood idle",
@@ -51,10 +51,10 @@ impl Leisure {
 }
 
 /// User, nice, system, idle, waiting, and what interrupts and other guests took.
-fn times(stat: &str) -> Times {
+fn parse_times(stat: &str) -> CpuTimes {
     let all = stat.lines().next().unwrap().split_whitespace().skip(1);
     let all: Vec<u64> = all.take(8).map(|ticks| ticks.parse().unwrap()).collect();
-    Times {
+    CpuTimes {
         idle: all[3] + all[4],
         all: all.iter().sum(),
     }
@@ -80,8 +80,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_for_a_disk_is_idle_and_guests_are_not_counted_twice() {
-        let times = times("cpu  10 1 5 100 20 2 3 4 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n");
+    fn cpu_times_count_disk_waits_as_idle_and_guests_once() {
+        let times = parse_times("cpu  10 1 5 100 20 2 3 4 9 9\ncpu0 1 1 1 1 1 1 1 1 1 1\n");
         assert_eq!((times.idle, times.all), (120, 145));
     }
 }

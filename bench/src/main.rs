@@ -21,19 +21,19 @@
     reason = "a panic is how a measurement fails, and its figures are for a person to read"
 )]
 
-mod figures;
-mod hang;
-mod idle;
+mod book_step;
+mod compose_setup;
+mod docker_timeline;
+mod hang_recovery;
+mod idle_cost;
 mod live;
 mod machine;
-mod notify;
-mod plain;
+mod notifier_throughput;
 mod proc;
+mod process_supervisors;
 mod recovery;
-mod side;
-mod stages;
-mod step;
-mod supervised;
+mod stats;
+mod supervision_cost;
 
 use std::process::ExitCode;
 
@@ -45,23 +45,23 @@ use runtime::shutdown::Shutdown;
 #[command(name = "bearish-bench", version)]
 struct Cli {
     #[command(subcommand)]
-    what: What,
+    benchmark: Benchmark,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
+enum Benchmark {
     /// kill -9 of a trader to its first good heartbeat: our watchdog beside Docker's restart: always
     Recovery(recovery::Options),
     /// SIGSTOP of a trader to its next first good heartbeat: our watchdog beside autoheal's way
-    Hang(hang::Options),
+    Hang(hang_recovery::Options),
     /// Memory and processor time of the services around idle traders
-    Idle(idle::Options),
+    Idle(idle_cost::Options),
     /// How fast the notifier tells, and what many events cost it (no images needed)
-    Notify(notify::Options),
+    Notify(notifier_throughput::Options),
     /// Live trading on the simulated exchange (no images needed)
     Live(live::Options),
     /// One live step: candle in, decision journaled and acknowledged (no images needed)
-    Step(step::Options),
+    Step(book_step::Options),
 }
 
 #[tokio::main]
@@ -69,13 +69,13 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let shutdown = Shutdown::listen().unwrap();
     let measure = async {
-        match &cli.what {
-            What::Recovery(options) => recovery::measure(options).await,
-            What::Hang(options) => hang::measure(options).await,
-            What::Idle(options) => idle::measure(options).await,
-            What::Notify(options) => notify::measure(options).await,
-            What::Live(options) => live::measure(options).await,
-            What::Step(options) => step::measure(options).await,
+        match &cli.benchmark {
+            Benchmark::Recovery(options) => recovery::measure(options).await,
+            Benchmark::Hang(options) => hang_recovery::measure(options).await,
+            Benchmark::Idle(options) => idle_cost::measure(options).await,
+            Benchmark::Notify(options) => notifier_throughput::measure(options).await,
+            Benchmark::Live(options) => live::measure(options).await,
+            Benchmark::Step(options) => book_step::measure(options).await,
         }
     };
     // Stopped early or not: leaving the measurement removes all that it started.

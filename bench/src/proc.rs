@@ -4,10 +4,10 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use bearish_tests::docker::{inspect, run};
+use bearish_tests::docker::{inspect, run_command};
 
 /// A running process.
-pub(crate) struct Proc {
+pub(crate) struct ProcessStats {
     pid: u32,
     ticks_per_second: u64,
 }
@@ -21,15 +21,15 @@ pub(crate) struct Memory {
     pub(crate) anonymous: u64,
 }
 
-impl Proc {
+impl ProcessStats {
     /// The main process of a container.
     pub(crate) fn of_container(name: &str) -> Self {
-        Self::of_process(pid(name))
+        Self::of_process(container_pid(name))
     }
 
     /// Of this number.
     pub(crate) fn of_process(pid: u32) -> Self {
-        let ticks = run(Command::new("getconf").arg("CLK_TCK"));
+        let ticks = run_command(Command::new("getconf").arg("CLK_TCK"));
         Self {
             pid,
             ticks_per_second: ticks.trim().parse().unwrap(),
@@ -37,18 +37,18 @@ impl Proc {
     }
 
     /// Panics if the container has another one by now.
-    pub(crate) fn is_still_that_of(&self, name: &str) {
-        assert_eq!(pid(name), self.pid, "{name} was started again");
+    pub(crate) fn assert_is_main_process_of(&self, name: &str) {
+        assert_eq!(container_pid(name), self.pid, "{name} was started again");
     }
 
     /// Its memory now.
     pub(crate) fn memory(&self) -> Memory {
-        memory(&self.read("status"))
+        parse_memory(&self.read("status"))
     }
 
     /// Processor time that it has used so far, all threads.
-    pub(crate) fn used(&self) -> Duration {
-        let ticks = ticks(&self.read("stat"));
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let ticks = parse_ticks(&self.read("stat"));
         Duration::from_millis(ticks * 1000 / self.ticks_per_second)
     }
 
@@ -59,11 +59,11 @@ impl Proc {
 }
 
 /// The main process of a container, as this machine numbers it.
-pub(crate) fn pid(container: &str) -> u32 {
+pub(crate) fn container_pid(container: &str) -> u32 {
     inspect(container, "{{.State.Pid}}").parse().unwrap()
 }
 
-fn memory(status: &str) -> Memory {
+fn parse_memory(status: &str) -> Memory {
     let value = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -76,7 +76,7 @@ fn memory(status: &str) -> Memory {
 }
 
 /// In user and in system mode: fields 14 and 15. The name before them may hold spaces.
-fn ticks(stat: &str) -> u64 {
+fn parse_ticks(stat: &str) -> u64 {
     let (_, behind_name) = stat.rsplit_once(')').unwrap();
     let modes = behind_name.split_whitespace().skip(11).take(2);
     modes.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
@@ -87,20 +87,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_says_is_read() {
+    fn proc_status_is_parsed() {
         let status =
             "Name:\twatchdog\nVmRSS:\t    6540 kB\nRssAnon:\t    2048 kB\nRssFile:\t 4492 kB\n";
         let expected = Memory {
             resident: 6540,
             anonymous: 2048,
         };
-        assert_eq!(memory(status), expected);
+        assert_eq!(parse_memory(status), expected);
     }
 
     #[test]
-    fn processor_time_is_both_modes_together_whatever_the_name() {
+    fn cpu_time_sums_both_modes_whatever_the_name() {
         let stat =
             "4711 (a b) c) S 1 4711 4711 0 -1 4194560 800 0 12 0 30 12 5 6 20 0 4 0 99 1 2 3";
-        assert_eq!(ticks(stat), 42);
+        assert_eq!(parse_ticks(stat), 42);
     }
 }

@@ -7,31 +7,35 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::sleep;
 
-use crate::figures::Summary;
-use crate::machine::{self, Leisure};
-use crate::plain::{Keeper, Plain};
-use crate::side::{FLAGS, Networks, Recovery, Side, Way};
-use crate::stages::Stages;
+use crate::compose_setup::{FLAGS, Networks, Recovery, RestartMethod, RestartSetup};
+use crate::docker_timeline::Stages;
+use crate::machine::{self, IdleTime};
+use crate::process_supervisors::{ProcessSupervisor, SupervisedProcess};
+use crate::stats::SpanStats;
 
 /// Letters before the figures.
-const ROW: usize = 58;
+const LABEL_WIDTH: usize = 58;
 
-type Part = fn(&Recovery) -> Duration;
-type Stage = fn(&Stages) -> Duration;
+type RecoverySpan = fn(&Recovery) -> Duration;
+type StageSpan = fn(&Stages) -> Duration;
 
 /// What is told of a recovery.
-const PARTS: [(&str, Part); 3] = [
-    ("kill to work", |r| r.work),
-    ("kill to process", |r| r.process),
-    ("process to work", |r| r.work.saturating_sub(r.process)),
+const RECOVERY_SPANS: [(&str, RecoverySpan); 3] = [
+    ("kill to work", |r| r.running),
+    ("kill to process", |r| r.process_started),
+    ("process to work", |r| {
+        r.running.saturating_sub(r.process_started)
+    }),
 ];
 
 /// What of that is the engine's.
-const STAGES: [(&str, Stage); 4] = [
-    ("engine: kill to end seen", |s| s.seen),
-    ("engine: to networks taken down", |s| s.freed),
-    ("engine: to the next one's first network", |s| s.asked),
-    ("engine: to started", |s| s.made),
+const STAGE_SPANS: [(&str, StageSpan); 4] = [
+    ("engine: kill to end seen", |s| s.end_seen),
+    ("engine: to networks taken down", |s| s.networks_removed),
+    ("engine: to the next one's first network", |s| {
+        s.next_network_added
+    }),
+    ("engine: to started", |s| s.started),
 ];
 
 #[derive(Debug, Args)]
@@ -59,27 +63,27 @@ pub(crate) struct Options {
 /// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     let settle = Duration::from_secs(options.settle);
-    let leisure = Leisure::begin();
+    let leisure = IdleTime::begin();
     if options.plain_only {
         machine::print(&[]);
-        println!("{:<ROW$}{}", "in ms", Summary::heading());
+        println!("{:<LABEL_WIDTH$}{}", "in ms", SpanStats::heading());
     } else {
-        of_containers(options, settle).await;
+        measure_containers(options, settle).await;
     }
-    of_plain_processes(options, settle).await;
+    measure_processes(options, settle).await;
     leisure.print();
 }
 
-async fn of_containers(options: &Options, settle: Duration) {
+async fn measure_containers(options: &Options, settle: Duration) {
     let networks = if options.shared_network {
         Networks::Shared
     } else {
         Networks::Own
     };
-    explain(settle, networks);
+    print_explanation(settle, networks);
     let mut sides = [
-        Side::up(Way::Watchdog, networks).await,
-        Side::up(Way::Docker, networks).await,
+        RestartSetup::start(RestartMethod::Watchdog, networks).await,
+        RestartSetup::start(RestartMethod::Docker, networks).await,
     ];
     let mut recoveries = [Vec::new(), Vec::new()];
     for run in 1..=options.runs {
@@ -87,40 +91,43 @@ async fn of_containers(options: &Options, settle: Duration) {
             // Neither one is killed in the other's aftermath.
             sleep(settle / 2).await;
             side.settle(settle).await;
-            let recovery = side.recovery().await;
-            let (way, ms) = (side.way.name(), recovery.work.as_millis());
+            let recovery = side.measure_kill().await;
+            let (way, ms) = (side.method.name(), recovery.running.as_millis());
             eprintln!("run {run} of {}: {way} {ms} ms", options.runs);
             measured.push(recovery);
         }
     }
-    print(&sides.map(|side| side.way), &recoveries);
+    print(&sides.map(|side| side.method), &recoveries);
 }
 
-async fn of_plain_processes(options: &Options, settle: Duration) {
+async fn measure_processes(options: &Options, settle: Duration) {
     let keepers = [
-        options.supervisord.clone().map(Keeper::Supervisord),
-        options.monit.clone().map(Keeper::Monit),
+        options
+            .supervisord
+            .clone()
+            .map(ProcessSupervisor::Supervisord),
+        options.monit.clone().map(ProcessSupervisor::Monit),
     ];
     if keepers.iter().any(Option::is_none) {
         println!("left out where not named: supervisord, monit (bench/peers/supervisors has both)");
     }
     for keeper in keepers.into_iter().flatten() {
-        let mut plain = Plain::up(keeper).await;
+        let mut plain = SupervisedProcess::start(keeper).await;
         let mut recoveries = Vec::new();
         for run in 1..=options.runs {
             plain.settle(settle).await;
-            let recovery = plain.recovery().await;
-            let (name, ms) = (plain.keeper.name(), recovery.work.as_millis());
+            let recovery = plain.measure_recovery().await;
+            let (name, ms) = (plain.kind.name(), recovery.running.as_millis());
             eprintln!("run {run} of {}: {name} {ms} ms", options.runs);
             recoveries.push(recovery);
         }
-        for (what, span) in PARTS {
-            print_row(what, plain.keeper.name(), recoveries.iter().map(span));
+        for (what, span) in RECOVERY_SPANS {
+            print_row(what, plain.kind.name(), recoveries.iter().map(span));
         }
     }
 }
 
-fn explain(settle: Duration, networks: Networks) {
+fn print_explanation(settle: Duration, networks: Networks) {
     machine::print(&["trader", "watchdog"]);
     println!(
         "compared: kill -9 of a trader's process to the first heartbeat \"running\" of the next one, by turns\n\
@@ -129,20 +136,20 @@ fn explain(settle: Duration, networks: Networks) {
          both: {FLAGS}; a bus and an exchange each; {}; at work for {settle:?} or longer before each kill\n\
          (Docker's delay begins again at 100 ms after 10 s; before the watchdog's 11th failure in a row\n\
          there is one kill that does not count, and `watchdog release`)\n",
-        Way::Watchdog.name(),
-        Way::Docker.name(),
-        networks.words(),
+        RestartMethod::Watchdog.name(),
+        RestartMethod::Docker.name(),
+        networks.description(),
     );
 }
 
-fn print(ways: &[Way], recoveries: &[Vec<Recovery>]) {
-    println!("{:<ROW$}{}", "in ms", Summary::heading());
-    for (what, span) in PARTS {
+fn print(ways: &[RestartMethod], recoveries: &[Vec<Recovery>]) {
+    println!("{:<LABEL_WIDTH$}{}", "in ms", SpanStats::heading());
+    for (what, span) in RECOVERY_SPANS {
         for (way, measured) in ways.iter().zip(recoveries) {
             print_row(what, way.name(), measured.iter().map(span));
         }
     }
-    for (what, span) in STAGES {
+    for (what, span) in STAGE_SPANS {
         for (way, measured) in ways.iter().zip(recoveries) {
             let told = measured.iter().filter_map(|r| r.stages.as_ref());
             print_row(what, way.name(), told.map(span));
@@ -150,12 +157,12 @@ fn print(ways: &[Way], recoveries: &[Vec<Recovery>]) {
     }
 }
 
-fn print_row(what: &str, who: &str, spans: impl Iterator<Item = Duration>) {
-    let row = format!("{what}, {who}");
+fn print_row(what: &str, method: &str, spans: impl Iterator<Item = Duration>) {
+    let row = format!("{what}, {method}");
     let mut spans = spans.peekable();
     if spans.peek().is_none() {
-        println!("{row:<ROW$}not told");
+        println!("{row:<LABEL_WIDTH$}not told");
     } else {
-        println!("{row:<ROW$}{}", Summary::of(spans));
+        println!("{row:<LABEL_WIDTH$}{}", SpanStats::from_spans(spans));
     }
 }

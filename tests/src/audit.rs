@@ -5,17 +5,17 @@ mod fills;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::book::{BookRecord, Entry, ExitReason, Position, Trade};
-use engine::events::owner_event;
-use protocol::event::Side;
-use protocol::ids::{BookKey, Token};
+use protocol::event::PositionSide;
+use protocol::ids::{BookKey, SubjectToken};
 use protocol::time::UtcMs;
-use runtime::journal::Stored;
+use runtime::journal::StoredBatch;
 use rust_decimal::Decimal;
+use trader_core::book::{BookRecord, Entry, ExitReason, Position, Trade};
+use trader_core::event_mapping::operator_event;
 
+use crate::bus_reader::StoredEvent;
 use crate::exchange::{Candles, Exchange, Grid, MINUTE_MS};
-use crate::journals::Entries;
-use crate::told::Told;
+use crate::journals::Batches;
 
 /// An open position's stop and target are checked up to this long before now: the candles of the last
 /// moments may be on their way.
@@ -24,15 +24,15 @@ const BAR_MS: i64 = 30 * MINUTE_MS;
 const FUNDING_MS: i64 = 8 * 60 * MINUTE_MS;
 
 /// What the exchange says of one symbol.
-pub struct Market {
+pub struct MarketData {
     candles: Candles,
     grid: Grid,
 }
 
-impl Market {
+impl MarketData {
     /// From the exchange, as far back as this journal needs.
-    pub async fn fetch(exchange: &Exchange, symbol: &str, entries: &Entries) -> Self {
-        let first = entries.iter().flat_map(|s| &s.entry.records);
+    pub async fn fetch(exchange: &Exchange, symbol: &str, entries: &Batches) -> Self {
+        let first = entries.iter().flat_map(|s| &s.batch.records);
         let first = first.filter_map(|record| match record {
             BookRecord::EntryDecided(entry) => Some(entry.bar_close.0 - MINUTE_MS),
             _ => None,
@@ -48,18 +48,18 @@ impl Market {
 
 /// What a book is, by the audit's own reckoning.
 #[derive(Debug, Clone)]
-enum Holding {
+enum ExpectedPhase {
     Unopened,
     Flat,
     Pending(Entry),
     Open(Position),
     /// Nothing happens to what it was.
-    Halted(Box<Holding>),
+    Halted(Box<ExpectedPhase>),
 }
 
 struct Auditor<'a> {
-    market: &'a Market,
-    holding: Holding,
+    market: &'a MarketData,
+    phase: ExpectedPhase,
     capital: Decimal,
     equity: Decimal,
     last_bar: i64,
@@ -73,11 +73,11 @@ struct Auditor<'a> {
 }
 
 /// Holds a whole journal against the market. Panics at the first thing that is not so.
-pub fn journal(key: &BookKey, entries: &Entries, market: &Market, managed_until_ms: i64) {
-    writers(key, entries);
+pub fn audit_journal(key: &BookKey, entries: &Batches, market: &MarketData, managed_until_ms: i64) {
+    audit_writers(key, entries);
     let mut auditor = Auditor {
         market,
-        holding: Holding::Unopened,
+        phase: ExpectedPhase::Unopened,
         capital: Decimal::ZERO,
         equity: Decimal::ZERO,
         last_bar: 0,
@@ -87,13 +87,13 @@ pub fn journal(key: &BookKey, entries: &Entries, market: &Market, managed_until_
         funding_rate: Decimal::ZERO,
         leverage: Decimal::ONE,
     };
-    for Stored { seq, entry } in entries {
+    for StoredBatch { seq, batch: entry } in entries {
         for record in &entry.records {
-            let passed = auditor.record(record);
+            let passed = auditor.audit_record(record);
             passed.unwrap_or_else(|why| panic!("{key}, sequence {seq}: {why}: {record:?}"));
         }
     }
-    if let Holding::Open(position) = &auditor.holding {
+    if let ExpectedPhase::Open(position) = &auditor.phase {
         let missed = auditor.first_exit(position);
         let missed = missed.filter(|(at, ..)| *at < managed_until_ms);
         assert!(missed.is_none(), "{key}: {missed:?} missed by {position:?}");
@@ -102,15 +102,15 @@ pub fn journal(key: &BookKey, entries: &Entries, market: &Market, managed_until_
 
 /// One writer after another, each begins by taking over, and each one's ids count up, also if it gave
 /// the book away and got it back.
-fn writers(key: &BookKey, entries: &Entries) {
-    let mut ids: BTreeMap<&Token, u64> = BTreeMap::new();
-    let mut current: Option<&Token> = None;
-    for Stored { seq, entry } in entries {
+fn audit_writers(key: &BookKey, entries: &Batches) {
+    let mut ids: BTreeMap<&SubjectToken, u64> = BTreeMap::new();
+    let mut current: Option<&SubjectToken> = None;
+    for StoredBatch { seq, batch: entry } in entries {
         let place = format!("{key}, sequence {seq}");
         if current != Some(&entry.writer) {
             let takes_over = match &entry.records[0] {
-                BookRecord::OwnerTookOver { boot, .. } => *boot == entry.writer,
-                BookRecord::BookReleased { .. } => true,
+                BookRecord::WriterChanged { boot, .. } => *boot == entry.writer,
+                BookRecord::BookUnhalted { .. } => true,
                 _ => false,
             };
             assert!(
@@ -118,90 +118,94 @@ fn writers(key: &BookKey, entries: &Entries) {
                 "{place}: written by one that had not taken over"
             );
         }
-        let earlier = ids.insert(&entry.writer, entry.id).unwrap_or(0);
-        assert!(entry.id > earlier, "{place}: a record id is there twice");
+        let earlier = ids.insert(&entry.writer, entry.batch_id).unwrap_or(0);
+        assert!(
+            entry.batch_id > earlier,
+            "{place}: a record id is there twice"
+        );
         current = Some(&entry.writer);
     }
 }
 
-type Verdict = Result<(), String>;
+type AuditResult = Result<(), String>;
 
 impl Auditor<'_> {
-    fn record(&mut self, record: &BookRecord) -> Verdict {
-        match (&self.holding, record) {
-            (_, BookRecord::OwnerTookOver { config, .. }) => {
-                self.slippage = config.slippage;
+    fn audit_record(&mut self, record: &BookRecord) -> AuditResult {
+        match (&self.phase, record) {
+            (_, BookRecord::WriterChanged { config, .. }) => {
+                self.slippage = config.slippage_rate;
                 self.fee_rate = config.fee_rate;
                 self.funding_rate = config.funding_rate;
                 self.leverage = config.leverage;
                 Ok(())
             }
-            (Holding::Unopened, BookRecord::BookOpened { capital, .. }) => {
+            (ExpectedPhase::Unopened, BookRecord::BookOpened { capital, .. }) => {
                 self.capital = *capital;
                 self.equity = *capital;
-                self.holding = Holding::Flat;
+                self.phase = ExpectedPhase::Flat;
                 Ok(())
             }
-            (Holding::Flat, BookRecord::CapitalChanged { capital }) => {
+            (ExpectedPhase::Flat, BookRecord::CapitalChanged { capital }) => {
                 self.equity += *capital - self.capital;
                 self.capital = *capital;
                 Ok(())
             }
-            (Holding::Flat, BookRecord::EntryDecided(entry)) => {
-                self.decided(entry)?;
-                self.holding = Holding::Pending(*entry);
+            (ExpectedPhase::Flat, BookRecord::EntryDecided(entry)) => {
+                self.audit_entry_decision(entry)?;
+                self.phase = ExpectedPhase::Pending(*entry);
                 Ok(())
             }
-            (Holding::Pending(entry), BookRecord::EntryDropped { at, .. }) => {
-                same("candle", &(at.0 >= entry.enter_at.0), &true)?;
-                self.holding = Holding::Flat;
+            (ExpectedPhase::Pending(entry), BookRecord::EntryDropped { at, .. }) => {
+                expect_equal("candle", &(at.0 >= entry.enter_at.0), &true)?;
+                self.phase = ExpectedPhase::Flat;
                 Ok(())
             }
-            (Holding::Pending(entry), BookRecord::PositionOpened(position)) => {
-                self.opened(entry, position)?;
-                self.holding = Holding::Open(*position);
+            (ExpectedPhase::Pending(entry), BookRecord::PositionOpened(position)) => {
+                self.audit_opening(entry, position)?;
+                self.phase = ExpectedPhase::Open(*position);
                 Ok(())
             }
-            (Holding::Open(position), BookRecord::FundingPaid { at, amount }) => {
+            (ExpectedPhase::Open(position), BookRecord::FundingPaid { at, amount }) => {
                 let (mut position, at, amount) = (*position, *at, *amount);
-                same("time of funding", &(at.0 % FUNDING_MS), &0)?;
-                let due = fills::funding(&position, self.candle(at.0)?.open, self.funding_rate);
-                same("funding", &amount, &due)?;
+                expect_equal("time of funding", &(at.0 % FUNDING_MS), &0)?;
+                let due =
+                    fills::funding_payment(&position, self.candle(at.0)?.open, self.funding_rate);
+                expect_equal("funding", &amount, &due)?;
                 position.funding += amount;
-                self.holding = Holding::Open(position);
+                self.phase = ExpectedPhase::Open(position);
                 Ok(())
             }
-            (Holding::Flat, BookRecord::EntriesLocked { until, .. }) => {
+            (ExpectedPhase::Flat, BookRecord::EntriesLocked { until, .. }) => {
                 self.locked_until = self.locked_until.max(until.0);
                 Ok(())
             }
-            (Holding::Unopened, BookRecord::EntryRefused { .. }) => {
+            (ExpectedPhase::Unopened, BookRecord::SignalRejected { .. }) => {
                 Err("refused before it was opened".to_owned())
             }
-            (_, BookRecord::EntryRefused { bar_close, .. }) => {
-                same("bar", &(bar_close.0 % BAR_MS), &0)
+            (_, BookRecord::SignalRejected { bar_close, .. }) => {
+                expect_equal("bar", &(bar_close.0 % BAR_MS), &0)
             }
-            (Holding::Open(position), BookRecord::PositionClosed(trade)) => {
-                self.equity = self.closed(position, trade)?;
-                self.holding = Holding::Flat;
+            (ExpectedPhase::Open(position), BookRecord::PositionClosed(trade)) => {
+                self.equity = self.audit_closing(position, trade)?;
+                self.phase = ExpectedPhase::Flat;
                 Ok(())
             }
             (_, BookRecord::BookHalted { .. }) => {
-                let before = std::mem::replace(&mut self.holding, Holding::Unopened);
-                self.holding = Holding::Halted(Box::new(before));
+                let before = std::mem::replace(&mut self.phase, ExpectedPhase::Unopened);
+                self.phase = ExpectedPhase::Halted(Box::new(before));
                 Ok(())
             }
-            (Holding::Halted(before), BookRecord::BookReleased { .. }) => {
-                self.holding = Holding::clone(before);
+            (ExpectedPhase::Halted(before), BookRecord::BookUnhalted { .. }) => {
+                self.phase = ExpectedPhase::clone(before);
                 Ok(())
             }
             (holding, _) => Err(format!("out of place after {holding:?}")),
         }
     }
 
-    fn decided(&mut self, entry: &Entry) -> Verdict {
+    fn audit_entry_decision(&mut self, entry: &Entry) -> AuditResult {
         let close = entry.bar_close.0;
-        same("bar", &(close % BAR_MS), &0)?;
+        expect_equal("bar", &(close % BAR_MS), &0)?;
         if close <= self.last_bar {
             return Err("this bar was entered before".to_owned());
         }
@@ -209,61 +213,65 @@ impl Auditor<'_> {
         if close < self.locked_until {
             return Err("entries were locked".to_owned());
         }
-        same("account's leave", &(entry.account_seq > 0), &true)?;
-        same("entry candle", &entry.enter_at.0, &close)?;
+        expect_equal("account's leave", &(entry.account_seq > 0), &true)?;
+        expect_equal("entry candle", &entry.enter_at.0, &close)?;
         let last = self.candle(close - MINUTE_MS)?;
-        same("reference", &entry.reference.to_decimal(), &last.close)?;
-        let bracket = fills::bracket(entry, self.equity, self.leverage, self.market.grid);
-        same("stop", &entry.stop.to_decimal(), &bracket.stop)?;
-        same("target", &entry.target.to_decimal(), &bracket.target)?;
-        same("quantity", &entry.quantity.to_decimal(), &bracket.quantity)
+        expect_equal(
+            "reference",
+            &entry.reference_price.to_decimal(),
+            &last.close,
+        )?;
+        let bracket = fills::expected_bracket(entry, self.equity, self.leverage, self.market.grid);
+        expect_equal("stop", &entry.stop_price.to_decimal(), &bracket.stop)?;
+        expect_equal("target", &entry.target_price.to_decimal(), &bracket.target)?;
+        expect_equal("quantity", &entry.quantity.to_decimal(), &bracket.quantity)
     }
 
-    fn opened(&self, entry: &Entry, position: &Position) -> Verdict {
-        same("candle", &position.at, &entry.enter_at)?;
-        same("side", &position.side, &entry.side)?;
-        same("quantity", &position.quantity, &entry.quantity)?;
-        same("stop", &position.stop, &entry.stop)?;
-        same("target", &position.target, &entry.target)?;
+    fn audit_opening(&self, entry: &Entry, position: &Position) -> AuditResult {
+        expect_equal("candle", &position.at, &entry.enter_at)?;
+        expect_equal("side", &position.side, &entry.side)?;
+        expect_equal("quantity", &position.quantity, &entry.quantity)?;
+        expect_equal("stop", &position.stop_price, &entry.stop_price)?;
+        expect_equal("target", &position.target_price, &entry.target_price)?;
         let open = self.candle(position.at.0)?.open;
-        let buys = position.side == Side::Long;
-        let price = fills::market(open, buys, self.slippage, self.market.grid.tick);
-        same("price", &position.price.to_decimal(), &price)?;
+        let buys = position.side == PositionSide::Long;
+        let price = fills::market_fill_price(open, buys, self.slippage, self.market.grid.tick);
+        expect_equal("price", &position.entry_price.to_decimal(), &price)?;
         let fee = fills::fee(price, position.quantity.to_decimal(), self.fee_rate);
-        same("fee", &position.fee, &fee)
+        expect_equal("fee", &position.fee, &fee)
     }
 
-    fn closed(&self, position: &Position, trade: &Trade) -> Result<Decimal, String> {
+    fn audit_closing(&self, position: &Position, trade: &Trade) -> Result<Decimal, String> {
         let Some((at, price, reason)) = self.first_exit(position) else {
             return Err("no candle touches stop or target".to_owned());
         };
-        same("candle", &trade.at.0, &at)?;
-        same("reason", &trade.reason, &reason)?;
-        same("price", &trade.price.to_decimal(), &price)?;
-        same("entry", &trade.entry, &position.price)?;
-        same("quantity", &trade.quantity, &position.quantity)?;
-        let (quantity, entry) = (trade.quantity.to_decimal(), trade.entry.to_decimal());
+        expect_equal("candle", &trade.at.0, &at)?;
+        expect_equal("reason", &trade.reason, &reason)?;
+        expect_equal("price", &trade.exit_price.to_decimal(), &price)?;
+        expect_equal("entry", &trade.entry_price, &position.entry_price)?;
+        expect_equal("quantity", &trade.quantity, &position.quantity)?;
+        let (quantity, entry) = (trade.quantity.to_decimal(), trade.entry_price.to_decimal());
         let fee = fills::fee(price, quantity, self.fee_rate);
-        same("fee", &trade.fee, &fee)?;
+        expect_equal("fee", &trade.fee, &fee)?;
         let move_ = match trade.side {
-            Side::Long => price - entry,
-            Side::Short => entry - price,
+            PositionSide::Long => price - entry,
+            PositionSide::Short => entry - price,
         };
-        let funding = self.funding(position, at)?;
-        same("funding", &trade.funding, &funding)?;
+        let funding = self.funding_due(position, at)?;
+        expect_equal("funding", &trade.funding, &funding)?;
         let pnl = move_ * quantity - position.fee - fee - funding;
-        same("pnl", &trade.pnl, &pnl)?;
-        same("equity", &trade.equity, &(self.equity + trade.pnl))?;
+        expect_equal("pnl", &trade.pnl, &pnl)?;
+        expect_equal("equity", &trade.equity, &(self.equity + trade.pnl))?;
         Ok(trade.equity)
     }
 
     /// All that fell due after the entry's candle, up to that of the exit.
-    fn funding(&self, position: &Position, until: i64) -> Result<Decimal, String> {
+    fn funding_due(&self, position: &Position, until: i64) -> Result<Decimal, String> {
         let first = (position.at.0 / FUNDING_MS + 1) * FUNDING_MS;
         let mut sum = Decimal::ZERO;
         let mut at = first;
         while at <= until {
-            sum += fills::funding(position, self.candle(at)?.open, self.funding_rate);
+            sum += fills::funding_payment(position, self.candle(at)?.open, self.funding_rate);
             at += FUNDING_MS;
         }
         Ok(sum)
@@ -273,7 +281,8 @@ impl Auditor<'_> {
     fn first_exit(&self, position: &Position) -> Option<(i64, Decimal, ExitReason)> {
         let mut candles = self.market.candles.range(position.at.0..);
         candles.find_map(|(at, candle)| {
-            let exit = fills::exit(position, candle, self.slippage, self.market.grid.tick);
+            let exit =
+                fills::exit_in_candle(position, candle, self.slippage, self.market.grid.tick);
             exit.map(|(price, reason)| (*at, price, reason))
         })
     }
@@ -284,7 +293,7 @@ impl Auditor<'_> {
     }
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, right: &T) -> Verdict {
+fn expect_equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, right: &T) -> AuditResult {
     if found == right {
         return Ok(());
     }
@@ -292,17 +301,20 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, right: &T) -> Ver
 }
 
 /// Ids of the events that these journals owe and that were not told.
-pub fn owed(journals: &BTreeMap<BookKey, Entries>, told: &[Told]) -> Vec<String> {
-    let told: BTreeSet<&str> = told.iter().map(|t| t.event.id.as_str()).collect();
-    let debts = debts(journals).into_keys();
+pub fn missing_events(
+    journals: &BTreeMap<BookKey, Batches>,
+    stored: &[StoredEvent],
+) -> Vec<String> {
+    let told: BTreeSet<&str> = stored.iter().map(|t| t.event.id.as_str()).collect();
+    let debts = expected_events(journals).into_keys();
     debts.filter(|id| !told.contains(id.as_str())).collect()
 }
 
 /// Each told event is one that its journal owes, in its words, once; its headers name it.
-pub fn events(journals: &BTreeMap<BookKey, Entries>, told: &[Told]) {
-    let debts = debts(journals);
+pub fn audit_events(journals: &BTreeMap<BookKey, Batches>, stored: &[StoredEvent]) {
+    let debts = expected_events(journals);
     let mut ids = BTreeSet::new();
-    for told in told {
+    for told in stored {
         let (id, event) = (&told.event.id, &told.event);
         assert!(ids.insert(id.as_str()), "event {id} is there twice");
         for header in ["Nats-Msg-Id", "ce-id"] {
@@ -323,12 +335,14 @@ pub fn events(journals: &BTreeMap<BookKey, Entries>, told: &[Told]) {
     }
 }
 
-fn debts(journals: &BTreeMap<BookKey, Entries>) -> BTreeMap<String, protocol::event::EventBody> {
+fn expected_events(
+    journals: &BTreeMap<BookKey, Batches>,
+) -> BTreeMap<String, protocol::event::EventBody> {
     let mut debts = BTreeMap::new();
     for (key, entries) in journals {
-        for Stored { seq, entry } in entries {
+        for StoredBatch { seq, batch: entry } in entries {
             for (index, record) in entry.records.iter().enumerate() {
-                if let Some(body) = owner_event(key, record) {
+                if let Some(body) = operator_event(key, record) {
                     debts.insert(format!("{key}:{seq}:{index}"), body);
                 }
             }

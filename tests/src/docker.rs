@@ -4,7 +4,7 @@
 //! What testcontainers does not offer (labels of networks and volumes) is done by Docker's own
 //! command. Everything carries the run's label, by which `scripts/test` finds what a killed test left.
 
-mod blueprint;
+mod compose_service;
 mod container;
 mod project;
 
@@ -13,18 +13,18 @@ use std::process::{Command, Stdio};
 use runtime::bus::{Bus, BusSettings};
 use serde_json::Value;
 
-pub use blueprint::compose;
-pub use container::{Container, Setup};
+pub use compose_service::compose;
+pub use container::{Container, ContainerSetup};
 pub use project::{Project, inspect};
 
-use crate::journals::{self, Entries};
+use crate::journals::{self, Batches};
 use crate::nats::Role;
-use crate::patience::{SOON, eventually};
+use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 /// Key of the label whose value is the run's name.
 pub const LABEL: &str = "bearish-alpha.test";
 /// Port of the bus.
-const BUS: u16 = 4222;
+const BUS_PORT: u16 = 4222;
 /// Volumes that compose.yaml names.
 const VOLUMES: [&str; 2] = ["nats", "exchange-sim"];
 
@@ -39,7 +39,7 @@ pub fn given_run_name() -> Option<String> {
 }
 
 /// Runs a command to its end and returns what it printed. Panics with its complaint if it fails.
-pub fn run(command: &mut Command) -> String {
+pub fn run_command(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -48,7 +48,7 @@ pub fn run(command: &mut Command) -> String {
 }
 
 /// Runs a command in a destructor: a complaint is printed, never a second panic.
-pub fn clear_away(command: &mut Command) {
+pub fn run_cleanup(command: &mut Command) {
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => {}
         Ok(output) => eprintln!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)),
@@ -58,11 +58,11 @@ pub fn clear_away(command: &mut Command) {
 
 /// Docker's own command.
 pub fn docker(arguments: &[&str]) -> String {
-    run(Command::new("docker").args(arguments))
+    run_command(Command::new("docker").args(arguments))
 }
 
 /// What Docker knows of one of the project's images, which must be there.
-pub fn image(name: &str) -> (String, Value) {
+pub fn require_image(name: &str) -> (String, Value) {
     let (full, known) = find_image(name);
     let known = known.unwrap_or_else(|| {
         panic!("image {full} is missing: run `bash -c '. scripts/lib.sh; build_images'` first")
@@ -85,107 +85,119 @@ pub fn find_image(name: &str) -> (String, Option<Value>) {
 }
 
 /// A network and the volumes of one test; gone when this is dropped.
-pub(crate) struct Ground(String);
+pub(crate) struct TestNetwork(String);
 
-impl Ground {
+impl TestNetwork {
     fn new(test: &str) -> Self {
-        let ground = Self(format!("{}-{test}", run_name()));
+        let network = Self(format!("{}-{test}", run_name()));
         let label = format!("{LABEL}={}", run_name());
-        docker(&["network", "create", "--label", &label, &ground.network()]);
+        docker(&[
+            "network",
+            "create",
+            "--label",
+            &label,
+            &network.network_name(),
+        ]);
         for volume in VOLUMES {
             docker(&[
                 "volume",
                 "create",
                 "--label",
                 &label,
-                &ground.volume(volume),
+                &network.volume_name(volume),
             ]);
         }
-        ground
+        network
     }
 
-    fn project(&self) -> &str {
+    fn project_name(&self) -> &str {
         &self.0
     }
 
     /// Named as Compose names networks: containers learn their project from it.
-    fn network(&self) -> String {
+    fn network_name(&self) -> String {
         format!("{}_net", self.0)
     }
 
-    fn volume(&self, name: &str) -> String {
+    fn volume_name(&self, name: &str) -> String {
         format!("{}_{name}", self.0)
     }
 
-    fn container(&self, service: &str) -> String {
+    fn container_name(&self, service: &str) -> String {
         format!("{}-{service}-1", self.0)
     }
 }
 
-impl Drop for Ground {
+impl Drop for TestNetwork {
     fn drop(&mut self) {
-        let volumes = VOLUMES.map(|name| self.volume(name));
-        clear_away(Command::new("docker").args(["network", "rm", &self.network()]));
-        clear_away(Command::new("docker").args(["volume", "rm"]).args(&volumes));
+        let volumes = VOLUMES.map(|name| self.volume_name(name));
+        run_cleanup(Command::new("docker").args(["network", "rm", &self.network_name()]));
+        run_cleanup(Command::new("docker").args(["volume", "rm"]).args(&volumes));
     }
 }
 
 /// Bus with its streams, and exchange. Fields are dropped in this order: the ground last.
-pub struct Stage {
+pub struct ComposeStack {
     /// The bus.
     pub nats: Container,
     /// The exchange.
     pub exchange: Container,
     bus_init: Container,
-    ground: Ground,
+    network: TestNetwork,
 }
 
-impl Stage {
+impl ComposeStack {
     /// Starts both, healthy by their own checks. `test` tells this stage apart from the others.
     pub async fn up(test: &str) -> Self {
         for name in ["nats", "bus-init", "exchange-sim", "trader"] {
-            image(name);
+            require_image(name);
         }
-        let ground = Ground::new(test);
+        let ground = TestNetwork::new(test);
 
-        let nats = Setup::new(&ground, "nats").published(BUS).start_healthy();
-        let exchange = Setup::new(&ground, "exchange-sim").start_healthy();
+        let nats = ContainerSetup::new(&ground, "nats")
+            .with_published_port(BUS_PORT)
+            .start_healthy();
+        let exchange = ContainerSetup::new(&ground, "exchange-sim").start_healthy();
         let (nats, exchange) = tokio::join!(nats, exchange);
-        let bus_init = Setup::new(&ground, "bus-init");
+        let bus_init = ContainerSetup::new(&ground, "bus-init");
         let url = bus_url(&ground);
         let bus_init = bus_init.env("NATS_URL", &url).start().await;
-        let code = bus_init.exit_code().await;
+        let code = bus_init.wait_for_exit_code().await;
         assert_eq!(code, 0, "{}", bus_init.log().await);
         Self {
             nats,
             exchange,
             bus_init,
-            ground,
+            network: ground,
         }
     }
 
     /// A paper trader on this bus and exchange, with compose.yaml's flags.
-    pub fn trader(&self) -> Setup<'_> {
+    pub fn trader(&self) -> ContainerSetup<'_> {
         let exchange = format!("{}:8080", self.exchange.name());
-        Setup::new(&self.ground, "trader-paper")
-            .env("NATS_URL", &bus_url(&self.ground))
+        ContainerSetup::new(&self.network, "trader-paper")
+            .env("NATS_URL", &bus_url(&self.network))
             .env("BINANCE_REST_URL", &format!("http://{exchange}"))
             .env("BINANCE_WS_URL", &format!("ws://{exchange}"))
             .env("HEARTBEAT_SECS", "1")
     }
 
     /// A connection with the operator's permissions, to where the bus is now.
-    pub async fn operator(&self) -> Bus {
-        operator_of(&self.nats.address(BUS).await, Role::Operator.password()).await
+    pub async fn operator_bus(&self) -> Bus {
+        connect_operator(
+            &self.nats.address(BUS_PORT).await,
+            Role::Operator.password(),
+        )
+        .await
     }
 
     /// Every journal now.
-    pub async fn journals(&self) -> std::collections::BTreeMap<protocol::ids::BookKey, Entries> {
-        journals::all(&self.operator().await).await
+    pub async fn journals(&self) -> std::collections::BTreeMap<protocol::ids::BookKey, Batches> {
+        journals::read_paper(&self.operator_bus().await).await
     }
 
     /// No password is in any log, of these containers and of the stage's own.
-    pub async fn no_secret_was_told_by(&self, others: &[&Container]) {
+    pub async fn assert_no_secret_in_logs(&self, others: &[&Container]) {
         let own = [&self.nats, &self.exchange, &self.bus_init];
         for container in own.into_iter().chain(others.iter().copied()) {
             let log = container.log().await;
@@ -198,19 +210,19 @@ impl Stage {
     }
 }
 
-fn bus_url(ground: &Ground) -> String {
-    format!("nats://{}:{BUS}", ground.container("nats"))
+fn bus_url(network: &TestNetwork) -> String {
+    format!("nats://{}:{BUS_PORT}", network.container_name("nats"))
 }
 
 /// A connection with the operator's permissions to the bus at `address`.
-pub async fn operator_of(address: &str, password: String) -> Bus {
+pub async fn connect_operator(address: &str, password: String) -> Bus {
     let settings = BusSettings {
         nats_url: format!("nats://{address}"),
         nats_user: Some(Role::Operator.user().parse().unwrap()),
         nats_password: Some(password.into()),
         nats_password_file: None,
     };
-    eventually("a connection to the bus", SOON, async || {
+    eventually("a connection to the bus", DEFAULT_TIMEOUT, async || {
         Bus::try_connect(&settings).await.ok()
     })
     .await

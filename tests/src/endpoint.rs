@@ -13,16 +13,16 @@ use tokio::task::JoinSet;
 
 /// A word in its address that nobody but its caller may know.
 pub const SECRET: &str = "s3cret-topic-frotz";
-const LARGEST: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// One of them; ends with the value.
 pub struct Endpoint {
     port: u16,
-    inside: Arc<Mutex<Inside>>,
+    state: Arc<Mutex<EndpointState>>,
     _server: JoinSet<()>,
 }
 
-struct Inside {
+struct EndpointState {
     status: StatusCode,
     calls: Vec<Call>,
 }
@@ -39,7 +39,7 @@ pub struct Call {
     /// As text.
     pub body: String,
     /// When it came.
-    pub at: Instant,
+    pub received_at: Instant,
 }
 
 impl Call {
@@ -57,16 +57,18 @@ impl Endpoint {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let inside = Arc::new(Mutex::new(Inside {
+        let inside = Arc::new(Mutex::new(EndpointState {
             status: StatusCode::OK,
             calls: Vec::new(),
         }));
-        let app = Router::new().fallback(take).with_state(Arc::clone(&inside));
+        let app = Router::new()
+            .fallback(record_call)
+            .with_state(Arc::clone(&inside));
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self {
             port,
-            inside,
+            state: inside,
             _server: server,
         }
     }
@@ -77,23 +79,26 @@ impl Endpoint {
     }
 
     /// It answers with this status from now on.
-    pub fn answer(&self, status: u16) {
-        self.inside().status = StatusCode::from_u16(status).unwrap();
+    pub fn set_status(&self, status: u16) {
+        self.lock_state().status = StatusCode::from_u16(status).unwrap();
     }
 
     /// Everything so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
-        self.inside().calls.clone()
+        self.lock_state().calls.clone()
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap()
+    fn lock_state(&self) -> MutexGuard<'_, EndpointState> {
+        self.state.lock().unwrap()
     }
 }
 
-async fn take(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> (StatusCode, String) {
+async fn record_call(
+    State(inside): State<Arc<Mutex<EndpointState>>>,
+    request: Request,
+) -> (StatusCode, String) {
     let (head, body) = request.into_parts();
-    let body = to_bytes(body, LARGEST).await.unwrap();
+    let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
     let headers = head.headers.iter();
     let call = Call {
         method: head.method.to_string(),
@@ -105,7 +110,7 @@ async fn take(State(inside): State<Arc<Mutex<Inside>>>, request: Request) -> (St
             })
             .collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
-        at: Instant::now(),
+        received_at: Instant::now(),
     };
     let mut inside = inside.lock().unwrap();
     inside.calls.push(call);

@@ -18,60 +18,60 @@ use tokio::task::JoinSet;
 
 use crate::ports;
 
-const LONGEST: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 /// A lost call's connection stays open for longer than any client waits.
-const SILENCE: Duration = Duration::from_secs(30);
+const LOST_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Which side of the exchange a call is held on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
+pub enum HoldPoint {
     /// The exchange has not heard of it.
-    Asked,
+    BeforeExchange,
     /// The exchange has carried it out.
-    Answered,
+    AfterExchange,
 }
 
 /// What becomes of a held call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub enum ReleaseAction {
     /// It goes on.
-    GoesOn,
+    Forward,
     /// It is lost.
-    Lost,
+    Discard,
 }
 
 /// A call that was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct AnsweredCall {
     /// GET, POST, ...
     pub method: String,
     /// Without what was asked for.
     pub path: String,
     /// When it came.
-    pub asked: Instant,
+    pub requested_at: Instant,
     /// When the exchange had answered.
-    pub answered: Instant,
+    pub answered_at: Instant,
 }
 
-struct Trap {
+struct CallTrap {
     method: &'static str,
     path: &'static str,
     /// Calls of this kind that pass before.
     skip: usize,
-    when: When,
+    hold_point: HoldPoint,
     caught: oneshot::Sender<()>,
-    then: watch::Receiver<Option<Then>>,
+    release: watch::Receiver<Option<ReleaseAction>>,
 }
 
 /// The call that a test waits for.
-pub struct Held {
+pub struct HeldCall {
     caught: oneshot::Receiver<()>,
-    then: watch::Sender<Option<Then>>,
+    release: watch::Sender<Option<ReleaseAction>>,
 }
 
-impl Held {
+impl HeldCall {
     /// Waits until the call is held.
-    pub async fn caught(&mut self, within: Duration) {
+    pub async fn wait_until_held(&mut self, within: Duration) {
         let caught = tokio::time::timeout(within, &mut self.caught).await;
         caught
             .unwrap_or_else(|_| panic!("no such call within {within:?}"))
@@ -79,15 +79,15 @@ impl Held {
     }
 
     /// Decides what becomes of it.
-    pub fn then(&self, then: Then) {
-        self.then.send_replace(Some(then));
+    pub fn release(&self, then: ReleaseAction) {
+        self.release.send_replace(Some(then));
     }
 }
 
-struct Shared {
+struct GatewayState {
     exchange: SocketAddr,
-    traps: Mutex<Vec<Trap>>,
-    seen: Mutex<Vec<Seen>>,
+    traps: Mutex<Vec<CallTrap>>,
+    answered: Mutex<Vec<AnsweredCall>>,
     /// Calls outlive their client: a killed trader's call still arrives.
     calls: Mutex<JoinSet<()>>,
 }
@@ -95,27 +95,29 @@ struct Shared {
 /// A gateway to an exchange's REST side.
 pub struct Gateway {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    state: Arc<GatewayState>,
     _serving: JoinSet<()>,
 }
 
 impl Gateway {
     /// Serves when this returns.
-    pub async fn to(exchange: SocketAddr) -> Self {
+    pub async fn start(exchange: SocketAddr) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
         let listener = TcpListener::bind(address).await.unwrap();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(GatewayState {
             exchange,
             traps: Mutex::default(),
-            seen: Mutex::default(),
+            answered: Mutex::default(),
             calls: Mutex::default(),
         });
-        let router = Router::new().fallback(pass).with_state(Arc::clone(&shared));
+        let router = Router::new()
+            .fallback(handle_request)
+            .with_state(Arc::clone(&shared));
         let mut serving = JoinSet::new();
         serving.spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self {
             address,
-            shared,
+            state: shared,
             _serving: serving,
         }
     }
@@ -126,29 +128,38 @@ impl Gateway {
     }
 
     /// The calls so far that were answered, in the order of their answers.
-    pub fn seen(&self) -> Vec<Seen> {
-        self.shared.seen.lock().unwrap().clone()
+    pub fn answered_calls(&self) -> Vec<AnsweredCall> {
+        self.state.answered.lock().unwrap().clone()
     }
 
     /// Holds the next call of this kind, after so many others of it.
-    pub fn hold(&self, method: &'static str, path: &'static str, skip: usize, when: When) -> Held {
+    pub fn hold_call(
+        &self,
+        method: &'static str,
+        path: &'static str,
+        skip: usize,
+        when: HoldPoint,
+    ) -> HeldCall {
         let (told, caught) = oneshot::channel();
         let (then, decided) = watch::channel(None);
-        self.shared.traps.lock().unwrap().push(Trap {
+        self.state.traps.lock().unwrap().push(CallTrap {
             method,
             path,
             skip,
-            when,
+            hold_point: when,
             caught: told,
-            then: decided,
+            release: decided,
         });
-        Held { caught, then }
+        HeldCall {
+            caught,
+            release: then,
+        }
     }
 }
 
-impl Shared {
+impl GatewayState {
     /// The trap that this call falls into.
-    fn trap(&self, method: &str, path: &str) -> Option<Trap> {
+    fn take_trap(&self, method: &str, path: &str) -> Option<CallTrap> {
         let mut traps = self.traps.lock().unwrap();
         let found = traps
             .iter()
@@ -161,63 +172,64 @@ impl Shared {
     }
 }
 
-async fn pass(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn handle_request(State(shared): State<Arc<GatewayState>>, request: Request) -> Response {
     let asked = Instant::now();
     let (method, path) = (
         request.method().to_string(),
         request.uri().path().to_owned(),
     );
-    let trap = shared.trap(&method, &path);
-    let call = raw(request).await;
+    let trap = shared.take_trap(&method, &path);
+    let call = serialize_request(request).await;
     let (answered, answer) = oneshot::channel();
     let exchange = shared.exchange;
     shared.calls.lock().unwrap().spawn(async move {
-        if let Some(text) = carry(exchange, &call, trap).await {
+        if let Some(text) = forward(exchange, &call, trap).await {
             let _ = answered.send(text);
         }
     });
     if let Ok(text) = answer.await {
-        shared.seen.lock().unwrap().push(Seen {
+        shared.answered.lock().unwrap().push(AnsweredCall {
             method,
             path,
-            asked,
-            answered: Instant::now(),
+            requested_at: asked,
+            answered_at: Instant::now(),
         });
-        return response(&text);
+        return parse_response(&text);
     }
-    tokio::time::sleep(SILENCE).await;
-    status(StatusCode::GATEWAY_TIMEOUT)
+    tokio::time::sleep(LOST_CALL_TIMEOUT).await;
+    empty_response(StatusCode::GATEWAY_TIMEOUT)
 }
 
 /// The exchange's answer; none to a call that is lost on either side.
-async fn carry(exchange: SocketAddr, call: &str, trap: Option<Trap>) -> Option<String> {
+async fn forward(exchange: SocketAddr, call: &str, trap: Option<CallTrap>) -> Option<String> {
     let Some(mut trap) = trap else {
-        return Some(send(exchange, call).await);
+        return Some(send_raw(exchange, call).await);
     };
-    if trap.when == When::Answered {
-        let answer = send(exchange, call).await;
+    if trap.hold_point == HoldPoint::AfterExchange {
+        let answer = send_raw(exchange, call).await;
         let _ = trap.caught.send(());
-        return (decided(&mut trap.then).await == Then::GoesOn).then_some(answer);
+        return (wait_for_release(&mut trap.release).await == ReleaseAction::Forward)
+            .then_some(answer);
     }
     let _ = trap.caught.send(());
-    match decided(&mut trap.then).await {
-        Then::GoesOn => Some(send(exchange, call).await),
-        Then::Lost => None,
+    match wait_for_release(&mut trap.release).await {
+        ReleaseAction::Forward => Some(send_raw(exchange, call).await),
+        ReleaseAction::Discard => None,
     }
 }
 
-async fn decided(then: &mut watch::Receiver<Option<Then>>) -> Then {
+async fn wait_for_release(then: &mut watch::Receiver<Option<ReleaseAction>>) -> ReleaseAction {
     match then.wait_for(Option::is_some).await {
-        Ok(decided) => decided.unwrap_or(Then::Lost),
+        Ok(decided) => decided.unwrap_or(ReleaseAction::Discard),
         // The test has ended.
-        Err(_) => Then::Lost,
+        Err(_) => ReleaseAction::Discard,
     }
 }
 
 /// The call as it goes over the wire.
-async fn raw(request: Request) -> String {
+async fn serialize_request(request: Request) -> String {
     let (head, body) = request.into_parts();
-    let body = to_bytes(body, LONGEST).await.unwrap();
+    let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();
     let kept = |name: &HeaderName| name.as_str() == "x-mbx-apikey" || name == "content-type";
     let headers = head.headers.iter().filter(|(name, _)| kept(name));
@@ -233,7 +245,7 @@ async fn raw(request: Request) -> String {
     )
 }
 
-async fn send(exchange: SocketAddr, call: &str) -> String {
+async fn send_raw(exchange: SocketAddr, call: &str) -> String {
     let Ok(mut stream) = TcpStream::connect(exchange).await else {
         return "HTTP/1.1 502 Bad Gateway\r\n\r\n".to_owned();
     };
@@ -244,13 +256,13 @@ async fn send(exchange: SocketAddr, call: &str) -> String {
     answer
 }
 
-fn response(text: &str) -> Response {
+fn parse_response(text: &str) -> Response {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return status(StatusCode::BAD_GATEWAY);
+        return empty_response(StatusCode::BAD_GATEWAY);
     };
     if head.contains("transfer-encoding: chunked") {
         // The exchange tells how long its answers are, but for one that it cuts.
-        return cut();
+        return truncated_response();
     }
     let mut lines = head.lines();
     let code = lines.next().and_then(|line| line.split(' ').nth(1));
@@ -265,13 +277,13 @@ fn response(text: &str) -> Response {
 }
 
 /// An answer that breaks off.
-fn cut() -> Response {
+fn truncated_response() -> Response {
     let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let body = futures_util::stream::iter([Err::<Vec<u8>, _>(broken)]);
     Response::new(Body::from_stream(body))
 }
 
-fn status(code: StatusCode) -> Response {
+fn empty_response(code: StatusCode) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
     response

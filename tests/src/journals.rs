@@ -2,23 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use engine::book::{BookRecord, BookState};
 use protocol::ids::{BookKey, Mode};
 use protocol::subject::{Subject, filter};
 use runtime::bus::Bus;
-use runtime::journal::{Journal, Stored};
+use runtime::journal::{Journal, StoredBatch};
 use runtime::streams;
+use trader_core::book::{BookRecord, BookState};
 
 /// One book's whole journal, oldest first.
-pub type Entries = Vec<Stored<BookRecord>>;
+pub type Batches = Vec<StoredBatch<BookRecord>>;
 
 /// Every paper book's journal.
-pub async fn all(bus: &Bus) -> BTreeMap<BookKey, Entries> {
-    of_mode(bus, Mode::Paper).await
+pub async fn read_paper(bus: &Bus) -> BTreeMap<BookKey, Batches> {
+    read_mode(bus, Mode::Paper).await
 }
 
 /// Every book's journal of this mode.
-pub async fn of_mode(bus: &Bus, mode: Mode) -> BTreeMap<BookKey, Entries> {
+pub async fn read_mode(bus: &Bus, mode: Mode) -> BTreeMap<BookKey, Batches> {
     let filter = filter::book_journals(mode);
     let mut journals = BTreeMap::new();
     for subject in bus.subjects(streams::JOURNAL, &filter).await.unwrap() {
@@ -27,14 +27,14 @@ pub async fn of_mode(bus: &Bus, mode: Mode) -> BTreeMap<BookKey, Entries> {
             .unwrap()
             .parse()
             .unwrap();
-        let entries = of(bus, &key).await;
+        let entries = read_book(bus, &key).await;
         journals.insert(key, entries);
     }
     journals
 }
 
 /// One book's journal.
-pub async fn of(bus: &Bus, key: &BookKey) -> Entries {
+pub async fn read_book(bus: &Bus, key: &BookKey) -> Batches {
     let subject = Subject::BookJournal(key.clone());
     let reader = "audit".parse().unwrap();
     let replayed = Journal::replay::<BookRecord>(bus, &subject, reader).await;
@@ -42,10 +42,10 @@ pub async fn of(bus: &Bus, key: &BookKey) -> Entries {
 }
 
 /// What the book is after all this.
-pub fn fold(entries: &Entries) -> BookState {
+pub fn fold_book(entries: &Batches) -> BookState {
     let mut state = BookState::default();
     for stored in entries {
-        let folded = state.fold(&stored.entry);
+        let folded = state.fold(&stored.batch);
         folded.unwrap_or_else(|bad| panic!("journal sequence {}: {bad}", stored.seq));
     }
     state
@@ -53,14 +53,14 @@ pub fn fold(entries: &Entries) -> BookState {
 
 /// All records of some journals.
 pub fn records<'a>(
-    journals: impl IntoIterator<Item = &'a Entries>,
+    journals: impl IntoIterator<Item = &'a Batches>,
 ) -> impl Iterator<Item = &'a BookRecord> {
     let entries = journals.into_iter().flatten();
-    entries.flat_map(|stored| &stored.entry.records)
+    entries.flat_map(|stored| &stored.batch.records)
 }
 
 /// How many positions these journals have closed.
-pub fn trades<'a>(journals: impl IntoIterator<Item = &'a Entries>) -> usize {
+pub fn count_trades<'a>(journals: impl IntoIterator<Item = &'a Batches>) -> usize {
     records(journals)
         .filter(|r| matches!(r, BookRecord::PositionClosed(_)))
         .count()

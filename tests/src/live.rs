@@ -2,7 +2,7 @@
 //! real orders, faults on the way, and an audit that asks the exchange through Binance's own client.
 //! `live/step.rs`: the steps of a position's life; `live/run.rs`: one run of it.
 
-pub mod run;
+pub mod scenario;
 pub mod step;
 
 use std::collections::BTreeSet;
@@ -15,35 +15,35 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     NewOrderSideEnum, NewOrderTypeEnum, PositionInformationV3Params, QueryAllAlgoOrdersParams,
     RestApi,
 };
-use engine::book::{BookRecord, BookState, Phase, Position};
-use engine::orders::{ClientId, Fate, Leg};
 use protocol::ids::Mode;
 use runtime::bus::Bus;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tempfile::TempDir;
+use trader_core::book::{BookPhase, BookRecord, BookState, Position};
+use trader_core::orders::{ClientOrderId, Leg, OrderStatus};
 
-use crate::candle_file::{PAST, csv};
+use crate::candle_file::{WARM_UP_MINUTES, csv};
 use crate::exchange::Exchange;
-use crate::journals::{self, Entries};
+use crate::journals::{self, Batches};
 use crate::nats::{NatsServer, Role};
-use crate::patience::{SOON, eventually};
-use crate::trader::Setup;
+use crate::trader::TraderSetup;
+use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 /// The symbol that is traded.
 pub const SYMBOL: &str = "BTCUSDT";
 /// The account's key.
-pub const KEY: &str = "livekey";
-const SECRET: &str = "livesecret";
+pub const API_KEY: &str = "livekey";
+const API_SECRET: &str = "livesecret";
 /// What the account begins with.
-const BALANCE: i64 = 10_000;
+const INITIAL_BALANCE: i64 = 10_000;
 /// Minutes from the exchange's opening to the bar whose close brings the entry.
-const LEAD: i64 = 2;
+const LEAD_MINUTES: i64 = 2;
 /// Minutes of market behind that.
-const PLAYED: i64 = 2_000;
+const PLAYED_MINUTES: i64 = 2_000;
 
 /// A move of the price: so many minutes after the entry's bar, by so many tenths.
-pub type Move = (i64, i64);
+pub type PriceMove = (i64, i64);
 
 /// Far enough to fill the target, or to reach the stop.
 pub const UP: i64 = 6_000;
@@ -53,9 +53,9 @@ pub const DOWN: i64 = -1_500;
 /// Half hours of the same small size up and down, three down in a row until the entry's bar closes, which
 /// is oversold; then a market that stands still but for these moves. The entry's bar closes so many minutes
 /// after midnight.
-fn market(moves: &[Move], late: i64) -> String {
-    let (past, mut last) = (PAST + late, 400_000);
-    csv((0..past + PLAYED).map(|n| {
+fn market_csv(moves: &[PriceMove], late: i64) -> String {
+    let (past, mut last) = (WARM_UP_MINUTES + late, 400_000);
+    csv((0..past + PLAYED_MINUTES).map(|n| {
         let (open, to_go) = (last, n / 30 - past / 30);
         let step = 16 - 8 * n / past;
         let due = moves.iter().filter(|(minute, _)| past + minute == n);
@@ -81,30 +81,33 @@ pub struct LiveSystem {
 
 impl LiveSystem {
     /// An exchange whose market makes these moves, at this speed; its account is begun.
-    pub async fn start(moves: &[Move], speed: &str) -> Self {
-        let system = Self::bare(moves, speed).await;
-        system.begin().await;
+    pub async fn start(moves: &[PriceMove], speed: &str) -> Self {
+        let system = Self::start_without_account(moves, speed).await;
+        system.init_account().await;
         system
     }
 
     /// The same, with an account that nobody has begun.
-    pub async fn bare(moves: &[Move], speed: &str) -> Self {
-        Self::late(moves, speed, 0).await
+    pub async fn start_without_account(moves: &[PriceMove], speed: &str) -> Self {
+        Self::start_with_entry_at(moves, speed, 0).await
     }
 
     /// The same; the entry's bar closes so many minutes after midnight, at a full or half hour.
-    pub async fn late(moves: &[Move], speed: &str, late: i64) -> Self {
+    pub async fn start_with_entry_at(moves: &[PriceMove], speed: &str, late: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("candles.csv");
-        std::fs::write(&file, market(moves, late)).unwrap();
+        std::fs::write(&file, market_csv(moves, late)).unwrap();
         let nats = NatsServer::with_streams().await;
         let exchange = Exchange::start(&[
             ("SIM_MARKET", "replay"),
-            ("SIM_CANDLES", file.to_str().unwrap()),
-            ("SIM_WARMUP_CANDLES", &(PAST + late - LEAD).to_string()),
+            ("SIM_CANDLES_FILE", file.to_str().unwrap()),
+            (
+                "SIM_WARMUP_CANDLES",
+                &(WARM_UP_MINUTES + late - LEAD_MINUTES).to_string(),
+            ),
             ("SIM_SPEED", speed),
-            ("SIM_API_KEYS", &format!("{KEY}:{SECRET}:trade")),
-            ("SIM_ADMIN", "1"),
+            ("SIM_API_KEYS", &format!("{API_KEY}:{API_SECRET}:trade")),
+            ("SIM_FAULT_API", "1"),
         ])
         .await;
         let operator = nats.bus(Role::Operator).await;
@@ -118,44 +121,45 @@ impl LiveSystem {
     }
 
     /// `trader init --account`.
-    pub async fn begin(&self) {
-        let (code, said) = self.command("init", "init --account").await;
+    pub async fn init_account(&self) {
+        let (code, said) = self.run_command("init", "init --account").await;
         assert_eq!(code, 0, "{said}");
     }
 
     /// Runs one of the trader's commands; its exit code and what it printed.
-    pub async fn command(&self, name: &str, words: &str) -> (i32, String) {
-        self.command_of(&self.trader(name), words).await
+    pub async fn run_command(&self, name: &str, arguments: &str) -> (i32, String) {
+        self.run_command_with(&self.trader_setup(name), arguments)
+            .await
     }
 
     /// The same with this trader's settings.
-    pub async fn command_of(&self, setup: &Setup, words: &str) -> (i32, String) {
-        let setup = setup.clone().flags(words);
+    pub async fn run_command_with(&self, setup: &TraderSetup, arguments: &str) -> (i32, String) {
+        let setup = setup.clone().flags(arguments);
         let mut process = setup.start().into_process();
-        let code = process.exit_within(SOON).await;
+        let code = process.exit_within(DEFAULT_TIMEOUT).await;
         let said = [process.out(), process.err()].concat().join("\n");
         (code, said)
     }
 
     /// How to start a trader of this name.
-    pub fn trader(&self, name: &str) -> Setup {
-        Setup::new(name, &self.nats, &self.exchange)
-            .bus(&self.nats, Role::TraderLive)
-            .env("BINANCE_API_KEY", KEY)
-            .env("BINANCE_API_SECRET", SECRET)
+    pub fn trader_setup(&self, name: &str) -> TraderSetup {
+        TraderSetup::new(name, &self.nats, &self.exchange)
+            .with_bus(&self.nats, Role::TraderLive)
+            .env("BINANCE_API_KEY", API_KEY)
+            .env("BINANCE_API_SECRET", API_SECRET)
             .env("RECV_WINDOW_MS", "60000")
             .env("SYMBOLS", SYMBOL)
             .flags("--infinite --auto-restart --confirm-live")
     }
 
     /// The operator's eyes.
-    pub const fn operator(&self) -> &Bus {
+    pub const fn operator_bus(&self) -> &Bus {
         &self.operator
     }
 
     /// The book's journal.
-    pub async fn journal(&self) -> Entries {
-        let mut journals = journals::of_mode(&self.operator, Mode::Live).await;
+    pub async fn read_journal(&self) -> Batches {
+        let mut journals = journals::read_mode(&self.operator, Mode::Live).await;
         journals
             .pop_first()
             .map(|(_, entries)| entries)
@@ -163,103 +167,112 @@ impl LiveSystem {
     }
 
     /// The book.
-    pub async fn book(&self) -> BookState {
-        journals::fold(&self.journal().await)
+    pub async fn book_state(&self) -> BookState {
+        journals::fold_book(&self.read_journal().await)
     }
 
     /// Waits until the book's journal has a record like this.
-    pub async fn record(&self, what: &str, wish: impl Fn(&BookRecord) -> bool) -> BookRecord {
+    pub async fn wait_for_record(
+        &self,
+        what: &str,
+        matches: impl Fn(&BookRecord) -> bool,
+    ) -> BookRecord {
         eventually(what, Duration::from_secs(90), async || {
-            let journal = self.journal().await;
-            journals::records([&journal]).find(|r| wish(r)).cloned()
+            let journal = self.read_journal().await;
+            journals::records([&journal]).find(|r| matches(r)).cloned()
         })
         .await
     }
 
     /// Waits until a position is open with stop and target at rest.
-    pub async fn guarded(&self) {
+    pub async fn wait_until_protected(&self) {
         eventually("a guarded position", Duration::from_secs(90), async || {
-            is_guarded(&self.book().await).then_some(())
+            is_protected(&self.book_state().await).then_some(())
         })
         .await;
     }
 
     /// Waits until the book is flat again after its entry.
-    pub async fn over(&self) {
+    pub async fn wait_until_flat(&self) {
         eventually("the entry's end", Duration::from_mins(2), async || {
-            let journal = self.journal().await;
-            let book = journals::fold(&journal);
+            let journal = self.read_journal().await;
+            let book = journals::fold_book(&journal);
             let entered = |r: &BookRecord| matches!(r, BookRecord::EntryDecided(_));
             let entered = journals::records([&journal]).any(entered);
-            (entered && book.phase == Phase::Flat).then_some(())
+            (entered && book.phase == BookPhase::Flat).then_some(())
         })
         .await;
     }
 
     /// Waits until so many positions are closed.
-    pub async fn trades(&self, count: u64) {
+    pub async fn wait_for_trades(&self, count: u64) {
         let within = Duration::from_secs(90);
         eventually(&format!("{count} trades"), within, async || {
-            let book = self.book().await;
-            (book.trades >= count && book.phase == Phase::Flat).then_some(())
+            let book = self.book_state().await;
+            (book.trades >= count && book.phase == BookPhase::Flat).then_some(())
         })
         .await;
     }
 
     /// Arms a fault.
-    pub async fn fault(&self, fault: &Value) {
-        self.exchange.arm(fault).await;
+    pub async fn arm_fault(&self, fault: &Value) {
+        self.exchange.arm_fault(fault).await;
     }
 
     /// A person's order at the market, on the exchange's own site, so to say.
-    pub async fn by_hand(&self, side: NewOrderSideEnum, quantity: Decimal) {
+    pub async fn place_manual_order(&self, side: NewOrderSideEnum, quantity: Decimal) {
         let order = NewOrderParams::builder(SYMBOL.to_owned(), side, NewOrderTypeEnum::Market)
             .quantity(quantity)
             .recv_window(60_000)
             .build()
             .unwrap();
-        self.client().await.new_order(order).await.unwrap();
+        self.exchange_client().await.new_order(order).await.unwrap();
     }
 
     /// Waits until no conditional order rests on the exchange.
-    pub async fn nothing_rests(&self) {
-        eventually("nothing rests", SOON, async || {
-            resting(&self.client().await).await.is_empty().then_some(())
+    pub async fn wait_until_nothing_rests(&self) {
+        eventually("nothing rests", DEFAULT_TIMEOUT, async || {
+            resting_order_ids(&self.exchange_client().await)
+                .await
+                .is_empty()
+                .then_some(())
         })
         .await;
     }
 
     /// Whether what is held on the exchange has its stop there.
-    pub async fn is_guarded_there(&self) -> bool {
-        let client = self.client().await;
-        let rests = resting(&client).await;
-        let mut legs = rests.iter().map(|id| ClientId::told(id).leg());
-        held(&client).await.is_zero() || legs.any(|leg| leg == Leg::Stop)
+    pub async fn is_protected_on_exchange(&self) -> bool {
+        let client = self.exchange_client().await;
+        let rests = resting_order_ids(&client).await;
+        let mut legs = rests
+            .iter()
+            .map(|id| ClientOrderId::from_exchange(id).leg());
+        exchange_position(&client).await.is_zero() || legs.any(|leg| leg == Leg::Stop)
     }
 
     /// Holds the journal against the exchange, once nothing is open to question.
     pub async fn audit(&self) {
         let (what, within) = ("journal and exchange agree", Duration::from_mins(1));
         eventually(what, within, async || {
-            let book = self.book().await;
-            if agree(&self.client().await, &book).await {
+            let book = self.book_state().await;
+            if is_consistent(&self.exchange_client().await, &book).await {
                 return Some(());
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
             None
         })
         .await;
-        let client = self.client().await;
-        executed_once(&client, &self.journal().await).await;
+        let client = self.exchange_client().await;
+        assert_executed_once(&client, &self.read_journal().await).await;
     }
 
-    async fn client(&self) -> RestApi {
-        client(&self.exchange, self.speed, KEY, SECRET).await
+    async fn exchange_client(&self) -> RestApi {
+        exchange_client(&self.exchange, self.speed, API_KEY, API_SECRET).await
     }
 }
 
 /// Binance's own client with an account's key; its clock is as fast as the exchange.
-pub async fn client(exchange: &Exchange, speed: u64, key: &str, secret: &str) -> RestApi {
+pub async fn exchange_client(exchange: &Exchange, speed: u64, key: &str, secret: &str) -> RestApi {
     let address = exchange.address();
     let base = exchange.now().await.0;
     let began = std::time::Instant::now();
@@ -278,21 +291,21 @@ pub async fn client(exchange: &Exchange, speed: u64, key: &str, secret: &str) ->
 }
 
 /// Whether the book has a position whose stop and target rest.
-pub fn is_guarded(book: &BookState) -> bool {
+pub fn is_protected(book: &BookState) -> bool {
     let rests = |leg| {
-        let of_leg = |o: &&engine::orders::Tracked| o.order.leg == leg;
+        let of_leg = |o: &&trader_core::orders::TrackedOrder| o.order.leg == leg;
         let newest = book.orders.iter().rev().find(of_leg);
-        newest.is_some_and(|o| o.fate == Fate::Working)
+        newest.is_some_and(|o| o.status == OrderStatus::Accepted)
     };
-    matches!(book.phase, Phase::Open(_)) && rests(Leg::Stop) && rests(Leg::Target)
+    matches!(book.phase, BookPhase::Open(_)) && rests(Leg::Stop) && rests(Leg::Target)
 }
 
 /// Position, resting orders, and, of a flat book, the last digit of its profit.
-async fn agree(client: &RestApi, book: &BookState) -> bool {
+async fn is_consistent(client: &RestApi, book: &BookState) -> bool {
     if book
         .orders
         .iter()
-        .any(|o| o.is_unclear() || o.fate == Fate::Intended)
+        .any(|o| o.is_outcome_unknown() || o.status == OrderStatus::Intended)
     {
         return false;
     }
@@ -302,16 +315,20 @@ async fn agree(client: &RestApi, book: &BookState) -> bool {
     let wanted: BTreeSet<String> = book
         .orders
         .iter()
-        .filter(|o| o.fate == Fate::Working)
-        .map(|o| o.order.id.to_string())
+        .filter(|o| o.status == OrderStatus::Accepted)
+        .map(|o| o.order.client_order_id.to_string())
         .collect();
-    let guarded = book.position().is_none() || is_guarded(book);
-    let settled = book.position().is_some() || profit(client).await == book.equity - book.capital;
-    held(client).await == ours && resting(client).await == wanted && guarded && settled
+    let guarded = book.position().is_none() || is_protected(book);
+    let settled =
+        book.position().is_some() || wallet_profit(client).await == book.equity - book.capital;
+    exchange_position(client).await == ours
+        && resting_order_ids(client).await == wanted
+        && guarded
+        && settled
 }
 
 /// The position there.
-async fn held(client: &RestApi) -> Decimal {
+async fn exchange_position(client: &RestApi) -> Decimal {
     let params = PositionInformationV3Params {
         symbol: Some(SYMBOL.to_owned()),
         recv_window: Some(60_000),
@@ -324,7 +341,7 @@ async fn held(client: &RestApi) -> Decimal {
         .sum()
 }
 
-async fn resting(client: &RestApi) -> BTreeSet<String> {
+async fn resting_order_ids(client: &RestApi) -> BTreeSet<String> {
     let params = CurrentAllAlgoOpenOrdersParams {
         algo_type: None,
         symbol: Some(SYMBOL.to_owned()),
@@ -337,25 +354,25 @@ async fn resting(client: &RestApi) -> BTreeSet<String> {
 }
 
 /// What the account's wallet has won or lost.
-async fn profit(client: &RestApi) -> Decimal {
+async fn wallet_profit(client: &RestApi) -> Decimal {
     let params = FuturesAccountBalanceV3Params {
         recv_window: Some(60_000),
     };
     let balances = client.futures_account_balance_v3(params).await.unwrap();
     let balances = balances.data().await.unwrap();
     let wallet = balances[0].balance.as_deref().unwrap();
-    wallet.parse::<Decimal>().unwrap() - Decimal::from(BALANCE)
+    wallet.parse::<Decimal>().unwrap() - Decimal::from(INITIAL_BALANCE)
 }
 
 /// No id is in the journal twice, and none on the exchange.
-async fn executed_once(client: &RestApi, journal: &Entries) {
+async fn assert_executed_once(client: &RestApi, journal: &Batches) {
     let mut intended = BTreeSet::new();
     for record in journals::records([journal]) {
         if let BookRecord::OrderIntended(order) = record {
             assert!(
-                intended.insert(order.id.clone()),
+                intended.insert(order.client_order_id.clone()),
                 "{} is intended twice",
-                order.id
+                order.client_order_id
             );
         }
     }

@@ -6,13 +6,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_nats::{Client, ConnectOptions, Event};
-use protocol::exit::ExitCode;
+use protocol::exit_code::ExitCode;
 use runtime::bus::{Bus, BusSettings};
 use tempfile::TempDir;
 
-use crate::patience::{SOON, eventually};
 use crate::ports;
 use crate::process::{Process, binary};
+use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 /// A user of the bus, with its own permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,20 +59,20 @@ impl Role {
         format!("xyzzy-{}-1234", self.user())
     }
 
-    fn variable(self) -> String {
+    fn password_variable(self) -> String {
         let name = self.user().to_uppercase().replace('-', "_");
         format!("NATS_{name}_PASSWORD")
     }
 }
 
 /// A connection without the project's own code around it.
-pub struct Bare {
+pub struct RawClient {
     /// The connection.
     pub client: Client,
-    refusals: Arc<Mutex<Vec<String>>>,
+    permission_errors: Arc<Mutex<Vec<String>>>,
 }
 
-impl Bare {
+impl RawClient {
     /// Publishes, and says whether the server refused it for want of permission.
     pub async fn may_publish(&self, subject: &str, payload: &str) -> bool {
         let payload = payload.to_owned().into();
@@ -80,29 +80,32 @@ impl Bare {
             .publish(subject.to_owned(), payload)
             .await
             .unwrap();
-        self.allowed("publish", subject).await
+        self.is_allowed("publish", subject).await
     }
 
     /// Subscribes, and says whether the server refused it for want of permission.
     pub async fn may_subscribe(&self, subject: &str) -> bool {
         let subscription = self.client.subscribe(subject.to_owned()).await.unwrap();
-        let allowed = self.allowed("subscription", subject).await;
+        let allowed = self.is_allowed("subscription", subject).await;
         drop(subscription);
         allowed
     }
 
     /// The server answers in order: after a round trip its refusal is here.
-    async fn allowed(&self, what: &str, subject: &str) -> bool {
+    async fn is_allowed(&self, what: &str, subject: &str) -> bool {
         self.client.flush().await.unwrap();
         let mark = format!("_inbox_refused.{what}.{subject}").to_lowercase();
         // Nobody may publish this: its refusal comes behind that of the subject, if there is one.
         self.client.publish(mark.clone(), "".into()).await.unwrap();
         self.client.flush().await.unwrap();
         let refused = |text: &str| {
-            let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+            let refusals = self
+                .permission_errors
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             refusals.iter().any(|refusal| refusal.contains(text))
         };
-        eventually("the server's answers", SOON, async || {
+        eventually("the server's answers", DEFAULT_TIMEOUT, async || {
             refused(&format!("\"{mark}\"")).then_some(())
         })
         .await;
@@ -123,27 +126,32 @@ impl NatsServer {
     /// A server without streams.
     pub async fn start() -> Self {
         let (store, port) = (tempfile::tempdir().unwrap(), ports::reserve());
-        let process = launch(store.path(), port);
+        let process = start_process(store.path(), port);
         let server = Self {
             process,
             store,
             port,
         };
-        server.answers().await;
+        server.wait_until_ready().await;
         server
     }
 
     /// A server on which `bus-init` has run.
     pub async fn with_streams() -> Self {
         let server = Self::start().await;
-        let mut init = server.bus_init();
-        let code = init.exit_within(SOON).await;
-        assert_eq!(code, i32::from(ExitCode::Done.number()), "{:?}", init.err());
+        let mut init = server.start_bus_init();
+        let code = init.exit_within(DEFAULT_TIMEOUT).await;
+        assert_eq!(
+            code,
+            i32::from(ExitCode::Success.number()),
+            "{:?}",
+            init.err()
+        );
         server
     }
 
     /// Starts the real `bus-init`.
-    pub fn bus_init(&self) -> Process {
+    pub fn start_bus_init(&self) -> Process {
         let mut command = Command::new(binary("bus-init"));
         command.env_clear().envs(self.env(Role::BusInit));
         Process::start("bus-init", command)
@@ -166,14 +174,14 @@ impl NatsServer {
     /// A connection as this role.
     pub async fn bus(&self, role: Role) -> Bus {
         let settings = self.settings(role);
-        eventually("a connection to the bus", SOON, async || {
+        eventually("a connection to the bus", DEFAULT_TIMEOUT, async || {
             Bus::try_connect(&settings).await.ok()
         })
         .await
     }
 
     /// A bare connection as this role, which keeps what the server refuses.
-    pub async fn client(&self, role: Role) -> Bare {
+    pub async fn raw_client(&self, role: Role) -> RawClient {
         let refusals = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&refusals);
         let client = ConnectOptions::new()
@@ -193,7 +201,10 @@ impl NatsServer {
             .connect(self.url())
             .await
             .unwrap();
-        Bare { client, refusals }
+        RawClient {
+            client,
+            permission_errors: refusals,
+        }
     }
 
     /// What a program of this role connects with.
@@ -213,8 +224,8 @@ impl NatsServer {
 
     /// Starts it again after [`Self::kill`], with the same files, on the same port.
     pub async fn restart(&mut self) {
-        self.process = launch(self.store.path(), self.port);
-        self.answers().await;
+        self.process = start_process(self.store.path(), self.port);
+        self.wait_until_ready().await;
     }
 
     /// SIGSTOP: connections stay open, nothing answers.
@@ -227,21 +238,21 @@ impl NatsServer {
         self.process.signal("CONT");
     }
 
-    async fn answers(&self) {
+    async fn wait_until_ready(&self) {
         let address = ("127.0.0.1", self.port);
-        eventually("nats-server listens", SOON, async || {
+        eventually("nats-server listens", DEFAULT_TIMEOUT, async || {
             tokio::net::TcpStream::connect(address).await.ok()
         })
         .await;
     }
 }
 
-fn launch(store: &Path, port: u16) -> Process {
+fn start_process(store: &Path, port: u16) -> Process {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/nats.conf");
-    let mut command = Command::new(program());
+    let mut command = Command::new(find_program());
     command
         .env_clear()
-        .envs(Role::ALL.map(|role| (role.variable(), format!("\"{}\"", role.password()))))
+        .envs(Role::ALL.map(|role| (role.password_variable(), format!("\"{}\"", role.password()))))
         .args(["--addr", "127.0.0.1", "--port", &port.to_string()])
         .arg("--config")
         .arg(config)
@@ -250,7 +261,7 @@ fn launch(store: &Path, port: u16) -> Process {
     Process::start("nats-server", command)
 }
 
-fn program() -> PathBuf {
+fn find_program() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     let path = std::env::var_os("PATH").unwrap_or_default();
     let given = std::env::var_os("BEARISH_NATS_SERVER").map(PathBuf::from);

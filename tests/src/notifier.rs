@@ -18,21 +18,21 @@ use crate::telegram::Telegram;
 pub const TRADER: &str = "trader-paper-1";
 
 /// Look now: a critical, which is told alone and at once, and says which one it is.
-pub fn given_up(number: usize) -> EventBody {
-    EventBody::GivenUp {
+pub fn quarantined_event(number: usize) -> EventBody {
+    EventBody::UnitQuarantined {
         unit: TRADER.parse().unwrap(),
         reason: format!("reason-{number}-"),
         restarts: 11,
-        consecutive: 11,
-        exit: Some(137),
+        consecutive_failures: 11,
+        exit_code: Some(137),
     }
 }
 
 /// How to start a notifier, again and again.
 #[derive(Clone)]
-pub struct Setup(BTreeMap<String, String>);
+pub struct NotifierSetup(BTreeMap<String, String>);
 
-impl Setup {
+impl NotifierSetup {
     /// A notifier without a token. The bus's address makes its name this test's own.
     pub fn new(nats: &NatsServer) -> Self {
         let url = nats.url();
@@ -49,9 +49,9 @@ impl Setup {
 
     /// With a bot that writes to the person of this Telegram.
     #[must_use]
-    pub fn with(self, telegram: &Telegram) -> Self {
+    pub fn with_telegram(self, telegram: &Telegram) -> Self {
         self.env("TELEGRAM_BOT_TOKEN", telegram.token())
-            .env("TELEGRAM_CHAT_ID", &telegram.chat().to_string())
+            .env("TELEGRAM_CHAT_ID", &telegram.private_chat().to_string())
             .env("TELEGRAM_API_URL", &telegram.url())
     }
 
@@ -67,7 +67,7 @@ impl Setup {
         Process::start("notifier", self.command(&[]))
     }
 
-    /// `notifier` with these arguments.
+    /// `start_notifier` with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("notifier"));
         command.env_clear().envs(&self.0).args(arguments);
@@ -76,12 +76,12 @@ impl Setup {
 }
 
 /// Stores an event as a paper trader of this name would, headers included.
-pub async fn tell(bus: &Bus, instance: &str, id: &str, body: EventBody) {
-    tell_of(bus, instance, id, runtime::clock::now(), body).await;
+pub async fn publish_event(bus: &Bus, instance: &str, id: &str, body: EventBody) {
+    publish_event_at(bus, instance, id, runtime::clock::now(), body).await;
 }
 
 /// The same of something that happened then.
-pub async fn tell_of(bus: &Bus, instance: &str, id: &str, at: UtcMs, body: EventBody) {
+pub async fn publish_event_at(bus: &Bus, instance: &str, id: &str, at: UtcMs, body: EventBody) {
     let event = Event::new(id, at, body);
     let subject = Subject::Event {
         service: Service::Trader,

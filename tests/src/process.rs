@@ -8,24 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::patience::{SOON, eventually};
+use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 /// A program of this project: from `BEARISH_BIN_DIR`, else from where cargo put it.
 pub fn binary(name: &str) -> PathBuf {
     match std::env::var_os("BEARISH_BIN_DIR") {
-        Some(dir) => there(PathBuf::from(dir).join(name)),
-        None => with_failpoints(name),
+        Some(dir) => require_file(PathBuf::from(dir).join(name)),
+        None => binary_with_failpoints(name),
     }
 }
 
 /// The same, always of the tests' own build: a release has no failpoints.
-pub fn with_failpoints(name: &str) -> PathBuf {
+pub fn binary_with_failpoints(name: &str) -> PathBuf {
     // target/debug/deps/this-test
     let test = std::env::current_exe().unwrap();
-    there(test.ancestors().nth(2).unwrap().join(name))
+    require_file(test.ancestors().nth(2).unwrap().join(name))
 }
 
-fn there(path: PathBuf) -> PathBuf {
+fn require_file(path: PathBuf) -> PathBuf {
     assert!(
         path.is_file(),
         "{} is missing: run `cargo build --workspace --bins` first",
@@ -47,9 +47,9 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, which is called `name` in messages.
+    /// Starts `command`, which is called `token` in messages.
     pub fn start(name: &str, mut command: Command) -> Self {
-        let secrets = secrets(&command);
+        let secrets = secret_values(&command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -58,8 +58,8 @@ impl Process {
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         let (out, err) = (Lines::default(), Lines::default());
         let readers = vec![
-            keep(child.stdout.take().unwrap(), Arc::clone(&out)),
-            keep(child.stderr.take().unwrap(), Arc::clone(&err)),
+            collect_lines(child.stdout.take().unwrap(), Arc::clone(&out)),
+            collect_lines(child.stderr.take().unwrap(), Arc::clone(&err)),
         ];
         Self {
             name: name.to_owned(),
@@ -72,7 +72,7 @@ impl Process {
     }
 
     /// Its number, as the kernel calls it.
-    pub fn id(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -93,7 +93,7 @@ impl Process {
     }
 
     /// Whether it has not ended.
-    pub fn runs(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
@@ -111,12 +111,12 @@ impl Process {
     }
 
     /// The first log line with this text, for which it is waited.
-    pub async fn says(&self, text: &str) -> String {
-        self.says_within(text, SOON).await
+    pub async fn wait_for_log(&self, text: &str) -> String {
+        self.wait_for_log_within(text, DEFAULT_TIMEOUT).await
     }
 
     /// The first log line with this text, which must come within this time.
-    pub async fn says_within(&self, text: &str, within: Duration) -> String {
+    pub async fn wait_for_log_within(&self, text: &str, within: Duration) -> String {
         let what = format!("{} logs {text:?}", self.name);
         eventually(&what, within, async || {
             self.out().into_iter().find(|line| line.contains(text))
@@ -125,12 +125,12 @@ impl Process {
     }
 
     /// How many log lines so far have this text.
-    pub fn said(&self, text: &str) -> usize {
+    pub fn count_logs(&self, text: &str) -> usize {
         self.out().iter().filter(|l| l.contains(text)).count()
     }
 
     /// Looks through all that it ever printed.
-    fn kept_its_secrets(&mut self) {
+    fn assert_no_secret_printed(&mut self) {
         for reader in self.readers.drain(..) {
             // A panic of it was one of the test's.
             let _ = reader.join();
@@ -143,12 +143,12 @@ impl Process {
 
     /// Standard output so far.
     pub fn out(&self) -> Vec<String> {
-        lines(&self.out)
+        copy_lines(&self.out)
     }
 
     /// Standard error so far.
     pub fn err(&self) -> Vec<String> {
-        lines(&self.err)
+        copy_lines(&self.err)
     }
 }
 
@@ -165,14 +165,14 @@ impl Drop for Process {
                 eprintln!("{line}");
             }
         } else {
-            self.kept_its_secrets();
+            self.assert_no_secret_printed();
         }
     }
 }
 
 /// What the child finds in its environment and may show nobody: the whole of it, of a bot's token its second
 /// part. What is too short is nonsense that a test gives it.
-fn secrets(command: &Command) -> Vec<String> {
+fn secret_values(command: &Command) -> Vec<String> {
     const SHORTEST: usize = 8;
     let is_secret = |name: &str| {
         let ends = [
@@ -199,7 +199,7 @@ fn secrets(command: &Command) -> Vec<String> {
     given.collect()
 }
 
-fn keep(from: impl Read + Send + 'static, to: Lines) -> thread::JoinHandle<()> {
+fn collect_lines(from: impl Read + Send + 'static, to: Lines) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             to.lock().unwrap_or_else(PoisonError::into_inner).push(line);
@@ -207,7 +207,7 @@ fn keep(from: impl Read + Send + 'static, to: Lines) -> thread::JoinHandle<()> {
     })
 }
 
-fn lines(of: &Lines) -> Vec<String> {
+fn copy_lines(of: &Lines) -> Vec<String> {
     of.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
@@ -215,7 +215,7 @@ fn lines(of: &Lines) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn says(name: &str, value: &str, said: &str) {
+    fn print_with_env(name: &str, value: &str, said: &str) {
         let mut command = Command::new("sh");
         command
             .env(name, value)
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a loud one shows a secret")]
-    fn a_token_in_the_output_fails_the_test_that_started_the_process() {
-        says(
+    fn process_that_prints_its_token_fails_the_test() {
+        print_with_env(
             "TELEGRAM_BOT_TOKEN",
             "1:AAabcdefgh",
             "https://host/bot1:AAabcdefgh/getMe",
@@ -236,8 +236,8 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a loud one shows a secret")]
-    fn so_does_a_password_in_quotes() {
-        says(
+    fn process_that_prints_its_quoted_password_fails_the_test() {
+        print_with_env(
             "NATS_NOTIFIER_PASSWORD",
             "\"xyzzy-1234\"",
             "password xyzzy-1234",
@@ -245,13 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_may_be_shown() {
-        says(
+    fn process_may_print_what_is_no_secret() {
+        print_with_env(
             "TELEGRAM_BOT_TOKEN_FILE",
             "/run/secrets/token",
             "reads /run/secrets/token",
         );
-        says(
+        print_with_env(
             "FALLBACK_URL",
             "http://host:1/s3cret-topic",
             "http://host:1/*** does not answer",

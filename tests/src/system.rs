@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use engine::book::BookRecord;
 use protocol::ids::BookKey;
 use runtime::bus::Bus;
 use runtime::streams;
+use trader_core::book::BookRecord;
 
 use crate::audit;
+use crate::bus_reader;
 use crate::exchange::Exchange;
-use crate::journals::{self, Entries};
+use crate::journals::{self, Batches};
 use crate::nats::{NatsServer, Role};
-use crate::patience::eventually;
-use crate::told;
-use crate::trader::{Setup, Trader};
+use crate::trader::{Trader, TraderSetup};
+use crate::wait::eventually;
 
 /// Everything but traders.
 pub struct System {
@@ -39,46 +39,46 @@ impl System {
     }
 
     /// How to start a trader of this name here.
-    pub fn trader(&self, name: &str) -> Setup {
-        Setup::new(name, &self.nats, &self.exchange)
+    pub fn trader_setup(&self, name: &str) -> TraderSetup {
+        TraderSetup::new(name, &self.nats, &self.exchange)
     }
 
     /// The operator's eyes.
-    pub const fn operator(&self) -> &Bus {
+    pub const fn operator_bus(&self) -> &Bus {
         &self.operator
     }
 
     /// Every journal now.
-    pub async fn journals(&self) -> BTreeMap<BookKey, Entries> {
-        journals::all(&self.operator).await
+    pub async fn journals(&self) -> BTreeMap<BookKey, Batches> {
+        journals::read_paper(&self.operator).await
     }
 
     /// Waits until so many positions have been closed since the first boot.
-    pub async fn trades(&self, count: usize, within: Duration) {
+    pub async fn wait_for_trades(&self, count: usize, within: Duration) {
         eventually(&format!("{count} trades"), within, async || {
             let journals = self.journals().await;
-            (journals::trades(journals.values()) >= count).then_some(())
+            (journals::count_trades(journals.values()) >= count).then_some(())
         })
         .await;
     }
 
     /// Waits until a record like this is in a journal.
-    pub async fn record(
+    pub async fn wait_for_record(
         &self,
         what: &str,
         within: Duration,
-        wish: impl Fn(&BookRecord) -> bool,
+        matches: impl Fn(&BookRecord) -> bool,
     ) -> BookRecord {
         eventually(what, within, async || {
             let journals = self.journals().await;
-            let found = journals::records(journals.values()).find(|r| wish(r));
+            let found = journals::records(journals.values()).find(|r| matches(r));
             found.cloned()
         })
         .await
     }
 
     /// Fills the stream of events up, or ends that.
-    pub async fn events_take_no_more(&self, full: bool) {
+    pub async fn set_events_full(&self, full: bool) {
         let bus = self.nats.bus(Role::BusInit).await;
         let stream = bus.jetstream().get_stream(streams::EVENTS).await.unwrap();
         let info = stream.cached_info();
@@ -94,7 +94,7 @@ impl System {
     pub async fn audit(&self, trader: &Trader) -> usize {
         let managed_until = self.exchange.now().await;
         let patience = Duration::from_secs(90);
-        told::caught_up(&self.operator, trader.instance(), patience).await;
+        bus_reader::wait_until_caught_up(&self.operator, trader.instance(), patience).await;
         self.audit_until(managed_until.0 - audit::SLACK_MS).await
     }
 
@@ -103,18 +103,20 @@ impl System {
         let journals = self.journals().await;
         for (key, entries) in &journals {
             let symbol = key.symbol.as_str();
-            let market = audit::Market::fetch(&self.exchange, symbol, entries).await;
-            audit::journal(key, entries, &market, managed_until_ms);
+            let market = audit::MarketData::fetch(&self.exchange, symbol, entries).await;
+            audit::audit_journal(key, entries, &market, managed_until_ms);
         }
         let within = Duration::from_secs(20);
         eventually("every event that a journal owes", within, async || {
-            let told = told::events(&self.operator).await;
-            audit::owed(&journals, &told).is_empty().then_some(())
+            let told = bus_reader::stored_events(&self.operator).await;
+            audit::missing_events(&journals, &told)
+                .is_empty()
+                .then_some(())
         })
         .await;
         // In this order: whatever was told by now is in a journal read later.
-        let told = told::events(&self.operator).await;
-        audit::events(&self.journals().await, &told);
-        journals::trades(journals.values())
+        let told = bus_reader::stored_events(&self.operator).await;
+        audit::audit_events(&self.journals().await, &told);
+        journals::count_trades(journals.values())
     }
 }

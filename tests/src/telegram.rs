@@ -37,7 +37,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use entities::Entity;
 pub use keyboard::Button;
-pub use limits::Limits;
+pub use limits::RateLimits;
 
 use chats::Chats;
 
@@ -68,7 +68,7 @@ impl Telegram {
         let chats = Arc::new(Chats::new(TOKENS[0]));
         let end = CancellationToken::new();
         let mut task = JoinSet::new();
-        task.spawn(server::run(listener, Arc::clone(&chats), end.clone()));
+        task.spawn(server::serve(listener, Arc::clone(&chats), end.clone()));
         Self {
             address,
             chats,
@@ -93,8 +93,8 @@ impl Telegram {
     }
 
     /// A person who has started the bot.
-    pub const fn chat(&self) -> i64 {
-        chats::PERSON
+    pub const fn private_chat(&self) -> i64 {
+        chats::USER
     }
 
     /// A group that the bot is a member of.
@@ -103,7 +103,7 @@ impl Telegram {
     }
 
     /// What the chats show, oldest first.
-    pub fn shown(&self) -> Vec<Shown> {
+    pub fn shown(&self) -> Vec<ShownMessage> {
         self.chats.shown()
     }
 
@@ -118,43 +118,43 @@ impl Telegram {
     }
 
     /// This user writes to this chat; the update's number.
-    pub fn say(&self, user: i64, chat: i64, text: &str) -> i64 {
-        self.chats.say(user, chat, text, 0)
+    pub fn send_text(&self, user: i64, chat: i64, text: &str) -> i64 {
+        self.chats.receive_text(user, chat, text, 0)
     }
 
     /// The same, so many seconds ago.
-    pub fn said(&self, user: i64, chat: i64, text: &str, seconds_ago: u64) -> i64 {
-        self.chats.say(user, chat, text, seconds_ago)
+    pub fn send_old_text(&self, user: i64, chat: i64, text: &str, seconds_ago: u64) -> i64 {
+        self.chats.receive_text(user, chat, text, seconds_ago)
     }
 
     /// This user presses the button with this data below the newest message that has it.
-    pub fn press(&self, user: i64, data: &str) -> i64 {
-        self.chats.press(user, data)
+    pub fn press_button(&self, user: i64, data: &str) -> i64 {
+        self.chats.receive_press(user, data)
     }
 
     /// What the bot said to those who pressed buttons.
-    pub fn press_answers(&self) -> Vec<String> {
-        self.chats.updates().answers()
+    pub fn callback_answers(&self) -> Vec<String> {
+        self.chats.updates().callback_answers()
     }
 
     /// Updates that the bot has not confirmed.
-    pub fn unconfirmed(&self) -> usize {
-        self.chats.updates().waiting()
+    pub fn unconfirmed_updates(&self) -> usize {
+        self.chats.updates().pending_count()
     }
 
     /// All calls so far, the refused ones included.
-    pub fn requests(&self) -> usize {
-        self.chats.requests()
+    pub fn request_count(&self) -> usize {
+        self.chats.request_count()
     }
 
     /// The next `sendMessage` or `sendPhoto` meets this; of several, each meets one.
-    pub fn next(&self, trouble: Trouble) {
-        self.chats.prepare(trouble);
+    pub fn prepare_fault(&self, trouble: TelegramFault) {
+        self.chats.prepare_fault(trouble);
     }
 
     /// Troubles that nothing has met yet.
-    pub fn troubles(&self) -> usize {
-        self.chats.troubles()
+    pub fn pending_faults(&self) -> usize {
+        self.chats.pending_faults()
     }
 
     /// The bot's owner asked for another token: this one is unauthorized from now on.
@@ -173,14 +173,14 @@ impl Telegram {
     }
 
     /// Other limits than the documented ones; what was sent so far no longer counts.
-    pub fn set_limits(&self, limits: Limits) {
+    pub fn set_limits(&self, limits: RateLimits) {
         self.chats.set_limits(limits);
     }
 }
 
 /// A message as its chat shows it.
 #[derive(Debug, Clone)]
-pub struct Shown {
+pub struct ShownMessage {
     /// Where.
     pub chat: i64,
     /// Its number, also in the answer to the bot.
@@ -196,12 +196,12 @@ pub struct Shown {
     /// Its width and height.
     pub size: Option<(u32, u32)>,
     /// When it came.
-    pub at: Instant,
+    pub shown_at: Instant,
 }
 
 /// What a `sendMessage` can meet. The message itself is judged first, except by the first two.
 #[derive(Debug, Clone)]
-pub enum Trouble {
+pub enum TelegramFault {
     /// The connection is closed, and no answer comes. The message is not shown.
     RefuseConnection,
     /// This status with a proxy's page instead of JSON. The message is not shown.
@@ -218,9 +218,9 @@ pub enum Trouble {
     /// 400: not enough rights.
     NoRights,
     /// 400: the text itself is at fault. The real one says this of an entity it can not make out.
-    Unreadable,
+    InvalidEntities,
     /// 400: chat not found.
-    ChatGone,
+    ChatNotFound,
     /// 400: the group is now this supergroup, which the bot can send to. The old id stays refused.
     Migrated {
         /// The new id.
@@ -229,5 +229,5 @@ pub enum Trouble {
     /// The message is shown, then the connection is cut instead of an answer.
     DropReply,
     /// The message is shown, the answer comes this much later.
-    Hang(Duration),
+    DelayReply(Duration),
 }

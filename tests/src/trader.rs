@@ -7,19 +7,19 @@ use std::process::Command;
 
 use crate::exchange::Exchange;
 use crate::nats::{NatsServer, Role};
-use crate::process::{Process, binary, with_failpoints};
+use crate::process::{Process, binary, binary_with_failpoints};
 
 /// The flags of the default system.
 pub const FLAGS: [&str; 3] = ["--paper", "--infinite", "--auto-restart"];
 
 /// How to start a trader, again and again.
 #[derive(Clone)]
-pub struct Setup {
+pub struct TraderSetup {
     env: BTreeMap<String, String>,
     flags: Vec<String>,
 }
 
-impl Setup {
+impl TraderSetup {
     /// A paper trader of this name on this bus and exchange. The port makes the name this test's own:
     /// processes of one host are told apart by it.
     pub fn new(name: &str, nats: &NatsServer, exchange: &Exchange) -> Self {
@@ -33,7 +33,7 @@ impl Setup {
             .env("HEARTBEAT_SECS", "1")
             .env("BINANCE_REST_URL", &format!("http://{address}"))
             .env("BINANCE_WS_URL", &format!("ws://{address}"));
-        setup.bus(nats, Role::TraderPaper)
+        setup.with_bus(nats, Role::TraderPaper)
     }
 
     /// With this variable.
@@ -45,7 +45,7 @@ impl Setup {
 
     /// As this user of the bus.
     #[must_use]
-    pub fn bus(self, nats: &NatsServer, role: Role) -> Self {
+    pub fn with_bus(self, nats: &NatsServer, role: Role) -> Self {
         let bus = nats.env(role);
         bus.iter()
             .fold(self, |setup, (name, value)| setup.env(name, value))
@@ -53,7 +53,7 @@ impl Setup {
 
     /// Without this variable.
     #[must_use]
-    pub fn without(mut self, name: &str) -> Self {
+    pub fn without_env(mut self, name: &str) -> Self {
         self.env.remove(name);
         self
     }
@@ -71,7 +71,7 @@ impl Setup {
     }
 
     /// What a shell starts one with.
-    pub fn script(&self) -> String {
+    pub fn shell_command(&self) -> String {
         let env = self
             .env
             .iter()
@@ -92,7 +92,7 @@ impl Setup {
 
     /// Starts one that has failpoints.
     pub fn start_with_failpoints(&self) -> Trader {
-        self.start_from(with_failpoints("trader"))
+        self.start_from(binary_with_failpoints("trader"))
     }
 
     fn start_from(&self, program: PathBuf) -> Trader {
@@ -123,8 +123,8 @@ impl Trader {
     }
 
     /// Waits until it says that it is at work.
-    pub async fn works(&self) {
-        self.says("running books=").await;
+    pub async fn wait_until_running(&self) {
+        self.wait_for_log("running books=").await;
     }
 }
 

@@ -14,20 +14,20 @@ use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::journal::Journal;
 use serde_json::Value;
-use supervision::phase::Phase;
-use supervision::record::{Fact, Record};
-use supervision::state::State;
+use watchdog_core::phase::UnitPhase;
+use watchdog_core::record::{SupervisionRecord, UnitRecord};
+use watchdog_core::state::SupervisionState;
 
-use crate::docker::{LABEL, run, run_name};
-use crate::engine::Engine;
-use crate::guard::Guard;
+use crate::bus_reader;
+use crate::docker::{LABEL, run_command, run_name};
+use crate::docker_daemon::DockerDaemon;
 use crate::nats::{NatsServer, Role};
-use crate::patience::{SOON, eventually};
-use crate::process::{Process, binary, with_failpoints};
-use crate::told;
+use crate::process::{Process, binary, binary_with_failpoints};
+use crate::socket_guard::SocketGuard;
+use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 /// A bus, a compose project, and a watchdog for it.
-pub struct Kennel {
+pub struct WatchdogRig {
     /// The watchdog.
     pub watchdog: Process,
     /// The bus.
@@ -36,94 +36,99 @@ pub struct Kennel {
     pub operator: Bus,
     /// The compose project.
     pub project: String,
-    guard: Option<Guard>,
-    engine: Option<Engine>,
+    guard: Option<SocketGuard>,
+    daemon: Option<DockerDaemon>,
 }
 
-impl Kennel {
+impl WatchdogRig {
     /// A watchdog that supervises an empty project.
-    pub async fn open() -> Self {
-        Self::before(new_project(), None, None).await
+    pub async fn start() -> Self {
+        Self::start_with(new_project(), None, None).await
     }
 
     /// One whose watchdog reaches the engine through a socket-guard only, as compose.yaml has it.
-    pub async fn behind_a_guard() -> Self {
+    pub async fn start_behind_guard() -> Self {
         let project = new_project();
-        let guard = Guard::start(&project).await;
-        Self::before(project, Some(guard), None).await
+        let guard = SocketGuard::start(&project).await;
+        Self::start_with(project, Some(guard), None).await
     }
 
     /// One on an engine of its own, which its watchdog reaches through a socket-guard.
-    pub async fn on(engine: Engine) -> Self {
-        image::make(Some(&engine.address()));
+    pub async fn start_on_daemon(engine: DockerDaemon) -> Self {
+        image::ensure_images(Some(&engine.address()));
         let project = new_project();
-        let guard = Guard::before(&project, Some(engine.address())).await;
-        Self::before(project, Some(guard), Some(engine)).await
+        let guard = SocketGuard::start_with_docker(&project, Some(engine.address())).await;
+        Self::start_with(project, Some(guard), Some(engine)).await
     }
 
-    async fn before(project: String, guard: Option<Guard>, engine: Option<Engine>) -> Self {
+    async fn start_with(
+        project: String,
+        guard: Option<SocketGuard>,
+        engine: Option<DockerDaemon>,
+    ) -> Self {
         let nats = NatsServer::with_streams().await;
         let operator = nats.bus(Role::Operator).await;
-        let host = host(guard.as_ref(), engine.as_ref());
-        let watchdog = start(&nats, &project, "watchdog-1", host);
-        watchdog.says("supervising").await;
+        let host = docker_host(guard.as_ref(), engine.as_ref());
+        let watchdog = start_watchdog(&nats, &project, "watchdog-1", host);
+        watchdog.wait_for_log("supervising").await;
         Self {
             watchdog,
             nats,
             operator,
             project,
             guard,
-            engine,
+            daemon: engine,
         }
     }
 
     /// The guard before the engine.
-    pub fn guard(&mut self) -> &mut Guard {
+    pub fn guard(&mut self) -> &mut SocketGuard {
         self.guard.as_mut().expect("opened behind a guard")
     }
 
     /// The engine of its own.
-    pub fn engine(&mut self) -> &mut Engine {
-        self.engine
+    pub fn daemon(&mut self) -> &mut DockerDaemon {
+        self.daemon
             .as_mut()
             .expect("opened on an engine of its own")
     }
 
-    fn host(&self) -> Option<String> {
-        host(self.guard.as_ref(), self.engine.as_ref())
+    fn docker_host(&self) -> Option<String> {
+        docker_host(self.guard.as_ref(), self.daemon.as_ref())
     }
 
     /// Another watchdog of the same project.
-    pub fn second(&self, instance: &str) -> Process {
-        start(&self.nats, &self.project, instance, self.host())
+    pub fn start_another(&self, instance: &str) -> Process {
+        start_watchdog(&self.nats, &self.project, instance, self.docker_host())
     }
 
     /// SIGKILL for the watchdog, and a new one with this setting.
-    pub fn replace_watchdog_with(&mut self, setting: (&str, &str)) {
+    pub fn replace_watchdog_with_env(&mut self, setting: (&str, &str)) {
         self.watchdog.kill();
-        let host = self.host();
-        let mut command = command(&self.nats, &self.project, "watchdog-1", host);
+        let host = self.docker_host();
+        let mut command = watchdog_command(&self.nats, &self.project, "watchdog-1", host);
         command.env(setting.0, setting.1);
         self.watchdog = Process::start("watchdog", command);
     }
 
     /// SIGKILL for the watchdog, and one that does not return from its next decision about this unit.
-    pub fn replace_watchdog_with_one_that_gets_stuck(&mut self, unit: &Unit) {
+    pub fn replace_watchdog_with_hung(&mut self, unit: &Unit) {
         self.watchdog.kill();
-        let program = with_failpoints("watchdog");
-        let host = self.host();
-        let mut command = command_of(program, &self.nats, &self.project, "watchdog-1", host);
+        let program = binary_with_failpoints("watchdog");
+        let host = self.docker_host();
+        let mut command =
+            watchdog_command_from(program, &self.nats, &self.project, "watchdog-1", host);
         command.env("FAILPOINT_SPIN", &unit.name);
         self.watchdog = Process::start("watchdog", command);
     }
 
     /// SIGKILL for the watchdog, and one in a container of its own engine, as compose.yaml has it: the engine starts it
     /// again whenever it ends.
-    pub async fn watchdog_in_a_container(&mut self) {
+    pub async fn move_watchdog_into_container(&mut self) {
         self.watchdog.kill();
-        let engine = self.engine.as_ref().expect("an engine of its own");
+        let engine = self.daemon.as_ref().expect("an engine of its own");
         let name = format!("{}-watchdog-1", self.project);
-        let said = command(
+        let said = watchdog_command(
             &self.nats,
             &self.project,
             "watchdog-1",
@@ -136,7 +141,7 @@ impl Kennel {
         let run_dir = engine.run_dir().display().to_string();
         let program = binary("watchdog");
         let dir = program.parent().unwrap().display();
-        let mut create = docker(Some(&engine.address()));
+        let mut create = docker_command(Some(&engine.address()));
         create
             .args([
                 "run",
@@ -162,36 +167,41 @@ impl Kennel {
             ])
             .args(env.flat_map(|pair| ["--env".to_owned(), pair]))
             .arg(&*image::UNIT);
-        run(&mut create);
+        run_command(&mut create);
         let supervises = async || {
-            let mut logs = docker(Some(&engine.address()));
+            let mut logs = docker_command(Some(&engine.address()));
             let said = logs.args(["logs", &name]).output().unwrap();
             String::from_utf8_lossy(&said.stdout)
                 .contains("supervising")
                 .then_some(())
         };
         // It waits for the lease of the one that was killed.
-        eventually("the watchdog in its container supervises", SOON, supervises).await;
+        eventually(
+            "the watchdog in its container supervises",
+            DEFAULT_TIMEOUT,
+            supervises,
+        )
+        .await;
     }
 
     /// SIGKILL for the watchdog, and a new one at once.
     pub fn replace_watchdog(&mut self) {
         self.watchdog.kill();
-        self.watchdog = self.second("watchdog-1");
+        self.watchdog = self.start_another("watchdog-1");
     }
 
     /// `watchdog` with a subcommand; its output and exit code.
-    pub async fn ask(&self, arguments: &[&str]) -> (String, i32) {
-        let mut command = command(&self.nats, &self.project, "asks", self.host());
+    pub async fn run_command(&self, arguments: &[&str]) -> (String, i32) {
+        let mut command = watchdog_command(&self.nats, &self.project, "asks", self.docker_host());
         command.args(arguments);
         let mut asked = Process::start("watchdog", command);
-        let code = asked.exit_within(SOON).await;
+        let code = asked.exit_within(DEFAULT_TIMEOUT).await;
         let text = [asked.out(), asked.err()].concat().join("\n");
         (text, code)
     }
 
     /// How to start a unit of this project: `trader-paper-<number>` with these flags.
-    pub fn unit(&self, number: u32, flags: &str) -> Setup {
+    pub fn unit_setup(&self, number: u32, flags: &str) -> UnitSetup {
         let name = format!("trader-paper-{number}");
         let [(_, url), (_, user), (_, password)] = self.nats.env(Role::TraderPaper);
         let env = [
@@ -202,9 +212,9 @@ impl Kennel {
             "BEAT_MS=1000".to_owned(),
         ];
         let env = env.into_iter().flat_map(|pair| ["--env".to_owned(), pair]);
-        let options = self.labels("supervise", "trader-paper", number);
-        Setup {
-            host: self.engine.as_ref().map(Engine::address),
+        let options = self.label_options("supervise", "trader-paper", number);
+        UnitSetup {
+            docker_host: self.daemon.as_ref().map(DockerDaemon::address),
             image: &image::UNIT,
             name,
             container: format!("{}-trader-paper-{number}", self.project),
@@ -215,28 +225,28 @@ impl Kennel {
 
     /// How to start a service of this project beside the units, `<service>-1`, on the machine's engine: with the label
     /// that asks for its healing, and a health check that asks its process.
-    pub fn service(&self, service: &str) -> Setup {
+    pub fn service_setup(&self, service: &str) -> UnitSetup {
         let container = format!("{}-{service}-1", self.project);
-        Setup {
-            host: None,
+        UnitSetup {
+            docker_host: None,
             image: &image::SERVICE,
             name: format!("{service}-1"),
-            options: self.labels("heal", service, 1).collect(),
+            options: self.label_options("heal", service, 1).collect(),
             flags: Vec::new(),
             container: container.clone(),
         }
         .env(&format!("SERVICE={container}"))
     }
 
-    fn labels(
+    fn label_options(
         &self,
-        asks: &str,
+        label: &str,
         service: &str,
         number: u32,
     ) -> impl Iterator<Item = String> + use<> {
         let labels = [
             format!("{LABEL}={}", run_name()),
-            format!("bearish-alpha.{asks}=true"),
+            format!("bearish-alpha.{label}=true"),
             format!("com.docker.compose.project={}", self.project),
             format!("com.docker.compose.service={service}"),
             format!("com.docker.compose.container-number={number}"),
@@ -247,18 +257,18 @@ impl Kennel {
     }
 
     /// Every record so far.
-    pub async fn records(&self) -> Vec<Record> {
+    pub async fn records(&self) -> Vec<SupervisionRecord> {
         let subject = Subject::WatchdogJournal(self.project.parse().unwrap());
         let reader = "audit".parse().unwrap();
-        let (_, entries) = Journal::replay::<Record>(&self.operator, &subject, reader)
+        let (_, entries) = Journal::replay::<SupervisionRecord>(&self.operator, &subject, reader)
             .await
             .unwrap();
-        entries.into_iter().flat_map(|s| s.entry.records).collect()
+        entries.into_iter().flat_map(|s| s.batch.records).collect()
     }
 
     /// What these records add up to.
-    pub async fn state(&self) -> State {
-        let mut state = State::default();
+    pub async fn state(&self) -> SupervisionState {
+        let mut state = SupervisionState::default();
         for record in self.records().await {
             state.apply(&record);
         }
@@ -266,10 +276,12 @@ impl Kennel {
     }
 
     /// Every fact about a unit so far.
-    pub async fn facts(&self, unit: &Unit) -> Vec<Fact> {
+    pub async fn unit_records(&self, unit: &Unit) -> Vec<UnitRecord> {
         let of = |record| match record {
-            Record::Unit {
-                unit: name, fact, ..
+            SupervisionRecord::Unit {
+                unit: name,
+                record: fact,
+                ..
             } if name.as_str() == unit.name => Some(fact),
             _ => None,
         };
@@ -277,32 +289,45 @@ impl Kennel {
     }
 
     /// Waits until a unit's phase is as wished.
-    pub async fn phase(&self, unit: &Unit, what: &str, wish: impl Fn(&Phase) -> bool) {
+    pub async fn wait_for_phase(
+        &self,
+        unit: &Unit,
+        what: &str,
+        matches: impl Fn(&UnitPhase) -> bool,
+    ) {
         let name = unit.name.parse().unwrap();
-        eventually(&format!("{} is {what}", unit.name), SOON, async || {
-            let state = self.state().await;
-            state
-                .units
-                .get(&name)
-                .filter(|unit| wish(&unit.phase))
-                .map(|_| ())
-        })
+        eventually(
+            &format!("{} is {what}", unit.name),
+            DEFAULT_TIMEOUT,
+            async || {
+                let state = self.state().await;
+                state
+                    .units
+                    .get(&name)
+                    .filter(|unit| matches(&unit.phase))
+                    .map(|_| ())
+            },
+        )
         .await;
     }
 
     /// Waits until the unit beats and the watchdog has heard it.
-    pub async fn healthy(&self, unit: &Unit) {
+    pub async fn wait_until_healthy(&self, unit: &Unit) {
         let name = unit.name.parse().unwrap();
-        eventually(&format!("{} is healthy", unit.name), SOON, async || {
-            let state = self.state().await;
-            state.units.get(&name)?.healthy.clone()
-        })
+        eventually(
+            &format!("{} is healthy", unit.name),
+            DEFAULT_TIMEOUT,
+            async || {
+                let state = self.state().await;
+                state.units.get(&name)?.healthy_since.clone()
+            },
+        )
         .await;
     }
 
     /// The kinds of all events of the watchdog so far, without the one of its own start.
-    pub async fn told(&self) -> Vec<EventBody> {
-        let told = told::events(&self.operator).await;
+    pub async fn stored_events(&self) -> Vec<EventBody> {
+        let told = bus_reader::stored_events(&self.operator).await;
         let bodies = told.into_iter().map(|told| told.event.body);
         bodies
             .filter(|body| !matches!(body, EventBody::WatchdogStarted { .. }))
@@ -310,9 +335,9 @@ impl Kennel {
     }
 
     /// Waits for an event of this kind.
-    pub async fn tells(&self, kind: &str) -> EventBody {
-        eventually(&format!("event {kind}"), SOON, async || {
-            self.told()
+    pub async fn wait_for_event(&self, kind: &str) -> EventBody {
+        eventually(&format!("event {kind}"), DEFAULT_TIMEOUT, async || {
+            self.stored_events()
                 .await
                 .into_iter()
                 .find(|body| body.kind() == kind)
@@ -322,8 +347,8 @@ impl Kennel {
 }
 
 /// A unit that is not made yet.
-pub struct Setup {
-    host: Option<String>,
+pub struct UnitSetup {
+    docker_host: Option<String>,
     image: &'static str,
     name: String,
     container: String,
@@ -331,32 +356,32 @@ pub struct Setup {
     flags: Vec<String>,
 }
 
-impl Setup {
+impl UnitSetup {
     /// An option of `docker create`.
     #[must_use]
-    pub fn with(mut self, option: &str, value: &str) -> Self {
+    pub fn with_option(mut self, option: &str, value: &str) -> Self {
         self.options.extend([option.to_owned(), value.to_owned()]);
         self
     }
 
-    /// A variable that tells the stand-in what to do.
+    /// A variable that tells the fake-unit what to do.
     #[must_use]
     pub fn env(self, pair: &str) -> Self {
-        self.with("--env", pair)
+        self.with_option("--env", pair)
     }
 
     /// Makes and starts it.
     pub fn start(self) -> Unit {
-        if self.host.is_none() {
-            image();
+        if self.docker_host.is_none() {
+            fake_unit_image();
         }
-        let mut create = docker(self.host.as_deref());
+        let mut create = docker_command(self.docker_host.as_deref());
         create.args(["create", "--network", "host", "--name", &self.container]);
         create.args(&self.options).arg(self.image).args(&self.flags);
-        run(&mut create);
-        run(docker(self.host.as_deref()).args(["start", &self.container]));
+        run_command(&mut create);
+        run_command(docker_command(self.docker_host.as_deref()).args(["start", &self.container]));
         Unit {
-            host: self.host,
+            docker_host: self.docker_host,
             name: self.name,
             container: self.container,
         }
@@ -365,83 +390,88 @@ impl Setup {
 
 /// A unit's container; removed when this is dropped.
 pub struct Unit {
-    host: Option<String>,
+    docker_host: Option<String>,
     /// `trader-paper-<number>`.
     pub name: String,
     container: String,
 }
 
 impl Unit {
-    fn run(&self, arguments: &[&str]) -> String {
-        run(docker(self.host.as_deref()).args(arguments))
+    fn run_docker(&self, arguments: &[&str]) -> String {
+        run_command(docker_command(self.docker_host.as_deref()).args(arguments))
     }
 
     /// `docker kill -s`.
     pub fn signal(&self, signal: &str) {
-        self.run(&["kill", "-s", signal, &self.container]);
+        self.run_docker(&["kill", "-s", signal, &self.container]);
     }
 
     /// SIGKILL past the engine, which takes its own for a wish that it stays down.
     pub fn kill_process(&self) {
-        let pid = self.state()["Pid"].to_string();
-        run(Command::new("sh").args(["-c", &format!("kill -s KILL {pid}")]));
+        let pid = self.docker_state()["Pid"].to_string();
+        run_command(Command::new("sh").args(["-c", &format!("kill -s KILL {pid}")]));
     }
 
     /// The name of its container.
-    pub fn container(&self) -> &str {
+    pub fn container_name(&self) -> &str {
         &self.container
     }
 
     /// Its container's id.
-    pub fn id(&self) -> String {
-        let id = self.run(&["inspect", "--format", "{{.Id}}", &self.container]);
+    pub fn container_id(&self) -> String {
+        let id = self.run_docker(&["inspect", "--format", "{{.Id}}", &self.container]);
         id.trim().to_owned()
     }
 
     /// Any command of docker's on it.
-    pub fn docker(&self, verb: &str) {
-        self.run(&[verb, &self.container]);
+    pub fn run_docker_verb(&self, verb: &str) {
+        self.run_docker(&[verb, &self.container]);
     }
 
     /// The engine's `State`.
-    pub fn state(&self) -> Value {
-        let text = self.run(&["inspect", "--format", "{{json .State}}", &self.container]);
+    pub fn docker_state(&self) -> Value {
+        let text = self.run_docker(&["inspect", "--format", "{{json .State}}", &self.container]);
         serde_json::from_str(&text).unwrap()
     }
 
     /// What the engine has told of it so far, in the engine's words.
-    pub fn events(&self) -> Vec<String> {
+    pub fn docker_events(&self) -> Vec<String> {
         let of_it = format!("container={}", self.container);
         let all = ["events", "--since", "0", "--until", "0s"];
         let only = ["--format", "{{.Action}}", "--filter", &of_it];
-        let told = self.run(&[&all[..], &only].concat());
+        let told = self.run_docker(&[&all[..], &only].concat());
         told.lines().map(str::to_owned).collect()
     }
 
     /// When it was started last, as the engine writes it.
     pub fn started_at(&self) -> String {
-        self.state()["StartedAt"].as_str().unwrap().to_owned()
+        self.docker_state()["StartedAt"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 
     /// Whether its process lives.
-    pub fn runs(&self) -> bool {
-        self.state()["Running"] == true
+    pub fn is_running(&self) -> bool {
+        self.docker_state()["Running"] == true
     }
 
     /// Waits until it runs, started after this time.
-    pub async fn started_after(&self, before: &str) {
-        eventually(&format!("{} runs again", self.name), SOON, async || {
-            (self.runs() && self.started_at() != before).then_some(())
-        })
+    pub async fn wait_until_started_after(&self, before: &str) {
+        eventually(
+            &format!("{} runs again", self.name),
+            DEFAULT_TIMEOUT,
+            async || (self.is_running() && self.started_at() != before).then_some(()),
+        )
         .await;
     }
 
     /// Looks for so long whether it stays as it is.
-    pub async fn stays(&self, running: bool, span: Duration) {
+    pub async fn assert_stays(&self, running: bool, span: Duration) {
         let before = self.started_at();
         tokio::time::sleep(span).await;
         assert_eq!(
-            (self.runs(), self.started_at()),
+            (self.is_running(), self.started_at()),
             (running, before),
             "{} was touched",
             self.name
@@ -451,11 +481,13 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        if self.host.is_some() {
+        if self.docker_host.is_some() {
             // Its engine takes it along.
             return;
         }
-        let removed = docker(None).args(["rm", "-fv", &self.container]).output();
+        let removed = docker_command(None)
+            .args(["rm", "-fv", &self.container])
+            .output();
         if let Err(error) = removed {
             eprintln!("{}: {error}", self.container);
         }
@@ -469,23 +501,28 @@ fn new_project() -> String {
 }
 
 /// Docker's command, on the machine's engine or another.
-fn docker(host: Option<&str>) -> Command {
+fn docker_command(host: Option<&str>) -> Command {
     let mut command = Command::new("docker");
     command.args(host.iter().flat_map(|host| ["-H", host]));
     command
 }
 
 /// How a watchdog reaches the engine, if not in the usual way.
-fn host(guard: Option<&Guard>, engine: Option<&Engine>) -> Option<String> {
-    let guard = guard.map(Guard::address);
-    guard.or_else(|| engine.map(Engine::address))
+fn docker_host(guard: Option<&SocketGuard>, engine: Option<&DockerDaemon>) -> Option<String> {
+    let guard = guard.map(SocketGuard::address);
+    guard.or_else(|| engine.map(DockerDaemon::address))
 }
 
-fn command(nats: &NatsServer, project: &str, instance: &str, host: Option<String>) -> Command {
-    command_of(binary("watchdog"), nats, project, instance, host)
+fn watchdog_command(
+    nats: &NatsServer,
+    project: &str,
+    instance: &str,
+    host: Option<String>,
+) -> Command {
+    watchdog_command_from(binary("watchdog"), nats, project, instance, host)
 }
 
-fn command_of(
+fn watchdog_command_from(
     program: PathBuf,
     nats: &NatsServer,
     project: &str,
@@ -496,20 +533,25 @@ fn command_of(
     command
         .env_clear()
         .envs(nats.env(Role::Watchdog))
-        .env("COMPOSE_PROJECT", project)
+        .env("BEARISH_PROJECT", project)
         .env("INSTANCE", format!("{project}-{instance}"))
         .env("HEARTBEAT_SECS", "1");
     command.envs(host.map(|host| ("DOCKER_HOST", host)));
     command
 }
 
-fn start(nats: &NatsServer, project: &str, instance: &str, host: Option<String>) -> Process {
-    Process::start("watchdog", command(nats, project, instance, host))
+fn start_watchdog(
+    nats: &NatsServer,
+    project: &str,
+    instance: &str,
+    host: Option<String>,
+) -> Process {
+    Process::start("watchdog", watchdog_command(nats, project, instance, host))
 }
 
-/// The stand-in's image on the machine's engine; its name.
-pub fn image() -> &'static str {
+/// The fake-unit's image on the machine's engine; its name.
+pub fn fake_unit_image() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
-    MADE.get_or_init(|| image::make(None));
+    MADE.get_or_init(|| image::ensure_images(None));
     &image::UNIT
 }

@@ -10,57 +10,63 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bearish_tests::candle_file::{PAST, csv};
-use bearish_tests::journals::Entries;
+use bearish_tests::bus_reader;
+use bearish_tests::candle_file::{WARM_UP_MINUTES, csv};
+use bearish_tests::journals::Batches;
 use bearish_tests::nats::Role;
-use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::system::System;
-use bearish_tests::told;
-use bearish_tests::trader::Setup;
-use engine::book::{BookRecord, ExitReason, Phase as BookPhase};
+use bearish_tests::trader::TraderSetup;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
-use protocol::heartbeat::Phase;
-use protocol::ids::{BookKey, Mode, Token};
+use protocol::heartbeat::ProcessPhase;
+use protocol::ids::{BookKey, Mode, SubjectToken};
 use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
 use runtime::streams;
+use trader_core::book::{BookPhase, BookRecord, ExitReason};
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
 /// Runs one of the trader's commands; its exit code and what it printed.
-async fn command(setup: &Setup, words: &str) -> (i32, String) {
-    let mut process = setup.clone().flags(words).start().into_process();
-    let code = process.exit_within(SOON).await;
+async fn run_command(setup: &TraderSetup, arguments: &str) -> (i32, String) {
+    let mut process = setup.clone().flags(arguments).start().into_process();
+    let code = process.exit_within(DEFAULT_TIMEOUT).await;
     let said = [process.out(), process.err()].concat().join("\n");
     (code, said)
 }
 
 /// The id of the latch that the owner was told of.
-async fn latch(system: &System) -> String {
-    eventually("the owner hears of the latch", SOON, async || {
-        let told = told::events(system.operator()).await;
-        told.into_iter().find_map(|told| match told.event.body {
-            EventBody::AccountLatched { latch, .. } => Some(latch),
-            _ => None,
-        })
-    })
+async fn wait_for_latch_id(system: &System) -> String {
+    eventually(
+        "the owner hears of the latch",
+        DEFAULT_TIMEOUT,
+        async || {
+            let told = bus_reader::stored_events(system.operator_bus()).await;
+            told.into_iter().find_map(|told| match told.event.body {
+                EventBody::AccountLatched {
+                    latch_id: latch, ..
+                } => Some(latch),
+                _ => None,
+            })
+        },
+    )
     .await
 }
 
 /// Minutes of the market after which a book must have entered and not left again.
-const PLAYED: i64 = 600;
+const PLAYED_MINUTES: i64 = 600;
 
 /// Half hours of the same size up and down, each pair a little smaller than the one before, so that no
 /// signal and no turbulence is in it; once the exchange has opened, three down in a row, which is oversold;
 /// then a market that stands still, above every stop. What was entered stays open.
-fn one_entry_that_stays() -> String {
+fn market_with_one_lasting_entry() -> String {
     let mut last = 400_000;
-    csv((0..PAST + PLAYED).map(|n| {
+    csv((0..WARM_UP_MINUTES + PLAYED_MINUTES).map(|n| {
         let (open, half_hour) = (last, n / 30);
-        let step = 16 - 8 * n / PAST;
-        last += match half_hour - PAST / 30 {
+        let step = 16 - 8 * n / WARM_UP_MINUTES;
+        last += match half_hour - WARM_UP_MINUTES / 30 {
             ..4 if half_hour % 2 == 0 => step,
             ..7 => -step,
             _ => 0,
@@ -70,12 +76,16 @@ fn one_entry_that_stays() -> String {
 }
 
 /// By that the watchdog knows what keeps a trader down. The boot that beat last.
-async fn last_beat_names(system: &System, setup: &Setup, latch: &str) -> Token {
-    let beat = told::heartbeat(system.operator(), setup.instance()).await;
+async fn assert_last_heartbeat_names_latch(
+    system: &System,
+    setup: &TraderSetup,
+    latch: &str,
+) -> SubjectToken {
+    let beat = bus_reader::latest_heartbeat(system.operator_bus(), setup.instance()).await;
     let beat = beat.unwrap();
     assert_eq!(
-        (beat.phase, beat.latch.as_deref()),
-        (Phase::Stopped, Some(latch))
+        (beat.phase, beat.latch_id.as_deref()),
+        (ProcessPhase::Stopped, Some(latch))
     );
     let account = beat.account.unwrap().to_string();
     assert!(account.starts_with("paper.binance-usdm."), "{account}");
@@ -83,65 +93,70 @@ async fn last_beat_names(system: &System, setup: &Setup, latch: &str) -> Token {
 }
 
 #[tokio::test]
-async fn a_critical_breaker_closes_everything_and_only_an_operator_ends_that() {
+async fn account_breaker_latches_until_an_operator_unlatches() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("candles.csv");
-    std::fs::write(&file, one_entry_that_stays()).unwrap();
+    std::fs::write(&file, market_with_one_lasting_entry()).unwrap();
     let system = System::start(&[
         ("SIM_MARKET", "replay"),
-        ("SIM_CANDLES", file.to_str().unwrap()),
-        ("SIM_WARMUP_CANDLES", &PAST.to_string()),
+        ("SIM_CANDLES_FILE", file.to_str().unwrap()),
+        ("SIM_WARMUP_CANDLES", &WARM_UP_MINUTES.to_string()),
         ("SIM_SPEED", "300"),
     ])
     .await;
     // An entry of five times the equity at a fee of 1 % costs more than the 5 % of a day.
     let dear = |name: &str| {
-        let setup = system.trader(name).env("SYMBOLS", "BTCUSDT");
+        let setup = system.trader_setup(name).env("SYMBOLS", "BTCUSDT");
         setup.env("LEVERAGE", "5").env("FEE_RATE", "0.01")
     };
     let (keeper, other) = (dear("first"), dear("second"));
     let (mut one, mut two) = (keeper.start(), other.start());
     assert_eq!(one.exit_within(seconds(120)).await, 21, "{:?}", one.err());
     assert_eq!(two.exit_within(seconds(30)).await, 21, "{:?}", two.err());
-    let latch = latch(&system).await;
+    let latch = wait_for_latch_id(&system).await;
     assert!(latch.starts_with("daily_loss-"), "{latch}");
     let closed = |r: &BookRecord| match r {
         BookRecord::PositionClosed(trade) => trade.reason == ExitReason::AccountLatched,
         _ => false,
     };
-    system.record("what was open is closed", SOON, closed).await;
+    system
+        .wait_for_record("what was open is closed", DEFAULT_TIMEOUT, closed)
+        .await;
     for (key, entries) in system.journals().await {
-        let state = bearish_tests::journals::fold(&entries);
+        let state = bearish_tests::journals::fold_book(&entries);
         assert!(state.position().is_none(), "{key}: {:?}", state.phase);
     }
     // Neither a restart nor a wrong word opens it again.
-    let boot = last_beat_names(&system, &keeper, &latch).await;
-    last_beat_names(&system, &other, &latch).await;
+    let boot = assert_last_heartbeat_names_latch(&system, &keeper, &latch).await;
+    assert_last_heartbeat_names_latch(&system, &other, &latch).await;
     let mut again = keeper.start();
-    assert_eq!(again.exit_within(SOON).await, 21);
-    assert_ne!(last_beat_names(&system, &keeper, &latch).await, boot);
-    let (code, said) = command(&keeper, "status").await;
+    assert_eq!(again.exit_within(DEFAULT_TIMEOUT).await, 21);
+    assert_ne!(
+        assert_last_heartbeat_names_latch(&system, &keeper, &latch).await,
+        boot
+    );
+    let (code, said) = run_command(&keeper, "status").await;
     assert!(
         code == 0 && said.contains(&format!("LATCHED by {latch}")),
         "{said}"
     );
-    let (code, said) = command(&keeper, "unlatch --latch daily_loss-1 --why hope").await;
+    let (code, said) = run_command(&keeper, "unlatch --latch daily_loss-1 --why hope").await;
     assert_eq!(code, 78, "{said}");
     assert!(
         said.contains(&latch),
         "the refusal names the latch that is there: {said}"
     );
-    let (code, said) = command(&keeper, &format!("unlatch --latch {latch} --why tried")).await;
+    let (code, said) = run_command(&keeper, &format!("unlatch --latch {latch} --why tried")).await;
     assert_eq!(code, 0, "{said}");
     let back = keeper.start();
-    back.works().await;
-    eventually("the owner hears of its end", SOON, async || {
-        let told = told::events(system.operator()).await;
+    back.wait_until_running().await;
+    eventually("the owner hears of its end", DEFAULT_TIMEOUT, async || {
+        let told = bus_reader::stored_events(system.operator_bus()).await;
         told.into_iter()
             .any(|told| {
                 matches!(&told.event.body,
-                EventBody::AccountUnlatched { latch: ended, why, .. }
-                    if *ended == latch && why == "tried")
+                EventBody::AccountUnlatched { latch_id: ended, reason, .. }
+                    if *ended == latch && reason == "tried")
             })
             .then_some(())
     })
@@ -149,21 +164,23 @@ async fn a_critical_breaker_closes_everything_and_only_an_operator_ends_that() {
 }
 
 /// Waits until the owner is told of this.
-async fn hears(system: &System, what: &str, wish: impl Fn(&EventBody) -> bool) {
-    eventually(what, SOON, async || {
-        let told = told::events(system.operator()).await;
-        told.iter().any(|told| wish(&told.event.body)).then_some(())
+async fn wait_for_event(system: &System, what: &str, matches: impl Fn(&EventBody) -> bool) {
+    eventually(what, DEFAULT_TIMEOUT, async || {
+        let told = bus_reader::stored_events(system.operator_bus()).await;
+        told.iter()
+            .any(|told| matches(&told.event.body))
+            .then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_person_pauses_entries_lets_them_go_on_and_closes_everything() {
+async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     let system = System::start(&[("SIM_SPEED", "60"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
-    let setup = system.trader("told").env("SYMBOLS", "BTCUSDT");
+    let setup = system.trader_setup("told").env("SYMBOLS", "BTCUSDT");
     let mut trader = setup.start();
-    trader.works().await;
-    a_book(&system).await;
+    trader.wait_until_running().await;
+    wait_for_book(&system).await;
     // What is wrong or changes nothing is said at once, and stored nowhere.
     for (words, code, says) in [
         ("resume --why calm", 78, "are not paused"),
@@ -191,75 +208,86 @@ async fn a_person_pauses_entries_lets_them_go_on_and_closes_everything() {
             "positions are managed as before",
         ),
     ] {
-        let (exit, said) = command(&setup, words).await;
+        let (exit, said) = run_command(&setup, words).await;
         assert_eq!(exit, code, "{words}: {said}");
         assert!(said.contains(says), "{words}: {said}");
     }
-    let (_, said) = command(&setup, "status").await;
+    let (_, said) = run_command(&setup, "status").await;
     let line = "entries of every book PAUSED by owner: vote";
     assert!(said.contains(line), "{said}");
-    hears(
+    wait_for_event(
         &system,
         "a pause",
-        |body| matches!(body, EventBody::EntriesPaused { symbol: None, who, .. } if who == "owner"),
+        |body| matches!(body, EventBody::EntriesPaused { symbol: None, by, .. } if by == "owner"),
     )
     .await;
-    hears(&system, "its end", |body| {
+    wait_for_event(&system, "its end", |body| {
         matches!(body, EventBody::EntriesResumed { .. })
     })
     .await;
     // A word that nobody was there to hear is carried out before anything else.
     trader.kill();
-    let (code, said) = command(&setup, "flatten --confirm --why enough").await;
+    let (code, said) = run_command(&setup, "flatten --confirm --why enough").await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("no trader keeps account"), "{said}");
     let mut trader = setup.start();
-    assert_eq!(trader.exit_within(SOON).await, 21, "{:?}", trader.err());
-    let latch = latch(&system).await;
+    assert_eq!(
+        trader.exit_within(DEFAULT_TIMEOUT).await,
+        21,
+        "{:?}",
+        trader.err()
+    );
+    let latch = wait_for_latch_id(&system).await;
     assert!(latch.starts_with("operator-"), "{latch}");
-    let (code, said) = command(&setup, &format!("unlatch --latch {latch} --why calm")).await;
+    let (code, said) = run_command(&setup, &format!("unlatch --latch {latch} --why calm")).await;
     assert_eq!(code, 0, "{said}");
-    setup.start().works().await;
-    let (_, said) = command(&setup, "status").await;
+    setup.start().wait_until_running().await;
+    let (_, said) = run_command(&setup, "status").await;
     assert!(said.contains(line), "a pause outlives a latch: {said}");
 }
 
 /// Waits until the newest snapshot of a book is this one's or a later one.
-async fn snapshot(system: &System, key: &BookKey, after: u64) -> u64 {
+async fn wait_for_snapshot(system: &System, key: &BookKey, after: u64) -> u64 {
     let subject = Subject::BookSnapshot(key.clone()).to_string();
     eventually("a snapshot", seconds(60), async || {
-        let newest = system.operator().newest(streams::SNAPSHOTS, &subject).await;
+        let newest = system
+            .operator_bus()
+            .latest_message(streams::SNAPSHOTS, &subject)
+            .await;
         newest.unwrap().map(|n| n.seq).filter(|seq| *seq > after)
     })
     .await
 }
 
-async fn a_book(system: &System) -> BookKey {
-    eventually("a book's journal", SOON, async || {
+async fn wait_for_book(system: &System) -> BookKey {
+    eventually("a book's journal", DEFAULT_TIMEOUT, async || {
         system.journals().await.into_keys().next()
     })
     .await
 }
 
 #[tokio::test]
-async fn a_book_goes_on_from_its_snapshot_and_without_a_good_one_from_its_journal() {
+async fn book_recovers_from_its_snapshot_or_else_from_its_journal() {
     let system = System::start(&[("SIM_SPEED", "600"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
-    let setup = system.trader("kept").env("SYMBOLS", "BTCUSDT");
+    let setup = system.trader_setup("kept").env("SYMBOLS", "BTCUSDT");
     let mut trader = setup.start();
-    let key = a_book(&system).await;
-    let first = snapshot(&system, &key, 0).await;
-    system.trades(1, seconds(120)).await;
-    snapshot(&system, &key, first).await;
+    let key = wait_for_book(&system).await;
+    let first = wait_for_snapshot(&system, &key, 0).await;
+    system.wait_for_trades(1, seconds(120)).await;
+    wait_for_snapshot(&system, &key, first).await;
     trader.kill();
     let mut second = setup.start();
-    second.says("goes on from its snapshot").await;
-    second.works().await;
+    second.wait_for_log("goes on from its snapshot").await;
+    second.wait_until_running().await;
     assert!(system.audit(&second).await >= 1);
     second.kill();
     // One that cannot be read, and one of another journal, are as good as none.
     let writer = system.nats.bus(Role::TraderPaper).await;
     let subject = Subject::BookSnapshot(key.clone()).to_string();
-    let good = system.operator().newest(streams::SNAPSHOTS, &subject).await;
+    let good = system
+        .operator_bus()
+        .latest_message(streams::SNAPSHOTS, &subject)
+        .await;
     let good = good.unwrap().unwrap().payload;
     let mut foreign: serde_json::Value = serde_json::from_slice(&good).unwrap();
     foreign["mark"]["writer"] = "another".into();
@@ -273,37 +301,41 @@ async fn a_book_goes_on_from_its_snapshot_and_without_a_good_one_from_its_journa
         let stored = writer.jetstream().publish(subject.clone(), payload.into());
         stored.await.unwrap().await.unwrap();
         let mut trader = setup.start();
-        trader.says(says).await;
-        trader.works().await;
+        trader.wait_for_log(says).await;
+        trader.wait_until_running().await;
         trader.kill();
     }
     let last = setup.start();
-    last.works().await;
+    last.wait_until_running().await;
     system.audit(&last).await;
 }
 
 #[tokio::test]
-async fn settings_that_changed_are_told_and_capital_changes_only_while_a_book_is_flat() {
+async fn changed_settings_are_published_and_capital_changes_only_while_flat() {
     let system = System::start(&[("SIM_SYMBOLS", "BTCUSDT")]).await;
-    let setup = system.trader("changed").env("SYMBOLS", "BTCUSDT");
+    let setup = system.trader_setup("changed").env("SYMBOLS", "BTCUSDT");
     let mut trader = setup.start();
-    trader.works().await;
+    trader.wait_until_running().await;
     trader.signal("TERM");
-    assert_eq!(trader.exit_within(SOON).await, 0);
+    assert_eq!(trader.exit_within(DEFAULT_TIMEOUT).await, 0);
     let trader = setup
         .env("LEVERAGE", "2")
         .env("CAPITAL_USDT", "5000")
         .start();
-    trader.works().await;
-    eventually("the owner hears what changed", SOON, async || {
-        let told = told::events(system.operator()).await;
-        told.into_iter().find(|told| {
-            matches!(&told.event.body, EventBody::BookClaimed { changes, .. }
-                if changes == &["leverage: 1 -> 2"])
-        })
-    })
+    trader.wait_until_running().await;
+    eventually(
+        "the owner hears what changed",
+        DEFAULT_TIMEOUT,
+        async || {
+            let told = bus_reader::stored_events(system.operator_bus()).await;
+            told.into_iter().find(|told| {
+                matches!(&told.event.body, EventBody::BookAcquired { config_changes, .. }
+                if config_changes == &["leverage: 1 -> 2"])
+            })
+        },
+    )
     .await;
-    let flat = system.record("it has its new share", seconds(120), |record| {
+    let flat = system.wait_for_record("it has its new share", seconds(120), |record| {
         matches!(record, BookRecord::CapitalChanged { capital } if *capital == 5000.into())
     });
     flat.await;
@@ -311,23 +343,29 @@ async fn settings_that_changed_are_told_and_capital_changes_only_while_a_book_is
 }
 
 /// The newest report on this subject.
-async fn report<R: serde::de::DeserializeOwned>(system: &System, subject: Subject) -> Option<R> {
+async fn latest_report<R: serde::de::DeserializeOwned>(
+    system: &System,
+    subject: Subject,
+) -> Option<R> {
     let subject = subject.to_string();
-    let newest = system.operator().newest(streams::REPORTS, &subject).await;
+    let newest = system
+        .operator_bus()
+        .latest_message(streams::REPORTS, &subject)
+        .await;
     serde_json::from_slice(&newest.unwrap()?.payload).ok()
 }
 
 #[tokio::test]
-async fn what_a_book_earned_counts_after_its_symbol_is_traded_no_more() {
+async fn delisted_book_still_counts_in_the_account_equity() {
     let symbols = ("SIM_SYMBOLS", "BTCUSDT,ETHUSDT");
     let mut system = System::start(&[("SIM_SPEED", "300"), symbols]).await;
-    let setup = system.trader("fewer");
+    let setup = system.trader_setup("fewer");
     let both = setup.clone().env("SYMBOLS", "BTCUSDT,ETHUSDT");
-    let retired = |journals: &BTreeMap<BookKey, Entries>| {
+    let retired = |journals: &BTreeMap<BookKey, Batches>| {
         let (key, entries) = journals
             .iter()
             .find(|(key, _)| key.symbol.as_str() == "ETHUSDT")?;
-        let state = bearish_tests::journals::fold(entries);
+        let state = bearish_tests::journals::fold_book(entries);
         let done = state.trades > 0 && state.phase == BookPhase::Flat;
         done.then(|| (key.clone(), state.equity - state.capital))
     };
@@ -344,7 +382,7 @@ async fn what_a_book_earned_counts_after_its_symbol_is_traded_no_more() {
     .await;
     assert!(!earned.is_zero());
     let one = setup.env("SYMBOLS", "BTCUSDT").start();
-    one.works().await;
+    one.wait_until_running().await;
     // Both stand still then: what the keeper adds up is what the book says.
     system.exchange.kill();
     let symbol = "BTCUSDT".parse().unwrap();
@@ -352,23 +390,23 @@ async fn what_a_book_earned_counts_after_its_symbol_is_traded_no_more() {
         symbol,
         ..book.clone()
     };
-    eventually("the account is worth both", SOON, async || {
+    eventually("the account is worth both", DEFAULT_TIMEOUT, async || {
         let account = Subject::AccountReport(book.account.clone());
-        let account: AccountReport = report(&system, account).await?;
-        let book: BookReport = report(&system, Subject::BookReport(other.clone())).await?;
+        let account: AccountReport = latest_report(&system, account).await?;
+        let book: BookReport = latest_report(&system, Subject::BookReport(other.clone())).await?;
         (account.equity == book.equity + earned).then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_a_trader_did_is_answered_with_the_trader_dead() {
+async fn status_and_trades_answer_while_the_trader_is_down() {
     let system = System::start(&[("SIM_SPEED", "300")]).await;
-    let setup = system.trader("dead");
+    let setup = system.trader_setup("dead");
     let mut trader = setup.start();
-    system.trades(2, seconds(120)).await;
+    system.wait_for_trades(2, seconds(120)).await;
     trader.kill();
-    let (code, said) = command(&setup, "status").await;
+    let (code, said) = run_command(&setup, "status").await;
     assert_eq!(code, 0, "{said}");
     for text in [
         "ACCOUNT paper.binance-usdm.",
@@ -378,16 +416,19 @@ async fn what_a_trader_did_is_answered_with_the_trader_dead() {
     ] {
         assert!(said.contains(text), "no {text:?} in\n{said}");
     }
-    let (code, csv) = command(&setup, "trades --csv").await;
+    let (code, csv) = run_command(&setup, "trades --csv").await;
     assert_eq!(code, 0, "{csv}");
     let lines: Vec<&str> = csv.lines().collect();
     let columns = "book,strategy,side,entry_time,exit_time,quantity,entry,exit,fees,funding,pnl,\
                    equity,reason";
     assert_eq!(lines[0], columns);
     let closed = system.journals().await;
-    let closed = bearish_tests::journals::trades(closed.values());
+    let closed = bearish_tests::journals::count_trades(closed.values());
     assert_eq!(lines.len() - 1, closed, "{csv}");
     let reports = filter::book_reports(Mode::Paper);
-    let reported = system.operator().subjects(streams::REPORTS, &reports).await;
+    let reported = system
+        .operator_bus()
+        .subjects(streams::REPORTS, &reports)
+        .await;
     assert_eq!(reported.unwrap().len(), 3);
 }

@@ -11,37 +11,37 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use bearish_tests::candle_file::{MIDNIGHT, PAST, csv};
+use bearish_tests::candle_file::{START_MS, WARM_UP_MINUTES, csv};
 use bearish_tests::exchange::MINUTE_MS;
-use bearish_tests::journals::{self, Entries};
-use bearish_tests::patience::eventually;
+use bearish_tests::journals::{self, Batches};
 use bearish_tests::process::binary;
 use bearish_tests::system::System;
-use engine::book::{BookRecord, DropReason, Position, Trade};
-use engine::entry::Refusal;
+use bearish_tests::wait::eventually;
 use protocol::ids::BookKey;
 use protocol::report::BookReport;
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::streams;
 use rust_decimal::Decimal;
+use trader_core::book::{BookRecord, DropReason, Position, Trade};
+use trader_core::entry::SignalRejection;
 
 /// Minutes like those of the past, in which nothing happens, after the exchange has opened: the trader
 /// has time to start, and a book that lived through the past is one that begins after it.
-const CALM: i64 = 120;
+const CALM_MINUTES: i64 = 120;
 /// Minutes in which there is something to trade.
-const WILD: i64 = 16 * 60;
+const VOLATILE_MINUTES: i64 = 16 * 60;
 /// A minute of the market's in 100 ms.
 const SPEED: &str = "600";
 /// How long it takes to play, with patience.
-const PLAYED: Duration = Duration::from_secs(200);
+const PLAY_TIMEOUT: Duration = Duration::from_secs(200);
 /// Chosen for its trades: seven, of two strategies, won and lost, one of them over a funding time.
 const SEED: u64 = 30;
 
 /// `SplitMix64`.
-struct Chance(u64);
+struct SplitMix(u64);
 
-impl Chance {
+impl SplitMix {
     fn below(&mut self, bound: u64) -> i64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -52,25 +52,27 @@ impl Chance {
 }
 
 /// A still market, and then a walk of up to 0.2 % a minute.
-fn candles() -> String {
-    let mut chance = Chance(SEED);
+fn candle_csv() -> String {
+    let mut chance = SplitMix(SEED);
     let mut last = 400_000;
-    csv((0..PAST + CALM + WILD).map(|n| {
-        let open: i64 = last;
-        if n < PAST + CALM {
-            last = 400_000 + n % 2;
-            return [open, open.max(last), open.min(last), last];
-        }
-        let moved = open * (chance.below(4_001) - 2_000) / 1_000_000;
-        last = (open + moved).max(1_000);
-        let beyond = open.unsigned_abs() / 2_000;
-        let high = open.max(last) + chance.below(beyond);
-        [open, high, open.min(last) - chance.below(beyond), last]
-    }))
+    csv(
+        (0..WARM_UP_MINUTES + CALM_MINUTES + VOLATILE_MINUTES).map(|n| {
+            let open: i64 = last;
+            if n < WARM_UP_MINUTES + CALM_MINUTES {
+                last = 400_000 + n % 2;
+                return [open, open.max(last), open.min(last), last];
+            }
+            let moved = open * (chance.below(4_001) - 2_000) / 1_000_000;
+            last = (open + moved).max(1_000);
+            let beyond = open.unsigned_abs() / 2_000;
+            let high = open.max(last) + chance.below(beyond);
+            [open, high, open.min(last) - chance.below(beyond), last]
+        }),
+    )
 }
 
 /// The summary of `trader backtest`, and the lines of its `--trades`.
-fn backtested(file: &Path, folder: &Path) -> (String, Vec<String>) {
+fn run_backtest(file: &Path, folder: &Path) -> (String, Vec<String>) {
     let out = folder.join("trades.jsonl");
     let run = Command::new(binary("trader"))
         .env_clear()
@@ -86,7 +88,7 @@ fn backtested(file: &Path, folder: &Path) -> (String, Vec<String>) {
 }
 
 /// A trade of the journal, as that command writes it.
-fn line(position: &Position, trade: &Trade) -> String {
+fn trade_line(position: &Position, trade: &Trade) -> String {
     let n = |value: Decimal| value.normalize();
     let fees = n(position.fee + trade.fee + trade.funding);
     format!(
@@ -95,8 +97,8 @@ fn line(position: &Position, trade: &Trade) -> String {
         trade.side,
         position.at.0,
         trade.at.0,
-        trade.entry,
-        trade.price,
+        trade.entry_price,
+        trade.exit_price,
         trade.quantity,
         n(trade.funding),
         n(trade.pnl),
@@ -106,21 +108,21 @@ fn line(position: &Position, trade: &Trade) -> String {
 }
 
 /// What a journal says.
-struct Lived {
+struct JournalSummary {
     trades: Vec<String>,
     open: Option<Position>,
     /// When first the machine was too slow to trade as told: from there on the two are different books.
-    late: Option<i64>,
+    first_late_at: Option<i64>,
 }
 
-fn lived(journal: &Entries) -> Lived {
+fn summarize_journal(journal: &Batches) -> JournalSummary {
     let (mut lines, mut late) = (Vec::new(), None);
     let mut open = None;
     for record in journals::records([journal]) {
         match record {
             BookRecord::PositionOpened(position) => open = Some(*position),
             BookRecord::PositionClosed(trade) => {
-                lines.push(line(&open.take().unwrap(), trade));
+                lines.push(trade_line(&open.take().unwrap(), trade));
             }
             BookRecord::EntryDropped {
                 at,
@@ -128,9 +130,12 @@ fn lived(journal: &Entries) -> Lived {
             } => {
                 late.get_or_insert(at.0);
             }
-            BookRecord::EntryRefused {
+            BookRecord::SignalRejected {
                 bar_close,
-                reason: Refusal::StaleSignal | Refusal::AccountUnknown | Refusal::ExchangeErrors,
+                reason:
+                    SignalRejection::StaleSignal
+                    | SignalRejection::AccountUnknown
+                    | SignalRejection::ExchangeErrors,
                 ..
             } => {
                 late.get_or_insert(bar_close.0);
@@ -138,10 +143,10 @@ fn lived(journal: &Entries) -> Lived {
             _ => {}
         }
     }
-    Lived {
+    JournalSummary {
         trades: lines,
         open,
-        late,
+        first_late_at: late,
     }
 }
 
@@ -151,52 +156,61 @@ fn exit_time(line: &str) -> i64 {
 }
 
 /// What the one book says of itself.
-async fn newest_report(system: &System) -> Option<(BookKey, BookReport)> {
+async fn latest_report(system: &System) -> Option<(BookKey, BookReport)> {
     let key = system.journals().await.into_keys().next()?;
     let subject = Subject::BookReport(key.clone()).to_string();
-    let newest = system.operator().newest(streams::REPORTS, &subject).await;
+    let newest = system
+        .operator_bus()
+        .latest_message(streams::REPORTS, &subject)
+        .await;
     let report = serde_json::from_slice(&newest.unwrap()?.payload).unwrap();
     Some((key, report))
 }
 
 #[tokio::test]
-async fn a_trader_makes_the_trades_that_a_backtest_makes_of_the_same_candles() {
+async fn trader_makes_the_trades_of_a_backtest_of_the_same_candles() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("candles.csv");
-    std::fs::write(&file, candles()).unwrap();
-    let (summary, mut expected) = backtested(&file, folder.path());
+    std::fs::write(&file, candle_csv()).unwrap();
+    let (summary, mut expected) = run_backtest(&file, folder.path());
     assert_eq!(expected.len(), 7);
 
     let system = System::start(&[
         ("SIM_MARKET", "replay"),
-        ("SIM_CANDLES", file.to_str().unwrap()),
-        ("SIM_WARMUP_CANDLES", &PAST.to_string()),
+        ("SIM_CANDLES_FILE", file.to_str().unwrap()),
+        ("SIM_WARMUP_CANDLES", &WARM_UP_MINUTES.to_string()),
         ("SIM_SPEED", SPEED),
     ])
     .await;
-    let trader = system.trader("twin").env("SYMBOLS", "BTCUSDT").start();
-    trader.works().await;
-    let ends = MIDNIGHT + (PAST + CALM + WILD) * MINUTE_MS;
-    let (key, report) = eventually("the last candle is taken", PLAYED, async || {
+    let trader = system
+        .trader_setup("twin")
+        .env("SYMBOLS", "BTCUSDT")
+        .start();
+    trader.wait_until_running().await;
+    let ends = START_MS + (WARM_UP_MINUTES + CALM_MINUTES + VOLATILE_MINUTES) * MINUTE_MS;
+    let (key, report) = eventually("the last candle is taken", PLAY_TIMEOUT, async || {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (key, report) = newest_report(&system).await?;
+        let (key, report) = latest_report(&system).await?;
         (report.candle_close == Some(UtcMs(ends))).then_some((key, report))
     })
     .await;
-    let mut lived = lived(&system.journals().await[&key]);
-    if let Some(late) = lived.late {
+    let mut lived = summarize_journal(&system.journals().await[&key]);
+    if let Some(late) = lived.first_late_at {
         eprintln!("this machine was too slow from {late} on: compared up to there");
         for lines in [&mut expected, &mut lived.trades] {
             lines.retain(|line| exit_time(line) < late);
         }
         assert!(expected.len() >= 3, "too slow to compare anything");
     } else {
-        for (why, count) in &report.refusals {
+        for (why, count) in &report.rejected_signals {
             let line = format!(" {count} signals: {why}");
             assert!(summary.contains(&line), "{line} is not in\n{summary}");
         }
         let p = lived.open.unwrap();
-        let open = format!("{} {} at {} by {}", p.side, p.quantity, p.price, p.strategy);
+        let open = format!(
+            "{} {} at {} by {}",
+            p.side, p.quantity, p.entry_price, p.strategy
+        );
         assert!(summary.contains(&open), "{open} is not in\n{summary}");
     }
     assert_eq!(lived.trades, expected);

@@ -14,16 +14,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use bearish_tests::docker::{Project, docker, image, inspect, run, run_name};
-use bearish_tests::journals::{self, Entries};
-use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::docker::{Project, docker, inspect, require_image, run_command, run_name};
+use bearish_tests::journals::{self, Batches};
 use bearish_tests::process::Process;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::ids::BookKey;
 use runtime::bus::Bus;
 use tempfile::TempDir;
 
 /// A decision of the default market on the default clock.
-const DECISION_WITHIN: Duration = Duration::from_mins(2);
+const DECISION_TIMEOUT: Duration = Duration::from_mins(2);
 const SERVICES: [&str; 5] = [
     "nats",
     "exchange-sim",
@@ -32,16 +32,16 @@ const SERVICES: [&str; 5] = [
     "notifier",
 ];
 
-type Journals = BTreeMap<BookKey, Entries>;
+type Journals = BTreeMap<BookKey, Batches>;
 
 /// A system that runs, and a directory for its archives.
-struct Scene {
+struct BackupRig {
     name: String,
     project: Project,
     dir: TempDir,
 }
 
-impl Scene {
+impl BackupRig {
     fn up(test: &str) -> Self {
         for name in [
             "nats",
@@ -52,7 +52,7 @@ impl Scene {
             "watchdog",
             "notifier",
         ] {
-            image(name);
+            require_image(name);
         }
         let name = format!("{}-{test}", run_name());
         Self {
@@ -62,9 +62,9 @@ impl Scene {
         }
     }
 
-    fn up_again(&self) {
+    fn restart(&self) {
         let up = "up --no-build --detach --wait --wait-timeout 120";
-        run(self.project.compose().args(up.split(' ')));
+        run_command(self.project.compose().args(up.split(' ')));
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -96,24 +96,24 @@ impl Scene {
     }
 
     /// When each container began: the same as long as nobody stopped it.
-    fn began(&self) -> Vec<String> {
+    fn start_times(&self) -> Vec<String> {
         let began = |service: &&str| {
-            let container = self.project.container(service, 1);
+            let container = self.project.container_name(service, 1);
             inspect(&container, "{{.State.Running}} {{.State.StartedAt}}")
         };
         SERVICES.iter().map(began).collect()
     }
 
-    fn all_run(&self) {
+    fn assert_all_running(&self) {
         for service in SERVICES {
-            let container = self.project.container(service, 1);
+            let container = self.project.container_name(service, 1);
             let running = inspect(&container, "{{.State.Running}}");
             assert_eq!(running, "true", "{container}");
         }
     }
 
     /// A `docker` that fails at its `nth` `cp`; to be put first into the path.
-    fn docker_that_fails_at(&self, nth: u32) -> String {
+    fn failing_docker_path(&self, nth: u32) -> String {
         let dir = self.file(&format!("fails-at-{nth}"));
         fs::create_dir(&dir).unwrap();
         let path = std::env::var("PATH").unwrap();
@@ -140,42 +140,42 @@ fn script(name: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn said(output: &Output) -> String {
+fn output_text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 #[track_caller]
-fn succeeds(output: &Output) -> String {
-    let said = said(output);
+fn assert_success(output: &Output) -> String {
+    let said = output_text(output);
     assert!(output.status.success(), "{said}");
     said
 }
 
 #[track_caller]
-fn refuses(output: &Output, code: i32, words: &[&str]) {
-    let said = said(output);
+fn assert_rejected(output: &Output, code: i32, expected: &[&str]) {
+    let said = output_text(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    for word in words {
+    for word in expected {
         assert!(said.contains(word), "{word:?} is not in {said}");
     }
 }
 
-fn length(journals: &Journals) -> usize {
+fn batch_count(journals: &Journals) -> usize {
     journals.values().map(Vec::len).sum()
 }
 
 /// Waits until more has been decided than is in these journals.
-async fn goes_on(bus: &Bus, before: &Journals) -> Journals {
-    eventually("a decision", DECISION_WITHIN, async || {
-        let now = journals::all(bus).await;
-        (length(&now) > length(before)).then_some(now)
+async fn wait_for_new_batches(bus: &Bus, before: &Journals) -> Journals {
+    eventually("a decision", DECISION_TIMEOUT, async || {
+        let now = journals::read_paper(bus).await;
+        (batch_count(&now) > batch_count(before)).then_some(now)
     })
     .await
 }
 
 /// Every message that was there is there, unchanged.
 #[track_caller]
-fn continues(before: &Journals, after: &Journals) {
+fn assert_continues(before: &Journals, after: &Journals) {
     for (key, old) in before {
         let new = after.get(key).map_or(&[][..], Vec::as_slice);
         assert!(new.starts_with(old), "{key} does not continue");
@@ -183,55 +183,58 @@ fn continues(before: &Journals, after: &Journals) {
 }
 
 /// All three books have been taken over, and something has been decided.
-async fn has_decided(bus: &Bus) -> Journals {
-    eventually("the first decisions", DECISION_WITHIN, async || {
-        let now = journals::all(bus).await;
-        (now.len() == 3 && length(&now) > 4).then_some(now)
+async fn wait_for_first_decisions(bus: &Bus) -> Journals {
+    eventually("the first decisions", DECISION_TIMEOUT, async || {
+        let now = journals::read_paper(bus).await;
+        (now.len() == 3 && batch_count(&now) > 4).then_some(now)
     })
     .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_saved_comes_back_and_the_journal_goes_on() {
-    let scene = Scene::up("saved");
-    let before = has_decided(&scene.project.operator().await).await;
+async fn restore_brings_back_the_backup_and_the_journal_continues() {
+    let scene = BackupRig::up("saved");
+    let before = wait_for_first_decisions(&scene.project.operator_bus().await).await;
     let file = scene.file("system.tar");
-    let told = succeeds(&scene.backup(&file));
+    let told = assert_success(&scene.backup(&file));
     assert!(told.contains("saved: "), "{told}");
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    scene.all_run();
-    let bus = scene.project.operator().await;
-    let after = goes_on(&bus, &before).await;
-    continues(&before, &after);
+    scene.assert_all_running();
+    let bus = scene.project.operator_bus().await;
+    let after = wait_for_new_batches(&bus, &before).await;
+    assert_continues(&before, &after);
 
-    let began = scene.began();
-    refuses(&scene.backup(&file), 64, &["exists"]);
-    refuses(&scene.restore(&file), 69, &["the system runs", "--stop"]);
-    assert_eq!(scene.began(), began, "a refusal stopped something");
+    let began = scene.start_times();
+    assert_rejected(&scene.backup(&file), 64, &["exists"]);
+    assert_rejected(&scene.restore(&file), 69, &["the system runs", "--stop"]);
+    assert_eq!(scene.start_times(), began, "a refusal stopped something");
 
-    succeeds(&scene.script("down", &["--volumes"]));
-    let told = succeeds(&scene.restore(&file));
+    assert_success(&scene.script("down", &["--volumes"]));
+    let told = assert_success(&scene.restore(&file));
     assert!(told.contains("there was nothing before"), "{told}");
-    scene.up_again();
-    let bus = scene.project.operator().await;
-    let restored = journals::all(&bus).await;
-    continues(&before, &restored);
-    let now = goes_on(&bus, &restored).await;
-    continues(&restored, &now);
+    scene.restart();
+    let bus = scene.project.operator_bus().await;
+    let restored = journals::read_paper(&bus).await;
+    assert_continues(&before, &restored);
+    let now = wait_for_new_batches(&bus, &restored).await;
+    assert_continues(&restored, &now);
 
     // Once more over what is there, which is kept and can be restored in turn.
-    let told = succeeds(&scene.script("restore", &["--stop", file.to_str().unwrap()]));
+    let told = assert_success(&scene.script("restore", &["--stop", file.to_str().unwrap()]));
     assert!(told.contains("what was there before is in "), "{told}");
-    let kept = kept_beside(&scene);
+    let kept = find_replaced_archive(&scene);
     let mode = fs::metadata(&kept).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    succeeds(&scene.restore(&kept));
-    scene.up_again();
-    continues(&now, &journals::all(&scene.project.operator().await).await);
+    assert_success(&scene.restore(&kept));
+    scene.restart();
+    assert_continues(
+        &now,
+        &journals::read_paper(&scene.project.operator_bus().await).await,
+    );
 }
 
-fn kept_beside(scene: &Scene) -> PathBuf {
+fn find_replaced_archive(scene: &BackupRig) -> PathBuf {
     let files = fs::read_dir(scene.dir.path()).unwrap();
     let mut paths = files.map(|file| file.unwrap().path());
     let is_kept = |path: &PathBuf| path.to_string_lossy().contains(".replaced-");
@@ -239,29 +242,29 @@ fn kept_beside(scene: &Scene) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_fails_half_way_leaves_everything_as_it_was() {
-    let scene = Scene::up("broken");
-    let before = has_decided(&scene.project.operator().await).await;
+async fn failed_backup_or_restore_leaves_everything_as_it_was() {
+    let scene = BackupRig::up("broken");
+    let before = wait_for_first_decisions(&scene.project.operator_bus().await).await;
 
-    let began = scene.began();
+    let began = scene.start_times();
     let nowhere = scene.file("no-such-directory/system.tar");
-    refuses(&scene.backup(&nowhere), 64, &["cannot be written"]);
-    refuses(&scene.script("backup", &[]), 64, &["scripts/backup FILE"]);
-    assert_eq!(scene.began(), began, "a refusal stopped something");
+    assert_rejected(&scene.backup(&nowhere), 64, &["cannot be written"]);
+    assert_rejected(&scene.script("backup", &[]), 64, &["scripts/backup FILE"]);
+    assert_eq!(scene.start_times(), began, "a refusal stopped something");
 
     let broken = scene.file("broken.tar");
-    let path = scene.docker_that_fails_at(2);
+    let path = scene.failing_docker_path(2);
     let failed = scene.script_with(&path, "backup", &[broken.to_str().unwrap()]);
-    refuses(&failed, 1, &["no space left", "starting again what ran"]);
-    assert_ne!(scene.began(), began);
-    scene.all_run();
-    assert!(nothing_is_left(&scene), "a part of a backup was left");
+    assert_rejected(&failed, 1, &["no space left", "starting again what ran"]);
+    assert_ne!(scene.start_times(), began);
+    scene.assert_all_running();
+    assert!(is_nothing_left(&scene), "a part of a backup was left");
 
     let mut told_to_end = Process::start(
         "backup",
         scene.command("backup", &[broken.to_str().unwrap()]),
     );
-    eventually("the watchdog's turn", SOON, async || {
+    eventually("the watchdog's turn", DEFAULT_TIMEOUT, async || {
         let said = told_to_end.err();
         said.iter()
             .any(|line| line == "stopping watchdog")
@@ -269,24 +272,24 @@ async fn what_fails_half_way_leaves_everything_as_it_was() {
     })
     .await;
     told_to_end.signal("TERM");
-    assert_eq!(told_to_end.exit_within(SOON).await, 143);
-    scene.all_run();
-    assert!(nothing_is_left(&scene), "a part of a backup was left");
-    let bus = scene.project.operator().await;
-    continues(&before, &goes_on(&bus, &before).await);
+    assert_eq!(told_to_end.exit_within(DEFAULT_TIMEOUT).await, 143);
+    scene.assert_all_running();
+    assert!(is_nothing_left(&scene), "a part of a backup was left");
+    let bus = scene.project.operator_bus().await;
+    assert_continues(&before, &wait_for_new_batches(&bus, &before).await);
 
     let file = scene.file("system.tar");
-    succeeds(&scene.backup(&file));
-    succeeds(&scene.script("down", &[]));
-    bad_archives_are_refused(&scene, &file);
+    assert_success(&scene.backup(&file));
+    assert_success(&scene.script("down", &[]));
+    assert_invalid_archives_rejected(&scene, &file);
 
     // Reads: two volumes. Then comes the writing.
-    let path = scene.docker_that_fails_at(3);
+    let path = scene.failing_docker_path(3);
     let failed = scene.script_with(&path, "restore", &[file.to_str().unwrap()]);
-    refuses(&failed, 1, &["no space left", "putting back"]);
-    scene.up_again();
-    let bus = scene.project.operator().await;
-    continues(&before, &journals::all(&bus).await);
+    assert_rejected(&failed, 1, &["no space left", "putting back"]);
+    scene.restart();
+    let bus = scene.project.operator_bus().await;
+    assert_continues(&before, &journals::read_paper(&bus).await);
     let archives = docker(&[
         "ps",
         "-aq",
@@ -296,13 +299,13 @@ async fn what_fails_half_way_leaves_everything_as_it_was() {
     assert_eq!(archives.trim(), "", "a container was left");
 }
 
-fn nothing_is_left(scene: &Scene) -> bool {
+fn is_nothing_left(scene: &BackupRig) -> bool {
     let mut left = fs::read_dir(scene.dir.path()).unwrap();
     left.all(|file| file.unwrap().path().is_dir())
 }
 
 /// Before anything is touched.
-fn bad_archives_are_refused(scene: &Scene, good: &Path) {
+fn assert_invalid_archives_rejected(scene: &BackupRig, good: &Path) {
     let whole = fs::read(good).unwrap();
     let bad = scene.file("bad.tar");
     for (content, words) in [
@@ -311,25 +314,27 @@ fn bad_archives_are_refused(scene: &Scene, good: &Path) {
         (&[0; 10_240], "no journal"),
     ] {
         fs::write(&bad, content).unwrap();
-        refuses(&scene.restore(&bad), 64, &[words]);
+        assert_rejected(&scene.restore(&bad), 64, &[words]);
     }
     fs::write(scene.file("etc"), "x").unwrap();
     fs::copy(good, &bad).unwrap();
     let add = ["--append", "-f", bad.to_str().unwrap(), "-C"];
-    run(Command::new("tar")
-        .args(add)
-        .arg(scene.dir.path())
-        .arg("etc"));
-    refuses(&scene.restore(&bad), 64, &["holds 'etc'"]);
+    run_command(
+        Command::new("tar")
+            .args(add)
+            .arg(scene.dir.path())
+            .arg("etc"),
+    );
+    assert_rejected(&scene.restore(&bad), 64, &["holds 'etc'"]);
     let missing = scene.file("missing.tar");
-    refuses(&scene.restore(&missing), 64, &["cannot be read"]);
+    assert_rejected(&scene.restore(&missing), 64, &["cannot be read"]);
     let volumes = docker(&["volume", "ls", "-q"]);
     assert!(volumes.contains(&format!("{}_nats", scene.name)));
 }
 
 /// Scripts say what they want in one line, also without a system.
 #[test]
-fn a_wrong_command_line_is_64() {
+fn invalid_command_line_exits_64() {
     let table: [(&str, &[&str]); 6] = [
         ("backup", &[]),
         ("backup", &["--all"]),
@@ -340,7 +345,11 @@ fn a_wrong_command_line_is_64() {
     ];
     for (name, arguments) in table {
         let output = script(name, arguments).output().unwrap();
-        refuses(&output, 64, &[name]);
-        assert_eq!(said(&output).lines().count(), 1, "{name} {arguments:?}");
+        assert_rejected(&output, 64, &[name]);
+        assert_eq!(
+            output_text(&output).lines().count(),
+            1,
+            "{name} {arguments:?}"
+        );
     }
 }

@@ -10,24 +10,24 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Config;
-use bearish_tests::nats::{Bare, NatsServer, Role};
-use bearish_tests::patience::SOON;
+use bearish_tests::nats::{NatsServer, RawClient, Role};
 use bearish_tests::process::{Process, binary};
-use protocol::ids::{BookKey, Token};
+use bearish_tests::wait::DEFAULT_TIMEOUT;
+use protocol::ids::{BookKey, SubjectToken};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::journal::Journal;
 use runtime::streams;
 
 /// Of the mode in question; `@` is the mode.
-const OWN: [&str; 17] = [
+const TRADER_SUBJECTS: [&str; 17] = [
     "heartbeat.v1.trader.t",
     "event.v1.trader.t.info.trader_started",
     "report.v1.book.@.venue.account.S",
     "report.v1.equity.@.venue.account.S",
     "report.v1.account.@.venue.account",
     "journal.v1.account.@.venue.account",
-    "journal.v1.operator.@.venue.account",
+    "journal.v1.account_command.@.venue.account",
     "lease.v1.account.@.venue.account",
     "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account.@.venue.account",
     "$JS.API.DIRECT.GET.REPORTS.report.v1.account.@.venue.account",
@@ -35,17 +35,17 @@ const OWN: [&str; 17] = [
     "journal.v1.book.@.venue.account.S",
     "snapshot.v1.book.@.venue.account.S",
     "lease.v1.book.@.venue.account.S",
-    "lease.v1.instance.trader.@.venue.account.t",
+    "lease.v1.member.@.venue.account.t",
     "$JS.API.DIRECT.GET.JOURNAL.journal.v1.book.@.venue.account.S",
     "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.@.venue.account.S",
 ];
 
 /// Of nobody who trades, whatever the mode.
-const NOBODYS: [&str; 28] = [
+const FORBIDDEN_SUBJECTS: [&str; 28] = [
     "heartbeat.v1.watchdog.w",
     "event.v1.watchdog.w.info.x",
     "event.v1.notifier.n.info.x",
-    "journal.v1.operator.account",
+    "journal.v1.account_command.account",
     "journal.v1.watchdog.unit",
     "lease.v1.watchdog.project",
     "command.v1.trader.pause",
@@ -72,32 +72,38 @@ const NOBODYS: [&str; 28] = [
     "_INBOX_operator.x",
 ];
 
-async fn may_not(bare: &Bare, who: &str, subjects: impl IntoIterator<Item = String>) {
+async fn assert_may_not_publish(
+    client: &RawClient,
+    user: &str,
+    subjects: impl IntoIterator<Item = String>,
+) {
     for subject in subjects {
         assert!(
-            !bare.may_publish(&subject, "").await,
-            "{who} may publish {subject}"
+            !client.may_publish(&subject, "").await,
+            "{user} may publish {subject}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_trader_has_its_own_modes_subjects_and_no_others() {
+async fn trader_may_use_the_subjects_of_its_own_mode_only() {
     let nats = NatsServer::with_streams().await;
     for (role, own, other) in [
         (Role::TraderPaper, "paper", "live"),
         (Role::TraderLive, "live", "paper"),
     ] {
-        let (who, bare) = (role.user(), nats.client(role).await);
-        for subject in OWN.map(|subject| subject.replace('@', own)) {
+        let (who, bare) = (role.user(), nats.raw_client(role).await);
+        for subject in TRADER_SUBJECTS.map(|subject| subject.replace('@', own)) {
             assert!(
                 bare.may_publish(&subject, "").await,
                 "{who} needs {subject}"
             );
         }
-        let of_mode = OWN.iter().filter(|subject| subject.contains('@'));
-        may_not(&bare, who, of_mode.map(|s| s.replace('@', other))).await;
-        may_not(&bare, who, NOBODYS.map(str::to_owned)).await;
+        let of_mode = TRADER_SUBJECTS
+            .iter()
+            .filter(|subject| subject.contains('@'));
+        assert_may_not_publish(&bare, who, of_mode.map(|s| s.replace('@', other))).await;
+        assert_may_not_publish(&bare, who, FORBIDDEN_SUBJECTS.map(str::to_owned)).await;
         let inbox = format!("_INBOX_{who}.x");
         assert!(bare.may_subscribe(&inbox).await, "{who} needs {inbox}");
         for subject in [
@@ -116,23 +122,31 @@ async fn a_trader_has_its_own_modes_subjects_and_no_others() {
 }
 
 #[tokio::test]
-async fn the_operator_reads_everything_and_writes_nothing() {
+async fn operator_reads_everything_and_writes_nothing() {
     let nats = NatsServer::with_streams().await;
-    let bare = nats.client(Role::Operator).await;
+    let bare = nats.raw_client(Role::Operator).await;
     let reads = |subject: &&str| {
         let words = ["$JS.API.DIRECT.GET.", "$JS.API.CONSUMER.CREATE."];
         words.iter().any(|word| subject.starts_with(word))
             || ["$JS.API.STREAM.MSG.GET.JOURNAL", "$JS.API.STREAM.LIST"].contains(subject)
     };
-    for subject in NOBODYS.iter().chain(&OWN).filter(|s| reads(s)) {
+    for subject in FORBIDDEN_SUBJECTS
+        .iter()
+        .chain(&TRADER_SUBJECTS)
+        .filter(|s| reads(s))
+    {
         assert!(
             bare.may_publish(subject, "").await,
             "operator needs {subject}"
         );
     }
-    let mut others = NOBODYS.iter().chain(&OWN).filter(|s| !reads(s)).copied();
+    let mut others = FORBIDDEN_SUBJECTS
+        .iter()
+        .chain(&TRADER_SUBJECTS)
+        .filter(|s| !reads(s))
+        .copied();
     assert!(others.clone().count() > 20);
-    may_not(
+    assert_may_not_publish(
         &bare,
         "operator",
         others.by_ref().map(|s| s.replace('@', "paper")),
@@ -141,26 +155,26 @@ async fn the_operator_reads_everything_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn the_notifier_hears_every_event_and_writes_its_own_journal_and_the_owners_words_alone() {
+async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
     let nats = NatsServer::with_streams().await;
-    let bare = nats.client(Role::Notifier).await;
+    let bare = nats.raw_client(Role::Notifier).await;
     for subject in [
         "heartbeat.v1.notifier.n",
         "event.v1.notifier.n.info.x",
         "command.v1.watchdog.stop",
         "command.v1.notifier.resend",
-        "journal.v1.operator.paper.venue.account",
-        "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.operator.paper.venue.account",
+        "journal.v1.account_command.paper.venue.account",
+        "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.paper.venue.account",
         "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.equity.>",
         "$JS.API.DIRECT.GET.REPORTS.report.v1.book.paper.venue.account.S",
-        "journal.v1.notifier.owner",
-        "lease.v1.notifier.owner",
+        "journal.v1.notifier.operator",
+        "lease.v1.notifier.operator",
         "$JS.API.CONSUMER.CREATE.EVENTS.notifier.event.v1.>",
         "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
         "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
         "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.t",
         "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.watchdog.w",
-        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.notifier.owner",
+        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.notifier.operator",
     ] {
         assert!(
             bare.may_publish(subject, "").await,
@@ -170,18 +184,18 @@ async fn the_notifier_hears_every_event_and_writes_its_own_journal_and_the_owner
     // What it tells the owner nobody else may have made up through it.
     let heard_only = "event.v1.watchdog.w.critical.given_up";
     let its_own = [
-        "journal.v1.operator.@.",
+        "journal.v1.account_command.@.",
         "GET.REPORTS.",
         "event.v1.notifier.",
     ];
-    let others = OWN.iter().chain(&NOBODYS);
+    let others = TRADER_SUBJECTS.iter().chain(&FORBIDDEN_SUBJECTS);
     let others = others.filter(|subject| !its_own.iter().any(|own| subject.contains(own)));
     let others = others.map(|subject| subject.replace('@', "paper"));
-    may_not(&bare, "notifier", others).await;
-    may_not(&bare, "notifier", [heard_only.to_owned()]).await;
+    assert_may_not_publish(&bare, "notifier", others).await;
+    assert_may_not_publish(&bare, "notifier", [heard_only.to_owned()]).await;
     assert!(!bare.may_subscribe("event.v1.>").await);
     assert!(bare.may_subscribe("command.v1.notifier.resend").await);
-    let trader = nats.client(Role::TraderPaper).await;
+    let trader = nats.raw_client(Role::TraderPaper).await;
     for subject in [
         "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
         "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
@@ -194,12 +208,12 @@ async fn the_notifier_hears_every_event_and_writes_its_own_journal_and_the_owner
 /// The filter stands in the API's subject, where permissions see it; the request's body must not be
 /// able to ask for something else.
 #[tokio::test]
-async fn a_request_cannot_ask_for_more_than_its_subject_says() {
+async fn request_cannot_ask_for_more_than_its_subject_says() {
     let nats = NatsServer::with_streams().await;
     let live = nats.bus(Role::TraderLive).await;
-    let secret = write(&live, "live.venue.account.S").await;
-    write(&nats.bus(Role::TraderPaper).await, "paper.venue.account.S").await;
-    let bare = nats.client(Role::TraderPaper).await;
+    let secret = append_record(&live, "live.venue.account.S").await;
+    append_record(&nats.bus(Role::TraderPaper).await, "paper.venue.account.S").await;
+    let bare = nats.raw_client(Role::TraderPaper).await;
     let own = "journal.v1.book.paper.venue.account.S";
     let create = format!("$JS.API.CONSUMER.CREATE.JOURNAL.c.{own}");
     let consumer = |filter: &str| {
@@ -226,29 +240,29 @@ async fn a_request_cannot_ask_for_more_than_its_subject_says() {
             r#"{"seq":1}"#.to_owned(),
         ),
     ] {
-        let answer = ask(&bare, subject, &body).await;
+        let answer = send_request(&bare, subject, &body).await;
         let made = answer.contains(r#""created""#) || answer.contains(r#""records""#);
         assert!(!made, "{subject} {body}: {answer}");
     }
     let right = consumer(&format!(r#""filter_subject":"{own}""#));
-    let made = ask(&bare, &create, &right).await;
+    let made = send_request(&bare, &create, &right).await;
     assert!(
         made.contains(r#""created""#),
         "a sound request fails too: {made}"
     );
 }
 
-async fn write(bus: &Bus, key: &str) -> String {
+async fn append_record(bus: &Bus, key: &str) -> String {
     let key: BookKey = key.parse().unwrap();
     let subject = Subject::BookJournal(key);
-    let writer: Token = "writer".parse().unwrap();
+    let writer: SubjectToken = "writer".parse().unwrap();
     let (mut journal, _) = Journal::replay::<u64>(bus, &subject, writer).await.unwrap();
     journal.append(&[1_u64], 0, |_| {}).await.unwrap();
     subject.to_string()
 }
 
 /// Answer's headers and body as text.
-async fn ask(bare: &Bare, subject: &str, body: &str) -> String {
+async fn send_request(bare: &RawClient, subject: &str, body: &str) -> String {
     let asked = bare
         .client
         .request(subject.to_owned(), body.to_owned().into());
@@ -259,11 +273,11 @@ async fn ask(bare: &Bare, subject: &str, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_journal_forgets_nothing_whoever_asks() {
+async fn journal_cannot_be_purged_or_deleted_by_any_role() {
     let nats = NatsServer::with_streams().await;
     let paper = nats.bus(Role::TraderPaper).await;
-    let subject = write(&paper, "paper.venue.account.S").await;
-    let admin = nats.client(Role::BusInit).await;
+    let subject = append_record(&paper, "paper.venue.account.S").await;
+    let admin = nats.raw_client(Role::BusInit).await;
     for (request, body) in [
         ("$JS.API.STREAM.PURGE.JOURNAL", "{}".to_owned()),
         (
@@ -275,15 +289,18 @@ async fn a_journal_forgets_nothing_whoever_asks() {
             r#"{"seq":1}"#.to_owned(),
         ),
     ] {
-        let answer = ask(&admin, request, &body).await;
+        let answer = send_request(&admin, request, &body).await;
         assert!(answer.contains(r#""error""#), "{request}: {answer}");
     }
     let bus = nats.bus(Role::BusInit).await;
-    let mut config = config_of(&bus, streams::JOURNAL).await;
+    let mut config = stream_config(&bus, streams::JOURNAL).await;
     config.deny_purge = false;
     let update = bus.jetstream().update_stream(config).await;
     assert!(update.is_err(), "the promise never to purge was taken back");
-    let still = paper.newest(streams::JOURNAL, &subject).await.unwrap();
+    let still = paper
+        .latest_message(streams::JOURNAL, &subject)
+        .await
+        .unwrap();
     assert!(still.is_some());
     assert!(
         !admin.may_publish(&subject, "").await,
@@ -291,7 +308,7 @@ async fn a_journal_forgets_nothing_whoever_asks() {
     );
 }
 
-async fn config_of(bus: &Bus, stream: &str) -> Config {
+async fn stream_config(bus: &Bus, stream: &str) -> Config {
     let stream = bus.jetstream().get_stream(stream).await.unwrap();
     stream.cached_info().config.clone()
 }
@@ -299,11 +316,11 @@ async fn config_of(bus: &Bus, stream: &str) -> Config {
 #[tokio::test]
 async fn bus_init_changes_nothing_the_second_time() {
     let nats = NatsServer::with_streams().await;
-    let subject = write(&nats.bus(Role::TraderPaper).await, "paper.venue.account.S").await;
+    let subject = append_record(&nats.bus(Role::TraderPaper).await, "paper.venue.account.S").await;
     let bus = nats.bus(Role::BusInit).await;
     let mut before = Vec::new();
-    for wanted in streams::catalogue() {
-        let found = config_of(&bus, &wanted.name).await;
+    for wanted in streams::stream_configs() {
+        let found = stream_config(&bus, &wanted.name).await;
         assert_eq!(
             streams::differences(&wanted, &found),
             [""; 0],
@@ -312,40 +329,58 @@ async fn bus_init_changes_nothing_the_second_time() {
         );
         before.push(found);
     }
-    let mut again = nats.bus_init();
-    assert_eq!(again.exit_within(SOON).await, 0, "{:?}", again.err());
+    let mut again = nats.start_bus_init();
+    assert_eq!(
+        again.exit_within(DEFAULT_TIMEOUT).await,
+        0,
+        "{:?}",
+        again.err()
+    );
     for earlier in before {
-        assert_eq!(config_of(&bus, &earlier.name).await, earlier);
+        assert_eq!(stream_config(&bus, &earlier.name).await, earlier);
     }
     let newest = nats.bus(Role::Operator).await;
-    let newest = newest.newest(streams::JOURNAL, &subject).await.unwrap();
+    let newest = newest
+        .latest_message(streams::JOURNAL, &subject)
+        .await
+        .unwrap();
     assert_eq!(newest.unwrap().seq, 1);
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_a_promise_stops_a_trader_until_bus_init_mends_it() {
+async fn trader_exits_78_on_a_wrong_stream_config_until_bus_init_fixes_it() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::BusInit).await;
-    let mut config = config_of(&bus, streams::EVENTS).await;
+    let mut config = stream_config(&bus, streams::EVENTS).await;
     config.max_age = Duration::from_hours(1);
     bus.jetstream().update_stream(config).await.unwrap();
-    let mut trader = trader(&nats);
-    assert_eq!(trader.exit_within(SOON).await, 78, "{:?}", trader.out());
+    let mut trader = start_trader(&nats);
+    assert_eq!(
+        trader.exit_within(DEFAULT_TIMEOUT).await,
+        78,
+        "{:?}",
+        trader.out()
+    );
     let said = trader.err();
     assert_eq!(said.len(), 1, "{said:?}");
     for word in ["stream EVENTS", "max_age", "bus-init"] {
         assert!(said[0].contains(word), "{said:?}");
     }
-    let mut mends = nats.bus_init();
-    assert_eq!(mends.exit_within(SOON).await, 0, "{:?}", mends.err());
-    let wanted = streams::catalogue();
+    let mut mends = nats.start_bus_init();
+    assert_eq!(
+        mends.exit_within(DEFAULT_TIMEOUT).await,
+        0,
+        "{:?}",
+        mends.err()
+    );
+    let wanted = streams::stream_configs();
     let wanted = wanted.iter().find(|c| c.name == streams::EVENTS).unwrap();
-    let found = config_of(&bus, streams::EVENTS).await;
+    let found = stream_config(&bus, streams::EVENTS).await;
     assert_eq!(streams::differences(wanted, &found), [""; 0]);
 }
 
 /// One without an exchange: it looks at the bus first.
-fn trader(nats: &NatsServer) -> Process {
+fn start_trader(nats: &NatsServer) -> Process {
     let mut command = std::process::Command::new(binary("trader"));
     command
         .env_clear()

@@ -12,21 +12,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use bearish_tests::docker::{self, LABEL, Project, Stage, docker, image};
-use bearish_tests::journals::{self, Entries};
-use bearish_tests::patience::{SOON, eventually};
-use bearish_tests::told;
-use engine::book::{BookRecord, Phase as BookPhase, Position};
+use bearish_tests::bus_reader;
+use bearish_tests::docker::{self, ComposeStack, LABEL, Project, docker, require_image};
+use bearish_tests::journals::{self, Batches};
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
-use protocol::heartbeat::{Heartbeat, Phase};
+use protocol::heartbeat::{Heartbeat, ProcessPhase};
 use protocol::ids::BookKey;
 use runtime::bus::Bus;
+use trader_core::book::{BookPhase, BookRecord, Position};
 
 /// The first trade of the default market on the default clock.
-const FIRST_TRADE_WITHIN: Duration = Duration::from_mins(1);
+const FIRST_TRADE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A stop or a target is reached.
-const EXIT_WITHIN: Duration = Duration::from_mins(2);
-const SIGKILLED: i64 = 137;
+const EXIT_TIMEOUT: Duration = Duration::from_mins(2);
+const EXIT_CODE_SIGKILL: i64 = 137;
 /// What is in every image beside its program.
 const EVERY_IMAGE: [&str; 3] = [
     "etc/nsswitch.conf",
@@ -34,36 +34,38 @@ const EVERY_IMAGE: [&str; 3] = [
     "etc/ssl/certs/ca-certificates.crt",
 ];
 
-type Journals = BTreeMap<BookKey, Entries>;
+type Journals = BTreeMap<BookKey, Batches>;
 
 /// Waits until some book holds a position.
-async fn position_opened(bus: &Bus) -> BookKey {
-    eventually("a position", FIRST_TRADE_WITHIN, async || {
-        let journals = journals::all(bus).await;
-        let held = journals.into_iter().find(|(_, entries)| held(entries));
+async fn wait_for_position(bus: &Bus) -> BookKey {
+    eventually("a position", FIRST_TRADE_TIMEOUT, async || {
+        let journals = journals::read_paper(bus).await;
+        let held = journals
+            .into_iter()
+            .find(|(_, entries)| has_position(entries));
         held.map(|(key, _)| key)
     })
     .await
 }
 
-fn held(entries: &Entries) -> bool {
-    position(entries).is_some()
+fn has_position(entries: &Batches) -> bool {
+    open_position(entries).is_some()
 }
 
-fn position(entries: &Entries) -> Option<Position> {
-    match journals::fold(entries).phase {
+fn open_position(entries: &Batches) -> Option<Position> {
+    match journals::fold_book(entries).phase {
         BookPhase::Open(position) => Some(position),
         _ => None,
     }
 }
 
 /// The newest heartbeat, once the trader is at work with candles as fresh as they should be.
-async fn at_work(bus: &Bus, instance: &str) -> Heartbeat {
-    told::caught_up(bus, instance, SOON).await
+async fn wait_until_caught_up(bus: &Bus, instance: &str) -> Heartbeat {
+    bus_reader::wait_until_caught_up(bus, instance, DEFAULT_TIMEOUT).await
 }
 
 /// Every message that was there before is there, unchanged, and only then come others.
-fn continues(before: &Journals, after: &Journals) {
+fn assert_continues(before: &Journals, after: &Journals) {
     for (key, old) in before {
         let new = &after[key];
         assert!(new.starts_with(old), "{key} does not continue");
@@ -71,30 +73,30 @@ fn continues(before: &Journals, after: &Journals) {
 }
 
 #[tokio::test]
-async fn a_killed_trader_starts_again_as_itself_keeps_its_position_and_trades_on() {
-    let stage = Stage::up("trader-killed").await;
-    let trader = stage.trader().start_healthy().await;
-    let bus = stage.operator().await;
-    let first = at_work(&bus, "trader-paper-1").await;
-    let book = position_opened(&bus).await;
+async fn killed_trader_container_restarts_with_its_position_and_trades_on() {
+    let stack = ComposeStack::up("trader-killed").await;
+    let trader = stack.trader().start_healthy().await;
+    let bus = stack.operator_bus().await;
+    let first = wait_until_caught_up(&bus, "trader-paper-1").await;
+    let book = wait_for_position(&bus).await;
 
     trader.kill().await;
-    assert_eq!(trader.exit_code().await, SIGKILLED);
-    let before = journals::all(&bus).await;
-    let position = position(&before[&book]).expect("it is held for longer than a kill takes");
-    trader.start_again().await;
-    trader.is_healthy().await;
+    assert_eq!(trader.wait_for_exit_code().await, EXIT_CODE_SIGKILL);
+    let before = journals::read_paper(&bus).await;
+    let position = open_position(&before[&book]).expect("it is held for longer than a kill takes");
+    trader.restart().await;
+    trader.wait_until_healthy().await;
 
-    let second = at_work(&bus, "trader-paper-1").await;
+    let second = wait_until_caught_up(&bus, "trader-paper-1").await;
     assert_ne!(second.boot, first.boot);
-    let exit = next_exit(&bus, &book, before[&book].len()).await;
-    let after = journals::all(&bus).await;
-    continues(&before, &after);
+    let exit = wait_for_exit(&bus, &book, before[&book].len()).await;
+    let after = journals::read_paper(&bus).await;
+    assert_continues(&before, &after);
     for (key, old) in &before {
-        let taken_over = &after[key][old.len()].entry;
+        let taken_over = &after[key][old.len()].batch;
         assert_eq!(taken_over.writer, second.boot, "{key}");
         assert!(
-            matches!(&taken_over.records[0], BookRecord::OwnerTookOver { instance, .. }
+            matches!(&taken_over.records[0], BookRecord::WriterChanged { instance, .. }
                 if instance.as_str() == "trader-paper-1"),
             "{taken_over:?}"
         );
@@ -102,78 +104,95 @@ async fn a_killed_trader_starts_again_as_itself_keeps_its_position_and_trades_on
     let BookRecord::PositionClosed(trade) = exit else {
         panic!("the position that was open is not closed next: {exit:?}");
     };
-    assert_eq!(trade.entry, position.price);
+    assert_eq!(trade.entry_price, position.entry_price);
     assert_eq!(trade.quantity, position.quantity);
-    let kept = journals::fold(&before[&book]).equity;
+    let kept = journals::fold_book(&before[&book]).equity;
     assert_eq!(trade.equity, kept + trade.pnl);
-    stage.no_secret_was_told_by(&[&trader]).await;
+    stack.assert_no_secret_in_logs(&[&trader]).await;
 }
 
 /// The first record in the book's journal behind `known` messages that is no change of owner.
-async fn next_exit(bus: &Bus, book: &BookKey, known: usize) -> BookRecord {
-    eventually("an exit", EXIT_WITHIN, async || {
-        let entries = journals::of(bus, book).await;
+async fn wait_for_exit(bus: &Bus, book: &BookKey, known: usize) -> BookRecord {
+    eventually("an exit", EXIT_TIMEOUT, async || {
+        let entries = journals::read_book(bus, book).await;
         let mut new = entries
             .into_iter()
             .skip(known)
-            .flat_map(|s| s.entry.records);
-        new.find(|record| !matches!(record, BookRecord::OwnerTookOver { .. }))
+            .flat_map(|s| s.batch.records);
+        new.find(|record| !matches!(record, BookRecord::WriterChanged { .. }))
     })
     .await
 }
 
 #[tokio::test]
-async fn what_the_bus_acknowledged_survives_its_kill_and_the_trader_goes_on_by_itself() {
-    let stage = Stage::up("bus-killed").await;
-    let trader = stage.trader().start_healthy().await;
-    let bus = stage.operator().await;
-    position_opened(&bus).await;
-    let before = at_work(&bus, "trader-paper-1").await;
-    let acknowledged = journals::all(&bus).await;
+async fn acknowledged_records_survive_a_bus_kill_and_the_trader_continues() {
+    let stack = ComposeStack::up("bus-killed").await;
+    let trader = stack.trader().start_healthy().await;
+    let bus = stack.operator_bus().await;
+    wait_for_position(&bus).await;
+    let before = wait_until_caught_up(&bus, "trader-paper-1").await;
+    let acknowledged = journals::read_paper(&bus).await;
 
-    stage.nats.kill().await;
-    assert_eq!(stage.nats.exit_code().await, SIGKILLED);
-    stage.nats.start_again().await;
+    stack.nats.kill().await;
+    assert_eq!(stack.nats.wait_for_exit_code().await, EXIT_CODE_SIGKILL);
+    stack.nats.restart().await;
 
-    let bus = stage.operator().await;
-    continues(&acknowledged, &journals::all(&bus).await);
-    let after = at_work(&bus, "trader-paper-1").await;
+    let bus = stack.operator_bus().await;
+    assert_continues(&acknowledged, &journals::read_paper(&bus).await);
+    let after = wait_until_caught_up(&bus, "trader-paper-1").await;
     assert_eq!(after.boot, before.boot, "the trader started again");
     let length = |journals: &Journals| journals.values().map(Vec::len).sum::<usize>();
-    eventually("a decision after the restart", EXIT_WITHIN, async || {
-        let now = journals::all(&bus).await;
+    eventually("a decision after the restart", EXIT_TIMEOUT, async || {
+        let now = journals::read_paper(&bus).await;
         (length(&now) > length(&acknowledged)).then_some(())
     })
     .await;
-    continues(&acknowledged, &journals::all(&bus).await);
-    assert!(trader.runs().await);
-    stage.no_secret_was_told_by(&[&trader]).await;
+    assert_continues(&acknowledged, &journals::read_paper(&bus).await);
+    assert!(trader.is_running().await);
+    stack.assert_no_secret_in_logs(&[&trader]).await;
 }
 
 #[tokio::test]
-async fn a_container_ends_with_the_exit_code_that_says_why() {
-    let stage = Stage::up("exit-codes").await;
-    let bus = stage.operator().await;
+async fn trader_container_ends_with_the_exit_code_of_its_reason() {
+    let stack = ComposeStack::up("exit-codes").await;
+    let bus = stack.operator_bus().await;
 
-    let trader = stage.trader().start_healthy().await;
+    let trader = stack.trader().start_healthy().await;
     let took = trader.stop().await;
-    assert_eq!(trader.exit_code().await, 0, "{}", trader.log().await);
+    assert_eq!(
+        trader.wait_for_exit_code().await,
+        0,
+        "{}",
+        trader.log().await
+    );
     assert!(
         took < Duration::from_secs(10),
         "stopped only after {took:?}"
     );
-    let last = told::heartbeat(&bus, "trader-paper-1").await.unwrap();
-    assert_eq!(last.phase, Phase::Stopped);
+    let last = bus_reader::latest_heartbeat(&bus, "trader-paper-1")
+        .await
+        .unwrap();
+    assert_eq!(last.phase, ProcessPhase::Stopped);
 
     let cycle = "--paper --duration 2 --auto-restart";
-    let cycle = stage.trader().on_host("lonely").flags(cycle).start().await;
-    assert_eq!(cycle.exit_code().await, 20, "{}", cycle.log().await);
+    let cycle = stack
+        .trader()
+        .with_hostname("lonely")
+        .flags(cycle)
+        .start()
+        .await;
+    assert_eq!(
+        cycle.wait_for_exit_code().await,
+        20,
+        "{}",
+        cycle.log().await
+    );
     let goodbye = "event.v1.trader.lonely.info.trader_stopped";
-    let told = told::events(&bus).await;
+    let told = bus_reader::stored_events(&bus).await;
     let told = told.iter().find(|told| told.subject == goodbye);
     let said = told.map(|told| &told.event.body);
     assert!(
-        matches!(said, Some(EventBody::TraderStopped { exit: 20, .. })),
+        matches!(said, Some(EventBody::TraderStopped { exit_code: 20, .. })),
         "{said:?}"
     );
 
@@ -189,25 +208,25 @@ async fn a_container_ends_with_the_exit_code_that_says_why() {
             "trader-paper",
         ),
     ] {
-        let refused = stage
+        let refused = stack
             .trader()
-            .on_host(host)
+            .with_hostname(host)
             .flags(flags)
             .env(variable, value);
         let refused = refused.start().await;
-        let found = refused.exit_code().await;
-        let complaint = refused.complaints().await;
+        let found = refused.wait_for_exit_code().await;
+        let complaint = refused.stderr().await;
         assert_eq!(found, code, "{complaint}");
         assert_eq!(complaint.lines().count(), 1, "{complaint}");
         assert!(complaint.contains(words), "{complaint}");
         assert!(!refused.log().await.contains("guessed-wrong"));
-        stage.no_secret_was_told_by(&[&refused]).await;
+        stack.assert_no_secret_in_logs(&[&refused]).await;
     }
-    stage.no_secret_was_told_by(&[&trader, &cycle]).await;
+    stack.assert_no_secret_in_logs(&[&trader, &cycle]).await;
 }
 
 #[test]
-fn an_image_holds_its_program_and_nothing_to_break_in_with() {
+fn image_holds_its_program_and_nothing_else() {
     let bin = "usr/local/bin";
     for (name, entry, more) in [
         (
@@ -222,7 +241,7 @@ fn an_image_holds_its_program_and_nothing_to_break_in_with() {
         ("notifier", "notifier", vec![]),
         ("socket-guard", "socket-guard", vec![]),
     ] {
-        let (full, known) = image(name);
+        let (full, known) = require_image(name);
         let size = known["Size"].as_u64().unwrap();
         assert!(size < 25_000_000, "{full} has {size} bytes");
         let config = &known["Config"];
@@ -238,7 +257,7 @@ fn an_image_holds_its_program_and_nothing_to_break_in_with() {
         let mut expected = BTreeSet::from(EVERY_IMAGE);
         expected.insert(&entry);
         expected.extend(more);
-        let found = files(&full);
+        let found = image_files(&full);
         let found: BTreeSet<&str> = found
             .iter()
             .map(String::as_str)
@@ -250,7 +269,7 @@ fn an_image_holds_its_program_and_nothing_to_break_in_with() {
 }
 
 /// Every file of an image, without what the engine puts into a container.
-fn files(image: &str) -> Vec<String> {
+fn image_files(image: &str) -> Vec<String> {
     let label = format!("{LABEL}={}", docker::run_name());
     let id = docker(&["create", "--label", &label, image]);
     let id = id.trim();
@@ -279,22 +298,22 @@ fn files(image: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn two_replicas_of_compose_share_the_symbols() {
+async fn compose_replicas_share_the_symbols() {
     for name in ["nats", "bus-init", "exchange-sim", "trader"] {
-        image(name);
+        require_image(name);
     }
     let scale = ["--scale", "trader-paper=2"];
     let project = Project::up(&docker::run_name(), &[], &scale);
-    let bus = project.operator().await;
+    let bus = project.operator_bus().await;
     let books = async |instance: &str| {
-        let heartbeat = told::heartbeat(&bus, instance).await?;
+        let heartbeat = bus_reader::latest_heartbeat(&bus, instance).await?;
         let books = heartbeat
             .books
             .into_iter()
             .map(|b| b.book.symbol.to_string());
-        (heartbeat.phase == Phase::Running).then(|| books.collect::<BTreeSet<String>>())
+        (heartbeat.phase == ProcessPhase::Running).then(|| books.collect::<BTreeSet<String>>())
     };
-    let (one, two) = eventually("both trade", SOON, async || {
+    let (one, two) = eventually("both trade", DEFAULT_TIMEOUT, async || {
         let shares = (
             books("trader-paper-1").await?,
             books("trader-paper-2").await?,
@@ -307,9 +326,9 @@ async fn two_replicas_of_compose_share_the_symbols() {
     let all: BTreeSet<&str> = one.union(&two).map(String::as_str).collect();
     assert_eq!(all, BTreeSet::from(["BTCUSDT", "ETHUSDT", "SOLUSDT"]));
     // Claimed by the first to come, handed over, at worst handed back: no more.
-    for (key, entries) in journals::all(&bus).await {
+    for (key, entries) in journals::read_paper(&bus).await {
         let owners = journals::records([&entries])
-            .filter(|record| matches!(record, BookRecord::OwnerTookOver { .. }))
+            .filter(|record| matches!(record, BookRecord::WriterChanged { .. }))
             .count();
         assert!(owners <= 3, "{key} had {owners} owners");
     }

@@ -11,48 +11,48 @@
 
 use std::time::{Duration, Instant};
 
-use bearish_tests::patience::{Dice, SOON, eventually};
-use bearish_tests::watchdog::{Kennel, Setup, Unit};
+use bearish_tests::wait::{DEFAULT_TIMEOUT, SeededRandom, eventually};
+use bearish_tests::watchdog::{Unit, UnitSetup, WatchdogRig};
 use futures_util::future::join_all;
 use protocol::event::EventBody;
-use supervision::phase::Phase;
-use supervision::record::{Fact, Why};
+use watchdog_core::phase::UnitPhase;
+use watchdog_core::record::{QuarantineReason, UnitRecord};
 
-const AT_ONCE: &str = "--paper --infinite --auto-restart --restart-delay 0";
+const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 /// Long enough for a wrong decision to show: beyond three heartbeats and a stop.
-const A_WHILE: Duration = Duration::from_secs(6);
+const SETTLE_TIME: Duration = Duration::from_secs(6);
 /// Cells of the default run.
-const SAMPLE: usize = 3;
+const SAMPLE_SIZE: usize = 3;
 /// Cells at once in the whole run.
-const AT_A_TIME: usize = 4;
+const CONCURRENT_CELLS: usize = 4;
 
-/// After this signal a stand-in has no candles.
-const NO_MARKET: &str = "PWR";
+/// After this signal a fake-unit has no candles.
+const NO_CANDLES_SIGNAL: &str = "PWR";
 /// Who has no candles for a minute is cut off; most of that is waited for beforehand.
-const BELIEVED: Duration = Duration::from_secs(50);
+const MARKET_DATA_GRACE: Duration = Duration::from_secs(50);
 
 /// What happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Harm {
+enum Injection {
     /// `docker kill -s`.
     Signal(&'static str),
     /// A command of docker's.
     Docker(&'static str),
     /// The bus is killed, and later there again.
-    BusDead,
+    BusKilled,
     /// The bus is frozen, and later thawed.
     BusFrozen,
 }
 
 /// What is to follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum Response {
     /// One restart, for a reason that begins so.
     Restart(&'static str),
     /// The next cycle, which is no failure.
     Cycle,
     /// It is given up, for this, and the message has these words.
-    GivenUp(Why, &'static str),
+    Quarantine(QuarantineReason, &'static str),
     /// A person stopped it.
     Stopped,
     /// Nothing at all.
@@ -60,322 +60,344 @@ enum Answer {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Killed {
+enum WatchdogKill {
     Never,
-    InTheMiddle,
-    RightBehind,
+    DuringResponse,
+    AfterResponse,
 }
 
-const KILLED: [Killed; 3] = [Killed::Never, Killed::InTheMiddle, Killed::RightBehind];
+const WATCHDOG_KILLS: [WatchdogKill; 3] = [
+    WatchdogKill::Never,
+    WatchdogKill::DuringResponse,
+    WatchdogKill::AfterResponse,
+];
 
 struct Fault {
     name: &'static str,
-    harm: Harm,
-    /// Told to the stand-in.
+    injection: Injection,
+    /// Told to the fake-unit.
     env: &'static [&'static str],
-    answer: Answer,
+    response: Response,
 }
 
-const fn fault(name: &'static str, harm: Harm, answer: Answer) -> Fault {
+const fn fault(name: &'static str, harm: Injection, answer: Response) -> Fault {
     let env = &[];
     Fault {
         name,
-        harm,
+        injection: harm,
         env,
-        answer,
+        response: answer,
     }
 }
 
 const FAULTS: [Fault; 18] = [
     fault(
         "kill -9",
-        Harm::Signal("KILL"),
-        Answer::Restart("killed by SIGKILL (exit 137)"),
+        Injection::Signal("KILL"),
+        Response::Restart("killed by SIGKILL (exit 137)"),
     ),
     fault(
         "exit 1",
-        Harm::Signal("ALRM"),
-        Answer::Restart("crashed with exit 1"),
+        Injection::Signal("ALRM"),
+        Response::Restart("crashed with exit 1"),
     ),
     fault(
         "exit 70",
-        Harm::Signal("USR1"),
-        Answer::Restart("internal error (exit 70)"),
+        Injection::Signal("USR1"),
+        Response::Restart("internal error (exit 70)"),
     ),
     fault(
         "exit 20, by docker kill -s HUP",
-        Harm::Signal("HUP"),
-        Answer::Cycle,
+        Injection::Signal("HUP"),
+        Response::Cycle,
     ),
     fault(
         "exit 21",
-        Harm::Signal("PROF"),
-        Answer::GivenUp(
-            Why::CriticalHalt,
+        Injection::Signal("PROF"),
+        Response::Quarantine(
+            QuarantineReason::AccountLatched,
             "a circuit breaker or an operator closed everything",
         ),
     ),
     fault(
         "exit 78",
-        Harm::Signal("USR2"),
-        Answer::GivenUp(Why::Misconfigured, "a restart does not mend that"),
+        Injection::Signal("USR2"),
+        Response::Quarantine(
+            QuarantineReason::Misconfigured,
+            "a restart does not mend that",
+        ),
     ),
     fault(
         "SIGSTOP",
-        Harm::Signal("STOP"),
-        Answer::Restart("hung: no heartbeat for"),
+        Injection::Signal("STOP"),
+        Response::Restart("hung: no heartbeat for"),
     ),
     fault(
         "busy loop",
-        Harm::Signal("VTALRM"),
-        Answer::Restart("hung: no heartbeat for"),
+        Injection::Signal("VTALRM"),
+        Response::Restart("hung: no heartbeat for"),
     ),
     fault(
         "stuck work loop",
-        Harm::Signal("URG"),
-        Answer::Restart("hung: its work has stood still for"),
+        Injection::Signal("URG"),
+        Response::Restart("hung: its work has stood still for"),
     ),
     // What a partition looks like from the watchdog: the process lives and is not heard.
     fault(
         "cut off the bus alone",
-        Harm::Signal("XCPU"),
-        Answer::Restart("hung: no heartbeat for"),
+        Injection::Signal("XCPU"),
+        Response::Restart("hung: no heartbeat for"),
     ),
     Fault {
         name: "cut off its market alone",
-        harm: Harm::Signal(NO_MARKET),
+        injection: Injection::Signal(NO_CANDLES_SIGNAL),
         env: &["LATCH="],
-        answer: Answer::Restart("hung: it reaches no market for 6"),
+        response: Response::Restart("hung: it reaches no market for 6"),
     },
     Fault {
         name: "stuck, and SIGTERM ignored",
-        harm: Harm::Signal("URG"),
+        injection: Injection::Signal("URG"),
         env: &["DEAF=1"],
-        answer: Answer::Restart("hung: its work has stood still for"),
+        response: Response::Restart("hung: its work has stood still for"),
     },
     fault(
         "out of memory",
-        Harm::Signal("WINCH"),
-        Answer::Restart("killed for lack of memory (exit 137)"),
+        Injection::Signal("WINCH"),
+        Response::Restart("killed for lack of memory (exit 137)"),
     ),
     fault(
         "a child out of memory",
-        Harm::Signal("TTIN"),
-        Answer::Nothing,
+        Injection::Signal("TTIN"),
+        Response::Nothing,
     ),
-    fault("docker stop", Harm::Docker("stop"), Answer::Stopped),
-    fault("docker pause", Harm::Docker("pause"), Answer::Nothing),
-    fault("the bus dead", Harm::BusDead, Answer::Nothing),
-    fault("the bus frozen", Harm::BusFrozen, Answer::Nothing),
+    fault("docker stop", Injection::Docker("stop"), Response::Stopped),
+    fault(
+        "docker pause",
+        Injection::Docker("pause"),
+        Response::Nothing,
+    ),
+    fault("the bus dead", Injection::BusKilled, Response::Nothing),
+    fault("the bus frozen", Injection::BusFrozen, Response::Nothing),
 ];
 
 impl Fault {
-    fn setup(&self, kennel: &Kennel) -> Setup {
-        let setup = kennel
-            .unit(1, AT_ONCE)
-            .with("--stop-timeout", "1")
-            .with("--memory", "16m");
+    fn unit_setup(&self, rig: &WatchdogRig) -> UnitSetup {
+        let setup = rig
+            .unit_setup(1, RESTART_AT_ONCE_FLAGS)
+            .with_option("--stop-timeout", "1")
+            .with_option("--memory", "16m");
         self.env.iter().fold(setup, |setup, pair| setup.env(pair))
     }
 
-    async fn strike(&self, kennel: &mut Kennel, unit: &Unit) {
-        match self.harm {
-            Harm::Signal(NO_MARKET) => {
-                unit.signal(NO_MARKET);
-                tokio::time::sleep(BELIEVED).await;
+    async fn inject(&self, rig: &mut WatchdogRig, unit: &Unit) {
+        match self.injection {
+            Injection::Signal(NO_CANDLES_SIGNAL) => {
+                unit.signal(NO_CANDLES_SIGNAL);
+                tokio::time::sleep(MARKET_DATA_GRACE).await;
             }
-            Harm::Signal(signal) => unit.signal(signal),
-            Harm::Docker(verb) => unit.docker(verb),
-            Harm::BusDead => kennel.nats.kill(),
-            Harm::BusFrozen => kennel.nats.freeze(),
+            Injection::Signal(signal) => unit.signal(signal),
+            Injection::Docker(verb) => unit.run_docker_verb(verb),
+            Injection::BusKilled => rig.nats.kill(),
+            Injection::BusFrozen => rig.nats.freeze(),
         }
     }
 
     /// What ends by itself ends after a while.
-    async fn heal(&self, kennel: &mut Kennel, unit: &Unit) {
-        match self.harm {
-            Harm::Docker("pause") => {
-                tokio::time::sleep(A_WHILE).await;
-                unit.docker("unpause");
+    async fn end(&self, rig: &mut WatchdogRig, unit: &Unit) {
+        match self.injection {
+            Injection::Docker("pause") => {
+                tokio::time::sleep(SETTLE_TIME).await;
+                unit.run_docker_verb("unpause");
             }
-            Harm::Signal(_) | Harm::Docker(_) => {}
-            Harm::BusDead => {
-                tokio::time::sleep(A_WHILE).await;
-                kennel.nats.restart().await;
+            Injection::Signal(_) | Injection::Docker(_) => {}
+            Injection::BusKilled => {
+                tokio::time::sleep(SETTLE_TIME).await;
+                rig.nats.restart().await;
             }
-            Harm::BusFrozen => {
-                tokio::time::sleep(A_WHILE).await;
-                kennel.nats.thaw();
+            Injection::BusFrozen => {
+                tokio::time::sleep(SETTLE_TIME).await;
+                rig.nats.thaw();
             }
         }
     }
 
     /// The kinds of events that the owner is owed, in order.
-    const fn owed(&self) -> &'static [&'static str] {
-        match self.answer {
-            Answer::Restart(_) => &["restart_triggered", "unit_recovered"],
-            Answer::Cycle => &["cycle_finished", "unit_recovered"],
-            Answer::GivenUp(..) => &["given_up"],
-            Answer::Stopped => &["unit_stopped"],
-            Answer::Nothing => &[],
+    const fn expected_events(&self) -> &'static [&'static str] {
+        match self.response {
+            Response::Restart(_) => &["unit_restart_scheduled", "unit_recovered"],
+            Response::Cycle => &["unit_cycle_finished", "unit_recovered"],
+            Response::Quarantine(..) => &["unit_quarantined"],
+            Response::Stopped => &["unit_stopped"],
+            Response::Nothing => &[],
         }
     }
 
-    fn starts(&self) -> usize {
-        usize::from(matches!(self.answer, Answer::Restart(_) | Answer::Cycle))
+    fn expected_starts(&self) -> usize {
+        usize::from(matches!(
+            self.response,
+            Response::Restart(_) | Response::Cycle
+        ))
     }
 }
 
 /// One cell: the fault strikes one of two units, and everything about both is looked at afterwards.
-async fn cell(fault: &Fault, killed: Killed) {
+async fn run_cell(fault: &Fault, killed: WatchdogKill) {
     let began = Instant::now();
-    let mut kennel = Kennel::open().await;
-    let unit = fault.setup(&kennel).start();
-    let bystander = kennel.unit(2, AT_ONCE).env("LATCH=").start();
-    kennel.healthy(&unit).await;
-    kennel.healthy(&bystander).await;
+    let mut rig = WatchdogRig::start().await;
+    let unit = fault.unit_setup(&rig).start();
+    let bystander = rig
+        .unit_setup(2, RESTART_AT_ONCE_FLAGS)
+        .env("LATCH=")
+        .start();
+    rig.wait_until_healthy(&unit).await;
+    rig.wait_until_healthy(&bystander).await;
     let before = [&unit, &bystander].map(Unit::started_at);
-    fault.strike(&mut kennel, &unit).await;
-    if killed == Killed::InTheMiddle {
-        in_the_middle(fault, &kennel).await;
-        kennel.replace_watchdog();
+    fault.inject(&mut rig, &unit).await;
+    if killed == WatchdogKill::DuringResponse {
+        wait_until_responding(fault, &rig).await;
+        rig.replace_watchdog();
     }
-    fault.heal(&mut kennel, &unit).await;
-    answered(fault, &kennel, &unit, &before[0]).await;
-    if killed == Killed::RightBehind {
-        kennel.replace_watchdog();
+    fault.end(&mut rig, &unit).await;
+    wait_for_response(fault, &rig, &unit, &before[0]).await;
+    if killed == WatchdogKill::AfterResponse {
+        rig.replace_watchdog();
     }
-    told(fault, &kennel).await;
-    tokio::time::sleep(A_WHILE).await;
+    wait_for_events(fault, &rig).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     let what = format!("{}, watchdog killed: {killed:?}", fault.name);
-    holds(&what, fault, &kennel, &unit, &before[0]).await;
-    assert!(bystander.runs(), "{what}: another was stopped");
+    assert_outcome(&what, fault, &rig, &unit, &before[0]).await;
+    assert!(bystander.is_running(), "{what}: another was stopped");
     assert_eq!(
         bystander.started_at(),
         before[1],
         "{what}: another was restarted"
     );
-    let others = kennel.facts(&bystander).await;
-    assert_eq!(starts(&others), 0, "{what}: {others:#?}");
+    let others = rig.unit_records(&bystander).await;
+    assert_eq!(count_starts(&others), 0, "{what}: {others:#?}");
     eprintln!("{what}: right, {:.1} s", began.elapsed().as_secs_f64());
 }
 
 /// Where there is a call, as it begins: its intent is journaled then. Else at once.
-async fn in_the_middle(fault: &Fault, kennel: &Kennel) {
-    if fault.starts() > 0 {
-        kennel.watchdog.says("calling the engine").await;
+async fn wait_until_responding(fault: &Fault, rig: &WatchdogRig) {
+    if fault.expected_starts() > 0 {
+        rig.watchdog.wait_for_log("calling the engine").await;
     }
 }
 
 /// Waits until what is to be done is done.
-async fn answered(fault: &Fault, kennel: &Kennel, unit: &Unit, before: &str) {
-    match fault.answer {
-        Answer::Restart(_) | Answer::Cycle => unit.started_after(before).await,
-        Answer::GivenUp(expected, _) => {
-            let wish =
-                |phase: &Phase| matches!(phase, Phase::Quarantined { why, .. } if *why == expected);
-            kennel.phase(unit, "given up", wish).await;
+async fn wait_for_response(fault: &Fault, rig: &WatchdogRig, unit: &Unit, before: &str) {
+    match fault.response {
+        Response::Restart(_) | Response::Cycle => unit.wait_until_started_after(before).await,
+        Response::Quarantine(expected, _) => {
+            let wish = |phase: &UnitPhase| matches!(phase, UnitPhase::Quarantined { reason, .. } if *reason == expected);
+            rig.wait_for_phase(unit, "given up", wish).await;
         }
-        Answer::Stopped => {
-            let wish = |phase: &Phase| matches!(phase, Phase::Stopped { .. });
-            kennel.phase(unit, "stopped", wish).await;
+        Response::Stopped => {
+            let wish = |phase: &UnitPhase| matches!(phase, UnitPhase::Stopped { .. });
+            rig.wait_for_phase(unit, "stopped", wish).await;
         }
-        Answer::Nothing => {}
+        Response::Nothing => {}
     }
 }
 
-async fn told(fault: &Fault, kennel: &Kennel) {
-    let what = format!("{}: {:?} told", fault.name, fault.owed());
-    eventually(&what, SOON, async || {
-        let told = kennel.told().await;
-        (told.len() >= fault.owed().len()).then_some(())
+async fn wait_for_events(fault: &Fault, rig: &WatchdogRig) {
+    let what = format!("{}: {:?} told", fault.name, fault.expected_events());
+    eventually(&what, DEFAULT_TIMEOUT, async || {
+        let told = rig.stored_events().await;
+        (told.len() >= fault.expected_events().len()).then_some(())
     })
     .await;
 }
 
-fn starts(facts: &[Fact]) -> usize {
-    let start = |fact: &&Fact| matches!(fact, Fact::StartIntended { .. });
+fn count_starts(facts: &[UnitRecord]) -> usize {
+    let start = |fact: &&UnitRecord| matches!(fact, UnitRecord::StartIntended { .. });
     facts.iter().filter(start).count()
 }
 
 /// Verdict, number of starts, and words.
-async fn holds(what: &str, fault: &Fault, kennel: &Kennel, unit: &Unit, before: &str) {
-    let facts = kennel.facts(unit).await;
-    assert_eq!(starts(&facts), fault.starts(), "{what}: {facts:#?}");
-    let down = matches!(fault.answer, Answer::GivenUp(..) | Answer::Stopped);
-    assert_eq!(unit.runs(), !down, "{what}: {facts:#?}");
-    if fault.harm == Harm::Signal("TTIN") {
+async fn assert_outcome(what: &str, fault: &Fault, rig: &WatchdogRig, unit: &Unit, before: &str) {
+    let facts = rig.unit_records(unit).await;
+    assert_eq!(
+        count_starts(&facts),
+        fault.expected_starts(),
+        "{what}: {facts:#?}"
+    );
+    let down = matches!(fault.response, Response::Quarantine(..) | Response::Stopped);
+    assert_eq!(unit.is_running(), !down, "{what}: {facts:#?}");
+    if fault.injection == Injection::Signal("TTIN") {
         // Else nothing has happened to it at all.
-        assert!(unit.events().contains(&"oom".to_owned()), "{what}");
+        assert!(unit.docker_events().contains(&"oom".to_owned()), "{what}");
     }
     let restarted = unit.started_at() != before;
-    assert_eq!(restarted, fault.starts() > 0, "{what}: {facts:#?}");
-    let told = kennel.told().await;
+    assert_eq!(restarted, fault.expected_starts() > 0, "{what}: {facts:#?}");
+    let told = rig.stored_events().await;
     let kinds: Vec<&str> = told.iter().map(EventBody::kind).collect();
-    assert_eq!(kinds, fault.owed(), "{what}: {told:#?}");
-    let (words, exact) = match (&fault.answer, told.first()) {
-        (Answer::Restart(begin), Some(EventBody::RestartTriggered { reason, .. })) => {
+    assert_eq!(kinds, fault.expected_events(), "{what}: {told:#?}");
+    let (words, exact) = match (&fault.response, told.first()) {
+        (Response::Restart(begin), Some(EventBody::UnitRestartScheduled { reason, .. })) => {
             (reason.clone(), reason.starts_with(begin))
         }
-        (Answer::GivenUp(_, part), Some(EventBody::GivenUp { reason, .. })) => {
+        (Response::Quarantine(_, part), Some(EventBody::UnitQuarantined { reason, .. })) => {
             (reason.clone(), reason.contains(part))
         }
-        (Answer::Stopped, Some(EventBody::UnitStopped { reason, .. })) => {
+        (Response::Stopped, Some(EventBody::UnitStopped { reason, .. })) => {
             (reason.clone(), reason.contains("stopped by a person"))
         }
-        (Answer::Cycle, Some(EventBody::CycleFinished { attempt, .. })) => {
+        (Response::Cycle, Some(EventBody::UnitCycleFinished { attempt, .. })) => {
             (format!("attempt {attempt}"), *attempt == 1)
         }
-        (Answer::Nothing, None) => (String::new(), true),
+        (Response::Nothing, None) => (String::new(), true),
         (_, first) => panic!("{what}: {first:?}"),
     };
     assert!(exact, "{what}: {words}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_few_faults_by_chance_are_answered_as_the_table_says() {
-    let mut dice = Dice::new();
-    for _ in 0..SAMPLE {
+async fn random_faults_get_the_response_of_the_table() {
+    let mut dice = SeededRandom::new();
+    for _ in 0..SAMPLE_SIZE {
         let index: Vec<usize> = (0..FAULTS.len()).collect();
-        let fault = &FAULTS[*dice.one_of(&index)];
-        cell(fault, *dice.one_of(&KILLED)).await;
+        let fault = &FAULTS[*dice.choose(&index)];
+        run_cell(fault, *dice.choose(&WATCHDOG_KILLS)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes: every cell of the table"]
-async fn every_fault_is_answered_as_the_table_says_whenever_the_watchdog_is_killed() {
+async fn every_fault_gets_its_response_whenever_the_watchdog_is_killed() {
     let began = Instant::now();
-    let cells: Vec<(&Fault, Killed)> = FAULTS
+    let cells: Vec<(&Fault, WatchdogKill)> = FAULTS
         .iter()
-        .flat_map(|fault| KILLED.map(|killed| (fault, killed)))
+        .flat_map(|fault| WATCHDOG_KILLS.map(|killed| (fault, killed)))
         .collect();
-    for some in cells.chunks(AT_A_TIME) {
-        join_all(some.iter().map(|(fault, killed)| cell(fault, *killed))).await;
+    for some in cells.chunks(CONCURRENT_CELLS) {
+        join_all(some.iter().map(|(fault, killed)| run_cell(fault, *killed))).await;
     }
     eprintln!("{} cells, {:?}", cells.len(), began.elapsed());
 }
 
 /// Twenty die at once; three may be on their way up at once.
-async fn twenty_at_once(killed: Killed) {
+async fn kill_twenty_at_once(killed: WatchdogKill) {
     const UNITS: usize = 20;
-    let mut kennel = Kennel::open().await;
+    let mut rig = WatchdogRig::start().await;
     let numbers = 1..=u32::try_from(UNITS).unwrap_or_default();
-    let units: Vec<Unit> = numbers.map(|n| kennel.unit(n, AT_ONCE).start()).collect();
+    let units: Vec<Unit> = numbers
+        .map(|n| rig.unit_setup(n, RESTART_AT_ONCE_FLAGS).start())
+        .collect();
     for unit in &units {
-        kennel.healthy(unit).await;
+        rig.wait_until_healthy(unit).await;
     }
     let before: Vec<String> = units.iter().map(Unit::started_at).collect();
     let struck = Instant::now();
     for unit in &units {
         unit.signal("KILL");
     }
-    if killed == Killed::InTheMiddle {
-        kennel.watchdog.says("calling the engine").await;
-        kennel.replace_watchdog();
+    if killed == WatchdogKill::DuringResponse {
+        rig.watchdog.wait_for_log("calling the engine").await;
+        rig.replace_watchdog();
     }
     for (unit, before) in units.iter().zip(&before) {
-        unit.started_after(before).await;
+        unit.wait_until_started_after(before).await;
     }
     let span = struck.elapsed();
     eprintln!("killed: {killed:?}: {UNITS} back after {span:?}");
@@ -384,29 +406,29 @@ async fn twenty_at_once(killed: Killed) {
         span < Duration::from_secs(20),
         "killed: {killed:?}: {span:?}"
     );
-    if killed == Killed::RightBehind {
-        kennel.replace_watchdog();
+    if killed == WatchdogKill::AfterResponse {
+        rig.replace_watchdog();
     }
     let recovered = |body: &EventBody| body.kind() == "unit_recovered";
-    eventually("all are well again", SOON, async || {
-        let told = kennel.told().await;
+    eventually("all are well again", DEFAULT_TIMEOUT, async || {
+        let told = rig.stored_events().await;
         let well = told.iter().filter(|body| recovered(body)).count();
         (well >= UNITS).then_some(())
     })
     .await;
-    tokio::time::sleep(A_WHILE).await;
+    tokio::time::sleep(SETTLE_TIME).await;
     for unit in &units {
-        let facts = kennel.facts(unit).await;
-        assert_eq!(starts(&facts), 1, "{}: {facts:#?}", unit.name);
-        assert!(unit.runs(), "{}: {facts:#?}", unit.name);
+        let facts = rig.unit_records(unit).await;
+        assert_eq!(count_starts(&facts), 1, "{}: {facts:#?}", unit.name);
+        assert!(unit.is_running(), "{}: {facts:#?}", unit.name);
     }
-    assert_eq!(kennel.told().await.len(), 2 * UNITS);
+    assert_eq!(rig.stored_events().await.len(), 2 * UNITS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes: sixty containers one after another"]
-async fn twenty_that_die_at_once_are_each_started_once_whenever_the_watchdog_is_killed() {
-    for killed in KILLED {
-        twenty_at_once(killed).await;
+async fn twenty_units_killed_at_once_are_each_started_once() {
+    for killed in WATCHDOG_KILLS {
+        kill_twenty_at_once(killed).await;
     }
 }

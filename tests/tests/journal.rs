@@ -12,62 +12,63 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::message::PublishMessage;
 use bearish_tests::nats::{NatsServer, Role};
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
 use runtime::bus::{Bus, DEADLINE};
 use runtime::journal::{AppendError, Journal, ReplayError};
 use tokio::time::{sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 fn subject() -> Subject {
     Subject::BookJournal("paper.venue.account.BTCUSDT".parse().unwrap())
 }
 
-fn name(text: &str) -> Token {
+fn token(text: &str) -> SubjectToken {
     text.parse().unwrap()
 }
 
-async fn open(bus: &Bus, writer: &str) -> (Journal, Vec<u64>) {
-    let replayed = Journal::replay::<u64>(bus, &subject(), name(writer)).await;
+async fn replay(bus: &Bus, writer: &str) -> (Journal, Vec<u64>) {
+    let replayed = Journal::replay::<u64>(bus, &subject(), token(writer)).await;
     let (journal, entries) = replayed.unwrap();
     (
         journal,
-        entries.into_iter().flat_map(|s| s.entry.records).collect(),
+        entries.into_iter().flat_map(|s| s.batch.records).collect(),
     )
 }
 
 /// What anybody would read now.
-async fn stored(nats: &NatsServer) -> Vec<u64> {
-    open(&nats.bus(Role::Operator).await, "reader").await.1
+async fn read_all(nats: &NatsServer) -> Vec<u64> {
+    replay(&nats.bus(Role::Operator).await, "reader").await.1
 }
 
 async fn append(journal: &mut Journal, records: &[u64]) -> Result<u64, AppendError> {
-    let appended = timeout(PATIENCE, journal.append(records, 0, |_| {})).await;
-    let appended = appended.unwrap_or_else(|_| panic!("nothing appended within {PATIENCE:?}"));
+    let appended = timeout(APPEND_TIMEOUT, journal.append(records, 0, |_| {})).await;
+    let appended =
+        appended.unwrap_or_else(|_| panic!("nothing appended within {APPEND_TIMEOUT:?}"));
     appended.map(|place| place.seq)
 }
 
 #[tokio::test]
-async fn what_was_appended_is_replayed_in_order_with_its_envelope() {
+async fn appended_records_are_replayed_in_order_with_their_envelope() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut journal, nothing) = open(&bus, "first").await;
+    let (mut journal, nothing) = replay(&bus, "first").await;
     assert_eq!(nothing, [0_u64; 0]);
     let mut sequences = Vec::new();
     for records in [&[1, 2, 3][..], &[4], &[5, 6]] {
         sequences.push(append(&mut journal, records).await.unwrap());
     }
-    let replayed = Journal::replay::<u64>(&bus, &subject(), name("second")).await;
+    let replayed = Journal::replay::<u64>(&bus, &subject(), token("second")).await;
     let (successor, entries) = replayed.unwrap();
     let seen: Vec<_> = entries
         .iter()
         .map(|s| {
             (
                 s.seq,
-                s.entry.writer.as_str(),
-                s.entry.id,
-                s.entry.records.clone(),
+                s.batch.writer.as_str(),
+                s.batch.batch_id,
+                s.batch.records.clone(),
             )
         })
         .collect();
@@ -81,82 +82,82 @@ async fn what_was_appended_is_replayed_in_order_with_its_envelope() {
 }
 
 #[tokio::test]
-async fn of_two_writers_the_second_to_write_is_lost_and_the_first_goes_on() {
+async fn stale_writer_is_fenced_and_the_current_writer_continues() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut first, _) = open(&bus, "first").await;
+    let (mut first, _) = replay(&bus, "first").await;
     append(&mut first, &[1]).await.unwrap();
-    let (mut second, _) = open(&bus, "second").await;
+    let (mut second, _) = replay(&bus, "second").await;
     append(&mut first, &[2]).await.unwrap();
     let lost = append(&mut second, &[3]).await;
-    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+    assert!(matches!(lost, Err(AppendError::Fenced { .. })), "{lost:?}");
     append(&mut first, &[4]).await.unwrap();
-    assert_eq!(stored(&nats).await, [1, 2, 4]);
+    assert_eq!(read_all(&nats).await, [1, 2, 4]);
 }
 
 /// As the trader's lookout halts a book: whoever has got on, or is another's, is not halted.
 #[tokio::test]
-async fn another_hand_of_the_writer_is_refused_once_the_writer_has_got_on() {
+async fn second_handle_of_a_writer_is_fenced_after_the_writers_next_append() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut writer, _) = open(&bus, "writer").await;
+    let (mut writer, _) = replay(&bus, "writer").await;
     append(&mut writer, &[1]).await.unwrap();
-    let mut late = Journal::behind(&bus, &subject(), name("writer"), writer.last_seq());
+    let mut late = Journal::from_last_seq(&bus, &subject(), token("writer"), writer.last_seq());
     append(&mut writer, &[2]).await.unwrap();
     let lost = append(&mut late, &[3]).await;
-    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
-    let mut other = Journal::behind(&bus, &subject(), name("writer"), writer.last_seq());
+    assert!(matches!(lost, Err(AppendError::Fenced { .. })), "{lost:?}");
+    let mut other = Journal::from_last_seq(&bus, &subject(), token("writer"), writer.last_seq());
     append(&mut other, &[4]).await.unwrap();
     let lost = append(&mut writer, &[5]).await;
-    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
-    assert_eq!(stored(&nats).await, [1, 2, 4]);
+    assert!(matches!(lost, Err(AppendError::Fenced { .. })), "{lost:?}");
+    assert_eq!(read_all(&nats).await, [1, 2, 4]);
 }
 
 #[tokio::test]
-async fn a_successor_shuts_the_former_owner_out() {
+async fn successor_fences_the_former_writer() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut former, _) = open(&bus, "former").await;
+    let (mut former, _) = replay(&bus, "former").await;
     append(&mut former, &[1]).await.unwrap();
-    let (mut successor, _) = open(&bus, "successor").await;
+    let (mut successor, _) = replay(&bus, "successor").await;
     append(&mut successor, &[2]).await.unwrap();
     for _ in 0..2 {
         let lost = append(&mut former, &[3]).await;
-        assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+        assert!(matches!(lost, Err(AppendError::Fenced { .. })), "{lost:?}");
     }
-    assert_eq!(stored(&nats).await, [1, 2]);
+    assert_eq!(read_all(&nats).await, [1, 2]);
 }
 
 /// Its ids tell after a time-out whether a message is its own: one id must not name two of them.
 #[tokio::test]
-async fn a_writer_that_comes_back_names_no_two_messages_alike() {
+async fn returning_writer_never_reuses_a_batch_id() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
     for (writer, record) in [("first", 1), ("second", 2), ("first", 3)] {
-        let (mut journal, _) = open(&bus, writer).await;
+        let (mut journal, _) = replay(&bus, writer).await;
         append(&mut journal, &[record]).await.unwrap();
     }
-    let replayed = Journal::replay::<u64>(&bus, &subject(), name("reader")).await;
+    let replayed = Journal::replay::<u64>(&bus, &subject(), token("reader")).await;
     let entries = replayed.unwrap().1;
     let ids: Vec<_> = entries
         .iter()
-        .map(|s| (s.entry.writer.as_str(), s.entry.id))
+        .map(|s| (s.batch.writer.as_str(), s.batch.batch_id))
         .collect();
     // Counted over the whole process, of which each test has one.
     assert_eq!(ids, [("first", 1), ("second", 2), ("first", 3)]);
 }
 
 #[tokio::test]
-async fn a_replay_from_a_sequence_on_reads_what_is_there_and_behind_it_and_writes_on() {
+async fn replay_from_a_sequence_reads_on_from_it_and_can_append() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut journal, _) = open(&bus, "first").await;
+    let (mut journal, _) = replay(&bus, "first").await;
     for record in 1..=4 {
         append(&mut journal, &[record]).await.unwrap();
     }
     let last = journal.last_seq();
     for (from, records) in [(0, 4), (last - 1, 2), (last, 1), (last + 1, 0)] {
-        let replayed = Journal::replay_from::<u64>(&bus, &subject(), name("next"), from).await;
+        let replayed = Journal::replay_from::<u64>(&bus, &subject(), token("next"), from).await;
         let (next, entries) = replayed.unwrap();
         assert_eq!(
             (entries.len(), next.last_seq()),
@@ -165,16 +166,16 @@ async fn a_replay_from_a_sequence_on_reads_what_is_there_and_behind_it_and_write
         );
     }
     // Whatever little was read, the fence is the journal's end.
-    let replayed = Journal::replay_from::<u64>(&bus, &subject(), name("next"), last + 1).await;
+    let replayed = Journal::replay_from::<u64>(&bus, &subject(), token("next"), last + 1).await;
     append(&mut replayed.unwrap().0, &[5]).await.unwrap();
-    assert_eq!(stored(&nats).await, [1, 2, 3, 4, 5]);
+    assert_eq!(read_all(&nats).await, [1, 2, 3, 4, 5]);
 }
 
 #[tokio::test]
-async fn an_append_with_unknown_outcome_is_stored_once_and_finds_its_sequence() {
+async fn append_with_unknown_outcome_is_stored_once_and_finds_its_sequence() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut journal, _) = open(&bus, "writer").await;
+    let (mut journal, _) = replay(&bus, "writer").await;
     let before = append(&mut journal, &[1]).await.unwrap();
     nats.freeze();
     let began = Instant::now();
@@ -187,16 +188,16 @@ async fn an_append_with_unknown_outcome_is_stored_once_and_finds_its_sequence() 
     assert_eq!(seq.unwrap(), before + 1);
     assert!(began.elapsed() > DEADLINE, "its outcome was never unknown");
     append(&mut journal, &[3]).await.unwrap();
-    assert_eq!(stored(&nats).await, [1, 2, 3]);
+    assert_eq!(read_all(&nats).await, [1, 2, 3]);
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_survives_kill_9_of_the_server() {
+async fn acknowledged_batches_survive_kill_9_of_the_server() {
     let mut nats = NatsServer::with_streams().await;
     let mut right = Vec::new();
     for round in 0..5 {
         let bus = nats.bus(Role::TraderPaper).await;
-        let (mut journal, found) = open(&bus, &format!("writer-{round}")).await;
+        let (mut journal, found) = replay(&bus, &format!("writer-{round}")).await;
         assert_eq!(found, right, "round {round}");
         for record in 0..20 {
             let record = round * 100 + record;
@@ -206,20 +207,20 @@ async fn what_was_acknowledged_survives_kill_9_of_the_server() {
         nats.kill();
         nats.restart().await;
     }
-    assert_eq!(stored(&nats).await, right);
+    assert_eq!(read_all(&nats).await, right);
 }
 
 #[tokio::test]
-async fn an_append_waits_for_a_server_that_is_down_and_is_stored_once() {
+async fn append_waits_for_a_server_that_is_down_and_is_stored_once() {
     let mut nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut journal, _) = open(&bus, "writer").await;
+    let (mut journal, _) = replay(&bus, "writer").await;
     append(&mut journal, &[1]).await.unwrap();
     nats.kill();
     let mut waited = Vec::new();
     let appended = async {
         let told = |why: &str| waited.push(why.to_owned());
-        timeout(PATIENCE, journal.append(&[2_u64], 0, told)).await
+        timeout(APPEND_TIMEOUT, journal.append(&[2_u64], 0, told)).await
     };
     let back = async {
         sleep(Duration::from_secs(7)).await;
@@ -229,11 +230,11 @@ async fn an_append_waits_for_a_server_that_is_down_and_is_stored_once() {
     appended.unwrap().unwrap();
     assert!(!waited.is_empty(), "nobody heard that it took long");
     append(&mut journal, &[3]).await.unwrap();
-    assert_eq!(stored(&nats).await, [1, 2, 3]);
+    assert_eq!(read_all(&nats).await, [1, 2, 3]);
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_read_is_named_by_its_sequence() {
+async fn unreadable_message_is_named_by_its_sequence() {
     for (bad, word) in [
         ("{\"v\":1,\"writer\":", "EOF"),
         ("no json", "expected"),
@@ -248,10 +249,10 @@ async fn a_message_that_cannot_be_read_is_named_by_its_sequence() {
     ] {
         let nats = NatsServer::with_streams().await;
         let bus = nats.bus(Role::TraderPaper).await;
-        let (mut journal, _) = open(&bus, "writer").await;
+        let (mut journal, _) = replay(&bus, "writer").await;
         append(&mut journal, &[1]).await.unwrap();
-        let bad_seq = write_raw(&bus, bad).await;
-        let error = Journal::replay::<u64>(&bus, &subject(), name("reader"))
+        let bad_seq = store_raw(&bus, bad).await;
+        let error = Journal::replay::<u64>(&bus, &subject(), token("reader"))
             .await
             .err()
             .unwrap();
@@ -269,51 +270,51 @@ async fn a_message_that_cannot_be_read_is_named_by_its_sequence() {
 
 /// A newer build took the key over: this one must let go, not wait for ever.
 #[tokio::test]
-async fn a_writer_is_lost_also_to_one_that_it_cannot_read() {
+async fn writer_is_fenced_by_a_batch_it_cannot_read() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut journal, _) = open(&bus, "writer").await;
+    let (mut journal, _) = replay(&bus, "writer").await;
     append(&mut journal, &[1]).await.unwrap();
     let newer = r#"{"v":999,"writer":"newer","id":1,"at":0,"confirmed":0,"records":[7]}"#;
-    write_raw(&bus, newer).await;
+    store_raw(&bus, newer).await;
     let lost = append(&mut journal, &[2]).await;
-    assert!(matches!(lost, Err(AppendError::Lost { .. })), "{lost:?}");
+    assert!(matches!(lost, Err(AppendError::Fenced { .. })), "{lost:?}");
 }
 
-async fn write_raw(bus: &Bus, payload: &str) -> u64 {
+async fn store_raw(bus: &Bus, payload: &str) -> u64 {
     let message = PublishMessage::build().payload(payload.to_owned().into());
     bus.store(&subject().to_string(), message).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_decision_too_large_for_the_bus_is_refused_not_tried_for_ever() {
+async fn batch_too_large_for_the_bus_is_rejected_not_retried() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let (mut journal, _) = open(&bus, "writer").await;
+    let (mut journal, _) = replay(&bus, "writer").await;
     // The server takes 1 MB.
     let refused = append(&mut journal, &vec![u64::MAX; 100_000]).await;
     assert!(
-        matches!(refused, Err(AppendError::Refused { .. })),
+        matches!(refused, Err(AppendError::Rejected { .. })),
         "{refused:?}"
     );
-    assert_eq!(stored(&nats).await, [0_u64; 0]);
+    assert_eq!(read_all(&nats).await, [0_u64; 0]);
 }
 
 #[tokio::test]
-async fn ten_thousand_decisions_are_replayed_whole() {
+async fn ten_thousand_batches_are_replayed() {
     const COUNT: u64 = 10_000;
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    fill(&bus, COUNT).await;
+    store_many(&bus, COUNT).await;
     let began = Instant::now();
-    let (_, records) = open(&bus, "reader").await;
+    let (_, records) = replay(&bus, "reader").await;
     let rate = f64::from(u32::try_from(COUNT).unwrap()) / began.elapsed().as_secs_f64();
     eprintln!("replayed {COUNT} decisions, {rate:.0} a second");
     assert_eq!(records, (0..COUNT).collect::<Vec<u64>>());
 }
 
 /// Many at a time: only their replay is of interest.
-async fn fill(bus: &Bus, count: u64) {
+async fn store_many(bus: &Bus, count: u64) {
     let subject = subject().to_string();
     let mut pending = Vec::new();
     for record in 0..count {

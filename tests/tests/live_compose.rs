@@ -10,31 +10,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::time::Duration;
 
-use bearish_tests::docker::{Project, docker, image, run, run_name};
+use bearish_tests::docker::{Project, docker, require_image, run_command, run_name};
 use bearish_tests::journals;
-use bearish_tests::patience::{SOON, eventually};
-use engine::book::BookRecord;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::ids::Mode;
 use runtime::bus::Bus;
 use tempfile::NamedTempFile;
+use trader_core::book::BookRecord;
 
 const BOOKS: usize = 3;
 /// A lease expires after 15 s, and another instance sees that a pass later.
-const TAKEN: Duration = Duration::from_mins(1);
+const TAKEOVER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A file that the image's user may read.
-fn secret(text: &str) -> NamedTempFile {
+fn secret_file(text: &str) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(&file, text).unwrap();
-    run(Command::new("chmod").arg("644").arg(file.path()));
+    run_command(Command::new("chmod").arg("644").arg(file.path()));
     file
 }
 
 /// Who took each book over last.
-async fn owners(bus: &Bus) -> BTreeMap<String, String> {
-    let journals = journals::of_mode(bus, Mode::Live).await;
+async fn book_writers(bus: &Bus) -> BTreeMap<String, String> {
+    let journals = journals::read_mode(bus, Mode::Live).await;
     let owner = |record: &BookRecord| match record {
-        BookRecord::OwnerTookOver { instance, .. } => Some(instance.to_string()),
+        BookRecord::WriterChanged { instance, .. } => Some(instance.to_string()),
         _ => None,
     };
     let last = journals.iter().filter_map(|(key, entries)| {
@@ -44,11 +44,11 @@ async fn owners(bus: &Bus) -> BTreeMap<String, String> {
     last.collect()
 }
 
-async fn shared_by(bus: &Bus, wanted: &[&str], within: Duration) {
+async fn wait_until_shared_by(bus: &Bus, wanted: &[&str], within: Duration) {
     let what = format!("{wanted:?} have the books");
     let wanted: BTreeSet<&str> = wanted.iter().copied().collect();
     eventually(&what, within, async || {
-        let owners = owners(bus).await;
+        let owners = book_writers(bus).await;
         let names: BTreeSet<&str> = owners.values().map(String::as_str).collect();
         (owners.len() == BOOKS && names == wanted).then_some(())
     })
@@ -57,15 +57,15 @@ async fn shared_by(bus: &Bus, wanted: &[&str], within: Duration) {
 
 fn logs(container: &str) -> String {
     let both = ["-c", "docker logs \"$0\" 2>&1", container];
-    run(Command::new("sh").args(both))
+    run_command(Command::new("sh").args(both))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_instances_share_a_live_account_and_one_that_dies_loses_its_books_to_the_other() {
+async fn killed_live_instance_loses_its_books_to_the_other() {
     for name in ["nats", "bus-init", "exchange-sim", "trader"] {
-        image(name);
+        require_image(name);
     }
-    let (key, hidden) = (secret("livekey\n"), secret("livesecret\n"));
+    let (key, hidden) = (secret_file("livekey\n"), secret_file("livesecret\n"));
     let variables = [
         ("COMPOSE_PROFILES", "live"),
         ("LIVE_MARKET", "simulator"),
@@ -83,20 +83,20 @@ async fn two_instances_share_a_live_account_and_one_that_dies_loses_its_books_to
     let compose = |words: &str| {
         let mut command = project.compose();
         command.envs(variables).args(words.split(' '));
-        run(&mut command)
+        run_command(&mut command)
     };
     let begun = compose("run --rm --no-TTY trader-live init --account");
     assert!(begun.contains("begun; its orders carry"), "{begun}");
     compose("up --no-build --detach --wait --wait-timeout 120 --scale trader-live=2 trader-live");
-    let bus = project.operator().await;
-    shared_by(&bus, &["trader-live-1", "trader-live-2"], SOON).await;
+    let bus = project.operator_bus().await;
+    wait_until_shared_by(&bus, &["trader-live-1", "trader-live-2"], DEFAULT_TIMEOUT).await;
 
-    let first = project.container("trader-live", 1);
+    let first = project.container_name("trader-live", 1);
     docker(&["kill", "--signal", "KILL", &first]);
-    shared_by(&bus, &["trader-live-2"], TAKEN).await;
+    wait_until_shared_by(&bus, &["trader-live-2"], TAKEOVER_TIMEOUT).await;
     let what = "an entry is filled on the exchange";
-    eventually(what, SOON, async || {
-        let journals = journals::of_mode(&bus, Mode::Live).await;
+    eventually(what, DEFAULT_TIMEOUT, async || {
+        let journals = journals::read_mode(&bus, Mode::Live).await;
         let opened = |r: &BookRecord| matches!(r, BookRecord::PositionOpened(_));
         journals::records(journals.values())
             .any(opened)
@@ -105,7 +105,7 @@ async fn two_instances_share_a_live_account_and_one_that_dies_loses_its_books_to
     .await;
 
     compose("stop trader-live");
-    let said = logs(&project.container("trader-live", 2));
+    let said = logs(&project.container_name("trader-live", 2));
     let ended = r#"ending reason="stop requested" exit=0"#;
     assert!(said.contains(ended), "{said}");
     for text in [said, logs(&first)] {

@@ -6,19 +6,19 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use bearish_trader::market::{Market, MarketSettings};
-use engine::aggregate::Aggregator;
-use engine::candle::{Candle, Interval};
-use engine::indicators::Indicators;
-use engine::market::{BAR, WARM_UP_BARS};
-use engine::strategy::{Sight, Strategy};
-use exchange_sim::clock::Hold;
+use bearish_trader::market::{BinanceDataClient, DataClientSettings};
+use exchange_sim::clock::ClockPause;
 use exchange_sim::exchange::Limits;
 use exchange_sim::server::Server;
 use exchange_sim::settings::{MarketKind, Settings};
 use exchange_sim::symbols::Contract;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trader_core::bar_aggregator::Aggregator;
+use trader_core::candle::{Candle, Interval};
+use trader_core::indicators::Indicators;
+use trader_core::market_state::{BAR, WARM_UP_BARS};
+use trader_core::strategy::{Strategy, StrategyInputs};
 
 const FILE: &str = "btcusdt-perp-1m-2022-01.csv.gz";
 const SYMBOL: &str = "BTCUSDT";
@@ -27,7 +27,7 @@ const MINUTES: usize = 45_031;
 const BARS: usize = 1_500;
 
 #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
-fn recording() -> Option<PathBuf> {
+fn recorded_month() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/market-data");
     let folder = std::env::var_os("BEARISH_MARKET_DATA").map_or(beside, PathBuf::from);
     let file = folder.join(FILE);
@@ -42,28 +42,28 @@ fn recording() -> Option<PathBuf> {
 }
 
 /// An exchange for which all of the file but its last minute is past, and whose time stands still.
-struct Replay {
+struct ReplayExchange {
     address: SocketAddr,
     shutdown: CancellationToken,
-    task: JoinSet<Result<(), runtime::process::Stop>>,
+    task: JoinSet<Result<(), runtime::process::ExitError>>,
 }
 
-impl Replay {
-    async fn of(file: PathBuf) -> Self {
+impl ReplayExchange {
+    async fn start(file: PathBuf) -> Self {
         let settings = Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             market: MarketKind::Replay,
             seed: 0,
             speed: 1.0,
             symbols: Vec::new(),
-            candles: Some(file),
+            candles_file: Some(file),
             candles_symbol: Contract::find(SYMBOL).unwrap(),
             warmup_candles: Some(MINUTES - 1),
-            hold: Hold::FirstSubscriber,
+            clock_pause: ClockPause::UntilFirstSubscriber,
             api_keys: String::new().into(),
             api_keys_file: None,
             balance_usdt: 0.into(),
-            admin: false,
+            fault_api: false,
             state_dir: None,
         };
         let server = Server::bind(settings, Limits::default()).await.unwrap();
@@ -77,13 +77,13 @@ impl Replay {
         }
     }
 
-    fn market(&self) -> Market {
+    fn market(&self) -> BinanceDataClient {
         let address = self.address;
-        let settings = MarketSettings {
+        let settings = DataClientSettings {
             rest_url: format!("http://{address}"),
             ws_url: format!("ws://{address}"),
         };
-        Market::new(&settings).unwrap()
+        BinanceDataClient::new(&settings).unwrap()
     }
 
     async fn close(mut self) {
@@ -93,7 +93,7 @@ impl Replay {
 }
 
 /// The newest candles, as a trader fetches them to warm up.
-async fn fetch(market: &Market, interval: Interval, count: usize) -> Vec<Candle> {
+async fn fetch(market: &BinanceDataClient, interval: Interval, count: usize) -> Vec<Candle> {
     let now = market.server_time().await.unwrap();
     let symbol = SYMBOL.parse().unwrap();
     let fetched = market.closed_klines(&symbol, interval, None, count, now);
@@ -101,23 +101,23 @@ async fn fetch(market: &Market, interval: Interval, count: usize) -> Vec<Candle>
 }
 
 /// On how many judged bars each condition holds: oversold, overbought, short-the-rip, under 45.
-fn conditions(bars: &[Candle]) -> [usize; 4] {
+fn count_conditions(bars: &[Candle]) -> [usize; 4] {
     let mut indicators = Indicators::default();
     let mut holds = [0; 4];
     for (index, bar) in bars.iter().enumerate() {
-        indicators.take(bar);
+        indicators.update(bar);
         let judged = index as u64 >= WARM_UP_BARS;
         let Some(values) = indicators.values().filter(|_| judged) else {
             continue;
         };
-        let sight = Sight {
+        let sight = StrategyInputs {
             values,
             regime: None,
         };
         let found = [
-            Strategy::OversoldBounce.signals_on(&sight),
+            Strategy::OversoldBounce.evaluate(&sight),
             values.rsi14 >= 61.0,
-            Strategy::ShortTheRip.signals_on(&sight),
+            Strategy::ShortTheRip.evaluate(&sight),
             values.rsi14 <= 45.0,
         ];
         for (count, found) in holds.iter_mut().zip(found) {
@@ -128,19 +128,19 @@ fn conditions(bars: &[Candle]) -> [usize; 4] {
 }
 
 #[tokio::test]
-async fn the_base_strategies_find_in_the_recorded_month_exactly_what_pandas_finds() {
-    let Some(file) = recording() else { return };
-    let exchange = Replay::of(file).await;
+async fn base_strategies_find_the_signals_that_pandas_finds() {
+    let Some(file) = recorded_month() else { return };
+    let exchange = ReplayExchange::start(file).await;
     let bars = fetch(&exchange.market(), BAR, BARS).await;
     exchange.close().await;
     assert_eq!(bars.len(), BARS);
-    assert_eq!(conditions(&bars), [13, 169, 29, 392]);
+    assert_eq!(count_conditions(&bars), [13, 169, 29, 392]);
 }
 
 #[tokio::test]
-async fn half_hours_of_the_exchange_are_those_that_the_engine_folds_from_its_minutes() {
-    let Some(file) = recording() else { return };
-    let exchange = Replay::of(file).await;
+async fn exchange_half_hours_equal_bars_aggregated_from_minutes() {
+    let Some(file) = recorded_month() else { return };
+    let exchange = ReplayExchange::start(file).await;
     let market = exchange.market();
     let bars = fetch(&market, BAR, BARS).await;
     let minutes = fetch(&market, Interval::M1, MINUTES).await;
@@ -149,6 +149,6 @@ async fn half_hours_of_the_exchange_are_those_that_the_engine_folds_from_its_min
     let mut aggregator = Aggregator::new(Interval::M1, BAR).unwrap();
     let folded = minutes
         .iter()
-        .filter_map(|m| aggregator.take(m).unwrap().bar);
+        .filter_map(|m| aggregator.add_candle(m).unwrap().bar);
     assert_eq!(folded.collect::<Vec<_>>(), bars);
 }

@@ -13,41 +13,41 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bearish_tests::nats::NatsServer;
-use bearish_tests::notifier::Setup;
-use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::notifier::NotifierSetup;
 use bearish_tests::ports;
-use bearish_tests::watchdog::Kennel;
-use protocol::heartbeat::Phase;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
+use bearish_tests::watchdog::WatchdogRig;
+use protocol::heartbeat::ProcessPhase;
 use protocol::ids::Service;
+use runtime::components::ProcessStatus;
 use runtime::identity::Identity;
-use runtime::metrics::{Facts, Metrics, MetricsSettings};
-use runtime::progress::Progress;
+use runtime::metrics::{Metrics, MetricsSettings, ProcessInfo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// An HTTP answer as it came over the wire.
-struct Answer {
+struct HttpResponse {
     head: String,
     body: String,
 }
 
-async fn ask(address: SocketAddr, request: &str) -> Option<Answer> {
+async fn send_request(address: SocketAddr, request: &str) -> Option<HttpResponse> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    Some(Answer {
+    Some(HttpResponse {
         head: head.to_owned(),
         body: body.to_owned(),
     })
 }
 
 async fn scrape(address: SocketAddr) -> String {
-    let answer = eventually("an answer", SOON, async || {
-        ask(address, "GET /metrics").await
+    let answer = eventually("an answer", DEFAULT_TIMEOUT, async || {
+        send_request(address, "GET /metrics").await
     })
     .await;
     assert!(
@@ -61,7 +61,7 @@ async fn scrape(address: SocketAddr) -> String {
 }
 
 /// The value of the one line that begins so.
-fn value(text: &str, series: &str) -> f64 {
+fn series_value(text: &str, series: &str) -> f64 {
     let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
     let found = values.next().unwrap_or_else(|| panic!("{series}: {text}"));
     assert_eq!(values.next(), None, "{series} is there twice: {text}");
@@ -69,9 +69,9 @@ fn value(text: &str, series: &str) -> f64 {
 }
 
 #[track_caller]
-fn shows(text: &str, expected: &[(&str, f64)]) {
+fn assert_series(text: &str, expected: &[(&str, f64)]) {
     for (series, number) in expected {
-        let found = value(text, series);
+        let found = series_value(text, series);
         assert!((found - number).abs() < 1e-9, "{series} is {found}");
     }
 }
@@ -93,7 +93,7 @@ fn promtool() -> PathBuf {
 
 /// Prometheus's own parser reads it, and its own lint finds nothing.
 #[track_caller]
-fn prometheus_likes(text: &str) {
+fn assert_prometheus_accepts(text: &str) {
     let mut child = Command::new(promtool())
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -110,79 +110,86 @@ fn prometheus_likes(text: &str) {
     assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
 }
 
-fn facts(progress: &Arc<Progress>) -> Facts {
-    Facts {
+fn process_info(progress: &Arc<ProcessStatus>) -> ProcessInfo {
+    ProcessInfo {
         service: Service::Trader,
         identity: Identity {
             instance: "trader-paper-1".parse().unwrap(),
             boot: "b1".parse().unwrap(),
         },
         version: "0.1.0",
-        progress: Arc::clone(progress),
-        connected: Box::new(|| true),
+        status: Arc::clone(progress),
+        is_connected: Box::new(|| true),
     }
 }
 
-fn at(address: SocketAddr) -> MetricsSettings {
+fn metrics_settings(address: SocketAddr) -> MetricsSettings {
     MetricsSettings {
         metrics_addr: Some(address),
     }
 }
 
 #[tokio::test]
-async fn every_number_is_there_and_prometheus_has_nothing_to_complain_about() {
-    let progress = Arc::new(Progress::default());
-    progress.enter(Phase::Running);
+async fn metrics_page_shows_every_metric_and_passes_promtool() {
+    let progress = Arc::new(ProcessStatus::default());
+    progress.enter_phase(ProcessPhase::Running);
     let own = || metrics::gauge!("bearish_equity_usdt", "book" => "BTC\"USDT").set(3_308.62);
     let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
-    let bound = Metrics::bind(&at(address), facts(&progress), own).await;
+    let bound = Metrics::bind(&metrics_settings(address), process_info(&progress), own).await;
     let bound = bound.unwrap().unwrap();
     metrics::describe_gauge!("bearish_equity_usdt", "Equity of a book");
     let stop = CancellationToken::new();
     let served = bound.run(stop.clone());
     let asked = async {
-        (0..3).for_each(|_| progress.part("feed").turn());
-        progress.part("fleet").turn();
-        progress.error("fleet", "lease not renewed");
+        (0..3).for_each(|_| progress.component("feed").record_iteration());
+        progress.component("fleet").record_iteration();
+        progress.record_error("fleet", "lease not renewed");
         let text = scrape(address).await;
-        prometheus_likes(&text);
-        let info = r#"bearish_build_info{service="trader",unit="trader-paper-1",version="0.1.0"} "#;
+        assert_prometheus_accepts(&text);
+        let info =
+            r#"bearish_build_info{service="trader",instance="trader-paper-1",version="0.1.0"} "#;
         let expected = [
             (info, 1.0),
             ("bearish_bus_connected ", 1.0),
-            ("bearish_health ", 0.0),
+            ("bearish_health_grade ", 0.0),
             ("bearish_errors_total ", 1.0),
             ("bearish_errors_last_hour ", 1.0),
-            ("bearish_signals_total ", 0.0),
-            (r#"bearish_part_up{part="feed"} "#, 1.0),
-            (r#"bearish_part_turns_total{part="feed"} "#, 3.0),
-            (r#"bearish_part_errors_total{part="fleet"} "#, 1.0),
+            ("bearish_entries_decided_total ", 0.0),
+            (r#"bearish_component_up{component="feed"} "#, 1.0),
+            (
+                r#"bearish_component_iterations_total{component="feed"} "#,
+                3.0,
+            ),
+            (
+                r#"bearish_component_errors_total{component="book-manager"} "#,
+                1.0,
+            ),
             (r#"bearish_equity_usdt{book="BTC\"USDT"} "#, 3_308.62),
         ];
-        shows(&text, &expected);
-        assert!(value(&text, "bearish_uptime_seconds ") > 0.0);
+        assert_series(&text, &expected);
+        assert!(series_value(&text, "bearish_uptime_seconds ") > 0.0);
 
-        (0..50).for_each(|_| progress.error("fleet", "lease not renewed"));
-        progress.forget("fleet");
+        (0..50).for_each(|_| progress.record_error("fleet", "lease not renewed"));
+        progress.remove_component("fleet");
         metrics::histogram!("bearish_append_seconds").record(0.004);
         metrics::describe_histogram!("bearish_append_seconds", "An append to the journal");
-        let silent = nobody_speaks(address).await;
+        let silent = open_silent_connections(address).await;
         let text = scrape(address).await;
-        prometheus_likes(&text);
+        assert_prometheus_accepts(&text);
         let expected = [
-            ("bearish_health ", 2.0),
+            ("bearish_health_grade ", 2.0),
             ("bearish_errors_total ", 51.0),
             ("bearish_errors_last_hour ", 51.0),
-            (r#"bearish_part_up{part="fleet"} "#, 0.0),
+            (r#"bearish_component_up{component="book-manager"} "#, 0.0),
             ("bearish_append_seconds_count ", 1.0),
         ];
-        shows(&text, &expected);
+        assert_series(&text, &expected);
         drop(silent);
 
-        let head = |answer: Option<Answer>| answer.unwrap().head;
-        let elsewhere = head(ask(address, "GET /").await);
+        let head = |answer: Option<HttpResponse>| answer.unwrap().head;
+        let elsewhere = head(send_request(address, "GET /").await);
         assert!(elsewhere.starts_with("HTTP/1.1 404"), "{elsewhere}");
-        let posted = head(ask(address, "POST /metrics").await);
+        let posted = head(send_request(address, "POST /metrics").await);
         assert!(posted.starts_with("HTTP/1.1 405"), "{posted}");
         stop.cancel();
     };
@@ -194,7 +201,7 @@ async fn every_number_is_there_and_prometheus_has_nothing_to_complain_about() {
 }
 
 /// More callers than are answered at once, who say nothing.
-async fn nobody_speaks(address: SocketAddr) -> Vec<TcpStream> {
+async fn open_silent_connections(address: SocketAddr) -> Vec<TcpStream> {
     let mut callers = Vec::new();
     for _ in 0..10 {
         callers.push(TcpStream::connect(address).await.unwrap());
@@ -203,15 +210,15 @@ async fn nobody_speaks(address: SocketAddr) -> Vec<TcpStream> {
 }
 
 #[tokio::test]
-async fn without_an_address_nothing_is_bound_and_a_taken_one_is_named_with_its_variable() {
-    let progress = Arc::new(Progress::default());
+async fn metrics_bind_nothing_without_an_address_and_name_a_taken_one() {
+    let progress = Arc::new(ProcessStatus::default());
     let none = MetricsSettings { metrics_addr: None };
-    let bound = Metrics::bind(&none, facts(&progress), || {}).await;
+    let bound = Metrics::bind(&none, process_info(&progress), || {}).await;
     assert!(bound.unwrap().is_none());
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let bound = Metrics::bind(&at(address), facts(&progress), || {}).await;
+    let bound = Metrics::bind(&metrics_settings(address), process_info(&progress), || {}).await;
     let stop = bound.err().unwrap();
     assert_eq!(stop.code.number(), 78);
     let line = format!("METRICS_ADDR={address}: ");
@@ -221,24 +228,24 @@ async fn without_an_address_nothing_is_bound_and_a_taken_one_is_named_with_its_v
 }
 
 #[tokio::test]
-async fn a_running_notifier_serves_its_own_numbers_and_refuses_an_address_it_cannot_have() {
+async fn notifier_serves_its_metrics_and_exits_78_on_an_unusable_address() {
     let nats = NatsServer::with_streams().await;
     let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
-    let setup = Setup::new(&nats).env("METRICS_ADDR", &address.to_string());
+    let setup = NotifierSetup::new(&nats).env("METRICS_ADDR", &address.to_string());
     let mut notifier = setup.start();
-    notifier.says("telling the owner").await;
-    let text = eventually("the courier's turns", SOON, async || {
+    notifier.wait_for_log("telling the owner").await;
+    let text = eventually("the courier's turns", DEFAULT_TIMEOUT, async || {
         let text = scrape(address).await;
-        text.contains(r#"part="courier""#).then_some(text)
+        text.contains(r#"part="dispatcher""#).then_some(text)
     })
     .await;
-    prometheus_likes(&text);
-    shows(&text, &[("bearish_bus_connected ", 1.0)]);
+    assert_prometheus_accepts(&text);
+    assert_series(&text, &[("bearish_bus_connected ", 1.0)]);
     assert!(text.contains(r#"bearish_build_info{service="notifier""#));
 
     let second = setup.clone().env("INSTANCE", "second");
     let mut second = second.start();
-    assert_eq!(second.exit_within(SOON).await, 78);
+    assert_eq!(second.exit_within(DEFAULT_TIMEOUT).await, 78);
     let said = second.err();
     assert_eq!(said.len(), 1, "{said:?}");
     assert!(
@@ -248,31 +255,31 @@ async fn a_running_notifier_serves_its_own_numbers_and_refuses_an_address_it_can
 
     let wrong = setup.clone().env("METRICS_ADDR", "9464");
     let mut wrong = wrong.start();
-    assert_eq!(wrong.exit_within(SOON).await, 78);
+    assert_eq!(wrong.exit_within(DEFAULT_TIMEOUT).await, 78);
     let said = wrong.err().concat();
     for word in ["METRICS_ADDR=\"9464\"", "ADDRESS:PORT"] {
         assert!(said.contains(word), "{said}");
     }
     notifier.signal("TERM");
-    assert_eq!(notifier.exit_within(SOON).await, 0);
+    assert_eq!(notifier.exit_within(DEFAULT_TIMEOUT).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_running_watchdog_counts_restarts_and_shows_every_unit() {
-    let mut kennel = Kennel::open().await;
+async fn watchdog_metrics_count_restarts_and_show_every_unit() {
+    let mut rig = WatchdogRig::start().await;
     let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
-    kennel.replace_watchdog_with(("METRICS_ADDR", &address.to_string()));
-    kennel.watchdog.says("supervising").await;
+    rig.replace_watchdog_with_env(("METRICS_ADDR", &address.to_string()));
+    rig.watchdog.wait_for_log("supervising").await;
     let flags = "--paper --infinite --auto-restart --restart-delay 0 --max-restarts 7";
-    let units = [1, 2].map(|number| kennel.unit(number, flags).start());
+    let units = [1, 2].map(|number| rig.unit_setup(number, flags).start());
     for unit in &units {
-        kennel.healthy(unit).await;
+        rig.wait_until_healthy(unit).await;
     }
     let before = units[0].started_at();
     units[0].signal("KILL");
-    units[0].started_after(&before).await;
+    units[0].wait_until_started_after(&before).await;
     units[1].signal("STOP");
-    let text = eventually("both are healthy again", SOON, async || {
+    let text = eventually("both are healthy again", DEFAULT_TIMEOUT, async || {
         let text = scrape(address).await;
         let both = text
             .matches("bearish_watchdog_recovery_seconds_count")
@@ -281,7 +288,7 @@ async fn a_running_watchdog_counts_restarts_and_shows_every_unit() {
         both.then_some(text)
     })
     .await;
-    prometheus_likes(&text);
+    assert_prometheus_accepts(&text);
     let series = |name: &str, more: &str| {
         format!(r#"bearish_watchdog_{name}{{unit="trader-paper-1"{more}}} "#)
     };
@@ -293,9 +300,9 @@ async fn a_running_watchdog_counts_restarts_and_shows_every_unit() {
         ("consecutive_failures", "", 1.0),
         ("budget_left", "", 6.0),
     ] {
-        shows(&text, &[(&series(name, more), expected)]);
+        assert_series(&text, &[(&series(name, more), expected)]);
     }
-    shows(
+    assert_series(
         &text,
         &[
             ("bearish_watchdog_supervising ", 1.0),

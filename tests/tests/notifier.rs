@@ -9,31 +9,31 @@
 
 use std::time::Duration;
 
+use bearish_tests::bus_reader;
 use bearish_tests::nats::{NatsServer, Role};
-use bearish_tests::notifier::{Setup, TRADER, given_up, tell};
-use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::notifier::{NotifierSetup, TRADER, publish_event, quarantined_event};
 use bearish_tests::process::Process;
-use bearish_tests::telegram::{Limits, Telegram, Trouble};
-use bearish_tests::told;
+use bearish_tests::telegram::{RateLimits, Telegram, TelegramFault};
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
 
-fn restart(attempt: u32) -> EventBody {
-    EventBody::RestartTriggered {
+fn restart_event(attempt: u32) -> EventBody {
+    EventBody::UnitRestartScheduled {
         unit: TRADER.parse().unwrap(),
         attempt,
-        max: 1000,
+        max_restarts: 1000,
         reason: "killed by SIGKILL (exit 137)".to_owned(),
-        consecutive: 1,
+        consecutive_failures: 1,
         uptime_ms: 9_000_000,
         delay_ms: 30_000,
-        exit: Some(137),
-        evidence: None,
+        exit_code: Some(137),
+        last_error: None,
     }
 }
 
 /// Waits until a message with this text is shown; the whole message.
-async fn shows(telegram: &Telegram, text: &str) -> String {
-    eventually(&format!("{text:?} is shown"), SOON, async || {
+async fn wait_until_shown(telegram: &Telegram, text: &str) -> String {
+    eventually(&format!("{text:?} is shown"), DEFAULT_TIMEOUT, async || {
         let shown = telegram.shown().into_iter();
         let mut texts = shown.map(|shown| shown.text);
         texts.find(|shown| shown.contains(text))
@@ -41,7 +41,7 @@ async fn shows(telegram: &Telegram, text: &str) -> String {
     .await
 }
 
-fn says_no_secret(notifier: &Process, telegram: &Telegram) {
+fn assert_no_secret_logged(notifier: &Process, telegram: &Telegram) {
     let secret = telegram.token().split_once(':').unwrap().1;
     for line in notifier.out().iter().chain(&notifier.err()) {
         assert!(!line.contains(secret), "the token is in {line:?}");
@@ -50,14 +50,14 @@ fn says_no_secret(notifier: &Process, telegram: &Telegram) {
 }
 
 #[tokio::test]
-async fn the_owner_reads_what_happened_in_the_seeds_words_with_bold_headings() {
+async fn messages_have_the_specified_text_with_bold_headings() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
-    tell(&bus, TRADER, "e1", restart(3)).await;
-    let notifier = Setup::new(&nats).with(&telegram).start();
-    tell(&bus, TRADER, "e2", given_up(7)).await;
+    publish_event(&bus, TRADER, "e1", restart_event(3)).await;
+    let notifier = NotifierSetup::new(&nats).with_telegram(&telegram).start();
+    publish_event(&bus, TRADER, "e2", quarantined_event(7)).await;
 
-    let text = shows(&telegram, "AUTO-RESTART").await;
+    let text = wait_until_shown(&telegram, "AUTO-RESTART").await;
     assert_eq!(
         text,
         "🔄 AUTO-RESTART TRIGGERED\nAttempt: 3/1000\nReason: killed by SIGKILL (exit 137)\n\
@@ -74,34 +74,34 @@ async fn the_owner_reads_what_happened_in_the_seeds_words_with_bold_headings() {
     );
     let bold = &critical.entities[0];
     assert_eq!((bold.offset, bold.length), (0, 31), "UTF-16 units");
-    says_no_secret(&notifier, &telegram);
+    assert_no_secret_logged(&notifier, &telegram);
 }
 
 #[tokio::test]
-async fn without_a_token_the_log_has_the_same_messages_at_once() {
+async fn notifier_without_a_token_logs_the_messages_at_once() {
     let nats = NatsServer::with_streams().await;
-    let notifier = Setup::new(&nats).start();
+    let notifier = NotifierSetup::new(&nats).start();
     let bus = nats.bus(Role::TraderPaper).await;
-    notifier.says("telling the owner").await;
-    tell(&bus, TRADER, "e1", restart(3)).await;
+    notifier.wait_for_log("telling the owner").await;
+    publish_event(&bus, TRADER, "e1", restart_event(3)).await;
     notifier
-        .says_within("🔄 AUTO-RESTART TRIGGERED", SOON)
+        .wait_for_log_within("🔄 AUTO-RESTART TRIGGERED", DEFAULT_TIMEOUT)
         .await;
-    notifier.says("Next restart in: 30s").await;
+    notifier.wait_for_log("Next restart in: 30s").await;
 }
 
 #[tokio::test]
-async fn the_owner_gets_a_heartbeat_of_every_trader() {
+async fn summary_lists_every_trader() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
     let beat = include_str!("../../services/protocol/tests/golden/heartbeat_full.json");
     let subject = format!("heartbeat.v1.trader.{TRADER}");
     bus.client().publish(subject, beat.into()).await.unwrap();
     bus.client().flush().await.unwrap();
-    let setup = Setup::new(&nats).with(&telegram);
-    let setup = setup.env("NOTIFY_HEARTBEAT_SECS", "10");
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
+    let setup = setup.env("NOTIFIER_SUMMARY_SECS", "10");
     let _notifier = setup.start();
-    let text = shows(&telegram, "💓 HEARTBEAT").await;
+    let text = wait_until_shown(&telegram, "💓 HEARTBEAT").await;
     assert!(
         text.contains("trader-paper-1: 🔴 critical (no heartbeat for"),
         "{text}"
@@ -111,24 +111,24 @@ async fn the_owner_gets_a_heartbeat_of_every_trader() {
     }
 }
 
-async fn status(setup: &Setup) -> String {
+async fn notifier_status(setup: &NotifierSetup) -> String {
     let mut asked = Process::start("notifier status", setup.command(&["status"]));
-    let code = asked.exit_within(SOON).await;
+    let code = asked.exit_within(DEFAULT_TIMEOUT).await;
     assert_eq!(code, 0, "{:?}", asked.err());
     asked.out().join("\n")
 }
 
 #[tokio::test]
-async fn what_telegram_says_to_wait_is_waited_and_what_it_refuses_is_kept_for_people() {
+async fn retry_after_is_obeyed_and_unknown_outcomes_are_repeated_and_counted() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
-    let setup = Setup::new(&nats).with(&telegram);
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let notifier = setup.start();
-    notifier.says("telling the owner").await;
-    telegram.next(Trouble::TooManyRequests { retry_after: 4 });
+    notifier.wait_for_log("telling the owner").await;
+    telegram.prepare_fault(TelegramFault::TooManyRequests { retry_after: 4 });
     let asked = std::time::Instant::now();
-    tell(&bus, TRADER, "e1", given_up(1)).await;
-    let text = shows(&telegram, "reason-1-").await;
+    publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
+    let text = wait_until_shown(&telegram, "reason-1-").await;
     assert!(
         asked.elapsed() >= Duration::from_secs(4),
         "{:?}",
@@ -136,9 +136,9 @@ async fn what_telegram_says_to_wait_is_waited_and_what_it_refuses_is_kept_for_pe
     );
     assert!(!text.contains("repeat"), "{text}");
 
-    telegram.next(Trouble::ServerError(502));
-    tell(&bus, TRADER, "e2", given_up(2)).await;
-    let text = shows(&telegram, "reason-2-").await;
+    telegram.prepare_fault(TelegramFault::ServerError(502));
+    publish_event(&bus, TRADER, "e2", quarantined_event(2)).await;
+    let text = wait_until_shown(&telegram, "reason-2-").await;
     assert!(text.contains("(possible repeat"), "{text}");
     // Telegram shows it a moment before the notifier has its answer.
     let lines = [
@@ -146,43 +146,52 @@ async fn what_telegram_says_to_wait_is_waited_and_what_it_refuses_is_kept_for_pe
         "outcome unknown   1",
         "tried again       1",
     ];
-    eventually("both are counted as sent", SOON, async || {
-        let status = status(&setup).await;
+    eventually("both are counted as sent", DEFAULT_TIMEOUT, async || {
+        let status = notifier_status(&setup).await;
         lines.iter().all(|line| status.contains(line)).then_some(())
     })
     .await;
-    says_no_secret(&notifier, &telegram);
+    assert_no_secret_logged(&notifier, &telegram);
 }
 
-async fn resend(setup: &Setup, arguments: &[&str]) -> (i32, String) {
+async fn resend(setup: &NotifierSetup, arguments: &[&str]) -> (i32, String) {
     let arguments = [&["resend"], arguments].concat();
     let mut asked = Process::start("notifier resend", setup.command(&arguments));
-    let code = asked.exit_within(SOON).await;
+    let code = asked.exit_within(DEFAULT_TIMEOUT).await;
     (code, [asked.out(), asked.err()].concat().join("\n"))
 }
 
 #[tokio::test]
-async fn what_telegram_refused_is_sent_again_when_a_person_wants_it_once_and_after_a_kill_too() {
+async fn dead_letters_are_resent_once_on_request_also_after_a_kill() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
-    let setup = Setup::new(&nats)
-        .with(&telegram)
-        .env("TELEGRAM_GAP_MS", "0");
+    let setup = NotifierSetup::new(&nats)
+        .with_telegram(&telegram)
+        .env("TELEGRAM_MIN_INTERVAL_MS", "0");
     let (code, said) = resend(&setup, &["--all"]).await;
     assert!(code == 69 && said.contains("none is at work"), "{said}");
     let mut notifier = setup.start();
-    notifier.says("telling the owner").await;
+    notifier.wait_for_log("telling the owner").await;
     let (code, said) = resend(&setup, &["--all"]).await;
     assert!(
         code == 64 && said.contains("there are no dead letters"),
         "{said}"
     );
     for number in [1, 2, 3] {
-        telegram.next(Trouble::Unreadable);
-        tell(&bus, TRADER, &format!("e{number}"), given_up(number)).await;
+        telegram.prepare_fault(TelegramFault::InvalidEntities);
+        publish_event(
+            &bus,
+            TRADER,
+            &format!("e{number}"),
+            quarantined_event(number),
+        )
+        .await;
         let refused = format!("messages refused  {number}");
-        eventually("it is dead", SOON, async || {
-            status(&setup).await.contains(&refused).then_some(())
+        eventually("it is dead", DEFAULT_TIMEOUT, async || {
+            notifier_status(&setup)
+                .await
+                .contains(&refused)
+                .then_some(())
         })
         .await;
     }
@@ -193,26 +202,26 @@ async fn what_telegram_refused_is_sent_again_when_a_person_wants_it_once_and_aft
     );
     let (code, said) = resend(&setup, &["1"]).await;
     assert!(code == 0 && said == "sent again: letter 1", "{said}");
-    shows(&telegram, "reason-2-").await;
+    wait_until_shown(&telegram, "reason-2-").await;
 
-    telegram.next(Trouble::TooManyRequests { retry_after: 3 });
+    telegram.prepare_fault(TelegramFault::TooManyRequests { retry_after: 3 });
     let (code, said) = resend(&setup, &["--all"]).await;
     assert!(code == 0 && said == "sent again: letters 0, 2", "{said}");
     notifier.kill();
     notifier = setup.start();
     for number in [1, 3] {
-        shows(&telegram, &format!("reason-{number}-")).await;
+        wait_until_shown(&telegram, &format!("reason-{number}-")).await;
     }
-    notifier.says("telling the owner").await;
+    notifier.wait_for_log("telling the owner").await;
     let (code, _) = resend(&setup, &["--all"]).await;
     assert_eq!(code, 64, "asked twice, sent once");
     let operator = nats.bus(Role::Operator).await;
-    let audited = told::events(&operator).await.into_iter();
+    let audited = bus_reader::stored_events(&operator).await.into_iter();
     let audited: Vec<EventBody> = audited.map(|told| told.event.body).collect();
     for order in ["resend 1", "resend --all"] {
         let of = |body: &EventBody| {
-            matches!(body, EventBody::OwnerCommand { who, command, .. }
-            if who == "notifier (command line)" && command == order)
+            matches!(body, EventBody::OperatorCommandExecuted { by, command, .. }
+            if by == "notifier (command line)" && command == order)
         };
         assert_eq!(
             audited.iter().filter(|body| of(body)).count(),
@@ -220,110 +229,115 @@ async fn what_telegram_refused_is_sent_again_when_a_person_wants_it_once_and_aft
             "{audited:?}"
         );
     }
-    says_no_secret(&notifier, &telegram);
+    assert_no_secret_logged(&notifier, &telegram);
 }
 
 #[tokio::test]
-async fn a_chat_that_became_another_is_followed() {
+async fn migrated_chat_is_followed() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
     let to = -1_009_999_999_999;
-    let setup = Setup::new(&nats).with(&telegram);
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let setup = setup.env("TELEGRAM_CHAT_ID", &telegram.group().to_string());
     let notifier = setup.start();
-    notifier.says("telling the owner").await;
-    telegram.next(Trouble::Migrated { to });
+    notifier.wait_for_log("telling the owner").await;
+    telegram.prepare_fault(TelegramFault::Migrated { to });
     for number in [1, 2] {
-        tell(&bus, TRADER, &format!("e{number}"), given_up(number)).await;
-        shows(&telegram, &format!("reason-{number}-")).await;
+        publish_event(
+            &bus,
+            TRADER,
+            &format!("e{number}"),
+            quarantined_event(number),
+        )
+        .await;
+        wait_until_shown(&telegram, &format!("reason-{number}-")).await;
     }
     assert!(telegram.shown().iter().all(|shown| shown.chat == to));
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_refused_at_the_start_and_with_its_successor_nothing_is_lost_and_nothing_floods()
- {
+async fn revoked_token_exits_78_and_its_successor_loses_and_floods_nothing() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
-    let setup = Setup::new(&nats).with(&telegram);
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let mut notifier = setup.start();
-    notifier.says("telling the owner").await;
+    notifier.wait_for_log("telling the owner").await;
     telegram.revoke_token();
-    tell(&bus, TRADER, "e1", given_up(1)).await;
+    publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
     notifier
-        .says("nothing can be told until a person mends this")
+        .wait_for_log("nothing can be told until a person mends this")
         .await;
     notifier.kill();
-    says_no_secret(&notifier, &telegram);
+    assert_no_secret_logged(&notifier, &telegram);
 
     let mut refused = setup.start();
-    assert_eq!(refused.exit_within(SOON).await, 78);
+    assert_eq!(refused.exit_within(DEFAULT_TIMEOUT).await, 78);
     let line = refused.err().join("\n");
     assert!(
         line.contains("TELEGRAM_BOT_TOKEN (not shown)") && line.contains("401"),
         "{line}"
     );
-    says_no_secret(&refused, &telegram);
+    assert_no_secret_logged(&refused, &telegram);
 
     for number in 0..40 {
-        tell(&bus, TRADER, &format!("i{number}"), restart(number)).await;
+        publish_event(&bus, TRADER, &format!("i{number}"), restart_event(number)).await;
     }
     telegram.replace_token();
-    let _notifier = setup.with(&telegram).start();
-    shows(&telegram, "reason-1-").await;
-    let text = shows(&telegram, "40 × restart triggered").await;
+    let _notifier = setup.with_telegram(&telegram).start();
+    wait_until_shown(&telegram, "reason-1-").await;
+    let text = wait_until_shown(&telegram, "40 × unit restart scheduled").await;
     assert!(text.starts_with("🗂 40 MESSAGES IN ONE"), "{text}");
     assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
 }
 
 #[tokio::test]
-async fn a_bus_that_dies_and_comes_back_loses_nothing_and_repeats_nothing() {
+async fn bus_restart_loses_no_notification_and_repeats_none() {
     let (mut nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
-    let setup = Setup::new(&nats).with(&telegram);
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let notifier = setup.start();
-    notifier.says("telling the owner").await;
+    notifier.wait_for_log("telling the owner").await;
     let bus = nats.bus(Role::TraderPaper).await;
-    tell(&bus, TRADER, "e1", given_up(1)).await;
-    shows(&telegram, "reason-1-").await;
+    publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
+    wait_until_shown(&telegram, "reason-1-").await;
     nats.kill();
     nats.restart().await;
     let bus = nats.bus(Role::TraderPaper).await;
-    tell(&bus, TRADER, "e2", given_up(2)).await;
-    shows(&telegram, "reason-2-").await;
+    publish_event(&bus, TRADER, "e2", quarantined_event(2)).await;
+    wait_until_shown(&telegram, "reason-2-").await;
     assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
 }
 
 #[tokio::test]
-async fn a_second_notifier_stands_by_and_takes_over() {
+async fn second_notifier_stands_by_and_takes_over() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
-    let setup = Setup::new(&nats).with(&telegram);
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let mut first = setup.start();
-    first.says("telling the owner").await;
+    first.wait_for_log("telling the owner").await;
     let url = nats.url();
     let name = format!("notifier-b-{}", url.rsplit(':').next().unwrap());
     let second = setup.env("INSTANCE", &name).start();
-    second.says("standing by").await;
-    tell(&bus, TRADER, "e1", given_up(1)).await;
-    shows(&telegram, "reason-1-").await;
+    second.wait_for_log("standing by").await;
+    publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
+    wait_until_shown(&telegram, "reason-1-").await;
     first.kill();
-    tell(&bus, TRADER, "e2", given_up(2)).await;
-    second.says("telling the owner").await;
-    shows(&telegram, "reason-2-").await;
+    publish_event(&bus, TRADER, "e2", quarantined_event(2)).await;
+    second.wait_for_log("telling the owner").await;
+    wait_until_shown(&telegram, "reason-2-").await;
     assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
 }
 
 #[tokio::test]
-async fn told_to_stop_it_first_tells_what_is_left() {
+async fn notifier_sends_queued_notifications_before_it_ends() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
-    let mut notifier = Setup::new(&nats).with(&telegram).start();
-    notifier.says("telling the owner").await;
+    let mut notifier = NotifierSetup::new(&nats).with_telegram(&telegram).start();
+    notifier.wait_for_log("telling the owner").await;
     // Would wait ten seconds for company.
-    tell(&bus, TRADER, "e1", restart(3)).await;
+    publish_event(&bus, TRADER, "e1", restart_event(3)).await;
     notifier.signal("TERM");
     let began = std::time::Instant::now();
-    assert_eq!(notifier.exit_within(SOON).await, 0);
+    assert_eq!(notifier.exit_within(DEFAULT_TIMEOUT).await, 0);
     assert!(
         began.elapsed() < Duration::from_secs(8),
         "{:?}",
@@ -333,28 +347,28 @@ async fn told_to_stop_it_first_tells_what_is_left() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_newer_service_is_told_as_it_came() {
+async fn event_of_a_newer_service_is_sent_as_it_came() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
-    let notifier = Setup::new(&nats).with(&telegram).start();
-    notifier.says("telling the owner").await;
+    let notifier = NotifierSetup::new(&nats).with_telegram(&telegram).start();
+    notifier.wait_for_log("telling the owner").await;
     let subject = "event.v1.trader.trader-paper-1.critical.moon_landed";
     let payload = r#"{"v":9,"id":"e1","kind":"moon_landed","payload":{"crater":"Tycho"}}"#;
     let message = async_nats::jetstream::message::PublishMessage::build()
         .payload(payload.into())
         .message_id("e1");
     bus.store(subject, message).await.unwrap();
-    let text = shows(&telegram, "moon_landed").await;
+    let text = wait_until_shown(&telegram, "moon_landed").await;
     assert!(text.contains("Tycho"), "{text}");
 }
 
 #[tokio::test]
-async fn whatever_a_field_holds_telegram_takes_it() {
+async fn event_fields_of_any_content_are_accepted_by_telegram() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
-    telegram.set_limits(Limits::OFF);
+    telegram.set_limits(RateLimits::UNLIMITED);
     let bus = nats.bus(Role::TraderPaper).await;
-    let setup = Setup::new(&nats).with(&telegram);
-    let setup = setup.env("TELEGRAM_GAP_MS", "0");
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
+    let setup = setup.env("TELEGRAM_MIN_INTERVAL_MS", "0");
     let _notifier = setup.start();
     let controls: String = (0..32_u8).map(char::from).collect();
     let fields = [
@@ -369,25 +383,29 @@ async fn whatever_a_field_holds_telegram_takes_it() {
         "\u{10ffff}\u{ffff}\u{feff}".repeat(1_000),
     ];
     for (number, field) in fields.into_iter().enumerate() {
-        let body = EventBody::GivenUp {
+        let body = EventBody::UnitQuarantined {
             unit: TRADER.parse().unwrap(),
             reason: field,
             restarts: 11,
-            consecutive: 11,
-            exit: Some(137),
+            consecutive_failures: 11,
+            exit_code: Some(137),
         };
-        tell(&bus, TRADER, &format!("e{number}"), body).await;
+        publish_event(&bus, TRADER, &format!("e{number}"), body).await;
     }
-    tell(&bus, TRADER, "last", given_up(7)).await;
-    shows(&telegram, "reason-7-").await;
-    eventually("all of it is told, nothing refused", SOON, async || {
-        let status = status(&setup).await;
-        let done = [
-            "letters waiting   0",
-            "under way         0",
-            "messages refused  0",
-        ];
-        done.iter().all(|line| status.contains(line)).then_some(())
-    })
+    publish_event(&bus, TRADER, "last", quarantined_event(7)).await;
+    wait_until_shown(&telegram, "reason-7-").await;
+    eventually(
+        "all of it is told, nothing refused",
+        DEFAULT_TIMEOUT,
+        async || {
+            let status = notifier_status(&setup).await;
+            let done = [
+                "letters waiting   0",
+                "under way         0",
+                "messages refused  0",
+            ];
+            done.iter().all(|line| status.contains(line)).then_some(())
+        },
+    )
     .await;
 }

@@ -21,13 +21,13 @@ use bearish_tests::process::Process;
 const KEY: &str = "otherskey";
 const SECRET: &str = "otherssecret";
 /// Minutes of market before its present, and after it.
-const PAST: i64 = 1_600;
-const PLAYED: i64 = 60;
+const PAST_MINUTES: i64 = 1_600;
+const PLAYED_MINUTES: i64 = 60;
 /// A client is done within that.
-const WITHIN: Duration = Duration::from_mins(2);
+const CLIENT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A Python that has the clients, installed if they are not; none without python3 or `PyPI`.
-fn python() -> Result<PathBuf, String> {
+fn prepare_python() -> Result<PathBuf, String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = here.join("../target/tools");
     let (venv, wanted) = (
@@ -66,7 +66,7 @@ fn python() -> Result<PathBuf, String> {
 }
 
 /// A market of now: who signs by the host's clock is understood, as the exchange's is up to a minute ahead of it.
-async fn exchange() -> (Exchange, tempfile::TempDir) {
+async fn start_exchange() -> (Exchange, tempfile::TempDir) {
     let into_the_minute = runtime::clock::now().0.rem_euclid(MINUTE_MS);
     // Late in it the exchange would be open before its time has come.
     if into_the_minute > 50_000 {
@@ -75,7 +75,7 @@ async fn exchange() -> (Exchange, tempfile::TempDir) {
     }
     let opens = (runtime::clock::now().0 / MINUTE_MS + 1) * MINUTE_MS;
     let mut text = String::from("open_time,open,high,low,close,volume,quote_volume\n");
-    for minute in -PAST..PLAYED {
+    for minute in -PAST_MINUTES..PLAYED_MINUTES {
         let (at, up) = (opens + minute * MINUTE_MS, minute.rem_euclid(7) * 10);
         let (open, close) = (40_000 + up, 40_010 + up);
         let (high, low) = (close + 5, open - 5);
@@ -86,10 +86,10 @@ async fn exchange() -> (Exchange, tempfile::TempDir) {
     std::fs::write(&file, text).unwrap();
     let exchange = Exchange::start(&[
         ("SIM_MARKET", "replay"),
-        ("SIM_CANDLES", file.to_str().unwrap()),
-        ("SIM_WARMUP_CANDLES", &PAST.to_string()),
+        ("SIM_CANDLES_FILE", file.to_str().unwrap()),
+        ("SIM_WARMUP_CANDLES", &PAST_MINUTES.to_string()),
         ("SIM_SPEED", "1"),
-        ("SIM_HOLD", "never"),
+        ("SIM_CLOCK_PAUSE", "never"),
         ("SIM_API_KEYS", &format!("{KEY}:{SECRET}:trade")),
     ])
     .await;
@@ -97,39 +97,39 @@ async fn exchange() -> (Exchange, tempfile::TempDir) {
 }
 
 /// Lets a client trade, and shows what it has said if it is not content.
-async fn content(script: &str) {
-    let python = match python() {
+async fn run_client(script: &str) {
+    let python = match prepare_python() {
         Ok(python) => python,
         Err(why) => {
             eprintln!("SKIPPED: {script}: the clients cannot be installed on this machine: {why}");
             return;
         }
     };
-    let (exchange, _market) = exchange().await;
+    let (exchange, _market) = start_exchange().await;
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python_clients");
     let mut command = Command::new(python);
     command.arg("-u").arg(scripts.join(script));
     command.args([&exchange.address().to_string(), KEY, SECRET]);
     let mut client = Process::start(script, command);
-    let code = client.exit_within(WITHIN).await;
+    let code = client.exit_within(CLIENT_TIMEOUT).await;
     let said = [client.out(), client.err()].concat().join("\n");
     assert!(code == 0 && said.contains("all done"), "{script}: {said}");
 }
 
 #[tokio::test]
 #[ignore = "needs python3 and PyPI: `scripts/test --all`"]
-async fn binances_own_python_connector_finds_every_answer_whole() {
-    content("official.py").await;
+async fn binance_python_connector_accepts_every_response() {
+    run_client("official.py").await;
 }
 
 #[tokio::test]
 #[ignore = "needs python3 and PyPI: `scripts/test --all`"]
-async fn python_binance_trades_and_is_refused_as_on_binance() {
-    content("python_binance.py").await;
+async fn python_binance_trades_and_is_rejected_as_on_binance() {
+    run_client("python_binance.py").await;
 }
 
 #[tokio::test]
 #[ignore = "needs python3 and PyPI: `scripts/test --all`"]
-async fn ccxt_makes_its_own_view_of_every_answer() {
-    content("ccxt_usdm.py").await;
+async fn ccxt_parses_every_response() {
+    run_client("ccxt_usdm.py").await;
 }

@@ -7,43 +7,43 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bearish_tests::guard::Guard;
-use bearish_tests::patience::{SOON, eventually};
 use bearish_tests::process::{Process, binary};
-use bearish_tests::watchdog::{self, Kennel, Unit};
-use supervision::phase::Phase;
+use bearish_tests::socket_guard::SocketGuard;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
+use bearish_tests::watchdog::{self, Unit, WatchdogRig};
+use watchdog_core::phase::UnitPhase;
 
-const AT_ONCE: &str = "--paper --infinite --auto-restart --restart-delay 0";
+const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 /// Nobody starts it again.
-const LEFT_ALONE: &str = "--paper --infinite";
+const NO_RESTART_FLAGS: &str = "--paper --infinite";
 const PASSWORD: &str = "swordfish-of-the-test";
 
 /// A unit of ours, one of ours that nobody may touch, and one of somebody else's project.
-struct Neighbours {
+struct GuardedUnits {
     ours: Unit,
-    unmarked: Unit,
-    stranger: Unit,
+    unlabelled: Unit,
+    foreign: Unit,
 }
 
-impl Neighbours {
-    fn start(kennel: &Kennel) -> Self {
+impl GuardedUnits {
+    fn start(rig: &WatchdogRig) -> Self {
         let unit = |number| {
-            let unit = kennel.unit(number, LEFT_ALONE);
+            let unit = rig.unit_setup(number, NO_RESTART_FLAGS);
             unit.env(&format!("SOME_PASSWORD={PASSWORD}"))
         };
-        let other = format!("com.docker.compose.project={}-other", kennel.project);
+        let other = format!("com.docker.compose.project={}-other", rig.project);
         Self {
             ours: unit(1).start(),
-            unmarked: unit(2)
-                .with("--label", "bearish-alpha.supervise=false")
+            unlabelled: unit(2)
+                .with_option("--label", "bearish-alpha.supervise=false")
                 .start(),
-            stranger: unit(3).with("--label", &other).start(),
+            foreign: unit(3).with_option("--label", &other).start(),
         }
     }
 }
 
-fn refused(guard: &Guard, arguments: &[&str]) {
-    let (said, done) = guard.docker(arguments);
+fn assert_denied(guard: &SocketGuard, arguments: &[&str]) {
+    let (said, done) = guard.run_docker(arguments);
     assert!(!done, "docker {arguments:?} was done: {said}");
     // For `attach` the command has words of its own.
     let told = said.contains("socket-guard: ") || said.contains("received 403");
@@ -51,17 +51,17 @@ fn refused(guard: &Guard, arguments: &[&str]) {
 }
 
 /// What Docker's command must not do through the guard, not even to a marked container.
-const NEVER: [&str; 25] = [
+const DENIED_COMMANDS: [&str; 25] = [
     "create IMAGE",
     "run --rm IMAGE",
     "pull IMAGE",
-    "exec OURS /stand-in",
+    "exec OURS /fake-unit",
     "attach OURS",
     "rm -f OURS",
     "rename OURS other",
     "update --memory 1g OURS",
     "pause OURS",
-    "cp OURS:/stand-in -",
+    "cp OURS:/fake-unit -",
     "export OURS",
     "commit OURS",
     "top OURS",
@@ -80,66 +80,71 @@ const NEVER: [&str; 25] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dockers_own_command_reaches_marked_containers_of_the_project_and_nothing_else() {
-    let mut kennel = Kennel::behind_a_guard().await;
-    let all = Neighbours::start(&kennel);
+async fn docker_cli_reaches_labelled_containers_of_the_project_only() {
+    let mut rig = WatchdogRig::start_behind_guard().await;
+    let all = GuardedUnits::start(&rig);
     let [ours, unmarked, stranger] =
-        [&all.ours, &all.unmarked, &all.stranger].map(|unit| unit.container().to_owned());
-    let ids = [&all.ours, &all.stranger].map(Unit::id);
-    let project = kennel.project.clone();
-    let guard = kennel.guard();
+        [&all.ours, &all.unlabelled, &all.foreign].map(|unit| unit.container_name().to_owned());
+    let ids = [&all.ours, &all.foreign].map(Unit::container_id);
+    let project = rig.project.clone();
+    let guard = rig.guard();
 
     let names = ["ps", "-a", "--format", "{{.Names}}"];
-    let listed = guard.can(&names);
+    let listed = guard.run_docker_ok(&names);
     let mut listed: Vec<&str> = listed.lines().collect();
     listed.sort_unstable();
     assert_eq!(listed, [&ours, &unmarked]);
     let theirs = format!("label=com.docker.compose.project={project}-other");
-    let asked_for = guard.can(&[&names[..], &["--filter", &theirs]].concat());
+    let asked_for = guard.run_docker_ok(&[&names[..], &["--filter", &theirs]].concat());
     assert_eq!(asked_for, "");
 
     let before = all.ours.started_at();
-    guard.can(&["restart", "-t", "1", &ours[..]]);
+    guard.run_docker_ok(&["restart", "-t", "1", &ours[..]]);
     assert_ne!(all.ours.started_at(), before);
     for (verb, runs) in [("stop", false), ("start", true), ("kill", false)] {
-        guard.can(&[verb, &ids[0][..20]]);
-        eventually(verb, SOON, async || (all.ours.runs() == runs).then_some(())).await;
+        guard.run_docker_ok(&[verb, &ids[0][..20]]);
+        eventually(verb, DEFAULT_TIMEOUT, async || {
+            (all.ours.is_running() == runs).then_some(())
+        })
+        .await;
     }
-    guard.can(&["start", &ids[0]]);
-    guard.can(&["version"]);
-    guard.can(&["info"]);
-    guard.can(&["logs", &ours]);
+    guard.run_docker_ok(&["start", &ids[0]]);
+    guard.run_docker_ok(&["version"]);
+    guard.run_docker_ok(&["info"]);
+    guard.run_docker_ok(&["logs", &ours]);
 
     for verb in ["start", "stop", "kill", "restart"] {
-        refused(guard, &[verb, &unmarked]);
-        refused(guard, &[verb, &stranger]);
-        refused(guard, &[verb, &ids[1]]);
-        refused(guard, &[verb, &ids[1][..12]]);
+        assert_denied(guard, &[verb, &unmarked]);
+        assert_denied(guard, &[verb, &stranger]);
+        assert_denied(guard, &[verb, &ids[1]]);
+        assert_denied(guard, &[verb, &ids[1][..12]]);
     }
     for verb in ["inspect", "logs"] {
-        refused(guard, &[verb, "--", &stranger]);
+        assert_denied(guard, &[verb, "--", &stranger]);
     }
-    for call in NEVER {
+    for call in DENIED_COMMANDS {
         let words = call.split(' ').map(|word| match word {
             "OURS" => ours.as_str(),
-            "IMAGE" => watchdog::image(),
+            "IMAGE" => watchdog::fake_unit_image(),
             word => word,
         });
-        refused(guard, &words.collect::<Vec<_>>());
+        assert_denied(guard, &words.collect::<Vec<_>>());
     }
-    assert!(all.ours.runs() && all.unmarked.runs() && all.stranger.runs());
+    assert!(all.ours.is_running() && all.unlabelled.is_running() && all.foreign.is_running());
 
-    let said = |what: &str| guard.process.said(what);
+    let said = |what: &str| guard.process.count_logs(what);
     assert!(said("verdict=\"refused\" status=403") > 20);
     assert_eq!(said("verdict=\"allowed\" status=204"), 5, "what was done");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_value_of_an_environment_gets_out() {
-    let mut kennel = Kennel::behind_a_guard().await;
-    let all = Neighbours::start(&kennel);
-    for unit in [&all.ours, &all.unmarked] {
-        let shown = kennel.guard().can(&["inspect", unit.container()]);
+async fn inspect_shows_no_environment_values() {
+    let mut rig = WatchdogRig::start_behind_guard().await;
+    let all = GuardedUnits::start(&rig);
+    for unit in [&all.ours, &all.unlabelled] {
+        let shown = rig
+            .guard()
+            .run_docker_ok(&["inspect", unit.container_name()]);
         assert!(shown.contains("\"SOME_PASSWORD=***\""), "{shown}");
         assert!(shown.contains("\"bearish-alpha.supervise\""), "{shown}");
         assert!(!shown.contains(PASSWORD), "{shown}");
@@ -147,35 +152,35 @@ async fn no_value_of_an_environment_gets_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_and_logs_stream_and_are_of_the_project_alone() {
-    let mut kennel = Kennel::behind_a_guard().await;
-    let all = Neighbours::start(&kennel);
-    let guard = kennel.guard();
-    let mut events = Process::start("docker events", guard.command(&["events"]));
-    let logs = ["logs", "--follow", all.ours.container()];
-    let mut logs = Process::start("docker logs", guard.command(&logs));
+async fn events_and_logs_stream_and_are_of_the_project_only() {
+    let mut rig = WatchdogRig::start_behind_guard().await;
+    let all = GuardedUnits::start(&rig);
+    let guard = rig.guard();
+    let mut events = Process::start("docker events", guard.docker_command(&["events"]));
+    let logs = ["logs", "--follow", all.ours.container_name()];
+    let mut logs = Process::start("docker logs", guard.docker_command(&logs));
     // Something to be told of, until somebody listens.
-    eventually("an event", SOON, async || {
-        all.stranger.docker("restart");
-        all.ours.docker("restart");
-        (events.said("container restart") > 0).then_some(())
+    eventually("an event", DEFAULT_TIMEOUT, async || {
+        all.foreign.run_docker_verb("restart");
+        all.ours.run_docker_verb("restart");
+        (events.count_logs("container restart") > 0).then_some(())
     })
     .await;
-    assert!(events.runs(), "it streams on");
-    assert_eq!(events.said(all.stranger.container()), 0);
+    assert!(events.is_running(), "it streams on");
+    assert_eq!(events.count_logs(all.foreign.container_name()), 0);
     logs.kill();
     let signalled = Instant::now();
     guard.process.signal("TERM");
     assert_eq!(guard.process.exit_within(Duration::from_secs(8)).await, 0);
     assert!(signalled.elapsed() < Duration::from_secs(8));
-    events.exit_within(SOON).await;
+    events.exit_within(DEFAULT_TIMEOUT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn callers_that_hang_up_leave_their_places_to_others() {
-    let mut kennel = Kennel::behind_a_guard().await;
-    let guard = kennel.guard();
-    let stream = |guard: &Guard| {
+async fn closed_connections_free_their_slots() {
+    let mut rig = WatchdogRig::start_behind_guard().await;
+    let guard = rig.guard();
+    let stream = |guard: &SocketGuard| {
         let mut stream = guard.connect();
         stream
             .write_all(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -192,7 +197,7 @@ async fn callers_that_hang_up_leave_their_places_to_others() {
         assert_eq!((open, busy), (15, 25), "round {round}");
         assert_eq!(guard.health().await, ("the engine answers".to_owned(), 0));
         drop(all);
-        eventually("a place is free", SOON, async || {
+        eventually("a place is free", DEFAULT_TIMEOUT, async || {
             stream(guard).1.ends_with("200").then_some(())
         })
         .await;
@@ -201,12 +206,12 @@ async fn callers_that_hang_up_leave_their_places_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_mean_two_things_mean_nothing() {
-    let mut kennel = Kennel::behind_a_guard().await;
-    let unit = kennel.unit(1, LEFT_ALONE).start();
+async fn ambiguous_requests_are_denied() {
+    let mut rig = WatchdogRig::start_behind_guard().await;
+    let unit = rig.unit_setup(1, NO_RESTART_FLAGS).start();
     let before = unit.started_at();
-    let guard = kennel.guard();
-    let name = unit.container();
+    let guard = rig.guard();
+    let name = unit.container_name();
     let hidden = format!("POST /containers/{name}/kill HTTP/1.1\r\nHost: x\r\n\r\n");
     let length = hidden.len();
     let rows = [
@@ -254,7 +259,7 @@ async fn bytes_that_mean_two_things_mean_nothing() {
         ),
     ];
     for (request, status) in rows {
-        let answer = guard.raw(&request);
+        let answer = guard.send_raw(&request);
         let expected = format!("HTTP/1.1 {status}");
         assert!(answer.starts_with(&expected), "{request}\n---\n{answer}");
         assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
@@ -262,45 +267,50 @@ async fn bytes_that_mean_two_things_mean_nothing() {
             assert!(answer.contains("{\"message\":\"socket-guard: "), "{answer}");
         }
     }
-    assert!(unit.runs() && unit.started_at() == before);
-    assert_eq!(guard.process.said("/kill"), 0);
+    assert!(unit.is_running() && unit.started_at() == before);
+    assert_eq!(guard.process.count_logs("/kill"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_watchdog_does_its_work_through_the_guard_and_outlives_it() {
-    let mut kennel = Kennel::behind_a_guard().await;
-    let unit = kennel.unit(1, AT_ONCE).start();
-    let frozen = kennel.unit(2, AT_ONCE).with("--stop-timeout", "1").start();
-    kennel.healthy(&unit).await;
-    kennel.healthy(&frozen).await;
+async fn watchdog_works_through_the_guard_and_survives_its_outage() {
+    let mut rig = WatchdogRig::start_behind_guard().await;
+    let unit = rig.unit_setup(1, RESTART_AT_ONCE_FLAGS).start();
+    let frozen = rig
+        .unit_setup(2, RESTART_AT_ONCE_FLAGS)
+        .with_option("--stop-timeout", "1")
+        .start();
+    rig.wait_until_healthy(&unit).await;
+    rig.wait_until_healthy(&frozen).await;
     let before = [&unit, &frozen].map(Unit::started_at);
     unit.signal("KILL");
     frozen.signal("STOP");
-    unit.started_after(&before[0]).await;
-    frozen.started_after(&before[1]).await;
+    unit.wait_until_started_after(&before[0]).await;
+    frozen.wait_until_started_after(&before[1]).await;
     for verb in ["start", "stop"] {
         let line = format!("/{verb}\"");
-        assert!(kennel.guard().process.said(&line) > 0, "{verb}");
+        assert!(rig.guard().process.count_logs(&line) > 0, "{verb}");
     }
 
-    kennel.guard().kill();
-    kennel.watchdog.says("the engine does not answer").await;
+    rig.guard().kill();
+    rig.watchdog
+        .wait_for_log("the engine does not answer")
+        .await;
     let before = unit.started_at();
     unit.signal("KILL");
-    frozen.docker("stop");
-    unit.stays(false, Duration::from_secs(2)).await;
-    kennel.guard().start_again().await;
-    unit.started_after(&before).await;
-    let stopped = |phase: &Phase| matches!(phase, Phase::Stopped { .. });
-    kennel.phase(&frozen, "stopped", stopped).await;
-    frozen.stays(false, Duration::from_secs(2)).await;
-    assert!(kennel.watchdog.runs());
+    frozen.run_docker_verb("stop");
+    unit.assert_stays(false, Duration::from_secs(2)).await;
+    rig.guard().restart().await;
+    unit.wait_until_started_after(&before).await;
+    let stopped = |phase: &UnitPhase| matches!(phase, UnitPhase::Stopped { .. });
+    rig.wait_for_phase(&frozen, "stopped", stopped).await;
+    frozen.assert_stays(false, Duration::from_secs(2)).await;
+    assert!(rig.watchdog.is_running());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guard_that_cannot_guard_says_so_in_one_line_and_waits_for_an_engine() {
+async fn guard_names_a_bad_setting_in_one_line_and_waits_for_docker() {
     let rows = [
-        (vec![("COMPOSE_PROJECT", "a b")], 78, "COMPOSE_PROJECT"),
+        (vec![("BEARISH_PROJECT", "a b")], 78, "BEARISH_PROJECT"),
         (
             vec![("DOCKER_HOST", "tcp://127.0.0.1:2375")],
             78,
@@ -309,40 +319,40 @@ async fn a_guard_that_cannot_guard_says_so_in_one_line_and_waits_for_an_engine()
         (
             vec![("HOSTNAME", "no-container-of-ours")],
             78,
-            "COMPOSE_PROJECT",
+            "BEARISH_PROJECT",
         ),
-        (vec![], 78, "COMPOSE_PROJECT"),
+        (vec![], 78, "BEARISH_PROJECT"),
         (
             vec![
-                ("COMPOSE_PROJECT", "p"),
-                ("GUARD_SOCKET", "unix:///nowhere/x"),
+                ("BEARISH_PROJECT", "p"),
+                ("SOCKET_GUARD_LISTEN", "unix:///nowhere/x"),
             ],
             78,
-            "GUARD_SOCKET",
+            "SOCKET_GUARD_LISTEN",
         ),
     ];
     for (env, expected, words) in rows {
-        let mut process = started(&env);
-        let code = process.exit_within(SOON).await;
+        let mut process = start_process(&env);
+        let code = process.exit_within(DEFAULT_TIMEOUT).await;
         let err = process.err();
         assert_eq!((code, err.len()), (expected, 1), "{env:?}: {err:?}");
         assert!(err[0].contains(words), "{env:?}: {err:?}");
     }
-    let first = Guard::start("p").await;
+    let first = SocketGuard::start("p").await;
     let address = first.address();
-    let mut second = started(&[("COMPOSE_PROJECT", "p"), ("GUARD_SOCKET", &address)]);
-    assert_eq!(second.exit_within(SOON).await, 71);
+    let mut second = start_process(&[("BEARISH_PROJECT", "p"), ("SOCKET_GUARD_LISTEN", &address)]);
+    assert_eq!(second.exit_within(DEFAULT_TIMEOUT).await, 71);
 
-    let mut waits = started(&[
-        ("COMPOSE_PROJECT", "p"),
+    let mut waits = start_process(&[
+        ("BEARISH_PROJECT", "p"),
         ("DOCKER_HOST", "unix:///nowhere.sock"),
     ]);
-    waits.says("waiting for the engine").await;
+    waits.wait_for_log("waiting for the engine").await;
     waits.signal("TERM");
-    assert_eq!(waits.exit_within(SOON).await, 0);
+    assert_eq!(waits.exit_within(DEFAULT_TIMEOUT).await, 0);
 }
 
-fn started(env: &[(&str, &str)]) -> Process {
+fn start_process(env: &[(&str, &str)]) -> Process {
     let mut command = Command::new(binary("socket-guard"));
     command.env_clear().envs(env.iter().copied());
     Process::start("socket-guard", command)

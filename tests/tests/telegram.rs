@@ -1,6 +1,6 @@
 //! Whether our Telegram is one: driven by a client library that others wrote, whose typed errors know
 //! the real one's words. What people say to the bot, and pictures, are in
-//! `telegram/orders.rs`; what no library would send in `telegram/wire.rs`.
+//! `telegram/updates.rs`; what no library would send in `telegram/wire.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,14 +8,14 @@
     reason = "a panic is how a test fails"
 )]
 
-#[path = "telegram/orders.rs"]
+#[path = "telegram/updates.rs"]
 mod orders;
 #[path = "telegram/wire.rs"]
 mod wire;
 
 use std::time::Duration;
 
-use bearish_tests::telegram::{Entity, Limits, Telegram, Trouble};
+use bearish_tests::telegram::{Entity, RateLimits, Telegram, TelegramFault};
 use teloxide_core::payloads::SendMessageSetters;
 use teloxide_core::requests::Requester;
 use teloxide_core::types::{
@@ -24,9 +24,9 @@ use teloxide_core::types::{
 use teloxide_core::{ApiError, Bot, RequestError};
 use tokio::time::{Instant, sleep, timeout};
 
-const IN_TIME: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// teloxide-core by itself: 17 s.
-const CLIENT_GIVES_UP: Duration = Duration::from_secs(15);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(15);
 
 fn bot(telegram: &Telegram) -> Bot {
     bot_with(telegram, telegram.token())
@@ -38,17 +38,19 @@ fn bot_with(telegram: &Telegram, token: &str) -> Bot {
 
 async fn send(bot: &Bot, chat: i64, text: &str) -> Result<Message, RequestError> {
     let sending = bot.send_message(ChatId(chat), text);
-    timeout(IN_TIME, async { sending.await }).await.unwrap()
+    timeout(REQUEST_TIMEOUT, async { sending.await })
+        .await
+        .unwrap()
 }
 
 /// What a message meets for which this was prepared.
-async fn meeting(telegram: &Telegram, trouble: Trouble) -> RequestError {
-    telegram.next(trouble);
+async fn send_with_fault(telegram: &Telegram, trouble: TelegramFault) -> RequestError {
+    telegram.prepare_fault(trouble);
     let sent = send(&bot(telegram), telegram.group(), "hello").await;
     sent.unwrap_err()
 }
 
-fn api(error: RequestError) -> ApiError {
+fn api_error(error: RequestError) -> ApiError {
     match error {
         RequestError::Api(error) => error,
         other => panic!("no answer of the API: {other}"),
@@ -62,7 +64,7 @@ fn retry_after(error: &RequestError) -> u32 {
     }
 }
 
-fn texts(telegram: &Telegram) -> Vec<String> {
+fn shown_texts(telegram: &Telegram) -> Vec<String> {
     let shown = telegram.shown().into_iter();
     shown.map(|message| message.text).collect()
 }
@@ -78,7 +80,7 @@ fn entity(kind: &str, offset: usize, length: usize) -> Entity {
 }
 
 #[tokio::test]
-async fn a_bot_knows_itself() {
+async fn get_me_describes_the_bot() {
     let telegram = Telegram::start().await;
     let me = bot(&telegram).get_me().await.unwrap();
     assert!(me.user.is_bot && me.can_join_groups);
@@ -87,32 +89,35 @@ async fn a_bot_knows_itself() {
 }
 
 #[tokio::test]
-async fn a_bot_is_seen_typing_where_it_may_write_and_leaves_no_message() {
+async fn typing_is_allowed_where_the_bot_may_write_and_leaves_no_message() {
     let telegram = Telegram::start().await;
     let bot = bot(&telegram);
     let type_in = |chat| bot.send_chat_action(ChatId(chat), ChatAction::Typing);
-    type_in(telegram.chat()).await.unwrap();
-    let error = type_in(telegram.chat() + 1).await.unwrap_err();
-    assert_eq!(api(error), ApiError::ChatNotFound);
+    type_in(telegram.private_chat()).await.unwrap();
+    let error = type_in(telegram.private_chat() + 1).await.unwrap_err();
+    assert_eq!(api_error(error), ApiError::ChatNotFound);
     assert!(telegram.shown().is_empty());
 }
 
 #[tokio::test]
-async fn a_message_with_entities_arrives_as_sent() {
+async fn message_with_entities_arrives_as_sent() {
     let telegram = Telegram::start().await;
     let text = "🐻 BTCUSDT\n🔴 stop at 112394.8";
     let entities = [
         MessageEntity::new(MessageEntityKind::Code, 22, 8),
         MessageEntity::new(MessageEntityKind::Bold, 3, 7),
     ];
-    let sending = bot(&telegram).send_message(ChatId(telegram.chat()), text);
+    let sending = bot(&telegram).send_message(ChatId(telegram.private_chat()), text);
     let message = sending.entities(entities).await.unwrap();
     assert_eq!(message.text(), Some(text));
     let marked = message.parse_entities().unwrap();
     let marked: Vec<&str> = marked.iter().map(MessageEntityRef::text).collect();
     assert_eq!(marked, ["BTCUSDT", "112394.8"]);
     let shown = telegram.shown().pop().unwrap();
-    assert_eq!((shown.chat, shown.text.as_str()), (telegram.chat(), text));
+    assert_eq!(
+        (shown.chat, shown.text.as_str()),
+        (telegram.private_chat(), text)
+    );
     assert_eq!(shown.message_id, i64::from(message.id.0));
     assert_eq!(
         shown.entities,
@@ -122,7 +127,7 @@ async fn a_message_with_entities_arrives_as_sent() {
 }
 
 #[tokio::test]
-async fn a_group_shows_what_it_is_sent() {
+async fn group_shows_what_it_is_sent() {
     let telegram = Telegram::start().await;
     let message = send(&bot(&telegram), telegram.group(), "hello")
         .await
@@ -132,23 +137,23 @@ async fn a_group_shows_what_it_is_sent() {
 }
 
 #[tokio::test]
-async fn a_wrong_token_and_a_revoked_one_are_invalid() {
+async fn wrong_and_revoked_tokens_are_invalid() {
     let telegram = Telegram::start().await;
     let wrong = telegram.token().replace("AAF", "AAG");
     for token in [wrong.as_str(), "no token"] {
         let error = bot_with(&telegram, token).get_me().await.unwrap_err();
-        assert_eq!(api(error), ApiError::InvalidToken);
+        assert_eq!(api_error(error), ApiError::InvalidToken);
     }
     telegram.revoke_token();
-    let error = send(&bot(&telegram), telegram.chat(), "hello").await;
-    assert_eq!(api(error.unwrap_err()), ApiError::InvalidToken);
-    assert_eq!((telegram.requests(), telegram.shown().len()), (3, 0));
+    let error = send(&bot(&telegram), telegram.private_chat(), "hello").await;
+    assert_eq!(api_error(error.unwrap_err()), ApiError::InvalidToken);
+    assert_eq!((telegram.request_count(), telegram.shown().len()), (3, 0));
 }
 
 #[tokio::test]
-async fn what_a_client_can_do_wrong_has_its_typed_error() {
+async fn invalid_requests_have_their_typed_error() {
     let telegram = Telegram::start().await;
-    let (bot, chat) = (bot(&telegram), telegram.chat());
+    let (bot, chat) = (bot(&telegram), telegram.private_chat());
     let long = "a".repeat(4_097);
     for (chat, text, expected) in [
         (chat + 1, "hello", ApiError::ChatNotFound),
@@ -156,32 +161,32 @@ async fn what_a_client_can_do_wrong_has_its_typed_error() {
         (chat, &long, ApiError::MessageIsTooLong),
     ] {
         let error = send(&bot, chat, text).await.unwrap_err();
-        assert_eq!(api(error), expected);
+        assert_eq!(api_error(error), expected);
     }
     assert!(telegram.shown().is_empty());
 }
 
 #[tokio::test]
-async fn the_length_is_counted_in_utf_16_units_after_trimming() {
+async fn text_length_is_counted_in_utf_16_units_after_trimming() {
     let telegram = Telegram::start().await;
     let bot = bot(&telegram);
     let longest = "🐻".repeat(2_048);
-    send(&bot, telegram.chat(), &format!("\n {longest} \n"))
+    send(&bot, telegram.private_chat(), &format!("\n {longest} \n"))
         .await
         .unwrap();
-    assert_eq!(texts(&telegram), [longest.as_str()]);
-    let longer = send(&bot, telegram.chat(), &format!("{longest}a")).await;
-    assert_eq!(api(longer.unwrap_err()), ApiError::MessageIsTooLong);
+    assert_eq!(shown_texts(&telegram), [longest.as_str()]);
+    let longer = send(&bot, telegram.private_chat(), &format!("{longest}a")).await;
+    assert_eq!(api_error(longer.unwrap_err()), ApiError::MessageIsTooLong);
 }
 
 #[tokio::test]
-async fn troubles_come_in_order_one_each_as_typed_errors() {
+async fn prepared_faults_come_in_order_as_typed_errors() {
     let telegram = Telegram::start().await;
-    telegram.next(Trouble::Blocked);
-    let gone = meeting(&telegram, Trouble::ChatGone);
-    assert_eq!(api(gone.await), ApiError::BotBlocked);
+    telegram.prepare_fault(TelegramFault::Blocked);
+    let gone = send_with_fault(&telegram, TelegramFault::ChatNotFound);
+    assert_eq!(api_error(gone.await), ApiError::BotBlocked);
     let gone = send(&bot(&telegram), telegram.group(), "hello").await;
-    assert_eq!(api(gone.unwrap_err()), ApiError::ChatNotFound);
+    assert_eq!(api_error(gone.unwrap_err()), ApiError::ChatNotFound);
     assert!(telegram.shown().is_empty());
     send(&bot(&telegram), telegram.group(), "hello")
         .await
@@ -190,11 +195,13 @@ async fn troubles_come_in_order_one_each_as_typed_errors() {
 }
 
 #[tokio::test]
-async fn a_migrated_group_is_reached_under_its_new_id_only() {
+async fn migrated_group_is_reached_under_its_new_id_only() {
     let telegram = Telegram::start().await;
     let (old, to) = (telegram.group(), -1_001_234_567_890);
     let moved = |error| matches!(error, RequestError::MigrateToChatId(ChatId(id)) if id == to);
-    assert!(moved(meeting(&telegram, Trouble::Migrated { to }).await));
+    assert!(moved(
+        send_with_fault(&telegram, TelegramFault::Migrated { to }).await
+    ));
     let bot = bot(&telegram);
     assert!(moved(send(&bot, old, "hello").await.unwrap_err()));
     let message = send(&bot, to, "hello").await.unwrap();
@@ -202,10 +209,10 @@ async fn a_migrated_group_is_reached_under_its_new_id_only() {
 }
 
 #[tokio::test]
-async fn a_429_says_how_long_and_holds_until_then() {
+async fn retry_after_is_announced_and_enforced() {
     let telegram = Telegram::start().await;
-    let flood = Trouble::TooManyRequests { retry_after: 3 };
-    let error = meeting(&telegram, flood).await;
+    let flood = TelegramFault::TooManyRequests { retry_after: 3 };
+    let error = send_with_fault(&telegram, flood).await;
     assert!(
         matches!(error, RequestError::RetryAfter(seconds) if seconds == Seconds::from_seconds(3))
     );
@@ -213,65 +220,65 @@ async fn a_429_says_how_long_and_holds_until_then() {
     assert!((1..=3).contains(&retry_after(&send(&bot, group, "early").await.unwrap_err())));
     sleep(Duration::from_secs(3)).await;
     send(&bot, group, "in time").await.unwrap();
-    assert_eq!(texts(&telegram), ["in time"]);
+    assert_eq!(shown_texts(&telegram), ["in time"]);
 }
 
 #[tokio::test]
-async fn a_burst_passes_and_what_is_more_is_refused_until_its_time() {
+async fn burst_passes_and_more_is_rejected_until_its_time() {
     let telegram = Telegram::start().await;
     let slow = Duration::from_secs(10);
-    telegram.set_limits(Limits {
+    telegram.set_limits(RateLimits {
         chat_every: slow,
         chat_burst: 2,
-        ..Limits::OFF
+        ..RateLimits::UNLIMITED
     });
-    let (bot, chat) = (bot(&telegram), telegram.chat());
+    let (bot, chat) = (bot(&telegram), telegram.private_chat());
     for _ in 0..2 {
         send(&bot, chat, "hello").await.unwrap();
     }
     assert!((5..=10).contains(&retry_after(&send(&bot, chat, "hello").await.unwrap_err())));
     send(&bot, telegram.group(), "another chat").await.unwrap();
-    telegram.set_limits(Limits::OFF);
+    telegram.set_limits(RateLimits::UNLIMITED);
     send(&bot, chat, "no limits").await.unwrap();
-    assert_eq!(telegram.requests(), 5);
+    assert_eq!(telegram.request_count(), 5);
 }
 
 #[tokio::test]
-async fn a_dropped_reply_is_shown_and_a_network_error() {
+async fn dropped_reply_is_shown_and_a_network_error() {
     let telegram = Telegram::start().await;
-    let error = meeting(&telegram, Trouble::DropReply).await;
+    let error = send_with_fault(&telegram, TelegramFault::DropReply).await;
     assert!(matches!(error, RequestError::Network(_)), "{error}");
-    assert_eq!(texts(&telegram), ["hello"]);
+    assert_eq!(shown_texts(&telegram), ["hello"]);
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_a_network_error_and_nothing_is_shown() {
+async fn refused_connection_is_a_network_error_and_shows_nothing() {
     let telegram = Telegram::start().await;
-    let error = meeting(&telegram, Trouble::RefuseConnection).await;
+    let error = send_with_fault(&telegram, TelegramFault::RefuseConnection).await;
     assert!(matches!(error, RequestError::Network(_)), "{error}");
-    assert_eq!((telegram.shown().len(), telegram.requests()), (0, 1));
+    assert_eq!((telegram.shown().len(), telegram.request_count()), (0, 1));
 }
 
 #[tokio::test]
-async fn a_late_answer_is_shown_in_time() {
+async fn delayed_reply_is_shown_without_delay() {
     let telegram = Telegram::start().await;
-    telegram.next(Trouble::Hang(Duration::from_millis(300)));
+    telegram.prepare_fault(TelegramFault::DelayReply(Duration::from_millis(300)));
     let begin = Instant::now();
-    send(&bot(&telegram), telegram.chat(), "hello")
+    send(&bot(&telegram), telegram.private_chat(), "hello")
         .await
         .unwrap();
     assert!(begin.elapsed() >= Duration::from_millis(300));
-    let shown = telegram.shown().pop().unwrap().at;
+    let shown = telegram.shown().pop().unwrap().shown_at;
     assert!(shown.elapsed() >= Duration::from_millis(300));
 }
 
 #[tokio::test]
 async fn telegram_ends_with_the_value_and_comes_back_on_its_address() {
     let telegram = Telegram::start().await;
-    let (bot, chat) = (bot(&telegram), telegram.chat());
+    let (bot, chat) = (bot(&telegram), telegram.private_chat());
     let address = ([127, 0, 0, 1], telegram.port()).into();
     send(&bot, chat, "hello").await.unwrap();
-    telegram.next(Trouble::Hang(IN_TIME));
+    telegram.prepare_fault(TelegramFault::DelayReply(REQUEST_TIMEOUT));
     let begin = Instant::now();
     let (waiting, ()) = tokio::join!(send(&bot, chat, "again"), async {
         while telegram.shown().len() < 2 {
@@ -280,12 +287,12 @@ async fn telegram_ends_with_the_value_and_comes_back_on_its_address() {
         drop(telegram);
     });
     assert!(matches!(waiting, Err(RequestError::Network(_))));
-    assert!(begin.elapsed() < CLIENT_GIVES_UP);
+    assert!(begin.elapsed() < CLIENT_TIMEOUT);
     assert!(matches!(
         send(&bot, chat, "gone").await,
         Err(RequestError::Network(_))
     ));
     let telegram = Telegram::start_on(address).await;
     send(&bot, chat, "back").await.unwrap();
-    assert_eq!(texts(&telegram), ["back"]);
+    assert_eq!(shown_texts(&telegram), ["back"]);
 }

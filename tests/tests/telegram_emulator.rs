@@ -13,20 +13,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bearish_tests::nats::{NatsServer, Role};
-use bearish_tests::notifier::{Setup, tell};
-use bearish_tests::patience::{SOON, eventually};
+use bearish_tests::notifier::{NotifierSetup, publish_event};
 use bearish_tests::ports;
 use bearish_tests::process::Process;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
 use serde_json::Value;
 
 const PACKAGE: &str = "telegram-test-api";
 const VERSION: &str = "4.2.1";
 const TOKEN: &str = "123456789:AAF-this_is_a_token_of_nobodys_Bot";
-const OWNER: &str = "700000001";
+const OPERATOR: &str = "700000001";
 
 /// Where the emulator is, installed if it is not; none without npm.
-fn emulator() -> Option<PathBuf> {
+fn install_emulator() -> Option<PathBuf> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/npm");
     let package = tools.join("node_modules").join(PACKAGE);
     if package.is_dir() {
@@ -55,15 +55,18 @@ fn messages(emulator: &Process) -> Vec<Value> {
         .collect()
 }
 
-async fn message(emulator: &Process, place: usize) -> Value {
+async fn wait_for_message(emulator: &Process, place: usize) -> Value {
     let what = format!("message {place}, so far {:?}", emulator.err());
-    eventually(&what, SOON, async || messages(emulator).get(place).cloned()).await
+    eventually(&what, DEFAULT_TIMEOUT, async || {
+        messages(emulator).get(place).cloned()
+    })
+    .await
 }
 
 #[tokio::test]
 #[ignore = "needs npm and its registry: `scripts/test --all`"]
-async fn an_emulator_of_others_and_the_notifier_understand_each_other() {
-    let Some(package) = emulator() else {
+async fn notifier_works_with_a_third_party_bot_api_emulator() {
+    let Some(package) = install_emulator() else {
         eprintln!("SKIPPED: there is no npm on this machine to install {PACKAGE} with");
         return;
     };
@@ -71,45 +74,45 @@ async fn an_emulator_of_others_and_the_notifier_understand_each_other() {
     let drive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/telegram_emulator/drive.js");
     let mut command = Command::new("node");
     command.arg(drive).arg(package);
-    command.args([&port.to_string(), TOKEN, OWNER]);
+    command.args([&port.to_string(), TOKEN, OPERATOR]);
     let emulator = Process::start(PACKAGE, command);
-    emulator.says("listening").await;
-    let setup = Setup::new(&nats)
+    emulator.wait_for_log("listening").await;
+    let setup = NotifierSetup::new(&nats)
         .env("TELEGRAM_BOT_TOKEN", TOKEN)
-        .env("TELEGRAM_CHAT_ID", OWNER)
-        .env("TELEGRAM_ALLOWED_USERS", OWNER)
+        .env("TELEGRAM_CHAT_ID", OPERATOR)
+        .env("TELEGRAM_ALLOWED_USERS", OPERATOR)
         .env("TELEGRAM_API_URL", &format!("http://127.0.0.1:{port}"));
     let notifier = setup.start();
-    notifier.says("telling the owner").await;
+    notifier.wait_for_log("telling the owner").await;
     let bus = nats.bus(Role::TraderPaper).await;
-    let body = EventBody::GivenUp {
+    let body = EventBody::UnitQuarantined {
         unit: "trader-paper-1".parse().unwrap(),
         reason: "🐻 reason".to_owned(),
         restarts: 11,
-        consecutive: 11,
-        exit: Some(137),
+        consecutive_failures: 11,
+        exit_code: Some(137),
     };
-    tell(&bus, "trader-paper-1", "e1", body).await;
+    publish_event(&bus, "trader-paper-1", "e1", body).await;
 
-    let critical = message(&emulator, 0).await;
+    let critical = wait_for_message(&emulator, 0).await;
     let text = critical["text"].as_str().unwrap();
     assert!(
         text.starts_with("🚨 MANUAL INTERVENTION REQUIRED\n"),
         "{text}"
     );
     assert_eq!(critical["entities"][0]["length"], 31, "{critical}");
-    assert_eq!(critical["chat_id"].to_string(), OWNER);
-    let help = message(&emulator, 1).await;
+    assert_eq!(critical["chat_id"].to_string(), OPERATOR);
+    let help = wait_for_message(&emulator, 1).await;
     assert!(
         help["text"].as_str().unwrap().contains("/performance"),
         "{help}"
     );
-    let question = message(&emulator, 2).await;
+    let question = wait_for_message(&emulator, 2).await;
     assert!(
         question["text"].as_str().unwrap().contains("ARE YOU SURE"),
         "{question}"
     );
-    let answer = message(&emulator, 3).await;
+    let answer = wait_for_message(&emulator, 3).await;
     assert!(
         answer["text"]
             .as_str()

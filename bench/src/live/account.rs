@@ -4,23 +4,25 @@
 use std::time::{Duration, Instant};
 
 use bearish_tests::exchange::Exchange;
-use bearish_tests::live::client;
-use bearish_trader::market::{Market, MarketSettings};
-use bearish_trader::venue::{Keys, Venue, VenueSettings};
+use bearish_tests::live::exchange_client;
+use bearish_trader::market::{BinanceDataClient, DataClientSettings};
+use bearish_trader::venue::{ApiCredentials, BinanceExecutionClient, ExecutionClientSettings};
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     NewOrderParams, NewOrderSideEnum, NewOrderTimeInForceEnum, NewOrderTypeEnum, RestApi,
 };
-use engine::book::{BookState, compare};
-use engine::fixed::Price;
-use engine::orders::{Answer, ClientId, Deployment, Kind, Leg, OpenOrder, Order, Way};
-use engine::strategy::Strategy;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
 use tokio::time::sleep;
+use trader_core::book::{BookState, compare_with_exchange};
+use trader_core::fixed_point::Price;
+use trader_core::orders::{
+    ClientOrderId, InstallationId, Leg, OpenOrder, Order, OrderCallOutcome, OrderSide, OrderType,
+};
+use trader_core::strategy::Strategy;
 
 use super::Options;
-use crate::figures::{millis, per_second, rank};
+use crate::stats::{format_millis, per_second, rank};
 
 const KEY: &str = "benchkey";
 const SECRET: &str = "benchsecret";
@@ -35,10 +37,10 @@ const CONTRACTS: [Contract; 5] = [
     ("XRPUSDT", 1, 4),
 ];
 /// What each order is worth, in USDT: more than the least of every contract.
-const WORTH: Decimal = Decimal::from_parts(120, 0, 0, false, 0);
+const ORDER_VALUE: Decimal = Decimal::from_parts(120, 0, 0, false, 0);
 /// Looks at the whole account: each weighs 80 of 2,400 a minute.
-const WHOLE_LOOKS: usize = 10;
-const WAIT: Duration = Duration::from_millis(250);
+const ACCOUNT_READS: usize = 10;
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 const MINUTE_MS: i64 = 60_000;
 
 pub(super) async fn measure(options: &Options) {
@@ -48,46 +50,47 @@ pub(super) async fn measure(options: &Options) {
             &CONTRACTS.map(|(symbol, ..)| symbol).join(","),
         ),
         ("SIM_SPEED", "1"),
-        ("SIM_HOLD", "never"),
+        ("SIM_CLOCK_PAUSE", "never"),
         ("SIM_BALANCE_USDT", "1000000"),
         ("SIM_API_KEYS", &format!("{KEY}:{SECRET}:trade")),
     ])
     .await;
-    let venue = venue(&exchange);
-    pace(&venue, Duration::from_secs(options.seconds)).await;
-    let client = client(&exchange, 1, KEY, SECRET).await;
+    let venue = connect(&exchange);
+    measure_order_rate(&venue, Duration::from_secs(options.seconds)).await;
+    let client = exchange_client(&exchange, 1, KEY, SECRET).await;
     let each = options.orders / 5;
     for contract in CONTRACTS {
-        let price = mark(&client, contract.0).await;
-        fill(&client, contract, price, each).await;
-        guards(&venue, contract, price).await;
+        let price = mark_price(&client, contract.0).await;
+        place_foreign_orders(&client, contract, price, each).await;
+        place_protective_orders(&venue, contract, price).await;
     }
     // The minute's weight begins anew.
     sleep(Duration::from_mins(1)).await;
-    look(&venue, options.looks).await;
+    measure_reconciliation(&venue, options.looks).await;
 }
 
-fn venue(exchange: &Exchange) -> Venue {
+fn connect(exchange: &Exchange) -> BinanceExecutionClient {
     let address = exchange.address();
     let (rest_url, ws_url) = (format!("http://{address}"), format!("ws://{address}"));
-    let market = Market::new(&MarketSettings {
+    let market = BinanceDataClient::new(&DataClientSettings {
         rest_url: rest_url.clone(),
         ws_url: ws_url.clone(),
     });
-    let settings = VenueSettings {
+    let settings = ExecutionClientSettings {
         rest_url,
         ws_url,
-        keys: Keys::new(KEY, SECRET).unwrap(),
-        window_ms: WINDOW_MS,
+        credentials: ApiCredentials::new(KEY, SECRET).unwrap(),
+        recv_window_ms: WINDOW_MS,
     };
-    Venue::new(&settings, &market.unwrap()).unwrap()
+    BinanceExecutionClient::new(&settings, &market.unwrap()).unwrap()
 }
 
 /// Others' orders, far enough below the market to rest.
-async fn fill(client: &RestApi, contract: Contract, price: Decimal, orders: u32) {
+async fn place_foreign_orders(client: &RestApi, contract: Contract, price: Decimal, orders: u32) {
     let (symbol, lot, tick) = contract;
     let price = (price * Decimal::new(97, 2)).round_dp(tick);
-    let quantity = (WORTH / price).round_dp_with_strategy(lot, RoundingStrategy::AwayFromZero);
+    let quantity =
+        (ORDER_VALUE / price).round_dp_with_strategy(lot, RoundingStrategy::AwayFromZero);
     for number in 0..orders {
         let id = format!("others-{symbol}-{number}");
         let order = || NewOrderParams {
@@ -96,7 +99,7 @@ async fn fill(client: &RestApi, contract: Contract, price: Decimal, orders: u32)
             time_in_force: Some(NewOrderTimeInForceEnum::Gtc),
             new_client_order_id: Some(id.clone()),
             recv_window: Some(i64::from(WINDOW_MS)),
-            ..limit(symbol)
+            ..limit_order(symbol)
         };
         while let Err(refused) = client.new_order(order()).await {
             let words = refused.to_string();
@@ -104,12 +107,12 @@ async fn fill(client: &RestApi, contract: Contract, price: Decimal, orders: u32)
                 words.contains("Too many"),
                 "{symbol} {price} {quantity}: {words}"
             );
-            sleep(WAIT).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 }
 
-fn limit(symbol: &str) -> NewOrderParams {
+fn limit_order(symbol: &str) -> NewOrderParams {
     let built = NewOrderParams::builder(
         symbol.to_owned(),
         NewOrderSideEnum::Buy,
@@ -118,7 +121,7 @@ fn limit(symbol: &str) -> NewOrderParams {
     built.build().unwrap()
 }
 
-async fn mark(client: &RestApi, symbol: &str) -> Decimal {
+async fn mark_price(client: &RestApi, symbol: &str) -> Decimal {
     use binance_sdk::derivatives_trading_usds_futures::rest_api::{
         SymbolPriceTickerV2Params, SymbolPriceTickerV2Response as Told,
     };
@@ -133,117 +136,121 @@ async fn mark(client: &RestApi, symbol: &str) -> Decimal {
 }
 
 /// A stop and a target of ours.
-async fn guards(venue: &Venue, (symbol, _, tick): Contract, price: Decimal) {
-    let symbol: Token = symbol.parse().unwrap();
+async fn place_protective_orders(
+    venue: &BinanceExecutionClient,
+    (symbol, _, tick): Contract,
+    price: Decimal,
+) {
+    let symbol: SubjectToken = symbol.parse().unwrap();
     for (leg, share) in [(Leg::Stop, 90), (Leg::Target, 110)] {
         let price = (price * Decimal::new(share, 2)).round_dp(tick);
-        let entry = order(venue, &symbol, 0).await;
+        let entry = closing_order(venue, &symbol, 0).await;
         let guard = Order {
-            id: entry.id.sibling(leg, 0),
+            client_order_id: entry.client_order_id.sibling(leg, 0),
             leg,
-            kind: Kind::Trigger {
+            order_type: OrderType::Trigger {
                 price: Price::from_decimal(price).unwrap(),
             },
             ..entry
         };
         let answer = venue.place(&symbol, &guard).await;
-        assert!(matches!(answer, Answer::Has(_)), "{answer}");
+        assert!(matches!(answer, OrderCallOutcome::Reported(_)), "{answer}");
     }
 }
 
-async fn look(venue: &Venue, looks: usize) {
-    let symbol: Token = CONTRACTS[0].0.parse().unwrap();
-    let (state, ours) = (BookState::default(), deployment());
+async fn measure_reconciliation(venue: &BinanceExecutionClient, looks: usize) {
+    let symbol: SubjectToken = CONTRACTS[0].0.parse().unwrap();
+    let (state, ours) = (BookState::default(), installation_id());
     let (mut spans, mut strangers) = (Vec::new(), 0);
     for _ in 0..looks {
         let began = Instant::now();
-        let view = venue.view(&symbol).await.unwrap();
-        let found = compare(&state, &ours, &view);
+        let view = venue.exchange_view(&symbol).await.unwrap();
+        let found = compare_with_exchange(&state, &ours, &view);
         spans.push(began.elapsed());
-        strangers = found.strangers;
+        strangers = found.external_orders;
     }
-    told(
+    print_percentiles(
         &format!("one book held against its contract, {strangers} orders there"),
         spans,
     );
     let (mut spans, mut all) = (Vec::new(), 0);
-    for _ in 0..WHOLE_LOOKS {
+    for _ in 0..ACCOUNT_READS {
         let began = Instant::now();
-        all = venue.all_open().await.unwrap().len();
+        all = venue.all_open_orders().await.unwrap().len();
         spans.push(began.elapsed());
     }
-    told(&format!("all {all} open orders of the account read"), spans);
+    print_percentiles(&format!("all {all} open orders of the account read"), spans);
 }
 
-fn told(what: &str, mut spans: Vec<Duration>) {
+fn print_percentiles(what: &str, mut spans: Vec<Duration>) {
     spans.sort_unstable();
-    let [p50, p99] = [50, 99].map(|percent| millis(rank(&spans, percent)));
+    let [p50, p99] = [50, 99].map(|percent| format_millis(rank(&spans, percent)));
     println!("{what}: p50 {p50}, p99 {p99} of {}", spans.len());
 }
 
-fn deployment() -> Deployment {
+fn installation_id() -> InstallationId {
     "q7x2ab".parse().unwrap()
 }
 
 /// What became of the orders.
 #[derive(Default)]
-struct Tally {
+struct OrderCounts {
     placed: usize,
     cancelled: usize,
     /// Times that the adapter itself held an order back.
     held_back: usize,
     /// The exchange's own refusals.
-    refused: Vec<String>,
+    rejections: Vec<String>,
     /// When the adapter first held one back.
     first_pause: Option<(usize, Duration)>,
 }
 
 /// Places an order as an entry is placed, and cancels it, as fast as the adapter lets it.
-async fn pace(venue: &Venue, within: Duration) {
-    let symbol: Token = CONTRACTS[0].0.parse().unwrap();
-    let (mut tally, began) = (Tally::default(), Instant::now());
+async fn measure_order_rate(venue: &BinanceExecutionClient, within: Duration) {
+    let symbol: SubjectToken = CONTRACTS[0].0.parse().unwrap();
+    let (mut tally, began) = (OrderCounts::default(), Instant::now());
     for number in 0.. {
         if began.elapsed() >= within {
             break;
         }
-        let order = order(venue, &symbol, number).await;
+        let order = closing_order(venue, &symbol, number).await;
         match venue.place(&symbol, &order).await {
-            Answer::Has(_) => tally.placed += 1,
-            Answer::Refused { why, .. } if why.starts_with("not sent") => {
+            OrderCallOutcome::Reported(_) => tally.placed += 1,
+            OrderCallOutcome::Rejected { reason: why, .. } if why.starts_with("not sent") => {
                 let so_far = (tally.placed, began.elapsed());
                 tally.first_pause.get_or_insert(so_far);
                 tally.held_back += 1;
-                sleep(WAIT).await;
+                sleep(RETRY_DELAY).await;
                 continue;
             }
             other => {
-                tally.refused.push(other.to_string());
+                tally.rejections.push(other.to_string());
                 continue;
             }
         }
         let open = OpenOrder {
-            client_id: order.id.to_string(),
-            id: 0,
-            conditional: true,
+            client_order_id: order.client_order_id.to_string(),
+            exchange_order_id: 0,
+            is_conditional: true,
         };
         match venue.cancel_open(&symbol, &open).await {
             Ok(()) => tally.cancelled += 1,
-            Err(error) => tally.refused.push(error.to_string()),
+            Err(error) => tally.rejections.push(error.to_string()),
         }
     }
     print(&tally, began.elapsed());
 }
 
-fn print(tally: &Tally, took: Duration) {
+fn print(tally: &OrderCounts, took: Duration) {
     println!(
         "orders under the exchange's limits (300 in 10 s, 1,200 and weight 2,400 a minute): {} placed, {} cancelled in \
          {took:.1?}: {:.1} placed a second; refused by the exchange: {}{}",
         tally.placed,
         tally.cancelled,
         per_second(tally.placed, took),
-        tally.refused.len(),
+        tally.rejections.len(),
         tally
-            .refused
+            .rejections
             .first()
             .map_or(String::new(), |why| format!(", the first: {why}")),
     );
@@ -256,22 +263,26 @@ fn print(tally: &Tally, took: Duration) {
 }
 
 /// Placed as an entry is: it waits for the count of orders. It can only close, and there is nothing to close.
-async fn order(venue: &Venue, symbol: &Token, number: i64) -> Order {
+async fn closing_order(
+    venue: &BinanceExecutionClient,
+    symbol: &SubjectToken,
+    number: i64,
+) -> Order {
     let at = venue.now().await.unwrap();
     let price: Price = "1000".parse().unwrap();
     Order {
-        id: ClientId::of_entry(
-            &deployment(),
+        client_order_id: ClientOrderId::for_entry(
+            &installation_id(),
             symbol,
             Strategy::OversoldBounce,
             UtcMs(at.0 + number * MINUTE_MS),
         ),
         leg: Leg::Entry,
         attempt: 0,
-        way: Way::Sell,
-        kind: Kind::Trigger { price },
+        side: OrderSide::Sell,
+        order_type: OrderType::Trigger { price },
         at,
-        window_ms: WINDOW_MS,
-        why: None,
+        recv_window_ms: WINDOW_MS,
+        reason: None,
     }
 }

@@ -4,14 +4,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bearish_tests::gateway::{Gateway, Seen};
+use bearish_tests::gateway::{AnsweredCall, Gateway};
 use bearish_tests::live::{LiveSystem, SYMBOL};
 use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio_tungstenite::connect_async;
 
-use crate::figures::{millis, rank};
+use crate::stats::{format_millis, rank};
 
 /// A candle in three seconds.
 const SPEED: &str = "20";
@@ -29,10 +29,10 @@ pub(super) async fn measure(entries: usize) {
     );
     let mut spans: [Vec<Duration>; 4] = Default::default();
     for number in 1..=entries {
-        let steps = Box::pin(entry()).await;
+        let steps = Box::pin(measure_entry()).await;
         eprintln!(
             "entry {number} of {entries}: stop after {}",
-            millis(steps[2])
+            format_millis(steps[2])
         );
         for (all, step) in spans.iter_mut().zip(steps) {
             all.push(step);
@@ -44,51 +44,56 @@ pub(super) async fn measure(entries: usize) {
     );
     for (step, mut all) in STEPS.into_iter().zip(spans) {
         all.sort_unstable();
-        let [p50, p99, max] = [50, 99, 100].map(|percent| millis(rank(&all, percent)));
+        let [p50, p99, max] = [50, 99, 100].map(|percent| format_millis(rank(&all, percent)));
         println!("{step:<32}{:>6}{p50:>12}{p99:>12}{max:>12}", all.len());
     }
 }
 
 /// One entry of a trader that has just begun.
-async fn entry() -> [Duration; 4] {
-    let system = LiveSystem::bare(&[], SPEED).await;
-    let gateway = Gateway::to(system.exchange.address()).await;
+async fn measure_entry() -> [Duration; 4] {
+    let system = LiveSystem::start_without_account(&[], SPEED).await;
+    let gateway = Gateway::start(system.exchange.address()).await;
     let setup = system
-        .trader("bench")
+        .trader_setup("bench")
         .env("BINANCE_REST_URL", &gateway.url());
-    let (code, said) = system.command_of(&setup, "init --account").await;
+    let (code, said) = system.run_command_with(&setup, "init --account").await;
     assert_eq!(code, 0, "{said}");
     let trader = setup.start();
-    trader.works().await;
-    let closings = Closings::hear(&system).await;
-    system.guarded().await;
-    let seen = gateway.seen();
-    let entry = first(&seen, "/fapi/v1/order");
+    trader.wait_until_running().await;
+    let closings = CandleCloses::subscribe(&system).await;
+    system.wait_until_protected().await;
+    let seen = gateway.answered_calls();
+    let entry = first_placed(&seen, "/fapi/v1/order");
     let mut guards = placed(&seen, "/fapi/v1/algoOrder");
     let (stop, target) = (guards.next().unwrap(), guards.next().unwrap());
-    let closed = closings.last_before(entry.asked);
-    [entry.asked, entry.answered, stop.answered, target.answered]
-        .map(|moment| moment.duration_since(closed))
+    let closed = closings.last_before(entry.requested_at);
+    [
+        entry.requested_at,
+        entry.answered_at,
+        stop.answered_at,
+        target.answered_at,
+    ]
+    .map(|moment| moment.duration_since(closed))
 }
 
-fn placed<'a>(seen: &'a [Seen], path: &'a str) -> impl Iterator<Item = &'a Seen> {
+fn placed<'a>(seen: &'a [AnsweredCall], path: &'a str) -> impl Iterator<Item = &'a AnsweredCall> {
     seen.iter()
         .filter(move |call| call.method == "POST" && call.path == path)
 }
 
-fn first<'a>(seen: &'a [Seen], path: &'a str) -> &'a Seen {
+fn first_placed<'a>(seen: &'a [AnsweredCall], path: &'a str) -> &'a AnsweredCall {
     placed(seen, path).next().unwrap()
 }
 
 /// When the exchange told that a candle is closed.
-struct Closings {
-    heard: Arc<Mutex<Vec<Instant>>>,
-    _hearing: JoinSet<()>,
+struct CandleCloses {
+    received_at: Arc<Mutex<Vec<Instant>>>,
+    _task: JoinSet<()>,
 }
 
-impl Closings {
+impl CandleCloses {
     /// From now on.
-    async fn hear(system: &LiveSystem) -> Self {
+    async fn subscribe(system: &LiveSystem) -> Self {
         let symbol = SYMBOL.to_ascii_lowercase();
         let url = format!(
             "ws://{}/market/ws/{symbol}@kline_1m",
@@ -111,13 +116,13 @@ impl Closings {
             }
         });
         Self {
-            heard,
-            _hearing: hearing,
+            received_at: heard,
+            _task: hearing,
         }
     }
 
     fn last_before(&self, moment: Instant) -> Instant {
-        let heard = self.heard.lock().unwrap();
+        let heard = self.received_at.lock().unwrap();
         let before = heard.iter().rev().find(|closed| **closed <= moment);
         *before.expect("no candle was heard before the entry")
     }

@@ -33,7 +33,7 @@ pub struct Candle {
 
 impl Candle {
     /// Takes in the candle that follows within the same longer interval.
-    pub fn absorb(&mut self, later: &Self) {
+    pub fn merge(&mut self, later: &Self) {
         self.high = self.high.max(later.high);
         self.low = self.low.min(later.low);
         self.close = later.close;
@@ -46,14 +46,14 @@ impl Candle {
         self.trades = self.trades.saturating_add(later.trades);
     }
 
-    /// This candle as it stood `elapsed_ms` into its `span_ms`, prices in whole `tick`s, amounts of
+    /// This candle as it stood `elapsed_ms` into its `exchange_elapsed_ms`, prices in whole `tick`s, amounts of
     /// the base asset in whole `step`s.
     ///
     /// A candle says where the price was, not in which order. The usual reading is taken: a rising
     /// candle touched its low first, a falling one its high, at a third and two thirds of its time.
     /// It depends on nothing but the candle, so a restart shows the same path.
     #[must_use]
-    pub fn at(&self, elapsed_ms: i64, span_ms: i64, tick: i64, step: i64) -> Self {
+    pub fn at_elapsed(&self, elapsed_ms: i64, span_ms: i64, tick: i64, step: i64) -> Self {
         let elapsed = elapsed_ms.clamp(0, span_ms);
         let (first, second) = if self.close >= self.open {
             (self.low, self.high)
@@ -64,7 +64,7 @@ impl Candle {
         let leg = usize::try_from(3 * elapsed / span_ms).unwrap_or(0).min(2);
         let into_leg = 3 * elapsed - span_ms * i64::try_from(leg).unwrap_or(0);
         let exact = scale(turns[leg + 1] - turns[leg], into_leg, span_ms) + turns[leg];
-        let close = on_grid(exact, tick).clamp(self.low, self.high);
+        let close = round_to_tick(exact, tick).clamp(self.low, self.high);
         let seen = &turns[..=leg];
         let traded = |amount: i64| {
             let exact = scale(amount, elapsed, span_ms);
@@ -95,13 +95,13 @@ fn scale(value: i64, part: i64, whole: i64) -> i64 {
     i64::try_from(exact).unwrap_or(value)
 }
 
-/// The multiple of `tick` nearest to `price`.
-pub fn on_grid(price: i64, tick: i64) -> i64 {
+/// The multiple of `tick` nearest to `price_range`.
+pub fn round_to_tick(price: i64, tick: i64) -> i64 {
     (price + tick / 2).div_euclid(tick) * tick
 }
 
-/// `value / 10^decimals` in digits, with at least `shown` decimals and never fewer than it needs.
-pub fn digits(value: i64, decimals: u32, shown: u32) -> String {
+/// `value / 10^decimals` in digits, with at least `state` decimals and never fewer than it needs.
+pub fn format_fixed(value: i64, decimals: u32, shown: u32) -> String {
     let unit = 10_u64.pow(decimals);
     let magnitude = value.unsigned_abs();
     let sign = if value < 0 { "-" } else { "" };
@@ -138,20 +138,20 @@ mod tests {
     #[test]
     fn a_forming_candle_starts_at_its_open_and_ends_as_itself() {
         let rising = candle(100, 140, 80, 120);
-        let begun = rising.at(0, 60_000, 1, 100);
+        let begun = rising.at_elapsed(0, 60_000, 1, 100);
         assert_eq!(
             (begun.open, begun.high, begun.low, begun.close, begun.volume),
             (100, 100, 100, 100, 0)
         );
-        assert_eq!(rising.at(60_000, 60_000, 1, 7), rising);
+        assert_eq!(rising.at_elapsed(60_000, 60_000, 1, 7), rising);
     }
 
     #[test]
     fn a_forming_candle_only_widens() {
         for whole in [candle(100, 140, 80, 120), candle(100, 101, 40, 60)] {
-            let mut before = whole.at(0, 60_000, 5, 100);
+            let mut before = whole.at_elapsed(0, 60_000, 5, 100);
             for elapsed in (0..=60_000).step_by(500) {
-                let now = whole.at(elapsed, 60_000, 5, 100);
+                let now = whole.at_elapsed(elapsed, 60_000, 5, 100);
                 assert!(now.high >= before.high && now.low <= before.low);
                 assert!(now.low <= now.close && now.close <= now.high);
                 assert!(now.high <= whole.high && now.low >= whole.low);
@@ -162,11 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_with_the_decimals_they_need() {
-        assert_eq!(digits(4_631_900_000_000, 8, 2), "46319.00");
-        assert_eq!(digits(4_631_912_345_678, 8, 2), "46319.12345678");
-        assert_eq!(digits(5, 5, 3), "0.00005");
-        assert_eq!(digits(300_000, 5, 0), "3");
-        assert_eq!(digits(-150_000, 5, 1), "-1.5");
+    fn fixed_numbers_are_written_with_the_decimals_they_need() {
+        assert_eq!(format_fixed(4_631_900_000_000, 8, 2), "46319.00");
+        assert_eq!(format_fixed(4_631_912_345_678, 8, 2), "46319.12345678");
+        assert_eq!(format_fixed(5, 5, 3), "0.00005");
+        assert_eq!(format_fixed(300_000, 5, 0), "3");
+        assert_eq!(format_fixed(-150_000, 5, 1), "-1.5");
     }
 }

@@ -7,18 +7,18 @@ use clap::ValueEnum;
 
 /// When exchange time stands still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Hold {
+pub enum ClockPause {
     /// Until the first kline subscriber ever; then it runs for good.
-    FirstSubscriber,
+    UntilFirstSubscriber,
     /// Whenever nobody is subscribed to a kline stream.
-    NoSubscribers,
+    WithoutSubscribers,
     /// Never: it runs from the start.
     Never,
 }
 
 /// What a clock starts from.
 #[derive(Debug, Clone, Copy)]
-pub struct Beginning {
+pub struct ClockStart {
     /// Exchange time, UTC ms.
     pub exchange_ms: i64,
     /// Whether it has been set running before.
@@ -31,7 +31,7 @@ pub struct Beginning {
 #[derive(Debug)]
 pub struct Clock {
     speed: f64,
-    hold: Hold,
+    pause: ClockPause,
     from_exchange_ms: i64,
     from_wall: Instant,
     running: bool,
@@ -39,20 +39,20 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock at `beginning`, which runs `speed` times as fast as the wall's.
-    pub fn new(beginning: Beginning, speed: f64, hold: Hold, wall: Instant) -> Self {
-        let running = match hold {
-            Hold::Never => true,
-            Hold::FirstSubscriber => beginning.running,
-            Hold::NoSubscribers => false,
+    /// A clock at `clock_start`, which runs `speed` times as fast as the wall's.
+    pub fn new(start: ClockStart, speed: f64, pause: ClockPause, wall: Instant) -> Self {
+        let running = match pause {
+            ClockPause::Never => true,
+            ClockPause::UntilFirstSubscriber => start.running,
+            ClockPause::WithoutSubscribers => false,
         };
         Self {
             speed,
-            hold,
-            from_exchange_ms: beginning.exchange_ms,
+            pause,
+            from_exchange_ms: start.exchange_ms,
             from_wall: wall,
             running,
-            ends_ms: beginning.ends_ms,
+            ends_ms: start.ends_ms,
         }
     }
 
@@ -61,7 +61,7 @@ impl Clock {
         let now = if self.running {
             let elapsed = wall.saturating_duration_since(self.from_wall);
             self.from_exchange_ms
-                .saturating_add(span_ms(elapsed, self.speed))
+                .saturating_add(exchange_elapsed_ms(elapsed, self.speed))
         } else {
             self.from_exchange_ms
         };
@@ -69,26 +69,26 @@ impl Clock {
     }
 
     /// Whether time passes.
-    pub fn runs(&self, wall: Instant) -> bool {
-        self.running && !self.ended(wall)
+    pub fn is_advancing(&self, wall: Instant) -> bool {
+        self.running && !self.has_ended(wall)
     }
 
     /// Whether the market's end is reached.
-    pub fn ended(&self, wall: Instant) -> bool {
+    pub fn has_ended(&self, wall: Instant) -> bool {
         self.ends_ms.is_some_and(|end| self.now(wall) >= end)
     }
 
     /// Whether it has been set running: what a restart must know.
-    pub const fn running(&self) -> bool {
+    pub const fn is_running(&self) -> bool {
         self.running
     }
 
     /// Hears how many kline subscribers there are; says whether it started or stopped for it.
-    pub fn subscribers(&mut self, count: usize, wall: Instant) -> bool {
-        let should_run = match self.hold {
-            Hold::Never => true,
-            Hold::FirstSubscriber => self.running || count > 0,
-            Hold::NoSubscribers => count > 0,
+    pub fn update_subscribers(&mut self, count: usize, wall: Instant) -> bool {
+        let should_run = match self.pause {
+            ClockPause::Never => true,
+            ClockPause::UntilFirstSubscriber => self.running || count > 0,
+            ClockPause::WithoutSubscribers => count > 0,
         };
         if should_run == self.running {
             return false;
@@ -101,7 +101,7 @@ impl Clock {
 
     /// Wall time until exchange time `then_ms`; `None` while time stands.
     pub fn wall_until(&self, then_ms: i64, wall: Instant) -> Option<Duration> {
-        if !self.runs(wall) {
+        if !self.is_advancing(wall) {
             return None;
         }
         let ahead = u32::try_from(then_ms.saturating_sub(self.now(wall)).max(0)).ok()?;
@@ -116,7 +116,7 @@ impl Clock {
     clippy::cast_possible_truncation,
     reason = "float to integer saturates, which is the right end for an absurd span"
 )]
-pub fn span_ms(wall: Duration, speed: f64) -> i64 {
+pub fn exchange_elapsed_ms(wall: Duration, speed: f64) -> i64 {
     (wall.as_secs_f64() * speed * 1_000.0) as i64
 }
 
@@ -124,7 +124,7 @@ pub fn span_ms(wall: Duration, speed: f64) -> i64 {
 mod tests {
     use super::*;
 
-    const BEGINNING: Beginning = Beginning {
+    const START: ClockStart = ClockStart {
         exchange_ms: 1_000_000,
         running: false,
         ends_ms: None,
@@ -135,45 +135,45 @@ mod tests {
     }
 
     #[test]
-    fn held_until_the_first_subscriber_it_then_runs_for_good() {
+    fn clock_paused_until_the_first_subscriber_then_runs_for_good() {
         let t = Instant::now();
-        let mut clock = Clock::new(BEGINNING, 60.0, Hold::FirstSubscriber, t);
+        let mut clock = Clock::new(START, 60.0, ClockPause::UntilFirstSubscriber, t);
         assert_eq!(clock.now(after(t, 5_000)), 1_000_000);
-        assert!(clock.subscribers(1, after(t, 5_000)));
+        assert!(clock.update_subscribers(1, after(t, 5_000)));
         assert_eq!(clock.now(after(t, 6_000)), 1_060_000);
-        assert!(!clock.subscribers(0, after(t, 6_000)));
+        assert!(!clock.update_subscribers(0, after(t, 6_000)));
         assert_eq!(clock.now(after(t, 7_000)), 1_120_000);
     }
 
     #[test]
-    fn held_without_subscribers_it_stands_again_when_the_last_leaves() {
+    fn clock_without_subscribers_pauses_again_when_the_last_leaves() {
         let t = Instant::now();
-        let mut clock = Clock::new(BEGINNING, 10.0, Hold::NoSubscribers, t);
-        clock.subscribers(2, after(t, 100));
-        clock.subscribers(0, after(t, 200));
+        let mut clock = Clock::new(START, 10.0, ClockPause::WithoutSubscribers, t);
+        clock.update_subscribers(2, after(t, 100));
+        clock.update_subscribers(0, after(t, 200));
         assert_eq!(clock.now(after(t, 9_000)), 1_001_000);
         assert_eq!(clock.wall_until(2_000_000, after(t, 9_000)), None);
-        clock.subscribers(1, after(t, 9_000));
+        clock.update_subscribers(1, after(t, 9_000));
         assert_eq!(clock.now(after(t, 9_100)), 1_002_000);
     }
 
     #[test]
-    fn it_stops_at_the_end_of_the_market() {
+    fn clock_stops_at_the_end_of_the_market() {
         let t = Instant::now();
-        let end = Beginning {
+        let end = ClockStart {
             ends_ms: Some(1_000_500),
-            ..BEGINNING
+            ..START
         };
-        let clock = Clock::new(end, 1.0, Hold::Never, t);
-        assert!(clock.runs(after(t, 499)) && !clock.ended(after(t, 499)));
+        let clock = Clock::new(end, 1.0, ClockPause::Never, t);
+        assert!(clock.is_advancing(after(t, 499)) && !clock.has_ended(after(t, 499)));
         assert_eq!(clock.now(after(t, 9_999)), 1_000_500);
-        assert!(!clock.runs(after(t, 500)) && clock.ended(after(t, 500)));
+        assert!(!clock.is_advancing(after(t, 500)) && clock.has_ended(after(t, 500)));
     }
 
     #[test]
-    fn it_knows_how_long_to_wait_for_a_moment() {
+    fn clock_computes_the_wall_time_until_an_exchange_time() {
         let t = Instant::now();
-        let clock = Clock::new(BEGINNING, 60.0, Hold::Never, t);
+        let clock = Clock::new(START, 60.0, ClockPause::Never, t);
         let wait = clock.wall_until(1_060_000, t).unwrap();
         assert_eq!(wait, Duration::from_secs(1));
     }

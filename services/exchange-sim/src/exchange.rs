@@ -17,29 +17,29 @@ pub struct Limits {
     /// REST weight per IP and minute of wall time.
     pub weight_per_minute: u32,
     /// Refusals for too much weight in a minute after which an address is banned.
-    pub refusals_before_ban: u32,
+    pub rejections_before_ban: u32,
     /// New orders of an account in 10 seconds of wall time.
     pub orders_per_10s: u32,
     /// New orders of an account in a minute of wall time.
     pub orders_per_minute: u32,
     /// Frames that may wait for one subscriber before it is disconnected.
-    pub queue: usize,
+    pub max_queued_frames: usize,
     /// Wall time between the server's pings.
-    pub ping_every: Duration,
+    pub ping_interval: Duration,
     /// Wall time without a pong after which a connection is closed.
-    pub pong_within: Duration,
+    pub pong_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             weight_per_minute: 2_400,
-            refusals_before_ban: 100,
+            rejections_before_ban: 100,
             orders_per_10s: 300,
             orders_per_minute: 1_200,
-            queue: 1_024,
-            ping_every: Duration::from_mins(3),
-            pong_within: Duration::from_mins(10),
+            max_queued_frames: 1_024,
+            ping_interval: Duration::from_mins(3),
+            pong_timeout: Duration::from_mins(10),
         }
     }
 }
@@ -50,13 +50,13 @@ struct State {
 }
 
 /// What the exchange is at one moment.
-pub struct Moment<'a> {
+pub struct MarketMoment<'a> {
     /// The market, played forward to `now_ms`.
     pub market: &'a Market,
     /// Exchange time, UTC ms.
     pub now_ms: i64,
     /// Whether exchange time passes.
-    pub runs: bool,
+    pub is_advancing: bool,
 }
 
 /// Shared by every connection and task.
@@ -66,7 +66,7 @@ pub struct Exchange {
     listed: Vec<&'static Contract>,
     limits: Limits,
     /// Counts the clock's starts and stops: the anchor wants to be stored, the pulse to be reset.
-    clock_moves: watch::Sender<u64>,
+    clock_changes: watch::Sender<u64>,
 }
 
 impl Exchange {
@@ -77,7 +77,7 @@ impl Exchange {
             state: Mutex::new(State { clock, market }),
             hub: Mutex::new(Hub::default()),
             limits,
-            clock_moves: watch::Sender::new(0),
+            clock_changes: watch::Sender::new(0),
         })
     }
 
@@ -97,15 +97,15 @@ impl Exchange {
     }
 
     /// Looks at the market at this moment.
-    pub fn at_once<T>(&self, look: impl FnOnce(Moment<'_>) -> T) -> T {
+    pub fn with_market_moment<T>(&self, read: impl FnOnce(MarketMoment<'_>) -> T) -> T {
         let state = &mut *self.state();
         let wall = Instant::now();
         let now_ms = state.clock.now(wall);
         state.market.advance(now_ms);
-        look(Moment {
+        read(MarketMoment {
             market: &state.market,
             now_ms,
-            runs: state.clock.runs(wall),
+            is_advancing: state.clock.is_advancing(wall),
         })
     }
 
@@ -119,42 +119,42 @@ impl Exchange {
     }
 
     /// What a restart must know: identity, exchange time, and whether the clock was set running.
-    pub(crate) fn anchor_parts(&self) -> (String, i64, bool) {
+    pub(crate) fn clock_state(&self) -> (String, i64, bool) {
         let state = self.state();
         let now_ms = state.clock.now(Instant::now());
         let identity = state.market.identity().to_owned();
-        (identity, now_ms, state.clock.running())
+        (identity, now_ms, state.clock.is_running())
     }
 
     /// Whether the market's end is reached.
-    pub(crate) fn ended(&self) -> bool {
-        self.state().clock.ended(Instant::now())
+    pub(crate) fn has_market_ended(&self) -> bool {
+        self.state().clock.has_ended(Instant::now())
     }
 
     /// Changes whenever the clock starts or stops.
-    pub(crate) fn clock_moves(&self) -> watch::Receiver<u64> {
-        self.clock_moves.subscribe()
+    pub(crate) fn clock_changes(&self) -> watch::Receiver<u64> {
+        self.clock_changes.subscribe()
     }
 
     /// Subscribes; the first subscriber may start the clock.
     pub(crate) fn subscribe(&self, subscriber: &Arc<Subscriber>, key: StreamKey) {
         let mut hub = self.hub();
         hub.join(subscriber, key, self.now_ms());
-        self.tell_clock(&hub);
+        self.update_clock_subscribers(&hub);
     }
 
     /// Ends one subscription; the last one may stop the clock.
     pub(crate) fn unsubscribe(&self, subscriber: &Subscriber, key: StreamKey) {
         let mut hub = self.hub();
         hub.leave(subscriber, key);
-        self.tell_clock(&hub);
+        self.update_clock_subscribers(&hub);
     }
 
     /// Ends all subscriptions of a connection.
-    pub(crate) fn forget(&self, subscriber: &Subscriber) {
+    pub(crate) fn unsubscribe_all(&self, subscriber: &Subscriber) {
         let mut hub = self.hub();
         hub.leave_all(subscriber);
-        self.tell_clock(&hub);
+        self.update_clock_subscribers(&hub);
     }
 
     /// The streams someone listens to. Lock order: the hub before the state, never the reverse.
@@ -163,13 +163,13 @@ impl Exchange {
     }
 
     /// Called with the hub still locked, so that counts reach the clock in the order they arose.
-    fn tell_clock(&self, hub: &Hub) {
+    fn update_clock_subscribers(&self, hub: &Hub) {
         let moved = self
             .state()
             .clock
-            .subscribers(hub.listeners(), Instant::now());
+            .update_subscribers(hub.subscriber_count(), Instant::now());
         if moved {
-            self.clock_moves.send_modify(|moves| *moves += 1);
+            self.clock_changes.send_modify(|moves| *moves += 1);
         }
     }
 

@@ -19,8 +19,8 @@ const REQUEST: &[u8] =
 /// # Errors
 /// One line about what came instead of an answer.
 pub async fn check(listen: SocketAddr) -> Result<String, String> {
-    let target = reachable(listen);
-    match timeout(DEADLINE, ask(target)).await {
+    let target = reachable_address(listen);
+    match timeout(DEADLINE, fetch_status_line(target)).await {
         Ok(Ok(status)) if status.starts_with("HTTP/1.1 200") => {
             Ok(format!("healthy: {target} answers"))
         }
@@ -31,7 +31,7 @@ pub async fn check(listen: SocketAddr) -> Result<String, String> {
 }
 
 /// "Every address" is reached over the loopback.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+fn reachable_address(listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port())
     } else {
@@ -40,7 +40,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 /// The status line of the answer.
-async fn ask(target: SocketAddr) -> io::Result<String> {
+async fn fetch_status_line(target: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(target).await?;
     stream.write_all(REQUEST).await?;
     let mut answer = Vec::new();

@@ -12,20 +12,20 @@
 //! It knows nothing of traders and strategies, and nobody's code is shared with it: what tests it are
 //! clients that others wrote.
 
-pub mod anchor;
-pub mod book;
+pub mod api_keys;
 pub mod candle;
+pub mod candle_store;
 pub mod clock;
-mod desk;
 pub mod exchange;
 pub mod health;
 pub mod interval;
-pub mod keys;
 pub mod market;
-mod pulse;
 mod rest;
 pub mod server;
 pub mod settings;
+pub mod state_file;
+mod stream_publisher;
 pub mod symbols;
 pub mod trading;
+mod trading_service;
 mod ws;

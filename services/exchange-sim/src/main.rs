@@ -6,10 +6,10 @@ use exchange_sim::exchange::Limits;
 use exchange_sim::health;
 use exchange_sim::server::Server;
 use exchange_sim::settings::{Cli, Command, Settings};
-use protocol::exit::ExitCode;
-use runtime::process::{self, Stop};
+use protocol::exit_code::ExitCode;
+use runtime::logging;
+use runtime::process::{self, ExitError};
 use runtime::shutdown::Shutdown;
-use runtime::telemetry;
 
 fn main() -> std::process::ExitCode {
     let cli: Cli = match process::parse() {
@@ -22,12 +22,12 @@ fn main() -> std::process::ExitCode {
     process::run(serve(cli)).into()
 }
 
-async fn serve(cli: Cli) -> Result<ExitCode, Stop> {
-    telemetry::init(&cli.telemetry, &[])?;
-    let shutdown = Shutdown::listen().map_err(|e| Stop::internal(format!("signals: {e}")))?;
+async fn serve(cli: Cli) -> Result<ExitCode, ExitError> {
+    logging::init(&cli.telemetry, &[])?;
+    let shutdown = Shutdown::listen().map_err(|e| ExitError::internal(format!("signals: {e}")))?;
     let server = Server::bind(cli.settings, Limits::default()).await?;
     server.run(shutdown.token().clone()).await?;
-    Ok(ExitCode::Done)
+    Ok(ExitCode::Success)
 }
 
 /// Docker knows two answers, 0 and 1, and shows what was printed.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::serve::ListenerExt;
 use protocol::time::UtcMs;
-use runtime::process::Stop;
+use runtime::process::ExitError;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet, spawn_blocking};
@@ -17,33 +17,33 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use crate::anchor::{Anchor, BadState};
-use crate::clock::{Beginning, Clock};
-use crate::desk::Desk;
-use crate::desk::store::Store;
+use crate::api_keys::ApiKeys;
+use crate::clock::{Clock, ClockStart};
 use crate::exchange::{Exchange, Limits};
-use crate::keys::Keys;
 use crate::market::Market;
 use crate::market::replay::Recording;
 use crate::settings::{MarketKind, Settings};
+use crate::state_file::{InvalidState, StateFile};
 use crate::symbols::Contract;
-use crate::trading::venue::Venue;
-use crate::ws::Floor;
-use crate::{pulse, rest, ws};
+use crate::trading::exchange_state::ExchangeState;
+use crate::trading_service::TradingService;
+use crate::trading_service::write_ahead_log::WriteAheadLog;
+use crate::ws::ConnectionContext;
+use crate::{rest, stream_publisher, ws};
 
 /// Wall time between two anchors while nothing happens: bounds what a wall clock that jumps back
 /// between two runs could turn the exchange's clock back by.
-const ANCHOR_EVERY: Duration = Duration::from_secs(10);
+const STATE_SAVE_INTERVAL: Duration = Duration::from_secs(10);
 /// What is not finished so long after the end was asked for is cut off.
-const END_WITHIN: Duration = Duration::from_millis(700);
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(700);
 
 /// An exchange that listens but does not serve yet.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     exchange: Arc<Exchange>,
-    desk: Arc<Desk>,
-    admin: bool,
+    desk: Arc<TradingService>,
+    fault_api: bool,
     state_dir: Option<PathBuf>,
 }
 
@@ -52,16 +52,17 @@ impl Server {
     ///
     /// # Errors
     /// Exit 78, naming what is wrong: candle file, warm-up, state file or port.
-    pub async fn bind(settings: Settings, limits: Limits) -> Result<Self, Stop> {
+    pub async fn bind(settings: Settings, limits: Limits) -> Result<Self, ExitError> {
         let (listen, state_dir) = (settings.listen, state_dir(&settings));
-        let admin = settings.admin;
+        let fault_api = settings.fault_api;
         let (exchange, desk) = spawn_blocking(move || build(&settings, limits))
             .await
-            .map_err(|e| ended("building the market", Err(e)))??;
+            .map_err(|e| task_end_error("building the market", Err(e)))??;
         if let Some(dir) = &state_dir {
-            store_anchor(&exchange, dir).await.map_err(config)?;
+            save_state(&exchange, dir).await.map_err(config_error)?;
         }
-        let cannot_listen = |e| Stop::config(format!("listen {listen}: {e}; allowed: a free port"));
+        let cannot_listen =
+            |e| ExitError::config(format!("listen {listen}: {e}; allowed: a free port"));
         let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         Ok(Self {
@@ -69,7 +70,7 @@ impl Server {
             address,
             exchange,
             desk,
-            admin,
+            fault_api,
             state_dir,
         })
     }
@@ -88,17 +89,17 @@ impl Server {
     ///
     /// # Errors
     /// Exit 70 if a part of it ended by itself.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Stop> {
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), ExitError> {
         let Self {
             listener,
             address,
             exchange,
             desk,
-            admin,
+            fault_api: admin,
             state_dir,
         } = self;
         let connections = TaskTracker::new();
-        let floor = Floor {
+        let floor = ConnectionContext {
             exchange: Arc::clone(&exchange),
             desk: Arc::clone(&desk),
             shutdown: shutdown.clone(),
@@ -106,89 +107,107 @@ impl Server {
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(named("http server", serve(listener, floor, admin)));
-        let pulse = pulse::run(Arc::clone(&exchange), desk, shutdown.clone());
-        tasks.spawn(named("pulse", pulse));
-        let keeper = keep_anchor(Arc::clone(&exchange), state_dir.clone(), shutdown.clone());
-        tasks.spawn(named("anchor keeper", keeper));
+        let publisher = stream_publisher::run(Arc::clone(&exchange), desk, shutdown.clone());
+        tasks.spawn(named("stream publisher", publisher));
+        let state_saver =
+            save_state_periodically(Arc::clone(&exchange), state_dir.clone(), shutdown.clone());
+        tasks.spawn(named("state saver", state_saver));
         info!(%address, "exchange open");
         let first = tokio::select! {
             () = shutdown.cancelled() => None,
             first = tasks.join_next() => first,
         };
         if let Some(end) = first.filter(|_| !shutdown.is_cancelled()) {
-            return Err(ended("a task", end));
+            return Err(task_end_error("a task", end));
         }
         finish(tasks, &connections).await;
         if let Some(dir) = &state_dir {
-            store_anchor(&exchange, dir).await.map_err(config)?;
+            save_state(&exchange, dir).await.map_err(config_error)?;
         }
         info!("exchange closed");
         Ok(())
     }
 }
 
-fn build(settings: &Settings, limits: Limits) -> Result<(Arc<Exchange>, Arc<Desk>), Stop> {
-    let keys = keys(settings)?;
+fn build(
+    settings: &Settings,
+    limits: Limits,
+) -> Result<(Arc<Exchange>, Arc<TradingService>), ExitError> {
+    let keys = read_api_keys(settings)?;
     let started = Instant::now();
     let mut market = match settings.market {
-        MarketKind::Synthetic => Market::synthetic(settings.seed, listed(&settings.symbols)),
-        MarketKind::Replay => replay(settings)?,
+        MarketKind::Synthetic => {
+            Market::synthetic(settings.seed, distinct_contracts(&settings.symbols))
+        }
+        MarketKind::Replay => replay_market(settings)?,
     };
-    let beginning = beginning(settings, &market)?;
+    let beginning = clock_start(settings, &market)?;
     market.advance(beginning.exchange_ms);
     info!(
         market = market.identity(),
         exchange_time = %UtcMs(beginning.exchange_ms),
         speed = settings.speed,
-        hold = ?settings.hold,
+        clock_pause = ?settings.clock_pause,
         took_ms = started.elapsed().as_millis(),
         "market ready"
     );
-    let clock = Clock::new(beginning, settings.speed, settings.hold, Instant::now());
+    let clock = Clock::new(
+        beginning,
+        settings.speed,
+        settings.clock_pause,
+        Instant::now(),
+    );
     let exchange = Exchange::new(market, clock, limits);
-    let desk = desk(settings, &exchange, keys, beginning.exchange_ms)?;
+    let desk = build_trading_service(settings, &exchange, keys, beginning.exchange_ms)?;
     Ok((exchange, desk))
 }
 
 /// The keys given, in the variable and in the file.
-fn keys(settings: &Settings) -> Result<Keys, Stop> {
+fn read_api_keys(settings: &Settings) -> Result<ApiKeys, ExitError> {
     let mut text = settings.api_keys.expose_secret().to_owned();
     let file = settings.api_keys_file.as_deref();
     if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
         let read = std::fs::read_to_string(path).map_err(|e| {
             let path = path.display();
-            Stop::config(format!(
+            ExitError::config(format!(
                 "api-keys-file {path}: {e}; allowed: a readable file"
             ))
         })?;
         text = format!("{text}\n{read}");
     }
-    Keys::parse(&text).map_err(|allowed| Stop::config(format!("api-keys (not shown); {allowed}")))
+    ApiKeys::parse(&text)
+        .map_err(|allowed| ExitError::config(format!("api-keys (not shown); {allowed}")))
 }
 
 /// The trading side: what is stored of it, and an account for each key. Without keys nothing can be
 /// traded, so nothing is stored.
-fn desk(
+fn build_trading_service(
     settings: &Settings,
     exchange: &Arc<Exchange>,
-    keys: Keys,
+    keys: ApiKeys,
     now_ms: i64,
-) -> Result<Arc<Desk>, Stop> {
-    let mut venue = Venue::new(exchange.listed(), now_ms);
+) -> Result<Arc<TradingService>, ExitError> {
+    let mut venue = ExchangeState::new(exchange.listed(), now_ms);
     let balance = settings.balance_usdt;
     let dir = state_dir(settings).filter(|_| !keys.is_empty());
     let Some(dir) = dir else {
-        return Ok(Desk::new(Arc::clone(exchange), keys, venue, None, balance));
+        return Ok(TradingService::new(
+            Arc::clone(exchange),
+            keys,
+            venue,
+            None,
+            balance,
+        ));
     };
-    let (identity, ..) = exchange.anchor_parts();
-    for batch in Store::load(&dir, &identity).map_err(config)? {
+    let (identity, ..) = exchange.clock_state();
+    for batch in WriteAheadLog::load(&dir, &identity).map_err(config_error)? {
         venue.restore(batch);
     }
     for name in keys.names() {
         venue.open_account(name, balance);
     }
-    let store = Store::begin(&dir, &identity, &venue.snapshot()).map_err(config)?;
-    Ok(Desk::new(
+    let store = WriteAheadLog::create(&dir, &identity, &venue.snapshot()).map_err(config_error)?;
+    Ok(TradingService::new(
         Arc::clone(exchange),
         keys,
         venue,
@@ -198,7 +217,7 @@ fn desk(
 }
 
 /// Each contract once, in the order given.
-fn listed(symbols: &[&'static Contract]) -> Vec<&'static Contract> {
+fn distinct_contracts(symbols: &[&'static Contract]) -> Vec<&'static Contract> {
     let mut listed: Vec<&'static Contract> = Vec::new();
     for contract in symbols {
         if !listed.iter().any(|c| c.symbol == contract.symbol) {
@@ -208,23 +227,25 @@ fn listed(symbols: &[&'static Contract]) -> Vec<&'static Contract> {
     listed
 }
 
-fn replay(settings: &Settings) -> Result<Market, Stop> {
+fn replay_market(settings: &Settings) -> Result<Market, ExitError> {
     let contract = settings.candles_symbol;
     let path = settings
-        .candles
+        .candles_file
         .as_deref()
         .filter(|path| !path.as_os_str().is_empty())
         .ok_or_else(|| {
-            Stop::config("candles: not given; allowed: a candle file, with --market replay")
+            ExitError::config(
+                "candles-file: not given; allowed: a candle file, with --market replay",
+            )
         })?;
-    let recording = Recording::read(path, contract).map_err(config)?;
+    let recording = Recording::read(path, contract).map_err(config_error)?;
     let warmup = settings
         .warmup_candles
         .unwrap_or_else(|| recording.default_warmup());
     if warmup >= recording.len() {
         let most = recording.len() - 1;
         let file = path.display();
-        return Err(Stop::config(format!(
+        return Err(ExitError::config(format!(
             "warmup-candles {warmup}: allowed: 0 to {most}, one less than {file} has"
         )));
     }
@@ -232,19 +253,19 @@ fn replay(settings: &Settings) -> Result<Market, Stop> {
 }
 
 /// Where the clock begins: where the state file says, else where the market opens.
-fn beginning(settings: &Settings, market: &Market) -> Result<Beginning, Stop> {
-    let fresh = Beginning {
+fn clock_start(settings: &Settings, market: &Market) -> Result<ClockStart, ExitError> {
+    let new_market = ClockStart {
         exchange_ms: market.opens_ms(),
         running: false,
         ends_ms: market.ends_ms(),
     };
     let stored = match state_dir(settings) {
-        Some(dir) => Anchor::load(&dir, market.identity()).map_err(config)?,
+        Some(dir) => StateFile::load(&dir, market.identity()).map_err(config_error)?,
         None => None,
     };
-    Ok(stored.map_or(fresh, |anchor| {
+    Ok(stored.map_or(new_market, |anchor| {
         let wall_ms = runtime::clock::now().0;
-        anchor.resume(wall_ms, settings.speed, market.ends_ms())
+        anchor.clock_start(wall_ms, settings.speed, market.ends_ms())
     }))
 }
 
@@ -260,9 +281,9 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-async fn serve(listener: TcpListener, floor: Floor, admin: bool) {
+async fn serve(listener: TcpListener, floor: ConnectionContext, fault_api: bool) {
     let shutdown = floor.shutdown.clone();
-    let rest = rest::router(&floor.desk, admin);
+    let rest = rest::router(&floor.desk, fault_api);
     let routes = ws::router(floor).merge(rest);
     let listener = listener.tap_io(|socket| {
         // Events are small and wanted at once; a socket that refuses is served all the same.
@@ -280,34 +301,38 @@ async fn serve(listener: TcpListener, floor: Floor, admin: bool) {
 }
 
 /// Stores an anchor whenever the clock starts or stops, and now and then.
-async fn keep_anchor(exchange: Arc<Exchange>, dir: Option<PathBuf>, shutdown: CancellationToken) {
+async fn save_state_periodically(
+    exchange: Arc<Exchange>,
+    dir: Option<PathBuf>,
+    shutdown: CancellationToken,
+) {
     let Some(dir) = dir else {
         shutdown.cancelled().await;
         return;
     };
-    let mut clock_moves = exchange.clock_moves();
+    let mut clock_changes = exchange.clock_changes();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            Ok(()) = clock_moves.changed() => {}
-            () = sleep(ANCHOR_EVERY) => {}
+            Ok(()) = clock_changes.changed() => {}
+            () = sleep(STATE_SAVE_INTERVAL) => {}
         }
-        if let Err(error) = store_anchor(&exchange, &dir).await {
+        if let Err(error) = save_state(&exchange, &dir).await {
             warn!(%error, "the clock's state was not stored: a restart may turn it back");
         }
     }
 }
 
-async fn store_anchor(exchange: &Exchange, dir: &Path) -> Result<(), BadState> {
-    let (identity, exchange_ms, running) = exchange.anchor_parts();
-    let anchor = Anchor::new(&identity, exchange_ms, runtime::clock::now().0, running);
+async fn save_state(exchange: &Exchange, dir: &Path) -> Result<(), InvalidState> {
+    let (identity, exchange_ms, running) = exchange.clock_state();
+    let state_file = StateFile::new(&identity, exchange_ms, runtime::clock::now().0, running);
     let target = dir.to_owned();
-    spawn_blocking(move || anchor.store(&target))
+    spawn_blocking(move || state_file.store(&target))
         .await
         .unwrap_or_else(|panic| {
-            Err(BadState::Unwritable {
+            Err(InvalidState::Unwritable {
                 dir: dir.display().to_string(),
-                cause: panic.to_string(),
+                error: panic.to_string(),
             })
         })
 }
@@ -321,18 +346,18 @@ async fn finish(mut tasks: JoinSet<&'static str>, connections: &TaskTracker) {
         }
         connections.wait().await;
     };
-    if timeout(END_WITHIN, all).await.is_err() {
+    if timeout(SHUTDOWN_GRACE, all).await.is_err() {
         warn!("some connections were cut off");
     }
 }
 
-fn ended(what: &str, end: Result<&'static str, JoinError>) -> Stop {
+fn task_end_error(what: &str, end: Result<&'static str, JoinError>) -> ExitError {
     match end {
-        Ok(name) => Stop::internal(format!("{what} ended by itself: {name}")),
-        Err(error) => Stop::internal(format!("{what} failed: {error}")),
+        Ok(name) => ExitError::internal(format!("{what} ended by itself: {name}")),
+        Err(error) => ExitError::internal(format!("{what} failed: {error}")),
     }
 }
 
-fn config(error: impl std::error::Error) -> Stop {
-    Stop::config(error.to_string())
+fn config_error(error: impl std::error::Error) -> ExitError {
+    ExitError::config(error.to_string())
 }

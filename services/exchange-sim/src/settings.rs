@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use runtime::telemetry::TelemetrySettings;
+use runtime::logging::LoggingSettings;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 
-use crate::clock::Hold;
+use crate::clock::ClockPause;
 use crate::symbols::{self, Contract};
 
 /// The seed whose market shows a trade soonest, and stays lively and plausible after it; chosen by
@@ -29,7 +29,7 @@ pub struct Cli {
 
     /// Where the log goes.
     #[command(flatten)]
-    pub telemetry: TelemetrySettings,
+    pub telemetry: LoggingSettings,
 
     /// Everything about serving.
     #[command(flatten)]
@@ -86,8 +86,8 @@ pub struct Settings {
     pub symbols: Vec<&'static Contract>,
 
     /// Candle file of the replayed market, CSV or CSV.gz
-    #[arg(long, env = "SIM_CANDLES")]
-    pub candles: Option<PathBuf>,
+    #[arg(long, env = "SIM_CANDLES_FILE")]
+    pub candles_file: Option<PathBuf>,
 
     /// Contract the candle file is about
     #[arg(long, env = "SIM_CANDLES_SYMBOL", default_value = "BTCUSDT", value_parser = contract)]
@@ -99,8 +99,13 @@ pub struct Settings {
     pub warmup_candles: Option<usize>,
 
     /// When exchange time stands still
-    #[arg(long, env = "SIM_HOLD", value_enum, default_value = "first-subscriber")]
-    pub hold: Hold,
+    #[arg(
+        long,
+        env = "SIM_CLOCK_PAUSE",
+        value_enum,
+        default_value = "until-first-subscriber"
+    )]
+    pub clock_pause: ClockPause,
 
     /// API keys that may trade, as key:secret or key:secret:right (read, trade, withdraw), separated by
     /// commas; each is an account. Without any, nobody may. Judged when the exchange is built: a
@@ -119,12 +124,12 @@ pub struct Settings {
     /// Serve /sim/fault, where whoever reaches this port may let calls and streams fail: 1 or 0
     #[arg(
         long,
-        env = "SIM_ADMIN",
+        env = "SIM_FAULT_API",
         default_value = "0",
         value_parser = one_or_zero,
         action = clap::ArgAction::Set
     )]
-    pub admin: bool,
+    pub fault_api: bool,
 
     /// Directory of the state file, with which a restart goes on as if there had been none
     #[arg(long, env = "SIM_STATE_DIR")]
@@ -155,7 +160,7 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 fn contract(text: &str) -> Result<&'static Contract, String> {
-    Contract::find(text).ok_or_else(|| format!("allowed: {}", symbols::names()))
+    Contract::find(text).ok_or_else(|| format!("allowed: {}", symbols::catalogue_names()))
 }
 
 fn one_or_zero(text: &str) -> Result<bool, String> {
@@ -182,7 +187,7 @@ fn warmup(text: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
-    fn refused(arguments: &[&str]) -> String {
+    fn rejection(arguments: &[&str]) -> String {
         let all = ["exchange-sim"].iter().chain(arguments);
         Cli::try_parse_from(all).unwrap_err().to_string()
     }
@@ -193,12 +198,12 @@ mod tests {
         let names: Vec<_> = settings.symbols.iter().map(|c| c.symbol).collect();
         assert_eq!(names, ["BTCUSDT", "ETHUSDT", "SOLUSDT"]);
         assert_eq!(settings.listen.port(), 8080);
-        assert_eq!(settings.hold, Hold::FirstSubscriber);
+        assert_eq!(settings.clock_pause, ClockPause::UntilFirstSubscriber);
         assert_eq!(settings.market, MarketKind::Synthetic);
     }
 
     #[test]
-    fn each_refusal_names_the_value_and_what_is_allowed() {
+    fn each_rejection_names_the_value_and_what_is_allowed() {
         for (flag, value) in [
             ("--listen", "nowhere"),
             ("--seed", "-1"),
@@ -208,11 +213,14 @@ mod tests {
             ("--candles-symbol", "btcusdt"),
             ("--warmup-candles", "many"),
         ] {
-            let said = refused(&[&format!("{flag}={value}")]);
+            let said = rejection(&[&format!("{flag}={value}")]);
             let wrong = value.rsplit(',').next().unwrap();
             assert!(said.contains(wrong) && said.contains("allowed: "), "{said}");
         }
-        assert!(refused(&["--market", "forex"]).contains("synthetic, replay"));
-        assert!(refused(&["--hold", "x"]).contains("first-subscriber, no-subscribers, never"));
+        assert!(rejection(&["--market", "forex"]).contains("synthetic, replay"));
+        assert!(
+            rejection(&["--clock-pause", "x"])
+                .contains("until-first-subscriber, without-subscribers, never")
+        );
     }
 }

@@ -113,23 +113,23 @@ impl Contract {
     }
 
     /// A price for the wire.
-    pub fn price_digits(&self, price: i64) -> String {
-        crate::candle::digits(price, PRICE_DECIMALS, self.price_precision)
+    pub fn format_price(&self, price: i64) -> String {
+        crate::candle::format_fixed(price, PRICE_DECIMALS, self.price_precision)
     }
 
     /// A base amount for the wire.
-    pub fn quantity_digits(&self, amount: i64) -> String {
-        crate::candle::digits(amount, AMOUNT_DECIMALS, self.quantity_precision)
+    pub fn format_quantity(&self, amount: i64) -> String {
+        crate::candle::format_fixed(amount, AMOUNT_DECIMALS, self.quantity_precision)
     }
 
     /// A quote amount for the wire.
-    pub fn quote_digits(&self, amount: i64) -> String {
-        crate::candle::digits(amount, AMOUNT_DECIMALS, AMOUNT_DECIMALS)
+    pub fn format_quote(&self, amount: i64) -> String {
+        crate::candle::format_fixed(amount, AMOUNT_DECIMALS, AMOUNT_DECIMALS)
     }
 }
 
 /// The names in the catalogue, for messages.
-pub fn names() -> String {
+pub fn catalogue_names() -> String {
     CATALOGUE
         .iter()
         .map(|c| c.symbol)
@@ -143,7 +143,7 @@ mod tests {
     use rust_decimal::Decimal;
 
     #[test]
-    fn the_grid_that_is_computed_with_is_the_one_that_is_published() {
+    fn computed_grid_equals_the_published_one() {
         for contract in &CATALOGUE {
             let tick: Decimal = contract.price[2].parse().unwrap();
             let step: Decimal = contract.lot[2].parse().unwrap();

@@ -3,30 +3,30 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::exit::ExitCode;
-use protocol::heartbeat::{PartState, Phase};
+use protocol::exit_code::ExitCode;
+use protocol::heartbeat::{ComponentState, ProcessPhase};
 use protocol::ids::Service;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
-use runtime::events::{self, EventSender};
-use runtime::guard::{Guard, TurnEnd};
-use runtime::health::{self, Ailment, Answer, HealthServer};
-use runtime::heartbeat::Heart;
-use runtime::metrics::{Facts, Metrics};
-use runtime::process::Stop;
-use runtime::progress::Progress;
+use runtime::components::ProcessStatus;
+use runtime::health::{self, HealthFailure, HealthResult, HealthServer};
+use runtime::heartbeat::HeartbeatPublisher;
+use runtime::leader_election::{LeaderElection, TermEnd};
+use runtime::metrics::{Metrics, ProcessInfo};
+use runtime::outbox::{self, OutboxPublisher};
+use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
-use runtime::{streams, telemetry};
+use runtime::{logging, streams};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::bus_outage_task::BusOutageMonitor;
 use crate::channel::Channel;
-use crate::courier::{Courier, Desk, Heard, PART, Seen};
-use crate::lifeline::Watch;
+use crate::dispatcher::{COMPONENT, DeliveryStatus, Dispatcher, DispatcherDeps, DispatcherInputs};
 use crate::settings::Settings;
-use crate::{deadman, inbox, resend, updates};
+use crate::{dead_man_ping, event_consumer, resend, update_poller};
 
 /// The streams a notifier reads or writes.
 const STREAMS: [&str; 5] = [
@@ -37,60 +37,60 @@ const STREAMS: [&str; 5] = [
     streams::LEASES,
 ];
 /// Time for the last heartbeat.
-const GOODBYE: Duration = Duration::from_secs(2);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// A loop that has not turned for this long is stuck.
-const STUCK: Duration = Duration::from_secs(20);
+const HUNG_AFTER: Duration = Duration::from_secs(20);
 
 /// Tells until something ends it.
 ///
 /// # Errors
 /// The reason with its exit code.
-pub async fn run() -> Result<ExitCode, Stop> {
+pub async fn run() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let channel = Channel::new(&settings)?;
     let fallback = settings.fallback()?;
-    let switch = settings.switch()?;
-    telemetry::init(&settings.telemetry, &[])?;
-    let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
-    let asked = shutdown.token().clone();
+    let switch = settings.dead_man_switch()?;
+    logging::init(&settings.telemetry, &[])?;
+    let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
+    let shutdown_token = shutdown.token().clone();
     let identity = settings.own.identify().await?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot,
-        to = channel.as_str(), version = env!("CARGO_PKG_VERSION"), "starting");
-    if let Some(checked) = asked.run_until_cancelled(channel.check()).await {
-        refused_at_the_start(checked, fallback.is_some())?;
+        to = channel.describe(), version = env!("CARGO_PKG_VERSION"), "starting");
+    if let Some(checked) = shutdown_token.run_until_cancelled(channel.check()).await {
+        accept_channel_check(checked, fallback.is_some())?;
     }
-    let mut watch = Watch::new(channel.clone(), fallback.clone());
+    let mut watch = BusOutageMonitor::new(channel.clone(), fallback.clone());
     let ready = tokio::select! {
         biased;
-        ready = Bus::ready(&settings.bus, &STREAMS, &asked) => ready,
-        () = watch.run(|| false, || None) => Err(Stop::internal("bug: a watch ended")),
+        ready = Bus::connect_with_streams(&settings.bus, &STREAMS, &shutdown_token) => ready,
+        () = watch.run(|| false, || None) => Err(ExitError::internal("bug: a watch ended")),
     };
     let bus = match ready {
         Ok(bus) => bus,
-        Err(stop) if stop.code == ExitCode::Done => return Ok(ExitCode::Done),
+        Err(stop) if stop.code == ExitCode::Success => return Ok(ExitCode::Success),
         Err(stop) => return Err(stop),
     };
     let instance = identity.instance.clone();
-    let (events, sender) = events::channel(bus.clone(), Service::Notifier, instance);
-    say_whose_orders(&channel);
-    let desk = Arc::new(Desk {
+    let (events, sender) = outbox::channel(bus.clone(), Service::Notifier, instance);
+    log_allowed_users(&channel);
+    let deps = Arc::new(DispatcherDeps {
         bus,
-        events,
+        outbox: events,
         channel,
         fallback,
-        switch,
-        absence: watch.absence(),
-        watch: Mutex::new(watch),
-        seen: watch::Sender::new(Seen::default()),
+        dead_man_switch: switch,
+        bus_outage: watch.subscribe(),
+        bus_outage_monitor: Mutex::new(watch),
+        status: watch::Sender::new(DeliveryStatus::default()),
         identity,
-        progress: Arc::new(Progress::default()),
-        heartbeat_ms: settings.owner_heartbeat_secs * 1_000,
+        process_status: Arc::new(ProcessStatus::default()),
+        summary_interval_ms: settings.summary_secs * 1_000,
     });
-    tell(&desk, &settings, sender, &asked).await
+    run_process(&deps, &settings, sender, &shutdown_token).await
 }
 
-fn say_whose_orders(channel: &Channel) {
-    if let Some((_, allowed)) = channel.hears() {
+fn log_allowed_users(channel: &Channel) {
+    if let Some((_, allowed)) = channel.command_source() {
         tracing::info!(users = ?allowed, "takes orders by Telegram");
     } else {
         tracing::info!("takes no orders: TELEGRAM_ALLOWED_USERS names nobody");
@@ -98,7 +98,10 @@ fn say_whose_orders(channel: &Channel) {
 }
 
 /// A token or chat that Telegram refuses is a reason to end only where nobody else could be told.
-fn refused_at_the_start(checked: Result<(), Stop>, has_fallback: bool) -> Result<(), Stop> {
+fn accept_channel_check(
+    checked: Result<(), ExitError>,
+    has_fallback: bool,
+) -> Result<(), ExitError> {
     match checked {
         Err(stop) if has_fallback => {
             tracing::error!(
@@ -115,149 +118,170 @@ fn refused_at_the_start(checked: Result<(), Stop>, has_fallback: bool) -> Result
 ///
 /// # Errors
 /// Exit 78 if this instance has no name.
-pub async fn health() -> Result<ExitCode, Stop> {
+pub async fn health() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let identity = settings.own.identify().await?;
-    Ok(health::ask(Service::Notifier, identity.instance.as_str()).await)
+    Ok(health::query(Service::Notifier, identity.instance.as_str()).await)
 }
 
-async fn tell(
-    desk: &Arc<Desk>,
+async fn run_process(
+    deps: &Arc<DispatcherDeps>,
     settings: &Settings,
-    sender: EventSender,
-    asked: &CancellationToken,
-) -> Result<ExitCode, Stop> {
+    sender: OutboxPublisher,
+    shutdown: &CancellationToken,
+) -> Result<ExitCode, ExitError> {
     let until = CancellationToken::new();
-    let mut tellers = JoinSet::new();
-    tellers.spawn(answer_health(desk, &until)?);
-    let heart = Heart::new(
-        desk.bus.clone(),
+    let mut background_tasks = JoinSet::new();
+    background_tasks.spawn(serve_health(deps, &until)?);
+    let heart = HeartbeatPublisher::new(
+        deps.bus.clone(),
         Service::Notifier,
-        desk.identity.clone(),
-        Arc::clone(&desk.progress),
-        settings.own.heartbeat(),
+        deps.identity.clone(),
+        Arc::clone(&deps.process_status),
+        settings.own.heartbeat_interval(),
         Arc::new(|_| {}),
     );
-    tellers.spawn(heart.run(until.clone()));
-    tellers.spawn(sender.run(until.clone(), GOODBYE / 2));
-    if let Some(metrics) = Metrics::bind(&settings.metrics, facts(desk), || {}).await? {
-        tellers.spawn(metrics.run(until.clone()));
+    background_tasks.spawn(heart.run(until.clone()));
+    background_tasks.spawn(sender.run(until.clone(), SHUTDOWN_GRACE / 2));
+    if let Some(metrics) = Metrics::bind(&settings.metrics, process_info(deps), || {}).await? {
+        background_tasks.spawn(metrics.run(until.clone()));
     }
-    let guard = Guard::new(desk.bus.clone(), &Subject::NotifierLease, &desk.identity);
-    let part = desk.progress.part(PART);
-    let standing_by = || desk.progress.enter(Phase::Starting);
-    let turns = guard.take_turns(&part, standing_by, asked, || turn(desk, asked));
+    let guard = LeaderElection::new(deps.bus.clone(), &Subject::NotifierLease, &deps.identity);
+    let part = deps.process_status.component(COMPONENT);
+    let standing_by = || deps.process_status.enter_phase(ProcessPhase::Starting);
+    let turns = guard.run_as_leader(&part, standing_by, shutdown, || run_term(deps, shutdown));
     let ended = tokio::select! {
         biased;
         ended = turns => ended,
-        Some(ended) = tellers.join_next() => Err(match ended {
-            Ok(()) => Stop::internal("bug: a part ended without a reason"),
-            Err(error) => Stop::internal(format!("bug: {error}")),
+        Some(ended) = background_tasks.join_next() => Err(match ended {
+            Ok(()) => ExitError::internal("bug: a part ended without a reason"),
+            Err(error) => ExitError::internal(format!("bug: {error}")),
         }),
     };
-    desk.progress.enter(Phase::Draining);
+    deps.process_status.enter_phase(ProcessPhase::Draining);
     until.cancel();
-    let told = async { while tellers.join_next().await.is_some() {} };
-    if timeout(GOODBYE, told).await.is_err() {
+    let told = async { while background_tasks.join_next().await.is_some() {} };
+    if timeout(SHUTDOWN_GRACE, told).await.is_err() {
         tracing::debug!("left without a last heartbeat");
     }
-    ended.map(|()| ExitCode::Done)
+    ended.map(|()| ExitCode::Success)
 }
 
-fn facts(desk: &Desk) -> Facts {
-    let bus = desk.bus.clone();
-    Facts {
+fn process_info(deps: &DispatcherDeps) -> ProcessInfo {
+    let bus = deps.bus.clone();
+    ProcessInfo {
         service: Service::Notifier,
-        identity: desk.identity.clone(),
+        identity: deps.identity.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        progress: Arc::clone(&desk.progress),
-        connected: Box::new(move || bus.is_connected()),
+        status: Arc::clone(&deps.process_status),
+        is_connected: Box::new(move || bus.is_connected()),
     }
 }
 
-fn answer_health(
-    desk: &Arc<Desk>,
+fn serve_health(
+    deps: &Arc<DispatcherDeps>,
     until: &CancellationToken,
-) -> Result<impl Future<Output = ()> + use<>, Stop> {
-    let name = desk.identity.instance.as_str();
+) -> Result<impl Future<Output = ()> + use<>, ExitError> {
+    let name = deps.identity.instance.as_str();
     let server = HealthServer::bind(Service::Notifier, name).map_err(|error| {
         let line =
             format!("INSTANCE={name}: another notifier of this name runs on this host ({error})");
-        Stop::new(ExitCode::DuplicateInstance, line)
+        ExitError::new(ExitCode::DuplicateInstance, line)
     })?;
-    let shown = Arc::clone(desk);
-    Ok(server.run(move || examine(&shown), until.clone()))
+    let shown = Arc::clone(deps);
+    Ok(server.run(move || check_health(&shown), until.clone()))
 }
 
-fn examine(desk: &Desk) -> Answer {
-    if !desk.bus.is_connected() {
-        return Err(Ailment::waits(
+fn check_health(deps: &DispatcherDeps) -> HealthResult {
+    if !deps.bus.is_connected() {
+        return Err(HealthFailure::waiting(
             "the bus is away: nothing is heard until it is back",
         ));
     }
-    let part = desk.progress.part(PART);
-    let trouble = desk.progress.parts().get(PART).map(|part| part.state);
-    match (part.idle(), desk.progress.phase()) {
-        (Some(idle), _) if idle > STUCK => {
-            Err(Ailment::hangs(format!("its loop last turned {idle:?} ago")))
-        }
-        (_, Phase::Starting) => Ok("standing by".to_owned()),
+    let part = deps.process_status.component(COMPONENT);
+    let trouble = deps
+        .process_status
+        .components()
+        .get(COMPONENT)
+        .map(|part| part.state);
+    match (part.since_last_iteration(), deps.process_status.phase()) {
+        (Some(idle), _) if idle > HUNG_AFTER => Err(HealthFailure::hung(format!(
+            "its loop last turned {idle:?} ago"
+        ))),
+        (_, ProcessPhase::Starting) => Ok("standing by".to_owned()),
         // Not ill: a restart would not help, and a person sees it here.
-        _ if trouble == Some(PartState::Retrying) => {
-            let why = desk.progress.last_error().map(|error| error.text);
+        _ if trouble == Some(ComponentState::Retrying) => {
+            let why = deps.process_status.last_error().map(|error| error.text);
             Ok(format!("not delivering: {}", why.unwrap_or_default()))
         }
-        _ => Ok(format!("telling through {}", desk.channel.as_str())),
+        _ => Ok(format!("telling through {}", deps.channel.describe())),
     }
 }
 
 /// One turn as the one that tells: all its parts begin and end together.
-async fn turn(desk: &Arc<Desk>, asked: &CancellationToken) -> TurnEnd {
+async fn run_term(deps: &Arc<DispatcherDeps>, shutdown: &CancellationToken) -> TermEnd {
     let stop = CancellationToken::new();
     let _ends_the_parts = stop.clone().drop_guard();
     let mut parts = JoinSet::new();
-    parts.spawn(tell_of_the_bus(Arc::clone(desk), stop.clone()));
-    let taken = asked.run_until_cancelled(Courier::take_over(Arc::clone(desk)));
-    let courier = match taken.await {
-        None => return TurnEnd::Stopped,
+    parts.spawn(run_bus_outage_monitor(Arc::clone(deps), stop.clone()));
+    let taken = shutdown.run_until_cancelled(Dispatcher::recover(Arc::clone(deps)));
+    let dispatcher = match taken.await {
+        None => return TermEnd::Stopped,
         Some(Err(end)) => return end,
         Some(Ok(courier)) => courier,
     };
-    desk.progress.enter(Phase::Running);
-    let (batches, events) = mpsc::channel(inbox::QUEUE);
-    if let Some(switch) = desk.switch.clone() {
-        parts.spawn(deadman::hold(Arc::clone(desk), switch, stop.clone()));
+    deps.process_status.enter_phase(ProcessPhase::Running);
+    let (batches, events) = mpsc::channel(event_consumer::QUEUE_CAPACITY);
+    if let Some(switch) = deps.dead_man_switch.clone() {
+        parts.spawn(dead_man_ping::run_switch(
+            Arc::clone(deps),
+            switch,
+            stop.clone(),
+        ));
     }
-    parts.spawn(inbox::read(desk.bus.clone(), batches, stop.clone()));
-    let (wanted, wishes) = mpsc::channel(resend::QUEUE);
-    parts.spawn(resend::hear(desk.bus.clone(), wanted, stop.clone()));
-    let (talk, said) = mpsc::channel(updates::QUEUE);
-    match desk.channel.hears() {
+    parts.spawn(event_consumer::consume_events(
+        deps.bus.clone(),
+        batches,
+        stop.clone(),
+    ));
+    let (wanted, wishes) = mpsc::channel(resend::QUEUE_CAPACITY);
+    parts.spawn(resend::receive_requests(
+        deps.bus.clone(),
+        wanted,
+        stop.clone(),
+    ));
+    let (talk, said) = mpsc::channel(update_poller::QUEUE_CAPACITY);
+    match deps.channel.command_source() {
         Some((telegram, _)) => {
-            let from = courier.last_update().map(|last| last + 1);
-            parts.spawn(updates::poll(telegram.clone(), from, talk, stop.clone()));
+            let from = dispatcher.last_update().map(|last| last + 1);
+            parts.spawn(update_poller::poll_updates(
+                telegram.clone(),
+                from,
+                talk,
+                stop.clone(),
+            ));
         }
         // Nobody says anything, ever.
         None => drop(talk),
     }
-    let heard = Heard {
+    let inputs = DispatcherInputs {
         events,
-        said,
-        wishes,
+        updates: said,
+        resend_requests: wishes,
     };
     tokio::select! {
         biased;
-        end = courier.deliver(heard, asked.clone()) => end,
-        Some(ended) = parts.join_next() => TurnEnd::Failed(match ended {
-            Ok(()) => Stop::internal("bug: a part ended without a reason"),
-            Err(error) => Stop::internal(format!("bug: {error}")),
+        end = dispatcher.run(inputs, shutdown.clone()) => end,
+        Some(ended) = parts.join_next() => TermEnd::Failed(match ended {
+            Ok(()) => ExitError::internal("bug: a part ended without a reason"),
+            Err(error) => ExitError::internal(format!("bug: {error}")),
         }),
     }
 }
 
 /// Only whoever's turn it is tells it: those that stand by would all tell the same.
-async fn tell_of_the_bus(desk: Arc<Desk>, stop: CancellationToken) {
-    let mut watch = desk.watch.lock().await;
-    let telling = watch.run(|| desk.bus.is_connected(), || desk.seen.borrow().chat);
-    stop.run_until_cancelled(telling).await;
+async fn run_bus_outage_monitor(deps: Arc<DispatcherDeps>, shutdown: CancellationToken) {
+    let mut watch = deps.bus_outage_monitor.lock().await;
+    let telling = watch.run(|| deps.bus.is_connected(), || deps.status.borrow().chat);
+    shutdown.run_until_cancelled(telling).await;
 }

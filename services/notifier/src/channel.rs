@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use delivery::compose::Message;
-use delivery::decide::Outcome;
-use delivery::pace::Limits;
-use runtime::process::Stop;
+use notifier_core::decide::Outcome;
+use notifier_core::message::Message;
+use notifier_core::send_limiter::SendLimits;
+use runtime::process::ExitError;
 
 use crate::settings::{Bot, Settings};
 use crate::telegram::Telegram;
@@ -24,7 +24,7 @@ impl Channel {
     ///
     /// # Errors
     /// Exit 78 naming the setting.
-    pub fn new(settings: &Settings) -> Result<Self, Stop> {
+    pub fn new(settings: &Settings) -> Result<Self, ExitError> {
         match settings.bot()? {
             Some(bot) => Ok(Self::Telegram(Telegram::new(&bot)?, bot)),
             None => Ok(Self::Log),
@@ -35,7 +35,7 @@ impl Channel {
     ///
     /// # Errors
     /// Exit 78 in Telegram's words if not.
-    pub async fn check(&self) -> Result<(), Stop> {
+    pub async fn check(&self) -> Result<(), ExitError> {
         match self {
             Self::Telegram(telegram, bot) => telegram.check(bot.chat).await,
             Self::Log => Ok(()),
@@ -43,18 +43,18 @@ impl Channel {
     }
 
     /// How fast it takes messages.
-    pub const fn limits(&self) -> Limits {
+    pub const fn limits(&self) -> SendLimits {
         match self {
             Self::Telegram(_, bot) => bot.limits,
-            Self::Log => Limits::NONE,
+            Self::Log => SendLimits::NONE,
         }
     }
 
     /// The bot that hears the owner, and who may give it orders; none for a log, or where nobody may.
-    pub fn hears(&self) -> Option<(&Telegram, &BTreeSet<i64>)> {
+    pub fn command_source(&self) -> Option<(&Telegram, &BTreeSet<i64>)> {
         match self {
-            Self::Telegram(telegram, bot) if !bot.allowed.is_empty() => {
-                Some((telegram, &bot.allowed))
+            Self::Telegram(telegram, bot) if !bot.allowed_users.is_empty() => {
+                Some((telegram, &bot.allowed_users))
             }
             Self::Telegram(..) | Self::Log => None,
         }
@@ -69,14 +69,14 @@ impl Channel {
     }
 
     /// In words, for the log.
-    pub const fn as_str(&self) -> &'static str {
+    pub const fn describe(&self) -> &'static str {
         match self {
             Self::Telegram(..) => "telegram",
             Self::Log => "this log (TELEGRAM_BOT_TOKEN is not set)",
         }
     }
 
-    /// Sends one message, once; with this PNG if there is one. `chat`: where the one that was set has moved to.
+    /// Sends one message, once; with this PNG if there is one. `current_chat`: where the one that was set has moved to.
     pub async fn send(&self, chat: Option<i64>, message: &Message, png: Option<&[u8]>) -> Outcome {
         match self {
             Self::Telegram(telegram, bot) => {
@@ -85,7 +85,7 @@ impl Channel {
             }
             Self::Log => {
                 tracing::info!("to the owner:\n{}", message.text);
-                Outcome::Sent { message: None }
+                Outcome::Delivered { message_id: None }
             }
         }
     }

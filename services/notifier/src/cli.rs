@@ -1,7 +1,7 @@
 //! The notifier's command line.
 
 use clap::{Args, Parser, Subcommand};
-use protocol::command::Letters;
+use protocol::command::DeadLetterSelection;
 
 /// Tells the owner what happens, through Telegram or, without a token, in its log
 #[derive(Debug, Parser)]
@@ -29,13 +29,13 @@ pub enum Command {
     Status,
     /// Have letters sent again that Telegram refused; the notifier at work does it (exit 64: there is no
     /// such letter, 69: no notifier answers)
-    Resend(Which),
+    Resend(DeadLetterArgs),
 }
 
 /// Dead letters.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-pub struct Which {
+pub struct DeadLetterArgs {
     /// The letter's number, as `status` shows it
     pub id: Option<u64>,
     /// All that `status` shows
@@ -43,10 +43,11 @@ pub struct Which {
     pub all: bool,
 }
 
-impl Which {
+impl DeadLetterArgs {
     /// The same on the bus.
-    pub fn letters(&self) -> Letters {
-        self.id
-            .map_or(Letters::All, |number| Letters::One { number })
+    pub fn selection(&self) -> DeadLetterSelection {
+        self.id.map_or(DeadLetterSelection::All, |number| {
+            DeadLetterSelection::One { number }
+        })
     }
 }

@@ -1,23 +1,23 @@
 //! The notifier's body: waits for events and for Telegram, asks the brain, journals, sends. What to say
 //! and when is not decided here.
 
-pub mod address;
 pub mod app;
+pub mod bus_outage_task;
 pub mod channel;
 pub mod cli;
-pub mod courier;
-pub mod deadman;
-pub mod fallback;
-pub mod fault;
-pub mod fleet;
-pub mod inbox;
-pub mod lifeline;
-pub mod orders;
+pub mod command_executor;
+pub mod dead_man_ping;
+pub mod dispatcher;
+pub mod event_consumer;
+pub mod fallback_sender;
+pub mod heartbeats;
 pub mod preview;
-pub mod reports;
+pub mod report_reader;
 pub mod resend;
+pub mod secret_url;
 pub mod send_test;
 pub mod settings;
 pub mod status;
 pub mod telegram;
-pub mod updates;
+pub mod telegram_error;
+pub mod update_poller;

@@ -15,7 +15,7 @@ fn main() -> Status {
             Some(Command::SendTest { text }) => process::run(send_test::run(text)),
             Some(Command::Health) => process::run(app::health()),
             Some(Command::Status) => process::run(status::run()),
-            Some(Command::Resend(which)) => process::run(resend::run(which.letters())),
+            Some(Command::Resend(which)) => process::run(resend::run(which.selection())),
         },
     };
     code.into()

@@ -2,17 +2,18 @@
 
 use std::io::Write;
 
-use delivery::preview;
-use protocol::exit::ExitCode;
-use runtime::process::Stop;
+use notifier_core::preview;
+use protocol::exit_code::ExitCode;
+use runtime::process::ExitError;
 
 /// Prints it.
 ///
 /// # Errors
 /// Exit 70 for a sample with a bad name, which a test sees to.
-pub fn run() -> Result<ExitCode, Stop> {
-    let text = preview::catalogue().map_err(|error| Stop::internal(format!("bug: {error}")))?;
+pub fn run() -> Result<ExitCode, ExitError> {
+    let text =
+        preview::catalogue().map_err(|error| ExitError::internal(format!("bug: {error}")))?;
     // Whoever closed the output (`| head`) has read enough.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
-    Ok(ExitCode::Done)
+    Ok(ExitCode::Success)
 }

@@ -4,12 +4,12 @@
 use async_nats::{Message, RequestErrorKind, Subject as Address};
 use futures_util::StreamExt;
 use protocol::VERSION;
-use protocol::command::{Answer, Letters, ResendRequest};
-use protocol::exit::ExitCode;
-use protocol::ids::Token;
+use protocol::command::{CommandReply, DeadLetterSelection, ResendRequest};
+use protocol::exit_code::ExitCode;
+use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
-use runtime::bus::{Bus, DEADLINE, Refusal};
-use runtime::process::Stop;
+use runtime::bus::{Bus, BusError, DEADLINE};
+use runtime::process::ExitError;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -17,18 +17,18 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::Settings;
 
 /// Wishes that may wait; a person has one at a time.
-pub const QUEUE: usize = 4;
+pub const QUEUE_CAPACITY: usize = 4;
 
 /// A wish with the way back to who has it.
-pub struct Wish {
+pub struct PendingResend {
     request: ResendRequest,
     reply: Option<Address>,
 }
 
-impl Wish {
+impl PendingResend {
     /// Which letters.
-    pub const fn letters(&self) -> Letters {
-        self.request.letters
+    pub const fn selection(&self) -> DeadLetterSelection {
+        self.request.selection
     }
 
     /// Whose it is.
@@ -37,10 +37,10 @@ impl Wish {
     }
 
     /// Says what came of it. Nobody waits for that any longer than for the record.
-    pub async fn answer(self, bus: &Bus, result: Result<String, String>) {
-        let answer = Answer {
+    pub async fn respond(self, bus: &Bus, result: Result<String, String>) {
+        let answer = CommandReply {
             v: VERSION,
-            done: result.is_ok(),
+            ok: result.is_ok(),
             text: result.unwrap_or_else(|why| why),
             data: None,
         };
@@ -55,7 +55,11 @@ impl Wish {
 }
 
 /// Hands on wishes until `stop`, or until nobody takes them.
-pub async fn hear(bus: Bus, wishes: mpsc::Sender<Wish>, stop: CancellationToken) {
+pub async fn receive_requests(
+    bus: Bus,
+    requests: mpsc::Sender<PendingResend>,
+    shutdown: CancellationToken,
+) {
     let hear = async {
         loop {
             match bus
@@ -65,8 +69,8 @@ pub async fn hear(bus: Bus, wishes: mpsc::Sender<Wish>, stop: CancellationToken)
             {
                 Ok(mut subscription) => {
                     while let Some(message) = subscription.next().await {
-                        if let Some(wish) = read(message)
-                            && wishes.send(wish).await.is_err()
+                        if let Some(wish) = parse_request(message)
+                            && requests.send(wish).await.is_err()
                         {
                             return;
                         }
@@ -77,10 +81,10 @@ pub async fn hear(bus: Bus, wishes: mpsc::Sender<Wish>, stop: CancellationToken)
             tokio::time::sleep(DEADLINE).await;
         }
     };
-    stop.run_until_cancelled(hear).await;
+    shutdown.run_until_cancelled(hear).await;
 }
 
-fn read(message: Message) -> Option<Wish> {
+fn parse_request(message: Message) -> Option<PendingResend> {
     let request: ResendRequest = match serde_json::from_slice(&message.payload) {
         Ok(request) => request,
         Err(error) => {
@@ -93,34 +97,37 @@ fn read(message: Message) -> Option<Wish> {
         return None;
     }
     let reply = message.reply;
-    Some(Wish { request, reply })
+    Some(PendingResend { request, reply })
 }
 
 /// `notifier resend`: asks the notifier at work.
 ///
 /// # Errors
 /// Exit 78 for settings, 69 if the bus or the notifier does not answer, 64 if there is no such letter.
-pub async fn run(letters: Letters) -> Result<ExitCode, Stop> {
+pub async fn run(letters: DeadLetterSelection) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await
-        .map_err(Refusal::into_stop)?;
+        .map_err(BusError::into_exit_error)?;
     let user = settings.bus.nats_user.as_ref();
     let request = ResendRequest {
         v: VERSION,
-        by: format!("{} (command line)", user.map_or("operator", Token::as_str)),
-        letters,
+        by: format!(
+            "{} (command line)",
+            user.map_or("operator", SubjectToken::as_str)
+        ),
+        selection: letters,
     };
-    let answer = ask(&bus, &request).await?;
-    if !answer.done {
-        return Err(Stop::new(ExitCode::Usage, answer.text));
+    let answer = send_request(&bus, &request).await?;
+    if !answer.ok {
+        return Err(ExitError::new(ExitCode::Usage, answer.text));
     }
-    say(&answer.text);
-    Ok(ExitCode::Done)
+    print_line(&answer.text);
+    Ok(ExitCode::Success)
 }
 
-async fn ask(bus: &Bus, request: &ResendRequest) -> Result<Answer, Stop> {
-    let unavailable = |why: String| Stop::new(ExitCode::Unavailable, why);
+async fn send_request(bus: &Bus, request: &ResendRequest) -> Result<CommandReply, ExitError> {
+    let unavailable = |why: String| ExitError::new(ExitCode::Unavailable, why);
     let payload = serde_json::to_vec(request).map_err(|error| unavailable(error.to_string()))?;
     let subject = Subject::NotifierResend.to_string();
     let asked = bus.client().request(subject, payload.into());
@@ -147,6 +154,6 @@ async fn ask(bus: &Bus, request: &ResendRequest) -> Result<Answer, Stop> {
 }
 
 #[allow(clippy::print_stdout, reason = "the answer of a command")]
-fn say(line: &str) {
+fn print_line(line: &str) {
     println!("{line}");
 }

@@ -3,25 +3,25 @@
 
 use std::io::Write;
 
-use delivery::compose::Message;
-use delivery::letter::{MESSAGE_LIMIT, units};
-use protocol::exit::ExitCode;
-use runtime::process::Stop;
+use notifier_core::message::Message;
+use notifier_core::notification::{MESSAGE_LIMIT, utf16_length};
+use protocol::exit_code::ExitCode;
+use runtime::process::ExitError;
 
 use crate::settings::Settings;
 use crate::telegram::Telegram;
 
-const GREETING: &str = "✅ TEST: this chat gets what Bearish Alpha has to say";
+const DEFAULT_TEXT: &str = "✅ TEST: this chat gets what Bearish Alpha has to say";
 
 /// Sends it, once.
 ///
 /// # Errors
 /// Exit 69 where waiting may help, 78 where a person must mend something, with one sentence of help.
-pub async fn run(text: Option<String>) -> Result<ExitCode, Stop> {
-    let message = message(text)?;
+pub async fn run(text: Option<String>) -> Result<ExitCode, ExitError> {
+    let message = build_message(text)?;
     let settings = Settings::from_env()?;
     let Some(bot) = settings.bot()? else {
-        return Err(Stop::config(
+        return Err(ExitError::config(
             "TELEGRAM_BOT_TOKEN is not set: nothing to send with. Get a token from @BotFather, then set it \
              (or TELEGRAM_BOT_TOKEN_FILE) and TELEGRAM_CHAT_ID",
         ));
@@ -35,20 +35,20 @@ pub async fn run(text: Option<String>) -> Result<ExitCode, Stop> {
                 std::io::stdout().lock(),
                 "sent to chat {chat} through {place}{number}"
             );
-            Ok(ExitCode::Done)
+            Ok(ExitCode::Success)
         }
-        Err((fault, why)) => Err(Stop::new(
-            fault.exit(),
+        Err((fault, why)) => Err(ExitError::new(
+            fault.exit_code(),
             format!("chat {chat} through {place}: {why}. {}", fault.help()),
         )),
     }
 }
 
-fn message(text: Option<String>) -> Result<Message, Stop> {
-    let text = text.unwrap_or_else(|| GREETING.to_owned());
-    let length = units(&text);
+fn build_message(text: Option<String>) -> Result<Message, ExitError> {
+    let text = text.unwrap_or_else(|| DEFAULT_TEXT.to_owned());
+    let length = utf16_length(&text);
     if text.trim().is_empty() || length > MESSAGE_LIMIT {
-        return Err(Stop::new(
+        return Err(ExitError::new(
             ExitCode::Usage,
             format!(
                 "TEXT has {length} characters: allowed are 1 to {MESSAGE_LIMIT}, not all blank"

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use delivery::pace::Limits;
+use notifier_core::send_limiter::SendLimits;
 use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
+use runtime::logging::LoggingSettings;
 use runtime::metrics::MetricsSettings;
-use runtime::process::Stop;
-use runtime::secret;
-use runtime::settings::whole;
-use runtime::telemetry::TelemetrySettings;
+use runtime::process::ExitError;
+use runtime::secrets;
+use runtime::settings::whole_number;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::address::SecretAddress;
-use crate::deadman::Switch;
-use crate::fallback::{Fallback, Format};
+use crate::dead_man_ping::DeadManSwitch;
+use crate::fallback_sender::{FallbackFormat, FallbackSender};
+use crate::secret_url::SecretUrl;
 
 /// Everything but the command line.
 #[derive(Debug, Clone, Parser)]
@@ -30,7 +30,7 @@ pub struct Settings {
 
     /// Logs.
     #[command(flatten)]
-    pub telemetry: TelemetrySettings,
+    pub telemetry: LoggingSettings,
 
     /// Numbers.
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub struct Settings {
     /// Numbers of the users who may give orders, with commas; nobody if empty
     #[arg(long, env = "TELEGRAM_ALLOWED_USERS", value_name = "TELEGRAM_ALLOWED_USERS",
           default_value = "", value_parser = users)]
-    pub allowed: Users,
+    pub allowed_users: AllowedUsers,
 
     /// Where Telegram's Bot API is
     #[arg(long, env = "TELEGRAM_API_URL", value_name = "TELEGRAM_API_URL",
@@ -73,14 +73,14 @@ pub struct Settings {
     pub api_url: String,
 
     /// Least milliseconds between two messages to the chat
-    #[arg(long, env = "TELEGRAM_GAP_MS", value_name = "TELEGRAM_GAP_MS",
-          default_value = "1000", value_parser = whole::<u64>(0..=60_000))]
-    pub gap_ms: u64,
+    #[arg(long, env = "TELEGRAM_MIN_INTERVAL_MS", value_name = "TELEGRAM_MIN_INTERVAL_MS",
+          default_value = "1000", value_parser = whole_number::<u64>(0..=60_000))]
+    pub min_interval_ms: u64,
 
     /// Seconds between heartbeat messages to the owner
-    #[arg(long, env = "NOTIFY_HEARTBEAT_SECS", value_name = "NOTIFY_HEARTBEAT_SECS",
-          default_value = "3600", value_parser = whole::<u64>(10..=86_400))]
-    pub owner_heartbeat_secs: u64,
+    #[arg(long, env = "NOTIFIER_SUMMARY_SECS", value_name = "NOTIFIER_SUMMARY_SECS",
+          default_value = "3600", value_parser = whole_number::<u64>(10..=86_400))]
+    pub summary_secs: u64,
 
     /// Where criticals go that Telegram does not take; may hold a secret
     #[arg(
@@ -109,19 +109,19 @@ pub struct Settings {
     pub deadman_url_file: Option<PathBuf>,
 
     /// Seconds between two of them
-    #[arg(long, env = "DEADMAN_SECS", value_name = "DEADMAN_SECS",
-          default_value = "60", value_parser = whole::<u64>(1..=3_600))]
-    pub deadman_secs: u64,
+    #[arg(long, env = "DEADMAN_INTERVAL_SECS", value_name = "DEADMAN_INTERVAL_SECS",
+          default_value = "60", value_parser = whole_number::<u64>(1..=3_600))]
+    pub deadman_interval_secs: u64,
 
     /// What is understood at the fallback
     #[arg(long, env = "FALLBACK_FORMAT", value_name = "FALLBACK_FORMAT",
-          default_value_t = Format::Webhook, value_parser = format)]
-    pub fallback_format: Format,
+          default_value_t = FallbackFormat::Webhook, value_parser = format)]
+    pub fallback_format: FallbackFormat,
 }
 
 /// People who may give orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Users(pub BTreeSet<i64>);
+pub struct AllowedUsers(pub BTreeSet<i64>);
 
 /// A bot and the chat it writes to.
 #[derive(Clone)]
@@ -133,9 +133,9 @@ pub struct Bot {
     /// Where the Bot API is, without a slash at its end.
     pub api_url: String,
     /// How fast it may write.
-    pub limits: Limits,
+    pub limits: SendLimits,
     /// Whose orders it takes.
-    pub allowed: BTreeSet<i64>,
+    pub allowed_users: BTreeSet<i64>,
 }
 
 impl Settings {
@@ -143,7 +143,7 @@ impl Settings {
     ///
     /// # Errors
     /// Exit 78, one line.
-    pub fn from_env() -> Result<Self, Stop> {
+    pub fn from_env() -> Result<Self, ExitError> {
         runtime::settings::from_env()
     }
 
@@ -151,11 +151,11 @@ impl Settings {
     ///
     /// # Errors
     /// Exit 78 for a token without a chat, a chat without a token, or what is no token.
-    pub fn bot(&self) -> Result<Option<Bot>, Stop> {
+    pub fn bot(&self) -> Result<Option<Bot>, ExitError> {
         let file = self.token_file.as_deref();
-        let token = secret::resolve("TELEGRAM_BOT_TOKEN", self.token.as_ref(), file)?;
+        let token = secrets::resolve("TELEGRAM_BOT_TOKEN", self.token.as_ref(), file)?;
         match (token, self.chat) {
-            (None, None) if !self.allowed.0.is_empty() => Err(Stop::config(
+            (None, None) if !self.allowed_users.0.is_empty() => Err(ExitError::config(
                 "TELEGRAM_ALLOWED_USERS is set, but TELEGRAM_BOT_TOKEN is not: allowed is it beside a bot only",
             )),
             (None, None) => Ok(None),
@@ -165,14 +165,14 @@ impl Settings {
                     token,
                     chat,
                     api_url: self.api_url.trim_end_matches('/').to_owned(),
-                    limits: Limits::telegram(chat, self.gap_ms),
-                    allowed: self.allowed.0.clone(),
+                    limits: SendLimits::for_telegram(chat, self.min_interval_ms),
+                    allowed_users: self.allowed_users.0.clone(),
                 }))
             }
-            (Some(_), None) => Err(Stop::config(
+            (Some(_), None) => Err(ExitError::config(
                 "TELEGRAM_BOT_TOKEN is set, but TELEGRAM_CHAT_ID is not: allowed are both or neither",
             )),
-            (None, Some(chat)) => Err(Stop::config(format!(
+            (None, Some(chat)) => Err(ExitError::config(format!(
                 "TELEGRAM_CHAT_ID={chat} is set, but neither TELEGRAM_BOT_TOKEN nor \
                  TELEGRAM_BOT_TOKEN_FILE: allowed are both or neither"
             ))),
@@ -183,38 +183,39 @@ impl Settings {
     ///
     /// # Errors
     /// Exit 78 for what is no address.
-    pub fn switch(&self) -> Result<Option<Switch>, Stop> {
+    pub fn dead_man_switch(&self) -> Result<Option<DeadManSwitch>, ExitError> {
         let file = self.deadman_url_file.as_deref();
-        let Some(value) = secret::resolve("DEADMAN_URL", self.deadman_url.as_ref(), file)? else {
+        let Some(value) = secrets::resolve("DEADMAN_URL", self.deadman_url.as_ref(), file)? else {
             return Ok(None);
         };
-        let address = SecretAddress::parse("DEADMAN_URL", value)?;
-        let every = Duration::from_secs(self.deadman_secs);
-        Switch::new(address, every).map(Some)
+        let address = SecretUrl::parse("DEADMAN_URL", value)?;
+        let every = Duration::from_secs(self.deadman_interval_secs);
+        DeadManSwitch::new(address, every).map(Some)
     }
 
     /// The second way to the owner, if one is set.
     ///
     /// # Errors
     /// Exit 78 for what is no address, or where there is no Telegram to fall back from.
-    pub fn fallback(&self) -> Result<Option<Fallback>, Stop> {
+    pub fn fallback(&self) -> Result<Option<FallbackSender>, ExitError> {
         let file = self.fallback_url_file.as_deref();
-        let Some(value) = secret::resolve("FALLBACK_URL", self.fallback_url.as_ref(), file)? else {
+        let Some(value) = secrets::resolve("FALLBACK_URL", self.fallback_url.as_ref(), file)?
+        else {
             return Ok(None);
         };
-        let address = SecretAddress::parse("FALLBACK_URL", value)?;
+        let address = SecretUrl::parse("FALLBACK_URL", value)?;
         if self.chat.is_none() {
-            return Err(Stop::config(
+            return Err(ExitError::config(
                 "FALLBACK_URL (not shown) is set, but TELEGRAM_CHAT_ID is not: allowed is a fallback beside \
                  Telegram only",
             ));
         }
-        Fallback::new(address, self.fallback_format).map(Some)
+        FallbackSender::new(address, self.fallback_format).map(Some)
     }
 }
 
 /// A token goes into an address: nothing else may come in with it.
-fn check_token(token: &SecretString) -> Result<(), Stop> {
+fn check_token(token: &SecretString) -> Result<(), ExitError> {
     let well_formed = token
         .expose_secret()
         .split_once(':')
@@ -228,17 +229,17 @@ fn check_token(token: &SecretString) -> Result<(), Stop> {
     if well_formed {
         Ok(())
     } else {
-        Err(Stop::config(
+        Err(ExitError::config(
             "TELEGRAM_BOT_TOKEN (not shown): allowed is what @BotFather gives, digits, a colon and \
              about 35 of A-Z a-z 0-9 _ -",
         ))
     }
 }
 
-fn format(text: &str) -> Result<Format, String> {
+fn format(text: &str) -> Result<FallbackFormat, String> {
     match text {
-        "webhook" => Ok(Format::Webhook),
-        "ntfy" => Ok(Format::Ntfy),
+        "webhook" => Ok(FallbackFormat::Webhook),
+        "ntfy" => Ok(FallbackFormat::Ntfy),
         _ => Err("allowed are webhook, ntfy".to_owned()),
     }
 }
@@ -252,7 +253,7 @@ fn chat(text: &str) -> Result<i64, String> {
     }
 }
 
-fn users(text: &str) -> Result<Users, String> {
+fn users(text: &str) -> Result<AllowedUsers, String> {
     let wrong = || {
         "allowed are numbers of users with commas, e.g. 123456789,987654321; @userinfobot tells one's own"
             .to_owned()
@@ -266,7 +267,7 @@ fn users(text: &str) -> Result<Users, String> {
         }
         users.insert(id);
     }
-    Ok(Users(users))
+    Ok(AllowedUsers(users))
 }
 
 fn api_url(text: &str) -> Result<String, String> {
@@ -289,13 +290,13 @@ fn api_url(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn bot(pairs: &[&str]) -> Result<Option<Bot>, Stop> {
+    fn bot(pairs: &[&str]) -> Result<Option<Bot>, ExitError> {
         let words = ["settings"].iter().chain(pairs);
         Settings::try_parse_from(words).unwrap().bot()
     }
 
     #[test]
-    fn token_and_chat_go_together_and_a_wrong_token_is_not_shown() {
+    fn settings_need_token_and_chat_together_and_hide_an_invalid_token() {
         let good = "123456789:AAabcdefghijklmnopqrstuvwxyz0123456";
         assert!(bot(&[]).unwrap().is_none());
         assert!(bot(&["--token", good, "--chat", "-100"]).unwrap().is_some());
@@ -313,17 +314,17 @@ mod tests {
     }
 
     #[test]
-    fn users_are_numbers_and_need_a_bot() {
+    fn settings_allow_users_by_number_only_and_beside_a_bot() {
         assert_eq!(users(" 7, 9 ,").unwrap().0, [7, 9].into());
         assert!(users("").unwrap().0.is_empty());
         for bad in ["@me", "-100", "0", "7;9"] {
             assert!(users(bad).is_err(), "{bad}");
         }
-        assert!(bot(&["--allowed", "7"]).is_err());
+        assert!(bot(&["--allowed-users", "7"]).is_err());
     }
 
     #[test]
-    fn an_address_is_http_and_holds_no_credentials() {
+    fn settings_take_http_urls_without_credentials() {
         for good in ["https://api.telegram.org", "http://127.0.0.1:8081/tg"] {
             assert!(api_url(good).is_ok(), "{good}");
         }

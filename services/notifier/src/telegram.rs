@@ -1,37 +1,37 @@
 //! Telegram's Bot API: one call, and what its end means. Never tries twice, never decides.
 //!
 //! What the answers mean: <https://core.telegram.org/bots/api#making-requests>. The token is in the
-//! address of every call; it leaves this file neither in an error nor in an answer (see `Telegram::clean`).
+//! address of every call; it leaves this file neither in an error nor in an answer (see `Telegram::redact`).
 
-mod hears;
 mod photo;
+mod updates;
 
 use std::time::Duration;
 
-use delivery::compose::Message;
-use delivery::decide::Outcome;
+use notifier_core::decide::Outcome;
+use notifier_core::message::Message;
 use reqwest::{Client, RequestBuilder, StatusCode};
-use runtime::process::Stop;
+use runtime::process::ExitError;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use self::hears::Unheard;
-use crate::address::causes;
-use crate::fault::Fault;
+pub use self::updates::PollError;
+use crate::secret_url::error_chain;
 use crate::settings::Bot;
+use crate::telegram_error::TelegramError;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(15);
 /// Longest explanation that is kept.
-const LONGEST_WHY: usize = 300;
+const MAX_ERROR_CHARS: usize = 300;
 
 /// One bot.
 #[derive(Clone)]
 pub struct Telegram {
     client: Client,
     /// For calls that wait long for their answer: they hold up nobody else's.
-    poller: Client,
+    poll_client: Client,
     api_url: String,
     token: SecretString,
 }
@@ -49,22 +49,22 @@ struct SendMessage<'a> {
 /// Buttons below a message, in one row.
 #[derive(Serialize)]
 struct Keyboard<'a> {
-    inline_keyboard: [Vec<Key<'a>>; 1],
+    inline_keyboard: [Vec<KeyboardButton<'a>>; 1],
 }
 
 #[derive(Serialize)]
-struct Key<'a> {
+struct KeyboardButton<'a> {
     text: &'a str,
     callback_data: &'a str,
 }
 
 impl<'a> Keyboard<'a> {
-    fn of(message: &'a Message) -> Option<Self> {
-        let keys = message.buttons.iter().map(|button| Key {
+    fn for_message(message: &'a Message) -> Option<Self> {
+        let keys = message.buttons.iter().map(|button| KeyboardButton {
             text: &button.text,
             callback_data: &button.data,
         });
-        let keys: Vec<Key<'_>> = keys.collect();
+        let keys: Vec<KeyboardButton<'_>> = keys.collect();
         (!keys.is_empty()).then_some(Self {
             inline_keyboard: [keys],
         })
@@ -91,17 +91,17 @@ struct LinkPreview {
 
 /// Telegram's answer to any call.
 #[derive(Deserialize)]
-struct Answer {
+struct ApiResponse {
     ok: bool,
     result: Option<Value>,
     #[serde(default)]
     description: String,
     #[serde(default)]
-    parameters: Parameters,
+    parameters: ResponseParameters,
 }
 
 #[derive(Deserialize, Default)]
-struct Parameters {
+struct ResponseParameters {
     retry_after: Option<u64>,
     migrate_to_chat_id: Option<i64>,
 }
@@ -111,12 +111,12 @@ impl Telegram {
     ///
     /// # Errors
     /// Exit 70 if there is no TLS.
-    pub fn new(bot: &Bot) -> Result<Self, Stop> {
+    pub fn new(bot: &Bot) -> Result<Self, ExitError> {
         // A second installation is refused, and as good as the first.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
-            client: client(DEADLINE)?,
-            poller: client(hears::POLL_DEADLINE)?,
+            client: build_client(DEADLINE)?,
+            poll_client: build_client(updates::POLL_DEADLINE)?,
             api_url: bot.api_url.clone(),
             token: bot.token.clone(),
         })
@@ -126,55 +126,60 @@ impl Telegram {
     ///
     /// # Errors
     /// Exit 78 in Telegram's words if not. No answer is none: it may come later.
-    pub async fn check(&self, chat: i64) -> Result<(), Stop> {
+    pub async fn check(&self, chat: i64) -> Result<(), ExitError> {
         let action = SendChatAction {
             chat_id: chat,
             action: "typing",
         };
         let request = self
             .client
-            .post(self.address("sendChatAction"))
+            .post(self.method_url("sendChatAction"))
             .json(&action);
         match self.call(chat, request).await.0 {
-            Outcome::Closed { why } | Outcome::Refused { why } => Err(Stop::config(format!(
-                "TELEGRAM_BOT_TOKEN (not shown) with TELEGRAM_CHAT_ID={chat}: Telegram refuses, {why}"
-            ))),
-            Outcome::Unknown { why } | Outcome::Returned { why, .. } => {
+            Outcome::ChannelRejected { error: why } | Outcome::MessageRejected { error: why } => {
+                Err(ExitError::config(format!(
+                    "TELEGRAM_BOT_TOKEN (not shown) with TELEGRAM_CHAT_ID={chat}: Telegram refuses, {why}"
+                )))
+            }
+            Outcome::Unknown { error: why } | Outcome::Retryable { error: why, .. } => {
                 tracing::warn!(
                     why,
                     "Telegram not reached; trying again with the first message"
                 );
                 Ok(())
             }
-            Outcome::Sent { .. } | Outcome::Migrated { .. } => Ok(()),
+            Outcome::Delivered { .. } | Outcome::ChatMigrated { .. } => Ok(()),
         }
     }
 
-    /// Sends one message, once; with this PNG if there is one. `chat`: the one that was set, where the message
+    /// Sends one message, once; with this PNG if there is one. `current_chat`: the one that was set, where the message
     /// names no other.
     pub async fn send(&self, chat: i64, message: &Message, png: Option<&[u8]>) -> Outcome {
         let to = message.chat.unwrap_or(chat);
-        let (outcome, fault) = self.post(to, message, png).await;
+        let (outcome, fault) = self.post_with_picture(to, message, png).await;
         match (outcome, fault) {
             // Somebody who wrote to the bot and cannot be answered: no reason to tell nobody anything.
-            (Outcome::Closed { why }, Some(fault)) if to != chat && fault.is_of_the_chat() => {
-                Outcome::Refused { why }
+            (Outcome::ChannelRejected { error: why }, Some(fault))
+                if to != chat && fault.concerns_chat() =>
+            {
+                Outcome::MessageRejected { error: why }
             }
             (outcome, _) => outcome,
         }
     }
 
     /// A picture that Telegram surely did not take leaves the text.
-    async fn post(
+    async fn post_with_picture(
         &self,
         chat: i64,
         message: &Message,
         png: Option<&[u8]>,
-    ) -> (Outcome, Option<Fault>) {
+    ) -> (Outcome, Option<TelegramError>) {
         if let Some(png) = png {
             let sent = self.post_photo(chat, message, png).await;
             match &sent.0 {
-                Outcome::Refused { why } | Outcome::Closed { why } => {
+                Outcome::MessageRejected { error: why }
+                | Outcome::ChannelRejected { error: why } => {
                     tracing::warn!(why, "the picture is not taken; the text goes alone");
                 }
                 _ => return sent,
@@ -191,137 +196,172 @@ impl Telegram {
         &self,
         chat: i64,
         message: &Message,
-    ) -> Result<Option<i64>, (Fault, String)> {
+    ) -> Result<Option<i64>, (TelegramError, String)> {
         let (outcome, fault) = self.post_message(chat, message).await;
-        let why = outcome.trouble().unwrap_or("the chat has moved").to_owned();
+        let why = outcome.error().unwrap_or("the chat has moved").to_owned();
         match (outcome, fault) {
-            (Outcome::Sent { message }, _) => Ok(message),
-            (Outcome::Migrated { to, .. }, _) => Err((Fault::Migrated(to), why)),
-            (_, fault) => Err((fault.unwrap_or(Fault::Refused), why)),
+            (
+                Outcome::Delivered {
+                    message_id: message,
+                },
+                _,
+            ) => Ok(message),
+            (Outcome::ChatMigrated { to, .. }, _) => Err((TelegramError::ChatMigrated(to), why)),
+            (_, fault) => Err((fault.unwrap_or(TelegramError::MessageRejected), why)),
         }
     }
 
-    async fn post_message(&self, chat: i64, message: &Message) -> (Outcome, Option<Fault>) {
+    async fn post_message(&self, chat: i64, message: &Message) -> (Outcome, Option<TelegramError>) {
         let parameters = SendMessage {
             chat_id: chat,
             text: &message.text,
             entities: entities(message),
             link_preview_options: LinkPreview { is_disabled: true },
-            reply_markup: Keyboard::of(message),
+            reply_markup: Keyboard::for_message(message),
         };
         let request = self
             .client
-            .post(self.address("sendMessage"))
+            .post(self.method_url("sendMessage"))
             .json(&parameters);
         self.call(chat, request).await
     }
 
     /// With the token in it: for a request alone.
-    fn address(&self, method: &str) -> String {
+    fn method_url(&self, method: &str) -> String {
         let token = self.token.expose_secret();
         format!("{}/bot{token}/{method}", self.api_url)
     }
 
     /// How it ended, and what is wrong where it did not do what it should.
-    async fn call(&self, chat: i64, request: RequestBuilder) -> (Outcome, Option<Fault>) {
-        match self.ask(request).await {
-            Ok((status, answer)) => self.judge(chat, status, &answer),
+    async fn call(&self, chat: i64, request: RequestBuilder) -> (Outcome, Option<TelegramError>) {
+        match self.request(request).await {
+            Ok((status, answer)) => self.classify_response(chat, status, &answer),
             Err(ended) => ended,
         }
     }
 
     /// Telegram's answer, or how it ended without one.
-    async fn ask(
+    async fn request(
         &self,
         request: RequestBuilder,
-    ) -> Result<(StatusCode, Answer), (Outcome, Option<Fault>)> {
+    ) -> Result<(StatusCode, ApiResponse), (Outcome, Option<TelegramError>)> {
         let answered = async {
             let response = request.send().await?;
             Ok((response.status(), response.bytes().await?))
         };
-        let (status, body) = answered.await.map_err(|error| self.failed(error))?;
-        let answer = serde_json::from_slice::<Answer>(&body);
-        let answer = answer.map_err(|_| self.unreadable(status))?;
+        let (status, body) = answered.await.map_err(|error| self.classify_error(error))?;
+        let answer = serde_json::from_slice::<ApiResponse>(&body);
+        let answer = answer.map_err(|_| self.classify_unreadable(status))?;
         Ok((status, answer))
     }
 
     /// Before a connection stands nothing was sent; afterwards nobody knows.
-    fn failed(&self, error: reqwest::Error) -> (Outcome, Option<Fault>) {
+    fn classify_error(&self, error: reqwest::Error) -> (Outcome, Option<TelegramError>) {
         let before_anything_was_sent = error.is_connect() || error.is_builder();
-        let why = self.clean(&causes(error));
+        let why = self.redact(&error_chain(error));
         if before_anything_was_sent {
-            let outcome = Outcome::Returned { why, wait_ms: None };
-            (outcome, Some(Fault::NotConnected))
+            let outcome = Outcome::Retryable {
+                error: why,
+                wait_ms: None,
+            };
+            (outcome, Some(TelegramError::NotConnected))
         } else {
-            (Outcome::Unknown { why }, Some(Fault::NoAnswer))
+            (
+                Outcome::Unknown { error: why },
+                Some(TelegramError::NoResponse),
+            )
         }
     }
 
-    fn judge(&self, chat: i64, status: StatusCode, answer: &Answer) -> (Outcome, Option<Fault>) {
-        let why = format!("{}: {}", status.as_u16(), self.clean(&answer.description));
+    fn classify_response(
+        &self,
+        chat: i64,
+        status: StatusCode,
+        answer: &ApiResponse,
+    ) -> (Outcome, Option<TelegramError>) {
+        let why = format!("{}: {}", status.as_u16(), self.redact(&answer.description));
         if answer.ok {
             let number = answer.result.as_ref().map(|result| &result["message_id"]);
             let message = number.and_then(Value::as_i64);
-            return (Outcome::Sent { message }, None);
+            return (
+                Outcome::Delivered {
+                    message_id: message,
+                },
+                None,
+            );
         }
         if let Some(to) = answer.parameters.migrate_to_chat_id {
-            return (Outcome::Migrated { from: chat, to }, None);
+            return (Outcome::ChatMigrated { from: chat, to }, None);
         }
         let retry_after = answer.parameters.retry_after;
         let outcome = match status {
-            StatusCode::TOO_MANY_REQUESTS => Outcome::Returned {
-                why,
+            StatusCode::TOO_MANY_REQUESTS => Outcome::Retryable {
+                error: why,
                 wait_ms: retry_after.map(|secs| secs * 1_000),
             },
             // The token, or the right to write to this chat: a person must mend it, the text is fine.
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => {
-                Outcome::Closed { why }
+                Outcome::ChannelRejected { error: why }
             }
-            StatusCode::BAD_REQUEST if about_the_chat(&answer.description) => {
-                Outcome::Closed { why }
+            StatusCode::BAD_REQUEST if is_about_chat(&answer.description) => {
+                Outcome::ChannelRejected { error: why }
             }
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Outcome::Refused { why },
-            _ => Outcome::Unknown { why },
+            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
+                Outcome::MessageRejected { error: why }
+            }
+            _ => Outcome::Unknown { error: why },
         };
-        let fault = Fault::of(status.as_u16(), &answer.description, retry_after);
+        let fault = TelegramError::from_response(status.as_u16(), &answer.description, retry_after);
         (outcome, Some(fault))
     }
 
     /// A proxy's page in place of an answer.
-    fn unreadable(&self, status: StatusCode) -> (Outcome, Option<Fault>) {
+    fn classify_unreadable(&self, status: StatusCode) -> (Outcome, Option<TelegramError>) {
         let why = format!("{}: this is no answer of Telegram's", status.as_u16());
         match status {
             StatusCode::TOO_MANY_REQUESTS => (
-                Outcome::Returned { why, wait_ms: None },
-                Some(Fault::TooFast(None)),
+                Outcome::Retryable {
+                    error: why,
+                    wait_ms: None,
+                },
+                Some(TelegramError::RateLimited(None)),
             ),
             // Nothing of Telegram's is at this address.
             _ if status.is_client_error() || status.is_redirection() => {
                 let why = format!("TELEGRAM_API_URL={:?}: {why}", self.api_url);
-                (Outcome::Closed { why }, Some(Fault::NotTelegram))
+                (
+                    Outcome::ChannelRejected { error: why },
+                    Some(TelegramError::NotTelegram),
+                )
             }
-            _ if status.is_server_error() => (Outcome::Unknown { why }, Some(Fault::Server)),
-            _ => (Outcome::Unknown { why }, Some(Fault::NotTelegram)),
+            _ if status.is_server_error() => (
+                Outcome::Unknown { error: why },
+                Some(TelegramError::ServerError),
+            ),
+            _ => (
+                Outcome::Unknown { error: why },
+                Some(TelegramError::NotTelegram),
+            ),
         }
     }
 
     /// The one place through which words about a call leave: one line, of bounded length, without the
     /// token.
-    fn clean(&self, text: &str) -> String {
+    fn redact(&self, text: &str) -> String {
         let text = text.replace(self.token.expose_secret(), "***");
         let words: Vec<&str> = text.split_whitespace().collect();
-        words.join(" ").chars().take(LONGEST_WHY).collect()
+        words.join(" ").chars().take(MAX_ERROR_CHARS).collect()
     }
 }
 
-fn client(deadline: Duration) -> Result<Client, Stop> {
+fn build_client(deadline: Duration) -> Result<Client, ExitError> {
     Client::builder()
         .connect_timeout(CONNECT_DEADLINE)
         .timeout(deadline)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("bearish-alpha/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| Stop::internal(format!("no TLS: {}", error.without_url())))
+        .map_err(|error| ExitError::internal(format!("no TLS: {}", error.without_url())))
 }
 
 fn entities(message: &Message) -> Vec<Entity> {
@@ -335,7 +375,7 @@ fn entities(message: &Message) -> Vec<Entity> {
 
 /// Whether a refusal is about the chat and not about the text.
 /// Texts: `Client.cpp` of <https://github.com/tdlib/telegram-bot-api>.
-fn about_the_chat(description: &str) -> bool {
+fn is_about_chat(description: &str) -> bool {
     let description = description.to_lowercase();
     [
         "chat not found",

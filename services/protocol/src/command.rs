@@ -2,70 +2,70 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Token;
+use crate::ids::SubjectToken;
 
 /// What a person asks of the watchdog, on `command.v1.watchdog.<verb>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
+pub struct UnitCommandRequest {
     /// Version of this message.
     pub v: u16,
     /// Who asks.
     pub by: String,
     /// What.
     #[serde(flatten)]
-    pub order: UnitOrder,
+    pub command: UnitCommand,
 }
 
 /// The verbs of a watchdog. Those that only ask change nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "verb", rename_all = "snake_case")]
-pub enum UnitOrder {
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum UnitCommand {
     /// Every unit, as a table. Only asks.
     Status,
     /// Why a unit is as it is, and what would help. Only asks.
     Explain {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
     },
     /// What was done about a unit, newest last, with what was found before it. Only asks.
     History {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
     },
     /// Stops it in good order and leaves it so.
     Stop {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
     },
     /// Starts what a person stopped.
     Start {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
     },
     /// Stops it in good order and starts it at once; costs no budget.
     Restart {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
     },
     /// Watches it and does nothing, until it is released.
     Hold {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// Why.
-        why: String,
+        reason: String,
     },
     /// Ends a hold or a quarantine; its failures in a row count from zero.
     Release {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// Its restarts count from zero again, too.
-        total: bool,
+        reset_restarts: bool,
     },
 }
 
-impl UnitOrder {
+impl UnitCommand {
     /// Which unit it is about; none for all of them.
-    pub const fn unit(&self) -> Option<&Token> {
+    pub const fn unit(&self) -> Option<&SubjectToken> {
         match self {
             Self::Status => None,
             Self::Explain { unit }
@@ -79,7 +79,7 @@ impl UnitOrder {
     }
 
     /// Whether it changes nothing.
-    pub const fn only_asks(&self) -> bool {
+    pub const fn is_read_only(&self) -> bool {
         matches!(
             self,
             Self::Status | Self::Explain { .. } | Self::History { .. }
@@ -109,13 +109,13 @@ pub struct ResendRequest {
     /// Who asks.
     pub by: String,
     /// Which.
-    pub letters: Letters,
+    pub selection: DeadLetterSelection,
 }
 
 /// Dead letters of the notifier's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "which", rename_all = "snake_case")]
-pub enum Letters {
+pub enum DeadLetterSelection {
     /// All of them.
     All,
     /// This one.
@@ -127,11 +127,11 @@ pub enum Letters {
 
 /// What came of an order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct CommandReply {
     /// Version of this message.
     pub v: u16,
     /// It was obeyed.
-    pub done: bool,
+    pub ok: bool,
     /// In words: one line, or the lines of a table.
     pub text: String,
     /// The same for programs, where there is more to say than a line.

@@ -5,7 +5,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountKey, BookKey, Mode, Token};
+use crate::ids::{AccountKey, BookKey, Mode, SubjectToken};
 use crate::time::UtcMs;
 
 /// How much it matters to the owner.
@@ -69,14 +69,14 @@ impl Event {
 /// Which way a position looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Side {
+pub enum PositionSide {
     /// Bought; gains when the price rises.
     Long,
     /// Sold; gains when the price falls.
     Short,
 }
 
-impl Side {
+impl PositionSide {
     /// The word in logs and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ impl Side {
     }
 }
 
-impl fmt::Display for Side {
+impl fmt::Display for PositionSide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -101,7 +101,7 @@ pub enum EventBody {
         /// Paper or live.
         mode: Mode,
         /// Its symbols.
-        symbols: Vec<Token>,
+        symbols: Vec<SubjectToken>,
         /// Its command line.
         flags: Vec<String>,
         /// Version of the program.
@@ -112,20 +112,20 @@ pub enum EventBody {
         /// Why.
         reason: String,
         /// Its exit code.
-        exit: u8,
+        exit_code: u8,
         /// How long it ran, in milliseconds.
         uptime_ms: u64,
     },
     /// This instance owns the book now.
-    BookClaimed {
+    BookAcquired {
         /// Which.
         book: BookKey,
         /// The instance, which need not be the one that tells it: an earlier owner may not have come to that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        by: Option<Token>,
+        instance: Option<SubjectToken>,
         /// Settings that are not those of its last owner, each as `name: old -> new`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        changes: Vec<String>,
+        config_changes: Vec<String>,
     },
     /// The book went to another owner.
     BookLost {
@@ -142,13 +142,13 @@ pub enum EventBody {
         reason: String,
     },
     /// A person let a halted book go on.
-    BookReleased {
+    BookUnhalted {
         /// Which.
         book: BookKey,
         /// Who said so.
-        who: String,
+        by: String,
         /// Why.
-        why: String,
+        reason: String,
     },
     /// An entry was decided but not made.
     EntryDropped {
@@ -162,32 +162,32 @@ pub enum EventBody {
         /// Which book.
         book: BookKey,
         /// Whose signal.
-        strategy: Token,
+        strategy: SubjectToken,
         /// Long or short.
-        side: Side,
+        side: PositionSide,
         /// In base units.
         quantity: Decimal,
         /// Fill price.
-        price: Decimal,
+        entry_price: Decimal,
         /// Stop price.
-        stop: Decimal,
+        stop_price: Decimal,
         /// Target price.
-        target: Decimal,
+        target_price: Decimal,
     },
     /// A position was closed.
     PositionClosed {
         /// Which book.
         book: BookKey,
         /// Whose signal had opened it.
-        strategy: Token,
+        strategy: SubjectToken,
         /// Long or short.
-        side: Side,
+        side: PositionSide,
         /// In base units.
         quantity: Decimal,
         /// Fill price of the entry.
-        entry: Decimal,
+        entry_price: Decimal,
         /// Fill price of the exit.
-        exit: Decimal,
+        exit_price: Decimal,
         /// What closed it: stop, target, or a breaker.
         reason: String,
         /// Profit or loss after fees.
@@ -205,7 +205,7 @@ pub enum EventBody {
         reason: String,
     },
     /// A circuit breaker let go again.
-    BreakerRecovered {
+    BreakerReset {
         /// Whose.
         scope: String,
         /// Which, by its name.
@@ -216,35 +216,35 @@ pub enum EventBody {
         /// Which book.
         book: BookKey,
         /// The protection or breaker that locks them.
-        by: String,
+        lock: String,
         /// Why.
         reason: String,
         /// Until when, the exchange's time.
         until: UtcMs,
     },
     /// Whether the exchange has an order is not known. It is looked up until it is; nothing is sent again.
-    OrderUnclear {
+    OrderOutcomeUnknown {
         /// Whose.
         book: BookKey,
         /// What it is for: entry, stop, target or exit.
         leg: String,
         /// Our id of it.
-        order: String,
+        client_order_id: String,
         /// What happened instead of an answer.
-        why: String,
+        error: String,
     },
     /// The exchange refused an order.
-    OrderRefused {
+    OrderRejected {
         /// Whose.
         book: BookKey,
         /// What it is for: entry, stop, target or exit.
         leg: String,
         /// Our id of it.
-        order: String,
+        client_order_id: String,
         /// The exchange's code.
         code: i64,
         /// The exchange's words.
-        why: String,
+        reason: String,
     },
     /// A critical breaker or an operator closed the account: everything is closed, nobody enters until
     /// an operator ends it.
@@ -252,27 +252,27 @@ pub enum EventBody {
         /// Which account.
         account: AccountKey,
         /// The latch's id: what an operator names to end it.
-        latch: String,
+        latch_id: String,
         /// The breaker by its name.
-        breaker: String,
+        trigger: String,
         /// Equity, unrealised profit included.
         equity: Decimal,
         /// The peak it fell from.
         peak: Decimal,
-        /// The operator and why, if it was one; the breaker is named `operator` then.
+        /// The operator and why, if it was one; the breaker is named `account_command` then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        said: Option<String>,
+        reason: Option<String>,
     },
     /// An operator ended a latch.
     AccountUnlatched {
         /// Which account.
         account: AccountKey,
         /// Which latch.
-        latch: String,
+        latch_id: String,
         /// Who did it.
-        who: String,
+        by: String,
         /// Why.
-        why: String,
+        reason: String,
     },
     /// An operator stopped entries; positions are managed as before.
     EntriesPaused {
@@ -280,11 +280,11 @@ pub enum EventBody {
         account: AccountKey,
         /// Only this symbol's book; every book without.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        symbol: Option<Token>,
+        symbol: Option<SubjectToken>,
         /// Who did it.
-        who: String,
+        by: String,
         /// Why.
-        why: String,
+        reason: String,
     },
     /// An operator let entries be made again.
     EntriesResumed {
@@ -292,15 +292,15 @@ pub enum EventBody {
         account: AccountKey,
         /// Only this symbol's book; every book without.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        symbol: Option<Token>,
+        symbol: Option<SubjectToken>,
         /// Who did it.
-        who: String,
+        by: String,
         /// Why.
-        why: String,
+        reason: String,
     },
     /// A process is better or worse than before.
     HealthChanged {
-        /// How it was: `healthy`, `degraded` or `critical`.
+        /// How it was: `healthy`, `degraded` or `critical_check`.
         from: String,
         /// How it is.
         to: String,
@@ -308,64 +308,64 @@ pub enum EventBody {
         reason: String,
     },
     /// A part of a service failed and is tried again.
-    PartFailed {
+    ComponentFailed {
         /// Which part.
-        part: String,
+        component: String,
         /// One line.
         error: String,
     },
     /// A part that had failed works again.
-    PartRecovered {
+    ComponentRecovered {
         /// Which part.
-        part: String,
+        component: String,
         /// How long it was away, in milliseconds.
         after_ms: u64,
     },
     /// A part was started anew by somebody who did not say so.
-    PartStarted {
+    ServiceStarted {
         /// Which part.
-        part: String,
+        service: String,
         /// What is known of that, in one line.
-        how: String,
+        started_by: String,
     },
     /// A watchdog supervises the project from here on.
     WatchdogStarted {
         /// The compose project.
-        project: Token,
+        project: SubjectToken,
         /// Version of the program.
         version: String,
     },
     /// A unit ended or hung and will be started again.
-    RestartTriggered {
+    UnitRestartScheduled {
         /// Which unit: service and number.
-        unit: Token,
+        unit: SubjectToken,
         /// The how many-th restart this is; 0 for one that is not counted.
         attempt: u32,
         /// How many it may have.
-        max: u32,
+        max_restarts: u32,
         /// Why, in a few words.
         reason: String,
         /// Failures in a row, this one included.
-        consecutive: u32,
+        consecutive_failures: u32,
         /// How long it ran, in milliseconds.
         uptime_ms: u64,
         /// Until it is started, in milliseconds.
         delay_ms: u64,
         /// What it ended with, if it ended.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        exit: Option<i64>,
+        exit_code: Option<i64>,
         /// What it last said of itself, one line.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        evidence: Option<String>,
+        last_error: Option<String>,
     },
     /// A unit finished a cycle; the next one will be started.
-    CycleFinished {
+    UnitCycleFinished {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// The how many-th restart the next cycle is.
         attempt: u32,
         /// How many it may have.
-        max: u32,
+        max_restarts: u32,
         /// How long the cycle ran, in milliseconds.
         uptime_ms: u64,
         /// Until the next one begins, in milliseconds.
@@ -374,72 +374,72 @@ pub enum EventBody {
     /// A restarted unit says that it is at work again.
     UnitRecovered {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// Since its failure was noticed, in milliseconds.
         after_ms: u64,
     },
     /// A unit stays down until a person acts.
-    GivenUp {
+    UnitQuarantined {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// Why, and what to do.
         reason: String,
         /// Restarts so far.
         restarts: u32,
         /// Failures in a row.
-        consecutive: u32,
+        consecutive_failures: u32,
         /// What it last ended with.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        exit: Option<i64>,
+        exit_code: Option<i64>,
     },
     /// A unit stays down because that is what was wanted.
     UnitStopped {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// Who or what wanted it.
         reason: String,
     },
     /// Something happened to a unit that the watchdog may only observe.
-    UnitObservedOnly {
+    UnitRestartSkipped {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// What happened, and why nothing is done about it.
         reason: String,
     },
     /// A unit says of itself for long that it does not do what it is there for.
-    UnitCritical {
+    UnitHealthCritical {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// For how long so far, in milliseconds.
         for_ms: u64,
         /// Why, in its own words.
         reason: String,
     },
     /// A person ordered something about a unit.
-    UnitOrdered {
+    UnitCommandExecuted {
         /// Which unit.
-        unit: Token,
+        unit: SubjectToken,
         /// The order's verb.
-        verb: String,
+        command: String,
         /// Who ordered it.
         by: String,
         /// Why, if that was said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        why: Option<String>,
+        reason: Option<String>,
     },
     /// The owner gave an order, and had an answer to it.
-    OwnerCommand {
+    OperatorCommandExecuted {
         /// Who gave it.
-        who: String,
+        by: String,
         /// It, in one line.
         command: String,
         /// What came of it, in one line.
-        outcome: String,
+        result: String,
     },
     /// Somebody gave an order who may not; nothing was done. Not each time: once an hour for each of them.
-    StrangerIgnored {
+    UnauthorizedCommand {
         /// Who.
-        who: String,
+        by: String,
         /// The beginning of what was said.
         command: String,
     },
@@ -451,76 +451,76 @@ impl EventBody {
         match self {
             Self::TraderStarted { .. } => "trader_started",
             Self::TraderStopped { .. } => "trader_stopped",
-            Self::BookClaimed { .. } => "book_claimed",
+            Self::BookAcquired { .. } => "book_acquired",
             Self::BookLost { .. } => "book_lost",
             Self::BookHalted { .. } => "book_halted",
-            Self::BookReleased { .. } => "book_released",
+            Self::BookUnhalted { .. } => "book_unhalted",
             Self::EntryDropped { .. } => "entry_dropped",
             Self::PositionOpened { .. } => "position_opened",
             Self::PositionClosed { .. } => "position_closed",
             Self::BreakerTripped { .. } => "breaker_tripped",
-            Self::BreakerRecovered { .. } => "breaker_recovered",
+            Self::BreakerReset { .. } => "breaker_reset",
             Self::EntriesLocked { .. } => "entries_locked",
-            Self::OrderUnclear { .. } => "order_unclear",
-            Self::OrderRefused { .. } => "order_refused",
+            Self::OrderOutcomeUnknown { .. } => "order_outcome_unknown",
+            Self::OrderRejected { .. } => "order_rejected",
             Self::AccountLatched { .. } => "account_latched",
             Self::EntriesPaused { .. } => "entries_paused",
             Self::EntriesResumed { .. } => "entries_resumed",
             Self::AccountUnlatched { .. } => "account_unlatched",
             Self::HealthChanged { .. } => "health_changed",
-            Self::PartFailed { .. } => "part_failed",
-            Self::PartRecovered { .. } => "part_recovered",
-            Self::PartStarted { .. } => "part_started",
+            Self::ComponentFailed { .. } => "component_failed",
+            Self::ComponentRecovered { .. } => "component_recovered",
+            Self::ServiceStarted { .. } => "service_started",
             Self::WatchdogStarted { .. } => "watchdog_started",
-            Self::RestartTriggered { .. } => "restart_triggered",
-            Self::CycleFinished { .. } => "cycle_finished",
+            Self::UnitRestartScheduled { .. } => "unit_restart_scheduled",
+            Self::UnitCycleFinished { .. } => "unit_cycle_finished",
             Self::UnitRecovered { .. } => "unit_recovered",
-            Self::GivenUp { .. } => "given_up",
+            Self::UnitQuarantined { .. } => "unit_quarantined",
             Self::UnitStopped { .. } => "unit_stopped",
-            Self::UnitObservedOnly { .. } => "unit_observed_only",
-            Self::UnitCritical { .. } => "unit_critical",
-            Self::UnitOrdered { .. } => "unit_ordered",
-            Self::OwnerCommand { .. } => "owner_command",
-            Self::StrangerIgnored { .. } => "stranger_ignored",
+            Self::UnitRestartSkipped { .. } => "unit_restart_skipped",
+            Self::UnitHealthCritical { .. } => "unit_health_critical",
+            Self::UnitCommandExecuted { .. } => "unit_command_executed",
+            Self::OperatorCommandExecuted { .. } => "operator_command_executed",
+            Self::UnauthorizedCommand { .. } => "unauthorized_command",
         }
     }
 
     /// How much this kind matters.
     pub const fn severity(&self) -> Severity {
         match self {
-            Self::BookHalted { .. } | Self::GivenUp { .. } | Self::AccountLatched { .. } => {
-                Severity::Critical
-            }
+            Self::BookHalted { .. }
+            | Self::UnitQuarantined { .. }
+            | Self::AccountLatched { .. } => Severity::Critical,
             Self::BookLost { .. }
-            | Self::BookReleased { .. }
+            | Self::BookUnhalted { .. }
             | Self::BreakerTripped { .. }
-            | Self::OrderUnclear { .. }
-            | Self::OrderRefused { .. }
+            | Self::OrderOutcomeUnknown { .. }
+            | Self::OrderRejected { .. }
             | Self::AccountUnlatched { .. }
             | Self::EntriesPaused { .. }
             | Self::EntriesResumed { .. }
             | Self::HealthChanged { .. }
-            | Self::PartFailed { .. }
-            | Self::RestartTriggered { .. }
-            | Self::UnitObservedOnly { .. }
-            | Self::UnitCritical { .. }
-            | Self::StrangerIgnored { .. } => Severity::Warning,
+            | Self::ComponentFailed { .. }
+            | Self::UnitRestartScheduled { .. }
+            | Self::UnitRestartSkipped { .. }
+            | Self::UnitHealthCritical { .. }
+            | Self::UnauthorizedCommand { .. } => Severity::Warning,
             Self::TraderStarted { .. }
             | Self::TraderStopped { .. }
-            | Self::BookClaimed { .. }
+            | Self::BookAcquired { .. }
             | Self::EntryDropped { .. }
             | Self::PositionOpened { .. }
             | Self::PositionClosed { .. }
-            | Self::BreakerRecovered { .. }
+            | Self::BreakerReset { .. }
             | Self::EntriesLocked { .. }
-            | Self::PartRecovered { .. }
-            | Self::PartStarted { .. }
+            | Self::ComponentRecovered { .. }
+            | Self::ServiceStarted { .. }
             | Self::WatchdogStarted { .. }
-            | Self::CycleFinished { .. }
+            | Self::UnitCycleFinished { .. }
             | Self::UnitRecovered { .. }
             | Self::UnitStopped { .. }
-            | Self::UnitOrdered { .. }
-            | Self::OwnerCommand { .. } => Severity::Info,
+            | Self::UnitCommandExecuted { .. }
+            | Self::OperatorCommandExecuted { .. } => Severity::Info,
         }
     }
 }

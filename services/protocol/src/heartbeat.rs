@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{AccountKey, BookKey, Token};
+use crate::ids::{AccountKey, BookKey, SubjectToken};
 use crate::time::UtcMs;
 
 /// One heartbeat. Service and instance are in its subject.
@@ -14,7 +14,7 @@ pub struct Heartbeat {
     /// Version of this message.
     pub v: u16,
     /// This run of the process; a new one means it was restarted.
-    pub boot: Token,
+    pub boot: SubjectToken,
     /// 1, 2, 3, … within a boot.
     pub seq: u64,
     /// When it was made, wall clock.
@@ -24,20 +24,20 @@ pub struct Heartbeat {
     /// The sender's interval: a reader's measure of a missed one, in milliseconds.
     pub interval_ms: u64,
     /// Where in its life the process is.
-    pub phase: Phase,
+    pub phase: ProcessPhase,
     /// How well it is, by its own judgement; none from programs that did not judge themselves yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
     /// Why it is not healthy, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health_why: Option<String>,
+    pub health_reason: Option<String>,
     /// Progress of each part: a counter that stands still while the pulse goes on is a hang.
-    pub parts: BTreeMap<String, Part>,
+    pub components: BTreeMap<String, ComponentStatus>,
     /// Oldest "time since the last closed candle" of all feeds, in milliseconds of exchange time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candle_age_ms: Option<u64>,
     /// Decisions that opened a position or meant to, since boot.
-    pub signals: u64,
+    pub entries_decided: u64,
     /// Errors since boot, all parts.
     pub errors: u64,
     /// Those of the last hour.
@@ -51,7 +51,7 @@ pub struct Heartbeat {
     pub account: Option<AccountKey>,
     /// The latch that closes that account, as far as the process knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latch: Option<String>,
+    pub latch_id: Option<String>,
     /// The books this instance owns.
     #[serde(default)]
     pub books: Vec<BookSummary>,
@@ -60,7 +60,7 @@ pub struct Heartbeat {
 /// Where in its life a process is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Phase {
+pub enum ProcessPhase {
     /// Waiting for dependencies, recovering, warming up.
     #[default]
     Starting,
@@ -100,23 +100,23 @@ impl Health {
 
 /// Progress of one part of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Part {
+pub struct ComponentStatus {
     /// Turns of its loop since boot.
-    pub turns: u64,
+    pub iterations: u64,
     /// Errors since boot.
     pub errors: u64,
     /// How it is now.
-    pub state: PartState,
+    pub state: ComponentState,
     /// While it is well it turns at least this often, in milliseconds; none for one that turns only
     /// when there is something to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub within_ms: Option<u64>,
+    pub deadline_ms: Option<u64>,
 }
 
 /// How a part is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PartState {
+pub enum ComponentState {
     /// Working, or waiting for work.
     Ok,
     /// Failed and being tried again.
@@ -131,7 +131,7 @@ pub struct LastError {
     /// When, wall clock.
     pub at: UtcMs,
     /// Which part.
-    pub part: String,
+    pub component: String,
     /// One line.
     pub text: String,
 }
@@ -144,10 +144,10 @@ pub struct BookSummary {
     /// Capital plus realised profit minus fees, plus unrealised profit at the last close.
     pub equity: Decimal,
     /// Signed base quantity: positive long, negative short, zero flat.
-    pub position: Decimal,
+    pub position_quantity: Decimal,
     /// Positions closed so far, over all boots.
     pub trades: u64,
     /// Set when the book trades no more until a person looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub halted: Option<String>,
+    pub halt_reason: Option<String>,
 }

@@ -8,48 +8,48 @@ use serde::{Deserialize, Serialize};
 /// A word that may stand between two dots of a subject: 1 to 64 of `A-Z a-z 0-9 _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Token(String);
+pub struct SubjectToken(String);
 
-/// Why a text is no [`Token`].
+/// Why a text is no [`SubjectToken`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a name: allowed are 1 to 64 of A-Z a-z 0-9 _ -")]
-pub struct BadToken(String);
+pub struct InvalidSubjectToken(String);
 
-impl Token {
+impl SubjectToken {
     /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for Token {
-    type Err = BadToken;
+impl FromStr for SubjectToken {
+    type Err = InvalidSubjectToken;
 
-    fn from_str(text: &str) -> Result<Self, BadToken> {
+    fn from_str(text: &str) -> Result<Self, InvalidSubjectToken> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
         if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(BadToken(text.to_owned()))
+            Err(InvalidSubjectToken(text.to_owned()))
         }
     }
 }
 
-impl TryFrom<String> for Token {
-    type Error = BadToken;
+impl TryFrom<String> for SubjectToken {
+    type Error = InvalidSubjectToken;
 
-    fn try_from(text: String) -> Result<Self, BadToken> {
+    fn try_from(text: String) -> Result<Self, InvalidSubjectToken> {
         text.parse()
     }
 }
 
-impl From<Token> for String {
-    fn from(token: Token) -> Self {
+impl From<SubjectToken> for String {
+    fn from(token: SubjectToken) -> Self {
         token.0
     }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for SubjectToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -127,14 +127,14 @@ pub struct AccountKey {
     /// Paper or live.
     pub mode: Mode,
     /// The exchange, e.g. `binance-usdm`.
-    pub venue: Token,
+    pub venue: SubjectToken,
     /// Live: a hash of the key's account. Paper: the id of the market-data feed.
-    pub account: Token,
+    pub account: SubjectToken,
 }
 
 impl AccountKey {
     /// The book of one symbol of this account.
-    pub fn book(&self, symbol: Token) -> BookKey {
+    pub fn book(&self, symbol: SubjectToken) -> BookKey {
         BookKey {
             account: self.clone(),
             symbol,
@@ -155,45 +155,45 @@ pub struct BookKey {
     /// Whose money.
     pub account: AccountKey,
     /// The exchange's symbol, e.g. `BTCUSDT`.
-    pub symbol: Token,
+    pub symbol: SubjectToken,
 }
 
 /// Why a text is no [`BookKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a book: expected mode.venue.account.symbol with mode paper or live")]
-pub struct BadBookKey(String);
+pub struct InvalidBookKey(String);
 
 /// Why a text is no [`AccountKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an account: expected mode.venue.account with mode paper or live")]
-pub struct BadAccountKey(String);
+pub struct InvalidAccountKey(String);
 
 impl FromStr for BookKey {
-    type Err = BadBookKey;
+    type Err = InvalidBookKey;
 
-    fn from_str(text: &str) -> Result<Self, BadBookKey> {
-        let bad = || BadBookKey(text.to_owned());
-        let (account, symbol) = text.rsplit_once('.').ok_or_else(bad)?;
-        let account: AccountKey = account.parse().map_err(|_| bad())?;
-        Ok(account.book(symbol.parse().map_err(|_| bad())?))
+    fn from_str(text: &str) -> Result<Self, InvalidBookKey> {
+        let invalid = || InvalidBookKey(text.to_owned());
+        let (account, symbol) = text.rsplit_once('.').ok_or_else(invalid)?;
+        let account: AccountKey = account.parse().map_err(|_| invalid())?;
+        Ok(account.book(symbol.parse().map_err(|_| invalid())?))
     }
 }
 
 impl FromStr for AccountKey {
-    type Err = BadAccountKey;
+    type Err = InvalidAccountKey;
 
-    fn from_str(text: &str) -> Result<Self, BadAccountKey> {
-        let bad = || BadAccountKey(text.to_owned());
-        let words: Vec<&str> = text.split('.').collect();
-        let [mode, venue, account] = words.as_slice() else {
-            return Err(bad());
+    fn from_str(text: &str) -> Result<Self, InvalidAccountKey> {
+        let invalid = || InvalidAccountKey(text.to_owned());
+        let segments: Vec<&str> = text.split('.').collect();
+        let [mode, venue, account] = segments.as_slice() else {
+            return Err(invalid());
         };
         let mode = match *mode {
             "paper" => Mode::Paper,
             "live" => Mode::Live,
-            _ => return Err(bad()),
+            _ => return Err(invalid()),
         };
-        let token = |word: &str| word.parse::<Token>().map_err(|_| bad());
+        let token = |word: &str| word.parse::<SubjectToken>().map_err(|_| invalid());
         Ok(Self {
             mode,
             venue: token(venue)?,
@@ -203,9 +203,9 @@ impl FromStr for AccountKey {
 }
 
 impl TryFrom<String> for BookKey {
-    type Error = BadBookKey;
+    type Error = InvalidBookKey;
 
-    fn try_from(text: String) -> Result<Self, BadBookKey> {
+    fn try_from(text: String) -> Result<Self, InvalidBookKey> {
         text.parse()
     }
 }
@@ -227,15 +227,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_cannot_break_out_of_its_subject() {
+    fn subject_token_rejects_separators_and_wildcards() {
         for bad in ["", "a.b", "a b", "*", ">", "ü", &"x".repeat(65)] {
-            assert!(bad.parse::<Token>().is_err(), "{bad:?} was accepted");
+            assert!(bad.parse::<SubjectToken>().is_err(), "{bad:?} was accepted");
         }
-        assert!("trader-paper-1".parse::<Token>().is_ok());
+        assert!("trader-paper-1".parse::<SubjectToken>().is_ok());
     }
 
     #[test]
-    fn a_book_key_reads_back_what_it_writes() {
+    fn book_key_parses_what_it_prints() {
         let text = "paper.binance-usdm.a1b2c3d4.BTCUSDT";
         let key: BookKey = text.parse().unwrap();
         assert_eq!(key.to_string(), text);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::Token;
+use crate::ids::SubjectToken;
 
 /// The value of a lease's subject. A renewal writes the same holder again: the sequence moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub struct LeaseRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Holder {
     /// The instance's name, the same after a restart.
-    pub instance: Token,
+    pub instance: SubjectToken,
     /// This run of it.
-    pub boot: Token,
+    pub boot: SubjectToken,
 }

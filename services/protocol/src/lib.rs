@@ -4,16 +4,16 @@
 //! committed JSON in `tests/golden/`. Journal *records* are not here: they belong to the brain
 //! that folds them; only their envelope is shared, and an operator's words, which several services write.
 
+pub mod account_command;
 pub mod command;
 pub mod event;
-pub mod exit;
+pub mod event_samples;
+pub mod exit_code;
 pub mod heartbeat;
 pub mod ids;
 pub mod journal;
 pub mod lease;
-pub mod operator;
 pub mod report;
-pub mod samples;
 pub mod subject;
 pub mod time;
 pub mod trader_args;

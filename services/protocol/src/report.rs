@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Side;
-use crate::ids::{BookKey, Token};
+use crate::event::PositionSide;
+use crate::ids::{BookKey, SubjectToken};
 use crate::time::UtcMs;
 
 /// One book, as its owner last saw it.
@@ -18,7 +18,7 @@ pub struct BookReport {
     /// When it was made, wall clock.
     pub at: UtcMs,
     /// Who owns it.
-    pub instance: Token,
+    pub instance: SubjectToken,
     /// Which book.
     pub book: BookKey,
     /// Where in its life it is.
@@ -28,9 +28,9 @@ pub struct BookReport {
     /// Capital plus realised and unrealised profit, every fee paid so far deducted.
     pub equity: Decimal,
     /// Profit of the closed positions after fees and funding.
-    pub realised: Decimal,
+    pub realized_pnl: Decimal,
     /// Profit of the open position at the last price, its entry fee and funding deducted.
-    pub unrealised: Decimal,
+    pub unrealized_pnl: Decimal,
     /// Fees paid so far.
     pub fees: Decimal,
     /// Funding paid so far; negative: received.
@@ -38,7 +38,7 @@ pub struct BookReport {
     /// Positions closed.
     pub trades: u64,
     /// Of those, the ones with a profit after fees.
-    pub wins: u64,
+    pub winning_trades: u64,
     /// Profits by losses; none without a loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profit_factor: Option<Decimal>,
@@ -52,7 +52,7 @@ pub struct BookReport {
     pub position: Option<PositionReport>,
     /// Signals refused so far, by reason.
     #[serde(default)]
-    pub refusals: BTreeMap<String, u64>,
+    pub rejected_signals: BTreeMap<String, u64>,
     /// What keeps it from entries now, and until when by the exchange's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<LockReport>,
@@ -64,33 +64,33 @@ pub struct BookReport {
     pub price: Option<Decimal>,
     /// Why it trades no more, if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub halted: Option<String>,
+    pub halt_reason: Option<String>,
 }
 
 /// An open position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PositionReport {
     /// Whose signal opened it.
-    pub strategy: Token,
+    pub strategy: SubjectToken,
     /// Long or short.
-    pub side: Side,
+    pub side: PositionSide,
     /// In base units.
     pub quantity: Decimal,
     /// Fill price.
-    pub entry: Decimal,
+    pub entry_price: Decimal,
     /// Where the loss is taken.
-    pub stop: Decimal,
+    pub stop_price: Decimal,
     /// Where the profit is taken.
-    pub target: Decimal,
+    pub target_price: Decimal,
     /// Open time of the candle in which it was opened.
-    pub opened: UtcMs,
+    pub opened_at: UtcMs,
 }
 
 /// What keeps a book from entries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockReport {
     /// The protection or breaker.
-    pub by: String,
+    pub lock: String,
     /// The exchange's time.
     pub until: UtcMs,
 }
@@ -115,7 +115,7 @@ pub struct AccountReport {
     /// When it was made, wall clock.
     pub at: UtcMs,
     /// Who keeps it.
-    pub instance: Token,
+    pub instance: SubjectToken,
     /// Sequence in JOURNAL of the newest record behind it.
     pub seq: u64,
     /// All books together, unrealised profit included.
@@ -129,10 +129,10 @@ pub struct AccountReport {
     pub latch: Option<LatchReport>,
     /// Books whose worth cannot be told now: no entries until it can.
     #[serde(default)]
-    pub unknown: Vec<Token>,
+    pub unvalued_books: Vec<SubjectToken>,
     /// Sequence in JOURNAL of the last operator's word behind it: who knows of a later one waits for it.
     #[serde(default)]
-    pub words: u64,
+    pub command_seq: u64,
     /// Whose entries an operator has stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseReport>,
@@ -143,20 +143,20 @@ pub struct AccountReport {
 pub struct PauseReport {
     /// Those of this symbol's book; of every book without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub symbol: Option<Token>,
+    pub symbol: Option<SubjectToken>,
     /// Who did it.
-    pub who: String,
+    pub by: String,
     /// Why.
-    pub why: String,
+    pub reason: String,
 }
 
 /// What has closed an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatchReport {
     /// What an operator names to end it.
-    pub id: String,
+    pub latch_id: String,
     /// The breaker by its name.
-    pub breaker: String,
+    pub trigger: String,
     /// When, wall clock.
     pub at: UtcMs,
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::event::Severity;
-use crate::ids::{AccountKey, BookKey, Service, Token};
+use crate::ids::{AccountKey, BookKey, Service, SubjectToken};
 
 /// A subject that one message goes to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,14 +13,14 @@ pub enum Subject {
         /// Who.
         service: Service,
         /// Which one.
-        instance: Token,
+        instance: SubjectToken,
     },
     /// `event.v1.<service>.<instance>.<severity>.<kind>`
     Event {
         /// Who.
         service: Service,
         /// Which one.
-        instance: Token,
+        instance: SubjectToken,
         /// How much it matters.
         severity: Severity,
         /// What happened.
@@ -38,30 +38,30 @@ pub enum Subject {
     BookEquity(BookKey),
     /// `journal.v1.account.<account>`: peaks and latch of an account.
     AccountJournal(AccountKey),
-    /// `journal.v1.operator.<account>`: what a person decided about it.
-    OperatorJournal(AccountKey),
+    /// `journal.v1.account_command.<account>`: what a person decided about it.
+    AccountCommandJournal(AccountKey),
     /// `lease.v1.account.<account>`: which instance keeps it.
     AccountLease(AccountKey),
     /// `report.v1.account.<account>`: how it is now, renewed by its keeper.
     AccountReport(AccountKey),
-    /// `lease.v1.instance.trader.<account>.<instance>`: who takes part in sharing out the books.
-    InstanceLease {
+    /// `lease.v1.member.<account>.<instance>`: who takes part in sharing out the books.
+    MemberLease {
         /// The group.
         account: AccountKey,
         /// The member.
-        instance: Token,
+        instance: SubjectToken,
     },
     /// `journal.v1.watchdog.<project>`
-    WatchdogJournal(Token),
+    WatchdogJournal(SubjectToken),
     /// `lease.v1.watchdog.<project>`: which of a project's watchdogs acts.
-    WatchdogLease(Token),
+    WatchdogLease(SubjectToken),
     /// `command.v1.watchdog.<verb>`: request and reply.
     WatchdogCommand(&'static str),
     /// `command.v1.notifier.resend`: request and reply.
     NotifierResend,
-    /// `journal.v1.notifier.owner`: what the owner was told. A bus has one owner.
+    /// `journal.v1.notifier.operator`: what the owner was told. A bus has one owner.
     NotifierJournal,
-    /// `lease.v1.notifier.owner`: which notifier tells him.
+    /// `lease.v1.notifier.operator`: which notifier tells him.
     NotifierLease,
 }
 
@@ -83,18 +83,20 @@ impl fmt::Display for Subject {
             Self::BookReport(book) => write!(f, "report.v1.book.{book}"),
             Self::BookEquity(book) => write!(f, "report.v1.equity.{book}"),
             Self::AccountJournal(account) => write!(f, "journal.v1.account.{account}"),
-            Self::OperatorJournal(account) => write!(f, "journal.v1.operator.{account}"),
+            Self::AccountCommandJournal(account) => {
+                write!(f, "journal.v1.account_command.{account}")
+            }
             Self::AccountLease(account) => write!(f, "lease.v1.account.{account}"),
             Self::AccountReport(account) => write!(f, "report.v1.account.{account}"),
-            Self::InstanceLease { account, instance } => {
-                write!(f, "lease.v1.instance.trader.{account}.{instance}")
+            Self::MemberLease { account, instance } => {
+                write!(f, "lease.v1.member.{account}.{instance}")
             }
             Self::WatchdogJournal(project) => write!(f, "journal.v1.watchdog.{project}"),
             Self::WatchdogLease(project) => write!(f, "lease.v1.watchdog.{project}"),
             Self::WatchdogCommand(verb) => write!(f, "command.v1.watchdog.{verb}"),
             Self::NotifierResend => f.write_str("command.v1.notifier.resend"),
-            Self::NotifierJournal => f.write_str("journal.v1.notifier.owner"),
-            Self::NotifierLease => f.write_str("lease.v1.notifier.owner"),
+            Self::NotifierJournal => f.write_str("journal.v1.notifier.operator"),
+            Self::NotifierLease => f.write_str("lease.v1.notifier.operator"),
         }
     }
 }
@@ -104,13 +106,13 @@ pub mod filter {
     use crate::ids::{AccountKey, Mode};
 
     /// Journals of all books of an account.
-    pub fn book_journals_of(account: &AccountKey) -> String {
+    pub fn account_book_journals(account: &AccountKey) -> String {
         format!("journal.v1.book.{account}.*")
     }
 
     /// Leases of all instances that trade for an account.
-    pub fn instance_leases(account: &AccountKey) -> String {
-        format!("lease.v1.instance.trader.{account}.*")
+    pub fn member_leases(account: &AccountKey) -> String {
+        format!("lease.v1.member.{account}.*")
     }
 
     /// Heartbeats of all traders.
@@ -171,7 +173,7 @@ mod tests {
 
     #[test]
     fn subjects_are_spelled_as_documented() {
-        let instance: Token = "trader-paper-1".parse().unwrap();
+        let instance: SubjectToken = "trader-paper-1".parse().unwrap();
         let book = account().book("BTCUSDT".parse().unwrap());
         let cases = [
             (
@@ -199,11 +201,11 @@ mod tests {
                 "lease.v1.book.paper.binance-usdm.a1b2.BTCUSDT",
             ),
             (
-                Subject::InstanceLease {
+                Subject::MemberLease {
                     account: account(),
                     instance,
                 },
-                "lease.v1.instance.trader.paper.binance-usdm.a1b2.trader-paper-1",
+                "lease.v1.member.paper.binance-usdm.a1b2.trader-paper-1",
             ),
             (
                 Subject::WatchdogJournal("bearish-alpha".parse().unwrap()),
@@ -218,8 +220,8 @@ mod tests {
                 "command.v1.watchdog.release",
             ),
             (Subject::NotifierResend, "command.v1.notifier.resend"),
-            (Subject::NotifierJournal, "journal.v1.notifier.owner"),
-            (Subject::NotifierLease, "lease.v1.notifier.owner"),
+            (Subject::NotifierJournal, "journal.v1.notifier.operator"),
+            (Subject::NotifierLease, "lease.v1.notifier.operator"),
         ];
         for (subject, text) in cases {
             assert_eq!(subject.to_string(), text);
@@ -245,8 +247,8 @@ mod tests {
                 "journal.v1.account.paper.binance-usdm.a1b2",
             ),
             (
-                Subject::OperatorJournal(account()),
-                "journal.v1.operator.paper.binance-usdm.a1b2",
+                Subject::AccountCommandJournal(account()),
+                "journal.v1.account_command.paper.binance-usdm.a1b2",
             ),
             (
                 Subject::AccountLease(account()),

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_as_rfc_3339_and_survives_the_end_of_the_calendar() {
+    fn utc_ms_prints_as_rfc_3339_also_beyond_the_calendar() {
         assert_eq!(
             UtcMs(1_640_991_660_000).to_string(),
             "2021-12-31T23:01:00.000Z"
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn since_never_runs_backwards() {
+    fn utc_ms_since_is_never_negative() {
         assert_eq!(UtcMs(5).since(UtcMs(2)), Duration::from_millis(3));
         assert_eq!(UtcMs(2).since(UtcMs(5)), Duration::ZERO);
         assert_eq!(UtcMs(i64::MAX).plus(Duration::MAX), UtcMs(i64::MAX));

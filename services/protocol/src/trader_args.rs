@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 
-use crate::exit::ExitCode;
+use crate::exit_code::ExitCode;
 use crate::ids::Mode;
 
 /// How a trader runs. Has no environment form: what `docker inspect` shows is what runs.
@@ -61,7 +61,7 @@ pub struct TraderArgs {
 
 #[derive(Parser)]
 #[command(name = "trader", no_binary_name = true)]
-struct Words {
+struct TraderCommandLine {
     #[command(flatten)]
     args: TraderArgs,
 }
@@ -71,11 +71,11 @@ impl TraderArgs {
     ///
     /// # Errors
     /// Clap's own, when a flag is unknown or a value is not allowed.
-    pub fn from_words<W>(words: impl IntoIterator<Item = W>) -> Result<Self, clap::Error>
+    pub fn from_arguments<W>(arguments: impl IntoIterator<Item = W>) -> Result<Self, clap::Error>
     where
         W: Into<OsString> + Clone,
     {
-        Words::try_parse_from(words).map(|w| w.args)
+        TraderCommandLine::try_parse_from(arguments).map(|w| w.args)
     }
 
     /// Paper or live.
@@ -93,7 +93,7 @@ impl TraderArgs {
         let code = if self.auto_restart {
             ExitCode::CycleFinished
         } else {
-            ExitCode::Done
+            ExitCode::Success
         };
         self.duration
             .map(|secs| (Duration::from_secs_f64(secs), code))
@@ -130,11 +130,11 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<TraderArgs, clap::Error> {
-        TraderArgs::from_words(line.split_whitespace())
+        TraderArgs::from_arguments(line.split_whitespace())
     }
 
     #[test]
-    fn the_seeds_defaults_hold() {
+    fn trader_args_defaults_are_those_of_the_specification() {
         let args = parse("").unwrap();
         assert_eq!((args.max_restarts, args.restart_delay), (1000, 30));
         assert_eq!(args.duration, None);
@@ -143,10 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn duration_means_what_the_other_flags_make_of_it() {
+    fn duration_ends_a_run_or_a_cycle_depending_on_the_other_flags() {
         let hour = Duration::from_hours(1);
         let cases = [
-            ("--duration 3600", Some((hour, ExitCode::Done))),
+            ("--duration 3600", Some((hour, ExitCode::Success))),
             (
                 "--duration 3600 --auto-restart",
                 Some((hour, ExitCode::CycleFinished)),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_flag_and_the_value() {
+    fn rejected_argument_is_named_with_its_value() {
         for (line, value) in [
             ("--restart-delay -1", "-1"),
             ("--restart-delay 3601", "3601"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn every_command_line_of_the_seed_is_understood() {
+    fn every_command_line_of_the_specification_parses() {
         for line in [
             "--infinite",
             "--auto-restart",

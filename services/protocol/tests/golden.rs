@@ -9,18 +9,20 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use bearish_protocol::VERSION;
-use bearish_protocol::command::{Answer, Letters, Request, ResendRequest, UnitOrder};
-use bearish_protocol::event::{Event, EventBody, Severity, Side};
-use bearish_protocol::heartbeat::{
-    BookSummary, Health, Heartbeat, LastError, Part, PartState, Phase,
+use bearish_protocol::command::{
+    CommandReply, DeadLetterSelection, ResendRequest, UnitCommand, UnitCommandRequest,
 };
-use bearish_protocol::ids::{BookKey, Mode, Service, Token};
-use bearish_protocol::journal::JournalEntry;
+use bearish_protocol::event::{Event, EventBody, PositionSide, Severity};
+use bearish_protocol::event_samples::{self, AT};
+use bearish_protocol::heartbeat::{
+    BookSummary, ComponentState, ComponentStatus, Health, Heartbeat, LastError, ProcessPhase,
+};
+use bearish_protocol::ids::{BookKey, Mode, Service, SubjectToken};
+use bearish_protocol::journal::JournalBatch;
 use bearish_protocol::lease::{Holder, LeaseRecord};
 use bearish_protocol::report::{
     AccountReport, BookReport, EquityPoint, LatchReport, LockReport, PauseReport, PositionReport,
 };
-use bearish_protocol::samples::{self, AT};
 use bearish_protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::de::DeserializeOwned;
@@ -35,7 +37,7 @@ fn parsed(golden: &str) -> Value {
     serde_json::from_str(golden).unwrap()
 }
 
-fn token(text: &str) -> Token {
+fn token(text: &str) -> SubjectToken {
     text.parse().unwrap()
 }
 
@@ -50,78 +52,99 @@ fn book() -> BookKey {
 }
 
 /// The file of each kind. A new kind does not compile without one.
-fn golden_of(body: &EventBody) -> &'static str {
+fn golden_file(body: &EventBody) -> &'static str {
     match body {
         EventBody::TraderStarted { .. } => include_str!("golden/event_trader_started.json"),
         EventBody::TraderStopped { .. } => include_str!("golden/event_trader_stopped.json"),
-        EventBody::BookClaimed { .. } => include_str!("golden/event_book_claimed.json"),
+        EventBody::BookAcquired { .. } => include_str!("golden/event_book_acquired.json"),
         EventBody::BookLost { .. } => include_str!("golden/event_book_lost.json"),
         EventBody::BookHalted { .. } => include_str!("golden/event_book_halted.json"),
-        EventBody::BookReleased { .. } => include_str!("golden/event_book_released.json"),
+        EventBody::BookUnhalted { .. } => include_str!("golden/event_book_unhalted.json"),
         EventBody::EntryDropped { .. } => include_str!("golden/event_entry_dropped.json"),
         EventBody::PositionOpened { .. } => include_str!("golden/event_position_opened.json"),
         EventBody::PositionClosed { .. } => include_str!("golden/event_position_closed.json"),
         EventBody::BreakerTripped { .. } => include_str!("golden/event_breaker_tripped.json"),
-        EventBody::BreakerRecovered { .. } => include_str!("golden/event_breaker_recovered.json"),
+        EventBody::BreakerReset { .. } => include_str!("golden/event_breaker_reset.json"),
         EventBody::EntriesLocked { .. } => include_str!("golden/event_entries_locked.json"),
-        EventBody::OrderUnclear { .. } => include_str!("golden/event_order_unclear.json"),
-        EventBody::OrderRefused { .. } => include_str!("golden/event_order_refused.json"),
+        EventBody::OrderOutcomeUnknown { .. } => {
+            include_str!("golden/event_order_outcome_unknown.json")
+        }
+        EventBody::OrderRejected { .. } => include_str!("golden/event_order_rejected.json"),
         EventBody::AccountLatched { .. } => include_str!("golden/event_account_latched.json"),
         EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
         EventBody::EntriesPaused { .. } => include_str!("golden/event_entries_paused.json"),
         EventBody::EntriesResumed { .. } => include_str!("golden/event_entries_resumed.json"),
         EventBody::HealthChanged { .. } => include_str!("golden/event_health_changed.json"),
-        EventBody::PartFailed { .. } => include_str!("golden/event_part_failed.json"),
-        EventBody::PartRecovered { .. } => include_str!("golden/event_part_recovered.json"),
-        EventBody::PartStarted { .. } => include_str!("golden/event_part_started.json"),
+        EventBody::ComponentFailed { .. } => include_str!("golden/event_component_failed.json"),
+        EventBody::ComponentRecovered { .. } => {
+            include_str!("golden/event_component_recovered.json")
+        }
+        EventBody::ServiceStarted { .. } => include_str!("golden/event_service_started.json"),
         EventBody::WatchdogStarted { .. } => include_str!("golden/event_watchdog_started.json"),
-        EventBody::RestartTriggered { .. } => include_str!("golden/event_restart_triggered.json"),
-        EventBody::CycleFinished { .. } => include_str!("golden/event_cycle_finished.json"),
+        EventBody::UnitRestartScheduled { .. } => {
+            include_str!("golden/event_unit_restart_scheduled.json")
+        }
+        EventBody::UnitCycleFinished { .. } => {
+            include_str!("golden/event_unit_cycle_finished.json")
+        }
         EventBody::UnitRecovered { .. } => include_str!("golden/event_unit_recovered.json"),
-        EventBody::GivenUp { .. } => include_str!("golden/event_given_up.json"),
+        EventBody::UnitQuarantined { .. } => include_str!("golden/event_unit_quarantined.json"),
         EventBody::UnitStopped { .. } => include_str!("golden/event_unit_stopped.json"),
-        EventBody::UnitObservedOnly { .. } => include_str!("golden/event_unit_observed_only.json"),
-        EventBody::UnitCritical { .. } => include_str!("golden/event_unit_critical.json"),
-        EventBody::UnitOrdered { .. } => include_str!("golden/event_unit_ordered.json"),
-        EventBody::OwnerCommand { .. } => include_str!("golden/event_owner_command.json"),
-        EventBody::StrangerIgnored { .. } => include_str!("golden/event_stranger_ignored.json"),
+        EventBody::UnitRestartSkipped { .. } => {
+            include_str!("golden/event_unit_restart_skipped.json")
+        }
+        EventBody::UnitHealthCritical { .. } => {
+            include_str!("golden/event_unit_health_critical.json")
+        }
+        EventBody::UnitCommandExecuted { .. } => {
+            include_str!("golden/event_unit_command_executed.json")
+        }
+        EventBody::OperatorCommandExecuted { .. } => {
+            include_str!("golden/event_operator_command_executed.json")
+        }
+        EventBody::UnauthorizedCommand { .. } => {
+            include_str!("golden/event_unauthorized_command.json")
+        }
     }
 }
 
 fn events() -> Vec<Event> {
-    samples::events().unwrap()
+    event_samples::events().unwrap()
 }
 
 fn full_heartbeat() -> Heartbeat {
-    let part = |turns, errors, state, within_ms| Part {
-        turns,
+    let part = |turns, errors, state, within_ms| ComponentStatus {
+        iterations: turns,
         errors,
         state,
-        within_ms,
+        deadline_ms: within_ms,
     };
     let parts = [
-        ("fleet", part(1_200, 1, PartState::Stopped, Some(30_000))),
-        ("feed", part(180, 2, PartState::Retrying, Some(10_000))),
-        ("BTCUSDT", part(60, 0, PartState::Ok, None)),
+        (
+            "book-manager",
+            part(1_200, 1, ComponentState::Stopped, Some(30_000)),
+        ),
+        ("feed", part(180, 2, ComponentState::Retrying, Some(10_000))),
+        ("BTCUSDT", part(60, 0, ComponentState::Ok, None)),
     ];
     let last_error = LastError {
         at: UtcMs(AT.0 - 900),
-        part: "feed".to_owned(),
+        component: "feed".to_owned(),
         text: "klines: no answer within 5 s".to_owned(),
     };
     let trading = BookSummary {
         book: book(),
         equity: decimal("3333.33"),
-        position: decimal("-0.250"),
+        position_quantity: decimal("-0.250"),
         trades: 2,
-        halted: None,
+        halt_reason: None,
     };
     let halted = BookSummary {
         book: "live.binance-usdm.a1b2c3d4.ETHUSDT".parse().unwrap(),
         equity: Decimal::ZERO,
-        position: Decimal::ZERO,
+        position_quantity: Decimal::ZERO,
         trades: 0,
-        halted: Some("bug: panicked".to_owned()),
+        halt_reason: Some("bug: panicked".to_owned()),
     };
     Heartbeat {
         v: VERSION,
@@ -130,20 +153,20 @@ fn full_heartbeat() -> Heartbeat {
         at: AT,
         uptime_ms: 3_600_000,
         interval_ms: 5_000,
-        phase: Phase::Running,
+        phase: ProcessPhase::Running,
         health: Some(Health::Degraded),
-        health_why: Some("11 errors in the last hour".to_owned()),
-        parts: parts
+        health_reason: Some("11 errors in the last hour".to_owned()),
+        components: parts
             .map(|(name, part)| (name.to_owned(), part))
             .into_iter()
             .collect(),
         candle_age_ms: Some(61_000),
-        signals: 3,
+        entries_decided: 3,
         errors: 14,
         errors_last_hour: 11,
         last_error: Some(last_error),
         account: Some(book().account),
-        latch: Some("daily_loss-1795489200000".to_owned()),
+        latch_id: Some("daily_loss-1795489200000".to_owned()),
         books: vec![trading, halted],
     }
 }
@@ -153,17 +176,17 @@ fn minimal_heartbeat() -> Heartbeat {
         boot: token("b1"),
         seq: 1,
         uptime_ms: 12,
-        phase: Phase::Starting,
+        phase: ProcessPhase::Starting,
         health: None,
-        health_why: None,
-        parts: std::collections::BTreeMap::new(),
+        health_reason: None,
+        components: std::collections::BTreeMap::new(),
         candle_age_ms: None,
-        signals: 0,
+        entries_decided: 0,
         errors: 0,
         errors_last_hour: 0,
         last_error: None,
         account: None,
-        latch: None,
+        latch_id: None,
         books: Vec::new(),
         ..full_heartbeat()
     }
@@ -178,32 +201,32 @@ fn book_report() -> BookReport {
         phase: "open".to_owned(),
         capital: decimal("3333.33"),
         equity: decimal("3340.1"),
-        realised: decimal("2.5"),
-        unrealised: decimal("4.27"),
+        realized_pnl: decimal("2.5"),
+        unrealized_pnl: decimal("4.27"),
         fees: decimal("8.1"),
         funding: decimal("-0.2"),
         trades: 4,
-        wins: 3,
+        winning_trades: 3,
         profit_factor: Some(decimal("1.8")),
         max_drawdown: decimal("0.012"),
         sharpe: Some(decimal("1.1")),
         position: Some(PositionReport {
             strategy: token("oversold-bounce"),
-            side: Side::Long,
+            side: PositionSide::Long,
             quantity: decimal("0.25"),
-            entry: decimal("40008"),
-            stop: decimal("39600"),
-            target: decimal("40600"),
-            opened: UtcMs(AT.0 - 60_000),
+            entry_price: decimal("40008"),
+            stop_price: decimal("39600"),
+            target_price: decimal("40600"),
+            opened_at: UtcMs(AT.0 - 60_000),
         }),
-        refusals: [("position_open".to_owned(), 3)].into_iter().collect(),
+        rejected_signals: [("position_open".to_owned(), 3)].into_iter().collect(),
         locked: Some(LockReport {
-            by: "CooldownPeriod".to_owned(),
+            lock: "CooldownPeriod".to_owned(),
             until: UtcMs(AT.0 + 60_000),
         }),
         candle_close: Some(AT),
         price: Some(decimal("40025.1")),
-        halted: Some("journal sequence 7: unreadable".to_owned()),
+        halt_reason: Some("journal sequence 7: unreadable".to_owned()),
     }
 }
 
@@ -217,16 +240,16 @@ fn account_report() -> AccountReport {
         peak: decimal("10100"),
         day_peak: decimal("10000"),
         latch: Some(LatchReport {
-            id: "daily_loss-1764000000000".to_owned(),
-            breaker: "daily_loss".to_owned(),
+            latch_id: "daily_loss-1764000000000".to_owned(),
+            trigger: "daily_loss".to_owned(),
             at: AT,
         }),
-        unknown: vec![token("ETHUSDT")],
-        words: 7,
+        unvalued_books: vec![token("ETHUSDT")],
+        command_seq: 7,
         pauses: vec![PauseReport {
             symbol: Some(token("BTCUSDT")),
-            who: "operator".to_owned(),
-            why: "a vote of the central bank at noon".to_owned(),
+            by: "operator".to_owned(),
+            reason: "a vote of the central bank at noon".to_owned(),
         }],
     }
 }
@@ -250,41 +273,44 @@ fn held_lease() -> LeaseRecord {
     }))
 }
 
-fn request() -> Request {
+fn unit_command_request() -> UnitCommandRequest {
     let unit = token("trader-paper-1");
-    Request {
+    UnitCommandRequest {
         v: VERSION,
         by: "watchdog".to_owned(),
-        order: UnitOrder::Release { unit, total: false },
+        command: UnitCommand::Release {
+            unit,
+            reset_restarts: false,
+        },
     }
 }
 
-fn resend() -> ResendRequest {
+fn resend_request() -> ResendRequest {
     ResendRequest {
         v: VERSION,
         by: "notifier (command line)".to_owned(),
-        letters: Letters::One { number: 7 },
+        selection: DeadLetterSelection::One { number: 7 },
     }
 }
 
-fn answer() -> Answer {
-    Answer {
+fn command_reply() -> CommandReply {
+    CommandReply {
         v: VERSION,
-        done: false,
+        ok: false,
         text: "it is running, not quarantined".to_owned(),
         data: None,
     }
 }
 
-fn journal_entry() -> JournalEntry<Value> {
-    JournalEntry {
+fn journal_batch() -> JournalBatch<Value> {
+    JournalBatch {
         v: VERSION,
         writer: token("b1"),
-        id: 3,
+        batch_id: 3,
         at: AT,
-        confirmed: 41,
+        events_published_seq: 41,
         records: vec![
-            json!({"type": "anything a brain writes", "amount": "1.50"}),
+            json!({"type": "anything a core writes", "amount": "1.50"}),
             json!({"type": "and another"}),
         ],
     }
@@ -294,7 +320,7 @@ fn journal_entry() -> JournalEntry<Value> {
 macro_rules! for_every_message {
     ($check:path) => {
         for event in events() {
-            $check(golden_of(&event.body), &event);
+            $check(golden_file(&event.body), &event);
         }
         $check(include_str!("golden/report_book.json"), &book_report());
         $check(
@@ -312,10 +338,16 @@ macro_rules! for_every_message {
         );
         $check(include_str!("golden/lease_held.json"), &held_lease());
         $check(include_str!("golden/lease_free.json"), &lease(None));
-        $check(include_str!("golden/journal_entry.json"), &journal_entry());
-        $check(include_str!("golden/command_release.json"), &request());
-        $check(include_str!("golden/command_resend.json"), &resend());
-        $check(include_str!("golden/command_answer.json"), &answer());
+        $check(include_str!("golden/journal_batch.json"), &journal_batch());
+        $check(
+            include_str!("golden/command_release.json"),
+            &unit_command_request(),
+        );
+        $check(
+            include_str!("golden/command_resend.json"),
+            &resend_request(),
+        );
+        $check(include_str!("golden/command_reply.json"), &command_reply());
     };
 }
 
@@ -329,7 +361,7 @@ where
     assert_eq!(&read, message);
 }
 
-fn is_read_whatever_a_newer_program_added<M>(golden: &str, message: &M)
+fn ignores_unknown_fields<M>(golden: &str, message: &M)
 where
     M: DeserializeOwned + PartialEq + Debug,
 {
@@ -345,11 +377,11 @@ fn add_unknown_fields(value: &mut Value) {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut().filter(|(name, _)| *name != "records") {
                 match field {
-                    Value::Object(parts) if name == "parts" => {
+                    Value::Object(parts) if name == "components" => {
                         parts.values_mut().for_each(add_unknown_fields);
                     }
                     // Counters by name: any name is one.
-                    Value::Object(_) if name == "refusals" => {}
+                    Value::Object(_) if name == "rejected_signals" => {}
                     _ => add_unknown_fields(field),
                 }
             }
@@ -362,7 +394,7 @@ fn add_unknown_fields(value: &mut Value) {
 
 /// What a reader looks at before it reads the rest.
 #[derive(Deserialize)]
-struct Versioned {
+struct VersionHeader {
     v: u16,
 }
 
@@ -378,18 +410,18 @@ where
     fields.insert("v".to_owned(), json!(VERSION + 1));
     let text = value.to_string();
     assert!(serde_json::from_str::<M>(&text).is_err(), "{text}");
-    let Versioned { v } = serde_json::from_str(&text).unwrap();
+    let VersionHeader { v } = serde_json::from_str(&text).unwrap();
     assert!(v > VERSION);
 }
 
-fn is_refused_without_any_one_of_its_required_fields<M>(golden: &str, _: &M)
+fn is_rejected_without_each_required_field<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
     const OPTIONAL: [&str; 20] = [
         "account",
         "health",
-        "health_why",
+        "health_reason",
         "errors_last_hour",
         "candle_age_ms",
         "last_error",
@@ -398,14 +430,14 @@ where
         "profit_factor",
         "sharpe",
         "position",
-        "refusals",
+        "rejected_signals",
         "locked",
         "candle_close",
         "price",
-        "halted",
+        "halt_reason",
         "latch",
-        "unknown",
-        "words",
+        "unvalued_books",
+        "command_seq",
         "pauses",
     ];
     let whole = parsed(golden);
@@ -424,17 +456,17 @@ fn every_message_is_written_as_committed_and_read_back() {
 }
 
 #[test]
-fn every_message_is_read_whatever_a_newer_program_added() {
-    for_every_message!(is_read_whatever_a_newer_program_added);
+fn every_message_ignores_unknown_fields() {
+    for_every_message!(ignores_unknown_fields);
 }
 
 /// What programs wrote before they judged themselves.
 #[test]
-fn an_older_heartbeat_is_read_and_says_nothing_of_its_health() {
+fn heartbeat_of_an_older_program_parses_without_health() {
     let mut value = parsed(include_str!("golden/heartbeat_full.json"));
     for added in [
         "health",
-        "health_why",
+        "health_reason",
         "errors_last_hour",
         "account",
         "latch",
@@ -444,36 +476,36 @@ fn an_older_heartbeat_is_read_and_says_nothing_of_its_health() {
     let read: Heartbeat = serde_json::from_value(value).unwrap();
     let expected = Heartbeat {
         health: None,
-        health_why: None,
+        health_reason: None,
         errors_last_hour: 0,
         account: None,
-        latch: None,
+        latch_id: None,
         ..full_heartbeat()
     };
     assert_eq!(read, expected);
 }
 
 #[test]
-fn a_health_is_shown_as_it_is_written() {
+fn health_prints_as_it_serializes() {
     for health in [Health::Healthy, Health::Degraded, Health::Critical] {
         assert_eq!(serde_json::to_value(health).unwrap(), health.as_str());
     }
 }
 
 #[test]
-fn a_newer_message_shows_its_version_even_if_the_rest_is_unreadable() {
+fn newer_message_shows_its_version_when_the_rest_is_unreadable() {
     for_every_message!(shows_its_version_even_if_the_rest_is_unreadable);
 }
 
 #[test]
-fn no_message_is_read_without_its_required_fields() {
-    for_every_message!(is_refused_without_any_one_of_its_required_fields);
+fn every_message_needs_its_required_fields() {
+    for_every_message!(is_rejected_without_each_required_field);
 }
 
 #[test]
-fn every_file_has_its_message() {
+fn every_golden_file_belongs_to_a_message() {
     let others = [
-        "command_answer",
+        "command_reply",
         "command_release",
         "command_resend",
         "report_book",
@@ -481,7 +513,7 @@ fn every_file_has_its_message() {
         "report_equity",
         "heartbeat_full",
         "heartbeat_minimal",
-        "journal_entry",
+        "journal_batch",
         "lease_free",
         "lease_held",
     ];
@@ -498,7 +530,7 @@ fn every_file_has_its_message() {
 }
 
 #[test]
-fn a_kind_a_severity_and_every_other_word_is_spelled_alike_in_subjects_and_messages() {
+fn subjects_and_messages_spell_every_enum_alike() {
     for event in events() {
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!(json["kind"], event.body.kind());
@@ -508,21 +540,21 @@ fn a_kind_a_severity_and_every_other_word_is_spelled_alike_in_subjects_and_messa
         (Severity::Info.as_str(), json!(Severity::Info)),
         (Severity::Warning.as_str(), json!(Severity::Warning)),
         (Severity::Critical.as_str(), json!(Severity::Critical)),
-        (Side::Long.as_str(), json!(Side::Long)),
-        (Side::Short.as_str(), json!(Side::Short)),
+        (PositionSide::Long.as_str(), json!(PositionSide::Long)),
+        (PositionSide::Short.as_str(), json!(PositionSide::Short)),
         (Mode::Paper.as_str(), json!(Mode::Paper)),
         (Mode::Live.as_str(), json!(Mode::Live)),
         (Service::Trader.as_str(), json!(Service::Trader)),
         (Service::Watchdog.as_str(), json!(Service::Watchdog)),
         (Service::Notifier.as_str(), json!(Service::Notifier)),
         (Service::ExchangeSim.as_str(), json!(Service::ExchangeSim)),
-        ("starting", json!(Phase::Starting)),
-        ("running", json!(Phase::Running)),
-        ("draining", json!(Phase::Draining)),
-        ("stopped", json!(Phase::Stopped)),
-        ("ok", json!(PartState::Ok)),
-        ("retrying", json!(PartState::Retrying)),
-        ("stopped", json!(PartState::Stopped)),
+        ("starting", json!(ProcessPhase::Starting)),
+        ("running", json!(ProcessPhase::Running)),
+        ("draining", json!(ProcessPhase::Draining)),
+        ("stopped", json!(ProcessPhase::Stopped)),
+        ("ok", json!(ComponentState::Ok)),
+        ("retrying", json!(ComponentState::Retrying)),
+        ("stopped", json!(ComponentState::Stopped)),
     ] {
         assert_eq!(json, word);
     }

@@ -12,21 +12,21 @@ use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::TryStreamExt;
-use protocol::exit::ExitCode;
-use protocol::ids::Token;
+use protocol::exit_code::ExitCode;
+use protocol::ids::SubjectToken;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::Stop;
-use crate::{secret, streams};
+use crate::process::ExitError;
+use crate::{secrets, streams};
 
 /// Every call to the bus answers within this time or fails.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-const RETRY_FIRST: Duration = Duration::from_millis(100);
-const RETRY_CAP: Duration = Duration::from_secs(5);
-const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 0);
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const MAX_RETRY: Duration = Duration::from_secs(5);
+const MIN_SERVER_VERSION: (i64, i64, i64) = (2, 10, 0);
 
 /// Where the bus is and who we are there. Part of every service's settings.
 #[derive(Debug, Clone, Args)]
@@ -38,7 +38,7 @@ pub struct BusSettings {
 
     /// This role's user
     #[arg(long, env = "NATS_USER", value_name = "NATS_USER")]
-    pub nats_user: Option<Token>,
+    pub nats_user: Option<SubjectToken>,
 
     /// Its password
     #[arg(
@@ -82,25 +82,25 @@ impl Bus {
     /// 0 when cancelled.
     pub async fn connect(
         settings: &BusSettings,
-        until: &CancellationToken,
-        mut waiting: impl FnMut(&str),
-    ) -> Result<Self, Stop> {
-        let mut pause = RETRY_FIRST;
+        shutdown: &CancellationToken,
+        mut on_wait: impl FnMut(&str),
+    ) -> Result<Self, ExitError> {
+        let mut pause = FIRST_RETRY;
         loop {
             let error = match Self::try_connect(settings).await {
                 Ok(bus) => return Ok(bus),
-                Err(Refusal::Final(stop)) => return Err(stop),
-                Err(Refusal::Wait(reason)) => reason,
+                Err(BusError::Fatal(stop)) => return Err(stop),
+                Err(BusError::Retryable(reason)) => reason,
             };
-            waiting(&error);
+            on_wait(&error);
             tracing::warn!(%error, retry_in = ?pause, "waiting for the bus");
             tokio::select! {
                 biased;
-                () = until.cancelled() => return Err(stopped()),
+                () = shutdown.cancelled() => return Err(stopped_while_waiting()),
 
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = (pause * 2).min(RETRY_CAP);
+            pause = (pause * 2).min(MAX_RETRY);
         }
     }
 
@@ -108,22 +108,22 @@ impl Bus {
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
-    pub async fn ready(
+    pub async fn connect_with_streams(
         settings: &BusSettings,
         streams: &[&str],
-        until: &CancellationToken,
-    ) -> Result<Self, Stop> {
-        let bus = Self::connect(settings, until, |_| {}).await?;
+        shutdown: &CancellationToken,
+    ) -> Result<Self, ExitError> {
+        let bus = Self::connect(settings, shutdown, |_| {}).await?;
         loop {
             match bus.verify_streams(streams).await {
                 Ok(()) => return Ok(bus),
-                Err(Refusal::Final(stop)) => return Err(stop),
-                Err(Refusal::Wait(why)) => tracing::warn!(why, "waiting for the bus"),
+                Err(BusError::Fatal(stop)) => return Err(stop),
+                Err(BusError::Retryable(why)) => tracing::warn!(why, "waiting for the bus"),
             }
-            let slept = until
-                .run_until_cancelled(tokio::time::sleep(RETRY_CAP))
+            let slept = shutdown
+                .run_until_cancelled(tokio::time::sleep(MAX_RETRY))
                 .await;
-            slept.ok_or_else(stopped)?;
+            slept.ok_or_else(stopped_while_waiting)?;
         }
     }
 
@@ -131,16 +131,16 @@ impl Bus {
     ///
     /// # Errors
     /// [`Refusal`] says whether to try again.
-    pub async fn try_connect(settings: &BusSettings) -> Result<Self, Refusal> {
-        let client = options(settings)
-            .map_err(Refusal::Final)?
+    pub async fn try_connect(settings: &BusSettings) -> Result<Self, BusError> {
+        let client = connect_options(settings)
+            .map_err(BusError::Fatal)?
             .connect(settings.nats_url.as_str())
             .await
-            .map_err(|error| refusal(settings, &error))?;
-        let (major, minor, patch) = OLDEST_SERVER;
+            .map_err(|error| classify_connect_error(settings, &error))?;
+        let (major, minor, patch) = MIN_SERVER_VERSION;
         if !client.is_server_compatible(major, minor, patch) {
             let found = client.server_info().version;
-            return Err(Refusal::Final(Stop::config(format!(
+            return Err(BusError::Fatal(ExitError::config(format!(
                 "NATS_URL={:?}: the server is {found}, needed is {major}.{minor} or newer",
                 settings.nats_url
             ))));
@@ -153,27 +153,27 @@ impl Bus {
     /// Compares the named streams with the catalogue.
     ///
     /// # Errors
-    /// [`Refusal::Final`] (exit 78) if one is missing or breaks a promise, [`Refusal::Wait`] if
+    /// [`Refusal::Fatal`] (exit 78) if one is missing or breaks a promise, [`Refusal::Retryable`] if
     /// the bus does not answer.
-    pub async fn verify_streams(&self, names: &[&str]) -> Result<(), Refusal> {
-        for wanted in streams::catalogue() {
+    pub async fn verify_streams(&self, names: &[&str]) -> Result<(), BusError> {
+        for wanted in streams::stream_configs() {
             if !names.contains(&wanted.name.as_str()) {
                 continue;
             }
             let name = &wanted.name;
             let stream = match self.jetstream.get_stream(name).await {
                 Ok(stream) => stream,
-                Err(error) if missing(&error) => {
-                    return Err(Refusal::Final(Stop::config(format!(
+                Err(error) if is_stream_missing(&error) => {
+                    return Err(BusError::Fatal(ExitError::config(format!(
                         "the bus has no stream {name}: run bus-init first"
                     ))));
                 }
-                Err(error) => return Err(Refusal::Wait(format!("stream {name}: {error}"))),
+                Err(error) => return Err(BusError::Retryable(format!("stream {name}: {error}"))),
             };
             let found = differences(&wanted, &stream.cached_info().config);
             if !found.is_empty() {
-                return Err(Refusal::Final(Stop::config(format!(
-                    "stream {name}: {found}; run bus-init or mend it"
+                return Err(BusError::Fatal(ExitError::config(format!(
+                    "stream {name}: {found}; run bus-init or fix it"
                 ))));
             }
         }
@@ -209,7 +209,11 @@ impl Bus {
     ///
     /// # Errors
     /// Why the bus did not answer, in one line.
-    pub async fn newest(&self, stream: &str, subject: &str) -> Result<Option<Newest>, String> {
+    pub async fn latest_message(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<LatestMessage>, String> {
         let get = async {
             let stream = self
                 .jetstream
@@ -217,7 +221,7 @@ impl Bus {
                 .await
                 .map_err(|error| error.to_string())?;
             match stream.direct_get_last_for_subject(subject).await {
-                Ok(message) => Ok(Some(Newest {
+                Ok(message) => Ok(Some(LatestMessage {
                     seq: message.sequence,
                     payload: message.payload,
                 })),
@@ -272,7 +276,7 @@ impl Bus {
 }
 
 /// The newest message of a subject.
-pub struct Newest {
+pub struct LatestMessage {
     /// Its sequence in the stream.
     pub seq: u64,
     /// Its payload.
@@ -295,42 +299,42 @@ pub enum StoreError {
 
 /// Why there is no connection, by what to do next.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum BusError {
     /// Try again: it may heal by itself.
     #[error("{0}")]
-    Wait(String),
+    Retryable(String),
     /// Do not.
     #[error("{0}")]
-    Final(Stop),
+    Fatal(ExitError),
 }
 
-impl Refusal {
+impl BusError {
     /// As a reason to end, for callers that do not wait: exit 69 where waiting might have helped.
-    pub fn into_stop(self) -> Stop {
+    pub fn into_exit_error(self) -> ExitError {
         match self {
-            Self::Wait(reason) => Stop::new(ExitCode::Unavailable, reason),
-            Self::Final(stop) => stop,
+            Self::Retryable(reason) => ExitError::new(ExitCode::Unavailable, reason),
+            Self::Fatal(stop) => stop,
         }
     }
 }
 
-fn stopped() -> Stop {
-    Stop::new(ExitCode::Done, "stopped while waiting for the bus")
+fn stopped_while_waiting() -> ExitError {
+    ExitError::new(ExitCode::Success, "stopped while waiting for the bus")
 }
 
 fn differences(wanted: &jetstream::stream::Config, found: &jetstream::stream::Config) -> String {
     streams::differences(wanted, found).join("; ")
 }
 
-fn missing(error: &jetstream::context::GetStreamError) -> bool {
+fn is_stream_missing(error: &jetstream::context::GetStreamError) -> bool {
     use jetstream::ErrorCode;
     use jetstream::context::GetStreamErrorKind;
     matches!(error.kind(), GetStreamErrorKind::JetStream(e)
         if e.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
-fn options(settings: &BusSettings) -> Result<ConnectOptions, Stop> {
-    let password = secret::resolve(
+fn connect_options(settings: &BusSettings) -> Result<ConnectOptions, ExitError> {
+    let password = secrets::resolve(
         "NATS_PASSWORD",
         settings.nats_password.as_ref(),
         settings.nats_password_file.as_deref(),
@@ -339,38 +343,43 @@ fn options(settings: &BusSettings) -> Result<ConnectOptions, Stop> {
         .ping_interval(PING_INTERVAL)
         .connection_timeout(DEADLINE)
         .request_timeout(Some(DEADLINE))
-        .event_callback(|event| async move { tell(&event) });
+        .event_callback(|event| async move { log_connection_event(&event) });
     match (&settings.nats_user, password) {
         (None, None) => Ok(options),
         (Some(user), Some(password)) => Ok(options
             .name(user.to_string())
             .custom_inbox_prefix(format!("_INBOX_{user}"))
             .user_and_password(user.to_string(), password.expose_secret().to_owned())),
-        (Some(user), None) => Err(Stop::config(format!(
+        (Some(user), None) => Err(ExitError::config(format!(
             "NATS_USER={user} is set, but neither NATS_PASSWORD nor NATS_PASSWORD_FILE"
         ))),
-        (None, Some(_)) => Err(Stop::config("NATS_PASSWORD is set, but NATS_USER is not")),
+        (None, Some(_)) => Err(ExitError::config(
+            "NATS_PASSWORD is set, but NATS_USER is not",
+        )),
     }
 }
 
-fn refusal(settings: &BusSettings, error: &ConnectError) -> Refusal {
+fn classify_connect_error(settings: &BusSettings, error: &ConnectError) -> BusError {
     let url = &settings.nats_url;
     match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-            let user = settings.nats_user.as_ref().map_or("none", Token::as_str);
-            Refusal::Final(Stop::config(format!(
+            let user = settings
+                .nats_user
+                .as_ref()
+                .map_or("none", SubjectToken::as_str);
+            BusError::Fatal(ExitError::config(format!(
                 "NATS_URL={url:?}: the server refused NATS_USER={user} with this password"
             )))
         }
         ConnectErrorKind::ServerParse => {
-            Refusal::Final(Stop::config(format!("NATS_URL={url:?}: {error}")))
+            BusError::Fatal(ExitError::config(format!("NATS_URL={url:?}: {error}")))
         }
-        _ => Refusal::Wait(format!("NATS_URL={url:?}: {error}")),
+        _ => BusError::Retryable(format!("NATS_URL={url:?}: {error}")),
     }
 }
 
 /// A publish without permission shows only here and as a time-out: it must be in the log.
-fn tell(event: &Event) {
+fn log_connection_event(event: &Event) {
     match event {
         Event::Connected => tracing::info!("bus connected"),
         Event::Disconnected => tracing::warn!("bus disconnected"),
@@ -385,7 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_with_a_password_in_it_is_refused() {
+    fn nats_url_with_credentials_is_rejected() {
         assert!(nats_url("nats://a:b@host:4222").is_err());
         assert!(nats_url("nats://host:4222").is_ok());
         assert!(nats_url("http://host:4222").is_err());

@@ -1,8 +1,8 @@
 //! An equity curve as a PNG, for a message to the owner: drawn at twice its size and averaged down, with
 //! a font of our own, because images have none. The same input gives the same bytes. Where labels stand
-//! is in `ticks`, which points are worth drawing in `thin`. What the curve is about is the caller's.
+//! is in `ticks`, which points are worth drawing in `downsample`. What the curve is about is the caller's.
 
-mod thin;
+mod downsample;
 mod ticks;
 
 use std::sync::OnceLock;
@@ -30,7 +30,7 @@ pub const WIDTH: u32 = 800;
 /// Of the finished image, in pixels.
 pub const HEIGHT: u32 = 400;
 /// So many pixels are drawn for each one of the finished image, in each direction.
-const FINER: u32 = 3;
+const SUPERSAMPLING: u32 = 3;
 /// Room for the title beside the newest amount, in pixels.
 const TITLE_WIDTH: u32 = 540;
 /// More characters than ever fit.
@@ -43,14 +43,14 @@ const INK: RGBColor = RGBColor(32, 38, 46);
 const FAINT: RGBColor = RGBColor(112, 120, 132);
 const GRID: RGBColor = RGBColor(228, 231, 236);
 
-type Canvas<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-type Plane = Cartesian2d<WithKeyPoints<RangedCoordi64>, Amounts>;
-type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, Plane>;
+type BitmapArea<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+type PlotArea = Cartesian2d<WithKeyPoints<RangedCoordi64>, AmountLabels>;
+type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, PlotArea>;
 
 /// The library's own lets nobody else write its labels.
-struct Amounts(WithKeyPoints<RangedCoordf64>);
+struct AmountLabels(WithKeyPoints<RangedCoordf64>);
 
-impl Ranged for Amounts {
+impl Ranged for AmountLabels {
     type FormatOption = DefaultFormatting;
     type ValueType = f64;
 
@@ -73,12 +73,12 @@ pub struct Marker {
     /// When.
     pub at: UtcMs,
     /// What.
-    pub kind: Mark,
+    pub kind: MarkerKind,
 }
 
 /// What a dot stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
+pub enum MarkerKind {
     /// Something that was won.
     Gain,
     /// Something that was lost.
@@ -91,7 +91,7 @@ pub enum Mark {
 pub struct ChartError(String);
 
 impl ChartError {
-    fn of(error: impl std::fmt::Display) -> Self {
+    fn new(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }
 }
@@ -108,17 +108,17 @@ pub fn equity_curve(
     markers: &[Marker],
 ) -> Result<Vec<u8>, ChartError> {
     load_font()?;
-    let points = thin::usable(points);
-    let (width, height) = (WIDTH * FINER, HEIGHT * FINER);
+    let points = downsample::drawable_points(points);
+    let (width, height) = (WIDTH * SUPERSAMPLING, HEIGHT * SUPERSAMPLING);
     let mut fine = vec![255; (width * height * 3) as usize];
     {
         let backend = BitMapBackend::with_buffer(&mut fine, (width, height));
         let canvas = backend.into_drawing_area();
-        canvas.fill(&WHITE).map_err(ChartError::of)?;
+        canvas.fill(&WHITE).map_err(ChartError::new)?;
         draw(&canvas, title, &points, markers)?;
-        canvas.present().map_err(ChartError::of)?;
+        canvas.present().map_err(ChartError::new)?;
     }
-    encode(&averaged(&fine))
+    encode(&downscale(&fine))
 }
 
 fn load_font() -> Result<(), ChartError> {
@@ -127,66 +127,83 @@ fn load_font() -> Result<(), ChartError> {
     if *LOADED.get_or_init(|| load().is_ok()) {
         Ok(())
     } else {
-        Err(ChartError::of("bug: the font that came along is unusable"))
+        Err(ChartError::new("bug: the font that came along is unusable"))
     }
 }
 
-fn text(size: u32, color: RGBColor, pos: Pos) -> TextStyle<'static> {
-    (FONT, size * FINER).into_font().color(&color).pos(pos)
+fn text_style(size: u32, color: RGBColor, pos: Pos) -> TextStyle<'static> {
+    (FONT, size * SUPERSAMPLING)
+        .into_font()
+        .color(&color)
+        .pos(pos)
 }
 
 fn draw(
-    canvas: &Canvas<'_>,
+    canvas: &BitmapArea<'_>,
     title: &str,
     points: &[(i64, f64)],
     markers: &[Marker],
 ) -> Result<(), ChartError> {
     let (Some(first), Some(last)) = (points.first(), points.last()) else {
-        heading(canvas, title, "")?;
+        draw_heading(canvas, title, "")?;
         let middle = Pos::new(HPos::Center, VPos::Center);
-        let center = (centre(WIDTH), centre(HEIGHT));
-        let words = Text::new("no data yet", center, text(16, FAINT, middle));
-        return canvas.draw(&words).map_err(ChartError::of);
+        let center = (midpoint(WIDTH), midpoint(HEIGHT));
+        let words = Text::new("no data yet", center, text_style(16, FAINT, middle));
+        return canvas.draw(&words).map_err(ChartError::new);
     };
     let color = if last.1 < first.1 { DOWN } else { UP };
-    heading(canvas, title, &ticks::span_of(first.0, last.0))?;
-    result(canvas, first.1, last.1, color)?;
-    let across = ticks::times(first.0, last.0);
-    let up = ticks::amounts(points);
-    let mut chart = plane(canvas, across, up)?;
-    curve(&mut chart, points, color)?;
-    dots(&mut chart, points, markers)
+    draw_heading(canvas, title, &ticks::format_span(first.0, last.0))?;
+    draw_result(canvas, first.1, last.1, color)?;
+    let across = ticks::time_axis(first.0, last.0);
+    let up = ticks::amount_axis(points);
+    let mut chart = plot_area(canvas, across, up)?;
+    draw_curve(&mut chart, points, color)?;
+    draw_markers(&mut chart, points, markers)
 }
 
-fn centre(length: u32) -> i32 {
-    (length * FINER / 2).cast_signed()
+fn midpoint(length: u32) -> i32 {
+    (length * SUPERSAMPLING / 2).cast_signed()
 }
 
 /// Title, and what time it covers.
-fn heading(canvas: &Canvas<'_>, title: &str, span: &str) -> Result<(), ChartError> {
-    let left = |y: i32| (24 * FINER.cast_signed(), y * FINER.cast_signed());
+fn draw_heading(canvas: &BitmapArea<'_>, title: &str, span: &str) -> Result<(), ChartError> {
+    let left = |y: i32| {
+        (
+            24 * SUPERSAMPLING.cast_signed(),
+            y * SUPERSAMPLING.cast_signed(),
+        )
+    };
     let top = Pos::new(HPos::Left, VPos::Top);
-    let style = text(20, INK, top);
-    let title = Text::new(shortened(one_line(title), &style), left(14), style);
-    canvas.draw(&title).map_err(ChartError::of)?;
-    let span = Text::new(span.to_owned(), left(40), text(13, FAINT, top));
-    canvas.draw(&span).map_err(ChartError::of)
+    let style = text_style(20, INK, top);
+    let title = Text::new(shorten(one_line(title), &style), left(14), style);
+    canvas.draw(&title).map_err(ChartError::new)?;
+    let span = Text::new(span.to_owned(), left(40), text_style(13, FAINT, top));
+    canvas.draw(&span).map_err(ChartError::new)
 }
 
 /// The newest amount, and how much that is beside the first one.
-fn result(canvas: &Canvas<'_>, first: f64, last: f64, color: RGBColor) -> Result<(), ChartError> {
+fn draw_result(
+    canvas: &BitmapArea<'_>,
+    first: f64,
+    last: f64,
+    color: RGBColor,
+) -> Result<(), ChartError> {
     let right = |y: i32| {
         (
-            (WIDTH.cast_signed() - 24) * FINER.cast_signed(),
-            y * FINER.cast_signed(),
+            (WIDTH.cast_signed() - 24) * SUPERSAMPLING.cast_signed(),
+            y * SUPERSAMPLING.cast_signed(),
         )
     };
     let top = Pos::new(HPos::Right, VPos::Top);
-    let amount = Text::new(ticks::amount(last, 2), right(14), text(20, color, top));
-    canvas.draw(&amount).map_err(ChartError::of)?;
-    let change = ticks::change(first, last);
-    let change = Text::new(change, right(40), text(13, color, top));
-    canvas.draw(&change).map_err(ChartError::of)
+    let amount = Text::new(
+        ticks::format_amount(last, 2),
+        right(14),
+        text_style(20, color, top),
+    );
+    canvas.draw(&amount).map_err(ChartError::new)?;
+    let change = ticks::format_change(first, last);
+    let change = Text::new(change, right(40), text_style(13, color, top));
+    canvas.draw(&change).map_err(ChartError::new)
 }
 
 /// A title is a caller's: no line ends, no control characters.
@@ -197,10 +214,10 @@ fn one_line(title: &str) -> String {
 }
 
 /// As much of it as there is room for.
-fn shortened(mut title: String, style: &TextStyle<'_>) -> String {
+fn shorten(mut title: String, style: &TextStyle<'_>) -> String {
     let fits = |text: &str| {
         let size = style.font.box_size(text);
-        size.is_ok_and(|(width, _)| width <= TITLE_WIDTH * FINER)
+        size.is_ok_and(|(width, _)| width <= TITLE_WIDTH * SUPERSAMPLING)
     };
     if fits(&title) {
         return title;
@@ -215,88 +232,91 @@ fn shortened(mut title: String, style: &TextStyle<'_>) -> String {
 }
 
 /// Axes, grid and labels.
-fn plane<'a, 'b>(
-    canvas: &'a Canvas<'b>,
+fn plot_area<'a, 'b>(
+    canvas: &'a BitmapArea<'b>,
     across: Axis<i64>,
     up: Axis<f64>,
 ) -> Result<Chart<'a, 'b>, ChartError> {
     let across_range = (across.from..across.to).with_key_points(across.at);
-    let up_range = Amounts((up.from..up.to).with_key_points(up.at));
+    let up_range = AmountLabels((up.from..up.to).with_key_points(up.at));
     let mut chart = ChartBuilder::on(canvas)
-        .margin_top(70 * FINER)
-        .margin_right(24 * FINER)
-        .margin_left(14 * FINER)
-        .margin_bottom(10 * FINER)
-        .x_label_area_size(28 * FINER)
-        .y_label_area_size(70 * FINER)
+        .margin_top(70 * SUPERSAMPLING)
+        .margin_right(24 * SUPERSAMPLING)
+        .margin_left(14 * SUPERSAMPLING)
+        .margin_bottom(10 * SUPERSAMPLING)
+        .x_label_area_size(28 * SUPERSAMPLING)
+        .y_label_area_size(70 * SUPERSAMPLING)
         .build_cartesian_2d(across_range, up_range)
-        .map_err(ChartError::of)?;
-    let label = (FONT, 13 * FINER).into_font().color(&FAINT);
+        .map_err(ChartError::new)?;
+    let label = (FONT, 13 * SUPERSAMPLING).into_font().color(&FAINT);
     chart
         .configure_mesh()
-        .bold_line_style(ShapeStyle::from(GRID).stroke_width(FINER))
+        .bold_line_style(ShapeStyle::from(GRID).stroke_width(SUPERSAMPLING))
         .light_line_style(WHITE.mix(0.0))
-        .axis_style(ShapeStyle::from(GRID).stroke_width(FINER))
+        .axis_style(ShapeStyle::from(GRID).stroke_width(SUPERSAMPLING))
         .label_style(label)
         .x_label_formatter(&|ms| (across.label)(*ms))
         .y_label_formatter(&|amount| (up.label)(*amount))
         .draw()
-        .map_err(ChartError::of)?;
+        .map_err(ChartError::new)?;
     Ok(chart)
 }
 
-fn curve(
+fn draw_curve(
     chart: &mut Chart<'_, '_>,
     points: &[(i64, f64)],
     color: RGBColor,
 ) -> Result<(), ChartError> {
     let floor = chart.y_range().start;
-    let shown = thin::drawn(points, WIDTH * FINER);
+    let shown = downsample::downsample(points, WIDTH * SUPERSAMPLING);
     let area = AreaSeries::new(shown.iter().copied(), floor, color.mix(0.10));
-    chart.draw_series(area).map_err(ChartError::of)?;
+    chart.draw_series(area).map_err(ChartError::new)?;
     if let [first, .., last] = shown.as_slice() {
         // Where it began: what is above it was won.
         let start = [(first.0, first.1), (last.0, first.1)];
-        let (dash, gap) = (5 * FINER, 4 * FINER);
-        let style = ShapeStyle::from(FAINT).stroke_width(FINER);
+        let (dash, gap) = (5 * SUPERSAMPLING, 4 * SUPERSAMPLING);
+        let style = ShapeStyle::from(FAINT).stroke_width(SUPERSAMPLING);
         let start = DashedLineSeries::new(start, dash, gap, style);
-        chart.draw_series(start).map_err(ChartError::of)?;
+        chart.draw_series(start).map_err(ChartError::new)?;
     }
     // Piece by piece: a path's own joints are spikes where it turns back sharply.
-    let line = ShapeStyle::from(color).stroke_width(2 * FINER);
+    let line = ShapeStyle::from(color).stroke_width(2 * SUPERSAMPLING);
     let pieces = shown.windows(2).map(|ends| PathElement::new(ends, line));
-    chart.draw_series(pieces).map_err(ChartError::of)?;
+    chart.draw_series(pieces).map_err(ChartError::new)?;
     // The end of the line; the only thing to see of a single point.
-    shown.last().map_or(Ok(()), |last| dot(chart, *last, color))
+    shown
+        .last()
+        .map_or(Ok(()), |last| draw_dot(chart, *last, color))
 }
 
-fn dots(
+fn draw_markers(
     chart: &mut Chart<'_, '_>,
     points: &[(i64, f64)],
     markers: &[Marker],
 ) -> Result<(), ChartError> {
-    for (at, kind) in thin::marked(points, markers, WIDTH) {
+    for (at, kind) in downsample::place_markers(points, markers, WIDTH) {
         let color = match kind {
-            Mark::Gain => UP,
-            Mark::Loss => DOWN,
+            MarkerKind::Gain => UP,
+            MarkerKind::Loss => DOWN,
         };
-        dot(chart, at, color)?;
+        draw_dot(chart, at, color)?;
     }
     Ok(())
 }
 
-fn dot(chart: &mut Chart<'_, '_>, at: (i64, f64), color: RGBColor) -> Result<(), ChartError> {
-    let round = |radius: u32, color: RGBColor| Circle::new((0, 0), radius * FINER, color.filled());
+fn draw_dot(chart: &mut Chart<'_, '_>, at: (i64, f64), color: RGBColor) -> Result<(), ChartError> {
+    let round =
+        |radius: u32, color: RGBColor| Circle::new((0, 0), radius * SUPERSAMPLING, color.filled());
     let dot = EmptyElement::at(at) + round(4, WHITE) + round(3, color);
     chart
         .draw_series(std::iter::once(dot))
-        .map_err(ChartError::of)?;
+        .map_err(ChartError::new)?;
     Ok(())
 }
 
 /// Each pixel is the mean of those that were drawn for it: smooth edges.
-fn averaged(fine: &[u8]) -> Vec<u8> {
-    let (width, height, finer) = (WIDTH as usize, HEIGHT as usize, FINER as usize);
+fn downscale(fine: &[u8]) -> Vec<u8> {
+    let (width, height, finer) = (WIDTH as usize, HEIGHT as usize, SUPERSAMPLING as usize);
     let at = |x: usize, y: usize, channel: usize| {
         usize::from(fine[(y * width * finer + x) * 3 + channel])
     };
@@ -319,9 +339,9 @@ fn encode(pixels: &[u8]) -> Result<Vec<u8>, ChartError> {
     let mut encoder = png::Encoder::new(&mut file, WIDTH, HEIGHT);
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    let mut writer = encoder.write_header().map_err(ChartError::of)?;
-    writer.write_image_data(pixels).map_err(ChartError::of)?;
-    writer.finish().map_err(ChartError::of)?;
+    let mut writer = encoder.write_header().map_err(ChartError::new)?;
+    writer.write_image_data(pixels).map_err(ChartError::new)?;
+    writer.finish().map_err(ChartError::new)?;
     Ok(file)
 }
 
@@ -374,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_year_of_minutes_is_a_small_picture_and_always_the_same() {
+    fn chart_of_a_year_of_minutes_is_small_and_deterministic() {
         let year = year();
         let file = equity_curve("a year", &year, &[]).unwrap();
         assert!(file.len() < 100_000, "{} bytes", file.len());
@@ -388,20 +408,20 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_looks_different_from_a_gain_and_marks_are_seen() {
+    fn chart_shows_losses_gains_and_markers_in_their_colors() {
         let at = |i| UtcMs(BEGIN + i * MINUTE);
         let lost = [(at(0), 10_000.0), (at(60), 9_000.0)];
         assert!(draw(&lost).shows(DOWN) && !draw(&lost).shows(UP));
         let gain = Marker {
             at: at(30),
-            kind: Mark::Gain,
+            kind: MarkerKind::Gain,
         };
         let with_gain = equity_curve("", &lost, &[gain]).unwrap();
         assert!(Picture::read(&with_gain).shows(UP));
     }
 
     #[test]
-    fn without_a_single_usable_point_the_picture_says_so() {
+    fn chart_without_usable_points_says_so() {
         for points in [
             vec![],
             vec![(UtcMs(BEGIN), f64::NAN)],
@@ -415,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn points_that_are_hard_to_draw_are_drawn() {
+    fn chart_draws_extreme_points() {
         let at = |ms| UtcMs(BEGIN + ms);
         for points in [
             vec![(at(0), 10_000.0)],
@@ -438,13 +458,13 @@ mod tests {
     }
 
     #[test]
-    fn any_title_is_one_line_that_fits() {
+    fn chart_title_is_one_line_that_fits() {
         assert_eq!(one_line(" a\n\tb \u{7} c "), "a b  c");
         load_font().unwrap();
-        let style = text(20, INK, Pos::new(HPos::Left, VPos::Top));
+        let style = text_style(20, INK, Pos::new(HPos::Left, VPos::Top));
         let short = "trader-paper-1, 3 books".to_owned();
-        assert_eq!(shortened(short.clone(), &style), short);
-        let long = shortened("W".repeat(TITLE_CHARS), &style);
+        assert_eq!(shorten(short.clone(), &style), short);
+        let long = shorten("W".repeat(TITLE_CHARS), &style);
         assert!(long.ends_with("W…") && long.len() < 60, "{long}");
         let titles = [String::new(), "💓 ünï ".repeat(500)];
         for title in titles {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use protocol::heartbeat::{Health, Part, PartState, Phase};
+use protocol::heartbeat::{ComponentState, ComponentStatus, Health, ProcessPhase};
 
 /// More errors than this in an hour, and a process is degraded.
 pub const DEGRADED_ABOVE: u64 = 10;
@@ -15,24 +15,24 @@ const MINUTES: usize = 60;
 const MINUTE: Duration = Duration::from_mins(1);
 /// Looks that show a part at the same turn before it counts as standing still: after a pause of the
 /// whole process a first look may come before the part's next turn.
-const STILL_LOOKS: u32 = 3;
+const MIN_POLLS: u32 = 3;
 /// Looks closer together than this count as one.
-const LOOKS_APART: Duration = Duration::from_secs(1);
+const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How well a process is, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Condition {
+pub struct HealthGrade {
     /// The grade.
     pub health: Health,
     /// Why it is not healthy, in one line.
-    pub why: Option<String>,
+    pub reason: Option<String>,
     /// Errors of the last hour, to the minute.
     pub errors_last_hour: u64,
 }
 
 /// The grade of a process with so many errors in the last hour, and what makes it critical whatever
 /// their number, if anything does.
-pub fn grade(errors_last_hour: u64, critical: Option<String>) -> Condition {
+pub fn grade_health(errors_last_hour: u64, critical: Option<String>) -> HealthGrade {
     let health = if critical.is_some() || errors_last_hour > CRITICAL_ABOVE {
         Health::Critical
     } else if errors_last_hour > DEGRADED_ABOVE {
@@ -41,55 +41,57 @@ pub fn grade(errors_last_hour: u64, critical: Option<String>) -> Condition {
         Health::Healthy
     };
     let many = || format!("{errors_last_hour} errors in the last hour");
-    Condition {
+    HealthGrade {
         health,
-        why: critical.or_else(|| (health != Health::Healthy).then(many)),
+        reason: critical.or_else(|| (health != Health::Healthy).then(many)),
         errors_last_hour,
     }
 }
 
 /// Counts what happened in the last hour: sixty buckets of a minute each, whatever happens.
 #[derive(Debug, Clone)]
-pub struct LastHour {
+pub struct SlidingHour {
     /// What minute 0 begins with.
     origin: Instant,
     /// The minute that was counted last.
-    newest: u64,
+    newest_minute: u64,
     /// By minute, modulo their number.
     buckets: [u64; MINUTES],
 }
 
-impl LastHour {
+impl SlidingHour {
     /// Nothing yet.
     pub const fn new(now: Instant) -> Self {
         Self {
             origin: now,
-            newest: 0,
+            newest_minute: 0,
             buckets: [0; MINUTES],
         }
     }
 
     /// `count` more just now.
     pub fn add(&mut self, count: u64, now: Instant) {
-        self.move_on(now);
-        let bucket = &mut self.buckets[slot(self.newest)];
+        self.advance(now);
+        let bucket = &mut self.buckets[slot(self.newest_minute)];
         *bucket = bucket.saturating_add(count);
     }
 
     /// All of this minute and the 59 before it.
     pub fn sum(&mut self, now: Instant) -> u64 {
-        self.move_on(now);
+        self.advance(now);
         self.buckets.iter().copied().fold(0, u64::saturating_add)
     }
 
-    fn move_on(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) {
         let since = now.saturating_duration_since(self.origin);
         let minute = since.as_secs() / MINUTE.as_secs();
-        let passed = minute.saturating_sub(self.newest).min(MINUTES as u64);
+        let passed = minute
+            .saturating_sub(self.newest_minute)
+            .min(MINUTES as u64);
         for ago in 0..passed {
             self.buckets[slot(minute - ago)] = 0;
         }
-        self.newest = self.newest.max(minute);
+        self.newest_minute = self.newest_minute.max(minute);
     }
 }
 
@@ -100,59 +102,61 @@ fn slot(minute: u64) -> usize {
 
 /// Sees that parts keep what they promise: to turn within a time while they are well.
 #[derive(Debug, Default)]
-pub struct Turnings(BTreeMap<String, Standing>);
+pub struct StallDetector(BTreeMap<String, StalledComponent>);
 
 /// A part that has not turned since.
 #[derive(Debug, Clone, Copy)]
-struct Standing {
-    turns: u64,
+struct StalledComponent {
+    iterations: u64,
     since: Instant,
-    looked: Instant,
-    looks: u32,
+    last_polled: Instant,
+    polls: u32,
 }
 
-impl Turnings {
+impl StallDetector {
     /// A look at all parts. What one of them has broken, in one line. Only a process at work can hang:
     /// before, it waits; after, its parts end.
-    pub fn look(
+    pub fn check(
         &mut self,
-        phase: Phase,
-        parts: &BTreeMap<String, Part>,
+        phase: ProcessPhase,
+        parts: &BTreeMap<String, ComponentStatus>,
         now: Instant,
     ) -> Option<String> {
-        let promises = |part: &Part| phase == Phase::Running && part.state == PartState::Ok;
+        let is_judged = |part: &ComponentStatus| {
+            phase == ProcessPhase::Running && part.state == ComponentState::Ok
+        };
         self.0
-            .retain(|name, _| parts.get(name).is_some_and(promises));
-        let mut broken = None;
-        for (name, part) in parts.iter().filter(|(_, part)| promises(part)) {
-            let Some(within_ms) = part.within_ms else {
+            .retain(|name, _| parts.get(name).is_some_and(is_judged));
+        let mut stalled = None;
+        for (name, part) in parts.iter().filter(|(_, part)| is_judged(part)) {
+            let Some(within_ms) = part.deadline_ms else {
                 continue;
             };
             let within = Duration::from_millis(within_ms);
-            let stood = self.stood(name, part.turns, now);
-            if broken.is_none() && stood.is_some_and(|stood| stood > within) {
-                broken = Some(format!("{name} has not turned within {within:?}"));
+            let stood = self.stalled_for(name, part.iterations, now);
+            if stalled.is_none() && stood.is_some_and(|stood| stood > within) {
+                stalled = Some(format!("{name} has not turned within {within:?}"));
             }
         }
-        broken
+        stalled
     }
 
     /// How long this part has stood at this turn; none where too few looks say so.
-    fn stood(&mut self, name: &str, turns: u64, now: Instant) -> Option<Duration> {
-        let new = Standing {
-            turns,
+    fn stalled_for(&mut self, name: &str, turns: u64, now: Instant) -> Option<Duration> {
+        let new = StalledComponent {
+            iterations: turns,
             since: now,
-            looked: now,
-            looks: 1,
+            last_polled: now,
+            polls: 1,
         };
         let standing = self.0.entry(name.to_owned()).or_insert(new);
-        if standing.turns != turns {
+        if standing.iterations != turns {
             *standing = new;
-        } else if now.saturating_duration_since(standing.looked) >= LOOKS_APART {
-            standing.looked = now;
-            standing.looks = standing.looks.saturating_add(1);
+        } else if now.saturating_duration_since(standing.last_polled) >= MIN_POLL_INTERVAL {
+            standing.last_polled = now;
+            standing.polls = standing.polls.saturating_add(1);
         }
-        (standing.looks >= STILL_LOOKS).then(|| now.saturating_duration_since(standing.since))
+        (standing.polls >= MIN_POLLS).then(|| now.saturating_duration_since(standing.since))
     }
 }
 
@@ -163,7 +167,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_grade_follows_from_the_errors_of_the_hour_and_from_what_is_critical_anyway() {
+    fn health_grade_follows_from_errors_and_critical_reason() {
         use Health::{Critical, Degraded, Healthy};
         let stale = Some("candles are 10 minutes old");
         let eleven = Some("11 errors in the last hour");
@@ -178,19 +182,19 @@ mod tests {
             (11, stale, Critical, stale),
             (51, stale, Critical, stale),
         ] {
-            let expected = Condition {
+            let expected = HealthGrade {
                 health,
-                why: why.map(str::to_owned),
+                reason: why.map(str::to_owned),
                 errors_last_hour: errors,
             };
-            assert_eq!(grade(errors, critical.map(str::to_owned)), expected);
+            assert_eq!(grade_health(errors, critical.map(str::to_owned)), expected);
         }
     }
 
     #[test]
-    fn what_is_older_than_an_hour_is_forgotten_minute_by_minute() {
+    fn sliding_hour_forgets_minute_by_minute() {
         let begin = Instant::now();
-        let mut hour = LastHour::new(begin);
+        let mut hour = SlidingHour::new(begin);
         hour.add(5, begin);
         assert_eq!(hour.sum(begin), 5);
         hour.add(7, begin + 30 * MINUTE);
@@ -200,9 +204,9 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_nobody_looked_at_for_days_is_empty_and_counts_on() {
+    fn sliding_hour_is_empty_after_days_and_counts_on() {
         let begin = Instant::now();
-        let mut hour = LastHour::new(begin);
+        let mut hour = SlidingHour::new(begin);
         for minute in 0..60 {
             hour.add(1, begin + minute * MINUTE);
         }
@@ -216,9 +220,9 @@ mod tests {
 
     /// The plain way to count it, for every minute of three hours.
     #[test]
-    fn it_counts_what_a_list_of_all_minutes_counts() {
+    fn sliding_hour_equals_a_list_of_all_minutes() {
         let begin = Instant::now();
-        let mut hour = LastHour::new(begin);
+        let mut hour = SlidingHour::new(begin);
         let mut all: Vec<u64> = Vec::new();
         for minute in 0..180_u64 {
             let count = minute * minute % 7;
@@ -230,48 +234,94 @@ mod tests {
         }
     }
 
-    fn part(turns: u64, state: PartState, within_ms: Option<u64>) -> BTreeMap<String, Part> {
-        let part = Part {
-            turns,
+    fn component(
+        turns: u64,
+        state: ComponentState,
+        within_ms: Option<u64>,
+    ) -> BTreeMap<String, ComponentStatus> {
+        let part = ComponentStatus {
+            iterations: turns,
             errors: 0,
             state,
-            within_ms,
+            deadline_ms: within_ms,
         };
         BTreeMap::from([("feed".to_owned(), part)])
     }
 
     /// What is found after looking once a second at a part that stays as it is.
-    fn after(seconds: u32, phase: Phase, parts: &BTreeMap<String, Part>) -> Option<String> {
+    fn stalled_after(
+        seconds: u32,
+        phase: ProcessPhase,
+        parts: &BTreeMap<String, ComponentStatus>,
+    ) -> Option<String> {
         let begin = Instant::now();
-        let mut turnings = Turnings::default();
-        (0..=seconds).fold(None, |_, s| turnings.look(phase, parts, begin + s * SECOND))
+        let mut turnings = StallDetector::default();
+        (0..=seconds).fold(None, |_, s| {
+            turnings.check(phase, parts, begin + s * SECOND)
+        })
     }
 
     #[test]
-    fn a_part_breaks_its_promise_only_while_it_is_well_and_the_process_at_work() {
+    fn stall_detector_judges_only_ok_components_of_a_running_process() {
         let promised = Some(10_000);
         let broken = Some("feed has not turned within 10s".to_owned());
         for (seconds, phase, state, within, expected) in [
-            (10, Phase::Running, PartState::Ok, promised, None),
-            (11, Phase::Running, PartState::Ok, promised, broken),
-            (99, Phase::Running, PartState::Ok, None, None),
-            (99, Phase::Running, PartState::Retrying, promised, None),
-            (99, Phase::Running, PartState::Stopped, promised, None),
-            (99, Phase::Starting, PartState::Ok, promised, None),
-            (99, Phase::Draining, PartState::Ok, promised, None),
+            (
+                10,
+                ProcessPhase::Running,
+                ComponentState::Ok,
+                promised,
+                None,
+            ),
+            (
+                11,
+                ProcessPhase::Running,
+                ComponentState::Ok,
+                promised,
+                broken,
+            ),
+            (99, ProcessPhase::Running, ComponentState::Ok, None, None),
+            (
+                99,
+                ProcessPhase::Running,
+                ComponentState::Retrying,
+                promised,
+                None,
+            ),
+            (
+                99,
+                ProcessPhase::Running,
+                ComponentState::Stopped,
+                promised,
+                None,
+            ),
+            (
+                99,
+                ProcessPhase::Starting,
+                ComponentState::Ok,
+                promised,
+                None,
+            ),
+            (
+                99,
+                ProcessPhase::Draining,
+                ComponentState::Ok,
+                promised,
+                None,
+            ),
         ] {
-            let found = after(seconds, phase, &part(7, state, within));
+            let found = stalled_after(seconds, phase, &component(7, state, within));
             assert_eq!(found, expected, "{seconds} {phase:?} {state:?}");
         }
     }
 
     #[test]
-    fn a_pause_of_the_whole_process_is_no_broken_promise() {
+    fn stall_detector_ignores_a_pause_of_the_whole_process() {
         let begin = Instant::now();
-        let mut turnings = Turnings::default();
+        let mut turnings = StallDetector::default();
         let mut look = |turns, at: Duration| {
-            let parts = part(turns, PartState::Ok, Some(10_000));
-            turnings.look(Phase::Running, &parts, begin + at)
+            let parts = component(turns, ComponentState::Ok, Some(10_000));
+            turnings.check(ProcessPhase::Running, &parts, begin + at)
         };
         assert_eq!(look(7, Duration::ZERO), None);
         // Stopped for an hour; two who look wake up before the part does.

@@ -6,7 +6,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
 use std::time::Duration;
 
-use protocol::exit::ExitCode;
+use protocol::exit_code::ExitCode;
 use protocol::ids::Service;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -14,29 +14,29 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(3);
-const LONGEST_ANSWER: u64 = 4096;
+const MAX_ANSWER_BYTES: u64 = 4096;
 
 /// `Ok`: well, in a few words, one line.
-pub type Answer = Result<String, Ailment>;
+pub type HealthResult = Result<String, HealthFailure>;
 
 /// Why a process is not well, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ailment {
+pub enum HealthFailure {
     /// Something else keeps it from its work: a restart would not help.
-    Waits(String),
+    WaitingForDependency(String),
     /// It stands still: a restart would help.
-    Hangs(String),
+    Hung(String),
 }
 
-impl Ailment {
+impl HealthFailure {
     /// It waits for something else.
-    pub fn waits(why: impl Into<String>) -> Self {
-        Self::Waits(why.into())
+    pub fn waiting(reason: impl Into<String>) -> Self {
+        Self::WaitingForDependency(reason.into())
     }
 
     /// It stands still.
-    pub fn hangs(why: impl Into<String>) -> Self {
-        Self::Hangs(why.into())
+    pub fn hung(reason: impl Into<String>) -> Self {
+        Self::Hung(reason.into())
     }
 }
 
@@ -60,15 +60,15 @@ impl HealthServer {
     }
 
     /// Answers every caller with what `examine` says at that moment, until `stop`.
-    pub async fn run(self, examine: impl Fn() -> Answer, stop: CancellationToken) {
+    pub async fn run(self, check: impl Fn() -> HealthResult, shutdown: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = shutdown.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
             };
             let result = match accepted {
-                Ok((stream, _)) => answer(stream, &examine()).await,
+                Ok((stream, _)) => send_result(stream, &check()).await,
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
@@ -80,16 +80,18 @@ impl HealthServer {
 
 /// Asks the process of this name; prints its answer. The body of every `health` subcommand: exit 69 is for who
 /// waits for something else, 70 for who hangs or does not answer.
-pub async fn ask(service: Service, name: &str) -> ExitCode {
-    let answer = timeout(DEADLINE, fetch(service, name)).await;
+pub async fn query(service: Service, name: &str) -> ExitCode {
+    let answer = timeout(DEADLINE, read_result(service, name)).await;
     let (line, code) = match answer {
-        Ok(Ok(Ok(line))) => (line, ExitCode::Done),
-        Ok(Ok(Err(Ailment::Waits(why)))) => (format!("failing {why}"), ExitCode::Unavailable),
-        Ok(Ok(Err(Ailment::Hangs(why)))) => (format!("hanging {why}"), ExitCode::Internal),
+        Ok(Ok(Ok(line))) => (line, ExitCode::Success),
+        Ok(Ok(Err(HealthFailure::WaitingForDependency(why)))) => {
+            (format!("waiting {why}"), ExitCode::Unavailable)
+        }
+        Ok(Ok(Err(HealthFailure::Hung(why)))) => (format!("hung {why}"), ExitCode::Internal),
         Ok(Err(error)) => (format!("not running: {error}"), ExitCode::Internal),
         Err(_) => (format!("no answer within {DEADLINE:?}"), ExitCode::Internal),
     };
-    say(&line);
+    print_line(&line);
     code
 }
 
@@ -97,33 +99,33 @@ pub async fn ask(service: Service, name: &str) -> ExitCode {
     clippy::print_stdout,
     reason = "Docker keeps what a health check prints"
 )]
-fn say(line: &str) {
+fn print_line(line: &str) {
     println!("{line}");
 }
 
-async fn fetch(service: Service, name: &str) -> io::Result<Answer> {
+async fn read_result(service: Service, name: &str) -> io::Result<HealthResult> {
     let stream = StdStream::connect_addr(&address(service, name)?)?;
     stream.set_nonblocking(true)?;
     let stream = UnixStream::from_std(stream)?;
     let mut text = String::new();
     stream
-        .take(LONGEST_ANSWER)
+        .take(MAX_ANSWER_BYTES)
         .read_to_string(&mut text)
         .await?;
     let text = text.trim_end();
     Ok(match text.split_once(' ') {
         Some(("ok", words)) => Ok(words.to_owned()),
-        Some(("failing", why)) => Err(Ailment::waits(why)),
-        Some(("hanging", why)) => Err(Ailment::hangs(why)),
-        _ => Err(Ailment::hangs(format!("answers {text:?}"))),
+        Some(("waiting", why)) => Err(HealthFailure::waiting(why)),
+        Some(("hung", why)) => Err(HealthFailure::hung(why)),
+        _ => Err(HealthFailure::hung(format!("answers {text:?}"))),
     })
 }
 
-async fn answer(mut stream: UnixStream, answer: &Answer) -> io::Result<()> {
+async fn send_result(mut stream: UnixStream, answer: &HealthResult) -> io::Result<()> {
     let line = match answer {
         Ok(words) => format!("ok {words}\n"),
-        Err(Ailment::Waits(why)) => format!("failing {why}\n"),
-        Err(Ailment::Hangs(why)) => format!("hanging {why}\n"),
+        Err(HealthFailure::WaitingForDependency(why)) => format!("waiting {why}\n"),
+        Err(HealthFailure::Hung(why)) => format!("hung {why}\n"),
     };
     let written = timeout(DEADLINE, stream.write_all(line.as_bytes())).await;
     written.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
@@ -138,7 +140,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_duplicate_is_noticed() {
+    async fn health_server_detects_a_duplicate_process() {
         let name = format!("test-{}", std::process::id());
         let _server = HealthServer::bind(Service::Trader, &name).unwrap();
         let second = HealthServer::bind(Service::Trader, &name).err().unwrap();
@@ -146,22 +148,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_answer_arrives_as_it_was_given() {
+    async fn health_query_returns_what_the_process_answers() {
         let name = format!("test-answers-{}", std::process::id());
         let server = HealthServer::bind(Service::Trader, &name).unwrap();
         let stop = CancellationToken::new();
         let answers = [
-            (Ok("3 books".to_owned()), ExitCode::Done),
-            (Err(Ailment::waits("no bus")), ExitCode::Unavailable),
-            (Err(Ailment::hangs("its loop stands")), ExitCode::Internal),
+            (Ok("3 books".to_owned()), ExitCode::Success),
+            (Err(HealthFailure::waiting("no bus")), ExitCode::Unavailable),
+            (
+                Err(HealthFailure::hung("its loop stands")),
+                ExitCode::Internal,
+            ),
         ];
         let given = std::sync::Mutex::new(answers[0].0.clone());
         let answering = server.run(|| given.lock().unwrap().clone(), stop.clone());
         let asked = async {
             for (answer, code) in &answers {
                 given.lock().unwrap().clone_from(answer);
-                assert_eq!(fetch(Service::Trader, &name).await.unwrap(), *answer);
-                assert_eq!(ask(Service::Trader, &name).await, *code);
+                assert_eq!(read_result(Service::Trader, &name).await.unwrap(), *answer);
+                assert_eq!(query(Service::Trader, &name).await, *code);
             }
             stop.cancel();
         };
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_is_not_healthy() {
-        assert_eq!(ask(Service::Trader, "nobody").await, ExitCode::Internal);
+    async fn health_query_without_a_process_is_unhealthy() {
+        assert_eq!(query(Service::Trader, "nobody").await, ExitCode::Internal);
     }
 }

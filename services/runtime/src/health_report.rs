@@ -1,6 +1,6 @@
 //! Says how well the process is: one line in its log every five minutes, and every change of its grade
 //! at once and once, to the log and to whoever asked to hear of it. How the grade follows is in
-//! `condition`; who answers Docker's health check is `health`.
+//! `health_grade`; who answers Docker's health check is `health`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,94 +9,97 @@ use protocol::heartbeat::Health;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::condition::Condition;
-use crate::progress::Progress;
+use crate::components::ProcessStatus;
+use crate::condition::HealthGrade;
 
 /// Between two lines in the log.
-pub const EVERY: Duration = Duration::from_mins(5);
+pub const LOG_INTERVAL: Duration = Duration::from_mins(5);
 /// How soon a change is noticed.
-const LOOK: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The grade has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct GradeChange {
     /// What it was.
     pub from: Health,
     /// How long it was that.
-    pub after: Duration,
+    pub lasted: Duration,
     /// What it is now, and why.
-    pub to: Condition,
+    pub to: HealthGrade,
 }
 
 /// Called with every change. It must not wait: it sends an event to a queue.
-pub type OnChange = Box<dyn FnMut(&Change) + Send>;
+pub type OnGradeChange = Box<dyn FnMut(&GradeChange) + Send>;
 
 /// Reports on one process.
-pub struct HealthReport {
-    progress: Arc<Progress>,
-    on_change: OnChange,
-    told: Health,
+pub struct HealthLogger {
+    status: Arc<ProcessStatus>,
+    on_change: OnGradeChange,
+    last_health: Health,
     since: Instant,
-    due: Instant,
+    next_line: Instant,
 }
 
-impl HealthReport {
+impl HealthLogger {
     /// Counts as healthy, and its first line is due in five minutes.
-    pub fn new(progress: Arc<Progress>, on_change: impl FnMut(&Change) + Send + 'static) -> Self {
-        Self::starting_at(Instant::now(), progress, Box::new(on_change))
+    pub fn new(
+        status: Arc<ProcessStatus>,
+        on_change: impl FnMut(&GradeChange) + Send + 'static,
+    ) -> Self {
+        Self::starting_at(Instant::now(), status, Box::new(on_change))
     }
 
-    fn starting_at(now: Instant, progress: Arc<Progress>, on_change: OnChange) -> Self {
+    fn starting_at(now: Instant, status: Arc<ProcessStatus>, on_change: OnGradeChange) -> Self {
         Self {
-            progress,
+            status,
             on_change,
-            told: Health::Healthy,
+            last_health: Health::Healthy,
             since: now,
-            due: now + EVERY,
+            next_line: now + LOG_INTERVAL,
         }
     }
 
     /// Reports until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut ticks = interval(LOOK);
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.look(Instant::now());
+        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+            self.poll(Instant::now());
         }
     }
 
     /// One look: tells a change; says the line when it is due. Whether it was.
-    fn look(&mut self, now: Instant) -> bool {
-        let condition = self.progress.condition_at(now);
-        if condition.health != self.told {
-            let change = Change {
-                from: std::mem::replace(&mut self.told, condition.health),
-                after: now.saturating_duration_since(self.since),
+    fn poll(&mut self, now: Instant) -> bool {
+        let condition = self.status.health_grade_at(now);
+        if condition.health != self.last_health {
+            let change = GradeChange {
+                from: std::mem::replace(&mut self.last_health, condition.health),
+                lasted: now.saturating_duration_since(self.since),
                 to: condition.clone(),
             };
             self.since = now;
-            tell(&change);
+            log_change(&change);
             (self.on_change)(&change);
         }
-        let due = now >= self.due;
+        let due = now >= self.next_line;
         if due {
-            self.due = now + EVERY;
-            self.say(&condition);
+            self.next_line = now + LOG_INTERVAL;
+            self.log_line(&condition);
         }
         due
     }
 
-    fn say(&self, condition: &Condition) {
-        let turns = |part: &protocol::heartbeat::Part| part.turns;
-        let loops: u64 = self.progress.parts().values().map(turns).sum();
-        let last = self.progress.last_error();
-        let last = last.map(|error| format!("{} {}: {}", error.at, error.part, error.text));
+    fn log_line(&self, condition: &HealthGrade) {
+        let turns = |part: &protocol::heartbeat::ComponentStatus| part.iterations;
+        let loops: u64 = self.status.components().values().map(turns).sum();
+        let last = self.status.last_error();
+        let last = last.map(|error| format!("{} {}: {}", error.at, error.component, error.text));
         tracing::info!(
             status = condition.health.as_str(),
-            why = condition.why,
-            uptime = ?Duration::from_secs(self.progress.uptime().as_secs()),
+            why = condition.reason,
+            uptime = ?Duration::from_secs(self.status.uptime().as_secs()),
             loops,
-            errors = self.progress.errors(),
+            errors = self.status.errors(),
             errors_last_hour = condition.errors_last_hour,
             last_error = last,
             "health"
@@ -104,13 +107,13 @@ impl HealthReport {
     }
 }
 
-fn tell(change: &Change) {
+fn log_change(change: &GradeChange) {
     let (from, to) = (change.from.as_str(), change.to.health.as_str());
-    let why = change.to.why.as_deref();
+    let why = change.to.reason.as_deref();
     if change.to.health > change.from {
         tracing::warn!(from, to, why, "health is worse");
     } else {
-        tracing::info!(from, to, why, after = ?change.after, "health is better");
+        tracing::info!(from, to, why, after = ?change.lasted, "health is better");
     }
 }
 
@@ -121,24 +124,25 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    type Heard = Arc<Mutex<Vec<Change>>>;
+    type ReceivedChanges = Arc<Mutex<Vec<GradeChange>>>;
 
-    fn report() -> (Instant, HealthReport, Arc<Progress>, Heard) {
-        let progress = Arc::new(Progress::default());
+    fn logger() -> (Instant, HealthLogger, Arc<ProcessStatus>, ReceivedChanges) {
+        let progress = Arc::new(ProcessStatus::default());
         let begin = Instant::now();
-        let heard = Heard::default();
+        let heard = ReceivedChanges::default();
         let ear = Arc::clone(&heard);
-        let on_change = Box::new(move |change: &Change| ear.lock().unwrap().push(change.clone()));
-        let report = HealthReport::starting_at(begin, Arc::clone(&progress), on_change);
+        let on_change =
+            Box::new(move |change: &GradeChange| ear.lock().unwrap().push(change.clone()));
+        let report = HealthLogger::starting_at(begin, Arc::clone(&progress), on_change);
         (begin, report, progress, heard)
     }
 
     #[test]
-    fn a_line_is_due_every_five_minutes_and_a_pause_is_not_made_up_for() {
-        let (begin, mut report, _progress, heard) = report();
+    fn health_line_is_logged_every_five_minutes_also_after_a_pause() {
+        let (begin, mut report, _progress, heard) = logger();
         let mut lines = Vec::new();
         for second in (0..=900).chain([9_000, 9_001, 9_299, 9_300]) {
-            if report.look(begin + second * SECOND) {
+            if report.poll(begin + second * SECOND) {
                 lines.push(second);
             }
         }
@@ -147,24 +151,24 @@ mod tests {
     }
 
     #[test]
-    fn every_change_is_told_at_once_and_once() {
-        let (begin, mut report, progress, heard) = report();
+    fn grade_change_is_reported_at_once_and_once() {
+        let (begin, mut report, progress, heard) = logger();
         for minute in 0..120 {
             if minute == 10 {
-                (0..11).for_each(|_| progress.error("feed", "stream ended"));
+                (0..11).for_each(|_| progress.record_error("feed", "stream ended"));
             }
             if minute == 20 {
-                (0..40).for_each(|_| progress.error("feed", "stream ended"));
+                (0..40).for_each(|_| progress.record_error("feed", "stream ended"));
             }
             for second in [0, 20, 40] {
-                report.look(begin + Duration::from_secs(minute * 60 + second));
+                report.poll(begin + Duration::from_secs(minute * 60 + second));
             }
         }
         let found: Vec<_> = heard
             .lock()
             .unwrap()
             .iter()
-            .map(|change| (change.from, change.to.health, change.after.as_secs() / 60))
+            .map(|change| (change.from, change.to.health, change.lasted.as_secs() / 60))
             .collect();
         let expected = [
             (Health::Healthy, Health::Degraded, 10),
@@ -176,9 +180,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_ends_when_it_is_told_to() {
-        let (_, report, progress, heard) = report();
-        progress.critical_when(|| Some("stale".to_owned()));
+    async fn health_logger_ends_on_shutdown() {
+        let (_, report, progress, heard) = logger();
+        progress.set_critical_check(|| Some("stale".to_owned()));
         let stop = CancellationToken::new();
         let told = async {
             while heard.lock().unwrap().is_empty() {
@@ -191,6 +195,6 @@ mod tests {
         })
         .await
         .unwrap();
-        assert_eq!(heard.lock().unwrap()[0].to.why.as_deref(), Some("stale"));
+        assert_eq!(heard.lock().unwrap()[0].to.reason.as_deref(), Some("stale"));
     }
 }

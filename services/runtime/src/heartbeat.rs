@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::VERSION;
-use protocol::heartbeat::{Heartbeat, Phase};
+use protocol::heartbeat::{Heartbeat, ProcessPhase};
 use protocol::ids::Service;
 use protocol::subject::Subject;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -14,36 +14,36 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::clock;
+use crate::components::ProcessStatus;
 use crate::identity::Identity;
-use crate::progress::Progress;
 
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What only the service itself can add: candle age, books.
-pub type Decorate = Arc<dyn Fn(&mut Heartbeat) + Send + Sync>;
+pub type HeartbeatExtension = Arc<dyn Fn(&mut Heartbeat) + Send + Sync>;
 
 /// One process's heart. A clone goes on counting where the other stopped: what restarts a heart that
 /// failed keeps one.
 #[derive(Clone)]
-pub struct Heart {
+pub struct HeartbeatPublisher {
     bus: Bus,
     subject: String,
     identity: Identity,
-    progress: Arc<Progress>,
-    every: Duration,
+    status: Arc<ProcessStatus>,
+    interval: Duration,
     seq: Arc<AtomicU64>,
-    decorate: Decorate,
+    extension: HeartbeatExtension,
 }
 
-impl Heart {
+impl HeartbeatPublisher {
     /// A heart that beats every `every` once [`run`](Self::run).
     pub fn new(
         bus: Bus,
         service: Service,
         identity: Identity,
-        progress: Arc<Progress>,
-        every: Duration,
-        decorate: Decorate,
+        status: Arc<ProcessStatus>,
+        interval: Duration,
+        extension: HeartbeatExtension,
     ) -> Self {
         let subject = Subject::Heartbeat {
             service,
@@ -53,36 +53,36 @@ impl Heart {
             bus,
             subject: subject.to_string(),
             identity,
-            progress,
-            every,
+            status,
+            interval,
             seq: Arc::default(),
-            decorate,
+            extension,
         }
     }
 
-    /// Beats until `stop`; then once more with phase `stopped`.
-    pub async fn run(self, stop: CancellationToken) {
-        let mut ticks = interval(self.every);
+    /// Beats until `stop`; then once more with phase `stopped_while_waiting`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
                 // Told at once: the watchdog waits for the first good heartbeat.
-                () = self.progress.moved_on() => {}
+                () = self.status.phase_changed() => {}
             }
-            self.beat(self.progress.phase()).await;
+            self.publish(self.status.phase()).await;
         }
-        self.beat(Phase::Stopped).await;
+        self.publish(ProcessPhase::Stopped).await;
         // The last beat sits in the client's buffer; nobody will flush it for us.
         let _ = timeout(PUBLISH_DEADLINE, self.bus.client().flush()).await;
     }
 
-    async fn beat(&self, phase: Phase) {
+    async fn publish(&self, phase: ProcessPhase) {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
         // Also while nobody hears it: each one is a look that the last hour is counted by.
-        let heartbeat = self.compose(phase, seq);
+        let heartbeat = self.build_heartbeat(phase, seq);
         if !self.bus.is_connected() {
             // The client would keep it and deliver it late: an old pulse is worse than none.
             return;
@@ -106,29 +106,29 @@ impl Heart {
         }
     }
 
-    fn compose(&self, phase: Phase, seq: u64) -> Heartbeat {
-        let condition = self.progress.condition();
+    fn build_heartbeat(&self, phase: ProcessPhase, seq: u64) -> Heartbeat {
+        let condition = self.status.health_grade();
         let mut heartbeat = Heartbeat {
             v: VERSION,
             boot: self.identity.boot.clone(),
             seq,
             at: clock::now(),
-            uptime_ms: millis(self.progress.uptime()),
-            interval_ms: millis(self.every),
+            uptime_ms: millis(self.status.uptime()),
+            interval_ms: millis(self.interval),
             phase,
             health: Some(condition.health),
-            health_why: condition.why,
-            parts: self.progress.parts(),
+            health_reason: condition.reason,
+            components: self.status.components(),
             candle_age_ms: None,
-            signals: self.progress.signals(),
-            errors: self.progress.errors(),
+            entries_decided: self.status.entries_decided(),
+            errors: self.status.errors(),
             errors_last_hour: condition.errors_last_hour,
-            last_error: self.progress.last_error(),
+            last_error: self.status.last_error(),
             account: None,
-            latch: None,
+            latch_id: None,
             books: Vec::new(),
         };
-        (self.decorate)(&mut heartbeat);
+        (self.extension)(&mut heartbeat);
         heartbeat
     }
 }

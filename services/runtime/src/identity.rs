@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 
-use crate::process::Stop;
-use crate::settings::whole;
+use crate::process::ExitError;
+use crate::settings::whole_number;
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -16,11 +16,11 @@ const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
 pub struct InstanceSettings {
     /// This instance's name; else the container's service and number, else the host's
     #[arg(long, env = "INSTANCE", value_name = "INSTANCE")]
-    pub instance: Option<Token>,
+    pub instance: Option<SubjectToken>,
 
     /// Seconds between heartbeats
     #[arg(long, env = "HEARTBEAT_SECS", value_name = "HEARTBEAT_SECS",
-          default_value = "5", value_parser = whole::<u64>(1..=60))]
+          default_value = "5", value_parser = whole_number::<u64>(1..=60))]
     heartbeat_secs: u64,
 }
 
@@ -29,12 +29,12 @@ impl InstanceSettings {
     ///
     /// # Errors
     /// As [`Identity::find`].
-    pub async fn identify(&self) -> Result<Identity, Stop> {
+    pub async fn identify(&self) -> Result<Identity, ExitError> {
         Identity::find(self.instance.clone()).await
     }
 
     /// Time between heartbeats.
-    pub const fn heartbeat(&self) -> Duration {
+    pub const fn heartbeat_interval(&self) -> Duration {
         Duration::from_secs(self.heartbeat_secs)
     }
 }
@@ -43,9 +43,9 @@ impl InstanceSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The same after a restart: `trader-paper-2`.
-    pub instance: Token,
+    pub instance: SubjectToken,
     /// New with every start.
-    pub boot: Token,
+    pub boot: SubjectToken,
 }
 
 impl Identity {
@@ -54,7 +54,7 @@ impl Identity {
     ///
     /// # Errors
     /// Exit 78 if no usable name is found: `INSTANCE` must be set.
-    pub async fn find(given: Option<Token>) -> Result<Self, Stop> {
+    pub async fn find(given: Option<SubjectToken>) -> Result<Self, ExitError> {
         let instance = match given {
             Some(name) => name,
             None => tokio::time::timeout(LOOKUP_DEADLINE, tokio::task::spawn_blocking(own_name))
@@ -63,7 +63,7 @@ impl Identity {
                 .and_then(Result::ok)
                 .flatten()
                 .or_else(host_name)
-                .ok_or_else(|| Stop::config("INSTANCE is not set and the host has no name"))?,
+                .ok_or_else(|| ExitError::config("INSTANCE is not set and the host has no name"))?,
         };
         Ok(Self {
             instance,
@@ -73,7 +73,7 @@ impl Identity {
 }
 
 /// A name that no other run of any process has.
-pub fn boot_id() -> Token {
+pub fn boot_id() -> SubjectToken {
     let id = uuid::Uuid::new_v4().simple().to_string();
     // 32 hex digits are a token; the empty-handed branch cannot be reached.
     id.parse()
@@ -81,14 +81,14 @@ pub fn boot_id() -> Token {
 }
 
 /// Docker answers the reverse lookup of a container's address with `<container>.<network>`.
-fn own_name() -> Option<Token> {
+fn own_name() -> Option<SubjectToken> {
     let name = dns_lookup::lookup_addr(&own_address()?).ok()?;
     let (container, network) = name.split_once('.')?;
     service_and_number(container, network)
 }
 
 /// `bearish-alpha-trader-paper-2` in network `bearish-alpha_default` is `trader-paper-2`.
-fn service_and_number(container: &str, network: &str) -> Option<Token> {
+fn service_and_number(container: &str, network: &str) -> Option<SubjectToken> {
     let (project, _) = network.rsplit_once('_')?;
     let name = container.strip_prefix(project)?.strip_prefix('-')?;
     name.parse().ok()
@@ -100,7 +100,7 @@ fn own_address() -> Option<IpAddr> {
     dns_lookup::lookup_host(&host).ok()?.next()
 }
 
-fn host_name() -> Option<Token> {
+fn host_name() -> Option<SubjectToken> {
     let name = dns_lookup::get_hostname().ok()?;
     name.split('.').next()?.parse().ok()
 }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_is_service_and_number_whatever_the_project_is_called() {
+    fn instance_name_is_service_and_number_in_any_project() {
         let name = |c, n| service_and_number(c, n).map(String::from);
         let found = name("bearish-alpha-trader-paper-2", "bearish-alpha_default");
         assert_eq!(found.as_deref(), Some("trader-paper-2"));
@@ -120,8 +120,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_given_name_wins_and_every_boot_is_another() {
-        let given: Token = "t1".parse().unwrap();
+    async fn identity_keeps_the_given_name_and_gets_a_new_boot() {
+        let given: SubjectToken = "t1".parse().unwrap();
         let first = Identity::find(Some(given.clone())).await.unwrap();
         let second = Identity::find(Some(given.clone())).await.unwrap();
         assert_eq!(first.instance, given);

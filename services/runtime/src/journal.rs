@@ -11,48 +11,48 @@ use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use protocol::VERSION;
-use protocol::ids::Token;
-use protocol::journal::JournalEntry;
+use protocol::ids::SubjectToken;
+use protocol::journal::JournalBatch;
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::bus::{Bus, DEADLINE, Newest, StoreError};
+use crate::bus::{Bus, DEADLINE, LatestMessage, StoreError};
 use crate::{clock, streams};
 
 const RETRY: Duration = Duration::from_millis(250);
-const REPLAY_AGAIN: Duration = Duration::from_secs(1);
+const REPLAY_RETRY: Duration = Duration::from_secs(1);
 
 /// Ids of decisions are counted over the whole process: a writer that gave a key away and got it back
 /// names no two messages alike, however little of the journal it has read.
-static IDS: AtomicU64 = AtomicU64::new(1);
+static NEXT_BATCH_ID: AtomicU64 = AtomicU64::new(1);
 
 /// The writing end of one key's journal.
 pub struct Journal {
     bus: Bus,
     subject: String,
-    writer: Token,
+    writer: SubjectToken,
     last_seq: u64,
-    last_id: u64,
+    last_batch_id: u64,
 }
 
 /// One stored decision, told apart from any other that might stand at its sequence in another stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct BatchId {
     /// Sequence in JOURNAL.
     pub seq: u64,
     /// Who wrote it.
-    pub writer: Token,
+    pub writer: SubjectToken,
     /// Its number with that writer.
-    pub id: u64,
+    pub batch_id: u64,
 }
 
 /// Where and when a decision was stored: what its events are named and dated by, however often they
 /// are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct BatchPosition {
     /// Sequence in JOURNAL.
     pub seq: u64,
     /// When it was decided, wall clock of the writer.
@@ -61,24 +61,24 @@ pub struct Place {
 
 /// One stored decision with its sequence in the stream.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Stored<R> {
+pub struct StoredBatch<R> {
     /// Sequence in JOURNAL.
     pub seq: u64,
     /// What was stored.
-    pub entry: JournalEntry<R>,
+    pub batch: JournalBatch<R>,
 }
 
-impl<R> Stored<R> {
+impl<R> StoredBatch<R> {
     /// Whether this is that decision.
-    pub fn is(&self, mark: &Mark) -> bool {
-        (self.seq, &self.entry.writer, self.entry.id) == (mark.seq, &mark.writer, mark.id)
+    pub fn matches(&self, id: &BatchId) -> bool {
+        (self.seq, &self.batch.writer, self.batch.batch_id) == (id.seq, &id.writer, id.batch_id)
     }
 
     /// Where and when.
-    pub const fn place(&self) -> Place {
-        Place {
+    pub const fn position(&self) -> BatchPosition {
+        BatchPosition {
             seq: self.seq,
-            at: self.entry.at,
+            at: self.batch.at,
         }
     }
 }
@@ -111,13 +111,13 @@ pub enum ReplayError {
 pub enum AppendError {
     /// Another process wrote: drop the key and replay before touching it again.
     #[error("journal {subject}: another writer came first")]
-    Lost {
+    Fenced {
         /// Which key.
         subject: String,
     },
     /// It cannot be stored as it is.
     #[error("journal {subject}: {reason}")]
-    Refused {
+    Rejected {
         /// Which key.
         subject: String,
         /// Why.
@@ -134,50 +134,50 @@ impl Journal {
     pub async fn replay<R: DeserializeOwned>(
         bus: &Bus,
         subject: &Subject,
-        writer: Token,
-    ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
+        writer: SubjectToken,
+    ) -> Result<(Self, Vec<StoredBatch<R>>), ReplayError> {
         Self::replay_from(bus, subject, writer, 0).await
     }
 
-    /// The same, but only what is stored at sequence `from` or behind it: the rest is in a snapshot.
+    /// The same, but only what is stored at sequence `from_seq` or behind it: the rest is in a snapshot.
     ///
     /// # Errors
     /// [`ReplayError`].
     pub async fn replay_from<R: DeserializeOwned>(
         bus: &Bus,
         subject: &Subject,
-        writer: Token,
+        writer: SubjectToken,
         from: u64,
-    ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
+    ) -> Result<(Self, Vec<StoredBatch<R>>), ReplayError> {
         let subject = subject.to_string();
-        let (last_seq, entries) = read_from(bus, &subject, from).await?;
+        let (last_seq, batches) = read_from(bus, &subject, from).await?;
         let journal = Self {
             bus: bus.clone(),
             last_seq,
-            last_id: 0,
+            last_batch_id: 0,
             subject,
             writer,
         };
-        Ok((journal, entries))
+        Ok((journal, batches))
     }
 
     /// The same, for as long as it takes the bus to answer. `waiting` hears why it takes long.
     ///
     /// # Errors
     /// [`ReplayError::Unreadable`].
-    pub async fn replay_patiently<R: DeserializeOwned>(
+    pub async fn replay_with_retry<R: DeserializeOwned>(
         bus: &Bus,
         subject: &Subject,
-        writer: Token,
+        writer: SubjectToken,
         from: u64,
-        mut waiting: impl FnMut(&str),
-    ) -> Result<(Self, Vec<Stored<R>>), ReplayError> {
+        mut on_retry: impl FnMut(&str),
+    ) -> Result<(Self, Vec<StoredBatch<R>>), ReplayError> {
         loop {
             match Self::replay_from(bus, subject, writer.clone(), from).await {
                 Err(error @ ReplayError::Unavailable { .. }) => {
                     tracing::warn!(%error, "journal not read");
-                    waiting(&error.to_string());
-                    tokio::time::sleep(REPLAY_AGAIN).await;
+                    on_retry(&error.to_string());
+                    tokio::time::sleep(REPLAY_RETRY).await;
                 }
                 ended => return ended,
             }
@@ -186,13 +186,18 @@ impl Journal {
 
     /// The writing end behind a message that another part of this writer's process knows as the last one. It
     /// is refused if that is so no more.
-    pub fn behind(bus: &Bus, subject: &Subject, writer: Token, last_seq: u64) -> Self {
+    pub fn from_last_seq(
+        bus: &Bus,
+        subject: &Subject,
+        writer: SubjectToken,
+        last_seq: u64,
+    ) -> Self {
         Self {
             bus: bus.clone(),
             subject: subject.to_string(),
             writer,
             last_seq,
-            last_id: 0,
+            last_batch_id: 0,
         }
     }
 
@@ -208,41 +213,41 @@ impl Journal {
         &mut self,
         records: &[R],
         confirmed: u64,
-        mut retrying: impl FnMut(&str),
-    ) -> Result<Place, AppendError> {
-        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        mut on_retry: impl FnMut(&str),
+    ) -> Result<BatchPosition, AppendError> {
+        let id = NEXT_BATCH_ID.fetch_add(1, Ordering::Relaxed);
         let at = clock::now();
-        let entry = JournalEntry {
+        let batch = JournalBatch {
             v: VERSION,
             writer: self.writer.clone(),
-            id,
+            batch_id: id,
             at,
-            confirmed,
+            events_published_seq: confirmed,
             records: records.iter().collect(),
         };
-        let payload: Bytes = serde_json::to_vec(&entry)
-            .map_err(|error| self.refused(error.to_string()))?
+        let payload: Bytes = serde_json::to_vec(&batch)
+            .map_err(|error| self.rejected(error.to_string()))?
             .into();
         loop {
-            let why = match self.attempt(payload.clone()).await {
-                Attempt::Stored(seq) => return Ok(self.moved_to(seq, id, at)),
-                Attempt::Refused(reason) => return Err(self.refused(reason)),
-                Attempt::Unknown(why) => why,
+            let why = match self.try_append(payload.clone()).await {
+                AppendAttempt::Stored(seq) => return Ok(self.advance_to(seq, id, at)),
+                AppendAttempt::Rejected(reason) => return Err(self.rejected(reason)),
+                AppendAttempt::Unknown(why) => why,
             };
             match self.last_stored().await {
                 Ok(Some((seq, writer, last))) if writer == self.writer && last == id => {
-                    return Ok(self.moved_to(seq, id, at));
+                    return Ok(self.advance_to(seq, id, at));
                 }
                 Ok(last) if last.as_ref().map_or(0, |(seq, ..)| *seq) == self.last_seq => {
-                    retrying(&why);
+                    on_retry(&why);
                 }
                 // What cannot be read is not ours either: a newer program's.
                 Ok(_) | Err(ReplayError::Unreadable { .. }) => {
-                    return Err(AppendError::Lost {
+                    return Err(AppendError::Fenced {
                         subject: self.subject.clone(),
                     });
                 }
-                Err(error @ ReplayError::Unavailable { .. }) => retrying(&error.to_string()),
+                Err(error @ ReplayError::Unavailable { .. }) => on_retry(&error.to_string()),
             }
             tokio::time::sleep(RETRY).await;
         }
@@ -254,56 +259,57 @@ impl Journal {
     }
 
     /// The decision that this writer stored last; none before its first.
-    pub fn mark(&self) -> Option<Mark> {
-        (self.last_id > 0).then(|| Mark {
+    pub fn last_batch(&self) -> Option<BatchId> {
+        (self.last_batch_id > 0).then(|| BatchId {
             seq: self.last_seq,
             writer: self.writer.clone(),
-            id: self.last_id,
+            batch_id: self.last_batch_id,
         })
     }
 
-    const fn moved_to(&mut self, seq: u64, id: u64, at: UtcMs) -> Place {
+    const fn advance_to(&mut self, seq: u64, id: u64, at: UtcMs) -> BatchPosition {
         self.last_seq = seq;
-        self.last_id = id;
-        Place { seq, at }
+        self.last_batch_id = id;
+        BatchPosition { seq, at }
     }
 
-    fn refused(&self, reason: String) -> AppendError {
-        AppendError::Refused {
+    fn rejected(&self, reason: String) -> AppendError {
+        AppendError::Rejected {
             subject: self.subject.clone(),
             reason,
         }
     }
 
-    async fn attempt(&self, payload: Bytes) -> Attempt {
+    async fn try_append(&self, payload: Bytes) -> AppendAttempt {
         let message = PublishMessage::build()
             .payload(payload)
             .expected_stream(streams::JOURNAL)
             .expected_last_subject_sequence(self.last_seq);
         match self.bus.store(&self.subject, message).await {
-            Ok(seq) => Attempt::Stored(seq),
-            Err(error @ StoreError::TooLarge) => Attempt::Refused(error.to_string()),
-            Err(error) => Attempt::Unknown(error.to_string()),
+            Ok(seq) => AppendAttempt::Stored(seq),
+            Err(error @ StoreError::TooLarge) => AppendAttempt::Rejected(error.to_string()),
+            Err(error) => AppendAttempt::Unknown(error.to_string()),
         }
     }
 
-    async fn last_stored(&self) -> Result<Option<(u64, Token, u64)>, ReplayError> {
-        let Some(Newest { seq, payload }) = read_last(&self.bus, &self.subject).await? else {
+    async fn last_stored(&self) -> Result<Option<(u64, SubjectToken, u64)>, ReplayError> {
+        let Some(LatestMessage { seq, payload }) = read_last(&self.bus, &self.subject).await?
+        else {
             return Ok(None);
         };
-        let entry: JournalEntry<serde::de::IgnoredAny> = parse(&self.subject, seq, &payload)?;
-        Ok(Some((seq, entry.writer, entry.id)))
+        let entry: JournalBatch<serde::de::IgnoredAny> = parse(&self.subject, seq, &payload)?;
+        Ok(Some((seq, entry.writer, entry.batch_id)))
     }
 }
 
-enum Attempt {
+enum AppendAttempt {
     Stored(u64),
     Unknown(String),
-    Refused(String),
+    Rejected(String),
 }
 
-async fn read_last(bus: &Bus, subject: &str) -> Result<Option<Newest>, ReplayError> {
-    bus.newest(streams::JOURNAL, subject)
+async fn read_last(bus: &Bus, subject: &str) -> Result<Option<LatestMessage>, ReplayError> {
+    bus.latest_message(streams::JOURNAL, subject)
         .await
         .map_err(|reason| ReplayError::Unavailable {
             subject: subject.to_owned(),
@@ -316,11 +322,11 @@ async fn read_from<R: DeserializeOwned>(
     bus: &Bus,
     subject: &str,
     from: u64,
-) -> Result<(u64, Vec<Stored<R>>), ReplayError> {
+) -> Result<(u64, Vec<StoredBatch<R>>), ReplayError> {
     let last = match read_last(bus, subject).await? {
         None => return Ok((0, Vec::new())),
-        Some(Newest { seq, .. }) if seq < from => return Ok((seq, Vec::new())),
-        Some(Newest { seq, .. }) => seq,
+        Some(LatestMessage { seq, .. }) if seq < from => return Ok((seq, Vec::new())),
+        Some(LatestMessage { seq, .. }) => seq,
     };
     let unavailable = |reason: String| ReplayError::Unavailable {
         subject: subject.to_owned(),
@@ -329,7 +335,7 @@ async fn read_from<R: DeserializeOwned>(
     let mut messages = open_reader(bus, subject, from)
         .await
         .map_err(|error| unavailable(error.to_string()))?;
-    let mut entries = Vec::new();
+    let mut batches = Vec::new();
     loop {
         let message = match timeout(DEADLINE, messages.next()).await {
             Ok(Some(Ok(message))) => message,
@@ -342,9 +348,9 @@ async fn read_from<R: DeserializeOwned>(
             .map_err(|error| unavailable(error.to_string()))?
             .stream_sequence;
         let entry = parse(subject, seq, &message.payload)?;
-        entries.push(Stored { seq, entry });
+        batches.push(StoredBatch { seq, batch: entry });
         if seq >= last {
-            return Ok((last, entries));
+            return Ok((last, batches));
         }
     }
 }
@@ -382,13 +388,13 @@ fn parse<R: DeserializeOwned>(
     subject: &str,
     seq: u64,
     payload: &[u8],
-) -> Result<JournalEntry<R>, ReplayError> {
+) -> Result<JournalBatch<R>, ReplayError> {
     let unreadable = |reason: String| ReplayError::Unreadable {
         subject: subject.to_owned(),
         seq,
         reason,
     };
-    let version: Versioned =
+    let version: VersionHeader =
         serde_json::from_slice(payload).map_err(|error| unreadable(error.to_string()))?;
     if version.v > VERSION {
         return Err(unreadable(format!(
@@ -400,6 +406,6 @@ fn parse<R: DeserializeOwned>(
 }
 
 #[derive(serde::Deserialize)]
-struct Versioned {
+struct VersionHeader {
     v: u16,
 }

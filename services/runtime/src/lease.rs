@@ -21,7 +21,7 @@ pub const POLL: Duration = Duration::from_secs(3);
 
 /// The newest message of a lease's subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct StoredLease {
     /// Its sequence: a renewal moves it.
     pub seq: u64,
     /// What it says.
@@ -30,56 +30,56 @@ pub struct Seen {
 
 /// What one observer has seen of a group of leases, and since when.
 #[derive(Debug, Default)]
-pub struct Observer {
-    seen: BTreeMap<String, (Seen, Instant)>,
+pub struct LeaseTracker {
+    leases: BTreeMap<String, (StoredLease, Instant)>,
 }
 
 /// How a lease looks to one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum View {
+pub enum LeaseStatus {
     /// Nobody holds it, or its holder was silent for [`TTL`].
     Free,
     /// An earlier run of this instance holds it.
-    OwnEarlierBoot,
+    HeldByPreviousBoot,
     /// This very process holds it.
-    Mine,
+    HeldByThisBoot,
     /// Another instance holds it.
-    Other(Holder),
+    HeldByOther(Holder),
 }
 
-impl Observer {
+impl LeaseTracker {
     /// Takes in the newest state of one subject; `None`: nothing is stored there.
-    pub fn observe(&mut self, subject: &str, newest: Option<Seen>, now: Instant) {
+    pub fn observe(&mut self, subject: &str, newest: Option<StoredLease>, now: Instant) {
         match newest {
             None => {
-                self.seen.remove(subject);
+                self.leases.remove(subject);
             }
             Some(newest) => {
-                let known = self.seen.get(subject);
+                let known = self.leases.get(subject);
                 if known.is_none_or(|(seen, _)| seen.seq != newest.seq) {
-                    self.seen.insert(subject.to_owned(), (newest, now));
+                    self.leases.insert(subject.to_owned(), (newest, now));
                 }
             }
         }
     }
 
     /// How the lease looks to `me`.
-    pub fn view(&self, subject: &str, me: &Holder, now: Instant) -> View {
-        let Some((seen, since)) = self.seen.get(subject) else {
-            return View::Free;
+    pub fn status(&self, subject: &str, me: &Holder, now: Instant) -> LeaseStatus {
+        let Some((seen, since)) = self.leases.get(subject) else {
+            return LeaseStatus::Free;
         };
         match &seen.record.holder {
-            None => View::Free,
-            Some(holder) if holder == me => View::Mine,
-            Some(holder) if holder.instance == me.instance => View::OwnEarlierBoot,
-            Some(_) if now.duration_since(*since) >= TTL => View::Free,
-            Some(holder) => View::Other(holder.clone()),
+            None => LeaseStatus::Free,
+            Some(holder) if holder == me => LeaseStatus::HeldByThisBoot,
+            Some(holder) if holder.instance == me.instance => LeaseStatus::HeldByPreviousBoot,
+            Some(_) if now.duration_since(*since) >= TTL => LeaseStatus::Free,
+            Some(holder) => LeaseStatus::HeldByOther(holder.clone()),
         }
     }
 
     /// Sequence to fence a claim with; zero where nothing is stored.
     pub fn seq(&self, subject: &str) -> u64 {
-        self.seen.get(subject).map_or(0, |(seen, _)| seen.seq)
+        self.leases.get(subject).map_or(0, |(seen, _)| seen.seq)
     }
 }
 
@@ -88,7 +88,7 @@ impl Observer {
 pub enum LeaseError {
     /// Somebody else wrote first.
     #[error("lease {0}: another came first")]
-    Taken(String),
+    Conflict(String),
     /// The bus does not answer.
     #[error("lease {0}: {1}")]
     Unavailable(String, String),
@@ -103,7 +103,7 @@ pub async fn write(
     subject: &str,
     holder: Option<&Holder>,
     expected: u64,
-) -> Result<Seen, LeaseError> {
+) -> Result<StoredLease, LeaseError> {
     let unavailable = |why: String| LeaseError::Unavailable(subject.to_owned(), why);
     let record = LeaseRecord {
         v: VERSION,
@@ -115,8 +115,8 @@ pub async fn write(
         .expected_stream(streams::LEASES)
         .expected_last_subject_sequence(expected);
     match bus.store(subject, message).await {
-        Ok(seq) => Ok(Seen { seq, record }),
-        Err(StoreError::Fenced) => Err(LeaseError::Taken(subject.to_owned())),
+        Ok(seq) => Ok(StoredLease { seq, record }),
+        Err(StoreError::Fenced) => Err(LeaseError::Conflict(subject.to_owned())),
         Err(other) => Err(unavailable(other.to_string())),
     }
 }
@@ -125,9 +125,9 @@ pub async fn write(
 ///
 /// # Errors
 /// [`LeaseError::Unavailable`].
-pub async fn read(bus: &Bus, subject: &str) -> Result<Option<Seen>, LeaseError> {
+pub async fn read(bus: &Bus, subject: &str) -> Result<Option<StoredLease>, LeaseError> {
     let unavailable = |why: String| LeaseError::Unavailable(subject.to_owned(), why);
-    let newest = bus.newest(streams::LEASES, subject).await;
+    let newest = bus.latest_message(streams::LEASES, subject).await;
     let Some(newest) = newest.map_err(unavailable)? else {
         return Ok(None);
     };
@@ -139,7 +139,7 @@ pub async fn read(bus: &Bus, subject: &str) -> Result<Option<Seen>, LeaseError> 
             "version {v} is newer than this program's {VERSION}"
         )));
     }
-    Ok(Some(Seen {
+    Ok(Some(StoredLease {
         seq: newest.seq,
         record,
     }))
@@ -168,57 +168,63 @@ mod tests {
         }
     }
 
-    fn held(seq: u64, by: &Holder) -> Seen {
+    fn held(seq: u64, by: &Holder) -> StoredLease {
         let record = LeaseRecord {
             v: VERSION,
             holder: Some(by.clone()),
         };
-        Seen { seq, record }
+        StoredLease { seq, record }
     }
 
     #[test]
-    fn a_lease_expires_only_after_a_whole_ttl_of_watching_it_stand_still() {
+    fn lease_expires_only_after_a_whole_ttl_without_renewal() {
         let (me, other) = (holder("a", "1"), holder("b", "1"));
         let begin = Instant::now();
-        let mut observer = Observer::default();
+        let mut observer = LeaseTracker::default();
         observer.observe(KEY, Some(held(1, &other)), begin);
         let just_before = begin + TTL.saturating_sub(Duration::from_millis(1));
         assert_eq!(
-            observer.view(KEY, &me, just_before),
-            View::Other(other.clone())
+            observer.status(KEY, &me, just_before),
+            LeaseStatus::HeldByOther(other.clone())
         );
         observer.observe(KEY, Some(held(2, &other)), just_before);
         assert_eq!(
-            observer.view(KEY, &me, begin + TTL),
-            View::Other(other.clone())
+            observer.status(KEY, &me, begin + TTL),
+            LeaseStatus::HeldByOther(other.clone())
         );
         observer.observe(KEY, Some(held(2, &other)), just_before + TTL);
-        assert_eq!(observer.view(KEY, &me, just_before + TTL), View::Free);
+        assert_eq!(
+            observer.status(KEY, &me, just_before + TTL),
+            LeaseStatus::Free
+        );
     }
 
     #[test]
-    fn a_restarted_instance_sees_its_own_earlier_boot() {
+    fn lease_of_a_previous_boot_is_recognized() {
         let (before, now) = (holder("a", "1"), holder("a", "2"));
-        let mut observer = Observer::default();
+        let mut observer = LeaseTracker::default();
         observer.observe(KEY, Some(held(1, &before)), Instant::now());
         assert_eq!(
-            observer.view(KEY, &now, Instant::now()),
-            View::OwnEarlierBoot
+            observer.status(KEY, &now, Instant::now()),
+            LeaseStatus::HeldByPreviousBoot
         );
-        assert_eq!(observer.view(KEY, &before, Instant::now()), View::Mine);
+        assert_eq!(
+            observer.status(KEY, &before, Instant::now()),
+            LeaseStatus::HeldByThisBoot
+        );
     }
 
     #[test]
-    fn what_was_given_back_or_never_taken_is_free() {
+    fn lease_is_free_when_relinquished_or_never_acquired() {
         let me = holder("a", "1");
-        let mut observer = Observer::default();
-        assert_eq!(observer.view(KEY, &me, Instant::now()), View::Free);
+        let mut observer = LeaseTracker::default();
+        assert_eq!(observer.status(KEY, &me, Instant::now()), LeaseStatus::Free);
         let record = LeaseRecord {
             v: VERSION,
             holder: None,
         };
-        observer.observe(KEY, Some(Seen { seq: 9, record }), Instant::now());
-        assert_eq!(observer.view(KEY, &me, Instant::now()), View::Free);
+        observer.observe(KEY, Some(StoredLease { seq: 9, record }), Instant::now());
+        assert_eq!(observer.status(KEY, &me, Instant::now()), LeaseStatus::Free);
         assert_eq!(observer.seq(KEY), 9);
     }
 }

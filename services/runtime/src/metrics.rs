@@ -18,24 +18,24 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
-use protocol::heartbeat::{Health, PartState};
+use protocol::heartbeat::{ComponentState, Health};
 use protocol::ids::Service;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::components::ProcessStatus;
 use crate::identity::Identity;
-use crate::process::Stop;
-use crate::progress::Progress;
+use crate::process::ExitError;
 
 /// A caller has asked and taken its answer within this time.
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Callers at once; more wait in the kernel's queue.
-const CALLERS: usize = 8;
+const MAX_CONNECTIONS: usize = 8;
 /// Histograms keep each value until they are tidied up: also while nobody scrapes.
-const TIDY: Duration = Duration::from_secs(10);
-const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Whether and where. Part of every service's settings.
 #[derive(Debug, Clone, Args)]
@@ -51,7 +51,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 }
 
 /// What the numbers are read from, at each scrape.
-pub struct Facts {
+pub struct ProcessInfo {
     /// What kind of process this is.
     pub service: Service,
     /// Which one.
@@ -59,25 +59,25 @@ pub struct Facts {
     /// The program's version.
     pub version: &'static str,
     /// Its parts, errors and grade.
-    pub progress: Arc<Progress>,
+    pub status: Arc<ProcessStatus>,
     /// Whether the bus is there.
-    pub connected: Box<dyn Fn() -> bool + Send + Sync>,
+    pub is_connected: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// A bound address that will answer.
 pub struct Metrics {
     listener: TcpListener,
-    shown: Arc<Shown>,
+    state: Arc<ScrapeState>,
 }
 
 /// What answers look at.
-struct Shown {
+struct ScrapeState {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
-    facts: Facts,
-    own: Box<dyn Fn() + Send + Sync>,
+    process: ProcessInfo,
+    service_metrics: Box<dyn Fn() + Send + Sync>,
     /// Every part that was ever shown: one that is gone is shown as gone.
-    parts: Mutex<BTreeSet<String>>,
+    known_components: Mutex<BTreeSet<String>>,
 }
 
 impl Metrics {
@@ -88,53 +88,53 @@ impl Metrics {
     /// Exit 78 if the address cannot be had, 70 if this process has metrics already.
     pub async fn bind(
         settings: &MetricsSettings,
-        facts: Facts,
-        own: impl Fn() + Send + Sync + 'static,
-    ) -> Result<Option<Self>, Stop> {
+        facts: ProcessInfo,
+        service_metrics: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Option<Self>, ExitError> {
         let Some(address) = settings.metrics_addr else {
             return Ok(None);
         };
         let listener = TcpListener::bind(address).await.map_err(|error| {
-            Stop::config(format!(
+            ExitError::config(format!(
                 "METRICS_ADDR={address}: {error}; allowed is a free port at an address of this machine"
             ))
         })?;
         let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
         ::metrics::set_global_recorder(Arc::clone(&recorder))
-            .map_err(|error| Stop::internal(format!("bug: {error}")))?;
+            .map_err(|error| ExitError::internal(format!("bug: {error}")))?;
         ::metrics::with_local_recorder(&recorder, describe);
         tracing::info!(%address, "serving /metrics");
-        let shown = Shown {
+        let shown = ScrapeState {
             handle: recorder.handle(),
             recorder,
-            facts,
-            own: Box::new(own),
-            parts: Mutex::default(),
+            process: facts,
+            service_metrics: Box::new(service_metrics),
+            known_components: Mutex::default(),
         };
         Ok(Some(Self {
             listener,
-            shown: Arc::new(shown),
+            state: Arc::new(shown),
         }))
     }
 
     /// Answers until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, shutdown: CancellationToken) {
         let mut callers = JoinSet::new();
-        let mut ticks = interval(TIDY);
+        let mut ticks = interval(UPKEEP_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let accepted = tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {
-                    self.shown.handle.run_upkeep();
+                    self.state.handle.run_upkeep();
                     continue;
                 }
                 Some(_) = callers.join_next() => continue,
-                accepted = self.listener.accept(), if callers.len() < CALLERS => accepted,
+                accepted = self.listener.accept(), if callers.len() < MAX_CONNECTIONS => accepted,
             };
             match accepted {
-                Ok((stream, _)) => drop(callers.spawn(serve(stream, Arc::clone(&self.shown)))),
+                Ok((stream, _)) => drop(callers.spawn(serve(stream, Arc::clone(&self.state)))),
                 Err(error) => {
                     tracing::debug!(%error, "no metrics caller accepted");
                     // Out of file descriptors, most likely: the next accept would fail at once, too.
@@ -146,9 +146,9 @@ impl Metrics {
 }
 
 /// One question, one answer: Prometheus asks every few seconds and may connect anew.
-async fn serve(stream: TcpStream, shown: Arc<Shown>) {
+async fn serve(stream: TcpStream, shown: Arc<ScrapeState>) {
     let service = service_fn(|request| {
-        let response = shown.answer(&request);
+        let response = shown.handle_request(&request);
         async { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -161,8 +161,8 @@ async fn serve(stream: TcpStream, shown: Arc<Shown>) {
     }
 }
 
-impl Shown {
-    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+impl ScrapeState {
+    fn handle_request<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.uri().path() != "/metrics" {
             return respond(StatusCode::NOT_FOUND, "only /metrics is here\n");
         }
@@ -173,51 +173,54 @@ impl Shown {
             return response;
         }
         ::metrics::with_local_recorder(&self.recorder, || {
-            self.set_common();
-            (self.own)();
+            self.set_process_metrics();
+            (self.service_metrics)();
         });
         respond(StatusCode::OK, self.handle.render())
     }
 
-    fn set_common(&self) {
-        let Facts {
+    fn set_process_metrics(&self) {
+        let ProcessInfo {
             service,
             identity,
             version,
-            progress,
-            connected,
-        } = &self.facts;
+            status: progress,
+            is_connected: connected,
+        } = &self.process;
         let labels = [
             ("service", service.to_string()),
-            ("unit", identity.instance.to_string()),
+            ("instance", identity.instance.to_string()),
             ("version", (*version).to_owned()),
         ];
         gauge!("bearish_build_info", &labels).set(1);
         gauge!("bearish_uptime_seconds").set(progress.uptime().as_secs_f64());
         gauge!("bearish_bus_connected").set(flag(connected()));
         counter!("bearish_errors_total").absolute(progress.errors());
-        counter!("bearish_signals_total").absolute(progress.signals());
-        let condition = progress.condition();
+        counter!("bearish_entries_decided_total").absolute(progress.entries_decided());
+        let condition = progress.health_grade();
         gauge!("bearish_errors_last_hour").set(number(condition.errors_last_hour));
-        gauge!("bearish_health").set(match condition.health {
+        gauge!("bearish_health_grade").set(match condition.health {
             Health::Healthy => 0,
             Health::Degraded => 1,
             Health::Critical => 2,
         });
-        self.set_parts();
+        self.set_component_metrics();
     }
 
-    fn set_parts(&self) {
-        let parts = self.facts.progress.parts();
-        let mut known = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+    fn set_component_metrics(&self) {
+        let parts = self.process.status.components();
+        let mut known = self
+            .known_components
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for gone in known.iter().filter(|name| !parts.contains_key(*name)) {
-            gauge!("bearish_part_up", "part" => gone.clone()).set(0);
+            gauge!("bearish_component_up", "component" => gone.clone()).set(0);
         }
         for (name, part) in parts {
-            let label = [("part", name.clone())];
-            gauge!("bearish_part_up", &label).set(flag(part.state == PartState::Ok));
-            counter!("bearish_part_turns_total", &label).absolute(part.turns);
-            counter!("bearish_part_errors_total", &label).absolute(part.errors);
+            let label = [("component", name.clone())];
+            gauge!("bearish_component_up", &label).set(flag(part.state == ComponentState::Ok));
+            counter!("bearish_component_iterations_total", &label).absolute(part.iterations);
+            counter!("bearish_component_errors_total", &label).absolute(part.errors);
             known.insert(name);
         }
     }
@@ -237,34 +240,40 @@ fn describe() {
         "bearish_bus_connected",
         "1 while the connection to the bus stands"
     );
-    describe_counter!("bearish_errors_total", "Errors of all parts since boot");
     describe_counter!(
-        "bearish_signals_total",
+        "bearish_errors_total",
+        "Errors of all components since boot"
+    );
+    describe_counter!(
+        "bearish_entries_decided_total",
         "Decisions to open a position since boot"
     );
     describe_gauge!(
         "bearish_errors_last_hour",
-        "Errors of all parts in the last hour"
+        "Errors of all components in the last hour"
     );
     describe_gauge!(
-        "bearish_health",
+        "bearish_health_grade",
         "How well the process is: 0 healthy, 1 degraded, 2 critical"
     );
     describe_gauge!(
-        "bearish_part_up",
-        "1 while the part is well, 0 while it retries, has ended or is gone"
+        "bearish_component_up",
+        "1 while the component is ok, 0 while it retries, has stopped or was removed"
     );
     describe_counter!(
-        "bearish_part_turns_total",
-        "Turns of the part's loop since boot"
+        "bearish_component_iterations_total",
+        "Iterations of the component's loop since boot"
     );
-    describe_counter!("bearish_part_errors_total", "Errors of the part since boot");
+    describe_counter!(
+        "bearish_component_errors_total",
+        "Errors of the component since boot"
+    );
 }
 
 fn respond(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(text.into()));
     *response.status_mut() = status;
-    let text = HeaderValue::from_static(TEXT);
+    let text = HeaderValue::from_static(TEXT_FORMAT);
     response.headers_mut().insert(CONTENT_TYPE, text);
     response
 }

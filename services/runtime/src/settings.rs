@@ -7,23 +7,23 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Parser};
 
-use crate::process::Stop;
+use crate::process::ExitError;
 
 /// Reads `S` from the environment alone; its flags exist only as names for clap.
 /// An empty variable counts as not set, as `.env` files are written.
 ///
 /// # Errors
 /// Exit 78 with the variable, its value and what is allowed.
-pub fn from_env<S: Parser>() -> Result<S, Stop> {
-    let command = without_empty(S::command());
+pub fn from_env<S: Parser>() -> Result<S, ExitError> {
+    let command = ignore_empty_variables(S::command());
     command
         .try_get_matches_from(["settings"])
         .and_then(|matches| S::from_arg_matches(&matches))
-        .map_err(|error| Stop::config(explain(&error)))
+        .map_err(|error| ExitError::config(describe_error(&error)))
 }
 
 /// Reads a whole number of this range. Clap's own parser names the range only for what is a number.
-pub fn whole<T>(
+pub fn whole_number<T>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
 where
@@ -38,7 +38,7 @@ where
 }
 
 /// Clap takes an empty variable for a value: such an argument forgets its variable here.
-pub(crate) fn without_empty(command: Command) -> Command {
+pub(crate) fn ignore_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let empty = arg
             .get_env()
@@ -48,20 +48,20 @@ pub(crate) fn without_empty(command: Command) -> Command {
     })
 }
 
-fn explain(error: &clap::Error) -> String {
+fn describe_error(error: &clap::Error) -> String {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
         _ => None,
     };
-    let variable = text(ContextKind::InvalidArg).map(|arg| variable_of(&arg));
+    let variable = text(ContextKind::InvalidArg).map(|arg| variable_name(&arg));
     let value = text(ContextKind::InvalidValue);
     let allowed = std::error::Error::source(error)
         .map(ToString::to_string)
         .or_else(|| text(ContextKind::ValidValue).map(|valid| format!("allowed are {valid}")));
     match (variable, value, allowed) {
         (Some(variable), Some(value), Some(allowed)) => {
-            format!("{variable}={:?}: {allowed}", without_credentials(&value))
+            format!("{variable}={:?}: {allowed}", mask_credentials(&value))
         }
         (Some(variable), None, _) => format!("{variable} is not set, but needed"),
         _ => error.to_string().replace('\n', " "),
@@ -69,7 +69,7 @@ fn explain(error: &clap::Error) -> String {
 }
 
 /// A refused address may hold a password: it must not be printed.
-fn without_credentials(value: &str) -> String {
+fn mask_credentials(value: &str) -> String {
     match (value.split_once("://"), value.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
         _ => value.to_owned(),
@@ -77,7 +77,7 @@ fn without_credentials(value: &str) -> String {
 }
 
 /// `--nats-url <NATS_URL>` names the variable `NATS_URL`.
-fn variable_of(arg: &str) -> String {
+fn variable_name(arg: &str) -> String {
     let inside = arg
         .split_once('<')
         .and_then(|(_, rest)| rest.split_once('>'));
@@ -106,16 +106,16 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_variable_value_and_what_is_allowed() {
+    fn rejected_setting_is_named_with_value_and_allowed_values() {
         let error = Sample::try_parse_from(["settings", "--count", "300"]).unwrap_err();
-        let line = explain(&error);
+        let line = describe_error(&error);
         assert!(line.starts_with("PATH_COUNT_OF_TEST=\"300\": "), "{line}");
         assert!(line.contains("0..=255"), "{line}");
     }
 
     #[test]
-    fn a_whole_number_is_refused_with_its_range_whatever_it_is() {
-        let leverage = whole::<u8>(1..=5);
+    fn invalid_whole_number_is_rejected_with_its_range() {
+        let leverage = whole_number::<u8>(1..=5);
         assert_eq!(leverage("5"), Ok(5));
         for bad in ["0", "6", "-1", "1.5", "many", "300"] {
             let why = leverage(bad).unwrap_err();
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_is_not_set_is_no_error() {
+    fn unset_optional_variable_is_no_error() {
         assert_eq!(from_env::<Sample>().unwrap().count, None);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use protocol::exit::ExitCode;
+use protocol::exit_code::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ impl Shutdown {
         let interrupt = signal(SignalKind::interrupt())?;
         let terminate = signal(SignalKind::terminate())?;
         let token = CancellationToken::new();
-        let listener = tokio::spawn(hear(interrupt, terminate, token.clone()));
+        let listener = tokio::spawn(handle_signals(interrupt, terminate, token.clone()));
         Ok(Self { token, listener })
     }
 
@@ -47,16 +47,16 @@ impl Drop for Shutdown {
     clippy::disallowed_methods,
     reason = "the second signal means now: every store is crash-safe, nothing needs a destructor"
 )]
-async fn hear(mut interrupt: Signal, mut terminate: Signal, token: CancellationToken) {
-    let name = next(&mut interrupt, &mut terminate).await;
+async fn handle_signals(mut interrupt: Signal, mut terminate: Signal, token: CancellationToken) {
+    let name = next_signal(&mut interrupt, &mut terminate).await;
     tracing::info!(signal = name, "stop requested; again to end at once");
     token.cancel();
-    let name = next(&mut interrupt, &mut terminate).await;
+    let name = next_signal(&mut interrupt, &mut terminate).await;
     tracing::warn!(signal = name, "second signal: ending at once");
-    std::process::exit(ExitCode::Done.number().into());
+    std::process::exit(ExitCode::Success.number().into());
 }
 
-async fn next(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {
+async fn next_signal(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {
     tokio::select! {
         _ = interrupt.recv() => "SIGINT",
         _ = terminate.recv() => "SIGTERM",

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Bus;
-use crate::journal::Mark;
+use crate::journal::BatchId;
 use crate::streams;
 
 /// A state with its place in the journal.
@@ -19,15 +19,15 @@ pub struct Snapshot<S> {
     /// Version of the state inside; another one is not read.
     pub schema: u16,
     /// The newest decision that is folded into it.
-    pub mark: Mark,
+    pub batch: BatchId,
     /// Sequence in JOURNAL up to which the owner's events were acknowledged.
-    pub confirmed: u64,
+    pub events_published_seq: u64,
     /// The state.
     pub state: S,
 }
 
 #[derive(Deserialize)]
-struct Head {
+struct SnapshotHeader {
     v: u16,
     schema: u16,
 }
@@ -40,7 +40,7 @@ pub async fn load<S: DeserializeOwned>(
     schema: u16,
 ) -> Option<Snapshot<S>> {
     let subject = subject.to_string();
-    let newest = match bus.newest(streams::SNAPSHOTS, &subject).await {
+    let newest = match bus.latest_message(streams::SNAPSHOTS, &subject).await {
         Ok(newest) => newest?,
         Err(error) => {
             tracing::warn!(subject, error, "snapshot not read; the whole journal is");
@@ -61,7 +61,8 @@ pub async fn load<S: DeserializeOwned>(
 }
 
 fn parse<S: DeserializeOwned>(payload: &[u8], schema: u16) -> Result<Snapshot<S>, String> {
-    let head: Head = serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+    let head: SnapshotHeader =
+        serde_json::from_slice(payload).map_err(|error| error.to_string())?;
     if head.v > VERSION || head.schema != schema {
         return Err(format!(
             "version {} and schema {}: this program reads {VERSION} and {schema}",
@@ -93,25 +94,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_another_schema_or_of_a_newer_program_is_not_read() {
+    fn snapshot_of_another_schema_or_newer_version_is_not_read() {
         let of = |v: u16, schema: u16| {
-            let mark = Mark {
+            let mark = BatchId {
                 seq: 7,
                 writer: "boot".parse().unwrap(),
-                id: 3,
+                batch_id: 3,
             };
             let snapshot = Snapshot {
                 v,
                 schema,
-                mark,
-                confirmed: 6,
+                batch: mark,
+                events_published_seq: 6,
                 state: 1.1_f64,
             };
             serde_json::to_vec(&snapshot).unwrap()
         };
         let read = parse::<f64>(&of(VERSION, 4), 4).unwrap();
         assert_eq!(
-            (read.mark.seq, read.state.to_bits()),
+            (read.batch.seq, read.state.to_bits()),
             (7, 1.1_f64.to_bits())
         );
         for payload in [

@@ -22,7 +22,7 @@ pub const LEASES: &str = "LEASES";
 const DAY: Duration = Duration::from_hours(24);
 
 /// Every stream, as it must be. Sizes are left to the server's limits.
-pub fn catalogue() -> Vec<Config> {
+pub fn stream_configs() -> Vec<Config> {
     vec![
         Config {
             // A journal is refused rather than forgotten: never aged, never purged, new ones fail
@@ -133,11 +133,14 @@ mod tests {
     use super::*;
 
     fn journal() -> Config {
-        catalogue().into_iter().find(|c| c.name == JOURNAL).unwrap()
+        stream_configs()
+            .into_iter()
+            .find(|c| c.name == JOURNAL)
+            .unwrap()
     }
 
     #[test]
-    fn a_journal_that_could_forget_is_found_out() {
+    fn journal_stream_that_could_lose_messages_is_detected() {
         let wanted = journal();
         assert!(differences(&wanted, &wanted).is_empty());
         let found = Config {

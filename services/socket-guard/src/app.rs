@@ -6,52 +6,52 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
-use protocol::exit::ExitCode;
-use protocol::ids::Token;
-use runtime::process::Stop;
+use protocol::exit_code::ExitCode;
+use protocol::ids::SubjectToken;
+use runtime::logging;
+use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
-use runtime::telemetry;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Lost};
-use crate::filters::PROJECT;
-use crate::guard::Guard;
+use crate::filters::PROJECT_LABEL;
+use crate::proxy::ProxyHandler;
 use crate::settings::Settings;
+use crate::upstream::{Upstream, UpstreamError};
 use crate::{audit, server};
 
-const QUICK: Duration = Duration::from_secs(3);
+const PING_DEADLINE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Guards until something ends it.
 ///
 /// # Errors
 /// The reason with its exit code.
-pub async fn run() -> Result<ExitCode, Stop> {
+pub async fn run() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    telemetry::init(&settings.telemetry, &[audit::DIRECTIVE])?;
-    let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
-    let asked = shutdown.token().clone();
-    let engine = Engine::at(settings.engine.clone());
-    let found = asked.run_until_cancelled(find_project(&engine, &settings));
+    logging::init(&settings.logging, &[audit::DIRECTIVE])?;
+    let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
+    let stop_requested = shutdown.token().clone();
+    let upstream = Upstream::new(settings.docker_socket.clone());
+    let found = stop_requested.run_until_cancelled(find_project(&upstream, &settings));
     let Some(project) = found.await.transpose()? else {
-        return Ok(ExitCode::Done);
+        return Ok(ExitCode::Success);
     };
-    guard(engine, project, &settings, asked).await?;
-    Ok(ExitCode::Done)
+    serve(upstream, project, &settings, stop_requested).await?;
+    Ok(ExitCode::Success)
 }
 
-async fn guard(
-    engine: Engine,
-    project: Token,
+async fn serve(
+    upstream: Upstream,
+    project: SubjectToken,
     settings: &Settings,
-    asked: CancellationToken,
-) -> Result<(), Stop> {
-    let listener = server::bind(&settings.own)?;
-    tracing::info!(%project, socket = %settings.own.display(),
+    shutdown: CancellationToken,
+) -> Result<(), ExitError> {
+    let listener = server::bind(&settings.listen_socket)?;
+    tracing::info!(%project, socket = %settings.listen_socket.display(),
         version = env!("CARGO_PKG_VERSION"), "guarding");
-    let guard = Guard::new(engine, project, asked.clone());
-    server::run(listener, Arc::new(guard), asked).await;
+    let guard = ProxyHandler::new(upstream, project, shutdown.clone());
+    server::run(listener, Arc::new(guard), shutdown).await;
     Ok(())
 }
 
@@ -59,15 +59,17 @@ async fn guard(
 ///
 /// # Errors
 /// Exit 78 for a setting that is wrong.
-pub async fn health() -> Result<ExitCode, Stop> {
+pub async fn health() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    let asked = Engine::at(settings.own).ask("GET", "/_ping", QUICK).await;
+    let asked = Upstream::new(settings.listen_socket)
+        .request("GET", "/_ping", PING_DEADLINE)
+        .await;
     let (line, code) = match asked {
         Ok(whole) if whole.status == StatusCode::OK => {
-            ("the engine answers".to_owned(), ExitCode::Done)
+            ("the engine answers".to_owned(), ExitCode::Success)
         }
         Ok(whole) => {
-            let said = String::from_utf8_lossy(&whole.text);
+            let said = String::from_utf8_lossy(&whole.body);
             let line = format!("the guard answers {}: {said}", whole.status.as_u16());
             (line, ExitCode::Unavailable)
         }
@@ -79,14 +81,14 @@ pub async fn health() -> Result<ExitCode, Stop> {
 }
 
 /// The one that is set, else that of our own container. Waits for the engine as long as it takes.
-async fn find_project(engine: &Engine, settings: &Settings) -> Result<Token, Stop> {
+async fn find_project(upstream: &Upstream, settings: &Settings) -> Result<SubjectToken, ExitError> {
     loop {
-        let why = match look(engine, settings).await? {
+        let why = match read_project(upstream, settings).await? {
             Ok(project) => return Ok(project),
-            Err(lost) if lost.is_forbidden() => {
-                return Err(Stop::config(format!(
+            Err(lost) if lost.is_permission_denied() => {
+                return Err(ExitError::config(format!(
                     "DOCKER_HOST=unix://{}: permission denied; run as root or in the socket's group",
-                    settings.engine.display()
+                    settings.docker_socket.display()
                 )));
             }
             Err(lost) => lost.to_string(),
@@ -96,26 +98,31 @@ async fn find_project(engine: &Engine, settings: &Settings) -> Result<Token, Sto
     }
 }
 
-async fn look(engine: &Engine, settings: &Settings) -> Result<Result<Token, Lost>, Stop> {
+async fn read_project(
+    upstream: &Upstream,
+    settings: &Settings,
+) -> Result<Result<SubjectToken, UpstreamError>, ExitError> {
     let unknown = || {
-        Stop::config("COMPOSE_PROJECT is not set, and this process is in no container of a project")
+        ExitError::config(
+            "BEARISH_PROJECT is not set, and this process is in no container of a project",
+        )
     };
     if let Some(project) = &settings.project {
-        let answered = engine.ask("GET", "/_ping", QUICK).await;
+        let answered = upstream.request("GET", "/_ping", PING_DEADLINE).await;
         return Ok(answered.map(|_| project.clone()));
     }
-    let hostname: Option<Token> = settings.hostname.as_deref().and_then(|h| h.parse().ok());
+    let hostname: Option<SubjectToken> = settings.hostname.as_deref().and_then(|h| h.parse().ok());
     let path = format!("/containers/{}/json", hostname.ok_or_else(unknown)?);
-    let whole = match engine.ask("GET", &path, QUICK).await {
+    let whole = match upstream.request("GET", &path, PING_DEADLINE).await {
         Err(lost) => return Ok(Err(lost)),
         Ok(whole) if whole.status.is_server_error() => {
             let why = format!("the engine answers {}", whole.status);
-            return Ok(Err(Lost::Odd(why)));
+            return Ok(Err(UpstreamError::InvalidResponse(why)));
         }
         Ok(whole) => whole,
     };
-    let found: Value = serde_json::from_slice(&whole.text).unwrap_or_default();
-    let project = found["Config"]["Labels"][PROJECT].as_str();
+    let found: Value = serde_json::from_slice(&whole.body).unwrap_or_default();
+    let project = found["Config"]["Labels"][PROJECT_LABEL].as_str();
     let project = project.and_then(|name| name.parse().ok());
     Ok(Ok(project.ok_or_else(unknown)?))
 }

@@ -6,48 +6,48 @@ use hyper::StatusCode;
 /// The directive that keeps the audit log on.
 pub const DIRECTIVE: &str = "audit=info";
 /// Longest path that is logged.
-const LONGEST: usize = 256;
+const MAX_LOGGED_CHARS: usize = 256;
 
 /// One call on its way. Dropped without an end, the caller hung up or we go down before the engine
 /// answered: it may have been done.
-pub struct Line {
+pub struct AuditLine {
     peer: String,
     method: String,
     path: String,
-    changes: bool,
+    is_mutating: bool,
     container: Option<String>,
-    ended: bool,
+    is_finished: bool,
 }
 
-impl Line {
+impl AuditLine {
     /// A call that came in, without its query: a refused one may hold anything.
     pub fn new(peer: &str, method: &str, path: &str) -> Self {
-        let method = method.chars().take(LONGEST).collect();
+        let method = method.chars().take(MAX_LOGGED_CHARS).collect();
         Self {
             peer: peer.to_owned(),
             method,
-            path: path.chars().take(LONGEST).collect(),
-            changes: false,
+            path: path.chars().take(MAX_LOGGED_CHARS).collect(),
+            is_mutating: false,
             container: None,
-            ended: false,
+            is_finished: false,
         }
     }
 
     /// It would change something.
-    pub fn changes(&mut self) {
-        self.changes = true;
+    pub fn set_mutating(&mut self) {
+        self.is_mutating = true;
     }
 
     /// It is about this container.
-    pub fn about(&mut self, container: &str) {
+    pub fn set_container(&mut self, container: &str) {
         self.container = Some(container.to_owned());
     }
 
     /// It went to the engine, which answered so.
-    pub fn passed(mut self, status: StatusCode) {
-        self.ended = true;
+    pub fn log_allowed(mut self, status: StatusCode) {
+        self.is_finished = true;
         let status = status.as_u16();
-        if self.changes {
+        if self.is_mutating {
             self.write("allowed", status, "");
         } else {
             tracing::debug!(
@@ -63,10 +63,10 @@ impl Line {
     }
 
     /// It went no further, or the engine did not answer.
-    pub fn failed(mut self, status: StatusCode, why: &str) {
-        self.ended = true;
+    pub fn log_failed(mut self, status: StatusCode, why: &str) {
+        self.is_finished = true;
         let verdict = match status {
-            StatusCode::FORBIDDEN => "refused",
+            StatusCode::FORBIDDEN => "denied",
             _ => "failed",
         };
         self.write(verdict, status.as_u16(), why);
@@ -87,9 +87,9 @@ impl Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for AuditLine {
     fn drop(&mut self) {
-        if !self.ended && self.changes {
+        if !self.is_finished && self.is_mutating {
             self.write(
                 "unknown",
                 0,

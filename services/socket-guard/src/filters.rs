@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 /// Compose's project of a container.
-pub const PROJECT: &str = "com.docker.compose.project";
+pub const PROJECT_LABEL: &str = "com.docker.compose.project";
 
 /// What is filtered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum FilterTarget {
     /// A list of containers.
     Containers,
     /// Events.
     Events,
 }
 
-impl Subject {
+impl FilterTarget {
     const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::Containers => &["exited", "health", "id", "label", "name", "status"],
@@ -29,34 +29,34 @@ type Filters = BTreeMap<String, BTreeSet<String>>;
 
 /// The caller's filters with ours added, as the engine reads them; none if they are not understood.
 /// The engine lets through what has all labels of a filter: ours can only make it less.
-pub fn read(subject: Subject, text: &str, project: &str) -> Option<String> {
+pub fn parse(target: FilterTarget, text: &str, project: &str) -> Option<String> {
     let Value::Object(given) = serde_json::from_str(text).ok()? else {
         return None;
     };
     let mut filters = Filters::new();
     for (key, values) in given {
-        if !subject.keys().contains(&key.as_str()) {
+        if !target.keys().contains(&key.as_str()) {
             return None;
         }
-        filters.insert(key, words(values)?);
+        filters.insert(key, parse_values(values)?);
     }
     // Images carry the project's label, too.
     let only_containers = |types: &BTreeSet<String>| types.iter().all(|kind| kind == "container");
     if !filters.get("type").is_none_or(only_containers) {
         return None;
     }
-    Some(add_ours(subject, filters, project))
+    Some(add_project(target, filters, project))
 }
 
 /// Our filters alone.
-pub fn forced(subject: Subject, project: &str) -> String {
-    add_ours(subject, Filters::new(), project)
+pub fn project_only(target: FilterTarget, project: &str) -> String {
+    add_project(target, Filters::new(), project)
 }
 
-fn add_ours(subject: Subject, mut filters: Filters, project: &str) -> String {
+fn add_project(target: FilterTarget, mut filters: Filters, project: &str) -> String {
     let labels = filters.entry("label".to_owned()).or_default();
-    labels.insert(format!("{PROJECT}={project}"));
-    if subject == Subject::Events {
+    labels.insert(format!("{PROJECT_LABEL}={project}"));
+    if target == FilterTarget::Events {
         let types = filters.entry("type".to_owned()).or_default();
         types.insert("container".to_owned());
     }
@@ -68,7 +68,7 @@ fn add_ours(subject: Subject, mut filters: Filters, project: &str) -> String {
 }
 
 /// `["a"]` is how the first versions wrote it, `{"a":true}` how it is written now.
-fn words(values: Value) -> Option<BTreeSet<String>> {
+fn parse_values(values: Value) -> Option<BTreeSet<String>> {
     match values {
         Value::Array(list) => list
             .into_iter()
@@ -90,16 +90,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ours_is_always_among_them() {
+    fn filters_always_include_the_own_project() {
         let ours = r#"{"label":{"com.docker.compose.project=p":true}}"#;
-        assert_eq!(forced(Subject::Containers, "p"), ours);
+        assert_eq!(project_only(FilterTarget::Containers, "p"), ours);
         for text in ["{}", r#"{"label":[]}"#, r#"{"label":{}}"#] {
-            let read = read(Subject::Containers, text, "p");
+            let read = parse(FilterTarget::Containers, text, "p");
             assert_eq!(read.as_deref(), Some(ours), "{text}");
         }
         let other = r#"{"label":["com.docker.compose.project=q"],"name":{"x":true}}"#;
         assert_eq!(
-            read(Subject::Containers, other, "p").as_deref(),
+            parse(FilterTarget::Containers, other, "p").as_deref(),
             Some(
                 r#"{"label":{"com.docker.compose.project=p":true,"com.docker.compose.project=q":true},"name":{"x":true}}"#
             )
@@ -107,18 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn events_are_those_of_containers() {
+    fn event_filters_are_limited_to_containers() {
         let ours = r#"{"label":{"com.docker.compose.project=p":true},"type":{"container":true}}"#;
-        assert_eq!(forced(Subject::Events, "p"), ours);
+        assert_eq!(project_only(FilterTarget::Events, "p"), ours);
         for text in [r#"{"type":["image"]}"#, r#"{"type":["container","image"]}"#] {
-            assert_eq!(read(Subject::Events, text, "p"), None, "{text}");
+            assert_eq!(parse(FilterTarget::Events, text, "p"), None, "{text}");
         }
-        let read = read(Subject::Events, r#"{"type":["container"]}"#, "p");
+        let read = parse(FilterTarget::Events, r#"{"type":["container"]}"#, "p");
         assert_eq!(read.as_deref(), Some(ours));
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn filters_that_are_not_understood_are_rejected() {
         for text in [
             "",
             "[]",
@@ -132,7 +132,7 @@ mod tests {
             r#"{"volume":["x"]}"#,
             r#"{"label":[]}{}"#,
         ] {
-            assert_eq!(read(Subject::Containers, text, "p"), None, "{text}");
+            assert_eq!(parse(FilterTarget::Containers, text, "p"), None, "{text}");
         }
     }
 }

@@ -13,46 +13,46 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use protocol::exit::ExitCode;
-use runtime::process::Stop;
+use protocol::exit_code::ExitCode;
+use runtime::process::ExitError;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::guard::Guard;
+use crate::proxy::ProxyHandler;
 
 /// Callers at once; more wait in the kernel's queue.
-const CALLERS: usize = 64;
+const MAX_CONNECTIONS: usize = 64;
 /// A caller has said what it wants within this time.
-const HEAD: Duration = Duration::from_secs(5);
+const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 /// Most bytes of a request's head.
-const LARGEST_HEAD: usize = 16 << 10;
+const MAX_HEADER_BYTES: usize = 16 << 10;
 /// Calls under way may end within this time after a stop was asked for.
-const DRAIN: Duration = Duration::from_secs(6);
+const DRAIN_DEADLINE: Duration = Duration::from_secs(6);
 
 /// Listens, in place of a guard that has ended. The socket appears under its name only when it answers,
 /// and stays when we end: to a caller a guard that is away is an engine that is away.
 ///
 /// # Errors
 /// Exit 71 if another guard answers there, 78 if the path cannot be had.
-pub fn bind(path: &Path) -> Result<UnixListener, Stop> {
+pub fn bind(path: &Path) -> Result<UnixListener, ExitError> {
     if StdStream::connect(path).is_ok() {
         let why = format!(
-            "GUARD_SOCKET=unix://{}: another guard answers there",
+            "SOCKET_GUARD_LISTEN=unix://{}: another guard answers there",
             path.display()
         );
-        return Err(Stop::new(ExitCode::DuplicateInstance, why));
+        return Err(ExitError::new(ExitCode::DuplicateInstance, why));
     }
-    bind_anew(path).map_err(|error| {
-        Stop::config(format!(
-            "GUARD_SOCKET=unix://{}: {error}; allowed is a path in a directory that can be written",
+    replace_socket(path).map_err(|error| {
+        ExitError::config(format!(
+            "SOCKET_GUARD_LISTEN=unix://{}: {error}; allowed is a path in a directory that can be written",
             path.display()
         ))
     })
 }
 
-fn bind_anew(path: &Path) -> io::Result<UnixListener> {
+fn replace_socket(path: &Path) -> io::Result<UnixListener> {
     let new = path.with_extension("new");
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -66,18 +66,18 @@ fn bind_anew(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Answers callers until `stop`, then lets those end that are being answered.
-pub async fn run(listener: UnixListener, guard: Arc<Guard>, stop: CancellationToken) {
+pub async fn run(listener: UnixListener, proxy: Arc<ProxyHandler>, shutdown: CancellationToken) {
     let mut callers = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = stop.cancelled() => break,
+            () = shutdown.cancelled() => break,
             Some(_) = callers.join_next() => continue,
-            accepted = listener.accept(), if callers.len() < CALLERS => accepted,
+            accepted = listener.accept(), if callers.len() < MAX_CONNECTIONS => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                drop(callers.spawn(serve(stream, Arc::clone(&guard), stop.clone())));
+                drop(callers.spawn(serve(stream, Arc::clone(&proxy), shutdown.clone())));
             }
             Err(error) => {
                 tracing::warn!(%error, "no caller accepted");
@@ -88,28 +88,28 @@ pub async fn run(listener: UnixListener, guard: Arc<Guard>, stop: CancellationTo
     }
     drop(listener);
     let ended = async { while callers.join_next().await.is_some() {} };
-    if timeout(DRAIN, ended).await.is_err() {
+    if timeout(DRAIN_DEADLINE, ended).await.is_err() {
         tracing::warn!("left calls unanswered");
     }
 }
 
 /// One connection, one request: nothing can hide behind it.
-async fn serve(stream: UnixStream, guard: Arc<Guard>, stop: CancellationToken) {
+async fn serve(stream: UnixStream, proxy: Arc<ProxyHandler>, shutdown: CancellationToken) {
     let peer = peer(&stream);
     let service = service_fn(|request| {
-        let (guard, peer) = (&guard, &peer);
-        async move { Ok::<_, Infallible>(guard.answer(peer, request).await) }
+        let (guard, peer) = (&proxy, &peer);
+        async move { Ok::<_, Infallible>(guard.handle(peer, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(LARGEST_HEAD)
+        .header_read_timeout(HEADER_DEADLINE)
+        .max_buf_size(MAX_HEADER_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
-        () = stop.cancelled() => {
+        () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use protocol::ids::Token;
-use runtime::process::Stop;
+use protocol::ids::SubjectToken;
+use runtime::logging::LoggingSettings;
+use runtime::process::ExitError;
 use runtime::settings::unix_socket;
-use runtime::telemetry::TelemetrySettings;
 
 /// Everything but the command line.
 #[derive(Debug, Clone, Parser)]
@@ -15,21 +15,21 @@ use runtime::telemetry::TelemetrySettings;
 pub struct Settings {
     /// Logs.
     #[command(flatten)]
-    pub telemetry: TelemetrySettings,
+    pub logging: LoggingSettings,
 
     /// The compose project whose containers may be seen; else that of this process's own container
-    #[arg(long, env = "COMPOSE_PROJECT", value_name = "COMPOSE_PROJECT")]
-    pub project: Option<Token>,
+    #[arg(long, env = "BEARISH_PROJECT", value_name = "BEARISH_PROJECT")]
+    pub project: Option<SubjectToken>,
 
     /// The engine's socket
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
           default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
-    pub engine: PathBuf,
+    pub docker_socket: PathBuf,
 
     /// Where callers are answered
-    #[arg(long, env = "GUARD_SOCKET", value_name = "GUARD_SOCKET",
+    #[arg(long, env = "SOCKET_GUARD_LISTEN", value_name = "SOCKET_GUARD_LISTEN",
           default_value = "unix:///run/socket-guard/docker.sock", value_parser = unix_socket)]
-    pub own: PathBuf,
+    pub listen_socket: PathBuf,
 
     /// The engine's name for this container
     #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
@@ -41,7 +41,7 @@ impl Settings {
     ///
     /// # Errors
     /// Exit 78, one line.
-    pub fn from_env() -> Result<Self, Stop> {
+    pub fn from_env() -> Result<Self, ExitError> {
         runtime::settings::from_env()
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_unix_sockets_are_ends_of_a_guard() {
+    fn settings_accept_only_unix_sockets() {
         assert!(unix_socket("unix:///run/socket-guard/docker.sock").is_ok());
         for bad in ["tcp://0.0.0.0:2375", "unix://relative", "/run/docker.sock"] {
             assert!(unix_socket(bad).is_err(), "{bad}");

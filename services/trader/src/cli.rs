@@ -3,9 +3,9 @@
 use clap::{Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
 
-use crate::account::{EntriesArgs, FlattenArgs, InitArgs, UnlatchArgs};
+use crate::account::{FlattenArgs, InitArgs, PauseArgs, UnlatchArgs};
 use crate::backtest::BacktestArgs;
-use crate::book::ReleaseArgs;
+use crate::book_task::UnhaltArgs;
 use crate::trades::TradesArgs;
 
 /// Trades its books without end; says on the bus how it is
@@ -31,15 +31,15 @@ pub enum Command {
     /// List every closed trade
     Trades(TradesArgs),
     /// Stop entries; positions are managed as before
-    Pause(EntriesArgs),
+    Pause(PauseArgs),
     /// Let entries be made again
-    Resume(EntriesArgs),
+    Resume(PauseArgs),
     /// Close everything at the market and latch the account
     Flatten(FlattenArgs),
     /// End the latch that closed the account
     Unlatch(UnlatchArgs),
     /// Let a halted book go on
-    Release(ReleaseArgs),
+    Unhalt(UnhaltArgs),
     /// Begin a live account on this bus
     Init(InitArgs),
     /// Trade a candle file as a trader would have, and say what came of it

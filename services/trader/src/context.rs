@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::book::BookConfig;
-use engine::rules::SymbolRules;
 use protocol::event::EventBody;
-use protocol::ids::{AccountKey, Token};
+use protocol::ids::{AccountKey, SubjectToken};
 use protocol::trader_args::TraderArgs;
 use runtime::bus::Bus;
-use runtime::events::Events;
+use runtime::components::ProcessStatus;
 use runtime::identity::Identity;
-use runtime::progress::Progress;
+use runtime::outbox::Outbox;
 use rust_decimal::Decimal;
+use trader_core::book::BookConfig;
+use trader_core::symbol_filters::SymbolFilters;
 
-use crate::account::Watch;
-use crate::board::Board;
-use crate::calls::Calls;
-use crate::market::{Feed, Market};
-use crate::venue::Venue;
+use crate::account::AccountMonitor;
+use crate::book_registry::BookRegistry;
+use crate::core_calls::InFlightCalls;
+use crate::market::{BinanceDataClient, Feed};
+use crate::venue::BinanceExecutionClient;
 
 /// One trader process.
 pub struct Context {
@@ -29,27 +29,27 @@ pub struct Context {
     /// Whose books we trade.
     pub account: AccountKey,
     /// The symbols, with the exchange's rules for each.
-    pub rules: BTreeMap<Token, SymbolRules>,
+    pub symbol_filters: BTreeMap<SubjectToken, SymbolFilters>,
     /// What a book that opens now gets.
     pub slice: Decimal,
     /// How books are traded.
     pub config: BookConfig,
     /// The exchange's REST side.
-    pub market: Market,
+    pub data_client: BinanceDataClient,
     /// Closed candles.
     pub feed: Feed,
     /// Where orders go; on paper nowhere.
-    pub venue: Option<Venue>,
+    pub execution_client: Option<BinanceExecutionClient>,
     /// For the owner.
-    pub events: Events,
+    pub outbox: Outbox,
     /// For heartbeats.
-    pub progress: Arc<Progress>,
+    pub process_status: Arc<ProcessStatus>,
     /// What is known of the account.
-    pub standing: Arc<Watch>,
+    pub account_monitor: Arc<AccountMonitor>,
     /// What the books say of themselves.
-    pub board: Arc<Board>,
+    pub book_registry: Arc<BookRegistry>,
     /// Calls to the books' brains that are under way.
-    pub calls: Arc<Calls>,
+    pub core_calls: Arc<InFlightCalls>,
     /// The command line.
     pub args: TraderArgs,
 }
@@ -61,10 +61,10 @@ impl Context {
     }
 
     /// The event that says this process is at work.
-    pub fn started(&self) -> EventBody {
+    pub fn started_event(&self) -> EventBody {
         EventBody::TraderStarted {
             mode: self.args.mode(),
-            symbols: self.rules.keys().cloned().collect(),
+            symbols: self.symbol_filters.keys().cloned().collect(),
             flags: std::env::args().skip(1).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -5,19 +5,19 @@ mod account;
 mod bus;
 mod exchange;
 
-use engine::breaker::Breaker;
-use engine::orders::Deployment;
-use protocol::exit::ExitCode;
+use protocol::exit_code::ExitCode;
 use protocol::trader_args::TraderArgs;
-use runtime::process::Stop;
+use runtime::process::ExitError;
+use trader_core::circuit_breaker::Breaker;
+use trader_core::orders::InstallationId;
 
 use crate::settings::Settings;
-use crate::start;
-use crate::venue::Venue;
+use crate::startup;
+use crate::venue::BinanceExecutionClient;
 
 /// How a check went, by the exit code it earns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Grade {
+enum CheckResult {
     Pass,
     Warn,
     /// A dependency is missing: 69.
@@ -28,10 +28,10 @@ enum Grade {
 
 struct Check {
     name: &'static str,
-    grade: Grade,
+    result: CheckResult,
     finding: String,
     /// What a person should do; empty where nothing is to be done.
-    todo: String,
+    advice: String,
 }
 
 /// The checks of the account that a live start makes too.
@@ -39,24 +39,24 @@ struct Check {
 /// # Errors
 /// Exit 78 for the first that cannot heal by itself, 69 for one that may.
 pub(crate) async fn check_account(
-    venue: &Venue,
+    venue: &BinanceExecutionClient,
     settings: &Settings,
-    ours: &Deployment,
-) -> Result<(), Stop> {
+    ours: &InstallationId,
+) -> Result<(), ExitError> {
     let checks = account::checks(venue, settings, Some(ours)).await;
     for Check {
         name,
-        grade,
+        result: grade,
         finding,
-        todo,
+        advice: todo,
     } in checks
     {
         let line = format!("{name}: {finding}");
         match grade {
-            Grade::Pass => tracing::info!(check = name, "{finding}"),
-            Grade::Warn => tracing::warn!(check = name, todo, "{finding}"),
-            Grade::Missing => return Err(Stop::new(ExitCode::Unavailable, line)),
-            Grade::Fail => return Err(Stop::config(format!("{line}: {todo}"))),
+            CheckResult::Pass => tracing::info!(check = name, "{finding}"),
+            CheckResult::Warn => tracing::warn!(check = name, todo, "{finding}"),
+            CheckResult::Missing => return Err(ExitError::new(ExitCode::Unavailable, line)),
+            CheckResult::Fail => return Err(ExitError::config(format!("{line}: {todo}"))),
         }
     }
     Ok(())
@@ -66,16 +66,16 @@ pub(crate) async fn check_account(
 ///
 /// # Errors
 /// Exit 64 or 78 when the command line or the settings are refused before any check.
-pub async fn run(args: TraderArgs) -> Result<ExitCode, Stop> {
-    start::check_mode(&args)?;
+pub async fn run(args: TraderArgs) -> Result<ExitCode, ExitError> {
+    startup::check_mode(&args)?;
     let settings = Settings::from_env()?;
-    let config = start::book_config(&settings)?;
-    let market = start::market(&settings)?;
-    let venue = start::venue(&settings, &market, args.mode())?;
+    let config = startup::book_config(&settings)?;
+    let market = startup::data_client(&settings)?;
+    let venue = startup::execution_client(&settings, &market, args.mode())?;
     let account = match &venue {
         None => Some(settings.paper_account()?),
         // Without an answer of the exchange's nobody knows its name; the checks say what is amiss.
-        Some(_) => start::own_account(&settings).await.ok(),
+        Some(_) => startup::configured_account(&settings).await.ok(),
     };
     let names = |list: &[&str]| list.join(", ");
     let strategies: Vec<&str> = config.strategies.iter().map(|s| s.as_str()).collect();
@@ -114,58 +114,58 @@ pub async fn run(args: TraderArgs) -> Result<ExitCode, Stop> {
         checks.extend(bus::checks(&settings, account).await);
     }
     print(&checks);
-    Ok(verdict(&checks))
+    Ok(exit_code(&checks))
 }
 
-fn verdict(checks: &[Check]) -> ExitCode {
-    let has = |grade| checks.iter().any(|check| check.grade == grade);
-    if has(Grade::Fail) {
+fn exit_code(checks: &[Check]) -> ExitCode {
+    let has = |grade| checks.iter().any(|check| check.result == grade);
+    if has(CheckResult::Fail) {
         ExitCode::Config
-    } else if has(Grade::Missing) {
+    } else if has(CheckResult::Missing) {
         ExitCode::Unavailable
     } else {
-        ExitCode::Done
+        ExitCode::Success
     }
 }
 
 fn check(
-    grade: Grade,
+    grade: CheckResult,
     name: &'static str,
     finding: impl Into<String>,
     todo: impl Into<String>,
 ) -> Check {
     Check {
         name,
-        grade,
+        result: grade,
         finding: finding.into(),
-        todo: todo.into(),
+        advice: todo.into(),
     }
 }
 
 fn pass(name: &'static str, finding: impl Into<String>) -> Check {
-    check(Grade::Pass, name, finding, "")
+    check(CheckResult::Pass, name, finding, "")
 }
 
 fn warn(name: &'static str, finding: impl Into<String>, todo: impl Into<String>) -> Check {
-    check(Grade::Warn, name, finding, todo)
+    check(CheckResult::Warn, name, finding, todo)
 }
 
 #[allow(clippy::print_stdout, reason = "the table is this command's answer")]
 fn print(checks: &[Check]) {
     for check in checks {
-        let grade = match check.grade {
-            Grade::Pass => "pass",
-            Grade::Warn => "warn",
-            Grade::Missing | Grade::Fail => "FAIL",
+        let grade = match check.result {
+            CheckResult::Pass => "pass",
+            CheckResult::Warn => "warn",
+            CheckResult::Missing | CheckResult::Fail => "FAIL",
         };
         println!("{grade}  {:<12} {}", check.name, check.finding);
-        if !check.todo.is_empty() {
-            println!("{:>18} -> {}", "", check.todo);
+        if !check.advice.is_empty() {
+            println!("{:>18} -> {}", "", check.advice);
         }
     }
-    let code = verdict(checks);
+    let code = exit_code(checks);
     let next = match code {
-        ExitCode::Done => "ready to start",
+        ExitCode::Success => "ready to start",
         ExitCode::Unavailable => "start what is missing, then try again",
         _ => "mend what failed, then try again",
     };
@@ -177,13 +177,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_check_decides_and_a_warning_does_not() {
-        let table = |grades: &[Grade]| {
+    fn exit_code_is_of_the_worst_check_and_a_warning_changes_nothing() {
+        let table = |grades: &[CheckResult]| {
             let checks: Vec<Check> = grades.iter().map(|g| check(*g, "x", "", "")).collect();
-            verdict(&checks).number()
+            exit_code(&checks).number()
         };
-        assert_eq!(table(&[Grade::Pass, Grade::Warn]), 0);
-        assert_eq!(table(&[Grade::Pass, Grade::Missing, Grade::Warn]), 69);
-        assert_eq!(table(&[Grade::Missing, Grade::Fail]), 78);
+        assert_eq!(table(&[CheckResult::Pass, CheckResult::Warn]), 0);
+        assert_eq!(
+            table(&[CheckResult::Pass, CheckResult::Missing, CheckResult::Warn]),
+            69
+        );
+        assert_eq!(table(&[CheckResult::Missing, CheckResult::Fail]), 78);
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode as Status;
 
 use bearish_trader::cli::{Cli, Command};
-use bearish_trader::{account, app, backtest, book, dry_run, status, trades};
+use bearish_trader::{account, app, backtest, book_task, dry_run, status, trades};
 use runtime::process;
 
 fn main() -> Status {
@@ -17,7 +17,7 @@ fn main() -> Status {
             Some(Command::Resume(args)) => process::run(account::resume(args)),
             Some(Command::Flatten(args)) => process::run(account::flatten(args)),
             Some(Command::Unlatch(args)) => process::run(account::unlatch(args)),
-            Some(Command::Release(args)) => process::run(book::release(args)),
+            Some(Command::Unhalt(args)) => process::run(book_task::release(args)),
             Some(Command::Init(args)) => process::run(account::init(args)),
             Some(Command::Backtest(args)) => backtest::run(&args),
             Some(Command::CheckFlags(args)) => app::check_flags(&args),

@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use clap::Parser;
-use engine::protections::Protections;
-use engine::strategy::Strategy;
-use protocol::ids::{AccountKey, Mode, Token};
+use protocol::ids::{AccountKey, Mode, SubjectToken};
 use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
+use runtime::logging::LoggingSettings;
 use runtime::metrics::MetricsSettings;
-use runtime::process::Stop;
-use runtime::settings::whole;
-use runtime::telemetry::TelemetrySettings;
+use runtime::process::ExitError;
+use runtime::settings::whole_number;
 use rust_decimal::Decimal;
+use trader_core::protections::Protections;
+use trader_core::strategy::Strategy;
 
-use crate::venue::KeySettings;
+use crate::venue::CredentialSettings;
 
 /// The exchange whose protocol we speak; the first word of an account after the mode.
 const VENUE: &str = "binance-usdm";
@@ -31,7 +31,7 @@ pub struct Settings {
 
     /// Logs.
     #[command(flatten)]
-    pub telemetry: TelemetrySettings,
+    pub telemetry: LoggingSettings,
 
     /// Prometheus's numbers.
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct Settings {
 
     /// This process.
     #[command(flatten)]
-    pub own: InstanceSettings,
+    pub instance: InstanceSettings,
 
     /// Binance USD-M REST, or what speaks like it
     #[arg(long, env = "BINANCE_REST_URL", value_name = "BINANCE_REST_URL",
@@ -53,17 +53,17 @@ pub struct Settings {
 
     /// The account's key; only live needs one.
     #[command(flatten)]
-    pub keys: KeySettings,
+    pub credentials: CredentialSettings,
 
     /// How long after its decision the exchange may take an order, in milliseconds of its time
     #[arg(long, env = "RECV_WINDOW_MS", value_name = "RECV_WINDOW_MS",
-          default_value = "3000", value_parser = whole::<u32>(1_000..=60_000))]
+          default_value = "3000", value_parser = whole_number::<u32>(1_000..=60_000))]
     pub recv_window_ms: u32,
 
     /// What to trade
     #[arg(long, env = "SYMBOLS", value_name = "SYMBOLS", value_delimiter = ',',
           default_value = "BTCUSDT,ETHUSDT,SOLUSDT", value_parser = symbol)]
-    pub symbols: Vec<Token>,
+    pub symbols: Vec<SubjectToken>,
 
     /// Capital of the account, shared out evenly over the symbols
     #[arg(long, env = "CAPITAL_USDT", value_name = "CAPITAL_USDT",
@@ -102,7 +102,7 @@ pub struct Settings {
 
     /// Largest position, as a multiple of a book's equity
     #[arg(long, env = "LEVERAGE", value_name = "LEVERAGE",
-          default_value = "1", value_parser = whole::<u8>(1..=5))]
+          default_value = "1", value_parser = whole_number::<u8>(1..=5))]
     pub leverage: u8,
 }
 
@@ -111,9 +111,12 @@ impl Settings {
     ///
     /// # Errors
     /// Exit 78, one line.
-    pub fn from_env() -> Result<Self, Stop> {
+    pub fn from_env() -> Result<Self, ExitError> {
         let settings: Self = runtime::settings::from_env()?;
-        no_repeats("SYMBOLS", settings.symbols.iter().map(Token::to_string))?;
+        no_repeats(
+            "SYMBOLS",
+            settings.symbols.iter().map(SubjectToken::to_string),
+        )?;
         no_repeats(
             "STRATEGIES",
             settings.strategies.iter().map(ToString::to_string),
@@ -123,7 +126,7 @@ impl Settings {
 
     /// The modes whose journals this user of the bus may read: a trader its own, the operator both.
     pub fn modes(&self) -> &'static [Mode] {
-        match self.bus.nats_user.as_ref().map(Token::as_str) {
+        match self.bus.nats_user.as_ref().map(SubjectToken::as_str) {
             Some("trader-paper") => &[Mode::Paper],
             Some("trader-live") => &[Mode::Live],
             _ => &[Mode::Paper, Mode::Live],
@@ -134,7 +137,7 @@ impl Settings {
     ///
     /// # Errors
     /// Exit 78 if the feed's address makes no name.
-    pub fn paper_account(&self) -> Result<AccountKey, Stop> {
+    pub fn paper_account(&self) -> Result<AccountKey, ExitError> {
         self.account(Mode::Paper, "")
     }
 
@@ -142,14 +145,14 @@ impl Settings {
     ///
     /// # Errors
     /// Exit 78 if that makes no name.
-    pub fn live_account(&self, alias: &str) -> Result<AccountKey, Stop> {
+    pub fn live_account(&self, alias: &str) -> Result<AccountKey, ExitError> {
         self.account(Mode::Live, &format!("/{alias}"))
     }
 
-    fn account(&self, mode: Mode, path: &str) -> Result<AccountKey, Stop> {
+    fn account(&self, mode: Mode, path: &str) -> Result<AccountKey, ExitError> {
         let unusable = || {
             let url = &self.rest_url;
-            Stop::config(format!("BINANCE_REST_URL={url:?}: no account's name in it"))
+            ExitError::config(format!("BINANCE_REST_URL={url:?}: no account's name in it"))
         };
         Ok(AccountKey {
             mode,
@@ -167,7 +170,7 @@ impl Settings {
 
 /// `https://fapi.binance.com` is `fapi-binance-com`, `http://exchange-sim:8080` `exchange-sim-8080`; an
 /// account there has its alias behind that.
-fn account_name(url: &str, path: &str) -> Option<Token> {
+fn account_name(url: &str, path: &str) -> Option<SubjectToken> {
     let (_, rest) = url.split_once("://")?;
     let host = rest.split('/').next()?;
     let name: String = host
@@ -179,11 +182,11 @@ fn account_name(url: &str, path: &str) -> Option<Token> {
     name.parse().ok()
 }
 
-fn no_repeats(name: &str, values: impl Iterator<Item = String>) -> Result<(), Stop> {
+fn no_repeats(name: &str, values: impl Iterator<Item = String>) -> Result<(), ExitError> {
     let mut seen = BTreeSet::new();
     for value in values {
         if seen.contains(&value) {
-            return Err(Stop::config(format!("{name}: {value} is there twice")));
+            return Err(ExitError::config(format!("{name}: {value} is there twice")));
         }
         seen.insert(value);
     }
@@ -218,7 +221,7 @@ fn is_host(text: &str) -> bool {
     !host.is_empty() && host.bytes().all(letters) && port.parse::<u16>().is_ok_and(|p| p > 0)
 }
 
-fn symbol(text: &str) -> Result<Token, String> {
+fn symbol(text: &str) -> Result<SubjectToken, String> {
     let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
     if (5..=20).contains(&text.len()) && text.bytes().all(allowed) {
         text.parse().map_err(|_| String::from("no name"))
@@ -253,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_feed_is_named_after_its_host() {
+    fn paper_account_is_named_after_the_host_of_its_feed() {
         for (url, path, name) in [
             ("https://fapi.binance.com", "", "fapi-binance-com"),
             ("http://exchange-sim:8080", "", "exchange-sim-8080"),
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_checked_before_anything_dials_them() {
+    fn addresses_are_checked_before_anything_connects_to_them() {
         assert_eq!(rest_url("http://a:8080/").unwrap(), "http://a:8080");
         for bad in [
             "a:8080",

@@ -3,21 +3,21 @@
 
 use std::fmt::Write as _;
 
-use engine::account::Pause;
-use engine::book::{BookState, Phase};
-use engine::fixed::Price;
-use engine::summary::{self, BookStatus};
-use protocol::exit::ExitCode;
-use protocol::ids::{AccountKey, BookKey, Mode, Token};
+use protocol::exit_code::ExitCode;
+use protocol::ids::{AccountKey, BookKey, Mode, SubjectToken};
 use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
-use runtime::bus::{Bus, Refusal};
-use runtime::process::Stop;
+use runtime::bus::{Bus, BusError};
+use runtime::process::ExitError;
 use runtime::streams;
 use serde::de::DeserializeOwned;
+use trader_core::account::Pause;
+use trader_core::book::{BookPhase, BookState};
+use trader_core::book_status::{self, BookStatus};
+use trader_core::fixed_point::Price;
 
 use crate::account;
-use crate::book;
+use crate::book_task;
 use crate::settings::Settings;
 
 const COLUMNS: &str = "BOOK                                              EQUITY    REALISED    \
@@ -27,23 +27,23 @@ const COLUMNS: &str = "BOOK                                              EQUITY 
 ///
 /// # Errors
 /// Exit 78 for settings, 69 if the bus does not answer.
-pub async fn run() -> Result<ExitCode, Stop> {
+pub async fn run() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await
-        .map_err(Refusal::into_stop)?;
+        .map_err(BusError::into_exit_error)?;
     let mut lines = Vec::new();
     let modes = settings.modes();
-    for key in keys(&bus, modes, filter::account_journals, account_of).await? {
+    for key in journal_keys(&bus, modes, filter::account_journals, parse_account_key).await? {
         lines.push(match account_line(&bus, &key).await {
             Ok(line) => line,
             Err(why) => format!("ACCOUNT {key}  unreadable: {why}"),
         });
     }
     lines.push(COLUMNS.to_owned());
-    let books = keys(&bus, modes, filter::book_journals, book_of).await?;
+    let books = journal_keys(&bus, modes, filter::book_journals, parse_book_key).await?;
     for key in &books {
-        match book::read(&bus, key).await {
+        match book_task::read_book_state(&bus, key).await {
             Ok(state) => lines.extend(book_lines(&bus, key, &state).await),
             Err(why) => lines.push(format!("{key:<44} unreadable: {why}")),
         }
@@ -52,20 +52,20 @@ pub async fn run() -> Result<ExitCode, Stop> {
         lines.push("no book has been opened yet".to_owned());
     }
     print(&lines);
-    Ok(ExitCode::Done)
+    Ok(ExitCode::Success)
 }
 
 /// The keys of all journals of these modes that a filter finds, sorted.
 ///
 /// # Errors
 /// Exit 69 if the bus does not answer.
-pub(crate) async fn keys<K>(
+pub(crate) async fn journal_keys<K>(
     bus: &Bus,
     modes: &[Mode],
     filter: fn(Mode) -> String,
     key_of: fn(&str) -> Option<K>,
-) -> Result<Vec<K>, Stop> {
-    let unavailable = |why: String| Stop::new(ExitCode::Unavailable, why);
+) -> Result<Vec<K>, ExitError> {
+    let unavailable = |why: String| ExitError::new(ExitCode::Unavailable, why);
     let mut subjects = Vec::new();
     for mode in modes {
         let found = bus.subjects(streams::JOURNAL, &filter(*mode)).await;
@@ -75,17 +75,18 @@ pub(crate) async fn keys<K>(
     Ok(subjects.iter().filter_map(|s| key_of(s)).collect())
 }
 
-pub(crate) fn book_of(subject: &str) -> Option<BookKey> {
+pub(crate) fn parse_book_key(subject: &str) -> Option<BookKey> {
     subject.strip_prefix("journal.v1.book.")?.parse().ok()
 }
 
-fn account_of(subject: &str) -> Option<AccountKey> {
+fn parse_account_key(subject: &str) -> Option<AccountKey> {
     subject.strip_prefix("journal.v1.account.")?.parse().ok()
 }
 
 async fn account_line(bus: &Bus, key: &AccountKey) -> Result<String, String> {
-    let state = account::read(bus, key).await?;
-    let report: Option<AccountReport> = newest(bus, &Subject::AccountReport(key.clone())).await;
+    let state = account::read_account_state(bus, key).await?;
+    let report: Option<AccountReport> =
+        latest_report(bus, &Subject::AccountReport(key.clone())).await;
     let worth = match report {
         None => "not valued yet".to_owned(),
         Some(report) => format!(
@@ -93,7 +94,7 @@ async fn account_line(bus: &Bus, key: &AccountKey) -> Result<String, String> {
             report.equity,
             report.peak,
             report.day_peak,
-            if report.unknown.is_empty() {
+            if report.unvalued_books.is_empty() {
                 ""
             } else {
                 ", a book's worth is unknown"
@@ -102,52 +103,61 @@ async fn account_line(bus: &Bus, key: &AccountKey) -> Result<String, String> {
     };
     let mut line = match state.latch {
         None => format!("ACCOUNT {key}  {worth}, clear"),
-        Some(latch) => format!("ACCOUNT {key}  {worth}, LATCHED by {}", latch.id),
+        Some(latch) => format!("ACCOUNT {key}  {worth}, LATCHED by {}", latch.latch_id),
     };
-    for Pause { symbol, said } in state.pauses {
-        let books = symbol.as_ref().map_or("every book", Token::as_str);
+    for Pause {
+        symbol,
+        source: said,
+    } in state.pauses
+    {
+        let books = symbol.as_ref().map_or("every book", SubjectToken::as_str);
         let _ = write!(
             line,
             "\n  entries of {books} PAUSED by {}: {}",
-            said.who, said.why
+            said.by, said.reason
         );
     }
     Ok(line)
 }
 
-async fn newest<M: DeserializeOwned>(bus: &Bus, subject: &Subject) -> Option<M> {
-    let found = bus.newest(streams::REPORTS, &subject.to_string()).await;
+async fn latest_report<M: DeserializeOwned>(bus: &Bus, subject: &Subject) -> Option<M> {
+    let found = bus
+        .latest_message(streams::REPORTS, &subject.to_string())
+        .await;
     serde_json::from_slice(&found.ok()??.payload).ok()
 }
 
 /// One line, and a second one that answers "why no trade?".
 async fn book_lines(bus: &Bus, key: &BookKey, state: &BookState) -> Vec<String> {
-    let report: Option<BookReport> = newest(bus, &Subject::BookReport(key.clone())).await;
+    let report: Option<BookReport> = latest_report(bus, &Subject::BookReport(key.clone())).await;
     let price = report.as_ref().and_then(|r| r.price);
     let price = price.and_then(|p| Price::from_decimal(p).ok());
-    let status = summary::status(state, price);
+    let status = book_status::status(state, price);
     let mut lines = vec![format!(
         "{:<44} {:>11.2} {:>11.2} {:>7.2} {:>7} {:>5}  {}",
         key.to_string(),
         status.equity,
-        status.realised,
+        status.realized_pnl,
         status.fees,
         status.trades,
-        status.wins,
-        what_it_does(state, &status)
+        status.winning_trades,
+        describe_phase(state, &status)
     )];
-    if !state.refusals.is_empty() {
-        let reasons = state.refusals.iter().map(|(why, n)| format!("{why} {n}"));
+    if !state.rejected_signals.is_empty() {
+        let reasons = state
+            .rejected_signals
+            .iter()
+            .map(|(why, n)| format!("{why} {n}"));
         let reasons: Vec<String> = reasons.collect();
         lines.push(format!("    signals refused: {}", reasons.join(", ")));
     }
-    let unclear = state.orders.iter().filter(|o| o.is_unclear());
+    let unclear = state.orders.iter().filter(|o| o.is_outcome_unknown());
     lines.extend(unclear.map(|o| {
-        let (leg, id, at) = (o.order.leg, &o.order.id, o.order.at);
+        let (leg, id, at) = (o.order.leg, &o.order.client_order_id, o.order.at);
         format!("    UNKNOWN: whether the exchange has the {leg} {id} of {at}; it is looked up")
     }));
     if let Some(locked) = report.and_then(|r| r.locked) {
-        let (by, until) = (locked.by, locked.until);
+        let (by, until) = (locked.lock, locked.until);
         lines.push(format!(
             "    no entries until {until} (exchange time): {by}"
         ));
@@ -155,14 +165,16 @@ async fn book_lines(bus: &Bus, key: &BookKey, state: &BookState) -> Vec<String> 
     lines
 }
 
-fn what_it_does(state: &BookState, status: &BookStatus) -> String {
+fn describe_phase(state: &BookState, status: &BookStatus) -> String {
     match &state.phase {
-        Phase::Open(p) => format!(
+        BookPhase::Open(p) => format!(
             "{} {} at {}, stop {}, target {}",
-            p.side, p.quantity, p.price, p.stop, p.target
+            p.side, p.quantity, p.entry_price, p.stop_price, p.target_price
         ),
-        Phase::Halted { reason, .. } => format!("halted: {reason}"),
-        Phase::Unopened | Phase::Flat | Phase::EntryPending(_) => status.phase.to_owned(),
+        BookPhase::Halted { reason, .. } => format!("halted: {reason}"),
+        BookPhase::Unopened | BookPhase::Flat | BookPhase::EntryPending(_) => {
+            status.phase.to_owned()
+        }
     }
 }
 

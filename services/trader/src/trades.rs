@@ -1,17 +1,17 @@
 //! `trader trades`: every closed trade of every book, out of the journals, as a table or as CSV.
 
 use clap::Args;
-use engine::book::{BookRecord, Position, Trade};
-use protocol::exit::ExitCode;
+use protocol::exit_code::ExitCode;
 use protocol::ids::BookKey;
 use protocol::subject::{Subject, filter};
-use runtime::bus::{Bus, Refusal};
+use runtime::bus::{Bus, BusError};
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
-use runtime::process::Stop;
+use runtime::process::ExitError;
+use trader_core::book::{BookRecord, Position, Trade};
 
 use crate::settings::Settings;
-use crate::status::{book_of, keys};
+use crate::status::{journal_keys, parse_book_key};
 
 const COLUMNS: [&str; 13] = [
     "book",
@@ -20,8 +20,8 @@ const COLUMNS: [&str; 13] = [
     "entry_time",
     "exit_time",
     "quantity",
-    "entry",
-    "exit",
+    "entry_price",
+    "exit_price",
     "fees",
     "funding",
     "pnl",
@@ -41,26 +41,33 @@ pub struct TradesArgs {
 ///
 /// # Errors
 /// Exit 78 for settings or a journal that cannot be read, 69 if the bus does not answer.
-pub async fn run(args: TradesArgs) -> Result<ExitCode, Stop> {
+pub async fn run(args: TradesArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await
-        .map_err(Refusal::into_stop)?;
+        .map_err(BusError::into_exit_error)?;
     let mut rows = vec![COLUMNS.map(str::to_owned)];
-    for key in keys(&bus, settings.modes(), filter::book_journals, book_of).await? {
+    for key in journal_keys(
+        &bus,
+        settings.modes(),
+        filter::book_journals,
+        parse_book_key,
+    )
+    .await?
+    {
         rows.extend(rows_of(&bus, &key).await?);
     }
     print(&rows, args.csv);
-    Ok(ExitCode::Done)
+    Ok(ExitCode::Success)
 }
 
-async fn rows_of(bus: &Bus, key: &BookKey) -> Result<Vec<[String; 13]>, Stop> {
+async fn rows_of(bus: &Bus, key: &BookKey) -> Result<Vec<[String; 13]>, ExitError> {
     let subject = Subject::BookJournal(key.clone());
     let replayed = Journal::replay::<BookRecord>(bus, &subject, boot_id()).await;
-    let (_, entries) = replayed.map_err(|error| Stop::config(error.to_string()))?;
+    let (_, entries) = replayed.map_err(|error| ExitError::config(error.to_string()))?;
     let mut open = None;
     let mut rows = Vec::new();
-    for record in entries.iter().flat_map(|stored| &stored.entry.records) {
+    for record in entries.iter().flat_map(|stored| &stored.batch.records) {
         match record {
             BookRecord::PositionOpened(position) => open = Some(*position),
             BookRecord::PositionClosed(trade) => {
@@ -81,8 +88,8 @@ fn row(key: &BookKey, position: &Position, trade: &Trade) -> [String; 13] {
         position.at.0.to_string(),
         trade.at.0.to_string(),
         trade.quantity.to_string(),
-        trade.entry.to_string(),
-        trade.price.to_string(),
+        trade.entry_price.to_string(),
+        trade.exit_price.to_string(),
         fees.to_string(),
         trade.funding.normalize().to_string(),
         trade.pnl.to_string(),

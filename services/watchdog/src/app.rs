@@ -3,31 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::exit::ExitCode;
-use protocol::heartbeat::Phase;
-use protocol::ids::{Service, Token};
+use protocol::exit_code::ExitCode;
+use protocol::heartbeat::ProcessPhase;
+use protocol::ids::{Service, SubjectToken};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
-use runtime::guard::{Guard, TurnEnd};
-use runtime::health::{self, Ailment, Answer, HealthServer};
-use runtime::heartbeat::Heart;
-use runtime::metrics::{Facts, Metrics};
-use runtime::process::Stop;
-use runtime::progress::Progress;
+use runtime::components::ProcessStatus;
+use runtime::health::{self, HealthFailure, HealthResult, HealthServer};
+use runtime::heartbeat::HeartbeatPublisher;
+use runtime::leader_election::{LeaderElection, TermEnd};
+use runtime::metrics::{Metrics, ProcessInfo};
+use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
-use runtime::{clock, events, streams, stuck, telemetry};
+use runtime::{clock, hang_detector, logging, outbox, streams};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{self, Engine};
-use crate::eye::{Eye, Sight};
-use crate::healer::Healer;
+use crate::container_watcher::{ContainerWatcher, DockerScope};
+use crate::docker::{self, DockerClient};
+use crate::service_healer::ServiceHealer;
 use crate::settings::Settings;
-use crate::supervisor::{PART, Realm, Supervisor};
-use crate::{ear, leave, numbers, orders};
+use crate::supervisor::{COMPONENT, Supervisor, SupervisorDeps};
+use crate::{command_server, heartbeat_listener, latch_watcher, supervision_metrics};
 
 /// The streams a watchdog reads or writes.
 const STREAMS: [&str; 5] = [
@@ -37,31 +37,31 @@ const STREAMS: [&str; 5] = [
     streams::LEASES,
     streams::REPORTS,
 ];
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Time for the last events, the lease and the last heartbeat.
-const GOODBYE: Duration = Duration::from_secs(2);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// Reports that may wait while the journal is away; then the reporters wait, too.
-const REPORTS: usize = 256;
+const EVENT_QUEUE: usize = 256;
 /// A loop that has not turned for this long is stuck.
-const STUCK: Duration = Duration::from_secs(20);
+const HUNG_AFTER: Duration = Duration::from_secs(20);
 
 /// Supervises until something ends it.
 ///
 /// # Errors
 /// The reason with its exit code.
-pub async fn run() -> Result<ExitCode, Stop> {
+pub async fn run() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    telemetry::init(&settings.telemetry, &[])?;
-    let shutdown = Shutdown::listen().map_err(|error| Stop::internal(error.to_string()))?;
+    logging::init(&settings.telemetry, &[])?;
+    let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
     let asked = shutdown.token().clone();
-    let mut beside = Beside::default();
-    let starting = start(&settings, &asked, &mut beside);
+    let mut background = BackgroundTasks::default();
+    let starting = start(&settings, &asked, &mut background);
     let Some(started) = asked.run_until_cancelled(Box::pin(starting)).await else {
-        return Ok(ExitCode::Done);
+        return Ok(ExitCode::Success);
     };
     match started {
-        Ok(realm) => watch(Arc::new(realm), beside, &settings, &asked).await,
-        Err(stop) if stop.code == ExitCode::Done => Ok(ExitCode::Done),
+        Ok(realm) => supervise(Arc::new(realm), background, &settings, &asked).await,
+        Err(stop) if stop.code == ExitCode::Success => Ok(ExitCode::Success),
         Err(stop) => Err(stop),
     }
 }
@@ -70,74 +70,78 @@ pub async fn run() -> Result<ExitCode, Stop> {
 ///
 /// # Errors
 /// Exit 78 if this instance has no name.
-pub async fn health() -> Result<ExitCode, Stop> {
+pub async fn health() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let identity = settings.own.identify().await?;
-    Ok(health::ask(Service::Watchdog, identity.instance.as_str()).await)
+    Ok(health::query(Service::Watchdog, identity.instance.as_str()).await)
 }
 
 /// What runs beside whoever acts, from the first moment at which it can.
 #[derive(Default)]
-struct Beside {
+struct BackgroundTasks {
     tasks: JoinSet<()>,
-    stop: CancellationToken,
+    shutdown: CancellationToken,
 }
 
 /// The engine first: without its socket nothing else matters. Then who heals: the bus may be what hangs.
 async fn start(
     settings: &Settings,
-    asked: &CancellationToken,
-    beside: &mut Beside,
-) -> Result<Realm, Stop> {
-    let found = reach_engine(settings).await?;
+    shutdown: &CancellationToken,
+    background: &mut BackgroundTasks,
+) -> Result<SupervisorDeps, ExitError> {
+    let found = connect_docker(settings).await?;
     let project = found.project;
     let identity = settings.own.identify().await?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
-    let engine = Engine::new(found.docker, project.clone());
-    let (healer, handover) = Healer::new(engine.clone(), settings.heal_at_most_every());
-    beside.tasks.spawn(healer.run(beside.stop.clone()));
-    let bus = Bus::ready(&settings.bus, &STREAMS, asked).await?;
+    let engine = DockerClient::new(found.docker, project.clone());
+    let (healer, handover) = ServiceHealer::new(engine.clone(), settings.heal_min_interval());
+    background
+        .tasks
+        .spawn(healer.run(background.shutdown.clone()));
+    let bus = Bus::connect_with_streams(&settings.bus, &STREAMS, shutdown).await?;
     let (events, sender) =
-        events::channel(bus.clone(), Service::Watchdog, identity.instance.clone());
-    beside.tasks.spawn(sender.run(beside.stop.clone(), GOODBYE));
-    Ok(Realm {
+        outbox::channel(bus.clone(), Service::Watchdog, identity.instance.clone());
+    background
+        .tasks
+        .spawn(sender.run(background.shutdown.clone(), SHUTDOWN_GRACE));
+    Ok(SupervisorDeps {
         bus,
-        sight: Sight {
-            engine,
-            guarded: found.guarded,
-            own: settings.hostname.clone(),
+        docker: DockerScope {
+            docker: engine,
+            is_guarded: found.is_guarded,
+            own_container: settings.hostname.clone(),
             answers_since: found.since,
         },
         project,
-        rules: settings.rules(),
+        config: settings.supervision_config(),
         identity,
-        events,
-        progress: Arc::new(Progress::default()),
-        beside: Arc::new(Mutex::new(handover)),
+        outbox: events,
+        progress: Arc::new(ProcessStatus::default()),
+        healer: Arc::new(Mutex::new(handover)),
     })
 }
 
 /// The engine, and what it says of us.
-struct Reached {
+struct DockerConnection {
     docker: bollard::Docker,
-    guarded: bool,
-    project: Token,
+    is_guarded: bool,
+    project: SubjectToken,
     /// Since when it answers, if it had to be waited for.
     since: UtcMs,
 }
 
-async fn reach_engine(settings: &Settings) -> Result<Reached, Stop> {
-    let client = engine::client(&settings.socket)?;
+async fn connect_docker(settings: &Settings) -> Result<DockerConnection, ExitError> {
+    let client = docker::new_client(&settings.docker_socket)?;
     let mut since = UtcMs::default();
     loop {
-        let why = match engine::negotiate(&client, &settings.socket).await? {
+        let why = match docker::negotiate(&client, &settings.docker_socket).await? {
             Err(why) => why,
-            Ok(docker) => match ask_about_us(&docker, settings).await? {
+            Ok(docker) => match inspect_self(&docker, settings).await? {
                 Ok((guarded, project)) => {
-                    return Ok(Reached {
+                    return Ok(DockerConnection {
                         docker,
-                        guarded,
+                        is_guarded: guarded,
                         project,
                         since,
                     });
@@ -146,16 +150,16 @@ async fn reach_engine(settings: &Settings) -> Result<Reached, Stop> {
             },
         };
         tracing::warn!(why, "waiting for the engine");
-        tokio::time::sleep(RETRY).await;
+        tokio::time::sleep(RETRY_DELAY).await;
         since = clock::now();
     }
 }
 
-async fn ask_about_us(
+async fn inspect_self(
     docker: &bollard::Docker,
     settings: &Settings,
-) -> Result<Result<(bool, Token), String>, Stop> {
-    let guarded = match engine::is_guarded(docker).await {
+) -> Result<Result<(bool, SubjectToken), String>, ExitError> {
+    let guarded = match docker::is_guarded(docker).await {
         Ok(guarded) => guarded,
         Err(error) => return Ok(Err(error.to_string())),
     };
@@ -167,148 +171,159 @@ async fn ask_about_us(
 async fn find_project(
     docker: &bollard::Docker,
     settings: &Settings,
-) -> Result<Result<Token, String>, Stop> {
+) -> Result<Result<SubjectToken, String>, ExitError> {
     if let Some(project) = &settings.project {
         return Ok(Ok(project.clone()));
     }
     let unknown = || {
-        Stop::config("COMPOSE_PROJECT is not set, and this process is in no container of a project")
+        ExitError::config(
+            "BEARISH_PROJECT is not set, and this process is in no container of a project",
+        )
     };
     let hostname = settings.hostname.as_deref().ok_or_else(unknown)?;
-    match engine::project_of(docker, hostname).await {
+    match docker::container_project(docker, hostname).await {
         Ok(Some(project)) => Ok(Ok(project)),
-        Ok(None) | Err(engine::EngineError::NoSuchContainer) => Err(unknown()),
+        Ok(None) | Err(docker::DockerError::NoSuchContainer) => Err(unknown()),
         Err(error) => Ok(Err(error.to_string())),
     }
 }
 
-async fn watch(
-    realm: Arc<Realm>,
-    mut beside: Beside,
+async fn supervise(
+    deps: Arc<SupervisorDeps>,
+    mut background: BackgroundTasks,
     settings: &Settings,
-    asked: &CancellationToken,
-) -> Result<ExitCode, Stop> {
-    start_telling(&realm, settings, &mut beside).await?;
-    let lease = Subject::WatchdogLease(realm.project.clone());
-    let guard = Guard::new(realm.bus.clone(), &lease, &realm.identity);
-    let part = realm.progress.part(PART);
-    stuck::end_when_stuck(&part)?;
+    shutdown: &CancellationToken,
+) -> Result<ExitCode, ExitError> {
+    start_status_tasks(&deps, settings, &mut background).await?;
+    let lease = Subject::WatchdogLease(deps.project.clone());
+    let guard = LeaderElection::new(deps.bus.clone(), &lease, &deps.identity);
+    let part = deps.progress.component(COMPONENT);
+    hang_detector::exit_when_hung(&part)?;
     let standing_by = || {
-        numbers::stands_by();
-        realm.progress.enter(Phase::Starting);
+        supervision_metrics::set_standby();
+        deps.progress.enter_phase(ProcessPhase::Starting);
     };
-    let turns = guard.take_turns(&part, standing_by, asked, || reign(&realm, asked));
+    let turns = guard.run_as_leader(&part, standing_by, shutdown, || run_term(&deps, shutdown));
     let ended = tokio::select! {
         biased;
         ended = turns => ended,
-        Some(ended) = beside.tasks.join_next() => Err(match ended {
-            Ok(()) => Stop::internal("bug: a part ended without a reason"),
-            Err(error) => Stop::internal(format!("bug: {error}")),
+        Some(ended) = background.tasks.join_next() => Err(match ended {
+            Ok(()) => ExitError::internal("bug: a part ended without a reason"),
+            Err(error) => ExitError::internal(format!("bug: {error}")),
         }),
     };
-    realm.progress.enter(Phase::Draining);
-    beside.stop.cancel();
-    let told = async { while beside.tasks.join_next().await.is_some() {} };
-    if timeout(GOODBYE, told).await.is_err() {
+    deps.progress.enter_phase(ProcessPhase::Draining);
+    background.shutdown.cancel();
+    let told = async { while background.tasks.join_next().await.is_some() {} };
+    if timeout(SHUTDOWN_GRACE, told).await.is_err() {
         tracing::warn!("left without saying everything");
     }
-    ended.map(|()| ExitCode::Done)
+    ended.map(|()| ExitCode::Success)
 }
 
-async fn start_telling(
-    realm: &Arc<Realm>,
+async fn start_status_tasks(
+    deps: &Arc<SupervisorDeps>,
     settings: &Settings,
-    beside: &mut Beside,
-) -> Result<(), Stop> {
-    let name = realm.identity.instance.as_str();
+    background: &mut BackgroundTasks,
+) -> Result<(), ExitError> {
+    let name = deps.identity.instance.as_str();
     let server = HealthServer::bind(Service::Watchdog, name).map_err(|error| {
-        Stop::new(
+        ExitError::new(
             ExitCode::DuplicateInstance,
             format!(
                 "INSTANCE={name}: another watchdog runs on this host under this name ({error})"
             ),
         )
     })?;
-    let shown = Arc::clone(realm);
-    beside
+    let shown = Arc::clone(deps);
+    background
         .tasks
-        .spawn(server.run(move || examine(&shown), beside.stop.clone()));
-    let heart = Heart::new(
-        realm.bus.clone(),
+        .spawn(server.run(move || check_health(&shown), background.shutdown.clone()));
+    let heart = HeartbeatPublisher::new(
+        deps.bus.clone(),
         Service::Watchdog,
-        realm.identity.clone(),
-        Arc::clone(&realm.progress),
-        settings.own.heartbeat(),
+        deps.identity.clone(),
+        Arc::clone(&deps.progress),
+        settings.own.heartbeat_interval(),
         Arc::new(|_| {}),
     );
-    beside.tasks.spawn(heart.run(beside.stop.clone()));
-    let bus = realm.bus.clone();
-    let facts = Facts {
+    background
+        .tasks
+        .spawn(heart.run(background.shutdown.clone()));
+    let bus = deps.bus.clone();
+    let facts = ProcessInfo {
         service: Service::Watchdog,
-        identity: realm.identity.clone(),
+        identity: deps.identity.clone(),
         version: env!("CARGO_PKG_VERSION"),
-        progress: Arc::clone(&realm.progress),
-        connected: Box::new(move || bus.is_connected()),
+        status: Arc::clone(&deps.progress),
+        is_connected: Box::new(move || bus.is_connected()),
     };
     if let Some(metrics) = Metrics::bind(&settings.metrics, facts, || {}).await? {
-        numbers::describe();
-        numbers::stands_by();
-        beside.tasks.spawn(metrics.run(beside.stop.clone()));
+        supervision_metrics::describe();
+        supervision_metrics::set_standby();
+        background
+            .tasks
+            .spawn(metrics.run(background.shutdown.clone()));
     }
     Ok(())
 }
 
-fn examine(realm: &Realm) -> Answer {
-    if !realm.bus.is_connected() {
-        return Err(Ailment::waits(
+fn check_health(deps: &SupervisorDeps) -> HealthResult {
+    if !deps.bus.is_connected() {
+        return Err(HealthFailure::waiting(
             "the bus is away: no trader is restarted until it is back",
         ));
     }
-    let idle = realm.progress.part(PART).idle();
-    match (idle, realm.progress.phase()) {
-        (Some(idle), _) if idle > STUCK => {
-            Err(Ailment::hangs(format!("its loop last turned {idle:?} ago")))
-        }
-        (_, Phase::Starting) => Ok("standing by".to_owned()),
-        _ => Ok(format!("supervising {}", realm.project)),
+    let idle = deps.progress.component(COMPONENT).since_last_iteration();
+    match (idle, deps.progress.phase()) {
+        (Some(idle), _) if idle > HUNG_AFTER => Err(HealthFailure::hung(format!(
+            "its loop last turned {idle:?} ago"
+        ))),
+        (_, ProcessPhase::Starting) => Ok("standing by".to_owned()),
+        _ => Ok(format!("supervising {}", deps.project)),
     }
 }
 
 /// One turn as the acting watchdog: all its parts begin and end together.
-async fn reign(realm: &Arc<Realm>, asked: &CancellationToken) -> TurnEnd {
-    let taken = asked.run_until_cancelled(Supervisor::take_over(Arc::clone(realm)));
+async fn run_term(deps: &Arc<SupervisorDeps>, shutdown: &CancellationToken) -> TermEnd {
+    let taken = shutdown.run_until_cancelled(Supervisor::take_over(Arc::clone(deps)));
     let supervisor = match taken.await {
-        None => return TurnEnd::Stopped,
+        None => return TermEnd::Stopped,
         Some(Err(end)) => return end,
         Some(Ok(supervisor)) => supervisor,
     };
-    realm.progress.enter(Phase::Running);
+    deps.progress.enter_phase(ProcessPhase::Running);
     let stop = CancellationToken::new();
     let _ends_the_parts = stop.clone().drop_guard();
-    let (reports, seen) = mpsc::channel(REPORTS);
-    let (sender, ordered) = mpsc::channel(orders::QUEUE);
-    let (again, known) = (supervisor.look_again(), supervisor.known());
-    let eye = Eye::new(&realm.sight, reports.clone(), again, known);
+    let (reports, seen) = mpsc::channel(EVENT_QUEUE);
+    let (sender, ordered) = mpsc::channel(command_server::QUEUE);
+    let (again, known) = (supervisor.resync(), supervisor.known_until());
+    let eye = ContainerWatcher::new(&deps.docker, reports.clone(), again, known);
     let mut parts = JoinSet::new();
     parts.spawn(eye.run(stop.clone()));
-    let wanted = supervisor.wanted();
-    let leave = leave::listen(realm.bus.clone(), wanted, reports.clone(), stop.clone());
+    let wanted = supervisor.watched_latches();
+    let leave =
+        latch_watcher::watch_latches(deps.bus.clone(), wanted, reports.clone(), stop.clone());
     parts.spawn(leave);
-    parts.spawn(ear::listen(realm.bus.clone(), reports, stop.clone()));
-    let project = realm.project.clone();
-    parts.spawn(orders::serve(
-        realm.bus.clone(),
+    parts.spawn(heartbeat_listener::listen(
+        deps.bus.clone(),
+        reports,
+        stop.clone(),
+    ));
+    let project = deps.project.clone();
+    parts.spawn(command_server::serve(
+        deps.bus.clone(),
         project,
         sender,
         stop.clone(),
     ));
-    let reign = supervisor.reign(seen, ordered, asked.clone());
+    let reign = supervisor.run(seen, ordered, shutdown.clone());
     tokio::select! {
         biased;
         end = reign => end,
-        Some(ended) = parts.join_next() => TurnEnd::Failed(match ended {
-            Ok(()) => Stop::internal("bug: a part ended without a reason"),
-            Err(error) => Stop::internal(format!("bug: {error}")),
+        Some(ended) = parts.join_next() => TermEnd::Failed(match ended {
+            Ok(()) => ExitError::internal("bug: a part ended without a reason"),
+            Err(error) => ExitError::internal(format!("bug: {error}")),
         }),
     }
 }

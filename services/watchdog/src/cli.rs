@@ -1,8 +1,8 @@
 //! The watchdog's command line.
 
 use clap::{Args, Parser, Subcommand};
-use protocol::command::UnitOrder;
-use protocol::ids::Token;
+use protocol::command::UnitCommand;
+use protocol::ids::SubjectToken;
 
 /// Judges traders from outside and starts them again, by their own flags
 #[derive(Debug, Parser)]
@@ -19,50 +19,50 @@ pub enum Command {
     /// Ask the watchdog running here how it is (exit 0: well, 69: it waits for something else, 70: it hangs)
     Health,
     /// Show every unit (exit 1 while one is quarantined); works with the watchdog dead
-    Status(Form),
+    Status(OutputFormat),
     /// Say why a unit is as it is, and what would help; works with the watchdog dead
-    Explain(Of),
+    Explain(UnitArgs),
     /// Show what was done about a unit, newest last; works with the watchdog dead
-    History(Of),
+    History(UnitArgs),
     /// Stop a unit in good order; it stays down until it is started
-    Stop(Of),
+    Stop(UnitArgs),
     /// Start a unit that was stopped, has ended or waits
-    Start(Of),
+    Start(UnitArgs),
     /// Stop a unit in good order and start it at once; costs no restart
-    Restart(Of),
+    Restart(UnitArgs),
     /// Only watch a unit, until it is released
     Hold {
         /// Which, and how to answer.
         #[command(flatten)]
-        of: Of,
+        target: UnitArgs,
         /// Why, in a few words
-        #[arg(long, value_name = "WORDS")]
-        why: String,
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
     },
     /// End a unit's hold or quarantine: it is started at once, its failures count from zero
     Release {
         /// Which, and how to answer.
         #[command(flatten)]
-        of: Of,
+        target: UnitArgs,
         /// Its restarts count from zero again, too
         #[arg(long)]
-        total: bool,
+        reset_restarts: bool,
     },
 }
 
 /// A unit.
 #[derive(Debug, Args)]
-pub struct Of {
+pub struct UnitArgs {
     /// The unit, e.g. trader-paper-1
-    pub unit: Token,
+    pub unit: SubjectToken,
     /// How to answer.
     #[command(flatten)]
-    pub form: Form,
+    pub format: OutputFormat,
 }
 
 /// How to answer.
 #[derive(Debug, Clone, Copy, Args)]
-pub struct Form {
+pub struct OutputFormat {
     /// Answer as JSON
     #[arg(long)]
     pub json: bool,
@@ -70,19 +70,37 @@ pub struct Form {
 
 impl Command {
     /// The order it stands for; none for what is asked of the process here.
-    pub fn order(self) -> Option<(UnitOrder, Form)> {
+    pub fn unit_command(self) -> Option<(UnitCommand, OutputFormat)> {
         Some(match self {
             Self::Health => return None,
-            Self::Status(form) => (UnitOrder::Status, form),
-            Self::Explain(Of { unit, form }) => (UnitOrder::Explain { unit }, form),
-            Self::History(Of { unit, form }) => (UnitOrder::History { unit }, form),
-            Self::Stop(Of { unit, form }) => (UnitOrder::Stop { unit }, form),
-            Self::Start(Of { unit, form }) => (UnitOrder::Start { unit }, form),
-            Self::Restart(Of { unit, form }) => (UnitOrder::Restart { unit }, form),
-            Self::Hold { of, why } => (UnitOrder::Hold { unit: of.unit, why }, of.form),
-            Self::Release { of, total } => {
+            Self::Status(form) => (UnitCommand::Status, form),
+            Self::Explain(UnitArgs { unit, format: form }) => (UnitCommand::Explain { unit }, form),
+            Self::History(UnitArgs { unit, format: form }) => (UnitCommand::History { unit }, form),
+            Self::Stop(UnitArgs { unit, format: form }) => (UnitCommand::Stop { unit }, form),
+            Self::Start(UnitArgs { unit, format: form }) => (UnitCommand::Start { unit }, form),
+            Self::Restart(UnitArgs { unit, format: form }) => (UnitCommand::Restart { unit }, form),
+            Self::Hold {
+                target: of,
+                reason: why,
+            } => (
+                UnitCommand::Hold {
+                    unit: of.unit,
+                    reason: why,
+                },
+                of.format,
+            ),
+            Self::Release {
+                target: of,
+                reset_restarts: total,
+            } => {
                 let unit = of.unit;
-                (UnitOrder::Release { unit, total }, of.form)
+                (
+                    UnitCommand::Release {
+                        unit,
+                        reset_restarts: total,
+                    },
+                    of.format,
+                )
             }
         })
     }

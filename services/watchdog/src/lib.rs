@@ -1,21 +1,21 @@
 //! The watchdog's body: waits for the engine and the bus, asks the brain, journals, acts. No verdict
 //! is made here.
 
+pub mod action_executor;
 pub mod app;
-pub mod asking;
 pub mod cli;
-pub mod ear;
-pub mod engine;
-pub mod eye;
-pub mod facts;
-pub mod hands;
-pub mod healer;
-pub mod hint;
-pub mod last_words;
-pub mod leave;
-pub mod moments;
-pub mod numbers;
-pub mod orders;
+pub mod command_client;
+pub mod command_server;
+pub mod container_watcher;
+pub mod decision_clock;
+pub mod docker;
+pub mod docker_event;
+pub mod heartbeat_listener;
+pub mod inspect;
+pub mod latch_watcher;
+pub mod log_tail;
+pub mod read_model;
+pub mod service_healer;
 pub mod settings;
+pub mod supervision_metrics;
 pub mod supervisor;
-pub mod view;

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
+use runtime::logging::LoggingSettings;
 use runtime::metrics::MetricsSettings;
-use runtime::process::Stop;
+use runtime::process::ExitError;
 use runtime::settings::unix_socket;
-use runtime::telemetry::TelemetrySettings;
-use supervision::rules::{Budget, Rules};
+use watchdog_core::config::{RestartBudget, SupervisionConfig};
 
 /// Everything but the command line.
 #[derive(Debug, Clone, Parser)]
@@ -24,7 +24,7 @@ pub struct Settings {
 
     /// Logs.
     #[command(flatten)]
-    pub telemetry: TelemetrySettings,
+    pub telemetry: LoggingSettings,
 
     /// Numbers.
     #[command(flatten)]
@@ -35,17 +35,21 @@ pub struct Settings {
     pub own: InstanceSettings,
 
     /// The compose project to supervise; else that of this process's own container
-    #[arg(long, env = "COMPOSE_PROJECT", value_name = "COMPOSE_PROJECT")]
-    pub project: Option<Token>,
+    #[arg(long, env = "BEARISH_PROJECT", value_name = "BEARISH_PROJECT")]
+    pub project: Option<SubjectToken>,
 
     /// The engine's socket
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
           default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
-    pub socket: PathBuf,
+    pub docker_socket: PathBuf,
 
     /// Restarts of a unit within a sliding window, as RESTARTS/HOURS; no such limit without it
-    #[arg(long, env = "WATCHDOG_BUDGET", value_name = "WATCHDOG_BUDGET")]
-    pub budget: Option<Budget>,
+    #[arg(
+        long,
+        env = "WATCHDOG_RESTART_BUDGET",
+        value_name = "WATCHDOG_RESTART_BUDGET"
+    )]
+    pub restart_budget: Option<RestartBudget>,
 
     /// Units that may be on their way up at once, 1 to 1000
     #[arg(long, env = "WATCHDOG_MAX_STARTING", value_name = "WATCHDOG_MAX_STARTING",
@@ -53,9 +57,9 @@ pub struct Settings {
     pub max_starting: u32,
 
     /// A service with the label bearish-alpha.heal that hangs is restarted at most once in so many seconds, 10 to 86400
-    #[arg(long, env = "WATCHDOG_HEAL_SECS", value_name = "WATCHDOG_HEAL_SECS",
+    #[arg(long, env = "WATCHDOG_HEAL_MIN_INTERVAL_SECS", value_name = "WATCHDOG_HEAL_MIN_INTERVAL_SECS",
           default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
-    pub heal_secs: u32,
+    pub heal_min_interval_secs: u32,
 
     /// The engine's name for this container
     #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
@@ -64,23 +68,23 @@ pub struct Settings {
 
 impl Settings {
     /// What holds for every unit.
-    pub const fn rules(&self) -> Rules {
-        Rules {
-            budget: self.budget,
-            most_starting: self.max_starting,
+    pub const fn supervision_config(&self) -> SupervisionConfig {
+        SupervisionConfig {
+            restart_budget: self.restart_budget,
+            max_starting: self.max_starting,
         }
     }
 
     /// How seldom a service is started anew.
-    pub const fn heal_at_most_every(&self) -> Duration {
-        Duration::from_secs(self.heal_secs as u64)
+    pub const fn heal_min_interval(&self) -> Duration {
+        Duration::from_secs(self.heal_min_interval_secs as u64)
     }
 
     /// From the environment.
     ///
     /// # Errors
     /// Exit 78, one line.
-    pub fn from_env() -> Result<Self, Stop> {
+    pub fn from_env() -> Result<Self, ExitError> {
         runtime::settings::from_env()
     }
 }
@@ -90,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_unix_socket_is_an_engine() {
+    fn docker_socket_must_be_a_unix_socket() {
         assert!(unix_socket("unix:///var/run/docker.sock").is_ok());
         for bad in ["tcp://host:2375", "unix://relative", "/var/run/docker.sock"] {
             assert!(unix_socket(bad).is_err(), "{bad}");

@@ -5,227 +5,230 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::clock;
-use runtime::events::{Confirmed, Events};
+use runtime::components::{ComponentHandle, ProcessStatus};
 use runtime::failpoint;
-use runtime::guard::TurnEnd;
 use runtime::identity::Identity;
-use runtime::journal::{Journal, Place, Stored};
-use runtime::process::Stop;
-use runtime::progress::{PartProgress, Progress};
-use supervision::act;
-use supervision::decide::{self, wake_at};
-use supervision::events::owner_event;
-use supervision::healing::{self, Patient};
-use supervision::moment::Moment;
-use supervision::record::{Fact, Record};
-use supervision::rules::Rules;
-use supervision::state::State;
-use supervision::watch::{Event, Scope, Watch};
+use runtime::journal::{BatchPosition, Journal, StoredBatch};
+use runtime::leader_election::TermEnd;
+use runtime::outbox::{Outbox, OutboxCursor};
+use runtime::process::ExitError;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use watchdog_core::config::SupervisionConfig;
+use watchdog_core::decide::{self, wake_at};
+use watchdog_core::decision_inputs::DecisionInputs;
+use watchdog_core::event_mapping::operator_event;
+use watchdog_core::next_action;
+use watchdog_core::observed_state::{AffectedUnits, ObservedState, SupervisionEvent};
+use watchdog_core::record::{SupervisionRecord, UnitRecord};
+use watchdog_core::service_healing::{self, ObservedService};
+use watchdog_core::state::SupervisionState;
 
-use crate::eye::Sight;
-use crate::hands::{After, Done, Hands};
-use crate::healer::{Handover, News, Note};
-use crate::leave::Wanted;
-use crate::moments::Moments;
-use crate::numbers;
-use crate::orders::Order;
+use crate::action_executor::{ActionExecutor, ActionResult, ContainerAfter};
+use crate::command_server::ReceivedCommand;
+use crate::container_watcher::DockerScope;
+use crate::decision_clock::DecisionClock;
+use crate::latch_watcher::WatchedLatches;
+use crate::service_healer::{HealNote, HealerHandle, HealerMessage};
+use crate::supervision_metrics;
 
 /// The loop turns at least this often: that is how it knows that it was not held up.
 const TICK: Duration = Duration::from_millis(1_250);
 /// So late after the last tick whatever wakes the loop brings the next one along, and no timer need wake it for that: an
 /// echo each second always does.
-const NEARLY_A_TICK: Duration = Duration::from_millis(750);
+const MIN_TICK: Duration = Duration::from_millis(750);
 /// The name of this part in heartbeats.
-pub const PART: &str = "supervisor";
+pub const COMPONENT: &str = "supervisor";
 
 /// What a reign needs, made once.
-pub struct Realm {
+pub struct SupervisorDeps {
     /// The bus.
     pub bus: Bus,
     /// The engine, and who we are in it.
-    pub sight: Sight,
+    pub docker: DockerScope,
     /// The compose project.
-    pub project: Token,
+    pub project: SubjectToken,
     /// What holds for every unit.
-    pub rules: Rules,
+    pub config: SupervisionConfig,
     /// Who we are.
     pub identity: Identity,
     /// For the owner.
-    pub events: Events,
+    pub outbox: Outbox,
     /// For heartbeats.
-    pub progress: Arc<Progress>,
+    pub progress: Arc<ProcessStatus>,
     /// What is done and seen beside the units; each reign has it for itself.
-    pub beside: Arc<Mutex<Handover>>,
+    pub healer: Arc<Mutex<HealerHandle>>,
 }
 
 /// The fold of the journal, its writing end, and what has been seen so far.
 pub struct Supervisor {
-    realm: Arc<Realm>,
-    part: Arc<PartProgress>,
+    deps: Arc<SupervisorDeps>,
+    component: Arc<ComponentHandle>,
     journal: Journal,
-    confirmed: Arc<Confirmed>,
-    state: State,
-    watch: Watch,
-    hands: Hands,
-    look_again: Arc<Notify>,
+    outbox_cursor: Arc<OutboxCursor>,
+    state: SupervisionState,
+    observed: ObservedState,
+    executor: ActionExecutor,
+    resync: Arc<Notify>,
     /// What only the bus can tell of units that a latch keeps down.
-    wanted: watch::Sender<Wanted>,
+    watched_latches: watch::Sender<WatchedLatches>,
     /// When each unit is to be decided about if nothing happens to it, by our monotonic clock. Kept, because to find it
     /// for every unit at every heartbeat of one would cost a fleet the square of its size.
-    wakes: BTreeMap<Token, u64>,
-    moments: Moments,
+    wake_times: BTreeMap<SubjectToken, u64>,
+    clock: DecisionClock,
     /// When the journal was last written, by the wall clock.
-    known: UtcMs,
+    known_until: UtcMs,
 }
 
 impl Supervisor {
     /// Replays the journal, takes it over, tells the owner again what may not have reached him.
     ///
     /// # Errors
-    /// [`TurnEnd`].
-    pub async fn take_over(realm: Arc<Realm>) -> Result<Self, TurnEnd> {
-        let part = realm.progress.part(PART);
+    /// [`TermEnd`].
+    pub async fn take_over(realm: Arc<SupervisorDeps>) -> Result<Self, TermEnd> {
+        let part = realm.progress.component(COMPONENT);
         let subject = Subject::WatchdogJournal(realm.project.clone());
         let writer = realm.identity.boot.clone();
         let wait = |why: &str| {
-            part.waits();
-            realm.progress.error(PART, why);
+            part.record_retry();
+            realm.progress.record_error(COMPONENT, why);
         };
         let (journal, entries) =
-            Journal::replay_patiently(&realm.bus, &subject, writer, 0, wait).await?;
-        let mut state = State::default();
+            Journal::replay_with_retry(&realm.bus, &subject, writer, 0, wait).await?;
+        let mut state = SupervisionState::default();
         for stored in &entries {
-            state.fold(&stored.entry).map_err(|newer| {
-                TurnEnd::Failed(Stop::config(format!(
+            state.fold(&stored.batch).map_err(|newer| {
+                TermEnd::Failed(ExitError::config(format!(
                     "journal sequence {}: {newer}",
                     stored.seq
                 )))
             })?;
         }
-        let told = entries.iter().map(|s| s.entry.confirmed).max();
-        let known = entries.iter().map(|s| s.entry.at).max();
-        let watch = Watch::under(realm.rules);
+        let told = entries.iter().map(|s| s.batch.events_published_seq).max();
+        let known = entries.iter().map(|s| s.batch.at).max();
+        let watch = ObservedState::with_config(realm.config);
         let mut supervisor = Self {
-            hands: Hands::new(realm.sight.engine.clone()),
-            realm,
-            part,
+            executor: ActionExecutor::new(realm.docker.docker.clone()),
+            deps: realm,
+            component: part,
             journal,
-            confirmed: Confirmed::from(told.unwrap_or(0)),
+            outbox_cursor: OutboxCursor::from_seq(told.unwrap_or(0)),
             state,
-            watch,
-            look_again: Arc::default(),
-            wanted: watch::Sender::default(),
-            wakes: BTreeMap::new(),
-            moments: Moments::begin(),
-            known: known.unwrap_or_else(clock::now),
+            observed: watch,
+            resync: Arc::default(),
+            watched_latches: watch::Sender::default(),
+            wake_times: BTreeMap::new(),
+            clock: DecisionClock::start(),
+            known_until: known.unwrap_or_else(clock::now),
         };
-        supervisor.claim(entries).await?;
+        supervisor.record_writer(entries).await?;
         Ok(supervisor)
     }
 
-    async fn claim(&mut self, entries: Vec<Stored<Record>>) -> Result<(), TurnEnd> {
-        let identity = &self.realm.identity;
-        let record = Record::OwnerTookOver {
+    async fn record_writer(
+        &mut self,
+        entries: Vec<StoredBatch<SupervisionRecord>>,
+    ) -> Result<(), TermEnd> {
+        let identity = &self.deps.identity;
+        let record = SupervisionRecord::WriterChanged {
             boot: identity.boot.clone(),
             instance: identity.instance.clone(),
-            project: self.realm.project.clone(),
+            project: self.deps.project.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let untold = entries.iter().filter(|s| s.seq > self.confirmed.seq());
-        let untold: Vec<&Stored<Record>> = untold.collect();
+        let untold = entries.iter().filter(|s| s.seq > self.outbox_cursor.seq());
+        let untold: Vec<&StoredBatch<SupervisionRecord>> = untold.collect();
         let taken = vec![record];
         let place = self.store(&taken).await?;
         // Oldest first: once a later one is acknowledged, earlier ones count as told.
         for stored in untold {
-            self.tell(&stored.place(), &stored.entry.records);
+            self.publish_events(&stored.position(), &stored.batch.records);
         }
-        self.tell(&place, &taken);
-        tracing::info!(project = %self.realm.project, units = self.state.units.len(),
+        self.publish_events(&place, &taken);
+        tracing::info!(project = %self.deps.project, units = self.state.units.len(),
             records = entries.len(), "supervising");
         Ok(())
     }
 
     /// Tells the eye to look at everything anew.
-    pub fn look_again(&self) -> Arc<Notify> {
-        Arc::clone(&self.look_again)
+    pub fn resync(&self) -> Arc<Notify> {
+        Arc::clone(&self.resync)
     }
 
     /// What is to be found out on the bus, whenever that changes.
-    pub fn wanted(&self) -> watch::Receiver<Wanted> {
-        self.wanted.subscribe()
+    pub fn watched_latches(&self) -> watch::Receiver<WatchedLatches> {
+        self.watched_latches.subscribe()
     }
 
     /// Up to where the engine's events may be judged already.
-    pub const fn known(&self) -> UtcMs {
-        self.known
+    pub const fn known_until(&self) -> UtcMs {
+        self.known_until
     }
 
-    /// Supervises until `stop`, or until another watchdog writes.
-    pub async fn reign(
+    /// Supervises until `shutdown`, or until another watchdog writes.
+    pub async fn run(
         mut self,
-        mut reports: mpsc::Receiver<Event>,
-        mut orders: mpsc::Receiver<Order>,
-        stop: CancellationToken,
-    ) -> TurnEnd {
-        let mut beside = Arc::clone(&self.realm.beside).lock_owned().await;
-        beside.begin();
+        mut events: mpsc::Receiver<SupervisionEvent>,
+        mut commands: mpsc::Receiver<ReceivedCommand>,
+        shutdown: CancellationToken,
+    ) -> TermEnd {
+        let mut beside = Arc::clone(&self.deps.healer).lock_owned().await;
+        beside.request_scan();
         let reign = async {
             let mut looked = Instant::now();
             loop {
-                let due = self.due(looked);
+                let due = self.next_wake(looked);
                 let mut is_due = false;
                 tokio::select! {
                     biased;
-                    Some(event) = reports.recv() => self.take_in(event).await?,
-                    done = self.hands.ended() => self.call_ended(done).await?,
-                    Some(order) = orders.recv() => self.obey(order).await?,
-                    Some(news) = beside.next() => self.hear_of_services(news).await?,
+                    Some(event) = events.recv() => self.observe(event).await?,
+                    done = self.executor.next_result() => self.on_action_finished(done).await?,
+                    Some(order) = commands.recv() => self.execute_command(order).await?,
+                    Some(news) = beside.next() => self.on_healer_message(news).await?,
                     () = sleep_until(due.into()) => is_due = true,
                 }
                 // Beside everything else: in a fleet that beats all the time there is never a second of quiet, and whoever
                 // waits for room or was due between two reports would wait for the next look at everything.
-                if is_due || looked.elapsed() >= NEARLY_A_TICK {
+                if is_due || looked.elapsed() >= MIN_TICK {
                     looked = Instant::now();
-                    self.take_in(Event::Ticked).await?;
+                    self.observe(SupervisionEvent::Ticked).await?;
                     // Not at every event: it is work for every unit, and in a large fleet many beat in a second.
-                    numbers::show(&self.state, &self.watch, self.now().mono);
+                    supervision_metrics::update(&self.state, &self.observed, self.now().mono);
                 }
-                self.part.turn();
+                self.component.record_iteration();
             }
         };
-        match stop.run_until_cancelled(reign).await {
-            None | Some(Ok(())) => TurnEnd::Stopped,
+        match shutdown.run_until_cancelled(reign).await {
+            None | Some(Ok(())) => TermEnd::Stopped,
             Some(Err(end)) => end,
         }
     }
 
-    fn now(&self) -> Moment {
-        self.moments.now()
+    fn now(&self) -> DecisionInputs {
+        self.clock.now()
     }
 
     /// When something may have to be decided, if nothing happens: a tick after the last look at the latest.
-    fn due(&self, looked: Instant) -> Instant {
+    fn next_wake(&self, looked: Instant) -> Instant {
         let now = self.now().mono;
-        let next = self.wakes.values().filter(|wake| **wake > now).min();
+        let next = self.wake_times.values().filter(|wake| **wake > now).min();
         let tick = looked + TICK;
-        next.map_or(tick, |wake| tick.min(self.moments.at(*wake)))
+        next.map_or(tick, |wake| tick.min(self.clock.instant_at(*wake)))
     }
 
-    async fn take_in(&mut self, event: Event) -> Result<(), TurnEnd> {
+    async fn observe(&mut self, event: SupervisionEvent) -> Result<(), TermEnd> {
         let now = self.now();
-        match self.watch.take_in(&self.state, event, now) {
-            Scope::Nobody => Ok(()),
-            Scope::One(unit) => self.decide(&unit).await,
-            Scope::All => {
-                let units: Vec<Token> = self.watch.units().cloned().collect();
+        match self.observed.observe(&self.state, event, now) {
+            AffectedUnits::None => Ok(()),
+            AffectedUnits::One(unit) => self.decide(&unit).await,
+            AffectedUnits::All => {
+                let units: Vec<SubjectToken> = self.observed.units().cloned().collect();
                 for unit in units {
                     self.decide(&unit).await?;
                 }
@@ -235,92 +238,111 @@ impl Supervisor {
     }
 
     /// Decide, append, apply, act: in this order, always; again until nothing follows.
-    async fn decide(&mut self, unit: &Token) -> Result<(), TurnEnd> {
+    async fn decide(&mut self, unit: &SubjectToken) -> Result<(), TermEnd> {
         failpoint::spin(unit.as_str());
         loop {
-            let records = decide::decide(&self.state, &self.watch, unit, self.now());
+            let records = decide::decide(&self.state, &self.observed, unit, self.now());
             if records.is_empty() {
                 break;
             }
-            self.commit_of(unit, records).await?;
+            self.commit_unit(unit, records).await?;
         }
-        if let Some(action) = act::due(&self.state, &self.watch, unit, self.now()) {
+        if let Some(action) = next_action::due_action(&self.state, &self.observed, unit, self.now())
+        {
             tracing::info!(%unit, call = action.as_str(), "calling the engine");
-            self.watch.launched(unit, action.clone());
-            self.hands.begin(unit.clone(), action);
+            self.observed.action_started(unit, action.clone());
+            self.executor.spawn(unit.clone(), action);
         }
-        match wake_at(&self.state, &self.watch, unit, self.now()) {
-            Some(wake) => self.wakes.insert(unit.clone(), wake),
-            None => self.wakes.remove(unit),
+        match wake_at(&self.state, &self.observed, unit, self.now()) {
+            Some(wake) => self.wake_times.insert(unit.clone(), wake),
+            None => self.wake_times.remove(unit),
         };
         Ok(())
     }
 
-    async fn call_ended(&mut self, done: Done) -> Result<(), TurnEnd> {
-        let Done {
+    async fn on_action_finished(&mut self, done: ActionResult) -> Result<(), TermEnd> {
+        let ActionResult {
             unit,
             after,
-            words,
+            log_tail: words,
             error,
         } = done;
         if let Some(error) = &error {
             tracing::warn!(%unit, error, "the engine did not do it");
-            self.realm.progress.error(PART, format!("{unit}: {error}"));
+            self.deps
+                .progress
+                .record_error(COMPONENT, format!("{unit}: {error}"));
         }
         let now = self.now();
         if let Some(words) = words {
             let unit = unit.clone();
-            let words = Event::LastWords { unit, words };
-            self.watch.take_in(&self.state, words, now);
+            let words = SupervisionEvent::LogRead {
+                unit,
+                log_tail: words,
+            };
+            self.observed.observe(&self.state, words, now);
         }
         let seen = match after {
-            After::Here(container) => Event::Seen {
+            ContainerAfter::Present(container) => SupervisionEvent::ContainerObserved {
                 unit: unit.clone(),
                 container,
             },
-            After::Removed(container) => Event::Removed { container },
-            After::Unknown => {
-                self.look_again.notify_one();
-                Event::EngineLost
+            ContainerAfter::Removed(container) => SupervisionEvent::ContainerRemoved { container },
+            ContainerAfter::Unknown => {
+                self.resync.notify_one();
+                SupervisionEvent::DockerLost
             }
         };
-        self.watch.take_in(&self.state, seen, now);
-        self.take_in(Event::Acted { unit, error }).await
+        self.observed.observe(&self.state, seen, now);
+        self.observe(SupervisionEvent::ActionFinished { unit, error })
+            .await
     }
 
     /// The order and what follows from it at once are one journal message; the call comes after it.
-    async fn obey(&mut self, order: Order) -> Result<(), TurnEnd> {
+    async fn execute_command(&mut self, order: ReceivedCommand) -> Result<(), TermEnd> {
         let now = self.now();
-        match decide::obey(&self.state, &self.watch, order.what(), order.by(), now) {
+        match decide::apply_command(
+            &self.state,
+            &self.observed,
+            order.command(),
+            order.by(),
+            now,
+        ) {
             Ok((unit, records)) => {
-                self.commit_of(&unit, records).await?;
-                order.answer(&self.realm.bus, Ok(())).await;
+                self.commit_unit(&unit, records).await?;
+                order.reply_result(&self.deps.bus, Ok(())).await;
                 self.decide(&unit).await
             }
             Err(why) => {
-                order.answer(&self.realm.bus, Err(why)).await;
+                order.reply_result(&self.deps.bus, Err(why)).await;
                 Ok(())
             }
         }
     }
 
-    async fn hear_of_services(&mut self, news: News) -> Result<(), TurnEnd> {
+    async fn on_healer_message(&mut self, news: HealerMessage) -> Result<(), TermEnd> {
         match news {
-            News::Done(note) => self.note(note).await,
-            News::Seen(services) => self.note_begun(&services).await,
+            HealerMessage::Note(note) => self.store_heal_note(note).await,
+            HealerMessage::ServicesObserved(services) => {
+                self.record_service_starts(&services).await
+            }
         }
     }
 
     /// Stores which services run anew, whoever started them.
-    async fn note_begun(&mut self, services: &[Patient]) -> Result<(), TurnEnd> {
+    async fn record_service_starts(&mut self, services: &[ObservedService]) -> Result<(), TermEnd> {
         let at = self.now().utc;
         let begun = services.iter().filter_map(|patient| {
             let known = self.state.services.get(&patient.name);
             let service = patient.name.clone();
-            let fact = healing::began(known, patient, at)?;
-            Some(Record::Service { service, at, fact })
+            let fact = service_healing::detect_start(known, patient, at)?;
+            Some(SupervisionRecord::Service {
+                service,
+                at,
+                record: fact,
+            })
         });
-        let begun: Vec<Record> = begun.collect();
+        let begun: Vec<SupervisionRecord> = begun.collect();
         if begun.is_empty() {
             return Ok(());
         }
@@ -328,48 +350,52 @@ impl Supervisor {
     }
 
     /// Stores what was done, or is about to be done, beside the units; not what was withdrawn.
-    async fn note(&mut self, note: Note) -> Result<(), TurnEnd> {
-        if !note.stored.is_closed() {
+    async fn store_heal_note(&mut self, note: HealNote) -> Result<(), TermEnd> {
+        if !note.ack.is_closed() {
             self.commit(vec![note.record]).await?;
             // Withdrawn too late.
-            let _ = note.stored.send(());
+            let _ = note.ack.send(());
         }
         Ok(())
     }
 
-    async fn commit_of(&mut self, unit: &Token, records: Vec<Record>) -> Result<(), TurnEnd> {
+    async fn commit_unit(
+        &mut self,
+        unit: &SubjectToken,
+        records: Vec<SupervisionRecord>,
+    ) -> Result<(), TermEnd> {
         self.commit(records).await?;
         if let Some(known) = self.state.units.get(unit) {
-            self.watch.arm(unit, known, self.now());
+            self.observed.arm_restart_timer(unit, known, self.now());
         }
         Ok(())
     }
 
-    async fn commit(&mut self, records: Vec<Record>) -> Result<(), TurnEnd> {
+    async fn commit(&mut self, records: Vec<SupervisionRecord>) -> Result<(), TermEnd> {
         let place = self.store(&records).await?;
-        self.tell(&place, &records);
+        self.publish_events(&place, &records);
         Ok(())
     }
 
     /// Append, then apply.
-    async fn store(&mut self, records: &[Record]) -> Result<Place, TurnEnd> {
-        let (progress, part) = (&self.realm.progress, &self.part);
+    async fn store(&mut self, records: &[SupervisionRecord]) -> Result<BatchPosition, TermEnd> {
+        let (progress, part) = (&self.deps.progress, &self.component);
         let appended = self
             .journal
-            .append(records, self.confirmed.seq(), |why| {
-                part.waits();
-                progress.error(PART, format!("journal: {why}"));
+            .append(records, self.outbox_cursor.seq(), |why| {
+                part.record_retry();
+                progress.record_error(COMPONENT, format!("journal: {why}"));
                 tracing::warn!(why, "journal not reached; nothing is done until it is");
             })
             .await;
         let place = appended?;
         for record in records {
             self.state.apply(record);
-            numbers::count(record);
-            log(record);
+            supervision_metrics::count(record);
+            log_record(record);
         }
-        let wanted = Wanted::of(&self.state);
-        self.wanted.send_if_modified(|known| {
+        let wanted = WatchedLatches::from_state(&self.state);
+        self.watched_latches.send_if_modified(|known| {
             let news = *known != wanted;
             *known = wanted;
             news
@@ -378,56 +404,81 @@ impl Supervisor {
     }
 
     /// Queues the owner's events of one journal message.
-    fn tell(&self, place: &Place, records: &[Record]) {
-        let key = format!("watchdog.{}", self.realm.project);
-        let bodies = records.iter().map(owner_event);
-        self.realm
-            .events
-            .tell_journaled(&key, place, bodies, &self.confirmed);
+    fn publish_events(&self, place: &BatchPosition, records: &[SupervisionRecord]) {
+        let key = format!("watchdog.{}", self.deps.project);
+        let bodies = records.iter().map(operator_event);
+        self.deps
+            .outbox
+            .enqueue_journaled(&key, place, bodies, &self.outbox_cursor);
     }
 }
 
-fn log(record: &Record) {
-    let Record::Unit { unit, fact, .. } = record else {
+fn log_record(record: &SupervisionRecord) {
+    let SupervisionRecord::Unit {
+        unit, record: fact, ..
+    } = record
+    else {
         return;
     };
     match fact {
-        Fact::RestartScheduled(restart) => tracing::warn!(%unit, reason = %restart.reason,
-            attempt = restart.attempt, max = restart.max, consecutive = restart.consecutive,
-            delay_ms = restart.delay_ms, evidence = restart.evidence, "restart scheduled"),
-        Fact::StopIntended { reason, .. } => tracing::warn!(%unit, %reason, "stopping"),
-        Fact::HangObserved { reason, .. } => tracing::warn!(%unit, %reason, "only observed"),
-        Fact::Quarantined {
+        UnitRecord::RestartScheduled(restart) => tracing::warn!(%unit, reason = %restart.reason,
+            attempt = restart.attempt, max = restart.max_restarts, consecutive = restart.consecutive_failures,
+            delay_ms = restart.delay_ms, evidence = restart.last_error, "restart scheduled"),
+        UnitRecord::StopIntended { reason, .. } => tracing::warn!(%unit, %reason, "stopping"),
+        UnitRecord::HangDetected { reason, .. } => tracing::warn!(%unit, %reason, "only observed"),
+        UnitRecord::Quarantined {
             reason,
             restarts,
-            consecutive,
+            consecutive_failures: consecutive,
             ..
         } => tracing::error!(%unit,
             %reason, restarts, consecutive, "given up: manual intervention required"),
-        Fact::PolicyUnreadable { why, .. } => tracing::warn!(%unit, why, "flags not understood"),
-        Fact::Started { by, .. } => tracing::info!(%unit, ?by, "runs"),
-        Fact::Healthy { after_ms, .. } => tracing::info!(%unit, after_ms, "healthy"),
-        Fact::Stopped { exit, by, .. } => {
+        UnitRecord::RestartPolicyUnreadable { error: why, .. } => {
+            tracing::warn!(%unit, why, "flags not understood");
+        }
+        UnitRecord::Started { by, .. } => tracing::info!(%unit, ?by, "runs"),
+        UnitRecord::UnitHealthy { after_ms, .. } => tracing::info!(%unit, after_ms, "healthy"),
+        UnitRecord::Stopped {
+            exit_code: exit,
+            by,
+            ..
+        } => {
             tracing::info!(%unit, exit, by, "stopped by a person");
         }
-        Fact::Ended { exit, why, .. } => tracing::info!(%unit, exit, ?why, "ended"),
-        Fact::Ordered { order, by } => tracing::info!(%unit, order = order.as_str(), by, "ordered"),
-        Fact::Held { by, why } => tracing::info!(%unit, by, why, "held"),
-        Fact::Released { by, total } => tracing::info!(%unit, by, total, "released"),
-        Fact::CriticalForLong { for_ms, why } => {
+        UnitRecord::Ended {
+            exit_code: exit,
+            reason: why,
+            ..
+        } => tracing::info!(%unit, exit, ?why, "ended"),
+        UnitRecord::Commanded { command: order, by } => {
+            tracing::info!(%unit, order = order.as_str(), by, "ordered");
+        }
+        UnitRecord::HoldSet { by, reason: why } => tracing::info!(%unit, by, why, "held"),
+        UnitRecord::Released {
+            by,
+            restarts_reset: total,
+        } => tracing::info!(%unit, by, total, "released"),
+        UnitRecord::HealthCritical {
+            for_ms,
+            reason: why,
+        } => {
             tracing::warn!(%unit, for_ms, why, "critical for long");
         }
-        Fact::CriticalNoMore => tracing::info!(%unit, "no longer critical"),
-        Fact::LatchKnown(latch) => {
+        UnitRecord::HealthCriticalEnded => tracing::info!(%unit, "no longer critical"),
+        UnitRecord::LatchSeen(latch) => {
             tracing::info!(%unit, account = %latch.account, latch = latch.id, "kept down by a latch");
         }
-        Fact::Unlatched { latch, by, why } => {
+        UnitRecord::Unlatched {
+            latch,
+            by,
+            reason: why,
+        } => {
             tracing::info!(%unit, latch = latch.id, by, why, "latch ended: it may start");
         }
-        Fact::FailuresForgiven { .. } => tracing::info!(%unit, "failures forgiven"),
-        Fact::PolicyRead(policy) => tracing::info!(%unit, ?policy, "flags read"),
-        Fact::Gone => tracing::info!(%unit, "container removed"),
+        UnitRecord::FailuresReset { .. } => tracing::info!(%unit, "failures forgiven"),
+        UnitRecord::RestartPolicyRead(policy) => tracing::info!(%unit, ?policy, "flags read"),
+        UnitRecord::ContainerRemoved => tracing::info!(%unit, "container removed"),
         // The call that follows is logged; a log is not repeated in another.
-        Fact::StartIntended { .. } | Fact::WordsFound { .. } => {}
+        UnitRecord::StartIntended { .. } | UnitRecord::LogRead { .. } => {}
     }
 }

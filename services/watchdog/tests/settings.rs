@@ -6,7 +6,7 @@
 use std::process::Command;
 
 /// Exit code and what stood on standard error.
-fn refused(name: &str, value: &str) -> (Option<i32>, String) {
+fn rejected(name: &str, value: &str) -> (Option<i32>, String) {
     let ended = Command::new(env!("CARGO_BIN_EXE_watchdog"))
         .env_clear()
         .env("NATS_URL", "nats://127.0.0.1:9")
@@ -20,12 +20,12 @@ fn refused(name: &str, value: &str) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_wrong_setting_is_named_with_its_value_and_what_is_allowed() {
+fn settings_error_names_variable_value_and_allowed_range() {
     for (name, value, allowed) in [
-        ("WATCHDOG_HEAL_SECS", "9", "10..=86400"),
-        ("WATCHDOG_HEAL_SECS", "soon", "invalid digit"),
+        ("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "9", "10..=86400"),
+        ("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "soon", "invalid digit"),
         ("WATCHDOG_MAX_STARTING", "0", "1..=1000"),
-        ("WATCHDOG_BUDGET", "20", "RESTARTS/HOURS"),
+        ("WATCHDOG_RESTART_BUDGET", "20", "RESTARTS/HOURS"),
         ("DOCKER_HOST", "tcp://host:2375", "unix://"),
         (
             "DOCKER_HOST",
@@ -33,7 +33,7 @@ fn a_wrong_setting_is_named_with_its_value_and_what_is_allowed() {
             "mount the engine's socket",
         ),
     ] {
-        let (code, said) = refused(name, value);
+        let (code, said) = rejected(name, value);
         assert_eq!(code, Some(78), "{said}");
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
         for words in [name, value, allowed] {

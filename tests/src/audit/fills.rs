@@ -1,9 +1,9 @@
 //! The audit's own arithmetic of fills, fees and sizes, in decimals.
 
-use engine::book::{Entry, ExitReason, Position};
-use engine::strategy::Strategy;
-use protocol::event::Side;
+use protocol::event::PositionSide;
 use rust_decimal::{Decimal, RoundingStrategy};
+use trader_core::book::{Entry, ExitReason, Position};
+use trader_core::strategy::Strategy;
 
 use crate::exchange::{Candle, Grid};
 
@@ -15,35 +15,40 @@ pub(super) struct Bracket {
 }
 
 /// Stop and target by the strategy's formula, the size by 2 % risk and the book's means.
-pub(super) fn bracket(entry: &Entry, equity: Decimal, leverage: Decimal, grid: Grid) -> Bracket {
-    let (reference, atr) = (entry.reference.to_decimal(), entry.atr.to_decimal());
+pub(super) fn expected_bracket(
+    entry: &Entry,
+    equity: Decimal,
+    leverage: Decimal,
+    grid: Grid,
+) -> Bracket {
+    let (reference, atr) = (entry.reference_price.to_decimal(), entry.atr.to_decimal());
     let percent = |hundredths: i64| Decimal::new(hundredths, 4);
     let atrs = |tenths: i64| atr * Decimal::new(tenths, 1);
     let (stop, target) = match entry.strategy {
         Strategy::AdaptiveOversoldBounce => (
-            down(
+            round_down(
                 reference - atrs(12).min(reference * percent(150)),
                 grid.tick,
             ),
-            down(reference + atrs(25).max(reference * percent(80)), grid.tick),
+            round_down(reference + atrs(25).max(reference * percent(80)), grid.tick),
         ),
         Strategy::AdaptiveShortTheRip => (
-            up(
+            round_up(
                 reference + atrs(15).min(reference * percent(200)),
                 grid.tick,
             ),
-            up(
+            round_up(
                 reference - atrs(30).max(reference * percent(100)),
                 grid.tick,
             ),
         ),
         Strategy::OversoldBounce => (
-            down(reference - atr, grid.tick),
-            down(reference * (Decimal::ONE + percent(150)), grid.tick),
+            round_down(reference - atr, grid.tick),
+            round_down(reference * (Decimal::ONE + percent(150)), grid.tick),
         ),
         Strategy::ShortTheRip => (
-            up(reference + atr * Decimal::new(12, 1), grid.tick),
-            up(reference * (Decimal::ONE - percent(120)), grid.tick),
+            round_up(reference + atr * Decimal::new(12, 1), grid.tick),
+            round_up(reference * (Decimal::ONE - percent(120)), grid.tick),
         ),
     };
     let halves = Decimal::from(2_u32.pow(entry.halvings.into()));
@@ -51,18 +56,23 @@ pub(super) fn bracket(entry: &Entry, equity: Decimal, leverage: Decimal, grid: G
     let by_risk = equity * percent(200) / (reference - stop).abs();
     let by_means = equity * leverage / reference;
     Bracket {
-        quantity: down(by_risk.min(by_means), grid.lot),
+        quantity: round_down(by_risk.min(by_means), grid.lot),
         stop,
         target,
     }
 }
 
 /// A market order: slippage and tick go against whoever sends it.
-pub(super) fn market(price: Decimal, buys: bool, slippage: Decimal, tick: Decimal) -> Decimal {
-    if buys {
-        up(price * (Decimal::ONE + slippage), tick)
+pub(super) fn market_fill_price(
+    price: Decimal,
+    is_buy: bool,
+    slippage: Decimal,
+    tick: Decimal,
+) -> Decimal {
+    if is_buy {
+        round_up(price * (Decimal::ONE + slippage), tick)
     } else {
-        down(price * (Decimal::ONE - slippage), tick)
+        round_down(price * (Decimal::ONE - slippage), tick)
     }
 }
 
@@ -72,24 +82,32 @@ pub(super) fn fee(price: Decimal, quantity: Decimal, rate: Decimal) -> Decimal {
 }
 
 /// What a position pays when eight hours are full, at that candle's open.
-pub(super) fn funding(position: &Position, open: Decimal, rate: Decimal) -> Decimal {
+pub(super) fn funding_payment(position: &Position, open: Decimal, rate: Decimal) -> Decimal {
     let amount = fee(open, position.quantity.to_decimal(), rate);
     match position.side {
-        Side::Long => amount,
-        Side::Short => -amount,
+        PositionSide::Long => amount,
+        PositionSide::Short => -amount,
     }
 }
 
 /// How this candle ends the position: a gap at the open first, then the stop, then the target.
-pub(super) fn exit(
+pub(super) fn exit_in_candle(
     position: &Position,
     candle: &Candle,
     slippage: Decimal,
     tick: Decimal,
 ) -> Option<(Decimal, ExitReason)> {
-    let (stop, target) = (position.stop.to_decimal(), position.target.to_decimal());
-    let long = position.side == Side::Long;
-    let stopped = |at| (market(at, !long, slippage, tick), ExitReason::Stop);
+    let (stop, target) = (
+        position.stop_price.to_decimal(),
+        position.target_price.to_decimal(),
+    );
+    let long = position.side == PositionSide::Long;
+    let stopped = |at| {
+        (
+            market_fill_price(at, !long, slippage, tick),
+            ExitReason::Stop,
+        )
+    };
     let (gapped, won, hit, reached) = if long {
         (
             candle.open <= stop,
@@ -114,10 +132,10 @@ pub(super) fn exit(
     }
 }
 
-fn down(value: Decimal, step: Decimal) -> Decimal {
+fn round_down(value: Decimal, step: Decimal) -> Decimal {
     (value / step).floor() * step
 }
 
-fn up(value: Decimal, step: Decimal) -> Decimal {
+fn round_up(value: Decimal, step: Decimal) -> Decimal {
     (value / step).ceil() * step
 }

@@ -13,16 +13,16 @@ use testcontainers::core::{AccessMode, IntoContainerPort, Mount, WaitFor};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, Healthcheck, ImageExt};
 
-use super::blueprint::Blueprint;
-use super::{Ground, LABEL, run_name};
-use crate::patience::{SOON, eventually};
+use super::compose_service::ComposeService;
+use super::{LABEL, TestNetwork, run_name};
+use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 const LOOPBACK: &str = "127.0.0.1";
 
 /// How a container is started.
-pub struct Setup<'a> {
-    ground: &'a Ground,
-    blueprint: Blueprint,
+pub struct ContainerSetup<'a> {
+    network: &'a TestNetwork,
+    service: ComposeService,
     name: String,
     hostname: Option<String>,
     env: BTreeMap<String, String>,
@@ -30,18 +30,18 @@ pub struct Setup<'a> {
     port: Option<u16>,
 }
 
-impl<'a> Setup<'a> {
+impl<'a> ContainerSetup<'a> {
     /// The first container of a service, named as Compose names it.
-    pub(super) fn new(ground: &'a Ground, service: &str) -> Self {
-        let blueprint = Blueprint::of(service);
+    pub(super) fn new(ground: &'a TestNetwork, service: &str) -> Self {
+        let blueprint = ComposeService::read(service);
         Self {
-            name: ground.container(service),
+            name: ground.container_name(service),
             hostname: None,
             env: blueprint.environment(),
             flags: blueprint.command(),
             port: None,
-            ground,
-            blueprint,
+            network: ground,
+            service: blueprint,
         }
         // No password may show at any level.
         .env("LOG_LEVEL", "debug")
@@ -63,15 +63,15 @@ impl<'a> Setup<'a> {
 
     /// On a host of this name, in a container that Compose did not name.
     #[must_use]
-    pub fn on_host(mut self, hostname: &str) -> Self {
-        self.name = format!("{hostname}-of-{}", self.ground.project());
+    pub fn with_hostname(mut self, hostname: &str) -> Self {
+        self.name = format!("{hostname}-of-{}", self.network.project_name());
         self.hostname = Some(hostname.to_owned());
         self
     }
 
     /// With this port on a port of this machine's loopback.
     #[must_use]
-    pub(super) fn published(mut self, port: u16) -> Self {
+    pub(super) fn with_published_port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
@@ -95,15 +95,18 @@ impl<'a> Setup<'a> {
     }
 
     fn request(self) -> ContainerRequest<GenericImage> {
-        let blueprint = &self.blueprint;
+        let blueprint = &self.service;
         let (image, tag) = blueprint.image();
         let mut request = GenericImage::new(image, tag)
             .with_container_name(&self.name)
             .with_label(LABEL, run_name())
-            .with_network(self.ground.network())
-            .with_readonly_rootfs(blueprint.read_only())
+            .with_network(self.network.network_name())
+            .with_readonly_rootfs(blueprint.is_read_only())
             .with_cmd(self.flags)
-            .with_host_config_modifier(limits(blueprint.memory(), blueprint.pids()));
+            .with_host_config_modifier(with_limits(
+                blueprint.memory_limit(),
+                blueprint.pids_limit(),
+            ));
         for capability in blueprint.cap_drop() {
             request = request.with_cap_drop(capability);
         }
@@ -115,13 +118,13 @@ impl<'a> Setup<'a> {
         }
         for mount in blueprint.mounts() {
             request = request.with_mount(if mount.is_volume {
-                Mount::volume_mount(self.ground.volume(&mount.source), mount.target)
+                Mount::volume_mount(self.network.volume_name(&mount.source), mount.target)
             } else {
                 Mount::bind_mount(mount.source, mount.target).with_access_mode(AccessMode::ReadOnly)
             });
         }
-        if let Some(check) = blueprint.check() {
-            request = request.with_health_check(check_every_second(check));
+        if let Some(check) = blueprint.health_check() {
+            request = request.with_health_check(health_check_every_second(check));
         }
         if let Some(hostname) = self.hostname {
             request = request.with_hostname(hostname);
@@ -134,15 +137,15 @@ impl<'a> Setup<'a> {
 }
 
 /// compose.yaml's command; oftener, because tests wait for it.
-fn check_every_second(command: Vec<String>) -> Healthcheck {
+fn health_check_every_second(command: Vec<String>) -> Healthcheck {
     Healthcheck::cmd(command)
         .with_interval(Duration::from_secs(1))
         .with_timeout(Duration::from_secs(5))
         .with_retries(5)
-        .with_start_period(SOON)
+        .with_start_period(DEFAULT_TIMEOUT)
 }
 
-fn limits(memory: i64, pids: i64) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
+fn with_limits(memory: i64, pids: i64) -> impl Fn(&mut HostConfig) + Send + Sync + 'static {
     move |host| {
         host.memory = Some(memory);
         host.pids_limit = Some(pids);
@@ -171,7 +174,7 @@ impl Container {
     /// SIGKILL, by the engine.
     pub async fn kill(&self) {
         let signal = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-        let engine = engine().await;
+        let engine = docker_client().await;
         let killed = engine.kill_container(&self.name, Some(signal)).await;
         killed.unwrap();
     }
@@ -184,15 +187,15 @@ impl Container {
     }
 
     /// Starts it again, as it was set up, on the same volumes.
-    pub async fn start_again(&self) {
+    pub async fn restart(&self) {
         self.inner.start().await.unwrap();
     }
 
     /// Waits until its own health check is content.
-    pub async fn is_healthy(&self) {
+    pub async fn wait_until_healthy(&self) {
         let what = format!("{} is healthy", self.name);
-        eventually(&what, SOON, async || {
-            let found = engine()
+        eventually(&what, DEFAULT_TIMEOUT, async || {
+            let found = docker_client()
                 .await
                 .inspect_container(&self.name, None::<InspectContainerOptions>)
                 .await
@@ -204,24 +207,27 @@ impl Container {
     }
 
     /// Waits until it has ended, and says with which exit code.
-    pub async fn exit_code(&self) -> i64 {
+    pub async fn wait_for_exit_code(&self) -> i64 {
         let what = format!("{} has ended", self.name);
-        eventually(&what, SOON, async || self.inner.exit_code().await.unwrap()).await
+        eventually(&what, DEFAULT_TIMEOUT, async || {
+            self.inner.exit_code().await.unwrap()
+        })
+        .await
     }
 
     /// Whether it runs now.
-    pub async fn runs(&self) -> bool {
+    pub async fn is_running(&self) -> bool {
         self.inner.is_running().await.unwrap()
     }
 
     /// All it has said so far, both streams.
     pub async fn log(&self) -> String {
         let out = self.inner.stdout_to_vec().await.unwrap();
-        String::from_utf8(out).unwrap() + &self.complaints().await
+        String::from_utf8(out).unwrap() + &self.stderr().await
     }
 
     /// What it has said on standard error.
-    pub async fn complaints(&self) -> String {
+    pub async fn stderr(&self) -> String {
         let err = self.inner.stderr_to_vec().await.unwrap();
         String::from_utf8(err).unwrap()
     }
@@ -235,6 +241,6 @@ impl Container {
     }
 }
 
-async fn engine() -> Docker {
+async fn docker_client() -> Docker {
     docker_client_instance().await.unwrap()
 }

@@ -5,11 +5,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::{BUS, blueprint::compose, clear_away, docker, operator_of, run};
+use super::{
+    BUS_PORT, compose_service::compose, connect_operator, docker, run_cleanup, run_command,
+};
 use runtime::bus::Bus;
 
 /// The password of every role where nobody set another.
-const PASSWORD: &str = "development";
+const DEFAULT_PASSWORD: &str = "development";
 
 /// A Compose project that is gone when this is dropped.
 pub struct Project(String);
@@ -22,7 +24,7 @@ impl Project {
         let up = "up --no-build --detach --wait --wait-timeout 120";
         let mut command = project.compose();
         command.envs(variables.iter().copied());
-        run(command.args(up.split(' ')).args(arguments));
+        run_command(command.args(up.split(' ')).args(arguments));
         project
     }
 
@@ -32,30 +34,30 @@ impl Project {
     }
 
     /// The name of a service's container in Docker.
-    pub fn container(&self, service: &str, number: u32) -> String {
+    pub fn container_name(&self, service: &str, number: u32) -> String {
         format!("{}-{service}-{number}", self.0)
     }
 
     /// Where this machine reaches a service; also on a network of which nothing leads outside.
     pub fn address(&self, service: &str) -> String {
         let networks = "{{json .NetworkSettings.Networks}}";
-        let known = inspect(&self.container(service, 1), networks);
+        let known = inspect(&self.container_name(service, 1), networks);
         let networks: Value = serde_json::from_str(&known).unwrap();
         let bus = &networks[format!("{}_bus", self.0)];
         bus["IPAddress"].as_str().unwrap().to_owned()
     }
 
     /// A connection to its bus with the operator's permissions.
-    pub async fn operator(&self) -> Bus {
-        let address = format!("{}:{BUS}", self.address("nats"));
-        operator_of(&address, PASSWORD.to_owned()).await
+    pub async fn operator_bus(&self) -> Bus {
+        let address = format!("{}:{BUS_PORT}", self.address("nats"));
+        connect_operator(&address, DEFAULT_PASSWORD.to_owned()).await
     }
 }
 
 impl Drop for Project {
     fn drop(&mut self) {
         let down = ["--profile", "*", "down", "--volumes", "--timeout", "1"];
-        clear_away(self.compose().args(down));
+        run_cleanup(self.compose().args(down));
     }
 }
 

@@ -7,16 +7,16 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 /// Why a call has no result.
-pub(super) enum Refusal {
+pub(super) enum ErrorResponse {
     /// What the HTTP reader does not take: a status, no content, and the connection is closed.
-    Unread(StatusCode),
+    Http(StatusCode),
     /// What Telegram does not do.
-    Told(StatusCode, String, Value),
+    Api(StatusCode, String, Value),
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, description: &str) -> Self {
-        Self::Told(status, description.to_owned(), Value::Null)
+        Self::Api(status, description.to_owned(), Value::Null)
     }
 
     /// Status 400. The open server puts the prefix before what its library says, whose first letter
@@ -32,7 +32,7 @@ impl Refusal {
     }
 
     pub(super) fn retry_after(seconds: u32) -> Self {
-        Self::Told(
+        Self::Api(
             StatusCode::TOO_MANY_REQUESTS,
             format!("Too Many Requests: retry after {seconds}"),
             json!({ "retry_after": seconds }),
@@ -40,7 +40,7 @@ impl Refusal {
     }
 
     pub(super) fn migrated(to: i64) -> Self {
-        Self::Told(
+        Self::Api(
             StatusCode::BAD_REQUEST,
             "Bad Request: group chat was upgraded to a supergroup chat".to_owned(),
             json!({ "migrate_to_chat_id": to }),
@@ -48,25 +48,25 @@ impl Refusal {
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
         match self {
-            Self::Unread(status) => (status, [(header::CONNECTION, "close")]).into_response(),
-            Self::Told(status, description, parameters) => {
-                refused(status, &description, parameters)
+            Self::Http(status) => (status, [(header::CONNECTION, "close")]).into_response(),
+            Self::Api(status, description, parameters) => {
+                api_error(status, &description, parameters)
             }
         }
     }
 }
 
-fn refused(status: StatusCode, description: &str, parameters: Value) -> Response {
+fn api_error(status: StatusCode, description: &str, parameters: Value) -> Response {
     let mut body =
         json!({ "ok": false, "error_code": status.as_u16(), "description": description });
     let retry_after = parameters["retry_after"].as_u64();
     if !parameters.is_null() {
         body["parameters"] = parameters;
     }
-    let mut response = as_json(status, &body);
+    let mut response = json_response(status, &body);
     if let Some(seconds) = retry_after {
         response
             .headers_mut()
@@ -76,8 +76,8 @@ fn refused(status: StatusCode, description: &str, parameters: Value) -> Response
 }
 
 /// The result of a call.
-pub(super) fn done(result: &Value) -> Response {
-    as_json(StatusCode::OK, &json!({ "ok": true, "result": result }))
+pub(super) fn api_result(result: &Value) -> Response {
+    json_response(StatusCode::OK, &json!({ "ok": true, "result": result }))
 }
 
 /// What a proxy before Telegram answers when there is nothing behind it.
@@ -89,7 +89,7 @@ pub(super) fn proxy_page(status: u16) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
 
-fn as_json(status: StatusCode, body: &Value) -> Response {
+fn json_response(status: StatusCode, body: &Value) -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (status, kind, Body::from(body.to_string())).into_response()
 }

@@ -8,21 +8,21 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::answers::Refusal;
-use super::limits::{Flood, Limits, To};
+use super::answers::ErrorResponse;
+use super::limits::{RateLimiter, RateLimits, Recipient};
 use super::text::Formatted;
 use super::updates::Updates;
-use super::{Button, Entity, Shown, Trouble, keyboard};
+use super::{Button, Entity, ShownMessage, TelegramFault, keyboard};
 
 /// A person who has started the bot.
-pub(super) const PERSON: i64 = 700_000_001;
+pub(super) const USER: i64 = 700_000_001;
 /// A group that the bot is a member of.
 pub(super) const GROUP: i64 = -400_000_001;
 const BOT: i64 = 123_456_789;
 
 #[derive(Clone, Copy)]
 enum Chat {
-    Person,
+    Private,
     Group,
     Supergroup,
     /// This is its id now.
@@ -31,36 +31,36 @@ enum Chat {
 
 /// One bot's side of Telegram.
 pub(super) struct Chats {
-    inside: Mutex<Inside>,
+    state: Mutex<ChatsState>,
     updates: Updates,
 }
 
-struct Inside {
+struct ChatsState {
     token: &'static str,
     revoked: bool,
     requests: usize,
-    troubles: VecDeque<Trouble>,
+    faults: VecDeque<TelegramFault>,
     chats: BTreeMap<i64, Chat>,
-    flood: Flood,
-    shown: Vec<Shown>,
+    flood: RateLimiter,
+    shown: Vec<ShownMessage>,
     /// Every button that ever was, by the place of its message: a slow hand presses one that is gone.
-    keys: Vec<(usize, String)>,
+    buttons: Vec<(usize, String)>,
 }
 
 impl Chats {
     pub(super) fn new(token: &'static str) -> Self {
-        let inside = Inside {
+        let inside = ChatsState {
             token,
             revoked: false,
             requests: 0,
-            troubles: VecDeque::new(),
-            chats: BTreeMap::from([(PERSON, Chat::Person), (GROUP, Chat::Group)]),
-            flood: Flood::default(),
+            faults: VecDeque::new(),
+            chats: BTreeMap::from([(USER, Chat::Private), (GROUP, Chat::Group)]),
+            flood: RateLimiter::default(),
             shown: Vec::new(),
-            keys: Vec::new(),
+            buttons: Vec::new(),
         };
         Self {
-            inside: Mutex::new(inside),
+            state: Mutex::new(inside),
             updates: Updates::new(),
         }
     }
@@ -70,12 +70,18 @@ impl Chats {
     }
 
     /// A person writes to a chat, so many seconds ago.
-    pub(super) fn say(&self, user: i64, chat_id: i64, text: &str, seconds_ago: u64) -> i64 {
-        let kind = self.inside().chats.get(&chat_id).copied();
+    pub(super) fn receive_text(
+        &self,
+        user: i64,
+        chat_id: i64,
+        text: &str,
+        seconds_ago: u64,
+    ) -> i64 {
+        let kind = self.lock_state().chats.get(&chat_id).copied();
         let message = json!({
-            "message_id": 1_000_000 + self.updates.waiting(),
-            "from": person(user),
-            "chat": chat(chat_id, kind.unwrap_or(Chat::Person)),
+            "message_id": 1_000_000 + self.updates.pending_count(),
+            "from": user_json(user),
+            "chat": chat_json(chat_id, kind.unwrap_or(Chat::Private)),
             "date": unix_now() - seconds_ago,
             "text": text,
         });
@@ -83,16 +89,16 @@ impl Chats {
     }
 
     /// A person presses the button with this data below the newest message that has it.
-    pub(super) fn press(&self, user: i64, data: &str) -> i64 {
-        let inside = self.inside();
-        let mut keys = inside.keys.iter().rev();
+    pub(super) fn receive_press(&self, user: i64, data: &str) -> i64 {
+        let inside = self.lock_state();
+        let mut keys = inside.buttons.iter().rev();
         let (place, _) = keys.find(|(_, key)| key == data).unwrap();
         let shown = &inside.shown[*place];
-        let message = told(shown, inside.chats[&shown.chat]);
+        let message = message_json(shown, inside.chats[&shown.chat]);
         drop(inside);
         let press = json!({
-            "id": self.updates.press(),
-            "from": person(user),
+            "id": self.updates.add_press(),
+            "from": user_json(user),
             "message": message,
             "chat_instance": "1",
             "data": data,
@@ -100,139 +106,143 @@ impl Chats {
         self.updates.push("callback_query", press)
     }
 
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap()
+    fn lock_state(&self) -> MutexGuard<'_, ChatsState> {
+        self.state.lock().unwrap()
     }
 
-    pub(super) fn shown(&self) -> Vec<Shown> {
-        self.inside().shown.clone()
+    pub(super) fn shown(&self) -> Vec<ShownMessage> {
+        self.lock_state().shown.clone()
     }
 
     pub(super) fn shown_count(&self) -> usize {
-        self.inside().shown.len()
+        self.lock_state().shown.len()
     }
 
     pub(super) fn shown_at(&self, place: usize) -> Instant {
-        self.inside().shown[place].at
+        self.lock_state().shown[place].shown_at
     }
 
-    pub(super) fn count(&self) {
-        self.inside().requests += 1;
+    pub(super) fn count_request(&self) {
+        self.lock_state().requests += 1;
     }
 
-    pub(super) fn requests(&self) -> usize {
-        self.inside().requests
+    pub(super) fn request_count(&self) -> usize {
+        self.lock_state().requests
     }
 
-    pub(super) fn prepare(&self, trouble: Trouble) {
-        self.inside().troubles.push_back(trouble);
+    pub(super) fn prepare_fault(&self, trouble: TelegramFault) {
+        self.lock_state().faults.push_back(trouble);
     }
 
-    pub(super) fn troubles(&self) -> usize {
-        self.inside().troubles.len()
+    pub(super) fn pending_faults(&self) -> usize {
+        self.lock_state().faults.len()
     }
 
-    pub(super) fn next_trouble(&self) -> Option<Trouble> {
-        self.inside().troubles.pop_front()
+    pub(super) fn next_fault(&self) -> Option<TelegramFault> {
+        self.lock_state().faults.pop_front()
     }
 
     pub(super) fn token(&self) -> &'static str {
-        self.inside().token
+        self.lock_state().token
     }
 
     pub(super) fn replace_token(&self, token: &'static str) {
-        let mut inside = self.inside();
+        let mut inside = self.lock_state();
         (inside.token, inside.revoked) = (token, false);
     }
 
     pub(super) fn revoke_token(&self) {
-        self.inside().revoked = true;
+        self.lock_state().revoked = true;
     }
 
     pub(super) fn restore_token(&self) {
-        self.inside().revoked = false;
+        self.lock_state().revoked = false;
     }
 
-    pub(super) fn set_limits(&self, limits: Limits) {
-        self.inside().flood = Flood::new(limits);
+    pub(super) fn set_limits(&self, limits: RateLimits) {
+        self.lock_state().flood = RateLimiter::new(limits);
     }
 
-    pub(super) fn authorize(&self, token: &str) -> Result<(), Refusal> {
-        let inside = self.inside();
+    pub(super) fn authorize(&self, token: &str) -> Result<(), ErrorResponse> {
+        let inside = self.lock_state();
         if token == inside.token && !inside.revoked {
             return Ok(());
         }
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized"))
+        Err(ErrorResponse::new(StatusCode::UNAUTHORIZED, "Unauthorized"))
     }
 
     /// The chat that is meant, if the bot may send there.
-    pub(super) fn find(&self, chat_id: &str) -> Result<i64, Refusal> {
+    pub(super) fn find(&self, chat_id: &str) -> Result<i64, ErrorResponse> {
         if chat_id.is_empty() {
-            return Err(Refusal::bad_request("chat_id is empty"));
+            return Err(ErrorResponse::bad_request("chat_id is empty"));
         }
         let known = chat_id.parse().ok().and_then(|id| {
-            let chat = self.inside().chats.get(&id).copied()?;
+            let chat = self.lock_state().chats.get(&id).copied()?;
             Some((id, chat))
         });
         match known {
-            None => Err(Refusal::bad_request("chat not found")),
-            Some((_, Chat::Migrated(to))) => Err(Refusal::migrated(to)),
+            None => Err(ErrorResponse::bad_request("chat not found")),
+            Some((_, Chat::Migrated(to))) => Err(ErrorResponse::migrated(to)),
             Some((id, _)) => Ok(id),
         }
     }
 
     /// What the trouble does to a message that is otherwise in order.
-    pub(super) fn meet(&self, chat: i64, trouble: Option<&Trouble>) -> Result<(), Refusal> {
-        let mut inside = self.inside();
+    pub(super) fn apply_fault(
+        &self,
+        chat: i64,
+        trouble: Option<&TelegramFault>,
+    ) -> Result<(), ErrorResponse> {
+        let mut inside = self.lock_state();
         match trouble {
-            Some(Trouble::TooManyRequests { retry_after }) => {
-                inside.flood.close(chat, *retry_after, Instant::now());
-                Err(Refusal::retry_after(*retry_after))
+            Some(TelegramFault::TooManyRequests { retry_after }) => {
+                inside.flood.close_chat(chat, *retry_after, Instant::now());
+                Err(ErrorResponse::retry_after(*retry_after))
             }
-            Some(Trouble::Blocked) => {
+            Some(TelegramFault::Blocked) => {
                 let description = "Forbidden: bot was blocked by the user";
-                Err(Refusal::new(StatusCode::FORBIDDEN, description))
+                Err(ErrorResponse::new(StatusCode::FORBIDDEN, description))
             }
-            Some(Trouble::Kicked) => {
+            Some(TelegramFault::Kicked) => {
                 let description = "Forbidden: bot was kicked from the group chat";
-                Err(Refusal::new(StatusCode::FORBIDDEN, description))
+                Err(ErrorResponse::new(StatusCode::FORBIDDEN, description))
             }
-            Some(Trouble::NoRights) => Err(Refusal::bad_request(
+            Some(TelegramFault::NoRights) => Err(ErrorResponse::bad_request(
                 "not enough rights to send text messages to the chat",
             )),
-            Some(Trouble::Unreadable) => Err(Refusal::bad_request(
+            Some(TelegramFault::InvalidEntities) => Err(ErrorResponse::bad_request(
                 "can't parse entities: unsupported start tag",
             )),
-            Some(Trouble::ChatGone) => Err(Refusal::bad_request("chat not found")),
-            Some(Trouble::Migrated { to }) => {
+            Some(TelegramFault::ChatNotFound) => Err(ErrorResponse::bad_request("chat not found")),
+            Some(TelegramFault::Migrated { to }) => {
                 inside.chats.insert(chat, Chat::Migrated(*to));
                 inside.chats.insert(*to, Chat::Supergroup);
-                Err(Refusal::migrated(*to))
+                Err(ErrorResponse::migrated(*to))
             }
             _ => Ok(()),
         }
     }
 
     /// Shows the message and tells it as the `Message` of the Bot API, unless that is too often.
-    pub(super) fn show(
+    pub(super) fn show_message(
         &self,
         chat: i64,
         message: Formatted,
         buttons: Vec<Vec<Button>>,
         photo: Option<((u32, u32), Vec<u8>)>,
-    ) -> Result<Value, Refusal> {
-        let mut inside = self.inside();
+    ) -> Result<Value, ErrorResponse> {
+        let mut inside = self.lock_state();
         let at = Instant::now();
         let kind = inside.chats[&chat];
-        let is_group = !matches!(kind, Chat::Person);
-        let admitted = inside.flood.admit(To { chat, is_group }, at);
-        admitted.map_err(Refusal::retry_after)?;
+        let is_group = !matches!(kind, Chat::Private);
+        let admitted = inside.flood.admit(Recipient { chat, is_group }, at);
+        admitted.map_err(ErrorResponse::retry_after)?;
         let place = inside.shown.len();
         let message_id = i64::try_from(place).unwrap() + 1;
         let keys = buttons.iter().flatten();
         let keys: Vec<_> = keys.map(|key| (place, key.data.clone())).collect();
-        inside.keys.extend(keys);
-        let shown = Shown {
+        inside.buttons.extend(keys);
+        let shown = ShownMessage {
             chat,
             message_id,
             text: message.text,
@@ -240,43 +250,43 @@ impl Chats {
             buttons,
             photo: photo.as_ref().map(|(_, bytes)| bytes.clone()),
             size: photo.map(|(size, _)| size),
-            at,
+            shown_at: at,
         };
-        let told = told(&shown, kind);
+        let told = message_json(&shown, kind);
         inside.shown.push(shown);
         Ok(told)
     }
 
     /// Puts other buttons below a message. Texts: `check_message` and `on_message_edit` of the open server.
-    pub(super) fn edit(
+    pub(super) fn edit_buttons(
         &self,
         chat: i64,
         message_id: i64,
         buttons: Vec<Vec<Button>>,
-    ) -> Result<Value, Refusal> {
-        let mut inside = self.inside();
+    ) -> Result<Value, ErrorResponse> {
+        let mut inside = self.lock_state();
         let kind = inside.chats[&chat];
         let mut all = inside.shown.iter_mut();
         let Some(shown) = all.find(|shown| shown.chat == chat && shown.message_id == message_id)
         else {
-            return Err(Refusal::bad_request("message to edit not found"));
+            return Err(ErrorResponse::bad_request("message to edit not found"));
         };
         if shown.buttons == buttons {
-            return Err(Refusal::bad_request(
+            return Err(ErrorResponse::bad_request(
                 "message is not modified: specified new message content and reply markup are exactly the same \
                  as a current content and reply markup of the message",
             ));
         }
         shown.buttons = buttons;
-        let mut told = told(shown, kind);
+        let mut told = message_json(shown, kind);
         told["edit_date"] = unix_now().into();
         Ok(told)
     }
 
     /// The bot about itself. It takes no lock: whoever has the token may ask.
     #[expect(clippy::unused_self, reason = "a bot belongs to one Telegram")]
-    pub(super) fn me(&self) -> Value {
-        let mut me = bot();
+    pub(super) fn bot_info(&self) -> Value {
+        let mut me = bot_json();
         for (name, can) in [
             ("can_join_groups", true),
             ("can_read_all_group_messages", false),
@@ -294,11 +304,11 @@ impl Chats {
     }
 }
 
-fn bot() -> Value {
+fn bot_json() -> Value {
     json!({ "id": BOT, "is_bot": true, "first_name": "Bearish Alpha", "username": "bearish_alpha_bot" })
 }
 
-fn person(id: i64) -> Value {
+fn user_json(id: i64) -> Value {
     json!({ "id": id, "is_bot": false, "first_name": "Ursa", "username": "ursa_minor" })
 }
 
@@ -307,11 +317,11 @@ fn unix_now() -> u64 {
     since_1970.as_secs()
 }
 
-fn told(message: &Shown, kind: Chat) -> Value {
+fn message_json(message: &ShownMessage, kind: Chat) -> Value {
     let mut told = json!({
         "message_id": message.message_id,
-        "from": bot(),
-        "chat": chat(message.chat, kind),
+        "from": bot_json(),
+        "chat": chat_json(message.chat, kind),
         "date": unix_now(),
     });
     let (text, entities) = match message.size {
@@ -330,17 +340,17 @@ fn told(message: &Shown, kind: Chat) -> Value {
         told[text] = message.text.as_str().into();
     }
     if !message.entities.is_empty() {
-        told[entities] = message.entities.iter().map(Entity::told).collect();
+        told[entities] = message.entities.iter().map(Entity::to_json).collect();
     }
     if !message.buttons.is_empty() {
-        told["reply_markup"] = keyboard::told(&message.buttons);
+        told["reply_markup"] = keyboard::to_json(&message.buttons);
     }
     told
 }
 
-fn chat(id: i64, kind: Chat) -> Value {
+fn chat_json(id: i64, kind: Chat) -> Value {
     match kind {
-        Chat::Person => json!({
+        Chat::Private => json!({
             "id": id, "first_name": "Ursa", "username": "ursa_minor", "type": "private",
         }),
         Chat::Group => json!({

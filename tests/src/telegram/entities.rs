@@ -4,10 +4,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answers::Refusal;
+use super::answers::ErrorResponse;
 
 /// tdlib's bound for offsets and lengths.
-const FARTHEST: i32 = 1_000_000;
+const MAX_OFFSET: i32 = 1_000_000;
 
 /// How a part of a text looks. In UTF-16 units.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Entity {
         self.offset + self.length
     }
 
-    pub(super) fn told(&self) -> Value {
+    pub(super) fn to_json(&self) -> Value {
         let mut told = json!({ "type": self.kind, "offset": self.offset, "length": self.length });
         if let Some(url) = &self.url {
             told["url"] = url.as_str().into();
@@ -45,27 +45,30 @@ impl Entity {
 /// From JSON. As in the real one, what is no JSON array means that there are none; nor are there
 /// empty ones, and those that Telegram finds by itself (`url`, `hashtag`, ...) are not taken from a
 /// bot.
-pub(super) fn read(entities: &str) -> Result<Vec<Entity>, Refusal> {
+pub(super) fn parse(entities: &str) -> Result<Vec<Entity>, ErrorResponse> {
     let Ok(Value::Array(entities)) = serde_json::from_str(entities) else {
         return Ok(Vec::new());
     };
     let mut read = Vec::new();
     for entity in &entities {
-        read.extend(read_one(entity)?);
+        read.extend(parse_entity(entity)?);
     }
     read.retain(|entity| entity.length > 0);
     Ok(read)
 }
 
-fn read_one(entity: &Value) -> Result<Option<Entity>, Refusal> {
+fn parse_entity(entity: &Value) -> Result<Option<Entity>, ErrorResponse> {
     let fields = entity
         .as_object()
-        .ok_or_else(|| unreadable("expected an Object"))?;
-    let (offset, length) = (integer(fields, "offset")?, integer(fields, "length")?);
-    let kind = text(fields, "type")?.ok_or_else(|| missing("type"))?;
+        .ok_or_else(|| parse_error("expected an Object"))?;
+    let (offset, length) = (
+        integer_field(fields, "offset")?,
+        integer_field(fields, "length")?,
+    );
+    let kind = text_field(fields, "type")?.ok_or_else(|| missing_field("type"))?;
     let (mut url, mut language) = (None, None);
     match kind.as_str() {
-        "" => return Err(unreadable("Type is not specified")),
+        "" => return Err(parse_error("Type is not specified")),
         "bold"
         | "italic"
         | "underline"
@@ -74,60 +77,67 @@ fn read_one(entity: &Value) -> Result<Option<Entity>, Refusal> {
         | "code"
         | "blockquote"
         | "expandable_blockquote" => {}
-        "pre" => language = text(fields, "language")?.filter(|language| !language.is_empty()),
-        "text_link" => url = Some(link(text(fields, "url")?.ok_or_else(|| missing("url"))?)?),
+        "pre" => language = text_field(fields, "language")?.filter(|language| !language.is_empty()),
+        "text_link" => {
+            url = Some(validate_link(
+                text_field(fields, "url")?.ok_or_else(|| missing_field("url"))?,
+            )?);
+        }
         "mention" | "hashtag" | "cashtag" | "bot_command" | "url" | "email" | "phone_number"
         | "bank_card_number" => return Ok(None),
-        "text_mention" | "custom_emoji" | "date_time" => return Err(Refusal::unsupported(&kind)),
-        _ => return Err(unreadable("Unsupported type specified")),
+        "text_mention" | "custom_emoji" | "date_time" => {
+            return Err(ErrorResponse::unsupported(&kind));
+        }
+        _ => return Err(parse_error("Unsupported type specified")),
     }
     Ok(Some(Entity {
         kind,
-        offset: bounded("offset", offset)?,
-        length: bounded("length", length)?,
+        offset: bounded_units("offset", offset)?,
+        length: bounded_units("length", length)?,
         url,
         language,
     }))
 }
 
-fn unreadable(why: &str) -> Refusal {
-    Refusal::bad_request(format!("can't parse MessageEntity: {why}"))
+fn parse_error(why: &str) -> ErrorResponse {
+    ErrorResponse::bad_request(format!("can't parse MessageEntity: {why}"))
 }
 
-fn missing(field: &str) -> Refusal {
-    unreadable(&format!("Can't find field \"{field}\""))
+fn missing_field(field: &str) -> ErrorResponse {
+    parse_error(&format!("Can't find field \"{field}\""))
 }
 
-fn integer(fields: &Map<String, Value>, name: &str) -> Result<i32, Refusal> {
+fn integer_field(fields: &Map<String, Value>, name: &str) -> Result<i32, ErrorResponse> {
     let text = match fields.get(name) {
-        None => return Err(missing(name)),
+        None => return Err(missing_field(name)),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
-        Some(_) => return Err(unreadable(&format!("Field \"{name}\" must be a Number"))),
+        Some(_) => return Err(parse_error(&format!("Field \"{name}\" must be a Number"))),
     };
-    let wrong = |_| unreadable(&format!("Field \"{name}\" must be a valid Number"));
+    let wrong = |_| parse_error(&format!("Field \"{name}\" must be a valid Number"));
     text.parse().map_err(wrong)
 }
 
-fn text(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, Refusal> {
+fn text_field(fields: &Map<String, Value>, name: &str) -> Result<Option<String>, ErrorResponse> {
     match fields.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(_) => Err(unreadable(&format!(
+        Some(_) => Err(parse_error(&format!(
             "Field \"{name}\" must be of type String"
         ))),
     }
 }
 
-fn bounded(what: &str, value: i32) -> Result<usize, Refusal> {
-    let wrong = || Refusal::bad_request(format!("receive an entity with incorrect {what} {value}"));
-    let bounded = usize::try_from(value).ok().filter(|_| value <= FARTHEST);
+fn bounded_units(what: &str, value: i32) -> Result<usize, ErrorResponse> {
+    let wrong =
+        || ErrorResponse::bad_request(format!("receive an entity with incorrect {what} {value}"));
+    let bounded = usize::try_from(value).ok().filter(|_| value <= MAX_OFFSET);
     bounded.ok_or_else(wrong)
 }
 
 /// Links to the web only, with a dot in the host's name.
-fn link(url: String) -> Result<String, Refusal> {
+fn validate_link(url: String) -> Result<String, ErrorResponse> {
     let rest = ["https://", "http://"]
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme));
@@ -135,13 +145,13 @@ fn link(url: String) -> Result<String, Refusal> {
     if host.is_some_and(|host| host.contains('.')) {
         return Ok(url);
     }
-    Err(Refusal::bad_request(format!(
+    Err(ErrorResponse::bad_request(format!(
         "entity URL '{url}' is invalid: Wrong HTTP URL"
     )))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
+enum EntityClass {
     Quote,
     Verbatim,
     Link,
@@ -149,26 +159,28 @@ enum Class {
 }
 
 /// Class, and tdlib's order of those that cover the same text, the outer first.
-fn class(kind: &str) -> (Class, u8) {
+fn entity_class(kind: &str) -> (EntityClass, u8) {
     match kind {
-        "blockquote" | "expandable_blockquote" => (Class::Quote, 0),
-        "pre" => (Class::Verbatim, 10),
-        "code" => (Class::Verbatim, 20),
-        "text_link" => (Class::Link, 49),
-        "bold" => (Class::Style, 90),
-        "italic" => (Class::Style, 91),
-        "underline" => (Class::Style, 92),
-        "strikethrough" => (Class::Style, 93),
-        _ => (Class::Style, 94),
+        "blockquote" | "expandable_blockquote" => (EntityClass::Quote, 0),
+        "pre" => (EntityClass::Verbatim, 10),
+        "code" => (EntityClass::Verbatim, 20),
+        "text_link" => (EntityClass::Link, 49),
+        "bold" => (EntityClass::Style, 90),
+        "italic" => (EntityClass::Style, 91),
+        "underline" => (EntityClass::Style, 92),
+        "strikethrough" => (EntityClass::Style, 93),
+        _ => (EntityClass::Style, 94),
     }
 }
 
 /// In Telegram's order. The Bot API allows entities to lie in each other, not to cross, and names
 /// those that can not contain each other. The real one mends what breaks that: it splits, merges
 /// and drops silently (tdlib's `fix_entities`). Who sends such has a bug, so it is refused here.
-pub(super) fn nested(mut entities: Vec<Entity>) -> Result<Vec<Entity>, Refusal> {
+pub(super) fn sort_and_check_nesting(
+    mut entities: Vec<Entity>,
+) -> Result<Vec<Entity>, ErrorResponse> {
     entities.sort_by_key(|entity| {
-        let (_, order) = class(&entity.kind);
+        let (_, order) = entity_class(&entity.kind);
         (entity.offset, std::cmp::Reverse(entity.length), order)
     });
     let mut around: Vec<&Entity> = Vec::new();
@@ -179,7 +191,7 @@ pub(super) fn nested(mut entities: Vec<Entity>) -> Result<Vec<Entity>, Refusal> 
             .find(|outer| entity.end() > outer.end() || !may_contain(&outer.kind, &entity.kind));
         if let Some(outer) = wrong {
             let (kind, outer) = (&entity.kind, &outer.kind);
-            return Err(Refusal::unsupported(&format!(
+            return Err(ErrorResponse::unsupported(&format!(
                 "{kind} across or in {outer}"
             )));
         }
@@ -189,11 +201,11 @@ pub(super) fn nested(mut entities: Vec<Entity>) -> Result<Vec<Entity>, Refusal> 
 }
 
 fn may_contain(outer: &str, inner: &str) -> bool {
-    match (class(outer).0, class(inner).0) {
-        (Class::Verbatim, _) => false,
-        (Class::Quote, inner) => inner != Class::Quote,
-        (Class::Link, inner) => inner == Class::Style,
-        (Class::Style, Class::Style) => outer != inner,
-        (Class::Style, inner) => inner != Class::Verbatim,
+    match (entity_class(outer).0, entity_class(inner).0) {
+        (EntityClass::Verbatim, _) => false,
+        (EntityClass::Quote, inner) => inner != EntityClass::Quote,
+        (EntityClass::Link, inner) => inner == EntityClass::Style,
+        (EntityClass::Style, EntityClass::Style) => outer != inner,
+        (EntityClass::Style, inner) => inner != EntityClass::Verbatim,
     }
 }

@@ -11,7 +11,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// How often a bot may send. Only messages that are shown count.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct RateLimits {
     /// One chat gets one message in so much time, on average.
     pub chat_every: Duration,
     /// So many may come at once; the next waits for its turn.
@@ -22,9 +22,9 @@ pub struct Limits {
     pub overall_per_second: usize,
 }
 
-impl Limits {
+impl RateLimits {
     /// None at all.
-    pub const OFF: Self = Self {
+    pub const UNLIMITED: Self = Self {
         chat_every: Duration::ZERO,
         chat_burst: 1,
         group_per_minute: usize::MAX,
@@ -32,7 +32,7 @@ impl Limits {
     };
 }
 
-impl Default for Limits {
+impl Default for RateLimits {
     /// Telegram's. How long a short burst is it does not say.
     fn default() -> Self {
         Self {
@@ -46,15 +46,15 @@ impl Default for Limits {
 
 /// Who is sent to.
 #[derive(Clone, Copy)]
-pub(super) struct To {
+pub(super) struct Recipient {
     pub(super) chat: i64,
     pub(super) is_group: bool,
 }
 
 /// What was sent, and what is closed because of it.
 #[derive(Default)]
-pub(super) struct Flood {
-    limits: Limits,
+pub(super) struct RateLimiter {
+    limits: RateLimits,
     sent: Vec<(Instant, i64)>,
     /// When a chat's next message is due that keeps the average.
     due: BTreeMap<i64, Instant>,
@@ -62,8 +62,8 @@ pub(super) struct Flood {
     all_closed: Option<Instant>,
 }
 
-impl Flood {
-    pub(super) fn new(limits: Limits) -> Self {
+impl RateLimiter {
+    pub(super) fn new(limits: RateLimits) -> Self {
         Self {
             limits,
             ..Self::default()
@@ -72,19 +72,22 @@ impl Flood {
 
     /// Counts a message to this chat, or says in how many seconds to try again. Trying earlier does
     /// not make it longer.
-    pub(super) fn admit(&mut self, to: To, now: Instant) -> Result<(), u32> {
+    pub(super) fn admit(&mut self, to: Recipient, now: Instant) -> Result<(), u32> {
         self.sent.retain(|(at, _)| now.duration_since(*at) < MINUTE);
         let closed = self.closed.get(&to.chat).copied().max(self.all_closed);
-        if let Some(wait) = closed.and_then(|until| wait(until, now)) {
+        if let Some(wait) = closed.and_then(|until| seconds_until(until, now)) {
             return Err(wait);
         }
-        if let Some(wait) = self.overall(now).and_then(|until| wait(until, now)) {
+        if let Some(wait) = self
+            .overall_free_at(now)
+            .and_then(|until| seconds_until(until, now))
+        {
             self.all_closed = Some(now + seconds(wait));
             return Err(wait);
         }
-        let until = self.group(to).max(self.chat(to.chat));
-        if let Some(wait) = until.and_then(|until| wait(until, now)) {
-            self.close(to.chat, wait, now);
+        let until = self.group_free_at(to).max(self.chat_free_at(to.chat));
+        if let Some(wait) = until.and_then(|until| seconds_until(until, now)) {
+            self.close_chat(to.chat, wait, now);
             return Err(wait);
         }
         self.sent.push((now, to.chat));
@@ -94,35 +97,35 @@ impl Flood {
     }
 
     /// Refuses all that comes for this chat in so many seconds.
-    pub(super) fn close(&mut self, chat: i64, for_seconds: u32, now: Instant) {
+    pub(super) fn close_chat(&mut self, chat: i64, for_seconds: u32, now: Instant) {
         self.closed.insert(chat, now + seconds(for_seconds));
     }
 
-    fn overall(&self, now: Instant) -> Option<Instant> {
+    fn overall_free_at(&self, now: Instant) -> Option<Instant> {
         let recent = self.sent.iter().map(|(at, _)| *at);
         let recent = recent.filter(|at| now.duration_since(*at) < SECOND);
-        full(recent, self.limits.overall_per_second).map(|oldest| oldest + SECOND)
+        oldest_of(recent, self.limits.overall_per_second).map(|oldest| oldest + SECOND)
     }
 
-    fn group(&self, to: To) -> Option<Instant> {
+    fn group_free_at(&self, to: Recipient) -> Option<Instant> {
         let here = self.sent.iter().filter(|(_, chat)| *chat == to.chat);
         let here = here.filter(|_| to.is_group).map(|(at, _)| *at);
-        full(here, self.limits.group_per_minute).map(|oldest| oldest + MINUTE)
+        oldest_of(here, self.limits.group_per_minute).map(|oldest| oldest + MINUTE)
     }
 
-    fn chat(&self, chat: i64) -> Option<Instant> {
+    fn chat_free_at(&self, chat: i64) -> Option<Instant> {
         let ahead = self.limits.chat_every * self.limits.chat_burst.saturating_sub(1);
         self.due.get(&chat).and_then(|due| due.checked_sub(ahead))
     }
 }
 
 /// The oldest of so many, if there are so many.
-fn full(times: impl DoubleEndedIterator<Item = Instant>, most: usize) -> Option<Instant> {
+fn oldest_of(times: impl DoubleEndedIterator<Item = Instant>, most: usize) -> Option<Instant> {
     times.rev().nth(most.checked_sub(1)?)
 }
 
 /// Whole seconds until then, at least one; none if it is over.
-fn wait(until: Instant, now: Instant) -> Option<u32> {
+fn seconds_until(until: Instant, now: Instant) -> Option<u32> {
     let left = until.checked_duration_since(now)?.as_nanos();
     let wait = u32::try_from(left.div_ceil(SECOND.as_nanos())).unwrap_or(u32::MAX);
     Some(wait).filter(|wait| *wait > 0)
@@ -136,59 +139,70 @@ fn seconds(count: u32) -> Duration {
 mod tests {
     use super::*;
 
-    const SLOW: Limits = Limits {
+    const NO_BURST: RateLimits = RateLimits {
         chat_every: Duration::ZERO,
         chat_burst: 1,
         group_per_minute: 20,
         overall_per_second: 30,
     };
 
-    fn to(chat: i64) -> To {
+    fn recipient(chat: i64) -> Recipient {
         let is_group = chat < 0;
-        To { chat, is_group }
+        Recipient { chat, is_group }
     }
 
     /// How many of so many at one moment pass, and what the last is told.
-    fn pass(
-        flood: &mut Flood,
+    fn admit_all(
+        flood: &mut RateLimiter,
         chats: impl Iterator<Item = i64>,
         now: Instant,
     ) -> (usize, Option<u32>) {
-        let told: Vec<_> = chats.map(|chat| flood.admit(to(chat), now)).collect();
+        let told: Vec<_> = chats
+            .map(|chat| flood.admit(recipient(chat), now))
+            .collect();
         let passed = told.iter().filter(|told| told.is_ok()).count();
         (passed, told.last().and_then(|told| told.err()))
     }
 
     #[test]
-    fn one_chat_gets_a_short_burst_and_then_one_a_second() {
-        let (mut flood, now) = (Flood::default(), Instant::now());
+    fn chat_gets_a_short_burst_and_then_one_message_a_second() {
+        let (mut flood, now) = (RateLimiter::default(), Instant::now());
         let chat = || std::iter::repeat_n(7, 5);
-        assert_eq!(pass(&mut flood, chat(), now), (3, Some(1)));
-        assert_eq!(pass(&mut flood, chat(), now + seconds(1) / 2), (0, Some(1)));
-        assert_eq!(pass(&mut flood, chat(), now + seconds(1)), (1, Some(1)));
+        assert_eq!(admit_all(&mut flood, chat(), now), (3, Some(1)));
+        assert_eq!(
+            admit_all(&mut flood, chat(), now + seconds(1) / 2),
+            (0, Some(1))
+        );
+        assert_eq!(
+            admit_all(&mut flood, chat(), now + seconds(1)),
+            (1, Some(1))
+        );
         for later in 2..60 {
-            assert_eq!(flood.admit(to(7), now + seconds(later)), Ok(()));
+            assert_eq!(flood.admit(recipient(7), now + seconds(later)), Ok(()));
         }
     }
 
     #[test]
-    fn a_group_gets_twenty_in_any_minute_and_a_person_more() {
-        let (mut flood, now) = (Flood::new(SLOW), Instant::now());
+    fn group_gets_twenty_in_any_minute_and_a_private_chat_more() {
+        let (mut flood, now) = (RateLimiter::new(NO_BURST), Instant::now());
         let many = |chat| std::iter::repeat_n(chat, 25);
-        assert_eq!(pass(&mut flood, many(-7), now), (20, Some(60)));
-        assert_eq!(pass(&mut flood, many(7), now + seconds(1)), (25, None));
-        assert_eq!(flood.admit(to(-7), now + seconds(59)), Err(1));
+        assert_eq!(admit_all(&mut flood, many(-7), now), (20, Some(60)));
+        assert_eq!(admit_all(&mut flood, many(7), now + seconds(1)), (25, None));
+        assert_eq!(flood.admit(recipient(-7), now + seconds(59)), Err(1));
         assert_eq!(
-            pass(&mut flood, many(-7), now + seconds(60)),
+            admit_all(&mut flood, many(-7), now + seconds(60)),
             (20, Some(60))
         );
     }
 
     #[test]
     fn all_chats_together_get_thirty_in_any_second() {
-        let (mut flood, now) = (Flood::new(SLOW), Instant::now());
-        assert_eq!(pass(&mut flood, 1..=40, now), (30, Some(1)));
-        assert_eq!(flood.admit(to(99), now + seconds(1) / 2), Err(1));
-        assert_eq!(pass(&mut flood, 1..=40, now + seconds(1)), (30, Some(1)));
+        let (mut flood, now) = (RateLimiter::new(NO_BURST), Instant::now());
+        assert_eq!(admit_all(&mut flood, 1..=40, now), (30, Some(1)));
+        assert_eq!(flood.admit(recipient(99), now + seconds(1) / 2), Err(1));
+        assert_eq!(
+            admit_all(&mut flood, 1..=40, now + seconds(1)),
+            (30, Some(1))
+        );
     }
 }

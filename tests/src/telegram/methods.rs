@@ -4,17 +4,17 @@
 
 use serde_json::Value;
 
-use super::answers::Refusal;
+use super::answers::ErrorResponse;
 use super::chats::Chats;
 use super::parameters::Parameters;
 use super::text::Formatted;
-use super::{Button, Trouble, entities, keyboard, photo, text};
+use super::{Button, TelegramFault, entities, keyboard, photo, text};
 
 /// The server's limit of what it takes into its hands at all.
-const MOST_BYTES: usize = 1 << 15;
+const MAX_TEXT_BYTES: usize = 1 << 15;
 
 /// What would change the message that is shown.
-const NOT_HERE: [&str; 7] = [
+const UNSUPPORTED_PARAMETERS: [&str; 7] = [
     "business_connection_id",
     "message_thread_id",
     "direct_messages_topic_id",
@@ -56,7 +56,7 @@ pub(super) enum Method {
 
 impl Method {
     /// Names are told apart without regard to case.
-    pub(super) fn named(name: &str) -> Option<Self> {
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "getme" => Some(Self::GetMe),
             "sendchataction" => Some(Self::SendChatAction),
@@ -71,10 +71,12 @@ impl Method {
 }
 
 /// "typing": only where the bot may write.
-pub(super) fn send_chat_action(chats: &Chats, given: &Parameters) -> Result<Value, Refusal> {
+pub(super) fn send_chat_action(chats: &Chats, given: &Parameters) -> Result<Value, ErrorResponse> {
     let action = given.get("action").to_ascii_lowercase();
     if !ACTIONS.contains(&action.as_str()) {
-        return Err(Refusal::bad_request("wrong parameter action in request"));
+        return Err(ErrorResponse::bad_request(
+            "wrong parameter action in request",
+        ));
     }
     chats.find(given.get("chat_id"))?;
     Ok(Value::Bool(true))
@@ -84,14 +86,14 @@ pub(super) fn send_chat_action(chats: &Chats, given: &Parameters) -> Result<Valu
 pub(super) fn send_message(
     chats: &Chats,
     given: &Parameters,
-    trouble: Option<&Trouble>,
-) -> Result<Value, Refusal> {
-    let message = input_text(given)?;
-    let keyboard = prepared(given)?;
+    trouble: Option<&TelegramFault>,
+) -> Result<Value, ErrorResponse> {
+    let message = parse_input_text(given)?;
+    let keyboard = parse_reply_markup(given)?;
     let chat = chats.find(given.get("chat_id"))?;
-    let message = text::cleaned(message)?;
-    chats.meet(chat, trouble)?;
-    chats.show(chat, message, keyboard, None)
+    let message = text::clean_message(message)?;
+    chats.apply_fault(chat, trouble)?;
+    chats.show_message(chat, message, keyboard, None)
 }
 
 /// Shows a picture with a text below it. Only a file that comes along is a picture here, not the id or the
@@ -99,79 +101,86 @@ pub(super) fn send_message(
 pub(super) fn send_photo(
     chats: &Chats,
     given: &Parameters,
-    trouble: Option<&Trouble>,
-) -> Result<Value, Refusal> {
-    parse_mode(given.get("parse_mode"))?;
+    trouble: Option<&TelegramFault>,
+) -> Result<Value, ErrorResponse> {
+    check_parse_mode(given.get("parse_mode"))?;
     let caption = Formatted {
         text: given.get("caption").to_owned(),
-        entities: entities::read(given.get("caption_entities"))?,
+        entities: entities::parse(given.get("caption_entities"))?,
     };
-    let keyboard = prepared(given)?;
+    let keyboard = parse_reply_markup(given)?;
     let chat = chats.find(given.get("chat_id"))?;
     let attached = given.get("photo").strip_prefix("attach://");
     let Some(photo) = given.file(attached.unwrap_or("photo")) else {
         return Err(match given.get("photo") {
-            "" => Refusal::bad_request("there is no photo in the request"),
-            _ => Refusal::unsupported("a photo by id or address"),
+            "" => ErrorResponse::bad_request("there is no photo in the request"),
+            _ => ErrorResponse::unsupported("a photo by id or address"),
         });
     };
-    let size = photo::size(photo)?;
-    let caption = text::cleaned_caption(caption)?;
-    chats.meet(chat, trouble)?;
-    chats.show(chat, caption, keyboard, Some((size, photo.to_vec())))
+    let size = photo::png_size(photo)?;
+    let caption = text::clean_caption(caption)?;
+    chats.apply_fault(chat, trouble)?;
+    chats.show_message(chat, caption, keyboard, Some((size, photo.to_vec())))
 }
 
 /// Another keyboard below a message of the bot's, or none. Messages of an inline query are not here.
 pub(super) fn edit_message_reply_markup(
     chats: &Chats,
     given: &Parameters,
-) -> Result<Value, Refusal> {
+) -> Result<Value, ErrorResponse> {
     if !given.get("inline_message_id").is_empty() {
-        return Err(Refusal::unsupported("inline_message_id"));
+        return Err(ErrorResponse::unsupported("inline_message_id"));
     }
     let message_id = given.get("message_id").parse().unwrap_or(0);
     if given.get("chat_id").is_empty() && message_id <= 0 {
-        return Err(Refusal::bad_request("message identifier is not specified"));
+        return Err(ErrorResponse::bad_request(
+            "message identifier is not specified",
+        ));
     }
-    let keyboard = prepared(given)?;
+    let keyboard = parse_reply_markup(given)?;
     let chat = chats.find(given.get("chat_id"))?;
     if message_id <= 0 {
-        return Err(Refusal::bad_request("message identifier is not specified"));
+        return Err(ErrorResponse::bad_request(
+            "message identifier is not specified",
+        ));
     }
-    chats.edit(chat, message_id, keyboard)
+    chats.edit_buttons(chat, message_id, keyboard)
 }
 
 /// The keyboard, where everything else that would change the message is missing.
-fn prepared(given: &Parameters) -> Result<Vec<Vec<Button>>, Refusal> {
-    if let Some(name) = NOT_HERE.iter().find(|name| !given.get(name).is_empty()) {
-        return Err(Refusal::unsupported(name));
+fn parse_reply_markup(given: &Parameters) -> Result<Vec<Vec<Button>>, ErrorResponse> {
+    if let Some(name) = UNSUPPORTED_PARAMETERS
+        .iter()
+        .find(|name| !given.get(name).is_empty())
+    {
+        return Err(ErrorResponse::unsupported(name));
     }
-    keyboard::read(given.get("reply_markup"))
+    keyboard::parse(given.get("reply_markup"))
 }
 
-fn input_text(given: &Parameters) -> Result<Formatted, Refusal> {
-    link_preview_options(given.get("link_preview_options"))?;
+fn parse_input_text(given: &Parameters) -> Result<Formatted, ErrorResponse> {
+    check_link_preview_options(given.get("link_preview_options"))?;
     let text = given.get("text");
     if text.is_empty() {
-        return Err(Refusal::bad_request("message text is empty"));
+        return Err(ErrorResponse::bad_request("message text is empty"));
     }
-    if text.len() > MOST_BYTES {
-        return Err(Refusal::bad_request("text is too long"));
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(ErrorResponse::bad_request("text is too long"));
     }
     if given.get("parse_mode").eq_ignore_ascii_case("html") {
-        return plain_html(text);
+        return parse_plain_html(text);
     }
-    parse_mode(given.get("parse_mode"))?;
+    check_parse_mode(given.get("parse_mode"))?;
     Ok(Formatted {
         text: text.to_owned(),
-        entities: entities::read(given.get("entities"))?,
+        entities: entities::parse(given.get("entities"))?,
     })
 }
 
 /// HTML without a tag in it: what is escaped comes back.
-fn plain_html(text: &str) -> Result<Formatted, Refusal> {
+fn parse_plain_html(text: &str) -> Result<Formatted, ErrorResponse> {
     if text.contains('<') {
-        return Err(Refusal::unsupported("a tag in parse_mode HTML"));
+        return Err(ErrorResponse::unsupported("a tag in parse_mode HTML"));
     }
     let text = text.replace("&lt;", "<").replace("&gt;", ">");
     let text = text.replace("&quot;", "\"").replace("&amp;", "&");
@@ -180,24 +189,24 @@ fn plain_html(text: &str) -> Result<Formatted, Refusal> {
 }
 
 /// With one of the known modes the real server does not look at `entities`.
-fn parse_mode(mode: &str) -> Result<(), Refusal> {
+fn check_parse_mode(mode: &str) -> Result<(), ErrorResponse> {
     match mode.to_ascii_lowercase().as_str() {
         "" | "none" => Ok(()),
-        "markdown" | "markdownv2" | "html" => Err(Refusal::unsupported("parse_mode")),
-        _ => Err(Refusal::bad_request("unsupported parse_mode")),
+        "markdown" | "markdownv2" | "html" => Err(ErrorResponse::unsupported("parse_mode")),
+        _ => Err(ErrorResponse::bad_request("unsupported parse_mode")),
     }
 }
 
-fn link_preview_options(options: &str) -> Result<(), Refusal> {
+fn check_link_preview_options(options: &str) -> Result<(), ErrorResponse> {
     if options.is_empty() {
         return Ok(());
     }
     let parsed: Value = serde_json::from_str(options)
-        .map_err(|_| Refusal::bad_request("can't parse link preview options JSON object"))?;
+        .map_err(|_| ErrorResponse::bad_request("can't parse link preview options JSON object"))?;
     if parsed.is_object() {
         return Ok(());
     }
-    Err(Refusal::bad_request(
+    Err(ErrorResponse::bad_request(
         "object expected as link preview options",
     ))
 }

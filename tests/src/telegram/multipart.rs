@@ -3,30 +3,33 @@
 
 use axum::http::StatusCode;
 
-use super::answers::Refusal;
-use super::parameters::{File, utf8};
+use super::answers::ErrorResponse;
+use super::parameters::{File, decode_utf8};
 
 /// RFC 1341.
-const LONGEST_BOUNDARY: usize = 70;
-const FAULT: Refusal = Refusal::Unread(StatusCode::BAD_REQUEST);
+const MAX_BOUNDARY_LENGTH: usize = 70;
+const BAD_REQUEST: ErrorResponse = ErrorResponse::Http(StatusCode::BAD_REQUEST);
 
 type Fields = Vec<(String, String)>;
 
 /// The fields that are no files, and those that are.
-pub(super) fn parts(content_type: &str, body: &[u8]) -> Result<(Fields, Vec<File>), Refusal> {
-    let boundary = format!("--{}", boundary(content_type).ok_or(FAULT)?);
+pub(super) fn parse_parts(
+    content_type: &str,
+    body: &[u8],
+) -> Result<(Fields, Vec<File>), ErrorResponse> {
+    let boundary = format!("--{}", boundary(content_type).ok_or(BAD_REQUEST)?);
     let end_of_value = format!("\r\n{boundary}");
-    let (_, mut rest) = split(body, boundary.as_bytes()).ok_or(FAULT)?;
+    let (_, mut rest) = split_once(body, boundary.as_bytes()).ok_or(BAD_REQUEST)?;
     let (mut fields, mut files) = (Vec::new(), Vec::new());
     while !rest.starts_with(b"--") {
-        let part = rest.strip_prefix(b"\r\n").ok_or(FAULT)?;
-        let (headers, after) = split(part, b"\r\n\r\n").ok_or(FAULT)?;
-        let (value, next) = split(after, end_of_value.as_bytes()).ok_or(FAULT)?;
-        let headers = utf8(headers.to_vec())?;
-        let disposition = disposition(&headers).ok_or(FAULT)?;
-        let name = attribute(disposition, "name").ok_or(FAULT)?;
+        let part = rest.strip_prefix(b"\r\n").ok_or(BAD_REQUEST)?;
+        let (headers, after) = split_once(part, b"\r\n\r\n").ok_or(BAD_REQUEST)?;
+        let (value, next) = split_once(after, end_of_value.as_bytes()).ok_or(BAD_REQUEST)?;
+        let headers = decode_utf8(headers.to_vec())?;
+        let disposition = disposition(&headers).ok_or(BAD_REQUEST)?;
+        let name = attribute(disposition, "name").ok_or(BAD_REQUEST)?;
         if attribute(disposition, "filename").is_none() {
-            fields.push((name.to_owned(), utf8(value.to_vec())?));
+            fields.push((name.to_owned(), decode_utf8(value.to_vec())?));
         } else {
             let (name, bytes) = (name.to_owned(), value.to_vec());
             files.push(File { name, bytes });
@@ -38,7 +41,7 @@ pub(super) fn parts(content_type: &str, body: &[u8]) -> Result<(Fields, Vec<File
 
 fn boundary(content_type: &str) -> Option<&str> {
     let boundary = attribute(content_type, "boundary")?;
-    (1..=LONGEST_BOUNDARY)
+    (1..=MAX_BOUNDARY_LENGTH)
         .contains(&boundary.len())
         .then_some(boundary)
 }
@@ -51,7 +54,7 @@ fn disposition(headers: &str) -> Option<&str> {
     value.trim().starts_with("form-data;").then_some(value)
 }
 
-/// `name` of `form-data; name="value"`.
+/// `token` of `form-data; name="value"`.
 fn attribute<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     let pairs = header.split(';').filter_map(|part| part.split_once('='));
     let mut found = pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name));
@@ -60,7 +63,7 @@ fn attribute<'a>(header: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim().trim_matches('"'))
 }
 
-fn split<'a>(bytes: &'a [u8], by: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+fn split_once<'a>(bytes: &'a [u8], by: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = bytes.windows(by.len()).position(|window| window == by)?;
     Some((&bytes[..at], &bytes[at + by.len()..]))
 }

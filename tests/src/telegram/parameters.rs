@@ -7,11 +7,11 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use serde_json::Value;
 
-use super::answers::Refusal;
+use super::answers::ErrorResponse;
 use super::multipart;
 
 /// `MAX_TOTAL_PARAMETERS_LENGTH`: names and values of one call, as they are on the wire.
-const MOST: usize = 1 << 20;
+const MAX_PARAMETER_BYTES: usize = 1 << 20;
 
 /// The parameters of one call. Of two with one name the first counts, and a query comes before a
 /// body.
@@ -29,35 +29,35 @@ pub(super) struct File {
 
 impl Parameters {
     /// Reads what is left of the request.
-    pub(super) async fn read(head: &Parts, body: Body) -> Result<Self, Refusal> {
+    pub(super) async fn read(head: &Parts, body: Body) -> Result<Self, ErrorResponse> {
         let query = head.uri.query().unwrap_or_default();
-        let room = MOST.saturating_sub(query.len());
-        let too_large = || Refusal::Unread(StatusCode::PAYLOAD_TOO_LARGE);
+        let room = MAX_PARAMETER_BYTES.saturating_sub(query.len());
+        let too_large = || ErrorResponse::Http(StatusCode::PAYLOAD_TOO_LARGE);
         if body.size_hint().lower() > room as u64 {
             return Err(too_large());
         }
         let body = to_bytes(body, room).await.map_err(|_| too_large())?;
         let mut given = Self {
-            fields: form(query.as_bytes())?,
+            fields: parse_form(query.as_bytes())?,
             files: Vec::new(),
         };
         if !body.is_empty() {
-            given.take(content_type(head), &body)?;
+            given.parse_body(content_type(head), &body)?;
         }
         Ok(given)
     }
 
     /// A body of another kind is a file, with no parameters in it.
-    fn take(&mut self, content_type: &str, body: &[u8]) -> Result<(), Refusal> {
+    fn parse_body(&mut self, content_type: &str, body: &[u8]) -> Result<(), ErrorResponse> {
         let kind = content_type.to_ascii_lowercase();
         if kind.contains("multipart/form-data") {
-            let (fields, files) = multipart::parts(content_type, body)?;
+            let (fields, files) = multipart::parse_parts(content_type, body)?;
             self.fields.extend(fields);
             self.files = files;
         } else if kind.contains("application/x-www-form-urlencoded") {
-            self.fields.extend(form(body)?);
+            self.fields.extend(parse_form(body)?);
         } else if kind.contains("application/json") {
-            self.fields.extend(json(body));
+            self.fields.extend(parse_json(body));
         }
         Ok(())
     }
@@ -82,23 +82,26 @@ fn content_type(head: &Parts) -> &str {
         .unwrap_or_default()
 }
 
-fn form(text: &[u8]) -> Result<Vec<(String, String)>, Refusal> {
+fn parse_form(text: &[u8]) -> Result<Vec<(String, String)>, ErrorResponse> {
     let pairs = text
         .split(|byte| *byte == b'&')
         .filter(|pair| !pair.is_empty());
     let split = |pair: &[u8]| {
         let mut halves = pair.splitn(2, |byte| *byte == b'=');
-        let mut half = || decoded(halves.next().unwrap_or_default());
+        let mut half = || decode_percent(halves.next().unwrap_or_default());
         Ok((half()?, half()?))
     };
     pairs.map(split).collect()
 }
 
 /// A `%` that no two digits follow stands for itself.
-fn decoded(text: &[u8]) -> Result<String, Refusal> {
+fn decode_percent(text: &[u8]) -> Result<String, ErrorResponse> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
     while let [first, after @ ..] = rest {
-        let escaped = after.get(..2).filter(|_| *first == b'%').and_then(byte);
+        let escaped = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(parse_hex_byte);
         bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
         rest = if escaped.is_some() {
             &after[2..]
@@ -106,23 +109,23 @@ fn decoded(text: &[u8]) -> Result<String, Refusal> {
             after
         };
     }
-    utf8(bytes)
+    decode_utf8(bytes)
 }
 
-fn byte(digits: &[u8]) -> Option<u8> {
+fn parse_hex_byte(digits: &[u8]) -> Option<u8> {
     let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 /// The real one says so only of what it uses.
-pub(super) fn utf8(bytes: Vec<u8>) -> Result<String, Refusal> {
-    let wrong = |_| Refusal::bad_request("strings must be encoded in UTF-8");
+pub(super) fn decode_utf8(bytes: Vec<u8>) -> Result<String, ErrorResponse> {
+    let wrong = |_| ErrorResponse::bad_request("strings must be encoded in UTF-8");
     String::from_utf8(bytes).map_err(wrong)
 }
 
 /// What is not a JSON object has no parameters: the real one writes that to its log and goes on,
 /// keeping what it read before the fault. Texts lose their quotes, everything else stays JSON.
-fn json(body: &[u8]) -> Vec<(String, String)> {
+fn parse_json(body: &[u8]) -> Vec<(String, String)> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
         return Vec::new();
     };

@@ -18,64 +18,70 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::Trouble;
-use super::answers::{self, Refusal};
+use super::TelegramFault;
+use super::answers::{self, ErrorResponse};
 use super::chats::Chats;
 use super::methods::{self, Method};
 use super::parameters::Parameters;
 
 /// Serves until it is dropped; the connections live until `end`.
-pub(super) async fn run(listener: TcpListener, chats: Arc<Chats>, end: CancellationToken) {
-    let app = Router::new().fallback(answer).with_state(chats);
-    let app = app.into_make_service_with_connect_info::<Cut>();
-    axum::serve(Door { listener, end }, app).await.unwrap();
+pub(super) async fn serve(listener: TcpListener, chats: Arc<Chats>, shutdown: CancellationToken) {
+    let app = Router::new().fallback(handle_request).with_state(chats);
+    let app = app.into_make_service_with_connect_info::<ConnectionCutter>();
+    axum::serve(CuttableListener { listener, shutdown }, app)
+        .await
+        .unwrap();
 }
 
-async fn answer(
+async fn handle_request(
     State(chats): State<Arc<Chats>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(cut): ConnectInfo<ConnectionCutter>,
     request: Request,
 ) -> Response {
-    chats.count();
-    let answer = call(&chats, &cut, request).await;
+    chats.count_request();
+    let answer = dispatch(&chats, &cut, request).await;
     answer.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn call(chats: &Chats, cut: &Cut, request: Request) -> Result<Response, Refusal> {
+async fn dispatch(
+    chats: &Chats,
+    cut: &ConnectionCutter,
+    request: Request,
+) -> Result<Response, ErrorResponse> {
     let (head, body) = request.into_parts();
     if head.method != Verb::GET && head.method != Verb::POST {
-        return Err(Refusal::Unread(StatusCode::NOT_IMPLEMENTED));
+        return Err(ErrorResponse::Http(StatusCode::NOT_IMPLEMENTED));
     }
-    let (token, name) = path(&head.uri)?;
+    let (token, name) = parse_path(&head.uri)?;
     chats.authorize(token)?;
-    let not_found = || Refusal::new(StatusCode::NOT_FOUND, "Not Found: method not found");
-    match Method::named(name).ok_or_else(not_found)? {
+    let not_found = || ErrorResponse::new(StatusCode::NOT_FOUND, "Not Found: method not found");
+    match Method::from_name(name).ok_or_else(not_found)? {
         Method::GetMe => Parameters::read(&head, body)
             .await
-            .map(|_| answers::done(&chats.me())),
+            .map(|_| answers::api_result(&chats.bot_info())),
         Method::SendChatAction => {
             let given = Parameters::read(&head, body).await?;
-            methods::send_chat_action(chats, &given).map(|done| answers::done(&done))
+            methods::send_chat_action(chats, &given).map(|done| answers::api_result(&done))
         }
         Method::GetUpdates => {
             let given = Parameters::read(&head, body).await?;
-            let updates = chats.updates().get(&given).await?;
-            Ok(answers::done(&updates))
+            let updates = chats.updates().get_updates(&given).await?;
+            Ok(answers::api_result(&updates))
         }
         Method::AnswerCallbackQuery => {
             let given = Parameters::read(&head, body).await?;
-            let done = chats.updates().answer(&given)?;
-            Ok(answers::done(&done))
+            let done = chats.updates().answer_callback(&given)?;
+            Ok(answers::api_result(&done))
         }
         Method::EditMessageReplyMarkup => {
             let given = Parameters::read(&head, body).await?;
-            methods::edit_message_reply_markup(chats, &given).map(|done| answers::done(&done))
+            methods::edit_message_reply_markup(chats, &given).map(|done| answers::api_result(&done))
         }
         method @ (Method::SendMessage | Method::SendPhoto) => {
-            let trouble = chats.next_trouble();
+            let trouble = chats.next_fault();
             match trouble {
-                Some(Trouble::RefuseConnection) => return Ok(cut.now()),
-                Some(Trouble::ServerError(status)) => return Ok(answers::proxy_page(status)),
+                Some(TelegramFault::RefuseConnection) => return Ok(cut.cut()),
+                Some(TelegramFault::ServerError(status)) => return Ok(answers::proxy_page(status)),
                 _ => {}
             }
             let given = Parameters::read(&head, body).await?;
@@ -84,11 +90,11 @@ async fn call(chats: &Chats, cut: &Cut, request: Request) -> Result<Response, Re
                 _ => methods::send_message(chats, &given, trouble.as_ref())?,
             };
             match trouble {
-                Some(Trouble::DropReply) => return Ok(cut.now()),
-                Some(Trouble::Hang(time)) => sleep(time).await,
+                Some(TelegramFault::DropReply) => return Ok(cut.cut()),
+                Some(TelegramFault::DelayReply(time)) => sleep(time).await,
                 _ => {}
             }
-            Ok(answers::done(&message))
+            Ok(answers::api_result(&message))
         }
     }
 }
@@ -97,39 +103,39 @@ async fn call(chats: &Chats, cut: &Cut, request: Request) -> Result<Response, Re
 ///
 /// A token without a colon, or whose first part is no number, is a page that `api.telegram.org`
 /// does not have. (The open server says 401 "Unauthorized: invalid token specified" instead.)
-fn path(uri: &Uri) -> Result<(&str, &str), Refusal> {
+fn parse_path(uri: &Uri) -> Result<(&str, &str), ErrorResponse> {
     let parts = uri.path().strip_prefix("/bot");
     let parts = parts.and_then(|rest| rest.split_once('/'));
     parts
-        .filter(|(token, _)| well_formed(token))
-        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "Not Found"))
+        .filter(|(token, _)| is_well_formed_token(token))
+        .ok_or_else(|| ErrorResponse::new(StatusCode::NOT_FOUND, "Not Found"))
 }
 
-fn well_formed(token: &str) -> bool {
+fn is_well_formed_token(token: &str) -> bool {
     token.split_once(':').is_some_and(|(bot, secret)| {
         !secret.is_empty() && !bot.starts_with('0') && bot.parse::<u64>().is_ok()
     })
 }
 
 /// The listener.
-struct Door {
+struct CuttableListener {
     listener: TcpListener,
-    end: CancellationToken,
+    shutdown: CancellationToken,
 }
 
-impl Listener for Door {
-    type Io = Line;
+impl Listener for CuttableListener {
+    type Io = Connection;
     type Addr = std::net::SocketAddr;
 
-    async fn accept(&mut self) -> (Line, Self::Addr) {
+    async fn accept(&mut self) -> (Connection, Self::Addr) {
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        let cut = Cut(self.end.child_token());
+        let cut = ConnectionCutter(self.shutdown.child_token());
         let is_cut = Box::pin(cut.0.clone().cancelled_owned());
         (
-            Line {
+            Connection {
                 stream,
-                cut,
-                is_cut,
+                cutter: cut,
+                cut_signal: is_cut,
             },
             address,
         )
@@ -142,39 +148,39 @@ impl Listener for Door {
 
 /// Ends one connection.
 #[derive(Clone)]
-struct Cut(CancellationToken);
+struct ConnectionCutter(CancellationToken);
 
-impl Cut {
+impl ConnectionCutter {
     /// What is answered now does not arrive.
-    fn now(&self) -> Response {
+    fn cut(&self) -> Response {
         self.0.cancel();
         StatusCode::NO_CONTENT.into_response()
     }
 }
 
-impl Connected<IncomingStream<'_, Door>> for Cut {
-    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        stream.io().cut.clone()
+impl Connected<IncomingStream<'_, CuttableListener>> for ConnectionCutter {
+    fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
+        stream.io().cutter.clone()
     }
 }
 
 /// A connection that fails in both directions once it is cut.
-struct Line {
+struct Connection {
     stream: TcpStream,
-    cut: Cut,
-    is_cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    cutter: ConnectionCutter,
+    cut_signal: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
-impl Line {
+impl Connection {
     fn stream(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
-        if self.cut.0.is_cancelled() || self.is_cut.as_mut().poll(context).is_ready() {
+        if self.cutter.0.is_cancelled() || self.cut_signal.as_mut().poll(context).is_ready() {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(Pin::new(&mut self.stream))
     }
 }
 
-impl AsyncRead for Line {
+impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -184,7 +190,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl AsyncWrite for Connection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -4,19 +4,19 @@
 //! the entities.
 
 use super::Entity;
-use super::answers::Refusal;
+use super::answers::ErrorResponse;
 use super::entities;
 
 /// The documented 4,096 characters, counted as UTF-16 units. The real one counts code points, as of
 /// 2026: it takes 4,096 emoji, which are 8,192 units. We are stricter, so that a message may also
 /// be shown where units count.
-const MOST_UNITS: usize = 4_096;
+const MAX_MESSAGE_UNITS: usize = 4_096;
 
 /// The documented 1,024 characters below a picture, counted in the same way.
-const MOST_CAPTION_UNITS: usize = 1_024;
+const MAX_CAPTION_UNITS: usize = 1_024;
 
 /// Entities beyond these are not shown.
-const MOST_ENTITIES: usize = 100;
+const MAX_ENTITIES: usize = 100;
 
 /// A text and how it looks.
 pub(super) struct Formatted {
@@ -25,60 +25,70 @@ pub(super) struct Formatted {
 }
 
 /// As it will be shown.
-pub(super) fn cleaned(message: Formatted) -> Result<Formatted, Refusal> {
-    let message = clean(message)?;
+pub(super) fn clean_message(message: Formatted) -> Result<Formatted, ErrorResponse> {
+    let message = clean_formatted(message)?;
     if message.text.is_empty() {
-        return Err(Refusal::bad_request("text must be non-empty"));
+        return Err(ErrorResponse::bad_request("text must be non-empty"));
     }
-    if units(&message.text) > MOST_UNITS {
-        return Err(Refusal::bad_request("message is too long"));
+    if utf16_units(&message.text) > MAX_MESSAGE_UNITS {
+        return Err(ErrorResponse::bad_request("message is too long"));
     }
     Ok(message)
 }
 
 /// The same below a picture, where there may be none.
-pub(super) fn cleaned_caption(caption: Formatted) -> Result<Formatted, Refusal> {
-    let caption = clean(caption)?;
-    if units(&caption.text) > MOST_CAPTION_UNITS {
-        return Err(Refusal::bad_request("message caption is too long"));
+pub(super) fn clean_caption(caption: Formatted) -> Result<Formatted, ErrorResponse> {
+    let caption = clean_formatted(caption)?;
+    if utf16_units(&caption.text) > MAX_CAPTION_UNITS {
+        return Err(ErrorResponse::bad_request("message caption is too long"));
     }
     Ok(caption)
 }
 
-fn clean(message: Formatted) -> Result<Formatted, Refusal> {
-    let entities = entities::nested(message.entities)?;
-    let (text, places) = without_controls(&message.text);
-    let moved = entities.into_iter().map(|entity| moved(entity, &places));
+fn clean_formatted(message: Formatted) -> Result<Formatted, ErrorResponse> {
+    let entities = entities::sort_and_check_nesting(message.entities)?;
+    let (text, places) = replace_controls(&message.text);
+    let moved = entities
+        .into_iter()
+        .map(|entity| move_entity(entity, &places));
     let entities = moved.collect::<Result<_, _>>()?;
-    Ok(trimmed(Formatted { text, entities }))
+    Ok(trim_whitespace(Formatted { text, entities }))
 }
 
 /// Between two characters: where it was in UTF-16 units and bytes, and where it is now in units.
-struct Place {
-    was: usize,
+struct CharBoundary {
+    original_units: usize,
     at_byte: usize,
-    is: usize,
+    cleaned_units: usize,
 }
 
-fn without_controls(text: &str) -> (String, Vec<Place>) {
+fn replace_controls(text: &str) -> (String, Vec<CharBoundary>) {
     let mut kept = String::with_capacity(text.len());
     let (mut places, mut was, mut is) = (Vec::new(), 0, 0);
     for (at_byte, character) in text.char_indices() {
-        places.push(Place { was, at_byte, is });
+        places.push(CharBoundary {
+            original_units: was,
+            at_byte,
+            cleaned_units: is,
+        });
         was += character.len_utf16();
-        if let Some(character) = shown_as(character) {
+        if let Some(character) = displayed_character(character) {
             is += character.len_utf16();
             kept.push(character);
         }
     }
     let at_byte = text.len();
-    places.push(Place { was, at_byte, is });
+    places.push(CharBoundary {
+        original_units: was,
+        at_byte,
+        cleaned_units: is,
+    });
     (kept, places)
 }
 
 /// Controls become spaces; carriage returns, bidirectional controls and three combining strokes
 /// vanish.
-fn shown_as(character: char) -> Option<char> {
+fn displayed_character(character: char) -> Option<char> {
     match character {
         '\n' => Some('\n'),
         '\r' | '\u{2028}'..='\u{202e}' | '\u{30a}' | '\u{333}' | '\u{33f}' => None,
@@ -87,20 +97,20 @@ fn shown_as(character: char) -> Option<char> {
     }
 }
 
-fn moved(entity: Entity, places: &[Place]) -> Result<Entity, Refusal> {
+fn move_entity(entity: Entity, places: &[CharBoundary]) -> Result<Entity, ErrorResponse> {
     let (begin, end) = (entity.offset, entity.end());
     let middle = |byte| format!("in a middle of a UTF-16 symbol at byte offset {byte}");
     let after = "after the end of the text at UTF-16 offset";
-    let begins = match find(places, begin) {
+    let begins = match find_boundary(places, begin) {
         Ok(is) => is,
-        Err(Some(byte)) => return refused(format!("entity begins {}", middle(byte))),
-        Err(None) => return refused(format!("entity begins {after} {begin}")),
+        Err(Some(byte)) => return bad_request(format!("entity begins {}", middle(byte))),
+        Err(None) => return bad_request(format!("entity begins {after} {begin}")),
     };
     let beginning = format!("entity beginning at UTF-16 offset {begin} ends");
-    let ends = match find(places, end) {
+    let ends = match find_boundary(places, end) {
         Ok(is) => is,
-        Err(Some(byte)) => return refused(format!("{beginning} {}", middle(byte))),
-        Err(None) => return refused(format!("{beginning} {after} {end}")),
+        Err(Some(byte)) => return bad_request(format!("{beginning} {}", middle(byte))),
+        Err(None) => return bad_request(format!("{beginning} {after} {end}")),
     };
     Ok(Entity {
         offset: begins,
@@ -110,28 +120,28 @@ fn moved(entity: Entity, places: &[Place]) -> Result<Entity, Refusal> {
 }
 
 /// Where this is now. An error is the first byte after it, for what is inside of a character.
-fn find(places: &[Place], unit: usize) -> Result<usize, Option<usize>> {
-    match places.binary_search_by_key(&unit, |place| place.was) {
-        Ok(index) => Ok(places[index].is),
+fn find_boundary(places: &[CharBoundary], unit: usize) -> Result<usize, Option<usize>> {
+    match places.binary_search_by_key(&unit, |place| place.original_units) {
+        Ok(index) => Ok(places[index].cleaned_units),
         Err(next) => Err(places.get(next).map(|place| place.at_byte)),
     }
 }
 
-fn refused<T>(why: String) -> Result<T, Refusal> {
-    Err(Refusal::bad_request(why))
+fn bad_request<T>(why: String) -> Result<T, ErrorResponse> {
+    Err(ErrorResponse::bad_request(why))
 }
 
 /// The end loses all of its white space, the beginning only what lies before the first entity.
-fn trimmed(message: Formatted) -> Formatted {
+fn trim_whitespace(message: Formatted) -> Formatted {
     let blank = [' ', '\n'];
     let text = message.text.trim_end_matches(blank);
-    let end = units(text);
+    let end = utf16_units(text);
     let mut entities = message.entities;
     for entity in &mut entities {
         entity.length = entity.end().min(end).saturating_sub(entity.offset);
     }
     entities.retain(|entity| entity.length > 0);
-    entities.truncate(MOST_ENTITIES);
+    entities.truncate(MAX_ENTITIES);
     let leading = text.len() - text.trim_start_matches(blank).len();
     let leading = entities
         .first()
@@ -145,6 +155,6 @@ fn trimmed(message: Formatted) -> Formatted {
     }
 }
 
-fn units(text: &str) -> usize {
+fn utf16_units(text: &str) -> usize {
     text.encode_utf16().count()
 }

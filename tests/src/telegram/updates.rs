@@ -11,24 +11,24 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use super::answers::Refusal;
+use super::answers::ErrorResponse;
 use super::parameters::Parameters;
 
-const MOST_AT_ONCE: usize = 100;
+const MAX_UPDATES: usize = 100;
 /// The server's `LONG_POLL_MAX_TIMEOUT`.
-const LONGEST_WAIT: u64 = 50;
-const FIRST_UPDATE: i64 = 900_000_001;
+const MAX_POLL_SECS: u64 = 50;
+const FIRST_UPDATE_ID: i64 = 900_000_001;
 const CONFLICT: &str = "Conflict: terminated by other getUpdates request; make sure that only one bot \
                         instance is running";
 
 /// What waits to be asked for.
 pub(super) struct Updates {
-    inside: Mutex<Inside>,
+    state: Mutex<UpdatesState>,
     changed: Notify,
 }
 
-struct Inside {
-    waiting: VecDeque<(i64, Value)>,
+struct UpdatesState {
+    pending: VecDeque<(i64, Value)>,
     next: i64,
     poller: u64,
     /// Presses that wait for an answer, and what was answered.
@@ -38,9 +38,9 @@ struct Inside {
 impl Updates {
     pub(super) fn new() -> Self {
         Self {
-            inside: Mutex::new(Inside {
-                waiting: VecDeque::new(),
-                next: FIRST_UPDATE,
+            state: Mutex::new(UpdatesState {
+                pending: VecDeque::new(),
+                next: FIRST_UPDATE_ID,
                 poller: 0,
                 presses: BTreeMap::new(),
             }),
@@ -50,51 +50,51 @@ impl Updates {
 
     /// One more update of this kind; its number.
     pub(super) fn push(&self, kind: &str, content: Value) -> i64 {
-        let mut inside = self.inside.lock().unwrap();
+        let mut inside = self.state.lock().unwrap();
         let id = inside.next;
         inside.next += 1;
         let mut update = json!({ "update_id": id });
         update[kind] = content;
-        inside.waiting.push_back((id, update));
+        inside.pending.push_back((id, update));
         drop(inside);
         self.changed.notify_waiters();
         id
     }
 
     /// A press that waits for an answer; what it is called.
-    pub(super) fn press(&self) -> String {
-        let mut inside = self.inside.lock().unwrap();
+    pub(super) fn add_press(&self) -> String {
+        let mut inside = self.state.lock().unwrap();
         let call = format!("press-{}", inside.presses.len());
         inside.presses.insert(call.clone(), None);
         call
     }
 
     /// Which presses were answered, and how.
-    pub(super) fn answers(&self) -> Vec<String> {
-        let inside = self.inside.lock().unwrap();
+    pub(super) fn callback_answers(&self) -> Vec<String> {
+        let inside = self.state.lock().unwrap();
         inside.presses.values().flatten().cloned().collect()
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.inside.lock().unwrap().waiting.len()
+    pub(super) fn pending_count(&self) -> usize {
+        self.state.lock().unwrap().pending.len()
     }
 
-    pub(super) async fn get(&self, given: &Parameters) -> Result<Value, Refusal> {
+    pub(super) async fn get_updates(&self, given: &Parameters) -> Result<Value, ErrorResponse> {
         let number = |name: &str| given.get(name).parse::<i64>().unwrap_or(0);
         let limit = usize::try_from(number("limit")).unwrap_or(0);
-        let limit = if (1..=MOST_AT_ONCE).contains(&limit) {
+        let limit = if (1..=MAX_UPDATES).contains(&limit) {
             limit
         } else {
-            MOST_AT_ONCE
+            MAX_UPDATES
         };
         let wait = u64::try_from(number("timeout")).unwrap_or(0);
-        let until = Instant::now() + Duration::from_secs(wait.min(LONGEST_WAIT));
-        let own = self.begin(number("offset"))?;
+        let until = Instant::now() + Duration::from_secs(wait.min(MAX_POLL_SECS));
+        let own = self.begin_poll(number("offset"))?;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(found) = self.take(own, limit)? {
+            if let Some(found) = self.take_pending(own, limit)? {
                 return Ok(found);
             }
             if timeout_at(until, changed).await.is_err() {
@@ -104,12 +104,12 @@ impl Updates {
     }
 
     /// Whoever asked before is sent away.
-    fn begin(&self, offset: i64) -> Result<u64, Refusal> {
+    fn begin_poll(&self, offset: i64) -> Result<u64, ErrorResponse> {
         if offset < 0 {
-            return Err(Refusal::unsupported("a negative offset"));
+            return Err(ErrorResponse::unsupported("a negative offset"));
         }
-        let mut inside = self.inside.lock().unwrap();
-        inside.waiting.retain(|(id, _)| *id >= offset);
+        let mut inside = self.state.lock().unwrap();
+        inside.pending.retain(|(id, _)| *id >= offset);
         inside.poller += 1;
         let own = inside.poller;
         drop(inside);
@@ -117,29 +117,29 @@ impl Updates {
         Ok(own)
     }
 
-    fn take(&self, own: u64, limit: usize) -> Result<Option<Value>, Refusal> {
-        let inside = self.inside.lock().unwrap();
+    fn take_pending(&self, own: u64, limit: usize) -> Result<Option<Value>, ErrorResponse> {
+        let inside = self.state.lock().unwrap();
         if inside.poller != own {
-            return Err(Refusal::new(StatusCode::CONFLICT, CONFLICT));
+            return Err(ErrorResponse::new(StatusCode::CONFLICT, CONFLICT));
         }
-        let found = inside.waiting.iter().take(limit).map(|(_, update)| update);
+        let found = inside.pending.iter().take(limit).map(|(_, update)| update);
         let found: Vec<&Value> = found.collect();
         Ok((!found.is_empty()).then(|| json!(found)))
     }
 
     /// "query is too old": the real one gives a few seconds, this one any time, but once.
-    pub(super) fn answer(&self, given: &Parameters) -> Result<Value, Refusal> {
-        let mut inside = self.inside.lock().unwrap();
+    pub(super) fn answer_callback(&self, given: &Parameters) -> Result<Value, ErrorResponse> {
+        let mut inside = self.state.lock().unwrap();
         let text = given.get("text");
         if text.chars().count() > 200 {
-            return Err(Refusal::bad_request("MESSAGE_TOO_LONG"));
+            return Err(ErrorResponse::bad_request("MESSAGE_TOO_LONG"));
         }
         match inside.presses.get_mut(given.get("callback_query_id")) {
             Some(answer @ None) => {
                 *answer = Some(text.to_owned());
                 Ok(Value::Bool(true))
             }
-            _ => Err(Refusal::bad_request(
+            _ => Err(ErrorResponse::bad_request(
                 "query is too old and response timeout expired or query ID is invalid",
             )),
         }

@@ -1,4 +1,4 @@
-//! The images of the stand-in: compiled and imported once for all tests of a run, which are processes of their own, and
+//! The images of the fake-unit: compiled and imported once for all tests of a run, which are processes of their own, and
 //! found again by what they were made of.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,54 +6,54 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use super::docker;
-use crate::docker::{LABEL, given_run_name, run, run_name};
+use super::docker_command;
+use crate::docker::{LABEL, given_run_name, run_command, run_name};
 
 /// The program in the units' containers.
-const STAND_IN: &str = include_str!("stand_in.rs");
-const CHECK: &str =
-    r#"HEALTHCHECK --interval=500ms --timeout=1s --retries=3 CMD ["/stand-in", "--asks"]"#;
+const FAKE_UNIT_SOURCE: &str = include_str!("fake_unit.rs");
+const HEALTH_CHECK: &str =
+    r#"HEALTHCHECK --interval=500ms --timeout=1s --retries=3 CMD ["/fake-unit", "--asks"]"#;
 /// Key of the label that tells what an image was made of.
-const MADE_OF: &str = "bearish-alpha.test.made-of";
+const IMAGE_HASH_LABEL: &str = "bearish-alpha.test.image-hash";
 
 /// One that stands in for a trader.
-pub(super) static UNIT: LazyLock<String> = LazyLock::new(|| tagged("stand-in"));
+pub(super) static UNIT: LazyLock<String> = LazyLock::new(|| image_tag("fake-unit"));
 /// The same with a health check, which asks its process.
-pub(super) static SERVICE: LazyLock<String> = LazyLock::new(|| tagged("stand-in-service"));
+pub(super) static SERVICE: LazyLock<String> = LazyLock::new(|| image_tag("fake-unit-service"));
 
 /// Each run has its own: another one that ends removes what is its own.
-fn tagged(name: &str) -> String {
+fn image_tag(name: &str) -> String {
     let tag = given_run_name().unwrap_or_else(|| "latest".to_owned());
     format!("bearish-alpha-test/{name}:{tag}")
 }
 
 /// Makes both images unless they are there.
-pub(super) fn make(host: Option<&str>) {
-    let made_of = made_of();
+pub(super) fn ensure_images(host: Option<&str>) {
+    let made_of = source_hash();
     // It is made behind the other one.
-    if label(host, &SERVICE).as_ref() == Some(&made_of) {
+    if image_hash(host, &SERVICE).as_ref() == Some(&made_of) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     compile(dir.path());
-    let labels = [(LABEL, run_name()), (MADE_OF, made_of)];
+    let labels = [(LABEL, run_name()), (IMAGE_HASH_LABEL, made_of)];
     let labels = labels.map(|(key, value)| format!("LABEL {key}={value}"));
-    for (image, check) in [(&UNIT, None), (&SERVICE, Some(CHECK))] {
+    for (image, check) in [(&UNIT, None), (&SERVICE, Some(HEALTH_CHECK))] {
         let changes = labels.iter().map(String::as_str).chain(check);
         import(host, dir.path(), image, changes);
     }
 }
 
-fn made_of() -> String {
+fn source_hash() -> String {
     let mut hasher = DefaultHasher::new();
-    (STAND_IN, CHECK).hash(&mut hasher);
+    (FAKE_UNIT_SOURCE, HEALTH_CHECK).hash(&mut hasher);
     format!("{:016x}", hasher.finish())
 }
 
 /// What an image says that it was made of; none if there is none.
-fn label(host: Option<&str>, image: &str) -> Option<String> {
-    let format = format!("{{{{index .Config.Labels \"{MADE_OF}\"}}}}");
-    let asked = docker(host)
+fn image_hash(host: Option<&str>, image: &str) -> Option<String> {
+    let format = format!("{{{{index .Config.Labels \"{IMAGE_HASH_LABEL}\"}}}}");
+    let asked = docker_command(host)
         .args(["image", "inspect", "--format", &format, image])
         .output()
         .unwrap();
@@ -62,19 +62,21 @@ fn label(host: Option<&str>, image: &str) -> Option<String> {
 }
 
 fn compile(dir: &Path) {
-    let source = dir.join("stand_in.rs");
-    std::fs::write(&source, STAND_IN).unwrap();
+    let source = dir.join("fake_unit.rs");
+    std::fs::write(&source, FAKE_UNIT_SOURCE).unwrap();
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    run(Command::new(compiler)
-        .args([
-            "--edition",
-            "2021",
-            "-O",
-            "-C",
-            "target-feature=+crt-static",
-        ])
-        .arg("-o")
-        .args([&dir.join("stand-in"), &source]));
+    run_command(
+        Command::new(compiler)
+            .args([
+                "--edition",
+                "2021",
+                "-O",
+                "-C",
+                "target-feature=+crt-static",
+            ])
+            .arg("-o")
+            .args([&dir.join("fake-unit"), &source]),
+    );
 }
 
 /// An image of one file.
@@ -82,12 +84,12 @@ fn import<'a>(host: Option<&str>, dir: &Path, image: &str, changes: impl Iterato
     let mut tar = Command::new("tar")
         .arg("-cC")
         .arg(dir)
-        .arg("stand-in")
+        .arg("fake-unit")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let changes = [r#"ENTRYPOINT ["/stand-in"]"#].into_iter().chain(changes);
-    let imported = docker(host)
+    let changes = [r#"ENTRYPOINT ["/fake-unit"]"#].into_iter().chain(changes);
+    let imported = docker_command(host)
         .arg("import")
         .args(changes.flat_map(|change| ["--change", change]))
         .args(["-", image])

@@ -5,17 +5,17 @@ mod prices;
 pub mod replay;
 pub mod synthetic;
 
-use crate::book::{Book, Span};
 use crate::candle::Candle;
+use crate::candle_store::{CandleRange, CandleStore};
 use crate::interval::Interval;
 use crate::symbols::Contract;
-use replay::{Player, Recording};
-use synthetic::Synthetic;
+use replay::{Recording, ReplaySource};
+use synthetic::SyntheticSource;
 
 /// Where the next base candles come from.
 enum Source {
-    Synthetic(Box<Synthetic>),
-    Replay(Player),
+    Synthetic(Box<SyntheticSource>),
+    Replay(ReplaySource),
 }
 
 /// All listed contracts up to some moment.
@@ -23,7 +23,7 @@ pub struct Market {
     listed: Vec<&'static Contract>,
     base: Interval,
     source: Source,
-    books: Vec<Book>,
+    candle_stores: Vec<CandleStore>,
     /// The base candles being traded, one per contract; empty once the source has ended.
     forming: Vec<Candle>,
     identity: String,
@@ -34,9 +34,12 @@ pub struct Market {
 impl Market {
     /// A market made from `seed`. It never ends.
     pub fn synthetic(seed: u64, listed: Vec<&'static Contract>) -> Self {
-        let source = Source::Synthetic(Box::new(Synthetic::new(seed, &listed)));
+        let source = Source::Synthetic(Box::new(SyntheticSource::new(seed, &listed)));
         let mut market = Self {
-            books: listed.iter().map(|_| Book::new(Interval::M1)).collect(),
+            candle_stores: listed
+                .iter()
+                .map(|_| CandleStore::new(Interval::M1))
+                .collect(),
             listed,
             base: Interval::M1,
             source,
@@ -45,7 +48,7 @@ impl Market {
             opens_ms: synthetic::OPENS_MS,
             ends_ms: None,
         };
-        market.form_next();
+        market.load_next_candles();
         market
     }
 
@@ -55,14 +58,14 @@ impl Market {
         let mut market = Self {
             listed: vec![contract],
             base,
-            books: vec![Book::new(base)],
+            candle_stores: vec![CandleStore::new(base)],
             forming: Vec::new(),
             identity: recording.identity(contract),
             opens_ms: recording.opens_ms(warmup),
             ends_ms: Some(recording.ends_ms()),
-            source: Source::Replay(recording.play()),
+            source: Source::Replay(recording.into_source()),
         };
-        market.form_next();
+        market.load_next_candles();
         market
     }
 
@@ -92,13 +95,15 @@ impl Market {
     }
 
     /// Position of a listed contract.
-    pub fn position(&self, symbol: &str) -> Option<usize> {
+    pub fn contract_index(&self, symbol: &str) -> Option<usize> {
         self.listed.iter().position(|c| c.symbol == symbol)
     }
 
     /// Whether candles of `interval` can be built.
-    pub fn offers(&self, interval: Interval) -> bool {
-        self.books.first().is_some_and(|b| b.offers(interval))
+    pub fn has_interval(&self, interval: Interval) -> bool {
+        self.candle_stores
+            .first()
+            .is_some_and(|b| b.has_interval(interval))
     }
 
     /// Closes every base candle whose time is over at `now_ms`.
@@ -107,10 +112,10 @@ impl Market {
             if first.open_time + self.base.ms() > now_ms {
                 return;
             }
-            for (book, candle) in self.books.iter_mut().zip(&self.forming) {
+            for (book, candle) in self.candle_stores.iter_mut().zip(&self.forming) {
                 book.push(candle);
             }
-            self.form_next();
+            self.load_next_candles();
         }
     }
 
@@ -119,44 +124,53 @@ impl Market {
         &self,
         position: usize,
         interval: Interval,
-        span: &Span,
+        span: &CandleRange,
         now_ms: i64,
     ) -> Vec<Candle> {
-        let forming = self.forming_at(position, now_ms);
-        self.books.get(position).map_or_else(Vec::new, |book| {
-            book.candles(interval, span, forming.as_ref())
-        })
+        let forming = self.forming_candle(position, now_ms);
+        self.candle_stores
+            .get(position)
+            .map_or_else(Vec::new, |book| {
+                book.candles(interval, span, forming.as_ref())
+            })
     }
 
     /// Candles of the contract at `position` that closed after `after_ms`, oldest first.
     pub fn closed_after(&self, position: usize, interval: Interval, after_ms: i64) -> Vec<Candle> {
-        self.books
+        self.candle_stores
             .get(position)
             .map_or_else(Vec::new, |book| book.closed_after(interval, after_ms))
     }
 
     /// The candle being traded at `now_ms`; `None` after the end of the source.
-    pub fn running(&self, position: usize, interval: Interval, now_ms: i64) -> Option<Candle> {
-        let forming = self.forming_at(position, now_ms)?;
-        self.books.get(position)?.running(interval, Some(&forming))
+    pub fn running_candle(
+        &self,
+        position: usize,
+        interval: Interval,
+        now_ms: i64,
+    ) -> Option<Candle> {
+        let forming = self.forming_candle(position, now_ms)?;
+        self.candle_stores
+            .get(position)?
+            .running_candle(interval, Some(&forming))
     }
 
     /// The base candle of a moment, whole: also what of it has not been traded yet.
-    fn base_at(&self, position: usize, time: i64) -> Option<&Candle> {
+    fn base_candle_at(&self, position: usize, time: i64) -> Option<&Candle> {
         let forming = self.forming.get(position);
         forming
             .filter(|c| c.open_time <= time)
-            .or_else(|| self.books.get(position)?.base_at(time))
+            .or_else(|| self.candle_stores.get(position)?.base_candle_at(time))
     }
 
-    fn forming_at(&self, position: usize, now_ms: i64) -> Option<Candle> {
+    fn forming_candle(&self, position: usize, now_ms: i64) -> Option<Candle> {
         let candle = self.forming.get(position)?;
         let contract = self.listed.get(position)?;
         let elapsed = now_ms - candle.open_time;
-        Some(candle.at(elapsed, self.base.ms(), contract.tick, contract.step))
+        Some(candle.at_elapsed(elapsed, self.base.ms(), contract.tick, contract.step))
     }
 
-    fn form_next(&mut self) {
+    fn load_next_candles(&mut self) {
         match &mut self.source {
             Source::Synthetic(generator) => generator.next_minute(&mut self.forming),
             Source::Replay(player) => {

@@ -8,17 +8,17 @@ use crate::candle::PRICE_DECIMALS;
 use crate::trading::prices::Prices;
 
 impl Prices for Market {
-    fn at(&self, symbol: &str, ms: i64) -> Option<Decimal> {
-        let position = self.position(symbol)?;
+    fn price_at(&self, symbol: &str, ms: i64) -> Option<Decimal> {
+        let position = self.contract_index(symbol)?;
         let contract = self.listed.get(position)?;
-        let candle = self.base_at(position, ms)?;
+        let candle = self.base_candle_at(position, ms)?;
         let elapsed = ms - candle.open_time;
-        let then = candle.at(elapsed, self.base.ms(), contract.tick, contract.step);
+        let then = candle.at_elapsed(elapsed, self.base.ms(), contract.tick, contract.step);
         Some(Decimal::new(then.close, PRICE_DECIMALS).normalize())
     }
 
     /// A candle turns at its thirds; at its end the next one may open elsewhere.
-    fn turns(&self, _symbol: &str, from: i64, to: i64) -> Vec<i64> {
+    fn turning_points(&self, _symbol: &str, from: i64, to: i64) -> Vec<i64> {
         let span = self.base.ms();
         let mut turns = Vec::new();
         let mut open = self.base.bucket(from);

@@ -1,5 +1,5 @@
 //! A recorded market: reads a candle file, refuses what it cannot vouch for, plays the rest back.
-//! Not here: which part of it is the past already (`Market::replay`).
+//! Not here: which part of it is the past already (`Market::replay_market`).
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,25 +15,25 @@ use crate::interval::Interval;
 use crate::symbols::Contract;
 
 /// Rows a file may have: 5.7 years of minutes, about 240 MB of memory.
-const MOST_ROWS: usize = 3_000_000;
+const MAX_ROWS: usize = 3_000_000;
 /// Prices and volumes end below this, so that sums fit their integers.
-const BELOW: i64 = 1_000_000_000;
+const VALUE_LIMIT: i64 = 1_000_000_000;
 /// Mean value of a trade in USDT, for files that do not count trades.
 const TRADE_VALUE: i64 = 2_500 * 10_i64.pow(AMOUNT_DECIMALS);
 /// Half an hour's candles that make a default warm-up: what indicators of 30m need before they judge.
 /// Those of 4h need more; who has a file that long asks for it.
-const WARM_HALF_HOURS: i64 = 300;
+const DEFAULT_WARMUP_HALF_HOURS: i64 = 300;
 
 /// Why a candle file is refused, in one line.
 #[derive(Debug, thiserror::Error)]
-pub enum BadFile {
+pub enum InvalidCandleFile {
     /// The file cannot be opened or read.
-    #[error("candle file {file}: {cause}; allowed: a readable CSV or CSV.gz file")]
+    #[error("candle file {file}: {error}; allowed: a readable CSV or CSV.gz file")]
     Unreadable {
         /// The file.
         file: String,
         /// What the system said.
-        cause: String,
+        error: String,
     },
     /// The header lacks a column.
     #[error(
@@ -62,7 +62,7 @@ pub enum BadFile {
         allowed: String,
     },
     /// Too few or too many rows.
-    #[error("candle file {file}: {rows} candles; allowed: 2 to {MOST_ROWS}")]
+    #[error("candle file {file}: {rows} candles; allowed: 2 to {MAX_ROWS}")]
     Rows {
         /// The file.
         file: String,
@@ -79,9 +79,9 @@ pub struct Recording {
 }
 
 /// The candles of a recording, one after the other.
-pub struct Player(std::vec::IntoIter<Candle>);
+pub struct ReplaySource(std::vec::IntoIter<Candle>);
 
-impl Player {
+impl ReplaySource {
     /// The next candle, `None` after the last.
     pub(super) fn next(&mut self) -> Option<Candle> {
         self.0.next()
@@ -89,11 +89,11 @@ impl Player {
 }
 
 impl Recording {
-    /// Reads `path` as candles of `contract`, gzip recognised by its first bytes.
+    /// Reads `price_path` as candles of `contract_json`, gzip recognised by its first bytes.
     ///
     /// # Errors
     /// The first thing in the file that is not as it must be.
-    pub fn read(path: &Path, contract: &Contract) -> Result<Self, BadFile> {
+    pub fn read(path: &Path, contract: &Contract) -> Result<Self, InvalidCandleFile> {
         let file = FileReader {
             path: path.to_owned(),
             contract_step: contract.step,
@@ -107,23 +107,23 @@ impl Recording {
         let mut base = None;
         for row in rows.records() {
             let row = row.map_err(|e| file.unreadable(&e))?;
-            let cells = Cells {
+            let cells = CsvRow {
                 file: &file,
                 columns: &columns,
                 row: &row,
             };
             let candle = cells.candle()?;
             if let Some(previous) = candles.last() {
-                base = Some(cells.follows(previous, base, candle.open_time)?);
+                base = Some(cells.check_interval(previous, base, candle.open_time)?);
             }
-            if candles.len() == MOST_ROWS {
-                return Err(file.rows(MOST_ROWS + 1));
+            if candles.len() == MAX_ROWS {
+                return Err(file.wrong_row_count(MAX_ROWS + 1));
             }
             candles.push(candle);
         }
         match base {
             Some(base) => Ok(Self { base, candles }),
-            None => Err(file.rows(candles.len())),
+            None => Err(file.wrong_row_count(candles.len())),
         }
     }
 
@@ -143,7 +143,7 @@ impl Recording {
 
     /// The warm-up when none is asked for: 300 half hours, or half of a shorter file.
     pub fn default_warmup(&self) -> usize {
-        let wanted = WARM_HALF_HOURS * Interval::M30.ms() / self.base.ms();
+        let wanted = DEFAULT_WARMUP_HALF_HOURS * Interval::M30.ms() / self.base.ms();
         usize::try_from(wanted).unwrap_or(0).min(self.len() / 2)
     }
 
@@ -175,8 +175,8 @@ impl Recording {
     }
 
     /// Turns into the sequence of its candles.
-    pub(super) fn play(self) -> Player {
-        Player(self.candles.into_iter())
+    pub(super) fn into_source(self) -> ReplaySource {
+        ReplaySource(self.candles.into_iter())
     }
 }
 
@@ -197,7 +197,7 @@ struct Columns {
 const PRICES: [&str; 4] = ["open", "high", "low", "close"];
 
 impl FileReader {
-    fn open(&self) -> Result<Box<dyn Read>, BadFile> {
+    fn open(&self) -> Result<Box<dyn Read>, InvalidCandleFile> {
         let open = || -> io::Result<Box<dyn Read>> {
             let mut plain = BufReader::new(File::open(&self.path)?);
             if plain.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
@@ -209,10 +209,10 @@ impl FileReader {
         open().map_err(|e| self.unreadable(&e))
     }
 
-    fn columns(&self, header: &StringRecord) -> Result<Columns, BadFile> {
+    fn columns(&self, header: &StringRecord) -> Result<Columns, InvalidCandleFile> {
         let place = |column: &str| header.iter().position(|name| name == column);
         let needed = |column: &'static str| {
-            place(column).ok_or_else(|| BadFile::MissingColumn {
+            place(column).ok_or_else(|| InvalidCandleFile::MissingColumn {
                 file: self.name(),
                 column,
                 found: header.iter().collect::<Vec<_>>().join(","),
@@ -231,15 +231,15 @@ impl FileReader {
         self.path.display().to_string()
     }
 
-    fn unreadable(&self, cause: &dyn std::error::Error) -> BadFile {
-        BadFile::Unreadable {
+    fn unreadable(&self, cause: &dyn std::error::Error) -> InvalidCandleFile {
+        InvalidCandleFile::Unreadable {
             file: self.name(),
-            cause: cause.to_string(),
+            error: cause.to_string(),
         }
     }
 
-    fn rows(&self, rows: usize) -> BadFile {
-        BadFile::Rows {
+    fn wrong_row_count(&self, rows: usize) -> InvalidCandleFile {
+        InvalidCandleFile::Rows {
             file: self.name(),
             rows,
         }
@@ -247,14 +247,14 @@ impl FileReader {
 }
 
 /// One row of the file.
-struct Cells<'a> {
+struct CsvRow<'a> {
     file: &'a FileReader,
     columns: &'a Columns,
     row: &'a StringRecord,
 }
 
-impl Cells<'_> {
-    fn candle(&self) -> Result<Candle, BadFile> {
+impl CsvRow<'_> {
+    fn candle(&self) -> Result<Candle, InvalidCandleFile> {
         let open_time = self.time()?;
         let mut prices = [0_i64; 4];
         for (slot, (place, column)) in prices
@@ -266,13 +266,13 @@ impl Cells<'_> {
         let [open, high, low, close] = prices;
         let [high_cell, low_cell] = [1, 2].map(|i| self.cell(self.columns.prices[i]));
         if high < low {
-            return Err(self.refuse("high", high_cell, format!("at least the low, {low_cell}")));
+            return Err(self.invalid("high", high_cell, format!("at least the low, {low_cell}")));
         }
         if high < open.max(close) {
-            return Err(self.refuse("high", high_cell, "at least open and close".into()));
+            return Err(self.invalid("high", high_cell, "at least open and close".into()));
         }
         if low > open.min(close) {
-            return Err(self.refuse("low", low_cell, "at most open and close".into()));
+            return Err(self.invalid("low", low_cell, "at most open and close".into()));
         }
         let (volume, quote_volume) = self.volumes(close)?;
         let half = volume / 2;
@@ -291,13 +291,13 @@ impl Cells<'_> {
     }
 
     /// Checks the step from the candle before and returns the file's interval.
-    fn follows(
+    fn check_interval(
         &self,
         previous: &Candle,
         base: Option<Interval>,
         open_time: i64,
-    ) -> Result<Interval, BadFile> {
-        let refuse = |allowed| Err(self.refuse("open_time", &open_time.to_string(), allowed));
+    ) -> Result<Interval, InvalidCandleFile> {
+        let refuse = |allowed| Err(self.invalid("open_time", &open_time.to_string(), allowed));
         let step = open_time - previous.open_time;
         if step <= 0 {
             return refuse(format!(
@@ -319,11 +319,11 @@ impl Cells<'_> {
         }
     }
 
-    fn time(&self) -> Result<i64, BadFile> {
+    fn time(&self) -> Result<i64, InvalidCandleFile> {
         let cell = self.cell(self.columns.open_time);
         match cell.parse::<i64>() {
             Ok(ms) if (0..=4_102_444_800_000).contains(&ms) => Ok(ms),
-            _ => Err(self.refuse(
+            _ => Err(self.invalid(
                 "open_time",
                 cell,
                 "milliseconds since the epoch, 0 to 4102444800000".into(),
@@ -331,22 +331,32 @@ impl Cells<'_> {
         }
     }
 
-    fn price(&self, place: usize, column: &'static str) -> Result<i64, BadFile> {
+    fn price(&self, place: usize, column: &'static str) -> Result<i64, InvalidCandleFile> {
         let cell = self.cell(place);
-        fixed(cell, PRICE_DECIMALS)
+        parse_fixed(cell, PRICE_DECIMALS)
             .filter(|price| *price > 0)
-            .ok_or_else(|| self.refuse(column, cell, format!("a number above 0 and below {BELOW}")))
+            .ok_or_else(|| {
+                self.invalid(
+                    column,
+                    cell,
+                    format!("a number above 0 and below {VALUE_LIMIT}"),
+                )
+            })
     }
 
     /// Base and quote volume; what the file does not say follows from the other and the close.
-    fn volumes(&self, close: i64) -> Result<(i64, i64), BadFile> {
+    fn volumes(&self, close: i64) -> Result<(i64, i64), InvalidCandleFile> {
         let read = |place: Option<usize>, column| match place {
             None => Ok(None),
             Some(place) => {
                 let cell = self.cell(place);
-                let amount = fixed(cell, AMOUNT_DECIMALS).filter(|amount| *amount >= 0);
+                let amount = parse_fixed(cell, AMOUNT_DECIMALS).filter(|amount| *amount >= 0);
                 amount.map(Some).ok_or_else(|| {
-                    self.refuse(column, cell, format!("a number from 0 to below {BELOW}"))
+                    self.invalid(
+                        column,
+                        cell,
+                        format!("a number from 0 to below {VALUE_LIMIT}"),
+                    )
                 })
             }
         };
@@ -371,8 +381,8 @@ impl Cells<'_> {
         self.row.get(place).unwrap_or("")
     }
 
-    fn refuse(&self, column: &'static str, value: &str, allowed: String) -> BadFile {
-        BadFile::Value {
+    fn invalid(&self, column: &'static str, value: &str, allowed: String) -> InvalidCandleFile {
+        InvalidCandleFile::Value {
             file: self.file.name(),
             line: self.row.position().map_or(0, csv::Position::line),
             column,
@@ -382,13 +392,13 @@ impl Cells<'_> {
     }
 }
 
-/// `text` in units of 10^-`decimals`, rounded; `None` unless it is a number within ±`BELOW`.
-fn fixed(text: &str, decimals: u32) -> Option<i64> {
+/// `text` in units of 10^-`decimals`, rounded; `None` unless it is a number within ±`VALUE_LIMIT`.
+fn parse_fixed(text: &str, decimals: u32) -> Option<i64> {
     let number = text
         .parse::<Decimal>()
         .or_else(|_| Decimal::from_scientific(text))
         .ok()?;
-    if number.abs() >= Decimal::from(BELOW) {
+    if number.abs() >= Decimal::from(VALUE_LIMIT) {
         return None;
     }
     (number * Decimal::from(10_i64.pow(decimals)))

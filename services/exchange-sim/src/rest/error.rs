@@ -5,14 +5,14 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::trading::refusal::Refusal;
+use crate::trading::error::ExchangeError;
 
 /// An error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
     code: i32,
-    words: String,
+    message: String,
 }
 
 impl ApiError {
@@ -20,7 +20,7 @@ impl ApiError {
         Self {
             status: StatusCode::BAD_REQUEST,
             code,
-            words: words.into(),
+            message: words.into(),
         }
     }
 
@@ -62,7 +62,7 @@ impl ApiError {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
             code: -1003,
-            words: format!(
+            message: format!(
                 "Too many requests; current limit of IP({ip}) is {limit} requests per minute. \
                  Please use the websocket for live updates to avoid polling the API."
             ),
@@ -74,7 +74,7 @@ impl ApiError {
         Self {
             status: StatusCode::IM_A_TEAPOT,
             code: -1003,
-            words: format!(
+            message: format!(
                 "Way too many requests; IP({ip}) banned until {until_ms}. Please use the websocket for \
                  live updates to avoid bans."
             ),
@@ -82,11 +82,11 @@ impl ApiError {
     }
 
     /// A refusal with the status that a fault wants.
-    pub(super) fn armed(status: StatusCode, refusal: Refusal) -> Self {
+    pub(super) fn from_fault(status: StatusCode, refusal: ExchangeError) -> Self {
         Self {
             status,
             code: refusal.code,
-            words: refusal.words,
+            message: refusal.message,
         }
     }
 
@@ -95,13 +95,13 @@ impl ApiError {
         Self {
             status: StatusCode::NOT_FOUND,
             code: -5000,
-            words: format!("Path {path}, Method {method} is invalid"),
+            message: format!("Path {path}, Method {method} is invalid"),
         }
     }
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
+impl From<ExchangeError> for ApiError {
+    fn from(refusal: ExchangeError) -> Self {
         let status = match refusal.code {
             -2014 | -2015 => StatusCode::UNAUTHORIZED,
             -1015 => StatusCode::TOO_MANY_REQUESTS,
@@ -112,14 +112,14 @@ impl From<Refusal> for ApiError {
         Self {
             status,
             code: refusal.code,
-            words: refusal.words,
+            message: refusal.message,
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = json!({"code": self.code, "msg": self.words});
+        let body = json!({"code": self.code, "msg": self.message});
         (self.status, Json(body)).into_response()
     }
 }

@@ -6,19 +6,19 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
 use crate::exchange::Limits;
 use crate::symbols::Contract;
-use crate::trading::rules::{MOST_ALGOS, MOST_ORDERS, Rules};
-use crate::trading::settle::CLEARANCE;
+use crate::trading::filters::{MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, SymbolFilters};
+use crate::trading::matching::LIQUIDATION_FEE_RATE;
+use crate::trading_service::TradingService;
 
 /// Binance's placeholder for "never delivered": 2100-12-25T08:00Z.
 const PERPETUAL_DELIVERY_MS: i64 = 4_133_404_800_000;
 
-pub(super) async fn answer(State(desk): State<Arc<Desk>>) -> Json<Value> {
+pub(super) async fn get_exchange_info(State(desk): State<Arc<TradingService>>) -> Json<Value> {
     let exchange = desk.exchange();
     let listed = exchange.listed().iter();
-    let symbols = listed.filter_map(|c| Some(contract(c, &desk.rules(c.symbol)?)));
+    let symbols = listed.filter_map(|c| Some(contract_json(c, &desk.filters(c.symbol)?)));
     let symbols: Vec<Value> = symbols.collect();
     let limits = exchange.limits();
     let weight = json!({
@@ -29,11 +29,11 @@ pub(super) async fn answer(State(desk): State<Arc<Desk>>) -> Json<Value> {
     });
     let rates: Vec<Value> = [weight]
         .into_iter()
-        .chain(order_limits_of(limits))
+        .chain(order_limits_json(limits))
         .collect();
     Json(json!({
         "timezone": "UTC",
-        "serverTime": desk.clients_time(),
+        "serverTime": desk.client_time_ms(),
         "futuresType": "U_MARGINED",
         "rateLimits": rates,
         "exchangeFilters": [],
@@ -43,7 +43,7 @@ pub(super) async fn answer(State(desk): State<Arc<Desk>>) -> Json<Value> {
 }
 
 /// How many orders an account may place.
-pub(super) fn order_limits_of(limits: &Limits) -> [Value; 2] {
+pub(super) fn order_limits_json(limits: &Limits) -> [Value; 2] {
     let of = |interval, number, limit| json!({"rateLimitType": "ORDERS", "interval": interval, "intervalNum": number, "limit": limit});
     [
         of("MINUTE", 1, limits.orders_per_minute),
@@ -51,14 +51,14 @@ pub(super) fn order_limits_of(limits: &Limits) -> [Value; 2] {
     ]
 }
 
-fn contract(contract: &Contract, rules: &Rules) -> Value {
+fn contract_json(contract: &Contract, rules: &SymbolFilters) -> Value {
     json!({
         "symbol": contract.symbol,
         "pair": contract.symbol,
         "contractType": "PERPETUAL",
         "deliveryDate": PERPETUAL_DELIVERY_MS,
         "onboardDate": contract.onboard_ms,
-        "status": if rules.trading { "TRADING" } else { "SETTLING" },
+        "status": if rules.is_trading { "TRADING" } else { "SETTLING" },
         "maintMarginPercent": "2.5000",
         "requiredMarginPercent": "5.0000",
         "baseAsset": contract.base_asset,
@@ -72,10 +72,10 @@ fn contract(contract: &Contract, rules: &Rules) -> Value {
         "underlyingSubType": [contract.sub_type],
         "settlePlan": 0,
         "triggerProtect": "0.0500",
-        "liquidationFee": format!("{CLEARANCE:.6}"),
+        "liquidationFee": format!("{LIQUIDATION_FEE_RATE:.6}"),
         "marketTakeBound": "0.05",
         "maxMoveOrderLimit": 10000,
-        "filters": filters(rules),
+        "filters": filters_json(rules),
         "orderTypes": [
             "LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET",
             "TRAILING_STOP_MARKET"
@@ -84,17 +84,17 @@ fn contract(contract: &Contract, rules: &Rules) -> Value {
     })
 }
 
-fn filters(rules: &Rules) -> Value {
-    let [min_price, max_price] = rules.price.map(|p| p.to_string());
-    let [min_qty, max_qty] = rules.quantity.map(|q| q.to_string());
+fn filters_json(rules: &SymbolFilters) -> Value {
+    let [min_price, max_price] = rules.price_range.map(|p| p.to_string());
+    let [min_qty, max_qty] = rules.quantity_range.map(|q| q.to_string());
     let (tick, step) = (rules.tick.to_string(), rules.step.to_string());
     json!([
         {"filterType": "PRICE_FILTER", "minPrice": min_price, "maxPrice": max_price, "tickSize": tick},
         {"filterType": "LOT_SIZE", "minQty": min_qty, "maxQty": max_qty, "stepSize": step},
-        {"filterType": "MARKET_LOT_SIZE", "minQty": min_qty, "maxQty": rules.market_most.to_string(), "stepSize": step},
-        {"filterType": "MAX_NUM_ORDERS", "limit": MOST_ORDERS},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": MOST_ALGOS},
-        {"filterType": "MIN_NOTIONAL", "notional": rules.notional.to_string()},
+        {"filterType": "MARKET_LOT_SIZE", "minQty": min_qty, "maxQty": rules.market_max_quantity.to_string(), "stepSize": step},
+        {"filterType": "MAX_NUM_ORDERS", "limit": MAX_OPEN_ORDERS},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "limit": MAX_OPEN_ALGOS},
+        {"filterType": "MIN_NOTIONAL", "notional": rules.min_notional.to_string()},
         {"filterType": "PERCENT_PRICE", "multiplierUp": "1.0500", "multiplierDown": "0.9500", "multiplierDecimal": "4"},
     ])
 }

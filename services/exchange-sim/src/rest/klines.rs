@@ -8,21 +8,21 @@ use axum::extract::{Query, State};
 use serde::Serialize;
 
 use super::error::ApiError;
-use crate::book::Span;
 use crate::candle::Candle;
-use crate::desk::Desk;
-use crate::exchange::Moment;
+use crate::candle_store::CandleRange;
+use crate::exchange::MarketMoment;
 use crate::interval::Interval;
 use crate::symbols::Contract;
+use crate::trading_service::TradingService;
 
 /// Candles in an answer when the client does not say.
 pub(super) const DEFAULT_LIMIT: usize = 500;
-const MOST: usize = 1_500;
+const MAX_LIMIT: usize = 1_500;
 
 /// Open time, open, high, low, close, volume, close time, quote volume, trades, taker buy volume,
 /// taker buy quote volume, and one field to ignore.
 #[derive(Serialize)]
-pub(super) struct Row(
+pub(super) struct KlineRow(
     i64,
     String,
     String,
@@ -39,7 +39,7 @@ pub(super) struct Row(
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
-struct Wanted {
+struct KlineQuery {
     symbol: String,
     interval: Interval,
     start: Option<i64>,
@@ -47,50 +47,50 @@ struct Wanted {
     limit: usize,
 }
 
-pub(super) async fn answer(
-    State(desk): State<Arc<Desk>>,
+pub(super) async fn get_klines(
+    State(desk): State<Arc<TradingService>>,
     Query(query): Query<HashMap<String, String>>,
-) -> Result<Json<Vec<Row>>, ApiError> {
-    let wanted = wanted(&query)?;
+) -> Result<Json<Vec<KlineRow>>, ApiError> {
+    let wanted = parse_query(&query)?;
     let (contract, candles) = desk
         .exchange()
-        .at_once(|moment| candles(&wanted, &moment))?;
+        .with_market_moment(|moment| candles(&wanted, &moment))?;
     let told = |c: &&Candle| {
         let hidden = desk
             .faults
-            .hides(contract.symbol, wanted.interval, c.open_time);
+            .is_candle_hidden(contract.symbol, wanted.interval, c.open_time);
         !hidden
     };
     let told = candles.iter().filter(told);
-    let rows = told.map(|c| row(contract, wanted.interval, c));
+    let rows = told.map(|c| kline_row(contract, wanted.interval, c));
     Ok(Json(rows.collect()))
 }
 
 fn candles(
-    wanted: &Wanted,
-    moment: &Moment<'_>,
+    query: &KlineQuery,
+    moment: &MarketMoment<'_>,
 ) -> Result<(&'static Contract, Vec<Candle>), ApiError> {
     let market = moment.market;
     let position = market
-        .position(&wanted.symbol)
+        .contract_index(&query.symbol)
         .ok_or_else(ApiError::invalid_symbol)?;
     let contract = market
         .listed()
         .get(position)
         .ok_or_else(ApiError::invalid_symbol)?;
-    if !market.offers(wanted.interval) {
+    if !market.has_interval(query.interval) {
         return Err(ApiError::invalid_interval());
     }
-    let span = Span {
-        start: wanted.start,
-        end: wanted.end,
-        limit: wanted.limit,
+    let span = CandleRange {
+        start: query.start,
+        end: query.end,
+        limit: query.limit,
     };
-    let candles = market.candles(position, wanted.interval, &span, moment.now_ms);
+    let candles = market.candles(position, query.interval, &span, moment.now_ms);
     Ok((contract, candles))
 }
 
-fn wanted(query: &HashMap<String, String>) -> Result<Wanted, ApiError> {
+fn parse_query(query: &HashMap<String, String>) -> Result<KlineQuery, ApiError> {
     let text = |name: &str| query.get(name).filter(|v| !v.is_empty());
     let mandatory = |name: &str| text(name).ok_or_else(|| ApiError::malformed(name));
     let number = |name: &str| match text(name) {
@@ -112,13 +112,13 @@ fn wanted(query: &HashMap<String, String>) -> Result<Wanted, ApiError> {
         None => DEFAULT_LIMIT,
         Some(limit) => usize::try_from(limit)
             .ok()
-            .filter(|limit| (1..=MOST).contains(limit))
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
             .ok_or_else(|| ApiError::out_of_range("limit"))?,
     };
     if start.zip(end).is_some_and(|(start, end)| start > end) {
         return Err(ApiError::start_after_end());
     }
-    Ok(Wanted {
+    Ok(KlineQuery {
         symbol,
         interval,
         start,
@@ -127,19 +127,19 @@ fn wanted(query: &HashMap<String, String>) -> Result<Wanted, ApiError> {
     })
 }
 
-fn row(contract: &Contract, interval: Interval, candle: &Candle) -> Row {
-    Row(
+fn kline_row(contract: &Contract, interval: Interval, candle: &Candle) -> KlineRow {
+    KlineRow(
         candle.open_time,
-        contract.price_digits(candle.open),
-        contract.price_digits(candle.high),
-        contract.price_digits(candle.low),
-        contract.price_digits(candle.close),
-        contract.quantity_digits(candle.volume),
+        contract.format_price(candle.open),
+        contract.format_price(candle.high),
+        contract.format_price(candle.low),
+        contract.format_price(candle.close),
+        contract.format_quantity(candle.volume),
         candle.open_time + interval.ms() - 1,
-        contract.quote_digits(candle.quote_volume),
+        contract.format_quote(candle.quote_volume),
         candle.trades,
-        contract.quantity_digits(candle.taker_volume),
-        contract.quote_digits(candle.taker_quote_volume),
+        contract.format_quantity(candle.taker_volume),
+        contract.format_quote(candle.taker_quote_volume),
         "0",
     )
 }
@@ -148,34 +148,34 @@ fn row(contract: &Contract, interval: Interval, candle: &Candle) -> Row {
 mod tests {
     use super::*;
 
-    fn asked(pairs: &[(&str, &str)]) -> Result<Wanted, ApiError> {
+    fn parse(pairs: &[(&str, &str)]) -> Result<KlineQuery, ApiError> {
         let query = pairs
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect();
-        wanted(&query)
+        parse_query(&query)
     }
 
     #[test]
-    fn without_a_limit_five_hundred_are_meant() {
-        let wanted = asked(&[("symbol", "BTCUSDT"), ("interval", "30m")]).unwrap();
+    fn default_limit_is_five_hundred() {
+        let wanted = parse(&[("symbol", "BTCUSDT"), ("interval", "30m")]).unwrap();
         assert_eq!((wanted.limit, wanted.interval), (500, Interval::M30));
     }
 
     #[test]
-    fn each_bad_parameter_has_its_own_error() {
+    fn each_invalid_parameter_has_its_own_error() {
         let good = [("symbol", "BTCUSDT"), ("interval", "1m")];
-        let with = |pair| asked(&[good[0], good[1], pair]).unwrap_err();
+        let with = |pair| parse(&[good[0], good[1], pair]).unwrap_err();
         assert_eq!(
-            asked(&good[1..]).unwrap_err(),
+            parse(&good[1..]).unwrap_err(),
             ApiError::malformed("symbol")
         );
         assert_eq!(
-            asked(&[good[0], ("interval", "")]).unwrap_err(),
+            parse(&[good[0], ("interval", "")]).unwrap_err(),
             ApiError::malformed("interval")
         );
         assert_eq!(
-            asked(&[good[0], ("interval", "7m")]).unwrap_err(),
+            parse(&[good[0], ("interval", "7m")]).unwrap_err(),
             ApiError::invalid_interval()
         );
         for limit in ["0", "1501", "-1"] {
@@ -187,6 +187,6 @@ mod tests {
             ApiError::out_of_range("startTime")
         );
         let reversed = [good[0], good[1], ("startTime", "2"), ("endTime", "1")];
-        assert_eq!(asked(&reversed).unwrap_err(), ApiError::start_after_end());
+        assert_eq!(parse(&reversed).unwrap_err(), ApiError::start_after_end());
     }
 }

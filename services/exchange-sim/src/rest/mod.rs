@@ -1,15 +1,15 @@
 //! The REST side: routes and what all answers share. One file per public endpoint that has something
 //! to say; `trade/` is what needs a key, `signed.rs` and `params.rs` how such a request is read.
 
-mod cost;
+mod auth;
 mod error;
 mod exchange_info;
 mod fault;
 mod klines;
 mod params;
-mod signed;
 mod trade;
-mod weight;
+mod weight_limiter;
+mod weight_table;
 
 use std::sync::Arc;
 
@@ -20,41 +20,47 @@ use axum::routing::get;
 use axum::{Json, Router, middleware};
 use serde_json::{Value, json};
 
-use crate::desk::Desk;
+use crate::trading_service::TradingService;
 use error::ApiError;
-use weight::Weights;
+use weight_limiter::WeightLimiter;
 
-/// All REST routes, weighed; with the faults' only for an `admin`.
-pub(crate) fn router(desk: &Arc<Desk>, admin: bool) -> Router {
+/// All REST routes, weighed; with the faults' only for an `fault_api`.
+pub(crate) fn router(desk: &Arc<TradingService>, fault_api: bool) -> Router {
     let exchange = desk.exchange();
-    let weights = Arc::new(Weights::new(*exchange.limits()));
+    let weight_limiter = Arc::new(WeightLimiter::new(*exchange.limits()));
     let with_desk = trade::router()
         .route("/fapi/v1/ping", get(ping))
-        .route("/fapi/v1/klines", get(klines::answer))
+        .route("/fapi/v1/klines", get(klines::get_klines))
         .route("/fapi/v1/time", get(time))
-        .route("/fapi/v1/exchangeInfo", get(exchange_info::answer))
+        .route(
+            "/fapi/v1/exchangeInfo",
+            get(exchange_info::get_exchange_info),
+        )
         .with_state(Arc::clone(desk));
-    let with_desk = if admin {
+    let with_desk = if fault_api {
         with_desk.merge(fault::router().with_state(Arc::clone(desk)))
     } else {
         with_desk
     };
-    let faults = middleware::from_fn_with_state(Arc::clone(desk), fault::fail);
+    let faults = middleware::from_fn_with_state(Arc::clone(desk), fault::apply_fault);
     with_desk
-        .fallback(unknown)
-        .method_not_allowed_fallback(unknown)
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_path)
         .layer(faults)
-        .layer(middleware::from_fn_with_state(weights, weight::weigh))
+        .layer(middleware::from_fn_with_state(
+            weight_limiter,
+            weight_limiter::limit_weight,
+        ))
 }
 
 async fn ping() -> Json<Value> {
     Json(json!({}))
 }
 
-async fn time(State(desk): State<Arc<Desk>>) -> Json<Value> {
-    Json(json!({"serverTime": desk.clients_time()}))
+async fn time(State(desk): State<Arc<TradingService>>) -> Json<Value> {
+    Json(json!({"serverTime": desk.client_time_ms()}))
 }
 
-async fn unknown(method: Method, uri: Uri) -> impl IntoResponse {
+async fn unknown_path(method: Method, uri: Uri) -> impl IntoResponse {
     ApiError::unknown_path(uri.path(), &method)
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use rust_decimal::Decimal;
 
-use crate::trading::refusal::Refusal;
+use crate::trading::error::ExchangeError;
 
 /// Parameters by name. An empty one counts as not sent, as at Binance.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub(super) struct Params(HashMap<String, String>);
 
 impl Params {
     /// Reads `query` and then `body`; the query's word goes before the body's.
-    pub(super) fn read(query: &str, body: &[u8]) -> Self {
+    pub(super) fn parse(query: &str, body: &[u8]) -> Self {
         let body = form_urlencoded::parse(body).into_owned();
         let query = form_urlencoded::parse(query.as_bytes()).into_owned();
         Self(body.chain(query).collect())
@@ -27,33 +27,40 @@ impl Params {
     }
 
     /// The text of a parameter that must be there.
-    pub(super) fn must(&self, name: &str) -> Result<&str, Refusal> {
-        self.text(name).ok_or_else(|| Refusal::missing(name))
+    pub(super) fn required(&self, name: &str) -> Result<&str, ExchangeError> {
+        self.text(name)
+            .ok_or_else(|| ExchangeError::missing_parameter(name))
     }
 
     /// A parameter of some type, if it was sent.
-    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, Refusal> {
-        let parse = |text: &str| text.parse().map_err(|_| Refusal::missing(name));
+    pub(super) fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, ExchangeError> {
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|_| ExchangeError::missing_parameter(name))
+        };
         self.text(name).map(parse).transpose()
     }
 
     /// A parameter of some type that must be there.
-    pub(super) fn must_parse<T: FromStr>(&self, name: &str) -> Result<T, Refusal> {
-        self.parsed(name)?.ok_or_else(|| Refusal::missing(name))
+    pub(super) fn required_parsed<T: FromStr>(&self, name: &str) -> Result<T, ExchangeError> {
+        self.parsed(name)?
+            .ok_or_else(|| ExchangeError::missing_parameter(name))
     }
 
     /// A decimal number, exactly as written.
-    pub(super) fn decimal(&self, name: &str) -> Result<Option<Decimal>, Refusal> {
-        let exact = |text| Decimal::from_str_exact(text).map_err(|_| Refusal::missing(name));
+    pub(super) fn decimal(&self, name: &str) -> Result<Option<Decimal>, ExchangeError> {
+        let exact = |text| {
+            Decimal::from_str_exact(text).map_err(|_| ExchangeError::missing_parameter(name))
+        };
         self.text(name).map(exact).transpose()
     }
 
     /// `true` or `false` in any case; not sent means false.
-    pub(super) fn flag(&self, name: &str) -> Result<bool, Refusal> {
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ExchangeError> {
         match self.text(name).map(str::to_ascii_lowercase).as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => Err(Refusal::missing(name)),
+            Some(_) => Err(ExchangeError::missing_parameter(name)),
         }
     }
 }

@@ -5,103 +5,109 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rust_decimal::Decimal;
 
+use super::enums::{AlgoStatus, Margin, PositionSide};
 use super::order::{Algo, Income, Order, Trade};
-use super::position::{KEPT, Position};
+use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
-use super::record::{ListenKey, Record, Settings};
-use super::terms::{AlgoStatus, Margin, PositionSide};
+use super::record::{ListenKey, Record, SymbolConfig};
 
 /// Ended orders, trades and incomes kept of each kind; older ones are forgotten.
-const KEEP: usize = 5_000;
+const MAX_HISTORY: usize = 5_000;
 /// What Binance gives a new account.
-const BEGINNING: Settings = Settings {
+const DEFAULT_SYMBOL_CONFIG: SymbolConfig = SymbolConfig {
     leverage: 20,
-    margin: Margin::Cross,
+    margin_mode: Margin::Cross,
 };
 
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Account {
     /// All the money, margin of positions included.
-    pub wallet: Decimal,
+    pub wallet_balance: Decimal,
     /// Hedge mode.
-    pub dual: bool,
+    pub hedge_mode: bool,
     /// Settings that were changed.
-    pub settings: BTreeMap<String, Settings>,
+    pub symbol_configs: BTreeMap<String, SymbolConfig>,
     /// Positions by contract and side; a closed one stays as a flat one.
     pub positions: BTreeMap<(String, PositionSide), Position>,
     /// Orders that may still trade.
-    pub open: BTreeMap<i64, Order>,
+    pub open_orders: BTreeMap<i64, Order>,
     /// Ended orders.
-    pub ended: BTreeMap<i64, Order>,
+    pub ended_orders: BTreeMap<i64, Order>,
     /// Conditional orders that wait.
-    pub waiting: BTreeMap<i64, Algo>,
+    pub waiting_algos: BTreeMap<i64, Algo>,
     /// Conditional orders that do not wait any more.
-    pub done: BTreeMap<i64, Algo>,
+    pub ended_algos: BTreeMap<i64, Algo>,
     /// Fills, oldest first.
     pub trades: VecDeque<Trade>,
     /// Incomes, oldest first.
     pub incomes: VecDeque<Income>,
     /// The user stream's key.
-    pub listen: Option<ListenKey>,
+    pub listen_key: Option<ListenKey>,
 }
 
 impl Account {
     /// Takes a record in.
     pub fn apply(&mut self, record: Record) {
         match record {
-            Record::Wallet(wallet) => self.wallet = wallet,
-            Record::Dual(dual) => self.dual = dual,
-            Record::Settings(symbol, settings) => {
-                self.settings.insert(symbol, settings);
+            Record::Wallet(wallet) => self.wallet_balance = wallet,
+            Record::HedgeMode(dual) => self.hedge_mode = dual,
+            Record::SymbolConfig(symbol, settings) => {
+                self.symbol_configs.insert(symbol, settings);
             }
             Record::Position(position) => {
                 let key = (position.symbol.clone(), position.side);
                 self.positions.insert(key, position);
             }
-            Record::Order(order) if order.status.open() => {
-                self.open.insert(order.id, order);
+            Record::Order(order) if order.status.is_open() => {
+                self.open_orders.insert(order.id, order);
             }
             Record::Order(order) => {
-                self.open.remove(&order.id);
-                self.ended.insert(order.id, order);
-                forget(&mut self.ended);
+                self.open_orders.remove(&order.id);
+                self.ended_orders.insert(order.id, order);
+                drop_oldest(&mut self.ended_orders);
             }
             Record::Algo(algo) if algo.status == AlgoStatus::New => {
-                self.waiting.insert(algo.id, algo);
+                self.waiting_algos.insert(algo.id, algo);
             }
             Record::Algo(algo) => {
-                self.waiting.remove(&algo.id);
-                self.done.insert(algo.id, algo);
-                forget(&mut self.done);
+                self.waiting_algos.remove(&algo.id);
+                self.ended_algos.insert(algo.id, algo);
+                drop_oldest(&mut self.ended_algos);
             }
-            Record::Trade(trade) => push(&mut self.trades, trade),
-            Record::Income(income) => push(&mut self.incomes, income),
-            Record::Listen(key) => self.listen = key,
-            Record::Rules(_) => {}
+            Record::Trade(trade) => push_bounded(&mut self.trades, trade),
+            Record::Income(income) => push_bounded(&mut self.incomes, income),
+            Record::ListenKey(key) => self.listen_key = key,
+            Record::Filters(_) => {}
         }
     }
 
     /// Everything it is, as records that make it again.
     pub fn records(&self) -> Vec<Record> {
-        let settings = self.settings.iter();
-        let orders = self.ended.values().chain(self.open.values());
-        let algos = self.done.values().chain(self.waiting.values());
-        [Record::Wallet(self.wallet), Record::Dual(self.dual)]
-            .into_iter()
-            .chain(settings.map(|(symbol, s)| Record::Settings(symbol.clone(), *s)))
-            .chain(self.positions.values().cloned().map(Record::Position))
-            .chain(orders.cloned().map(Record::Order))
-            .chain(algos.cloned().map(Record::Algo))
-            .chain(self.trades.iter().cloned().map(Record::Trade))
-            .chain(self.incomes.iter().cloned().map(Record::Income))
-            .chain([Record::Listen(self.listen.clone())])
-            .collect()
+        let settings = self.symbol_configs.iter();
+        let orders = self.ended_orders.values().chain(self.open_orders.values());
+        let algos = self.ended_algos.values().chain(self.waiting_algos.values());
+        [
+            Record::Wallet(self.wallet_balance),
+            Record::HedgeMode(self.hedge_mode),
+        ]
+        .into_iter()
+        .chain(settings.map(|(symbol, s)| Record::SymbolConfig(symbol.clone(), *s)))
+        .chain(self.positions.values().cloned().map(Record::Position))
+        .chain(orders.cloned().map(Record::Order))
+        .chain(algos.cloned().map(Record::Algo))
+        .chain(self.trades.iter().cloned().map(Record::Trade))
+        .chain(self.incomes.iter().cloned().map(Record::Income))
+        .chain([Record::ListenKey(self.listen_key.clone())])
+        .collect()
     }
 
     /// Settings of a contract.
-    pub fn settings(&self, symbol: &str) -> Settings {
-        self.settings.get(symbol).copied().unwrap_or(BEGINNING)
+    pub fn symbol_config(&self, symbol: &str) -> SymbolConfig {
+        self.symbol_configs
+            .get(symbol)
+            .copied()
+            .unwrap_or(DEFAULT_SYMBOL_CONFIG)
     }
 
     /// A position, flat if there is none.
@@ -112,18 +118,24 @@ impl Account {
     }
 
     /// Positions that are not flat.
-    pub fn held(&self) -> impl Iterator<Item = &Position> {
+    pub fn open_positions(&self) -> impl Iterator<Item = &Position> {
         self.positions.values().filter(|p| !p.amount.is_zero())
     }
 
     /// Whether anything can happen to it by itself.
-    pub fn idle(&self) -> bool {
-        self.open.is_empty() && self.waiting.is_empty() && self.held().next().is_none()
+    pub fn is_idle(&self) -> bool {
+        self.open_orders.is_empty()
+            && self.waiting_algos.is_empty()
+            && self.open_positions().next().is_none()
     }
 
     /// An order of one of these ids; of several with the same client's id, the open or newest one.
     pub fn order(&self, symbol: &str, id: Option<i64>, client_id: Option<&str>) -> Option<&Order> {
-        let newest = self.open.values().rev().chain(self.ended.values().rev());
+        let newest = self
+            .open_orders
+            .values()
+            .rev()
+            .chain(self.ended_orders.values().rev());
         newest.filter(|o| o.symbol == symbol).find(|o| match id {
             Some(id) => o.id == id,
             None => Some(o.client_id.as_str()) == client_id,
@@ -132,7 +144,11 @@ impl Account {
 
     /// A conditional order of one of these ids, as above.
     pub fn algo(&self, id: Option<i64>, client_id: Option<&str>) -> Option<&Algo> {
-        let mut newest = self.waiting.values().rev().chain(self.done.values().rev());
+        let mut newest = self
+            .waiting_algos
+            .values()
+            .rev()
+            .chain(self.ended_algos.values().rev());
         newest.find(|a| match id {
             Some(id) => a.id == id,
             None => Some(a.client_id.as_str()) == client_id,
@@ -141,76 +157,80 @@ impl Account {
 
     /// The part of the wallet that no position has for itself.
     pub fn cross_wallet(&self) -> Decimal {
-        let isolated: Decimal = self.held().map(|p| p.isolated).sum();
-        self.wallet - isolated
+        let isolated: Decimal = self.open_positions().map(|p| p.isolated_margin).sum();
+        self.wallet_balance - isolated
     }
 
     /// Margin a position binds at the mark price.
     pub fn initial_margin(&self, position: &Position, now: &Now<'_>) -> Decimal {
-        let leverage = Decimal::from(self.settings(&position.symbol).leverage);
-        let value = position.notional(now.mark(&position.symbol)).abs();
-        (value / leverage).round_dp(KEPT)
+        let leverage = Decimal::from(self.symbol_config(&position.symbol).leverage);
+        let value = position.notional(now.mark_price(&position.symbol)).abs();
+        (value / leverage).round_dp(MONEY_DECIMALS)
     }
 
     /// Margin that resting orders bind.
     pub fn order_margin(&self) -> Decimal {
-        let bound = self.open.values().filter(|o| !o.reduce_only);
+        let bound = self.open_orders.values().filter(|o| !o.reduce_only);
         bound
             .map(|o| {
-                let leverage = Decimal::from(self.settings(&o.symbol).leverage);
-                (o.price * o.rest() / leverage).round_dp(KEPT)
+                let leverage = Decimal::from(self.symbol_config(&o.symbol).leverage);
+                (o.price * o.remaining() / leverage).round_dp(MONEY_DECIMALS)
             })
             .sum()
     }
 
     /// Positions under cross margin.
-    pub fn crossed(&self) -> impl Iterator<Item = &Position> {
-        let cross = |p: &&Position| self.settings(&p.symbol).margin == Margin::Cross;
-        self.held().filter(cross)
+    pub fn cross_positions(&self) -> impl Iterator<Item = &Position> {
+        let cross = |p: &&Position| self.symbol_config(&p.symbol).margin_mode == Margin::Cross;
+        self.open_positions().filter(cross)
     }
 
     /// Profit not realised of positions under cross margin.
-    pub fn cross_unrealised(&self, now: &Now<'_>) -> Decimal {
-        self.crossed()
-            .map(|p| p.unrealised(now.mark(&p.symbol)))
+    pub fn cross_unrealized_pnl(&self, now: &Now<'_>) -> Decimal {
+        self.cross_positions()
+            .map(|p| p.unrealized_pnl(now.mark_price(&p.symbol)))
             .sum()
     }
 
     /// What new orders may bind.
-    pub fn available(&self, now: &Now<'_>) -> Decimal {
-        let bound: Decimal = self.crossed().map(|p| self.initial_margin(p, now)).sum();
-        let free = self.cross_wallet() + self.cross_unrealised(now) - bound - self.order_margin();
+    pub fn available_balance(&self, now: &Now<'_>) -> Decimal {
+        let bound: Decimal = self
+            .cross_positions()
+            .map(|p| self.initial_margin(p, now))
+            .sum();
+        let free =
+            self.cross_wallet() + self.cross_unrealized_pnl(now) - bound - self.order_margin();
         free.max(Decimal::ZERO)
     }
 
     /// What a position can lose: its own margin, or under cross margin the wallet and what the others
     /// leave of it.
-    pub fn cushion(&self, position: &Position, now: &Now<'_>) -> Decimal {
-        if self.settings(&position.symbol).margin == Margin::Isolated {
-            return position.isolated;
+    pub fn liquidation_buffer(&self, position: &Position, now: &Now<'_>) -> Decimal {
+        if self.symbol_config(&position.symbol).margin_mode == Margin::Isolated {
+            return position.isolated_margin;
         }
         let others = self
-            .crossed()
+            .cross_positions()
             .filter(|p| (&p.symbol, p.side) != (&position.symbol, position.side));
         let left: Decimal = others
             .map(|p| {
-                let mark = now.mark(&p.symbol);
-                p.unrealised(mark) - p.maintenance(mark)
+                let mark = now.mark_price(&p.symbol);
+                p.unrealized_pnl(mark) - p.maintenance_margin(mark)
             })
             .sum();
         self.cross_wallet() + left
     }
 }
 
-fn push<T>(queue: &mut VecDeque<T>, item: T) {
-    if queue.len() == KEEP {
+fn push_bounded<T>(queue: &mut VecDeque<T>, item: T) {
+    if queue.len() == MAX_HISTORY {
         queue.pop_front();
     }
     queue.push_back(item);
 }
 
-fn forget<T>(ended: &mut BTreeMap<i64, T>) {
-    if ended.len() > KEEP {
+fn drop_oldest<T>(ended: &mut BTreeMap<i64, T>) {
+    if ended.len() > MAX_HISTORY {
         ended.pop_first();
     }
 }

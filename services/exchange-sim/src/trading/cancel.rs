@@ -1,11 +1,11 @@
 //! Cancelling orders and conditional orders. Not here: orders that the exchange ends (`settle.rs`).
 
+use super::enums::{AlgoStatus, Status};
+use super::error::ExchangeError;
+use super::exchange_state::ExchangeState;
 use super::order::{Algo, Order};
-use super::refusal::Refusal;
-use super::terms::{AlgoStatus, Status};
-use super::venue::Venue;
 
-impl Venue {
+impl ExchangeState {
     /// Cancels an open order by one of its ids.
     ///
     /// # Errors
@@ -16,12 +16,12 @@ impl Venue {
         symbol: &str,
         id: (Option<i64>, Option<&str>),
         at_ms: i64,
-    ) -> Result<Order, Refusal> {
-        self.rules(symbol)?;
+    ) -> Result<Order, ExchangeError> {
+        self.filters(symbol)?;
         let found = self.account(account)?.order(symbol, id.0, id.1);
-        let found = found.filter(|o| o.status.open()).cloned();
-        let mut order = found.ok_or_else(|| Refusal::of(-2011))?;
-        self.end(account, &mut order, Status::Canceled, at_ms);
+        let found = found.filter(|o| o.status.is_open()).cloned();
+        let mut order = found.ok_or_else(|| ExchangeError::from_code(-2011))?;
+        self.end_order(account, &mut order, Status::Canceled, at_ms);
         Ok(order)
     }
 
@@ -29,12 +29,17 @@ impl Venue {
     ///
     /// # Errors
     /// If the contract is not listed.
-    pub fn cancel_all(&mut self, account: &str, symbol: &str, at_ms: i64) -> Result<(), Refusal> {
-        self.rules(symbol)?;
-        let open = self.account(account)?.open.values();
+    pub fn cancel_all(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        at_ms: i64,
+    ) -> Result<(), ExchangeError> {
+        self.filters(symbol)?;
+        let open = self.account(account)?.open_orders.values();
         let open: Vec<Order> = open.filter(|o| o.symbol == symbol).cloned().collect();
         for mut order in open {
-            self.end(account, &mut order, Status::Canceled, at_ms);
+            self.end_order(account, &mut order, Status::Canceled, at_ms);
         }
         Ok(())
     }
@@ -48,10 +53,10 @@ impl Venue {
         account: &str,
         id: (Option<i64>, Option<&str>),
         at_ms: i64,
-    ) -> Result<Algo, Refusal> {
+    ) -> Result<Algo, ExchangeError> {
         let found = self.account(account)?.algo(id.0, id.1);
         let found = found.filter(|a| a.status == AlgoStatus::New).cloned();
-        let mut algo = found.ok_or_else(|| Refusal::of(-2011))?;
+        let mut algo = found.ok_or_else(|| ExchangeError::from_code(-2011))?;
         self.end_algo(account, &mut algo, AlgoStatus::Canceled, "", at_ms);
         Ok(algo)
     }
@@ -65,8 +70,8 @@ impl Venue {
         account: &str,
         symbol: &str,
         at_ms: i64,
-    ) -> Result<(), Refusal> {
-        self.rules(symbol)?;
+    ) -> Result<(), ExchangeError> {
+        self.filters(symbol)?;
         self.end_algos(account, symbol, AlgoStatus::Canceled, "", at_ms);
         Ok(())
     }
@@ -79,9 +84,9 @@ impl Venue {
         reason: &str,
         at_ms: i64,
     ) {
-        let waiting = self.accounts.get(account).map(|a| &a.waiting);
-        let all = waiting.into_iter().flat_map(|w| w.values());
-        let all: Vec<Algo> = all.filter(|a| a.symbol == symbol).cloned().collect();
+        let waiting = self.accounts.get(account).map(|a| &a.waiting_algos);
+        let algos = waiting.into_iter().flat_map(|w| w.values());
+        let all: Vec<Algo> = algos.filter(|a| a.symbol == symbol).cloned().collect();
         for mut algo in all {
             self.end_algo(account, &mut algo, status, reason, at_ms);
         }
@@ -98,6 +103,6 @@ impl Venue {
         algo.status = status;
         algo.updated_ms = at_ms;
         reason.clone_into(&mut algo.reason);
-        self.keep_algo(account, algo, at_ms);
+        self.record_algo(account, algo, at_ms);
     }
 }

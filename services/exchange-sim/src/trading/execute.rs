@@ -3,61 +3,65 @@
 
 use rust_decimal::Decimal;
 
+use super::enums::{IncomeKind, Kind, Margin, Status};
+use super::exchange_state::{ExchangeState, MAKER_FEE_RATE, TAKER_FEE_RATE};
 use super::order::{Income, Order, Trade};
-use super::position::{KEPT, Position};
+use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
-use super::record::{News, Record};
-use super::terms::{IncomeKind, Kind, Margin, Status};
-use super::venue::{MAKER, TAKER, Venue};
+use super::record::{Record, UserNews};
 
 /// A part of an order at a price.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fill {
     pub(super) quantity: Decimal,
     pub(super) price: Decimal,
-    pub(super) maker: bool,
+    pub(super) is_maker: bool,
 }
 
-impl Venue {
+impl ExchangeState {
     /// Fills a part of `order`.
     pub(super) fn fill(&mut self, account: &str, order: &mut Order, fill: Fill, now: &Now<'_>) {
         let Some(state) = self.accounts.get(account) else {
             return;
         };
-        let settings = state.settings(&order.symbol);
-        let isolated = (settings.margin == Margin::Isolated).then_some(settings.leverage);
+        let settings = state.symbol_config(&order.symbol);
+        let isolated = (settings.margin_mode == Margin::Isolated).then_some(settings.leverage);
         let mut position = state.position(&order.symbol, order.position_side);
         let pnl = position.fill(order.side, fill.quantity, fill.price, isolated);
         position.updated_ms = now.ms;
-        let quote = (fill.quantity * fill.price).round_dp(KEPT);
-        let rate = if fill.maker { MAKER } else { TAKER };
-        let fee = (quote * rate).round_dp(KEPT);
-        let wallet = state.wallet + pnl - fee;
+        let quote = (fill.quantity * fill.price).round_dp(MONEY_DECIMALS);
+        let rate = if fill.is_maker {
+            MAKER_FEE_RATE
+        } else {
+            TAKER_FEE_RATE
+        };
+        let fee = (quote * rate).round_dp(MONEY_DECIMALS);
+        let wallet = state.wallet_balance + pnl - fee;
         order.filled += fill.quantity;
-        order.quote += quote;
+        order.filled_quote += quote;
         order.updated_ms = now.ms;
-        order.status = if order.rest().is_zero() {
+        order.status = if order.remaining().is_zero() {
             Status::Filled
         } else {
             Status::PartiallyFilled
         };
-        let trade = self.trade(order, fill, quote, now.ms, (fee, pnl));
-        self.keep(account, Record::Trade(trade.clone()));
-        self.keep(account, Record::Order(order.clone()));
-        self.earn(account, order, IncomeKind::Pnl, pnl, &trade);
-        self.earn(account, order, IncomeKind::Commission, -fee, &trade);
-        self.keep(account, Record::Wallet(wallet));
-        self.keep(account, Record::Position(position.clone()));
-        self.tell_account(account, "ORDER", Decimal::ZERO, &[position], now);
+        let trade = self.new_trade(order, fill, quote, now.ms, (fee, pnl));
+        self.record(account, Record::Trade(trade.clone()));
+        self.record(account, Record::Order(order.clone()));
+        self.record_trade_income(account, order, IncomeKind::Pnl, pnl, &trade);
+        self.record_trade_income(account, order, IncomeKind::Commission, -fee, &trade);
+        self.record(account, Record::Wallet(wallet));
+        self.record(account, Record::Position(position.clone()));
+        self.notify_account(account, "ORDER", Decimal::ZERO, &[position], now);
         let execution = if order.kind == Kind::Liquidation {
             "CALCULATED"
         } else {
             "TRADE"
         };
-        self.tell_order(account, order, execution, Some(trade), now.ms);
+        self.notify_order(account, order, execution, Some(trade), now.ms);
     }
 
-    fn trade(
+    fn new_trade(
         &self,
         order: &Order,
         fill: Fill,
@@ -73,20 +77,34 @@ impl Venue {
             position_side: order.position_side,
             price: fill.price,
             quantity: fill.quantity,
-            quote,
+            quote_quantity: quote,
             fee,
-            pnl,
-            maker: fill.maker,
+            realized_pnl: pnl,
+            is_maker: fill.is_maker,
             at_ms,
         }
     }
 
-    fn earn(&mut self, account: &str, order: &Order, kind: IncomeKind, sum: Decimal, of: &Trade) {
-        self.income(account, &order.symbol, kind, sum, Some(of.id), of.at_ms);
+    fn record_trade_income(
+        &mut self,
+        account: &str,
+        order: &Order,
+        kind: IncomeKind,
+        sum: Decimal,
+        trade: &Trade,
+    ) {
+        self.record_income(
+            account,
+            &order.symbol,
+            kind,
+            sum,
+            Some(trade.id),
+            trade.at_ms,
+        );
     }
 
     /// Remembers a change of the wallet; nothing for a sum of zero.
-    pub(super) fn income(
+    pub(super) fn record_income(
         &mut self,
         account: &str,
         symbol: &str,
@@ -106,18 +124,24 @@ impl Venue {
             trade_id,
             at_ms,
         };
-        self.keep(account, Record::Income(income));
+        self.record(account, Record::Income(income));
     }
 
     /// Ends an order that is not filled.
-    pub(super) fn end(&mut self, account: &str, order: &mut Order, status: Status, at_ms: i64) {
+    pub(super) fn end_order(
+        &mut self,
+        account: &str,
+        order: &mut Order,
+        status: Status,
+        at_ms: i64,
+    ) {
         order.status = status;
         order.updated_ms = at_ms;
-        self.keep(account, Record::Order(order.clone()));
-        self.tell_order(account, order, status.word(), None, at_ms);
+        self.record(account, Record::Order(order.clone()));
+        self.notify_order(account, order, status.word(), None, at_ms);
     }
 
-    pub(super) fn tell_order(
+    pub(super) fn notify_order(
         &mut self,
         account: &str,
         order: &Order,
@@ -126,15 +150,15 @@ impl Venue {
         at_ms: i64,
     ) {
         let order = order.clone();
-        let news = News::Order {
+        let news = UserNews::Order {
             order,
-            execution,
+            execution_type: execution,
             trade,
         };
-        self.tell(account, at_ms, news);
+        self.notify(account, at_ms, news);
     }
 
-    pub(super) fn tell_account(
+    pub(super) fn notify_account(
         &mut self,
         account: &str,
         reason: &'static str,
@@ -146,16 +170,16 @@ impl Venue {
             return;
         };
         let with_mode = positions.iter().map(|p| {
-            let margin = state.settings(&p.symbol).margin;
-            (p.clone(), margin, now.mark(&p.symbol))
+            let margin = state.symbol_config(&p.symbol).margin_mode;
+            (p.clone(), margin, now.mark_price(&p.symbol))
         });
-        let news = News::Account {
+        let news = UserNews::Account {
             reason,
-            wallet: state.wallet,
+            wallet: state.wallet_balance,
             cross_wallet: state.cross_wallet(),
-            change,
+            balance_change: change,
             positions: with_mode.collect(),
         };
-        self.tell(account, now.ms, news);
+        self.notify(account, now.ms, news);
     }
 }

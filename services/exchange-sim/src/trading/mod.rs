@@ -10,17 +10,17 @@
 //! end in the same accounts. Who calls, stores and tells is `desk/`.
 
 pub mod account;
-pub mod bracket;
 mod cancel;
+pub mod enums;
+pub mod error;
+pub mod exchange_state;
 mod execute;
+pub mod filters;
+pub mod leverage_brackets;
+pub(crate) mod matching;
 pub mod order;
 mod place;
 pub mod position;
 pub mod prices;
 pub mod record;
-pub mod refusal;
-pub mod rules;
 mod settings;
-pub(crate) mod settle;
-pub mod terms;
-pub mod venue;

@@ -4,7 +4,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::terms::{
+use super::enums::{
     AlgoStatus, Conditional, IncomeKind, Kind, PositionSide, Side, Status, TimeInForce, Working,
 };
 
@@ -20,7 +20,7 @@ pub struct NewOrder {
     /// Type.
     pub kind: Kind,
     /// How long it stays.
-    pub tif: TimeInForce,
+    pub time_in_force: TimeInForce,
     /// Limit price; zero for a market order.
     pub price: Decimal,
     /// How much.
@@ -43,7 +43,7 @@ pub struct NewAlgo {
     /// Type.
     pub kind: Conditional,
     /// Price at which it is triggered.
-    pub trigger: Decimal,
+    pub trigger_price: Decimal,
     /// How much; zero with `close_position`.
     pub quantity: Decimal,
     /// Closes whatever the position is by then.
@@ -51,7 +51,7 @@ pub struct NewAlgo {
     /// May only make a position smaller.
     pub reduce_only: bool,
     /// Price that triggers.
-    pub working: Working,
+    pub working_type: Working,
     /// The client's own id, if it gave one.
     pub client_id: Option<String>,
 }
@@ -72,7 +72,7 @@ pub struct Order {
     /// Type.
     pub kind: Kind,
     /// How long it stays.
-    pub tif: TimeInForce,
+    pub time_in_force: TimeInForce,
     /// Limit price; zero for a market order.
     pub price: Decimal,
     /// How much.
@@ -80,7 +80,7 @@ pub struct Order {
     /// How much of it is filled.
     pub filled: Decimal,
     /// Value of what is filled.
-    pub quote: Decimal,
+    pub filled_quote: Decimal,
     /// May only make a position smaller.
     pub reduce_only: bool,
     /// Came from a conditional order that closes a position.
@@ -94,28 +94,28 @@ pub struct Order {
     /// When it last changed, UTC ms.
     pub updated_ms: i64,
     /// Rests untouched until then: the second half of a partial fill, UTC ms.
-    pub quiet_until_ms: i64,
+    pub no_fill_until_ms: i64,
     /// Fills in two parts.
-    pub in_parts: bool,
+    pub fills_in_parts: bool,
 }
 
 impl Order {
     /// What is not filled yet.
-    pub fn rest(&self) -> Decimal {
+    pub fn remaining(&self) -> Decimal {
         self.quantity - self.filled
     }
 
     /// Mean price of what is filled.
-    pub fn mean(&self) -> Decimal {
+    pub fn average_price(&self) -> Decimal {
         if self.filled.is_zero() {
             Decimal::ZERO
         } else {
-            self.quote / self.filled
+            self.filled_quote / self.filled
         }
     }
 
     /// The type it was asked for as.
-    pub const fn original(&self) -> &'static str {
+    pub const fn original_type(&self) -> &'static str {
         match self.origin {
             Some(kind) => kind.word(),
             None => self.kind.word(),
@@ -139,7 +139,7 @@ pub struct Algo {
     /// Type.
     pub kind: Conditional,
     /// Price at which it is triggered.
-    pub trigger: Decimal,
+    pub trigger_price: Decimal,
     /// How much; zero with `close_position`.
     pub quantity: Decimal,
     /// Closes whatever the position is by then.
@@ -147,7 +147,7 @@ pub struct Algo {
     /// May only make a position smaller.
     pub reduce_only: bool,
     /// Price that triggers.
-    pub working: Working,
+    pub working_type: Working,
     /// How it stands.
     pub status: AlgoStatus,
     /// When it came, UTC ms.
@@ -184,13 +184,13 @@ pub struct Trade {
     /// How much.
     pub quantity: Decimal,
     /// Value.
-    pub quote: Decimal,
+    pub quote_quantity: Decimal,
     /// Fee in USDT.
     pub fee: Decimal,
     /// What closing realised, before fees.
-    pub pnl: Decimal,
+    pub realized_pnl: Decimal,
     /// Whether the order was resting.
-    pub maker: bool,
+    pub is_maker: bool,
     /// When, UTC ms.
     pub at_ms: i64,
 }

@@ -4,11 +4,11 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::bracket;
-use super::terms::{PositionSide, Side};
+use super::enums::{PositionSide, Side};
+use super::leverage_brackets;
 
 /// Decimals of what is computed and kept: those of Binance's own balances.
-pub const KEPT: u32 = 8;
+pub const MONEY_DECIMALS: u32 = 8;
 
 /// A position of one contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +20,11 @@ pub struct Position {
     /// Amount, negative when short.
     pub amount: Decimal,
     /// Mean entry price.
-    pub entry: Decimal,
+    pub entry_price: Decimal,
     /// Margin set aside for it; zero under cross margin.
-    pub isolated: Decimal,
+    pub isolated_margin: Decimal,
     /// Profit realised since ever, before fees.
-    pub realised: Decimal,
+    pub realized_pnl: Decimal,
     /// When it last changed, UTC ms.
     pub updated_ms: i64,
 }
@@ -36,9 +36,9 @@ impl Position {
             symbol: symbol.to_owned(),
             side,
             amount: Decimal::ZERO,
-            entry: Decimal::ZERO,
-            isolated: Decimal::ZERO,
-            realised: Decimal::ZERO,
+            entry_price: Decimal::ZERO,
+            isolated_margin: Decimal::ZERO,
+            realized_pnl: Decimal::ZERO,
             updated_ms: 0,
         }
     }
@@ -51,7 +51,7 @@ impl Position {
         }
     }
 
-    /// Takes in a fill and says what it realised. `leverage` is given if margin is isolated.
+    /// Takes in a fill and says what it realised. `set_leverage` is given if margin is isolated.
     pub fn fill(
         &mut self,
         side: Side,
@@ -62,7 +62,7 @@ impl Position {
         let closing = self.closable(side).min(quantity);
         let realised = self.close(closing, price);
         self.open(side, quantity - closing, price, leverage);
-        self.realised += realised;
+        self.realized_pnl += realised;
         realised
     }
 
@@ -72,11 +72,12 @@ impl Position {
         }
         let held = self.amount.abs();
         let way = self.amount / held;
-        let realised = ((price - self.entry) * quantity * way).round_dp(KEPT);
-        self.isolated = (self.isolated * (held - quantity) / held).round_dp(KEPT);
+        let realised = ((price - self.entry_price) * quantity * way).round_dp(MONEY_DECIMALS);
+        self.isolated_margin =
+            (self.isolated_margin * (held - quantity) / held).round_dp(MONEY_DECIMALS);
         self.amount -= way * quantity;
         if self.amount.is_zero() {
-            self.entry = Decimal::ZERO;
+            self.entry_price = Decimal::ZERO;
         }
         realised
     }
@@ -86,9 +87,11 @@ impl Position {
             return;
         }
         let held = self.amount.abs();
-        self.entry = ((self.entry * held + price * quantity) / (held + quantity)).round_dp(KEPT);
+        self.entry_price = ((self.entry_price * held + price * quantity) / (held + quantity))
+            .round_dp(MONEY_DECIMALS);
         if let Some(leverage) = leverage {
-            self.isolated += (price * quantity / Decimal::from(leverage)).round_dp(KEPT);
+            self.isolated_margin +=
+                (price * quantity / Decimal::from(leverage)).round_dp(MONEY_DECIMALS);
         }
         match side {
             Side::Buy => self.amount += quantity,
@@ -96,41 +99,41 @@ impl Position {
         }
     }
 
-    /// Profit not realised at `mark`.
-    pub fn unrealised(&self, mark: Decimal) -> Decimal {
-        ((mark - self.entry) * self.amount).round_dp(KEPT)
+    /// Profit not realised at `mark_price`.
+    pub fn unrealized_pnl(&self, mark: Decimal) -> Decimal {
+        ((mark - self.entry_price) * self.amount).round_dp(MONEY_DECIMALS)
     }
 
-    /// Value at `mark`, negative when short.
+    /// Value at `mark_price`, negative when short.
     pub fn notional(&self, mark: Decimal) -> Decimal {
-        (self.amount * mark).round_dp(KEPT)
+        (self.amount * mark).round_dp(MONEY_DECIMALS)
     }
 
-    /// Margin it must keep at `mark`.
-    pub fn maintenance(&self, mark: Decimal) -> Decimal {
-        bracket::maintenance(self.notional(mark).abs()).round_dp(KEPT)
+    /// Margin it must keep at `mark_price`.
+    pub fn maintenance_margin(&self, mark: Decimal) -> Decimal {
+        leverage_brackets::maintenance_margin(self.notional(mark).abs()).round_dp(MONEY_DECIMALS)
     }
 
-    /// Price at which `cushion` is used up but for the maintenance margin; zero if there is none.
-    pub fn liquidation(&self, cushion: Decimal) -> Decimal {
+    /// Price at which `liquidation_buffer` is used up but for the maintenance margin; zero if there is none.
+    pub fn liquidation_price(&self, buffer: Decimal) -> Decimal {
         let size = self.amount.abs();
         if size.is_zero() {
             return Decimal::ZERO;
         }
-        let bracket = bracket::of(size * self.entry);
-        let spare = cushion + bracket.deducted;
-        let value = size * self.entry;
+        let bracket = leverage_brackets::for_notional(size * self.entry_price);
+        let spare = buffer + bracket.deduction;
+        let value = size * self.entry_price;
         let price = if self.amount.is_sign_positive() {
-            (value - spare) / (size * (Decimal::ONE - bracket.rate))
+            (value - spare) / (size * (Decimal::ONE - bracket.maintenance_rate))
         } else {
-            (value + spare) / (size * (Decimal::ONE + bracket.rate))
+            (value + spare) / (size * (Decimal::ONE + bracket.maintenance_rate))
         };
-        price.max(Decimal::ZERO).round_dp(KEPT)
+        price.max(Decimal::ZERO).round_dp(MONEY_DECIMALS)
     }
 
-    /// Whether `mark` is at or beyond the liquidation price with this cushion.
-    pub fn is_lost(&self, mark: Decimal, cushion: Decimal) -> bool {
-        let limit = self.liquidation(cushion);
+    /// Whether `mark_price` is at or beyond the liquidation price with this cushion.
+    pub fn is_liquidated_at(&self, mark: Decimal, buffer: Decimal) -> bool {
+        let limit = self.liquidation_price(buffer);
         if self.amount.is_zero() || limit.is_zero() {
             false
         } else if self.amount.is_sign_positive() {
@@ -147,7 +150,7 @@ mod tests {
     use rust_decimal::dec;
 
     #[test]
-    fn entries_are_averaged_closings_realise_and_a_flip_opens_anew() {
+    fn fills_average_the_entry_realize_pnl_and_reverse_a_position() {
         let mut position = Position::flat("BTCUSDT", PositionSide::Both);
         assert_eq!(
             position.fill(Side::Buy, dec!(1), dec!(100), Some(10)),
@@ -157,37 +160,43 @@ mod tests {
             position.fill(Side::Buy, dec!(1), dec!(110), Some(10)),
             dec!(0)
         );
-        assert_eq!((position.entry, position.isolated), (dec!(105), dec!(21)));
+        assert_eq!(
+            (position.entry_price, position.isolated_margin),
+            (dec!(105), dec!(21))
+        );
         assert_eq!(
             position.fill(Side::Sell, dec!(0.5), dec!(115), Some(10)),
             dec!(5)
         );
         assert_eq!(
-            (position.amount, position.isolated),
+            (position.amount, position.isolated_margin),
             (dec!(1.5), dec!(15.75))
         );
         assert_eq!(
             position.fill(Side::Sell, dec!(2), dec!(100), Some(10)),
             dec!(-7.5)
         );
-        assert_eq!((position.amount, position.entry), (dec!(-0.5), dec!(100)));
         assert_eq!(
-            (position.isolated, position.realised),
+            (position.amount, position.entry_price),
+            (dec!(-0.5), dec!(100))
+        );
+        assert_eq!(
+            (position.isolated_margin, position.realized_pnl),
             (dec!(5), dec!(-2.5))
         );
     }
 
     #[test]
-    fn at_the_liquidation_price_what_is_left_is_the_maintenance_margin() {
+    fn liquidation_price_leaves_exactly_the_maintenance_margin() {
         for side in [Side::Buy, Side::Sell] {
             let mut position = Position::flat("BTCUSDT", PositionSide::Both);
             position.fill(side, dec!(1), dec!(40000), Some(10));
-            let price = position.liquidation(position.isolated);
-            let left = position.isolated + position.unrealised(price);
-            let kept = position.maintenance(price);
+            let price = position.liquidation_price(position.isolated_margin);
+            let left = position.isolated_margin + position.unrealized_pnl(price);
+            let kept = position.maintenance_margin(price);
             assert!((left - kept).abs() < dec!(0.0001), "{left} {kept}");
-            assert!(position.is_lost(price, position.isolated));
-            assert!(!position.is_lost(dec!(40000), position.isolated));
+            assert!(position.is_liquidated_at(price, position.isolated_margin));
+            assert!(!position.is_liquidated_at(dec!(40000), position.isolated_margin));
         }
     }
 }

@@ -6,11 +6,11 @@ use rust_decimal::Decimal;
 /// The market's prices.
 pub trait Prices {
     /// The last price of a contract at a moment; `None` if it is not known any more.
-    fn at(&self, symbol: &str, ms: i64) -> Option<Decimal>;
+    fn price_at(&self, symbol: &str, ms: i64) -> Option<Decimal>;
 
-    /// Moments after `from` up to `to`, ascending and ending with it, between which the price never
+    /// Moments after `from_seq` up to `to`, ascending and ending with it, between which the price never
     /// turns.
-    fn turns(&self, symbol: &str, from: i64, to: i64) -> Vec<i64>;
+    fn turning_points(&self, symbol: &str, from: i64, to: i64) -> Vec<i64>;
 }
 
 /// A moment and the prices then.
@@ -24,8 +24,8 @@ pub struct Now<'a> {
 
 impl Now<'_> {
     /// The last price, which is also the mark price; zero if it is not known.
-    pub fn mark(&self, symbol: &str) -> Decimal {
-        self.prices.at(symbol, self.ms).unwrap_or_default()
+    pub fn mark_price(&self, symbol: &str) -> Decimal {
+        self.prices.price_at(symbol, self.ms).unwrap_or_default()
     }
 }
 
@@ -39,7 +39,7 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// The quote around `price`.
+    /// The quote around `price_range`.
     pub fn around(price: Decimal, tick: Decimal) -> Self {
         Self {
             bid: price - tick,
@@ -48,15 +48,15 @@ impl Quote {
     }
 }
 
-/// The first moment from `from` to the last of `turns` at which the price has crossed.
-pub fn crossing(
+/// The first moment from `from_seq` to the last of `turns` at which the price has crossed.
+pub fn first_crossing(
     prices: &dyn Prices,
     symbol: &str,
     from: i64,
     turns: &[(i64, Decimal)],
     crossed: impl Fn(Decimal) -> bool,
 ) -> Option<i64> {
-    let at = |ms| prices.at(symbol, ms).is_some_and(&crossed);
+    let at = |ms| prices.price_at(symbol, ms).is_some_and(&crossed);
     if turns.last().is_none_or(|(last, _)| *last < from) {
         return None;
     }
@@ -66,7 +66,7 @@ pub fn crossing(
     let mut before = from;
     for (turn, price) in turns.iter().filter(|(turn, _)| *turn > from) {
         if crossed(*price) {
-            return Some(first(before, *turn, at));
+            return Some(first_true(before, *turn, at));
         }
         before = *turn;
     }
@@ -74,7 +74,7 @@ pub fn crossing(
 }
 
 /// The first moment after `before`, at which it is not so, up to `then`, at which it is.
-fn first(mut before: i64, mut then: i64, so: impl Fn(i64) -> bool) -> i64 {
+fn first_true(mut before: i64, mut then: i64, so: impl Fn(i64) -> bool) -> i64 {
     while then - before > 1 {
         let middle = before + (then - before) / 2;
         if so(middle) {

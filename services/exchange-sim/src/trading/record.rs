@@ -4,10 +4,10 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::enums::Margin;
+use super::filters::SymbolFilters;
 use super::order::{Algo, Income, Order, Trade};
 use super::position::Position;
-use super::rules::Rules;
-use super::terms::Margin;
 
 /// A user stream's key and its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,16 +15,16 @@ pub struct ListenKey {
     /// The key.
     pub key: String,
     /// When it ends, UTC ms of the exchange's time.
-    pub ends_ms: i64,
+    pub expires_ms: i64,
 }
 
 /// How an account holds a contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
+pub struct SymbolConfig {
     /// Leverage.
     pub leverage: u32,
     /// Margin mode.
-    pub margin: Margin,
+    pub margin_mode: Margin,
 }
 
 /// One thing as it is from now on.
@@ -33,9 +33,9 @@ pub enum Record {
     /// The wallet's balance.
     Wallet(Decimal),
     /// Hedge mode.
-    Dual(bool),
+    HedgeMode(bool),
     /// Settings of a contract.
-    Settings(String, Settings),
+    SymbolConfig(String, SymbolConfig),
     /// A position.
     Position(Position),
     /// An order.
@@ -47,14 +47,14 @@ pub enum Record {
     /// A change of the wallet, with its reason.
     Income(Income),
     /// The user stream's key.
-    Listen(Option<ListenKey>),
+    ListenKey(Option<ListenKey>),
     /// A contract's filters: of no account.
-    Rules(Rules),
+    Filters(SymbolFilters),
 }
 
 /// A record and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct LogRecord {
     /// The account; empty for what is everybody's.
     pub account: String,
     /// What is from now on.
@@ -63,33 +63,33 @@ pub struct Entry {
 
 /// What one call changed: stored whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Batch {
+pub struct CallRecords {
     /// Up to when the market's way has been taken into account, UTC ms.
-    pub settled_ms: i64,
+    pub matched_until_ms: i64,
     /// The changes in their order.
-    pub entries: Vec<Entry>,
+    pub records: Vec<LogRecord>,
 }
 
 /// What a user is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct UserNotice {
     /// Who.
     pub account: String,
     /// When it happened, UTC ms.
     pub at_ms: i64,
     /// What.
-    pub news: News,
+    pub news: UserNews,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum News {
+pub enum UserNews {
     /// An order changed.
     Order {
         /// The order.
         order: Order,
         /// Binance's execution type.
-        execution: &'static str,
+        execution_type: &'static str,
         /// The fill, if it was one.
         trade: Option<Trade>,
     },
@@ -102,7 +102,7 @@ pub enum News {
         /// The part of it that no position has for itself.
         cross_wallet: Decimal,
         /// What came or went beside profits and fees.
-        change: Decimal,
+        balance_change: Decimal,
         /// Positions that changed, their margin mode and the mark price.
         positions: Vec<(Position, Margin, Decimal)>,
     },

@@ -14,11 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info};
 
-use super::Floor;
+use super::ConnectionContext;
 use super::event::find_stream;
-use super::hub::{Form, Subscriber};
+use super::hub::{StreamFormat, Subscriber};
 use super::request::{self, Method, Request};
-use crate::desk::faults::{Closing, FrameFate, meant};
+use crate::trading_service::faults::{ForcedClose, FrameFault, is_targeted};
 
 /// A single frame must leave within this wall time.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
@@ -26,168 +26,175 @@ const SEND_DEADLINE: Duration = Duration::from_secs(10);
 const CLOSE_DEADLINE: Duration = Duration::from_millis(200);
 
 /// What a connection waits for.
-enum Happened {
-    ProcessEnds,
+enum ConnectionInput {
+    Shutdown,
     TooSlow,
     PingDue,
     FrameQueued(Utf8Bytes),
-    Closing(Closing),
-    ClientSaid(Message),
-    ClientLeft,
+    ForcedClose(ForcedClose),
+    ClientMessage(Message),
+    ClientDisconnected,
 }
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    ProcessEnds,
+enum CloseReason {
+    Shutdown,
     TooSlow,
     NoPong,
-    ClientLeft,
+    ClientDisconnected,
     /// A fault closes it, with a code or by a cut.
     Fault(Option<u16>),
 }
 
 pub(super) struct Connection {
-    floor: Floor,
+    floor: ConnectionContext,
     subscriber: Arc<Subscriber>,
     frames: mpsc::Receiver<Utf8Bytes>,
-    closings: watch::Receiver<Closing>,
+    forced_closes: watch::Receiver<ForcedClose>,
     /// Whether it hears a user stream.
-    user: bool,
+    is_user: bool,
     /// A frame that waits for the one after it.
-    held_back: Option<Utf8Bytes>,
+    delayed_frame: Option<Utf8Bytes>,
     sink: SplitSink<WebSocket, Message>,
     source: SplitStream<WebSocket>,
     /// Names as the client gave them, for `LIST_SUBSCRIPTIONS`.
-    names: Vec<String>,
+    stream_names: Vec<String>,
     ping_at: Instant,
     last_pong: Instant,
 }
 
 impl Connection {
-    /// Serves `socket` until it ends; `streams` are those of its URL.
+    /// Serves `socket` until it ends; `is_streaming` are those of its URL.
     pub(super) async fn run(
         socket: WebSocket,
         peer: SocketAddr,
-        floor: Floor,
-        form: Form,
+        floor: ConnectionContext,
+        form: StreamFormat,
         streams: Vec<String>,
     ) {
         let limits = *floor.exchange.limits();
-        let (subscriber, frames) = Subscriber::new(peer, form, limits.queue);
+        let (subscriber, frames) = Subscriber::new(peer, form, limits.max_queued_frames);
         let (sink, source) = socket.split();
-        let closings = floor.desk.faults.closings();
+        let closings = floor.desk.faults.forced_closes();
         let mut connection = Self {
             floor,
-            closings,
-            user: false,
-            held_back: None,
+            forced_closes: closings,
+            is_user: false,
+            delayed_frame: None,
             subscriber,
             frames,
             sink,
             source,
-            names: Vec::new(),
-            ping_at: Instant::now() + limits.ping_every,
+            stream_names: Vec::new(),
+            ping_at: Instant::now() + limits.ping_interval,
             last_pong: Instant::now(),
         };
         connection.subscribe(streams);
-        debug!(%peer, streams = ?connection.names, "websocket opened");
+        debug!(%peer, streams = ?connection.stream_names, "websocket opened");
         let end = loop {
-            let happened = connection.wait().await;
-            if let Err(end) = connection.act(happened).await {
+            let happened = connection.next_input().await;
+            if let Err(end) = connection.handle_input(happened).await {
                 break end;
             }
         };
-        connection.floor.exchange.forget(&connection.subscriber);
+        connection
+            .floor
+            .exchange
+            .unsubscribe_all(&connection.subscriber);
         connection
             .floor
             .desk
-            .users
+            .user_streams
             .leave(&connection.subscriber, None);
         connection.close(end).await;
         info!(%peer, ?end, "websocket closed");
     }
 
-    async fn wait(&mut self) -> Happened {
+    async fn next_input(&mut self) -> ConnectionInput {
         tokio::select! {
-            () = self.floor.shutdown.cancelled() => Happened::ProcessEnds,
-            () = self.subscriber.dropped.cancelled() => Happened::TooSlow,
-            () = sleep_until(self.ping_at) => Happened::PingDue,
-            Ok(()) = self.closings.changed() => Happened::Closing(*self.closings.borrow_and_update()),
-            Some(frame) = self.frames.recv() => Happened::FrameQueued(frame),
+            () = self.floor.shutdown.cancelled() => ConnectionInput::Shutdown,
+            () = self.subscriber.dropped.cancelled() => ConnectionInput::TooSlow,
+            () = sleep_until(self.ping_at) => ConnectionInput::PingDue,
+            Ok(()) = self.forced_closes.changed() => ConnectionInput::ForcedClose(*self.forced_closes.borrow_and_update()),
+            Some(frame) = self.frames.recv() => ConnectionInput::FrameQueued(frame),
             said = self.source.next() => match said {
-                Some(Ok(message)) => Happened::ClientSaid(message),
-                Some(Err(_)) | None => Happened::ClientLeft,
+                Some(Ok(message)) => ConnectionInput::ClientMessage(message),
+                Some(Err(_)) | None => ConnectionInput::ClientDisconnected,
             },
         }
     }
 
-    async fn act(&mut self, happened: Happened) -> Result<(), End> {
-        match happened {
-            Happened::ProcessEnds => Err(End::ProcessEnds),
-            Happened::TooSlow => Err(End::TooSlow),
-            Happened::ClientLeft | Happened::ClientSaid(Message::Close(_)) => Err(End::ClientLeft),
-            Happened::PingDue => self.ping().await,
-            Happened::FrameQueued(frame) => self.pass_on(frame).await,
-            Happened::Closing((_, code, to)) if meant(to, self.user) => Err(End::Fault(code)),
-            Happened::ClientSaid(Message::Text(text)) => {
-                let answer = self.answer(&text);
+    async fn handle_input(&mut self, input: ConnectionInput) -> Result<(), CloseReason> {
+        match input {
+            ConnectionInput::Shutdown => Err(CloseReason::Shutdown),
+            ConnectionInput::TooSlow => Err(CloseReason::TooSlow),
+            ConnectionInput::ClientDisconnected
+            | ConnectionInput::ClientMessage(Message::Close(_)) => {
+                Err(CloseReason::ClientDisconnected)
+            }
+            ConnectionInput::PingDue => self.ping().await,
+            ConnectionInput::FrameQueued(frame) => self.send_frame(frame).await,
+            ConnectionInput::ForcedClose((_, code, to)) if is_targeted(to, self.is_user) => {
+                Err(CloseReason::Fault(code))
+            }
+            ConnectionInput::ClientMessage(Message::Text(text)) => {
+                let answer = self.handle_request(&text);
                 self.send(Message::Text(answer.into())).await
             }
-            Happened::ClientSaid(Message::Pong(_)) => {
+            ConnectionInput::ClientMessage(Message::Pong(_)) => {
                 self.last_pong = Instant::now();
                 Ok(())
             }
             // The protocol layer has answered a ping already; binary messages mean nothing here, nor does
             // a fault of other connections.
-            Happened::ClientSaid(Message::Ping(_) | Message::Binary(_)) | Happened::Closing(_) => {
-                Ok(())
-            }
+            ConnectionInput::ClientMessage(Message::Ping(_) | Message::Binary(_))
+            | ConnectionInput::ForcedClose(_) => Ok(()),
         }
     }
 
     /// Sends a frame, unless a fault has something else in mind for it.
-    async fn pass_on(&mut self, frame: Utf8Bytes) -> Result<(), End> {
-        match self.floor.desk.faults.frame(self.user) {
-            FrameFate::Dropped => return Ok(()),
-            FrameFate::AfterTheNext if self.held_back.is_none() => {
-                self.held_back = Some(frame);
+    async fn send_frame(&mut self, frame: Utf8Bytes) -> Result<(), CloseReason> {
+        match self.floor.desk.faults.next_frame_fault(self.is_user) {
+            FrameFault::Drop => return Ok(()),
+            FrameFault::Reorder if self.delayed_frame.is_none() => {
+                self.delayed_frame = Some(frame);
                 return Ok(());
             }
-            FrameFate::Twice => self.send(Message::Text(frame.clone())).await?,
-            FrameFate::Sent | FrameFate::AfterTheNext => {}
+            FrameFault::Duplicate => self.send(Message::Text(frame.clone())).await?,
+            FrameFault::None | FrameFault::Reorder => {}
         }
         self.send(Message::Text(frame)).await?;
-        match self.held_back.take() {
+        match self.delayed_frame.take() {
             Some(earlier) => self.send(Message::Text(earlier)).await,
             None => Ok(()),
         }
     }
 
-    async fn ping(&mut self) -> Result<(), End> {
+    async fn ping(&mut self) -> Result<(), CloseReason> {
         let limits = *self.floor.exchange.limits();
-        if self.last_pong.elapsed() > limits.pong_within {
-            return Err(End::NoPong);
+        if self.last_pong.elapsed() > limits.pong_timeout {
+            return Err(CloseReason::NoPong);
         }
-        self.ping_at = Instant::now() + limits.ping_every;
+        self.ping_at = Instant::now() + limits.ping_interval;
         let stamp = self.floor.exchange.now_ms().to_string();
         self.send(Message::Ping(Bytes::from(stamp))).await
     }
 
     /// Sends, unless this subscriber is found too slow or the process ends meanwhile.
-    async fn send(&mut self, message: Message) -> Result<(), End> {
+    async fn send(&mut self, message: Message) -> Result<(), CloseReason> {
         tokio::select! {
             sent = timeout(SEND_DEADLINE, self.sink.send(message)) => match sent {
                 Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(End::ClientLeft),
-                Err(_) => Err(End::TooSlow),
+                Ok(Err(_)) => Err(CloseReason::ClientDisconnected),
+                Err(_) => Err(CloseReason::TooSlow),
             },
-            () = self.subscriber.dropped.cancelled() => Err(End::TooSlow),
-            () = self.floor.shutdown.cancelled() => Err(End::ProcessEnds),
+            () = self.subscriber.dropped.cancelled() => Err(CloseReason::TooSlow),
+            () = self.floor.shutdown.cancelled() => Err(CloseReason::Shutdown),
         }
     }
 
-    fn answer(&mut self, text: &str) -> String {
+    fn handle_request(&mut self, text: &str) -> String {
         let Request {
             method,
             streams,
@@ -199,53 +206,55 @@ impl Connection {
         match method {
             Method::Subscribe => self.subscribe(streams),
             Method::Unsubscribe => self.unsubscribe(&streams),
-            Method::ListSubscriptions => return request::done(&json!(self.names), &id),
+            Method::ListSubscriptions => {
+                return request::success_response(&json!(self.stream_names), &id);
+            }
         }
-        request::done(&Value::Null, &id)
+        request::success_response(&Value::Null, &id)
     }
 
     fn subscribe(&mut self, streams: Vec<String>) {
         for name in streams {
-            if self.names.contains(&name) {
+            if self.stream_names.contains(&name) {
                 continue;
             }
             if let Some(key) = find_stream(&self.floor.exchange, &name) {
                 self.floor.exchange.subscribe(&self.subscriber, key);
-            } else if self.floor.desk.listener(&name).is_some() {
-                self.user = true;
-                self.floor.desk.users.join(&self.subscriber, &name);
+            } else if self.floor.desk.listen_key_owner(&name).is_some() {
+                self.is_user = true;
+                self.floor.desk.user_streams.join(&self.subscriber, &name);
             } else {
                 debug!(%name, "subscribed to a stream that nothing is behind");
             }
-            self.names.push(name);
+            self.stream_names.push(name);
         }
     }
 
     fn unsubscribe(&mut self, streams: &[String]) {
-        self.names.retain(|name| !streams.contains(name));
+        self.stream_names.retain(|name| !streams.contains(name));
         for name in streams {
             if let Some(key) = find_stream(&self.floor.exchange, name) {
                 self.floor.exchange.unsubscribe(&self.subscriber, key);
             } else {
-                let users = &self.floor.desk.users;
+                let users = &self.floor.desk.user_streams;
                 users.leave(&self.subscriber, Some(name));
             }
         }
     }
 
     /// Says goodbye where someone may still listen; a peer that is gone or stuck gets none.
-    async fn close(&mut self, end: End) {
+    async fn close(&mut self, end: CloseReason) {
         let code = match end {
-            End::ProcessEnds => close_code::AWAY,
-            End::ClientLeft => close_code::NORMAL,
-            End::Fault(Some(code)) => code,
-            End::TooSlow | End::NoPong | End::Fault(None) => return,
+            CloseReason::Shutdown => close_code::AWAY,
+            CloseReason::ClientDisconnected => close_code::NORMAL,
+            CloseReason::Fault(Some(code)) => code,
+            CloseReason::TooSlow | CloseReason::NoPong | CloseReason::Fault(None) => return,
         };
-        let goodbye = Message::Close(Some(CloseFrame {
+        let close_frame = Message::Close(Some(CloseFrame {
             code,
             reason: Utf8Bytes::from_static(""),
         }));
-        let sent = timeout(CLOSE_DEADLINE, self.sink.send(goodbye)).await;
+        let sent = timeout(CLOSE_DEADLINE, self.sink.send(close_frame)).await;
         if !matches!(sent, Ok(Ok(()))) {
             debug!(?end, "no goodbye: the peer does not listen any more");
         }

@@ -5,23 +5,23 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::hub::{Frame, StreamKey, StreamKind};
-use super::user_event::digits;
+use super::user_event::format_decimal;
 use crate::candle::Candle;
 use crate::exchange::Exchange;
 use crate::interval::{Interval, MINUTE_MS};
 use crate::symbols::Contract;
+use crate::trading::exchange_state::FUNDING_RATE;
+use crate::trading::matching::next_funding_ms;
 use crate::trading::prices::Quote;
-use crate::trading::settle::next_funding;
-use crate::trading::venue::FUNDING;
 
 /// Room for trade ids in one minute, so that ids grow with time and never repeat.
 const TRADES_PER_MINUTE: i64 = 1_000_000;
 
 #[derive(Serialize)]
-struct Event<'a> {
+struct KlineEvent<'a> {
     e: &'static str,
     #[serde(rename = "E")]
-    said_at: i64,
+    event_time: i64,
     s: &'a str,
     k: Kline<'a>,
 }
@@ -61,7 +61,7 @@ struct Combined<'a, T> {
 /// Binance's mark for a contract that is margined in USDT.
 const USDS_MARGINED: i32 = 1;
 /// How often the mark price is told unless a client asks for every second.
-const EVERY_3S: i64 = 3_000;
+const DEFAULT_MARK_PRICE_MS: i64 = 3_000;
 /// What is always offered at the best price of either side.
 pub(crate) const TOP_QUANTITY: &str = "10";
 
@@ -77,9 +77,9 @@ pub(crate) fn kline(
     now_ms: i64,
 ) -> serde_json::Result<Frame> {
     let first_trade = candle.open_time / MINUTE_MS * TRADES_PER_MINUTE;
-    let event = Event {
+    let event = KlineEvent {
         e: "kline",
-        said_at: now_ms,
+        event_time: now_ms,
         s: contract.symbol,
         k: Kline {
             t: candle.open_time,
@@ -88,20 +88,20 @@ pub(crate) fn kline(
             i: interval.name(),
             f: first_trade,
             last_trade: first_trade + candle.trades - 1,
-            o: contract.price_digits(candle.open),
-            c: contract.price_digits(candle.close),
-            h: contract.price_digits(candle.high),
-            l: contract.price_digits(candle.low),
-            v: contract.quantity_digits(candle.volume),
+            o: contract.format_price(candle.open),
+            c: contract.format_price(candle.close),
+            h: contract.format_price(candle.high),
+            l: contract.format_price(candle.low),
+            v: contract.format_quantity(candle.volume),
             n: candle.trades,
             x: closed,
-            q: contract.quote_digits(candle.quote_volume),
-            taker_volume: contract.quantity_digits(candle.taker_volume),
-            taker_quote_volume: contract.quote_digits(candle.taker_quote_volume),
+            q: contract.format_quote(candle.quote_volume),
+            taker_volume: contract.format_quantity(candle.taker_volume),
+            taker_quote_volume: contract.format_quote(candle.taker_quote_volume),
             ignore: "0",
         },
     };
-    framed(contract, StreamKind::Kline(interval), &event)
+    to_frame(contract, StreamKind::Kline(interval), &event)
 }
 
 /// The frame for best bid and ask at `now_ms`.
@@ -120,13 +120,13 @@ pub(crate) fn book_ticker(
         "T": now_ms,
         "s": contract.symbol,
         "ps": contract.symbol,
-        "b": digits(quote.bid),
+        "b": format_decimal(quote.bid),
         "B": TOP_QUANTITY,
-        "a": digits(quote.ask),
+        "a": format_decimal(quote.ask),
         "A": TOP_QUANTITY,
         "st": USDS_MARGINED,
     });
-    framed(contract, StreamKind::BookTicker, &event)
+    to_frame(contract, StreamKind::BookTicker, &event)
 }
 
 /// The frame for the mark price at `now_ms`; here it is the last price, and the index too.
@@ -139,7 +139,7 @@ pub(crate) fn mark_price(
     price: Decimal,
     now_ms: i64,
 ) -> serde_json::Result<Frame> {
-    let price = digits(price);
+    let price = format_decimal(price);
     let event = json!({
         "e": "markPriceUpdate",
         "E": now_ms,
@@ -148,14 +148,14 @@ pub(crate) fn mark_price(
         "ap": price,
         "i": price,
         "P": price,
-        "r": digits(FUNDING),
-        "T": next_funding(now_ms),
+        "r": format_decimal(FUNDING_RATE),
+        "T": next_funding_ms(now_ms),
         "st": USDS_MARGINED,
     });
-    framed(contract, kind, &event)
+    to_frame(contract, kind, &event)
 }
 
-fn framed(
+fn to_frame(
     contract: &Contract,
     kind: StreamKind,
     event: &impl Serialize,
@@ -177,15 +177,19 @@ impl StreamKind {
         match self {
             Self::Kline(interval) => format!("kline_{interval}"),
             Self::BookTicker => "bookTicker".to_owned(),
-            Self::MarkPrice { every_ms: EVERY_3S } => "markPrice".to_owned(),
+            Self::MarkPrice {
+                every_ms: DEFAULT_MARK_PRICE_MS,
+            } => "markPrice".to_owned(),
             Self::MarkPrice { every_ms } => format!("markPrice@{}s", every_ms / 1_000),
         }
     }
 
-    fn of(name: &str) -> Option<Self> {
+    fn from_name(name: &str) -> Option<Self> {
         match name {
             "bookTicker" => Some(Self::BookTicker),
-            "markPrice" => Some(Self::MarkPrice { every_ms: EVERY_3S }),
+            "markPrice" => Some(Self::MarkPrice {
+                every_ms: DEFAULT_MARK_PRICE_MS,
+            }),
             "markPrice@1s" => Some(Self::MarkPrice { every_ms: 1_000 }),
             kline => {
                 let interval = Interval::from_name(kline.strip_prefix("kline_")?)?;
@@ -198,14 +202,19 @@ impl StreamKind {
 /// The stream of this name, if the exchange serves it. Symbols are lower case, as at Binance.
 pub(crate) fn find_stream(exchange: &Exchange, name: &str) -> Option<StreamKey> {
     let (symbol, kind) = name.split_once('@')?;
-    let kind = StreamKind::of(kind)?;
+    let kind = StreamKind::from_name(kind)?;
     let position = exchange
         .listed()
         .iter()
         .position(|c| c.symbol.to_ascii_lowercase() == symbol)?;
     let offered = match kind {
-        StreamKind::Kline(interval) => exchange.at_once(|m| m.market.offers(interval)),
+        StreamKind::Kline(interval) => {
+            exchange.with_market_moment(|m| m.market.has_interval(interval))
+        }
         StreamKind::BookTicker | StreamKind::MarkPrice { .. } => true,
     };
-    offered.then_some(StreamKey { position, kind })
+    offered.then_some(StreamKey {
+        contract_index: position,
+        kind,
+    })
 }

@@ -16,7 +16,7 @@ use crate::interval::Interval;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamKey {
     /// Position of the contract among the listed ones.
-    pub(crate) position: usize,
+    pub(crate) contract_index: usize,
     /// What is told of it.
     pub(crate) kind: StreamKind,
 }
@@ -34,7 +34,7 @@ pub(crate) enum StreamKind {
 
 /// How a connection wants its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum StreamFormat {
     /// The event alone (`/ws`).
     Raw,
     /// The event under the stream's name (`/stream`).
@@ -52,7 +52,7 @@ pub(crate) struct Frame {
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     peer: SocketAddr,
-    form: Form,
+    format: StreamFormat,
     queue: mpsc::Sender<Utf8Bytes>,
     /// Cancelled when this subscriber was too slow.
     pub(crate) dropped: CancellationToken,
@@ -62,13 +62,13 @@ impl Subscriber {
     /// A subscriber and the other end of its queue of `length` frames.
     pub(crate) fn new(
         peer: SocketAddr,
-        form: Form,
+        form: StreamFormat,
         length: usize,
     ) -> (Arc<Self>, mpsc::Receiver<Utf8Bytes>) {
         let (queue, frames) = mpsc::channel(length);
         let subscriber = Self {
             peer,
-            form,
+            format: form,
             queue,
             dropped: CancellationToken::new(),
         };
@@ -77,10 +77,10 @@ impl Subscriber {
 
     /// Hands over a frame. A full queue ends the connection: a client that misses a candle without
     /// knowing is worse off than one that must reconnect.
-    pub(crate) fn offer(&self, frame: &Frame) {
-        let text = match self.form {
-            Form::Raw => &frame.raw,
-            Form::Combined => &frame.combined,
+    pub(crate) fn enqueue(&self, frame: &Frame) {
+        let text = match self.format {
+            StreamFormat::Raw => &frame.raw,
+            StreamFormat::Combined => &frame.combined,
         };
         if self.dropped.is_cancelled() {
             return;
@@ -96,7 +96,7 @@ impl Subscriber {
 #[derive(Debug)]
 struct Stream {
     /// What happened up to this exchange time has been published.
-    told_ms: i64,
+    published_ms: i64,
     subscribers: Vec<Arc<Subscriber>>,
 }
 
@@ -110,7 +110,7 @@ impl Hub {
     /// Adds a subscriber; a new stream is told from `now_ms` on. Joining twice changes nothing.
     pub(crate) fn join(&mut self, subscriber: &Arc<Subscriber>, key: StreamKey, now_ms: i64) {
         let stream = self.streams.entry(key).or_insert_with(|| Stream {
-            told_ms: now_ms,
+            published_ms: now_ms,
             subscribers: Vec::new(),
         });
         if !stream
@@ -125,7 +125,7 @@ impl Hub {
     /// Removes a subscriber from one stream.
     pub(crate) fn leave(&mut self, subscriber: &Subscriber, key: StreamKey) {
         if let Some(stream) = self.streams.get_mut(&key) {
-            stream.without(subscriber);
+            stream.remove(subscriber);
         }
         self.streams.retain(|_, s| !s.subscribers.is_empty());
     }
@@ -133,13 +133,13 @@ impl Hub {
     /// Removes a subscriber from every stream.
     pub(crate) fn leave_all(&mut self, subscriber: &Subscriber) {
         for stream in self.streams.values_mut() {
-            stream.without(subscriber);
+            stream.remove(subscriber);
         }
         self.streams.retain(|_, s| !s.subscribers.is_empty());
     }
 
     /// How many connections listen to at least one stream.
-    pub(crate) fn listeners(&self) -> usize {
+    pub(crate) fn subscriber_count(&self) -> usize {
         self.streams
             .values()
             .flat_map(|s| s.subscribers.iter().map(Arc::as_ptr))
@@ -148,17 +148,20 @@ impl Hub {
     }
 
     /// Every stream with how far it has been told.
-    pub(crate) fn told(&self) -> Vec<(StreamKey, i64)> {
-        self.streams.iter().map(|(k, s)| (*k, s.told_ms)).collect()
+    pub(crate) fn published(&self) -> Vec<(StreamKey, i64)> {
+        self.streams
+            .iter()
+            .map(|(k, s)| (*k, s.published_ms))
+            .collect()
     }
 
     /// Publishes `frames`, which bring the stream up to `now_ms`.
     pub(crate) fn publish(&mut self, key: StreamKey, frames: &[Frame], now_ms: i64) {
         if let Some(stream) = self.streams.get_mut(&key) {
-            stream.told_ms = now_ms;
+            stream.published_ms = now_ms;
             for frame in frames {
                 for subscriber in &stream.subscribers {
-                    subscriber.offer(frame);
+                    subscriber.enqueue(frame);
                 }
             }
         }
@@ -166,7 +169,7 @@ impl Hub {
 }
 
 impl Stream {
-    fn without(&mut self, subscriber: &Subscriber) {
+    fn remove(&mut self, subscriber: &Subscriber) {
         self.subscribers
             .retain(|s| !std::ptr::eq(s.as_ref(), subscriber));
     }
@@ -177,12 +180,12 @@ mod tests {
     use super::*;
 
     const KEY: StreamKey = StreamKey {
-        position: 0,
+        contract_index: 0,
         kind: StreamKind::Kline(Interval::M1),
     };
 
     fn subscriber(length: usize) -> (Arc<Subscriber>, mpsc::Receiver<Utf8Bytes>) {
-        Subscriber::new(([127, 0, 0, 1], 1).into(), Form::Raw, length)
+        Subscriber::new(([127, 0, 0, 1], 1).into(), StreamFormat::Raw, length)
     }
 
     fn frame(text: &'static str) -> Frame {
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_drops_its_subscriber_and_nobody_else() {
+    fn full_queue_drops_only_its_own_subscriber() {
         let mut hub = Hub::default();
         let ((slow, _unread), (fast, mut read)) = (subscriber(1), subscriber(4));
         hub.join(&slow, KEY, 0);
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_counts_once_and_a_stream_without_listeners_is_gone() {
+    fn connection_counts_once_and_unsubscribed_streams_are_removed() {
         let mut hub = Hub::default();
         let (one, _frames) = subscriber(1);
         let other = StreamKey {
@@ -216,12 +219,12 @@ mod tests {
             hub.join(&one, key, 5);
         }
         assert_eq!(
-            (hub.listeners(), hub.told()),
+            (hub.subscriber_count(), hub.published()),
             (1, vec![(KEY, 5), (other, 5)])
         );
         hub.leave(&one, KEY);
-        assert_eq!(hub.listeners(), 1);
+        assert_eq!(hub.subscriber_count(), 1);
         hub.leave_all(&one);
-        assert_eq!((hub.listeners(), hub.told().len()), (0, 0));
+        assert_eq!((hub.subscriber_count(), hub.published().len()), (0, 0));
     }
 }

@@ -20,26 +20,26 @@ use axum::routing::get;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::desk::Desk;
 use crate::exchange::Exchange;
+use crate::trading_service::TradingService;
 use connection::Connection;
-use hub::Form;
+use hub::StreamFormat;
 
 /// Longest message a client may send, bytes.
-const LONGEST_MESSAGE: usize = 64 * 1024;
+const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 const ROUTES: [&str; 4] = ["", "/market", "/public", "/private"];
 
 /// What every connection gets: the exchange, the end, and who waits for it.
 #[derive(Clone)]
-pub(crate) struct Floor {
+pub(crate) struct ConnectionContext {
     pub(crate) exchange: Arc<Exchange>,
-    pub(crate) desk: Arc<Desk>,
+    pub(crate) desk: Arc<TradingService>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) connections: TaskTracker,
 }
 
 /// All WebSocket routes.
-pub(crate) fn router(floor: Floor) -> Router {
+pub(crate) fn router(floor: ConnectionContext) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         router = router
@@ -55,37 +55,37 @@ pub(crate) fn router(floor: Floor) -> Router {
 async fn bare(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    State(floor): State<Floor>,
+    State(floor): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let key = query.get("listenKey").map_or("", String::as_str);
-    accept(upgrade, peer, floor, Form::Raw, key)
+    accept(upgrade, peer, floor, StreamFormat::Raw, key)
 }
 
 async fn raw(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    State(floor): State<Floor>,
+    State(floor): State<ConnectionContext>,
     Path(streams): Path<String>,
 ) -> Response {
-    accept(upgrade, peer, floor, Form::Raw, &streams)
+    accept(upgrade, peer, floor, StreamFormat::Raw, &streams)
 }
 
 async fn combined(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    State(floor): State<Floor>,
+    State(floor): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let streams = query.get("streams").map_or("", String::as_str);
-    accept(upgrade, peer, floor, Form::Combined, streams)
+    accept(upgrade, peer, floor, StreamFormat::Combined, streams)
 }
 
 fn accept(
     upgrade: WebSocketUpgrade,
     peer: SocketAddr,
-    floor: Floor,
-    form: Form,
+    floor: ConnectionContext,
+    format: StreamFormat,
     streams: &str,
 ) -> Response {
     let streams: Vec<String> = streams
@@ -94,10 +94,10 @@ fn accept(
         .map(str::to_owned)
         .collect();
     upgrade
-        .max_message_size(LONGEST_MESSAGE)
+        .max_message_size(MAX_MESSAGE_BYTES)
         .on_upgrade(move |socket| {
             let tracker = floor.connections.clone();
-            let talk = Connection::run(socket, peer, floor, form, streams);
-            tracker.track_future(talk)
+            let connection = Connection::run(socket, peer, floor, format, streams);
+            tracker.track_future(connection)
         })
 }

@@ -33,17 +33,21 @@ struct Message {
 pub(super) fn parse(text: &str) -> Result<Request, String> {
     let message: Message = serde_json::from_str(text).map_err(|e| {
         if e.is_data() {
-            refusal(2, &format!("Invalid request: {e}"), &Value::Null)
+            error_response(2, &format!("Invalid request: {e}"), &Value::Null)
         } else {
-            refusal(3, &format!("Invalid JSON: {e}"), &Value::Null)
+            error_response(3, &format!("Invalid JSON: {e}"), &Value::Null)
         }
     })?;
     if !(message.id.is_u64() || message.id.is_string()) {
         let words = "Invalid request: request ID must be an unsigned integer";
-        return Err(refusal(2, words, &message.id));
+        return Err(error_response(2, words, &message.id));
     }
-    if !message.params.iter().all(|name| well_formed(name)) {
-        return Err(refusal(2, "Invalid request: invalid stream", &message.id));
+    if !message.params.iter().all(|name| is_stream_name(name)) {
+        return Err(error_response(
+            2,
+            "Invalid request: invalid stream",
+            &message.id,
+        ));
     }
     Ok(Request {
         method: message.method,
@@ -53,17 +57,17 @@ pub(super) fn parse(text: &str) -> Result<Request, String> {
 }
 
 /// The answer to a request that was carried out.
-pub(super) fn done(result: &Value, id: &Value) -> String {
+pub(super) fn success_response(result: &Value, id: &Value) -> String {
     json!({"result": result, "id": id}).to_string()
 }
 
-fn refusal(code: u32, words: &str, id: &Value) -> String {
+fn error_response(code: u32, words: &str, id: &Value) -> String {
     json!({"error": {"code": code, "msg": words}, "id": id}).to_string()
 }
 
 /// A name Binance would take for a stream, market or user. A well-formed name that nothing is behind is accepted
 /// and stays silent, there and here.
-fn well_formed(name: &str) -> bool {
+fn is_stream_name(name: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || "@_!-".contains(c);
     let key = name.len() == 64 && name.chars().all(|c| c.is_ascii_alphanumeric());
     (key || name.contains('@')) && name.len() <= 100 && name.chars().all(known)
@@ -80,7 +84,7 @@ mod tests {
         assert_eq!(request.method, Method::Subscribe);
         assert_eq!(request.streams, ["btcusdt@kline_1m"]);
         assert_eq!(
-            done(&Value::Null, &request.id),
+            success_response(&Value::Null, &request.id),
             r#"{"id":312,"result":null}"#
         );
         for (text, method) in [
@@ -98,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_mistake_gets_binances_code_and_words() {
+    fn each_invalid_request_gets_binances_code_and_message() {
         for (text, code, words) in [
             (
                 "hello",

@@ -4,13 +4,13 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::hub::Frame;
+use crate::trading::enums::Margin;
 use crate::trading::order::{Algo, Order, Trade};
 use crate::trading::position::Position;
-use crate::trading::record::{News, Notice};
-use crate::trading::terms::Margin;
+use crate::trading::record::{UserNews, UserNotice};
 
 /// The frame of a notice for the stream of this key.
-pub(crate) fn frame(notice: &Notice, key: &str) -> Frame {
+pub(crate) fn frame(notice: &UserNotice, key: &str) -> Frame {
     let event = event(notice);
     Frame {
         raw: event.to_string().into(),
@@ -18,39 +18,41 @@ pub(crate) fn frame(notice: &Notice, key: &str) -> Frame {
     }
 }
 
-fn event(notice: &Notice) -> Value {
+fn event(notice: &UserNotice) -> Value {
     let at = notice.at_ms;
     match &notice.news {
-        News::Order {
+        UserNews::Order {
             order,
-            execution,
+            execution_type: execution,
             trade,
         } => {
             let details = order_details(order, execution, trade.as_ref());
             json!({"e": "ORDER_TRADE_UPDATE", "E": at, "T": at, "o": details})
         }
-        News::Account {
+        UserNews::Account {
             reason,
             wallet,
             cross_wallet,
-            change,
+            balance_change: change,
             positions,
         } => {
             let positions: Vec<Value> = positions.iter().map(position).collect();
             json!({"e": "ACCOUNT_UPDATE", "E": at, "T": at, "a": {
                 "m": reason,
                 "B": [{
-                    "a": "USDT", "wb": digits(*wallet), "cw": digits(*cross_wallet),
-                    "bc": digits(*change),
+                    "a": "USDT", "wb": format_decimal(*wallet), "cw": format_decimal(*cross_wallet),
+                    "bc": format_decimal(*change),
                 }],
                 "P": positions,
             }})
         }
-        News::Algo(algo) => json!({"e": "ALGO_UPDATE", "E": at, "T": at, "o": algo_details(algo)}),
-        News::Leverage { symbol, leverage } => json!({
+        UserNews::Algo(algo) => {
+            json!({"e": "ALGO_UPDATE", "E": at, "T": at, "o": algo_details(algo)})
+        }
+        UserNews::Leverage { symbol, leverage } => json!({
             "e": "ACCOUNT_CONFIG_UPDATE", "E": at, "T": at, "ac": {"s": symbol, "l": leverage},
         }),
-        News::KeyExpired(key) => json!({"e": "listenKeyExpired", "E": at, "listenKey": key}),
+        UserNews::KeyExpired(key) => json!({"e": "listenKeyExpired", "E": at, "listenKey": key}),
     }
 }
 
@@ -60,16 +62,16 @@ fn order_details(order: &Order, execution: &str, trade: Option<&Trade>) -> Value
         "c": order.client_id,
         "S": order.side,
         "o": order.kind,
-        "f": order.tif,
-        "q": digits(order.quantity),
-        "p": digits(order.price),
-        "ap": digits(order.mean().round_dp(8)),
+        "f": order.time_in_force,
+        "q": format_decimal(order.quantity),
+        "p": format_decimal(order.price),
+        "ap": format_decimal(order.average_price().round_dp(8)),
         "sp": "0",
         "x": execution,
         "X": order.status,
         "i": order.id,
         "l": "0",
-        "z": digits(order.filled),
+        "z": format_decimal(order.filled),
         "L": "0",
         "T": order.updated_ms,
         "t": 0,
@@ -78,7 +80,7 @@ fn order_details(order: &Order, execution: &str, trade: Option<&Trade>) -> Value
         "m": false,
         "R": order.reduce_only,
         "wt": "CONTRACT_PRICE",
-        "ot": order.original(),
+        "ot": order.original_type(),
         "ps": order.position_side,
         "cp": order.close_position,
         "pP": false,
@@ -92,13 +94,13 @@ fn order_details(order: &Order, execution: &str, trade: Option<&Trade>) -> Value
     });
     if let (Some(trade), Some(fields)) = (trade, details.as_object_mut()) {
         let filled = [
-            ("l", json!(digits(trade.quantity))),
-            ("L", json!(digits(trade.price))),
+            ("l", json!(format_decimal(trade.quantity))),
+            ("L", json!(format_decimal(trade.price))),
             ("N", json!("USDT")),
-            ("n", json!(digits(trade.fee))),
+            ("n", json!(format_decimal(trade.fee))),
             ("t", json!(trade.id)),
-            ("m", json!(trade.maker)),
-            ("rp", json!(digits(trade.pnl))),
+            ("m", json!(trade.is_maker)),
+            ("rp", json!(format_decimal(trade.realized_pnl))),
         ];
         fields.extend(filled.map(|(name, value)| (name.to_owned(), value)));
     }
@@ -115,16 +117,16 @@ fn algo_details(algo: &Algo) -> Value {
         "S": algo.side,
         "ps": algo.position_side,
         "f": "GTC",
-        "q": digits(algo.quantity),
+        "q": format_decimal(algo.quantity),
         "X": algo.status,
         "ai": algo.order_id.map(|id| id.to_string()).unwrap_or_default(),
-        "ap": digits(algo.actual_price),
-        "aq": digits(algo.actual_quantity),
+        "ap": format_decimal(algo.actual_price),
+        "aq": format_decimal(algo.actual_quantity),
         "act": if algo.order_id.is_some() { "MARKET" } else { "0" },
-        "tp": digits(algo.trigger),
+        "tp": format_decimal(algo.trigger_price),
         "p": "0",
         "V": "NONE",
-        "wt": algo.working,
+        "wt": algo.working_type,
         "pm": "NONE",
         "cp": algo.close_position,
         "pP": false,
@@ -142,18 +144,18 @@ fn position((position, margin, mark): &(Position, Margin, Decimal)) -> Value {
     };
     json!({
         "s": position.symbol,
-        "pa": digits(position.amount),
-        "ep": digits(position.entry),
-        "bep": digits(position.entry),
-        "cr": digits(position.realised),
-        "up": digits(position.unrealised(*mark)),
+        "pa": format_decimal(position.amount),
+        "ep": format_decimal(position.entry_price),
+        "bep": format_decimal(position.entry_price),
+        "cr": format_decimal(position.realized_pnl),
+        "up": format_decimal(position.unrealized_pnl(*mark)),
         "mt": mode,
-        "iw": digits(position.isolated),
+        "iw": format_decimal(position.isolated_margin),
         "ps": position.side,
     })
 }
 
 /// A decimal without needless zeros.
-pub(crate) fn digits(value: Decimal) -> String {
+pub(crate) fn format_decimal(value: Decimal) -> String {
     value.normalize().to_string()
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use exchange_sim::book::Span;
+use exchange_sim::candle_store::CandleRange;
 use exchange_sim::exchange::Limits;
 use exchange_sim::interval::Interval;
 use exchange_sim::market::Market;
@@ -18,13 +18,13 @@ const ONE: &str = "60000,10,12,9,11\n";
 const TWO: &str = "120000,11,13,10,12\n";
 
 fn read(text: &str) -> Result<Recording, String> {
-    let file = CandleFile::of(text);
+    let file = CandleFile::from_text(text);
     let contract = Contract::find("BTCUSDT").unwrap();
     Recording::read(&file.path(), contract).map_err(|e| e.to_string())
 }
 
 #[test]
-fn what_is_wrong_is_told_with_line_column_value_and_what_is_allowed() {
+fn invalid_value_is_reported_with_line_column_and_what_is_allowed() {
     for (rows, line, column, value, allowed) in [
         ("180000,12,13,11,NaN\n", 4, "close", "NaN", "above 0"),
         ("180000,12,13,11,inf\n", 4, "close", "inf", "above 0"),
@@ -91,7 +91,7 @@ fn what_is_wrong_is_told_with_line_column_value_and_what_is_allowed() {
 }
 
 #[test]
-fn a_missing_column_is_named_with_the_header_that_was_found() {
+fn missing_column_is_reported_with_the_header_found() {
     let refused = read("time,open,high,low,close\n60000,1,1,1,1\n").unwrap_err();
     assert!(
         refused.contains("line 1, column open_time: missing"),
@@ -101,7 +101,7 @@ fn a_missing_column_is_named_with_the_header_that_was_found() {
 }
 
 #[test]
-fn a_file_of_another_kind_or_none_is_refused() {
+fn unreadable_empty_or_short_file_is_rejected() {
     let contract = Contract::find("BTCUSDT").unwrap();
     let none = Recording::read(&PathBuf::from("/nowhere/candles.csv"), contract);
     let refused = none.unwrap_err().to_string();
@@ -113,7 +113,7 @@ fn a_file_of_another_kind_or_none_is_refused() {
     assert!(empty.contains("column open_time: missing"), "{empty}");
     let short = read(&format!("{HEAD}{ONE}")).unwrap_err();
     assert!(short.contains("1 candles; allowed: 2 to "), "{short}");
-    let broken = CandleFile::of("");
+    let broken = CandleFile::from_text("");
     std::fs::write(broken.path(), [0x1f, 0x8b, 8, 0, 1, 2, 3]).unwrap();
     let refused = Recording::read(&broken.path(), contract)
         .unwrap_err()
@@ -125,7 +125,7 @@ fn a_file_of_another_kind_or_none_is_refused() {
 }
 
 #[test]
-fn the_files_own_interval_is_found() {
+fn interval_of_the_file_is_detected() {
     for (step, interval) in [(1, Interval::M1), (3, Interval::M3), (30, Interval::M30)] {
         let (first, second) = (step * 60_000, step * 120_000);
         let rows = format!("{HEAD}{first},1,1,1,1\n{second},1,1,1,1\n");
@@ -138,12 +138,12 @@ fn the_files_own_interval_is_found() {
 }
 
 #[test]
-fn prices_keep_every_decimal_and_missing_volumes_follow_from_the_other() {
+fn prices_keep_every_decimal_and_a_missing_volume_is_derived() {
     let head = "close,low,high,open,open_time,quote_volume\n";
     let rows = "0.12345678,0.1,0.2,1.1e-1,60000,1000\n0.2,0.1,0.2,0.1,120000,5e-1\n";
     let recording = read(&format!("{head}{rows}")).unwrap();
     let contract = Contract::find("BTCUSDT").unwrap();
-    let market = all_of(recording, contract);
+    let market = play_all(recording, contract);
     let first = candles(&market, Interval::M1)[0];
     assert_eq!((first.open, first.close), (11_000_000, 12_345_678));
     assert_eq!(
@@ -153,7 +153,7 @@ fn prices_keep_every_decimal_and_missing_volumes_follow_from_the_other() {
 }
 
 #[tokio::test]
-async fn a_warm_up_longer_than_the_file_is_refused_before_anything_starts() {
+async fn warm_up_longer_than_the_file_is_rejected_before_start() {
     let file = CandleFile::minutes(10);
     let arguments = ["--warmup-candles", "10"];
     let refused = file
@@ -167,7 +167,7 @@ async fn a_warm_up_longer_than_the_file_is_refused_before_anything_starts() {
 }
 
 /// A market that has played the whole recording.
-fn all_of(recording: Recording, contract: &'static Contract) -> Market {
+fn play_all(recording: Recording, contract: &'static Contract) -> Market {
     let mut market = Market::replay(recording, contract, 0);
     market.advance(i64::MAX);
     market
@@ -175,7 +175,7 @@ fn all_of(recording: Recording, contract: &'static Contract) -> Market {
 
 fn candles(market: &Market, interval: Interval) -> Vec<exchange_sim::candle::Candle> {
     let now = market.ends_ms().unwrap();
-    let span = Span {
+    let span = CandleRange {
         start: None,
         end: Some(now - interval.ms()),
         limit: usize::MAX,
@@ -200,14 +200,14 @@ fn recorded_month() -> Option<PathBuf> {
 }
 
 #[test]
-fn the_recorded_month_has_as_many_candles_as_counted_elsewhere() {
+fn recorded_month_has_the_known_number_of_candles() {
     let Some(path) = recorded_month() else {
         return;
     };
     let contract = Contract::find("BTCUSDT").unwrap();
     let recording = Recording::read(&path, contract).unwrap();
     assert_eq!((recording.base(), recording.len()), (Interval::M1, 45_031));
-    let market = all_of(recording, contract);
+    let market = play_all(recording, contract);
     assert_eq!(candles(&market, Interval::M1).len(), 45_031);
     assert_eq!(candles(&market, Interval::M30).len(), 1_500);
 }

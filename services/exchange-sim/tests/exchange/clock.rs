@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::support::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, klines, start, time, try_start};
 
 #[tokio::test]
-async fn time_stands_until_the_first_subscriber_and_then_runs_for_good() {
+async fn clock_is_paused_until_the_first_subscriber_then_runs_for_good() {
     let file = CandleFile::minutes(400);
     let arguments = ["--warmup-candles", "10"];
     let exchange = file.replay(&arguments, Limits::default()).await.unwrap();
@@ -22,7 +22,7 @@ async fn time_stands_until_the_first_subscriber_and_then_runs_for_good() {
         "not a kline subscriber"
     );
     let mut client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
-    client.hear().await;
+    client.receive().await;
     assert!(time(exchange.address).await > start);
     drop((client, idle));
     sleep(Duration::from_millis(200)).await;
@@ -37,19 +37,19 @@ async fn time_stands_until_the_first_subscriber_and_then_runs_for_good() {
 }
 
 #[tokio::test]
-async fn with_no_subscribers_time_stands_again_when_the_last_one_leaves() {
+async fn clock_pauses_again_when_the_last_subscriber_leaves() {
     let file = CandleFile::minutes(400);
-    let arguments = ["--hold", "no-subscribers"];
+    let arguments = ["--clock-pause", "without-subscribers"];
     let exchange = file.replay(&arguments, Limits::default()).await.unwrap();
     let mut client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
-    client.hear().await;
+    client.receive().await;
     drop(client);
     sleep(Duration::from_millis(300)).await;
     let held = time(exchange.address).await;
     sleep(Duration::from_millis(300)).await;
     assert_eq!(time(exchange.address).await, held);
     let mut client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
-    client.hear().await;
+    client.receive().await;
     let resumed = time(exchange.address).await;
     assert!(
         resumed > held && resumed < held + MINUTE_MS,
@@ -59,10 +59,10 @@ async fn with_no_subscribers_time_stands_again_when_the_last_one_leaves() {
 }
 
 #[tokio::test]
-async fn never_held_time_runs_from_the_start_and_ends_with_the_file() {
+async fn unpaused_clock_runs_from_the_start_and_ends_with_the_file() {
     let file = CandleFile::minutes(60);
     let arguments = [
-        "--hold",
+        "--clock-pause",
         "never",
         "--warmup-candles",
         "30",
@@ -78,7 +78,7 @@ async fn never_held_time_runs_from_the_start_and_ends_with_the_file() {
 }
 
 #[tokio::test]
-async fn a_restart_goes_on_with_the_candles_of_the_downtime_and_the_same_past() {
+async fn restart_keeps_the_history_and_adds_the_candles_of_the_downtime() {
     let dir = tempfile::tempdir().unwrap();
     let state = [
         "--state-dir",
@@ -90,7 +90,7 @@ async fn a_restart_goes_on_with_the_candles_of_the_downtime_and_the_same_past() 
     let first = start(&state).await;
     let opened = time(first.address).await;
     let mut client = Client::connect(first.address, "/ws/ethusdt@kline_1m").await;
-    client.hear().await;
+    client.receive().await;
     let past = klines(first.address, query).await;
     let before = time(first.address).await;
     first.stop().await;
@@ -122,18 +122,18 @@ async fn a_restart_goes_on_with_the_candles_of_the_downtime_and_the_same_past() 
 }
 
 #[tokio::test]
-async fn a_clock_without_subscribers_is_held_over_a_restart_too() {
+async fn clock_without_subscribers_stays_paused_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let file = CandleFile::minutes(400);
     let state = [
-        "--hold",
-        "no-subscribers",
+        "--clock-pause",
+        "without-subscribers",
         "--state-dir",
         dir.path().to_str().unwrap(),
     ];
     let first = file.replay(&state, Limits::default()).await.unwrap();
     let mut client = Client::connect(first.address, "/ws/btcusdt@kline_1m").await;
-    client.hear().await;
+    client.receive().await;
     let seen = time(first.address).await;
     first.stop().await;
     sleep(Duration::from_secs(1)).await;

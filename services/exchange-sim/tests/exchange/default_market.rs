@@ -9,8 +9,8 @@
 
 use std::sync::LazyLock;
 
-use exchange_sim::book::Span;
 use exchange_sim::candle::Candle;
+use exchange_sim::candle_store::CandleRange;
 use exchange_sim::interval::Interval;
 use exchange_sim::market::Market;
 use exchange_sim::market::synthetic::OPENS_MS;
@@ -36,7 +36,7 @@ const LATER_MS: i64 = OPENS_MS + 600 * MINUTE_MS;
 static DEFAULT: LazyLock<Market> = LazyLock::new(|| market(DEFAULT_SEED, LATER_MS));
 
 fn closed(market: &Market, position: usize, interval: Interval, now_ms: i64) -> Vec<Candle> {
-    let span = Span {
+    let span = CandleRange {
         start: None,
         end: Some(now_ms - interval.ms()),
         limit: usize::MAX,
@@ -120,7 +120,7 @@ fn wall_seconds(signal: &Signal) -> f64 {
 }
 
 #[test]
-fn by_default_there_is_something_to_trade_within_45_seconds_and_regularly_after() {
+fn default_market_has_a_signal_within_45_seconds_and_regularly_after() {
     let signals = signals(&DEFAULT, LATER_MS);
     let first = signals.first().expect("a signal within ten minutes");
     assert!(wall_seconds(first) <= 45.0, "{first:?}");
@@ -145,7 +145,7 @@ fn by_default_there_is_something_to_trade_within_45_seconds_and_regularly_after(
 }
 
 #[test]
-fn the_same_seed_gives_the_same_candles_whatever_is_listed_and_however_it_is_played() {
+fn same_seed_gives_the_same_candles_for_any_listing_and_any_steps() {
     let eth: Vec<&'static Contract> = vec![&CATALOGUE[1]];
     let mut alone = Market::synthetic(DEFAULT_SEED, eth);
     for step in [0, 7 * MINUTE_MS, 7 * MINUTE_MS + 1, 300 * MINUTE_MS] {
@@ -162,7 +162,7 @@ fn the_same_seed_gives_the_same_candles_whatever_is_listed_and_however_it_is_pla
 }
 
 #[test]
-fn the_default_markets_candles_are_these_on_every_machine() {
+fn default_market_candles_are_identical_on_every_machine() {
     let mark = |position| {
         let minutes = closed(&DEFAULT, position, Interval::M1, LATER_MS);
         let values = minutes.iter().flat_map(|c| {
@@ -192,7 +192,7 @@ fn the_default_markets_candles_are_these_on_every_machine() {
 }
 
 #[test]
-fn moves_are_a_markets_clustered_fat_tailed_correlated_and_on_the_grid() {
+fn price_moves_are_clustered_fat_tailed_correlated_and_on_the_grid() {
     let returns: Vec<Vec<f64>> = (0..3).map(minute_returns).collect();
     for (position, returns) in returns.iter().enumerate() {
         let deviation = variance(returns).sqrt();

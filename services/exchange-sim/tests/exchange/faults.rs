@@ -10,17 +10,18 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::signed::{
-    FLAT, KEY, SECRET, call, good, minutes, pass, send, signature, trading,
+    FLAT_MINUTES, KEY, SECRET, advance_to_minute, call, call_ok, minute_file, send, signature,
+    start_trading,
 };
-use crate::support::{Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, Running, get, klines, time};
+use crate::support::{Client, MIDNIGHT_MS, MINUTE_MS, RunningExchange, TIMEOUT, get, klines, time};
 
 const BUY: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
 
-async fn faulty() -> Running {
-    trading(&minutes(&FLAT), &["--admin", "1"]).await
+async fn start_with_fault_api() -> RunningExchange {
+    start_trading(&minute_file(&FLAT_MINUTES), &["--fault-api", "1"]).await
 }
 
-async fn arm(exchange: &Running, fault: Value) {
+async fn arm(exchange: &RunningExchange, fault: Value) {
     let body = fault.to_string();
     let request = format!(
         "POST /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Type: application/json\r\n\
@@ -34,76 +35,85 @@ async fn arm(exchange: &Running, fault: Value) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-fn on_order(mut fault: Value) -> Value {
+fn for_new_orders(mut fault: Value) -> Value {
     fault["method"] = json!("POST");
     fault["path"] = json!("/fapi/v1/order");
     fault
 }
 
-async fn held(exchange: &Running) -> String {
-    let risk = good(exchange.address, "GET", "v3/positionRisk", "").await;
+async fn position_amount(exchange: &RunningExchange) -> String {
+    let risk = call_ok(exchange.address, "GET", "v3/positionRisk", "").await;
     risk[0]["positionAmt"].as_str().unwrap_or("0").to_owned()
 }
 
 #[tokio::test]
-async fn without_admin_there_is_nothing_to_arm() {
-    let exchange = trading(&minutes(&FLAT), &[]).await;
+async fn fault_api_is_not_served_by_default() {
+    let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
     let (status, ..) = get(exchange.address, "/sim/fault").await;
     assert_eq!(status, 404);
     exchange.stop().await;
 }
 
 #[tokio::test]
-async fn a_call_fails_as_armed_before_or_after_it_is_carried_out() {
-    let exchange = faulty().await;
+async fn call_fails_as_armed_before_or_after_its_execution() {
+    let exchange = start_with_fault_api().await;
     let at = exchange.address;
     for (fault, status, code, amount) in [
         (
-            json!({"do": "before", "status": 503, "code": -1008}),
+            json!({"fault": "fail-before", "status": 503, "code": -1008}),
             503,
             -1008,
             "0",
         ),
         (
-            json!({"do": "before", "status": 429, "code": -1003}),
+            json!({"fault": "fail-before", "status": 429, "code": -1003}),
             429,
             -1003,
             "0",
         ),
         (
-            json!({"do": "before", "status": 418, "code": -1003}),
+            json!({"fault": "fail-before", "status": 418, "code": -1003}),
             418,
             -1003,
             "0",
         ),
         (
-            json!({"do": "after", "status": 503, "code": -1007}),
+            json!({"fault": "fail-after", "status": 503, "code": -1007}),
             503,
             -1007,
             "0.01",
         ),
     ] {
-        arm(&exchange, on_order(fault)).await;
+        arm(&exchange, for_new_orders(fault)).await;
         let (got, _, body) = call(at, "POST", "v1/order", BUY).await;
         assert_eq!((got, body["code"].as_i64()), (status, Some(code)), "{body}");
-        assert_eq!(held(&exchange).await, amount);
+        assert_eq!(position_amount(&exchange).await, amount);
     }
-    arm(&exchange, on_order(json!({"do": "delay", "ms": 300}))).await;
+    arm(
+        &exchange,
+        for_new_orders(json!({"fault": "delay", "ms": 300})),
+    )
+    .await;
     let asked = Instant::now();
-    good(at, "POST", "v1/order", BUY).await;
+    call_ok(at, "POST", "v1/order", BUY).await;
     assert!(asked.elapsed() >= Duration::from_millis(300));
-    for fault in ["cut", "lost"] {
-        let before = held(&exchange).await;
-        arm(&exchange, on_order(json!({"do": fault}))).await;
-        let call = tokio::time::timeout(Duration::from_secs(1), unanswered(&exchange)).await;
-        assert_eq!(call.is_err(), fault == "lost", "{fault}");
-        assert_ne!(held(&exchange).await, before, "{fault}: carried out");
+    for fault in ["cut-connection", "drop-response"] {
+        let before = position_amount(&exchange).await;
+        arm(&exchange, for_new_orders(json!({"fault": fault}))).await;
+        let call =
+            tokio::time::timeout(Duration::from_secs(1), send_unanswered_order(&exchange)).await;
+        assert_eq!(call.is_err(), fault == "drop-response", "{fault}");
+        assert_ne!(
+            position_amount(&exchange).await,
+            before,
+            "{fault}: carried out"
+        );
     }
     exchange.stop().await;
 }
 
 /// Sends an order and reads until the connection ends.
-async fn unanswered(exchange: &Running) {
+async fn send_unanswered_order(exchange: &RunningExchange) {
     let now = time(exchange.address).await;
     let query = format!("{BUY}&timestamp={now}");
     let signature = signature(SECRET, &query);
@@ -120,11 +130,11 @@ async fn unanswered(exchange: &Running) {
 }
 
 #[tokio::test]
-async fn clock_maintenance_filters_and_partial_fills() {
-    let exchange = faulty().await;
+async fn clock_skew_maintenance_filter_and_partial_fill_faults_work() {
+    let exchange = start_with_fault_api().await;
     let at = exchange.address;
-    arm(&exchange, json!({"do": "partial"})).await;
-    let half = good(
+    arm(&exchange, json!({"fault": "partial-fill"})).await;
+    let half = call_ok(
         at,
         "POST",
         "v1/order",
@@ -136,11 +146,11 @@ async fn clock_maintenance_filters_and_partial_fills() {
         (&json!("EXPIRED"), &json!("0.005"))
     );
     let before = time(at).await;
-    arm(&exchange, json!({"do": "skew", "ms": 7000})).await;
+    arm(&exchange, json!({"fault": "clock-skew", "ms": 7000})).await;
     assert_eq!(time(at).await, before + 7_000);
     arm(
         &exchange,
-        json!({"do": "filter", "symbol": "BTCUSDT", "step": "0.005", "trading": false}),
+        json!({"fault": "filter", "symbol": "BTCUSDT", "step": "0.005", "trading": false}),
     )
     .await;
     let (_, _, info) = get(at, "/fapi/v1/exchangeInfo").await;
@@ -150,8 +160,8 @@ async fn clock_maintenance_filters_and_partial_fills() {
     let (_, _, body) = call(at, "POST", "v1/order", BUY).await;
     assert_eq!(body["code"], -4140, "not traded any more");
     let close = BUY.replace("BUY", "SELL").replace("0.01", "0.005");
-    good(at, "POST", "v1/order", &format!("{close}&reduceOnly=true")).await;
-    arm(&exchange, json!({"do": "maintenance", "on": true})).await;
+    call_ok(at, "POST", "v1/order", &format!("{close}&reduceOnly=true")).await;
+    arm(&exchange, json!({"fault": "maintenance", "on": true})).await;
     assert_eq!(get(at, "/fapi/v1/ping").await.0, 503);
     let (status, ..) = send(at, "DELETE", "/sim/fault", None, "").await;
     assert_eq!(status, 200);
@@ -160,48 +170,56 @@ async fn clock_maintenance_filters_and_partial_fills() {
 }
 
 #[tokio::test]
-async fn a_stop_can_be_refused_when_it_is_triggered() {
+async fn stop_order_can_be_rejected_when_triggered() {
     let path = [[40_000; 4], [40_000; 4], [40_000, 40_000, 39_000, 39_000]];
-    let exchange = trading(&minutes(&path), &["--admin", "1"]).await;
+    let exchange = start_trading(&minute_file(&path), &["--fault-api", "1"]).await;
     let at = exchange.address;
-    good(at, "POST", "v1/order", BUY).await;
+    call_ok(at, "POST", "v1/order", BUY).await;
     let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
                 &closePosition=true&clientAlgoId=out";
-    good(at, "POST", "v1/algoOrder", stop).await;
+    call_ok(at, "POST", "v1/algoOrder", stop).await;
     arm(
         &exchange,
-        json!({"do": "refuse-triggers", "account": KEY, "code": -2019}),
+        json!({"fault": "reject-triggers", "account": KEY, "code": -2019}),
     )
     .await;
-    pass(&exchange, 3).await;
-    let algo = good(at, "GET", "v1/algoOrder", "clientAlgoId=out").await;
+    advance_to_minute(&exchange, 3).await;
+    let algo = call_ok(at, "GET", "v1/algoOrder", "clientAlgoId=out").await;
     assert_eq!(algo["algoStatus"], "REJECTED");
-    assert_eq!(held(&exchange).await, "0.01");
+    assert_eq!(position_amount(&exchange).await, "0.01");
     exchange.stop().await;
 }
 
 #[tokio::test]
-async fn user_streams_fall_silent_stutter_and_close() {
-    let exchange = faulty().await;
+async fn user_stream_can_be_muted_duplicated_reordered_and_closed() {
+    let exchange = start_with_fault_api().await;
     let at = exchange.address;
     let (_, _, body) = send(at, "POST", "/fapi/v1/listenKey", Some(KEY), "").await;
     let url = format!("/private/ws/{}", body["listenKey"].as_str().unwrap());
-    let mut user = joined(&exchange, &url).await;
-    arm(&exchange, json!({"do": "silent", "on": true, "to": "user"})).await;
-    good(at, "POST", "v1/order", BUY).await;
-    let silence = timeout(Duration::from_millis(200), user.hear()).await;
+    let mut user = connect_subscribed(&exchange, &url).await;
+    arm(
+        &exchange,
+        json!({"fault": "mute", "on": true, "to": "user"}),
+    )
+    .await;
+    call_ok(at, "POST", "v1/order", BUY).await;
+    let silence = timeout(Duration::from_millis(200), user.receive()).await;
     assert!(silence.is_err(), "{silence:?}");
-    arm(&exchange, json!({"do": "silent", "on": false})).await;
-    arm(&exchange, json!({"do": "duplicate", "times": 1})).await;
-    good(at, "POST", "v1/order", BUY).await;
-    let heard = [user.hear().await, user.hear().await];
+    arm(&exchange, json!({"fault": "mute", "on": false})).await;
+    arm(&exchange, json!({"fault": "duplicate", "times": 1})).await;
+    call_ok(at, "POST", "v1/order", BUY).await;
+    let heard = [user.receive().await, user.receive().await];
     assert_eq!(heard[0], heard[1]);
     for _ in 0..2 {
-        user.hear().await;
+        user.receive().await;
     }
-    arm(&exchange, json!({"do": "reorder", "times": 1})).await;
-    good(at, "POST", "v1/order", BUY).await;
-    let heard = [user.hear().await, user.hear().await, user.hear().await];
+    arm(&exchange, json!({"fault": "reorder", "times": 1})).await;
+    call_ok(at, "POST", "v1/order", BUY).await;
+    let heard = [
+        user.receive().await,
+        user.receive().await,
+        user.receive().await,
+    ];
     let kinds: Vec<&Value> = heard.iter().map(|event| &event["e"]).collect();
     assert_eq!(
         json!(kinds),
@@ -209,13 +227,13 @@ async fn user_streams_fall_silent_stutter_and_close() {
     );
     assert_eq!(heard[1]["o"]["x"], "NEW");
     for code in [Some(1_000), Some(1_001), None] {
-        let mut user = joined(&exchange, &url).await;
+        let mut user = connect_subscribed(&exchange, &url).await;
         arm(
             &exchange,
-            json!({"do": "close", "code": code, "to": "user"}),
+            json!({"fault": "close", "code": code, "to": "user"}),
         )
         .await;
-        let end = timeout(PATIENCE, user.0.next()).await.unwrap();
+        let end = timeout(TIMEOUT, user.0.next()).await.unwrap();
         match (code, end) {
             (Some(code), Some(Ok(Message::Close(Some(frame))))) => {
                 assert_eq!(u16::from(frame.code), code);
@@ -228,17 +246,18 @@ async fn user_streams_fall_silent_stutter_and_close() {
 }
 
 #[tokio::test]
-async fn a_candle_is_missing_over_rest_and_on_the_stream_until_it_is_told_again() {
-    let exchange = faulty().await;
+async fn missing_candle_is_hidden_on_rest_and_stream_until_restored() {
+    let exchange = start_with_fault_api().await;
     let at = exchange.address;
-    let hole = json!({"do": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 2});
+    let hole =
+        json!({"fault": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 2});
     let opens = |minute: i64| MIDNIGHT_MS + minute * MINUTE_MS;
     // Time stands in the second minute.
     arm(&exchange, hole.clone()).await;
     let mut client = Client::connect(at, "/stream?streams=btcusdt@kline_1m/btcusdt@kline_3m").await;
     let mut heard = Vec::new();
     while !heard.contains(&("1m".to_owned(), opens(4))) {
-        let kline = client.hear().await["data"]["k"].clone();
+        let kline = client.receive().await["data"]["k"].clone();
         heard.push((
             kline["i"].as_str().unwrap().to_owned(),
             kline["t"].as_i64().unwrap(),
@@ -257,17 +276,21 @@ async fn a_candle_is_missing_over_rest_and_on_the_stream_until_it_is_told_again(
     };
     assert!(!rows().await.contains(&opens(2)));
     assert!(rows().await.contains(&opens(3)));
-    let all = json!({"do": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 0});
+    let all = json!({"fault": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 0});
     arm(&exchange, all).await;
     assert!(rows().await.contains(&opens(2)));
     exchange.stop().await;
 }
 
 #[tokio::test]
-async fn a_revoked_key_is_nobodys_until_it_is_back() {
-    let exchange = faulty().await;
+async fn revoked_key_is_rejected_until_restored() {
+    let exchange = start_with_fault_api().await;
     let at = exchange.address;
-    arm(&exchange, json!({"do": "revoke", "key": KEY, "on": true})).await;
+    arm(
+        &exchange,
+        json!({"fault": "revoke-key", "key": KEY, "on": true}),
+    )
+    .await;
     for (method, path, query) in [
         ("GET", "v3/positionRisk", ""),
         ("POST", "v1/order", BUY),
@@ -283,35 +306,43 @@ async fn a_revoked_key_is_nobodys_until_it_is_back() {
         200,
         "what is public is served"
     );
-    arm(&exchange, json!({"do": "revoke", "key": KEY, "on": false})).await;
-    assert_eq!(held(&exchange).await, "0", "nothing was carried out");
+    arm(
+        &exchange,
+        json!({"fault": "revoke-key", "key": KEY, "on": false}),
+    )
+    .await;
+    assert_eq!(
+        position_amount(&exchange).await,
+        "0",
+        "nothing was carried out"
+    );
     exchange.stop().await;
 }
 
 #[tokio::test]
-async fn a_position_is_liquidated_at_once_and_costs_the_fee_for_that() {
-    let exchange = faulty().await;
+async fn liquidate_fault_closes_the_position_and_charges_the_fee() {
+    let exchange = start_with_fault_api().await;
     let at = exchange.address;
     let isolated = "symbol=BTCUSDT&marginType=ISOLATED";
-    good(at, "POST", "v1/marginType", isolated).await;
-    good(at, "POST", "v1/order", BUY).await;
+    call_ok(at, "POST", "v1/marginType", isolated).await;
+    call_ok(at, "POST", "v1/order", BUY).await;
     let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
                 &closePosition=true&clientAlgoId=out";
-    good(at, "POST", "v1/algoOrder", stop).await;
+    call_ok(at, "POST", "v1/algoOrder", stop).await;
     let (_, _, body) = send(at, "POST", "/fapi/v1/listenKey", Some(KEY), "").await;
     let url = format!("/private/ws/{}", body["listenKey"].as_str().unwrap());
-    let mut user = joined(&exchange, &url).await;
-    let end = json!({"do": "liquidate", "account": KEY, "symbol": "BTCUSDT"});
+    let mut user = connect_subscribed(&exchange, &url).await;
+    let end = json!({"fault": "liquidate", "account": KEY, "symbol": "BTCUSDT"});
     arm(&exchange, end.clone()).await;
-    assert_eq!(held(&exchange).await, "0");
-    let algo = good(at, "GET", "v1/algoOrder", "clientAlgoId=out").await;
+    assert_eq!(position_amount(&exchange).await, "0");
+    let algo = call_ok(at, "GET", "v1/algoOrder", "clientAlgoId=out").await;
     assert_eq!(algo["algoStatus"], "EXPIRED");
     let mut heard = Vec::new();
     while heard
         .last()
         .is_none_or(|e: &Value| e["a"]["m"] != "INSURANCE_CLEAR")
     {
-        heard.push(user.hear().await);
+        heard.push(user.receive().await);
     }
     let closing = heard.iter().find(|e| e["o"]["x"] == "CALCULATED").unwrap();
     let order = &closing["o"];
@@ -323,18 +354,18 @@ async fn a_position_is_liquidated_at_once_and_costs_the_fee_for_that() {
         order["c"].as_str().unwrap().starts_with("autoclose-"),
         "{order}"
     );
-    let forced = good(at, "GET", "v1/forceOrders", "symbol=BTCUSDT").await;
+    let forced = call_ok(at, "GET", "v1/forceOrders", "symbol=BTCUSDT").await;
     assert_eq!(forced[0]["orderId"], order["i"]);
     assert_eq!(forced[0]["status"], "FILLED");
-    let incomes = good(at, "GET", "v1/income", "incomeType=INSURANCE_CLEAR").await;
+    let incomes = call_ok(at, "GET", "v1/income", "incomeType=INSURANCE_CLEAR").await;
     assert_eq!(incomes[0]["income"], "-5.00000000", "1.25 % of 400");
-    let asked = good(at, "GET", "v1/income", "").await;
+    let asked = call_ok(at, "GET", "v1/income", "").await;
     let sum = |list: &Value| {
         let all = list.as_array().unwrap().iter();
         all.map(|i| i["income"].as_str().unwrap().parse::<f64>().unwrap())
             .sum::<f64>()
     };
-    let balance = good(at, "GET", "v3/balance", "").await;
+    let balance = call_ok(at, "GET", "v3/balance", "").await;
     let wallet: f64 = balance[0]["balance"].as_str().unwrap().parse().unwrap();
     assert!(
         (wallet - 10_000.0 - sum(&asked)).abs() < 1e-6,
@@ -344,11 +375,11 @@ async fn a_position_is_liquidated_at_once_and_costs_the_fee_for_that() {
 }
 
 /// A connection that is served: its streams are joined.
-async fn joined(exchange: &Running, url: &str) -> Client {
+async fn connect_subscribed(exchange: &RunningExchange, url: &str) -> Client {
     let mut client = Client::connect(exchange.address, url).await;
     client
-        .say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
+        .send(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
         .await;
-    client.answer().await;
+    client.receive_response().await;
     client
 }

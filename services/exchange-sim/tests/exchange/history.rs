@@ -3,13 +3,13 @@
 
 use std::fmt::Write as _;
 
-use exchange_sim::book::Span;
 use exchange_sim::candle::Candle;
+use exchange_sim::candle_store::CandleRange;
 use exchange_sim::exchange::Limits;
 use exchange_sim::interval::Interval;
 use exchange_sim::market::Market;
 use exchange_sim::market::replay::Recording;
-use exchange_sim::market::synthetic::{HISTORY_MS, OPENS_MS, Synthetic};
+use exchange_sim::market::synthetic::{HISTORY_START_MS, OPENS_MS, SyntheticSource};
 use exchange_sim::settings::DEFAULT_SEED;
 use exchange_sim::symbols::{CATALOGUE, Contract};
 
@@ -20,7 +20,7 @@ const WARM_UP: [Interval; 3] = [Interval::M30, Interval::H1, Interval::H4];
 const WARM_UP_COUNT: usize = 1_500;
 
 #[tokio::test]
-async fn every_listed_contract_opens_with_a_whole_warm_up_of_closed_candles() {
+async fn every_contract_opens_with_a_whole_warm_up_of_closed_candles() {
     let names: Vec<&str> = CATALOGUE.iter().map(|c| c.symbol).collect();
     let exchange = start(&["--symbols", &names.join(",")]).await;
     for symbol in names {
@@ -44,7 +44,7 @@ async fn every_listed_contract_opens_with_a_whole_warm_up_of_closed_candles() {
 }
 
 #[test]
-fn half_hours_and_hours_of_the_synthetic_market_are_their_minutes_exactly() {
+fn synthetic_half_hours_and_hours_equal_their_minutes() {
     let listed: Vec<&'static Contract> = vec![&CATALOGUE[1]];
     let minutes = minutes_from_the_source(&listed);
     let mut market = Market::synthetic(DEFAULT_SEED, listed);
@@ -58,9 +58,9 @@ fn half_hours_and_hours_of_the_synthetic_market_are_their_minutes_exactly() {
 
 /// Every minute of the past, more than a book keeps of them.
 fn minutes_from_the_source(listed: &[&'static Contract]) -> Vec<Candle> {
-    let mut source = Synthetic::new(DEFAULT_SEED, listed);
+    let mut source = SyntheticSource::new(DEFAULT_SEED, listed);
     let (mut next, mut minutes) = (Vec::new(), Vec::new());
-    for _ in 0..(OPENS_MS - HISTORY_MS) / MINUTE_MS {
+    for _ in 0..(OPENS_MS - HISTORY_START_MS) / MINUTE_MS {
         source.next_minute(&mut next);
         minutes.append(&mut next);
     }
@@ -68,10 +68,10 @@ fn minutes_from_the_source(listed: &[&'static Contract]) -> Vec<Candle> {
 }
 
 #[test]
-fn hours_of_a_replayed_market_are_its_candles_exactly_whatever_their_interval() {
+fn replayed_hours_equal_their_candles_for_every_file_interval() {
     let contract = Contract::find("BTCUSDT").unwrap();
     for base in Interval::RECORDED {
-        let file = a_day_and_a_half(base);
+        let file = candle_file_of(base);
         let recording = Recording::read(&file.path(), contract).unwrap();
         let mut market = Market::replay(recording, contract, 0);
         let now = FILE_FROM_MS + 20 * Interval::H1.ms();
@@ -89,7 +89,7 @@ fn hours_of_a_replayed_market_are_its_candles_exactly_whatever_their_interval() 
 
 #[tokio::test]
 async fn a_replayed_market_serves_the_hours_of_its_warm_up() {
-    let file = a_day_and_a_half(Interval::M15);
+    let file = candle_file_of(Interval::M15);
     let arguments = ["--warmup-candles", "80"];
     let exchange = file.replay(&arguments, Limits::default()).await.unwrap();
     for (interval, opens_at) in [("1h", (2..=21).collect()), ("4h", vec![4, 8, 12, 16, 20])] {
@@ -106,7 +106,7 @@ async fn a_replayed_market_serves_the_hours_of_its_warm_up() {
 const FILE_FROM_MS: i64 = MIDNIGHT_MS + 90 * MINUTE_MS;
 
 /// Candles of `base` that differ from each other in everything.
-fn a_day_and_a_half(base: Interval) -> CandleFile {
+fn candle_file_of(base: Interval) -> CandleFile {
     let mut text = "open_time,open,high,low,close,volume,quote_volume\n".to_owned();
     for index in 0..36 * Interval::H1.ms() / base.ms() {
         let time = FILE_FROM_MS + index * base.ms();
@@ -121,12 +121,12 @@ fn a_day_and_a_half(base: Interval) -> CandleFile {
         )
         .unwrap();
     }
-    CandleFile::of(&text)
+    CandleFile::from_text(&text)
 }
 
 /// All candles of the first contract that have closed by `now_ms`.
 fn closed(market: &Market, interval: Interval, now_ms: i64) -> Vec<Candle> {
-    let span = Span {
+    let span = CandleRange {
         start: None,
         end: Some(now_ms - interval.ms()),
         limit: usize::MAX,

@@ -18,9 +18,9 @@ use exchange_sim::market::synthetic::OPENS_MS;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-use crate::support::{MINUTE_MS, PATIENCE, Running, start};
+use crate::support::{MINUTE_MS, RunningExchange, TIMEOUT, start};
 
-fn client(exchange: &Running) -> RestApi {
+fn client(exchange: &RunningExchange) -> RestApi {
     let configuration = ConfigurationRestApi::builder()
         .base_path(format!("http://{}", exchange.address))
         .timeout(5_000)
@@ -29,7 +29,7 @@ fn client(exchange: &Running) -> RestApi {
     DerivativesTradingUsdsFuturesRestApi::from_config(configuration)
 }
 
-pub(crate) fn streams(exchange: &Running) -> WebsocketStreamsHandle {
+pub(crate) fn streams(exchange: &RunningExchange) -> WebsocketStreamsHandle {
     let configuration = ConfigurationWebsocketStreams::builder()
         .ws_url(format!("ws://{}", exchange.address))
         .build()
@@ -38,7 +38,7 @@ pub(crate) fn streams(exchange: &Running) -> WebsocketStreamsHandle {
 }
 
 #[tokio::test]
-async fn it_reads_time_contracts_and_candles() {
+async fn official_client_reads_time_contracts_and_candles() {
     let exchange = start(&[]).await;
     let client = client(&exchange);
     let time = client.check_server_time().await.unwrap().data().await;
@@ -90,7 +90,7 @@ async fn it_reads_time_contracts_and_candles() {
 }
 
 #[tokio::test]
-async fn it_understands_our_refusals() {
+async fn official_client_understands_our_errors() {
     let exchange = start(&["--symbols", "ETHUSDT"]).await;
     let params = KlineCandlestickDataParams::builder("NOPE".to_owned(), RestInterval::Interval1m);
     let refused = client(&exchange)
@@ -108,7 +108,7 @@ async fn it_understands_our_refusals() {
 }
 
 #[tokio::test]
-async fn it_hears_running_and_closed_candles() {
+async fn official_client_receives_running_and_closed_candles() {
     let exchange = start(&["--symbols", "BTCUSDT,ETHUSDT", "--speed", "600"]).await;
     let connection = streams(&exchange).connect().await.unwrap();
     sleep(Duration::from_millis(300)).await;
@@ -130,7 +130,7 @@ async fn it_hears_running_and_closed_candles() {
     }
     let (mut closed, mut running) = (Vec::new(), 0);
     while closed.len() < 10 {
-        let event = timeout(PATIENCE, hear.recv()).await.unwrap().unwrap();
+        let event = timeout(TIMEOUT, hear.recv()).await.unwrap().unwrap();
         assert_eq!(event.e.as_deref(), Some("kline"));
         let kline = event.k.unwrap();
         assert_eq!((&event.s, kline.i.as_deref()), (&kline.s, Some("1m")));

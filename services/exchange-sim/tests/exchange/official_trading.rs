@@ -18,10 +18,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::official_client::streams;
-use crate::support::signed::{FLAT, KEY, SECRET, minutes, trading};
-use crate::support::{PATIENCE, Running};
+use crate::support::signed::{FLAT_MINUTES, KEY, SECRET, minute_file, start_trading};
+use crate::support::{RunningExchange, TIMEOUT};
 
-fn client(exchange: &Running) -> RestApi {
+fn client(exchange: &RunningExchange) -> RestApi {
     let clock = Arc::clone(&exchange.exchange);
     let configuration = ConfigurationRestApi::builder()
         .base_path(format!("http://{}", exchange.address))
@@ -56,8 +56,8 @@ fn market(quantity: Decimal) -> NewOrderParams {
 }
 
 #[tokio::test]
-async fn it_places_reads_and_cancels_orders() {
-    let exchange = trading(&minutes(&FLAT), &[]).await;
+async fn official_client_places_reads_and_cancels_orders() {
+    let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
     let client = client(&exchange);
     let placed = client
         .new_order(limit(dec!(39_000), "resting"))
@@ -111,8 +111,8 @@ async fn it_places_reads_and_cancels_orders() {
 }
 
 #[tokio::test]
-async fn it_holds_a_position_behind_a_stop() {
-    let exchange = trading(&minutes(&FLAT), &[]).await;
+async fn official_client_holds_a_position_with_a_stop() {
+    let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
     let client = client(&exchange);
     let bought = client.new_order(market(dec!(0.01))).await.unwrap();
     let bought = bought.data().await.unwrap();
@@ -169,8 +169,8 @@ async fn it_holds_a_position_behind_a_stop() {
 }
 
 #[tokio::test]
-async fn it_hears_of_its_fills() {
-    let exchange = trading(&minutes(&FLAT), &[]).await;
+async fn official_client_receives_its_fills() {
+    let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
     let client = client(&exchange);
     let key = client.start_user_data_stream().await.unwrap();
     let key = key.data().await.unwrap().listen_key.unwrap();
@@ -190,12 +190,11 @@ async fn it_hears_of_its_fills() {
         panic!("{first:?}");
     };
     assert_eq!(update.o.unwrap().x_uppercase.as_deref(), Some("NEW"));
-    let Event::AccountUpdate(update) = timeout(PATIENCE, hear.recv()).await.unwrap().unwrap()
-    else {
+    let Event::AccountUpdate(update) = timeout(TIMEOUT, hear.recv()).await.unwrap().unwrap() else {
         panic!("an account's update was expected");
     };
     assert_eq!(update.a.unwrap().m.as_deref(), Some("ORDER"));
-    let Event::OrderTradeUpdate(update) = timeout(PATIENCE, hear.recv()).await.unwrap().unwrap()
+    let Event::OrderTradeUpdate(update) = timeout(TIMEOUT, hear.recv()).await.unwrap().unwrap()
     else {
         panic!("a fill was expected");
     };

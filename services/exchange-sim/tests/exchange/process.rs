@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use crate::support::CandleFile;
 use crate::support::program::{program, serve};
 
-fn refused(arguments: &[&str]) -> (Option<i32>, String) {
+fn rejection(arguments: &[&str]) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = program(arguments).output().unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
 }
 
 #[test]
-fn a_wrong_command_line_ends_with_64_and_one_line() {
+fn invalid_command_line_ends_with_64_and_one_line() {
     for arguments in [
         ["--fly", "yes"],
         ["--speed", "0"],
         ["--market", "forex"],
         ["--symbols", "BTCUSD"],
     ] {
-        let (code, said) = refused(&arguments);
+        let (code, said) = rejection(&arguments);
         assert_eq!(code, Some(64), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(arguments[0]), "{said}");
@@ -27,18 +27,19 @@ fn a_wrong_command_line_ends_with_64_and_one_line() {
 }
 
 #[test]
-fn a_bad_file_or_setting_ends_with_78_and_one_line() {
-    let file = CandleFile::of("open_time,open,high,low,close\n60000,1,1,1,1\n120000,1,1,1,NaN\n");
+fn invalid_file_or_setting_ends_with_78_and_one_line() {
+    let file =
+        CandleFile::from_text("open_time,open,high,low,close\n60000,1,1,1,1\n120000,1,1,1,NaN\n");
     let path = file.path();
     let path = path.to_str().unwrap();
     for (arguments, words) in [
-        (vec!["--market", "replay"], "candles: not given"),
+        (vec!["--market", "replay"], "candles-file: not given"),
         (
-            vec!["--market", "replay", "--candles", path],
+            vec!["--market", "replay", "--candles-file", path],
             "line 3, column close: \"NaN\"",
         ),
         (
-            vec!["--market", "replay", "--candles", "/nowhere"],
+            vec!["--market", "replay", "--candles-file", "/nowhere"],
             "No such file",
         ),
         (
@@ -46,7 +47,7 @@ fn a_bad_file_or_setting_ends_with_78_and_one_line() {
             "state-dir /nowhere: ",
         ),
     ] {
-        let (code, said) = refused(&arguments);
+        let (code, said) = rejection(&arguments);
         assert_eq!(code, Some(78), "{said}");
         let errors: Vec<&str> = said.lines().collect();
         assert_eq!(errors.len(), 1, "{said}");
@@ -55,10 +56,15 @@ fn a_bad_file_or_setting_ends_with_78_and_one_line() {
 }
 
 #[test]
-fn it_is_healthy_while_it_serves_and_ends_within_a_second_of_sigterm() {
+fn process_is_healthy_while_serving_and_ends_within_1s_of_sigterm() {
     let file = CandleFile::minutes(100);
     let path = file.path();
-    let replay = ["--market", "replay", "--candles", path.to_str().unwrap()];
+    let replay = [
+        "--market",
+        "replay",
+        "--candles-file",
+        path.to_str().unwrap(),
+    ];
     let (mut child, address) = serve(&replay);
     let address = address.to_string();
     let health = || program(&["--listen", &address, "health"]).output().unwrap();

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::support::{CandleFile, MIDNIGHT_MS, MINUTE_MS, get, klines};
 
 #[tokio::test]
-async fn errors_have_binances_status_code_and_words() {
+async fn errors_have_binances_status_code_and_message() {
     let file = CandleFile::minutes(300);
     let exchange = file.replay(&[], Limits::default()).await.unwrap();
     for (path, status, code, words) in [
@@ -64,7 +64,7 @@ async fn errors_have_binances_status_code_and_words() {
 }
 
 #[tokio::test]
-async fn weight_is_counted_and_too_much_of_it_is_refused() {
+async fn request_weight_is_counted_and_rejected_above_the_limit() {
     let file = CandleFile::minutes(300);
     let limits = Limits {
         weight_per_minute: 14,
@@ -99,7 +99,7 @@ async fn weight_is_counted_and_too_much_of_it_is_refused() {
 }
 
 #[tokio::test]
-async fn the_running_candle_is_last_and_not_from_the_future() {
+async fn running_candle_is_last_and_not_from_the_future() {
     let file = CandleFile::minutes(300);
     let exchange = file
         .replay(&["--warmup-candles", "125"], Limits::default())

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::CandleFile;
 use crate::support::program::serve;
-use crate::support::signed::{KEYS, good, minutes};
+use crate::support::signed::{API_KEY_ARGS, call_ok, minute_file};
 
 const READS: [(&str, &str); 7] = [
     ("v3/account", ""),
@@ -22,39 +22,46 @@ const READS: [(&str, &str); 7] = [
 ];
 
 /// The program with a state of its own, whose market stands still.
-fn stand_still(file: &CandleFile, state: &Path) -> (Child, SocketAddr) {
+fn serve_paused(file: &CandleFile, state: &Path) -> (Child, SocketAddr) {
     let path = file.path();
-    let market = ["--market", "replay", "--warmup-candles", "1", "--candles"].map(OsStr::new);
+    let market = [
+        "--market",
+        "replay",
+        "--warmup-candles",
+        "1",
+        "--candles-file",
+    ]
+    .map(OsStr::new);
     let files = [
         path.as_os_str(),
         OsStr::new("--state-dir"),
         state.as_os_str(),
     ];
-    serve(&[&market[..], &files, &KEYS.map(OsStr::new)].concat())
+    serve(&[&market[..], &files, &API_KEY_ARGS.map(OsStr::new)].concat())
 }
 
-async fn everything(at: SocketAddr) -> Vec<Value> {
+async fn read_everything(at: SocketAddr) -> Vec<Value> {
     let mut all = Vec::new();
     for (path, query) in READS {
-        all.push(good(at, "GET", path, query).await);
+        all.push(call_ok(at, "GET", path, query).await);
     }
     all
 }
 
 #[tokio::test]
-async fn what_was_answered_is_there_after_kill_9() {
-    let file = minutes(&[[40_000; 4]; 3]);
+async fn answered_calls_survive_kill_9() {
+    let file = minute_file(&[[40_000; 4]; 3]);
     let state = tempfile::tempdir().unwrap();
-    let (mut child, at) = stand_still(&file, state.path());
-    good(
+    let (mut child, at) = serve_paused(&file, state.path());
+    call_ok(
         at,
         "POST",
         "v1/marginType",
         "symbol=BTCUSDT&marginType=ISOLATED",
     )
     .await;
-    good(at, "POST", "v1/leverage", "symbol=BTCUSDT&leverage=3").await;
-    good(
+    call_ok(at, "POST", "v1/leverage", "symbol=BTCUSDT&leverage=3").await;
+    call_ok(
         at,
         "POST",
         "v1/order",
@@ -62,18 +69,18 @@ async fn what_was_answered_is_there_after_kill_9() {
     )
     .await;
     let limit = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=39000";
-    good(at, "POST", "v1/order", limit).await;
+    call_ok(at, "POST", "v1/order", limit).await;
     let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
                 &closePosition=true";
-    good(at, "POST", "v1/algoOrder", stop).await;
-    let before = everything(at).await;
+    call_ok(at, "POST", "v1/algoOrder", stop).await;
+    let before = read_everything(at).await;
     assert_eq!(before[1].as_array().unwrap().len(), 1);
     for _ in 0..2 {
         child.kill().unwrap();
         child.wait().unwrap();
-        let (again, at) = stand_still(&file, state.path());
+        let (again, at) = serve_paused(&file, state.path());
         child = again;
-        assert_eq!(everything(at).await, before);
+        assert_eq!(read_everything(at).await, before);
     }
     child.kill().unwrap();
     child.wait().unwrap();

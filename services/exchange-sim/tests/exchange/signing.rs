@@ -2,14 +2,16 @@
 
 use exchange_sim::exchange::Limits;
 
-use crate::support::signed::{FLAT, KEY, SECRET, call, limited, minutes, send, signature, trading};
+use crate::support::signed::{
+    FLAT_MINUTES, KEY, SECRET, call, minute_file, send, signature, start_trading, start_with_limits,
+};
 use crate::support::time;
 
 const PATH: &str = "/fapi/v1/positionSide/dual";
 
 #[tokio::test]
-async fn each_defect_of_a_signed_call_has_its_own_code() {
-    let exchange = trading(&minutes(&FLAT), &[]).await;
+async fn each_signing_error_has_its_own_code() {
+    let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
     let now = time(exchange.address).await;
     let signed = |payload: String| format!("{payload}&signature={}", signature(SECRET, &payload));
     let at = |ms: i64| signed(format!("timestamp={}", now + ms));
@@ -58,8 +60,8 @@ async fn each_defect_of_a_signed_call_has_its_own_code() {
 }
 
 #[tokio::test]
-async fn a_body_is_signed_after_the_query() {
-    let exchange = trading(&minutes(&FLAT), &[]).await;
+async fn request_body_is_signed_after_the_query() {
+    let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
     let now = time(exchange.address).await;
     let (query, body) = ("dualSidePosition=true", format!("timestamp={now}"));
     for (payload, status) in [
@@ -75,14 +77,14 @@ async fn a_body_is_signed_after_the_query() {
 }
 
 #[tokio::test]
-async fn without_keys_nobody_and_with_a_reading_key_nobody_trades() {
-    let file = minutes(&FLAT);
+async fn orders_are_rejected_without_keys_and_with_a_read_only_key() {
+    let file = minute_file(&FLAT_MINUTES);
     let exchange = file.replay(&[], Limits::default()).await.unwrap();
     let (status, _, body) = call(exchange.address, "GET", "v3/account", "").await;
     assert_eq!((status, body["code"].as_i64()), (401, Some(-2015)));
     exchange.stop().await;
 
-    let exchange = trading(&file, &[]).await;
+    let exchange = start_trading(&file, &[]).await;
     let now = time(exchange.address).await;
     let query = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01&timestamp={now}");
     let signature = signature("readsecret", &query);
@@ -93,13 +95,13 @@ async fn without_keys_nobody_and_with_a_reading_key_nobody_trades() {
 }
 
 #[tokio::test]
-async fn orders_are_counted_and_too_many_are_refused() {
+async fn orders_are_counted_and_rejected_above_the_limit() {
     let limits = Limits {
         orders_per_10s: 1,
         orders_per_minute: 1,
         ..Limits::default()
     };
-    let exchange = limited(&minutes(&FLAT), &[], limits).await;
+    let exchange = start_with_limits(&minute_file(&FLAT_MINUTES), &[], limits).await;
     let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
     let (status, head, body) = call(exchange.address, "POST", "v1/order", order).await;
     assert_eq!(status, 200, "{body}");
@@ -119,13 +121,13 @@ async fn orders_are_counted_and_too_many_are_refused() {
 }
 
 #[tokio::test]
-async fn who_does_not_stop_is_banned() {
+async fn address_over_its_weight_limit_is_banned() {
     let limits = Limits {
         weight_per_minute: 1,
-        refusals_before_ban: 2,
+        rejections_before_ban: 2,
         ..Limits::default()
     };
-    let exchange = limited(&minutes(&FLAT), &[], limits).await;
+    let exchange = start_with_limits(&minute_file(&FLAT_MINUTES), &[], limits).await;
     let mut last = 0;
     for _ in 0..8 {
         let (status, head, body) = send(exchange.address, "GET", "/fapi/v1/ping", None, "").await;

@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, get, klines};
+use crate::support::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, TIMEOUT, get, klines};
 
 #[tokio::test]
-async fn every_closed_candle_comes_once_in_order_and_as_rest_has_it() {
+async fn closed_candles_arrive_once_in_order_and_equal_to_rest() {
     let file = CandleFile::minutes(200);
     let arguments = ["--speed", "3000", "--warmup-candles", "20"];
     let exchange = file.replay(&arguments, Limits::default()).await.unwrap();
@@ -21,7 +21,7 @@ async fn every_closed_candle_comes_once_in_order_and_as_rest_has_it() {
     let mut client = Client::connect(exchange.address, streams).await;
     let mut closed = (Vec::new(), Vec::new());
     while closed.0.len() < 180 {
-        let message = client.hear().await;
+        let message = client.receive().await;
         let kline = message["data"]["k"].clone();
         if kline["x"] == true {
             match message["stream"].as_str().unwrap() {
@@ -51,14 +51,14 @@ async fn every_closed_candle_comes_once_in_order_and_as_rest_has_it() {
 }
 
 #[tokio::test]
-async fn a_running_candle_is_updated_before_it_closes_but_not_more_than_four_times_a_second() {
+async fn running_candle_is_updated_at_most_four_times_a_second() {
     let file = CandleFile::minutes(400);
     let exchange = file.replay(&[], Limits::default()).await.unwrap();
     let mut client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
     let begun = Instant::now();
     let (mut updates, mut total, mut closes) = (0, 0, 0);
     while closes < 4 {
-        let event = client.hear().await;
+        let event = client.receive().await;
         assert_eq!(
             (&event["e"], &event["s"]),
             (&json!("kline"), &json!("BTCUSDT"))
@@ -81,37 +81,43 @@ async fn a_running_candle_is_updated_before_it_closes_but_not_more_than_four_tim
 }
 
 #[tokio::test]
-async fn streams_are_subscribed_listed_and_left_while_connected() {
+async fn streams_are_subscribed_listed_and_unsubscribed_while_connected() {
     let file = CandleFile::minutes(400);
     let exchange = file.replay(&[], Limits::default()).await.unwrap();
     let mut client = Client::connect(exchange.address, "/market/ws").await;
     client
-        .say(r#"{"method":"SUBSCRIBE","params":["btcusdt@kline_1m","ethbtc@depth"],"id":1}"#)
+        .send(r#"{"method":"SUBSCRIBE","params":["btcusdt@kline_1m","ethbtc@depth"],"id":1}"#)
         .await;
-    assert_eq!(client.answer().await, json!({"result": null, "id": 1}));
-    assert_eq!(client.hear().await["e"], "kline");
+    assert_eq!(
+        client.receive_response().await,
+        json!({"result": null, "id": 1})
+    );
+    assert_eq!(client.receive().await["e"], "kline");
     client
-        .say(r#"{"method":"LIST_SUBSCRIPTIONS","id":2}"#)
+        .send(r#"{"method":"LIST_SUBSCRIPTIONS","id":2}"#)
         .await;
     let listed = json!({"result": ["btcusdt@kline_1m", "ethbtc@depth"], "id": 2});
-    assert_eq!(client.answer().await, listed);
+    assert_eq!(client.receive_response().await, listed);
     client
-        .say(r#"{"method":"UNSUBSCRIBE","params":["btcusdt@kline_1m"],"id":3}"#)
+        .send(r#"{"method":"UNSUBSCRIBE","params":["btcusdt@kline_1m"],"id":3}"#)
         .await;
-    assert_eq!(client.answer().await, json!({"result": null, "id": 3}));
-    client.say(r#"{"method":"FLY","params":[],"id":4}"#).await;
     assert_eq!(
-        client.hear().await["error"]["code"],
+        client.receive_response().await,
+        json!({"result": null, "id": 3})
+    );
+    client.send(r#"{"method":"FLY","params":[],"id":4}"#).await;
+    assert_eq!(
+        client.receive().await["error"]["code"],
         2,
         "and no event before it"
     );
-    let silence = timeout(Duration::from_millis(1_500), client.hear()).await;
+    let silence = timeout(Duration::from_millis(1_500), client.receive()).await;
     assert!(silence.is_err(), "left the stream, but heard {silence:?}");
     exchange.stop().await;
 }
 
 #[tokio::test]
-async fn best_prices_and_mark_price_are_told_as_over_rest() {
+async fn best_prices_and_mark_price_streams_agree_with_rest() {
     let file = CandleFile::minutes(400);
     let exchange = file
         .replay(&["--speed", "4"], Limits::default())
@@ -126,7 +132,7 @@ async fn best_prices_and_mark_price_are_told_as_over_rest() {
     let mut client = Client::connect(exchange.address, &streams).await;
     let mut heard: [Vec<Value>; 3] = Default::default();
     while heard.iter().any(|told| told.len() < 3) {
-        let message = client.hear().await;
+        let message = client.receive().await;
         let place = names.iter().position(|name| message["stream"] == *name);
         heard[place.unwrap()].push(message["data"].clone());
     }
@@ -163,10 +169,10 @@ async fn best_prices_and_mark_price_are_told_as_over_rest() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_does_not_read_is_disconnected_and_others_are_not() {
+async fn slow_subscriber_is_disconnected_and_others_are_not() {
     let file = CandleFile::minutes(40_000);
     let limits = Limits {
-        queue: 16,
+        max_queued_frames: 16,
         ..Limits::default()
     };
     let arguments = ["--speed", "60000", "--warmup-candles", "1500"];
@@ -180,25 +186,25 @@ async fn a_subscriber_that_does_not_read_is_disconnected_and_others_are_not() {
     let mut reading = Client::connect(exchange.address, "/ws/btcusdt@kline_1h").await;
     // 1,000 candles a second are more than a socket's buffers and 16 frames hold for long.
     for _ in 0..150 {
-        reading.hear().await;
+        reading.receive().await;
     }
-    let drained = timeout(PATIENCE, async {
+    let drained = timeout(TIMEOUT, async {
         while let Some(Ok(_)) = stuck.next().await {}
     });
     drained
         .await
         .expect("the stuck client must find its connection closed");
-    let heard = reading.hear().await;
+    let heard = reading.receive().await;
     assert_eq!(heard["k"]["i"], "1h");
     exchange.stop().await;
 }
 
 #[tokio::test]
-async fn the_server_pings_and_closes_on_a_client_that_never_answers() {
+async fn server_pings_and_disconnects_a_client_without_pongs() {
     let file = CandleFile::minutes(400);
     let limits = Limits {
-        ping_every: Duration::from_millis(100),
-        pong_within: Duration::from_millis(500),
+        ping_interval: Duration::from_millis(100),
+        pong_timeout: Duration::from_millis(500),
         ..Limits::default()
     };
     let exchange = file.replay(&[], limits).await.unwrap();
@@ -206,14 +212,14 @@ async fn the_server_pings_and_closes_on_a_client_that_never_answers() {
     let mut pings = 0;
     let polled_for = Instant::now();
     while polled_for.elapsed() < Duration::from_millis(1_500) {
-        let heard = timeout(PATIENCE, answering.0.next()).await.unwrap();
+        let heard = timeout(TIMEOUT, answering.0.next()).await.unwrap();
         pings += i32::from(matches!(heard.unwrap().unwrap(), Message::Ping(_)));
     }
     assert!(pings >= 10, "{pings} pings in 1.5 s");
     // A client that does not poll its socket does not answer pings.
     let mut silent = Client::connect(exchange.address, "/ws").await;
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let ended = timeout(PATIENCE, async {
+    let ended = timeout(TIMEOUT, async {
         while let Some(Ok(message)) = silent.0.next().await {
             assert!(message.is_ping(), "{message}");
         }

@@ -2,15 +2,15 @@
 
 use serde_json::{Value, json};
 
-use crate::support::signed::{KEY, good, minutes, pass, send, trading};
-use crate::support::{Client, Running};
+use crate::support::signed::{KEY, advance_to_minute, call_ok, minute_file, send, start_trading};
+use crate::support::{Client, RunningExchange};
 
-const LISTEN: &str = "/fapi/v1/listenKey";
+const LISTEN_KEY_PATH: &str = "/fapi/v1/listenKey";
 
 #[tokio::test]
-async fn events_come_in_their_order_with_their_numbers() {
+async fn user_events_arrive_in_order_with_their_numbers() {
     let path = [[40_000; 4], [40_000; 4], [40_000, 40_000, 39_000, 39_000]];
-    let exchange = trading(&minutes(&path), &[]).await;
+    let exchange = start_trading(&minute_file(&path), &[]).await;
     let at = exchange.address;
     let key = listen_key(&exchange).await;
     let mut user = Client::connect(at, &format!("/private/ws/{key}")).await;
@@ -18,19 +18,19 @@ async fn events_come_in_their_order_with_their_numbers() {
     // An answer shows that both connections are served, and so have joined.
     for client in [&mut user, &mut combined] {
         client
-            .say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
+            .send(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
             .await;
-        assert_eq!(client.answer().await["result"], json!([key]));
+        assert_eq!(client.receive_response().await["result"], json!([key]));
     }
     let order = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01&newClientOrderId=in";
-    good(at, "POST", "v1/order", order).await;
+    call_ok(at, "POST", "v1/order", order).await;
     let stop = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&triggerPrice=39500\
                 &closePosition=true&clientAlgoId=out";
-    good(at, "POST", "v1/algoOrder", stop).await;
-    pass(&exchange, 3).await;
+    call_ok(at, "POST", "v1/algoOrder", stop).await;
+    advance_to_minute(&exchange, 3).await;
     let mut heard = Vec::new();
     while heard.len() < 9 {
-        heard.push(user.hear().await);
+        heard.push(user.receive().await);
     }
     let short: Vec<Value> = heard.iter().map(shape).collect();
     let expected = [
@@ -51,31 +51,31 @@ async fn events_come_in_their_order_with_their_numbers() {
         (&json!("40000.1"), &json!("0.2000005"))
     );
     assert_eq!(account["wb"], "9999.7999995");
-    let first = combined.hear().await;
+    let first = combined.receive().await;
     assert_eq!((&first["stream"], &first["data"]), (&json!(key), &heard[0]));
     exchange.stop().await;
 }
 
 #[tokio::test]
-async fn a_key_is_the_same_until_it_ends_and_its_end_is_told() {
-    let exchange = trading(&minutes(&[[40_000; 4]; 70]), &["--speed", "30000"]).await;
+async fn listen_key_is_stable_until_it_expires_and_expiry_is_published() {
+    let exchange = start_trading(&minute_file(&[[40_000; 4]; 70]), &["--speed", "30000"]).await;
     let at = exchange.address;
     let key = listen_key(&exchange).await;
     assert_eq!(listen_key(&exchange).await, key);
     let mut user = Client::connect(at, &format!("/private/ws?listenKey={key}")).await;
-    user.say(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#).await;
-    user.answer().await;
-    pass(&exchange, 65).await;
-    let ended = user.hear().await;
+    user.send(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#).await;
+    user.receive_response().await;
+    advance_to_minute(&exchange, 65).await;
+    let ended = user.receive().await;
     assert_eq!(
         (&ended["e"], &ended["listenKey"]),
         (&json!("listenKeyExpired"), &json!(key))
     );
-    let (status, _, body) = send(at, "PUT", LISTEN, Some(KEY), "").await;
+    let (status, _, body) = send(at, "PUT", LISTEN_KEY_PATH, Some(KEY), "").await;
     assert_eq!((status, body["code"].as_i64()), (400, Some(-1125)));
     assert_ne!(listen_key(&exchange).await, key);
-    send(at, "DELETE", LISTEN, Some(KEY), "").await;
-    let (status, ..) = send(at, "PUT", LISTEN, Some(KEY), "").await;
+    send(at, "DELETE", LISTEN_KEY_PATH, Some(KEY), "").await;
+    let (status, ..) = send(at, "PUT", LISTEN_KEY_PATH, Some(KEY), "").await;
     assert_eq!(status, 400);
     exchange.stop().await;
 }
@@ -92,8 +92,8 @@ fn shape(event: &Value) -> Value {
     }
 }
 
-async fn listen_key(exchange: &Running) -> String {
-    let (status, _, body) = send(exchange.address, "POST", LISTEN, Some(KEY), "").await;
+async fn listen_key(exchange: &RunningExchange) -> String {
+    let (status, _, body) = send(exchange.address, "POST", LISTEN_KEY_PATH, Some(KEY), "").await;
     assert_eq!(status, 200, "{body}");
     body["listenKey"].as_str().unwrap().to_owned()
 }

@@ -1,11 +1,11 @@
 //! A message with a picture, by `sendPhoto`: the only call that is no JSON.
 
-use delivery::compose::Message;
-use delivery::decide::Outcome;
+use notifier_core::decide::Outcome;
+use notifier_core::message::Message;
 use reqwest::header::CONTENT_TYPE;
 
 use super::{Keyboard, Telegram, entities};
-use crate::fault::Fault;
+use crate::telegram_error::TelegramError;
 
 /// Stands in no parameter of ours, and in no PNG but by a chance of nearly none.
 const BOUNDARY: &str = "bearish-alpha-5f2c1b9a7d3e4086";
@@ -17,14 +17,15 @@ impl Telegram {
         chat: i64,
         message: &Message,
         png: &[u8],
-    ) -> (Outcome, Option<Fault>) {
+    ) -> (Outcome, Option<TelegramError>) {
         let mut fields = vec![
             ("chat_id", chat.to_string()),
             ("caption", message.text.clone()),
         ];
         let entities = serde_json::to_string(&entities(message));
         fields.extend(entities.ok().map(|json| ("caption_entities", json)));
-        let keyboard = Keyboard::of(message).map(|keyboard| serde_json::to_string(&keyboard));
+        let keyboard =
+            Keyboard::for_message(message).map(|keyboard| serde_json::to_string(&keyboard));
         fields.extend(
             keyboard
                 .and_then(Result::ok)
@@ -32,17 +33,17 @@ impl Telegram {
         );
         let request = self
             .client
-            .post(self.address("sendPhoto"))
+            .post(self.method_url("sendPhoto"))
             .header(
                 CONTENT_TYPE,
                 format!("multipart/form-data; boundary={BOUNDARY}"),
             )
-            .body(body(&fields, png));
+            .body(multipart_body(&fields, png));
         self.call(chat, request).await
     }
 }
 
-fn body(fields: &[(&str, String)], png: &[u8]) -> Vec<u8> {
+fn multipart_body(fields: &[(&str, String)], png: &[u8]) -> Vec<u8> {
     let mut body = Vec::with_capacity(png.len() + 4_096);
     for (name, value) in fields {
         let head = format!(

@@ -11,9 +11,9 @@ use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 
 /// Labels that fit beside each other.
-const TIMES: i64 = 7;
+const MAX_TIME_LABELS: i64 = 7;
 /// Labels that fit above each other.
-const AMOUNTS: f64 = 6.0;
+const MAX_AMOUNT_LABELS: f64 = 6.0;
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
@@ -59,26 +59,26 @@ pub(super) struct Axis<T> {
 }
 
 /// The axis for these times. A single one gets a second before and behind it.
-pub(super) fn times(first: i64, last: i64) -> Axis<i64> {
+pub(super) fn time_axis(first: i64, last: i64) -> Axis<i64> {
     let (from, to) = if first == last {
         (first - SECOND, last + SECOND)
     } else {
         (first, last)
     };
     let span = to - from;
-    let (at, pattern) = match STEPS.into_iter().find(|step| span / step < TIMES) {
-        Some(step) => (every(step, from, to), pattern(step, from, to)),
-        None => by_months(from, to),
+    let (at, pattern) = match STEPS.into_iter().find(|step| span / step < MAX_TIME_LABELS) {
+        Some(step) => (multiples(step, from, to), pattern(step, from, to)),
+        None => month_ticks(from, to),
     };
     Axis {
         from,
         to,
         at,
-        label: Box::new(move |ms| format(ms, pattern)),
+        label: Box::new(move |ms| format_time(ms, pattern)),
     }
 }
 
-fn every(step: i64, from: i64, to: i64) -> Vec<i64> {
+fn multiples(step: i64, from: i64, to: i64) -> Vec<i64> {
     let begin = from.div_euclid(step) + i64::from(from.rem_euclid(step) > 0);
     let end = to.div_euclid(step);
     (begin..=end).map(|i| i * step).collect()
@@ -94,46 +94,46 @@ const fn pattern(step: i64, from: i64, to: i64) -> &'static str {
     }
 }
 
-fn by_months(from: i64, to: i64) -> (Vec<i64>, &'static str) {
+fn month_ticks(from: i64, to: i64) -> (Vec<i64>, &'static str) {
     let month = |ms| {
-        let day = day_of(ms);
+        let day = utc_date(ms);
         i64::from(day.year()) * 12 + i64::from(day.month()) - 1
     };
     let (begin, end) = (month(from), month(to));
-    let fits = |step: &i64| (end - begin) / step < TIMES;
+    let fits = |step: &i64| (end - begin) / step < MAX_TIME_LABELS;
     let step = MONTHS.into_iter().find(fits).unwrap_or(MONTHS[13]);
-    let starts = (begin / step..=end / step).filter_map(|i| start_of(i * step));
+    let starts = (begin / step..=end / step).filter_map(|i| month_start(i * step));
     let at = starts.filter(|ms| (from..=to).contains(ms)).collect();
     (at, if step % 12 == 0 { "%Y" } else { "%Y-%m" })
 }
 
-fn day_of(ms: i64) -> Date {
+fn utc_date(ms: i64) -> Date {
     let at = Timestamp::from_millisecond(ms).unwrap_or_default();
     TimeZone::UTC.to_datetime(at).date()
 }
 
 /// Of a month counted from the year 0; none outside the calendar.
-fn start_of(month: i64) -> Option<i64> {
+fn month_start(month: i64) -> Option<i64> {
     let year = i16::try_from(month / 12).ok().filter(|year| *year > 0)?;
     let month = i8::try_from(month % 12 + 1).ok()?;
     let first = date(year, month, 1).at(0, 0, 0, 0);
     Some(TimeZone::UTC.to_timestamp(first).ok()?.as_millisecond())
 }
 
-fn format(ms: i64, pattern: &str) -> String {
+fn format_time(ms: i64, pattern: &str) -> String {
     let at = Timestamp::from_millisecond(ms).unwrap_or_default();
     at.strftime(pattern).to_string()
 }
 
 /// What time a curve covers.
-pub(super) fn span_of(first: i64, last: i64) -> String {
+pub(super) fn format_span(first: i64, last: i64) -> String {
     let pattern = "%Y-%m-%d %H:%M";
-    let (first, last) = (format(first, pattern), format(last, pattern));
+    let (first, last) = (format_time(first, pattern), format_time(last, pattern));
     format!("{first} to {last} UTC")
 }
 
 /// The axis for the amounts of these points, at least one of them, with some room.
-pub(super) fn amounts(points: &[(i64, f64)]) -> Axis<f64> {
+pub(super) fn amount_axis(points: &[(i64, f64)]) -> Axis<f64> {
     let all = || points.iter().map(|(_, amount)| *amount);
     let (low, high) = (
         all().fold(f64::MAX, f64::min),
@@ -144,14 +144,14 @@ pub(super) fn amounts(points: &[(i64, f64)]) -> Axis<f64> {
     let middle = low.midpoint(high);
     let half = ((high - low) / 2.0).max(least) * 1.08;
     let (from, to) = (middle - half, middle + half);
-    let step = round_step((to - from) / AMOUNTS);
+    let step = round_step((to - from) / MAX_AMOUNT_LABELS);
     let begin = (from / step).ceil() as i64;
     let end = (to / step).floor() as i64;
     Axis {
         from,
         to,
         at: (begin..=end).map(|i| i as f64 * step).collect(),
-        label: Box::new(move |value| short(value, step)),
+        label: Box::new(move |value| format_label(value, step)),
     }
 }
 
@@ -164,7 +164,7 @@ fn round_step(least: f64) -> f64 {
 }
 
 /// Digits behind the point that tell two steps apart.
-fn digits_of(step: f64) -> usize {
+fn decimal_places(step: f64) -> usize {
     let mut scaled = step;
     for digits in 0..8 {
         if (scaled - scaled.round()).abs() < 1e-6 {
@@ -176,18 +176,18 @@ fn digits_of(step: f64) -> usize {
 }
 
 /// A label on an axis of this step: large ones in millions and billions.
-fn short(value: f64, step: f64) -> String {
+fn format_label(value: f64, step: f64) -> String {
     let (unit, letter) = match value.abs() {
         1e9.. => (1e9, "B"),
         1e7.. => (1e6, "M"),
         _ => (1.0, ""),
     };
-    let text = amount(value / unit, digits_of(step / unit));
+    let text = format_amount(value / unit, decimal_places(step / unit));
     format!("{text}{letter}")
 }
 
 /// With thousands apart: `-1,234,567.50`.
-pub(super) fn amount(value: f64, digits: usize) -> String {
+pub(super) fn format_amount(value: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", value.abs());
     let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
     let mut grouped = String::new();
@@ -207,9 +207,9 @@ pub(super) fn amount(value: f64, digits: usize) -> String {
 }
 
 /// From the first amount to the last: `+308.62 (+3.09 %)`. Of nothing there is no percentage.
-pub(super) fn change(first: f64, last: f64) -> String {
+pub(super) fn format_change(first: f64, last: f64) -> String {
     let signed = |value: f64| {
-        let text = amount(value, 2);
+        let text = format_amount(value, 2);
         if text.starts_with('-') {
             text
         } else {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_round_and_say_what_is_needed_to_tell_them_apart() {
+    fn time_labels_are_round_and_distinct() {
         for (span, first, number) in [
             (20 * SECOND, "16:02:05", 4),
             (30 * MINUTE, "16:05", 6),
@@ -248,27 +248,27 @@ mod tests {
             (4 * 365 * DAY, "2026", 4),
             (100 * 365 * DAY, "2040", 5),
         ] {
-            let found = labels(&times(BEGIN, BEGIN + span));
+            let found = labels(&time_axis(BEGIN, BEGIN + span));
             assert_eq!(found.first().map(String::as_str), Some(first), "{found:?}");
             assert_eq!(found.len(), number, "{found:?}");
         }
     }
 
     #[test]
-    fn every_span_has_labels_that_fit() {
+    fn time_axis_has_labels_that_fit_for_every_span() {
         let mut span = 2 * SECOND;
         while BEGIN + span < 253_402_300_799_999 {
-            let axis = times(BEGIN, BEGIN + span);
+            let axis = time_axis(BEGIN, BEGIN + span);
             let count = axis.at.len();
             assert!((1..=9).contains(&count), "{span}: {:?}", labels(&axis));
             assert!(axis.at.iter().all(|at| (axis.from..=axis.to).contains(at)));
             span += span / 7;
         }
-        assert!(times(BEGIN, BEGIN).from < times(BEGIN, BEGIN).to);
+        assert!(time_axis(BEGIN, BEGIN).from < time_axis(BEGIN, BEGIN).to);
     }
 
     #[test]
-    fn amounts_are_round_and_have_room() {
+    fn amount_labels_are_round_and_have_room() {
         for (low, high, expected) in [
             (
                 10_000.0,
@@ -283,7 +283,7 @@ mod tests {
             (-2.0, 2.0, &["-2", "-1", "0", "1", "2"]),
             (1e8, 3e8, &["100M", "150M", "200M", "250M", "300M"]),
         ] {
-            let axis = amounts(&[(0, low), (1, high)]);
+            let axis = amount_axis(&[(0, low), (1, high)]);
             assert!(axis.from < low && high < axis.to);
             let found = labels(&axis);
             assert_eq!(found, expected, "{low} to {high}");
@@ -291,11 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn every_range_of_amounts_has_labels_that_fit() {
+    fn amount_axis_has_labels_that_fit_for_every_range() {
         for exponent in -6..=14 {
             for low in [0.0, 1.0, -1.0, 9_999.99, -3e13] {
                 let high = low + 3.7 * 10_f64.powi(exponent);
-                let axis = amounts(&[(0, high), (1, low)]);
+                let axis = amount_axis(&[(0, high), (1, low)]);
                 let count = axis.at.len();
                 assert!(
                     (3..=8).contains(&count),
@@ -307,12 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn amounts_and_changes_read_well() {
-        assert_eq!(amount(1_234_567.5, 2), "1,234,567.50");
-        assert_eq!(amount(-999.0, 0), "-999");
-        assert_eq!(amount(-0.001, 2), "0.00");
-        assert_eq!(change(10_000.0, 10_308.62), "+308.62 (+3.09 %)");
-        assert_eq!(change(10_000.0, 9_000.0), "-1,000.00 (-10.00 %)");
-        assert_eq!(change(0.0, 5.0), "+5.00");
+    fn amounts_and_changes_are_formatted_with_separators_and_sign() {
+        assert_eq!(format_amount(1_234_567.5, 2), "1,234,567.50");
+        assert_eq!(format_amount(-999.0, 0), "-999");
+        assert_eq!(format_amount(-0.001, 2), "0.00");
+        assert_eq!(format_change(10_000.0, 10_308.62), "+308.62 (+3.09 %)");
+        assert_eq!(format_change(10_000.0, 9_000.0), "-1,000.00 (-10.00 %)");
+        assert_eq!(format_change(0.0, 5.0), "+5.00");
     }
 }

@@ -4,24 +4,24 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use engine::backtest::AfterHalt;
-use engine::book::BookConfig;
-use engine::candle::Interval;
-use engine::fixed::{Price, Qty};
-use engine::protections::Protections;
-use engine::strategy::Strategy;
-use protocol::exit::ExitCode;
-use protocol::ids::Token;
-use runtime::process::Stop;
-use runtime::settings::whole;
+use protocol::exit_code::ExitCode;
+use protocol::ids::SubjectToken;
+use runtime::process::ExitError;
+use runtime::settings::whole_number;
 use rust_decimal::Decimal;
+use trader_core::backtest::OnHalt;
+use trader_core::book::BookConfig;
+use trader_core::candle::Interval;
+use trader_core::fixed_point::{Price, Qty};
+use trader_core::protections::Protections;
+use trader_core::strategy::Strategy;
 
 /// Trade a candle file as a trader would have, and say what came of it
 #[derive(Debug, Clone, Args)]
 pub struct BacktestArgs {
     /// What the candles are of
     #[arg(long, value_name = "SYMBOL", value_parser = symbol)]
-    pub symbol: Token,
+    pub symbol: SubjectToken,
 
     /// CSV or CSV.gz with the columns `open_time` (ms), open, high, low, close
     #[arg(long, value_name = "FILE")]
@@ -51,26 +51,26 @@ pub struct BacktestArgs {
     /// What the book begins with, in USDT
     #[arg(long, value_name = "USDT", default_value = "10000", allow_negative_numbers = true,
           value_parser = capital)]
-    pub capital: Decimal,
+    pub capital_usdt: Decimal,
 
     /// Fee of each side, as a fraction of the notional
     #[arg(long, value_name = "FRACTION", default_value = "0.0006", allow_negative_numbers = true,
           value_parser = cost)]
-    pub fee: Decimal,
+    pub fee_rate: Decimal,
 
     /// Slippage of market fills, as a fraction of the price
     #[arg(long, value_name = "FRACTION", default_value = "0.0002", allow_negative_numbers = true,
           value_parser = cost)]
-    pub slippage: Decimal,
+    pub slippage_rate: Decimal,
 
     /// What a long position pays every eight hours, as a fraction of its worth
     #[arg(long, value_name = "FRACTION", default_value = "0.0001", allow_negative_numbers = true,
           value_parser = funding)]
-    pub funding: Decimal,
+    pub funding_rate: Decimal,
 
     /// Largest position, as a multiple of the book's equity
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true,
-          value_parser = whole::<u8>(1..=5))]
+          value_parser = whole_number::<u8>(1..=5))]
     pub leverage: u8,
 
     /// What keeps the book from entries after bad trades; none switches them off
@@ -79,15 +79,15 @@ pub struct BacktestArgs {
 
     /// After a critical breaker enter again from the next UTC day on, which live only an operator decides
     #[arg(long)]
-    pub resume_after_halt: bool,
+    pub continue_after_halt: bool,
 
     /// Price grid, in place of the built-in one
     #[arg(long, value_name = "PRICE", allow_negative_numbers = true, value_parser = step::<Price>)]
-    pub tick: Option<Price>,
+    pub tick_size: Option<Price>,
 
     /// Quantity grid and smallest quantity, in place of the built-in ones
     #[arg(long, value_name = "QUANTITY", allow_negative_numbers = true, value_parser = step::<Qty>)]
-    pub lot: Option<Qty>,
+    pub lot_size: Option<Qty>,
 
     /// Smallest worth of an order in USDT, in place of the built-in one
     #[arg(long, value_name = "USDT", allow_negative_numbers = true, value_parser = least)]
@@ -99,13 +99,13 @@ impl BacktestArgs {
     ///
     /// # Errors
     /// Exit 64 for settings that do not fit together.
-    pub fn config(&self, base: Interval) -> Result<BookConfig, Stop> {
+    pub fn config(&self, base: Interval) -> Result<BookConfig, ExitError> {
         let config = BookConfig {
             base,
             leverage: Decimal::from(self.leverage),
-            fee_rate: self.fee,
-            slippage: self.slippage,
-            funding_rate: self.funding,
+            fee_rate: self.fee_rate,
+            slippage_rate: self.slippage_rate,
+            funding_rate: self.funding_rate,
             strategies: self.strategies.clone(),
             protections: self.protections,
             live: None,
@@ -118,7 +118,7 @@ impl BacktestArgs {
     ///
     /// # Errors
     /// Exit 64 naming the flag.
-    pub fn check(&self) -> Result<(), Stop> {
+    pub fn check(&self) -> Result<(), ExitError> {
         for (n, strategy) in self.strategies.iter().enumerate() {
             if self.strategies[..n].contains(strategy) {
                 return Err(usage(format!("--strategies: {strategy} is there twice")));
@@ -128,21 +128,21 @@ impl BacktestArgs {
     }
 
     /// What a critical breaker means.
-    pub const fn after_halt(&self) -> AfterHalt {
-        if self.resume_after_halt {
-            AfterHalt::ResumeNextDay
+    pub const fn on_halt(&self) -> OnHalt {
+        if self.continue_after_halt {
+            OnHalt::UnlatchNextDay
         } else {
-            AfterHalt::Stay
+            OnHalt::StayLatched
         }
     }
 }
 
 /// A wrong command line.
-pub(super) fn usage(message: impl Into<String>) -> Stop {
-    Stop::new(ExitCode::Usage, message)
+pub(super) fn usage(message: impl Into<String>) -> ExitError {
+    ExitError::new(ExitCode::Usage, message)
 }
 
-fn symbol(text: &str) -> Result<Token, String> {
+fn symbol(text: &str) -> Result<SubjectToken, String> {
     let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
     let wrong = || "allowed are 5 to 20 capital letters and digits, e.g. BTCUSDT".to_owned();
     if (5..=20).contains(&text.len()) && text.bytes().all(allowed) {

@@ -2,39 +2,39 @@
 //! environment, no bus and no exchange. What a candle leads to is the engine's business.
 
 pub mod args;
-mod candles;
-mod curve;
-mod lines;
-mod output;
+mod candle_file;
+mod equity_curve;
+pub mod instruments;
+mod jsonl;
+mod output_files;
 mod progress;
-pub mod rules;
-mod table;
-mod tally;
+mod stats;
+mod summary;
 
 use std::io::Write;
 
-use engine::backtest::{Backtest, Step};
-use protocol::exit::ExitCode;
-use runtime::process::{Stop, complain};
+use protocol::exit_code::ExitCode;
+use runtime::process::{ExitError, print_error};
+use trader_core::backtest::{Backtest, StepOutcome};
 
 pub use args::BacktestArgs;
 
-use candles::{BadFile, CandleFile};
-use lines::{SignalLine, TradeLine};
-use output::Outputs;
-use table::Report;
-use tally::Tally;
+use candle_file::{CandleFile, InvalidCandleFile};
+use jsonl::{SignalLine, TradeLine};
+use output_files::OutputFiles;
+use stats::BacktestStats;
+use summary::BacktestSummary;
 
 /// Runs it and prints the summary.
 pub fn run(args: &BacktestArgs) -> ExitCode {
-    match report(args) {
+    match run_to_summary(args) {
         Ok(text) => {
             // A reader that went away is no reason to fail: the files are written.
             let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::Done
+            ExitCode::Success
         }
         Err(stop) => {
-            complain(&stop.message);
+            print_error(&stop.message);
             stop.code
         }
     }
@@ -44,52 +44,57 @@ pub fn run(args: &BacktestArgs) -> ExitCode {
 ///
 /// # Errors
 /// Exit 64 for flags that do not fit together, 78 for files that cannot be used.
-pub fn report(args: &BacktestArgs) -> Result<String, Stop> {
+pub fn run_to_summary(args: &BacktestArgs) -> Result<String, ExitError> {
     args.check()?;
-    let rules = rules::rules(args)?;
-    let mut outputs = Outputs::create(args)?;
-    let mut candles = CandleFile::open(&args.candles, progress::watched).map_err(bad_file)?;
+    let rules = instruments::symbol_filters(args)?;
+    let mut outputs = OutputFiles::create(args)?;
+    let mut candles =
+        CandleFile::open(&args.candles, progress::with_progress_bar).map_err(file_error)?;
     let base = candles.interval();
     let config = args.config(base)?;
-    let mut book = Backtest::new(config.clone(), rules, args.capital, args.after_halt())
-        .map_err(|fault| Stop::internal(fault.to_string()))?;
-    let mut tally = Tally::default();
-    while let Some(candle) = candles.next().map_err(bad_file)? {
+    let mut book = Backtest::new(config.clone(), rules, args.capital_usdt, args.on_halt())
+        .map_err(|fault| ExitError::internal(fault.to_string()))?;
+    let mut tally = BacktestStats::default();
+    while let Some(candle) = candles.next().map_err(file_error)? {
         let step = book
             .candle_closed(&candle)
-            .map_err(|fault| Stop::internal(fault.to_string()))?;
-        tally.take(&candle, base, &step, &book);
-        write(&mut outputs, &step, &book)?;
+            .map_err(|fault| ExitError::internal(fault.to_string()))?;
+        tally.add_step(&candle, base, &step, &book);
+        write_lines(&mut outputs, &step, &book)?;
     }
-    tally.end(&book);
+    tally.finish(&book);
     if let Some(plot) = &mut outputs.plot {
-        plot.bytes(&tally.worth.curve.picture(args.symbol.as_str())?)?;
+        plot.write_bytes(&tally.valuation.curve.render_png(args.symbol.as_str())?)?;
     }
     outputs.finish()?;
     let gaps = candles.gaps();
     // The progress bar goes before the summary comes.
     drop(candles);
-    Ok(Report {
+    Ok(BacktestSummary {
         args,
         config: &config,
         gaps,
         book: &book,
-        tally: &tally,
+        stats: &tally,
     }
     .text())
 }
 
-fn write(outputs: &mut Outputs, step: &Step, book: &Backtest) -> Result<(), Stop> {
+fn write_lines(
+    outputs: &mut OutputFiles,
+    step: &StepOutcome,
+    book: &Backtest,
+) -> Result<(), ExitError> {
     if let Some(trades) = &mut outputs.trades {
         for trade in &step.trades {
-            trades.line(&TradeLine::of(trade))?;
+            trades.write_line(&TradeLine::from_trade(trade))?;
         }
     }
     if let Some(signals) = outputs.signals.as_mut().filter(|_| step.bar_closed)
-        && let (Some(bar), Some(sight)) = (book.last_bar(), book.sight())
+        && let (Some(bar), Some(sight)) = (book.last_bar(), book.strategy_inputs())
     {
-        for strategy in book.holding(&sight) {
-            signals.line(&SignalLine::of(bar.open_time, strategy, &sight))?;
+        for strategy in book.matching_strategies(&sight) {
+            signals.write_line(&SignalLine::new(bar.open_time, strategy, &sight))?;
         }
     }
     Ok(())
@@ -99,6 +104,6 @@ fn write(outputs: &mut Outputs, step: &Step, book: &Backtest) -> Result<(), Stop
     clippy::needless_pass_by_value,
     reason = "the shape that map_err takes"
 )]
-fn bad_file(bad: BadFile) -> Stop {
-    Stop::config(bad.to_string())
+fn file_error(bad: InvalidCandleFile) -> ExitError {
+    ExitError::config(bad.to_string())
 }

@@ -8,13 +8,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 const TEMPLATE: &str = "{percent:>3} % {wide_bar} {eta} left";
 
 /// A file with a bar on standard error, which goes when the file is closed.
-struct Watched {
+struct ProgressReader {
     file: File,
     bar: ProgressBar,
 }
 
 /// The same file, watched if a person may be looking.
-pub(super) fn watched(file: File) -> Box<dyn Read> {
+pub(super) fn with_progress_bar(file: File) -> Box<dyn Read> {
     let length = file.metadata().map_or(0, |found| found.len());
     if !io::stderr().is_terminal() || length == 0 {
         return Box::new(file);
@@ -22,10 +22,10 @@ pub(super) fn watched(file: File) -> Box<dyn Read> {
     let style = ProgressStyle::with_template(TEMPLATE);
     let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(length).with_style(style);
-    Box::new(Watched { file, bar })
+    Box::new(ProgressReader { file, bar })
 }
 
-impl Read for Watched {
+impl Read for ProgressReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read(buffer)?;
         self.bar.inc(count as u64);
@@ -33,7 +33,7 @@ impl Read for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for ProgressReader {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -3,38 +3,38 @@
 use std::time::{Duration, Instant};
 
 use protocol::heartbeat::Heartbeat;
-use protocol::ids::{AccountKey, Token};
+use protocol::ids::{AccountKey, SubjectToken};
 use protocol::subject::{Subject, filter};
-use runtime::bus::{Bus, Refusal};
+use runtime::bus::{Bus, BusError};
 use runtime::lease;
 use runtime::{clock, streams};
 use tokio::time::timeout;
 
-use super::{Check, Grade, check, pass, warn};
+use super::{Check, CheckResult, check, pass, warn};
 use crate::account;
 use crate::settings::Settings;
-use crate::start;
+use crate::startup;
 
 /// Any one check.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A notifier not heard for so long will tell nobody.
-const SILENT: Duration = Duration::from_mins(1);
+const MAX_HEARTBEAT_AGE: Duration = Duration::from_mins(1);
 
 pub(super) async fn checks(settings: &Settings, account: &AccountKey) -> Vec<Check> {
     let url = &settings.bus.nats_url;
     let bus = match timeout(DEADLINE, Bus::try_connect(&settings.bus)).await {
         Ok(Ok(bus)) => bus,
-        Ok(Err(refusal)) => return vec![refused("bus", &refusal)],
+        Ok(Err(refusal)) => return vec![rejected_check("bus", &refusal)],
         Err(_) => {
             let finding = format!("{url}: no answer within {DEADLINE:?}");
-            return vec![check(Grade::Missing, "bus", finding, "start it")];
+            return vec![check(CheckResult::Missing, "bus", finding, "start it")];
         }
     };
     let mut checks = vec![pass("bus", format!("{url} answers"))];
-    match bus.verify_streams(&start::STREAMS).await {
+    match bus.verify_streams(&startup::STREAMS).await {
         Ok(()) => checks.push(pass("streams", "all there, as they must be")),
         Err(refusal) => {
-            checks.push(refused("streams", &refusal));
+            checks.push(rejected_check("streams", &refusal));
             return checks;
         }
     }
@@ -47,11 +47,11 @@ pub(super) async fn checks(settings: &Settings, account: &AccountKey) -> Vec<Che
 
 /// Stores what changes nothing: a lease that nobody holds, under a name that nobody has.
 async fn writable(bus: &Bus, account: &AccountKey) -> Check {
-    let Ok(instance) = "dry-run".parse::<Token>() else {
-        return check(Grade::Fail, "journal", "bug: dry-run is no name", "");
+    let Ok(instance) = "dry-run".parse::<SubjectToken>() else {
+        return check(CheckResult::Fail, "journal", "bug: dry-run is no name", "");
     };
     let account = account.clone();
-    let subject = Subject::InstanceLease { account, instance }.to_string();
+    let subject = Subject::MemberLease { account, instance }.to_string();
     let began = Instant::now();
     let stored = async {
         let newest = lease::read(bus, &subject).await?;
@@ -63,13 +63,13 @@ async fn writable(bus: &Bus, account: &AccountKey) -> Check {
             format!("stored and synced to disk in {:.1?}", began.elapsed()),
         ),
         Ok(Err(error)) => check(
-            Grade::Missing,
+            CheckResult::Missing,
             "journal",
             error.to_string(),
             "is the server's disk full, or another dry run at work?",
         ),
         Err(_) => check(
-            Grade::Missing,
+            CheckResult::Missing,
             "journal",
             "no answer",
             "is the server's disk stuck?",
@@ -78,15 +78,15 @@ async fn writable(bus: &Bus, account: &AccountKey) -> Check {
 }
 
 async fn latch(bus: &Bus, account: &AccountKey) -> Check {
-    match account::latch(bus, account).await {
+    match account::active_latch(bus, account).await {
         Ok(None) => pass("account", format!("{account} is not latched")),
         Ok(Some(latch)) => check(
-            Grade::Fail,
+            CheckResult::Fail,
             "account",
             format!("{account} is latched by {latch}: a start would end with 21"),
-            format!("when it is understood: trader unlatch --latch {latch} --why REASON"),
+            format!("when it is understood: trader unlatch --latch {latch} --reason TEXT"),
         ),
-        Err(why) => check(Grade::Missing, "account", why, "try again"),
+        Err(why) => check(CheckResult::Missing, "account", why, "try again"),
     }
 }
 
@@ -99,7 +99,14 @@ async fn leases(bus: &Bus, settings: &Settings, account: &AccountKey) -> Check {
                 seen.and_then(|seen| seen.record.holder)
                     .map(|holder| format!("{symbol} by {}", holder.instance)),
             ),
-            Err(error) => return check(Grade::Missing, "leases", error.to_string(), "try again"),
+            Err(error) => {
+                return check(
+                    CheckResult::Missing,
+                    "leases",
+                    error.to_string(),
+                    "try again",
+                );
+            }
         }
     }
     if held.is_empty() {
@@ -117,7 +124,7 @@ async fn notifier(bus: &Bus) -> Check {
         .await;
     let mut youngest: Option<Duration> = None;
     for subject in subjects.unwrap_or_default() {
-        let newest = bus.newest(streams::HEARTBEATS, &subject).await;
+        let newest = bus.latest_message(streams::HEARTBEATS, &subject).await;
         let heartbeat = newest.ok().flatten();
         let heartbeat =
             heartbeat.and_then(|n| serde_json::from_slice::<Heartbeat>(&n.payload).ok());
@@ -127,16 +134,18 @@ async fn notifier(bus: &Bus) -> Check {
         }
     }
     match youngest {
-        Some(age) if age <= SILENT => pass(name, format!("heard {} s ago", age.as_secs())),
+        Some(age) if age <= MAX_HEARTBEAT_AGE => {
+            pass(name, format!("heard {} s ago", age.as_secs()))
+        }
         Some(age) => warn(name, format!("last heard {} s ago", age.as_secs()), todo),
         None => warn(name, "never heard on this bus", todo),
     }
 }
 
-fn refused(name: &'static str, refusal: &Refusal) -> Check {
+fn rejected_check(name: &'static str, refusal: &BusError) -> Check {
     let (grade, todo) = match refusal {
-        Refusal::Wait(_) => (Grade::Missing, "start it, and bus-init after it"),
-        Refusal::Final(_) => (Grade::Fail, "mend what it names"),
+        BusError::Retryable(_) => (CheckResult::Missing, "start it, and bus-init after it"),
+        BusError::Fatal(_) => (CheckResult::Fail, "mend what it names"),
     };
     check(grade, name, refusal.to_string(), todo)
 }

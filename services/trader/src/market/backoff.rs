@@ -13,7 +13,7 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after the `failures`th failure in a row: `first` doubled for each earlier failure, at
+    /// The wait after the `count_failed_exits`th failure in a row: `first` doubled for each earlier failure, at
     /// most `cap`, of which the upper half is left to chance so that instances do not come in step.
     pub(crate) fn wait(self, failures: u32) -> Duration {
         self.wait_with(failures, chance())

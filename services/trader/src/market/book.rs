@@ -3,17 +3,17 @@
 
 use std::time::{Duration, Instant};
 
-use engine::candle::{Candle, Interval};
-use engine::fixed::Price;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{info, warn};
+use trader_core::candle::{Candle, Interval};
+use trader_core::fixed_point::Price;
 
 use super::backoff::Backoff;
 use super::error::MarketError;
 use super::feed::{Item, Subscribe};
-use super::progress::FeedProgress;
+use super::progress::FeedStats;
 use super::series::{Series, Taken};
 
 /// A candle of the stream beyond this multiple of the last close, or under its inverse, is held against
@@ -45,7 +45,7 @@ pub(crate) enum Verdict {
 
 #[derive(Debug)]
 pub(crate) struct Book {
-    symbol: Token,
+    symbol: SubjectToken,
     interval: Interval,
     series: Series,
     last_close: Option<Price>,
@@ -102,7 +102,7 @@ impl Book {
         }
     }
 
-    pub(crate) fn symbol(&self) -> &Token {
+    pub(crate) fn symbol(&self) -> &SubjectToken {
         &self.symbol
     }
 
@@ -148,7 +148,7 @@ impl Book {
     }
 
     /// Hands on what there is room for. What does not fit stays, and is handed on later.
-    pub(crate) fn hand_on(&mut self, progress: &FeedProgress, now: Instant) {
+    pub(crate) fn hand_on(&mut self, progress: &FeedStats, now: Instant) {
         let mut handed = false;
         while self.series.has_next() {
             let Ok(place) = self.queue.try_reserve() else {

@@ -45,7 +45,7 @@ impl Budget {
         }
     }
 
-    /// The exchange refused a call for `pause`.
+    /// The exchange refused a call for `wait_before_retry`.
     pub(crate) fn close(&self, pause: Duration, now: Instant) {
         let state = &mut *self.lock();
         state.refused_until = state.refused_until.max(now.checked_add(pause));

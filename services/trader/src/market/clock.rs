@@ -12,13 +12,13 @@ use tokio::sync::watch;
 /// It is not carried forward between two sightings: it lags the exchange by at most the time
 /// since the last message, and by seconds while a stream is silent.
 #[derive(Debug, Clone)]
-pub struct MarketClock {
+pub struct ExchangeClock {
     newest: watch::Sender<UtcMs>,
     /// When the newest was heard.
     heard: Arc<Mutex<Option<Instant>>>,
 }
 
-impl Default for MarketClock {
+impl Default for ExchangeClock {
     fn default() -> Self {
         Self {
             newest: watch::Sender::new(UtcMs(0)),
@@ -27,7 +27,7 @@ impl Default for MarketClock {
     }
 }
 
-impl MarketClock {
+impl ExchangeClock {
     /// The newest exchange time seen; the epoch while nothing was heard.
     pub fn now(&self) -> UtcMs {
         *self.newest.borrow()
@@ -51,7 +51,7 @@ impl MarketClock {
     }
 
     /// The newest sighting, carried forward by the monotonic time since then; none if that is more
-    /// than `most`. For who must sign with the present time: trading timers follow [`Self::now`].
+    /// than `max_quantity`. For who must sign with the present time: trading timers follow [`Self::decision_inputs`].
     pub(crate) fn carried(&self, most: Duration) -> Option<UtcMs> {
         let newest = self.newest.borrow();
         let age = (*self.heard())?.elapsed();
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn the_clock_never_goes_back_and_wakes_only_for_news() {
-        let clock = MarketClock::default();
+        let clock = ExchangeClock::default();
         let mut watch = clock.clone().watch();
         clock.saw(UtcMs(5));
         assert!(watch.has_changed().unwrap());
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn time_is_carried_forward_no_longer_than_asked_for_and_not_once_it_is_doubted() {
-        let clock = MarketClock::default();
+        let clock = ExchangeClock::default();
         let long = Duration::from_mins(1);
         assert_eq!(clock.carried(long), None);
         clock.saw(UtcMs(5_000));

@@ -10,13 +10,13 @@ use binance_sdk::derivatives_trading_usds_futures::websocket_streams::{
     WebsocketStreams, WebsocketStreamsHandle,
 };
 use binance_sdk::models::WebsocketEvent;
-use engine::candle::{Candle, Interval};
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::timeout;
+use trader_core::candle::{Candle, Interval};
 
-use super::clock::MarketClock;
+use super::clock::ExchangeClock;
 use super::error::one_line;
 use super::kline::{self, StreamMessage};
 
@@ -51,7 +51,7 @@ pub(crate) struct Connection {
     interval: Interval,
     events: mpsc::Receiver<LinkEvent>,
     overflowed: Arc<AtomicBool>,
-    subscribed: BTreeSet<Token>,
+    subscribed: BTreeSet<SubjectToken>,
     /// When each request was made that has no answer yet; the exchange answers in order.
     unanswered: VecDeque<Instant>,
 }
@@ -64,7 +64,7 @@ impl Connection {
     pub(crate) async fn open(
         handle: WebsocketStreamsHandle,
         interval: Interval,
-        clock: MarketClock,
+        clock: ExchangeClock,
     ) -> Result<Self, String> {
         let runtime = SdkRuntime::start()?;
         let connecting = runtime.get()?.spawn(async move { handle.connect().await });
@@ -107,7 +107,7 @@ impl Connection {
     }
 
     /// Asks for the klines of exactly these symbols.
-    pub(crate) fn subscribe_to(&mut self, wanted: &BTreeSet<Token>, now: Instant) {
+    pub(crate) fn subscribe_to(&mut self, wanted: &BTreeSet<SubjectToken>, now: Instant) {
         let added = self.names(wanted.difference(&self.subscribed));
         let gone = self.names(self.subscribed.difference(wanted));
         if added.is_empty() && gone.is_empty() {
@@ -150,7 +150,7 @@ impl Connection {
         self.unanswered.is_empty()
     }
 
-    fn names<'a>(&self, symbols: impl Iterator<Item = &'a Token>) -> Vec<String> {
+    fn names<'a>(&self, symbols: impl Iterator<Item = &'a SubjectToken>) -> Vec<String> {
         symbols
             .map(|symbol| {
                 let symbol = symbol.as_str().to_ascii_lowercase();
@@ -206,7 +206,7 @@ impl Drop for SdkRuntime {
 /// Turns the SDK's events into ours, on the SDK's thread. Never waits.
 struct Listener {
     interval: Interval,
-    clock: MarketClock,
+    clock: ExchangeClock,
     sender: mpsc::Sender<LinkEvent>,
     overflowed: Arc<AtomicBool>,
     alive: bool,

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use binance_sdk::errors::ConnectorError;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 
 /// The exchange did not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum MarketError {
     #[error("SYMBOLS: {symbol} is {reason}; allowed are for example {examples}")]
     UnknownSymbol {
         /// What was asked for.
-        symbol: Token,
+        symbol: SubjectToken,
         /// What it is instead.
         reason: String,
         /// A few symbols that can, the most alike first.

@@ -4,16 +4,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::candle::{Candle, Interval};
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use tokio::sync::{Mutex, mpsc};
+use trader_core::candle::{Candle, Interval};
 
 use super::backoff::Backoff;
-use super::clock::MarketClock;
+use super::clock::ExchangeClock;
 use super::feed_task::FeedTask;
-use super::progress::FeedProgress;
-use super::rest::Market;
+use super::progress::FeedStats;
+use super::rest::BinanceDataClient;
 
 /// Subscriptions that may wait for the feed task.
 const COMMANDS: usize = 64;
@@ -128,7 +128,7 @@ pub(crate) enum Item {
 /// A book that wants candles.
 #[derive(Debug)]
 pub(crate) struct Subscribe {
-    pub(crate) symbol: Token,
+    pub(crate) symbol: SubjectToken,
     pub(crate) from: UtcMs,
     pub(crate) queue: mpsc::Sender<Item>,
 }
@@ -144,15 +144,15 @@ pub struct Feed {
     commands: mpsc::Sender<Subscribe>,
     /// Outlives a task that failed: the next one goes on with it.
     waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
-    market: Market,
+    market: BinanceDataClient,
     settings: FeedSettings,
-    clock: MarketClock,
-    progress: Arc<FeedProgress>,
+    clock: ExchangeClock,
+    progress: Arc<FeedStats>,
 }
 
 impl Feed {
     /// A feed that nothing drives yet.
-    pub fn new(market: Market, settings: FeedSettings) -> Self {
+    pub fn new(market: BinanceDataClient, settings: FeedSettings) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         Self {
             commands,
@@ -175,11 +175,15 @@ impl Feed {
         )
     }
 
-    /// The closed candles of `symbol` that open at `from` or later. Dropping the handle ends it.
+    /// The closed candles of `symbol` that open at `from_seq` or later. Dropping the handle ends it.
     ///
     /// # Errors
     /// [`FeedClosed`] when the task has ended.
-    pub async fn subscribe(&self, symbol: Token, from: UtcMs) -> Result<FeedHandle, FeedClosed> {
+    pub async fn subscribe(
+        &self,
+        symbol: SubjectToken,
+        from: UtcMs,
+    ) -> Result<FeedHandle, FeedClosed> {
         let (queue, items) = mpsc::channel(self.settings.queue.max(1));
         let command = Subscribe {
             symbol,
@@ -195,12 +199,12 @@ impl Feed {
     }
 
     /// The exchange's time.
-    pub fn clock(&self) -> &MarketClock {
+    pub fn clock(&self) -> &ExchangeClock {
         &self.clock
     }
 
     /// How the feed is.
-    pub fn progress(&self) -> &Arc<FeedProgress> {
+    pub fn stats(&self) -> &Arc<FeedStats> {
         &self.progress
     }
 }
@@ -210,11 +214,11 @@ impl Feed {
 pub struct FeedHandle {
     items: mpsc::Receiver<Item>,
     interval: Interval,
-    clock: MarketClock,
+    clock: ExchangeClock,
 }
 
 impl FeedHandle {
-    /// The next event; `None` after [`FeedEvent::Refused`] or when the feed task has ended. Safe to
+    /// The next event; `None` after [`FeedEvent::Rejected`] or when the feed task has ended. Safe to
     /// drop while it waits: no event is lost.
     pub async fn recv(&mut self) -> Option<FeedEvent> {
         let item = self.items.recv().await?;

@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use engine::candle::Interval;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use tokio::select;
 use tokio::sync::{Mutex, mpsc};
@@ -16,13 +15,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use trader_core::candle::Interval;
 
 use super::book::{Book, Refilled, Verdict};
 use super::connection::{Connection, LinkEvent};
 use super::error::MarketError;
 use super::feed::{FeedSettings, Subscribe};
-use super::progress::FeedProgress;
-use super::rest::Market;
+use super::progress::FeedStats;
+use super::rest::BinanceDataClient;
 
 /// REST refills at the same time.
 const REFILLS: usize = 4;
@@ -48,10 +48,10 @@ pub enum FeedError {
 
 /// Drives a [`super::Feed`].
 pub struct FeedTask {
-    market: Market,
+    market: BinanceDataClient,
     settings: FeedSettings,
     waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
-    progress: Arc<FeedProgress>,
+    progress: Arc<FeedStats>,
     books: BTreeMap<u64, Book>,
     next_book: u64,
     link: Link,
@@ -95,10 +95,10 @@ enum Turn {
 
 impl FeedTask {
     pub(crate) fn new(
-        market: Market,
+        market: BinanceDataClient,
         settings: FeedSettings,
         waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
-        progress: Arc<FeedProgress>,
+        progress: Arc<FeedStats>,
     ) -> Self {
         let now = Instant::now();
         Self {
@@ -121,7 +121,7 @@ impl FeedTask {
         }
     }
 
-    /// Runs until `stop` is cancelled. Its jobs and its connection end with it.
+    /// Runs until `shutdown` is cancelled. Its jobs and its connection end with it.
     ///
     /// # Errors
     /// [`FeedError::GaveUp`] only when the settings set a limit; [`FeedError::JobFailed`] is a bug.
@@ -313,7 +313,8 @@ impl FeedTask {
     }
 
     fn keep_link(&mut self, now: Instant) -> Result<(), FeedError> {
-        let wanted: BTreeSet<Token> = self.books.values().map(|b| b.symbol().clone()).collect();
+        let wanted: BTreeSet<SubjectToken> =
+            self.books.values().map(|b| b.symbol().clone()).collect();
         match &mut self.link {
             Link::Down { retry_at } if now >= *retry_at && !wanted.is_empty() => {
                 self.connect();
@@ -386,8 +387,8 @@ async fn next_event(link: &mut Link) -> LinkEvent {
 
 /// The exchange's time first: only what closed by then is a closed candle.
 async fn refill(
-    market: &Market,
-    symbol: &Token,
+    market: &BinanceDataClient,
+    symbol: &SubjectToken,
     interval: Interval,
     from: UtcMs,
 ) -> Result<Refilled, MarketError> {

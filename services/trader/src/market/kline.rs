@@ -4,10 +4,10 @@
 use std::fmt::Display;
 
 use binance_sdk::derivatives_trading_usds_futures::rest_api::KlineCandlestickDataItemInner as Cell;
-use engine::candle::{Candle, Interval};
-use engine::fixed::Price;
 use protocol::time::UtcMs;
 use serde::Deserialize;
+use trader_core::candle::{Candle, Interval};
+use trader_core::fixed_point::Price;
 
 /// One message of a stream.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! Market data through Binance's official SDK: REST questions ([`Market`]) and a gapless, ordered,
+//! Market data through Binance's official SDK: REST questions ([`BinanceDataClient`]) and a gapless, ordered,
 //! duplicate-free series of closed candles for each book ([`Feed`]). What a candle means is the
 //! engine's business; orders and keys are not here.
 //!
@@ -21,19 +21,19 @@ mod series;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use budget::left;
-pub use clock::MarketClock;
+pub use clock::ExchangeClock;
 pub(crate) use connection::SdkRuntime;
 pub use error::MarketError;
 pub(crate) use error::one_line;
 pub use feed::{Feed, FeedClosed, FeedEvent, FeedHandle, FeedSettings, FeedTiming};
 pub use feed_task::{FeedError, FeedTask};
-pub use progress::{FeedProgress, LastFeedError};
-pub use rest::Market;
+pub use progress::{FeedStats, LastFeedError};
+pub use rest::BinanceDataClient;
 pub(crate) use rest::used_weight;
 
 /// Where the exchange is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MarketSettings {
+pub struct DataClientSettings {
     /// Base of the REST addresses, e.g. `https://fapi.binance.com`.
     pub rest_url: String,
     /// Base of the stream addresses, e.g. `wss://fstream.binance.com`.

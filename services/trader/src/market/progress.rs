@@ -6,32 +6,32 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::breaker::EXCHANGE_ERRORS;
-use protocol::heartbeat::{Part, PartState};
-use protocol::ids::Token;
+use protocol::heartbeat::{ComponentState, ComponentStatus};
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use runtime::clock;
-use runtime::progress::SelfCounting;
+use runtime::components::ComponentSource;
+use trader_core::circuit_breaker::EXCHANGE_ERRORS;
 
 /// The feed's loop ticks five times a second, whatever the market does, in milliseconds.
 const TURNS_WITHIN_MS: u64 = 10_000;
 
 /// Counters of the feed task.
 #[derive(Debug, Default)]
-pub struct FeedProgress {
+pub struct FeedStats {
     turns: AtomicU64,
     errors: AtomicU64,
     errors_in_a_row: AtomicU64,
     healthy: AtomicBool,
     stopped: AtomicBool,
-    details: Mutex<Details>,
+    details: Mutex<FeedStatsInner>,
 }
 
 #[derive(Debug, Default)]
-struct Details {
+struct FeedStatsInner {
     last_error: Option<LastFeedError>,
     /// End of the newest candle handed to the book, by symbol.
-    closed_until: BTreeMap<Token, UtcMs>,
+    closed_until: BTreeMap<SubjectToken, UtcMs>,
 }
 
 /// The newest error of the feed.
@@ -43,9 +43,9 @@ pub struct LastFeedError {
     pub text: String,
 }
 
-impl SelfCounting for FeedProgress {
-    fn part(&self) -> Part {
-        Self::part(self)
+impl ComponentSource for FeedStats {
+    fn component_status(&self) -> ComponentStatus {
+        Self::component_status(self)
     }
 
     fn last_error(&self) -> Option<(UtcMs, String)> {
@@ -53,20 +53,20 @@ impl SelfCounting for FeedProgress {
     }
 }
 
-impl FeedProgress {
+impl FeedStats {
     /// Turns of the loop, errors, and how it is: retrying while the stream is down or a book's
     /// candles are stale.
-    pub fn part(&self) -> Part {
+    pub fn component_status(&self) -> ComponentStatus {
         let state = if self.stopped.load(Relaxed) {
-            PartState::Stopped
+            ComponentState::Stopped
         } else if self.healthy.load(Relaxed) {
-            PartState::Ok
+            ComponentState::Ok
         } else {
-            PartState::Retrying
+            ComponentState::Retrying
         };
-        Part {
-            within_ms: Some(TURNS_WITHIN_MS),
-            turns: self.turns.load(Relaxed),
+        ComponentStatus {
+            deadline_ms: Some(TURNS_WITHIN_MS),
+            iterations: self.turns.load(Relaxed),
             errors: self.errors.load(Relaxed),
             state,
         }
@@ -78,7 +78,7 @@ impl FeedProgress {
     }
 
     /// End of the newest candle handed on, for each symbol that has a book.
-    pub fn closed_until(&self) -> BTreeMap<Token, UtcMs> {
+    pub fn closed_until(&self) -> BTreeMap<SubjectToken, UtcMs> {
         self.details().closed_until.clone()
     }
 
@@ -114,7 +114,7 @@ impl FeedProgress {
         });
     }
 
-    pub(crate) fn handed_on(&self, symbol: &Token, closed_until: UtcMs) {
+    pub(crate) fn handed_on(&self, symbol: &SubjectToken, closed_until: UtcMs) {
         let mut details = self.details();
         match details.closed_until.get_mut(symbol) {
             Some(newest) => *newest = closed_until,
@@ -122,7 +122,7 @@ impl FeedProgress {
         }
     }
 
-    pub(crate) fn forgot(&self, symbol: &Token) {
+    pub(crate) fn forgot(&self, symbol: &SubjectToken) {
         self.details().closed_until.remove(symbol);
     }
 
@@ -130,7 +130,7 @@ impl FeedProgress {
         self.stopped.store(true, Relaxed);
     }
 
-    fn details(&self) -> MutexGuard<'_, Details> {
+    fn details(&self) -> MutexGuard<'_, FeedStatsInner> {
         self.details.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

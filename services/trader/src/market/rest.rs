@@ -17,14 +17,14 @@ use binance_sdk::derivatives_trading_usds_futures::{
 use binance_sdk::models::{
     Interval as LimitInterval, RateLimitType, RestApiRateLimit, RestApiResponse,
 };
-use engine::candle::{Candle, Interval};
-use engine::rules::SymbolRules;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
+use trader_core::candle::{Candle, Interval};
+use trader_core::symbol_filters::SymbolFilters;
 
-use super::MarketSettings;
+use super::DataClientSettings;
 use super::budget::Budget;
-use super::clock::MarketClock;
+use super::clock::ExchangeClock;
 use super::error::MarketError;
 use super::{kline, rules};
 
@@ -37,7 +37,7 @@ const PAGE: usize = 1_500;
 /// The exchange's REST side. Cheap to clone; clones share one connection pool, one clock and one
 /// request budget.
 #[derive(Clone)]
-pub struct Market {
+pub struct BinanceDataClient {
     inner: Arc<Inner>,
 }
 
@@ -45,15 +45,15 @@ struct Inner {
     rest: RestApi,
     streams: WebsocketStreamsHandle,
     budget: Budget,
-    clock: MarketClock,
+    clock: ExchangeClock,
 }
 
-impl Market {
+impl BinanceDataClient {
     /// Prepares the calls; connects to nothing yet.
     ///
     /// # Errors
-    /// [`MarketError::Refused`] when the SDK refuses the settings.
-    pub fn new(settings: &MarketSettings) -> Result<Self, MarketError> {
+    /// [`MarketError::Rejected`] when the SDK refuses the settings.
+    pub fn new(settings: &DataClientSettings) -> Result<Self, MarketError> {
         let refused =
             |error: &dyn Error| MarketError::refused("market settings", error.to_string());
         let base = |url: &str| url.trim_end_matches('/').to_owned();
@@ -75,13 +75,13 @@ impl Market {
                 rest: DerivativesTradingUsdsFuturesRestApi::from_config(rest),
                 streams: DerivativesTradingUsdsFuturesWsStreams::from_config(streams),
                 budget: Budget::default(),
-                clock: MarketClock::default(),
+                clock: ExchangeClock::default(),
             }),
         })
     }
 
     /// The exchange's time as far as anyone here has heard it.
-    pub fn clock(&self) -> &MarketClock {
+    pub fn clock(&self) -> &ExchangeClock {
         &self.inner.clock
     }
 
@@ -97,7 +97,7 @@ impl Market {
     /// Asks for the exchange's time; [`Self::clock`] hears it too.
     ///
     /// # Errors
-    /// [`MarketError::Retry`] or [`MarketError::Refused`].
+    /// [`MarketError::Retry`] or [`MarketError::Rejected`].
     pub async fn server_time(&self) -> Result<UtcMs, MarketError> {
         const WHAT: &str = "exchange time";
         // What protects a position needs it: our own mark does not count.
@@ -116,25 +116,25 @@ impl Market {
     ///
     /// # Errors
     /// [`MarketError::UnknownSymbol`] for the first that is not; else as [`Self::server_time`].
-    pub async fn rules(
+    pub async fn symbol_filters(
         &self,
-        symbols: &[Token],
-    ) -> Result<BTreeMap<Token, SymbolRules>, MarketError> {
+        symbols: &[SubjectToken],
+    ) -> Result<BTreeMap<SubjectToken, SymbolFilters>, MarketError> {
         let answer = self
             .call(rules::WHAT, self.inner.rest.exchange_information())
             .await?;
         rules::rules_of(&answer.symbols.unwrap_or_default(), symbols)
     }
 
-    /// Closed candles in order, the first of them opening at `from` or later, at most `limit_total`;
-    /// without `from` the newest `limit_total`. Closed are those that ended by `now`, the exchange's
+    /// Closed candles in order, the first of them opening at `from_seq` or later, at most `limit_total`;
+    /// without `from_seq` the newest `limit_total`. Closed are those that ended by `decision_inputs`, the exchange's
     /// time. Candles that the exchange does not have are left out.
     ///
     /// # Errors
     /// As [`Self::server_time`]; nothing is returned of an answer that is only partly good.
     pub async fn closed_klines(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         interval: Interval,
         from: Option<UtcMs>,
         limit_total: usize,
@@ -162,7 +162,7 @@ impl Market {
     /// One answer's candles that open in `from..until`.
     async fn kline_page(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         interval: Interval,
         from: UtcMs,
         until: UtcMs,

@@ -8,10 +8,10 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     ExchangeInformationResponseSymbolsInner as Listed,
     ExchangeInformationResponseSymbolsInnerFiltersInner as Filter,
 };
-use engine::fixed::{Price, Qty};
-use engine::rules::SymbolRules;
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use rust_decimal::Decimal;
+use trader_core::fixed_point::{Price, Qty};
+use trader_core::symbol_filters::SymbolFilters;
 
 use super::error::MarketError;
 
@@ -28,8 +28,8 @@ const EXAMPLES: usize = 5;
 /// rules that cannot be read.
 pub(crate) fn rules_of(
     listed: &[Listed],
-    symbols: &[Token],
-) -> Result<BTreeMap<Token, SymbolRules>, MarketError> {
+    symbols: &[SubjectToken],
+) -> Result<BTreeMap<SubjectToken, SymbolFilters>, MarketError> {
     if listed.is_empty() {
         return Err(MarketError::retry(WHAT, "the answer lists no symbol"));
     }
@@ -39,7 +39,7 @@ pub(crate) fn rules_of(
         .collect()
 }
 
-fn rules_of_one(listed: &[Listed], symbol: &Token) -> Result<SymbolRules, MarketError> {
+fn rules_of_one(listed: &[Listed], symbol: &SubjectToken) -> Result<SymbolFilters, MarketError> {
     let unknown = |reason: String| MarketError::UnknownSymbol {
         symbol: symbol.clone(),
         reason,
@@ -87,7 +87,7 @@ fn examples(listed: &[Listed], wanted: &str) -> String {
 }
 
 /// Entries are market orders, so the stricter of `LOT_SIZE` and `MARKET_LOT_SIZE` holds.
-fn read_filters(symbol: &Token, filters: &[Filter]) -> Result<SymbolRules, String> {
+fn read_filters(symbol: &SubjectToken, filters: &[Filter]) -> Result<SymbolFilters, String> {
     let price = filter(filters, "PRICE_FILTER")?;
     let lot = filter(filters, "LOT_SIZE")?;
     let market_lot = filter(filters, "MARKET_LOT_SIZE").unwrap_or(lot);
@@ -101,7 +101,7 @@ fn read_filters(symbol: &Token, filters: &[Filter]) -> Result<SymbolRules, Strin
     let [most, market_most] = quantity("maxQty", |f| f.max_qty.as_deref())?;
     let tick: Price = number("tickSize", price.tick_size.as_deref())?;
     let min_notional: Decimal = number("notional", notional.notional.as_deref())?;
-    Ok(SymbolRules {
+    Ok(SymbolFilters {
         symbol: symbol.clone(),
         tick: positive("tickSize", tick)?,
         lot: positive("stepSize", step.max(market_step))?,
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    fn token(name: &str) -> Token {
+    fn token(name: &str) -> SubjectToken {
         name.parse().unwrap()
     }
 

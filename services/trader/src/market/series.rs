@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use engine::candle::{Candle, Interval};
 use protocol::time::UtcMs;
+use trader_core::candle::{Candle, Interval};
 
 /// Candles kept that cannot be handed on yet. More are dropped, latest first, and fetched again.
 pub(crate) const AHEAD_LIMIT: usize = 2_000;
@@ -31,7 +31,7 @@ pub(crate) struct Series {
     expected: UtcMs,
     /// The last one handed on.
     last: Option<Candle>,
-    /// Waiting for their turn; never before `expected`.
+    /// Waiting for their turn; never before `expected_position`.
     ahead: BTreeMap<UtcMs, Candle>,
     /// End of the newest candle that came, kept or not.
     heard_until: UtcMs,
@@ -41,7 +41,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// A series whose first candle is the first one that opens at `from` or later.
+    /// A series whose first candle is the first one that opens at `from_seq` or later.
     pub(crate) fn new(interval: Interval, from: UtcMs) -> Self {
         let open = interval.open_of(from);
         let expected = if open == from {
@@ -103,12 +103,12 @@ impl Series {
         self.expected < self.closed_until && !self.has_next()
     }
 
-    /// Every candle that ended by `until` exists.
+    /// Every candle that ended by `wait_until` exists.
     pub(crate) fn knows_closed_until(&mut self, until: UtcMs) {
         self.closed_until = self.closed_until.max(until);
     }
 
-    /// REST answered a question for candles from `expected` on, and all of it was taken in. Returns
+    /// REST answered a question for candles from `expected_position` on, and all of it was taken in. Returns
     /// the hole, from its first candle to the one after it, when the exchange itself has it: an
     /// answer with later candles may be early once, not always.
     pub(crate) fn answered(&mut self) -> Option<(UtcMs, UtcMs)> {
@@ -138,7 +138,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use engine::fixed::Price;
+    use trader_core::fixed_point::Price;
 
     const MINUTE: i64 = 60_000;
 

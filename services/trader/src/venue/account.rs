@@ -10,17 +10,17 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     GetCurrentPositionModeParams, GetIncomeHistoryParams, PositionInformationV3Params,
     SymbolConfigurationParams,
 };
-use engine::orders::{OpenOrder, Payment, View, Way};
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
+use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder, OrderSide};
 
 use super::call::Need;
 use super::facts::fee_of;
 use super::fault::SAME_MARGIN;
 use super::look_up::PAGE;
 use super::read::{decimal, must, time, unreadable};
-use super::{QUOTE, Venue};
+use super::{BinanceExecutionClient, QUOTE};
 use crate::market::MarketError;
 
 /// The longest span that Binance lists trades of at once: seven days.
@@ -31,9 +31,9 @@ const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
 
 /// What the account has in the quote currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wallet {
+pub struct WalletBalance {
     /// The exchange's name for the account: the same whatever key asks.
-    pub alias: Token,
+    pub alias: SubjectToken,
     /// Without what open positions won or lost.
     pub balance: Decimal,
     /// What a new position may use.
@@ -42,7 +42,7 @@ pub struct Wallet {
 
 /// What the key may do, and how the account is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rights {
+pub struct ApiPermissions {
     /// May trade.
     pub trade: bool,
     /// May move money out of the account.
@@ -53,7 +53,7 @@ pub struct Rights {
 
 /// A position.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct ExchangePosition {
     /// Contract, as the exchange writes it.
     pub symbol: String,
     /// Base units, positive long, negative short.
@@ -62,7 +62,7 @@ pub struct Held {
 
 /// An order that rests somewhere on the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resting {
+pub struct RestingOrder {
     /// Contract, as the exchange writes it.
     pub symbol: String,
     /// The order.
@@ -71,13 +71,13 @@ pub struct Resting {
 
 /// A trade on the account, whosever order it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TradeSeen {
+pub struct ExchangeFill {
     /// The trade's own id.
     pub id: i64,
     /// The order's, the exchange's.
     pub order_id: i64,
     /// Which way.
-    pub way: Way,
+    pub way: OrderSide,
     /// Base units.
     pub quantity: Decimal,
     /// Price.
@@ -90,12 +90,12 @@ pub struct TradeSeen {
     pub realised: Decimal,
 }
 
-impl Venue {
+impl BinanceExecutionClient {
     /// Balance and the account's name.
     ///
     /// # Errors
     /// [`MarketError`]; refused when the account has no futures wallet in the quote currency.
-    pub async fn wallet(&self) -> Result<Wallet, MarketError> {
+    pub async fn wallet_balance(&self) -> Result<WalletBalance, MarketError> {
         const WHAT: &str = "balance";
         let params = FuturesAccountBalanceV3Params {
             recv_window: Some(self.window()),
@@ -109,7 +109,7 @@ impl Venue {
             .find(|a| a.asset.as_deref() == Some(QUOTE))
             .ok_or_else(|| MarketError::refused(WHAT, format!("the account has no {QUOTE}")))?;
         let alias = must(WHAT, "accountAlias", quote.account_alias)?;
-        Ok(Wallet {
+        Ok(WalletBalance {
             alias: alias
                 .parse()
                 .map_err(|_| unreadable(WHAT, "accountAlias", &alias))?,
@@ -121,16 +121,16 @@ impl Venue {
     /// The account's name: the same for every key of it.
     ///
     /// # Errors
-    /// As [`Self::wallet`].
-    pub async fn alias(&self) -> Result<Token, MarketError> {
-        self.wallet().await.map(|wallet| wallet.alias)
+    /// As [`Self::wallet_balance`].
+    pub async fn alias(&self) -> Result<SubjectToken, MarketError> {
+        self.wallet_balance().await.map(|wallet| wallet.alias)
     }
 
     /// What the key may do, and how the account is set.
     ///
     /// # Errors
     /// [`MarketError`].
-    pub async fn permissions(&self) -> Result<Rights, MarketError> {
+    pub async fn permissions(&self) -> Result<ApiPermissions, MarketError> {
         const WHAT: &str = "account";
         let params = AccountInformationV2Params {
             recv_window: Some(self.window()),
@@ -139,7 +139,7 @@ impl Venue {
             rest.account_information_v2(params.clone())
         });
         let account = asked.await?;
-        Ok(Rights {
+        Ok(ApiPermissions {
             trade: must(WHAT, "canTrade", account.can_trade)?,
             withdraw: must(WHAT, "canWithdraw", account.can_withdraw)?,
             multi_assets: account.multi_assets_margin.unwrap_or(false),
@@ -165,14 +165,17 @@ impl Venue {
     ///
     /// # Errors
     /// [`MarketError`].
-    pub async fn all_positions(&self) -> Result<Vec<Held>, MarketError> {
+    pub async fn all_positions(&self) -> Result<Vec<ExchangePosition>, MarketError> {
         self.positions(None).await
     }
 
-    async fn positions(&self, symbol: Option<&Token>) -> Result<Vec<Held>, MarketError> {
+    async fn positions(
+        &self,
+        symbol: Option<&SubjectToken>,
+    ) -> Result<Vec<ExchangePosition>, MarketError> {
         const WHAT: &str = "positions";
         let params = PositionInformationV3Params {
-            symbol: symbol.map(Token::to_string),
+            symbol: symbol.map(SubjectToken::to_string),
             recv_window: Some(self.window()),
         };
         let asked = self.ask(WHAT, Need::Ordinary, |rest| {
@@ -188,7 +191,7 @@ impl Venue {
                 let reason = "the account is in hedge mode: allowed is one-way mode";
                 return Err(MarketError::refused(WHAT, reason));
             }
-            held.push(Held {
+            held.push(ExchangePosition {
                 symbol: must(WHAT, "symbol", position.symbol)?,
                 amount,
             });
@@ -200,14 +203,14 @@ impl Venue {
     ///
     /// # Errors
     /// [`MarketError`].
-    pub async fn all_open(&self) -> Result<Vec<Resting>, MarketError> {
+    pub async fn all_open_orders(&self) -> Result<Vec<RestingOrder>, MarketError> {
         self.open(None).await
     }
 
-    async fn open(&self, symbol: Option<&Token>) -> Result<Vec<Resting>, MarketError> {
+    async fn open(&self, symbol: Option<&SubjectToken>) -> Result<Vec<RestingOrder>, MarketError> {
         const WHAT: &str = "open orders";
         let params = CurrentAllOpenOrdersParams {
-            symbol: symbol.map(Token::to_string),
+            symbol: symbol.map(SubjectToken::to_string),
             recv_window: Some(self.window()),
         };
         let asked = self.ask(WHAT, Need::Ordinary, |rest| {
@@ -220,7 +223,7 @@ impl Venue {
         let mut open = ordinary.collect::<Result<Vec<_>, _>>()?;
         let params = CurrentAllAlgoOpenOrdersParams {
             algo_type: None,
-            symbol: symbol.map(Token::to_string),
+            symbol: symbol.map(SubjectToken::to_string),
             algo_id: None,
             recv_window: Some(self.window()),
         };
@@ -238,13 +241,13 @@ impl Venue {
     ///
     /// # Errors
     /// [`MarketError`]; refused in hedge mode.
-    pub async fn view(&self, symbol: &Token) -> Result<View, MarketError> {
+    pub async fn exchange_view(&self, symbol: &SubjectToken) -> Result<ExchangeView, MarketError> {
         let open = self.open(Some(symbol)).await?;
         let held = self.positions(Some(symbol)).await?;
         let ours = held.iter().filter(|h| h.symbol == symbol.as_str());
-        Ok(View {
+        Ok(ExchangeView {
             position: ours.map(|h| h.amount).sum(),
-            open: open
+            open_orders: open
                 .into_iter()
                 .filter(|r| r.symbol == symbol.as_str())
                 .map(|r| r.order)
@@ -258,12 +261,12 @@ impl Venue {
     /// [`MarketError`]; nothing is returned of a list that could not be read to its end.
     pub async fn payments(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         from: UtcMs,
         until: UtcMs,
-    ) -> Result<Vec<Payment>, MarketError> {
+    ) -> Result<Vec<FundingPayment>, MarketError> {
         const WHAT: &str = "payments";
-        let mut payments: Vec<Payment> = Vec::new();
+        let mut payments: Vec<FundingPayment> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut next = from.0;
         while next < until.0 {
@@ -290,7 +293,7 @@ impl Venue {
                 let counts = BESIDE_TRADES.contains(&kind.as_str());
                 last = last.max(at.0);
                 if seen.insert((kind, id, at)) && counts {
-                    payments.push(Payment { at, amount });
+                    payments.push(FundingPayment { at, amount });
                 }
             }
             next = match full {
@@ -304,16 +307,16 @@ impl Venue {
         Ok(payments)
     }
 
-    /// The symbol's trades from `from` on, in order, whosever orders they were: one whose order is not
+    /// The symbol's trades from `from_seq` on, in order, whosever orders they were: one whose order is not
     /// ours was made by another hand.
     ///
     /// # Errors
     /// [`MarketError`]; nothing is returned of a list that could not be read to its end.
     pub async fn trades_since(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         from: UtcMs,
-    ) -> Result<Vec<TradeSeen>, MarketError> {
+    ) -> Result<Vec<ExchangeFill>, MarketError> {
         let now = self.now().await?;
         let mut start = from.0;
         loop {
@@ -333,9 +336,9 @@ impl Venue {
     /// The trades that follow these, by their numbers, which know no longest span.
     async fn all_from(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         mut all: Vec<AccountTradeListResponseInner>,
-    ) -> Result<Vec<TradeSeen>, MarketError> {
+    ) -> Result<Vec<ExchangeFill>, MarketError> {
         while let Some(last) = all.iter().filter_map(|t| t.id).max() {
             let page = self.trade_page(symbol, Span::From(last + 1)).await?;
             let full = page.len() >= PAGE;
@@ -349,7 +352,7 @@ impl Venue {
 
     async fn trade_page(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         span: Span,
     ) -> Result<Vec<AccountTradeListResponseInner>, MarketError> {
         let (from_id, start) = match span {
@@ -375,7 +378,7 @@ impl Venue {
     ///
     /// # Errors
     /// [`MarketError`]; refused when the account does not take them, for instance with an open position.
-    pub async fn prepare(&self, symbol: &Token, leverage: u8) -> Result<(), MarketError> {
+    pub async fn prepare(&self, symbol: &SubjectToken, leverage: u8) -> Result<(), MarketError> {
         const WHAT: &str = "margin mode and leverage";
         if self.is_prepared(symbol, leverage).await? {
             return Ok(());
@@ -412,7 +415,11 @@ impl Venue {
     ///
     /// # Errors
     /// [`MarketError`].
-    pub async fn is_prepared(&self, symbol: &Token, leverage: u8) -> Result<bool, MarketError> {
+    pub async fn is_prepared(
+        &self,
+        symbol: &SubjectToken,
+        leverage: u8,
+    ) -> Result<bool, MarketError> {
         const WHAT: &str = "symbol settings";
         let params = SymbolConfigurationParams {
             symbol: Some(symbol.to_string()),
@@ -445,32 +452,32 @@ fn resting(
     client_id: Option<String>,
     id: Option<i64>,
     conditional: bool,
-) -> Result<Resting, MarketError> {
+) -> Result<RestingOrder, MarketError> {
     const WHAT: &str = "open orders";
-    Ok(Resting {
+    Ok(RestingOrder {
         symbol: must(WHAT, "symbol", symbol)?,
         order: OpenOrder {
-            client_id: client_id.unwrap_or_default(),
-            id: must(WHAT, "id", id)?,
-            conditional,
+            client_order_id: client_id.unwrap_or_default(),
+            exchange_order_id: must(WHAT, "id", id)?,
+            is_conditional: conditional,
         },
     })
 }
 
-fn seen_all(trades: &[AccountTradeListResponseInner]) -> Result<Vec<TradeSeen>, MarketError> {
+fn seen_all(trades: &[AccountTradeListResponseInner]) -> Result<Vec<ExchangeFill>, MarketError> {
     let mut seen = trades.iter().map(seen_one).collect::<Result<Vec<_>, _>>()?;
     seen.sort_by_key(|t| t.id);
     Ok(seen)
 }
 
-fn seen_one(trade: &AccountTradeListResponseInner) -> Result<TradeSeen, MarketError> {
+fn seen_one(trade: &AccountTradeListResponseInner) -> Result<ExchangeFill, MarketError> {
     const WHAT: &str = "trades";
     let way = match must(WHAT, "side", trade.side.as_deref())? {
-        "BUY" => Way::Buy,
-        "SELL" => Way::Sell,
+        "BUY" => OrderSide::Buy,
+        "SELL" => OrderSide::Sell,
         other => return Err(unreadable(WHAT, "side", other)),
     };
-    Ok(TradeSeen {
+    Ok(ExchangeFill {
         id: must(WHAT, "id", trade.id)?,
         order_id: must(WHAT, "orderId", trade.order_id)?,
         way,

@@ -8,9 +8,9 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
 use binance_sdk::models::RestApiResponse;
 use protocol::time::UtcMs;
 
-use super::Venue;
+use super::BinanceExecutionClient;
 use super::fault::{Fault, STALE};
-use crate::market::{MarketClock, MarketError, used_weight};
+use crate::market::{ExchangeClock, MarketError, used_weight};
 
 /// How old the last sighting of the exchange's time may be that a call is signed with, and so how far
 /// we may be ahead of an exchange that stands still: Binance takes less than a second.
@@ -34,7 +34,7 @@ pub(super) enum Need {
 }
 
 /// For the SDK, which asks for it while it signs.
-pub(super) fn timestamp(clock: &MarketClock) -> u64 {
+pub(super) fn timestamp(clock: &ExchangeClock) -> u64 {
     let now = STAMP
         .try_with(|stamp| *stamp)
         .ok()
@@ -43,7 +43,7 @@ pub(super) fn timestamp(clock: &MarketClock) -> u64 {
     u64::try_from(now.0).unwrap_or(0)
 }
 
-impl Venue {
+impl BinanceExecutionClient {
     pub(super) fn rest(&self) -> &RestApi {
         &self.inner.rest
     }

@@ -4,9 +4,9 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     AccountTradeListResponseInner, AllOrdersResponseInner, QueryAlgoOrderResponse,
     QueryAllAlgoOrdersResponseInner, QueryOrderResponse,
 };
-use engine::orders::{Costs, Fill};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
+use trader_core::orders::{Fill, FillCosts};
 
 use super::QUOTE;
 use super::read::{decimal, must, price, qty, time, unreadable};
@@ -67,7 +67,10 @@ pub(super) fn sum(
         quantity: qty(WHAT, quantity)?,
         price: price(WHAT, worth / quantity)?,
         at,
-        costs: Some(Costs { fee, realised }),
+        costs: Some(FillCosts {
+            fee,
+            realized_pnl: realised,
+        }),
     })
 }
 
@@ -226,7 +229,7 @@ mod tests {
         assert_eq!(fill.at, UtcMs(5));
         let costs = fill.costs.unwrap();
         assert_eq!(costs.fee.to_string(), "0.42000035");
-        assert_eq!(costs.realised.to_string(), "-3.0");
+        assert_eq!(costs.realized_pnl.to_string(), "-3.0");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use binance_sdk::errors::ConnectorError;
-use engine::orders::Answer;
+use trader_core::orders::OrderCallOutcome;
 
 use crate::market::{MarketError, one_line};
 
@@ -81,17 +81,17 @@ impl Fault {
     }
 
     /// What it says of the order that was sent.
-    pub(super) fn answer(self) -> Answer {
+    pub(super) fn answer(self) -> OrderCallOutcome {
         match self.code {
-            Some(code) if self.refuses && is_refusal(code) => Answer::Refused {
+            Some(code) if self.refuses && is_refusal(code) => OrderCallOutcome::Rejected {
                 code,
-                why: self.words,
+                reason: self.words,
             },
-            Some(code) => Answer::Unclear {
-                why: format!("{} ({code})", self.error),
+            Some(code) => OrderCallOutcome::Unknown {
+                error: format!("{} ({code})", self.error),
             },
-            None => Answer::Unclear {
-                why: self.error.to_string(),
+            None => OrderCallOutcome::Unknown {
+                error: self.error.to_string(),
             },
         }
     }
@@ -156,8 +156,8 @@ mod tests {
 
     fn is_refused(error: &ConnectorError) -> bool {
         match Fault::of_connector("order", error).answer() {
-            Answer::Refused { .. } => true,
-            Answer::Unclear { .. } => false,
+            OrderCallOutcome::Rejected { .. } => true,
+            OrderCallOutcome::Unknown { .. } => false,
             other => panic!("{other:?}"),
         }
     }
@@ -260,7 +260,11 @@ mod tests {
     #[test]
     fn an_order_that_was_not_sent_is_refused_and_a_late_question_is_asked_again() {
         let unsent = Fault::unsent("order", Duration::from_millis(1_500)).answer();
-        let Answer::Refused { code: LIMITED, why } = unsent else {
+        let OrderCallOutcome::Rejected {
+            code: LIMITED,
+            reason: why,
+        } = unsent
+        else {
             panic!("{unsent:?}");
         };
         assert_eq!(why, "not sent: paused for 2 s for the exchange's limits");

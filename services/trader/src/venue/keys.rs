@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
-use runtime::process::Stop;
-use runtime::secret;
+use runtime::process::ExitError;
+use runtime::secrets;
 use secrecy::{ExposeSecret, SecretString};
 
 /// Longest key or secret; Binance's have 64 characters.
@@ -14,7 +14,7 @@ const LONGEST: usize = 256;
 
 /// Where the key is, in the environment or in files.
 #[derive(Debug, Clone, Default, Args)]
-pub struct KeySettings {
+pub struct CredentialSettings {
     /// API key of the account, from Binance's page on API management
     #[arg(
         long,
@@ -50,13 +50,13 @@ pub struct KeySettings {
     pub api_secret_file: Option<PathBuf>,
 }
 
-impl KeySettings {
+impl CredentialSettings {
     /// Key and secret, if they are set.
     ///
     /// # Errors
     /// Exit 78 naming the variable and what is allowed, never the value: one without the other, both
     /// value and file, a file that cannot be read, what is no key.
-    pub fn keys(&self) -> Result<Option<Keys>, Stop> {
+    pub fn credentials(&self) -> Result<Option<ApiCredentials>, ExitError> {
         let key = one(
             "BINANCE_API_KEY",
             self.api_key.as_ref(),
@@ -68,7 +68,7 @@ impl KeySettings {
             self.api_secret_file.as_ref(),
         )?;
         match (key, secret) {
-            (Some(key), Some(secret)) => Ok(Some(Keys { key, secret })),
+            (Some(key), Some(secret)) => Ok(Some(ApiCredentials { key, secret })),
             (None, None) => Ok(None),
             (Some(_), None) => Err(alone("BINANCE_API_KEY", "BINANCE_API_SECRET")),
             (None, Some(_)) => Err(alone("BINANCE_API_SECRET", "BINANCE_API_KEY")),
@@ -78,17 +78,17 @@ impl KeySettings {
 
 /// A key and its secret.
 #[derive(Clone)]
-pub struct Keys {
+pub struct ApiCredentials {
     key: SecretString,
     secret: SecretString,
 }
 
-impl Keys {
+impl ApiCredentials {
     /// From their texts.
     ///
     /// # Errors
-    /// As [`KeySettings::keys`].
-    pub fn new(key: &str, secret: &str) -> Result<Self, Stop> {
+    /// As [`CredentialSettings::keys`].
+    pub fn new(key: &str, secret: &str) -> Result<Self, ExitError> {
         Ok(Self {
             key: checked("BINANCE_API_KEY", key)?,
             secret: checked("BINANCE_API_SECRET", secret)?,
@@ -104,7 +104,7 @@ impl Keys {
     }
 }
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for ApiCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keys(hidden)")
     }
@@ -114,29 +114,29 @@ fn one(
     name: &str,
     value: Option<&SecretString>,
     file: Option<&PathBuf>,
-) -> Result<Option<SecretString>, Stop> {
-    let found = secret::resolve(name, value, file.map(PathBuf::as_path))?;
+) -> Result<Option<SecretString>, ExitError> {
+    let found = secrets::resolve(name, value, file.map(PathBuf::as_path))?;
     found
         .map(|found| checked(name, found.expose_secret()))
         .transpose()
 }
 
 /// Without the blanks that copying leaves at the ends.
-fn checked(name: &str, text: &str) -> Result<SecretString, Stop> {
+fn checked(name: &str, text: &str) -> Result<SecretString, ExitError> {
     let text = text.trim();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
     if (1..=LONGEST).contains(&text.len()) && text.bytes().all(allowed) {
         return Ok(SecretString::from(text));
     }
-    Err(Stop::config(format!(
+    Err(ExitError::config(format!(
         "{name}: allowed are 1 to {LONGEST} of A-Z a-z 0-9 - _ (an HMAC key, not an RSA or Ed25519 one); \
          it has {} characters",
         text.chars().count()
     )))
 }
 
-fn alone(is: &str, is_not: &str) -> Stop {
-    Stop::config(format!(
+fn alone(is: &str, is_not: &str) -> ExitError {
+    ExitError::config(format!(
         "{is} is set, but neither {is_not} nor {is_not}_FILE: allowed are both or neither"
     ))
 }
@@ -145,20 +145,22 @@ fn alone(is: &str, is_not: &str) -> Stop {
 mod tests {
     use super::*;
 
-    fn settings(key: Option<&str>, secret: Option<&str>) -> KeySettings {
-        KeySettings {
+    fn settings(key: Option<&str>, secret: Option<&str>) -> CredentialSettings {
+        CredentialSettings {
             api_key: key.map(SecretString::from),
             api_secret: secret.map(SecretString::from),
-            ..KeySettings::default()
+            ..CredentialSettings::default()
         }
     }
 
     #[test]
     fn blanks_at_the_ends_are_cut_and_neither_is_neither() {
-        let keys = settings(Some(" abc\n"), Some("d-e_f\r\n")).keys().unwrap();
+        let keys = settings(Some(" abc\n"), Some("d-e_f\r\n"))
+            .credentials()
+            .unwrap();
         let keys = keys.unwrap();
         assert_eq!((keys.key(), keys.secret()), ("abc", "d-e_f"));
-        assert!(settings(None, None).keys().unwrap().is_none());
+        assert!(settings(None, None).credentials().unwrap().is_none());
         assert_eq!(format!("{keys:?}"), "Keys(hidden)");
     }
 
@@ -167,12 +169,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, "abc\n").unwrap();
-        let with = |file: PathBuf| KeySettings {
+        let with = |file: PathBuf| CredentialSettings {
             api_key_file: Some(file),
             ..settings(None, Some("def"))
         };
-        assert_eq!(with(path).keys().unwrap().unwrap().key(), "abc");
-        let missing = with(dir.path().join("none")).keys().unwrap_err();
+        assert_eq!(with(path).credentials().unwrap().unwrap().key(), "abc");
+        let missing = with(dir.path().join("none")).credentials().unwrap_err();
         assert!(missing.message.contains("BINANCE_API_KEY_FILE="));
     }
 
@@ -189,7 +191,7 @@ mod tests {
             ),
             (Some("  "), Some("x"), "BINANCE_API_KEY: allowed"),
         ] {
-            let refused = settings(key, secret).keys().unwrap_err();
+            let refused = settings(key, secret).credentials().unwrap_err();
             assert!(refused.message.contains(named), "{}", refused.message);
             assert!(!refused.message.contains("hid"), "{}", refused.message);
         }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::Venue;
+use super::BinanceExecutionClient;
 use crate::market::{SdkRuntime, one_line};
 
 /// The SDK gives each handshake 10 s; this only holds it to that.
@@ -41,7 +41,7 @@ impl Link {
     ///
     /// # Errors
     /// One line on why there is no connection.
-    pub(super) async fn open(venue: &Venue, key: String) -> Result<Self, String> {
+    pub(super) async fn open(venue: &BinanceExecutionClient, key: String) -> Result<Self, String> {
         let runtime = SdkRuntime::start()?;
         let handle = venue.inner.streams.clone();
         let connecting = runtime.get()?.spawn(async move { handle.connect().await });
@@ -86,7 +86,7 @@ impl Drop for Link {
 
 /// Turns the SDK's events into hints and news, on the SDK's thread. Never waits.
 struct Listener {
-    venue: Venue,
+    venue: BinanceExecutionClient,
     sender: mpsc::Sender<News>,
 }
 

@@ -6,11 +6,11 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     QueryAlgoOrderParams, QueryAllAlgoOrdersParams, QueryAllAlgoOrdersResponseInner,
     QueryOrderParams,
 };
-use engine::orders::{Answer, Fill, Order, Report};
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
+use trader_core::orders::{ExecutionReport, Fill, Order, OrderCallOutcome};
 
-use super::Venue;
+use super::BinanceExecutionClient;
 use super::call::Need;
 use super::facts::{AlgoFacts, Facts, WHAT, is_algo_over, is_over, partial, sum};
 use super::fault::NO_SUCH_ORDER;
@@ -22,13 +22,17 @@ pub(super) const PAGE: usize = 1_000;
 /// How long before an order's own time its lists are read from: clocks differ.
 const BEFORE_MS: i64 = 60_000;
 
-impl Venue {
-    /// What became of this order: [`Answer::Has`] or [`Answer::NotFound`].
+impl BinanceExecutionClient {
+    /// What became of this order: [`Answer::Reported`] or [`Answer::NotFound`].
     ///
     /// # Errors
     /// [`MarketError::Retry`] when it cannot be told now, also when its trades do not add up to it yet;
-    /// [`MarketError::Refused`] when asking again will not help: fees are paid in another coin.
-    pub async fn look_up(&self, symbol: &Token, order: &Order) -> Result<Answer, MarketError> {
+    /// [`MarketError::Rejected`] when asking again will not help: fees are paid in another coin.
+    pub async fn query_order(
+        &self,
+        symbol: &SubjectToken,
+        order: &Order,
+    ) -> Result<OrderCallOutcome, MarketError> {
         let report = if order.leg.is_conditional() {
             self.look_up_algo(symbol, order).await?
         } else {
@@ -37,36 +41,46 @@ impl Venue {
                 None => None,
             }
         };
-        Ok(report.map_or(Answer::NotFound, Answer::Has))
+        Ok(report.map_or(OrderCallOutcome::NotFound, OrderCallOutcome::Reported))
     }
 
     /// How an ordinary order stands, with its costs once it has ended.
     pub(super) async fn report(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         facts: &Facts,
-    ) -> Result<Report, MarketError> {
+    ) -> Result<ExecutionReport, MarketError> {
         let working = !is_over(WHAT, &facts.status)?;
         if facts.executed.is_zero() {
             if facts.status == "FILLED" {
                 return Err(MarketError::retry(WHAT, "FILLED with nothing executed"));
             }
             let fill = None;
-            return Ok(Report { working, fill });
+            return Ok(ExecutionReport {
+                is_open: working,
+                fill,
+            });
         }
         let fill = if working {
             partial(facts)?
         } else {
             Some(self.fill(symbol, facts).await?)
         };
-        Ok(Report { working, fill })
+        Ok(ExecutionReport {
+            is_open: working,
+            fill,
+        })
     }
 
-    async fn find(&self, symbol: &Token, order: &Order) -> Result<Option<Facts>, MarketError> {
+    async fn find(
+        &self,
+        symbol: &SubjectToken,
+        order: &Order,
+    ) -> Result<Option<Facts>, MarketError> {
         let params = QueryOrderParams {
             symbol: symbol.to_string(),
             order_id: None,
-            orig_client_order_id: Some(order.id.as_str().to_owned()),
+            orig_client_order_id: Some(order.client_order_id.as_str().to_owned()),
             recv_window: Some(self.window()),
         };
         let asked = self.ask(WHAT, Need::Vital, |rest| rest.query_order(params.clone()));
@@ -77,7 +91,7 @@ impl Venue {
         }
     }
 
-    async fn by_id(&self, symbol: &Token, id: i64) -> Result<Facts, MarketError> {
+    async fn by_id(&self, symbol: &SubjectToken, id: i64) -> Result<Facts, MarketError> {
         let params = QueryOrderParams {
             symbol: symbol.to_string(),
             order_id: Some(id),
@@ -98,12 +112,17 @@ impl Venue {
 
     /// Looks through the symbol's orders since this one's time. A trade whose order is not among them
     /// may be this one's: then nothing is said yet.
-    async fn search(&self, symbol: &Token, order: &Order) -> Result<Option<Facts>, MarketError> {
+    async fn search(
+        &self,
+        symbol: &SubjectToken,
+        order: &Order,
+    ) -> Result<Option<Facts>, MarketError> {
         let from = UtcMs(order.at.0.saturating_sub(BEFORE_MS));
         let trades = self.trades_since(symbol, from).await?;
         let listed = self.orders_since(symbol, from).await?;
-        let ours =
-            |o: &&AllOrdersResponseInner| o.client_order_id.as_deref() == Some(order.id.as_str());
+        let ours = |o: &&AllOrdersResponseInner| {
+            o.client_order_id.as_deref() == Some(order.client_order_id.as_str())
+        };
         if let Some(found) = listed.iter().filter(ours).max_by_key(|o| o.order_id) {
             return Facts::of_listed(found).map(Some);
         }
@@ -122,7 +141,7 @@ impl Venue {
 
     async fn orders_since(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         from: UtcMs,
     ) -> Result<Vec<AllOrdersResponseInner>, MarketError> {
         let mut all: Vec<AllOrdersResponseInner> = Vec::new();
@@ -150,9 +169,9 @@ impl Venue {
 
     async fn look_up_algo(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         order: &Order,
-    ) -> Result<Option<Report>, MarketError> {
+    ) -> Result<Option<ExecutionReport>, MarketError> {
         let Some(algo) = self.find_algo(symbol, order).await? else {
             return Ok(None);
         };
@@ -167,8 +186,8 @@ impl Venue {
                 WHAT,
                 format!("conditional order {} does not name its order", algo.id),
             )),
-            None => Ok(Some(Report {
-                working: !over,
+            None => Ok(Some(ExecutionReport {
+                is_open: !over,
                 fill: None,
             })),
         }
@@ -176,12 +195,12 @@ impl Venue {
 
     async fn find_algo(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         order: &Order,
     ) -> Result<Option<AlgoFacts>, MarketError> {
         let params = QueryAlgoOrderParams {
             algo_id: None,
-            client_algo_id: Some(order.id.as_str().to_owned()),
+            client_algo_id: Some(order.client_order_id.as_str().to_owned()),
             recv_window: Some(self.window()),
         };
         let asked = self.ask(WHAT, Need::Vital, |rest| {
@@ -198,7 +217,7 @@ impl Venue {
 
     async fn search_algo(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         order: &Order,
     ) -> Result<Option<AlgoFacts>, MarketError> {
         let mut newest = None;
@@ -219,7 +238,7 @@ impl Venue {
             });
             let page = asked.await?;
             let ours = |a: &&QueryAllAlgoOrdersResponseInner| {
-                a.client_algo_id.as_deref() == Some(order.id.as_str())
+                a.client_algo_id.as_deref() == Some(order.client_order_id.as_str())
             };
             if let Some(found) = page.iter().filter(ours).max_by_key(|a| a.algo_id) {
                 newest = Some(AlgoFacts::of_listed(found)?);
@@ -234,7 +253,7 @@ impl Venue {
     }
 
     /// What an order that has ended filled, from its trades.
-    async fn fill(&self, symbol: &Token, facts: &Facts) -> Result<Fill, MarketError> {
+    async fn fill(&self, symbol: &SubjectToken, facts: &Facts) -> Result<Fill, MarketError> {
         let mut trades: Vec<AccountTradeListResponseInner> = Vec::new();
         let mut next = None;
         loop {

@@ -1,18 +1,18 @@
 //! The trader's side of a real exchange: one account of Binance USD-M futures through Binance's official
-//! SDK. Orders are sent ([`Venue::place`]) and never sent again; what became of one is looked up
-//! ([`Venue::look_up`]). What to send, and what follows from an answer, is the engine's business.
+//! SDK. Orders are sent ([`BinanceExecutionClient::position`]) and never sent again; what became of one is looked up
+//! ([`BinanceExecutionClient::query_order`]). What to send, and what follows from an answer, is the engine's business.
 //!
 //! | file | what lives there |
 //! | --- | --- |
 //! | `keys` | key and secret |
-//! | `fault` | what a failed call says of an order: refused, or unclear |
-//! | `call` | one call: its timestamp, its limits |
-//! | `orders` | place and cancel |
-//! | `look_up` | what became of an order, and what its trades cost |
-//! | `facts` | an answer about an order, read |
-//! | `account` | balance, rights, positions, what rests, funding, leverage |
-//! | `others` | orders and trades that the journal does not know |
-//! | `stream` | the user stream, which only says when to look |
+//! | `arm_fault` | what a failed call says of an order: refused, or unclear |
+//! | `begin_core_call` | one call: its timestamp, its limits |
+//! | `actions` | place and cancel |
+//! | `query_order` | what became of an order, and what its trades cost |
+//! | `process` | an answer about an order, read |
+//! | `resolve_account` | balance, rights, positions, what rests, funding, leverage |
+//! | `sources` | orders and trades that the journal does not know |
+//! | `forward_stream` | the user stream, which only says when to look |
 
 mod account;
 mod call;
@@ -38,16 +38,16 @@ use binance_sdk::derivatives_trading_usds_futures::websocket_streams::WebsocketS
 use binance_sdk::derivatives_trading_usds_futures::{
     DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
 };
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use tokio::sync::watch;
 
-use crate::market::{Market, MarketError};
+use crate::market::{BinanceDataClient, MarketError};
 use pace::Pace;
 
-pub use account::{Held, Resting, Rights, TradeSeen, Wallet};
-pub use keys::{KeySettings, Keys};
-pub use others::against;
+pub use account::{ApiPermissions, ExchangeFill, ExchangePosition, RestingOrder, WalletBalance};
+pub use keys::{ApiCredentials, CredentialSettings};
+pub use others::fills_against;
 pub use stream::{StreamTiming, UserStream};
 
 /// A whole REST call, connection and body included, in milliseconds. Less than a book that is told to end is given:
@@ -62,20 +62,20 @@ const QUOTE: &str = "USDT";
 
 /// Where the account is, and how it is reached.
 #[derive(Debug, Clone)]
-pub struct VenueSettings {
+pub struct ExecutionClientSettings {
     /// Base of the REST addresses, e.g. `https://fapi.binance.com`.
     pub rest_url: String,
     /// Base of the stream addresses, e.g. `wss://fstream.binance.com`.
     pub ws_url: String,
     /// The account's.
-    pub keys: Keys,
+    pub credentials: ApiCredentials,
     /// `recvWindow` of everything that is no order, in milliseconds; at most 60,000.
-    pub window_ms: u32,
+    pub recv_window_ms: u32,
 }
 
 /// One account. Cheap to clone; clones share connections, limits and hints.
 #[derive(Clone)]
-pub struct Venue {
+pub struct BinanceExecutionClient {
     inner: Arc<Inner>,
 }
 
@@ -83,18 +83,21 @@ struct Inner {
     rest: RestApi,
     streams: WebsocketStreamsHandle,
     /// Its clock and its budget are shared: one exchange, one address.
-    market: Market,
+    market: BinanceDataClient,
     pace: Pace,
     window_ms: u32,
-    hints: Mutex<BTreeMap<Token, watch::Sender<u64>>>,
+    hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
 }
 
-impl Venue {
+impl BinanceExecutionClient {
     /// Prepares the calls; connects to nothing yet.
     ///
     /// # Errors
-    /// [`MarketError::Refused`] when the SDK refuses the settings.
-    pub fn new(settings: &VenueSettings, market: &Market) -> Result<Self, MarketError> {
+    /// [`MarketError::Rejected`] when the SDK refuses the settings.
+    pub fn new(
+        settings: &ExecutionClientSettings,
+        market: &BinanceDataClient,
+    ) -> Result<Self, MarketError> {
         let refused =
             |error: &dyn Error| MarketError::refused("exchange settings", error.to_string());
         let base = |url: &str| url.trim_end_matches('/').to_owned();
@@ -102,8 +105,8 @@ impl Venue {
         // Retries belong to the caller: an order sent twice may be filled twice.
         let rest = ConfigurationRestApi::builder()
             .base_path(base(&settings.rest_url))
-            .api_key(settings.keys.key())
-            .api_secret(settings.keys.secret())
+            .api_key(settings.credentials.key())
+            .api_secret(settings.credentials.secret())
             .timestamp_provider(Arc::new(move || call::timestamp(&clock)))
             .timeout(DEADLINE_MS)
             .retries(0)
@@ -120,7 +123,7 @@ impl Venue {
                 streams: DerivativesTradingUsdsFuturesWsStreams::from_config(streams),
                 market: market.clone(),
                 pace: Pace::default(),
-                window_ms: settings.window_ms,
+                window_ms: settings.recv_window_ms,
                 hints: Mutex::default(),
             }),
         })
@@ -129,7 +132,7 @@ impl Venue {
     /// The exchange's time, to date an order with: heard at most half a second ago, or asked for now.
     ///
     /// # Errors
-    /// As [`Market::server_time`].
+    /// As [`BinanceDataClient::server_time`].
     pub async fn now(&self) -> Result<UtcMs, MarketError> {
         match self.inner.market.clock().carried(FRESH) {
             Some(now) => Ok(now),
@@ -139,7 +142,7 @@ impl Venue {
 
     /// Changes whenever something may have happened to this symbol's orders or position. Only a
     /// wake-up: it may be late, doubled or missing, so who waits for it also looks without it.
-    pub fn hints(&self, symbol: &Token) -> watch::Receiver<u64> {
+    pub fn hints(&self, symbol: &SubjectToken) -> watch::Receiver<u64> {
         let mut hints = self.lock_hints();
         let hint = hints.entry(symbol.clone()).or_default();
         hint.subscribe()
@@ -161,7 +164,7 @@ impl Venue {
         }
     }
 
-    fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<Token, watch::Sender<u64>>> {
+    fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, watch::Sender<u64>>> {
         self.inner
             .hints
             .lock()

@@ -7,11 +7,11 @@ use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     NewAlgoOrderWorkingTypeEnum, NewOrderNewOrderRespTypeEnum, NewOrderParams,
     NewOrderReduceOnlyEnum, NewOrderSideEnum, NewOrderTypeEnum,
 };
-use engine::fixed::{Price, Qty};
-use engine::orders::{Answer, Kind, Leg, Order, Report, Way};
-use protocol::ids::Token;
+use protocol::ids::SubjectToken;
+use trader_core::fixed_point::{Price, Qty};
+use trader_core::orders::{ExecutionReport, Leg, Order, OrderCallOutcome, OrderSide, OrderType};
 
-use super::Venue;
+use super::BinanceExecutionClient;
 use super::call::Need;
 use super::facts::{Facts, is_algo_over};
 use super::fault::{Fault, UNKNOWN};
@@ -21,33 +21,33 @@ use crate::market::MarketError;
 const WHAT: &str = "order";
 
 /// The exchange has it, and there is more to learn: by looking it up.
-const WORKING: Report = Report {
-    working: true,
+const WORKING: ExecutionReport = ExecutionReport {
+    is_open: true,
     fill: None,
 };
 
-impl Venue {
+impl BinanceExecutionClient {
     /// Sends this order, once, signed with its own time. A fill is told with its costs; one whose trades
     /// the exchange does not show yet is told as working, to be looked up.
     ///
     /// The answer is lost with the future: who drops it must look the order up.
-    pub async fn place(&self, symbol: &Token, order: &Order) -> Answer {
-        let sent = match order.kind {
-            Kind::Market { quantity } => self.place_market(symbol, order, quantity).await,
-            Kind::Trigger { price } => self.place_trigger(symbol, order, price).await,
+    pub async fn place(&self, symbol: &SubjectToken, order: &Order) -> OrderCallOutcome {
+        let sent = match order.order_type {
+            OrderType::Market { quantity } => self.place_market(symbol, order, quantity).await,
+            OrderType::Trigger { price } => self.place_trigger(symbol, order, price).await,
         };
         match sent {
-            Ok(report) => Answer::Has(report),
+            Ok(report) => OrderCallOutcome::Reported(report),
             Err(fault) => fault.answer(),
         }
     }
 
     async fn place_market(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         order: &Order,
         quantity: Qty,
-    ) -> Result<Report, Fault> {
+    ) -> Result<ExecutionReport, Fault> {
         let params = market_params(symbol, order, quantity);
         let request = self.rest().new_order(params);
         let placed = self.send(WHAT, need(order.leg), order.at, request).await?;
@@ -64,10 +64,10 @@ impl Venue {
 
     async fn place_trigger(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         order: &Order,
         price: Price,
-    ) -> Result<Report, Fault> {
+    ) -> Result<ExecutionReport, Fault> {
         let request = self
             .rest()
             .new_algo_order(trigger_params(symbol, order, price));
@@ -76,8 +76,8 @@ impl Venue {
         let over = is_algo_over(WHAT, &status)?;
         // What has ended at once may have become an order: that is looked up.
         Ok(if over && status != "FINISHED" {
-            Report {
-                working: false,
+            ExecutionReport {
+                is_open: false,
                 fill: None,
             }
         } else {
@@ -90,16 +90,16 @@ impl Venue {
     ///
     /// # Errors
     /// [`MarketError`]: whether it was taken back is not known.
-    pub async fn cancel(&self, symbol: &Token, order: &Order) -> Result<(), MarketError> {
+    pub async fn cancel(&self, symbol: &SubjectToken, order: &Order) -> Result<(), MarketError> {
         let is_conditional = order.leg.is_conditional();
-        self.cancel_id(symbol, order.id.as_str(), is_conditional)
+        self.cancel_id(symbol, order.client_order_id.as_str(), is_conditional)
             .await
     }
 
     /// [`Self::cancel`] by the client's id.
     pub(super) async fn cancel_id(
         &self,
-        symbol: &Token,
+        symbol: &SubjectToken,
         id: &str,
         is_conditional: bool,
     ) -> Result<(), MarketError> {
@@ -139,10 +139,10 @@ const fn need(leg: Leg) -> Need {
     }
 }
 
-fn market_params(symbol: &Token, order: &Order, quantity: Qty) -> NewOrderParams {
-    let side = match order.way {
-        Way::Buy => NewOrderSideEnum::Buy,
-        Way::Sell => NewOrderSideEnum::Sell,
+fn market_params(symbol: &SubjectToken, order: &Order, quantity: Qty) -> NewOrderParams {
+    let side = match order.side {
+        OrderSide::Buy => NewOrderSideEnum::Buy,
+        OrderSide::Sell => NewOrderSideEnum::Sell,
     };
     NewOrderParams {
         symbol: symbol.to_string(),
@@ -154,19 +154,19 @@ fn market_params(symbol: &Token, order: &Order, quantity: Qty) -> NewOrderParams
         reduce_only: (order.leg != Leg::Entry).then_some(NewOrderReduceOnlyEnum::True),
         quantity: Some(quantity.to_decimal()),
         price: None,
-        new_client_order_id: Some(order.id.as_str().to_owned()),
+        new_client_order_id: Some(order.client_order_id.as_str().to_owned()),
         new_order_resp_type: Some(NewOrderNewOrderRespTypeEnum::Result),
         price_match: None,
         self_trade_prevention_mode: None,
         good_till_date: None,
-        recv_window: Some(i64::from(order.window_ms)),
+        recv_window: Some(i64::from(order.recv_window_ms)),
     }
 }
 
-fn trigger_params(symbol: &Token, order: &Order, price: Price) -> NewAlgoOrderParams {
-    let side = match order.way {
-        Way::Buy => NewAlgoOrderSideEnum::Buy,
-        Way::Sell => NewAlgoOrderSideEnum::Sell,
+fn trigger_params(symbol: &SubjectToken, order: &Order, price: Price) -> NewAlgoOrderParams {
+    let side = match order.side {
+        OrderSide::Buy => NewAlgoOrderSideEnum::Buy,
+        OrderSide::Sell => NewAlgoOrderSideEnum::Sell,
     };
     let kind = match order.leg {
         Leg::Target => NewAlgoOrderTypeEnum::TakeProfitMarket,
@@ -189,10 +189,10 @@ fn trigger_params(symbol: &Token, order: &Order, price: Price) -> NewAlgoOrderPa
         reduce_only: None,
         activate_price: None,
         callback_rate: None,
-        client_algo_id: Some(order.id.as_str().to_owned()),
+        client_algo_id: Some(order.client_order_id.as_str().to_owned()),
         new_order_resp_type: None,
         self_trade_prevention_mode: None,
         good_till_date: None,
-        recv_window: Some(i64::from(order.window_ms)),
+        recv_window: Some(i64::from(order.recv_window_ms)),
     }
 }

@@ -1,54 +1,60 @@
 //! What on the exchange is not by the journal: orders of ours that nobody wants, trades that none of our
 //! orders made.
 
-use engine::fixed::{Price, Qty};
-use engine::orders::{Costs, Fill, OpenOrder, Way};
-use protocol::event::Side;
-use protocol::ids::Token;
+use protocol::event::PositionSide;
+use protocol::ids::SubjectToken;
 use rust_decimal::Decimal;
+use trader_core::fixed_point::{Price, Qty};
+use trader_core::orders::{Fill, FillCosts, OpenOrder, OrderSide};
 
-use super::{TradeSeen, Venue};
+use super::{BinanceExecutionClient, ExchangeFill};
 use crate::market::MarketError;
 
-impl Venue {
+impl BinanceExecutionClient {
     /// Ends an order by its client's id; one that is gone is no error.
     ///
     /// # Errors
-    /// As [`Venue::cancel`].
-    pub async fn cancel_open(&self, symbol: &Token, open: &OpenOrder) -> Result<(), MarketError> {
-        self.cancel_id(symbol, &open.client_id, open.conditional)
+    /// As [`BinanceExecutionClient::cancel`].
+    pub async fn cancel_open(
+        &self,
+        symbol: &SubjectToken,
+        open: &OpenOrder,
+    ) -> Result<(), MarketError> {
+        self.cancel_id(symbol, &open.client_order_id, open.is_conditional)
             .await
     }
 }
 
 /// The fills of trades against a position of this side, one for each order, oldest first. One whose fee was
 /// paid in another coin has no costs and is left out: no sum could be right.
-pub fn against(side: Side, trades: &[TradeSeen]) -> Vec<(i64, Fill)> {
-    let closing = |trade: &&TradeSeen| match side {
-        Side::Long => trade.way == Way::Sell,
-        Side::Short => trade.way == Way::Buy,
+pub fn fills_against(side: PositionSide, trades: &[ExchangeFill]) -> Vec<(i64, Fill)> {
+    let closing = |trade: &&ExchangeFill| match side {
+        PositionSide::Long => trade.way == OrderSide::Sell,
+        PositionSide::Short => trade.way == OrderSide::Buy,
     };
     let mut orders: Vec<i64> = trades.iter().filter(closing).map(|t| t.order_id).collect();
     orders.dedup();
     let of_order = |order: i64| {
-        let trades: Vec<&TradeSeen> = trades.iter().filter(|t| t.order_id == order).collect();
+        let trades: Vec<&ExchangeFill> = trades.iter().filter(|t| t.order_id == order).collect();
         Some((order, sum(&trades)?))
     };
     orders.into_iter().filter_map(of_order).collect()
 }
 
-fn sum(trades: &[&TradeSeen]) -> Option<Fill> {
+fn sum(trades: &[&ExchangeFill]) -> Option<Fill> {
     let quantity: Decimal = trades.iter().map(|t| t.quantity).sum();
     let worth: Decimal = trades.iter().map(|t| t.quantity * t.price).sum();
     let fees: Option<Vec<Decimal>> = trades.iter().map(|t| t.fee).collect();
-    let price = worth.checked_div(quantity)?.round_dp(engine::fixed::SCALE);
+    let price = worth
+        .checked_div(quantity)?
+        .round_dp(trader_core::fixed_point::SCALE);
     Some(Fill {
         quantity: Qty::from_decimal(quantity).ok()?,
         price: Price::from_decimal(price).ok()?,
         at: trades.iter().map(|t| t.at).max()?,
-        costs: Some(Costs {
+        costs: Some(FillCosts {
             fee: fees?.into_iter().sum(),
-            realised: trades.iter().map(|t| t.realised).sum(),
+            realized_pnl: trades.iter().map(|t| t.realised).sum(),
         }),
     })
 }
@@ -58,8 +64,8 @@ mod tests {
     use super::*;
     use protocol::time::UtcMs;
 
-    fn trade(order_id: i64, way: Way, quantity: i64, price: i64) -> TradeSeen {
-        TradeSeen {
+    fn trade(order_id: i64, way: OrderSide, quantity: i64, price: i64) -> ExchangeFill {
+        ExchangeFill {
             id: order_id,
             order_id,
             way,
@@ -74,12 +80,12 @@ mod tests {
     #[test]
     fn trades_against_the_position_are_summed_by_order() {
         let trades = [
-            trade(1, Way::Buy, 9, 100),
-            trade(2, Way::Sell, 1, 90),
-            trade(2, Way::Sell, 3, 94),
-            trade(3, Way::Sell, 5, 80),
+            trade(1, OrderSide::Buy, 9, 100),
+            trade(2, OrderSide::Sell, 1, 90),
+            trade(2, OrderSide::Sell, 3, 94),
+            trade(3, OrderSide::Sell, 5, 80),
         ];
-        let found = against(Side::Long, &trades);
+        let found = fills_against(PositionSide::Long, &trades);
         let orders: Vec<i64> = found.iter().map(|(order, _)| *order).collect();
         assert_eq!(orders, [2, 3]);
         let (_, first) = &found[0];
@@ -89,17 +95,17 @@ mod tests {
         );
         let costs = first.costs.unwrap();
         assert_eq!(
-            (costs.fee, costs.realised),
+            (costs.fee, costs.realized_pnl),
             (Decimal::new(2, 2), Decimal::from(-10))
         );
     }
 
     #[test]
     fn a_fee_in_another_coin_makes_no_sum() {
-        let odd = TradeSeen {
+        let odd = ExchangeFill {
             fee: None,
-            ..trade(2, Way::Sell, 1, 90)
+            ..trade(2, OrderSide::Sell, 1, 90)
         };
-        assert!(against(Side::Long, &[odd]).is_empty());
+        assert!(fills_against(PositionSide::Long, &[odd]).is_empty());
     }
 }

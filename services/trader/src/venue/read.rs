@@ -1,9 +1,9 @@
 //! From the SDK's answers, whose every field may be missing, to values. An answer that cannot be read is
 //! asked for again, never guessed.
 
-use engine::fixed::{Price, Qty};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
+use trader_core::fixed_point::{Price, Qty};
 
 use crate::market::MarketError;
 

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
-use protocol::heartbeat::PartState;
-use runtime::progress::{PartProgress, Progress};
+use protocol::heartbeat::ComponentState;
+use runtime::components::{ComponentHandle, ProcessStatus};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::Venue;
+use super::BinanceExecutionClient;
 use super::call::Need;
 use super::link::{Link, News};
 use super::read::must;
@@ -54,28 +54,28 @@ impl Default for StreamTiming {
 /// Keeps a venue's user stream.
 #[derive(Clone)]
 pub struct UserStream {
-    venue: Venue,
+    venue: BinanceExecutionClient,
     timing: StreamTiming,
 }
 
 impl UserStream {
     /// For this venue's hints.
-    pub fn new(venue: Venue) -> Self {
+    pub fn new(venue: BinanceExecutionClient) -> Self {
         Self::with_timing(venue, StreamTiming::default())
     }
 
     /// With other deadlines than the usual ones.
-    pub const fn with_timing(venue: Venue, timing: StreamTiming) -> Self {
+    pub const fn with_timing(venue: BinanceExecutionClient, timing: StreamTiming) -> Self {
         Self { venue, timing }
     }
 
-    /// Runs until `stop`. It never ends by itself: without it everything is still looked at, only later.
-    pub async fn run(self, progress: Arc<Progress>, stop: CancellationToken) {
-        let part = progress.part(PART);
-        part.turns_within(TURNS_WITHIN);
+    /// Runs until `shutdown`. It never ends by itself: without it everything is still looked at, only later.
+    pub async fn run(self, progress: Arc<ProcessStatus>, stop: CancellationToken) {
+        let part = progress.component(PART);
+        part.set_deadline(TURNS_WITHIN);
         let mut failures = 0;
         loop {
-            part.turn();
+            part.record_iteration();
             let began = Instant::now();
             let life = self.live(&part);
             let Some(ended) = stop.run_until_cancelled(life).await else {
@@ -91,18 +91,18 @@ impl UserStream {
                 failures + 1
             };
             tracing::warn!(reason, failures, "user stream lost");
-            part.set(PartState::Retrying);
-            progress.error(PART, reason);
+            part.set_state(ComponentState::Retrying);
+            progress.record_error(PART, reason);
             let wait = sleep(self.backoff().wait(failures));
             if stop.run_until_cancelled(wait).await.is_none() {
                 break;
             }
         }
-        part.set(PartState::Stopped);
+        part.set_state(ComponentState::Stopped);
     }
 
     /// One connection, from its key to its end: by its age, or by a fault.
-    async fn live(&self, part: &PartProgress) -> Result<(), String> {
+    async fn live(&self, part: &ComponentHandle) -> Result<(), String> {
         let key = self.venue.listen_key().await;
         let key = key.map_err(|error| error.to_string())?;
         let mut link = Link::open(&self.venue, key).await?;
@@ -114,20 +114,20 @@ impl UserStream {
                 return Err(format!("no answer to the subscription within {seconds} s"));
             }
         }
-        part.set(PartState::Ok);
+        part.set_state(ComponentState::Ok);
         // What happened before the subscription held was not heard.
         self.venue.hint_all();
         self.listen(&mut link, part).await
     }
 
-    async fn listen(&self, link: &mut Link, part: &PartProgress) -> Result<(), String> {
+    async fn listen(&self, link: &mut Link, part: &ComponentHandle) -> Result<(), String> {
         let old = sleep_until(Instant::now() + self.timing.rebuild_after);
         tokio::pin!(old);
         let mut turns = interval(TURN);
         loop {
             tokio::select! {
                 () = &mut old => return Ok(()),
-                _ = turns.tick() => part.turn(),
+                _ = turns.tick() => part.record_iteration(),
                 news = link.next() => match news {
                     News::Subscribed => {}
                     News::Ended(reason) => return Err(reason),
@@ -144,7 +144,7 @@ impl UserStream {
     }
 }
 
-impl Venue {
+impl BinanceExecutionClient {
     /// A key for the user stream: the one there is, prolonged, or a new one.
     async fn listen_key(&self) -> Result<String, MarketError> {
         const WHAT: &str = "listen key";

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use bearish_trader::backtest::rules::rules;
+use bearish_trader::backtest::instruments::symbol_filters;
 use exchange_sim::symbols::CATALOGUE;
 
-use crate::support::{Place, parse, run, walk};
+use crate::support::{TestDir, parse, random_walk, run};
 
 fn with(flag: &str, value: &str) -> Result<(), String> {
     parse(&["--symbol", "BTCUSDT", "--candles", "x.csv", flag, value]).map(drop)
@@ -14,17 +14,17 @@ fn with(flag: &str, value: &str) -> Result<(), String> {
 #[test]
 fn a_wrong_value_is_named_with_its_flag_and_what_is_allowed() {
     for (flag, value, allowed) in [
-        ("--capital", "0", "above 0, up to 1000000000"),
-        ("--capital", "-5", "above 0"),
-        ("--capital", "NaN", "above 0"),
-        ("--fee", "0.011", "from 0 to 0.01"),
-        ("--fee", "-0.1", "from 0 to 0.01"),
-        ("--slippage", "lots", "from 0 to 0.01"),
-        ("--funding", "-0.02", "from -0.01 to 0.01"),
+        ("--capital-usdt", "0", "above 0, up to 1000000000"),
+        ("--capital-usdt", "-5", "above 0"),
+        ("--capital-usdt", "NaN", "above 0"),
+        ("--fee-rate", "0.011", "from 0 to 0.01"),
+        ("--fee-rate", "-0.1", "from 0 to 0.01"),
+        ("--slippage-rate", "lots", "from 0 to 0.01"),
+        ("--funding-rate", "-0.02", "from -0.01 to 0.01"),
         ("--leverage", "6", "from 1 to 5"),
         ("--leverage", "0", "from 1 to 5"),
-        ("--tick", "0", "above 0"),
-        ("--lot", "0.000000001", "at most 8 places"),
+        ("--tick-size", "0", "above 0"),
+        ("--lot-size", "0.000000001", "at most 8 places"),
         ("--min-notional", "-1", "from 0 to"),
         ("--strategies", "moon", "oversold-bounce, short-the-rip"),
         ("--protections", "Cooldown:1h", "CooldownPeriod:STOP"),
@@ -35,9 +35,9 @@ fn a_wrong_value_is_named_with_its_flag_and_what_is_allowed() {
         }
     }
     for (flag, value) in [
-        ("--funding", "-0.01"),
-        ("--fee", "0"),
-        ("--capital", "0.01"),
+        ("--funding-rate", "-0.01"),
+        ("--fee-rate", "0"),
+        ("--capital-usdt", "0.01"),
     ] {
         with(flag, value).unwrap();
     }
@@ -55,7 +55,7 @@ fn flags_that_do_not_fit_together_are_64() {
             &["--strategies", "short-the-rip,short-the-rip"][..],
             &["--strategies", "short-the-rip", "twice"][..],
         ),
-        (&["--capital", "99"], &["--capital 99", "100"]),
+        (&["--capital-usdt", "99"], &["--capital-usdt 99", "100"]),
     ] {
         let stop = run(nowhere, flags).unwrap_err();
         assert_eq!(stop.code.number(), 64, "{stop}");
@@ -66,10 +66,10 @@ fn flags_that_do_not_fit_together_are_64() {
 }
 
 #[test]
-fn built_in_rules_are_those_of_the_simulated_exchange() {
+fn built_in_filters_are_those_of_the_simulated_exchange() {
     for listed in &CATALOGUE {
         let args = parse(&["--symbol", listed.symbol, "--candles", "x.csv"]).unwrap();
-        let ours = rules(&args).unwrap();
+        let ours = symbol_filters(&args).unwrap();
         let [_, _, tick] = listed.price;
         let [least, most, lot] = listed.lot;
         assert_eq!(ours.tick, tick.parse().unwrap(), "{}", listed.symbol);
@@ -85,22 +85,22 @@ fn built_in_rules_are_those_of_the_simulated_exchange() {
 
 #[test]
 fn a_symbol_that_is_not_built_in_needs_its_grids() {
-    let place = Place::new();
-    let file = place.rows(&walk(1, 30, 10));
+    let place = TestDir::new();
+    let file = place.rows(&random_walk(1, 30, 10));
     let file = file.to_str().unwrap();
-    let base = ["--symbol", "DOGEUSDT", "--candles", file, "--lot", "1"];
-    let stop = bearish_trader::backtest::report(&parse(&base).unwrap()).unwrap_err();
+    let base = ["--symbol", "DOGEUSDT", "--candles", file, "--lot-size", "1"];
+    let stop = bearish_trader::backtest::run_to_summary(&parse(&base).unwrap()).unwrap_err();
     assert_eq!(stop.code.number(), 64);
-    let wanted = "--symbol DOGEUSDT: --tick, --min-notional needed";
+    let wanted = "--symbol DOGEUSDT: --tick-size, --min-notional needed";
     assert!(stop.message.starts_with(wanted), "{stop}");
-    let whole = [&base[..], &["--tick", "0.1", "--min-notional", "5"]].concat();
-    bearish_trader::backtest::report(&parse(&whole).unwrap()).unwrap();
+    let whole = [&base[..], &["--tick-size", "0.1", "--min-notional", "5"]].concat();
+    bearish_trader::backtest::run_to_summary(&parse(&whole).unwrap()).unwrap();
 }
 
 #[test]
 fn files_that_cannot_be_written_are_78_before_anything_is_read() {
-    let place = Place::new();
-    let file = place.rows(&walk(1, 30, 10));
+    let place = TestDir::new();
+    let file = place.rows(&random_walk(1, 30, 10));
     let candles = file.to_str().unwrap();
     let folder = place.path("");
     for (path, word) in [
@@ -118,5 +118,5 @@ fn files_that_cannot_be_written_are_78_before_anything_is_read() {
     let out = out.to_str().unwrap();
     let stop = run(&file, &["--trades", out, "--signals", out]).unwrap_err();
     assert!(stop.message.contains("--trades has that file"), "{stop}");
-    assert_eq!(place.names(), ["candles.csv"]);
+    assert_eq!(place.file_names(), ["candles.csv"]);
 }

@@ -7,9 +7,9 @@
     reason = "a panic is how a test fails"
 )]
 
-mod bad_files;
-mod figures;
 mod flags;
+mod golden_runs;
+mod invalid_files;
 mod market_data;
 mod memory;
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::support::{Place, lines, run};
+use crate::support::{TestDir, lines, run};
 
 const FILE: &str = "btcusdt-perp-1m-2022-01.csv.gz";
 
@@ -25,7 +25,7 @@ fn recording() -> Option<PathBuf> {
 #[test]
 fn signals_are_on_as_many_candles_as_pandas_finds() {
     let Some(file) = recording() else { return };
-    let place = Place::new();
+    let place = TestDir::new();
     let out = place.path("signals.jsonl");
     let summary = run(&file, &["--signals", out.to_str().unwrap()]).unwrap();
     let signals = lines(&out);

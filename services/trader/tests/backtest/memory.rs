@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::support::{Place, walk};
+use crate::support::{TestDir, random_walk};
 
 /// Largest resident set of a run over this file, in kB, and its exit code.
 fn peak(candles: &Path) -> (u64, Option<i32>) {
@@ -32,10 +32,10 @@ fn peak(candles: &Path) -> (u64, Option<i32>) {
 
 #[test]
 fn ten_times_the_candles_take_no_more_memory() {
-    let place = Place::new();
-    let short = peak(&place.rows(&walk(1, 1, 40_000)));
+    let place = TestDir::new();
+    let short = peak(&place.rows(&random_walk(1, 1, 40_000)));
     // As candles in memory these would be 16 MB more.
-    let long = peak(&place.rows(&walk(1, 1, 400_000)));
+    let long = peak(&place.rows(&random_walk(1, 1, 400_000)));
     assert_eq!((short.1, long.1), (Some(0), Some(0)));
     assert!(short.0 > 1_000, "{short:?}");
     assert!(long.0 < short.0 + 4_000, "{short:?} and {long:?} kB");

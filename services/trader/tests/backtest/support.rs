@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use bearish_trader::backtest::{self, BacktestArgs};
 use bearish_trader::cli::{Cli, Command};
 use clap::Parser;
-use runtime::process::Stop;
+use runtime::process::ExitError;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) const HEAD: &str = "open_time,open,high,low,close\n";
+pub(crate) const CSV_HEADER: &str = "open_time,open,high,low,close\n";
 /// 2026-01-05T00:00Z: every interval begins here.
 pub(crate) const MIDNIGHT: i64 = 1_767_571_200_000;
 
 /// `SplitMix64`: enough chance for a price walk.
-struct Chance(u64);
+struct RandomStream(u64);
 
-impl Chance {
+impl RandomStream {
     fn below(&mut self, bound: u64) -> i64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -33,8 +33,8 @@ impl Chance {
 }
 
 /// Rows of a random walk from 40,000 with a tick of 0.1, moves up to 0.35 % a candle.
-pub(crate) fn walk(seed: u64, minutes: i64, candles: i64) -> Vec<String> {
-    let mut chance = Chance(seed);
+pub(crate) fn random_walk(seed: u64, minutes: i64, candles: i64) -> Vec<String> {
+    let mut chance = RandomStream(seed);
     let mut last = 400_000;
     let tenths = |t: i64| format!("{}.{}", t / 10, t % 10);
     (0..candles)
@@ -55,9 +55,9 @@ pub(crate) fn walk(seed: u64, minutes: i64, candles: i64) -> Vec<String> {
 }
 
 /// A directory for one test.
-pub(crate) struct Place(TempDir);
+pub(crate) struct TestDir(TempDir);
 
-impl Place {
+impl TestDir {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -75,11 +75,11 @@ impl Place {
 
     /// Writes a candle file of these rows.
     pub(crate) fn rows(&self, rows: &[String]) -> PathBuf {
-        self.candles(&format!("{HEAD}{}\n", rows.join("\n")))
+        self.candles(&format!("{CSV_HEADER}{}\n", rows.join("\n")))
     }
 
     /// What is in it.
-    pub(crate) fn names(&self) -> Vec<String> {
+    pub(crate) fn file_names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
         let mut names: Vec<String> = entries.map(|entry| name(entry.unwrap())).collect();
@@ -101,10 +101,10 @@ pub(crate) fn parse(flags: &[&str]) -> Result<BacktestArgs, String> {
 }
 
 /// Runs it on BTCUSDT with these further flags.
-pub(crate) fn run(candles: &Path, flags: &[&str]) -> Result<String, Stop> {
+pub(crate) fn run(candles: &Path, flags: &[&str]) -> Result<String, ExitError> {
     let candles = candles.to_str().unwrap();
     let all = [&["--symbol", "BTCUSDT", "--candles", candles], flags].concat();
-    backtest::report(&parse(&all).unwrap())
+    backtest::run_to_summary(&parse(&all).unwrap())
 }
 
 /// The lines of a file of JSON.

@@ -1,5 +1,5 @@
 //! An exchange that does what a test tells it to: REST by axum, streams by tokio-tungstenite, so that
-//! neither end of the wire is the code under test. Time is counted in minutes from [`START`].
+//! neither end of the wire is the code under test. Time is counted in minutes from [`START_DEADLINE`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use bearish_trader::market::MarketSettings;
+use bearish_trader::market::DataClientSettings;
 use futures_util::{SinkExt, StreamExt};
 use protocol::time::UtcMs;
 use serde_json::{Value, json};
@@ -46,11 +46,11 @@ pub(crate) fn minute(open_time: UtcMs) -> i64 {
 
 /// What every subscribed connection is told to do.
 #[derive(Debug, Clone)]
-enum Order {
+enum StreamAction {
     Send { stream: String, text: String },
     Close(u16),
     CutMidFrame,
-    FallSilent,
+    StopAnswering,
 }
 
 /// An answer that REST gives instead of the right one.
@@ -67,9 +67,9 @@ struct Shared {
     listed: BTreeSet<&'static str>,
     now: AtomicI64,
     faults: Mutex<HashMap<&'static str, Fault>>,
-    orders: broadcast::Sender<Order>,
+    actions: broadcast::Sender<StreamAction>,
     /// What clients did, one line each.
-    seen: watch::Sender<Vec<String>>,
+    activity: watch::Sender<Vec<String>>,
 }
 
 pub(crate) struct Exchange {
@@ -88,8 +88,8 @@ impl Exchange {
             listed: BTreeSet::from(["BTCUSDT", "ETHUSDT"]),
             now: AtomicI64::new(START),
             faults: Mutex::default(),
-            orders: broadcast::Sender::new(256),
-            seen: watch::Sender::default(),
+            actions: broadcast::Sender::new(256),
+            activity: watch::Sender::default(),
         });
         let rest = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let rest_port = rest.local_addr().unwrap().port();
@@ -110,8 +110,8 @@ impl Exchange {
         exchange
     }
 
-    pub(crate) fn settings(&self) -> MarketSettings {
-        MarketSettings {
+    pub(crate) fn settings(&self) -> DataClientSettings {
+        DataClientSettings {
             rest_url: format!("http://127.0.0.1:{}", self.rest_port),
             ws_url: format!("ws://127.0.0.1:{}", self.stream_port),
         }
@@ -143,28 +143,28 @@ impl Exchange {
     }
 
     /// A candle closes; only REST knows.
-    pub(crate) fn happens(&self, symbol: &str, minute: i64) {
-        self.happens_at(symbol, minute, 100 + minute);
-        self.time_is(minute + 1);
+    pub(crate) fn add_candle(&self, symbol: &str, minute: i64) {
+        self.add_candle_at_price(symbol, minute, 100 + minute);
+        self.advance_to(minute + 1);
     }
 
-    fn happens_at(&self, symbol: &str, minute: i64, price: i64) {
+    fn add_candle_at_price(&self, symbol: &str, minute: i64, price: i64) {
         let mut history = self.shared.history.lock().unwrap();
         history.insert((symbol.to_owned(), minute), price);
     }
 
     /// The exchange's time moves to a minute, a few milliseconds in.
-    pub(crate) fn time_is(&self, minute: i64) {
+    pub(crate) fn advance_to(&self, minute: i64) {
         self.shared.now.fetch_max(at(minute).0 + 5, SeqCst);
     }
 
     /// The streams say that a candle closed.
-    pub(crate) fn tells(&self, symbol: &str, minute: i64) {
-        self.tells_price(symbol, minute, 100 + minute);
+    pub(crate) fn stream_candle(&self, symbol: &str, minute: i64) {
+        self.stream_candle_at_price(symbol, minute, 100 + minute);
     }
 
     /// The same with a close price of the test's choice.
-    pub(crate) fn tells_price(&self, symbol: &str, minute: i64, price: i64) {
+    pub(crate) fn stream_candle_at_price(&self, symbol: &str, minute: i64, price: i64) {
         let stream = format!("{}@kline_1m", symbol.to_ascii_lowercase());
         let (open, price) = (at(minute).0, price.to_string());
         let data = json!({"e": "kline", "E": open + MINUTE + 5, "s": symbol, "k": {
@@ -173,37 +173,37 @@ impl Exchange {
             "q": "1", "V": "1", "Q": "1", "B": "0",
         }});
         let text = json!({"stream": stream, "data": data}).to_string();
-        self.order(Order::Send { stream, text });
+        self.send_action(StreamAction::Send { stream, text });
     }
 
     /// A candle closes and the streams say so.
-    pub(crate) fn closes(&self, symbol: &str, minute: i64) {
-        self.happens(symbol, minute);
-        self.tells(symbol, minute);
+    pub(crate) fn add_and_stream_candle(&self, symbol: &str, minute: i64) {
+        self.add_candle(symbol, minute);
+        self.stream_candle(symbol, minute);
     }
 
     /// Sends a close frame.
     pub(crate) fn close_streams(&self, code: u16) {
-        self.order(Order::Close(code));
+        self.send_action(StreamAction::Close(code));
     }
 
     /// Begins a frame and cuts the connection.
     pub(crate) fn cut_mid_frame(&self) {
-        self.order(Order::CutMidFrame);
+        self.send_action(StreamAction::CutMidFrame);
     }
 
     /// Keeps the connections open and says nothing on them, ever, not even a goodbye.
-    pub(crate) fn fall_silent(&self) {
-        self.order(Order::FallSilent);
+    pub(crate) fn stop_answering(&self) {
+        self.send_action(StreamAction::StopAnswering);
     }
 
-    fn order(&self, order: Order) {
+    fn send_action(&self, order: StreamAction) {
         // No connection at all is a situation that tests want.
-        let _ = self.shared.orders.send(order);
+        let _ = self.shared.actions.send(order);
     }
 
-    /// From now on `path` answers with `fault`; `None`: rightly again.
-    pub(crate) fn answers(&self, path: &'static str, fault: Option<Fault>) {
+    /// From now on `path` answers with `arm_fault`; `None`: rightly again.
+    pub(crate) fn set_fault(&self, path: &'static str, fault: Option<Fault>) {
         let mut faults = self.shared.faults.lock().unwrap();
         match fault {
             Some(fault) => drop(faults.insert(path, fault)),
@@ -212,19 +212,19 @@ impl Exchange {
     }
 
     /// How often clients did what begins like this.
-    pub(crate) fn seen(&self, what: &str) -> usize {
-        count(&self.shared.seen.borrow(), what)
+    pub(crate) fn activity_count(&self, what: &str) -> usize {
+        count(&self.shared.activity.borrow(), what)
     }
 
-    /// Waits until clients have done what begins like this `times` times.
-    pub(crate) async fn until_seen(&self, what: &str, times: usize) {
-        let mut seen = self.shared.seen.subscribe();
+    /// Waits until clients have done what begins like this `time_axis` times.
+    pub(crate) async fn wait_for_activity(&self, what: &str, times: usize) {
+        let mut seen = self.shared.activity.subscribe();
         let done = seen.wait_for(|seen| count(seen, what) >= times);
         let in_time = timeout(SOON, done).await.is_ok();
         assert!(
             in_time,
             "not {times} times {what:?}: {:#?}",
-            self.shared.seen.borrow()
+            self.shared.activity.borrow()
         );
     }
 }
@@ -234,8 +234,8 @@ fn count(seen: &[String], what: &str) -> usize {
 }
 
 impl Shared {
-    fn note(&self, what: String) {
-        self.seen.send_modify(|seen| seen.push(what));
+    fn record_activity(&self, what: String) {
+        self.activity.send_modify(|seen| seen.push(what));
     }
 
     fn fault(&self, path: &str) -> Option<Response> {
@@ -250,7 +250,7 @@ impl Shared {
 }
 
 async fn time(State(shared): State<Arc<Shared>>) -> Response {
-    shared.note("time".to_owned());
+    shared.record_activity("time".to_owned());
     let answer = Json(json!({"serverTime": shared.now.load(SeqCst)}));
     shared
         .fault("time")
@@ -265,7 +265,7 @@ async fn klines(
     let symbol = query["symbol"].clone();
     let limit: usize = query["limit"].parse().unwrap();
     let start = minute(UtcMs(query["startTime"].parse().unwrap()));
-    shared.note(format!("klines {symbol} from {start} limit {limit}"));
+    shared.record_activity(format!("klines {symbol} from {start} limit {limit}"));
     if let Some(fault) = shared.fault("klines") {
         return fault;
     }
@@ -299,22 +299,23 @@ async fn klines(
 }
 
 /// Notes the path of a handshake.
-struct Door(Arc<Shared>);
+struct HandshakeRecorder(Arc<Shared>);
 
-impl Callback for Door {
+impl Callback for HandshakeRecorder {
     fn on_request(
         self,
         request: &Request,
         response: Handshake,
     ) -> Result<Handshake, ErrorResponse> {
-        self.0.note(format!("connect {}", request.uri().path()));
+        self.0
+            .record_activity(format!("connect {}", request.uri().path()));
         Ok(response)
     }
 }
 
 async fn serve(socket: TcpStream, shared: Arc<Shared>) {
-    let mut orders = shared.orders.subscribe();
-    let door = Door(Arc::clone(&shared));
+    let mut orders = shared.actions.subscribe();
+    let door = HandshakeRecorder(Arc::clone(&shared));
     let Ok(mut peer) = tokio_tungstenite::accept_hdr_async(socket, door).await else {
         return;
     };
@@ -322,10 +323,10 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     loop {
         select! {
             order = orders.recv() => match order.unwrap() {
-                Order::Send { stream, text } if subscribed.contains(&stream) => {
+                StreamAction::Send { stream, text } if subscribed.contains(&stream) => {
                     let _ = peer.send(Message::text(text)).await;
                 }
-                order if !subscribed.is_empty() => obey(&mut peer, order).await,
+                order if !subscribed.is_empty() => perform(&mut peer, order).await,
                 _ => {}
             },
             message = peer.next() => match message {
@@ -338,20 +339,20 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
             },
         }
     }
-    shared.note("gone".to_owned());
+    shared.record_activity("gone".to_owned());
 }
 
-async fn obey(peer: &mut WebSocketStream<TcpStream>, order: Order) {
+async fn perform(peer: &mut WebSocketStream<TcpStream>, order: StreamAction) {
     match order {
-        Order::Send { .. } => {}
-        Order::Close(code) => {
+        StreamAction::Send { .. } => {}
+        StreamAction::Close(code) => {
             let frame = CloseFrame {
                 code: code.into(),
                 reason: "test".into(),
             };
             let _ = peer.close(Some(frame)).await;
         }
-        Order::CutMidFrame => {
+        StreamAction::CutMidFrame => {
             // A text frame of 256 bytes that ends after one.
             let socket = peer.get_mut();
             socket
@@ -361,7 +362,7 @@ async fn obey(peer: &mut WebSocketStream<TcpStream>, order: Order) {
             socket.shutdown().await.unwrap();
         }
         // Reads past the protocol, so that nothing is answered, not even a close.
-        Order::FallSilent => {
+        StreamAction::StopAnswering => {
             let mut lost = [0; 1_024];
             while peer.get_mut().read(&mut lost).await.is_ok_and(|n| n > 0) {}
         }
@@ -377,7 +378,7 @@ fn subscribe(shared: &Shared, subscribed: &mut BTreeSet<String>, text: &str) -> 
             "SUBSCRIBE" => subscribed.insert(stream.to_owned()),
             _ => subscribed.remove(stream),
         };
-        shared.note(format!("{method} {stream}"));
+        shared.record_activity(format!("{method} {stream}"));
     }
     json!({"result": null, "id": request["id"]}).to_string()
 }

@@ -12,5 +12,5 @@ mod exchange;
 mod faults;
 mod feed;
 mod rest;
-mod rig;
 mod simulator;
+mod test_feed;

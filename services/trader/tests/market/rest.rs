@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use bearish_trader::market::{Market, MarketError, MarketSettings};
-use engine::candle::{Candle, Interval};
+use bearish_trader::market::{BinanceDataClient, DataClientSettings, MarketError};
 use tokio::net::TcpListener;
+use trader_core::candle::{Candle, Interval};
 
 use crate::exchange::{Exchange, Fault, at, minute};
-use crate::rig::token;
+use crate::test_feed::token;
 
 /// A plain answer with this status.
 pub(crate) fn status(status: u16) -> Fault {
@@ -18,10 +18,10 @@ pub(crate) fn status(status: u16) -> Fault {
     }
 }
 
-async fn exchange_with(candles: i64) -> (Exchange, Market) {
+async fn exchange_with(candles: i64) -> (Exchange, BinanceDataClient) {
     let exchange = Exchange::open().await;
-    (0..candles).for_each(|m| exchange.happens("BTCUSDT", m));
-    let market = Market::new(&exchange.settings()).unwrap();
+    (0..candles).for_each(|m| exchange.add_candle("BTCUSDT", m));
+    let market = BinanceDataClient::new(&exchange.settings()).unwrap();
     (exchange, market)
 }
 
@@ -30,7 +30,7 @@ fn minutes(candles: &[Candle]) -> Vec<i64> {
 }
 
 #[tokio::test]
-async fn a_long_past_is_asked_for_page_by_page() {
+async fn long_history_is_requested_page_by_page() {
     let (exchange, market) = exchange_with(3_500).await;
     let now = market.server_time().await.unwrap();
     let candles = market
@@ -44,7 +44,7 @@ async fn a_long_past_is_asked_for_page_by_page() {
         "from 3050 limit 400",
     ] {
         assert_eq!(
-            exchange.seen(&format!("klines BTCUSDT {page}")),
+            exchange.activity_count(&format!("klines BTCUSDT {page}")),
             1,
             "{page}"
         );
@@ -52,7 +52,7 @@ async fn a_long_past_is_asked_for_page_by_page() {
 }
 
 #[tokio::test]
-async fn without_a_start_the_newest_closed_candles_come_and_never_the_running_one() {
+async fn request_without_a_start_gets_the_newest_closed_candles_only() {
     let (_exchange, market) = exchange_with(20).await;
     let now = at(15);
     for (now, last) in [(now, 14), (protocol::time::UtcMs(now.0 - 1), 13)] {
@@ -75,24 +75,24 @@ async fn fewer_candles_than_wanted_are_all_there_are() {
 }
 
 #[tokio::test]
-async fn a_limited_caller_stays_away_for_as_long_as_it_was_told() {
+async fn rate_limited_client_pauses_for_as_long_as_the_exchange_demands() {
     let (exchange, market) = exchange_with(0).await;
     let mut limited = status(429);
     limited.header = Some(("retry-after", "30"));
-    exchange.answers("time", Some(limited));
+    exchange.set_fault("time", Some(limited));
     let refused = market.server_time().await.unwrap_err();
     let half_a_minute = Some(Duration::from_secs(30));
     assert!(
         matches!(refused, MarketError::Retry { after, .. } if after == half_a_minute),
         "{refused}"
     );
-    exchange.answers("time", None);
+    exchange.set_fault("time", None);
     let paused = market.server_time().await.unwrap_err();
     assert!(
         matches!(paused, MarketError::Retry { after: Some(_), .. }),
         "{paused}"
     );
-    assert_eq!(exchange.seen("time"), 1);
+    assert_eq!(exchange.activity_count("time"), 1);
 }
 
 #[tokio::test]
@@ -101,13 +101,13 @@ async fn a_nearly_used_up_weight_pauses_calls_before_the_exchange_has_to() {
     let mut heavy = status(200);
     heavy.header = Some(("x-mbx-used-weight-1m", "2300"));
     heavy.body = r#"{"serverTime":5}"#.to_owned();
-    exchange.answers("time", Some(heavy));
+    exchange.set_fault("time", Some(heavy));
     assert!(market.server_time().await.is_ok());
     let symbol = token("BTCUSDT");
     let klines = market.closed_klines(&symbol, Interval::M1, None, 3, at(3));
     let paused = klines.await.unwrap_err();
     assert!(paused.to_string().contains("request limit"), "{paused}");
-    assert_eq!(exchange.seen("klines"), 0);
+    assert_eq!(exchange.activity_count("klines"), 0);
     // Without the time no order that protects a position could be sent.
     assert!(market.server_time().await.is_ok());
 }
@@ -115,7 +115,7 @@ async fn a_nearly_used_up_weight_pauses_calls_before_the_exchange_has_to() {
 #[tokio::test]
 async fn an_exchange_that_never_answers_costs_a_deadline_not_a_trader() {
     let hole = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let market = Market::new(&MarketSettings {
+    let market = BinanceDataClient::new(&DataClientSettings {
         rest_url: format!("http://{}", hole.local_addr().unwrap()),
         ws_url: "ws://127.0.0.1:9".to_owned(),
     })
@@ -141,7 +141,7 @@ async fn an_answer_that_is_no_kline_is_an_error_of_one_line() {
     ] {
         let mut answer = status(200);
         answer.body = body.to_owned();
-        exchange.answers("klines", Some(answer));
+        exchange.set_fault("klines", Some(answer));
         let error = market
             .closed_klines(&token("BTCUSDT"), Interval::M1, None, 3, at(3))
             .await

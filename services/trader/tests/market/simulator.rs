@@ -4,23 +4,23 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bearish_trader::market::{
-    FeedEvent, FeedHandle, FeedSettings, Market, MarketError, MarketSettings,
+    BinanceDataClient, DataClientSettings, FeedEvent, FeedHandle, FeedSettings, MarketError,
 };
 use clap::Parser;
-use engine::candle::{Candle, Interval};
 use exchange_sim::exchange::Limits;
 use exchange_sim::server::Server;
 use exchange_sim::settings::Cli;
-use runtime::process::Stop;
+use runtime::process::ExitError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use trader_core::candle::{Candle, Interval};
 
-use crate::rig::{Rig, next, run, token};
+use crate::test_feed::{TestFeed, next, run, token};
 
 struct Simulator {
     address: SocketAddr,
-    stop: CancellationToken,
-    task: JoinSet<Result<(), Stop>>,
+    shutdown: CancellationToken,
+    task: JoinSet<Result<(), ExitError>>,
 }
 
 impl Simulator {
@@ -38,18 +38,18 @@ impl Simulator {
         task.spawn(server.run(stop.clone()));
         Self {
             address,
-            stop,
+            shutdown: stop,
             task,
         }
     }
 
-    async fn end(mut self) {
-        self.stop.cancel();
+    async fn shut_down(mut self) {
+        self.shutdown.cancel();
         self.task.join_next().await.unwrap().unwrap().unwrap();
     }
 
-    fn settings(&self) -> MarketSettings {
-        MarketSettings {
+    fn settings(&self) -> DataClientSettings {
+        DataClientSettings {
             rest_url: format!("http://{}", self.address),
             ws_url: format!("ws://{}/", self.address),
         }
@@ -57,7 +57,7 @@ impl Simulator {
 }
 
 /// A book that starts `past` candles before now.
-async fn book(rig: &Rig, market: &Market, symbol: &str, past: i64) -> FeedHandle {
+async fn book(rig: &TestFeed, market: &BinanceDataClient, symbol: &str, past: i64) -> FeedHandle {
     let now = market.server_time().await.unwrap();
     let minute = Interval::M1.open_of(now);
     let from = protocol::time::UtcMs(minute.0 - past * Interval::M1.millis());
@@ -85,10 +85,10 @@ fn assert_gapless(candles: &[Candle]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_books_receive_what_the_exchange_keeps() {
+async fn two_books_receive_the_candles_of_the_exchange() {
     let state = tempfile::tempdir().unwrap();
     let simulator = Simulator::start("BTCUSDT,ETHUSDT", "127.0.0.1:0", state.path()).await;
-    let market = Market::new(&simulator.settings()).unwrap();
+    let market = BinanceDataClient::new(&simulator.settings()).unwrap();
     let rig = run(FeedSettings::new(Interval::M1), &simulator.settings());
     for symbol in ["BTCUSDT", "ETHUSDT"] {
         let mut book = book(&rig, &market, symbol, 100).await;
@@ -102,8 +102,8 @@ async fn two_books_receive_what_the_exchange_keeps() {
             .unwrap();
         assert_eq!(received, kept, "{symbol}");
     }
-    assert_eq!(rig.feed.progress().part().errors, 0);
-    simulator.end().await;
+    assert_eq!(rig.feed.stats().component_status().errors, 0);
+    simulator.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,32 +111,38 @@ async fn an_exchange_that_restarts_costs_no_candle() {
     let state = tempfile::tempdir().unwrap();
     let simulator = Simulator::start("BTCUSDT", "127.0.0.1:0", state.path()).await;
     let (address, settings) = (simulator.address, simulator.settings());
-    let market = Market::new(&settings).unwrap();
+    let market = BinanceDataClient::new(&settings).unwrap();
     let rig = run(FeedSettings::new(Interval::M1), &settings);
     let mut book = book(&rig, &market, "BTCUSDT", 5).await;
     let mut received = candles(&mut book, 20).await;
-    simulator.end().await;
+    simulator.shut_down().await;
     let simulator = Simulator::start("BTCUSDT", &address.to_string(), state.path()).await;
     received.extend(candles(&mut book, 100).await);
     assert_gapless(&received);
-    assert!(rig.feed.progress().part().errors > 0, "it was away");
-    simulator.end().await;
+    assert!(
+        rig.feed.stats().component_status().errors > 0,
+        "it was away"
+    );
+    simulator.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_are_the_exchanges_and_an_unknown_symbol_is_refused_with_proposals() {
+async fn filters_are_the_exchanges_and_an_unknown_symbol_gets_suggestions() {
     let state = tempfile::tempdir().unwrap();
     let simulator = Simulator::start("BTCUSDT,SOLUSDT", "127.0.0.1:0", state.path()).await;
-    let market = Market::new(&simulator.settings()).unwrap();
+    let market = BinanceDataClient::new(&simulator.settings()).unwrap();
     let bitcoin = token("BTCUSDT");
     let rules = market
-        .rules(&[bitcoin.clone(), token("SOLUSDT")])
+        .symbol_filters(&[bitcoin.clone(), token("SOLUSDT")])
         .await
         .unwrap();
     assert_eq!(rules.len(), 2);
     assert_eq!(rules[&bitcoin].tick.to_string(), "0.1");
     assert_eq!(rules[&bitcoin].max_qty.to_string(), "120");
-    let error = market.rules(&[bitcoin, token("BTCUST")]).await.unwrap_err();
+    let error = market
+        .symbol_filters(&[bitcoin, token("BTCUST")])
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, MarketError::UnknownSymbol { .. }),
         "{error}"
@@ -146,5 +152,5 @@ async fn rules_are_the_exchanges_and_an_unknown_symbol_is_refused_with_proposals
         line.starts_with("SYMBOLS: BTCUST ") && line.contains("BTCUSDT"),
         "{line}"
     );
-    simulator.end().await;
+    simulator.shut_down().await;
 }

@@ -12,6 +12,6 @@
 mod account;
 mod look_up;
 mod orders;
-mod rig;
 mod stream;
+mod test_exchange;
 mod triggers;

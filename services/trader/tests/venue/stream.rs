@@ -4,58 +4,58 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bearish_trader::venue::{StreamTiming, UserStream};
-use protocol::heartbeat::PartState;
-use runtime::progress::Progress;
+use protocol::heartbeat::ComponentState;
+use runtime::components::ProcessStatus;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::rig::{Rig, SOON, bitcoin};
+use crate::test_exchange::{SOON, TestExchange, bitcoin};
 
-struct Listening {
-    progress: Arc<Progress>,
+struct RunningStream {
+    process_status: Arc<ProcessStatus>,
     hints: watch::Receiver<u64>,
-    stop: CancellationToken,
+    shutdown: CancellationToken,
     task: JoinSet<()>,
 }
 
-impl Listening {
+impl RunningStream {
     /// A stream that is subscribed.
-    async fn on(rig: &Rig, timing: StreamTiming) -> Self {
-        let hints = rig.venue.hints(&bitcoin());
-        let (progress, stop) = (Arc::<Progress>::default(), CancellationToken::new());
-        let stream = UserStream::with_timing(rig.venue.clone(), timing);
+    async fn start(rig: &TestExchange, timing: StreamTiming) -> Self {
+        let hints = rig.client.hints(&bitcoin());
+        let (progress, stop) = (Arc::<ProcessStatus>::default(), CancellationToken::new());
+        let stream = UserStream::with_timing(rig.client.clone(), timing);
         let mut task = JoinSet::new();
         task.spawn(stream.run(Arc::clone(&progress), stop.clone()));
         let mut listening = Self {
-            progress,
+            process_status: progress,
             hints,
-            stop,
+            shutdown: stop,
             task,
         };
-        listening.hint().await;
+        listening.wait_for_hint().await;
         listening
     }
 
-    async fn hint(&mut self) {
+    async fn wait_for_hint(&mut self) {
         let changed = timeout(SOON, self.hints.changed()).await;
         changed.expect("a hint comes soon").unwrap();
     }
 
-    fn state(&self) -> PartState {
-        self.progress.parts()["user-stream"].state
+    fn state(&self) -> ComponentState {
+        self.process_status.components()["user-stream"].state
     }
 
-    async fn end(mut self) {
-        self.stop.cancel();
+    async fn shut_down(mut self) {
+        self.shutdown.cancel();
         timeout(SOON, self.task.join_next())
             .await
             .unwrap()
             .unwrap()
             .unwrap();
-        assert_eq!(self.state(), PartState::Stopped);
+        assert_eq!(self.state(), ComponentState::Stopped);
     }
 }
 
@@ -68,87 +68,87 @@ fn quick() -> StreamTiming {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fill_wakes_who_waits_for_its_symbol_and_nobody_else() {
-    let mut rig = Rig::quiet().await;
+async fn fill_wakes_only_the_waiters_of_its_symbol() {
+    let mut rig = TestExchange::at_constant_price().await;
     let other = "ETHUSDT".parse().unwrap();
-    let mut others = rig.venue.hints(&other);
-    let mut listening = Listening::on(&rig, quick()).await;
-    assert_eq!(listening.state(), PartState::Ok);
+    let mut others = rig.client.hints(&other);
+    let mut listening = RunningStream::start(&rig, quick()).await;
+    assert_eq!(listening.state(), ComponentState::Ok);
     // At its begin it wakes everybody, one after the other.
     timeout(SOON, others.changed()).await.unwrap().unwrap();
-    rig.bought().await;
-    listening.hint().await;
+    rig.buy().await;
+    listening.wait_for_hint().await;
     assert!(!others.has_changed().unwrap());
-    listening.end().await;
-    rig.end().await;
+    listening.shut_down().await;
+    rig.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_ended_is_opened_again_and_says_to_look() {
-    let mut rig = Rig::quiet().await;
-    let mut listening = Listening::on(&rig, quick()).await;
+async fn ended_stream_is_reopened_and_sends_a_hint() {
+    let mut rig = TestExchange::at_constant_price().await;
+    let mut listening = RunningStream::start(&rig, quick()).await;
     for fault in [
-        json!({"do": "close", "code": 1000, "to": "user"}),
-        json!({"do": "close", "code": 1001, "to": "user"}),
-        json!({"do": "close", "to": "user"}),
+        json!({"fault": "close", "code": 1000, "to": "user"}),
+        json!({"fault": "close", "code": 1001, "to": "user"}),
+        json!({"fault": "close", "to": "user"}),
     ] {
-        rig.fault(fault.clone()).await;
-        listening.hint().await;
-        rig.bought().await;
-        listening.hint().await;
+        rig.arm_fault(fault.clone()).await;
+        listening.wait_for_hint().await;
+        rig.buy().await;
+        listening.wait_for_hint().await;
     }
-    assert!(listening.progress.errors() >= 3);
-    listening.end().await;
-    rig.end().await;
+    assert!(listening.process_status.errors() >= 3);
+    listening.shut_down().await;
+    rig.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_fell_silent_is_replaced_by_its_age() {
-    let rig = Rig::quiet().await;
+async fn stream_without_data_is_replaced_by_its_age() {
+    let rig = TestExchange::at_constant_price().await;
     let timing = StreamTiming {
         rebuild_after: Duration::from_millis(300),
         ..quick()
     };
-    let mut listening = Listening::on(&rig, timing).await;
-    rig.fault(json!({"do": "silent", "on": true, "to": "user"}))
+    let mut listening = RunningStream::start(&rig, timing).await;
+    rig.arm_fault(json!({"fault": "mute", "on": true, "to": "user"}))
         .await;
     for _ in 0..2 {
-        listening.hint().await;
+        listening.wait_for_hint().await;
     }
-    assert_eq!(listening.progress.errors(), 0, "age is no fault");
-    listening.end().await;
-    rig.end().await;
+    assert_eq!(listening.process_status.errors(), 0, "age is no fault");
+    listening.shut_down().await;
+    rig.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_ended_is_replaced_by_a_new_one() {
-    let mut rig = Rig::start(&[[40_000; 4]; 2], 100).await;
-    let mut listening = Listening::on(&rig, quick()).await;
-    rig.pass(65).await;
+    let mut rig = TestExchange::start(&[[40_000; 4]; 2], 100).await;
+    let mut listening = RunningStream::start(&rig, quick()).await;
+    rig.advance_to_minute(65).await;
     while !listening
-        .progress
+        .process_status
         .last_error()
         .is_some_and(|e| e.text.contains("listen key has ended"))
     {
-        listening.hint().await;
+        listening.wait_for_hint().await;
     }
     listening.hints.mark_unchanged();
-    rig.bought().await;
-    listening.hint().await;
-    listening.end().await;
-    rig.end().await;
+    rig.buy().await;
+    listening.wait_for_hint().await;
+    listening.shut_down().await;
+    rig.shut_down().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_that_is_refused_is_tried_again_and_told() {
-    let rig = Rig::quiet().await;
-    let (progress, stop) = (Arc::<Progress>::default(), CancellationToken::new());
+async fn rejected_key_is_retried_and_reported() {
+    let rig = TestExchange::at_constant_price().await;
+    let (progress, stop) = (Arc::<ProcessStatus>::default(), CancellationToken::new());
     let stranger = rig.with_key("stranger", "secret");
     let stream = UserStream::with_timing(stranger, quick());
     let mut task = JoinSet::new();
     task.spawn(stream.run(Arc::clone(&progress), stop.clone()));
     // Each attempt begins with a turn, for which it is well: what is told between two is waited for.
-    let retrying = || progress.parts()["user-stream"].state == PartState::Retrying;
+    let retrying = || progress.components()["user-stream"].state == ComponentState::Retrying;
     let told = async {
         while progress.errors() < 3 || !retrying() {
             tokio::task::yield_now().await;
@@ -163,5 +163,5 @@ async fn a_key_that_is_refused_is_tried_again_and_told() {
         .unwrap()
         .unwrap()
         .unwrap();
-    rig.end().await;
+    rig.shut_down().await;
 }

@@ -7,47 +7,63 @@ use axum::extract::State;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::Answer;
-use super::orders::Span;
-use super::view::{digits, money};
-use crate::desk::Desk;
-use crate::keys::Right;
-use crate::rest::signed::Signed;
+use super::JsonResult;
+use super::orders::PageQuery;
+use super::response_json::{format_decimal, format_money};
+use crate::api_keys::ApiPermission;
+use crate::rest::auth::SignedAuth;
 use crate::trading::account::Account;
-use crate::trading::bracket::{self, BRACKETS};
+use crate::trading::enums::{IncomeKind, Margin, PositionSide};
+use crate::trading::exchange_state::{MAKER_FEE_RATE, TAKER_FEE_RATE};
+use crate::trading::leverage_brackets::{self, BRACKETS};
 use crate::trading::position::Position;
 use crate::trading::prices::Now;
-use crate::trading::terms::{IncomeKind, Margin, PositionSide};
-use crate::trading::venue::{MAKER, TAKER};
+use crate::trading_service::TradingService;
 
 /// An account's sums at one moment.
-struct Sums {
-    unrealised: Decimal,
-    initial: Decimal,
-    orders: Decimal,
-    maintenance: Decimal,
+struct AccountTotals {
+    unrealized_pnl: Decimal,
+    initial_margin: Decimal,
+    order_margin: Decimal,
+    maintenance_margin: Decimal,
 }
 
-fn sums(account: &Account, now: &Now<'_>) -> Sums {
-    let mark = |p: &Position| now.mark(&p.symbol);
-    Sums {
-        unrealised: account.held().map(|p| p.unrealised(mark(p))).sum(),
-        initial: account.held().map(|p| account.initial_margin(p, now)).sum(),
-        orders: account.order_margin(),
-        maintenance: account.held().map(|p| p.maintenance(mark(p))).sum(),
+fn account_totals(account: &Account, now: &Now<'_>) -> AccountTotals {
+    let mark = |p: &Position| now.mark_price(&p.symbol);
+    AccountTotals {
+        unrealized_pnl: account
+            .open_positions()
+            .map(|p| p.unrealized_pnl(mark(p)))
+            .sum(),
+        initial_margin: account
+            .open_positions()
+            .map(|p| account.initial_margin(p, now))
+            .sum(),
+        order_margin: account.order_margin(),
+        maintenance_margin: account
+            .open_positions()
+            .map(|p| p.maintenance_margin(mark(p)))
+            .sum(),
     }
 }
 
-pub(super) async fn account(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let view = desk.run(move |venue, now| Ok(whole(venue.account(&signed.account)?, now)));
+pub(super) async fn account(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let view =
+        desk.execute(move |venue, now| Ok(account_json(venue.account(&signed.account)?, now)));
     Ok(Json(view.await?))
 }
 
 /// The older form, which also says what the key may do.
-pub(super) async fn account_v2(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let view = desk.run(move |venue, now| {
-        let mut view = whole(venue.account(&signed.account)?, now);
-        for (name, value) in rights(signed.right) {
+pub(super) async fn account_v2(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let view = desk.execute(move |venue, now| {
+        let mut view = account_json(venue.account(&signed.account)?, now);
+        for (name, value) in permission_fields(signed.permission) {
             view[name] = value;
         }
         Ok(view)
@@ -56,105 +72,108 @@ pub(super) async fn account_v2(State(desk): State<Arc<Desk>>, signed: Signed) ->
 }
 
 /// What the key may do and how the account is set, with words that mean nothing here.
-fn rights(right: Right) -> [(&'static str, Value); 8] {
+fn permission_fields(permission: ApiPermission) -> [(&'static str, Value); 8] {
     [
         ("feeTier", json!(0)),
         ("feeBurn", json!(false)),
-        ("canTrade", json!(right != Right::Read)),
+        ("canTrade", json!(permission != ApiPermission::Read)),
         ("canDeposit", json!(true)),
-        ("canWithdraw", json!(right == Right::Withdraw)),
+        ("canWithdraw", json!(permission == ApiPermission::Withdraw)),
         ("updateTime", json!(0)),
         ("multiAssetsMargin", json!(false)),
         ("tradeGroupId", json!(-1)),
     ]
 }
 
-fn whole(account: &Account, now: &Now<'_>) -> Value {
-    let sums = sums(account, now);
+fn account_json(account: &Account, now: &Now<'_>) -> Value {
+    let sums = account_totals(account, now);
     json!({
-        "totalInitialMargin": money(sums.initial + sums.orders),
-        "totalMaintMargin": money(sums.maintenance),
-        "totalWalletBalance": money(account.wallet),
-        "totalUnrealizedProfit": money(sums.unrealised),
-        "totalMarginBalance": money(account.wallet + sums.unrealised),
-        "totalPositionInitialMargin": money(sums.initial),
-        "totalOpenOrderInitialMargin": money(sums.orders),
-        "totalCrossWalletBalance": money(account.cross_wallet()),
-        "totalCrossUnPnl": money(account.cross_unrealised(now)),
-        "availableBalance": money(account.available(now)),
-        "maxWithdrawAmount": money(account.available(now)),
-        "assets": [asset(account, &sums, now)],
-        "positions": account.held().map(|p| position(account, p, now)).collect::<Vec<_>>(),
+        "totalInitialMargin": format_money(sums.initial_margin + sums.order_margin),
+        "totalMaintMargin": format_money(sums.maintenance_margin),
+        "totalWalletBalance": format_money(account.wallet_balance),
+        "totalUnrealizedProfit": format_money(sums.unrealized_pnl),
+        "totalMarginBalance": format_money(account.wallet_balance + sums.unrealized_pnl),
+        "totalPositionInitialMargin": format_money(sums.initial_margin),
+        "totalOpenOrderInitialMargin": format_money(sums.order_margin),
+        "totalCrossWalletBalance": format_money(account.cross_wallet()),
+        "totalCrossUnPnl": format_money(account.cross_unrealized_pnl(now)),
+        "availableBalance": format_money(account.available_balance(now)),
+        "maxWithdrawAmount": format_money(account.available_balance(now)),
+        "assets": [asset_json(account, &sums, now)],
+        "positions": account.open_positions().map(|p| position_json(account, p, now)).collect::<Vec<_>>(),
     })
 }
 
-fn asset(account: &Account, sums: &Sums, now: &Now<'_>) -> Value {
+fn asset_json(account: &Account, sums: &AccountTotals, now: &Now<'_>) -> Value {
     json!({
         "asset": "USDT",
-        "walletBalance": money(account.wallet),
-        "unrealizedProfit": money(sums.unrealised),
-        "marginBalance": money(account.wallet + sums.unrealised),
-        "maintMargin": money(sums.maintenance),
-        "initialMargin": money(sums.initial + sums.orders),
-        "positionInitialMargin": money(sums.initial),
-        "openOrderInitialMargin": money(sums.orders),
-        "crossWalletBalance": money(account.cross_wallet()),
-        "crossUnPnl": money(account.cross_unrealised(now)),
-        "availableBalance": money(account.available(now)),
-        "maxWithdrawAmount": money(account.available(now)),
+        "walletBalance": format_money(account.wallet_balance),
+        "unrealizedProfit": format_money(sums.unrealized_pnl),
+        "marginBalance": format_money(account.wallet_balance + sums.unrealized_pnl),
+        "maintMargin": format_money(sums.maintenance_margin),
+        "initialMargin": format_money(sums.initial_margin + sums.order_margin),
+        "positionInitialMargin": format_money(sums.initial_margin),
+        "openOrderInitialMargin": format_money(sums.order_margin),
+        "crossWalletBalance": format_money(account.cross_wallet()),
+        "crossUnPnl": format_money(account.cross_unrealized_pnl(now)),
+        "availableBalance": format_money(account.available_balance(now)),
+        "maxWithdrawAmount": format_money(account.available_balance(now)),
         "marginAvailable": true,
         "updateTime": now.ms,
     })
 }
 
 /// What an isolated position has to lose; a cross one has nothing of its own.
-fn margin_of(position: &Position, isolated: bool, unrealised: Decimal) -> Decimal {
+fn isolated_margin(position: &Position, isolated: bool, unrealised: Decimal) -> Decimal {
     if isolated {
-        position.isolated + unrealised
+        position.isolated_margin + unrealised
     } else {
         Decimal::ZERO
     }
 }
 
-fn position(account: &Account, position: &Position, now: &Now<'_>) -> Value {
-    let mark = now.mark(&position.symbol);
-    let unrealised = position.unrealised(mark);
-    let settings = account.settings(&position.symbol);
-    let isolated = settings.margin == Margin::Isolated;
-    let margin = margin_of(position, isolated, unrealised);
+fn position_json(account: &Account, position: &Position, now: &Now<'_>) -> Value {
+    let mark = now.mark_price(&position.symbol);
+    let unrealised = position.unrealized_pnl(mark);
+    let settings = account.symbol_config(&position.symbol);
+    let isolated = settings.margin_mode == Margin::Isolated;
+    let margin = isolated_margin(position, isolated, unrealised);
     json!({
         "symbol": position.symbol,
         "positionSide": position.side,
-        "positionAmt": digits(position.amount),
-        "unrealizedProfit": money(unrealised),
+        "positionAmt": format_decimal(position.amount),
+        "unrealizedProfit": format_money(unrealised),
         "isolated": isolated,
-        "isolatedMargin": money(margin),
-        "isolatedWallet": money(position.isolated),
-        "notional": money(position.notional(mark)),
-        "initialMargin": money(account.initial_margin(position, now)),
-        "positionInitialMargin": money(account.initial_margin(position, now)),
+        "isolatedMargin": format_money(margin),
+        "isolatedWallet": format_money(position.isolated_margin),
+        "notional": format_money(position.notional(mark)),
+        "initialMargin": format_money(account.initial_margin(position, now)),
+        "positionInitialMargin": format_money(account.initial_margin(position, now)),
         "openOrderInitialMargin": "0",
-        "maintMargin": money(position.maintenance(mark)),
-        "entryPrice": digits(position.entry),
+        "maintMargin": format_money(position.maintenance_margin(mark)),
+        "entryPrice": format_decimal(position.entry_price),
         "leverage": settings.leverage.to_string(),
-        "maxNotional": digits(bracket::most(settings.leverage)),
+        "maxNotional": format_decimal(leverage_brackets::max_notional(settings.leverage)),
         "bidNotional": "0",
         "askNotional": "0",
         "updateTime": position.updated_ms,
     })
 }
 
-pub(super) async fn balance(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let view = desk.run(move |venue, now| {
+pub(super) async fn balance(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let view = desk.execute(move |venue, now| {
         let account = venue.account(&signed.account)?;
         Ok(json!([{
             "accountAlias": "sim",
             "asset": "USDT",
-            "balance": money(account.wallet),
-            "crossWalletBalance": money(account.cross_wallet()),
-            "crossUnPnl": money(account.cross_unrealised(now)),
-            "availableBalance": money(account.available(now)),
-            "maxWithdrawAmount": money(account.available(now)),
+            "balance": format_money(account.wallet_balance),
+            "crossWalletBalance": format_money(account.cross_wallet()),
+            "crossUnPnl": format_money(account.cross_unrealized_pnl(now)),
+            "availableBalance": format_money(account.available_balance(now)),
+            "maxWithdrawAmount": format_money(account.available_balance(now)),
             "marginAvailable": true,
             "updateTime": now.ms,
         }]))
@@ -163,24 +182,32 @@ pub(super) async fn balance(State(desk): State<Arc<Desk>>, signed: Signed) -> An
 }
 
 /// Only contracts with a position.
-pub(super) async fn position_risk(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn position_risk(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let symbol = signed.params.text("symbol").map(str::to_owned);
-    let view = desk.run(move |venue, now| {
+    let view = desk.execute(move |venue, now| {
         let account = venue.account(&signed.account)?;
-        let held = account.held();
+        let held = account.open_positions();
         let held = held.filter(|p| symbol.as_ref().is_none_or(|s| *s == p.symbol));
-        Ok(held.map(|p| risk(account, p, now)).collect::<Vec<_>>())
+        Ok(held
+            .map(|p| position_risk_json(account, p, now))
+            .collect::<Vec<_>>())
     });
     Ok(Json(view.await?.into()))
 }
 
 /// Every contract, flat ones too.
-pub(super) async fn position_risk_v2(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn position_risk_v2(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let symbol = signed.params.text("symbol").map(str::to_owned);
     let listed: Vec<_> = desk.exchange().listed().iter().map(|c| c.symbol).collect();
-    let view = desk.run(move |venue, now| {
+    let view = desk.execute(move |venue, now| {
         let account = venue.account(&signed.account)?;
-        let sides: &[PositionSide] = if account.dual {
+        let sides: &[PositionSide] = if account.hedge_mode {
             &[PositionSide::Long, PositionSide::Short]
         } else {
             &[PositionSide::Both]
@@ -189,39 +216,41 @@ pub(super) async fn position_risk_v2(State(desk): State<Arc<Desk>>, signed: Sign
             .into_iter()
             .filter(|l| symbol.as_ref().is_none_or(|s| s == l));
         let all = wanted.flat_map(|s| sides.iter().map(|side| account.position(s, *side)));
-        Ok(all.map(|p| risk(account, &p, now)).collect::<Vec<_>>())
+        Ok(all
+            .map(|p| position_risk_json(account, &p, now))
+            .collect::<Vec<_>>())
     });
     Ok(Json(view.await?.into()))
 }
 
-fn risk(account: &Account, position: &Position, now: &Now<'_>) -> Value {
-    let mark = now.mark(&position.symbol);
-    let settings = account.settings(&position.symbol);
-    let isolated = settings.margin == Margin::Isolated;
-    let liquidation = position.liquidation(account.cushion(position, now));
-    let unrealised = position.unrealised(mark);
-    let margin = margin_of(position, isolated, unrealised);
+fn position_risk_json(account: &Account, position: &Position, now: &Now<'_>) -> Value {
+    let mark = now.mark_price(&position.symbol);
+    let settings = account.symbol_config(&position.symbol);
+    let isolated = settings.margin_mode == Margin::Isolated;
+    let liquidation = position.liquidation_price(account.liquidation_buffer(position, now));
+    let unrealised = position.unrealized_pnl(mark);
+    let margin = isolated_margin(position, isolated, unrealised);
     json!({
         "symbol": position.symbol,
         "positionSide": position.side,
-        "positionAmt": digits(position.amount),
-        "entryPrice": digits(position.entry),
-        "breakEvenPrice": digits(position.entry),
-        "markPrice": money(mark),
-        "unRealizedProfit": money(unrealised),
-        "liquidationPrice": digits(liquidation),
+        "positionAmt": format_decimal(position.amount),
+        "entryPrice": format_decimal(position.entry_price),
+        "breakEvenPrice": format_decimal(position.entry_price),
+        "markPrice": format_money(mark),
+        "unRealizedProfit": format_money(unrealised),
+        "liquidationPrice": format_decimal(liquidation),
         "leverage": settings.leverage.to_string(),
         "marginType": if isolated { "isolated" } else { "cross" },
-        "isolatedMargin": money(margin),
-        "isolatedWallet": money(position.isolated),
+        "isolatedMargin": format_money(margin),
+        "isolatedWallet": format_money(position.isolated_margin),
         "isAutoAddMargin": "false",
-        "maxNotionalValue": digits(bracket::most(settings.leverage)),
-        "notional": money(position.notional(mark)),
+        "maxNotionalValue": format_decimal(leverage_brackets::max_notional(settings.leverage)),
+        "notional": format_money(position.notional(mark)),
         "marginAsset": "USDT",
-        "initialMargin": money(account.initial_margin(position, now)),
-        "positionInitialMargin": money(account.initial_margin(position, now)),
+        "initialMargin": format_money(account.initial_margin(position, now)),
+        "positionInitialMargin": format_money(account.initial_margin(position, now)),
         "openOrderInitialMargin": "0",
-        "maintMargin": money(position.maintenance(mark)),
+        "maintMargin": format_money(position.maintenance_margin(mark)),
         "adl": 1,
         "bidNotional": "0",
         "askNotional": "0",
@@ -229,22 +258,25 @@ fn risk(account: &Account, position: &Position, now: &Now<'_>) -> Value {
     })
 }
 
-pub(super) async fn income(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn income(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let params = signed.params;
-    let span = Span::read(&params, "")?;
+    let span = PageQuery::parse(&params, "")?;
     let symbol = params.text("symbol").map(str::to_owned);
     let kind = params.text("incomeType").map(IncomeKind::of);
-    let view = desk.run(move |venue, _| {
+    let view = desk.execute(move |venue, _| {
         let incomes = venue.account(&signed.account)?.incomes.iter();
         let incomes = incomes
             .filter(|i| symbol.as_ref().is_none_or(|s| *s == i.symbol))
             .filter(|i| kind.is_none_or(|kind| kind == Some(i.kind)))
-            .filter(|i| span.has(i.id, i.at_ms));
-        let shown = span.cut(incomes.collect()).into_iter().map(|i| {
+            .filter(|i| span.contains(i.id, i.at_ms));
+        let shown = span.limit_items(incomes.collect()).into_iter().map(|i| {
             json!({
                 "symbol": i.symbol,
                 "incomeType": i.kind,
-                "income": money(i.amount),
+                "income": format_money(i.amount),
                 "asset": "USDT",
                 "info": i.kind,
                 "time": i.at_ms,
@@ -257,31 +289,37 @@ pub(super) async fn income(State(desk): State<Arc<Desk>>, signed: Signed) -> Ans
     Ok(Json(view.await?.into()))
 }
 
-pub(super) async fn config(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let dual = desk.run(move |venue, _| Ok(venue.account(&signed.account)?.dual));
+pub(super) async fn account_config(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let dual = desk.execute(move |venue, _| Ok(venue.account(&signed.account)?.hedge_mode));
     let mut view = json!({"dualSidePosition": dual.await?});
-    for (name, value) in rights(signed.right) {
+    for (name, value) in permission_fields(signed.permission) {
         view[name] = value;
     }
     Ok(Json(view))
 }
 
-pub(super) async fn symbols(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn symbol_config(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let symbol = signed.params.text("symbol").map(str::to_owned);
     let listed: Vec<_> = desk.exchange().listed().iter().map(|c| c.symbol).collect();
-    let view = desk.run(move |venue, _| {
+    let view = desk.execute(move |venue, _| {
         let account = venue.account(&signed.account)?;
         let wanted = listed
             .into_iter()
             .filter(|l| symbol.as_ref().is_none_or(|s| s == l));
         let shown = wanted.map(|symbol| {
-            let settings = account.settings(symbol);
+            let settings = account.symbol_config(symbol);
             json!({
                 "symbol": symbol,
-                "marginType": settings.margin,
+                "marginType": settings.margin_mode,
                 "isAutoAddMargin": false,
                 "leverage": settings.leverage,
-                "maxNotionalValue": digits(bracket::most(settings.leverage)),
+                "maxNotionalValue": format_decimal(leverage_brackets::max_notional(settings.leverage)),
             })
         });
         Ok(shown.collect::<Vec<_>>())
@@ -289,21 +327,27 @@ pub(super) async fn symbols(State(desk): State<Arc<Desk>>, signed: Signed) -> An
     Ok(Json(view.await?.into()))
 }
 
-pub(super) async fn commission(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let symbol = signed.params.must("symbol")?.to_owned();
+pub(super) async fn commission(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let symbol = signed.params.required("symbol")?.to_owned();
     let known = symbol.clone();
-    desk.run(move |venue, _| venue.rules(&known).map(|_| ()))
+    desk.execute(move |venue, _| venue.filters(&known).map(|_| ()))
         .await?;
     Ok(Json(json!({
         "symbol": symbol,
-        "makerCommissionRate": digits(MAKER),
-        "takerCommissionRate": digits(TAKER),
+        "makerCommissionRate": format_decimal(MAKER_FEE_RATE),
+        "takerCommissionRate": format_decimal(TAKER_FEE_RATE),
         "rpiCommissionRate": "0",
     })))
 }
 
 /// Numbers, as at Binance, not strings.
-pub(super) async fn brackets(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn brackets(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let wanted = signed.params.text("symbol");
     let number = |decimal: Decimal| decimal.to_string().parse::<serde_json::Number>().ok();
     let brackets: Vec<Value> = (1..)
@@ -312,10 +356,10 @@ pub(super) async fn brackets(State(desk): State<Arc<Desk>>, signed: Signed) -> A
             json!({
                 "bracket": index,
                 "initialLeverage": b.leverage,
-                "notionalCap": b.cap,
-                "notionalFloor": b.floor,
-                "maintMarginRatio": number(b.rate),
-                "cum": number(b.deducted),
+                "notionalCap": b.notional_cap,
+                "notionalFloor": b.notional_floor,
+                "maintMarginRatio": number(b.maintenance_rate),
+                "cum": number(b.deduction),
             })
         })
         .collect();

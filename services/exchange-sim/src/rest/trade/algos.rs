@@ -8,47 +8,58 @@ use axum::http::HeaderMap;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::orders::{Span, cancelled_all, position_side, side};
-use super::view;
-use super::{Answer, counted};
-use crate::desk::Desk;
+use super::orders::{PageQuery, cancel_all_response, parse_position_side, parse_side};
+use super::response_json;
+use super::{JsonResult, order_count_headers};
+use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
 use crate::rest::params::Params;
-use crate::rest::signed::Signed;
+use crate::trading::enums::{Conditional, Working};
+use crate::trading::error::ExchangeError;
 use crate::trading::order::NewAlgo;
-use crate::trading::refusal::Refusal;
-use crate::trading::terms::{Conditional, Working};
+use crate::trading_service::TradingService;
 
 pub(super) async fn place(
-    State(desk): State<Arc<Desk>>,
-    signed: Signed,
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
 ) -> Result<(HeaderMap, Json<Value>), ApiError> {
-    let Signed {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
+    } = signed.require_trading()?;
     let counts = desk.count_order(&account)?;
-    let wanted = wanted(&params)?;
-    let placed = desk.run(move |venue, now| venue.place_algo(&account, &wanted, now));
-    Ok((counted(counts), Json(view::algo(&placed.await?))))
+    let wanted = parse_new_algo(&params)?;
+    let placed = desk.execute(move |venue, now| venue.place_algo(&account, &wanted, now));
+    Ok((
+        order_count_headers(counts),
+        Json(response_json::algo(&placed.await?)),
+    ))
 }
 
-pub(super) async fn query(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn query(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
-    let (id, client_id) = ids(&params)?;
-    let found = desk.run(move |venue, _| {
+    let (id, client_id) = parse_ids(&params)?;
+    let found = desk.execute(move |venue, _| {
         let found = venue.account(&account)?.algo(id, client_id.as_deref());
-        found.map(view::algo).ok_or_else(|| Refusal::of(-2013))
+        found
+            .map(response_json::algo)
+            .ok_or_else(|| ExchangeError::from_code(-2013))
     });
     Ok(Json(found.await?))
 }
 
-pub(super) async fn cancel(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let Signed {
+pub(super) async fn cancel(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
-    let (id, client_id) = ids(&params)?;
+    } = signed.require_trading()?;
+    let (id, client_id) = parse_ids(&params)?;
     let algo = desk
-        .run(move |venue, now| venue.cancel_algo(&account, (id, client_id.as_deref()), now.ms))
+        .execute(move |venue, now| venue.cancel_algo(&account, (id, client_id.as_deref()), now.ms))
         .await?;
     Ok(Json(json!({
         "algoId": algo.id,
@@ -58,64 +69,74 @@ pub(super) async fn cancel(State(desk): State<Arc<Desk>>, signed: Signed) -> Ans
     })))
 }
 
-pub(super) async fn cancel_all(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let Signed {
+pub(super) async fn cancel_all(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
-    let symbol = params.must("symbol")?.to_owned();
-    desk.run(move |venue, now| venue.cancel_all_algos(&account, &symbol, now.ms))
+    } = signed.require_trading()?;
+    let symbol = params.required("symbol")?.to_owned();
+    desk.execute(move |venue, now| venue.cancel_all_algos(&account, &symbol, now.ms))
         .await?;
-    Ok(cancelled_all())
+    Ok(cancel_all_response())
 }
 
-pub(super) async fn open(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn open(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let symbol = params.text("symbol").map(str::to_owned);
     let id: Option<i64> = params.parsed("algoId")?;
-    let open = desk.run(move |venue, _| {
+    let open = desk.execute(move |venue, _| {
         if let Some(symbol) = &symbol {
-            venue.rules(symbol)?;
+            venue.filters(symbol)?;
         }
-        let waiting = venue.account(&account)?.waiting.values();
+        let waiting = venue.account(&account)?.waiting_algos.values();
         let waiting = waiting
             .filter(|a| symbol.as_ref().is_none_or(|s| *s == a.symbol))
             .filter(|a| id.is_none_or(|id| id == a.id));
-        Ok(waiting.map(view::algo).collect::<Vec<_>>())
+        Ok(waiting.map(response_json::algo).collect::<Vec<_>>())
     });
     Ok(Json(open.await?.into()))
 }
 
-pub(super) async fn all(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn all(State(desk): State<Arc<TradingService>>, signed: SignedAuth) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
-    let span = Span::read(&params, "algoId")?;
-    let symbol = params.must("symbol")?.to_owned();
-    let all = desk.run(move |venue, _| {
-        venue.rules(&symbol)?;
+    let span = PageQuery::parse(&params, "algoId")?;
+    let symbol = params.required("symbol")?.to_owned();
+    let all = desk.execute(move |venue, _| {
+        venue.filters(&symbol)?;
         let account = venue.account(&account)?;
-        let all = account.done.values().chain(account.waiting.values());
+        let all = account
+            .ended_algos
+            .values()
+            .chain(account.waiting_algos.values());
         let all = all.filter(|a| a.symbol == symbol);
-        Ok(span.part(all, |a| (a.id, a.created_ms), view::algo))
+        Ok(span.page(all, |a| (a.id, a.created_ms), response_json::algo))
     });
     Ok(Json(all.await?.into()))
 }
 
-fn ids(params: &Params) -> Result<(Option<i64>, Option<String>), Refusal> {
+fn parse_ids(params: &Params) -> Result<(Option<i64>, Option<String>), ExchangeError> {
     let id = params.parsed("algoId")?;
     let client_id = params.text("clientAlgoId").map(str::to_owned);
     if id.is_none() && client_id.is_none() {
         let words = "Param 'clientAlgoId' or 'algoId' must be sent, but both were empty/null!";
-        return Err(Refusal::new(-1102, words));
+        return Err(ExchangeError::new(-1102, words));
     }
     Ok((id, client_id))
 }
 
-fn wanted(params: &Params) -> Result<NewAlgo, Refusal> {
-    if params.must("algoType")? != "CONDITIONAL" {
-        return Err(Refusal::new(-1102, "Invalid algoType."));
+fn parse_new_algo(params: &Params) -> Result<NewAlgo, ExchangeError> {
+    if params.required("algoType")? != "CONDITIONAL" {
+        return Err(ExchangeError::new(-1102, "Invalid algoType."));
     }
-    let symbol = params.must("symbol")?.to_owned();
-    let side = side(params)?;
-    let kind = Conditional::of(params.must("type")?).ok_or_else(|| Refusal::of(-1116))?;
+    let symbol = params.required("symbol")?.to_owned();
+    let side = parse_side(params)?;
+    let kind =
+        Conditional::of(params.required("type")?).ok_or_else(|| ExchangeError::from_code(-1116))?;
     let trigger = params.decimal("triggerPrice")?;
     let close_position = params.flag("closePosition")?;
     let reduce_only = params.flag("reduceOnly")?;
@@ -123,25 +144,28 @@ fn wanted(params: &Params) -> Result<NewAlgo, Refusal> {
     let quantity = match (close_position, quantity) {
         (true, Some(_)) => {
             let words = "Target strategy invalid for orderType, closePosition(true)";
-            return Err(Refusal::new(-4136, words));
+            return Err(ExchangeError::new(-4136, words));
         }
         (true, None) => Decimal::ZERO,
-        (false, quantity) => quantity.ok_or_else(|| Refusal::missing("quantity"))?,
+        (false, quantity) => {
+            quantity.ok_or_else(|| ExchangeError::missing_parameter("quantity"))?
+        }
     };
     if close_position && params.text("reduceOnly").is_some() {
-        return Err(Refusal::not_required("reduceOnly"));
+        return Err(ExchangeError::not_required("reduceOnly"));
     }
     let working = params.text("workingType").unwrap_or("CONTRACT_PRICE");
     Ok(NewAlgo {
         symbol,
         side,
-        position_side: position_side(params)?,
+        position_side: parse_position_side(params)?,
         kind,
-        trigger: trigger.ok_or_else(|| Refusal::missing("triggerPrice"))?,
+        trigger_price: trigger.ok_or_else(|| ExchangeError::missing_parameter("triggerPrice"))?,
         quantity,
         close_position,
         reduce_only,
-        working: Working::of(working).ok_or_else(|| Refusal::missing("workingType"))?,
+        working_type: Working::of(working)
+            .ok_or_else(|| ExchangeError::missing_parameter("workingType"))?,
         client_id: params.text("clientAlgoId").map(str::to_owned),
     })
 }

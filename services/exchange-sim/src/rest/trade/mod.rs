@@ -3,12 +3,12 @@
 
 mod account;
 mod algos;
-mod day;
-mod listen;
+mod listen_key;
 mod orders;
 mod prices;
+mod response_json;
 mod settings;
-mod view;
+mod ticker_24h;
 
 use std::sync::Arc;
 
@@ -19,29 +19,31 @@ use axum::routing::{delete, get, post};
 use serde_json::{Value, json};
 
 use super::error::ApiError;
-use crate::desk::Desk;
+use crate::trading_service::TradingService;
 
 /// What a handler answers.
-type Answer = Result<Json<Value>, ApiError>;
+type JsonResult = Result<Json<Value>, ApiError>;
 
 /// The routes.
-pub(super) fn router() -> Router<Arc<Desk>> {
+pub(super) fn router() -> Router<Arc<TradingService>> {
     Router::new()
         .merge(order_routes())
         .merge(account_routes())
-        .route("/fapi/v1/premiumIndex", get(prices::premium))
+        .route("/fapi/v1/premiumIndex", get(prices::premium_index))
         .route("/fapi/v1/ticker/bookTicker", get(prices::book_ticker))
-        .route("/fapi/v1/ticker/24hr", get(day::answer))
-        .route("/fapi/v1/ticker/price", get(prices::last))
-        .route("/fapi/v2/ticker/price", get(prices::last))
+        .route("/fapi/v1/ticker/24hr", get(ticker_24h::get_ticker))
+        .route("/fapi/v1/ticker/price", get(prices::last_price))
+        .route("/fapi/v2/ticker/price", get(prices::last_price))
         .route("/fapi/v1/depth", get(prices::depth))
         .route(
             "/fapi/v1/listenKey",
-            post(listen::begin).put(listen::prolong).delete(listen::end),
+            post(listen_key::create)
+                .put(listen_key::keep_alive)
+                .delete(listen_key::close),
         )
 }
 
-fn order_routes() -> Router<Arc<Desk>> {
+fn order_routes() -> Router<Arc<TradingService>> {
     Router::new()
         .route(
             "/fapi/v1/order",
@@ -49,7 +51,7 @@ fn order_routes() -> Router<Arc<Desk>> {
                 .get(orders::query)
                 .delete(orders::cancel),
         )
-        .route("/fapi/v1/openOrder", get(orders::open_one))
+        .route("/fapi/v1/openOrder", get(orders::query_open))
         .route("/fapi/v1/openOrders", get(orders::open))
         .route("/fapi/v1/allOpenOrders", delete(orders::cancel_all))
         .route("/fapi/v1/allOrders", get(orders::all))
@@ -64,7 +66,7 @@ fn order_routes() -> Router<Arc<Desk>> {
         .route("/fapi/v1/allAlgoOrders", get(algos::all))
 }
 
-fn account_routes() -> Router<Arc<Desk>> {
+fn account_routes() -> Router<Arc<TradingService>> {
     Router::new()
         .route("/fapi/v2/account", get(account::account_v2))
         .route("/fapi/v3/account", get(account::account))
@@ -73,15 +75,15 @@ fn account_routes() -> Router<Arc<Desk>> {
         .route("/fapi/v2/positionRisk", get(account::position_risk_v2))
         .route("/fapi/v3/positionRisk", get(account::position_risk))
         .route("/fapi/v1/income", get(account::income))
-        .route("/fapi/v1/accountConfig", get(account::config))
-        .route("/fapi/v1/symbolConfig", get(account::symbols))
+        .route("/fapi/v1/accountConfig", get(account::account_config))
+        .route("/fapi/v1/symbolConfig", get(account::symbol_config))
         .route("/fapi/v1/commissionRate", get(account::commission))
         .route("/fapi/v1/leverageBracket", get(account::brackets))
-        .route("/fapi/v1/leverage", post(settings::leverage))
-        .route("/fapi/v1/marginType", post(settings::margin))
+        .route("/fapi/v1/leverage", post(settings::set_leverage))
+        .route("/fapi/v1/marginType", post(settings::set_margin_type))
         .route(
             "/fapi/v1/positionSide/dual",
-            get(settings::mode).post(settings::set_mode),
+            get(settings::position_mode).post(settings::set_position_mode),
         )
         .route("/fapi/v1/multiAssetsMargin", get(settings::multi_assets))
         .route("/fapi/v1/rateLimit/order", get(settings::order_limits))
@@ -92,7 +94,7 @@ fn success() -> Json<Value> {
 }
 
 /// How many orders the account has placed, as headers.
-fn counted([in_ten, in_sixty]: [u32; 2]) -> HeaderMap {
+fn order_count_headers([in_ten, in_sixty]: [u32; 2]) -> HeaderMap {
     HeaderMap::from_iter([
         (
             axum::http::HeaderName::from_static("x-mbx-order-count-10s"),

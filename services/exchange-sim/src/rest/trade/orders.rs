@@ -9,167 +9,202 @@ use axum::http::HeaderMap;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::view;
-use super::{Answer, counted};
-use crate::desk::Desk;
+use super::response_json;
+use super::{JsonResult, order_count_headers};
+use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
 use crate::rest::params::Params;
-use crate::rest::signed::Signed;
+use crate::trading::enums::{Kind, PositionSide, Side, TimeInForce};
+use crate::trading::error::ExchangeError;
 use crate::trading::order::NewOrder;
-use crate::trading::refusal::Refusal;
-use crate::trading::terms::{Kind, PositionSide, Side, TimeInForce};
+use crate::trading_service::TradingService;
 
 /// Entries in a list when the client does not say, and at most.
 const DEFAULT_LIMIT: usize = 500;
-const MOST: usize = 1_000;
+const MAX_LIMIT: usize = 1_000;
 
 pub(super) async fn place(
-    State(desk): State<Arc<Desk>>,
-    signed: Signed,
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
 ) -> Result<(HeaderMap, Json<Value>), ApiError> {
-    let Signed {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
+    } = signed.require_trading()?;
     let counts = desk.count_order(&account)?;
-    let wanted = wanted(&params)?;
-    let in_parts = desk.faults.take_partial();
+    let wanted = parse_new_order(&params)?;
+    let in_parts = desk.faults.take_partial_fill();
     let full = matches!(params.text("newOrderRespType"), Some("RESULT"));
     let order = desk
-        .run(move |venue, now| venue.place(&account, &wanted, now, in_parts))
+        .execute(move |venue, now| venue.place(&account, &wanted, now, in_parts))
         .await?;
     let answer = if full {
-        view::order(&order)
+        response_json::order(&order)
     } else {
-        view::acknowledged(&order)
+        response_json::acknowledged(&order)
     };
-    Ok((counted(counts), Json(answer)))
+    Ok((order_count_headers(counts), Json(answer)))
 }
 
-pub(super) async fn query(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    one(&desk, signed, false).await
+pub(super) async fn query(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    query_order(&desk, signed, false).await
 }
 
-pub(super) async fn open_one(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    one(&desk, signed, true).await
+pub(super) async fn query_open(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    query_order(&desk, signed, true).await
 }
 
-async fn one(desk: &Arc<Desk>, signed: Signed, only_open: bool) -> Answer {
+async fn query_order(
+    desk: &Arc<TradingService>,
+    signed: SignedAuth,
+    only_open: bool,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
-    let symbol = params.must("symbol")?.to_owned();
-    let (id, client_id) = ids(&params)?;
-    let found = desk.run(move |venue, _| {
-        venue.rules(&symbol)?;
+    let symbol = params.required("symbol")?.to_owned();
+    let (id, client_id) = parse_ids(&params)?;
+    let found = desk.execute(move |venue, _| {
+        venue.filters(&symbol)?;
         let found = venue
             .account(&account)?
             .order(&symbol, id, client_id.as_deref());
-        let found = found.filter(|o| !only_open || o.status.open());
-        found.map(view::order).ok_or_else(|| Refusal::of(-2013))
+        let found = found.filter(|o| !only_open || o.status.is_open());
+        found
+            .map(response_json::order)
+            .ok_or_else(|| ExchangeError::from_code(-2013))
     });
     Ok(Json(found.await?))
 }
 
-pub(super) async fn cancel(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let Signed {
+pub(super) async fn cancel(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
-    let symbol = params.must("symbol")?.to_owned();
-    let (id, client_id) = ids(&params)?;
+    } = signed.require_trading()?;
+    let symbol = params.required("symbol")?.to_owned();
+    let (id, client_id) = parse_ids(&params)?;
     let order = desk
-        .run(move |venue, now| venue.cancel(&account, &symbol, (id, client_id.as_deref()), now.ms))
+        .execute(move |venue, now| {
+            venue.cancel(&account, &symbol, (id, client_id.as_deref()), now.ms)
+        })
         .await?;
-    Ok(Json(view::order(&order)))
+    Ok(Json(response_json::order(&order)))
 }
 
-pub(super) async fn cancel_all(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let Signed {
+pub(super) async fn cancel_all(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
-    let symbol = params.must("symbol")?.to_owned();
-    desk.run(move |venue, now| venue.cancel_all(&account, &symbol, now.ms))
+    } = signed.require_trading()?;
+    let symbol = params.required("symbol")?.to_owned();
+    desk.execute(move |venue, now| venue.cancel_all(&account, &symbol, now.ms))
         .await?;
-    Ok(cancelled_all())
+    Ok(cancel_all_response())
 }
 
 /// What is answered when everything of a symbol is cancelled, of either kind.
-pub(super) fn cancelled_all() -> Json<Value> {
+pub(super) fn cancel_all_response() -> Json<Value> {
     let words = "The operation of cancel all open order is done.";
     Json(json!({"code": 200, "msg": words}))
 }
 
-pub(super) async fn open(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn open(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let symbol = params.text("symbol").map(str::to_owned);
-    let open = desk.run(move |venue, _| {
+    let open = desk.execute(move |venue, _| {
         if let Some(symbol) = &symbol {
-            venue.rules(symbol)?;
+            venue.filters(symbol)?;
         }
-        let open = venue.account(&account)?.open.values();
+        let open = venue.account(&account)?.open_orders.values();
         let open = open.filter(|o| symbol.as_ref().is_none_or(|s| *s == o.symbol));
-        Ok(open.map(view::order).collect::<Vec<_>>())
+        Ok(open.map(response_json::order).collect::<Vec<_>>())
     });
     Ok(Json(open.await?.into()))
 }
 
-pub(super) async fn all(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn all(State(desk): State<Arc<TradingService>>, signed: SignedAuth) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
-    let span = Span::read(&params, "orderId")?;
-    let symbol = params.must("symbol")?.to_owned();
-    let all = desk.run(move |venue, _| {
-        venue.rules(&symbol)?;
+    let span = PageQuery::parse(&params, "orderId")?;
+    let symbol = params.required("symbol")?.to_owned();
+    let all = desk.execute(move |venue, _| {
+        venue.filters(&symbol)?;
         let account = venue.account(&account)?;
-        let all = account.ended.values().chain(account.open.values());
+        let all = account
+            .ended_orders
+            .values()
+            .chain(account.open_orders.values());
         let all = all.filter(|o| o.symbol == symbol);
-        Ok(span.part(all, |o| (o.id, o.created_ms), view::order))
+        Ok(span.page(all, |o| (o.id, o.created_ms), response_json::order))
     });
     Ok(Json(all.await?.into()))
 }
 
 /// Orders by which the exchange closed positions; it never has to sort out winners (`ADL`) here.
-pub(super) async fn forced(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn forced(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
-    let span = Span::read(&params, "")?;
+    let span = PageQuery::parse(&params, "")?;
     let symbol = params.text("symbol").map(str::to_owned);
     let wanted = params.text("autoCloseType") != Some("ADL");
-    let forced = desk.run(move |venue, _| {
-        let ended = venue.account(&account)?.ended.values();
+    let forced = desk.execute(move |venue, _| {
+        let ended = venue.account(&account)?.ended_orders.values();
         let forced = ended
             .filter(|o| wanted && o.kind == Kind::Liquidation)
             .filter(|o| symbol.as_ref().is_none_or(|s| *s == o.symbol));
-        Ok(span.part(forced, |o| (o.id, o.created_ms), view::order))
+        Ok(span.page(forced, |o| (o.id, o.created_ms), response_json::order))
     });
     Ok(Json(forced.await?.into()))
 }
 
-pub(super) async fn trades(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
+pub(super) async fn trades(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
-    let span = Span::read(&params, "fromId")?;
-    let symbol = params.must("symbol")?.to_owned();
+    let span = PageQuery::parse(&params, "fromId")?;
+    let symbol = params.required("symbol")?.to_owned();
     let order: Option<i64> = params.parsed("orderId")?;
-    let trades = desk.run(move |venue, _| {
-        venue.rules(&symbol)?;
+    let trades = desk.execute(move |venue, _| {
+        venue.filters(&symbol)?;
         let trades = venue.account(&account)?.trades.iter();
-        let trades = trades.filter(|t| t.symbol == symbol && span.has(t.id, t.at_ms));
+        let trades = trades.filter(|t| t.symbol == symbol && span.contains(t.id, t.at_ms));
         let trades = trades.filter(|t| order.is_none_or(|id| id == t.order_id));
-        let trades = span.cut(trades.collect());
-        Ok(trades.into_iter().map(view::trade).collect::<Vec<_>>())
+        let trades = span.limit_items(trades.collect());
+        Ok(trades
+            .into_iter()
+            .map(response_json::trade)
+            .collect::<Vec<_>>())
     });
     Ok(Json(trades.await?.into()))
 }
 
 /// Which part of a list is wanted: from an id on, else the newest within a time.
-pub(super) struct Span {
+pub(super) struct PageQuery {
     from: Option<i64>,
     start: Option<i64>,
     end: Option<i64>,
     limit: usize,
 }
 
-impl Span {
-    pub(super) fn read(params: &Params, id: &str) -> Result<Self, Refusal> {
+impl PageQuery {
+    pub(super) fn parse(params: &Params, id: &str) -> Result<Self, ExchangeError> {
         let limit = params.parsed("limit")?.unwrap_or(DEFAULT_LIMIT);
-        if !(1..=MOST).contains(&limit) {
+        if !(1..=MAX_LIMIT).contains(&limit) {
             let words = "Data sent for parameter 'limit' is not valid.";
-            return Err(Refusal::new(-1130, words));
+            return Err(ExchangeError::new(-1130, words));
         }
         Ok(Self {
             from: params.parsed(id)?,
@@ -179,29 +214,29 @@ impl Span {
         })
     }
 
-    pub(super) fn has(&self, id: i64, at_ms: i64) -> bool {
+    pub(super) fn contains(&self, id: i64, at_ms: i64) -> bool {
         self.from.is_none_or(|from| id >= from)
             && self.start.is_none_or(|start| at_ms >= start)
             && self.end.is_none_or(|end| at_ms <= end)
     }
 
-    /// The wanted part of a list in the order of its ids, as it is shown. `place`: id, and when it came.
-    pub(super) fn part<'a, T: 'a>(
+    /// The wanted part of a list in the order of its ids, as it is shown. `position`: id, and when it came.
+    pub(super) fn page<'a, T: 'a>(
         &self,
         all: impl Iterator<Item = &'a T>,
-        place: impl Fn(&T) -> (i64, i64),
+        id_and_time: impl Fn(&T) -> (i64, i64),
         view: impl Fn(&T) -> Value,
     ) -> Vec<Value> {
         let wanted = |one: &&T| {
-            let (id, at_ms) = place(one);
-            self.has(id, at_ms)
+            let (id, at_ms) = id_and_time(one);
+            self.contains(id, at_ms)
         };
         let mut all: Vec<&T> = all.filter(wanted).collect();
-        all.sort_by_key(|one| place(one).0);
-        self.cut(all).into_iter().map(view).collect()
+        all.sort_by_key(|one| id_and_time(one).0);
+        self.limit_items(all).into_iter().map(view).collect()
     }
 
-    pub(super) fn cut<T>(&self, mut all: Vec<T>) -> Vec<T> {
+    pub(super) fn limit_items<T>(&self, mut all: Vec<T>) -> Vec<T> {
         if self.from.is_some() || self.start.is_some() {
             all.truncate(self.limit);
             return all;
@@ -211,22 +246,22 @@ impl Span {
     }
 }
 
-fn ids(params: &Params) -> Result<(Option<i64>, Option<String>), Refusal> {
+fn parse_ids(params: &Params) -> Result<(Option<i64>, Option<String>), ExchangeError> {
     let id = params.parsed("orderId")?;
     let client_id = params.text("origClientOrderId").map(str::to_owned);
     if id.is_none() && client_id.is_none() {
         let words =
             "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!";
-        return Err(Refusal::new(-1102, words));
+        return Err(ExchangeError::new(-1102, words));
     }
     Ok((id, client_id))
 }
 
-fn wanted(params: &Params) -> Result<NewOrder, Refusal> {
-    let symbol = params.must("symbol")?.to_owned();
-    let side = side(params)?;
-    let position_side = position_side(params)?;
-    let word = params.must("type")?;
+fn parse_new_order(params: &Params) -> Result<NewOrder, ExchangeError> {
+    let symbol = params.required("symbol")?.to_owned();
+    let side = parse_side(params)?;
+    let position_side = parse_position_side(params)?;
+    let word = params.required("type")?;
     let conditional = [
         "STOP",
         "STOP_MARKET",
@@ -236,23 +271,26 @@ fn wanted(params: &Params) -> Result<NewOrder, Refusal> {
     ];
     let kind = match Kind::of(word).filter(|kind| *kind != Kind::Liquidation) {
         Some(kind) => kind,
-        None if conditional.contains(&word) => return Err(Refusal::of(-4120)),
-        None => return Err(Refusal::of(-1116)),
+        None if conditional.contains(&word) => return Err(ExchangeError::from_code(-4120)),
+        None => return Err(ExchangeError::from_code(-1116)),
     };
     let (price, tif) = match kind {
         Kind::Market | Kind::Liquidation => {
             for other in ["price", "timeInForce"] {
                 if params.text(other).is_some() {
-                    return Err(Refusal::not_required(other));
+                    return Err(ExchangeError::not_required(other));
                 }
             }
             (Decimal::ZERO, TimeInForce::Gtc)
         }
         Kind::Limit => {
-            let tif = params.must("timeInForce")?;
-            let tif = TimeInForce::of(tif).ok_or_else(|| Refusal::of(-1115))?;
+            let tif = params.required("timeInForce")?;
+            let tif = TimeInForce::of(tif).ok_or_else(|| ExchangeError::from_code(-1115))?;
             let price = params.decimal("price")?;
-            (price.ok_or_else(|| Refusal::missing("price"))?, tif)
+            (
+                price.ok_or_else(|| ExchangeError::missing_parameter("price"))?,
+                tif,
+            )
         }
     };
     let quantity = params.decimal("quantity")?;
@@ -261,19 +299,19 @@ fn wanted(params: &Params) -> Result<NewOrder, Refusal> {
         side,
         position_side,
         kind,
-        tif,
+        time_in_force: tif,
         price,
-        quantity: quantity.ok_or_else(|| Refusal::missing("quantity"))?,
+        quantity: quantity.ok_or_else(|| ExchangeError::missing_parameter("quantity"))?,
         reduce_only: params.flag("reduceOnly")?,
         client_id: params.text("newClientOrderId").map(str::to_owned),
     })
 }
 
-pub(super) fn side(params: &Params) -> Result<Side, Refusal> {
-    Side::of(params.must("side")?).ok_or_else(|| Refusal::of(-1117))
+pub(super) fn parse_side(params: &Params) -> Result<Side, ExchangeError> {
+    Side::of(params.required("side")?).ok_or_else(|| ExchangeError::from_code(-1117))
 }
 
-pub(super) fn position_side(params: &Params) -> Result<PositionSide, Refusal> {
+pub(super) fn parse_position_side(params: &Params) -> Result<PositionSide, ExchangeError> {
     let word = params.text("positionSide").unwrap_or("BOTH");
-    PositionSide::of(word).ok_or_else(|| Refusal::new(-1117, "Invalid positionSide."))
+    PositionSide::of(word).ok_or_else(|| ExchangeError::new(-1117, "Invalid positionSide."))
 }

@@ -9,20 +9,20 @@ use axum::extract::{Query, State};
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
 
-use super::Answer;
-use super::view::digits;
-use crate::desk::Desk;
+use super::JsonResult;
+use super::response_json::format_decimal;
 use crate::rest::error::ApiError;
+use crate::trading::error::ExchangeError;
+use crate::trading::exchange_state::FUNDING_RATE;
+use crate::trading::matching::next_funding_ms;
 use crate::trading::prices::{Prices, Quote};
-use crate::trading::refusal::Refusal;
-use crate::trading::settle::next_funding;
-use crate::trading::venue::FUNDING;
+use crate::trading_service::TradingService;
 use crate::ws::event::TOP_QUANTITY;
 
-pub(super) type Asked = Query<HashMap<String, String>>;
+pub(super) type PriceQuery = Query<HashMap<String, String>>;
 
 /// A contract's price at one moment.
-struct Priced {
+struct PricedContract {
     symbol: &'static str,
     price: Decimal,
     tick: Decimal,
@@ -30,20 +30,23 @@ struct Priced {
 }
 
 /// The contract asked for, or all.
-fn priced(desk: &Desk, asked: &Asked) -> Result<Vec<Priced>, ApiError> {
-    let wanted = asked.get("symbol").filter(|s| !s.is_empty());
+fn priced_contracts(
+    desk: &TradingService,
+    query: &PriceQuery,
+) -> Result<Vec<PricedContract>, ApiError> {
+    let wanted = query.get("symbol").filter(|s| !s.is_empty());
     let listed = desk.exchange().listed().iter();
     let listed = listed.filter(|c| wanted.is_none_or(|w| w == c.symbol));
     let rules: Vec<_> = listed
-        .filter_map(|c| Some((c.symbol, desk.rules(c.symbol)?)))
+        .filter_map(|c| Some((c.symbol, desk.filters(c.symbol)?)))
         .collect();
     if rules.is_empty() {
-        return Err(Refusal::of(-1121).into());
+        return Err(ExchangeError::from_code(-1121).into());
     }
-    Ok(desk.exchange().at_once(|moment| {
-        let at = |symbol| moment.market.at(symbol, moment.now_ms);
+    Ok(desk.exchange().with_market_moment(|moment| {
+        let at = |symbol| moment.market.price_at(symbol, moment.now_ms);
         let priced = rules.into_iter().filter_map(|(symbol, rules)| {
-            Some(Priced {
+            Some(PricedContract {
                 symbol,
                 price: at(symbol)?,
                 tick: rules.tick,
@@ -55,36 +58,46 @@ fn priced(desk: &Desk, asked: &Asked) -> Result<Vec<Priced>, ApiError> {
 }
 
 /// One object for one contract, a list for all.
-fn answer(desk: &Desk, asked: &Asked, show: impl Fn(&Priced) -> Value) -> Answer {
-    let shown: Vec<Value> = priced(desk, asked)?.iter().map(show).collect();
-    let one = asked.contains_key("symbol");
+fn respond(
+    desk: &TradingService,
+    query: &PriceQuery,
+    show: impl Fn(&PricedContract) -> Value,
+) -> JsonResult {
+    let shown: Vec<Value> = priced_contracts(desk, query)?.iter().map(show).collect();
+    let one = query.contains_key("symbol");
     let first = shown.first().filter(|_| one).cloned();
     Ok(Json(first.unwrap_or_else(|| shown.into())))
 }
 
-pub(super) async fn premium(State(desk): State<Arc<Desk>>, asked: Asked) -> Answer {
-    answer(&desk, &asked, |p| {
+pub(super) async fn premium_index(
+    State(desk): State<Arc<TradingService>>,
+    query: PriceQuery,
+) -> JsonResult {
+    respond(&desk, &query, |p| {
         json!({
             "symbol": p.symbol,
-            "markPrice": digits(p.price),
-            "indexPrice": digits(p.price),
-            "estimatedSettlePrice": digits(p.price),
-            "lastFundingRate": digits(FUNDING),
+            "markPrice": format_decimal(p.price),
+            "indexPrice": format_decimal(p.price),
+            "estimatedSettlePrice": format_decimal(p.price),
+            "lastFundingRate": format_decimal(FUNDING_RATE),
             "interestRate": "0.0001",
-            "nextFundingTime": next_funding(p.at_ms),
+            "nextFundingTime": next_funding_ms(p.at_ms),
             "time": p.at_ms,
         })
     })
 }
 
-pub(super) async fn book_ticker(State(desk): State<Arc<Desk>>, asked: Asked) -> Answer {
-    answer(&desk, &asked, |p| {
+pub(super) async fn book_ticker(
+    State(desk): State<Arc<TradingService>>,
+    query: PriceQuery,
+) -> JsonResult {
+    respond(&desk, &query, |p| {
         let quote = Quote::around(p.price, p.tick);
         json!({
             "symbol": p.symbol,
-            "bidPrice": digits(quote.bid),
+            "bidPrice": format_decimal(quote.bid),
             "bidQty": TOP_QUANTITY,
-            "askPrice": digits(quote.ask),
+            "askPrice": format_decimal(quote.ask),
             "askQty": TOP_QUANTITY,
             "time": p.at_ms,
             "lastUpdateId": p.at_ms,
@@ -92,27 +105,33 @@ pub(super) async fn book_ticker(State(desk): State<Arc<Desk>>, asked: Asked) -> 
     })
 }
 
-pub(super) async fn last(State(desk): State<Arc<Desk>>, asked: Asked) -> Answer {
-    answer(
+pub(super) async fn last_price(
+    State(desk): State<Arc<TradingService>>,
+    query: PriceQuery,
+) -> JsonResult {
+    respond(
         &desk,
-        &asked,
-        |p| json!({"symbol": p.symbol, "price": digits(p.price), "time": p.at_ms}),
+        &query,
+        |p| json!({"symbol": p.symbol, "price": format_decimal(p.price), "time": p.at_ms}),
     )
 }
 
-pub(super) async fn depth(State(desk): State<Arc<Desk>>, asked: Asked) -> Answer {
-    if asked.get("symbol").is_none_or(String::is_empty) {
-        return Err(Refusal::missing("symbol").into());
+pub(super) async fn depth(
+    State(desk): State<Arc<TradingService>>,
+    query: PriceQuery,
+) -> JsonResult {
+    if query.get("symbol").is_none_or(String::is_empty) {
+        return Err(ExchangeError::missing_parameter("symbol").into());
     }
-    let limit = asked.get("limit").and_then(|l| l.parse().ok());
+    let limit = query.get("limit").and_then(|l| l.parse().ok());
     let levels = limit.unwrap_or(500_u32).clamp(1, 20);
-    answer(&desk, &asked, |p| {
+    respond(&desk, &query, |p| {
         let level = |way: Decimal| {
             move |index: u32| {
                 let away = Decimal::from(index + 1) * p.tick * way;
                 json!([
-                    digits(p.price + away),
-                    digits(dec!(10) * Decimal::from(index + 1))
+                    format_decimal(p.price + away),
+                    format_decimal(dec!(10) * Decimal::from(index + 1))
                 ])
             }
         };

@@ -6,63 +6,78 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::{Answer, success, view};
-use crate::desk::Desk;
-use crate::rest::exchange_info::order_limits_of;
-use crate::rest::signed::Signed;
-use crate::trading::bracket;
-use crate::trading::refusal::Refusal;
-use crate::trading::terms::Margin;
+use super::{JsonResult, response_json, success};
+use crate::rest::auth::SignedAuth;
+use crate::rest::exchange_info::order_limits_json;
+use crate::trading::enums::Margin;
+use crate::trading::error::ExchangeError;
+use crate::trading::leverage_brackets;
+use crate::trading_service::TradingService;
 
-pub(super) async fn leverage(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let Signed {
+pub(super) async fn set_leverage(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
-    let symbol = params.must("symbol")?.to_owned();
-    let leverage = params.must_parse("leverage")?;
+    } = signed.require_trading()?;
+    let symbol = params.required("symbol")?.to_owned();
+    let leverage = params.required_parsed("leverage")?;
     let changed = symbol.clone();
-    desk.run(move |venue, now| venue.set_leverage(&account, &changed, leverage, now.ms))
+    desk.execute(move |venue, now| venue.set_leverage(&account, &changed, leverage, now.ms))
         .await?;
-    let most = view::digits(bracket::most(leverage));
+    let most = response_json::format_decimal(leverage_brackets::max_notional(leverage));
     Ok(Json(
         json!({"leverage": leverage, "maxNotionalValue": most, "symbol": symbol}),
     ))
 }
 
-pub(super) async fn margin(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let Signed {
+pub(super) async fn set_margin_type(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
-    let symbol = params.must("symbol")?.to_owned();
-    let margin = Margin::of(params.must("marginType")?);
-    let margin = margin.ok_or_else(|| Refusal::missing("marginType"))?;
-    desk.run(move |venue, _| venue.set_margin(&account, &symbol, margin))
+    } = signed.require_trading()?;
+    let symbol = params.required("symbol")?.to_owned();
+    let margin = Margin::of(params.required("marginType")?);
+    let margin = margin.ok_or_else(|| ExchangeError::missing_parameter("marginType"))?;
+    desk.execute(move |venue, _| venue.set_margin_mode(&account, &symbol, margin))
         .await?;
     Ok(success())
 }
 
-pub(super) async fn mode(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let dual = desk.run(move |venue, _| Ok(venue.account(&signed.account)?.dual));
+pub(super) async fn position_mode(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let dual = desk.execute(move |venue, _| Ok(venue.account(&signed.account)?.hedge_mode));
     Ok(Json(json!({"dualSidePosition": dual.await?})))
 }
 
-pub(super) async fn set_mode(State(desk): State<Arc<Desk>>, signed: Signed) -> Answer {
-    let Signed {
+pub(super) async fn set_position_mode(
+    State(desk): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
         account, params, ..
-    } = signed.may_trade()?;
-    params.must("dualSidePosition")?;
+    } = signed.require_trading()?;
+    params.required("dualSidePosition")?;
     let dual = params.flag("dualSidePosition")?;
-    desk.run(move |venue, _| venue.set_dual(&account, dual))
+    desk.execute(move |venue, _| venue.set_hedge_mode(&account, dual))
         .await?;
     Ok(success())
 }
 
 /// Always one asset: this exchange has no other.
-pub(super) async fn multi_assets(_: Signed) -> Answer {
+pub(super) async fn multi_assets(_: SignedAuth) -> JsonResult {
     Ok(Json(json!({"multiAssetsMargin": false})))
 }
 
 /// How many orders the account may place.
-pub(super) async fn order_limits(State(desk): State<Arc<Desk>>, _: Signed) -> Json<Value> {
-    Json(order_limits_of(desk.exchange().limits()).into())
+pub(super) async fn order_limits(
+    State(desk): State<Arc<TradingService>>,
+    _: SignedAuth,
+) -> Json<Value> {
+    Json(order_limits_json(desk.exchange().limits()).into())
 }

@@ -15,7 +15,7 @@ use exchange_sim::exchange::{Exchange, Limits};
 use exchange_sim::server::Server;
 use exchange_sim::settings::Cli;
 use futures_util::{SinkExt, StreamExt};
-use runtime::process::Stop;
+use runtime::process::ExitError;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -29,26 +29,29 @@ pub(crate) const MINUTE_MS: i64 = 60_000;
 /// 2026-01-05T00:00Z: every interval begins here.
 pub(crate) const MIDNIGHT_MS: i64 = 1_767_571_200_000;
 /// Nothing in these tests takes longer.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An exchange that serves.
-pub(crate) struct Running {
+pub(crate) struct RunningExchange {
     pub(crate) address: SocketAddr,
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) shutdown: CancellationToken,
-    tasks: JoinSet<Result<(), Stop>>,
+    tasks: JoinSet<Result<(), ExitError>>,
 }
 
-impl Running {
+impl RunningExchange {
     /// Asks it to end and waits for it.
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
-        let ended = timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
+        let ended = timeout(TIMEOUT, self.tasks.join_next()).await.unwrap();
         ended.unwrap().unwrap().unwrap();
     }
 }
 
-pub(crate) async fn try_start(arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
+pub(crate) async fn try_start(
+    arguments: &[&str],
+    limits: Limits,
+) -> Result<RunningExchange, ExitError> {
     let all = ["exchange-sim", "--listen", "127.0.0.1:0"];
     let cli = Cli::try_parse_from(all.iter().chain(arguments)).unwrap();
     let server = Server::bind(cli.settings, limits).await?;
@@ -56,7 +59,7 @@ pub(crate) async fn try_start(arguments: &[&str], limits: Limits) -> Result<Runn
     let shutdown = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(server.run(shutdown.clone()));
-    Ok(Running {
+    Ok(RunningExchange {
         address,
         exchange,
         shutdown,
@@ -64,7 +67,7 @@ pub(crate) async fn try_start(arguments: &[&str], limits: Limits) -> Result<Runn
     })
 }
 
-pub(crate) async fn start(arguments: &[&str]) -> Running {
+pub(crate) async fn start(arguments: &[&str]) -> RunningExchange {
     try_start(arguments, Limits::default()).await.unwrap()
 }
 
@@ -74,7 +77,7 @@ pub(crate) struct CandleFile {
 }
 
 impl CandleFile {
-    pub(crate) fn of(text: &str) -> Self {
+    pub(crate) fn from_text(text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("candles.csv"), text).unwrap();
         Self { dir }
@@ -90,7 +93,7 @@ impl CandleFile {
             let (high, low) = (open.max(close) + 5, open.min(close) - 5);
             writeln!(text, "{time},{open},{high},{low},{close},1.5,60000").unwrap();
         }
-        Self::of(&text)
+        Self::from_text(&text)
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -98,9 +101,18 @@ impl CandleFile {
     }
 
     /// An exchange that replays this file, with further arguments.
-    pub(crate) async fn replay(&self, arguments: &[&str], limits: Limits) -> Result<Running, Stop> {
+    pub(crate) async fn replay(
+        &self,
+        arguments: &[&str],
+        limits: Limits,
+    ) -> Result<RunningExchange, ExitError> {
         let path = self.path();
-        let mut all = vec!["--market", "replay", "--candles", path.to_str().unwrap()];
+        let mut all = vec![
+            "--market",
+            "replay",
+            "--candles-file",
+            path.to_str().unwrap(),
+        ];
         all.extend(arguments);
         try_start(&all, limits).await
     }
@@ -112,7 +124,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String, Value)
     let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut answer))
+    timeout(TIMEOUT, stream.read_to_string(&mut answer))
         .await
         .unwrap()
         .unwrap();
@@ -145,14 +157,14 @@ impl Client {
         Self(socket)
     }
 
-    pub(crate) async fn say(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
     /// The next text message.
-    pub(crate) async fn hear(&mut self) -> Value {
+    pub(crate) async fn receive(&mut self) -> Value {
         loop {
-            let heard = timeout(PATIENCE, self.0.next()).await.unwrap();
+            let heard = timeout(TIMEOUT, self.0.next()).await.unwrap();
             if let Message::Text(text) = heard.unwrap().unwrap() {
                 return serde_json::from_str(&text).unwrap();
             }
@@ -160,9 +172,9 @@ impl Client {
     }
 
     /// The next message that answers a request.
-    pub(crate) async fn answer(&mut self) -> Value {
+    pub(crate) async fn receive_response(&mut self) -> Value {
         loop {
-            let heard = self.hear().await;
+            let heard = self.receive().await;
             if heard.get("e").is_none() && heard.get("stream").is_none() {
                 return heard;
             }

@@ -10,17 +10,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, PATIENCE, Running, time};
+use super::{CandleFile, Client, MIDNIGHT_MS, MINUTE_MS, RunningExchange, TIMEOUT, time};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 pub(crate) const KEY: &str = "testkey";
 pub(crate) const SECRET: &str = "testsecret";
 /// Arguments with which these calls are understood.
-pub(crate) const KEYS: [&str; 2] = ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
+pub(crate) const API_KEY_ARGS: [&str; 2] =
+    ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
 
 /// Two minutes in which nothing moves.
-pub(crate) const FLAT: [[i64; 4]; 2] = [[40_000; 4]; 2];
+pub(crate) const FLAT_MINUTES: [[i64; 4]; 2] = [[40_000; 4]; 2];
 
 pub(crate) fn signature(secret: &str, payload: &str) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
@@ -48,7 +49,7 @@ pub(crate) async fn send(
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    let read = timeout(PATIENCE, stream.read_to_string(&mut answer)).await;
+    let read = timeout(TIMEOUT, stream.read_to_string(&mut answer)).await;
     read.unwrap().unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
@@ -66,21 +67,26 @@ pub(crate) async fn call(address: SocketAddr, method: &str, path: &str, query: &
 }
 
 /// A signed call that must succeed.
-pub(crate) async fn good(address: SocketAddr, method: &str, path: &str, query: &str) -> Value {
+pub(crate) async fn call_ok(address: SocketAddr, method: &str, path: &str, query: &str) -> Value {
     let (status, _, body) = call(address, method, path, query).await;
     assert_eq!(status, 200, "{method} {path} {query}: {body}");
     body
 }
 
 /// The code of a signed call that must be refused.
-pub(crate) async fn refused(address: SocketAddr, method: &str, path: &str, query: &str) -> i64 {
+pub(crate) async fn rejected_code(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    query: &str,
+) -> i64 {
     let (status, _, body) = call(address, method, path, query).await;
     assert!(status >= 400, "{method} {path} {query}: {body}");
     body["code"].as_i64().unwrap()
 }
 
 /// Minutes of BTCUSDT with these opens, highs, lows and closes, then ten quiet ones at the last close.
-pub(crate) fn minutes(candles: &[[i64; 4]]) -> CandleFile {
+pub(crate) fn minute_file(candles: &[[i64; 4]]) -> CandleFile {
     let mut text = "open_time,open,high,low,close\n".to_owned();
     let last = candles.last().unwrap()[3];
     let quiet = [[last; 4]; 10];
@@ -88,34 +94,43 @@ pub(crate) fn minutes(candles: &[[i64; 4]]) -> CandleFile {
         let time = MIDNIGHT_MS + index * MINUTE_MS;
         writeln!(text, "{time},{open},{high},{low},{close}").unwrap();
     }
-    CandleFile::of(&text)
+    CandleFile::from_text(&text)
 }
 
-/// An exchange at the second of these minutes, whose time stands unless [`pass`] lets it go on.
-pub(crate) async fn trading(file: &CandleFile, further: &[&str]) -> Running {
-    limited(file, further, Limits::default()).await
+/// An exchange at the second of these minutes, whose time stands unless [`advance_to_minute`] lets it go on.
+pub(crate) async fn start_trading(file: &CandleFile, further: &[&str]) -> RunningExchange {
+    start_with_limits(file, further, Limits::default()).await
 }
 
-pub(crate) async fn limited(file: &CandleFile, further: &[&str], limits: Limits) -> Running {
-    let standing = ["--hold", "no-subscribers", "--warmup-candles", "1"];
+pub(crate) async fn start_with_limits(
+    file: &CandleFile,
+    further: &[&str],
+    limits: Limits,
+) -> RunningExchange {
+    let standing = [
+        "--clock-pause",
+        "without-subscribers",
+        "--warmup-candles",
+        "1",
+    ];
     let usual: &[&str] = if further.contains(&"--speed") {
         &[]
     } else {
         &["--speed", "1200"]
     };
-    let all = [&standing[..], usual, &KEYS, further].concat();
+    let all = [&standing[..], usual, &API_KEY_ARGS, further].concat();
     file.replay(&all, limits).await.unwrap()
 }
 
 /// Lets the exchange's time go on to at least so many minutes after midnight.
-pub(crate) async fn pass(exchange: &Running, minute: i64) {
+pub(crate) async fn advance_to_minute(exchange: &RunningExchange, minute: i64) {
     let client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
     let passed = async {
         while exchange.exchange.now_ms() < MIDNIGHT_MS + minute * MINUTE_MS {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, passed).await.unwrap();
+    timeout(TIMEOUT, passed).await.unwrap();
     drop(client);
     // Time stands again once the exchange has seen the client go.
     let stands = async {
@@ -127,5 +142,5 @@ pub(crate) async fn pass(exchange: &Running, minute: i64) {
             }
         }
     };
-    timeout(PATIENCE, stands).await.unwrap();
+    timeout(TIMEOUT, stands).await.unwrap();
 }

@@ -1,0 +1,224 @@
+//! The notifier alone, on a real nats-server, with the strict Telegram of the tests at the other end and no pace
+//! to keep: how long a critical takes, how fast events are taken in, what many that wait cost; and beside it, by
+//! turns, what a script's way to the same Telegram takes: `run_apprise`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bearish_tests::docker::run_command;
+use bearish_tests::nats::{NatsServer, Role};
+use bearish_tests::notifier::{NotifierSetup, TRADER, publish_event, quarantined_event};
+use bearish_tests::telegram::{RateLimits, Telegram};
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
+use clap::Args;
+use protocol::event::EventBody;
+use runtime::bus::Bus;
+use runtime::streams;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::machine::{self, IdleTime};
+use crate::proc::ProcessStats;
+use crate::stats::{format_millis, per_second, rank};
+
+/// Who stores many events shares them among so many.
+const PUBLISHERS: usize = 32;
+const INTAKE_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// How much
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Criticals, one after the other
+    #[arg(long, default_value_t = 500)]
+    criticals: usize,
+    /// Events that wait on the bus when the notifier starts
+    #[arg(long, default_value_t = 20_000)]
+    events: usize,
+    /// Events that wait in the notifier while Telegram is away
+    #[arg(long, default_value_t = 100_000)]
+    waiting: usize,
+    /// A Python that has apprise (bench/peers/notify makes one)
+    #[arg(long, value_name = "PYTHON")]
+    apprise: Option<PathBuf>,
+}
+
+/// Measures and prints.
+pub(crate) async fn measure(options: &Options) {
+    machine::print(&[]);
+    let leisure = IdleTime::begin();
+    measure_latency(options).await;
+    measure_intake(options.events).await;
+    measure_backlog(options.waiting).await;
+    leisure.print();
+}
+
+/// From before an event is stored to when Telegram has taken its message.
+async fn measure_latency(options: &Options) {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    telegram.set_limits(RateLimits::UNLIMITED);
+    let bus = nats.bus(Role::TraderPaper).await;
+    let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
+    let setup = setup
+        .env("TELEGRAM_MIN_INTERVAL_MS", "0")
+        .env("LOG_LEVEL", "info");
+    let notifier = setup.start();
+    notifier.wait_for_log("telling the owner").await;
+    let proc = ProcessStats::of_process(notifier.pid());
+    let used = proc.cpu_time();
+    let mut spans = Vec::with_capacity(options.criticals);
+    for number in 0..options.criticals {
+        let began = Instant::now();
+        publish_event(
+            &bus,
+            TRADER,
+            &format!("c{number}"),
+            quarantined_event(number),
+        )
+        .await;
+        spans.push(
+            wait_for_message(&telegram, number)
+                .await
+                .duration_since(began),
+        );
+    }
+    let used = proc.cpu_time().saturating_sub(used);
+    spans.sort_unstable();
+    println!(
+        "a critical, stored to taken by Telegram: p50 {}, p99 {}, max {} of {}; processor {} each",
+        format_millis(rank(&spans, 50)),
+        format_millis(rank(&spans, 99)),
+        format_millis(rank(&spans, 100)),
+        spans.len(),
+        format_micros(used, spans.len()),
+    );
+    if let Some(python) = &options.apprise {
+        run_apprise(python, &telegram, options.criticals);
+    }
+}
+
+/// When the message with this number came, looked for often enough not to matter.
+async fn wait_for_message(telegram: &Telegram, number: usize) -> Instant {
+    loop {
+        if telegram.shown_count() > number {
+            return telegram.shown_at(number);
+        }
+        sleep(Duration::from_micros(100)).await;
+    }
+}
+
+/// The same text, again and again, by the library and by one process each.
+fn run_apprise(python: &Path, telegram: &Telegram, count: usize) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/apprise_send.py");
+    let text = &telegram.shown()[0].text;
+    let chat = telegram.private_chat().to_string();
+    let mut command = Command::new(python);
+    command.arg(script);
+    command.args([
+        &telegram.url(),
+        telegram.token(),
+        &chat,
+        &count.to_string(),
+        text,
+    ]);
+    print!("{}", run_command(&mut command));
+}
+
+/// Taken from the bus, journaled and grouped: from the notifier's turn on until nothing is left on the bus.
+async fn measure_intake(events: usize) {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    telegram.set_limits(RateLimits::UNLIMITED);
+    publish_events(&nats.bus(Role::TraderPaper).await, events).await;
+    let setup = NotifierSetup::new(&nats)
+        .with_telegram(&telegram)
+        .env("LOG_LEVEL", "info");
+    let notifier = setup.start();
+    notifier.wait_for_log("telling the owner").await;
+    let began = Instant::now();
+    let operator = nats.bus(Role::Operator).await;
+    wait_until_consumed(&operator, events).await;
+    let took = began.elapsed();
+    let proc = ProcessStats::of_process(notifier.pid());
+    println!(
+        "{events} events taken in and journaled in {took:.2?}: {:.0} a second; {} messages so far; processor {} \
+         each",
+        per_second(events, took),
+        telegram.shown_count(),
+        format_micros(proc.cpu_time(), events),
+    );
+}
+
+/// So many letters that wait because Telegram is away.
+async fn measure_backlog(events: usize) {
+    let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
+    publish_events(&nats.bus(Role::TraderPaper).await, events).await;
+    let setup = NotifierSetup::new(&nats)
+        .with_telegram(&telegram)
+        .env("LOG_LEVEL", "error");
+    // Nobody listens there.
+    let setup = setup.env("TELEGRAM_API_URL", "http://127.0.0.1:9");
+    let notifier = setup.start();
+    let proc = ProcessStats::of_process(notifier.pid());
+    let operator = nats.bus(Role::Operator).await;
+    wait_until_consumed(&operator, events).await;
+    let memory = proc.memory();
+    println!(
+        "with {events} events waiting: {} kB resident, {} of them its own",
+        memory.resident, memory.anonymous
+    );
+    drop(notifier);
+    let began = Instant::now();
+    let again = setup.env("LOG_LEVEL", "info").start();
+    again
+        .wait_for_log_within("telling the owner", DEFAULT_TIMEOUT)
+        .await;
+    println!(
+        "its next start, all of it replayed: {:.2?}",
+        began.elapsed()
+    );
+}
+
+/// Until the consumer has nothing left to bring.
+async fn wait_until_consumed(operator: &Bus, events: usize) {
+    eventually("all events are taken in", INTAKE_TIMEOUT, async || {
+        let stream = operator
+            .jetstream()
+            .get_stream(streams::EVENTS)
+            .await
+            .ok()?;
+        let info = stream.consumer_info("notifier").await.ok()?;
+        let done = info.ack_floor.stream_sequence >= u64::try_from(events).unwrap();
+        (done && info.num_pending == 0).then_some(())
+    })
+    .await;
+}
+
+async fn publish_events(bus: &Bus, events: usize) {
+    let mut tellers = JoinSet::new();
+    for teller in 0..PUBLISHERS {
+        let bus = bus.clone();
+        tellers.spawn(async move {
+            for number in (teller..events).step_by(PUBLISHERS) {
+                publish_event(
+                    &bus,
+                    TRADER,
+                    &format!("e{number}"),
+                    component_recovered_event(number),
+                )
+                .await;
+            }
+        });
+    }
+    tellers.join_all().await;
+}
+
+fn component_recovered_event(number: usize) -> EventBody {
+    EventBody::ComponentRecovered {
+        component: format!("feed-{number}"),
+        after_ms: 1_000,
+    }
+}
+
+fn format_micros(span: Duration, count: usize) -> String {
+    format!("{} µs", span.as_micros() / count.max(1) as u128)
+}

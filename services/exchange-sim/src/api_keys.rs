@@ -1,0 +1,145 @@
+//! The API keys this exchange knows, and whether a request was signed with one. Each key is an account
+//! of its own. Not here: how a request carries key and signature (`rest/signed.rs`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// What a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiPermission {
+    /// Read only.
+    Read,
+    /// Read and trade.
+    Trade,
+    /// Read, trade and withdraw: what a careful client refuses to be given.
+    Withdraw,
+}
+
+/// One key's secret and right.
+#[derive(Clone)]
+struct ApiKey {
+    secret: String,
+    permission: ApiPermission,
+}
+
+/// All keys; none means that nobody may trade.
+#[derive(Clone, Default)]
+pub struct ApiKeys(BTreeMap<String, ApiKey>);
+
+/// Names only: a secret is shown to nobody.
+impl fmt::Debug for ApiKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl ApiKeys {
+    /// Reads `key:secret` or `key:secret:right`, separated by commas or lines.
+    ///
+    /// # Errors
+    /// What is allowed, without repeating what was given: it may be a secret.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let entries = text.split([',', '\n']).map(str::trim);
+        entries
+            .filter(|entry| !entry.is_empty() && !entry.starts_with('#'))
+            .map(parse_key)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+
+    /// Whether there is any.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The names: each is an account.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// What `key` may do, if it is known.
+    pub fn permission(&self, key: &str) -> Option<ApiPermission> {
+        self.0.get(key).map(|known| known.permission)
+    }
+
+    /// Whether `signature` is `key`'s over exactly `signed_payload`, found out in constant time.
+    pub fn verify_signature(&self, key: &str, payload: &[u8], signature: &str) -> bool {
+        let Some(known) = self.0.get(key) else {
+            return false;
+        };
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(known.secret.as_bytes()) else {
+            return false;
+        };
+        mac.update(payload);
+        hex::decode(signature).is_ok_and(|given| mac.verify_slice(&given).is_ok())
+    }
+}
+
+fn parse_key(text: &str) -> Result<(String, ApiKey), String> {
+    let refused = || {
+        "allowed: key:secret or key:secret:right with right read, trade or withdraw, separated by commas"
+            .to_owned()
+    };
+    let mut parts = text.split(':');
+    let (name, secret, right) = (parts.next(), parts.next(), parts.next());
+    let right = match right {
+        None | Some("trade") => ApiPermission::Trade,
+        Some("read") => ApiPermission::Read,
+        Some("withdraw") => ApiPermission::Withdraw,
+        Some(_) => return Err(refused()),
+    };
+    match (name, secret, parts.next()) {
+        (Some(name), Some(secret), None) if !name.is_empty() && !secret.is_empty() => {
+            let secret = secret.to_owned();
+            Ok((
+                name.to_owned(),
+                ApiKey {
+                    secret,
+                    permission: right,
+                },
+            ))
+        }
+        _ => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_list_is_parsed_and_no_secret_is_shown() {
+        let keys = ApiKeys::parse("one:hush, two:quiet:read\nthree:still:withdraw").unwrap();
+        assert_eq!(keys.names().collect::<Vec<_>>(), ["one", "three", "two"]);
+        assert_eq!(keys.permission("one"), Some(ApiPermission::Trade));
+        assert_eq!(keys.permission("two"), Some(ApiPermission::Read));
+        assert_eq!(keys.permission("four"), None);
+        assert!(!format!("{keys:?}").contains("hush"));
+        assert!(ApiKeys::parse("").unwrap().is_empty());
+    }
+
+    #[test]
+    fn invalid_keys_are_rejected_without_being_repeated() {
+        for text in ["hush", "hush:", ":hush", "a:b:fly", "a:b:trade:c"] {
+            let refused = ApiKeys::parse(text).unwrap_err();
+            assert!(refused.starts_with("allowed: ") && !refused.contains(text));
+        }
+    }
+
+    /// The example of Binance's own documentation.
+    #[test]
+    fn documented_example_signature_is_verified() {
+        let secret = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9";
+        let keys = ApiKeys::parse(&format!("k:{secret}")).unwrap();
+        let payload = "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC\
+                       &recvWindow=5000&timestamp=1591702613943";
+        let good = "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9";
+        assert!(keys.verify_signature("k", payload.as_bytes(), good));
+        assert!(!keys.verify_signature("k", b"symbol=ETHUSDT", good));
+        assert!(!keys.verify_signature("other", payload.as_bytes(), good));
+        assert!(!keys.verify_signature("k", payload.as_bytes(), "zz"));
+    }
+}

@@ -1,0 +1,165 @@
+//! One contract's way through the common weather: its own share, its own trend, a weak pull back to
+//! where it began, and from each minute's return a candle on the price grid.
+
+use super::regime::MarketFactor;
+use super::rng::RandomStream;
+use crate::candle::Candle;
+use crate::symbols::Contract;
+
+/// The largest log return of one minute.
+const MAX_MINUTE_RETURN: f64 = 0.025;
+/// Per minute; half-life 60 days. Keeps a market that runs for years of its own time in a sane range.
+const MEAN_REVERSION: f64 = 0.693 / (60.0 * 1_440.0);
+/// The own trend forgets over 5 hours.
+const TREND_MEMORY: f64 = 1.0 - 1.0 / 300.0;
+/// Mean value of a trade in USDT.
+const TRADE_VALUE: f64 = 2_500.0;
+
+/// How a contract behaves beside the others.
+struct ContractProfile {
+    symbol: &'static str,
+    /// Price the history starts from, USDT.
+    start_price: f64,
+    /// Share of the common return.
+    beta: f64,
+    /// Own deviation relative to the common one.
+    own_volatility: f64,
+    /// Standard deviation of the own trend, per hour.
+    trend_deviation: f64,
+    /// Quote volume of a quiet minute, USDT.
+    turnover: f64,
+}
+
+const CONTRACT_PROFILES: [ContractProfile; 5] = [
+    contract_profile("BTCUSDT", 96_000.0, [0.95, 0.35, 0.0012], 9.0e6),
+    contract_profile("ETHUSDT", 3_300.0, [1.08, 0.55, 0.0016], 7.0e6),
+    contract_profile("SOLUSDT", 185.0, [1.18, 0.80, 0.0020], 2.5e6),
+    contract_profile("BNBUSDT", 690.0, [0.90, 0.50, 0.0014], 0.6e6),
+    contract_profile("XRPUSDT", 2.4, [1.15, 0.85, 0.0020], 1.2e6),
+];
+
+const fn contract_profile(
+    symbol: &'static str,
+    start: f64,
+    moves: [f64; 3],
+    turnover: f64,
+) -> ContractProfile {
+    let [beta, own, trend] = moves;
+    ContractProfile {
+        symbol,
+        start_price: start,
+        beta,
+        own_volatility: own,
+        trend_deviation: trend,
+        turnover,
+    }
+}
+
+/// A contract's price process.
+pub(super) struct PriceProcess {
+    contract: &'static Contract,
+    profile: &'static ContractProfile,
+    random: RandomStream,
+    /// Log of price over start.
+    deviation: f64,
+    trend: f64,
+    /// Last price in ticks.
+    last: f64,
+    tick: f64,
+}
+
+impl PriceProcess {
+    /// A path from its start; `None` for a contract without a character.
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a tick is far below 2^53 units of 10^-8"
+    )]
+    pub(super) fn new(seed: u64, contract: &'static Contract) -> Option<Self> {
+        let character = CONTRACT_PROFILES
+            .iter()
+            .find(|c| c.symbol == contract.symbol)?;
+        let tick = contract.tick as f64 / 1e8;
+        Some(Self {
+            contract,
+            profile: character,
+            random: RandomStream::new(seed, contract.symbol),
+            deviation: 0.0,
+            trend: 0.0,
+            last: (character.start_price / tick).round(),
+            tick,
+        })
+    }
+
+    /// The next minute's candle.
+    pub(super) fn step(&mut self, open_time: i64, factor: &MarketFactor) -> Candle {
+        let sigma = factor.sigma
+            * libm::sqrt(self.profile.beta.powi(2) + self.profile.own_volatility.powi(2));
+        let change = self.log_return(factor);
+        self.deviation += change;
+        let open = self.last;
+        let close = (self.profile.start_price * libm::exp(self.deviation) / self.tick)
+            .round()
+            .max(1.0);
+        let (up, down) = self.extremes(change, sigma);
+        let high = (open * (1.0 + up)).floor().max(open).max(close);
+        let low = (open * (1.0 + down)).ceil().min(open).min(close).max(1.0);
+        self.last = close;
+        self.candle(open_time, [open, high, low, close], change / sigma, factor)
+    }
+
+    /// This minute's log return.
+    fn log_return(&mut self, factor: &MarketFactor) -> f64 {
+        let spread = libm::sqrt(1.0 - TREND_MEMORY * TREND_MEMORY);
+        let kick = self.profile.trend_deviation / 60.0 * spread * self.random.normal();
+        self.trend = self.trend * TREND_MEMORY + kick;
+        let own = self.profile.own_volatility * factor.sigma * self.random.heavy_tailed();
+        let free = self.profile.beta * factor.common_return + self.trend + own;
+        (free - MEAN_REVERSION * self.deviation).clamp(-MAX_MINUTE_RETURN, MAX_MINUTE_RETURN)
+    }
+
+    /// How far above and below its open the price went, drawn from the extremes of a Brownian
+    /// bridge from 0 to `change`.
+    fn extremes(&mut self, change: f64, sigma: f64) -> (f64, f64) {
+        let mut extreme = || {
+            let u = libm::log(self.random.uniform());
+            libm::sqrt(change * change - 2.0 * sigma * sigma * u).min(2.0 * MAX_MINUTE_RETURN)
+        };
+        let (above, below) = (extreme(), extreme());
+        (0.5 * (change + above), 0.5 * (change - below))
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "ticks and lots are whole numbers far below 2^53"
+    )]
+    fn candle(
+        &mut self,
+        open_time: i64,
+        ticks: [f64; 4],
+        shock: f64,
+        factor: &MarketFactor,
+    ) -> Candle {
+        let [open, high, low, close] = ticks.map(|t| t as i64 * self.contract.tick);
+        let burst = libm::exp(0.45 * self.random.normal()) * (0.7 + 0.35 * shock.abs().min(6.0));
+        let value = self.profile.turnover * factor.activity * burst;
+        let price = 0.25 * ticks.iter().sum::<f64>() * self.tick;
+        let step = self.contract.step;
+        let lots = (value / price * 1e5 / step as f64).floor().max(1.0);
+        let volume = lots as i64 * step;
+        let buying = (0.5 + 0.08 * shock).clamp(0.2, 0.8);
+        let taker_volume = (lots * buying).floor() as i64 * step;
+        Candle {
+            open_time,
+            open,
+            high,
+            low,
+            close,
+            volume,
+            quote_volume: (volume as f64 * price).round() as i64,
+            taker_volume,
+            taker_quote_volume: (taker_volume as f64 * price).round() as i64,
+            trades: (value / TRADE_VALUE).ceil() as i64,
+        }
+    }
+}

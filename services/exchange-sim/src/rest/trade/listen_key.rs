@@ -1,0 +1,56 @@
+//! The user stream's key: begun, prolonged, ended. A key is enough here, no signature. Not here: the
+//! stream itself (`ws/`).
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::json;
+
+use super::JsonResult;
+use crate::rest::auth::ApiKeyAuth;
+use crate::trading::error::ExchangeError;
+use crate::trading::prices::Now;
+use crate::trading_service::TradingService;
+
+pub(super) async fn create(
+    State(desk): State<Arc<TradingService>>,
+    keyed: ApiKeyAuth,
+) -> JsonResult {
+    let wall_ms = runtime::clock::now().0;
+    let key = desk.execute(move |venue, now: &Now<'_>| {
+        let fresh = new_listen_key(&keyed.account, now.ms, wall_ms);
+        venue.open_listen_key(&keyed.account, &fresh, now.ms)
+    });
+    Ok(Json(json!({"listenKey": key.await?})))
+}
+
+pub(super) async fn keep_alive(
+    State(desk): State<Arc<TradingService>>,
+    keyed: ApiKeyAuth,
+) -> JsonResult {
+    let given = keyed.params.text("listenKey").map(str::to_owned);
+    let key = desk.execute(move |venue, now| {
+        let listen = venue.account(&keyed.account)?.listen_key.as_ref();
+        if given.is_some_and(|given| listen.is_none_or(|l| l.key != given)) {
+            return Err(ExchangeError::from_code(-1125));
+        }
+        venue.keep_listen_key_alive(&keyed.account, now.ms)
+    });
+    Ok(Json(json!({"listenKey": key.await?})))
+}
+
+pub(super) async fn close(
+    State(desk): State<Arc<TradingService>>,
+    keyed: ApiKeyAuth,
+) -> JsonResult {
+    desk.execute(move |venue, _| venue.close_listen_key(&keyed.account))
+        .await?;
+    Ok(Json(json!({})))
+}
+
+/// A key nobody has had before: 64 characters, as Binance's.
+fn new_listen_key(account: &str, now_ms: i64, wall_ms: i64) -> String {
+    use sha2::{Digest, Sha256};
+    hex::encode(Sha256::digest(format!("{account} {now_ms} {wall_ms}")))
+}

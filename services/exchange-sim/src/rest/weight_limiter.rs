@@ -1,0 +1,171 @@
+//! Request weights: how much an address has used in this minute of wall time, the refusal when it is
+//! too much, and the ban when it does not stop. Not here: what each call costs (`cost.rs`).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use super::weight_table::request_weight;
+use crate::exchange::Limits;
+
+const USED_WEIGHT_HEADER: &str = "x-mbx-used-weight-1m";
+const MINUTE_MS: i64 = 60_000;
+/// How long a ban lasts, of wall time: the shortest of Binance's.
+const BAN_MS: i64 = 2 * MINUTE_MS;
+
+/// The weight used by each address.
+pub(super) struct WeightLimiter {
+    limit: u32,
+    rejections_before_ban: u32,
+    minute: Mutex<MinuteUsage>,
+}
+
+#[derive(Default)]
+struct MinuteUsage {
+    index: i64,
+    used: HashMap<IpAddr, u32>,
+    rejections: HashMap<IpAddr, u32>,
+    banned: HashMap<IpAddr, i64>,
+}
+
+/// What becomes of a call.
+#[derive(Debug, PartialEq, Eq)]
+enum WeightDecision {
+    Allowed,
+    Rejected,
+    Banned { until_ms: i64 },
+}
+
+impl WeightLimiter {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limit: limits.weight_per_minute,
+            rejections_before_ban: limits.rejections_before_ban,
+            minute: Mutex::default(),
+        }
+    }
+
+    /// Counts `weight_limiter` for `ip` at `wall_ms`; what it has used in this minute, and what follows.
+    fn count_request(&self, ip: IpAddr, weight: u32, wall_ms: i64) -> (u32, WeightDecision) {
+        let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
+        minute.roll_over(wall_ms);
+        let used = minute.used.entry(ip).or_default();
+        *used = used.saturating_add(weight);
+        let used = *used;
+        if let Some(until_ms) = minute.banned.get(&ip).copied() {
+            return (used, WeightDecision::Banned { until_ms });
+        }
+        if used <= self.limit {
+            return (used, WeightDecision::Allowed);
+        }
+        let refused = minute.rejections.entry(ip).or_default();
+        *refused += 1;
+        if *refused > self.rejections_before_ban {
+            minute.banned.insert(ip, wall_ms + BAN_MS);
+        }
+        (used, WeightDecision::Rejected)
+    }
+}
+
+impl MinuteUsage {
+    fn roll_over(&mut self, wall_ms: i64) {
+        self.banned.retain(|_, until| *until > wall_ms);
+        let index = wall_ms.div_euclid(MINUTE_MS);
+        if self.index != index {
+            self.index = index;
+            self.used.clear();
+            self.rejections.clear();
+        }
+    }
+}
+
+/// Weighs a request before it is served and writes the sum into the answer's header.
+pub(super) async fn limit_weight(
+    State(limiter): State<Arc<WeightLimiter>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let wall_ms = runtime::clock::now().0;
+    let weight = request_weight(request.method(), request.uri());
+    let ip = peer.ip();
+    let (used, decision) = limiter.count_request(ip, weight, wall_ms);
+    let mut response = match decision {
+        WeightDecision::Allowed => next.run(request).await,
+        WeightDecision::Rejected => {
+            let refused = ApiError::too_many_requests(&ip.to_string(), limiter.limit);
+            retry_after(refused, MINUTE_MS - wall_ms.rem_euclid(MINUTE_MS))
+        }
+        WeightDecision::Banned { until_ms } => retry_after(
+            ApiError::banned(&ip.to_string(), until_ms),
+            until_ms - wall_ms,
+        ),
+    };
+    response
+        .headers_mut()
+        .insert(USED_WEIGHT_HEADER, HeaderValue::from(used));
+    response
+}
+
+/// A refusal that says when to come again.
+pub(super) fn retry_after(refused: ApiError, wait_ms: i64) -> Response {
+    let mut response = refused.into_response();
+    let seconds = HeaderValue::from(wait_ms / 1_000 + 1);
+    response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limiter(limit: u32) -> WeightLimiter {
+        WeightLimiter::new(Limits {
+            weight_per_minute: limit,
+            rejections_before_ban: 1,
+            ..Limits::default()
+        })
+    }
+
+    #[test]
+    fn each_address_has_its_own_weight_and_each_minute_starts_at_zero() {
+        let weights = limiter(10);
+        let (one, two) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        assert_eq!(
+            weights.count_request(one, 7, 59_999),
+            (7, WeightDecision::Allowed)
+        );
+        assert_eq!(
+            weights.count_request(two, 1, 59_999),
+            (1, WeightDecision::Allowed)
+        );
+        assert_eq!(
+            weights.count_request(one, 7, 59_999),
+            (14, WeightDecision::Rejected)
+        );
+        assert_eq!(
+            weights.count_request(one, 1, 60_000),
+            (1, WeightDecision::Allowed)
+        );
+    }
+
+    #[test]
+    fn address_is_banned_for_two_minutes_after_repeated_rejections() {
+        let weights = limiter(1);
+        let one = [10, 0, 0, 1].into();
+        assert_eq!(weights.count_request(one, 2, 0).1, WeightDecision::Rejected);
+        assert_eq!(weights.count_request(one, 2, 1).1, WeightDecision::Rejected);
+        let banned = WeightDecision::Banned { until_ms: 120_001 };
+        assert_eq!(weights.count_request(one, 1, 60_000).1, banned);
+        assert_eq!(
+            weights.count_request(one, 1, 120_001).1,
+            WeightDecision::Allowed
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! What makes the streams speak: wakes at each candle's close and four times a second, sees what is
+//! due, publishes it. Not here: who is subscribed and what an event looks like (`ws/`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rust_decimal::Decimal;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+use crate::exchange::{Exchange, MarketMoment};
+use crate::interval::Interval;
+use crate::symbols::Contract;
+use crate::trading::prices::{Prices, Quote};
+use crate::trading_service::TradingService;
+use crate::ws::event;
+use crate::ws::hub::{Frame, StreamKey, StreamKind};
+use protocol::time::UtcMs;
+
+/// Wall time between two updates of a running candle.
+const UPDATE_INTERVAL: Duration = Duration::from_millis(250);
+/// At high speeds candles close faster than waking for each would be worth; they come in batches.
+const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Runs until `shutdown`.
+pub(crate) async fn run(
+    exchange: Arc<Exchange>,
+    desk: Arc<TradingService>,
+    shutdown: CancellationToken,
+) {
+    let mut clock_changes = exchange.clock_changes();
+    let mut next_update = Instant::now() + UPDATE_INTERVAL;
+    let mut end_logged = false;
+    loop {
+        if !wait_for_next(&exchange, next_update, &mut clock_changes, &shutdown).await {
+            return;
+        }
+        let update = Instant::now() >= next_update;
+        if update {
+            next_update = Instant::now() + UPDATE_INTERVAL;
+        }
+        publish_due(&exchange, &desk, update);
+        // What the price has reached since: without this, users would hear of it when they ask.
+        if !desk.api_keys().is_empty() && desk.execute(|_, _| Ok(())).await.is_err() {
+            debug!("trading has ended");
+        }
+        if !end_logged && exchange.has_market_ended() {
+            end_logged = true;
+            let now = UtcMs(exchange.now_ms());
+            info!(exchange_time = %now, "the recording is over: exchange time stands still from here on");
+        }
+    }
+}
+
+/// Waits for the next close or update; false when the process ends.
+async fn wait_for_next(
+    exchange: &Exchange,
+    next_update: Instant,
+    clock_changes: &mut watch::Receiver<u64>,
+    shutdown: &CancellationToken,
+) -> bool {
+    let now = Instant::now();
+    let close = exchange
+        .until_next_close()
+        .map_or(next_update, |wait| now + wait.max(MIN_WAKE_INTERVAL));
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        // A clock that just started has its next close elsewhere.
+        Ok(()) = clock_changes.changed() => true,
+        () = sleep_until(close.min(next_update)) => true,
+    }
+}
+
+/// Publishes what is due.
+fn publish_due(exchange: &Exchange, desk: &TradingService, update: bool) {
+    let streams = exchange.hub().published();
+    // Asked for before the market is locked: whoever trades locks in that order.
+    let tick = |c: &&Contract| desk.filters(c.symbol).map_or(Decimal::ZERO, |r| r.tick);
+    let ticks: Vec<Decimal> = exchange.listed().iter().map(tick).collect();
+    let (now_ms, due) = exchange.with_market_moment(|moment| {
+        let beat = PublisherInputs {
+            desk,
+            ticks: &ticks,
+            moment: &moment,
+            is_update_due: update && moment.is_advancing,
+        };
+        let due = streams
+            .into_iter()
+            .filter_map(|(key, told_ms)| Some((key, beat.frames(key, told_ms)?)));
+        (moment.now_ms, due.collect::<Vec<_>>())
+    });
+    let mut hub = exchange.hub();
+    for (key, frames) in due {
+        hub.publish(key, &frames, now_ms);
+    }
+}
+
+/// What streams are told from.
+struct PublisherInputs<'a> {
+    desk: &'a TradingService,
+    /// Price grids of the listed contracts.
+    ticks: &'a [Decimal],
+    moment: &'a MarketMoment<'a>,
+    /// Whether more is due than candles that have closed.
+    is_update_due: bool,
+}
+
+impl PublisherInputs<'_> {
+    /// The events of one stream since `published_ms`; `None` if it is not its turn.
+    fn frames(&self, key: StreamKey, published_ms: i64) -> Option<Vec<Frame>> {
+        let now_ms = self.moment.now_ms;
+        let contract = *self.moment.market.listed().get(key.contract_index)?;
+        let price = || self.moment.market.price_at(contract.symbol, now_ms);
+        let written = match key.kind {
+            StreamKind::Kline(interval) => {
+                return Some(self.klines(contract, key.contract_index, interval, published_ms));
+            }
+            StreamKind::BookTicker if self.is_update_due => {
+                let quote = Quote::around(price()?, *self.ticks.get(key.contract_index)?);
+                event::book_ticker(contract, quote, now_ms)
+            }
+            kind @ StreamKind::MarkPrice { every_ms }
+                if self.is_update_due
+                    && now_ms.div_euclid(every_ms) != published_ms.div_euclid(every_ms) =>
+            {
+                event::mark_price(contract, kind, price()?, now_ms)
+            }
+            StreamKind::BookTicker | StreamKind::MarkPrice { .. } => return None,
+        };
+        Some(frame_or_log(written).into_iter().collect())
+    }
+
+    /// Each candle closed since `published_ms`, then the running one.
+    fn klines(
+        &self,
+        contract: &Contract,
+        position: usize,
+        interval: Interval,
+        published_ms: i64,
+    ) -> Vec<Frame> {
+        let (market, now_ms) = (self.moment.market, self.moment.now_ms);
+        let closed = market.closed_after(position, interval, published_ms);
+        let running = self
+            .is_update_due
+            .then(|| market.running_candle(position, interval, now_ms));
+        let closed = closed.into_iter().map(|candle| (candle, true));
+        let running = running.flatten().map(|candle| (candle, false));
+        closed
+            .chain(running)
+            .filter(|(candle, _)| {
+                !self
+                    .desk
+                    .faults
+                    .is_candle_hidden(contract.symbol, interval, candle.open_time)
+            })
+            .filter_map(|(candle, is_closed)| {
+                frame_or_log(event::kline(contract, interval, &candle, is_closed, now_ms))
+            })
+            .collect()
+    }
+}
+
+fn frame_or_log(written: serde_json::Result<Frame>) -> Option<Frame> {
+    written
+        .inspect_err(|e| error!(error = %e, "an event could not be written"))
+        .ok()
+}

@@ -1,0 +1,111 @@
+//! Why the exchange refuses something, as Binance's number and words. Not here: the HTTP status that
+//! such an answer has (`rest/error.rs`).
+
+/// Binance's number and words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExchangeError {
+    /// The error code.
+    pub code: i32,
+    /// What is said with it.
+    pub message: String,
+}
+
+impl ExchangeError {
+    /// A refusal with words made for the occasion.
+    pub fn new(code: i32, words: impl Into<String>) -> Self {
+        let message = words.into();
+        Self { code, message }
+    }
+
+    /// A refusal whose words never change.
+    pub fn from_code(code: i32) -> Self {
+        Self::new(code, message_of(code))
+    }
+
+    /// A parameter is missing, empty, or not of its type.
+    pub fn missing_parameter(parameter: &str) -> Self {
+        let words = format!(
+            "Mandatory parameter '{parameter}' was not sent, was empty/null, or malformed."
+        );
+        Self::new(-1102, words)
+    }
+
+    /// A parameter that means nothing here.
+    pub fn not_required(parameter: &str) -> Self {
+        let parameter = parameter.to_ascii_lowercase();
+        Self::new(
+            -1106,
+            format!("Parameter '{parameter}' sent when not required."),
+        )
+    }
+
+    /// Below the least order value.
+    pub fn below_min_notional(least: &str) -> Self {
+        let words = format!(
+            "Order's notional must be no smaller than {least} (unless you choose reduce only)."
+        );
+        Self::new(-4164, words)
+    }
+}
+
+/// Binance's words for the codes that need no further explanation.
+const fn message_of(code: i32) -> &'static str {
+    match code {
+        -1007 => {
+            "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
+        }
+        -1008 => {
+            "Request throttled by system-level protection. Reduce-only/close-position orders are exempt. Please try again."
+        }
+        -1016 => "This service is no longer available.",
+        -1021 => "Timestamp for this request is outside of the recvWindow.",
+        -1022 => "Signature for this request is not valid.",
+        -1111 => "Precision is over the maximum defined for this asset.",
+        -1115 => "Invalid timeInForce.",
+        -1116 => "Invalid orderType.",
+        -1117 => "Invalid side.",
+        -1120 => "Invalid interval.",
+        -1121 => "Invalid symbol.",
+        -1125 => "This listenKey does not exist.",
+        -1131 => "recvWindow must be less than 60000",
+        -2011 => "Unknown order sent.",
+        -2013 => "Order does not exist.",
+        -2014 => "API-key format invalid.",
+        -2015 => "Invalid API-key, IP, or permissions for action.",
+        -2019 => "Margin is insufficient.",
+        -2021 => "Order would immediately trigger.",
+        -2022 => "ReduceOnly Order is rejected.",
+        -2025 => "Reach max open order limit.",
+        -2027 => "Exceeded the maximum allowable position at current leverage.",
+        -4003 => "Quantity less than or equal to zero.",
+        -4004 => "Quantity less than min quantity.",
+        -4005 => "Quantity greater than max quantity.",
+        -4014 => "Price not increased by tick size.",
+        -4015 => "Client order id is not valid.",
+        -4023 => "Quantity not increased by step size.",
+        -4045 => "Reach max stop order limit.",
+        -4046 => "No need to change margin type.",
+        -4047 => "Margin type cannot be changed if there exists open orders.",
+        -4048 => "Margin type cannot be changed if there exists position.",
+        -4059 => "No need to change position side.",
+        -4061 => "Order's position side does not match user's setting.",
+        -4067 => "Position side cannot be changed if there exists open orders.",
+        -4068 => "Position side cannot be changed if there exists position.",
+        -4116 => "ClientOrderId is duplicated.",
+        -4120 => {
+            "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
+        }
+        -4130 => {
+            "An open stop or take profit order with GTE and closePosition in the direction is existing."
+        }
+        -4140 => "Invalid symbol status for opening position.",
+        -4161 => "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+        -5021 => {
+            "Due to the order could not be filled immediately, the FOK order has been rejected. The order will not be recorded in the order history"
+        }
+        -5022 => {
+            "Due to the order could not be executed as maker, the Post Only order will be rejected. The order will not be recorded in the order history"
+        }
+        _ => "An unknown error occurred while processing the request.",
+    }
+}

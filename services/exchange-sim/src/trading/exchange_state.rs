@@ -1,0 +1,183 @@
+//! All accounts of the exchange, the filters, and what has changed since it was last asked. Not here:
+//! what changes them (`place.rs`, `cancel.rs`, `settings.rs`, `settle.rs`).
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+
+use super::account::Account;
+use super::error::ExchangeError;
+use super::filters::SymbolFilters;
+use super::record::{CallRecords, LogRecord, Record, UserNews, UserNotice};
+use crate::symbols::Contract;
+
+/// Taker's and maker's fee per value, funding per value and 8 hours.
+pub const TAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0005);
+/// As above.
+pub const MAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0002);
+/// As above.
+pub const FUNDING_RATE: Decimal = rust_decimal::dec!(0.0001);
+
+/// The last id given of each kind.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    pub(super) order: i64,
+    pub(super) algo: i64,
+    pub(super) trade: i64,
+    pub(super) income: i64,
+}
+
+/// All accounts.
+#[derive(Debug)]
+pub struct ExchangeState {
+    pub(super) filters: BTreeMap<String, SymbolFilters>,
+    pub(super) accounts: BTreeMap<String, Account>,
+    /// Up to when the market's way has been taken into account.
+    pub(super) matched_until_ms: i64,
+    pub(super) ids: Ids,
+    /// Accounts whose triggered orders are refused, and with what: a fault, not stored.
+    pub(super) rejected_triggers: BTreeMap<String, i32>,
+    log_records: Vec<LogRecord>,
+    notices: Vec<UserNotice>,
+}
+
+impl ExchangeState {
+    /// An exchange for `distinct_contracts` contracts without accounts, at `now_ms`.
+    pub fn new(listed: &[&'static Contract], now_ms: i64) -> Self {
+        let rules = listed
+            .iter()
+            .map(|c| (c.symbol.to_owned(), SymbolFilters::from_contract(c)));
+        Self {
+            filters: rules.collect(),
+            accounts: BTreeMap::new(),
+            matched_until_ms: now_ms,
+            ids: Ids::default(),
+            rejected_triggers: BTreeMap::new(),
+            log_records: Vec::new(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Opens an account with this balance, unless there is one.
+    pub fn open_account(&mut self, name: &str, balance: Decimal) {
+        if !self.accounts.contains_key(name) {
+            self.record(name, Record::Wallet(balance));
+        }
+    }
+
+    /// An account that was opened.
+    ///
+    /// # Errors
+    /// If there is none of this name.
+    pub fn account(&self, name: &str) -> Result<&Account, ExchangeError> {
+        self.accounts
+            .get(name)
+            .ok_or_else(|| ExchangeError::from_code(-2015))
+    }
+
+    /// Names of all accounts.
+    pub fn account_names(&self) -> Vec<String> {
+        self.accounts.keys().cloned().collect()
+    }
+
+    /// A contract's filters.
+    ///
+    /// # Errors
+    /// If it is not listed.
+    pub fn filters(&self, symbol: &str) -> Result<&SymbolFilters, ExchangeError> {
+        self.filters
+            .get(symbol)
+            .ok_or_else(|| ExchangeError::from_code(-1121))
+    }
+
+    /// Changes a contract's filters.
+    pub fn set_filters(&mut self, rules: SymbolFilters) {
+        self.record("", Record::Filters(rules));
+    }
+
+    /// Refuses an account's conditional orders when they are triggered, until told otherwise.
+    pub fn reject_triggers(&mut self, account: &str, code: Option<i32>) {
+        match code {
+            Some(code) => self.rejected_triggers.insert(account.to_owned(), code),
+            None => self.rejected_triggers.remove(account),
+        };
+    }
+
+    /// Up to when the market's way has been taken into account, UTC ms.
+    pub const fn matched_until_ms(&self) -> i64 {
+        self.matched_until_ms
+    }
+
+    /// What has changed since this was last called: to be stored before anybody is told.
+    pub fn take_changes(&mut self) -> (Option<CallRecords>, Vec<UserNotice>) {
+        let entries = std::mem::take(&mut self.log_records);
+        let batch = (!entries.is_empty()).then_some(CallRecords {
+            matched_until_ms: self.matched_until_ms,
+            records: entries,
+        });
+        (batch, std::mem::take(&mut self.notices))
+    }
+
+    /// Everything it is, as a batch that makes it again.
+    pub fn snapshot(&self) -> CallRecords {
+        let rules = self.filters.values().cloned().map(|rules| LogRecord {
+            account: String::new(),
+            record: Record::Filters(rules),
+        });
+        let accounts = self.accounts.iter().flat_map(|(name, account)| {
+            account.records().into_iter().map(|record| LogRecord {
+                account: name.clone(),
+                record,
+            })
+        });
+        CallRecords {
+            matched_until_ms: self.matched_until_ms,
+            records: rules.chain(accounts).collect(),
+        }
+    }
+
+    /// Takes in what was stored.
+    pub fn restore(&mut self, batch: CallRecords) {
+        for entry in batch.records {
+            self.apply(entry);
+        }
+        self.matched_until_ms = batch.matched_until_ms;
+    }
+
+    pub(super) fn record(&mut self, account: &str, record: Record) {
+        let entry = LogRecord {
+            account: account.to_owned(),
+            record,
+        };
+        self.apply(entry.clone());
+        self.log_records.push(entry);
+    }
+
+    pub(super) fn notify(&mut self, account: &str, at_ms: i64, news: UserNews) {
+        self.notices.push(UserNotice {
+            account: account.to_owned(),
+            at_ms,
+            news,
+        });
+    }
+
+    fn apply(&mut self, entry: LogRecord) {
+        let ids = &mut self.ids;
+        match &entry.record {
+            Record::Order(order) => ids.order = ids.order.max(order.id),
+            Record::Algo(algo) => ids.algo = ids.algo.max(algo.id),
+            Record::Trade(trade) => ids.trade = ids.trade.max(trade.id),
+            Record::Income(income) => ids.income = ids.income.max(income.id),
+            Record::Filters(rules) => {
+                // A contract that is not listed any more has no filters either.
+                if let Some(known) = self.filters.get_mut(&rules.symbol) {
+                    known.clone_from(rules);
+                }
+                return;
+            }
+            _ => {}
+        }
+        let account = self.accounts.entry(entry.account).or_default();
+        account.apply(entry.record);
+    }
+}

@@ -1,0 +1,391 @@
+//! What time does: follows the price's way and lets happen, in its order, whatever it reaches: resting
+//! orders fill, conditional ones are triggered, positions are liquidated, funding is paid. The result
+//! depends on the way alone, not on how often somebody looks (under cross margin nearly so: what other
+//! positions leave of the wallet is looked at once per stretch).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+
+use super::account::Account;
+use super::enums::{AlgoStatus, IncomeKind, Kind, Margin, PositionSide, Side, Status, TimeInForce};
+use super::error::ExchangeError;
+use super::exchange_state::{ExchangeState, FUNDING_RATE};
+use super::execute::Fill;
+use super::order::{Algo, NewOrder, Order};
+use super::place::{PARTIAL_FILL_DELAY_MS, immediate_price, is_triggered};
+use super::position::{MONEY_DECIMALS, Position};
+use super::prices::{Now, Prices, Quote, first_crossing};
+use super::record::Record;
+
+/// Funding is paid at every multiple of this.
+const FUNDING_INTERVAL_MS: i64 = 8 * 3_600_000;
+/// What a liquidation costs per value, if the margin has as much left: `liquidationFee` of `exchangeInfo`.
+pub(crate) const LIQUIDATION_FEE_RATE: Decimal = rust_decimal::dec!(0.0125);
+/// The way is followed in stretches of at most this; funding times are among their ends.
+const MAX_STEP_MS: i64 = 600_000;
+
+/// When funding is paid next after `now_ms`.
+pub(crate) const fn next_funding_ms(now_ms: i64) -> i64 {
+    (now_ms.div_euclid(FUNDING_INTERVAL_MS) + 1) * FUNDING_INTERVAL_MS
+}
+
+/// What the price reaches.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum TriggerKind {
+    Liquidation(String, PositionSide),
+    Fill(i64),
+    Trigger(i64),
+}
+
+/// When, to whom, what: in the order in which it happens.
+type DueTrigger = (i64, String, TriggerKind);
+
+/// One contract's prices at the turns of a stretch.
+type PricePath = BTreeMap<String, Vec<(i64, Decimal)>>;
+
+impl ExchangeState {
+    /// Follows the price up to `now_ms`.
+    pub fn match_until(&mut self, prices: &dyn Prices, now_ms: i64) {
+        while self.matched_until_ms < now_ms {
+            if self.accounts.values().all(Account::is_idle) {
+                self.matched_until_ms = now_ms;
+                break;
+            }
+            let end = (self.matched_until_ms / MAX_STEP_MS + 1) * MAX_STEP_MS;
+            let to = end.min(now_ms);
+            if let Some((at_ms, account, what)) = self.first_due(prices, to) {
+                self.matched_until_ms = at_ms;
+                let now = Now { ms: at_ms, prices };
+                self.apply_trigger(&account, what, &now);
+            } else {
+                self.matched_until_ms = to;
+                if to % FUNDING_INTERVAL_MS == 0 {
+                    self.pay_funding(&Now { ms: to, prices });
+                }
+            }
+        }
+        self.expire_listen_keys(now_ms);
+    }
+
+    fn first_due(&self, prices: &dyn Prices, to: i64) -> Option<DueTrigger> {
+        let from = self.matched_until_ms;
+        let paths = self.price_paths(prices, to);
+        let accounts = self.accounts.iter();
+        let due = accounts.filter_map(|(name, account)| {
+            let fills = account.open_orders.values();
+            let fills = fills.filter_map(|o| self.fill_due(o, prices, &paths));
+            let triggers = account.waiting_algos.values();
+            let triggers = triggers.filter_map(|a| {
+                let hit = |price| is_triggered(a.kind, a.side, a.trigger_price, price);
+                let at = first_crossing(prices, &a.symbol, from, paths.get(&a.symbol)?, hit)?;
+                Some((at, TriggerKind::Trigger(a.id)))
+            });
+            let lost = account.open_positions().filter_map(|p| {
+                let cushion = account.liquidation_buffer(p, &Now { ms: from, prices });
+                let hit = |price| p.is_liquidated_at(price, cushion);
+                let at = first_crossing(prices, &p.symbol, from, paths.get(&p.symbol)?, hit)?;
+                Some((at, TriggerKind::Liquidation(p.symbol.clone(), p.side)))
+            });
+            let all = fills.chain(triggers).chain(lost);
+            let first = all.min();
+            first.map(|(at, what)| (at, name.clone(), what))
+        });
+        due.min()
+    }
+
+    fn fill_due(
+        &self,
+        order: &Order,
+        prices: &dyn Prices,
+        paths: &PricePath,
+    ) -> Option<(i64, TriggerKind)> {
+        let tick = self.filters.get(&order.symbol)?.tick;
+        let hit = |price| {
+            let quote = Quote::around(price, tick);
+            immediate_price(order.kind, order.side, order.price, quote).is_some()
+        };
+        let from = self.matched_until_ms.max(order.no_fill_until_ms);
+        let turns = paths.get(&order.symbol)?;
+        let at = first_crossing(prices, &order.symbol, from, turns, hit)?;
+        Some((at, TriggerKind::Fill(order.id)))
+    }
+
+    /// Prices at the turns of every contract in which something is open.
+    fn price_paths(&self, prices: &dyn Prices, to: i64) -> PricePath {
+        let active: BTreeSet<&String> = self
+            .accounts
+            .values()
+            .flat_map(|a| {
+                let open = a.open_orders.values().map(|o| &o.symbol);
+                let waiting = a.waiting_algos.values().map(|a| &a.symbol);
+                open.chain(waiting)
+                    .chain(a.open_positions().map(|p| &p.symbol))
+            })
+            .collect();
+        let with_prices = |symbol: &String| {
+            let turns = prices.turning_points(symbol, self.matched_until_ms, to);
+            let known = turns
+                .into_iter()
+                .filter_map(|ms| Some((ms, prices.price_at(symbol, ms)?)));
+            known.collect()
+        };
+        let active = active.into_iter();
+        active.map(|s| (s.clone(), with_prices(s))).collect()
+    }
+
+    fn apply_trigger(&mut self, account: &str, trigger: TriggerKind, now: &Now<'_>) {
+        let Some(state) = self.accounts.get(account) else {
+            return;
+        };
+        match trigger {
+            TriggerKind::Fill(id) => {
+                if let Some(order) = state.open_orders.get(&id).cloned() {
+                    self.fill_resting(account, order, now);
+                }
+            }
+            TriggerKind::Trigger(id) => {
+                if let Some(algo) = state.waiting_algos.get(&id).cloned() {
+                    self.trigger_algo(account, algo, now);
+                }
+            }
+            TriggerKind::Liquidation(symbol, side) => {
+                let position = state.position(&symbol, side);
+                self.liquidate(account, &position, now);
+            }
+        }
+    }
+
+    /// A resting order is reached: it fills at its own price.
+    fn fill_resting(&mut self, account: &str, mut order: Order, now: &Now<'_>) {
+        let mut quantity = self.next_fill_quantity(&order);
+        if order.reduce_only {
+            let state = self.accounts.get(account);
+            let position = state.map(|a| a.position(&order.symbol, order.position_side));
+            let closable = position.map(|p| p.closable(order.side));
+            quantity = quantity.min(closable.unwrap_or_default());
+        }
+        if quantity.is_zero() {
+            self.end_order(account, &mut order, Status::Expired, now.ms);
+            return;
+        }
+        let fill = Fill {
+            quantity,
+            price: order.price,
+            is_maker: true,
+        };
+        if quantity < order.remaining() {
+            order.no_fill_until_ms = now.ms + PARTIAL_FILL_DELAY_MS;
+        }
+        self.fill(account, &mut order, fill, now);
+    }
+
+    /// A conditional order is reached: it becomes a market order, or is refused.
+    fn trigger_algo(&mut self, account: &str, mut algo: Algo, now: &Now<'_>) {
+        algo.triggered_ms = now.ms;
+        match self.market_order(account, &algo, now) {
+            Ok((mut order, quote)) => {
+                algo.order_id = Some(order.id);
+                self.end_algo(account, &mut algo, AlgoStatus::Triggered, "", now.ms);
+                self.match_new(account, &mut order, quote, now);
+                algo.actual_price = order.average_price().round_dp(MONEY_DECIMALS);
+                algo.actual_quantity = order.filled;
+                self.end_algo(account, &mut algo, AlgoStatus::Finished, "", now.ms);
+            }
+            Err(None) => self.end_algo(account, &mut algo, AlgoStatus::Expired, "", now.ms),
+            Err(Some(refusal)) => {
+                let words = refusal.message;
+                self.end_algo(account, &mut algo, AlgoStatus::Rejected, &words, now.ms);
+            }
+        }
+    }
+
+    /// The order a conditional one becomes; `None` if there is nothing left to close.
+    fn market_order(
+        &self,
+        account: &str,
+        algo: &Algo,
+        now: &Now<'_>,
+    ) -> Result<(Order, Quote), Option<ExchangeError>> {
+        if let Some(code) = self.rejected_triggers.get(account) {
+            return Err(Some(ExchangeError::from_code(*code)));
+        }
+        let state = self.account(account)?;
+        let position = state.position(&algo.symbol, algo.position_side);
+        let closable = position.closable(algo.side);
+        let quantity = match (algo.close_position, algo.reduce_only) {
+            (true, _) if closable.is_zero() => return Err(None),
+            (true, _) => closable,
+            (false, true) if closable.is_zero() => {
+                return Err(Some(ExchangeError::from_code(-2022)));
+            }
+            (false, true) => algo.quantity.min(closable),
+            (false, false) => algo.quantity,
+        };
+        let quote = self.quote(&algo.symbol, now)?;
+        let order = triggered_order(algo, quantity, self.ids.order + 1, now.ms);
+        let wanted = NewOrder {
+            symbol: order.symbol.clone(),
+            side: order.side,
+            position_side: order.position_side,
+            kind: Kind::Market,
+            time_in_force: TimeInForce::Gtc,
+            price: Decimal::ZERO,
+            quantity,
+            reduce_only: order.reduce_only,
+            client_id: None,
+        };
+        let price = immediate_price(Kind::Market, algo.side, Decimal::ZERO, quote);
+        self.check_margin(account, &wanted, quantity, price.unwrap_or_default(), now)?;
+        Ok((order, quote))
+    }
+
+    /// Closes an account's position in a contract as if its margin were used up now.
+    ///
+    /// # Errors
+    /// If there is no such account or position.
+    pub fn liquidate_now(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        now: &Now<'_>,
+    ) -> Result<(), ExchangeError> {
+        let held = self.account(account)?.open_positions();
+        let held: Vec<Position> = held.filter(|p| p.symbol == symbol).cloned().collect();
+        if held.is_empty() {
+            return Err(ExchangeError::new(-1102, "no such position to liquidate"));
+        }
+        for position in held {
+            self.liquidate(account, &position, now);
+        }
+        Ok(())
+    }
+
+    /// A position's margin is used up: its contract's orders end, it is closed at the mark price, and of
+    /// what its margin has left the fee for that goes to the insurance fund, which also bears what is missing.
+    fn liquidate(&mut self, account: &str, position: &Position, now: &Now<'_>) {
+        let symbol = position.symbol.as_str();
+        // The contract is listed, or nothing could be open in it.
+        let _ = self.cancel_all(account, symbol, now.ms);
+        self.end_algos(account, symbol, AlgoStatus::Expired, "liquidation", now.ms);
+        let Some(state) = self.accounts.get(account) else {
+            return;
+        };
+        let isolated = state.symbol_config(symbol).margin_mode == Margin::Isolated;
+        let lost = state.wallet_balance
+            - if isolated {
+                position.isolated_margin
+            } else {
+                state.cross_wallet()
+            };
+        let mut order = liquidation_order(position, self.ids.order + 1, now.ms);
+        self.record(account, Record::Order(order.clone()));
+        self.notify_order(account, &order, "NEW", None, now.ms);
+        let fill = Fill {
+            quantity: order.quantity,
+            price: now.mark_price(symbol),
+            is_maker: false,
+        };
+        self.fill(account, &mut order, fill, now);
+        let wallet = self.accounts.get(account).map(|a| a.wallet_balance);
+        let rest = wallet.unwrap_or_default() - lost;
+        if isolated || rest.is_sign_negative() {
+            let fee = (order.filled_quote * LIQUIDATION_FEE_RATE).round_dp(MONEY_DECIMALS);
+            let cleared = -rest.min(fee);
+            self.change_wallet(account, symbol, IncomeKind::Insurance, cleared, now);
+            self.notify_account(account, "INSURANCE_CLEAR", cleared, &[], now);
+        }
+    }
+
+    /// Every position pays or gets its funding.
+    fn pay_funding(&mut self, now: &Now<'_>) {
+        for name in self.account_names() {
+            let held = self
+                .accounts
+                .get(&name)
+                .map(|a| a.open_positions().cloned());
+            let held: Vec<Position> = held.into_iter().flatten().collect();
+            for mut position in held {
+                let value = position.notional(now.mark_price(&position.symbol));
+                let amount = -(value * FUNDING_RATE).round_dp(MONEY_DECIMALS);
+                let symbol = position.symbol.clone();
+                self.change_wallet(&name, &symbol, IncomeKind::Funding, amount, now);
+                if !position.isolated_margin.is_zero() {
+                    position.isolated_margin += amount;
+                    self.record(&name, Record::Position(position.clone()));
+                }
+                self.notify_account(&name, "FUNDING_FEE", amount, &[position], now);
+            }
+        }
+    }
+
+    fn change_wallet(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        kind: IncomeKind,
+        sum: Decimal,
+        now: &Now<'_>,
+    ) {
+        let Some(state) = self.accounts.get(account) else {
+            return;
+        };
+        let wallet = state.wallet_balance + sum;
+        self.record(account, Record::Wallet(wallet));
+        self.record_income(account, symbol, kind, sum, None, now.ms);
+    }
+}
+
+/// The market order of a triggered conditional one; it keeps the client's id.
+fn triggered_order(algo: &Algo, quantity: Decimal, id: i64, at_ms: i64) -> Order {
+    Order {
+        id,
+        client_id: algo.client_id.clone(),
+        symbol: algo.symbol.clone(),
+        side: algo.side,
+        position_side: algo.position_side,
+        kind: Kind::Market,
+        time_in_force: TimeInForce::Gtc,
+        price: Decimal::ZERO,
+        quantity,
+        filled: Decimal::ZERO,
+        filled_quote: Decimal::ZERO,
+        reduce_only: algo.reduce_only,
+        close_position: algo.close_position,
+        origin: Some(algo.kind),
+        status: Status::New,
+        created_ms: at_ms,
+        updated_ms: at_ms,
+        no_fill_until_ms: 0,
+        fills_in_parts: false,
+    }
+}
+
+/// The order that closes a lost position, named as Binance names it.
+fn liquidation_order(position: &Position, id: i64, at_ms: i64) -> Order {
+    Order {
+        id,
+        client_id: format!("autoclose-{id}"),
+        symbol: position.symbol.clone(),
+        side: if position.amount.is_sign_positive() {
+            Side::Sell
+        } else {
+            Side::Buy
+        },
+        position_side: position.side,
+        kind: Kind::Liquidation,
+        time_in_force: TimeInForce::Ioc,
+        price: Decimal::ZERO,
+        quantity: position.amount.abs(),
+        filled: Decimal::ZERO,
+        filled_quote: Decimal::ZERO,
+        reduce_only: true,
+        close_position: false,
+        origin: None,
+        status: Status::New,
+        created_ms: at_ms,
+        updated_ms: at_ms,
+        no_fill_until_ms: 0,
+        fills_in_parts: false,
+    }
+}

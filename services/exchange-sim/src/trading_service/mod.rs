@@ -1,0 +1,150 @@
+//! Where trading meets the world: one call at a time is carried out on the venue at the market's
+//! present moment, stored, and only then answered and told to its user. Not here: what calls do
+//! (`trading/`), and how they come and are answered (`rest/`, `ws/`).
+
+pub(crate) mod faults;
+pub(crate) mod order_limiter;
+pub(crate) mod user_streams;
+pub(crate) mod write_ahead_log;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rust_decimal::Decimal;
+use tokio::task::spawn_blocking;
+use tracing::error;
+
+use crate::api_keys::ApiKeys;
+use crate::exchange::Exchange;
+use crate::trading::error::ExchangeError;
+use crate::trading::exchange_state::ExchangeState;
+use crate::trading::filters::SymbolFilters;
+use crate::trading::prices::Now;
+use faults::Faults;
+use order_limiter::OrderLimiter;
+use user_streams::UserStreams;
+use write_ahead_log::WriteAheadLog;
+
+/// The trading side, shared by every connection and task.
+pub(crate) struct TradingService {
+    exchange: Arc<Exchange>,
+    api_keys: ApiKeys,
+    order_limiter: OrderLimiter,
+    pub(crate) user_streams: UserStreams,
+    pub(crate) faults: Faults,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    venue: ExchangeState,
+    log: Option<WriteAheadLog>,
+    /// A change could not be stored: nothing is done any more, since a restart would not know of it.
+    is_broken: bool,
+}
+
+impl TradingService {
+    /// A desk over `exchange_state` with an account for each key.
+    pub(crate) fn new(
+        exchange: Arc<Exchange>,
+        keys: ApiKeys,
+        mut venue: ExchangeState,
+        store: Option<WriteAheadLog>,
+        balance: Decimal,
+    ) -> Arc<Self> {
+        for name in keys.names() {
+            venue.open_account(name, balance);
+        }
+        // An account without anything is made again from its key: nothing to store.
+        let _ = venue.take_changes();
+        let counts = OrderLimiter::new(*exchange.limits());
+        let inner = Inner {
+            venue,
+            log: store,
+            is_broken: false,
+        };
+        Arc::new(Self {
+            exchange,
+            api_keys: keys,
+            order_limiter: counts,
+            user_streams: UserStreams::default(),
+            faults: Faults::default(),
+            inner: Mutex::new(inner),
+        })
+    }
+
+    pub(crate) const fn api_keys(&self) -> &ApiKeys {
+        &self.api_keys
+    }
+
+    pub(crate) const fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// Counts an order against its account's rate.
+    pub(crate) fn count_order(&self, account: &str) -> Result<[u32; 2], ExchangeError> {
+        self.order_limiter
+            .count_order(account, runtime::clock::now().0)
+    }
+
+    /// Exchange time as clients are told it, UTC ms.
+    pub(crate) fn client_time_ms(&self) -> i64 {
+        self.exchange.now_ms() + self.faults.clock_skew_ms()
+    }
+
+    /// Carries out a call, away from the threads that must not wait for a disk.
+    pub(crate) async fn execute<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError> + Send + 'static,
+    ) -> Result<T, ExchangeError> {
+        let desk = Arc::clone(self);
+        let result = spawn_blocking(move || desk.execute_blocking(call)).await;
+        result.unwrap_or_else(|error| {
+            error!(%error, "a call ended in a panic");
+            Err(ExchangeError::from_code(-1007))
+        })
+    }
+
+    /// Carries out a call at this moment.
+    pub(crate) fn execute_blocking<T>(
+        &self,
+        call: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError>,
+    ) -> Result<T, ExchangeError> {
+        let inner = &mut *self.inner();
+        if inner.is_broken {
+            return Err(ExchangeError::from_code(-1016));
+        }
+        let venue = &mut inner.venue;
+        let result = self.exchange.with_market_moment(|moment| {
+            venue.match_until(moment.market, moment.now_ms);
+            let now = Now {
+                ms: moment.now_ms.max(venue.matched_until_ms()),
+                prices: moment.market,
+            };
+            call(venue, &now)
+        });
+        let (batch, notices) = venue.take_changes();
+        if let (Some(batch), Some(store)) = (batch, &mut inner.log)
+            && let Err(error) = store.append(&batch)
+        {
+            error!(%error, "a change was not stored: trading ends until a restart");
+            inner.is_broken = true;
+            return Err(ExchangeError::from_code(-1007));
+        }
+        self.user_streams.publish(&inner.venue, &notices);
+        result
+    }
+
+    /// A contract's filters as they stand.
+    pub(crate) fn filters(&self, symbol: &str) -> Option<SymbolFilters> {
+        self.inner().venue.filters(symbol).ok().cloned()
+    }
+
+    /// Whose user stream has this key, if anybody's.
+    pub(crate) fn listen_key_owner(&self, key: &str) -> Option<String> {
+        let inner = self.inner();
+        inner.venue.listen_key_owner(key).map(str::to_owned)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

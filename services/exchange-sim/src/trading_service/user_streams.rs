@@ -1,0 +1,68 @@
+//! Who listens to which user stream, and what they are told. Not here: sockets (`ws/`) and what events
+//! look like (`ws/user_event.rs`).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::trading::exchange_state::ExchangeState;
+use crate::trading::record::{UserNews, UserNotice};
+use crate::ws::hub::Subscriber;
+use crate::ws::user_event;
+
+/// Listeners by their stream's key.
+#[derive(Default)]
+pub(crate) struct UserStreams {
+    listeners: Mutex<BTreeMap<String, Vec<Arc<Subscriber>>>>,
+}
+
+impl UserStreams {
+    /// Adds a listener. Joining twice changes nothing.
+    pub(crate) fn join(&self, subscriber: &Arc<Subscriber>, key: &str) {
+        let mut listeners = self.lock();
+        let of_key = listeners.entry(key.to_owned()).or_default();
+        if !of_key.iter().any(|s| Arc::ptr_eq(s, subscriber)) {
+            of_key.push(Arc::clone(subscriber));
+        }
+    }
+
+    /// Ends what a listener hears of one key, or of all.
+    pub(crate) fn leave(&self, subscriber: &Subscriber, key: Option<&str>) {
+        let mut listeners = self.lock();
+        for (of, all) in listeners.iter_mut() {
+            if key.is_none_or(|key| key == of) {
+                all.retain(|s| !std::ptr::eq(s.as_ref(), subscriber));
+            }
+        }
+        listeners.retain(|_, all| !all.is_empty());
+    }
+
+    /// Tells the notices to whom they concern, in their order.
+    pub(crate) fn publish(&self, venue: &ExchangeState, notices: &[UserNotice]) {
+        let mut listeners = self.lock();
+        for notice in notices {
+            let key = match &notice.news {
+                UserNews::KeyExpired(key) => Some(key.clone()),
+                _ => listen_key_of(venue, &notice.account),
+            };
+            let Some(key) = key else { continue };
+            let frame = user_event::frame(notice, &key);
+            for subscriber in listeners.get(&key).into_iter().flatten() {
+                subscriber.enqueue(&frame);
+            }
+            if matches!(notice.news, UserNews::KeyExpired(_)) {
+                listeners.remove(&key);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<Arc<Subscriber>>>> {
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn listen_key_of(venue: &ExchangeState, account: &str) -> Option<String> {
+    let account = venue.account(account).ok()?;
+    account.listen_key.as_ref().map(|l| l.key.clone())
+}

@@ -1,0 +1,131 @@
+//! What the owner reads when he asks.
+
+use bearish_notifier_core::command_parser::VERBS;
+use bearish_notifier_core::notification::Notification;
+use bearish_notifier_core::replies::{
+    accounts, equity_curve, help, logs, performance, positions, status,
+};
+use bearish_notifier_core::send_limiter::SendLimits;
+use protocol::event::Severity;
+use protocol::report::{AccountReport, BookReport, EquityPoint};
+use protocol::time::UtcMs;
+
+use crate::support::{World, info_event};
+
+const NOW: UtcMs = UtcMs(1_764_000_000_123);
+
+fn book() -> BookReport {
+    serde_json::from_str(include_str!(
+        "../../../../protocol/tests/golden/report_book.json"
+    ))
+    .unwrap()
+}
+
+fn account() -> (protocol::ids::AccountKey, AccountReport) {
+    let golden = include_str!("../../../../protocol/tests/golden/report_account.json");
+    (
+        "paper.binance-usdm.sim".parse().unwrap(),
+        serde_json::from_str(golden).unwrap(),
+    )
+}
+
+#[test]
+fn replies_list_books_and_accounts_one_per_line() {
+    assert_eq!(
+        positions(&[book()], NOW),
+        "BTCUSDT long 0.25 at 40008, now 40025.1: +4.27 USDT, stop 39600, target 40600, oversold-bounce"
+    );
+    let text = performance(&[book()], &[account()], UtcMs(NOW.0 + 3_600_000));
+    assert_eq!(
+        text,
+        "BTCUSDT: 3340.10 USDT (+6.77 USDT), 4 trades, 3 won, profit factor 1.8, Sharpe 1.1, largest fall \
+         1.20 %, HALTED: journal sequence 7: unreadable (as of 1.0h ago)\n\
+         Together (paper): 3340.10 USDT of 3333.33 USDT, +6.77 USDT, 4 trades\n\
+         paper.binance-usdm.sim: 9499.99 USDT, 🚨 LATCHED by daily_loss (latch daily_loss-1764000000000), ⏸ no \
+         entries of BTCUSDT, worth not known of ETHUSDT (as of 1.0h ago)"
+    );
+    for nothing in [
+        positions(&[], NOW),
+        performance(&[], &[], NOW),
+        accounts(&[], NOW),
+    ] {
+        assert!(nothing.contains("has reported yet"), "{nothing}");
+    }
+}
+
+#[test]
+fn status_reply_uses_heartbeats_if_no_watchdog_answers() {
+    let text = status(
+        &Err("No watchdog answers".to_owned()),
+        &[],
+        &[account()],
+        NOW,
+    );
+    assert!(
+        text.starts_with("No watchdog answers; by the newest heartbeats:\n"),
+        "{text}"
+    );
+    let text = status(&Ok("UNIT STATE".to_owned()), &[], &[], NOW);
+    assert_eq!(text, "UNIT STATE\nNo account has reported yet");
+}
+
+#[test]
+fn logs_reply_lists_recent_titles_and_help_lists_every_verb() {
+    let mut world = World::new(SendLimits::NONE);
+    assert_eq!(logs(&world.state), "Nothing was told yet");
+    for number in 0..40 {
+        world.receive(&format!("e{number}"), info_event(number));
+    }
+    let text = logs(&world.state);
+    assert_eq!(text.lines().count(), 31, "{text}");
+    assert!(
+        text.ends_with("2026-11-24T03:00:00.000Z ✅ WORKS AGAIN"),
+        "{text}"
+    );
+    for (verb, ..) in VERBS {
+        assert!(help(true).contains(&format!("/{verb}")), "{verb}");
+    }
+}
+
+fn points(points: &[(i64, i64)]) -> Vec<EquityPoint> {
+    let point = |(at, equity): &(i64, i64)| EquityPoint {
+        v: 1,
+        at: UtcMs(*at),
+        equity: (*equity).into(),
+    };
+    points.iter().map(point).collect()
+}
+
+#[test]
+fn equity_curve_has_no_step_where_a_book_was_added() {
+    let books = [
+        points(&[(1, 100), (3, 110), (5, 90)]),
+        Vec::new(),
+        points(&[(4, 50), (5, 60)]),
+    ];
+    let found: Vec<(i64, String)> = equity_curve(&books)
+        .iter()
+        .map(|(at, sum)| (at.0, sum.to_string()))
+        .collect();
+    let expected = [(1, "150"), (3, "160"), (4, "160"), (5, "150")];
+    assert_eq!(found, expected.map(|(at, sum)| (at, sum.to_owned())));
+    assert!(equity_curve(&[]).is_empty());
+}
+
+#[test]
+fn picture_carries_a_short_text_and_follows_a_long_one() {
+    let letter = |body: String| Notification {
+        at: NOW,
+        severity: Severity::Info,
+        kind: "summary".to_owned(),
+        title: "💓 HEARTBEAT".to_owned(),
+        body,
+        has_picture: false,
+    };
+    let short = letter("all is well".to_owned()).with_picture();
+    assert!(short.len() == 1 && short[0].has_picture);
+    let long = letter("line\n".repeat(400)).with_picture();
+    let pictures: Vec<bool> = long.iter().map(|letter| letter.has_picture).collect();
+    assert_eq!(pictures, [false, true]);
+    assert_eq!(long[1].title, "📈 EQUITY");
+}

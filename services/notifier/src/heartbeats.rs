@@ -1,0 +1,67 @@
+//! The newest heartbeat of everybody, as the bus remembers it: of traders for the owner's hourly one, of
+//! watchdogs to notice that they are silent.
+
+use notifier_core::watchdog_outage::WatchdogHeartbeat;
+use protocol::heartbeat::Heartbeat;
+use protocol::ids::SubjectToken;
+use protocol::subject::filter;
+use runtime::bus::Bus;
+use runtime::streams;
+
+/// Of every trader, by name.
+///
+/// # Errors
+/// Why the bus did not answer, in one line.
+pub async fn trader_heartbeats(bus: &Bus) -> Result<Vec<(SubjectToken, Heartbeat)>, String> {
+    read_heartbeats(bus, filter::TRADER_HEARTBEATS).await
+}
+
+/// Of every watchdog, by name.
+///
+/// # Errors
+/// Why the bus did not answer, in one line.
+pub async fn watchdog_heartbeats(bus: &Bus) -> Result<Vec<(SubjectToken, Heartbeat)>, String> {
+    read_heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await
+}
+
+/// The newest of all watchdogs; none if there was none within a day.
+///
+/// # Errors
+/// Why the bus did not answer, in one line.
+pub async fn newest_watchdog_heartbeat(bus: &Bus) -> Result<Option<WatchdogHeartbeat>, String> {
+    let beats = read_heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await?;
+    let newest = beats
+        .into_iter()
+        .map(|(_, beat)| beat)
+        .max_by_key(|beat| beat.at);
+    Ok(newest.map(|beat| WatchdogHeartbeat {
+        boot: beat.boot,
+        seq: beat.seq,
+        phase: beat.phase,
+        at: beat.at,
+    }))
+}
+
+async fn read_heartbeats(
+    bus: &Bus,
+    filter: &str,
+) -> Result<Vec<(SubjectToken, Heartbeat)>, String> {
+    let mut subjects = bus.subjects(streams::HEARTBEATS, filter).await?;
+    subjects.sort();
+    let mut beats = Vec::new();
+    for subject in subjects {
+        let newest = bus.latest_message(streams::HEARTBEATS, &subject).await?;
+        let name = subject
+            .rsplit('.')
+            .next()
+            .and_then(|name| name.parse().ok());
+        let (Some(newest), Some(name)) = (newest, name) else {
+            continue;
+        };
+        match serde_json::from_slice(&newest.payload) {
+            Ok(beat) => beats.push((name, beat)),
+            Err(error) => tracing::warn!(subject, %error, "a heartbeat that cannot be read"),
+        }
+    }
+    Ok(beats)
+}

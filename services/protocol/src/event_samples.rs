@@ -1,0 +1,242 @@
+//! One event of every kind with likely values: what tests hold against committed files, and what the
+//! owner is shown before anything happens.
+
+use rust_decimal::Decimal;
+
+use crate::event::{Event, EventBody, PositionSide};
+use crate::ids::{AccountKey, BookKey, InvalidSubjectToken, Mode, SubjectToken};
+use crate::time::UtcMs;
+
+/// When all of them happened.
+pub const AT: UtcMs = UtcMs(1_764_000_000_123);
+
+/// A list of samples that is complete, or does not compile.
+macro_rules! one_of_every_kind {
+    ($($kind:ident { $($fields:tt)* })*) => {
+        fn bodies() -> Result<Vec<EventBody>, InvalidSubjectToken> {
+            Ok(vec![$(EventBody::$kind { $($fields)* }),*])
+        }
+
+        /// A kind without a sample is missing here.
+        const _: fn(&EventBody) = |body| match body {
+            $(EventBody::$kind { .. })|* => {}
+        };
+    };
+}
+
+/// One of every kind.
+///
+/// # Errors
+/// None as long as the names in this file are names, which a test sees to.
+pub fn events() -> Result<Vec<Event>, InvalidSubjectToken> {
+    let event = |body: EventBody| Event::new(format!("a1b2c3:{}", body.kind()), AT, body);
+    Ok(bodies()?.into_iter().map(event).collect())
+}
+
+one_of_every_kind! {
+    TraderStarted {
+        mode: Mode::Paper,
+        symbols: vec!["BTCUSDT".parse()?, "ETHUSDT".parse()?],
+        flags: ["--paper", "--infinite", "--auto-restart"].map(text).to_vec(),
+        version: text("0.1.0"),
+    }
+    TraderStopped {
+        reason: text("stop requested"),
+        exit_code: 0,
+        uptime_ms: 3_600_000,
+    }
+    BookAcquired {
+        book: book()?,
+        instance: Some(unit()?),
+        config_changes: vec![text("leverage: 1 -> 2")],
+    }
+    BookLost {
+        book: book()?,
+        reason: text("another instance holds its lease"),
+    }
+    BookHalted {
+        book: book()?,
+        reason: text("journal sequence 7: unreadable"),
+    }
+    BookUnhalted {
+        book: book()?,
+        by: text("operator"),
+        reason: text("the surplus was a trade of mine, closed now"),
+    }
+    EntryDropped {
+        book: book()?,
+        reason: text("the candle to enter on is missing"),
+    }
+    PositionOpened {
+        book: book()?,
+        strategy: "oversold-bounce".parse()?,
+        side: PositionSide::Long,
+        quantity: Decimal::new(250, 3),
+        entry_price: Decimal::new(400_080, 1),
+        stop_price: Decimal::new(396_000, 1),
+        target_price: Decimal::new(406_000, 1),
+    }
+    PositionClosed {
+        book: book()?,
+        strategy: "short-the-rip".parse()?,
+        side: PositionSide::Short,
+        quantity: Decimal::new(250, 3),
+        entry_price: Decimal::new(400_080, 1),
+        exit_price: Decimal::new(404_001, 1),
+        reason: text("stop"),
+        pnl: Decimal::new(-11_008, 2),
+        equity: Decimal::new(322_325, 2),
+    }
+    BreakerTripped {
+        scope: book()?.to_string(),
+        breaker: text("position_loss"),
+        reason: text("the position lost more than 3 % of the slice's equity"),
+    }
+    BreakerReset {
+        scope: book()?.to_string(),
+        breaker: text("volatility"),
+    }
+    EntriesLocked {
+        book: book()?,
+        lock: text("StoplossGuard"),
+        reason: text("4 stops within 24h"),
+        until: UtcMs(AT.0 + 14_400_000),
+    }
+    OrderOutcomeUnknown {
+        book: book()?,
+        leg: text("entry"),
+        client_order_id: text("ba-q7x2ab-57kto0gwqguoe0000"),
+        error: text("new order: no answer within 5 s"),
+    }
+    OrderRejected {
+        book: book()?,
+        leg: text("stop"),
+        client_order_id: text("ba-q7x2ab-57kto0gwqguos0000"),
+        code: -2021,
+        reason: text("Order would immediately trigger."),
+    }
+    AccountLatched {
+        account: account()?,
+        latch_id: text("daily_loss-1764000000000"),
+        trigger: text("daily_loss"),
+        equity: Decimal::new(949_999, 2),
+        peak: Decimal::new(10_000, 0),
+        reason: None,
+    }
+    EntriesPaused {
+        account: account()?,
+        symbol: Some("BTCUSDT".parse()?),
+        by: text("operator"),
+        reason: text("a vote of the central bank at noon"),
+    }
+    EntriesResumed {
+        account: account()?,
+        symbol: None,
+        by: text("operator"),
+        reason: text("it is over"),
+    }
+    AccountUnlatched {
+        account: account()?,
+        latch_id: text("daily_loss-1764000000000"),
+        by: text("operator"),
+        reason: text("a wick; stops were right"),
+    }
+    HealthChanged {
+        from: text("healthy"),
+        to: text("degraded"),
+        reason: text("11 errors in the last hour"),
+    }
+    ComponentFailed {
+        component: text("feed"),
+        error: text("klines: no answer within 5 s"),
+    }
+    ComponentRecovered {
+        component: text("feed"),
+        after_ms: 2_500,
+    }
+    ServiceStarted {
+        service: text("nats-1"),
+        started_by: text("started by a person, or with the Docker engine"),
+    }
+    WatchdogStarted {
+        project: "bearish-alpha".parse()?,
+        version: text("0.1.0"),
+    }
+    UnitRestartScheduled {
+        unit: unit()?,
+        attempt: 3,
+        max_restarts: 1_000,
+        reason: text("crashed"),
+        consecutive_failures: 2,
+        uptime_ms: 90_000,
+        delay_ms: 60_000,
+        exit_code: Some(70),
+        last_error: Some(text("trader: bug: panicked")),
+    }
+    UnitCycleFinished {
+        unit: unit()?,
+        attempt: 4,
+        max_restarts: 1_000,
+        uptime_ms: 3_600_000,
+        delay_ms: 30_000,
+    }
+    UnitRecovered {
+        unit: unit()?,
+        after_ms: 31_250,
+    }
+    UnitQuarantined {
+        unit: unit()?,
+        reason: text("11 failures in a row; look at its log, then release it"),
+        restarts: 11,
+        consecutive_failures: 11,
+        exit_code: Some(137),
+    }
+    UnitStopped {
+        unit: unit()?,
+        reason: text("a person stopped it"),
+    }
+    UnitRestartSkipped {
+        unit: unit()?,
+        reason: text("it ended with 70 and has no --auto-restart"),
+    }
+    UnitHealthCritical {
+        unit: unit()?,
+        for_ms: 900_000,
+        reason: text("the market feed is down or its candles are stale"),
+    }
+    UnitCommandExecuted {
+        unit: unit()?,
+        command: text("hold"),
+        by: text("operator"),
+        reason: Some(text("the exchange is in maintenance")),
+    }
+    OperatorCommandExecuted {
+        by: text("Telegram user 700000001"),
+        command: text("/stop trader-paper-1"),
+        result: text("done: it is being stopped"),
+    }
+    UnauthorizedCommand {
+        by: text("Telegram user 700000002"),
+        command: text("/flatten"),
+    }
+}
+
+fn text(sample: &str) -> String {
+    sample.to_owned()
+}
+
+fn unit() -> Result<SubjectToken, InvalidSubjectToken> {
+    "trader-paper-1".parse()
+}
+
+fn account() -> Result<AccountKey, InvalidSubjectToken> {
+    Ok(AccountKey {
+        mode: Mode::Paper,
+        venue: "binance-usdm".parse()?,
+        account: "exchange-sim-8080".parse()?,
+    })
+}
+
+fn book() -> Result<BookKey, InvalidSubjectToken> {
+    Ok(account()?.book("BTCUSDT".parse()?))
+}

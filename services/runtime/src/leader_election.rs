@@ -1,0 +1,211 @@
+//! Which of several processes of one service acts: the holder of a lease; the others stand by. Order,
+//! not safety: the journal's fence is what keeps two from acting.
+
+use std::time::{Duration, Instant};
+
+use protocol::exit_code::ExitCode;
+use protocol::lease::Holder;
+use protocol::subject::Subject;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::components::ComponentHandle;
+use crate::identity::Identity;
+use crate::journal::{AppendError, ReplayError};
+use crate::lease::{self, LeaseError, LeaseStatus, LeaseTracker, POLL};
+use crate::process::ExitError;
+
+/// Time to give the lease back at the end.
+const RELINQUISH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Why a turn under the lease ended.
+#[derive(Debug)]
+pub enum TermEnd {
+    /// It was told to.
+    Stopped,
+    /// Another process writes the journal, or holds the lease.
+    Lost(String),
+    /// A person must look.
+    Failed(ExitError),
+}
+
+impl From<AppendError> for TermEnd {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Fenced { .. } => Self::Lost(error.to_string()),
+            AppendError::Rejected { .. } => Self::Failed(ExitError::internal(error.to_string())),
+        }
+    }
+}
+
+impl From<ReplayError> for TermEnd {
+    fn from(error: ReplayError) -> Self {
+        let code = match error {
+            ReplayError::Unavailable { .. } => ExitCode::Unavailable,
+            ReplayError::Unreadable { .. } => ExitCode::Config,
+        };
+        Self::Failed(ExitError::new(code, error.to_string()))
+    }
+}
+
+/// One lease that only one process at a time acts under.
+pub struct LeaderElection {
+    bus: Bus,
+    subject: String,
+    me: Holder,
+    tracker: LeaseTracker,
+}
+
+impl LeaderElection {
+    /// Holds nothing yet.
+    pub fn new(bus: Bus, lease: &Subject, identity: &Identity) -> Self {
+        Self {
+            bus,
+            subject: lease.to_string(),
+            me: Holder {
+                instance: identity.instance.clone(),
+                boot: identity.boot.clone(),
+            },
+            tracker: LeaseTracker::default(),
+        }
+    }
+
+    /// Stands by and takes turns until `asked`: whoever loses the lease or the journal stands by again,
+    /// and `standing_by` hears of it. A `record_iteration` ends with its reason and renews nothing itself.
+    ///
+    /// # Errors
+    /// What a person must look at.
+    pub async fn run_as_leader<T: Future<Output = TermEnd>>(
+        mut self,
+        component: &ComponentHandle,
+        mut on_standby: impl FnMut(),
+        shutdown: &CancellationToken,
+        mut term: impl FnMut() -> T,
+    ) -> Result<(), ExitError> {
+        loop {
+            on_standby();
+            let ours = shutdown.run_until_cancelled(self.stand_by(component)).await;
+            if ours.is_none() {
+                return Ok(());
+            }
+            let end = tokio::select! {
+                biased;
+                end = term() => end,
+                held = self.renew_until_lost() => match held {
+                    Ok(other) => TermEnd::Lost(format!("{} holds the lease", other.instance)),
+                    Err(stop) => TermEnd::Failed(stop),
+                },
+            };
+            match end {
+                TermEnd::Stopped => {
+                    if timeout(RELINQUISH_DEADLINE, self.relinquish())
+                        .await
+                        .is_err()
+                    {
+                        tracing::debug!("lease left to expire");
+                    }
+                    return Ok(());
+                }
+                TermEnd::Lost(why) => tracing::warn!(why, "another process acts; standing by"),
+                TermEnd::Failed(stop) => return Err(stop),
+            }
+        }
+    }
+
+    /// Waits until the lease is ours. Says once whom it waits for.
+    async fn stand_by(&mut self, component: &ComponentHandle) {
+        let mut waits_for = None;
+        loop {
+            component.record_iteration();
+            match self.try_acquire().await {
+                Ok(None) => return,
+                Ok(Some(holder)) => {
+                    if waits_for.as_ref() != Some(&holder) {
+                        tracing::info!(holder = %holder.instance, "standing by");
+                        waits_for = Some(holder);
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "lease not read"),
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Renews until the lease is another's.
+    ///
+    /// # Errors
+    /// Exit 71 if another process runs under this instance's name.
+    async fn renew_until_lost(&mut self) -> Result<Holder, ExitError> {
+        loop {
+            tokio::time::sleep(POLL).await;
+            match self.renew().await {
+                Ok(None) => {}
+                Ok(Some(other)) if other.instance == self.me.instance => {
+                    return Err(ExitError::new(
+                        ExitCode::DuplicateInstance,
+                        format!(
+                            "INSTANCE={}: another process runs under this name; give each its own",
+                            self.me.instance
+                        ),
+                    ));
+                }
+                Ok(Some(other)) => return Ok(other),
+                Err(error) => tracing::warn!(%error, "lease not renewed"),
+            }
+        }
+    }
+
+    /// Gives it back, so that another need not wait for it.
+    async fn relinquish(&mut self) {
+        if self
+            .read_lease()
+            .await
+            .is_ok_and(|view| view == LeaseStatus::HeldByThisBoot)
+        {
+            let seq = self.tracker.seq(&self.subject);
+            if let Err(error) = lease::write(&self.bus, &self.subject, None, seq).await {
+                tracing::debug!(%error, "lease left to expire");
+            }
+        }
+    }
+
+    /// None: it is ours. Some: it is that one's.
+    async fn try_acquire(&mut self) -> Result<Option<Holder>, LeaseError> {
+        match self.read_lease().await? {
+            LeaseStatus::HeldByOther(holder) => Ok(Some(holder)),
+            LeaseStatus::Free | LeaseStatus::HeldByPreviousBoot | LeaseStatus::HeldByThisBoot => {
+                self.write_lease().await
+            }
+        }
+    }
+
+    /// Looks only if another came in between: that shows, since it moved the sequence.
+    async fn renew(&mut self) -> Result<Option<Holder>, LeaseError> {
+        match self.write_lease().await {
+            Err(LeaseError::Conflict(_)) => {}
+            written => return written,
+        }
+        match self.read_lease().await? {
+            LeaseStatus::HeldByThisBoot | LeaseStatus::Free => self.write_lease().await,
+            LeaseStatus::HeldByOther(holder) => Ok(Some(holder)),
+            LeaseStatus::HeldByPreviousBoot => Ok(Some(self.me.clone())),
+        }
+    }
+
+    async fn read_lease(&mut self) -> Result<LeaseStatus, LeaseError> {
+        let newest = lease::read(&self.bus, &self.subject).await?;
+        let now = Instant::now();
+        self.tracker.observe(&self.subject, newest, now);
+        Ok(self.tracker.status(&self.subject, &self.me, now))
+    }
+
+    async fn write_lease(&mut self) -> Result<Option<Holder>, LeaseError> {
+        let expected = self.tracker.seq(&self.subject);
+        let holder = Some(&self.me);
+        let written = lease::write(&self.bus, &self.subject, holder, expected).await?;
+        let now = Instant::now();
+        self.tracker.observe(&self.subject, Some(written), now);
+        Ok(None)
+    }
+}

@@ -1,0 +1,218 @@
+//! Publishes events to EVENTS, in order, until acknowledged. An event's id makes publishing it again
+//! harmless: the stream removes duplicates for an hour, their reader for longer.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::jetstream::message::PublishMessage;
+use protocol::event::{Event, EventBody};
+use protocol::ids::{Service, SubjectToken};
+use protocol::subject::Subject;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::Bus;
+use crate::journal::BatchPosition;
+use crate::streams;
+
+/// Events waiting while the bus is away. A book's are derived again from its journal at the next
+/// start, so a full queue loses none of them for good.
+const QUEUE_CAPACITY: usize = 1024;
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Up to which journal sequence a key's events are known to be stored.
+#[derive(Debug, Default)]
+pub struct OutboxCursor {
+    seq: AtomicU64,
+    gap: AtomicBool,
+}
+
+impl OutboxCursor {
+    /// Starts at what the journal says.
+    pub fn from_seq(seq: u64) -> Arc<Self> {
+        Arc::new(Self {
+            seq: AtomicU64::new(seq),
+            gap: AtomicBool::new(false),
+        })
+    }
+
+    /// The newest sequence behind which nothing is missing.
+    pub fn seq(&self) -> u64 {
+        self.seq.load(Ordering::Acquire)
+    }
+
+    fn advance_to(&self, seq: u64) {
+        if !self.gap.load(Ordering::Acquire) {
+            self.seq.fetch_max(seq, Ordering::AcqRel);
+        }
+    }
+
+    fn mark_gap(&self) {
+        self.gap.store(true, Ordering::Release);
+    }
+}
+
+struct OutboxEvent {
+    event: Event,
+    cursor: Option<(Arc<OutboxCursor>, u64)>,
+}
+
+/// The queueing end; cheap to clone.
+#[derive(Clone)]
+pub struct Outbox {
+    queue: mpsc::Sender<OutboxEvent>,
+}
+
+/// The sending end: a task's worth of work.
+pub struct OutboxPublisher {
+    bus: Bus,
+    service: Service,
+    instance: SubjectToken,
+    queue: mpsc::Receiver<OutboxEvent>,
+}
+
+/// Both ends of one process's events.
+pub fn channel(bus: Bus, service: Service, instance: SubjectToken) -> (Outbox, OutboxPublisher) {
+    let (queue, receiver) = mpsc::channel(QUEUE_CAPACITY);
+    let sender = OutboxPublisher {
+        bus,
+        service,
+        instance,
+        queue: receiver,
+    };
+    (Outbox { queue }, sender)
+}
+
+impl Outbox {
+    /// Queues an event that no journal holds. Dropped with a log line if the queue is full.
+    pub fn enqueue(&self, event: Event) {
+        self.push(OutboxEvent {
+            event,
+            cursor: None,
+        });
+    }
+
+    /// Queues the owner's events of one journal message, told for the first time or again: their ids
+    /// follow from its place. `bodies` has one element for each record, `None` where it owes nothing.
+    /// The last one's acknowledgement moves `events_published_seq` on, so that none before it counts too early.
+    pub fn enqueue_journaled(
+        &self,
+        key: &str,
+        position: &BatchPosition,
+        bodies: impl Iterator<Item = Option<EventBody>>,
+        cursor: &Arc<OutboxCursor>,
+    ) {
+        let to_event = |(index, body): (usize, Option<EventBody>)| {
+            let id = format!("{key}:{}:{index}", position.seq);
+            body.map(|body| Event::new(id, position.at, body))
+        };
+        let mut events = bodies.enumerate().filter_map(to_event).peekable();
+        while let Some(event) = events.next() {
+            let published_seq = if events.peek().is_some() {
+                position.seq.saturating_sub(1)
+            } else {
+                position.seq
+            };
+            let mark = Some((Arc::clone(cursor), published_seq));
+            self.push(OutboxEvent {
+                event,
+                cursor: mark,
+            });
+        }
+    }
+
+    fn push(&self, outgoing: OutboxEvent) {
+        if let Err(error) = self.queue.try_send(outgoing) {
+            let outgoing = error.into_inner();
+            if let Some((confirmed, _)) = &outgoing.cursor {
+                confirmed.mark_gap();
+            }
+            tracing::error!(
+                id = outgoing.event.id,
+                kind = outgoing.event.body.kind(),
+                "event queue is full: told again from the journal at the next start, if it is there"
+            );
+        }
+    }
+}
+
+impl OutboxPublisher {
+    /// Sends until `stop`, then empties the queue for at most `grace`.
+    pub async fn run(mut self, shutdown: CancellationToken, grace: Duration) {
+        loop {
+            let outgoing = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                next = self.queue.recv() => match next {
+                    Some(outgoing) => outgoing,
+                    None => return,
+                },
+            };
+            self.deliver(&outgoing, &shutdown).await;
+        }
+        self.queue.close();
+        let rest = async {
+            while let Some(outgoing) = self.queue.recv().await {
+                self.deliver(&outgoing, &CancellationToken::new()).await;
+            }
+        };
+        if timeout(grace, rest).await.is_err() {
+            tracing::warn!("events left unsent; journaled ones are told at the next start");
+        }
+    }
+
+    /// Until stored. A stop in between tries once more, in the grace period's time.
+    async fn deliver(&self, outgoing: &OutboxEvent, shutdown: &CancellationToken) {
+        loop {
+            match self.publish(&outgoing.event).await {
+                Ok(()) => {
+                    if let Some((confirmed, seq)) = &outgoing.cursor {
+                        confirmed.advance_to(*seq);
+                    }
+                    return;
+                }
+                Err(error) => tracing::warn!(%error, id = outgoing.event.id, "event not stored"),
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {
+                    if let Some((confirmed, _)) = &outgoing.cursor {
+                        confirmed.mark_gap();
+                    }
+                    return;
+                }
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    async fn publish(&self, event: &Event) -> Result<(), String> {
+        let subject = Subject::Event {
+            service: self.service,
+            instance: self.instance.clone(),
+            severity: event.severity,
+            kind: event.body.kind(),
+        };
+        let payload = serde_json::to_vec(event).map_err(|error| error.to_string())?;
+        let message = PublishMessage::build()
+            .payload(payload.into())
+            .message_id(&event.id)
+            .header("ce-specversion", "1.0")
+            .header("ce-id", event.id.as_str())
+            .header("ce-type", event.body.kind())
+            .header("ce-time", event.at.to_string())
+            .header(
+                "ce-source",
+                format!("{}/{}", self.service, self.instance).as_str(),
+            )
+            .header("content-type", "application/json")
+            .expected_stream(streams::EVENTS);
+        self.bus
+            .store(&subject.to_string(), message)
+            .await
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    }
+}

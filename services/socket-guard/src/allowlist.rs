@@ -1,0 +1,319 @@
+//! The allow table: which method on which path with which parameters is a call that we know. What is
+//! not in it does not exist. Pure: nothing is asked here, and nothing a caller wrote goes on as it was
+//! written; the guard's own request is built from what was understood.
+
+use crate::filters::{self, FilterTarget};
+
+/// Longest name or id of a container.
+const MAX_ID_LENGTH: usize = 128;
+/// Longest query that is looked at.
+const MAX_QUERY_LENGTH: usize = 4096;
+/// The engine's own, where a stop names no grace, in seconds.
+const DEFAULT_GRACE: u64 = 10;
+/// Nobody's grace is longer than an hour.
+const MAX_GRACE: u64 = 3_600;
+/// Before it a start could carry a new host configuration.
+const MIN_API_MINOR: u32 = 24;
+
+/// What a call is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Sign of life.
+    Ping,
+    /// The engine's versions.
+    Version,
+    /// What the engine is and runs on.
+    Info,
+    /// What happens, as a stream.
+    Events,
+    /// All containers.
+    List,
+    /// One container.
+    Inspect,
+    /// What a container said.
+    Logs,
+    /// Starts one.
+    Start,
+    /// Stops one.
+    Stop,
+    /// Sends one a signal.
+    Kill,
+    /// Stops one and starts it.
+    Restart,
+}
+
+impl Endpoint {
+    /// Whether something is different afterwards.
+    pub const fn is_mutating(self) -> bool {
+        matches!(self, Self::Start | Self::Stop | Self::Kill | Self::Restart)
+    }
+
+    /// Whether the answer comes piece by piece, for as long as it takes.
+    pub const fn is_streaming(self) -> bool {
+        matches!(self, Self::Events | Self::Logs)
+    }
+}
+
+/// What a parameter's value may be.
+#[derive(Debug, Clone, Copy)]
+enum ParameterKind {
+    /// 0, 1, true, false.
+    Flag,
+    /// Only "no": yes would show more than may be seen.
+    FalseOnly,
+    /// A whole number.
+    Count,
+    /// Seconds of grace.
+    Grace,
+    /// A point in time, in one of the engine's ways to write it.
+    Instant,
+    /// How many lines.
+    Tail,
+    /// A signal's name or number.
+    Signal,
+    /// Which of them.
+    Filters(FilterTarget),
+}
+
+/// One line of the table; `{id}` stands for a container's id, start of an id, or name.
+struct AllowRule {
+    endpoint: Endpoint,
+    method: &'static str,
+    path: &'static str,
+    parameters: &'static [(&'static str, ParameterKind)],
+}
+
+const fn rule(
+    what: Endpoint,
+    method: &'static str,
+    path: &'static str,
+    parameters: &'static [(&'static str, ParameterKind)],
+) -> AllowRule {
+    AllowRule {
+        endpoint: what,
+        method,
+        path,
+        parameters,
+    }
+}
+
+const LIST: &[(&str, ParameterKind)] = &[
+    ("all", ParameterKind::Flag),
+    ("limit", ParameterKind::Count),
+    ("size", ParameterKind::Flag),
+    ("filters", ParameterKind::Filters(FilterTarget::Containers)),
+];
+const EVENTS: &[(&str, ParameterKind)] = &[
+    ("since", ParameterKind::Instant),
+    ("until", ParameterKind::Instant),
+    ("filters", ParameterKind::Filters(FilterTarget::Events)),
+];
+const LOGS: &[(&str, ParameterKind)] = &[
+    ("follow", ParameterKind::Flag),
+    ("stdout", ParameterKind::Flag),
+    ("stderr", ParameterKind::Flag),
+    ("since", ParameterKind::Instant),
+    ("until", ParameterKind::Instant),
+    ("timestamps", ParameterKind::Flag),
+    ("tail", ParameterKind::Tail),
+    // The variables that a log driver adds.
+    ("details", ParameterKind::FalseOnly),
+];
+const STOP: &[(&str, ParameterKind)] = &[
+    ("t", ParameterKind::Grace),
+    ("signal", ParameterKind::Signal),
+];
+
+/// Everything that may be asked.
+const ALLOWLIST: [AllowRule; 12] = [
+    rule(Endpoint::Ping, "GET", "_ping", &[]),
+    rule(Endpoint::Ping, "HEAD", "_ping", &[]),
+    rule(Endpoint::Version, "GET", "version", &[]),
+    rule(Endpoint::Info, "GET", "info", &[]),
+    rule(Endpoint::Events, "GET", "events", EVENTS),
+    rule(Endpoint::List, "GET", "containers/json", LIST),
+    rule(
+        Endpoint::Inspect,
+        "GET",
+        "containers/{id}/json",
+        &[("size", ParameterKind::Flag)],
+    ),
+    rule(Endpoint::Logs, "GET", "containers/{id}/logs", LOGS),
+    rule(Endpoint::Start, "POST", "containers/{id}/start", &[]),
+    rule(Endpoint::Stop, "POST", "containers/{id}/stop", STOP),
+    rule(
+        Endpoint::Kill,
+        "POST",
+        "containers/{id}/kill",
+        &[("signal", ParameterKind::Signal)],
+    ),
+    rule(Endpoint::Restart, "POST", "containers/{id}/restart", STOP),
+];
+
+/// A call that was understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowedRequest {
+    /// What about.
+    pub endpoint: Endpoint,
+    /// GET, HEAD or POST.
+    pub method: &'static str,
+    /// The container, as the caller named it: to be looked up, never to be passed on.
+    pub container: Option<String>,
+    version: Option<String>,
+    path: &'static str,
+    parameters: Vec<(&'static str, String)>,
+}
+
+impl AllowedRequest {
+    /// The guard's own request line for it, on the container with this full id.
+    pub fn request_target(&self, id: &str) -> String {
+        let version = self.version.iter().map(|version| format!("/{version}"));
+        let version: String = version.collect();
+        let path = self.path.replace("{id}", id);
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(&self.parameters);
+        match query.finish() {
+            query if query.is_empty() => format!("{version}/{path}"),
+            query => format!("{version}/{path}?{query}"),
+        }
+    }
+
+    /// Seconds that the container has to end in; `usual` is its own.
+    pub fn grace(&self, container_grace: Option<u64>) -> u64 {
+        let given = self.parameters.iter().find(|(name, _)| *name == "t");
+        let given = given.and_then(|(_, value)| value.parse().ok());
+        given
+            .or(container_grace)
+            .unwrap_or(DEFAULT_GRACE)
+            .clamp(0, MAX_GRACE)
+    }
+}
+
+/// Looks a request up in the table. Lists and events are for this project, whatever the caller asked.
+///
+/// # Errors
+/// Why it is not allowed, in a few words.
+pub fn match_request(
+    method: &str,
+    path: &str,
+    query: Option<&str>,
+    project: &str,
+) -> Result<AllowedRequest, String> {
+    let (version, path) = split_version(path)?;
+    let of_path = ALLOWLIST
+        .iter()
+        .filter_map(|rule| Some((rule, match_path(rule.path, path)?)));
+    let (rule, named) = of_path
+        .into_iter()
+        .find(|(rule, _)| rule.method == method)
+        .ok_or("this call is not on the list")?;
+    Ok(AllowedRequest {
+        endpoint: rule.endpoint,
+        method: rule.method,
+        container: (!named.is_empty()).then(|| named.to_owned()),
+        version: version.map(str::to_owned),
+        path: rule.path,
+        parameters: parse_parameters(rule.parameters, query.unwrap_or_default(), project)?,
+    })
+}
+
+/// `/v1.41/info` is `info` of version `v1.41`.
+fn split_version(path: &str) -> Result<(Option<&str>, &str), String> {
+    let path = path.strip_prefix('/').ok_or("a path begins with /")?;
+    let Some((first, rest)) = path.split_once('/') else {
+        return Ok((None, path));
+    };
+    let Some(minor) = first.strip_prefix("v1.") else {
+        return Ok((None, path));
+    };
+    let known = (2..=3).contains(&minor.len()) && minor.bytes().all(|b| b.is_ascii_digit());
+    let number = minor.parse().ok().filter(|_| known);
+    match number {
+        Some(MIN_API_MINOR..) => Ok((Some(first), rest)),
+        _ => Err(format!("allowed are versions from v1.{MIN_API_MINOR} on")),
+    }
+}
+
+/// The container that a path names, or nothing where the rule names none; none if the path is not the
+/// rule's, byte by byte.
+fn match_path<'a>(rule: &str, path: &'a str) -> Option<&'a str> {
+    match rule.split_once("{id}") {
+        None => (rule == path).then_some(""),
+        Some((before, after)) => {
+            let name = path.strip_prefix(before)?.strip_suffix(after)?;
+            is_container_name(name).then_some(name)
+        }
+    }
+}
+
+/// As the engine names containers: nothing that a path or a query gives a meaning to.
+fn is_container_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    (1..=MAX_ID_LENGTH).contains(&text.len())
+        && text.bytes().all(allowed)
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+}
+
+fn parse_parameters(
+    known: &[(&'static str, ParameterKind)],
+    query: &str,
+    project: &str,
+) -> Result<Vec<(&'static str, String)>, String> {
+    if query.len() > MAX_QUERY_LENGTH {
+        return Err(format!("a query has at most {MAX_QUERY_LENGTH} bytes"));
+    }
+    let mut read: Vec<(&'static str, String)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let (name, kind) = known
+            .iter()
+            .find(|(known, _)| *known == name)
+            .ok_or_else(|| format!("parameter {name:?} is not on the list"))?;
+        if read.iter().any(|(earlier, _)| earlier == name) {
+            return Err(format!("parameter {name} is there twice"));
+        }
+        let value = check_value(*kind, &value, project)
+            .ok_or_else(|| format!("{name}={value:?} is not allowed"))?;
+        read.push((name, value));
+    }
+    force_filters(known, &mut read, project);
+    Ok(read)
+}
+
+/// A list without a filter is one of our project, too.
+fn force_filters(
+    known: &[(&'static str, ParameterKind)],
+    read: &mut Vec<(&'static str, String)>,
+    project: &str,
+) {
+    for (name, kind) in known {
+        let missing = read.iter().all(|(given, _)| given != name);
+        if let (ParameterKind::Filters(subject), true) = (kind, missing) {
+            read.push((name, filters::project_only(*subject, project)));
+        }
+    }
+}
+
+/// The value as it goes on; none if it may not.
+fn check_value(kind: ParameterKind, value: &str, project: &str) -> Option<String> {
+    let only = |most: usize, allowed: fn(u8) -> bool| {
+        (1..=most).contains(&value.len()) && value.bytes().all(allowed)
+    };
+    let fits = match kind {
+        ParameterKind::Flag => matches!(value, "0" | "1" | "true" | "false"),
+        ParameterKind::FalseOnly => matches!(value, "0" | "false"),
+        ParameterKind::Count => only(9, |b| b.is_ascii_digit()),
+        ParameterKind::Grace => {
+            only(4, |b| b.is_ascii_digit())
+                && value.parse().is_ok_and(|secs: u64| secs <= MAX_GRACE)
+        }
+        ParameterKind::Instant => only(40, |b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'.' | b':' | b'+' | b'-')
+        }),
+        ParameterKind::Tail => value == "all" || only(9, |b| b.is_ascii_digit()),
+        ParameterKind::Signal => only(12, |b| {
+            b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-')
+        }),
+        ParameterKind::Filters(subject) => return filters::parse(subject, value, project),
+    };
+    fits.then(|| value.to_owned())
+}

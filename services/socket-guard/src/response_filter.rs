@@ -1,0 +1,273 @@
+//! What of the engine's answers a caller may see: what supervision needs, by name; no value of an
+//! environment, and nothing that looks like a secret. Pure.
+
+use serde_json::{Map, Value};
+
+/// In the place of what is not shown.
+const MASK: &str = "***";
+/// A name with one of these in it is that of a secret.
+const SECRET_WORDS: [&str; 7] = [
+    "auth",
+    "credential",
+    "key",
+    "passw",
+    "private",
+    "secret",
+    "token",
+];
+const INSPECT: [&str; 11] = [
+    "Args",
+    "Config",
+    "Created",
+    "HostConfig",
+    "Id",
+    "Image",
+    "Name",
+    "Path",
+    "Platform",
+    "RestartCount",
+    "State",
+];
+const STATE: [&str; 12] = [
+    "Dead",
+    "Error",
+    "ExitCode",
+    "FinishedAt",
+    "Health",
+    "OOMKilled",
+    "Paused",
+    "Pid",
+    "Restarting",
+    "Running",
+    "StartedAt",
+    "Status",
+];
+const CONFIG: [&str; 11] = [
+    "Cmd",
+    "Entrypoint",
+    "Env",
+    "Hostname",
+    "Image",
+    "Labels",
+    "OpenStdin",
+    "StopSignal",
+    "StopTimeout",
+    "Tty",
+    "User",
+];
+/// Not where it mounts what from.
+const HOST: [&str; 4] = ["LogConfig", "Memory", "PidsLimit", "RestartPolicy"];
+const SUMMARY: [&str; 10] = [
+    "Command", "Created", "Id", "Image", "ImageID", "Labels", "Names", "Ports", "State", "Status",
+];
+/// Not how many containers there are, nor which proxies and registries.
+const INFO: [&str; 14] = [
+    "Architecture",
+    "CgroupDriver",
+    "CgroupVersion",
+    "Driver",
+    "KernelVersion",
+    "LiveRestoreEnabled",
+    "LoggingDriver",
+    "MemTotal",
+    "NCPU",
+    "Name",
+    "OSType",
+    "OperatingSystem",
+    "ServerVersion",
+    "SystemTime",
+];
+
+/// One container.
+pub fn inspect(mut found: Value) -> Value {
+    retain_fields(&mut found, &INSPECT);
+    mask_arguments(&mut found["Args"]);
+    let state = &mut found["State"];
+    retain_fields(state, &STATE);
+    if let Some(health) = state.get_mut("Health") {
+        retain_fields(health, &["FailingStreak", "Log", "Status"]);
+        // Not what a health check printed.
+        for check in health["Log"].as_array_mut().into_iter().flatten() {
+            retain_fields(check, &["End", "ExitCode", "Start"]);
+        }
+    }
+    retain_fields(&mut found["HostConfig"], &HOST);
+    if let Some(log) = found["HostConfig"].get_mut("LogConfig") {
+        // Options of a log driver hold its credentials.
+        retain_fields(log, &["Type"]);
+    }
+    let config = &mut found["Config"];
+    retain_fields(config, &CONFIG);
+    mask_arguments(&mut config["Cmd"]);
+    mask_arguments(&mut config["Entrypoint"]);
+    mask_labels(&mut config["Labels"]);
+    mask_environment(&mut config["Env"]);
+    found
+}
+
+/// A list of containers: those of this project only, whatever the engine made of the filter.
+pub fn list(found: Value, is_ours: impl Fn(&Value) -> bool) -> Value {
+    let Value::Array(all) = found else {
+        return Value::Array(Vec::new());
+    };
+    let ours = all
+        .into_iter()
+        .filter(|summary| is_ours(&summary["Labels"]));
+    Value::Array(ours.map(summary).collect())
+}
+
+/// What the engine is and runs on.
+pub fn info(mut found: Value) -> Value {
+    retain_fields(&mut found, &INFO);
+    found
+}
+
+fn summary(mut found: Value) -> Value {
+    retain_fields(&mut found, &SUMMARY);
+    mask_labels(&mut found["Labels"]);
+    if let Some(command) = found["Command"].as_str() {
+        let mut split: Value = command.split_whitespace().collect();
+        mask_arguments(&mut split);
+        let split = split.as_array().into_iter().flatten();
+        let split: Vec<&str> = split.filter_map(Value::as_str).collect();
+        found["Command"] = split.join(" ").into();
+    }
+    found
+}
+
+fn retain_fields(object: &mut Value, names: &[&str]) {
+    if let Value::Object(fields) = object {
+        fields.retain(|name, _| names.contains(&name.as_str()));
+    } else {
+        *object = Value::Object(Map::new());
+    }
+}
+
+/// `NAME=value` keeps its name.
+fn mask_environment(list: &mut Value) {
+    let Value::Array(list) = list else {
+        *list = Value::Null;
+        return;
+    };
+    for pair in list {
+        let name = pair.as_str().and_then(|pair| pair.split('=').next());
+        *pair = format!("{}={MASK}", name.unwrap_or_default()).into();
+    }
+}
+
+/// A command line: the value behind a flag with a secret's name, or in the next word.
+fn mask_arguments(list: &mut Value) {
+    let Value::Array(list) = list else {
+        *list = Value::Null;
+        return;
+    };
+    let mut next_is_secret = false;
+    for word in list {
+        let text = word.as_str().unwrap_or(MASK);
+        let (name, value) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (text, None),
+        };
+        let masked = match value {
+            _ if next_is_secret => MASK.to_owned(),
+            Some(_) if is_secret_name(name) => format!("{name}={MASK}"),
+            _ => mask_credentials(text),
+        };
+        next_is_secret = value.is_none() && name.starts_with('-') && is_secret_name(name);
+        *word = masked.into();
+    }
+}
+
+fn mask_labels(all: &mut Value) {
+    let Value::Object(all) = all else {
+        *all = Value::Null;
+        return;
+    };
+    for (name, value) in all {
+        let shown = match value.as_str() {
+            Some(text) if !is_secret_name(name) => mask_credentials(text),
+            _ => MASK.to_owned(),
+        };
+        *value = shown.into();
+    }
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// `scheme://user:password@host` without the middle.
+fn mask_credentials(text: &str) -> String {
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{MASK}@{host}"),
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn found() -> Value {
+        json!({
+            "Id": "4f1c", "Name": "/t", "Args": ["--paper", "--auto-restart", "--api-key", "s3cret-a",
+                "--token=s3cret-b", "nats://u:s3cret-c@nats:4222"],
+            "State": {"Running": true, "StartedAt": "2026", "Health": {"Status": "healthy",
+                "FailingStreak": 0, "Log": [{"Output": "s3cret-d"}]}},
+            "HostConfig": {"RestartPolicy": {"Name": "no"}, "Binds": ["/s3cret-e:/x"],
+                "LogConfig": {"Type": "x", "Config": {"url": "s3cret-f"}}},
+            "Mounts": [{"Source": "/s3cret-g"}],
+            "GraphDriver": {},
+            "Config": {"Env": ["PATH=/s3cret-h", "EMPTY=", "BARE"], "StopTimeout": 8,
+                "Cmd": ["PASSWORD=s3cret-i"], "Healthcheck": {"Test": ["s3cret-j"]},
+                "Labels": {"com.docker.compose.project": "p", "bearish-alpha.supervise": "true",
+                    "api.token": "s3cret-k", "repo": "https://u:s3cret-l@host/x"}}
+        })
+    }
+
+    #[test]
+    fn response_filter_hides_environment_values_and_secrets() {
+        let shown = inspect(found());
+        assert!(!shown.to_string().contains("s3cret"), "{shown}");
+        let names = json!(["PATH=***", "EMPTY=***", "BARE=***"]);
+        assert_eq!(shown["Config"]["Env"], names);
+    }
+
+    #[test]
+    fn response_filter_shows_what_supervision_needs() {
+        let shown = inspect(found());
+        assert_eq!(shown["Args"][1], "--auto-restart");
+        assert_eq!(shown["State"]["StartedAt"], "2026");
+        assert_eq!(shown["State"]["Health"]["Status"], "healthy");
+        assert_eq!(shown["HostConfig"]["RestartPolicy"]["Name"], "no");
+        assert_eq!(shown["Config"]["StopTimeout"], 8);
+        let labels = &shown["Config"]["Labels"];
+        assert_eq!(labels["com.docker.compose.project"], "p");
+        assert_eq!(labels["bearish-alpha.supervise"], "true");
+    }
+
+    #[test]
+    fn response_of_another_shape_shows_nothing() {
+        assert_eq!(info(json!("s3cret")), json!({}));
+        assert_eq!(list(json!({"x": "s3cret"}), |_| true), json!([]));
+        assert!(!inspect(json!(["s3cret"])).to_string().contains("s3cret"));
+        let odd = json!({"Config": {"Env": [["s3cret"], {"s3cret": 1}], "Labels": {"a": ["s3cret"]},
+            "Cmd": "s3cret"}, "State": ["s3cret"], "Args": [{"s3cret": 1}]});
+        assert!(!inspect(odd).to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn container_list_holds_only_the_own_project() {
+        let all = json!([
+            {"Id": "a", "Labels": {"p": "ours"}, "Command": "x --token s3cret", "Mounts": ["s3cret"]},
+            {"Id": "b", "Labels": {"p": "theirs"}},
+            {"Id": "c"}
+        ]);
+        let shown = list(all, |labels| labels["p"] == "ours");
+        let expected = json!([{"Id": "a", "Labels": {"p": "ours"}, "Command": "x --token ***"}]);
+        assert_eq!(shown, expected);
+    }
+}

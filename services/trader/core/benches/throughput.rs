@@ -1,0 +1,70 @@
+//! A year of minutes through whole books: aggregation, indicators, regime, signals, every gate,
+//! protections, breakers, fills, the account's valuation. One core; symbols minute by minute, as live.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "criterion's macros write undocumented functions; a panic is how a measurement fails"
+)]
+
+mod market;
+
+use std::hint::black_box;
+
+use bearish_trader_core::backtest::{Backtest, OnHalt};
+use bearish_trader_core::book::BookConfig;
+use bearish_trader_core::candle::Candle;
+use bearish_trader_core::strategy::Strategy;
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rust_decimal::Decimal;
+
+use market::{YEAR, filters, year};
+
+/// Symbols share so many different years.
+const YEARS: u64 = 8;
+
+fn books(strategies: &[Strategy], count: usize) -> Vec<Backtest> {
+    let config = BookConfig {
+        strategies: strategies.to_vec(),
+        ..BookConfig::default()
+    };
+    let capital = Decimal::from(10_000);
+    let resume = OnHalt::UnlatchNextDay;
+    let book = || Backtest::new(config.clone(), filters(), capital, resume).unwrap();
+    (0..count).map(|_| book()).collect()
+}
+
+/// Every book takes its minute, then the next minute comes.
+fn trade(books: &mut [Backtest], years: &[Vec<Candle>]) -> usize {
+    let mut trades = 0;
+    for minute in 0..years[0].len() {
+        for (book, year) in books.iter_mut().zip(years.iter().cycle()) {
+            trades += book.candle_closed(&year[minute]).unwrap().trades.len();
+        }
+    }
+    trades
+}
+
+fn candles(criterion: &mut Criterion) {
+    let years: Vec<Vec<Candle>> = (1..=YEARS).map(year).collect();
+    let base = [Strategy::OversoldBounce, Strategy::ShortTheRip];
+    let mut group = criterion.benchmark_group("a year of minutes");
+    group.sample_size(10);
+    for (name, strategies) in [("base strategies", &base[..]), ("all four", &Strategy::ALL)] {
+        for symbols in [1, 10, 100] {
+            let all = YEAR.unsigned_abs() * symbols as u64;
+            group.throughput(Throughput::Elements(all));
+            group.bench_function(BenchmarkId::new(name, symbols), |bencher| {
+                bencher.iter_batched_ref(
+                    || books(strategies, symbols),
+                    |books| black_box(trade(books, &years)),
+                    BatchSize::PerIteration,
+                );
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(throughput, candles);
+criterion_main!(throughput);

@@ -1,0 +1,80 @@
+//! A generated year of minutes through the engine, base strategies, for `bench/peers/run`: writes the
+//! candles for others to read, trades them a few times from memory, prints one line of JSON.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a panic is how a measurement fails, and its figures are its answer"
+)]
+
+#[path = "../benches/market/mod.rs"]
+mod market;
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::Instant;
+
+use bearish_trader_core::backtest::{Backtest, OnHalt};
+use bearish_trader_core::book::BookConfig;
+use bearish_trader_core::candle::Candle;
+use bearish_trader_core::strategy::Strategy;
+use rust_decimal::Decimal;
+
+const RUNS: usize = 20;
+const BASE: [Strategy; 2] = [Strategy::OversoldBounce, Strategy::ShortTheRip];
+
+fn main() {
+    let year = market::year(1);
+    let file = std::env::args().nth(1).unwrap();
+    std::fs::write(file, csv(&year)).unwrap();
+    let runs: Vec<(f64, usize)> = (0..RUNS).map(|_| timed(&year)).collect();
+    let seconds: Vec<f64> = runs.iter().map(|(seconds, _)| *seconds).collect();
+    println!(
+        "{{\"candles\": {}, \"seconds\": {seconds:?}, \"signals\": {}, \"trades\": {}}}",
+        year.len(),
+        signals(&year),
+        runs[0].1
+    );
+}
+
+fn book() -> Backtest {
+    let config = BookConfig {
+        strategies: BASE.to_vec(),
+        ..BookConfig::default()
+    };
+    let capital = Decimal::from(10_000);
+    Backtest::new(config, market::filters(), capital, OnHalt::UnlatchNextDay).unwrap()
+}
+
+fn timed(year: &[Candle]) -> (f64, usize) {
+    let began = Instant::now();
+    let mut book = book();
+    let mut trades = 0;
+    for candle in year {
+        trades += book.candle_closed(candle).unwrap().trades.len();
+    }
+    black_box(&book);
+    (began.elapsed().as_secs_f64(), trades)
+}
+
+/// On how many bars a condition holds, each strategy on its own.
+fn signals(year: &[Candle]) -> usize {
+    let mut book = book();
+    let mut count = 0;
+    for candle in year {
+        let closed = book.candle_closed(candle).unwrap().bar_closed;
+        if let Some(sight) = book.strategy_inputs().filter(|_| closed) {
+            count += book.matching_strategies(&sight).count();
+        }
+    }
+    count
+}
+
+fn csv(year: &[Candle]) -> String {
+    let mut text = String::from("open_time,open,high,low,close\n");
+    for c in year {
+        let (at, open, high, low, close) = (c.open_time.0, c.open, c.high, c.low, c.close);
+        let _ = writeln!(text, "{at},{open},{high},{low},{close}");
+    }
+    text
+}

@@ -1,0 +1,440 @@
+//! A book whose orders go to an exchange: what follows from its answers. Paper fills are in `decide`;
+//! what one order's life is, in `orders`.
+//!
+//! | phase | entry done | entry gone | stop or target gone | exit gone | all of it closed |
+//! | --- | --- | --- | --- | --- | --- |
+//! | entry pending | `PositionOpened`, stop and target intended | `EntryDropped` | | | |
+//! | open | | | intended again; closed at the market if it would trigger at once, or after three stops | intended again | the others are cancelled; `PositionClosed` once they are over and every cost is known |
+//!
+//! Stop and target rest on the exchange for as long as the position does, also while an exit is on its
+//! way. They close whatever the position is, so that they can never open one.
+
+mod position_close;
+mod protective_orders;
+mod reconciliation;
+
+pub use reconciliation::{
+    Reconciliation, ReconciliationTask, compare_with_exchange, count_failed_exits,
+    funding_unknown_since, is_unprotected, reconciliation_tasks, resting_orders,
+};
+
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+use self::position_close::{closed_trade, is_funding_listed, open_quantity};
+use self::protective_orders::{
+    exit_order, newest_order, next_protective_order, order_draft, trigger_order,
+};
+use crate::book::decide::{DecisionContext, exceeds_position_loss};
+use crate::book::{
+    BookPhase, BookRecord, BookState, DecisionInputs, DropReason, Entry, ExitReason, Position,
+};
+use crate::candle::Candle;
+use crate::circuit_breaker::{Breaker, POSITION_LOSS};
+use crate::fill_model;
+use crate::fixed_point::Qty;
+use crate::orders::{
+    ClientOrderId, ExecutionReport, Fill, FundingPayment, Leg, Order, OrderCallOutcome, OrderSide,
+    OrderStatus, OrderType,
+};
+use crate::strategy::Signal;
+
+/// Decisions that can follow from one another at most.
+const MAX_FOLLOW_UPS: usize = 4;
+
+/// What happened to a book's orders. Times are the exchange's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExecutionEvent {
+    /// A call about an order came back.
+    OrderCallFinished {
+        /// Which.
+        client_order_id: ClientOrderId,
+        /// With what.
+        outcome: OrderCallOutcome,
+        /// When.
+        now: UtcMs,
+    },
+    /// What was paid for the position, as far as it was asked for.
+    FundingReceived {
+        /// Oldest first; those taken in before do no harm.
+        payments: Vec<FundingPayment>,
+        /// When.
+        now: UtcMs,
+    },
+    /// Time has passed.
+    Ticked {
+        /// When.
+        now: UtcMs,
+    },
+    /// The position is to be closed now.
+    CloseRequested {
+        /// Why.
+        reason: ExitReason,
+        /// When.
+        now: UtcMs,
+    },
+    /// Trades that are not of our orders closed the position, or a part of it.
+    ExternallyClosed {
+        /// The exchange's id of their order.
+        exchange_order_id: i64,
+        /// What they filled, with its costs.
+        fill: Fill,
+        /// When.
+        now: UtcMs,
+    },
+}
+
+/// Decides one event of a book that has capital and is not halted.
+pub(super) fn decide(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    event: ExecutionEvent,
+) -> Vec<BookRecord> {
+    let (first, now) = match event {
+        ExecutionEvent::OrderCallFinished {
+            client_order_id: id,
+            outcome: answer,
+            now,
+        } => (order_call_finished(state, &id, answer, now), now),
+        ExecutionEvent::FundingReceived { payments, now } => {
+            (funding_received(context, state, &payments, now), now)
+        }
+        ExecutionEvent::Ticked { now } => (Vec::new(), now),
+        ExecutionEvent::CloseRequested { reason: why, now } => {
+            (close_requested(context, state, why, now), now)
+        }
+        ExecutionEvent::ExternallyClosed {
+            exchange_order_id: order,
+            fill,
+            now,
+        } => (externally_closed(context, state, order, fill, now), now),
+    };
+    with_follow_ups(context, state, first, now)
+}
+
+/// Decides a closed candle: a signal, or a loss that is too large. Stop and target are the exchange's.
+pub(super) fn candle_closed(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    candle: &Candle,
+    signal: Option<&Signal>,
+    inputs: DecisionInputs,
+) -> Vec<BookRecord> {
+    let is_recent = context.is_fresh(context.config.base.close_of(candle.open_time), inputs);
+    let records = match &state.phase {
+        BookPhase::Open(position)
+            if is_recent && exceeds_position_loss(state, position, candle.close) =>
+        {
+            position_loss_tripped(context, state, candle.open_time, inputs.exchange_time)
+        }
+        _ => Vec::new(),
+    };
+    match signal {
+        Some(signal) if records.is_empty() => context.judge_signal(state, signal, inputs),
+        Some(signal) => context.judge_signal_after(state, records, signal, inputs),
+        None => records,
+    }
+}
+
+/// The order that a decided entry is; none on paper.
+pub(super) fn entry_order(context: DecisionContext<'_>, entry: &Entry, at: UtcMs) -> Option<Order> {
+    let live = context.config.live.as_ref()?;
+    let symbol = &context.filters.symbol;
+    Some(Order {
+        client_order_id: ClientOrderId::for_entry(
+            &live.installation_id,
+            symbol,
+            entry.strategy,
+            entry.bar_close,
+        ),
+        leg: Leg::Entry,
+        attempt: 0,
+        side: OrderSide::for_leg(entry.side, Leg::Entry),
+        order_type: OrderType::Market {
+            quantity: entry.quantity,
+        },
+        at,
+        recv_window_ms: live.recv_window_ms,
+        reason: None,
+    })
+}
+
+fn with_follow_ups(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    mut records: Vec<BookRecord>,
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    let mut after = state.clone();
+    if after.apply_all(&records).is_err() {
+        // The caller meets the same error when it applies them.
+        return records;
+    }
+    for _ in 0..MAX_FOLLOW_UPS {
+        let more = follow_ups(context, &after, now);
+        if more.is_empty() || after.apply_all(&more).is_err() {
+            break;
+        }
+        records.extend(more);
+    }
+    records
+}
+
+fn order_call_finished(
+    state: &BookState,
+    id: &ClientOrderId,
+    outcome: OrderCallOutcome,
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    let Some(tracked) = state.order(id) else {
+        return Vec::new();
+    };
+    let record = match (&tracked.status, outcome) {
+        (OrderStatus::Filled(known), answer) => costs_recorded(id, known, &answer),
+        (OrderStatus::ClosedUnfilled { .. }, _) => None,
+        (_, OrderCallOutcome::Reported(report)) => record_of_report(id, &tracked.status, report),
+        (OrderStatus::Intended, OrderCallOutcome::Rejected { code, reason: why }) => {
+            Some(closed_unfilled(id, Some(code), why))
+        }
+        (OrderStatus::Intended, OrderCallOutcome::Unknown { error: why }) => {
+            Some(outcome_unknown(id, now, why))
+        }
+        (OrderStatus::Intended | OrderStatus::Accepted, OrderCallOutcome::NotFound) => Some(
+            outcome_unknown(id, now, "the exchange does not know it".to_owned()),
+        ),
+        (OrderStatus::OutcomeUnknown { .. }, OrderCallOutcome::NotFound)
+            if tracked.order.is_expired(now) =>
+        {
+            Some(closed_unfilled(
+                id,
+                None,
+                "it never reached the exchange".to_owned(),
+            ))
+        }
+        // A question that was not answered changes nothing.
+        (OrderStatus::OutcomeUnknown { .. } | OrderStatus::Accepted, _) => None,
+    };
+    record.into_iter().collect()
+}
+
+fn record_of_report(
+    id: &ClientOrderId,
+    fate: &OrderStatus,
+    report: ExecutionReport,
+) -> Option<BookRecord> {
+    let id = id.clone();
+    match report {
+        ExecutionReport { is_open: true, .. } if *fate == OrderStatus::Accepted => None,
+        ExecutionReport { is_open: true, .. } => Some(BookRecord::OrderAccepted {
+            client_order_id: id,
+        }),
+        ExecutionReport {
+            fill: Some(fill), ..
+        } => Some(BookRecord::OrderFilled {
+            client_order_id: id,
+            fill,
+        }),
+        ExecutionReport { fill: None, .. } => {
+            Some(closed_unfilled(&id, None, "it ended unfilled".to_owned()))
+        }
+    }
+}
+
+fn costs_recorded(
+    id: &ClientOrderId,
+    known: &Fill,
+    outcome: &OrderCallOutcome,
+) -> Option<BookRecord> {
+    match outcome {
+        OrderCallOutcome::Reported(ExecutionReport {
+            fill: Some(Fill {
+                costs: Some(costs), ..
+            }),
+            ..
+        }) if known.costs.is_none() => Some(BookRecord::OrderCostsRecorded {
+            client_order_id: id.clone(),
+            costs: *costs,
+        }),
+        _ => None,
+    }
+}
+
+fn closed_unfilled(id: &ClientOrderId, code: Option<i64>, reason: String) -> BookRecord {
+    let id = id.clone();
+    BookRecord::OrderClosedUnfilled {
+        client_order_id: id,
+        code,
+        reason,
+    }
+}
+
+fn outcome_unknown(id: &ClientOrderId, at: UtcMs, error: String) -> BookRecord {
+    let id = id.clone();
+    BookRecord::OrderOutcomeUnknown {
+        client_order_id: id,
+        at,
+        error,
+    }
+}
+
+/// What was not taken in before.
+fn funding_received(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    payments: &[FundingPayment],
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    if !matches!(state.phase, BookPhase::Open(_)) {
+        return Vec::new();
+    }
+    let known = funding_unknown_since(state);
+    let new = payments.iter().filter(|p| Some(p.at) > known);
+    let mut records: Vec<BookRecord> = new
+        .map(|p| BookRecord::FundingPaid {
+            at: p.at,
+            amount: p.amount,
+        })
+        .collect();
+    let mut after = state.clone();
+    if after.apply_all(&records).is_ok()
+        && is_funding_listed(&after, now)
+        && let Some(trade) = closed_trade(&after)
+    {
+        records.extend(context.with_locks(&after, trade));
+    }
+    records
+}
+
+fn close_requested(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    reason: ExitReason,
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    match &state.phase {
+        // One that was refused is intended again by itself.
+        BookPhase::Open(position) if newest_order(state, Leg::Exit).is_none() => {
+            exit_order(context, state, position, reason, now)
+                .into_iter()
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The breaker of one position's loss, once.
+fn position_loss_tripped(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    at: UtcMs,
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    let mut records = close_requested(context, state, ExitReason::PositionLoss, now);
+    if !records.is_empty() {
+        let share = POSITION_LOSS * Decimal::ONE_HUNDRED;
+        records.push(BookRecord::BreakerTripped {
+            breaker: Breaker::PositionLoss,
+            at,
+            reason: format!("the position lost more than {share} % of the slice's equity"),
+        });
+    }
+    records
+}
+
+/// Somebody else's trades are taken for an exit of ours: what follows is the same.
+fn externally_closed(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    order: i64,
+    fill: Fill,
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    let BookPhase::Open(position) = &state.phase else {
+        return Vec::new();
+    };
+    let id = ClientOrderId::from_exchange(&format!("external-{order}"));
+    if state.order(&id).is_some() || fill.quantity > open_quantity(state, position) {
+        return Vec::new();
+    }
+    let order = Order {
+        order_type: OrderType::Market {
+            quantity: fill.quantity,
+        },
+        ..order_draft(context, position.side, id.clone(), Leg::Exit, 0, now)
+    };
+    let reason = Some(ExitReason::External);
+    vec![
+        BookRecord::OrderIntended(Order { reason, ..order }),
+        BookRecord::OrderFilled {
+            client_order_id: id,
+            fill,
+        },
+    ]
+}
+
+/// What the state calls for by itself.
+fn follow_ups(context: DecisionContext<'_>, state: &BookState, now: UtcMs) -> Vec<BookRecord> {
+    match &state.phase {
+        BookPhase::EntryPending(entry) => after_entry_order(context, state, entry, now),
+        BookPhase::Open(position) if open_quantity(state, position) > Qty::ZERO => {
+            next_protective_order(context, state, position, now)
+                .into_iter()
+                .collect()
+        }
+        BookPhase::Unopened | BookPhase::Flat | BookPhase::Open(_) | BookPhase::Halted { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+fn after_entry_order(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    entry: &Entry,
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    let of_entry = state.orders.iter().find(|o| o.order.leg == Leg::Entry);
+    match of_entry.map(|o| &o.status) {
+        Some(OrderStatus::Filled(fill)) => position_opened(context, state, entry, fill, now),
+        Some(OrderStatus::ClosedUnfilled { .. }) => vec![BookRecord::EntryDropped {
+            at: now,
+            reason: DropReason::NotAccepted,
+        }],
+        Some(
+            OrderStatus::Intended | OrderStatus::OutcomeUnknown { .. } | OrderStatus::Accepted,
+        )
+        | None => Vec::new(),
+    }
+}
+
+/// The position, and in the same message the two orders that guard it.
+fn position_opened(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    entry: &Entry,
+    fill: &Fill,
+    now: UtcMs,
+) -> Vec<BookRecord> {
+    let estimated_fee = fill_model::fee(fill.price, fill.quantity, context.config.fee_rate);
+    let position = Position {
+        at: context.config.base.open_of(fill.at),
+        strategy: entry.strategy,
+        side: entry.side,
+        quantity: fill.quantity,
+        entry_price: fill.price,
+        fee: fill.costs.map_or(estimated_fee, |costs| costs.fee),
+        stop_price: entry.stop_price,
+        target_price: entry.target_price,
+        funding: Decimal::ZERO,
+    };
+    let guards = [
+        (Leg::Stop, entry.stop_price),
+        (Leg::Target, entry.target_price),
+    ];
+    let guards =
+        guards.map(|(leg, price)| trigger_order(context, state, entry.side, leg, price, now));
+    [BookRecord::PositionOpened(position)]
+        .into_iter()
+        .chain(guards.into_iter().flatten())
+        .collect()
+}

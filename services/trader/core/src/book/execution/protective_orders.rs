@@ -1,0 +1,183 @@
+//! What an open position lacks: stop, target, or an exit, and the order that it is asked for with.
+
+use protocol::event::PositionSide;
+use protocol::time::UtcMs;
+
+use super::position_close::{exit_reason, open_quantity};
+use crate::book::decide::DecisionContext;
+use crate::book::{BookRecord, BookState, ExitReason, Position};
+use crate::fixed_point::{Price, Qty};
+use crate::orders::{
+    ClientOrderId, Leg, MAX_ATTEMPT, Order, OrderSide, OrderStatus, OrderType, TrackedOrder,
+};
+
+/// Binance's code for a trigger that is reached already.
+const WOULD_TRIGGER: i64 = -2021;
+/// Its codes for what passes: too many requests, too many orders, too late. What is not even sent because of the
+/// first has it too.
+const TRANSIENT_CODES: [i64; 3] = [-1003, -1015, -1021];
+/// Stops that are tried before the position is closed.
+const MAX_STOP_ATTEMPTS: usize = 3;
+/// Targets that the exchange refuses before no more is asked for; without one the position is left by its stop
+/// or by a breaker.
+pub(super) const MAX_TARGET_REJECTIONS: usize = 3;
+/// Longest pause between two exits, in seconds.
+const MAX_RETRY_DELAY_S: i64 = 30;
+
+/// What an open position lacks: its stop first.
+pub(super) fn next_protective_order(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    position: &Position,
+    now: UtcMs,
+) -> Option<BookRecord> {
+    if let Some(last) = newest_order(state, Leg::Exit) {
+        let over = last.is_final() && now.since(last.order.at) >= retry_delay(&last.order);
+        return over.then(|| exit_order(context, state, position, exit_reason(last), now))?;
+    }
+    let Position {
+        side,
+        stop_price: stop,
+        target_price: target,
+        ..
+    } = *position;
+    match newest_order(state, Leg::Stop).map(|o| (&o.order, &o.status)) {
+        None => return trigger_order(context, state, side, Leg::Stop, stop, now),
+        // It filled a part of the position, and is no more.
+        Some((_, OrderStatus::Filled(_))) => {
+            return exit_order(context, state, position, ExitReason::Stop, now);
+        }
+        Some((
+            _,
+            OrderStatus::ClosedUnfilled {
+                code: Some(WOULD_TRIGGER),
+            },
+        )) => {
+            return exit_order(context, state, position, ExitReason::Stop, now);
+        }
+        Some((_, OrderStatus::ClosedUnfilled { .. }))
+            if count_failed(state, Leg::Stop) >= MAX_STOP_ATTEMPTS =>
+        {
+            return exit_order(context, state, position, ExitReason::Unprotected, now);
+        }
+        Some((order, OrderStatus::ClosedUnfilled { .. }))
+            if now.since(order.at) >= retry_delay(order) =>
+        {
+            return trigger_order(context, state, side, Leg::Stop, stop, now);
+        }
+        Some(_) => {}
+    }
+    match newest_order(state, Leg::Target).map(|o| (&o.order, &o.status)) {
+        None => trigger_order(context, state, side, Leg::Target, target, now),
+        Some((
+            _,
+            OrderStatus::Filled(_)
+            | OrderStatus::ClosedUnfilled {
+                code: Some(WOULD_TRIGGER),
+            },
+        )) => exit_order(context, state, position, ExitReason::Target, now),
+        Some((order, OrderStatus::ClosedUnfilled { .. }))
+            if count_failed(state, Leg::Target) < MAX_TARGET_REJECTIONS
+                && now.since(order.at) >= retry_delay(order) =>
+        {
+            trigger_order(context, state, side, Leg::Target, target, now)
+        }
+        Some(_) => None,
+    }
+}
+
+/// How many of a position's stops or targets came to nothing. What passes does not count: an exit would meet it
+/// too. Nor does a target that nobody refused: it can wait until the exchange takes it.
+pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
+    let counts = |o: &&TrackedOrder| match o.status {
+        OrderStatus::ClosedUnfilled { code: Some(code) } => !TRANSIENT_CODES.contains(&code),
+        OrderStatus::ClosedUnfilled { code: None } => leg == Leg::Stop,
+        OrderStatus::Intended
+        | OrderStatus::OutcomeUnknown { .. }
+        | OrderStatus::Accepted
+        | OrderStatus::Filled(_) => false,
+    };
+    let of_leg = state.orders.iter().filter(|o| o.order.leg == leg);
+    of_leg.filter(counts).count()
+}
+
+/// How long after an attempt the next one may be made.
+fn retry_delay(order: &Order) -> std::time::Duration {
+    let seconds = i64::from(order.attempt).min(MAX_RETRY_DELAY_S);
+    std::time::Duration::from_secs(seconds.unsigned_abs())
+}
+
+pub(super) fn trigger_order(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    side: PositionSide,
+    leg: Leg,
+    price: Price,
+    now: UtcMs,
+) -> Option<BookRecord> {
+    let (id, attempt) = next_client_order_id(state, leg)?;
+    Some(BookRecord::OrderIntended(Order {
+        order_type: OrderType::Trigger { price },
+        ..order_draft(context, side, id, leg, attempt, now)
+    }))
+}
+
+pub(super) fn exit_order(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    position: &Position,
+    reason: ExitReason,
+    now: UtcMs,
+) -> Option<BookRecord> {
+    let (id, attempt) = next_client_order_id(state, Leg::Exit)?;
+    Some(BookRecord::OrderIntended(Order {
+        order_type: OrderType::Market {
+            quantity: open_quantity(state, position),
+        },
+        reason: Some(reason),
+        ..order_draft(context, position.side, id, Leg::Exit, attempt, now)
+    }))
+}
+
+pub(super) fn order_draft(
+    context: DecisionContext<'_>,
+    side: PositionSide,
+    id: ClientOrderId,
+    leg: Leg,
+    attempt: u32,
+    at: UtcMs,
+) -> Order {
+    Order {
+        client_order_id: id,
+        leg,
+        attempt,
+        side: OrderSide::for_leg(side, leg),
+        order_type: OrderType::Market {
+            quantity: Qty::ZERO,
+        },
+        at,
+        recv_window_ms: context
+            .config
+            .live
+            .as_ref()
+            .map_or(0, |terms| terms.recv_window_ms),
+        reason: None,
+    }
+}
+
+/// The id of the next attempt; none after the last one there can be.
+fn next_client_order_id(state: &BookState, leg: Leg) -> Option<(ClientOrderId, u32)> {
+    let entry = state.orders.first()?;
+    let attempt = match newest_order(state, leg) {
+        Some(last) if last.order.attempt >= MAX_ATTEMPT => return None,
+        Some(last) => last.order.attempt + 1,
+        None => 0,
+    };
+    Some((entry.order.client_order_id.sibling(leg, attempt), attempt))
+}
+
+pub(super) fn newest_order(state: &BookState, leg: Leg) -> Option<&TrackedOrder> {
+    let of_leg =
+        |o: &&TrackedOrder| o.order.leg == leg && o.order.reason != Some(ExitReason::External);
+    state.orders.iter().rev().find(of_leg)
+}

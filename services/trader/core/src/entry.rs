@@ -1,0 +1,534 @@
+//! From a signal to a sized bracket (quantity, stop, target), or a refusal that says why not.
+
+use std::fmt;
+
+use protocol::event::PositionSide;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::fixed_point::{Price, Qty, notional};
+use crate::strategy::{Signal, TargetRule};
+use crate::symbol_filters::SymbolFilters;
+
+/// Most that one entry may lose at its stop, as a share of the book's equity: 2 %.
+pub const RISK_PER_ENTRY: Decimal = Decimal::from_parts(2, 0, 0, false, 2);
+
+/// Share of a position's worth that the exchange keeps as maintenance margin; Binance's lower tiers ask
+/// for less.
+const MAINTENANCE_MARGIN: Decimal = Decimal::from_parts(25, 0, 0, false, 3);
+
+/// Why a signal became no entry. Journaled and counted: the answer to "why no trade?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalRejection {
+    /// The book has a position, or an entry on its way.
+    PositionOpen,
+    /// The bar closed too long ago.
+    StaleSignal,
+    /// A critical breaker or an operator has closed the account to entries.
+    AccountLatched,
+    /// The account's state is unknown or too old.
+    AccountUnknown,
+    /// An operator has stopped entries.
+    EntriesPaused,
+    /// The exchange failed several calls in a row.
+    ExchangeErrors,
+    /// The breaker for losses in a row.
+    ConsecutiveLosses,
+    /// The protection of that name.
+    CooldownPeriod,
+    /// The protection of that name.
+    StoplossGuard,
+    /// The protection of that name.
+    MaxDrawdown,
+    /// The protection of that name.
+    LowProfitPairs,
+    /// The stop is no price on the right side of the reference.
+    NoStopDistance,
+    /// The position would be liquidated before its stop.
+    StopBeyondLiquidation,
+    /// The target is worth less than the strategy asks for the risk.
+    RewardBelowRisk,
+    /// The size is under the exchange's smallest.
+    BelowMinQty,
+    /// The size is over the exchange's largest.
+    AboveMaxQty,
+    /// The order would be worth less than the exchange takes.
+    BelowMinNotional,
+}
+
+impl SignalRejection {
+    /// Its name in counters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PositionOpen => "position_open",
+            Self::StaleSignal => "stale_signal",
+            Self::AccountLatched => "account_latched",
+            Self::AccountUnknown => "account_unknown",
+            Self::EntriesPaused => "entries_paused",
+            Self::ExchangeErrors => "exchange_errors",
+            Self::ConsecutiveLosses => "consecutive_losses",
+            Self::CooldownPeriod => "cooldown_period",
+            Self::StoplossGuard => "stoploss_guard",
+            Self::MaxDrawdown => "max_drawdown",
+            Self::LowProfitPairs => "low_profit_pairs",
+            Self::NoStopDistance => "no_stop_distance",
+            Self::StopBeyondLiquidation => "stop_beyond_liquidation",
+            Self::RewardBelowRisk => "reward_below_risk",
+            Self::BelowMinQty => "below_min_qty",
+            Self::AboveMaxQty => "above_max_qty",
+            Self::BelowMinNotional => "below_min_notional",
+        }
+    }
+}
+
+impl fmt::Display for SignalRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The three numbers of an entry that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bracket {
+    /// In base units, a multiple of the lot.
+    pub quantity: Qty,
+    /// Where the loss is taken, on the tick grid.
+    pub stop: Price,
+    /// Where the profit is taken, on the tick grid.
+    pub target: Price,
+}
+
+/// Sizes a signal against the book's equity, and holds it against every gate that is about numbers.
+///
+/// Both prices are rounded so that the trade never looks better than the formula says: the stop
+/// away from the reference (risk not understated), the target towards it (reward not overstated).
+///
+/// # Errors
+/// The first gate that refuses.
+pub fn bracket(
+    signal: &Signal,
+    equity: Decimal,
+    leverage: Decimal,
+    filters: &SymbolFilters,
+) -> Result<Bracket, SignalRejection> {
+    let stop = stop_price(signal, filters.tick).ok_or(SignalRejection::NoStopDistance)?;
+    let target = target_price(signal, filters.tick).ok_or(SignalRejection::RewardBelowRisk)?;
+    check_reward(signal, stop, target)?;
+    check_liquidation(signal.reference_price, stop, leverage)?;
+    let halved = equity / Decimal::from(1_u32 << signal.halvings.min(8));
+    let quantity = quantity(signal.reference_price, stop, halved, leverage, filters)?;
+    Ok(Bracket {
+        quantity,
+        stop,
+        target,
+    })
+}
+
+fn stop_price(signal: &Signal, tick: Price) -> Option<Price> {
+    let distances = signal.strategy.distances();
+    let reference = i128::from(signal.reference_price.units());
+    let by_atr = atr_distance(signal, distances.stop_tenths);
+    let distance = match distances.max_stop_bp {
+        Some(bp) => by_atr.min(reference * i128::from(bp) / 10_000),
+        None => by_atr,
+    };
+    let stop = match signal.side {
+        PositionSide::Long => price(reference - distance)?.floor_to(tick),
+        PositionSide::Short => price(reference + distance)?.ceil_to(tick),
+    };
+    let on_its_side = match signal.side {
+        PositionSide::Long => stop < signal.reference_price && stop > Price::ZERO,
+        PositionSide::Short => stop > signal.reference_price,
+    };
+    on_its_side.then_some(stop)
+}
+
+fn target_price(signal: &Signal, tick: Price) -> Option<Price> {
+    let reference = i128::from(signal.reference_price.units());
+    let distance = match signal.strategy.distances().target {
+        TargetRule::Percent(bp) => reference * i128::from(bp) / 10_000,
+        TargetRule::Atr {
+            tenths,
+            min_bp: least_bp,
+        } => {
+            let by_atr = i128::from(signal.atr.units()) * i128::from(tenths) / 10;
+            by_atr.max(reference * i128::from(least_bp) / 10_000)
+        }
+    };
+    match signal.side {
+        PositionSide::Long => Some(price(reference + distance)?.floor_to(tick)),
+        PositionSide::Short => {
+            let target = price(reference - distance)?.ceil_to(tick);
+            (target > Price::ZERO).then_some(target)
+        }
+    }
+}
+
+/// Tenths of ATR14 in price units, rounded up.
+fn atr_distance(signal: &Signal, tenths: i64) -> i128 {
+    div_ceil(i128::from(signal.atr.units()) * i128::from(tenths), 10)
+}
+
+/// With isolated margin a position is liquidated about 1/leverage away, less the maintenance margin.
+fn check_liquidation(
+    reference: Price,
+    stop: Price,
+    leverage: Decimal,
+) -> Result<(), SignalRejection> {
+    let share = Decimal::ONE.checked_div(leverage).unwrap_or_default();
+    let room = share
+        .saturating_sub(MAINTENANCE_MARGIN)
+        .saturating_mul(reference.to_decimal());
+    if reference.distance(stop).to_decimal() >= room {
+        return Err(SignalRejection::StopBeyondLiquidation);
+    }
+    Ok(())
+}
+
+/// The target may have been rounded onto or past the reference: then the reward is negative.
+fn check_reward(signal: &Signal, stop: Price, target: Price) -> Result<(), SignalRejection> {
+    let reference = i128::from(signal.reference_price.units());
+    let (stop, target) = (i128::from(stop.units()), i128::from(target.units()));
+    let (reward, risk) = match signal.side {
+        PositionSide::Long => (target - reference, reference - stop),
+        PositionSide::Short => (reference - target, stop - reference),
+    };
+    let asked = i128::from(signal.strategy.distances().reward_risk_tenths);
+    if reward * 10 < risk * asked {
+        return Err(SignalRejection::RewardBelowRisk);
+    }
+    Ok(())
+}
+
+fn quantity(
+    reference: Price,
+    stop: Price,
+    equity: Decimal,
+    leverage: Decimal,
+    filters: &SymbolFilters,
+) -> Result<Qty, SignalRejection> {
+    let at_risk = equity.saturating_mul(RISK_PER_ENTRY);
+    let by_risk = max_quantity(at_risk, reference.distance(stop), filters.lot);
+    let by_slice = max_quantity(equity.saturating_mul(leverage), reference, filters.lot);
+    let quantity = match (by_risk, by_slice) {
+        (Some(a), Some(b)) => a.min(b),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => return Err(SignalRejection::AboveMaxQty),
+    };
+    if quantity <= Qty::ZERO || quantity < filters.min_qty {
+        return Err(SignalRejection::BelowMinQty);
+    }
+    if quantity > filters.max_qty {
+        return Err(SignalRejection::AboveMaxQty);
+    }
+    if notional(reference, quantity) < filters.min_notional {
+        return Err(SignalRejection::BelowMinNotional);
+    }
+    Ok(quantity)
+}
+
+/// The most lots whose worth at `price` is within `format_amount`; none when that is too many to count.
+fn max_quantity(amount: Decimal, price: Price, lot: Qty) -> Option<Qty> {
+    let quotient = amount.checked_div(price.to_decimal())?;
+    let quantity = Qty::from_decimal(quotient.trunc_with_scale(crate::fixed_point::SCALE)).ok()?;
+    let quantity = quantity.floor_to(lot);
+    // The quotient was rounded at its 28th digit, which may have lifted it onto the next lot.
+    if notional(price, quantity) > amount && quantity > Qty::ZERO {
+        return Some(Qty::from_units(
+            quantity.units().saturating_sub(lot.units().max(1)),
+        ));
+    }
+    Some(quantity)
+}
+
+fn price(units: i128) -> Option<Price> {
+    i64::try_from(units).ok().map(Price::from_units)
+}
+
+const fn div_ceil(dividend: i128, divisor: i128) -> i128 {
+    -((-dividend).div_euclid(divisor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::strategy::Strategy;
+    use protocol::time::UtcMs;
+
+    fn dec(text: &str) -> Decimal {
+        text.parse().unwrap()
+    }
+
+    fn filters() -> SymbolFilters {
+        SymbolFilters {
+            symbol: "BTCUSDT".parse().unwrap(),
+            tick: "0.1".parse().unwrap(),
+            lot: "0.001".parse().unwrap(),
+            min_qty: "0.001".parse().unwrap(),
+            max_qty: "1000".parse().unwrap(),
+            min_notional: dec("5"),
+        }
+    }
+
+    fn signal(strategy: Strategy, reference: &str, atr: &str) -> Signal {
+        Signal {
+            strategy,
+            side: strategy.side(),
+            bar_close: UtcMs(0),
+            reference_price: reference.parse().unwrap(),
+            atr: atr.parse().unwrap(),
+            rsi: dec("25"),
+            regime: None,
+            halvings: 0,
+        }
+    }
+
+    fn long(reference: &str, atr: &str) -> Signal {
+        signal(Strategy::OversoldBounce, reference, atr)
+    }
+
+    fn short(reference: &str, atr: &str) -> Signal {
+        signal(Strategy::ShortTheRip, reference, atr)
+    }
+
+    fn try_bracket(
+        signal: &Signal,
+        equity: &str,
+        filters: &SymbolFilters,
+    ) -> Result<[String; 3], SignalRejection> {
+        bracket(signal, dec(equity), Decimal::ONE, filters).map(|b| {
+            [
+                b.quantity.to_string(),
+                b.stop.to_string(),
+                b.target.to_string(),
+            ]
+        })
+    }
+
+    #[test]
+    fn a_bracket_is_sized_by_risk_or_by_the_slice_whichever_is_less() {
+        // 2 % of 10,000 over a distance of 400 is 0.5, but the slice buys 0.25 only.
+        let slice = try_bracket(&long("40000", "400"), "10000", &filters()).unwrap();
+        assert_eq!(slice, ["0.25", "39600", "40600"]);
+        // The target is 480 away, the stop 1.2 x 400.
+        let short_slice = try_bracket(&short("40000", "400"), "10000", &filters()).unwrap();
+        assert_eq!(short_slice, ["0.25", "40480", "39520"]);
+        // With more leverage the risk decides.
+        let risk = bracket(&long("40000", "400"), dec("10000"), dec("5"), &filters()).unwrap();
+        assert_eq!(risk.quantity.to_string(), "0.5");
+    }
+
+    #[test]
+    fn quantities_round_down_to_the_lot() {
+        for (equity, quantity) in [("10039.9", "0.25"), ("10040", "0.251"), ("10000", "0.25")] {
+            let [made, ..] = try_bracket(&long("40000", "400"), equity, &filters()).unwrap();
+            assert_eq!(made, quantity, "{equity}");
+        }
+    }
+
+    #[test]
+    fn a_quotient_that_was_rounded_up_buys_no_lot_too_many() {
+        // 2.5e-29 under 0.25: a `Decimal` division says 0.25, which costs more than there is.
+        let [quantity, ..] = try_bracket(
+            &long("40000", "400"),
+            "9999.999999999999999999999999",
+            &filters(),
+        )
+        .unwrap();
+        assert_eq!(quantity, "0.249");
+    }
+
+    #[test]
+    fn bracket_prices_round_fractions_of_a_unit_like_the_tick() {
+        let finest = Price::from_units(1);
+        let stop = |signal| stop_price(&signal, finest).unwrap().units();
+        let target = |signal| target_price(&signal, finest).unwrap().units();
+        // In units: 1.2 x 101 is 121.2, 1,011 x 0.988 is 998.868, 1,011 x 1.015 is 1,026.165.
+        assert_eq!(stop(short("0.00001", "0.00000101")), 1_000 + 122);
+        assert_eq!(target(short("0.00001011", "0")), 999);
+        assert_eq!(target(long("0.00001011", "0")), 1_026);
+    }
+
+    #[test]
+    fn the_stop_rounds_away_from_the_reference_and_the_target_towards_it() {
+        // 40000.1 x 1.015 = 40600.1015; 40000.1 - 400.01 = 39600.09.
+        let [_, stop, target] =
+            try_bracket(&long("40000.1", "400.01"), "10000", &filters()).unwrap();
+        assert_eq!((stop.as_str(), target.as_str()), ("39600", "40600.1"));
+        // 40000.1 x 0.988 = 39520.0988; 40000.1 + 1.2 x 300.01 = 40360.112.
+        let [_, stop, target] =
+            try_bracket(&short("40000.1", "300.01"), "10000", &filters()).unwrap();
+        assert_eq!((stop.as_str(), target.as_str()), ("40360.2", "39520.1"));
+    }
+
+    #[test]
+    fn reward_must_reach_the_risk() {
+        // Long: the reward is 600 at a reference of 40,000.
+        assert!(try_bracket(&long("40000", "600"), "10000", &filters()).is_ok());
+        let refused = try_bracket(&long("40000", "600.1"), "10000", &filters());
+        assert_eq!(refused, Err(SignalRejection::RewardBelowRisk));
+        // Short: 480, and 1.2 ATR of 400.
+        assert!(try_bracket(&short("40000", "400"), "10000", &filters()).is_ok());
+        let refused = try_bracket(&short("40000", "400.1"), "10000", &filters());
+        assert_eq!(refused, Err(SignalRejection::RewardBelowRisk));
+    }
+
+    #[test]
+    fn adaptive_bracket_follows_atr_within_percent_limits() {
+        let (bounce, rip) = (
+            Strategy::AdaptiveOversoldBounce,
+            Strategy::AdaptiveShortTheRip,
+        );
+        for (strategy, atr, expected) in [
+            // 1.2 and 2.5 ATR.
+            (bounce, "200", Ok(["39760", "40500"])),
+            // The target is at least 0.8 %, the stop at most 1.5 %.
+            (bounce, "100", Ok(["39880", "40320"])),
+            (bounce, "1000", Ok(["39400", "42500"])),
+            // 1.5 and 3.0 ATR; at least 1.0 %, at most 2.0 %.
+            (rip, "200", Ok(["40300", "39400"])),
+            (rip, "100", Ok(["40150", "39600"])),
+            (rip, "1000", Ok(["40800", "37000"])),
+            (rip, "14000", Err(SignalRejection::RewardBelowRisk)),
+        ] {
+            let made = try_bracket(&signal(strategy, "40000", atr), "10000", &filters());
+            let expected = expected.map(|prices| prices.map(str::to_owned));
+            assert_eq!(
+                made.map(|[_, stop, target]| [stop, target]),
+                expected,
+                "{atr}"
+            );
+        }
+    }
+
+    #[test]
+    fn adaptive_reward_must_be_one_and_a_half_times_the_risk() {
+        // Both prices on coarse ticks: the stop moves away, the target comes nearer.
+        let coarse = |tick: &str| SymbolFilters {
+            tick: tick.parse().unwrap(),
+            ..filters()
+        };
+        let signal = signal(Strategy::AdaptiveOversoldBounce, "40000", "320");
+        // 384 and 800: 400 and 800 on a grid of 100, 500 and 500 on one of 500.
+        assert!(try_bracket(&signal, "10000", &coarse("100")).is_ok());
+        let refused = try_bracket(&signal, "10000", &coarse("500"));
+        assert_eq!(refused, Err(SignalRejection::RewardBelowRisk));
+        // Just at it: a risk of 400 and a reward of 600.
+        let even = Signal {
+            atr: "240".parse().unwrap(),
+            ..signal
+        };
+        assert!(try_bracket(&even, "10000", &coarse("200")).is_ok());
+    }
+
+    #[test]
+    fn stop_beyond_liquidation_is_rejected() {
+        // At five times leverage the position is gone 17.5 % away: at 7,000.
+        let far = |atr| Signal {
+            reference_price: "40000".parse().unwrap(),
+            ..long("40000", atr)
+        };
+        let check = |stop: &str| {
+            check_liquidation(far("1").reference_price, stop.parse().unwrap(), dec("5"))
+        };
+        assert_eq!(check("33000.1"), Ok(()));
+        assert_eq!(check("33000"), Err(SignalRejection::StopBeyondLiquidation));
+        assert_eq!(check("47000"), Err(SignalRejection::StopBeyondLiquidation));
+    }
+
+    #[test]
+    fn volatility_halves_the_size_and_rounds_it_down() {
+        for (halvings, quantity) in [(0, "0.251"), (1, "0.125"), (2, "0.062")] {
+            let signal = Signal {
+                halvings,
+                ..long("40000", "400")
+            };
+            assert_eq!(
+                try_bracket(&signal, "10040", &filters()).unwrap()[0],
+                quantity
+            );
+        }
+    }
+
+    #[test]
+    fn a_tick_wider_than_the_target_leaves_no_reward() {
+        let coarse = SymbolFilters {
+            tick: "1000".parse().unwrap(),
+            ..filters()
+        };
+        for signal in [long("40000", "1"), short("40000", "1")] {
+            let refused = try_bracket(&signal, "10000", &coarse);
+            assert_eq!(refused, Err(SignalRejection::RewardBelowRisk));
+        }
+    }
+
+    #[test]
+    fn a_stop_must_be_a_price_beyond_the_reference() {
+        for signal in [long("40000", "0"), short("40000", "0"), long("400", "400")] {
+            let refused = try_bracket(&signal, "10000", &filters());
+            assert_eq!(refused, Err(SignalRejection::NoStopDistance));
+        }
+    }
+
+    #[test]
+    fn symbol_filters_are_inclusive_limits() {
+        let with = |change: fn(&mut SymbolFilters)| {
+            let mut rules = filters();
+            change(&mut rules);
+            try_bracket(&long("40000", "400"), "10000", &rules).map(|[quantity, ..]| quantity)
+        };
+        let quarter = Ok("0.25".to_owned());
+        assert_eq!(with(|r| r.min_qty = "0.25".parse().unwrap()), quarter);
+        assert_eq!(with(|r| r.max_qty = "0.25".parse().unwrap()), quarter);
+        assert_eq!(with(|r| r.min_notional = dec("10000")), quarter);
+        assert_eq!(
+            with(|r| r.min_qty = "0.251".parse().unwrap()),
+            Err(SignalRejection::BelowMinQty)
+        );
+        assert_eq!(
+            with(|r| r.max_qty = "0.249".parse().unwrap()),
+            Err(SignalRejection::AboveMaxQty)
+        );
+        assert_eq!(
+            with(|r| r.min_notional = dec("10000.01")),
+            Err(SignalRejection::BelowMinNotional)
+        );
+    }
+
+    #[test]
+    fn no_equity_buys_nothing() {
+        for equity in ["0", "-5", "39.9"] {
+            let free = SymbolFilters {
+                min_qty: Qty::ZERO,
+                min_notional: Decimal::ZERO,
+                ..filters()
+            };
+            let refused = try_bracket(&long("40000", "400"), equity, &free);
+            assert_eq!(refused, Err(SignalRejection::BelowMinQty), "{equity}");
+        }
+    }
+
+    #[test]
+    fn extreme_numbers_are_rejected_without_panic() {
+        let max = Price::from_units(i64::MAX);
+        for strategy in Strategy::ALL {
+            for (reference, atr) in [
+                (max, max),
+                (max, Price::from_units(1)),
+                (Price::from_units(1), max),
+            ] {
+                let signal = Signal {
+                    reference_price: reference,
+                    atr,
+                    ..signal(strategy, "1", "1")
+                };
+                for equity in [Decimal::MAX, Decimal::MIN, Decimal::ZERO] {
+                    let _ = bracket(&signal, equity, Decimal::MAX, &filters());
+                }
+            }
+        }
+        let dust = long("0.0000001", "0.00000000");
+        assert!(bracket(&dust, Decimal::MAX, Decimal::ONE, &filters()).is_err());
+    }
+}

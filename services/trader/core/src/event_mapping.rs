@@ -1,0 +1,113 @@
+//! What of a book's journal the owner hears. Derived from the records alone, so that a replay can
+//! publish the same events again under the same ids.
+
+use protocol::event::EventBody;
+use protocol::ids::{BookKey, SubjectToken};
+
+use crate::book::{BookRecord, Position, Trade};
+use crate::protections::EntryLockKind;
+use crate::strategy::Strategy;
+
+/// The event that this record is for the owner; none for what only the book needs to know.
+pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
+    let key = book;
+    let book = book.clone();
+    match record {
+        BookRecord::WriterChanged {
+            instance, config_changes: changes, ..
+        } => Some(EventBody::BookAcquired {
+            book,
+            instance: Some(instance.clone()),
+            config_changes: changes.clone(),
+        }),
+        BookRecord::BookOpened { .. }
+        | BookRecord::CapitalChanged { .. }
+        | BookRecord::EntryDecided(_)
+        | BookRecord::SignalRejected { .. }
+        | BookRecord::FundingPaid { .. }
+        | BookRecord::OrderIntended(_)
+        | BookRecord::OrderAccepted { .. }
+        | BookRecord::OrderFilled { .. }
+        | BookRecord::OrderClosedUnfilled { code: None, .. }
+        | BookRecord::OrderCostsRecorded { .. }
+        // After every trade: of no interest to anybody.
+        | BookRecord::EntriesLocked {
+            lock: EntryLockKind::CooldownPeriod,
+            ..
+        } => None,
+        BookRecord::EntryDropped { reason, .. } => Some(EventBody::EntryDropped {
+            book,
+            reason: reason.to_string(),
+        }),
+        BookRecord::PositionOpened(position) => position_opened(book, position),
+        BookRecord::PositionClosed(trade) => position_closed(book, trade),
+        BookRecord::BreakerTripped { breaker, reason: why, .. } => Some(EventBody::BreakerTripped {
+            scope: key.to_string(),
+            breaker: breaker.to_string(),
+            reason: why.clone(),
+        }),
+        BookRecord::EntriesLocked { lock: by, until, reason: why } => Some(EventBody::EntriesLocked {
+            book,
+            lock: by.to_string(),
+            reason: why.clone(),
+            until: *until,
+        }),
+        BookRecord::OrderOutcomeUnknown { client_order_id: id, error: why, .. } => Some(EventBody::OrderOutcomeUnknown {
+            book,
+            leg: id.leg().to_string(),
+            client_order_id: id.to_string(),
+            error: why.clone(),
+        }),
+        BookRecord::OrderClosedUnfilled {
+            client_order_id: id,
+            code: Some(code),
+            reason: why,
+        } => Some(EventBody::OrderRejected {
+            book,
+            leg: id.leg().to_string(),
+            client_order_id: id.to_string(),
+            code: *code,
+            reason: why.clone(),
+        }),
+        BookRecord::BookUnhalted { by: who, reason: why } => Some(EventBody::BookUnhalted {
+            book,
+            by: who.clone(),
+            reason: why.clone(),
+        }),
+        BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
+            book,
+            reason: reason.clone(),
+        }),
+    }
+}
+
+fn position_opened(book: BookKey, position: &Position) -> Option<EventBody> {
+    Some(EventBody::PositionOpened {
+        book,
+        strategy: token(position.strategy)?,
+        side: position.side,
+        quantity: position.quantity.to_decimal(),
+        entry_price: position.entry_price.to_decimal(),
+        stop_price: position.stop_price.to_decimal(),
+        target_price: position.target_price.to_decimal(),
+    })
+}
+
+fn position_closed(book: BookKey, trade: &Trade) -> Option<EventBody> {
+    Some(EventBody::PositionClosed {
+        book,
+        strategy: token(trade.strategy)?,
+        side: trade.side,
+        quantity: trade.quantity.to_decimal(),
+        entry_price: trade.entry_price.to_decimal(),
+        exit_price: trade.exit_price.to_decimal(),
+        reason: trade.reason.to_string(),
+        pnl: trade.pnl,
+        equity: trade.equity,
+    })
+}
+
+/// Every strategy's name is a token (a test holds them to it), so this is never none.
+fn token(strategy: Strategy) -> Option<SubjectToken> {
+    strategy.as_str().parse().ok()
+}

@@ -1,0 +1,613 @@
+//! A book on an exchange: what its orders' answers make of it, one fault after another.
+
+use bearish_trader_core::book::{
+    BookEvent, BookPhase, BookRecord, ExecutionEvent, ExitReason, LiveConfig, Reconciliation,
+    ReconciliationTask, compare_with_exchange, is_unprotected, reconciliation_tasks,
+};
+use bearish_trader_core::orders::{
+    ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, OpenOrder,
+    Order, OrderCallOutcome, OrderType,
+};
+use bearish_trader_core::strategy::Strategy::{OversoldBounce, ShortTheRip};
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+use crate::support::{Book, CALM, MINUTE, candle, config, dec, filters, inputs_at, price, signal};
+
+const WINDOW_MS: i64 = 3_000;
+/// Minute 30, when the bar has closed and the entry is decided.
+const ENTRY: i64 = 30 * MINUTE;
+
+/// A book on an exchange, and what it was told to send.
+struct LiveBook {
+    book: Book,
+    now: i64,
+}
+
+impl LiveBook {
+    fn flat() -> Self {
+        let mut config = config();
+        config.live = Some(LiveConfig {
+            installation_id: "q7x2ab".parse().unwrap(),
+            recv_window_ms: u32::try_from(WINDOW_MS).unwrap(),
+        });
+        let book = Book::opened(config, filters(), dec("10000"));
+        Self { book, now: ENTRY }
+    }
+
+    /// An entry of 0.25 at 40,000 with stop 39,600 and target 40,600 is on its way.
+    fn entering() -> Self {
+        let mut live = Self::flat();
+        live.book
+            .candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
+        live
+    }
+
+    /// The entry filled at 40,000; stop and target rest.
+    fn open() -> Self {
+        let mut live = Self::entering();
+        live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+        live.finish_call(Leg::Stop, accepted());
+        live.finish_call(Leg::Target, accepted());
+        live
+    }
+
+    fn handle_event(&mut self, event: ExecutionEvent) -> Vec<&'static str> {
+        let records = self.book.handle_event(BookEvent::Execution(event));
+        records.iter().map(BookRecord::kind).collect()
+    }
+
+    fn finish_call(&mut self, leg: Leg, answer: OrderCallOutcome) -> Vec<&'static str> {
+        let id = self.newest_order(leg).client_order_id;
+        let now = UtcMs(self.now);
+        self.handle_event(ExecutionEvent::OrderCallFinished {
+            client_order_id: id,
+            outcome: answer,
+            now,
+        })
+    }
+
+    fn tick_after(&mut self, ms: i64) -> Vec<&'static str> {
+        self.now += ms;
+        let now = UtcMs(self.now);
+        self.handle_event(ExecutionEvent::Ticked { now })
+    }
+
+    fn receive_funding(&mut self, payments: &[(i64, &str)]) -> Vec<&'static str> {
+        let payment = |(at, amount): &(i64, &str)| FundingPayment {
+            at: UtcMs(*at),
+            amount: dec(amount),
+        };
+        let payments = payments.iter().map(payment).collect();
+        let now = UtcMs(self.now);
+        self.handle_event(ExecutionEvent::FundingReceived { payments, now })
+    }
+
+    fn newest_order(&self, leg: Leg) -> Order {
+        let mut orders = self.book.state.orders.iter().rev();
+        let found = orders.find(|o| o.order.leg == leg);
+        found.map(|o| o.order.clone()).unwrap()
+    }
+
+    fn tasks(&self) -> Vec<String> {
+        let tasks = reconciliation_tasks(&self.book.state, UtcMs(self.now));
+        let texts = tasks.iter().map(|task| match task {
+            ReconciliationTask::QueryOrder(order) => {
+                format!("look up {} {}", order.leg, order.attempt)
+            }
+            ReconciliationTask::CancelOrder(order) => {
+                format!("cancel {} {}", order.leg, order.attempt)
+            }
+            ReconciliationTask::QueryFunding { from } => format!("payments from {}", from.0),
+        });
+        texts.collect()
+    }
+
+    /// Everything is over and accounted for.
+    fn close_with(&mut self, leg: Leg, at: &str, realised: &str) {
+        let exit = fill("0.25", at, self.now, "4.06", realised);
+        self.finish_call(leg, filled(exit));
+        for other in [Leg::Stop, Leg::Target] {
+            if other != leg {
+                self.finish_call(other, closed_unfilled());
+            }
+        }
+        self.receive_funding(&[]);
+    }
+}
+
+fn fill(quantity: &str, at: &str, ms: i64, fee: &str, realised: &str) -> Fill {
+    Fill {
+        quantity: quantity.parse().unwrap(),
+        price: price(at),
+        at: UtcMs(ms),
+        costs: Some(FillCosts {
+            fee: dec(fee),
+            realized_pnl: dec(realised),
+        }),
+    }
+}
+
+fn filled(fill: Fill) -> OrderCallOutcome {
+    OrderCallOutcome::Reported(ExecutionReport {
+        is_open: false,
+        fill: Some(fill),
+    })
+}
+
+fn accepted() -> OrderCallOutcome {
+    OrderCallOutcome::Reported(ExecutionReport {
+        is_open: true,
+        fill: None,
+    })
+}
+
+fn closed_unfilled() -> OrderCallOutcome {
+    OrderCallOutcome::Reported(ExecutionReport {
+        is_open: false,
+        fill: None,
+    })
+}
+
+fn rejected(code: i64) -> OrderCallOutcome {
+    OrderCallOutcome::Rejected {
+        code,
+        reason: "as the exchange says".to_owned(),
+    }
+}
+
+fn outcome_unknown() -> OrderCallOutcome {
+    OrderCallOutcome::Unknown {
+        error: "no answer within 5 s".to_owned(),
+    }
+}
+
+/// Every kind of record about orders, for the golden files.
+pub(crate) fn every_order_record() -> Vec<BookRecord> {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, outcome_unknown());
+    live.finish_call(Leg::Entry, accepted());
+    let bare = Fill {
+        costs: None,
+        ..fill("0.25", "40000", ENTRY, "0", "0")
+    };
+    live.finish_call(Leg::Entry, filled(bare));
+    live.finish_call(Leg::Stop, rejected(-2021));
+    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    let of_orders = |r: &BookRecord| r.kind().starts_with("order_");
+    live.book.journal.into_iter().filter(of_orders).collect()
+}
+
+#[test]
+fn entry_and_its_order_are_one_decision() {
+    let mut live = LiveBook::flat();
+    let records = live
+        .book
+        .candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
+    let kinds: Vec<_> = records.iter().map(BookRecord::kind).collect();
+    assert_eq!(kinds, ["entry_decided", "order_intended"]);
+    let order = live.newest_order(Leg::Entry);
+    assert_eq!(order.at, UtcMs(ENTRY));
+    assert_eq!(
+        order.order_type,
+        OrderType::Market {
+            quantity: "0.25".parse().unwrap()
+        }
+    );
+    assert!(live.tasks().is_empty(), "it is being sent");
+}
+
+#[test]
+fn filled_entry_brings_its_stop_and_target_in_the_same_batch() {
+    let mut live = LiveBook::entering();
+    let kinds = live.finish_call(Leg::Entry, filled(fill("0.25", "40001", ENTRY, "4", "0")));
+    assert_eq!(
+        kinds,
+        [
+            "order_filled",
+            "position_opened",
+            "order_intended",
+            "order_intended"
+        ]
+    );
+    for (leg, at) in [(Leg::Stop, "39600"), (Leg::Target, "40600")] {
+        assert_eq!(
+            live.newest_order(leg).order_type,
+            OrderType::Trigger { price: price(at) }
+        );
+    }
+    let BookPhase::Open(position) = &live.book.state.phase else {
+        panic!("{:?}", live.book.state.phase)
+    };
+    assert_eq!(
+        (position.entry_price, position.fee),
+        (price("40001"), dec("4"))
+    );
+}
+
+#[test]
+fn a_partly_filled_entry_is_a_smaller_position() {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, accepted());
+    assert_eq!(live.tasks(), ["look up entry 0"]);
+    live.now += 2_001;
+    assert_eq!(live.tasks(), ["cancel entry 0"]);
+    live.finish_call(Leg::Entry, filled(fill("0.1", "40000", ENTRY, "1.6", "0")));
+    let BookPhase::Open(position) = &live.book.state.phase else {
+        panic!("{:?}", live.book.state.phase)
+    };
+    assert_eq!(position.quantity, "0.1".parse().unwrap());
+}
+
+#[test]
+fn rejected_entry_is_dropped_and_its_bar_is_not_tried_again() {
+    let mut live = LiveBook::entering();
+    let kinds = live.finish_call(Leg::Entry, rejected(-2019));
+    assert_eq!(kinds, ["order_closed_unfilled", "entry_dropped"]);
+    let again = live
+        .book
+        .candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
+    assert!(again.is_empty(), "{again:?}");
+    assert!(live.book.state.orders.is_empty());
+}
+
+#[test]
+fn entry_with_unknown_outcome_is_queried_until_it_has_expired() {
+    let mut live = LiveBook::entering();
+    assert_eq!(
+        live.finish_call(Leg::Entry, outcome_unknown()),
+        ["order_outcome_unknown"]
+    );
+    assert_eq!(live.tasks(), ["look up entry 0"]);
+    live.now = ENTRY + WINDOW_MS + 2_000;
+    assert!(
+        live.finish_call(Leg::Entry, OrderCallOutcome::NotFound)
+            .is_empty()
+    );
+    assert!(
+        live.finish_call(Leg::Entry, outcome_unknown()).is_empty(),
+        "no news"
+    );
+    live.now += 1;
+    let kinds = live.finish_call(Leg::Entry, OrderCallOutcome::NotFound);
+    assert_eq!(kinds, ["order_closed_unfilled", "entry_dropped"]);
+}
+
+#[test]
+fn entry_with_unknown_outcome_that_filled_is_a_position() {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, outcome_unknown());
+    live.now += 60_000;
+    let kinds = live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    assert_eq!(kinds[..2], ["order_filled", "position_opened"]);
+}
+
+#[test]
+fn new_writer_sends_no_order_that_the_last_one_may_have_sent() {
+    let mut live = LiveBook::entering();
+    live.book.change_writer("boot-2");
+    assert_eq!(live.tasks(), ["look up entry 0"]);
+    // Nor does an answer to somebody else's call end it.
+    assert!(live.finish_call(Leg::Entry, rejected(-1021)).is_empty());
+    assert_eq!(live.tasks(), ["look up entry 0"]);
+}
+
+#[test]
+fn position_close_waits_until_funding_just_before_it_is_listed() {
+    let mut live = LiveBook::open();
+    let hour = 2 * ENTRY;
+    live.now = hour + 5_000;
+    let stop = fill("0.25", "39600", hour + 4_000, "3.96", "-100");
+    live.finish_call(Leg::Stop, filled(stop));
+    live.finish_call(Leg::Target, closed_unfilled());
+    assert!(
+        live.tasks().is_empty(),
+        "what would be said says too little"
+    );
+    assert!(
+        live.receive_funding(&[]).is_empty(),
+        "nor is it believed if it is heard"
+    );
+    live.now = hour + 60_000;
+    assert_eq!(live.tasks(), [format!("payments from {ENTRY}")]);
+    let kinds = live.receive_funding(&[(hour, "0.5")]);
+    assert_eq!(kinds, ["funding_paid", "position_closed"]);
+    assert_eq!(live.book.state.equity, dec("9891.54"));
+}
+
+#[test]
+fn filled_stop_closes_the_position_once_target_and_costs_are_settled() {
+    let mut live = LiveBook::open();
+    let bare = Fill {
+        costs: None,
+        ..fill("0.25", "39600", ENTRY + MINUTE, "0", "0")
+    };
+    assert_eq!(live.finish_call(Leg::Stop, filled(bare)), ["order_filled"]);
+    assert_eq!(live.tasks(), ["look up stop 0", "cancel target 0"]);
+    assert!(
+        live.receive_funding(&[]).is_empty(),
+        "the target still rests"
+    );
+    live.finish_call(Leg::Target, closed_unfilled());
+    assert!(
+        live.receive_funding(&[]).is_empty(),
+        "its costs are not known"
+    );
+    let known = fill("0.25", "39600", ENTRY + MINUTE, "3.96", "-100");
+    live.finish_call(Leg::Stop, filled(known));
+    assert_eq!(live.tasks(), [format!("payments from {ENTRY}")]);
+    let kinds = live.receive_funding(&[(ENTRY + 1, "0.5"), (ENTRY, "9")]);
+    assert_eq!(kinds, ["funding_paid", "position_closed"]);
+    let Some(BookRecord::PositionClosed(trade)) = live.book.journal.last() else {
+        panic!("{:?}", live.book.journal.last())
+    };
+    assert_eq!(
+        (trade.reason, trade.pnl),
+        (ExitReason::Stop, dec("-108.46"))
+    );
+    assert_eq!(live.book.state.equity, dec("9891.54"));
+    assert_eq!(live.book.state.fees, dec("7.96"));
+    assert!(live.book.state.orders.is_empty() && live.tasks().is_empty());
+}
+
+#[test]
+fn rest_of_a_partly_filled_stop_is_closed_at_the_market() {
+    let mut live = LiveBook::open();
+    let part = fill("0.1", "39600", ENTRY + MINUTE, "1.6", "-40");
+    let kinds = live.finish_call(Leg::Stop, filled(part));
+    assert_eq!(kinds, ["order_filled", "order_intended"]);
+    let exit = live.newest_order(Leg::Exit);
+    let quantity = "0.15".parse().unwrap();
+    assert_eq!(exit.order_type, OrderType::Market { quantity });
+    assert_eq!(exit.reason, Some(ExitReason::Stop));
+    live.finish_call(
+        Leg::Exit,
+        filled(fill("0.15", "39500", ENTRY + MINUTE, "2.4", "-75")),
+    );
+    live.finish_call(Leg::Target, closed_unfilled());
+    live.receive_funding(&[]);
+    let Some(BookRecord::PositionClosed(trade)) = live.book.journal.last() else {
+        panic!("{:?}", live.book.journal.last())
+    };
+    assert_eq!((trade.exit_price, trade.pnl), (price("39540"), dec("-123")));
+}
+
+#[test]
+fn a_stop_that_would_trigger_at_once_closes_the_position() {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    let kinds = live.finish_call(Leg::Stop, rejected(-2021));
+    assert_eq!(kinds, ["order_closed_unfilled", "order_intended"]);
+    let exit = live.newest_order(Leg::Exit);
+    assert_eq!(exit.reason, Some(ExitReason::Stop));
+}
+
+#[test]
+fn a_position_that_gets_no_stop_is_closed() {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    live.finish_call(Leg::Target, accepted());
+    assert_eq!(
+        live.finish_call(Leg::Stop, rejected(-4045)),
+        ["order_closed_unfilled", "order_intended"]
+    );
+    assert_eq!(
+        live.finish_call(Leg::Stop, rejected(-4045)),
+        ["order_closed_unfilled"]
+    );
+    assert!(is_unprotected(&live.book.state), "looked at soon");
+    assert!(live.tick_after(999).is_empty());
+    assert_eq!(live.tick_after(1), ["order_intended"]);
+    assert_eq!(
+        live.finish_call(Leg::Stop, rejected(-4045)),
+        ["order_closed_unfilled", "order_intended"]
+    );
+    assert_eq!(
+        live.newest_order(Leg::Exit).reason,
+        Some(ExitReason::Unprotected)
+    );
+}
+
+#[test]
+fn transient_rejections_are_retried_and_close_nothing() {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    for leg in [Leg::Stop, Leg::Target] {
+        for code in [-1003, -1015, -1021, -1003] {
+            live.finish_call(leg, rejected(code));
+            live.tick_after(30_000);
+        }
+        live.finish_call(leg, accepted());
+    }
+    assert!(!is_unprotected(&live.book.state));
+    assert_eq!(live.newest_order(Leg::Target).attempt, 4);
+    let kinds = live.book.state.orders.iter().map(|o| o.order.leg);
+    assert!(!kinds.into_iter().any(|leg| leg == Leg::Exit));
+}
+
+#[test]
+fn lost_target_is_retried_and_one_rejected_three_times_is_not() {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    live.finish_call(Leg::Stop, accepted());
+    for _ in 0..4 {
+        live.finish_call(Leg::Target, closed_unfilled());
+        live.tick_after(30_000);
+    }
+    assert_eq!(live.newest_order(Leg::Target).attempt, 4);
+    for _ in 0..2 {
+        live.finish_call(Leg::Target, closed_unfilled());
+    }
+    assert!(is_unprotected(&live.book.state), "looked at soon");
+    live.tick_after(30_000);
+    for _ in 0..4 {
+        live.finish_call(Leg::Target, rejected(-4045));
+        live.tick_after(30_000);
+    }
+    assert_eq!(
+        live.newest_order(Leg::Target).attempt,
+        8,
+        "the third refusal was its last"
+    );
+    assert!(!is_unprotected(&live.book.state));
+}
+
+#[test]
+fn a_stop_that_vanished_is_placed_again_at_once() {
+    let mut live = LiveBook::open();
+    assert_eq!(
+        live.finish_call(Leg::Stop, closed_unfilled()),
+        ["order_closed_unfilled", "order_intended"]
+    );
+    assert_eq!(live.newest_order(Leg::Stop).attempt, 1);
+}
+
+#[test]
+fn rejected_exit_is_retried_while_stop_and_target_are_queried() {
+    let mut live = LiveBook::open();
+    let reason = ExitReason::AccountLatched;
+    let now = UtcMs(live.now);
+    assert_eq!(
+        live.handle_event(ExecutionEvent::CloseRequested { reason, now }),
+        ["order_intended"]
+    );
+    assert!(
+        live.handle_event(ExecutionEvent::CloseRequested { reason, now })
+            .is_empty(),
+        "once"
+    );
+    live.finish_call(Leg::Exit, rejected(-2022));
+    let looked = live.tasks();
+    assert_eq!(live.newest_order(Leg::Exit).attempt, 1);
+    assert_eq!(looked, Vec::<String>::new(), "the next one is on its way");
+    live.finish_call(Leg::Exit, rejected(-2022));
+    assert_eq!(live.tasks(), ["look up stop 0", "look up target 0"]);
+    live.close_with(Leg::Stop, "39600", "-100");
+    assert_eq!(live.book.state.phase, BookPhase::Flat);
+}
+
+#[test]
+fn a_loss_beyond_the_breaker_is_closed_once() {
+    let mut live = LiveBook::open();
+    let fall = ["40000", "40000", "38700", "38700"];
+    let records = live.book.candle(candle(31, fall), None);
+    let kinds: Vec<_> = records.iter().map(BookRecord::kind).collect();
+    assert_eq!(kinds, ["order_intended", "breaker_tripped"]);
+    assert!(live.book.candle(candle(32, fall), None).is_empty());
+    live.close_with(Leg::Exit, "38700", "-325");
+    let Some(BookRecord::PositionClosed(trade)) = live.book.journal.last() else {
+        panic!("{:?}", live.book.journal.last())
+    };
+    assert_eq!(trade.reason, ExitReason::PositionLoss);
+}
+
+#[test]
+fn late_candle_closes_nothing() {
+    let mut live = LiveBook::open();
+    let fall = ["40000", "40000", "38700", "38700"];
+    let event = BookEvent::CandleClosed {
+        candle: candle(31, fall),
+        signal: None,
+        inputs: inputs_at(34 * MINUTE),
+    };
+    assert!(live.book.handle_event(event).is_empty());
+}
+
+#[test]
+fn external_close_is_an_exit_too() {
+    let mut live = LiveBook::open();
+    let fill = fill("0.25", "39000", ENTRY + MINUTE, "3.9", "-250");
+    let (order, now) = (77, UtcMs(live.now));
+    let event = ExecutionEvent::ExternallyClosed {
+        exchange_order_id: order,
+        fill,
+        now,
+    };
+    assert_eq!(
+        live.handle_event(event.clone()),
+        ["order_intended", "order_filled"]
+    );
+    assert!(live.handle_event(event).is_empty(), "it is known");
+    assert_eq!(live.tasks(), ["cancel stop 0", "cancel target 0"]);
+    for leg in [Leg::Stop, Leg::Target] {
+        live.finish_call(leg, closed_unfilled());
+    }
+    assert_eq!(live.receive_funding(&[]), ["position_closed"]);
+}
+
+#[test]
+fn a_short_position_is_sold_and_bought_back() {
+    use bearish_trader_core::orders::OrderSide::{Buy, Sell};
+    let mut live = LiveBook::flat();
+    live.book
+        .candle(candle(29, CALM), Some(signal(ShortTheRip, 30)));
+    assert_eq!(live.newest_order(Leg::Entry).side, Sell);
+    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    assert_eq!(
+        [Leg::Stop, Leg::Target].map(|leg| live.newest_order(leg).side),
+        [Buy, Buy]
+    );
+}
+
+#[test]
+fn comparison_with_the_exchange_finds_every_difference() {
+    let live = LiveBook::open();
+    let ours = "q7x2ab".parse().unwrap();
+    let open = |client_id: &str| OpenOrder {
+        client_order_id: client_id.to_owned(),
+        exchange_order_id: 1,
+        is_conditional: true,
+    };
+    let (stop, target) = (
+        live.newest_order(Leg::Stop).client_order_id,
+        live.newest_order(Leg::Target).client_order_id,
+    );
+    let usual = ExchangeView {
+        position: dec("0.25"),
+        open_orders: vec![open(stop.as_str()), open(target.as_str())],
+    };
+    let agreed = Reconciliation {
+        position_difference: Some(Decimal::ZERO),
+        ..Reconciliation::default()
+    };
+    assert_eq!(
+        compare_with_exchange(&live.book.state, &ours, &usual),
+        agreed
+    );
+
+    let mut odd = usual.clone();
+    odd.open_orders[1] = open("ba-zzzzzz-57kto0gwqguos0000");
+    odd.open_orders.push(open("web_1"));
+    odd.open_orders
+        .push(open(stop.sibling(Leg::Stop, 9).as_str()));
+    let found = compare_with_exchange(&live.book.state, &ours, &odd);
+    assert_eq!(found.foreign_installation.unwrap().as_str(), "zzzzzz");
+    assert_eq!((found.external_orders, found.orphans.len()), (1, 1));
+    assert_eq!(found.missing_orders, [live.newest_order(Leg::Target)]);
+    assert_eq!(
+        found.position_difference, None,
+        "an order is missing: asked first"
+    );
+
+    let gone = ExchangeView {
+        position: Decimal::ZERO,
+        ..usual
+    };
+    let found = compare_with_exchange(&live.book.state, &ours, &gone);
+    assert_eq!(found.position_difference, Some(dec("-0.25")));
+}
+
+#[test]
+fn unknown_client_order_id_changes_nothing() {
+    let mut live = LiveBook::open();
+    let id = ClientOrderId::from_exchange("web_1");
+    let (answer, now) = (closed_unfilled(), UtcMs(live.now));
+    assert!(
+        live.handle_event(ExecutionEvent::OrderCallFinished {
+            client_order_id: id,
+            outcome: answer,
+            now
+        })
+        .is_empty()
+    );
+}

@@ -1,0 +1,158 @@
+//! A file that is written beside its place and moved there when it is whole: whoever reads it never
+//! sees half of it, and an earlier one stays until then.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use runtime::process::ExitError;
+use serde::Serialize;
+
+use super::args::BacktestArgs;
+
+/// A file in the making. Dropped before [`OutputFile::finish`], it was never there.
+pub(super) struct OutputFile {
+    flag: &'static str,
+    path: PathBuf,
+    temporary_path: PathBuf,
+    file: BufWriter<File>,
+    finished: bool,
+}
+
+impl OutputFile {
+    /// Begins the file that a flag asks for.
+    ///
+    /// # Errors
+    /// Exit 78 if it cannot be written there.
+    pub(super) fn create(flag: &'static str, path: &Path) -> Result<Self, ExitError> {
+        let refused = |cause: &str| {
+            let path = path.display();
+            ExitError::config(format!(
+                "{flag} {path}: {cause}; allowed: a file in a directory that can be written"
+            ))
+        };
+        if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Err(refused("there is something that is no file"));
+        }
+        let name = path.file_name().ok_or_else(|| refused("no file name"))?;
+        let mut part = name.to_owned();
+        part.push(".part");
+        let part = path.with_file_name(part);
+        let file = File::create(&part).map_err(|error| refused(&error.to_string()))?;
+        Ok(Self {
+            flag,
+            path: path.to_owned(),
+            temporary_path: part,
+            file: BufWriter::new(file),
+            finished: false,
+        })
+    }
+
+    /// Adds one line of JSON.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn write_line(&mut self, value: &impl Serialize) -> Result<(), ExitError> {
+        let written = serde_json::to_writer(&mut self.file, value).map_err(io::Error::from);
+        written
+            .and_then(|()| self.file.write_all(b"\n"))
+            .map_err(|error| self.write_error(&error))
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), ExitError> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|error| self.write_error(&error))
+    }
+
+    /// Moves the whole file to its place.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn finish(mut self) -> Result<(), ExitError> {
+        let moved = self
+            .file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all())
+            .and_then(|()| fs::rename(&self.temporary_path, &self.path));
+        moved.map_err(|error| self.write_error(&error))?;
+        self.finished = true;
+        Ok(())
+    }
+
+    fn write_error(&self, error: &io::Error) -> ExitError {
+        ExitError::config(format!("{} {}: {error}", self.flag, self.path.display()))
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if !self.finished {
+            // Nothing more can be done about one that stays.
+            let _ = fs::remove_file(&self.temporary_path);
+        }
+    }
+}
+
+/// Everything that the flags ask for.
+pub(super) struct OutputFiles {
+    /// Closed trades.
+    pub(super) trades: Option<OutputFile>,
+    /// Candles on which a condition holds.
+    pub(super) signals: Option<OutputFile>,
+    /// The equity as a picture.
+    pub(super) plot: Option<OutputFile>,
+}
+
+impl OutputFiles {
+    /// Begins them all, before the first candle is read.
+    ///
+    /// # Errors
+    /// Exit 78 for one that cannot be written, or that is another file of this run.
+    pub(super) fn create(args: &BacktestArgs) -> Result<Self, ExitError> {
+        let mut taken = vec![("--candles", resolved_path(&args.candles))];
+        let mut create = |flag, path: &Option<PathBuf>| {
+            let Some(path) = path else { return Ok(None) };
+            let own = resolved_path(path);
+            if let Some((other, _)) = taken.iter().find(|(_, path)| *path == own) {
+                let path = path.display();
+                let why = format!("{flag} {path}: {other} has that file; allowed: another one");
+                return Err(ExitError::config(why));
+            }
+            taken.push((flag, own));
+            OutputFile::create(flag, path).map(Some)
+        };
+        Ok(Self {
+            trades: create("--trades", &args.trades)?,
+            signals: create("--signals", &args.signals)?,
+            plot: create("--plot", &args.plot)?,
+        })
+    }
+
+    /// Moves all of them to their places.
+    ///
+    /// # Errors
+    /// Exit 78 with what the system says.
+    pub(super) fn finish(self) -> Result<(), ExitError> {
+        [self.trades, self.signals, self.plot]
+            .into_iter()
+            .flatten()
+            .try_for_each(OutputFile::finish)
+    }
+}
+
+/// Where a path leads, as far as it is there.
+fn resolved_path(path: &Path) -> PathBuf {
+    let whole = fs::canonicalize(path);
+    whole.unwrap_or_else(|_| {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or_else(|| Path::new(".")));
+        match (folder, path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        }
+    })
+}

@@ -1,0 +1,355 @@
+//! What came of a backtest, as a person reads it.
+
+use std::fmt::{Display, Write as _};
+use std::path::Path;
+
+use protocol::time::UtcMs;
+use rust_decimal::{Decimal, RoundingStrategy};
+use trader_core::backtest::Backtest;
+use trader_core::book::BookConfig;
+
+use super::args::BacktestArgs;
+use super::candle_file::CandleGaps;
+use super::stats::{BacktestStats, TradeTotals};
+
+const MINUTE_MS: u64 = 60_000;
+
+/// Everything the table is made of.
+pub(super) struct BacktestSummary<'a> {
+    /// The flags.
+    pub(super) args: &'a BacktestArgs,
+    /// What they mean.
+    pub(super) config: &'a BookConfig,
+    /// Gaps in the candles.
+    pub(super) gaps: CandleGaps,
+    /// The book after the last candle.
+    pub(super) book: &'a Backtest,
+    /// The figures.
+    pub(super) stats: &'a BacktestStats,
+}
+
+/// Lines, each with its label in a column of its own.
+struct TextTable(String);
+
+impl TextTable {
+    fn line(&mut self, label: &str, text: impl Display) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{label:<13} {text}");
+    }
+
+    fn blank(&mut self) {
+        self.0.push('\n');
+    }
+}
+
+impl BacktestSummary<'_> {
+    /// The whole summary.
+    pub(super) fn text(&self) -> String {
+        let mut page = TextTable(String::new());
+        self.candles(&mut page);
+        self.settings(&mut page);
+        page.blank();
+        self.trades(&mut page);
+        page.blank();
+        self.equity(&mut page);
+        self.rejections(&mut page);
+        self.latches(&mut page);
+        page.0
+    }
+
+    fn candles(&self, page: &mut TextTable) {
+        let BacktestStats {
+            candles,
+            span,
+            bars,
+            evaluated_from: judged_from,
+            ..
+        } = self.stats;
+        let file = self.args.candles.file_name().map(Path::new);
+        let file = file.map_or_else(String::new, |name| name.display().to_string());
+        page.line(self.args.symbol.as_str(), file);
+        page.line(
+            "candles",
+            format!("{} of {}", grouped(candles), self.config.base),
+        );
+        if let Some((from, until)) = span {
+            let length = until.millis_since(*from);
+            page.line(
+                "span",
+                format!("{} to {} ({})", minute(*from), minute(*until), days(length)),
+            );
+        }
+        page.line("gaps", gaps(&self.gaps));
+        let judged = judged_from.map_or_else(
+            || "too few to judge any: the first 300 in a row warm the indicators up".to_owned(),
+            |from| format!("judged from {} on", minute(from)),
+        );
+        page.line("30m bars", format!("{} complete, {judged}", grouped(bars)));
+    }
+
+    fn settings(&self, page: &mut TextTable) {
+        let BookConfig {
+            leverage,
+            fee_rate,
+            slippage_rate: slippage,
+            funding_rate,
+            protections,
+            ..
+        } = self.config;
+        page.line(
+            "settings",
+            format!(
+                "capital {}, leverage {leverage}, fee {}, slippage {}, funding {} per 8 h",
+                amount(self.args.capital_usdt),
+                rate(*fee_rate),
+                rate(*slippage),
+                rate(*funding_rate)
+            ),
+        );
+        page.line("protections", protections);
+    }
+
+    fn trades(&self, page: &mut TextTable) {
+        let _ = writeln!(
+            page.0,
+            "{:<25} {:>7} {:>8} {:>7} {:>12} {:>11} {:>10} {:>9}",
+            "STRATEGY", "TRADES", "WON", "FACTOR", "PNL", "FEES", "FUNDING", "AVG HOLD"
+        );
+        for strategy in &self.args.strategies {
+            let sums = self.stats.strategies.get(strategy);
+            row(page, strategy.as_str(), &sums.copied().unwrap_or_default());
+        }
+        row(page, "total", &self.stats.total());
+    }
+
+    fn equity(&self, page: &mut TextTable) {
+        let status = self.book.status();
+        let figures = self.book.book().performance.figures();
+        let change = (status.equity - self.args.capital_usdt).checked_div(self.args.capital_usdt);
+        page.line(
+            "equity",
+            format!(
+                "{} -> {} ({})",
+                amount(self.args.capital_usdt),
+                amount(status.equity),
+                change.map_or_else(|| "-".to_owned(), signed_percent)
+            ),
+        );
+        if let Some(position) = status.position {
+            page.line(
+                "still open",
+                format!(
+                    "{} {} at {} by {}, unrealised {}",
+                    position.side,
+                    position.quantity,
+                    position.entry_price,
+                    position.strategy,
+                    amount(status.unrealized_pnl)
+                ),
+            );
+        }
+        let marked = self.stats.valuation.max_drawdown.map_or_else(
+            || "none".to_owned(),
+            |(depth, from, to)| format!("{}, {} to {}", percent(depth), minute(from), minute(to)),
+        );
+        page.line("max drawdown", format!("{marked} (marked to market)"));
+        page.line(
+            "",
+            format!("{} of the realised equity", percent(figures.max_drawdown)),
+        );
+        let sharpe = figures
+            .sharpe
+            .map_or_else(|| "-".to_owned(), |s| format!("{:.2}", hundredths(s)));
+        page.line("Sharpe", format!("{sharpe} (realised, by the day, a year)"));
+        page.line("exposure", self.exposure(figures.in_market_ms));
+    }
+
+    fn exposure(&self, closed_ms: i64) -> String {
+        let Some((from, until)) = self.stats.span else {
+            return "-".to_owned();
+        };
+        let open = self.book.status().position;
+        let open = open.map_or(0, |p| until.millis_since(p.at));
+        let held = Decimal::from(closed_ms).saturating_add(Decimal::from(open));
+        let span = Decimal::from(until.millis_since(from));
+        let share = held.checked_div(span).unwrap_or_default();
+        format!("{} of the time", percent(share))
+    }
+
+    fn rejections(&self, page: &mut TextTable) {
+        let refusals = &self.book.book().rejected_signals;
+        let refused = refusals
+            .iter()
+            .map(|(why, count)| (why.to_string(), *count));
+        list(page, "refused", "signals", refused.collect());
+        let drops = self.book.dropped_entries().iter();
+        let dropped = drops.map(|(why, count)| (why.to_string(), *count));
+        list(page, "dropped", "entries", dropped.collect());
+    }
+
+    fn latches(&self, page: &mut TextTable) {
+        let latches = &self.stats.latches;
+        if latches.is_empty() {
+            return;
+        }
+        page.blank();
+        for latch in latches {
+            page.line(
+                "!! HALTED",
+                format!(
+                    "{} at {}: equity {} fell from {}; everything was closed",
+                    latch.trigger,
+                    minute(latch.at),
+                    amount(latch.equity),
+                    amount(latch.peak)
+                ),
+            );
+        }
+        let more = self.stats.latch_count.saturating_sub(latches.len() as u64);
+        if more > 0 {
+            page.line("", format!("and {more} more times"));
+        }
+        page.line(
+            "",
+            if self.args.continue_after_halt {
+                "entries went on with the next UTC day (--continue-after-halt); live, only an operator ends a halt"
+            } else {
+                "NO ENTRY AFTER THAT, as live until an operator ends it; --continue-after-halt goes on with the next UTC day"
+            },
+        );
+    }
+}
+
+fn row(page: &mut TextTable, name: &str, sums: &TradeTotals) {
+    let share = |part: Decimal, of: Decimal| part.checked_div(of);
+    let won = share(Decimal::from(sums.wins), Decimal::from(sums.count));
+    let factor = share(sums.gross_profit, sums.gross_loss);
+    let held = sums.held_ms.checked_div(sums.count);
+    let dash = || "-".to_owned();
+    let _ = writeln!(
+        page.0,
+        "{name:<25} {:>7} {:>8} {:>7} {:>12} {:>11} {:>10} {:>9}",
+        grouped(&sums.count),
+        won.map_or_else(dash, percent),
+        factor.map_or_else(dash, |f| format!("{:.2}", hundredths(f))),
+        amount(sums.pnl()),
+        amount(sums.fees),
+        amount(sums.funding),
+        held.map_or_else(dash, hours)
+    );
+}
+
+/// Reasons with their counts, the most frequent first, one a line.
+fn list(page: &mut TextTable, label: &str, what: &str, mut reasons: Vec<(String, u64)>) {
+    reasons.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    if reasons.is_empty() {
+        page.line(label, format!("no {what}"));
+    }
+    for (n, (why, count)) in reasons.iter().enumerate() {
+        let label = if n == 0 { label } else { "" };
+        page.line(label, format!("{:>6} {what}: {why}", grouped(count)));
+    }
+}
+
+fn gaps(gaps: &CandleGaps) -> String {
+    let Some((from, until)) = gaps.first else {
+        return "none".to_owned();
+    };
+    format!(
+        "{}, {} candles missing; the first from {} to {}",
+        grouped(&gaps.count),
+        grouped(&gaps.missing),
+        minute(from),
+        minute(until)
+    )
+}
+
+/// `2022-01-31T05:30Z`.
+fn minute(at: UtcMs) -> String {
+    let text = at.to_string();
+    text.get(..16)
+        .map_or(text.clone(), |head| format!("{head}Z"))
+}
+
+fn days(ms: u64) -> String {
+    let tenths = ms / (144 * MINUTE_MS);
+    format!("{}.{} days", grouped(&(tenths / 10)), tenths % 10)
+}
+
+fn hours(ms: u64) -> String {
+    let minutes = ms / MINUTE_MS;
+    format!("{}h {:02}m", minutes / 60, minutes % 60)
+}
+
+fn percent(share: Decimal) -> String {
+    let percent = hundredths(share.saturating_mul(Decimal::ONE_HUNDRED));
+    format!("{percent:.2} %")
+}
+
+fn signed_percent(share: Decimal) -> String {
+    let percent = hundredths(share.saturating_mul(Decimal::ONE_HUNDRED));
+    format!("{percent:+.2} %")
+}
+
+/// A setting, with all its digits.
+fn rate(share: Decimal) -> String {
+    format!("{} %", (share * Decimal::ONE_HUNDRED).normalize())
+}
+
+/// Cents, thousands apart.
+fn amount(value: Decimal) -> String {
+    grouped(&format!("{:.2}", hundredths(value)))
+}
+
+/// A decimal's own formatting cuts.
+fn hundredths(value: Decimal) -> Decimal {
+    value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
+}
+
+/// Thousands apart.
+fn grouped(number: &impl Display) -> String {
+    let text = number.to_string();
+    let (whole, fraction) = text
+        .split_once('.')
+        .map_or((text.as_str(), None), |(w, f)| (w, Some(f)));
+    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |d| ("-", d));
+    let mut out = String::from(sign);
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        for (number, text) in [
+            ("0", "0"),
+            ("999", "999"),
+            ("-1000", "-1,000"),
+            ("1234567.89", "1,234,567.89"),
+        ] {
+            assert_eq!(grouped(&number), text);
+        }
+        assert_eq!(amount(Decimal::new(-12_345_678, 3)), "-12,345.68");
+        assert_eq!(percent(Decimal::new(428_571, 6)), "42.86 %");
+        assert_eq!(rate(Decimal::new(6, 4)), "0.06 %");
+    }
+
+    #[test]
+    fn times_and_spans_are_short() {
+        assert_eq!(minute(UtcMs(1_640_991_660_000)), "2021-12-31T23:01Z");
+        assert_eq!(hours(61 * MINUTE_MS), "1h 01m");
+        assert_eq!(days(36 * 60 * MINUTE_MS), "1.5 days");
+    }
+}

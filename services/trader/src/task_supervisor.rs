@@ -1,0 +1,198 @@
+//! Keeps the parts of a trader alive: one that fails is started again, with growing waits, without ending
+//! the process. That is what `--infinite` means within; what cannot be helped by another start ends it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::event::EventBody;
+use protocol::exit_code::ExitCode;
+use protocol::heartbeat::ComponentState;
+use runtime::components::ProcessStatus;
+use runtime::process::ExitError;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::market::Backoff;
+
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_mins(1),
+};
+/// A part that ran so long has recovered: its next failure is a first one.
+const FAILURE_RESET: Duration = Duration::from_mins(1);
+
+/// Who keeps them.
+#[derive(Clone)]
+pub struct TaskSupervisor {
+    /// For heartbeats and the health report.
+    pub process_status: Arc<ProcessStatus>,
+    /// Tells the owner.
+    pub publish_event: Arc<dyn Fn(EventBody) + Send + Sync>,
+    /// `--infinite`. Without it the first failure ends the process.
+    pub restarts_failed_tasks: bool,
+}
+
+impl TaskSupervisor {
+    /// Runs a part until `shutdown`, again whenever it fails or panics.
+    ///
+    /// # Errors
+    /// What another start would not mend; without `--infinite`, the first failure.
+    pub async fn supervise<P>(
+        self,
+        name: &'static str,
+        shutdown: CancellationToken,
+        part: impl Fn() -> P + Send,
+    ) -> Result<(), ExitError>
+    where
+        P: Future<Output = Result<(), ExitError>> + Send + 'static,
+    {
+        let mut failures = 0;
+        loop {
+            let began = Instant::now();
+            // A task of its own, so that its panic is ours to hear of.
+            let mut task = JoinSet::new();
+            task.spawn(part());
+            let Some(ended) = task.join_next().await else {
+                return Ok(());
+            };
+            let failure = match task_result(ended) {
+                Ok(()) => return Ok(()),
+                Err(failure)
+                    if !self.restarts_failed_tasks || failure.code != ExitCode::Internal =>
+                {
+                    return Err(failure);
+                }
+                Err(failure) => failure.message,
+            };
+            failures = if began.elapsed() >= FAILURE_RESET {
+                1
+            } else {
+                failures + 1
+            };
+            let wait = BACKOFF.wait(failures);
+            self.report_failure(name, failures, &failure);
+            tracing::error!(
+                part = name,
+                failure,
+                failures,
+                ?wait,
+                "part failed; starting it again"
+            );
+            if shutdown
+                .run_until_cancelled(tokio::time::sleep(wait))
+                .await
+                .is_none()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The owner hears of the first failure of a row.
+    fn report_failure(&self, name: &str, failures: u32, failure: &str) {
+        self.process_status.record_error(name, failure);
+        self.process_status
+            .component(name)
+            .set_state(ComponentState::Retrying);
+        if failures == 1 {
+            (self.publish_event)(EventBody::ComponentFailed {
+                component: name.to_owned(),
+                error: failure.to_owned(),
+            });
+        }
+    }
+}
+
+fn task_result(ended: Result<Result<(), ExitError>, JoinError>) -> Result<(), ExitError> {
+    ended.unwrap_or_else(|error| Err(ExitError::internal(format!("bug: {error}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn supervisor(enduring: bool) -> TaskSupervisor {
+        TaskSupervisor {
+            process_status: Arc::default(),
+            publish_event: Arc::new(|_| ()),
+            restarts_failed_tasks: enduring,
+        }
+    }
+
+    /// Runs a part that ends as `endings` says, one start after another; how often it was started.
+    async fn count_starts(
+        enduring: bool,
+        endings: fn(u32) -> Result<(), ExitError>,
+    ) -> (u32, Result<(), ExitError>, u64) {
+        let count = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&count);
+        let part = move || {
+            let start = counter.fetch_add(1, Ordering::Relaxed) + 1;
+            async move { endings(start) }
+        };
+        let keeper = supervisor(enduring);
+        let progress = Arc::clone(&keeper.process_status);
+        let ended = keeper
+            .supervise("part", CancellationToken::new(), part)
+            .await;
+        (count.load(Ordering::Relaxed), ended, progress.errors())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_or_panicked_task_is_restarted_without_ending_the_process() {
+        let endings = |start| match start {
+            1 => Err(ExitError::internal("stream ended")),
+            2 => panic!("a bug in a part"),
+            _ => Ok(()),
+        };
+        let (starts, ended, errors) = count_starts(true, endings).await;
+        assert_eq!((starts, errors), (3, 2));
+        assert!(ended.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn error_that_a_restart_cannot_fix_ends_the_process() {
+        for code in [
+            ExitCode::AccountLatched,
+            ExitCode::DuplicateInstance,
+            ExitCode::Config,
+        ] {
+            let part = move || async move { Err(ExitError::new(code, "no")) };
+            let ended = supervisor(true)
+                .supervise("part", CancellationToken::new(), part)
+                .await;
+            assert_eq!(ended.unwrap_err().code, code);
+        }
+    }
+
+    #[tokio::test]
+    async fn first_failure_without_infinite_ends_the_process() {
+        let (starts, ended, _) = count_starts(false, |_| Err(ExitError::internal("gave up"))).await;
+        assert_eq!(starts, 1);
+        assert_eq!(ended.unwrap_err().code, ExitCode::Internal);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn supervisor_waits_longer_each_time_and_ends_at_once_on_shutdown() {
+        let stop = CancellationToken::new();
+        let ends = stop.clone();
+        let part = || async { Err(ExitError::internal("again")) };
+        let began = tokio::time::Instant::now();
+        let told = async {
+            tokio::time::sleep(Duration::from_secs(40)).await;
+            ends.cancel();
+        };
+        let keeper = supervisor(true);
+        let progress = Arc::clone(&keeper.process_status);
+        let (ended, ()) = tokio::join!(keeper.supervise("part", stop, part), told);
+        assert!(ended.is_ok());
+        assert_eq!(began.elapsed().as_secs(), 40);
+        // 0.5 to 1 s, 1 to 2, 2 to 4, 4 to 8, 8 to 16, 16 to 32: five to seven starts in 40 s.
+        assert!(
+            (5..=7).contains(&progress.errors()),
+            "{}",
+            progress.errors()
+        );
+    }
+}

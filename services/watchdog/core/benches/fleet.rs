@@ -1,0 +1,190 @@
+//! The brain over a fleet of 10,000 containers: what a heartbeat and what a crash costs it, and how much it
+//! remembers of each. No bus and no engine: what they cost is measured in `bench/`.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "criterion's macros write undocumented functions; a panic is how a measurement fails"
+)]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+
+use bearish_watchdog_core::container::{Container, Exit, Run, Status};
+use bearish_watchdog_core::decide::decide;
+use bearish_watchdog_core::decision_inputs::DecisionInputs;
+use bearish_watchdog_core::liveness::{HeartbeatSample, ProgressDeadline};
+use bearish_watchdog_core::observed_state::{ObservedState, SupervisionEvent};
+use bearish_watchdog_core::policy::RestartPolicy;
+use bearish_watchdog_core::state::SupervisionState;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use protocol::heartbeat::ProcessPhase;
+use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+
+const UNITS: u32 = 10_000;
+const BEGAN: u64 = 1_700_000_000_000;
+
+/// A watchdog's memory, and the time that it lives in.
+#[derive(Clone, Default)]
+struct ManyUnits {
+    state: SupervisionState,
+    observed: ObservedState,
+    mono: u64,
+}
+
+impl ManyUnits {
+    /// Every unit runs and has beaten.
+    fn running() -> Self {
+        let mut fleet = Self::default();
+        let containers = (0..UNITS).map(|n| (name(n), container(n, Status::Running)));
+        let listed = SupervisionEvent::Listed {
+            containers: containers.collect(),
+            stop_requests: Vec::new(),
+        };
+        fleet.observed.observe(&fleet.state, listed, fleet.now());
+        for unit in (0..UNITS).map(name) {
+            fleet.settle(&unit);
+        }
+        fleet.send_heartbeats();
+        fleet
+    }
+
+    fn now(&self) -> DecisionInputs {
+        DecisionInputs {
+            utc: UtcMs(i64::try_from(BEGAN + self.mono).unwrap()),
+            mono: self.mono,
+            random: 500,
+        }
+    }
+
+    /// Takes in, decides, applies: what the body does but for the journal. How many records there were.
+    fn on_event(&mut self, unit: &SubjectToken, event: SupervisionEvent) -> usize {
+        self.observed.observe(&self.state, event, self.now());
+        self.settle(unit)
+    }
+
+    fn settle(&mut self, unit: &SubjectToken) -> usize {
+        let records = decide(&self.state, &self.observed, unit, self.now());
+        for record in &records {
+            self.state.apply(record);
+        }
+        if let Some(known) = self.state.units.get(unit) {
+            self.observed.arm_restart_timer(unit, known, self.now());
+        }
+        records.len()
+    }
+
+    /// One heartbeat of everybody's.
+    fn send_heartbeats(&mut self) -> usize {
+        self.mono += 5_000;
+        self.observed
+            .observe(&self.state, SupervisionEvent::BusEchoed, self.now());
+        let mut records = 0;
+        for n in 0..UNITS {
+            let (unit, beat) = (name(n), heartbeat_sample(n, self.now(), self.mono));
+            let event = SupervisionEvent::HeartbeatReceived {
+                unit: unit.clone(),
+                heartbeat: beat,
+            };
+            records += self.on_event(&unit, event);
+        }
+        records
+    }
+
+    /// Everybody's end.
+    fn crash(&mut self) -> usize {
+        let exit = Exit {
+            code: 70,
+            oom_killed: false,
+            uptime_ms: self.mono,
+        };
+        let mut records = 0;
+        for n in 0..UNITS {
+            let (unit, container) = (name(n), container(n, Status::Exited(exit)));
+            let event = SupervisionEvent::ContainerObserved {
+                unit: unit.clone(),
+                container,
+            };
+            records += self.on_event(&unit, event);
+        }
+        records
+    }
+}
+
+fn name(n: u32) -> SubjectToken {
+    format!("trader-paper-{n}").parse().unwrap()
+}
+
+fn container(n: u32, status: Status) -> Container {
+    let flags = ["--paper", "--infinite", "--auto-restart"].map(str::to_owned);
+    Container {
+        run: Run {
+            container: format!("{n:064x}"),
+            started_at: "2026-11-24T18:00:00.123456789Z".to_owned(),
+        },
+        start_time: UtcMs(i64::try_from(BEGAN).unwrap()),
+        status,
+        policy: RestartPolicy::from_args(&flags),
+        grace_ms: 10_000,
+    }
+}
+
+fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSample {
+    let turns = ProgressDeadline {
+        iterations: uptime_ms / 1_000,
+        deadline_ms: 30_000,
+    };
+    let parts = ["fleet", "feed", "account", "BTCUSDT", "ETHUSDT"];
+    HeartbeatSample {
+        boot: format!("boot-{n}").parse().unwrap(),
+        phase: ProcessPhase::Running,
+        at: now.utc,
+        uptime_ms,
+        interval_ms: 5_000,
+        errors: 0,
+        last_error: None,
+        critical_reason: None,
+        latch: None,
+        account: None,
+        feed_connectivity: None,
+        components: parts
+            .map(|part| (part.to_owned(), turns))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn memory_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn fleet(c: &mut Criterion) {
+    let before = memory_kb();
+    let fleet = ManyUnits::running();
+    let bytes = (memory_kb() - before) * 1_024 / u64::from(UNITS);
+    eprintln!("{UNITS} containers at work: {bytes} bytes each");
+    assert_eq!(fleet.state.units.len(), UNITS as usize);
+
+    let mut group = c.benchmark_group("fleet of 10,000");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements(u64::from(UNITS)));
+    let mut beats = fleet.clone();
+    group.bench_function("a heartbeat of each", |b| {
+        b.iter(|| black_box(beats.send_heartbeats()));
+    });
+    let crashes = |mut fleet: ManyUnits| assert_eq!(fleet.crash(), UNITS as usize);
+    group.bench_function("a crash of each", |b| {
+        b.iter_batched(|| fleet.clone(), crashes, BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, fleet);
+criterion_main!(benches);

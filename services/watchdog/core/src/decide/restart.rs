@@ -1,0 +1,155 @@
+//! What follows from an end: the next cycle, a restart after its delay, or no restart any more.
+
+use std::time::Duration;
+
+use protocol::time::UtcMs;
+
+use super::DecisionContext;
+use crate::backoff::{self, MAX_CONSECUTIVE_FAILURES};
+use crate::container::{Exit, Run};
+use crate::evidence::Evidence;
+use crate::policy::RestartPolicy;
+use crate::record::{NoRestartReason, QuarantineReason, Restart, RestartReason, UnitRecord};
+use crate::redact::redact;
+
+impl DecisionContext<'_> {
+    pub(super) fn next_cycle(&self, policy: &RestartPolicy, end: &RunEnd<'_>) -> UnitRecord {
+        let reason = RestartReason::CycleFinished;
+        if self.unit.restarts >= policy.max_restarts {
+            return self.quarantine(end, QuarantineReason::MaxRestarts, reason, 0);
+        }
+        let delay = policy.base_delay();
+        self.restart(policy, end, reason, 0, delay)
+    }
+
+    /// At once, like whatever else the engine starts again, and at no cost.
+    pub(super) fn restart_after_docker_outage(
+        &self,
+        policy: &RestartPolicy,
+        end: &RunEnd<'_>,
+    ) -> UnitRecord {
+        let code = end.code.unwrap_or_default();
+        let (reason, in_a_row) = (
+            RestartReason::DockerOutage { code },
+            self.unit.consecutive_failures,
+        );
+        self.restart(policy, end, reason, in_a_row, Duration::ZERO)
+    }
+
+    pub(super) fn failure(
+        &self,
+        policy: &RestartPolicy,
+        end: &RunEnd<'_>,
+        reason: RestartReason,
+    ) -> UnitRecord {
+        let consecutive = self.unit.consecutive_failures.saturating_add(1);
+        if self.unit.restarts >= policy.max_restarts {
+            return self.quarantine(end, QuarantineReason::MaxRestarts, reason, consecutive);
+        }
+        if consecutive > MAX_CONSECUTIVE_FAILURES {
+            return self.quarantine(
+                end,
+                QuarantineReason::ConsecutiveFailures,
+                reason,
+                consecutive,
+            );
+        }
+        if self.is_over_restart_budget() {
+            return self.quarantine(end, QuarantineReason::RestartBudget, reason, consecutive);
+        }
+        let at_once = policy.fast_first && consecutive == 1 && self.was_long_healthy();
+        let delay = if at_once {
+            Duration::ZERO
+        } else {
+            backoff::delay(policy.base_delay(), consecutive)
+        };
+        self.restart(policy, end, reason, consecutive, delay)
+    }
+
+    /// Another restart would be one too many within the window.
+    fn is_over_restart_budget(&self) -> bool {
+        let Some(budget) = self.observed_state.config().restart_budget else {
+            return false;
+        };
+        let within = |at: &&UtcMs| self.now.utc.since(**at) < budget.window();
+        self.unit.recent_restarts.iter().filter(within).count() >= usize::from(budget.restarts)
+    }
+
+    fn restart(
+        &self,
+        policy: &RestartPolicy,
+        end: &RunEnd<'_>,
+        reason: RestartReason,
+        consecutive: u32,
+        delay: Duration,
+    ) -> UnitRecord {
+        let delay = if policy.jitter {
+            backoff::jittered(delay, self.now.random)
+        } else {
+            delay
+        };
+        let pulse = self.observed_unit.liveness.as_ref();
+        UnitRecord::RestartScheduled(Restart {
+            run: end.run.clone(),
+            attempt: self
+                .unit
+                .restarts
+                .saturating_add(u32::from(reason.is_counted())),
+            max_restarts: policy.max_restarts,
+            reason,
+            consecutive_failures: consecutive,
+            uptime_ms: end.uptime_ms,
+            delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            exit_code: end.code,
+            last_error: pulse.map(|pulse| redact(&pulse.describe(self.now.mono))),
+            evidence: self.evidence(end.run),
+        })
+    }
+
+    pub(super) fn quarantine(
+        &self,
+        end: &RunEnd<'_>,
+        why: QuarantineReason,
+        reason: RestartReason,
+        consecutive: u32,
+    ) -> UnitRecord {
+        UnitRecord::Quarantined {
+            run: end.run.clone(),
+            quarantine_reason: why,
+            reason,
+            restarts: self.unit.restarts,
+            consecutive_failures: consecutive,
+            evidence: self.evidence(end.run),
+        }
+    }
+
+    fn evidence(&self, run: &Run) -> Option<Box<Evidence>> {
+        let found = self.observed_unit.evidence(run, self.now);
+        (found != Evidence::default()).then(|| Box::new(found))
+    }
+}
+
+/// The end of a run; without a code if it never began.
+pub(super) struct RunEnd<'a> {
+    pub(super) run: &'a Run,
+    pub(super) code: Option<i64>,
+    pub(super) uptime_ms: u64,
+}
+
+impl<'a> RunEnd<'a> {
+    pub(super) const fn from_exit(run: &'a Run, exit: Exit) -> Self {
+        Self {
+            run,
+            code: Some(exit.code),
+            uptime_ms: exit.uptime_ms,
+        }
+    }
+
+    pub(super) fn ended(&self, why: NoRestartReason) -> UnitRecord {
+        UnitRecord::Ended {
+            run: self.run.clone(),
+            exit_code: self.code.unwrap_or_default(),
+            reason: why,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! What is found before a decision and kept with it: the end of the log, the exit, the last heartbeats.
+//! Bounded, and without secrets.
+
+use std::collections::VecDeque;
+
+use protocol::time::UtcMs;
+use serde::{Deserialize, Serialize};
+
+use crate::container::{Container, Run};
+use crate::liveness::{HeartbeatSample, Liveness};
+use crate::record::UnitRecord;
+use crate::redact::redact;
+
+/// Lines of a log that are kept: the last.
+pub const MAX_LOG_LINES: usize = 20;
+/// Bytes of all of them together.
+pub const MAX_LOG_BYTES: usize = 4_096;
+/// Heartbeats that are kept.
+const MAX_HEARTBEATS: usize = 3;
+
+/// Everything found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The end of its log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_error: Option<String>,
+    /// The kernel killed it for lack of memory.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oom_killed: bool,
+    /// Its exit code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i64>,
+    /// When it was started, by the engine's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<UtcMs>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<UtcMs>,
+    /// Its last heartbeats, newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heartbeats: Vec<String>,
+    /// What the newest said of errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+}
+
+impl Evidence {
+    /// Puts together what was seen.
+    pub fn collect(
+        here: Option<&Container>,
+        words: Option<&LogTail>,
+        beats: &RecentHeartbeats,
+        pulse: Option<&Liveness>,
+        mono: u64,
+    ) -> Self {
+        let exit = here.and_then(Container::exit);
+        let ended = here.zip(exit).map(|(here, exit)| {
+            let uptime = std::time::Duration::from_millis(exit.uptime_ms);
+            (here.start_time, here.start_time.plus(uptime))
+        });
+        let log = words.map(|words| words.log.clone());
+        let (log, log_error) = match log {
+            Some(Ok(lines)) => (lines, None),
+            Some(Err(why)) => (Vec::new(), Some(why)),
+            None => (Vec::new(), None),
+        };
+        let error = pulse.and_then(|pulse| pulse.heartbeat.last_error.as_deref());
+        Self {
+            log,
+            log_error,
+            oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+            exit_code: exit.map(|exit| exit.code),
+            started_at: ended.map(|(started, _)| started),
+            finished_at: ended.map(|(_, finished)| finished),
+            heartbeats: beats.describe(mono),
+            last_error: error.map(redact),
+        }
+    }
+
+    /// What it said of what went wrong: in its heartbeats, else in its log.
+    pub fn error_line(&self) -> Option<&str> {
+        let said = self.last_error.as_deref();
+        said.or_else(|| last_error_line(&self.log))
+    }
+
+    /// For people, line by line.
+    pub fn describe(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let (Some(exit), Some(started), Some(finished)) =
+            (self.exit_code, self.started_at, self.finished_at)
+        {
+            let oom = if self.oom_killed {
+                ", out of memory"
+            } else {
+                ""
+            };
+            lines.push(format!(
+                "exit {exit}{oom}; ran from {started} to {finished}"
+            ));
+        }
+        lines.extend(self.heartbeats.iter().cloned());
+        lines.extend(
+            self.log_error
+                .iter()
+                .map(|why| format!("log not read: {why}")),
+        );
+        lines.extend(self.log.iter().map(|line| format!("| {line}")));
+        lines
+    }
+}
+
+/// The end of a run's log, or why it could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogTail {
+    /// Of which run.
+    pub run: Run,
+    /// Bounded, without secrets.
+    log: Result<Vec<String>, String>,
+}
+
+impl LogTail {
+    /// As a record of its own; none if it said nothing.
+    pub fn to_record(&self) -> Option<UnitRecord> {
+        let run = self.run.clone();
+        let (log, log_unread) = match &self.log {
+            Ok(lines) if lines.is_empty() => return None,
+            Ok(lines) => (lines.clone(), None),
+            Err(why) => (Vec::new(), Some(why.clone())),
+        };
+        Some(UnitRecord::LogRead {
+            run,
+            log,
+            log_error: log_unread,
+        })
+    }
+
+    /// From the text of a log.
+    pub fn new(run: Run, text: Result<&str, String>) -> Self {
+        let log = text.map(tail_lines);
+        Self { run, log }
+    }
+}
+
+/// The last line of a log, unless it only tells what the process did: a level below a warning, as our services write
+/// it, is its second word, or a field in JSON.
+pub fn last_error_line(log: &[String]) -> Option<&str> {
+    let last = log.last()?;
+    let is_at = |level: &&str| {
+        last.split_whitespace().nth(1) == Some(level)
+            || last.starts_with('{') && last.contains(&format!(r#""level":"{level}""#))
+    };
+    let calm = ["INFO", "DEBUG", "TRACE"].iter().any(is_at);
+    (!calm).then_some(last)
+}
+
+/// The last lines that fit, masked; a line that does not fit at all is cut.
+fn tail_lines(text: &str) -> Vec<String> {
+    let mut room = MAX_LOG_BYTES;
+    let mut lines = VecDeque::new();
+    let said = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty());
+    for line in said.rev().take(MAX_LOG_LINES) {
+        let line: String = redact(line).chars().filter(|c| !c.is_control()).collect();
+        let cut = line.floor_char_boundary(room.min(line.len()));
+        if cut == 0 {
+            break;
+        }
+        room -= cut;
+        lines.push_front(line[..cut].to_owned());
+    }
+    lines.into()
+}
+
+/// The last few heartbeats of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecentHeartbeats(VecDeque<(u64, String)>);
+
+impl RecentHeartbeats {
+    /// Keeps one more.
+    pub fn push(&mut self, beat: &HeartbeatSample, heard: u64) {
+        if self.0.len() >= MAX_HEARTBEATS {
+            self.0.pop_front();
+        }
+        self.0.push_back((heard, redact(&beat.describe())));
+    }
+
+    fn describe(&self, mono: u64) -> Vec<String> {
+        let word = |(heard, words): &(u64, String)| {
+            let age = mono.saturating_sub(*heard);
+            format!(
+                "heartbeat {}.{} s before: {words}",
+                age / 1000,
+                age % 1000 / 100
+            )
+        };
+        self.0.iter().map(word).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_lines(text: &str) -> Vec<String> {
+        let run = Run {
+            container: "c".to_owned(),
+            started_at: "s".to_owned(),
+        };
+        LogTail::new(run, Ok(text)).log.unwrap()
+    }
+
+    #[test]
+    fn log_line_below_warning_is_not_an_error_line() {
+        let complaint = |line: &str| last_error_line(&log_lines(line)).map(str::to_owned);
+        for line in [
+            "2026-11-29T06:51:47Z  INFO connected to the market stream",
+            "2026-11-29T06:51:47Z DEBUG engine event",
+            r#"{"timestamp":"2026-11-29T06:51:47Z","level":"INFO","message":"connected"}"#,
+        ] {
+            assert_eq!(complaint(line), None);
+        }
+        for line in [
+            "2026-11-29T06:51:47Z ERROR connection refused",
+            "2026-11-29T06:51:47Z  WARN no candle",
+            "trader: SYMBOLS=\"X\": INFO is no symbol",
+            r#"{"timestamp":"2026-11-29T06:51:47Z","level":"ERROR","message":"INFO"}"#,
+        ] {
+            assert_eq!(complaint(line).as_deref(), Some(line));
+        }
+    }
+
+    #[test]
+    fn log_tail_is_redacted_and_bounded() {
+        let text: Vec<String> = (0..100)
+            .map(|n| format!("line {n} TOKEN=secret\r\n"))
+            .collect();
+        let text = text.concat();
+        let kept = log_lines(&text);
+        assert_eq!(kept.len(), MAX_LOG_LINES);
+        assert_eq!(kept[19], "line 99 TOKEN=***");
+        let long = "ü".repeat(3_000);
+        let kept = log_lines(&format!("first\n{long}\nlast"));
+        assert_eq!(kept.len(), 2, "the first has no room");
+        assert!(kept.iter().map(String::len).sum::<usize>() <= MAX_LOG_BYTES);
+        assert_eq!(log_lines("\n\n"), Vec::<String>::new());
+    }
+}

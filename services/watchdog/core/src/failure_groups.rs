@@ -1,0 +1,206 @@
+//! Failures grouped by what they look like: how a run ended and what its last error said. Ten of one kind
+//! are one thing to mend.
+
+use std::time::Duration;
+
+use protocol::time::UtcMs;
+use serde::Serialize;
+
+use crate::record::RestartReason;
+
+/// Kinds that are kept; the one not seen for longest makes room.
+const MAX_SIGNATURES: usize = 16;
+/// Times that are kept of each: enough to see whether it comes more often.
+const MAX_TIMES: usize = 64;
+/// Letters of an error that tell one kind from another.
+const MAX_ERROR_CHARS: usize = 100;
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Every kind seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failures(Vec<FailureSignature>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FailureSignature {
+    signature: String,
+    count: u32,
+    first: UtcMs,
+    last: UtcMs,
+    times: Vec<UtcMs>,
+}
+
+/// One kind, as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailureGroup {
+    /// How it ends, and the last error with its numbers taken out.
+    pub signature: String,
+    /// How often.
+    pub count: u32,
+    /// The first time.
+    pub first: UtcMs,
+    /// The newest.
+    pub last: UtcMs,
+    /// It came more often in the last hour than in the hour before.
+    pub rising: bool,
+}
+
+impl FailureGroup {
+    /// In one line.
+    pub fn describe(&self) -> String {
+        let last: String = self.last.to_string().chars().take(19).collect();
+        let rising = if self.rising { ", rising" } else { "" };
+        format!("{}x {} (last {last}{rising})", self.count, self.signature)
+    }
+}
+
+impl Failures {
+    /// Counts one.
+    pub fn add(&mut self, at: UtcMs, reason: &RestartReason, last_error: Option<&str>) {
+        let signature = signature(reason, last_error);
+        if let Some(kind) = self.0.iter_mut().find(|kind| kind.signature == signature) {
+            kind.record_repeat(at);
+            return;
+        }
+        if self.0.len() >= MAX_SIGNATURES {
+            let oldest = self.0.iter().enumerate().min_by_key(|(_, kind)| kind.last);
+            let oldest = oldest.map_or(0, |(place, _)| place);
+            self.0.swap_remove(oldest);
+        }
+        self.0.push(FailureSignature {
+            signature,
+            count: 1,
+            first: at,
+            last: at,
+            times: vec![at],
+        });
+    }
+
+    /// One that was counted without an error had this one.
+    pub fn attach_error(&mut self, at: UtcMs, reason: &RestartReason, last_error: &str) {
+        let bare = signature(reason, None);
+        let kind = self.0.iter_mut().find(|kind| kind.signature == bare);
+        if let Some(kind) = kind.filter(|kind| kind.last == at) {
+            kind.count = kind.count.saturating_sub(1);
+            kind.times.pop();
+            kind.last = kind.times.last().copied().unwrap_or(kind.first);
+            self.0.retain(|kind| kind.count > 0);
+        }
+        self.add(at, reason, Some(last_error));
+    }
+
+    /// As they are shown: the most frequent first.
+    pub fn groups(&self, now: UtcMs) -> Vec<FailureGroup> {
+        let mut groups: Vec<FailureGroup> = self.0.iter().map(|kind| kind.to_group(now)).collect();
+        groups.sort_by(|a, b| b.count.cmp(&a.count).then(b.last.cmp(&a.last)));
+        groups
+    }
+}
+
+impl FailureSignature {
+    fn record_repeat(&mut self, at: UtcMs) {
+        self.count = self.count.saturating_add(1);
+        self.last = at;
+        self.times.push(at);
+        if self.times.len() > MAX_TIMES {
+            self.times.remove(0);
+        }
+    }
+
+    fn to_group(&self, now: UtcMs) -> FailureGroup {
+        let within = |from: Duration, to: Duration| {
+            let ages = self.times.iter().map(|at| now.since(*at));
+            ages.filter(|age| *age >= from && *age < to).count()
+        };
+        FailureGroup {
+            signature: self.signature.clone(),
+            count: self.count,
+            first: self.first,
+            last: self.last,
+            rising: within(Duration::ZERO, HOUR) > within(HOUR, 2 * HOUR),
+        }
+    }
+}
+
+/// Durations, prices and ids differ from one time to the next: they are no part of the kind.
+fn signature(reason: &RestartReason, last_error: Option<&str>) -> String {
+    let end = match reason {
+        RestartReason::HeartbeatLost { .. } => "hung: no heartbeat".to_owned(),
+        RestartReason::NoFirstHeartbeat { .. } => "hung: no heartbeat since its start".to_owned(),
+        RestartReason::ComponentStalled {
+            component: part, ..
+        } => format!("hung: its {part} stood still"),
+        RestartReason::MarketDataLost { .. } => "hung: it reached no market".to_owned(),
+        other => other.to_string(),
+    };
+    match last_error {
+        None => end,
+        Some(error) => format!("{end}: {}", without_numbers(error)),
+    }
+}
+
+fn without_numbers(error: &str) -> String {
+    let mut out = String::new();
+    for c in error.chars().take(MAX_ERROR_CHARS) {
+        match c {
+            '0'..='9' if out.ends_with('#') => {}
+            '0'..='9' => out.push('#'),
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+
+    fn crashed(code: i64) -> RestartReason {
+        RestartReason::Crashed { code }
+    }
+
+    #[test]
+    fn similar_failures_form_one_group_with_count_and_trend() {
+        let mut failures = Failures::default();
+        for minute in [0, 70, 80, 90] {
+            let error = format!("order {minute}: no answer within 5 s");
+            failures.add(UtcMs(minute * MINUTE), &crashed(70), Some(&error));
+        }
+        failures.add(UtcMs(5 * MINUTE), &crashed(101), None);
+        let groups = failures.groups(UtcMs(100 * MINUTE));
+        let shown: Vec<_> = groups
+            .iter()
+            .map(|g| (g.count, g.rising, g.signature.as_str()))
+            .collect();
+        let first = "internal error (exit 70): order #: no answer within # s";
+        assert_eq!(shown, [(4, true, first), (1, false, "panicked (exit 101)")]);
+        let later = failures.groups(UtcMs(160 * MINUTE));
+        assert!(!later[0].rising);
+    }
+
+    #[test]
+    fn late_error_moves_its_failure_to_the_matching_group() {
+        let (mut early, mut late) = (Failures::default(), Failures::default());
+        for minute in 0..3 {
+            let at = UtcMs(minute * MINUTE);
+            early.add(at, &crashed(70), Some("no answer"));
+            late.add(at, &crashed(70), None);
+            late.attach_error(at, &crashed(70), "no answer");
+        }
+        assert_eq!(early, late);
+    }
+
+    #[test]
+    fn failure_groups_and_their_times_are_bounded() {
+        let mut failures = Failures::default();
+        for code in 0..1_000 {
+            failures.add(UtcMs(code), &crashed(code), None);
+            failures.add(UtcMs(code), &crashed(1_000), None);
+        }
+        assert_eq!(failures.0.len(), MAX_SIGNATURES);
+        let most = &failures.groups(UtcMs(1_000))[0];
+        assert_eq!(most.count, 1_000);
+        assert!(failures.0.iter().all(|kind| kind.times.len() <= MAX_TIMES));
+    }
+}

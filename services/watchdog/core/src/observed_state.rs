@@ -1,0 +1,408 @@
+//! What has been seen since this process began: containers, heartbeats, signs of our own blindness,
+//! calls under way. Nothing here is journaled; all of it is seen again after a restart.
+
+mod unit;
+
+pub use unit::{ObservedContainer, ObservedUnit};
+
+use std::collections::BTreeMap;
+
+use protocol::ids::{AccountKey, SubjectToken};
+use protocol::time::UtcMs;
+
+use self::unit::RestartTimer;
+use crate::config::SupervisionConfig;
+use crate::container::{Container, Exit};
+use crate::decision_inputs::DecisionInputs;
+use crate::docker_outage::{DockerOutage, LOST_CONTAINER_EXIT};
+use crate::evidence::LogTail;
+use crate::liveness::HeartbeatSample;
+use crate::next_action::Action;
+use crate::phase::UnitPhase;
+use crate::record::Latch;
+use crate::state::SupervisionState;
+use crate::unit::Unit;
+
+/// After a second without a heartbeat an echo over the bus is asked for; neither for longer than this, and the bus
+/// carries nothing, or our own loop was held up: either way what we did not hear proves nothing.
+const BUS_BLIND_MS: u64 = 2_000;
+/// After the bus was away everybody needs time to find it again.
+const RECONNECT_GRACE_MS: u64 = 10_000;
+/// Who was started and is not heard of counts as on its way up for so long.
+const MAX_STARTING_MS: u64 = 15_000;
+/// A run that we have watched for this long is not confused with the one before.
+const RUN_CONFIRMED_MS: u64 = 5_000;
+
+/// Something was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SupervisionEvent {
+    /// Everything, after each connection to the engine and now and then.
+    Listed {
+        /// Every container of every unit.
+        containers: Vec<(SubjectToken, Container)>,
+        /// Stops asked for while nobody watched.
+        stop_requests: Vec<StopRequest>,
+    },
+    /// One container.
+    ContainerObserved {
+        /// Whose.
+        unit: SubjectToken,
+        /// As the engine shows it now.
+        container: Container,
+    },
+    /// A container was removed.
+    ContainerRemoved {
+        /// Its id.
+        container: String,
+    },
+    /// The engine was told to stop a container.
+    StopRequested(StopRequest),
+    /// The engine cannot be reached: what we know of containers is old.
+    DockerLost,
+    /// It went down and came back; what it shows of that time is reported behind this.
+    DockerRecovered(DockerOutage),
+    /// A heartbeat.
+    HeartbeatReceived {
+        /// Whose.
+        unit: SubjectToken,
+        /// What it says.
+        heartbeat: HeartbeatSample,
+    },
+    /// The end of the log of a run that has ended.
+    LogRead {
+        /// Whose.
+        unit: SubjectToken,
+        /// What it says.
+        log_tail: LogTail,
+    },
+    /// An operator ended a latch.
+    Unlatched {
+        /// Which.
+        latch: Latch,
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+    },
+    /// Our own message came back over the bus.
+    BusEchoed,
+    /// A call has ended.
+    ActionFinished {
+        /// For which unit.
+        unit: SubjectToken,
+        /// Why it failed, if so.
+        error: Option<String>,
+    },
+    /// Time passed.
+    Ticked,
+}
+
+/// The engine was told to stop a container, or to send it SIGTERM or SIGINT.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopRequest {
+    /// The container's id.
+    pub container: String,
+    /// When, by the engine's wall clock.
+    pub at: UtcMs,
+}
+
+/// For whom an event may change a decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AffectedUnits {
+    /// Nobody.
+    None,
+    /// This unit.
+    One(SubjectToken),
+    /// Every unit.
+    All,
+}
+
+/// Everything seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedState {
+    config: SupervisionConfig,
+    units: BTreeMap<SubjectToken, ObservedUnit>,
+    is_docker_reachable: bool,
+    /// When it was away last.
+    docker_outage: Option<DockerOutage>,
+    last_echo: Option<u64>,
+    /// Since when silence means something.
+    listening_since: u64,
+    /// Latches that operators ended: who and why, of those that keep a unit down.
+    ended_latches: BTreeMap<Latch, (String, String)>,
+}
+
+impl ObservedState {
+    /// Nothing seen yet; these rules hold.
+    pub fn with_config(config: SupervisionConfig) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+
+    /// What holds for every unit.
+    pub const fn config(&self) -> &SupervisionConfig {
+        &self.config
+    }
+
+    /// Whether a unit other than this one may be started now: not while enough of them are on their way up.
+    pub fn has_start_slot(
+        &self,
+        state: &SupervisionState,
+        name: &SubjectToken,
+        now: DecisionInputs,
+    ) -> bool {
+        let others = state.units.iter().filter(|(other, _)| *other != name);
+        let starting = others.filter(|(other, unit)| self.is_starting(other, unit, now));
+        starting.count() < usize::try_from(self.config.max_starting).unwrap_or(usize::MAX)
+    }
+
+    /// Being started, or started by us and not heard of yet; who is never heard of blocks nobody for long.
+    fn is_starting(&self, name: &SubjectToken, unit: &Unit, now: DecisionInputs) -> bool {
+        match unit.phase {
+            UnitPhase::Starting { .. } => unit.hold.is_none(),
+            UnitPhase::Running(_) => {
+                let watched = self.unit(name).map_or(0, |sight| sight.observed_since);
+                let lately = now.mono.saturating_sub(watched) < MAX_STARTING_MS;
+                unit.is_started_by_us && unit.healthy_since.is_none() && lately
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes in what was seen.
+    pub fn observe(
+        &mut self,
+        state: &SupervisionState,
+        event: SupervisionEvent,
+        now: DecisionInputs,
+    ) -> AffectedUnits {
+        match event {
+            SupervisionEvent::Listed {
+                containers,
+                stop_requests: stops,
+            } => {
+                self.on_listed(state, containers, now);
+                for asked in stops {
+                    self.on_stop_requested(state, &asked, now);
+                }
+                AffectedUnits::All
+            }
+            SupervisionEvent::ContainerObserved { unit, container } => {
+                self.unit_mut(&unit).observe_container(container, now);
+                AffectedUnits::One(unit)
+            }
+            SupervisionEvent::ContainerRemoved { container } => self.on_removed(&container),
+            SupervisionEvent::StopRequested(asked) => self.on_stop_requested(state, &asked, now),
+            SupervisionEvent::DockerLost => {
+                self.is_docker_reachable = false;
+                AffectedUnits::None
+            }
+            SupervisionEvent::DockerRecovered(absence) => {
+                self.docker_outage = Some(absence);
+                AffectedUnits::None
+            }
+            SupervisionEvent::HeartbeatReceived {
+                unit,
+                heartbeat: beat,
+            } => {
+                self.note_bus_alive(now);
+                self.unit_mut(&unit).on_heartbeat(beat, now);
+                AffectedUnits::One(unit)
+            }
+            SupervisionEvent::LogRead {
+                unit,
+                log_tail: words,
+            } => {
+                self.unit_mut(&unit).log_tail = Some(words);
+                AffectedUnits::One(unit)
+            }
+            SupervisionEvent::Unlatched {
+                latch,
+                by,
+                reason: why,
+            } => self.on_unlatched(state, latch, by, why),
+            SupervisionEvent::BusEchoed => {
+                self.note_bus_alive(now);
+                AffectedUnits::None
+            }
+            SupervisionEvent::ActionFinished { unit, error } => {
+                let starts = state.units.get(&unit).map_or(0, |unit| unit.starts);
+                // One that is away has refused nothing: what it did shows when it is back.
+                let error = error.filter(|_| self.is_docker_reachable);
+                self.unit_mut(&unit).on_action_finished(error, starts, now);
+                AffectedUnits::One(unit)
+            }
+            SupervisionEvent::Ticked => AffectedUnits::All,
+        }
+    }
+
+    /// Notes that a call is made.
+    pub fn action_started(&mut self, unit: &SubjectToken, action: Action) {
+        let sight = self.unit_mut(unit);
+        sight.failed_start = None;
+        sight.in_flight = Some(action);
+    }
+
+    /// Begins to measure the wait of a unit by our own clock, unless it is measured already.
+    pub fn arm_restart_timer(&mut self, name: &SubjectToken, unit: &Unit, now: DecisionInputs) {
+        let sight = self.unit_mut(name);
+        sight.restart_timer = sight.restart_due_at(unit, now).map(|due| RestartTimer {
+            since: unit.since,
+            restarts: unit.restarts,
+            delay_ms: unit.phase.delay_ms(),
+            due_at: due,
+        });
+    }
+
+    /// What is seen of a unit.
+    pub fn unit(&self, unit: &SubjectToken) -> Option<&ObservedUnit> {
+        self.units.get(unit)
+    }
+
+    /// Every unit seen.
+    pub fn units(&self) -> impl Iterator<Item = &SubjectToken> {
+        self.units.keys()
+    }
+
+    /// Whether the engine answers.
+    pub const fn is_docker_reachable(&self) -> bool {
+        self.is_docker_reachable
+    }
+
+    /// Whether a run ended because the engine did: while we know it was away, or else by its own word, before we came.
+    pub fn ended_with_docker(
+        &self,
+        sight: &ObservedUnit,
+        container: &Container,
+        exit: Exit,
+    ) -> bool {
+        let absence = self.docker_outage.as_ref();
+        let found = sight.found_ended_run.as_ref() == Some(&container.run);
+        found && exit.code == LOST_CONTAINER_EXIT
+            || absence.is_some_and(|absence| absence.explains_exit(container, exit))
+    }
+
+    /// Whether silence on the bus may be ours.
+    pub fn is_bus_blind(&self, mono: u64) -> bool {
+        self.last_echo
+            .is_none_or(|echo| mono.saturating_sub(echo) > BUS_BLIND_MS)
+    }
+
+    /// A unit to which the candles of this account's market come.
+    pub fn peer_with_candles(&self, account: &AccountKey, mono: u64) -> Option<&SubjectToken> {
+        let mut sights = self.units.iter();
+        let has = |sight: &ObservedUnit| {
+            let pulse = sight.liveness.as_ref();
+            pulse.is_some_and(|pulse| pulse.has_candles(account, mono))
+        };
+        sights.find(|(_, sight)| has(sight)).map(|(name, _)| name)
+    }
+
+    /// Since when silence of this unit means something.
+    pub fn observed_since(&self, sight: &ObservedUnit) -> u64 {
+        sight.observed_since.max(self.listening_since)
+    }
+
+    fn unit_mut(&mut self, unit: &SubjectToken) -> &mut ObservedUnit {
+        self.units.entry(unit.clone()).or_default()
+    }
+
+    /// Who ended this latch, and why, if anybody did.
+    pub fn unlatched(&self, latch: &Latch) -> Option<&(String, String)> {
+        self.ended_latches.get(latch)
+    }
+
+    fn on_unlatched(
+        &mut self,
+        state: &SupervisionState,
+        latch: Latch,
+        by: String,
+        why: String,
+    ) -> AffectedUnits {
+        self.ended_latches.insert(latch, (by, why));
+        let keeps = |latch: &Latch| state.latched_units().any(|(_, known)| known == Some(latch));
+        self.ended_latches.retain(|latch, _| keeps(latch));
+        AffectedUnits::All
+    }
+
+    /// The bus has just carried something to us.
+    fn note_bus_alive(&mut self, now: DecisionInputs) {
+        if self.is_bus_blind(now.mono) {
+            let grace = if self.last_echo.is_some() {
+                RECONNECT_GRACE_MS
+            } else {
+                0
+            };
+            self.listening_since = self.listening_since.max(now.mono.saturating_add(grace));
+        }
+        self.last_echo = Some(now.mono);
+    }
+
+    fn on_listed(
+        &mut self,
+        state: &SupervisionState,
+        containers: Vec<(SubjectToken, Container)>,
+        now: DecisionInputs,
+    ) {
+        self.is_docker_reachable = true;
+        let there = |unit: &SubjectToken| containers.iter().any(|(other, _)| other == unit);
+        let known: Vec<SubjectToken> = state
+            .units
+            .keys()
+            .chain(self.units.keys())
+            .cloned()
+            .collect();
+        for unit in known.into_iter().filter(|unit| !there(unit)) {
+            self.unit_mut(&unit).container = ObservedContainer::Missing;
+        }
+        for (unit, container) in containers {
+            self.unit_mut(&unit).observe_container(container, now);
+        }
+    }
+
+    fn on_removed(&mut self, container: &str) -> AffectedUnits {
+        match self.find_unit(container) {
+            Some(unit) => {
+                self.unit_mut(&unit).container = ObservedContainer::Missing;
+                AffectedUnits::One(unit)
+            }
+            None => AffectedUnits::None,
+        }
+    }
+
+    /// A person's wish, unless it is our own stop that shows.
+    fn on_stop_requested(
+        &mut self,
+        state: &SupervisionState,
+        asked: &StopRequest,
+        now: DecisionInputs,
+    ) -> AffectedUnits {
+        let Some(unit) = self.find_unit(&asked.container) else {
+            return AffectedUnits::None;
+        };
+        let phase = state.units.get(&unit).map(|unit| &unit.phase);
+        let sight = self.unit_mut(&unit);
+        let ours = matches!(sight.in_flight, Some(Action::Stop { .. }))
+            || matches!(phase, Some(UnitPhase::Stopping { .. }));
+        if let (ObservedContainer::Present(here), false) = (&sight.container, ours) {
+            // The engine's clock may have jumped since the start; a long look at this run is as good.
+            let surely =
+                here.is_alive() && now.mono.saturating_sub(sight.observed_since) > RUN_CONFIRMED_MS;
+            if surely || asked.at >= here.start_time {
+                sight.stop_requested_run = Some(here.run.clone());
+            }
+        }
+        AffectedUnits::One(unit)
+    }
+
+    fn find_unit(&self, container: &str) -> Option<SubjectToken> {
+        let holds = |sight: &ObservedUnit| match &sight.container {
+            ObservedContainer::Present(here) => here.run.container == container,
+            ObservedContainer::Unknown | ObservedContainer::Missing => false,
+        };
+        let found = self.units.iter().find(|(_, sight)| holds(sight));
+        found.map(|(unit, _)| unit.clone())
+    }
+}

@@ -1,0 +1,213 @@
+//! What is seen of one unit: its container, its heartbeats, the call under way.
+
+use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+
+use crate::container::{Container, Run, Status};
+use crate::decision_inputs::DecisionInputs;
+use crate::evidence::{Evidence, LogTail, RecentHeartbeats};
+use crate::liveness::{HeartbeatSample, Liveness};
+use crate::next_action::Action;
+use crate::phase::UnitPhase;
+use crate::unit::Unit;
+
+/// A stop call that failed is made again after this.
+const STOP_RETRY_MS: u64 = 10_000;
+
+/// What is seen of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedUnit {
+    /// Its container.
+    pub container: ObservedContainer,
+    /// Its newest heartbeat of this run.
+    pub liveness: Option<Liveness>,
+    /// The call under way.
+    pub in_flight: Option<Action>,
+    previous_boot: Option<SubjectToken>,
+    /// The run before this one.
+    previous_run: Option<Run>,
+    pub(super) observed_since: u64,
+    pub(super) stop_requested_run: Option<Run>,
+    ended_run: Option<(Run, u64)>,
+    /// The run that had ended when we first looked.
+    pub(super) found_ended_run: Option<Run>,
+    pub(super) failed_start: Option<(u64, String)>,
+    stop_retry_at: u64,
+    pub(super) restart_timer: Option<RestartTimer>,
+    /// The end of its log, once it has ended.
+    pub(super) log_tail: Option<LogTail>,
+    /// Its last heartbeats.
+    recent_heartbeats: RecentHeartbeats,
+}
+
+/// What is known of a unit's container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ObservedContainer {
+    /// Not looked yet.
+    #[default]
+    Unknown,
+    /// There is none.
+    Missing,
+    /// This one.
+    Present(Container),
+}
+
+/// A stored wait, measured from now on by our own clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct RestartTimer {
+    pub(super) since: UtcMs,
+    pub(super) restarts: u32,
+    pub(super) delay_ms: u64,
+    pub(super) due_at: u64,
+}
+
+impl ObservedUnit {
+    /// Whether a person has frozen it.
+    pub fn is_paused(&self) -> bool {
+        matches!(&self.container, ObservedContainer::Present(here) if here.status == Status::Paused)
+    }
+
+    /// Whether a person asked this run to stop.
+    pub fn is_stop_requested(&self, run: &Run) -> bool {
+        self.stop_requested_run.as_ref() == Some(run)
+    }
+
+    /// When we first saw that this run had ended, by our monotonic clock.
+    pub fn ended_since(&self, run: &Run) -> Option<u64> {
+        let (ended, since) = self.ended_run.as_ref()?;
+        (ended == run).then_some(*since)
+    }
+
+    /// Why the `starts`-th start failed, if it did.
+    pub fn start_failure(&self, starts: u64) -> Option<&str> {
+        let (attempt, error) = self.failed_start.as_ref()?;
+        (*attempt == starts).then_some(error.as_str())
+    }
+
+    /// What is known of the end of this run.
+    pub fn evidence(&self, run: &Run, now: DecisionInputs) -> Evidence {
+        let here = match &self.container {
+            ObservedContainer::Present(here) if here.run == *run => Some(here),
+            ObservedContainer::Present(_)
+            | ObservedContainer::Unknown
+            | ObservedContainer::Missing => None,
+        };
+        Evidence::collect(
+            here,
+            self.log_tail_of(run),
+            &self.recent_heartbeats,
+            self.liveness.as_ref(),
+            now.mono,
+        )
+    }
+
+    /// The end of this run's log, if it was read.
+    pub fn log_tail_of(&self, run: &Run) -> Option<&LogTail> {
+        self.log_tail.as_ref().filter(|words| words.run == *run)
+    }
+
+    /// Before this instant no stop call is made again.
+    pub const fn stop_retry_at(&self) -> u64 {
+        self.stop_retry_at
+    }
+
+    /// When a waiting unit is due, by our monotonic clock; none if it does not wait.
+    pub fn restart_due_at(&self, unit: &Unit, now: DecisionInputs) -> Option<u64> {
+        let remaining = remaining(unit, now)?;
+        let same = (unit.since, unit.restarts, unit.phase.delay_ms());
+        let armed = self
+            .restart_timer
+            .filter(|armed| (armed.since, armed.restarts, armed.delay_ms) == same);
+        Some(armed.map_or(now.mono.saturating_add(remaining), |armed| armed.due_at))
+    }
+
+    pub(super) fn observe_container(&mut self, new: Container, now: DecisionInputs) {
+        if self.previous_run.as_ref() == Some(&new.run) {
+            return;
+        }
+        let old = match &self.container {
+            ObservedContainer::Present(old) if !replaces(old, &new) => return,
+            ObservedContainer::Present(old) => Some(old.clone()),
+            ObservedContainer::Unknown | ObservedContainer::Missing => None,
+        };
+        let woke = old.as_ref().is_some_and(|old| old.status == Status::Paused);
+        let another = old.as_ref().is_none_or(|old| old.run != new.run);
+        let first = old.is_none();
+        if another {
+            self.on_new_run(&new);
+            self.previous_run = old.map(|old| old.run);
+        }
+        if first && new.exit().is_some() {
+            self.found_ended_run = Some(new.run.clone());
+        }
+        if another || woke {
+            self.observed_since = now.mono;
+        }
+        if new.exit().is_some() && self.ended_since(&new.run).is_none() {
+            self.ended_run = Some((new.run.clone(), now.mono));
+        }
+        self.container = ObservedContainer::Present(new);
+    }
+
+    /// A heartbeat heard before we saw the new run may already be of it.
+    fn on_new_run(&mut self, new: &Container) {
+        let fits = |pulse: &Liveness| new.is_alive() && pulse.heartbeat.fits_run(new.start_time);
+        if let Some(pulse) = self.liveness.take_if(|pulse| !fits(pulse)) {
+            self.recent_heartbeats = RecentHeartbeats::default();
+            self.previous_boot = Some(pulse.heartbeat.boot);
+        }
+    }
+
+    pub(super) fn on_heartbeat(&mut self, beat: HeartbeatSample, now: DecisionInputs) {
+        if self.previous_boot.as_ref() != Some(&beat.boot) {
+            self.recent_heartbeats.push(&beat, now.mono);
+            self.liveness = Some(Liveness::from_previous(
+                self.liveness.as_ref(),
+                beat,
+                now.mono,
+            ));
+        }
+    }
+
+    pub(super) fn on_action_finished(
+        &mut self,
+        error: Option<String>,
+        starts: u64,
+        now: DecisionInputs,
+    ) {
+        match (self.in_flight.take(), error) {
+            (Some(Action::Start { .. }), Some(error)) => {
+                self.failed_start = Some((starts, error));
+            }
+            (Some(Action::Stop { .. }), Some(_)) => {
+                self.stop_retry_at = now.mono.saturating_add(STOP_RETRY_MS);
+            }
+            (_, None) | (None, Some(_)) => {}
+        }
+    }
+}
+
+/// Of two containers of one unit (one is being replaced by the other) the living one counts. Reports
+/// come by two ways: one that shows a run alive after its end is late.
+fn replaces(old: &Container, new: &Container) -> bool {
+    if old.run == new.run {
+        return old.exit().is_none() || new.exit().is_some() || new.status == Status::InTransition;
+    }
+    if old.run.container == new.run.container {
+        return true;
+    }
+    match (old.is_alive(), new.is_alive()) {
+        (_, true) => true,
+        (true, false) => false,
+        (false, false) => new.exit().is_some() && new.start_time >= old.start_time,
+    }
+}
+
+/// What is left of a wait by the wall clock, which may have jumped: never more than the whole.
+fn remaining(unit: &Unit, now: DecisionInputs) -> Option<u64> {
+    let UnitPhase::RestartPending { delay_ms, .. } = unit.phase else {
+        return None;
+    };
+    let passed = now.utc.0.saturating_sub(unit.since.0).max(0);
+    Some(delay_ms.saturating_sub(passed.unsigned_abs()))
+}

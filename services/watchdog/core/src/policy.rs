@@ -1,0 +1,87 @@
+//! What a unit's own command line asks of its supervisor.
+
+use std::time::Duration;
+
+use protocol::trader_args::TraderArgs;
+use serde::{Deserialize, Serialize};
+
+/// The part of a trader's flags that concerns its restarts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "flags of a command line, each on or off"
+)]
+pub struct RestartPolicy {
+    /// Restart it at all.
+    pub auto_restart: bool,
+    /// Restarts after which it is given up.
+    pub max_restarts: u32,
+    /// Base delay, in seconds.
+    pub restart_delay_s: u64,
+    /// It only checks and ends: exit 0 is its work done.
+    pub dry_run: bool,
+    /// The first failure after a long healthy run is answered at once.
+    pub fast_first: bool,
+    /// Delays are made longer by chance.
+    pub jitter: bool,
+}
+
+impl RestartPolicy {
+    /// Reads a container's arguments.
+    ///
+    /// # Errors
+    /// What of them is not understood, in one line.
+    pub fn from_args(args: &[String]) -> Result<Self, String> {
+        match TraderArgs::from_arguments(args.iter().cloned()) {
+            Ok(args) => Ok(Self::from(&args)),
+            Err(error) => {
+                let text = error.to_string();
+                let line = text.lines().next().unwrap_or_default();
+                Err(line.trim_start_matches("error: ").to_owned())
+            }
+        }
+    }
+
+    /// Base delay.
+    pub const fn base_delay(&self) -> Duration {
+        Duration::from_secs(self.restart_delay_s)
+    }
+}
+
+impl From<&TraderArgs> for RestartPolicy {
+    fn from(args: &TraderArgs) -> Self {
+        Self {
+            auto_restart: args.auto_restart,
+            max_restarts: args.max_restarts,
+            restart_delay_s: args.restart_delay,
+            dry_run: args.dry_run,
+            fast_first: args.fast_first,
+            jitter: args.jitter,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn restart_policy_is_read_from_the_containers_arguments() {
+        let line = "--paper --infinite --auto-restart --max-restarts 24 --restart-delay 5";
+        let policy = RestartPolicy::from_args(&args(line)).unwrap();
+        assert!(policy.auto_restart && !policy.dry_run);
+        assert_eq!((policy.max_restarts, policy.restart_delay_s), (24, 5));
+    }
+
+    #[test]
+    fn restart_policy_rejects_foreign_arguments_in_one_line() {
+        let why = RestartPolicy::from_args(&args("--paper --forever")).unwrap_err();
+        assert!(why.contains("--forever"), "{why}");
+        assert!(!why.contains('\n'), "{why}");
+        assert!(RestartPolicy::from_args(&args("status")).is_err());
+    }
+}

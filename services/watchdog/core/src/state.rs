@@ -1,0 +1,139 @@
+//! What was decided: a fold of the journal's records. Folding is total: a watchdog that refuses its own
+//! history protects nobody.
+
+use std::collections::BTreeMap;
+
+use protocol::VERSION;
+use protocol::ids::SubjectToken;
+use protocol::journal::JournalBatch;
+use protocol::time::UtcMs;
+
+use crate::container::Run;
+use crate::phase::UnitPhase;
+use crate::record::{Latch, QuarantineReason, SupervisionRecord};
+use crate::service_healing::ServiceRecord;
+use crate::unit::Unit;
+
+/// Everything the journal says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SupervisionState {
+    /// Who supervises.
+    pub writer: Option<Writer>,
+    /// Every unit ever seen.
+    pub units: BTreeMap<SubjectToken, Unit>,
+    /// Every service beside them that was seen.
+    pub services: BTreeMap<SubjectToken, ServiceState>,
+}
+
+/// What is known of a service beside the units.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceState {
+    /// The run that was recorded last.
+    pub run: Run,
+    /// How often the engine had started it again by then.
+    pub restarts: u64,
+    /// When that was.
+    pub at: UtcMs,
+    /// The run that was to be ended, and another one started.
+    pub intended_restart: Option<Run>,
+}
+
+/// The process that supervises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writer {
+    /// Its name.
+    pub instance: SubjectToken,
+    /// This run of it.
+    pub boot: SubjectToken,
+}
+
+/// Written by a newer build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("journal entry has version {0}: allowed is up to {VERSION}")]
+pub struct UnsupportedVersion(pub u16);
+
+impl SupervisionState {
+    /// Folds one journal message.
+    ///
+    /// # Errors
+    /// [`UnsupportedVersion`]; nothing is folded then.
+    pub fn fold(
+        &mut self,
+        entry: &JournalBatch<SupervisionRecord>,
+    ) -> Result<(), UnsupportedVersion> {
+        if entry.v > VERSION {
+            return Err(UnsupportedVersion(entry.v));
+        }
+        entry.records.iter().for_each(|record| self.apply(record));
+        Ok(())
+    }
+
+    /// Folds one record.
+    pub fn apply(&mut self, record: &SupervisionRecord) {
+        match record {
+            SupervisionRecord::WriterChanged { boot, instance, .. } => {
+                self.writer = Some(Writer {
+                    instance: instance.clone(),
+                    boot: boot.clone(),
+                });
+            }
+            SupervisionRecord::Unit {
+                unit,
+                at,
+                record: fact,
+            } => {
+                self.units.entry(unit.clone()).or_default().apply(*at, fact);
+            }
+            SupervisionRecord::Service {
+                service,
+                at,
+                record: fact,
+            } => self.apply_service(service, *at, fact),
+        }
+    }
+
+    fn apply_service(&mut self, service: &SubjectToken, at: UtcMs, fact: &ServiceRecord) {
+        match fact {
+            ServiceRecord::Started { run, restarts, .. } => {
+                let before = self.services.remove(service);
+                let known = ServiceState {
+                    run: run.clone(),
+                    restarts: *restarts,
+                    at,
+                    // What is still to be done to this very run.
+                    intended_restart: before
+                        .and_then(|before| before.intended_restart)
+                        .filter(|intended| intended == run),
+                };
+                self.services.insert(service.clone(), known);
+            }
+            ServiceRecord::RestartIntended { run, .. } => {
+                self.set_intended_restart(service, Some(run.clone()));
+            }
+            ServiceRecord::RestartFailed { .. } => self.set_intended_restart(service, None),
+            ServiceRecord::Recovered { .. } => {}
+        }
+    }
+
+    fn set_intended_restart(&mut self, service: &SubjectToken, run: Option<Run>) {
+        if let Some(known) = self.services.get_mut(service) {
+            known.intended_restart = run;
+        }
+    }
+
+    /// The units that a latch keeps down, each with that latch if it is known.
+    pub fn latched_units(&self) -> impl Iterator<Item = (&SubjectToken, Option<&Latch>)> {
+        let latched = |unit: &Unit| {
+            let why = QuarantineReason::AccountLatched;
+            matches!(&unit.phase, UnitPhase::Quarantined { reason: known, .. } if *known == why)
+        };
+        let units = self.units.iter().filter(move |(_, unit)| latched(unit));
+        units.map(|(name, unit)| (name, unit.latch.as_ref()))
+    }
+
+    /// Whether a person has to act.
+    pub fn any_quarantined(&self) -> bool {
+        let quarantined = |unit: &Unit| matches!(unit.phase, UnitPhase::Quarantined { .. });
+        self.units.values().any(quarantined)
+    }
+}

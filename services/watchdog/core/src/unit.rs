@@ -1,0 +1,343 @@
+//! One unit: the fold of the facts about it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+
+use crate::config::RestartBudget;
+use crate::container::Run;
+use crate::evidence::{Evidence, last_error_line};
+use crate::failure_groups::Failures;
+use crate::phase::UnitPhase;
+use crate::policy::RestartPolicy;
+use crate::record::{
+    Latch, NoRestartReason, Restart, RestartReason, RunCommand, StartedBy, UnitRecord,
+};
+
+/// A run that was healthy for less never ends a series of failures.
+const MIN_HEALTHY_RUN: Duration = Duration::from_mins(10);
+
+/// What is known of one unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// What its flags ask for; none until they were read.
+    pub policy: Option<RestartPolicy>,
+    /// The container whose arguments were not understood.
+    pub unreadable_container: Option<String>,
+    /// Where in its life it is.
+    pub phase: UnitPhase,
+    /// Since when.
+    pub since: UtcMs,
+    /// Restarts so far, finished cycles included.
+    pub restarts: u32,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// Starts meant so far, whoever wanted them: tells one try from the next.
+    pub starts: u64,
+    /// The delay before the last restart, in milliseconds.
+    pub last_delay_ms: u64,
+    /// What went wrong last.
+    pub last_reason: Option<RestartReason>,
+    /// What it said of an error before that.
+    pub last_error: Option<String>,
+    /// Its failures by what they look like.
+    pub failures: Failures,
+    /// When its last failure was noticed, until it is healthy again.
+    pub down_since: Option<UtcMs>,
+    /// The process that is healthy, and its age when it first was.
+    pub healthy_since: Option<HealthySince>,
+    /// The hanging run that was only observed.
+    pub hang_reported: Option<Run>,
+    /// What a person ordered and is not done yet.
+    pub pending_command: Option<PendingCommand>,
+    /// A person wants it to be watched only.
+    pub hold: Option<Hold>,
+    /// This run was started by us.
+    pub is_started_by_us: bool,
+    /// When its last restarts were decided, finished cycles left out.
+    pub recent_restarts: VecDeque<UtcMs>,
+    /// It ended while it was held: its release starts it.
+    pub has_ended_on_hold: bool,
+    /// The failure whose log was not read yet when its restart was decided.
+    pub unexplained_failure: Option<UnexplainedFailure>,
+    /// The latch that it ended for.
+    pub latch: Option<Latch>,
+    /// The owner has been told that it is critical for long.
+    pub is_critical_reported: bool,
+}
+
+/// An order that is being carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingCommand {
+    /// What.
+    pub command: RunCommand,
+    /// Who wants it.
+    pub by: String,
+}
+
+/// Watch, and do nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A failure that was answered before its log was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnexplainedFailure {
+    /// The run that ended.
+    pub run: Run,
+    /// When that was noted.
+    at: UtcMs,
+    /// What went wrong.
+    reason: RestartReason,
+}
+
+/// Since when a process is healthy, by its own clock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthySince {
+    /// The process.
+    pub boot: SubjectToken,
+    /// Its age at the first good heartbeat, in milliseconds.
+    pub uptime_ms: u64,
+    /// Time between two heartbeats, in milliseconds.
+    pub interval_ms: u64,
+    /// Earlier failures are forgiven.
+    pub has_reset_failures: bool,
+}
+
+impl Unit {
+    /// Folds one fact.
+    pub fn apply(&mut self, at: UtcMs, fact: &UnitRecord) {
+        match fact {
+            UnitRecord::RestartPolicyRead(policy) => self.policy = Some(policy.clone()),
+            UnitRecord::RestartPolicyUnreadable { container, .. } => {
+                self.unreadable_container = Some(container.clone());
+            }
+            UnitRecord::Started { run, by } => self.on_started(at, run, *by),
+            UnitRecord::UnitHealthy {
+                boot,
+                uptime_ms,
+                interval_ms,
+                ..
+            } => self.on_healthy(HealthySince {
+                boot: boot.clone(),
+                uptime_ms: *uptime_ms,
+                interval_ms: *interval_ms,
+                has_reset_failures: false,
+            }),
+            UnitRecord::FailuresReset { .. } => self.reset_failures(),
+            UnitRecord::StopIntended {
+                run,
+                reason,
+                grace_ms,
+            } => self.on_stop_intended(at, run, reason, *grace_ms),
+            UnitRecord::HangDetected { run, .. } => self.hang_reported = Some(run.clone()),
+            UnitRecord::RestartScheduled(restart) => self.on_restart_scheduled(at, restart),
+            UnitRecord::StartIntended { run } => {
+                self.starts = self.starts.saturating_add(1);
+                self.pending_command
+                    .take_if(|asked| asked.command == RunCommand::Restart);
+                self.enter_phase(at, UnitPhase::Starting { run: run.clone() });
+            }
+            UnitRecord::Quarantined {
+                run,
+                quarantine_reason: why,
+                reason,
+                consecutive_failures: consecutive,
+                evidence: found,
+                ..
+            } => {
+                self.consecutive_failures = *consecutive;
+                self.record_failure(at, reason, found.as_deref());
+                self.down_since.get_or_insert(at);
+                let (run, why) = (run.clone(), *why);
+                self.enter_phase(at, UnitPhase::Quarantined { run, reason: why });
+            }
+            UnitRecord::Stopped { run, .. } => {
+                self.enter_down_phase(at, UnitPhase::Stopped { run: run.clone() });
+            }
+            UnitRecord::Ended {
+                run, reason: why, ..
+            } => {
+                self.enter_down_phase(at, UnitPhase::Ended { run: run.clone() });
+                self.has_ended_on_hold = *why == NoRestartReason::OnHold;
+            }
+            UnitRecord::Commanded { command: order, by } => self.on_commanded(at, *order, by),
+            UnitRecord::HoldSet { by, reason: why } => {
+                let (by, why) = (by.clone(), why.clone());
+                self.hold = Some(Hold { by, reason: why });
+            }
+            UnitRecord::Released {
+                restarts_reset: total,
+                ..
+            } => self.on_released(at, *total),
+            UnitRecord::HealthCritical { .. } => self.is_critical_reported = true,
+            UnitRecord::HealthCriticalEnded => self.is_critical_reported = false,
+            UnitRecord::LatchSeen(latch) => self.latch = Some(latch.clone()),
+            UnitRecord::Unlatched { .. } => self.on_unlatched(at),
+            UnitRecord::LogRead { log, .. } => self.on_log_read(last_error_line(log)),
+            UnitRecord::ContainerRemoved => self.enter_down_phase(at, UnitPhase::Gone),
+        }
+    }
+
+    /// How long it must be healthy before its failures count no more.
+    pub fn min_healthy_run(&self) -> Duration {
+        MIN_HEALTHY_RUN.max(Duration::from_millis(self.last_delay_ms) * 2)
+    }
+
+    fn enter_phase(&mut self, at: UtcMs, phase: UnitPhase) {
+        self.phase = phase;
+        self.since = at;
+    }
+
+    fn on_stop_intended(&mut self, at: UtcMs, run: &Run, reason: &RestartReason, grace_ms: u64) {
+        if !matches!(reason, RestartReason::Commanded { .. }) {
+            self.down_since.get_or_insert(at);
+        }
+        let (run, reason) = (run.clone(), reason.clone());
+        self.enter_phase(
+            at,
+            UnitPhase::Stopping {
+                run,
+                reason,
+                grace_ms,
+            },
+        );
+    }
+
+    fn on_started(&mut self, at: UtcMs, run: &Run, by: StartedBy) {
+        let overtaken = |asked: &mut PendingCommand| {
+            asked.command == RunCommand::Restart || by != StartedBy::Watchdog
+        };
+        self.pending_command.take_if(overtaken);
+        self.has_ended_on_hold = false;
+        self.is_started_by_us = by == StartedBy::Watchdog;
+        self.healthy_since = None;
+        self.latch = None;
+        self.is_critical_reported = false;
+        self.enter_phase(at, UnitPhase::Running(run.clone()));
+    }
+
+    /// What runs is stopped first; what is down is due at once, and nobody has missed it.
+    fn on_commanded(&mut self, at: UtcMs, order: RunCommand, by: &str) {
+        let due = match &self.phase {
+            UnitPhase::RestartPending { run, .. }
+            | UnitPhase::Stopped { run }
+            | UnitPhase::Ended { run } => Some(run),
+            _ => None,
+        };
+        if let (RunCommand::Start | RunCommand::Restart, Some(run)) = (order, due.cloned()) {
+            self.has_ended_on_hold = false;
+            self.enter_phase(at, UnitPhase::RestartPending { run, delay_ms: 0 });
+        } else {
+            let by = by.to_owned();
+            self.pending_command = Some(PendingCommand { command: order, by });
+        }
+    }
+
+    /// Nothing is expected of it: what was down is no longer missed.
+    fn enter_down_phase(&mut self, at: UtcMs, phase: UnitPhase) {
+        self.down_since = None;
+        self.pending_command = None;
+        self.has_ended_on_hold = false;
+        self.enter_phase(at, phase);
+    }
+
+    fn on_healthy(&mut self, healthy: HealthySince) {
+        self.down_since = None;
+        self.healthy_since = Some(healthy);
+    }
+
+    fn record_failure(&mut self, at: UtcMs, reason: &RestartReason, found: Option<&Evidence>) {
+        self.last_reason = Some(reason.clone());
+        self.last_error = found.and_then(Evidence::error_line).map(str::to_owned);
+        if reason.is_failure() {
+            self.failures.add(at, reason, self.last_error.as_deref());
+        }
+    }
+
+    /// Heartbeats said more of the cause, if they said anything.
+    fn on_log_read(&mut self, complaint: Option<&str>) {
+        let (Some(UnexplainedFailure { at, reason, .. }), Some(said)) =
+            (self.unexplained_failure.take(), complaint)
+        else {
+            return;
+        };
+        if self.last_error.is_none() {
+            self.last_error = Some(said.to_owned());
+            self.failures.attach_error(at, &reason, said);
+        }
+    }
+
+    const fn reset_failures(&mut self) {
+        self.consecutive_failures = 0;
+        self.last_delay_ms = 0;
+        if let Some(healthy) = &mut self.healthy_since {
+            healthy.has_reset_failures = true;
+        }
+    }
+
+    fn on_restart_scheduled(&mut self, at: UtcMs, restart: &Restart) {
+        self.restarts = restart.attempt;
+        if restart.reason.is_failure() {
+            self.recent_restarts.push_back(at);
+            if self.recent_restarts.len() > usize::from(RestartBudget::MAX_RESTARTS) {
+                self.recent_restarts.pop_front();
+            }
+        }
+        self.consecutive_failures = restart.consecutive_failures;
+        if restart.reason.is_counted() {
+            self.last_delay_ms = restart.delay_ms;
+        }
+        self.record_failure(at, &restart.reason, restart.evidence.as_deref());
+        self.unexplained_failure = unexplained_failure(at, restart);
+        self.down_since.get_or_insert(at);
+        let (run, delay_ms) = (restart.run.clone(), restart.delay_ms);
+        self.enter_phase(at, UnitPhase::RestartPending { run, delay_ms });
+    }
+
+    /// Due at once, with a clean slate; one that is held stays so.
+    fn on_unlatched(&mut self, at: UtcMs) {
+        let held = self.hold.take();
+        self.on_released(at, false);
+        self.hold = held;
+    }
+
+    /// Due at once, with a clean slate.
+    fn on_released(&mut self, at: UtcMs, total: bool) {
+        self.consecutive_failures = 0;
+        self.last_delay_ms = 0;
+        self.latch = None;
+        if total {
+            self.restarts = 0;
+        }
+        self.hold = None;
+        self.recent_restarts.clear();
+        let due = match &self.phase {
+            UnitPhase::Quarantined { run, .. } => Some(run.clone()),
+            UnitPhase::Ended { run } if self.has_ended_on_hold => Some(run.clone()),
+            _ => None,
+        };
+        if let Some(run) = due {
+            self.has_ended_on_hold = false;
+            self.enter_phase(at, UnitPhase::RestartPending { run, delay_ms: 0 });
+        }
+    }
+}
+
+/// What is no failure has nothing to explain.
+fn unexplained_failure(at: UtcMs, restart: &Restart) -> Option<UnexplainedFailure> {
+    let found = restart.evidence.as_deref();
+    let read = found.is_some_and(|found| !found.log.is_empty() || found.log_error.is_some());
+    let unread = !read && restart.reason.is_failure();
+    unread.then(|| UnexplainedFailure {
+        run: restart.run.clone(),
+        at,
+        reason: restart.reason.clone(),
+    })
+}

@@ -1,0 +1,93 @@
+//! A unit that says of itself for a quarter of an hour that it is critical: the owner is warned once.
+
+use std::time::Duration;
+
+use bearish_watchdog_core::record::UnitRecord;
+
+use crate::support::{DEFAULT_FLAGS, MINUTE, Rig};
+
+fn warnings(rig: &Rig) -> usize {
+    let kinds = rig.operator_event_kinds();
+    kinds
+        .iter()
+        .filter(|kind| **kind == "unit_health_critical")
+        .count()
+}
+
+fn critical_for(rig: &mut Rig, span: Duration) {
+    rig.critical_reason = Some("candles are stale".to_owned());
+    rig.pass_healthy(span);
+}
+
+fn healthy_for(rig: &mut Rig, span: Duration) {
+    rig.critical_reason = None;
+    rig.pass_healthy(span);
+}
+
+#[test]
+fn unit_critical_for_15_minutes_warns_once_without_restart() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    critical_for(&mut rig, 15 * MINUTE);
+    assert_eq!(warnings(&rig), 0);
+    critical_for(&mut rig, Duration::from_secs(5));
+    assert_eq!(warnings(&rig), 1);
+    let said = rig
+        .unit_records()
+        .into_iter()
+        .rev()
+        .find_map(|fact| match fact {
+            UnitRecord::HealthCritical {
+                for_ms,
+                reason: why,
+            } => Some((*for_ms, why.as_str())),
+            _ => None,
+        });
+    assert_eq!(said, Some((900_000, "candles are stale")));
+    critical_for(&mut rig, 600 * MINUTE);
+    assert_eq!(warnings(&rig), 1, "once");
+    assert!(rig.calls.is_empty());
+}
+
+#[test]
+fn unit_critical_again_warns_again_and_shorter_times_do_not() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    for _ in 0..5 {
+        critical_for(&mut rig, 14 * MINUTE);
+        healthy_for(&mut rig, Duration::from_secs(5));
+    }
+    assert_eq!(warnings(&rig), 0);
+    for spell in 1..=3 {
+        critical_for(&mut rig, 16 * MINUTE);
+        assert_eq!(warnings(&rig), spell);
+        healthy_for(&mut rig, Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn critical_warning_is_not_repeated_by_a_new_watchdog_but_by_a_new_run() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    critical_for(&mut rig, 16 * MINUTE);
+    let records = rig.journal.len();
+    rig.restart_watchdog(records);
+    rig.list();
+    critical_for(&mut rig, 60 * MINUTE);
+    assert_eq!(warnings(&rig), 1);
+    rig.dies(1);
+    rig.pass_without_heartbeats(MINUTE);
+    assert!(rig.is_alive());
+    critical_for(&mut rig, 16 * MINUTE);
+    assert_eq!(warnings(&rig), 2);
+}
+
+#[test]
+fn critical_time_without_heartbeats_does_not_count() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    critical_for(&mut rig, 10 * MINUTE);
+    rig.has_bus_echoes = false;
+    rig.pass_without_heartbeats(10 * MINUTE);
+    rig.has_bus_echoes = true;
+    critical_for(&mut rig, 10 * MINUTE);
+    assert_eq!(warnings(&rig), 0);
+    critical_for(&mut rig, 6 * MINUTE);
+    assert_eq!(warnings(&rig), 1);
+}

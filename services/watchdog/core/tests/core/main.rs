@@ -1,0 +1,27 @@
+//! The brain from outside: one unit's life in a simulated engine, hours in milliseconds.
+
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod critical;
+#[cfg(test)]
+mod docker_cli_interference;
+#[cfg(test)]
+mod docker_outage;
+mod feed_connectivity;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod hangs;
+#[cfg(test)]
+mod latches;
+#[cfg(test)]
+mod many_units;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod recovery;
+#[cfg(test)]
+mod restarts;
+#[cfg(test)]
+mod support;

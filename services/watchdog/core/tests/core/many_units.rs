@@ -1,0 +1,316 @@
+//! Several units of one project: who waits for whom, and whose silence is believed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bearish_watchdog_core::config::SupervisionConfig;
+use bearish_watchdog_core::container::{Container, Exit, Run, Status};
+use bearish_watchdog_core::decide::decide;
+use bearish_watchdog_core::decision_inputs::DecisionInputs;
+use bearish_watchdog_core::liveness::HeartbeatSample;
+use bearish_watchdog_core::next_action::{self, Action};
+use bearish_watchdog_core::observed_state::{ObservedState, SupervisionEvent};
+use bearish_watchdog_core::phase::UnitPhase;
+use bearish_watchdog_core::policy::RestartPolicy;
+use bearish_watchdog_core::record::{SupervisionRecord, UnitRecord};
+use bearish_watchdog_core::state::SupervisionState;
+use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+
+const SECOND: u64 = 1_000;
+const FLAGS: [&str; 4] = ["--paper", "--auto-restart", "--restart-delay", "0"];
+
+/// Units and an engine that does at once what it is told.
+struct ManyUnits {
+    state: SupervisionState,
+    observed: ObservedState,
+    mono: u64,
+    runs: BTreeMap<SubjectToken, (u64, u64)>,
+    starts: Vec<SubjectToken>,
+    stops: Vec<SubjectToken>,
+    has_bus_echoes: bool,
+}
+
+impl ManyUnits {
+    fn new(size: usize, rules: SupervisionConfig) -> Self {
+        let mut fleet = Self {
+            state: SupervisionState::default(),
+            observed: ObservedState::with_config(rules),
+            mono: SECOND,
+            runs: BTreeMap::new(),
+            starts: Vec::new(),
+            stops: Vec::new(),
+            has_bus_echoes: true,
+        };
+        fleet.observe(SupervisionEvent::BusEchoed);
+        let stops = Vec::new();
+        let containers = Vec::new();
+        fleet.observe(SupervisionEvent::Listed {
+            containers,
+            stop_requests: stops,
+        });
+        for number in 1..=size {
+            let name: SubjectToken = format!("trader-paper-{number}").parse().unwrap();
+            fleet.runs.insert(name.clone(), (1, fleet.mono));
+            fleet.observe_container(&name, Status::Running);
+            fleet.send_heartbeat(&name);
+        }
+        fleet
+    }
+
+    fn names(&self) -> Vec<SubjectToken> {
+        self.runs.keys().cloned().collect()
+    }
+
+    fn now(&self) -> DecisionInputs {
+        let utc = UtcMs(1_700_000_000_000 + i64::try_from(self.mono).unwrap());
+        let mono = self.mono;
+        DecisionInputs {
+            utc,
+            mono,
+            random: 0,
+        }
+    }
+
+    fn observe(&mut self, event: SupervisionEvent) {
+        self.observed.observe(&self.state, event, self.now());
+    }
+
+    fn container(&self, name: &SubjectToken, status: Status) -> Container {
+        let (run, began) = self.runs[name];
+        Container {
+            run: Run {
+                container: name.to_string(),
+                started_at: format!("run {run}"),
+            },
+            start_time: UtcMs(1_700_000_000_000 + i64::try_from(began).unwrap()),
+            status,
+            policy: RestartPolicy::from_args(&FLAGS.map(str::to_owned)),
+            grace_ms: SECOND,
+        }
+    }
+
+    fn observe_container(&mut self, name: &SubjectToken, status: Status) {
+        let container = self.container(name, status);
+        let unit = name.clone();
+        self.observe(SupervisionEvent::ContainerObserved { unit, container });
+        self.settle(name);
+    }
+
+    fn send_heartbeat(&mut self, name: &SubjectToken) {
+        let (run, began) = self.runs[name];
+        let beat = HeartbeatSample {
+            boot: format!("{name}-{run}").parse().unwrap(),
+            phase: BeatPhase::Running,
+            at: self.now().utc,
+            uptime_ms: self.mono - began,
+            interval_ms: 5 * SECOND,
+            errors: 0,
+            last_error: None,
+            critical_reason: None,
+            latch: None,
+            account: None,
+            feed_connectivity: None,
+            components: BTreeMap::new(),
+        };
+        let unit = name.clone();
+        self.observe(SupervisionEvent::HeartbeatReceived {
+            unit,
+            heartbeat: beat,
+        });
+        self.settle(name);
+    }
+
+    fn dies(&mut self, name: &SubjectToken) {
+        let exit = Exit {
+            code: 70,
+            oom_killed: false,
+            uptime_ms: 1,
+        };
+        self.observe_container(name, Status::Exited(exit));
+    }
+
+    fn settle(&mut self, name: &SubjectToken) {
+        loop {
+            let now = self.now();
+            let records = decide(&self.state, &self.observed, name, now);
+            for record in &records {
+                self.state.apply(record);
+            }
+            if let Some(unit) = self.state.units.get(name) {
+                self.observed.arm_restart_timer(name, unit, now);
+            }
+            match next_action::due_action(&self.state, &self.observed, name, now) {
+                Some(action) => self.perform(name, &action),
+                None if records.is_empty() => return,
+                None => {}
+            }
+        }
+    }
+
+    fn perform(&mut self, name: &SubjectToken, action: &Action) {
+        self.observed.action_started(name, action.clone());
+        let status = match action {
+            Action::Start { .. } => {
+                self.starts.push(name.clone());
+                let run = self.runs.get_mut(name).unwrap();
+                *run = (run.0 + 1, self.mono);
+                Status::Running
+            }
+            Action::Stop { .. } => {
+                self.stops.push(name.clone());
+                Status::Exited(Exit {
+                    code: 137,
+                    oom_killed: false,
+                    uptime_ms: 1,
+                })
+            }
+        };
+        let (unit, container) = (name.clone(), self.container(name, status));
+        self.observe(SupervisionEvent::ContainerObserved { unit, container });
+        let unit = name.clone();
+        self.observe(SupervisionEvent::ActionFinished { unit, error: None });
+    }
+
+    /// Time passes second by second, with the echo if it is heard; nobody beats.
+    fn pass_seconds(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.mono += SECOND;
+            if self.has_bus_echoes {
+                self.observe(SupervisionEvent::BusEchoed);
+            }
+            self.observe(SupervisionEvent::Ticked);
+            for name in self.names() {
+                self.settle(&name);
+            }
+        }
+    }
+}
+
+#[test]
+fn twenty_crashed_units_start_three_at_a_time_and_waiting_is_not_counted() {
+    let mut fleet = ManyUnits::new(20, SupervisionConfig::default());
+    fleet.pass_seconds(3);
+    let names = fleet.names();
+    for name in &names {
+        fleet.dies(name);
+    }
+    let mut begun = 0;
+    while fleet.starts.len() < 20 {
+        assert_eq!(
+            fleet.starts.len() - begun,
+            (20 - begun).min(3),
+            "on their way up at once"
+        );
+        let up = fleet.starts[begun..].to_vec();
+        begun = fleet.starts.len();
+        for name in &up {
+            fleet.send_heartbeat(name);
+        }
+        fleet.pass_seconds(1);
+    }
+    let mut once = fleet.starts.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), 20, "each is started once");
+    let charged = |name: &SubjectToken| fleet.state.units[name].restarts;
+    assert!(names.iter().all(|name| charged(name) == 1));
+}
+
+#[test]
+fn unit_without_heartbeat_blocks_other_starts_only_briefly() {
+    let rules = SupervisionConfig {
+        max_starting: 1,
+        ..SupervisionConfig::default()
+    };
+    let mut fleet = ManyUnits::new(2, rules);
+    fleet.pass_seconds(3);
+    for name in fleet.names() {
+        fleet.dies(&name);
+    }
+    fleet.pass_seconds(14);
+    assert_eq!(fleet.starts.len(), 1);
+    fleet.pass_seconds(2);
+    assert_eq!(fleet.starts.len(), 2);
+}
+
+#[test]
+fn missing_heartbeats_are_ignored_and_uncounted_while_the_bus_is_blind() {
+    let mut fleet = ManyUnits::new(5, SupervisionConfig::default());
+    fleet.has_bus_echoes = false;
+    fleet.pass_seconds(300);
+    assert!(fleet.stops.is_empty() && fleet.starts.is_empty());
+    // It is back: everybody gets time to find it again, and is heard.
+    fleet.has_bus_echoes = true;
+    fleet.pass_seconds(8);
+    for name in fleet.names() {
+        fleet.send_heartbeat(&name);
+    }
+    fleet.pass_seconds(10);
+    assert!(fleet.stops.is_empty());
+    let unit = |name: &SubjectToken| &fleet.state.units[name];
+    let untouched = |name: &SubjectToken| {
+        unit(name).restarts == 0 && matches!(unit(name).phase, UnitPhase::Running(_))
+    };
+    assert!(fleet.names().iter().all(untouched));
+}
+
+#[test]
+fn missing_heartbeats_of_all_units_count_while_the_bus_echoes() {
+    let mut fleet = ManyUnits::new(5, SupervisionConfig::default());
+    fleet.pass_seconds(16);
+    assert_eq!(
+        fleet.stops.len(),
+        5,
+        "each hangs: the bus carries our own words"
+    );
+    assert_eq!(fleet.starts.len(), 3, "the others wait for their turn");
+    fleet.pass_seconds(40);
+    assert!(fleet.starts.len() >= 5);
+}
+
+#[test]
+fn docker_outage_defers_every_start_and_they_resume_in_turn() {
+    let mut fleet = ManyUnits::new(6, SupervisionConfig::default());
+    let names = fleet.names();
+    fleet.observe(SupervisionEvent::DockerLost);
+    for name in &names {
+        fleet.dies(name);
+    }
+    fleet.pass_seconds(120);
+    assert!(fleet.starts.is_empty());
+    let exit = Exit {
+        code: 70,
+        oom_killed: false,
+        uptime_ms: 1,
+    };
+    let all = names
+        .iter()
+        .map(|name| (name.clone(), fleet.container(name, Status::Exited(exit))));
+    let (containers, stops) = (all.collect(), Vec::new());
+    fleet.observe(SupervisionEvent::Listed {
+        containers,
+        stop_requests: stops,
+    });
+    for name in &names {
+        fleet.settle(name);
+    }
+    assert_eq!(fleet.starts.len(), 3);
+    fleet.pass_seconds(Duration::from_mins(1).as_secs());
+    assert!(names.iter().all(|name| fleet.starts.contains(name)));
+    let fact = |record: &SupervisionRecord| {
+        matches!(
+            record,
+            SupervisionRecord::Unit {
+                record: UnitRecord::ContainerRemoved,
+                ..
+            }
+        )
+    };
+    assert!(
+        !decide(&fleet.state, &fleet.observed, &names[0], fleet.now())
+            .iter()
+            .any(fact)
+    );
+}

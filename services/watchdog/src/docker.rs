@@ -1,0 +1,427 @@
+//! Calls to the Docker engine: each with a deadline of its own, each failure told apart by what the
+//! caller does next. Nothing is decided here.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::models::{ContainerInspectResponse, EventMessage};
+use bollard::query_parameters::{
+    EventsOptions, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    LogsOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::{Stream, TryStreamExt};
+use protocol::ids::SubjectToken;
+use runtime::process::ExitError;
+use tokio::time::timeout;
+
+use crate::inspect::{HEAL_LABEL, PROJECT_LABEL, SUPERVISE_LABEL};
+
+const QUICK_DEADLINE: Duration = Duration::from_secs(3);
+const LIST_DEADLINE: Duration = Duration::from_secs(5);
+const LOGS_DEADLINE: Duration = Duration::from_secs(2);
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// What a stop may take beyond the grace that the container has.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
+/// Ours are shorter; the client's own only has to stay out of the way.
+const CLIENT_TIMEOUT_SECS: u64 = 3_600;
+/// A guard's name among the engine's components.
+const SOCKET_GUARD: &str = "socket-guard";
+/// Everything that changes a container; health checks and execs would only wake us up.
+const WATCHED_ACTIONS: [&str; 9] = [
+    "kill", "die", "stop", "start", "pause", "unpause", "oom", "destroy", "rename",
+];
+
+/// Why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DockerError {
+    /// There is no such container.
+    #[error("no such container")]
+    NoSuchContainer,
+    /// The engine understood and refused.
+    #[error("{0}")]
+    Rejected(String),
+    /// No answer: whether it was done is not known.
+    #[error("{0}")]
+    NoAnswer(String),
+    /// The guard in between answers, but has no answer of the engine's.
+    #[error("{0}")]
+    DaemonUnreachable(String),
+}
+
+/// The engine, seen by one project; cheap to clone.
+#[derive(Clone)]
+pub struct DockerClient {
+    docker: Docker,
+    project: SubjectToken,
+}
+
+/// A client that has reached nothing yet.
+///
+/// # Errors
+/// Exit 78 if there is no socket.
+pub fn new_client(socket: &Path) -> Result<Docker, ExitError> {
+    let path = socket.display().to_string();
+    Docker::connect_with_unix(&path, CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION).map_err(|_| {
+        ExitError::config(format!(
+            "DOCKER_HOST=unix://{path}: there is no such socket; mount the engine's socket there"
+        ))
+    })
+}
+
+/// Agrees on an API version: the client's own is newer than most engines'.
+///
+/// # Errors
+/// `Ok(Err)`: no answer, try again. `Err`: exit 78, we may not use the socket.
+pub async fn negotiate(
+    docker: &Docker,
+    socket: &Path,
+) -> Result<Result<Docker, String>, ExitError> {
+    match timeout(QUICK_DEADLINE, docker.clone().negotiate_version()).await {
+        Ok(Ok(docker)) => Ok(Ok(docker)),
+        Ok(Err(error)) if is_forbidden(&error) => Err(ExitError::config(format!(
+            "DOCKER_HOST=unix://{}: permission denied; run as root or in the socket's group",
+            socket.display()
+        ))),
+        Ok(Err(error)) => Ok(Err(error_line(&error))),
+        Err(_) => Ok(Err(format!("no answer within {QUICK_DEADLINE:?}"))),
+    }
+}
+
+/// The compose project of the container that is called `hostname`; none if it has none.
+///
+/// # Errors
+/// [`DockerError`].
+pub async fn container_project(
+    docker: &Docker,
+    hostname: &str,
+) -> Result<Option<SubjectToken>, DockerError> {
+    let found = with_deadline(QUICK_DEADLINE, docker.inspect_container(hostname, None)).await?;
+    let labels = found.config.and_then(|config| config.labels);
+    let project = labels.and_then(|mut labels| labels.remove(PROJECT_LABEL));
+    Ok(project.and_then(|name| name.parse().ok()))
+}
+
+/// Whether a guard is between us and the engine: it introduces itself.
+///
+/// # Errors
+/// [`DockerError`].
+pub async fn is_guarded(docker: &Docker) -> Result<bool, DockerError> {
+    let found = with_deadline(QUICK_DEADLINE, docker.version()).await?;
+    let components = found.components.unwrap_or_default();
+    Ok(components.iter().any(|part| part.name == SOCKET_GUARD))
+}
+
+impl DockerClient {
+    /// The engine, for the containers of one project.
+    pub const fn new(docker: Docker, project: SubjectToken) -> Self {
+        Self { docker, project }
+    }
+
+    /// Answers if the engine takes new connections: one that is going down does not.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn ping(&self) -> Result<(), DockerError> {
+        // The client keeps no idle connection to a socket: every call is a new one.
+        with_deadline(QUICK_DEADLINE, self.docker.ping())
+            .await
+            .map(|_| ())
+    }
+
+    /// Ids of all containers that ask for supervision, ended ones too.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn list(&self) -> Result<Vec<String>, DockerError> {
+        self.list_ids(&HashMap::from([(
+            "label",
+            self.label_filters(SUPERVISE_LABEL),
+        )]))
+        .await
+    }
+
+    /// Ids of the services that ask to be healed and that the engine calls unhealthy.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn list_unhealthy(&self) -> Result<Vec<String>, DockerError> {
+        self.list_healable("health", &["unhealthy"]).await
+    }
+
+    /// Ids of all services that ask to be healed and run, or are about to be started again by the engine.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn list_services(&self) -> Result<Vec<String>, DockerError> {
+        self.list_healable("status", &["running", "restarting"])
+            .await
+    }
+
+    async fn list_healable(&self, filter: &str, any: &[&str]) -> Result<Vec<String>, DockerError> {
+        self.list_ids(&HashMap::from([
+            ("label", self.label_filters(HEAL_LABEL)),
+            (filter, any.iter().map(|&word| word.to_owned()).collect()),
+        ]))
+        .await
+    }
+
+    async fn list_ids(
+        &self,
+        filters: &HashMap<&str, Vec<String>>,
+    ) -> Result<Vec<String>, DockerError> {
+        let options = ListContainersOptionsBuilder::new()
+            .all(true)
+            .filters(filters)
+            .build();
+        let list = with_deadline(LIST_DEADLINE, self.docker.list_containers(Some(options))).await?;
+        Ok(list.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
+    /// Everything about one container.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn inspect(&self, id: &str) -> Result<ContainerInspectResponse, DockerError> {
+        with_deadline(QUICK_DEADLINE, self.docker.inspect_container(id, None)).await
+    }
+
+    /// The last lines of a container's log since an instant (Unix time), what it wrote to both its outputs, each
+    /// behind the instant at which the engine had it.
+    /// At most `bytes` and a frame more are read.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn logs(
+        &self,
+        id: &str,
+        since: i32,
+        lines: usize,
+        bytes: usize,
+    ) -> Result<String, DockerError> {
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .since(since)
+            .timestamps(true)
+            .tail(&lines.to_string())
+            .build();
+        let mut frames = Box::pin(self.docker.logs(id, Some(options)));
+        let read = async {
+            let mut text = Vec::new();
+            while let Some(frame) = frames.try_next().await? {
+                text.extend_from_slice(&frame.into_bytes());
+                if text.len() > bytes {
+                    break;
+                }
+            }
+            Ok(text)
+        };
+        let text = with_deadline(LOGS_DEADLINE, read).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Starts a container; one that runs already is left as it is.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn start(&self, id: &str) -> Result<(), DockerError> {
+        with_deadline(START_DEADLINE, self.docker.start_container(id, None)).await
+    }
+
+    /// SIGTERM, and SIGKILL after the grace.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), DockerError> {
+        let options = StopContainerOptionsBuilder::new()
+            .t(whole_secs(grace))
+            .build();
+        let stop = self.docker.stop_container(id, Some(options));
+        with_deadline(grace + STOP_MARGIN, stop).await
+    }
+
+    /// Stops as [`Self::shutdown`] does, and starts again at once: the engine sees to both.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn restart(&self, id: &str, grace: Duration) -> Result<(), DockerError> {
+        let options = RestartContainerOptionsBuilder::new()
+            .t(whole_secs(grace))
+            .build();
+        let restart = self.docker.restart_container(id, Some(options));
+        with_deadline(grace + STOP_MARGIN + START_DEADLINE, restart).await
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn kill(&self, id: &str) -> Result<(), DockerError> {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        with_deadline(
+            QUICK_DEADLINE,
+            self.docker.kill_container(id, Some(options)),
+        )
+        .await
+    }
+
+    /// What happened to our containers between two instants (Unix time, with a fraction). The engine
+    /// remembers 256 events at most, none from before its own start.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn past_events(
+        &self,
+        since: &str,
+        until: &str,
+    ) -> Result<Vec<EventMessage>, DockerError> {
+        let options = self.event_filter(since, Some(until));
+        with_deadline(
+            LIST_DEADLINE,
+            self.docker.events(Some(options)).try_collect(),
+        )
+        .await
+    }
+
+    /// What happened to one container, of whatever project, between two instants.
+    ///
+    /// # Errors
+    /// [`DockerError`].
+    pub async fn past_events_of(
+        &self,
+        container: &str,
+        since: &str,
+        until: &str,
+    ) -> Result<Vec<EventMessage>, DockerError> {
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("container", vec![container.to_owned()]),
+        ]);
+        let options = EventsOptionsBuilder::new()
+            .since(since)
+            .until(until)
+            .filters(&filters)
+            .build();
+        with_deadline(
+            LIST_DEADLINE,
+            self.docker.events(Some(options)).try_collect(),
+        )
+        .await
+    }
+
+    /// What happens to our containers from an instant on.
+    pub fn events(&self, since: &str) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
+        self.docker.events(Some(self.event_filter(since, None)))
+    }
+
+    fn event_filter(&self, since: &str, until: Option<&str>) -> EventsOptions {
+        let filters = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("label", self.label_filters(SUPERVISE_LABEL)),
+            ("event", WATCHED_ACTIONS.map(str::to_owned).to_vec()),
+        ]);
+        let options = EventsOptionsBuilder::new().since(since).filters(&filters);
+        match until {
+            Some(until) => options.until(until).build(),
+            None => options.build(),
+        }
+    }
+
+    fn label_filters(&self, asks: &str) -> Vec<String> {
+        vec![
+            format!("{PROJECT_LABEL}={}", self.project),
+            format!("{asks}=true"),
+        ]
+    }
+}
+
+fn whole_secs(grace: Duration) -> i32 {
+    i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
+}
+
+async fn with_deadline<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<T, Error>>,
+) -> Result<T, DockerError> {
+    match timeout(deadline, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(classify_error(&error)),
+        Err(_) => Err(DockerError::NoAnswer(format!(
+            "no answer within {deadline:?}"
+        ))),
+    }
+}
+
+/// An error by what the caller does next.
+pub fn classify_error(error: &Error) -> DockerError {
+    match error {
+        Error::DockerResponseServerError {
+            status_code: 404, ..
+        } => DockerError::NoSuchContainer,
+        // Nobody but a guard says so: it reached no engine, or waited for one in vain.
+        Error::DockerResponseServerError {
+            status_code: 502..=504,
+            message,
+        } => DockerError::DaemonUnreachable(message.replace('\n', " ")),
+        Error::DockerResponseServerError { message, .. } => {
+            DockerError::Rejected(message.replace('\n', " "))
+        }
+        other => DockerError::NoAnswer(error_line(other)),
+    }
+}
+
+/// An error with its causes, in one line: the client's own text leaves the cause out.
+fn error_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text.replace('\n', " ")
+}
+
+fn is_forbidden(error: &Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        let io = cause.downcast_ref::<io::Error>();
+        if io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied) {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_error_tells_unreachable_daemon_from_rejection() {
+        let told = |status_code| {
+            classify_error(&Error::DockerResponseServerError {
+                status_code,
+                message: "no\nanswer".to_owned(),
+            })
+        };
+        assert_eq!(told(404), DockerError::NoSuchContainer);
+        for status in [502, 503, 504] {
+            assert_eq!(
+                told(status),
+                DockerError::DaemonUnreachable("no answer".to_owned())
+            );
+        }
+        for status in [400, 403, 409, 500] {
+            assert_eq!(told(status), DockerError::Rejected("no answer".to_owned()));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What the watchdog counts for Prometheus. Where no address is set for `/metrics`, none of it costs a thing.
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use protocol::ids::SubjectToken;
+use watchdog_core::observed_state::ObservedState;
+use watchdog_core::phase::UnitPhase;
+use watchdog_core::record::{RestartReason, SupervisionRecord, UnitRecord};
+use watchdog_core::service_healing::ServiceRecord;
+use watchdog_core::state::SupervisionState;
+
+const UNIT_RESTARTS: &str = "bearish_watchdog_unit_restarts_total";
+const SERVICE_RESTARTS: &str = "bearish_watchdog_service_restarts_total";
+const HANG_DETECTION: &str = "bearish_watchdog_hang_detection_seconds";
+const UNIT_RECOVERY: &str = "bearish_watchdog_unit_recovery_seconds";
+const UNIT_PHASE: &str = "bearish_watchdog_unit_phase";
+const UNIT_ON_HOLD: &str = "bearish_watchdog_unit_on_hold";
+const UNIT_CONSECUTIVE_FAILURES: &str = "bearish_watchdog_unit_consecutive_failures";
+const UNIT_RESTARTS_REMAINING: &str = "bearish_watchdog_unit_restarts_remaining";
+const BLIND: &str = "bearish_watchdog_blind";
+const LEADER: &str = "bearish_watchdog_leader";
+
+/// Says what each number is.
+pub fn describe() {
+    describe_counter!(
+        UNIT_RESTARTS,
+        "Restarts decided by this process, by unit and reason"
+    );
+    describe_counter!(
+        SERVICE_RESTARTS,
+        "Restarts of services that hung, decided by this process"
+    );
+    describe_histogram!(
+        HANG_DETECTION,
+        Unit::Seconds,
+        "How long a unit had hung when that was noticed"
+    );
+    describe_histogram!(
+        UNIT_RECOVERY,
+        Unit::Seconds,
+        "From the notice of a failure to the first good heartbeat after it"
+    );
+    describe_gauge!(
+        UNIT_PHASE,
+        "1 for what the unit does at present, 0 for everything else"
+    );
+    describe_gauge!(
+        UNIT_ON_HOLD,
+        "1 while a person wants the unit to be watched only"
+    );
+    describe_gauge!(UNIT_CONSECUTIVE_FAILURES, "Failures in a row");
+    describe_gauge!(
+        UNIT_RESTARTS_REMAINING,
+        "Restarts until the unit is given up"
+    );
+    describe_gauge!(
+        BLIND,
+        "1 while nothing is judged or done because of it: bus, engine"
+    );
+    describe_gauge!(LEADER, "1 while this process acts, 0 while it stands by");
+}
+
+/// Counts what was just journaled.
+pub fn count(record: &SupervisionRecord) {
+    match record {
+        SupervisionRecord::WriterChanged { .. } => {}
+        SupervisionRecord::Unit {
+            unit, record: fact, ..
+        } => count_unit(unit, fact),
+        SupervisionRecord::Service {
+            service,
+            record: fact,
+            ..
+        } => {
+            if let ServiceRecord::RestartIntended { .. } = fact {
+                counter!(SERVICE_RESTARTS, "service" => service.to_string()).increment(1);
+            }
+        }
+    }
+}
+
+fn count_unit(unit: &SubjectToken, fact: &UnitRecord) {
+    match fact {
+        UnitRecord::RestartScheduled(restart) => {
+            let labels = [
+                ("unit", unit.to_string()),
+                ("reason", restart.reason.kind().to_owned()),
+            ];
+            counter!(UNIT_RESTARTS, &labels).increment(1);
+        }
+        UnitRecord::StopIntended { reason, .. } => {
+            if let Some(ms) = hung_for(reason) {
+                histogram!(HANG_DETECTION, "unit" => unit.to_string()).record(seconds(ms));
+            }
+        }
+        UnitRecord::UnitHealthy {
+            after_ms: Some(ms), ..
+        } => histogram!(UNIT_RECOVERY, "unit" => unit.to_string()).record(seconds(*ms)),
+        _ => {}
+    }
+}
+
+/// Shows how everything is.
+pub fn update(state: &SupervisionState, observed: &ObservedState, mono: u64) {
+    gauge!(LEADER).set(1);
+    gauge!(BLIND, "source" => "bus").set(flag(observed.is_bus_blind(mono)));
+    gauge!(BLIND, "source" => "docker").set(flag(!observed.is_docker_reachable()));
+    for (name, unit) in &state.units {
+        update_phase(name, &unit.phase);
+        let label = [("unit", name.to_string())];
+        gauge!(UNIT_ON_HOLD, &label).set(flag(unit.hold.is_some()));
+        gauge!(UNIT_CONSECUTIVE_FAILURES, &label).set(unit.consecutive_failures);
+        if let Some(policy) = &unit.policy {
+            let left = policy.max_restarts.saturating_sub(unit.restarts);
+            gauge!(UNIT_RESTARTS_REMAINING, &label).set(left);
+        }
+    }
+}
+
+/// Another process acts, or none.
+pub fn set_standby() {
+    gauge!(LEADER).set(0);
+}
+
+fn update_phase(name: &SubjectToken, phase: &UnitPhase) {
+    for verdict in UnitPhase::NAMES {
+        let labels = [("unit", name.to_string()), ("phase", verdict.to_owned())];
+        gauge!(UNIT_PHASE, &labels).set(flag(phase.as_str() == verdict));
+    }
+}
+
+const fn hung_for(reason: &RestartReason) -> Option<u64> {
+    match reason {
+        RestartReason::HeartbeatLost { for_ms }
+        | RestartReason::ComponentStalled { for_ms, .. }
+        | RestartReason::MarketDataLost { for_ms, .. }
+        | RestartReason::NoFirstHeartbeat { for_ms } => Some(*for_ms),
+        _ => None,
+    }
+}
+
+fn flag(yes: bool) -> f64 {
+    f64::from(u8::from(yes))
+}
+
+fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
+}

@@ -1,0 +1,107 @@
+//! What services told the bus: heartbeats and events, read under the operator's permissions.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use futures_util::StreamExt;
+use protocol::event::Event;
+use protocol::heartbeat::{Heartbeat, ProcessPhase};
+use protocol::ids::Service;
+use protocol::subject::Subject;
+use runtime::bus::Bus;
+use runtime::streams;
+use tokio::time::timeout;
+
+use crate::wait::eventually;
+
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// One stored event.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Where it lies.
+    pub subject: String,
+    /// Its `CloudEvents` and NATS headers.
+    pub headers: HeaderMap,
+    /// It.
+    pub event: Event,
+}
+
+impl StoredEvent {
+    /// A header's text.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.as_str())
+    }
+}
+
+/// Every event stored so far, oldest first.
+pub async fn stored_events(bus: &Bus) -> Vec<StoredEvent> {
+    let reading = timeout(READ_TIMEOUT, read_events(bus)).await;
+    reading.unwrap_or_else(|_| panic!("events: no answer within {READ_TIMEOUT:?}"))
+}
+
+async fn read_events(bus: &Bus) -> Vec<StoredEvent> {
+    let stream = bus.jetstream().get_stream(streams::EVENTS).await.unwrap();
+    let count = usize::try_from(stream.cached_info().state.messages).unwrap();
+    let consumer = stream
+        .create_consumer(pull::Config {
+            ack_policy: AckPolicy::None,
+            memory_storage: true,
+            inactive_threshold: Duration::from_secs(30),
+            ..pull::Config::default()
+        })
+        .await
+        .unwrap();
+    let messages = consumer.messages().await.unwrap();
+    let told = messages.take(count).map(|message| {
+        let message = message.unwrap();
+        StoredEvent {
+            event: serde_json::from_slice(&message.payload).unwrap(),
+            headers: message.headers.clone().unwrap_or_default(),
+            subject: message.subject.to_string(),
+        }
+    });
+    told.collect().await
+}
+
+/// The newest heartbeat of a trader.
+pub async fn latest_heartbeat(bus: &Bus, instance: &str) -> Option<Heartbeat> {
+    let subject = Subject::Heartbeat {
+        service: Service::Trader,
+        instance: instance.parse().unwrap(),
+    };
+    let newest = bus
+        .latest_message(streams::HEARTBEATS, &subject.to_string())
+        .await;
+    // While the bus is away there is none.
+    let newest = newest.ok()??;
+    Some(serde_json::from_slice(&newest.payload).unwrap())
+}
+
+/// The first heartbeat of a trader that is as wished.
+pub async fn wait_for_heartbeat(
+    bus: &Bus,
+    instance: &str,
+    what: &str,
+    within: Duration,
+    matches: impl Fn(&Heartbeat) -> bool,
+) -> Heartbeat {
+    let what = format!("a heartbeat of {instance}: {what}");
+    eventually(&what, within, async || {
+        latest_heartbeat(bus, instance).await.filter(&matches)
+    })
+    .await
+}
+
+/// Waits until a trader's heartbeat says that it is at work and its candles are fresh; not an older
+/// one than now.
+pub async fn wait_until_caught_up(bus: &Bus, instance: &str, within: Duration) -> Heartbeat {
+    let since = runtime::clock::now();
+    wait_for_heartbeat(bus, instance, "running, candles fresh", within, |h| {
+        h.at > since
+            && h.phase == ProcessPhase::Running
+            && h.candle_age_ms.is_some_and(|age| age < 180_000)
+    })
+    .await
+}

@@ -1,0 +1,112 @@
+//! A book whose brain does not return holds a thread of its trader. It is halted alone, and everything else goes
+//! on; until a person releases it.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+use std::time::Duration;
+
+use bearish_tests::bus_reader;
+use bearish_tests::journals;
+use bearish_tests::system::System;
+use bearish_tests::wait::DEFAULT_TIMEOUT;
+use protocol::event::EventBody;
+use protocol::exit_code::ExitCode;
+use trader_core::book::{BookPhase, BookRecord};
+
+const HUNG_SYMBOL: &str = "ETHUSDT";
+/// The limit is ten seconds; then the halt is stored.
+const HALT_TIMEOUT: Duration = Duration::from_mins(2);
+
+#[tokio::test]
+async fn hung_core_halts_its_book_only_and_the_other_books_trade_on() {
+    let system = System::start(&[("SIM_SPEED", "600")]).await;
+    // Armed for good: asked again, the brain would not return again.
+    let setup = system
+        .trader_setup("spinning")
+        .env("FAILPOINT_SPIN", HUNG_SYMBOL);
+    let mut first = setup.start_with_failpoints();
+    let exit = first.exit_within(HALT_TIMEOUT).await;
+    assert_eq!(exit, i32::from(ExitCode::Internal.number()));
+    assert_eq!(first.count_logs("does not return: halting"), 1);
+
+    let before = journals::count_trades(system.journals().await.values());
+    let next = setup.start_with_failpoints();
+    next.wait_until_running().await;
+    system.wait_for_trades(before + 1, DEFAULT_TIMEOUT).await;
+    system.audit(&next).await;
+    for (key, entries) in system.journals().await {
+        let halted = matches!(
+            journals::fold_book(&entries).phase,
+            BookPhase::Halted { .. }
+        );
+        assert_eq!(halted, key.symbol.as_str() == HUNG_SYMBOL, "{key}");
+        let halts = journals::records([&entries]);
+        let halts = halts.filter(|record| matches!(record, BookRecord::BookHalted { .. }));
+        assert_eq!(halts.count(), usize::from(halted), "{key}");
+    }
+    let heartbeat =
+        bus_reader::wait_until_caught_up(system.operator_bus(), next.instance(), DEFAULT_TIMEOUT)
+            .await;
+    let halted = heartbeat
+        .books
+        .iter()
+        .filter(|book| book.halt_reason.is_some());
+    assert_eq!(halted.count(), 1);
+    let told = bus_reader::stored_events(system.operator_bus()).await;
+    let halts = told.iter().filter_map(|told| match &told.event.body {
+        EventBody::BookHalted { book, reason } => Some((book.symbol.as_str(), reason.as_str())),
+        _ => None,
+    });
+    let why = "bug: a call to its brain did not return within 10 s";
+    assert_eq!(halts.collect::<Vec<_>>(), [(HUNG_SYMBOL, why)]);
+
+    drop(next);
+    unhalt_book(&system).await;
+}
+
+/// The next version has the brain mended; the book stays halted until a person says that it may go on.
+async fn unhalt_book(system: &System) {
+    let trader = system.trader_setup("spinning").start();
+    trader.wait_until_running().await;
+    trader.wait_for_log("book halted").await;
+    let (code, said) = run_unhalt(system, "BTCUSDT").await;
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.contains("--symbol=BTCUSDT") && said.contains("not halted"),
+        "{said}"
+    );
+    let (code, said) = run_unhalt(system, "ETHUSDT --closed-at 40000").await;
+    assert_eq!(code, 78, "{said}");
+    assert!(
+        said.contains("--closed-at=40000: not allowed, a paper book"),
+        "{said}"
+    );
+    let (code, said) = run_unhalt(system, HUNG_SYMBOL).await;
+    assert_eq!(code, 0, "{said}");
+    trader.wait_for_log("the book is released").await;
+    bus_reader::wait_for_heartbeat(
+        system.operator_bus(),
+        trader.instance(),
+        "no book halted",
+        DEFAULT_TIMEOUT,
+        |h| !h.books.is_empty() && h.books.iter().all(|book| book.halt_reason.is_none()),
+    )
+    .await;
+    system.audit(&trader).await;
+    let told = bus_reader::stored_events(system.operator_bus()).await;
+    let told = told.iter().filter(|told| {
+        matches!(&told.event.body, EventBody::BookUnhalted { book, .. } if book.symbol.as_str() == HUNG_SYMBOL)
+    });
+    assert_eq!(told.count(), 1);
+}
+
+async fn run_unhalt(system: &System, symbol: &str) -> (i32, String) {
+    let words = format!("release --why mended --symbol {symbol}");
+    let mut asked = system
+        .trader_setup("word")
+        .flags(&words)
+        .start()
+        .into_process();
+    let code = asked.exit_within(DEFAULT_TIMEOUT).await;
+    (code, [asked.out(), asked.err()].concat().join("\n"))
+}
