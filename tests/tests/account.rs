@@ -140,13 +140,13 @@ async fn account_breaker_latches_until_an_operator_unlatches() {
         code == 0 && said.contains(&format!("LATCHED by {latch}")),
         "{said}"
     );
-    let (code, said) = run_command(&keeper, "unlatch --latch daily_loss-1 --why hope").await;
+    let (code, said) = run_command(&keeper, "unlatch --latch daily_loss-1 --reason hope").await;
     assert_eq!(code, 78, "{said}");
     assert!(
         said.contains(&latch),
         "the refusal names the latch that is there: {said}"
     );
-    let (code, said) = run_command(&keeper, &format!("unlatch --latch {latch} --why tried")).await;
+    let (code, said) = run_command(&keeper, &format!("unlatch --latch {latch} --reason tried")).await;
     assert_eq!(code, 0, "{said}");
     let back = keeper.start();
     back.wait_until_running().await;
@@ -183,27 +183,27 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     wait_for_book(&system).await;
     // What is wrong or changes nothing is said at once, and stored nowhere.
     for (words, code, says) in [
-        ("resume --why calm", 78, "are not paused"),
+        ("resume --reason calm", 78, "are not paused"),
         (
-            "pause --symbol DOGEUSDT --why vote",
+            "pause --symbol DOGEUSDT --reason vote",
             78,
             "allowed are the symbols traded: BTCUSDT",
         ),
-        ("pause", 64, "--why <REASON>"),
-        ("flatten --why enough", 64, "--confirm"),
+        ("pause", 64, "--reason <REASON>"),
+        ("flatten --reason enough", 64, "--confirm"),
         (
-            "pause --symbol BTCUSDT --why vote",
+            "pause --symbol BTCUSDT --reason vote",
             0,
             "pause: done for account paper.",
         ),
         (
-            "pause --symbol BTCUSDT --why vote",
+            "pause --symbol BTCUSDT --reason vote",
             78,
             "are paused already",
         ),
-        ("resume --why calm", 0, "resume: done"),
+        ("resume --reason calm", 0, "resume: done"),
         (
-            "pause --why vote --who owner",
+            "pause --reason vote --by owner",
             0,
             "positions are managed as before",
         ),
@@ -227,7 +227,7 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     .await;
     // A word that nobody was there to hear is carried out before anything else.
     trader.kill();
-    let (code, said) = run_command(&setup, "flatten --confirm --why enough").await;
+    let (code, said) = run_command(&setup, "flatten --confirm --reason enough").await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("no trader keeps account"), "{said}");
     let mut trader = setup.start();
@@ -239,7 +239,7 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     );
     let latch = wait_for_latch_id(&system).await;
     assert!(latch.starts_with("operator-"), "{latch}");
-    let (code, said) = run_command(&setup, &format!("unlatch --latch {latch} --why calm")).await;
+    let (code, said) = run_command(&setup, &format!("unlatch --latch {latch} --reason calm")).await;
     assert_eq!(code, 0, "{said}");
     setup.start().wait_until_running().await;
     let (_, said) = run_command(&setup, "status").await;
@@ -290,7 +290,7 @@ async fn book_recovers_from_its_snapshot_or_else_from_its_journal() {
         .await;
     let good = good.unwrap().unwrap().payload;
     let mut foreign: serde_json::Value = serde_json::from_slice(&good).unwrap();
-    foreign["mark"]["writer"] = "another".into();
+    foreign["batch"]["writer"] = "another".into();
     for (payload, says) in [
         (b"{\"v\":1".to_vec(), "snapshot not usable"),
         (
@@ -419,7 +419,7 @@ async fn status_and_trades_answer_while_the_trader_is_down() {
     let (code, csv) = run_command(&setup, "trades --csv").await;
     assert_eq!(code, 0, "{csv}");
     let lines: Vec<&str> = csv.lines().collect();
-    let columns = "book,strategy,side,entry_time,exit_time,quantity,entry,exit,fees,funding,pnl,\
+    let columns = "book,strategy,side,entry_time,exit_time,quantity,entry_price,exit_price,fees,funding,pnl,\
                    equity,reason";
     assert_eq!(lines[0], columns);
     let closed = system.journals().await;

@@ -101,7 +101,7 @@ async fn unhalt_book(system: &System) {
 }
 
 async fn run_unhalt(system: &System, symbol: &str) -> (i32, String) {
-    let words = format!("release --why mended --symbol {symbol}");
+    let words = format!("unhalt --reason mended --symbol {symbol}");
     let mut asked = system
         .trader_setup("word")
         .flags(&words)

@@ -91,12 +91,12 @@ async fn invalid_command_line_exits_64() {
         ("--infinite", &["--paper", "--confirm-live"]),
         ("--paper please", &["please"]),
         (
-            "backtest --symbol BTCUSDT --candles x.csv --fee 1",
-            &["--fee", "'1'", "0 to 0.01"],
+            "backtest --symbol BTCUSDT --candles x.csv --fee-rate 1",
+            &["--fee-rate", "'1'", "0 to 0.01"],
         ),
         (
             "backtest --symbol MOONUSDT --candles x.csv",
-            &["MOONUSDT", "--tick, --lot, --min-notional needed"],
+            &["MOONUSDT", "--tick-size, --lot-size, --min-notional needed"],
         ),
     ];
     for (flags, words) in table {

@@ -239,11 +239,11 @@ async fn unreadable_message_is_named_by_its_sequence() {
         ("{\"v\":1,\"writer\":", "EOF"),
         ("no json", "expected"),
         (
-            r#"{"v":1,"writer":"w","id":2,"at":0,"confirmed":0,"records":["text"]}"#,
+            r#"{"v":1,"writer":"w","batch_id":2,"at":0,"events_published_seq":0,"records":["text"]}"#,
             "invalid type",
         ),
         (
-            r#"{"v":999,"writer":"w","id":2,"at":0,"confirmed":0,"records":[7]}"#,
+            r#"{"v":999,"writer":"w","batch_id":2,"at":0,"events_published_seq":0,"records":[7]}"#,
             "version 999 is newer",
         ),
     ] {
@@ -275,7 +275,7 @@ async fn writer_is_fenced_by_a_batch_it_cannot_read() {
     let bus = nats.bus(Role::TraderPaper).await;
     let (mut journal, _) = replay(&bus, "writer").await;
     append(&mut journal, &[1]).await.unwrap();
-    let newer = r#"{"v":999,"writer":"newer","id":1,"at":0,"confirmed":0,"records":[7]}"#;
+    let newer = r#"{"v":999,"writer":"newer","batch_id":1,"at":0,"events_published_seq":0,"records":[7]}"#;
     store_raw(&bus, newer).await;
     let lost = append(&mut journal, &[2]).await;
     assert!(matches!(lost, Err(AppendError::Fenced { .. })), "{lost:?}");
@@ -319,7 +319,7 @@ async fn store_many(bus: &Bus, count: u64) {
     let mut pending = Vec::new();
     for record in 0..count {
         let entry = format!(
-            r#"{{"v":1,"writer":"filler","id":{record},"at":0,"confirmed":0,"records":[{record}]}}"#
+            r#"{{"v":1,"writer":"filler","batch_id":{record},"at":0,"events_published_seq":0,"records":[{record}]}}"#
         );
         let message = PublishMessage::build().payload(entry.into());
         pending.push(

@@ -67,7 +67,7 @@ async fn flatten_closes_everything_on_the_exchange() {
     let mut trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
     let (code, said) = system
-        .run_command("word", "flatten --confirm --why tried")
+        .run_command("word", "flatten --confirm --reason tried")
         .await;
     assert_eq!(code, 0, "{said}");
     assert_eq!(trader.exit_within(DEFAULT_TIMEOUT).await, 21);
@@ -153,7 +153,7 @@ async fn direct_flatten_without_the_bus_is_adopted_by_the_book() {
     let _trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
     system.nats.kill();
-    let words = "flatten --confirm --exchange --why tried";
+    let words = "flatten --confirm --direct --reason tried";
     let (code, said) = system.run_command("hand", words).await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("BTCUSDT: flat"), "{said}");
@@ -230,7 +230,7 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
 
     // Said without a word on the position, it is halted for the same again.
     let (code, said) = system
-        .run_command("word", "release --symbol BTCUSDT --why tried")
+        .run_command("word", "unhalt --symbol BTCUSDT --reason tried")
         .await;
     assert_eq!(code, 0, "{said}");
     trader.wait_for_log("the book is released").await;
@@ -242,7 +242,7 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
     };
     eventually("halted again", DEFAULT_TIMEOUT, halts).await;
 
-    let words = "release --symbol BTCUSDT --closed-at 40100 --why sold-it-all";
+    let words = "unhalt --symbol BTCUSDT --closed-at 40100 --reason sold-it-all";
     let (code, said) = system.run_command("word", words).await;
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("booked as closed at 40100, profit"), "{said}");

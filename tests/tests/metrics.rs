@@ -142,8 +142,8 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
     let served = bound.run(stop.clone());
     let asked = async {
         (0..3).for_each(|_| progress.component("feed").record_iteration());
-        progress.component("fleet").record_iteration();
-        progress.record_error("fleet", "lease not renewed");
+        progress.component("book-manager").record_iteration();
+        progress.record_error("book-manager", "lease not renewed");
         let text = scrape(address).await;
         assert_prometheus_accepts(&text);
         let info =
@@ -169,8 +169,8 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
         assert_series(&text, &expected);
         assert!(series_value(&text, "bearish_uptime_seconds ") > 0.0);
 
-        (0..50).for_each(|_| progress.record_error("fleet", "lease not renewed"));
-        progress.remove_component("fleet");
+        (0..50).for_each(|_| progress.record_error("book-manager", "lease not renewed"));
+        progress.remove_component("book-manager");
         metrics::histogram!("bearish_append_seconds").record(0.004);
         metrics::describe_histogram!("bearish_append_seconds", "An append to the journal");
         let silent = open_silent_connections(address).await;
@@ -282,7 +282,7 @@ async fn watchdog_metrics_count_restarts_and_show_every_unit() {
     let text = eventually("both are healthy again", DEFAULT_TIMEOUT, async || {
         let text = scrape(address).await;
         let both = text
-            .matches("bearish_watchdog_recovery_seconds_count")
+            .matches("bearish_watchdog_unit_recovery_seconds_count")
             .count()
             == 2;
         both.then_some(text)
@@ -293,27 +293,27 @@ async fn watchdog_metrics_count_restarts_and_show_every_unit() {
         format!(r#"bearish_watchdog_{name}{{unit="trader-paper-1"{more}}} "#)
     };
     for (name, more, expected) in [
-        ("restarts_total", r#",reason="crashed""#, 1.0),
-        ("unit_verdict", r#",verdict="running""#, 1.0),
-        ("unit_verdict", r#",verdict="quarantined""#, 0.0),
-        ("unit_held", "", 0.0),
-        ("consecutive_failures", "", 1.0),
-        ("budget_left", "", 6.0),
+        ("unit_restarts_total", r#",reason="crashed""#, 1.0),
+        ("unit_phase", r#",phase="running""#, 1.0),
+        ("unit_phase", r#",phase="quarantined""#, 0.0),
+        ("unit_on_hold", "", 0.0),
+        ("unit_consecutive_failures", "", 1.0),
+        ("unit_restarts_remaining", "", 6.0),
     ] {
         assert_series(&text, &[(&series(name, more), expected)]);
     }
     assert_series(
         &text,
         &[
-            ("bearish_watchdog_supervising ", 1.0),
-            (r#"bearish_watchdog_gate_closed{gate="bus"} "#, 0.0),
-            (r#"bearish_watchdog_gate_closed{gate="engine"} "#, 0.0),
+            ("bearish_watchdog_leader ", 1.0),
+            (r#"bearish_watchdog_blind{source="bus"} "#, 0.0),
+            (r#"bearish_watchdog_blind{source="docker"} "#, 0.0),
             (
-                r#"bearish_watchdog_restarts_total{unit="trader-paper-2",reason="silent"} "#,
+                r#"bearish_watchdog_unit_restarts_total{unit="trader-paper-2",reason="heartbeat_lost"} "#,
                 1.0,
             ),
             (
-                r#"bearish_watchdog_detection_seconds_count{unit="trader-paper-2"} "#,
+                r#"bearish_watchdog_hang_detection_seconds_count{unit="trader-paper-2"} "#,
                 1.0,
             ),
         ],

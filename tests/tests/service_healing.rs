@@ -20,7 +20,7 @@ use watchdog_core::record::SupervisionRecord;
 use watchdog_core::service_healing::{ServiceRecord, ServiceStartedBy};
 
 /// The least that may be set.
-const MIN_HEAL_INTERVAL: (&str, &str) = ("WATCHDOG_HEAL_SECS", "10");
+const MIN_HEAL_INTERVAL: (&str, &str) = ("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "10");
 /// Longer than that, than three checks, and than two looks.
 const OBSERVATION_TIME: Duration = Duration::from_secs(22);
 

@@ -84,7 +84,7 @@ async fn unit_on_hold_is_left_alone_and_explained_until_released() {
     let rig = WatchdogRig::start().await;
     let unit = rig.unit_setup(1, RESTART_AT_ONCE_FLAGS).start();
     rig.wait_until_healthy(&unit).await;
-    run_command_ok(&rig, &["hold", &unit.name, "--why", "maintenance"]).await;
+    run_command_ok(&rig, &["hold", &unit.name, "--reason", "maintenance"]).await;
     unit.signal("USR1");
     let ended = |phase: &UnitPhase| matches!(phase, UnitPhase::Ended { .. });
     rig.wait_for_phase(&unit, "ended", ended).await;
@@ -163,7 +163,7 @@ async fn every_command_answers_in_json_and_queries_work_without_a_watchdog() {
     rig.wait_until_healthy(&unit).await;
     let refused = run_json_command_mixed(&rig, &["start", &unit.name, "--json"]).await;
     assert_eq!(refused["done"], false);
-    let done = run_json_command(&rig, &["hold", &unit.name, "--why", "a look", "--json"]).await;
+    let done = run_json_command(&rig, &["hold", &unit.name, "--reason", "a look", "--json"]).await;
     assert_eq!(
         (&done["done"], &done["unit"]),
         (&true.into(), &unit.name.clone().into())

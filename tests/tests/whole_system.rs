@@ -144,7 +144,7 @@ const HEAL_TIMEOUT: Duration = Duration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_bus_is_restarted_and_trading_continues() {
-    let owned = start_system("hung-bus", &[("WATCHDOG_HEAL_SECS", "10")]).await;
+    let owned = start_system("hung-bus", &[("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "10")]).await;
     let (telegram, project) = (&owned.telegram, &owned.project);
     wait_until_shown(telegram, &["🐕 WATCHDOG STARTED"]).await;
     let [nats, trader] = ["nats", "trader-paper"].map(|service| project.container_name(service, 1));

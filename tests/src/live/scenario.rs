@@ -76,7 +76,7 @@ impl LiveScenario {
     /// A person closes everything; returns when the word is stored.
     pub async fn flatten(&self) {
         let person = self.trader_setup("person");
-        let words = "flatten --confirm --why tried";
+        let words = "flatten --confirm --reason tried";
         let (code, said) = self.system.run_command_with(&person, words).await;
         assert_eq!(code, 0, "{said}");
     }
