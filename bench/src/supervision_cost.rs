@@ -46,7 +46,7 @@ pub(crate) async fn measure(counts: &[u32], span: Duration) {
 async fn measure_cost(count: u32, span: Duration) -> SupervisionCost {
     let mut rig = WatchdogRig::start().await;
     let units: Vec<Unit> = (1..=count)
-        .map(|number| rig.unit_setup(number, FLAGS).env("BEAT_MS=5000").start())
+        .map(|number| rig.unit_setup(number, FLAGS).env("HEARTBEAT_MS=5000").start())
         .collect();
     for unit in &units {
         rig.wait_until_healthy(unit).await;

@@ -208,8 +208,10 @@ impl WatchdogRig {
             format!("NATS={}", url.trim_start_matches("nats://")),
             format!("USER={user}"),
             format!("PASSWORD={password}"),
+            format!("PROJECT={}", self.project),
+            "HOST=local".to_owned(),
             format!("UNIT={name}"),
-            "BEAT_MS=1000".to_owned(),
+            "HEARTBEAT_MS=1000".to_owned(),
         ];
         let env = env.into_iter().flat_map(|pair| ["--env".to_owned(), pair]);
         let options = self.label_options("supervise", "trader-paper", number);

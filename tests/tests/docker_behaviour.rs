@@ -273,7 +273,7 @@ async fn docker_calls_a_frozen_process_healthy_if_its_check_does_not_touch_it() 
 
 #[tokio::test]
 async fn docker_restart_ends_a_pause_and_waits_the_whole_stop_timeout() {
-    let subject = TestContainer::run("--env DEAF=1");
+    let subject = TestContainer::run("--env IGNORE_SIGTERM=1");
     subject.run_docker_verb("pause");
     assert_eq!(subject.status(), "paused");
     let began = Instant::now();
@@ -286,7 +286,7 @@ async fn docker_restart_ends_a_pause_and_waits_the_whole_stop_timeout() {
 /// Two watchdogs that cannot agree because the bus is away may both ask for it.
 #[tokio::test]
 async fn docker_merges_restart_calls_made_before_the_first_one_is_done() {
-    let subject = TestContainer::run("--env DEAF=1");
+    let subject = TestContainer::run("--env IGNORE_SIGTERM=1");
     let before = docker_time();
     let answers: Vec<u16> = std::thread::scope(|scope| {
         let [first, second] = [(); 2].map(|()| scope.spawn(|| subject.post("restart?t=2")));

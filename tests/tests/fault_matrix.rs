@@ -157,7 +157,7 @@ const FAULTS: [Fault; 18] = [
     Fault {
         name: "stuck, and SIGTERM ignored",
         injection: Injection::Signal("URG"),
-        env: &["DEAF=1"],
+        env: &["IGNORE_SIGTERM=1"],
         response: Response::Restart("hung: its work has stood still for"),
     },
     fault(

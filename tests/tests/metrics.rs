@@ -236,7 +236,7 @@ async fn notifier_serves_its_metrics_and_exits_78_on_an_unusable_address() {
     notifier.wait_for_log("telling the owner").await;
     let text = eventually("the courier's turns", DEFAULT_TIMEOUT, async || {
         let text = scrape(address).await;
-        text.contains(r#"part="dispatcher""#).then_some(text)
+        text.contains(r#"component="dispatcher""#).then_some(text)
     })
     .await;
     assert_prometheus_accepts(&text);

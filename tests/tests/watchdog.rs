@@ -372,7 +372,7 @@ async fn frozen_unit_that_ignores_sigterm_is_killed() {
         .unit_setup(1, RESTART_AT_ONCE_FLAGS)
         .with_option("--stop-timeout", "1");
     // Its one heartbeat says that the next one comes soon; it never does.
-    let unit = setup.env("DEAF=1").env("BEAT_MS=1000").start();
+    let unit = setup.env("IGNORE_SIGTERM=1").env("HEARTBEAT_MS=1000").start();
     rig.wait_until_healthy(&unit).await;
     let before = unit.started_at();
     unit.signal("STOP");
@@ -424,7 +424,7 @@ async fn crash_during_a_bus_outage_is_handled_after_it() {
 async fn out_of_memory_is_recorded_as_restart_reason() {
     let rig = WatchdogRig::start().await;
     let setup = rig.unit_setup(1, "--paper --auto-restart --restart-delay 60");
-    let unit = setup.with_option("--memory", "16m").env("HUNGRY=1").start();
+    let unit = setup.with_option("--memory", "16m").env("EAT_MEMORY=1").start();
     let waiting = |phase: &UnitPhase| matches!(phase, UnitPhase::RestartPending { .. });
     rig.wait_for_phase(&unit, "waiting", waiting).await;
     let facts = rig.unit_records(&unit).await;

@@ -162,10 +162,10 @@ async fn every_command_answers_in_json_and_queries_work_without_a_watchdog() {
     let unit = rig.unit_setup(1, RESTART_AT_ONCE_FLAGS).start();
     rig.wait_until_healthy(&unit).await;
     let refused = run_json_command_mixed(&rig, &["start", &unit.name, "--json"]).await;
-    assert_eq!(refused["done"], false);
+    assert_eq!(refused["ok"], false);
     let done = run_json_command(&rig, &["hold", &unit.name, "--reason", "a look", "--json"]).await;
     assert_eq!(
-        (&done["done"], &done["unit"]),
+        (&done["ok"], &done["unit"]),
         (&true.into(), &unit.name.clone().into())
     );
     let answer = request_over_bus(
@@ -176,17 +176,17 @@ async fn every_command_answers_in_json_and_queries_work_without_a_watchdog() {
     )
     .await;
     assert!(answer.ok && answer.text.contains("a look"), "{answer:?}");
-    assert_eq!(answer.data.unwrap()["verdict"], "running, held");
+    assert_eq!(answer.data.unwrap()["phase"], "running, on hold");
     rig.watchdog.kill();
     let status = run_json_command(&rig, &["status", "--json"]).await;
     let row = &status["units"][0];
     assert_eq!(
-        (&row["unit"], &row["verdict"]),
+        (&row["unit"], &row["phase"]),
         (&unit.name.clone().into(), &"running".into())
     );
-    assert_eq!(row["held"]["why"], "a look");
+    assert_eq!(row["hold"]["reason"], "a look");
     let said = run_json_command(&rig, &["explain", &unit.name, "--json"]).await;
-    assert_eq!(said["verdict"], "running, held");
+    assert_eq!(said["phase"], "running, on hold");
     let facts = run_json_command(&rig, &["history", &unit.name, "--json"]).await;
     assert!(facts["history"].as_array().unwrap().len() > 2, "{facts}");
     let (said, code) = rig.run_command(&["explain", "nobody-1"]).await;
@@ -199,7 +199,7 @@ async fn every_command_answers_in_json_and_queries_work_without_a_watchdog() {
 async fn evidence_keeps_the_log_tail_of_a_unit_without_its_secrets() {
     let mut rig = WatchdogRig::start_behind_guard().await;
     let setup = rig.unit_setup(1, "--paper --auto-restart --restart-delay 600");
-    let says = "SAYS=code -2015: Invalid API-key; API_SECRET=hunter2";
+    let says = "LOG_LINE=code -2015: Invalid API-key; API_SECRET=hunter2";
     let unit = setup.env(says).start();
     rig.wait_until_healthy(&unit).await;
     unit.signal("USR1");

@@ -1,17 +1,18 @@
-//! A unit that does what a test needs: beats over the bus like a trader, ends with the exit code that a
-//! signal stands for, ignores SIGTERM, eats memory. The only process of its container. No dependency:
-//! one call of rustc makes it.
+//! A unit that does what a test needs: it publishes heartbeats like a trader, exits with the code that a signal
+//! stands for, ignores SIGTERM, eats memory. It is the only process of its container. It has no dependency, so that
+//! one call of rustc builds it.
 //!
-//! SIGTERM 0, SIGINT 0, SIGALRM 1, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21. After SIGURG its heart beats on
-//! but its work stands still; after SIGVTALRM it does nothing but burn the processor, after SIGXCPU it is cut off the
-//! bus and otherwise well, after SIGPWR its market; after SIGWINCH it eats memory, after SIGTTIN a child of it does. Settings by environment: NATS
-//! (host:port), USER, PASSWORD, UNIT, BEAT_MS; SAYS (to its log, first), EXIT (code, at once), DEAF (ignores SIGTERM), HUNGRY
-//! (eats memory until it is killed), HUNGRY_CHILD (has a child that does), LATCH (its heartbeats say that the account
-//! paper.v.a is closed by this latch; with an empty one only whose account it is). With any argument `--ok` it is
-//! a health check that finds everything well.
+//! Exit codes: SIGTERM 0, SIGINT 0, SIGALRM 1, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21.
+//! Faults: SIGURG stalls its component while heartbeats continue; SIGVTALRM burns the processor and does nothing else;
+//! SIGXCPU cuts it off the bus; SIGPWR cuts it off market data; SIGWINCH makes it eat memory; SIGTTIN makes a child of
+//! it eat memory.
+//! Environment: NATS (host:port), USER, PASSWORD, PROJECT, HOST, UNIT, HEARTBEAT_MS; LOG_LINE (printed first), EXIT
+//! (exits at once with this code), IGNORE_SIGTERM, EAT_MEMORY, EAT_MEMORY_CHILD, LATCH (heartbeats name this latch of
+//! the account paper.v.a; an empty value names the account only).
+//! With the argument `--ok` it is a health check that always succeeds.
 //!
-//! With SERVICE it is a service instead, that only answers health checks (argument `--asks`): that it is well; after
-//! SIGURG that it waits for something else (69).
+//! With SERVICE it is a service that only answers health checks (argument `--check-health`): healthy, or after SIGURG
+//! waiting for a dependency (69).
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -25,30 +26,30 @@ extern "C" {
     fn _exit(code: i32) -> !;
 }
 
-static STUCK: AtomicBool = AtomicBool::new(false);
-static CUT_OFF: AtomicBool = AtomicBool::new(false);
-static NO_MARKET: AtomicBool = AtomicBool::new(false);
-static HUNGRY: AtomicBool = AtomicBool::new(false);
-static HUNGRY_CHILD: AtomicBool = AtomicBool::new(false);
+static STALLED: AtomicBool = AtomicBool::new(false);
+static BUS_CUT: AtomicBool = AtomicBool::new(false);
+static NO_MARKET_DATA: AtomicBool = AtomicBool::new(false);
+static EAT_MEMORY: AtomicBool = AtomicBool::new(false);
+static EAT_MEMORY_CHILD: AtomicBool = AtomicBool::new(false);
 
-extern "C" fn note(number: i32) {
+extern "C" fn set_flag(number: i32) {
     let flag = match number {
-        21 => &HUNGRY_CHILD,
-        23 => &STUCK,
-        24 => &CUT_OFF,
-        30 => &NO_MARKET,
-        _ => &HUNGRY,
+        21 => &EAT_MEMORY_CHILD,
+        23 => &STALLED,
+        24 => &BUS_CUT,
+        30 => &NO_MARKET_DATA,
+        _ => &EAT_MEMORY,
     };
     flag.store(true, Ordering::Relaxed);
 }
 
-extern "C" fn spin(_: i32) {
+extern "C" fn burn_cpu(_: i32) {
     loop {
         std::hint::spin_loop();
     }
 }
 
-extern "C" fn end(number: i32) {
+extern "C" fn exit_by_signal(number: i32) {
     let code = match number {
         10 => 70,
         12 => 78,
@@ -68,40 +69,40 @@ fn main() {
     if std::env::args().any(|argument| argument == "--ok") {
         return;
     }
-    if std::env::args().any(|argument| argument == "--asks") {
-        let answer = ask().unwrap_or(1);
+    if std::env::args().any(|argument| argument == "--check-health") {
+        let answer = check_health().unwrap_or(1);
         std::process::exit(answer.into());
     }
     for number in [1, 2, 10, 12, 14, 15, 27] {
-        let ignored = number == 15 && var("DEAF").is_some();
+        let ignored = number == 15 && var("IGNORE_SIGTERM").is_some();
         if !ignored {
-            unsafe { signal(number, end as extern "C" fn(i32) as usize) };
+            unsafe { signal(number, exit_by_signal as extern "C" fn(i32) as usize) };
         }
     }
     for number in [21, 23, 24, 28, 30] {
-        unsafe { signal(number, note as extern "C" fn(i32) as usize) };
+        unsafe { signal(number, set_flag as extern "C" fn(i32) as usize) };
     }
-    unsafe { signal(26, spin as extern "C" fn(i32) as usize) };
+    unsafe { signal(26, burn_cpu as extern "C" fn(i32) as usize) };
     if var("SERVICE").is_some() {
-        answer();
+        serve_health();
     }
-    if let Some(said) = var("SAYS") {
-        println!("{said}");
+    if let Some(line) = var("LOG_LINE") {
+        println!("{line}");
     }
     if let Some(code) = var("EXIT") {
         std::process::exit(code.parse().unwrap());
     }
-    if var("HUNGRY").is_some() {
-        eat();
+    if var("EAT_MEMORY").is_some() {
+        eat_memory();
     }
-    if var("HUNGRY_CHILD").is_some() {
-        feed_child();
+    if var("EAT_MEMORY_CHILD").is_some() {
+        start_eating_child();
     }
     let began = Instant::now();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
     let boot = boot.trim().replace('-', "");
     loop {
-        if let Err(error) = beat(began, &boot) {
+        if let Err(error) = publish_heartbeats(began, &boot) {
             println!("bus: {error}");
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -112,30 +113,30 @@ fn address() -> SocketAddr {
     SocketAddr::from_abstract_name(var("SERVICE").unwrap()).unwrap()
 }
 
-fn ask() -> std::io::Result<u8> {
-    let mut asked = UnixStream::connect_addr(&address())?;
-    asked.set_read_timeout(Some(Duration::from_millis(500)))?;
+fn check_health() -> std::io::Result<u8> {
+    let mut stream = UnixStream::connect_addr(&address())?;
+    stream.set_read_timeout(Some(Duration::from_millis(500)))?;
     let mut answer = [0];
-    asked.read_exact(&mut answer)?;
+    stream.read_exact(&mut answer)?;
     Ok(answer[0])
 }
 
-fn answer() -> ! {
+fn serve_health() -> ! {
     let listener = UnixListener::bind_addr(&address()).unwrap();
     for caller in listener.incoming() {
-        let answer = if STUCK.load(Ordering::Relaxed) { 69 } else { 0 };
+        let answer = if STALLED.load(Ordering::Relaxed) { 69 } else { 0 };
         let _ = caller.and_then(|mut caller| caller.write_all(&[answer]));
     }
     unreachable!()
 }
 
-fn feed_child() {
+fn start_eating_child() {
     let mut child = std::process::Command::new("/fake-unit");
-    child.env("HUNGRY", "1").spawn().unwrap();
+    child.env("EAT_MEMORY", "1").spawn().unwrap();
 }
 
 /// Until the kernel has had enough.
-fn eat() {
+fn eat_memory() {
     let mut eaten: Vec<Vec<u8>> = Vec::new();
     loop {
         eaten.push(vec![1; 1 << 20]);
@@ -143,7 +144,7 @@ fn eat() {
     }
 }
 
-fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
+fn publish_heartbeats(began: Instant, boot: &str) -> std::io::Result<()> {
     let mut bus = TcpStream::connect(var("NATS").unwrap())?;
     let mut answers = BufReader::new(bus.try_clone()?);
     let mut pong = bus.try_clone()?;
@@ -161,37 +162,38 @@ fn beat(began: Instant, boot: &str) -> std::io::Result<()> {
         "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n"
     );
     bus.write_all(connect.as_bytes())?;
-    let subject = format!("heartbeat.v1.trader.{}", var("UNIT").unwrap());
-    let every: u64 = var("BEAT_MS").unwrap().parse().unwrap();
+    let key = ["PROJECT", "HOST", "UNIT"].map(|name| var(name).unwrap()).join(".");
+    let subject = format!("heartbeat.v1.trader.{key}");
+    let every: u64 = var("HEARTBEAT_MS").unwrap().parse().unwrap();
     let latch = var("LATCH").map_or_else(String::new, |latch| {
         let account = ",\"account\":{\"mode\":\"paper\",\"venue\":\"v\",\"account\":\"a\"}".to_owned();
         match latch.as_str() {
             "" => account,
-            latch => format!("{account},\"latch\":\"{latch}\""),
+            latch => format!("{account},\"latch_id\":\"{latch}\""),
         }
     });
-    let (mut turns, mut errors) = (0, 0);
+    let (mut iterations, mut errors) = (0, 0);
     for seq in 1.. {
-        let no_market = NO_MARKET.load(Ordering::Relaxed);
+        let no_market = NO_MARKET_DATA.load(Ordering::Relaxed);
         errors += u32::from(no_market);
         let feed = if no_market { "retrying" } else { "ok" };
-        turns += u32::from(!STUCK.load(Ordering::Relaxed));
-        if HUNGRY.load(Ordering::Relaxed) {
-            eat();
+        iterations += u32::from(!STALLED.load(Ordering::Relaxed));
+        if EAT_MEMORY.load(Ordering::Relaxed) {
+            eat_memory();
         }
-        if HUNGRY_CHILD.swap(false, Ordering::Relaxed) {
-            feed_child();
+        if EAT_MEMORY_CHILD.swap(false, Ordering::Relaxed) {
+            start_eating_child();
         }
-        if CUT_OFF.load(Ordering::Relaxed) {
+        if BUS_CUT.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(every));
             continue;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let body = format!(
             "{{\"v\":1,\"boot\":\"{boot}\",\"seq\":{seq},\"at\":{},\"uptime_ms\":{},\
-             \"interval_ms\":{every},\"phase\":\"running\",\"parts\":{{\"work\":{{\"turns\":{turns},\
-             \"errors\":0,\"state\":\"ok\",\"within_ms\":2000}},\"feed\":{{\"turns\":{seq},\"errors\":{errors},\
-             \"state\":\"{feed}\"}}}},\"candle_age_ms\":900,\"signals\":0,\"errors\":{errors}{latch}}}",
+             \"interval_ms\":{every},\"phase\":\"running\",\"components\":{{\"work\":{{\"iterations\":{iterations},\
+             \"errors\":0,\"state\":\"ok\",\"deadline_ms\":2000}},\"feed\":{{\"iterations\":{seq},\"errors\":{errors},\
+             \"state\":\"{feed}\"}}}},\"candle_age_ms\":900,\"entries_decided\":0,\"errors\":{errors}{latch}}}",
             now.as_millis(),
             began.elapsed().as_millis()
         );

@@ -12,7 +12,7 @@ use crate::docker::{LABEL, given_run_name, run_command, run_name};
 /// The program in the units' containers.
 const FAKE_UNIT_SOURCE: &str = include_str!("fake_unit.rs");
 const HEALTH_CHECK: &str =
-    r#"HEALTHCHECK --interval=500ms --timeout=1s --retries=3 CMD ["/fake-unit", "--asks"]"#;
+    r#"HEALTHCHECK --interval=500ms --timeout=1s --retries=3 CMD ["/fake-unit", "--check-health"]"#;
 /// Key of the label that tells what an image was made of.
 const IMAGE_HASH_LABEL: &str = "bearish-alpha.test.image-hash";
 
