@@ -1,16 +1,15 @@
 # shellcheck shell=bash
-# What the scripts share: where things are, how they speak, how Compose is called. Sourced, never run.
-# Not here: installing (.ci/prepare).
+# What the scripts share: paths, messages, the call of Compose, the build of the images. Sourced, never run.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck disable=SC2034  # used by those who source this
-# What the prebuilt stage of docker/Dockerfile copies, and what .ci/prepare fetched.
+# What the prebuilt stage of docker/Dockerfile copies.
 images_dir=$root/target/images
-tools_dir=$root/target/tools
+# What .ci/prepare fetched: once per machine, for all checkouts.
+tools_dir=${XDG_CACHE_HOME:-${HOME:-$root/target}/.cache}/bearish-alpha/tools
 PATH=$tools_dir/bin:$PATH
 
 say() { printf '%s\n' "$*" >&2; }
-# die CODE MESSAGE: one clear line, then the exit code (sysexits: 64 usage, 69 unavailable).
+# die CODE MESSAGE: one line, then the exit code (sysexits: 64 usage, 69 unavailable, 78 configuration).
 die() {
     local code=$1
     shift
@@ -25,14 +24,14 @@ as_root() {
     elif have sudo; then
         sudo "$@"
     else
-        die 69 "this needs root, and there is no sudo here: $*"
+        die 69 "root is needed and sudo is missing: $*"
     fi
 }
 
-# Always this project, wherever the caller stands. Input is closed: Compose would eat a pipe's.
+# This project, whatever the current directory. Input is closed, because Compose would read it.
 compose() { docker compose --project-directory "$root" "$@" </dev/null; }
 
-# Says why on standard error if not.
+# Prints the cause on standard error if not.
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null; }
 docker_ready() { have docker && docker compose version >/dev/null 2>&1 && docker_answers 2>/dev/null; }
 
@@ -48,7 +47,7 @@ nats_server() {
     return 1
 }
 
-# What judges the text of /metrics.
+# Checks the text of /metrics.
 promtool() {
     local candidate
     for candidate in "${BEARISH_PROMTOOL:-}" "$tools_dir/promtool" "$(type -P promtool || true)"; do
@@ -62,50 +61,78 @@ promtool() {
 
 docker_pull() { docker image inspect "$1" >/dev/null 2>&1 || docker pull -q "$1" >/dev/null 2>&1; }
 
-# Builds all images. How, unless BINARIES says so: with the host's cargo where there is one, because that
-# needs no registry and reuses its cache; else inside Docker, from the official Rust image.
+# build_images PROFILE: with the host's cargo where there is one, because that needs no registry and reuses its
+# cache; else inside Docker, from the official Rust image. BINARIES=prebuilt or compiled decides otherwise.
+# PROFILE is release, or dev for the programs that the tests have built.
 build_images() {
+    local profile=$1
     if [ -z "${BINARIES:-}" ]; then
         if have cargo; then
             BINARIES=prebuilt
-        elif say "no cargo here: fetching the official Rust image" && docker_pull rust:1.95-bookworm; then
+        elif say "no cargo found: fetching the official Rust image" && docker_pull rust:1.95-bookworm; then
             BINARIES=compiled
         else
-            die 69 "nothing to build with: no cargo here (Rust 1.95, https://rustup.rs) and no Docker registry answers"
+            die 69 "no compiler: neither cargo (Rust 1.95, https://rustup.rs) nor a Docker registry is available"
         fi
     fi
     export BINARIES
-    [ "$BINARIES" != prebuilt ] || stage_prebuilt
+    [ "$BINARIES" != prebuilt ] || stage_prebuilt "$profile"
     say "building the images"
-    # trader-paper's image is trader-live's too.
+    # trader-paper and trader-live have the same image.
     compose --progress quiet build nats bus-init exchange-sim trader-paper socket-guard watchdog notifier
 }
 
-# The flags that make a static binary. With --target they stay away from build scripts and procedural
-# macros, which are loaded dynamically.
-build_static() {
-    local target
-    target=$(rustc -vV | sed -n 's/^host: //p')
-    OPENSSL_STATIC=1 RUSTFLAGS="-C target-feature=+crt-static" \
-        cargo build --release --locked --target "$target" --target-dir "$root/target" --manifest-path "$root/Cargo.toml" \
-        -p bearish-trader -p bearish-exchange-sim -p bearish-watchdog -p bearish-notifier -p bearish-socket-guard \
-        -p bearish-runtime --bins
-    static_dir=$root/target/$target/release
+programs=(trader exchange-sim watchdog notifier socket-guard bus-init)
+
+# Where cargo puts this profile's programs. .cargo/config.toml names the target and makes them static.
+static_dir() { printf '%s' "$root/target/$(rustc -vV | sed -n 's/^host: //p')/${1/dev/debug}"; }
+
+# On a terminal cargo shows its own progress; elsewhere a line for every 50 crates.
+build_release() {
+    local build=(cargo build --release --locked --target-dir "$root/target" --bins
+        -p bearish-trader -p bearish-exchange-sim -p bearish-watchdog -p bearish-notifier -p bearish-socket-guard
+        -p bearish-runtime)
+    if [ -t 2 ]; then "${build[@]}"; else "${build[@]}" 2>&1 >/dev/null | count_crates; fi
 }
 
-# Fills target/images with what the prebuilt stage copies.
+count_crates() {
+    local line count=0
+    while read -r line; do
+        case $line in
+            "Compiling "*)
+                count=$((count + 1))
+                [ $((count % 50)) != 0 ] || say "$count crates compiled ($SECONDS s so far)" ;;
+            "Downloading "* | "Downloaded "* | "Updating "* | "Locking "* | "Finished "*) ;;
+            *) say "$line" ;;
+        esac
+    done
+}
+
+# stage_prebuilt PROFILE: fills target/images with what the prebuilt stage copies.
 stage_prebuilt() {
+    local profile=$1 program library
     "$root/.ci/prepare" build
-    say "building static binaries with $(cargo --version)"
-    build_static
+    if [ "$profile" = release ]; then
+        say "compiling with $(cargo --version)"
+        [ -x "$(static_dir release)/trader" ] ||
+            say "the first time takes about 10 minutes on two cores, and 3 GB of disk in target/"
+        # cargo finds .cargo/config.toml from the current directory.
+        (cd "$root" && build_release)
+    fi
     mkdir -p "$images_dir/nats/usr/local/bin"
-    install -m 755 -t "$images_dir" "$static_dir/trader" "$static_dir/exchange-sim" \
-        "$static_dir/watchdog" "$static_dir/notifier" "$static_dir/socket-guard" "$static_dir/bus-init"
+    for program in "${programs[@]}"; do
+        # A file that did not change keeps its time, and its image its layer.
+        strip -o "$images_dir/$program.next" "$(static_dir "$profile")/$program"
+        replace_if_different "$images_dir/$program.next" "$images_dir/$program"
+    done
     install -m 644 -t "$images_dir" /etc/ssl/certs/ca-certificates.crt
     install -m 755 "$(nats_server)" "$images_dir/nats/usr/local/bin/nats-server"
     # Debian links it against libc, so the loader and libc come along (a static one has none to bring).
-    local library
     for library in $(ldd "$(nats_server)" 2>/dev/null | grep -o '/[^ ]*' || true); do
         install -D -m 755 "$library" "$images_dir/nats$library"
     done
+}
+
+replace_if_different() {
+    if cmp -s "$1" "$2"; then rm -f "$1"; else chmod 755 "$1" && mv -f "$1" "$2"; fi
 }
