@@ -4,7 +4,7 @@
 //! - `market/`: where candles come from, a seed or a file; `book.rs` keeps them, `clock.rs` says how far
 //!   the market has come, `anchor.rs` lets a restart go on.
 //! - `exchange.rs`: market and clock as everyone shares them.
-//! - `trading/`: accounts, orders and positions, pure; `desk/`: the one place where calls reach them,
+//! - `trading/`: accounts, orders and positions, pure; `trading_service/`: the one place where calls reach them,
 //!   changes are stored, users are told and faults are armed; `keys.rs`: who may.
 //! - `rest/`, `ws/`: the wire; `pulse.rs` makes the streams speak.
 //! - `server.rs`: builds, serves, ends. `settings.rs`, `health.rs`: the command line.

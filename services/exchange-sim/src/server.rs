@@ -42,7 +42,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     exchange: Arc<Exchange>,
-    desk: Arc<TradingService>,
+    trading_service: Arc<TradingService>,
     fault_api: bool,
     state_dir: Option<PathBuf>,
 }
@@ -55,9 +55,10 @@ impl Server {
     pub async fn bind(settings: Settings, limits: Limits) -> Result<Self, ExitError> {
         let (listen, state_dir) = (settings.listen, state_dir(&settings));
         let fault_api = settings.fault_api;
-        let (exchange, desk) = spawn_blocking(move || build(&settings, limits))
-            .await
-            .map_err(|e| task_end_error("building the market", Err(e)))??;
+        let (exchange, trading_service) =
+            spawn_blocking(move || build(&settings, limits))
+                .await
+                .map_err(|e| task_end_error("building the market", Err(e)))??;
         if let Some(dir) = &state_dir {
             save_state(&exchange, dir).await.map_err(config_error)?;
         }
@@ -69,7 +70,7 @@ impl Server {
             listener,
             address,
             exchange,
-            desk,
+            trading_service,
             fault_api,
             state_dir,
         })
@@ -94,20 +95,21 @@ impl Server {
             listener,
             address,
             exchange,
-            desk,
+            trading_service,
             fault_api: admin,
             state_dir,
         } = self;
         let connections = TaskTracker::new();
-        let floor = ConnectionContext {
+        let context = ConnectionContext {
             exchange: Arc::clone(&exchange),
-            desk: Arc::clone(&desk),
+            trading_service: Arc::clone(&trading_service),
             shutdown: shutdown.clone(),
             connections: connections.clone(),
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(named("http server", serve(listener, floor, admin)));
-        let publisher = stream_publisher::run(Arc::clone(&exchange), desk, shutdown.clone());
+        tasks.spawn(named("http server", serve(listener, context, admin)));
+        let publisher =
+            stream_publisher::run(Arc::clone(&exchange), trading_service, shutdown.clone());
         tasks.spawn(named("stream publisher", publisher));
         let state_saver =
             save_state_periodically(Arc::clone(&exchange), state_dir.clone(), shutdown.clone());
@@ -158,8 +160,8 @@ fn build(
         Instant::now(),
     );
     let exchange = Exchange::new(market, clock, limits);
-    let desk = build_trading_service(settings, &exchange, keys, beginning.exchange_ms)?;
-    Ok((exchange, desk))
+    let trading_service = build_trading_service(settings, &exchange, keys, beginning.exchange_ms)?;
+    Ok((exchange, trading_service))
 }
 
 /// The keys given, in the variable and in the file.
@@ -187,30 +189,30 @@ fn build_trading_service(
     keys: ApiKeys,
     now_ms: i64,
 ) -> Result<Arc<TradingService>, ExitError> {
-    let mut venue = ExchangeState::new(exchange.listed(), now_ms);
+    let mut state = ExchangeState::new(exchange.listed(), now_ms);
     let balance = settings.balance_usdt;
     let dir = state_dir(settings).filter(|_| !keys.is_empty());
     let Some(dir) = dir else {
         return Ok(TradingService::new(
             Arc::clone(exchange),
             keys,
-            venue,
+            state,
             None,
             balance,
         ));
     };
     let (identity, ..) = exchange.clock_state();
     for batch in WriteAheadLog::load(&dir, &identity).map_err(config_error)? {
-        venue.restore(batch);
+        state.restore(batch);
     }
     for name in keys.names() {
-        venue.open_account(name, balance);
+        state.open_account(name, balance);
     }
-    let store = WriteAheadLog::create(&dir, &identity, &venue.snapshot()).map_err(config_error)?;
+    let store = WriteAheadLog::create(&dir, &identity, &state.snapshot()).map_err(config_error)?;
     Ok(TradingService::new(
         Arc::clone(exchange),
         keys,
-        venue,
+        state,
         Some(store),
         balance,
     ))
@@ -281,10 +283,10 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
     name
 }
 
-async fn serve(listener: TcpListener, floor: ConnectionContext, fault_api: bool) {
-    let shutdown = floor.shutdown.clone();
-    let rest = rest::router(&floor.desk, fault_api);
-    let routes = ws::router(floor).merge(rest);
+async fn serve(listener: TcpListener, context: ConnectionContext, fault_api: bool) {
+    let shutdown = context.shutdown.clone();
+    let rest = rest::router(&context.trading_service, fault_api);
+    let routes = ws::router(context).merge(rest);
     let listener = listener.tap_io(|socket| {
         // Events are small and wanted at once; a socket that refuses is served all the same.
         if let Err(error) = socket.set_nodelay(true) {

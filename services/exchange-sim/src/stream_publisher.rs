@@ -27,7 +27,7 @@ const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(20);
 /// Runs until `shutdown`.
 pub(crate) async fn run(
     exchange: Arc<Exchange>,
-    desk: Arc<TradingService>,
+    trading_service: Arc<TradingService>,
     shutdown: CancellationToken,
 ) {
     let mut clock_changes = exchange.clock_changes();
@@ -41,9 +41,11 @@ pub(crate) async fn run(
         if update {
             next_update = Instant::now() + UPDATE_INTERVAL;
         }
-        publish_due(&exchange, &desk, update);
+        publish_due(&exchange, &trading_service, update);
         // What the price has reached since: without this, users would hear of it when they ask.
-        if !desk.api_keys().is_empty() && desk.execute(|_, _| Ok(())).await.is_err() {
+        if !trading_service.api_keys().is_empty()
+            && trading_service.execute(|_, _| Ok(())).await.is_err()
+        {
             debug!("trading has ended");
         }
         if !end_logged && exchange.has_market_ended() {
@@ -74,14 +76,18 @@ async fn wait_for_next(
 }
 
 /// Publishes what is due.
-fn publish_due(exchange: &Exchange, desk: &TradingService, update: bool) {
+fn publish_due(exchange: &Exchange, trading_service: &TradingService, update: bool) {
     let streams = exchange.hub().published();
     // Asked for before the market is locked: whoever trades locks in that order.
-    let tick = |c: &&Contract| desk.filters(c.symbol).map_or(Decimal::ZERO, |r| r.tick);
+    let tick = |c: &&Contract| {
+        trading_service
+            .filters(c.symbol)
+            .map_or(Decimal::ZERO, |r| r.tick)
+    };
     let ticks: Vec<Decimal> = exchange.listed().iter().map(tick).collect();
     let (now_ms, due) = exchange.with_market_moment(|moment| {
         let beat = PublisherInputs {
-            desk,
+            trading_service,
             ticks: &ticks,
             moment: &moment,
             is_update_due: update && moment.is_advancing,
@@ -99,7 +105,7 @@ fn publish_due(exchange: &Exchange, desk: &TradingService, update: bool) {
 
 /// What streams are told from.
 struct PublisherInputs<'a> {
-    desk: &'a TradingService,
+    trading_service: &'a TradingService,
     /// Price grids of the listed contracts.
     ticks: &'a [Decimal],
     moment: &'a MarketMoment<'a>,
@@ -150,10 +156,11 @@ impl PublisherInputs<'_> {
         closed
             .chain(running)
             .filter(|(candle, _)| {
-                !self
-                    .desk
-                    .faults
-                    .is_candle_hidden(contract.symbol, interval, candle.open_time)
+                !self.trading_service.faults.is_candle_hidden(
+                    contract.symbol,
+                    interval,
+                    candle.open_time,
+                )
             })
             .filter_map(|(candle, is_closed)| {
                 frame_or_log(event::kline(contract, interval, &candle, is_closed, now_ms))

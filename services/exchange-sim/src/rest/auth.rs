@@ -47,17 +47,20 @@ impl SignedAuth {
 impl FromRequest<Arc<TradingService>> for SignedAuth {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, desk: &Arc<TradingService>) -> Result<Self, ApiError> {
+    async fn from_request(
+        request: Request,
+        trading_service: &Arc<TradingService>,
+    ) -> Result<Self, ApiError> {
         let raw = RawRequest::read(request).await?;
         let params = Params::parse(&raw.query, &raw.body);
         let signature = params.required("signature")?.to_owned();
         let timestamp = params.required_parsed("timestamp")?;
-        let (account, right) = authenticate_key(desk, raw.key.as_deref())?;
+        let (account, right) = authenticate_key(trading_service, raw.key.as_deref())?;
         let window = params
             .parsed("recvWindow")?
             .unwrap_or(DEFAULT_RECV_WINDOW_MS);
-        check_timestamp(timestamp, window, desk.client_time_ms())?;
-        if !desk
+        check_timestamp(timestamp, window, trading_service.client_time_ms())?;
+        if !trading_service
             .api_keys()
             .verify_signature(&account, &raw.signed_payload(), &signature)
         {
@@ -74,22 +77,25 @@ impl FromRequest<Arc<TradingService>> for SignedAuth {
 impl FromRequest<Arc<TradingService>> for ApiKeyAuth {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, desk: &Arc<TradingService>) -> Result<Self, ApiError> {
+    async fn from_request(
+        request: Request,
+        trading_service: &Arc<TradingService>,
+    ) -> Result<Self, ApiError> {
         let raw = RawRequest::read(request).await?;
-        let (account, _) = authenticate_key(desk, raw.key.as_deref())?;
+        let (account, _) = authenticate_key(trading_service, raw.key.as_deref())?;
         let params = Params::parse(&raw.query, &raw.body);
         Ok(Self { account, params })
     }
 }
 
 fn authenticate_key(
-    desk: &TradingService,
+    trading_service: &TradingService,
     key: Option<&str>,
 ) -> Result<(String, ApiPermission), ExchangeError> {
     let key = key.filter(|k| !k.is_empty());
     let key = key.ok_or_else(|| ExchangeError::from_code(-2014))?;
-    let right = desk.api_keys().permission(key);
-    let right = right.filter(|_| !desk.faults.is_key_revoked(key));
+    let right = trading_service.api_keys().permission(key);
+    let right = right.filter(|_| !trading_service.faults.is_key_revoked(key));
     right
         .map(|right| (key.to_owned(), right))
         .ok_or_else(|| ExchangeError::from_code(-2015))

@@ -15,10 +15,13 @@ use crate::trading_service::TradingService;
 /// Binance's placeholder for "never delivered": 2100-12-25T08:00Z.
 const PERPETUAL_DELIVERY_MS: i64 = 4_133_404_800_000;
 
-pub(super) async fn get_exchange_info(State(desk): State<Arc<TradingService>>) -> Json<Value> {
-    let exchange = desk.exchange();
+pub(super) async fn get_exchange_info(
+    State(trading_service): State<Arc<TradingService>>,
+) -> Json<Value> {
+    let exchange = trading_service.exchange();
     let listed = exchange.listed().iter();
-    let symbols = listed.filter_map(|c| Some(contract_json(c, &desk.filters(c.symbol)?)));
+    let symbols =
+        listed.filter_map(|c| Some(contract_json(c, &trading_service.filters(c.symbol)?)));
     let symbols: Vec<Value> = symbols.collect();
     let limits = exchange.limits();
     let weight = json!({
@@ -33,7 +36,7 @@ pub(super) async fn get_exchange_info(State(desk): State<Arc<TradingService>>) -
         .collect();
     Json(json!({
         "timezone": "UTC",
-        "serverTime": desk.client_time_ms(),
+        "serverTime": trading_service.client_time_ms(),
         "futuresType": "U_MARGINED",
         "rateLimits": rates,
         "exchangeFilters": [],

@@ -1,5 +1,5 @@
 //! `/sim/fault`, where a test arms faults (only with `--fault-api`), and how calls then fail. Not here:
-//! what faults there are (`desk/faults.rs`).
+//! what faults there are (`trading_service/faults.rs`).
 
 use std::io;
 use std::sync::Arc;
@@ -35,87 +35,90 @@ pub(super) fn router() -> Router<Arc<TradingService>> {
 }
 
 async fn arm(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     Json(body): Json<Value>,
 ) -> Result<Json<Value>, ApiError> {
     if let Ok(armed) = serde_json::from_value::<ArmedFault>(body.clone()) {
-        desk.faults.arm(armed);
+        trading_service.faults.arm(armed);
         return Ok(Json(json!({})));
     }
     let standing: ActiveFault = serde_json::from_value(body)
         .map_err(|e| ExchangeError::new(-1102, format!("no such fault: {e}")))?;
-    if let Some(of_exchange) = desk.faults.activate(standing) {
-        apply_to_exchange(&desk, of_exchange).await?;
+    if let Some(of_exchange) = trading_service.faults.activate(standing) {
+        apply_to_exchange(&trading_service, of_exchange).await?;
     }
     Ok(Json(json!({})))
 }
 
-async fn list(State(desk): State<Arc<TradingService>>) -> Json<Vec<ArmedFault>> {
-    Json(desk.faults.armed())
+async fn list(State(trading_service): State<Arc<TradingService>>) -> Json<Vec<ArmedFault>> {
+    Json(trading_service.faults.armed())
 }
 
-async fn clear(State(desk): State<Arc<TradingService>>) -> Json<Value> {
-    desk.faults.clear();
+async fn clear(State(trading_service): State<Arc<TradingService>>) -> Json<Value> {
+    trading_service.faults.clear();
     Json(json!({}))
 }
 
-/// Changes the venue (filters, accounts whose triggered orders are refused or whose position ends), or what is
+/// Changes the state (filters, accounts whose triggered orders are refused or whose position ends), or what is
 /// told of the market.
 async fn apply_to_exchange(
-    desk: &Arc<TradingService>,
+    trading_service: &Arc<TradingService>,
     fault: ActiveFault,
 ) -> Result<(), ExchangeError> {
-    let hidden_in = Arc::clone(desk);
-    desk.execute(move |venue, now| {
-        match fault {
-            ActiveFault::RejectTriggers { account, code } => venue.reject_triggers(&account, code),
-            ActiveFault::Liquidate { account, symbol } => {
-                venue.liquidate_now(&account, &symbol, now)?;
-            }
-            ActiveFault::MissingCandle {
-                symbol,
-                interval,
-                from,
-                count,
-            } => {
-                venue.filters(&symbol)?;
-                let interval = Interval::from_name(&interval)
-                    .ok_or_else(|| ExchangeError::from_code(-1120))?;
-                let from = from.unwrap_or_else(|| interval.bucket(now.ms));
-                let range = from..from.saturating_add(i64::from(count) * interval.ms());
-                hidden_in.faults.hide_candles(MissingCandles {
+    let hidden_in = Arc::clone(trading_service);
+    trading_service
+        .execute(move |state, now| {
+            match fault {
+                ActiveFault::RejectTriggers { account, code } => {
+                    state.reject_triggers(&account, code)
+                }
+                ActiveFault::Liquidate { account, symbol } => {
+                    state.liquidate_now(&account, &symbol, now)?;
+                }
+                ActiveFault::MissingCandle {
                     symbol,
                     interval,
-                    open_times: range,
-                });
+                    from,
+                    count,
+                } => {
+                    state.filters(&symbol)?;
+                    let interval = Interval::from_name(&interval)
+                        .ok_or_else(|| ExchangeError::from_code(-1120))?;
+                    let from = from.unwrap_or_else(|| interval.bucket(now.ms));
+                    let range = from..from.saturating_add(i64::from(count) * interval.ms());
+                    hidden_in.faults.hide_candles(MissingCandles {
+                        symbol,
+                        interval,
+                        open_times: range,
+                    });
+                }
+                ActiveFault::Filter {
+                    symbol,
+                    tick,
+                    step,
+                    min_quantity: least,
+                    notional,
+                    trading,
+                } => {
+                    let mut rules = state.filters(&symbol)?.clone();
+                    rules.tick = tick.unwrap_or(rules.tick);
+                    rules.step = step.unwrap_or(rules.step);
+                    rules.min_notional = notional.unwrap_or(rules.min_notional);
+                    rules.is_trading = trading.unwrap_or(rules.is_trading);
+                    let [smallest, largest] = rules.quantity_range;
+                    rules.quantity_range = [least.unwrap_or(smallest), largest];
+                    state.set_filters(rules);
+                }
+                _ => {}
             }
-            ActiveFault::Filter {
-                symbol,
-                tick,
-                step,
-                min_quantity: least,
-                notional,
-                trading,
-            } => {
-                let mut rules = venue.filters(&symbol)?.clone();
-                rules.tick = tick.unwrap_or(rules.tick);
-                rules.step = step.unwrap_or(rules.step);
-                rules.min_notional = notional.unwrap_or(rules.min_notional);
-                rules.is_trading = trading.unwrap_or(rules.is_trading);
-                let [smallest, largest] = rules.quantity_range;
-                rules.quantity_range = [least.unwrap_or(smallest), largest];
-                venue.set_filters(rules);
-            }
-            _ => {}
-        }
-        Ok(())
-    })
-    .await
+            Ok(())
+        })
+        .await
 }
 
 /// Lets a call fail as it is armed to.
 pub(super) async fn apply_fault(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -123,10 +126,12 @@ pub(super) async fn apply_fault(
     if path == PATH {
         return next.run(request).await;
     }
-    if desk.faults.is_maintenance() {
+    if trading_service.faults.is_maintenance() {
         return ApiError::from(ExchangeError::from_code(-1016)).into_response();
     }
-    let fault = desk.faults.take_call_fault(request.method().as_str(), path);
+    let fault = trading_service
+        .faults
+        .take_call_fault(request.method().as_str(), path);
     match fault {
         None | Some(CallFault::PartialFill) => next.run(request).await,
         Some(CallFault::FailBefore { status, code }) => error_response(status, code),

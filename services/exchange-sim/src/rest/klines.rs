@@ -48,17 +48,18 @@ struct KlineQuery {
 }
 
 pub(super) async fn get_klines(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Vec<KlineRow>>, ApiError> {
     let wanted = parse_query(&query)?;
-    let (contract, candles) = desk
+    let (contract, candles) = trading_service
         .exchange()
         .with_market_moment(|moment| candles(&wanted, &moment))?;
     let told = |c: &&Candle| {
-        let hidden = desk
-            .faults
-            .is_candle_hidden(contract.symbol, wanted.interval, c.open_time);
+        let hidden =
+            trading_service
+                .faults
+                .is_candle_hidden(contract.symbol, wanted.interval, c.open_time);
         !hidden
     };
     let told = candles.iter().filter(told);

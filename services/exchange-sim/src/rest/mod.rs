@@ -25,10 +25,10 @@ use error::ApiError;
 use weight_limiter::WeightLimiter;
 
 /// All REST routes, weighed; with the faults' only for an `fault_api`.
-pub(crate) fn router(desk: &Arc<TradingService>, fault_api: bool) -> Router {
-    let exchange = desk.exchange();
+pub(crate) fn router(trading_service: &Arc<TradingService>, fault_api: bool) -> Router {
+    let exchange = trading_service.exchange();
     let weight_limiter = Arc::new(WeightLimiter::new(*exchange.limits()));
-    let with_desk = trade::router()
+    let routes = trade::router()
         .route("/fapi/v1/ping", get(ping))
         .route("/fapi/v1/klines", get(klines::get_klines))
         .route("/fapi/v1/time", get(time))
@@ -36,14 +36,14 @@ pub(crate) fn router(desk: &Arc<TradingService>, fault_api: bool) -> Router {
             "/fapi/v1/exchangeInfo",
             get(exchange_info::get_exchange_info),
         )
-        .with_state(Arc::clone(desk));
-    let with_desk = if fault_api {
-        with_desk.merge(fault::router().with_state(Arc::clone(desk)))
+        .with_state(Arc::clone(trading_service));
+    let routes = if fault_api {
+        routes.merge(fault::router().with_state(Arc::clone(trading_service)))
     } else {
-        with_desk
+        routes
     };
-    let faults = middleware::from_fn_with_state(Arc::clone(desk), fault::apply_fault);
-    with_desk
+    let faults = middleware::from_fn_with_state(Arc::clone(trading_service), fault::apply_fault);
+    routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)
         .layer(faults)
@@ -57,8 +57,8 @@ async fn ping() -> Json<Value> {
     Json(json!({}))
 }
 
-async fn time(State(desk): State<Arc<TradingService>>) -> Json<Value> {
-    Json(json!({"serverTime": desk.client_time_ms()}))
+async fn time(State(trading_service): State<Arc<TradingService>>) -> Json<Value> {
+    Json(json!({"serverTime": trading_service.client_time_ms()}))
 }
 
 async fn unknown_path(method: Method, uri: Uri) -> impl IntoResponse {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use rust_decimal::Decimal;
 
-use super::enums::{AlgoStatus, Margin, PositionSide};
+use super::enums::{AlgoStatus, MarginMode, PositionSide};
 use super::order::{Algo, Income, Order, Trade};
 use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
@@ -16,7 +16,7 @@ const MAX_HISTORY: usize = 5_000;
 /// What Binance gives a new account.
 const DEFAULT_SYMBOL_CONFIG: SymbolConfig = SymbolConfig {
     leverage: 20,
-    margin_mode: Margin::Cross,
+    margin_mode: MarginMode::Cross,
 };
 
 /// One account.
@@ -181,7 +181,7 @@ impl Account {
 
     /// Positions under cross margin.
     pub fn cross_positions(&self) -> impl Iterator<Item = &Position> {
-        let cross = |p: &&Position| self.symbol_config(&p.symbol).margin_mode == Margin::Cross;
+        let cross = |p: &&Position| self.symbol_config(&p.symbol).margin_mode == MarginMode::Cross;
         self.open_positions().filter(cross)
     }
 
@@ -206,7 +206,7 @@ impl Account {
     /// What a position can lose: its own margin, or under cross margin the wallet and what the others
     /// leave of it.
     pub fn liquidation_buffer(&self, position: &Position, now: &Now<'_>) -> Decimal {
-        if self.symbol_config(&position.symbol).margin_mode == Margin::Isolated {
+        if self.symbol_config(&position.symbol).margin_mode == MarginMode::Isolated {
             return position.isolated_margin;
         }
         let others = self

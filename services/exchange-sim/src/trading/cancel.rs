@@ -1,6 +1,6 @@
 //! Cancelling orders and conditional orders. Not here: orders that the exchange ends (`settle.rs`).
 
-use super::enums::{AlgoStatus, Status};
+use super::enums::{AlgoStatus, OrderStatus};
 use super::error::ExchangeError;
 use super::exchange_state::ExchangeState;
 use super::order::{Algo, Order};
@@ -21,7 +21,7 @@ impl ExchangeState {
         let found = self.account(account)?.order(symbol, id.0, id.1);
         let found = found.filter(|o| o.status.is_open()).cloned();
         let mut order = found.ok_or_else(|| ExchangeError::from_code(-2011))?;
-        self.end_order(account, &mut order, Status::Canceled, at_ms);
+        self.end_order(account, &mut order, OrderStatus::Canceled, at_ms);
         Ok(order)
     }
 
@@ -39,7 +39,7 @@ impl ExchangeState {
         let open = self.account(account)?.open_orders.values();
         let open: Vec<Order> = open.filter(|o| o.symbol == symbol).cloned().collect();
         for mut order in open {
-            self.end_order(account, &mut order, Status::Canceled, at_ms);
+            self.end_order(account, &mut order, OrderStatus::Canceled, at_ms);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// An enum whose variants are words on the wire.
-macro_rules! words {
+macro_rules! wire_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -11,19 +11,19 @@ macro_rules! words {
 
         impl $name {
             /// The word.
-            pub const fn word(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
 
             /// The variant of this word.
-            pub fn of(word: &str) -> Option<Self> {
+            pub fn from_wire(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
             }
         }
     };
 }
 
-words!(
+wire_enum!(
     /// Which way an order trades.
     Side {
         /// Buys.
@@ -32,7 +32,7 @@ words!(
         Sell = "SELL",
     }
 );
-words!(
+wire_enum!(
     /// Which position of a contract is meant.
     PositionSide {
         /// The only one, in one-way mode.
@@ -43,9 +43,9 @@ words!(
         Short = "SHORT",
     }
 );
-words!(
+wire_enum!(
     /// What the matching engine has.
-    Kind {
+    OrderType {
         /// At any price.
         Market = "MARKET",
         /// At a price or better.
@@ -54,16 +54,16 @@ words!(
         Liquidation = "LIQUIDATION",
     }
 );
-words!(
+wire_enum!(
     /// What the algo service takes.
-    Conditional {
+    AlgoType {
         /// A market order once the price went against the position.
         StopMarket = "STOP_MARKET",
         /// A market order once the price went with it.
         TakeProfitMarket = "TAKE_PROFIT_MARKET",
     }
 );
-words!(
+wire_enum!(
     /// How long an order stays.
     TimeInForce {
         /// Until it is cancelled.
@@ -76,9 +76,9 @@ words!(
         Gtx = "GTX",
     }
 );
-words!(
+wire_enum!(
     /// How an order stands.
-    Status {
+    OrderStatus {
         /// Resting.
         New = "NEW",
         /// Resting, a part is filled.
@@ -91,7 +91,7 @@ words!(
         Expired = "EXPIRED",
     }
 );
-words!(
+wire_enum!(
     /// How a conditional order stands.
     AlgoStatus {
         /// Waiting.
@@ -108,27 +108,27 @@ words!(
         Expired = "EXPIRED",
     }
 );
-words!(
+wire_enum!(
     /// Which price triggers.
-    Working {
+    WorkingType {
         /// The last price.
         Contract = "CONTRACT_PRICE",
         /// The mark price, here the same.
         Mark = "MARK_PRICE",
     }
 );
-words!(
+wire_enum!(
     /// Where a position's margin comes from.
-    Margin {
+    MarginMode {
         /// The whole wallet.
         Cross = "CROSSED",
         /// Its own share.
         Isolated = "ISOLATED",
     }
 );
-words!(
+wire_enum!(
     /// Why a wallet changed.
-    IncomeKind {
+    IncomeType {
         /// A position was closed.
         Pnl = "REALIZED_PNL",
         /// A trade's fee.
@@ -140,7 +140,7 @@ words!(
     }
 );
 
-impl Status {
+impl OrderStatus {
     /// Whether such an order may still trade.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::New | Self::PartiallyFilled)

@@ -3,7 +3,7 @@
 
 use rust_decimal::Decimal;
 
-use super::enums::{IncomeKind, Kind, Margin, Status};
+use super::enums::{IncomeType, MarginMode, OrderStatus, OrderType};
 use super::exchange_state::{ExchangeState, MAKER_FEE_RATE, TAKER_FEE_RATE};
 use super::order::{Income, Order, Trade};
 use super::position::{MONEY_DECIMALS, Position};
@@ -25,7 +25,7 @@ impl ExchangeState {
             return;
         };
         let settings = state.symbol_config(&order.symbol);
-        let isolated = (settings.margin_mode == Margin::Isolated).then_some(settings.leverage);
+        let isolated = (settings.margin_mode == MarginMode::Isolated).then_some(settings.leverage);
         let mut position = state.position(&order.symbol, order.position_side);
         let pnl = position.fill(order.side, fill.quantity, fill.price, isolated);
         position.updated_ms = now.ms;
@@ -41,19 +41,19 @@ impl ExchangeState {
         order.filled_quote += quote;
         order.updated_ms = now.ms;
         order.status = if order.remaining().is_zero() {
-            Status::Filled
+            OrderStatus::Filled
         } else {
-            Status::PartiallyFilled
+            OrderStatus::PartiallyFilled
         };
         let trade = self.new_trade(order, fill, quote, now.ms, (fee, pnl));
         self.record(account, Record::Trade(trade.clone()));
         self.record(account, Record::Order(order.clone()));
-        self.record_trade_income(account, order, IncomeKind::Pnl, pnl, &trade);
-        self.record_trade_income(account, order, IncomeKind::Commission, -fee, &trade);
+        self.record_trade_income(account, order, IncomeType::Pnl, pnl, &trade);
+        self.record_trade_income(account, order, IncomeType::Commission, -fee, &trade);
         self.record(account, Record::Wallet(wallet));
         self.record(account, Record::Position(position.clone()));
         self.notify_account(account, "ORDER", Decimal::ZERO, &[position], now);
-        let execution = if order.kind == Kind::Liquidation {
+        let execution = if order.kind == OrderType::Liquidation {
             "CALCULATED"
         } else {
             "TRADE"
@@ -89,7 +89,7 @@ impl ExchangeState {
         &mut self,
         account: &str,
         order: &Order,
-        kind: IncomeKind,
+        kind: IncomeType,
         sum: Decimal,
         trade: &Trade,
     ) {
@@ -108,7 +108,7 @@ impl ExchangeState {
         &mut self,
         account: &str,
         symbol: &str,
-        kind: IncomeKind,
+        kind: IncomeType,
         amount: Decimal,
         trade_id: Option<i64>,
         at_ms: i64,
@@ -132,13 +132,13 @@ impl ExchangeState {
         &mut self,
         account: &str,
         order: &mut Order,
-        status: Status,
+        status: OrderStatus,
         at_ms: i64,
     ) {
         order.status = status;
         order.updated_ms = at_ms;
         self.record(account, Record::Order(order.clone()));
-        self.notify_order(account, order, status.word(), None, at_ms);
+        self.notify_order(account, order, status.as_str(), None, at_ms);
     }
 
     pub(super) fn notify_order(

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use rust_decimal::Decimal;
 
 use super::account::Account;
-use super::enums::{AlgoStatus, IncomeKind, Kind, Margin, PositionSide, Side, Status, TimeInForce};
+use super::enums::{
+    AlgoStatus, IncomeType, MarginMode, OrderStatus, OrderType, PositionSide, Side, TimeInForce,
+};
 use super::error::ExchangeError;
 use super::exchange_state::{ExchangeState, FUNDING_RATE};
 use super::execute::Fill;
@@ -166,7 +168,7 @@ impl ExchangeState {
             quantity = quantity.min(closable.unwrap_or_default());
         }
         if quantity.is_zero() {
-            self.end_order(account, &mut order, Status::Expired, now.ms);
+            self.end_order(account, &mut order, OrderStatus::Expired, now.ms);
             return;
         }
         let fill = Fill {
@@ -228,14 +230,14 @@ impl ExchangeState {
             symbol: order.symbol.clone(),
             side: order.side,
             position_side: order.position_side,
-            kind: Kind::Market,
+            kind: OrderType::Market,
             time_in_force: TimeInForce::Gtc,
             price: Decimal::ZERO,
             quantity,
             reduce_only: order.reduce_only,
             client_id: None,
         };
-        let price = immediate_price(Kind::Market, algo.side, Decimal::ZERO, quote);
+        let price = immediate_price(OrderType::Market, algo.side, Decimal::ZERO, quote);
         self.check_margin(account, &wanted, quantity, price.unwrap_or_default(), now)?;
         Ok((order, quote))
     }
@@ -271,7 +273,7 @@ impl ExchangeState {
         let Some(state) = self.accounts.get(account) else {
             return;
         };
-        let isolated = state.symbol_config(symbol).margin_mode == Margin::Isolated;
+        let isolated = state.symbol_config(symbol).margin_mode == MarginMode::Isolated;
         let lost = state.wallet_balance
             - if isolated {
                 position.isolated_margin
@@ -292,7 +294,7 @@ impl ExchangeState {
         if isolated || rest.is_sign_negative() {
             let fee = (order.filled_quote * LIQUIDATION_FEE_RATE).round_dp(MONEY_DECIMALS);
             let cleared = -rest.min(fee);
-            self.change_wallet(account, symbol, IncomeKind::Insurance, cleared, now);
+            self.change_wallet(account, symbol, IncomeType::Insurance, cleared, now);
             self.notify_account(account, "INSURANCE_CLEAR", cleared, &[], now);
         }
     }
@@ -309,7 +311,7 @@ impl ExchangeState {
                 let value = position.notional(now.mark_price(&position.symbol));
                 let amount = -(value * FUNDING_RATE).round_dp(MONEY_DECIMALS);
                 let symbol = position.symbol.clone();
-                self.change_wallet(&name, &symbol, IncomeKind::Funding, amount, now);
+                self.change_wallet(&name, &symbol, IncomeType::Funding, amount, now);
                 if !position.isolated_margin.is_zero() {
                     position.isolated_margin += amount;
                     self.record(&name, Record::Position(position.clone()));
@@ -323,7 +325,7 @@ impl ExchangeState {
         &mut self,
         account: &str,
         symbol: &str,
-        kind: IncomeKind,
+        kind: IncomeType,
         sum: Decimal,
         now: &Now<'_>,
     ) {
@@ -344,7 +346,7 @@ fn triggered_order(algo: &Algo, quantity: Decimal, id: i64, at_ms: i64) -> Order
         symbol: algo.symbol.clone(),
         side: algo.side,
         position_side: algo.position_side,
-        kind: Kind::Market,
+        kind: OrderType::Market,
         time_in_force: TimeInForce::Gtc,
         price: Decimal::ZERO,
         quantity,
@@ -353,7 +355,7 @@ fn triggered_order(algo: &Algo, quantity: Decimal, id: i64, at_ms: i64) -> Order
         reduce_only: algo.reduce_only,
         close_position: algo.close_position,
         origin: Some(algo.kind),
-        status: Status::New,
+        status: OrderStatus::New,
         created_ms: at_ms,
         updated_ms: at_ms,
         no_fill_until_ms: 0,
@@ -373,7 +375,7 @@ fn liquidation_order(position: &Position, id: i64, at_ms: i64) -> Order {
             Side::Buy
         },
         position_side: position.side,
-        kind: Kind::Liquidation,
+        kind: OrderType::Liquidation,
         time_in_force: TimeInForce::Ioc,
         price: Decimal::ZERO,
         quantity: position.amount.abs(),
@@ -382,7 +384,7 @@ fn liquidation_order(position: &Position, id: i64, at_ms: i64) -> Order {
         reduce_only: true,
         close_position: false,
         origin: None,
-        status: Status::New,
+        status: OrderStatus::New,
         created_ms: at_ms,
         updated_ms: at_ms,
         no_fill_until_ms: 0,

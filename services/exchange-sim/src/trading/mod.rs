@@ -7,7 +7,7 @@
 //! - `prices.rs`: what must be known of the market.
 //!
 //! No clock, no file, no socket: time and prices come in with each call, so that the same calls always
-//! end in the same accounts. Who calls, stores and tells is `desk/`.
+//! end in the same accounts. Who calls, stores and tells is `trading_service/`.
 
 pub mod account;
 mod cancel;

@@ -5,7 +5,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::enums::{
-    AlgoStatus, Conditional, IncomeKind, Kind, PositionSide, Side, Status, TimeInForce, Working,
+    AlgoStatus, AlgoType, IncomeType, OrderStatus, OrderType, PositionSide, Side, TimeInForce,
+    WorkingType,
 };
 
 /// What a client asks for at the ordinary endpoint.
@@ -18,7 +19,7 @@ pub struct NewOrder {
     /// Position.
     pub position_side: PositionSide,
     /// Type.
-    pub kind: Kind,
+    pub kind: OrderType,
     /// How long it stays.
     pub time_in_force: TimeInForce,
     /// Limit price; zero for a market order.
@@ -41,7 +42,7 @@ pub struct NewAlgo {
     /// Position.
     pub position_side: PositionSide,
     /// Type.
-    pub kind: Conditional,
+    pub kind: AlgoType,
     /// Price at which it is triggered.
     pub trigger_price: Decimal,
     /// How much; zero with `close_position`.
@@ -51,7 +52,7 @@ pub struct NewAlgo {
     /// May only make a position smaller.
     pub reduce_only: bool,
     /// Price that triggers.
-    pub working_type: Working,
+    pub working_type: WorkingType,
     /// The client's own id, if it gave one.
     pub client_id: Option<String>,
 }
@@ -70,7 +71,7 @@ pub struct Order {
     /// Position.
     pub position_side: PositionSide,
     /// Type.
-    pub kind: Kind,
+    pub kind: OrderType,
     /// How long it stays.
     pub time_in_force: TimeInForce,
     /// Limit price; zero for a market order.
@@ -86,9 +87,9 @@ pub struct Order {
     /// Came from a conditional order that closes a position.
     pub close_position: bool,
     /// The conditional order's type, if it came from one.
-    pub origin: Option<Conditional>,
+    pub origin: Option<AlgoType>,
     /// How it stands.
-    pub status: Status,
+    pub status: OrderStatus,
     /// When it came, UTC ms.
     pub created_ms: i64,
     /// When it last changed, UTC ms.
@@ -117,8 +118,8 @@ impl Order {
     /// The type it was asked for as.
     pub const fn original_type(&self) -> &'static str {
         match self.origin {
-            Some(kind) => kind.word(),
-            None => self.kind.word(),
+            Some(kind) => kind.as_str(),
+            None => self.kind.as_str(),
         }
     }
 }
@@ -137,7 +138,7 @@ pub struct Algo {
     /// Position.
     pub position_side: PositionSide,
     /// Type.
-    pub kind: Conditional,
+    pub kind: AlgoType,
     /// Price at which it is triggered.
     pub trigger_price: Decimal,
     /// How much; zero with `close_position`.
@@ -147,7 +148,7 @@ pub struct Algo {
     /// May only make a position smaller.
     pub reduce_only: bool,
     /// Price that triggers.
-    pub working_type: Working,
+    pub working_type: WorkingType,
     /// How it stands.
     pub status: AlgoStatus,
     /// When it came, UTC ms.
@@ -203,7 +204,7 @@ pub struct Income {
     /// Contract.
     pub symbol: String,
     /// Why.
-    pub kind: IncomeKind,
+    pub kind: IncomeType,
     /// How much.
     pub amount: Decimal,
     /// The trade it came from.

@@ -4,7 +4,7 @@
 use rust_decimal::Decimal;
 
 use super::enums::{
-    AlgoStatus, Conditional, Kind, Margin, PositionSide, Side, Status, TimeInForce,
+    AlgoStatus, AlgoType, MarginMode, OrderStatus, OrderType, PositionSide, Side, TimeInForce,
 };
 use super::error::ExchangeError;
 use super::exchange_state::ExchangeState;
@@ -47,7 +47,7 @@ impl ExchangeState {
             reduce_only: request.reduce_only,
             close_position: false,
             origin: None,
-            status: Status::New,
+            status: OrderStatus::New,
             created_ms: now.ms,
             updated_ms: now.ms,
             no_fill_until_ms: 0,
@@ -77,10 +77,10 @@ impl ExchangeState {
             };
             self.fill(account, order, fill, now);
         }
-        let leaves = order.kind == Kind::Market || order.time_in_force == TimeInForce::Ioc;
+        let leaves = order.kind == OrderType::Market || order.time_in_force == TimeInForce::Ioc;
         if order.status.is_open() && leaves {
-            self.end_order(account, order, Status::Expired, now.ms);
-        } else if order.status == Status::PartiallyFilled {
+            self.end_order(account, order, OrderStatus::Expired, now.ms);
+        } else if order.status == OrderStatus::PartiallyFilled {
             order.no_fill_until_ms = now.ms + PARTIAL_FILL_DELAY_MS;
             self.record(account, Record::Order(order.clone()));
         }
@@ -114,7 +114,7 @@ impl ExchangeState {
         self.check_side(name, request.position_side, request.reduce_only)?;
         let in_use = |id: &String| account.open_orders.values().any(|o| o.client_id == *id);
         check_new_client_id(request.client_id.as_ref(), in_use)?;
-        let market = request.kind == Kind::Market;
+        let market = request.kind == OrderType::Market;
         rules.check_quantity(request.quantity, market)?;
         let mark = now.mark_price(&request.symbol);
         if !market {
@@ -215,8 +215,8 @@ impl ExchangeState {
         // An order that turns a position round has what the closed one bound.
         let freed = match account.symbol_config(&request.symbol).margin_mode {
             _ if !kept.is_zero() || position.amount.is_zero() => Decimal::ZERO,
-            Margin::Cross => account.initial_margin(&position, now),
-            Margin::Isolated => position.isolated_margin,
+            MarginMode::Cross => account.initial_margin(&position, now),
+            MarginMode::Isolated => position.isolated_margin,
         };
         if cost > account.available_balance(now) + freed {
             return Err(ExchangeError::from_code(-2019));
@@ -336,7 +336,7 @@ pub(super) const fn is_closing(position: PositionSide, side: Side) -> bool {
 
 /// The price at which an order trades at once, if it does.
 pub(super) fn immediate_price(
-    kind: Kind,
+    kind: OrderType,
     side: Side,
     limit: Decimal,
     quote: Quote,
@@ -345,19 +345,14 @@ pub(super) fn immediate_price(
         Side::Buy => (quote.ask, quote.ask <= limit),
         Side::Sell => (quote.bid, quote.bid >= limit),
     };
-    (kind == Kind::Market || good).then_some(price)
+    (kind == OrderType::Market || good).then_some(price)
 }
 
 /// Whether `price_range` triggers a conditional order.
-pub(super) fn is_triggered(
-    kind: Conditional,
-    side: Side,
-    trigger: Decimal,
-    price: Decimal,
-) -> bool {
+pub(super) fn is_triggered(kind: AlgoType, side: Side, trigger: Decimal, price: Decimal) -> bool {
     let rising = match kind {
-        Conditional::StopMarket => side == Side::Buy,
-        Conditional::TakeProfitMarket => side == Side::Sell,
+        AlgoType::StopMarket => side == Side::Buy,
+        AlgoType::TakeProfitMarket => side == Side::Sell,
     };
     if rising {
         price >= trigger

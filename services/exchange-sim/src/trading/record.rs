@@ -1,10 +1,10 @@
 //! Every change of the trading side as a value: records are what is stored and read back after a
-//! restart, notices what users are told. Not here: the file (`desk/store.rs`) and the wire (`ws/`).
+//! restart, notices what users are told. Not here: the file (`trading_service/store.rs`) and the wire (`ws/`).
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::enums::Margin;
+use super::enums::MarginMode;
 use super::filters::SymbolFilters;
 use super::order::{Algo, Income, Order, Trade};
 use super::position::Position;
@@ -24,7 +24,7 @@ pub struct SymbolConfig {
     /// Leverage.
     pub leverage: u32,
     /// Margin mode.
-    pub margin_mode: Margin,
+    pub margin_mode: MarginMode,
 }
 
 /// One thing as it is from now on.
@@ -104,7 +104,7 @@ pub enum UserNews {
         /// What came or went beside profits and fees.
         balance_change: Decimal,
         /// Positions that changed, their margin mode and the mark price.
-        positions: Vec<(Position, Margin, Decimal)>,
+        positions: Vec<(Position, MarginMode, Decimal)>,
     },
     /// A conditional order changed.
     Algo(Algo),

@@ -1,7 +1,7 @@
 //! What an account may change about itself: leverage, margin mode, position mode, its user stream's
 //! key. Not here: orders.
 
-use super::enums::Margin;
+use super::enums::MarginMode;
 use super::error::ExchangeError;
 use super::exchange_state::ExchangeState;
 use super::leverage_brackets::{self, BRACKETS};
@@ -32,7 +32,10 @@ impl ExchangeState {
         let held = state.open_positions().filter(|p| p.symbol == symbol);
         let worth = held.map(|p| p.amount.abs() * p.entry_price).max();
         let before = state.symbol_config(symbol);
-        if worth.is_some() && before.margin_mode == Margin::Isolated && leverage < before.leverage {
+        if worth.is_some()
+            && before.margin_mode == MarginMode::Isolated
+            && leverage < before.leverage
+        {
             return Err(ExchangeError::from_code(-4161));
         }
         if worth.is_some_and(|worth| worth > leverage_brackets::max_notional(leverage)) {
@@ -55,7 +58,7 @@ impl ExchangeState {
         &mut self,
         account: &str,
         symbol: &str,
-        margin: Margin,
+        margin: MarginMode,
     ) -> Result<(), ExchangeError> {
         self.filters(symbol)?;
         let state = self.account(account)?;

@@ -1,4 +1,4 @@
-//! Where trading meets the world: one call at a time is carried out on the venue at the market's
+//! Where trading meets the world: one call at a time is carried out on the state at the market's
 //! present moment, stored, and only then answered and told to its user. Not here: what calls do
 //! (`trading/`), and how they come and are answered (`rest/`, `ws/`).
 
@@ -35,29 +35,29 @@ pub(crate) struct TradingService {
 }
 
 struct Inner {
-    venue: ExchangeState,
+    state: ExchangeState,
     log: Option<WriteAheadLog>,
     /// A change could not be stored: nothing is done any more, since a restart would not know of it.
     is_broken: bool,
 }
 
 impl TradingService {
-    /// A desk over `exchange_state` with an account for each key.
+    /// A trading_service over `exchange_state` with an account for each key.
     pub(crate) fn new(
         exchange: Arc<Exchange>,
         keys: ApiKeys,
-        mut venue: ExchangeState,
+        mut state: ExchangeState,
         store: Option<WriteAheadLog>,
         balance: Decimal,
     ) -> Arc<Self> {
         for name in keys.names() {
-            venue.open_account(name, balance);
+            state.open_account(name, balance);
         }
         // An account without anything is made again from its key: nothing to store.
-        let _ = venue.take_changes();
+        let _ = state.take_changes();
         let counts = OrderLimiter::new(*exchange.limits());
         let inner = Inner {
-            venue,
+            state,
             log: store,
             is_broken: false,
         };
@@ -95,8 +95,8 @@ impl TradingService {
         self: &Arc<Self>,
         call: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError> + Send + 'static,
     ) -> Result<T, ExchangeError> {
-        let desk = Arc::clone(self);
-        let result = spawn_blocking(move || desk.execute_blocking(call)).await;
+        let trading_service = Arc::clone(self);
+        let result = spawn_blocking(move || trading_service.execute_blocking(call)).await;
         result.unwrap_or_else(|error| {
             error!(%error, "a call ended in a panic");
             Err(ExchangeError::from_code(-1007))
@@ -112,16 +112,16 @@ impl TradingService {
         if inner.is_broken {
             return Err(ExchangeError::from_code(-1016));
         }
-        let venue = &mut inner.venue;
+        let state = &mut inner.state;
         let result = self.exchange.with_market_moment(|moment| {
-            venue.match_until(moment.market, moment.now_ms);
+            state.match_until(moment.market, moment.now_ms);
             let now = Now {
-                ms: moment.now_ms.max(venue.matched_until_ms()),
+                ms: moment.now_ms.max(state.matched_until_ms()),
                 prices: moment.market,
             };
-            call(venue, &now)
+            call(state, &now)
         });
-        let (batch, notices) = venue.take_changes();
+        let (batch, notices) = state.take_changes();
         if let (Some(batch), Some(store)) = (batch, &mut inner.log)
             && let Err(error) = store.append(&batch)
         {
@@ -129,19 +129,19 @@ impl TradingService {
             inner.is_broken = true;
             return Err(ExchangeError::from_code(-1007));
         }
-        self.user_streams.publish(&inner.venue, &notices);
+        self.user_streams.publish(&inner.state, &notices);
         result
     }
 
     /// A contract's filters as they stand.
     pub(crate) fn filters(&self, symbol: &str) -> Option<SymbolFilters> {
-        self.inner().venue.filters(symbol).ok().cloned()
+        self.inner().state.filters(symbol).ok().cloned()
     }
 
     /// Whose user stream has this key, if anybody's.
     pub(crate) fn listen_key_owner(&self, key: &str) -> Option<String> {
         let inner = self.inner();
-        inner.venue.listen_key_owner(key).map(str::to_owned)
+        inner.state.listen_key_owner(key).map(str::to_owned)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

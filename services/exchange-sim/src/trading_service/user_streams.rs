@@ -37,12 +37,12 @@ impl UserStreams {
     }
 
     /// Tells the notices to whom they concern, in their order.
-    pub(crate) fn publish(&self, venue: &ExchangeState, notices: &[UserNotice]) {
+    pub(crate) fn publish(&self, state: &ExchangeState, notices: &[UserNotice]) {
         let mut listeners = self.lock();
         for notice in notices {
             let key = match &notice.news {
                 UserNews::KeyExpired(key) => Some(key.clone()),
-                _ => listen_key_of(venue, &notice.account),
+                _ => listen_key_of(state, &notice.account),
             };
             let Some(key) = key else { continue };
             let frame = user_event::frame(notice, &key);
@@ -62,7 +62,7 @@ impl UserStreams {
     }
 }
 
-fn listen_key_of(venue: &ExchangeState, account: &str) -> Option<String> {
-    let account = venue.account(account).ok()?;
+fn listen_key_of(state: &ExchangeState, account: &str) -> Option<String> {
+    let account = state.account(account).ok()?;
     account.listen_key.as_ref().map(|l| l.key.clone())
 }

@@ -12,7 +12,7 @@ use crate::state_file::InvalidState;
 use crate::trading::record::CallRecords;
 
 const FILE_NAME: &str = "exchange-sim-trading.jsonl";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The first line: which market the rest belongs to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

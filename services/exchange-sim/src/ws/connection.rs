@@ -48,7 +48,7 @@ enum CloseReason {
 }
 
 pub(super) struct Connection {
-    floor: ConnectionContext,
+    context: ConnectionContext,
     subscriber: Arc<Subscriber>,
     frames: mpsc::Receiver<Utf8Bytes>,
     forced_closes: watch::Receiver<ForcedClose>,
@@ -69,16 +69,16 @@ impl Connection {
     pub(super) async fn run(
         socket: WebSocket,
         peer: SocketAddr,
-        floor: ConnectionContext,
+        context: ConnectionContext,
         form: StreamFormat,
         streams: Vec<String>,
     ) {
-        let limits = *floor.exchange.limits();
+        let limits = *context.exchange.limits();
         let (subscriber, frames) = Subscriber::new(peer, form, limits.max_queued_frames);
         let (sink, source) = socket.split();
-        let closings = floor.desk.faults.forced_closes();
+        let closings = context.trading_service.faults.forced_closes();
         let mut connection = Self {
-            floor,
+            context,
             forced_closes: closings,
             is_user: false,
             delayed_frame: None,
@@ -99,12 +99,12 @@ impl Connection {
             }
         };
         connection
-            .floor
+            .context
             .exchange
             .unsubscribe_all(&connection.subscriber);
         connection
-            .floor
-            .desk
+            .context
+            .trading_service
             .user_streams
             .leave(&connection.subscriber, None);
         connection.close(end).await;
@@ -113,7 +113,7 @@ impl Connection {
 
     async fn next_input(&mut self) -> ConnectionInput {
         tokio::select! {
-            () = self.floor.shutdown.cancelled() => ConnectionInput::Shutdown,
+            () = self.context.shutdown.cancelled() => ConnectionInput::Shutdown,
             () = self.subscriber.dropped.cancelled() => ConnectionInput::TooSlow,
             () = sleep_until(self.ping_at) => ConnectionInput::PingDue,
             Ok(()) = self.forced_closes.changed() => ConnectionInput::ForcedClose(*self.forced_closes.borrow_and_update()),
@@ -155,7 +155,12 @@ impl Connection {
 
     /// Sends a frame, unless a fault has something else in mind for it.
     async fn send_frame(&mut self, frame: Utf8Bytes) -> Result<(), CloseReason> {
-        match self.floor.desk.faults.next_frame_fault(self.is_user) {
+        match self
+            .context
+            .trading_service
+            .faults
+            .next_frame_fault(self.is_user)
+        {
             FrameFault::Drop => return Ok(()),
             FrameFault::Reorder if self.delayed_frame.is_none() => {
                 self.delayed_frame = Some(frame);
@@ -172,12 +177,12 @@ impl Connection {
     }
 
     async fn ping(&mut self) -> Result<(), CloseReason> {
-        let limits = *self.floor.exchange.limits();
+        let limits = *self.context.exchange.limits();
         if self.last_pong.elapsed() > limits.pong_timeout {
             return Err(CloseReason::NoPong);
         }
         self.ping_at = Instant::now() + limits.ping_interval;
-        let stamp = self.floor.exchange.now_ms().to_string();
+        let stamp = self.context.exchange.now_ms().to_string();
         self.send(Message::Ping(Bytes::from(stamp))).await
     }
 
@@ -190,7 +195,7 @@ impl Connection {
                 Err(_) => Err(CloseReason::TooSlow),
             },
             () = self.subscriber.dropped.cancelled() => Err(CloseReason::TooSlow),
-            () = self.floor.shutdown.cancelled() => Err(CloseReason::Shutdown),
+            () = self.context.shutdown.cancelled() => Err(CloseReason::Shutdown),
         }
     }
 
@@ -218,11 +223,19 @@ impl Connection {
             if self.stream_names.contains(&name) {
                 continue;
             }
-            if let Some(key) = find_stream(&self.floor.exchange, &name) {
-                self.floor.exchange.subscribe(&self.subscriber, key);
-            } else if self.floor.desk.listen_key_owner(&name).is_some() {
+            if let Some(key) = find_stream(&self.context.exchange, &name) {
+                self.context.exchange.subscribe(&self.subscriber, key);
+            } else if self
+                .context
+                .trading_service
+                .listen_key_owner(&name)
+                .is_some()
+            {
                 self.is_user = true;
-                self.floor.desk.user_streams.join(&self.subscriber, &name);
+                self.context
+                    .trading_service
+                    .user_streams
+                    .join(&self.subscriber, &name);
             } else {
                 debug!(%name, "subscribed to a stream that nothing is behind");
             }
@@ -233,10 +246,10 @@ impl Connection {
     fn unsubscribe(&mut self, streams: &[String]) {
         self.stream_names.retain(|name| !streams.contains(name));
         for name in streams {
-            if let Some(key) = find_stream(&self.floor.exchange, name) {
-                self.floor.exchange.unsubscribe(&self.subscriber, key);
+            if let Some(key) = find_stream(&self.context.exchange, name) {
+                self.context.exchange.unsubscribe(&self.subscriber, key);
             } else {
-                let users = &self.floor.desk.user_streams;
+                let users = &self.context.trading_service.user_streams;
                 users.leave(&self.subscriber, Some(name));
             }
         }

@@ -33,13 +33,13 @@ const ROUTES: [&str; 4] = ["", "/market", "/public", "/private"];
 #[derive(Clone)]
 pub(crate) struct ConnectionContext {
     pub(crate) exchange: Arc<Exchange>,
-    pub(crate) desk: Arc<TradingService>,
+    pub(crate) trading_service: Arc<TradingService>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) connections: TaskTracker,
 }
 
 /// All WebSocket routes.
-pub(crate) fn router(floor: ConnectionContext) -> Router {
+pub(crate) fn router(context: ConnectionContext) -> Router {
     let mut router = Router::new();
     for route in ROUTES {
         router = router
@@ -48,43 +48,43 @@ pub(crate) fn router(floor: ConnectionContext) -> Router {
             .route(&format!("{route}/ws/{{*streams}}"), get(raw))
             .route(&format!("{route}/stream"), get(combined));
     }
-    router.with_state(floor)
+    router.with_state(context)
 }
 
 /// Nothing yet, or the user stream of a key in the query.
 async fn bare(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    State(floor): State<ConnectionContext>,
+    State(context): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let key = query.get("listenKey").map_or("", String::as_str);
-    accept(upgrade, peer, floor, StreamFormat::Raw, key)
+    accept(upgrade, peer, context, StreamFormat::Raw, key)
 }
 
 async fn raw(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    State(floor): State<ConnectionContext>,
+    State(context): State<ConnectionContext>,
     Path(streams): Path<String>,
 ) -> Response {
-    accept(upgrade, peer, floor, StreamFormat::Raw, &streams)
+    accept(upgrade, peer, context, StreamFormat::Raw, &streams)
 }
 
 async fn combined(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    State(floor): State<ConnectionContext>,
+    State(context): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let streams = query.get("streams").map_or("", String::as_str);
-    accept(upgrade, peer, floor, StreamFormat::Combined, streams)
+    accept(upgrade, peer, context, StreamFormat::Combined, streams)
 }
 
 fn accept(
     upgrade: WebSocketUpgrade,
     peer: SocketAddr,
-    floor: ConnectionContext,
+    context: ConnectionContext,
     format: StreamFormat,
     streams: &str,
 ) -> Response {
@@ -96,8 +96,8 @@ fn accept(
     upgrade
         .max_message_size(MAX_MESSAGE_BYTES)
         .on_upgrade(move |socket| {
-            let tracker = floor.connections.clone();
-            let connection = Connection::run(socket, peer, floor, format, streams);
+            let tracker = context.connections.clone();
+            let connection = Connection::run(socket, peer, context, format, streams);
             tracker.track_future(connection)
         })
 }

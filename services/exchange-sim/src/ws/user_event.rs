@@ -1,10 +1,10 @@
-//! The user stream's events as Binance writes them. Not here: who hears them (`desk/users.rs`).
+//! The user stream's events as Binance writes them. Not here: who hears them (`trading_service/users.rs`).
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::hub::Frame;
-use crate::trading::enums::Margin;
+use crate::trading::enums::MarginMode;
 use crate::trading::order::{Algo, Order, Trade};
 use crate::trading::position::Position;
 use crate::trading::record::{UserNews, UserNotice};
@@ -137,10 +137,10 @@ fn algo_details(algo: &Algo) -> Value {
     })
 }
 
-fn position((position, margin, mark): &(Position, Margin, Decimal)) -> Value {
+fn position((position, margin, mark): &(Position, MarginMode, Decimal)) -> Value {
     let mode = match margin {
-        Margin::Cross => "cross",
-        Margin::Isolated => "isolated",
+        MarginMode::Cross => "cross",
+        MarginMode::Isolated => "isolated",
     };
     json!({
         "s": position.symbol,

@@ -13,7 +13,7 @@ use super::response_json::{format_decimal, format_money};
 use crate::api_keys::ApiPermission;
 use crate::rest::auth::SignedAuth;
 use crate::trading::account::Account;
-use crate::trading::enums::{IncomeKind, Margin, PositionSide};
+use crate::trading::enums::{IncomeType, MarginMode, PositionSide};
 use crate::trading::exchange_state::{MAKER_FEE_RATE, TAKER_FEE_RATE};
 use crate::trading::leverage_brackets::{self, BRACKETS};
 use crate::trading::position::Position;
@@ -48,21 +48,21 @@ fn account_totals(account: &Account, now: &Now<'_>) -> AccountTotals {
 }
 
 pub(super) async fn account(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let view =
-        desk.execute(move |venue, now| Ok(account_json(venue.account(&signed.account)?, now)));
+    let view = trading_service
+        .execute(move |state, now| Ok(account_json(state.account(&signed.account)?, now)));
     Ok(Json(view.await?))
 }
 
 /// The older form, which also says what the key may do.
 pub(super) async fn account_v2(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let view = desk.execute(move |venue, now| {
-        let mut view = account_json(venue.account(&signed.account)?, now);
+    let view = trading_service.execute(move |state, now| {
+        let mut view = account_json(state.account(&signed.account)?, now);
         for (name, value) in permission_fields(signed.permission) {
             view[name] = value;
         }
@@ -136,7 +136,7 @@ fn position_json(account: &Account, position: &Position, now: &Now<'_>) -> Value
     let mark = now.mark_price(&position.symbol);
     let unrealised = position.unrealized_pnl(mark);
     let settings = account.symbol_config(&position.symbol);
-    let isolated = settings.margin_mode == Margin::Isolated;
+    let isolated = settings.margin_mode == MarginMode::Isolated;
     let margin = isolated_margin(position, isolated, unrealised);
     json!({
         "symbol": position.symbol,
@@ -161,11 +161,11 @@ fn position_json(account: &Account, position: &Position, now: &Now<'_>) -> Value
 }
 
 pub(super) async fn balance(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let view = desk.execute(move |venue, now| {
-        let account = venue.account(&signed.account)?;
+    let view = trading_service.execute(move |state, now| {
+        let account = state.account(&signed.account)?;
         Ok(json!([{
             "accountAlias": "sim",
             "asset": "USDT",
@@ -183,12 +183,12 @@ pub(super) async fn balance(
 
 /// Only contracts with a position.
 pub(super) async fn position_risk(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let symbol = signed.params.text("symbol").map(str::to_owned);
-    let view = desk.execute(move |venue, now| {
-        let account = venue.account(&signed.account)?;
+    let view = trading_service.execute(move |state, now| {
+        let account = state.account(&signed.account)?;
         let held = account.open_positions();
         let held = held.filter(|p| symbol.as_ref().is_none_or(|s| *s == p.symbol));
         Ok(held
@@ -200,13 +200,18 @@ pub(super) async fn position_risk(
 
 /// Every contract, flat ones too.
 pub(super) async fn position_risk_v2(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let symbol = signed.params.text("symbol").map(str::to_owned);
-    let listed: Vec<_> = desk.exchange().listed().iter().map(|c| c.symbol).collect();
-    let view = desk.execute(move |venue, now| {
-        let account = venue.account(&signed.account)?;
+    let listed: Vec<_> = trading_service
+        .exchange()
+        .listed()
+        .iter()
+        .map(|c| c.symbol)
+        .collect();
+    let view = trading_service.execute(move |state, now| {
+        let account = state.account(&signed.account)?;
         let sides: &[PositionSide] = if account.hedge_mode {
             &[PositionSide::Long, PositionSide::Short]
         } else {
@@ -226,7 +231,7 @@ pub(super) async fn position_risk_v2(
 fn position_risk_json(account: &Account, position: &Position, now: &Now<'_>) -> Value {
     let mark = now.mark_price(&position.symbol);
     let settings = account.symbol_config(&position.symbol);
-    let isolated = settings.margin_mode == Margin::Isolated;
+    let isolated = settings.margin_mode == MarginMode::Isolated;
     let liquidation = position.liquidation_price(account.liquidation_buffer(position, now));
     let unrealised = position.unrealized_pnl(mark);
     let margin = isolated_margin(position, isolated, unrealised);
@@ -259,15 +264,15 @@ fn position_risk_json(account: &Account, position: &Position, now: &Now<'_>) -> 
 }
 
 pub(super) async fn income(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let params = signed.params;
     let span = PageQuery::parse(&params, "")?;
     let symbol = params.text("symbol").map(str::to_owned);
-    let kind = params.text("incomeType").map(IncomeKind::of);
-    let view = desk.execute(move |venue, _| {
-        let incomes = venue.account(&signed.account)?.incomes.iter();
+    let kind = params.text("incomeType").map(IncomeType::from_wire);
+    let view = trading_service.execute(move |state, _| {
+        let incomes = state.account(&signed.account)?.incomes.iter();
         let incomes = incomes
             .filter(|i| symbol.as_ref().is_none_or(|s| *s == i.symbol))
             .filter(|i| kind.is_none_or(|kind| kind == Some(i.kind)))
@@ -290,10 +295,11 @@ pub(super) async fn income(
 }
 
 pub(super) async fn account_config(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let dual = desk.execute(move |venue, _| Ok(venue.account(&signed.account)?.hedge_mode));
+    let dual =
+        trading_service.execute(move |state, _| Ok(state.account(&signed.account)?.hedge_mode));
     let mut view = json!({"dualSidePosition": dual.await?});
     for (name, value) in permission_fields(signed.permission) {
         view[name] = value;
@@ -302,13 +308,18 @@ pub(super) async fn account_config(
 }
 
 pub(super) async fn symbol_config(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let symbol = signed.params.text("symbol").map(str::to_owned);
-    let listed: Vec<_> = desk.exchange().listed().iter().map(|c| c.symbol).collect();
-    let view = desk.execute(move |venue, _| {
-        let account = venue.account(&signed.account)?;
+    let listed: Vec<_> = trading_service
+        .exchange()
+        .listed()
+        .iter()
+        .map(|c| c.symbol)
+        .collect();
+    let view = trading_service.execute(move |state, _| {
+        let account = state.account(&signed.account)?;
         let wanted = listed
             .into_iter()
             .filter(|l| symbol.as_ref().is_none_or(|s| s == l));
@@ -328,12 +339,13 @@ pub(super) async fn symbol_config(
 }
 
 pub(super) async fn commission(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let symbol = signed.params.required("symbol")?.to_owned();
     let known = symbol.clone();
-    desk.execute(move |venue, _| venue.filters(&known).map(|_| ()))
+    trading_service
+        .execute(move |state, _| state.filters(&known).map(|_| ()))
         .await?;
     Ok(Json(json!({
         "symbol": symbol,
@@ -345,7 +357,7 @@ pub(super) async fn commission(
 
 /// Numbers, as at Binance, not strings.
 pub(super) async fn brackets(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let wanted = signed.params.text("symbol");
@@ -363,7 +375,7 @@ pub(super) async fn brackets(
             })
         })
         .collect();
-    let listed = desk.exchange().listed().iter();
+    let listed = trading_service.exchange().listed().iter();
     let shown: Vec<Value> = listed
         .filter(|c| wanted.is_none_or(|w| w == c.symbol))
         .map(|c| json!({"symbol": c.symbol, "notionalCoef": 1, "brackets": brackets}))

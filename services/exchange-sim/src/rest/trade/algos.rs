@@ -14,21 +14,22 @@ use super::{JsonResult, order_count_headers};
 use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
 use crate::rest::params::Params;
-use crate::trading::enums::{Conditional, Working};
+use crate::trading::enums::{AlgoType, WorkingType};
 use crate::trading::error::ExchangeError;
 use crate::trading::order::NewAlgo;
 use crate::trading_service::TradingService;
 
 pub(super) async fn place(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> Result<(HeaderMap, Json<Value>), ApiError> {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
-    let counts = desk.count_order(&account)?;
+    let counts = trading_service.count_order(&account)?;
     let wanted = parse_new_algo(&params)?;
-    let placed = desk.execute(move |venue, now| venue.place_algo(&account, &wanted, now));
+    let placed =
+        trading_service.execute(move |state, now| state.place_algo(&account, &wanted, now));
     Ok((
         order_count_headers(counts),
         Json(response_json::algo(&placed.await?)),
@@ -36,13 +37,13 @@ pub(super) async fn place(
 }
 
 pub(super) async fn query(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let (id, client_id) = parse_ids(&params)?;
-    let found = desk.execute(move |venue, _| {
-        let found = venue.account(&account)?.algo(id, client_id.as_deref());
+    let found = trading_service.execute(move |state, _| {
+        let found = state.account(&account)?.algo(id, client_id.as_deref());
         found
             .map(response_json::algo)
             .ok_or_else(|| ExchangeError::from_code(-2013))
@@ -51,15 +52,15 @@ pub(super) async fn query(
 }
 
 pub(super) async fn cancel(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
     let (id, client_id) = parse_ids(&params)?;
-    let algo = desk
-        .execute(move |venue, now| venue.cancel_algo(&account, (id, client_id.as_deref()), now.ms))
+    let algo = trading_service
+        .execute(move |state, now| state.cancel_algo(&account, (id, client_id.as_deref()), now.ms))
         .await?;
     Ok(Json(json!({
         "algoId": algo.id,
@@ -70,30 +71,31 @@ pub(super) async fn cancel(
 }
 
 pub(super) async fn cancel_all(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
     let symbol = params.required("symbol")?.to_owned();
-    desk.execute(move |venue, now| venue.cancel_all_algos(&account, &symbol, now.ms))
+    trading_service
+        .execute(move |state, now| state.cancel_all_algos(&account, &symbol, now.ms))
         .await?;
     Ok(cancel_all_response())
 }
 
 pub(super) async fn open(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let symbol = params.text("symbol").map(str::to_owned);
     let id: Option<i64> = params.parsed("algoId")?;
-    let open = desk.execute(move |venue, _| {
+    let open = trading_service.execute(move |state, _| {
         if let Some(symbol) = &symbol {
-            venue.filters(symbol)?;
+            state.filters(symbol)?;
         }
-        let waiting = venue.account(&account)?.waiting_algos.values();
+        let waiting = state.account(&account)?.waiting_algos.values();
         let waiting = waiting
             .filter(|a| symbol.as_ref().is_none_or(|s| *s == a.symbol))
             .filter(|a| id.is_none_or(|id| id == a.id));
@@ -102,13 +104,16 @@ pub(super) async fn open(
     Ok(Json(open.await?.into()))
 }
 
-pub(super) async fn all(State(desk): State<Arc<TradingService>>, signed: SignedAuth) -> JsonResult {
+pub(super) async fn all(
+    State(trading_service): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "algoId")?;
     let symbol = params.required("symbol")?.to_owned();
-    let all = desk.execute(move |venue, _| {
-        venue.filters(&symbol)?;
-        let account = venue.account(&account)?;
+    let all = trading_service.execute(move |state, _| {
+        state.filters(&symbol)?;
+        let account = state.account(&account)?;
         let all = account
             .ended_algos
             .values()
@@ -135,8 +140,8 @@ fn parse_new_algo(params: &Params) -> Result<NewAlgo, ExchangeError> {
     }
     let symbol = params.required("symbol")?.to_owned();
     let side = parse_side(params)?;
-    let kind =
-        Conditional::of(params.required("type")?).ok_or_else(|| ExchangeError::from_code(-1116))?;
+    let kind = AlgoType::from_wire(params.required("type")?)
+        .ok_or_else(|| ExchangeError::from_code(-1116))?;
     let trigger = params.decimal("triggerPrice")?;
     let close_position = params.flag("closePosition")?;
     let reduce_only = params.flag("reduceOnly")?;
@@ -164,7 +169,7 @@ fn parse_new_algo(params: &Params) -> Result<NewAlgo, ExchangeError> {
         quantity,
         close_position,
         reduce_only,
-        working_type: Working::of(working)
+        working_type: WorkingType::from_wire(working)
             .ok_or_else(|| ExchangeError::missing_parameter("workingType"))?,
         client_id: params.text("clientAlgoId").map(str::to_owned),
     })

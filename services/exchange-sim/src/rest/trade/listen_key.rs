@@ -14,37 +14,38 @@ use crate::trading::prices::Now;
 use crate::trading_service::TradingService;
 
 pub(super) async fn create(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     keyed: ApiKeyAuth,
 ) -> JsonResult {
     let wall_ms = runtime::clock::now().0;
-    let key = desk.execute(move |venue, now: &Now<'_>| {
+    let key = trading_service.execute(move |state, now: &Now<'_>| {
         let fresh = new_listen_key(&keyed.account, now.ms, wall_ms);
-        venue.open_listen_key(&keyed.account, &fresh, now.ms)
+        state.open_listen_key(&keyed.account, &fresh, now.ms)
     });
     Ok(Json(json!({"listenKey": key.await?})))
 }
 
 pub(super) async fn keep_alive(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     keyed: ApiKeyAuth,
 ) -> JsonResult {
     let given = keyed.params.text("listenKey").map(str::to_owned);
-    let key = desk.execute(move |venue, now| {
-        let listen = venue.account(&keyed.account)?.listen_key.as_ref();
+    let key = trading_service.execute(move |state, now| {
+        let listen = state.account(&keyed.account)?.listen_key.as_ref();
         if given.is_some_and(|given| listen.is_none_or(|l| l.key != given)) {
             return Err(ExchangeError::from_code(-1125));
         }
-        venue.keep_listen_key_alive(&keyed.account, now.ms)
+        state.keep_listen_key_alive(&keyed.account, now.ms)
     });
     Ok(Json(json!({"listenKey": key.await?})))
 }
 
 pub(super) async fn close(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     keyed: ApiKeyAuth,
 ) -> JsonResult {
-    desk.execute(move |venue, _| venue.close_listen_key(&keyed.account))
+    trading_service
+        .execute(move |state, _| state.close_listen_key(&keyed.account))
         .await?;
     Ok(Json(json!({})))
 }

@@ -1,4 +1,4 @@
-//! What needs a key, and the prices that who trades asks for. Thin: reads parameters, asks the desk,
+//! What needs a key, and the prices that who trades asks for. Thin: reads parameters, asks the trading_service,
 //! writes the answer. Not here: what orders do (`trading/`).
 
 mod account;

@@ -14,7 +14,7 @@ use super::{JsonResult, order_count_headers};
 use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
 use crate::rest::params::Params;
-use crate::trading::enums::{Kind, PositionSide, Side, TimeInForce};
+use crate::trading::enums::{OrderType, PositionSide, Side, TimeInForce};
 use crate::trading::error::ExchangeError;
 use crate::trading::order::NewOrder;
 use crate::trading_service::TradingService;
@@ -24,18 +24,18 @@ const DEFAULT_LIMIT: usize = 500;
 const MAX_LIMIT: usize = 1_000;
 
 pub(super) async fn place(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> Result<(HeaderMap, Json<Value>), ApiError> {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
-    let counts = desk.count_order(&account)?;
+    let counts = trading_service.count_order(&account)?;
     let wanted = parse_new_order(&params)?;
-    let in_parts = desk.faults.take_partial_fill();
+    let in_parts = trading_service.faults.take_partial_fill();
     let full = matches!(params.text("newOrderRespType"), Some("RESULT"));
-    let order = desk
-        .execute(move |venue, now| venue.place(&account, &wanted, now, in_parts))
+    let order = trading_service
+        .execute(move |state, now| state.place(&account, &wanted, now, in_parts))
         .await?;
     let answer = if full {
         response_json::order(&order)
@@ -46,30 +46,30 @@ pub(super) async fn place(
 }
 
 pub(super) async fn query(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    query_order(&desk, signed, false).await
+    query_order(&trading_service, signed, false).await
 }
 
 pub(super) async fn query_open(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    query_order(&desk, signed, true).await
+    query_order(&trading_service, signed, true).await
 }
 
 async fn query_order(
-    desk: &Arc<TradingService>,
+    trading_service: &Arc<TradingService>,
     signed: SignedAuth,
     only_open: bool,
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let symbol = params.required("symbol")?.to_owned();
     let (id, client_id) = parse_ids(&params)?;
-    let found = desk.execute(move |venue, _| {
-        venue.filters(&symbol)?;
-        let found = venue
+    let found = trading_service.execute(move |state, _| {
+        state.filters(&symbol)?;
+        let found = state
             .account(&account)?
             .order(&symbol, id, client_id.as_deref());
         let found = found.filter(|o| !only_open || o.status.is_open());
@@ -81,7 +81,7 @@ async fn query_order(
 }
 
 pub(super) async fn cancel(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let SignedAuth {
@@ -89,23 +89,24 @@ pub(super) async fn cancel(
     } = signed.require_trading()?;
     let symbol = params.required("symbol")?.to_owned();
     let (id, client_id) = parse_ids(&params)?;
-    let order = desk
-        .execute(move |venue, now| {
-            venue.cancel(&account, &symbol, (id, client_id.as_deref()), now.ms)
+    let order = trading_service
+        .execute(move |state, now| {
+            state.cancel(&account, &symbol, (id, client_id.as_deref()), now.ms)
         })
         .await?;
     Ok(Json(response_json::order(&order)))
 }
 
 pub(super) async fn cancel_all(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
     let symbol = params.required("symbol")?.to_owned();
-    desk.execute(move |venue, now| venue.cancel_all(&account, &symbol, now.ms))
+    trading_service
+        .execute(move |state, now| state.cancel_all(&account, &symbol, now.ms))
         .await?;
     Ok(cancel_all_response())
 }
@@ -117,29 +118,32 @@ pub(super) fn cancel_all_response() -> Json<Value> {
 }
 
 pub(super) async fn open(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let symbol = params.text("symbol").map(str::to_owned);
-    let open = desk.execute(move |venue, _| {
+    let open = trading_service.execute(move |state, _| {
         if let Some(symbol) = &symbol {
-            venue.filters(symbol)?;
+            state.filters(symbol)?;
         }
-        let open = venue.account(&account)?.open_orders.values();
+        let open = state.account(&account)?.open_orders.values();
         let open = open.filter(|o| symbol.as_ref().is_none_or(|s| *s == o.symbol));
         Ok(open.map(response_json::order).collect::<Vec<_>>())
     });
     Ok(Json(open.await?.into()))
 }
 
-pub(super) async fn all(State(desk): State<Arc<TradingService>>, signed: SignedAuth) -> JsonResult {
+pub(super) async fn all(
+    State(trading_service): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "orderId")?;
     let symbol = params.required("symbol")?.to_owned();
-    let all = desk.execute(move |venue, _| {
-        venue.filters(&symbol)?;
-        let account = venue.account(&account)?;
+    let all = trading_service.execute(move |state, _| {
+        state.filters(&symbol)?;
+        let account = state.account(&account)?;
         let all = account
             .ended_orders
             .values()
@@ -152,17 +156,17 @@ pub(super) async fn all(State(desk): State<Arc<TradingService>>, signed: SignedA
 
 /// Orders by which the exchange closed positions; it never has to sort out winners (`ADL`) here.
 pub(super) async fn forced(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "")?;
     let symbol = params.text("symbol").map(str::to_owned);
     let wanted = params.text("autoCloseType") != Some("ADL");
-    let forced = desk.execute(move |venue, _| {
-        let ended = venue.account(&account)?.ended_orders.values();
+    let forced = trading_service.execute(move |state, _| {
+        let ended = state.account(&account)?.ended_orders.values();
         let forced = ended
-            .filter(|o| wanted && o.kind == Kind::Liquidation)
+            .filter(|o| wanted && o.kind == OrderType::Liquidation)
             .filter(|o| symbol.as_ref().is_none_or(|s| *s == o.symbol));
         Ok(span.page(forced, |o| (o.id, o.created_ms), response_json::order))
     });
@@ -170,16 +174,16 @@ pub(super) async fn forced(
 }
 
 pub(super) async fn trades(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "fromId")?;
     let symbol = params.required("symbol")?.to_owned();
     let order: Option<i64> = params.parsed("orderId")?;
-    let trades = desk.execute(move |venue, _| {
-        venue.filters(&symbol)?;
-        let trades = venue.account(&account)?.trades.iter();
+    let trades = trading_service.execute(move |state, _| {
+        state.filters(&symbol)?;
+        let trades = state.account(&account)?.trades.iter();
         let trades = trades.filter(|t| t.symbol == symbol && span.contains(t.id, t.at_ms));
         let trades = trades.filter(|t| order.is_none_or(|id| id == t.order_id));
         let trades = span.limit_items(trades.collect());
@@ -269,13 +273,13 @@ fn parse_new_order(params: &Params) -> Result<NewOrder, ExchangeError> {
         "TAKE_PROFIT_MARKET",
         "TRAILING_STOP_MARKET",
     ];
-    let kind = match Kind::of(word).filter(|kind| *kind != Kind::Liquidation) {
+    let kind = match OrderType::from_wire(word).filter(|kind| *kind != OrderType::Liquidation) {
         Some(kind) => kind,
         None if conditional.contains(&word) => return Err(ExchangeError::from_code(-4120)),
         None => return Err(ExchangeError::from_code(-1116)),
     };
     let (price, tif) = match kind {
-        Kind::Market | Kind::Liquidation => {
+        OrderType::Market | OrderType::Liquidation => {
             for other in ["price", "timeInForce"] {
                 if params.text(other).is_some() {
                     return Err(ExchangeError::not_required(other));
@@ -283,9 +287,9 @@ fn parse_new_order(params: &Params) -> Result<NewOrder, ExchangeError> {
             }
             (Decimal::ZERO, TimeInForce::Gtc)
         }
-        Kind::Limit => {
+        OrderType::Limit => {
             let tif = params.required("timeInForce")?;
-            let tif = TimeInForce::of(tif).ok_or_else(|| ExchangeError::from_code(-1115))?;
+            let tif = TimeInForce::from_wire(tif).ok_or_else(|| ExchangeError::from_code(-1115))?;
             let price = params.decimal("price")?;
             (
                 price.ok_or_else(|| ExchangeError::missing_parameter("price"))?,
@@ -308,10 +312,10 @@ fn parse_new_order(params: &Params) -> Result<NewOrder, ExchangeError> {
 }
 
 pub(super) fn parse_side(params: &Params) -> Result<Side, ExchangeError> {
-    Side::of(params.required("side")?).ok_or_else(|| ExchangeError::from_code(-1117))
+    Side::from_wire(params.required("side")?).ok_or_else(|| ExchangeError::from_code(-1117))
 }
 
 pub(super) fn parse_position_side(params: &Params) -> Result<PositionSide, ExchangeError> {
     let word = params.text("positionSide").unwrap_or("BOTH");
-    PositionSide::of(word).ok_or_else(|| ExchangeError::new(-1117, "Invalid positionSide."))
+    PositionSide::from_wire(word).ok_or_else(|| ExchangeError::new(-1117, "Invalid positionSide."))
 }

@@ -31,19 +31,19 @@ struct PricedContract {
 
 /// The contract asked for, or all.
 fn priced_contracts(
-    desk: &TradingService,
+    trading_service: &TradingService,
     query: &PriceQuery,
 ) -> Result<Vec<PricedContract>, ApiError> {
     let wanted = query.get("symbol").filter(|s| !s.is_empty());
-    let listed = desk.exchange().listed().iter();
+    let listed = trading_service.exchange().listed().iter();
     let listed = listed.filter(|c| wanted.is_none_or(|w| w == c.symbol));
     let rules: Vec<_> = listed
-        .filter_map(|c| Some((c.symbol, desk.filters(c.symbol)?)))
+        .filter_map(|c| Some((c.symbol, trading_service.filters(c.symbol)?)))
         .collect();
     if rules.is_empty() {
         return Err(ExchangeError::from_code(-1121).into());
     }
-    Ok(desk.exchange().with_market_moment(|moment| {
+    Ok(trading_service.exchange().with_market_moment(|moment| {
         let at = |symbol| moment.market.price_at(symbol, moment.now_ms);
         let priced = rules.into_iter().filter_map(|(symbol, rules)| {
             Some(PricedContract {
@@ -59,21 +59,24 @@ fn priced_contracts(
 
 /// One object for one contract, a list for all.
 fn respond(
-    desk: &TradingService,
+    trading_service: &TradingService,
     query: &PriceQuery,
     show: impl Fn(&PricedContract) -> Value,
 ) -> JsonResult {
-    let shown: Vec<Value> = priced_contracts(desk, query)?.iter().map(show).collect();
+    let shown: Vec<Value> = priced_contracts(trading_service, query)?
+        .iter()
+        .map(show)
+        .collect();
     let one = query.contains_key("symbol");
     let first = shown.first().filter(|_| one).cloned();
     Ok(Json(first.unwrap_or_else(|| shown.into())))
 }
 
 pub(super) async fn premium_index(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     query: PriceQuery,
 ) -> JsonResult {
-    respond(&desk, &query, |p| {
+    respond(&trading_service, &query, |p| {
         json!({
             "symbol": p.symbol,
             "markPrice": format_decimal(p.price),
@@ -88,10 +91,10 @@ pub(super) async fn premium_index(
 }
 
 pub(super) async fn book_ticker(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     query: PriceQuery,
 ) -> JsonResult {
-    respond(&desk, &query, |p| {
+    respond(&trading_service, &query, |p| {
         let quote = Quote::around(p.price, p.tick);
         json!({
             "symbol": p.symbol,
@@ -106,18 +109,18 @@ pub(super) async fn book_ticker(
 }
 
 pub(super) async fn last_price(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     query: PriceQuery,
 ) -> JsonResult {
     respond(
-        &desk,
+        &trading_service,
         &query,
         |p| json!({"symbol": p.symbol, "price": format_decimal(p.price), "time": p.at_ms}),
     )
 }
 
 pub(super) async fn depth(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     query: PriceQuery,
 ) -> JsonResult {
     if query.get("symbol").is_none_or(String::is_empty) {
@@ -125,7 +128,7 @@ pub(super) async fn depth(
     }
     let limit = query.get("limit").and_then(|l| l.parse().ok());
     let levels = limit.unwrap_or(500_u32).clamp(1, 20);
-    respond(&desk, &query, |p| {
+    respond(&trading_service, &query, |p| {
         let level = |way: Decimal| {
             move |index: u32| {
                 let away = Decimal::from(index + 1) * p.tick * way;

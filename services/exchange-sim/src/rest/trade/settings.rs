@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use super::{JsonResult, response_json, success};
 use crate::rest::auth::SignedAuth;
 use crate::rest::exchange_info::order_limits_json;
-use crate::trading::enums::Margin;
+use crate::trading::enums::MarginMode;
 use crate::trading::error::ExchangeError;
 use crate::trading::leverage_brackets;
 use crate::trading_service::TradingService;
 
 pub(super) async fn set_leverage(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let SignedAuth {
@@ -24,7 +24,8 @@ pub(super) async fn set_leverage(
     let symbol = params.required("symbol")?.to_owned();
     let leverage = params.required_parsed("leverage")?;
     let changed = symbol.clone();
-    desk.execute(move |venue, now| venue.set_leverage(&account, &changed, leverage, now.ms))
+    trading_service
+        .execute(move |state, now| state.set_leverage(&account, &changed, leverage, now.ms))
         .await?;
     let most = response_json::format_decimal(leverage_brackets::max_notional(leverage));
     Ok(Json(
@@ -33,30 +34,32 @@ pub(super) async fn set_leverage(
 }
 
 pub(super) async fn set_margin_type(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
     let symbol = params.required("symbol")?.to_owned();
-    let margin = Margin::of(params.required("marginType")?);
+    let margin = MarginMode::from_wire(params.required("marginType")?);
     let margin = margin.ok_or_else(|| ExchangeError::missing_parameter("marginType"))?;
-    desk.execute(move |venue, _| venue.set_margin_mode(&account, &symbol, margin))
+    trading_service
+        .execute(move |state, _| state.set_margin_mode(&account, &symbol, margin))
         .await?;
     Ok(success())
 }
 
 pub(super) async fn position_mode(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let dual = desk.execute(move |venue, _| Ok(venue.account(&signed.account)?.hedge_mode));
+    let dual =
+        trading_service.execute(move |state, _| Ok(state.account(&signed.account)?.hedge_mode));
     Ok(Json(json!({"dualSidePosition": dual.await?})))
 }
 
 pub(super) async fn set_position_mode(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
     let SignedAuth {
@@ -64,7 +67,8 @@ pub(super) async fn set_position_mode(
     } = signed.require_trading()?;
     params.required("dualSidePosition")?;
     let dual = params.flag("dualSidePosition")?;
-    desk.execute(move |venue, _| venue.set_hedge_mode(&account, dual))
+    trading_service
+        .execute(move |state, _| state.set_hedge_mode(&account, dual))
         .await?;
     Ok(success())
 }
@@ -76,8 +80,8 @@ pub(super) async fn multi_assets(_: SignedAuth) -> JsonResult {
 
 /// How many orders the account may place.
 pub(super) async fn order_limits(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     _: SignedAuth,
 ) -> Json<Value> {
-    Json(order_limits_json(desk.exchange().limits()).into())
+    Json(order_limits_json(trading_service.exchange().limits()).into())
 }

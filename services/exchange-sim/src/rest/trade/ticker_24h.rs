@@ -20,11 +20,11 @@ use crate::trading_service::TradingService;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 pub(super) async fn get_ticker(
-    State(desk): State<Arc<TradingService>>,
+    State(trading_service): State<Arc<TradingService>>,
     query: PriceQuery,
 ) -> JsonResult {
     let wanted = query.get("symbol").filter(|s| !s.is_empty());
-    let shown: Vec<Value> = desk.exchange().with_market_moment(|moment| {
+    let shown: Vec<Value> = trading_service.exchange().with_market_moment(|moment| {
         let listed = moment.market.listed().iter().enumerate();
         let wanted = listed.filter(|(_, c)| wanted.is_none_or(|w| w == c.symbol));
         let days = wanted.filter_map(|(at, c)| {
