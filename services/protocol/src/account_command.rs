@@ -1,49 +1,50 @@
-//! A person's word about an account, on the journal `journal.v1.account_command.<account>`: it is stored whether or
-//! not a trader lives to hear it. The account's keeper carries it out, once.
+//! Operator commands for an account, stored in the journal `journal.v1.account_command.<account>`.
+//!
+//! A command is stored whether or not a trader is running. The account leader executes each command once.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SubjectToken;
 
-/// What a person said, who it was, and why.
+/// One operator command with its origin, as stored in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountCommandRecord {
-    /// What is to be done.
+    /// The command.
     #[serde(flatten)]
     pub command: AccountCommand,
-    /// Who said it.
+    /// Operator who gave the command.
     pub by: String,
-    /// Why.
+    /// Reason the operator gave.
     pub reason: String,
 }
 
-/// What a person may order for an account.
+/// A command that an operator can give for an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Stored", tag = "command", rename_all = "snake_case")]
+#[serde(tag = "command", rename_all = "snake_case")]
 pub enum AccountCommand {
-    /// No entries; positions are managed as before.
+    /// Stops entries; open positions are still managed.
     Pause {
-        /// Only this symbol's book; all of them without.
+        /// Symbol whose book is paused; `None` pauses all books of the account.
         #[serde(skip_serializing_if = "Option::is_none")]
         symbol: Option<SubjectToken>,
     },
-    /// Ends a pause: the one of this symbol, or every one.
+    /// Ends pauses.
     Resume {
-        /// Only this symbol's.
+        /// Symbol whose pause ends; `None` ends every pause of the account.
         #[serde(skip_serializing_if = "Option::is_none")]
         symbol: Option<SubjectToken>,
     },
-    /// Closes everything and latches the account.
+    /// Closes all positions and latches the account.
     Flatten,
-    /// Ends the latch of this id, and no other.
+    /// Ends one latch.
     Unlatch {
-        /// The latch.
+        /// Id of the latch; another latch is not ended.
         latch_id: String,
     },
 }
 
 impl AccountCommand {
-    /// Its verb.
+    /// Verb of the command, as stored and as typed.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Pause { .. } => "pause",
@@ -54,49 +55,20 @@ impl AccountCommand {
     }
 }
 
-/// As it lies in a journal: before there were other orders, it was always an unlatch and did not say so.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Stored {
-    Named(Named),
-    Unlatch { latch_id: String },
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
-enum Named {
-    Pause { symbol: Option<SubjectToken> },
-    Resume { symbol: Option<SubjectToken> },
-    Flatten,
-    Unlatch { latch_id: String },
-}
-
-impl From<Stored> for AccountCommand {
-    fn from(stored: Stored) -> Self {
-        match stored {
-            Stored::Named(Named::Pause { symbol }) => Self::Pause { symbol },
-            Stored::Named(Named::Resume { symbol }) => Self::Resume { symbol },
-            Stored::Named(Named::Flatten) => Self::Flatten,
-            Stored::Named(Named::Unlatch { latch_id: latch })
-            | Stored::Unlatch { latch_id: latch } => Self::Unlatch { latch_id: latch },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn account_command_record_round_trips() {
-        let word = |order| AccountCommandRecord {
-            command: order,
+        let record = |command| AccountCommandRecord {
+            command,
             by: "operator".to_owned(),
             reason: "a wick".to_owned(),
         };
         let symbol = Some("BTCUSDT".parse().unwrap());
         let latch = "daily_loss-1".to_owned();
-        for (order, json) in [
+        for (command, json) in [
             (
                 AccountCommand::Pause { symbol: None },
                 r#""command":"pause""#,
@@ -111,27 +83,17 @@ mod tests {
                 r#""command":"unlatch","latch_id":"daily_loss-1""#,
             ),
         ] {
-            let word = word(order);
-            let text = serde_json::to_string(&word).unwrap();
+            let record = record(command);
+            let text = serde_json::to_string(&record).unwrap();
             assert_eq!(
                 text,
                 format!(r#"{{{json},"by":"operator","reason":"a wick"}}"#)
             );
             assert_eq!(
                 serde_json::from_str::<AccountCommandRecord>(&text).unwrap(),
-                word
+                record
             );
         }
-        let before = r#"{"latch_id":"daily_loss-1","by":"operator","reason":"a wick"}"#;
-        let order = serde_json::from_str::<AccountCommandRecord>(before)
-            .unwrap()
-            .command;
-        assert_eq!(
-            order,
-            AccountCommand::Unlatch {
-                latch_id: "daily_loss-1".to_owned()
-            }
-        );
         assert!(
             serde_json::from_str::<AccountCommandRecord>(
                 r#"{"command":"sell","by":"x","reason":"y"}"#

@@ -21,6 +21,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All severities, in ascending order.
+    pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
+
     /// The word in subjects.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -253,13 +256,16 @@ pub enum EventBody {
         account: AccountKey,
         /// The latch's id: what an operator names to end it.
         latch_id: String,
-        /// The breaker by its name.
+        /// Name of the account breaker, or `operator`.
         trigger: String,
         /// Equity, unrealised profit included.
         equity: Decimal,
         /// The peak it fell from.
         peak: Decimal,
-        /// The operator and why, if it was one; the breaker is named `account_command` then.
+        /// Operator who gave the command; `None` if a breaker tripped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// Reason the operator gave; `None` if a breaker tripped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -307,18 +313,32 @@ pub enum EventBody {
         /// Why.
         reason: String,
     },
-    /// A part of a service failed and is tried again.
+    /// A component of the publishing process failed and is retried.
     ComponentFailed {
-        /// Which part.
+        /// Name of the component, such as `feed` or a symbol.
         component: String,
-        /// One line.
+        /// Error in one line.
         error: String,
     },
-    /// A part that had failed works again.
+    /// A component that had failed works again.
     ComponentRecovered {
-        /// Which part.
+        /// Name of the component.
         component: String,
-        /// How long it was away, in milliseconds.
+        /// Time since the failure, in milliseconds.
+        after_ms: u64,
+    },
+    /// A Compose service hung or ended, and is restarted by the watchdog or by Docker.
+    ServiceRestartScheduled {
+        /// Service and number, such as `nats-1`.
+        service: String,
+        /// What failed, and how the service is restarted, in one line.
+        error: String,
+    },
+    /// A restarted Compose service is healthy again.
+    ServiceRecovered {
+        /// Service and number.
+        service: String,
+        /// Time since the failure was detected, in milliseconds.
         after_ms: u64,
     },
     /// A part was started anew by somebody who did not say so.
@@ -330,8 +350,10 @@ pub enum EventBody {
     },
     /// A watchdog supervises the project from here on.
     WatchdogStarted {
-        /// The compose project.
+        /// Compose project that the watchdog supervises.
         project: SubjectToken,
+        /// Host that the watchdog supervises.
+        host: SubjectToken,
         /// Version of the program.
         version: String,
     },
@@ -470,6 +492,8 @@ impl EventBody {
             Self::HealthChanged { .. } => "health_changed",
             Self::ComponentFailed { .. } => "component_failed",
             Self::ComponentRecovered { .. } => "component_recovered",
+            Self::ServiceRestartScheduled { .. } => "service_restart_scheduled",
+            Self::ServiceRecovered { .. } => "service_recovered",
             Self::ServiceStarted { .. } => "service_started",
             Self::WatchdogStarted { .. } => "watchdog_started",
             Self::UnitRestartScheduled { .. } => "unit_restart_scheduled",
@@ -501,6 +525,7 @@ impl EventBody {
             | Self::EntriesResumed { .. }
             | Self::HealthChanged { .. }
             | Self::ComponentFailed { .. }
+            | Self::ServiceRestartScheduled { .. }
             | Self::UnitRestartScheduled { .. }
             | Self::UnitRestartSkipped { .. }
             | Self::UnitHealthCritical { .. }
@@ -514,6 +539,7 @@ impl EventBody {
             | Self::BreakerReset { .. }
             | Self::EntriesLocked { .. }
             | Self::ComponentRecovered { .. }
+            | Self::ServiceRecovered { .. }
             | Self::ServiceStarted { .. }
             | Self::WatchdogStarted { .. }
             | Self::UnitCycleFinished { .. }

@@ -121,6 +121,7 @@ one_of_every_kind! {
         trigger: text("daily_loss"),
         equity: Decimal::new(949_999, 2),
         peak: Decimal::new(10_000, 0),
+        by: None,
         reason: None,
     }
     EntriesPaused {
@@ -154,12 +155,21 @@ one_of_every_kind! {
         component: text("feed"),
         after_ms: 2_500,
     }
+    ServiceRestartScheduled {
+        service: text("nats-1"),
+        error: text("hung: its health check fails (exit 1); the watchdog restarts it"),
+    }
+    ServiceRecovered {
+        service: text("nats-1"),
+        after_ms: 12_400,
+    }
     ServiceStarted {
         service: text("nats-1"),
         started_by: text("started by a person, or with the Docker engine"),
     }
     WatchdogStarted {
         project: "bearish-alpha".parse()?,
+        host: "local".parse()?,
         version: text("0.1.0"),
     }
     UnitRestartScheduled {

@@ -158,6 +158,88 @@ pub struct BookKey {
     pub symbol: SubjectToken,
 }
 
+/// One project on one host: what one watchdog supervises. Written `project.host`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostKey {
+    /// Compose project, e.g. `bearish-alpha`.
+    pub project: SubjectToken,
+    /// Machine with one Docker daemon, named by `BEARISH_HOST`.
+    pub host: SubjectToken,
+}
+
+impl HostKey {
+    /// Key of one process of this project on this host.
+    pub fn process(&self, service: Service, instance: SubjectToken) -> ProcessKey {
+        ProcessKey {
+            service,
+            host: self.clone(),
+            instance,
+        }
+    }
+}
+
+impl fmt::Display for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.project, self.host)
+    }
+}
+
+/// Error of a text that is not a [`HostKey`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?}: expected project.host")]
+pub struct InvalidHostKey(String);
+
+impl FromStr for HostKey {
+    type Err = InvalidHostKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidHostKey> {
+        let invalid = || InvalidHostKey(text.to_owned());
+        let (project, host) = text.split_once('.').ok_or_else(invalid)?;
+        Ok(Self {
+            project: project.parse().map_err(|_| invalid())?,
+            host: host.parse().map_err(|_| invalid())?,
+        })
+    }
+}
+
+/// One process. Written `service.project.host.instance`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessKey {
+    /// Program of the process.
+    pub service: Service,
+    /// Project and host of the process.
+    pub host: HostKey,
+    /// Name that survives restarts, e.g. `trader-paper-1`.
+    pub instance: SubjectToken,
+}
+
+impl fmt::Display for ProcessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.service, self.host, self.instance)
+    }
+}
+
+/// Error of a text that is not a [`ProcessKey`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?}: expected service.project.host.instance")]
+pub struct InvalidProcessKey(String);
+
+impl FromStr for ProcessKey {
+    type Err = InvalidProcessKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidProcessKey> {
+        let invalid = || InvalidProcessKey(text.to_owned());
+        let (service, rest) = text.split_once('.').ok_or_else(invalid)?;
+        let (host, instance) = rest.rsplit_once('.').ok_or_else(invalid)?;
+        let service = Service::ALL.into_iter().find(|s| s.as_str() == service);
+        Ok(Self {
+            service: service.ok_or_else(invalid)?,
+            host: host.parse().map_err(|_| invalid())?,
+            instance: instance.parse().map_err(|_| invalid())?,
+        })
+    }
+}
+
 /// Why a text is no [`BookKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a book: expected mode.venue.account.symbol with mode paper or live")]
@@ -241,5 +323,22 @@ mod tests {
         assert_eq!(key.to_string(), text);
         assert!("demo.binance.x.BTCUSDT".parse::<BookKey>().is_err());
         assert!("paper.binance.BTCUSDT".parse::<BookKey>().is_err());
+    }
+
+    #[test]
+    fn process_key_parses_what_it_prints() {
+        let text = "exchange-sim.bearish-alpha.local.exchange-sim-1";
+        let key: ProcessKey = text.parse().unwrap();
+        assert_eq!(key.to_string(), text);
+        assert_eq!(key.service, Service::ExchangeSim);
+        assert_eq!(key.host.to_string(), "bearish-alpha.local");
+        for invalid in [
+            "broker.p.h.i",
+            "trader.p.i",
+            "trader.p.h.h.i",
+            "trader..h.i",
+        ] {
+            assert!(invalid.parse::<ProcessKey>().is_err(), "{invalid}");
+        }
     }
 }

@@ -79,6 +79,10 @@ fn golden_file(body: &EventBody) -> &'static str {
         EventBody::ComponentRecovered { .. } => {
             include_str!("golden/event_component_recovered.json")
         }
+        EventBody::ServiceRestartScheduled { .. } => {
+            include_str!("golden/event_service_restart_scheduled.json")
+        }
+        EventBody::ServiceRecovered { .. } => include_str!("golden/event_service_recovered.json"),
         EventBody::ServiceStarted { .. } => include_str!("golden/event_service_started.json"),
         EventBody::WatchdogStarted { .. } => include_str!("golden/event_watchdog_started.json"),
         EventBody::UnitRestartScheduled { .. } => {
@@ -418,7 +422,7 @@ fn is_rejected_without_each_required_field<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 20] = [
+    const OPTIONAL: [&str; 21] = [
         "account",
         "health",
         "health_reason",
@@ -436,6 +440,7 @@ where
         "price",
         "halt_reason",
         "latch",
+        "latch_id",
         "unvalued_books",
         "command_seq",
         "pauses",
@@ -469,7 +474,7 @@ fn heartbeat_of_an_older_program_parses_without_health() {
         "health_reason",
         "errors_last_hour",
         "account",
-        "latch",
+        "latch_id",
     ] {
         assert!(value.as_object_mut().unwrap().remove(added).is_some());
     }

@@ -45,10 +45,7 @@ impl HeartbeatPublisher {
         interval: Duration,
         extension: HeartbeatExtension,
     ) -> Self {
-        let subject = Subject::Heartbeat {
-            service,
-            instance: identity.instance.clone(),
-        };
+        let subject = Subject::Heartbeat(identity.process(service));
         Self {
             bus,
             subject: subject.to_string(),

@@ -190,6 +190,8 @@ impl ScrapeState {
         let labels = [
             ("service", service.to_string()),
             ("instance", identity.instance.to_string()),
+            ("project", identity.host.project.to_string()),
+            ("host", identity.host.host.to_string()),
             ("version", (*version).to_owned()),
         ];
         gauge!("bearish_build_info", &labels).set(1);

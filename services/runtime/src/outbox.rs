@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::message::PublishMessage;
 use protocol::event::{Event, EventBody};
-use protocol::ids::{Service, SubjectToken};
+use protocol::ids::ProcessKey;
 use protocol::subject::Subject;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -68,18 +68,16 @@ pub struct Outbox {
 /// The sending end: a task's worth of work.
 pub struct OutboxPublisher {
     bus: Bus,
-    service: Service,
-    instance: SubjectToken,
+    process: ProcessKey,
     queue: mpsc::Receiver<OutboxEvent>,
 }
 
 /// Both ends of one process's events.
-pub fn channel(bus: Bus, service: Service, instance: SubjectToken) -> (Outbox, OutboxPublisher) {
+pub fn channel(bus: Bus, process: ProcessKey) -> (Outbox, OutboxPublisher) {
     let (queue, receiver) = mpsc::channel(QUEUE_CAPACITY);
     let sender = OutboxPublisher {
         bus,
-        service,
-        instance,
+        process,
         queue: receiver,
     };
     (Outbox { queue }, sender)
@@ -190,10 +188,9 @@ impl OutboxPublisher {
 
     async fn publish(&self, event: &Event) -> Result<(), String> {
         let subject = Subject::Event {
-            service: self.service,
-            instance: self.instance.clone(),
+            process: self.process.clone(),
             severity: event.severity,
-            kind: event.body.kind(),
+            kind: event.body.kind().into(),
         };
         let payload = serde_json::to_vec(event).map_err(|error| error.to_string())?;
         let message = PublishMessage::build()
@@ -203,10 +200,7 @@ impl OutboxPublisher {
             .header("ce-id", event.id.as_str())
             .header("ce-type", event.body.kind())
             .header("ce-time", event.at.to_string())
-            .header(
-                "ce-source",
-                format!("{}/{}", self.service, self.instance).as_str(),
-            )
+            .header("ce-source", self.process.to_string().as_str())
             .header("content-type", "application/json")
             .expected_stream(streams::EVENTS);
         self.bus
