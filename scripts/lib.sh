@@ -28,8 +28,52 @@ as_root() {
     fi
 }
 
+# Settings of this checkout. A test run has its own.
+env_file=${BEARISH_ENV_FILE:-$root/.env}
+
 # This project, whatever the current directory. Input is closed, because Compose would read it.
-compose() { docker compose --project-directory "$root" "$@" </dev/null; }
+compose() {
+    docker compose --project-directory "$root" ${BEARISH_ENV_FILE:+--env-file "$BEARISH_ENV_FILE"} "$@" </dev/null
+}
+
+# setting NAME [DEFAULT]: the value that Compose would use.
+setting() {
+    local value=${!1:-}
+    if [ -z "$value" ] && [ -e "$env_file" ]; then
+        value=$(sed -n "s/^$1=//p" "$env_file" | tail -n 1)
+    fi
+    printf '%s' "${value:-${2:-}}"
+}
+
+# keep_setting NAME VALUE: writes it to .env, in place of an earlier value.
+keep_setting() {
+    local others=""
+    [ "$(sed -n "s/^$1=//p" "$env_file" 2>/dev/null)" != "$2" ] || return 0
+    [ ! -e "$env_file" ] || others=$(grep -v "^$1=" "$env_file" || true)
+    # Into the same file, which keeps its mode.
+    (umask 077 && printf '%s\n' ${others:+"$others"} "$1=$2" >"$env_file")
+}
+
+# Files in secrets/ under their usual names are used without being named in .env.
+find_secrets() {
+    local name file
+    for name in BINANCE_API_KEY BINANCE_API_SECRET TELEGRAM_BOT_TOKEN FALLBACK_URL DEADMAN_URL; do
+        file=secrets/$(printf '%s' "$name" | tr 'A-Z_' 'a-z-')
+        if [ -e "$root/$file" ] && [ -z "$(setting "${name}_FILE")" ]; then
+            say "using $file: writing ${name}_FILE=./$file to .env"
+            keep_setting "${name}_FILE" "./$file"
+        fi
+    done
+}
+
+# Live trading reads its keys from files of this machine.
+require_live_keys() {
+    local name
+    for name in BINANCE_API_KEY_FILE BINANCE_API_SECRET_FILE; do
+        [ -n "$(setting "$name")" ] ||
+            die 78 "$name names no file: put the key into secrets/$(printf '%s' "${name%_FILE}" | tr 'A-Z_' 'a-z-'), or set $name in .env"
+    done
+}
 
 # Prints the cause on standard error if not.
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null; }
