@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::exchange::Limits;
 use crate::symbols::Contract;
 use crate::trading::filters::{MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, SymbolFilters};
-use crate::trading::matching::LIQUIDATION_FEE_RATE;
+use crate::trading::liquidation::LIQUIDATION_FEE_RATE;
 use crate::trading_service::TradingService;
 
 /// Binance's placeholder for "never delivered": 2100-12-25T08:00Z.

@@ -8,29 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use rust_decimal::Decimal;
 
 use super::account::Account;
-use super::enums::{
-    AlgoStatus, IncomeType, MarginMode, OrderStatus, OrderType, PositionSide, Side, TimeInForce,
-};
+use super::enums::{AlgoStatus, OrderStatus, OrderType, PositionSide, TimeInForce};
 use super::error::ExchangeError;
-use super::exchange_state::{ExchangeState, FUNDING_RATE};
+use super::exchange_state::ExchangeState;
 use super::execute::Fill;
+use super::funding::FUNDING_INTERVAL_MS;
 use super::order::{Algo, NewOrder, Order};
 use super::place::{PARTIAL_FILL_DELAY_MS, immediate_price, is_triggered};
-use super::position::{MONEY_DECIMALS, Position};
+use super::position::MONEY_DECIMALS;
 use super::prices::{Now, Prices, Quote, first_crossing};
-use super::record::Record;
 
-/// Funding is paid at every multiple of this.
-const FUNDING_INTERVAL_MS: i64 = 8 * 3_600_000;
-/// What a liquidation costs per value, if the margin has as much left: `liquidationFee` of `exchangeInfo`.
-pub(crate) const LIQUIDATION_FEE_RATE: Decimal = rust_decimal::dec!(0.0125);
 /// The way is followed in stretches of at most this; funding times are among their ends.
 const MAX_STEP_MS: i64 = 600_000;
-
-/// When funding is paid next after `now_ms`.
-pub(crate) const fn next_funding_ms(now_ms: i64) -> i64 {
-    (now_ms.div_euclid(FUNDING_INTERVAL_MS) + 1) * FUNDING_INTERVAL_MS
-}
 
 /// What the price reaches.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,101 +230,6 @@ impl ExchangeState {
         self.check_margin(account, &wanted, quantity, price.unwrap_or_default(), now)?;
         Ok((order, quote))
     }
-
-    /// Closes an account's position in a contract as if its margin were used up now.
-    ///
-    /// # Errors
-    /// If there is no such account or position.
-    pub fn liquidate_now(
-        &mut self,
-        account: &str,
-        symbol: &str,
-        now: &Now<'_>,
-    ) -> Result<(), ExchangeError> {
-        let held = self.account(account)?.open_positions();
-        let held: Vec<Position> = held.filter(|p| p.symbol == symbol).cloned().collect();
-        if held.is_empty() {
-            return Err(ExchangeError::new(-1102, "no such position to liquidate"));
-        }
-        for position in held {
-            self.liquidate(account, &position, now);
-        }
-        Ok(())
-    }
-
-    /// A position's margin is used up: its contract's orders end, it is closed at the mark price, and of
-    /// what its margin has left the fee for that goes to the insurance fund, which also bears what is missing.
-    fn liquidate(&mut self, account: &str, position: &Position, now: &Now<'_>) {
-        let symbol = position.symbol.as_str();
-        // The contract is listed, or nothing could be open in it.
-        let _ = self.cancel_all(account, symbol, now.ms);
-        self.end_algos(account, symbol, AlgoStatus::Expired, "liquidation", now.ms);
-        let Some(state) = self.accounts.get(account) else {
-            return;
-        };
-        let isolated = state.symbol_config(symbol).margin_mode == MarginMode::Isolated;
-        let lost = state.wallet_balance
-            - if isolated {
-                position.isolated_margin
-            } else {
-                state.cross_wallet()
-            };
-        let mut order = liquidation_order(position, self.ids.order + 1, now.ms);
-        self.record(account, Record::Order(order.clone()));
-        self.notify_order(account, &order, "NEW", None, now.ms);
-        let fill = Fill {
-            quantity: order.quantity,
-            price: now.mark_price(symbol),
-            is_maker: false,
-        };
-        self.fill(account, &mut order, fill, now);
-        let wallet = self.accounts.get(account).map(|a| a.wallet_balance);
-        let rest = wallet.unwrap_or_default() - lost;
-        if isolated || rest.is_sign_negative() {
-            let fee = (order.filled_quote * LIQUIDATION_FEE_RATE).round_dp(MONEY_DECIMALS);
-            let cleared = -rest.min(fee);
-            self.change_wallet(account, symbol, IncomeType::Insurance, cleared, now);
-            self.notify_account(account, "INSURANCE_CLEAR", cleared, &[], now);
-        }
-    }
-
-    /// Every position pays or gets its funding.
-    fn pay_funding(&mut self, now: &Now<'_>) {
-        for name in self.account_names() {
-            let held = self
-                .accounts
-                .get(&name)
-                .map(|a| a.open_positions().cloned());
-            let held: Vec<Position> = held.into_iter().flatten().collect();
-            for mut position in held {
-                let value = position.notional(now.mark_price(&position.symbol));
-                let amount = -(value * FUNDING_RATE).round_dp(MONEY_DECIMALS);
-                let symbol = position.symbol.clone();
-                self.change_wallet(&name, &symbol, IncomeType::Funding, amount, now);
-                if !position.isolated_margin.is_zero() {
-                    position.isolated_margin += amount;
-                    self.record(&name, Record::Position(position.clone()));
-                }
-                self.notify_account(&name, "FUNDING_FEE", amount, &[position], now);
-            }
-        }
-    }
-
-    fn change_wallet(
-        &mut self,
-        account: &str,
-        symbol: &str,
-        kind: IncomeType,
-        sum: Decimal,
-        now: &Now<'_>,
-    ) {
-        let Some(state) = self.accounts.get(account) else {
-            return;
-        };
-        let wallet = state.wallet_balance + sum;
-        self.record(account, Record::Wallet(wallet));
-        self.record_income(account, symbol, kind, sum, None, now.ms);
-    }
 }
 
 /// The market order of a triggered conditional one; it keeps the client's id.
@@ -355,35 +249,6 @@ fn triggered_order(algo: &Algo, quantity: Decimal, id: i64, at_ms: i64) -> Order
         reduce_only: algo.reduce_only,
         close_position: algo.close_position,
         origin: Some(algo.kind),
-        status: OrderStatus::New,
-        created_ms: at_ms,
-        updated_ms: at_ms,
-        no_fill_until_ms: 0,
-        fills_in_parts: false,
-    }
-}
-
-/// The order that closes a lost position, named as Binance names it.
-fn liquidation_order(position: &Position, id: i64, at_ms: i64) -> Order {
-    Order {
-        id,
-        client_id: format!("autoclose-{id}"),
-        symbol: position.symbol.clone(),
-        side: if position.amount.is_sign_positive() {
-            Side::Sell
-        } else {
-            Side::Buy
-        },
-        position_side: position.side,
-        kind: OrderType::Liquidation,
-        time_in_force: TimeInForce::Ioc,
-        price: Decimal::ZERO,
-        quantity: position.amount.abs(),
-        filled: Decimal::ZERO,
-        filled_quote: Decimal::ZERO,
-        reduce_only: true,
-        close_position: false,
-        origin: None,
         status: OrderStatus::New,
         created_ms: at_ms,
         updated_ms: at_ms,

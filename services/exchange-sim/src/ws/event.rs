@@ -11,7 +11,7 @@ use crate::exchange::Exchange;
 use crate::interval::{Interval, MINUTE_MS};
 use crate::symbols::Contract;
 use crate::trading::exchange_state::FUNDING_RATE;
-use crate::trading::matching::next_funding_ms;
+use crate::trading::funding::next_funding_ms;
 use crate::trading::prices::Quote;
 
 /// Room for trade ids in one minute, so that ids grow with time and never repeat.

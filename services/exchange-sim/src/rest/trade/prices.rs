@@ -14,7 +14,7 @@ use super::response_json::format_decimal;
 use crate::rest::error::ApiError;
 use crate::trading::error::ExchangeError;
 use crate::trading::exchange_state::FUNDING_RATE;
-use crate::trading::matching::next_funding_ms;
+use crate::trading::funding::next_funding_ms;
 use crate::trading::prices::{Prices, Quote};
 use crate::trading_service::TradingService;
 use crate::ws::event::TOP_QUANTITY;

@@ -1,0 +1,57 @@
+//! Funding: what open positions pay or receive every eight hours.
+
+use rust_decimal::Decimal;
+
+use super::enums::IncomeType;
+use super::exchange_state::{ExchangeState, FUNDING_RATE};
+use super::position::{MONEY_DECIMALS, Position};
+use super::prices::Now;
+use super::record::Record;
+
+/// Funding falls due at every multiple of this interval.
+pub(super) const FUNDING_INTERVAL_MS: i64 = 8 * 3_600_000;
+
+/// Time of the first funding after `now_ms`.
+pub(crate) const fn next_funding_ms(now_ms: i64) -> i64 {
+    (now_ms.div_euclid(FUNDING_INTERVAL_MS) + 1) * FUNDING_INTERVAL_MS
+}
+
+impl ExchangeState {
+    /// Every position pays or gets its funding.
+    pub(super) fn pay_funding(&mut self, now: &Now<'_>) {
+        for name in self.account_names() {
+            let held = self
+                .accounts
+                .get(&name)
+                .map(|a| a.open_positions().cloned());
+            let held: Vec<Position> = held.into_iter().flatten().collect();
+            for mut position in held {
+                let value = position.notional(now.mark_price(&position.symbol));
+                let amount = -(value * FUNDING_RATE).round_dp(MONEY_DECIMALS);
+                let symbol = position.symbol.clone();
+                self.change_wallet(&name, &symbol, IncomeType::Funding, amount, now);
+                if !position.isolated_margin.is_zero() {
+                    position.isolated_margin += amount;
+                    self.record(&name, Record::Position(position.clone()));
+                }
+                self.notify_account(&name, "FUNDING_FEE", amount, &[position], now);
+            }
+        }
+    }
+
+    pub(super) fn change_wallet(
+        &mut self,
+        account: &str,
+        symbol: &str,
+        kind: IncomeType,
+        sum: Decimal,
+        now: &Now<'_>,
+    ) {
+        let Some(state) = self.accounts.get(account) else {
+            return;
+        };
+        let wallet = state.wallet_balance + sum;
+        self.record(account, Record::Wallet(wallet));
+        self.record_income(account, symbol, kind, sum, None, now.ms);
+    }
+}
