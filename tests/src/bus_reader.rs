@@ -1,4 +1,4 @@
-//! What services told the bus: heartbeats and events, read under the operator's permissions.
+//! Reads heartbeats and events from the bus with the operator's permissions.
 
 use std::time::Duration;
 
@@ -7,8 +7,7 @@ use async_nats::jetstream::consumer::{AckPolicy, pull};
 use futures_util::StreamExt;
 use protocol::event::Event;
 use protocol::heartbeat::{Heartbeat, ProcessPhase};
-use protocol::ids::Service;
-use protocol::subject::Subject;
+use protocol::subject::{Subject, filter};
 use runtime::bus::Bus;
 use runtime::streams;
 use tokio::time::timeout;
@@ -20,16 +19,16 @@ const READ_TIMEOUT: Duration = Duration::from_secs(20);
 /// One stored event.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
-    /// Where it lies.
+    /// Subject that it is stored under.
     pub subject: String,
-    /// Its `CloudEvents` and NATS headers.
+    /// `CloudEvents` and NATS headers.
     pub headers: HeaderMap,
-    /// It.
+    /// The parsed payload.
     pub event: Event,
 }
 
 impl StoredEvent {
-    /// A header's text.
+    /// Text of a header; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.as_str())
     }
@@ -38,7 +37,7 @@ impl StoredEvent {
 /// Every event stored so far, oldest first.
 pub async fn stored_events(bus: &Bus) -> Vec<StoredEvent> {
     let reading = timeout(READ_TIMEOUT, read_events(bus)).await;
-    reading.unwrap_or_else(|_| panic!("events: no answer within {READ_TIMEOUT:?}"))
+    reading.unwrap_or_else(|_| panic!("reading events: no response within {READ_TIMEOUT:?}"))
 }
 
 async fn read_events(bus: &Bus) -> Vec<StoredEvent> {
@@ -54,7 +53,7 @@ async fn read_events(bus: &Bus) -> Vec<StoredEvent> {
         .await
         .unwrap();
     let messages = consumer.messages().await.unwrap();
-    let told = messages.take(count).map(|message| {
+    let events = messages.take(count).map(|message| {
         let message = message.unwrap();
         StoredEvent {
             event: serde_json::from_slice(&message.payload).unwrap(),
@@ -62,24 +61,24 @@ async fn read_events(bus: &Bus) -> Vec<StoredEvent> {
             subject: message.subject.to_string(),
         }
     });
-    told.collect().await
+    events.collect().await
 }
 
-/// The newest heartbeat of a trader.
+/// Newest heartbeat of a trader. `None` if there is none, or while the bus is unreachable.
 pub async fn latest_heartbeat(bus: &Bus, instance: &str) -> Option<Heartbeat> {
-    let subject = Subject::Heartbeat {
-        service: Service::Trader,
-        instance: instance.parse().unwrap(),
+    let subjects = bus.subjects(streams::HEARTBEATS, filter::TRADER_HEARTBEATS);
+    let subjects = subjects.await.ok()?;
+    let is_wanted = |subject: &String| {
+        matches!(Subject::parse(subject),
+            Some(Subject::Heartbeat(process)) if process.instance.as_str() == instance)
     };
-    let newest = bus
-        .latest_message(streams::HEARTBEATS, &subject.to_string())
-        .await;
-    // While the bus is away there is none.
+    let subject = subjects.into_iter().find(is_wanted)?;
+    let newest = bus.latest_message(streams::HEARTBEATS, &subject).await;
     let newest = newest.ok()??;
     Some(serde_json::from_slice(&newest.payload).unwrap())
 }
 
-/// The first heartbeat of a trader that is as wished.
+/// Waits for a heartbeat of a trader that `matches` accepts.
 pub async fn wait_for_heartbeat(
     bus: &Bus,
     instance: &str,
@@ -94,8 +93,8 @@ pub async fn wait_for_heartbeat(
     .await
 }
 
-/// Waits until a trader's heartbeat says that it is at work and its candles are fresh; not an older
-/// one than now.
+/// Waits for a heartbeat, sent after this call, that reports phase running and candles younger than three
+/// minutes.
 pub async fn wait_until_caught_up(bus: &Bus, instance: &str, within: Duration) -> Heartbeat {
     let since = runtime::clock::now();
     wait_for_heartbeat(bus, instance, "running, candles fresh", within, |h| {

@@ -1,4 +1,4 @@
-//! Reads the journals of books as the trader does, under the operator's permissions.
+//! Reads the journals of books as the trader does, with the operator's permissions.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +9,29 @@ use runtime::journal::{Journal, StoredBatch};
 use runtime::streams;
 use trader_core::book::{BookRecord, BookState};
 
-/// One book's whole journal, oldest first.
+/// All batches of one book's journal, oldest first.
 pub type Batches = Vec<StoredBatch<BookRecord>>;
 
-/// Every paper book's journal.
+/// Reads the journal of every paper book.
 pub async fn read_paper(bus: &Bus) -> BTreeMap<BookKey, Batches> {
     read_mode(bus, Mode::Paper).await
 }
 
-/// Every book's journal of this mode.
+/// Reads the journal of every book of this mode.
 pub async fn read_mode(bus: &Bus, mode: Mode) -> BTreeMap<BookKey, Batches> {
     let filter = filter::book_journals(mode);
     let mut journals = BTreeMap::new();
     for subject in bus.subjects(streams::JOURNAL, &filter).await.unwrap() {
-        let key: BookKey = subject
-            .strip_prefix("journal.v1.book.")
-            .unwrap()
-            .parse()
-            .unwrap();
+        let Some(Subject::BookJournal(key)) = Subject::parse(&subject) else {
+            panic!("{subject} is not a journal of a book");
+        };
         let entries = read_book(bus, &key).await;
         journals.insert(key, entries);
     }
     journals
 }
 
-/// One book's journal.
+/// Reads one book's journal.
 pub async fn read_book(bus: &Bus, key: &BookKey) -> Batches {
     let subject = Subject::BookJournal(key.clone());
     let reader = "audit".parse().unwrap();
@@ -41,17 +39,17 @@ pub async fn read_book(bus: &Bus, key: &BookKey) -> Batches {
     replayed.unwrap_or_else(|error| panic!("{error}")).1
 }
 
-/// What the book is after all this.
+/// Folds a journal into the book's state.
 pub fn fold_book(entries: &Batches) -> BookState {
     let mut state = BookState::default();
     for stored in entries {
         let folded = state.fold(&stored.batch);
-        folded.unwrap_or_else(|bad| panic!("journal sequence {}: {bad}", stored.seq));
+        folded.unwrap_or_else(|error| panic!("journal sequence {}: {error}", stored.seq));
     }
     state
 }
 
-/// All records of some journals.
+/// Iterates over all records of some journals.
 pub fn records<'a>(
     journals: impl IntoIterator<Item = &'a Batches>,
 ) -> impl Iterator<Item = &'a BookRecord> {
@@ -59,7 +57,7 @@ pub fn records<'a>(
     entries.flat_map(|stored| &stored.batch.records)
 }
 
-/// How many positions these journals have closed.
+/// Counts the closed positions of some journals.
 pub fn count_trades<'a>(journals: impl IntoIterator<Item = &'a Batches>) -> usize {
     records(journals)
         .filter(|r| matches!(r, BookRecord::PositionClosed(_)))

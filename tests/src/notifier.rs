@@ -1,4 +1,4 @@
-//! The real notifier as a process, on a real bus and a strict Telegram; and how tests tell it things.
+//! The real notifier as a process on a real bus and the fake Telegram, and functions that publish events to it.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -11,13 +11,13 @@ use protocol::time::UtcMs;
 use runtime::bus::Bus;
 
 use crate::nats::{NatsServer, Role};
-use crate::process::{Process, binary};
+use crate::process::{self, PROJECT, Process, binary};
 use crate::telegram::Telegram;
 
-/// Whom the tests' events are of.
+/// Instance that the tests' events come from.
 pub const TRADER: &str = "trader-paper-1";
 
-/// Look now: a critical, which is told alone and at once, and says which one it is.
+/// A critical event, which is sent at once in a message of its own. Its reason contains `number`.
 pub fn quarantined_event(number: usize) -> EventBody {
     EventBody::UnitQuarantined {
         unit: TRADER.parse().unwrap(),
@@ -28,26 +28,27 @@ pub fn quarantined_event(number: usize) -> EventBody {
     }
 }
 
-/// How to start a notifier, again and again.
+/// Environment of a notifier; can start several processes.
 #[derive(Clone)]
 pub struct NotifierSetup(BTreeMap<String, String>);
 
 impl NotifierSetup {
-    /// A notifier without a token. The bus's address makes its name this test's own.
+    /// A notifier without a bot token. The port of the bus makes its instance name unique to this test.
     pub fn new(nats: &NatsServer) -> Self {
         let url = nats.url();
         let port = url.rsplit(':').next().unwrap_or_default();
         let setup = Self(BTreeMap::new())
             .env("INSTANCE", &format!("notifier-{port}"))
+            .env("BEARISH_PROJECT", PROJECT)
             .env("HEARTBEAT_SECS", "1")
-            // No secret may show at any level.
+            // No secret may be logged at any level.
             .env("LOG_LEVEL", "debug");
         let bus = nats.env(Role::Notifier);
         bus.iter()
             .fold(setup, |setup, (name, value)| setup.env(name, value))
     }
 
-    /// With a bot that writes to the person of this Telegram.
+    /// Sets bot token, private chat and address of this Telegram.
     #[must_use]
     pub fn with_telegram(self, telegram: &Telegram) -> Self {
         self.env("TELEGRAM_BOT_TOKEN", telegram.token())
@@ -55,19 +56,19 @@ impl NotifierSetup {
             .env("TELEGRAM_API_URL", &telegram.url())
     }
 
-    /// With this variable.
+    /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.0.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Starts one.
+    /// Starts a notifier.
     pub fn start(&self) -> Process {
         Process::start("notifier", self.command(&[]))
     }
 
-    /// `start_notifier` with these arguments.
+    /// Command line `notifier` with these arguments.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("notifier"));
         command.env_clear().envs(&self.0).args(arguments);
@@ -75,19 +76,18 @@ impl NotifierSetup {
     }
 }
 
-/// Stores an event as a paper trader of this name would, headers included.
+/// Stores an event, with its headers, as a trader of this instance name would.
 pub async fn publish_event(bus: &Bus, instance: &str, id: &str, body: EventBody) {
     publish_event_at(bus, instance, id, runtime::clock::now(), body).await;
 }
 
-/// The same of something that happened then.
+/// As [`publish_event`], with the time at which the event happened.
 pub async fn publish_event_at(bus: &Bus, instance: &str, id: &str, at: UtcMs, body: EventBody) {
     let event = Event::new(id, at, body);
     let subject = Subject::Event {
-        service: Service::Trader,
-        instance: instance.parse().unwrap(),
+        process: process::host().process(Service::Trader, instance.parse().unwrap()),
         severity: event.severity,
-        kind: event.body.kind(),
+        kind: event.body.kind().into(),
     };
     let payload = serde_json::to_vec(&event).unwrap();
     let message = PublishMessage::build()

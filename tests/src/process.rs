@@ -1,5 +1,5 @@
-//! A child process: its output line by line, signals, its exit code. Dies with the test, and then must not
-//! have printed a secret that it was given.
+//! A child process: its output by line, signals and exit code. It is killed on drop. A test fails if the
+//! process has printed a secret of its environment. Entry point: [`Process`].
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use protocol::ids::HostKey;
+
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
-/// A program of this project: from `BEARISH_BIN_DIR`, else from where cargo put it.
+/// Path of a program of this project: in `BEARISH_BIN_DIR` if set, else in cargo's target directory.
 pub fn binary(name: &str) -> PathBuf {
     match std::env::var_os("BEARISH_BIN_DIR") {
         Some(dir) => require_file(PathBuf::from(dir).join(name)),
@@ -18,7 +20,7 @@ pub fn binary(name: &str) -> PathBuf {
     }
 }
 
-/// The same, always of the tests' own build: a release has no failpoints.
+/// Path of a program in cargo's target directory: release builds in `BEARISH_BIN_DIR` have no failpoints.
 pub fn binary_with_failpoints(name: &str) -> PathBuf {
     // target/debug/deps/this-test
     let test = std::env::current_exe().unwrap();
@@ -34,9 +36,17 @@ fn require_file(path: PathBuf) -> PathBuf {
     path
 }
 
+/// Project of every process whose test names no other.
+pub const PROJECT: &str = "bearish-test";
+
+/// Project and host of every process whose test names no other.
+pub fn host() -> HostKey {
+    format!("{PROJECT}.local").parse().unwrap()
+}
+
 type Lines = Arc<Mutex<Vec<String>>>;
 
-/// A running or ended child.
+/// A running or ended child process.
 pub struct Process {
     name: String,
     child: Child,
@@ -47,15 +57,21 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`, which is called `token` in messages.
+    /// Starts `command`; `name` appears in messages.
     pub fn start(name: &str, mut command: Command) -> Self {
         let secrets = secret_values(&command);
+        if !command
+            .get_envs()
+            .any(|(name, _)| name == "BEARISH_PROJECT")
+        {
+            command.env("BEARISH_PROJECT", PROJECT);
+        }
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+            .unwrap_or_else(|error| panic!("cannot start {name}: {error}"));
         let (out, err) = (Lines::default(), Lines::default());
         let readers = vec![
             collect_lines(child.stdout.take().unwrap(), Arc::clone(&out)),
@@ -71,33 +87,33 @@ impl Process {
         }
     }
 
-    /// Its number, as the kernel calls it.
+    /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal by its name: `TERM`, `STOP`, ….
+    /// Sends a signal by its name, such as `TERM` or `STOP`.
     pub fn signal(&self, signal: &str) {
         // A shell's builtin: a minimal machine has no kill program.
         let sent = Command::new("sh")
             .args(["-c", &format!("kill -s {signal} {}", self.child.id())])
             .status()
             .unwrap();
-        assert!(sent.success(), "{}: no SIG{signal} sent", self.name);
+        assert!(sent.success(), "{}: SIG{signal} was not sent", self.name);
     }
 
-    /// SIGKILL; returns when the process is gone.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Whether it has not ended.
+    /// Whether the process has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Its exit code, which must come within this time; its output is complete then.
+    /// Waits at most `within` for the exit and returns the exit code. The output is complete afterwards.
     pub async fn exit_within(&mut self, within: Duration) -> i32 {
         let what = format!("{} ends", self.name);
         let child = &mut self.child;
@@ -110,12 +126,12 @@ impl Process {
             .unwrap_or_else(|| panic!("{}: {status}", self.name))
     }
 
-    /// The first log line with this text, for which it is waited.
+    /// Waits for a log line with this text and returns the first one.
     pub async fn wait_for_log(&self, text: &str) -> String {
         self.wait_for_log_within(text, DEFAULT_TIMEOUT).await
     }
 
-    /// The first log line with this text, which must come within this time.
+    /// Waits at most `within` for a log line with this text and returns the first one.
     pub async fn wait_for_log_within(&self, text: &str, within: Duration) -> String {
         let what = format!("{} logs {text:?}", self.name);
         eventually(&what, within, async || {
@@ -124,20 +140,20 @@ impl Process {
         .await
     }
 
-    /// How many log lines so far have this text.
+    /// Counts the log lines with this text so far.
     pub fn count_logs(&self, text: &str) -> usize {
         self.out().iter().filter(|l| l.contains(text)).count()
     }
 
-    /// Looks through all that it ever printed.
+    /// Checks that no printed line contains a secret.
     fn assert_no_secret_printed(&mut self) {
         for reader in self.readers.drain(..) {
-            // A panic of it was one of the test's.
+            // A panic of a reader thread has failed the test already.
             let _ = reader.join();
         }
         for line in self.out().iter().chain(&self.err()) {
-            let shown = self.secrets.iter().any(|secret| line.contains(secret));
-            assert!(!shown, "{} shows a secret: {line:?}", self.name);
+            let leaks = self.secrets.iter().any(|secret| line.contains(secret));
+            assert!(!leaks, "{} shows a secret: {line:?}", self.name);
         }
     }
 
@@ -154,13 +170,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Already ended is as good.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
             let (out, err) = (self.out(), self.err());
             let from = out.len().saturating_sub(60);
-            eprintln!("--- last words of {}", self.name);
+            eprintln!("--- last log lines of {}", self.name);
             for line in out[from..].iter().chain(&err) {
                 eprintln!("{line}");
             }
@@ -170,8 +186,8 @@ impl Drop for Process {
     }
 }
 
-/// What the child finds in its environment and may show nobody: the whole of it, of a bot's token its second
-/// part. What is too short is nonsense that a test gives it.
+/// Secret values of the child's environment: whole values, the second part of a bot token, the last path segment
+/// of a URL. Shorter values are no secrets, but invalid input of a test.
 fn secret_values(command: &Command) -> Vec<String> {
     const SHORTEST: usize = 8;
     let is_secret = |name: &str| {
@@ -185,18 +201,18 @@ fn secret_values(command: &Command) -> Vec<String> {
         ];
         ends.iter().any(|end| name.ends_with(end))
     };
-    let given = command.get_envs().filter_map(|(name, value)| {
+    let secrets = command.get_envs().filter_map(|(name, value)| {
         let (name, value) = (name.to_str()?, value?.to_str()?);
         let value = value.trim_matches('"');
         let secret = match name {
             "TELEGRAM_BOT_TOKEN" => value.rsplit(':').next()?,
-            // Its host may be shown.
+            // The host may be logged.
             "FALLBACK_URL" | "DEADMAN_URL" => value.rsplit('/').next()?,
             _ => value,
         };
         (is_secret(name) && secret.len() >= SHORTEST).then(|| secret.to_owned())
     });
-    given.collect()
+    secrets.collect()
 }
 
 fn collect_lines(from: impl Read + Send + 'static, to: Lines) -> thread::JoinHandle<()> {
@@ -207,25 +223,25 @@ fn collect_lines(from: impl Read + Send + 'static, to: Lines) -> thread::JoinHan
     })
 }
 
-fn copy_lines(of: &Lines) -> Vec<String> {
-    of.lock().unwrap_or_else(PoisonError::into_inner).clone()
+fn copy_lines(lines: &Lines) -> Vec<String> {
+    lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn print_with_env(name: &str, value: &str, said: &str) {
+    fn print_with_env(name: &str, value: &str, line: &str) {
         let mut command = Command::new("sh");
         command
             .env(name, value)
-            .args(["-c", &format!("echo '{said}' >&2")]);
-        let mut process = Process::start("a loud one", command);
+            .args(["-c", &format!("echo '{line}' >&2")]);
+        let mut process = Process::start("printer", command);
         process.child.wait().unwrap();
     }
 
     #[test]
-    #[should_panic(expected = "a loud one shows a secret")]
+    #[should_panic(expected = "printer shows a secret")]
     fn process_that_prints_its_token_fails_the_test() {
         print_with_env(
             "TELEGRAM_BOT_TOKEN",
@@ -235,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a loud one shows a secret")]
+    #[should_panic(expected = "printer shows a secret")]
     fn process_that_prints_its_quoted_password_fails_the_test() {
         print_with_env(
             "NATS_NOTIFIER_PASSWORD",

@@ -1,4 +1,4 @@
-//! The real trader as a process: how it is started, and the few words by which tests know it.
+//! The real trader as a process: its settings ([`TraderSetup`]) and a running trader ([`Trader`]).
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -7,12 +7,12 @@ use std::process::Command;
 
 use crate::exchange::Exchange;
 use crate::nats::{NatsServer, Role};
-use crate::process::{Process, binary, binary_with_failpoints};
+use crate::process::{PROJECT, Process, binary, binary_with_failpoints};
 
-/// The flags of the default system.
+/// Flags of the default system.
 pub const FLAGS: [&str; 3] = ["--paper", "--infinite", "--auto-restart"];
 
-/// How to start a trader, again and again.
+/// Environment and flags of a trader; can start several processes.
 #[derive(Clone)]
 pub struct TraderSetup {
     env: BTreeMap<String, String>,
@@ -20,8 +20,7 @@ pub struct TraderSetup {
 }
 
 impl TraderSetup {
-    /// A paper trader of this name on this bus and exchange. The port makes the name this test's own:
-    /// processes of one host are told apart by it.
+    /// A paper trader on this bus and exchange. The port makes its instance name unique on this host.
     pub fn new(name: &str, nats: &NatsServer, exchange: &Exchange) -> Self {
         let address = exchange.address();
         let setup = Self {
@@ -30,20 +29,21 @@ impl TraderSetup {
         };
         let setup = setup
             .env("INSTANCE", &format!("{name}-{}", address.port()))
+            .env("BEARISH_PROJECT", PROJECT)
             .env("HEARTBEAT_SECS", "1")
             .env("BINANCE_REST_URL", &format!("http://{address}"))
             .env("BINANCE_WS_URL", &format!("ws://{address}"));
         setup.with_bus(nats, Role::TraderPaper)
     }
 
-    /// With this variable.
+    /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// As this user of the bus.
+    /// Connects to this bus as `role`.
     #[must_use]
     pub fn with_bus(self, nats: &NatsServer, role: Role) -> Self {
         let bus = nats.env(role);
@@ -51,46 +51,46 @@ impl TraderSetup {
             .fold(self, |setup, (name, value)| setup.env(name, value))
     }
 
-    /// Without this variable.
+    /// Removes a variable.
     #[must_use]
     pub fn without_env(mut self, name: &str) -> Self {
         self.env.remove(name);
         self
     }
 
-    /// With these flags in place of the usual ones.
+    /// Replaces the flags.
     #[must_use]
     pub fn flags(mut self, flags: &str) -> Self {
         self.flags = flags.split_whitespace().map(str::to_owned).collect();
         self
     }
 
-    /// Its name on the bus.
+    /// Instance name.
     pub fn instance(&self) -> &str {
         &self.env["INSTANCE"]
     }
 
-    /// What a shell starts one with.
+    /// Shell command that starts this trader.
     pub fn shell_command(&self) -> String {
         let env = self
             .env
             .iter()
             .map(|(name, value)| format!("{name}='{value}'"));
-        let words: Vec<String> = ["exec env -i".to_owned()]
+        let parts: Vec<String> = ["exec env -i".to_owned()]
             .into_iter()
             .chain(env)
             .chain([binary("trader").display().to_string()])
             .chain(self.flags.iter().cloned())
             .collect();
-        words.join(" ")
+        parts.join(" ")
     }
 
-    /// Starts one.
+    /// Starts a trader.
     pub fn start(&self) -> Trader {
         self.start_from(binary("trader"))
     }
 
-    /// Starts one that has failpoints.
+    /// Starts a trader whose binary has failpoints.
     pub fn start_with_failpoints(&self) -> Trader {
         self.start_from(binary_with_failpoints("trader"))
     }
@@ -105,24 +105,24 @@ impl TraderSetup {
     }
 }
 
-/// A trader process.
+/// A running trader.
 pub struct Trader {
     process: Process,
     instance: String,
 }
 
 impl Trader {
-    /// Its name on the bus.
+    /// Instance name.
     pub fn instance(&self) -> &str {
         &self.instance
     }
 
-    /// Only the process, for tests of its end.
+    /// Returns the process without the instance name.
     pub fn into_process(self) -> Process {
         self.process
     }
 
-    /// Waits until it says that it is at work.
+    /// Waits until the trader logs that it is running.
     pub async fn wait_until_running(&self) {
         self.wait_for_log("running books=").await;
     }

@@ -1,5 +1,5 @@
-//! The real watchdog beside units of its own compose project on the real engine: tiny containers that
-//! beat and end as a test tells them to. What to expect of it is said in the tests.
+//! The real watchdog with fake units on a real Docker daemon: small containers that send heartbeats, hang and exit
+//! on a test's command. Entry point: [`WatchdogRig`].
 
 mod image;
 
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use protocol::event::EventBody;
+use protocol::ids::HostKey;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::journal::Journal;
@@ -26,49 +27,49 @@ use crate::process::{Process, binary, binary_with_failpoints};
 use crate::socket_guard::SocketGuard;
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
-/// A bus, a compose project, and a watchdog for it.
+/// A bus, a Compose project and its watchdog.
 pub struct WatchdogRig {
-    /// The watchdog.
+    /// The watchdog process.
     pub watchdog: Process,
-    /// The bus.
+    /// nats-server with its streams.
     pub nats: NatsServer,
-    /// The operator's connection to it.
+    /// The operator's connection to the bus.
     pub operator: Bus,
-    /// The compose project.
+    /// Name of the Compose project.
     pub project: String,
     guard: Option<SocketGuard>,
     daemon: Option<DockerDaemon>,
 }
 
 impl WatchdogRig {
-    /// A watchdog that supervises an empty project.
+    /// Starts a watchdog that supervises an empty project.
     pub async fn start() -> Self {
         Self::start_with(new_project(), None, None).await
     }
 
-    /// One whose watchdog reaches the engine through a socket-guard only, as compose.yaml has it.
+    /// Starts a watchdog that reaches Docker through a socket-guard only, as in compose.yaml.
     pub async fn start_behind_guard() -> Self {
         let project = new_project();
         let guard = SocketGuard::start(&project).await;
         Self::start_with(project, Some(guard), None).await
     }
 
-    /// One on an engine of its own, which its watchdog reaches through a socket-guard.
-    pub async fn start_on_daemon(engine: DockerDaemon) -> Self {
-        image::ensure_images(Some(&engine.address()));
+    /// Starts a watchdog that reaches `daemon` through a socket-guard.
+    pub async fn start_on_daemon(daemon: DockerDaemon) -> Self {
+        image::ensure_images(Some(&daemon.address()));
         let project = new_project();
-        let guard = SocketGuard::start_with_docker(&project, Some(engine.address())).await;
-        Self::start_with(project, Some(guard), Some(engine)).await
+        let guard = SocketGuard::start_with_docker(&project, Some(daemon.address())).await;
+        Self::start_with(project, Some(guard), Some(daemon)).await
     }
 
     async fn start_with(
         project: String,
         guard: Option<SocketGuard>,
-        engine: Option<DockerDaemon>,
+        daemon: Option<DockerDaemon>,
     ) -> Self {
         let nats = NatsServer::with_streams().await;
         let operator = nats.bus(Role::Operator).await;
-        let host = docker_host(guard.as_ref(), engine.as_ref());
+        let host = docker_host(guard.as_ref(), daemon.as_ref());
         let watchdog = start_watchdog(&nats, &project, "watchdog-1", host);
         watchdog.wait_for_log("supervising").await;
         Self {
@@ -77,32 +78,32 @@ impl WatchdogRig {
             operator,
             project,
             guard,
-            daemon: engine,
+            daemon,
         }
     }
 
-    /// The guard before the engine.
+    /// The socket-guard between watchdog and Docker. Panics if there is none.
     pub fn guard(&mut self) -> &mut SocketGuard {
-        self.guard.as_mut().expect("opened behind a guard")
+        self.guard.as_mut().expect("started behind a socket-guard")
     }
 
-    /// The engine of its own.
+    /// The separate Docker daemon. Panics if there is none.
     pub fn daemon(&mut self) -> &mut DockerDaemon {
         self.daemon
             .as_mut()
-            .expect("opened on an engine of its own")
+            .expect("started on a separate Docker daemon")
     }
 
     fn docker_host(&self) -> Option<String> {
         docker_host(self.guard.as_ref(), self.daemon.as_ref())
     }
 
-    /// Another watchdog of the same project.
+    /// Starts another watchdog of the same project.
     pub fn start_another(&self, instance: &str) -> Process {
         start_watchdog(&self.nats, &self.project, instance, self.docker_host())
     }
 
-    /// SIGKILL for the watchdog, and a new one with this setting.
+    /// Kills the watchdog and starts a new one with this setting.
     pub fn replace_watchdog_with_env(&mut self, setting: (&str, &str)) {
         self.watchdog.kill();
         let host = self.docker_host();
@@ -111,7 +112,7 @@ impl WatchdogRig {
         self.watchdog = Process::start("watchdog", command);
     }
 
-    /// SIGKILL for the watchdog, and one that does not return from its next decision about this unit.
+    /// Kills the watchdog and starts one that hangs in its next decision about this unit.
     pub fn replace_watchdog_with_hung(&mut self, unit: &Unit) {
         self.watchdog.kill();
         let program = binary_with_failpoints("watchdog");
@@ -122,26 +123,29 @@ impl WatchdogRig {
         self.watchdog = Process::start("watchdog", command);
     }
 
-    /// SIGKILL for the watchdog, and one in a container of its own engine, as compose.yaml has it: the engine starts it
-    /// again whenever it ends.
+    /// Kills the watchdog and starts one in a container of the separate Docker daemon, as in compose.yaml: Docker
+    /// restarts it whenever it exits.
     pub async fn move_watchdog_into_container(&mut self) {
         self.watchdog.kill();
-        let engine = self.daemon.as_ref().expect("an engine of its own");
+        let daemon = self
+            .daemon
+            .as_ref()
+            .expect("started on a separate Docker daemon");
         let name = format!("{}-watchdog-1", self.project);
-        let said = watchdog_command(
+        let command = watchdog_command(
             &self.nats,
             &self.project,
             "watchdog-1",
-            Some(engine.address()),
+            Some(daemon.address()),
         );
-        let env = said
+        let env = command
             .get_envs()
             .filter_map(|(name, value)| Some(format!("{}={}", name.to_str()?, value?.to_str()?)));
         let env = env.chain([format!("HOSTNAME={name}")]);
-        let run_dir = engine.run_dir().display().to_string();
+        let run_dir = daemon.run_dir().display().to_string();
         let program = binary("watchdog");
         let dir = program.parent().unwrap().display();
-        let mut create = docker_command(Some(&engine.address()));
+        let mut create = docker_command(Some(&daemon.address()));
         create
             .args([
                 "run",
@@ -158,7 +162,7 @@ impl WatchdogRig {
             ])
             .args(["--volume", &format!("{run_dir}:{run_dir}")])
             .args(["--volume", &format!("{dir}:/bin:ro")])
-            // A debug build is linked against the machine's libraries.
+            // A debug build is linked dynamically against the machine's libraries.
             .args([
                 "--volume",
                 "/usr/lib:/lib:ro",
@@ -169,38 +173,38 @@ impl WatchdogRig {
             .arg(&*image::UNIT);
         run_command(&mut create);
         let supervises = async || {
-            let mut logs = docker_command(Some(&engine.address()));
-            let said = logs.args(["logs", &name]).output().unwrap();
-            String::from_utf8_lossy(&said.stdout)
+            let mut logs = docker_command(Some(&daemon.address()));
+            let output = logs.args(["logs", &name]).output().unwrap();
+            String::from_utf8_lossy(&output.stdout)
                 .contains("supervising")
                 .then_some(())
         };
-        // It waits for the lease of the one that was killed.
+        // The new watchdog waits until the lease of the killed one expires.
         eventually(
-            "the watchdog in its container supervises",
+            "the watchdog in its container is supervising",
             DEFAULT_TIMEOUT,
             supervises,
         )
         .await;
     }
 
-    /// SIGKILL for the watchdog, and a new one at once.
+    /// Kills the watchdog and starts a new one at once.
     pub fn replace_watchdog(&mut self) {
         self.watchdog.kill();
         self.watchdog = self.start_another("watchdog-1");
     }
 
-    /// `watchdog` with a subcommand; its output and exit code.
+    /// Runs `watchdog` with these arguments; returns its output and exit code.
     pub async fn run_command(&self, arguments: &[&str]) -> (String, i32) {
-        let mut command = watchdog_command(&self.nats, &self.project, "asks", self.docker_host());
+        let mut command = watchdog_command(&self.nats, &self.project, "cli", self.docker_host());
         command.args(arguments);
-        let mut asked = Process::start("watchdog", command);
-        let code = asked.exit_within(DEFAULT_TIMEOUT).await;
-        let text = [asked.out(), asked.err()].concat().join("\n");
+        let mut process = Process::start("watchdog", command);
+        let code = process.exit_within(DEFAULT_TIMEOUT).await;
+        let text = [process.out(), process.err()].concat().join("\n");
         (text, code)
     }
 
-    /// How to start a unit of this project: `trader-paper-<number>` with these flags.
+    /// Setup of the unit `trader-paper-<number>` of this project with these flags.
     pub fn unit_setup(&self, number: u32, flags: &str) -> UnitSetup {
         let name = format!("trader-paper-{number}");
         let [(_, url), (_, user), (_, password)] = self.nats.env(Role::TraderPaper);
@@ -225,8 +229,8 @@ impl WatchdogRig {
         }
     }
 
-    /// How to start a service of this project beside the units, `<service>-1`, on the machine's engine: with the label
-    /// that asks for its healing, and a health check that asks its process.
+    /// Setup of the service `<service>-1` of this project on the machine's Docker daemon, with a health check and the
+    /// label that lets the watchdog restart it when it hangs.
     pub fn service_setup(&self, service: &str) -> UnitSetup {
         let container = format!("{}-{service}-1", self.project);
         UnitSetup {
@@ -258,9 +262,14 @@ impl WatchdogRig {
             .flat_map(|label| ["--label".to_owned(), label])
     }
 
-    /// Every record so far.
+    /// Project and host of this watchdog.
+    pub fn host(&self) -> HostKey {
+        format!("{}.local", self.project).parse().unwrap()
+    }
+
+    /// Reads every record of the watchdog's journal.
     pub async fn records(&self) -> Vec<SupervisionRecord> {
-        let subject = Subject::WatchdogJournal(self.project.parse().unwrap());
+        let subject = Subject::WatchdogJournal(self.host());
         let reader = "audit".parse().unwrap();
         let (_, entries) = Journal::replay::<SupervisionRecord>(&self.operator, &subject, reader)
             .await
@@ -268,7 +277,7 @@ impl WatchdogRig {
         entries.into_iter().flat_map(|s| s.batch.records).collect()
     }
 
-    /// What these records add up to.
+    /// Folds the watchdog's journal into its state.
     pub async fn state(&self) -> SupervisionState {
         let mut state = SupervisionState::default();
         for record in self.records().await {
@@ -277,20 +286,22 @@ impl WatchdogRig {
         state
     }
 
-    /// Every fact about a unit so far.
+    /// Reads every record about a unit.
     pub async fn unit_records(&self, unit: &Unit) -> Vec<UnitRecord> {
-        let of = |record| match record {
+        let unit_record = |record| match record {
             SupervisionRecord::Unit {
-                unit: name,
-                record: fact,
-                ..
-            } if name.as_str() == unit.name => Some(fact),
+                unit: name, record, ..
+            } if name.as_str() == unit.name => Some(record),
             _ => None,
         };
-        self.records().await.into_iter().filter_map(of).collect()
+        self.records()
+            .await
+            .into_iter()
+            .filter_map(unit_record)
+            .collect()
     }
 
-    /// Waits until a unit's phase is as wished.
+    /// Waits until `matches` accepts a unit's phase.
     pub async fn wait_for_phase(
         &self,
         unit: &Unit,
@@ -313,7 +324,7 @@ impl WatchdogRig {
         .await;
     }
 
-    /// Waits until the unit beats and the watchdog has heard it.
+    /// Waits until the watchdog has recorded the unit as healthy.
     pub async fn wait_until_healthy(&self, unit: &Unit) {
         let name = unit.name.parse().unwrap();
         eventually(
@@ -327,16 +338,16 @@ impl WatchdogRig {
         .await;
     }
 
-    /// The kinds of all events of the watchdog so far, without the one of its own start.
+    /// Reads all stored events, without those of a watchdog's start.
     pub async fn stored_events(&self) -> Vec<EventBody> {
-        let told = bus_reader::stored_events(&self.operator).await;
-        let bodies = told.into_iter().map(|told| told.event.body);
+        let stored = bus_reader::stored_events(&self.operator).await;
+        let bodies = stored.into_iter().map(|stored| stored.event.body);
         bodies
             .filter(|body| !matches!(body, EventBody::WatchdogStarted { .. }))
             .collect()
     }
 
-    /// Waits for an event of this kind.
+    /// Waits for an event of this kind and returns its body.
     pub async fn wait_for_event(&self, kind: &str) -> EventBody {
         eventually(&format!("event {kind}"), DEFAULT_TIMEOUT, async || {
             self.stored_events()
@@ -348,7 +359,7 @@ impl WatchdogRig {
     }
 }
 
-/// A unit that is not made yet.
+/// Settings of a unit or service whose container is not created yet.
 pub struct UnitSetup {
     docker_host: Option<String>,
     image: &'static str,
@@ -359,20 +370,20 @@ pub struct UnitSetup {
 }
 
 impl UnitSetup {
-    /// An option of `docker create`.
+    /// Adds an option of `docker create`.
     #[must_use]
     pub fn with_option(mut self, option: &str, value: &str) -> Self {
         self.options.extend([option.to_owned(), value.to_owned()]);
         self
     }
 
-    /// A variable that tells the fake-unit what to do.
+    /// Sets a variable of the fake unit, as `NAME=value`.
     #[must_use]
     pub fn env(self, pair: &str) -> Self {
         self.with_option("--env", pair)
     }
 
-    /// Makes and starts it.
+    /// Creates and starts the container.
     pub fn start(self) -> Unit {
         if self.docker_host.is_none() {
             fake_unit_image();
@@ -390,7 +401,7 @@ impl UnitSetup {
     }
 }
 
-/// A unit's container; removed when this is dropped.
+/// A container of a unit or service. Removed on drop.
 pub struct Unit {
     docker_host: Option<String>,
     /// `trader-paper-<number>`.
@@ -403,49 +414,49 @@ impl Unit {
         run_command(docker_command(self.docker_host.as_deref()).args(arguments))
     }
 
-    /// `docker kill -s`.
+    /// Sends a signal through `docker kill -s`.
     pub fn signal(&self, signal: &str) {
         self.run_docker(&["kill", "-s", signal, &self.container]);
     }
 
-    /// SIGKILL past the engine, which takes its own for a wish that it stays down.
+    /// Kills the process without Docker: after its own `docker kill`, Docker does not restart a container.
     pub fn kill_process(&self) {
         let pid = self.docker_state()["Pid"].to_string();
         run_command(Command::new("sh").args(["-c", &format!("kill -s KILL {pid}")]));
     }
 
-    /// The name of its container.
+    /// Docker's name of the container.
     pub fn container_name(&self) -> &str {
         &self.container
     }
 
-    /// Its container's id.
+    /// Docker's id of the container.
     pub fn container_id(&self) -> String {
         let id = self.run_docker(&["inspect", "--format", "{{.Id}}", &self.container]);
         id.trim().to_owned()
     }
 
-    /// Any command of docker's on it.
+    /// Runs a `docker` command on the container, such as `stop`.
     pub fn run_docker_verb(&self, verb: &str) {
         self.run_docker(&[verb, &self.container]);
     }
 
-    /// The engine's `State`.
+    /// `State` of `docker inspect`.
     pub fn docker_state(&self) -> Value {
         let text = self.run_docker(&["inspect", "--format", "{{json .State}}", &self.container]);
         serde_json::from_str(&text).unwrap()
     }
 
-    /// What the engine has told of it so far, in the engine's words.
+    /// Actions of all Docker events of the container so far.
     pub fn docker_events(&self) -> Vec<String> {
-        let of_it = format!("container={}", self.container);
+        let filter = format!("container={}", self.container);
         let all = ["events", "--since", "0", "--until", "0s"];
-        let only = ["--format", "{{.Action}}", "--filter", &of_it];
-        let told = self.run_docker(&[&all[..], &only].concat());
-        told.lines().map(str::to_owned).collect()
+        let only = ["--format", "{{.Action}}", "--filter", &filter];
+        let actions = self.run_docker(&[&all[..], &only].concat());
+        actions.lines().map(str::to_owned).collect()
     }
 
-    /// When it was started last, as the engine writes it.
+    /// Time of the last start, in Docker's format.
     pub fn started_at(&self) -> String {
         self.docker_state()["StartedAt"]
             .as_str()
@@ -453,29 +464,29 @@ impl Unit {
             .to_owned()
     }
 
-    /// Whether its process lives.
+    /// Whether the container is running.
     pub fn is_running(&self) -> bool {
         self.docker_state()["Running"] == true
     }
 
-    /// Waits until it runs, started after this time.
+    /// Waits until the container runs with another start time than `before`.
     pub async fn wait_until_started_after(&self, before: &str) {
         eventually(
-            &format!("{} runs again", self.name),
+            &format!("{} is running again", self.name),
             DEFAULT_TIMEOUT,
             async || (self.is_running() && self.started_at() != before).then_some(()),
         )
         .await;
     }
 
-    /// Looks for so long whether it stays as it is.
+    /// Waits for `span` and checks that the container was not started or stopped meanwhile.
     pub async fn assert_stays(&self, running: bool, span: Duration) {
         let before = self.started_at();
         tokio::time::sleep(span).await;
         assert_eq!(
             (self.is_running(), self.started_at()),
             (running, before),
-            "{} was touched",
+            "{} was started or stopped",
             self.name
         );
     }
@@ -484,7 +495,7 @@ impl Unit {
 impl Drop for Unit {
     fn drop(&mut self) {
         if self.docker_host.is_some() {
-            // Its engine takes it along.
+            // The separate Docker daemon removes its containers.
             return;
         }
         let removed = docker_command(None)
@@ -502,17 +513,17 @@ fn new_project() -> String {
     format!("{}-{}-{number}", run_name(), std::process::id())
 }
 
-/// Docker's command, on the machine's engine or another.
+/// Command line `docker` for the daemon at `host`, or for the machine's daemon.
 fn docker_command(host: Option<&str>) -> Command {
     let mut command = Command::new("docker");
     command.args(host.iter().flat_map(|host| ["-H", host]));
     command
 }
 
-/// How a watchdog reaches the engine, if not in the usual way.
-fn docker_host(guard: Option<&SocketGuard>, engine: Option<&DockerDaemon>) -> Option<String> {
+/// Value for the watchdog's `DOCKER_HOST`. `None` for Docker's default socket.
+fn docker_host(guard: Option<&SocketGuard>, daemon: Option<&DockerDaemon>) -> Option<String> {
     let guard = guard.map(SocketGuard::address);
-    guard.or_else(|| engine.map(DockerDaemon::address))
+    guard.or_else(|| daemon.map(DockerDaemon::address))
 }
 
 fn watchdog_command(
@@ -551,7 +562,7 @@ fn start_watchdog(
     Process::start("watchdog", watchdog_command(nats, project, instance, host))
 }
 
-/// The fake-unit's image on the machine's engine; its name.
+/// Builds the fake unit's image on the machine's Docker daemon unless it exists; returns its name.
 pub fn fake_unit_image() -> &'static str {
     static MADE: OnceLock<()> = OnceLock::new();
     MADE.get_or_init(|| image::ensure_images(None));

@@ -21,8 +21,8 @@ use runtime::streams;
 
 /// Of the mode in question; `@` is the mode.
 const TRADER_SUBJECTS: [&str; 17] = [
-    "heartbeat.v1.trader.t",
-    "event.v1.trader.t.info.trader_started",
+    "heartbeat.v1.trader.p.h.t",
+    "event.v1.trader.p.h.t.info.trader_started",
     "report.v1.book.@.venue.account.S",
     "report.v1.equity.@.venue.account.S",
     "report.v1.account.@.venue.account",
@@ -35,19 +35,19 @@ const TRADER_SUBJECTS: [&str; 17] = [
     "journal.v1.book.@.venue.account.S",
     "snapshot.v1.book.@.venue.account.S",
     "lease.v1.book.@.venue.account.S",
-    "lease.v1.member.@.venue.account.t",
+    "lease.v1.member.@.venue.account.p.h.t",
     "$JS.API.DIRECT.GET.JOURNAL.journal.v1.book.@.venue.account.S",
     "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.@.venue.account.S",
 ];
 
 /// Of nobody who trades, whatever the mode.
 const FORBIDDEN_SUBJECTS: [&str; 28] = [
-    "heartbeat.v1.watchdog.w",
-    "event.v1.watchdog.w.info.x",
-    "event.v1.notifier.n.info.x",
+    "heartbeat.v1.watchdog.p.h.w",
+    "event.v1.watchdog.p.h.w.info.x",
+    "event.v1.notifier.p.h.n.info.x",
     "journal.v1.account_command.account",
-    "journal.v1.watchdog.unit",
-    "lease.v1.watchdog.project",
+    "journal.v1.watchdog.p.h",
+    "lease.v1.watchdog.p.h",
     "command.v1.trader.pause",
     "command.v1.notifier.pause",
     "$JS.API.STREAM.CREATE.MINE",
@@ -61,10 +61,10 @@ const FORBIDDEN_SUBJECTS: [&str; 28] = [
     "$JS.API.STREAM.RESTORE.JOURNAL",
     "$JS.API.STREAM.LIST",
     "$JS.API.DIRECT.GET.JOURNAL",
-    "$JS.API.DIRECT.GET.EVENTS.event.v1.trader.t.info.x",
+    "$JS.API.DIRECT.GET.EVENTS.event.v1.trader.p.h.t.info.x",
     "$JS.API.CONSUMER.CREATE.JOURNAL",
     "$JS.API.CONSUMER.CREATE.JOURNAL.c",
-    "$JS.API.CONSUMER.CREATE.EVENTS.c.event.v1.trader.t.info.x",
+    "$JS.API.CONSUMER.CREATE.EVENTS.c.event.v1.trader.p.h.t.info.x",
     "$JS.API.CONSUMER.DURABLE.CREATE.JOURNAL.c",
     "$JS.API.CONSUMER.LIST.JOURNAL",
     "$JS.API.CONSUMER.NAMES.JOURNAL",
@@ -159,9 +159,9 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
     let nats = NatsServer::with_streams().await;
     let bare = nats.raw_client(Role::Notifier).await;
     for subject in [
-        "heartbeat.v1.notifier.n",
-        "event.v1.notifier.n.info.x",
-        "command.v1.watchdog.stop",
+        "heartbeat.v1.notifier.p.h.n",
+        "event.v1.notifier.p.h.n.info.x",
+        "command.v1.watchdog.p.h.stop",
         "command.v1.notifier.resend",
         "journal.v1.account_command.paper.venue.account",
         "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.paper.venue.account",
@@ -172,8 +172,8 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
         "$JS.API.CONSUMER.CREATE.EVENTS.notifier.event.v1.>",
         "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
         "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
-        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.t",
-        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.watchdog.w",
+        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.p.h.t",
+        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.watchdog.p.h.w",
         "$JS.API.DIRECT.GET.JOURNAL.journal.v1.notifier.operator",
     ] {
         assert!(
@@ -182,7 +182,7 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
         );
     }
     // What it tells the owner nobody else may have made up through it.
-    let heard_only = "event.v1.watchdog.w.critical.given_up";
+    let heard_only = "event.v1.watchdog.p.h.w.critical.unit_quarantined";
     let its_own = [
         "journal.v1.account_command.@.",
         "GET.REPORTS.",

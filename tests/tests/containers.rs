@@ -1,5 +1,5 @@
-//! The images as people run them: from scratch, read-only, under compose.yaml's users and limits. How
-//! they begin, what ends them, and what is left of it.
+//! Tests of the images with compose.yaml's users and limits: start, kill and restart of containers, exit codes,
+//! contents of the images, and replicas that share symbols.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,12 +22,12 @@ use protocol::ids::BookKey;
 use runtime::bus::Bus;
 use trader_core::book::{BookPhase, BookRecord, Position};
 
-/// The first trade of the default market on the default clock.
+/// Time within which the default market brings the first trade.
 const FIRST_TRADE_TIMEOUT: Duration = Duration::from_mins(1);
-/// A stop or a target is reached.
+/// Time within which a stop or target is reached.
 const EXIT_TIMEOUT: Duration = Duration::from_mins(2);
 const EXIT_CODE_SIGKILL: i64 = 137;
-/// What is in every image beside its program.
+/// Files of every image besides its program.
 const EVERY_IMAGE: [&str; 3] = [
     "etc/nsswitch.conf",
     "etc/passwd",
@@ -36,14 +36,14 @@ const EVERY_IMAGE: [&str; 3] = [
 
 type Journals = BTreeMap<BookKey, Batches>;
 
-/// Waits until some book holds a position.
+/// Waits until a book has a position; returns its key.
 async fn wait_for_position(bus: &Bus) -> BookKey {
     eventually("a position", FIRST_TRADE_TIMEOUT, async || {
         let journals = journals::read_paper(bus).await;
-        let held = journals
+        let found = journals
             .into_iter()
             .find(|(_, entries)| has_position(entries));
-        held.map(|(key, _)| key)
+        found.map(|(key, _)| key)
     })
     .await
 }
@@ -59,12 +59,12 @@ fn open_position(entries: &Batches) -> Option<Position> {
     }
 }
 
-/// The newest heartbeat, once the trader is at work with candles as fresh as they should be.
+/// Waits until the trader is running with fresh candles; returns its newest heartbeat.
 async fn wait_until_caught_up(bus: &Bus, instance: &str) -> Heartbeat {
     bus_reader::wait_until_caught_up(bus, instance, DEFAULT_TIMEOUT).await
 }
 
-/// Every message that was there before is there, unchanged, and only then come others.
+/// Checks that each journal begins with the batches of `before`, unchanged.
 fn assert_continues(before: &Journals, after: &Journals) {
     for (key, old) in before {
         let new = &after[key];
@@ -83,7 +83,7 @@ async fn killed_trader_container_restarts_with_its_position_and_trades_on() {
     trader.kill().await;
     assert_eq!(trader.wait_for_exit_code().await, EXIT_CODE_SIGKILL);
     let before = journals::read_paper(&bus).await;
-    let position = open_position(&before[&book]).expect("it is held for longer than a kill takes");
+    let position = open_position(&before[&book]).expect("the position was closed before the kill");
     trader.restart().await;
     trader.wait_until_healthy().await;
 
@@ -93,27 +93,27 @@ async fn killed_trader_container_restarts_with_its_position_and_trades_on() {
     let after = journals::read_paper(&bus).await;
     assert_continues(&before, &after);
     for (key, old) in &before {
-        let taken_over = &after[key][old.len()].batch;
-        assert_eq!(taken_over.writer, second.boot, "{key}");
+        let first_batch = &after[key][old.len()].batch;
+        assert_eq!(first_batch.writer, second.boot, "{key}");
         assert!(
-            matches!(&taken_over.records[0], BookRecord::WriterChanged { instance, .. }
+            matches!(&first_batch.records[0], BookRecord::WriterChanged { instance, .. }
                 if instance.as_str() == "trader-paper-1"),
-            "{taken_over:?}"
+            "{first_batch:?}"
         );
     }
     let BookRecord::PositionClosed(trade) = exit else {
-        panic!("the position that was open is not closed next: {exit:?}");
+        panic!("expected the close of the open position: {exit:?}");
     };
     assert_eq!(trade.entry_price, position.entry_price);
     assert_eq!(trade.quantity, position.quantity);
-    let kept = journals::fold_book(&before[&book]).equity;
-    assert_eq!(trade.equity, kept + trade.pnl);
+    let equity = journals::fold_book(&before[&book]).equity;
+    assert_eq!(trade.equity, equity + trade.pnl);
     stack.assert_no_secret_in_logs(&[&trader]).await;
 }
 
-/// The first record in the book's journal behind `known` messages that is no change of owner.
+/// Waits for the first record after `known` batches of the book's journal that is no change of writer.
 async fn wait_for_exit(bus: &Bus, book: &BookKey, known: usize) -> BookRecord {
-    eventually("an exit", EXIT_TIMEOUT, async || {
+    eventually("a record after the restart", EXIT_TIMEOUT, async || {
         let entries = journals::read_book(bus, book).await;
         let mut new = entries
             .into_iter()
@@ -140,7 +140,7 @@ async fn acknowledged_records_survive_a_bus_kill_and_the_trader_continues() {
     let bus = stack.operator_bus().await;
     assert_continues(&acknowledged, &journals::read_paper(&bus).await);
     let after = wait_until_caught_up(&bus, "trader-paper-1").await;
-    assert_eq!(after.boot, before.boot, "the trader started again");
+    assert_eq!(after.boot, before.boot, "the trader was restarted");
     let length = |journals: &Journals| journals.values().map(Vec::len).sum::<usize>();
     eventually("a decision after the restart", EXIT_TIMEOUT, async || {
         let now = journals::read_paper(&bus).await;
@@ -187,16 +187,16 @@ async fn trader_container_ends_with_the_exit_code_of_its_reason() {
         "{}",
         cycle.log().await
     );
-    let goodbye = "event.v1.trader.lonely.info.trader_stopped";
-    let told = bus_reader::stored_events(&bus).await;
-    let told = told.iter().find(|told| told.subject == goodbye);
-    let said = told.map(|told| &told.event.body);
+    let stopped = "event.v1.trader.bearish-alpha.local.lonely.info.trader_stopped";
+    let events = bus_reader::stored_events(&bus).await;
+    let event = events.iter().find(|stored| stored.subject == stopped);
+    let body = event.map(|stored| &stored.event.body);
     assert!(
-        matches!(said, Some(EventBody::TraderStopped { exit_code: 20, .. })),
-        "{said:?}"
+        matches!(body, Some(EventBody::TraderStopped { exit_code: 20, .. })),
+        "{body:?}"
     );
 
-    for (host, flags, variable, value, code, words) in [
+    for (host, flags, variable, value, code, text) in [
         ("live", "--infinite --auto-restart", "X", "", 64, "--paper"),
         ("flag", "--paper --forever", "X", "", 64, "--forever"),
         (
@@ -208,19 +208,19 @@ async fn trader_container_ends_with_the_exit_code_of_its_reason() {
             "trader-paper",
         ),
     ] {
-        let refused = stack
+        let rejected = stack
             .trader()
             .with_hostname(host)
             .flags(flags)
             .env(variable, value);
-        let refused = refused.start().await;
-        let found = refused.wait_for_exit_code().await;
-        let complaint = refused.stderr().await;
-        assert_eq!(found, code, "{complaint}");
-        assert_eq!(complaint.lines().count(), 1, "{complaint}");
-        assert!(complaint.contains(words), "{complaint}");
-        assert!(!refused.log().await.contains("guessed-wrong"));
-        stack.assert_no_secret_in_logs(&[&refused]).await;
+        let rejected = rejected.start().await;
+        let found = rejected.wait_for_exit_code().await;
+        let stderr = rejected.stderr().await;
+        assert_eq!(found, code, "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(text), "{stderr}");
+        assert!(!rejected.log().await.contains("guessed-wrong"));
+        stack.assert_no_secret_in_logs(&[&rejected]).await;
     }
     stack.assert_no_secret_in_logs(&[&trader, &cycle]).await;
 }
@@ -241,11 +241,11 @@ fn image_holds_its_program_and_nothing_else() {
         ("notifier", "notifier", vec![]),
         ("socket-guard", "socket-guard", vec![]),
     ] {
-        let (full, known) = require_image(name);
-        let size = known["Size"].as_u64().unwrap();
+        let (full, details) = require_image(name);
+        let size = details["Size"].as_u64().unwrap();
         assert!(size < 25_000_000, "{full} has {size} bytes");
-        let config = &known["Config"];
-        // The engine's socket belongs to root.
+        let config = &details["Config"];
+        // Docker's socket belongs to root.
         let user = if name == "socket-guard" {
             "0:0"
         } else {
@@ -261,14 +261,14 @@ fn image_holds_its_program_and_nothing_else() {
         let found: BTreeSet<&str> = found
             .iter()
             .map(String::as_str)
-            // A server that is linked dynamically brings its loader and libc.
+            // A dynamically linked nats-server needs its loader and libc.
             .filter(|file| !(name == "nats" && file.starts_with("lib") && file.contains(".so")))
             .collect();
         assert_eq!(found, expected, "{full}");
     }
 }
 
-/// Every file of an image, without what the engine puts into a container.
+/// Files of an image, without those that Docker adds to a container.
 fn image_files(image: &str) -> Vec<String> {
     let label = format!("{LABEL}={}", docker::run_name());
     let id = docker(&["create", "--label", &label, image]);
@@ -285,7 +285,7 @@ fn image_files(image: &str) -> Vec<String> {
     assert!(export.wait().unwrap().success());
     docker(&["rm", id]);
     let listed = String::from_utf8(listed.unwrap().stdout).unwrap();
-    let engines = [
+    let added_by_docker = [
         ".dockerenv",
         "dev/",
         "etc/hostname",
@@ -293,7 +293,8 @@ fn image_files(image: &str) -> Vec<String> {
         "etc/mtab",
         "etc/resolv.conf",
     ];
-    let own = |line: &&str| !line.ends_with('/') && !engines.iter().any(|e| line.starts_with(e));
+    let own =
+        |line: &&str| !line.ends_with('/') && !added_by_docker.iter().any(|a| line.starts_with(a));
     listed.lines().filter(own).map(str::to_owned).collect()
 }
 
@@ -313,7 +314,7 @@ async fn compose_replicas_share_the_symbols() {
             .map(|b| b.book.symbol.to_string());
         (heartbeat.phase == ProcessPhase::Running).then(|| books.collect::<BTreeSet<String>>())
     };
-    let (one, two) = eventually("both trade", DEFAULT_TIMEOUT, async || {
+    let (one, two) = eventually("both replicas have books", DEFAULT_TIMEOUT, async || {
         let shares = (
             books("trader-paper-1").await?,
             books("trader-paper-2").await?,
@@ -325,11 +326,11 @@ async fn compose_replicas_share_the_symbols() {
     assert!(one.is_disjoint(&two), "{one:?} and {two:?}");
     let all: BTreeSet<&str> = one.union(&two).map(String::as_str).collect();
     assert_eq!(all, BTreeSet::from(["BTCUSDT", "ETHUSDT", "SOLUSDT"]));
-    // Claimed by the first to come, handed over, at worst handed back: no more.
+    // At most three writers: acquired by the first trader, handed over, handed back.
     for (key, entries) in journals::read_paper(&bus).await {
-        let owners = journals::records([&entries])
+        let writers = journals::records([&entries])
             .filter(|record| matches!(record, BookRecord::WriterChanged { .. }))
             .count();
-        assert!(owners <= 3, "{key} had {owners} owners");
+        assert!(writers <= 3, "{key} had {writers} writers");
     }
 }

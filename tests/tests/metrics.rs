@@ -1,4 +1,4 @@
-//! `/metrics`: what a plain TCP client reads there, and what Prometheus's own tool says of it.
+//! Tests of `/metrics` with a plain TCP client and with `promtool check metrics`.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// An HTTP answer as it came over the wire.
+/// An HTTP response: head and body as text.
 struct HttpResponse {
     head: String,
     body: String,
@@ -46,7 +46,7 @@ async fn send_request(address: SocketAddr, request: &str) -> Option<HttpResponse
 }
 
 async fn scrape(address: SocketAddr) -> String {
-    let answer = eventually("an answer", DEFAULT_TIMEOUT, async || {
+    let answer = eventually("a response", DEFAULT_TIMEOUT, async || {
         send_request(address, "GET /metrics").await
     })
     .await;
@@ -60,11 +60,11 @@ async fn scrape(address: SocketAddr) -> String {
     answer.body
 }
 
-/// The value of the one line that begins so.
+/// Value of the only line that begins with `series`.
 fn series_value(text: &str, series: &str) -> f64 {
     let mut values = text.lines().filter_map(|line| line.strip_prefix(series));
     let found = values.next().unwrap_or_else(|| panic!("{series}: {text}"));
-    assert_eq!(values.next(), None, "{series} is there twice: {text}");
+    assert_eq!(values.next(), None, "{series} appears twice: {text}");
     found.trim().parse().unwrap()
 }
 
@@ -79,19 +79,19 @@ fn assert_series(text: &str, expected: &[(&str, f64)]) {
 fn promtool() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let given = std::env::var_os("BEARISH_PROMTOOL").map(PathBuf::from);
-    let places = std::env::split_paths(&path).map(|dir| dir.join("promtool"));
-    let found = given.or_else(|| {
+    let configured = std::env::var_os("BEARISH_PROMTOOL").map(PathBuf::from);
+    let candidates = std::env::split_paths(&path).map(|dir| dir.join("promtool"));
+    let found = configured.or_else(|| {
         std::iter::once(tools.join("promtool"))
-            .chain(places)
+            .chain(candidates)
             .find(|p| p.is_file())
     });
     found.unwrap_or_else(|| {
-        panic!("promtool is missing: run `.ci/prepare test`, or name one in BEARISH_PROMTOOL")
+        panic!("promtool is missing: run `.ci/prepare test`, or set BEARISH_PROMTOOL to its path")
     })
 }
 
-/// Prometheus's own parser reads it, and its own lint finds nothing.
+/// Checks that `promtool check metrics` parses the text and reports nothing.
 #[track_caller]
 fn assert_prometheus_accepts(text: &str) {
     let mut child = Command::new(promtool())
@@ -105,15 +105,19 @@ fn assert_prometheus_accepts(text: &str) {
     input.write_all(text.as_bytes()).unwrap();
     drop(input);
     let output = child.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(output.status.success() && said.is_empty(), "{said}\n{text}");
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(
+        output.status.success() && printed.is_empty(),
+        "{printed}\n{text}"
+    );
 }
 
 fn process_info(progress: &Arc<ProcessStatus>) -> ProcessInfo {
     ProcessInfo {
         service: Service::Trader,
         identity: Identity {
+            host: "bearish-alpha.local".parse().unwrap(),
             instance: "trader-paper-1".parse().unwrap(),
             boot: "b1".parse().unwrap(),
         },
@@ -140,7 +144,7 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
     metrics::describe_gauge!("bearish_equity_usdt", "Equity of a book");
     let stop = CancellationToken::new();
     let served = bound.run(stop.clone());
-    let asked = async {
+    let checks = async {
         (0..3).for_each(|_| progress.component("feed").record_iteration());
         progress.component("book-manager").record_iteration();
         progress.record_error("book-manager", "lease not renewed");
@@ -193,20 +197,20 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
         assert!(posted.starts_with("HTTP/1.1 405"), "{posted}");
         stop.cancel();
     };
-    tokio::join!(served, asked);
+    tokio::join!(served, checks);
     assert!(
         TcpStream::connect(address).await.is_err(),
-        "it has ended, and so has its address"
+        "the server has ended, but its address is still in use"
     );
 }
 
-/// More callers than are answered at once, who say nothing.
+/// Opens more connections than the server handles at once and sends nothing.
 async fn open_silent_connections(address: SocketAddr) -> Vec<TcpStream> {
-    let mut callers = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..10 {
-        callers.push(TcpStream::connect(address).await.unwrap());
+        connections.push(TcpStream::connect(address).await.unwrap());
     }
-    callers
+    connections
 }
 
 #[tokio::test]
@@ -234,10 +238,14 @@ async fn notifier_serves_its_metrics_and_exits_78_on_an_unusable_address() {
     let setup = NotifierSetup::new(&nats).env("METRICS_ADDR", &address.to_string());
     let mut notifier = setup.start();
     notifier.wait_for_log("telling the owner").await;
-    let text = eventually("the courier's turns", DEFAULT_TIMEOUT, async || {
-        let text = scrape(address).await;
-        text.contains(r#"component="dispatcher""#).then_some(text)
-    })
+    let text = eventually(
+        "a component of the dispatcher",
+        DEFAULT_TIMEOUT,
+        async || {
+            let text = scrape(address).await;
+            text.contains(r#"component="dispatcher""#).then_some(text)
+        },
+    )
     .await;
     assert_prometheus_accepts(&text);
     assert_series(&text, &[("bearish_bus_connected ", 1.0)]);
@@ -246,19 +254,19 @@ async fn notifier_serves_its_metrics_and_exits_78_on_an_unusable_address() {
     let second = setup.clone().env("INSTANCE", "second");
     let mut second = second.start();
     assert_eq!(second.exit_within(DEFAULT_TIMEOUT).await, 78);
-    let said = second.err();
-    assert_eq!(said.len(), 1, "{said:?}");
+    let stderr = second.err();
+    assert_eq!(stderr.len(), 1, "{stderr:?}");
     assert!(
-        said[0].contains(&format!("METRICS_ADDR={address}")),
-        "{said:?}"
+        stderr[0].contains(&format!("METRICS_ADDR={address}")),
+        "{stderr:?}"
     );
 
     let wrong = setup.clone().env("METRICS_ADDR", "9464");
     let mut wrong = wrong.start();
     assert_eq!(wrong.exit_within(DEFAULT_TIMEOUT).await, 78);
-    let said = wrong.err().concat();
-    for word in ["METRICS_ADDR=\"9464\"", "ADDRESS:PORT"] {
-        assert!(said.contains(word), "{said}");
+    let stderr = wrong.err().concat();
+    for text in ["METRICS_ADDR=\"9464\"", "ADDRESS:PORT"] {
+        assert!(stderr.contains(text), "{stderr}");
     }
     notifier.signal("TERM");
     assert_eq!(notifier.exit_within(DEFAULT_TIMEOUT).await, 0);

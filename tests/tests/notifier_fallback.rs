@@ -132,7 +132,7 @@ fn start_watchdog_heartbeats(bus: Bus, boot: &str) -> JoinSet<()> {
             beat.seq += 1;
             beat.at = runtime::clock::now();
             let payload = serde_json::to_vec(&beat).unwrap().into();
-            let subject = "heartbeat.v1.watchdog.watchdog-1".to_owned();
+            let subject = "heartbeat.v1.watchdog.p.local.watchdog-1".to_owned();
             // While the bus is away it is not heard, like a real one.
             let _ = bus.client().publish(subject, payload).await;
             sleep(Duration::from_secs(1)).await;

@@ -1,5 +1,5 @@
-//! Services beside the units that hang are started anew by the real watchdog, through the real guard, on the real
-//! engine: seldom, recorded first where that can be, and the owner hears of it.
+//! Tests of the watchdog with hung services, through the socket-guard on a real Docker daemon: a hung service is
+//! restarted at a limited rate, the restart is journaled first if the bus permits, and it is published.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,15 +16,16 @@ use bearish_tests::watchdog::{Unit, WatchdogRig};
 use protocol::event::EventBody;
 use protocol::exit_code::ExitCode;
 use watchdog_core::container::Run;
+use watchdog_core::model::StartedBy;
+use watchdog_core::record::ServiceRecord;
 use watchdog_core::record::SupervisionRecord;
-use watchdog_core::service_healing::{ServiceRecord, ServiceStartedBy};
 
-/// The least that may be set.
+/// The smallest permitted value.
 const MIN_HEAL_INTERVAL: (&str, &str) = ("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "10");
-/// Longer than that, than three checks, and than two looks.
+/// Longer than that interval, three health checks, and two inspections.
 const OBSERVATION_TIME: Duration = Duration::from_secs(22);
 
-/// One whose watchdog may heal every ten seconds.
+/// A rig whose watchdog may restart a service every ten seconds.
 async fn rig() -> WatchdogRig {
     let mut rig = WatchdogRig::start_behind_guard().await;
     rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
@@ -40,41 +41,45 @@ async fn wait_for_health(service: &Unit, health: &str) {
     .await;
 }
 
-/// What was done about it; not through whom its runs began.
+/// Reads the records about a service, except those of its starts.
 async fn heal_records(rig: &WatchdogRig, service: &Unit) -> Vec<ServiceRecord> {
-    let of = |record| match record {
+    let service_record = |record| match record {
         SupervisionRecord::Service {
             service: name,
-            record: fact,
+            record,
             ..
-        } if name.as_str() == service.name && !matches!(fact, ServiceRecord::Started { .. }) => {
-            Some(fact)
+        } if name.as_str() == service.name && !matches!(record, ServiceRecord::Started { .. }) => {
+            Some(record)
         }
         _ => None,
     };
-    rig.records().await.into_iter().filter_map(of).collect()
+    rig.records()
+        .await
+        .into_iter()
+        .filter_map(service_record)
+        .collect()
 }
 
-/// What the owner hears of a service that was healed once.
+/// Checks the events of a service that was restarted once.
 async fn assert_healing_published(rig: &WatchdogRig, service: &Unit) {
-    let told = eventually("it is told", DEFAULT_TIMEOUT, async || {
-        let told = rig.stored_events().await;
-        (told.len() >= 2).then_some(told)
+    let events = eventually("an event", DEFAULT_TIMEOUT, async || {
+        let events = rig.stored_events().await;
+        (events.len() >= 2).then_some(events)
     })
     .await;
     let [
-        EventBody::ComponentFailed {
-            component: part,
+        EventBody::ServiceRestartScheduled {
+            service: restarted,
             error,
         },
-        EventBody::ComponentRecovered {
-            component: again, ..
+        EventBody::ServiceRecovered {
+            service: recovered, ..
         },
-    ] = &told[..]
+    ] = &events[..]
     else {
-        panic!("{told:?}")
+        panic!("{events:?}")
     };
-    assert_eq!((part, again), (&service.name, &service.name));
+    assert_eq!((restarted, recovered), (&service.name, &service.name));
     assert_eq!(
         error,
         "hung: its health check fails (exit 1); it is started anew"
@@ -94,13 +99,13 @@ async fn hung_service_is_restarted_once_and_published() {
     service.wait_until_started_after(&before).await;
     wait_for_health(&service, "healthy").await;
     assert_healing_published(&rig, &service).await;
-    let healings = heal_records(&rig, &service).await;
+    let records = heal_records(&rig, &service).await;
     let [
         ServiceRecord::RestartIntended { run, .. },
         ServiceRecord::Recovered { .. },
-    ] = &healings[..]
+    ] = &records[..]
     else {
-        panic!("{healings:?}")
+        panic!("{records:?}")
     };
     assert_eq!(run.started_at, before);
     service.assert_stays(true, Duration::from_secs(12)).await;
@@ -140,7 +145,7 @@ async fn waiting_paused_or_unlabelled_service_is_not_restarted() {
     assert_eq!(rig.stored_events().await, []);
 }
 
-/// One that hangs again right after its start waits for its time, also when another watchdog looks after it by then.
+/// A service that hangs again right after its start is restarted after the minimum interval, also by a new watchdog.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_restarts_keep_the_minimum_interval_across_watchdogs() {
     let mut rig = rig().await;
@@ -149,20 +154,20 @@ async fn service_restarts_keep_the_minimum_interval_across_watchdogs() {
         .with_option("--stop-timeout", "1")
         .start();
     wait_for_health(&service, "healthy").await;
-    let mut healed = Vec::new();
+    let mut restarted_at = Vec::new();
     for _ in 0..2 {
         let before = service.started_at();
         service.signal("STOP");
         service.wait_until_started_after(&before).await;
-        healed.push(Instant::now());
+        restarted_at.push(Instant::now());
         rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
     }
-    // A second less: one look is later than the other.
-    let between = healed[1] - healed[0];
+    // A second less, because the times of the two inspections differ.
+    let between = restarted_at[1] - restarted_at[0];
     assert!(between >= Duration::from_secs(9), "{between:?}");
 }
 
-/// The bus cannot be asked to take a record when the bus is what hangs.
+/// The journal is unavailable if the bus itself hangs.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_is_restarted_without_the_bus_and_recorded_afterwards() {
     let mut rig = rig().await;
@@ -180,7 +185,7 @@ async fn service_is_restarted_without_the_bus_and_recorded_afterwards() {
     assert_healing_published(&rig, &service).await;
 }
 
-/// Whoever starts while the bus hangs has no supervisor yet.
+/// A watchdog that starts while the bus hangs is not the leader yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn watchdog_that_starts_without_the_bus_restarts_it() {
     let mut rig = rig().await;
@@ -198,9 +203,9 @@ async fn watchdog_that_starts_without_the_bus_restarts_it() {
     assert_healing_published(&rig, &service).await;
 }
 
-/// Waits until a run of a service is in the journal that began through this one; that run.
-async fn wait_for_run(rig: &WatchdogRig, service: &Unit, started_by: ServiceStartedBy) -> Run {
-    eventually("its run is recorded", DEFAULT_TIMEOUT, async || {
+/// Waits for the record of a run of a service that was started by `started_by`; returns the run.
+async fn wait_for_run(rig: &WatchdogRig, service: &Unit, started_by: StartedBy) -> Run {
+    eventually("a record of the run", DEFAULT_TIMEOUT, async || {
         let records = rig.records().await.into_iter().rev();
         let mut runs = records.filter_map(|record| match record {
             SupervisionRecord::Service {
@@ -215,15 +220,15 @@ async fn wait_for_run(rig: &WatchdogRig, service: &Unit, started_by: ServiceStar
     .await
 }
 
-/// What the owner hears, once there is something.
+/// Waits for the first event and returns all events.
 async fn wait_for_events(rig: &WatchdogRig) -> Vec<EventBody> {
-    eventually("it is told", DEFAULT_TIMEOUT, async || {
-        Some(rig.stored_events().await).filter(|told| !told.is_empty())
+    eventually("an event", DEFAULT_TIMEOUT, async || {
+        Some(rig.stored_events().await).filter(|events| !events.is_empty())
     })
     .await
 }
 
-/// A call without the bus, and the watchdog that made it is gone before anybody could take the record.
+/// The watchdog restarts the service without the bus and is killed before the record is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn unrecorded_service_restart_is_published_by_the_next_watchdog() {
     let mut rig = rig().await;
@@ -233,7 +238,7 @@ async fn unrecorded_service_restart_is_published_by_the_next_watchdog() {
         .start();
     wait_for_health(&service, "healthy").await;
     rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
-    let before = wait_for_run(&rig, &service, ServiceStartedBy::NewContainer)
+    let before = wait_for_run(&rig, &service, StartedBy::NewContainer)
         .await
         .started_at;
     rig.nats.kill();
@@ -243,17 +248,17 @@ async fn unrecorded_service_restart_is_published_by_the_next_watchdog() {
     rig.nats.restart().await;
     assert_eq!(rig.stored_events().await, []);
     rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
-    let run = wait_for_run(&rig, &service, ServiceStartedBy::Unknown).await;
+    let run = wait_for_run(&rig, &service, StartedBy::Unknown).await;
     assert_eq!(run.started_at, service.started_at());
-    let told = wait_for_events(&rig).await;
+    let events = wait_for_events(&rig).await;
     let [
         EventBody::ServiceStarted {
             service: restarted,
             started_by,
         },
-    ] = &told[..]
+    ] = &events[..]
     else {
-        panic!("{told:?}")
+        panic!("{events:?}")
     };
     assert_eq!(restarted, &service.name);
     assert!(
@@ -262,7 +267,7 @@ async fn unrecorded_service_restart_is_published_by_the_next_watchdog() {
     );
 }
 
-/// One as compose.yaml has it, its watchdog, and its run, which that knows.
+/// Starts a service with compose.yaml's restart policy; returns its watchdog, the service and its recorded run.
 async fn start_restarting_service() -> (WatchdogRig, Unit, Run) {
     let mut rig = rig().await;
     let service = rig
@@ -271,7 +276,7 @@ async fn start_restarting_service() -> (WatchdogRig, Unit, Run) {
         .start();
     wait_for_health(&service, "healthy").await;
     rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
-    let run = wait_for_run(&rig, &service, ServiceStartedBy::NewContainer).await;
+    let run = wait_for_run(&rig, &service, StartedBy::NewContainer).await;
     (rig, service, run)
 }
 
@@ -282,39 +287,51 @@ async fn service_restarted_by_docker_is_published_once() {
     service.wait_until_started_after(&first.started_at).await;
     for _ in 0..2 {
         rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
-        wait_for_run(&rig, &service, ServiceStartedBy::Docker).await;
+        wait_for_run(&rig, &service, StartedBy::Docker).await;
     }
-    let failed = EventBody::ComponentFailed {
-        component: service.name.clone(),
+    let failed = EventBody::ServiceRestartScheduled {
+        service: service.name.clone(),
         error: "it ended, and Docker started it again".to_owned(),
     };
     assert_eq!(wait_for_events(&rig).await, [failed]);
 }
 
-/// It hardly ever runs when somebody looks.
+/// Such a service is hardly ever running when it is inspected.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_in_a_docker_restart_loop_is_published() {
     let (mut rig, service, _) = start_restarting_service().await;
     service.kill_process();
-    // The next one ends at once: the address at which it answers is taken.
+    // The restarted process exits at once, because its address is in use.
     let address = SocketAddr::from_abstract_name(service.container_name()).unwrap();
-    let _taken = eventually("its address is free", DEFAULT_TIMEOUT, async || {
-        UnixListener::bind_addr(&address).ok()
-    })
+    let _taken = eventually(
+        "the address of the service is free",
+        DEFAULT_TIMEOUT,
+        async || UnixListener::bind_addr(&address).ok(),
+    )
     .await;
-    eventually("it ends again", DEFAULT_TIMEOUT, async || {
-        service.docker_state()["Restarting"]
-            .as_bool()?
-            .then_some(())
-    })
+    eventually(
+        "Docker is restarting the service",
+        DEFAULT_TIMEOUT,
+        async || {
+            service.docker_state()["Restarting"]
+                .as_bool()?
+                .then_some(())
+        },
+    )
     .await;
     rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
-    wait_for_run(&rig, &service, ServiceStartedBy::Docker).await;
-    let told = wait_for_events(&rig).await;
-    let [EventBody::ComponentFailed { component, error }] = &told[..] else {
-        panic!("{told:?}")
+    wait_for_run(&rig, &service, StartedBy::Docker).await;
+    let events = wait_for_events(&rig).await;
+    let [
+        EventBody::ServiceRestartScheduled {
+            service: restarted,
+            error,
+        },
+    ] = &events[..]
+    else {
+        panic!("{events:?}")
     };
-    assert_eq!(component, &service.name);
+    assert_eq!(restarted, &service.name);
     assert!(
         error.starts_with("it ended, and Docker started it again"),
         "{error}"
@@ -331,10 +348,10 @@ async fn watchdog_with_a_hung_loop_exits_so_that_docker_restarts_it() {
     rig.replace_watchdog_with_hung(&unit);
     let code = rig.watchdog.exit_within(DEFAULT_TIMEOUT).await;
     assert_eq!(code, i32::from(ExitCode::Internal.number()));
-    let said = rig.watchdog.err().join("\n");
+    let stderr = rig.watchdog.err().join("\n");
     assert!(
-        said.contains("its loop is stuck: no sign of life for 30 s"),
-        "{said}"
+        stderr.contains("its loop is stuck: no sign of life for 30 s"),
+        "{stderr}"
     );
     rig.replace_watchdog();
     rig.watchdog.wait_for_log("supervising").await;

@@ -123,7 +123,7 @@ async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, 
     let kept = Arc::clone(&asked);
     let mut orders = bus
         .client()
-        .subscribe("command.v1.watchdog.*")
+        .subscribe("command.v1.watchdog.>")
         .await
         .unwrap();
     bus.client().flush().await.unwrap();
@@ -391,7 +391,7 @@ async fn command_is_executed_at_most_once_across_kill_9() {
     let bus = notifier_rig.nats().bus(Role::Watchdog).await;
     let mut orders = bus
         .client()
-        .subscribe("command.v1.watchdog.*")
+        .subscribe("command.v1.watchdog.>")
         .await
         .unwrap();
     bus.client().flush().await.unwrap();

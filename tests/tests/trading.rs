@@ -1,5 +1,5 @@
-//! A trader's life, from outside: it starts, trades, dies at any moment and comes back, outlives bus
-//! and exchange, ends when it is told to. Every trade is audited against the exchange's candles.
+//! Tests of a paper trader as a process: start, trades, kills at random moments, outages of bus and exchange, and
+//! shutdown. Every trade is audited against the exchange's candles.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,9 +26,9 @@ use protocol::ids::{BookKey, SubjectToken};
 use tokio::time::{Instant, sleep, timeout};
 use trader_core::book::{BookPhase, BookRecord, Position};
 
-/// Market time fast enough for many trades, slow enough that entries are made in time.
+/// Speed of the market: fast enough for many trades, slow enough that entries are made in time.
 const FAST_MARKET: (&str, &str) = ("SIM_SPEED", "300");
-/// A trader that was told to end has ended by then.
+/// Time within which a trader exits after SIGTERM or SIGINT.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(8);
 
 const fn seconds(count: u64) -> Duration {
@@ -39,13 +39,13 @@ const fn seconds(count: u64) -> Duration {
 async fn trader_trades_within_a_minute_of_its_start_and_publishes_it() {
     let system = System::start(&[]).await;
     let setup = system.trader_setup("first");
-    // Heard as it comes: the bus keeps only the newest, and the next one is not long after.
-    let ear = system.nats.raw_client(Role::Watchdog).await;
-    let subject = format!("heartbeat.v1.trader.{}", setup.instance());
-    let mut beats = ear.client.subscribe(subject).await.unwrap();
-    ear.client.flush().await.unwrap();
+    // A subscription, because the bus stores only the newest heartbeat.
+    let client = system.nats.raw_client(Role::Watchdog).await;
+    let subject = format!("heartbeat.v1.trader.*.*.{}", setup.instance());
+    let mut heartbeats = client.client.subscribe(subject).await.unwrap();
+    client.client.flush().await.unwrap();
     let trader = setup.start();
-    let first = timeout(DEFAULT_TIMEOUT, beats.next())
+    let first = timeout(DEFAULT_TIMEOUT, heartbeats.next())
         .await
         .unwrap()
         .unwrap();
@@ -59,39 +59,50 @@ async fn trader_trades_within_a_minute_of_its_start_and_publishes_it() {
     assert_eq!(later.boot, starting.boot);
     assert!(later.seq > starting.seq && later.uptime_ms > starting.uptime_ms);
     assert_eq!(later.books.len(), 3);
-    for part in ["feed", "fleet", "BTCUSDT", "ETHUSDT", "SOLUSDT"] {
-        let before = starting.components.get(part).map_or(0, |p| p.iterations);
-        let turns = later
+    for component in ["feed", "book-manager", "BTCUSDT", "ETHUSDT", "SOLUSDT"] {
+        let before = starting
             .components
-            .get(part)
-            .unwrap_or_else(|| panic!("no {part}"));
-        assert!(turns.iterations > before, "{part} stood still: {turns:?}");
+            .get(component)
+            .map_or(0, |p| p.iterations);
+        let status = later
+            .components
+            .get(component)
+            .unwrap_or_else(|| panic!("no {component}"));
+        assert!(
+            status.iterations > before,
+            "{component} made no progress: {status:?}"
+        );
     }
     assert!(system.audit(&trader).await >= 1);
-    let told = bus_reader::stored_events(system.operator_bus()).await;
-    let kinds = |kind: &str| told.iter().filter(|t| t.event.body.kind() == kind).count();
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let kinds = |kind: &str| {
+        events
+            .iter()
+            .filter(|t| t.event.body.kind() == kind)
+            .count()
+    };
     assert_eq!(kinds("trader_started"), 1);
     assert_eq!(kinds("book_acquired"), 3);
     assert!(kinds("position_opened") >= 1 && kinds("position_closed") >= 1);
     let id = format!("{}:started", later.boot);
-    assert!(told.iter().any(|t| t.event.id == id), "no event {id}");
+    assert!(events.iter().any(|e| e.event.id == id), "no event {id}");
 }
 
 #[tokio::test]
 async fn kill_9_of_the_trader_loses_nothing_and_doubles_nothing() {
     const KILLS: usize = 20;
     let system = System::start(&[("SIM_SPEED", "600")]).await;
-    let setup = system.trader_setup("mortal");
-    let mut dice = SeededRandom::new();
+    let setup = system.trader_setup("killed");
+    let mut random = SeededRandom::new();
     for kill in 0..KILLS {
         let mut trader = setup.start();
-        // Half of them anywhere, start-up included; half right behind a decision.
+        // Half of the kills at any time, including the start; half right after a decision.
         if kill % 2 == 0 {
-            sleep(dice.duration_ms(50..4_000)).await;
+            sleep(random.duration_ms(50..4_000)).await;
         } else {
-            let moment = dice.choose(&["entry decided", "position opened", "position closed"]);
+            let moment = random.choose(&["entry decided", "position opened", "position closed"]);
             wait_for_log_if_any(&trader, moment, seconds(8)).await;
-            sleep(dice.duration_ms(0..20)).await;
+            sleep(random.duration_ms(0..20)).await;
         }
         trader.kill();
     }
@@ -100,11 +111,11 @@ async fn kill_9_of_the_trader_loses_nothing_and_doubles_nothing() {
     let closed = system.audit(&survivor).await;
     let boots = count_writer_boots(&system).await;
     eprintln!("{KILLS} kills, {boots} boots reached a book, {closed} trades");
-    assert!(closed >= 3, "only {closed} trades: the kills met nothing");
+    assert!(closed >= 3, "only {closed} trades: too few for the kills");
     assert!(boots > KILLS / 2, "only {boots} boots reached a book");
 }
 
-/// Dead for hours of the market's, it finds the candle in which its stop or target was touched.
+/// After hours of market time without a trader, the restarted one finds the candle that touched stop or target.
 #[tokio::test]
 async fn exit_missed_while_the_trader_was_down_is_found_after_restart() {
     let system = System::start(&[("SIM_SPEED", "600")]).await;
@@ -112,16 +123,16 @@ async fn exit_missed_while_the_trader_was_down_is_found_after_restart() {
     let (key, position) = kill_with_open_position(&system, &setup).await;
     let symbol = key.symbol.as_str();
     let missed = eventually("stop or target is touched", seconds(120), async || {
-        // A look costs 11 of the 2,400 that the exchange allows an address in a minute: the trader that
-        // comes back needs some of them.
+        // A query costs 11 of the 2,400 request weights that the exchange permits per minute and address. The
+        // restarted trader needs some of them.
         sleep(seconds(1)).await;
         let candles = system.exchange.candles(symbol, position.at).await;
         let touch = candles
             .iter()
             .find(|(_, candle)| is_touched(&position, candle));
-        // Further back than the bar that is running when it comes back.
-        let over = system.exchange.now().await.0 - 60 * MINUTE_MS;
-        touch.map(|(at, _)| *at).filter(|at| *at < over)
+        // Earlier than the bar that is open when the trader is restarted.
+        let latest = system.exchange.now().await.0 - 60 * MINUTE_MS;
+        touch.map(|(at, _)| *at).filter(|at| *at < latest)
     })
     .await;
     let returned = setup.start();
@@ -136,7 +147,7 @@ async fn exit_missed_while_the_trader_was_down_is_found_after_restart() {
     }
 }
 
-/// Kills traders until one leaves a position behind.
+/// Kills traders until one leaves an open position; returns its book and the position.
 async fn kill_with_open_position(system: &System, setup: &TraderSetup) -> (BookKey, Position) {
     for _ in 0..5 {
         let mut trader = setup.start();
@@ -151,7 +162,7 @@ async fn kill_with_open_position(system: &System, setup: &TraderSetup) -> (BookK
             }
         }
     }
-    panic!("each position was closed before its trader was dead");
+    panic!("every position was closed before its trader was killed");
 }
 
 fn is_touched(position: &Position, candle: &Candle) -> bool {
@@ -165,7 +176,7 @@ fn is_touched(position: &Position, candle: &Candle) -> bool {
     }
 }
 
-/// Events are sent behind the journal's back: the stream takes none while two boots live and die.
+/// The stream of events rejects messages during two boots; the third boot publishes the missing events.
 #[tokio::test]
 async fn unpublished_events_are_published_after_a_restart() {
     let system = System::start(&[FAST_MARKET]).await;
@@ -179,11 +190,14 @@ async fn unpublished_events_are_published_after_a_restart() {
     second.wait_until_running().await;
     second.kill();
     let journals = system.journals().await;
-    let owed = audit::missing_events(
+    let missing = audit::missing_events(
         &journals,
         &bus_reader::stored_events(system.operator_bus()).await,
     );
-    assert!(owed.len() >= 5, "two fills and three owners: {owed:?}");
+    assert!(
+        missing.len() >= 5,
+        "expected two fills and three writer changes: {missing:?}"
+    );
     system.set_events_full(false).await;
     let third = setup.start();
     third.wait_until_running().await;
@@ -198,7 +212,7 @@ async fn wait_for_log_if_any(trader: &Trader, text: &str, within: Duration) {
     }
 }
 
-/// Boots that took over at least one book.
+/// Counts the boots that became the writer of at least one book.
 async fn count_writer_boots(system: &System) -> usize {
     let journals = system.journals().await;
     let boots = journals::records(journals.values()).filter_map(|record| match record {
@@ -208,50 +222,55 @@ async fn count_writer_boots(system: &System) -> usize {
     boots.collect::<BTreeSet<&SubjectToken>>().len()
 }
 
-/// Market time stands while nobody is subscribed, so a dead trader misses nothing: the trades must be
-/// those of a trader that was never killed.
+/// Market time is paused without subscribers, so a killed trader misses nothing: the trades must equal those of a
+/// trader that was never killed.
 #[tokio::test]
 async fn trades_are_the_same_with_and_without_kills() {
     const KILLS: usize = 12;
-    // 0.6 s of wall time are a minute of the market's: an entry is in time on a busy machine.
+    // A market minute lasts 0.6 s, so that entries are in time on a busy machine.
     let market = [
         ("SIM_SPEED", "100"),
         ("SIM_CLOCK_PAUSE", "without-subscribers"),
         ("SIM_SYMBOLS", "BTCUSDT"),
         ("SIM_SEED", "4"),
     ];
-    let (calm, rough) = (System::start(&market).await, System::start(&market).await);
-    // Quick trades, and no locks on entries: many decisions for the kills to meet.
-    let alone = |system: &System, name: &str| {
+    let (without_kills, with_kills) = (System::start(&market).await, System::start(&market).await);
+    // Strategies with short trades and no entry locks: many decisions.
+    let single_book = |system: &System, name: &str| {
         let setup = system.trader_setup(name).env("SYMBOLS", "BTCUSDT");
         let setup = setup.env("STRATEGIES", "oversold-bounce,short-the-rip");
         setup.env("PROTECTIONS", "none")
     };
-    let unharmed = alone(&calm, "unharmed").start();
-    let setup = alone(&rough, "harmed");
-    let mut dice = SeededRandom::new();
+    let undisturbed = single_book(&without_kills, "undisturbed").start();
+    let setup = single_book(&with_kills, "killed");
+    let mut random = SeededRandom::new();
     for _ in 0..KILLS {
         let mut trader = setup.start();
         trader.wait_until_running().await;
-        sleep(dice.duration_ms(500..5_000)).await;
+        sleep(random.duration_ms(500..5_000)).await;
         trader.kill();
     }
     let mut survivor = setup.start();
-    rough.wait_for_trades(2, seconds(120)).await;
-    let until = rough.exchange.now().await;
+    with_kills.wait_for_trades(2, seconds(120)).await;
+    let until = with_kills.exchange.now().await;
     survivor.kill();
-    eventually("the other market gets as far", seconds(120), async || {
-        (calm.exchange.now().await >= until).then_some(())
-    })
+    eventually(
+        "the other market reaches the same time",
+        seconds(120),
+        async || (without_kills.exchange.now().await >= until).then_some(()),
+    )
     .await;
-    rough.audit_until(0).await;
-    let (harmed, unharmed_trades) = (trade_records(&rough).await, trade_records(&calm).await);
-    assert!(harmed.len() >= 4, "{harmed:#?}");
-    assert_eq!(harmed, unharmed_trades[..harmed.len()]);
-    drop(unharmed);
+    with_kills.audit_until(0).await;
+    let (killed, undisturbed_trades) = (
+        trade_records(&with_kills).await,
+        trade_records(&without_kills).await,
+    );
+    assert!(killed.len() >= 4, "{killed:#?}");
+    assert_eq!(killed, undisturbed_trades[..killed.len()]);
+    drop(undisturbed);
 }
 
-/// What was bought and sold, in words without boots and sequences.
+/// Texts of the records of entries and exits, which contain no boots and sequences.
 async fn trade_records(system: &System) -> Vec<String> {
     let journals = system.journals().await;
     let mut trades = Vec::new();
@@ -275,16 +294,16 @@ async fn trader_survives_a_bus_restart() {
     let before =
         bus_reader::wait_until_caught_up(system.operator_bus(), setup.instance(), DEFAULT_TIMEOUT)
             .await;
-    for away in [0, 4] {
+    for outage in [0, 4] {
         system.nats.kill();
-        sleep(seconds(away)).await;
+        sleep(seconds(outage)).await;
         system.nats.restart().await;
         wait_until_caught_up(&system, &setup).await;
     }
     let after =
         bus_reader::wait_until_caught_up(system.operator_bus(), setup.instance(), DEFAULT_TIMEOUT)
             .await;
-    assert_eq!(after.boot, before.boot, "it was restarted");
+    assert_eq!(after.boot, before.boot, "the trader was restarted");
     let had = system.audit(&trader).await;
     system.wait_for_trades(had + 1, seconds(120)).await;
     system.audit(&trader).await;
@@ -308,7 +327,7 @@ async fn trader_survives_a_bus_that_does_not_answer_for_a_while() {
     let after =
         bus_reader::wait_until_caught_up(system.operator_bus(), setup.instance(), DEFAULT_TIMEOUT)
             .await;
-    assert_eq!(after.boot, before.boot, "it was restarted");
+    assert_eq!(after.boot, before.boot, "the trader was restarted");
     let had = system.audit(&trader).await;
     system.wait_for_trades(had + 1, seconds(120)).await;
     system.audit(&trader).await;
@@ -331,15 +350,15 @@ async fn trader_survives_an_exchange_restart_and_fills_the_gap() {
         bus_reader::wait_until_caught_up(system.operator_bus(), setup.instance(), DEFAULT_TIMEOUT)
             .await;
     system.exchange.kill();
-    // 15 minutes of the market's.
+    // 15 minutes of market time.
     sleep(seconds(3)).await;
     system.exchange.restart().await;
     wait_until_caught_up(&system, &setup).await;
     let after =
         bus_reader::wait_until_caught_up(system.operator_bus(), setup.instance(), DEFAULT_TIMEOUT)
             .await;
-    assert_eq!(after.boot, before.boot, "it was restarted");
-    // An exit in the gap is found by the audit: no candle may be missing.
+    assert_eq!(after.boot, before.boot, "the trader was restarted");
+    // The audit finds an exit in the gap: no candle may be missing.
     let had = system.audit(&trader).await;
     system.wait_for_trades(had + 1, seconds(120)).await;
     system.audit(&trader).await;
@@ -349,7 +368,7 @@ async fn trader_survives_an_exchange_restart_and_fills_the_gap() {
 #[tokio::test]
 async fn paper_trades_survive_the_kill_of_everything_at_once() {
     let mut system = System::start(&[FAST_MARKET]).await;
-    let setup = system.trader_setup("mortal");
+    let setup = system.trader_setup("killed");
     let mut trader = setup.start();
     system.wait_for_trades(1, seconds(90)).await;
     let known = trade_records(&system).await;
@@ -370,7 +389,7 @@ async fn paper_trades_survive_the_kill_of_everything_at_once() {
 async fn signal_shuts_the_trader_down() {
     let system = System::start(&[]).await;
     for signal in ["TERM", "INT"] {
-        let setup = system.trader_setup(&format!("told-{}", signal.to_lowercase()));
+        let setup = system.trader_setup(&format!("signal-{}", signal.to_lowercase()));
         let mut trader = setup.start();
         trader.wait_until_running().await;
         trader.signal(signal);
@@ -381,9 +400,9 @@ async fn signal_shuts_the_trader_down() {
             .unwrap();
         assert_eq!(last.phase, heartbeat::ProcessPhase::Stopped, "SIG{signal}");
         let id = format!("{}:stopped", last.boot);
-        let told = bus_reader::stored_events(bus).await;
-        let goodbye = told.into_iter().find(|t| t.event.id == id).unwrap();
-        match goodbye.event.body {
+        let events = bus_reader::stored_events(bus).await;
+        let stopped = events.into_iter().find(|e| e.event.id == id).unwrap();
+        match stopped.event.body {
             EventBody::TraderStopped {
                 exit_code, reason, ..
             } => {
@@ -398,7 +417,7 @@ async fn signal_shuts_the_trader_down() {
 #[tokio::test]
 async fn signal_shuts_the_trader_down_in_time_while_the_bus_is_frozen() {
     let system = System::start(&[]).await;
-    let mut trader = system.trader_setup("stuck").start();
+    let mut trader = system.trader_setup("frozen-bus").start();
     trader.wait_until_running().await;
     system.nats.freeze();
     trader.signal("TERM");
@@ -438,7 +457,7 @@ async fn signal_ends_a_trader_that_waits_for_its_dependencies() {
 
 #[tokio::test]
 async fn trader_runs_as_long_as_its_flags_say() {
-    // Flags, and how it ends by itself if it does.
+    // Flags, and the exit code. `None` if the trader does not exit by itself.
     const TABLE: [(&str, Option<i32>); 6] = [
         ("--paper --duration 2", Some(0)),
         ("--paper --duration 2 --auto-restart", Some(20)),
@@ -458,7 +477,7 @@ async fn trader_runs_as_long_as_its_flags_say() {
             assert_eq!(trader.exit_within(DEFAULT_TIMEOUT).await, code, "{flags}");
         } else {
             trader.wait_until_running().await;
-            // Longer than the --duration that it ignores.
+            // Longer than the ignored --duration.
             sleep(seconds(4)).await;
             assert!(trader.is_running(), "{flags}");
         }

@@ -1,7 +1,7 @@
-//! The real watchdog, a real nats-server, and units on the real engine that are killed, frozen, stopped
-//! by persons, starved, and misconfigured.
+//! Tests of the watchdog with units on a real Docker daemon that crash, hang, run out of memory, are misconfigured,
+//! or are stopped by the operator.
 
-#![allow(clippy::print_stderr, reason = "how long it took is worth reading")]
+#![allow(clippy::print_stderr, reason = "prints how long the reaction took")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::time::{Duration, Instant};
@@ -19,7 +19,8 @@ use runtime::clock;
 use runtime::journal::Journal;
 use rust_decimal::Decimal;
 use watchdog_core::phase::UnitPhase;
-use watchdog_core::record::{QuarantineReason, RestartReason, UnitRecord};
+use watchdog_core::reason::{QuarantineReason, RestartReason};
+use watchdog_core::record::UnitRecord;
 
 const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 
@@ -106,18 +107,18 @@ async fn unit_with_heartbeats_and_a_stalled_component_is_restarted() {
     rig.wait_until_healthy(&unit).await;
     let before = unit.started_at();
     unit.signal("URG");
-    let stuck = Instant::now();
+    let stalled = Instant::now();
     let EventBody::UnitRestartScheduled { reason, .. } =
         rig.wait_for_event("unit_restart_scheduled").await
     else {
         unreachable!()
     };
-    // It promises to turn within two seconds and beats every second.
-    eprintln!("stuck to told: {:?}", stuck.elapsed());
+    // The component's deadline is two seconds, and the unit sends a heartbeat every second.
+    eprintln!("stall to event: {:?}", stalled.elapsed());
     assert!(
-        stuck.elapsed() < Duration::from_secs(8),
+        stalled.elapsed() < Duration::from_secs(8),
         "{:?}",
-        stuck.elapsed()
+        stalled.elapsed()
     );
     assert!(
         reason.starts_with("hung: its work has stood still for"),
@@ -135,26 +136,26 @@ async fn misconfigured_unit_stays_quarantined_until_released() {
     let quarantined = |phase: &UnitPhase| matches!(phase, UnitPhase::Quarantined { .. });
     rig.wait_for_phase(&unit, "quarantined", quarantined).await;
     unit.assert_stays(false, SETTLE_TIME).await;
-    let (said, code) = rig.run_command(&["release", &unit.name]).await;
-    assert_eq!(code, 0, "{said}");
+    let (output, code) = rig.run_command(&["release", &unit.name]).await;
+    assert_eq!(code, 0, "{output}");
     rig.wait_for_phase(&unit, "running", |phase| {
         matches!(phase, UnitPhase::Running(_))
     })
     .await;
-    let (said, code) = rig.run_command(&["release", &unit.name]).await;
-    assert_eq!(code, 64, "{said}");
-    assert!(said.contains("neither quarantined nor held"), "{said}");
+    let (output, code) = rig.run_command(&["release", &unit.name]).await;
+    assert_eq!(code, 64, "{output}");
+    assert!(output.contains("neither quarantined nor held"), "{output}");
     let (table, code) = rig.run_command(&["status"]).await;
     assert_eq!(code, 0, "{table}");
 }
 
-/// As `trader unlatch` does.
+/// Appends an unlatch command, as `trader unlatch` does.
 async fn append_unlatch(rig: &WatchdogRig, latch: &str) {
     let bus = rig.nats.bus(Role::TraderPaper).await;
     let subject = Subject::AccountCommandJournal("paper.v.a".parse().unwrap());
     let writer = "ops".parse().unwrap();
     let opened = Journal::replay::<AccountCommandRecord>(&bus, &subject, writer).await;
-    let word = AccountCommandRecord {
+    let command = AccountCommandRecord {
         command: AccountCommand::Unlatch {
             latch_id: latch.to_owned(),
         },
@@ -162,10 +163,10 @@ async fn append_unlatch(rig: &WatchdogRig, latch: &str) {
         reason: "a wick".to_owned(),
     };
     let (mut journal, _) = opened.unwrap();
-    journal.append(&[word], 0, |_| {}).await.unwrap();
+    journal.append(&[command], 0, |_| {}).await.unwrap();
 }
 
-/// As the one that keeps the account does.
+/// Publishes an account report with a latch, as the account leader does.
 async fn publish_latched_report(rig: &WatchdogRig, id: &str) {
     let bus = rig.nats.bus(Role::TraderPaper).await;
     let account = "paper.v.a".parse().unwrap();
@@ -204,10 +205,10 @@ async fn latch_missing_from_the_last_heartbeat_is_read_from_the_account_report()
     let quarantined = |phase: &UnitPhase| matches!(phase, UnitPhase::Quarantined { .. });
     rig.wait_for_phase(&unit, "quarantined", quarantined).await;
     publish_latched_report(&rig, "daily_loss-7").await;
-    let facts = async || rig.unit_records(&unit).await;
-    let known = |fact: &UnitRecord| matches!(fact, UnitRecord::LatchSeen(_));
-    eventually("its latch is known", DEFAULT_TIMEOUT, async || {
-        facts().await.iter().any(known).then_some(())
+    let records = async || rig.unit_records(&unit).await;
+    let known = |record: &UnitRecord| matches!(record, UnitRecord::LatchSeen(_));
+    eventually("a record of the latch", DEFAULT_TIMEOUT, async || {
+        records().await.iter().any(known).then_some(())
     })
     .await;
     append_unlatch(&rig, "daily_loss-7").await;
@@ -231,10 +232,10 @@ async fn unlatch_of_its_latch_starts_a_unit_also_after_a_watchdog_kill() {
     rig.watchdog.wait_for_log("supervising").await;
     append_unlatch(&rig, "daily_loss-6").await;
     unit.assert_stays(false, SETTLE_TIME).await;
-    let (said, _) = rig.run_command(&["explain", &unit.name]).await;
+    let (output, _) = rig.run_command(&["explain", &unit.name]).await;
     assert!(
-        said.contains("trader unlatch --latch daily_loss-7"),
-        "{said}"
+        output.contains("trader unlatch --latch daily_loss-7"),
+        "{output}"
     );
     append_unlatch(&rig, "daily_loss-7").await;
     unit.wait_until_started_after(&before).await;
@@ -250,14 +251,14 @@ async fn unlatch_of_its_latch_starts_a_unit_also_after_a_watchdog_kill() {
     assert_eq!((command.as_str(), by.as_str()), ("unlatch", "ops"));
     assert_eq!(reason.as_deref(), Some("a wick (latch daily_loss-7)"));
     rig.wait_until_healthy(&unit).await;
-    let facts = rig.unit_records(&unit).await;
-    let counted = |fact: &UnitRecord| matches!(fact, UnitRecord::RestartScheduled(_));
-    assert!(!facts.iter().any(counted), "{facts:#?}");
+    let records = rig.unit_records(&unit).await;
+    let counted = |record: &UnitRecord| matches!(record, UnitRecord::RestartScheduled(_));
+    assert!(!records.iter().any(counted), "{records:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn crash_loop_ends_at_max_restarts_across_watchdog_kills() {
-    let mut dice = SeededRandom::new();
+    let mut random = SeededRandom::new();
     let mut rig = WatchdogRig::start().await;
     let unit = rig
         .unit_setup(
@@ -268,25 +269,25 @@ async fn crash_loop_ends_at_max_restarts_across_watchdog_kills() {
         .start();
     let quarantined = |phase: &UnitPhase| matches!(phase, UnitPhase::Quarantined { .. });
     for _ in 0..8 {
-        tokio::time::sleep(dice.duration_ms(20..700)).await;
+        tokio::time::sleep(random.duration_ms(20..700)).await;
         rig.replace_watchdog();
     }
     rig.wait_for_phase(&unit, "quarantined", quarantined).await;
     unit.assert_stays(false, SETTLE_TIME).await;
-    let facts = rig.unit_records(&unit).await;
-    let runs: Vec<_> = facts
+    let records = rig.unit_records(&unit).await;
+    let runs: Vec<_> = records
         .iter()
-        .filter_map(|fact| match fact {
+        .filter_map(|record| match record {
             UnitRecord::StartIntended { run } => Some(run.started_at.clone()),
             _ => None,
         })
         .collect();
-    let mut once = runs.clone();
-    once.dedup();
-    assert_eq!((runs.len(), once.len()), (8, 8), "{facts:#?}");
-    let given_up =
+    let mut unique = runs.clone();
+    unique.dedup();
+    assert_eq!((runs.len(), unique.len()), (8, 8), "{records:#?}");
+    let quarantined_event =
         |body: &EventBody| matches!(body, EventBody::UnitQuarantined { restarts: 8, .. });
-    assert!(rig.stored_events().await.iter().any(given_up));
+    assert!(rig.stored_events().await.iter().any(quarantined_event));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -371,8 +372,11 @@ async fn frozen_unit_that_ignores_sigterm_is_killed() {
     let setup = rig
         .unit_setup(1, RESTART_AT_ONCE_FLAGS)
         .with_option("--stop-timeout", "1");
-    // Its one heartbeat says that the next one comes soon; it never does.
-    let unit = setup.env("IGNORE_SIGTERM=1").env("HEARTBEAT_MS=1000").start();
+    // The first heartbeat announces the next one within a second; the next one never arrives.
+    let unit = setup
+        .env("IGNORE_SIGTERM=1")
+        .env("HEARTBEAT_MS=1000")
+        .start();
     rig.wait_until_healthy(&unit).await;
     let before = unit.started_at();
     unit.signal("STOP");
@@ -424,12 +428,15 @@ async fn crash_during_a_bus_outage_is_handled_after_it() {
 async fn out_of_memory_is_recorded_as_restart_reason() {
     let rig = WatchdogRig::start().await;
     let setup = rig.unit_setup(1, "--paper --auto-restart --restart-delay 60");
-    let unit = setup.with_option("--memory", "16m").env("EAT_MEMORY=1").start();
+    let unit = setup
+        .with_option("--memory", "16m")
+        .env("EAT_MEMORY=1")
+        .start();
     let waiting = |phase: &UnitPhase| matches!(phase, UnitPhase::RestartPending { .. });
     rig.wait_for_phase(&unit, "waiting", waiting).await;
-    let facts = rig.unit_records(&unit).await;
-    let hungry = |fact: &UnitRecord| matches!(fact, UnitRecord::RestartScheduled(restart) if restart.reason == RestartReason::OutOfMemory);
-    assert!(facts.iter().any(hungry), "{facts:#?}");
+    let records = rig.unit_records(&unit).await;
+    let out_of_memory = |record: &UnitRecord| matches!(record, UnitRecord::RestartScheduled(restart) if restart.reason == RestartReason::OutOfMemory);
+    assert!(records.iter().any(out_of_memory), "{records:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -489,20 +496,24 @@ async fn watchdog_frozen_past_its_lease_does_nothing_more() {
     let second = rig.start_another("watchdog-2");
     second.wait_for_log("supervising").await;
     unit.signal("KILL");
-    let facts = eventually("the second has answered", DEFAULT_TIMEOUT, async || {
-        let facts = rig.unit_records(&unit).await;
-        let started = |fact: &UnitRecord| matches!(fact, UnitRecord::StartIntended { .. });
-        facts.iter().any(started).then_some(facts)
-    })
+    let records = eventually(
+        "the second watchdog has restarted the unit",
+        DEFAULT_TIMEOUT,
+        async || {
+            let records = rig.unit_records(&unit).await;
+            let started = |record: &UnitRecord| matches!(record, UnitRecord::StartIntended { .. });
+            records.iter().any(started).then_some(records)
+        },
+    )
     .await;
     rig.watchdog.signal("CONT");
     rig.watchdog.wait_for_log("standing by").await;
     unit.assert_stays(true, SETTLE_TIME).await;
-    let starts = |facts: &[UnitRecord]| {
-        let start = |fact: &&UnitRecord| matches!(fact, UnitRecord::StartIntended { .. });
-        facts.iter().filter(start).count()
+    let starts = |records: &[UnitRecord]| {
+        let start = |record: &&UnitRecord| matches!(record, UnitRecord::StartIntended { .. });
+        records.iter().filter(start).count()
     };
-    assert_eq!(starts(&rig.unit_records(&unit).await), starts(&facts));
+    assert_eq!(starts(&rig.unit_records(&unit).await), starts(&records));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -519,24 +530,24 @@ async fn watchdog_exits_0_on_sigterm_and_relinquishes_its_lease() {
 async fn watchdog_role_may_write_its_own_subjects_and_no_other_role_may() {
     let nats = NatsServer::with_streams().await;
     let own = [
-        "heartbeat.v1.watchdog.watchdog-1",
-        "event.v1.watchdog.watchdog-1.info.unit_stopped",
-        "journal.v1.watchdog.p",
-        "lease.v1.watchdog.p",
-        "command.v1.watchdog.release",
-        "command.v1.watchdog.stop",
+        "heartbeat.v1.watchdog.p.h.watchdog-1",
+        "event.v1.watchdog.p.h.watchdog-1.info.unit_stopped",
+        "journal.v1.watchdog.p.h",
+        "lease.v1.watchdog.p.h",
+        "command.v1.watchdog.p.h.release",
+        "command.v1.watchdog.p.h.stop",
     ];
     let reads = [
         "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account_command.paper.v.a",
         "$JS.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.account_command.paper.v.a",
-        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.trader-paper-1",
+        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.p.h.trader-paper-1",
         "$JS.API.DIRECT.GET.REPORTS.report.v1.account.paper.v.a",
     ];
     let others = [
         "journal.v1.account_command.paper.v.a",
         "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account.paper.v.a",
-        "heartbeat.v1.trader.trader-paper-1",
-        "event.v1.trader.trader-paper-1.info.trader_started",
+        "heartbeat.v1.trader.p.h.trader-paper-1",
+        "event.v1.trader.p.h.trader-paper-1.info.trader_started",
         "journal.v1.book.paper.v.a.S",
         "lease.v1.book.paper.v.a.S",
         "$JS.API.STREAM.PURGE.JOURNAL",

@@ -1,5 +1,5 @@
-//! Orders of persons: the real watchdog, given them over the real bus by its own commands, and killed
-//! between an order and what follows from it.
+//! Tests of the operator's commands to the watchdog, over the bus and by the `watchdog` command line, with kills of
+//! the watchdog between a command and its execution.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,7 @@ use bearish_tests::watchdog::{Unit, WatchdogRig};
 use protocol::VERSION;
 use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest};
 use protocol::event::EventBody;
+use protocol::subject::Subject;
 use runtime::bus::Bus;
 use serde_json::Value;
 use watchdog_core::phase::UnitPhase;
@@ -24,15 +25,15 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn run_command_ok(rig: &WatchdogRig, arguments: &[&str]) -> String {
-    let (said, code) = rig.run_command(arguments).await;
-    assert_eq!(code, 0, "{arguments:?}: {said}");
-    said
+    let (output, code) = rig.run_command(arguments).await;
+    assert_eq!(code, 0, "{arguments:?}: {output}");
+    output
 }
 
 async fn assert_rejected(rig: &WatchdogRig, arguments: &[&str], reason: &str) {
-    let (said, code) = rig.run_command(arguments).await;
-    assert_eq!(code, 64, "{arguments:?}: {said}");
-    assert!(said.contains(reason), "{arguments:?}: {said}");
+    let (output, code) = rig.run_command(arguments).await;
+    assert_eq!(code, 64, "{arguments:?}: {output}");
+    assert!(output.contains(reason), "{arguments:?}: {output}");
 }
 
 async fn wait_until_stopped(rig: &WatchdogRig, unit: &Unit) {
@@ -41,8 +42,8 @@ async fn wait_until_stopped(rig: &WatchdogRig, unit: &Unit) {
 }
 
 async fn run_json_command(rig: &WatchdogRig, arguments: &[&str]) -> Value {
-    let (said, _) = rig.run_command(arguments).await;
-    serde_json::from_str(&said).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}"))
+    let (output, _) = rig.run_command(arguments).await;
+    serde_json::from_str(&output).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,12 +71,12 @@ async fn stop_start_and_restart_commands_work_and_spend_no_restarts() {
     let state = rig.state().await;
     let known = &state.units[&unit.name.parse().unwrap()];
     assert_eq!((known.restarts, known.consecutive_failures), (0, 0));
-    let told = rig.stored_events().await;
+    let events = rig.stored_events().await;
     assert!(
-        !told
+        !events
             .iter()
             .any(|body| body.kind() == "unit_restart_scheduled"),
-        "{told:?}"
+        "{events:?}"
     );
 }
 
@@ -95,37 +96,37 @@ async fn unit_on_hold_is_left_alone_and_explained_until_released() {
         "it is held by watchdog (maintenance)",
     )
     .await;
-    let said = run_command_ok(&rig, &["explain", &unit.name]).await;
+    let output = run_command_ok(&rig, &["explain", &unit.name]).await;
     assert!(
-        said.contains("maintenance") && said.contains("watchdog release"),
-        "{said}"
+        output.contains("maintenance") && output.contains("watchdog release"),
+        "{output}"
     );
     run_command_ok(&rig, &["release", &unit.name]).await;
-    eventually("it runs again", COMMAND_TIMEOUT, async || {
+    eventually("the unit is running again", COMMAND_TIMEOUT, async || {
         unit.is_running().then_some(())
     })
     .await;
-    let said = run_command_ok(&rig, &["history", &unit.name]).await;
+    let output = run_command_ok(&rig, &["history", &unit.name]).await;
     for line in [
         "held by watchdog: maintenance",
         "ended with exit 70",
         "released by watchdog",
     ] {
-        assert!(said.contains(line), "{line}: {said}");
+        assert!(output.contains(line), "{line}: {output}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn watchdog_killed_between_command_and_action_executes_it_once() {
-    let mut dice = SeededRandom::new();
+    let mut random = SeededRandom::new();
     let mut rig = WatchdogRig::start().await;
     let unit = rig.unit_setup(1, RESTART_AT_ONCE_FLAGS).start();
     rig.wait_until_healthy(&unit).await;
     for _ in 0..4 {
         let before = unit.started_at();
-        let (said, code) = rig.run_command(&["restart", &unit.name]).await;
-        assert_eq!(code, 0, "{said}");
-        tokio::time::sleep(dice.duration_ms(0..120)).await;
+        let (output, code) = rig.run_command(&["restart", &unit.name]).await;
+        assert_eq!(code, 0, "{output}");
+        tokio::time::sleep(random.duration_ms(0..120)).await;
         rig.replace_watchdog();
         unit.wait_until_started_after(&before).await;
         rig.watchdog.wait_for_log("supervising").await;
@@ -137,22 +138,23 @@ async fn watchdog_killed_between_command_and_action_executes_it_once() {
     rig.replace_watchdog();
     wait_until_stopped(&rig, &unit).await;
     unit.assert_stays(false, SETTLE_TIME).await;
-    let facts = rig.unit_records(&unit).await;
-    let count = |wish: fn(&UnitRecord) -> bool| facts.iter().filter(|fact| wish(fact)).count();
+    let records = rig.unit_records(&unit).await;
+    let count =
+        |matches: fn(&UnitRecord) -> bool| records.iter().filter(|record| matches(record)).count();
     assert_eq!(
-        count(|fact| matches!(fact, UnitRecord::Commanded { .. })),
+        count(|record| matches!(record, UnitRecord::Commanded { .. })),
         5,
-        "{facts:#?}"
+        "{records:#?}"
     );
     assert_eq!(
-        count(|fact| matches!(fact, UnitRecord::StartIntended { .. })),
+        count(|record| matches!(record, UnitRecord::StartIntended { .. })),
         4,
-        "{facts:#?}"
+        "{records:#?}"
     );
     assert_eq!(
-        count(|fact| matches!(fact, UnitRecord::RestartScheduled(_))),
+        count(|record| matches!(record, UnitRecord::RestartScheduled(_))),
         0,
-        "{facts:#?}"
+        "{records:#?}"
     );
 }
 
@@ -161,9 +163,13 @@ async fn every_command_answers_in_json_and_queries_work_without_a_watchdog() {
     let mut rig = WatchdogRig::start().await;
     let unit = rig.unit_setup(1, RESTART_AT_ONCE_FLAGS).start();
     rig.wait_until_healthy(&unit).await;
-    let refused = run_json_command_mixed(&rig, &["start", &unit.name, "--json"]).await;
-    assert_eq!(refused["ok"], false);
-    let done = run_json_command(&rig, &["hold", &unit.name, "--reason", "a look", "--json"]).await;
+    let rejected = run_json_command_mixed(&rig, &["start", &unit.name, "--json"]).await;
+    assert_eq!(rejected["ok"], false);
+    let done = run_json_command(
+        &rig,
+        &["hold", &unit.name, "--reason", "an inspection", "--json"],
+    )
+    .await;
     assert_eq!(
         (&done["ok"], &done["unit"]),
         (&true.into(), &unit.name.clone().into())
@@ -175,7 +181,10 @@ async fn every_command_answers_in_json_and_queries_work_without_a_watchdog() {
         },
     )
     .await;
-    assert!(answer.ok && answer.text.contains("a look"), "{answer:?}");
+    assert!(
+        answer.ok && answer.text.contains("an inspection"),
+        "{answer:?}"
+    );
     assert_eq!(answer.data.unwrap()["phase"], "running, on hold");
     rig.watchdog.kill();
     let status = run_json_command(&rig, &["status", "--json"]).await;
@@ -184,66 +193,74 @@ async fn every_command_answers_in_json_and_queries_work_without_a_watchdog() {
         (&row["unit"], &row["phase"]),
         (&unit.name.clone().into(), &"running".into())
     );
-    assert_eq!(row["hold"]["reason"], "a look");
-    let said = run_json_command(&rig, &["explain", &unit.name, "--json"]).await;
-    assert_eq!(said["phase"], "running, on hold");
-    let facts = run_json_command(&rig, &["history", &unit.name, "--json"]).await;
-    assert!(facts["history"].as_array().unwrap().len() > 2, "{facts}");
-    let (said, code) = rig.run_command(&["explain", "nobody-1"]).await;
-    assert_eq!(code, 64, "{said}");
-    let (said, code) = rig.run_command(&["stop", &unit.name]).await;
-    assert_eq!(code, 69, "{said}");
+    assert_eq!(row["hold"]["reason"], "an inspection");
+    let output = run_json_command(&rig, &["explain", &unit.name, "--json"]).await;
+    assert_eq!(output["phase"], "running, on hold");
+    let records = run_json_command(&rig, &["history", &unit.name, "--json"]).await;
+    assert!(
+        records["history"].as_array().unwrap().len() > 2,
+        "{records}"
+    );
+    let (output, code) = rig.run_command(&["explain", "unknown-1"]).await;
+    assert_eq!(code, 64, "{output}");
+    let (output, code) = rig.run_command(&["stop", &unit.name]).await;
+    assert_eq!(code, 69, "{output}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_keeps_the_log_tail_of_a_unit_without_its_secrets() {
     let mut rig = WatchdogRig::start_behind_guard().await;
     let setup = rig.unit_setup(1, "--paper --auto-restart --restart-delay 600");
-    let says = "LOG_LINE=code -2015: Invalid API-key; API_SECRET=hunter2";
-    let unit = setup.env(says).start();
+    let log_line = "LOG_LINE=code -2015: Invalid API-key; API_SECRET=hunter2";
+    let unit = setup.env(log_line).start();
     rig.wait_until_healthy(&unit).await;
     unit.signal("USR1");
     let waiting = |phase: &UnitPhase| matches!(phase, UnitPhase::RestartPending { .. });
     rig.wait_for_phase(&unit, "waiting", waiting).await;
     rig.watchdog.kill();
-    let said = run_command_ok(&rig, &["history", &unit.name]).await;
+    let output = run_command_ok(&rig, &["history", &unit.name]).await;
     for line in [
         "| code -2015: Invalid API-key; API_SECRET=***",
         "exit 70; ran from",
         "running, 0 errors",
     ] {
-        assert!(said.contains(line), "{line}: {said}");
+        assert!(output.contains(line), "{line}: {output}");
     }
-    assert!(!said.contains("hunter2"), "{said}");
-    let said = run_command_ok(&rig, &["explain", &unit.name]).await;
+    assert!(!output.contains("hunter2"), "{output}");
+    let output = run_command_ok(&rig, &["explain", &unit.name]).await;
     for line in [
         "internal error (exit 70)",
         "It is started again in",
         "refuses the API credentials",
         "1x internal error",
     ] {
-        assert!(said.contains(line), "{line}: {said}");
+        assert!(output.contains(line), "{line}: {output}");
     }
 }
 
-/// The first line that is JSON: a refusal also says so on the standard error.
-async fn run_json_command_mixed(rig: &WatchdogRig, words: &[&str]) -> Value {
-    let (said, _) = rig.run_command(words).await;
+/// Runs a command and parses the first line that is JSON; a rejection also prints a line on standard error.
+async fn run_json_command_mixed(rig: &WatchdogRig, arguments: &[&str]) -> Value {
+    let (output, _) = rig.run_command(arguments).await;
     let parsed = |line: &str| serde_json::from_str::<Value>(line).ok();
-    said.lines()
+    output
+        .lines()
         .find_map(parsed)
-        .unwrap_or_else(|| panic!("{words:?}: {said}"))
+        .unwrap_or_else(|| panic!("{arguments:?}: {output}"))
 }
 
-/// As another service asks: its own role is allowed to by nobody yet, so under the watchdog's.
-async fn request_over_bus(rig: &WatchdogRig, order: UnitCommand) -> CommandReply {
+/// Sends a command as another service would. No other role has the permission yet, so it uses the watchdog's.
+async fn request_over_bus(rig: &WatchdogRig, command: UnitCommand) -> CommandReply {
     let bus: Bus = rig.nats.bus(bearish_tests::nats::Role::Watchdog).await;
-    let subject = format!("command.v1.watchdog.{}", order.verb());
-    let by = "somebody".to_owned();
+    let subject = Subject::WatchdogCommand {
+        host: rig.host(),
+        verb: command.verb().into(),
+    };
+    let subject = subject.to_string();
+    let by = "tester".to_owned();
     let request = UnitCommandRequest {
         v: VERSION,
         by,
-        command: order,
+        command,
     };
     let payload = serde_json::to_vec(&request).unwrap();
     let answer = bus.client().request(subject, payload.into()).await.unwrap();

@@ -70,8 +70,8 @@ pub async fn run() -> Result<ExitCode, ExitError> {
         Err(stop) if stop.code == ExitCode::Success => return Ok(ExitCode::Success),
         Err(stop) => return Err(stop),
     };
-    let instance = identity.instance.clone();
-    let (events, sender) = outbox::channel(bus.clone(), Service::Notifier, instance);
+    let process = identity.process(Service::Notifier);
+    let (events, sender) = outbox::channel(bus.clone(), process);
     log_allowed_users(&channel);
     let deps = Arc::new(DispatcherDeps {
         bus,

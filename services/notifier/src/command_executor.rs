@@ -9,7 +9,7 @@ use notifier_core::replies::{self, LatestAccountReport, LatestHeartbeat};
 use protocol::VERSION;
 use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest};
-use protocol::ids::{AccountKey, Service, SubjectToken};
+use protocol::ids::{AccountKey, HostKey, Service, SubjectToken};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::clock;
@@ -29,6 +29,8 @@ pub struct CommandExecutor {
     pub bus: Bus,
     /// This run of the process: writes into operators' journals.
     pub boot: SubjectToken,
+    /// Project and host of the notifier: whose watchdog gets a command that fits several.
+    pub host: HostKey,
     /// Whose order it is.
     pub by: String,
     /// How delivery is, in one line.
@@ -213,11 +215,38 @@ impl CommandExecutor {
         }
     }
 
+    /// Project and host of the watchdog that supervises the unit: the only one that publishes heartbeats, the one
+    /// whose host the unit's heartbeats name, or that of the notifier's own host.
+    async fn watchdog_host(&self, unit: Option<&SubjectToken>) -> Result<HostKey, String> {
+        let mut hosts = heartbeats::watchdog_hosts(&self.bus).await?;
+        if let (Some(unit), true) = (unit, hosts.len() > 1) {
+            let trading = heartbeats::hosts_of_trader(&self.bus, unit).await?;
+            hosts.retain(|host| trading.contains(host));
+        }
+        match hosts.as_slice() {
+            [only] => Ok(only.clone()),
+            _ => Ok(self.host.clone()),
+        }
+    }
+
     async fn request_watchdog(
         &self,
         order: UnitCommand,
     ) -> Result<CommandReply, WatchdogUnreachable> {
-        let subject = Subject::WatchdogCommand(order.verb()).to_string();
+        let host = match self.watchdog_host(order.unit()).await {
+            Ok(host) => host,
+            Err(error) => {
+                return Err(WatchdogUnreachable {
+                    error,
+                    may_have_arrived: false,
+                });
+            }
+        };
+        let subject = Subject::WatchdogCommand {
+            host,
+            verb: order.verb().into(),
+        };
+        let subject = subject.to_string();
         let request = UnitCommandRequest {
             v: VERSION,
             by: self.by.clone(),

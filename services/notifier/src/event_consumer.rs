@@ -10,7 +10,7 @@ use notifier_core::event_intake::IncomingEvent;
 use protocol::VERSION;
 use protocol::event::{Event, Severity};
 use protocol::ids::{Service, SubjectToken};
-use protocol::subject::filter;
+use protocol::subject::{Subject, filter};
 use protocol::time::UtcMs;
 use runtime::bus::{Bus, DEADLINE};
 use runtime::{clock, streams};
@@ -142,17 +142,15 @@ fn parse_event(message: &Message) -> IncomingEvent {
 }
 
 fn parse_sender(subject: &str) -> Option<(Service, SubjectToken)> {
-    let mut words = subject.split('.').skip(2);
-    let (service, instance) = (words.next()?, words.next()?);
-    let service = Service::ALL.into_iter().find(|s| s.as_str() == service)?;
-    Some((service, instance.parse().ok()?))
+    match Subject::parse(subject)? {
+        Subject::Event { process, .. } => Some((process.service, process.instance)),
+        _ => None,
+    }
 }
 
 fn unknown_event(message: &Message) -> IncomingEvent {
-    let severity = message.subject.split('.').nth(4);
-    let severity = match severity {
-        Some("critical") => Severity::Critical,
-        Some("info") => Severity::Info,
+    let severity = match Subject::parse(&message.subject) {
+        Some(Subject::Event { severity, .. }) => severity,
         _ => Severity::Warning,
     };
     let text = String::from_utf8_lossy(&message.payload);

@@ -1,10 +1,12 @@
 //! The newest heartbeat of everybody, as the bus remembers it: of traders for the owner's hourly one, of
 //! watchdogs to notice that they are silent.
 
+use std::collections::BTreeSet;
+
 use notifier_core::watchdog_outage::WatchdogHeartbeat;
 use protocol::heartbeat::Heartbeat;
-use protocol::ids::SubjectToken;
-use protocol::subject::filter;
+use protocol::ids::{HostKey, ProcessKey, SubjectToken};
+use protocol::subject::{Subject, filter};
 use runtime::bus::Bus;
 use runtime::streams;
 
@@ -42,6 +44,36 @@ pub async fn newest_watchdog_heartbeat(bus: &Bus) -> Result<Option<WatchdogHeart
     }))
 }
 
+/// Projects and hosts whose watchdog has published a heartbeat within a day.
+///
+/// # Errors
+/// One line, if the bus does not answer.
+pub async fn watchdog_hosts(bus: &Bus) -> Result<Vec<HostKey>, String> {
+    let processes = read_processes(bus, filter::WATCHDOG_HEARTBEATS).await?;
+    let hosts: BTreeSet<HostKey> = processes.into_iter().map(|process| process.host).collect();
+    Ok(hosts.into_iter().collect())
+}
+
+/// Projects and hosts on which a trader of this name has published a heartbeat within a day.
+///
+/// # Errors
+/// One line, if the bus does not answer.
+pub async fn hosts_of_trader(bus: &Bus, instance: &SubjectToken) -> Result<Vec<HostKey>, String> {
+    let processes = read_processes(bus, filter::TRADER_HEARTBEATS).await?;
+    let named = processes.into_iter();
+    let named = named.filter(|process| process.instance == *instance);
+    Ok(named.map(|process| process.host).collect())
+}
+
+async fn read_processes(bus: &Bus, filter: &str) -> Result<Vec<ProcessKey>, String> {
+    let subjects = bus.subjects(streams::HEARTBEATS, filter).await?;
+    let process = |subject: &String| match Subject::parse(subject)? {
+        Subject::Heartbeat(process) => Some(process),
+        _ => None,
+    };
+    Ok(subjects.iter().filter_map(process).collect())
+}
+
 async fn read_heartbeats(
     bus: &Bus,
     filter: &str,
@@ -51,10 +83,10 @@ async fn read_heartbeats(
     let mut beats = Vec::new();
     for subject in subjects {
         let newest = bus.latest_message(streams::HEARTBEATS, &subject).await?;
-        let name = subject
-            .rsplit('.')
-            .next()
-            .and_then(|name| name.parse().ok());
+        let name = match Subject::parse(&subject) {
+            Some(Subject::Heartbeat(process)) => Some(process.instance),
+            _ => None,
+        };
         let (Some(newest), Some(name)) = (newest, name) else {
             continue;
         };

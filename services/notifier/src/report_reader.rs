@@ -7,17 +7,15 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use futures_util::StreamExt;
 use notifier_core::replies::{LatestAccountReport, equity_curve};
-use protocol::ids::{AccountKey, Mode};
+use protocol::ids::{BookKey, Mode};
 use protocol::report::{BookReport, EquityPoint};
-use protocol::subject::filter;
+use protocol::subject::{Subject, filter};
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::{chart, clock, streams};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-const EQUITY_PREFIX: &str = "report.v1.equity.";
-const ACCOUNT_PREFIX: &str = "report.v1.account.";
 /// Reading all points takes no longer.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Points of all books together; 90 days of ten books.
@@ -32,8 +30,10 @@ const MIN_POINTS: usize = 2;
 pub async fn accounts(bus: &Bus) -> Result<Vec<LatestAccountReport>, String> {
     let found = read_newest(bus, filter::ACCOUNT_REPORTS).await?;
     let named = found.into_iter().filter_map(|(subject, report)| {
-        let key: AccountKey = subject.strip_prefix(ACCOUNT_PREFIX)?.parse().ok()?;
-        Some((key, report))
+        match Subject::parse(&subject)? {
+            Subject::AccountReport(key) => Some((key, report)),
+            _ => None,
+        }
     });
     Ok(named.collect())
 }
@@ -122,24 +122,24 @@ async fn read_equity_points(bus: &Bus) -> Result<(Mode, Vec<(UtcMs, f64)>), asyn
         })
         .await?;
     let pending = usize::try_from(consumer.cached_info().num_pending).unwrap_or(0);
-    let mut books: BTreeMap<String, Vec<EquityPoint>> = BTreeMap::new();
+    let mut books: BTreeMap<BookKey, Vec<EquityPoint>> = BTreeMap::new();
     if pending > 0 {
         let messages = consumer.stream().max_messages_per_batch(1_000).messages();
         let mut messages = messages.await?.take(pending.min(MAX_POINTS));
         while let Some(message) = messages.next().await {
             let message = message?;
+            let book = match Subject::parse(&message.subject) {
+                Some(Subject::BookEquity(book)) => book,
+                _ => continue,
+            };
             if let Ok(point) = serde_json::from_slice(&message.payload) {
-                let book = message
-                    .subject
-                    .strip_prefix(EQUITY_PREFIX)
-                    .unwrap_or_default();
-                books.entry(book.to_owned()).or_default().push(point);
+                books.entry(book).or_default().push(point);
             }
         }
     }
     // Forgotten by itself in half a minute where this fails.
     let _ = stream.delete_consumer(&name).await;
-    let is_live = |book: &String| book.starts_with("live.");
+    let is_live = |book: &BookKey| book.account.mode == Mode::Live;
     let live = books.keys().any(is_live);
     let chosen = books.into_iter().filter(|(book, _)| is_live(book) == live);
     let chosen: Vec<Vec<EquityPoint>> = chosen.map(|(_, points)| points).collect();

@@ -8,7 +8,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use watchdog_core::container::{Container, Run};
 use watchdog_core::evidence::LogTail;
 use watchdog_core::exit_policy::may_restart_at_once;
-use watchdog_core::next_action::Action;
+use watchdog_core::model::Action;
 
 use crate::docker::{DockerClient, DockerError};
 use crate::{inspect, log_tail};

@@ -91,7 +91,7 @@ async fn start(
 ) -> Result<SupervisorDeps, ExitError> {
     let found = connect_docker(settings).await?;
     let project = found.project;
-    let identity = settings.own.identify().await?;
+    let identity = settings.own.identify_in(project.clone()).await?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let engine = DockerClient::new(found.docker, project.clone());
@@ -101,7 +101,7 @@ async fn start(
         .spawn(healer.run(background.shutdown.clone()));
     let bus = Bus::connect_with_streams(&settings.bus, &STREAMS, shutdown).await?;
     let (events, sender) =
-        outbox::channel(bus.clone(), Service::Watchdog, identity.instance.clone());
+        outbox::channel(bus.clone(), identity.process(Service::Watchdog));
     background
         .tasks
         .spawn(sender.run(background.shutdown.clone(), SHUTDOWN_GRACE));
@@ -113,7 +113,6 @@ async fn start(
             own_container: settings.hostname.clone(),
             answers_since: found.since,
         },
-        project,
         config: settings.supervision_config(),
         identity,
         outbox: events,
@@ -172,7 +171,7 @@ async fn find_project(
     docker: &bollard::Docker,
     settings: &Settings,
 ) -> Result<Result<SubjectToken, String>, ExitError> {
-    if let Some(project) = &settings.project {
+    if let Some(project) = &settings.own.project {
         return Ok(Ok(project.clone()));
     }
     let unknown = || {
@@ -195,7 +194,7 @@ async fn supervise(
     shutdown: &CancellationToken,
 ) -> Result<ExitCode, ExitError> {
     start_status_tasks(&deps, settings, &mut background).await?;
-    let lease = Subject::WatchdogLease(deps.project.clone());
+    let lease = Subject::WatchdogLease(deps.identity.host.clone());
     let guard = LeaderElection::new(deps.bus.clone(), &lease, &deps.identity);
     let part = deps.progress.component(COMPONENT);
     hang_detector::exit_when_hung(&part)?;
@@ -280,7 +279,7 @@ fn check_health(deps: &SupervisorDeps) -> HealthResult {
             "its loop last turned {idle:?} ago"
         ))),
         (_, ProcessPhase::Starting) => Ok("standing by".to_owned()),
-        _ => Ok(format!("supervising {}", deps.project)),
+        _ => Ok(format!("supervising {}", deps.identity.host.project)),
     }
 }
 
@@ -303,17 +302,18 @@ async fn run_term(deps: &Arc<SupervisorDeps>, shutdown: &CancellationToken) -> T
     parts.spawn(eye.run(stop.clone()));
     let wanted = supervisor.watched_latches();
     let leave =
-        latch_watcher::watch_latches(deps.bus.clone(), wanted, reports.clone(), stop.clone());
+        latch_watcher::watch_latches(&deps, wanted, reports.clone(), stop.clone());
     parts.spawn(leave);
     parts.spawn(heartbeat_listener::listen(
         deps.bus.clone(),
+        deps.identity.host.clone(),
         reports,
         stop.clone(),
     ));
-    let project = deps.project.clone();
+    let host = deps.identity.host.clone();
     parts.spawn(command_server::serve(
         deps.bus.clone(),
-        project,
+        host,
         sender,
         stop.clone(),
     ));

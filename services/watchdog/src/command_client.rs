@@ -7,9 +7,10 @@ use async_nats::Client;
 use protocol::VERSION;
 use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest};
 use protocol::exit_code::ExitCode;
-use protocol::ids::SubjectToken;
+use protocol::ids::{HostKey, SubjectToken};
 use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, BusError};
+use runtime::identity::InstanceSettings;
 use runtime::process::{self, ExitError};
 use runtime::{clock, streams};
 use serde_json::{Value, json};
@@ -40,7 +41,7 @@ async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<Exit
         .await
         .map_err(BusError::into_exit_error)?;
     if order.is_read_only() {
-        let views = read_models(&bus, settings.project).await?;
+        let views = read_models(&bus, &settings.own).await?;
         *is_any_quarantined =
             order == UnitCommand::Status && views.iter().any(ReadModel::any_quarantined);
         return print_replies(&views, &order, form);
@@ -51,31 +52,34 @@ async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<Exit
         by: user.map_or("operator", SubjectToken::as_str).to_owned(),
         command: order,
     };
-    let answer = send_request(bus.client(), &request).await?;
+    let answer = send_request(bus.client(), &settings.own.host_key().await?, &request).await?;
     print_reply(&request.command, &answer, form)
 }
 
-/// Of the project that is set, else of all that have a journal.
-async fn read_models(bus: &Bus, set: Option<SubjectToken>) -> Result<Vec<ReadModel>, ExitError> {
+/// Read models of the project that is set, else of all projects and hosts that have a journal.
+async fn read_models(bus: &Bus, own: &InstanceSettings) -> Result<Vec<ReadModel>, ExitError> {
     let mut views = Vec::new();
-    for project in projects(bus, set).await? {
-        views.push(ReadModel::read(bus, &project).await?);
+    for host in hosts(bus, own).await? {
+        views.push(ReadModel::read(bus, &host).await?);
     }
     Ok(views)
 }
 
-async fn projects(bus: &Bus, set: Option<SubjectToken>) -> Result<Vec<SubjectToken>, ExitError> {
-    if let Some(project) = set {
-        return Ok(vec![project]);
+async fn hosts(bus: &Bus, own: &InstanceSettings) -> Result<Vec<HostKey>, ExitError> {
+    if own.project.is_some() {
+        return Ok(vec![own.host_key().await?]);
     }
     let subjects = bus
         .subjects(streams::JOURNAL, filter::WATCHDOG_JOURNALS)
         .await
         .map_err(|why| ExitError::new(ExitCode::Unavailable, why))?;
-    let project = |subject: &String| subject.rsplit('.').next()?.parse().ok();
-    let mut projects: Vec<SubjectToken> = subjects.iter().filter_map(project).collect();
-    projects.sort();
-    Ok(projects)
+    let host = |subject: &String| match Subject::parse(subject)? {
+        Subject::WatchdogJournal(host) => Some(host),
+        _ => None,
+    };
+    let mut hosts: Vec<HostKey> = subjects.iter().filter_map(host).collect();
+    hosts.sort();
+    Ok(hosts)
 }
 
 fn print_replies(
@@ -148,12 +152,17 @@ fn print_reply(
 
 async fn send_request(
     client: &Client,
+    host: &HostKey,
     request: &UnitCommandRequest,
 ) -> Result<CommandReply, ExitError> {
     let unavailable =
         |why: String| ExitError::new(ExitCode::Unavailable, format!("no watchdog answers: {why}"));
     let payload = serde_json::to_vec(request).map_err(|error| unavailable(error.to_string()))?;
-    let subject = Subject::WatchdogCommand(request.command.verb()).to_string();
+    let subject = Subject::WatchdogCommand {
+        host: host.clone(),
+        verb: request.command.verb().into(),
+    };
+    let subject = subject.to_string();
     let asked = client.request(subject, payload.into());
     let message = timeout(2 * runtime::bus::DEADLINE, asked)
         .await

@@ -5,8 +5,8 @@ use async_nats::{Message, Subject as Address};
 use futures_util::StreamExt;
 use protocol::VERSION;
 use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest};
-use protocol::ids::SubjectToken;
-use protocol::subject::filter;
+use protocol::ids::{HostKey, SubjectToken};
+use protocol::subject::{Subject, filter};
 use runtime::bus::Bus;
 use runtime::clock;
 use tokio::sync::mpsc;
@@ -87,13 +87,13 @@ const fn success_text(order: &UnitCommand) -> &'static str {
 /// Takes orders until `shutdown`, or until nobody carries them out.
 pub async fn serve(
     bus: Bus,
-    project: SubjectToken,
+    host: HostKey,
     commands: mpsc::Sender<ReceivedCommand>,
     shutdown: CancellationToken,
 ) {
     let serve = async {
         loop {
-            match bus.client().subscribe(filter::WATCHDOG_COMMANDS).await {
+            match bus.client().subscribe(filter::watchdog_commands(&host)).await {
                 Ok(mut subscription) => {
                     while let Some(message) = subscription.next().await {
                         let Some(order) = parse_command(message) else {
@@ -101,7 +101,7 @@ pub async fn serve(
                         };
                         if order.command().is_read_only() {
                             order
-                                .reply(&bus, &answer_query(&bus, &project, order.command()).await)
+                                .reply(&bus, &answer_query(&bus, &host, order.command()).await)
                                 .await;
                         } else if commands.send(order).await.is_err() {
                             return;
@@ -116,8 +116,8 @@ pub async fn serve(
     shutdown.run_until_cancelled(serve).await;
 }
 
-async fn answer_query(bus: &Bus, project: &SubjectToken, order: &UnitCommand) -> CommandReply {
-    match timeout(runtime::bus::DEADLINE, ReadModel::read(bus, project)).await {
+async fn answer_query(bus: &Bus, host: &HostKey, order: &UnitCommand) -> CommandReply {
+    match timeout(runtime::bus::DEADLINE, ReadModel::read(bus, host)).await {
         Ok(Ok(view)) => view.answer(order, clock::now()),
         Ok(Err(stop)) => read_failed(stop.message),
         Err(_) => read_failed("the journal was not read in time".to_owned()),
@@ -147,7 +147,11 @@ fn parse_command(message: Message) -> Option<ReceivedCommand> {
         return None;
     }
     let verb = request.command.verb();
-    if message.subject.rsplit('.').next() != Some(verb) {
+    let addressed = match Subject::parse(&message.subject) {
+        Some(Subject::WatchdogCommand { verb, .. }) => Some(verb),
+        _ => None,
+    };
+    if addressed.as_deref() != Some(verb) {
         tracing::warn!(verb, subject = %message.subject, "an order on another verb's subject");
         return None;
     }

@@ -7,8 +7,8 @@ use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use protocol::VERSION;
 use protocol::heartbeat::Heartbeat;
-use protocol::ids::SubjectToken;
-use protocol::subject::filter;
+use protocol::ids::{HostKey, ProcessKey};
+use protocol::subject::{Subject, filter};
 use runtime::bus::Bus;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -22,9 +22,14 @@ const SEND_DEADLINE: Duration = Duration::from_secs(1);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Listens until `shutdown`, or until nobody reads the reports.
-pub async fn listen(bus: Bus, events: mpsc::Sender<SupervisionEvent>, shutdown: CancellationToken) {
+pub async fn listen(
+    bus: Bus,
+    host: HostKey,
+    events: mpsc::Sender<SupervisionEvent>,
+    shutdown: CancellationToken,
+) {
     loop {
-        let Some(result) = shutdown.run_until_cancelled(subscribe(&bus)).await else {
+        let Some(result) = shutdown.run_until_cancelled(subscribe(&bus, &host)).await else {
             return;
         };
         match result {
@@ -50,10 +55,10 @@ struct HeartbeatSubscription {
     inbox: String,
 }
 
-async fn subscribe(bus: &Bus) -> Result<HeartbeatSubscription, String> {
+async fn subscribe(bus: &Bus, host: &HostKey) -> Result<HeartbeatSubscription, String> {
     let inbox = bus.client().new_inbox();
     let subscribe = async {
-        let beats = bus.client().subscribe(filter::TRADER_HEARTBEATS).await?;
+        let beats = bus.client().subscribe(filter::host_trader_heartbeats(host)).await?;
         let echoes = bus.client().subscribe(inbox.clone()).await?;
         Ok::<_, async_nats::SubscribeError>((beats, echoes))
     };
@@ -115,7 +120,10 @@ async fn send_echo(bus: &Bus, inbox: &str) {
 }
 
 fn read_heartbeat(message: &Message) -> Option<SupervisionEvent> {
-    let unit: SubjectToken = message.subject.rsplit('.').next()?.parse().ok()?;
+    let Subject::Heartbeat(ProcessKey { instance: unit, .. }) = Subject::parse(&message.subject)?
+    else {
+        return None;
+    };
     let heartbeat: Heartbeat = match serde_json::from_slice(&message.payload) {
         Ok(heartbeat) => heartbeat,
         Err(error) => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::heartbeat::Heartbeat;
-use protocol::ids::{AccountKey, Service, SubjectToken};
+use protocol::ids::{AccountKey, HostKey, Service, SubjectToken};
 use protocol::report::AccountReport;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
@@ -17,8 +17,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use watchdog_core::liveness::HeartbeatSample;
 use watchdog_core::observed_state::SupervisionEvent;
-use watchdog_core::record::Latch;
+use watchdog_core::model::Latch;
 use watchdog_core::state::SupervisionState;
+
+use crate::supervisor::SupervisorDeps;
 
 /// A person waits for it, but not by the millisecond.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -51,20 +53,23 @@ impl WatchedLatches {
 }
 
 /// Looks until `shutdown`, or until nobody reads the reports.
-pub async fn watch_latches(
-    bus: Bus,
+pub fn watch_latches(
+    deps: &SupervisorDeps,
     wanted: watch::Receiver<WatchedLatches>,
     reports: mpsc::Sender<SupervisionEvent>,
     shutdown: CancellationToken,
-) {
+) -> impl Future<Output = ()> + use<> {
     let listener = LatchWatcher {
-        bus,
+        bus: deps.bus.clone(),
+        host: deps.identity.host.clone(),
         watched: wanted,
         events: reports,
         resolved_units: BTreeSet::new(),
         journal_positions: BTreeMap::new(),
     };
-    shutdown.run_until_cancelled(listener.run()).await;
+    async move {
+        shutdown.run_until_cancelled(listener.run()).await;
+    }
 }
 
 /// The reader of our reports is gone: there is nothing more to do.
@@ -72,6 +77,7 @@ struct ReceiverDropped;
 
 struct LatchWatcher {
     bus: Bus,
+    host: HostKey,
     watched: watch::Receiver<WatchedLatches>,
     events: mpsc::Sender<SupervisionEvent>,
     /// Units whose latch was found.
@@ -135,10 +141,7 @@ impl LatchWatcher {
     }
 
     async fn last_heartbeat(&self, unit: &SubjectToken) -> Result<Option<HeartbeatSample>, String> {
-        let subject = Subject::Heartbeat {
-            service: Service::Trader,
-            instance: unit.clone(),
-        };
+        let subject = Subject::Heartbeat(self.host.process(Service::Trader, unit.clone()));
         let subject = subject.to_string();
         let newest = self
             .bus

@@ -4,7 +4,7 @@
 use protocol::VERSION;
 use protocol::command::{CommandReply, UnitCommand};
 use protocol::exit_code::ExitCode;
-use protocol::ids::SubjectToken;
+use protocol::ids::{HostKey, SubjectToken};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use watchdog_core::explain;
 use watchdog_core::history;
 use watchdog_core::phase::UnitPhase;
-use watchdog_core::record::{RestartReason, SupervisionRecord, UnitRecord};
-use watchdog_core::service_healing::ServiceRecord;
+use watchdog_core::reason::RestartReason;
+use watchdog_core::record::{SupervisionRecord, UnitRecord};
+use watchdog_core::record::ServiceRecord;
 use watchdog_core::state::SupervisionState;
 use watchdog_core::unit::Unit;
 
@@ -53,12 +54,12 @@ impl RecordSubject {
 }
 
 impl ReadModel {
-    /// Reads the journal of a project.
+    /// Reads the journal of one project on one host.
     ///
     /// # Errors
     /// Exit 69 if the bus does not answer, 78 if a newer build wrote it.
-    pub async fn read(bus: &Bus, project: &SubjectToken) -> Result<Self, ExitError> {
-        let subject = Subject::WatchdogJournal(project.clone());
+    pub async fn read(bus: &Bus, host: &HostKey) -> Result<Self, ExitError> {
+        let subject = Subject::WatchdogJournal(host.clone());
         let reader: SubjectToken = "reader"
             .parse()
             .map_err(|_| ExitError::internal("bug: no name"))?;

@@ -15,7 +15,8 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use watchdog_core::record::SupervisionRecord;
-use watchdog_core::service_healing::{HealLimiter, ObservedService, ServiceRecord};
+use watchdog_core::record::ServiceRecord;
+use watchdog_core::service_healing::{HealLimiter, ObservedService};
 
 use crate::decision_clock::DecisionClock;
 use crate::docker::{DockerClient, DockerError};

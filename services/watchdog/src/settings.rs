@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use protocol::ids::SubjectToken;
 use runtime::bus::BusSettings;
 use runtime::identity::InstanceSettings;
 use runtime::logging::LoggingSettings;
@@ -33,10 +32,6 @@ pub struct Settings {
     /// This process.
     #[command(flatten)]
     pub own: InstanceSettings,
-
-    /// The compose project to supervise; else that of this process's own container
-    #[arg(long, env = "BEARISH_PROJECT", value_name = "BEARISH_PROJECT")]
-    pub project: Option<SubjectToken>,
 
     /// The engine's socket
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",

@@ -6,8 +6,9 @@ use metrics::{
 use protocol::ids::SubjectToken;
 use watchdog_core::observed_state::ObservedState;
 use watchdog_core::phase::UnitPhase;
-use watchdog_core::record::{RestartReason, SupervisionRecord, UnitRecord};
-use watchdog_core::service_healing::ServiceRecord;
+use watchdog_core::reason::RestartReason;
+use watchdog_core::record::{SupervisionRecord, UnitRecord};
+use watchdog_core::record::ServiceRecord;
 use watchdog_core::state::SupervisionState;
 
 const UNIT_RESTARTS: &str = "bearish_watchdog_unit_restarts_total";

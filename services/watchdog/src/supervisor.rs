@@ -52,8 +52,6 @@ pub struct SupervisorDeps {
     pub bus: Bus,
     /// The engine, and who we are in it.
     pub docker: DockerScope,
-    /// The compose project.
-    pub project: SubjectToken,
     /// What holds for every unit.
     pub config: SupervisionConfig,
     /// Who we are.
@@ -93,7 +91,7 @@ impl Supervisor {
     /// [`TermEnd`].
     pub async fn take_over(realm: Arc<SupervisorDeps>) -> Result<Self, TermEnd> {
         let part = realm.progress.component(COMPONENT);
-        let subject = Subject::WatchdogJournal(realm.project.clone());
+        let subject = Subject::WatchdogJournal(realm.identity.host.clone());
         let writer = realm.identity.boot.clone();
         let wait = |why: &str| {
             part.record_retry();
@@ -139,7 +137,8 @@ impl Supervisor {
         let record = SupervisionRecord::WriterChanged {
             boot: identity.boot.clone(),
             instance: identity.instance.clone(),
-            project: self.deps.project.clone(),
+            project: identity.host.project.clone(),
+            host: identity.host.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let untold = entries.iter().filter(|s| s.seq > self.outbox_cursor.seq());
@@ -151,7 +150,7 @@ impl Supervisor {
             self.publish_events(&stored.position(), &stored.batch.records);
         }
         self.publish_events(&place, &taken);
-        tracing::info!(project = %self.deps.project, units = self.state.units.len(),
+        tracing::info!(project = %self.deps.identity.host.project, units = self.state.units.len(),
             records = entries.len(), "supervising");
         Ok(())
     }
@@ -405,7 +404,7 @@ impl Supervisor {
 
     /// Queues the owner's events of one journal message.
     fn publish_events(&self, place: &BatchPosition, records: &[SupervisionRecord]) {
-        let key = format!("watchdog.{}", self.deps.project);
+        let key = format!("watchdog.{}", self.deps.identity.host);
         let bodies = records.iter().map(operator_event);
         self.deps
             .outbox

@@ -160,6 +160,7 @@ impl Dispatcher {
                 let clerk = CommandExecutor {
                     bus: self.deps.bus.clone(),
                     boot: self.deps.identity.boot.clone(),
+                    host: self.deps.identity.host.clone(),
                     by: who.map_or_else(String::new, |begun| begun.by.clone()),
                     queue_status: replies::queue_status(&self.state),
                 };

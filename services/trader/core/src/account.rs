@@ -447,10 +447,8 @@ pub fn operator_event(account: &AccountKey, record: &AccountRecord) -> Option<Ev
             trigger: latch.trigger.to_string(),
             equity: latch.equity,
             peak: latch.peak,
-            reason: latch
-                .command
-                .as_ref()
-                .map(|said| format!("{}: {}", said.by, said.reason)),
+            by: latch.command.as_ref().map(|command| command.by.clone()),
+            reason: latch.command.as_ref().map(|command| command.reason.clone()),
         }),
         AccountRecord::Unlatched(UnlatchCommand {
             latch_id: latch,

@@ -1,5 +1,5 @@
-//! What of the journal the owner hears. Derived from the records alone, so that a replay can publish
-//! the same events again under the same ids.
+//! Events for the operator, derived from journal records alone: a replay publishes the same events again under the
+//! same ids. Entry point: [`operator_event`].
 
 use protocol::event::EventBody;
 use protocol::ids::SubjectToken;
@@ -7,143 +7,105 @@ use protocol::ids::SubjectToken;
 use crate::backoff::MAX_CONSECUTIVE_FAILURES;
 use crate::diagnosis::diagnose;
 use crate::evidence::Evidence;
-use crate::history;
-use crate::record::{
-    NoRestartReason, QuarantineReason, Restart, RestartReason, RunCommand, SupervisionRecord,
-    UnitRecord,
-};
-use crate::service_healing::{ServiceRecord, ServiceStartedBy};
+use crate::model::{RunCommand, StartedBy};
+use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
+use crate::record::{Restart, ServiceRecord, SupervisionRecord, UnitRecord};
 
-/// Who may have fewer restarts than this needs no warning before the last.
+/// Smallest `--max-restarts` for which a warning before the last restarts is useful.
 const MIN_RESTARTS_FOR_WARNING: u32 = 10;
-const MANUAL_INTERVENTION: &str = "manual intervention required";
+/// Remaining failures in a row from which a warning is sent.
+const MIN_FAILURES_LEFT: u32 = 3;
 
-/// The event that this record is for the owner; none for what only the watchdog needs to know.
+/// The event that the operator receives for a record. `None` for records of internal interest.
 pub fn operator_event(record: &SupervisionRecord) -> Option<EventBody> {
     match record {
         SupervisionRecord::WriterChanged {
-            project, version, ..
+            project,
+            host,
+            version,
+            ..
         } => Some(EventBody::WatchdogStarted {
             project: project.clone(),
+            host: host.clone(),
             version: version.clone(),
         }),
-        SupervisionRecord::Unit {
-            unit, record: fact, ..
-        } => unit_event(unit.clone(), fact),
+        SupervisionRecord::Unit { unit, record, .. } => unit_event(unit.clone(), record),
         SupervisionRecord::Service {
-            service,
-            record: fact,
-            ..
-        } => service_event(service, fact),
+            service, record, ..
+        } => service_event(service, record),
     }
 }
 
-fn service_event(service: &SubjectToken, fact: &ServiceRecord) -> Option<EventBody> {
-    let part = service.to_string();
-    match fact {
+fn service_event(service: &SubjectToken, record: &ServiceRecord) -> Option<EventBody> {
+    let name = service.to_string();
+    match record {
         ServiceRecord::RestartIntended { .. }
         | ServiceRecord::RestartFailed { .. }
         | ServiceRecord::Started {
-            by: ServiceStartedBy::Docker,
+            by: StartedBy::Docker,
             ..
-        } => Some(EventBody::ComponentFailed {
-            component: part,
-            error: fact.describe(),
+        } => Some(EventBody::ServiceRestartScheduled {
+            service: name,
+            error: record.describe(),
         }),
         ServiceRecord::Started {
-            by: ServiceStartedBy::Unknown,
+            by: StartedBy::Unknown | StartedBy::Operator,
             ..
         } => Some(EventBody::ServiceStarted {
-            service: part,
-            started_by: fact.describe(),
+            service: name,
+            started_by: record.describe(),
         }),
-        ServiceRecord::Recovered { after_ms } => Some(EventBody::ComponentRecovered {
-            component: part,
+        ServiceRecord::Recovered { after_ms } => Some(EventBody::ServiceRecovered {
+            service: name,
             after_ms: *after_ms,
         }),
-        // Its maker knows, and of a restart of ours is said that it is well again.
+        // The creator of a container knows about it. The watchdog's own restart is followed by `Recovered`.
         ServiceRecord::Started {
-            by: ServiceStartedBy::NewContainer | ServiceStartedBy::Watchdog,
+            by: StartedBy::NewContainer | StartedBy::Watchdog | StartedBy::AlreadyRunning,
             ..
         } => None,
     }
 }
 
-fn unit_event(unit: SubjectToken, fact: &UnitRecord) -> Option<EventBody> {
-    match fact {
+fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
+    match record {
         UnitRecord::RestartScheduled(restart) => Some(restart_event(unit, restart)),
         UnitRecord::UnitHealthy { after_ms, .. } => {
             after_ms.map(|after_ms| EventBody::UnitRecovered { unit, after_ms })
         }
-        UnitRecord::Quarantined {
-            quarantine_reason: why,
-            reason,
-            restarts,
-            consecutive_failures: consecutive,
-            evidence: found,
-            ..
-        } => Some(EventBody::UnitQuarantined {
-            unit,
-            reason: quarantine_text(*why, reason, *restarts, *consecutive)
-                + &diagnosis_text(reason, found.as_deref()),
-            restarts: *restarts,
-            consecutive_failures: *consecutive,
-            exit_code: exit_code(reason),
-        }),
-        UnitRecord::Stopped {
-            exit_code: exit,
-            by,
-            ..
-        } => {
-            let by = by.as_deref().unwrap_or("a person");
+        UnitRecord::Quarantined { .. } => quarantine_event(unit, record),
+        UnitRecord::Stopped { exit_code, by, .. } => {
+            let by = by.as_deref().unwrap_or("an operator");
             Some(EventBody::UnitStopped {
                 unit,
-                reason: format!("stopped by {by} (exit {exit})"),
+                reason: format!("stopped by {by} (exit {exit_code})"),
             })
         }
         UnitRecord::Ended {
-            exit_code: exit,
-            reason: why,
-            ..
-        } => ended_event(unit, *exit, *why),
+            exit_code, reason, ..
+        } => ended_event(unit, *exit_code, *reason),
         UnitRecord::HangDetected { reason, .. } => Some(EventBody::UnitRestartSkipped {
             unit,
-            reason: format!("{reason}; it is only observed"),
+            reason: format!("{reason}; the watchdog only observes this unit"),
         }),
         UnitRecord::RestartPolicyUnreadable {
-            error: why,
+            error,
             observed_only,
             ..
         } => Some(EventBody::UnitRestartSkipped {
             unit,
-            reason: policy_unreadable_text(why, *observed_only),
+            reason: policy_unreadable_text(error, *observed_only),
         }),
-        UnitRecord::Commanded { command: order, by } if *order != RunCommand::Stop => {
-            Some(command_event(unit, order.as_str(), by, None))
-        }
-        UnitRecord::HoldSet { by, reason: why } => {
-            Some(command_event(unit, "hold", by, Some(why.clone())))
-        }
-        UnitRecord::Released { by, .. } => Some(command_event(unit, "release", by, None)),
-        UnitRecord::Unlatched {
-            latch,
-            by,
-            reason: why,
-        } => {
-            let why = format!("{why} (latch {})", latch.id);
-            Some(command_event(unit, "unlatch", by, Some(why)))
-        }
-        UnitRecord::HealthCritical {
-            for_ms,
-            reason: why,
-        } => Some(EventBody::UnitHealthCritical {
+        UnitRecord::HealthCritical { for_ms, reason } => Some(EventBody::UnitHealthCritical {
             unit,
             for_ms: *for_ms,
-            reason: why.clone(),
+            reason: reason.clone(),
         }),
-        // Who ordered a stop is told once it has stopped.
         UnitRecord::Commanded { .. }
-        | UnitRecord::RestartPolicyRead(_)
+        | UnitRecord::HoldSet { .. }
+        | UnitRecord::Released { .. }
+        | UnitRecord::Unlatched { .. } => command_event(unit, record),
+        UnitRecord::RestartPolicyRead(_)
         | UnitRecord::Started { .. }
         | UnitRecord::FailuresReset { .. }
         | UnitRecord::HealthCriticalEnded
@@ -155,103 +117,130 @@ fn unit_event(unit: SubjectToken, fact: &UnitRecord) -> Option<EventBody> {
     }
 }
 
-fn command_event(unit: SubjectToken, command: &str, by: &str, why: Option<String>) -> EventBody {
-    EventBody::UnitCommandExecuted {
+/// The event of a command. `None` for a stop: the operator is notified when the unit has stopped.
+fn command_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
+    let (command, by, reason) = match record {
+        UnitRecord::Commanded { command, by } if *command != RunCommand::Stop => {
+            (command.as_str(), by, None)
+        }
+        UnitRecord::HoldSet { by, reason } => ("hold", by, Some(reason.clone())),
+        UnitRecord::Released { by, .. } => ("release", by, None),
+        UnitRecord::Unlatched { latch, by, reason } => (
+            "unlatch",
+            by,
+            Some(format!("{reason} (latch {})", latch.id)),
+        ),
+        _ => return None,
+    };
+    Some(EventBody::UnitCommandExecuted {
         unit,
         command: command.to_owned(),
-        by: by.to_owned(),
-        reason: why,
-    }
+        by: by.clone(),
+        reason,
+    })
 }
 
+/// A finished cycle is information. Near `--max-restarts` it becomes a restart with a warning, because the last
+/// cycle ends in a quarantine.
 fn restart_event(unit: SubjectToken, restart: &Restart) -> EventBody {
-    let Restart {
-        attempt,
-        max_restarts: max,
-        consecutive_failures: consecutive,
-        uptime_ms,
-        delay_ms,
-        exit_code: exit,
-        ..
-    } = *restart;
-    if restart.reason == RestartReason::CycleFinished {
+    let warning = limit_warning(restart);
+    if restart.reason == RestartReason::CycleFinished && warning.is_none() {
         return EventBody::UnitCycleFinished {
             unit,
-            attempt,
-            max_restarts: max,
-            uptime_ms,
-            delay_ms,
+            attempt: restart.attempt,
+            max_restarts: restart.max_restarts,
+            uptime_ms: restart.uptime_ms,
+            delay_ms: restart.delay_ms,
         };
     }
+    let reason = restart.reason.to_string();
     EventBody::UnitRestartScheduled {
         unit,
         attempt: if restart.reason.is_counted() {
-            attempt
+            restart.attempt
         } else {
             0
         },
-        max_restarts: max,
-        reason: restart.reason.to_string() + &limit_warning(restart),
-        consecutive_failures: consecutive,
-        uptime_ms,
-        delay_ms,
-        exit_code: exit,
+        max_restarts: restart.max_restarts,
+        reason: match warning {
+            Some(warning) => format!("{reason}; {warning}"),
+            None => reason,
+        },
+        consecutive_failures: restart.consecutive_failures,
+        uptime_ms: restart.uptime_ms,
+        delay_ms: restart.delay_ms,
+        exit_code: restart.exit_code,
         last_error: restart.last_error.clone(),
     }
 }
 
-/// Said while there is still time to look: nine tenths of the restarts are used, or most of a row.
-fn limit_warning(restart: &Restart) -> String {
+/// A warning while the operator still has time: nine tenths of the restarts are used, or most failures in a row.
+fn limit_warning(restart: &Restart) -> Option<String> {
     let Restart {
         attempt,
-        max_restarts: max,
-        consecutive_failures: consecutive,
+        max_restarts,
+        consecutive_failures,
         ..
     } = *restart;
     if !restart.reason.is_counted() {
-        return String::new();
+        return None;
     }
-    let left = MAX_CONSECUTIVE_FAILURES.saturating_sub(consecutive);
-    if max >= MIN_RESTARTS_FOR_WARNING && u64::from(attempt) * 10 >= u64::from(max) * 9 {
-        format!("; {attempt} of its {max} restarts are used up: look into it before they end")
-    } else if left < 3 {
-        format!("; after {left} more failures in a row it is given up")
-    } else {
-        String::new()
+    let is_near_max = u64::from(attempt) * 10 >= u64::from(max_restarts) * 9;
+    if max_restarts >= MIN_RESTARTS_FOR_WARNING && is_near_max {
+        return Some(format!(
+            "approaching max restarts: {attempt} of {max_restarts} used"
+        ));
     }
+    let left = MAX_CONSECUTIVE_FAILURES.saturating_sub(consecutive_failures);
+    (left < MIN_FAILURES_LEFT).then(|| {
+        format!(
+            "approaching quarantine: {consecutive_failures} of {MAX_CONSECUTIVE_FAILURES} consecutive failures"
+        )
+    })
 }
 
-fn quarantine_text(
-    why: QuarantineReason,
-    reason: &RestartReason,
-    restarts: u32,
-    consecutive: u32,
-) -> String {
-    match why {
+fn quarantine_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
+    let UnitRecord::Quarantined {
+        quarantine_reason,
+        reason,
+        restarts,
+        consecutive_failures,
+        evidence,
+        ..
+    } = record
+    else {
+        return None;
+    };
+    let evidence = evidence.as_deref();
+    let text = match quarantine_reason {
         QuarantineReason::MaxRestarts => {
-            format!("all {restarts} restarts are used up, last: {reason}; {MANUAL_INTERVENTION}")
+            format!("Max restarts reached: all {restarts} are used; last: {reason}")
         }
         QuarantineReason::ConsecutiveFailures => format!(
-            "{consecutive} failures in a row (allowed are {MAX_CONSECUTIVE_FAILURES}), last: {reason}; {MANUAL_INTERVENTION}"
+            "Too many consecutive failures: {consecutive_failures} (limit {MAX_CONSECUTIVE_FAILURES}); last: {reason}"
         ),
-        QuarantineReason::RestartBudget => format!(
-            "more restarts within hours than WATCHDOG_RESTART_BUDGET allows, last: {reason}; {MANUAL_INTERVENTION}"
-        ),
+        QuarantineReason::RestartBudget => {
+            format!("the unit keeps restarting: WATCHDOG_RESTART_BUDGET is used up; last: {reason}")
+        }
         QuarantineReason::AccountLatched => {
-            format!(
-                "{reason}: a circuit breaker or an operator closed everything; {MANUAL_INTERVENTION}"
-            )
+            format!("{reason}: an account breaker or an operator stopped trading")
         }
-        QuarantineReason::Misconfigured => {
-            format!("{reason}: a restart does not mend that; {MANUAL_INTERVENTION}")
-        }
-    }
-}
-
-/// The likely cause and what helps, behind what happened.
-fn diagnosis_text(reason: &RestartReason, found: Option<&Evidence>) -> String {
-    let error = found.and_then(Evidence::error_line);
-    diagnose(reason, error).map_or_else(String::new, |remedy| format!(". {}", remedy.describe()))
+        QuarantineReason::Misconfigured => match evidence.and_then(Evidence::settings_error) {
+            Some(line) => format!("{reason}: {line}"),
+            None => format!("{reason}: a restart does not fix the configuration"),
+        },
+    };
+    let error = evidence.and_then(Evidence::error_line);
+    let diagnosis = diagnose(reason, error).map_or_else(String::new, |diagnosis| {
+        format!(". {}", diagnosis.describe())
+    });
+    Some(EventBody::UnitQuarantined {
+        unit,
+        reason: text + &diagnosis,
+        restarts: *restarts,
+        consecutive_failures: *consecutive_failures,
+        exit_code: exit_code(reason),
+    })
 }
 
 const fn exit_code(reason: &RestartReason) -> Option<i64> {
@@ -271,30 +260,32 @@ const fn exit_code(reason: &RestartReason) -> Option<i64> {
     }
 }
 
-fn ended_event(unit: SubjectToken, exit: i64, why: NoRestartReason) -> Option<EventBody> {
-    let reason = match why {
-        NoRestartReason::BeforeSupervision => return None,
-        NoRestartReason::Finished => {
-            let reason = format!("its work is done (exit {exit})");
-            return Some(EventBody::UnitStopped { unit, reason });
-        }
-        NoRestartReason::StartFailed => {
-            "ordered to start, but the engine did not start it".to_owned()
-        }
+fn ended_event(unit: SubjectToken, exit_code: i64, reason: NoRestartReason) -> Option<EventBody> {
+    let text = reason.describe();
+    match reason {
+        NoRestartReason::BeforeSupervision => None,
+        NoRestartReason::Finished => Some(EventBody::UnitStopped {
+            unit,
+            reason: format!("{text} (exit {exit_code})"),
+        }),
+        NoRestartReason::StartFailed => Some(EventBody::UnitRestartSkipped {
+            unit,
+            reason: text.to_owned(),
+        }),
         NoRestartReason::NoAutoRestart | NoRestartReason::NoPolicy | NoRestartReason::OnHold => {
-            format!(
-                "ended with exit {exit}; {}",
-                history::describe_no_restart_reason(why)
-            )
+            Some(EventBody::UnitRestartSkipped {
+                unit,
+                reason: format!("exit {exit_code}; {text}"),
+            })
         }
-    };
-    Some(EventBody::UnitRestartSkipped { unit, reason })
+    }
 }
 
-fn policy_unreadable_text(why: &str, observed_only: bool) -> String {
-    if observed_only {
-        format!("its flags are not understood ({why}): it is only observed")
+fn policy_unreadable_text(error: &str, observed_only: bool) -> String {
+    let consequence = if observed_only {
+        "the unit is not restarted"
     } else {
-        format!("its flags are not understood ({why}): the ones read last hold")
-    }
+        "the restart policy that was read last stays in force"
+    };
+    format!("invalid trader command line ({error}); {consequence}")
 }

@@ -2,17 +2,16 @@
 //!
 //! The JSON is held against `tests/golden/`: a change here is a change of every journal.
 
-use std::fmt;
-
-use protocol::exit_code::ExitCode;
-use protocol::ids::{AccountKey, SubjectToken};
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::container::Run;
 use crate::evidence::Evidence;
+use crate::format::format_duration;
+use crate::model::{Latch, RunCommand, StartedBy};
 use crate::policy::RestartPolicy;
-use crate::service_healing::ServiceRecord;
+use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 
 /// One entry of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,8 +23,10 @@ pub enum SupervisionRecord {
         boot: SubjectToken,
         /// Its name.
         instance: SubjectToken,
-        /// The compose project.
+        /// Compose project that the process supervises.
         project: SubjectToken,
+        /// Host that the process supervises.
+        host: SubjectToken,
         /// Version of the program.
         version: String,
     },
@@ -202,15 +203,6 @@ pub enum UnitRecord {
     ContainerRemoved,
 }
 
-/// A latch that closes an account until an operator ends it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Latch {
-    /// Whose account.
-    pub account: AccountKey,
-    /// Its name.
-    pub id: String,
-}
-
 /// A restart that was decided.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
@@ -239,232 +231,60 @@ pub struct Restart {
     pub evidence: Option<Box<Evidence>>,
 }
 
-/// What a person may order to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunCommand {
-    /// Stop it in good order and leave it so.
-    Stop,
-    /// Start what is down, now.
-    Start,
-    /// Stop it in good order and start it at once.
-    Restart,
-}
-
-impl RunCommand {
-    /// The word on command lines.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Stop => "stop",
-            Self::Start => "start",
-            Self::Restart => "restart",
-        }
-    }
-}
-
-/// Through whom a run began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StartedBy {
-    /// It was there when we first looked.
-    AlreadyRunning,
-    /// Us.
-    Watchdog,
-    /// A person, or whoever else can tell the engine to.
-    Operator,
-}
-
-/// What went wrong, or right.
+/// What was done about a service that hangs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum RestartReason {
-    /// It ended with an error.
-    Crashed {
-        /// Its exit code.
-        code: i64,
+pub enum ServiceRecord {
+    /// It hangs and is started anew.
+    RestartIntended {
+        /// The run that hangs: another one means that it was done.
+        run: Run,
+        /// How that shows.
+        reason: String,
     },
-    /// The kernel killed it for lack of memory.
-    OutOfMemory,
-    /// It ended with 0 and nobody had asked for it.
-    UnexpectedExit0,
-    /// The engine or its host went down and took it along: no failure, and it counts for nothing.
-    DockerOutage {
-        /// What it ended with; 255: the engine found it gone.
-        code: i64,
-    },
-    /// Its heartbeat stopped.
-    HeartbeatLost {
-        /// For how long, in milliseconds.
-        for_ms: u64,
-    },
-    /// A part of it stands still while its heart beats on.
-    ComponentStalled {
-        /// Which part.
-        component: String,
-        /// For how long, in milliseconds.
-        for_ms: u64,
-    },
-    /// It reaches its market no more, while another does.
-    MarketDataLost {
-        /// For how long, in milliseconds.
-        for_ms: u64,
-        /// Who does.
-        peer: SubjectToken,
-    },
-    /// Its heartbeat never began.
-    NoFirstHeartbeat {
-        /// For how long, in milliseconds.
-        for_ms: u64,
-    },
-    /// The engine did not start it.
-    StartFailed {
-        /// What it said.
+    /// That did not come to pass.
+    RestartFailed {
+        /// Why.
         error: String,
     },
-    /// It finished a cycle.
-    CycleFinished,
-    /// It ended with a code that a restart does not mend.
-    ExitNotRestartable {
-        /// The code.
-        code: i64,
+    /// It is well again.
+    Recovered {
+        /// Since it was found hung, in milliseconds.
+        after_ms: u64,
     },
-    /// A person wanted it.
-    Commanded {
-        /// Who.
-        by: String,
+    /// Another run of it than the one that was known last, or the first that is.
+    Started {
+        /// Which.
+        run: Run,
+        /// How often the engine has started it again by its restart policy, since somebody last started it.
+        restarts: u64,
+        /// Through whom.
+        by: StartedBy,
     },
 }
 
-impl RestartReason {
-    /// Whether the unit failed.
-    pub const fn is_failure(&self) -> bool {
-        !matches!(self, Self::CycleFinished | Self::DockerOutage { .. })
-    }
-
-    /// Whether the restart that follows is one of those that it may have.
-    pub const fn is_counted(&self) -> bool {
-        !matches!(self, Self::DockerOutage { .. })
-    }
-
-    /// The word in numbers: the kind, without its particulars.
-    pub const fn kind(&self) -> &'static str {
+impl ServiceRecord {
+    /// In one line.
+    pub fn describe(&self) -> String {
         match self {
-            Self::Crashed { .. } => "crashed",
-            Self::OutOfMemory => "out_of_memory",
-            Self::UnexpectedExit0 => "unexpected_exit_0",
-            Self::DockerOutage { .. } => "docker_outage",
-            Self::HeartbeatLost { .. } => "heartbeat_lost",
-            Self::ComponentStalled { .. } => "component_stalled",
-            Self::MarketDataLost { .. } => "market_data_lost",
-            Self::NoFirstHeartbeat { .. } => "no_first_heartbeat",
-            Self::StartFailed { .. } => "start_failed",
-            Self::CycleFinished => "cycle_finished",
-            Self::ExitNotRestartable { .. } => "exit_not_restartable",
-            Self::Commanded { .. } => "commanded",
-        }
-    }
-}
-
-impl fmt::Display for RestartReason {
-    /// In words, for the owner.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Crashed { code } | Self::ExitNotRestartable { code } => describe_exit(f, *code),
-            Self::OutOfMemory => f.write_str("killed for lack of memory (exit 137)"),
-            Self::UnexpectedExit0 => f.write_str("ended with exit 0 although nobody asked it to"),
-            Self::DockerOutage { code } => write!(
-                f,
-                "went down with the Docker engine or its host (exit {code}); not counted"
-            ),
-            Self::HeartbeatLost { for_ms } => {
-                write!(f, "hung: no heartbeat for {} s", format_seconds(*for_ms))
+            Self::RestartIntended { reason, .. } => format!("{reason}; restarting the service"),
+            Self::RestartFailed { error } => format!("restart failed: {error}"),
+            Self::Recovered { after_ms } => {
+                format!("healthy again after {}", format_duration(*after_ms))
             }
-            Self::ComponentStalled {
-                component: part,
-                for_ms,
-            } => write!(
-                f,
-                "hung: its {part} has stood still for {} s",
-                format_seconds(*for_ms)
-            ),
-            Self::MarketDataLost {
-                for_ms,
-                peer: other,
-            } => write!(
-                f,
-                "hung: it reaches no market for {} s, and {other} does",
-                format_seconds(*for_ms)
-            ),
-            Self::NoFirstHeartbeat { for_ms } => write!(
-                f,
-                "hung: no heartbeat within {} s of its start",
-                format_seconds(*for_ms)
-            ),
-            Self::StartFailed { error } => write!(f, "not started: {error}"),
-            Self::CycleFinished => f.write_str("cycle finished"),
-            Self::Commanded { by } => write!(f, "ordered by {by}"),
+            Self::Started { restarts, by, .. } => match by {
+                StartedBy::AlreadyRunning => "already running".to_owned(),
+                StartedBy::NewContainer => "started in a new container".to_owned(),
+                StartedBy::Watchdog => "restarted by the watchdog".to_owned(),
+                StartedBy::Docker if *restarts == 1 => "exited and restarted by Docker".to_owned(),
+                StartedBy::Docker => {
+                    format!("exited and restarted by Docker ({restarts} times so far)")
+                }
+                StartedBy::Operator => "started by an operator".to_owned(),
+                StartedBy::Unknown => "started by an operator, by Docker or the host, or by a \
+                                       watchdog that could not record it"
+                    .to_owned(),
+            },
         }
     }
-}
-
-/// One digit after the point, without a float.
-fn format_seconds(ms: u64) -> String {
-    format!("{}.{}", ms / 1000, ms % 1000 / 100)
-}
-
-fn describe_exit(f: &mut fmt::Formatter<'_>, code: i64) -> fmt::Result {
-    let signal = match code {
-        129 => "SIGHUP",
-        130 => "SIGINT",
-        132 => "SIGILL",
-        134 => "SIGABRT",
-        135 => "SIGBUS",
-        137 => "SIGKILL",
-        139 => "SIGSEGV",
-        143 => "SIGTERM",
-        _ => "",
-    };
-    match (ExitCode::from_number(code), signal) {
-        (Some(known), _) => write!(f, "{} (exit {code})", known.meaning()),
-        (None, "") if code == 101 => f.write_str("panicked (exit 101)"),
-        (None, "") if (125..=128).contains(&code) => {
-            write!(f, "the engine could not run it (exit {code})")
-        }
-        (None, "") => write!(f, "crashed with exit {code}"),
-        (None, signal) => write!(f, "killed by {signal} (exit {code})"),
-    }
-}
-
-/// Why a unit is left down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QuarantineReason {
-    /// It had all its restarts.
-    MaxRestarts,
-    /// It failed too often in a row.
-    ConsecutiveFailures,
-    /// It had more restarts within the window than the watchdog's own setting allows.
-    RestartBudget,
-    /// A critical circuit breaker closed everything.
-    AccountLatched,
-    /// Its command line or configuration must be mended.
-    Misconfigured,
-}
-
-/// Why an end is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoRestartReason {
-    /// Its work is done.
-    Finished,
-    /// It had ended well before anybody watched.
-    BeforeSupervision,
-    /// It lacks `--auto-restart`.
-    NoAutoRestart,
-    /// Nobody knows what it asks for.
-    NoPolicy,
-    /// A person wants it to be watched only.
-    OnHold,
-    /// A person had ordered its start, and the engine did not do it; its flags allow no other try.
-    StartFailed,
 }
