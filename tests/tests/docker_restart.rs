@@ -1,10 +1,10 @@
-//! The engine goes down and comes back, in good order, by `kill -9`, or with its whole host: what no person stopped
-//! comes back, what one stopped does not, and nobody pays for it. On an engine of the test's own.
+//! Docker goes down gracefully, by `kill -9`, or with its whole host, and comes back: units that ran are started
+//! again, units that the operator stopped are not, and no restart is counted. Uses a separate Docker daemon.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(
     clippy::print_stderr,
-    reason = "which cells were left out, and how long they took, is worth reading"
+    reason = "prints skipped cells and the time of each cell"
 )]
 
 use std::time::{Duration, Instant};
@@ -14,43 +14,44 @@ use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use bearish_tests::watchdog::{Unit, WatchdogRig};
 use protocol::event::EventBody;
 use watchdog_core::phase::UnitPhase;
-use watchdog_core::record::{RestartReason, UnitRecord};
+use watchdog_core::reason::RestartReason;
+use watchdog_core::record::UnitRecord;
 
-/// Long enough to see that nobody waits for it.
+/// Flags with a restart delay that a test would notice.
 const SLOW_RESTART_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 300";
 const NO_RESTART_FLAGS: &str = "--paper --infinite";
 /// Long enough for a wrong decision to show: beyond three heartbeats and a stop.
 const SETTLE_TIME: Duration = Duration::from_secs(6);
 
-/// How it goes down.
+/// How the Docker daemon goes down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DaemonFault {
-    /// As by `systemctl restart docker`.
+    /// Gracefully, as by `systemctl restart docker`.
     Stopped,
-    /// dockerd alone is killed.
+    /// SIGKILL to dockerd alone.
     Killed,
-    /// Engine, containers, bus and watchdog end in one instant, and begin again.
+    /// Docker, containers, bus and watchdog end at once and are started again.
     PowerLoss,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WatchdogFault {
     Survives,
-    /// And there is a new one before the engine is back.
+    /// Killed, and replaced before Docker is back.
     Killed,
-    /// Goes down with the engine that it is a container of, and comes back with it.
+    /// Runs in a container of the daemon, goes down and comes back with it.
     InContainer,
 }
 
-/// What is there before.
+/// The units before the fault.
 struct Units {
-    /// Run, and are to run again.
+    /// Running; expected to be started again.
     running: [Unit; 2],
-    /// A person stopped it.
+    /// Stopped by the operator.
     stopped: Unit,
-    /// It failed and waits for its time.
+    /// Failed; its restart is pending.
     restart_pending: Unit,
-    /// It has no leave to be restarted.
+    /// Runs without `--auto-restart`.
     observed: Unit,
 }
 
@@ -81,8 +82,8 @@ impl Units {
     }
 }
 
-async fn inject_fault(rig: &mut WatchdogRig, fall: DaemonFault, watchdog: WatchdogFault) {
-    match fall {
+async fn inject_fault(rig: &mut WatchdogRig, fault: DaemonFault, watchdog: WatchdogFault) {
+    match fault {
         DaemonFault::Stopped => rig.daemon().stop().await,
         DaemonFault::Killed => rig.daemon().kill(),
         DaemonFault::PowerLoss => {
@@ -94,7 +95,7 @@ async fn inject_fault(rig: &mut WatchdogRig, fall: DaemonFault, watchdog: Watchd
             rig.daemon().power_off();
         }
     }
-    match (fall, watchdog) {
+    match (fault, watchdog) {
         (DaemonFault::PowerLoss, WatchdogFault::InContainer) => {
             rig.nats.restart().await;
             rig.daemon().restart().await;
@@ -120,13 +121,13 @@ async fn inject_fault(rig: &mut WatchdogRig, fall: DaemonFault, watchdog: Watchd
     }
 }
 
-/// One cell.
+/// Runs one cell: starts units, injects the fault and checks the outcome.
 async fn run_cell(fault: DaemonFault, watchdog: WatchdogFault) {
-    if let Some(why) = docker_daemon::unavailable_reason() {
-        eprintln!("skipped: {why}");
+    if let Some(reason) = docker_daemon::unavailable_reason() {
+        eprintln!("skipped: {reason}");
         return;
     }
-    let began = Instant::now();
+    let start = Instant::now();
     let what = format!("{fault:?}, watchdog {watchdog:?}");
     let mut rig = WatchdogRig::start_on_daemon(DockerDaemon::start().await).await;
     if watchdog == WatchdogFault::InContainer {
@@ -134,7 +135,7 @@ async fn run_cell(fault: DaemonFault, watchdog: WatchdogFault) {
     }
     let units = Units::start(&rig).await;
     let before = units.running.each_ref().map(Unit::started_at);
-    let told = rig.stored_events().await.len();
+    let event_count = rig.stored_events().await.len();
     inject_fault(&mut rig, fault, watchdog).await;
     let back = Instant::now();
     for (unit, before) in units.running.iter().zip(&before) {
@@ -145,42 +146,42 @@ async fn run_cell(fault: DaemonFault, watchdog: WatchdogFault) {
         wait_until_recovered(&rig, unit).await;
     }
     tokio::time::sleep(SETTLE_TIME).await;
-    assert_outcome(&what, &rig, &units, told).await;
+    assert_outcome(&what, &rig, &units, event_count).await;
     eprintln!(
-        "{what}: all run {span:.1?} after the engine; right, {:.1?}",
-        began.elapsed()
+        "{what}: all running {span:.1?} after Docker; passed in {:.1?}",
+        start.elapsed()
     );
 }
 
 async fn wait_until_recovered(rig: &WatchdogRig, unit: &Unit) {
-    eventually(&format!("{} is told recovered", unit.name), DEFAULT_TIMEOUT, async || {
-        let told = rig.stored_events().await;
-        let of_it = |body: &EventBody| matches!(body, EventBody::UnitRecovered { unit: name, .. } if name.as_str() == unit.name);
-        told.iter().any(of_it).then_some(())
+    eventually(&format!("event unit_recovered of {}", unit.name), DEFAULT_TIMEOUT, async || {
+        let events = rig.stored_events().await;
+        let recovered = |body: &EventBody| matches!(body, EventBody::UnitRecovered { unit: name, .. } if name.as_str() == unit.name);
+        events.iter().any(recovered).then_some(())
     })
     .await;
 }
 
-async fn assert_outcome(what: &str, rig: &WatchdogRig, units: &Units, told: usize) {
+async fn assert_outcome(what: &str, rig: &WatchdogRig, units: &Units, event_count: usize) {
     let state = rig.state().await;
     for unit in &units.running {
-        let facts = rig.unit_records(unit).await;
-        let starts = facts
+        let records = rig.unit_records(unit).await;
+        let starts = records
             .iter()
-            .filter(|fact| matches!(fact, UnitRecord::StartIntended { .. }));
-        assert_eq!(starts.count(), 1, "{what}: {facts:#?}");
+            .filter(|record| matches!(record, UnitRecord::StartIntended { .. }));
+        assert_eq!(starts.count(), 1, "{what}: {records:#?}");
         let known = &state.units[&unit.name.parse().unwrap()];
         assert_eq!(
             (known.restarts, known.consecutive_failures),
             (0, 0),
-            "{what}: {facts:#?}"
+            "{what}: {records:#?}"
         );
         let reason = known.last_reason.as_ref();
         assert!(
             matches!(reason, Some(RestartReason::DockerOutage { .. })),
-            "{what}: {facts:#?}"
+            "{what}: {records:#?}"
         );
-        assert!(unit.is_running(), "{what}: {facts:#?}");
+        assert!(unit.is_running(), "{what}: {records:#?}");
     }
     for down in [&units.stopped, &units.restart_pending, &units.observed] {
         assert!(!down.is_running(), "{what}: {}", down.name);
@@ -191,7 +192,7 @@ async fn assert_outcome(what: &str, rig: &WatchdogRig, units: &Units, told: usiz
         "{what}: {waiting:#?}"
     );
     assert_eq!(waiting.restarts, 1, "{what}: {waiting:#?}");
-    let since = &rig.stored_events().await[told..];
+    let since = &rig.stored_events().await[event_count..];
     let count = |kind: &str| since.iter().filter(|body| body.kind() == kind).count();
     let kinds = [
         "unit_restart_scheduled",
@@ -200,11 +201,11 @@ async fn assert_outcome(what: &str, rig: &WatchdogRig, units: &Units, told: usiz
     ];
     assert_eq!(kinds.map(count), [2, 2, 1], "{what}: {since:#?}");
     assert_eq!(since.len(), 5, "{what}: {since:#?}");
-    let words = |body: &EventBody| match body {
+    let reason = |body: &EventBody| match body {
         EventBody::UnitRestartScheduled { reason, .. } => Some(reason.clone()),
         _ => None,
     };
-    for reason in since.iter().filter_map(words) {
+    for reason in since.iter().filter_map(reason) {
         assert!(
             reason.starts_with("went down with the Docker engine"),
             "{what}: {reason}"
@@ -219,18 +220,18 @@ async fn host_power_loss_restarts_what_ran_without_spending_restarts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "minutes: every other way down, with the watchdog alive and killed"]
+#[ignore = "minutes: all other faults, with the watchdog alive and killed"]
 async fn docker_restart_brings_back_what_ran_whenever_the_watchdog_is_killed() {
-    for how in [DaemonFault::Stopped, DaemonFault::Killed] {
+    for fault in [DaemonFault::Stopped, DaemonFault::Killed] {
         for watchdog in [WatchdogFault::Survives, WatchdogFault::Killed] {
-            run_cell(how, watchdog).await;
+            run_cell(fault, watchdog).await;
         }
     }
-    for how in [
+    for fault in [
         DaemonFault::Stopped,
         DaemonFault::Killed,
         DaemonFault::PowerLoss,
     ] {
-        run_cell(how, WatchdogFault::InContainer).await;
+        run_cell(fault, WatchdogFault::InContainer).await;
     }
 }

@@ -1,12 +1,12 @@
-//! Every fault, with the watchdog alive, killed in the middle of its answer, and killed right behind it: the right
-//! verdict, the right number of starts, the right words to the owner, and nothing done to anybody else.
+//! Every fault of a unit, with the watchdog alive, killed during its response, and killed right after it. Checks the
+//! phase, the number of starts, the published events, and that another unit is not affected.
 //!
-//! The default run takes a few cells by chance; `every_fault_…` takes all.
+//! The default run plays a random sample of cells; `every_fault_…` plays all.
 
 #![allow(
     clippy::panic,
     clippy::print_stderr,
-    reason = "a panic is how a test fails, and which cells were taken is worth reading"
+    reason = "a panic is how a test fails; prints which cells were played"
 )]
 
 use std::time::{Duration, Instant};
@@ -16,46 +16,47 @@ use bearish_tests::watchdog::{Unit, UnitSetup, WatchdogRig};
 use futures_util::future::join_all;
 use protocol::event::EventBody;
 use watchdog_core::phase::UnitPhase;
-use watchdog_core::record::{QuarantineReason, UnitRecord};
+use watchdog_core::reason::QuarantineReason;
+use watchdog_core::record::UnitRecord;
 
 const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 /// Long enough for a wrong decision to show: beyond three heartbeats and a stop.
 const SETTLE_TIME: Duration = Duration::from_secs(6);
 /// Cells of the default run.
 const SAMPLE_SIZE: usize = 3;
-/// Cells at once in the whole run.
+/// Number of cells that the whole run plays at once.
 const CONCURRENT_CELLS: usize = 4;
 
-/// After this signal a fake-unit has no candles.
+/// Signal after which a fake unit receives no candles.
 const NO_CANDLES_SIGNAL: &str = "PWR";
-/// Who has no candles for a minute is cut off; most of that is waited for beforehand.
+/// Wait after that signal: most of the minute after which the watchdog takes the unit for cut off.
 const MARKET_DATA_GRACE: Duration = Duration::from_secs(50);
 
-/// What happens.
+/// How a fault is caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Injection {
     /// `docker kill -s`.
     Signal(&'static str),
-    /// A command of docker's.
+    /// A `docker` command, such as `stop`.
     Docker(&'static str),
-    /// The bus is killed, and later there again.
+    /// The bus is killed and restarted later.
     BusKilled,
-    /// The bus is frozen, and later thawed.
+    /// The bus is frozen and thawed later.
     BusFrozen,
 }
 
-/// What is to follow.
+/// The expected response of the watchdog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Response {
-    /// One restart, for a reason that begins so.
+    /// One restart; its reason begins with this text.
     Restart(&'static str),
-    /// The next cycle, which is no failure.
+    /// A restart for the next cycle, which is no failure.
     Cycle,
-    /// It is given up, for this, and the message has these words.
+    /// Quarantine for this reason; the event contains this text.
     Quarantine(QuarantineReason, &'static str),
-    /// A person stopped it.
+    /// Recorded as stopped by the operator.
     Stopped,
-    /// Nothing at all.
+    /// No response.
     Nothing,
 }
 
@@ -75,18 +76,18 @@ const WATCHDOG_KILLS: [WatchdogKill; 3] = [
 struct Fault {
     name: &'static str,
     injection: Injection,
-    /// Told to the fake-unit.
+    /// Variables of the fake unit.
     env: &'static [&'static str],
     response: Response,
 }
 
-const fn fault(name: &'static str, harm: Injection, answer: Response) -> Fault {
+const fn fault(name: &'static str, injection: Injection, response: Response) -> Fault {
     let env = &[];
     Fault {
         name,
-        injection: harm,
+        injection,
         env,
-        response: answer,
+        response,
     }
 }
 
@@ -138,24 +139,24 @@ const FAULTS: [Fault; 18] = [
         Response::Restart("hung: no heartbeat for"),
     ),
     fault(
-        "stuck work loop",
+        "stalled work loop",
         Injection::Signal("URG"),
         Response::Restart("hung: its work has stood still for"),
     ),
-    // What a partition looks like from the watchdog: the process lives and is not heard.
+    // As after a network partition: the process runs, but its heartbeats do not arrive.
     fault(
-        "cut off the bus alone",
+        "bus connection lost",
         Injection::Signal("XCPU"),
         Response::Restart("hung: no heartbeat for"),
     ),
     Fault {
-        name: "cut off its market alone",
+        name: "market data lost",
         injection: Injection::Signal(NO_CANDLES_SIGNAL),
         env: &["LATCH="],
         response: Response::Restart("hung: it reaches no market for 6"),
     },
     Fault {
-        name: "stuck, and SIGTERM ignored",
+        name: "stalled, and SIGTERM ignored",
         injection: Injection::Signal("URG"),
         env: &["IGNORE_SIGTERM=1"],
         response: Response::Restart("hung: its work has stood still for"),
@@ -176,8 +177,8 @@ const FAULTS: [Fault; 18] = [
         Injection::Docker("pause"),
         Response::Nothing,
     ),
-    fault("the bus dead", Injection::BusKilled, Response::Nothing),
-    fault("the bus frozen", Injection::BusFrozen, Response::Nothing),
+    fault("bus killed", Injection::BusKilled, Response::Nothing),
+    fault("bus frozen", Injection::BusFrozen, Response::Nothing),
 ];
 
 impl Fault {
@@ -202,7 +203,7 @@ impl Fault {
         }
     }
 
-    /// What ends by itself ends after a while.
+    /// Ends faults that do not last: unpauses the unit, restarts or thaws the bus.
     async fn end(&self, rig: &mut WatchdogRig, unit: &Unit) {
         match self.injection {
             Injection::Docker("pause") => {
@@ -221,7 +222,7 @@ impl Fault {
         }
     }
 
-    /// The kinds of events that the owner is owed, in order.
+    /// Kinds of the events that must be published, in this order.
     const fn expected_events(&self) -> &'static [&'static str] {
         match self.response {
             Response::Restart(_) => &["unit_restart_scheduled", "unit_recovered"],
@@ -240,9 +241,9 @@ impl Fault {
     }
 }
 
-/// One cell: the fault strikes one of two units, and everything about both is looked at afterwards.
+/// Runs one cell: injects the fault into one of two units and checks both afterwards.
 async fn run_cell(fault: &Fault, killed: WatchdogKill) {
-    let began = Instant::now();
+    let start = Instant::now();
     let mut rig = WatchdogRig::start().await;
     let unit = fault.unit_setup(&rig).start();
     let bystander = rig
@@ -266,74 +267,78 @@ async fn run_cell(fault: &Fault, killed: WatchdogKill) {
     tokio::time::sleep(SETTLE_TIME).await;
     let what = format!("{}, watchdog killed: {killed:?}", fault.name);
     assert_outcome(&what, fault, &rig, &unit, &before[0]).await;
-    assert!(bystander.is_running(), "{what}: another was stopped");
+    assert!(bystander.is_running(), "{what}: the other unit was stopped");
     assert_eq!(
         bystander.started_at(),
         before[1],
-        "{what}: another was restarted"
+        "{what}: the other unit was restarted"
     );
     let others = rig.unit_records(&bystander).await;
     assert_eq!(count_starts(&others), 0, "{what}: {others:#?}");
-    eprintln!("{what}: right, {:.1} s", began.elapsed().as_secs_f64());
+    eprintln!("{what}: passed in {:.1} s", start.elapsed().as_secs_f64());
 }
 
-/// Where there is a call, as it begins: its intent is journaled then. Else at once.
+/// If the response is a start, waits until the call to Docker begins, when its intent is journaled.
 async fn wait_until_responding(fault: &Fault, rig: &WatchdogRig) {
     if fault.expected_starts() > 0 {
         rig.watchdog.wait_for_log("calling the engine").await;
     }
 }
 
-/// Waits until what is to be done is done.
+/// Waits until the response is complete.
 async fn wait_for_response(fault: &Fault, rig: &WatchdogRig, unit: &Unit, before: &str) {
     match fault.response {
         Response::Restart(_) | Response::Cycle => unit.wait_until_started_after(before).await,
         Response::Quarantine(expected, _) => {
-            let wish = |phase: &UnitPhase| matches!(phase, UnitPhase::Quarantined { reason, .. } if *reason == expected);
-            rig.wait_for_phase(unit, "given up", wish).await;
+            let quarantined = |phase: &UnitPhase| matches!(phase, UnitPhase::Quarantined { reason, .. } if *reason == expected);
+            rig.wait_for_phase(unit, "quarantined", quarantined).await;
         }
         Response::Stopped => {
-            let wish = |phase: &UnitPhase| matches!(phase, UnitPhase::Stopped { .. });
-            rig.wait_for_phase(unit, "stopped", wish).await;
+            let stopped = |phase: &UnitPhase| matches!(phase, UnitPhase::Stopped { .. });
+            rig.wait_for_phase(unit, "stopped", stopped).await;
         }
         Response::Nothing => {}
     }
 }
 
 async fn wait_for_events(fault: &Fault, rig: &WatchdogRig) {
-    let what = format!("{}: {:?} told", fault.name, fault.expected_events());
+    let what = format!("{}: events {:?}", fault.name, fault.expected_events());
     eventually(&what, DEFAULT_TIMEOUT, async || {
-        let told = rig.stored_events().await;
-        (told.len() >= fault.expected_events().len()).then_some(())
+        let events = rig.stored_events().await;
+        (events.len() >= fault.expected_events().len()).then_some(())
     })
     .await;
 }
 
-fn count_starts(facts: &[UnitRecord]) -> usize {
-    let start = |fact: &&UnitRecord| matches!(fact, UnitRecord::StartIntended { .. });
-    facts.iter().filter(start).count()
+fn count_starts(records: &[UnitRecord]) -> usize {
+    let start = |record: &&UnitRecord| matches!(record, UnitRecord::StartIntended { .. });
+    records.iter().filter(start).count()
 }
 
-/// Verdict, number of starts, and words.
+/// Checks phase, number of starts, and events.
 async fn assert_outcome(what: &str, fault: &Fault, rig: &WatchdogRig, unit: &Unit, before: &str) {
-    let facts = rig.unit_records(unit).await;
+    let records = rig.unit_records(unit).await;
     assert_eq!(
-        count_starts(&facts),
+        count_starts(&records),
         fault.expected_starts(),
-        "{what}: {facts:#?}"
+        "{what}: {records:#?}"
     );
     let down = matches!(fault.response, Response::Quarantine(..) | Response::Stopped);
-    assert_eq!(unit.is_running(), !down, "{what}: {facts:#?}");
+    assert_eq!(unit.is_running(), !down, "{what}: {records:#?}");
     if fault.injection == Injection::Signal("TTIN") {
-        // Else nothing has happened to it at all.
+        // The kill of the child proves that the fault was injected.
         assert!(unit.docker_events().contains(&"oom".to_owned()), "{what}");
     }
     let restarted = unit.started_at() != before;
-    assert_eq!(restarted, fault.expected_starts() > 0, "{what}: {facts:#?}");
-    let told = rig.stored_events().await;
-    let kinds: Vec<&str> = told.iter().map(EventBody::kind).collect();
-    assert_eq!(kinds, fault.expected_events(), "{what}: {told:#?}");
-    let (words, exact) = match (&fault.response, told.first()) {
+    assert_eq!(
+        restarted,
+        fault.expected_starts() > 0,
+        "{what}: {records:#?}"
+    );
+    let events = rig.stored_events().await;
+    let kinds: Vec<&str> = events.iter().map(EventBody::kind).collect();
+    assert_eq!(kinds, fault.expected_events(), "{what}: {events:#?}");
+    let (text, is_expected) = match (&fault.response, events.first()) {
         (Response::Restart(begin), Some(EventBody::UnitRestartScheduled { reason, .. })) => {
             (reason.clone(), reason.starts_with(begin))
         }
@@ -349,34 +354,34 @@ async fn assert_outcome(what: &str, fault: &Fault, rig: &WatchdogRig, unit: &Uni
         (Response::Nothing, None) => (String::new(), true),
         (_, first) => panic!("{what}: {first:?}"),
     };
-    assert!(exact, "{what}: {words}");
+    assert!(is_expected, "{what}: {text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_faults_get_the_response_of_the_table() {
-    let mut dice = SeededRandom::new();
+    let mut random = SeededRandom::new();
     for _ in 0..SAMPLE_SIZE {
         let index: Vec<usize> = (0..FAULTS.len()).collect();
-        let fault = &FAULTS[*dice.choose(&index)];
-        run_cell(fault, *dice.choose(&WATCHDOG_KILLS)).await;
+        let fault = &FAULTS[*random.choose(&index)];
+        run_cell(fault, *random.choose(&WATCHDOG_KILLS)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "minutes: every cell of the table"]
 async fn every_fault_gets_its_response_whenever_the_watchdog_is_killed() {
-    let began = Instant::now();
+    let start = Instant::now();
     let cells: Vec<(&Fault, WatchdogKill)> = FAULTS
         .iter()
         .flat_map(|fault| WATCHDOG_KILLS.map(|killed| (fault, killed)))
         .collect();
-    for some in cells.chunks(CONCURRENT_CELLS) {
-        join_all(some.iter().map(|(fault, killed)| run_cell(fault, *killed))).await;
+    for chunk in cells.chunks(CONCURRENT_CELLS) {
+        join_all(chunk.iter().map(|(fault, killed)| run_cell(fault, *killed))).await;
     }
-    eprintln!("{} cells, {:?}", cells.len(), began.elapsed());
+    eprintln!("{} cells, {:?}", cells.len(), start.elapsed());
 }
 
-/// Twenty die at once; three may be on their way up at once.
+/// Kills twenty units at once; the watchdog starts at most three at a time.
 async fn kill_twenty_at_once(killed: WatchdogKill) {
     const UNITS: usize = 20;
     let mut rig = WatchdogRig::start().await;
@@ -388,7 +393,7 @@ async fn kill_twenty_at_once(killed: WatchdogKill) {
         rig.wait_until_healthy(unit).await;
     }
     let before: Vec<String> = units.iter().map(Unit::started_at).collect();
-    let struck = Instant::now();
+    let killed_at = Instant::now();
     for unit in &units {
         unit.signal("KILL");
     }
@@ -399,9 +404,9 @@ async fn kill_twenty_at_once(killed: WatchdogKill) {
     for (unit, before) in units.iter().zip(&before) {
         unit.wait_until_started_after(before).await;
     }
-    let span = struck.elapsed();
-    eprintln!("killed: {killed:?}: {UNITS} back after {span:?}");
-    // Nobody who waited for room is forgotten until the next look at everything, every 30 s.
+    let span = killed_at.elapsed();
+    eprintln!("killed: {killed:?}: {UNITS} units running after {span:?}");
+    // A unit that waits for a free slot must not wait for the full inspection every 30 s.
     assert!(
         span < Duration::from_secs(20),
         "killed: {killed:?}: {span:?}"
@@ -410,17 +415,17 @@ async fn kill_twenty_at_once(killed: WatchdogKill) {
         rig.replace_watchdog();
     }
     let recovered = |body: &EventBody| body.kind() == "unit_recovered";
-    eventually("all are well again", DEFAULT_TIMEOUT, async || {
-        let told = rig.stored_events().await;
-        let well = told.iter().filter(|body| recovered(body)).count();
-        (well >= UNITS).then_some(())
+    eventually("all units have recovered", DEFAULT_TIMEOUT, async || {
+        let events = rig.stored_events().await;
+        let healthy = events.iter().filter(|body| recovered(body)).count();
+        (healthy >= UNITS).then_some(())
     })
     .await;
     tokio::time::sleep(SETTLE_TIME).await;
     for unit in &units {
-        let facts = rig.unit_records(unit).await;
-        assert_eq!(count_starts(&facts), 1, "{}: {facts:#?}", unit.name);
-        assert!(unit.is_running(), "{}: {facts:#?}", unit.name);
+        let records = rig.unit_records(unit).await;
+        assert_eq!(count_starts(&records), 1, "{}: {records:#?}", unit.name);
+        assert!(unit.is_running(), "{}: {records:#?}", unit.name);
     }
     assert_eq!(rig.stored_events().await.len(), 2 * UNITS);
 }

@@ -13,9 +13,9 @@ const MAX_JITTER: u32 = 200;
 ///
 /// Doubles while the result is at most half of the cap, then it is the cap: 30 s, 1, 2, 4, 8 and
 /// 16 minutes, 1 hour.
-pub fn delay(base: Duration, consecutive: u32) -> Duration {
+pub fn delay(base: Duration, consecutive_failures: u32) -> Duration {
     let mut delay = base.min(MAX_DELAY);
-    for _ in 1..consecutive.min(64) {
+    for _ in 1..consecutive_failures.min(64) {
         let doubled = delay * 2;
         delay = if doubled <= MAX_DELAY / 2 {
             doubled
@@ -27,9 +27,9 @@ pub fn delay(base: Duration, consecutive: u32) -> Duration {
 }
 
 /// `delay` made up to a fifth longer by `random` (thousandths), never beyond the cap.
-pub fn jittered(delay: Duration, chance: u16) -> Duration {
-    let share = u32::from(chance.min(999)) * MAX_JITTER;
-    (delay + delay * share / 1_000_000).min(MAX_DELAY)
+pub fn jittered(delay: Duration, random: u16) -> Duration {
+    let extra = u32::from(random.min(999)) * MAX_JITTER;
+    (delay + delay * extra / 1_000_000).min(MAX_DELAY)
 }
 
 #[cfg(test)]

@@ -14,15 +14,18 @@
 //! A hold is possible in every phase but unknown; a release where there is a hold or a quarantine.
 
 use protocol::command::UnitCommand;
+use protocol::ids::SubjectToken;
 
+use crate::model::RunCommand;
 use crate::phase::UnitPhase;
-use crate::record::{QuarantineReason, RunCommand, UnitRecord};
+use crate::reason::QuarantineReason;
+use crate::record::UnitRecord;
 use crate::unit::Unit;
 
-/// The fact that an order becomes.
+/// The record that a command becomes. `by` names its author.
 ///
 /// # Errors
-/// Why it is turned down, in one line.
+/// The rejection in one line, with the next step.
 pub fn evaluate(
     unit: Option<&Unit>,
     is_paused: bool,
@@ -31,18 +34,18 @@ pub fn evaluate(
 ) -> Result<UnitRecord, String> {
     let unit = unit
         .filter(|unit| unit.phase != UnitPhase::Unknown)
-        .ok_or("no unit of this name was ever seen")?;
+        .ok_or("no unit of this name is known; `scripts/bearish status` lists the units")?;
     match command {
         UnitCommand::Stop { .. } => run_command(unit, is_paused, RunCommand::Stop, by),
         UnitCommand::Start { .. } => run_command(unit, is_paused, RunCommand::Start, by),
         UnitCommand::Restart { .. } => run_command(unit, is_paused, RunCommand::Restart, by),
-        UnitCommand::Hold { reason: why, .. } => hold(unit, by, why),
+        UnitCommand::Hold { reason, .. } => hold(unit, by, reason),
         UnitCommand::Release {
-            reset_restarts: total,
-            ..
-        } => release(unit, by, *total),
+            unit: name,
+            reset_restarts,
+        } => release(name, unit, by, *reset_restarts),
         UnitCommand::Status | UnitCommand::Explain { .. } | UnitCommand::History { .. } => {
-            Err("it only asks: nothing is to be decided".to_owned())
+            Err("not a state-changing command".to_owned())
         }
     }
 }
@@ -50,49 +53,53 @@ pub fn evaluate(
 fn run_command(
     unit: &Unit,
     is_paused: bool,
-    order: RunCommand,
+    command: RunCommand,
     by: &str,
 ) -> Result<UnitRecord, String> {
     if let Some(hold) = &unit.hold {
         return Err(format!(
-            "it is held by {} ({}): release it first",
+            "on hold by {} ({}); release the unit first",
             hold.by, hold.reason
         ));
     }
-    match check_allowed(unit, is_paused, order) {
+    match check_allowed(unit, is_paused, command) {
         Ok(()) => Ok(UnitRecord::Commanded {
-            command: order,
+            command,
             by: by.to_owned(),
         }),
-        Err(why) => Err(why.to_owned()),
+        Err(reason) => Err(reason.to_owned()),
     }
 }
 
 fn check_allowed(unit: &Unit, is_paused: bool, command: RunCommand) -> Result<(), &'static str> {
-    let stops = unit
+    let is_stopping = unit
         .pending_command
         .as_ref()
         .is_some_and(|a| a.command == RunCommand::Stop);
     match (&unit.phase, command) {
         (UnitPhase::Unknown | UnitPhase::Gone, _) => {
-            Err("its container was removed: `docker compose up` makes it anew")
+            Err("the container was removed; run scripts/up")
         }
-        (UnitPhase::Quarantined { .. }, _) => Err("it is quarantined: release it"),
-        (UnitPhase::Running(_), RunCommand::Start) => Err("it is running already"),
-        (UnitPhase::Running(_), _) if is_paused => Err("it is paused: unpause it first"),
+        (UnitPhase::Quarantined { .. }, _) => {
+            Err("quarantined; `scripts/bearish explain` says how to start it")
+        }
+        (UnitPhase::Running(_), RunCommand::Start) => Err("already running"),
+        (UnitPhase::Running(_), _) if is_paused => {
+            Err("paused by docker pause; unpause the container first")
+        }
         (
             UnitPhase::Running(_) | UnitPhase::Stopping { .. } | UnitPhase::Starting { .. },
             RunCommand::Stop,
-        ) if stops => Err("it is being stopped already"),
+        ) if is_stopping => Err("already being stopped"),
         (UnitPhase::Stopping { .. }, RunCommand::Start | RunCommand::Restart) => {
-            Err("it is being stopped")
+            Err("being stopped; repeat the command when the unit has stopped")
         }
         (UnitPhase::Starting { .. }, RunCommand::Start | RunCommand::Restart) => {
-            Err("it is being started already")
+            Err("already being started")
         }
-        (UnitPhase::Stopped { .. }, RunCommand::Stop) => Err("it is stopped already"),
+        (UnitPhase::Stopped { .. }, RunCommand::Stop) => Err("already stopped"),
         (UnitPhase::Ended { .. }, RunCommand::Stop) => {
-            Err("it has ended already, and is not restarted")
+            Err("already ended; the watchdog does not restart it")
         }
         (
             UnitPhase::Running(_)
@@ -110,10 +117,7 @@ fn check_allowed(unit: &Unit, is_paused: bool, command: RunCommand) -> Result<()
 
 fn hold(unit: &Unit, by: &str, reason: &str) -> Result<UnitRecord, String> {
     match &unit.hold {
-        Some(hold) => Err(format!(
-            "it is held already by {} ({})",
-            hold.by, hold.reason
-        )),
+        Some(hold) => Err(format!("already on hold by {} ({})", hold.by, hold.reason)),
         None => Ok(UnitRecord::HoldSet {
             by: by.to_owned(),
             reason: reason.to_owned(),
@@ -121,26 +125,68 @@ fn hold(unit: &Unit, by: &str, reason: &str) -> Result<UnitRecord, String> {
     }
 }
 
-/// Ends a hold or a quarantine: what ended meanwhile starts at once, its failures in a row count from
-/// zero, with `total` also its restarts.
-fn release(unit: &Unit, by: &str, total: bool) -> Result<UnitRecord, String> {
+/// Ends a hold or a quarantine: a unit that ended meanwhile starts at once and its consecutive failures are reset.
+/// With `reset_restarts` its restarts are reset too.
+fn release(
+    name: &SubjectToken,
+    unit: &Unit,
+    by: &str,
+    reset_restarts: bool,
+) -> Result<UnitRecord, String> {
     match unit.phase {
         UnitPhase::Quarantined {
             reason: QuarantineReason::MaxRestarts,
             ..
-        } if !total => Err(format!(
-            "it had all its {} restarts: release it with --reset-restarts to count from zero",
+        } if !reset_restarts => Err(format!(
+            "Max restarts reached ({}); to start the unit: scripts/bearish release {name} --reset-restarts",
             unit.restarts
         )),
         UnitPhase::Quarantined { .. } => Ok(()),
         _ if unit.hold.is_some() => Ok(()),
         _ => Err(format!(
-            "it is {}, neither quarantined nor held",
-            unit.phase.as_str()
+            "nothing to release: the unit is {}, neither quarantined nor on hold; {}",
+            unit.phase.as_str(),
+            instead_of_release(name, unit)
         )),
     }
     .map(|()| UnitRecord::Released {
         by: by.to_owned(),
-        restarts_reset: total,
+        restarts_reset: reset_restarts,
     })
+}
+
+/// What the operator may do where a release has no effect.
+fn instead_of_release(name: &SubjectToken, unit: &Unit) -> String {
+    match &unit.phase {
+        UnitPhase::Stopped { .. } | UnitPhase::Ended { .. } => {
+            format!("to start it: scripts/bearish start {name}")
+        }
+        UnitPhase::RestartPending { .. } => {
+            format!("the watchdog starts it; to start it now: scripts/bearish start {name}")
+        }
+        UnitPhase::Gone | UnitPhase::Unknown => "to create it: scripts/up".to_owned(),
+        UnitPhase::Running(_)
+        | UnitPhase::Stopping { .. }
+        | UnitPhase::Starting { .. }
+        | UnitPhase::Quarantined { .. } => "no action is needed".to_owned(),
+    }
+}
+
+/// The reply to an accepted command. `unit` is the unit's state before the command.
+pub fn reply_text(unit: Option<&Unit>, command: &UnitCommand) -> &'static str {
+    let is_misconfigured = unit.is_some_and(|unit| {
+        let reason = QuarantineReason::Misconfigured;
+        matches!(&unit.phase, UnitPhase::Quarantined { reason: known, .. } if *known == reason)
+    });
+    match command {
+        UnitCommand::Stop { .. } => "stopping; the unit stays stopped until it is started",
+        UnitCommand::Start { .. } => "starting",
+        UnitCommand::Restart { .. } => "restarting",
+        UnitCommand::Hold { .. } => "on hold: the watchdog only watches the unit until its release",
+        UnitCommand::Release { .. } if is_misconfigured => {
+            "released; the container starts with its old settings: after a correction in .env run scripts/up"
+        }
+        UnitCommand::Release { .. } => "released",
+        UnitCommand::Status | UnitCommand::Explain { .. } | UnitCommand::History { .. } => "",
+    }
 }

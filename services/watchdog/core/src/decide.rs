@@ -1,9 +1,11 @@
 //! What to record about a unit: the table in the crate's root. Changes nothing itself.
 
+mod context;
 mod restart;
 
+use context::DecisionContext;
 use protocol::command::UnitCommand;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
 use restart::RunEnd;
 
@@ -12,16 +14,15 @@ use crate::container::{Container, Exit, Run, Status};
 use crate::decision_inputs::DecisionInputs;
 use crate::exit_policy::{ExitAction, exit_action, may_restart_at_once};
 use crate::liveness::{self, Liveness};
+use crate::model::{Latch, RunCommand, StartedBy};
 use crate::observed_state::{ObservedContainer, ObservedState, ObservedUnit};
 use crate::phase::UnitPhase;
 use crate::policy::RestartPolicy;
-use crate::record::{
-    Latch, NoRestartReason, QuarantineReason, RestartReason, RunCommand, StartedBy,
-    SupervisionRecord, UnitRecord,
-};
+use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
+use crate::record::{SupervisionRecord, UnitRecord};
 use crate::redact::redact;
 use crate::state::SupervisionState;
-use crate::unit::{PendingCommand, Unit};
+use crate::unit::PendingCommand;
 
 /// A stop that a person asked for is recorded this long after the end: until then a `docker restart`
 /// shows its second half, and an engine that is going down takes us along.
@@ -56,42 +57,42 @@ pub fn apply_command(
 ) -> Result<(SubjectToken, Vec<SupervisionRecord>), String> {
     let name = command.unit().ok_or("it is no order")?;
     let paused = observed.unit(name).is_some_and(ObservedUnit::is_paused);
-    let fact = command_rules::evaluate(state.units.get(name), paused, command, by)?;
+    let record = command_rules::evaluate(state.units.get(name), paused, command, by)?;
     Ok((
         name.clone(),
-        decide_chain(state, observed, name, now, Some(fact)),
+        decide_chain(state, observed, name, now, Some(record)),
     ))
 }
 
 /// The facts of one instant, each deciding over what the one before has made of the unit.
 fn decide_chain(
     state: &SupervisionState,
-    watch: &ObservedState,
+    observed: &ObservedState,
     name: &SubjectToken,
     now: DecisionInputs,
     mut first: Option<UnitRecord>,
 ) -> Vec<SupervisionRecord> {
-    let unseen = ObservedUnit::default();
-    let sight = watch.unit(name).unwrap_or(&unseen);
+    let unobserved = ObservedUnit::default();
+    let observed_unit = observed.unit(name).unwrap_or(&unobserved);
     let mut unit = state.units.get(name).cloned().unwrap_or_default();
     let mut records = Vec::new();
     while records.len() < MAX_CHAIN_LENGTH {
-        let desk = DecisionContext {
+        let context = DecisionContext {
             name,
             state,
             unit: &unit,
-            observed_state: watch,
-            observed_unit: sight,
+            observed_state: observed,
+            observed_unit,
             now,
         };
-        let Some(fact) = first.take().or_else(|| desk.next_record()) else {
+        let Some(record) = first.take().or_else(|| context.next_record()) else {
             break;
         };
-        unit.apply(now.utc, &fact);
+        unit.apply(now.utc, &record);
         records.push(SupervisionRecord::Unit {
             unit: name.clone(),
             at: now.utc,
-            record: fact,
+            record,
         });
     }
     records
@@ -104,28 +105,34 @@ pub fn wake_at(
     name: &SubjectToken,
     now: DecisionInputs,
 ) -> Option<u64> {
-    let (unit, sight) = (state.units.get(name)?, observed.unit(name)?);
-    let ObservedContainer::Present(here) = &sight.container else {
+    let (unit, observed_unit) = (state.units.get(name)?, observed.unit(name)?);
+    let ObservedContainer::Present(container) = &observed_unit.container else {
         return None;
     };
     match &unit.phase {
         UnitPhase::RestartPending { .. } if unit.hold.is_some() => None,
-        UnitPhase::RestartPending { .. } => sight.restart_due_at(unit, now),
-        UnitPhase::Running(run) if sight.is_stop_requested(run) && !here.is_alive() => {
-            sight.ended_since(run).map(|ended| ended + STOP_SETTLE_MS)
+        UnitPhase::RestartPending { .. } => observed_unit.restart_due_at(unit, now),
+        UnitPhase::Running(run)
+            if observed_unit.is_stop_requested(run) && !container.is_alive() =>
+        {
+            observed_unit
+                .ended_since(run)
+                .map(|ended| ended + STOP_SETTLE_MS)
         }
-        UnitPhase::Running(_) if here.status == Status::Running => {
-            let watched = observed.observed_since(sight);
+        UnitPhase::Running(_) if container.status == Status::Running => {
+            let observed_since = observed.observed_since(observed_unit);
             Some(
                 liveness::hung_at(
-                    sight.liveness.as_ref(),
-                    watched,
+                    observed_unit.liveness.as_ref(),
+                    observed_since,
                     unit.healthy_since.as_ref(),
                 ) + 1,
             )
         }
-        UnitPhase::Stopping { .. } => Some(sight.stop_retry_at()),
-        UnitPhase::Running(run) => sight.ended_since(run).map(|ended| ended + LOG_WAIT_MS),
+        UnitPhase::Stopping { .. } => Some(observed_unit.stop_retry_at()),
+        UnitPhase::Running(run) => observed_unit
+            .ended_since(run)
+            .map(|ended| ended + LOG_WAIT_MS),
         _ => None,
     }
 }
@@ -139,15 +146,6 @@ const fn stop_grace_ms(reason: &RestartReason, usual_ms: u64) -> u64 {
     }
 }
 
-struct DecisionContext<'a> {
-    name: &'a SubjectToken,
-    state: &'a SupervisionState,
-    unit: &'a Unit,
-    observed_state: &'a ObservedState,
-    observed_unit: &'a ObservedUnit,
-    now: DecisionInputs,
-}
-
 impl DecisionContext<'_> {
     /// The next fact, or none.
     fn next_record(&self) -> Option<UnitRecord> {
@@ -157,25 +155,32 @@ impl DecisionContext<'_> {
                 UnitPhase::Unknown | UnitPhase::Gone => None,
                 _ => Some(UnitRecord::ContainerRemoved),
             },
-            ObservedContainer::Present(here) => self
+            ObservedContainer::Present(container) => self
                 .late_log()
-                .or_else(|| self.policy_change(here))
-                .or_else(|| self.container_record(here)),
+                .or_else(|| self.policy_change(container))
+                .or_else(|| self.container_record(container)),
         }
     }
 
-    /// What came too late to be kept with its restart.
+    /// The log of a failure whose restart was decided before the log was read.
     fn late_log(&self) -> Option<UnitRecord> {
-        let wordless = self.unit.unexplained_failure.as_ref()?;
-        self.observed_unit.log_tail_of(&wordless.run)?.to_record()
+        let failure = self.unit.unexplained_failure.as_ref()?;
+        let log_tail = self.observed_unit.log_tail_of(&failure.run)?;
+        let (log, log_error) = log_tail.to_parts()?;
+        let run = log_tail.run.clone();
+        Some(UnitRecord::LogRead {
+            run,
+            log,
+            log_error,
+        })
     }
 
-    fn policy_change(&self, here: &Container) -> Option<UnitRecord> {
+    fn policy_change(&self, container: &Container) -> Option<UnitRecord> {
         let known = self.unit.policy.as_ref();
-        match &here.policy {
+        match &container.policy {
             Ok(read) => (known != Some(read)).then(|| UnitRecord::RestartPolicyRead(read.clone())),
             Err(why) => {
-                let container = &here.run.container;
+                let container = &container.run.container;
                 (self.unit.unreadable_container.as_ref() != Some(container)).then(|| {
                     UnitRecord::RestartPolicyUnreadable {
                         container: container.clone(),
@@ -187,58 +192,60 @@ impl DecisionContext<'_> {
         }
     }
 
-    fn container_record(&self, here: &Container) -> Option<UnitRecord> {
-        match here.status {
+    fn container_record(&self, container: &Container) -> Option<UnitRecord> {
+        match container.status {
             Status::Created | Status::InTransition => None,
-            Status::Running | Status::Paused => self.on_running(here),
+            Status::Running | Status::Paused => self.on_running(container),
             Status::Exited(exit) => self
-                .on_ended(here, exit)
-                .filter(|fact| !self.waits_for_log(here, fact)),
+                .on_ended(container, exit)
+                .filter(|record| !self.waits_for_log(container, record)),
         }
     }
 
     /// Who is given up is told of with what it said last, also where that is read behind the end, because a restart
     /// might have followed at once.
-    fn waits_for_log(&self, here: &Container, fact: &UnitRecord) -> bool {
-        let given_up = matches!(fact, UnitRecord::Quarantined { .. });
-        let unread =
-            may_restart_at_once(here) && self.observed_unit.log_tail_of(&here.run).is_none();
-        let ended = self.observed_unit.ended_since(&here.run);
-        given_up && unread && ended.is_some_and(|ended| self.now.mono < ended + LOG_WAIT_MS)
+    fn waits_for_log(&self, container: &Container, record: &UnitRecord) -> bool {
+        let is_quarantine = matches!(record, UnitRecord::Quarantined { .. });
+        let is_log_unread = may_restart_at_once(container)
+            && self.observed_unit.log_tail_of(&container.run).is_none();
+        let ended = self.observed_unit.ended_since(&container.run);
+        is_quarantine
+            && is_log_unread
+            && ended.is_some_and(|ended| self.now.mono < ended + LOG_WAIT_MS)
     }
 
-    fn on_running(&self, here: &Container) -> Option<UnitRecord> {
+    fn on_running(&self, container: &Container) -> Option<UnitRecord> {
         match &self.unit.phase {
-            UnitPhase::Running(run) if *run == here.run => self
-                .commanded_stop(here)
-                .or_else(|| self.check_health(here)),
+            UnitPhase::Running(run) if *run == container.run => self
+                .commanded_stop(container)
+                .or_else(|| self.check_health(container)),
             // Its end is journaled: what we see is older than that, or about to end.
-            phase if phase.run() == Some(&here.run) => None,
-            _ => Some(self.started(here)),
+            phase if phase.run() == Some(&container.run) => None,
+            _ => Some(self.started(container)),
         }
     }
 
-    fn started(&self, here: &Container) -> UnitRecord {
+    fn started(&self, container: &Container) -> UnitRecord {
         let by = match &self.unit.phase {
             UnitPhase::Unknown => StartedBy::AlreadyRunning,
-            UnitPhase::Starting { run } if run.container == here.run.container => {
+            UnitPhase::Starting { run } if run.container == container.run.container => {
                 StartedBy::Watchdog
             }
             _ => StartedBy::Operator,
         };
-        let run = here.run.clone();
+        let run = container.run.clone();
         UnitRecord::Started { run, by }
     }
 
     /// What a person ordered; one that is paused has to wait until it is not.
-    fn commanded_stop(&self, here: &Container) -> Option<UnitRecord> {
-        let asked = self.pending_command()?;
-        (here.status == Status::Running).then(|| UnitRecord::StopIntended {
-            run: here.run.clone(),
+    fn commanded_stop(&self, container: &Container) -> Option<UnitRecord> {
+        let pending = self.pending_command()?;
+        (container.status == Status::Running).then(|| UnitRecord::StopIntended {
+            run: container.run.clone(),
             reason: RestartReason::Commanded {
-                by: asked.by.clone(),
+                by: pending.by.clone(),
             },
-            grace_ms: here.grace_ms,
+            grace_ms: container.grace_ms,
         })
     }
 
@@ -250,29 +257,27 @@ impl DecisionContext<'_> {
             .filter(|_| self.unit.hold.is_none())
     }
 
-    fn check_health(&self, here: &Container) -> Option<UnitRecord> {
-        if here.status == Status::Paused {
+    fn check_health(&self, container: &Container) -> Option<UnitRecord> {
+        if container.status == Status::Paused {
             return None;
         }
         self.healthy_or_reset()
             .or_else(|| self.critical_change())
-            .or_else(|| self.detect_hang(here))
+            .or_else(|| self.detect_hang(container))
     }
 
     fn healthy_or_reset(&self) -> Option<UnitRecord> {
-        let Liveness {
-            heartbeat: beat, ..
-        } = self.observed_unit.liveness.as_ref()?;
-        if beat.phase != BeatPhase::Running {
+        let Liveness { heartbeat, .. } = self.observed_unit.liveness.as_ref()?;
+        if heartbeat.phase != ProcessPhase::Running {
             return None;
         }
-        let boot = beat.boot.clone();
+        let boot = heartbeat.boot.clone();
         match &self.unit.healthy_since {
             Some(healthy) if healthy.boot == boot => self.failures_reset(),
             _ => Some(UnitRecord::UnitHealthy {
                 boot,
-                uptime_ms: beat.uptime_ms,
-                interval_ms: beat.interval_ms,
+                uptime_ms: heartbeat.uptime_ms,
+                interval_ms: heartbeat.interval_ms,
                 after_ms: self.unit.down_since.map(|since| {
                     let span = self.now.utc.since(since);
                     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -283,13 +288,13 @@ impl DecisionContext<'_> {
 
     /// Told once, until it says otherwise.
     fn critical_change(&self) -> Option<UnitRecord> {
-        let pulse = self.observed_unit.liveness.as_ref()?;
-        match (pulse.critical_for(), self.unit.is_critical_reported) {
+        let liveness = self.observed_unit.liveness.as_ref()?;
+        match (liveness.critical_for(), self.unit.is_critical_reported) {
             (Some(for_ms), false) if for_ms >= LONG_CRITICAL_MS => {
                 Some(UnitRecord::HealthCritical {
                     for_ms,
                     reason: redact(
-                        pulse
+                        liveness
                             .heartbeat
                             .critical_reason
                             .as_deref()
@@ -303,48 +308,34 @@ impl DecisionContext<'_> {
     }
 
     fn failures_reset(&self) -> Option<UnitRecord> {
-        let forgiven = self
+        let has_reset = self
             .unit
             .healthy_since
             .as_ref()
             .is_some_and(|h| h.has_reset_failures);
-        let earned = !forgiven && self.unit.consecutive_failures > 0 && self.was_long_healthy();
-        earned.then(|| UnitRecord::FailuresReset {
+        let is_due = !has_reset && self.unit.consecutive_failures > 0 && self.was_long_healthy();
+        is_due.then(|| UnitRecord::FailuresReset {
             healthy_ms: self.healthy_ms(),
         })
     }
 
-    fn was_long_healthy(&self) -> bool {
-        u128::from(self.healthy_ms()) >= self.unit.min_healthy_run().as_millis()
-    }
-
-    /// How long the process is healthy by its own monotonic clock.
-    fn healthy_ms(&self) -> u64 {
-        let pulse = self.observed_unit.liveness.as_ref();
-        match (pulse, &self.unit.healthy_since) {
-            (
-                Some(Liveness {
-                    heartbeat: beat, ..
-                }),
-                Some(healthy),
-            ) if beat.boot == healthy.boot => beat.uptime_ms.saturating_sub(healthy.uptime_ms),
-            _ => 0,
-        }
-    }
-
-    fn detect_hang(&self, here: &Container) -> Option<UnitRecord> {
+    fn detect_hang(&self, container: &Container) -> Option<UnitRecord> {
         let mono = self.now.mono;
         if !self.observed_state.is_docker_reachable() || self.observed_state.is_bus_blind(mono) {
             return None;
         }
-        let watched = self.observed_state.observed_since(self.observed_unit);
+        let observed_since = self.observed_state.observed_since(self.observed_unit);
         let known = self.unit.healthy_since.as_ref();
-        let reason =
-            liveness::detect_hang(self.observed_unit.liveness.as_ref(), watched, known, mono)
-                .or_else(|| self.detect_lost_feed(watched))?;
-        let run = here.run.clone();
+        let reason = liveness::detect_hang(
+            self.observed_unit.liveness.as_ref(),
+            observed_since,
+            known,
+            mono,
+        )
+        .or_else(|| self.detect_lost_feed(observed_since))?;
+        let run = container.run.clone();
         if self.allowed_policy().is_ok() && self.unit.hold.is_none() {
-            let grace_ms = stop_grace_ms(&reason, here.grace_ms);
+            let grace_ms = stop_grace_ms(&reason, container.grace_ms);
             return Some(UnitRecord::StopIntended {
                 run,
                 reason,
@@ -356,61 +347,58 @@ impl DecisionContext<'_> {
     }
 
     /// It reaches its market no more, and it is not the market.
-    fn detect_lost_feed(&self, watched: u64) -> Option<RestartReason> {
-        let pulse = self.observed_unit.liveness.as_ref()?;
-        let for_ms = pulse.feed_lost_for(watched)?;
-        let account = pulse.heartbeat.account.as_ref()?;
-        let other = self
+    fn detect_lost_feed(&self, observed_since: u64) -> Option<RestartReason> {
+        let liveness = self.observed_unit.liveness.as_ref()?;
+        let for_ms = liveness.feed_lost_for(observed_since)?;
+        let account = liveness.heartbeat.account.as_ref()?;
+        let peer = self
             .observed_state
             .peer_with_candles(account, self.now.mono)?
             .clone();
-        Some(RestartReason::MarketDataLost {
-            for_ms,
-            peer: other,
-        })
+        Some(RestartReason::MarketDataLost { for_ms, peer })
     }
 
-    fn on_ended(&self, here: &Container, exit: Exit) -> Option<UnitRecord> {
-        let same = self.unit.phase.run() == Some(&here.run);
-        if let (true, Some(asked)) = (same, self.pending_command()) {
-            return self.on_commanded_exit(&here.run, exit, asked);
+    fn on_ended(&self, container: &Container, exit: Exit) -> Option<UnitRecord> {
+        let same = self.unit.phase.run() == Some(&container.run);
+        if let (true, Some(pending)) = (same, self.pending_command()) {
+            return self.on_commanded_exit(&container.run, exit, pending);
         }
         match &self.unit.phase {
             UnitPhase::Unknown | UnitPhase::Gone if exit.code == 0 => Some(UnitRecord::Ended {
-                run: here.run.clone(),
+                run: container.run.clone(),
                 exit_code: 0,
                 reason: NoRestartReason::BeforeSupervision,
             }),
-            UnitPhase::Unknown | UnitPhase::Gone => self.on_exit(here, exit),
-            UnitPhase::Running(_) if same => self.on_exit(here, exit),
+            UnitPhase::Unknown | UnitPhase::Gone => self.on_exit(container, exit),
+            UnitPhase::Running(_) if same => self.on_exit(container, exit),
             UnitPhase::Stopping { reason, .. } if same => {
-                Some(self.on_own_stop(&here.run, exit, reason))
+                Some(self.on_own_stop(&container.run, exit, reason))
             }
             UnitPhase::RestartPending { run, .. } if same => {
                 let due = self.observed_unit.restart_due_at(self.unit, self.now)?;
                 (due <= self.now.mono && self.may_start())
                     .then(|| UnitRecord::StartIntended { run: run.clone() })
             }
-            UnitPhase::Starting { .. } if same => self.on_start_failed(here),
+            UnitPhase::Starting { .. } if same => self.on_start_failed(container),
             UnitPhase::Quarantined {
                 reason: QuarantineReason::AccountLatched,
                 ..
             } if same => match &self.unit.latch {
-                None => self.seen_latch(here),
+                None => self.seen_latch(container),
                 Some(latch) => self.on_unlatched(latch),
             },
             // A run that we did not see begin: by now it has also ended.
-            _ => (!same).then(|| self.started(here)),
+            _ => (!same).then(|| self.started(container)),
         }
     }
 
     /// The latch that it ended for, by the last heartbeat of this run.
-    fn seen_latch(&self, here: &Container) -> Option<UnitRecord> {
-        let beat = &self.observed_unit.liveness.as_ref()?.heartbeat;
-        let latch = beat
+    fn seen_latch(&self, container: &Container) -> Option<UnitRecord> {
+        let heartbeat = &self.observed_unit.liveness.as_ref()?.heartbeat;
+        let latch = heartbeat
             .latch
             .as_ref()
-            .filter(|_| beat.fits_run(here.start_time))?;
+            .filter(|_| heartbeat.fits_run(container.start_time))?;
         Some(UnitRecord::LatchSeen(latch.clone()))
     }
 
@@ -429,7 +417,7 @@ impl DecisionContext<'_> {
         &self,
         run: &Run,
         exit: Exit,
-        asked: &PendingCommand,
+        pending: &PendingCommand,
     ) -> Option<UnitRecord> {
         if self.observed_unit.in_flight.is_some()
             && matches!(self.unit.phase, UnitPhase::Starting { .. })
@@ -437,11 +425,11 @@ impl DecisionContext<'_> {
             return None;
         }
         let run = run.clone();
-        Some(match asked.command {
+        Some(match pending.command {
             RunCommand::Stop => UnitRecord::Stopped {
                 run,
                 exit_code: exit.code,
-                by: Some(asked.by.clone()),
+                by: Some(pending.by.clone()),
             },
             RunCommand::Start | RunCommand::Restart => UnitRecord::StartIntended { run },
         })
@@ -463,8 +451,8 @@ impl DecisionContext<'_> {
         }
     }
 
-    fn on_exit(&self, here: &Container, exit: Exit) -> Option<UnitRecord> {
-        let run = here.run.clone();
+    fn on_exit(&self, container: &Container, exit: Exit) -> Option<UnitRecord> {
+        let run = container.run.clone();
         if self.observed_unit.is_stop_requested(&run) {
             let settled = self.observed_unit.ended_since(&run)? + STOP_SETTLE_MS <= self.now.mono;
             let exit = exit.code;
@@ -482,9 +470,11 @@ impl DecisionContext<'_> {
                 ExitAction::Finished => end.ended(NoRestartReason::Finished),
                 ExitAction::NextCycle => self.next_cycle(policy, &end),
                 ExitAction::Failure(_)
-                    if self
-                        .observed_state
-                        .ended_with_docker(self.observed_unit, here, exit) =>
+                    if self.observed_state.ended_with_docker(
+                        self.observed_unit,
+                        container,
+                        exit,
+                    ) =>
                 {
                     self.restart_after_docker_outage(policy, &end)
                 }
@@ -505,13 +495,13 @@ impl DecisionContext<'_> {
         }
     }
 
-    fn on_start_failed(&self, here: &Container) -> Option<UnitRecord> {
+    fn on_start_failed(&self, container: &Container) -> Option<UnitRecord> {
         let error = self
             .observed_unit
             .start_failure(self.unit.starts)?
             .to_owned();
         let end = RunEnd {
-            run: &here.run,
+            run: &container.run,
             code: None,
             uptime_ms: 0,
         };

@@ -4,7 +4,7 @@
 use protocol::exit_code::ExitCode;
 use serde::Serialize;
 
-use crate::record::RestartReason;
+use crate::reason::RestartReason;
 
 /// A cause and what helps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -37,8 +37,8 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
             "permission",
         ],
         Diagnosis {
-            cause: "the exchange refuses the API credentials",
-            remedy: "check key, secret, permissions and the IP list of the key",
+            cause: "the exchange rejects the API credentials",
+            remedy: "check the key, its secret, its permissions and its IP list",
         },
     ),
     (
@@ -50,8 +50,8 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
             "funds",
         ],
         Diagnosis {
-            cause: "the account has not enough funds",
-            remedy: "check balance and margin, or lower CAPITAL_USDT",
+            cause: "the account has insufficient funds",
+            remedy: "check the balance and the margin, or lower CAPITAL_USDT",
         },
     ),
     (
@@ -65,14 +65,14 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
         ],
         Diagnosis {
             cause: "the exchange is in maintenance or overloaded",
-            remedy: "check the exchange's status page and wait",
+            remedy: "check the exchange's status page, then wait",
         },
     ),
     (
         &["429", "418", "too many requests", "rate limit", "-1003"],
         Diagnosis {
-            cause: "the exchange limits our requests",
-            remedy: "run fewer symbols or instances on this address and wait",
+            cause: "the exchange limits the request rate",
+            remedy: "run fewer symbols or instances on this IP address, then wait",
         },
     ),
     (
@@ -89,22 +89,22 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
             "reset by peer",
         ],
         Diagnosis {
-            cause: "the network, or the host at its other end",
-            remedy: "check this machine's connection and name resolution",
+            cause: "the network or the remote host fails",
+            remedy: "check the connection and the name resolution of this machine",
         },
     ),
     (
         &["no space", "disk", "read-only file"],
         Diagnosis {
             cause: "the disk is full or read-only",
-            remedy: "make room, then look at the bus's volume",
+            remedy: "free disk space, then check the volume of the bus",
         },
     ),
 ];
 
 const CONFIG: Diagnosis = Diagnosis {
-    cause: "its configuration or command line",
-    remedy: "read the line in its log that names variable and value, mend it, make the container anew",
+    cause: "invalid settings or an invalid command line",
+    remedy: "correct .env, then run scripts/up (a restart or a release keeps the old settings)",
 };
 
 /// What is known about a failure that ended so, and whose last error says this.
@@ -117,23 +117,36 @@ pub fn diagnose(reason: &RestartReason, last_error: Option<&str>) -> Option<Diag
 /// What an error's words tell.
 fn by_error_text(error: &str) -> Option<Diagnosis> {
     let error = error.to_lowercase();
-    let fits = |(words, _): &&(&[&str], Diagnosis)| words.iter().any(|word| error.contains(word));
-    BY_ERROR_TEXT.iter().find(fits).map(|(_, remedy)| *remedy)
+    let matches =
+        |(words, _): &&(&[&str], Diagnosis)| words.iter().any(|word| contains(&error, word));
+    let row = BY_ERROR_TEXT.iter().find(matches);
+    row.map(|(_, diagnosis)| *diagnosis)
+}
+
+/// Whether an error contains a word. A number must not be a part of a longer number, such as a price or a time.
+fn contains(error: &str, word: &str) -> bool {
+    let is_number_part = |c: char| c.is_ascii_digit() || c == '.';
+    let is_number = word.ends_with(|c: char| c.is_ascii_digit());
+    error.match_indices(word).any(|(at, _)| {
+        let before = error[..at].ends_with(is_number_part);
+        let after = error[at + word.len()..].starts_with(|c: char| c.is_ascii_digit());
+        !is_number || !(before || after)
+    })
 }
 
 /// What is certain whatever its last error was.
 fn by_reason(reason: &RestartReason) -> Option<Diagnosis> {
     match reason {
         RestartReason::OutOfMemory => Some(Diagnosis {
-            cause: "it used more memory than its container has",
+            cause: "the process used more memory than its container may use",
             remedy: "raise mem_limit or run fewer symbols",
         }),
         RestartReason::ExitNotRestartable { code } | RestartReason::Crashed { code } => {
             by_exit_code(*code)
         }
         RestartReason::StartFailed { .. } => Some(Diagnosis {
-            cause: "the Docker engine could not start it",
-            remedy: "look at its image, mounts and networks with `docker inspect`",
+            cause: "Docker could not start the container",
+            remedy: "check its image, mounts and networks with `docker inspect`",
         }),
         _ => None,
     }
@@ -143,16 +156,16 @@ fn by_exit_code(code: i64) -> Option<Diagnosis> {
     match ExitCode::from_number(code) {
         Some(ExitCode::Usage | ExitCode::Config) => Some(CONFIG),
         Some(ExitCode::AccountLatched) => Some(Diagnosis {
-            cause: "a critical circuit breaker or an operator closed the account",
-            remedy: "find out why; `trader unlatch` ends that and starts it again",
+            cause: "an account breaker or an operator latched the account",
+            remedy: "find the cause, then run `scripts/bearish unlatch`; the watchdog then starts the unit",
         }),
         Some(ExitCode::DuplicateInstance) => Some(Diagnosis {
-            cause: "another process runs under its name",
-            remedy: "give each instance a name of its own",
+            cause: "another process has the same instance name",
+            remedy: "set a different INSTANCE for each process",
         }),
         Some(ExitCode::Unavailable) => Some(Diagnosis {
-            cause: "something it needs is not there",
-            remedy: "run it with --dry-run: the table says what",
+            cause: "a dependency is unavailable",
+            remedy: "run scripts/up --dry-run: its table names the dependency",
         }),
         None if (125..=128).contains(&code) => Some(CONFIG),
         _ => None,
@@ -163,22 +176,22 @@ fn by_exit_code(code: i64) -> Option<Diagnosis> {
 fn fallback_diagnosis(reason: &RestartReason) -> Option<Diagnosis> {
     match reason {
         RestartReason::Crashed { .. } => Some(Diagnosis {
-            cause: "a bug, or an error it could not recover from",
-            remedy: "read its last log lines in `history`",
+            cause: "a bug, or an error without recovery",
+            remedy: "read the last log lines with `scripts/bearish history`",
         }),
         RestartReason::HeartbeatLost { .. }
         | RestartReason::NoFirstHeartbeat { .. }
         | RestartReason::ComponentStalled { .. } => Some(Diagnosis {
-            cause: "its loop is blocked, or the machine is overloaded",
-            remedy: "look at CPU, disk and network of this machine",
+            cause: "a loop is blocked, or the machine is overloaded",
+            remedy: "check CPU, disk and network of this machine",
         }),
         RestartReason::MarketDataLost { .. } => Some(Diagnosis {
-            cause: "its own way to the exchange is broken, the exchange is not",
-            remedy: "look at its container's network and name resolution",
+            cause: "the container cannot reach the exchange, although the exchange works",
+            remedy: "check the network and the name resolution of the container",
         }),
         RestartReason::UnexpectedExit0 | RestartReason::DockerOutage { .. } => Some(Diagnosis {
-            cause: "the engine or the host was stopped",
-            remedy: "nothing: it was started again",
+            cause: "Docker or the host was stopped",
+            remedy: "nothing to do, the unit is restarted",
         }),
         _ => None,
     }
@@ -207,29 +220,31 @@ mod tests {
             (crashed(70), Some("klines: no answer within 5 s"), "network"),
             (crashed(70), Some("No space left on device"), "disk"),
             (crashed(70), Some("index out of bounds"), "bug"),
+            (crashed(70), Some("price 40134.2 at 1764014290000"), "bug"),
+            (crashed(70), Some("HTTP 401."), "credentials"),
             (crashed(101), None, "bug"),
             (
                 RestartReason::ExitNotRestartable { code: 78 },
                 Some("timeout"),
-                "configuration",
+                "settings",
             ),
             (
                 RestartReason::ExitNotRestartable { code: 64 },
                 None,
-                "configuration",
+                "settings",
             ),
             (
                 RestartReason::ExitNotRestartable { code: 127 },
                 None,
-                "configuration",
+                "settings",
             ),
             (
                 RestartReason::ExitNotRestartable { code: 21 },
                 None,
-                "circuit breaker",
+                "breaker",
             ),
             (crashed(71), None, "another process"),
-            (crashed(69), None, "needs"),
+            (crashed(69), None, "dependency"),
             (RestartReason::OutOfMemory, Some("timeout"), "memory"),
             (
                 RestartReason::HeartbeatLost { for_ms: 1 },

@@ -27,7 +27,7 @@ impl DockerOutage {
         let ended = container
             .start_time
             .plus(Duration::from_millis(exit.uptime_ms));
-        let meanwhile = self.from <= ended && ended <= self.until;
-        meanwhile && !exit.oom_killed && OUTAGE_EXIT_CODES.contains(&exit.code)
+        let is_within_outage = self.from <= ended && ended <= self.until;
+        is_within_outage && !exit.oom_killed && OUTAGE_EXIT_CODES.contains(&exit.code)
     }
 }

@@ -7,8 +7,8 @@ use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Run};
+use crate::format::format_seconds;
 use crate::liveness::{HeartbeatSample, Liveness};
-use crate::record::UnitRecord;
 use crate::redact::redact;
 
 /// Lines of a log that are kept: the last.
@@ -50,24 +50,24 @@ pub struct Evidence {
 impl Evidence {
     /// Puts together what was seen.
     pub fn collect(
-        here: Option<&Container>,
-        words: Option<&LogTail>,
-        beats: &RecentHeartbeats,
-        pulse: Option<&Liveness>,
+        container: Option<&Container>,
+        log_tail: Option<&LogTail>,
+        recent_heartbeats: &RecentHeartbeats,
+        liveness: Option<&Liveness>,
         mono: u64,
     ) -> Self {
-        let exit = here.and_then(Container::exit);
-        let ended = here.zip(exit).map(|(here, exit)| {
+        let exit = container.and_then(Container::exit);
+        let ended = container.zip(exit).map(|(container, exit)| {
             let uptime = std::time::Duration::from_millis(exit.uptime_ms);
-            (here.start_time, here.start_time.plus(uptime))
+            (container.start_time, container.start_time.plus(uptime))
         });
-        let log = words.map(|words| words.log.clone());
+        let log = log_tail.map(|log_tail| log_tail.log.clone());
         let (log, log_error) = match log {
             Some(Ok(lines)) => (lines, None),
-            Some(Err(why)) => (Vec::new(), Some(why)),
+            Some(Err(error)) => (Vec::new(), Some(error)),
             None => (Vec::new(), None),
         };
-        let error = pulse.and_then(|pulse| pulse.heartbeat.last_error.as_deref());
+        let error = liveness.and_then(|liveness| liveness.heartbeat.last_error.as_deref());
         Self {
             log,
             log_error,
@@ -75,7 +75,7 @@ impl Evidence {
             exit_code: exit.map(|exit| exit.code),
             started_at: ended.map(|(started, _)| started),
             finished_at: ended.map(|(_, finished)| finished),
-            heartbeats: beats.describe(mono),
+            heartbeats: recent_heartbeats.describe(mono),
             last_error: error.map(redact),
         }
     }
@@ -84,6 +84,11 @@ impl Evidence {
     pub fn error_line(&self) -> Option<&str> {
         let said = self.last_error.as_deref();
         said.or_else(|| last_error_line(&self.log))
+    }
+
+    /// The line that names an invalid setting or argument: the last line of the log, else the last reported error.
+    pub fn settings_error(&self) -> Option<&str> {
+        last_error_line(&self.log).or(self.last_error.as_deref())
     }
 
     /// For people, line by line.
@@ -105,7 +110,7 @@ impl Evidence {
         lines.extend(
             self.log_error
                 .iter()
-                .map(|why| format!("log not read: {why}")),
+                .map(|error| format!("log not read: {error}")),
         );
         lines.extend(self.log.iter().map(|line| format!("| {line}")));
         lines
@@ -122,19 +127,13 @@ pub struct LogTail {
 }
 
 impl LogTail {
-    /// As a record of its own; none if it said nothing.
-    pub fn to_record(&self) -> Option<UnitRecord> {
-        let run = self.run.clone();
-        let (log, log_unread) = match &self.log {
-            Ok(lines) if lines.is_empty() => return None,
-            Ok(lines) => (lines.clone(), None),
-            Err(why) => (Vec::new(), Some(why.clone())),
-        };
-        Some(UnitRecord::LogRead {
-            run,
-            log,
-            log_error: log_unread,
-        })
+    /// The lines and the error of reading them. `None` if the run wrote nothing.
+    pub fn to_parts(&self) -> Option<(Vec<String>, Option<String>)> {
+        match &self.log {
+            Ok(lines) if lines.is_empty() => None,
+            Ok(lines) => Some((lines.clone(), None)),
+            Err(error) => Some((Vec::new(), Some(error.clone()))),
+        }
     }
 
     /// From the text of a log.
@@ -152,8 +151,8 @@ pub fn last_error_line(log: &[String]) -> Option<&str> {
         last.split_whitespace().nth(1) == Some(level)
             || last.starts_with('{') && last.contains(&format!(r#""level":"{level}""#))
     };
-    let calm = ["INFO", "DEBUG", "TRACE"].iter().any(is_at);
-    (!calm).then_some(last)
+    let is_below_warning = ["INFO", "DEBUG", "TRACE"].iter().any(is_at);
+    (!is_below_warning).then_some(last)
 }
 
 /// The last lines that fit, masked; a line that does not fit at all is cut.
@@ -182,23 +181,20 @@ pub struct RecentHeartbeats(VecDeque<(u64, String)>);
 
 impl RecentHeartbeats {
     /// Keeps one more.
-    pub fn push(&mut self, beat: &HeartbeatSample, heard: u64) {
+    pub fn push(&mut self, heartbeat: &HeartbeatSample, received_at: u64) {
         if self.0.len() >= MAX_HEARTBEATS {
             self.0.pop_front();
         }
-        self.0.push_back((heard, redact(&beat.describe())));
+        self.0
+            .push_back((received_at, redact(&heartbeat.describe())));
     }
 
     fn describe(&self, mono: u64) -> Vec<String> {
-        let word = |(heard, words): &(u64, String)| {
-            let age = mono.saturating_sub(*heard);
-            format!(
-                "heartbeat {}.{} s before: {words}",
-                age / 1000,
-                age % 1000 / 100
-            )
+        let line = |(received_at, text): &(u64, String)| {
+            let age = format_seconds(mono.saturating_sub(*received_at));
+            format!("heartbeat {age} s before the failure: {text}")
         };
-        self.0.iter().map(word).collect()
+        self.0.iter().map(line).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use protocol::exit_code::ExitCode;
 
 use crate::container::{Container, Exit};
 use crate::policy::RestartPolicy;
-use crate::record::{QuarantineReason, RestartReason};
+use crate::reason::{QuarantineReason, RestartReason};
 
 /// What an end asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

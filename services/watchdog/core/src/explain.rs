@@ -1,4 +1,4 @@
-//! Why a unit is as it is, in a sentence or two, and what would help: `describe_error`.
+//! `watchdog explain`: the state of a unit, its cause, the next step and the fix, in a few sentences.
 
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
@@ -6,65 +6,69 @@ use serde::Serialize;
 
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::failure_groups::FailureGroup;
-use crate::history::format_duration;
+use crate::format::{format_duration, format_time};
 use crate::phase::UnitPhase;
-use crate::record::{QuarantineReason, RestartReason};
+use crate::reason::{QuarantineReason, RestartReason};
 use crate::unit::Unit;
 
-/// The answer in parts.
+/// The explanation in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// Which unit.
+    /// The unit's name.
     pub unit: SubjectToken,
-    /// What it does at present.
+    /// The unit's phase, with health and hold.
     pub phase: &'static str,
-    /// Since when.
+    /// Start of the phase.
     pub since: UtcMs,
-    /// Why that is so.
+    /// The cause of the phase.
     pub reason: String,
-    /// What follows, and when.
+    /// The next step, by the watchdog or the operator.
     pub next: String,
-    /// Until its next start, in milliseconds.
+    /// Milliseconds until the next start. `None` if no start is scheduled.
     pub next_start_ms: Option<u64>,
-    /// The likely cause of its last failure, and what helps.
+    /// The likely cause of the last failure, and its fix.
     #[serde(flatten)]
     pub diagnosis: Option<Diagnosis>,
-    /// What it said of an error before its last failure.
+    /// The error that the unit reported before its last failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// Its failures by what they look like, the most frequent first.
+    /// Failures grouped by signature, the most frequent first.
     pub failures: Vec<FailureGroup>,
 }
 
 impl Explanation {
-    /// For people.
+    /// The explanation as text. Failure groups are listed if any failure was repeated.
     pub fn text(&self) -> String {
-        let since: String = self.since.to_string().chars().take(19).collect();
         let mut text = format!(
-            "{} is {} since {since}: {}. {}.",
-            self.unit, self.phase, self.reason, self.next
+            "{} is {} since {}: {}. {}.",
+            self.unit,
+            self.phase,
+            format_time(self.since),
+            self.reason,
+            self.next
         );
-        let error = self.last_error.as_ref();
-        let said = error.map(|error| format!(" Its last error: {error}."));
-        let helps = self
-            .diagnosis
-            .map(|remedy| format!(" {}", remedy.describe()));
-        let kinds = self
-            .failures
-            .iter()
-            .map(|g| format!("\n  {}", g.describe()));
-        text.extend(said.into_iter().chain(helps).chain(kinds));
+        let last_error = self.last_error.as_ref();
+        text.extend(last_error.map(|error| format!(" Last error: {error}.")));
+        text.extend(
+            self.diagnosis
+                .map(|diagnosis| format!(" {}", diagnosis.describe())),
+        );
+        let groups = self.failures.iter();
+        text.extend(groups.map(|group| format!("\n  {}", group.describe())));
         text
     }
 }
 
-/// Explains a unit.
+/// Explains the state of a unit at `now`.
 pub fn explain(name: &SubjectToken, unit: &Unit, now: UtcMs) -> Explanation {
-    let troubled = !matches!(
+    let is_explained_by_failure = !matches!(
         unit.phase,
         UnitPhase::Stopped { .. } | UnitPhase::Gone | UnitPhase::Unknown
     );
-    let last = unit.last_reason.as_ref().filter(|_| troubled);
+    let last = unit
+        .last_reason
+        .as_ref()
+        .filter(|_| is_explained_by_failure);
     Explanation {
         unit: name.clone(),
         phase: phase_text(unit),
@@ -78,109 +82,107 @@ pub fn explain(name: &SubjectToken, unit: &Unit, now: UtcMs) -> Explanation {
     }
 }
 
-/// What is left of a wait, by the wall clock; none for one that does not wait.
+/// Milliseconds until the scheduled start, by the wall clock. `None` if no start is scheduled.
 pub fn next_start_ms(unit: &Unit, now: UtcMs) -> Option<u64> {
     let UnitPhase::RestartPending { delay_ms, .. } = unit.phase else {
         return None;
     };
-    let passed = u64::try_from(now.since(unit.since).as_millis()).unwrap_or(u64::MAX);
-    Some(delay_ms.saturating_sub(passed))
+    Some(delay_ms.saturating_sub(now.millis_since(unit.since)))
 }
 
 const fn phase_text(unit: &Unit) -> &'static str {
     match (&unit.phase, &unit.hold) {
-        (UnitPhase::Running(_), None) if unit.healthy_since.is_none() => "running, not heard yet",
+        (UnitPhase::Running(_), None) if unit.healthy_since.is_none() => {
+            "running, no heartbeat yet"
+        }
         (UnitPhase::Running(_), None) => "running and healthy",
-        (UnitPhase::Running(_), Some(_)) => "running, held",
+        (UnitPhase::Running(_), Some(_)) => "running, on hold",
         (phase, _) => phase.as_str(),
     }
 }
 
 fn phase_reason(unit: &Unit) -> String {
     if let Some(hold) = &unit.hold {
-        return format!("{} holds it ({})", hold.by, hold.reason);
+        return format!("on hold by {} ({})", hold.by, hold.reason);
     }
     let last = unit.last_reason.as_ref().map(RestartReason::to_string);
-    let last = last.as_deref().unwrap_or("nothing ever failed");
+    let last = last.as_deref().unwrap_or("no failure recorded");
+    let failures = format_failures(unit.consecutive_failures);
     match &unit.phase {
-        UnitPhase::Running(_) if unit.consecutive_failures == 0 => {
-            "its failures, if any, are forgiven".to_owned()
-        }
-        UnitPhase::Running(_) => format!(
-            "{} in a row so far, last: {last}",
-            format_failures(unit.consecutive_failures)
-        ),
+        UnitPhase::Running(_) if unit.consecutive_failures == 0 => "no recent failures".to_owned(),
+        UnitPhase::Running(_) => format!("{failures}, last: {last}"),
         UnitPhase::Stopping { reason, .. } => reason.to_string(),
         UnitPhase::RestartPending { .. } | UnitPhase::Starting { .. } => {
-            format!(
-                "{last}; {} in a row",
-                format_failures(unit.consecutive_failures)
-            )
+            format!("{last}; {failures}")
         }
-        UnitPhase::Quarantined { reason: why, .. } => {
-            format!("{}, last: {last}", quarantine_text(*why, unit))
+        UnitPhase::Quarantined { reason, .. } => {
+            format!("{}, last: {last}", quarantine_text(*reason, unit))
         }
-        UnitPhase::Stopped { .. } => "a person stopped it".to_owned(),
-        UnitPhase::Ended { .. } => "it ended and is not to be restarted".to_owned(),
-        UnitPhase::Gone => "its container was removed".to_owned(),
-        UnitPhase::Unknown => "it was never seen alive".to_owned(),
+        UnitPhase::Stopped { .. } => "stopped by an operator".to_owned(),
+        UnitPhase::Ended { .. } => "the unit ended and is not restarted".to_owned(),
+        UnitPhase::Gone => "the container was removed".to_owned(),
+        UnitPhase::Unknown => "the unit was never seen running".to_owned(),
     }
 }
 
 fn format_failures(count: u32) -> String {
     match count {
-        0 => "no failure".to_owned(),
         1 => "1 failure".to_owned(),
-        more => format!("{more} failures"),
+        more => format!("{more} consecutive failures"),
     }
 }
 
-fn quarantine_text(why: QuarantineReason, unit: &Unit) -> String {
-    match why {
-        QuarantineReason::MaxRestarts => format!("all {} restarts are used up", unit.restarts),
-        QuarantineReason::ConsecutiveFailures => {
-            format!("{} in a row", format_failures(unit.consecutive_failures))
+fn quarantine_text(reason: QuarantineReason, unit: &Unit) -> String {
+    match reason {
+        QuarantineReason::MaxRestarts => {
+            format!("Max restarts reached ({})", unit.restarts)
         }
+        QuarantineReason::ConsecutiveFailures => format!(
+            "Too many consecutive failures ({})",
+            unit.consecutive_failures
+        ),
         QuarantineReason::RestartBudget => {
-            "more restarts within hours than WATCHDOG_RESTART_BUDGET allows".to_owned()
+            "the unit keeps restarting: WATCHDOG_RESTART_BUDGET is used up".to_owned()
         }
         QuarantineReason::AccountLatched => {
-            "a critical circuit breaker or an operator closed everything".to_owned()
+            "an account breaker or an operator latched the account".to_owned()
         }
-        QuarantineReason::Misconfigured => "a restart does not mend its configuration".to_owned(),
+        QuarantineReason::Misconfigured => "a restart does not fix the configuration".to_owned(),
     }
 }
 
 fn next_step(name: &SubjectToken, unit: &Unit, now: UtcMs) -> String {
+    let release = format!("scripts/bearish release {name}");
     if unit.hold.is_some() {
-        return format!("Nothing is done until `watchdog release {name}`");
+        return format!("The watchdog does not act until `{release}`");
     }
     match &unit.phase {
         UnitPhase::Running(_) if unit.pending_command.is_some() => {
-            "It will be stopped, as ordered".to_owned()
+            "The commanded stop follows".to_owned()
         }
-        UnitPhase::Running(_) => "Nothing is to be done".to_owned(),
-        UnitPhase::Stopping { .. } => "It is being stopped".to_owned(),
+        UnitPhase::Running(_) => "Nothing to do".to_owned(),
+        UnitPhase::Stopping { .. } => "The unit is being stopped".to_owned(),
         UnitPhase::RestartPending { .. } => {
             let left = next_start_ms(unit, now).unwrap_or_default();
-            format!("It is started again in {}", format_duration(left))
+            format!("The next start is in {}", format_duration(left))
         }
-        UnitPhase::Starting { .. } => "It is being started".to_owned(),
-        UnitPhase::Quarantined {
-            reason: QuarantineReason::MaxRestarts,
-            ..
-        } => format!("It stays down until `watchdog release {name} --reset-restarts`"),
-        UnitPhase::Quarantined { .. } if unit.latch.is_some() => {
-            let latch = unit.latch.as_ref().map_or("", |latch| latch.id.as_str());
-            format!(
-                "It stays down until `trader unlatch --latch {latch} --reason TEXT`, or `watchdog \
-                 release {name}`"
-            )
-        }
-        UnitPhase::Quarantined { .. } => format!("It stays down until `watchdog release {name}`"),
+        UnitPhase::Starting { .. } => "The unit is being started".to_owned(),
+        UnitPhase::Quarantined { reason, .. } => match (reason, &unit.latch) {
+            (QuarantineReason::MaxRestarts, _) => {
+                format!("To start it: `{release} --reset-restarts`")
+            }
+            (QuarantineReason::Misconfigured, _) => {
+                "To start it: correct .env, then run `scripts/up`".to_owned()
+            }
+            (_, Some(latch)) => format!(
+                "To start it: `scripts/bearish unlatch --latch {} --reason TEXT`",
+                latch.id
+            ),
+            (_, None) => format!("To start it: `{release}`"),
+        },
         UnitPhase::Stopped { .. } | UnitPhase::Ended { .. } => {
-            format!("It stays down until `watchdog start {name}`")
+            format!("To start it: `scripts/bearish start {name}`")
         }
-        UnitPhase::Gone | UnitPhase::Unknown => "`docker compose up` makes it".to_owned(),
+        UnitPhase::Gone | UnitPhase::Unknown => "To create it: `scripts/up`".to_owned(),
     }
 }

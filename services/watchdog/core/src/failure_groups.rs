@@ -6,7 +6,8 @@ use std::time::Duration;
 use protocol::time::UtcMs;
 use serde::Serialize;
 
-use crate::record::RestartReason;
+use crate::format::format_time;
+use crate::reason::RestartReason;
 
 /// Kinds that are kept; the one not seen for longest makes room.
 const MAX_SIGNATURES: usize = 16;
@@ -14,6 +15,8 @@ const MAX_SIGNATURES: usize = 16;
 const MAX_TIMES: usize = 64;
 /// Letters of an error that tell one kind from another.
 const MAX_ERROR_CHARS: usize = 100;
+/// Characters of an error that are shown.
+const MAX_EXAMPLE_CHARS: usize = 300;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Every kind seen.
@@ -23,6 +26,8 @@ pub struct Failures(Vec<FailureSignature>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct FailureSignature {
     signature: String,
+    /// The newest failure with its real numbers.
+    example: String,
     count: u32,
     first: UtcMs,
     last: UtcMs,
@@ -34,6 +39,8 @@ struct FailureSignature {
 pub struct FailureGroup {
     /// How it ends, and the last error with its numbers taken out.
     pub signature: String,
+    /// The newest failure of the group, with its real numbers.
+    pub example: String,
     /// How often.
     pub count: u32,
     /// The first time.
@@ -47,9 +54,12 @@ pub struct FailureGroup {
 impl FailureGroup {
     /// In one line.
     pub fn describe(&self) -> String {
-        let last: String = self.last.to_string().chars().take(19).collect();
-        let rising = if self.rising { ", rising" } else { "" };
-        format!("{}x {} (last {last}{rising})", self.count, self.signature)
+        let (last, example) = (format_time(self.last), &self.example);
+        let rising = if self.rising { ", more often" } else { "" };
+        match self.count {
+            1 => format!("{example} ({last})"),
+            count => format!("{count} times: {example} (last {last}{rising})"),
+        }
     }
 }
 
@@ -57,17 +67,23 @@ impl Failures {
     /// Counts one.
     pub fn add(&mut self, at: UtcMs, reason: &RestartReason, last_error: Option<&str>) {
         let signature = signature(reason, last_error);
-        if let Some(kind) = self.0.iter_mut().find(|kind| kind.signature == signature) {
-            kind.record_repeat(at);
+        let example = example(reason, last_error);
+        if let Some(group) = self.0.iter_mut().find(|group| group.signature == signature) {
+            group.record_repeat(at, example);
             return;
         }
         if self.0.len() >= MAX_SIGNATURES {
-            let oldest = self.0.iter().enumerate().min_by_key(|(_, kind)| kind.last);
+            let oldest = self
+                .0
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, group)| group.last);
             let oldest = oldest.map_or(0, |(place, _)| place);
             self.0.swap_remove(oldest);
         }
         self.0.push(FailureSignature {
             signature,
+            example,
             count: 1,
             first: at,
             last: at,
@@ -78,26 +94,28 @@ impl Failures {
     /// One that was counted without an error had this one.
     pub fn attach_error(&mut self, at: UtcMs, reason: &RestartReason, last_error: &str) {
         let bare = signature(reason, None);
-        let kind = self.0.iter_mut().find(|kind| kind.signature == bare);
-        if let Some(kind) = kind.filter(|kind| kind.last == at) {
-            kind.count = kind.count.saturating_sub(1);
-            kind.times.pop();
-            kind.last = kind.times.last().copied().unwrap_or(kind.first);
-            self.0.retain(|kind| kind.count > 0);
+        let group = self.0.iter_mut().find(|group| group.signature == bare);
+        if let Some(group) = group.filter(|group| group.last == at) {
+            group.count = group.count.saturating_sub(1);
+            group.times.pop();
+            group.last = group.times.last().copied().unwrap_or(group.first);
+            self.0.retain(|group| group.count > 0);
         }
         self.add(at, reason, Some(last_error));
     }
 
     /// As they are shown: the most frequent first.
     pub fn groups(&self, now: UtcMs) -> Vec<FailureGroup> {
-        let mut groups: Vec<FailureGroup> = self.0.iter().map(|kind| kind.to_group(now)).collect();
+        let mut groups: Vec<FailureGroup> =
+            self.0.iter().map(|group| group.to_group(now)).collect();
         groups.sort_by(|a, b| b.count.cmp(&a.count).then(b.last.cmp(&a.last)));
         groups
     }
 }
 
 impl FailureSignature {
-    fn record_repeat(&mut self, at: UtcMs) {
+    fn record_repeat(&mut self, at: UtcMs, example: String) {
+        self.example = example;
         self.count = self.count.saturating_add(1);
         self.last = at;
         self.times.push(at);
@@ -111,12 +129,14 @@ impl FailureSignature {
             let ages = self.times.iter().map(|at| now.since(*at));
             ages.filter(|age| *age >= from && *age < to).count()
         };
+        let (this_hour, hour_before) = (within(Duration::ZERO, HOUR), within(HOUR, 2 * HOUR));
         FailureGroup {
             signature: self.signature.clone(),
+            example: self.example.clone(),
             count: self.count,
             first: self.first,
             last: self.last,
-            rising: within(Duration::ZERO, HOUR) > within(HOUR, 2 * HOUR),
+            rising: this_hour > 1 && this_hour > hour_before,
         }
     }
 }
@@ -125,16 +145,26 @@ impl FailureSignature {
 fn signature(reason: &RestartReason, last_error: Option<&str>) -> String {
     let end = match reason {
         RestartReason::HeartbeatLost { .. } => "hung: no heartbeat".to_owned(),
-        RestartReason::NoFirstHeartbeat { .. } => "hung: no heartbeat since its start".to_owned(),
-        RestartReason::ComponentStalled {
-            component: part, ..
-        } => format!("hung: its {part} stood still"),
-        RestartReason::MarketDataLost { .. } => "hung: it reached no market".to_owned(),
+        RestartReason::NoFirstHeartbeat { .. } => "hung: no heartbeat after the start".to_owned(),
+        RestartReason::ComponentStalled { component, .. } => {
+            format!("hung: component {component} made no progress")
+        }
+        RestartReason::MarketDataLost { .. } => "hung: no market data".to_owned(),
         other => other.to_string(),
     };
     match last_error {
         None => end,
         Some(error) => format!("{end}: {}", without_numbers(error)),
+    }
+}
+
+fn example(reason: &RestartReason, last_error: Option<&str>) -> String {
+    match last_error {
+        None => reason.to_string(),
+        Some(error) => {
+            let error: String = error.chars().take(MAX_EXAMPLE_CHARS).collect();
+            format!("{reason}: {error}")
+        }
     }
 }
 
@@ -180,6 +210,22 @@ mod tests {
     }
 
     #[test]
+    fn failure_group_shows_the_real_value_and_no_trend_of_a_single_failure() {
+        let mut failures = Failures::default();
+        let error = "CAPITAL_USDT=\"abc\": expected an amount above 0, up to 1000000000";
+        let reason = RestartReason::ExitNotRestartable { code: 78 };
+        failures.add(UtcMs(0), &reason, Some(error));
+        let text = failures.groups(UtcMs(1))[0].describe();
+        assert_eq!(text, format!("{reason}: {error} (1970-01-01T00:00:00)"));
+        failures.add(UtcMs(MINUTE), &reason, Some(error));
+        let text = failures.groups(UtcMs(MINUTE))[0].describe();
+        assert!(
+            text.starts_with("2 times: ") && text.ends_with("more often)"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn late_error_moves_its_failure_to_the_matching_group() {
         let (mut early, mut late) = (Failures::default(), Failures::default());
         for minute in 0..3 {
@@ -201,6 +247,11 @@ mod tests {
         assert_eq!(failures.0.len(), MAX_SIGNATURES);
         let most = &failures.groups(UtcMs(1_000))[0];
         assert_eq!(most.count, 1_000);
-        assert!(failures.0.iter().all(|kind| kind.times.len() <= MAX_TIMES));
+        assert!(
+            failures
+                .0
+                .iter()
+                .all(|group| group.times.len() <= MAX_TIMES)
+        );
     }
 }

@@ -34,11 +34,11 @@ pub struct ConnectivitySpan {
 impl FeedConnectivity {
     /// None if it needs no candles: its feed is well, too, and says nothing of the market.
     pub fn from_heartbeat(heartbeat: &Heartbeat) -> Option<Self> {
-        let part = heartbeat.components.get(FEED)?;
-        let flows = part.state == ComponentState::Ok;
-        let errors = part.errors;
-        (!flows || heartbeat.candle_age_ms.is_some()).then_some(Self {
-            is_receiving: flows,
+        let component = heartbeat.components.get(FEED)?;
+        let is_receiving = component.state == ComponentState::Ok;
+        let errors = component.errors;
+        (!is_receiving || heartbeat.candle_age_ms.is_some()).then_some(Self {
+            is_receiving,
             errors,
         })
     }
@@ -46,23 +46,28 @@ impl FeedConnectivity {
 
 impl ConnectivitySpan {
     /// The reach after this heartbeat, heard now, given the one before it if nothing was missed in between.
-    pub fn from_previous(before: Option<Self>, now: FeedConnectivity, heard: u64) -> Self {
+    pub fn from_previous(previous: Option<Self>, now: FeedConnectivity, received_at: u64) -> Self {
         // A stream that flows may be dead already: then its feed asks for the time, in vain.
-        let same = |before: &Self| {
-            before.is_receiving == now.is_receiving
-                && (!now.is_receiving || before.errors == now.errors)
+        let same = |previous: &Self| {
+            previous.is_receiving == now.is_receiving
+                && (!now.is_receiving || previous.errors == now.errors)
         };
-        before.filter(same).unwrap_or(Self {
+        previous.filter(same).unwrap_or(Self {
             is_receiving: now.is_receiving,
-            since: heard,
+            since: received_at,
             errors: now.errors,
         })
     }
 
     /// For how long its attempts have failed by this heartbeat, heard then; none if they do not, or not for long enough.
     /// What was before `observed_since` proves nothing.
-    pub fn failing_for(&self, now: FeedConnectivity, heard: u64, watched: u64) -> Option<u64> {
-        let for_ms = heard.saturating_sub(self.since.max(watched));
+    pub fn failing_for(
+        &self,
+        now: FeedConnectivity,
+        received_at: u64,
+        observed_since: u64,
+    ) -> Option<u64> {
+        let for_ms = received_at.saturating_sub(self.since.max(observed_since));
         let failed = now.errors.saturating_sub(self.errors);
         (!self.is_receiving && for_ms >= MARKET_DATA_LOST_MS && failed >= MARKET_DATA_LOST_ERRORS)
             .then_some(for_ms)
@@ -70,7 +75,7 @@ impl ConnectivitySpan {
 
     /// Whether candles have come by `received_at`, without a single failed attempt, for as long as another must have gone
     /// without.
-    pub const fn is_steady(&self, heard: u64) -> bool {
-        self.is_receiving && heard.saturating_sub(self.since) >= MARKET_DATA_LOST_MS
+    pub const fn is_steady(&self, received_at: u64) -> bool {
+        self.is_receiving && received_at.saturating_sub(self.since) >= MARKET_DATA_LOST_MS
     }
 }

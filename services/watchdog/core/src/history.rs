@@ -1,60 +1,75 @@
-//! Facts in words, for `past_events`: what was done about a unit, and what was found before it.
+//! The lines of `watchdog history`: what happened to a unit, what the watchdog did, and the evidence.
 
-use std::time::Duration;
+use crate::format::format_duration;
+use crate::model::StartedBy;
+use crate::record::{Restart, UnitRecord};
 
-use crate::record::{NoRestartReason, Restart, StartedBy, UnitRecord};
+/// One line for a record, followed by its evidence line by line.
+pub fn describe(record: &UnitRecord) -> Vec<String> {
+    let line = describe_policy_or_state(record).unwrap_or_else(|| describe_command(record));
+    std::iter::once(line)
+        .chain(describe_evidence(record))
+        .collect()
+}
 
-/// A fact in one line; what was found before it in more.
-pub fn describe(fact: &UnitRecord) -> Vec<String> {
-    let line = match fact {
+/// `None` for records of commands and holds.
+fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
+    Some(match record {
         UnitRecord::RestartPolicyRead(policy) => format!(
-            "flags read: auto-restart {}, at most {} restarts, {} s between them",
-            on_off(policy.auto_restart),
+            "restart policy: auto-restart {}, max restarts {}, restart delay {} s",
+            if policy.auto_restart { "on" } else { "off" },
             policy.max_restarts,
             policy.restart_delay_s
         ),
-        UnitRecord::RestartPolicyUnreadable { error: why, .. } => {
-            format!("flags not understood: {why}")
+        UnitRecord::RestartPolicyUnreadable { error, .. } => {
+            format!("invalid trader command line: {error}")
         }
-        UnitRecord::Started { by, .. } => describe_started_by(*by).to_owned(),
+        UnitRecord::Started { by, .. } => describe_start(*by).to_owned(),
         UnitRecord::UnitHealthy { after_ms: None, .. } => "healthy".to_owned(),
         UnitRecord::UnitHealthy {
             after_ms: Some(ms), ..
         } => format!("healthy again after {}", format_duration(*ms)),
-        UnitRecord::FailuresReset { healthy_ms } => {
-            format!(
-                "healthy for {}: earlier failures count no more",
-                format_duration(*healthy_ms)
-            )
-        }
-        UnitRecord::StopIntended { reason, .. } => format!("stop: {reason}"),
-        UnitRecord::HangDetected { reason, .. } => format!("only observed: {reason}"),
+        UnitRecord::FailuresReset { healthy_ms } => format!(
+            "healthy for {}: consecutive failures reset",
+            format_duration(*healthy_ms)
+        ),
+        UnitRecord::StopIntended { reason, .. } => format!("stopping: {reason}"),
+        UnitRecord::HangDetected { reason, .. } => format!("not restarted: {reason}"),
         UnitRecord::RestartScheduled(restart) => describe_restart(restart),
-        UnitRecord::StartIntended { .. } => "start".to_owned(),
+        UnitRecord::StartIntended { .. } => "starting".to_owned(),
         UnitRecord::Quarantined {
             reason,
             restarts,
-            consecutive_failures: consecutive,
-            ..
-        } => format!("given up: {reason}; {restarts} restarts, {consecutive} failures in a row"),
-        UnitRecord::Stopped {
-            exit_code: exit,
-            by,
+            consecutive_failures,
             ..
         } => format!(
-            "stopped by {} (exit {exit})",
-            by.as_deref().unwrap_or("a person")
+            "quarantined: {reason}; {restarts} restarts, {consecutive_failures} consecutive failures"
+        ),
+        UnitRecord::Stopped { exit_code, by, .. } => format!(
+            "stopped by {} (exit {exit_code})",
+            by.as_deref().unwrap_or("an operator")
         ),
         UnitRecord::Ended {
-            exit_code: exit,
-            reason: why,
-            ..
-        } => format!(
-            "ended with exit {exit}: {}",
-            describe_no_restart_reason(*why)
-        ),
-        UnitRecord::Commanded { command: order, by } => format!("{by} ordered: {}", order.as_str()),
-        UnitRecord::HoldSet { by, reason: why } => format!("held by {by}: {why}"),
+            exit_code, reason, ..
+        } => format!("ended with exit {exit_code}: {}", reason.describe()),
+        UnitRecord::HealthCritical { for_ms, reason } => {
+            format!("health critical for {}: {reason}", format_duration(*for_ms))
+        }
+        UnitRecord::HealthCriticalEnded => "health no longer critical".to_owned(),
+        UnitRecord::LogRead { .. } => "log of the run before".to_owned(),
+        UnitRecord::ContainerRemoved => "container removed".to_owned(),
+        UnitRecord::Commanded { .. }
+        | UnitRecord::HoldSet { .. }
+        | UnitRecord::Released { .. }
+        | UnitRecord::LatchSeen(_)
+        | UnitRecord::Unlatched { .. } => return None,
+    })
+}
+
+fn describe_command(record: &UnitRecord) -> String {
+    match record {
+        UnitRecord::Commanded { command, by } => format!("command {} by {by}", command.as_str()),
+        UnitRecord::HoldSet { by, reason } => format!("on hold by {by}: {reason}"),
         UnitRecord::Released {
             by,
             restarts_reset: false,
@@ -62,35 +77,20 @@ pub fn describe(fact: &UnitRecord) -> Vec<String> {
         UnitRecord::Released {
             by,
             restarts_reset: true,
-        } => format!("released by {by}, restarts from zero"),
-        UnitRecord::HealthCritical {
-            for_ms,
-            reason: why,
-        } => {
-            format!("critical for {}: {why}", format_duration(*for_ms))
-        }
-        UnitRecord::HealthCriticalEnded => "no longer critical".to_owned(),
+        } => format!("released by {by}, restarts reset"),
         UnitRecord::LatchSeen(latch) => {
-            format!("account {} is latched by {}", latch.account, latch.id)
+            format!("account {} is latched: {}", latch.account, latch.id)
         }
-        UnitRecord::Unlatched {
-            latch,
-            by,
-            reason: why,
-        } => {
-            format!("{by} ended latch {}: {why}; it may start", latch.id)
+        UnitRecord::Unlatched { latch, by, reason } => {
+            format!("latch {} ended by {by}: {reason}", latch.id)
         }
-        UnitRecord::LogRead { .. } => "what it had said before that".to_owned(),
-        UnitRecord::ContainerRemoved => "its container was removed".to_owned(),
-    };
-    std::iter::once(line)
-        .chain(describe_evidence(fact))
-        .collect()
+        _ => String::new(),
+    }
 }
 
 fn describe_restart(restart: &Restart) -> String {
     format!(
-        "restart {}/{} in {}: {}; {} in a row, ran {}",
+        "restart {}/{} in {}: {}; {} consecutive failures, ran {}",
         restart.attempt,
         restart.max_restarts,
         format_duration(restart.delay_ms),
@@ -100,65 +100,35 @@ fn describe_restart(restart: &Restart) -> String {
     )
 }
 
-fn describe_evidence(fact: &UnitRecord) -> Vec<String> {
-    if let UnitRecord::LogRead {
-        log,
-        log_error: log_unread,
-        ..
-    } = fact
-    {
-        let unread = log_unread.iter().map(|why| format!("log not read: {why}"));
-        return unread
+fn describe_evidence(record: &UnitRecord) -> Vec<String> {
+    if let UnitRecord::LogRead { log, log_error, .. } = record {
+        let error = log_error
+            .iter()
+            .map(|error| format!("log not read: {error}"));
+        return error
             .chain(log.iter().map(|line| format!("| {line}")))
             .collect();
     }
-    let (evidence, found) = match fact {
+    let (last_error, evidence) = match record {
         UnitRecord::RestartScheduled(restart) => {
             (restart.last_error.as_ref(), restart.evidence.as_ref())
         }
-        UnitRecord::Quarantined {
-            evidence: found, ..
-        } => (None, found.as_ref()),
+        UnitRecord::Quarantined { evidence, .. } => (None, evidence.as_ref()),
         _ => (None, None),
     };
-    match found {
-        Some(found) => found.describe(),
-        None => evidence.into_iter().cloned().collect(),
+    match evidence {
+        Some(evidence) => evidence.describe(),
+        None => last_error.into_iter().cloned().collect(),
     }
 }
 
-const fn on_off(on: bool) -> &'static str {
-    if on { "on" } else { "off" }
-}
-
-const fn describe_started_by(by: StartedBy) -> &'static str {
+const fn describe_start(by: StartedBy) -> &'static str {
     match by {
-        StartedBy::AlreadyRunning => "found running",
-        StartedBy::Watchdog => "runs, started by the watchdog",
-        StartedBy::Operator => "runs, started by a person",
-    }
-}
-
-/// Why an end is not answered, in words.
-pub const fn describe_no_restart_reason(why: NoRestartReason) -> &'static str {
-    match why {
-        NoRestartReason::Finished => "its work is done",
-        NoRestartReason::BeforeSupervision => "before anybody watched",
-        NoRestartReason::NoAutoRestart => "not restarted without --auto-restart",
-        NoRestartReason::NoPolicy => "its flags are unknown, so it is not restarted",
-        NoRestartReason::OnHold => "it is held, so it is not restarted before its release",
-        NoRestartReason::StartFailed => "the engine did not start it",
-    }
-}
-
-/// A span for people: 2.5s, 4m, 3h 20m, 2d 4h.
-pub fn format_duration(ms: u64) -> String {
-    let secs = Duration::from_millis(ms).as_secs();
-    match secs {
-        0..10 => format!("{}.{}s", ms / 1000, ms % 1000 / 100),
-        10..120 => format!("{secs}s"),
-        120..7_200 => format!("{}m", secs / 60),
-        7_200..172_800 => format!("{}h {}m", secs / 3_600, secs % 3_600 / 60),
-        _ => format!("{}d {}h", secs / 86_400, secs % 86_400 / 3_600),
+        StartedBy::AlreadyRunning => "already running when supervision began",
+        StartedBy::Watchdog => "started by the watchdog",
+        StartedBy::Docker => "started by Docker",
+        StartedBy::NewContainer => "started in a new container",
+        StartedBy::Operator => "started by an operator",
+        StartedBy::Unknown => "started",
     }
 }

@@ -8,8 +8,10 @@ use protocol::ids::{AccountKey, SubjectToken};
 use protocol::time::UtcMs;
 
 use crate::feed_connectivity::{ConnectivitySpan, FeedConnectivity};
-use crate::record::{Latch, RestartReason};
-use crate::unit::HealthySince;
+use crate::format::format_seconds;
+use crate::model::HealthySince;
+use crate::model::Latch;
+use crate::reason::RestartReason;
 
 /// A unit is silent once this many of its own intervals have passed without a heartbeat: two after
 /// the first one missed.
@@ -94,22 +96,22 @@ fn latch(heartbeat: &Heartbeat) -> Option<Latch> {
 
 /// A part that says it is in trouble is tried again and may take its time.
 fn progress_deadlines(heartbeat: &Heartbeat) -> BTreeMap<String, ProgressDeadline> {
-    let well = heartbeat
+    let ok_components = heartbeat
         .components
         .iter()
-        .filter(|(_, part)| part.state == ComponentState::Ok);
-    let promising = well.filter_map(|(name, part)| {
-        let turns = part.iterations;
-        let within_ms = part.deadline_ms?;
+        .filter(|(_, component)| component.state == ComponentState::Ok);
+    let deadlines = ok_components.filter_map(|(name, component)| {
+        let iterations = component.iterations;
+        let deadline_ms = component.deadline_ms?;
         Some((
             name.clone(),
             ProgressDeadline {
-                iterations: turns,
-                deadline_ms: within_ms,
+                iterations,
+                deadline_ms,
             },
         ))
     });
-    promising.collect()
+    deadlines.collect()
 }
 
 impl HeartbeatSample {
@@ -121,18 +123,18 @@ impl HeartbeatSample {
             ProcessPhase::Draining => "draining",
             ProcessPhase::Stopped => "stopped",
         };
-        let begin = format!("{phase}, {} errors", self.errors);
+        let summary = format!("{phase}, {} errors", self.errors);
         match &self.last_error {
-            Some(error) => format!("{begin}, the last: {error}"),
-            None => begin,
+            Some(error) => format!("{summary}, last: {error}"),
+            None => summary,
         }
     }
 
     /// Whether its process can be the one that the engine started at `began`.
-    pub fn fits_run(&self, began: UtcMs) -> bool {
+    pub fn fits_run(&self, start_time: UtcMs) -> bool {
         let age = i64::try_from(self.uptime_ms).unwrap_or(i64::MAX);
-        let born = self.at.0.saturating_sub(age);
-        born.saturating_add(CLOCK_TOLERANCE_MS) >= began.0
+        let boot_time = self.at.0.saturating_sub(age);
+        boot_time.saturating_add(CLOCK_TOLERANCE_MS) >= start_time.0
     }
 }
 
@@ -169,32 +171,32 @@ impl Liveness {
         received_at: u64,
     ) -> Self {
         let same_boot = before.filter(|before| before.heartbeat.boot == heartbeat.boot);
-        let still = heartbeat.components.iter().map(|(name, part)| {
+        let stalled = heartbeat.components.iter().map(|(name, component)| {
             let known = same_boot.and_then(|before| before.component_progress.get(name));
-            let still = match known {
-                Some(known) if known.iterations == part.iterations => StalledComponent {
+            let stalled = match known {
+                Some(known) if known.iterations == component.iterations => StalledComponent {
                     heartbeats: known.heartbeats.saturating_add(1),
                     ..*known
                 },
                 _ => StalledComponent {
-                    iterations: part.iterations,
+                    iterations: component.iterations,
                     since: received_at,
                     heartbeats: 1,
                 },
             };
-            (name.clone(), still)
+            (name.clone(), stalled)
         });
-        let component_progress = still.collect();
+        let component_progress = stalled.collect();
         let unbroken = same_boot.filter(|before| received_at <= before.next_heartbeat_due());
         let critical_since = heartbeat.critical_reason.is_some().then(|| {
             unbroken
                 .and_then(|before| before.critical_since)
                 .unwrap_or(received_at)
         });
-        let reached = unbroken.and_then(|before| before.connectivity_span);
+        let previous_span = unbroken.and_then(|before| before.connectivity_span);
         let connectivity_span = heartbeat
             .feed_connectivity
-            .map(|now| ConnectivitySpan::from_previous(reached, now, received_at));
+            .map(|now| ConnectivitySpan::from_previous(previous_span, now, received_at));
         Self {
             heartbeat,
             received_at,
@@ -206,11 +208,11 @@ impl Liveness {
 
     /// For how long it has said, in every heartbeat, that its attempts to reach its market fail; none if it says
     /// otherwise, or not for long enough. What was before `observed_since` proves nothing.
-    pub fn feed_lost_for(&self, watched: u64) -> Option<u64> {
+    pub fn feed_lost_for(&self, observed_since: u64) -> Option<u64> {
         let now = self.heartbeat.feed_connectivity?;
         let failing = self
             .connectivity_span?
-            .failing_for(now, self.received_at, watched);
+            .failing_for(now, self.received_at, observed_since);
         failing.filter(|_| self.heartbeat.phase == ProcessPhase::Running)
     }
 
@@ -228,11 +230,11 @@ impl Liveness {
 
     /// A heartbeat that comes later than this comes after a silence.
     const fn next_heartbeat_due(&self) -> u64 {
-        let patience = self
+        let limit_ms = self
             .heartbeat
             .interval_ms
             .saturating_mul(MAX_MISSED_INTERVALS);
-        self.received_at.saturating_add(patience)
+        self.received_at.saturating_add(limit_ms)
     }
 
     /// For how long it has said, in every heartbeat, that it is critical.
@@ -243,29 +245,31 @@ impl Liveness {
 
     /// A part that has stood still for longer than it promised, though the heart beats on. What was
     /// before `observed_since` proves nothing.
-    pub fn stalled_component(&self, watched: u64) -> Option<RestartReason> {
+    pub fn stalled_component(&self, observed_since: u64) -> Option<RestartReason> {
         if self.heartbeat.phase != ProcessPhase::Running {
             return None;
         }
-        let stands = |(name, still): (&String, &StalledComponent)| {
-            let promised = self.heartbeat.components.get(name)?.deadline_ms;
-            let for_ms = self.received_at.saturating_sub(still.since.max(watched));
-            (for_ms > promised && still.heartbeats >= STALLED_HEARTBEATS).then(|| {
+        let is_stalled = |(name, stalled): (&String, &StalledComponent)| {
+            let deadline_ms = self.heartbeat.components.get(name)?.deadline_ms;
+            let for_ms = self
+                .received_at
+                .saturating_sub(stalled.since.max(observed_since));
+            (for_ms > deadline_ms && stalled.heartbeats >= STALLED_HEARTBEATS).then(|| {
                 RestartReason::ComponentStalled {
                     component: name.clone(),
                     for_ms,
                 }
             })
         };
-        self.component_progress.iter().find_map(stands)
+        self.component_progress.iter().find_map(is_stalled)
     }
 
     /// What it says, in one line.
     pub fn describe(&self, mono: u64) -> String {
         let age = mono.saturating_sub(self.received_at);
-        let (secs, tenths) = (age / 1000, age % 1000 / 100);
         format!(
-            "last heartbeat {secs}.{tenths} s before: {}",
+            "last heartbeat {} s before the failure: {}",
+            format_seconds(age),
             self.heartbeat.describe()
         )
     }
@@ -280,15 +284,15 @@ pub fn hung_at(
     observed_since: u64,
     known: Option<&HealthySince>,
 ) -> u64 {
-    let heard = liveness.map_or(observed_since, |pulse| {
-        pulse.received_at.max(observed_since)
+    let received_at = liveness.map_or(observed_since, |liveness| {
+        liveness.received_at.max(observed_since)
     });
-    let interval = liveness.map(|pulse| pulse.heartbeat.interval_ms);
-    let patience = match interval.or(known.map(|known| known.interval_ms)) {
+    let interval = liveness.map(|liveness| liveness.heartbeat.interval_ms);
+    let limit_ms = match interval.or(known.map(|known| known.interval_ms)) {
         Some(interval) => interval.saturating_mul(MAX_MISSED_INTERVALS),
         None => FIRST_HEARTBEAT_MS,
     };
-    heard.saturating_add(patience)
+    received_at.saturating_add(limit_ms)
 }
 
 /// How a hang shows, at `mono`.
@@ -299,12 +303,12 @@ pub fn detect_hang(
     mono: u64,
 ) -> Option<RestartReason> {
     if mono <= hung_at(liveness, observed_since, known) {
-        return liveness.and_then(|pulse| pulse.stalled_component(observed_since));
+        return liveness.and_then(|liveness| liveness.stalled_component(observed_since));
     }
-    let heard = liveness.map_or(observed_since, |pulse| {
-        pulse.received_at.max(observed_since)
+    let received_at = liveness.map_or(observed_since, |liveness| {
+        liveness.received_at.max(observed_since)
     });
-    let for_ms = mono.saturating_sub(heard);
+    let for_ms = mono.saturating_sub(received_at);
     Some(match (liveness, known) {
         (None, None) => RestartReason::NoFirstHeartbeat { for_ms },
         _ => RestartReason::HeartbeatLost { for_ms },

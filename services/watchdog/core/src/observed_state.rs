@@ -17,9 +17,9 @@ use crate::decision_inputs::DecisionInputs;
 use crate::docker_outage::{DockerOutage, LOST_CONTAINER_EXIT};
 use crate::evidence::LogTail;
 use crate::liveness::HeartbeatSample;
-use crate::next_action::Action;
+use crate::model::Action;
+use crate::model::Latch;
 use crate::phase::UnitPhase;
-use crate::record::Latch;
 use crate::state::SupervisionState;
 use crate::unit::Unit;
 
@@ -163,8 +163,10 @@ impl ObservedState {
         match unit.phase {
             UnitPhase::Starting { .. } => unit.hold.is_none(),
             UnitPhase::Running(_) => {
-                let watched = self.unit(name).map_or(0, |sight| sight.observed_since);
-                let lately = now.mono.saturating_sub(watched) < MAX_STARTING_MS;
+                let observed_since = self
+                    .unit(name)
+                    .map_or(0, |observed_unit| observed_unit.observed_since);
+                let lately = now.mono.saturating_sub(observed_since) < MAX_STARTING_MS;
                 unit.is_started_by_us && unit.healthy_since.is_none() && lately
             }
             _ => false,
@@ -181,11 +183,11 @@ impl ObservedState {
         match event {
             SupervisionEvent::Listed {
                 containers,
-                stop_requests: stops,
+                stop_requests,
             } => {
                 self.on_listed(state, containers, now);
-                for asked in stops {
-                    self.on_stop_requested(state, &asked, now);
+                for request in stop_requests {
+                    self.on_stop_requested(state, &request, now);
                 }
                 AffectedUnits::All
             }
@@ -194,44 +196,44 @@ impl ObservedState {
                 AffectedUnits::One(unit)
             }
             SupervisionEvent::ContainerRemoved { container } => self.on_removed(&container),
-            SupervisionEvent::StopRequested(asked) => self.on_stop_requested(state, &asked, now),
+            SupervisionEvent::StopRequested(request) => {
+                self.on_stop_requested(state, &request, now)
+            }
             SupervisionEvent::DockerLost => {
                 self.is_docker_reachable = false;
                 AffectedUnits::None
             }
-            SupervisionEvent::DockerRecovered(absence) => {
-                self.docker_outage = Some(absence);
+            SupervisionEvent::DockerRecovered(outage) => {
+                self.docker_outage = Some(outage);
                 AffectedUnits::None
             }
-            SupervisionEvent::HeartbeatReceived {
-                unit,
-                heartbeat: beat,
-            } => {
+            SupervisionEvent::HeartbeatReceived { unit, heartbeat } => {
                 self.note_bus_alive(now);
-                self.unit_mut(&unit).on_heartbeat(beat, now);
+                self.unit_mut(&unit).on_heartbeat(heartbeat, now);
                 AffectedUnits::One(unit)
             }
-            SupervisionEvent::LogRead {
-                unit,
-                log_tail: words,
-            } => {
-                self.unit_mut(&unit).log_tail = Some(words);
+            SupervisionEvent::LogRead { unit, log_tail } => {
+                self.unit_mut(&unit).log_tail = Some(log_tail);
                 AffectedUnits::One(unit)
             }
-            SupervisionEvent::Unlatched {
-                latch,
-                by,
-                reason: why,
-            } => self.on_unlatched(state, latch, by, why),
+            SupervisionEvent::Unlatched { latch, by, reason } => {
+                self.on_unlatched(state, latch, by, reason)
+            }
             SupervisionEvent::BusEchoed => {
                 self.note_bus_alive(now);
                 AffectedUnits::None
             }
             SupervisionEvent::ActionFinished { unit, error } => {
                 let starts = state.units.get(&unit).map_or(0, |unit| unit.starts);
-                // One that is away has refused nothing: what it did shows when it is back.
-                let error = error.filter(|_| self.is_docker_reachable);
-                self.unit_mut(&unit).on_action_finished(error, starts, now);
+                let is_reachable = self.is_docker_reachable;
+                let observed_unit = self.unit_mut(&unit);
+                match observed_unit.in_flight.take() {
+                    // An unreachable Docker has rejected nothing: the result shows in the next list.
+                    Some(action) if is_reachable => {
+                        observed_unit.on_action_finished(&action, error, starts, now);
+                    }
+                    Some(_) | None => {}
+                }
                 AffectedUnits::One(unit)
             }
             SupervisionEvent::Ticked => AffectedUnits::All,
@@ -240,20 +242,23 @@ impl ObservedState {
 
     /// Notes that a call is made.
     pub fn action_started(&mut self, unit: &SubjectToken, action: Action) {
-        let sight = self.unit_mut(unit);
-        sight.failed_start = None;
-        sight.in_flight = Some(action);
+        let observed_unit = self.unit_mut(unit);
+        observed_unit.failed_start = None;
+        observed_unit.in_flight = Some(action);
     }
 
     /// Begins to measure the wait of a unit by our own clock, unless it is measured already.
     pub fn arm_restart_timer(&mut self, name: &SubjectToken, unit: &Unit, now: DecisionInputs) {
-        let sight = self.unit_mut(name);
-        sight.restart_timer = sight.restart_due_at(unit, now).map(|due| RestartTimer {
-            since: unit.since,
-            restarts: unit.restarts,
-            delay_ms: unit.phase.delay_ms(),
-            due_at: due,
-        });
+        let observed_unit = self.unit_mut(name);
+        observed_unit.restart_timer =
+            observed_unit
+                .restart_due_at(unit, now)
+                .map(|due| RestartTimer {
+                    since: unit.since,
+                    restarts: unit.restarts,
+                    delay_ms: unit.phase.delay_ms(),
+                    due_at: due,
+                });
     }
 
     /// What is seen of a unit.
@@ -274,14 +279,14 @@ impl ObservedState {
     /// Whether a run ended because the engine did: while we know it was away, or else by its own word, before we came.
     pub fn ended_with_docker(
         &self,
-        sight: &ObservedUnit,
+        observed_unit: &ObservedUnit,
         container: &Container,
         exit: Exit,
     ) -> bool {
-        let absence = self.docker_outage.as_ref();
-        let found = sight.found_ended_run.as_ref() == Some(&container.run);
+        let outage = self.docker_outage.as_ref();
+        let found = observed_unit.found_ended_run.as_ref() == Some(&container.run);
         found && exit.code == LOST_CONTAINER_EXIT
-            || absence.is_some_and(|absence| absence.explains_exit(container, exit))
+            || outage.is_some_and(|outage| outage.explains_exit(container, exit))
     }
 
     /// Whether silence on the bus may be ours.
@@ -293,16 +298,18 @@ impl ObservedState {
     /// A unit to which the candles of this account's market come.
     pub fn peer_with_candles(&self, account: &AccountKey, mono: u64) -> Option<&SubjectToken> {
         let mut sights = self.units.iter();
-        let has = |sight: &ObservedUnit| {
-            let pulse = sight.liveness.as_ref();
-            pulse.is_some_and(|pulse| pulse.has_candles(account, mono))
+        let has = |observed_unit: &ObservedUnit| {
+            let liveness = observed_unit.liveness.as_ref();
+            liveness.is_some_and(|liveness| liveness.has_candles(account, mono))
         };
-        sights.find(|(_, sight)| has(sight)).map(|(name, _)| name)
+        sights
+            .find(|(_, observed_unit)| has(observed_unit))
+            .map(|(name, _)| name)
     }
 
     /// Since when silence of this unit means something.
-    pub fn observed_since(&self, sight: &ObservedUnit) -> u64 {
-        sight.observed_since.max(self.listening_since)
+    pub fn observed_since(&self, observed_unit: &ObservedUnit) -> u64 {
+        observed_unit.observed_since.max(self.listening_since)
     }
 
     fn unit_mut(&mut self, unit: &SubjectToken) -> &mut ObservedUnit {
@@ -319,11 +326,12 @@ impl ObservedState {
         state: &SupervisionState,
         latch: Latch,
         by: String,
-        why: String,
+        reason: String,
     ) -> AffectedUnits {
-        self.ended_latches.insert(latch, (by, why));
-        let keeps = |latch: &Latch| state.latched_units().any(|(_, known)| known == Some(latch));
-        self.ended_latches.retain(|latch, _| keeps(latch));
+        self.ended_latches.insert(latch, (by, reason));
+        let is_awaited =
+            |latch: &Latch| state.latched_units().any(|(_, known)| known == Some(latch));
+        self.ended_latches.retain(|latch, _| is_awaited(latch));
         AffectedUnits::All
     }
 
@@ -376,33 +384,38 @@ impl ObservedState {
     fn on_stop_requested(
         &mut self,
         state: &SupervisionState,
-        asked: &StopRequest,
+        request: &StopRequest,
         now: DecisionInputs,
     ) -> AffectedUnits {
-        let Some(unit) = self.find_unit(&asked.container) else {
+        let Some(unit) = self.find_unit(&request.container) else {
             return AffectedUnits::None;
         };
         let phase = state.units.get(&unit).map(|unit| &unit.phase);
-        let sight = self.unit_mut(&unit);
-        let ours = matches!(sight.in_flight, Some(Action::Stop { .. }))
+        let observed_unit = self.unit_mut(&unit);
+        let is_own_stop = matches!(observed_unit.in_flight, Some(Action::Stop { .. }))
             || matches!(phase, Some(UnitPhase::Stopping { .. }));
-        if let (ObservedContainer::Present(here), false) = (&sight.container, ours) {
+        if let (ObservedContainer::Present(container), false) =
+            (&observed_unit.container, is_own_stop)
+        {
             // The engine's clock may have jumped since the start; a long look at this run is as good.
-            let surely =
-                here.is_alive() && now.mono.saturating_sub(sight.observed_since) > RUN_CONFIRMED_MS;
-            if surely || asked.at >= here.start_time {
-                sight.stop_requested_run = Some(here.run.clone());
+            let is_run_confirmed = container.is_alive()
+                && now.mono.saturating_sub(observed_unit.observed_since) > RUN_CONFIRMED_MS;
+            if is_run_confirmed || request.at >= container.start_time {
+                observed_unit.stop_requested_run = Some(container.run.clone());
             }
         }
         AffectedUnits::One(unit)
     }
 
-    fn find_unit(&self, container: &str) -> Option<SubjectToken> {
-        let holds = |sight: &ObservedUnit| match &sight.container {
-            ObservedContainer::Present(here) => here.run.container == container,
+    fn find_unit(&self, id: &str) -> Option<SubjectToken> {
+        let holds = |observed_unit: &ObservedUnit| match &observed_unit.container {
+            ObservedContainer::Present(container) => container.run.container == id,
             ObservedContainer::Unknown | ObservedContainer::Missing => false,
         };
-        let found = self.units.iter().find(|(_, sight)| holds(sight));
+        let found = self
+            .units
+            .iter()
+            .find(|(_, observed_unit)| holds(observed_unit));
         found.map(|(unit, _)| unit.clone())
     }
 }

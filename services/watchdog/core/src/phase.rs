@@ -1,7 +1,7 @@
 //! Where in its life a unit is. What leads from one phase to the next is in the table of this crate.
 
 use crate::container::Run;
-use crate::record::{QuarantineReason, RestartReason};
+use crate::reason::{QuarantineReason, RestartReason};
 
 /// Where in its life a unit is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -12,11 +12,11 @@ use std::time::Duration;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
-use serde::{Deserialize, Serialize};
 
 use crate::container::Run;
 use crate::decision_inputs::DecisionInputs;
-use crate::history::format_duration;
+use crate::model::StartedBy;
+use crate::record::ServiceRecord;
 use crate::state::ServiceState;
 
 /// What is known of a service that a container runs, from an inspection.
@@ -47,83 +47,8 @@ pub enum ContainerHealth {
     Unknown,
 }
 
-/// What was done about a service that hangs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum ServiceRecord {
-    /// It hangs and is started anew.
-    RestartIntended {
-        /// The run that hangs: another one means that it was done.
-        run: Run,
-        /// How that shows.
-        reason: String,
-    },
-    /// That did not come to pass.
-    RestartFailed {
-        /// Why.
-        error: String,
-    },
-    /// It is well again.
-    Recovered {
-        /// Since it was found hung, in milliseconds.
-        after_ms: u64,
-    },
-    /// Another run of it than the one that was known last, or the first that is.
-    Started {
-        /// Which.
-        run: Run,
-        /// How often the engine has started it again by its restart policy, since somebody last started it.
-        restarts: u64,
-        /// Through whom.
-        by: ServiceStartedBy,
-    },
-}
-
-/// Through whom a run of a service began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceStartedBy {
-    /// It is the first that is known of this container: somebody made it.
-    NewContainer,
-    /// A watchdog of this project started it anew.
-    Watchdog,
-    /// It had ended, and the engine's restart policy started it again.
-    Docker,
-    /// Somebody who did not say so: a person, the engine or its host at their own start, or a watchdog that ended
-    /// before it could.
-    Unknown,
-}
-
 /// A service that ends again and again is told of this seldom, or when its restarts have doubled.
 const RENOTIFY_INTERVAL: Duration = Duration::from_hours(1);
-
-impl ServiceRecord {
-    /// In one line.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::RestartIntended { reason: why, .. } => format!("{why}; it is started anew"),
-            Self::RestartFailed { error } => format!("not started anew: {error}"),
-            Self::Recovered { after_ms } => {
-                format!("healthy again after {}", format_duration(*after_ms))
-            }
-            Self::Started { restarts, by, .. } => match by {
-                ServiceStartedBy::NewContainer => "runs, in a container not seen before".to_owned(),
-                ServiceStartedBy::Watchdog => "runs again".to_owned(),
-                ServiceStartedBy::Docker if *restarts == 1 => {
-                    "it ended, and Docker started it again".to_owned()
-                }
-                ServiceStartedBy::Docker => {
-                    format!("it ended, and Docker started it again ({restarts} times by now)")
-                }
-                ServiceStartedBy::Unknown => {
-                    "started by a person, with the Docker engine or its host, or by a watchdog \
-                                      that could not record it"
-                        .to_owned()
-                }
-            },
-        }
-    }
-}
 
 impl ObservedService {
     /// Why it counts as hung; none if it does not. A service that says itself that it waits for something else
@@ -133,8 +58,8 @@ impl ObservedService {
         match &self.health {
             ContainerHealth::Unhealthy(checks) if !checks.contains(&waits) => {
                 match checks.last()? {
-                    -1 => Some("hung: its health check takes too long".to_owned()),
-                    code => Some(format!("hung: its health check fails (exit {code})")),
+                    -1 => Some("hung: the health check timed out".to_owned()),
+                    code => Some(format!("hung: the health check failed (exit {code})")),
                 }
             }
             ContainerHealth::Unhealthy(_) | ContainerHealth::Healthy | ContainerHealth::Unknown => {
@@ -159,18 +84,18 @@ pub fn detect_start(
                 .as_ref()
                 .is_some_and(|run| *run != service.run)
             {
-                ServiceStartedBy::Watchdog
+                StartedBy::Watchdog
             } else if service.restarts <= known.restarts {
-                ServiceStartedBy::Unknown
+                StartedBy::Unknown
             } else if service.restarts >= known.restarts * 2
                 || now.since(known.at) >= RENOTIFY_INTERVAL
             {
-                ServiceStartedBy::Docker
+                StartedBy::Docker
             } else {
                 return None;
             }
         }
-        Some(_) | None => ServiceStartedBy::NewContainer,
+        Some(_) | None => StartedBy::NewContainer,
     };
     Some(ServiceRecord::Started {
         run: service.run.clone(),
@@ -206,33 +131,33 @@ impl HealLimiter {
 
     /// Why this one is to be started anew now; none if it is not.
     pub fn restart_reason(&self, service: &ObservedService, now: DecisionInputs) -> Option<String> {
-        let why = service.hang_reason()?;
-        let rested = now.utc.since(service.start_time) >= self.min_interval;
-        let treated = self.last_heals.get(&service.name);
-        let spared = treated.is_some_and(|treated| {
-            Duration::from_millis(now.mono.saturating_sub(treated.at)) < self.min_interval
+        let reason = service.hang_reason()?;
+        let is_old_enough = now.utc.since(service.start_time) >= self.min_interval;
+        let heal = self.last_heals.get(&service.name);
+        let was_healed_recently = heal.is_some_and(|heal| {
+            Duration::from_millis(now.mono.saturating_sub(heal.at)) < self.min_interval
         });
-        (rested && !spared).then_some(why)
+        (is_old_enough && !was_healed_recently).then_some(reason)
     }
 
     /// Notes that one is being started anew.
     pub fn record_heal(&mut self, service: &ObservedService, now: DecisionInputs) {
-        let treated = LastHeal {
+        let heal = LastHeal {
             at: now.mono,
             container: service.run.container.clone(),
             is_recovery_pending: true,
         };
-        self.last_heals.insert(service.name.clone(), treated);
+        self.last_heals.insert(service.name.clone(), heal);
     }
 
     /// Those of whom it is awaited that they are well again, each with its container.
     pub fn pending_recoveries(&self) -> Vec<(SubjectToken, String)> {
-        let awaited = self
+        let pending = self
             .last_heals
             .iter()
-            .filter(|(_, treated)| treated.is_recovery_pending);
-        awaited
-            .map(|(name, treated)| (name.clone(), treated.container.clone()))
+            .filter(|(_, heal)| heal.is_recovery_pending);
+        pending
+            .map(|(name, heal)| (name.clone(), heal.container.clone()))
             .collect()
     }
 
@@ -242,19 +167,19 @@ impl HealLimiter {
         service: &ObservedService,
         now: DecisionInputs,
     ) -> Option<ServiceRecord> {
-        let treated = self.last_heals.get_mut(&service.name)?;
-        if !treated.is_recovery_pending || service.health != ContainerHealth::Healthy {
+        let heal = self.last_heals.get_mut(&service.name)?;
+        if !heal.is_recovery_pending || service.health != ContainerHealth::Healthy {
             return None;
         }
-        treated.is_recovery_pending = false;
-        let after_ms = now.mono.saturating_sub(treated.at);
+        heal.is_recovery_pending = false;
+        let after_ms = now.mono.saturating_sub(heal.at);
         Some(ServiceRecord::Recovered { after_ms })
     }
 
     /// Nothing is awaited of it any more: its container was removed.
     pub fn forget(&mut self, name: &SubjectToken) {
-        if let Some(treated) = self.last_heals.get_mut(name) {
-            treated.is_recovery_pending = false;
+        if let Some(heal) = self.last_heals.get_mut(name) {
+            heal.is_recovery_pending = false;
         }
     }
 }
@@ -268,14 +193,14 @@ mod tests {
     const EVERY: Duration = Duration::from_mins(5);
     const EVERY_MS: i64 = 300_000;
 
-    fn nats(condition: ContainerHealth) -> ObservedService {
+    fn nats(health: ContainerHealth) -> ObservedService {
         ObservedService {
             name: "nats-1".parse().unwrap(),
             run: run("4f1c", 0),
             start_time: UtcMs(0),
             restarts: 0,
             grace_ms: 10_000,
-            health: condition,
+            health,
         }
     }
 
@@ -289,34 +214,34 @@ mod tests {
 
     #[test]
     fn service_is_hung_if_docker_reports_unhealthy_unless_a_check_exited_69() {
-        let unwell =
+        let hang_reason_of =
             |checks: &[i64]| nats(ContainerHealth::Unhealthy(checks.to_vec())).hang_reason();
-        let hung = |why: &str| Some(format!("hung: its health check {why}"));
-        assert_eq!(unwell(&[-1, 70, 1]), hung("fails (exit 1)"));
-        assert_eq!(unwell(&[1, -1]), hung("takes too long"));
-        assert_eq!(unwell(&[69, 69, 69]), None);
+        let hung = |reason: &str| Some(format!("hung: the health check {reason}"));
+        assert_eq!(hang_reason_of(&[-1, 70, 1]), hung("failed (exit 1)"));
+        assert_eq!(hang_reason_of(&[1, -1]), hung("timed out"));
+        assert_eq!(hang_reason_of(&[69, 69, 69]), None);
         assert_eq!(
-            unwell(&[69, -1, -1]),
+            hang_reason_of(&[69, -1, -1]),
             None,
             "the bus is away, and we are slow"
         );
-        assert_eq!(unwell(&[]), None, "nothing is known of why");
-        for condition in [ContainerHealth::Healthy, ContainerHealth::Unknown] {
-            assert_eq!(nats(condition).hang_reason(), None);
+        assert_eq!(hang_reason_of(&[]), None, "nothing is known of why");
+        for health in [ContainerHealth::Healthy, ContainerHealth::Unknown] {
+            assert_eq!(nats(health).hang_reason(), None);
         }
     }
 
     #[test]
     fn service_is_not_restarted_twice_within_the_interval_on_any_clock() {
         let hung = nats(ContainerHealth::Unhealthy(vec![70]));
-        let mut ward = HealLimiter::new(EVERY);
+        let mut limiter = HealLimiter::new(EVERY);
         assert_eq!(
-            ward.restart_reason(&hung, at(EVERY_MS - 1)),
+            limiter.restart_reason(&hung, at(EVERY_MS - 1)),
             None,
             "it began just now"
         );
-        assert!(ward.restart_reason(&hung, at(EVERY_MS)).is_some());
-        ward.record_heal(&hung, at(EVERY_MS));
+        assert!(limiter.restart_reason(&hung, at(EVERY_MS)).is_some());
+        limiter.record_heal(&hung, at(EVERY_MS));
         // The call failed, or the wall clock says that its run is a year old.
         for (utc, mono, due) in [
             (EVERY_MS * 2 - 1, EVERY_MS * 2 - 1, false),
@@ -329,7 +254,7 @@ mod tests {
                 ..at(mono)
             };
             assert_eq!(
-                ward.restart_reason(&hung, now).is_some(),
+                limiter.restart_reason(&hung, now).is_some(),
                 due,
                 "{utc} {mono}"
             );
@@ -347,19 +272,19 @@ mod tests {
 
     #[test]
     fn service_recovery_is_recorded_once() {
-        let mut ward = HealLimiter::new(EVERY);
+        let mut limiter = HealLimiter::new(EVERY);
         let well = nats(ContainerHealth::Healthy);
-        assert_eq!(ward.observe(&well, at(0)), None, "nobody was ill");
-        ward.record_heal(&well, at(1_000));
-        assert_eq!(ward.pending_recoveries().len(), 1);
+        assert_eq!(limiter.observe(&well, at(0)), None, "nobody was ill");
+        limiter.record_heal(&well, at(1_000));
+        assert_eq!(limiter.pending_recoveries().len(), 1);
         assert_eq!(
-            ward.observe(&nats(ContainerHealth::Unknown), at(2_000)),
+            limiter.observe(&nats(ContainerHealth::Unknown), at(2_000)),
             None
         );
         let recovered = ServiceRecord::Recovered { after_ms: 30_000 };
-        assert_eq!(ward.observe(&well, at(31_000)), Some(recovered));
-        assert_eq!(ward.observe(&well, at(32_000)), None);
-        assert_eq!(ward.pending_recoveries().len(), 0);
+        assert_eq!(limiter.observe(&well, at(31_000)), Some(recovered));
+        assert_eq!(limiter.observe(&well, at(32_000)), None);
+        assert_eq!(limiter.pending_recoveries().len(), 0);
     }
 
     /// A run of `container` that began at `second`.
@@ -372,7 +297,7 @@ mod tests {
 
     #[test]
     fn service_start_records_what_started_each_run() {
-        use ServiceStartedBy::{Docker, NewContainer, Unknown, Watchdog};
+        use StartedBy::{Docker, NewContainer, Unknown, Watchdog};
         const HOUR: i64 = 3_600_000;
         const SAME: (&str, u8) = ("4f1c", 0);
         const NEXT: (&str, u8) = ("4f1c", 9);
@@ -403,30 +328,30 @@ mod tests {
                 at: UtcMs(0),
                 intended_restart: intended.map(|second| run(SAME.0, second)),
             });
-            let patient = ObservedService {
+            let service = ObservedService {
                 run: run(container, second),
                 restarts,
                 ..nats(ContainerHealth::Healthy)
             };
-            let found = detect_start(known.as_ref(), &patient, UtcMs(at));
-            let fact = expected.map(|by| ServiceRecord::Started {
-                run: patient.run.clone(),
+            let found = detect_start(known.as_ref(), &service, UtcMs(at));
+            let record = expected.map(|by| ServiceRecord::Started {
+                run: service.run.clone(),
                 restarts,
                 by,
             });
-            assert_eq!(found, fact, "{row:?}");
+            assert_eq!(found, record, "{row:?}");
         }
     }
 
     #[test]
     fn intended_restart_is_kept_while_its_run_lives() {
         let mut state = SupervisionState::default();
-        let mut fold = |fact| {
+        let mut fold = |record| {
             let (service, at) = ("nats-1".parse().unwrap(), UtcMs(0));
             state.apply(&SupervisionRecord::Service {
                 service,
                 at,
-                record: fact,
+                record,
             });
             state
                 .services
@@ -436,21 +361,21 @@ mod tests {
                 .intended_restart
                 .clone()
         };
-        let began = |second| ServiceRecord::Started {
+        let started = |second| ServiceRecord::Started {
             run: run("4f1c", second),
             restarts: 0,
-            by: ServiceStartedBy::Unknown,
+            by: StartedBy::Unknown,
         };
-        let meant = |second| ServiceRecord::RestartIntended {
+        let intended = |second| ServiceRecord::RestartIntended {
             run: run("4f1c", second),
             reason: "hung".to_owned(),
         };
         let error = "the engine did not carry it out".to_owned();
-        assert_eq!(fold(began(0)), None);
-        assert_eq!(fold(meant(7)), Some(run("4f1c", 7)));
-        assert_eq!(fold(began(7)), Some(run("4f1c", 7)), "it still runs");
-        assert_eq!(fold(began(9)), None);
-        assert_eq!(fold(meant(9)), Some(run("4f1c", 9)));
+        assert_eq!(fold(started(0)), None);
+        assert_eq!(fold(intended(7)), Some(run("4f1c", 7)));
+        assert_eq!(fold(started(7)), Some(run("4f1c", 7)), "it still runs");
+        assert_eq!(fold(started(9)), None);
+        assert_eq!(fold(intended(9)), Some(run("4f1c", 9)));
         assert_eq!(fold(ServiceRecord::RestartFailed { error }), None);
     }
 }

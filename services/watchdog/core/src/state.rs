@@ -9,9 +9,11 @@ use protocol::journal::JournalBatch;
 use protocol::time::UtcMs;
 
 use crate::container::Run;
+use crate::model::Latch;
 use crate::phase::UnitPhase;
-use crate::record::{Latch, QuarantineReason, SupervisionRecord};
-use crate::service_healing::ServiceRecord;
+use crate::reason::QuarantineReason;
+use crate::record::ServiceRecord;
+use crate::record::SupervisionRecord;
 use crate::unit::Unit;
 
 /// Everything the journal says.
@@ -59,12 +61,12 @@ impl SupervisionState {
     /// [`UnsupportedVersion`]; nothing is folded then.
     pub fn fold(
         &mut self,
-        entry: &JournalBatch<SupervisionRecord>,
+        batch: &JournalBatch<SupervisionRecord>,
     ) -> Result<(), UnsupportedVersion> {
-        if entry.v > VERSION {
-            return Err(UnsupportedVersion(entry.v));
+        if batch.v > VERSION {
+            return Err(UnsupportedVersion(batch.v));
         }
-        entry.records.iter().for_each(|record| self.apply(record));
+        batch.records.iter().for_each(|record| self.apply(record));
         Ok(())
     }
 
@@ -77,23 +79,22 @@ impl SupervisionState {
                     boot: boot.clone(),
                 });
             }
-            SupervisionRecord::Unit {
-                unit,
-                at,
-                record: fact,
-            } => {
-                self.units.entry(unit.clone()).or_default().apply(*at, fact);
+            SupervisionRecord::Unit { unit, at, record } => {
+                self.units
+                    .entry(unit.clone())
+                    .or_default()
+                    .apply(*at, record);
             }
             SupervisionRecord::Service {
                 service,
                 at,
-                record: fact,
-            } => self.apply_service(service, *at, fact),
+                record,
+            } => self.apply_service(service, *at, record),
         }
     }
 
-    fn apply_service(&mut self, service: &SubjectToken, at: UtcMs, fact: &ServiceRecord) {
-        match fact {
+    fn apply_service(&mut self, service: &SubjectToken, at: UtcMs, record: &ServiceRecord) {
+        match record {
             ServiceRecord::Started { run, restarts, .. } => {
                 let before = self.services.remove(service);
                 let known = ServiceState {

@@ -3,18 +3,17 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 
 use crate::config::RestartBudget;
 use crate::container::Run;
 use crate::evidence::{Evidence, last_error_line};
 use crate::failure_groups::Failures;
+use crate::model::{HealthySince, Latch, RunCommand, StartedBy};
 use crate::phase::UnitPhase;
 use crate::policy::RestartPolicy;
-use crate::record::{
-    Latch, NoRestartReason, Restart, RestartReason, RunCommand, StartedBy, UnitRecord,
-};
+use crate::reason::{NoRestartReason, RestartReason};
+use crate::record::{Restart, UnitRecord};
 
 /// A run that was healthy for less never ends a series of failures.
 const MIN_HEALTHY_RUN: Duration = Duration::from_mins(10);
@@ -97,23 +96,10 @@ pub struct UnexplainedFailure {
     reason: RestartReason,
 }
 
-/// Since when a process is healthy, by its own clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HealthySince {
-    /// The process.
-    pub boot: SubjectToken,
-    /// Its age at the first good heartbeat, in milliseconds.
-    pub uptime_ms: u64,
-    /// Time between two heartbeats, in milliseconds.
-    pub interval_ms: u64,
-    /// Earlier failures are forgiven.
-    pub has_reset_failures: bool,
-}
-
 impl Unit {
     /// Folds one fact.
-    pub fn apply(&mut self, at: UtcMs, fact: &UnitRecord) {
-        match fact {
+    pub fn apply(&mut self, at: UtcMs, record: &UnitRecord) {
+        match record {
             UnitRecord::RestartPolicyRead(policy) => self.policy = Some(policy.clone()),
             UnitRecord::RestartPolicyUnreadable { container, .. } => {
                 self.unreadable_container = Some(container.clone());
@@ -141,19 +127,19 @@ impl Unit {
             UnitRecord::StartIntended { run } => {
                 self.starts = self.starts.saturating_add(1);
                 self.pending_command
-                    .take_if(|asked| asked.command == RunCommand::Restart);
+                    .take_if(|pending| pending.command == RunCommand::Restart);
                 self.enter_phase(at, UnitPhase::Starting { run: run.clone() });
             }
             UnitRecord::Quarantined {
                 run,
                 quarantine_reason: why,
                 reason,
-                consecutive_failures: consecutive,
-                evidence: found,
+                consecutive_failures,
+                evidence,
                 ..
             } => {
-                self.consecutive_failures = *consecutive;
-                self.record_failure(at, reason, found.as_deref());
+                self.consecutive_failures = *consecutive_failures;
+                self.record_failure(at, reason, evidence.as_deref());
                 self.down_since.get_or_insert(at);
                 let (run, why) = (run.clone(), *why);
                 self.enter_phase(at, UnitPhase::Quarantined { run, reason: why });
@@ -167,15 +153,15 @@ impl Unit {
                 self.enter_down_phase(at, UnitPhase::Ended { run: run.clone() });
                 self.has_ended_on_hold = *why == NoRestartReason::OnHold;
             }
-            UnitRecord::Commanded { command: order, by } => self.on_commanded(at, *order, by),
+            UnitRecord::Commanded { command, by } => self.on_commanded(at, *command, by),
             UnitRecord::HoldSet { by, reason: why } => {
                 let (by, why) = (by.clone(), why.clone());
                 self.hold = Some(Hold { by, reason: why });
             }
             UnitRecord::Released {
-                restarts_reset: total,
+                restarts_reset: reset_restarts,
                 ..
-            } => self.on_released(at, *total),
+            } => self.on_released(at, *reset_restarts),
             UnitRecord::HealthCritical { .. } => self.is_critical_reported = true,
             UnitRecord::HealthCriticalEnded => self.is_critical_reported = false,
             UnitRecord::LatchSeen(latch) => self.latch = Some(latch.clone()),
@@ -211,10 +197,10 @@ impl Unit {
     }
 
     fn on_started(&mut self, at: UtcMs, run: &Run, by: StartedBy) {
-        let overtaken = |asked: &mut PendingCommand| {
-            asked.command == RunCommand::Restart || by != StartedBy::Watchdog
+        let is_obsolete = |pending: &mut PendingCommand| {
+            pending.command == RunCommand::Restart || by != StartedBy::Watchdog
         };
-        self.pending_command.take_if(overtaken);
+        self.pending_command.take_if(is_obsolete);
         self.has_ended_on_hold = false;
         self.is_started_by_us = by == StartedBy::Watchdog;
         self.healthy_since = None;
@@ -224,19 +210,19 @@ impl Unit {
     }
 
     /// What runs is stopped first; what is down is due at once, and nobody has missed it.
-    fn on_commanded(&mut self, at: UtcMs, order: RunCommand, by: &str) {
+    fn on_commanded(&mut self, at: UtcMs, command: RunCommand, by: &str) {
         let due = match &self.phase {
             UnitPhase::RestartPending { run, .. }
             | UnitPhase::Stopped { run }
             | UnitPhase::Ended { run } => Some(run),
             _ => None,
         };
-        if let (RunCommand::Start | RunCommand::Restart, Some(run)) = (order, due.cloned()) {
+        if let (RunCommand::Start | RunCommand::Restart, Some(run)) = (command, due.cloned()) {
             self.has_ended_on_hold = false;
             self.enter_phase(at, UnitPhase::RestartPending { run, delay_ms: 0 });
         } else {
             let by = by.to_owned();
-            self.pending_command = Some(PendingCommand { command: order, by });
+            self.pending_command = Some(PendingCommand { command, by });
         }
     }
 
@@ -248,23 +234,27 @@ impl Unit {
         self.enter_phase(at, phase);
     }
 
-    fn on_healthy(&mut self, healthy: HealthySince) {
+    fn on_healthy(&mut self, healthy_since: HealthySince) {
         self.down_since = None;
-        self.healthy_since = Some(healthy);
+        self.healthy_since = Some(healthy_since);
     }
 
-    fn record_failure(&mut self, at: UtcMs, reason: &RestartReason, found: Option<&Evidence>) {
+    fn record_failure(&mut self, at: UtcMs, reason: &RestartReason, evidence: Option<&Evidence>) {
         self.last_reason = Some(reason.clone());
-        self.last_error = found.and_then(Evidence::error_line).map(str::to_owned);
+        let error = match reason {
+            RestartReason::ExitNotRestartable { .. } => evidence.and_then(Evidence::settings_error),
+            _ => evidence.and_then(Evidence::error_line),
+        };
+        self.last_error = error.map(str::to_owned);
         if reason.is_failure() {
             self.failures.add(at, reason, self.last_error.as_deref());
         }
     }
 
     /// Heartbeats said more of the cause, if they said anything.
-    fn on_log_read(&mut self, complaint: Option<&str>) {
+    fn on_log_read(&mut self, error_line: Option<&str>) {
         let (Some(UnexplainedFailure { at, reason, .. }), Some(said)) =
-            (self.unexplained_failure.take(), complaint)
+            (self.unexplained_failure.take(), error_line)
         else {
             return;
         };
@@ -277,8 +267,8 @@ impl Unit {
     const fn reset_failures(&mut self) {
         self.consecutive_failures = 0;
         self.last_delay_ms = 0;
-        if let Some(healthy) = &mut self.healthy_since {
-            healthy.has_reset_failures = true;
+        if let Some(healthy_since) = &mut self.healthy_since {
+            healthy_since.has_reset_failures = true;
         }
     }
 
@@ -303,17 +293,17 @@ impl Unit {
 
     /// Due at once, with a clean slate; one that is held stays so.
     fn on_unlatched(&mut self, at: UtcMs) {
-        let held = self.hold.take();
+        let hold = self.hold.take();
         self.on_released(at, false);
-        self.hold = held;
+        self.hold = hold;
     }
 
     /// Due at once, with a clean slate.
-    fn on_released(&mut self, at: UtcMs, total: bool) {
+    fn on_released(&mut self, at: UtcMs, reset_restarts: bool) {
         self.consecutive_failures = 0;
         self.last_delay_ms = 0;
         self.latch = None;
-        if total {
+        if reset_restarts {
             self.restarts = 0;
         }
         self.hold = None;
@@ -332,8 +322,9 @@ impl Unit {
 
 /// What is no failure has nothing to explain.
 fn unexplained_failure(at: UtcMs, restart: &Restart) -> Option<UnexplainedFailure> {
-    let found = restart.evidence.as_deref();
-    let read = found.is_some_and(|found| !found.log.is_empty() || found.log_error.is_some());
+    let evidence = restart.evidence.as_deref();
+    let read =
+        evidence.is_some_and(|evidence| !evidence.log.is_empty() || evidence.log_error.is_some());
     let unread = !read && restart.reason.is_failure();
     unread.then(|| UnexplainedFailure {
         run: restart.run.clone(),

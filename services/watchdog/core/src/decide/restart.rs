@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use protocol::time::UtcMs;
 
-use super::DecisionContext;
+use super::context::DecisionContext;
 use crate::backoff::{self, MAX_CONSECUTIVE_FAILURES};
 use crate::container::{Exit, Run};
 use crate::evidence::Evidence;
 use crate::policy::RestartPolicy;
-use crate::record::{NoRestartReason, QuarantineReason, Restart, RestartReason, UnitRecord};
+use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
+use crate::record::{Restart, UnitRecord};
 use crate::redact::redact;
 
 impl DecisionContext<'_> {
@@ -42,28 +43,38 @@ impl DecisionContext<'_> {
         end: &RunEnd<'_>,
         reason: RestartReason,
     ) -> UnitRecord {
-        let consecutive = self.unit.consecutive_failures.saturating_add(1);
+        let consecutive_failures = self.unit.consecutive_failures.saturating_add(1);
         if self.unit.restarts >= policy.max_restarts {
-            return self.quarantine(end, QuarantineReason::MaxRestarts, reason, consecutive);
+            return self.quarantine(
+                end,
+                QuarantineReason::MaxRestarts,
+                reason,
+                consecutive_failures,
+            );
         }
-        if consecutive > MAX_CONSECUTIVE_FAILURES {
+        if consecutive_failures > MAX_CONSECUTIVE_FAILURES {
             return self.quarantine(
                 end,
                 QuarantineReason::ConsecutiveFailures,
                 reason,
-                consecutive,
+                consecutive_failures,
             );
         }
         if self.is_over_restart_budget() {
-            return self.quarantine(end, QuarantineReason::RestartBudget, reason, consecutive);
+            return self.quarantine(
+                end,
+                QuarantineReason::RestartBudget,
+                reason,
+                consecutive_failures,
+            );
         }
-        let at_once = policy.fast_first && consecutive == 1 && self.was_long_healthy();
+        let at_once = policy.fast_first && consecutive_failures == 1 && self.was_long_healthy();
         let delay = if at_once {
             Duration::ZERO
         } else {
-            backoff::delay(policy.base_delay(), consecutive)
+            backoff::delay(policy.base_delay(), consecutive_failures)
         };
-        self.restart(policy, end, reason, consecutive, delay)
+        self.restart(policy, end, reason, consecutive_failures, delay)
     }
 
     /// Another restart would be one too many within the window.
@@ -71,8 +82,13 @@ impl DecisionContext<'_> {
         let Some(budget) = self.observed_state.config().restart_budget else {
             return false;
         };
-        let within = |at: &&UtcMs| self.now.utc.since(**at) < budget.window();
-        self.unit.recent_restarts.iter().filter(within).count() >= usize::from(budget.restarts)
+        let is_within_window = |at: &&UtcMs| self.now.utc.since(**at) < budget.window();
+        self.unit
+            .recent_restarts
+            .iter()
+            .filter(is_within_window)
+            .count()
+            >= usize::from(budget.restarts)
     }
 
     fn restart(
@@ -80,7 +96,7 @@ impl DecisionContext<'_> {
         policy: &RestartPolicy,
         end: &RunEnd<'_>,
         reason: RestartReason,
-        consecutive: u32,
+        consecutive_failures: u32,
         delay: Duration,
     ) -> UnitRecord {
         let delay = if policy.jitter {
@@ -88,7 +104,7 @@ impl DecisionContext<'_> {
         } else {
             delay
         };
-        let pulse = self.observed_unit.liveness.as_ref();
+        let liveness = self.observed_unit.liveness.as_ref();
         UnitRecord::RestartScheduled(Restart {
             run: end.run.clone(),
             attempt: self
@@ -97,11 +113,11 @@ impl DecisionContext<'_> {
                 .saturating_add(u32::from(reason.is_counted())),
             max_restarts: policy.max_restarts,
             reason,
-            consecutive_failures: consecutive,
+            consecutive_failures,
             uptime_ms: end.uptime_ms,
             delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             exit_code: end.code,
-            last_error: pulse.map(|pulse| redact(&pulse.describe(self.now.mono))),
+            last_error: liveness.map(|liveness| redact(&liveness.describe(self.now.mono))),
             evidence: self.evidence(end.run),
         })
     }
@@ -109,23 +125,23 @@ impl DecisionContext<'_> {
     pub(super) fn quarantine(
         &self,
         end: &RunEnd<'_>,
-        why: QuarantineReason,
+        quarantine_reason: QuarantineReason,
         reason: RestartReason,
-        consecutive: u32,
+        consecutive_failures: u32,
     ) -> UnitRecord {
         UnitRecord::Quarantined {
             run: end.run.clone(),
-            quarantine_reason: why,
+            quarantine_reason,
             reason,
             restarts: self.unit.restarts,
-            consecutive_failures: consecutive,
+            consecutive_failures,
             evidence: self.evidence(end.run),
         }
     }
 
     fn evidence(&self, run: &Run) -> Option<Box<Evidence>> {
-        let found = self.observed_unit.evidence(run, self.now);
-        (found != Evidence::default()).then(|| Box::new(found))
+        let evidence = self.observed_unit.evidence(run, self.now);
+        (evidence != Evidence::default()).then(|| Box::new(evidence))
     }
 }
 
@@ -145,11 +161,11 @@ impl<'a> RunEnd<'a> {
         }
     }
 
-    pub(super) fn ended(&self, why: NoRestartReason) -> UnitRecord {
+    pub(super) fn ended(&self, quarantine_reason: NoRestartReason) -> UnitRecord {
         UnitRecord::Ended {
             run: self.run.clone(),
             exit_code: self.code.unwrap_or_default(),
-            reason: why,
+            reason: quarantine_reason,
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::container::{Container, Run, Status};
 use crate::decision_inputs::DecisionInputs;
 use crate::evidence::{Evidence, LogTail, RecentHeartbeats};
 use crate::liveness::{HeartbeatSample, Liveness};
-use crate::next_action::Action;
+use crate::model::Action;
 use crate::phase::UnitPhase;
 use crate::unit::Unit;
 
@@ -64,7 +64,7 @@ pub(super) struct RestartTimer {
 impl ObservedUnit {
     /// Whether a person has frozen it.
     pub fn is_paused(&self) -> bool {
-        matches!(&self.container, ObservedContainer::Present(here) if here.status == Status::Paused)
+        matches!(&self.container, ObservedContainer::Present(container) if container.status == Status::Paused)
     }
 
     /// Whether a person asked this run to stop.
@@ -86,14 +86,14 @@ impl ObservedUnit {
 
     /// What is known of the end of this run.
     pub fn evidence(&self, run: &Run, now: DecisionInputs) -> Evidence {
-        let here = match &self.container {
-            ObservedContainer::Present(here) if here.run == *run => Some(here),
+        let container = match &self.container {
+            ObservedContainer::Present(container) if container.run == *run => Some(container),
             ObservedContainer::Present(_)
             | ObservedContainer::Unknown
             | ObservedContainer::Missing => None,
         };
         Evidence::collect(
-            here,
+            container,
             self.log_tail_of(run),
             &self.recent_heartbeats,
             self.liveness.as_ref(),
@@ -103,7 +103,9 @@ impl ObservedUnit {
 
     /// The end of this run's log, if it was read.
     pub fn log_tail_of(&self, run: &Run) -> Option<&LogTail> {
-        self.log_tail.as_ref().filter(|words| words.run == *run)
+        self.log_tail
+            .as_ref()
+            .filter(|log_tail| log_tail.run == *run)
     }
 
     /// Before this instant no stop call is made again.
@@ -115,10 +117,10 @@ impl ObservedUnit {
     pub fn restart_due_at(&self, unit: &Unit, now: DecisionInputs) -> Option<u64> {
         let remaining = remaining(unit, now)?;
         let same = (unit.since, unit.restarts, unit.phase.delay_ms());
-        let armed = self
+        let timer = self
             .restart_timer
-            .filter(|armed| (armed.since, armed.restarts, armed.delay_ms) == same);
-        Some(armed.map_or(now.mono.saturating_add(remaining), |armed| armed.due_at))
+            .filter(|timer| (timer.since, timer.restarts, timer.delay_ms) == same);
+        Some(timer.map_or(now.mono.saturating_add(remaining), |timer| timer.due_at))
     }
 
     pub(super) fn observe_container(&mut self, new: Container, now: DecisionInputs) {
@@ -130,17 +132,18 @@ impl ObservedUnit {
             ObservedContainer::Present(old) => Some(old.clone()),
             ObservedContainer::Unknown | ObservedContainer::Missing => None,
         };
-        let woke = old.as_ref().is_some_and(|old| old.status == Status::Paused);
-        let another = old.as_ref().is_none_or(|old| old.run != new.run);
-        let first = old.is_none();
-        if another {
+        let was_unpaused = old.as_ref().is_some_and(|old| old.status == Status::Paused);
+        let is_new_run = old.as_ref().is_none_or(|old| old.run != new.run);
+        let is_first = old.is_none();
+        if is_new_run {
             self.on_new_run(&new);
+            self.stop_retry_at = 0;
             self.previous_run = old.map(|old| old.run);
         }
-        if first && new.exit().is_some() {
+        if is_first && new.exit().is_some() {
             self.found_ended_run = Some(new.run.clone());
         }
-        if another || woke {
+        if is_new_run || was_unpaused {
             self.observed_since = now.mono;
         }
         if new.exit().is_some() && self.ended_since(&new.run).is_none() {
@@ -151,38 +154,36 @@ impl ObservedUnit {
 
     /// A heartbeat heard before we saw the new run may already be of it.
     fn on_new_run(&mut self, new: &Container) {
-        let fits = |pulse: &Liveness| new.is_alive() && pulse.heartbeat.fits_run(new.start_time);
-        if let Some(pulse) = self.liveness.take_if(|pulse| !fits(pulse)) {
+        let fits =
+            |liveness: &Liveness| new.is_alive() && liveness.heartbeat.fits_run(new.start_time);
+        if let Some(liveness) = self.liveness.take_if(|liveness| !fits(liveness)) {
             self.recent_heartbeats = RecentHeartbeats::default();
-            self.previous_boot = Some(pulse.heartbeat.boot);
+            self.previous_boot = Some(liveness.heartbeat.boot);
         }
     }
 
-    pub(super) fn on_heartbeat(&mut self, beat: HeartbeatSample, now: DecisionInputs) {
-        if self.previous_boot.as_ref() != Some(&beat.boot) {
-            self.recent_heartbeats.push(&beat, now.mono);
+    pub(super) fn on_heartbeat(&mut self, heartbeat: HeartbeatSample, now: DecisionInputs) {
+        if self.previous_boot.as_ref() != Some(&heartbeat.boot) {
+            self.recent_heartbeats.push(&heartbeat, now.mono);
             self.liveness = Some(Liveness::from_previous(
                 self.liveness.as_ref(),
-                beat,
+                heartbeat,
                 now.mono,
             ));
         }
     }
 
+    /// A stop is called again if its end is not observed within [`STOP_RETRY_MS`], whatever the call returned.
     pub(super) fn on_action_finished(
         &mut self,
+        action: &Action,
         error: Option<String>,
         starts: u64,
         now: DecisionInputs,
     ) {
-        match (self.in_flight.take(), error) {
-            (Some(Action::Start { .. }), Some(error)) => {
-                self.failed_start = Some((starts, error));
-            }
-            (Some(Action::Stop { .. }), Some(_)) => {
-                self.stop_retry_at = now.mono.saturating_add(STOP_RETRY_MS);
-            }
-            (_, None) | (None, Some(_)) => {}
+        match action {
+            Action::Start { .. } => self.failed_start = error.map(|error| (starts, error)),
+            Action::Stop { .. } => self.stop_retry_at = now.mono.saturating_add(STOP_RETRY_MS),
         }
     }
 }

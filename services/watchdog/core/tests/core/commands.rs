@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bearish_watchdog_core::next_action::Action;
+use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::UnitRecord;
 use protocol::heartbeat::ProcessPhase as BeatPhase;
@@ -59,27 +59,27 @@ fn command_result(phase: &str, verb: &str) -> String {
 
 #[test]
 fn commands_have_the_specified_result_in_every_phase() {
-    let gone = "its container was removed: `docker compose up` makes it anew";
-    let quarantined = "it is quarantined: release it";
-    let held = "it is held by ops (maintenance): release it first";
+    let gone = "the container was removed; run scripts/up";
+    let quarantined = "quarantined; `scripts/bearish explain` says how to start it";
+    let held = "on hold by ops (maintenance); release the unit first";
     let rows = [
         (
             "running",
             "stop -> stopped",
-            "it is running already",
+            "already running",
             "stop start -> running",
         ),
         (
             "paused",
-            "it is paused: unpause it first",
-            "it is running already",
-            "it is paused: unpause it first",
+            "paused by docker pause; unpause the container first",
+            "already running",
+            "paused by docker pause; unpause the container first",
         ),
         (
             "stopping",
             " -> stopping",
-            "it is being stopped",
-            "it is being stopped",
+            "being stopped; repeat the command when the unit has stopped",
+            "being stopped; repeat the command when the unit has stopped",
         ),
         (
             "restart_pending",
@@ -90,19 +90,19 @@ fn commands_have_the_specified_result_in_every_phase() {
         (
             "starting",
             " -> starting",
-            "it is being started already",
-            "it is being started already",
+            "already being started",
+            "already being started",
         ),
         ("quarantined", quarantined, quarantined, quarantined),
         (
             "stopped",
-            "it is stopped already",
+            "already stopped",
             "start -> running",
             "start -> running",
         ),
         (
             "ended",
-            "it has ended already, and is not restarted",
+            "already ended; the watchdog does not restart it",
             "start -> running",
             "start -> running",
         ),
@@ -125,7 +125,10 @@ fn unknown_unit_rejects_commands() {
     for verb in ["stop", "start", "restart", "hold", "release"] {
         let mut rig = Rig::empty(DEFAULT_FLAGS);
         let why = rig.run_command(&command(verb)).unwrap_err();
-        assert_eq!(why, "no unit of this name was ever seen", "{verb}");
+        assert!(
+            why.starts_with("no unit of this name is known"),
+            "{verb}: {why}"
+        );
     }
 }
 
@@ -145,7 +148,7 @@ fn hold_and_release_work_in_every_known_phase() {
         let mut rig = rig_in(phase);
         rig.run_command(&command("hold")).unwrap();
         let again = rig.run_command(&command("hold")).unwrap_err();
-        assert_eq!(again, "it is held already by ops (maintenance)", "{phase}");
+        assert_eq!(again, "already on hold by ops (maintenance)", "{phase}");
         rig.run_command(&command("release")).unwrap();
         assert_eq!(rig.unit().hold, None, "{phase}");
     }
@@ -327,4 +330,20 @@ fn release_does_not_start_a_unit_that_finished_on_hold() {
     rig.pass_without_heartbeats(10 * MINUTE);
     assert!(rig.calls.is_empty());
     assert!(matches!(rig.phase(), UnitPhase::Stopped { .. }));
+}
+
+#[test]
+fn release_without_hold_or_quarantine_names_the_next_step() {
+    let rows = [
+        ("running", "no action is needed"),
+        ("stopped", "scripts/bearish start trader-paper-1"),
+        ("restart_pending", "scripts/bearish start trader-paper-1"),
+        ("gone", "scripts/up"),
+    ];
+    for (phase, next_step) in rows {
+        let mut rig = rig_in(phase);
+        let error = rig.run_command(&command("release")).unwrap_err();
+        assert!(error.contains("neither quarantined nor on hold"), "{error}");
+        assert!(error.contains(next_step), "{phase}: {error}");
+    }
 }

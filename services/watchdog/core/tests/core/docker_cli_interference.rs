@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bearish_watchdog_core::model::StartedBy;
 use bearish_watchdog_core::observed_state::{StopRequest, SupervisionEvent};
 use bearish_watchdog_core::phase::UnitPhase;
-use bearish_watchdog_core::record::{StartedBy, UnitRecord};
+use bearish_watchdog_core::record::UnitRecord;
 use protocol::heartbeat::ProcessPhase as BeatPhase;
 use protocol::time::UtcMs;
 

@@ -3,7 +3,7 @@
 use bearish_watchdog_core::docker_outage::DockerOutage;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
 use bearish_watchdog_core::phase::UnitPhase;
-use bearish_watchdog_core::record::RestartReason;
+use bearish_watchdog_core::reason::RestartReason;
 use protocol::time::UtcMs;
 
 use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig};

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use bearish_watchdog_core::feed_connectivity::FeedConnectivity;
 use bearish_watchdog_core::liveness::HeartbeatSample;
-use bearish_watchdog_core::next_action::Action;
+use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
-use bearish_watchdog_core::record::RestartReason;
+use bearish_watchdog_core::reason::RestartReason;
 use protocol::heartbeat::{ComponentState, ComponentStatus, Heartbeat, ProcessPhase as BeatPhase};
 use protocol::ids::AccountKey;
 
@@ -98,7 +98,7 @@ fn trader_without_market_data_is_restarted_if_a_peer_has_data() {
         panic!("{:?}", two.rig.calls);
     };
     assert_eq!(grace_ms, 10_000, "it may give its books back");
-    let expected = "hung: it reaches no market for 60.0 s, and trader-paper-2 does";
+    let expected = "hung: no market data for 60.0 s, while trader-paper-2 receives it";
     assert_eq!(two.reason().to_string(), expected);
 }
 

@@ -2,12 +2,11 @@
 
 use bearish_watchdog_core::container::Run;
 use bearish_watchdog_core::evidence::Evidence;
+use bearish_watchdog_core::model::{Latch, RunCommand, StartedBy};
 use bearish_watchdog_core::policy::RestartPolicy;
-use bearish_watchdog_core::record::{
-    Latch, NoRestartReason, QuarantineReason, Restart, RestartReason, RunCommand, StartedBy,
-    SupervisionRecord, UnitRecord,
-};
-use bearish_watchdog_core::service_healing::{ServiceRecord, ServiceStartedBy};
+use bearish_watchdog_core::reason::{NoRestartReason, QuarantineReason, RestartReason};
+use bearish_watchdog_core::record::ServiceRecord;
+use bearish_watchdog_core::record::{Restart, SupervisionRecord, UnitRecord};
 use protocol::time::UtcMs;
 use serde_json::Value;
 
@@ -57,7 +56,7 @@ fn restart() -> Restart {
         uptime_ms: 9_000_000,
         delay_ms: 60_000,
         exit_code: Some(70),
-        last_error: Some("last heartbeat 2.1 s before: running, 0 errors".to_owned()),
+        last_error: Some("last heartbeat 2.1 s before the failure: running, 0 errors".to_owned()),
         evidence: Some(Box::new(Evidence {
             log: vec!["trader: bug: panicked".to_owned()],
             log_error: Some("no answer within 2s".to_owned()),
@@ -65,7 +64,7 @@ fn restart() -> Restart {
             exit_code: Some(70),
             started_at: Some(UtcMs(1_795_480_200_000)),
             finished_at: Some(UtcMs(1_795_489_200_000)),
-            heartbeats: vec!["heartbeat 2.1 s before: running, 0 errors".to_owned()],
+            heartbeats: vec!["heartbeat 2.1 s before the failure: running, 0 errors".to_owned()],
             last_error: Some("no answer within 5 s".to_owned()),
         })),
     }
@@ -180,13 +179,13 @@ fn more_unit_records() -> Vec<UnitRecord> {
 fn service_records() -> [(&'static str, ServiceRecord); 4] {
     let intended = ServiceRecord::RestartIntended {
         run: run(),
-        reason: "hung: its health check takes too long".to_owned(),
+        reason: "hung: the health check timed out".to_owned(),
     };
     let error = "no answer within 48s".to_owned();
     let began = ServiceRecord::Started {
         run: run(),
         restarts: 3,
-        by: ServiceStartedBy::Docker,
+        by: StartedBy::Docker,
     };
     [
         ("service_started", began),
@@ -230,6 +229,7 @@ fn journal_records_match_the_golden_files() {
         boot: "b1".parse().unwrap(),
         instance: "watchdog-1".parse().unwrap(),
         project: "bearish-alpha".parse().unwrap(),
+        host: "local".parse().unwrap(),
         version: "0.1.0".to_owned(),
     };
     check("writer_changed", &took_over);

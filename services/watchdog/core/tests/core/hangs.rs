@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use bearish_watchdog_core::liveness::HeartbeatSample;
-use bearish_watchdog_core::next_action::Action;
+use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
 use bearish_watchdog_core::phase::UnitPhase;
-use bearish_watchdog_core::record::{RestartReason, UnitRecord};
+use bearish_watchdog_core::reason::RestartReason;
+use bearish_watchdog_core::record::UnitRecord;
 use protocol::event::EventBody;
 use protocol::heartbeat::{ComponentState, Heartbeat, ProcessPhase as BeatPhase};
 
@@ -49,7 +50,7 @@ fn unit_with_a_stalled_component_is_hung_despite_heartbeats() {
     assert!(rig.calls.is_empty(), "ten seconds are what it promised");
     rig.pass_healthy(5 * SECOND);
     let restart = rig.restarts()[0];
-    let expected = "hung: its feed has stood still for 15.0 s";
+    let expected = "hung: component feed made no progress for 15.0 s";
     assert_eq!(restart.reason.to_string(), expected);
     let [
         Action::Stop {
@@ -139,6 +140,26 @@ fn failed_stop_is_retried_later() {
     rig.pass_without_heartbeats(2 * SECOND);
     assert_eq!(rig.calls.len(), 2);
     assert!(matches!(rig.phase(), UnitPhase::Stopping { .. }));
+}
+
+/// The container watcher reports the end of a stopped run. Until then the stop is not called again at once.
+#[test]
+fn stop_whose_end_is_not_observed_is_repeated_later() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    rig.call_behavior = CallBehavior::Pending;
+    rig.pass_without_heartbeats(16 * SECOND);
+    rig.finish_call(None);
+    rig.pass_without_heartbeats(9 * SECOND);
+    assert_eq!(rig.calls.len(), 1);
+    rig.pass_without_heartbeats(2 * SECOND);
+    assert_eq!(rig.calls.len(), 2);
+    rig.call_behavior = CallBehavior::Immediate;
+    rig.end(137, false);
+    rig.inspect();
+    rig.finish_call(None);
+    rig.settle();
+    assert!(matches!(rig.phase(), UnitPhase::RestartPending { .. }));
+    assert_eq!(rig.calls.len(), 2);
 }
 
 #[test]

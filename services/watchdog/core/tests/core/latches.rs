@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use bearish_watchdog_core::model::Latch;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
 use bearish_watchdog_core::phase::UnitPhase;
-use bearish_watchdog_core::record::{Latch, UnitRecord};
+use bearish_watchdog_core::record::UnitRecord;
 use protocol::event::EventBody;
 use protocol::heartbeat::ProcessPhase as BeatPhase;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bearish_watchdog_core::next_action::Action;
+use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::{SupervisionRecord, UnitRecord};

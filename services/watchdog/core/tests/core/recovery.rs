@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bearish_watchdog_core::next_action::Action;
+use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::UnitRecord;
 

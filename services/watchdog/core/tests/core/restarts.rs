@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use bearish_watchdog_core::command_rules::reply_text;
 use bearish_watchdog_core::config::SupervisionConfig;
 use bearish_watchdog_core::evidence::LogTail;
+use bearish_watchdog_core::explain::explain;
 use bearish_watchdog_core::observed_state::{ObservedState, SupervisionEvent};
 use bearish_watchdog_core::phase::UnitPhase;
-use bearish_watchdog_core::record::{QuarantineReason, RestartReason, UnitRecord};
+use bearish_watchdog_core::reason::{QuarantineReason, RestartReason};
+use bearish_watchdog_core::record::UnitRecord;
 use protocol::event::EventBody;
 use protocol::heartbeat::ProcessPhase as BeatPhase;
 
-use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig, name};
+use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig, command, name};
 
 #[test]
 fn crash_is_restarted_after_the_announced_delay() {
@@ -101,7 +104,8 @@ fn eleventh_consecutive_failure_is_final_after_4_h_31_m_30_s() {
     };
     assert_eq!((*restarts, *consecutive, *exit), (10, 11, Some(70)));
     assert!(
-        reason.contains("manual intervention required. Likely cause: "),
+        reason.starts_with("Too many consecutive failures: 11 (limit 10); last: ")
+            && reason.contains(". Likely cause: "),
         "{reason}"
     );
     // No delay was announced for it.
@@ -150,16 +154,10 @@ fn finished_cycles_are_restarts_but_no_failures() {
             ..
         }
     ));
-    let cycles = rig
-        .operator_event_kinds()
-        .iter()
-        .filter(|k| **k == "unit_cycle_finished")
-        .count();
-    assert_eq!(cycles, 24);
-    assert!(
-        !rig.operator_event_kinds()
-            .contains(&"unit_restart_scheduled")
-    );
+    let kinds = rig.operator_event_kinds();
+    let count = |wanted: &str| kinds.iter().filter(|kind| **kind == wanted).count();
+    assert_eq!(count("unit_cycle_finished"), 21);
+    assert_eq!(count("unit_restart_scheduled"), 3, "near the limit");
 }
 
 #[test]
@@ -434,7 +432,9 @@ fn operator_event_names_the_unit_and_its_last_error() {
     assert_eq!(unit, &name());
     assert_eq!(
         evidence.as_deref(),
-        Some("last heartbeat 2.1 s before: running, 3 errors, the last: Connection timeout")
+        Some(
+            "last heartbeat 2.1 s before the failure: running, 3 errors, last: Connection timeout"
+        )
     );
 }
 
@@ -507,11 +507,13 @@ fn operator_is_warned_before_a_limit() {
     };
     let said = reasons(&rig);
     assert!(
-        said[..17].iter().all(|reason| !reason.contains("used up")),
+        said[..17]
+            .iter()
+            .all(|reason| !reason.contains("approaching")),
         "{said:?}"
     );
     assert!(
-        said[17].contains("18 of its 20 restarts are used up"),
+        said[17].contains("approaching max restarts: 18 of 20 used"),
         "{said:?}"
     );
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
@@ -519,9 +521,9 @@ fn operator_is_warned_before_a_limit() {
         rig.dies(1);
     }
     let said = reasons(&rig);
-    assert!(!said[6].contains("given up"), "{said:?}");
+    assert!(!said[6].contains("approaching"), "{said:?}");
     assert!(
-        said[7].contains("after 2 more failures in a row it is given up"),
+        said[7].contains("approaching quarantine: 8 of 10 consecutive failures"),
         "{said:?}"
     );
 }
@@ -594,4 +596,53 @@ fn log_read_after_an_immediate_restart_becomes_its_last_error() {
     let records = rig.journal.len();
     rig.restart_watchdog(records);
     assert_eq!(rig.unit().failures.groups(rig.now().utc), groups);
+}
+
+#[test]
+fn finished_cycles_near_max_restarts_warn_the_operator() {
+    let mut rig = Rig::running("--paper --duration 60 --auto-restart --max-restarts 24");
+    let mut warnings = Vec::new();
+    for cycle in 1..=24 {
+        rig.pass_healthy(MINUTE);
+        rig.dies(20);
+        if let Some(EventBody::UnitRestartScheduled { reason, .. }) = rig.operator_events().last() {
+            warnings.push((cycle, reason.clone()));
+        }
+        rig.sleep_until_wake();
+        rig.send_heartbeat(BeatPhase::Running);
+    }
+    let text = |used: u32| format!("cycle finished; approaching max restarts: {used} of 24 used");
+    assert_eq!(warnings, [22, 23, 24].map(|cycle| (cycle, text(cycle))));
+}
+
+/// The container keeps its environment: only `scripts/up` creates one with the corrected settings.
+#[test]
+fn invalid_settings_are_named_with_the_way_back() {
+    for code in [64, 78] {
+        let mut rig = Rig::running(DEFAULT_FLAGS);
+        let line = "trader: CAPITAL_USDT=\"abc\": expected an amount above 0";
+        rig.end(code, false);
+        let (unit, log_tail) = (name(), LogTail::new(rig.run(), Ok(line)));
+        rig.on_event(SupervisionEvent::LogRead { unit, log_tail });
+        rig.inspect();
+        let events = rig.operator_events();
+        let Some(EventBody::UnitQuarantined { reason, .. }) = events.last() else {
+            panic!("{events:?}");
+        };
+        let explanation = explain(&name(), rig.unit(), rig.now().utc);
+        for text in [reason, &explanation.text()] {
+            assert!(text.contains(line), "{text}");
+            assert!(text.contains("correct .env, then run"), "{text}");
+            assert!(text.contains("scripts/up"), "{text}");
+            assert!(!text.contains("bearish release"), "{text}");
+        }
+        let command = command("release");
+        let reply = reply_text(Some(rig.unit()), &command);
+        assert!(
+            reply.contains("old settings") && reply.contains("scripts/up"),
+            "{reply}"
+        );
+        rig.run_command(&command).unwrap();
+        assert_eq!(reply_text(Some(rig.unit()), &command), "released");
+    }
 }
