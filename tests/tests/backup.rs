@@ -1,5 +1,5 @@
-//! `scripts/backup` and `scripts/restore` on the whole system as compose.yaml has it: what was saved
-//! comes back, and nothing is lost when they fail half-way.
+//! `scripts/backup` and `scripts/restore` on the whole system with the settings of compose.yaml: saved data comes back,
+//! and nothing is lost if a script fails half-way.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use protocol::ids::BookKey;
 use runtime::bus::Bus;
 use tempfile::TempDir;
 
-/// A decision of the default market on the default clock.
+/// Time in which the default market on the default clock leads to a decision.
 const DECISION_TIMEOUT: Duration = Duration::from_mins(2);
 const SERVICES: [&str; 5] = [
     "nats",
@@ -34,7 +34,7 @@ const SERVICES: [&str; 5] = [
 
 type Journals = BTreeMap<BookKey, Batches>;
 
-/// A system that runs, and a directory for its archives.
+/// A running system and a directory for its archives.
 struct BackupRig {
     name: String,
     project: Project,
@@ -71,7 +71,7 @@ impl BackupRig {
         self.dir.path().join(name)
     }
 
-    /// A script, on this project.
+    /// Runs a script on this project.
     fn script(&self, name: &str, arguments: &[&str]) -> Output {
         self.script_with(&std::env::var("PATH").unwrap(), name, arguments)
     }
@@ -95,7 +95,7 @@ impl BackupRig {
         self.script("restore", &[file.to_str().unwrap()])
     }
 
-    /// When each container began: the same as long as nobody stopped it.
+    /// State and start time of each container; unchanged while no container is stopped.
     fn start_times(&self) -> Vec<String> {
         let began = |service: &&str| {
             let container = self.project.container_name(service, 1);
@@ -112,7 +112,7 @@ impl BackupRig {
         }
     }
 
-    /// A `docker` that fails at its `nth` `cp`; to be put first into the path.
+    /// A search path that begins with a `docker` whose `nth` `cp` fails.
     fn failing_docker_path(&self, nth: u32) -> String {
         let dir = self.file(&format!("fails-at-{nth}"));
         fs::create_dir(&dir).unwrap();
@@ -155,8 +155,8 @@ fn assert_success(output: &Output) -> String {
 fn assert_rejected(output: &Output, code: i32, expected: &[&str]) {
     let said = output_text(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    for word in expected {
-        assert!(said.contains(word), "{word:?} is not in {said}");
+    for text in expected {
+        assert!(said.contains(text), "{text:?} is not in {said}");
     }
 }
 
@@ -164,16 +164,16 @@ fn batch_count(journals: &Journals) -> usize {
     journals.values().map(Vec::len).sum()
 }
 
-/// Waits until more has been decided than is in these journals.
+/// Waits until the journals hold more batches than these.
 async fn wait_for_new_batches(bus: &Bus, before: &Journals) -> Journals {
-    eventually("a decision", DECISION_TIMEOUT, async || {
+    eventually("a decision is stored", DECISION_TIMEOUT, async || {
         let now = journals::read_paper(bus).await;
         (batch_count(&now) > batch_count(before)).then_some(now)
     })
     .await
 }
 
-/// Every message that was there is there, unchanged.
+/// Asserts that every earlier batch is still there, unchanged.
 #[track_caller]
 fn assert_continues(before: &Journals, after: &Journals) {
     for (key, old) in before {
@@ -182,7 +182,7 @@ fn assert_continues(before: &Journals, after: &Journals) {
     }
 }
 
-/// All three books have been taken over, and something has been decided.
+/// Waits until all three books have a writer and a decision is stored.
 async fn wait_for_first_decisions(bus: &Bus) -> Journals {
     eventually("the first decisions", DECISION_TIMEOUT, async || {
         let now = journals::read_paper(bus).await;
@@ -196,8 +196,8 @@ async fn restore_brings_back_the_backup_and_the_journal_continues() {
     let scene = BackupRig::up("saved");
     let before = wait_for_first_decisions(&scene.project.operator_bus().await).await;
     let file = scene.file("system.tar");
-    let told = assert_success(&scene.backup(&file));
-    assert!(told.contains("saved: "), "{told}");
+    let output = assert_success(&scene.backup(&file));
+    assert!(output.contains("saved: "), "{output}");
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     scene.assert_all_running();
@@ -211,8 +211,8 @@ async fn restore_brings_back_the_backup_and_the_journal_continues() {
     assert_eq!(scene.start_times(), began, "a refusal stopped something");
 
     assert_success(&scene.script("down", &["--volumes"]));
-    let told = assert_success(&scene.restore(&file));
-    assert!(told.contains("there was nothing before"), "{told}");
+    let output = assert_success(&scene.restore(&file));
+    assert!(output.contains("there was no previous data"), "{output}");
     scene.restart();
     let bus = scene.project.operator_bus().await;
     let restored = journals::read_paper(&bus).await;
@@ -220,9 +220,9 @@ async fn restore_brings_back_the_backup_and_the_journal_continues() {
     let now = wait_for_new_batches(&bus, &restored).await;
     assert_continues(&restored, &now);
 
-    // Once more over what is there, which is kept and can be restored in turn.
-    let told = assert_success(&scene.script("restore", &["--stop", file.to_str().unwrap()]));
-    assert!(told.contains("what was there before is in "), "{told}");
+    // Again over the present data, which is saved and can be restored in turn.
+    let output = assert_success(&scene.script("restore", &["--stop", file.to_str().unwrap()]));
+    assert!(output.contains("the previous data is in "), "{output}");
     let kept = find_replaced_archive(&scene);
     let mode = fs::metadata(&kept).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -247,46 +247,63 @@ async fn failed_backup_or_restore_leaves_everything_as_it_was() {
     let before = wait_for_first_decisions(&scene.project.operator_bus().await).await;
 
     let began = scene.start_times();
-    let nowhere = scene.file("no-such-directory/system.tar");
-    assert_rejected(&scene.backup(&nowhere), 64, &["cannot be written"]);
+    fs::write(scene.file("file"), "").unwrap();
+    let below_a_file = scene.file("file/system.tar");
+    let expected = ["cannot be written", "nothing was saved"];
+    assert_rejected(&scene.backup(&below_a_file), 64, &expected);
+    fs::remove_file(scene.file("file")).unwrap();
     assert_rejected(&scene.script("backup", &[]), 64, &["scripts/backup FILE"]);
     assert_eq!(scene.start_times(), began, "a refusal stopped something");
 
     let broken = scene.file("broken.tar");
     let path = scene.failing_docker_path(2);
     let failed = scene.script_with(&path, "backup", &[broken.to_str().unwrap()]);
-    assert_rejected(&failed, 1, &["no space left", "starting again what ran"]);
+    let expected = [
+        "no space left",
+        "starting the containers again",
+        "nothing was saved",
+    ];
+    assert_rejected(&failed, 1, &expected);
     assert_ne!(scene.start_times(), began);
     scene.assert_all_running();
     assert!(is_nothing_left(&scene), "a part of a backup was left");
 
-    let mut told_to_end = Process::start(
+    let mut terminated = Process::start(
         "backup",
         scene.command("backup", &[broken.to_str().unwrap()]),
     );
-    eventually("the watchdog's turn", DEFAULT_TIMEOUT, async || {
-        let said = told_to_end.err();
-        said.iter()
-            .any(|line| line == "stopping watchdog")
-            .then_some(())
-    })
+    eventually(
+        "the backup stops the watchdog",
+        DEFAULT_TIMEOUT,
+        async || {
+            let said = terminated.err();
+            said.iter()
+                .any(|line| line == "stopping watchdog")
+                .then_some(())
+        },
+    )
     .await;
-    told_to_end.signal("TERM");
-    assert_eq!(told_to_end.exit_within(DEFAULT_TIMEOUT).await, 143);
+    terminated.signal("TERM");
+    assert_eq!(terminated.exit_within(DEFAULT_TIMEOUT).await, 143);
     scene.assert_all_running();
     assert!(is_nothing_left(&scene), "a part of a backup was left");
     let bus = scene.project.operator_bus().await;
     assert_continues(&before, &wait_for_new_batches(&bus, &before).await);
 
-    let file = scene.file("system.tar");
+    // Its directory is created.
+    let file = scene.file("backups/system.tar");
     assert_success(&scene.backup(&file));
     assert_success(&scene.script("down", &[]));
     assert_invalid_archives_rejected(&scene, &file);
 
-    // Reads: two volumes. Then comes the writing.
+    // The first two copies read the volumes, the third one writes.
     let path = scene.failing_docker_path(3);
     let failed = scene.script_with(&path, "restore", &[file.to_str().unwrap()]);
-    assert_rejected(&failed, 1, &["no space left", "putting back"]);
+    assert_rejected(
+        &failed,
+        1,
+        &["no space left", "putting back the previous data"],
+    );
     scene.restart();
     let bus = scene.project.operator_bus().await;
     assert_continues(&before, &journals::read_paper(&bus).await);
@@ -304,17 +321,17 @@ fn is_nothing_left(scene: &BackupRig) -> bool {
     left.all(|file| file.unwrap().path().is_dir())
 }
 
-/// Before anything is touched.
+/// Asserts that each of these archives is rejected before anything is changed.
 fn assert_invalid_archives_rejected(scene: &BackupRig, good: &Path) {
     let whole = fs::read(good).unwrap();
     let bad = scene.file("bad.tar");
-    for (content, words) in [
+    for (content, error) in [
         (&whole[..whole.len() / 2], "not a tar, or cut off"),
         (b"no tar at all, but long enough to be one", "not a tar"),
         (&[0; 10_240], "no journal"),
     ] {
         fs::write(&bad, content).unwrap();
-        assert_rejected(&scene.restore(&bad), 64, &[words]);
+        assert_rejected(&scene.restore(&bad), 64, &[error]);
     }
     fs::write(scene.file("etc"), "x").unwrap();
     fs::copy(good, &bad).unwrap();
@@ -332,7 +349,7 @@ fn assert_invalid_archives_rejected(scene: &BackupRig, good: &Path) {
     assert!(volumes.contains(&format!("{}_nats", scene.name)));
 }
 
-/// Scripts say what they want in one line, also without a system.
+/// A wrong command line is answered in one line, also without a running system.
 #[test]
 fn invalid_command_line_exits_64() {
     let table: [(&str, &[&str]); 6] = [
