@@ -107,9 +107,10 @@ docker_pull() { docker image inspect "$1" >/dev/null 2>&1 || docker pull -q "$1"
 
 # build_images PROFILE: with the host's cargo where there is one, because that needs no registry and reuses its
 # cache; else inside Docker, from the official Rust image. BINARIES=prebuilt or compiled decides otherwise.
-# PROFILE is release, or dev for the programs that the tests have built.
+# PROFILE is release, dev for the programs that the tests have built, or existing for the images as they are.
 build_images() {
     local profile=$1
+    [ "$profile" != existing ] || return 0
     if [ -z "${BINARIES:-}" ]; then
         if have cargo; then
             BINARIES=prebuilt
