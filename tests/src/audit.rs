@@ -1,5 +1,6 @@
-//! An audit of a book's journal that shares no rule with the engine: prices, reasons, fees, sizes and
-//! equity are computed anew from the exchange's candles; and of the events that the owner got.
+//! Audits a book's journal without any rule of the trader core: prices, reasons, fees, sizes and equity are
+//! recomputed from the exchange's candles. Also compares the published events with the journals.
+//! Entry points: [`audit_journal`] and [`audit_events`].
 
 mod fills;
 
@@ -17,20 +18,20 @@ use crate::bus_reader::StoredEvent;
 use crate::exchange::{Candles, Exchange, Grid, MINUTE_MS};
 use crate::journals::Batches;
 
-/// An open position's stop and target are checked up to this long before now: the candles of the last
-/// moments may be on their way.
+/// Milliseconds before now up to which an open position's stop and target are checked. The newest candles
+/// may not have reached the trader yet.
 pub const SLACK_MS: i64 = 30 * MINUTE_MS;
 const BAR_MS: i64 = 30 * MINUTE_MS;
 const FUNDING_MS: i64 = 8 * 60 * MINUTE_MS;
 
-/// What the exchange says of one symbol.
+/// Candles and price grid of one symbol, as the exchange serves them.
 pub struct MarketData {
     candles: Candles,
     grid: Grid,
 }
 
 impl MarketData {
-    /// From the exchange, as far back as this journal needs.
+    /// Fetches candles from one minute before the first entry of this journal.
     pub async fn fetch(exchange: &Exchange, symbol: &str, entries: &Batches) -> Self {
         let first = entries.iter().flat_map(|s| &s.batch.records);
         let first = first.filter_map(|record| match record {
@@ -46,14 +47,14 @@ impl MarketData {
     }
 }
 
-/// What a book is, by the audit's own reckoning.
+/// The phase of a book, as the audit derives it from the records.
 #[derive(Debug, Clone)]
 enum ExpectedPhase {
     Unopened,
     Flat,
     Pending(Entry),
     Open(Position),
-    /// Nothing happens to what it was.
+    /// Halted; holds the phase that is restored by an unhalt.
     Halted(Box<ExpectedPhase>),
 }
 
@@ -63,16 +64,16 @@ struct Auditor<'a> {
     capital: Decimal,
     equity: Decimal,
     last_bar: i64,
-    /// No entry on a bar that closes before.
+    /// Entries are locked on bars that close before this time in milliseconds.
     locked_until: i64,
-    /// Trading costs, as the newest owner recorded them.
+    /// Trading costs, as the newest writer recorded them.
     slippage: Decimal,
     fee_rate: Decimal,
     funding_rate: Decimal,
     leverage: Decimal,
 }
 
-/// Holds a whole journal against the market. Panics at the first thing that is not so.
+/// Compares a whole journal with the market. Panics at the first record that the market does not allow.
 pub fn audit_journal(key: &BookKey, entries: &Batches, market: &MarketData, managed_until_ms: i64) {
     audit_writers(key, entries);
     let mut auditor = Auditor {
@@ -89,8 +90,8 @@ pub fn audit_journal(key: &BookKey, entries: &Batches, market: &MarketData, mana
     };
     for StoredBatch { seq, batch: entry } in entries {
         for record in &entry.records {
-            let passed = auditor.audit_record(record);
-            passed.unwrap_or_else(|why| panic!("{key}, sequence {seq}: {why}: {record:?}"));
+            let audited = auditor.audit_record(record);
+            audited.unwrap_or_else(|error| panic!("{key}, sequence {seq}: {error}: {record:?}"));
         }
     }
     if let ExpectedPhase::Open(position) = &auditor.phase {
@@ -100,29 +101,26 @@ pub fn audit_journal(key: &BookKey, entries: &Batches, market: &MarketData, mana
     }
 }
 
-/// One writer after another, each begins by taking over, and each one's ids count up, also if it gave
-/// the book away and got it back.
+/// Each writer begins with a `WriterChanged` or `BookUnhalted` record, and its batch ids increase, also if it
+/// relinquished the book and acquired it again.
 fn audit_writers(key: &BookKey, entries: &Batches) {
     let mut ids: BTreeMap<&SubjectToken, u64> = BTreeMap::new();
     let mut current: Option<&SubjectToken> = None;
     for StoredBatch { seq, batch: entry } in entries {
         let place = format!("{key}, sequence {seq}");
         if current != Some(&entry.writer) {
-            let takes_over = match &entry.records[0] {
+            let starts_as_writer = match &entry.records[0] {
                 BookRecord::WriterChanged { boot, .. } => *boot == entry.writer,
                 BookRecord::BookUnhalted { .. } => true,
                 _ => false,
             };
             assert!(
-                takes_over,
-                "{place}: written by one that had not taken over"
+                starts_as_writer,
+                "{place}: the writer did not begin with a writer change"
             );
         }
         let earlier = ids.insert(&entry.writer, entry.batch_id).unwrap_or(0);
-        assert!(
-            entry.batch_id > earlier,
-            "{place}: a record id is there twice"
-        );
+        assert!(entry.batch_id > earlier, "{place}: duplicate batch id");
         current = Some(&entry.writer);
     }
 }
@@ -180,7 +178,7 @@ impl Auditor<'_> {
                 Ok(())
             }
             (ExpectedPhase::Unopened, BookRecord::SignalRejected { .. }) => {
-                Err("refused before it was opened".to_owned())
+                Err("signal rejected before the book was opened".to_owned())
             }
             (_, BookRecord::SignalRejected { bar_close, .. }) => {
                 expect_equal("bar", &(bar_close.0 % BAR_MS), &0)
@@ -199,7 +197,7 @@ impl Auditor<'_> {
                 self.phase = ExpectedPhase::clone(before);
                 Ok(())
             }
-            (holding, _) => Err(format!("out of place after {holding:?}")),
+            (phase, _) => Err(format!("unexpected in phase {phase:?}")),
         }
     }
 
@@ -207,13 +205,17 @@ impl Auditor<'_> {
         let close = entry.bar_close.0;
         expect_equal("bar", &(close % BAR_MS), &0)?;
         if close <= self.last_bar {
-            return Err("this bar was entered before".to_owned());
+            return Err("an entry on this bar exists already".to_owned());
         }
         self.last_bar = close;
         if close < self.locked_until {
             return Err("entries were locked".to_owned());
         }
-        expect_equal("account's leave", &(entry.account_seq > 0), &true)?;
+        expect_equal(
+            "account sequence is positive",
+            &(entry.account_seq > 0),
+            &true,
+        )?;
         expect_equal("entry candle", &entry.enter_at.0, &close)?;
         let last = self.candle(close - MINUTE_MS)?;
         expect_equal(
@@ -265,7 +267,7 @@ impl Auditor<'_> {
         Ok(trade.equity)
     }
 
-    /// All that fell due after the entry's candle, up to that of the exit.
+    /// Sum of the funding due after the entry's candle, up to and including the exit's candle.
     fn funding_due(&self, position: &Position, until: i64) -> Result<Decimal, String> {
         let first = (position.at.0 / FUNDING_MS + 1) * FUNDING_MS;
         let mut sum = Decimal::ZERO;
@@ -277,7 +279,7 @@ impl Auditor<'_> {
         Ok(sum)
     }
 
-    /// Time, price and reason of the first exit that the market allows.
+    /// Time, price and reason of the first exit that the candles trigger. `None` if no candle triggers one.
     fn first_exit(&self, position: &Position) -> Option<(i64, Decimal, ExitReason)> {
         let mut candles = self.market.candles.range(position.at.0..);
         candles.find_map(|(at, candle)| {
@@ -293,44 +295,55 @@ impl Auditor<'_> {
     }
 }
 
-fn expect_equal<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, right: &T) -> AuditResult {
-    if found == right {
+fn expect_equal<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: &T,
+    expected: &T,
+) -> AuditResult {
+    if found == expected {
         return Ok(());
     }
-    Err(format!("{what} is {found:?}, must be {right:?}"))
+    Err(format!("{what} is {found:?}, expected {expected:?}"))
 }
 
-/// Ids of the events that these journals owe and that were not told.
+/// Ids of the events that these journals require and that are not stored.
 pub fn missing_events(
     journals: &BTreeMap<BookKey, Batches>,
     stored: &[StoredEvent],
 ) -> Vec<String> {
-    let told: BTreeSet<&str> = stored.iter().map(|t| t.event.id.as_str()).collect();
-    let debts = expected_events(journals).into_keys();
-    debts.filter(|id| !told.contains(id.as_str())).collect()
+    let published: BTreeSet<&str> = stored.iter().map(|s| s.event.id.as_str()).collect();
+    let expected = expected_events(journals).into_keys();
+    expected
+        .filter(|id| !published.contains(id.as_str()))
+        .collect()
 }
 
-/// Each told event is one that its journal owes, in its words, once; its headers name it.
+/// Checks every stored event: a journal requires it, its body equals the expected one, its id is unique, and
+/// subject and headers match.
 pub fn audit_events(journals: &BTreeMap<BookKey, Batches>, stored: &[StoredEvent]) {
-    let debts = expected_events(journals);
+    let expected = expected_events(journals);
     let mut ids = BTreeSet::new();
-    for told in stored {
-        let (id, event) = (&told.event.id, &told.event);
-        assert!(ids.insert(id.as_str()), "event {id} is there twice");
+    for stored_event in stored {
+        let (id, event) = (&stored_event.event.id, &stored_event.event);
+        assert!(ids.insert(id.as_str()), "event {id} is stored twice");
         for header in ["Nats-Msg-Id", "ce-id"] {
-            assert_eq!(told.header(header), id, "header {header}");
+            assert_eq!(stored_event.header(header), id, "header {header}");
         }
-        assert_eq!(told.header("ce-type"), event.body.kind(), "{id}");
+        assert_eq!(stored_event.header("ce-type"), event.body.kind(), "{id}");
         let (severity, kind) = (event.severity, event.body.kind());
         let end = format!(".{severity}.{kind}");
-        assert!(told.subject.ends_with(&end), "{id} on {}", told.subject);
+        assert!(
+            stored_event.subject.ends_with(&end),
+            "{id} on {}",
+            stored_event.subject
+        );
         if id.contains('.') && !id.starts_with("account.") {
-            // Ids of journaled events begin with the book (or are the account's, whose journal is not
-            // audited here); a boot id has no dot.
-            let owed = debts
+            // Ids of journaled events begin with the book's key. Account events are not audited here. Other
+            // ids begin with a boot id, which has no dot.
+            let body = expected
                 .get(id)
                 .unwrap_or_else(|| panic!("{id} is in no journal"));
-            assert_eq!(&event.body, owed, "{id}");
+            assert_eq!(&event.body, body, "{id}");
         }
     }
 }
@@ -338,15 +351,15 @@ pub fn audit_events(journals: &BTreeMap<BookKey, Batches>, stored: &[StoredEvent
 fn expected_events(
     journals: &BTreeMap<BookKey, Batches>,
 ) -> BTreeMap<String, protocol::event::EventBody> {
-    let mut debts = BTreeMap::new();
+    let mut events = BTreeMap::new();
     for (key, entries) in journals {
         for StoredBatch { seq, batch: entry } in entries {
             for (index, record) in entry.records.iter().enumerate() {
                 if let Some(body) = operator_event(key, record) {
-                    debts.insert(format!("{key}:{seq}:{index}"), body);
+                    events.insert(format!("{key}:{seq}:{index}"), body);
                 }
             }
         }
     }
-    debts
+    events
 }

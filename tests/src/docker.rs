@@ -1,8 +1,8 @@
-//! The project's own images as containers, set up as compose.yaml says: bus, exchange, and traders
-//! beside them on a network of the test's own. Building the images is not done here.
+//! Starts the project's images as containers with the settings of compose.yaml: bus, exchange and traders on
+//! a network of the test's own. The images must exist. Entry points: [`ComposeStack`] and [`Project`].
 //!
-//! What testcontainers does not offer (labels of networks and volumes) is done by Docker's own
-//! command. Everything carries the run's label, by which `scripts/test` finds what a killed test left.
+//! The `docker` command does what testcontainers does not offer (labels of networks and volumes). Everything
+//! carries the run's label, by which `scripts/test` removes what a killed test left behind.
 
 mod compose_service;
 mod container;
@@ -23,31 +23,31 @@ use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 /// Key of the label whose value is the run's name.
 pub const LABEL: &str = "bearish-alpha.test";
-/// Port of the bus.
+/// Port of nats-server in its container.
 const BUS_PORT: u16 = 4222;
 /// Volumes that compose.yaml names.
 const VOLUMES: [&str; 2] = ["nats", "exchange-sim"];
 
-/// The run that all this belongs to.
+/// Name of this test run, the value of [`LABEL`].
 pub fn run_name() -> String {
     given_run_name().unwrap_or_else(|| format!("bearish-test-{}", std::process::id()))
 }
 
-/// Its name if it has more than one process.
+/// Name of a run that consists of several test processes. `None` outside `scripts/test`.
 pub fn given_run_name() -> Option<String> {
     std::env::var("BEARISH_TEST_RUN").ok()
 }
 
-/// Runs a command to its end and returns what it printed. Panics with its complaint if it fails.
+/// Runs a command and returns its standard output. Panics with its standard error if it fails.
 pub fn run_command(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {complaint}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs a command in a destructor: a complaint is printed, never a second panic.
+/// Runs a command in a destructor: prints a failure instead of panicking.
 pub fn run_cleanup(command: &mut Command) {
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => {}
@@ -56,21 +56,21 @@ pub fn run_cleanup(command: &mut Command) {
     }
 }
 
-/// Docker's own command.
+/// Runs the `docker` command and returns its standard output.
 pub fn docker(arguments: &[&str]) -> String {
     run_command(Command::new("docker").args(arguments))
 }
 
-/// What Docker knows of one of the project's images, which must be there.
+/// Full name and `docker image inspect` of one of the project's images. Panics if it is missing.
 pub fn require_image(name: &str) -> (String, Value) {
-    let (full, known) = find_image(name);
-    let known = known.unwrap_or_else(|| {
+    let (full, details) = find_image(name);
+    let details = details.unwrap_or_else(|| {
         panic!("image {full} is missing: run `bash -c '. scripts/lib.sh; build_images'` first")
     });
-    (full, known)
+    (full, details)
 }
 
-/// The full name of one of the project's images, and what Docker knows of it if it is there.
+/// Full name and `docker image inspect` of one of the project's images. `None` if it is missing.
 pub fn find_image(name: &str) -> (String, Option<Value>) {
     let prefix = std::env::var("BEARISH_IMAGES");
     let prefix = prefix.as_deref().unwrap_or("bearish-alpha");
@@ -79,12 +79,12 @@ pub fn find_image(name: &str) -> (String, Option<Value>) {
         .args(["image", "inspect", "--format", "{{json .}}", &full])
         .output();
     let found = found.unwrap_or_else(|error| panic!("docker: {error}; run `.ci/prepare docker`"));
-    let known = found.status.success().then_some(found.stdout);
-    let known = known.map(|json| serde_json::from_slice(&json).unwrap());
-    (full, known)
+    let details = found.status.success().then_some(found.stdout);
+    let details = details.map(|json| serde_json::from_slice(&json).unwrap());
+    (full, details)
 }
 
-/// A network and the volumes of one test; gone when this is dropped.
+/// Network and volumes of one test; removed on drop.
 pub(crate) struct TestNetwork(String);
 
 impl TestNetwork {
@@ -114,7 +114,7 @@ impl TestNetwork {
         &self.0
     }
 
-    /// Named as Compose names networks: containers learn their project from it.
+    /// Named as Compose names networks: containers derive their project from it.
     fn network_name(&self) -> String {
         format!("{}_net", self.0)
     }
@@ -136,31 +136,31 @@ impl Drop for TestNetwork {
     }
 }
 
-/// Bus with its streams, and exchange. Fields are dropped in this order: the ground last.
+/// Bus with its streams, and exchange. Fields are dropped in this order: the network last.
 pub struct ComposeStack {
-    /// The bus.
+    /// Container of nats-server.
     pub nats: Container,
-    /// The exchange.
+    /// Container of the simulated exchange.
     pub exchange: Container,
     bus_init: Container,
     network: TestNetwork,
 }
 
 impl ComposeStack {
-    /// Starts both, healthy by their own checks. `test` tells this stage apart from the others.
+    /// Starts both and waits until their health checks succeed. `test` makes the names unique.
     pub async fn up(test: &str) -> Self {
         for name in ["nats", "bus-init", "exchange-sim", "trader"] {
             require_image(name);
         }
-        let ground = TestNetwork::new(test);
+        let network = TestNetwork::new(test);
 
-        let nats = ContainerSetup::new(&ground, "nats")
+        let nats = ContainerSetup::new(&network, "nats")
             .with_published_port(BUS_PORT)
             .start_healthy();
-        let exchange = ContainerSetup::new(&ground, "exchange-sim").start_healthy();
+        let exchange = ContainerSetup::new(&network, "exchange-sim").start_healthy();
         let (nats, exchange) = tokio::join!(nats, exchange);
-        let bus_init = ContainerSetup::new(&ground, "bus-init");
-        let url = bus_url(&ground);
+        let bus_init = ContainerSetup::new(&network, "bus-init");
+        let url = bus_url(&network);
         let bus_init = bus_init.env("NATS_URL", &url).start().await;
         let code = bus_init.wait_for_exit_code().await;
         assert_eq!(code, 0, "{}", bus_init.log().await);
@@ -168,11 +168,11 @@ impl ComposeStack {
             nats,
             exchange,
             bus_init,
-            network: ground,
+            network,
         }
     }
 
-    /// A paper trader on this bus and exchange, with compose.yaml's flags.
+    /// Setup of a paper trader on this bus and exchange, with compose.yaml's flags.
     pub fn trader(&self) -> ContainerSetup<'_> {
         let exchange = format!("{}:8080", self.exchange.name());
         ContainerSetup::new(&self.network, "trader-paper")
@@ -182,7 +182,7 @@ impl ComposeStack {
             .env("HEARTBEAT_SECS", "1")
     }
 
-    /// A connection with the operator's permissions, to where the bus is now.
+    /// Connects to the bus at its current address with the operator's permissions.
     pub async fn operator_bus(&self) -> Bus {
         connect_operator(
             &self.nats.address(BUS_PORT).await,
@@ -191,20 +191,20 @@ impl ComposeStack {
         .await
     }
 
-    /// Every journal now.
+    /// Reads every paper journal.
     pub async fn journals(&self) -> std::collections::BTreeMap<protocol::ids::BookKey, Batches> {
         journals::read_paper(&self.operator_bus().await).await
     }
 
-    /// No password is in any log, of these containers and of the stage's own.
+    /// Checks that no password is in the logs of the stack and of `others`.
     pub async fn assert_no_secret_in_logs(&self, others: &[&Container]) {
         let own = [&self.nats, &self.exchange, &self.bus_init];
         for container in own.into_iter().chain(others.iter().copied()) {
             let log = container.log().await;
-            assert!(!log.is_empty(), "{} has said nothing", container.name());
+            assert!(!log.is_empty(), "the log of {} is empty", container.name());
             for role in Role::ALL {
-                let told = log.lines().find(|line| line.contains(&role.password()));
-                assert_eq!(told, None, "a password in the log of {}", container.name());
+                let leak = log.lines().find(|line| line.contains(&role.password()));
+                assert_eq!(leak, None, "a password in the log of {}", container.name());
             }
         }
     }
@@ -214,7 +214,7 @@ fn bus_url(network: &TestNetwork) -> String {
     format!("nats://{}:{BUS_PORT}", network.container_name("nats"))
 }
 
-/// A connection with the operator's permissions to the bus at `address`.
+/// Connects to the bus at `address` with the operator's permissions.
 pub async fn connect_operator(address: &str, password: String) -> Bus {
     let settings = BusSettings {
         nats_url: format!("nats://{address}"),

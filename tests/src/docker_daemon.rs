@@ -1,6 +1,5 @@
-//! A Docker engine of the test's own (containerd and dockerd with their own files), so that it may be stopped, killed
-//! and cut off while the machine's engine goes on for everybody else. Containers are only reached over the host's
-//! network here. What to expect of it is said in the tests.
+//! A separate Docker daemon (containerd and dockerd with their own files) that a test can stop, kill and power off
+//! without affecting the machine's daemon. Its containers must use the host's network. It needs root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,23 +12,23 @@ use tempfile::TempDir;
 use crate::docker::{run_cleanup, run_command};
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
-/// What it needs beside root.
+/// Programs that must be installed.
 const REQUIRED_PROGRAMS: [&str; 4] = ["dockerd", "containerd", "ip", "umount"];
-/// Where shims put their sockets, whatever containerd's own files are.
+/// Directory of the shims' sockets; it does not depend on containerd's own directories.
 const SHIM_SOCKETS: &str = "unix:///run/containerd/s/";
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// An engine; gone with everything on it when this is dropped.
+/// A running Docker daemon. Removed with all its containers on drop.
 pub struct DockerDaemon {
     dockerd: Child,
     containerd: Child,
-    /// A bridge of our own: an engine without one takes away the machine's.
+    /// Name of this daemon's bridge. Without one, the daemon would remove the bridge of the machine's daemon.
     bridge: String,
     cgroup: String,
     dir: TempDir,
 }
 
-/// Why there can be none here.
+/// Why this machine cannot run a separate daemon. `None` if it can.
 pub fn unavailable_reason() -> Option<String> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let is_root = status.lines().any(|line| line.starts_with("Uid:\t0\t"));
@@ -39,25 +38,25 @@ pub fn unavailable_reason() -> Option<String> {
         .collect();
     let missing = |name: &&&str| !dirs.iter().any(|dir| dir.join(name).is_file());
     match (is_root, REQUIRED_PROGRAMS.iter().find(missing)) {
-        (false, _) => Some("an engine of one's own needs root".to_owned()),
-        (true, Some(name)) => Some(format!("there is no {name} on this machine")),
+        (false, _) => Some("a separate Docker daemon needs root".to_owned()),
+        (true, Some(name)) => Some(format!("{name} is not installed")),
         (true, None) => None,
     }
 }
 
 impl DockerDaemon {
-    /// One without containers, that answers.
+    /// Starts a daemon without containers and waits until it responds.
     pub async fn start() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        // A link's name has 15 letters at most.
+        // The name of a network interface has 15 characters at most.
         let bridge = format!("ba{}-{number}", std::process::id());
         let subnet = format!("10.231.{}.1/24", (std::process::id() + number) % 256);
         run_command(Command::new("ip").args(["link", "add", &bridge, "type", "bridge"]));
         run_command(Command::new("ip").args(["addr", "add", &subnet, "dev", &bridge]));
         run_command(Command::new("ip").args(["link", "set", &bridge, "up"]));
         let dir = tempfile::tempdir().unwrap();
-        // Without it the machine's own would be read.
+        // Without this file dockerd would read the machine's configuration.
         fs::write(dir.path().join("config.json"), "{}").unwrap();
         fs::create_dir(dir.path().join("run")).unwrap();
         let cgroup = format!("/bearish-{bridge}");
@@ -67,28 +66,28 @@ impl DockerDaemon {
         })
         .await;
         let dockerd = spawn_dockerd(dir.path(), &bridge, &cgroup);
-        let engine = Self {
+        let daemon = Self {
             dockerd,
             containerd,
             bridge,
             cgroup,
             dir,
         };
-        engine.wait_until_ready().await;
-        engine
+        daemon.wait_until_ready().await;
+        daemon
     }
 
-    /// What `DOCKER_HOST` says.
+    /// Value for `DOCKER_HOST`.
     pub fn address(&self) -> String {
         format!("unix://{}/docker.sock", self.run_dir().display())
     }
 
-    /// Where its socket is; it goes when the engine goes, and is made anew.
+    /// Directory of its socket. The socket disappears with the daemon and is created again on restart.
     pub fn run_dir(&self) -> PathBuf {
         self.dir.path().join("run")
     }
 
-    /// In good order, as `systemctl stop docker`: every container is stopped first.
+    /// Stops dockerd gracefully, as `systemctl stop docker` does: every container is stopped first.
     pub async fn stop(&mut self) {
         send_signal("TERM", self.dockerd.id());
         let dockerd = &mut self.dockerd;
@@ -98,16 +97,16 @@ impl DockerDaemon {
         .await;
     }
 
-    /// SIGKILL for dockerd alone: containers run on.
+    /// Sends SIGKILL to dockerd alone: containers keep running.
     pub fn kill(&mut self) {
         self.dockerd.kill().unwrap();
         self.dockerd.wait().unwrap();
     }
 
-    /// Everything ends in the same instant, as when the host loses its power; what a reboot empties is empty.
+    /// Kills all processes at once, as when the host loses power, and removes the files that a reboot would clear.
     pub fn power_off(&mut self) {
         let dir = self.dir.path();
-        // Who could still write down an end goes first.
+        // dockerd and containerd first: they could still record the end of a container.
         self.dockerd.kill().unwrap();
         self.containerd.kill().unwrap();
         self.dockerd.wait().unwrap();
@@ -122,14 +121,14 @@ impl DockerDaemon {
         }
         unmount(dir);
         for volatile in ["containerd-state", "exec"] {
-            // Gone with the rest at the latest.
+            // Removed with the temporary directory at the latest.
             let _ = fs::remove_dir_all(dir.join(volatile));
         }
         let _ = fs::remove_file(dir.join("docker.pid"));
         let _ = fs::remove_file(dir.join("containerd.sock"));
     }
 
-    /// Starts what does not run, and waits until it answers.
+    /// Starts containerd and dockerd if they do not run, and waits until dockerd responds.
     pub async fn restart(&mut self) {
         let dir = self.dir.path();
         if self.containerd.try_wait().unwrap().is_some() {
@@ -145,11 +144,11 @@ impl DockerDaemon {
 
     async fn wait_until_ready(&self) {
         let address = self.address();
-        eventually("the engine answers", DEFAULT_TIMEOUT, async || {
-            let asked = Command::new("docker")
+        eventually("dockerd responds", DEFAULT_TIMEOUT, async || {
+            let version = Command::new("docker")
                 .args(["-H", &address, "version"])
                 .output();
-            asked.unwrap().status.success().then_some(())
+            version.unwrap().status.success().then_some(())
         })
         .await;
     }
@@ -160,7 +159,7 @@ impl Drop for DockerDaemon {
         if std::thread::panicking() {
             let log = fs::read_to_string(self.dir.path().join("dockerd.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- last words of dockerd");
+            eprintln!("--- last log lines of dockerd");
             for line in &lines[lines.len().saturating_sub(20)..] {
                 eprintln!("{line}");
             }
@@ -210,7 +209,7 @@ fn spawn_dockerd(dir: &Path, bridge: &str, cgroup: &str) -> Child {
     spawn_logged(command, &dir.join("dockerd.log"))
 }
 
-/// With what it says in a file: a pipe would have to be read.
+/// Spawns a process that writes its output to a file: a pipe would have to be read.
 fn spawn_logged(mut command: Command, log: &Path) -> Child {
     let path = std::env::var("PATH").unwrap_or_default();
     let log = fs::OpenOptions::new()
@@ -228,26 +227,26 @@ fn spawn_logged(mut command: Command, log: &Path) -> Child {
     started.unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
-/// A process that is gone already is as good.
+/// Sends a signal; a process that has ended already is ignored.
 fn send_signal(signal: &str, pid: u32) {
     let kill = format!("kill -s {signal} {pid}");
     let _ = Command::new("sh").args(["-c", &kill]).output();
 }
 
-/// The shims of its containers: each names its containerd's socket in its command line.
+/// Process ids of the containers' shims: each has the socket of its containerd in its command line.
 fn shim_pids(dir: &Path) -> Vec<u32> {
-    let ours = dir.join("containerd.sock").display().to_string();
+    let socket = dir.join("containerd.sock").display().to_string();
     let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| {
         let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
         let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
-        let mut words = line.split('\0');
-        let is_shim = words.next()?.contains("containerd-shim");
-        (is_shim && words.any(|word| word == ours)).then_some(pid)
+        let mut arguments = line.split('\0');
+        let is_shim = arguments.next()?.contains("containerd-shim");
+        (is_shim && arguments.any(|argument| argument == socket)).then_some(pid)
     });
     numbers.collect()
 }
 
-/// A file of each of its containers.
+/// Contents of `file` of each container.
 fn read_of_each_container(dir: &Path, file: &str) -> Vec<String> {
     let tasks = dir.join("containerd-state/io.containerd.runtime.v2.task/moby");
     let bundles = fs::read_dir(tasks).into_iter().flatten().flatten();
@@ -264,26 +263,27 @@ fn container_pids(dir: &Path) -> Vec<u32> {
 
 fn shim_sockets(dir: &Path) -> Vec<PathBuf> {
     let addresses = read_of_each_container(dir, "address");
-    let ours = addresses
+    let shims = addresses
         .iter()
         .filter(|address| address.starts_with(SHIM_SOCKETS));
-    ours.filter_map(|address| address.trim().strip_prefix("unix://").map(PathBuf::from))
+    shims
+        .filter_map(|address| address.trim().strip_prefix("unix://").map(PathBuf::from))
         .collect()
 }
 
-/// Whatever is mounted below, the last first.
+/// Unmounts everything below `dir`, the newest mount first.
 fn unmount(dir: &Path) {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let ours: Vec<&str> = points
+    let below: Vec<&str> = points
         .filter(|point| Path::new(point).starts_with(dir))
         .collect();
-    for point in ours.into_iter().rev() {
+    for point in below.into_iter().rev() {
         run_cleanup(Command::new("umount").args(["--lazy", point]));
     }
 }
 
-/// Its own group in each hierarchy, of either version.
+/// Directories of this control group in each hierarchy, for cgroup version 1 and 2.
 fn cgroup_paths(name: &str) -> Vec<PathBuf> {
     let name = name.trim_start_matches('/');
     let hierarchies = fs::read_dir(CGROUPS).into_iter().flatten().flatten();

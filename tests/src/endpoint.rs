@@ -1,4 +1,4 @@
-//! A small HTTP end that keeps what is sent to it: a webhook, an ntfy topic, a dead man's switch.
+//! An HTTP server that records requests: stands for a webhook, an ntfy topic or a dead man's switch.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,11 +11,11 @@ use axum::http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// A word in its address that nobody but its caller may know.
+/// Secret path of the address; it must not appear in any log.
 pub const SECRET: &str = "s3cret-topic-frotz";
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// One of them; ends with the value.
+/// A running server; stops on drop.
 pub struct Endpoint {
     port: u16,
     state: Arc<Mutex<EndpointState>>,
@@ -27,23 +27,23 @@ struct EndpointState {
     calls: Vec<Call>,
 }
 
-/// What was sent.
+/// A received request.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// GET, POST, ….
+    /// HTTP method, such as `POST`.
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Names in small letters.
+    /// Header names in lower case, and their values.
     pub headers: Vec<(String, String)>,
-    /// As text.
+    /// Body as text.
     pub body: String,
-    /// When it came.
+    /// Time of receipt.
     pub received_at: Instant,
 }
 
 impl Call {
-    /// The header of this name; empty if there is none.
+    /// Value of a header; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         let mut all = self.headers.iter();
         all.find(|(known, _)| known == name)
@@ -52,38 +52,38 @@ impl Call {
 }
 
 impl Endpoint {
-    /// On the loopback, on any free port; answers 200.
+    /// Starts on a free port of the loopback interface; responds with status 200.
     pub async fn start() -> Self {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = TcpListener::bind(address).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let inside = Arc::new(Mutex::new(EndpointState {
+        let state = Arc::new(Mutex::new(EndpointState {
             status: StatusCode::OK,
             calls: Vec::new(),
         }));
         let app = Router::new()
             .fallback(record_call)
-            .with_state(Arc::clone(&inside));
+            .with_state(Arc::clone(&state));
         let mut server = JoinSet::new();
         server.spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self {
             port,
-            state: inside,
+            state,
             _server: server,
         }
     }
 
-    /// Its address, with the secret in it.
+    /// Address, including the secret path.
     pub fn url(&self) -> String {
         format!("http://{}:{}/{SECRET}", Ipv4Addr::LOCALHOST, self.port)
     }
 
-    /// It answers with this status from now on.
+    /// Responds with this status from now on.
     pub fn set_status(&self, status: u16) {
         self.lock_state().status = StatusCode::from_u16(status).unwrap();
     }
 
-    /// Everything so far, oldest first.
+    /// All requests so far, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         self.lock_state().calls.clone()
     }
@@ -94,7 +94,7 @@ impl Endpoint {
 }
 
 async fn record_call(
-    State(inside): State<Arc<Mutex<EndpointState>>>,
+    State(state): State<Arc<Mutex<EndpointState>>>,
     request: Request,
 ) -> (StatusCode, String) {
     let (head, body) = request.into_parts();
@@ -112,7 +112,7 @@ async fn record_call(
         body: String::from_utf8_lossy(&body).into_owned(),
         received_at: Instant::now(),
     };
-    let mut inside = inside.lock().unwrap();
-    inside.calls.push(call);
-    (inside.status, "<html>hello</html>".to_owned())
+    let mut state = state.lock().unwrap();
+    state.calls.push(call);
+    (state.status, "<html>hello</html>".to_owned())
 }

@@ -1,5 +1,5 @@
-//! The simulated exchange as a process, and what its REST side says: the audit's own source of
-//! candles and rules.
+//! The simulated exchange as a process, and a client of its REST API: the audit's source of candles and
+//! symbol filters.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,12 +19,12 @@ use crate::ports;
 use crate::process::{Process, binary};
 use crate::wait::DEFAULT_TIMEOUT;
 
-/// One minute in milliseconds: the candles that everything here is about.
+/// Milliseconds of one minute, the length of a candle.
 pub const MINUTE_MS: i64 = 60_000;
 const PAGE_SIZE: usize = 1_500;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A closed one-minute candle, as told over REST.
+/// A closed one-minute candle from the REST API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candle {
     /// First price.
@@ -40,7 +40,7 @@ pub struct Candle {
 /// Closed candles of one symbol by open time.
 pub type Candles = BTreeMap<i64, Candle>;
 
-/// The grids of one symbol.
+/// Price and quantity steps of one symbol.
 #[derive(Debug, Clone, Copy)]
 pub struct Grid {
     /// Prices are multiples of this.
@@ -49,7 +49,7 @@ pub struct Grid {
     pub lot: Decimal,
 }
 
-/// An exchange and its state.
+/// A running exchange and its state directory.
 pub struct Exchange {
     process: Process,
     address: SocketAddr,
@@ -58,7 +58,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The default market with these settings changed; serves when this returns.
+    /// Starts an exchange with the default market and these settings; waits until it serves.
     pub async fn start(env: &[(&str, &str)]) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
         let state = tempfile::tempdir().unwrap();
@@ -75,12 +75,12 @@ impl Exchange {
         exchange
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again after [`Self::kill`], with its state, on the same port.
+    /// Restarts the exchange after [`Self::kill`] with the same state and port.
     pub async fn restart(&mut self) {
         self.process = start_process(self.address, &self.env, self.state.path());
         self.process
@@ -88,33 +88,33 @@ impl Exchange {
             .await;
     }
 
-    /// Address of REST and WebSocket.
+    /// Address of the REST and WebSocket APIs.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The exchange's time.
+    /// Fetches the exchange's time.
     pub async fn now(&self) -> UtcMs {
         UtcMs(self.get_json("time").await["serverTime"].as_i64().unwrap())
     }
 
-    /// The grids of a symbol.
+    /// Fetches the price and quantity steps of a symbol.
     pub async fn grid(&self, symbol: &str) -> Grid {
         let info = self.get_json("exchangeInfo").await;
         let listed = info["symbols"].as_array().unwrap();
         let found = listed.iter().find(|s| s["symbol"] == symbol).unwrap();
         let filters = found["filters"].as_array().unwrap();
-        let of = |kind: &str, field: &str| {
+        let filter_value = |kind: &str, field: &str| {
             let filter = filters.iter().find(|f| f["filterType"] == kind).unwrap();
             parse_decimal(&filter[field])
         };
         Grid {
-            tick: of("PRICE_FILTER", "tickSize"),
-            lot: of("LOT_SIZE", "stepSize"),
+            tick: filter_value("PRICE_FILTER", "tickSize"),
+            lot: filter_value("LOT_SIZE", "stepSize"),
         }
     }
 
-    /// All closed one-minute candles from `from_seq` on.
+    /// Fetches all closed one-minute candles that open at `from` or later.
     pub async fn candles(&self, symbol: &str, from: UtcMs) -> Candles {
         let (mut candles, mut start) = (Candles::new(), from.0);
         let now = self.now().await.0;
@@ -136,7 +136,7 @@ impl Exchange {
         }
     }
 
-    /// Arms a fault; needs `SIM_FAULT_API`.
+    /// Arms a fault; requires `SIM_FAULT_API`.
     pub async fn arm_fault(&self, fault: &Value) {
         let body = fault.to_string();
         let request = format!(
@@ -144,25 +144,25 @@ impl Exchange {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let answer = timeout(RESPONSE_TIMEOUT, send_request(self.address, &request)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("{fault}: no answer"));
-        assert!(answer.starts_with("HTTP/1.1 200"), "{fault}: {answer}");
+        let response = timeout(RESPONSE_TIMEOUT, send_request(self.address, &request)).await;
+        let response = response.unwrap_or_else(|_| panic!("{fault}: no response"));
+        assert!(response.starts_with("HTTP/1.1 200"), "{fault}: {response}");
     }
 
-    /// How often faults of calls are still to happen.
+    /// Number of failures that armed faults of calls will still cause.
     pub async fn remaining_faults(&self) -> u64 {
         let request = "GET /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
-        let answer = timeout(RESPONSE_TIMEOUT, send_request(self.address, request)).await;
-        let answer = answer.unwrap_or_else(|_| panic!("faults: no answer"));
-        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let response = timeout(RESPONSE_TIMEOUT, send_request(self.address, request)).await;
+        let response = response.unwrap_or_else(|_| panic!("faults: no response"));
+        let (_, body) = response.split_once("\r\n\r\n").unwrap();
         let armed: Value = serde_json::from_str(body).unwrap();
         let times = armed.as_array().unwrap().iter();
         times.filter_map(|fault| fault["times"].as_u64()).sum()
     }
 
     async fn get_json(&self, what: &str) -> Value {
-        let answer = timeout(RESPONSE_TIMEOUT, get_json(self.address, what)).await;
-        answer.unwrap_or_else(|_| panic!("{what}: no answer within {RESPONSE_TIMEOUT:?}"))
+        let response = timeout(RESPONSE_TIMEOUT, get_json(self.address, what)).await;
+        response.unwrap_or_else(|_| panic!("{what}: no response within {RESPONSE_TIMEOUT:?}"))
     }
 }
 
@@ -178,19 +178,19 @@ fn start_process(address: SocketAddr, env: &[(String, String)], state: &Path) ->
 
 async fn get_json(address: SocketAddr, what: &str) -> Value {
     let request = format!("GET /fapi/v1/{what} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n");
-    let answer = send_request(address, &request).await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{what}: {answer}");
+    let response = send_request(address, &request).await;
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{what}: {response}");
     serde_json::from_str(body).unwrap()
 }
 
-/// Sends a request; the whole answer.
+/// Sends a request and returns the whole response.
 async fn send_request(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    response
 }
 
 fn parse_candle(row: &Value) -> Candle {

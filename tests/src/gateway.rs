@@ -1,6 +1,6 @@
-//! Between a trader and its exchange: lets calls through, and holds the one that a test waits for, before the
-//! exchange has it or before its answer is back. So a test kills the trader at that very instant, and then
-//! lets the call go on, or be lost.
+//! An HTTP proxy between a trader and its exchange. It forwards calls and holds the one that a test waits for:
+//! before the exchange receives it, or before the trader receives the response. The test can then kill the
+//! trader at that instant, and forward or discard the call. Entry point: [`Gateway`].
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -19,51 +19,51 @@ use tokio::task::JoinSet;
 use crate::ports;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// A lost call's connection stays open for longer than any client waits.
+/// Time for which the connection of a discarded call stays open: longer than any client waits.
 const LOST_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Which side of the exchange a call is held on.
+/// Whether a call is held before or after the exchange executes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldPoint {
-    /// The exchange has not heard of it.
+    /// The exchange has not received the call.
     BeforeExchange,
-    /// The exchange has carried it out.
+    /// The exchange has executed the call; its response is held.
     AfterExchange,
 }
 
-/// What becomes of a held call.
+/// What happens to a held call on release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleaseAction {
-    /// It goes on.
+    /// The call or its response is forwarded.
     Forward,
-    /// It is lost.
+    /// The call or its response is discarded.
     Discard,
 }
 
-/// A call that was answered.
+/// A call whose response was passed on to the trader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnsweredCall {
-    /// GET, POST, ...
+    /// HTTP method, such as `POST`.
     pub method: String,
-    /// Without what was asked for.
+    /// Path without the query.
     pub path: String,
-    /// When it came.
+    /// Time at which the call arrived.
     pub requested_at: Instant,
-    /// When the exchange had answered.
+    /// Time at which the exchange had responded.
     pub answered_at: Instant,
 }
 
 struct CallTrap {
     method: &'static str,
     path: &'static str,
-    /// Calls of this kind that pass before.
+    /// Number of calls with this method and path that are forwarded first.
     skip: usize,
     hold_point: HoldPoint,
     caught: oneshot::Sender<()>,
     release: watch::Receiver<Option<ReleaseAction>>,
 }
 
-/// The call that a test waits for.
+/// Handle of a call that will be held.
 pub struct HeldCall {
     caught: oneshot::Receiver<()>,
     release: watch::Sender<Option<ReleaseAction>>,
@@ -74,13 +74,13 @@ impl HeldCall {
     pub async fn wait_until_held(&mut self, within: Duration) {
         let caught = tokio::time::timeout(within, &mut self.caught).await;
         caught
-            .unwrap_or_else(|_| panic!("no such call within {within:?}"))
+            .unwrap_or_else(|_| panic!("no matching call within {within:?}"))
             .unwrap();
     }
 
-    /// Decides what becomes of it.
-    pub fn release(&self, then: ReleaseAction) {
-        self.release.send_replace(Some(then));
+    /// Forwards or discards the call.
+    pub fn release(&self, action: ReleaseAction) {
+        self.release.send_replace(Some(action));
     }
 }
 
@@ -88,11 +88,11 @@ struct GatewayState {
     exchange: SocketAddr,
     traps: Mutex<Vec<CallTrap>>,
     answered: Mutex<Vec<AnsweredCall>>,
-    /// Calls outlive their client: a killed trader's call still arrives.
+    /// Running calls. They outlive their client: the call of a killed trader still reaches the exchange.
     calls: Mutex<JoinSet<()>>,
 }
 
-/// A gateway to an exchange's REST side.
+/// A running proxy of an exchange's REST API.
 pub struct Gateway {
     address: SocketAddr,
     state: Arc<GatewayState>,
@@ -100,7 +100,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Serves when this returns.
+    /// Starts a proxy on a reserved port of the loopback interface.
     pub async fn start(exchange: SocketAddr) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
         let listener = TcpListener::bind(address).await.unwrap();
@@ -122,43 +122,43 @@ impl Gateway {
         }
     }
 
-    /// The address that the trader is given.
+    /// Value for the trader's `BINANCE_REST_URL`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The calls so far that were answered, in the order of their answers.
+    /// The calls that were answered so far, in the order of their responses.
     pub fn answered_calls(&self) -> Vec<AnsweredCall> {
         self.state.answered.lock().unwrap().clone()
     }
 
-    /// Holds the next call of this kind, after so many others of it.
+    /// Holds the next call with this method and path after `skip` such calls.
     pub fn hold_call(
         &self,
         method: &'static str,
         path: &'static str,
         skip: usize,
-        when: HoldPoint,
+        hold_point: HoldPoint,
     ) -> HeldCall {
-        let (told, caught) = oneshot::channel();
-        let (then, decided) = watch::channel(None);
+        let (caught_sender, caught) = oneshot::channel();
+        let (release_sender, release) = watch::channel(None);
         self.state.traps.lock().unwrap().push(CallTrap {
             method,
             path,
             skip,
-            hold_point: when,
-            caught: told,
-            release: decided,
+            hold_point,
+            caught: caught_sender,
+            release,
         });
         HeldCall {
             caught,
-            release: then,
+            release: release_sender,
         }
     }
 }
 
 impl GatewayState {
-    /// The trap that this call falls into.
+    /// Takes the trap that holds this call. `None` if the call is to be forwarded.
     fn take_trap(&self, method: &str, path: &str) -> Option<CallTrap> {
         let mut traps = self.traps.lock().unwrap();
         let found = traps
@@ -173,7 +173,7 @@ impl GatewayState {
 }
 
 async fn handle_request(State(shared): State<Arc<GatewayState>>, request: Request) -> Response {
-    let asked = Instant::now();
+    let requested_at = Instant::now();
     let (method, path) = (
         request.method().to_string(),
         request.uri().path().to_owned(),
@@ -191,7 +191,7 @@ async fn handle_request(State(shared): State<Arc<GatewayState>>, request: Reques
         shared.answered.lock().unwrap().push(AnsweredCall {
             method,
             path,
-            requested_at: asked,
+            requested_at,
             answered_at: Instant::now(),
         });
         return parse_response(&text);
@@ -200,7 +200,7 @@ async fn handle_request(State(shared): State<Arc<GatewayState>>, request: Reques
     empty_response(StatusCode::GATEWAY_TIMEOUT)
 }
 
-/// The exchange's answer; none to a call that is lost on either side.
+/// Returns the exchange's response. `None` if the call or its response was discarded.
 async fn forward(exchange: SocketAddr, call: &str, trap: Option<CallTrap>) -> Option<String> {
     let Some(mut trap) = trap else {
         return Some(send_raw(exchange, call).await);
@@ -218,15 +218,15 @@ async fn forward(exchange: SocketAddr, call: &str, trap: Option<CallTrap>) -> Op
     }
 }
 
-async fn wait_for_release(then: &mut watch::Receiver<Option<ReleaseAction>>) -> ReleaseAction {
-    match then.wait_for(Option::is_some).await {
-        Ok(decided) => decided.unwrap_or(ReleaseAction::Discard),
+async fn wait_for_release(release: &mut watch::Receiver<Option<ReleaseAction>>) -> ReleaseAction {
+    match release.wait_for(Option::is_some).await {
+        Ok(action) => action.unwrap_or(ReleaseAction::Discard),
         // The test has ended.
         Err(_) => ReleaseAction::Discard,
     }
 }
 
-/// The call as it goes over the wire.
+/// HTTP/1.1 text of the call, with the headers that the exchange reads.
 async fn serialize_request(request: Request) -> String {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
@@ -261,7 +261,7 @@ fn parse_response(text: &str) -> Response {
         return empty_response(StatusCode::BAD_GATEWAY);
     };
     if head.contains("transfer-encoding: chunked") {
-        // The exchange tells how long its answers are, but for one that it cuts.
+        // The exchange sends a content length with every response, except with one that it cuts.
         return truncated_response();
     }
     let mut lines = head.lines();
@@ -276,7 +276,7 @@ fn parse_response(text: &str) -> Response {
     response.body(Body::from(body.to_owned())).unwrap()
 }
 
-/// An answer that breaks off.
+/// A response whose body ends early.
 fn truncated_response() -> Response {
     let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let body = futures_util::stream::iter([Err::<Vec<u8>, _>(broken)]);

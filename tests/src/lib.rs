@@ -1,16 +1,18 @@
-//! What the system tests are written with: the real binaries as processes, a real nats-server, and
-//! an audit that recomputes every trade. No expectation about one scenario lives here.
+//! Tools for the system tests: the real binaries as processes, a real nats-server, and an audit that
+//! recomputes every trade. Expectations about a single scenario are in `tests/tests`.
 //!
-//! - `process.rs`: a child with its log, signals and exit code; `ports.rs`, `wait.rs`: the rest of
-//!   the ground they stand on.
-//! - `nats.rs`, `exchange.rs`, `trader.rs`: the three programs; `system.rs`: all of them together.
-//! - `watchdog.rs`: the watchdog, with units that live and die as a test tells them to; `docker_daemon.rs`: a Docker engine
-//!   of a test's own, which may go down.
-//! - `notifier.rs`: the notifier; `telegram.rs`: the strict Telegram that it writes to.
-//! - `endpoint.rs`: an HTTP end that keeps what is sent to it.
-//! - `candle_file.rs`: a market that a test makes up.
-//! - `journals.rs`, `bus_reader.rs`: what they left on the bus.
-//! - `audit.rs`, `audit/fills.rs`: whether a journal is what the market allows, computed anew.
+//! - `process.rs`: a child process with its log, signals and exit code; `ports.rs`: reserved ports;
+//!   `wait.rs`: polling with a deadline, and seeded randomness.
+//! - `nats.rs`, `exchange.rs`, `trader.rs`: one program each; `system.rs`: bus, exchange and audit together.
+//! - `live.rs`, `live/`: a live account on the simulated exchange; `gateway.rs`: a proxy that holds or loses
+//!   calls to the exchange.
+//! - `watchdog.rs`: the watchdog with fake units; `docker.rs`: the project's images as containers;
+//!   `docker_daemon.rs`: a separate Docker daemon that a test may stop; `socket_guard.rs`: the Docker proxy.
+//! - `notifier.rs`: the notifier; `telegram.rs`: the fake Telegram that it writes to; `endpoint.rs`: an HTTP
+//!   server that records requests.
+//! - `candle_file.rs`: candle files with a market that a test defines.
+//! - `journals.rs`, `bus_reader.rs`: read what the services stored on the bus.
+//! - `audit.rs`, `audit/fills.rs`: recompute a journal from the market's candles.
 
 #![allow(
     clippy::unwrap_used,

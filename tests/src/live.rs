@@ -1,6 +1,6 @@
-//! A live account on the simulated exchange: a market written for one entry, the traders that trade it with
-//! real orders, faults on the way, and an audit that asks the exchange through Binance's own client.
-//! `live/step.rs`: the steps of a position's life; `live/run.rs`: one run of it.
+//! A live account on the simulated exchange: a market with one entry, traders that send real orders, and an
+//! audit that queries the exchange through Binance's own client. Entry point: [`LiveSystem`].
+//! `live/step.rs`: the steps of a position's life; `live/scenario.rs`: one run of a position behind a gateway.
 
 pub mod scenario;
 pub mod step;
@@ -30,31 +30,31 @@ use crate::nats::{NatsServer, Role};
 use crate::trader::TraderSetup;
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
-/// The symbol that is traded.
+/// Symbol that is traded.
 pub const SYMBOL: &str = "BTCUSDT";
-/// The account's key.
+/// API key of the account.
 pub const API_KEY: &str = "livekey";
 const API_SECRET: &str = "livesecret";
-/// What the account begins with.
+/// Initial balance of the account in USDT.
 const INITIAL_BALANCE: i64 = 10_000;
-/// Minutes from the exchange's opening to the bar whose close brings the entry.
+/// Minutes from the start of the exchange to the close of the bar that triggers the entry.
 const LEAD_MINUTES: i64 = 2;
-/// Minutes of market behind that.
+/// Minutes of market after that close.
 const PLAYED_MINUTES: i64 = 2_000;
 
-/// A move of the price: so many minutes after the entry's bar, by so many tenths.
+/// A price move: minutes after the close of the entry's bar, and size in tenths of a USDT.
 pub type PriceMove = (i64, i64);
 
-/// Far enough to fill the target, or to reach the stop.
+/// A rise that reaches the target of a long position.
 pub const UP: i64 = 6_000;
-/// The same the other way.
+/// A fall that reaches the stop of a long position.
 pub const DOWN: i64 = -1_500;
 
-/// Half hours of the same small size up and down, three down in a row until the entry's bar closes, which
-/// is oversold; then a market that stands still but for these moves. The entry's bar closes so many minutes
-/// after midnight.
-fn market_csv(moves: &[PriceMove], late: i64) -> String {
-    let (past, mut last) = (WARM_UP_MINUTES + late, 400_000);
+/// Candle file of a market that alternates half hours of equal small moves up and down. Three moves down in a
+/// row make the entry's bar oversold. Afterwards the price changes only by `moves`. The entry's bar closes
+/// `entry_minute` minutes after midnight.
+fn market_csv(moves: &[PriceMove], entry_minute: i64) -> String {
+    let (past, mut last) = (WARM_UP_MINUTES + entry_minute, 400_000);
     csv((0..past + PLAYED_MINUTES).map(|n| {
         let (open, to_go) = (last, n / 30 - past / 30);
         let step = 16 - 8 * n / past;
@@ -68,11 +68,11 @@ fn market_csv(moves: &[PriceMove], late: i64) -> String {
     }))
 }
 
-/// Bus, exchange and the operator's eyes.
+/// Bus, exchange and an operator's connection.
 pub struct LiveSystem {
-    /// The bus, with its streams.
+    /// nats-server with its streams.
     pub nats: NatsServer,
-    /// The exchange.
+    /// The simulated exchange.
     pub exchange: Exchange,
     operator: Bus,
     speed: u64,
@@ -80,30 +80,31 @@ pub struct LiveSystem {
 }
 
 impl LiveSystem {
-    /// An exchange whose market makes these moves, at this speed; its account is begun.
+    /// Starts an exchange whose market makes these moves, at this speed, and initializes the account.
     pub async fn start(moves: &[PriceMove], speed: &str) -> Self {
         let system = Self::start_without_account(moves, speed).await;
         system.init_account().await;
         system
     }
 
-    /// The same, with an account that nobody has begun.
+    /// As [`Self::start`], without initializing the account.
     pub async fn start_without_account(moves: &[PriceMove], speed: &str) -> Self {
         Self::start_with_entry_at(moves, speed, 0).await
     }
 
-    /// The same; the entry's bar closes so many minutes after midnight, at a full or half hour.
-    pub async fn start_with_entry_at(moves: &[PriceMove], speed: &str, late: i64) -> Self {
+    /// As [`Self::start_without_account`]. The entry's bar closes `entry_minute` minutes after midnight, at a full
+    /// or half hour.
+    pub async fn start_with_entry_at(moves: &[PriceMove], speed: &str, entry_minute: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("candles.csv");
-        std::fs::write(&file, market_csv(moves, late)).unwrap();
+        std::fs::write(&file, market_csv(moves, entry_minute)).unwrap();
         let nats = NatsServer::with_streams().await;
         let exchange = Exchange::start(&[
             ("SIM_MARKET", "replay"),
             ("SIM_CANDLES_FILE", file.to_str().unwrap()),
             (
                 "SIM_WARMUP_CANDLES",
-                &(WARM_UP_MINUTES + late - LEAD_MINUTES).to_string(),
+                &(WARM_UP_MINUTES + entry_minute - LEAD_MINUTES).to_string(),
             ),
             ("SIM_SPEED", speed),
             ("SIM_API_KEYS", &format!("{API_KEY}:{API_SECRET}:trade")),
@@ -120,28 +121,28 @@ impl LiveSystem {
         }
     }
 
-    /// `trader init --account`.
+    /// Runs `trader init --account`, which must succeed.
     pub async fn init_account(&self) {
-        let (code, said) = self.run_command("init", "init --account").await;
-        assert_eq!(code, 0, "{said}");
+        let (code, output) = self.run_command("init", "init --account").await;
+        assert_eq!(code, 0, "{output}");
     }
 
-    /// Runs one of the trader's commands; its exit code and what it printed.
+    /// Runs a trader command under this instance name; returns its exit code and its output.
     pub async fn run_command(&self, name: &str, arguments: &str) -> (i32, String) {
         self.run_command_with(&self.trader_setup(name), arguments)
             .await
     }
 
-    /// The same with this trader's settings.
+    /// Runs a trader command with the settings of `setup`; returns its exit code and its output.
     pub async fn run_command_with(&self, setup: &TraderSetup, arguments: &str) -> (i32, String) {
         let setup = setup.clone().flags(arguments);
         let mut process = setup.start().into_process();
         let code = process.exit_within(DEFAULT_TIMEOUT).await;
-        let said = [process.out(), process.err()].concat().join("\n");
-        (code, said)
+        let output = [process.out(), process.err()].concat().join("\n");
+        (code, output)
     }
 
-    /// How to start a trader of this name.
+    /// Setup of a live trader with this instance name.
     pub fn trader_setup(&self, name: &str) -> TraderSetup {
         TraderSetup::new(name, &self.nats, &self.exchange)
             .with_bus(&self.nats, Role::TraderLive)
@@ -152,12 +153,12 @@ impl LiveSystem {
             .flags("--infinite --auto-restart --confirm-live")
     }
 
-    /// The operator's eyes.
+    /// The operator's connection to the bus.
     pub const fn operator_bus(&self) -> &Bus {
         &self.operator
     }
 
-    /// The book's journal.
+    /// Reads the book's journal; empty if there is none.
     pub async fn read_journal(&self) -> Batches {
         let mut journals = journals::read_mode(&self.operator, Mode::Live).await;
         journals
@@ -166,12 +167,12 @@ impl LiveSystem {
             .unwrap_or_default()
     }
 
-    /// The book.
+    /// Folds the book's journal into its state.
     pub async fn book_state(&self) -> BookState {
         journals::fold_book(&self.read_journal().await)
     }
 
-    /// Waits until the book's journal has a record like this.
+    /// Waits for a record of the book's journal that `matches` accepts.
     pub async fn wait_for_record(
         &self,
         what: &str,
@@ -184,27 +185,33 @@ impl LiveSystem {
         .await
     }
 
-    /// Waits until a position is open with stop and target at rest.
+    /// Waits until a position is open and its stop and target rest on the exchange.
     pub async fn wait_until_protected(&self) {
-        eventually("a guarded position", Duration::from_secs(90), async || {
-            is_protected(&self.book_state().await).then_some(())
-        })
+        eventually(
+            "a position with its protective orders",
+            Duration::from_secs(90),
+            async || is_protected(&self.book_state().await).then_some(()),
+        )
         .await;
     }
 
-    /// Waits until the book is flat again after its entry.
+    /// Waits until the book has entered and is flat again.
     pub async fn wait_until_flat(&self) {
-        eventually("the entry's end", Duration::from_mins(2), async || {
-            let journal = self.read_journal().await;
-            let book = journals::fold_book(&journal);
-            let entered = |r: &BookRecord| matches!(r, BookRecord::EntryDecided(_));
-            let entered = journals::records([&journal]).any(entered);
-            (entered && book.phase == BookPhase::Flat).then_some(())
-        })
+        eventually(
+            "the book is flat after its entry",
+            Duration::from_mins(2),
+            async || {
+                let journal = self.read_journal().await;
+                let book = journals::fold_book(&journal);
+                let entered = |r: &BookRecord| matches!(r, BookRecord::EntryDecided(_));
+                let entered = journals::records([&journal]).any(entered);
+                (entered && book.phase == BookPhase::Flat).then_some(())
+            },
+        )
         .await;
     }
 
-    /// Waits until so many positions are closed.
+    /// Waits until `count` positions are closed and the book is flat.
     pub async fn wait_for_trades(&self, count: u64) {
         let within = Duration::from_secs(90);
         eventually(&format!("{count} trades"), within, async || {
@@ -214,12 +221,12 @@ impl LiveSystem {
         .await;
     }
 
-    /// Arms a fault.
+    /// Arms a fault of the exchange.
     pub async fn arm_fault(&self, fault: &Value) {
         self.exchange.arm_fault(fault).await;
     }
 
-    /// A person's order at the market, on the exchange's own site, so to say.
+    /// Places a market order that is not the trader's, as the operator could do on the exchange's site.
     pub async fn place_manual_order(&self, side: NewOrderSideEnum, quantity: Decimal) {
         let order = NewOrderParams::builder(SYMBOL.to_owned(), side, NewOrderTypeEnum::Market)
             .quantity(quantity)
@@ -229,9 +236,9 @@ impl LiveSystem {
         self.exchange_client().await.new_order(order).await.unwrap();
     }
 
-    /// Waits until no conditional order rests on the exchange.
+    /// Waits until no conditional order is open on the exchange.
     pub async fn wait_until_nothing_rests(&self) {
-        eventually("nothing rests", DEFAULT_TIMEOUT, async || {
+        eventually("no conditional order rests", DEFAULT_TIMEOUT, async || {
             resting_order_ids(&self.exchange_client().await)
                 .await
                 .is_empty()
@@ -240,7 +247,7 @@ impl LiveSystem {
         .await;
     }
 
-    /// Whether what is held on the exchange has its stop there.
+    /// Whether the exchange has a stop order for its position, or no position.
     pub async fn is_protected_on_exchange(&self) -> bool {
         let client = self.exchange_client().await;
         let rests = resting_order_ids(&client).await;
@@ -250,7 +257,7 @@ impl LiveSystem {
         exchange_position(&client).await.is_zero() || legs.any(|leg| leg == Leg::Stop)
     }
 
-    /// Holds the journal against the exchange, once nothing is open to question.
+    /// Waits until journal and exchange agree, then checks that every order was executed at most once.
     pub async fn audit(&self) {
         let (what, within) = ("journal and exchange agree", Duration::from_mins(1));
         eventually(what, within, async || {
@@ -271,13 +278,13 @@ impl LiveSystem {
     }
 }
 
-/// Binance's own client with an account's key; its clock is as fast as the exchange.
+/// Creates Binance's own client with an account's key; its clock runs at the speed of the exchange.
 pub async fn exchange_client(exchange: &Exchange, speed: u64, key: &str, secret: &str) -> RestApi {
     let address = exchange.address();
     let base = exchange.now().await.0;
-    let began = std::time::Instant::now();
-    let since = move || u64::try_from(began.elapsed().as_millis()).unwrap() * speed;
-    let clock = move || u64::try_from(base).unwrap() + since();
+    let start = std::time::Instant::now();
+    let elapsed_ms = move || u64::try_from(start.elapsed().as_millis()).unwrap() * speed;
+    let clock = move || u64::try_from(base).unwrap() + elapsed_ms();
     let configuration = ConfigurationRestApi::builder()
         .base_path(format!("http://{address}"))
         .api_key(key)
@@ -290,7 +297,7 @@ pub async fn exchange_client(exchange: &Exchange, speed: u64, key: &str, secret:
     DerivativesTradingUsdsFuturesRestApi::from_config(configuration)
 }
 
-/// Whether the book has a position whose stop and target rest.
+/// Whether the book has a position whose stop and target the exchange has accepted.
 pub fn is_protected(book: &BookState) -> bool {
     let rests = |leg| {
         let of_leg = |o: &&trader_core::orders::TrackedOrder| o.order.leg == leg;
@@ -300,7 +307,7 @@ pub fn is_protected(book: &BookState) -> bool {
     matches!(book.phase, BookPhase::Open(_)) && rests(Leg::Stop) && rests(Leg::Target)
 }
 
-/// Position, resting orders, and, of a flat book, the last digit of its profit.
+/// Whether the exchange agrees with the book in position, open conditional orders and, if flat, exact profit.
 async fn is_consistent(client: &RestApi, book: &BookState) -> bool {
     if book
         .orders
@@ -309,33 +316,33 @@ async fn is_consistent(client: &RestApi, book: &BookState) -> bool {
     {
         return false;
     }
-    let ours = book
+    let position = book
         .position()
         .map_or(Decimal::ZERO, Position::signed_quantity);
-    let wanted: BTreeSet<String> = book
+    let accepted: BTreeSet<String> = book
         .orders
         .iter()
         .filter(|o| o.status == OrderStatus::Accepted)
         .map(|o| o.order.client_order_id.to_string())
         .collect();
-    let guarded = book.position().is_none() || is_protected(book);
-    let settled =
+    let protected = book.position().is_none() || is_protected(book);
+    let profit_agrees =
         book.position().is_some() || wallet_profit(client).await == book.equity - book.capital;
-    exchange_position(client).await == ours
-        && resting_order_ids(client).await == wanted
-        && guarded
-        && settled
+    exchange_position(client).await == position
+        && resting_order_ids(client).await == accepted
+        && protected
+        && profit_agrees
 }
 
-/// The position there.
+/// Signed position quantity on the exchange.
 async fn exchange_position(client: &RestApi) -> Decimal {
     let params = PositionInformationV3Params {
         symbol: Some(SYMBOL.to_owned()),
         recv_window: Some(60_000),
     };
-    let held = client.position_information_v3(params).await.unwrap();
-    let held = held.data().await.unwrap();
-    let amounts = held.iter().filter_map(|p| p.position_amt.as_deref());
+    let positions = client.position_information_v3(params).await.unwrap();
+    let positions = positions.data().await.unwrap();
+    let amounts = positions.iter().filter_map(|p| p.position_amt.as_deref());
     amounts
         .map(|amount| amount.parse::<Decimal>().unwrap())
         .sum()
@@ -353,7 +360,7 @@ async fn resting_order_ids(client: &RestApi) -> BTreeSet<String> {
     open.into_iter().filter_map(|o| o.client_algo_id).collect()
 }
 
-/// What the account's wallet has won or lost.
+/// Change of the account's wallet balance in USDT since its start.
 async fn wallet_profit(client: &RestApi) -> Decimal {
     let params = FuturesAccountBalanceV3Params {
         recv_window: Some(60_000),
@@ -364,7 +371,7 @@ async fn wallet_profit(client: &RestApi) -> Decimal {
     wallet.parse::<Decimal>().unwrap() - Decimal::from(INITIAL_BALANCE)
 }
 
-/// No id is in the journal twice, and none on the exchange.
+/// Checks that no client order id appears twice, in the journal or on the exchange.
 async fn assert_executed_once(client: &RestApi, journal: &Batches) {
     let mut intended = BTreeSet::new();
     for record in journals::records([journal]) {
@@ -404,12 +411,12 @@ async fn assert_executed_once(client: &RestApi, journal: &Batches) {
     let ordinary = orders.into_iter().filter_map(|o| o.client_order_id);
     let conditional = algos.into_iter().filter_map(|o| o.client_algo_id);
     for ids in [ordinary.collect::<Vec<_>>(), conditional.collect()] {
-        let ours: Vec<String> = ids.into_iter().filter(|id| id.starts_with("ba-")).collect();
-        let once: BTreeSet<&String> = ours.iter().collect();
+        let ids: Vec<String> = ids.into_iter().filter(|id| id.starts_with("ba-")).collect();
+        let unique: BTreeSet<&String> = ids.iter().collect();
         assert_eq!(
-            once.len(),
-            ours.len(),
-            "an id is on the exchange twice: {ours:?}"
+            unique.len(),
+            ids.len(),
+            "an id is on the exchange twice: {ids:?}"
         );
     }
 }

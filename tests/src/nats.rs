@@ -1,5 +1,5 @@
-//! A real nats-server with the project's own configuration, users and permissions; it can be killed,
-//! frozen, and started again on the same files and port.
+//! A real nats-server with the project's configuration, users and permissions. It can be killed, frozen and
+//! restarted with the same files and port. Entry point: [`NatsServer`].
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,25 +14,25 @@ use crate::ports;
 use crate::process::{Process, binary};
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
-/// A user of the bus, with its own permissions.
+/// A user of the bus and its permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Creates the streams.
+    /// `bus-init`, which creates the streams.
     BusInit,
-    /// Trades on paper.
+    /// A trader in paper mode.
     TraderPaper,
-    /// Trades real money.
+    /// A trader in live mode.
     TraderLive,
-    /// Starts traders again.
+    /// The watchdog.
     Watchdog,
-    /// Tells the owner.
+    /// The notifier.
     Notifier,
-    /// Looks at everything, changes nothing.
+    /// The operator: reads everything and publishes commands.
     Operator,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: [Self; 6] = [
         Self::BusInit,
         Self::TraderPaper,
@@ -42,7 +42,7 @@ impl Role {
         Self::Operator,
     ];
 
-    /// The user's name.
+    /// NATS user name.
     pub const fn user(self) -> &'static str {
         match self {
             Self::BusInit => "bus-init",
@@ -54,7 +54,7 @@ impl Role {
         }
     }
 
-    /// The user's password in tests: a word that nothing else would print.
+    /// Password in tests: a text that no other output contains.
     pub fn password(self) -> String {
         format!("xyzzy-{}-1234", self.user())
     }
@@ -65,15 +65,15 @@ impl Role {
     }
 }
 
-/// A connection without the project's own code around it.
+/// A NATS connection without the project's own code.
 pub struct RawClient {
-    /// The connection.
+    /// The NATS client.
     pub client: Client,
     permission_errors: Arc<Mutex<Vec<String>>>,
 }
 
 impl RawClient {
-    /// Publishes, and says whether the server refused it for want of permission.
+    /// Publishes a message. False if the server rejected it because of missing permissions.
     pub async fn may_publish(&self, subject: &str, payload: &str) -> bool {
         let payload = payload.to_owned().into();
         self.client
@@ -83,7 +83,7 @@ impl RawClient {
         self.is_allowed("publish", subject).await
     }
 
-    /// Subscribes, and says whether the server refused it for want of permission.
+    /// Subscribes to a subject. False if the server rejected it because of missing permissions.
     pub async fn may_subscribe(&self, subject: &str) -> bool {
         let subscription = self.client.subscribe(subject.to_owned()).await.unwrap();
         let allowed = self.is_allowed("subscription", subject).await;
@@ -91,31 +91,34 @@ impl RawClient {
         allowed
     }
 
-    /// The server answers in order: after a round trip its refusal is here.
+    /// Whether the server reported no permission error for this operation. The server responds in order.
     async fn is_allowed(&self, what: &str, subject: &str) -> bool {
         self.client.flush().await.unwrap();
-        let mark = format!("_inbox_refused.{what}.{subject}").to_lowercase();
-        // Nobody may publish this: its refusal comes behind that of the subject, if there is one.
-        self.client.publish(mark.clone(), "".into()).await.unwrap();
+        let marker = format!("_inbox_marker.{what}.{subject}").to_lowercase();
+        // No role may publish on this subject. Its permission error follows that of `subject`, if there is one.
+        self.client
+            .publish(marker.clone(), "".into())
+            .await
+            .unwrap();
         self.client.flush().await.unwrap();
-        let refused = |text: &str| {
-            let refusals = self
+        let is_rejected = |text: &str| {
+            let errors = self
                 .permission_errors
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            refusals.iter().any(|refusal| refusal.contains(text))
+            errors.iter().any(|error| error.contains(text))
         };
-        eventually("the server's answers", DEFAULT_TIMEOUT, async || {
-            refused(&format!("\"{mark}\"")).then_some(())
-        })
+        eventually(
+            "the server's permission error",
+            DEFAULT_TIMEOUT,
+            async || is_rejected(&format!("\"{marker}\"")).then_some(()),
+        )
         .await;
-        refused(&format!("{what} to \"{}\"", subject.to_lowercase()))
-            .then_some(())
-            .is_none()
+        !is_rejected(&format!("{what} to \"{}\"", subject.to_lowercase()))
     }
 }
 
-/// A server and its files.
+/// A running nats-server and its store directory.
 pub struct NatsServer {
     process: Process,
     store: TempDir,
@@ -123,7 +126,7 @@ pub struct NatsServer {
 }
 
 impl NatsServer {
-    /// A server without streams.
+    /// Starts a server without streams.
     pub async fn start() -> Self {
         let (store, port) = (tempfile::tempdir().unwrap(), ports::reserve());
         let process = start_process(store.path(), port);
@@ -136,7 +139,7 @@ impl NatsServer {
         server
     }
 
-    /// A server on which `bus-init` has run.
+    /// Starts a server and runs `bus-init` on it.
     pub async fn with_streams() -> Self {
         let server = Self::start().await;
         let mut init = server.start_bus_init();
@@ -157,12 +160,12 @@ impl NatsServer {
         Process::start("bus-init", command)
     }
 
-    /// Where it listens.
+    /// Address of the server.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// What a program of this role finds in its environment.
+    /// Environment of a program that connects as `role`.
     pub fn env(&self, role: Role) -> [(&'static str, String); 3] {
         [
             ("NATS_URL", self.url()),
@@ -171,7 +174,7 @@ impl NatsServer {
         ]
     }
 
-    /// A connection as this role.
+    /// Connects as `role`.
     pub async fn bus(&self, role: Role) -> Bus {
         let settings = self.settings(role);
         eventually("a connection to the bus", DEFAULT_TIMEOUT, async || {
@@ -180,19 +183,20 @@ impl NatsServer {
         .await
     }
 
-    /// A bare connection as this role, which keeps what the server refuses.
+    /// Connects as `role` without the project's own code; records permission errors.
     pub async fn raw_client(&self, role: Role) -> RawClient {
-        let refusals = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&refusals);
+        let errors = Arc::new(Mutex::new(Vec::new()));
+        let recorded = Arc::clone(&errors);
         let client = ConnectOptions::new()
             .user_and_password(role.user().to_owned(), role.password())
             .custom_inbox_prefix(format!("_INBOX_{}", role.user()))
             .event_callback(move |event| {
-                let kept = Arc::clone(&kept);
+                let recorded = Arc::clone(&recorded);
                 async move {
                     if let Event::ServerError(error) = event {
                         let text = error.to_string().to_lowercase();
-                        kept.lock()
+                        recorded
+                            .lock()
                             .unwrap_or_else(PoisonError::into_inner)
                             .push(text);
                     }
@@ -203,11 +207,11 @@ impl NatsServer {
             .unwrap();
         RawClient {
             client,
-            permission_errors: refusals,
+            permission_errors: errors,
         }
     }
 
-    /// What a program of this role connects with.
+    /// Bus settings of a program that connects as `role`.
     pub fn settings(&self, role: Role) -> BusSettings {
         BusSettings {
             nats_url: self.url(),
@@ -217,23 +221,23 @@ impl NatsServer {
         }
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// Starts it again after [`Self::kill`], with the same files, on the same port.
+    /// Restarts the server after [`Self::kill`] with the same files and port.
     pub async fn restart(&mut self) {
         self.process = start_process(self.store.path(), self.port);
         self.wait_until_ready().await;
     }
 
-    /// SIGSTOP: connections stay open, nothing answers.
+    /// Sends SIGSTOP: connections stay open, but the server does not respond.
     pub fn freeze(&self) {
         self.process.signal("STOP");
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&self) {
         self.process.signal("CONT");
     }
@@ -264,14 +268,16 @@ fn start_process(store: &Path, port: u16) -> Process {
 fn find_program() -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools");
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let given = std::env::var_os("BEARISH_NATS_SERVER").map(PathBuf::from);
-    let places = std::env::split_paths(&path).map(|dir| dir.join("nats-server"));
-    let found = given.or_else(|| {
+    let configured = std::env::var_os("BEARISH_NATS_SERVER").map(PathBuf::from);
+    let candidates = std::env::split_paths(&path).map(|dir| dir.join("nats-server"));
+    let found = configured.or_else(|| {
         std::iter::once(tools.join("nats-server"))
-            .chain(places)
+            .chain(candidates)
             .find(|p| p.is_file())
     });
     found.unwrap_or_else(|| {
-        panic!("nats-server is missing: run `.ci/prepare test`, or name one in BEARISH_NATS_SERVER")
+        panic!(
+            "nats-server is missing: run `.ci/prepare test`, or set BEARISH_NATS_SERVER to its path"
+        )
     })
 }

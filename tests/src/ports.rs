@@ -1,14 +1,14 @@
-//! Ports that a server can be killed on and started on again.
+//! Reserves ports on which a server can be killed and restarted.
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Below Linux's range for outgoing connections: nobody takes such a port while its owner is down.
+/// Below Linux's range for outgoing connections: no connection takes such a port while its server is down.
 const FIRST_PORT: u32 = 10_000;
 const BLOCKS: u32 = 2_000;
 const PORTS_PER_PROCESS: u32 = 10;
 
-/// A port that no other test uses: each test process has a block of its own.
+/// Returns a port that no other test uses: each test process has its own block.
 pub fn reserve() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let block = FIRST_PORT + std::process::id() % BLOCKS * PORTS_PER_PROCESS;

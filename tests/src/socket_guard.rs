@@ -1,4 +1,4 @@
-//! The real socket-guard before the real engine, and Docker's own command pointed at it.
+//! The real socket-guard in front of a real Docker daemon, and the `docker` command through it.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,59 +10,59 @@ use tempfile::TempDir;
 
 use crate::process::{Process, binary};
 
-/// A guard of one compose project.
+/// A running socket-guard for one Compose project.
 pub struct SocketGuard {
-    /// The guard.
+    /// The socket-guard process.
     pub process: Process,
     project: String,
-    /// The engine behind it, if it is not the machine's.
+    /// Address of the Docker daemon behind it. `None` for the machine's daemon.
     docker_host: Option<String>,
     dir: TempDir,
 }
 
 impl SocketGuard {
-    /// One that answers.
+    /// Starts a socket-guard for the machine's Docker daemon.
     pub async fn start(project: &str) -> Self {
         Self::start_with_docker(project, None).await
     }
 
-    /// One before this engine.
-    pub async fn start_with_docker(project: &str, engine: Option<String>) -> Self {
+    /// Starts a socket-guard for the daemon at `docker_host`, or for the machine's daemon.
+    pub async fn start_with_docker(project: &str, docker_host: Option<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let process = start_process(project, engine.as_deref(), &dir);
+        let process = start_process(project, docker_host.as_deref(), &dir);
         process.wait_for_log("guarding").await;
         Self {
             process,
             project: project.to_owned(),
-            docker_host: engine,
+            docker_host,
             dir,
         }
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
     }
 
-    /// A new one at the same place.
+    /// Starts a new process at the same address.
     pub async fn restart(&mut self) {
         self.process = start_process(&self.project, self.docker_host.as_deref(), &self.dir);
         self.process.wait_for_log("guarding").await;
     }
 
-    /// What `DOCKER_HOST` says.
+    /// Value for `DOCKER_HOST`.
     pub fn address(&self) -> String {
         format!("unix://{}", socket_path(&self.dir).display())
     }
 
-    /// Docker's own command through this guard.
+    /// Command line `docker` with these arguments, through this socket-guard.
     pub fn docker_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("docker");
         command.args(["-H", &self.address()]).args(arguments);
         command
     }
 
-    /// What it printed, both streams, and whether it succeeded.
+    /// Runs `docker`; returns the output of both streams, and whether it succeeded.
     pub fn run_docker(&self, arguments: &[&str]) -> (String, bool) {
         let output = self.docker_command(arguments).stdin(Stdio::null()).output();
         let output = output.unwrap();
@@ -73,22 +73,22 @@ impl SocketGuard {
         )
     }
 
-    /// Like [`Self::docker`], which must succeed.
+    /// Runs `docker`, which must succeed; returns the output of both streams.
     pub fn run_docker_ok(&self, arguments: &[&str]) -> String {
-        let (said, done) = self.run_docker(arguments);
-        assert!(done, "docker {arguments:?}: {said}");
-        said
+        let (output, success) = self.run_docker(arguments);
+        assert!(success, "docker {arguments:?}: {output}");
+        output
     }
 
-    /// A connection of one's own.
+    /// Opens a connection to the socket.
     pub fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(socket_path(&self.dir)).unwrap();
-        let patience = Some(Duration::from_secs(20));
-        stream.set_read_timeout(patience).unwrap();
+        let timeout = Some(Duration::from_secs(20));
+        stream.set_read_timeout(timeout).unwrap();
         stream
     }
 
-    /// Everything that comes back for these bytes until the guard hangs up.
+    /// Sends `request` and returns everything received until socket-guard closes the connection.
     pub fn send_raw(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -97,13 +97,13 @@ impl SocketGuard {
         String::from_utf8(answer).unwrap()
     }
 
-    /// `socket-guard health`: what it says, and its exit code.
+    /// Runs `socket-guard health`; returns its output and exit code.
     pub async fn health(&self) -> (String, i32) {
         let mut command = guard_command(&self.project, self.docker_host.as_deref(), &self.dir);
         command.arg("health");
-        let mut asked = Process::start("socket-guard health", command);
-        let code = asked.exit_within(crate::wait::DEFAULT_TIMEOUT).await;
-        (asked.out().join("\n"), code)
+        let mut check = Process::start("socket-guard health", command);
+        let code = check.exit_within(crate::wait::DEFAULT_TIMEOUT).await;
+        (check.out().join("\n"), code)
     }
 }
 
@@ -111,7 +111,7 @@ fn socket_path(dir: &TempDir) -> PathBuf {
     dir.path().join("docker.sock")
 }
 
-fn guard_command(project: &str, engine: Option<&str>, dir: &TempDir) -> Command {
+fn guard_command(project: &str, docker_host: Option<&str>, dir: &TempDir) -> Command {
     let mut command = Command::new(binary("socket-guard"));
     command
         .env_clear()
@@ -120,10 +120,10 @@ fn guard_command(project: &str, engine: Option<&str>, dir: &TempDir) -> Command 
             "SOCKET_GUARD_LISTEN",
             format!("unix://{}", socket_path(dir).display()),
         )
-        .envs(engine.map(|engine| ("DOCKER_HOST", engine)));
+        .envs(docker_host.map(|host| ("DOCKER_HOST", host)));
     command
 }
 
-fn start_process(project: &str, engine: Option<&str>, dir: &TempDir) -> Process {
-    Process::start("socket-guard", guard_command(project, engine, dir))
+fn start_process(project: &str, docker_host: Option<&str>, dir: &TempDir) -> Process {
+    Process::start("socket-guard", guard_command(project, docker_host, dir))
 }

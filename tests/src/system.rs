@@ -1,4 +1,4 @@
-//! Bus and exchange together, and the questions that most tests ask of them.
+//! Bus and exchange together, with the queries and the audit that most tests need. Entry point: [`System`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::nats::{NatsServer, Role};
 use crate::trader::{Trader, TraderSetup};
 use crate::wait::eventually;
 
-/// Everything but traders.
+/// A bus with its streams and an exchange, without traders.
 pub struct System {
-    /// The bus, with its streams.
+    /// nats-server with its streams.
     pub nats: NatsServer,
-    /// The exchange.
+    /// The simulated exchange.
     pub exchange: Exchange,
     operator: Bus,
 }
 
 impl System {
-    /// Starts bus and exchange, the latter with these settings.
+    /// Starts the bus, and the exchange with these settings.
     pub async fn start(exchange: &[(&str, &str)]) -> Self {
         let nats = NatsServer::with_streams().await;
         let exchange = Exchange::start(exchange).await;
@@ -38,22 +38,22 @@ impl System {
         }
     }
 
-    /// How to start a trader of this name here.
+    /// Setup of a paper trader with this name.
     pub fn trader_setup(&self, name: &str) -> TraderSetup {
         TraderSetup::new(name, &self.nats, &self.exchange)
     }
 
-    /// The operator's eyes.
+    /// The operator's connection to the bus.
     pub const fn operator_bus(&self) -> &Bus {
         &self.operator
     }
 
-    /// Every journal now.
+    /// Reads the journal of every paper book.
     pub async fn journals(&self) -> BTreeMap<BookKey, Batches> {
         journals::read_paper(&self.operator).await
     }
 
-    /// Waits until so many positions have been closed since the first boot.
+    /// Waits until the journals contain `count` closed positions.
     pub async fn wait_for_trades(&self, count: usize, within: Duration) {
         eventually(&format!("{count} trades"), within, async || {
             let journals = self.journals().await;
@@ -62,7 +62,7 @@ impl System {
         .await;
     }
 
-    /// Waits until a record like this is in a journal.
+    /// Waits for a record of any journal that `matches` accepts.
     pub async fn wait_for_record(
         &self,
         what: &str,
@@ -77,28 +77,27 @@ impl System {
         .await
     }
 
-    /// Fills the stream of events up, or ends that.
+    /// Limits the stream of events to its present messages, so that it rejects new ones, or lifts that limit.
     pub async fn set_events_full(&self, full: bool) {
         let bus = self.nats.bus(Role::BusInit).await;
         let stream = bus.jetstream().get_stream(streams::EVENTS).await.unwrap();
         let info = stream.cached_info();
-        let held = i64::try_from(info.state.messages).unwrap();
+        let count = i64::try_from(info.state.messages).unwrap();
         let mut config = info.config.clone();
-        config.max_messages = if full { held } else { -1 };
+        config.max_messages = if full { count } else { -1 };
         bus.jetstream().update_stream(config).await.unwrap();
     }
 
-    /// Holds every journal against the exchange's candles, and the events against the journals,
-    /// once this trader has caught up. What the exchange did long before now must be in the journals.
-    /// Returns how many positions were closed.
+    /// Waits until this trader has caught up, then compares every journal with the exchange's candles and the
+    /// events with the journals. Returns the number of closed positions.
     pub async fn audit(&self, trader: &Trader) -> usize {
         let managed_until = self.exchange.now().await;
-        let patience = Duration::from_secs(90);
-        bus_reader::wait_until_caught_up(&self.operator, trader.instance(), patience).await;
+        let timeout = Duration::from_secs(90);
+        bus_reader::wait_until_caught_up(&self.operator, trader.instance(), timeout).await;
         self.audit_until(managed_until.0 - audit::SLACK_MS).await
     }
 
-    /// The same for traders that are gone: stops and targets are checked up to this time.
+    /// As [`Self::audit`], without a running trader: stops and targets are checked up to this time.
     pub async fn audit_until(&self, managed_until_ms: i64) -> usize {
         let journals = self.journals().await;
         for (key, entries) in &journals {
@@ -107,16 +106,16 @@ impl System {
             audit::audit_journal(key, entries, &market, managed_until_ms);
         }
         let within = Duration::from_secs(20);
-        eventually("every event that a journal owes", within, async || {
-            let told = bus_reader::stored_events(&self.operator).await;
-            audit::missing_events(&journals, &told)
+        eventually("every event that a journal requires", within, async || {
+            let events = bus_reader::stored_events(&self.operator).await;
+            audit::missing_events(&journals, &events)
                 .is_empty()
                 .then_some(())
         })
         .await;
-        // In this order: whatever was told by now is in a journal read later.
-        let told = bus_reader::stored_events(&self.operator).await;
-        audit::audit_events(&self.journals().await, &told);
+        // Events first: every event stored by now is in a journal that is read later.
+        let events = bus_reader::stored_events(&self.operator).await;
+        audit::audit_events(&self.journals().await, &events);
         journals::count_trades(journals.values())
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting for what must come, with a deadline; and chance that can be repeated.
+//! Polling with a deadline ([`eventually`]) and repeatable randomness ([`SeededRandom`]).
 
 use std::ops::Range;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, sleep};
 
-/// Enough for any start or recovery on a busy machine of two cores.
+/// Long enough for any start or recovery on a busy machine with two cores.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The first answer of `probe`, which is asked until there is one. Panics with `benchmark` after `within`.
+/// Polls `probe` until it returns a value. Panics with `what` after `within`.
 pub async fn eventually<T>(
     what: &str,
     within: Duration,
@@ -19,41 +19,41 @@ pub async fn eventually<T>(
 ) -> T {
     let deadline = Instant::now() + within;
     loop {
-        if let Some(answer) = probe().await {
-            return answer;
+        if let Some(value) = probe().await {
+            return value;
         }
         assert!(Instant::now() < deadline, "not within {within:?}: {what}");
         sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Random moments. The seed is printed, and taken from `BEARISH_TEST_SEED` if that is set.
+/// Seeded random numbers. The seed is printed; `BEARISH_TEST_SEED` sets it.
 pub struct SeededRandom(ChaCha8Rng);
 
 impl SeededRandom {
-    /// New ones.
+    /// Creates a generator with the seed of `BEARISH_TEST_SEED`, or a new one.
     pub fn new() -> Self {
         let seed = std::env::var("BEARISH_TEST_SEED").map_or_else(
             |_| runtime::clock::now().0.unsigned_abs() ^ u64::from(std::process::id()),
             |text| text.parse().expect("BEARISH_TEST_SEED is a number"),
         );
-        eprintln!("dice: BEARISH_TEST_SEED={seed}");
+        eprintln!("random seed: BEARISH_TEST_SEED={seed}");
         Self(ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// A time out of this range of milliseconds.
+    /// A random duration from this range of milliseconds.
     pub fn duration_ms(&mut self, range: Range<u64>) -> Duration {
         Duration::from_millis(self.0.random_range(range))
     }
 
-    /// A number below this one.
+    /// A random number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0.random_range(0..bound)
     }
 
-    /// One of these.
-    pub fn choose<'a, T>(&mut self, these: &'a [T]) -> &'a T {
-        &these[self.0.random_range(0..these.len())]
+    /// A random element of `values`.
+    pub fn choose<'a, T>(&mut self, values: &'a [T]) -> &'a T {
+        &values[self.0.random_range(0..values.len())]
     }
 }
 

@@ -1,5 +1,5 @@
-//! What several books share, and what a book remembers: the account's latch and its only way out, the
-//! snapshot that a book goes on from, the settings that changed meanwhile.
+//! Tests of what books share and of what a book stores: the account's latch and its unlatch, pauses and flatten,
+//! snapshots, changed settings, and the account report.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,38 +29,34 @@ const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// Runs one of the trader's commands; its exit code and what it printed.
+/// Runs a trader command; returns its exit code and its output.
 async fn run_command(setup: &TraderSetup, arguments: &str) -> (i32, String) {
     let mut process = setup.clone().flags(arguments).start().into_process();
     let code = process.exit_within(DEFAULT_TIMEOUT).await;
-    let said = [process.out(), process.err()].concat().join("\n");
-    (code, said)
+    let output = [process.out(), process.err()].concat().join("\n");
+    (code, output)
 }
 
-/// The id of the latch that the owner was told of.
+/// Waits for the event of a latch and returns the latch's id.
 async fn wait_for_latch_id(system: &System) -> String {
-    eventually(
-        "the owner hears of the latch",
-        DEFAULT_TIMEOUT,
-        async || {
-            let told = bus_reader::stored_events(system.operator_bus()).await;
-            told.into_iter().find_map(|told| match told.event.body {
-                EventBody::AccountLatched {
-                    latch_id: latch, ..
-                } => Some(latch),
+    eventually("an event of the latch", DEFAULT_TIMEOUT, async || {
+        let events = bus_reader::stored_events(system.operator_bus()).await;
+        events
+            .into_iter()
+            .find_map(|stored| match stored.event.body {
+                EventBody::AccountLatched { latch_id, .. } => Some(latch_id),
                 _ => None,
             })
-        },
-    )
+    })
     .await
 }
 
-/// Minutes of the market after which a book must have entered and not left again.
+/// Minutes of market after the history: long enough for the entry.
 const PLAYED_MINUTES: i64 = 600;
 
-/// Half hours of the same size up and down, each pair a little smaller than the one before, so that no
-/// signal and no turbulence is in it; once the exchange has opened, three down in a row, which is oversold;
-/// then a market that stands still, above every stop. What was entered stays open.
+/// Candle file of a market with one entry that stays open. Half hours alternate up and down, each pair a little
+/// smaller than the one before, so that there is no signal and no trip of the volatility breaker. After the start
+/// of the exchange, three moves down in a row make a bar oversold. Then the price stays above every stop.
 fn market_with_one_lasting_entry() -> String {
     let mut last = 400_000;
     csv((0..WARM_UP_MINUTES + PLAYED_MINUTES).map(|n| {
@@ -75,21 +71,21 @@ fn market_with_one_lasting_entry() -> String {
     }))
 }
 
-/// By that the watchdog knows what keeps a trader down. The boot that beat last.
+/// Checks that the last heartbeat names the latch, which the watchdog needs. Returns the boot of that heartbeat.
 async fn assert_last_heartbeat_names_latch(
     system: &System,
     setup: &TraderSetup,
     latch: &str,
 ) -> SubjectToken {
-    let beat = bus_reader::latest_heartbeat(system.operator_bus(), setup.instance()).await;
-    let beat = beat.unwrap();
+    let heartbeat = bus_reader::latest_heartbeat(system.operator_bus(), setup.instance()).await;
+    let heartbeat = heartbeat.unwrap();
     assert_eq!(
-        (beat.phase, beat.latch_id.as_deref()),
+        (heartbeat.phase, heartbeat.latch_id.as_deref()),
         (ProcessPhase::Stopped, Some(latch))
     );
-    let account = beat.account.unwrap().to_string();
+    let account = heartbeat.account.unwrap().to_string();
     assert!(account.starts_with("paper.binance-usdm."), "{account}");
-    beat.boot
+    heartbeat.boot
 }
 
 #[tokio::test]
@@ -104,13 +100,13 @@ async fn account_breaker_latches_until_an_operator_unlatches() {
         ("SIM_SPEED", "300"),
     ])
     .await;
-    // An entry of five times the equity at a fee of 1 % costs more than the 5 % of a day.
-    let dear = |name: &str| {
+    // The fee of 1 % on an entry of five times the equity reaches the daily loss limit of 5 %.
+    let with_high_fee = |name: &str| {
         let setup = system.trader_setup(name).env("SYMBOLS", "BTCUSDT");
         setup.env("LEVERAGE", "5").env("FEE_RATE", "0.01")
     };
-    let (keeper, other) = (dear("first"), dear("second"));
-    let (mut one, mut two) = (keeper.start(), other.start());
+    let (first, second) = (with_high_fee("first"), with_high_fee("second"));
+    let (mut one, mut two) = (first.start(), second.start());
     assert_eq!(one.exit_within(seconds(120)).await, 21, "{:?}", one.err());
     assert_eq!(two.exit_within(seconds(30)).await, 21, "{:?}", two.err());
     let latch = wait_for_latch_id(&system).await;
@@ -120,41 +116,43 @@ async fn account_breaker_latches_until_an_operator_unlatches() {
         _ => false,
     };
     system
-        .wait_for_record("what was open is closed", DEFAULT_TIMEOUT, closed)
+        .wait_for_record("the open position is closed", DEFAULT_TIMEOUT, closed)
         .await;
     for (key, entries) in system.journals().await {
         let state = bearish_tests::journals::fold_book(&entries);
         assert!(state.position().is_none(), "{key}: {:?}", state.phase);
     }
-    // Neither a restart nor a wrong word opens it again.
-    let boot = assert_last_heartbeat_names_latch(&system, &keeper, &latch).await;
-    assert_last_heartbeat_names_latch(&system, &other, &latch).await;
-    let mut again = keeper.start();
+    // Neither a restart nor a wrong latch id ends the latch.
+    let boot = assert_last_heartbeat_names_latch(&system, &first, &latch).await;
+    assert_last_heartbeat_names_latch(&system, &second, &latch).await;
+    let mut again = first.start();
     assert_eq!(again.exit_within(DEFAULT_TIMEOUT).await, 21);
     assert_ne!(
-        assert_last_heartbeat_names_latch(&system, &keeper, &latch).await,
+        assert_last_heartbeat_names_latch(&system, &first, &latch).await,
         boot
     );
-    let (code, said) = run_command(&keeper, "status").await;
+    let (code, output) = run_command(&first, "status").await;
     assert!(
-        code == 0 && said.contains(&format!("LATCHED by {latch}")),
-        "{said}"
+        code == 0 && output.contains(&format!("LATCHED by {latch}")),
+        "{output}"
     );
-    let (code, said) = run_command(&keeper, "unlatch --latch daily_loss-1 --reason hope").await;
-    assert_eq!(code, 78, "{said}");
+    let (code, output) = run_command(&first, "unlatch --latch daily_loss-1 --reason hope").await;
+    assert_eq!(code, 78, "{output}");
     assert!(
-        said.contains(&latch),
-        "the refusal names the latch that is there: {said}"
+        output.contains(&latch),
+        "the error does not name the actual latch: {output}"
     );
-    let (code, said) = run_command(&keeper, &format!("unlatch --latch {latch} --reason tried")).await;
-    assert_eq!(code, 0, "{said}");
-    let back = keeper.start();
+    let (code, output) =
+        run_command(&first, &format!("unlatch --latch {latch} --reason tried")).await;
+    assert_eq!(code, 0, "{output}");
+    let back = first.start();
     back.wait_until_running().await;
-    eventually("the owner hears of its end", DEFAULT_TIMEOUT, async || {
-        let told = bus_reader::stored_events(system.operator_bus()).await;
-        told.into_iter()
-            .any(|told| {
-                matches!(&told.event.body,
+    eventually("an event of the unlatch", DEFAULT_TIMEOUT, async || {
+        let events = bus_reader::stored_events(system.operator_bus()).await;
+        events
+            .into_iter()
+            .any(|stored| {
+                matches!(&stored.event.body,
                 EventBody::AccountUnlatched { latch_id: ended, reason, .. }
                     if *ended == latch && reason == "tried")
             })
@@ -163,12 +161,13 @@ async fn account_breaker_latches_until_an_operator_unlatches() {
     .await;
 }
 
-/// Waits until the owner is told of this.
+/// Waits for an event that `matches` accepts.
 async fn wait_for_event(system: &System, what: &str, matches: impl Fn(&EventBody) -> bool) {
     eventually(what, DEFAULT_TIMEOUT, async || {
-        let told = bus_reader::stored_events(system.operator_bus()).await;
-        told.iter()
-            .any(|told| matches(&told.event.body))
+        let events = bus_reader::stored_events(system.operator_bus()).await;
+        events
+            .iter()
+            .any(|stored| matches(&stored.event.body))
             .then_some(())
     })
     .await;
@@ -177,12 +176,12 @@ async fn wait_for_event(system: &System, what: &str, matches: impl Fn(&EventBody
 #[tokio::test]
 async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     let system = System::start(&[("SIM_SPEED", "60"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
-    let setup = system.trader_setup("told").env("SYMBOLS", "BTCUSDT");
+    let setup = system.trader_setup("commanded").env("SYMBOLS", "BTCUSDT");
     let mut trader = setup.start();
     trader.wait_until_running().await;
     wait_for_book(&system).await;
-    // What is wrong or changes nothing is said at once, and stored nowhere.
-    for (words, code, says) in [
+    // A wrong command, or one that changes nothing, is rejected at once and not stored.
+    for (arguments, code, text) in [
         ("resume --reason calm", 78, "are not paused"),
         (
             "pause --symbol DOGEUSDT --reason vote",
@@ -203,33 +202,33 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
         ),
         ("resume --reason calm", 0, "resume: done"),
         (
-            "pause --reason vote --by owner",
+            "pause --reason vote --by operator",
             0,
             "positions are managed as before",
         ),
     ] {
-        let (exit, said) = run_command(&setup, words).await;
-        assert_eq!(exit, code, "{words}: {said}");
-        assert!(said.contains(says), "{words}: {said}");
+        let (exit, output) = run_command(&setup, arguments).await;
+        assert_eq!(exit, code, "{arguments}: {output}");
+        assert!(output.contains(text), "{arguments}: {output}");
     }
-    let (_, said) = run_command(&setup, "status").await;
-    let line = "entries of every book PAUSED by owner: vote";
-    assert!(said.contains(line), "{said}");
+    let (_, output) = run_command(&setup, "status").await;
+    let line = "entries of every book PAUSED by operator: vote";
+    assert!(output.contains(line), "{output}");
     wait_for_event(
         &system,
-        "a pause",
-        |body| matches!(body, EventBody::EntriesPaused { symbol: None, by, .. } if by == "owner"),
+        "an event of the pause",
+        |body| matches!(body, EventBody::EntriesPaused { symbol: None, by, .. } if by == "operator"),
     )
     .await;
-    wait_for_event(&system, "its end", |body| {
+    wait_for_event(&system, "an event of the resume", |body| {
         matches!(body, EventBody::EntriesResumed { .. })
     })
     .await;
-    // A word that nobody was there to hear is carried out before anything else.
+    // A command given while no trader runs is executed first after the start.
     trader.kill();
-    let (code, said) = run_command(&setup, "flatten --confirm --reason enough").await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("no trader keeps account"), "{said}");
+    let (code, output) = run_command(&setup, "flatten --confirm --reason enough").await;
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("no trader keeps account"), "{output}");
     let mut trader = setup.start();
     assert_eq!(
         trader.exit_within(DEFAULT_TIMEOUT).await,
@@ -239,17 +238,21 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     );
     let latch = wait_for_latch_id(&system).await;
     assert!(latch.starts_with("operator-"), "{latch}");
-    let (code, said) = run_command(&setup, &format!("unlatch --latch {latch} --reason calm")).await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) =
+        run_command(&setup, &format!("unlatch --latch {latch} --reason calm")).await;
+    assert_eq!(code, 0, "{output}");
     setup.start().wait_until_running().await;
-    let (_, said) = run_command(&setup, "status").await;
-    assert!(said.contains(line), "a pause outlives a latch: {said}");
+    let (_, output) = run_command(&setup, "status").await;
+    assert!(
+        output.contains(line),
+        "the pause did not outlive the latch: {output}"
+    );
 }
 
-/// Waits until the newest snapshot of a book is this one's or a later one.
+/// Waits for a snapshot of a book whose stream sequence is above `after`; returns its sequence.
 async fn wait_for_snapshot(system: &System, key: &BookKey, after: u64) -> u64 {
     let subject = Subject::BookSnapshot(key.clone()).to_string();
-    eventually("a snapshot", seconds(60), async || {
+    eventually("a newer snapshot", seconds(60), async || {
         let newest = system
             .operator_bus()
             .latest_message(streams::SNAPSHOTS, &subject)
@@ -269,7 +272,7 @@ async fn wait_for_book(system: &System) -> BookKey {
 #[tokio::test]
 async fn book_recovers_from_its_snapshot_or_else_from_its_journal() {
     let system = System::start(&[("SIM_SPEED", "600"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
-    let setup = system.trader_setup("kept").env("SYMBOLS", "BTCUSDT");
+    let setup = system.trader_setup("snapshots").env("SYMBOLS", "BTCUSDT");
     let mut trader = setup.start();
     let key = wait_for_book(&system).await;
     let first = wait_for_snapshot(&system, &key, 0).await;
@@ -281,7 +284,7 @@ async fn book_recovers_from_its_snapshot_or_else_from_its_journal() {
     second.wait_until_running().await;
     assert!(system.audit(&second).await >= 1);
     second.kill();
-    // One that cannot be read, and one of another journal, are as good as none.
+    // An unreadable snapshot, and one of another journal, are ignored.
     let writer = system.nats.bus(Role::TraderPaper).await;
     let subject = Subject::BookSnapshot(key.clone()).to_string();
     let good = system
@@ -291,7 +294,7 @@ async fn book_recovers_from_its_snapshot_or_else_from_its_journal() {
     let good = good.unwrap().unwrap().payload;
     let mut foreign: serde_json::Value = serde_json::from_slice(&good).unwrap();
     foreign["batch"]["writer"] = "another".into();
-    for (payload, says) in [
+    for (payload, text) in [
         (b"{\"v\":1".to_vec(), "snapshot not usable"),
         (
             serde_json::to_vec(&foreign).unwrap(),
@@ -301,7 +304,7 @@ async fn book_recovers_from_its_snapshot_or_else_from_its_journal() {
         let stored = writer.jetstream().publish(subject.clone(), payload.into());
         stored.await.unwrap().await.unwrap();
         let mut trader = setup.start();
-        trader.wait_for_log(says).await;
+        trader.wait_for_log(text).await;
         trader.wait_until_running().await;
         trader.kill();
     }
@@ -324,25 +327,25 @@ async fn changed_settings_are_published_and_capital_changes_only_while_flat() {
         .start();
     trader.wait_until_running().await;
     eventually(
-        "the owner hears what changed",
+        "an event with the changed settings",
         DEFAULT_TIMEOUT,
         async || {
-            let told = bus_reader::stored_events(system.operator_bus()).await;
-            told.into_iter().find(|told| {
-                matches!(&told.event.body, EventBody::BookAcquired { config_changes, .. }
+            let events = bus_reader::stored_events(system.operator_bus()).await;
+            events.into_iter().find(|stored| {
+                matches!(&stored.event.body, EventBody::BookAcquired { config_changes, .. }
                 if config_changes == &["leverage: 1 -> 2"])
             })
         },
     )
     .await;
-    let flat = system.wait_for_record("it has its new share", seconds(120), |record| {
+    let flat = system.wait_for_record("the changed capital", seconds(120), |record| {
         matches!(record, BookRecord::CapitalChanged { capital } if *capital == 5000.into())
     });
     flat.await;
     system.audit(&trader).await;
 }
 
-/// The newest report on this subject.
+/// Newest report on this subject. `None` if there is none.
 async fn latest_report<R: serde::de::DeserializeOwned>(
     system: &System,
     subject: Subject,
@@ -361,60 +364,65 @@ async fn delisted_book_still_counts_in_the_account_equity() {
     let mut system = System::start(&[("SIM_SPEED", "300"), symbols]).await;
     let setup = system.trader_setup("fewer");
     let both = setup.clone().env("SYMBOLS", "BTCUSDT,ETHUSDT");
-    let retired = |journals: &BTreeMap<BookKey, Batches>| {
+    let delisted_book = |journals: &BTreeMap<BookKey, Batches>| {
         let (key, entries) = journals
             .iter()
             .find(|(key, _)| key.symbol.as_str() == "ETHUSDT")?;
         let state = bearish_tests::journals::fold_book(entries);
-        let done = state.trades > 0 && state.phase == BookPhase::Flat;
-        done.then(|| (key.clone(), state.equity - state.capital))
+        let closed = state.trades > 0 && state.phase == BookPhase::Flat;
+        closed.then(|| (key.clone(), state.equity - state.capital))
     };
     let mut trader = both.start();
-    let (book, earned) = eventually("a trade, and nothing open", seconds(120), async || {
-        retired(&system.journals().await)?;
+    let (book, earned) = eventually("a closed trade and no position", seconds(120), async || {
+        delisted_book(&system.journals().await)?;
         trader.kill();
-        let left = retired(&system.journals().await);
-        if left.is_none() {
+        let found = delisted_book(&system.journals().await);
+        if found.is_none() {
             trader = both.start();
         }
-        left
+        found
     })
     .await;
     assert!(!earned.is_zero());
     let one = setup.env("SYMBOLS", "BTCUSDT").start();
     one.wait_until_running().await;
-    // Both stand still then: what the keeper adds up is what the book says.
+    // Without an exchange the equity does not change, so account report and book report can be compared.
     system.exchange.kill();
     let symbol = "BTCUSDT".parse().unwrap();
     let other = BookKey {
         symbol,
         ..book.clone()
     };
-    eventually("the account is worth both", DEFAULT_TIMEOUT, async || {
-        let account = Subject::AccountReport(book.account.clone());
-        let account: AccountReport = latest_report(&system, account).await?;
-        let book: BookReport = latest_report(&system, Subject::BookReport(other.clone())).await?;
-        (account.equity == book.equity + earned).then_some(())
-    })
+    eventually(
+        "the account equity includes the delisted book",
+        DEFAULT_TIMEOUT,
+        async || {
+            let account = Subject::AccountReport(book.account.clone());
+            let account: AccountReport = latest_report(&system, account).await?;
+            let book: BookReport =
+                latest_report(&system, Subject::BookReport(other.clone())).await?;
+            (account.equity == book.equity + earned).then_some(())
+        },
+    )
     .await;
 }
 
 #[tokio::test]
 async fn status_and_trades_answer_while_the_trader_is_down() {
     let system = System::start(&[("SIM_SPEED", "300")]).await;
-    let setup = system.trader_setup("dead");
+    let setup = system.trader_setup("killed");
     let mut trader = setup.start();
     system.wait_for_trades(2, seconds(120)).await;
     trader.kill();
-    let (code, said) = run_command(&setup, "status").await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run_command(&setup, "status").await;
+    assert_eq!(code, 0, "{output}");
     for text in [
         "ACCOUNT paper.binance-usdm.",
         ", clear",
         ".BTCUSDT",
         "signals refused: ",
     ] {
-        assert!(said.contains(text), "no {text:?} in\n{said}");
+        assert!(output.contains(text), "no {text:?} in\n{output}");
     }
     let (code, csv) = run_command(&setup, "trades --csv").await;
     assert_eq!(code, 0, "{csv}");

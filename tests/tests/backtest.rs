@@ -1,5 +1,5 @@
-//! Live equals backtest: a trader that follows an exchange makes the trades that `trader backtest` makes
-//! of the same candles. The exchange replays a generated file; every trade is compared, digit by digit.
+//! Compares a trader with a backtest: a paper trader makes the same trades as `trader backtest` from the same
+//! candles. The exchange replays a generated file; every field of every trade is compared.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,19 +26,19 @@ use rust_decimal::Decimal;
 use trader_core::book::{BookRecord, DropReason, Position, Trade};
 use trader_core::entry::SignalRejection;
 
-/// Minutes like those of the past, in which nothing happens, after the exchange has opened: the trader
-/// has time to start, and a book that lived through the past is one that begins after it.
+/// Quiet minutes after the start of the exchange. The trader has time to start, and a book that was opened
+/// during the history is equal to one that is opened after it.
 const CALM_MINUTES: i64 = 120;
-/// Minutes in which there is something to trade.
+/// Minutes with signals.
 const VOLATILE_MINUTES: i64 = 16 * 60;
-/// A minute of the market's in 100 ms.
+/// Speed of the exchange: a market minute in 100 ms.
 const SPEED: &str = "600";
-/// How long it takes to play, with patience.
+/// Time within which the market is played to its end.
 const PLAY_TIMEOUT: Duration = Duration::from_secs(200);
-/// Chosen for its trades: seven, of two strategies, won and lost, one of them over a funding time.
+/// Seed with seven trades of two strategies, gains and losses, one of them across a funding time.
 const SEED: u64 = 30;
 
-/// `SplitMix64`.
+/// Random number generator `SplitMix64`.
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -51,9 +51,9 @@ impl SplitMix {
     }
 }
 
-/// A still market, and then a walk of up to 0.2 % a minute.
+/// Candle file of a quiet market, followed by a random walk of up to 0.2 % a minute.
 fn candle_csv() -> String {
-    let mut chance = SplitMix(SEED);
+    let mut random = SplitMix(SEED);
     let mut last = 400_000;
     csv(
         (0..WARM_UP_MINUTES + CALM_MINUTES + VOLATILE_MINUTES).map(|n| {
@@ -62,16 +62,16 @@ fn candle_csv() -> String {
                 last = 400_000 + n % 2;
                 return [open, open.max(last), open.min(last), last];
             }
-            let moved = open * (chance.below(4_001) - 2_000) / 1_000_000;
+            let moved = open * (random.below(4_001) - 2_000) / 1_000_000;
             last = (open + moved).max(1_000);
             let beyond = open.unsigned_abs() / 2_000;
-            let high = open.max(last) + chance.below(beyond);
-            [open, high, open.min(last) - chance.below(beyond), last]
+            let high = open.max(last) + random.below(beyond);
+            [open, high, open.min(last) - random.below(beyond), last]
         }),
     )
 }
 
-/// The summary of `trader backtest`, and the lines of its `--trades`.
+/// Runs `trader backtest`; returns its summary and the lines of its `--trades` file.
 fn run_backtest(file: &Path, folder: &Path) -> (String, Vec<String>) {
     let out = folder.join("trades.jsonl");
     let run = Command::new(binary("trader"))
@@ -87,7 +87,7 @@ fn run_backtest(file: &Path, folder: &Path) -> (String, Vec<String>) {
     (summary, lines.lines().map(str::to_owned).collect())
 }
 
-/// A trade of the journal, as that command writes it.
+/// A trade of the journal in the format of `trader backtest --trades`.
 fn trade_line(position: &Position, trade: &Trade) -> String {
     let n = |value: Decimal| value.normalize();
     let fees = n(position.fee + trade.fee + trade.funding);
@@ -107,11 +107,12 @@ fn trade_line(position: &Position, trade: &Trade) -> String {
     )
 }
 
-/// What a journal says.
+/// Trades and position of a journal.
 struct JournalSummary {
     trades: Vec<String>,
     open: Option<Position>,
-    /// When first the machine was too slow to trade as told: from there on the two are different books.
+    /// Time in milliseconds of the first entry that this machine was too slow for. Trades after it are not
+    /// comparable. `None` if there was none.
     first_late_at: Option<i64>,
 }
 
@@ -155,7 +156,7 @@ fn exit_time(line: &str) -> i64 {
     trade["exit_time"].as_i64().unwrap()
 }
 
-/// What the one book says of itself.
+/// Key and newest report of the only book. `None` until there is a report.
 async fn latest_report(system: &System) -> Option<(BookKey, BookReport)> {
     let key = system.journals().await.into_keys().next()?;
     let subject = Subject::BookReport(key.clone()).to_string();
@@ -187,32 +188,35 @@ async fn trader_makes_the_trades_of_a_backtest_of_the_same_candles() {
         .env("SYMBOLS", "BTCUSDT")
         .start();
     trader.wait_until_running().await;
-    let ends = START_MS + (WARM_UP_MINUTES + CALM_MINUTES + VOLATILE_MINUTES) * MINUTE_MS;
-    let (key, report) = eventually("the last candle is taken", PLAY_TIMEOUT, async || {
+    let end = START_MS + (WARM_UP_MINUTES + CALM_MINUTES + VOLATILE_MINUTES) * MINUTE_MS;
+    let (key, report) = eventually("the last candle is processed", PLAY_TIMEOUT, async || {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let (key, report) = latest_report(&system).await?;
-        (report.candle_close == Some(UtcMs(ends))).then_some((key, report))
+        (report.candle_close == Some(UtcMs(end))).then_some((key, report))
     })
     .await;
-    let mut lived = summarize_journal(&system.journals().await[&key]);
-    if let Some(late) = lived.first_late_at {
-        eprintln!("this machine was too slow from {late} on: compared up to there");
-        for lines in [&mut expected, &mut lived.trades] {
+    let mut journal = summarize_journal(&system.journals().await[&key]);
+    if let Some(late) = journal.first_late_at {
+        eprintln!("this machine was too slow from {late} on: comparing earlier trades only");
+        for lines in [&mut expected, &mut journal.trades] {
             lines.retain(|line| exit_time(line) < late);
         }
-        assert!(expected.len() >= 3, "too slow to compare anything");
+        assert!(
+            expected.len() >= 3,
+            "too slow: fewer than 3 trades to compare"
+        );
     } else {
-        for (why, count) in &report.rejected_signals {
-            let line = format!(" {count} signals: {why}");
+        for (reason, count) in &report.rejected_signals {
+            let line = format!(" {count} signals: {reason}");
             assert!(summary.contains(&line), "{line} is not in\n{summary}");
         }
-        let p = lived.open.unwrap();
+        let p = journal.open.unwrap();
         let open = format!(
             "{} {} at {} by {}",
             p.side, p.quantity, p.entry_price, p.strategy
         );
         assert!(summary.contains(&open), "{open} is not in\n{summary}");
     }
-    assert_eq!(lived.trades, expected);
-    eprintln!("{} trades, the same", expected.len());
+    assert_eq!(journal.trades, expected);
+    eprintln!("{} equal trades", expected.len());
 }

@@ -1,5 +1,5 @@
-//! Several traders of one account: they share the books out, take over from the dead and give back to
-//! the returned, and no book ever has two writers.
+//! Tests of several traders of one account: they share its books, take over the books of a dead trader and hand
+//! books to a returning one. No book ever has two writers.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,10 +18,10 @@ use protocol::event::EventBody;
 use runtime::lease::{POLL, TTL};
 use tokio::time::sleep;
 
-/// A lease runs out, is looked at, is taken.
+/// Time within which a lease expires and another trader acquires it.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How many books each of these says that it owns.
+/// Number of books in the newest heartbeat of each trader.
 async fn book_counts(system: &System, traders: &[&TraderSetup]) -> Vec<usize> {
     let mut counts = Vec::new();
     for setup in traders {
@@ -31,36 +31,36 @@ async fn book_counts(system: &System, traders: &[&TraderSetup]) -> Vec<usize> {
     counts
 }
 
-/// Waits until each of these owns so many books, and no book has two owners.
-async fn wait_for_shares(system: &System, traders: &[&TraderSetup], wanted: &[usize]) {
+/// Waits until the traders hold these numbers of books, and checks that no book has two holders.
+async fn wait_for_shares(system: &System, traders: &[&TraderSetup], expected: &[usize]) {
     let names: Vec<&str> = traders.iter().map(|t| t.instance()).collect();
-    let what = format!("{names:?} own {wanted:?} books");
+    let what = format!("{names:?} hold {expected:?} books");
     eventually(&what, TAKEOVER_TIMEOUT, async || {
         let mut counts = book_counts(system, traders).await;
         counts.sort_unstable();
-        (counts == wanted).then_some(())
+        (counts == expected).then_some(())
     })
     .await;
-    let owners = book_holders(system, traders).await;
-    let two = owners.iter().find(|(_, owners)| owners.len() != 1);
-    assert!(two.is_none(), "{two:?}");
+    let holders = book_holders(system, traders).await;
+    let shared = holders.iter().find(|(_, names)| names.len() != 1);
+    assert!(shared.is_none(), "{shared:?}");
 }
 
 async fn book_holders(system: &System, traders: &[&TraderSetup]) -> BTreeMap<String, Vec<String>> {
-    let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut holders: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for setup in traders {
         let heartbeat = bus_reader::latest_heartbeat(system.operator_bus(), setup.instance()).await;
         for book in heartbeat.unwrap().books {
-            let of = owners.entry(book.book.to_string()).or_default();
-            of.push(setup.instance().to_owned());
+            let names = holders.entry(book.book.to_string()).or_default();
+            names.push(setup.instance().to_owned());
         }
     }
-    owners
+    holders
 }
 
 #[tokio::test]
 async fn books_are_shared_taken_over_and_returned() {
-    // Slow, so that books are flat when they shall change hands.
+    // Slow, so that books are flat when they are reassigned.
     let system = System::start(&[("SIM_SPEED", "1")]).await;
     let (a, b, c) = (
         system.trader_setup("a"),
@@ -77,14 +77,14 @@ async fn books_are_shared_taken_over_and_returned() {
     let third = c.start();
     wait_for_shares(&system, &[&a, &b, &c], &[1, 1, 1]).await;
 
-    // Dead for good: its book is free when its lease has run out, not before.
+    // The book of a killed trader is free when its lease has expired, not before.
     second.kill();
-    let died = Instant::now();
+    let killed = Instant::now();
     wait_for_shares(&system, &[&a, &c], &[1, 2]).await;
-    let took = died.elapsed();
+    let took = killed.elapsed();
     assert!(
         took + 2 * POLL >= TTL,
-        "taken after {took:?}: its lease still ran"
+        "acquired after {took:?}, while its lease was valid"
     );
 
     let _returned = b.start();
@@ -105,38 +105,41 @@ async fn trader_that_shuts_down_relinquishes_its_books_at_once() {
     assert_eq!(second.exit_within(DEFAULT_TIMEOUT).await, 0);
     let ended = Instant::now();
     wait_for_shares(&system, &[&a], &[3]).await;
-    // Two looks and the next heartbeat; a lease that has to run out takes longer.
+    // Two polls and a heartbeat take less time than the expiry of a lease.
     let took = ended.elapsed();
     assert!(
         took + POLL < TTL,
-        "it took {took:?}: the leases were not freed"
+        "it took {took:?}: the leases were not relinquished"
     );
 }
 
 #[tokio::test]
 async fn trader_frozen_past_its_lease_writes_nothing_afterwards() {
     let system = System::start(&[("SIM_SPEED", "300")]).await;
-    let (a, b) = (system.trader_setup("sleeper"), system.trader_setup("heir"));
-    let sleeper = a.start();
-    sleeper.wait_until_running().await;
+    let (a, b) = (
+        system.trader_setup("frozen"),
+        system.trader_setup("successor"),
+    );
+    let frozen = a.start();
+    frozen.wait_until_running().await;
     system.wait_for_trades(1, DEFAULT_TIMEOUT).await;
-    let owned = book_counts(&system, &[&a]).await[0];
-    assert_eq!(owned, 3);
-    sleeper.signal("STOP");
-    let heir = b.start();
+    let held = book_counts(&system, &[&a]).await[0];
+    assert_eq!(held, 3);
+    frozen.signal("STOP");
+    let successor = b.start();
     wait_for_shares(&system, &[&b], &[3]).await;
-    sleeper.signal("CONT");
-    sleeper.wait_for_log("book lost").await;
-    // Whatever it still had in hand, it has tried by now.
+    frozen.signal("CONT");
+    frozen.wait_for_log("book lost").await;
+    // Every action that was in flight has been tried by now.
     sleep(2 * POLL).await;
-    let told = bus_reader::stored_events(system.operator_bus()).await;
-    let lost = told.iter().filter(|t| {
-        t.subject.contains(a.instance()) && matches!(t.event.body, EventBody::BookLost { .. })
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let lost = events.iter().filter(|e| {
+        e.subject.contains(a.instance()) && matches!(e.event.body, EventBody::BookLost { .. })
     });
-    assert!(lost.count() >= 1, "nobody was told that books were lost");
-    // The audit refuses a journal in which a past owner wrote.
-    assert!(system.audit(&heir).await >= 1);
-    drop(sleeper);
+    assert!(lost.count() >= 1, "no event of the lost books");
+    // The audit fails on a journal in which a former writer has written.
+    assert!(system.audit(&successor).await >= 1);
+    drop(frozen);
 }
 
 #[tokio::test]
@@ -152,12 +155,12 @@ async fn second_trader_of_the_same_instance_exits_71() {
         "{:?}",
         second.out()
     );
-    let said = second.err();
-    assert_eq!(said.len(), 1, "{said:?}");
+    let stderr = second.err();
+    assert_eq!(stderr.len(), 1, "{stderr:?}");
     assert!(
-        said[0].contains(&format!("INSTANCE={}", setup.instance())),
-        "{said:?}"
+        stderr[0].contains(&format!("INSTANCE={}", setup.instance())),
+        "{stderr:?}"
     );
     sleep(2 * POLL).await;
-    assert!(first.is_running(), "the first one ended too");
+    assert!(first.is_running(), "the first trader ended too");
 }

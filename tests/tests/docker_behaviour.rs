@@ -1,5 +1,5 @@
-//! What the watchdog believes of Docker, asked of the real engine: ten facts that it is built on.
-//! No watchdog here. One that fails on a newer engine says which belief is to be looked at.
+//! Checks what the watchdog assumes about Docker against the real daemon, without a watchdog. A failure on a newer
+//! version of Docker shows which assumption needs review.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,19 +19,19 @@ use bearish_tests::watchdog;
 use serde_json::Value;
 
 const SOCKET: &str = "/var/run/docker.sock";
-/// What the engine keeps of its past.
+/// Number of past events that Docker keeps.
 const EVENT_BUFFER_SIZE: usize = 256;
-/// An event is on its way for no longer.
+/// Time after which an event is delivered.
 const EVENT_DELAY: Duration = Duration::from_millis(500);
 
-/// A container of the fake-unit; removed when this is dropped.
+/// A container of the fake unit. Removed on drop.
 struct TestContainer {
     name: String,
     since: String,
 }
 
 impl TestContainer {
-    /// With these options of `docker run`.
+    /// Starts a container with these options of `docker run`.
     fn run(options: &str) -> Self {
         Self::run_image(watchdog::fake_unit_image(), options)
     }
@@ -40,7 +40,7 @@ impl TestContainer {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let subject = Self {
-            name: format!("{}-fact-{}-{number}", run_name(), std::process::id()),
+            name: format!("{}-behaviour-{}-{number}", run_name(), std::process::id()),
             since: docker_time(),
         };
         let label = format!("{LABEL}={}", run_name());
@@ -60,9 +60,9 @@ impl TestContainer {
     }
 
     fn run_docker_verb(&self, verb: &str) {
-        let mut words: Vec<&str> = verb.split_whitespace().collect();
-        words.push(&self.name);
-        docker(&words);
+        let mut arguments: Vec<&str> = verb.split_whitespace().collect();
+        arguments.push(&self.name);
+        docker(&arguments);
     }
 
     fn inspect(&self) -> Value {
@@ -85,12 +85,12 @@ impl TestContainer {
         .await;
     }
 
-    /// Its events since its creation and this time, oldest first.
+    /// Actions of the container's events since this time, oldest first.
     async fn events_since(&self, since: &str) -> Vec<String> {
         tokio::time::sleep(EVENT_DELAY).await;
         let name = format!("container={}", self.name);
         let until = docker_time();
-        let said = docker(&[
+        let actions = docker(&[
             "events",
             "--filter",
             &name,
@@ -101,25 +101,25 @@ impl TestContainer {
             "--format",
             "{{.Action}}",
         ]);
-        said.lines().map(str::to_owned).collect()
+        actions.lines().map(str::to_owned).collect()
     }
 
     async fn events(&self) -> Vec<String> {
         self.events_since(&self.since).await
     }
 
-    /// POST to the engine; the status it answers with.
+    /// Sends a POST request for the container to Docker; returns the status code.
     fn post(&self, verb: &str) -> u16 {
-        let mut engine = UnixStream::connect(SOCKET).unwrap();
-        engine.set_read_timeout(Some(DEFAULT_TIMEOUT)).unwrap();
+        let mut stream = UnixStream::connect(SOCKET).unwrap();
+        stream.set_read_timeout(Some(DEFAULT_TIMEOUT)).unwrap();
         let request = format!(
             "POST /containers/{}/{verb} HTTP/1.1\r\nHost: docker\r\nContent-Length: 0\r\nConnection: \
              close\r\n\r\n",
             self.name
         );
-        engine.write_all(request.as_bytes()).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
-        engine.read_to_string(&mut answer).unwrap();
+        stream.read_to_string(&mut answer).unwrap();
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }
@@ -130,7 +130,7 @@ impl Drop for TestContainer {
     }
 }
 
-/// Now, by the clock that stamps events: it is this machine's.
+/// Current time in the format of `docker events`, which uses this machine's clock.
 fn docker_time() -> String {
     let now = std::time::SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();
@@ -139,18 +139,20 @@ fn docker_time() -> String {
 
 #[tokio::test]
 async fn docker_kill_hup_counts_as_an_operators_stop() {
-    let told = TestContainer::run("--restart always");
+    let killed = TestContainer::run("--restart always");
     let crashed = TestContainer::run("--restart always");
-    told.run_docker_verb("kill -s HUP");
-    told.wait_for_status("exited").await;
+    killed.run_docker_verb("kill -s HUP");
+    killed.wait_for_status("exited").await;
     let pid = crashed.inspect()["State"]["Pid"].to_string();
     bearish_tests::docker::run_command(Command::new("kill").args(["-HUP", &pid]));
-    eventually("the crashed one runs again", DEFAULT_TIMEOUT, async || {
-        (crashed.inspect()["RestartCount"] == 1).then_some(())
-    })
+    eventually(
+        "the crashed container is restarted",
+        DEFAULT_TIMEOUT,
+        async || (crashed.inspect()["RestartCount"] == 1).then_some(()),
+    )
     .await;
-    assert_eq!(told.status(), "exited", "the engine starts it no more");
-    assert_eq!(told.inspect()["RestartCount"], 0);
+    assert_eq!(killed.status(), "exited", "Docker restarted it");
+    assert_eq!(killed.inspect()["RestartCount"], 0);
 }
 
 #[tokio::test]
@@ -178,17 +180,17 @@ async fn docker_stop_during_restart_backoff_emits_only_stop() {
     assert_eq!(subject.events_since(&before).await, ["stop"]);
 }
 
-/// One that waits for the engine to start it again, long enough to do something meanwhile.
+/// A container at the beginning of a restart backoff that is long enough for a test.
 async fn container_in_backoff() -> TestContainer {
     let subject = TestContainer::run("--restart always --env EXIT=70");
     let mut before = 0;
-    eventually("a long wait of the engine's", DEFAULT_TIMEOUT, async || {
+    eventually("a long restart backoff", DEFAULT_TIMEOUT, async || {
         let state = subject.inspect();
         let count = state["RestartCount"].as_u64().unwrap();
-        // Seen as soon as it begins: most of it is left.
-        let begins = count > std::mem::replace(&mut before, count);
+        // A changed count means that the backoff has just begun.
+        let has_begun = count > std::mem::replace(&mut before, count);
         let waits = state["State"]["Status"] == "restarting";
-        (count >= 4 && begins && waits).then_some(())
+        (count >= 4 && has_begun && waits).then_some(())
     })
     .await;
     subject
@@ -196,22 +198,22 @@ async fn container_in_backoff() -> TestContainer {
 
 #[tokio::test]
 async fn docker_oom_flag_of_a_child_stays_set_and_ends_nothing() {
-    let subject = TestContainer::run("--memory 24m --env HUNGRY_CHILD=1");
+    let subject = TestContainer::run("--memory 24m --env EAT_MEMORY_CHILD=1");
     eventually("out of memory", DEFAULT_TIMEOUT, async || {
-        let told = subject.events().await;
-        told.contains(&"oom".to_owned()).then_some(())
+        let events = subject.events().await;
+        events.contains(&"oom".to_owned()).then_some(())
     })
     .await;
     assert!(!subject.events().await.contains(&"die".to_owned()));
     assert_eq!(subject.status(), "running");
-    // It dies much later, of something else.
+    // The container ends later for another reason.
     subject.run_docker_verb("kill -s KILL");
     subject.wait_for_status("exited").await;
     let state = &subject.inspect()["State"];
-    assert_eq!(state["ExitCode"], 137, "that of any SIGKILL");
+    assert_eq!(state["ExitCode"], 137, "the exit code of SIGKILL");
     assert_eq!(
         state["OOMKilled"], true,
-        "although that was not what ended it"
+        "the flag of the child is still set"
     );
 }
 
@@ -226,15 +228,15 @@ async fn docker_restart_call_resets_the_restart_count() {
 #[tokio::test]
 async fn docker_start_in_backoff_does_nothing_and_restart_acts_at_once() {
     let subject = container_in_backoff().await;
-    let began = subject.inspect()["State"]["StartedAt"].clone();
-    assert_eq!(subject.post("start"), 304, "it will start it, some time");
-    assert_eq!(subject.inspect()["State"]["StartedAt"], began, "not now");
+    let started_at = subject.inspect()["State"]["StartedAt"].clone();
+    assert_eq!(subject.post("start"), 304, "Docker takes it for started");
+    assert_eq!(subject.inspect()["State"]["StartedAt"], started_at);
     assert_eq!(subject.post("restart"), 204);
-    assert_ne!(subject.inspect()["State"]["StartedAt"], began);
+    assert_ne!(subject.inspect()["State"]["StartedAt"], started_at);
 }
 
-/// The fake-unit's image with a health check that asks its process nothing. `docker run` can only set one
-/// that needs a shell.
+/// Image of the fake unit with a health check that does not contact the process. `docker run` can only set a
+/// check that needs a shell.
 struct CheckedImage(String);
 
 impl CheckedImage {
@@ -262,7 +264,7 @@ async fn docker_calls_a_frozen_process_healthy_if_its_check_does_not_touch_it() 
     let healthy = |health: Value| (health["Status"] == "healthy").then_some(health);
     eventually("healthy", DEFAULT_TIMEOUT, async || healthy(health())).await;
     subject.run_docker_verb("kill -s STOP");
-    // The engine keeps the last five checks: all of these began after it froze.
+    // Docker keeps the last five checks. After this time all of them began after the freeze.
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(health()["Status"], "healthy");
     assert_eq!(health()["FailingStreak"], 0);
@@ -276,14 +278,17 @@ async fn docker_restart_ends_a_pause_and_waits_the_whole_stop_timeout() {
     let subject = TestContainer::run("--env IGNORE_SIGTERM=1");
     subject.run_docker_verb("pause");
     assert_eq!(subject.status(), "paused");
-    let began = Instant::now();
+    let start = Instant::now();
     subject.run_docker_verb("restart -t 2");
-    assert!(began.elapsed() >= Duration::from_secs(2), "all of its time");
+    assert!(
+        start.elapsed() >= Duration::from_secs(2),
+        "the stop timeout was not used"
+    );
     assert_eq!(subject.status(), "running");
     assert_eq!(subject.events().await.last().unwrap(), "restart");
 }
 
-/// Two watchdogs that cannot agree because the bus is away may both ask for it.
+/// Two watchdogs may both request a restart while the bus is unreachable.
 #[tokio::test]
 async fn docker_merges_restart_calls_made_before_the_first_one_is_done() {
     let subject = TestContainer::run("--env IGNORE_SIGTERM=1");
@@ -295,10 +300,10 @@ async fn docker_merges_restart_calls_made_before_the_first_one_is_done() {
         vec![first.join().unwrap(), second.join().unwrap(), third]
     });
     let events = subject.events_since(&before).await;
-    let of = |action| events.iter().filter(|event| *event == action).count();
-    assert_eq!((of("die"), of("start")), (1, 1), "{events:?}");
+    let count = |action| events.iter().filter(|event| *event == action).count();
+    assert_eq!((count("die"), count("start")), (1, 1), "{events:?}");
     assert_eq!(subject.status(), "running");
-    // One that finds the process ended between its look and its signal is refused, and nothing is lost by that.
+    // A call that finds the process ended before its signal fails with 500; another call restarts the container.
     assert!(answers.contains(&204), "{answers:?}");
     assert!(
         answers.iter().all(|answer| [204, 500].contains(answer)),
@@ -309,14 +314,14 @@ async fn docker_merges_restart_calls_made_before_the_first_one_is_done() {
 #[tokio::test]
 async fn docker_replays_only_its_latest_events() {
     let subject = TestContainer::run("");
-    // Many signals at a time: the engine's events of everybody else are in its memory too.
+    // More signals than the buffer holds; it also holds the events of other containers.
     for _ in 0..EVENT_BUFFER_SIZE + 50 {
         assert_eq!(subject.post("kill?signal=CONT"), 204);
     }
-    let told = subject.events().await;
-    assert!(told.len() <= EVENT_BUFFER_SIZE, "{}", told.len());
+    let events = subject.events().await;
+    assert!(events.len() <= EVENT_BUFFER_SIZE, "{}", events.len());
     assert!(
-        !told.contains(&"start".to_owned()),
-        "what was first is gone"
+        !events.contains(&"start".to_owned()),
+        "the oldest event is still kept"
     );
 }

@@ -1,5 +1,5 @@
-//! A book whose brain does not return holds a thread of its trader. It is halted alone, and everything else goes
-//! on; until a person releases it.
+//! Test of a book whose core hangs and blocks a thread of its trader: only this book is halted, the other books
+//! continue, and the operator can unhalt the book.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -14,13 +14,13 @@ use protocol::exit_code::ExitCode;
 use trader_core::book::{BookPhase, BookRecord};
 
 const HUNG_SYMBOL: &str = "ETHUSDT";
-/// The limit is ten seconds; then the halt is stored.
+/// Time within which the trader exits: ten seconds until the hang is detected, then the halt is stored.
 const HALT_TIMEOUT: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn hung_core_halts_its_book_only_and_the_other_books_trade_on() {
     let system = System::start(&[("SIM_SPEED", "600")]).await;
-    // Armed for good: asked again, the brain would not return again.
+    // The failpoint stays armed: every call of this core hangs.
     let setup = system
         .trader_setup("spinning")
         .env("FAILPOINT_SPIN", HUNG_SYMBOL);
@@ -52,37 +52,37 @@ async fn hung_core_halts_its_book_only_and_the_other_books_trade_on() {
         .iter()
         .filter(|book| book.halt_reason.is_some());
     assert_eq!(halted.count(), 1);
-    let told = bus_reader::stored_events(system.operator_bus()).await;
-    let halts = told.iter().filter_map(|told| match &told.event.body {
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let halts = events.iter().filter_map(|stored| match &stored.event.body {
         EventBody::BookHalted { book, reason } => Some((book.symbol.as_str(), reason.as_str())),
         _ => None,
     });
-    let why = "bug: a call to its brain did not return within 10 s";
-    assert_eq!(halts.collect::<Vec<_>>(), [(HUNG_SYMBOL, why)]);
+    let expected = "bug: a call to its brain did not return within 10 s";
+    assert_eq!(halts.collect::<Vec<_>>(), [(HUNG_SYMBOL, expected)]);
 
     drop(next);
     unhalt_book(&system).await;
 }
 
-/// The next version has the brain mended; the book stays halted until a person says that it may go on.
+/// Starts a trader whose core does not hang: the book stays halted until the operator unhalts it.
 async fn unhalt_book(system: &System) {
     let trader = system.trader_setup("spinning").start();
     trader.wait_until_running().await;
     trader.wait_for_log("book halted").await;
-    let (code, said) = run_unhalt(system, "BTCUSDT").await;
-    assert_eq!(code, 78, "{said}");
+    let (code, output) = run_unhalt(system, "BTCUSDT").await;
+    assert_eq!(code, 78, "{output}");
     assert!(
-        said.contains("--symbol=BTCUSDT") && said.contains("not halted"),
-        "{said}"
+        output.contains("--symbol=BTCUSDT") && output.contains("not halted"),
+        "{output}"
     );
-    let (code, said) = run_unhalt(system, "ETHUSDT --closed-at 40000").await;
-    assert_eq!(code, 78, "{said}");
+    let (code, output) = run_unhalt(system, "ETHUSDT --closed-at 40000").await;
+    assert_eq!(code, 78, "{output}");
     assert!(
-        said.contains("--closed-at=40000: not allowed, a paper book"),
-        "{said}"
+        output.contains("--closed-at=40000: not allowed, a paper book"),
+        "{output}"
     );
-    let (code, said) = run_unhalt(system, HUNG_SYMBOL).await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = run_unhalt(system, HUNG_SYMBOL).await;
+    assert_eq!(code, 0, "{output}");
     trader.wait_for_log("the book is released").await;
     bus_reader::wait_for_heartbeat(
         system.operator_bus(),
@@ -93,20 +93,20 @@ async fn unhalt_book(system: &System) {
     )
     .await;
     system.audit(&trader).await;
-    let told = bus_reader::stored_events(system.operator_bus()).await;
-    let told = told.iter().filter(|told| {
-        matches!(&told.event.body, EventBody::BookUnhalted { book, .. } if book.symbol.as_str() == HUNG_SYMBOL)
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let unhalted = events.iter().filter(|stored| {
+        matches!(&stored.event.body, EventBody::BookUnhalted { book, .. } if book.symbol.as_str() == HUNG_SYMBOL)
     });
-    assert_eq!(told.count(), 1);
+    assert_eq!(unhalted.count(), 1);
 }
 
 async fn run_unhalt(system: &System, symbol: &str) -> (i32, String) {
-    let words = format!("unhalt --reason mended --symbol {symbol}");
-    let mut asked = system
-        .trader_setup("word")
-        .flags(&words)
+    let arguments = format!("unhalt --reason fixed --symbol {symbol}");
+    let mut process = system
+        .trader_setup("operator")
+        .flags(&arguments)
         .start()
         .into_process();
-    let code = asked.exit_within(DEFAULT_TIMEOUT).await;
-    (code, [asked.out(), asked.err()].concat().join("\n"))
+    let code = process.exit_within(DEFAULT_TIMEOUT).await;
+    (code, [process.out(), process.err()].concat().join("\n"))
 }

@@ -1,5 +1,5 @@
-//! The journal against a real nats-server that is killed, frozen and away: what was acknowledged is
-//! there, once and in order, and a second writer is refused.
+//! Tests of the journal on a real nats-server that is killed, frozen and unreachable: acknowledged batches are
+//! stored once and in order, and a second writer is fenced.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,15 +37,14 @@ async fn replay(bus: &Bus, writer: &str) -> (Journal, Vec<u64>) {
     )
 }
 
-/// What anybody would read now.
+/// Reads all records of the journal as the operator.
 async fn read_all(nats: &NatsServer) -> Vec<u64> {
     replay(&nats.bus(Role::Operator).await, "reader").await.1
 }
 
 async fn append(journal: &mut Journal, records: &[u64]) -> Result<u64, AppendError> {
     let appended = timeout(APPEND_TIMEOUT, journal.append(records, 0, |_| {})).await;
-    let appended =
-        appended.unwrap_or_else(|_| panic!("nothing appended within {APPEND_TIMEOUT:?}"));
+    let appended = appended.unwrap_or_else(|_| panic!("no append within {APPEND_TIMEOUT:?}"));
     appended.map(|place| place.seq)
 }
 
@@ -61,7 +60,7 @@ async fn appended_records_are_replayed_in_order_with_their_envelope() {
     }
     let replayed = Journal::replay::<u64>(&bus, &subject(), token("second")).await;
     let (successor, entries) = replayed.unwrap();
-    let seen: Vec<_> = entries
+    let stored: Vec<_> = entries
         .iter()
         .map(|s| {
             (
@@ -72,12 +71,12 @@ async fn appended_records_are_replayed_in_order_with_their_envelope() {
             )
         })
         .collect();
-    let right = [
+    let expected = [
         (sequences[0], "first", 1, vec![1, 2, 3]),
         (sequences[1], "first", 2, vec![4]),
         (sequences[2], "first", 3, vec![5, 6]),
     ];
-    assert_eq!(seen, right);
+    assert_eq!(stored, expected);
     assert_eq!(successor.last_seq(), sequences[2]);
 }
 
@@ -95,7 +94,7 @@ async fn stale_writer_is_fenced_and_the_current_writer_continues() {
     assert_eq!(read_all(&nats).await, [1, 2, 4]);
 }
 
-/// As the trader's lookout halts a book: whoever has got on, or is another's, is not halted.
+/// As the core hang detector halts a book: its append is rejected if the writer has appended meanwhile.
 #[tokio::test]
 async fn second_handle_of_a_writer_is_fenced_after_the_writers_next_append() {
     let nats = NatsServer::with_streams().await;
@@ -128,7 +127,7 @@ async fn successor_fences_the_former_writer() {
     assert_eq!(read_all(&nats).await, [1, 2]);
 }
 
-/// Its ids tell after a time-out whether a message is its own: one id must not name two of them.
+/// After a timeout, a writer recognizes its own message by the batch id, so an id must name one batch only.
 #[tokio::test]
 async fn returning_writer_never_reuses_a_batch_id() {
     let nats = NatsServer::with_streams().await;
@@ -143,7 +142,7 @@ async fn returning_writer_never_reuses_a_batch_id() {
         .iter()
         .map(|s| (s.batch.writer.as_str(), s.batch.batch_id))
         .collect();
-    // Counted over the whole process, of which each test has one.
+    // Batch ids are counted for the whole process, and each test has its own.
     assert_eq!(ids, [("first", 1), ("second", 2), ("first", 3)]);
 }
 
@@ -165,7 +164,7 @@ async fn replay_from_a_sequence_reads_on_from_it_and_can_append() {
             "from {from}"
         );
     }
-    // Whatever little was read, the fence is the journal's end.
+    // The fence is the end of the journal, however few batches were read.
     let replayed = Journal::replay_from::<u64>(&bus, &subject(), token("next"), last + 1).await;
     append(&mut replayed.unwrap().0, &[5]).await.unwrap();
     assert_eq!(read_all(&nats).await, [1, 2, 3, 4, 5]);
@@ -178,15 +177,15 @@ async fn append_with_unknown_outcome_is_stored_once_and_finds_its_sequence() {
     let (mut journal, _) = replay(&bus, "writer").await;
     let before = append(&mut journal, &[1]).await.unwrap();
     nats.freeze();
-    let began = Instant::now();
+    let start = Instant::now();
     let thaw = async {
-        // The attempt has given up by then, but its message waits in the server's socket.
+        // By then the attempt has timed out, but its message waits in the server's socket.
         sleep(DEADLINE + Duration::from_secs(1)).await;
         nats.thaw();
     };
     let (seq, ()) = tokio::join!(append(&mut journal, &[2]), thaw);
     assert_eq!(seq.unwrap(), before + 1);
-    assert!(began.elapsed() > DEADLINE, "its outcome was never unknown");
+    assert!(start.elapsed() > DEADLINE, "the outcome was known in time");
     append(&mut journal, &[3]).await.unwrap();
     assert_eq!(read_all(&nats).await, [1, 2, 3]);
 }
@@ -194,20 +193,20 @@ async fn append_with_unknown_outcome_is_stored_once_and_finds_its_sequence() {
 #[tokio::test]
 async fn acknowledged_batches_survive_kill_9_of_the_server() {
     let mut nats = NatsServer::with_streams().await;
-    let mut right = Vec::new();
+    let mut expected = Vec::new();
     for round in 0..5 {
         let bus = nats.bus(Role::TraderPaper).await;
         let (mut journal, found) = replay(&bus, &format!("writer-{round}")).await;
-        assert_eq!(found, right, "round {round}");
+        assert_eq!(found, expected, "round {round}");
         for record in 0..20 {
             let record = round * 100 + record;
             append(&mut journal, &[record]).await.unwrap();
-            right.push(record);
+            expected.push(record);
         }
         nats.kill();
         nats.restart().await;
     }
-    assert_eq!(read_all(&nats).await, right);
+    assert_eq!(read_all(&nats).await, expected);
 }
 
 #[tokio::test]
@@ -219,8 +218,8 @@ async fn append_waits_for_a_server_that_is_down_and_is_stored_once() {
     nats.kill();
     let mut waited = Vec::new();
     let appended = async {
-        let told = |why: &str| waited.push(why.to_owned());
-        timeout(APPEND_TIMEOUT, journal.append(&[2_u64], 0, told)).await
+        let record = |reason: &str| waited.push(reason.to_owned());
+        timeout(APPEND_TIMEOUT, journal.append(&[2_u64], 0, record)).await
     };
     let back = async {
         sleep(Duration::from_secs(7)).await;
@@ -228,14 +227,14 @@ async fn append_waits_for_a_server_that_is_down_and_is_stored_once() {
     };
     let (appended, ()) = tokio::join!(appended, back);
     appended.unwrap().unwrap();
-    assert!(!waited.is_empty(), "nobody heard that it took long");
+    assert!(!waited.is_empty(), "the delay was not reported");
     append(&mut journal, &[3]).await.unwrap();
     assert_eq!(read_all(&nats).await, [1, 2, 3]);
 }
 
 #[tokio::test]
 async fn unreadable_message_is_named_by_its_sequence() {
-    for (bad, word) in [
+    for (bad, text) in [
         ("{\"v\":1,\"writer\":", "EOF"),
         ("no json", "expected"),
         (
@@ -261,21 +260,22 @@ async fn unreadable_message_is_named_by_its_sequence() {
                 seq, ref reason, ..
             } => {
                 assert_eq!(seq, bad_seq, "{bad}");
-                assert!(reason.contains(word), "{bad}: {reason}");
+                assert!(reason.contains(text), "{bad}: {reason}");
             }
             ReplayError::Unavailable { .. } => panic!("{bad}: {error}"),
         }
     }
 }
 
-/// A newer build took the key over: this one must let go, not wait for ever.
+/// A newer build has become the writer: the old one must stop instead of retrying for ever.
 #[tokio::test]
 async fn writer_is_fenced_by_a_batch_it_cannot_read() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
     let (mut journal, _) = replay(&bus, "writer").await;
     append(&mut journal, &[1]).await.unwrap();
-    let newer = r#"{"v":999,"writer":"newer","batch_id":1,"at":0,"events_published_seq":0,"records":[7]}"#;
+    let newer =
+        r#"{"v":999,"writer":"newer","batch_id":1,"at":0,"events_published_seq":0,"records":[7]}"#;
     store_raw(&bus, newer).await;
     let lost = append(&mut journal, &[2]).await;
     assert!(matches!(lost, Err(AppendError::Fenced { .. })), "{lost:?}");
@@ -291,11 +291,11 @@ async fn batch_too_large_for_the_bus_is_rejected_not_retried() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
     let (mut journal, _) = replay(&bus, "writer").await;
-    // The server takes 1 MB.
-    let refused = append(&mut journal, &vec![u64::MAX; 100_000]).await;
+    // The server accepts at most 1 MB.
+    let rejected = append(&mut journal, &vec![u64::MAX; 100_000]).await;
     assert!(
-        matches!(refused, Err(AppendError::Rejected { .. })),
-        "{refused:?}"
+        matches!(rejected, Err(AppendError::Rejected { .. })),
+        "{rejected:?}"
     );
     assert_eq!(read_all(&nats).await, [0_u64; 0]);
 }
@@ -306,14 +306,14 @@ async fn ten_thousand_batches_are_replayed() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;
     store_many(&bus, COUNT).await;
-    let began = Instant::now();
+    let start = Instant::now();
     let (_, records) = replay(&bus, "reader").await;
-    let rate = f64::from(u32::try_from(COUNT).unwrap()) / began.elapsed().as_secs_f64();
-    eprintln!("replayed {COUNT} decisions, {rate:.0} a second");
+    let rate = f64::from(u32::try_from(COUNT).unwrap()) / start.elapsed().as_secs_f64();
+    eprintln!("replayed {COUNT} batches, {rate:.0} per second");
     assert_eq!(records, (0..COUNT).collect::<Vec<u64>>());
 }
 
-/// Many at a time: only their replay is of interest.
+/// Stores `count` batches, many at a time.
 async fn store_many(bus: &Bus, count: u64) {
     let subject = subject().to_string();
     let mut pending = Vec::new();

@@ -1,5 +1,5 @@
-//! Real orders on the simulated exchange: the way of a position from entry to exit, and every dangerous
-//! second on it.
+//! Tests of a live trader with real orders on the simulated exchange: a position from entry to exit, with kills,
+//! outages and faults at the moments where an order could be lost or doubled.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use rust_decimal::dec;
 use serde_json::json;
 use trader_core::book::{BookPhase, BookRecord, ExitReason};
 
-/// A candle in three seconds; the exchange takes an order for three seconds.
+/// Speed of the exchange: a candle lasts three seconds, and the exchange accepts an order for three seconds.
 const SPEED: &str = "20";
 
 fn closed_by(reason: ExitReason) -> impl Fn(&BookRecord) -> bool {
@@ -35,11 +35,11 @@ async fn position_reaches_its_target_and_journal_and_exchange_agree() {
     trader.wait_until_running().await;
     system.wait_until_protected().await;
     system.audit().await;
-    let (code, said) = system.run_command("eyes", "status").await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = system.run_command("operator", "status").await;
+    assert_eq!(code, 0, "{output}");
     assert!(
-        said.contains("ACCOUNT live.") && said.contains("long 0.25 at"),
-        "{said}"
+        output.contains("ACCOUNT live.") && output.contains("long 0.25 at"),
+        "{output}"
     );
     let target = closed_by(ExitReason::Target);
     system.wait_for_record("the target is filled", target).await;
@@ -66,19 +66,19 @@ async fn flatten_closes_everything_on_the_exchange() {
     let system = LiveSystem::start(&[], SPEED).await;
     let mut trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
-    let (code, said) = system
-        .run_command("word", "flatten --confirm --reason tried")
+    let (code, output) = system
+        .run_command("operator", "flatten --confirm --reason tried")
         .await;
-    assert_eq!(code, 0, "{said}");
+    assert_eq!(code, 0, "{output}");
     assert_eq!(trader.exit_within(DEFAULT_TIMEOUT).await, 21);
     let closed = closed_by(ExitReason::AccountLatched);
     system
-        .wait_for_record("what was open is closed", closed)
+        .wait_for_record("the open position is closed", closed)
         .await;
     system.audit().await;
 }
 
-/// A person has everything closed, and the trader is killed before the exchange hears of it.
+/// Flattens the account and kills the trader before the exchange receives the exit order.
 async fn kill_while_closing() -> LiveScenario {
     let mut run = LiveScenario::prepare(&[], SPEED).await;
     let exit = STEPS
@@ -97,28 +97,28 @@ async fn trader_killed_during_flatten_finishes_it_after_restart() {
     run.finish(Initiator::Operator).await;
     let closed = closed_by(ExitReason::AccountLatched);
     run.system
-        .wait_for_record("what was open is closed", closed)
+        .wait_for_record("the open position is closed", closed)
         .await;
 }
 
 #[tokio::test]
 async fn new_trader_on_a_latched_account_closes_the_books_of_a_killed_one() {
     let run = kill_while_closing().await;
-    // Latched, and its only book is leased to the dead one.
+    // The account is latched, and its only book is leased to the killed trader.
     let mut another = run.start_another("two");
     assert_eq!(another.exit_within(DEFAULT_TIMEOUT).await, 21);
     let book = run.system.book_state().await;
     assert_eq!(
         book.phase,
         BookPhase::Flat,
-        "it left before it had closed it"
+        "the trader exited before the position was closed"
     );
     run.system.audit().await;
 }
 
 #[tokio::test]
-async fn trader_told_to_end_replaces_a_lost_stop_order_first() {
-    // The exchange takes an order for four seconds.
+async fn shutdown_replaces_a_lost_stop_order_first() {
+    // At this speed the exchange accepts an order for four seconds.
     let mut run = LiveScenario::prepare(&[], "15").await;
     let stop = STEPS.iter().find(|step| step.name == "stop").unwrap();
     let held = run.run_until(stop, HoldPoint::BeforeExchange).await;
@@ -126,9 +126,9 @@ async fn trader_told_to_end_replaces_a_lost_stop_order_first() {
         "path": stop.path, "times": 1});
     run.system.arm_fault(&lost).await;
     held.release(ReleaseAction::Forward);
-    let unclear = |r: &BookRecord| matches!(r, BookRecord::OrderOutcomeUnknown { .. });
+    let unknown = |r: &BookRecord| matches!(r, BookRecord::OrderOutcomeUnknown { .. });
     run.system
-        .wait_for_record("nobody knows of it", unclear)
+        .wait_for_record("the outcome of the order is unknown", unknown)
         .await;
     run.end_trader(TraderEnd::Stopped).await;
     let book = run.system.book_state().await;
@@ -137,7 +137,7 @@ async fn trader_told_to_end_replaces_a_lost_stop_order_first() {
 }
 
 #[tokio::test]
-async fn trader_told_to_end_with_unknown_entry_leaves_no_unprotected_position() {
+async fn shutdown_with_unknown_entry_leaves_no_unprotected_position() {
     let mut run = LiveScenario::prepare(&[], SPEED).await;
     let held = run.run_until(&STEPS[0], HoldPoint::AfterExchange).await;
     held.release(ReleaseAction::Discard);
@@ -153,16 +153,14 @@ async fn direct_flatten_without_the_bus_is_adopted_by_the_book() {
     let _trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
     system.nats.kill();
-    let words = "flatten --confirm --direct --reason tried";
-    let (code, said) = system.run_command("hand", words).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("BTCUSDT: flat"), "{said}");
-    assert!(said.contains("not latched"), "{said}");
+    let arguments = "flatten --confirm --direct --reason tried";
+    let (code, output) = system.run_command("operator", arguments).await;
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("BTCUSDT: flat"), "{output}");
+    assert!(output.contains("not latched"), "{output}");
     system.nats.restart().await;
     let adopted = closed_by(ExitReason::External);
-    system
-        .wait_for_record("the closing is adopted", adopted)
-        .await;
+    system.wait_for_record("the exit is adopted", adopted).await;
     system.audit().await;
 }
 
@@ -175,10 +173,10 @@ async fn trader_frozen_while_sending_executes_nothing_after_losing_its_book() {
             .trader_setup(name)
             .env("BINANCE_REST_URL", &gateway.url())
     };
-    let (code, said) = system
+    let (code, output) = system
         .run_command_with(&trader("init"), "init --account")
         .await;
-    assert_eq!(code, 0, "{said}");
+    assert_eq!(code, 0, "{output}");
     let mut held = gateway.hold_call("POST", "/fapi/v1/order", 0, HoldPoint::BeforeExchange);
     let first = trader("first").start();
     held.wait_until_held(DEFAULT_TIMEOUT).await;
@@ -186,7 +184,7 @@ async fn trader_frozen_while_sending_executes_nothing_after_losing_its_book() {
     let second = trader("second").start();
     let dropped = |r: &BookRecord| matches!(r, BookRecord::EntryDropped { .. });
     system
-        .wait_for_record("the second one gives the entry up", dropped)
+        .wait_for_record("the second trader drops the entry", dropped)
         .await;
     held.release(ReleaseAction::Forward);
     first.signal("CONT");
@@ -214,7 +212,7 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
     let system = LiveSystem::start(&[], SPEED).await;
     let trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
-    // More than the position of 0.25, so not its end.
+    // More than the position of 0.25, so it does not close the position.
     system
         .place_manual_order(NewOrderSideEnum::Sell, dec!(0.3))
         .await;
@@ -228,11 +226,11 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
         if reason.contains("no trade explains it"))
     );
 
-    // Said without a word on the position, it is halted for the same again.
-    let (code, said) = system
-        .run_command("word", "unhalt --symbol BTCUSDT --reason tried")
+    // An unhalt that does not explain the position leads to the same halt.
+    let (code, output) = system
+        .run_command("operator", "unhalt --symbol BTCUSDT --reason tried")
         .await;
-    assert_eq!(code, 0, "{said}");
+    assert_eq!(code, 0, "{output}");
     trader.wait_for_log("the book is released").await;
     let halts = async || {
         let journal = system.read_journal().await;
@@ -242,20 +240,28 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
     };
     eventually("halted again", DEFAULT_TIMEOUT, halts).await;
 
-    let words = "unhalt --symbol BTCUSDT --closed-at 40100 --reason sold-it-all";
-    let (code, said) = system.run_command("word", words).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(said.contains("booked as closed at 40100, profit"), "{said}");
-    let owned_again = async || {
+    let arguments = "unhalt --symbol BTCUSDT --closed-at 40100 --reason sold-it-all";
+    let (code, output) = system.run_command("operator", arguments).await;
+    assert_eq!(code, 0, "{output}");
+    assert!(
+        output.contains("booked as closed at 40100, profit"),
+        "{output}"
+    );
+    let restarted = async || {
         let book = system.book_state().await;
         let journal = system.read_journal().await;
-        let taken = matches!(
+        let has_writer = matches!(
             journals::records([&journal]).last(),
             Some(BookRecord::WriterChanged { .. })
         );
-        (taken && book.phase == BookPhase::Flat).then_some(book)
+        (has_writer && book.phase == BookPhase::Flat).then_some(book)
     };
-    let book = eventually("the book trades on, flat", DEFAULT_TIMEOUT, owned_again).await;
+    let book = eventually(
+        "the book has a writer again and is flat",
+        DEFAULT_TIMEOUT,
+        restarted,
+    )
+    .await;
     assert_eq!(book.trades, 1);
     system.wait_until_nothing_rests().await;
 }
@@ -265,13 +271,15 @@ async fn missing_candles_are_a_gap_and_the_position_is_still_managed() {
     let system = LiveSystem::start(&[(6, DOWN)], SPEED).await;
     let trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
-    let hole = json!({"fault": "missing-candle", "symbol": SYMBOL, "interval": "1m", "count": 2});
-    system.arm_fault(&hole).await;
+    let gap = json!({"fault": "missing-candle", "symbol": SYMBOL, "interval": "1m", "count": 2});
+    system.arm_fault(&gap).await;
     trader
         .wait_for_log("the exchange has no candles here")
         .await;
     let stop = closed_by(ExitReason::Stop);
-    system.wait_for_record("the stop is taken in", stop).await;
+    system
+        .wait_for_record("the stop fill is journaled", stop)
+        .await;
     system.wait_for_trades(1).await;
     system.audit().await;
 }
@@ -283,26 +291,27 @@ async fn revoked_key_is_published_once_retried_slowly_and_used_again() {
     system.wait_until_protected().await;
     let key = |on| json!({"fault": "revoke-key", "key": API_KEY, "on": on});
     system.arm_fault(&key(true)).await;
-    let refused = "book does not get on";
-    // The stop fills on the exchange, and the trader cannot ask what became of it.
-    trader.wait_for_log(refused).await;
-    // Some candles come, which do not make it well.
+    let stalled = "book does not get on";
+    // The stop fills on the exchange, and the trader cannot query the result.
+    trader.wait_for_log(stalled).await;
+    // Candles that arrive do not end the error state.
     tokio::time::sleep(Duration::from_secs(12)).await;
-    let tries = trader.count_logs(refused);
+    let tries = trader.count_logs(stalled);
     assert!(tries <= 3, "{tries} tries in 12 s");
-    let told = bus_reader::stored_events(system.operator_bus()).await;
+    let events = bus_reader::stored_events(system.operator_bus()).await;
     let failed = |t: &&StoredEvent| matches!(&t.event.body, EventBody::ComponentFailed { component, .. } if component == SYMBOL);
-    let failures: Vec<&StoredEvent> = told.iter().filter(failed).collect();
+    let failures: Vec<&StoredEvent> = events.iter().filter(failed).collect();
     assert_eq!(failures.len(), 1, "{failures:?}");
     system.arm_fault(&key(false)).await;
     let stop = closed_by(ExitReason::Stop);
     system.wait_for_record("the stop is found", stop).await;
     system.wait_for_trades(1).await;
     system.audit().await;
-    eventually("word that it is well again", DEFAULT_TIMEOUT, async || {
-        let told = bus_reader::stored_events(system.operator_bus()).await;
-        let well = |t: &StoredEvent| matches!(t.event.body, EventBody::ComponentRecovered { .. });
-        told.iter().any(well).then_some(())
+    eventually("an event of the recovery", DEFAULT_TIMEOUT, async || {
+        let events = bus_reader::stored_events(system.operator_bus()).await;
+        let recovered =
+            |t: &StoredEvent| matches!(t.event.body, EventBody::ComponentRecovered { .. });
+        events.iter().any(recovered).then_some(())
     })
     .await;
 }
@@ -319,10 +328,10 @@ async fn liquidation_is_adopted_published_and_accounted() {
         .wait_for_record("the liquidation is adopted", closed)
         .await;
     system.audit().await;
-    eventually("word of it", DEFAULT_TIMEOUT, async || {
-        let told = bus_reader::stored_events(system.operator_bus()).await;
+    eventually("an event of the liquidation", DEFAULT_TIMEOUT, async || {
+        let events = bus_reader::stored_events(system.operator_bus()).await;
         let closed = |t: &StoredEvent| matches!(t.event.body, EventBody::PositionClosed { .. });
-        told.iter().any(closed).then_some(())
+        events.iter().any(closed).then_some(())
     })
     .await;
 }
@@ -332,21 +341,21 @@ async fn account_is_initialized_once_and_by_the_operator() {
     let system = LiveSystem::start_without_account(&[], SPEED).await;
     let mut early = system.trader_setup("early").start();
     assert_eq!(early.exit_within(DEFAULT_TIMEOUT).await, 78);
-    let complaint = early.err().join("\n");
-    assert!(complaint.contains("trader init --account"), "{complaint}");
+    let stderr = early.err().join("\n");
+    assert!(stderr.contains("trader init --account"), "{stderr}");
     system.init_account().await;
-    let (code, said) = system.run_command("again", "init --account").await;
-    assert_eq!(code, 78, "{said}");
-    assert!(said.contains("has a journal already"), "{said}");
-    let (code, said) = system.run_command("dry", "--dry-run").await;
-    assert!(said.contains("SIMULATOR"), "{said}");
-    assert!(said.contains("may not withdraw"), "{said}");
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = system.run_command("again", "init --account").await;
+    assert_eq!(code, 78, "{output}");
+    assert!(output.contains("has a journal already"), "{output}");
+    let (code, output) = system.run_command("dry", "--dry-run").await;
+    assert!(output.contains("SIMULATOR"), "{output}");
+    assert!(output.contains("may not withdraw"), "{output}");
+    assert_eq!(code, 0, "{output}");
 }
 
 #[tokio::test]
 async fn funding_paid_while_the_trader_was_down_is_in_the_profit() {
-    // Half an hour before funding is due, and stopped out a few minutes after it.
+    // Entry half an hour before funding is due, stop a few minutes after it.
     let system = LiveSystem::start_with_entry_at(&[(34, DOWN)], "40", 450).await;
     system.init_account().await;
     let mut trader = system.trader_setup("one").start();

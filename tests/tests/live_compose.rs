@@ -1,5 +1,5 @@
-//! Live as compose.yaml has it, on the simulated exchange with a key of it: an account that a person begins,
-//! two instances that share its books, and one that is killed.
+//! Test of live mode with the settings of compose.yaml on the simulated exchange: the account is initialized, two
+//! instances share its books, and one of them is killed.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,10 +19,10 @@ use tempfile::NamedTempFile;
 use trader_core::book::BookRecord;
 
 const BOOKS: usize = 3;
-/// A lease expires after 15 s, and another instance sees that a pass later.
+/// Time for a takeover: a lease expires after 15 s, and another instance acquires it in its next pass.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A file that the image's user may read.
+/// Writes a file that the image's user can read.
 fn secret_file(text: &str) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(&file, text).unwrap();
@@ -30,27 +30,27 @@ fn secret_file(text: &str) -> NamedTempFile {
     file
 }
 
-/// Who took each book over last.
+/// Newest writer of each book, by symbol.
 async fn book_writers(bus: &Bus) -> BTreeMap<String, String> {
     let journals = journals::read_mode(bus, Mode::Live).await;
-    let owner = |record: &BookRecord| match record {
+    let writer = |record: &BookRecord| match record {
         BookRecord::WriterChanged { instance, .. } => Some(instance.to_string()),
         _ => None,
     };
     let last = journals.iter().filter_map(|(key, entries)| {
-        let last = journals::records([entries]).filter_map(owner).last();
+        let last = journals::records([entries]).filter_map(writer).last();
         Some((key.symbol.to_string(), last?))
     });
     last.collect()
 }
 
-async fn wait_until_shared_by(bus: &Bus, wanted: &[&str], within: Duration) {
-    let what = format!("{wanted:?} have the books");
-    let wanted: BTreeSet<&str> = wanted.iter().copied().collect();
+async fn wait_until_shared_by(bus: &Bus, instances: &[&str], within: Duration) {
+    let what = format!("{instances:?} have the books");
+    let expected: BTreeSet<&str> = instances.iter().copied().collect();
     eventually(&what, within, async || {
-        let owners = book_writers(bus).await;
-        let names: BTreeSet<&str> = owners.values().map(String::as_str).collect();
-        (owners.len() == BOOKS && names == wanted).then_some(())
+        let writers = book_writers(bus).await;
+        let names: BTreeSet<&str> = writers.values().map(String::as_str).collect();
+        (writers.len() == BOOKS && names == expected).then_some(())
     })
     .await;
 }
@@ -65,14 +65,14 @@ async fn killed_live_instance_loses_its_books_to_the_other() {
     for name in ["nats", "bus-init", "exchange-sim", "trader"] {
         require_image(name);
     }
-    let (key, hidden) = (secret_file("livekey\n"), secret_file("livesecret\n"));
+    let (key, secret) = (secret_file("livekey\n"), secret_file("livesecret\n"));
     let variables = [
         ("COMPOSE_PROFILES", "live"),
         ("LIVE_MARKET", "simulator"),
         ("SIM_API_KEYS", "livekey:livesecret:trade"),
         ("RECV_WINDOW_MS", "60000"),
         ("BINANCE_API_KEY_FILE", key.path().to_str().unwrap()),
-        ("BINANCE_API_SECRET_FILE", hidden.path().to_str().unwrap()),
+        ("BINANCE_API_SECRET_FILE", secret.path().to_str().unwrap()),
         (
             "TRADER_LIVE_FLAGS",
             "--infinite --auto-restart --confirm-live",
@@ -80,13 +80,13 @@ async fn killed_live_instance_loses_its_books_to_the_other() {
     ];
     let name = format!("{}-live", run_name());
     let project = Project::up(&name, &variables, &["exchange-sim"]);
-    let compose = |words: &str| {
+    let compose = |arguments: &str| {
         let mut command = project.compose();
-        command.envs(variables).args(words.split(' '));
+        command.envs(variables).args(arguments.split(' '));
         run_command(&mut command)
     };
-    let begun = compose("run --rm --no-TTY trader-live init --account");
-    assert!(begun.contains("begun; its orders carry"), "{begun}");
+    let output = compose("run --rm --no-TTY trader-live init --account");
+    assert!(output.contains("begun; its orders carry"), "{output}");
     compose("up --no-build --detach --wait --wait-timeout 120 --scale trader-live=2 trader-live");
     let bus = project.operator_bus().await;
     wait_until_shared_by(&bus, &["trader-live-1", "trader-live-2"], DEFAULT_TIMEOUT).await;
@@ -105,11 +105,11 @@ async fn killed_live_instance_loses_its_books_to_the_other() {
     .await;
 
     compose("stop trader-live");
-    let said = logs(&project.container_name("trader-live", 2));
+    let log = logs(&project.container_name("trader-live", 2));
     let ended = r#"ending reason="stop requested" exit=0"#;
-    assert!(said.contains(ended), "{said}");
-    for text in [said, logs(&first)] {
-        assert!(!text.contains("livesecret"), "the secret is in the log");
+    assert!(log.contains(ended), "{log}");
+    for text in [log, logs(&first)] {
+        assert!(!text.contains("livesecret"), "the API secret is in the log");
         assert!(!text.contains("book halted"), "{text}");
     }
 }

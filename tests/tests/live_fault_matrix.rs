@@ -1,15 +1,15 @@
-//! Every call of an order's life: one that the market closes, and one that a person closes. Each is held at the
-//! instant before the exchange has it and at the instant before its answer is back; then it goes on or is lost,
-//! and the trader lives, is killed with -9 at that instant, or is told to end, and is started again. Beside that
-//! the exchange's own faults, in `live_fault_matrix/faults.rs`. At the end journal and exchange agree, an open position
-//! has its stop, no id was executed twice, and the profit is the wallet's to the last digit.
+//! Every call in the life of a live position, closed by the market or by the operator. Each call is held before the
+//! exchange receives it, or before its response arrives. Then it is forwarded or discarded, while the trader
+//! continues, is killed, or shuts down, and is started again. `live_fault_matrix/faults.rs` adds faults of the
+//! exchange. At the end journal and exchange agree, an open position has its stop, no order was executed twice, and
+//! the profit equals the change of the wallet balance.
 //!
-//! CI plays a sample that changes with its seed; `scripts/test --all` plays every cell twice.
+//! CI plays a random sample; `scripts/test --all` plays every cell twice.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stderr,
-    reason = "helpers of tests: a panic is how a test fails, and which cells were played is worth reading"
+    reason = "helpers of tests: a panic is how a test fails; prints which cells were played"
 )]
 
 #[path = "live_fault_matrix/faults.rs"]
@@ -27,15 +27,15 @@ use faults::FaultCell;
 use futures_util::stream::iter;
 use futures_util::{FutureExt, StreamExt};
 
-/// A candle in two seconds; the exchange takes an order for two seconds.
+/// Speed of the exchange: a candle lasts two seconds, and the exchange accepts an order for two seconds.
 const SPEED: &str = "30";
 /// Cells of each kind that CI plays, and how many at once.
 const SAMPLE_SIZE: usize = 4;
 const CONCURRENT_CELLS: usize = 4;
-/// How often every cell is played, if `BEARISH_TEST_ROUNDS` says nothing else.
+/// How often the whole matrix plays every cell, unless `BEARISH_TEST_ROUNDS` is set.
 const ROUNDS: usize = 2;
 
-/// A call that is held.
+/// A cell in which a call is held.
 #[derive(Debug, Clone, Copy)]
 struct HeldCell {
     step: Step,
@@ -54,7 +54,7 @@ enum Cell {
 }
 
 impl Cell {
-    /// In a line: what `BEARISH_TEST_CELLS` is looked for in.
+    /// Name of the cell in one line. `BEARISH_TEST_CELLS` selects cells whose name contains it.
     fn name(&self) -> String {
         match self {
             Self::Held(held) => format!(
@@ -73,19 +73,19 @@ impl Cell {
     }
 }
 
-fn held_cells(dice: &mut SeededRandom) -> Vec<Cell> {
+fn held_cells(random: &mut SeededRandom) -> Vec<Cell> {
     let mut cells = Vec::new();
     for step in STEPS {
-        for when in [HoldPoint::BeforeExchange, HoldPoint::AfterExchange] {
-            for then in [ReleaseAction::Forward, ReleaseAction::Discard] {
+        for hold_point in [HoldPoint::BeforeExchange, HoldPoint::AfterExchange] {
+            for release in [ReleaseAction::Forward, ReleaseAction::Discard] {
                 for end in [TraderEnd::Survives, TraderEnd::Killed, TraderEnd::Stopped] {
                     cells.push(Cell::Held(HeldCell {
                         step,
-                        hold_point: when,
-                        release: then,
+                        hold_point,
+                        release,
                         end,
-                        held_ms: dice.below(1_500),
-                        is_up: dice.below(2) == 0,
+                        held_ms: random.below(1_500),
+                        is_up: random.below(2) == 0,
                     }));
                 }
             }
@@ -94,41 +94,47 @@ fn held_cells(dice: &mut SeededRandom) -> Vec<Cell> {
     cells
 }
 
-/// What the market does after the entry.
-fn price_moves(by: Initiator, up: bool) -> Vec<PriceMove> {
-    match by {
-        Initiator::Market => vec![(4, if up { UP } else { DOWN })],
+/// Price moves after the entry.
+fn price_moves(initiator: Initiator, is_up: bool) -> Vec<PriceMove> {
+    match initiator {
+        Initiator::Market => vec![(4, if is_up { UP } else { DOWN })],
         Initiator::Operator => Vec::new(),
     }
 }
 
 async fn play(cell: HeldCell) {
-    let by = cell.step.initiator;
-    let mut run = LiveScenario::prepare(&price_moves(by, cell.is_up), SPEED).await;
+    let initiator = cell.step.initiator;
+    let mut run = LiveScenario::prepare(&price_moves(initiator, cell.is_up), SPEED).await;
     let held = run.run_until(&cell.step, cell.hold_point).await;
-    let decide = async {
+    let release = async {
         tokio::time::sleep(Duration::from_millis(cell.held_ms)).await;
         held.release(cell.release);
     };
-    tokio::join!(run.end_trader(cell.end), decide);
+    tokio::join!(run.end_trader(cell.end), release);
     if cell.end == TraderEnd::Stopped {
-        let guarded = run.system.is_protected_on_exchange().await;
-        assert!(guarded, "it left a position without a stop");
+        let is_protected = run.system.is_protected_on_exchange().await;
+        assert!(
+            is_protected,
+            "the trader exited with a position without a stop"
+        );
     }
-    run.finish(by).await;
+    run.finish(initiator).await;
 }
 
-/// Plays them all, whatever becomes of one; which of them failed is told at the end.
+/// Plays all cells, also after a failure, and panics at the end with the names of the failed ones.
 async fn play_all(cells: Vec<Cell>) {
-    let wanted = std::env::var("BEARISH_TEST_CELLS").unwrap_or_default();
-    let chosen = |cell: &Cell| cell.name().contains(&wanted);
-    let cells: Vec<Cell> = cells.into_iter().filter(chosen).collect();
+    let pattern = std::env::var("BEARISH_TEST_CELLS").unwrap_or_default();
+    let is_selected = |cell: &Cell| cell.name().contains(&pattern);
+    let cells: Vec<Cell> = cells.into_iter().filter(is_selected).collect();
     let played = cells.len();
     let playing = iter(cells).map(async |cell| {
-        let began = Instant::now();
+        let start = Instant::now();
         let ended = AssertUnwindSafe(Box::pin(cell.play())).catch_unwind().await;
-        let word = if ended.is_ok() { "done" } else { "FAILED" };
-        eprintln!("{word} in {:.1} s: {cell:?}", began.elapsed().as_secs_f32());
+        let result = if ended.is_ok() { "done" } else { "FAILED" };
+        eprintln!(
+            "{result} in {:.1} s: {cell:?}",
+            start.elapsed().as_secs_f32()
+        );
         ended.err().map(|_| cell.name())
     });
     let failed: Vec<_> = playing.buffer_unordered(CONCURRENT_CELLS).collect().await;
@@ -137,11 +143,11 @@ async fn play_all(cells: Vec<Cell>) {
     assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
 }
 
-/// So many of them, in an order of chance.
-fn pick_random(count: usize, mut cells: Vec<Cell>, dice: &mut SeededRandom) -> Vec<Cell> {
+/// Picks `count` cells in random order.
+fn pick_random(count: usize, mut cells: Vec<Cell>, random: &mut SeededRandom) -> Vec<Cell> {
     let mut sample = Vec::new();
     for _ in 0..count {
-        let chosen = usize::try_from(dice.below(cells.len() as u64)).unwrap();
+        let chosen = usize::try_from(random.below(cells.len() as u64)).unwrap();
         sample.push(cells.swap_remove(chosen));
     }
     sample
@@ -149,12 +155,12 @@ fn pick_random(count: usize, mut cells: Vec<Cell>, dice: &mut SeededRandom) -> V
 
 #[tokio::test]
 async fn random_sample_of_the_matrix_ends_consistent() {
-    let mut dice = SeededRandom::new();
-    let mut sample = pick_random(SAMPLE_SIZE, held_cells(&mut dice), &mut dice);
+    let mut random = SeededRandom::new();
+    let mut sample = pick_random(SAMPLE_SIZE, held_cells(&mut random), &mut random);
     sample.extend(pick_random(
         SAMPLE_SIZE,
-        faults::fault_cells(&mut dice),
-        &mut dice,
+        faults::fault_cells(&mut random),
+        &mut random,
     ));
     play_all(sample).await;
 }
@@ -162,12 +168,12 @@ async fn random_sample_of_the_matrix_ends_consistent() {
 #[tokio::test]
 #[ignore = "every cell twice: about an hour"]
 async fn whole_matrix_ends_consistent() {
-    let mut dice = SeededRandom::new();
+    let mut random = SeededRandom::new();
     let rounds = std::env::var("BEARISH_TEST_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
     let mut all = Vec::new();
     for _ in 0..rounds {
-        all.extend(faults::fault_cells(&mut dice));
-        all.extend(held_cells(&mut dice));
+        all.extend(faults::fault_cells(&mut random));
+        all.extend(held_cells(&mut random));
     }
-    play_all(pick_random(all.len(), all, &mut dice)).await;
+    play_all(pick_random(all.len(), all, &mut random)).await;
 }

@@ -1,5 +1,5 @@
-//! A recorded month of a real market through every part on its way: the exchange replays the file, the
-//! trader's own adapter fetches, the engine judges. The figures were computed elsewhere (pandas).
+//! Test with a recorded month of a real market: the exchange replays the file, the trader's data client fetches the
+//! candles, and the strategies evaluate them. The expected figures were computed with pandas.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -23,25 +23,25 @@ use trader_core::strategy::{Strategy, StrategyInputs};
 const FILE: &str = "btcusdt-perp-1m-2022-01.csv.gz";
 const SYMBOL: &str = "BTCUSDT";
 const MINUTES: usize = 45_031;
-/// Closed and complete half hours in it.
+/// Number of complete half hours in the file.
 const BARS: usize = 1_500;
 
 #[expect(clippy::print_stderr, reason = "a skipped test must say so")]
 fn recorded_month() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/market-data");
-    let folder = std::env::var_os("BEARISH_MARKET_DATA").map_or(beside, PathBuf::from);
+    let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/market-data");
+    let folder = std::env::var_os("BEARISH_MARKET_DATA").map_or(default, PathBuf::from);
     let file = folder.join(FILE);
     if file.is_file() {
         return Some(file);
     }
     eprintln!(
-        "SKIPPED: {FILE} is not in {} (BEARISH_MARKET_DATA names its folder)",
+        "SKIPPED: {FILE} is not in {} (BEARISH_MARKET_DATA sets its folder)",
         folder.display()
     );
     None
 }
 
-/// An exchange for which all of the file but its last minute is past, and whose time stands still.
+/// An exchange with paused time, whose history is the file without its last minute.
 struct ReplayExchange {
     address: SocketAddr,
     shutdown: CancellationToken,
@@ -92,7 +92,7 @@ impl ReplayExchange {
     }
 }
 
-/// The newest candles, as a trader fetches them to warm up.
+/// Fetches the newest candles, as a trader does for its warm-up.
 async fn fetch(market: &BinanceDataClient, interval: Interval, count: usize) -> Vec<Candle> {
     let now = market.server_time().await.unwrap();
     let symbol = SYMBOL.parse().unwrap();
@@ -100,24 +100,24 @@ async fn fetch(market: &BinanceDataClient, interval: Interval, count: usize) -> 
     fetched.await.unwrap()
 }
 
-/// On how many judged bars each condition holds: oversold, overbought, short-the-rip, under 45.
+/// Counts the evaluated bars on which each condition holds: oversold, overbought, short-the-rip, RSI below 45.
 fn count_conditions(bars: &[Candle]) -> [usize; 4] {
     let mut indicators = Indicators::default();
     let mut holds = [0; 4];
     for (index, bar) in bars.iter().enumerate() {
         indicators.update(bar);
-        let judged = index as u64 >= WARM_UP_BARS;
-        let Some(values) = indicators.values().filter(|_| judged) else {
+        let is_evaluated = index as u64 >= WARM_UP_BARS;
+        let Some(values) = indicators.values().filter(|_| is_evaluated) else {
             continue;
         };
-        let sight = StrategyInputs {
+        let inputs = StrategyInputs {
             values,
             regime: None,
         };
         let found = [
-            Strategy::OversoldBounce.evaluate(&sight),
+            Strategy::OversoldBounce.evaluate(&inputs),
             values.rsi14 >= 61.0,
-            Strategy::ShortTheRip.evaluate(&sight),
+            Strategy::ShortTheRip.evaluate(&inputs),
             values.rsi14 <= 45.0,
         ];
         for (count, found) in holds.iter_mut().zip(found) {

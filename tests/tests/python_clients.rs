@@ -1,6 +1,6 @@
-//! exchange-sim and clients that others wrote, from `PyPI`: Binance's own Python connector, python-binance and ccxt.
-//! Each trades on a real exchange and judges every answer by its own reading of Binance's protocol, which is not
-//! ours. Says that it is skipped where there is no python3, or no `PyPI`.
+//! Tests of exchange-sim with third-party clients from `PyPI`: Binance's own Python connector, python-binance and
+//! ccxt. Each client trades and checks every response by its own implementation of Binance's protocol. A test prints
+//! that it is skipped if python3 or `PyPI` is missing.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,36 +20,36 @@ use bearish_tests::process::Process;
 
 const KEY: &str = "otherskey";
 const SECRET: &str = "otherssecret";
-/// Minutes of market before its present, and after it.
+/// Minutes of market before the start of the exchange.
 const PAST_MINUTES: i64 = 1_600;
 const PLAYED_MINUTES: i64 = 60;
-/// A client is done within that.
+/// Time within which a client finishes.
 const CLIENT_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// A Python that has the clients, installed if they are not; none without python3 or `PyPI`.
+/// Installs the clients unless they are installed; returns the path of Python. Fails without python3 or `PyPI`.
 fn prepare_python() -> Result<PathBuf, String> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let tools = here.join("../target/tools");
-    let (venv, wanted) = (
+    let (venv, requirements) = (
         tools.join("clients"),
         here.join("tests/python_clients/requirements.txt"),
     );
     std::fs::create_dir_all(&tools).unwrap();
-    // Tests run side by side, and one of them installs.
+    // Tests run in parallel, and one of them installs.
     let lock = File::create(tools.join("clients.lock")).unwrap();
     lock.lock().unwrap();
     let (python, stamp) = (venv.join("bin/python"), venv.join("installed"));
-    let listed = std::fs::read_to_string(&wanted).unwrap();
+    let listed = std::fs::read_to_string(&requirements).unwrap();
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == listed) {
         return Ok(python);
     }
-    let ran = |what: &str, status: std::io::Result<ExitStatus>| match status {
+    let check = |what: &str, status: std::io::Result<ExitStatus>| match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{what}: {status}")),
         Err(error) => Err(format!("{what}: {error}")),
     };
     let mut make = Command::new("python3");
-    ran(
+    check(
         "python3 -m venv",
         make.args(["-m", "venv"]).arg(&venv).status(),
     )?;
@@ -60,15 +60,15 @@ fn prepare_python() -> Result<PathBuf, String> {
         "--disable-pip-version-check",
         "--requirement",
     ]);
-    ran("pip install", install.arg(&wanted).status())?;
+    check("pip install", install.arg(&requirements).status())?;
     std::fs::write(stamp, listed).unwrap();
     Ok(python)
 }
 
-/// A market of now: who signs by the host's clock is understood, as the exchange's is up to a minute ahead of it.
+/// Starts an exchange at the present time, at most a minute ahead of the host's clock, by which clients sign.
 async fn start_exchange() -> (Exchange, tempfile::TempDir) {
     let into_the_minute = runtime::clock::now().0.rem_euclid(MINUTE_MS);
-    // Late in it the exchange would be open before its time has come.
+    // Late in a minute, the exchange would be ready after the start of its first candle.
     if into_the_minute > 50_000 {
         let left = u64::try_from(MINUTE_MS - into_the_minute).unwrap();
         tokio::time::sleep(Duration::from_millis(left)).await;
@@ -96,12 +96,14 @@ async fn start_exchange() -> (Exchange, tempfile::TempDir) {
     (exchange, folder)
 }
 
-/// Lets a client trade, and shows what it has said if it is not content.
+/// Runs a client script, which must succeed; shows its output if it fails.
 async fn run_client(script: &str) {
     let python = match prepare_python() {
         Ok(python) => python,
-        Err(why) => {
-            eprintln!("SKIPPED: {script}: the clients cannot be installed on this machine: {why}");
+        Err(reason) => {
+            eprintln!(
+                "SKIPPED: {script}: the clients cannot be installed on this machine: {reason}"
+            );
             return;
         }
     };
@@ -112,8 +114,11 @@ async fn run_client(script: &str) {
     command.args([&exchange.address().to_string(), KEY, SECRET]);
     let mut client = Process::start(script, command);
     let code = client.exit_within(CLIENT_TIMEOUT).await;
-    let said = [client.out(), client.err()].concat().join("\n");
-    assert!(code == 0 && said.contains("all done"), "{script}: {said}");
+    let output = [client.out(), client.err()].concat().join("\n");
+    assert!(
+        code == 0 && output.contains("all done"),
+        "{script}: {output}"
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The real socket-guard before the real engine: what Docker's own command, raw bytes and the watchdog
-//! get through it, and what they do not.
+//! Tests of the socket-guard in front of a real Docker daemon: which requests of the `docker` command, of raw
+//! connections and of the watchdog are allowed, and which are denied.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -14,13 +14,13 @@ use bearish_tests::watchdog::{self, Unit, WatchdogRig};
 use watchdog_core::phase::UnitPhase;
 
 const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
-/// Nobody starts it again.
+/// Flags of a unit that is not restarted.
 const NO_RESTART_FLAGS: &str = "--paper --infinite";
 const PASSWORD: &str = "swordfish-of-the-test";
 
-/// A unit of ours, one of ours that nobody may touch, and one of somebody else's project.
+/// A labelled and an unlabelled unit of the project, and a unit of another project.
 struct GuardedUnits {
-    ours: Unit,
+    labelled: Unit,
     unlabelled: Unit,
     foreign: Unit,
 }
@@ -33,7 +33,7 @@ impl GuardedUnits {
         };
         let other = format!("com.docker.compose.project={}-other", rig.project);
         Self {
-            ours: unit(1).start(),
+            labelled: unit(1).start(),
             unlabelled: unit(2)
                 .with_option("--label", "bearish-alpha.supervise=false")
                 .start(),
@@ -43,30 +43,30 @@ impl GuardedUnits {
 }
 
 fn assert_denied(guard: &SocketGuard, arguments: &[&str]) {
-    let (said, done) = guard.run_docker(arguments);
-    assert!(!done, "docker {arguments:?} was done: {said}");
-    // For `attach` the command has words of its own.
-    let told = said.contains("socket-guard: ") || said.contains("received 403");
-    assert!(told, "{arguments:?}: {said}");
+    let (output, success) = guard.run_docker(arguments);
+    assert!(!success, "docker {arguments:?} succeeded: {output}");
+    // For `attach`, the command prints a message of its own.
+    let is_denied = output.contains("socket-guard: ") || output.contains("received 403");
+    assert!(is_denied, "{arguments:?}: {output}");
 }
 
-/// What Docker's command must not do through the guard, not even to a marked container.
+/// Commands that must be denied, also for a labelled container.
 const DENIED_COMMANDS: [&str; 25] = [
     "create IMAGE",
     "run --rm IMAGE",
     "pull IMAGE",
-    "exec OURS /fake-unit",
-    "attach OURS",
-    "rm -f OURS",
-    "rename OURS other",
-    "update --memory 1g OURS",
-    "pause OURS",
-    "cp OURS:/fake-unit -",
-    "export OURS",
-    "commit OURS",
-    "top OURS",
-    "diff OURS",
-    "stats --no-stream OURS",
+    "exec LABELLED /fake-unit",
+    "attach LABELLED",
+    "rm -f LABELLED",
+    "rename LABELLED other",
+    "update --memory 1g LABELLED",
+    "pause LABELLED",
+    "cp LABELLED:/fake-unit -",
+    "export LABELLED",
+    "commit LABELLED",
+    "top LABELLED",
+    "diff LABELLED",
+    "stats --no-stream LABELLED",
     "images",
     "rmi IMAGE",
     "volume ls",
@@ -83,9 +83,9 @@ const DENIED_COMMANDS: [&str; 25] = [
 async fn docker_cli_reaches_labelled_containers_of_the_project_only() {
     let mut rig = WatchdogRig::start_behind_guard().await;
     let all = GuardedUnits::start(&rig);
-    let [ours, unmarked, stranger] =
-        [&all.ours, &all.unlabelled, &all.foreign].map(|unit| unit.container_name().to_owned());
-    let ids = [&all.ours, &all.foreign].map(Unit::container_id);
+    let [labelled, unlabelled, foreign] =
+        [&all.labelled, &all.unlabelled, &all.foreign].map(|unit| unit.container_name().to_owned());
+    let ids = [&all.labelled, &all.foreign].map(Unit::container_id);
     let project = rig.project.clone();
     let guard = rig.guard();
 
@@ -93,55 +93,55 @@ async fn docker_cli_reaches_labelled_containers_of_the_project_only() {
     let listed = guard.run_docker_ok(&names);
     let mut listed: Vec<&str> = listed.lines().collect();
     listed.sort_unstable();
-    assert_eq!(listed, [&ours, &unmarked]);
-    let theirs = format!("label=com.docker.compose.project={project}-other");
-    let asked_for = guard.run_docker_ok(&[&names[..], &["--filter", &theirs]].concat());
-    assert_eq!(asked_for, "");
+    assert_eq!(listed, [&labelled, &unlabelled]);
+    let filter = format!("label=com.docker.compose.project={project}-other");
+    let of_other_project = guard.run_docker_ok(&[&names[..], &["--filter", &filter]].concat());
+    assert_eq!(of_other_project, "");
 
-    let before = all.ours.started_at();
-    guard.run_docker_ok(&["restart", "-t", "1", &ours[..]]);
-    assert_ne!(all.ours.started_at(), before);
+    let before = all.labelled.started_at();
+    guard.run_docker_ok(&["restart", "-t", "1", &labelled[..]]);
+    assert_ne!(all.labelled.started_at(), before);
     for (verb, runs) in [("stop", false), ("start", true), ("kill", false)] {
         guard.run_docker_ok(&[verb, &ids[0][..20]]);
         eventually(verb, DEFAULT_TIMEOUT, async || {
-            (all.ours.is_running() == runs).then_some(())
+            (all.labelled.is_running() == runs).then_some(())
         })
         .await;
     }
     guard.run_docker_ok(&["start", &ids[0]]);
     guard.run_docker_ok(&["version"]);
     guard.run_docker_ok(&["info"]);
-    guard.run_docker_ok(&["logs", &ours]);
+    guard.run_docker_ok(&["logs", &labelled]);
 
     for verb in ["start", "stop", "kill", "restart"] {
-        assert_denied(guard, &[verb, &unmarked]);
-        assert_denied(guard, &[verb, &stranger]);
+        assert_denied(guard, &[verb, &unlabelled]);
+        assert_denied(guard, &[verb, &foreign]);
         assert_denied(guard, &[verb, &ids[1]]);
         assert_denied(guard, &[verb, &ids[1][..12]]);
     }
     for verb in ["inspect", "logs"] {
-        assert_denied(guard, &[verb, "--", &stranger]);
+        assert_denied(guard, &[verb, "--", &foreign]);
     }
     for call in DENIED_COMMANDS {
-        let words = call.split(' ').map(|word| match word {
-            "OURS" => ours.as_str(),
+        let arguments = call.split(' ').map(|argument| match argument {
+            "LABELLED" => labelled.as_str(),
             "IMAGE" => watchdog::fake_unit_image(),
-            word => word,
+            argument => argument,
         });
-        assert_denied(guard, &words.collect::<Vec<_>>());
+        assert_denied(guard, &arguments.collect::<Vec<_>>());
     }
-    assert!(all.ours.is_running() && all.unlabelled.is_running() && all.foreign.is_running());
+    assert!(all.labelled.is_running() && all.unlabelled.is_running() && all.foreign.is_running());
 
-    let said = |what: &str| guard.process.count_logs(what);
-    assert!(said("verdict=\"refused\" status=403") > 20);
-    assert_eq!(said("verdict=\"allowed\" status=204"), 5, "what was done");
+    let count = |what: &str| guard.process.count_logs(what);
+    assert!(count("verdict=\"refused\" status=403") > 20);
+    assert_eq!(count("verdict=\"allowed\" status=204"), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn inspect_shows_no_environment_values() {
     let mut rig = WatchdogRig::start_behind_guard().await;
     let all = GuardedUnits::start(&rig);
-    for unit in [&all.ours, &all.unlabelled] {
+    for unit in [&all.labelled, &all.unlabelled] {
         let shown = rig
             .guard()
             .run_docker_ok(&["inspect", unit.container_name()]);
@@ -157,16 +157,16 @@ async fn events_and_logs_stream_and_are_of_the_project_only() {
     let all = GuardedUnits::start(&rig);
     let guard = rig.guard();
     let mut events = Process::start("docker events", guard.docker_command(&["events"]));
-    let logs = ["logs", "--follow", all.ours.container_name()];
+    let logs = ["logs", "--follow", all.labelled.container_name()];
     let mut logs = Process::start("docker logs", guard.docker_command(&logs));
-    // Something to be told of, until somebody listens.
+    // Causes events until both streams are connected.
     eventually("an event", DEFAULT_TIMEOUT, async || {
         all.foreign.run_docker_verb("restart");
-        all.ours.run_docker_verb("restart");
+        all.labelled.run_docker_verb("restart");
         (events.count_logs("container restart") > 0).then_some(())
     })
     .await;
-    assert!(events.is_running(), "it streams on");
+    assert!(events.is_running(), "the event stream ended");
     assert_eq!(events.count_logs(all.foreign.container_name()), 0);
     logs.kill();
     let signalled = Instant::now();
@@ -193,11 +193,11 @@ async fn closed_connections_free_their_slots() {
         let all: Vec<_> = (0..40).map(|_| stream(guard)).collect();
         let open = all.iter().filter(|(_, s)| s.ends_with("200")).count();
         let busy = all.iter().filter(|(_, s)| s.ends_with("503")).count();
-        // The watchdog has one of the sixteen.
+        // The watchdog uses one of the sixteen slots.
         assert_eq!((open, busy), (15, 25), "round {round}");
         assert_eq!(guard.health().await, ("the engine answers".to_owned(), 0));
         drop(all);
-        eventually("a place is free", DEFAULT_TIMEOUT, async || {
+        eventually("a slot is free", DEFAULT_TIMEOUT, async || {
             stream(guard).1.ends_with("200").then_some(())
         })
         .await;
@@ -317,7 +317,7 @@ async fn guard_names_a_bad_setting_in_one_line_and_waits_for_docker() {
             "unix:///path",
         ),
         (
-            vec![("HOSTNAME", "no-container-of-ours")],
+            vec![("HOSTNAME", "no-container-of-labelled")],
             78,
             "BEARISH_PROJECT",
         ),
@@ -331,12 +331,12 @@ async fn guard_names_a_bad_setting_in_one_line_and_waits_for_docker() {
             "SOCKET_GUARD_LISTEN",
         ),
     ];
-    for (env, expected, words) in rows {
+    for (env, expected, text) in rows {
         let mut process = start_process(&env);
         let code = process.exit_within(DEFAULT_TIMEOUT).await;
         let err = process.err();
         assert_eq!((code, err.len()), (expected, 1), "{env:?}: {err:?}");
-        assert!(err[0].contains(words), "{env:?}: {err:?}");
+        assert!(err[0].contains(text), "{env:?}: {err:?}");
     }
     let first = SocketGuard::start("p").await;
     let address = first.address();

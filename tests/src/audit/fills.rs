@@ -1,4 +1,4 @@
-//! The audit's own arithmetic of fills, fees and sizes, in decimals.
+//! Arithmetic of fills, fees and sizes for the audit, in decimals, independent of the trader core.
 
 use protocol::event::PositionSide;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -7,14 +7,14 @@ use trader_core::strategy::Strategy;
 
 use crate::exchange::{Candle, Grid};
 
-/// What an entry should have been sized as.
+/// Expected quantity and prices of an entry.
 pub(super) struct Bracket {
     pub(super) quantity: Decimal,
     pub(super) stop: Decimal,
     pub(super) target: Decimal,
 }
 
-/// Stop and target by the strategy's formula, the size by 2 % risk and the book's means.
+/// Stop and target by the strategy's formula; quantity by 2 % risk, limited by equity times leverage.
 pub(super) fn expected_bracket(
     entry: &Entry,
     equity: Decimal,
@@ -54,15 +54,15 @@ pub(super) fn expected_bracket(
     let halves = Decimal::from(2_u32.pow(entry.halvings.into()));
     let equity = equity / halves;
     let by_risk = equity * percent(200) / (reference - stop).abs();
-    let by_means = equity * leverage / reference;
+    let by_equity = equity * leverage / reference;
     Bracket {
-        quantity: round_down(by_risk.min(by_means), grid.lot),
+        quantity: round_down(by_risk.min(by_equity), grid.lot),
         stop,
         target,
     }
 }
 
-/// A market order: slippage and tick go against whoever sends it.
+/// Fill price of a market order: slippage and rounding to the tick are to the disadvantage of the sender.
 pub(super) fn market_fill_price(
     price: Decimal,
     is_buy: bool,
@@ -76,12 +76,12 @@ pub(super) fn market_fill_price(
     }
 }
 
-/// Fee of one fill.
+/// Fee of one fill, rounded to eight decimals.
 pub(super) fn fee(price: Decimal, quantity: Decimal, rate: Decimal) -> Decimal {
     (price * quantity * rate).round_dp_with_strategy(8, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// What a position pays when eight hours are full, at that candle's open.
+/// Funding that a position pays at a multiple of eight hours, at that candle's open. Negative if it receives.
 pub(super) fn funding_payment(position: &Position, open: Decimal, rate: Decimal) -> Decimal {
     let amount = fee(open, position.quantity.to_decimal(), rate);
     match position.side {
@@ -90,7 +90,8 @@ pub(super) fn funding_payment(position: &Position, open: Decimal, rate: Decimal)
     }
 }
 
-/// How this candle ends the position: a gap at the open first, then the stop, then the target.
+/// Price and reason of the exit that this candle triggers: a gap at the open first, then the stop, then the
+/// target. `None` if the position stays open.
 pub(super) fn exit_in_candle(
     position: &Position,
     candle: &Candle,
@@ -108,7 +109,7 @@ pub(super) fn exit_in_candle(
             ExitReason::Stop,
         )
     };
-    let (gapped, won, hit, reached) = if long {
+    let (gapped, gained, hit, reached) = if long {
         (
             candle.open <= stop,
             candle.open >= target,
@@ -123,7 +124,7 @@ pub(super) fn exit_in_candle(
             candle.low <= target,
         )
     };
-    match (gapped, won, hit, reached) {
+    match (gapped, gained, hit, reached) {
         (true, ..) => Some(stopped(candle.open)),
         (_, true, ..) => Some((candle.open, ExitReason::Target)),
         (_, _, true, _) => Some(stopped(stop)),

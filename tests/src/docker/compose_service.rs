@@ -1,4 +1,4 @@
-//! One service of compose.yaml, read through Compose itself: what the tests start is what it says.
+//! Reads one service of compose.yaml through `docker compose config`, so that tests start what it defines.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use serde_json::Value;
 use super::run_command;
 use crate::nats::Role;
 
-/// The workspace, where compose.yaml lies.
+/// Root of the workspace, the directory of compose.yaml.
 fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Compose on this project's file and nobody's `.env`.
+/// Command line `docker compose` for this project's file, without any `.env`.
 pub fn compose(project: &str) -> Command {
     let mut command = Command::new("docker");
     command
@@ -25,23 +25,23 @@ pub fn compose(project: &str) -> Command {
     command
 }
 
-/// A service as compose.yaml has it.
+/// A service as compose.yaml defines it.
 pub(super) struct ComposeService(Value);
 
 /// A file or volume in a container.
 pub(super) struct ServiceMount {
-    /// A volume's name or a path of this machine.
+    /// Name of a volume, or a path of this machine.
     pub(super) source: String,
-    /// Where it is in the container.
+    /// Path in the container.
     pub(super) target: String,
-    /// Not a path of this machine.
+    /// Whether `source` names a volume.
     pub(super) is_volume: bool,
 }
 
 impl ComposeService {
     /// Reads one service, with this run's passwords.
     pub(super) fn read(service: &str) -> Self {
-        let mut command = compose("blueprint");
+        let mut command = compose("settings");
         for role in Role::ALL {
             let name = role.user().to_uppercase().replace('-', "_");
             command.env(format!("NATS_{name}_PASSWORD"), role.password());
@@ -53,12 +53,12 @@ impl ComposeService {
         Self(found)
     }
 
-    /// Its image, name and tag.
+    /// Name and tag of its image.
     pub(super) fn image(&self) -> (&str, &str) {
         self.string("image").rsplit_once(':').unwrap()
     }
 
-    /// Its variables that have a value.
+    /// Environment variables that have a value.
     pub(super) fn environment(&self) -> BTreeMap<String, String> {
         let all = self.0["environment"].as_object().unwrap();
         let given = all.iter().filter_map(|(name, value)| {
@@ -68,45 +68,48 @@ impl ComposeService {
         given.collect()
     }
 
-    /// What follows the image's entry point.
+    /// Arguments after the image's entry point.
     pub(super) fn command(&self) -> Vec<String> {
         self.string_list("command")
     }
 
-    /// The command of its health check, if it has one.
+    /// Command of its health check. `None` if it has no health check.
     pub(super) fn health_check(&self) -> Option<Vec<String>> {
         let test = parse_strings(&self.0["healthcheck"]["test"]);
         let (kind, command) = test.split_first()?;
-        assert_eq!(kind, "CMD", "there is no shell for {kind}");
+        assert_eq!(
+            kind, "CMD",
+            "the image has no shell for a {kind} health check"
+        );
         Some(command.to_vec())
     }
 
-    /// Capabilities it gives up.
+    /// Linux capabilities that it drops.
     pub(super) fn cap_drop(&self) -> Vec<String> {
         self.string_list("cap_drop")
     }
 
-    /// Its security options.
+    /// Security options.
     pub(super) fn security_opt(&self) -> Vec<String> {
         self.string_list("security_opt")
     }
 
-    /// Whether its root file system cannot be written.
+    /// Whether its root file system is read-only.
     pub(super) fn is_read_only(&self) -> bool {
         self.0["read_only"] == true
     }
 
-    /// Most memory, in bytes.
+    /// Memory limit in bytes.
     pub(super) fn memory_limit(&self) -> i64 {
         self.string("mem_limit").parse().unwrap()
     }
 
-    /// Most processes and threads.
+    /// Limit of processes and threads.
     pub(super) fn pids_limit(&self) -> i64 {
         self.0["pids_limit"].as_i64().unwrap()
     }
 
-    /// Its files and volumes.
+    /// Mounted files and volumes.
     pub(super) fn mounts(&self) -> Vec<ServiceMount> {
         let listed = self.0["volumes"].as_array().into_iter().flatten();
         let mounted = listed.map(|mount| ServiceMount {
@@ -126,7 +129,7 @@ impl ComposeService {
     }
 }
 
-/// A list of texts; empty where there is none.
+/// Strings of a JSON array; empty if it is missing.
 fn parse_strings(list: &Value) -> Vec<String> {
     let items = list.as_array().into_iter().flatten();
     items

@@ -1,4 +1,5 @@
-//! One container: how it is set up from compose.yaml's service, and what can be done to it.
+//! One container: its setup from a service of compose.yaml ([`ContainerSetup`]), and control of a running one
+//! ([`Container`]).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 const LOOPBACK: &str = "127.0.0.1";
 
-/// How a container is started.
+/// Settings of a container that is to be started.
 pub struct ContainerSetup<'a> {
     network: &'a TestNetwork,
     service: ComposeService,
@@ -32,36 +33,37 @@ pub struct ContainerSetup<'a> {
 
 impl<'a> ContainerSetup<'a> {
     /// The first container of a service, named as Compose names it.
-    pub(super) fn new(ground: &'a TestNetwork, service: &str) -> Self {
-        let blueprint = ComposeService::read(service);
+    pub(super) fn new(network: &'a TestNetwork, service: &str) -> Self {
+        let name = network.container_name(service);
+        let service = ComposeService::read(service);
         Self {
-            name: ground.container_name(service),
+            name,
             hostname: None,
-            env: blueprint.environment(),
-            flags: blueprint.command(),
+            env: service.environment(),
+            flags: service.command(),
             port: None,
-            network: ground,
-            service: blueprint,
+            network,
+            service,
         }
-        // No password may show at any level.
+        // No password may be logged at any level.
         .env("LOG_LEVEL", "debug")
     }
 
-    /// With this variable.
+    /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// With these flags in place of compose.yaml's.
+    /// Replaces compose.yaml's command.
     #[must_use]
     pub fn flags(mut self, flags: &str) -> Self {
         self.flags = flags.split_whitespace().map(str::to_owned).collect();
         self
     }
 
-    /// On a host of this name, in a container that Compose did not name.
+    /// Sets the host name, and a container name that differs from Compose's.
     #[must_use]
     pub fn with_hostname(mut self, hostname: &str) -> Self {
         self.name = format!("{hostname}-of-{}", self.network.project_name());
@@ -69,19 +71,19 @@ impl<'a> ContainerSetup<'a> {
         self
     }
 
-    /// With this port on a port of this machine's loopback.
+    /// Publishes this port on the loopback interface of this machine.
     #[must_use]
     pub(super) fn with_published_port(mut self, port: u16) -> Self {
         self.port = Some(port);
         self
     }
 
-    /// Starts it and waits for nothing.
+    /// Starts the container without waiting for its health check.
     pub async fn start(self) -> Container {
         self.launch(Vec::new()).await
     }
 
-    /// Starts it and waits until its own health check is content.
+    /// Starts the container and waits until its health check succeeds.
     pub async fn start_healthy(self) -> Container {
         self.launch(vec![WaitFor::healthcheck()]).await
     }
@@ -95,35 +97,32 @@ impl<'a> ContainerSetup<'a> {
     }
 
     fn request(self) -> ContainerRequest<GenericImage> {
-        let blueprint = &self.service;
-        let (image, tag) = blueprint.image();
+        let service = &self.service;
+        let (image, tag) = service.image();
         let mut request = GenericImage::new(image, tag)
             .with_container_name(&self.name)
             .with_label(LABEL, run_name())
             .with_network(self.network.network_name())
-            .with_readonly_rootfs(blueprint.is_read_only())
+            .with_readonly_rootfs(service.is_read_only())
             .with_cmd(self.flags)
-            .with_host_config_modifier(with_limits(
-                blueprint.memory_limit(),
-                blueprint.pids_limit(),
-            ));
-        for capability in blueprint.cap_drop() {
+            .with_host_config_modifier(with_limits(service.memory_limit(), service.pids_limit()));
+        for capability in service.cap_drop() {
             request = request.with_cap_drop(capability);
         }
-        for option in blueprint.security_opt() {
+        for option in service.security_opt() {
             request = request.with_security_opt(option);
         }
         for (name, value) in self.env {
             request = request.with_env_var(name, value);
         }
-        for mount in blueprint.mounts() {
+        for mount in service.mounts() {
             request = request.with_mount(if mount.is_volume {
                 Mount::volume_mount(self.network.volume_name(&mount.source), mount.target)
             } else {
                 Mount::bind_mount(mount.source, mount.target).with_access_mode(AccessMode::ReadOnly)
             });
         }
-        if let Some(check) = blueprint.health_check() {
+        if let Some(check) = service.health_check() {
             request = request.with_health_check(health_check_every_second(check));
         }
         if let Some(hostname) = self.hostname {
@@ -136,7 +135,7 @@ impl<'a> ContainerSetup<'a> {
     }
 }
 
-/// compose.yaml's command; oftener, because tests wait for it.
+/// Health check with compose.yaml's command and an interval of one second, because tests wait for it.
 fn health_check_every_second(command: Vec<String>) -> Healthcheck {
     Healthcheck::cmd(command)
         .with_interval(Duration::from_secs(1))
@@ -159,39 +158,39 @@ fn with_limits(memory: i64, pids: i64) -> impl Fn(&mut HostConfig) + Send + Sync
     }
 }
 
-/// A container that was started. Removed when it is dropped.
+/// A container that was started. Removed on drop.
 pub struct Container {
     name: String,
     inner: ContainerAsync<GenericImage>,
 }
 
 impl Container {
-    /// Its name in Docker, by which others on its network find it.
+    /// Name in Docker and on its network.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// SIGKILL, by the engine.
+    /// Kills the container through Docker.
     pub async fn kill(&self) {
         let signal = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-        let engine = docker_client().await;
-        let killed = engine.kill_container(&self.name, Some(signal)).await;
+        let docker = docker_client().await;
+        let killed = docker.kill_container(&self.name, Some(signal)).await;
         killed.unwrap();
     }
 
-    /// SIGTERM, and SIGKILL after compose.yaml's 10 s. Returns how long it took.
+    /// Stops the container: SIGTERM, then SIGKILL after compose.yaml's 10 s. Returns the time until it ended.
     pub async fn stop(&self) -> Duration {
-        let asked = Instant::now();
+        let start = Instant::now();
         self.inner.stop_with_timeout(Some(10)).await.unwrap();
-        asked.elapsed()
+        start.elapsed()
     }
 
-    /// Starts it again, as it was set up, on the same volumes.
+    /// Starts the same container again, with its volumes.
     pub async fn restart(&self) {
         self.inner.start().await.unwrap();
     }
 
-    /// Waits until its own health check is content.
+    /// Waits until its health check succeeds.
     pub async fn wait_until_healthy(&self) {
         let what = format!("{} is healthy", self.name);
         eventually(&what, DEFAULT_TIMEOUT, async || {
@@ -206,7 +205,7 @@ impl Container {
         .await;
     }
 
-    /// Waits until it has ended, and says with which exit code.
+    /// Waits until the container has ended and returns its exit code.
     pub async fn wait_for_exit_code(&self) -> i64 {
         let what = format!("{} has ended", self.name);
         eventually(&what, DEFAULT_TIMEOUT, async || {
@@ -215,26 +214,26 @@ impl Container {
         .await
     }
 
-    /// Whether it runs now.
+    /// Whether the container is running.
     pub async fn is_running(&self) -> bool {
         self.inner.is_running().await.unwrap()
     }
 
-    /// All it has said so far, both streams.
+    /// Log so far, both streams.
     pub async fn log(&self) -> String {
         let out = self.inner.stdout_to_vec().await.unwrap();
         String::from_utf8(out).unwrap() + &self.stderr().await
     }
 
-    /// What it has said on standard error.
+    /// Standard error so far.
     pub async fn stderr(&self) -> String {
         let err = self.inner.stderr_to_vec().await.unwrap();
         String::from_utf8(err).unwrap()
     }
 
-    /// Where this machine reaches a published port now; after a restart it is another. Not on
-    /// testcontainers' `get_host`: with a `/.dockerenv` on this machine that is the bridge's gateway,
-    /// and we publish on the loopback alone.
+    /// Current address of a published port; it changes with a restart. Does not use testcontainers' `get_host`:
+    /// if this machine has a `/.dockerenv`, that is the bridge's gateway, but the port is published on the
+    /// loopback interface only.
     pub async fn address(&self, port: u16) -> String {
         let port = self.inner.get_host_port_ipv4(port.tcp()).await.unwrap();
         format!("{LOOPBACK}:{port}")

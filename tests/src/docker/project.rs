@@ -1,5 +1,5 @@
-//! Services of compose.yaml as Compose itself starts them, under a project name of their own: with its
-//! health checks, labels and restart policies. What is done to them is the caller's business.
+//! Starts services of compose.yaml through Compose, with their health checks, labels and restart policies, under
+//! a project name of the test's own. Entry point: [`Project`].
 
 use std::process::Command;
 
@@ -10,15 +10,15 @@ use super::{
 };
 use runtime::bus::Bus;
 
-/// The password of every role where nobody set another.
+/// Password of every role that has no other password configured.
 const DEFAULT_PASSWORD: &str = "development";
 
-/// A Compose project that is gone when this is dropped.
+/// A running Compose project. Removed with its volumes on drop.
 pub struct Project(String);
 
 impl Project {
-    /// `docker compose up` with these variables and arguments; returns when all is healthy. What was
-    /// started is also gone if it never is.
+    /// Runs `docker compose up` with these variables and arguments, and waits until all services are healthy.
+    /// If it fails, the started containers are removed.
     pub fn up(name: &str, variables: &[(&str, &str)], arguments: &[&str]) -> Self {
         let project = Self(name.to_owned());
         let up = "up --no-build --detach --wait --wait-timeout 120";
@@ -28,26 +28,26 @@ impl Project {
         project
     }
 
-    /// Compose on this project.
+    /// Command line `docker compose` for this project.
     pub fn compose(&self) -> Command {
         compose(&self.0)
     }
 
-    /// The name of a service's container in Docker.
+    /// Docker's name of a service's container.
     pub fn container_name(&self, service: &str, number: u32) -> String {
         format!("{}-{service}-{number}", self.0)
     }
 
-    /// Where this machine reaches a service; also on a network of which nothing leads outside.
+    /// IP address of a service on the bus network; reachable from this machine although the network is internal.
     pub fn address(&self, service: &str) -> String {
         let networks = "{{json .NetworkSettings.Networks}}";
-        let known = inspect(&self.container_name(service, 1), networks);
-        let networks: Value = serde_json::from_str(&known).unwrap();
+        let output = inspect(&self.container_name(service, 1), networks);
+        let networks: Value = serde_json::from_str(&output).unwrap();
         let bus = &networks[format!("{}_bus", self.0)];
         bus["IPAddress"].as_str().unwrap().to_owned()
     }
 
-    /// A connection to its bus with the operator's permissions.
+    /// Connects to the project's bus with the operator's permissions.
     pub async fn operator_bus(&self) -> Bus {
         let address = format!("{}:{BUS_PORT}", self.address("nats"));
         connect_operator(&address, DEFAULT_PASSWORD.to_owned()).await
@@ -61,8 +61,8 @@ impl Drop for Project {
     }
 }
 
-/// What `docker inspect` says of a container in this format.
+/// Output of `docker inspect` for a container in this format.
 pub fn inspect(container: &str, format: &str) -> String {
-    let said = docker(&["inspect", "--format", format, container]);
-    said.trim().to_owned()
+    let output = docker(&["inspect", "--format", format, container]);
+    output.trim().to_owned()
 }

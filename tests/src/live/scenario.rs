@@ -1,5 +1,5 @@
-//! One run of a live position behind a gateway: its account begun, its trader started, ended and started
-//! again, its end held against the exchange.
+//! One run of a live position behind a gateway: initializes the account, starts, ends and restarts the trader,
+//! and compares the result with the exchange. Entry point: [`LiveScenario`].
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use crate::gateway::{Gateway, HeldCall, HoldPoint};
 use crate::trader::{Trader, TraderSetup};
 use crate::wait::DEFAULT_TIMEOUT;
 
-/// Within this a trader that is told to ends.
+/// Time within which a trader exits after SIGTERM.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
 const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A system with one trader.
+/// A live system with a gateway and one trader.
 pub struct LiveScenario {
-    /// Bus and exchange.
+    /// Bus, exchange and operator.
     pub system: LiveSystem,
-    /// What the trader takes for the exchange.
+    /// Proxy through which the trader calls the exchange.
     pub gateway: Gateway,
     setup: TraderSetup,
     trader: Option<Trader>,
 }
 
 impl LiveScenario {
-    /// Begins the account; starts nobody yet.
+    /// Starts bus, exchange and gateway and initializes the account. Does not start a trader.
     pub async fn prepare(moves: &[PriceMove], speed: &str) -> Self {
         let system = LiveSystem::start_without_account(moves, speed).await;
         let gateway = Gateway::start(system.exchange.address()).await;
-        // An account is named after the address that it is reached by.
+        // The account is named after the address of its exchange, here the gateway.
         let setup = system
             .trader_setup("one")
             .env("BINANCE_REST_URL", &gateway.url());
-        let (code, said) = system.run_command_with(&setup, "init --account").await;
-        assert_eq!(code, 0, "{said}");
+        let (code, output) = system.run_command_with(&setup, "init --account").await;
+        assert_eq!(code, 0, "{output}");
         Self {
             system,
             gateway,
@@ -47,24 +47,24 @@ impl LiveScenario {
         self.trader = Some(self.setup.start());
     }
 
-    /// Starts another instance.
+    /// Starts another trader instance.
     pub fn start_another(&self, name: &str) -> Trader {
         self.trader_setup(name).start()
     }
 
-    /// Who reaches the exchange in the same way.
+    /// Setup of a trader that calls the exchange through the gateway.
     fn trader_setup(&self, name: &str) -> TraderSetup {
         let setup = self.system.trader_setup(name);
         setup.env("BINANCE_REST_URL", &self.gateway.url())
     }
 
-    /// Starts the trader and has everything happen up to this step, whose call is held.
-    pub async fn run_until(&mut self, step: &Step, when: HoldPoint) -> HeldCall {
+    /// Starts the trader and runs until the call of `step`, which is held.
+    pub async fn run_until(&mut self, step: &Step, hold_point: HoldPoint) -> HeldCall {
         if step.initiator == Initiator::Operator {
             self.start_trader();
             self.system.wait_until_protected().await;
         }
-        let mut held = (self.gateway).hold_call(step.method, step.path, step.skip, when);
+        let mut held = (self.gateway).hold_call(step.method, step.path, step.skip, hold_point);
         match step.initiator {
             Initiator::Market => self.start_trader(),
             Initiator::Operator => self.flatten().await,
@@ -73,15 +73,15 @@ impl LiveScenario {
         held
     }
 
-    /// A person closes everything; returns when the word is stored.
+    /// Runs `trader flatten`; returns when the command is stored.
     pub async fn flatten(&self) {
-        let person = self.trader_setup("person");
-        let words = "flatten --confirm --reason tried";
-        let (code, said) = self.system.run_command_with(&person, words).await;
-        assert_eq!(code, 0, "{said}");
+        let operator = self.trader_setup("operator");
+        let arguments = "flatten --confirm --reason tried";
+        let (code, output) = self.system.run_command_with(&operator, arguments).await;
+        assert_eq!(code, 0, "{output}");
     }
 
-    /// Ends the trader. One that is asked to has time for it.
+    /// Ends the trader. Waits for a graceful shutdown after SIGTERM.
     pub async fn end_trader(&mut self, end: TraderEnd) {
         let Some(trader) = &mut self.trader else {
             return;
@@ -92,22 +92,22 @@ impl LiveScenario {
             TraderEnd::Stopped => {
                 trader.signal("TERM");
                 let code = trader.exit_within(SHUTDOWN_TIMEOUT).await;
-                // Its account may be latched, and all closed.
-                assert!(matches!(code, 0 | 21), "ended with {code}");
+                // 21: the account is latched and every position is closed.
+                assert!(matches!(code, 0 | 21), "exit code {code}");
             }
         }
         self.trader = None;
     }
 
-    /// Waits for the end of the entry and holds it against the exchange. An entry that never reached the
-    /// exchange makes no trade.
-    pub async fn finish(&mut self, by: Initiator) {
+    /// Waits until the book is flat after its entry and compares it with the exchange. An entry that never reached
+    /// the exchange makes no trade.
+    pub async fn finish(&mut self, initiator: Initiator) {
         if self.trader.is_none() {
             self.start_trader();
         }
         self.system.wait_until_flat().await;
         self.system.audit().await;
-        if let (Initiator::Operator, Some(trader)) = (by, &mut self.trader) {
+        if let (Initiator::Operator, Some(trader)) = (initiator, &mut self.trader) {
             assert_eq!(trader.exit_within(DEFAULT_TIMEOUT).await, 21);
         }
     }

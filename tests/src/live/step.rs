@@ -1,41 +1,41 @@
-//! The steps of a live position's life, each known by the call that it is made with, and what may become of
-//! the trader at one.
+//! The steps of a live position's life, each identified by its call to the exchange, and the ways in which a
+//! trader or an exchange can fail at a step.
 
 use crate::exchange::Exchange;
 
-/// Ordinary orders.
+/// Path of ordinary orders.
 pub const ORDER: &str = "/fapi/v1/order";
-/// Conditional ones.
+/// Path of conditional orders.
 pub const CONDITIONAL_ORDER: &str = "/fapi/v1/algoOrder";
 const TRADES: &str = "/fapi/v1/userTrades";
 const INCOME: &str = "/fapi/v1/income";
 
-/// Who brings a step about.
+/// What triggers a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Initiator {
-    /// The market: it brings the entry, and moves to stop or target.
+    /// The market: it triggers the entry, and moves to stop or target.
     Market,
-    /// A person who closes everything, once the position is guarded.
+    /// The operator, who flattens the account once the position has its protective orders.
     Operator,
 }
 
-/// A step: the call by which it is known, after how many others of its kind.
+/// A step, identified by its call and by the number of equal calls before it.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
-    /// In words.
+    /// Description in test output.
     pub name: &'static str,
-    /// The call's method.
+    /// HTTP method of the call.
     pub method: &'static str,
-    /// The call's path.
+    /// Path of the call.
     pub path: &'static str,
-    /// Calls of this kind that come before.
+    /// Number of calls with this method and path that come before.
     pub skip: usize,
-    /// Who brings it about.
+    /// What triggers the step.
     pub initiator: Initiator,
 }
 
 const fn step(
-    by: Initiator,
+    initiator: Initiator,
     name: &'static str,
     call: (&'static str, &'static str),
     skip: usize,
@@ -46,11 +46,11 @@ const fn step(
         method,
         path,
         skip,
-        initiator: by,
+        initiator,
     }
 }
 
-/// Every step: first a position that the market closes, then one that a person closes.
+/// All steps: first of a position that the market closes, then of one that the operator closes.
 pub const STEPS: [Step; 11] = [
     step(Initiator::Market, "entry", ("POST", ORDER), 0),
     step(Initiator::Market, "stop", ("POST", CONDITIONAL_ORDER), 0),
@@ -85,37 +85,37 @@ pub const STEPS: [Step; 11] = [
     ),
 ];
 
-/// What becomes of the trader.
+/// How the trader ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TraderEnd {
-    /// It lives.
+    /// It continues to run.
     Survives,
-    /// SIGKILL.
+    /// It receives SIGKILL.
     Killed,
-    /// SIGTERM: it ends in good order.
+    /// It receives SIGTERM and shuts down gracefully.
     Stopped,
 }
 
-/// A fault that the exchange has by itself, as `/sim/fault` takes it.
+/// A fault of the exchange, as requests to `/sim/fault`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
-    /// In words.
+    /// Description in test output.
     pub name: &'static str,
-    /// What begins it.
+    /// Request that starts the fault.
     pub start_request: &'static str,
-    /// What ends it, if it does not end by itself.
+    /// Request that ends the fault. `None` if it ends by itself.
     pub end_request: Option<&'static str>,
 }
 
 impl Fault {
-    /// Begins it.
+    /// Starts the fault.
     pub async fn start(&self, exchange: &Exchange) {
         exchange
             .arm_fault(&serde_json::from_str(self.start_request).unwrap())
             .await;
     }
 
-    /// Ends it.
+    /// Ends the fault, if it needs a request for that.
     pub async fn end(&self, exchange: &Exchange) {
         if let Some(end) = self.end_request {
             exchange

@@ -98,11 +98,11 @@ fn main() {
     if var("EAT_MEMORY_CHILD").is_some() {
         start_eating_child();
     }
-    let began = Instant::now();
+    let start = Instant::now();
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap();
     let boot = boot.trim().replace('-', "");
     loop {
-        if let Err(error) = publish_heartbeats(began, &boot) {
+        if let Err(error) = publish_heartbeats(start, &boot) {
             println!("bus: {error}");
         }
         std::thread::sleep(Duration::from_millis(100));
@@ -124,7 +124,11 @@ fn check_health() -> std::io::Result<u8> {
 fn serve_health() -> ! {
     let listener = UnixListener::bind_addr(&address()).unwrap();
     for caller in listener.incoming() {
-        let answer = if STALLED.load(Ordering::Relaxed) { 69 } else { 0 };
+        let answer = if STALLED.load(Ordering::Relaxed) {
+            69
+        } else {
+            0
+        };
         let _ = caller.and_then(|mut caller| caller.write_all(&[answer]));
     }
     unreachable!()
@@ -135,7 +139,7 @@ fn start_eating_child() {
     child.env("EAT_MEMORY", "1").spawn().unwrap();
 }
 
-/// Until the kernel has had enough.
+/// Allocates memory until the kernel kills the process.
 fn eat_memory() {
     let mut eaten: Vec<Vec<u8>> = Vec::new();
     loop {
@@ -144,7 +148,7 @@ fn eat_memory() {
     }
 }
 
-fn publish_heartbeats(began: Instant, boot: &str) -> std::io::Result<()> {
+fn publish_heartbeats(start: Instant, boot: &str) -> std::io::Result<()> {
     let mut bus = TcpStream::connect(var("NATS").unwrap())?;
     let mut answers = BufReader::new(bus.try_clone()?);
     let mut pong = bus.try_clone()?;
@@ -158,15 +162,17 @@ fn publish_heartbeats(began: Instant, boot: &str) -> std::io::Result<()> {
         }
     });
     let (user, password) = (var("USER").unwrap(), var("PASSWORD").unwrap());
-    let connect = format!(
-        "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n"
-    );
+    let connect =
+        format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\"}}\r\n");
     bus.write_all(connect.as_bytes())?;
-    let key = ["PROJECT", "HOST", "UNIT"].map(|name| var(name).unwrap()).join(".");
+    let key = ["PROJECT", "HOST", "UNIT"]
+        .map(|name| var(name).unwrap())
+        .join(".");
     let subject = format!("heartbeat.v1.trader.{key}");
-    let every: u64 = var("HEARTBEAT_MS").unwrap().parse().unwrap();
+    let interval_ms: u64 = var("HEARTBEAT_MS").unwrap().parse().unwrap();
     let latch = var("LATCH").map_or_else(String::new, |latch| {
-        let account = ",\"account\":{\"mode\":\"paper\",\"venue\":\"v\",\"account\":\"a\"}".to_owned();
+        let account =
+            ",\"account\":{\"mode\":\"paper\",\"venue\":\"v\",\"account\":\"a\"}".to_owned();
         match latch.as_str() {
             "" => account,
             latch => format!("{account},\"latch_id\":\"{latch}\""),
@@ -185,20 +191,20 @@ fn publish_heartbeats(began: Instant, boot: &str) -> std::io::Result<()> {
             start_eating_child();
         }
         if BUS_CUT.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(every));
+            std::thread::sleep(Duration::from_millis(interval_ms));
             continue;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let body = format!(
             "{{\"v\":1,\"boot\":\"{boot}\",\"seq\":{seq},\"at\":{},\"uptime_ms\":{},\
-             \"interval_ms\":{every},\"phase\":\"running\",\"components\":{{\"work\":{{\"iterations\":{iterations},\
+             \"interval_ms\":{interval_ms},\"phase\":\"running\",\"components\":{{\"work\":{{\"iterations\":{iterations},\
              \"errors\":0,\"state\":\"ok\",\"deadline_ms\":2000}},\"feed\":{{\"iterations\":{seq},\"errors\":{errors},\
              \"state\":\"{feed}\"}}}},\"candle_age_ms\":900,\"entries_decided\":0,\"errors\":{errors}{latch}}}",
             now.as_millis(),
-            began.elapsed().as_millis()
+            start.elapsed().as_millis()
         );
         write!(bus, "PUB {subject} {}\r\n{body}\r\n", body.len())?;
-        std::thread::sleep(Duration::from_millis(every));
+        std::thread::sleep(Duration::from_millis(interval_ms));
     }
     Ok(())
 }

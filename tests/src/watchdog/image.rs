@@ -1,5 +1,5 @@
-//! The images of the fake-unit: compiled and imported once for all tests of a run, which are processes of their own, and
-//! found again by what they were made of.
+//! The images of the fake unit. They are built once for all test processes of a run and found again by a hash of
+//! their source, which is a label of the image.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -9,34 +9,34 @@ use std::sync::LazyLock;
 use super::docker_command;
 use crate::docker::{LABEL, given_run_name, run_command, run_name};
 
-/// The program in the units' containers.
+/// Source of the program in the units' containers.
 const FAKE_UNIT_SOURCE: &str = include_str!("fake_unit.rs");
 const HEALTH_CHECK: &str =
     r#"HEALTHCHECK --interval=500ms --timeout=1s --retries=3 CMD ["/fake-unit", "--check-health"]"#;
-/// Key of the label that tells what an image was made of.
+/// Key of the label with the hash of an image's source.
 const IMAGE_HASH_LABEL: &str = "bearish-alpha.test.image-hash";
 
-/// One that stands in for a trader.
+/// Image of a unit that stands for a trader.
 pub(super) static UNIT: LazyLock<String> = LazyLock::new(|| image_tag("fake-unit"));
-/// The same with a health check, which asks its process.
+/// Image of a service: the same program with a health check.
 pub(super) static SERVICE: LazyLock<String> = LazyLock::new(|| image_tag("fake-unit-service"));
 
-/// Each run has its own: another one that ends removes what is its own.
+/// Tag of this run: every run removes its own images when it ends.
 fn image_tag(name: &str) -> String {
     let tag = given_run_name().unwrap_or_else(|| "latest".to_owned());
     format!("bearish-alpha-test/{name}:{tag}")
 }
 
-/// Makes both images unless they are there.
+/// Builds both images unless they exist with the same source.
 pub(super) fn ensure_images(host: Option<&str>) {
-    let made_of = source_hash();
-    // It is made behind the other one.
-    if image_hash(host, &SERVICE).as_ref() == Some(&made_of) {
+    let hash = source_hash();
+    // The service's image is built last.
+    if image_hash(host, &SERVICE).as_ref() == Some(&hash) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
     compile(dir.path());
-    let labels = [(LABEL, run_name()), (IMAGE_HASH_LABEL, made_of)];
+    let labels = [(LABEL, run_name()), (IMAGE_HASH_LABEL, hash)];
     let labels = labels.map(|(key, value)| format!("LABEL {key}={value}"));
     for (image, check) in [(&UNIT, None), (&SERVICE, Some(HEALTH_CHECK))] {
         let changes = labels.iter().map(String::as_str).chain(check);
@@ -50,15 +50,15 @@ fn source_hash() -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// What an image says that it was made of; none if there is none.
+/// Source hash in the label of an image. `None` if the image is missing.
 fn image_hash(host: Option<&str>, image: &str) -> Option<String> {
     let format = format!("{{{{index .Config.Labels \"{IMAGE_HASH_LABEL}\"}}}}");
-    let asked = docker_command(host)
+    let output = docker_command(host)
         .args(["image", "inspect", "--format", &format, image])
         .output()
         .unwrap();
-    let said = String::from_utf8(asked.stdout).unwrap();
-    asked.status.success().then(|| said.trim().to_owned())
+    let hash = String::from_utf8(output.stdout).unwrap();
+    output.status.success().then(|| hash.trim().to_owned())
 }
 
 fn compile(dir: &Path) {
@@ -79,7 +79,7 @@ fn compile(dir: &Path) {
     );
 }
 
-/// An image of one file.
+/// Imports an image that contains the program only.
 fn import<'a>(host: Option<&str>, dir: &Path, image: &str, changes: impl Iterator<Item = &'a str>) {
     let mut tar = Command::new("tar")
         .arg("-cC")

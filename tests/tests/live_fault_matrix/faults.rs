@@ -1,5 +1,5 @@
-//! The exchange's own faults: at each call of an order's life one that this call meets, and at each instant of
-//! a position's life one that stands for a while. In each the trader lives, or is killed with -9 then.
+//! Cells with faults of the exchange: at each call in the life of a position a fault of this call, and at each moment
+//! of the position a fault that lasts. The trader continues or is killed.
 
 use std::time::Duration;
 
@@ -13,23 +13,27 @@ use serde_json::Value;
 
 use super::{Cell, SPEED, price_moves};
 
-const fn fault(name: &'static str, begin: &'static str) -> Fault {
+const fn fault(name: &'static str, start_request: &'static str) -> Fault {
     Fault {
         name,
-        start_request: begin,
+        start_request,
         end_request: None,
     }
 }
 
-const fn lasting_fault(name: &'static str, begin: &'static str, end: &'static str) -> Fault {
+const fn lasting_fault(
+    name: &'static str,
+    start_request: &'static str,
+    end_request: &'static str,
+) -> Fault {
     Fault {
         name,
-        start_request: begin,
-        end_request: Some(end),
+        start_request,
+        end_request: Some(end_request),
     }
 }
 
-/// What any call may meet.
+/// Faults of any call.
 const CALL_FAULTS: [Fault; 7] = [
     fault(
         "throttled",
@@ -55,15 +59,15 @@ const CALL_FAULTS: [Fault; 7] = [
     fault("slow", r#"{"fault": "delay", "ms": 3000}"#),
 ];
 
-/// What only an order may meet.
+/// Fault of orders only.
 const ORDER_REJECTED: Fault = fault(
-    "refused",
+    "rejected",
     r#"{"fault": "fail-before", "status": 400, "code": -4045}"#,
 );
-/// What only an ordinary order may meet.
+/// Fault of ordinary orders only.
 const PARTIAL_FILL: Fault = fault("halved", r#"{"fault": "partial-fill"}"#);
 
-/// What stands for a while, or happens at once, whoever calls.
+/// Faults of the whole exchange, which last for a time or happen at once.
 const LASTING_FAULTS: [Fault; 10] = [
     lasting_fault(
         "maintenance",
@@ -71,12 +75,12 @@ const LASTING_FAULTS: [Fault; 10] = [
         r#"{"fault": "maintenance", "on": false}"#,
     ),
     lasting_fault(
-        "silent user stream",
+        "user stream muted",
         r#"{"fault": "mute", "on": true, "to": "user"}"#,
         r#"{"fault": "mute", "on": false}"#,
     ),
     lasting_fault(
-        "silent streams",
+        "streams muted",
         r#"{"fault": "mute", "on": true}"#,
         r#"{"fault": "mute", "on": false}"#,
     ),
@@ -104,19 +108,19 @@ const LASTING_FAULTS: [Fault; 10] = [
         r#"{"fault": "clock-skew", "ms": 0}"#,
     ),
     fault(
-        "triggers refused",
+        "triggers rejected",
         r#"{"fault": "reject-triggers", "account": "livekey", "code": -2010}"#,
     ),
 ];
 
-/// When a standing fault begins.
+/// When a fault of the whole exchange starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PositionMoment {
-    /// The entry is filled, and its answer on its way.
+    /// The entry is filled; its response has not arrived yet.
     Entered,
-    /// Stop and target rest.
+    /// Stop and target rest on the exchange.
     Protected,
-    /// A person's word is stored; nothing is closed yet.
+    /// The flatten command is stored; nothing is closed yet.
     Closing,
 }
 
@@ -131,11 +135,11 @@ pub(super) struct FaultCell {
     fault: Fault,
     place: FaultPlace,
     end: TraderEnd,
-    /// How many calls in a row meet it.
+    /// Number of consecutive calls that fail.
     times: u64,
-    /// How long a standing one stands, in milliseconds.
+    /// Duration of a lasting fault in milliseconds.
     lasts_ms: u64,
-    /// How long after its begin the trader ends, in milliseconds.
+    /// Time from the start of the fault to the end of the trader in milliseconds.
     end_ms: u64,
     is_up: bool,
 }
@@ -144,7 +148,7 @@ impl FaultCell {
     pub(super) fn name(&self) -> String {
         let place = match self.place {
             FaultPlace::Call(step) => step.name.to_owned(),
-            FaultPlace::Moment(instant) => format!("{instant:?}"),
+            FaultPlace::Moment(moment) => format!("{moment:?}"),
         };
         format!("{place}: {}, trader {:?}", self.fault.name, self.end)
     }
@@ -152,16 +156,16 @@ impl FaultCell {
 
 fn faults_of_step(step: &Step) -> Vec<Fault> {
     let is_order = step.method == "POST" && (step.path == ORDER || step.path == CONDITIONAL_ORDER);
-    let refused = is_order.then_some(ORDER_REJECTED);
-    let halved = (is_order && step.path == ORDER).then_some(PARTIAL_FILL);
+    let rejected = is_order.then_some(ORDER_REJECTED);
+    let partial_fill = (is_order && step.path == ORDER).then_some(PARTIAL_FILL);
     CALL_FAULTS
         .into_iter()
-        .chain(refused)
-        .chain(halved)
+        .chain(rejected)
+        .chain(partial_fill)
         .collect()
 }
 
-pub(super) fn fault_cells(dice: &mut SeededRandom) -> Vec<Cell> {
+pub(super) fn fault_cells(random: &mut SeededRandom) -> Vec<Cell> {
     let mut places = Vec::new();
     for step in STEPS {
         places.extend(
@@ -170,12 +174,12 @@ pub(super) fn fault_cells(dice: &mut SeededRandom) -> Vec<Cell> {
                 .map(|fault| (fault, FaultPlace::Call(step))),
         );
     }
-    for instant in [
+    for moment in [
         PositionMoment::Entered,
         PositionMoment::Protected,
         PositionMoment::Closing,
     ] {
-        places.extend(LASTING_FAULTS.map(|fault| (fault, FaultPlace::Moment(instant))));
+        places.extend(LASTING_FAULTS.map(|fault| (fault, FaultPlace::Moment(moment))));
     }
     let mut cells = Vec::new();
     for (fault, place) in places {
@@ -184,11 +188,11 @@ pub(super) fn fault_cells(dice: &mut SeededRandom) -> Vec<Cell> {
                 fault,
                 place,
                 end,
-                times: 1 + dice.below(3),
-                lasts_ms: 2_000 + dice.below(4_000),
-                end_ms: dice.below(1_500),
-                // A target that is refused again and again is given up: only the stop is left then.
-                is_up: dice.below(2) == 0 && fault.name != ORDER_REJECTED.name,
+                times: 1 + random.below(3),
+                lasts_ms: 2_000 + random.below(4_000),
+                end_ms: random.below(1_500),
+                // After several rejections the trader places no target any more: the position can exit by its stop only.
+                is_up: random.below(2) == 0 && fault.name != ORDER_REJECTED.name,
             }));
         }
     }
@@ -198,11 +202,11 @@ pub(super) fn fault_cells(dice: &mut SeededRandom) -> Vec<Cell> {
 pub(super) async fn play(cell: FaultCell) {
     match cell.place {
         FaultPlace::Call(step) => Box::pin(play_at_call(cell, step)).await,
-        FaultPlace::Moment(instant) => Box::pin(play_at_moment(cell, instant)).await,
+        FaultPlace::Moment(moment) => Box::pin(play_at_moment(cell, moment)).await,
     }
 }
 
-/// The step's call is held until the fault is armed, so that it is this call that meets it.
+/// Holds the step's call until the fault is armed, so that this call fails.
 async fn play_at_call(cell: FaultCell, step: Step) {
     let mut run = LiveScenario::prepare(&price_moves(step.initiator, cell.is_up), SPEED).await;
     let held = run.run_until(&step, HoldPoint::BeforeExchange).await;
@@ -222,32 +226,32 @@ async fn play_at_call(cell: FaultCell, step: Step) {
     run.finish(step.initiator).await;
 }
 
-async fn play_at_moment(cell: FaultCell, instant: PositionMoment) {
-    let by = match instant {
+async fn play_at_moment(cell: FaultCell, moment: PositionMoment) {
+    let initiator = match moment {
         PositionMoment::Closing => Initiator::Operator,
         PositionMoment::Entered | PositionMoment::Protected => Initiator::Market,
     };
-    let mut run = LiveScenario::prepare(&price_moves(by, cell.is_up), SPEED).await;
-    let begin = async |run: &LiveScenario| cell.fault.start(&run.system.exchange).await;
-    match instant {
+    let mut run = LiveScenario::prepare(&price_moves(initiator, cell.is_up), SPEED).await;
+    let start_fault = async |run: &LiveScenario| cell.fault.start(&run.system.exchange).await;
+    match moment {
         PositionMoment::Entered => {
             let held = run.run_until(&STEPS[0], HoldPoint::AfterExchange).await;
-            begin(&run).await;
+            start_fault(&run).await;
             held.release(ReleaseAction::Forward);
         }
         PositionMoment::Protected => {
             run.start_trader();
             run.system.wait_until_protected().await;
-            begin(&run).await;
+            start_fault(&run).await;
         }
         PositionMoment::Closing => {
-            // Its first call is held, so that all of the closing meets it.
+            // The first call is held, so that the fault affects every call of the flatten.
             let exit = STEPS
                 .iter()
                 .find(|step| step.initiator == Initiator::Operator)
                 .unwrap();
             let held = run.run_until(exit, HoldPoint::BeforeExchange).await;
-            begin(&run).await;
+            start_fault(&run).await;
             held.release(ReleaseAction::Forward);
         }
     }
@@ -259,5 +263,5 @@ async fn play_at_moment(cell: FaultCell, instant: PositionMoment) {
     let rest = cell.lasts_ms.saturating_sub(cell.end_ms);
     tokio::time::sleep(Duration::from_millis(rest)).await;
     cell.fault.end(&run.system.exchange).await;
-    run.finish(by).await;
+    run.finish(initiator).await;
 }

@@ -1,5 +1,5 @@
-"""ccxt, which we did not write, trades on the exchange at this address: its own view of every answer (unified
-markets, orders, positions) must come out whole, which needs fields that nobody else reads.
+"""Trades with ccxt on the exchange at ADDRESS. ccxt must build complete unified markets, orders and positions from
+every response, which needs fields that other clients do not read.
 
     ccxt_usdm.py ADDRESS KEY SECRET
 """
@@ -17,19 +17,19 @@ def done(step):
     print(f"ok: {step}", flush=True)
 
 
-def refused(step, kind, code, call):
+def rejected(step, kind, code, call):
     try:
         call()
     except ccxt.BaseError as error:
         if type(error) is not kind or f'"code":{code},' not in str(error):
-            sys.exit(f"{step}: {type(error).__name__} {error}, wanted {kind.__name__} {code}")
+            sys.exit(f"{step}: {type(error).__name__} {error}, expected {kind.__name__} {code}")
         return done(step)
-    sys.exit(f"{step}: not refused")
+    sys.exit(f"{step}: not rejected")
 
 
 def exchange_of(library, address, key, secret):
     exchange = library.binanceusdm({"apiKey": key, "secret": secret})
-    # What it knows of coins and of the rest of Binance is asked for elsewhere.
+    # ccxt would query currencies and other markets at other addresses.
     exchange.options["fetchCurrencies"] = False
     exchange.options["fetchMarkets"] = {"types": ["linear"]}
     exchange.options["adjustForTimeDifference"] = True
@@ -39,7 +39,7 @@ def exchange_of(library, address, key, secret):
         if name.startswith("fapi") and name != "fapiData":
             version = name[-2:].lower() if name[-2:] in ("V2", "V3") else "v1"
             urls[name] = f"http://{address}/fapi/{version}"
-    # It chooses an error's type by Binance's own addresses.
+    # ccxt selects the type of an error by the address, which must be Binance's.
     exchange.get_exceptions_by_url = lambda _url, how: exchange.exceptions["linear"].get(how, {})
     if library is ccxt.pro:
         urls["ws"]["linear"] = f"ws://{address}/ws"
@@ -47,10 +47,10 @@ def exchange_of(library, address, key, secret):
 
 
 def market(exchange):
-    known = exchange.load_markets()[SYMBOL]
-    assert known["swap"] and known["linear"] and known["active"], known
-    assert (known["precision"]["price"], known["precision"]["amount"]) == (0.1, 0.001), known["precision"]
-    assert known["limits"]["cost"]["min"] == 100, known["limits"]
+    contract = exchange.load_markets()[SYMBOL]
+    assert contract["swap"] and contract["linear"] and contract["active"], contract
+    assert (contract["precision"]["price"], contract["precision"]["amount"]) == (0.1, 0.001), contract["precision"]
+    assert contract["limits"]["cost"]["min"] == 100, contract["limits"]
     done("markets")
     candles = exchange.fetch_ohlcv(SYMBOL, "1m", limit=5)
     assert len(candles) == 5 and all(high >= low for _, _, high, low, _, _ in candles), candles
@@ -121,22 +121,22 @@ def account(exchange):
     done("settings")
 
 
-def refusals(exchange, stranger, bid):
+def rejections(exchange, unknown_key, bid):
     def buy(amount, *more):
         return exchange.create_order(SYMBOL, "market", "buy", amount, *more)
 
-    refused("no money", ccxt.InsufficientFunds, -2019, lambda: buy(100))
-    refused("too small", ccxt.InvalidOrder, -4164, lambda: buy(0.001))
-    refused("nothing to reduce", ccxt.InvalidOrder, -2022, lambda: buy(0.01, None, {"reduceOnly": True}))
+    rejected("no money", ccxt.InsufficientFunds, -2019, lambda: buy(100))
+    rejected("too small", ccxt.InvalidOrder, -4164, lambda: buy(0.001))
+    rejected("nothing to reduce", ccxt.InvalidOrder, -2022, lambda: buy(0.01, None, {"reduceOnly": True}))
     high = {"stopLossPrice": round(bid * 1.02, 1), "closePosition": True}
-    refused(
+    rejected(
         "would trigger at once",
         ccxt.OrderImmediatelyFillable,
         -2021,
         lambda: exchange.create_order(SYMBOL, "STOP_MARKET", "sell", 0, None, high),
     )
-    refused("no such order", ccxt.OrderNotFound, -2011, lambda: exchange.cancel_order("987654321", SYMBOL))
-    refused("a stranger", ccxt.AuthenticationError, -2015, stranger.fetch_balance)
+    rejected("no such order", ccxt.OrderNotFound, -2011, lambda: exchange.cancel_order("987654321", SYMBOL))
+    rejected("unknown key", ccxt.AuthenticationError, -2015, unknown_key.fetch_balance)
 
 
 async def streams(address, key, secret):
@@ -149,11 +149,11 @@ async def streams(address, key, secret):
         price = await asyncio.wait_for(exchange.watch_mark_price(SYMBOL), 20)
         assert price["markPrice"] > 0, price
         done("streams of the market")
-        heard = asyncio.create_task(exchange.watch_orders(SYMBOL))
+        orders_task = asyncio.create_task(exchange.watch_orders(SYMBOL))
         await asyncio.sleep(1)
         placed = await exchange.create_order(SYMBOL, "market", "buy", 0.01)
-        told = await asyncio.wait_for(heard, 20)
-        assert placed["id"] in [one["id"] for one in told], told
+        updates = await asyncio.wait_for(orders_task, 20)
+        assert placed["id"] in [one["id"] for one in updates], updates
         done("stream of the user")
     finally:
         await exchange.close()
@@ -165,7 +165,7 @@ def main():
     bid = market(exchange)
     orders(exchange, bid)
     account(exchange)
-    refusals(exchange, exchange_of(ccxt, address, "nobody", secret), bid)
+    rejections(exchange, exchange_of(ccxt, address, "unknownkey", secret), bid)
     asyncio.run(streams(address, key, secret))
     print("all done", flush=True)
 

@@ -1,5 +1,5 @@
-"""Binance's own Python connector, which we did not write, trades on the exchange at this address: every answer
-must fit its models, without a word of its own about a mismatch, and have every field that they name.
+"""Trades with Binance's own Python connector on the exchange at ADDRESS. Every response must match the connector's
+models without a warning and contain every field that they declare.
 
   official.py ADDRESS KEY SECRET
 """
@@ -15,11 +15,11 @@ from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futur
 )
 
 SYMBOL = "BTCUSDT"
-# Longest that Binance allows: the exchange's clock is up to a minute ahead of ours.
+# The longest window that Binance permits: the exchange's clock is up to a minute ahead of this machine's.
 WINDOW = 60_000
-# Fields that Binance itself leaves out where they do not apply: coin margined contracts, trailing stops. Each filter
-# has its own, too.
-NOT_OURS = {
+# Fields that Binance omits where they do not apply, such as those of coin-margined contracts and trailing stops.
+# Filters have fields of their own, too.
+OPTIONAL_FIELDS = {
     "activate_price",
     "base_qty",
     "callback_rate",
@@ -30,14 +30,14 @@ NOT_OURS = {
     "price_rate",
 }
 
-complaints = []
+warnings = []
 
 
-class Complaints(logging.Handler):
-    """The connector warns where an answer does not fit its models, and goes on."""
+class WarningCollector(logging.Handler):
+    """Collects the warnings that the connector logs if a response does not match its models."""
 
     def emit(self, record):
-        complaints.append(record.getMessage())
+        warnings.append(record.getMessage())
 
 
 def done(step):
@@ -45,13 +45,13 @@ def done(step):
 
 
 def missing(model, inside=""):
-    """The fields that a model's class names and the answer does not have."""
+    """Fields that a model's class declares and the response does not have."""
     if isinstance(model, list):
         return {field for one in model for field in missing(one, inside)}
     found = set()
     for name in getattr(type(model), "model_fields", {}):
         field, value = f"{inside}{name}", getattr(model, name)
-        if value is None and field not in NOT_OURS and not field.startswith("symbols.filters."):
+        if value is None and field not in OPTIONAL_FIELDS and not field.startswith("symbols.filters."):
             found.add(field)
         if name != "additional_properties":
             found |= missing(value, f"{field}.")
@@ -59,19 +59,19 @@ def missing(model, inside=""):
 
 
 def data_of(step, response):
-    """The model of an answer, held against what its class declares."""
+    """Checks a response against the declared fields of its model and returns the model."""
     found = response.data()
-    if complaints:
-        sys.exit(f"{step}: {complaints[0]}")
+    if warnings:
+        sys.exit(f"{step}: {warnings[0]}")
     found = getattr(found, "actual_instance", found)
     lacking = missing(found)
     if lacking:
-        sys.exit(f"{step}: without {', '.join(sorted(lacking))}")
+        sys.exit(f"{step}: missing {', '.join(sorted(lacking))}")
     done(step)
     return found
 
 
-def refused(step, kind, code, call):
+def rejected(step, kind, code, call):
     try:
         call()
     except kind as error:
@@ -79,7 +79,7 @@ def refused(step, kind, code, call):
             sys.exit(f"{step}: {error!r}, wanted code {code}")
         done(step)
         return
-    sys.exit(f"{step}: not refused")
+    sys.exit(f"{step}: not rejected")
 
 
 def market(rest):
@@ -171,87 +171,87 @@ def account(rest):
     assert len(limits) == 2, limits
 
 
-def refusals(rest, stranger, bid):
-    refused("no money", BadRequestError, -2019, lambda: place(rest, "BUY", "MARKET", 100))
-    refused("no such symbol", BadRequestError, -1121, lambda: rest.mark_price(symbol="NOSUCH"))
-    refused("too small", BadRequestError, -4164, lambda: place(rest, "BUY", "MARKET", 0.001))
-    refused(
+def rejections(rest, unknown_key, bid):
+    rejected("no money", BadRequestError, -2019, lambda: place(rest, "BUY", "MARKET", 100))
+    rejected("no such symbol", BadRequestError, -1121, lambda: rest.mark_price(symbol="NOSUCH"))
+    rejected("too small", BadRequestError, -4164, lambda: place(rest, "BUY", "MARKET", 0.001))
+    rejected(
         "off the grid",
         BadRequestError,
         -4014,
         lambda: place(rest, "BUY", "LIMIT", 0.01, price=round(bid * 0.98) + 0.05, time_in_force="GTC"),
     )
-    refused(
+    rejected(
         "nothing to reduce",
         BadRequestError,
         -2022,
         lambda: place(rest, "BUY", "MARKET", 0.01, reduce_only="true"),
     )
-    refused(
+    rejected(
         "would trigger at once",
         BadRequestError,
         -2021,
         lambda: algo(rest, "SELL", "STOP_MARKET", round(bid * 1.02, 1)),
     )
-    refused(
+    rejected(
         "no such order",
         BadRequestError,
         -2011,
         lambda: rest.cancel_order(symbol=SYMBOL, order_id=987654321, recv_window=WINDOW),
     )
-    refused(
-        "a stranger",
+    rejected(
+        "unknown key",
         UnauthorizedError,
         -2015,
-        lambda: stranger.futures_account_balance_v3(recv_window=WINDOW),
+        lambda: unknown_key.futures_account_balance_v3(recv_window=WINDOW),
     )
 
 
-async def heard(streams, name, subscribe, wished, act=None):
-    """Waits until a stream has told everything that is wished of it."""
-    told, all_told = [], asyncio.Event()
+async def receive(streams, name, subscribe, conditions, act=None):
+    """Waits until each condition holds for an event of the stream."""
+    received, complete = [], asyncio.Event()
 
-    def hear(event):
-        told.append(getattr(event, "actual_instance", event))
-        if all(any(wish(one) for one in told) for wish in wished):
-            all_told.set()
+    def on_message(event):
+        received.append(getattr(event, "actual_instance", event))
+        if all(any(condition(one) for one in received) for condition in conditions):
+            complete.set()
 
     stream = await subscribe(streams)
-    stream.on("message", hear)
+    stream.on("message", on_message)
     if act:
-        # The answer to the subscription is not waited for by the connector.
+        # The connector does not wait for the response to the subscription.
         await asyncio.sleep(0.5)
         await asyncio.to_thread(act)
     try:
-        await asyncio.wait_for(all_told.wait(), 20)
+        await asyncio.wait_for(complete.wait(), 20)
     except TimeoutError:
-        sys.exit(f"stream {name}: heard only {told}")
-    if complaints:
-        sys.exit(f"stream {name}: {complaints[0]}")
+        sys.exit(f"stream {name}: received only {received}")
+    if warnings:
+        sys.exit(f"stream {name}: {warnings[0]}")
     await stream.unsubscribe()
     done(f"stream {name}")
 
 
 async def streams(client, rest):
     key = data_of("listen key", rest.start_user_data_stream()).listen_key
-    data_of("listen key, kept", rest.keepalive_user_data_stream())
+    data_of("listen key, keep-alive", rest.keepalive_user_data_stream())
     streams = await client.websocket_streams.create_connection()
     kline = [lambda one: one.k.s == SYMBOL and one.k.i == "1m"]
-    await heard(
+    await receive(
         streams,
         "klines",
         lambda s: s.kline_candlestick_streams(symbol=SYMBOL, interval="1m"),
         kline,
     )
     ticker = [lambda one: one.s == SYMBOL and float(one.b) < float(one.a)]
-    await heard(
+    await receive(
         streams,
         "book ticker",
         lambda s: s.individual_symbol_book_ticker_streams(symbol=SYMBOL),
         ticker,
     )
     price = [lambda one: one.s == SYMBOL and float(one.p) > 0 and one.T > one.E]
-    await heard(
+    await receive(
         streams,
         "mark price",
         lambda s: s.mark_price_stream(symbol=SYMBOL, update_speed="1s"),
@@ -267,7 +267,7 @@ async def streams(client, rest):
         place(rest, "BUY", "MARKET", 0.01)
         algo(rest, "SELL", "STOP_MARKET", 30_000)
 
-    await heard(streams, "of the user", lambda s: s.user_data(key), events, trade)
+    await receive(streams, "of the user", lambda s: s.user_data(key), events, trade)
     await streams.close_connection(close_session=True)
     rest.close_user_data_stream()
 
@@ -284,14 +284,14 @@ def rest_of(address, key, secret):
 
 def main():
     address, key, secret = sys.argv[1:]
-    handler = Complaints(level=logging.WARNING)
+    handler = WarningCollector(level=logging.WARNING)
     logging.getLogger().addHandler(handler)
     client = rest_of(address, key, secret)
     bid, ask = market(client.rest_api)
     assert bid < ask
     orders(client.rest_api, bid)
     account(client.rest_api)
-    refusals(client.rest_api, rest_of(address, "nobody", secret).rest_api, bid)
+    rejections(client.rest_api, rest_of(address, "unknownkey", secret).rest_api, bid)
     asyncio.run(streams(client, client.rest_api))
     print("all done", flush=True)
 

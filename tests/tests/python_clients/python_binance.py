@@ -1,4 +1,4 @@
-"""python-binance, which we did not write, trades on the exchange at this address.
+"""Trades with python-binance on the exchange at ADDRESS.
 
     python_binance.py ADDRESS KEY SECRET
 """
@@ -16,18 +16,18 @@ def done(step):
     print(f"ok: {step}", flush=True)
 
 
-def refused(step, status, code, call):
+def rejected(step, status, code, call):
     try:
         call()
     except BinanceAPIException as error:
         if (error.status_code, error.code) != (status, code):
-            sys.exit(f"{step}: {error.status_code} {error}, wanted {status} {code}")
+            sys.exit(f"{step}: {error.status_code} {error}, expected {status} {code}")
         return done(step)
-    sys.exit(f"{step}: not refused")
+    sys.exit(f"{step}: not rejected")
 
 
 def client_of(address, key, secret):
-    # Its first ping would go to the spot exchange.
+    # The first ping would go to the spot exchange.
     client = Client(key, secret, ping=False)
     client.FUTURES_URL = f"http://{address}/fapi"
     client.REQUEST_RECVWINDOW = 60_000
@@ -72,7 +72,7 @@ def orders(client, bid):
     gone = client.futures_cancel_order(symbol=SYMBOL, orderId=limit["orderId"])
     assert gone["status"] == "CANCELED", gone
     done("limit order, listed and cancelled")
-    # It knows itself that these go to the algo service, and names their price as before.
+    # python-binance sends these to the algo service, and calls their trigger price stopPrice.
     stop = client.futures_create_order(
         symbol=SYMBOL, side="SELL", type="STOP_MARKET", stopPrice=round(bid * 0.97, 1), closePosition="true"
     )
@@ -115,14 +115,14 @@ def account(client):
     done("settings")
 
 
-def refusals(client, stranger):
+def rejections(client, unknown_key):
     buy = {"symbol": SYMBOL, "side": "BUY", "type": "MARKET"}
-    refused("no money", 400, -2019, lambda: client.futures_create_order(**buy, quantity=100))
-    refused("too small", 400, -4164, lambda: client.futures_create_order(**buy, quantity=0.001))
-    refused("too fine", 400, -1111, lambda: client.futures_create_order(**buy, quantity=0.0105))
-    refused("no such order", 400, -2011, lambda: client.futures_cancel_order(symbol=SYMBOL, orderId=987654321))
-    refused("no such symbol", 400, -1121, lambda: client.futures_klines(symbol="NOSUCH", interval="1m"))
-    refused("a stranger", 401, -2015, lambda: stranger.futures_account_balance())
+    rejected("no money", 400, -2019, lambda: client.futures_create_order(**buy, quantity=100))
+    rejected("too small", 400, -4164, lambda: client.futures_create_order(**buy, quantity=0.001))
+    rejected("too fine", 400, -1111, lambda: client.futures_create_order(**buy, quantity=0.0105))
+    rejected("no such order", 400, -2011, lambda: client.futures_cancel_order(symbol=SYMBOL, orderId=987654321))
+    rejected("no such symbol", 400, -1121, lambda: client.futures_klines(symbol="NOSUCH", interval="1m"))
+    rejected("unknown key", 401, -2015, lambda: unknown_key.futures_account_balance())
 
 
 def main():
@@ -131,7 +131,7 @@ def main():
     bid = market(client)
     orders(client, bid)
     account(client)
-    refusals(client, client_of(address, "nobody", secret))
+    rejections(client, client_of(address, "unknownkey", secret))
     print("all done", flush=True)
 
 
