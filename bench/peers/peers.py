@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""The same year and the same two strategies in backtesting.py and vectorbt; a table beside ours.
+"""Compares the trader core with backtesting.py and vectorbt: the same year of candles and the same two strategies.
 
-What is the same: the candles; RSI14, EMA21/50/200 and ATR14 on complete 30m bars, judged from the 301st
-on; both conditions and the reward:risk gate; entry at the open of the next minute; stop and target held
-against every minute; fee and slippage. The bars on which a condition holds must be as many as ours.
+Equal: the candles; RSI14, EMA21/50/200 and ATR14 on complete 30m bars, evaluated from the 301st on; both
+conditions and the reward:risk check; entry at the open of the next minute; stop and target checked against
+every minute; fee and slippage. The number of bars on which a condition holds must be equal.
 
-What is timed: from candles in memory to trades: folding the 30m bars, indicators, signals, simulation.
-Reading the file, imports and the compilation of vectorbt's numba code (a run before) are not.
+Timed: from candles in memory to trades, including aggregation to 30m bars, indicators, signals and simulation.
+Reading the file, imports and the compilation of vectorbt's numba code (a run before) are not timed.
 
-What is not the same, in the peers' favour: they know neither protections nor breakers, funding, lots,
-minimums or a journal's records; they size by the capital at the start (vectorbt), in whole coins of a
-larger account (backtesting.py), and compute all indicators at once, before the first candle is traded.
-Ours takes candle after candle, as live, and does all of it. Numbers of trades differ for that.
+Different, in favour of the peers: they have no protections, circuit breakers, funding, lot sizes, minimums and
+journal records. Sizes are based on the initial capital (vectorbt) or on whole coins of a larger account
+(backtesting.py). They compute all indicators at once, before the first candle is traded. The trader core
+processes candle after candle, as in live mode, and does all of this. Numbers of trades differ for these reasons.
 """
 
 import json
@@ -40,7 +40,7 @@ def smoothed(values: pd.Series, first: int, period: int, alpha: float) -> pd.Ser
 
 
 class Signals:
-    """Per minute, at the close of its bar: which way, and how far stop and target are as shares."""
+    """Signals per minute, at the close of the bar: side, and distances of stop and target as fractions of the price."""
 
     def __init__(self, minutes: pd.DataFrame) -> None:
         bars = minutes.resample("30min").agg({"Open": "first", "High": "max", "Low": "min", "Close": "last"})
@@ -52,14 +52,14 @@ class Signals:
         fast, middle, slow = (smoothed(close, 0, n, 2 / (n + 1)) for n in (21, 50, 200))
         ranges = np.maximum.reduce([bars.High - bars.Low, (bars.High - last).abs(), (bars.Low - last).abs()])
         atr = smoothed(pd.Series(ranges, bars.index), 1, 14, 1 / 14)
-        judged = np.arange(len(bars)) >= WARM_UP
-        bounce = (rsi <= 25) & judged
-        rip = (rsi >= 61) & (fast < middle) & (middle <= slow) & judged
+        evaluated = np.arange(len(bars)) >= WARM_UP
+        bounce = (rsi <= 25) & evaluated
+        rip = (rsi >= 61) & (fast < middle) & (middle <= slow) & evaluated
         self.count = int(bounce.sum() + rip.sum())
         stop = np.where(bounce, 1.0, 1.2) * atr / close
         target = np.where(bounce, 0.015, 0.012)
-        worth = target >= stop
-        at = np.flatnonzero((bounce | rip) & worth)
+        acceptable = target >= stop
+        at = np.flatnonzero((bounce | rip) & acceptable)
         self.long, self.short = (np.zeros(len(minutes), bool) for _ in range(2))
         self.stop, self.target, self.size = (np.full(len(minutes), np.nan) for _ in range(3))
         closing = at * 30 + 29
@@ -102,7 +102,7 @@ def by_vectorbt(minutes: pd.DataFrame) -> tuple[int, int]:
     signals = Signals(minutes)
 
     def later(values: np.ndarray, empty: object) -> np.ndarray:
-        """In force one minute later: at the open of the next one."""
+        """Shifts signals by one minute: they apply at the open of the next candle."""
         return np.concatenate([[empty], values[:-1]])
 
     size = later(signals.size, np.nan) * CAPITAL / minutes.Open.to_numpy()
@@ -133,39 +133,39 @@ def load(path: str) -> pd.DataFrame:
     return rows.astype(float).rename(columns=str.capitalize)
 
 
-def ours(program: str, candles: str) -> dict:
-    answer = subprocess.run([program, candles], check=True, capture_output=True)
-    return json.loads(answer.stdout)
+def run_core(program: str, candles: str) -> dict:
+    result = subprocess.run([program, candles], check=True, capture_output=True)
+    return json.loads(result.stdout)
 
 
 def main() -> None:
     program, path, rounds = sys.argv[1:4]
-    own = ours(program, path)
+    own = run_core(program, path)
     minutes = load(path)
     by_vectorbt(minutes)
     peers = {
         f"vectorbt {vbt.__version__}, 1m steps": by_vectorbt,
         f"backtesting.py {backtesting.__version__}, 1m steps": by_backtesting,
     }
-    name = "ours, candle by candle, every gate"
+    name = "trader core, candle by candle"
     seconds = {name: [], **{peer: [] for peer in peers}}
     found = {name: (own["signals"], own["trades"])}
-    # By turns, so that what else the machine does hits all alike.
+    # Alternately, so that other load of the machine affects all of them equally.
     for _ in range(int(rounds)):
-        seconds[name] += ours(program, path)["seconds"]
+        seconds[name] += run_core(program, path)["seconds"]
         for peer, run in peers.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             found[peer] = run(minutes)
-            seconds[peer].append(time.perf_counter() - began)
+            seconds[peer].append(time.perf_counter() - start)
     print(f"{len(minutes):,} one-minute candles, one core each; Python {platform.python_version()}, numpy "
-          f"{np.__version__}, pandas {pd.__version__}; {rounds} rounds, of ours {len(own['seconds'])} runs in each")
+          f"{np.__version__}, pandas {pd.__version__}; {rounds} rounds, trader core {len(own['seconds'])} runs in each")
     print(f"{'seconds':>50}")
-    print(f"{'':<35} {'median':>8} {'best':>7} {'candles/s':>12} {'ours is':>9} {'signals':>8} {'trades':>7}")
-    for who, runs in seconds.items():
+    print(f"{'':<35} {'median':>8} {'best':>7} {'candles/s':>12} {'slower':>9} {'signals':>8} {'trades':>7}")
+    for label, runs in seconds.items():
         middle = statistics.median(runs)
         ratio = middle / statistics.median(seconds[name])
-        signals, trades = found[who]
-        print(f"{who:<35} {middle:>8.3f} {min(runs):>7.3f} {len(minutes) / middle:>12,.0f} "
+        signals, trades = found[label]
+        print(f"{label:<35} {middle:>8.3f} {min(runs):>7.3f} {len(minutes) / middle:>12,.0f} "
               f"{ratio:>8,.1f}x {signals:>8} {trades:>7}")
     if len({signals for signals, _ in found.values()}) > 1:
         sys.exit("the conditions hold on different bars: not the same strategies")

@@ -1,6 +1,6 @@
-//! One live step of a book: a closed candle in, the decision journaled and acknowledged, applied. On a real
-//! nats-server with the system's own configuration (`sync_interval: always`); the exchange's part is left
-//! out. Only steps that decide something count: the others journal nothing.
+//! Measures one step of a book: a closed candle is received, and the decision is journaled, acknowledged and applied.
+//! Uses a real nats-server with the project's configuration (`sync_interval: always`) and no exchange. Only steps
+//! with a decision count: the others journal nothing.
 
 use std::time::Instant;
 
@@ -24,10 +24,10 @@ use crate::stats::{format_millis, rank};
 
 const BASE: Interval = Interval::M1;
 
-/// How often
+/// Number of steps
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
-    /// Steps that decide something
+    /// Number of steps with a decision
     #[arg(long, default_value_t = 2_000)]
     steps: usize,
 }
@@ -40,31 +40,31 @@ pub(crate) async fn measure(options: &Options) {
     let opened = Journal::replay::<BookRecord>(&bus, &Subject::BookJournal(key), writer).await;
     let (mut journal, _) = opened.unwrap();
     let (config, rules, mut state) = new_book();
-    let mut view = MarketState::new(BASE, config.strategies.clone()).unwrap();
+    let mut market = MarketState::new(BASE, config.strategies.clone()).unwrap();
     let mut spans = Vec::with_capacity(options.steps);
     for minute in 0.. {
         if spans.len() == options.steps {
             break;
         }
         let candle = swinging_candle(minute);
-        let began = Instant::now();
-        let _ = view.candle_closed(&candle).unwrap();
+        let start = Instant::now();
+        let _ = market.candle_closed(&candle).unwrap();
         let event = candle_event(candle);
         let records = decide(&state, &config, &rules, event);
         if records.is_empty() {
             continue;
         }
         journal
-            .append(&records, 0, |why| panic!("{why}"))
+            .append(&records, 0, |reason| panic!("{reason}"))
             .await
             .unwrap();
         state.apply_all(&records).unwrap();
-        spans.push(began.elapsed());
+        spans.push(start.elapsed());
     }
     spans.sort_unstable();
     let rank = |percent| rank(&spans, percent);
     println!(
-        "{:>6}  {:>8}  {:>8}  {:>8}   candle in to decision acknowledged",
+        "{:>6}  {:>8}  {:>8}  {:>8}   candle received to decision acknowledged",
         "steps", "p50", "p99", "max"
     );
     println!(
@@ -94,7 +94,7 @@ fn new_book() -> (BookConfig, SymbolFilters, BookState) {
     (BookConfig::default(), rules, state)
 }
 
-/// A price that swings by 2 % within half an hour: stops and targets are met.
+/// Candle of a price that swings by 2 % within half an hour, so that stops and targets are reached.
 fn swinging_candle(minute: i64) -> Candle {
     let price = |at: i64| {
         let phase = at.rem_euclid(30);
@@ -106,7 +106,7 @@ fn swinging_candle(minute: i64) -> Candle {
     Candle::new(BASE, at, open, open.max(close), open.min(close), close).unwrap()
 }
 
-/// With a signal at every candle, so that almost every step decides something.
+/// Event of a closed candle with a signal, so that almost every step makes a decision.
 fn candle_event(candle: Candle) -> BookEvent {
     let close = BASE.close_of(candle.open_time);
     let strategy = Strategy::OversoldBounce;

@@ -1,6 +1,6 @@
-//! One of the ways to bring a killed or frozen trader back, in a Compose project of its own: same image, same
-//! flags, its own bus and exchange. The watchdog's trader has restart policy `no`, as compose.yaml says;
-//! Docker's has `always`, and no watchdog; autoheal's is restarted when its health check fails, by a poller here.
+//! One method of restarting a killed or frozen trader, in a Compose project of its own: same image and flags, with its
+//! own bus and exchange. With the watchdog, the trader has restart policy `no`, as in compose.yaml. With Docker, it has
+//! `always` and no watchdog. With autoheal, a poller here restarts it when its health check fails.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,39 +20,39 @@ use watchdog_core::backoff::MAX_CONSECUTIVE_FAILURES;
 use crate::docker_timeline::Stages;
 use crate::proc::container_pid;
 
-/// Nobody needs longer.
+/// Time within which every method restarts a trader.
 const RECOVERY_TIMEOUT: Duration = Duration::from_mins(10);
-/// What both traders run with.
+/// Flags of the compared traders.
 pub(crate) const FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 const HEARTBEAT_SECS: &str = "1";
 const SERVICE: &str = "trader-paper";
 const UNIT: &str = "trader-paper-1";
-/// As autoheal does by default: how often it looks, and the seconds between SIGTERM and SIGKILL.
+/// Defaults of autoheal: poll interval, and seconds between SIGTERM and SIGKILL.
 const AUTOHEAL_POLL_INTERVAL: Duration = Duration::from_secs(5);
 const AUTOHEAL_STOP_SECS: &str = "10";
 
-/// Who starts the trader again.
+/// What restarts the trader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RestartMethod {
-    /// Our watchdog.
+    /// The watchdog of this project.
     Watchdog,
-    /// The engine.
+    /// Docker's restart policy `always`.
     Docker,
-    /// Whoever restarts what the engine calls unhealthy.
+    /// A poller that restarts unhealthy containers, as autoheal does.
     Autoheal,
 }
 
 impl RestartMethod {
-    /// For people.
+    /// Name in printed tables.
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Watchdog => "our watchdog",
+            Self::Watchdog => "watchdog",
             Self::Docker => "restart: always",
-            Self::Autoheal => "autoheal's way",
+            Self::Autoheal => "autoheal",
         }
     }
 
-    /// Part of the project's name.
+    /// Part of the project name.
     const fn slug(self) -> &'static str {
         match self {
             Self::Watchdog => "watchdog",
@@ -69,17 +69,17 @@ impl RestartMethod {
     }
 }
 
-/// What the engine sets up around each process of a trader, and takes down after it.
+/// Networks of the trader's container, which Docker sets up at each start and removes afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Networks {
-    /// Two, as compose.yaml says.
+    /// Two networks, as in compose.yaml.
     Own,
-    /// None: the trader is in its exchange's network namespace.
+    /// No network of its own: the trader uses the network namespace of its exchange.
     Shared,
 }
 
 impl Networks {
-    /// For people.
+    /// Description in printed explanations.
     pub(crate) const fn description(self) -> &'static str {
         match self {
             Self::Own => "on compose.yaml's two networks",
@@ -87,7 +87,7 @@ impl Networks {
         }
     }
 
-    /// As Compose reads `COMPOSE_FILE`.
+    /// Value for `COMPOSE_FILE`.
     fn compose_files(self) -> String {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let file = |name| root.join(name).display().to_string();
@@ -98,52 +98,52 @@ impl Networks {
     }
 }
 
-/// One kill and what followed.
+/// Times of one recovery, from the kill or freeze.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recovery {
-    /// Until the next process began.
+    /// Until the start of the next process.
     pub(crate) process_started: Duration,
-    /// Until its first good heartbeat.
+    /// Until its first heartbeat with phase running.
     pub(crate) running: Duration,
-    /// What the engine did until then, if it tells.
+    /// Stages of Docker's restart. `None` if Docker's events do not show them.
     pub(crate) stages: Option<Stages>,
 }
 
-/// A trader, and who looks after it.
+/// A trader in its Compose project, and the method that restarts it.
 pub(crate) struct RestartSetup {
     pub(crate) method: RestartMethod,
     bus: Bus,
     trader: String,
     boot: SubjectToken,
     healthy_since: Instant,
-    /// Failures since the watchdog last forgave.
+    /// Consecutive failures that the watchdog has counted.
     consecutive_failures: u32,
     project: Project,
 }
 
 impl RestartSetup {
-    /// Started, and at work.
-    pub(crate) async fn start(way: RestartMethod, networks: Networks) -> Self {
-        let name = format!("{}-{}", run_name(), way.slug());
+    /// Starts the project and waits until the trader is running.
+    pub(crate) async fn start(method: RestartMethod, networks: Networks) -> Self {
+        let name = format!("{}-{}", run_name(), method.slug());
         let files = networks.compose_files();
         let variables = [
             ("TRADER_FLAGS", FLAGS),
             ("HEARTBEAT_SECS", HEARTBEAT_SECS),
             ("COMPOSE_FILE", &files),
         ];
-        let project = Project::up(&name, &variables, way.services());
+        let project = Project::up(&name, &variables, method.services());
         let (bus, trader) = (
             project.operator_bus().await,
             project.container_name(SERVICE, 1),
         );
-        if way == RestartMethod::Docker {
+        if method == RestartMethod::Docker {
             docker(&["update", "--restart", "always", &trader]);
         }
         let first = bus_reader::wait_for_heartbeat(&bus, UNIT, "running", DEFAULT_TIMEOUT, |h| {
             h.phase == ProcessPhase::Running
         });
         Self {
-            method: way,
+            method,
             boot: first.await.boot,
             bus,
             trader,
@@ -153,9 +153,9 @@ impl RestartSetup {
         }
     }
 
-    /// Waits until the trader has been at work for so long that neither way still holds the last
-    /// failure against it. Docker's delay begins again at 100 ms after 10 s. The watchdog gives up at
-    /// the 11th failure in a row: before that there is one that does not count, and its `release`.
+    /// Waits until the trader has been running for so long that no method delays the next restart. Docker's delay is
+    /// reset to 100 ms after 10 s. The watchdog quarantines the unit at the 11th consecutive failure: before that, an
+    /// extra kill that is not measured and a `release` reset the count.
     pub(crate) async fn settle(&mut self, healthy: Duration) {
         if self.method == RestartMethod::Watchdog
             && self.consecutive_failures == MAX_CONSECUTIVE_FAILURES
@@ -168,7 +168,7 @@ impl RestartSetup {
         sleep_until(self.healthy_since + healthy).await;
     }
 
-    /// Kills the trader, and waits until the next one is at work.
+    /// Kills the trader and waits until the next one is running.
     pub(crate) async fn measure_kill(&mut self) -> Recovery {
         let killed = clock::now();
         self.send_signal("KILL");
@@ -176,14 +176,14 @@ impl RestartSetup {
         self.wait_until_running(killed).await
     }
 
-    /// Freezes the trader, and waits until the next one is at work; none if that is not within `patience`.
+    /// Freezes the trader and waits until the next one is running. `None` if that takes longer than `limit`.
     pub(crate) async fn measure_freeze(&mut self, limit: Duration) -> Option<Recovery> {
         let frozen = clock::now();
         self.send_signal("STOP");
         self.consecutive_failures += 1;
-        let (way, trader) = (self.method, self.trader.clone());
+        let (method, trader) = (self.method, self.trader.clone());
         let healing = async move {
-            match way {
+            match method {
                 RestartMethod::Autoheal => autoheal(&trader).await,
                 RestartMethod::Watchdog | RestartMethod::Docker => std::future::pending().await,
             }
@@ -200,7 +200,7 @@ impl RestartSetup {
         recovery
     }
 
-    /// By the kernel, past the engine: a `docker kill` would be a person's wish, which both ways respect.
+    /// Sends a signal without Docker: after a `docker kill`, no method would restart the trader.
     fn send_signal(&self, signal: &str) {
         let pid = container_pid(&self.trader);
         run_command(Command::new("sh").args(["-c", &format!("kill -s {signal} {pid}")]));
@@ -210,7 +210,7 @@ impl RestartSetup {
         let another = bus_reader::wait_for_heartbeat(
             &self.bus,
             UNIT,
-            "running anew",
+            "running after a restart",
             RECOVERY_TIMEOUT,
             |h| h.phase == ProcessPhase::Running && h.boot != self.boot,
         );
@@ -219,7 +219,7 @@ impl RestartSetup {
         self.healthy_since = Instant::now();
         Recovery {
             process_started: started_at(&self.trader).since(killed),
-            // When it was sent: that is more exact than when we looked. One machine, one clock.
+            // The time at which it was sent is more exact than that of our poll. Both use this machine's clock.
             running: first.at.since(killed),
             stages: Stages::between(&self.trader, killed, clock::now()),
         }
@@ -232,15 +232,15 @@ impl RestartSetup {
             async || {
                 let release = ["exec", "-T", "watchdog", "watchdog", "release", UNIT];
                 let mut command = self.project.compose();
-                let asked = command.args(release).output().unwrap();
-                asked.status.success().then_some(())
+                let output = command.args(release).output().unwrap();
+                output.status.success().then_some(())
             },
         )
         .await;
     }
 }
 
-/// What willfarrell/autoheal does, for one container.
+/// Does what willfarrell/autoheal does, for one container.
 async fn autoheal(trader: &str) {
     let name = format!("name={trader}");
     let unhealthy = ["ps", "-q", "-f", "health=unhealthy", "-f", &name];

@@ -1,4 +1,4 @@
-//! What the engine did between the end of a container and its next start, by the engine's own events.
+//! Stages between the exit of a container and its next start, from Docker's events.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use protocol::time::UtcMs;
 
 const FORMAT: &str = "{{.TimeNano}} {{.Action}} {{.Actor.ID}} {{.Actor.Attributes.container}}";
 
-/// The stages, one after the other.
+/// Durations of the consecutive stages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stages {
-    /// From the kill until the engine tells of the end.
+    /// From the kill until Docker's event of the exit.
     pub(crate) end_seen: Duration,
-    /// Until what the ended process had of networks is taken down: nobody's start begins before.
+    /// Until the networks of the ended process are removed; a start cannot begin earlier.
     pub(crate) networks_removed: Duration,
-    /// Until the first network of the next process is there: somebody asked for it.
+    /// Until the first network of the next process is connected, after the start was requested.
     pub(crate) next_network_added: Duration,
-    /// Until it is started.
+    /// Until the next process is started.
     pub(crate) started: Duration,
 }
 
 impl Stages {
-    /// Those of a container that ended after `killed` and was started once before `until`; none if the engine tells of
-    /// it in another way.
+    /// Stages of a container that exited after `killed` and was started once before `until`. `None` if one of the
+    /// expected events is missing.
     pub(crate) fn between(container: &str, killed: UtcMs, until: UtcMs) -> Option<Self> {
         let id = inspect(container, "{{.Id}}");
-        let told = docker(&[
+        let text = docker(&[
             "events",
             "--since",
             &seconds(killed),
@@ -38,33 +38,42 @@ impl Stages {
             "--format",
             FORMAT,
         ]);
-        let mine = |line: &&str| line.contains(id.as_str());
-        let told: Vec<(i64, &str)> = told.lines().filter(mine).filter_map(event).collect();
-        let first = |action| told.iter().find(|(_, a)| *a == action).map(|(at, _)| *at);
-        let last = |action| told.iter().rfind(|(_, a)| *a == action).map(|(at, _)| *at);
+        let names_container = |line: &&str| line.contains(id.as_str());
+        let events: Vec<(i64, &str)> = text
+            .lines()
+            .filter(names_container)
+            .filter_map(event)
+            .collect();
+        let first = |action| events.iter().find(|(_, a)| *a == action).map(|(at, _)| *at);
+        let last = |action| {
+            events
+                .iter()
+                .rfind(|(_, a)| *a == action)
+                .map(|(at, _)| *at)
+        };
         let ended = first("die")?;
-        let freed = last("disconnect")?;
-        let asked = first("connect")?;
+        let disconnected = last("disconnect")?;
+        let connected = first("connect")?;
         Some(Self {
             end_seen: span(killed.0 * 1_000_000, ended),
-            networks_removed: span(ended, freed),
-            next_network_added: span(freed, asked),
-            started: span(asked, first("start")?),
+            networks_removed: span(ended, disconnected),
+            next_network_added: span(disconnected, connected),
+            started: span(connected, first("start")?),
         })
     }
 }
 
 fn event(line: &str) -> Option<(i64, &str)> {
-    let mut words = line.split_whitespace();
-    let at = words.next()?.parse().ok()?;
-    Some((at, words.next()?))
+    let mut columns = line.split_whitespace();
+    let at = columns.next()?.parse().ok()?;
+    Some((at, columns.next()?))
 }
 
 fn span(from: i64, to: i64) -> Duration {
     Duration::from_nanos(u64::try_from(to - from).unwrap_or(0))
 }
 
-/// Unix time as the engine reads it.
+/// Unix time in the format of `docker events`.
 fn seconds(at: UtcMs) -> String {
     format!("{}.{:03}", at.0.div_euclid(1_000), at.0.rem_euclid(1_000))
 }

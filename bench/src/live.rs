@@ -1,5 +1,5 @@
-//! Live trading: the real trader on a real nats-server, and its way to the exchange, on exchange-sim in the place of
-//! Binance, with Binance's own limits. What the way over the internet and Binance itself take is not in these figures.
+//! Measures live trading: the real trader on a real nats-server, with exchange-sim in place of Binance and with
+//! Binance's limits. The figures do not include the internet and Binance itself.
 
 mod account;
 mod entry;
@@ -8,19 +8,19 @@ use clap::Args;
 
 use crate::machine::{self, IdleTime};
 
-/// How much
+/// Amount of work
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Entries, each by a trader, a bus and an exchange of its own
+    /// Number of entries, each by a new trader, bus and exchange
     #[arg(long, default_value_t = 30)]
     entries: usize,
-    /// Open orders on the account, shared out over five contracts of which each takes 200
+    /// Number of open orders on the account, distributed over five contracts with at most 200 each
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(5..=1_000))]
     orders: u32,
-    /// Looks at one contract of that account
+    /// Number of reconciliations of one contract of that account
     #[arg(long, default_value_t = 50)]
-    looks: usize,
-    /// How long orders are placed and cancelled
+    reconciliations: usize,
+    /// Seconds for which orders are placed and cancelled
     #[arg(long, default_value_t = 180)]
     seconds: u64,
 }
@@ -28,10 +28,10 @@ pub(crate) struct Options {
 /// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     machine::print(&[]);
-    let leisure = IdleTime::begin();
+    let idle = IdleTime::begin();
     if options.entries > 0 {
         entry::measure(options.entries).await;
     }
     account::measure(options).await;
-    leisure.print();
+    idle.print();
 }

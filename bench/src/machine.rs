@@ -1,56 +1,56 @@
-//! What the figures were measured on: the machine, its engine, the images.
+//! Prints what the figures were measured on: machine, Docker version, images, and idle share of the processors.
 
 use std::fs;
 use std::thread::available_parallelism;
 
 use bearish_tests::docker::{docker, require_image};
 
-/// Prints the machine, and the images of these names.
+/// Prints machine, Docker version and these images.
 pub(crate) fn print(images: &[&str]) {
     let cores = available_parallelism().unwrap();
-    let engine = docker(&["version", "--format", "{{.Server.Version}}"]);
+    let version = docker(&["version", "--format", "{{.Server.Version}}"]);
     println!(
-        "machine: {cores} cores of {}, {} kB memory, Linux {}, Docker Engine {}, load {}",
+        "machine: {cores} cores of {}, {} kB memory, Linux {}, Docker {}, load {}",
         field("/proc/cpuinfo", "model name"),
         field("/proc/meminfo", "MemTotal").trim_end_matches(" kB"),
         read("/proc/sys/kernel/osrelease"),
-        engine.trim(),
+        version.trim(),
         read("/proc/loadavg"),
     );
     for name in images {
-        let (full, known) = require_image(name);
-        let (id, created) = (&known["Id"], &known["Created"]);
+        let (full, details) = require_image(name);
+        let (id, created) = (&details["Id"], &details["Created"]);
         println!("image: {full} {id} of {created}");
     }
 }
 
-/// The share of the machine's processor time that nobody used, from a moment on.
+/// Measures the idle share of the machine's processors from a start on.
 pub(crate) struct IdleTime(CpuTimes);
 
-/// Since the machine's start, all cores.
+/// Processor ticks of all cores since the machine's start.
 struct CpuTimes {
     idle: u64,
     all: u64,
 }
 
 impl IdleTime {
-    /// From now on.
+    /// Starts the measurement.
     pub(crate) fn begin() -> Self {
         Self(parse_times(&read("/proc/stat")))
     }
 
-    /// Prints it: figures of a busy machine are worth less.
+    /// Prints the idle share. Figures of a busy machine are less reliable.
     pub(crate) fn print(&self) {
         let now = parse_times(&read("/proc/stat"));
         let (idle, all) = (now.idle - self.0.idle, now.all - self.0.all);
         println!(
-            "\nmeanwhile {} % of the processors stood idle",
+            "\nprocessors idle during the measurement: {} %",
             idle * 100 / all.max(1)
         );
     }
 }
 
-/// User, nice, system, idle, waiting, and what interrupts and other guests took.
+/// Parses the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq and steal.
 fn parse_times(stat: &str) -> CpuTimes {
     let all = stat.lines().next().unwrap().split_whitespace().skip(1);
     let all: Vec<u64> = all.take(8).map(|ticks| ticks.parse().unwrap()).collect();
@@ -64,7 +64,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(path).unwrap().trim().to_owned()
 }
 
-/// The first value of this name in a file of `name: value` lines.
+/// First value with this name in a file of `name: value` lines; `?` if there is none.
 fn field(path: &str, name: &str) -> String {
     let text = read(path);
     let named = |line: &&str| line.split(':').next().map(str::trim) == Some(name);

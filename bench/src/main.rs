@@ -1,16 +1,16 @@
-//! Measures the running system: parse, measure, print. Figures come out, no verdict: a machine with
-//! other work to do gives other ones.
+//! Benchmarks of the running system. Each subcommand measures and prints figures; none of them passes or fails.
+//! Figures of a busy machine are not comparable, so each benchmark prints the idle share of the processors.
 //!
-//! - `recovery.rs`: how soon a killed trader is at work again; `side.rs`: the ways, one beside the other;
-//!   `plain.rs`: supervisors of plain processes.
-//! - `hang.rs`: how soon a frozen one is.
-//! - `idle.rs`: what the services around the traders cost; `supervised.rs`: the watchdog alone, with many;
-//!   `proc.rs`: what the kernel says of a process.
-//! - `notify.rs`: how fast the notifier tells, and what many events cost it, beside a script's way.
-//! - `live.rs`: trading on the simulated exchange: `live/entry.rs` from the closed candle to the resting stop,
-//!   `live/account.rs` a look at an account with many open orders, and how many orders its limits let through.
-//! - `step.rs`: one step of a book, from the candle to the acknowledged decision.
-//! - `figures.rs`, `machine.rs`: how figures are summed up, and what they were measured on.
+//! - `recovery.rs`: time from the kill of a trader until it is running again; `compose_setup.rs`: the compared
+//!   Compose projects; `process_supervisors.rs`: supervisors of plain processes; `docker_timeline.rs`: Docker's share.
+//! - `hang_recovery.rs`: time from the freeze of a trader until it is running again.
+//! - `idle_cost.rs`: memory and processor time of the services beside idle traders; `supervision_cost.rs`: the
+//!   watchdog with many containers; `proc.rs`: memory and processor time of a process.
+//! - `notifier_throughput.rs`: latency of the notifier, cost of many events, and apprise for comparison.
+//! - `live.rs`: trading on the simulated exchange; `live/entry.rs`: closed candle to resting stop;
+//!   `live/account.rs`: reconciliation of an account with many open orders, and order rate within the limits.
+//! - `book_step.rs`: one step of a book, from the candle to the acknowledged decision.
+//! - `stats.rs`, `machine.rs`: summaries of measured times, and the machine they were measured on.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,7 +18,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a panic is how a measurement fails, and its figures are for a person to read"
+    reason = "a panic is how a measurement fails, and its figures are printed"
 )]
 
 mod book_step;
@@ -40,7 +40,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use runtime::shutdown::Shutdown;
 
-/// Measures the system as Compose runs it; the images must be there (scripts/up builds them)
+/// Benchmarks of the system as Compose runs it; the images must exist (scripts/up builds them)
 #[derive(Debug, Parser)]
 #[command(name = "bearish-bench", version)]
 struct Cli {
@@ -50,17 +50,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Benchmark {
-    /// kill -9 of a trader to its first good heartbeat: our watchdog beside Docker's restart: always
+    /// Time from kill -9 of a trader to its next heartbeat "running": watchdog and Docker's restart: always
     Recovery(recovery::Options),
-    /// SIGSTOP of a trader to its next first good heartbeat: our watchdog beside autoheal's way
+    /// Time from SIGSTOP of a trader to its next heartbeat "running": watchdog and autoheal
     Hang(hang_recovery::Options),
-    /// Memory and processor time of the services around idle traders
+    /// Memory and processor time of the services beside idle traders
     Idle(idle_cost::Options),
-    /// How fast the notifier tells, and what many events cost it (no images needed)
+    /// Latency of the notifier and cost of many events (no images needed)
     Notify(notifier_throughput::Options),
     /// Live trading on the simulated exchange (no images needed)
     Live(live::Options),
-    /// One live step: candle in, decision journaled and acknowledged (no images needed)
+    /// One step of a book: candle received to decision acknowledged (no images needed)
     Step(book_step::Options),
 }
 
@@ -78,7 +78,7 @@ async fn main() -> ExitCode {
             Benchmark::Step(options) => book_step::measure(options).await,
         }
     };
-    // Stopped early or not: leaving the measurement removes all that it started.
+    // Also after an early stop: dropping the measurement removes everything that it started.
     let measured = shutdown.token().run_until_cancelled(Box::pin(measure));
     match measured.await {
         Some(()) => ExitCode::SUCCESS,

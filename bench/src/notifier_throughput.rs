@@ -1,6 +1,5 @@
-//! The notifier alone, on a real nats-server, with the strict Telegram of the tests at the other end and no pace
-//! to keep: how long a critical takes, how fast events are taken in, what many that wait cost; and beside it, by
-//! turns, what a script's way to the same Telegram takes: `run_apprise`.
+//! Measures the notifier on a real nats-server with the tests' fake Telegram and without send limits: latency of a
+//! critical event, intake rate, and cost of many queued events. Then measures apprise with the same fake Telegram.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,23 +21,23 @@ use crate::machine::{self, IdleTime};
 use crate::proc::ProcessStats;
 use crate::stats::{format_millis, per_second, rank};
 
-/// Who stores many events shares them among so many.
+/// Number of tasks that publish events in parallel.
 const PUBLISHERS: usize = 32;
 const INTAKE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// How much
+/// Amount of work
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Criticals, one after the other
+    /// Number of critical events, one after the other
     #[arg(long, default_value_t = 500)]
     criticals: usize,
-    /// Events that wait on the bus when the notifier starts
+    /// Number of events on the bus when the notifier starts
     #[arg(long, default_value_t = 20_000)]
     events: usize,
-    /// Events that wait in the notifier while Telegram is away
+    /// Number of events queued in the notifier while Telegram is unreachable
     #[arg(long, default_value_t = 100_000)]
     waiting: usize,
-    /// A Python that has apprise (bench/peers/notify makes one)
+    /// Path of a Python that has apprise (bench/peers/notify installs one)
     #[arg(long, value_name = "PYTHON")]
     apprise: Option<PathBuf>,
 }
@@ -46,14 +45,14 @@ pub(crate) struct Options {
 /// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     machine::print(&[]);
-    let leisure = IdleTime::begin();
+    let idle = IdleTime::begin();
     measure_latency(options).await;
     measure_intake(options.events).await;
     measure_backlog(options.waiting).await;
-    leisure.print();
+    idle.print();
 }
 
-/// From before an event is stored to when Telegram has taken its message.
+/// Measures the time from the publication of an event until Telegram has accepted its message.
 async fn measure_latency(options: &Options) {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     telegram.set_limits(RateLimits::UNLIMITED);
@@ -68,7 +67,7 @@ async fn measure_latency(options: &Options) {
     let used = proc.cpu_time();
     let mut spans = Vec::with_capacity(options.criticals);
     for number in 0..options.criticals {
-        let began = Instant::now();
+        let start = Instant::now();
         publish_event(
             &bus,
             TRADER,
@@ -79,13 +78,13 @@ async fn measure_latency(options: &Options) {
         spans.push(
             wait_for_message(&telegram, number)
                 .await
-                .duration_since(began),
+                .duration_since(start),
         );
     }
     let used = proc.cpu_time().saturating_sub(used);
     spans.sort_unstable();
     println!(
-        "a critical, stored to taken by Telegram: p50 {}, p99 {}, max {} of {}; processor {} each",
+        "critical event, published to accepted by Telegram: p50 {}, p99 {}, max {} of {}; processor {} each",
         format_millis(rank(&spans, 50)),
         format_millis(rank(&spans, 99)),
         format_millis(rank(&spans, 100)),
@@ -97,7 +96,7 @@ async fn measure_latency(options: &Options) {
     }
 }
 
-/// When the message with this number came, looked for often enough not to matter.
+/// Waits for the message with this number and returns its time of receipt. The poll interval is negligible.
 async fn wait_for_message(telegram: &Telegram, number: usize) -> Instant {
     loop {
         if telegram.shown_count() > number {
@@ -107,7 +106,7 @@ async fn wait_for_message(telegram: &Telegram, number: usize) -> Instant {
     }
 }
 
-/// The same text, again and again, by the library and by one process each.
+/// Runs `apprise_send.py`, which sends the same text `count` times.
 fn run_apprise(python: &Path, telegram: &Telegram, count: usize) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/apprise_send.py");
     let text = &telegram.shown()[0].text;
@@ -124,7 +123,7 @@ fn run_apprise(python: &Path, telegram: &Telegram, count: usize) {
     print!("{}", run_command(&mut command));
 }
 
-/// Taken from the bus, journaled and grouped: from the notifier's turn on until nothing is left on the bus.
+/// Measures the time from the notifier's start until all events on the bus are consumed and journaled.
 async fn measure_intake(events: usize) {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     telegram.set_limits(RateLimits::UNLIMITED);
@@ -134,13 +133,13 @@ async fn measure_intake(events: usize) {
         .env("LOG_LEVEL", "info");
     let notifier = setup.start();
     notifier.wait_for_log("telling the owner").await;
-    let began = Instant::now();
+    let start = Instant::now();
     let operator = nats.bus(Role::Operator).await;
     wait_until_consumed(&operator, events).await;
-    let took = began.elapsed();
+    let took = start.elapsed();
     let proc = ProcessStats::of_process(notifier.pid());
     println!(
-        "{events} events taken in and journaled in {took:.2?}: {:.0} a second; {} messages so far; processor {} \
+        "{events} events consumed and journaled in {took:.2?}: {:.0} per second; {} messages so far; processor {} \
          each",
         per_second(events, took),
         telegram.shown_count(),
@@ -148,14 +147,14 @@ async fn measure_intake(events: usize) {
     );
 }
 
-/// So many letters that wait because Telegram is away.
+/// Measures memory with `events` queued events while Telegram is unreachable, and the next start.
 async fn measure_backlog(events: usize) {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     publish_events(&nats.bus(Role::TraderPaper).await, events).await;
     let setup = NotifierSetup::new(&nats)
         .with_telegram(&telegram)
         .env("LOG_LEVEL", "error");
-    // Nobody listens there.
+    // No server listens on this port.
     let setup = setup.env("TELEGRAM_API_URL", "http://127.0.0.1:9");
     let notifier = setup.start();
     let proc = ProcessStats::of_process(notifier.pid());
@@ -163,24 +162,24 @@ async fn measure_backlog(events: usize) {
     wait_until_consumed(&operator, events).await;
     let memory = proc.memory();
     println!(
-        "with {events} events waiting: {} kB resident, {} of them its own",
+        "with {events} queued events: {} kB resident, {} kB anonymous",
         memory.resident, memory.anonymous
     );
     drop(notifier);
-    let began = Instant::now();
+    let start = Instant::now();
     let again = setup.env("LOG_LEVEL", "info").start();
     again
         .wait_for_log_within("telling the owner", DEFAULT_TIMEOUT)
         .await;
     println!(
-        "its next start, all of it replayed: {:.2?}",
-        began.elapsed()
+        "next start with replay of all records: {:.2?}",
+        start.elapsed()
     );
 }
 
-/// Until the consumer has nothing left to bring.
+/// Waits until the notifier's consumer has no pending event.
 async fn wait_until_consumed(operator: &Bus, events: usize) {
-    eventually("all events are taken in", INTAKE_TIMEOUT, async || {
+    eventually("all events are consumed", INTAKE_TIMEOUT, async || {
         let stream = operator
             .jetstream()
             .get_stream(streams::EVENTS)
@@ -194,11 +193,11 @@ async fn wait_until_consumed(operator: &Bus, events: usize) {
 }
 
 async fn publish_events(bus: &Bus, events: usize) {
-    let mut tellers = JoinSet::new();
-    for teller in 0..PUBLISHERS {
+    let mut publishers = JoinSet::new();
+    for publisher in 0..PUBLISHERS {
         let bus = bus.clone();
-        tellers.spawn(async move {
-            for number in (teller..events).step_by(PUBLISHERS) {
+        publishers.spawn(async move {
+            for number in (publisher..events).step_by(PUBLISHERS) {
                 publish_event(
                     &bus,
                     TRADER,
@@ -209,7 +208,7 @@ async fn publish_events(bus: &Bus, events: usize) {
             }
         });
     }
-    tellers.join_all().await;
+    publishers.join_all().await;
 }
 
 fn component_recovered_event(number: usize) -> EventBody {

@@ -1,4 +1,4 @@
-//! What the kernel says of a process on this machine, also of one in a container.
+//! Reads memory and processor time of a process on this machine from `/proc`, also of one in a container.
 
 use std::fs;
 use std::process::Command;
@@ -12,12 +12,12 @@ pub(crate) struct ProcessStats {
     ticks_per_second: u64,
 }
 
-/// Memory that is in use now, in kB.
+/// Memory in use, in kB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
-    /// All of it: its own, and the pages of its program that are in memory.
+    /// Resident memory, including the program's pages.
     pub(crate) resident: u64,
-    /// Its own.
+    /// Anonymous memory: resident memory without files.
     pub(crate) anonymous: u64,
 }
 
@@ -27,7 +27,7 @@ impl ProcessStats {
         Self::of_process(container_pid(name))
     }
 
-    /// Of this number.
+    /// The process with this process id.
     pub(crate) fn of_process(pid: u32) -> Self {
         let ticks = run_command(Command::new("getconf").arg("CLK_TCK"));
         Self {
@@ -36,17 +36,17 @@ impl ProcessStats {
         }
     }
 
-    /// Panics if the container has another one by now.
+    /// Panics if the container has another main process now.
     pub(crate) fn assert_is_main_process_of(&self, name: &str) {
-        assert_eq!(container_pid(name), self.pid, "{name} was started again");
+        assert_eq!(container_pid(name), self.pid, "{name} was restarted");
     }
 
-    /// Its memory now.
+    /// Current memory of the process.
     pub(crate) fn memory(&self) -> Memory {
         parse_memory(&self.read("status"))
     }
 
-    /// Processor time that it has used so far, all threads.
+    /// Processor time used so far by all threads.
     pub(crate) fn cpu_time(&self) -> Duration {
         let ticks = parse_ticks(&self.read("stat"));
         Duration::from_millis(ticks * 1000 / self.ticks_per_second)
@@ -58,7 +58,7 @@ impl ProcessStats {
     }
 }
 
-/// The main process of a container, as this machine numbers it.
+/// Process id, on this machine, of a container's main process.
 pub(crate) fn container_pid(container: &str) -> u32 {
     inspect(container, "{{.State.Pid}}").parse().unwrap()
 }
@@ -75,10 +75,10 @@ fn parse_memory(status: &str) -> Memory {
     }
 }
 
-/// In user and in system mode: fields 14 and 15. The name before them may hold spaces.
+/// Sum of fields 14 and 15, user and system mode. The process name before them may contain spaces.
 fn parse_ticks(stat: &str) -> u64 {
-    let (_, behind_name) = stat.rsplit_once(')').unwrap();
-    let modes = behind_name.split_whitespace().skip(11).take(2);
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let modes = after_name.split_whitespace().skip(11).take(2);
     modes.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 

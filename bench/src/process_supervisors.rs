@@ -1,5 +1,5 @@
-//! Two supervisors that look after plain processes, not containers: supervisord (from `PyPI`) and monit (Debian). Each keeps
-//! the same trader with the same flags, beside a bus and an exchange of its own that are plain processes too.
+//! Two supervisors of plain processes: supervisord (from `PyPI`) and monit (Debian). Each supervises the same trader
+//! with the same flags; its bus and exchange are plain processes too.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -20,17 +20,17 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::compose_setup::{FLAGS, Recovery};
 
-/// Which one.
+/// A supervisor and the path of its program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProcessSupervisor {
-    /// This supervisord.
+    /// supervisord.
     Supervisord(PathBuf),
-    /// This monit, which looks every second: more often it cannot.
+    /// monit, with its smallest poll interval of one second.
     Monit(PathBuf),
 }
 
 impl ProcessSupervisor {
-    /// For people.
+    /// Name in printed tables.
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Supervisord(_) => "supervisord, plain process",
@@ -56,7 +56,7 @@ impl ProcessSupervisor {
     }
 }
 
-/// What the supervisor is told with.
+/// Directory of the supervisor's configuration and the scripts that it starts.
 struct ConfigFiles(tempfile::TempDir);
 
 impl ConfigFiles {
@@ -64,7 +64,7 @@ impl ConfigFiles {
         self.0.path().join(name).display().to_string()
     }
 
-    /// Executable, and nobody else's: monit insists.
+    /// Writes an executable file that only the user can access, as monit requires.
     fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.path().join(name);
         fs::write(&path, text).unwrap();
@@ -90,12 +90,12 @@ impl ConfigFiles {
             self.path("monit.id"),
             self.path("monit.state"),
             self.path("trader.pid"),
-            self.path("behind")
+            self.path("background")
         )
     }
 }
 
-/// A trader as a plain process, and who looks after it.
+/// A trader as a plain process, and its supervisor.
 pub(crate) struct SupervisedProcess {
     pub(crate) kind: ProcessSupervisor,
     supervisor: Process,
@@ -107,8 +107,8 @@ pub(crate) struct SupervisedProcess {
 }
 
 impl SupervisedProcess {
-    /// Started, and at work.
-    pub(crate) async fn start(keeper: ProcessSupervisor) -> Self {
+    /// Starts bus, exchange and supervisor, and waits until the trader is running.
+    pub(crate) async fn start(kind: ProcessSupervisor) -> Self {
         let system = System::start(&[]).await;
         let files = ConfigFiles(tempfile::tempdir().unwrap());
         let setup = system.trader_setup("plain").flags(FLAGS);
@@ -118,20 +118,21 @@ impl SupervisedProcess {
             setup.shell_command()
         );
         let script = files.write("trader", &script);
-        // monit waits for the end of what starts.
-        let behind = format!(
+        // monit waits until the start program exits.
+        let background = format!(
             "#!/bin/sh\n{} >/dev/null 2>&1 </dev/null &\n",
             script.display()
         );
-        files.write("behind", &behind);
-        let supervisor = Process::start(keeper.name(), keeper.command(&files));
+        files.write("background", &background);
+        let supervisor = Process::start(kind.name(), kind.command(&files));
         let instance = setup.instance().to_owned();
         let bus = system.operator_bus();
-        let works = |h: &Heartbeat| h.phase == ProcessPhase::Running;
+        let is_running = |h: &Heartbeat| h.phase == ProcessPhase::Running;
         let first =
-            bus_reader::wait_for_heartbeat(bus, &instance, "running", DEFAULT_TIMEOUT, works).await;
+            bus_reader::wait_for_heartbeat(bus, &instance, "running", DEFAULT_TIMEOUT, is_running)
+                .await;
         Self {
-            kind: keeper,
+            kind,
             supervisor,
             instance,
             boot: first.boot,
@@ -141,31 +142,31 @@ impl SupervisedProcess {
         }
     }
 
-    /// Waits until the trader has been at work for so long.
+    /// Waits until the trader has been running for `healthy`.
     pub(crate) async fn settle(&self, healthy: Duration) {
         sleep_until(self.healthy_since + healthy).await;
     }
 
-    /// Kills the trader, and waits until the next one is at work.
+    /// Kills the trader and waits until the next one is running.
     pub(crate) async fn measure_recovery(&mut self) -> Recovery {
         let killed = clock::now();
         let pid = self.pid().await;
         run_command(Command::new("sh").args(["-c", &format!("kill -KILL {pid}")]));
-        let anew = |h: &Heartbeat| h.phase == ProcessPhase::Running && h.boot != self.boot;
+        let has_restarted = |h: &Heartbeat| h.phase == ProcessPhase::Running && h.boot != self.boot;
         let bus = self.system.operator_bus();
         let first = bus_reader::wait_for_heartbeat(
             bus,
             &self.instance,
-            "running anew",
+            "running after a restart",
             DEFAULT_TIMEOUT,
-            anew,
+            has_restarted,
         )
         .await;
-        let born = first.at.0 - i64::try_from(first.uptime_ms).unwrap();
+        let start = first.at.0 - i64::try_from(first.uptime_ms).unwrap();
         self.boot = first.boot;
         self.healthy_since = Instant::now();
         Recovery {
-            process_started: UtcMs(born).since(killed),
+            process_started: UtcMs(start).since(killed),
             running: first.at.since(killed),
             stages: None,
         }
@@ -173,7 +174,7 @@ impl SupervisedProcess {
 
     async fn pid(&self) -> u32 {
         let file = self.files.path("trader.pid");
-        eventually("the trader's number", DEFAULT_TIMEOUT, async || {
+        eventually("the trader's process id", DEFAULT_TIMEOUT, async || {
             fs::read_to_string(&file).ok()?.trim().parse().ok()
         })
         .await
@@ -182,7 +183,7 @@ impl SupervisedProcess {
 
 impl Drop for SupervisedProcess {
     fn drop(&mut self) {
-        // Who would start it again goes first.
+        // The supervisor first: it would restart the trader.
         self.supervisor.kill();
         let pid = fs::read_to_string(self.files.path("trader.pid")).unwrap_or_default();
         if Path::new("/proc").join(pid.trim()).exists() && !pid.trim().is_empty() {

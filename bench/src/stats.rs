@@ -1,9 +1,9 @@
-//! Sums up measured spans. Nothing is measured here.
+//! Summarizes measured times: percentiles, minimum and maximum.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A few numbers that stand for all runs.
+/// Percentiles, minimum and maximum of all runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SpanStats {
     runs: usize,
@@ -14,7 +14,7 @@ pub(crate) struct SpanStats {
 }
 
 impl SpanStats {
-    /// Of at least one span.
+    /// Summarizes at least one span.
     pub(crate) fn from_spans(spans: impl IntoIterator<Item = Duration>) -> Self {
         let mut sorted: Vec<Duration> = spans.into_iter().collect();
         sorted.sort_unstable();
@@ -27,7 +27,7 @@ impl SpanStats {
         }
     }
 
-    /// What [`Display`](fmt::Display) prints below itself.
+    /// Heading of the columns that [`Display`](fmt::Display) prints.
     pub(crate) fn heading() -> String {
         let [runs, p50, p95, min, max] = ["runs", "p50", "p95", "min", "max"];
         format!("{runs:>6}{p50:>8}{p95:>8}{min:>8}{max:>8}")
@@ -44,23 +44,23 @@ impl fmt::Display for SpanStats {
     }
 }
 
-/// The nearest rank: a value that was measured, never one in between.
+/// Percentile by nearest rank: a measured value, never an interpolated one.
 fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted[rank - 1]
 }
 
-/// So many percent of the sorted spans are no longer than this one.
+/// The span that `percent` percent of the sorted spans do not exceed.
 pub(crate) fn rank(sorted: &[Duration], percent: usize) -> Duration {
     percentile(sorted, percent)
 }
 
-/// For people.
+/// Formats a span in milliseconds with two decimals.
 pub(crate) fn format_millis(span: Duration) -> String {
     format!("{:.2} ms", span.as_secs_f64() * 1_000.0)
 }
 
-/// How many a second.
+/// `count` divided by `span`, per second.
 pub(crate) fn per_second(count: usize, span: Duration) -> f64 {
     f64::from(u32::try_from(count).unwrap()) / span.as_secs_f64()
 }

@@ -1,6 +1,6 @@
-//! What supervision costs with few and with many containers: the watchdog's memory and processor time, and what it makes
-//! the engine do, which is its processor time with the watchdog less that without, both in the same run. The
-//! containers are the tests' tiny fake-units: as many traders would need a larger machine.
+//! Measures the cost of supervision with few and with many containers: memory and processor time of the watchdog, and
+//! the processor time that it causes in dockerd (with the watchdog minus without it, in the same run). The containers
+//! are the tests' small fake units, because as many traders would need a larger machine.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::time::{Instant, sleep};
 use crate::machine::{self, IdleTime};
 use crate::proc::{Memory, ProcessStats};
 
-/// Where dockerd says who it is.
+/// File with the process id of dockerd.
 const PID_FILE: &str = "/var/run/docker.pid";
 const FLAGS: &str = "--paper --infinite --auto-restart";
-/// After this nobody starts any more.
+/// Time after which every container has started.
 const SETTLE_TIME: Duration = Duration::from_secs(20);
 
-/// One number of containers.
+/// Cost of supervising `units` containers. Processor times are percent of a core.
 struct SupervisionCost {
     units: u32,
     memory: Memory,
@@ -29,24 +29,28 @@ struct SupervisionCost {
 pub(crate) async fn measure(counts: &[u32], span: Duration) {
     machine::print(&[]);
     println!(
-        "measured: {span:?} without and {span:?} with the watchdog, each {SETTLE_TIME:?} after its begin; fake-units of a few\n\
-         kB in place of traders, which beat every 5 s and have no health check; the engine reached without a guard\n"
+        "measured: {span:?} without and {span:?} with the watchdog, each after {SETTLE_TIME:?} of settling; small fake\n\
+         units instead of traders, with a heartbeat every 5 s and no health check; Docker without a socket-guard\n"
     );
     println!(
         "{:<12}{:>12}{:>14}{:>12}{:>16}{:>12}{:>12}",
-        "supervised", "RSS kB", "of it own kB", "CPU %", "dockerd alone %", "with %", "ours %"
+        "supervised", "RSS kB", "anonymous kB", "CPU %", "dockerd alone %", "with %", "caused %"
     );
-    let leisure = IdleTime::begin();
+    let idle = IdleTime::begin();
     for units in counts {
         print(&measure_cost(*units, span).await);
     }
-    leisure.print();
+    idle.print();
 }
 
 async fn measure_cost(count: u32, span: Duration) -> SupervisionCost {
     let mut rig = WatchdogRig::start().await;
     let units: Vec<Unit> = (1..=count)
-        .map(|number| rig.unit_setup(number, FLAGS).env("HEARTBEAT_MS=5000").start())
+        .map(|number| {
+            rig.unit_setup(number, FLAGS)
+                .env("HEARTBEAT_MS=5000")
+                .start()
+        })
         .collect();
     for unit in &units {
         rig.wait_until_healthy(unit).await;
@@ -55,24 +59,24 @@ async fn measure_cost(count: u32, span: Duration) -> SupervisionCost {
     let dockerd = ProcessStats::of_process(dockerd.trim().parse().unwrap());
     rig.watchdog.kill();
     sleep(SETTLE_TIME).await;
-    let (engine_alone, _) = cpu_percent(&dockerd, None, span).await;
-    // As it is by default, and as often as the fake-units.
+    let (docker_alone, _) = cpu_percent(&dockerd, None, span).await;
+    // The default interval, which the fake units use too.
     rig.replace_watchdog_with_env(("HEARTBEAT_SECS", "5"));
     rig.watchdog.wait_for_log("supervising").await;
     sleep(SETTLE_TIME).await;
     let watchdog = ProcessStats::of_process(rig.watchdog.pid());
-    let (engine, own) = cpu_percent(&dockerd, Some(&watchdog), span).await;
+    let (docker, own) = cpu_percent(&dockerd, Some(&watchdog), span).await;
     let memory = watchdog.memory();
     SupervisionCost {
         units: count,
         memory,
         watchdog: own,
-        docker_alone: engine_alone,
-        docker: engine,
+        docker_alone,
+        docker,
     }
 }
 
-/// Percent of a core that each takes over this time.
+/// Percent of a core that dockerd and the other process use during `span`; 0 without another process.
 async fn cpu_percent(
     docker: &ProcessStats,
     other: Option<&ProcessStats>,
@@ -84,9 +88,9 @@ async fn cpu_percent(
             other.map_or(Duration::ZERO, ProcessStats::cpu_time),
         )
     };
-    let (began, before) = (Instant::now(), used());
+    let (start, before) = (Instant::now(), used());
     sleep(span).await;
-    let (elapsed, after) = (began.elapsed(), used());
+    let (elapsed, after) = (start.elapsed(), used());
     let percent = |from: Duration, to: Duration| {
         to.saturating_sub(from).as_secs_f64() / elapsed.as_secs_f64() * 100.0
     };

@@ -1,5 +1,5 @@
-//! An account through the trader's own adapter: one look at a contract while 1,000 orders rest on the account, and
-//! how many orders a second go through under Binance's limits without a refusal.
+//! Measures an account through the trader's execution client: reconciliation of one contract while 1,000 orders are
+//! open on the account, and the rate of orders within Binance's limits without a rejection.
 
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use crate::stats::{format_millis, per_second, rank};
 const KEY: &str = "benchkey";
 const SECRET: &str = "benchsecret";
 const WINDOW_MS: u32 = 60_000;
-/// A contract's name, and the decimals of its lots and prices.
+/// Symbol of a contract, and the decimals of its quantities and prices.
 type Contract = (&'static str, u32, u32);
 const CONTRACTS: [Contract; 5] = [
     ("BTCUSDT", 3, 1),
@@ -36,9 +36,9 @@ const CONTRACTS: [Contract; 5] = [
     ("BNBUSDT", 2, 2),
     ("XRPUSDT", 1, 4),
 ];
-/// What each order is worth, in USDT: more than the least of every contract.
+/// Value of each order in USDT: above the minimum notional of every contract.
 const ORDER_VALUE: Decimal = Decimal::from_parts(120, 0, 0, false, 0);
-/// Looks at the whole account: each weighs 80 of 2,400 a minute.
+/// Number of queries of all open orders: each has a weight of 80 of 2,400 per minute.
 const ACCOUNT_READS: usize = 10;
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 const MINUTE_MS: i64 = 60_000;
@@ -64,9 +64,9 @@ pub(super) async fn measure(options: &Options) {
         place_foreign_orders(&client, contract, price, each).await;
         place_protective_orders(&venue, contract, price).await;
     }
-    // The minute's weight begins anew.
+    // A new minute, so that the whole request weight is available.
     sleep(Duration::from_mins(1)).await;
-    measure_reconciliation(&venue, options.looks).await;
+    measure_reconciliation(&venue, options.reconciliations).await;
 }
 
 fn connect(exchange: &Exchange) -> BinanceExecutionClient {
@@ -85,14 +85,14 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
     BinanceExecutionClient::new(&settings, &market.unwrap()).unwrap()
 }
 
-/// Others' orders, far enough below the market to rest.
+/// Places external orders, far enough below the market to stay open.
 async fn place_foreign_orders(client: &RestApi, contract: Contract, price: Decimal, orders: u32) {
     let (symbol, lot, tick) = contract;
     let price = (price * Decimal::new(97, 2)).round_dp(tick);
     let quantity =
         (ORDER_VALUE / price).round_dp_with_strategy(lot, RoundingStrategy::AwayFromZero);
     for number in 0..orders {
-        let id = format!("others-{symbol}-{number}");
+        let id = format!("external-{symbol}-{number}");
         let order = || NewOrderParams {
             price: Some(price),
             quantity: Some(quantity),
@@ -101,11 +101,11 @@ async fn place_foreign_orders(client: &RestApi, contract: Contract, price: Decim
             recv_window: Some(i64::from(WINDOW_MS)),
             ..limit_order(symbol)
         };
-        while let Err(refused) = client.new_order(order()).await {
-            let words = refused.to_string();
+        while let Err(error) = client.new_order(order()).await {
+            let text = error.to_string();
             assert!(
-                words.contains("Too many"),
-                "{symbol} {price} {quantity}: {words}"
+                text.contains("Too many"),
+                "{symbol} {price} {quantity}: {text}"
             );
             sleep(RETRY_DELAY).await;
         }
@@ -123,19 +123,19 @@ fn limit_order(symbol: &str) -> NewOrderParams {
 
 async fn mark_price(client: &RestApi, symbol: &str) -> Decimal {
     use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-        SymbolPriceTickerV2Params, SymbolPriceTickerV2Response as Told,
+        SymbolPriceTickerV2Params, SymbolPriceTickerV2Response as Ticker,
     };
     let params = SymbolPriceTickerV2Params {
         symbol: Some(symbol.to_owned()),
     };
-    let told = client.symbol_price_ticker_v2(params).await.unwrap();
-    match told.data().await.unwrap() {
-        Told::SymbolPriceTickerV2Response1(one) => one.price.unwrap().parse().unwrap(),
+    let response = client.symbol_price_ticker_v2(params).await.unwrap();
+    match response.data().await.unwrap() {
+        Ticker::SymbolPriceTickerV2Response1(ticker) => ticker.price.unwrap().parse().unwrap(),
         other => panic!("{other:?}"),
     }
 }
 
-/// A stop and a target of ours.
+/// Places a stop and a target of this installation.
 async fn place_protective_orders(
     venue: &BinanceExecutionClient,
     (symbol, _, tick): Contract,
@@ -145,7 +145,7 @@ async fn place_protective_orders(
     for (leg, share) in [(Leg::Stop, 90), (Leg::Target, 110)] {
         let price = (price * Decimal::new(share, 2)).round_dp(tick);
         let entry = closing_order(venue, &symbol, 0).await;
-        let guard = Order {
+        let protective = Order {
             client_order_id: entry.client_order_id.sibling(leg, 0),
             leg,
             order_type: OrderType::Trigger {
@@ -153,33 +153,36 @@ async fn place_protective_orders(
             },
             ..entry
         };
-        let answer = venue.place(&symbol, &guard).await;
+        let answer = venue.place(&symbol, &protective).await;
         assert!(matches!(answer, OrderCallOutcome::Reported(_)), "{answer}");
     }
 }
 
-async fn measure_reconciliation(venue: &BinanceExecutionClient, looks: usize) {
+async fn measure_reconciliation(venue: &BinanceExecutionClient, count: usize) {
     let symbol: SubjectToken = CONTRACTS[0].0.parse().unwrap();
-    let (state, ours) = (BookState::default(), installation_id());
-    let (mut spans, mut strangers) = (Vec::new(), 0);
-    for _ in 0..looks {
-        let began = Instant::now();
+    let (state, installation) = (BookState::default(), installation_id());
+    let (mut spans, mut external) = (Vec::new(), 0);
+    for _ in 0..count {
+        let start = Instant::now();
         let view = venue.exchange_view(&symbol).await.unwrap();
-        let found = compare_with_exchange(&state, &ours, &view);
-        spans.push(began.elapsed());
-        strangers = found.external_orders;
+        let found = compare_with_exchange(&state, &installation, &view);
+        spans.push(start.elapsed());
+        external = found.external_orders;
     }
     print_percentiles(
-        &format!("one book held against its contract, {strangers} orders there"),
+        &format!("reconciliation of one contract with {external} external orders"),
         spans,
     );
     let (mut spans, mut all) = (Vec::new(), 0);
     for _ in 0..ACCOUNT_READS {
-        let began = Instant::now();
+        let start = Instant::now();
         all = venue.all_open_orders().await.unwrap().len();
-        spans.push(began.elapsed());
+        spans.push(start.elapsed());
     }
-    print_percentiles(&format!("all {all} open orders of the account read"), spans);
+    print_percentiles(
+        &format!("query of all {all} open orders of the account"),
+        spans,
+    );
 }
 
 fn print_percentiles(what: &str, mut spans: Vec<Duration>) {
@@ -192,39 +195,39 @@ fn installation_id() -> InstallationId {
     "q7x2ab".parse().unwrap()
 }
 
-/// What became of the orders.
+/// Numbers of orders by outcome.
 #[derive(Default)]
 struct OrderCounts {
     placed: usize,
     cancelled: usize,
-    /// Times that the adapter itself held an order back.
+    /// Number of times that the execution client delayed an order.
     held_back: usize,
-    /// The exchange's own refusals.
+    /// Errors of the exchange.
     rejections: Vec<String>,
-    /// When the adapter first held one back.
+    /// Orders and time until the execution client first delayed an order. `None` if it never did.
     first_pause: Option<(usize, Duration)>,
 }
 
-/// Places an order as an entry is placed, and cancels it, as fast as the adapter lets it.
+/// Places orders as entries are placed, and cancels them, as fast as the execution client permits.
 async fn measure_order_rate(venue: &BinanceExecutionClient, within: Duration) {
     let symbol: SubjectToken = CONTRACTS[0].0.parse().unwrap();
-    let (mut tally, began) = (OrderCounts::default(), Instant::now());
+    let (mut counts, start) = (OrderCounts::default(), Instant::now());
     for number in 0.. {
-        if began.elapsed() >= within {
+        if start.elapsed() >= within {
             break;
         }
         let order = closing_order(venue, &symbol, number).await;
         match venue.place(&symbol, &order).await {
-            OrderCallOutcome::Reported(_) => tally.placed += 1,
-            OrderCallOutcome::Rejected { reason: why, .. } if why.starts_with("not sent") => {
-                let so_far = (tally.placed, began.elapsed());
-                tally.first_pause.get_or_insert(so_far);
-                tally.held_back += 1;
+            OrderCallOutcome::Reported(_) => counts.placed += 1,
+            OrderCallOutcome::Rejected { reason, .. } if reason.starts_with("not sent") => {
+                let so_far = (counts.placed, start.elapsed());
+                counts.first_pause.get_or_insert(so_far);
+                counts.held_back += 1;
                 sleep(RETRY_DELAY).await;
                 continue;
             }
             other => {
-                tally.rejections.push(other.to_string());
+                counts.rejections.push(other.to_string());
                 continue;
             }
         }
@@ -234,35 +237,35 @@ async fn measure_order_rate(venue: &BinanceExecutionClient, within: Duration) {
             is_conditional: true,
         };
         match venue.cancel_open(&symbol, &open).await {
-            Ok(()) => tally.cancelled += 1,
-            Err(error) => tally.rejections.push(error.to_string()),
+            Ok(()) => counts.cancelled += 1,
+            Err(error) => counts.rejections.push(error.to_string()),
         }
     }
-    print(&tally, began.elapsed());
+    print(&counts, start.elapsed());
 }
 
-fn print(tally: &OrderCounts, took: Duration) {
+fn print(counts: &OrderCounts, took: Duration) {
     println!(
-        "orders under the exchange's limits (300 in 10 s, 1,200 and weight 2,400 a minute): {} placed, {} cancelled in \
-         {took:.1?}: {:.1} placed a second; refused by the exchange: {}{}",
-        tally.placed,
-        tally.cancelled,
-        per_second(tally.placed, took),
-        tally.rejections.len(),
-        tally
+        "orders within the exchange's limits (300 in 10 s, 1,200 and weight 2,400 per minute): {} placed, {} cancelled \
+         in {took:.1?}: {:.1} placed per second; rejected by the exchange: {}{}",
+        counts.placed,
+        counts.cancelled,
+        per_second(counts.placed, took),
+        counts.rejections.len(),
+        counts
             .rejections
             .first()
-            .map_or(String::new(), |why| format!(", the first: {why}")),
+            .map_or(String::new(), |error| format!(", first error: {error}")),
     );
-    if let Some((placed, after)) = tally.first_pause {
+    if let Some((placed, after)) = counts.first_pause {
         println!(
-            "until the adapter first held one back itself: {placed} in {after:.1?}, {:.1} a second",
+            "until the execution client first delayed an order: {placed} in {after:.1?}, {:.1} per second",
             per_second(placed, after)
         );
     }
 }
 
-/// Placed as an entry is: it waits for the count of orders. It can only close, and there is nothing to close.
+/// An order that counts for the order limits as an entry does. It can only close a position, and there is none.
 async fn closing_order(
     venue: &BinanceExecutionClient,
     symbol: &SubjectToken,

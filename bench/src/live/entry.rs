@@ -1,5 +1,6 @@
-//! From a closed candle to the entry and its stop on the exchange. The candle's moment is when a client of the same
-//! stream hears it; calls are seen in a gateway between trader and exchange, which costs each a connection more.
+//! Measures the time from a closed candle to the entry and its protective orders on the exchange. The candle's time is
+//! that of its receipt by another client of the same stream. A gateway between trader and exchange records the calls;
+//! it costs each call another connection.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,10 +14,10 @@ use tokio_tungstenite::connect_async;
 
 use crate::stats::{format_millis, rank};
 
-/// A candle in three seconds.
+/// Speed of the exchange: a candle lasts three seconds.
 const SPEED: &str = "20";
 const STEPS: [&str; 4] = [
-    "entry sent: decided and stored",
+    "entry sent: decided and journaled",
     "entry acknowledged",
     "stop acknowledged",
     "target acknowledged",
@@ -25,7 +26,7 @@ const STEPS: [&str; 4] = [
 pub(super) async fn measure(entries: usize) {
     println!(
         "closed candle to orders: trader, nats-server (sync_interval: always) and exchange-sim on this machine; \
-         the exchange stores each change before it answers"
+         the exchange stores each change before it responds"
     );
     let mut spans: [Vec<Duration>; 4] = Default::default();
     for number in 1..=entries {
@@ -49,24 +50,24 @@ pub(super) async fn measure(entries: usize) {
     }
 }
 
-/// One entry of a trader that has just begun.
+/// Measures one entry of a new trader.
 async fn measure_entry() -> [Duration; 4] {
     let system = LiveSystem::start_without_account(&[], SPEED).await;
     let gateway = Gateway::start(system.exchange.address()).await;
     let setup = system
         .trader_setup("bench")
         .env("BINANCE_REST_URL", &gateway.url());
-    let (code, said) = system.run_command_with(&setup, "init --account").await;
-    assert_eq!(code, 0, "{said}");
+    let (code, output) = system.run_command_with(&setup, "init --account").await;
+    assert_eq!(code, 0, "{output}");
     let trader = setup.start();
     trader.wait_until_running().await;
-    let closings = CandleCloses::subscribe(&system).await;
+    let closes = CandleCloses::subscribe(&system).await;
     system.wait_until_protected().await;
-    let seen = gateway.answered_calls();
-    let entry = first_placed(&seen, "/fapi/v1/order");
-    let mut guards = placed(&seen, "/fapi/v1/algoOrder");
-    let (stop, target) = (guards.next().unwrap(), guards.next().unwrap());
-    let closed = closings.last_before(entry.requested_at);
+    let calls = gateway.answered_calls();
+    let entry = first_placed(&calls, "/fapi/v1/order");
+    let mut protective = placed(&calls, "/fapi/v1/algoOrder");
+    let (stop, target) = (protective.next().unwrap(), protective.next().unwrap());
+    let closed = closes.last_before(entry.requested_at);
     [
         entry.requested_at,
         entry.answered_at,
@@ -76,23 +77,24 @@ async fn measure_entry() -> [Duration; 4] {
     .map(|moment| moment.duration_since(closed))
 }
 
-fn placed<'a>(seen: &'a [AnsweredCall], path: &'a str) -> impl Iterator<Item = &'a AnsweredCall> {
-    seen.iter()
+fn placed<'a>(calls: &'a [AnsweredCall], path: &'a str) -> impl Iterator<Item = &'a AnsweredCall> {
+    calls
+        .iter()
         .filter(move |call| call.method == "POST" && call.path == path)
 }
 
-fn first_placed<'a>(seen: &'a [AnsweredCall], path: &'a str) -> &'a AnsweredCall {
-    placed(seen, path).next().unwrap()
+fn first_placed<'a>(calls: &'a [AnsweredCall], path: &'a str) -> &'a AnsweredCall {
+    placed(calls, path).next().unwrap()
 }
 
-/// When the exchange told that a candle is closed.
+/// Times at which the exchange announced a closed candle.
 struct CandleCloses {
     received_at: Arc<Mutex<Vec<Instant>>>,
     _task: JoinSet<()>,
 }
 
 impl CandleCloses {
-    /// From now on.
+    /// Subscribes to the candles of [`SYMBOL`].
     async fn subscribe(system: &LiveSystem) -> Self {
         let symbol = SYMBOL.to_ascii_lowercase();
         let url = format!(
@@ -100,10 +102,10 @@ impl CandleCloses {
             system.exchange.address()
         );
         let (mut stream, _) = connect_async(url).await.unwrap();
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let mut hearing = JoinSet::new();
-        let told = Arc::clone(&heard);
-        hearing.spawn(async move {
+        let received_at = Arc::new(Mutex::new(Vec::new()));
+        let mut task = JoinSet::new();
+        let times = Arc::clone(&received_at);
+        task.spawn(async move {
             while let Some(Ok(message)) = stream.next().await {
                 let now = Instant::now();
                 let Ok(text) = message.to_text() else {
@@ -111,19 +113,19 @@ impl CandleCloses {
                 };
                 let event = serde_json::from_str::<Value>(text);
                 if event.is_ok_and(|event| event["k"]["x"] == true) {
-                    told.lock().unwrap().push(now);
+                    times.lock().unwrap().push(now);
                 }
             }
         });
         Self {
-            received_at: heard,
-            _task: hearing,
+            received_at,
+            _task: task,
         }
     }
 
     fn last_before(&self, moment: Instant) -> Instant {
-        let heard = self.received_at.lock().unwrap();
-        let before = heard.iter().rev().find(|closed| **closed <= moment);
-        *before.expect("no candle was heard before the entry")
+        let times = self.received_at.lock().unwrap();
+        let before = times.iter().rev().find(|closed| **closed <= moment);
+        *before.expect("no candle was received before the entry")
     }
 }
