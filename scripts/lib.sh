@@ -54,14 +54,15 @@ keep_setting() {
     (umask 077 && printf '%s\n' ${others:+"$others"} "$1=$2" >"$env_file")
 }
 
-# Files in secrets/ under their usual names are used without being named in .env.
+# Files in secrets/, beside .env, are used under their usual names without being named in .env.
 find_secrets() {
-    local name file
+    local name file dir=./secrets
+    [ "$env_file" = "$root/.env" ] || dir=$(dirname "$env_file")/secrets
     for name in BINANCE_API_KEY BINANCE_API_SECRET TELEGRAM_BOT_TOKEN FALLBACK_URL DEADMAN_URL; do
-        file=secrets/$(printf '%s' "$name" | tr 'A-Z_' 'a-z-')
-        if [ -e "$root/$file" ] && [ -z "$(setting "${name}_FILE")" ]; then
-            say "using $file: writing ${name}_FILE=./$file to .env"
-            keep_setting "${name}_FILE" "./$file"
+        file=$dir/$(printf '%s' "$name" | tr 'A-Z_' 'a-z-')
+        if (cd "$root" && [ -e "$file" ]) && [ -z "$(setting "${name}_FILE")" ]; then
+            say "using $file: writing ${name}_FILE=$file to .env"
+            keep_setting "${name}_FILE" "$file"
         fi
     done
 }

@@ -6,8 +6,16 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use bearish_tests::docker::{docker, inspect, require_image, run_cleanup, run_command, run_name};
+use bearish_tests::telegram::Telegram;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
+use tempfile::TempDir;
 
 /// A script with a project and a settings file of its own.
 fn script(name: &str, project: &str, env_file: &Path, arguments: &[&str]) -> Command {
@@ -37,10 +45,10 @@ fn assert_exit(output: &Output, code: i32, expected: &[&str]) -> String {
 }
 
 /// An empty settings file in a directory that is removed at the end.
-fn settings() -> (tempfile::TempDir, PathBuf) {
+fn settings() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(".env");
-    std::fs::write(&file, "").unwrap();
+    fs::write(&file, "").unwrap();
     (dir, file)
 }
 
@@ -85,4 +93,290 @@ fn bash_completes_commands_and_options() {
     assert_eq!(complete("st"), "status stop start");
     assert_eq!(complete("unlatch --la"), "--latch");
     assert_eq!(complete("completion x"), "bash");
+}
+
+/// A system that `scripts/up` starts; removed when this is dropped.
+struct HostSystem {
+    project: String,
+    env_file: PathBuf,
+    dir: TempDir,
+}
+
+impl HostSystem {
+    fn new(test: &str) -> Self {
+        for name in [
+            "nats",
+            "bus-init",
+            "exchange-sim",
+            "trader",
+            "socket-guard",
+            "watchdog",
+            "notifier",
+        ] {
+            require_image(name);
+        }
+        let (dir, env_file) = settings();
+        Self {
+            project: format!("{}-{test}", run_name()),
+            env_file,
+            dir,
+        }
+    }
+
+    fn script(&self, name: &str, arguments: &[&str]) -> Output {
+        let mut command = script(name, &self.project, &self.env_file, arguments);
+        command.output().unwrap()
+    }
+
+    fn bearish(&self, command_line: &str) -> Output {
+        let arguments: Vec<&str> = command_line.split(' ').collect();
+        self.script("bearish", &arguments)
+    }
+
+    /// Plain Compose, as an operator types it beside `.env`.
+    fn compose(&self, arguments: &[&str]) {
+        let mut command = Command::new("docker");
+        command.arg("compose").arg("--env-file").arg(&self.env_file);
+        command.arg("--project-directory");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        command.env("COMPOSE_PROJECT_NAME", &self.project);
+        run_command(command.args(arguments));
+    }
+
+    fn add_setting(&self, line: &str) {
+        let text = fs::read_to_string(&self.env_file).unwrap();
+        fs::write(&self.env_file, format!("{text}{line}\n")).unwrap();
+    }
+
+    fn container(&self, service: &str, number: u32) -> String {
+        format!("{}-{service}-{number}", self.project)
+    }
+
+    /// The command line of each trader container, sorted by name.
+    fn trader_command_lines(&self) -> Vec<String> {
+        let label = format!("label=com.docker.compose.project={}", self.project);
+        let names = docker(&["ps", "--filter", &label, "--format", "{{.Names}}"]);
+        let mut traders: Vec<&str> = names
+            .lines()
+            .filter(|name| name.contains("-trader-"))
+            .collect();
+        traders.sort_unstable();
+        let command = |name: &&str| inspect(name, "{{join .Config.Cmd \" \"}}");
+        traders.iter().map(command).collect()
+    }
+}
+
+impl Drop for HostSystem {
+    fn drop(&mut self) {
+        let down = ["--volumes"];
+        run_cleanup(&mut script("down", &self.project, &self.env_file, &down));
+    }
+}
+
+/// The address of this machine as containers reach it.
+fn bridge_gateway() -> String {
+    let gateway = "{{(index .IPAM.Config 0).Gateway}}";
+    let output = docker(&["network", "inspect", "--format", gateway, "bridge"]);
+    output.trim().to_owned()
+}
+
+fn write_readable(file: &Path, text: &str) {
+    fs::write(file, text).unwrap();
+    run_command(Command::new("chmod").arg("644").arg(file));
+}
+
+#[test]
+fn live_trading_without_its_set_up_is_rejected_before_anything_starts() {
+    let system = HostSystem::new("host-live");
+    let second = system.script("up", &["--scale", "trader-live=2"]);
+    assert_exit(
+        &second,
+        64,
+        &["live trading is not set up", "--confirm-live"],
+    );
+    let unconfirmed = system.script("up", &["--live"]);
+    assert_exit(&unconfirmed, 64, &["real money", "--confirm-live"]);
+    let expected = [
+        "BINANCE_API_KEY_FILE names no file",
+        "secrets/binance-api-key",
+    ];
+    let keyless = system.script("up", &["--infinite", "--confirm-live"]);
+    assert_exit(&keyless, 78, &expected);
+    assert_exit(&system.bearish("dry-run --live"), 78, &expected);
+    let down = "pause --reason test";
+    assert_exit(
+        &system.bearish(down),
+        69,
+        &["the bus is not running", "scripts/up"],
+    );
+    assert!(system.trader_command_lines().is_empty());
+}
+
+/// A wrong token is corrected in its file, which no container sees as a change of its settings.
+async fn assert_corrected_token_works_at_once(system: &HostSystem) -> Telegram {
+    let telegram = Telegram::start_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).await;
+    // Found without being named in `.env`.
+    fs::create_dir(system.dir.path().join("secrets")).unwrap();
+    let token = system.dir.path().join("secrets/telegram-bot-token");
+    write_readable(&token, "123456789:AAF-not-the-right-token-of-this-bot-00");
+    system.add_setting(&format!("TELEGRAM_CHAT_ID={}", telegram.private_chat()));
+    let url = format!("http://{}:{}", bridge_gateway(), telegram.port());
+    system.add_setting(&format!("TELEGRAM_API_URL={url}"));
+    let up = [
+        "--paper",
+        "--infinite",
+        "--auto-restart",
+        "--scale",
+        "trader-paper=2",
+    ];
+    let failed = system.script("up", &up);
+    assert_exit(&failed, 78, &["notifier-1 is", "Unauthorized"]);
+    // Long enough for Docker to wait between two restarts.
+    tokio::time::sleep(std::time::Duration::from_secs(8)).await;
+    write_readable(&token, telegram.token());
+    // Without arguments: the flags were kept.
+    let corrected = system.script("up", &[]);
+    assert_exit(&corrected, 0, &["trader-paper is running"]);
+    telegram
+}
+
+/// Flags and scale come back after everything was stopped, by plain Compose too.
+fn assert_flags_are_kept(system: &HostSystem) {
+    let flags = ["--paper --infinite --auto-restart"; 2];
+    assert_eq!(system.trader_command_lines(), flags);
+    assert_exit(&system.script("down", &[]), 0, &[]);
+    assert!(system.trader_command_lines().is_empty());
+    system.compose(&["up", "--no-build", "--detach", "--wait"]);
+    assert_eq!(system.trader_command_lines(), flags);
+    let rescaled = system.script("up", &["--scale", "trader-paper=1"]);
+    assert_exit(&rescaled, 0, &[]);
+    assert_eq!(system.trader_command_lines(), &flags[..1]);
+    let dry_run = system.script("up", &["--paper", "--dry-run"]);
+    assert_exit(&dry_run, 0, &["ready to start"]);
+    let kept = fs::read_to_string(&system.env_file).unwrap();
+    assert!(
+        kept.contains("\nTRADER_FLAGS=--paper --infinite --auto-restart\n"),
+        "{kept}"
+    );
+}
+
+fn latch_id(status: &str) -> Option<&str> {
+    let mut parts =
+        status.split(|letter: char| !(letter.is_alphanumeric() || "_-".contains(letter)));
+    parts.find(|part| {
+        let number = part
+            .strip_prefix("flatten-")
+            .or_else(|| part.strip_prefix("operator-"));
+        number.is_some_and(|number| number.chars().all(|letter| letter.is_ascii_digit()))
+    })
+}
+
+/// Every command answers while its container is stopped, and its exit code is passed on.
+async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
+    let units = ["trader-paper-1", "ACCOUNT", "messages"];
+    assert_exit(&system.bearish("status"), 0, &units[..1]);
+    assert_exit(
+        &system.bearish("health"),
+        0,
+        &["trader-paper-1", "watchdog-1", "healthy"],
+    );
+    assert_exit(&system.bearish("pause --reason test"), 0, &[]);
+    assert_exit(&system.bearish("pause --reason again"), 78, &[]);
+    assert_exit(
+        &system.bearish("explain trader-paper-1"),
+        0,
+        &["trader-paper-1"],
+    );
+    assert_exit(&system.bearish("explain trader-paper-9"), 64, &[]);
+    assert_exit(&system.bearish("resend 17"), 64, &[]);
+    assert_exit(&system.bearish("trades --csv"), 0, &["entry_price"]);
+    assert_exit(&system.bearish("stop trader-paper-1"), 0, &[]);
+    let trader = system.container("trader-paper", 1);
+    eventually("the trader is stopped", DEFAULT_TIMEOUT, async || {
+        (inspect(&trader, "{{.State.Running}}") == "false").then_some(())
+    })
+    .await;
+    docker(&["stop", &system.container("watchdog", 1)]);
+    assert_exit(&system.bearish("resume --reason test"), 0, &[]);
+    assert_exit(&system.bearish("history trader-paper-1"), 0, &["stop"]);
+    assert_exit(&system.bearish("dry-run"), 0, &["ready to start"]);
+    docker(&["start", &system.container("watchdog", 1)]);
+    assert_exit(&system.script("up", &[]), 0, &[]);
+    assert_exit(&system.bearish("flatten --confirm --reason test"), 0, &[]);
+    eventually("the trader ends with 21", DEFAULT_TIMEOUT, async || {
+        (inspect(&trader, "{{.State.Status}} {{.State.ExitCode}}") == "exited 21").then_some(())
+    })
+    .await;
+    let status = output_text(&system.bearish("status"));
+    let latch = latch_id(&status).unwrap_or_else(|| panic!("no latch in {status}"));
+    let unlatch = format!("unlatch --latch {latch} --reason test");
+    assert_exit(&system.bearish(&unlatch), 0, &[]);
+    eventually(
+        "the watchdog starts the trader",
+        DEFAULT_TIMEOUT,
+        async || (inspect(&trader, "{{.State.Running}}") == "true").then_some(()),
+    )
+    .await;
+}
+
+/// A port of the watchdog can be published, and leads to its metrics.
+async fn assert_watchdog_metrics_can_be_published(system: &HostSystem) {
+    let more = system.dir.path().join("ports.yaml");
+    fs::write(
+        &more,
+        "services: {watchdog: {ports: [\"127.0.0.1::9464\"]}}\n",
+    )
+    .unwrap();
+    system.add_setting("METRICS_ADDR=0.0.0.0:9464");
+    let compose = Path::new(env!("CARGO_MANIFEST_DIR")).join("../compose.yaml");
+    let files = [&compose, &more].map(|file| file.to_str().unwrap());
+    let up = ["up", "--no-build", "--detach", "--no-deps", "watchdog"];
+    system.compose(&[&["-f", files[0], "-f", files[1]], &up[..]].concat());
+    let published = docker(&["port", &system.container("watchdog", 1), "9464/tcp"]);
+    let address = published.trim().to_owned();
+    eventually("the watchdog's metrics", DEFAULT_TIMEOUT, async || {
+        let mut connection = TcpStream::connect(&address).ok()?;
+        let request = "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        connection.write_all(request.as_bytes()).ok()?;
+        let mut text = String::new();
+        connection.read_to_string(&mut text).ok()?;
+        text.contains("bearish_").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operator_commands_work_from_the_first_start_on() {
+    let system = HostSystem::new("host");
+    let _telegram = assert_corrected_token_works_at_once(&system).await;
+    assert_flags_are_kept(&system);
+    assert_commands_work_while_traders_are_down(&system).await;
+    assert_watchdog_metrics_can_be_published(&system).await;
+}
+
+#[test]
+fn backtest_reads_and_writes_files_by_the_paths_that_were_typed() {
+    let system = HostSystem::new("host-backtest");
+    let [input, output] = ["in", "out"].map(|name| system.dir.path().join(name));
+    fs::create_dir(&input).unwrap();
+    fs::create_dir(&output).unwrap();
+    let mut candles = "open_time,open,high,low,close\n".to_owned();
+    for minute in 0..3000 {
+        candles += &format!("{},100,101,99,100\n", minute * 60_000);
+    }
+    fs::write(input.join("candles.csv"), candles).unwrap();
+    let trades = output.join("trades.jsonl");
+    let arguments = [
+        "backtest",
+        "../in/candles.csv",
+        "--symbol",
+        "BTCUSDT",
+        "--trades",
+    ];
+    let mut command = script("bearish", &system.project, &system.env_file, &arguments);
+    command.arg(&trades).current_dir(&output);
+    assert_exit(&command.output().unwrap(), 0, &["BTCUSDT"]);
+    assert!(trades.is_file());
+    let missing = system.bearish("backtest /nowhere/candles.csv --symbol BTCUSDT");
+    assert_exit(&missing, 78, &["/nowhere"]);
 }

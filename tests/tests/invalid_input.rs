@@ -1,5 +1,5 @@
-//! Bad input: each ends with the right exit code and exactly one line that names what was wrong and
-//! what is allowed, without a stack trace and without a secret.
+//! Invalid input: the process ends with the right exit code and one line that names the wrong value and the expected
+//! one, without a stack trace and without a secret.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,16 +17,16 @@ use bearish_tests::system::System;
 use bearish_tests::trader::TraderSetup;
 use bearish_tests::wait::DEFAULT_TIMEOUT;
 
-/// Ends with this code after one line on standard error that has all these words.
+/// Asserts that the process ends with this code after one line on standard error that contains all these texts.
 async fn assert_rejected(what: &str, mut process: Process, code: i32, expected: &[&str]) {
     let ended = process.exit_within(DEFAULT_TIMEOUT).await;
     let said = process.err();
     assert_eq!(ended, code, "{what}: {said:?} {:?}", process.out());
     assert_eq!(said.len(), 1, "{what}: {said:#?}");
-    for word in expected {
+    for part in expected {
         assert!(
-            said[0].contains(word),
-            "{what}: {word:?} is not in {said:?}"
+            said[0].contains(part),
+            "{what}: {part:?} is not in {said:?}"
         );
     }
     assert_no_leak(what, &process);
@@ -99,9 +99,9 @@ async fn invalid_command_line_exits_64() {
             &["MOONUSDT", "--tick-size, --lot-size, --min-notional needed"],
         ),
     ];
-    for (flags, words) in table {
+    for (flags, expected) in table {
         let arguments: Vec<&str> = flags.split(' ').collect();
-        assert_rejected(flags, run_program("trader", &[], &arguments), 64, words).await;
+        assert_rejected(flags, run_program("trader", &[], &arguments), 64, expected).await;
     }
     assert_rejected(
         "bus-init",
@@ -134,9 +134,9 @@ async fn backtest_with_an_unusable_candle_file_exits_78() {
             &["line 4", "open_time", "60000", "later than"],
         ),
     ];
-    for (path, words) in table {
+    for (path, expected) in table {
         let arguments = ["backtest", "--symbol", "BTCUSDT", "--candles", path];
-        assert_rejected(path, run_program("trader", &[], &arguments), 78, words).await;
+        assert_rejected(path, run_program("trader", &[], &arguments), 78, expected).await;
     }
 }
 
@@ -193,23 +193,23 @@ async fn invalid_trader_setting_exits_78() {
             &["/nowhere/password", "No such file"],
         ),
     ];
-    for (name, value, words) in table {
+    for (name, value, expected) in table {
         let what = format!("{name}={value}");
         let process = run_program(
             "trader",
             &[("INSTANCE", "bad"), (name, value)],
             &["--paper"],
         );
-        assert_rejected(&what, process, 78, &[&[name], words].concat()).await;
+        assert_rejected(&what, process, 78, &[&[name], expected].concat()).await;
     }
     for flags in ["--confirm-live", "--dry-run"] {
         let live = run_program("trader", &[], &[flags]);
-        let words = ["BINANCE_API_KEY", "live needs", "--paper"];
-        assert_rejected(flags, live, 78, &words).await;
+        let expected = ["BINANCE_API_KEY", "live needs", "--paper"];
+        assert_rejected(flags, live, 78, &expected).await;
     }
 }
 
-/// Variables, and words that the refusal has.
+/// Variables, and parts of the error that they cause.
 type EnvCase<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
 
 #[tokio::test]
@@ -264,9 +264,9 @@ async fn invalid_telegram_setting_exits_78_without_showing_the_token() {
             &["TELEGRAM_MIN_INTERVAL_MS", "from 0 to 60000"],
         ),
     ];
-    for (env, words) in table {
+    for (env, expected) in table {
         let process = run_program("notifier", env, &[]);
-        assert_rejected(&format!("{words:?}"), process, 78, words).await;
+        assert_rejected(&format!("{expected:?}"), process, 78, expected).await;
     }
     let process = run_program("notifier", &[], &["--loud"]);
     assert_rejected("an unknown flag", process, 64, &["--loud"]).await;
@@ -304,9 +304,9 @@ async fn invalid_fallback_or_dead_man_url_exits_78_without_showing_it() {
             &["DEADMAN_INTERVAL_SECS", "from 1 to 3600"],
         ),
     ];
-    for (env, words) in table {
+    for (env, expected) in table {
         let process = run_program("notifier", env, &[]);
-        assert_rejected(&format!("{words:?}"), process, 78, words).await;
+        assert_rejected(&format!("{expected:?}"), process, 78, expected).await;
     }
 }
 
@@ -326,8 +326,14 @@ async fn credentials_that_the_bus_rejects_exit_78() {
             |more: &[(&str, &str)]| run_program(program, &[&base[..], more].concat(), arguments);
         let wrong = with(&[("NATS_USER", "trader-paper"), ("NATS_PASSWORD", SECRET)]);
         assert_rejected(program, wrong, 78, &["NATS_USER=trader-paper", "password"]).await;
-        let stranger = with(&[("NATS_USER", "nobody"), ("NATS_PASSWORD", SECRET)]);
-        assert_rejected(program, stranger, 78, &["NATS_USER=nobody", "password"]).await;
+        let unknown_user = with(&[("NATS_USER", "unknown"), ("NATS_PASSWORD", SECRET)]);
+        assert_rejected(
+            program,
+            unknown_user,
+            78,
+            &["NATS_USER=unknown", "password"],
+        )
+        .await;
         let none = with(&[("NATS_USER", "trader-paper")]);
         assert_rejected(
             program,
@@ -346,8 +352,8 @@ async fn credentials_that_the_bus_rejects_exit_78() {
 async fn setting_that_bus_or_exchange_rejects_exits_78() {
     let system = System::start(&[]).await;
     let setup = system.trader_setup("asks");
-    let refused = async |what: &str, setup: TraderSetup, words: &[&str]| {
-        assert_rejected(what, into_process(&setup), 78, words).await;
+    let refused = async |what: &str, setup: TraderSetup, expected: &[&str]| {
+        assert_rejected(what, into_process(&setup), 78, expected).await;
     };
     let unknown = setup.clone().env("SYMBOLS", "BTCUSDT,DOGEUSDT");
     refused(
@@ -376,12 +382,12 @@ fn into_process(setup: &TraderSetup) -> Process {
 async fn dry_run_reports_what_a_start_would_meet() {
     let mut system = System::start(&[]).await;
     let setup = system.trader_setup("dry").flags("--paper --dry-run");
-    let verdict = async |what: &str, setup: &TraderSetup, code: i32, words: &[&str]| {
+    let verdict = async |what: &str, setup: &TraderSetup, code: i32, expected: &[&str]| {
         let mut process = into_process(setup);
         assert_eq!(process.exit_within(DEFAULT_TIMEOUT).await, code, "{what}");
         let table = process.out().join("\n");
-        for word in words {
-            assert!(table.contains(word), "{what}: {word:?} is not in\n{table}");
+        for part in expected {
+            assert!(table.contains(part), "{what}: {part:?} is not in\n{table}");
         }
         assert!(process.err().is_empty(), "{what}: {:?}", process.err());
         assert_no_leak(what, &process);
@@ -423,13 +429,13 @@ async fn dry_run_reports_what_a_start_would_meet() {
         &["FAIL  streams", "run bus-init"],
     )
     .await;
-    let nobody = format!("http://127.0.0.1:{}", ports::reserve());
-    let no_exchange = setup.clone().env("BINANCE_REST_URL", &nobody);
+    let unused_url = format!("http://127.0.0.1:{}", ports::reserve());
+    let no_exchange = setup.clone().env("BINANCE_REST_URL", &unused_url);
     verdict(
         "no exchange",
         &no_exchange,
         69,
-        &["FAIL  exchange", &nobody],
+        &["FAIL  exchange", &unused_url],
     )
     .await;
     system.nats.kill();
@@ -476,7 +482,7 @@ async fn exchange_sim_names_the_line_of_an_unreadable_candle_file() {
         ("an empty file", String::new(), &["column", "missing"]),
     ];
     let dir = tempfile::tempdir().unwrap();
-    for (index, (what, text, words)) in table.iter().enumerate() {
+    for (index, (what, text, expected)) in table.iter().enumerate() {
         let mut name = String::new();
         write!(name, "candles-{index}.csv").unwrap();
         let path = dir.path().join(&name);
@@ -487,19 +493,19 @@ async fn exchange_sim_names_the_line_of_an_unreadable_candle_file() {
             ("SIM_LISTEN", &listen),
             ("SIM_CANDLES_FILE", path.to_str().unwrap()),
         ];
-        let words = [&[name.as_str()], *words].concat();
-        assert_rejected(what, run_program("exchange-sim", &env, &[]), 78, &words).await;
+        let expected = [&[name.as_str()], *expected].concat();
+        assert_rejected(what, run_program("exchange-sim", &env, &[]), 78, &expected).await;
     }
     let nowhere = [
         ("SIM_MARKET", "replay"),
         ("SIM_CANDLES_FILE", "/nowhere/c.csv"),
     ];
-    let words = ["/nowhere/c.csv", "No such file"];
+    let expected = ["/nowhere/c.csv", "No such file"];
     assert_rejected(
         "no file",
         run_program("exchange-sim", &nowhere, &[]),
         78,
-        &words,
+        &expected,
     )
     .await;
 }

@@ -1,5 +1,5 @@
-//! The whole system as compose.yaml has it, every service in its container: a trader is killed, comes
-//! back, the watchdog is killed, and the owner reads it all on his telephone.
+//! The whole system with the settings of compose.yaml, every service in its container: a trader is killed and
+//! restarted, the watchdog is killed, and the operator is notified of everything by Telegram.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use tempfile::NamedTempFile;
 
-/// Where containers reach this machine.
+/// Returns the address at which containers reach this machine.
 fn bridge_gateway() -> String {
     let gateway = "{{(index .IPAM.Config 0).Gateway}}";
     let found = docker(&["network", "inspect", "--format", gateway, "bridge"]);
@@ -29,20 +29,20 @@ async fn wait_until_shown(telegram: &Telegram, texts: &[&str]) -> String {
         DEFAULT_TIMEOUT,
         async || {
             let shown = telegram.shown().into_iter().map(|shown| shown.text);
-            let mut found = shown.filter(|text| texts.iter().all(|word| text.contains(word)));
+            let mut found = shown.filter(|text| texts.iter().all(|part| text.contains(part)));
             found.next()
         },
     )
     .await
 }
 
-/// What a container's log and what is known of it hold.
+/// Returns both streams of a container's log.
 fn container_log(container: &str) -> String {
     let both = ["-c", "docker logs \"$0\" 2>&1", container];
     run_command(Command::new("sh").args(both))
 }
 
-/// The system with an owner.
+/// A system that sends its notifications to a fake Telegram.
 struct SystemRig {
     telegram: Telegram,
     project: Project,
@@ -69,14 +69,14 @@ async fn start_system(name: &str, variables: &[(&str, &str)]) -> SystemRig {
     let token = NamedTempFile::new().unwrap();
     std::fs::write(&token, telegram.token()).unwrap();
     run_command(Command::new("chmod").arg("644").arg(token.path()));
-    let owner = [
+    let channel = [
         ("TELEGRAM_BOT_TOKEN_FILE", token.path().to_str().unwrap()),
         ("TELEGRAM_CHAT_ID", &chat),
         ("TELEGRAM_API_URL", &url),
     ];
     let project = Project::up(
         &format!("{}-{name}", run_name()),
-        &[&owner, variables].concat(),
+        &[&channel, variables].concat(),
         &[],
     );
     SystemRig {
@@ -90,19 +90,19 @@ async fn start_system(name: &str, variables: &[(&str, &str)]) -> SystemRig {
 async fn killed_trader_is_restarted_and_the_operator_is_notified() {
     let flags = "--paper --infinite --auto-restart --restart-delay 1";
     let variables = [("TRADER_FLAGS", flags), ("LOG_LEVEL", "debug")];
-    let owned = start_system("whole", &variables).await;
-    let (telegram, project) = (&owned.telegram, &owned.project);
+    let system = start_system("whole", &variables).await;
+    let (telegram, project) = (&system.telegram, &system.project);
     wait_until_shown(telegram, &["🚀 STARTED: trader trader-paper-1", flags]).await;
     wait_until_shown(telegram, &["🐕 WATCHDOG STARTED"]).await;
 
     let trader = project.container_name("trader-paper", 1);
     docker(&["kill", "--signal", "KILL", &trader]);
-    let told = [
+    let expected = [
         "🔄 AUTO-RESTART TRIGGERED\nAttempt: 1/1000\nReason: killed by SIGKILL (exit 137)\n\
          Consecutive Failures: 1\nUptime: ",
         "Next restart in: 1s\nUnit: trader-paper-1",
     ];
-    wait_until_shown(telegram, &told).await;
+    wait_until_shown(telegram, &expected).await;
     wait_until_shown(telegram, &["✅ RECOVERED\nUnit: trader-paper-1\nAfter: "]).await;
 
     let guard = project.container_name("socket-guard", 1);
@@ -113,7 +113,7 @@ async fn killed_trader_is_restarted_and_the_operator_is_notified() {
         container_log(&guard)
     );
     let network = inspect(&guard, "{{.HostConfig.NetworkMode}}");
-    assert_eq!(network, "none", "the guard needs none");
+    assert_eq!(network, "none", "socket-guard has a network");
     let watchdog = project.container_name("watchdog", 1);
     let mounts = inspect(&watchdog, "{{range .Mounts}}{{.Destination}} {{end}}");
     assert_eq!(
@@ -139,32 +139,32 @@ async fn killed_trader_is_restarted_and_the_operator_is_notified() {
     assert!(!known.contains(secret), "docker inspect shows the token");
 }
 
-/// Five checks of eight seconds each, a look, the record that the bus does not take, its grace.
+/// Five health checks of eight seconds each, an inspection, an append that fails, and the grace period of the bus.
 const HEAL_TIMEOUT: Duration = Duration::from_mins(3);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hung_bus_is_restarted_and_trading_continues() {
-    let owned = start_system("hung-bus", &[("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "10")]).await;
-    let (telegram, project) = (&owned.telegram, &owned.project);
+    let system = start_system("hung-bus", &[("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "10")]).await;
+    let (telegram, project) = (&system.telegram, &system.project);
     wait_until_shown(telegram, &["🐕 WATCHDOG STARTED"]).await;
     let [nats, trader] = ["nats", "trader-paper"].map(|service| project.container_name(service, 1));
     let since = |container: &str| inspect(container, "{{.State.StartedAt}}");
     let before = [since(&nats), since(&trader)];
     docker(&["kill", "--signal", "STOP", &nats]);
-    eventually("the bus is started anew", HEAL_TIMEOUT, async || {
+    eventually("the bus is restarted", HEAL_TIMEOUT, async || {
         (since(&nats) != before[0]).then_some(())
     })
     .await;
-    let told = ["⚠️ WARNING\nFrom: watchdog watchdog-1\nPart: nats-1\n\
+    let expected = ["⚠️ WARNING\nFrom: watchdog watchdog-1\nPart: nats-1\n\
          Error: hung: its health check fails (exit 70); it is started anew"];
-    wait_until_shown(telegram, &told).await;
-    let told = ["✅ WORKS AGAIN\nFrom: watchdog watchdog-1\nPart: nats-1\nAfter: "];
-    wait_until_shown(telegram, &told).await;
+    wait_until_shown(telegram, &expected).await;
+    let expected = ["✅ WORKS AGAIN\nFrom: watchdog watchdog-1\nPart: nats-1\nAfter: "];
+    wait_until_shown(telegram, &expected).await;
     let shown = telegram.shown().into_iter().map(|shown| shown.text);
     let times: usize = shown
         .map(|text| text.matches("it is started anew").count())
         .sum();
-    assert_eq!(times, 1, "told more than once");
+    assert_eq!(times, 1, "notified more than once");
     eventually("the trader is healthy", DEFAULT_TIMEOUT, async || {
         (inspect(&trader, "{{.State.Health.Status}}") == "healthy").then_some(())
     })
