@@ -90,7 +90,7 @@ one_of_every_kind! {
     BreakerTripped {
         scope: book()?.to_string(),
         breaker: text("position_loss"),
-        reason: text("the position lost more than 3 % of the slice's equity"),
+        reason: text("the position lost more than 3 % of the book's equity"),
     }
     BreakerReset {
         scope: book()?.to_string(),

@@ -1,16 +1,15 @@
-//! The trader's settings: all from the environment, each refused with its name, value and what is
-//! allowed.
+//! The trader's settings, all from the environment. An invalid value is rejected with its name and what is expected.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
 use clap::Parser;
-use protocol::ids::{AccountKey, Mode, SubjectToken};
+use protocol::ids::{AccountKey, HostKey, Mode, SubjectToken};
 use runtime::bus::BusSettings;
+use runtime::exit_error::ExitError;
 use runtime::identity::InstanceSettings;
 use runtime::logging::LoggingSettings;
 use runtime::metrics::MetricsSettings;
-use runtime::process::ExitError;
 use runtime::settings::whole_number;
 use rust_decimal::Decimal;
 use trader_core::protections::Protections;
@@ -18,84 +17,85 @@ use trader_core::strategy::Strategy;
 
 use crate::venue::CredentialSettings;
 
-/// The exchange whose protocol we speak; the first word of an account after the mode.
+/// Venue segment of an account key.
 const VENUE: &str = "binance-usdm";
 
-/// Everything but the command line.
+/// All settings of the trader.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "trader")]
 pub struct Settings {
-    /// The bus.
+    /// Connection to the bus.
     #[command(flatten)]
     pub bus: BusSettings,
 
-    /// Logs.
+    /// Log output.
     #[command(flatten)]
     pub telemetry: LoggingSettings,
 
-    /// Prometheus's numbers.
+    /// Metrics endpoint.
     #[command(flatten)]
     pub metrics: MetricsSettings,
 
-    /// This process.
+    /// Name and host of this process.
     #[command(flatten)]
     pub instance: InstanceSettings,
 
-    /// Binance USD-M REST, or what speaks like it
+    /// REST address of Binance USD-M futures or a compatible server
     #[arg(long, env = "BINANCE_REST_URL", value_name = "BINANCE_REST_URL",
           default_value = "http://exchange-sim:8080", value_parser = rest_url)]
     pub rest_url: String,
 
-    /// Binance USD-M market streams, or what speaks like them
+    /// Stream address of Binance USD-M futures or a compatible server
     #[arg(long, env = "BINANCE_WS_URL", value_name = "BINANCE_WS_URL",
           default_value = "ws://exchange-sim:8080", value_parser = ws_url)]
     pub ws_url: String,
 
-    /// The account's key; only live needs one.
+    /// API key; only live trading needs one.
     #[command(flatten)]
     pub credentials: CredentialSettings,
 
-    /// How long after its decision the exchange may take an order, in milliseconds of its time
+    /// How long after its decision the exchange may accept an order, in milliseconds of exchange time
     #[arg(long, env = "RECV_WINDOW_MS", value_name = "RECV_WINDOW_MS",
           default_value = "3000", value_parser = whole_number::<u32>(1_000..=60_000))]
     pub recv_window_ms: u32,
 
-    /// What to trade
+    /// Symbols to trade
     #[arg(long, env = "SYMBOLS", value_name = "SYMBOLS", value_delimiter = ',',
           default_value = "BTCUSDT,ETHUSDT,SOLUSDT", value_parser = symbol)]
     pub symbols: Vec<SubjectToken>,
 
-    /// Capital of the account, shared out evenly over the symbols
+    /// Capital of the account in USDT, divided evenly over the symbols
     #[arg(long, env = "CAPITAL_USDT", value_name = "CAPITAL_USDT",
           default_value = "10000", value_parser = capital)]
     pub capital: Decimal,
 
-    /// Whose signals to follow, first one wins
+    /// Strategies in order of precedence; of two signals on one bar the first is used
     #[arg(
         long,
         env = "STRATEGIES",
         value_name = "STRATEGIES",
         value_delimiter = ',',
-        default_value = "adaptive-oversold-bounce,adaptive-short-the-rip,oversold-bounce,short-the-rip"
+        default_value = Strategy::default_list(),
+        value_parser = strategy
     )]
     pub strategies: Vec<Strategy>,
 
-    /// What keeps a book from entries after bad trades; none switches them off
+    /// Protections that lock entries after bad trades; none switches them off
     #[arg(long, env = "PROTECTIONS", value_name = "PROTECTIONS",
           default_value_t = Protections::default())]
     pub protections: Protections,
 
-    /// What a long position pays every eight hours on paper, as a fraction of its worth
+    /// Funding that a long paper position pays every eight hours, as a fraction of its value
     #[arg(long, env = "FUNDING_RATE", value_name = "FUNDING_RATE",
           default_value = "0.0001", allow_negative_numbers = true, value_parser = funding)]
     pub funding_rate: Decimal,
 
-    /// Fee of each side, as a fraction of the notional
+    /// Fee of each fill, as a fraction of its value
     #[arg(long, env = "FEE_RATE", value_name = "FEE_RATE",
           default_value = "0.0006", value_parser = rate)]
     pub fee_rate: Decimal,
 
-    /// Slippage of market fills, as a fraction of the price
+    /// Slippage of market orders on paper, as a fraction of the price
     #[arg(long, env = "SLIPPAGE_RATE", value_name = "SLIPPAGE_RATE",
           default_value = "0.0002", value_parser = rate)]
     pub slippage_rate: Decimal,
@@ -107,10 +107,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// From the environment.
+    /// Reads the settings from the environment.
     ///
     /// # Errors
-    /// Exit 78, one line.
+    /// Exit 78 naming the invalid setting.
     pub fn from_env() -> Result<Self, ExitError> {
         let settings: Self = runtime::settings::from_env()?;
         no_repeats(
@@ -124,7 +124,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The modes whose journals this user of the bus may read: a trader its own, the operator both.
+    /// The modes whose journals the bus user may read: a trader its own, the operator both.
     pub fn modes(&self) -> &'static [Mode] {
         match self.bus.nats_user.as_ref().map(SubjectToken::as_str) {
             Some("trader-paper") => &[Mode::Paper],
@@ -133,52 +133,77 @@ impl Settings {
         }
     }
 
-    /// Whose books paper's are. A paper account is its market-data feed: another feed, other books.
+    /// Paper account: `<project>-<host>-<feed>` on a simulated feed, which is another market on each host, and
+    /// `<project>-<feed>` on a real one.
     ///
     /// # Errors
-    /// Exit 78 if the feed's address makes no name.
-    pub fn paper_account(&self) -> Result<AccountKey, ExitError> {
-        self.account(Mode::Paper, "")
+    /// Exit 78 if the names do not fit into an account id.
+    pub async fn paper_account(&self) -> Result<AccountKey, ExitError> {
+        let HostKey { project, host } = self.instance.host_key().await?;
+        let owner = match Environment::from_url(&self.rest_url) {
+            Environment::Simulated => format!("{project}-{host}-"),
+            Environment::Production | Environment::Testnet => format!("{project}-"),
+        };
+        self.account(Mode::Paper, &owner, "")
     }
 
-    /// The account that the exchange calls this.
+    /// The live account with the exchange's alias for it.
     ///
     /// # Errors
-    /// Exit 78 if that makes no name.
+    /// Exit 78 if address and alias do not fit into an account id.
     pub fn live_account(&self, alias: &str) -> Result<AccountKey, ExitError> {
-        self.account(Mode::Live, &format!("/{alias}"))
+        self.account(Mode::Live, "", &format!("/{alias}"))
     }
 
-    fn account(&self, mode: Mode, path: &str) -> Result<AccountKey, ExitError> {
+    fn account(&self, mode: Mode, prefix: &str, path: &str) -> Result<AccountKey, ExitError> {
         let unusable = || {
             let url = &self.rest_url;
-            ExitError::config(format!("BINANCE_REST_URL={url:?}: no account's name in it"))
+            ExitError::config(format!(
+                "BINANCE_REST_URL={url:?}: expected a host that, after {prefix:?}, makes an account id of at most 64 \
+                 characters"
+            ))
         };
         Ok(AccountKey {
             mode,
             venue: VENUE.parse().map_err(|_| unusable())?,
-            account: account_name(&self.rest_url, path).ok_or_else(unusable)?,
+            account: account_name(&self.rest_url, prefix, path).ok_or_else(unusable)?,
         })
     }
 
-    /// One book's share of the capital, cut to whole cents.
+    /// Each book's share of the capital in USDT, rounded down to cents.
     pub fn slice(&self) -> Decimal {
         let books = Decimal::from(self.symbols.len().max(1));
         (self.capital / books).trunc_with_scale(2)
     }
 }
 
-/// `https://fapi.binance.com` is `fapi-binance-com`, `http://exchange-sim:8080` `exchange-sim-8080`; an
-/// account there has its alias behind that.
-fn account_name(url: &str, path: &str) -> Option<SubjectToken> {
+/// Which exchange an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Environment {
+    Production,
+    Testnet,
+    Simulated,
+}
+
+impl Environment {
+    pub(crate) fn from_url(url: &str) -> Self {
+        let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+        match host.split([':', '/']).next().unwrap_or_default() {
+            "fapi.binance.com" => Self::Production,
+            "testnet.binancefuture.com" | "demo-fapi.binance.com" => Self::Testnet,
+            _ => Self::Simulated,
+        }
+    }
+}
+
+/// `https://fapi.binance.com` is `fapi-binance-com`, `http://exchange-sim:8080` is `exchange-sim-8080`; before it
+/// stands the prefix, behind it the path. `None` if that is no token.
+fn account_name(url: &str, prefix: &str, path: &str) -> Option<SubjectToken> {
     let (_, rest) = url.split_once("://")?;
     let host = rest.split('/').next()?;
-    let name: String = host
-        .chars()
-        .chain(path.chars())
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(64)
-        .collect();
+    let feed = host.chars().chain(path.chars());
+    let feed = feed.map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    let name: String = prefix.chars().chain(feed).collect();
     name.parse().ok()
 }
 
@@ -186,7 +211,9 @@ fn no_repeats(name: &str, values: impl Iterator<Item = String>) -> Result<(), Ex
     let mut seen = BTreeSet::new();
     for value in values {
         if seen.contains(&value) {
-            return Err(ExitError::config(format!("{name}: {value} is there twice")));
+            return Err(ExitError::config(format!(
+                "{name}=\"{value}\": expected each value once"
+            )));
         }
         seen.insert(value);
     }
@@ -209,7 +236,7 @@ fn url(text: &str, schemes: &[&str]) -> Result<String, String> {
     match host {
         Some(host) if is_host(host) => Ok(text.trim_end_matches('/').to_owned()),
         _ => Err(format!(
-            "allowed is {}host[:port]",
+            "expected {}host[:port]",
             schemes.join("host[:port] or ")
         )),
     }
@@ -221,34 +248,55 @@ fn is_host(text: &str) -> bool {
     !host.is_empty() && host.bytes().all(letters) && port.parse::<u16>().is_ok_and(|p| p > 0)
 }
 
-fn symbol(text: &str) -> Result<SubjectToken, String> {
-    let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-    if (5..=20).contains(&text.len()) && text.bytes().all(allowed) {
-        text.parse().map_err(|_| String::from("no name"))
-    } else {
-        Err("allowed is a list like BTCUSDT,ETHUSDT: capital letters and digits".to_owned())
-    }
+/// Parses a symbol. Spaces at the ends and lower case are accepted.
+///
+/// # Errors
+/// What is expected.
+pub(crate) fn symbol(text: &str) -> Result<SubjectToken, String> {
+    let symbol = text.trim().to_ascii_uppercase();
+    let is_valid =
+        (5..=20).contains(&symbol.len()) && symbol.bytes().all(|b| b.is_ascii_alphanumeric());
+    let parsed = symbol.parse().ok().filter(|_| is_valid);
+    parsed.ok_or_else(|| {
+        "expected symbols of 5 to 20 letters and digits, e.g. BTCUSDT,ETHUSDT".to_owned()
+    })
+}
+
+/// Parses a strategy: `oversold-bounce` or `OversoldBounce`, in any case.
+///
+/// # Errors
+/// What is expected.
+pub(crate) fn strategy(text: &str) -> Result<Strategy, String> {
+    let letters = |name: &str| name.trim().replace(['-', '_'], "").to_ascii_lowercase();
+    let wanted = letters(text);
+    let found = Strategy::ALL
+        .into_iter()
+        .find(|s| letters(s.as_str()) == wanted);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = Strategy::ALL.iter().map(|s| s.as_str()).collect();
+        format!("expected {}", known.join(", "))
+    })
 }
 
 fn capital(text: &str) -> Result<Decimal, String> {
     let value = Decimal::from_str(text).ok();
     value
         .filter(|v| *v > Decimal::ZERO && *v <= Decimal::from(1_000_000_000))
-        .ok_or_else(|| "allowed is an amount above 0, up to 1000000000".to_owned())
+        .ok_or_else(|| "expected an amount above 0, up to 1000000000".to_owned())
 }
 
 fn funding(text: &str) -> Result<Decimal, String> {
     let value = Decimal::from_str(text).ok();
     value
         .filter(|v| v.abs() <= Decimal::new(1, 2))
-        .ok_or_else(|| "allowed is a fraction from -0.01 to 0.01, e.g. 0.0001".to_owned())
+        .ok_or_else(|| "expected a fraction from -0.01 to 0.01, e.g. 0.0001".to_owned())
 }
 
 fn rate(text: &str) -> Result<Decimal, String> {
     let value = Decimal::from_str(text).ok();
     value
         .filter(|v| *v >= Decimal::ZERO && *v <= Decimal::new(1, 1))
-        .ok_or_else(|| "allowed is a fraction from 0 to 0.1, e.g. 0.0006".to_owned())
+        .ok_or_else(|| "expected a fraction from 0 to 0.1, e.g. 0.0006".to_owned())
 }
 
 #[cfg(test)]
@@ -257,13 +305,25 @@ mod tests {
 
     #[test]
     fn paper_account_is_named_after_the_host_of_its_feed() {
-        for (url, path, name) in [
-            ("https://fapi.binance.com", "", "fapi-binance-com"),
-            ("http://exchange-sim:8080", "", "exchange-sim-8080"),
-            ("https://fapi.binance.com", "/SgsR", "fapi-binance-com-SgsR"),
+        for (url, prefix, path, name) in [
+            ("https://fapi.binance.com", "p-", "", "p-fapi-binance-com"),
+            (
+                "http://exchange-sim:8080",
+                "my_p-h-",
+                "",
+                "my_p-h-exchange-sim-8080",
+            ),
+            (
+                "https://fapi.binance.com",
+                "",
+                "/SgsR",
+                "fapi-binance-com-SgsR",
+            ),
         ] {
-            assert_eq!(account_name(url, path).unwrap().as_str(), name);
+            assert_eq!(account_name(url, prefix, path).unwrap().as_str(), name);
         }
+        let long = "p".repeat(60);
+        assert_eq!(account_name("http://exchange-sim:8080", &long, ""), None);
     }
 
     #[test]
@@ -286,6 +346,34 @@ mod tests {
     fn capital_and_rates_have_bounds() {
         assert!(capital("0").is_err() && capital("-1").is_err() && capital("NaN").is_err());
         assert!(rate("0").is_ok() && rate("0.1").is_ok() && rate("0.11").is_err());
-        assert!(symbol("btcusdt").is_err() && symbol("BTC.USDT").is_err());
+    }
+
+    #[test]
+    fn symbols_are_trimmed_and_upper_cased() {
+        assert_eq!(symbol(" ethusdt").unwrap().as_str(), "ETHUSDT");
+        assert_eq!(symbol("1000PEPEUSDT ").unwrap().as_str(), "1000PEPEUSDT");
+        for invalid in ["", "BTC", "BTC.USDT", "BTC USDT"] {
+            assert!(
+                symbol(invalid).unwrap_err().starts_with("expected"),
+                "{invalid:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn strategies_are_accepted_as_documented_and_as_typed() {
+        for text in [
+            "oversold-bounce",
+            "OversoldBounce",
+            " oversoldbounce",
+            "OVERSOLD_BOUNCE",
+        ] {
+            assert_eq!(strategy(text), Ok(Strategy::OversoldBounce), "{text:?}");
+        }
+        let error = strategy("bounce").unwrap_err();
+        assert!(
+            error.starts_with("expected adaptive-oversold-bounce"),
+            "{error}"
+        );
     }
 }

@@ -15,6 +15,7 @@ use rust_decimal::{Decimal, RoundingStrategy};
 use crate::book::{ExitReason, Position};
 use crate::candle::Candle;
 use crate::fixed_point::{Price, Qty, SCALE, notional};
+use crate::orders::{Leg, OrderSide};
 
 /// A fill that closes a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub fn market_fill_price(
 ) -> Price {
     let exact = price.to_decimal();
     let slip = exact * slippage;
-    if is_buy(side, leg) {
+    if OrderSide::for_leg(side, leg) == OrderSide::Buy {
         let paid = round(exact + slip, RoundingStrategy::ToPositiveInfinity);
         paid.map_or(price, |paid| paid.ceil_to(tick))
     } else {
@@ -43,22 +44,6 @@ pub fn market_fill_price(
         // Nothing is sold for nothing: the least price is one tick.
         got.map_or(price, |got| got.floor_to(tick)).max(tick)
     }
-}
-
-/// Which end of a position an order is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leg {
-    /// The order that opens it.
-    Entry,
-    /// The order that closes it.
-    Exit,
-}
-
-const fn is_buy(side: PositionSide, leg: Leg) -> bool {
-    matches!(
-        (side, leg),
-        (PositionSide::Long, Leg::Entry) | (PositionSide::Short, Leg::Exit)
-    )
 }
 
 /// Fee of one fill, rounded half up to 1e-8.

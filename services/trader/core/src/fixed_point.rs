@@ -79,17 +79,6 @@ macro_rules! fixed {
                 Self(floor.0.saturating_add(step.0))
             }
 
-            /// Nearest multiple of `step`, the upper one from the middle. A step of zero is no grid.
-            #[must_use]
-            pub const fn round_to(self, step: Self) -> Self {
-                let floor = self.floor_to(step);
-                let above = self.0.saturating_sub(floor.0);
-                if above == 0 || above < step.0.saturating_sub(above) {
-                    return floor;
-                }
-                Self(floor.0.saturating_add(step.0))
-            }
-
             /// How far apart the two are; never negative.
             #[must_use]
             pub const fn distance(self, other: Self) -> Self {
@@ -195,16 +184,15 @@ mod tests {
     #[test]
     fn rounding_lands_on_the_grid_on_the_named_side() {
         let tick = price("0.1");
-        for (value, floor, round, ceil) in [
-            ("1.0", "1.0", "1.0", "1.0"),
-            ("1.04", "1.0", "1.0", "1.1"),
-            ("1.05", "1.0", "1.1", "1.1"),
-            ("1.06", "1.0", "1.1", "1.1"),
-            ("-1.04", "-1.1", "-1.0", "-1.0"),
+        for (value, floor, ceil) in [
+            ("1.0", "1.0", "1.0"),
+            ("1.04", "1.0", "1.1"),
+            ("1.05", "1.0", "1.1"),
+            ("1.06", "1.0", "1.1"),
+            ("-1.04", "-1.1", "-1.0"),
         ] {
             let value = price(value);
             assert_eq!(value.floor_to(tick), price(floor), "{value}");
-            assert_eq!(value.round_to(tick), price(round), "{value}");
             assert_eq!(value.ceil_to(tick), price(ceil), "{value}");
         }
     }
@@ -214,7 +202,6 @@ mod tests {
         let value = price("1.23456789");
         assert_eq!(value.floor_to(Price::ZERO), value);
         assert_eq!(value.ceil_to(Price::ZERO), value);
-        assert_eq!(value.round_to(Price::ZERO), value);
     }
 
     #[test]
@@ -222,11 +209,7 @@ mod tests {
         let (min, max) = (Price::from_units(i64::MIN), Price::from_units(i64::MAX));
         let step = Price::from_units(3);
         for value in [min, max] {
-            let _ = (
-                value.floor_to(step),
-                value.ceil_to(step),
-                value.round_to(step),
-            );
+            let _ = (value.floor_to(step), value.ceil_to(step));
             let _ = (value.distance(min), value.distance(max), value.to_f64());
         }
         assert!(notional(max, Qty::from_units(i64::MAX)) > Decimal::ZERO);

@@ -193,11 +193,6 @@ impl MarketState {
         self.last_bar.map(|bar| bar.close)
     }
 
-    /// Whether there are bars enough to judge the next one.
-    pub const fn is_warm(&self) -> bool {
-        self.indicators.bars() >= WARM_UP_BARS
-    }
-
     /// Whether the volatility breaker halves new sizes.
     pub const fn is_volatility_breaker_tripped(&self) -> bool {
         self.volatility_breaker.is_tripped()

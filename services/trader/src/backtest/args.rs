@@ -1,4 +1,4 @@
-//! The flags of `trader backtest`, each refused with its name, its value and what is allowed.
+//! The flags of `trader backtest`. An invalid value is rejected with its flag and what is expected.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::Args;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use runtime::settings::whole_number;
 use rust_decimal::Decimal;
 use trader_core::backtest::OnHalt;
@@ -16,10 +16,12 @@ use trader_core::fixed_point::{Price, Qty};
 use trader_core::protections::Protections;
 use trader_core::strategy::Strategy;
 
-/// Trade a candle file as a trader would have, and say what came of it
+use crate::settings::{strategy, symbol};
+
+/// Flags of `trader backtest`
 #[derive(Debug, Clone, Args)]
 pub struct BacktestArgs {
-    /// What the candles are of
+    /// Symbol of the candles
     #[arg(long, value_name = "SYMBOL", value_parser = symbol)]
     pub symbol: SubjectToken,
 
@@ -27,43 +29,44 @@ pub struct BacktestArgs {
     #[arg(long, value_name = "FILE")]
     pub candles: PathBuf,
 
-    /// Write every closed trade here, one JSON object a line
+    /// File for the closed trades, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub trades: Option<PathBuf>,
 
-    /// Write every 30m candle here on which a strategy's condition holds, one JSON object a line
+    /// File for the 30-minute bars on which a strategy's condition holds, one JSON object per line
     #[arg(long, value_name = "FILE")]
     pub signals: Option<PathBuf>,
 
-    /// Draw the equity here, as a PNG
+    /// PNG file for a chart of the equity
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
 
-    /// Whose signals to follow, first one wins
+    /// Strategies in order of precedence; of two signals on one bar the first is used
     #[arg(
         long,
         value_name = "LIST",
         value_delimiter = ',',
-        default_value = "adaptive-oversold-bounce,adaptive-short-the-rip,oversold-bounce,short-the-rip"
+        default_value = Strategy::default_list(),
+        value_parser = strategy
     )]
     pub strategies: Vec<Strategy>,
 
-    /// What the book begins with, in USDT
+    /// Capital of the book in USDT
     #[arg(long, value_name = "USDT", default_value = "10000", allow_negative_numbers = true,
           value_parser = capital)]
     pub capital_usdt: Decimal,
 
-    /// Fee of each side, as a fraction of the notional
+    /// Fee of each fill, as a fraction of its value
     #[arg(long, value_name = "FRACTION", default_value = "0.0006", allow_negative_numbers = true,
           value_parser = cost)]
     pub fee_rate: Decimal,
 
-    /// Slippage of market fills, as a fraction of the price
+    /// Slippage of market orders, as a fraction of the price
     #[arg(long, value_name = "FRACTION", default_value = "0.0002", allow_negative_numbers = true,
           value_parser = cost)]
     pub slippage_rate: Decimal,
 
-    /// What a long position pays every eight hours, as a fraction of its worth
+    /// Funding that a long position pays every eight hours, as a fraction of its value
     #[arg(long, value_name = "FRACTION", default_value = "0.0001", allow_negative_numbers = true,
           value_parser = funding)]
     pub funding_rate: Decimal,
@@ -73,32 +76,32 @@ pub struct BacktestArgs {
           value_parser = whole_number::<u8>(1..=5))]
     pub leverage: u8,
 
-    /// What keeps the book from entries after bad trades; none switches them off
+    /// Protections that lock entries after bad trades; none switches them off
     #[arg(long, value_name = "LIST", default_value_t = Protections::default())]
     pub protections: Protections,
 
-    /// After a critical breaker enter again from the next UTC day on, which live only an operator decides
+    /// After an account breaker, enter again from the next UTC day on (outside a backtest only an operator decides that)
     #[arg(long)]
     pub continue_after_halt: bool,
 
-    /// Price grid, in place of the built-in one
+    /// Tick size of prices, instead of the built-in one
     #[arg(long, value_name = "PRICE", allow_negative_numbers = true, value_parser = step::<Price>)]
     pub tick_size: Option<Price>,
 
-    /// Quantity grid and smallest quantity, in place of the built-in ones
+    /// Step and minimum of quantities, instead of the built-in ones
     #[arg(long, value_name = "QUANTITY", allow_negative_numbers = true, value_parser = step::<Qty>)]
     pub lot_size: Option<Qty>,
 
-    /// Smallest worth of an order in USDT, in place of the built-in one
+    /// Minimum value of an order in USDT, instead of the built-in one
     #[arg(long, value_name = "USDT", allow_negative_numbers = true, value_parser = least)]
     pub min_notional: Option<Decimal>,
 }
 
 impl BacktestArgs {
-    /// How the book is traded on candles of this interval.
+    /// Configuration of the book for candles of this interval.
     ///
     /// # Errors
-    /// Exit 64 for settings that do not fit together.
+    /// Exit 64 for flags that do not fit together.
     pub fn config(&self, base: Interval) -> Result<BookConfig, ExitError> {
         let config = BookConfig {
             base,
@@ -110,24 +113,26 @@ impl BacktestArgs {
             protections: self.protections,
             live: None,
         };
-        config.check().map_err(|bad| usage(bad.to_string()))?;
+        config.check().map_err(|error| usage(error.to_string()))?;
         Ok(config)
     }
 
-    /// What each flag's own parser cannot see.
+    /// Checks what the parser of a single flag cannot check.
     ///
     /// # Errors
     /// Exit 64 naming the flag.
     pub fn check(&self) -> Result<(), ExitError> {
         for (n, strategy) in self.strategies.iter().enumerate() {
             if self.strategies[..n].contains(strategy) {
-                return Err(usage(format!("--strategies: {strategy} is there twice")));
+                return Err(usage(format!(
+                    "--strategies=\"{strategy}\": expected each strategy once"
+                )));
             }
         }
         Ok(())
     }
 
-    /// What a critical breaker means.
+    /// What happens after an account breaker.
     pub const fn on_halt(&self) -> OnHalt {
         if self.continue_after_halt {
             OnHalt::UnlatchNextDay
@@ -137,50 +142,40 @@ impl BacktestArgs {
     }
 }
 
-/// A wrong command line.
+/// Exit 64: an invalid command line.
 pub(super) fn usage(message: impl Into<String>) -> ExitError {
     ExitError::new(ExitCode::Usage, message)
-}
-
-fn symbol(text: &str) -> Result<SubjectToken, String> {
-    let allowed = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
-    let wrong = || "allowed are 5 to 20 capital letters and digits, e.g. BTCUSDT".to_owned();
-    if (5..=20).contains(&text.len()) && text.bytes().all(allowed) {
-        text.parse().map_err(|_| wrong())
-    } else {
-        Err(wrong())
-    }
 }
 
 fn capital(text: &str) -> Result<Decimal, String> {
     number(text)
         .filter(|v| *v > Decimal::ZERO && *v <= Decimal::from(1_000_000_000))
-        .ok_or_else(|| "allowed is an amount above 0, up to 1000000000".to_owned())
+        .ok_or_else(|| "expected an amount above 0, up to 1000000000".to_owned())
 }
 
 fn cost(text: &str) -> Result<Decimal, String> {
     number(text)
         .filter(|v| *v >= Decimal::ZERO && *v <= Decimal::new(1, 2))
-        .ok_or_else(|| "allowed is a fraction from 0 to 0.01, e.g. 0.0006".to_owned())
+        .ok_or_else(|| "expected a fraction from 0 to 0.01, e.g. 0.0006".to_owned())
 }
 
 fn funding(text: &str) -> Result<Decimal, String> {
     number(text)
         .filter(|v| v.abs() <= Decimal::new(1, 2))
-        .ok_or_else(|| "allowed is a fraction from -0.01 to 0.01, e.g. 0.0001".to_owned())
+        .ok_or_else(|| "expected a fraction from -0.01 to 0.01, e.g. 0.0001".to_owned())
 }
 
 fn least(text: &str) -> Result<Decimal, String> {
     number(text)
         .filter(|v| *v >= Decimal::ZERO && *v <= Decimal::from(1_000_000))
-        .ok_or_else(|| "allowed is an amount from 0 to 1000000".to_owned())
+        .ok_or_else(|| "expected an amount from 0 to 1000000".to_owned())
 }
 
 fn step<T: FromStr + PartialOrd + Default>(text: &str) -> Result<T, String> {
     text.parse()
         .ok()
         .filter(|v| *v > T::default())
-        .ok_or_else(|| "allowed is a decimal above 0 of at most 8 places, e.g. 0.001".to_owned())
+        .ok_or_else(|| "expected a number above 0 with at most 8 decimals, e.g. 0.001".to_owned())
 }
 
 fn number(text: &str) -> Option<Decimal> {

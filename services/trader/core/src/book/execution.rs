@@ -25,16 +25,14 @@ use self::position_close::{closed_trade, is_funding_listed, open_quantity};
 use self::protective_orders::{
     exit_order, newest_order, next_protective_order, order_draft, trigger_order,
 };
-use crate::book::decide::{DecisionContext, exceeds_position_loss};
-use crate::book::{
-    BookPhase, BookRecord, BookState, DecisionInputs, DropReason, Entry, ExitReason, Position,
-};
+use super::context::{DecisionContext, DecisionInputs};
+use super::position_loss::{exceeds_position_loss, position_loss_tripped};
+use super::{BookPhase, BookRecord, BookState, DropReason, Entry, ExitReason, Position};
 use crate::candle::Candle;
-use crate::circuit_breaker::{Breaker, POSITION_LOSS};
 use crate::fill_model;
 use crate::fixed_point::Qty;
 use crate::orders::{
-    ClientOrderId, ExecutionReport, Fill, FundingPayment, Leg, Order, OrderCallOutcome, OrderSide,
+    ClientOrderId, ExecutionReport, Fill, FundingPayment, Leg, Order, OrderCallOutcome,
     OrderStatus, OrderType,
 };
 use crate::strategy::Signal;
@@ -125,7 +123,7 @@ pub(super) fn candle_closed(
         BookPhase::Open(position)
             if is_recent && exceeds_position_loss(state, position, candle.close) =>
         {
-            position_loss_tripped(context, state, candle.open_time, inputs.exchange_time)
+            close_losing_position(context, state, candle.open_time, inputs.exchange_time)
         }
         _ => Vec::new(),
     };
@@ -134,29 +132,6 @@ pub(super) fn candle_closed(
         Some(signal) => context.judge_signal_after(state, records, signal, inputs),
         None => records,
     }
-}
-
-/// The order that a decided entry is; none on paper.
-pub(super) fn entry_order(context: DecisionContext<'_>, entry: &Entry, at: UtcMs) -> Option<Order> {
-    let live = context.config.live.as_ref()?;
-    let symbol = &context.filters.symbol;
-    Some(Order {
-        client_order_id: ClientOrderId::for_entry(
-            &live.installation_id,
-            symbol,
-            entry.strategy,
-            entry.bar_close,
-        ),
-        leg: Leg::Entry,
-        attempt: 0,
-        side: OrderSide::for_leg(entry.side, Leg::Entry),
-        order_type: OrderType::Market {
-            quantity: entry.quantity,
-        },
-        at,
-        recv_window_ms: live.recv_window_ms,
-        reason: None,
-    })
 }
 
 fn with_follow_ups(
@@ -322,8 +297,8 @@ fn close_requested(
     }
 }
 
-/// The breaker of one position's loss, once.
-fn position_loss_tripped(
+/// Closes a position that has lost too much, and records the breaker once.
+fn close_losing_position(
     context: DecisionContext<'_>,
     state: &BookState,
     at: UtcMs,
@@ -331,12 +306,7 @@ fn position_loss_tripped(
 ) -> Vec<BookRecord> {
     let mut records = close_requested(context, state, ExitReason::PositionLoss, now);
     if !records.is_empty() {
-        let share = POSITION_LOSS * Decimal::ONE_HUNDRED;
-        records.push(BookRecord::BreakerTripped {
-            breaker: Breaker::PositionLoss,
-            at,
-            reason: format!("the position lost more than {share} % of the slice's equity"),
-        });
+        records.push(position_loss_tripped(at));
     }
     records
 }

@@ -17,16 +17,23 @@
 //! With `PositionClosed` come the locks that the trade brings about (`EntriesLocked`).
 
 mod config;
+mod context;
 mod decide;
+mod entry_decision;
 mod execution;
+mod exit_reason;
+mod paper;
+mod position_loss;
 mod record;
 mod state;
 
 pub use config::{BookConfig, InvalidConfig, LiveConfig};
-pub use decide::{BookEvent, DecisionInputs, EntryPermission, Unhalt, decide, decide_candle};
+pub use context::{DecisionInputs, EntryPermission};
+pub use decide::{BookEvent, Unhalt, decide, decide_candle};
 pub use execution::{
     ExecutionEvent, Reconciliation, ReconciliationTask, compare_with_exchange, count_failed_exits,
     funding_unknown_since, is_unprotected, reconciliation_tasks, resting_orders,
 };
-pub use record::{BookRecord, DropReason, Entry, ExitReason, Position, Trade};
+pub use exit_reason::ExitReason;
+pub use record::{BookRecord, DropReason, Entry, Position, Trade};
 pub use state::{BookPhase, BookState, FoldError, Writer, first_needed_candle};

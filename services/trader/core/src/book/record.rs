@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::book::BookConfig;
+use super::{BookConfig, ExitReason};
 use crate::circuit_breaker::Breaker;
 use crate::entry::SignalRejection;
 use crate::fixed_point::{Price, Qty};
@@ -313,37 +313,6 @@ impl fmt::Display for DropReason {
             Self::AccountLatched => "the account was closed meanwhile",
             Self::Paused => "an operator paused entries meanwhile",
             Self::NotAccepted => "the exchange did not take the order",
-        })
-    }
-}
-
-/// What closed a position.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExitReason {
-    /// The loss was taken.
-    Stop,
-    /// The profit was taken.
-    Target,
-    /// The breaker for the loss of one position.
-    PositionLoss,
-    /// A critical breaker of the account, or an operator.
-    AccountLatched,
-    /// The exchange took no stop for it.
-    Unprotected,
-    /// Somebody else closed it on the exchange: a person, or a liquidation.
-    External,
-}
-
-impl fmt::Display for ExitReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Stop => "stop",
-            Self::Target => "target",
-            Self::PositionLoss => "position loss",
-            Self::AccountLatched => "account latched",
-            Self::Unprotected => "no stop was taken",
-            Self::External => "closed on the exchange, not by us",
         })
     }
 }

@@ -95,7 +95,7 @@ impl ClientOrderId {
     ) -> Self {
         let symbol = base36(digest(symbol.as_str()), SYMBOL_LENGTH);
         let minute = base36(bar_close.0.unsigned_abs() / 60_000, MINUTE_LENGTH);
-        let letter = letter(strategy);
+        let letter = strategy.letter();
         let tail = tail(Leg::Entry, 0);
         Self(format!(
             "{PREFIX}{deployment}-{symbol}{minute}{letter}{tail}"
@@ -124,11 +124,6 @@ impl ClientOrderId {
             Some(b't') => Leg::Target,
             _ => Leg::Exit,
         }
-    }
-
-    /// Whether both are of one position.
-    pub fn is_sibling(&self, other: &Self) -> bool {
-        self.root() == other.root()
     }
 
     /// The installation in an exchange's order id, if this program made it.
@@ -161,15 +156,6 @@ fn tail(leg: Leg, attempt: u32) -> String {
         leg.letter(),
         base36(u64::from(attempt), TAIL_LENGTH - 1)
     )
-}
-
-const fn letter(strategy: Strategy) -> char {
-    match strategy {
-        Strategy::OversoldBounce => 'o',
-        Strategy::ShortTheRip => 'r',
-        Strategy::AdaptiveOversoldBounce => 'b',
-        Strategy::AdaptiveShortTheRip => 'p',
-    }
 }
 
 /// FNV-1a: short, stable, and no more is asked of it than to tell a few symbols apart.
@@ -208,7 +194,7 @@ mod tests {
         assert_eq!(entry.as_str(), "ba-q7x2ab-57kto0gwqguoe0000");
         let stop = entry.sibling(Leg::Stop, 1);
         assert_eq!(stop.as_str(), "ba-q7x2ab-57kto0gwqguos0001");
-        assert!(stop.is_sibling(&entry));
+        assert_eq!(stop.root(), entry.root());
         for leg in [Leg::Entry, Leg::Stop, Leg::Target, Leg::Exit] {
             assert_eq!(entry.sibling(leg, 7).leg(), leg);
         }
@@ -219,7 +205,7 @@ mod tests {
         let entry = id("BTCUSDT", 28_401_150);
         for other in [id("ETHUSDT", 28_401_150), id("BTCUSDT", 28_401_180)] {
             assert_ne!(other, entry);
-            assert!(!other.is_sibling(&entry));
+            assert_ne!(other.root(), entry.root());
         }
     }
 

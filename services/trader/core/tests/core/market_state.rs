@@ -42,7 +42,7 @@ fn the_301st_bar_is_the_first_that_is_judged() {
     for n in 0..610 {
         let seen = view.candle_closed(&falling(BASE, n)).unwrap();
         judged.extend(seen.signal.map(|s| bar_number(s.bar_close)));
-        assert_eq!(view.is_warm(), n >= 599, "{n}");
+        assert_eq!(view.strategy_inputs().is_some(), n >= 601, "{n}");
     }
     assert_eq!(judged, [300, 301, 302, 303, 304]);
 }
@@ -52,8 +52,9 @@ fn warm_up_bars_count() {
     let mut view = new_state();
     view.warm_up(&history(bars(0..300))).unwrap();
     assert_eq!(view.last_signal(), None);
-    assert!(view.is_warm());
+    assert_eq!(view.strategy_inputs(), None);
     view.warm_up(&history(bars(0..301))).unwrap();
+    assert!(view.strategy_inputs().is_some());
     let signal = view.last_signal().unwrap();
     assert_eq!(bar_number(signal.bar_close), 300);
     assert_eq!(signal.reference_price, falling(BAR, 300).close);
@@ -98,7 +99,7 @@ fn gap_resets_the_indicators_and_is_reported() {
     let seen = view.candle_closed(&falling(BASE, 604)).unwrap();
     let gap = seen.gap.unwrap();
     assert_eq!((bar_number(gap.from), bar_number(gap.until)), (300, 301));
-    assert!(!view.is_warm());
+    assert_eq!(view.strategy_inputs(), None);
     assert_eq!(view.last_signal(), None);
     // Told the bars again it goes on where it was.
     view.warm_up(&history(bars(0..302))).unwrap();

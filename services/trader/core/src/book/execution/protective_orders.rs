@@ -4,7 +4,7 @@ use protocol::event::PositionSide;
 use protocol::time::UtcMs;
 
 use super::position_close::{exit_reason, open_quantity};
-use crate::book::decide::DecisionContext;
+use crate::book::context::DecisionContext;
 use crate::book::{BookRecord, BookState, ExitReason, Position};
 use crate::fixed_point::{Price, Qty};
 use crate::orders::{

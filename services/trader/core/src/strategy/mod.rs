@@ -1,80 +1,47 @@
-//! The strategies: when each one signals, and how far its stop and target are. No money is here.
+//! The strategies: when each one signals, and how far its stop and target are. Sizing and gates come later, in
+//! [`entry`](crate::entry).
+//!
+//! A new strategy needs a variant of [`Strategy`], its place in [`Strategy::ALL`], an arm in `Strategy::definition`, and
+//! its definition in `definition.rs`.
+
+mod definition;
+mod inputs;
+
+pub use definition::{BracketDistances, TargetRule};
+pub use inputs::StrategyInputs;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use protocol::event::PositionSide;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use self::definition::Definition;
 use crate::fixed_point::Price;
-use crate::indicators::IndicatorValues;
-use crate::regime::{Momentum, Regime, Trend};
+use crate::regime::Regime;
 
 /// A strategy by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Strategy {
-    /// Long after a sell-off whose depth depends on the regime. Target +2.5 ATR14 (at least 0.8 %),
+    /// Long after a sell-off: RSI14 at most a threshold that depends on the regime. Target +2.5 ATR14 (at least 0.8 %),
     /// stop 1.2 ATR14 (at most 1.5 %).
     AdaptiveOversoldBounce,
-    /// Short into a rise within a falling trend, its height depending on the regime. Target -3.0
-    /// ATR14 (at least 1.0 %), stop 1.5 ATR14 (at most 2.0 %).
+    /// Short into a rise within a falling trend: RSI14 at least a threshold that depends on the regime, and
+    /// EMA21 < EMA50 <= EMA200. Target -3.0 ATR14 (at least 1.0 %), stop 1.5 ATR14 (at most 2.0 %).
     AdaptiveShortTheRip,
     /// Long after a sell-off: RSI14 at most 25. Target +1.5 %, stop 1.0 ATR14.
     OversoldBounce,
-    /// Short into a rise within a falling trend: RSI14 at least 61 and EMA21 < EMA50 <= EMA200.
-    /// Target -1.2 %, stop 1.2 ATR14.
+    /// Short into a rise within a falling trend: RSI14 at least 61 and EMA21 < EMA50 <= EMA200. Target -1.2 %, stop
+    /// 1.2 ATR14.
     ShortTheRip,
 }
 
-/// Why a text is no [`Strategy`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a strategy: allowed are adaptive-oversold-bounce, adaptive-short-the-rip, \
-     oversold-bounce, short-the-rip"
-)]
-pub struct UnknownStrategy(String);
-
-/// How far stop and target lie from the reference price, and what they must be worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BracketDistances {
-    /// Where the profit is taken.
-    pub target: TargetRule,
-    /// Stop, in tenths of ATR14.
-    pub stop_tenths: i64,
-    /// The stop is at most so far, in hundredths of a percent of the reference.
-    pub max_stop_bp: Option<i64>,
-    /// Least reward per risk, in tenths.
-    pub reward_risk_tenths: i64,
-}
-
-/// How far the target lies from the reference price.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TargetRule {
-    /// In hundredths of a percent of the reference.
-    Percent(i64),
-    /// In tenths of ATR14, at least so many hundredths of a percent of the reference.
-    Atr {
-        /// Tenths of ATR14.
-        tenths: i64,
-        /// Hundredths of a percent.
-        min_bp: i64,
-    },
-}
-
-/// What a strategy looks at when a 30m bar closes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct StrategyInputs {
-    /// The bar's indicators.
-    pub values: IndicatorValues,
-    /// The market's regime; none while it is not known: no adaptive strategy signals then.
-    pub regime: Option<Regime>,
-}
-
 impl Strategy {
-    /// All of them in default order: of two signals on one bar the first wins.
+    /// All strategies, in default order: if several signal on one bar, the first is used.
     pub const ALL: [Self; 4] = [
         Self::AdaptiveOversoldBounce,
         Self::AdaptiveShortTheRip,
@@ -82,108 +49,50 @@ impl Strategy {
         Self::ShortTheRip,
     ];
 
-    /// Its name in settings, records and events.
-    pub const fn as_str(self) -> &'static str {
+    fn definition(self) -> &'static Definition {
         match self {
-            Self::AdaptiveOversoldBounce => "adaptive-oversold-bounce",
-            Self::AdaptiveShortTheRip => "adaptive-short-the-rip",
-            Self::OversoldBounce => "oversold-bounce",
-            Self::ShortTheRip => "short-the-rip",
+            Self::AdaptiveOversoldBounce => &definition::ADAPTIVE_OVERSOLD_BOUNCE,
+            Self::AdaptiveShortTheRip => &definition::ADAPTIVE_SHORT_THE_RIP,
+            Self::OversoldBounce => &definition::OVERSOLD_BOUNCE,
+            Self::ShortTheRip => &definition::SHORT_THE_RIP,
         }
     }
 
-    /// Which way it trades.
-    pub const fn side(self) -> PositionSide {
-        match self {
-            Self::AdaptiveOversoldBounce | Self::OversoldBounce => PositionSide::Long,
-            Self::AdaptiveShortTheRip | Self::ShortTheRip => PositionSide::Short,
-        }
+    /// Name in settings, records and events.
+    pub fn as_str(self) -> &'static str {
+        self.definition().name
     }
 
-    /// Whether it goes by the regime.
-    pub const fn is_adaptive(self) -> bool {
-        matches!(
-            self,
-            Self::AdaptiveOversoldBounce | Self::AdaptiveShortTheRip
-        )
+    /// The names of all strategies in default order, joined by commas: the default of the setting `STRATEGIES`.
+    pub fn default_list() -> &'static str {
+        static LIST: LazyLock<String> =
+            LazyLock::new(|| Strategy::ALL.map(Strategy::as_str).join(","));
+        &LIST
     }
 
-    /// Whether it signals on what it sees.
+    /// Letter in client order ids.
+    pub(crate) fn letter(self) -> char {
+        self.definition().letter
+    }
+
+    /// Side of the positions that the strategy opens.
+    pub fn side(self) -> PositionSide {
+        self.definition().side
+    }
+
+    /// Whether its condition depends on the market regime.
+    pub fn is_adaptive(self) -> bool {
+        self.definition().is_adaptive
+    }
+
+    /// Whether it signals on these inputs.
     pub fn evaluate(self, inputs: &StrategyInputs) -> bool {
-        let Some(threshold) = self.rsi_threshold(inputs.regime) else {
-            return false;
-        };
-        let IndicatorValues {
-            rsi14,
-            ema21,
-            ema50,
-            ema200,
-            ..
-        } = inputs.values;
-        match self.side() {
-            PositionSide::Long => rsi14 <= threshold,
-            PositionSide::Short => rsi14 >= threshold && ema21 < ema50 && ema50 <= ema200,
-        }
+        (self.definition().signals)(inputs)
     }
 
-    /// The RSI14 from which on it signals; none if that needs a regime and there is none.
-    fn rsi_threshold(self, regime: Option<Regime>) -> Option<f64> {
-        let [oversold, rip] = match self {
-            Self::OversoldBounce => return Some(25.0),
-            Self::ShortTheRip => return Some(61.0),
-            Self::AdaptiveOversoldBounce | Self::AdaptiveShortTheRip => {
-                let Regime {
-                    trend, momentum, ..
-                } = regime?;
-                match (trend, momentum) {
-                    (Trend::Bullish, Momentum::Strong) => [40.0, 60.0],
-                    (Trend::Bullish, _) => [42.0, 58.0],
-                    (Trend::Neutral, _) => [45.0, 55.0],
-                    (Trend::Bearish, Momentum::Strong) => [50.0, 50.0],
-                    (Trend::Bearish, _) => [48.0, 52.0],
-                }
-            }
-        };
-        Some(match self.side() {
-            PositionSide::Long => oversold,
-            PositionSide::Short => rip,
-        })
-    }
-
-    /// Its stop and target.
-    pub const fn distances(self) -> BracketDistances {
-        match self {
-            Self::AdaptiveOversoldBounce => BracketDistances {
-                target: TargetRule::Atr {
-                    tenths: 25,
-                    min_bp: 80,
-                },
-                stop_tenths: 12,
-                max_stop_bp: Some(150),
-                reward_risk_tenths: 15,
-            },
-            Self::AdaptiveShortTheRip => BracketDistances {
-                target: TargetRule::Atr {
-                    tenths: 30,
-                    min_bp: 100,
-                },
-                stop_tenths: 15,
-                max_stop_bp: Some(200),
-                reward_risk_tenths: 15,
-            },
-            Self::OversoldBounce => BracketDistances {
-                target: TargetRule::Percent(150),
-                stop_tenths: 10,
-                max_stop_bp: None,
-                reward_risk_tenths: 10,
-            },
-            Self::ShortTheRip => BracketDistances {
-                target: TargetRule::Percent(120),
-                stop_tenths: 12,
-                max_stop_bp: None,
-                reward_risk_tenths: 10,
-            },
-        }
+    /// Distances of its stop and target.
+    pub fn distances(self) -> BracketDistances {
+        self.definition().distances
     }
 }
 
@@ -192,6 +101,11 @@ impl fmt::Display for Strategy {
         f.write_str(self.as_str())
     }
 }
+
+/// A text that names no [`Strategy`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown strategy {0:?}: expected one of {list}", list = Strategy::ALL.map(Strategy::as_str).join(", "))]
+pub struct UnknownStrategy(String);
 
 impl FromStr for Strategy {
     type Err = UnknownStrategy;
@@ -204,30 +118,30 @@ impl FromStr for Strategy {
     }
 }
 
-/// What a strategy says when a 30m bar closes. Not yet an entry: sizing and gates come after it.
+/// A strategy's proposal to enter at the close of a 30-minute bar, before sizing and gates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal {
-    /// Who says it.
+    /// Strategy that signals.
     pub strategy: Strategy,
-    /// Long or short.
+    /// Side of the proposed position.
     pub side: PositionSide,
-    /// When the bar closed.
+    /// Close time of the bar.
     pub bar_close: UtcMs,
-    /// The bar's close price, from which stop, target and size are measured.
+    /// Close price of the bar: stop, target and size are measured from it.
     pub reference_price: Price,
-    /// ATR14 at that bar, to the nearest 1e-8.
+    /// ATR14 at that bar, rounded to 1e-8.
     pub atr: Price,
-    /// RSI14 at that bar, to 4 places.
+    /// RSI14 at that bar, rounded to 4 places.
     pub rsi: Decimal,
-    /// The regime an adaptive strategy went by.
+    /// Regime that an adaptive strategy used; `None` for other strategies.
     pub regime: Option<Regime>,
-    /// How often the market's volatility halves the size.
+    /// How many times volatility halves the size.
     pub halvings: u8,
 }
 
 impl Signal {
-    /// The first strategy that signals, if any. A value that is no decimal is no signal. `turbulent`:
-    /// the volatility breaker has tripped.
+    /// The signal of the first strategy whose condition holds; `None` if there is none, or if an indicator is not finite.
+    /// `is_volatile`: the volatility breaker has tripped.
     pub fn first_of(
         strategies: &[Strategy],
         inputs: &StrategyInputs,
@@ -254,6 +168,8 @@ impl Signal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::indicators::IndicatorValues;
+    use crate::regime::{Momentum, Trend};
 
     const CALM: IndicatorValues = IndicatorValues {
         rsi14: 50.0,
@@ -424,6 +340,42 @@ mod tests {
                 signal.unwrap().halvings,
                 halvings,
                 "{strategy} {turbulent} {volatile}"
+            );
+        }
+    }
+
+    #[test]
+    fn list_of_all_strategies_is_complete() {
+        // serde lists every variant in its error.
+        let error = serde_json::from_str::<Strategy>("\"?\"")
+            .unwrap_err()
+            .to_string();
+        let variants = error.split('`').skip(3).step_by(2).collect::<Vec<_>>();
+        let mut names = Strategy::ALL.map(Strategy::as_str);
+        names.sort_unstable();
+        assert_eq!(variants, names, "{error}");
+    }
+
+    #[test]
+    fn client_order_id_letters_are_unique_and_do_not_change() {
+        // Ids with these letters may rest on an exchange.
+        let letters = Strategy::ALL.map(|strategy| (strategy.as_str(), strategy.letter()));
+        for known in [
+            ("adaptive-oversold-bounce", 'b'),
+            ("adaptive-short-the-rip", 'p'),
+            ("oversold-bounce", 'o'),
+            ("short-the-rip", 'r'),
+        ] {
+            assert!(letters.contains(&known), "{known:?}");
+        }
+        for (n, (name, letter)) in letters.into_iter().enumerate() {
+            assert!(
+                letter.is_ascii_lowercase() || letter.is_ascii_digit(),
+                "{name}"
+            );
+            assert!(
+                !letters[..n].iter().any(|(_, other)| *other == letter),
+                "{name}"
             );
         }
     }

@@ -1,0 +1,43 @@
+//! Events for the operator that follow from an account's records.
+
+use protocol::event::EventBody;
+use protocol::ids::AccountKey;
+
+use super::AccountRecord;
+
+/// The event that a record is for the operator; `None` for records without interest outside the account leader.
+pub fn operator_event(account: &AccountKey, record: &AccountRecord) -> Option<EventBody> {
+    let account = account.clone();
+    match record {
+        AccountRecord::AccountOpened { .. }
+        | AccountRecord::WriterChanged { .. }
+        | AccountRecord::ValueRecorded(_) => None,
+        AccountRecord::Latched(latch) => Some(EventBody::AccountLatched {
+            account,
+            latch_id: latch.latch_id.clone(),
+            trigger: latch.trigger.to_string(),
+            equity: latch.equity,
+            peak: latch.peak,
+            by: latch.command.as_ref().map(|command| command.by.clone()),
+            reason: latch.command.as_ref().map(|command| command.reason.clone()),
+        }),
+        AccountRecord::Unlatched(command) => Some(EventBody::AccountUnlatched {
+            account,
+            latch_id: command.latch_id.clone(),
+            by: command.source.by.clone(),
+            reason: command.source.reason.clone(),
+        }),
+        AccountRecord::EntriesPaused(pause) => Some(EventBody::EntriesPaused {
+            account,
+            symbol: pause.symbol.clone(),
+            by: pause.source.by.clone(),
+            reason: pause.source.reason.clone(),
+        }),
+        AccountRecord::EntriesResumed(pause) => Some(EventBody::EntriesResumed {
+            account,
+            symbol: pause.symbol.clone(),
+            by: pause.source.by.clone(),
+            reason: pause.source.reason.clone(),
+        }),
+    }
+}

@@ -1,0 +1,136 @@
+//! Records of an account's journal.
+
+use std::fmt;
+
+use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::circuit_breaker::Breaker;
+use crate::orders::InstallationId;
+
+/// One fact in an account's journal. Amounts are in the quote currency, times are exchange times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AccountRecord {
+    /// The operator opened a live account on this bus. A live account without this record is not traded.
+    AccountOpened {
+        /// Installation id that the account's client order ids carry.
+        installation_id: InstallationId,
+        /// Who opened it.
+        by: String,
+    },
+    /// Another process writes this journal from here on.
+    WriterChanged {
+        /// Boot id of the new writer.
+        boot: SubjectToken,
+        /// Instance name of the new writer.
+        instance: SubjectToken,
+    },
+    /// Equity and peaks that a restart must know.
+    ValueRecorded(AccountValue),
+    /// An account breaker tripped, or the operator flattened the account: all positions are closed, no book enters.
+    Latched(Latch),
+    /// The operator ended the latch.
+    Unlatched(UnlatchCommand),
+    /// The operator paused entries.
+    EntriesPaused(Pause),
+    /// The operator resumed entries.
+    EntriesResumed(Pause),
+}
+
+/// Equity of an account with its all-time and daily peak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountValue {
+    /// Time of the valuation.
+    pub at: UtcMs,
+    /// Capital of all books together.
+    pub capital: Decimal,
+    /// Equity of all books together, unrealized profit included.
+    pub equity: Decimal,
+    /// Highest equity since the last latch.
+    pub peak: Decimal,
+    /// Highest equity of this UTC day.
+    pub day_peak: Decimal,
+}
+
+/// Lock on an account: all positions are closed, and no book enters until the operator unlatches it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latch {
+    /// Id that the operator names to end the latch.
+    pub latch_id: String,
+    /// What latched the account.
+    pub trigger: LatchReason,
+    /// Time at which the account was latched.
+    pub at: UtcMs,
+    /// Equity of the account at that time.
+    pub equity: Decimal,
+    /// Peak from which the equity fell.
+    pub peak: Decimal,
+    /// The operator's command; `None` if a breaker tripped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandSource>,
+}
+
+/// What can latch an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LatchReason {
+    /// [`Breaker::DailyLoss`].
+    DailyLoss,
+    /// [`Breaker::Drawdown`].
+    Drawdown,
+    /// The operator's command `flatten`.
+    Operator,
+}
+
+impl LatchReason {
+    /// Name of the breaker, or `operator`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DailyLoss => Breaker::DailyLoss.as_str(),
+            Self::Drawdown => Breaker::Drawdown.as_str(),
+            Self::Operator => "operator",
+        }
+    }
+}
+
+impl fmt::Display for LatchReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Author, reason and journal position of an operator's command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandSource {
+    /// Who gave the command.
+    pub by: String,
+    /// Reason that was given.
+    pub reason: String,
+    /// Sequence of the command in the operator journal: each command is executed once.
+    #[serde(default)]
+    pub seq: u64,
+}
+
+/// The operator's command that ended a latch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlatchCommand {
+    /// Id of the ended latch.
+    pub latch_id: String,
+    /// The operator's command.
+    #[serde(flatten)]
+    pub source: CommandSource,
+}
+
+/// Entries that the operator paused or resumed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Symbol whose entries are meant; `None` for all symbols of the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<SubjectToken>,
+    /// The operator's command.
+    #[serde(flatten)]
+    pub source: CommandSource,
+}

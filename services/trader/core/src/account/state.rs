@@ -1,0 +1,136 @@
+//! State of an account: the fold of its records, and peaks too small to be recorded.
+
+use protocol::VERSION;
+use protocol::account_command::AccountCommandRecord;
+use protocol::ids::SubjectToken;
+use protocol::journal::JournalBatch;
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+
+use super::peaks::update_peaks;
+use super::{AccountRecord, AccountValue, CommandSource, Latch, Pause};
+use crate::orders::InstallationId;
+
+/// Input of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountEvent {
+    /// A process has acquired the account leader's lease.
+    WriterChanged {
+        /// Boot id of the process.
+        boot: SubjectToken,
+        /// Instance name of the process.
+        instance: SubjectToken,
+    },
+    /// All books were valued.
+    Valued {
+        /// Exchange time of the valuation.
+        at: UtcMs,
+        /// Capital of all books together.
+        capital: Decimal,
+        /// Equity of all books together, unrealized profit included.
+        equity: Decimal,
+    },
+    /// The operator gave a command.
+    CommandReceived {
+        /// Exchange time at which the command was read.
+        at: UtcMs,
+        /// Sequence of the command in the operator journal.
+        seq: u64,
+        /// The command.
+        command: AccountCommandRecord,
+    },
+}
+
+/// State of one account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountState {
+    /// Newest value; `None` before the first valuation and after a latch has ended, when the peaks start over.
+    pub value: Option<AccountValue>,
+    /// Newest value in the journal; `None` as for `value`.
+    pub recorded_value: Option<AccountValue>,
+    /// The active latch; `None` while the account is not latched.
+    pub latch: Option<Latch>,
+    /// Active pauses of entries.
+    pub pauses: Vec<Pause>,
+    /// Sequence in the operator journal of the last command that changed something; 0 before the first.
+    pub last_command_seq: u64,
+    /// Installation id of a live account's client order ids; `None` in paper mode and before `AccountOpened`.
+    pub installation_id: Option<InstallationId>,
+}
+
+/// A journal batch that a newer program wrote: this one cannot fold it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "journal batch has version {version}: expected at most {VERSION}; start a newer version of the program"
+)]
+pub struct UnsupportedVersion {
+    version: u16,
+}
+
+impl AccountState {
+    /// Folds one journal batch.
+    ///
+    /// # Errors
+    /// [`UnsupportedVersion`] if a newer program wrote the batch.
+    pub fn fold(&mut self, batch: &JournalBatch<AccountRecord>) -> Result<(), UnsupportedVersion> {
+        if batch.v > VERSION {
+            return Err(UnsupportedVersion { version: batch.v });
+        }
+        batch.records.iter().for_each(|record| self.apply(record));
+        Ok(())
+    }
+
+    /// Folds one record.
+    pub fn apply(&mut self, record: &AccountRecord) {
+        match record {
+            AccountRecord::WriterChanged { .. } => {}
+            AccountRecord::AccountOpened {
+                installation_id, ..
+            } => {
+                self.installation_id = Some(installation_id.clone());
+            }
+            AccountRecord::ValueRecorded(value) => {
+                self.value = Some(*value);
+                self.recorded_value = Some(*value);
+            }
+            AccountRecord::Latched(latch) => {
+                self.latch = Some(latch.clone());
+                latch
+                    .command
+                    .iter()
+                    .for_each(|source| self.note_command_seq(source));
+            }
+            AccountRecord::Unlatched(command) => {
+                (self.value, self.recorded_value, self.latch) = (None, None, None);
+                self.note_command_seq(&command.source);
+            }
+            AccountRecord::EntriesPaused(pause) => {
+                self.pauses.push(pause.clone());
+                self.note_command_seq(&pause.source);
+            }
+            AccountRecord::EntriesResumed(pause) => {
+                let ended = |p: &Pause| pause.symbol.is_none() || p.symbol == pause.symbol;
+                self.pauses.retain(|p| !ended(p));
+                self.note_command_seq(&pause.source);
+            }
+        }
+    }
+
+    fn note_command_seq(&mut self, source: &CommandSource) {
+        self.last_command_seq = self.last_command_seq.max(source.seq);
+    }
+
+    /// Applies what an event shows beyond its records: peaks that rose too little to be recorded. Call it after the
+    /// records of the event have been applied.
+    pub fn observe(&mut self, event: &AccountEvent) {
+        if let AccountEvent::Valued {
+            at,
+            capital,
+            equity,
+        } = event
+            && self.latch.is_none()
+        {
+            self.value = Some(update_peaks(self.value.as_ref(), *at, *capital, *equity));
+        }
+    }
+}

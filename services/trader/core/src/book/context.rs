@@ -1,0 +1,66 @@
+//! Inputs of a decision that are not part of the book's state.
+
+use protocol::time::UtcMs;
+
+use super::{BookConfig, BookRecord, BookState};
+use crate::symbol_filters::SymbolFilters;
+
+/// Inputs of a decision that come from outside the book.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecisionInputs {
+    /// Exchange time at the decision.
+    pub exchange_time: UtcMs,
+    /// Whether the account currently permits new entries.
+    pub entry_permission: EntryPermission,
+    /// Whether [`EXCHANGE_ERRORS`](crate::circuit_breaker::EXCHANGE_ERRORS) calls to the exchange have failed in a row.
+    pub is_exchange_failing: bool,
+}
+
+/// Whether the account currently permits new entries, and if not, why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryPermission {
+    /// Entries are permitted.
+    Allowed {
+        /// Sequence in JOURNAL of the account state that permits them.
+        seq: u64,
+    },
+    /// An account breaker or the operator has latched the account.
+    Latched,
+    /// The operator has paused entries of the account or of this symbol.
+    Paused,
+    /// The account report cannot be read, or is too old.
+    Unknown,
+}
+
+/// Borrowed configuration shared by all steps of one decision.
+#[derive(Clone, Copy)]
+pub(super) struct DecisionContext<'a> {
+    pub(super) config: &'a BookConfig,
+    pub(super) filters: &'a SymbolFilters,
+}
+
+impl DecisionContext<'_> {
+    /// Whether a candle or bar that closed at `close` is at most one base interval old.
+    pub(super) const fn is_fresh(self, close: UtcMs, inputs: DecisionInputs) -> bool {
+        inputs.exchange_time.0.saturating_sub(close.0) <= self.config.base.millis()
+    }
+
+    /// The `PositionClosed` record of a trade, followed by the entry locks that the trade causes.
+    pub(super) fn with_locks(self, state: &BookState, trade: BookRecord) -> Vec<BookRecord> {
+        let mut after = state.clone();
+        let locks = match after.apply(&trade) {
+            Ok(()) => {
+                let protections = &self.config.protections;
+                protections.locks_after(&after.recent_trades, after.consecutive_losses)
+            }
+            // The caller gets the same error when it applies the record.
+            Err(_) => Vec::new(),
+        };
+        let locks = locks.into_iter().map(|l| BookRecord::EntriesLocked {
+            lock: l.lock,
+            until: l.until,
+            reason: l.reason,
+        });
+        [trade].into_iter().chain(locks).collect()
+    }
+}
