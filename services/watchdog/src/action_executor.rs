@@ -1,5 +1,8 @@
-//! Makes the brain's calls to the engine, each in a task of its own, and looks at what came of it.
-//! Never trusts an answer: what counts is what an inspection shows afterwards.
+//! Executes Docker calls for units, each in its own task. Entry point: [`ActionExecutor`].
+//!
+//! A call's own result says little: Docker may fail a call and carry it out later. What counts is the container as an
+//! inspection shows it. After a stop that is the inspection of the container watcher, which sees the end of the run.
+//! After a start the executor inspects the container, so that a start is never called twice.
 
 use std::time::Duration;
 
@@ -13,39 +16,41 @@ use watchdog_core::model::Action;
 use crate::docker::{DockerClient, DockerError};
 use crate::{inspect, log_tail};
 
-/// The calls under way: at most one for each unit, which the brain sees to.
+/// The calls in flight, at most one per unit.
 pub struct ActionExecutor {
     docker: DockerClient,
     tasks: JoinSet<ActionResult>,
     units: Vec<(Id, SubjectToken)>,
 }
 
-/// A call that has ended.
+/// The end of a call.
 #[derive(Debug)]
 pub struct ActionResult {
-    /// For whom.
+    /// The unit of the call.
     pub unit: SubjectToken,
-    /// What an inspection showed afterwards.
+    /// The container after the call.
     pub after: ContainerAfter,
-    /// The end of its log, if it has ended.
+    /// The end of the container's log, if it was read after the call.
     pub log_tail: Option<LogTail>,
-    /// Why the call failed, if so.
+    /// The error of the call.
     pub error: Option<String>,
 }
 
-/// What is there after a call.
+/// The container after a call.
 #[derive(Debug)]
 pub enum ContainerAfter {
-    /// This container.
+    /// The container watcher reports what became of it.
+    Watched,
+    /// The container as inspected.
     Present(Container),
-    /// None any more.
+    /// The container with this id does not exist.
     Removed(String),
-    /// Nobody knows: everything must be looked at anew.
+    /// Docker did not answer, so every container has to be listed again.
     Unknown,
 }
 
 impl ActionExecutor {
-    /// Idle.
+    /// An executor without calls in flight.
     pub fn new(docker: DockerClient) -> Self {
         Self {
             docker,
@@ -54,36 +59,17 @@ impl ActionExecutor {
         }
     }
 
-    /// Begins a call.
+    /// Starts a call.
     pub fn spawn(&mut self, unit: SubjectToken, action: Action) {
-        let engine = self.docker.clone();
+        let docker = self.docker.clone();
         let name = unit.clone();
-        let handle = self.tasks.spawn(async move {
-            let error = execute(&engine, &action).await.err();
-            let id = match &action {
-                Action::Start { run } | Action::Stop { run, .. } => &run.container,
-            };
-            let after = inspect_after(&engine, id).await;
-            let words = match &after {
-                ContainerAfter::Present(container) if !may_restart_at_once(container) => {
-                    log_tail::read(&engine, container).await
-                }
-                // Where a restart may follow at once the eye reads them, behind that.
-                ContainerAfter::Present(_)
-                | ContainerAfter::Removed(_)
-                | ContainerAfter::Unknown => None,
-            };
-            ActionResult {
-                unit,
-                after,
-                log_tail: words,
-                error,
-            }
-        });
+        let handle = self
+            .tasks
+            .spawn(async move { execute(&docker, unit, &action).await });
         self.units.push((handle.id(), name));
     }
 
-    /// The next call that ends; never, while none is under way.
+    /// The next call that ends. Pending while no call is in flight.
     pub async fn next_result(&mut self) -> ActionResult {
         match self.tasks.join_next_with_id().await {
             None => std::future::pending().await,
@@ -92,64 +78,87 @@ impl ActionExecutor {
     }
 
     fn finish(&mut self, ended: Result<(Id, ActionResult), JoinError>) -> ActionResult {
-        let (id, done) = match ended {
-            Ok((id, done)) => (id, Ok(done)),
+        let (id, result) = match ended {
+            Ok((id, result)) => (id, Ok(result)),
             Err(error) => (error.id(), Err(error)),
         };
-        let place = self.units.iter().position(|(known, _)| *known == id);
-        let unit = place.map(|place| self.units.swap_remove(place).1);
-        match (done, unit) {
-            (Ok(done), _) => done,
-            // A panic of ours leaves the unit as unknown as an engine that hangs up.
+        let position = self.units.iter().position(|(known, _)| *known == id);
+        let unit = position.map(|position| self.units.swap_remove(position).1);
+        match (result, unit) {
+            (Ok(result), _) => result,
+            // After a panic the container is as unknown as after a call without an answer.
             (Err(error), unit) => ActionResult {
                 unit: unit.unwrap_or_else(|| unreachable!("every call has a unit")),
                 after: ContainerAfter::Unknown,
                 log_tail: None,
-                error: Some(format!("bug: {error}")),
+                error: Some(format!("internal error: {error}")),
             },
         }
     }
 }
 
-async fn execute(engine: &DockerClient, action: &Action) -> Result<(), String> {
+async fn execute(docker: &DockerClient, unit: SubjectToken, action: &Action) -> ActionResult {
     match action {
-        Action::Start { run } => engine
-            .start(&run.container)
-            .await
-            .map_err(|error| error.to_string()),
-        Action::Stop { run, grace_ms } => stop(engine, run, Duration::from_millis(*grace_ms)).await,
-    }
-}
-
-/// SIGTERM with its grace, then SIGKILL by the engine, then SIGKILL by us. A run that is no longer
-/// there is left alone.
-async fn stop(engine: &DockerClient, run: &Run, grace: Duration) -> Result<(), String> {
-    if !still_runs(engine, run).await {
-        return Ok(());
-    }
-    if let Err(error) = engine.stop(&run.container, grace).await {
-        tracing::warn!(container = run.container, %error, "stopping failed; killing");
-        if let Err(error) = engine.kill(&run.container).await {
-            tracing::warn!(container = run.container, %error, "killing failed");
+        Action::Start { run } => {
+            let error = docker.start(&run.container).await.err();
+            let after = inspect_container(docker, &run.container).await;
+            let log_tail = match &after {
+                // A restart may follow at once: the container watcher reads the log meanwhile.
+                ContainerAfter::Present(container) if !may_restart_at_once(container) => {
+                    log_tail::read(docker, container).await
+                }
+                _ => None,
+            };
+            ActionResult {
+                unit,
+                after,
+                log_tail,
+                error: error.map(|error| error.to_string()),
+            }
+        }
+        Action::Stop { run, grace_ms } => {
+            let (after, error) = stop(docker, run, Duration::from_millis(*grace_ms)).await;
+            ActionResult {
+                unit,
+                after,
+                log_tail: None,
+                error,
+            }
         }
     }
-    if still_runs(engine, run).await {
-        return Err("it survives SIGKILL, or the engine does not carry it out".to_owned());
-    }
-    Ok(())
 }
 
-/// An engine that does not say counts as yes: then the call is made again later.
-async fn still_runs(engine: &DockerClient, run: &Run) -> bool {
-    match inspect_after(engine, &run.container).await {
-        ContainerAfter::Present(container) => container.run == *run && container.is_alive(),
-        ContainerAfter::Removed(_) => false,
-        ContainerAfter::Unknown => true,
+/// Stops a run: SIGTERM, SIGKILL after the grace, and a SIGKILL of its own if Docker's stop fails.
+///
+/// One inspection comes before: another run of the container is left alone.
+async fn stop(
+    docker: &DockerClient,
+    run: &Run,
+    grace: Duration,
+) -> (ContainerAfter, Option<String>) {
+    match inspect_container(docker, &run.container).await {
+        ContainerAfter::Present(container) if container.run != *run || !container.is_alive() => {
+            return (ContainerAfter::Present(container), None);
+        }
+        ContainerAfter::Removed(id) => return (ContainerAfter::Removed(id), None),
+        // Without an answer the stop is called all the same: the run may hang.
+        ContainerAfter::Present(_) | ContainerAfter::Watched | ContainerAfter::Unknown => {}
+    }
+    let Err(error) = docker.stop(&run.container, grace).await else {
+        return (ContainerAfter::Watched, None);
+    };
+    tracing::warn!(container = run.container, %error, "docker stop failed; sending SIGKILL");
+    match docker.kill(&run.container).await {
+        Ok(()) | Err(DockerError::NoSuchContainer) => (ContainerAfter::Watched, None),
+        Err(DockerError::Rejected(error)) => (ContainerAfter::Watched, Some(error)),
+        Err(DockerError::NoAnswer(error) | DockerError::DaemonUnreachable(error)) => {
+            (ContainerAfter::Unknown, Some(error))
+        }
     }
 }
 
-async fn inspect_after(engine: &DockerClient, id: &str) -> ContainerAfter {
-    match engine.inspect(id).await.map(inspect::parse_unit) {
+async fn inspect_container(docker: &DockerClient, id: &str) -> ContainerAfter {
+    match docker.inspect(id).await.map(inspect::parse_unit) {
         Ok(Ok((_, container))) => ContainerAfter::Present(container),
         Err(DockerError::NoSuchContainer) => ContainerAfter::Removed(id.to_owned()),
         Ok(Err(_))

@@ -1,105 +1,102 @@
-//! The watchdog's command line.
+//! Command line of the watchdog.
 
 use clap::{Args, Parser, Subcommand};
 use protocol::command::UnitCommand;
 use protocol::ids::SubjectToken;
 
-/// Judges traders from outside and starts them again, by their own flags
+/// Supervises trader containers and restarts them according to their own flags
 #[derive(Debug, Parser)]
 #[command(name = "watchdog", version)]
 pub struct Cli {
-    /// What to do instead of watching.
+    /// The command. `None` runs the watchdog.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// Commands beside watching.
+/// Commands for operators.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask the watchdog running here how it is (exit 0: well, 69: it waits for something else, 70: it hangs)
+    /// Check the local watchdog's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
     Health,
-    /// Show every unit (exit 1 while one is quarantined); works with the watchdog dead
+    /// Show every unit (exit 1 while one is quarantined); works while the watchdog is down
     Status(OutputFormat),
-    /// Say why a unit is as it is, and what would help; works with the watchdog dead
+    /// Explain the state of a unit and how to fix it; works while the watchdog is down
     Explain(UnitArgs),
-    /// Show what was done about a unit, newest last; works with the watchdog dead
+    /// Show what happened to a unit and what the watchdog did, newest last; works while the watchdog is down
     History(UnitArgs),
-    /// Stop a unit in good order; it stays down until it is started
+    /// Stop a unit gracefully; it stays stopped until it is started
     Stop(UnitArgs),
-    /// Start a unit that was stopped, has ended or waits
+    /// Start a unit that is stopped, has ended or waits for a restart
     Start(UnitArgs),
-    /// Stop a unit in good order and start it at once; costs no restart
+    /// Stop a unit gracefully and start it at once; not counted as a restart
     Restart(UnitArgs),
-    /// Only watch a unit, until it is released
+    /// Only watch a unit until its release
     Hold {
-        /// Which, and how to answer.
+        /// The unit and the output format.
         #[command(flatten)]
         target: UnitArgs,
-        /// Why, in a few words
+        /// Reason for the hold
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },
-    /// End a unit's hold or quarantine: it is started at once, its failures count from zero
+    /// End the hold or quarantine of a unit: it starts at once and its consecutive failures are reset
     Release {
-        /// Which, and how to answer.
+        /// The unit and the output format.
         #[command(flatten)]
         target: UnitArgs,
-        /// Its restarts count from zero again, too
+        /// Reset the unit's restarts, too
         #[arg(long)]
         reset_restarts: bool,
     },
 }
 
-/// A unit.
+/// A unit and the output format.
 #[derive(Debug, Args)]
 pub struct UnitArgs {
     /// The unit, e.g. trader-paper-1
     pub unit: SubjectToken,
-    /// How to answer.
+    /// The output format.
     #[command(flatten)]
     pub format: OutputFormat,
 }
 
-/// How to answer.
+/// The output format.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct OutputFormat {
-    /// Answer as JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
 impl Command {
-    /// The order it stands for; none for what is asked of the process here.
+    /// The command for the watchdog. `None` for `health`, which the local process answers.
     pub fn unit_command(self) -> Option<(UnitCommand, OutputFormat)> {
         Some(match self {
             Self::Health => return None,
-            Self::Status(form) => (UnitCommand::Status, form),
-            Self::Explain(UnitArgs { unit, format: form }) => (UnitCommand::Explain { unit }, form),
-            Self::History(UnitArgs { unit, format: form }) => (UnitCommand::History { unit }, form),
-            Self::Stop(UnitArgs { unit, format: form }) => (UnitCommand::Stop { unit }, form),
-            Self::Start(UnitArgs { unit, format: form }) => (UnitCommand::Start { unit }, form),
-            Self::Restart(UnitArgs { unit, format: form }) => (UnitCommand::Restart { unit }, form),
-            Self::Hold {
-                target: of,
-                reason: why,
-            } => (
+            Self::Status(format) => (UnitCommand::Status, format),
+            Self::Explain(UnitArgs { unit, format }) => (UnitCommand::Explain { unit }, format),
+            Self::History(UnitArgs { unit, format }) => (UnitCommand::History { unit }, format),
+            Self::Stop(UnitArgs { unit, format }) => (UnitCommand::Stop { unit }, format),
+            Self::Start(UnitArgs { unit, format }) => (UnitCommand::Start { unit }, format),
+            Self::Restart(UnitArgs { unit, format }) => (UnitCommand::Restart { unit }, format),
+            Self::Hold { target, reason } => (
                 UnitCommand::Hold {
-                    unit: of.unit,
-                    reason: why,
+                    unit: target.unit,
+                    reason,
                 },
-                of.format,
+                target.format,
             ),
             Self::Release {
-                target: of,
-                reset_restarts: total,
+                target,
+                reset_restarts,
             } => {
-                let unit = of.unit;
+                let unit = target.unit;
                 (
                     UnitCommand::Release {
                         unit,
-                        reset_restarts: total,
+                        reset_restarts,
                     },
-                    of.format,
+                    target.format,
                 )
             }
         })

@@ -1,7 +1,5 @@
-//! The commands beside watching. What only asks is read from the journal here, so that it works with the
-//! watchdog dead and without the engine; orders go to the watchdog that holds the lease.
-
-use std::process::ExitCode as Status;
+//! Commands for operators. Queries are answered from the journal, so they work while the watchdog or Docker is down.
+//! Commands go to the leading watchdog.
 
 use async_nats::Client;
 use protocol::VERSION;
@@ -12,6 +10,7 @@ use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, BusError};
 use runtime::identity::InstanceSettings;
 use runtime::process::{self, ExitError};
+use runtime::stdout::print_line;
 use runtime::{clock, streams};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -20,49 +19,49 @@ use crate::cli::{Command, OutputFormat};
 use crate::read_model::ReadModel;
 use crate::settings::Settings;
 
-/// What the shell sees of `status` while a unit waits for a person.
+/// Exit code of `status` while a unit is quarantined.
 const QUARANTINED: u8 = 1;
 
-/// Does it; the process's exit code of `status` is 1 while a unit waits for a person.
-pub fn main(command: Command) -> Status {
+/// Runs a command. The exit code of `status` is 1 while a unit is quarantined.
+pub fn main(command: Command) -> std::process::ExitCode {
     let mut is_any_quarantined = false;
     match process::run(execute(command, &mut is_any_quarantined)) {
-        ExitCode::Success if is_any_quarantined => Status::from(QUARANTINED),
+        ExitCode::Success if is_any_quarantined => std::process::ExitCode::from(QUARANTINED),
         code => code.into(),
     }
 }
 
 async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<ExitCode, ExitError> {
-    let (order, form) = command
+    let (command, format) = command
         .unit_command()
-        .ok_or_else(|| ExitError::internal("bug: not an order"))?;
+        .ok_or_else(|| ExitError::internal("internal error: not a unit command"))?;
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await
         .map_err(BusError::into_exit_error)?;
-    if order.is_read_only() {
-        let views = read_models(&bus, &settings.own).await?;
+    if command.is_read_only() {
+        let models = read_models(&bus, &settings.own).await?;
         *is_any_quarantined =
-            order == UnitCommand::Status && views.iter().any(ReadModel::any_quarantined);
-        return print_replies(&views, &order, form);
+            command == UnitCommand::Status && models.iter().any(ReadModel::any_quarantined);
+        return print_replies(&models, &command, format);
     }
     let user = settings.bus.nats_user.as_ref();
     let request = UnitCommandRequest {
         v: VERSION,
         by: user.map_or("operator", SubjectToken::as_str).to_owned(),
-        command: order,
+        command,
     };
-    let answer = send_request(bus.client(), &settings.own.host_key().await?, &request).await?;
-    print_reply(&request.command, &answer, form)
+    let reply = send_request(bus.client(), &settings.own.host_key().await?, &request).await?;
+    print_reply(&request.command, &reply, format)
 }
 
 /// Read models of the project that is set, else of all projects and hosts that have a journal.
 async fn read_models(bus: &Bus, own: &InstanceSettings) -> Result<Vec<ReadModel>, ExitError> {
-    let mut views = Vec::new();
+    let mut models = Vec::new();
     for host in hosts(bus, own).await? {
-        views.push(ReadModel::read(bus, &host).await?);
+        models.push(ReadModel::read(bus, &host).await?);
     }
-    Ok(views)
+    Ok(models)
 }
 
 async fn hosts(bus: &Bus, own: &InstanceSettings) -> Result<Vec<HostKey>, ExitError> {
@@ -72,7 +71,7 @@ async fn hosts(bus: &Bus, own: &InstanceSettings) -> Result<Vec<HostKey>, ExitEr
     let subjects = bus
         .subjects(streams::JOURNAL, filter::WATCHDOG_JOURNALS)
         .await
-        .map_err(|why| ExitError::new(ExitCode::Unavailable, why))?;
+        .map_err(|error| ExitError::new(ExitCode::Unavailable, error))?;
     let host = |subject: &String| match Subject::parse(subject)? {
         Subject::WatchdogJournal(host) => Some(host),
         _ => None,
@@ -83,67 +82,70 @@ async fn hosts(bus: &Bus, own: &InstanceSettings) -> Result<Vec<HostKey>, ExitEr
 }
 
 fn print_replies(
-    views: &[ReadModel],
-    order: &UnitCommand,
-    form: OutputFormat,
+    models: &[ReadModel],
+    command: &UnitCommand,
+    format: OutputFormat,
 ) -> Result<ExitCode, ExitError> {
     let now = clock::now();
-    let wanted = |view: &&ReadModel| order.unit().is_none_or(|unit| view.has_records_of(unit));
-    let answers: Vec<CommandReply> = views
+    let knows_unit =
+        |model: &&ReadModel| command.unit().is_none_or(|unit| model.has_records_of(unit));
+    let replies: Vec<CommandReply> = models
         .iter()
-        .filter(wanted)
-        .map(|view| view.answer(order, now))
+        .filter(knows_unit)
+        .map(|model| model.answer(command, now))
         .collect();
-    let (Some(first), several) = (answers.first(), answers.len() > 1) else {
-        return print_no_unit(order, form);
+    let (Some(first), is_several) = (replies.first(), replies.len() > 1) else {
+        return print_no_unit(command, format);
     };
-    if form.json {
-        let all = answers.iter().map(|answer| answer.data.clone());
-        print_line(&match (several, first.data.clone()) {
+    if format.json {
+        let all = replies.iter().map(|reply| reply.data.clone());
+        print_line(&match (is_several, first.data.clone()) {
             (false, Some(data)) => data.to_string(),
             _ => all
                 .collect::<Option<Value>>()
                 .unwrap_or_default()
                 .to_string(),
-        });
+        })?;
     } else {
-        for answer in &answers {
-            print_line(&answer.text);
+        for reply in &replies {
+            print_line(&reply.text)?;
         }
     }
     Ok(ExitCode::Success)
 }
 
-/// There is no journal yet, or none that knows the unit.
-fn print_no_unit(order: &UnitCommand, form: OutputFormat) -> Result<ExitCode, ExitError> {
-    if let Some(unit) = order.unit() {
+/// The output of a query without an answer: no journal exists, or none knows the unit.
+fn print_no_unit(command: &UnitCommand, format: OutputFormat) -> Result<ExitCode, ExitError> {
+    if let Some(unit) = command.unit() {
         return Err(ExitError::new(
             ExitCode::Usage,
-            format!("{unit}: no unit of this name was ever seen"),
+            format!(
+                "{unit}: no unit of this name is known; `scripts/bearish status` lists the units"
+            ),
         ));
     }
     let none = json!({ "units": [] });
-    print_line(&if form.json {
+    print_line(&if format.json {
         none.to_string()
     } else {
-        "no unit has been seen yet".to_owned()
-    });
+        "no unit is known yet".to_owned()
+    })?;
     Ok(ExitCode::Success)
 }
 
 fn print_reply(
-    order: &UnitCommand,
-    answer: &CommandReply,
-    form: OutputFormat,
+    command: &UnitCommand,
+    reply: &CommandReply,
+    format: OutputFormat,
 ) -> Result<ExitCode, ExitError> {
-    let unit = order.unit().map_or("", SubjectToken::as_str);
-    let line = format!("{unit}: {}", answer.text);
-    if form.json {
-        print_line(&json!({ "unit": unit, "ok": answer.ok, "text": answer.text }).to_string());
-    } else if answer.ok {
-        print_line(&line);
+    let unit = command.unit().map_or("", SubjectToken::as_str);
+    let line = format!("{unit}: {}", reply.text);
+    if format.json {
+        print_line(&json!({ "unit": unit, "ok": reply.ok, "text": reply.text }).to_string())?;
+    } else if reply.ok {
+        print_line(&line)?;
     }
-    if answer.ok {
+    if reply.ok {
         Ok(ExitCode::Success)
     } else {
         Err(ExitError::new(ExitCode::Usage, line))
@@ -155,23 +157,22 @@ async fn send_request(
     host: &HostKey,
     request: &UnitCommandRequest,
 ) -> Result<CommandReply, ExitError> {
-    let unavailable =
-        |why: String| ExitError::new(ExitCode::Unavailable, format!("no watchdog answers: {why}"));
+    let unavailable = |error: String| {
+        ExitError::new(
+            ExitCode::Unavailable,
+            format!("no watchdog answers: {error}; check `docker compose ps watchdog`"),
+        )
+    };
     let payload = serde_json::to_vec(request).map_err(|error| unavailable(error.to_string()))?;
     let subject = Subject::WatchdogCommand {
         host: host.clone(),
         verb: request.command.verb().into(),
     };
     let subject = subject.to_string();
-    let asked = client.request(subject, payload.into());
-    let message = timeout(2 * runtime::bus::DEADLINE, asked)
+    let response = client.request(subject, payload.into());
+    let message = timeout(2 * runtime::bus::DEADLINE, response)
         .await
         .map_err(|_| unavailable("no answer".to_owned()))?
         .map_err(|error| unavailable(error.to_string()))?;
     serde_json::from_slice(&message.payload).map_err(|error| unavailable(error.to_string()))
-}
-
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
-fn print_line(line: &str) {
-    println!("{line}");
 }

@@ -1,5 +1,4 @@
-//! Orders of persons over the bus, as request and reply, on the side of the watchdog that holds the lease.
-//! What only asks is answered here from the journal; what changes something goes to the supervisor.
+//! Request/reply server of the leading watchdog. Queries are answered from the journal; commands go to the supervisor.
 
 use async_nats::{Message, Subject as Address};
 use futures_util::StreamExt;
@@ -15,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::read_model::ReadModel;
 
-/// Orders that may wait; a person gives one at a time.
+/// Commands that may wait.
 pub const QUEUE: usize = 8;
 
-/// An order with the way back to who gave it.
+/// A command with its reply subject.
 #[derive(Debug)]
 pub struct ReceivedCommand {
     request: UnitCommandRequest,
@@ -26,65 +25,47 @@ pub struct ReceivedCommand {
 }
 
 impl ReceivedCommand {
-    /// What is to be done.
+    /// The command.
     pub const fn command(&self) -> &UnitCommand {
         &self.request.command
     }
 
-    /// Who wants it.
+    /// The author of the command.
     pub fn by(&self) -> &str {
         &self.request.by
     }
 
-    /// Says that it was obeyed, or why not. Nobody waits for it any longer than for the record.
-    pub async fn reply_result(&self, bus: &Bus, result: Result<(), String>) {
-        let (order, by) = (self.command(), self.by());
-        tracing::info!(
-            verb = order.verb(),
-            unit = order.unit().map(SubjectToken::as_str),
-            by,
-            ?result,
-            "order"
-        );
-        let done = result.is_ok();
-        let text = result
-            .err()
-            .unwrap_or_else(|| success_text(order).to_owned());
-        let data = None;
-        let v = VERSION;
-        let answer = CommandReply {
-            v,
-            ok: done,
-            text,
-            data,
+    /// Logs the result and replies with it: the text of an accepted command, or the rejection.
+    pub async fn reply_result(&self, bus: &Bus, result: Result<&str, String>) {
+        let (command, by) = (self.command(), self.by());
+        let unit = command.unit().map(SubjectToken::as_str);
+        let (name, error) = (command.verb(), result.as_ref().err());
+        match error {
+            None => tracing::info!(command = name, unit, by, "unit command executed"),
+            Some(error) => tracing::info!(command = name, unit, by, error, "unit command rejected"),
+        }
+        let reply = CommandReply {
+            v: VERSION,
+            ok: result.is_ok(),
+            text: result.map_or_else(|error| error, str::to_owned),
+            data: None,
         };
-        self.reply(bus, &answer).await;
+        self.reply(bus, &reply).await;
     }
 
-    async fn reply(&self, bus: &Bus, answer: &CommandReply) {
-        let (Some(reply), Ok(payload)) = (self.reply.clone(), serde_json::to_vec(answer)) else {
+    async fn reply(&self, bus: &Bus, reply_message: &CommandReply) {
+        let (Some(reply), Ok(payload)) = (self.reply.clone(), serde_json::to_vec(reply_message))
+        else {
             return;
         };
         let sent = bus.client().publish(reply, payload.into());
         if !matches!(timeout(runtime::bus::DEADLINE, sent).await, Ok(Ok(()))) {
-            tracing::warn!(verb = self.command().verb(), "answer not sent");
+            tracing::warn!(command = self.command().verb(), "command reply not sent");
         }
     }
 }
 
-/// What is journaled by now and follows.
-const fn success_text(order: &UnitCommand) -> &'static str {
-    match order {
-        UnitCommand::Stop { .. } => "it is being stopped and stays down until it is started",
-        UnitCommand::Start { .. } => "it is being started",
-        UnitCommand::Restart { .. } => "it is being restarted",
-        UnitCommand::Hold { .. } => "held: it is only watched until it is released",
-        UnitCommand::Release { .. } => "released",
-        UnitCommand::Status | UnitCommand::Explain { .. } | UnitCommand::History { .. } => "",
-    }
-}
-
-/// Takes orders until `shutdown`, or until nobody carries them out.
+/// Serves commands until `shutdown`, or until the supervisor is gone.
 pub async fn serve(
     bus: Bus,
     host: HostKey,
@@ -93,22 +74,26 @@ pub async fn serve(
 ) {
     let serve = async {
         loop {
-            match bus.client().subscribe(filter::watchdog_commands(&host)).await {
+            match bus
+                .client()
+                .subscribe(filter::watchdog_commands(&host))
+                .await
+            {
                 Ok(mut subscription) => {
                     while let Some(message) = subscription.next().await {
-                        let Some(order) = parse_command(message) else {
+                        let Some(command) = parse_command(message) else {
                             continue;
                         };
-                        if order.command().is_read_only() {
-                            order
-                                .reply(&bus, &answer_query(&bus, &host, order.command()).await)
+                        if command.command().is_read_only() {
+                            command
+                                .reply(&bus, &answer_query(&bus, &host, command.command()).await)
                                 .await;
-                        } else if commands.send(order).await.is_err() {
+                        } else if commands.send(command).await.is_err() {
                             return;
                         }
                     }
                 }
-                Err(error) => tracing::warn!(%error, "orders not heard"),
+                Err(error) => tracing::warn!(%error, "command subscription failed"),
             }
             tokio::time::sleep(runtime::bus::DEADLINE).await;
         }
@@ -116,11 +101,11 @@ pub async fn serve(
     shutdown.run_until_cancelled(serve).await;
 }
 
-async fn answer_query(bus: &Bus, host: &HostKey, order: &UnitCommand) -> CommandReply {
+async fn answer_query(bus: &Bus, host: &HostKey, command: &UnitCommand) -> CommandReply {
     match timeout(runtime::bus::DEADLINE, ReadModel::read(bus, host)).await {
-        Ok(Ok(view)) => view.answer(order, clock::now()),
-        Ok(Err(stop)) => read_failed(stop.message),
-        Err(_) => read_failed("the journal was not read in time".to_owned()),
+        Ok(Ok(model)) => model.answer(command, clock::now()),
+        Ok(Err(error)) => read_failed(error.message),
+        Err(_) => read_failed("journal not read in time; repeat the command".to_owned()),
     }
 }
 
@@ -133,17 +118,20 @@ const fn read_failed(text: String) -> CommandReply {
     }
 }
 
-/// The subject is what the bus allows or forbids: a message that says another verb is none of ours.
+/// The command of a message. `None` if it is invalid, or does not match the subject, which the bus permissions check.
 fn parse_command(message: Message) -> Option<ReceivedCommand> {
     let request: UnitCommandRequest = match serde_json::from_slice(&message.payload) {
         Ok(request) => request,
         Err(error) => {
-            tracing::warn!(%error, "an order that cannot be read");
+            tracing::warn!(%error, "invalid unit command");
             return None;
         }
     };
     if request.v > VERSION {
-        tracing::warn!(version = request.v, "an order of a newer version");
+        tracing::warn!(
+            version = request.v,
+            "unit command has an unsupported version"
+        );
         return None;
     }
     let verb = request.command.verb();
@@ -152,7 +140,7 @@ fn parse_command(message: Message) -> Option<ReceivedCommand> {
         _ => None,
     };
     if addressed.as_deref() != Some(verb) {
-        tracing::warn!(verb, subject = %message.subject, "an order on another verb's subject");
+        tracing::warn!(command = verb, subject = %message.subject, "unit command does not match its subject");
         return None;
     }
     let reply = message.reply;

@@ -1,5 +1,6 @@
-//! Watches the engine: lists and inspects after each connection, then follows its events. An event is
-//! only a hint to look; what is reported is what an inspection shows. Reports facts, judges none.
+//! Watches Docker: lists and inspects all containers after each connection, then follows the events.
+//!
+//! An event only triggers an inspection. What is sent to the supervisor is what the inspection shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use bollard::models::EventMessage;
 use futures_util::StreamExt;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
+use runtime::backoff::Backoff;
 use runtime::clock;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
@@ -23,61 +25,63 @@ use crate::docker_event::{DockerEvent, format_unix_time, started_after_outage};
 use crate::inspect::{self, SkipReason};
 use crate::log_tail;
 
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-const RETRY_CAP: Duration = Duration::from_secs(1);
-/// Everything is looked at anew this often: a stream that fell silent must not make us blind.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    cap: Duration::from_secs(1),
+};
+/// Interval of complete lists, in case an event was lost.
 const RESYNC_INTERVAL: Duration = Duration::from_mins(1);
-/// Events from this long before a look are asked for again: none falls between look and stream.
+/// Time before a list from which events are requested, in milliseconds, so that none falls between list and stream.
 const OVERLAP_MS: i64 = 2_000;
-/// An out-of-memory kill this long before the end is its cause.
+/// An out-of-memory kill this long before the end of a run is its cause.
 const OOM_KILL_WINDOW: Duration = Duration::from_secs(5);
-/// A stop this close to one of our own container was one of everything: of the engine after a crash
-/// (it ends what its predecessor left running), of the host, of `docker compose stop`.
+/// A stop this close to a stop of the watchdog's own container was a stop of everything: by Docker after a crash, by
+/// the host, or by `docker compose stop`. In milliseconds.
 const JOINT_STOP_MS: i64 = 15_000;
 
-/// What there is to watch, and from where.
+/// The Docker daemon to watch, and the watchdog's place in it.
 pub struct DockerScope {
-    /// The engine.
+    /// Client of the daemon.
     pub docker: DockerClient,
-    /// A guard is in between.
+    /// Whether the socket guard is between the watchdog and Docker.
     pub is_guarded: bool,
-    /// Our own container, if we are in one.
+    /// Id or name of the watchdog's own container. `None` outside a container.
     pub own_container: Option<String>,
-    /// Since when the engine answers, if it had to be waited for; else long ago.
+    /// First answer of Docker, if it had to be waited for, else the start of the Unix epoch.
     pub answers_since: UtcMs,
 }
 
-/// Watches until it is told to stop.
+/// Watches the containers of one project.
 pub struct ContainerWatcher {
     docker: DockerClient,
-    /// A guard is in between: that it does not answer says nothing of the engine, which persons may
-    /// ask to stop a unit meanwhile.
+    /// Whether the socket guard is in between. If only the guard is down, Docker runs on and operators may stop a unit
+    /// meanwhile.
     is_guarded: bool,
     events: mpsc::Sender<SupervisionEvent>,
-    /// Somebody wants everything to be looked at anew.
+    /// Requests a complete list.
     resync: Arc<Notify>,
-    /// Our own container, if we are in one.
+    /// The watchdog's own container.
     own_container: Option<String>,
-    /// Since when the engine answers: nobody can have asked it for anything before.
+    /// First answer of Docker. Nobody can have requested a stop before.
     answers_since: UtcMs,
     is_docker_lost: bool,
-    /// The engine was away: not reported yet.
+    /// A Docker outage that is not sent yet.
     docker_outage: Option<DockerOutage>,
-    /// Nothing was looked at yet.
+    /// Nothing was listed yet.
     is_first_listing: bool,
-    /// Up to where the engine's events are known, by its wall clock.
+    /// Time up to which Docker's events are known, by its wall clock.
     known_until: UtcMs,
-    /// When the kernel last killed something in a container.
+    /// The last out-of-memory kill in each container.
     oom_kills: BTreeMap<String, UtcMs>,
-    /// Containers whose "out of memory" mark is left over from an earlier run.
+    /// Containers whose out-of-memory flag is left over from an earlier run.
     stale_oom: BTreeSet<String>,
-    /// What is left alone, and why: said once.
+    /// Containers that are not supervised, with the reason that was logged.
     skipped: BTreeMap<String, String>,
-    /// The run of each container whose log was read already.
+    /// The run of each container whose log was read.
     log_read: BTreeMap<String, String>,
 }
 
-/// The reader of our reports is gone: there is nothing more to do.
+/// The event channel is closed.
 struct ReceiverDropped;
 
 enum WatchError {
@@ -98,25 +102,25 @@ impl From<DockerError> for WatchError {
 }
 
 impl ContainerWatcher {
-    /// An eye that reports to `events`. What happened since `known_until` is asked for first; `again` makes
-    /// it look at everything anew.
+    /// A watcher that sends to `events`. Events since `known_until` are requested first; `resync` triggers a complete
+    /// list.
     pub fn new(
-        sight: &DockerScope,
+        scope: &DockerScope,
         events: mpsc::Sender<SupervisionEvent>,
         resync: Arc<Notify>,
         known_until: UtcMs,
     ) -> Self {
-        let until = sight.answers_since;
-        let waited_for = until > UtcMs::default();
+        let until = scope.answers_since;
+        let was_waited_for = until > UtcMs::default();
         Self {
-            docker: sight.docker.clone(),
-            is_guarded: sight.is_guarded,
+            docker: scope.docker.clone(),
+            is_guarded: scope.is_guarded,
             events,
             resync,
-            own_container: sight.own_container.clone(),
-            answers_since: sight.answers_since,
+            own_container: scope.own_container.clone(),
+            answers_since: scope.answers_since,
             is_docker_lost: false,
-            docker_outage: waited_for.then_some(DockerOutage {
+            docker_outage: was_waited_for.then_some(DockerOutage {
                 from: known_until,
                 until,
             }),
@@ -129,73 +133,75 @@ impl ContainerWatcher {
         }
     }
 
-    /// Watches until `shutdown`, or until nobody listens.
+    /// Watches until `shutdown`, or until the event channel is closed.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut pause = RETRY_FIRST;
+        let mut failures = 0;
         loop {
-            let Some(broken) = shutdown
-                .run_until_cancelled(self.list_and_follow(&mut pause))
+            let Some(error) = shutdown
+                .run_until_cancelled(self.list_and_follow(&mut failures))
                 .await
             else {
                 return;
             };
-            let WatchError::Docker(why) = broken else {
+            let WatchError::Docker(error) = error else {
                 return;
             };
-            tracing::warn!(%why, retry_in = ?pause, "the engine does not answer");
-            self.is_docker_lost |= !self.is_guarded || self.is_daemon_unreachable(&why).await;
+            failures += 1;
+            let retry_delay = BACKOFF.wait(failures);
+            tracing::warn!(%error, retry_ms = retry_delay.as_millis(), "docker unavailable");
+            self.is_docker_lost |= !self.is_guarded || self.is_daemon_unreachable(&error).await;
             if self.send_event(SupervisionEvent::DockerLost).await.is_err() {
                 return;
             }
             if shutdown
-                .run_until_cancelled(tokio::time::sleep(pause))
+                .run_until_cancelled(tokio::time::sleep(retry_delay))
                 .await
                 .is_none()
             {
                 return;
             }
-            pause = (pause * 2).min(RETRY_CAP);
         }
     }
 
-    /// Asked at once: a new engine lets callers wait until it is ready, and then nothing shows that there was none.
-    async fn is_daemon_unreachable(&self, why: &DockerError) -> bool {
-        let said = matches!(why, DockerError::DaemonUnreachable(_));
-        said || matches!(
-            self.docker.ping().await,
-            Err(DockerError::DaemonUnreachable(_))
-        )
+    /// Whether Docker itself is down. Asked at once: a new daemon lets clients wait until it is ready, and later
+    /// nothing shows that there was none.
+    async fn is_daemon_unreachable(&self, reason: &DockerError) -> bool {
+        let is_reported = matches!(reason, DockerError::DaemonUnreachable(_));
+        is_reported
+            || matches!(
+                self.docker.ping().await,
+                Err(DockerError::DaemonUnreachable(_))
+            )
     }
 
-    /// Looks at everything, then follows the events; ends when the connection does.
-    async fn list_and_follow(&mut self, pause: &mut Duration) -> WatchError {
+    /// Lists everything, then follows the events until the connection ends.
+    async fn list_and_follow(&mut self, failures: &mut u32) -> WatchError {
         loop {
             let from = match self.list_all().await {
                 Ok(from) => from,
-                Err(broken) => return broken,
+                Err(error) => return error,
             };
-            *pause = RETRY_FIRST;
-            if let Err(broken) = self.follow_events(from).await {
-                return broken;
+            *failures = 0;
+            if let Err(error) = self.follow_events(from).await {
+                return error;
             }
         }
     }
 
-    /// History first, then the list: a stop that happened while we were away is known before its
-    /// end is judged.
+    /// Lists all containers. Past events come first: a stop request is known before its end is decided on.
     async fn list_all(&mut self) -> Result<UtcMs, WatchError> {
         if self.is_docker_lost {
             self.docker.ping().await?;
             self.answers_since = clock::now();
             self.is_docker_lost = false;
             self.docker_outage = Some(DockerOutage {
-                // The last that was heard may be of its way down, and behind an end that was not.
+                // The last known event may belong to the shutdown of Docker, and come after an end that was not seen.
                 from: UtcMs(self.known_until.0.saturating_sub(OVERLAP_MS)),
                 until: self.answers_since,
             });
         }
         let now = clock::now();
-        let stops = self.missed_stop_requests(now).await?;
+        let stop_requests = self.missed_stop_requests(now).await?;
         let mut containers = Vec::new();
         for id in self.docker.list().await? {
             match self.inspect(&id).await {
@@ -207,19 +213,19 @@ impl ContainerWatcher {
                 Err(error) => return Err(error.into()),
             }
         }
-        if let Some(absence) = self.docker_outage.take() {
-            self.send_event(SupervisionEvent::DockerRecovered(absence))
+        if let Some(outage) = self.docker_outage.take() {
+            self.send_event(SupervisionEvent::DockerRecovered(outage))
                 .await?;
         }
         self.send_event(SupervisionEvent::Listed {
             containers,
-            stop_requests: stops,
+            stop_requests,
         })
         .await?;
         Ok(now)
     }
 
-    /// The stops that persons asked for since we last knew.
+    /// Stop requests of operators since the last known event.
     async fn missed_stop_requests(&mut self, now: UtcMs) -> Result<Vec<StopRequest>, DockerError> {
         let since = UtcMs(self.known_until.0.saturating_sub(OVERLAP_MS));
         let (since, until) = (format_unix_time(since), format_unix_time(now));
@@ -235,58 +241,59 @@ impl ContainerWatcher {
         };
         self.infer_docker_outage(&own).await?;
         let history = self.docker.past_events(&since, &until).await?;
-        let mut stops = Vec::new();
+        let mut stop_requests = Vec::new();
         for event in history.iter().filter_map(DockerEvent::from_message) {
             self.note_oom(&event);
-            let near = |own: &DockerEvent| {
+            let is_joint_stop = |own: &DockerEvent| {
                 own.is_stop_request() && (own.at.0 - event.at.0).abs() <= JOINT_STOP_MS
             };
-            if self.is_operator_stop(&event) && !own.iter().any(near) {
-                stops.push(event.to_stop_request());
+            if self.is_operator_stop(&event) && !own.iter().any(is_joint_stop) {
+                stop_requests.push(event.to_stop_request());
             }
         }
-        Ok(stops)
+        Ok(stop_requests)
     }
 
-    /// If we are in a container of the same engine, it was back before us. What it has seen of us tells: our end, by
-    /// ourselves alone (then it was there all the time); or one that it was asked for, or only our start.
+    /// Infers an outage of Docker from the events of the watchdog's own container, because Docker came back before the
+    /// watchdog did. An end without a request means that Docker was up all the time. A requested end, or a start alone,
+    /// means an outage.
     async fn infer_docker_outage(&mut self, events: &[DockerEvent]) -> Result<(), DockerError> {
-        let first = std::mem::replace(&mut self.is_first_listing, false);
-        let Some(own) = self.own_container.as_ref().filter(|_| first) else {
+        let is_first = std::mem::replace(&mut self.is_first_listing, false);
+        let Some(own) = self.own_container.as_ref().filter(|_| is_first) else {
             return Ok(());
         };
         if self.docker_outage.is_some() || !started_after_outage(events) {
             return Ok(());
         }
-        let ended = match self.docker.inspect(own).await {
+        let ended_at = match self.docker.inspect(own).await {
             Ok(found) => inspect::last_end_time(found),
             Err(DockerError::NoSuchContainer) => None,
             Err(error) => return Err(error),
         };
-        self.docker_outage = ended.map(|ended| DockerOutage {
-            from: UtcMs(ended.0.saturating_sub(JOINT_STOP_MS)),
-            until: UtcMs(ended.0.saturating_add(JOINT_STOP_MS)),
+        self.docker_outage = ended_at.map(|ended_at| DockerOutage {
+            from: UtcMs(ended_at.0.saturating_sub(JOINT_STOP_MS)),
+            until: UtcMs(ended_at.0.saturating_add(JOINT_STOP_MS)),
         });
         Ok(())
     }
 
-    /// A stop from before the engine answered anybody is its own.
+    /// A stop request before Docker's first answer is Docker's own.
     fn is_operator_stop(&self, event: &DockerEvent) -> bool {
         event.is_stop_request() && event.at >= self.answers_since
     }
 
-    /// Follows the events until it is time for another look at everything.
+    /// Follows the events until the next complete list is due.
     async fn follow_events(&mut self, from: UtcMs) -> Result<(), WatchError> {
         let since = UtcMs(from.0.saturating_sub(OVERLAP_MS).max(self.known_until.0));
         let mut events = Box::pin(self.docker.events(&format_unix_time(since)));
-        let again = Arc::clone(&self.resync);
+        let resync = Arc::clone(&self.resync);
         let until = sleep(RESYNC_INTERVAL);
         tokio::pin!(until);
         loop {
             let next = tokio::select! {
                 biased;
                 next = events.next() => next,
-                () = again.notified() => break,
+                () = resync.notified() => break,
                 () = &mut until => break,
             };
             match next {
@@ -308,7 +315,7 @@ impl ContainerWatcher {
         tracing::debug!(
             action = event.action,
             container = event.container,
-            "engine event"
+            "docker event"
         );
         self.known_until = self.known_until.max(event.at);
         self.note_oom(&event);
@@ -319,11 +326,11 @@ impl ContainerWatcher {
                 .await?);
         }
         if event.is_stop_request() {
-            // An engine that is going down stops everybody; that is no person's wish for this one.
+            // A Docker daemon that shuts down stops every container. That is no operator's request.
             self.docker.ping().await?;
             if self.is_operator_stop(&event) {
-                let asked = event.to_stop_request();
-                self.send_event(SupervisionEvent::StopRequested(asked))
+                let request = event.to_stop_request();
+                self.send_event(SupervisionEvent::StopRequested(request))
                     .await?;
             }
             return Ok(());
@@ -341,24 +348,24 @@ impl ContainerWatcher {
         }
     }
 
-    /// What it said last is known when its end is judged, unless a restart may follow that at once.
+    /// Sends an inspected container. Its log is read before, unless a restart may follow at once.
     async fn on_container(
         &mut self,
         (unit, container): (SubjectToken, Container),
     ) -> Result<(), ReceiverDropped> {
-        let seen = SupervisionEvent::ContainerObserved {
+        let observed = SupervisionEvent::ContainerObserved {
             unit: unit.clone(),
             container: container.clone(),
         };
         if may_restart_at_once(&container) {
-            self.send_event(seen).await?;
+            self.send_event(observed).await?;
             return self.read_log_tail(&unit, &container).await;
         }
         self.read_log_tail(&unit, &container).await?;
-        self.send_event(seen).await
+        self.send_event(observed).await
     }
 
-    /// What a run said last, once.
+    /// Reads the end of a run's log, once.
     async fn read_log_tail(
         &mut self,
         unit: &SubjectToken,
@@ -368,35 +375,32 @@ impl ContainerWatcher {
         if self.log_read.get(&run.container) == Some(&run.started_at) {
             return Ok(());
         }
-        let Some(words) = log_tail::read(&self.docker, container).await else {
+        let Some(log_tail) = log_tail::read(&self.docker, container).await else {
             return Ok(());
         };
         self.log_read
             .insert(run.container.clone(), run.started_at.clone());
         let unit = unit.clone();
-        self.send_event(SupervisionEvent::LogRead {
-            unit,
-            log_tail: words,
-        })
-        .await
+        self.send_event(SupervisionEvent::LogRead { unit, log_tail })
+            .await
     }
 
-    /// A container as the brain sees it; none if it is not ours.
+    /// Inspects a container. `None` if it is not supervised.
     async fn inspect(
         &mut self,
         id: &str,
     ) -> Result<Option<(SubjectToken, Container)>, DockerError> {
         let found = self.docker.inspect(id).await?;
-        let marked = found.state.as_ref().and_then(|state| state.oom_killed) == Some(true);
+        let is_marked = found.state.as_ref().and_then(|state| state.oom_killed) == Some(true);
         match inspect::parse_unit(found) {
             Ok((unit, mut container)) => {
-                self.validate_oom_flag(&mut container, marked);
+                self.validate_oom_flag(&mut container, is_marked);
                 Ok(Some((unit, container)))
             }
             Err(SkipReason::Foreign) => Ok(None),
-            Err(SkipReason::NotSupervisable(why)) => {
-                if self.skipped.insert(id.to_owned(), why.clone()).as_ref() != Some(&why) {
-                    tracing::warn!(why, "not supervised");
+            Err(SkipReason::NotSupervisable(reason)) => {
+                if self.skipped.insert(id.to_owned(), reason.clone()).as_ref() != Some(&reason) {
+                    tracing::warn!(reason, "container not supervised");
                 }
                 Ok(None)
             }
@@ -418,20 +422,21 @@ impl ContainerWatcher {
         }
     }
 
-    /// The engine's mark survives a restart of the container, and a child's end sets it too: what
-    /// counts is one that is new, or a kill just before the end.
-    fn validate_oom_flag(&mut self, container: &mut Container, marked: bool) {
+    /// Corrects Docker's out-of-memory flag, which survives a restart of the container and is also set by the end of a
+    /// child. A new flag counts, or a kill just before the end.
+    fn validate_oom_flag(&mut self, container: &mut Container, is_marked: bool) {
         let id = &container.run.container;
         match &mut container.status {
             Status::Exited(exit) => {
-                let ended = container
+                let ended_at = container
                     .start_time
                     .plus(Duration::from_millis(exit.uptime_ms));
-                let killed = self.oom_kills.get(id);
-                let just_now = killed.is_some_and(|at| ended.since(*at) <= OOM_KILL_WINDOW);
-                exit.oom_killed = just_now || marked && !self.stale_oom.contains(id);
+                let killed_at = self.oom_kills.get(id);
+                let is_recent_kill =
+                    killed_at.is_some_and(|at| ended_at.since(*at) <= OOM_KILL_WINDOW);
+                exit.oom_killed = is_recent_kill || is_marked && !self.stale_oom.contains(id);
             }
-            Status::Running | Status::Paused if marked => {
+            Status::Running | Status::Paused if is_marked => {
                 self.stale_oom.insert(id.clone());
             }
             Status::Running | Status::Paused | Status::Created | Status::InTransition => {}

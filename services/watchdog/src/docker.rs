@@ -1,5 +1,4 @@
-//! Calls to the Docker engine: each with a deadline of its own, each failure told apart by what the
-//! caller does next. Nothing is decided here.
+//! Docker API calls. Each has its own deadline, and errors are classified by what the caller does next.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -25,42 +24,57 @@ const QUICK_DEADLINE: Duration = Duration::from_secs(3);
 const LIST_DEADLINE: Duration = Duration::from_secs(5);
 const LOGS_DEADLINE: Duration = Duration::from_secs(2);
 const START_DEADLINE: Duration = Duration::from_secs(30);
-/// What a stop may take beyond the grace that the container has.
+/// Time that a stop may take beyond the grace.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
-/// Ours are shorter; the client's own only has to stay out of the way.
+/// Timeout of the client itself, longer than all deadlines here.
 const CLIENT_TIMEOUT_SECS: u64 = 3_600;
-/// A guard's name among the engine's components.
+/// Name of the socket guard among Docker's components.
 const SOCKET_GUARD: &str = "socket-guard";
-/// Everything that changes a container; health checks and execs would only wake us up.
+/// Events that change a container. Health checks and execs are left out.
 const WATCHED_ACTIONS: [&str; 9] = [
     "kill", "die", "stop", "start", "pause", "unpause", "oom", "destroy", "rename",
 ];
 
-/// Why a call failed.
+/// Error of a Docker call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DockerError {
-    /// There is no such container.
+    /// The container does not exist.
     #[error("no such container")]
     NoSuchContainer,
-    /// The engine understood and refused.
+    /// Docker rejected the call.
     #[error("{0}")]
     Rejected(String),
-    /// No answer: whether it was done is not known.
+    /// No answer, so the outcome is unknown.
     #[error("{0}")]
     NoAnswer(String),
-    /// The guard in between answers, but has no answer of the engine's.
+    /// The socket guard answers, but cannot reach Docker.
     #[error("{0}")]
     DaemonUnreachable(String),
 }
 
-/// The engine, seen by one project; cheap to clone.
+/// Why Docker cannot be used yet, or at all.
+#[derive(Debug)]
+pub enum ConnectError {
+    /// Docker does not answer, with the error in one line.
+    Retry(String),
+    /// The configuration is invalid.
+    Exit(ExitError),
+}
+
+impl From<DockerError> for ConnectError {
+    fn from(error: DockerError) -> Self {
+        Self::Retry(error.to_string())
+    }
+}
+
+/// Docker client for the containers of one project. Clones share a connection.
 #[derive(Clone)]
 pub struct DockerClient {
     docker: Docker,
     project: SubjectToken,
 }
 
-/// A client that has reached nothing yet.
+/// A client for a socket, not connected yet.
 ///
 /// # Errors
 /// Exit 78 if there is no socket.
@@ -68,31 +82,32 @@ pub fn new_client(socket: &Path) -> Result<Docker, ExitError> {
     let path = socket.display().to_string();
     Docker::connect_with_unix(&path, CLIENT_TIMEOUT_SECS, API_DEFAULT_VERSION).map_err(|_| {
         ExitError::config(format!(
-            "DOCKER_HOST=unix://{path}: there is no such socket; mount the engine's socket there"
+            "DOCKER_HOST=\"unix://{path}\": expected a socket; mount the Docker socket there"
         ))
     })
 }
 
-/// Agrees on an API version: the client's own is newer than most engines'.
+/// Agrees on an API version, because the client's own is newer than most daemons'.
 ///
 /// # Errors
-/// `Ok(Err)`: no answer, try again. `Err`: exit 78, we may not use the socket.
-pub async fn negotiate(
-    docker: &Docker,
-    socket: &Path,
-) -> Result<Result<Docker, String>, ExitError> {
+/// [`ConnectError::Exit`] with exit 78 if this process may not use the socket, else [`ConnectError::Retry`].
+pub async fn negotiate(docker: &Docker, socket: &Path) -> Result<Docker, ConnectError> {
     match timeout(QUICK_DEADLINE, docker.clone().negotiate_version()).await {
-        Ok(Ok(docker)) => Ok(Ok(docker)),
-        Ok(Err(error)) if is_forbidden(&error) => Err(ExitError::config(format!(
-            "DOCKER_HOST=unix://{}: permission denied; run as root or in the socket's group",
-            socket.display()
+        Ok(Ok(docker)) => Ok(docker),
+        Ok(Err(error)) if is_forbidden(&error) => {
+            let path = socket.display();
+            Err(ConnectError::Exit(ExitError::config(format!(
+                "DOCKER_HOST=\"unix://{path}\": permission denied; run as root or in the socket's group",
+            ))))
+        }
+        Ok(Err(error)) => Err(ConnectError::Retry(error_line(&error))),
+        Err(_) => Err(ConnectError::Retry(format!(
+            "no answer within {QUICK_DEADLINE:?}"
         ))),
-        Ok(Err(error)) => Ok(Err(error_line(&error))),
-        Err(_) => Ok(Err(format!("no answer within {QUICK_DEADLINE:?}"))),
     }
 }
 
-/// The compose project of the container that is called `hostname`; none if it has none.
+/// Compose project of a container. `None` if it has none.
 ///
 /// # Errors
 /// [`DockerError`].
@@ -106,34 +121,36 @@ pub async fn container_project(
     Ok(project.and_then(|name| name.parse().ok()))
 }
 
-/// Whether a guard is between us and the engine: it introduces itself.
+/// Whether the socket guard is between the watchdog and Docker. The guard names itself.
 ///
 /// # Errors
 /// [`DockerError`].
 pub async fn is_guarded(docker: &Docker) -> Result<bool, DockerError> {
     let found = with_deadline(QUICK_DEADLINE, docker.version()).await?;
     let components = found.components.unwrap_or_default();
-    Ok(components.iter().any(|part| part.name == SOCKET_GUARD))
+    Ok(components
+        .iter()
+        .any(|component| component.name == SOCKET_GUARD))
 }
 
 impl DockerClient {
-    /// The engine, for the containers of one project.
+    /// A client for the containers of one project.
     pub const fn new(docker: Docker, project: SubjectToken) -> Self {
         Self { docker, project }
     }
 
-    /// Answers if the engine takes new connections: one that is going down does not.
+    /// Succeeds if Docker accepts new connections. A daemon that shuts down does not.
     ///
     /// # Errors
     /// [`DockerError`].
     pub async fn ping(&self) -> Result<(), DockerError> {
-        // The client keeps no idle connection to a socket: every call is a new one.
+        // The client keeps no idle connection to a socket, so every call is a new connection.
         with_deadline(QUICK_DEADLINE, self.docker.ping())
             .await
             .map(|_| ())
     }
 
-    /// Ids of all containers that ask for supervision, ended ones too.
+    /// Ids of all supervised containers, including ended ones.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -145,7 +162,7 @@ impl DockerClient {
         .await
     }
 
-    /// Ids of the services that ask to be healed and that the engine calls unhealthy.
+    /// Ids of the unhealthy services with the heal label.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -153,7 +170,7 @@ impl DockerClient {
         self.list_healable("health", &["unhealthy"]).await
     }
 
-    /// Ids of all services that ask to be healed and run, or are about to be started again by the engine.
+    /// Ids of all services with the heal label that run, or are about to be restarted by Docker.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -182,7 +199,7 @@ impl DockerClient {
         Ok(list.into_iter().filter_map(|summary| summary.id).collect())
     }
 
-    /// Everything about one container.
+    /// Inspects a container.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -190,9 +207,8 @@ impl DockerClient {
         with_deadline(QUICK_DEADLINE, self.docker.inspect_container(id, None)).await
     }
 
-    /// The last lines of a container's log since an instant (Unix time), what it wrote to both its outputs, each
-    /// behind the instant at which the engine had it.
-    /// At most `bytes` and a frame more are read.
+    /// The last lines of a container's log since a Unix time in seconds, from both outputs, each after its timestamp.
+    /// At most `bytes` and one frame more are read.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -225,7 +241,7 @@ impl DockerClient {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Starts a container; one that runs already is left as it is.
+    /// Starts a container. A running container is left as it is.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -233,7 +249,7 @@ impl DockerClient {
         with_deadline(START_DEADLINE, self.docker.start_container(id, None)).await
     }
 
-    /// SIGTERM, and SIGKILL after the grace.
+    /// Stops a container: SIGTERM, and SIGKILL after the grace.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -245,7 +261,7 @@ impl DockerClient {
         with_deadline(grace + STOP_MARGIN, stop).await
     }
 
-    /// Stops as [`Self::shutdown`] does, and starts again at once: the engine sees to both.
+    /// Stops a container as [`Self::stop`] does, and starts it at once. Docker does both.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -257,7 +273,7 @@ impl DockerClient {
         with_deadline(grace + STOP_MARGIN + START_DEADLINE, restart).await
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -270,8 +286,8 @@ impl DockerClient {
         .await
     }
 
-    /// What happened to our containers between two instants (Unix time, with a fraction). The engine
-    /// remembers 256 events at most, none from before its own start.
+    /// Events of the project's containers between two Unix times with a fraction. Docker keeps at most 256 events, none
+    /// from before its own start.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -288,7 +304,7 @@ impl DockerClient {
         .await
     }
 
-    /// What happened to one container, of whatever project, between two instants.
+    /// Events of one container of any project between two Unix times.
     ///
     /// # Errors
     /// [`DockerError`].
@@ -314,7 +330,7 @@ impl DockerClient {
         .await
     }
 
-    /// What happens to our containers from an instant on.
+    /// Events of the project's containers from a Unix time on.
     pub fn events(&self, since: &str) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
         self.docker.events(Some(self.event_filter(since, None)))
     }
@@ -332,10 +348,10 @@ impl DockerClient {
         }
     }
 
-    fn label_filters(&self, asks: &str) -> Vec<String> {
+    fn label_filters(&self, label: &str) -> Vec<String> {
         vec![
             format!("{PROJECT_LABEL}={}", self.project),
-            format!("{asks}=true"),
+            format!("{label}=true"),
         ]
     }
 }
@@ -357,13 +373,13 @@ async fn with_deadline<T>(
     }
 }
 
-/// An error by what the caller does next.
+/// Classifies an error.
 pub fn classify_error(error: &Error) -> DockerError {
     match error {
         Error::DockerResponseServerError {
             status_code: 404, ..
         } => DockerError::NoSuchContainer,
-        // Nobody but a guard says so: it reached no engine, or waited for one in vain.
+        // Only the socket guard sends these: it reached no Docker daemon, or waited too long for one.
         Error::DockerResponseServerError {
             status_code: 502..=504,
             message,
@@ -375,7 +391,7 @@ pub fn classify_error(error: &Error) -> DockerError {
     }
 }
 
-/// An error with its causes, in one line: the client's own text leaves the cause out.
+/// An error with its causes in one line: the client's own text leaves the causes out.
 fn error_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

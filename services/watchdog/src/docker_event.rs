@@ -1,22 +1,22 @@
-//! An event of the engine's, reduced to what it hints at. What is true an inspection shows; none is made here.
+//! Docker events, reduced to what triggers an inspection or counts as a stop request.
 
 use bollard::models::EventMessage;
 use protocol::time::UtcMs;
 use watchdog_core::observed_state::StopRequest;
 
-/// What an engine event says.
+/// A Docker event.
 pub struct DockerEvent {
-    /// Its name.
+    /// Name of the event.
     pub action: &'static str,
-    /// The container's id.
+    /// Id of the container.
     pub container: String,
     signal: Option<String>,
-    /// When, by the engine's wall clock.
+    /// Time by Docker's wall clock.
     pub at: UtcMs,
 }
 
 impl DockerEvent {
-    /// What it says; none if it is of no interest.
+    /// The event of a message. `None` if it is of no interest.
     pub fn from_message(message: &EventMessage) -> Option<Self> {
         const KNOWN: [&str; 9] = [
             "kill", "die", "stop", "start", "pause", "unpause", "oom", "destroy", "rename",
@@ -33,7 +33,7 @@ impl DockerEvent {
         })
     }
 
-    /// SIGTERM and SIGINT ask; every other signal is an accident.
+    /// Whether the event is a request to stop: SIGTERM or SIGINT. Every other signal is a failure.
     pub fn is_stop_request(&self) -> bool {
         match self.action {
             "stop" => true,
@@ -45,7 +45,7 @@ impl DockerEvent {
         }
     }
 
-    /// For the brain.
+    /// The event as the core's stop request.
     pub fn to_stop_request(&self) -> StopRequest {
         StopRequest {
             container: self.container.clone(),
@@ -54,8 +54,8 @@ impl DockerEvent {
     }
 }
 
-/// Whether the last start among these events of a container was one after an end that the engine did not see, or was
-/// asked for.
+/// Whether the last start among these events of one container followed an end that Docker did not see, or that was
+/// requested.
 pub fn started_after_outage(events: &[DockerEvent]) -> bool {
     let Some(start) = events.iter().rposition(|event| event.action == "start") else {
         return false;
@@ -65,7 +65,7 @@ pub fn started_after_outage(events: &[DockerEvent]) -> bool {
     !ended || before.iter().any(DockerEvent::is_stop_request)
 }
 
-/// Unix time as the engine reads it.
+/// Unix time in Docker's format.
 pub fn format_unix_time(at: UtcMs) -> String {
     format!(
         "{}.{:03}000000",

@@ -1,5 +1,5 @@
-//! Listens on the bus: heartbeats of traders, and an echo of our own that shows whether the bus
-//! carries anything at all. Reports what it hears, judges nothing.
+//! Receives the heartbeats of traders, and an echo of the watchdog's own messages, which shows whether the bus carries
+//! anything.
 
 use std::time::Duration;
 
@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use watchdog_core::liveness::HeartbeatSample;
 use watchdog_core::observed_state::SupervisionEvent;
 
-/// We call to ourselves when nothing was heard for so long.
+/// Time without a message after which the watchdog sends an echo.
 const ECHO_INTERVAL: Duration = Duration::from_secs(1);
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Listens until `shutdown`, or until nobody reads the reports.
+/// Listens until `shutdown`, or until the event channel is closed.
 pub async fn listen(
     bus: Bus,
     host: HostKey,
@@ -33,16 +33,16 @@ pub async fn listen(
             return;
         };
         match result {
-            Ok(subscribed) => {
+            Ok(subscription) => {
                 let ended = shutdown
-                    .run_until_cancelled(forward_events(&bus, subscribed, &events))
+                    .run_until_cancelled(forward_events(&bus, subscription, &events))
                     .await;
                 if ended.is_none() || events.is_closed() {
                     return;
                 }
-                tracing::warn!("the bus ended a subscription; subscribing again");
+                tracing::warn!("heartbeat subscription ended; subscribing again");
             }
-            Err(error) => tracing::warn!(error, "cannot listen on the bus"),
+            Err(error) => tracing::warn!(error, "heartbeat subscription failed"),
         }
         tokio::time::sleep(RETRY_DELAY).await;
     }
@@ -51,20 +51,23 @@ pub async fn listen(
 struct HeartbeatSubscription {
     heartbeats: Subscriber,
     echoes: Subscriber,
-    /// A subject only we listen to.
+    /// Subject that only this process subscribes to.
     inbox: String,
 }
 
 async fn subscribe(bus: &Bus, host: &HostKey) -> Result<HeartbeatSubscription, String> {
     let inbox = bus.client().new_inbox();
     let subscribe = async {
-        let beats = bus.client().subscribe(filter::host_trader_heartbeats(host)).await?;
+        let heartbeats = bus
+            .client()
+            .subscribe(filter::host_trader_heartbeats(host))
+            .await?;
         let echoes = bus.client().subscribe(inbox.clone()).await?;
-        Ok::<_, async_nats::SubscribeError>((beats, echoes))
+        Ok::<_, async_nats::SubscribeError>((heartbeats, echoes))
     };
     match timeout(runtime::bus::DEADLINE, subscribe).await {
-        Ok(Ok((beats, echoes))) => Ok(HeartbeatSubscription {
-            heartbeats: beats,
+        Ok(Ok((heartbeats, echoes))) => Ok(HeartbeatSubscription {
+            heartbeats,
             echoes,
             inbox,
         }),
@@ -73,21 +76,21 @@ async fn subscribe(bus: &Bus, host: &HostKey) -> Result<HeartbeatSubscription, S
     }
 }
 
-/// Until a subscription or the reader of our reports is gone.
+/// Forwards messages until a subscription ends or the event channel is closed.
 async fn forward_events(
     bus: &Bus,
     mut subscription: HeartbeatSubscription,
     events: &mpsc::Sender<SupervisionEvent>,
 ) {
-    let mut calls = interval(ECHO_INTERVAL);
-    calls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut echo_ticks = interval(ECHO_INTERVAL);
+    echo_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
             biased;
-            beat = subscription.heartbeats.next() => match beat {
+            message_or_end = subscription.heartbeats.next() => match message_or_end {
                 Some(message) => {
-                    // It shows as well as an echo that the bus carries.
-                    calls.reset();
+                    // A heartbeat proves as much as an echo.
+                    echo_ticks.reset();
                     read_heartbeat(&message)
                 }
                 None => return,
@@ -96,7 +99,7 @@ async fn forward_events(
                 Some(_) => Some(SupervisionEvent::BusEchoed),
                 None => return,
             },
-            _ = calls.tick() => {
+            _ = echo_ticks.tick() => {
                 send_echo(bus, &subscription.inbox).await;
                 None
             }
@@ -109,12 +112,12 @@ async fn forward_events(
     }
 }
 
-/// Nothing is left in the client's buffer for later: a late echo would tell of a bus that was away.
+/// Sends an echo. Nothing may stay in the client's buffer: an echo sent late would hide a bus outage.
 async fn send_echo(bus: &Bus, inbox: &str) {
     if bus.is_connected() {
-        let call = bus.client().publish(inbox.to_owned(), Vec::new().into());
-        if !matches!(timeout(SEND_DEADLINE, call).await, Ok(Ok(()))) {
-            tracing::debug!("the bus takes nothing");
+        let publish = bus.client().publish(inbox.to_owned(), Vec::new().into());
+        if !matches!(timeout(SEND_DEADLINE, publish).await, Ok(Ok(()))) {
+            tracing::debug!("echo publish timed out");
         }
     }
 }
@@ -127,16 +130,16 @@ fn read_heartbeat(message: &Message) -> Option<SupervisionEvent> {
     let heartbeat: Heartbeat = match serde_json::from_slice(&message.payload) {
         Ok(heartbeat) => heartbeat,
         Err(error) => {
-            tracing::warn!(%unit, %error, "a heartbeat that cannot be read");
+            tracing::warn!(%unit, %error, "invalid heartbeat");
             return None;
         }
     };
     if heartbeat.v > VERSION {
-        tracing::warn!(%unit, version = heartbeat.v, "a heartbeat of a newer version");
+        tracing::warn!(%unit, version = heartbeat.v, "heartbeat has a newer version");
     }
-    let beat = HeartbeatSample::from(&heartbeat);
+    let message_or_end = HeartbeatSample::from(&heartbeat);
     Some(SupervisionEvent::HeartbeatReceived {
         unit,
-        heartbeat: beat,
+        heartbeat: message_or_end,
     })
 }

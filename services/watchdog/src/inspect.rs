@@ -1,4 +1,4 @@
-//! An engine's answer about a container, reduced to what the brain judges. No call is made here.
+//! Inspected containers, reduced to what the core needs.
 
 use std::collections::HashMap;
 
@@ -12,29 +12,29 @@ use watchdog_core::container::{Container, Exit, Run, Status};
 use watchdog_core::policy::RestartPolicy;
 use watchdog_core::service_healing::{ContainerHealth, ObservedService};
 
-/// Asks for supervision.
+/// Label of supervised containers.
 pub const SUPERVISE_LABEL: &str = "bearish-alpha.supervise";
-/// Asks to be started anew when it hangs.
+/// Label of services that are restarted when they hang.
 pub const HEAL_LABEL: &str = "bearish-alpha.heal";
-/// Compose's project of a container.
+/// Label with the Compose project of a container.
 pub const PROJECT_LABEL: &str = "com.docker.compose.project";
 const SERVICE_LABEL: &str = "com.docker.compose.service";
 const NUMBER_LABEL: &str = "com.docker.compose.container-number";
-/// `docker compose run`: a person watches it.
+/// Label of `docker compose run` containers, which an operator watches.
 const ONE_OFF_LABEL: &str = "com.docker.compose.oneoff";
-/// The engine's own, where the container names none, in seconds.
+/// Docker's default time between SIGTERM and SIGKILL, in seconds.
 const DEFAULT_GRACE_SECS: i64 = 10;
 
-/// Why a container is none of our business.
+/// Why a container is not supervised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
-    /// Nobody expects it to be supervised.
+    /// The container has no label for it.
     Foreign,
-    /// It carries the label, but cannot be supervised: somebody should know.
+    /// The container has the label but cannot be supervised, with the reason for the log.
     NotSupervisable(String),
 }
 
-/// A container with its unit.
+/// The unit and the container of an inspection.
 ///
 /// # Errors
 /// [`SkipReason`].
@@ -49,7 +49,7 @@ pub fn parse_unit(
         None | Some(RestartPolicyNameEnum::EMPTY | RestartPolicyNameEnum::NO) => {}
         Some(other) => {
             return Err(SkipReason::NotSupervisable(format!(
-                "{unit}: left to Docker, because its restart policy is {other} and not no"
+                "{unit}: Docker's restart policy is {other}; expected no"
             )));
         }
     }
@@ -68,7 +68,7 @@ pub fn parse_unit(
     Ok((unit, container))
 }
 
-/// A service beside the units; none if it does not ask to be healed, or is a unit.
+/// The service of an inspection. `None` if it is a unit or has no heal label.
 pub fn parse_service(found: ContainerInspectResponse) -> Option<ObservedService> {
     let config = found.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
@@ -106,7 +106,7 @@ fn container_health(state: &ContainerState) -> ContainerHealth {
                 .into_iter()
                 .flatten()
                 .filter_map(|check| check.exit_code);
-            // The engine keeps five, and some of them may be from before its trouble.
+            // Docker keeps five checks. Checks before the last success do not count.
             let mut checks: Vec<i64> = checks.collect();
             let well = checks.iter().rposition(|code| *code == 0);
             checks.drain(..well.map_or(0, |last| last + 1));
@@ -121,10 +121,10 @@ fn grace_ms(secs: Option<i64>) -> u64 {
     secs.unsigned_abs().saturating_mul(1000)
 }
 
-/// When the run before the present one ended; none if there was none.
+/// End of the run before the current one. `None` if there was none.
 pub fn last_end_time(found: ContainerInspectResponse) -> Option<UtcMs> {
     let ended = parse_time(&found.state?.finished_at?);
-    // The engine writes the year 1 for never.
+    // Docker writes the year 1 for a missing time.
     (ended > UtcMs::default()).then_some(ended)
 }
 
@@ -138,21 +138,21 @@ fn unit_name(labels: &HashMap<String, String>) -> Result<SubjectToken, SkipReaso
     }
     let name = compose_name(labels).ok_or_else(|| {
         SkipReason::NotSupervisable(format!(
-            "a container with {SUPERVISE_LABEL}=true was not made by Compose: {SERVICE_LABEL} or {NUMBER_LABEL} is missing"
+            "a container with {SUPERVISE_LABEL}=true was not created by Compose: {SERVICE_LABEL} or {NUMBER_LABEL} is missing"
         ))
     })?;
     name.parse()
         .map_err(|error| SkipReason::NotSupervisable(format!("{error}")))
 }
 
-/// Whether a container's label says so, and no person watches it.
+/// Whether a label is set to true on a container that is no `docker compose run`.
 fn has_label(labels: &HashMap<String, String>, what: &str) -> bool {
     let one_off = labels.get(ONE_OFF_LABEL);
     labels.get(what).is_some_and(|word| word == "true")
         && !one_off.is_some_and(|word| word.eq_ignore_ascii_case("true"))
 }
 
-/// Service and number, as Compose labels them.
+/// Service and number by the Compose labels.
 fn compose_name(labels: &HashMap<String, String>) -> Option<String> {
     Some(format!(
         "{}-{}",
@@ -183,7 +183,7 @@ fn exit(state: &ContainerState) -> Exit {
     }
 }
 
-/// RFC 3339; what is none counts as long ago.
+/// Parses RFC 3339. An invalid time is the start of the Unix epoch.
 fn parse_time(text: &str) -> UtcMs {
     let parsed: Result<jiff::Timestamp, _> = text.parse();
     UtcMs(parsed.map_or(0, jiff::Timestamp::as_millisecond))
@@ -292,7 +292,7 @@ mod tests {
         let paused =
             r#"{"Status":"paused","Running":true,"Paused":true,"Health":{"Status":"unhealthy"}}"#;
         assert_eq!(service(paused).unwrap().health, ContainerHealth::Unknown);
-        // A unit has its own rules.
+        // Units have their own rules.
         assert_eq!(
             parse_service(inspected(r#"{"Status":"running"}"#, "no")),
             None

@@ -1,5 +1,5 @@
-//! Leave to start what a latch keeps down: reads the operators' journals for the word that ends it, and for a unit whose
-//! latch is not known yet its last heartbeat and its account's report. Tells what it finds, judges nothing.
+//! Watches the account commands for an unlatch that permits restarting a unit stopped by a latch. If the latch is
+//! unknown, it is taken from the unit's last heartbeat or from the account report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,35 +16,35 @@ use runtime::streams;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use watchdog_core::liveness::HeartbeatSample;
-use watchdog_core::observed_state::SupervisionEvent;
 use watchdog_core::model::Latch;
+use watchdog_core::observed_state::SupervisionEvent;
 use watchdog_core::state::SupervisionState;
 
 use crate::supervisor::SupervisorDeps;
 
-/// A person waits for it, but not by the millisecond.
+/// Poll interval while a unit is stopped by a latch.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is to be found out.
+/// The latches to watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WatchedLatches {
-    /// Latches that keep a unit down.
+    /// Latches that keep a unit stopped.
     latches: BTreeSet<Latch>,
-    /// Units that are kept down by one that is not known.
+    /// Units stopped by a latch that is not known.
     units_without_latch: BTreeSet<SubjectToken>,
 }
 
 impl WatchedLatches {
-    /// What a state leaves open.
+    /// The latches that a state waits for.
     pub fn from_state(state: &SupervisionState) -> Self {
-        let mut wanted = Self::default();
+        let mut watched = Self::default();
         for (unit, latch) in state.latched_units() {
             match latch {
-                Some(latch) => wanted.latches.insert(latch.clone()),
-                None => wanted.units_without_latch.insert(unit.clone()),
+                Some(latch) => watched.latches.insert(latch.clone()),
+                None => watched.units_without_latch.insert(unit.clone()),
             };
         }
-        wanted
+        watched
     }
 
     fn is_empty(&self) -> bool {
@@ -52,27 +52,27 @@ impl WatchedLatches {
     }
 }
 
-/// Looks until `shutdown`, or until nobody reads the reports.
+/// Watches until `shutdown`, or until the event channel is closed.
 pub fn watch_latches(
     deps: &SupervisorDeps,
-    wanted: watch::Receiver<WatchedLatches>,
-    reports: mpsc::Sender<SupervisionEvent>,
+    watched: watch::Receiver<WatchedLatches>,
+    events: mpsc::Sender<SupervisionEvent>,
     shutdown: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let listener = LatchWatcher {
+    let watcher = LatchWatcher {
         bus: deps.bus.clone(),
         host: deps.identity.host.clone(),
-        watched: wanted,
-        events: reports,
+        watched,
+        events,
         resolved_units: BTreeSet::new(),
         journal_positions: BTreeMap::new(),
     };
     async move {
-        shutdown.run_until_cancelled(listener.run()).await;
+        shutdown.run_until_cancelled(watcher.run()).await;
     }
 }
 
-/// The reader of our reports is gone: there is nothing more to do.
+/// The event channel is closed.
 struct ReceiverDropped;
 
 struct LatchWatcher {
@@ -82,15 +82,15 @@ struct LatchWatcher {
     events: mpsc::Sender<SupervisionEvent>,
     /// Units whose latch was found.
     resolved_units: BTreeSet<SubjectToken>,
-    /// Up to where each operators' journal was read, and for which latches.
+    /// Position up to which each account's commands were read, and the latches they were searched for.
     journal_positions: BTreeMap<AccountKey, (u64, BTreeSet<Latch>)>,
 }
 
 impl LatchWatcher {
     async fn run(mut self) {
         loop {
-            let wanted = self.watched.borrow_and_update().clone();
-            if wanted.is_empty() {
+            let watched = self.watched.borrow_and_update().clone();
+            if watched.is_empty() {
                 self.resolved_units.clear();
                 self.journal_positions.clear();
                 if self.watched.changed().await.is_err() {
@@ -98,43 +98,40 @@ impl LatchWatcher {
                 }
                 continue;
             }
-            if self.check(&wanted).await.is_err() {
+            if self.check(&watched).await.is_err() {
                 return;
             }
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn check(&mut self, wanted: &WatchedLatches) -> Result<(), ReceiverDropped> {
+    async fn check(&mut self, watched: &WatchedLatches) -> Result<(), ReceiverDropped> {
         self.resolved_units
-            .retain(|unit| wanted.units_without_latch.contains(unit));
-        let unseen = wanted
+            .retain(|unit| watched.units_without_latch.contains(unit));
+        let unseen = watched
             .units_without_latch
             .difference(&self.resolved_units)
             .cloned();
         for unit in unseen.collect::<Vec<_>>() {
             match self.last_heartbeat(&unit).await {
-                Ok(Some(beat)) if beat.latch.is_some() => {
+                Ok(Some(heartbeat)) if heartbeat.latch.is_some() => {
                     self.resolved_units.insert(unit.clone());
-                    self.send_event(SupervisionEvent::HeartbeatReceived {
-                        unit,
-                        heartbeat: beat,
-                    })
-                    .await?;
-                }
-                // Who keeps the account may say it later.
-                Ok(_) => {}
-                Err(why) => tracing::debug!(%unit, why, "last heartbeat not read"),
-            }
-        }
-        let accounts: BTreeSet<&AccountKey> = wanted.latches.iter().map(|l| &l.account).collect();
-        for account in accounts {
-            match self.new_commands(account, &wanted.latches).await {
-                Ok(words) => {
-                    self.report_unlatches(account, &wanted.latches, words)
+                    self.send_event(SupervisionEvent::HeartbeatReceived { unit, heartbeat })
                         .await?;
                 }
-                Err(why) => tracing::debug!(%account, why, "operators' journal not read"),
+                // The account leader may publish the latch later.
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%unit, error, "last heartbeat not read"),
+            }
+        }
+        let accounts: BTreeSet<&AccountKey> = watched.latches.iter().map(|l| &l.account).collect();
+        for account in accounts {
+            match self.new_commands(account, &watched.latches).await {
+                Ok(commands) => {
+                    self.report_unlatches(account, &watched.latches, commands)
+                        .await?;
+                }
+                Err(error) => tracing::debug!(%account, error, "account commands not read"),
             }
         }
         Ok(())
@@ -159,7 +156,7 @@ impl LatchWatcher {
         Ok(Some(HeartbeatSample::from(&heartbeat)))
     }
 
-    /// What closes the account, by who keeps it: the very last heartbeat of a unit may have been lost.
+    /// The latch by the account report: the last heartbeat of a unit may be lost.
     async fn reported_latch(&self, account: &AccountKey) -> Result<Option<String>, String> {
         let subject = Subject::AccountReport(account.clone()).to_string();
         let Some(newest) = self.bus.latest_message(streams::REPORTS, &subject).await? else {
@@ -170,7 +167,7 @@ impl LatchWatcher {
         Ok(report.latch.map(|latch| latch.latch_id))
     }
 
-    /// Every word, if one is new or a latch is asked for that was not before.
+    /// All commands of an account. Empty unless there is a new command or a new latch to search for.
     async fn new_commands(
         &mut self,
         account: &AccountKey,
@@ -189,8 +186,8 @@ impl LatchWatcher {
             .await
             .map_err(|error| error.to_string())?;
         self.journal_positions.insert(account.clone(), now);
-        let words = entries.into_iter().flat_map(|stored| stored.batch.records);
-        Ok(words.collect())
+        let commands = entries.into_iter().flat_map(|stored| stored.batch.records);
+        Ok(commands.collect())
     }
 
     async fn report_unlatches(
@@ -200,24 +197,20 @@ impl LatchWatcher {
         commands: Vec<AccountCommandRecord>,
     ) -> Result<(), ReceiverDropped> {
         for AccountCommandRecord {
-            command: order,
-            by: who,
-            reason: why,
+            command,
+            by,
+            reason,
         } in commands
         {
-            let AccountCommand::Unlatch { latch_id: id } = order else {
+            let AccountCommand::Unlatch { latch_id: id } = command else {
                 continue;
             };
             let account = account.clone();
             let latch = Latch { account, id };
             if latches.contains(&latch) {
-                let by = who;
-                self.send_event(SupervisionEvent::Unlatched {
-                    latch,
-                    by,
-                    reason: why,
-                })
-                .await?;
+                let by = by;
+                self.send_event(SupervisionEvent::Unlatched { latch, by, reason })
+                    .await?;
             }
         }
         Ok(())

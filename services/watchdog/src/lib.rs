@@ -1,5 +1,5 @@
-//! The watchdog's body: waits for the engine and the bus, asks the brain, journals, acts. No verdict
-//! is made here.
+//! Shell of the watchdog: waits for Docker and the bus, calls the core, appends its records and carries out its
+//! actions.
 
 pub mod action_executor;
 pub mod app;

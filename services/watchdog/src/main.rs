@@ -1,12 +1,10 @@
-//! The watchdog: parse, dispatch, exit code.
-
-use std::process::ExitCode as Status;
+//! The `watchdog` program.
 
 use bearish_watchdog::cli::{Cli, Command};
 use bearish_watchdog::{app, command_client};
 use runtime::process;
 
-fn main() -> Status {
+fn main() -> std::process::ExitCode {
     match process::parse::<Cli>() {
         Err(code) => code.into(),
         Ok(Cli { command: None }) => process::run_single_threaded(app::run()).into(),

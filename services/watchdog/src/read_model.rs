@@ -1,5 +1,4 @@
-//! A project's journal, read and folded to answer what persons ask: `status`, `describe_error`, `past_events`. It is
-//! only read: the writing end is dropped before anything is appended.
+//! Read model of one watchdog journal, for `status`, `explain` and `history`. Nothing is appended.
 
 use protocol::VERSION;
 use protocol::command::{CommandReply, UnitCommand};
@@ -12,26 +11,34 @@ use runtime::journal::Journal;
 use runtime::process::ExitError;
 use serde_json::{Value, json};
 use watchdog_core::explain;
+use watchdog_core::format::format_time;
 use watchdog_core::history;
 use watchdog_core::phase::UnitPhase;
 use watchdog_core::reason::RestartReason;
-use watchdog_core::record::{SupervisionRecord, UnitRecord};
 use watchdog_core::record::ServiceRecord;
+use watchdog_core::record::{SupervisionRecord, UnitRecord};
 use watchdog_core::state::SupervisionState;
 use watchdog_core::unit::Unit;
 
-const COLUMNS: &str = "UNIT                 STATE        SINCE (UTC)          RESTARTS  IN A ROW  \
-                       NEXT START  LAST REASON";
-/// Facts of a unit that `past_events` shows: the newest.
+const COLUMNS: [&str; 7] = [
+    "UNIT",
+    "STATE",
+    "SINCE (UTC)",
+    "RESTARTS",
+    "FAILURES IN A ROW",
+    "NEXT START",
+    "LAST REASON",
+];
+/// Records of a unit that `history` shows, newest last.
 const MAX_HISTORY: usize = 50;
 
-/// What a journal says.
+/// The folded journal and its records.
 pub struct ReadModel {
     state: SupervisionState,
     records: Vec<(SubjectToken, UtcMs, RecordSubject)>,
 }
 
-/// What a fact is about.
+/// A record about a unit or a service.
 enum RecordSubject {
     Unit(UnitRecord),
     Service(ServiceRecord),
@@ -40,15 +47,15 @@ enum RecordSubject {
 impl RecordSubject {
     fn describe(&self) -> Vec<String> {
         match self {
-            Self::Unit(fact) => history::describe(fact),
-            Self::Service(fact) => vec![fact.describe()],
+            Self::Unit(record) => history::describe(record),
+            Self::Service(record) => vec![record.describe()],
         }
     }
 
     fn to_json(&self) -> Value {
         match self {
-            Self::Unit(fact) => json!(fact),
-            Self::Service(fact) => json!(fact),
+            Self::Unit(record) => json!(record),
+            Self::Service(record) => json!(record),
         }
     }
 }
@@ -62,45 +69,47 @@ impl ReadModel {
         let subject = Subject::WatchdogJournal(host.clone());
         let reader: SubjectToken = "reader"
             .parse()
-            .map_err(|_| ExitError::internal("bug: no name"))?;
+            .map_err(|_| ExitError::internal("internal error: invalid name"))?;
         let (_, entries) = Journal::replay::<SupervisionRecord>(bus, &subject, reader)
             .await
             .map_err(|error| ExitError::new(ExitCode::Unavailable, error.to_string()))?;
-        let mut view = Self {
+        let mut model = Self {
             state: SupervisionState::default(),
             records: Vec::new(),
         };
         for stored in entries {
-            view.state
+            model
+                .state
                 .fold(&stored.batch)
-                .map_err(|newer| ExitError::config(newer.to_string()))?;
-            view.records
+                .map_err(|error| ExitError::config(error.to_string()))?;
+            model
+                .records
                 .extend(stored.batch.records.into_iter().filter_map(record_subject));
         }
-        Ok(view)
+        Ok(model)
     }
 
-    /// Whether a person has to act.
+    /// Whether a unit waits for the operator.
     pub fn any_quarantined(&self) -> bool {
         self.state.any_quarantined()
     }
 
-    /// Whether there is anything to say of a unit, or a service, of this name.
+    /// Whether the journal has records of a unit or service of this name.
     pub fn has_records_of(&self, name: &SubjectToken) -> bool {
         self.records.iter().any(|(of, ..)| of == name)
     }
 
-    /// Answers what only asks.
-    pub fn answer(&self, order: &UnitCommand, now: UtcMs) -> CommandReply {
-        match order {
+    /// Answers a query.
+    pub fn answer(&self, command: &UnitCommand, now: UtcMs) -> CommandReply {
+        match command {
             UnitCommand::Status => success_reply(self.table(now), self.rows(now)),
-            UnitCommand::Explain { unit } => self.answer_about(unit, |known| {
-                let said = explain::explain(unit, known, now);
-                success_reply(said.text(), json!(said))
+            UnitCommand::Explain { unit } => self.answer_about(unit, |unit_state| {
+                let explanation = explain::explain(unit, unit_state, now);
+                success_reply(explanation.text(), json!(explanation))
             }),
             UnitCommand::History { unit } if self.has_records_of(unit) => self.history(unit),
             UnitCommand::History { unit } => unknown_unit(unit),
-            other => failure_reply(format!("{} changes something", other.verb())),
+            other => failure_reply(format!("{}: not a query", other.verb())),
         }
     }
 
@@ -110,22 +119,20 @@ impl ReadModel {
         answer: impl FnOnce(&Unit) -> CommandReply,
     ) -> CommandReply {
         match self.state.units.get(unit) {
-            Some(known) => answer(known),
+            Some(unit_state) => answer(unit_state),
             None => unknown_unit(unit),
         }
     }
 
     fn table(&self, now: UtcMs) -> String {
         if self.state.units.is_empty() {
-            return "no unit has been seen yet".to_owned();
+            return "no unit is known yet".to_owned();
         }
-        let lines = self
-            .state
-            .units
-            .iter()
-            .map(|(name, unit)| table_line(name, unit, now));
-        let lines: Vec<String> = std::iter::once(COLUMNS.to_owned()).chain(lines).collect();
-        lines.join("\n")
+        let units = self.state.units.iter();
+        format_table(
+            &COLUMNS,
+            units.map(|(name, unit)| table_row(name, unit, now)),
+        )
     }
 
     fn rows(&self, now: UtcMs) -> Value {
@@ -141,18 +148,17 @@ impl ReadModel {
         let of = self.records.iter().filter(|(name, _, _)| name == unit);
         let newest: Vec<_> = of.collect();
         let newest = &newest[newest.len().saturating_sub(MAX_HISTORY)..];
-        let text = newest.iter().map(|(_, at, fact)| {
-            let at: String = at.to_string().chars().take(19).collect();
-            format!(
-                "{at}  {}",
-                fact.describe().join("\n                       ")
-            )
+        let rows = newest.iter().flat_map(|(_, at, record)| {
+            let times = std::iter::once(format_time(*at)).chain(std::iter::repeat(String::new()));
+            let lines = record.describe().into_iter();
+            times.zip(lines).map(|(time, line)| [time, line])
         });
-        let data = newest.iter().map(|(_, at, fact)| {
-            json!({ "at": at, "text": fact.describe().join("\n"), "record": fact.to_json() })
+        let text = format_table(&["TIME (UTC)", "EVENT"], rows);
+        let data = newest.iter().map(|(_, at, record)| {
+            json!({ "at": at, "text": record.describe().join("\n"), "record": record.to_json() })
         });
         success_reply(
-            text.collect::<Vec<_>>().join("\n"),
+            text,
             json!({ "unit": unit, "history": data.collect::<Vec<_>>() }),
         )
     }
@@ -160,22 +166,20 @@ impl ReadModel {
 
 fn record_subject(record: SupervisionRecord) -> Option<(SubjectToken, UtcMs, RecordSubject)> {
     match record {
-        SupervisionRecord::Unit {
-            unit,
-            at,
-            record: fact,
-        } => Some((unit, at, RecordSubject::Unit(fact))),
+        SupervisionRecord::Unit { unit, at, record } => {
+            Some((unit, at, RecordSubject::Unit(record)))
+        }
         SupervisionRecord::Service {
             service,
             at,
-            record: fact,
-        } => Some((service, at, RecordSubject::Service(fact))),
+            record,
+        } => Some((service, at, RecordSubject::Service(record))),
         SupervisionRecord::WriterChanged { .. } => None,
     }
 }
 
 fn unknown_unit(name: &SubjectToken) -> CommandReply {
-    failure_reply(format!("{name}: no unit of this name was ever seen"))
+    failure_reply(format!("{name}: no unit of this name is known"))
 }
 
 const fn success_reply(text: String, data: Value) -> CommandReply {
@@ -196,19 +200,34 @@ const fn failure_reply(text: String) -> CommandReply {
     }
 }
 
-fn table_line(name: &SubjectToken, unit: &Unit, now: UtcMs) -> String {
-    let since: String = unit.since.to_string().chars().take(19).collect();
+fn table_row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> [String; COLUMNS.len()] {
     let reason = unit.last_reason.as_ref().map(RestartReason::to_string);
-    let line = format!(
-        "{:<20} {:<12} {since} {:>9} {:>9}  {:<10}  {}",
-        name.as_str(),
+    [
+        name.to_string(),
         phase_text(unit),
+        format_time(unit.since),
         format!("{}/{}", unit.restarts, max_restarts(unit)),
-        unit.consecutive_failures,
+        unit.consecutive_failures.to_string(),
         next_start(unit, now),
-        reason.as_deref().unwrap_or("-"),
-    );
-    line.trim_end().to_owned()
+        reason.unwrap_or_else(|| "-".to_owned()),
+    ]
+}
+
+/// A table without borders. Lines are not wrapped and have no trailing spaces.
+fn format_table<const N: usize>(
+    header: &[&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_header(header.to_vec())
+        .add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> Value {
@@ -230,16 +249,87 @@ fn max_restarts(unit: &Unit) -> u32 {
 }
 
 fn phase_text(unit: &Unit) -> String {
-    let held = if unit.hold.is_some() { "*held" } else { "" };
-    format!("{}{held}", unit.phase.as_str())
+    let hold = if unit.hold.is_some() { ", on hold" } else { "" };
+    format!("{}{hold}", unit.phase.as_str())
 }
 
 fn next_start(unit: &Unit, now: UtcMs) -> String {
     match (&unit.phase, explain::next_start_ms(unit, now)) {
-        (_, _) if unit.hold.is_some() => "by hand".to_owned(),
-        (UnitPhase::Quarantined { .. }, _) => "by hand".to_owned(),
+        (_, _) if unit.hold.is_some() => "on release".to_owned(),
+        (UnitPhase::Quarantined { .. }, _) => "on release".to_owned(),
         (UnitPhase::Starting { .. }, _) => "now".to_owned(),
         (_, Some(ms)) => format!("in {} s", ms.div_ceil(1000)),
         _ => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use watchdog_core::container::Run;
+    use watchdog_core::model::StartedBy;
+
+    fn model(name: &str, records: &[UnitRecord]) -> ReadModel {
+        let unit: SubjectToken = name.parse().unwrap();
+        let mut model = ReadModel {
+            state: SupervisionState::default(),
+            records: Vec::new(),
+        };
+        for record in records {
+            let record = SupervisionRecord::Unit {
+                unit: unit.clone(),
+                at: UtcMs(1_795_489_200_000),
+                record: record.clone(),
+            };
+            model.state.apply(&record);
+            model.records.extend(record_subject(record));
+        }
+        model
+    }
+
+    fn started() -> UnitRecord {
+        UnitRecord::Started {
+            run: Run {
+                container: "4f1c".to_owned(),
+                started_at: "2026-11-24T03:00:00Z".to_owned(),
+            },
+            by: StartedBy::AlreadyRunning,
+        }
+    }
+
+    #[test]
+    fn status_columns_fit_every_state_and_name() {
+        let hold = UnitRecord::HoldSet {
+            by: "operator".to_owned(),
+            reason: "maintenance".to_owned(),
+        };
+        let model = model("a-service-with-a-long-name-12", &[started(), hold]);
+        let reply = model.answer(&UnitCommand::Status, UtcMs(1_795_489_260_000));
+        let expected = "\
+UNIT                           STATE             SINCE (UTC)          RESTARTS  FAILURES IN A ROW  NEXT START  LAST REASON
+a-service-with-a-long-name-12  running, on hold  2026-11-24T03:00:00  0/0       0                  on release  -";
+        assert_eq!(reply.text, expected);
+    }
+
+    #[test]
+    fn history_shows_each_record_with_its_time() {
+        let log = UnitRecord::LogRead {
+            run: Run {
+                container: "4f1c".to_owned(),
+                started_at: "2026-11-24T03:00:00Z".to_owned(),
+            },
+            log: vec!["one".to_owned(), "two".to_owned()],
+            log_error: None,
+        };
+        let model = model("trader-paper-1", &[started(), log]);
+        let unit = "trader-paper-1".parse().unwrap();
+        let reply = model.answer(&UnitCommand::History { unit }, UtcMs(1_795_489_260_000));
+        let expected = "\
+TIME (UTC)           EVENT
+2026-11-24T03:00:00  already running when supervision began
+2026-11-24T03:00:00  log of the run before
+                     | one
+                     | two";
+        assert_eq!(reply.text, expected);
     }
 }

@@ -1,8 +1,7 @@
-//! Starts services beside the units anew when they hang: looks, has it recorded, calls the engine, looks again. Whether
-//! one hangs and how seldom it may be started anew is the brain's business.
+//! Restarts hung Compose services: inspects them, requests a record, calls Docker, inspects again.
 //!
-//! It needs no bus, so that it can heal the bus. What it does is recorded first where the journal takes that in time;
-//! where it does not, it waits for longer, does it all the same, and the record follows.
+//! The healer needs no bus, so that it can heal the bus. A restart is journaled first if the journal takes the record
+//! in time. Otherwise the healer waits longer, restarts the service, and the record follows.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,68 +13,68 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use watchdog_core::record::SupervisionRecord;
 use watchdog_core::record::ServiceRecord;
+use watchdog_core::record::SupervisionRecord;
 use watchdog_core::service_healing::{HealLimiter, ObservedService};
 
 use crate::decision_clock::DecisionClock;
 use crate::docker::{DockerClient, DockerError};
 use crate::inspect;
 
-/// The engine itself needs longer than this to call anybody unhealthy.
+/// Interval of checks. Docker takes longer to report a container as unhealthy.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// Every so many-th look is at those who are well, too.
+/// One check in this number inspects the healthy services, too.
 const FULL_SCAN_EVERY: u32 = 6;
-/// A look that comes later than this says that this machine is busy, or we were: nobody is judged by it.
+/// A check that comes later than this is skipped: the machine or the process was busy.
 const MAX_TICK_DELAY: Duration = Duration::from_secs(1);
-/// How long a record may take before the call that it announces.
+/// Time that the record of a restart may take.
 const RECORD_DEADLINE: Duration = Duration::from_secs(5);
-/// Without a record so much longer is waited, and up to as long again: another watchdog of the project may be able
-/// to record it, or be here without the bus as well.
+/// Wait before a restart without a record, extended by up to its own length. Another watchdog of the project may be
+/// able to record it, or may be without the bus as well.
 const UNRECORDED_DELAY: Duration = Duration::from_secs(10);
-/// To the engine two restarts of one container are one if the second is asked for before the first is done. A look that
-/// took longer than this may be from before another's call that is done by now.
+/// Longest inspection that is trusted. Docker merges two restarts of a container if the second is requested before the
+/// first is done. An inspection that took longer may be from before another watchdog's restart.
 const MAX_INSPECTION_TIME: Duration = Duration::from_millis(100);
-/// On a machine that is always that slow, healing matters more.
+/// Inspections after which a slow one is trusted.
 const MAX_INSPECTIONS: u32 = 5;
 /// Records that may wait for the supervisor.
 const NOTE_QUEUE: usize = 16;
 
-/// A record that the supervisor is to store and tell.
+/// A record for the supervisor to store.
 pub struct HealNote {
-    /// It.
+    /// The record.
     pub record: SupervisionRecord,
-    /// Where to say that it is; closed if that is wanted no more.
+    /// Acknowledges that the record was stored. Closed if the record was withdrawn.
     pub ack: oneshot::Sender<()>,
 }
 
-/// What there is for whoever supervises.
+/// Receives the healer's messages.
 pub struct HealerHandle {
     notes: mpsc::Receiver<HealNote>,
     services: watch::Receiver<Vec<ObservedService>>,
     scan_requested: Arc<Notify>,
 }
 
-/// One thing of that.
+/// A message of the healer.
 pub enum HealerMessage {
-    /// To be stored.
+    /// A record to store.
     Note(HealNote),
-    /// How every service was a moment ago.
+    /// All services as just inspected.
     ServicesObserved(Vec<ObservedService>),
 }
 
 impl HealerHandle {
-    /// Asks for a look at everybody: what was seen before this reign another one may know better.
+    /// Requests an inspection of all services. What was seen in an earlier term may be out of date.
     pub fn request_scan(&mut self) {
         self.services.mark_unchanged();
         self.scan_requested.notify_one();
     }
 
-    /// Waits for the next thing; may be dropped before it comes. None if nobody heals any more.
+    /// The next message. `None` if the healer has ended. Safe to cancel.
     pub async fn next(&mut self) -> Option<HealerMessage> {
         tokio::select! {
             biased;
-            // First: what was done explains what is seen.
+            // Notes come first: what was done explains what is observed.
             Some(note) = self.notes.recv() => Some(HealerMessage::Note(note)),
             Ok(()) = self.services.changed() => Some(HealerMessage::ServicesObserved(self.services.borrow_and_update().clone())),
             else => None,
@@ -83,25 +82,25 @@ impl HealerHandle {
     }
 }
 
-/// Heals until it is told to stop.
+/// Restarts hung services.
 pub struct ServiceHealer {
     docker: DockerClient,
     limiter: HealLimiter,
     notes: mpsc::Sender<HealNote>,
     services: watch::Sender<Vec<ObservedService>>,
-    /// Somebody wants everybody to be looked at.
+    /// Requests an inspection of all services.
     scan_requested: Arc<Notify>,
-    /// Those handed over and not known to be stored, oldest first.
+    /// Records that are not known to be stored, oldest first.
     unconfirmed: VecDeque<UnconfirmedRecord>,
     clock: DecisionClock,
 }
 
 impl ServiceHealer {
-    /// One that starts nobody anew within `min_interval` of their last start, and what it hands over.
-    pub fn new(engine: DockerClient, min_interval: Duration) -> (Self, HealerHandle) {
-        let (notes, handed_over) = mpsc::channel(NOTE_QUEUE);
+    /// A healer that restarts no service within `min_interval` of its last start, and its handle.
+    pub fn new(docker: DockerClient, min_interval: Duration) -> (Self, HealerHandle) {
+        let (notes, note_receiver) = mpsc::channel(NOTE_QUEUE);
         let healer = Self {
-            docker: engine,
+            docker,
             limiter: HealLimiter::new(min_interval),
             notes,
             services: watch::Sender::default(),
@@ -109,93 +108,93 @@ impl ServiceHealer {
             unconfirmed: VecDeque::new(),
             clock: DecisionClock::start(),
         };
-        let handover = HealerHandle {
-            notes: handed_over,
+        let handle = HealerHandle {
+            notes: note_receiver,
             services: healer.services.subscribe(),
             scan_requested: Arc::clone(&healer.scan_requested),
         };
-        (healer, handover)
+        (healer, handle)
     }
 
-    /// Looks again and again until `shutdown`.
+    /// Checks the services until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut ticks = interval(CHECK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let wanted = Arc::clone(&self.scan_requested);
-        let looks = async {
-            let mut looks = 0_u32;
+        let scan_requested = Arc::clone(&self.scan_requested);
+        let scans = async {
+            let mut scans = 0_u32;
             loop {
-                let all = tokio::select! {
+                let is_full_scan = tokio::select! {
                     due = ticks.tick() => {
                         if due.elapsed() > MAX_TICK_DELAY {
                             continue;
                         }
-                        looks = looks.wrapping_add(1);
-                        looks.is_multiple_of(FULL_SCAN_EVERY)
+                        scans = scans.wrapping_add(1);
+                        scans.is_multiple_of(FULL_SCAN_EVERY)
                     }
-                    () = wanted.notified() => true,
+                    () = scan_requested.notified() => true,
                 };
                 self.resend_unconfirmed();
-                let looked = match self.check_services().await {
-                    Ok(()) if all => self.scan_all().await,
-                    looked => looked,
+                let result = match self.check_services().await {
+                    Ok(()) if is_full_scan => self.scan_all().await,
+                    result => result,
                 };
-                if let Err(error) = looked {
-                    tracing::debug!(%error, "services not looked at");
+                if let Err(error) = result {
+                    tracing::debug!(%error, "services not inspected");
                 }
             }
         };
-        shutdown.run_until_cancelled(looks).await;
+        shutdown.run_until_cancelled(scans).await;
     }
 
     async fn check_services(&mut self) -> Result<(), DockerError> {
         for id in self.docker.list_unhealthy().await? {
-            let Some(patient) = self.inspect(&id).await? else {
+            let Some(service) = self.inspect(&id).await? else {
                 continue;
             };
-            if let Some(why) = self.limiter.restart_reason(&patient, self.clock.now()) {
-                self.heal(&patient, why).await?;
+            if let Some(reason) = self.limiter.restart_reason(&service, self.clock.now()) {
+                self.heal(&service, reason).await?;
             }
         }
         for (name, id) in self.limiter.pending_recoveries() {
-            let Some(patient) = self.inspect(&id).await? else {
+            let Some(service) = self.inspect(&id).await? else {
                 self.limiter.forget(&name);
                 continue;
             };
-            if let Some(fact) = self.limiter.observe(&patient, self.clock.now()) {
-                tracing::info!(service = %name, "{}", fact.describe());
-                self.queue_record(&name, fact);
+            if let Some(record) = self.limiter.observe(&service, self.clock.now()) {
+                tracing::info!(service = %name, "service recovered");
+                self.queue_record(&name, record);
             }
         }
         Ok(())
     }
 
     async fn scan_all(&self) -> Result<(), DockerError> {
-        let mut seen = Vec::new();
+        let mut services = Vec::new();
         for id in self.docker.list_services().await? {
-            seen.extend(self.inspect(&id).await?);
+            services.extend(self.inspect(&id).await?);
         }
-        self.services.send_replace(seen);
+        self.services.send_replace(services);
         Ok(())
     }
 
-    /// Recorded first, if that can be; then, if it still hangs, started anew.
-    async fn heal(&mut self, service: &ObservedService, why: String) -> Result<(), DockerError> {
+    /// Journals the restart if possible, then restarts the service if it still hangs.
+    async fn heal(&mut self, service: &ObservedService, reason: String) -> Result<(), DockerError> {
         let (name, found) = (&service.name, self.clock.now());
-        tracing::warn!(service = %name, "{why}");
+        tracing::warn!(service = %name, reason, "service is hung");
         let run = service.run.clone();
-        let intended = ServiceRecord::RestartIntended { run, reason: why };
+        let intended = ServiceRecord::RestartIntended { run, reason };
         let recorded = self.record_in_time(name, intended.clone()).await;
         if !recorded {
-            let chance = u32::from(self.clock.now().random);
-            let wait = UNRECORDED_DELAY + UNRECORDED_DELAY * chance / 1000;
-            tracing::warn!(service = %name, ?wait,
-                "the journal does not take it: starting it anew all the same, after a wait");
+            let random = u32::from(self.clock.now().random);
+            let wait = UNRECORDED_DELAY + UNRECORDED_DELAY * random / 1000;
+            tracing::warn!(service = %name, delay_s = wait.as_secs(),
+                "journal unavailable; restarting the service without a journal record after a delay");
             sleep(wait).await;
         }
         if !self.is_still_hung(service).await? {
-            let error = "it is well again, or somebody else started it".to_owned();
-            tracing::info!(service = %name, "{error}");
+            let error = "service is healthy again or was restarted by another process".to_owned();
+            tracing::info!(service = %name, reason = error, "service not restarted");
             if recorded {
                 self.queue_record(name, ServiceRecord::RestartFailed { error });
             } else {
@@ -209,36 +208,36 @@ impl ServiceHealer {
 
     async fn restart(&mut self, service: &ObservedService) -> Result<(), DockerError> {
         let (name, id) = (&service.name, &service.run.container);
-        tracing::warn!(service = %name, "calling the engine to start it anew");
+        tracing::warn!(service = %name, "restarting service");
         let grace = Duration::from_millis(service.grace_ms);
-        let called = self.docker.restart(id, grace).await;
+        let result = self.docker.restart(id, grace).await;
         // What counts is what an inspection shows.
         let after = self.inspect(id).await?;
         if after.is_some_and(|after| after.run == service.run) {
-            let error = match called {
-                Ok(()) => "the engine did not carry it out".to_owned(),
+            let error = match result {
+                Ok(()) => "Docker did not restart the container".to_owned(),
                 Err(error) => error.to_string(),
             };
-            tracing::error!(service = %name, error, "not started anew");
+            tracing::error!(service = %name, error, "service restart failed");
             self.queue_record(name, ServiceRecord::RestartFailed { error });
         }
         Ok(())
     }
 
     async fn is_still_hung(&self, service: &ObservedService) -> Result<bool, DockerError> {
-        let mut hangs = false;
+        let mut is_hung = false;
         for _ in 0..MAX_INSPECTIONS {
-            let asked = Instant::now();
+            let started = Instant::now();
             let now = self.inspect(&service.run.container).await?;
-            hangs = now.is_some_and(|now| now.run == service.run && now.hang_reason().is_some());
-            if asked.elapsed() < MAX_INSPECTION_TIME {
+            is_hung = now.is_some_and(|now| now.run == service.run && now.hang_reason().is_some());
+            if started.elapsed() < MAX_INSPECTION_TIME {
                 break;
             }
         }
-        Ok(hangs)
+        Ok(is_hung)
     }
 
-    /// A service's container; none if it was removed, or is none of ours.
+    /// Inspects a service. `None` if it was removed or is not to be healed.
     async fn inspect(&self, id: &str) -> Result<Option<ObservedService>, DockerError> {
         match self.docker.inspect(id).await {
             Ok(found) => Ok(inspect::parse_service(found)),
@@ -247,9 +246,9 @@ impl ServiceHealer {
         }
     }
 
-    /// Whether it was stored in time. If not it is stored later, unless it is withdrawn.
-    async fn record_in_time(&mut self, service: &SubjectToken, fact: ServiceRecord) -> bool {
-        self.queue_record(service, fact);
+    /// Whether a record was stored in time. Otherwise it is stored later, unless it is withdrawn.
+    async fn record_in_time(&mut self, service: &SubjectToken, record: ServiceRecord) -> bool {
+        self.queue_record(service, record);
         let until = Instant::now() + RECORD_DEADLINE;
         while !self.unconfirmed.is_empty() && Instant::now() < until {
             sleep(RECORD_DEADLINE / 50).await;
@@ -258,21 +257,21 @@ impl ServiceHealer {
         self.unconfirmed.is_empty()
     }
 
-    /// Whoever is about to store it does so all the same.
+    /// Withdraws a record. A supervisor that is about to store it stores it all the same.
     fn withdraw(&mut self, unwanted: &ServiceRecord) {
-        let is = |open: &UnconfirmedRecord| matches!(&open.record, SupervisionRecord::Service { record, .. } if record == unwanted);
-        self.unconfirmed.retain(|open| !is(open));
+        let is = |pending: &UnconfirmedRecord| matches!(&pending.record, SupervisionRecord::Service { record, .. } if record == unwanted);
+        self.unconfirmed.retain(|pending| !is(pending));
     }
 
-    /// Hands a record over to be stored. One too many is dropped: the log has it.
-    fn queue_record(&mut self, service: &SubjectToken, fact: ServiceRecord) {
+    /// Queues a record for the supervisor. A record too many is dropped.
+    fn queue_record(&mut self, service: &SubjectToken, record: ServiceRecord) {
         let record = SupervisionRecord::Service {
             service: service.clone(),
             at: clock::now(),
-            record: fact,
+            record,
         };
         if self.unconfirmed.len() >= NOTE_QUEUE {
-            tracing::error!(?record, "not recorded: too many wait already");
+            tracing::error!(%service, "service record dropped: queue is full");
             return;
         }
         self.unconfirmed
@@ -280,11 +279,11 @@ impl ServiceHealer {
         self.resend_unconfirmed();
     }
 
-    /// Forgets what is stored, and hands over again, in order, what was lost on the way.
+    /// Drops stored records and sends again, in order, what was lost.
     fn resend_unconfirmed(&mut self) {
-        self.unconfirmed.retain_mut(|open| !open.is_stored());
-        for open in &mut self.unconfirmed {
-            if !open.send(&self.notes) {
+        self.unconfirmed.retain_mut(|pending| !pending.is_stored());
+        for pending in &mut self.unconfirmed {
+            if !pending.send(&self.notes) {
                 return;
             }
         }
@@ -294,7 +293,7 @@ impl ServiceHealer {
 /// A record that is not known to be stored.
 struct UnconfirmedRecord {
     record: SupervisionRecord,
-    /// None if it was not handed over, or whoever had it has dropped it.
+    /// `None` if the record was not sent, or its receiver has dropped it.
     ack: Option<oneshot::Receiver<()>>,
 }
 
@@ -318,7 +317,7 @@ impl UnconfirmedRecord {
         }
     }
 
-    /// Whether it is with the supervisor now.
+    /// Whether the record is with the supervisor now.
     fn send(&mut self, notes: &mpsc::Sender<HealNote>) -> bool {
         if self.ack.is_none() {
             let (stored, waiting) = oneshot::channel();

@@ -1,5 +1,4 @@
-//! The watchdog's settings: all from the environment, each refused with its name, value and what is
-//! allowed.
+//! Settings of the watchdog, read from the environment.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,32 +12,32 @@ use runtime::process::ExitError;
 use runtime::settings::unix_socket;
 use watchdog_core::config::{RestartBudget, SupervisionConfig};
 
-/// Everything but the command line.
+/// All settings.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "watchdog")]
 pub struct Settings {
-    /// The bus.
+    /// Bus settings.
     #[command(flatten)]
     pub bus: BusSettings,
 
-    /// Logs.
+    /// Logging settings.
     #[command(flatten)]
     pub telemetry: LoggingSettings,
 
-    /// Numbers.
+    /// Metrics settings.
     #[command(flatten)]
     pub metrics: MetricsSettings,
 
-    /// This process.
+    /// Settings of this instance.
     #[command(flatten)]
     pub own: InstanceSettings,
 
-    /// The engine's socket
+    /// Docker socket, as unix:///PATH
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
           default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
     pub docker_socket: PathBuf,
 
-    /// Restarts of a unit within a sliding window, as RESTARTS/HOURS; no such limit without it
+    /// Restart budget per unit in a sliding window, as RESTARTS/HOURS [default: no budget]
     #[arg(
         long,
         env = "WATCHDOG_RESTART_BUDGET",
@@ -46,23 +45,23 @@ pub struct Settings {
     )]
     pub restart_budget: Option<RestartBudget>,
 
-    /// Units that may be on their way up at once, 1 to 1000
+    /// Units that may start at the same time, 1 to 1000
     #[arg(long, env = "WATCHDOG_MAX_STARTING", value_name = "WATCHDOG_MAX_STARTING",
           default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_starting: u32,
 
-    /// A service with the label bearish-alpha.heal that hangs is restarted at most once in so many seconds, 10 to 86400
+    /// Minimum seconds between two restarts of a hung service with the label bearish-alpha.heal, 10 to 86400
     #[arg(long, env = "WATCHDOG_HEAL_MIN_INTERVAL_SECS", value_name = "WATCHDOG_HEAL_MIN_INTERVAL_SECS",
           default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
     pub heal_min_interval_secs: u32,
 
-    /// The engine's name for this container
+    /// Name of this container, set by Docker
     #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
     pub hostname: Option<String>,
 }
 
 impl Settings {
-    /// What holds for every unit.
+    /// The settings that the core reads.
     pub const fn supervision_config(&self) -> SupervisionConfig {
         SupervisionConfig {
             restart_budget: self.restart_budget,
@@ -70,15 +69,15 @@ impl Settings {
         }
     }
 
-    /// How seldom a service is started anew.
+    /// Minimum time between two restarts of a hung service.
     pub const fn heal_min_interval(&self) -> Duration {
         Duration::from_secs(self.heal_min_interval_secs as u64)
     }
 
-    /// From the environment.
+    /// Reads the settings from the environment.
     ///
     /// # Errors
-    /// Exit 78, one line.
+    /// Exit 78 with one line that names the variable.
     pub fn from_env() -> Result<Self, ExitError> {
         runtime::settings::from_env()
     }

@@ -1,14 +1,12 @@
-//! What the watchdog counts for Prometheus. Where no address is set for `/metrics`, none of it costs a thing.
+//! Metrics of supervision. Without a `/metrics` address they cost nothing.
 
-use metrics::{
-    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
-};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use protocol::ids::SubjectToken;
 use watchdog_core::observed_state::ObservedState;
 use watchdog_core::phase::UnitPhase;
 use watchdog_core::reason::RestartReason;
-use watchdog_core::record::{SupervisionRecord, UnitRecord};
 use watchdog_core::record::ServiceRecord;
+use watchdog_core::record::{SupervisionRecord, UnitRecord};
 use watchdog_core::state::SupervisionState;
 
 const UNIT_RESTARTS: &str = "bearish_watchdog_unit_restarts_total";
@@ -22,47 +20,44 @@ const UNIT_RESTARTS_REMAINING: &str = "bearish_watchdog_unit_restarts_remaining"
 const BLIND: &str = "bearish_watchdog_blind";
 const LEADER: &str = "bearish_watchdog_leader";
 
-/// Says what each number is.
+/// Registers the help text and unit of every metric.
 pub fn describe() {
     describe_counter!(
         UNIT_RESTARTS,
-        "Restarts decided by this process, by unit and reason"
+        "Restarts of a unit decided by this process, by reason"
     );
     describe_counter!(
         SERVICE_RESTARTS,
-        "Restarts of services that hung, decided by this process"
+        "Restarts of a hung service decided by this process"
     );
     describe_histogram!(
         HANG_DETECTION,
-        Unit::Seconds,
-        "How long a unit had hung when that was noticed"
+        metrics::Unit::Seconds,
+        "Time from the last sign of progress of a unit to the detection of its hang"
     );
     describe_histogram!(
         UNIT_RECOVERY,
-        Unit::Seconds,
-        "From the notice of a failure to the first good heartbeat after it"
+        metrics::Unit::Seconds,
+        "Time from the detection of a failure to the first heartbeat in phase running"
     );
+    describe_gauge!(UNIT_PHASE, "1 for the current phase of the unit, else 0");
+    describe_gauge!(UNIT_ON_HOLD, "1 while the unit is on hold");
     describe_gauge!(
-        UNIT_PHASE,
-        "1 for what the unit does at present, 0 for everything else"
+        UNIT_CONSECUTIVE_FAILURES,
+        "Consecutive failures of the unit"
     );
-    describe_gauge!(
-        UNIT_ON_HOLD,
-        "1 while a person wants the unit to be watched only"
-    );
-    describe_gauge!(UNIT_CONSECUTIVE_FAILURES, "Failures in a row");
     describe_gauge!(
         UNIT_RESTARTS_REMAINING,
-        "Restarts until the unit is given up"
+        "Restarts of the unit until its --max-restarts"
     );
     describe_gauge!(
         BLIND,
-        "1 while nothing is judged or done because of it: bus, engine"
+        "1 while the watchdog cannot judge units because this source is missing: bus, docker"
     );
-    describe_gauge!(LEADER, "1 while this process acts, 0 while it stands by");
+    describe_gauge!(LEADER, "1 while this process is the leader, 0 on standby");
 }
 
-/// Counts what was just journaled.
+/// Counts a journaled record.
 pub fn count(record: &SupervisionRecord) {
     match record {
         SupervisionRecord::WriterChanged { .. } => {}
@@ -102,7 +97,7 @@ fn count_unit(unit: &SubjectToken, fact: &UnitRecord) {
     }
 }
 
-/// Shows how everything is.
+/// Sets the gauges from the current state.
 pub fn update(state: &SupervisionState, observed: &ObservedState, mono: u64) {
     gauge!(LEADER).set(1);
     gauge!(BLIND, "source" => "bus").set(flag(observed.is_bus_blind(mono)));
@@ -119,7 +114,7 @@ pub fn update(state: &SupervisionState, observed: &ObservedState, mono: u64) {
     }
 }
 
-/// Another process acts, or none.
+/// Sets the gauges of a process that is not the leader.
 pub fn set_standby() {
     gauge!(LEADER).set(0);
 }

@@ -1,5 +1,4 @@
-//! One reign over a project: replay, take over, then wait, decide, append, act, until told to stop or
-//! until another watchdog writes. What to decide is the brain's business.
+//! One term of supervision: replay, take over, then wait, decide, append, act. Decisions are made by the core.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +19,14 @@ use runtime::process::ExitError;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use watchdog_core::command_rules::reply_text;
 use watchdog_core::config::SupervisionConfig;
 use watchdog_core::decide::{self, wake_at};
 use watchdog_core::decision_inputs::DecisionInputs;
 use watchdog_core::event_mapping::operator_event;
 use watchdog_core::next_action;
 use watchdog_core::observed_state::{AffectedUnits, ObservedState, SupervisionEvent};
-use watchdog_core::record::{SupervisionRecord, UnitRecord};
+use watchdog_core::record::{ServiceRecord, SupervisionRecord, UnitRecord};
 use watchdog_core::service_healing::{self, ObservedService};
 use watchdog_core::state::SupervisionState;
 
@@ -38,33 +38,33 @@ use crate::latch_watcher::WatchedLatches;
 use crate::service_healer::{HealNote, HealerHandle, HealerMessage};
 use crate::supervision_metrics;
 
-/// The loop turns at least this often: that is how it knows that it was not held up.
+/// Longest interval of the loop. A loop that was delayed is noticed by it.
 const TICK: Duration = Duration::from_millis(1_250);
-/// So late after the last tick whatever wakes the loop brings the next one along, and no timer need wake it for that: an
-/// echo each second always does.
+/// Time after the last tick from which any event brings the next tick along, so that no timer is needed. An echo each
+/// second always does.
 const MIN_TICK: Duration = Duration::from_millis(750);
-/// The name of this part in heartbeats.
+/// Name of this component in heartbeats.
 pub const COMPONENT: &str = "supervisor";
 
-/// What a reign needs, made once.
+/// Dependencies of a term.
 pub struct SupervisorDeps {
     /// The bus.
     pub bus: Bus,
-    /// The engine, and who we are in it.
+    /// Docker, and the watchdog's place in it.
     pub docker: DockerScope,
-    /// What holds for every unit.
+    /// Settings that the core reads.
     pub config: SupervisionConfig,
-    /// Who we are.
+    /// Identity of this process.
     pub identity: Identity,
-    /// For the owner.
+    /// Outbox for events.
     pub outbox: Outbox,
-    /// For heartbeats.
+    /// Status of this process for heartbeats.
     pub progress: Arc<ProcessStatus>,
-    /// What is done and seen beside the units; each reign has it for itself.
+    /// Messages of the service healer. Each term locks it.
     pub healer: Arc<Mutex<HealerHandle>>,
 }
 
-/// The fold of the journal, its writing end, and what has been seen so far.
+/// The folded journal, its writing end, and the observations.
 pub struct Supervisor {
     deps: Arc<SupervisorDeps>,
     component: Arc<ComponentHandle>,
@@ -74,33 +74,33 @@ pub struct Supervisor {
     observed: ObservedState,
     executor: ActionExecutor,
     resync: Arc<Notify>,
-    /// What only the bus can tell of units that a latch keeps down.
+    /// Latches whose end permits a start.
     watched_latches: watch::Sender<WatchedLatches>,
-    /// When each unit is to be decided about if nothing happens to it, by our monotonic clock. Kept, because to find it
-    /// for every unit at every heartbeat of one would cost a fleet the square of its size.
+    /// Time of the next decision about each unit, by the monotonic clock. Kept, because computing it for every unit at
+    /// every heartbeat would cost the square of the number of units.
     wake_times: BTreeMap<SubjectToken, u64>,
     clock: DecisionClock,
-    /// When the journal was last written, by the wall clock.
+    /// Time of the last batch, by the wall clock.
     known_until: UtcMs,
 }
 
 impl Supervisor {
-    /// Replays the journal, takes it over, tells the owner again what may not have reached him.
+    /// Replays the journal, becomes its writer, and publishes events that may not have been published.
     ///
     /// # Errors
     /// [`TermEnd`].
-    pub async fn take_over(realm: Arc<SupervisorDeps>) -> Result<Self, TermEnd> {
-        let part = realm.progress.component(COMPONENT);
-        let subject = Subject::WatchdogJournal(realm.identity.host.clone());
-        let writer = realm.identity.boot.clone();
-        let wait = |why: &str| {
-            part.record_retry();
-            realm.progress.record_error(COMPONENT, why);
+    pub async fn take_over(deps: Arc<SupervisorDeps>) -> Result<Self, TermEnd> {
+        let component = deps.progress.component(COMPONENT);
+        let subject = Subject::WatchdogJournal(deps.identity.host.clone());
+        let writer = deps.identity.boot.clone();
+        let wait = |reason: &str| {
+            component.record_retry();
+            deps.progress.record_error(COMPONENT, reason);
         };
-        let (journal, entries) =
-            Journal::replay_with_retry(&realm.bus, &subject, writer, 0, wait).await?;
+        let (journal, batches) =
+            Journal::replay_with_retry(&deps.bus, &subject, writer, 0, wait).await?;
         let mut state = SupervisionState::default();
-        for stored in &entries {
+        for stored in &batches {
             state.fold(&stored.batch).map_err(|newer| {
                 TermEnd::Failed(ExitError::config(format!(
                     "journal sequence {}: {newer}",
@@ -108,30 +108,30 @@ impl Supervisor {
                 )))
             })?;
         }
-        let told = entries.iter().map(|s| s.batch.events_published_seq).max();
-        let known = entries.iter().map(|s| s.batch.at).max();
-        let watch = ObservedState::with_config(realm.config);
+        let published_seq = batches.iter().map(|s| s.batch.events_published_seq).max();
+        let known = batches.iter().map(|s| s.batch.at).max();
+        let observed = ObservedState::with_config(deps.config);
         let mut supervisor = Self {
-            executor: ActionExecutor::new(realm.docker.docker.clone()),
-            deps: realm,
-            component: part,
+            executor: ActionExecutor::new(deps.docker.docker.clone()),
+            deps,
+            component,
             journal,
-            outbox_cursor: OutboxCursor::from_seq(told.unwrap_or(0)),
+            outbox_cursor: OutboxCursor::from_seq(published_seq.unwrap_or(0)),
             state,
-            observed: watch,
+            observed,
             resync: Arc::default(),
             watched_latches: watch::Sender::default(),
             wake_times: BTreeMap::new(),
             clock: DecisionClock::start(),
             known_until: known.unwrap_or_else(clock::now),
         };
-        supervisor.record_writer(entries).await?;
+        supervisor.record_writer(batches).await?;
         Ok(supervisor)
     }
 
     async fn record_writer(
         &mut self,
-        entries: Vec<StoredBatch<SupervisionRecord>>,
+        batches: Vec<StoredBatch<SupervisionRecord>>,
     ) -> Result<(), TermEnd> {
         let identity = &self.deps.identity;
         let record = SupervisionRecord::WriterChanged {
@@ -141,31 +141,31 @@ impl Supervisor {
             host: identity.host.host.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        let untold = entries.iter().filter(|s| s.seq > self.outbox_cursor.seq());
-        let untold: Vec<&StoredBatch<SupervisionRecord>> = untold.collect();
-        let taken = vec![record];
-        let place = self.store(&taken).await?;
-        // Oldest first: once a later one is acknowledged, earlier ones count as told.
-        for stored in untold {
+        let unpublished = batches.iter().filter(|s| s.seq > self.outbox_cursor.seq());
+        let unpublished: Vec<&StoredBatch<SupervisionRecord>> = unpublished.collect();
+        let records = vec![record];
+        let position = self.store(&records).await?;
+        // Oldest first: once a later batch is acknowledged, earlier ones count as published.
+        for stored in unpublished {
             self.publish_events(&stored.position(), &stored.batch.records);
         }
-        self.publish_events(&place, &taken);
+        self.publish_events(&position, &records);
         tracing::info!(project = %self.deps.identity.host.project, units = self.state.units.len(),
-            records = entries.len(), "supervising");
+            records = batches.len(), "supervising");
         Ok(())
     }
 
-    /// Tells the eye to look at everything anew.
+    /// Triggers a complete list by the container watcher.
     pub fn resync(&self) -> Arc<Notify> {
         Arc::clone(&self.resync)
     }
 
-    /// What is to be found out on the bus, whenever that changes.
+    /// The latches to watch, and their changes.
     pub fn watched_latches(&self) -> watch::Receiver<WatchedLatches> {
         self.watched_latches.subscribe()
     }
 
-    /// Up to where the engine's events may be judged already.
+    /// Time up to which Docker's events are known.
     pub const fn known_until(&self) -> UtcMs {
         self.known_until
     }
@@ -177,33 +177,33 @@ impl Supervisor {
         mut commands: mpsc::Receiver<ReceivedCommand>,
         shutdown: CancellationToken,
     ) -> TermEnd {
-        let mut beside = Arc::clone(&self.deps.healer).lock_owned().await;
-        beside.request_scan();
-        let reign = async {
-            let mut looked = Instant::now();
+        let mut healer = Arc::clone(&self.deps.healer).lock_owned().await;
+        healer.request_scan();
+        let term = async {
+            let mut last_tick = Instant::now();
             loop {
-                let due = self.next_wake(looked);
+                let due = self.next_wake(last_tick);
                 let mut is_due = false;
                 tokio::select! {
                     biased;
                     Some(event) = events.recv() => self.observe(event).await?,
                     done = self.executor.next_result() => self.on_action_finished(done).await?,
-                    Some(order) = commands.recv() => self.execute_command(order).await?,
-                    Some(news) = beside.next() => self.on_healer_message(news).await?,
+                    Some(command) = commands.recv() => self.execute_command(command).await?,
+                    Some(message) = healer.next() => self.on_healer_message(message).await?,
                     () = sleep_until(due.into()) => is_due = true,
                 }
-                // Beside everything else: in a fleet that beats all the time there is never a second of quiet, and whoever
-                // waits for room or was due between two reports would wait for the next look at everything.
-                if is_due || looked.elapsed() >= MIN_TICK {
-                    looked = Instant::now();
+                // Also without quiet: with many units there is an event all the time, and a unit that waits for a start
+                // slot would wait for the next complete list.
+                if is_due || last_tick.elapsed() >= MIN_TICK {
+                    last_tick = Instant::now();
                     self.observe(SupervisionEvent::Ticked).await?;
-                    // Not at every event: it is work for every unit, and in a large fleet many beat in a second.
+                    // Not at every event: the gauges of all units are set.
                     supervision_metrics::update(&self.state, &self.observed, self.now().mono);
                 }
                 self.component.record_iteration();
             }
         };
-        match shutdown.run_until_cancelled(reign).await {
+        match shutdown.run_until_cancelled(term).await {
             None | Some(Ok(())) => TermEnd::Stopped,
             Some(Err(end)) => end,
         }
@@ -213,11 +213,11 @@ impl Supervisor {
         self.clock.now()
     }
 
-    /// When something may have to be decided, if nothing happens: a tick after the last look at the latest.
-    fn next_wake(&self, looked: Instant) -> Instant {
+    /// Time of the next decision if no event comes, at the latest one tick after the last one.
+    fn next_wake(&self, last_tick: Instant) -> Instant {
         let now = self.now().mono;
         let next = self.wake_times.values().filter(|wake| **wake > now).min();
-        let tick = looked + TICK;
+        let tick = last_tick + TICK;
         next.map_or(tick, |wake| tick.min(self.clock.instant_at(*wake)))
     }
 
@@ -236,7 +236,7 @@ impl Supervisor {
         }
     }
 
-    /// Decide, append, apply, act: in this order, always; again until nothing follows.
+    /// Decides, appends, applies and acts, in this order, until nothing follows.
     async fn decide(&mut self, unit: &SubjectToken) -> Result<(), TermEnd> {
         failpoint::spin(unit.as_str());
         loop {
@@ -248,7 +248,7 @@ impl Supervisor {
         }
         if let Some(action) = next_action::due_action(&self.state, &self.observed, unit, self.now())
         {
-            tracing::info!(%unit, call = action.as_str(), "calling the engine");
+            tracing::info!(%unit, call = action.as_str(), "docker call started");
             self.observed.action_started(unit, action.clone());
             self.executor.spawn(unit.clone(), action);
         }
@@ -263,64 +263,70 @@ impl Supervisor {
         let ActionResult {
             unit,
             after,
-            log_tail: words,
+            log_tail,
             error,
         } = done;
         if let Some(error) = &error {
-            tracing::warn!(%unit, error, "the engine did not do it");
+            tracing::warn!(%unit, error, "docker call failed");
             self.deps
                 .progress
                 .record_error(COMPONENT, format!("{unit}: {error}"));
         }
         let now = self.now();
-        if let Some(words) = words {
+        if let Some(log_tail) = log_tail {
             let unit = unit.clone();
-            let words = SupervisionEvent::LogRead {
-                unit,
-                log_tail: words,
-            };
-            self.observed.observe(&self.state, words, now);
+            let log_tail = SupervisionEvent::LogRead { unit, log_tail };
+            self.observed.observe(&self.state, log_tail, now);
         }
-        let seen = match after {
-            ContainerAfter::Present(container) => SupervisionEvent::ContainerObserved {
+        if error.is_some() {
+            self.resync.notify_one();
+        }
+        let event = match after {
+            ContainerAfter::Watched => None,
+            ContainerAfter::Present(container) => Some(SupervisionEvent::ContainerObserved {
                 unit: unit.clone(),
                 container,
-            },
-            ContainerAfter::Removed(container) => SupervisionEvent::ContainerRemoved { container },
+            }),
+            ContainerAfter::Removed(container) => {
+                Some(SupervisionEvent::ContainerRemoved { container })
+            }
             ContainerAfter::Unknown => {
                 self.resync.notify_one();
-                SupervisionEvent::DockerLost
+                Some(SupervisionEvent::DockerLost)
             }
         };
-        self.observed.observe(&self.state, seen, now);
+        if let Some(event) = event {
+            self.observed.observe(&self.state, event, now);
+        }
         self.observe(SupervisionEvent::ActionFinished { unit, error })
             .await
     }
 
-    /// The order and what follows from it at once are one journal message; the call comes after it.
-    async fn execute_command(&mut self, order: ReceivedCommand) -> Result<(), TermEnd> {
+    /// A command and what follows from it at once are one batch. The Docker call comes after it.
+    async fn execute_command(&mut self, command: ReceivedCommand) -> Result<(), TermEnd> {
         let now = self.now();
         match decide::apply_command(
             &self.state,
             &self.observed,
-            order.command(),
-            order.by(),
+            command.command(),
+            command.by(),
             now,
         ) {
             Ok((unit, records)) => {
+                let text = reply_text(self.state.units.get(&unit), command.command());
                 self.commit_unit(&unit, records).await?;
-                order.reply_result(&self.deps.bus, Ok(())).await;
+                command.reply_result(&self.deps.bus, Ok(text)).await;
                 self.decide(&unit).await
             }
-            Err(why) => {
-                order.reply_result(&self.deps.bus, Err(why)).await;
+            Err(error) => {
+                command.reply_result(&self.deps.bus, Err(error)).await;
                 Ok(())
             }
         }
     }
 
-    async fn on_healer_message(&mut self, news: HealerMessage) -> Result<(), TermEnd> {
-        match news {
+    async fn on_healer_message(&mut self, message: HealerMessage) -> Result<(), TermEnd> {
+        match message {
             HealerMessage::Note(note) => self.store_heal_note(note).await,
             HealerMessage::ServicesObserved(services) => {
                 self.record_service_starts(&services).await
@@ -328,31 +334,31 @@ impl Supervisor {
         }
     }
 
-    /// Stores which services run anew, whoever started them.
+    /// Stores the new runs of services.
     async fn record_service_starts(&mut self, services: &[ObservedService]) -> Result<(), TermEnd> {
         let at = self.now().utc;
-        let begun = services.iter().filter_map(|patient| {
-            let known = self.state.services.get(&patient.name);
-            let service = patient.name.clone();
-            let fact = service_healing::detect_start(known, patient, at)?;
+        let started = services.iter().filter_map(|service_seen| {
+            let known = self.state.services.get(&service_seen.name);
+            let service = service_seen.name.clone();
+            let record = service_healing::detect_start(known, service_seen, at)?;
             Some(SupervisionRecord::Service {
                 service,
                 at,
-                record: fact,
+                record,
             })
         });
-        let begun: Vec<SupervisionRecord> = begun.collect();
-        if begun.is_empty() {
+        let started: Vec<SupervisionRecord> = started.collect();
+        if started.is_empty() {
             return Ok(());
         }
-        self.commit(begun).await
+        self.commit(started).await
     }
 
-    /// Stores what was done, or is about to be done, beside the units; not what was withdrawn.
+    /// Stores a note of the healer, unless it was withdrawn.
     async fn store_heal_note(&mut self, note: HealNote) -> Result<(), TermEnd> {
         if !note.ack.is_closed() {
             self.commit(vec![note.record]).await?;
-            // Withdrawn too late.
+            // The note was withdrawn too late.
             let _ = note.ack.send(());
         }
         Ok(())
@@ -371,113 +377,131 @@ impl Supervisor {
     }
 
     async fn commit(&mut self, records: Vec<SupervisionRecord>) -> Result<(), TermEnd> {
-        let place = self.store(&records).await?;
-        self.publish_events(&place, &records);
+        let position = self.store(&records).await?;
+        self.publish_events(&position, &records);
         Ok(())
     }
 
-    /// Append, then apply.
+    /// Appends, then applies.
     async fn store(&mut self, records: &[SupervisionRecord]) -> Result<BatchPosition, TermEnd> {
-        let (progress, part) = (&self.deps.progress, &self.component);
+        let (progress, component) = (&self.deps.progress, &self.component);
         let appended = self
             .journal
-            .append(records, self.outbox_cursor.seq(), |why| {
-                part.record_retry();
-                progress.record_error(COMPONENT, format!("journal: {why}"));
-                tracing::warn!(why, "journal not reached; nothing is done until it is");
+            .append(records, self.outbox_cursor.seq(), |reason| {
+                component.record_retry();
+                progress.record_error(COMPONENT, format!("journal: {reason}"));
+                tracing::warn!(
+                    error = reason,
+                    "journal unavailable; waiting before any decision"
+                );
             })
             .await;
-        let place = appended?;
+        let position = appended?;
         for record in records {
             self.state.apply(record);
             supervision_metrics::count(record);
             log_record(record);
         }
-        let wanted = WatchedLatches::from_state(&self.state);
+        let watched = WatchedLatches::from_state(&self.state);
         self.watched_latches.send_if_modified(|known| {
-            let news = *known != wanted;
-            *known = wanted;
-            news
+            let message = *known != watched;
+            *known = watched;
+            message
         });
-        Ok(place)
+        Ok(position)
     }
 
-    /// Queues the owner's events of one journal message.
-    fn publish_events(&self, place: &BatchPosition, records: &[SupervisionRecord]) {
+    /// Queues the events of one batch.
+    fn publish_events(&self, position: &BatchPosition, records: &[SupervisionRecord]) {
         let key = format!("watchdog.{}", self.deps.identity.host);
         let bodies = records.iter().map(operator_event);
         self.deps
             .outbox
-            .enqueue_journaled(&key, place, bodies, &self.outbox_cursor);
+            .enqueue_journaled(&key, position, bodies, &self.outbox_cursor);
     }
 }
 
 fn log_record(record: &SupervisionRecord) {
-    let SupervisionRecord::Unit {
-        unit, record: fact, ..
-    } = record
-    else {
-        return;
-    };
-    match fact {
+    match record {
+        SupervisionRecord::WriterChanged { .. } => {}
+        SupervisionRecord::Unit { unit, record, .. } => match record {
+            UnitRecord::Commanded { .. }
+            | UnitRecord::HoldSet { .. }
+            | UnitRecord::Released { .. }
+            | UnitRecord::LatchSeen(_)
+            | UnitRecord::Unlatched { .. } => log_command(unit, record),
+            _ => log_unit(unit, record),
+        },
+        SupervisionRecord::Service {
+            service,
+            record: ServiceRecord::Started { by, restarts, .. },
+            ..
+        } => tracing::info!(%service, started_by = by.as_str(), restarts, "service started"),
+        // The healer logs what it does.
+        SupervisionRecord::Service { .. } => {}
+    }
+}
+
+fn log_unit(unit: &SubjectToken, record: &UnitRecord) {
+    match record {
         UnitRecord::RestartScheduled(restart) => tracing::warn!(%unit, reason = %restart.reason,
-            attempt = restart.attempt, max = restart.max_restarts, consecutive = restart.consecutive_failures,
-            delay_ms = restart.delay_ms, evidence = restart.last_error, "restart scheduled"),
-        UnitRecord::StopIntended { reason, .. } => tracing::warn!(%unit, %reason, "stopping"),
-        UnitRecord::HangDetected { reason, .. } => tracing::warn!(%unit, %reason, "only observed"),
+            attempt = restart.attempt, max_restarts = restart.max_restarts,
+            consecutive_failures = restart.consecutive_failures, delay_ms = restart.delay_ms,
+            last_error = restart.last_error, "restart scheduled"),
+        UnitRecord::StopIntended { reason, .. } => tracing::warn!(%unit, %reason, "stopping unit"),
+        UnitRecord::HangDetected { reason, .. } => {
+            tracing::warn!(%unit, %reason, "hang detected; unit is not restartable");
+        }
         UnitRecord::Quarantined {
             reason,
             restarts,
-            consecutive_failures: consecutive,
+            consecutive_failures,
             ..
-        } => tracing::error!(%unit,
-            %reason, restarts, consecutive, "given up: manual intervention required"),
-        UnitRecord::RestartPolicyUnreadable { error: why, .. } => {
-            tracing::warn!(%unit, why, "flags not understood");
+        } => tracing::error!(%unit, %reason, restarts, consecutive_failures,
+            "unit quarantined; manual intervention required"),
+        UnitRecord::RestartPolicyRead(policy) => tracing::info!(%unit,
+            auto_restart = policy.auto_restart, max_restarts = policy.max_restarts,
+            restart_delay_s = policy.restart_delay_s, dry_run = policy.dry_run,
+            fast_first = policy.fast_first, jitter = policy.jitter, "restart policy read"),
+        UnitRecord::RestartPolicyUnreadable { error, .. } => {
+            tracing::warn!(%unit, error, "invalid trader command line");
         }
-        UnitRecord::Started { by, .. } => tracing::info!(%unit, ?by, "runs"),
-        UnitRecord::UnitHealthy { after_ms, .. } => tracing::info!(%unit, after_ms, "healthy"),
-        UnitRecord::Stopped {
-            exit_code: exit,
-            by,
-            ..
-        } => {
-            tracing::info!(%unit, exit, by, "stopped by a person");
+        UnitRecord::Started { by, .. } => {
+            tracing::info!(%unit, started_by = by.as_str(), "unit running");
+        }
+        UnitRecord::UnitHealthy { after_ms, .. } => tracing::info!(%unit, after_ms, "unit healthy"),
+        UnitRecord::FailuresReset { healthy_ms } => {
+            tracing::info!(%unit, healthy_ms, "consecutive failures reset");
+        }
+        UnitRecord::Stopped { exit_code, by, .. } => {
+            tracing::info!(%unit, exit_code, by, "unit stopped by operator");
         }
         UnitRecord::Ended {
-            exit_code: exit,
-            reason: why,
-            ..
-        } => tracing::info!(%unit, exit, ?why, "ended"),
-        UnitRecord::Commanded { command: order, by } => {
-            tracing::info!(%unit, order = order.as_str(), by, "ordered");
+            exit_code, reason, ..
+        } => tracing::info!(%unit, exit_code, reason = reason.describe(), "unit ended"),
+        UnitRecord::HealthCritical { for_ms, reason } => {
+            tracing::warn!(%unit, for_ms, reason, "unit health critical");
         }
-        UnitRecord::HoldSet { by, reason: why } => tracing::info!(%unit, by, why, "held"),
-        UnitRecord::Released {
-            by,
-            restarts_reset: total,
-        } => tracing::info!(%unit, by, total, "released"),
-        UnitRecord::HealthCritical {
-            for_ms,
-            reason: why,
-        } => {
-            tracing::warn!(%unit, for_ms, why, "critical for long");
-        }
-        UnitRecord::HealthCriticalEnded => tracing::info!(%unit, "no longer critical"),
-        UnitRecord::LatchSeen(latch) => {
-            tracing::info!(%unit, account = %latch.account, latch = latch.id, "kept down by a latch");
-        }
-        UnitRecord::Unlatched {
-            latch,
-            by,
-            reason: why,
-        } => {
-            tracing::info!(%unit, latch = latch.id, by, why, "latch ended: it may start");
-        }
-        UnitRecord::FailuresReset { .. } => tracing::info!(%unit, "failures forgiven"),
-        UnitRecord::RestartPolicyRead(policy) => tracing::info!(%unit, ?policy, "flags read"),
+        UnitRecord::HealthCriticalEnded => tracing::info!(%unit, "unit health no longer critical"),
         UnitRecord::ContainerRemoved => tracing::info!(%unit, "container removed"),
-        // The call that follows is logged; a log is not repeated in another.
-        UnitRecord::StartIntended { .. } | UnitRecord::LogRead { .. } => {}
+        // A start is logged as a Docker call. The log of a unit is not repeated.
+        _ => {}
+    }
+}
+
+fn log_command(unit: &SubjectToken, record: &UnitRecord) {
+    match record {
+        UnitRecord::Commanded { command, by } => {
+            tracing::info!(%unit, command = command.as_str(), by, "unit command accepted");
+        }
+        UnitRecord::HoldSet { by, reason } => tracing::info!(%unit, by, reason, "unit on hold"),
+        UnitRecord::Released { by, restarts_reset } => {
+            tracing::info!(%unit, by, restarts_reset, "unit released");
+        }
+        UnitRecord::LatchSeen(latch) => tracing::info!(%unit, account = %latch.account,
+            latch_id = latch.id, "unit stopped by account latch"),
+        UnitRecord::Unlatched { latch, by, reason } => tracing::info!(%unit, latch_id = latch.id,
+            by, reason, "latch ended; unit may start"),
+        _ => {}
     }
 }

@@ -1,18 +1,18 @@
-//! How long to wait before the next start.
+//! Delays before restarts: exponential backoff with a maximum and optional jitter.
 
 use std::time::Duration;
 
-/// No delay is longer.
+/// Longest delay.
 pub const MAX_DELAY: Duration = Duration::from_hours(1);
-/// Failures in a row that are still answered with a restart; one more is not.
+/// Failures in a row that are answered with a restart. The next one is answered with a quarantine.
 pub const MAX_CONSECUTIVE_FAILURES: u32 = 10;
-/// Part of a delay that jitter may add, in thousandths.
+/// Longest extension by jitter, in thousandths of the delay.
 const MAX_JITTER: u32 = 200;
 
-/// Delay before the restart that answers the `consecutive_failures`-th failure in a row (the first is 1).
+/// Delay before the restart after the `consecutive_failures`-th failure in a row (the first is 1).
 ///
-/// Doubles while the result is at most half of the cap, then it is the cap: 30 s, 1, 2, 4, 8 and
-/// 16 minutes, 1 hour.
+/// The delay doubles while the result is at most half of the maximum, then it is the maximum: 30 s, 1, 2, 4, 8 and 16
+/// minutes, 1 hour.
 pub fn delay(base: Duration, consecutive_failures: u32) -> Duration {
     let mut delay = base.min(MAX_DELAY);
     for _ in 1..consecutive_failures.min(64) {
@@ -26,7 +26,7 @@ pub fn delay(base: Duration, consecutive_failures: u32) -> Duration {
     delay
 }
 
-/// `delay` made up to a fifth longer by `random` (thousandths), never beyond the cap.
+/// `delay` extended by up to a fifth, by `random` in thousandths, up to the maximum.
 pub fn jittered(delay: Duration, random: u16) -> Duration {
     let extra = u32::from(random.min(999)) * MAX_JITTER;
     (delay + delay * extra / 1_000_000).min(MAX_DELAY)

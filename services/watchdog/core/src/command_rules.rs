@@ -1,17 +1,17 @@
-//! What a person may order, by what the unit does at present, and why an order is turned down.
+//! Which commands a unit accepts in each phase, and why a command is rejected.
 //!
 //! | phase | stop | start | restart |
 //! | --- | --- | --- | --- |
-//! | running | stop call, `Stopped` | refused | stop call, start call |
-//! | running, but paused | refused | refused | refused |
-//! | stopping | `Stopped` when it has ended | refused | refused |
-//! | waiting | `Stopped` | start call | start call |
-//! | starting | stop call once it runs | refused | refused |
-//! | stopped, ended | refused | start call | start call |
-//! | quarantined, held | refused: release it | refused | refused |
-//! | unknown, gone | refused | refused | refused |
+//! | running | stop call, `Stopped` | rejected | stop call, start call |
+//! | running, paused by Docker | rejected | rejected | rejected |
+//! | stopping | `Stopped` when the run has ended | rejected | rejected |
+//! | restart pending | `Stopped` | start call | start call |
+//! | starting | stop call once the unit runs | rejected | rejected |
+//! | stopped, ended | rejected | start call | start call |
+//! | quarantined, on hold | rejected: release first | rejected | rejected |
+//! | unknown, gone | rejected | rejected | rejected |
 //!
-//! A hold is possible in every phase but unknown; a release where there is a hold or a quarantine.
+//! A hold is accepted in every phase but unknown. A release is accepted for a hold or a quarantine.
 
 use protocol::command::UnitCommand;
 use protocol::ids::SubjectToken;

@@ -1,14 +1,14 @@
-//! What holds for every unit of a project, beside each one's own flags.
+//! Settings that apply to every unit, beside the flags of each unit.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Settings of the watchdog that decide.
+/// Settings that the decisions read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SupervisionConfig {
-    /// Restarts of a unit within a sliding window; no such limit without one.
+    /// Restart limit per unit in a sliding window. `None` means no such limit.
     pub restart_budget: Option<RestartBudget>,
-    /// Units that may be on their way up at once; the others wait for their turn.
+    /// Units that may start at the same time. Further units wait.
     pub max_starting: u32,
 }
 
@@ -21,20 +21,20 @@ impl Default for SupervisionConfig {
     }
 }
 
-/// So many restarts within so many hours, finished cycles not counted.
+/// A number of restarts within a number of hours. Finished cycles do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RestartBudget {
-    /// Restarts: 1 to 1000.
+    /// Number of restarts, 1 to 1000.
     pub restarts: u16,
-    /// Hours: 1 to 720.
+    /// Length of the window in hours, 1 to 720.
     pub hours: u16,
 }
 
 impl RestartBudget {
-    /// The most that can be asked for.
+    /// Largest accepted number of restarts.
     pub const MAX_RESTARTS: u16 = 1_000;
 
-    /// How far back restarts count.
+    /// Length of the window.
     pub const fn window(self) -> Duration {
         Duration::from_hours(self.hours as u64)
     }
@@ -43,7 +43,7 @@ impl RestartBudget {
 impl FromStr for RestartBudget {
     type Err = String;
 
-    /// `N/HOURS`.
+    /// Parses `RESTARTS/HOURS`.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/');
         let read = parts.and_then(|(n, hours)| Some((n.parse().ok()?, hours.parse().ok()?)));

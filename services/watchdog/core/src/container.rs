@@ -1,68 +1,67 @@
-//! A container as the engine shows it, reduced to what a verdict needs.
+//! A container as Docker reports it, reduced to what decisions need.
 
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::RestartPolicy;
 
-/// One run of one container. The engine gives every start another time, so two runs never look
-/// alike: a start that was made shows.
+/// One run of one container. Docker gives every start a different time, so two runs are never equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Run {
-    /// The container's id.
+    /// Id of the container.
     pub container: String,
-    /// The engine's `StartedAt`, letter by letter.
+    /// Docker's `StartedAt`, verbatim.
     pub started_at: String,
 }
 
-/// A container of a unit.
+/// The container of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Container {
-    /// Its present or last run.
+    /// The current run, or the last one.
     pub run: Run,
-    /// When that run began, by the engine's wall clock.
+    /// Start of the run by Docker's wall clock.
     pub start_time: UtcMs,
-    /// What it does.
+    /// State of the container.
     pub status: Status,
-    /// What its arguments ask for, or why they are not understood.
+    /// The restart policy in the container's arguments, or the parse error in one line.
     pub policy: Result<RestartPolicy, String>,
-    /// How long it may take to end after SIGTERM, in milliseconds.
+    /// Time between SIGTERM and SIGKILL, in milliseconds.
     pub grace_ms: u64,
 }
 
-/// What a container does.
+/// State of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Made, never started.
+    /// Created and never started.
     Created,
-    /// Its process lives.
+    /// Running.
     Running,
-    /// Its process is frozen because a person said so.
+    /// Frozen by `docker pause`.
     Paused,
-    /// Its process has ended.
+    /// Ended.
     Exited(Exit),
-    /// The engine is taking it away.
+    /// Being removed or restarted by Docker.
     InTransition,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// Its code; 128 + n after signal n.
+    /// Exit code; 128 + n after signal n.
     pub code: i64,
-    /// The kernel killed it for lack of memory.
+    /// Killed by the kernel for lack of memory.
     pub oom_killed: bool,
-    /// How long it ran, in milliseconds of the engine's wall clock.
+    /// Length of the run in milliseconds, by Docker's wall clock.
     pub uptime_ms: u64,
 }
 
 impl Container {
-    /// Whether its process lives, frozen or not.
+    /// Whether the process exists, frozen or not.
     pub const fn is_alive(&self) -> bool {
         matches!(self.status, Status::Running | Status::Paused)
     }
 
-    /// Its exit, if it has ended.
+    /// The end of the process. `None` unless it has ended.
     pub const fn exit(&self) -> Option<Exit> {
         match self.status {
             Status::Exited(exit) => Some(exit),

@@ -1,4 +1,4 @@
-//! What to record about a unit: the table in the crate's root. Changes nothing itself.
+//! What to record about a unit, by the table in the crate documentation. Entry point: [`decide`].
 
 mod context;
 mod restart;
@@ -7,6 +7,7 @@ use context::DecisionContext;
 use protocol::command::UnitCommand;
 use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
+use protocol::redact::redact;
 use restart::RunEnd;
 
 use crate::command_rules;
@@ -20,21 +21,21 @@ use crate::phase::UnitPhase;
 use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{SupervisionRecord, UnitRecord};
-use crate::redact::redact;
 use crate::state::SupervisionState;
 use crate::unit::PendingCommand;
 
-/// A stop that a person asked for is recorded this long after the end: until then a `docker restart`
-/// shows its second half, and an engine that is going down takes us along.
+/// Delay between the end of an operator's stop and its record. Within it a `docker restart` shows its start, and a
+/// Docker daemon that shuts down stops the watchdog as well.
 const STOP_SETTLE_MS: u64 = 1_000;
-/// Who says for so long that it is critical gets no better by itself: the owner should look.
+/// Duration of critical health after which the operator is notified, in milliseconds.
 const LONG_CRITICAL_MS: u64 = 15 * 60 * 1_000;
-/// How long the end of a log is waited for before a unit is given up: reading it takes less.
+/// Longest wait for a log before a quarantine is recorded, in milliseconds. Reading a log takes less.
 const LOG_WAIT_MS: u64 = 3_000;
-/// No chain of records of one instant is longer.
+/// Maximum number of records of one decision.
 const MAX_CHAIN_LENGTH: usize = 8;
 
-/// Decides about one unit. All records belong into one journal message; empty when nothing changes.
+/// The records of one unit that follow from the journal and the observations. All of them belong into one journal
+/// message. Empty if nothing changes.
 pub fn decide(
     state: &SupervisionState,
     observed: &ObservedState,
@@ -44,10 +45,10 @@ pub fn decide(
     decide_chain(state, observed, name, now, None)
 }
 
-/// Decides about an order of a person: the order and what follows from it at once.
+/// The records of a command: the command and what follows from it at once.
 ///
 /// # Errors
-/// Why it is turned down, in one line for who gave it.
+/// The rejection in one line.
 pub fn apply_command(
     state: &SupervisionState,
     observed: &ObservedState,
@@ -64,7 +65,7 @@ pub fn apply_command(
     ))
 }
 
-/// The facts of one instant, each deciding over what the one before has made of the unit.
+/// Records until nothing follows. Each record is decided on the state that the record before has produced.
 fn decide_chain(
     state: &SupervisionState,
     observed: &ObservedState,
@@ -98,7 +99,8 @@ fn decide_chain(
     records
 }
 
-/// When to decide about this unit again if nothing happens before, by the monotonic clock.
+/// Time of the next decision about a unit if no event comes before, by the monotonic clock. `None` if only an event
+/// changes anything.
 pub fn wake_at(
     state: &SupervisionState,
     observed: &ObservedState,
@@ -137,8 +139,8 @@ pub fn wake_at(
     }
 }
 
-/// Who is not heard gets no time: a frozen process cannot use it, and one that only the bus does not hear could
-/// journal nothing of a good end. Every part is made to be killed.
+/// Time between SIGTERM and SIGKILL. Zero without heartbeats: a frozen process cannot use the time, and a process
+/// without the bus cannot journal a clean shutdown.
 const fn stop_grace_ms(reason: &RestartReason, usual_ms: u64) -> u64 {
     match reason {
         RestartReason::HeartbeatLost { .. } | RestartReason::NoFirstHeartbeat { .. } => 0,
@@ -147,7 +149,7 @@ const fn stop_grace_ms(reason: &RestartReason, usual_ms: u64) -> u64 {
 }
 
 impl DecisionContext<'_> {
-    /// The next fact, or none.
+    /// The next record. `None` if nothing follows.
     fn next_record(&self) -> Option<UnitRecord> {
         match &self.observed_unit.container {
             ObservedContainer::Unknown => None,
@@ -202,8 +204,8 @@ impl DecisionContext<'_> {
         }
     }
 
-    /// Who is given up is told of with what it said last, also where that is read behind the end, because a restart
-    /// might have followed at once.
+    /// Whether a quarantine waits for the log, which is part of the notification. Needed where the log is read after
+    /// the end, because a restart might have followed at once.
     fn waits_for_log(&self, container: &Container, record: &UnitRecord) -> bool {
         let is_quarantine = matches!(record, UnitRecord::Quarantined { .. });
         let is_log_unread = may_restart_at_once(container)
@@ -219,7 +221,7 @@ impl DecisionContext<'_> {
             UnitPhase::Running(run) if *run == container.run => self
                 .commanded_stop(container)
                 .or_else(|| self.check_health(container)),
-            // Its end is journaled: what we see is older than that, or about to end.
+            // The end of this run is journaled: the observation is older, or the run is about to end.
             phase if phase.run() == Some(&container.run) => None,
             _ => Some(self.started(container)),
         }
@@ -237,7 +239,7 @@ impl DecisionContext<'_> {
         UnitRecord::Started { run, by }
     }
 
-    /// What a person ordered; one that is paused has to wait until it is not.
+    /// The stop of a command. A paused container has to be unpaused first.
     fn commanded_stop(&self, container: &Container) -> Option<UnitRecord> {
         let pending = self.pending_command()?;
         (container.status == Status::Running).then(|| UnitRecord::StopIntended {
@@ -249,7 +251,7 @@ impl DecisionContext<'_> {
         })
     }
 
-    /// The order under way; none while the unit is held.
+    /// The command in progress. `None` while the unit is on hold.
     fn pending_command(&self) -> Option<&PendingCommand> {
         self.unit
             .pending_command
@@ -286,7 +288,7 @@ impl DecisionContext<'_> {
         }
     }
 
-    /// Told once, until it says otherwise.
+    /// The start or the end of long critical health, each recorded once.
     fn critical_change(&self) -> Option<UnitRecord> {
         let liveness = self.observed_unit.liveness.as_ref()?;
         match (liveness.critical_for(), self.unit.is_critical_reported) {
@@ -346,7 +348,7 @@ impl DecisionContext<'_> {
             .then_some(UnitRecord::HangDetected { run, reason })
     }
 
-    /// It reaches its market no more, and it is not the market.
+    /// Market data that this unit lacks while another unit of the account receives it.
     fn detect_lost_feed(&self, observed_since: u64) -> Option<RestartReason> {
         let liveness = self.observed_unit.liveness.as_ref()?;
         let for_ms = liveness.feed_lost_for(observed_since)?;
@@ -387,12 +389,12 @@ impl DecisionContext<'_> {
                 None => self.seen_latch(container),
                 Some(latch) => self.on_unlatched(latch),
             },
-            // A run that we did not see begin: by now it has also ended.
+            // A run whose start was not observed and which has ended by now.
             _ => (!same).then(|| self.started(container)),
         }
     }
 
-    /// The latch that it ended for, by the last heartbeat of this run.
+    /// The latch that the unit ended for, by the last heartbeat of this run.
     fn seen_latch(&self, container: &Container) -> Option<UnitRecord> {
         let heartbeat = &self.observed_unit.liveness.as_ref()?.heartbeat;
         let latch = heartbeat
@@ -402,7 +404,7 @@ impl DecisionContext<'_> {
         Some(UnitRecord::LatchSeen(latch.clone()))
     }
 
-    /// An operator ended that very latch: that is leave to start it.
+    /// The end of that latch by an operator, which permits a start.
     fn on_unlatched(&self, latch: &Latch) -> Option<UnitRecord> {
         let (by, why) = self.observed_state.unlatched(latch)?;
         Some(UnitRecord::Unlatched {
@@ -412,7 +414,7 @@ impl DecisionContext<'_> {
         })
     }
 
-    /// It is down while a person wants it stopped, or started anew. A start under way comes first.
+    /// The end of a run under a command. A start in progress is finished first.
     fn on_commanded_exit(
         &self,
         run: &Run,
@@ -442,7 +444,10 @@ impl DecisionContext<'_> {
             .has_start_slot(self.state, self.name, self.now)
     }
 
-    /// What its flags allow, or why nothing may be done.
+    /// The restart policy.
+    ///
+    /// # Errors
+    /// The reason why the unit is not restarted.
     fn allowed_policy(&self) -> Result<&RestartPolicy, NoRestartReason> {
         match &self.unit.policy {
             None => Err(NoRestartReason::NoPolicy),

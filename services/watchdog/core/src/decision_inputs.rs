@@ -1,14 +1,14 @@
-//! When something is decided, as the body read it off its clocks and dice.
+//! Inputs of a decision that the core cannot read itself: time and randomness.
 
 use protocol::time::UtcMs;
 
-/// One instant by two clocks, and a throw of the dice.
+/// One instant by two clocks, and one random number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecisionInputs {
-    /// Wall clock: for records and people. May jump.
+    /// Wall clock, for records. It may jump.
     pub utc: UtcMs,
-    /// Milliseconds on a clock that never jumps; its zero is this process's own.
+    /// Monotonic clock in milliseconds since a start that each process chooses.
     pub mono: u64,
-    /// 0 to 999, for jitter.
+    /// Random number from 0 to 999, for jitter.
     pub random: u16,
 }

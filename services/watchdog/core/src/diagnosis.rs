@@ -1,28 +1,27 @@
-//! The likely cause of a failure and what helps against it: by exit code, by how it hung, by what its
-//! last error says. The seed's troubleshooting, as a table.
+//! Likely causes of failures and their fixes, by exit code, by kind of hang and by the text of the last error.
 
 use protocol::exit_code::ExitCode;
 use serde::Serialize;
 
 use crate::reason::RestartReason;
 
-/// A cause and what helps.
+/// A likely cause and its fix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
-    /// What is likely wrong.
+    /// Likely cause, as a clause.
     pub cause: &'static str,
-    /// What to do about it.
+    /// Fix, as a clause.
     pub remedy: &'static str,
 }
 
 impl Diagnosis {
-    /// In one sentence.
+    /// Cause and fix in one sentence.
     pub fn describe(&self) -> String {
         format!("Likely cause: {}; {}.", self.cause, self.remedy)
     }
 }
 
-/// Words of an error, lower case, and what they tell. The first row that fits counts.
+/// Lower-case words of an error and their diagnosis. The first matching row counts.
 const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
     (
         &[
@@ -107,14 +106,14 @@ const CONFIG: Diagnosis = Diagnosis {
     remedy: "correct .env, then run scripts/up (a restart or a release keeps the old settings)",
 };
 
-/// What is known about a failure that ended so, and whose last error says this.
+/// The diagnosis of a failure. `None` if nothing is known about its cause.
 pub fn diagnose(reason: &RestartReason, last_error: Option<&str>) -> Option<Diagnosis> {
     by_reason(reason)
         .or_else(|| by_error_text(last_error?))
         .or_else(|| fallback_diagnosis(reason))
 }
 
-/// What an error's words tell.
+/// The diagnosis by the text of an error.
 fn by_error_text(error: &str) -> Option<Diagnosis> {
     let error = error.to_lowercase();
     let matches =
@@ -134,7 +133,7 @@ fn contains(error: &str, word: &str) -> bool {
     })
 }
 
-/// What is certain whatever its last error was.
+/// The diagnosis that does not depend on an error.
 fn by_reason(reason: &RestartReason) -> Option<Diagnosis> {
     match reason {
         RestartReason::OutOfMemory => Some(Diagnosis {
@@ -172,7 +171,7 @@ fn by_exit_code(code: i64) -> Option<Diagnosis> {
     }
 }
 
-/// What is left when no error says more.
+/// The diagnosis if no error text says more.
 fn fallback_diagnosis(reason: &RestartReason) -> Option<Diagnosis> {
     match reason {
         RestartReason::Crashed { .. } => Some(Diagnosis {

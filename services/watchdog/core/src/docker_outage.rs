@@ -1,5 +1,4 @@
-//! What went down together with the engine: that was stopped or died, or its host, and took along what ran on
-//! it. For the unit it is no failure.
+//! Runs that ended because Docker or its host stopped. Such an end is no failure of the unit.
 
 use std::time::Duration;
 
@@ -7,22 +6,22 @@ use protocol::time::UtcMs;
 
 use crate::container::{Container, Exit};
 
-/// The engine's own word for what was gone when it came back.
+/// Exit code that Docker reports for a run that was gone when the daemon came back.
 pub const LOST_CONTAINER_EXIT: i64 = 255;
-/// How a run ends that the engine takes along: in good order, by SIGKILL after its grace, by SIGTERM, or before it.
+/// Exit codes of runs that Docker ends: cleanly, by SIGKILL after the grace, by SIGTERM, or lost.
 const OUTAGE_EXIT_CODES: [i64; 4] = [0, 137, 143, LOST_CONTAINER_EXIT];
 
-/// A time in which the engine went down and came back, by its wall clock.
+/// A time in which Docker was down, by its wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DockerOutage {
-    /// It was there until then.
+    /// Last time at which Docker was known to be up.
     pub from: UtcMs,
-    /// It was there again from then on.
+    /// First time at which Docker was up again.
     pub until: UtcMs,
 }
 
 impl DockerOutage {
-    /// Whether this end is the engine's doing. What a unit says with a code of its own stays its word.
+    /// Whether the outage explains this end. An exit code of the unit's own is never explained by an outage.
     pub fn explains_exit(&self, container: &Container, exit: Exit) -> bool {
         let ended = container
             .start_time

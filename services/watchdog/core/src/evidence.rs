@@ -1,54 +1,53 @@
-//! What is found before a decision and kept with it: the end of the log, the exit, the last heartbeats.
-//! Bounded, and without secrets.
+//! What is recorded with a failure: the end of the log, the exit, the last heartbeats. Bounded, and without secrets.
 
 use std::collections::VecDeque;
 
+use protocol::redact::redact;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Run};
 use crate::format::format_seconds;
 use crate::liveness::{HeartbeatSample, Liveness};
-use crate::redact::redact;
 
-/// Lines of a log that are kept: the last.
+/// Log lines that are kept, counted from the end.
 pub const MAX_LOG_LINES: usize = 20;
-/// Bytes of all of them together.
+/// Total length of the log lines that are kept, in bytes.
 pub const MAX_LOG_BYTES: usize = 4_096;
 /// Heartbeats that are kept.
 const MAX_HEARTBEATS: usize = 3;
 
-/// Everything found.
+/// Evidence of one failure.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The end of its log.
+    /// The end of the log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<String>,
-    /// Why there is none.
+    /// Error of reading the log. `None` if the log was read, or not read yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_error: Option<String>,
-    /// The kernel killed it for lack of memory.
+    /// Killed by the kernel for lack of memory.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oom_killed: bool,
-    /// Its exit code.
+    /// Exit code. `None` if the run has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// When it was started, by the engine's clock.
+    /// Start of the run by Docker's clock. `None` if the run has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<UtcMs>,
-    /// When it ended.
+    /// End of the run by Docker's clock. `None` if the run has not ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<UtcMs>,
-    /// Its last heartbeats, newest last.
+    /// The last heartbeats as text, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heartbeats: Vec<String>,
-    /// What the newest said of errors.
+    /// The last error that a heartbeat reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
 
 impl Evidence {
-    /// Puts together what was seen.
+    /// The evidence from everything observed about a run. `mono` is the time of the failure.
     pub fn collect(
         container: Option<&Container>,
         log_tail: Option<&LogTail>,
@@ -80,7 +79,7 @@ impl Evidence {
         }
     }
 
-    /// What it said of what went wrong: in its heartbeats, else in its log.
+    /// The most telling error: the last one of the heartbeats, else the last line of the log.
     pub fn error_line(&self) -> Option<&str> {
         let said = self.last_error.as_deref();
         said.or_else(|| last_error_line(&self.log))
@@ -91,7 +90,7 @@ impl Evidence {
         last_error_line(&self.log).or(self.last_error.as_deref())
     }
 
-    /// For people, line by line.
+    /// The evidence line by line, for `watchdog history`.
     pub fn describe(&self) -> Vec<String> {
         let mut lines = Vec::new();
         if let (Some(exit), Some(started), Some(finished)) =
@@ -117,12 +116,12 @@ impl Evidence {
     }
 }
 
-/// The end of a run's log, or why it could not be read.
+/// The end of the log of a run, or the error of reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogTail {
-    /// Of which run.
+    /// Run that wrote the log.
     pub run: Run,
-    /// Bounded, without secrets.
+    /// Bounded lines without secrets, or the error of reading them.
     log: Result<Vec<String>, String>,
 }
 
@@ -136,15 +135,15 @@ impl LogTail {
         }
     }
 
-    /// From the text of a log.
+    /// The end of `text`, bounded and redacted.
     pub fn new(run: Run, text: Result<&str, String>) -> Self {
         let log = text.map(tail_lines);
         Self { run, log }
     }
 }
 
-/// The last line of a log, unless it only tells what the process did: a level below a warning, as our services write
-/// it, is its second word, or a field in JSON.
+/// The last line of a log. `None` if its level is below a warning: the level is the second word in the services' text
+/// format, or the field `level` in JSON.
 pub fn last_error_line(log: &[String]) -> Option<&str> {
     let last = log.last()?;
     let is_at = |level: &&str| {
@@ -155,7 +154,7 @@ pub fn last_error_line(log: &[String]) -> Option<&str> {
     (!is_below_warning).then_some(last)
 }
 
-/// The last lines that fit, masked; a line that does not fit at all is cut.
+/// The last lines that fit, redacted. A line that is too long is cut.
 fn tail_lines(text: &str) -> Vec<String> {
     let mut room = MAX_LOG_BYTES;
     let mut lines = VecDeque::new();
@@ -175,12 +174,12 @@ fn tail_lines(text: &str) -> Vec<String> {
     lines.into()
 }
 
-/// The last few heartbeats of a run.
+/// The last heartbeats of a run, each with the time of its reception.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecentHeartbeats(VecDeque<(u64, String)>);
 
 impl RecentHeartbeats {
-    /// Keeps one more.
+    /// Adds a heartbeat and drops the oldest if there are too many.
     pub fn push(&mut self, heartbeat: &HeartbeatSample, received_at: u64) {
         if self.0.len() >= MAX_HEARTBEATS {
             self.0.pop_front();

@@ -1,4 +1,4 @@
-//! What an exit code means for the unit: the exit-code table, and nothing of what was decided before.
+//! What an exit code means for a unit: the table of exit codes, without the history of the unit.
 
 use protocol::exit_code::ExitCode;
 
@@ -6,24 +6,24 @@ use crate::container::{Container, Exit};
 use crate::policy::RestartPolicy;
 use crate::reason::{QuarantineReason, RestartReason};
 
-/// What an end asks for.
+/// What follows from an exit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitAction {
-    /// Its work is done.
+    /// The unit has done what it was started for.
     Finished,
-    /// The next cycle.
+    /// The next cycle starts.
     NextCycle,
-    /// A restart, as a failure.
+    /// A restart that counts as a failure.
     Failure(RestartReason),
-    /// No restart until a person has acted.
+    /// No restart until an operator acts.
     Quarantine(QuarantineReason),
 }
 
-/// The engine's own codes: the command could not be run at all.
+/// Exit codes of Docker itself: the command could not be run.
 const DOCKER_EXIT_CODES: std::ops::RangeInclusive<i64> = 125..=128;
 const SIGKILL: i64 = 137;
 
-/// Reads the table. `policy_change` is that of a unit which may be restarted.
+/// The row of the table for an exit. `policy` is that of a unit with `--auto-restart`.
 pub fn exit_action(exit: Exit, policy: &RestartPolicy) -> ExitAction {
     match ExitCode::from_number(exit.code) {
         Some(ExitCode::Success) if policy.dry_run => ExitAction::Finished,
@@ -45,7 +45,7 @@ pub fn exit_action(exit: Exit, policy: &RestartPolicy) -> ExitAction {
     }
 }
 
-/// Whether a restart may follow this end at once: then what else there is to be known of it must not hold that up.
+/// Whether a restart may follow this end at once, so that reading the log must not delay it.
 pub fn may_restart_at_once(container: &Container) -> bool {
     let (Some(exit), Ok(policy)) = (container.exit(), &container.policy) else {
         return false;
@@ -95,7 +95,7 @@ mod tests {
             (134, false, crashed(134)),
             (137, false, crashed(137)),
             (137, true, ExitAction::Failure(RestartReason::OutOfMemory)),
-            // A child was killed for lack of memory; the unit itself ended in its own way.
+            // The kernel killed a child; the unit itself ended with its own exit code.
             (70, true, crashed(70)),
             (139, false, crashed(139)),
             (143, false, crashed(143)),

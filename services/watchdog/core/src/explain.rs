@@ -37,7 +37,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// The explanation as text. Failure groups are listed if any failure was repeated.
+    /// The explanation as text, followed by the failure groups.
     pub fn text(&self) -> String {
         let mut text = format!(
             "{} is {} since {}: {}. {}.",

@@ -1,5 +1,4 @@
-//! Failures grouped by what they look like: how a run ended and what its last error said. Ten of one kind
-//! are one thing to mend.
+//! Failures grouped by signature: how a run ended and its last error without numbers.
 
 use std::time::Duration;
 
@@ -9,17 +8,17 @@ use serde::Serialize;
 use crate::format::format_time;
 use crate::reason::RestartReason;
 
-/// Kinds that are kept; the one not seen for longest makes room.
+/// Signatures that are kept. A new one replaces the one that was not seen for the longest time.
 const MAX_SIGNATURES: usize = 16;
-/// Times that are kept of each: enough to see whether it comes more often.
+/// Times that are kept per signature, enough to see a trend.
 const MAX_TIMES: usize = 64;
-/// Letters of an error that tell one kind from another.
+/// Characters of an error that are part of its signature.
 const MAX_ERROR_CHARS: usize = 100;
 /// Characters of an error that are shown.
 const MAX_EXAMPLE_CHARS: usize = 300;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Every kind seen.
+/// All failure groups of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Failures(Vec<FailureSignature>);
 
@@ -34,25 +33,25 @@ struct FailureSignature {
     times: Vec<UtcMs>,
 }
 
-/// One kind, as it is shown.
+/// One group of failures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailureGroup {
-    /// How it ends, and the last error with its numbers taken out.
+    /// How the runs ended, and the last error with `#` for every number.
     pub signature: String,
     /// The newest failure of the group, with its real numbers.
     pub example: String,
-    /// How often.
+    /// Number of failures.
     pub count: u32,
-    /// The first time.
+    /// Time of the first failure.
     pub first: UtcMs,
-    /// The newest.
+    /// Time of the newest failure.
     pub last: UtcMs,
-    /// It came more often in the last hour than in the hour before.
+    /// Whether the group had several failures in the last hour, and more than in the hour before.
     pub rising: bool,
 }
 
 impl FailureGroup {
-    /// In one line.
+    /// The group in one line.
     pub fn describe(&self) -> String {
         let (last, example) = (format_time(self.last), &self.example);
         let rising = if self.rising { ", more often" } else { "" };
@@ -64,7 +63,7 @@ impl FailureGroup {
 }
 
 impl Failures {
-    /// Counts one.
+    /// Adds a failure.
     pub fn add(&mut self, at: UtcMs, reason: &RestartReason, last_error: Option<&str>) {
         let signature = signature(reason, last_error);
         let example = example(reason, last_error);
@@ -91,7 +90,7 @@ impl Failures {
         });
     }
 
-    /// One that was counted without an error had this one.
+    /// Moves a failure that was added without an error to the group of its error.
     pub fn attach_error(&mut self, at: UtcMs, reason: &RestartReason, last_error: &str) {
         let bare = signature(reason, None);
         let group = self.0.iter_mut().find(|group| group.signature == bare);
@@ -104,7 +103,7 @@ impl Failures {
         self.add(at, reason, Some(last_error));
     }
 
-    /// As they are shown: the most frequent first.
+    /// The groups, most frequent first.
     pub fn groups(&self, now: UtcMs) -> Vec<FailureGroup> {
         let mut groups: Vec<FailureGroup> =
             self.0.iter().map(|group| group.to_group(now)).collect();
@@ -141,7 +140,7 @@ impl FailureSignature {
     }
 }
 
-/// Durations, prices and ids differ from one time to the next: they are no part of the kind.
+/// The signature of a failure. Durations, prices and ids differ between failures of one kind, so numbers are left out.
 fn signature(reason: &RestartReason, last_error: Option<&str>) -> String {
     let end = match reason {
         RestartReason::HeartbeatLost { .. } => "hung: no heartbeat".to_owned(),

@@ -1,38 +1,37 @@
-//! How a process reaches its market, by what its heartbeats say. Who has no candles for a while, its attempts failing,
-//! while another of the same account has had them all the time, is cut off.
+//! Whether a unit receives market data, by its heartbeats. A unit without candles and with failing attempts is cut off
+//! if another unit of the same account has received candles all the time.
 
 use protocol::heartbeat::{ComponentState, Heartbeat};
 
-/// The part of a trader that brings the market's candles.
+/// Name of the trader's component that receives candles.
 const FEED: &str = "feed";
-/// For how long one must have gone without and the other had them, in milliseconds; a feed makes its next attempt
-/// within half of it.
+/// How long a unit must lack candles while its peer receives them, in milliseconds. A feed retries within half of that.
 const MARKET_DATA_LOST_MS: u64 = 60_000;
-/// Attempts that failed meanwhile: fewer, and it is the market that has nothing to send.
+/// Failed attempts within that time. With fewer attempts the market itself may have nothing to send.
 const MARKET_DATA_LOST_ERRORS: u64 = 3;
 
-/// How a process reaches its market, by one heartbeat.
+/// Market data connectivity in one heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedConnectivity {
-    /// Candles come.
+    /// Candles arrive.
     pub is_receiving: bool,
-    /// Attempts that failed since boot. A market that answers and has no candles is no error.
+    /// Failed attempts since boot. A market that answers without candles is no error.
     pub errors: u64,
 }
 
-/// How a process has reached its market without a change.
+/// A time in which the connectivity did not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectivitySpan {
-    /// Candles come.
+    /// Candles arrived.
     is_receiving: bool,
-    /// By our monotonic clock.
+    /// Start, by the monotonic clock in milliseconds.
     since: u64,
-    /// Errors by then.
+    /// Failed attempts at the start.
     errors: u64,
 }
 
 impl FeedConnectivity {
-    /// None if it needs no candles: its feed is well, too, and says nothing of the market.
+    /// `None` for a unit that needs no candles: its feed is ok and proves nothing about the market.
     pub fn from_heartbeat(heartbeat: &Heartbeat) -> Option<Self> {
         let component = heartbeat.components.get(FEED)?;
         let is_receiving = component.state == ComponentState::Ok;
@@ -45,9 +44,9 @@ impl FeedConnectivity {
 }
 
 impl ConnectivitySpan {
-    /// The reach after this heartbeat, heard now, given the one before it if nothing was missed in between.
+    /// The span after a heartbeat. `previous` is the span before, if no heartbeat was missed in between.
     pub fn from_previous(previous: Option<Self>, now: FeedConnectivity, received_at: u64) -> Self {
-        // A stream that flows may be dead already: then its feed asks for the time, in vain.
+        // A stream may be dead although it counts as receiving: then its attempts fail.
         let same = |previous: &Self| {
             previous.is_receiving == now.is_receiving
                 && (!now.is_receiving || previous.errors == now.errors)
@@ -59,8 +58,8 @@ impl ConnectivitySpan {
         })
     }
 
-    /// For how long its attempts have failed by this heartbeat, heard then; none if they do not, or not for long enough.
-    /// What was before `observed_since` proves nothing.
+    /// Milliseconds for which attempts have failed by this heartbeat. `None` if candles arrive, or the time or the
+    /// failures are too few. Time before `observed_since` does not count.
     pub fn failing_for(
         &self,
         now: FeedConnectivity,
@@ -73,8 +72,7 @@ impl ConnectivitySpan {
             .then_some(for_ms)
     }
 
-    /// Whether candles have come by `received_at`, without a single failed attempt, for as long as another must have gone
-    /// without.
+    /// Whether candles have arrived without a failed attempt for as long as a cut-off peer must lack them.
     pub const fn is_steady(&self, received_at: u64) -> bool {
         self.is_receiving && received_at.saturating_sub(self.since) >= MARKET_DATA_LOST_MS
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::time::UtcMs;
 
-/// A span for people: 2.5s, 4m, 3h 20m, 2d 4h.
+/// A duration for people: 2.5s, 4m, 3h 20m, 2d 4h.
 pub fn format_duration(ms: u64) -> String {
     let secs = Duration::from_millis(ms).as_secs();
     match secs {
@@ -16,7 +16,7 @@ pub fn format_duration(ms: u64) -> String {
     }
 }
 
-/// One decimal place, without a float: `15.4`.
+/// Seconds with one decimal place: `15.4`.
 pub fn format_seconds(ms: u64) -> String {
     format!("{}.{}", ms / 1000, ms % 1000 / 100)
 }

@@ -1,42 +1,42 @@
-//! The watchdog's brain: what to do about a unit, from what its journal says and what is seen of it.
+//! Core of the watchdog: what to do about a unit, from the journal and from what is observed.
 //!
-//! Pure: no tokio, no clock, no randomness, no files, no sockets. Time and chance come in with the
-//! event, so hours of backoff run in a test in milliseconds and the same events give the same run.
+//! The crate is pure: no tokio, clock, randomness, files or sockets. Time and random numbers come in as
+//! [`DecisionInputs`](decision_inputs::DecisionInputs), so hours of backoff run in a test in milliseconds, and the same
+//! events give the same decisions.
 //!
-//! Two things are known. [`SupervisionState`](state::State) is a fold of the journal: what was decided.
-//! [`ObservedState`](watch::Watch) is what has been seen since this process began: containers, heartbeats,
-//! calls under way; it is lost with the process and seen again. [`evaluate`](decide::decide) compares
-//! the two and answers with facts for the journal; [`due`](act::due) reads off the folded state
-//! which call to make. So an action without an earlier record cannot be expressed.
+//! [`SupervisionState`](state::SupervisionState) is folded from the journal: it holds what was decided.
+//! [`ObservedState`](observed_state::ObservedState) holds containers, heartbeats and calls in flight as observed since
+//! the process began; it is rebuilt after a restart. [`decide`](decide::decide) compares the two and returns records
+//! for the journal. [`due_action`](next_action::due_action) derives the Docker call from the folded state, so no call
+//! can be made without an earlier record.
 //!
-//! | phase | runs: the run we know | runs: another run | has ended | removed |
+//! | phase | the known run is running | another run is running | the run has ended | removed |
 //! | --- | --- | --- | --- | --- |
 //! | unknown, gone | - | `Started` | by exit (0: `Ended`) | - |
-//! | running | `Healthy`, `FailuresReset`, or `StopIntended` when hung | `Started` | by exit | `ContainerRemoved` |
+//! | running | `UnitHealthy`, `FailuresReset`, or `StopIntended` when hung | `Started` | by exit | `ContainerRemoved` |
 //! | stopping | call: stop | `Started` | `RestartScheduled` or `Quarantined` | `ContainerRemoved` |
-//! | waiting | - | `Started` | when due: `StartIntended` | `ContainerRemoved` |
-//! | starting | - | `Started` | call: start; refused: as a failure | `ContainerRemoved` |
+//! | restart pending | - | `Started` | when due: `StartIntended` | `ContainerRemoved` |
+//! | starting | - | `Started` | call: start; a rejected start is a failure | `ContainerRemoved` |
 //! | quarantined, stopped, ended | - | `Started` | - | `ContainerRemoved` |
 //!
-//! By exit, for a unit with `--auto-restart` (others are observed: `Ended`):
+//! By exit, for a unit with `--auto-restart` (another unit is only observed: `Ended`):
 //!
-//! | end | what follows | in a row |
+//! | end of the run | record | consecutive failures |
 //! | --- | --- | --- |
-//! | after a person's SIGTERM, SIGINT or `docker stop` | `Stopped` | - |
-//! | 0, and nobody asked for it | restart after the backoff | +1 |
-//! | 0, 137, 143, 255 while the engine was away, for whatever reason | restart at once, not counted | as before |
+//! | after an operator's SIGTERM, SIGINT or `docker stop` | `Stopped` | - |
+//! | 0 without a request to stop | restart after the backoff | +1 |
+//! | 0, 137, 143 or 255 during a Docker outage | restart at once, not counted | unchanged |
 //! | 0 of a `--dry-run` | `Ended` | - |
 //! | 20 | restart after the base delay | 0 |
 //! | 21, 64, 78, 125 to 128 | `Quarantined` | - |
-//! | 137 with an out-of-memory kill, every other code, hung, not started | restart after the backoff | +1 |
+//! | 137 with an out-of-memory kill, any other code, a hang, a failed start | restart after the backoff | +1 |
 //!
-//! What a person orders is in [`command_rules`]: the order itself is a fact, and what it asks for goes the
-//! way of every other call. A unit that is held is judged as ever, but nothing is done about it: `Ended`
-//! instead of a restart, `HangDetected` instead of a stop.
+//! The rules for commands are in [`command_rules`]: a command is a record itself, and its calls are made like all
+//! others. A unit on hold is observed and not acted upon: `Ended` instead of a restart, `HangDetected` instead of a
+//! stop.
 //!
-//! A unit beyond `--max-restarts`, failed more than ten times in a row, or beyond the budget of its window is
-//! `Quarantined` instead. At most so many units are on their way up at once ([`rules`]); who is due meanwhile
-//! waits, which costs nothing.
+//! A unit beyond `--max-restarts`, with more than ten consecutive failures, or beyond its restart budget is
+//! `Quarantined` instead. The number of units that start at the same time is limited ([`config`]); further units wait.
 
 pub mod backoff;
 pub mod command_rules;
@@ -62,7 +62,6 @@ pub mod phase;
 pub mod policy;
 pub mod reason;
 pub mod record;
-pub mod redact;
 pub mod service_healing;
 pub mod state;
 pub mod unit;

@@ -1,5 +1,5 @@
-//! Whether a unit's heartbeat says that it hangs: by its silence, or by a part that stands still while
-//! the heart beats on. Both are judged by our own monotonic clock, and only while we ourselves can hear.
+//! Whether a unit hangs, by its heartbeats: no heartbeat for too long, or a component without progress. Times are those
+//! of the watchdog's monotonic clock.
 
 use std::collections::BTreeMap;
 
@@ -13,53 +13,51 @@ use crate::model::HealthySince;
 use crate::model::Latch;
 use crate::reason::RestartReason;
 
-/// A unit is silent once this many of its own intervals have passed without a heartbeat: two after
-/// the first one missed.
+/// Heartbeat intervals without a heartbeat after which a unit counts as hung: two after the first missed one.
 const MAX_MISSED_INTERVALS: u64 = 3;
-/// A process that has not beaten once by then never will, in milliseconds. One that says it is
-/// starting may take longer: it waits for something, and says so.
+/// Time within which the first heartbeat must arrive, in milliseconds. A process in phase starting sends heartbeats and
+/// may take longer.
 const FIRST_HEARTBEAT_MS: u64 = 120_000;
-/// Heartbeats in a row that show a part at the same turn before it counts as standing still: one of them
-/// alone may have come late.
+/// Heartbeats in a row with an unchanged counter before a component counts as stalled. One alone may be late.
 const STALLED_HEARTBEATS: u32 = 3;
-/// A heartbeat may say that its process is this much older than the engine says, in milliseconds.
+/// Tolerance between the process's age in its heartbeat and Docker's start time, in milliseconds.
 const CLOCK_TOLERANCE_MS: i64 = 1_000;
 
-/// What of a heartbeat a verdict needs.
+/// The part of a heartbeat that decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatSample {
-    /// The process that beats.
+    /// Boot id of the process.
     pub boot: SubjectToken,
-    /// Where in its life that is.
+    /// Phase of the process.
     pub phase: ProcessPhase,
-    /// When it was made, by the sender's wall clock.
+    /// Creation time by the sender's wall clock.
     pub at: UtcMs,
-    /// The process's age, in milliseconds.
+    /// Age of the process, in milliseconds.
     pub uptime_ms: u64,
-    /// Time between two, in milliseconds.
+    /// Heartbeat interval, in milliseconds.
     pub interval_ms: u64,
     /// Errors since boot.
     pub errors: u64,
-    /// The newest of them, one line.
+    /// The newest error in one line. `None` if there was none since boot.
     pub last_error: Option<String>,
-    /// It says that it does not do what it is there for, and why.
+    /// Reason of critical health. `None` unless the health is critical.
     pub critical_reason: Option<String>,
-    /// The latch that closes the account it trades for.
+    /// The latch of the account. `None` if the account is not latched.
     pub latch: Option<Latch>,
-    /// The account it trades for; who trades for the same reaches the same market.
+    /// The account that the unit trades. Units of one account use the same market.
     pub account: Option<AccountKey>,
-    /// How it reaches that; none if it needs no candles.
+    /// Market data connectivity. `None` if the unit needs no candles.
     pub feed_connectivity: Option<FeedConnectivity>,
-    /// The parts that are well and promise to turn.
+    /// Components with state ok and a deadline.
     pub components: BTreeMap<String, ProgressDeadline>,
 }
 
-/// A part's counter, and how soon it must have moved.
+/// The counter of a component and its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgressDeadline {
-    /// So far.
+    /// Iterations since boot.
     pub iterations: u64,
-    /// At least one more within this time, in milliseconds.
+    /// Time within which the counter must advance, in milliseconds.
     pub deadline_ms: u64,
 }
 
@@ -94,7 +92,7 @@ fn latch(heartbeat: &Heartbeat) -> Option<Latch> {
     })
 }
 
-/// A part that says it is in trouble is tried again and may take its time.
+/// A component with another state than ok is retrying and has no deadline.
 fn progress_deadlines(heartbeat: &Heartbeat) -> BTreeMap<String, ProgressDeadline> {
     let ok_components = heartbeat
         .components
@@ -115,7 +113,7 @@ fn progress_deadlines(heartbeat: &Heartbeat) -> BTreeMap<String, ProgressDeadlin
 }
 
 impl HeartbeatSample {
-    /// What it says, in a few words.
+    /// Phase and errors in a few words.
     pub fn describe(&self) -> String {
         let phase = match self.phase {
             ProcessPhase::Starting => "starting",
@@ -130,7 +128,7 @@ impl HeartbeatSample {
         }
     }
 
-    /// Whether its process can be the one that the engine started at `began`.
+    /// Whether the process can be the run that Docker started at `start_time`.
     pub fn fits_run(&self, start_time: UtcMs) -> bool {
         let age = i64::try_from(self.uptime_ms).unwrap_or(i64::MAX);
         let boot_time = self.at.0.saturating_sub(age);
@@ -138,33 +136,33 @@ impl HeartbeatSample {
     }
 }
 
-/// The newest heartbeat, and when we heard it.
+/// The newest heartbeat and what the heartbeats before it say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Liveness {
-    /// The heartbeat.
+    /// The newest heartbeat.
     pub heartbeat: HeartbeatSample,
-    /// By our monotonic clock, in milliseconds.
+    /// Reception of the newest heartbeat, by the monotonic clock in milliseconds.
     pub received_at: u64,
-    /// Since when it says without a break that it is critical.
+    /// Start of uninterrupted critical health.
     critical_since: Option<u64>,
-    /// Since when each part that promises to turn stands where it stands.
+    /// Progress of each component with a deadline.
     component_progress: BTreeMap<String, StalledComponent>,
-    /// Since when it reaches its market, or does not.
+    /// Start and kind of the current market data connectivity.
     connectivity_span: Option<ConnectivitySpan>,
 }
 
-/// A part that has not turned since.
+/// A component whose counter has not advanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct StalledComponent {
     iterations: u64,
-    /// When we first heard of this turn.
+    /// First heartbeat with this counter, by the monotonic clock in milliseconds.
     since: u64,
-    /// Heartbeats that told of it.
+    /// Heartbeats with this counter.
     heartbeats: u32,
 }
 
 impl Liveness {
-    /// The pulse after this heartbeat, given the one before it.
+    /// The liveness after a heartbeat. `before` is the liveness before it.
     pub fn from_previous(
         before: Option<&Self>,
         heartbeat: HeartbeatSample,
@@ -206,8 +204,8 @@ impl Liveness {
         }
     }
 
-    /// For how long it has said, in every heartbeat, that its attempts to reach its market fail; none if it says
-    /// otherwise, or not for long enough. What was before `observed_since` proves nothing.
+    /// Milliseconds for which every heartbeat reported failing attempts to receive market data. `None` if candles
+    /// arrive or the time is too short. Time before `observed_since` does not count.
     pub fn feed_lost_for(&self, observed_since: u64) -> Option<u64> {
         let now = self.heartbeat.feed_connectivity?;
         let failing = self
@@ -216,8 +214,7 @@ impl Liveness {
         failing.filter(|_| self.heartbeat.phase == ProcessPhase::Running)
     }
 
-    /// Whether the candles of this account's market have come to it, without a single failed attempt, for as long as
-    /// another must have gone without, and still do.
+    /// Whether candles of this account have arrived for as long as a cut-off peer must lack them, and still do.
     pub fn has_candles(&self, account: &AccountKey, mono: u64) -> bool {
         let steady = self
             .connectivity_span
@@ -228,7 +225,7 @@ impl Liveness {
             && mono <= self.next_heartbeat_due()
     }
 
-    /// A heartbeat that comes later than this comes after a silence.
+    /// A heartbeat after this time ends a gap.
     const fn next_heartbeat_due(&self) -> u64 {
         let limit_ms = self
             .heartbeat
@@ -237,14 +234,14 @@ impl Liveness {
         self.received_at.saturating_add(limit_ms)
     }
 
-    /// For how long it has said, in every heartbeat, that it is critical.
+    /// Milliseconds for which every heartbeat reported critical health. `None` if the health is not critical.
     pub fn critical_for(&self) -> Option<u64> {
         self.critical_since
             .map(|since| self.received_at.saturating_sub(since))
     }
 
-    /// A part that has stood still for longer than it promised, though the heart beats on. What was
-    /// before `observed_since` proves nothing.
+    /// The first component that exceeded its deadline although heartbeats arrive. Time before `observed_since` does not
+    /// count.
     pub fn stalled_component(&self, observed_since: u64) -> Option<RestartReason> {
         if self.heartbeat.phase != ProcessPhase::Running {
             return None;
@@ -264,7 +261,7 @@ impl Liveness {
         self.component_progress.iter().find_map(is_stalled)
     }
 
-    /// What it says, in one line.
+    /// The last heartbeat and its age, in one line.
     pub fn describe(&self, mono: u64) -> String {
         let age = mono.saturating_sub(self.received_at);
         format!(
@@ -275,10 +272,10 @@ impl Liveness {
     }
 }
 
-/// The instant at which a run counts as hung if nothing is heard until then.
+/// The time at which a run counts as hung if no heartbeat arrives before.
 ///
-/// `observed_since` is since when we can hear this run at all, `known_until` what the journal says of its
-/// heartbeats: a watchdog that has just begun need not wait for them as for those of a new process.
+/// `observed_since` is the time from which heartbeats of this run can be received. `known` is what the journal says
+/// about earlier heartbeats: a new watchdog process need not wait for them as for those of a new run.
 pub fn hung_at(
     liveness: Option<&Liveness>,
     observed_since: u64,
@@ -295,7 +292,7 @@ pub fn hung_at(
     received_at.saturating_add(limit_ms)
 }
 
-/// How a hang shows, at `mono`.
+/// The kind of hang at `mono`. `None` if the unit is alive.
 pub fn detect_hang(
     liveness: Option<&Liveness>,
     observed_since: u64,

@@ -5,29 +5,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::Run;
 
-/// A latch that closes an account until an operator ends it.
+/// A latch of an account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Latch {
-    /// Whose account.
+    /// The latched account.
     pub account: AccountKey,
-    /// Its name.
+    /// Id of the latch.
     pub id: String,
 }
 
-/// What a person may order to be done.
+/// A command that stops or starts a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunCommand {
-    /// Stop it in good order and leave it so.
+    /// Stops the unit gracefully. It stays stopped.
     Stop,
-    /// Start what is down, now.
+    /// Starts a unit that is not running, at once.
     Start,
-    /// Stop it in good order and start it at once.
+    /// Stops the unit gracefully and starts it at once.
     Restart,
 }
 
 impl RunCommand {
-    /// The word on command lines.
+    /// The word on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",
@@ -43,7 +43,7 @@ impl RunCommand {
 pub enum StartedBy {
     /// The run existed before supervision began.
     AlreadyRunning,
-    /// The container was not known before: somebody created it.
+    /// The container was not known before.
     NewContainer,
     /// A watchdog of this project.
     Watchdog,
@@ -70,38 +70,38 @@ impl StartedBy {
     }
 }
 
-/// Since when a process is healthy, by its own clock.
+/// The process that is healthy, and since when by its own clock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthySince {
-    /// The process.
+    /// Boot id of the process.
     pub boot: SubjectToken,
-    /// Its age at the first good heartbeat, in milliseconds.
+    /// Age of the process at its first heartbeat in phase running, in milliseconds.
     pub uptime_ms: u64,
-    /// Time between two heartbeats, in milliseconds.
+    /// Heartbeat interval, in milliseconds.
     pub interval_ms: u64,
-    /// Earlier failures are forgiven.
+    /// The unit was healthy for long enough: its consecutive failures are reset.
     pub has_reset_failures: bool,
 }
 
-/// A call to the engine.
+/// A call to Docker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// End this run: SIGTERM, and SIGKILL after the grace.
+    /// Ends a run: SIGTERM, and SIGKILL after the grace.
     Stop {
-        /// Which run.
+        /// The run to end.
         run: Run,
-        /// In milliseconds.
+        /// Time between SIGTERM and SIGKILL, in milliseconds.
         grace_ms: u64,
     },
-    /// Start this container again; its last run tells a start that was made from one that was not.
+    /// Starts a container. A run other than the one given means that it was started already.
     Start {
-        /// Its last run.
+        /// The last run of the container.
         run: Run,
     },
 }
 
 impl Action {
-    /// Its name in logs.
+    /// The name in logs.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Stop { .. } => "stop",

@@ -1,4 +1,4 @@
-//! Which call to make: read off the folded state, so that no call is made without an earlier record.
+//! The Docker call that is due, derived from the folded journal: no call is made without an earlier record.
 
 use protocol::ids::SubjectToken;
 
@@ -8,8 +8,8 @@ use crate::observed_state::{ObservedContainer, ObservedState};
 use crate::phase::UnitPhase;
 use crate::state::SupervisionState;
 
-/// The call that is due for a unit; none while it is held, while another one is under way, or while the
-/// engine's present state is not known.
+/// The due call of a unit. `None` while the unit is on hold, a call is in flight, or the state of the container is not
+/// known.
 pub fn due_action(
     state: &SupervisionState,
     observed: &ObservedState,

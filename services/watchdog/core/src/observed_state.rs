@@ -1,5 +1,4 @@
-//! What has been seen since this process began: containers, heartbeats, signs of our own blindness,
-//! calls under way. Nothing here is journaled; all of it is seen again after a restart.
+//! Observed state: containers, heartbeats, bus connectivity, calls in flight. Not journaled; rebuilt after a restart.
 
 mod unit;
 
@@ -23,117 +22,117 @@ use crate::phase::UnitPhase;
 use crate::state::SupervisionState;
 use crate::unit::Unit;
 
-/// After a second without a heartbeat an echo over the bus is asked for; neither for longer than this, and the bus
-/// carries nothing, or our own loop was held up: either way what we did not hear proves nothing.
+/// Longest time without a heartbeat or an echo, in milliseconds. The watchdog asks for an echo after one second. Beyond
+/// this time the bus carries nothing or the watchdog's loop was delayed, so a missing heartbeat proves nothing.
 const BUS_BLIND_MS: u64 = 2_000;
-/// After the bus was away everybody needs time to find it again.
+/// Time that units get to reconnect after a bus outage, in milliseconds.
 const RECONNECT_GRACE_MS: u64 = 10_000;
-/// Who was started and is not heard of counts as on its way up for so long.
+/// Time for which a unit without a heartbeat counts as starting, in milliseconds.
 const MAX_STARTING_MS: u64 = 15_000;
-/// A run that we have watched for this long is not confused with the one before.
+/// Time after which an observed run cannot be confused with the run before, in milliseconds.
 const RUN_CONFIRMED_MS: u64 = 5_000;
 
-/// Something was seen.
+/// An observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SupervisionEvent {
-    /// Everything, after each connection to the engine and now and then.
+    /// All containers, after each connection to Docker and periodically.
     Listed {
-        /// Every container of every unit.
+        /// The container of every unit.
         containers: Vec<(SubjectToken, Container)>,
-        /// Stops asked for while nobody watched.
+        /// Stops that operators requested while no event was received.
         stop_requests: Vec<StopRequest>,
     },
-    /// One container.
+    /// One container was inspected.
     ContainerObserved {
-        /// Whose.
+        /// The container's unit.
         unit: SubjectToken,
-        /// As the engine shows it now.
+        /// The container as Docker reports it now.
         container: Container,
     },
     /// A container was removed.
     ContainerRemoved {
-        /// Its id.
+        /// Id of the container.
         container: String,
     },
-    /// The engine was told to stop a container.
+    /// A stop of a container was requested from Docker.
     StopRequested(StopRequest),
-    /// The engine cannot be reached: what we know of containers is old.
+    /// Docker is unreachable. The known containers are out of date.
     DockerLost,
-    /// It went down and came back; what it shows of that time is reported behind this.
+    /// Docker was down and is up again. Observations of that time follow this event.
     DockerRecovered(DockerOutage),
-    /// A heartbeat.
+    /// A heartbeat was received.
     HeartbeatReceived {
-        /// Whose.
+        /// The sender.
         unit: SubjectToken,
-        /// What it says.
+        /// The heartbeat.
         heartbeat: HeartbeatSample,
     },
-    /// The end of the log of a run that has ended.
+    /// The log of an ended run was read.
     LogRead {
-        /// Whose.
+        /// The unit that wrote the log.
         unit: SubjectToken,
-        /// What it says.
+        /// The end of the log.
         log_tail: LogTail,
     },
     /// An operator ended a latch.
     Unlatched {
-        /// Which.
+        /// The ended latch.
         latch: Latch,
-        /// Who.
+        /// Operator who ended it.
         by: String,
-        /// Why.
+        /// The operator's reason.
         reason: String,
     },
-    /// Our own message came back over the bus.
+    /// The watchdog's own echo came back over the bus.
     BusEchoed,
-    /// A call has ended.
+    /// A Docker call ended.
     ActionFinished {
-        /// For which unit.
+        /// The unit of the call.
         unit: SubjectToken,
-        /// Why it failed, if so.
+        /// Error of the call. `None` if it succeeded.
         error: Option<String>,
     },
     /// Time passed.
     Ticked,
 }
 
-/// The engine was told to stop a container, or to send it SIGTERM or SIGINT.
+/// A request to Docker to stop a container, or to send it SIGTERM or SIGINT.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopRequest {
-    /// The container's id.
+    /// Id of the container.
     pub container: String,
-    /// When, by the engine's wall clock.
+    /// Time of the request, by Docker's wall clock.
     pub at: UtcMs,
 }
 
-/// For whom an event may change a decision.
+/// The units whose decision an event may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AffectedUnits {
-    /// Nobody.
+    /// No unit.
     None,
-    /// This unit.
+    /// One unit.
     One(SubjectToken),
     /// Every unit.
     All,
 }
 
-/// Everything seen.
+/// All observations.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObservedState {
     config: SupervisionConfig,
     units: BTreeMap<SubjectToken, ObservedUnit>,
     is_docker_reachable: bool,
-    /// When it was away last.
+    /// The last Docker outage.
     docker_outage: Option<DockerOutage>,
     last_echo: Option<u64>,
-    /// Since when silence means something.
+    /// Time from which a missing heartbeat counts.
     listening_since: u64,
-    /// Latches that operators ended: who and why, of those that keep a unit down.
+    /// Latches that operators ended, as far as they keep a unit stopped: operator and reason.
     ended_latches: BTreeMap<Latch, (String, String)>,
 }
 
 impl ObservedState {
-    /// Nothing seen yet; these rules hold.
+    /// A state without observations.
     pub fn with_config(config: SupervisionConfig) -> Self {
         Self {
             config,
@@ -141,12 +140,12 @@ impl ObservedState {
         }
     }
 
-    /// What holds for every unit.
+    /// The settings that apply to every unit.
     pub const fn config(&self) -> &SupervisionConfig {
         &self.config
     }
 
-    /// Whether a unit other than this one may be started now: not while enough of them are on their way up.
+    /// Whether this unit may start now. `false` while enough other units are starting.
     pub fn has_start_slot(
         &self,
         state: &SupervisionState,
@@ -158,7 +157,8 @@ impl ObservedState {
         starting.count() < usize::try_from(self.config.max_starting).unwrap_or(usize::MAX)
     }
 
-    /// Being started, or started by us and not heard of yet; who is never heard of blocks nobody for long.
+    /// Whether a unit is starting, or was started by the watchdog and sent no heartbeat yet. The latter holds for a
+    /// limited time, so that a dead unit does not block others.
     fn is_starting(&self, name: &SubjectToken, unit: &Unit, now: DecisionInputs) -> bool {
         match unit.phase {
             UnitPhase::Starting { .. } => unit.hold.is_none(),
@@ -173,7 +173,7 @@ impl ObservedState {
         }
     }
 
-    /// Takes in what was seen.
+    /// Adds an observation. Returns the units to decide about.
     pub fn observe(
         &mut self,
         state: &SupervisionState,
@@ -240,14 +240,14 @@ impl ObservedState {
         }
     }
 
-    /// Notes that a call is made.
+    /// Notes that a call is in flight.
     pub fn action_started(&mut self, unit: &SubjectToken, action: Action) {
         let observed_unit = self.unit_mut(unit);
         observed_unit.failed_start = None;
         observed_unit.in_flight = Some(action);
     }
 
-    /// Begins to measure the wait of a unit by our own clock, unless it is measured already.
+    /// Starts to measure the restart delay of a unit by the monotonic clock, unless it is measured already.
     pub fn arm_restart_timer(&mut self, name: &SubjectToken, unit: &Unit, now: DecisionInputs) {
         let observed_unit = self.unit_mut(name);
         observed_unit.restart_timer =
@@ -261,22 +261,23 @@ impl ObservedState {
                 });
     }
 
-    /// What is seen of a unit.
+    /// The observations of a unit. `None` if it was never observed.
     pub fn unit(&self, unit: &SubjectToken) -> Option<&ObservedUnit> {
         self.units.get(unit)
     }
 
-    /// Every unit seen.
+    /// Every observed unit.
     pub fn units(&self) -> impl Iterator<Item = &SubjectToken> {
         self.units.keys()
     }
 
-    /// Whether the engine answers.
+    /// Whether Docker answers.
     pub const fn is_docker_reachable(&self) -> bool {
         self.is_docker_reachable
     }
 
-    /// Whether a run ended because the engine did: while we know it was away, or else by its own word, before we came.
+    /// Whether a run ended because Docker did: during an observed outage, or with the exit code of a lost container
+    /// before the first list.
     pub fn ended_with_docker(
         &self,
         observed_unit: &ObservedUnit,
@@ -289,13 +290,13 @@ impl ObservedState {
             || outage.is_some_and(|outage| outage.explains_exit(container, exit))
     }
 
-    /// Whether silence on the bus may be ours.
+    /// Whether a missing heartbeat may be due to the watchdog's own connection.
     pub fn is_bus_blind(&self, mono: u64) -> bool {
         self.last_echo
             .is_none_or(|echo| mono.saturating_sub(echo) > BUS_BLIND_MS)
     }
 
-    /// A unit to which the candles of this account's market come.
+    /// A unit of this account that receives candles.
     pub fn peer_with_candles(&self, account: &AccountKey, mono: u64) -> Option<&SubjectToken> {
         let mut sights = self.units.iter();
         let has = |observed_unit: &ObservedUnit| {
@@ -307,7 +308,7 @@ impl ObservedState {
             .map(|(name, _)| name)
     }
 
-    /// Since when silence of this unit means something.
+    /// Time from which a missing heartbeat of this unit counts.
     pub fn observed_since(&self, observed_unit: &ObservedUnit) -> u64 {
         observed_unit.observed_since.max(self.listening_since)
     }
@@ -316,7 +317,7 @@ impl ObservedState {
         self.units.entry(unit.clone()).or_default()
     }
 
-    /// Who ended this latch, and why, if anybody did.
+    /// Operator and reason of the end of a latch. `None` if it was not ended.
     pub fn unlatched(&self, latch: &Latch) -> Option<&(String, String)> {
         self.ended_latches.get(latch)
     }
@@ -335,7 +336,7 @@ impl ObservedState {
         AffectedUnits::All
     }
 
-    /// The bus has just carried something to us.
+    /// Notes that the bus has carried a message.
     fn note_bus_alive(&mut self, now: DecisionInputs) {
         if self.is_bus_blind(now.mono) {
             let grace = if self.last_echo.is_some() {
@@ -380,7 +381,7 @@ impl ObservedState {
         }
     }
 
-    /// A person's wish, unless it is our own stop that shows.
+    /// Notes an operator's stop, unless it is the watchdog's own.
     fn on_stop_requested(
         &mut self,
         state: &SupervisionState,
@@ -397,7 +398,7 @@ impl ObservedState {
         if let (ObservedContainer::Present(container), false) =
             (&observed_unit.container, is_own_stop)
         {
-            // The engine's clock may have jumped since the start; a long look at this run is as good.
+            // Docker's clock may have jumped since the start. A long observation of this run is as good.
             let is_run_confirmed = container.is_alive()
                 && now.mono.saturating_sub(observed_unit.observed_since) > RUN_CONFIRMED_MS;
             if is_run_confirmed || request.at >= container.start_time {

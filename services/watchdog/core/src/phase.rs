@@ -1,55 +1,55 @@
-//! Where in its life a unit is. What leads from one phase to the next is in the table of this crate.
+//! The phases of a unit. The crate documentation has the table of transitions.
 
 use crate::container::Run;
 use crate::reason::{QuarantineReason, RestartReason};
 
-/// Where in its life a unit is.
+/// The phase of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum UnitPhase {
-    /// Never seen alive.
+    /// Never seen running.
     #[default]
     Unknown,
-    /// It runs.
+    /// Running.
     Running(Run),
-    /// It hangs and is being stopped.
+    /// Hung or commanded to stop, and being stopped.
     Stopping {
-        /// The run that hangs.
+        /// The run to end.
         run: Run,
-        /// How that shows.
+        /// Why the run is stopped.
         reason: RestartReason,
         /// Time between SIGTERM and SIGKILL, in milliseconds.
         grace_ms: u64,
     },
-    /// It waits for its next start.
+    /// Waiting for the next start.
     RestartPending {
         /// The run that ended.
         run: Run,
-        /// How long, in milliseconds.
+        /// Length of the wait, in milliseconds.
         delay_ms: u64,
     },
-    /// It is being started.
+    /// Being started.
     Starting {
-        /// The run before.
+        /// The run before the start.
         run: Run,
     },
-    /// It stays down until a person acts.
+    /// Not restarted until an operator acts.
     Quarantined {
-        /// Its last run.
+        /// The last run.
         run: Run,
-        /// Why.
+        /// Why the unit is quarantined.
         reason: QuarantineReason,
     },
-    /// A person stopped it.
+    /// Stopped by an operator.
     Stopped {
-        /// Its last run.
+        /// The last run.
         run: Run,
     },
-    /// It ended and is not to be restarted.
+    /// Ended and not restarted.
     Ended {
-        /// Its last run.
+        /// The last run.
         run: Run,
     },
-    /// Its container was removed.
+    /// The container was removed.
     Gone,
 }
 
@@ -67,7 +67,7 @@ impl UnitPhase {
         "gone",
     ];
 
-    /// The run that it is about.
+    /// The run of the phase. `None` without a container.
     pub const fn run(&self) -> Option<&Run> {
         match self {
             Self::Running(run)
@@ -81,7 +81,7 @@ impl UnitPhase {
         }
     }
 
-    /// How long it waits in all, in milliseconds.
+    /// Length of the whole wait in milliseconds; 0 in other phases.
     pub const fn delay_ms(&self) -> u64 {
         match self {
             Self::RestartPending { delay_ms, .. } => *delay_ms,
@@ -89,7 +89,7 @@ impl UnitPhase {
         }
     }
 
-    /// Its name in logs and `status`.
+    /// The name in logs, metrics and `status`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

@@ -1,36 +1,36 @@
-//! What a unit's own command line asks of its supervisor.
+//! The restart policy: what the command line of a unit says about its restarts.
 
 use std::time::Duration;
 
 use protocol::trader_args::TraderArgs;
 use serde::{Deserialize, Serialize};
 
-/// The part of a trader's flags that concerns its restarts.
+/// The flags of a trader that concern restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "flags of a command line, each on or off"
 )]
 pub struct RestartPolicy {
-    /// Restart it at all.
+    /// `--auto-restart`: the unit is restarted at all.
     pub auto_restart: bool,
-    /// Restarts after which it is given up.
+    /// `--max-restarts`: restarts before the unit is quarantined.
     pub max_restarts: u32,
-    /// Base delay, in seconds.
+    /// `--restart-delay`: base delay, in seconds.
     pub restart_delay_s: u64,
-    /// It only checks and ends: exit 0 is its work done.
+    /// `--dry-run`: the unit only runs its checks, so exit 0 is a success.
     pub dry_run: bool,
-    /// The first failure after a long healthy run is answered at once.
+    /// `--fast-first`: the first failure after a long healthy run is answered without a delay.
     pub fast_first: bool,
-    /// Delays are made longer by chance.
+    /// `--jitter`: delays are extended randomly.
     pub jitter: bool,
 }
 
 impl RestartPolicy {
-    /// Reads a container's arguments.
+    /// Parses the arguments of a container.
     ///
     /// # Errors
-    /// What of them is not understood, in one line.
+    /// The parse error in one line.
     pub fn from_args(args: &[String]) -> Result<Self, String> {
         match TraderArgs::from_arguments(args.iter().cloned()) {
             Ok(args) => Ok(Self::from(&args)),
@@ -42,7 +42,7 @@ impl RestartPolicy {
         }
     }
 
-    /// Base delay.
+    /// The base delay.
     pub const fn base_delay(&self) -> Duration {
         Duration::from_secs(self.restart_delay_s)
     }

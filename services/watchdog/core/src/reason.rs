@@ -1,4 +1,4 @@
-//! Why a unit is restarted, quarantined or left down.
+//! Reasons for a restart, a quarantine or the lack of a restart.
 
 use std::fmt;
 
@@ -8,80 +8,80 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::format_seconds;
 
-/// What went wrong, or right.
+/// Why a unit is restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum RestartReason {
-    /// It ended with an error.
+    /// Exit with an error.
     Crashed {
-        /// Its exit code.
+        /// Exit code.
         code: i64,
     },
-    /// The kernel killed it for lack of memory.
+    /// Killed by the kernel for lack of memory.
     OutOfMemory,
-    /// It ended with 0 and nobody had asked for it.
+    /// Exit 0 without a request to stop.
     #[serde(rename = "unexpected_exit_0")]
     UnexpectedExit0,
-    /// The engine or its host went down and took it along: no failure, and it counts for nothing.
+    /// Docker or its host stopped. No failure, and not counted.
     DockerOutage {
-        /// What it ended with; 255: the engine found it gone.
+        /// Exit code; 255 for a run that Docker found gone.
         code: i64,
     },
-    /// Its heartbeat stopped.
+    /// No heartbeat for too long.
     HeartbeatLost {
-        /// For how long, in milliseconds.
+        /// Time since the last heartbeat, in milliseconds.
         for_ms: u64,
     },
-    /// A part of it stands still while its heart beats on.
+    /// A component made no progress although heartbeats arrive.
     ComponentStalled {
-        /// Which part.
+        /// Name of the component.
         component: String,
-        /// For how long, in milliseconds.
+        /// Time without progress, in milliseconds.
         for_ms: u64,
     },
-    /// It reaches its market no more, while another does.
+    /// No market data, although another unit of the account receives it.
     MarketDataLost {
-        /// For how long, in milliseconds.
+        /// Time without market data, in milliseconds.
         for_ms: u64,
-        /// Who does.
+        /// The unit that receives market data.
         peer: SubjectToken,
     },
-    /// Its heartbeat never began.
+    /// No heartbeat since the start.
     NoFirstHeartbeat {
-        /// For how long, in milliseconds.
+        /// Time since the start, in milliseconds.
         for_ms: u64,
     },
-    /// The engine did not start it.
+    /// Docker did not start the container.
     StartFailed {
-        /// What it said.
+        /// Docker's error.
         error: String,
     },
-    /// It finished a cycle.
+    /// A cycle finished.
     CycleFinished,
-    /// It ended with a code that a restart does not mend.
+    /// Exit with a code that a restart does not fix.
     ExitNotRestartable {
-        /// The code.
+        /// Exit code.
         code: i64,
     },
-    /// A person wanted it.
+    /// A command of an operator.
     Commanded {
-        /// Who.
+        /// The operator.
         by: String,
     },
 }
 
 impl RestartReason {
-    /// Whether the unit failed.
+    /// Whether the reason is a failure.
     pub const fn is_failure(&self) -> bool {
         !matches!(self, Self::CycleFinished | Self::DockerOutage { .. })
     }
 
-    /// Whether the restart that follows is one of those that it may have.
+    /// Whether the restart counts against `--max-restarts`.
     pub const fn is_counted(&self) -> bool {
         !matches!(self, Self::DockerOutage { .. })
     }
 
-    /// The word in numbers: the kind, without its particulars.
+    /// The kind without its data, as a metric label.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Crashed { .. } => "crashed",
@@ -101,7 +101,7 @@ impl RestartReason {
 }
 
 impl fmt::Display for RestartReason {
-    /// In words, for the owner.
+    /// The reason for the operator, in one line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Crashed { code } | Self::ExitNotRestartable { code } => describe_exit(f, *code),
@@ -159,37 +159,37 @@ fn describe_exit(f: &mut fmt::Formatter<'_>, code: i64) -> fmt::Result {
     }
 }
 
-/// Why a unit is left down.
+/// Why a unit is quarantined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuarantineReason {
-    /// It had all its restarts.
+    /// `--max-restarts` is reached.
     MaxRestarts,
-    /// It failed too often in a row.
+    /// Too many failures in a row.
     ConsecutiveFailures,
-    /// It had more restarts within the window than the watchdog's own setting allows.
+    /// The restart budget of the window is used up.
     RestartBudget,
-    /// A critical circuit breaker closed everything.
+    /// The account is latched.
     AccountLatched,
-    /// Its command line or configuration must be mended.
+    /// The command line or the settings are invalid.
     Misconfigured,
 }
 
-/// Why an end is not answered.
+/// Why a unit is not restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoRestartReason {
-    /// Its work is done.
+    /// The unit has done what it was started for.
     Finished,
-    /// It had ended well before anybody watched.
+    /// The unit had ended successfully before supervision began.
     BeforeSupervision,
-    /// It lacks `--auto-restart`.
+    /// `--auto-restart` is not set.
     NoAutoRestart,
-    /// Nobody knows what it asks for.
+    /// The restart policy is not known.
     NoPolicy,
-    /// A person wants it to be watched only.
+    /// The unit is on hold.
     OnHold,
-    /// A person had ordered its start, and the engine did not do it; its flags allow no other try.
+    /// A commanded start failed, and the flags permit no retry.
     StartFailed,
 }
 

@@ -1,6 +1,6 @@
-//! What the watchdog's journal holds. Each record carries what its reader needs.
+//! Records of the watchdog's journal. Each record carries everything its reader needs.
 //!
-//! The JSON is held against `tests/golden/`: a change here is a change of every journal.
+//! The JSON is compared with `tests/golden/`. A change here changes the format of the journal.
 
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
@@ -13,15 +13,15 @@ use crate::model::{Latch, RunCommand, StartedBy};
 use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 
-/// One entry of the journal.
+/// One record of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum SupervisionRecord {
     /// A process supervises the project from here on.
     WriterChanged {
-        /// This run of it.
+        /// Boot id of the process.
         boot: SubjectToken,
-        /// Its name.
+        /// Name of the process.
         instance: SubjectToken,
         /// Compose project that the process supervises.
         project: SubjectToken,
@@ -30,241 +30,241 @@ pub enum SupervisionRecord {
         /// Version of the program.
         version: String,
     },
-    /// Something about one unit.
+    /// Something happened to a unit.
     Unit {
-        /// Which: service and number.
+        /// Service and number of the unit.
         unit: SubjectToken,
-        /// When, by the wall clock.
+        /// Wall-clock time.
         at: UtcMs,
-        /// What.
+        /// What happened.
         record: UnitRecord,
     },
-    /// Something about a service beside the units.
+    /// Something happened to a Compose service beside the units.
     Service {
-        /// Which: service and number.
+        /// Service and number.
         service: SubjectToken,
-        /// When, by the wall clock.
+        /// Wall-clock time.
         at: UtcMs,
-        /// What.
+        /// What happened.
         record: ServiceRecord,
     },
 }
 
-/// One fact of a unit's life.
+/// One event in the life of a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum UnitRecord {
-    /// Its arguments ask for this.
+    /// The restart policy in the container's arguments.
     RestartPolicyRead(RestartPolicy),
-    /// The arguments of its container are not understood: the policy read last holds.
+    /// The arguments of the container are invalid. The policy read before stays in force.
     RestartPolicyUnreadable {
-        /// The container.
+        /// Id of the container.
         container: String,
-        /// Why.
+        /// Parse error in one line.
         error: String,
-        /// There is no earlier policy: the unit is only observed.
+        /// There is no policy from before: the unit is not restarted.
         observed_only: bool,
     },
-    /// A run of it is there.
+    /// A new run was observed.
     Started {
-        /// Which.
+        /// The new run.
         run: Run,
-        /// Through whom.
+        /// What started it.
         by: StartedBy,
     },
-    /// Its first good heartbeat of this boot.
+    /// First heartbeat in phase running of this boot.
     UnitHealthy {
-        /// The process that beats.
+        /// Boot id of the process.
         boot: SubjectToken,
-        /// How long that had run by then, in milliseconds.
+        /// Age of the process at this heartbeat, in milliseconds.
         uptime_ms: u64,
-        /// Time between two heartbeats, in milliseconds.
+        /// Heartbeat interval, in milliseconds.
         interval_ms: u64,
-        /// Since its last failure was noticed, in milliseconds; none if it was not restarted.
+        /// Time since the last failure was detected, in milliseconds. `None` if the unit was not restarted.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after_ms: Option<u64>,
     },
-    /// It ran well for so long that earlier failures count no more.
+    /// The unit was healthy for so long that its consecutive failures are reset.
     FailuresReset {
-        /// How long, in milliseconds.
+        /// Length of the healthy time, in milliseconds.
         healthy_ms: u64,
     },
-    /// It hangs and will be stopped.
+    /// The unit will be stopped.
     StopIntended {
-        /// The run that hangs.
+        /// The run to end.
         run: Run,
-        /// How that shows.
+        /// Why the run is stopped.
         reason: RestartReason,
         /// Time between SIGTERM and SIGKILL, in milliseconds.
         grace_ms: u64,
     },
-    /// It hangs, and its flags do not allow more than to say so.
+    /// The unit hangs, and its flags or a hold permit no stop.
     HangDetected {
         /// The run that hangs.
         run: Run,
-        /// How that shows.
+        /// The kind of hang.
         reason: RestartReason,
     },
-    /// It will be started again after a delay.
+    /// The unit will be started after a delay.
     RestartScheduled(Restart),
-    /// It is started now.
+    /// The unit will be started now.
     StartIntended {
-        /// The run before: another one means that it was done.
+        /// The run before. Another run means that the start happened.
         run: Run,
     },
-    /// It stays down until a person acts.
+    /// The unit is not restarted until an operator acts.
     Quarantined {
-        /// Its last run.
+        /// The last run.
         run: Run,
-        /// Why.
+        /// Why the unit is quarantined.
         quarantine_reason: QuarantineReason,
-        /// What happened last.
+        /// The last failure.
         reason: RestartReason,
         /// Restarts so far.
         restarts: u32,
         /// Failures in a row.
         consecutive_failures: u32,
-        /// What was found before the decision.
+        /// Evidence of the last failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<Box<Evidence>>,
     },
-    /// A person stopped it.
+    /// An operator stopped the unit.
     Stopped {
-        /// Its last run.
+        /// The last run.
         run: Run,
-        /// What that ended with.
+        /// Exit code of the last run.
         exit_code: i64,
-        /// Who ordered it from us; none for a stop by the engine's own tools.
+        /// Operator who gave the command. `None` for a stop by Docker's own tools.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
-    /// It ended and is not to be restarted.
+    /// The unit ended and is not restarted.
     Ended {
-        /// Its last run.
+        /// The last run.
         run: Run,
-        /// What that ended with.
+        /// Exit code of the last run.
         exit_code: i64,
-        /// Why not.
+        /// Why the unit is not restarted.
         reason: NoRestartReason,
     },
-    /// A person ordered something about it.
+    /// An operator gave a command.
     Commanded {
-        /// What.
+        /// The command.
         command: RunCommand,
-        /// Who.
+        /// The operator.
         by: String,
     },
-    /// A person wants it to be watched only, until it is released.
+    /// An operator set a hold: the watchdog does not act until the release.
     HoldSet {
-        /// Who.
+        /// The operator.
         by: String,
-        /// Why.
+        /// The operator's reason.
         reason: String,
     },
-    /// A person ended its hold or its quarantine.
+    /// An operator ended a hold or a quarantine.
     Released {
-        /// Who.
+        /// The operator.
         by: String,
-        /// Its restarts count from zero again, too.
+        /// The restarts are reset, too.
         restarts_reset: bool,
     },
-    /// It says of itself for long that it does not do what it is there for.
+    /// The unit has reported critical health for a long time.
     HealthCritical {
-        /// For how long so far, in milliseconds.
+        /// Length of that time so far, in milliseconds.
         for_ms: u64,
-        /// Why, in its own words.
+        /// The reason that the unit reports.
         reason: String,
     },
-    /// It says so no more.
+    /// The unit no longer reports critical health.
     HealthCriticalEnded,
-    /// The latch that it ended for.
+    /// The latch that the unit ended for.
     LatchSeen(Latch),
-    /// An operator ended that latch, which ends its quarantine.
+    /// An operator ended that latch, which ends the quarantine.
     Unlatched {
-        /// Which.
+        /// The ended latch.
         latch: Latch,
-        /// Who.
+        /// The operator.
         by: String,
-        /// Why.
+        /// The operator's reason.
         reason: String,
     },
-    /// The end of a run's log, read when its restart was decided already.
+    /// The end of a log that was read after its restart was decided.
     LogRead {
-        /// Which run.
+        /// Run that wrote the log.
         run: Run,
         /// The last lines.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         log: Vec<String>,
-        /// Why there are none.
+        /// Error of reading the log. `None` if it was read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         log_error: Option<String>,
     },
-    /// Its container was removed.
+    /// The container was removed.
     ContainerRemoved,
 }
 
-/// A restart that was decided.
+/// A decided restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
     /// The run that ended.
     pub run: Run,
-    /// The how many-th restart this is.
+    /// Number of this restart, starting at 1.
     pub attempt: u32,
-    /// How many there may be.
+    /// `--max-restarts` of the unit.
     pub max_restarts: u32,
-    /// Why.
+    /// Why the unit is restarted.
     pub reason: RestartReason,
     /// Failures in a row, this one included; 0 after a finished cycle.
     pub consecutive_failures: u32,
-    /// How long it ran, in milliseconds.
+    /// Length of the run, in milliseconds.
     pub uptime_ms: u64,
-    /// Until it is started, in milliseconds.
+    /// Time until the start, in milliseconds.
     pub delay_ms: u64,
-    /// What it ended with; none if it never started.
+    /// Exit code. `None` if the container never started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// What it last said of itself.
+    /// The last heartbeat in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// What was found before the decision.
+    /// Evidence of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Box<Evidence>>,
 }
 
-/// What was done about a service that hangs.
+/// One event in the life of a Compose service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServiceRecord {
-    /// It hangs and is started anew.
+    /// The service is hung and will be restarted.
     RestartIntended {
-        /// The run that hangs: another one means that it was done.
+        /// The run that hangs. Another run means that the restart happened.
         run: Run,
-        /// How that shows.
+        /// The kind of hang.
         reason: String,
     },
-    /// That did not come to pass.
+    /// The restart did not happen.
     RestartFailed {
-        /// Why.
+        /// Why it did not happen.
         error: String,
     },
-    /// It is well again.
+    /// The service is healthy again.
     Recovered {
-        /// Since it was found hung, in milliseconds.
+        /// Time since the hang was detected, in milliseconds.
         after_ms: u64,
     },
-    /// Another run of it than the one that was known last, or the first that is.
+    /// A run other than the one recorded last, or the first one.
     Started {
-        /// Which.
+        /// The new run.
         run: Run,
-        /// How often the engine has started it again by its restart policy, since somebody last started it.
+        /// Restarts by Docker's restart policy since the last start by anything else.
         restarts: u64,
-        /// Through whom.
+        /// What started it.
         by: StartedBy,
     },
 }
 
 impl ServiceRecord {
-    /// In one line.
+    /// The record in one line.
     pub fn describe(&self) -> String {
         match self {
             Self::RestartIntended { reason, .. } => format!("{reason}; restarting the service"),

@@ -1,10 +1,9 @@
-//! The services beside the units (the bus, the exchange, the notifier), as far as they carry the label: whether one
-//! hangs, and when it is started anew. What has ended Docker starts again by its own policy; what hangs nobody does.
-//! Whoever started one anew, the owner hears of it: so also of a call that nobody lived to record.
+//! Healing of the services beside the units (bus, exchange, notifier) that carry the label. Docker's restart policy
+//! covers services that exit; this module covers services that hang. Every restart is reported, including one whose
+//! record was lost in a crash.
 //!
-//! Its calls are the only ones that may be made without a record before them: a journal that hangs cannot be asked.
-//! They need none to be made once only: who was started less than [`HealLimiter::new`]'s time ago is left alone, whoever
-//! started it, and the engine knows when that was.
+//! A heal is the only Docker call that may be made without a record before it: a bus that hangs stores no record. A
+//! service that was started less than the minimum interval ago, by anything, is never restarted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,40 +18,40 @@ use crate::model::StartedBy;
 use crate::record::ServiceRecord;
 use crate::state::ServiceState;
 
-/// What is known of a service that a container runs, from an inspection.
+/// An inspected service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedService {
     /// Service and number.
     pub name: SubjectToken,
-    /// Its present run.
+    /// The current run.
     pub run: Run,
-    /// When that began, by the engine's wall clock.
+    /// Start of the run by Docker's wall clock.
     pub start_time: UtcMs,
-    /// How often the engine has started it again by its restart policy, since somebody last started it.
+    /// Restarts by Docker's restart policy since the last start by anything else.
     pub restarts: u64,
-    /// How long it may take to end after SIGTERM, in milliseconds.
+    /// Time between SIGTERM and SIGKILL, in milliseconds.
     pub grace_ms: u64,
-    /// How it is.
+    /// Health by the container's health check.
     pub health: ContainerHealth,
 }
 
-/// How a service is, by its health check.
+/// Health of a container by its health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerHealth {
-    /// The engine calls it healthy.
+    /// Docker reports healthy.
     Healthy,
-    /// The engine calls it unhealthy: how its last checks failed, as exit codes; -1 for one that took too long.
+    /// Docker reports unhealthy. Exit codes of the last checks; -1 for a check that timed out.
     Unhealthy(Vec<i64>),
-    /// It does not run, is frozen by a person, has just begun, or has no check.
+    /// Not running, paused, just started, or without a health check.
     Unknown,
 }
 
-/// A service that ends again and again is told of this seldom, or when its restarts have doubled.
+/// Interval between notifications of a service that exits repeatedly, unless its restarts have doubled.
 const RENOTIFY_INTERVAL: Duration = Duration::from_hours(1);
 
 impl ObservedService {
-    /// Why it counts as hung; none if it does not. A service that says itself that it waits for something else
-    /// (exit 69) is not: starting it anew would not help.
+    /// Why the service is hung. `None` if it is not. A service that waits for a dependency (exit 69) is not hung: a
+    /// restart would not help.
     pub fn hang_reason(&self) -> Option<String> {
         let waits = i64::from(ExitCode::Unavailable.number());
         match &self.health {
@@ -69,7 +68,7 @@ impl ObservedService {
     }
 }
 
-/// What there is to record of a service that was looked at, if anything, beside what is known of it.
+/// The record of a new run. `None` if there is nothing new to record.
 pub fn detect_start(
     known: Option<&ServiceState>,
     service: &ObservedService,
@@ -78,7 +77,7 @@ pub fn detect_start(
     let by = match known {
         Some(known) if known.run == service.run => return None,
         Some(known) if known.run.container == service.run.container => {
-            // Another one than the run that was to be ended, which need not be the one that is known.
+            // The run to be ended need not be the known one.
             if known
                 .intended_restart
                 .as_ref()
@@ -104,7 +103,7 @@ pub fn detect_start(
     })
 }
 
-/// Those who are being healed, and how seldom one may be.
+/// Which services were healed, and when each may be healed again.
 #[derive(Debug)]
 pub struct HealLimiter {
     min_interval: Duration,
@@ -113,15 +112,15 @@ pub struct HealLimiter {
 
 #[derive(Debug)]
 struct LastHeal {
-    /// By our own clock, which never jumps.
+    /// Time of the heal by the monotonic clock, in milliseconds.
     at: u64,
     container: String,
-    /// The owner waits for word that it is well.
+    /// The recovery was not reported yet.
     is_recovery_pending: bool,
 }
 
 impl HealLimiter {
-    /// Nobody is started anew within this time of their last start.
+    /// Limits heals: a service is not restarted within `min_interval` of its last start.
     pub const fn new(min_interval: Duration) -> Self {
         Self {
             min_interval,
@@ -129,7 +128,7 @@ impl HealLimiter {
         }
     }
 
-    /// Why this one is to be started anew now; none if it is not.
+    /// Why this service is to be restarted now. `None` if it is not.
     pub fn restart_reason(&self, service: &ObservedService, now: DecisionInputs) -> Option<String> {
         let reason = service.hang_reason()?;
         let is_old_enough = now.utc.since(service.start_time) >= self.min_interval;
@@ -140,7 +139,7 @@ impl HealLimiter {
         (is_old_enough && !was_healed_recently).then_some(reason)
     }
 
-    /// Notes that one is being started anew.
+    /// Notes a heal.
     pub fn record_heal(&mut self, service: &ObservedService, now: DecisionInputs) {
         let heal = LastHeal {
             at: now.mono,
@@ -150,7 +149,7 @@ impl HealLimiter {
         self.last_heals.insert(service.name.clone(), heal);
     }
 
-    /// Those of whom it is awaited that they are well again, each with its container.
+    /// Services whose recovery was not reported yet, each with the id of its container.
     pub fn pending_recoveries(&self) -> Vec<(SubjectToken, String)> {
         let pending = self
             .last_heals
@@ -161,7 +160,7 @@ impl HealLimiter {
             .collect()
     }
 
-    /// Takes in a look at one of them. Returns what there is to say, once.
+    /// Adds an inspection. Returns the record of a recovery, once.
     pub fn observe(
         &mut self,
         service: &ObservedService,
@@ -176,7 +175,7 @@ impl HealLimiter {
         Some(ServiceRecord::Recovered { after_ms })
     }
 
-    /// Nothing is awaited of it any more: its container was removed.
+    /// Stops waiting for a recovery: the container was removed.
     pub fn forget(&mut self, name: &SubjectToken) {
         if let Some(heal) = self.last_heals.get_mut(name) {
             heal.is_recovery_pending = false;
@@ -242,7 +241,7 @@ mod tests {
         );
         assert!(limiter.restart_reason(&hung, at(EVERY_MS)).is_some());
         limiter.record_heal(&hung, at(EVERY_MS));
-        // The call failed, or the wall clock says that its run is a year old.
+        // The call failed, or the wall clock has jumped by a year.
         for (utc, mono, due) in [
             (EVERY_MS * 2 - 1, EVERY_MS * 2 - 1, false),
             (EVERY_MS * 1_000, EVERY_MS + 1, false),
@@ -259,7 +258,7 @@ mod tests {
                 "{utc} {mono}"
             );
         }
-        // A watchdog that has just begun knows of nothing but the engine's own word.
+        // A new watchdog process knows only Docker's start time.
         let again = ObservedService {
             start_time: UtcMs(EVERY_MS),
             ..hung
@@ -301,20 +300,19 @@ mod tests {
         const HOUR: i64 = 3_600_000;
         const SAME: (&str, u8) = ("4f1c", 0);
         const NEXT: (&str, u8) = ("4f1c", 9);
-        // Restarts of the run that is known, and the second of the run that was to be ended; the run that is seen, its
-        // restarts, and when.
+        // The known run's restarts and the second of the run to be ended; the observed run, its restarts, and the time.
         let rows = [
             (None, SAME, 3, 0, Some(NewContainer)),
             (Some((0, None)), SAME, 0, 0, None),
             (Some((0, Some(0))), SAME, 0, 0, None),
             (Some((0, None)), ("77aa", 9), 5, 0, Some(NewContainer)),
             (Some((4, Some(0))), NEXT, 0, 0, Some(Watchdog)),
-            // The run between was not seen by anybody but who was to end it.
+            // A run between that only the process which was to end it has seen.
             (Some((4, Some(7))), NEXT, 0, 0, Some(Watchdog)),
             (Some((4, Some(9))), NEXT, 0, 0, Some(Unknown)),
             (Some((4, None)), NEXT, 0, 0, Some(Unknown)),
             (Some((4, None)), NEXT, 4, 0, Some(Unknown)),
-            // One that ends again and again is not told of each time.
+            // A service that exits repeatedly is not reported each time.
             (Some((0, None)), NEXT, 1, 0, Some(Docker)),
             (Some((4, None)), NEXT, 7, HOUR - 1, None),
             (Some((4, None)), NEXT, 8, 0, Some(Docker)),

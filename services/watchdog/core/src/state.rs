@@ -1,5 +1,4 @@
-//! What was decided: a fold of the journal's records. Folding is total: a watchdog that refuses its own
-//! history protects nobody.
+//! The folded journal. Folding never fails: a watchdog that rejects its own history would protect no unit.
 
 use std::collections::BTreeMap;
 
@@ -19,46 +18,46 @@ use crate::unit::Unit;
 /// Everything the journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SupervisionState {
-    /// Who supervises.
+    /// The process that supervises.
     pub writer: Option<Writer>,
     /// Every unit ever seen.
     pub units: BTreeMap<SubjectToken, Unit>,
-    /// Every service beside them that was seen.
+    /// Every Compose service seen beside the units.
     pub services: BTreeMap<SubjectToken, ServiceState>,
 }
 
-/// What is known of a service beside the units.
+/// What the journal says about a Compose service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceState {
-    /// The run that was recorded last.
+    /// The run recorded last.
     pub run: Run,
-    /// How often the engine had started it again by then.
+    /// Restarts by Docker when the run was recorded.
     pub restarts: u64,
-    /// When that was.
+    /// Time of that record.
     pub at: UtcMs,
-    /// The run that was to be ended, and another one started.
+    /// The run that was to be ended by a heal. `None` if no heal is in progress.
     pub intended_restart: Option<Run>,
 }
 
-/// The process that supervises.
+/// The process that may append to the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Writer {
-    /// Its name.
+    /// Name of the process.
     pub instance: SubjectToken,
-    /// This run of it.
+    /// Boot id of the process.
     pub boot: SubjectToken,
 }
 
-/// Written by a newer build.
+/// The batch was written by a newer version of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("journal entry has version {0}: allowed is up to {VERSION}")]
 pub struct UnsupportedVersion(pub u16);
 
 impl SupervisionState {
-    /// Folds one journal message.
+    /// Folds one batch.
     ///
     /// # Errors
-    /// [`UnsupportedVersion`]; nothing is folded then.
+    /// [`UnsupportedVersion`]. Nothing is folded then.
     pub fn fold(
         &mut self,
         batch: &JournalBatch<SupervisionRecord>,
@@ -101,7 +100,7 @@ impl SupervisionState {
                     run: run.clone(),
                     restarts: *restarts,
                     at,
-                    // What is still to be done to this very run.
+                    // A heal of this very run is still in progress.
                     intended_restart: before
                         .and_then(|before| before.intended_restart)
                         .filter(|intended| intended == run),
@@ -122,7 +121,7 @@ impl SupervisionState {
         }
     }
 
-    /// The units that a latch keeps down, each with that latch if it is known.
+    /// Units that a latch keeps stopped, each with the latch if it is known.
     pub fn latched_units(&self) -> impl Iterator<Item = (&SubjectToken, Option<&Latch>)> {
         let latched = |unit: &Unit| {
             let why = QuarantineReason::AccountLatched;
@@ -132,7 +131,7 @@ impl SupervisionState {
         units.map(|(name, unit)| (name, unit.latch.as_ref()))
     }
 
-    /// Whether a person has to act.
+    /// Whether a unit waits for the operator.
     pub fn any_quarantined(&self) -> bool {
         let quarantined = |unit: &Unit| matches!(unit.phase, UnitPhase::Quarantined { .. });
         self.units.values().any(quarantined)

@@ -1,4 +1,4 @@
-//! One unit: the fold of the facts about it.
+//! The state of one unit, folded from its records.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,89 +15,89 @@ use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, RestartReason};
 use crate::record::{Restart, UnitRecord};
 
-/// A run that was healthy for less never ends a series of failures.
+/// A shorter healthy run never resets the consecutive failures.
 const MIN_HEALTHY_RUN: Duration = Duration::from_mins(10);
 
-/// What is known of one unit.
+/// What the journal says about one unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unit {
-    /// What its flags ask for; none until they were read.
+    /// The restart policy. `None` until the flags were read.
     pub policy: Option<RestartPolicy>,
-    /// The container whose arguments were not understood.
+    /// Id of the container whose arguments are invalid.
     pub unreadable_container: Option<String>,
-    /// Where in its life it is.
+    /// The phase.
     pub phase: UnitPhase,
-    /// Since when.
+    /// Start of the phase.
     pub since: UtcMs,
-    /// Restarts so far, finished cycles included.
+    /// Restarts so far, including finished cycles.
     pub restarts: u32,
     /// Failures in a row.
     pub consecutive_failures: u32,
-    /// Starts meant so far, whoever wanted them: tells one try from the next.
+    /// Starts intended so far by anything; distinguishes one attempt from the next.
     pub starts: u64,
-    /// The delay before the last restart, in milliseconds.
+    /// Delay before the last restart, in milliseconds.
     pub last_delay_ms: u64,
-    /// What went wrong last.
+    /// Reason of the last restart or quarantine.
     pub last_reason: Option<RestartReason>,
-    /// What it said of an error before that.
+    /// The error that the unit reported before that.
     pub last_error: Option<String>,
-    /// Its failures by what they look like.
+    /// Failures by signature.
     pub failures: Failures,
-    /// When its last failure was noticed, until it is healthy again.
+    /// Detection of the last failure, until the unit is healthy again.
     pub down_since: Option<UtcMs>,
-    /// The process that is healthy, and its age when it first was.
+    /// The healthy process. `None` until its first heartbeat in phase running.
     pub healthy_since: Option<HealthySince>,
-    /// The hanging run that was only observed.
+    /// The hung run that was reported and not stopped.
     pub hang_reported: Option<Run>,
-    /// What a person ordered and is not done yet.
+    /// The command in progress.
     pub pending_command: Option<PendingCommand>,
-    /// A person wants it to be watched only.
+    /// The hold of an operator.
     pub hold: Option<Hold>,
-    /// This run was started by us.
+    /// The current run was started by the watchdog.
     pub is_started_by_us: bool,
-    /// When its last restarts were decided, finished cycles left out.
+    /// Times of the last restarts, without finished cycles.
     pub recent_restarts: VecDeque<UtcMs>,
-    /// It ended while it was held: its release starts it.
+    /// The unit ended on hold: its release starts it.
     pub has_ended_on_hold: bool,
-    /// The failure whose log was not read yet when its restart was decided.
+    /// The failure whose restart was decided before its log was read.
     pub unexplained_failure: Option<UnexplainedFailure>,
-    /// The latch that it ended for.
+    /// The latch that the unit ended for.
     pub latch: Option<Latch>,
-    /// The owner has been told that it is critical for long.
+    /// Long critical health was reported.
     pub is_critical_reported: bool,
 }
 
-/// An order that is being carried out.
+/// A command in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingCommand {
-    /// What.
+    /// The command.
     pub command: RunCommand,
-    /// Who wants it.
+    /// The operator.
     pub by: String,
 }
 
-/// Watch, and do nothing.
+/// A hold: the watchdog does not act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// Who wants it.
+    /// The operator.
     pub by: String,
-    /// Why.
+    /// The operator's reason.
     pub reason: String,
 }
 
-/// A failure that was answered before its log was read.
+/// A failure whose restart was decided before its log was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnexplainedFailure {
     /// The run that ended.
     pub run: Run,
-    /// When that was noted.
+    /// Time of the restart record.
     at: UtcMs,
-    /// What went wrong.
+    /// Reason of the restart.
     reason: RestartReason,
 }
 
 impl Unit {
-    /// Folds one fact.
+    /// Folds one record.
     pub fn apply(&mut self, at: UtcMs, record: &UnitRecord) {
         match record {
             UnitRecord::RestartPolicyRead(policy) => self.policy = Some(policy.clone()),
@@ -171,7 +171,7 @@ impl Unit {
         }
     }
 
-    /// How long it must be healthy before its failures count no more.
+    /// How long the unit must be healthy before its consecutive failures are reset.
     pub fn min_healthy_run(&self) -> Duration {
         MIN_HEALTHY_RUN.max(Duration::from_millis(self.last_delay_ms) * 2)
     }
@@ -209,7 +209,7 @@ impl Unit {
         self.enter_phase(at, UnitPhase::Running(run.clone()));
     }
 
-    /// What runs is stopped first; what is down is due at once, and nobody has missed it.
+    /// A running unit is stopped first. A stopped unit is due at once.
     fn on_commanded(&mut self, at: UtcMs, command: RunCommand, by: &str) {
         let due = match &self.phase {
             UnitPhase::RestartPending { run, .. }
@@ -226,7 +226,7 @@ impl Unit {
         }
     }
 
-    /// Nothing is expected of it: what was down is no longer missed.
+    /// The unit is not expected to run.
     fn enter_down_phase(&mut self, at: UtcMs, phase: UnitPhase) {
         self.down_since = None;
         self.pending_command = None;
@@ -251,7 +251,7 @@ impl Unit {
         }
     }
 
-    /// Heartbeats said more of the cause, if they said anything.
+    /// An error in the heartbeats says more than the log.
     fn on_log_read(&mut self, error_line: Option<&str>) {
         let (Some(UnexplainedFailure { at, reason, .. }), Some(said)) =
             (self.unexplained_failure.take(), error_line)
@@ -291,14 +291,14 @@ impl Unit {
         self.enter_phase(at, UnitPhase::RestartPending { run, delay_ms });
     }
 
-    /// Due at once, with a clean slate; one that is held stays so.
+    /// The unit is due at once with its failures reset. A hold stays.
     fn on_unlatched(&mut self, at: UtcMs) {
         let hold = self.hold.take();
         self.on_released(at, false);
         self.hold = hold;
     }
 
-    /// Due at once, with a clean slate.
+    /// The unit is due at once with its failures reset.
     fn on_released(&mut self, at: UtcMs, reset_restarts: bool) {
         self.consecutive_failures = 0;
         self.last_delay_ms = 0;
@@ -320,7 +320,7 @@ impl Unit {
     }
 }
 
-/// What is no failure has nothing to explain.
+/// `None` for a restart that is no failure, or whose log was read.
 fn unexplained_failure(at: UtcMs, restart: &Restart) -> Option<UnexplainedFailure> {
     let evidence = restart.evidence.as_deref();
     let read =

@@ -23,7 +23,7 @@ impl DecisionContext<'_> {
         u128::from(self.healthy_ms()) >= self.unit.min_healthy_run().as_millis()
     }
 
-    /// How long the process is healthy by its own monotonic clock.
+    /// How long the process has been healthy, by its own monotonic clock, in milliseconds.
     pub(super) fn healthy_ms(&self) -> u64 {
         let liveness = self.observed_unit.liveness.as_ref();
         match (liveness, &self.unit.healthy_since) {

@@ -1,7 +1,8 @@
-//! What follows from an end: the next cycle, a restart after its delay, or no restart any more.
+//! What follows from the end of a run: the next cycle, a restart after a delay, or a quarantine.
 
 use std::time::Duration;
 
+use protocol::redact::redact;
 use protocol::time::UtcMs;
 
 use super::context::DecisionContext;
@@ -11,7 +12,6 @@ use crate::evidence::Evidence;
 use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{Restart, UnitRecord};
-use crate::redact::redact;
 
 impl DecisionContext<'_> {
     pub(super) fn next_cycle(&self, policy: &RestartPolicy, end: &RunEnd<'_>) -> UnitRecord {
@@ -23,7 +23,7 @@ impl DecisionContext<'_> {
         self.restart(policy, end, reason, 0, delay)
     }
 
-    /// At once, like whatever else the engine starts again, and at no cost.
+    /// A restart without a delay and without counting it.
     pub(super) fn restart_after_docker_outage(
         &self,
         policy: &RestartPolicy,
@@ -77,7 +77,7 @@ impl DecisionContext<'_> {
         self.restart(policy, end, reason, consecutive_failures, delay)
     }
 
-    /// Another restart would be one too many within the window.
+    /// Whether another restart would exceed the budget of the window.
     fn is_over_restart_budget(&self) -> bool {
         let Some(budget) = self.observed_state.config().restart_budget else {
             return false;
@@ -145,7 +145,7 @@ impl DecisionContext<'_> {
     }
 }
 
-/// The end of a run; without a code if it never began.
+/// The end of a run. `code` is `None` if the container never started.
 pub(super) struct RunEnd<'a> {
     pub(super) run: &'a Run,
     pub(super) code: Option<i64>,

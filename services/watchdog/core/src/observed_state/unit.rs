@@ -1,4 +1,4 @@
-//! What is seen of one unit: its container, its heartbeats, the call under way.
+//! The observations of one unit: its container, its heartbeats, the call in flight.
 
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
@@ -11,17 +11,17 @@ use crate::model::Action;
 use crate::phase::UnitPhase;
 use crate::unit::Unit;
 
-/// A stop call that failed is made again after this.
+/// Time after which a stop is called again if the end of the run was not observed, in milliseconds.
 const STOP_RETRY_MS: u64 = 10_000;
 
-/// What is seen of one unit.
+/// The observations of one unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObservedUnit {
-    /// Its container.
+    /// The container.
     pub container: ObservedContainer,
-    /// Its newest heartbeat of this run.
+    /// The newest heartbeat of this run.
     pub liveness: Option<Liveness>,
-    /// The call under way.
+    /// The call in flight.
     pub in_flight: Option<Action>,
     previous_boot: Option<SubjectToken>,
     /// The run before this one.
@@ -29,30 +29,30 @@ pub struct ObservedUnit {
     pub(super) observed_since: u64,
     pub(super) stop_requested_run: Option<Run>,
     ended_run: Option<(Run, u64)>,
-    /// The run that had ended when we first looked.
+    /// The run that had ended when it was first observed.
     pub(super) found_ended_run: Option<Run>,
     pub(super) failed_start: Option<(u64, String)>,
     stop_retry_at: u64,
     pub(super) restart_timer: Option<RestartTimer>,
-    /// The end of its log, once it has ended.
+    /// The end of the log of the ended run.
     pub(super) log_tail: Option<LogTail>,
-    /// Its last heartbeats.
+    /// The last heartbeats.
     recent_heartbeats: RecentHeartbeats,
 }
 
 /// What is known of a unit's container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ObservedContainer {
-    /// Not looked yet.
+    /// Not inspected yet.
     #[default]
     Unknown,
-    /// There is none.
+    /// There is no container.
     Missing,
-    /// This one.
+    /// The container as inspected.
     Present(Container),
 }
 
-/// A stored wait, measured from now on by our own clock.
+/// A restart delay, measured by the monotonic clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct RestartTimer {
     pub(super) since: UtcMs,
@@ -62,29 +62,29 @@ pub(super) struct RestartTimer {
 }
 
 impl ObservedUnit {
-    /// Whether a person has frozen it.
+    /// Whether `docker pause` has frozen the container.
     pub fn is_paused(&self) -> bool {
         matches!(&self.container, ObservedContainer::Present(container) if container.status == Status::Paused)
     }
 
-    /// Whether a person asked this run to stop.
+    /// Whether an operator requested a stop of this run.
     pub fn is_stop_requested(&self, run: &Run) -> bool {
         self.stop_requested_run.as_ref() == Some(run)
     }
 
-    /// When we first saw that this run had ended, by our monotonic clock.
+    /// First observation of the end of this run, by the monotonic clock.
     pub fn ended_since(&self, run: &Run) -> Option<u64> {
         let (ended, since) = self.ended_run.as_ref()?;
         (ended == run).then_some(*since)
     }
 
-    /// Why the `starts`-th start failed, if it did.
+    /// The error of the `starts`-th start. `None` if it did not fail.
     pub fn start_failure(&self, starts: u64) -> Option<&str> {
         let (attempt, error) = self.failed_start.as_ref()?;
         (*attempt == starts).then_some(error.as_str())
     }
 
-    /// What is known of the end of this run.
+    /// The evidence of the end of this run.
     pub fn evidence(&self, run: &Run, now: DecisionInputs) -> Evidence {
         let container = match &self.container {
             ObservedContainer::Present(container) if container.run == *run => Some(container),
@@ -101,19 +101,19 @@ impl ObservedUnit {
         )
     }
 
-    /// The end of this run's log, if it was read.
+    /// The end of this run's log. `None` until it was read.
     pub fn log_tail_of(&self, run: &Run) -> Option<&LogTail> {
         self.log_tail
             .as_ref()
             .filter(|log_tail| log_tail.run == *run)
     }
 
-    /// Before this instant no stop call is made again.
+    /// Time before which no stop is called again.
     pub const fn stop_retry_at(&self) -> u64 {
         self.stop_retry_at
     }
 
-    /// When a waiting unit is due, by our monotonic clock; none if it does not wait.
+    /// End of the restart delay, by the monotonic clock. `None` if no restart is pending.
     pub fn restart_due_at(&self, unit: &Unit, now: DecisionInputs) -> Option<u64> {
         let remaining = remaining(unit, now)?;
         let same = (unit.since, unit.restarts, unit.phase.delay_ms());
@@ -152,7 +152,7 @@ impl ObservedUnit {
         self.container = ObservedContainer::Present(new);
     }
 
-    /// A heartbeat heard before we saw the new run may already be of it.
+    /// A heartbeat received before the new run was observed may already be from it.
     fn on_new_run(&mut self, new: &Container) {
         let fits =
             |liveness: &Liveness| new.is_alive() && liveness.heartbeat.fits_run(new.start_time);
@@ -188,8 +188,8 @@ impl ObservedUnit {
     }
 }
 
-/// Of two containers of one unit (one is being replaced by the other) the living one counts. Reports
-/// come by two ways: one that shows a run alive after its end is late.
+/// Whether `new` replaces `old`. Of two containers of one unit the running one counts. Observations come by two ways,
+/// so one that shows a run alive after its end is late.
 fn replaces(old: &Container, new: &Container) -> bool {
     if old.run == new.run {
         return old.exit().is_none() || new.exit().is_some() || new.status == Status::InTransition;
@@ -204,7 +204,8 @@ fn replaces(old: &Container, new: &Container) -> bool {
     }
 }
 
-/// What is left of a wait by the wall clock, which may have jumped: never more than the whole.
+/// The rest of the restart delay in milliseconds, by the wall clock, which may have jumped: never more than the whole
+/// delay.
 fn remaining(unit: &Unit, now: DecisionInputs) -> Option<u64> {
     let UnitPhase::RestartPending { delay_ms, .. } = unit.phase else {
         return None;
