@@ -26,8 +26,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::components::ProcessStatus;
+use crate::exit_error::ExitError;
 use crate::identity::Identity;
-use crate::process::ExitError;
 
 /// A caller has asked and taken its answer within this time.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ pub struct MetricsSettings {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     let parsed = text.parse();
-    parsed.map_err(|_| "allowed is ADDRESS:PORT, e.g. 0.0.0.0:9464 or [::1]:9464".to_owned())
+    parsed.map_err(|_| "expected ADDRESS:PORT, e.g. 0.0.0.0:9464 or [::1]:9464".to_owned())
 }
 
 /// What the numbers are read from, at each scrape.
@@ -96,7 +96,7 @@ impl Metrics {
         };
         let listener = TcpListener::bind(address).await.map_err(|error| {
             ExitError::config(format!(
-                "METRICS_ADDR={address}: {error}; allowed is a free port at an address of this machine"
+                "METRICS_ADDR=\"{address}\": expected a free port at an address of this machine: {error}"
             ))
         })?;
         let recorder = Arc::new(PrometheusBuilder::new().build_recorder());
@@ -172,11 +172,13 @@ impl ScrapeState {
             response.headers_mut().insert(ALLOW, allowed);
             return response;
         }
-        ::metrics::with_local_recorder(&self.recorder, || {
-            self.set_process_metrics();
-            (self.service_metrics)();
-        });
-        respond(StatusCode::OK, self.handle.render())
+        ::metrics::with_local_recorder(&self.recorder, || self.set_process_metrics());
+        // A recorder of its own: a series that the service does not set again, such as a book that moved to another
+        // instance, is not served any more.
+        let scraped = PrometheusBuilder::new().build_recorder();
+        ::metrics::with_local_recorder(&scraped, || (self.service_metrics)());
+        let text = self.handle.render() + &scraped.handle().render();
+        respond(StatusCode::OK, text)
     }
 
     fn set_process_metrics(&self) {
@@ -228,7 +230,8 @@ impl ScrapeState {
     }
 }
 
-fn describe() {
+/// Describes the metrics of every process to the recorder.
+pub fn describe() {
     describe_gauge!(
         "bearish_build_info",
         "Always 1; which program this is and under which name it runs"
