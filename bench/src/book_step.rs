@@ -24,7 +24,6 @@ use crate::stats::{format_millis, rank};
 
 const BASE: Interval = Interval::M1;
 
-/// Number of steps
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Number of steps with a decision

@@ -87,7 +87,7 @@ impl Networks {
         }
     }
 
-    /// Value for `COMPOSE_FILE`.
+    /// Value for `COMPOSE_FILE`: paths separated by colons.
     fn compose_files(self) -> String {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let file = |name| root.join(name).display().to_string();

@@ -30,7 +30,6 @@ pub(crate) struct Options {
     timeout: u64,
 }
 
-/// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     print_explanation();
     let idle = IdleTime::begin();

@@ -47,7 +47,6 @@ struct ServiceSample {
     max_resident: u64,
 }
 
-/// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     let span = Duration::from_secs(options.minutes * 60);
     if !options.supervised.is_empty() {

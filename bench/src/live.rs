@@ -8,7 +8,6 @@ use clap::Args;
 
 use crate::machine::{self, IdleTime};
 
-/// Amount of work
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of entries, each by a new trader, bus and exchange
@@ -25,7 +24,6 @@ pub(crate) struct Options {
     seconds: u64,
 }
 
-/// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     machine::print(&[]);
     let idle = IdleTime::begin();

@@ -34,7 +34,6 @@ struct CpuTimes {
 }
 
 impl IdleTime {
-    /// Starts the measurement.
     pub(crate) fn begin() -> Self {
         Self(parse_times(&read("/proc/stat")))
     }

@@ -25,7 +25,6 @@ use crate::stats::{format_millis, per_second, rank};
 const PUBLISHERS: usize = 32;
 const INTAKE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Amount of work
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Number of critical events, one after the other
@@ -42,7 +41,6 @@ pub(crate) struct Options {
     apprise: Option<PathBuf>,
 }
 
-/// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     machine::print(&[]);
     let idle = IdleTime::begin();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bearish_tests::docker::{inspect, run_command};
 
-/// A running process.
+/// A running process, identified by its process id.
 pub(crate) struct ProcessStats {
     pid: u32,
     ticks_per_second: u64,

@@ -60,7 +60,6 @@ pub(crate) struct Options {
     plain_only: bool,
 }
 
-/// Measures and prints.
 pub(crate) async fn measure(options: &Options) {
     let settle = Duration::from_secs(options.settle);
     let idle = IdleTime::begin();

@@ -25,7 +25,6 @@ struct SupervisionCost {
     docker: f64,
 }
 
-/// Measures and prints.
 pub(crate) async fn measure(counts: &[u32], span: Duration) {
     machine::print(&[]);
     println!(

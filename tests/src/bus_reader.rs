@@ -16,14 +16,14 @@ use crate::wait::eventually;
 
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One stored event.
+/// An event as it is stored on the bus.
 #[derive(Debug, Clone)]
 pub struct StoredEvent {
     /// Subject that it is stored under.
     pub subject: String,
     /// `CloudEvents` and NATS headers.
     pub headers: HeaderMap,
-    /// The parsed payload.
+    /// The event parsed from the payload.
     pub event: Event,
 }
 

@@ -138,7 +138,7 @@ impl Drop for TestNetwork {
 
 /// Bus with its streams, and exchange. Fields are dropped in this order: the network last.
 pub struct ComposeStack {
-    /// Container of nats-server.
+    /// Container of nats-server, with its streams.
     pub nats: Container,
     /// Container of the simulated exchange.
     pub exchange: Container,

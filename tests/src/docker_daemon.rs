@@ -77,7 +77,7 @@ impl DockerDaemon {
         daemon
     }
 
-    /// Value for `DOCKER_HOST`.
+    /// Address of the socket, as a value for `DOCKER_HOST`.
     pub fn address(&self) -> String {
         format!("unix://{}/docker.sock", self.run_dir().display())
     }

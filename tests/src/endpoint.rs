@@ -27,18 +27,18 @@ struct EndpointState {
     calls: Vec<Call>,
 }
 
-/// A received request.
+/// A request as the server received it.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// HTTP method, such as `POST`.
     pub method: String,
-    /// Path and query.
+    /// Path and query of the address.
     pub path: String,
     /// Header names in lower case, and their values.
     pub headers: Vec<(String, String)>,
-    /// Body as text.
+    /// Request body as text.
     pub body: String,
-    /// Time of receipt.
+    /// Time at which the request arrived.
     pub received_at: Instant,
 }
 

@@ -27,13 +27,13 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// A closed one-minute candle from the REST API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candle {
-    /// First price.
+    /// First price of the minute.
     pub open: Decimal,
-    /// Highest price.
+    /// Highest price of the minute.
     pub high: Decimal,
-    /// Lowest price.
+    /// Lowest price of the minute.
     pub low: Decimal,
-    /// Last price.
+    /// Last price of the minute.
     pub close: Decimal,
 }
 
@@ -75,7 +75,7 @@ impl Exchange {
         exchange
     }
 
-    /// Sends SIGKILL.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         self.process.kill();
     }

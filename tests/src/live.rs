@@ -72,7 +72,7 @@ fn market_csv(moves: &[PriceMove], entry_minute: i64) -> String {
 pub struct LiveSystem {
     /// nats-server with its streams.
     pub nats: NatsServer,
-    /// The simulated exchange.
+    /// Simulated exchange with the market of the test.
     pub exchange: Exchange,
     operator: Bus,
     speed: u64,

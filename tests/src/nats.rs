@@ -23,16 +23,16 @@ pub enum Role {
     TraderPaper,
     /// A trader in live mode.
     TraderLive,
-    /// The watchdog.
+    /// The watchdog of a host.
     Watchdog,
-    /// The notifier.
+    /// The notifier, which also receives Telegram commands.
     Notifier,
     /// The operator: reads everything and publishes commands.
     Operator,
 }
 
 impl Role {
-    /// All roles.
+    /// All roles, in no particular order.
     pub const ALL: [Self; 6] = [
         Self::BusInit,
         Self::TraderPaper,
@@ -42,7 +42,7 @@ impl Role {
         Self::Operator,
     ];
 
-    /// NATS user name.
+    /// User name of this role on the bus.
     pub const fn user(self) -> &'static str {
         match self {
             Self::BusInit => "bus-init",
@@ -67,7 +67,7 @@ impl Role {
 
 /// A NATS connection without the project's own code.
 pub struct RawClient {
-    /// The NATS client.
+    /// Client of async-nats, connected as the role.
     pub client: Client,
     permission_errors: Arc<Mutex<Vec<String>>>,
 }
@@ -174,7 +174,7 @@ impl NatsServer {
         ]
     }
 
-    /// Connects as `role`.
+    /// Connects to this server as `role`.
     pub async fn bus(&self, role: Role) -> Bus {
         let settings = self.settings(role);
         eventually("a connection to the bus", DEFAULT_TIMEOUT, async || {
@@ -221,7 +221,7 @@ impl NatsServer {
         }
     }
 
-    /// Sends SIGKILL.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -237,7 +237,7 @@ impl NatsServer {
         self.process.signal("STOP");
     }
 
-    /// Sends SIGCONT.
+    /// Sends SIGCONT: ends [`Self::freeze`].
     pub fn thaw(&self) {
         self.process.signal("CONT");
     }

@@ -56,14 +56,14 @@ impl NotifierSetup {
             .env("TELEGRAM_API_URL", &telegram.url())
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.0.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Starts a notifier.
+    /// Starts a notifier with these settings.
     pub fn start(&self) -> Process {
         Process::start("notifier", self.command(&[]))
     }

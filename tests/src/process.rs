@@ -87,7 +87,7 @@ impl Process {
         }
     }
 
-    /// Process id.
+    /// Process id of the child.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

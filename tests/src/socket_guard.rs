@@ -12,7 +12,7 @@ use crate::process::{Process, binary};
 
 /// A running socket-guard for one Compose project.
 pub struct SocketGuard {
-    /// The socket-guard process.
+    /// Process of the socket-guard, for its log.
     pub process: Process,
     project: String,
     /// Address of the Docker daemon behind it. `None` for the machine's daemon.
@@ -39,7 +39,7 @@ impl SocketGuard {
         }
     }
 
-    /// Sends SIGKILL.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         self.process.kill();
     }
@@ -50,7 +50,7 @@ impl SocketGuard {
         self.process.wait_for_log("guarding").await;
     }
 
-    /// Value for `DOCKER_HOST`.
+    /// Address of the socket, as a value for `DOCKER_HOST`.
     pub fn address(&self) -> String {
         format!("unix://{}", socket_path(&self.dir).display())
     }

@@ -20,7 +20,7 @@ use crate::wait::eventually;
 pub struct System {
     /// nats-server with its streams.
     pub nats: NatsServer,
-    /// The simulated exchange.
+    /// Simulated exchange that the traders use.
     pub exchange: Exchange,
     operator: Bus,
 }

@@ -36,7 +36,7 @@ impl TraderSetup {
         setup.with_bus(nats, Role::TraderPaper)
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
@@ -51,21 +51,21 @@ impl TraderSetup {
             .fold(self, |setup, (name, value)| setup.env(name, value))
     }
 
-    /// Removes a variable.
+    /// Removes an environment variable.
     #[must_use]
     pub fn without_env(mut self, name: &str) -> Self {
         self.env.remove(name);
         self
     }
 
-    /// Replaces the flags.
+    /// Replaces the flags by these.
     #[must_use]
     pub fn flags(mut self, flags: &str) -> Self {
         self.flags = flags.split_whitespace().map(str::to_owned).collect();
         self
     }
 
-    /// Instance name.
+    /// Instance name, unique on this host.
     pub fn instance(&self) -> &str {
         &self.env["INSTANCE"]
     }
@@ -85,7 +85,7 @@ impl TraderSetup {
         parts.join(" ")
     }
 
-    /// Starts a trader.
+    /// Starts a trader with these settings.
     pub fn start(&self) -> Trader {
         self.start_from(binary("trader"))
     }
@@ -105,14 +105,14 @@ impl TraderSetup {
     }
 }
 
-/// A running trader.
+/// A running trader process; derefs to [`Process`].
 pub struct Trader {
     process: Process,
     instance: String,
 }
 
 impl Trader {
-    /// Instance name.
+    /// Instance name, unique on this host.
     pub fn instance(&self) -> &str {
         &self.instance
     }

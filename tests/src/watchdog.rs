@@ -29,7 +29,7 @@ use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
 /// A bus, a Compose project and its watchdog.
 pub struct WatchdogRig {
-    /// The watchdog process.
+    /// Process of the current watchdog.
     pub watchdog: Process,
     /// nats-server with its streams.
     pub nats: NatsServer,
@@ -404,7 +404,7 @@ impl UnitSetup {
 /// A container of a unit or service. Removed on drop.
 pub struct Unit {
     docker_host: Option<String>,
-    /// `trader-paper-<number>`.
+    /// Name of the unit or service, such as `trader-paper-1`.
     pub name: String,
     container: String,
 }

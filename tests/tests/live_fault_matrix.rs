@@ -4,7 +4,7 @@
 //! exchange. At the end journal and exchange agree, an open position has its stop, no order was executed twice, and
 //! the profit equals the change of the wallet balance.
 //!
-//! CI plays a random sample; `scripts/test --all` plays every cell twice.
+//! CI plays a random sample of each of four parts of the matrix; `scripts/test --all` plays every cell twice.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,8 +29,9 @@ use futures_util::{FutureExt, StreamExt};
 
 /// Speed of the exchange: a candle lasts two seconds, and the exchange accepts an order for two seconds.
 const SPEED: &str = "30";
-/// Cells of each kind that CI plays, and how many at once.
-const SAMPLE_SIZE: usize = 4;
+/// Number of cells that each sample test plays.
+const SAMPLE_SIZE: usize = 2;
+/// Number of cells that a test plays at once.
 const CONCURRENT_CELLS: usize = 4;
 /// How often the whole matrix plays every cell, unless `BEARISH_TEST_ROUNDS` is set.
 const ROUNDS: usize = 2;
@@ -153,16 +154,37 @@ fn pick_random(count: usize, mut cells: Vec<Cell>, random: &mut SeededRandom) ->
     sample
 }
 
-#[tokio::test]
-async fn random_sample_of_the_matrix_ends_consistent() {
+/// Plays a random sample of the cells that `is_included` accepts.
+async fn play_sample(is_included: impl Fn(&Cell) -> bool) {
     let mut random = SeededRandom::new();
-    let mut sample = pick_random(SAMPLE_SIZE, held_cells(&mut random), &mut random);
-    sample.extend(pick_random(
-        SAMPLE_SIZE,
-        faults::fault_cells(&mut random),
-        &mut random,
-    ));
-    play_all(sample).await;
+    let mut cells = held_cells(&mut random);
+    cells.extend(faults::fault_cells(&mut random));
+    cells.retain(is_included);
+    play_all(pick_random(SAMPLE_SIZE, cells, &mut random)).await;
+}
+
+async fn play_held_sample(hold_point: HoldPoint) {
+    play_sample(|cell| matches!(cell, Cell::Held(held) if held.hold_point == hold_point)).await;
+}
+
+#[tokio::test]
+async fn random_calls_held_before_the_exchange_end_consistent() {
+    play_held_sample(HoldPoint::BeforeExchange).await;
+}
+
+#[tokio::test]
+async fn random_calls_held_after_the_exchange_end_consistent() {
+    play_held_sample(HoldPoint::AfterExchange).await;
+}
+
+#[tokio::test]
+async fn random_faults_of_a_call_end_consistent() {
+    play_sample(|cell| matches!(cell, Cell::Fault(fault) if fault.is_of_call())).await;
+}
+
+#[tokio::test]
+async fn random_faults_of_the_exchange_end_consistent() {
+    play_sample(|cell| matches!(cell, Cell::Fault(fault) if !fault.is_of_call())).await;
 }
 
 #[tokio::test]

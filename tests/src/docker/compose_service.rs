@@ -89,7 +89,7 @@ impl ComposeService {
         self.string_list("cap_drop")
     }
 
-    /// Security options.
+    /// Security options, such as `no-new-privileges:true`.
     pub(super) fn security_opt(&self) -> Vec<String> {
         self.string_list("security_opt")
     }

@@ -49,14 +49,14 @@ impl<'a> ContainerSetup<'a> {
         .env("LOG_LEVEL", "debug")
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// Replaces compose.yaml's command.
+    /// Replaces compose.yaml's command by these flags.
     #[must_use]
     pub fn flags(mut self, flags: &str) -> Self {
         self.flags = flags.split_whitespace().map(str::to_owned).collect();

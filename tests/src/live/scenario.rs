@@ -42,7 +42,7 @@ impl LiveScenario {
         }
     }
 
-    /// Starts the trader.
+    /// Starts the trader of this scenario.
     pub fn start_trader(&mut self) {
         self.trader = Some(self.setup.start());
     }

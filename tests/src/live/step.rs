@@ -90,7 +90,7 @@ pub const STEPS: [Step; 11] = [
 pub enum TraderEnd {
     /// It continues to run.
     Survives,
-    /// It receives SIGKILL.
+    /// It is killed with SIGKILL.
     Killed,
     /// It receives SIGTERM and shuts down gracefully.
     Stopped,
@@ -108,7 +108,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Starts the fault.
+    /// Starts the fault on the exchange.
     pub async fn start(&self, exchange: &Exchange) {
         exchange
             .arm_fault(&serde_json::from_str(self.start_request).unwrap())

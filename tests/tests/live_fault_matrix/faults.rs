@@ -145,6 +145,11 @@ pub(super) struct FaultCell {
 }
 
 impl FaultCell {
+    /// Whether the fault affects one call. Otherwise it affects the whole exchange.
+    pub(super) const fn is_of_call(&self) -> bool {
+        matches!(self.place, FaultPlace::Call(_))
+    }
+
     pub(super) fn name(&self) -> String {
         let place = match self.place {
             FaultPlace::Call(step) => step.name.to_owned(),
