@@ -26,7 +26,7 @@ pub const LABEL: &str = "bearish-alpha.test";
 /// Port of nats-server in its container.
 const BUS_PORT: u16 = 4222;
 /// Volumes that compose.yaml names.
-const VOLUMES: [&str; 2] = ["nats", "exchange-sim"];
+const VOLUMES: [&str; 3] = ["nats", "exchange-sim", "logs"];
 
 /// Name of this test run, the value of [`LABEL`].
 pub fn run_name() -> String {

@@ -12,7 +12,7 @@ pub struct SubjectToken(String);
 
 /// Why a text is no [`SubjectToken`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a name: allowed are 1 to 64 of A-Z a-z 0-9 _ -")]
+#[error("{0:?}: expected 1 to 64 of A-Z a-z 0-9 _ -")]
 pub struct InvalidSubjectToken(String);
 
 impl SubjectToken {
@@ -242,12 +242,12 @@ impl FromStr for ProcessKey {
 
 /// Why a text is no [`BookKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a book: expected mode.venue.account.symbol with mode paper or live")]
+#[error("{0:?}: expected mode.venue.account.symbol with mode paper or live")]
 pub struct InvalidBookKey(String);
 
 /// Why a text is no [`AccountKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an account: expected mode.venue.account with mode paper or live")]
+#[error("{0:?}: expected mode.venue.account with mode paper or live")]
 pub struct InvalidAccountKey(String);
 
 impl FromStr for BookKey {

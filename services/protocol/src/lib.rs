@@ -1,8 +1,8 @@
-//! What the services say to each other, and nothing about how it travels.
+//! Messages, subjects and identities that the services share.
 //!
-//! Pure: no tokio, no clock, no sockets. Every message carries a version `v` and is held against
-//! committed JSON in `tests/golden/`. Journal *records* are not here: they belong to the brain
-//! that folds them; only their envelope is shared, and an operator's words, which several services write.
+//! The crate is pure: no tokio, no clock, no sockets. Every message carries a version `v`, and tests compare it with
+//! committed JSON in `tests/golden/`. Records of a journal are defined by the core that folds them; their envelope and
+//! the account commands, which several services write, are defined here.
 
 pub mod account_command;
 pub mod command;
@@ -13,10 +13,11 @@ pub mod heartbeat;
 pub mod ids;
 pub mod journal;
 pub mod lease;
+pub mod redact;
 pub mod report;
 pub mod subject;
 pub mod time;
 pub mod trader_args;
 
-/// Version of every message that this build writes. A reader refuses a newer one.
+/// Version of every message that this build writes. A reader rejects a newer version.
 pub const VERSION: u16 = 1;

@@ -1,11 +1,11 @@
-//! Points in time as the wire and the brains carry them: UTC milliseconds. Nothing here reads a clock.
+//! Points in time in messages and cores: [`UtcMs`] and [`ClockReading`]. Nothing here reads a clock.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Milliseconds since the Unix epoch, UTC: an exchange's unit of time, and ours.
+/// Milliseconds since the Unix epoch, UTC.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -13,31 +13,40 @@ use serde::{Deserialize, Serialize};
 pub struct UtcMs(pub i64);
 
 impl UtcMs {
-    /// This point moved forward by `span`, saturating.
+    /// The point in time `span` later, saturating.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
-    /// How long after `earlier` this is; zero if it is not later.
+    /// Time since `earlier`; zero if `earlier` is not earlier.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.millis_since(earlier))
     }
 
-    /// The same in milliseconds.
+    /// Time since `earlier` in milliseconds; zero if `earlier` is not earlier.
     pub fn millis_since(self, earlier: Self) -> u64 {
         u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0)
     }
 }
 
 impl fmt::Display for UtcMs {
-    /// RFC 3339 with milliseconds; the bare number where the calendar ends.
+    /// RFC 3339 with milliseconds; the number of milliseconds outside the calendar.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
             Ok(at) => write!(f, "{at:.3}"),
             Err(_) => write!(f, "{}ms", self.0),
         }
     }
+}
+
+/// One instant by two clocks of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockReading {
+    /// Wall clock, for records and messages. May jump.
+    pub utc: UtcMs,
+    /// Monotonic clock in milliseconds since an arbitrary start within the process.
+    pub mono: u64,
 }
 
 fn millis(span: Duration) -> i64 {

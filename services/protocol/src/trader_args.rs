@@ -103,14 +103,14 @@ impl TraderArgs {
 fn max_restarts(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(restarts @ 1..=1_000_000) => Ok(restarts),
-        _ => Err("allowed are whole numbers from 1 to 1000000".to_owned()),
+        _ => Err("expected a whole number from 1 to 1000000".to_owned()),
     }
 }
 
 fn restart_delay(text: &str) -> Result<u64, String> {
     match text.parse() {
         Ok(secs @ 0..=3600) => Ok(secs),
-        _ => Err("allowed are whole seconds from 0 to 3600".to_owned()),
+        _ => Err("expected whole seconds from 0 to 3600".to_owned()),
     }
 }
 
@@ -120,7 +120,7 @@ fn duration(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(secs) if secs > 0.0 && secs <= TEN_YEARS => Ok(secs),
         _ => Err(format!(
-            "allowed are seconds above 0, up to {TEN_YEARS}, e.g. 3600 or 0.5"
+            "expected seconds above 0, up to {TEN_YEARS}, e.g. 3600 or 0.5"
         )),
     }
 }
@@ -181,7 +181,7 @@ mod tests {
             let text = parse(line).unwrap_err().to_string();
             assert!(text.contains(flag), "{text}");
             assert!(text.contains(&format!("'{value}'")), "{text}");
-            assert!(text.contains("allowed are"), "{text}");
+            assert!(text.contains("expected "), "{text}");
         }
         let text = parse("--forever").unwrap_err().to_string();
         assert!(text.contains("--forever"), "{text}");

@@ -15,17 +15,21 @@ use futures_util::TryStreamExt;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::ExitError;
+use crate::backoff::Backoff;
+use crate::exit_error::ExitError;
 use crate::{secrets, streams};
 
 /// Every call to the bus answers within this time or fails.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const MAX_RETRY: Duration = Duration::from_secs(5);
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_millis(200),
+    cap: Duration::from_secs(5),
+};
 const MIN_SERVER_VERSION: (i64, i64, i64) = (2, 10, 0);
 
 /// Where the bus is and who we are there. Part of every service's settings.
@@ -60,9 +64,9 @@ fn nats_url(text: &str) -> Result<String, String> {
     match parsed {
         Ok(address) if schemed && address.username().is_none() => Ok(text.to_owned()),
         Ok(address) if address.username().is_some() => {
-            Err("credentials go to NATS_USER and NATS_PASSWORD".to_owned())
+            Err("expected no credentials: use NATS_USER and NATS_PASSWORD".to_owned())
         }
-        _ => Err("allowed is nats://host:port or tls://host:port".to_owned()),
+        _ => Err("expected nats://host:port or tls://host:port".to_owned()),
     }
 }
 
@@ -85,23 +89,16 @@ impl Bus {
         shutdown: &CancellationToken,
         mut on_wait: impl FnMut(&str),
     ) -> Result<Self, ExitError> {
-        let mut pause = FIRST_RETRY;
-        loop {
+        for failures in 1.. {
             let error = match Self::try_connect(settings).await {
                 Ok(bus) => return Ok(bus),
-                Err(BusError::Fatal(stop)) => return Err(stop),
-                Err(BusError::Retryable(reason)) => reason,
+                Err(BusError::Fatal(error)) => return Err(error),
+                Err(BusError::Retryable(error)) => error,
             };
             on_wait(&error);
-            tracing::warn!(%error, retry_in = ?pause, "waiting for the bus");
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Err(stopped_while_waiting()),
-
-                () = tokio::time::sleep(pause) => {}
-            }
-            pause = (pause * 2).min(MAX_RETRY);
+            wait_for_retry(&error, failures, shutdown).await?;
         }
+        Err(stopped_while_waiting())
     }
 
     /// Connects and waits until the named streams are there as they must be: the start of a service.
@@ -114,17 +111,16 @@ impl Bus {
         shutdown: &CancellationToken,
     ) -> Result<Self, ExitError> {
         let bus = Self::connect(settings, shutdown, |_| {}).await?;
-        loop {
+        for failures in 1.. {
             match bus.verify_streams(streams).await {
-                Ok(()) => return Ok(bus),
-                Err(BusError::Fatal(stop)) => return Err(stop),
-                Err(BusError::Retryable(why)) => tracing::warn!(why, "waiting for the bus"),
+                Ok(()) => break,
+                Err(BusError::Fatal(error)) => return Err(error),
+                Err(BusError::Retryable(error)) => {
+                    wait_for_retry(&error, failures, shutdown).await?;
+                }
             }
-            let slept = shutdown
-                .run_until_cancelled(tokio::time::sleep(MAX_RETRY))
-                .await;
-            slept.ok_or_else(stopped_while_waiting)?;
         }
+        Ok(bus)
     }
 
     /// One attempt.
@@ -234,6 +230,22 @@ impl Bus {
             .unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}")))
     }
 
+    /// The newest message of one subject, parsed from JSON; `None` if there is none.
+    ///
+    /// # Errors
+    /// One line, if the bus does not answer or the message cannot be parsed.
+    pub async fn newest_json<M: DeserializeOwned>(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<Option<M>, String> {
+        let message = self.latest_message(stream, subject).await?;
+        let parsed = message.map(|message| serde_json::from_slice(&message.payload));
+        parsed
+            .transpose()
+            .map_err(|error| format!("{subject}: {error}"))
+    }
+
     /// All subjects of a stream under a filter that hold a message.
     ///
     /// # Errors
@@ -316,6 +328,21 @@ impl BusError {
             Self::Fatal(stop) => stop,
         }
     }
+}
+
+/// Logs the error and waits until the next attempt.
+///
+/// # Errors
+/// Exit 0 when cancelled.
+async fn wait_for_retry(
+    error: &str,
+    failures: u32,
+    shutdown: &CancellationToken,
+) -> Result<(), ExitError> {
+    let wait = BACKOFF.wait(failures);
+    tracing::warn!(error, retry_in = ?wait, "bus unavailable");
+    let slept = shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
+    slept.ok_or_else(stopped_while_waiting)
 }
 
 fn stopped_while_waiting() -> ExitError {

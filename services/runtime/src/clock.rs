@@ -1,8 +1,8 @@
-//! The wall clock: the one place that reads it. Brains get time with each event.
+//! Clocks of the process. No other module reads the wall clock; cores receive time with each input.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
 /// Wall-clock time now, UTC.
 pub fn now() -> UtcMs {
@@ -10,4 +10,46 @@ pub fn now() -> UtcMs {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     UtcMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Wall clock and monotonic clock of a process, whose monotonic zero is the start of this clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// Starts the monotonic clock at zero.
+    pub fn start() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+
+    /// Reads both clocks.
+    pub fn read(&self) -> ClockReading {
+        ClockReading {
+            utc: now(),
+            mono: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Instant at which the monotonic clock shows this many milliseconds.
+    pub fn instant_at(&self, mono: u64) -> Instant {
+        self.start + Duration::from_millis(mono)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_reading_names_the_instant_it_was_made_at() {
+        let clock = Clock::start();
+        let before = Instant::now();
+        let reading = clock.read();
+        let named = clock.instant_at(reading.mono);
+        assert!(named + Duration::from_millis(1) >= before && named <= Instant::now());
+    }
 }

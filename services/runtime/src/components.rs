@@ -12,7 +12,7 @@ use protocol::time::UtcMs;
 use tokio::sync::Notify;
 
 use crate::clock;
-use crate::condition::{self, HealthGrade, SlidingHour, StallDetector};
+use crate::health::grade::{self, HealthGrade, SlidingHour, StallDetector};
 
 /// Shared by every task of a process.
 pub struct ProcessStatus {
@@ -123,7 +123,7 @@ impl ProcessStatus {
         seen.errors = seen.errors.max(errors);
         seen.last_hour.add(new, now);
         let hangs = seen.stall_detector.check(phase, &parts, now);
-        condition::grade_health(seen.last_hour.sum(now), hangs.or(own))
+        grade::grade_health(seen.last_hour.sum(now), hangs.or(own))
     }
 
     /// The part of this name, made at first use.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use protocol::ids::{HostKey, ProcessKey, Service, SubjectToken};
 
-use crate::process::ExitError;
+use crate::exit_error::ExitError;
 use crate::settings::whole_number;
 
 const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
@@ -117,6 +117,17 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Name of this process's log file, without extension: `trader-trader-paper-1` is `<service>-<instance>`; an
+    /// instance that is named after its service is not named twice.
+    pub fn log_name(&self, service: Service) -> String {
+        let instance = self.instance.as_str();
+        if instance.starts_with(service.as_str()) {
+            instance.to_owned()
+        } else {
+            format!("{service}-{instance}")
+        }
+    }
+
     /// Key of this process in subjects.
     pub fn process(&self, service: Service) -> ProcessKey {
         self.host.process(service, self.instance.clone())

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::components::ComponentHandle;
+use crate::exit_error::ExitError;
 use crate::identity::Identity;
 use crate::journal::{AppendError, ReplayError};
 use crate::lease::{self, LeaseError, LeaseStatus, LeaseTracker, POLL};
-use crate::process::ExitError;
 
 /// Time to give the lease back at the end.
 const RELINQUISH_DEADLINE: Duration = Duration::from_secs(2);

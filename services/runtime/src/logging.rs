@@ -1,17 +1,26 @@
-//! Logs: `tracing` to standard output, for people or as JSON.
+//! Logs of a process: `tracing` to standard output, for people or as JSON, and to a rotated file if `LOG_DIR` is set.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use crate::process::ExitError;
+use crate::exit_error::ExitError;
+use crate::log_file::LogFile;
+use crate::settings::invalid_setting;
 
-/// How logs look. Part of every service's settings.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// Log settings of every service.
 #[derive(Debug, Clone, Args)]
 pub struct LoggingSettings {
-    /// human: one coloured line each on a terminal; json: one object a line
+    /// human: one line each, coloured on a terminal; json: one object a line
     #[arg(
         long,
         env = "LOG_FORMAT",
@@ -20,49 +29,87 @@ pub struct LoggingSettings {
     )]
     pub log_format: LogFormat,
 
-    /// error, warn, info, debug, trace, or tracing's filter language
+    /// error, warn, info, debug, trace, or a list of such levels and TARGET=LEVEL
     #[arg(long, env = "LOG_LEVEL", value_name = "LOG_LEVEL", default_value = "info",
-          value_parser = filter_text)]
+          value_parser = parse_filter)]
     pub log_level: String,
+
+    /// Directory for log files beside standard output; no files without it
+    #[arg(long, env = "LOG_DIR", value_name = "LOG_DIR")]
+    pub log_dir: Option<PathBuf>,
 }
 
-/// Who reads the log.
+/// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// A person.
+    /// One line for people.
     Human,
-    /// A machine.
+    /// One JSON object a line.
     Json,
 }
 
-/// Installs the subscriber for this process. `quiet` are filter directives for dependencies that
-/// talk too much at the chosen level; the settings' own directives win over them.
+/// The installed log of a process.
+#[derive(Debug, Clone, Default)]
+pub struct Logging {
+    file: Option<LogFile>,
+    dir: Option<PathBuf>,
+}
+
+impl Logging {
+    /// Opens the log file `<name>.log` in `LOG_DIR`, with the lines logged so far. Does nothing without `LOG_DIR`.
+    ///
+    /// # Errors
+    /// Exit 78 if the file cannot be written.
+    pub fn open_file(&self, name: &str) -> Result<(), ExitError> {
+        let (Some(file), Some(dir)) = (&self.file, &self.dir) else {
+            return Ok(());
+        };
+        file.open(dir, name).map_err(|error| {
+            let expected = format!("expected a directory that this process may write: {error}");
+            invalid_setting("LOG_DIR", &dir.display().to_string(), &expected)
+        })
+    }
+}
+
+/// Installs the log of this process. `quiet` are filter directives for dependencies that log too much at the chosen
+/// level; the directives of `LOG_LEVEL` take precedence.
 ///
 /// # Errors
-/// Exit 78 for a filter that does not parse, 70 if a subscriber is installed already.
-pub fn init(settings: &LoggingSettings, quiet: &[&str]) -> Result<(), ExitError> {
-    // The bus's client repeats what its event callback and its errors already tell us.
+/// Exit 78 for an invalid filter, 70 if a log is installed already.
+pub fn init(settings: &LoggingSettings, quiet: &[&str]) -> Result<Logging, ExitError> {
+    // The NATS client repeats what `bus` logs.
     let mut directives = vec!["async_nats=off"];
     directives.extend(quiet);
     directives.push(&settings.log_level);
-    let text = directives.join(",");
-    let filter = EnvFilter::try_new(&text).map_err(|error| {
-        ExitError::config(format!("LOG_LEVEL={:?}: {error}", settings.log_level))
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false);
-    let installed = match settings.log_format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Human => builder
-            .with_ansi(std::io::stdout().is_terminal())
-            .with_timer(UtcSeconds)
-            .try_init(),
-    };
-    installed.map_err(|error| ExitError::internal(format!("cannot start the log: {error}")))
+    let filter = EnvFilter::try_new(directives.join(","))
+        .map_err(|error| invalid_setting("LOG_LEVEL", &settings.log_level, &error.to_string()))?;
+    let file = settings.log_dir.is_some().then(LogFile::default);
+    let is_terminal = std::io::stdout().is_terminal();
+    let stdout = layer(settings.log_format, is_terminal, std::io::stdout);
+    let to_file = file.clone();
+    let to_file = to_file.map(|file| layer(settings.log_format, false, file));
+    tracing_subscriber::registry()
+        .with(stdout.and_then(to_file).with_filter(filter))
+        .try_init()
+        .map_err(|error| ExitError::internal(format!("cannot start the log: {error}")))?;
+    Ok(Logging {
+        file,
+        dir: settings.log_dir.clone(),
+    })
 }
 
-/// UTC to the second: Docker and the reader need no nanoseconds.
+fn layer<W>(format: LogFormat, ansi: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let layer = fmt::layer().with_target(false).with_writer(writer);
+    match format {
+        LogFormat::Json => layer.json().flatten_event(true).boxed(),
+        LogFormat::Human => layer.with_ansi(ansi).with_timer(UtcSeconds).boxed(),
+    }
+}
+
+/// Log time in UTC, to the second.
 struct UtcSeconds;
 
 impl FormatTime for UtcSeconds {
@@ -74,11 +121,56 @@ impl FormatTime for UtcSeconds {
     }
 }
 
-fn filter_text(text: &str) -> Result<String, String> {
-    match EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!(
-            "{error}; allowed are error, warn, info, debug, trace or target=level,…"
-        )),
+/// Accepts levels and `TARGET=LEVEL`, separated by commas. `EnvFilter` would take any other word for a target, and log
+/// nothing.
+fn parse_filter(text: &str) -> Result<String, String> {
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_directive = |directive: &str| match directive.rsplit_once('=') {
+        Some((target, level)) => {
+            !target.is_empty() && !target.contains('=') && level.parse::<LevelFilter>().is_ok()
+        }
+        None => is_level(directive),
+    };
+    if text
+        .split(',')
+        .all(|directive| is_directive(directive.trim()))
+        && EnvFilter::try_new(text).is_ok()
+    {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("expected {}", LEVELS.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_level_is_one_of_the_levels_or_a_level_for_a_target() {
+        for text in [
+            "error",
+            "INFO",
+            "info,hyper=debug",
+            "bearish_trader=trace,warn",
+        ] {
+            assert_eq!(parse_filter(text).as_deref(), Ok(text));
+        }
+        for text in [
+            "warning",
+            "information",
+            "debug2",
+            "hyper",
+            "",
+            "a=b=c",
+            "hyper=loud",
+            "3",
+        ] {
+            assert_eq!(
+                parse_filter(text).unwrap_err(),
+                "expected error, warn, info, debug, trace",
+                "{text}"
+            );
+        }
     }
 }

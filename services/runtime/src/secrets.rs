@@ -4,7 +4,7 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-use crate::process::ExitError;
+use crate::exit_error::ExitError;
 
 /// The value itself, else the content of the file, else nothing. Trailing line ends are cut.
 ///

@@ -1,19 +1,20 @@
-//! Settings from the environment, through clap: validated before anything starts, refused with a
-//! line that names variable, value and what is allowed.
+//! Settings of a process, read from the environment through clap and validated before anything starts.
+//!
+//! Every error has the form `NAME="value": expected ...`; the value of a secret is not shown.
 
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Parser};
 
-use crate::process::ExitError;
+use crate::exit_error::ExitError;
 
-/// Reads `S` from the environment alone; its flags exist only as names for clap.
-/// An empty variable counts as not set, as `.env` files are written.
+/// Reads `S` from the environment alone; its flags exist only as names for clap. An empty variable counts as not set.
 ///
 /// # Errors
-/// Exit 78 with the variable, its value and what is allowed.
+/// Exit 78 with the variable, its value and what is expected.
 pub fn from_env<S: Parser>() -> Result<S, ExitError> {
     let command = ignore_empty_variables(S::command());
     command
@@ -22,7 +23,43 @@ pub fn from_env<S: Parser>() -> Result<S, ExitError> {
         .map_err(|error| ExitError::config(describe_error(&error)))
 }
 
-/// Reads a whole number of this range. Clap's own parser names the range only for what is a number.
+/// Error of a variable with an invalid value: exit 78.
+pub fn invalid_setting(name: &str, value: &str, expected: &str) -> ExitError {
+    ExitError::config(format!("{name}={:?}: {expected}", mask_credentials(value)))
+}
+
+/// The error of a variable, if the rejected value came from the environment and not from the command line.
+pub(crate) fn variable_error(
+    command: &Command,
+    error: &clap::Error,
+    arguments: &[OsString],
+) -> Option<ExitError> {
+    let Some(ContextValue::String(rejected)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let value = error.get(ContextKind::InvalidValue)?;
+    let flag = rejected.split([' ', '=']).next()?;
+    let arg = command.get_arguments().find(|arg| {
+        arg.get_long()
+            .is_some_and(|long| flag == format!("--{long}"))
+    })?;
+    let variable = arg.get_env()?.to_str()?;
+    std::env::var_os(variable)?;
+    let is_typed = |argument: &OsString| {
+        let argument = argument.to_string_lossy();
+        argument == flag || argument.starts_with(&format!("{flag}="))
+    };
+    if arguments.iter().any(is_typed) {
+        return None;
+    }
+    let ContextValue::String(value) = value else {
+        return None;
+    };
+    let expected = describe_expected(error, value)?;
+    Some(invalid_setting(variable, value, &expected))
+}
+
+/// Value parser for a whole number of this range.
 pub fn whole_number<T>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
@@ -33,11 +70,11 @@ where
         let number = text.parse().ok().filter(|number| range.contains(number));
         let number = number.and_then(|number| T::try_from(number).ok());
         let (first, last) = (range.start(), range.end());
-        number.ok_or_else(|| format!("allowed are whole numbers from {first} to {last}"))
+        number.ok_or_else(|| format!("expected a whole number from {first} to {last}"))
     }
 }
 
-/// Clap takes an empty variable for a value: such an argument forgets its variable here.
+/// The command without the variables that are empty: clap would take an empty variable for a value.
 pub(crate) fn ignore_empty_variables(command: Command) -> Command {
     command.mut_args(|arg| {
         let empty = arg
@@ -55,20 +92,29 @@ fn describe_error(error: &clap::Error) -> String {
         _ => None,
     };
     let variable = text(ContextKind::InvalidArg).map(|arg| variable_name(&arg));
-    let value = text(ContextKind::InvalidValue);
-    let allowed = std::error::Error::source(error)
-        .map(ToString::to_string)
-        .or_else(|| text(ContextKind::ValidValue).map(|valid| format!("allowed are {valid}")));
-    match (variable, value, allowed) {
-        (Some(variable), Some(value), Some(allowed)) => {
-            format!("{variable}={:?}: {allowed}", mask_credentials(&value))
-        }
-        (Some(variable), None, _) => format!("{variable} is not set, but needed"),
+    match (variable, text(ContextKind::InvalidValue)) {
+        (Some(variable), Some(value)) => match describe_expected(error, &value) {
+            Some(expected) => format!("{variable}={:?}: {expected}", mask_credentials(&value)),
+            None => format!("{variable}={:?}: invalid value", mask_credentials(&value)),
+        },
+        (Some(variable), None) => format!("{variable} is not set: it is required"),
         _ => error.to_string().replace('\n', " "),
     }
 }
 
-/// A refused address may hold a password: it must not be printed.
+/// What a value parser expected, or the values that are possible. A parser's own `"value": ` is left out.
+fn describe_expected(error: &clap::Error, value: &str) -> Option<String> {
+    let quoted = format!("{value:?}: ");
+    let own = std::error::Error::source(error).map(ToString::to_string);
+    let own = own.map(|text| text.strip_prefix(&quoted).unwrap_or(&text).to_owned());
+    let possible = || match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) => Some(format!("expected {}", values.join(", "))),
+        _ => None,
+    };
+    own.or_else(possible)
+}
+
+/// The value without the credentials of a URL.
 fn mask_credentials(value: &str) -> String {
     match (value.split_once("://"), value.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
@@ -76,7 +122,7 @@ fn mask_credentials(value: &str) -> String {
     }
 }
 
-/// `--nats-url <NATS_URL>` names the variable `NATS_URL`.
+/// Variable that clap names: `NATS_URL` of `--nats-url <NATS_URL>`.
 fn variable_name(arg: &str) -> String {
     let inside = arg
         .split_once('<')
@@ -84,14 +130,14 @@ fn variable_name(arg: &str) -> String {
     inside.map_or(arg, |(name, _)| name).to_owned()
 }
 
-/// A value parser: the path of a Unix socket, spelled as Docker does.
+/// Value parser for the path of a Unix socket, with the prefix that Docker uses.
 ///
 /// # Errors
-/// What is allowed.
+/// What is expected, if the text has no such prefix or no absolute path.
 pub fn unix_socket(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("unix://") {
         Some(path) if path.starts_with('/') => Ok(PathBuf::from(path)),
-        _ => Err("allowed is unix:///path/to/socket".to_owned()),
+        _ => Err("expected unix:///path/to/socket".to_owned()),
     }
 }
 
@@ -114,12 +160,30 @@ mod tests {
     }
 
     #[test]
+    fn invalid_name_is_rejected_in_the_form_of_all_settings() {
+        #[derive(Parser, Debug)]
+        struct Named {
+            #[arg(long, value_name = "NAME")]
+            name: Option<protocol::ids::SubjectToken>,
+        }
+        let error = Named::try_parse_from(["settings", "--name", "a.b"]).unwrap_err();
+        let line = describe_error(&error);
+        assert_eq!(line, "NAME=\"a.b\": expected 1 to 64 of A-Z a-z 0-9 _ -");
+    }
+
+    #[test]
+    fn rejected_url_is_shown_without_its_credentials() {
+        let error = invalid_setting("X", "http://u:p@h", "expected http://host");
+        assert_eq!(error.message, "X=\"http://***@h\": expected http://host");
+    }
+
+    #[test]
     fn invalid_whole_number_is_rejected_with_its_range() {
         let leverage = whole_number::<u8>(1..=5);
         assert_eq!(leverage("5"), Ok(5));
         for bad in ["0", "6", "-1", "1.5", "many", "300"] {
-            let why = leverage(bad).unwrap_err();
-            assert_eq!(why, "allowed are whole numbers from 1 to 5", "{bad}");
+            let error = leverage(bad).unwrap_err();
+            assert_eq!(error, "expected a whole number from 1 to 5", "{bad}");
         }
     }
 

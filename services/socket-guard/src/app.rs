@@ -29,7 +29,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The reason with its exit code.
 pub async fn run() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    logging::init(&settings.logging, &[audit::DIRECTIVE])?;
+    let logging = logging::init(&settings.logging, &[audit::DIRECTIVE])?;
+    logging.open_file("socket-guard")?;
     let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
     let stop_requested = shutdown.token().clone();
     let upstream = Upstream::new(settings.docker_socket.clone());

@@ -1,20 +1,9 @@
 //! What of the engine's answers a caller may see: what supervision needs, by name; no value of an
 //! environment, and nothing that looks like a secret. Pure.
 
+use protocol::redact::{REDACTED, is_secret_name, redact_userinfo};
 use serde_json::{Map, Value};
 
-/// In the place of what is not shown.
-const MASK: &str = "***";
-/// A name with one of these in it is that of a secret.
-const SECRET_WORDS: [&str; 7] = [
-    "auth",
-    "credential",
-    "key",
-    "passw",
-    "private",
-    "secret",
-    "token",
-];
 const INSPECT: [&str; 11] = [
     "Args",
     "Config",
@@ -151,7 +140,7 @@ fn mask_environment(list: &mut Value) {
     };
     for pair in list {
         let name = pair.as_str().and_then(|pair| pair.split('=').next());
-        *pair = format!("{}={MASK}", name.unwrap_or_default()).into();
+        *pair = format!("{}={REDACTED}", name.unwrap_or_default()).into();
     }
 }
 
@@ -163,15 +152,15 @@ fn mask_arguments(list: &mut Value) {
     };
     let mut next_is_secret = false;
     for word in list {
-        let text = word.as_str().unwrap_or(MASK);
+        let text = word.as_str().unwrap_or(REDACTED);
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         let masked = match value {
-            _ if next_is_secret => MASK.to_owned(),
-            Some(_) if is_secret_name(name) => format!("{name}={MASK}"),
-            _ => mask_credentials(text),
+            _ if next_is_secret => REDACTED.to_owned(),
+            Some(_) if is_secret_name(name) => format!("{name}={REDACTED}"),
+            _ => redact_userinfo(text),
         };
         next_is_secret = value.is_none() && name.starts_with('-') && is_secret_name(name);
         *word = masked.into();
@@ -185,23 +174,10 @@ fn mask_labels(all: &mut Value) {
     };
     for (name, value) in all {
         let shown = match value.as_str() {
-            Some(text) if !is_secret_name(name) => mask_credentials(text),
-            _ => MASK.to_owned(),
+            Some(text) if !is_secret_name(name) => redact_userinfo(text),
+            _ => REDACTED.to_owned(),
         };
         *value = shown.into();
-    }
-}
-
-fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word))
-}
-
-/// `scheme://user:password@host` without the middle.
-fn mask_credentials(text: &str) -> String {
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{MASK}@{host}"),
-        _ => text.to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::components::ProcessStatus;
-use crate::condition::HealthGrade;
+use crate::health::grade::HealthGrade;
 
 /// Between two lines in the log.
 pub const LOG_INTERVAL: Duration = Duration::from_mins(5);
