@@ -23,7 +23,7 @@ fn main() -> std::process::ExitCode {
 }
 
 async fn serve(cli: Cli) -> Result<ExitCode, ExitError> {
-    logging::init(&cli.telemetry, &[])?;
+    logging::init(&cli.telemetry, &[])?.open_file("exchange-sim")?;
     let shutdown = Shutdown::listen().map_err(|e| ExitError::internal(format!("signals: {e}")))?;
     let server = Server::bind(cli.settings, Limits::default()).await?;
     server.run(shutdown.token().clone()).await?;
