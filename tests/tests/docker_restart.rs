@@ -109,13 +109,13 @@ async fn inject_fault(rig: &mut WatchdogRig, fault: DaemonFault, watchdog: Watch
         }
         (_, WatchdogFault::Survives) => {
             rig.watchdog
-                .wait_for_log("the engine does not answer")
+                .wait_for_log("docker unavailable")
                 .await;
             rig.daemon().restart().await;
         }
         (_, WatchdogFault::Killed) => {
             rig.replace_watchdog();
-            rig.watchdog.wait_for_log("waiting for the engine").await;
+            rig.watchdog.wait_for_log("waiting for Docker").await;
             rig.daemon().restart().await;
         }
     }
@@ -207,7 +207,7 @@ async fn assert_outcome(what: &str, rig: &WatchdogRig, units: &Units, event_coun
     };
     for reason in since.iter().filter_map(reason) {
         assert!(
-            reason.starts_with("went down with the Docker engine"),
+            reason.starts_with("stopped together with Docker"),
             "{what}: {reason}"
         );
         assert!(reason.ends_with("not counted"), "{what}: {reason}");

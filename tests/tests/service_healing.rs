@@ -82,7 +82,7 @@ async fn assert_healing_published(rig: &WatchdogRig, service: &Unit) {
     assert_eq!((restarted, recovered), (&service.name, &service.name));
     assert_eq!(
         error,
-        "hung: its health check fails (exit 1); it is started anew"
+        "hung: the health check failed (exit 1); restarting the service"
     );
 }
 
@@ -112,7 +112,7 @@ async fn hung_service_is_restarted_once_and_published() {
     let (history, code) = rig.run_command(&["history", &service.name]).await;
     assert_eq!(code, 0, "{history}");
     assert!(
-        history.contains("it is started anew") && history.contains("healthy again after"),
+        history.contains("restarting the service") && history.contains("healthy again after"),
         "{history}"
     );
 }
@@ -291,7 +291,7 @@ async fn service_restarted_by_docker_is_published_once() {
     }
     let failed = EventBody::ServiceRestartScheduled {
         service: service.name.clone(),
-        error: "it ended, and Docker started it again".to_owned(),
+        error: "exited and restarted by Docker".to_owned(),
     };
     assert_eq!(wait_for_events(&rig).await, [failed]);
 }
@@ -333,7 +333,7 @@ async fn service_in_a_docker_restart_loop_is_published() {
     };
     assert_eq!(restarted, &service.name);
     assert!(
-        error.starts_with("it ended, and Docker started it again"),
+        error.starts_with("exited and restarted by Docker"),
         "{error}"
     );
 }

@@ -293,7 +293,7 @@ async fn watchdog_works_through_the_guard_and_survives_its_outage() {
 
     rig.guard().kill();
     rig.watchdog
-        .wait_for_log("the engine does not answer")
+        .wait_for_log("docker unavailable")
         .await;
     let before = unit.started_at();
     unit.signal("KILL");

@@ -51,7 +51,7 @@ async fn stop_start_and_restart_commands_work_and_spend_no_restarts() {
     let mut rig = WatchdogRig::start().await;
     let unit = rig.unit_setup(1, RESTART_AT_ONCE_FLAGS).start();
     rig.wait_until_healthy(&unit).await;
-    assert_rejected(&rig, &["start", &unit.name], "it is running already").await;
+    assert_rejected(&rig, &["start", &unit.name], "already running").await;
     let before = unit.started_at();
     run_command_ok(&rig, &["restart", &unit.name]).await;
     unit.wait_until_started_after(&before).await;
@@ -62,7 +62,7 @@ async fn stop_start_and_restart_commands_work_and_spend_no_restarts() {
         unreachable!()
     };
     assert_eq!(reason, "stopped by watchdog (exit 0)");
-    assert_rejected(&rig, &["stop", &unit.name], "it is stopped already").await;
+    assert_rejected(&rig, &["stop", &unit.name], "already stopped").await;
     rig.replace_watchdog();
     rig.watchdog.wait_for_log("supervising").await;
     unit.assert_stays(false, SETTLE_TIME).await;
@@ -93,12 +93,12 @@ async fn unit_on_hold_is_left_alone_and_explained_until_released() {
     assert_rejected(
         &rig,
         &["start", &unit.name],
-        "it is held by watchdog (maintenance)",
+        "on hold by watchdog (maintenance)",
     )
     .await;
     let output = run_command_ok(&rig, &["explain", &unit.name]).await;
     assert!(
-        output.contains("maintenance") && output.contains("watchdog release"),
+        output.contains("maintenance") && output.contains("scripts/bearish release"),
         "{output}"
     );
     run_command_ok(&rig, &["release", &unit.name]).await;
@@ -108,7 +108,7 @@ async fn unit_on_hold_is_left_alone_and_explained_until_released() {
     .await;
     let output = run_command_ok(&rig, &["history", &unit.name]).await;
     for line in [
-        "held by watchdog: maintenance",
+        "on hold by watchdog: maintenance",
         "ended with exit 70",
         "released by watchdog",
     ] {
@@ -230,9 +230,9 @@ async fn evidence_keeps_the_log_tail_of_a_unit_without_its_secrets() {
     let output = run_command_ok(&rig, &["explain", &unit.name]).await;
     for line in [
         "internal error (exit 70)",
-        "It is started again in",
-        "refuses the API credentials",
-        "1x internal error",
+        "The next start is in",
+        "rejects the API credentials",
+        "\n  internal error (exit 70): code -2015",
     ] {
         assert!(output.contains(line), "{line}: {output}");
     }

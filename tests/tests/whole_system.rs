@@ -156,13 +156,13 @@ async fn hung_bus_is_restarted_and_trading_continues() {
     })
     .await;
     let expected = ["⚠️ WARNING\nFrom: watchdog watchdog-1\nPart: nats-1\n\
-         Error: hung: its health check fails (exit 70); it is started anew"];
+         Error: hung: the health check failed (exit 70); restarting the service"];
     wait_until_shown(telegram, &expected).await;
     let expected = ["✅ WORKS AGAIN\nFrom: watchdog watchdog-1\nPart: nats-1\nAfter: "];
     wait_until_shown(telegram, &expected).await;
     let shown = telegram.shown().into_iter().map(|shown| shown.text);
     let times: usize = shown
-        .map(|text| text.matches("it is started anew").count())
+        .map(|text| text.matches("restarting the service").count())
         .sum();
     assert_eq!(times, 1, "notified more than once");
     eventually("the trader is healthy", DEFAULT_TIMEOUT, async || {

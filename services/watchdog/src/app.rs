@@ -13,10 +13,11 @@ use runtime::components::ProcessStatus;
 use runtime::health::check::{self, HealthFailure, HealthResult, HealthServer};
 use runtime::heartbeat::HeartbeatPublisher;
 use runtime::leader_election::{LeaderElection, TermEnd};
+use runtime::logging::{self, Logging};
 use runtime::metrics::{Metrics, ProcessInfo};
 use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
-use runtime::{clock, hang_detector, logging, outbox, streams};
+use runtime::{clock, hang_detector, outbox, streams};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -51,11 +52,11 @@ const HUNG_AFTER: Duration = Duration::from_secs(20);
 /// The error with its exit code.
 pub async fn run() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    logging::init(&settings.telemetry, &[])?;
+    let logging = logging::init(&settings.telemetry, &[])?;
     let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
     let shutdown_token = shutdown.token().clone();
     let mut background = BackgroundTasks::default();
-    let starting = start(&settings, &shutdown_token, &mut background);
+    let starting = start(&settings, &logging, &shutdown_token, &mut background);
     let Some(started) = shutdown_token.run_until_cancelled(Box::pin(starting)).await else {
         return Ok(ExitCode::Success);
     };
@@ -86,12 +87,14 @@ struct BackgroundTasks {
 /// Connects to Docker, then starts the service healer, then connects to the bus: the bus may be what hangs.
 async fn start(
     settings: &Settings,
+    logging: &Logging,
     shutdown: &CancellationToken,
     background: &mut BackgroundTasks,
 ) -> Result<SupervisorDeps, ExitError> {
     let connection = connect_docker(settings).await?;
     let project = connection.project;
     let identity = settings.own.identify_in(project.clone()).await?;
+    logging.open_file(&identity.log_name(Service::Watchdog))?;
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let docker = DockerClient::new(connection.docker, project.clone());

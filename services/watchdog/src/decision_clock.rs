@@ -1,32 +1,31 @@
-//! Reads the clocks and throws the dice for the brain, which has neither.
+//! Reads the clocks and draws random numbers for the core.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use runtime::clock;
+use runtime::clock::Clock;
 use watchdog_core::decision_inputs::DecisionInputs;
 
-/// Moments since it was made: that is where their own clock begins.
-pub struct DecisionClock(Instant);
+/// Source of the core's inputs. Its monotonic clock starts at zero.
+pub struct DecisionClock(Clock);
 
 impl DecisionClock {
-    /// From now on.
+    /// Starts the clock.
     pub fn start() -> Self {
-        Self(Instant::now())
+        Self(Clock::start())
     }
 
-    /// This one.
+    /// Inputs of a decision now.
     pub fn now(&self) -> DecisionInputs {
-        let chance = RandomState::new().build_hasher().finish() % 1000;
+        let random = RandomState::new().build_hasher().finish() % 1000;
         DecisionInputs {
-            utc: clock::now(),
-            mono: u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX),
-            random: u16::try_from(chance).unwrap_or_default(),
+            clock: self.0.read(),
+            random: u16::try_from(random).unwrap_or_default(),
         }
     }
 
-    /// When a moment's own clock shows this, in milliseconds.
+    /// The instant at which the monotonic clock shows this many milliseconds.
     pub fn instant_at(&self, mono: u64) -> Instant {
-        self.0 + Duration::from_millis(mono)
+        self.0.instant_at(mono)
     }
 }

@@ -198,7 +198,7 @@ impl Supervisor {
                     last_tick = Instant::now();
                     self.observe(SupervisionEvent::Ticked).await?;
                     // Not at every event: the gauges of all units are set.
-                    supervision_metrics::update(&self.state, &self.observed, self.now().mono);
+                    supervision_metrics::update(&self.state, &self.observed, self.now().clock.mono);
                 }
                 self.component.record_iteration();
             }
@@ -215,7 +215,7 @@ impl Supervisor {
 
     /// Time of the next decision if no event comes, at the latest one tick after the last one.
     fn next_wake(&self, last_tick: Instant) -> Instant {
-        let now = self.now().mono;
+        let now = self.now().clock.mono;
         let next = self.wake_times.values().filter(|wake| **wake > now).min();
         let tick = last_tick + TICK;
         next.map_or(tick, |wake| tick.min(self.clock.instant_at(*wake)))
@@ -336,7 +336,7 @@ impl Supervisor {
 
     /// Stores the new runs of services.
     async fn record_service_starts(&mut self, services: &[ObservedService]) -> Result<(), TermEnd> {
-        let at = self.now().utc;
+        let at = self.now().clock.utc;
         let started = services.iter().filter_map(|service_seen| {
             let known = self.state.services.get(&service_seen.name);
             let service = service_seen.name.clone();

@@ -30,7 +30,7 @@ fn settings_error_names_variable_value_and_allowed_range() {
         (
             "DOCKER_HOST",
             "unix:///nowhere/docker.sock",
-            "mount the engine's socket",
+            "mount the Docker socket",
         ),
     ] {
         let (code, said) = rejected(name, value);

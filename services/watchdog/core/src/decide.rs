@@ -89,10 +89,10 @@ fn decide_chain(
         let Some(record) = first.take().or_else(|| context.next_record()) else {
             break;
         };
-        unit.apply(now.utc, &record);
+        unit.apply(now.clock.utc, &record);
         records.push(SupervisionRecord::Unit {
             unit: name.clone(),
-            at: now.utc,
+            at: now.clock.utc,
             record,
         });
     }
@@ -213,7 +213,7 @@ impl DecisionContext<'_> {
         let ended = self.observed_unit.ended_since(&container.run);
         is_quarantine
             && is_log_unread
-            && ended.is_some_and(|ended| self.now.mono < ended + LOG_WAIT_MS)
+            && ended.is_some_and(|ended| self.now.clock.mono < ended + LOG_WAIT_MS)
     }
 
     fn on_running(&self, container: &Container) -> Option<UnitRecord> {
@@ -281,7 +281,7 @@ impl DecisionContext<'_> {
                 uptime_ms: heartbeat.uptime_ms,
                 interval_ms: heartbeat.interval_ms,
                 after_ms: self.unit.down_since.map(|since| {
-                    let span = self.now.utc.since(since);
+                    let span = self.now.clock.utc.since(since);
                     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
                 }),
             }),
@@ -322,7 +322,7 @@ impl DecisionContext<'_> {
     }
 
     fn detect_hang(&self, container: &Container) -> Option<UnitRecord> {
-        let mono = self.now.mono;
+        let mono = self.now.clock.mono;
         if !self.observed_state.is_docker_reachable() || self.observed_state.is_bus_blind(mono) {
             return None;
         }
@@ -355,7 +355,7 @@ impl DecisionContext<'_> {
         let account = liveness.heartbeat.account.as_ref()?;
         let peer = self
             .observed_state
-            .peer_with_candles(account, self.now.mono)?
+            .peer_with_candles(account, self.now.clock.mono)?
             .clone();
         Some(RestartReason::MarketDataLost { for_ms, peer })
     }
@@ -378,7 +378,7 @@ impl DecisionContext<'_> {
             }
             UnitPhase::RestartPending { run, .. } if same => {
                 let due = self.observed_unit.restart_due_at(self.unit, self.now)?;
-                (due <= self.now.mono && self.may_start())
+                (due <= self.now.clock.mono && self.may_start())
                     .then(|| UnitRecord::StartIntended { run: run.clone() })
             }
             UnitPhase::Starting { .. } if same => self.on_start_failed(container),
@@ -459,7 +459,8 @@ impl DecisionContext<'_> {
     fn on_exit(&self, container: &Container, exit: Exit) -> Option<UnitRecord> {
         let run = container.run.clone();
         if self.observed_unit.is_stop_requested(&run) {
-            let settled = self.observed_unit.ended_since(&run)? + STOP_SETTLE_MS <= self.now.mono;
+            let settled =
+                self.observed_unit.ended_since(&run)? + STOP_SETTLE_MS <= self.now.clock.mono;
             let exit = exit.code;
             return settled.then_some(UnitRecord::Stopped {
                 run,

@@ -30,7 +30,7 @@ pub fn due_action(
     let run = container.run.clone();
     match unit.phase {
         UnitPhase::Stopping { grace_ms, .. }
-            if container.is_alive() && now.mono >= observed_unit.stop_retry_at() =>
+            if container.is_alive() && now.clock.mono >= observed_unit.stop_retry_at() =>
         {
             Some(Action::Stop { run, grace_ms })
         }

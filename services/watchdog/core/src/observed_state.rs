@@ -166,7 +166,7 @@ impl ObservedState {
                 let observed_since = self
                     .unit(name)
                     .map_or(0, |observed_unit| observed_unit.observed_since);
-                let lately = now.mono.saturating_sub(observed_since) < MAX_STARTING_MS;
+                let lately = now.clock.mono.saturating_sub(observed_since) < MAX_STARTING_MS;
                 unit.is_started_by_us && unit.healthy_since.is_none() && lately
             }
             _ => false,
@@ -338,15 +338,17 @@ impl ObservedState {
 
     /// Notes that the bus has carried a message.
     fn note_bus_alive(&mut self, now: DecisionInputs) {
-        if self.is_bus_blind(now.mono) {
+        if self.is_bus_blind(now.clock.mono) {
             let grace = if self.last_echo.is_some() {
                 RECONNECT_GRACE_MS
             } else {
                 0
             };
-            self.listening_since = self.listening_since.max(now.mono.saturating_add(grace));
+            self.listening_since = self
+                .listening_since
+                .max(now.clock.mono.saturating_add(grace));
         }
-        self.last_echo = Some(now.mono);
+        self.last_echo = Some(now.clock.mono);
     }
 
     fn on_listed(
@@ -400,7 +402,7 @@ impl ObservedState {
         {
             // Docker's clock may have jumped since the start. A long observation of this run is as good.
             let is_run_confirmed = container.is_alive()
-                && now.mono.saturating_sub(observed_unit.observed_since) > RUN_CONFIRMED_MS;
+                && now.clock.mono.saturating_sub(observed_unit.observed_since) > RUN_CONFIRMED_MS;
             if is_run_confirmed || request.at >= container.start_time {
                 observed_unit.stop_requested_run = Some(container.run.clone());
             }

@@ -131,10 +131,10 @@ impl HealLimiter {
     /// Why this service is to be restarted now. `None` if it is not.
     pub fn restart_reason(&self, service: &ObservedService, now: DecisionInputs) -> Option<String> {
         let reason = service.hang_reason()?;
-        let is_old_enough = now.utc.since(service.start_time) >= self.min_interval;
+        let is_old_enough = now.clock.utc.since(service.start_time) >= self.min_interval;
         let heal = self.last_heals.get(&service.name);
         let was_healed_recently = heal.is_some_and(|heal| {
-            Duration::from_millis(now.mono.saturating_sub(heal.at)) < self.min_interval
+            Duration::from_millis(now.clock.mono.saturating_sub(heal.at)) < self.min_interval
         });
         (is_old_enough && !was_healed_recently).then_some(reason)
     }
@@ -142,7 +142,7 @@ impl HealLimiter {
     /// Notes a heal.
     pub fn record_heal(&mut self, service: &ObservedService, now: DecisionInputs) {
         let heal = LastHeal {
-            at: now.mono,
+            at: now.clock.mono,
             container: service.run.container.clone(),
             is_recovery_pending: true,
         };
@@ -171,7 +171,7 @@ impl HealLimiter {
             return None;
         }
         heal.is_recovery_pending = false;
-        let after_ms = now.mono.saturating_sub(heal.at);
+        let after_ms = now.clock.mono.saturating_sub(heal.at);
         Some(ServiceRecord::Recovered { after_ms })
     }
 
@@ -185,6 +185,8 @@ impl HealLimiter {
 
 #[cfg(test)]
 mod tests {
+    use protocol::time::ClockReading;
+
     use super::*;
     use crate::record::SupervisionRecord;
     use crate::state::SupervisionState;
@@ -205,8 +207,10 @@ mod tests {
 
     fn at(ms: i64) -> DecisionInputs {
         DecisionInputs {
-            utc: UtcMs(ms),
-            mono: u64::try_from(ms).unwrap(),
+            clock: ClockReading {
+                utc: UtcMs(ms),
+                mono: u64::try_from(ms).unwrap(),
+            },
             random: 0,
         }
     }
@@ -249,8 +253,11 @@ mod tests {
             (EVERY_MS * 2, EVERY_MS * 2, true),
         ] {
             let now = DecisionInputs {
-                utc: UtcMs(utc),
-                ..at(mono)
+                clock: ClockReading {
+                    utc: UtcMs(utc),
+                    ..at(mono).clock
+                },
+                random: 0,
             };
             assert_eq!(
                 limiter.restart_reason(&hung, now).is_some(),

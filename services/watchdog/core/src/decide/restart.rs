@@ -82,7 +82,7 @@ impl DecisionContext<'_> {
         let Some(budget) = self.observed_state.config().restart_budget else {
             return false;
         };
-        let is_within_window = |at: &&UtcMs| self.now.utc.since(**at) < budget.window();
+        let is_within_window = |at: &&UtcMs| self.now.clock.utc.since(**at) < budget.window();
         self.unit
             .recent_restarts
             .iter()
@@ -117,7 +117,7 @@ impl DecisionContext<'_> {
             uptime_ms: end.uptime_ms,
             delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             exit_code: end.code,
-            last_error: liveness.map(|liveness| redact(&liveness.describe(self.now.mono))),
+            last_error: liveness.map(|liveness| redact(&liveness.describe(self.now.clock.mono))),
             evidence: self.evidence(end.run),
         })
     }

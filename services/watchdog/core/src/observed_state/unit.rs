@@ -97,7 +97,7 @@ impl ObservedUnit {
             self.log_tail_of(run),
             &self.recent_heartbeats,
             self.liveness.as_ref(),
-            now.mono,
+            now.clock.mono,
         )
     }
 
@@ -120,7 +120,11 @@ impl ObservedUnit {
         let timer = self
             .restart_timer
             .filter(|timer| (timer.since, timer.restarts, timer.delay_ms) == same);
-        Some(timer.map_or(now.mono.saturating_add(remaining), |timer| timer.due_at))
+        Some(
+            timer.map_or(now.clock.mono.saturating_add(remaining), |timer| {
+                timer.due_at
+            }),
+        )
     }
 
     pub(super) fn observe_container(&mut self, new: Container, now: DecisionInputs) {
@@ -144,10 +148,10 @@ impl ObservedUnit {
             self.found_ended_run = Some(new.run.clone());
         }
         if is_new_run || was_unpaused {
-            self.observed_since = now.mono;
+            self.observed_since = now.clock.mono;
         }
         if new.exit().is_some() && self.ended_since(&new.run).is_none() {
-            self.ended_run = Some((new.run.clone(), now.mono));
+            self.ended_run = Some((new.run.clone(), now.clock.mono));
         }
         self.container = ObservedContainer::Present(new);
     }
@@ -164,11 +168,11 @@ impl ObservedUnit {
 
     pub(super) fn on_heartbeat(&mut self, heartbeat: HeartbeatSample, now: DecisionInputs) {
         if self.previous_boot.as_ref() != Some(&heartbeat.boot) {
-            self.recent_heartbeats.push(&heartbeat, now.mono);
+            self.recent_heartbeats.push(&heartbeat, now.clock.mono);
             self.liveness = Some(Liveness::from_previous(
                 self.liveness.as_ref(),
                 heartbeat,
-                now.mono,
+                now.clock.mono,
             ));
         }
     }
@@ -183,7 +187,9 @@ impl ObservedUnit {
     ) {
         match action {
             Action::Start { .. } => self.failed_start = error.map(|error| (starts, error)),
-            Action::Stop { .. } => self.stop_retry_at = now.mono.saturating_add(STOP_RETRY_MS),
+            Action::Stop { .. } => {
+                self.stop_retry_at = now.clock.mono.saturating_add(STOP_RETRY_MS)
+            }
         }
     }
 }
@@ -210,6 +216,6 @@ fn remaining(unit: &Unit, now: DecisionInputs) -> Option<u64> {
     let UnitPhase::RestartPending { delay_ms, .. } = unit.phase else {
         return None;
     };
-    let passed = now.utc.0.saturating_sub(unit.since.0).max(0);
+    let passed = now.clock.utc.0.saturating_sub(unit.since.0).max(0);
     Some(delay_ms.saturating_sub(passed.unsigned_abs()))
 }

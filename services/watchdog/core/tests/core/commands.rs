@@ -5,7 +5,7 @@ use std::time::Duration;
 use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::UnitRecord;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 
 use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig, command, name};
 
@@ -166,7 +166,7 @@ fn stopped_unit_stays_down_over_watchdog_restarts_until_started() {
     assert_eq!(rig.starts_called(), 0);
     assert_eq!(rig.operator_event_kinds(), ["unit_stopped"]);
     rig.run_command(&command("start")).unwrap();
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     assert!(rig.is_alive());
     assert_eq!(
         rig.operator_event_kinds(),
@@ -185,7 +185,7 @@ fn commanded_restart_is_not_counted_and_no_failure() {
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0 --max-restarts 1");
     for _ in 0..20 {
         rig.run_command(&command("restart")).unwrap();
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
     }
     assert_eq!(
         (rig.unit().restarts, rig.unit().consecutive_failures),

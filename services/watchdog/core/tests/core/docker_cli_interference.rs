@@ -6,7 +6,7 @@ use bearish_watchdog_core::model::StartedBy;
 use bearish_watchdog_core::observed_state::{StopRequest, SupervisionEvent};
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::UnitRecord;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 use protocol::time::UtcMs;
 
 use crate::support::{DEFAULT_FLAGS, MINUTE, Rig};
@@ -49,7 +49,7 @@ fn docker_restart_is_neither_a_crash_nor_a_stop() {
     rig.dies(0);
     rig.mono += 200;
     rig.starts();
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     rig.pass_healthy(MINUTE);
     assert!(rig.calls.is_empty());
     assert!(
@@ -72,7 +72,7 @@ fn docker_restart_is_neither_a_crash_nor_a_stop() {
 #[test]
 fn stop_request_for_an_earlier_run_is_ignored() {
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
-    let before = rig.now().utc;
+    let before = rig.now().clock.utc;
     rig.mono += 1_000;
     rig.dies(1);
     // Our own stop's last event may arrive after the new run is seen.
@@ -90,7 +90,7 @@ fn docker_stop_is_respected_after_the_clock_was_set_back() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.pass_healthy(MINUTE);
     let container = rig.run().container;
-    let at = UtcMs(rig.now().utc.0 - 86_400_000);
+    let at = UtcMs(rig.now().clock.utc.0 - 86_400_000);
     rig.on_event(SupervisionEvent::StopRequested(StopRequest {
         container,
         at,
@@ -197,7 +197,7 @@ fn docker_stop_during_watchdog_downtime_is_found_in_past_events() {
     rig.pass_healthy(MINUTE);
     let asked = StopRequest {
         container: rig.run().container,
-        at: rig.now().utc,
+        at: rig.now().clock.utc,
     };
     rig.end(0, false);
     rig.restart_watchdog(rig.journal.len());

@@ -12,12 +12,12 @@ const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The engine goes down, takes the unit along with this code, and is there again ten seconds later.
 fn end_in_docker_outage(rig: &mut Rig, code: i64, oom: bool) {
-    let from = rig.now().utc;
+    let from = rig.now().clock.utc;
     rig.on_event(SupervisionEvent::DockerLost);
     rig.pass_without_heartbeats(2 * SECOND);
     rig.end(code, oom);
     rig.pass_without_heartbeats(8 * SECOND);
-    let until = rig.now().utc;
+    let until = rig.now().clock.utc;
     rig.on_event(SupervisionEvent::DockerRecovered(DockerOutage {
         from,
         until,
@@ -39,7 +39,7 @@ fn unit_ended_by_a_docker_outage_restarts_at_once_and_uncounted() {
             "exit {code}"
         );
         assert_eq!((unit.recent_restarts.len(), unit.last_delay_ms), (0, 0));
-        assert!(unit.failures.groups(rig.now().utc).is_empty());
+        assert!(unit.failures.groups(rig.now().clock.utc).is_empty());
         let restart = rig.restarts()[0];
         assert_eq!(restart.reason, RestartReason::DockerOutage { code });
         assert_eq!((restart.attempt, restart.delay_ms), (0, 0));
@@ -130,7 +130,7 @@ fn docker_outage_keeps_pending_restarts_and_operator_stops() {
     stopped.dies(0);
     stopped.pass_without_heartbeats(2 * SECOND);
     for rig in [&mut waits, &mut stopped] {
-        let until = UtcMs(rig.now().utc.0 + 5_000);
+        let until = UtcMs(rig.now().clock.utc.0 + 5_000);
         rig.on_event(SupervisionEvent::DockerLost);
         rig.pass_without_heartbeats(5 * SECOND);
         let from = UtcMs(0);

@@ -9,7 +9,7 @@ use bearish_watchdog_core::liveness::HeartbeatSample;
 use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
 use bearish_watchdog_core::reason::RestartReason;
-use protocol::heartbeat::{ComponentState, ComponentStatus, Heartbeat, ProcessPhase as BeatPhase};
+use protocol::heartbeat::{ComponentState, ComponentStatus, Heartbeat, ProcessPhase};
 use protocol::ids::AccountKey;
 
 use crate::support::{DEFAULT_FLAGS, MINUTE, Rig};
@@ -33,7 +33,7 @@ impl TwoUnits {
         rig.account = Some(account("sim"));
         let other = HeartbeatSample {
             boot: "another".parse().unwrap(),
-            ..rig.heartbeat_sample(BeatPhase::Running)
+            ..rig.heartbeat_sample(ProcessPhase::Running)
         };
         let mut two = Self { rig, peer: other };
         two.send_heartbeats(2 * MINUTE, receiving, receiving);
@@ -138,7 +138,7 @@ fn peer_counts_only_with_steady_data_of_the_same_market() {
     (unknown.peer.account, unknown.rig.account) = (None, None);
     unknown.send_heartbeats(10 * MINUTE, failing, receiving);
     let mut starting = TwoUnits::running();
-    starting.peer.phase = BeatPhase::Starting;
+    starting.peer.phase = ProcessPhase::Starting;
     starting.send_heartbeats(10 * MINUTE, failing, receiving);
     let mut silent = TwoUnits::running();
     for beats in 0..100 {

@@ -9,7 +9,7 @@ use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::reason::RestartReason;
 use bearish_watchdog_core::record::UnitRecord;
 use protocol::event::EventBody;
-use protocol::heartbeat::{ComponentState, Heartbeat, ProcessPhase as BeatPhase};
+use protocol::heartbeat::{ComponentState, Heartbeat, ProcessPhase};
 
 use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig, name};
 
@@ -78,7 +78,7 @@ fn component_is_not_stalled_by_one_late_heartbeat() {
     rig.set_component("feed", 7);
     rig.pass_healthy(5 * SECOND);
     rig.pass_without_heartbeats(13 * SECOND);
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     assert!(rig.calls.is_empty());
     rig.set_component("feed", 8);
     rig.pass_healthy(5 * SECOND);
@@ -182,7 +182,7 @@ fn starting_trader_is_never_hung() {
     rig.starts();
     for _ in 0..720 {
         rig.mono += 5_000;
-        rig.send_heartbeat(BeatPhase::Starting);
+        rig.send_heartbeat(ProcessPhase::Starting);
     }
     assert!(rig.calls.is_empty());
     assert!(rig.unit().healthy_since.is_none());
@@ -206,7 +206,7 @@ fn unit_without_a_first_heartbeat_is_hung_after_two_minutes() {
 fn late_heartbeat_of_the_previous_run_does_not_count_for_the_new_run() {
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
     rig.pass_healthy(MINUTE);
-    let old = rig.heartbeat_sample(BeatPhase::Running);
+    let old = rig.heartbeat_sample(ProcessPhase::Running);
     rig.dies(1);
     rig.pass_without_heartbeats(SECOND);
     rig.on_event(SupervisionEvent::HeartbeatReceived {
@@ -232,7 +232,7 @@ fn heartbeat_received_before_the_start_was_observed_counts() {
     rig.mono += 300;
     rig.begin();
     rig.mono += 100;
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     rig.inspect();
     rig.finish_call(None);
     rig.settle();

@@ -8,7 +8,7 @@ use bearish_watchdog_core::observed_state::SupervisionEvent;
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::UnitRecord;
 use protocol::event::EventBody;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 
 use crate::support::{DEFAULT_FLAGS, MINUTE, Rig};
 
@@ -24,7 +24,7 @@ fn latched() -> Rig {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.pass_healthy(MINUTE);
     rig.latch = Some(latch("daily_loss-7"));
-    rig.send_heartbeat(BeatPhase::Stopped);
+    rig.send_heartbeat(ProcessPhase::Stopped);
     rig.dies(21);
     rig
 }
@@ -73,7 +73,7 @@ fn unlatch_of_another_latch_does_not_start_the_unit() {
     assert!(is_quarantined(&rig));
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.latch = Some(latch("daily_loss-7"));
-    rig.send_heartbeat(BeatPhase::Stopped);
+    rig.send_heartbeat(ProcessPhase::Stopped);
     rig.dies(78);
     unlatched(&mut rig, "daily_loss-7");
     assert!(is_quarantined(&rig));
@@ -93,7 +93,7 @@ fn latch_is_seen_after_a_watchdog_restart_and_in_a_late_heartbeat() {
     rig.dies(21);
     assert_eq!(rig.unit().latch, None);
     rig.latch = Some(latch("daily_loss-7"));
-    rig.send_heartbeat(BeatPhase::Stopped);
+    rig.send_heartbeat(ProcessPhase::Stopped);
     assert!(matches!(
         rig.unit_records().last(),
         Some(UnitRecord::LatchSeen(_))
@@ -106,7 +106,7 @@ fn latch_is_seen_after_a_watchdog_restart_and_in_a_late_heartbeat() {
 #[test]
 fn latch_in_a_heartbeat_of_an_earlier_run_is_ignored() {
     let mut rig = latched();
-    let old = rig.heartbeat_sample(BeatPhase::Stopped);
+    let old = rig.heartbeat_sample(ProcessPhase::Stopped);
     unlatched(&mut rig, "daily_loss-7");
     rig.pass_without_heartbeats(Duration::from_secs(30));
     rig.dies(21);

@@ -15,9 +15,9 @@ use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::policy::RestartPolicy;
 use bearish_watchdog_core::record::{SupervisionRecord, UnitRecord};
 use bearish_watchdog_core::state::SupervisionState;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
 const SECOND: u64 = 1_000;
 const FLAGS: [&str; 4] = ["--paper", "--auto-restart", "--restart-delay", "0"];
@@ -34,30 +34,30 @@ struct ManyUnits {
 }
 
 impl ManyUnits {
-    fn new(size: usize, rules: SupervisionConfig) -> Self {
-        let mut fleet = Self {
+    fn new(size: usize, config: SupervisionConfig) -> Self {
+        let mut units = Self {
             state: SupervisionState::default(),
-            observed: ObservedState::with_config(rules),
+            observed: ObservedState::with_config(config),
             mono: SECOND,
             runs: BTreeMap::new(),
             starts: Vec::new(),
             stops: Vec::new(),
             has_bus_echoes: true,
         };
-        fleet.observe(SupervisionEvent::BusEchoed);
+        units.observe(SupervisionEvent::BusEchoed);
         let stops = Vec::new();
         let containers = Vec::new();
-        fleet.observe(SupervisionEvent::Listed {
+        units.observe(SupervisionEvent::Listed {
             containers,
             stop_requests: stops,
         });
         for number in 1..=size {
             let name: SubjectToken = format!("trader-paper-{number}").parse().unwrap();
-            fleet.runs.insert(name.clone(), (1, fleet.mono));
-            fleet.observe_container(&name, Status::Running);
-            fleet.send_heartbeat(&name);
+            units.runs.insert(name.clone(), (1, units.mono));
+            units.observe_container(&name, Status::Running);
+            units.send_heartbeat(&name);
         }
-        fleet
+        units
     }
 
     fn names(&self) -> Vec<SubjectToken> {
@@ -68,8 +68,7 @@ impl ManyUnits {
         let utc = UtcMs(1_700_000_000_000 + i64::try_from(self.mono).unwrap());
         let mono = self.mono;
         DecisionInputs {
-            utc,
-            mono,
+            clock: ClockReading { utc, mono },
             random: 0,
         }
     }
@@ -103,8 +102,8 @@ impl ManyUnits {
         let (run, began) = self.runs[name];
         let beat = HeartbeatSample {
             boot: format!("{name}-{run}").parse().unwrap(),
-            phase: BeatPhase::Running,
-            at: self.now().utc,
+            phase: ProcessPhase::Running,
+            at: self.now().clock.utc,
             uptime_ms: self.mono - began,
             interval_ms: 5 * SECOND,
             errors: 0,
@@ -191,31 +190,31 @@ impl ManyUnits {
 
 #[test]
 fn twenty_crashed_units_start_three_at_a_time_and_waiting_is_not_counted() {
-    let mut fleet = ManyUnits::new(20, SupervisionConfig::default());
-    fleet.pass_seconds(3);
-    let names = fleet.names();
+    let mut units = ManyUnits::new(20, SupervisionConfig::default());
+    units.pass_seconds(3);
+    let names = units.names();
     for name in &names {
-        fleet.dies(name);
+        units.dies(name);
     }
     let mut begun = 0;
-    while fleet.starts.len() < 20 {
+    while units.starts.len() < 20 {
         assert_eq!(
-            fleet.starts.len() - begun,
+            units.starts.len() - begun,
             (20 - begun).min(3),
             "on their way up at once"
         );
-        let up = fleet.starts[begun..].to_vec();
-        begun = fleet.starts.len();
+        let up = units.starts[begun..].to_vec();
+        begun = units.starts.len();
         for name in &up {
-            fleet.send_heartbeat(name);
+            units.send_heartbeat(name);
         }
-        fleet.pass_seconds(1);
+        units.pass_seconds(1);
     }
-    let mut once = fleet.starts.clone();
+    let mut once = units.starts.clone();
     once.sort();
     once.dedup();
     assert_eq!(once.len(), 20, "each is started once");
-    let charged = |name: &SubjectToken| fleet.state.units[name].restarts;
+    let charged = |name: &SubjectToken| units.state.units[name].restarts;
     assert!(names.iter().all(|name| charged(name) == 1));
 }
 
@@ -225,62 +224,62 @@ fn unit_without_heartbeat_blocks_other_starts_only_briefly() {
         max_starting: 1,
         ..SupervisionConfig::default()
     };
-    let mut fleet = ManyUnits::new(2, rules);
-    fleet.pass_seconds(3);
-    for name in fleet.names() {
-        fleet.dies(&name);
+    let mut units = ManyUnits::new(2, rules);
+    units.pass_seconds(3);
+    for name in units.names() {
+        units.dies(&name);
     }
-    fleet.pass_seconds(14);
-    assert_eq!(fleet.starts.len(), 1);
-    fleet.pass_seconds(2);
-    assert_eq!(fleet.starts.len(), 2);
+    units.pass_seconds(14);
+    assert_eq!(units.starts.len(), 1);
+    units.pass_seconds(2);
+    assert_eq!(units.starts.len(), 2);
 }
 
 #[test]
 fn missing_heartbeats_are_ignored_and_uncounted_while_the_bus_is_blind() {
-    let mut fleet = ManyUnits::new(5, SupervisionConfig::default());
-    fleet.has_bus_echoes = false;
-    fleet.pass_seconds(300);
-    assert!(fleet.stops.is_empty() && fleet.starts.is_empty());
+    let mut units = ManyUnits::new(5, SupervisionConfig::default());
+    units.has_bus_echoes = false;
+    units.pass_seconds(300);
+    assert!(units.stops.is_empty() && units.starts.is_empty());
     // It is back: everybody gets time to find it again, and is heard.
-    fleet.has_bus_echoes = true;
-    fleet.pass_seconds(8);
-    for name in fleet.names() {
-        fleet.send_heartbeat(&name);
+    units.has_bus_echoes = true;
+    units.pass_seconds(8);
+    for name in units.names() {
+        units.send_heartbeat(&name);
     }
-    fleet.pass_seconds(10);
-    assert!(fleet.stops.is_empty());
-    let unit = |name: &SubjectToken| &fleet.state.units[name];
+    units.pass_seconds(10);
+    assert!(units.stops.is_empty());
+    let unit = |name: &SubjectToken| &units.state.units[name];
     let untouched = |name: &SubjectToken| {
         unit(name).restarts == 0 && matches!(unit(name).phase, UnitPhase::Running(_))
     };
-    assert!(fleet.names().iter().all(untouched));
+    assert!(units.names().iter().all(untouched));
 }
 
 #[test]
 fn missing_heartbeats_of_all_units_count_while_the_bus_echoes() {
-    let mut fleet = ManyUnits::new(5, SupervisionConfig::default());
-    fleet.pass_seconds(16);
+    let mut units = ManyUnits::new(5, SupervisionConfig::default());
+    units.pass_seconds(16);
     assert_eq!(
-        fleet.stops.len(),
+        units.stops.len(),
         5,
         "each hangs: the bus carries our own words"
     );
-    assert_eq!(fleet.starts.len(), 3, "the others wait for their turn");
-    fleet.pass_seconds(40);
-    assert!(fleet.starts.len() >= 5);
+    assert_eq!(units.starts.len(), 3, "the others wait for their turn");
+    units.pass_seconds(40);
+    assert!(units.starts.len() >= 5);
 }
 
 #[test]
 fn docker_outage_defers_every_start_and_they_resume_in_turn() {
-    let mut fleet = ManyUnits::new(6, SupervisionConfig::default());
-    let names = fleet.names();
-    fleet.observe(SupervisionEvent::DockerLost);
+    let mut units = ManyUnits::new(6, SupervisionConfig::default());
+    let names = units.names();
+    units.observe(SupervisionEvent::DockerLost);
     for name in &names {
-        fleet.dies(name);
+        units.dies(name);
     }
-    fleet.pass_seconds(120);
-    assert!(fleet.starts.is_empty());
+    units.pass_seconds(120);
+    assert!(units.starts.is_empty());
     let exit = Exit {
         code: 70,
         oom_killed: false,
@@ -288,18 +287,18 @@ fn docker_outage_defers_every_start_and_they_resume_in_turn() {
     };
     let all = names
         .iter()
-        .map(|name| (name.clone(), fleet.container(name, Status::Exited(exit))));
+        .map(|name| (name.clone(), units.container(name, Status::Exited(exit))));
     let (containers, stops) = (all.collect(), Vec::new());
-    fleet.observe(SupervisionEvent::Listed {
+    units.observe(SupervisionEvent::Listed {
         containers,
         stop_requests: stops,
     });
     for name in &names {
-        fleet.settle(name);
+        units.settle(name);
     }
-    assert_eq!(fleet.starts.len(), 3);
-    fleet.pass_seconds(Duration::from_mins(1).as_secs());
-    assert!(names.iter().all(|name| fleet.starts.contains(name)));
+    assert_eq!(units.starts.len(), 3);
+    units.pass_seconds(Duration::from_mins(1).as_secs());
+    assert!(names.iter().all(|name| units.starts.contains(name)));
     let fact = |record: &SupervisionRecord| {
         matches!(
             record,
@@ -310,7 +309,7 @@ fn docker_outage_defers_every_start_and_they_resume_in_turn() {
         )
     };
     assert!(
-        !decide(&fleet.state, &fleet.observed, &names[0], fleet.now())
+        !decide(&units.state, &units.observed, &names[0], units.now())
             .iter()
             .any(fact)
     );

@@ -8,14 +8,14 @@ use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::{SupervisionRecord, UnitRecord};
 use bearish_watchdog_core::state::SupervisionState;
 use proptest::prelude::*;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 
 use crate::support::{CallBehavior, Rig, command, name};
 
 #[derive(Debug, Clone)]
 enum Step {
     Passes(u32),
-    Heartbeat(BeatPhase),
+    Heartbeat(ProcessPhase),
     Dies(i64),
     Starts,
     StopRequested,
@@ -37,8 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0_u32..4_000_000).prop_map(Step::Passes),
         2 => (0_u32..20_000).prop_map(Step::Passes),
-        4 => Just(Step::Heartbeat(BeatPhase::Running)),
-        1 => Just(Step::Heartbeat(BeatPhase::Starting)),
+        4 => Just(Step::Heartbeat(ProcessPhase::Running)),
+        1 => Just(Step::Heartbeat(ProcessPhase::Starting)),
         6 => codes.prop_map(Step::Dies),
         2 => Just(Step::Starts),
         1 => Just(Step::StopRequested),

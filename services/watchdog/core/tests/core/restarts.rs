@@ -11,7 +11,7 @@ use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::reason::{QuarantineReason, RestartReason};
 use bearish_watchdog_core::record::UnitRecord;
 use protocol::event::EventBody;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 
 use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig, command, name};
 
@@ -143,7 +143,7 @@ fn finished_cycles_are_restarts_but_no_failures() {
             (cycle, 0)
         );
         assert_eq!(rig.sleep_until_wake(), Duration::from_secs(30));
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
     }
     rig.pass_healthy(hour);
     rig.dies(20);
@@ -179,7 +179,7 @@ fn failures_are_reset_after_ten_healthy_minutes_and_not_before() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.dies(1);
     rig.sleep_until_wake();
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     rig.pass_healthy(Duration::from_secs(599));
     assert_eq!(rig.unit().consecutive_failures, 1);
     rig.pass_healthy(Duration::from_secs(1));
@@ -195,7 +195,7 @@ fn failure_reset_after_a_long_delay_needs_twice_that_time() {
         rig.dies(1);
         rig.sleep_until_wake();
     }
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     rig.pass_healthy(119 * MINUTE);
     assert_eq!(rig.unit().consecutive_failures, 7);
     rig.pass_healthy(MINUTE);
@@ -208,14 +208,14 @@ fn daily_crashes_for_41_days_never_reach_a_limit() {
     for day in 1..=41 {
         rig.pass_healthy(Duration::from_hours(1));
         rig.mono += 23 * 3_600_000;
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
         rig.dies(139);
         assert_eq!(
             (rig.unit().restarts, rig.unit().consecutive_failures),
             (day, 1)
         );
         assert_eq!(rig.sleep_until_wake(), Duration::from_secs(30));
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
     }
     let recovered = rig
         .operator_event_kinds()
@@ -230,10 +230,10 @@ fn recovery_is_reported_once_with_its_duration() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.dies(1);
     rig.sleep_until_wake();
-    rig.send_heartbeat(BeatPhase::Starting);
+    rig.send_heartbeat(ProcessPhase::Starting);
     assert!(!rig.operator_event_kinds().contains(&"unit_recovered"));
     rig.mono += 4_000;
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     rig.pass_healthy(MINUTE);
     let after: Vec<u64> = rig
         .operator_events()
@@ -359,7 +359,7 @@ fn fast_first_restarts_at_once_after_a_long_healthy_run_only() {
     rig.dies(1);
     assert_eq!(rig.restarts()[0].delay_ms, 30_000, "it had not run long");
     rig.sleep_until_wake();
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     rig.pass_healthy(11 * MINUTE);
     rig.dies(1);
     assert_eq!(rig.restarts()[1].delay_ms, 0);
@@ -407,7 +407,7 @@ fn unit_at_max_restarts_is_released_only_with_reset_restarts() {
 #[test]
 fn operator_event_names_the_unit_and_its_last_error() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
-    let mut beat = rig.heartbeat_sample(BeatPhase::Running);
+    let mut beat = rig.heartbeat_sample(ProcessPhase::Running);
     beat.errors = 3;
     beat.last_error = Some("Connection timeout".to_owned());
     rig.on_event(
@@ -447,11 +447,11 @@ fn restart_budget_of_its_window_is_enforced() {
     });
     rig.list();
     for _ in 0..3 {
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
         rig.pass_healthy(11 * MINUTE);
         rig.dies(1);
     }
-    rig.send_heartbeat(BeatPhase::Running);
+    rig.send_heartbeat(ProcessPhase::Running);
     rig.pass_healthy(11 * MINUTE);
     rig.dies_and_is_quarantined(1);
     let given_up = |phase: &UnitPhase| {
@@ -482,7 +482,7 @@ fn restart_budget_forgets_a_window_that_has_passed() {
     });
     rig.list();
     for _ in 0..3 {
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
         rig.pass_healthy(61 * MINUTE);
         rig.dies(1);
         assert!(matches!(rig.phase(), UnitPhase::Running(_)));
@@ -493,7 +493,7 @@ fn restart_budget_forgets_a_window_that_has_passed() {
 fn operator_is_warned_before_a_limit() {
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0 --max-restarts 20");
     for _ in 0..18 {
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
         rig.pass_healthy(11 * MINUTE);
         rig.dies(1);
     }
@@ -590,12 +590,12 @@ fn log_read_after_an_immediate_restart_becomes_its_last_error() {
         log_error: log_unread,
     };
     assert_eq!(kept, [&found]);
-    let groups = rig.unit().failures.groups(rig.now().utc);
+    let groups = rig.unit().failures.groups(rig.now().clock.utc);
     let signatures: Vec<_> = groups.iter().map(|g| g.signature.as_str()).collect();
     assert_eq!(signatures, ["internal error (exit 70): order #: no answer"]);
     let records = rig.journal.len();
     rig.restart_watchdog(records);
-    assert_eq!(rig.unit().failures.groups(rig.now().utc), groups);
+    assert_eq!(rig.unit().failures.groups(rig.now().clock.utc), groups);
 }
 
 #[test]
@@ -609,7 +609,7 @@ fn finished_cycles_near_max_restarts_warn_the_operator() {
             warnings.push((cycle, reason.clone()));
         }
         rig.sleep_until_wake();
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
     }
     let text = |used: u32| format!("cycle finished; approaching max restarts: {used} of 24 used");
     assert_eq!(warnings, [22, 23, 24].map(|cycle| (cycle, text(cycle))));
@@ -629,7 +629,7 @@ fn invalid_settings_are_named_with_the_way_back() {
         let Some(EventBody::UnitQuarantined { reason, .. }) = events.last() else {
             panic!("{events:?}");
         };
-        let explanation = explain(&name(), rig.unit(), rig.now().utc);
+        let explanation = explain(&name(), rig.unit(), rig.now().clock.utc);
         for text in [reason, &explanation.text()] {
             assert!(text.contains(line), "{text}");
             assert!(text.contains("correct .env, then run"), "{text}");

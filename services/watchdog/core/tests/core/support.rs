@@ -20,9 +20,9 @@ use bearish_watchdog_core::state::SupervisionState;
 use bearish_watchdog_core::unit::Unit;
 use protocol::command::UnitCommand;
 use protocol::event::EventBody;
-use protocol::heartbeat::ProcessPhase as BeatPhase;
+use protocol::heartbeat::ProcessPhase;
 use protocol::ids::{AccountKey, SubjectToken};
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
 pub(crate) const UNIT: &str = "trader-paper-1";
 pub(crate) const DEFAULT_FLAGS: &str = "--paper --infinite --auto-restart";
@@ -125,14 +125,16 @@ impl Rig {
     pub(crate) fn running(flags: &str) -> Self {
         let mut rig = Self::empty(flags);
         rig.starts();
-        rig.send_heartbeat(BeatPhase::Running);
+        rig.send_heartbeat(ProcessPhase::Running);
         rig
     }
 
     pub(crate) fn now(&self) -> DecisionInputs {
         DecisionInputs {
-            utc: UtcMs(self.wall + i64::try_from(self.mono).unwrap()),
-            mono: self.mono - self.base,
+            clock: ClockReading {
+                utc: UtcMs(self.wall + i64::try_from(self.mono).unwrap()),
+                mono: self.mono - self.base,
+            },
             random: 500,
         }
     }
@@ -322,7 +324,7 @@ impl Rig {
 
     pub(crate) fn request_stop(&mut self) {
         let container = self.container.clone();
-        let at = self.now().utc;
+        let at = self.now().clock.utc;
         self.on_event(SupervisionEvent::StopRequested(StopRequest {
             container,
             at,
@@ -333,11 +335,11 @@ impl Rig {
         format!("boot-{}", self.runs).parse().unwrap()
     }
 
-    pub(crate) fn heartbeat_sample(&self, phase: BeatPhase) -> HeartbeatSample {
+    pub(crate) fn heartbeat_sample(&self, phase: ProcessPhase) -> HeartbeatSample {
         HeartbeatSample {
             boot: self.boot(),
             phase,
-            at: self.now().utc,
+            at: self.now().clock.utc,
             uptime_ms: self.mono - self.start_mono,
             interval_ms: 5_000,
             errors: 0,
@@ -362,7 +364,7 @@ impl Rig {
         );
     }
 
-    pub(crate) fn send_heartbeat(&mut self, phase: BeatPhase) {
+    pub(crate) fn send_heartbeat(&mut self, phase: ProcessPhase) {
         let beat = self.heartbeat_sample(phase);
         self.on_event(SupervisionEvent::HeartbeatReceived {
             unit: name(),
@@ -388,7 +390,7 @@ impl Rig {
                 self.observed
                     .observe(&self.state, SupervisionEvent::BusEchoed, self.now());
             }
-            self.send_heartbeat(BeatPhase::Running);
+            self.send_heartbeat(ProcessPhase::Running);
         }
     }
 
@@ -396,7 +398,7 @@ impl Rig {
     pub(crate) fn sleep_until_wake(&mut self) -> Duration {
         let wake =
             wake_at(&self.state, &self.observed, &name(), self.now()).expect("nothing to wait for");
-        let slept = wake.saturating_sub(self.now().mono);
+        let slept = wake.saturating_sub(self.now().clock.mono);
         self.mono += slept;
         self.on_event(SupervisionEvent::Ticked);
         Duration::from_millis(slept)

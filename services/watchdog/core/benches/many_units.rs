@@ -1,4 +1,4 @@
-//! The brain over a fleet of 10,000 containers: what a heartbeat and what a crash costs it, and how much it
+//! The brain over a units of 10,000 containers: what a heartbeat and what a crash costs it, and how much it
 //! remembers of each. No bus and no engine: what they cost is measured in `bench/`.
 
 #![allow(
@@ -21,12 +21,12 @@ use bearish_watchdog_core::state::SupervisionState;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
 const UNITS: u32 = 10_000;
 const BEGAN: u64 = 1_700_000_000_000;
 
-/// A watchdog's memory, and the time that it lives in.
+/// State, observations and time of a watchdog.
 #[derive(Clone, Default)]
 struct ManyUnits {
     state: SupervisionState,
@@ -35,31 +35,33 @@ struct ManyUnits {
 }
 
 impl ManyUnits {
-    /// Every unit runs and has beaten.
+    /// All units running, with one heartbeat each.
     fn running() -> Self {
-        let mut fleet = Self::default();
+        let mut units = Self::default();
         let containers = (0..UNITS).map(|n| (name(n), container(n, Status::Running)));
         let listed = SupervisionEvent::Listed {
             containers: containers.collect(),
             stop_requests: Vec::new(),
         };
-        fleet.observed.observe(&fleet.state, listed, fleet.now());
+        units.observed.observe(&units.state, listed, units.now());
         for unit in (0..UNITS).map(name) {
-            fleet.settle(&unit);
+            units.settle(&unit);
         }
-        fleet.send_heartbeats();
-        fleet
+        units.send_heartbeats();
+        units
     }
 
     fn now(&self) -> DecisionInputs {
         DecisionInputs {
-            utc: UtcMs(i64::try_from(BEGAN + self.mono).unwrap()),
-            mono: self.mono,
+            clock: ClockReading {
+                utc: UtcMs(i64::try_from(BEGAN + self.mono).unwrap()),
+                mono: self.mono,
+            },
             random: 500,
         }
     }
 
-    /// Takes in, decides, applies: what the body does but for the journal. How many records there were.
+    /// Observes, decides and applies, as the shell does without a journal. Returns the number of records.
     fn on_event(&mut self, unit: &SubjectToken, event: SupervisionEvent) -> usize {
         self.observed.observe(&self.state, event, self.now());
         self.settle(unit)
@@ -76,24 +78,24 @@ impl ManyUnits {
         records.len()
     }
 
-    /// One heartbeat of everybody's.
+    /// One heartbeat of each unit. Returns the number of records.
     fn send_heartbeats(&mut self) -> usize {
         self.mono += 5_000;
         self.observed
             .observe(&self.state, SupervisionEvent::BusEchoed, self.now());
         let mut records = 0;
         for n in 0..UNITS {
-            let (unit, beat) = (name(n), heartbeat_sample(n, self.now(), self.mono));
+            let (unit, heartbeat) = (name(n), heartbeat_sample(n, self.now(), self.mono));
             let event = SupervisionEvent::HeartbeatReceived {
                 unit: unit.clone(),
-                heartbeat: beat,
+                heartbeat,
             };
             records += self.on_event(&unit, event);
         }
         records
     }
 
-    /// Everybody's end.
+    /// A crash of each unit. Returns the number of records.
     fn crash(&mut self) -> usize {
         let exit = Exit {
             code: 70,
@@ -132,15 +134,21 @@ fn container(n: u32, status: Status) -> Container {
 }
 
 fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSample {
-    let turns = ProgressDeadline {
+    let progress = ProgressDeadline {
         iterations: uptime_ms / 1_000,
         deadline_ms: 30_000,
     };
-    let parts = ["fleet", "feed", "account", "BTCUSDT", "ETHUSDT"];
+    let components = [
+        "book-manager",
+        "feed",
+        "account-monitor",
+        "BTCUSDT",
+        "ETHUSDT",
+    ];
     HeartbeatSample {
         boot: format!("boot-{n}").parse().unwrap(),
         phase: ProcessPhase::Running,
-        at: now.utc,
+        at: now.clock.utc,
         uptime_ms,
         interval_ms: 5_000,
         errors: 0,
@@ -149,8 +157,8 @@ fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSam
         latch: None,
         account: None,
         feed_connectivity: None,
-        components: parts
-            .map(|part| (part.to_owned(), turns))
+        components: components
+            .map(|component| (component.to_owned(), progress))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
     }
@@ -165,26 +173,26 @@ fn memory_kb() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-fn fleet(c: &mut Criterion) {
+fn many_units(c: &mut Criterion) {
     let before = memory_kb();
-    let fleet = ManyUnits::running();
+    let units = ManyUnits::running();
     let bytes = (memory_kb() - before) * 1_024 / u64::from(UNITS);
-    eprintln!("{UNITS} containers at work: {bytes} bytes each");
-    assert_eq!(fleet.state.units.len(), UNITS as usize);
+    eprintln!("{UNITS} running units: {bytes} bytes each");
+    assert_eq!(units.state.units.len(), UNITS as usize);
 
-    let mut group = c.benchmark_group("fleet of 10,000");
+    let mut group = c.benchmark_group("10,000 units");
     group.sample_size(20);
     group.throughput(Throughput::Elements(u64::from(UNITS)));
-    let mut beats = fleet.clone();
-    group.bench_function("a heartbeat of each", |b| {
-        b.iter(|| black_box(beats.send_heartbeats()));
+    let mut receiving = units.clone();
+    group.bench_function("one heartbeat each", |b| {
+        b.iter(|| black_box(receiving.send_heartbeats()));
     });
-    let crashes = |mut fleet: ManyUnits| assert_eq!(fleet.crash(), UNITS as usize);
-    group.bench_function("a crash of each", |b| {
-        b.iter_batched(|| fleet.clone(), crashes, BatchSize::PerIteration);
+    let crashes = |mut units: ManyUnits| assert_eq!(units.crash(), UNITS as usize);
+    group.bench_function("one crash each", |b| {
+        b.iter_batched(|| units.clone(), crashes, BatchSize::PerIteration);
     });
     group.finish();
 }
 
-criterion_group!(benches, fleet);
+criterion_group!(benches, many_units);
 criterion_main!(benches);
