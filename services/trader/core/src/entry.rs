@@ -1,4 +1,5 @@
-//! From a signal to a sized bracket (quantity, stop, target), or a refusal that says why not.
+//! Sizes a signal: quantity, stop and target, or the reason for which the signal is rejected. Entry point:
+//! [`bracket`].
 
 use std::fmt;
 
@@ -10,55 +11,54 @@ use crate::fixed_point::{Price, Qty, notional};
 use crate::strategy::{Signal, TargetRule};
 use crate::symbol_filters::SymbolFilters;
 
-/// Most that one entry may lose at its stop, as a share of the book's equity: 2 %.
+/// Largest loss of an entry at its stop, as a share of the book's equity: 2 %.
 pub const RISK_PER_ENTRY: Decimal = Decimal::from_parts(2, 0, 0, false, 2);
 
-/// Share of a position's worth that the exchange keeps as maintenance margin; Binance's lower tiers ask
-/// for less.
+/// Maintenance margin as a share of a position's value. Binance's lower tiers require less.
 const MAINTENANCE_MARGIN: Decimal = Decimal::from_parts(25, 0, 0, false, 3);
 
-/// Why a signal became no entry. Journaled and counted: the answer to "why no trade?".
+/// Reason for which a signal did not become an entry. Journaled, and counted per book.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignalRejection {
-    /// The book has a position, or an entry on its way.
+    /// The book has a position or a pending entry.
     PositionOpen,
-    /// The bar closed too long ago.
+    /// The bar closed more than one base interval before the decision.
     StaleSignal,
-    /// A critical breaker or an operator has closed the account to entries.
+    /// An account breaker or the operator has latched the account.
     AccountLatched,
-    /// The account's state is unknown or too old.
+    /// The account report is missing or too old.
     AccountUnknown,
-    /// An operator has stopped entries.
+    /// The operator has paused entries.
     EntriesPaused,
-    /// The exchange failed several calls in a row.
+    /// The exchange-errors breaker has tripped.
     ExchangeErrors,
-    /// The breaker for losses in a row.
+    /// The consecutive-losses breaker has tripped.
     ConsecutiveLosses,
-    /// The protection of that name.
+    /// The protection `CooldownPeriod` has locked entries.
     CooldownPeriod,
-    /// The protection of that name.
+    /// The protection `StoplossGuard` has locked entries.
     StoplossGuard,
-    /// The protection of that name.
+    /// The protection `MaxDrawdown` has locked entries.
     MaxDrawdown,
-    /// The protection of that name.
+    /// The protection `LowProfitPairs` has locked entries.
     LowProfitPairs,
-    /// The stop is no price on the right side of the reference.
+    /// The stop is not on the losing side of the reference price.
     NoStopDistance,
-    /// The position would be liquidated before its stop.
+    /// The position would be liquidated before the price reaches its stop.
     StopBeyondLiquidation,
-    /// The target is worth less than the strategy asks for the risk.
+    /// The reward at the target is below what the strategy requires for the risk at the stop.
     RewardBelowRisk,
-    /// The size is under the exchange's smallest.
+    /// The quantity is below the exchange's minimum.
     BelowMinQty,
-    /// The size is over the exchange's largest.
+    /// The quantity is above the exchange's maximum.
     AboveMaxQty,
-    /// The order would be worth less than the exchange takes.
+    /// The value of the order is below the exchange's minimum.
     BelowMinNotional,
 }
 
 impl SignalRejection {
-    /// Its name in counters.
+    /// Code word in records, reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PositionOpen => "position_open",
@@ -80,6 +80,39 @@ impl SignalRejection {
             Self::BelowMinNotional => "below_min_notional",
         }
     }
+
+    /// The reason as a sentence for people.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::PositionOpen => "the book already had a position or a pending entry",
+            Self::StaleSignal => "the signal was older than one candle when it arrived",
+            Self::AccountLatched => "the account was latched",
+            Self::AccountUnknown => "the account report was missing or older than one minute",
+            Self::EntriesPaused => "the operator had paused entries",
+            Self::ExchangeErrors => "calls to the exchange had failed five times in a row",
+            Self::ConsecutiveLosses => "entries were locked after five losses in a row",
+            Self::CooldownPeriod => "the last trade was too recent (CooldownPeriod)",
+            Self::StoplossGuard => "entries were locked after too many stop-losses (StoplossGuard)",
+            Self::MaxDrawdown => {
+                "entries were locked after a large drawdown of the book (MaxDrawdown)"
+            }
+            Self::LowProfitPairs => {
+                "entries were locked after trades with too little profit (LowProfitPairs)"
+            }
+            Self::NoStopDistance => "the stop was not on the losing side of the price",
+            Self::StopBeyondLiquidation => {
+                "the position would have been liquidated before its stop"
+            }
+            Self::RewardBelowRisk => {
+                "the reward at the target was too small for the risk at the stop"
+            }
+            Self::BelowMinQty => "the quantity was below the minimum of the exchange",
+            Self::AboveMaxQty => "the quantity was above the maximum of the exchange",
+            Self::BelowMinNotional => {
+                "the value of the order was below the minimum of the exchange"
+            }
+        }
+    }
 }
 
 impl fmt::Display for SignalRejection {
@@ -88,24 +121,24 @@ impl fmt::Display for SignalRejection {
     }
 }
 
-/// The three numbers of an entry that belong together.
+/// Quantity and prices of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bracket {
-    /// In base units, a multiple of the lot.
+    /// Quantity in base units, a multiple of the lot.
     pub quantity: Qty,
-    /// Where the loss is taken, on the tick grid.
+    /// Stop price in the quote currency, on the tick grid.
     pub stop: Price,
-    /// Where the profit is taken, on the tick grid.
+    /// Target price in the quote currency, on the tick grid.
     pub target: Price,
 }
 
-/// Sizes a signal against the book's equity, and holds it against every gate that is about numbers.
+/// Sizes a signal against the book's equity, and checks every numeric gate.
 ///
-/// Both prices are rounded so that the trade never looks better than the formula says: the stop
-/// away from the reference (risk not understated), the target towards it (reward not overstated).
+/// Both prices are rounded so that the trade never looks better than its formula: the stop away from the reference price,
+/// the target towards it.
 ///
 /// # Errors
-/// The first gate that refuses.
+/// The [`SignalRejection`] of the first gate that fails.
 pub fn bracket(
     signal: &Signal,
     equity: Decimal,
@@ -165,12 +198,12 @@ fn target_price(signal: &Signal, tick: Price) -> Option<Price> {
     }
 }
 
-/// Tenths of ATR14 in price units, rounded up.
+/// Distance of that many tenths of ATR14, in units of 1e-8, rounded up.
 fn atr_distance(signal: &Signal, tenths: i64) -> i128 {
     div_ceil(i128::from(signal.atr.units()) * i128::from(tenths), 10)
 }
 
-/// With isolated margin a position is liquidated about 1/leverage away, less the maintenance margin.
+/// With isolated margin a position is liquidated at a distance of about 1/leverage less the maintenance margin.
 fn check_liquidation(
     reference: Price,
     stop: Price,
@@ -186,7 +219,7 @@ fn check_liquidation(
     Ok(())
 }
 
-/// The target may have been rounded onto or past the reference: then the reward is negative.
+/// The target may have been rounded onto or past the reference price; the reward is then zero or negative.
 fn check_reward(signal: &Signal, stop: Price, target: Price) -> Result<(), SignalRejection> {
     let reference = i128::from(signal.reference_price.units());
     let (stop, target) = (i128::from(stop.units()), i128::from(target.units()));
@@ -194,8 +227,8 @@ fn check_reward(signal: &Signal, stop: Price, target: Price) -> Result<(), Signa
         PositionSide::Long => (target - reference, reference - stop),
         PositionSide::Short => (reference - target, stop - reference),
     };
-    let asked = i128::from(signal.strategy.distances().reward_risk_tenths);
-    if reward * 10 < risk * asked {
+    let required = i128::from(signal.strategy.distances().reward_risk_tenths);
+    if reward * 10 < risk * required {
         return Err(SignalRejection::RewardBelowRisk);
     }
     Ok(())
@@ -210,8 +243,8 @@ fn quantity(
 ) -> Result<Qty, SignalRejection> {
     let at_risk = equity.saturating_mul(RISK_PER_ENTRY);
     let by_risk = max_quantity(at_risk, reference.distance(stop), filters.lot);
-    let by_slice = max_quantity(equity.saturating_mul(leverage), reference, filters.lot);
-    let quantity = match (by_risk, by_slice) {
+    let by_equity = max_quantity(equity.saturating_mul(leverage), reference, filters.lot);
+    let quantity = match (by_risk, by_equity) {
         (Some(a), Some(b)) => a.min(b),
         (Some(only), None) | (None, Some(only)) => only,
         (None, None) => return Err(SignalRejection::AboveMaxQty),
@@ -228,12 +261,12 @@ fn quantity(
     Ok(quantity)
 }
 
-/// The most lots whose worth at `price` is within `format_amount`; none when that is too many to count.
+/// The largest multiple of `lot` whose value at `price` is at most `amount`; `None` if it does not fit into a [`Qty`].
 fn max_quantity(amount: Decimal, price: Price, lot: Qty) -> Option<Qty> {
     let quotient = amount.checked_div(price.to_decimal())?;
     let quantity = Qty::from_decimal(quotient.trunc_with_scale(crate::fixed_point::SCALE)).ok()?;
     let quantity = quantity.floor_to(lot);
-    // The quotient was rounded at its 28th digit, which may have lifted it onto the next lot.
+    // The quotient was rounded at its 28th digit, which may have lifted it to the next lot.
     if notional(price, quantity) > amount && quantity > Qty::ZERO {
         return Some(Qty::from_units(
             quantity.units().saturating_sub(lot.units().max(1)),
@@ -307,13 +340,37 @@ mod tests {
     }
 
     #[test]
-    fn a_bracket_is_sized_by_risk_or_by_the_slice_whichever_is_less() {
-        // 2 % of 10,000 over a distance of 400 is 0.5, but the slice buys 0.25 only.
-        let slice = try_bracket(&long("40000", "400"), "10000", &filters()).unwrap();
-        assert_eq!(slice, ["0.25", "39600", "40600"]);
+    fn rejection_is_described_in_words_and_named_by_its_serialized_word() {
+        // serde lists every variant in its error.
+        let error = serde_json::from_str::<SignalRejection>("\"?\"").unwrap_err();
+        let error = error.to_string();
+        let mut sentences = Vec::new();
+        for word in error.split('`').skip(3).step_by(2) {
+            let reason: SignalRejection = serde_json::from_str(&format!("\"{word}\"")).unwrap();
+            assert_eq!(reason.as_str(), word);
+            let sentence = reason.describe();
+            assert!(
+                sentence.contains(' ') && !sentence.contains('_'),
+                "{sentence}"
+            );
+            assert!(!sentences.contains(&sentence), "{sentence}");
+            sentences.push(sentence);
+        }
+        assert_eq!(sentences.len(), 17, "{error}");
+        assert_eq!(
+            SignalRejection::StaleSignal.describe(),
+            "the signal was older than one candle when it arrived"
+        );
+    }
+
+    #[test]
+    fn bracket_is_sized_by_risk_or_by_equity_whichever_is_less() {
+        // 2 % of 10,000 over a distance of 400 is 0.5, but the equity buys only 0.25.
+        let by_equity = try_bracket(&long("40000", "400"), "10000", &filters()).unwrap();
+        assert_eq!(by_equity, ["0.25", "39600", "40600"]);
         // The target is 480 away, the stop 1.2 x 400.
-        let short_slice = try_bracket(&short("40000", "400"), "10000", &filters()).unwrap();
-        assert_eq!(short_slice, ["0.25", "40480", "39520"]);
+        let short_by_equity = try_bracket(&short("40000", "400"), "10000", &filters()).unwrap();
+        assert_eq!(short_by_equity, ["0.25", "40480", "39520"]);
         // With more leverage the risk decides.
         let risk = bracket(&long("40000", "400"), dec("10000"), dec("5"), &filters()).unwrap();
         assert_eq!(risk.quantity.to_string(), "0.5");

@@ -1,4 +1,4 @@
-//! The ids that we give our orders: the same for the same decision, on whatever machine it is made.
+//! Client order ids: equal decisions give equal ids, on every machine.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,37 +10,37 @@ use serde::{Deserialize, Serialize};
 use super::Leg;
 use crate::strategy::Strategy;
 
-/// What each of our ids begins with.
+/// Prefix of every client order id of this program.
 const PREFIX: &str = "ba-";
-/// Characters of a deployment's id.
+/// Length of an installation id.
 const INSTALLATION_ID_LENGTH: usize = 6;
-/// Characters of the symbol's digest: one symbol's ids can be told from another's.
+/// Length of the digest of the symbol.
 const SYMBOL_LENGTH: usize = 5;
-/// Characters of the bar's minute: enough for four thousand years.
+/// Length of the bar's minute: enough for four thousand years.
 const MINUTE_LENGTH: usize = 6;
-/// Characters of leg and attempt, at the end.
+/// Length of leg and attempt at the end.
 const TAIL_LENGTH: usize = 5;
-/// The last attempt that has an id: an exchange that refuses every half minute is asked for a year and a half.
+/// Highest attempt that fits into an id: at one attempt every half minute, a year and a half.
 pub(crate) const MAX_ATTEMPT: u32 = 36_u32.pow(4) - 1;
 
-/// Which installation of this program an order belongs to: two that share an account's key must not
-/// take each other's orders for their own.
+/// Id of the installation that sent an order. Two installations on one exchange account must not take each other's orders
+/// for their own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InstallationId(String);
 
-/// Why a text is no [`InstallationId`].
+/// A text that is not an [`InstallationId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no deployment: allowed are six of a-z 0-9")]
+#[error("invalid installation id {0:?}: expected six characters a-z 0-9")]
 pub struct InvalidInstallationId(String);
 
 impl InstallationId {
-    /// One from 32 random bits.
+    /// An id from 32 random bits.
     pub fn from_bits(bits: u32) -> Self {
         Self(base36(u64::from(bits), INSTALLATION_ID_LENGTH))
     }
 
-    /// The text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -68,8 +68,8 @@ impl TryFrom<String> for InstallationId {
 }
 
 impl From<InstallationId> for String {
-    fn from(deployment: InstallationId) -> Self {
-        deployment.0
+    fn from(installation_id: InstallationId) -> Self {
+        installation_id.0
     }
 }
 
@@ -79,16 +79,16 @@ impl fmt::Display for InstallationId {
     }
 }
 
-/// An order's id of ours: deployment, symbol, bar, strategy, leg and attempt, in 27 of the 36 characters
-/// that Binance allows.
+/// Client order id: installation, symbol, bar, strategy, leg and attempt, in 27 of the 36 characters that Binance
+/// allows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ClientOrderId(String);
 
 impl ClientOrderId {
-    /// The id of the entry that this strategy's signal at this bar's close becomes.
+    /// The id of the entry order for a strategy's signal at a bar's close.
     pub fn for_entry(
-        deployment: &InstallationId,
+        installation_id: &InstallationId,
         symbol: &SubjectToken,
         strategy: Strategy,
         bar_close: UtcMs,
@@ -98,24 +98,24 @@ impl ClientOrderId {
         let letter = strategy.letter();
         let tail = tail(Leg::Entry, 0);
         Self(format!(
-            "{PREFIX}{deployment}-{symbol}{minute}{letter}{tail}"
+            "{PREFIX}{installation_id}-{symbol}{minute}{letter}{tail}"
         ))
     }
 
-    /// The id of another order for the same position.
+    /// The id of another order for the same position, by leg and attempt.
     #[must_use]
     pub fn sibling(&self, leg: Leg, attempt: u32) -> Self {
         let root = self.root();
         Self(format!("{root}{}", tail(leg, attempt)))
     }
 
-    /// What the ids of all orders for one position have in common.
+    /// The part that the ids of all orders for one position share.
     fn root(&self) -> &str {
         let end = self.0.len().saturating_sub(TAIL_LENGTH);
         self.0.get(..end).unwrap_or(&self.0)
     }
 
-    /// What the order is for.
+    /// The leg in the id; [`Leg::Exit`] if the id was not made by this program.
     pub fn leg(&self) -> Leg {
         let letter = self.0.len().checked_sub(TAIL_LENGTH);
         match letter.and_then(|at| self.0.as_bytes().get(at)) {
@@ -126,19 +126,19 @@ impl ClientOrderId {
         }
     }
 
-    /// The installation in an exchange's order id, if this program made it.
+    /// The installation id in a client order id from the exchange; `None` if this program did not make it.
     pub fn installation_in(text: &str) -> Option<InstallationId> {
         let rest = text.strip_prefix(PREFIX)?;
-        let (deployment, _) = rest.split_once('-')?;
-        deployment.parse().ok()
+        let (installation_id, _) = rest.split_once('-')?;
+        installation_id.parse().ok()
     }
 
-    /// As the exchange has it. Only for ids that it told us.
+    /// An id as the exchange reports it.
     pub fn from_exchange(text: &str) -> Self {
         Self(text.to_owned())
     }
 
-    /// The text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -158,14 +158,14 @@ fn tail(leg: Leg, attempt: u32) -> String {
     )
 }
 
-/// FNV-1a: short, stable, and no more is asked of it than to tell a few symbols apart.
+/// FNV-1a: short and stable; only has to tell a few symbols apart.
 fn digest(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// The last `places` digits to base 36.
+/// The last `places` digits of the number in base 36.
 fn base36(mut number: u64, places: usize) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut text = vec!['0'; places];
@@ -182,10 +182,10 @@ mod tests {
     use super::*;
 
     fn id(symbol: &str, minute: i64) -> ClientOrderId {
-        let deployment = "q7x2ab".parse().unwrap();
+        let installation_id = "q7x2ab".parse().unwrap();
         let symbol = symbol.parse().unwrap();
         let at = UtcMs(minute * 60_000);
-        ClientOrderId::for_entry(&deployment, &symbol, Strategy::OversoldBounce, at)
+        ClientOrderId::for_entry(&installation_id, &symbol, Strategy::OversoldBounce, at)
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the exchange says, in our words.
+//! What the exchange reports about orders, trades and positions.
 
 use std::fmt;
 
@@ -8,101 +8,100 @@ use serde::{Deserialize, Serialize};
 
 use crate::fixed_point::{Price, Qty};
 
-/// What an order filled.
+/// Fill of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fill {
-    /// In base units; more than zero.
+    /// Filled quantity in base units; more than zero.
     pub quantity: Qty,
-    /// Mean price, rounded to 1e-8.
+    /// Mean price in the quote currency, rounded to 1e-8.
     pub price: Price,
-    /// Time of the last trade, the exchange's.
+    /// Exchange time of the last trade.
     pub at: UtcMs,
-    /// Fee and profit by the exchange's own count; none while its trades were not read.
+    /// Fee and profit as the exchange reports them; `None` until the order's trades have been read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub costs: Option<FillCosts>,
 }
 
-/// What an order's trades cost and brought, in the quote currency, to the last digit.
+/// Fees and realized profit of an order's trades, exact, in the quote currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FillCosts {
     /// Fees paid.
     pub fee: Decimal,
-    /// Profit realised, before fees.
+    /// Realized profit before fees; negative for a loss.
     pub realized_pnl: Decimal,
 }
 
-/// An order as the exchange has it.
+/// State of an order on the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecutionReport {
-    /// Whether it can still fill.
+    /// Whether the order can still fill.
     pub is_open: bool,
-    /// What it filled so far, if anything.
+    /// The fill so far; `None` if nothing was filled.
     pub fill: Option<Fill>,
 }
 
-/// What came of a call about one order.
+/// Outcome of a call about one order: a submission, a cancellation or a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderCallOutcome {
-    /// The exchange has it.
+    /// The exchange knows the order.
     Reported(ExecutionReport),
-    /// The exchange refused it: it was not executed and will not be.
+    /// The exchange rejected the order: it was not executed and will not be.
     Rejected {
-        /// Its error code.
+        /// Error code of the exchange.
         code: i64,
-        /// Its words, one line.
+        /// Error text of the exchange, in one line.
         reason: String,
     },
-    /// Sent, and no clear answer.
+    /// The call was sent, and its outcome is unknown.
     Unknown {
-        /// What happened instead, one line.
+        /// What happened instead of an answer, in one line.
         error: String,
     },
-    /// Neither orders nor trades of the exchange know it.
+    /// The exchange has neither the order nor a trade of it.
     NotFound,
 }
 
 impl fmt::Display for OrderCallOutcome {
-    /// For a log: in words.
+    /// Writes the outcome in words, for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reported(ExecutionReport {
                 fill: Some(fill), ..
             }) => write!(f, "filled {} at {}", fill.quantity, fill.price),
-            Self::Reported(ExecutionReport { is_open: true, .. }) => f.write_str("taken"),
-            Self::Reported(ExecutionReport { .. }) => f.write_str("ended unfilled"),
-            Self::Rejected { code, reason: why } => write!(f, "refused: {why} ({code})"),
-            Self::Unknown { error: why } => write!(f, "unclear: {why}"),
-            Self::NotFound => f.write_str("not known there"),
+            Self::Reported(ExecutionReport { is_open: true, .. }) => f.write_str("accepted"),
+            Self::Reported(ExecutionReport { .. }) => f.write_str("ended without a fill"),
+            Self::Rejected { code, reason } => write!(f, "rejected: {reason} ({code})"),
+            Self::Unknown { error } => write!(f, "outcome unknown: {error}"),
+            Self::NotFound => f.write_str("unknown to the exchange"),
         }
     }
 }
 
-/// A payment that no order made: funding, or what a liquidation cost beside its trade. Positive is paid,
-/// negative received, in the quote currency.
+/// A cash flow not caused by an order: funding, or the liquidation fee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FundingPayment {
-    /// When, the exchange's time.
+    /// Exchange time of the cash flow.
     pub at: UtcMs,
-    /// How much.
+    /// Amount in the quote currency: positive paid, negative received.
     pub amount: Decimal,
 }
 
-/// An order that rests on the exchange.
+/// An open order on the exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenOrder {
-    /// The id its sender gave it.
+    /// Client order id.
     pub client_order_id: String,
-    /// The exchange's own id.
+    /// Id that the exchange assigned.
     pub exchange_order_id: i64,
-    /// Whether it is in the algo service.
+    /// Whether it is a conditional order.
     pub is_conditional: bool,
 }
 
-/// One symbol as the exchange has it.
+/// Position and open orders of one symbol on the exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeView {
-    /// Base units, positive long, negative short.
+    /// Position in base units: positive long, negative short.
     pub position: Decimal,
-    /// All that rests, ours and others'.
+    /// All open orders, external ones included.
     pub open_orders: Vec<OpenOrder>,
 }

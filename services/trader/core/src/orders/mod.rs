@@ -1,19 +1,21 @@
-//! Orders on a real exchange: what is asked for, what is known of it, what the exchange says. Pure
-//! words; what a book does about them is `book/live`.
+//! Orders on a real exchange: the order as journaled, its status, and what the exchange reports. Decisions about orders
+//! are in `book/execution`.
 //!
-//! An order's life, by what the journal holds of it:
+//! The records that follow from the outcome of a call, by the status of the order:
 //!
-//! | fate | answer: working | done | refused | unclear | not found |
+//! | status | open | ended | rejected | unknown | not found |
 //! | --- | --- | --- | --- | --- | --- |
-//! | intended | `OrderAccepted` | `OrderFilled` | `OrderClosedUnfilled` | `OrderOutcomeUnknown` | as unclear |
-//! | unclear | `OrderAccepted` | `OrderFilled` | `OrderClosedUnfilled` | - | `OrderClosedUnfilled`, once the exchange can no longer take it |
-//! | working | - | `OrderFilled`, or `OrderClosedUnfilled` if nothing was filled | - | - | `OrderOutcomeUnknown` |
-//! | done, gone | - | - | - | - | - |
+//! | intended | `OrderAccepted` | `OrderFilled`, or `OrderClosedUnfilled` without a fill | `OrderClosedUnfilled` | `OrderOutcomeUnknown` | `OrderOutcomeUnknown` |
+//! | outcome unknown | `OrderAccepted` | as above | - | - | `OrderClosedUnfilled`, once the exchange can no longer accept the order |
+//! | accepted | - | as above | - | - | `OrderOutcomeUnknown` |
+//! | filled, closed unfilled | - | - | - | - | - |
 //!
-//! An intended order becomes unclear when another process takes the book over: it may have been sent.
+//! When the writer of the book changes, the outcome of an intended order becomes unknown: the last writer may have
+//! submitted it.
 
 mod client_order_id;
 mod execution_report;
+mod leg;
 mod order;
 
 pub(crate) use client_order_id::MAX_ATTEMPT;
@@ -21,4 +23,5 @@ pub use client_order_id::{ClientOrderId, InstallationId, InvalidInstallationId};
 pub use execution_report::{
     ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, OpenOrder, OrderCallOutcome,
 };
-pub use order::{Leg, Order, OrderSide, OrderStatus, OrderType, TrackedOrder};
+pub use leg::{Leg, OrderSide};
+pub use order::{Order, OrderStatus, OrderType, TrackedOrder};
