@@ -164,3 +164,26 @@ fn scripts_in_the_documentation_exist() {
     }
     assert!(missing.is_empty(), "no such script: {missing:#?}");
 }
+
+#[test]
+fn hops_of_the_trips_exist_in_the_code() {
+    let page = root().join("docs/architecture/trips.md");
+    let text = fs::read_to_string(&page).unwrap();
+    let mut hops = 0;
+    for line in text.lines().filter(|line| line.contains("](../../")) {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let link = cells[1].split(['(', ')']).nth(1).unwrap();
+        let source = fs::read_to_string(page.parent().unwrap().join(link)).unwrap();
+        let known: BTreeSet<&str> = source.split(|c: char| !is_identifier(c)).collect();
+        let names = cells[2].split('`').skip(1).step_by(2);
+        for name in names {
+            assert!(known.contains(name), "{link}: {name}");
+        }
+        hops += 1;
+    }
+    assert!(hops > 40, "{hops}");
+}
+
+fn is_identifier(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
