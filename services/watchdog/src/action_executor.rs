@@ -39,7 +39,7 @@ pub struct ActionResult {
 /// The container after a call.
 #[derive(Debug)]
 pub enum ContainerAfter {
-    /// The container watcher reports what became of it.
+    /// The container watcher observes the result.
     Watched,
     /// The container as inspected.
     Present(Container),
@@ -91,7 +91,7 @@ impl ActionExecutor {
                 unit: unit.unwrap_or_else(|| unreachable!("every call has a unit")),
                 after: ContainerAfter::Unknown,
                 log_tail: None,
-                error: Some(format!("internal error: {error}")),
+                error: Some(format!("bug: {error}")),
             },
         }
     }

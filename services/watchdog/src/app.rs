@@ -207,8 +207,8 @@ async fn supervise(
         biased;
         ended = terms => ended,
         Some(ended) = background.tasks.join_next() => Err(match ended {
-            Ok(()) => ExitError::internal("internal error: a task exited unexpectedly"),
-            Err(error) => ExitError::internal(format!("internal error: {error}")),
+            Ok(()) => ExitError::internal("a background task exited unexpectedly"),
+            Err(error) => ExitError::internal(format!("a background task failed: {error}")),
         }),
     };
     deps.progress.enter_phase(ProcessPhase::Draining);
@@ -298,40 +298,43 @@ async fn run_term(deps: &Arc<SupervisorDeps>, shutdown: &CancellationToken) -> T
     deps.progress.enter_phase(ProcessPhase::Running);
     let term_shutdown = CancellationToken::new();
     let _cancels_the_tasks = term_shutdown.clone().drop_guard();
-    let (events, received_events) = mpsc::channel(EVENT_QUEUE);
-    let (sender, commands) = mpsc::channel(command_server::QUEUE);
-    let (resync, known_until) = (supervisor.resync(), supervisor.known_until());
-    let watcher = ContainerWatcher::new(&deps.docker, events.clone(), resync, known_until);
+    let (event_sender, events) = mpsc::channel(EVENT_QUEUE);
+    let (command_sender, commands) = mpsc::channel(command_server::QUEUE);
+    let (bus, host) = (&deps.bus, &deps.identity.host);
+    let watcher = ContainerWatcher::new(
+        &deps.docker,
+        event_sender.clone(),
+        supervisor.resync(),
+        supervisor.known_until(),
+    );
     let mut tasks = JoinSet::new();
     tasks.spawn(watcher.run(term_shutdown.clone()));
-    let watched_latches = supervisor.watched_latches();
-    let latches = latch_watcher::watch_latches(
-        &deps,
-        watched_latches,
-        events.clone(),
+    tasks.spawn(latch_watcher::watch_latches(
+        bus.clone(),
+        host.clone(),
+        supervisor.watched_latches(),
+        event_sender.clone(),
         term_shutdown.clone(),
-    );
-    tasks.spawn(latches);
+    ));
     tasks.spawn(heartbeat_listener::listen(
-        deps.bus.clone(),
-        deps.identity.host.clone(),
-        events,
+        bus.clone(),
+        host.clone(),
+        event_sender,
         term_shutdown.clone(),
     ));
-    let host = deps.identity.host.clone();
     tasks.spawn(command_server::serve(
-        deps.bus.clone(),
-        host,
-        sender,
+        bus.clone(),
+        host.clone(),
+        command_sender,
         term_shutdown.clone(),
     ));
-    let term = supervisor.run(received_events, commands, shutdown.clone());
+    let term = supervisor.run(events, commands, shutdown.clone());
     tokio::select! {
         biased;
         end = term => end,
         Some(ended) = tasks.join_next() => TermEnd::Failed(match ended {
-            Ok(()) => ExitError::internal("internal error: a task exited unexpectedly"),
-            Err(error) => ExitError::internal(format!("internal error: {error}")),
+            Ok(()) => ExitError::internal("a task of the supervisor exited unexpectedly"),
+            Err(error) => ExitError::internal(format!("a task of the supervisor failed: {error}")),
         }),
     }
 }

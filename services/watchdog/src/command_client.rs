@@ -34,7 +34,7 @@ pub fn main(command: Command) -> std::process::ExitCode {
 async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<ExitCode, ExitError> {
     let (command, format) = command
         .unit_command()
-        .ok_or_else(|| ExitError::internal("internal error: not a unit command"))?;
+        .ok_or_else(|| ExitError::internal("bug: not a unit command"))?;
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await

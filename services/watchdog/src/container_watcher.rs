@@ -62,7 +62,7 @@ pub struct ContainerWatcher {
     resync: Arc<Notify>,
     /// The watchdog's own container.
     own_container: Option<String>,
-    /// First answer of Docker. Nobody can have requested a stop before.
+    /// First answer of Docker. No stop can have been requested before.
     answers_since: UtcMs,
     is_docker_lost: bool,
     /// A Docker outage that is not sent yet.

@@ -182,7 +182,7 @@ impl DockerClient {
     async fn list_healable(&self, filter: &str, any: &[&str]) -> Result<Vec<String>, DockerError> {
         self.list_ids(&HashMap::from([
             ("label", self.label_filters(HEAL_LABEL)),
-            (filter, any.iter().map(|&word| word.to_owned()).collect()),
+            (filter, any.iter().map(|&value| value.to_owned()).collect()),
         ]))
         .await
     }
@@ -396,9 +396,9 @@ fn error_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
         }
         next = cause.source();
     }
@@ -422,22 +422,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn docker_error_tells_unreachable_daemon_from_rejection() {
-        let told = |status_code| {
+    fn unreachable_daemon_is_distinguished_from_a_rejection() {
+        let classified = |status_code| {
             classify_error(&Error::DockerResponseServerError {
                 status_code,
                 message: "no\nanswer".to_owned(),
             })
         };
-        assert_eq!(told(404), DockerError::NoSuchContainer);
+        assert_eq!(classified(404), DockerError::NoSuchContainer);
         for status in [502, 503, 504] {
             assert_eq!(
-                told(status),
+                classified(status),
                 DockerError::DaemonUnreachable("no answer".to_owned())
             );
         }
         for status in [400, 403, 409, 500] {
-            assert_eq!(told(status), DockerError::Rejected("no answer".to_owned()));
+            assert_eq!(
+                classified(status),
+                DockerError::Rejected("no answer".to_owned())
+            );
         }
     }
 }

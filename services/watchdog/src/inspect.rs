@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as EngineStatus,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as DockerStatus,
     HealthStatusEnum, RestartPolicyNameEnum,
 };
 use protocol::ids::SubjectToken;
@@ -148,8 +148,8 @@ fn unit_name(labels: &HashMap<String, String>) -> Result<SubjectToken, SkipReaso
 /// Whether a label is set to true on a container that is no `docker compose run`.
 fn has_label(labels: &HashMap<String, String>, what: &str) -> bool {
     let one_off = labels.get(ONE_OFF_LABEL);
-    labels.get(what).is_some_and(|word| word == "true")
-        && !one_off.is_some_and(|word| word.eq_ignore_ascii_case("true"))
+    labels.get(what).is_some_and(|value| value == "true")
+        && !one_off.is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
 /// Service and number by the Compose labels.
@@ -164,8 +164,8 @@ fn compose_name(labels: &HashMap<String, String>) -> Option<String> {
 fn status(state: &ContainerState) -> Status {
     let on = |flag: Option<bool>| flag == Some(true);
     match state.status {
-        Some(EngineStatus::REMOVING | EngineStatus::DEAD) => Status::InTransition,
-        Some(EngineStatus::CREATED) => Status::Created,
+        Some(DockerStatus::REMOVING | DockerStatus::DEAD) => Status::InTransition,
+        Some(DockerStatus::CREATED) => Status::Created,
         _ if on(state.restarting) => Status::InTransition,
         _ if on(state.paused) => Status::Paused,
         _ if on(state.running) => Status::Running,
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn inspect_tells_container_states_apart() {
+    fn inspect_distinguishes_container_states() {
         let rows = [
             (r#"{"Status":"running","Running":true}"#, Status::Running),
             (

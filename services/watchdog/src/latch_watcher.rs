@@ -20,8 +20,6 @@ use watchdog_core::model::Latch;
 use watchdog_core::observed_state::SupervisionEvent;
 use watchdog_core::state::SupervisionState;
 
-use crate::supervisor::SupervisorDeps;
-
 /// Poll interval while a unit is stopped by a latch.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -53,23 +51,22 @@ impl WatchedLatches {
 }
 
 /// Watches until `shutdown`, or until the event channel is closed.
-pub fn watch_latches(
-    deps: &SupervisorDeps,
-    watched: watch::Receiver<WatchedLatches>,
+pub async fn watch_latches(
+    bus: Bus,
+    host: HostKey,
+    latches: watch::Receiver<WatchedLatches>,
     events: mpsc::Sender<SupervisionEvent>,
     shutdown: CancellationToken,
-) -> impl Future<Output = ()> + use<> {
+) {
     let watcher = LatchWatcher {
-        bus: deps.bus.clone(),
-        host: deps.identity.host.clone(),
-        watched,
+        bus,
+        host,
+        watched: latches,
         events,
         resolved_units: BTreeSet::new(),
         journal_positions: BTreeMap::new(),
     };
-    async move {
-        shutdown.run_until_cancelled(watcher.run()).await;
-    }
+    shutdown.run_until_cancelled(watcher.run()).await;
 }
 
 /// The event channel is closed.
@@ -208,7 +205,6 @@ impl LatchWatcher {
             let account = account.clone();
             let latch = Latch { account, id };
             if latches.contains(&latch) {
-                let by = by;
                 self.send_event(SupervisionEvent::Unlatched { latch, by, reason })
                     .await?;
             }

@@ -58,13 +58,13 @@ mod tests {
     #[test]
     fn log_tail_excludes_lines_of_the_next_run() {
         let text = "2026-11-24T03:00:00.100000001Z one\n\
-                    2026-11-24T03:00:00.2Z two words\n\
+                    2026-11-24T03:00:00.2Z two parts\n\
                     no instant\n\
                     2026-11-24T03:00:00.251Z the next run\n";
         let last = "2026-11-24T03:00:00.25Z"
             .parse::<jiff::Timestamp>()
             .unwrap();
         let last = UtcMs(last.as_millisecond());
-        assert_eq!(lines_of_run(text, last), "one\ntwo words\nno instant\n");
+        assert_eq!(lines_of_run(text, last), "one\ntwo parts\nno instant\n");
     }
 }

@@ -69,7 +69,7 @@ impl ReadModel {
         let subject = Subject::WatchdogJournal(host.clone());
         let reader: SubjectToken = "reader"
             .parse()
-            .map_err(|_| ExitError::internal("internal error: invalid name"))?;
+            .map_err(|_| ExitError::internal("bug: invalid name"))?;
         let (_, entries) = Journal::replay::<SupervisionRecord>(bus, &subject, reader)
             .await
             .map_err(|error| ExitError::new(ExitCode::Unavailable, error.to_string()))?;

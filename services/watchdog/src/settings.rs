@@ -32,7 +32,7 @@ pub struct Settings {
     #[command(flatten)]
     pub own: InstanceSettings,
 
-    /// Docker socket, as unix:///PATH
+    /// Docker socket, as `unix:///PATH`
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
           default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
     pub docker_socket: PathBuf,

@@ -423,7 +423,6 @@ impl Supervisor {
 
 fn log_record(record: &SupervisionRecord) {
     match record {
-        SupervisionRecord::WriterChanged { .. } => {}
         SupervisionRecord::Unit { unit, record, .. } => match record {
             UnitRecord::Commanded { .. }
             | UnitRecord::HoldSet { .. }
@@ -437,8 +436,8 @@ fn log_record(record: &SupervisionRecord) {
             record: ServiceRecord::Started { by, restarts, .. },
             ..
         } => tracing::info!(%service, started_by = by.as_str(), restarts, "service started"),
-        // The healer logs what it does.
-        SupervisionRecord::Service { .. } => {}
+        // The term and the healer log what they do.
+        SupervisionRecord::WriterChanged { .. } | SupervisionRecord::Service { .. } => {}
     }
 }
 

@@ -1,11 +1,12 @@
-//! What the program refuses before it does anything: exit 78 and one line that names the variable, the value and what is
-//! allowed. (That this package has such a test also has its program built beside the system tests, with failpoints.)
+//! Rejected settings: exit 78 and one line that names the variable, the value and what is expected.
+//!
+//! This package needs such a test so that its program is built beside the system tests, with failpoints.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use std::process::Command;
 
-/// Exit code and what stood on standard error.
+/// Exit code and standard error.
 fn rejected(name: &str, value: &str) -> (Option<i32>, String) {
     let ended = Command::new(env!("CARGO_BIN_EXE_watchdog"))
         .env_clear()
@@ -33,11 +34,11 @@ fn settings_error_names_variable_value_and_allowed_range() {
             "mount the Docker socket",
         ),
     ] {
-        let (code, said) = rejected(name, value);
-        assert_eq!(code, Some(78), "{said}");
-        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
-        for words in [name, value, allowed] {
-            assert!(said.contains(words), "{words}: {said}");
+        let (code, stderr) = rejected(name, value);
+        assert_eq!(code, Some(78), "{stderr}");
+        assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
+        for text in [name, value, allowed] {
+            assert!(stderr.contains(text), "{text}: {stderr}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The brain over a units of 10,000 containers: what a heartbeat and what a crash costs it, and how much it
-//! remembers of each. No bus and no engine: what they cost is measured in `bench/`.
+//! The core with 10,000 units: time per heartbeat and per crash, and memory per unit. Bus and Docker are measured in
+//! `bench/`.
 
 #![allow(
     missing_docs,

@@ -51,7 +51,10 @@ impl FromStr for RestartBudget {
             Some((restarts @ 1..=Self::MAX_RESTARTS, hours @ 1..=720)) => {
                 Ok(Self { restarts, hours })
             }
-            _ => Err("allowed is RESTARTS/HOURS, 1 to 1000 in 1 to 720, e.g. 20/24".to_owned()),
+            _ => Err(
+                "expected RESTARTS/HOURS, 1 to 1000 restarts in 1 to 720 hours, e.g. 20/24"
+                    .to_owned(),
+            ),
         }
     }
 }

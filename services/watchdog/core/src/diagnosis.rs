@@ -21,7 +21,7 @@ impl Diagnosis {
     }
 }
 
-/// Lower-case words of an error and their diagnosis. The first matching row counts.
+/// Lower-case texts of errors and their diagnosis. The first matching row counts.
 const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
     (
         &[
@@ -116,19 +116,20 @@ pub fn diagnose(reason: &RestartReason, last_error: Option<&str>) -> Option<Diag
 /// The diagnosis by the text of an error.
 fn by_error_text(error: &str) -> Option<Diagnosis> {
     let error = error.to_lowercase();
-    let matches =
-        |(words, _): &&(&[&str], Diagnosis)| words.iter().any(|word| contains(&error, word));
+    let matches = |(patterns, _): &&(&[&str], Diagnosis)| {
+        patterns.iter().any(|pattern| contains(&error, pattern))
+    };
     let row = BY_ERROR_TEXT.iter().find(matches);
     row.map(|(_, diagnosis)| *diagnosis)
 }
 
-/// Whether an error contains a word. A number must not be a part of a longer number, such as a price or a time.
-fn contains(error: &str, word: &str) -> bool {
+/// Whether an error contains a pattern. A number must not be a part of a longer number, such as a price or a time.
+fn contains(error: &str, pattern: &str) -> bool {
     let is_number_part = |c: char| c.is_ascii_digit() || c == '.';
-    let is_number = word.ends_with(|c: char| c.is_ascii_digit());
-    error.match_indices(word).any(|(at, _)| {
+    let is_number = pattern.ends_with(|c: char| c.is_ascii_digit());
+    error.match_indices(pattern).any(|(at, _)| {
         let before = error[..at].ends_with(is_number_part);
-        let after = error[at + word.len()..].starts_with(|c: char| c.is_ascii_digit());
+        let after = error[at + pattern.len()..].starts_with(|c: char| c.is_ascii_digit());
         !is_number || !(before || after)
     })
 }

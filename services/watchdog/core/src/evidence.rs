@@ -79,7 +79,7 @@ impl Evidence {
         }
     }
 
-    /// The most telling error: the last one of the heartbeats, else the last line of the log.
+    /// The best description of the failure: the last one of the heartbeats, else the last line of the log.
     pub fn error_line(&self) -> Option<&str> {
         let said = self.last_error.as_deref();
         said.or_else(|| last_error_line(&self.log))
@@ -142,7 +142,7 @@ impl LogTail {
     }
 }
 
-/// The last line of a log. `None` if its level is below a warning: the level is the second word in the services' text
+/// The last line of a log. `None` if its level is below a warning: the level is the second field in the services' text
 /// format, or the field `level` in JSON.
 pub fn last_error_line(log: &[String]) -> Option<&str> {
     let last = log.last()?;
@@ -214,7 +214,7 @@ mod tests {
         let complaint = |line: &str| last_error_line(&log_lines(line)).map(str::to_owned);
         for line in [
             "2026-11-29T06:51:47Z  INFO connected to the market stream",
-            "2026-11-29T06:51:47Z DEBUG engine event",
+            "2026-11-29T06:51:47Z DEBUG docker event",
             r#"{"timestamp":"2026-11-29T06:51:47Z","level":"INFO","message":"connected"}"#,
         ] {
             assert_eq!(complaint(line), None);

@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn dry_run_that_exits_0_is_finished() {
-        let words = ["--paper", "--auto-restart", "--dry-run"].map(str::to_owned);
-        let policy = RestartPolicy::from_args(&words).unwrap();
+        let flags = ["--paper", "--auto-restart", "--dry-run"].map(str::to_owned);
+        let policy = RestartPolicy::from_args(&flags).unwrap();
         let exit = Exit {
             code: 0,
             oom_killed: false,

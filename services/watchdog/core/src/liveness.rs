@@ -113,7 +113,7 @@ fn progress_deadlines(heartbeat: &Heartbeat) -> BTreeMap<String, ProgressDeadlin
 }
 
 impl HeartbeatSample {
-    /// Phase and errors in a few words.
+    /// Phase and errors in one line.
     pub fn describe(&self) -> String {
         let phase = match self.phase {
             ProcessPhase::Starting => "starting",

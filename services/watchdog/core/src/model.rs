@@ -27,7 +27,7 @@ pub enum RunCommand {
 }
 
 impl RunCommand {
-    /// The word on the command line.
+    /// The name on the command line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",

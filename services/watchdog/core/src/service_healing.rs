@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(
             hang_reason_of(&[69, -1, -1]),
             None,
-            "the bus is away, and we are slow"
+            "the bus is unreachable and the check is slow"
         );
         assert_eq!(hang_reason_of(&[]), None, "nothing is known of why");
         for health in [ContainerHealth::Healthy, ContainerHealth::Unknown] {
@@ -280,7 +280,7 @@ mod tests {
     fn service_recovery_is_recorded_once() {
         let mut limiter = HealLimiter::new(EVERY);
         let well = nats(ContainerHealth::Healthy);
-        assert_eq!(limiter.observe(&well, at(0)), None, "nobody was ill");
+        assert_eq!(limiter.observe(&well, at(0)), None, "no heal before");
         limiter.record_heal(&well, at(1_000));
         assert_eq!(limiter.pending_recoveries().len(), 1);
         assert_eq!(
@@ -375,7 +375,7 @@ mod tests {
             run: run("4f1c", second),
             reason: "hung".to_owned(),
         };
-        let error = "the engine did not carry it out".to_owned();
+        let error = "Docker did not restart the container".to_owned();
         assert_eq!(fold(started(0)), None);
         assert_eq!(fold(intended(7)), Some(run("4f1c", 7)));
         assert_eq!(fold(started(7)), Some(run("4f1c", 7)), "it still runs");

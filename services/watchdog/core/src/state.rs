@@ -50,7 +50,9 @@ pub struct Writer {
 
 /// The batch was written by a newer version of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("journal entry has version {0}: allowed is up to {VERSION}")]
+#[error(
+    "journal batch has version {0}: expected at most {VERSION}; start the newer program version"
+)]
 pub struct UnsupportedVersion(pub u16);
 
 impl SupervisionState {

@@ -188,7 +188,7 @@ impl ObservedUnit {
         match action {
             Action::Start { .. } => self.failed_start = error.map(|error| (starts, error)),
             Action::Stop { .. } => {
-                self.stop_retry_at = now.clock.mono.saturating_add(STOP_RETRY_MS)
+                self.stop_retry_at = now.clock.mono.saturating_add(STOP_RETRY_MS);
             }
         }
     }

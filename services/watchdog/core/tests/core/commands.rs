@@ -1,4 +1,4 @@
-//! What persons order from the watchdog: verb by verb over every phase.
+//! Commands of operators: every command in every phase.
 
 use std::time::Duration;
 
@@ -45,13 +45,13 @@ fn rig_in(phase: &str) -> Rig {
     rig
 }
 
-/// What follows at once: the calls made, or the refusal.
+/// What follows at once: the calls made, or the rejection.
 fn command_result(phase: &str, verb: &str) -> String {
     let mut rig = rig_in(phase);
     let calls = rig.calls.len();
-    if let Err(why) = rig.run_command(&command(verb)) {
+    if let Err(reason) = rig.run_command(&command(verb)) {
         assert_eq!(rig.calls.len(), calls, "{verb} of a {phase} one");
-        return why;
+        return reason;
     }
     let calls: Vec<&str> = rig.calls[calls..].iter().map(Action::as_str).collect();
     format!("{} -> {}", calls.join(" "), rig.phase().as_str())
@@ -124,10 +124,10 @@ fn commands_have_the_specified_result_in_every_phase() {
 fn unknown_unit_rejects_commands() {
     for verb in ["stop", "start", "restart", "hold", "release"] {
         let mut rig = Rig::empty(DEFAULT_FLAGS);
-        let why = rig.run_command(&command(verb)).unwrap_err();
+        let reason = rig.run_command(&command(verb)).unwrap_err();
         assert!(
-            why.starts_with("no unit of this name is known"),
-            "{verb}: {why}"
+            reason.starts_with("no unit of this name is known"),
+            "{verb}: {reason}"
         );
     }
 }
@@ -147,8 +147,8 @@ fn hold_and_release_work_in_every_known_phase() {
     ] {
         let mut rig = rig_in(phase);
         rig.run_command(&command("hold")).unwrap();
-        let again = rig.run_command(&command("hold")).unwrap_err();
-        assert_eq!(again, "already on hold by ops (maintenance)", "{phase}");
+        let error = rig.run_command(&command("hold")).unwrap_err();
+        assert_eq!(error, "already on hold by ops (maintenance)", "{phase}");
         rig.run_command(&command("release")).unwrap();
         assert_eq!(rig.unit().hold, None, "{phase}");
     }
@@ -197,9 +197,9 @@ fn commanded_restart_is_not_counted_and_no_failure() {
             .iter()
             .all(|kind| *kind == "unit_command_executed")
     );
-    let intents = |fact: &&UnitRecord| {
+    let intents = |record: &&UnitRecord| {
         matches!(
-            fact,
+            record,
             UnitRecord::StopIntended { .. } | UnitRecord::StartIntended { .. }
         )
     };
@@ -213,7 +213,7 @@ fn command_and_intent_are_one_batch_and_survive_a_kill_at_any_step() {
         let before = whole.journal.len();
         whole.run_command(&command(verb)).unwrap();
         let total = whole.journal.len();
-        // The order is stored with its intent: the first cut that can happen is behind both.
+        // The command is stored with its intent: the first possible cut is after both.
         for cut in before + 2..=total {
             let mut rig = Rig::running(DEFAULT_FLAGS);
             rig.call_behavior = CallBehavior::Pending;

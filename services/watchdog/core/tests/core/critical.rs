@@ -1,4 +1,4 @@
-//! A unit that says of itself for a quarter of an hour that it is critical: the owner is warned once.
+//! Critical health for 15 minutes: the operator is warned once.
 
 use std::time::Duration;
 
@@ -31,18 +31,15 @@ fn unit_critical_for_15_minutes_warns_once_without_restart() {
     assert_eq!(warnings(&rig), 0);
     critical_for(&mut rig, Duration::from_secs(5));
     assert_eq!(warnings(&rig), 1);
-    let said = rig
+    let reasons = rig
         .unit_records()
         .into_iter()
         .rev()
-        .find_map(|fact| match fact {
-            UnitRecord::HealthCritical {
-                for_ms,
-                reason: why,
-            } => Some((*for_ms, why.as_str())),
+        .find_map(|record| match record {
+            UnitRecord::HealthCritical { for_ms, reason } => Some((*for_ms, reason.as_str())),
             _ => None,
         });
-    assert_eq!(said, Some((900_000, "candles are stale")));
+    assert_eq!(reasons, Some((900_000, "candles are stale")));
     critical_for(&mut rig, 600 * MINUTE);
     assert_eq!(warnings(&rig), 1, "once");
     assert!(rig.calls.is_empty());

@@ -1,4 +1,4 @@
-//! What persons do with the engine's own tools is respected.
+//! Containers stopped, started, paused and removed with Docker's own tools.
 
 use std::time::Duration;
 
@@ -57,9 +57,9 @@ fn docker_restart_is_neither_a_crash_nor_a_stop() {
         "{:?}",
         rig.operator_events()
     );
-    let by = |fact: &&UnitRecord| {
+    let by = |record: &&UnitRecord| {
         matches!(
-            fact,
+            record,
             UnitRecord::Started {
                 by: StartedBy::Operator,
                 ..
@@ -75,7 +75,7 @@ fn stop_request_for_an_earlier_run_is_ignored() {
     let before = rig.now().clock.utc;
     rig.mono += 1_000;
     rig.dies(1);
-    // Our own stop's last event may arrive after the new run is seen.
+    // The last event of the watchdog's own stop may arrive after the new run is observed.
     let container = rig.run().container;
     rig.on_event(SupervisionEvent::StopRequested(StopRequest {
         container,
@@ -202,10 +202,10 @@ fn docker_stop_during_watchdog_downtime_is_found_in_past_events() {
     rig.end(0, false);
     rig.restart_watchdog(rig.journal.len());
     let containers = vec![(crate::support::name(), rig.container().unwrap())];
-    let stops = vec![asked];
+    let stop_requests = vec![asked];
     rig.on_event(SupervisionEvent::Listed {
         containers,
-        stop_requests: stops,
+        stop_requests,
     });
     rig.pass_without_heartbeats(5 * SECOND);
     assert!(rig.calls.is_empty());

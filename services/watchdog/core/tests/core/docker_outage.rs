@@ -1,4 +1,4 @@
-//! The engine goes down and comes back: what it takes along comes back with it, at no cost.
+//! Docker outages: a unit that Docker ended is restarted without counting it.
 
 use bearish_watchdog_core::docker_outage::DockerOutage;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
@@ -10,7 +10,7 @@ use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig};
 
 const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// The engine goes down, takes the unit along with this code, and is there again ten seconds later.
+/// Docker goes down, ends the unit with this code, and is up again ten seconds later.
 fn end_in_docker_outage(rig: &mut Rig, code: i64, oom: bool) {
     let from = rig.now().clock.utc;
     rig.on_event(SupervisionEvent::DockerLost);
@@ -95,7 +95,7 @@ fn exit_255_found_at_start_is_a_docker_outage_for_a_new_watchdog() {
     rig.list();
     assert_eq!((rig.starts_called(), rig.unit().restarts), (1, 0));
     rig.pass_healthy(MINUTE);
-    // But not to one that saw it happen.
+    // But not to a watchdog that saw it happen.
     rig.dies(255);
     assert_eq!(
         rig.restarts()[1].reason,

@@ -1,4 +1,4 @@
-//! Who reaches its market no more: when that is its own trouble, and when it is the market's.
+//! Missing market data: a fault of the unit, or of the market.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -21,7 +21,7 @@ fn account(host: &str) -> AccountKey {
     format!("paper.binance-usdm.{host}").parse().unwrap()
 }
 
-/// Ours, and another of the same account unless a test says otherwise.
+/// The unit under test, and another of the same account unless a test says otherwise.
 struct TwoUnits {
     rig: Rig,
     peer: HeartbeatSample,
@@ -41,7 +41,7 @@ impl TwoUnits {
         two
     }
 
-    /// Both beat for this long; each says of its market what it is told to, after so many beats.
+    /// Both units send heartbeats for this long. Each reports the given connectivity after a number of heartbeats.
     fn send_heartbeats(
         &mut self,
         span: Duration,
@@ -50,11 +50,9 @@ impl TwoUnits {
     ) {
         for beats in 1..=span.as_secs() / HEARTBEAT.as_secs() {
             self.peer.feed_connectivity = others(beats);
-            let (unit, beat) = (PEER.parse().unwrap(), self.peer.clone());
-            self.rig.on_event(SupervisionEvent::HeartbeatReceived {
-                unit,
-                heartbeat: beat,
-            });
+            let (unit, heartbeat) = (PEER.parse().unwrap(), self.peer.clone());
+            self.rig
+                .on_event(SupervisionEvent::HeartbeatReceived { unit, heartbeat });
             self.rig.feed_connectivity = ours(beats);
             self.rig.pass_healthy(HEARTBEAT);
         }
@@ -156,11 +154,11 @@ fn idle_feed_has_no_feed_connectivity() {
     let mut heartbeat: Heartbeat = serde_json::from_str(golden).unwrap();
     let mut says = |state, candle_age_ms| {
         heartbeat.candle_age_ms = candle_age_ms;
-        let part = ComponentStatus {
+        let component = ComponentStatus {
             state,
             ..heartbeat.components["feed"]
         };
-        heartbeat.components.insert("feed".to_owned(), part);
+        heartbeat.components.insert("feed".to_owned(), component);
         HeartbeatSample::from(&heartbeat)
             .feed_connectivity
             .map(|market| market.is_receiving)

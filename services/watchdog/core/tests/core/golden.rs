@@ -1,4 +1,4 @@
-//! The JSON of every record, held against committed files: a journal is read for years.
+//! The JSON of every record, compared with committed files.
 
 use bearish_watchdog_core::container::Run;
 use bearish_watchdog_core::evidence::Evidence;
@@ -19,7 +19,7 @@ fn run() -> Run {
     }
 }
 
-/// The file's name; a new variant must be added here, and then to [`facts`] or [`more_unit_records`].
+/// The name of a record's file. A new variant must be added here, and to [`unit_records`] or [`more_unit_records`].
 const fn file_name(fact: &UnitRecord) -> &'static str {
     match fact {
         UnitRecord::RestartPolicyRead(_) => "restart_policy_read",
@@ -273,7 +273,7 @@ fn restart_reasons_round_trip_and_have_text() {
     }
 }
 
-/// Written by builds that kept no evidence.
+/// Evidence is optional.
 #[test]
 fn restart_record_without_evidence_is_readable() {
     let mut value = serde_json::to_value(restart()).unwrap();

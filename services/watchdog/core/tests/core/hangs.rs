@@ -1,4 +1,4 @@
-//! Silence: when it is a hang, and when it is us who are deaf.
+//! Missing heartbeats: a hang of the unit, or a blind watchdog.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn unit_without_heartbeat_for_three_intervals_is_hung_and_not_before() {
     assert!(rig.calls.is_empty());
     rig.pass_without_heartbeats(SECOND);
     let [Action::Stop { grace_ms: 0, .. }] = rig.calls[..] else {
-        panic!("who is not heard cannot use any time: {:?}", rig.calls);
+        panic!("a unit without heartbeats gets no grace: {:?}", rig.calls);
     };
     let restart = rig.restarts()[0];
     assert!(matches!(
@@ -41,8 +41,8 @@ fn unit_without_heartbeat_for_three_intervals_is_hung_and_not_before() {
 #[test]
 fn unit_with_a_stalled_component_is_hung_despite_heartbeats() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
-    for turns in 1..100 {
-        rig.set_component("feed", turns);
+    for iterations in 1..100 {
+        rig.set_component("feed", iterations);
         rig.pass_healthy(5 * SECOND);
     }
     assert!(rig.calls.is_empty());
@@ -58,7 +58,10 @@ fn unit_with_a_stalled_component_is_hung_despite_heartbeats() {
         },
     ] = rig.calls[..]
     else {
-        panic!("who is heard may end in good order: {:?}", rig.calls);
+        panic!(
+            "a unit with heartbeats may shut down gracefully: {:?}",
+            rig.calls
+        );
     };
 }
 
@@ -68,8 +71,8 @@ fn component_without_deadline_or_retrying_may_stall() {
     let mut heartbeat: Heartbeat = serde_json::from_str(golden).unwrap();
     assert!(HeartbeatSample::from(&heartbeat).components.is_empty());
     heartbeat.components.get_mut("feed").unwrap().state = ComponentState::Ok;
-    let beat = HeartbeatSample::from(&heartbeat);
-    assert_eq!(beat.components.keys().collect::<Vec<_>>(), ["feed"]);
+    let heartbeat = HeartbeatSample::from(&heartbeat);
+    assert_eq!(heartbeat.components.keys().collect::<Vec<_>>(), ["feed"]);
 }
 
 #[test]
@@ -259,7 +262,7 @@ fn missing_heartbeats_are_ignored_while_the_bus_is_blind() {
     rig.pass_without_heartbeats(30 * MINUTE);
     assert!(rig.calls.is_empty());
     rig.has_bus_echoes = true;
-    // Everybody gets time to find the bus again: 10 s, then three intervals.
+    // Every unit gets time to reconnect: 10 s, then three intervals.
     rig.pass_without_heartbeats(25 * SECOND);
     assert!(rig.calls.is_empty());
     rig.pass_without_heartbeats(2 * SECOND);
@@ -267,7 +270,7 @@ fn missing_heartbeats_are_ignored_while_the_bus_is_blind() {
 }
 
 #[test]
-fn missing_heartbeats_are_measured_anew_after_a_watchdog_stall() {
+fn missing_heartbeats_do_not_count_during_a_watchdog_stall() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.mono += 300_000;
     rig.on_event(SupervisionEvent::Ticked);
@@ -292,9 +295,9 @@ fn hang_without_auto_restart_is_reported_once() {
     let mut rig = Rig::running("--paper --infinite");
     rig.pass_without_heartbeats(10 * MINUTE);
     assert!(rig.calls.is_empty());
-    let told = rig.operator_events();
-    let [EventBody::UnitRestartSkipped { reason, .. }] = &told[..] else {
-        panic!("{told:?}");
+    let events = rig.operator_events();
+    let [EventBody::UnitRestartSkipped { reason, .. }] = &events[..] else {
+        panic!("{events:?}");
     };
     assert!(
         reason.starts_with("hung: no heartbeat for 16.0 s"),

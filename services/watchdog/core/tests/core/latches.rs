@@ -1,5 +1,5 @@
-//! A unit that ended with 21 because its account is latched: an operator's word that ends that very latch is leave
-//! to start it, whatever dies in between.
+//! Units that ended with exit 21: only an unlatch of that very latch permits a start, at whatever step the watchdog
+//! dies.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn latch(id: &str) -> Latch {
     }
 }
 
-/// Its last heartbeat names the latch, as that of a trader that closed everything.
+/// A unit whose last heartbeat names the latch.
 fn latched() -> Rig {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.pass_healthy(MINUTE);
@@ -51,18 +51,18 @@ fn unlatch_starts_the_latched_unit_and_notifies_the_operator() {
     assert_eq!(rig.starts_called(), 1);
     assert!(rig.is_alive());
     assert_eq!(rig.unit().latch, None);
-    let told = rig.operator_events();
+    let events = rig.operator_events();
     let Some(EventBody::UnitCommandExecuted {
         command: verb,
         by,
-        reason: why,
+        reason,
         ..
-    }) = told.last()
+    }) = events.last()
     else {
-        panic!("{told:?}");
+        panic!("{events:?}");
     };
     assert_eq!((verb.as_str(), by.as_str()), ("unlatch", "ops"));
-    assert_eq!(why.as_deref(), Some("a wick (latch daily_loss-7)"));
+    assert_eq!(reason.as_deref(), Some("a wick (latch daily_loss-7)"));
     assert!(rig.restarts().is_empty(), "it costs no restart");
 }
 
@@ -102,7 +102,7 @@ fn latch_is_seen_after_a_watchdog_restart_and_in_a_late_heartbeat() {
     assert_eq!(rig.starts_called(), 1);
 }
 
-/// Read again from the bus, an earlier run's last heartbeat may name a latch that was ended long ago.
+/// The last heartbeat of an earlier run, read again from the bus, may name a latch that was ended long ago.
 #[test]
 fn latch_in_a_heartbeat_of_an_earlier_run_is_ignored() {
     let mut rig = latched();

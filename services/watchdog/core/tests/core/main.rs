@@ -1,4 +1,4 @@
-//! The brain from outside: one unit's life in a simulated engine, hours in milliseconds.
+//! Tests of the core through its public interface: the life of a unit in a simulated Docker, hours in milliseconds.
 
 #[cfg(test)]
 mod commands;

@@ -1,4 +1,4 @@
-//! Several units of one project: who waits for whom, and whose silence is believed.
+//! Several units of one project: start slots, and missing heartbeats of one unit or of all.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use protocol::time::{ClockReading, UtcMs};
 const SECOND: u64 = 1_000;
 const FLAGS: [&str; 4] = ["--paper", "--auto-restart", "--restart-delay", "0"];
 
-/// Units and an engine that does at once what it is told.
+/// Units and a Docker that executes every call at once.
 struct ManyUnits {
     state: SupervisionState,
     observed: ObservedState,
@@ -45,11 +45,11 @@ impl ManyUnits {
             has_bus_echoes: true,
         };
         units.observe(SupervisionEvent::BusEchoed);
-        let stops = Vec::new();
+        let stop_requests = Vec::new();
         let containers = Vec::new();
         units.observe(SupervisionEvent::Listed {
             containers,
-            stop_requests: stops,
+            stop_requests,
         });
         for number in 1..=size {
             let name: SubjectToken = format!("trader-paper-{number}").parse().unwrap();
@@ -100,7 +100,7 @@ impl ManyUnits {
 
     fn send_heartbeat(&mut self, name: &SubjectToken) {
         let (run, began) = self.runs[name];
-        let beat = HeartbeatSample {
+        let heartbeat = HeartbeatSample {
             boot: format!("{name}-{run}").parse().unwrap(),
             phase: ProcessPhase::Running,
             at: self.now().clock.utc,
@@ -115,10 +115,7 @@ impl ManyUnits {
             components: BTreeMap::new(),
         };
         let unit = name.clone();
-        self.observe(SupervisionEvent::HeartbeatReceived {
-            unit,
-            heartbeat: beat,
-        });
+        self.observe(SupervisionEvent::HeartbeatReceived { unit, heartbeat });
         self.settle(name);
     }
 
@@ -173,7 +170,7 @@ impl ManyUnits {
         self.observe(SupervisionEvent::ActionFinished { unit, error: None });
     }
 
-    /// Time passes second by second, with the echo if it is heard; nobody beats.
+    /// Time passes second by second, with echoes if the bus carries them, and without heartbeats.
     fn pass_seconds(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.mono += SECOND;
@@ -196,15 +193,15 @@ fn twenty_crashed_units_start_three_at_a_time_and_waiting_is_not_counted() {
     for name in &names {
         units.dies(name);
     }
-    let mut begun = 0;
+    let mut started = 0;
     while units.starts.len() < 20 {
         assert_eq!(
-            units.starts.len() - begun,
-            (20 - begun).min(3),
+            units.starts.len() - started,
+            (20 - started).min(3),
             "on their way up at once"
         );
-        let up = units.starts[begun..].to_vec();
-        begun = units.starts.len();
+        let up = units.starts[started..].to_vec();
+        started = units.starts.len();
         for name in &up {
             units.send_heartbeat(name);
         }
@@ -241,7 +238,7 @@ fn missing_heartbeats_are_ignored_and_uncounted_while_the_bus_is_blind() {
     units.has_bus_echoes = false;
     units.pass_seconds(300);
     assert!(units.stops.is_empty() && units.starts.is_empty());
-    // It is back: everybody gets time to find it again, and is heard.
+    // The bus is back: every unit gets time to reconnect.
     units.has_bus_echoes = true;
     units.pass_seconds(8);
     for name in units.names() {
@@ -260,11 +257,7 @@ fn missing_heartbeats_are_ignored_and_uncounted_while_the_bus_is_blind() {
 fn missing_heartbeats_of_all_units_count_while_the_bus_echoes() {
     let mut units = ManyUnits::new(5, SupervisionConfig::default());
     units.pass_seconds(16);
-    assert_eq!(
-        units.stops.len(),
-        5,
-        "each hangs: the bus carries our own words"
-    );
+    assert_eq!(units.stops.len(), 5, "each hangs: the bus carries the echo");
     assert_eq!(units.starts.len(), 3, "the others wait for their turn");
     units.pass_seconds(40);
     assert!(units.starts.len() >= 5);
@@ -288,10 +281,10 @@ fn docker_outage_defers_every_start_and_they_resume_in_turn() {
     let all = names
         .iter()
         .map(|name| (name.clone(), units.container(name, Status::Exited(exit))));
-    let (containers, stops) = (all.collect(), Vec::new());
+    let (containers, stop_requests) = (all.collect(), Vec::new());
     units.observe(SupervisionEvent::Listed {
         containers,
-        stop_requests: stops,
+        stop_requests,
     });
     for name in &names {
         units.settle(name);
@@ -299,7 +292,7 @@ fn docker_outage_defers_every_start_and_they_resume_in_turn() {
     assert_eq!(units.starts.len(), 3);
     units.pass_seconds(Duration::from_mins(1).as_secs());
     assert!(names.iter().all(|name| units.starts.contains(name)));
-    let fact = |record: &SupervisionRecord| {
+    let record = |record: &SupervisionRecord| {
         matches!(
             record,
             SupervisionRecord::Unit {
@@ -311,6 +304,6 @@ fn docker_outage_defers_every_start_and_they_resume_in_turn() {
     assert!(
         !decide(&units.state, &units.observed, &names[0], units.now())
             .iter()
-            .any(fact)
+            .any(record)
     );
 }

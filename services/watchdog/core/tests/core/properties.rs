@@ -1,4 +1,4 @@
-//! Whatever happens, in whatever order: promises that hold over random histories.
+//! Properties that hold over random histories.
 
 use std::collections::BTreeSet;
 
@@ -87,7 +87,7 @@ fn play(rig: &mut Rig, step: &Step) {
     }
 }
 
-/// A call that was left open ends.
+/// A call in flight ends.
 fn finish_open_call(rig: &mut Rig, done: bool) {
     let sight = rig.observed.unit(&name()).cloned().unwrap_or_default();
     let Some(action) = sight.in_flight else {
@@ -107,17 +107,17 @@ fn finish_open_call(rig: &mut Rig, done: bool) {
     rig.settle();
 }
 
-/// What every journal promises by itself.
+/// Properties of every journal.
 fn check_journal(journal: &[SupervisionRecord]) -> Result<(), TestCaseError> {
     let mut state = SupervisionState::default();
     let (mut intended, mut orders) = (BTreeSet::new(), 0);
     for record in journal {
         let before = state.units.get(&name()).cloned().unwrap_or_default();
         state.apply(record);
-        let SupervisionRecord::Unit { record: fact, .. } = record else {
+        let SupervisionRecord::Unit { record, .. } = record else {
             continue;
         };
-        match fact {
+        match record {
             UnitRecord::RestartScheduled(restart) => {
                 prop_assert_eq!(restart.attempt, before.restarts + 1);
                 prop_assert!(restart.attempt <= restart.max_restarts, "beyond the cap");
@@ -129,8 +129,8 @@ fn check_journal(journal: &[SupervisionRecord]) -> Result<(), TestCaseError> {
                     || before.pending_command.is_some();
                 prop_assert!(before.hold.is_none(), "a start of what is held");
                 prop_assert!(waits, "a start out of {:?}", before.phase);
-                // The same run is followed twice only after the engine refused, as a restart of its own, or
-                // because a person wants it again; who releases with `total` counts those anew.
+                // The same run is followed twice only after Docker rejected a start, as a counted restart, or after an
+                // operator's command; a release that resets the restarts counts from zero.
                 prop_assert!(intended.insert((run.clone(), before.restarts, before.since, orders)));
             }
             UnitRecord::Commanded { .. } | UnitRecord::Released { .. } => orders += 1,
@@ -154,7 +154,7 @@ proptest! {
                 let run = match call {
                     Action::Start { run } | Action::Stop { run, .. } => run,
                 };
-                let intent = rig.unit_records().into_iter().any(|fact| match (call, fact) {
+                let intent = rig.unit_records().into_iter().any(|record| match (call, record) {
                     (Action::Start { .. }, UnitRecord::StartIntended { run: r })
                     | (Action::Stop { .. }, UnitRecord::StopIntended { run: r, .. }) => r == run,
                     _ => false,

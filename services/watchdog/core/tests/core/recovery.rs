@@ -1,4 +1,4 @@
-//! The watchdog itself dies between any two steps, and its clocks jump.
+//! The watchdog dies between any two steps, and its clocks jump.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig};
 
 const AT_ONCE: &str = "--paper --auto-restart --restart-delay 0";
 
-/// Every start of a run, by the run it followed.
+/// Whether a run was followed by two starts.
 fn has_doubled_starts(rig: &Rig) -> bool {
     let mut seen = std::collections::BTreeSet::new();
-    let facts = rig.unit_records();
-    let mut intended = facts.iter().filter_map(|fact| match fact {
+    let records = rig.unit_records();
+    let mut intended = records.iter().filter_map(|record| match record {
         UnitRecord::StartIntended { run } => Some(run),
         _ => None,
     });

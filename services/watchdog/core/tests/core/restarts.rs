@@ -1,4 +1,4 @@
-//! Exits, backoff, caps and resets.
+//! Exits, backoff, limits and resets.
 
 use std::time::Duration;
 
@@ -31,23 +31,23 @@ fn crash_is_restarted_after_the_announced_delay() {
     assert_eq!(rig.sleep_until_wake(), Duration::from_secs(30));
     assert_eq!(rig.starts_called(), 1);
     assert!(matches!(rig.phase(), UnitPhase::Running(_)));
-    let told = rig.operator_events();
+    let events = rig.operator_events();
     let [
         EventBody::UnitRestartScheduled {
             attempt,
             max_restarts: max,
             reason,
-            consecutive_failures: consecutive,
+            consecutive_failures,
             uptime_ms,
             delay_ms,
             exit_code: exit,
             ..
         },
-    ] = &told[..]
+    ] = &events[..]
     else {
-        panic!("{told:?}");
+        panic!("{events:?}");
     };
-    assert_eq!((*attempt, *max, *consecutive), (1, 1000, 1));
+    assert_eq!((*attempt, *max, *consecutive_failures), (1, 1000, 1));
     assert_eq!((*uptime_ms, *delay_ms, *exit), (60_000, 30_000, Some(137)));
     assert_eq!(reason, "killed by SIGKILL (exit 137)");
 }
@@ -59,16 +59,16 @@ fn zero_delay_schedules_and_starts_in_one_decision() {
     let before = rig.journal.len();
     rig.dies(1);
     assert_eq!(rig.starts_called(), 1);
-    let facts = &rig.unit_records()[before..];
+    let records = &rig.unit_records()[before..];
     assert!(
         matches!(
-            facts,
+            records,
             [
                 UnitRecord::RestartScheduled(_),
                 UnitRecord::StartIntended { .. }
             ]
         ),
-        "{facts:?}"
+        "{records:?}"
     );
 }
 
@@ -91,24 +91,27 @@ fn eleventh_consecutive_failure_is_final_after_4_h_31_m_30_s() {
         }
     ));
     assert_eq!((rig.starts_called(), rig.unit().restarts), (10, 10));
-    let told = rig.operator_events();
+    let events = rig.operator_events();
     let Some(EventBody::UnitQuarantined {
         reason,
         restarts,
-        consecutive_failures: consecutive,
+        consecutive_failures,
         exit_code: exit,
         ..
-    }) = told.last()
+    }) = events.last()
     else {
-        panic!("{told:?}");
+        panic!("{events:?}");
     };
-    assert_eq!((*restarts, *consecutive, *exit), (10, 11, Some(70)));
+    assert_eq!(
+        (*restarts, *consecutive_failures, *exit),
+        (10, 11, Some(70))
+    );
     assert!(
         reason.starts_with("Too many consecutive failures: 11 (limit 10); last: ")
             && reason.contains(". Likely cause: "),
         "{reason}"
     );
-    // No delay was announced for it.
+    // No delay was announced for the quarantine.
     assert_eq!(rig.restarts().len(), 10);
     rig.pass_without_heartbeats(10 * MINUTE);
     assert_eq!(rig.starts_called(), 10);
@@ -258,10 +261,10 @@ fn exit_codes_that_a_restart_cannot_fix_quarantine_the_unit() {
         let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
         rig.dies(code);
         rig.pass_without_heartbeats(2 * MINUTE);
-        let UnitPhase::Quarantined { reason: why, .. } = rig.phase() else {
+        let UnitPhase::Quarantined { reason, .. } = rig.phase() else {
             panic!("exit {code}: {:?}", rig.phase());
         };
-        assert_eq!((*why, rig.starts_called()), (expected, 0), "exit {code}");
+        assert_eq!((*reason, rig.starts_called()), (expected, 0), "exit {code}");
         assert_eq!(
             rig.operator_event_kinds(),
             ["unit_quarantined"],
@@ -327,9 +330,9 @@ fn last_restart_policy_holds_when_new_flags_are_unreadable() {
 fn out_of_memory_kill_is_named_as_reason() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.dies_of_oom();
-    let told = rig.operator_events();
-    let [EventBody::UnitRestartScheduled { reason, .. }] = &told[..] else {
-        panic!("{told:?}");
+    let events = rig.operator_events();
+    let [EventBody::UnitRestartScheduled { reason, .. }] = &events[..] else {
+        panic!("{events:?}");
     };
     assert!(reason.contains("memory"), "{reason}");
 }
@@ -388,8 +391,8 @@ fn release_ends_a_quarantine_and_resets_failures() {
         (0, 10)
     );
     assert!(matches!(rig.phase(), UnitPhase::Running(_)));
-    let again = rig.release(false).unwrap_err();
-    assert!(again.contains("running"), "{again}");
+    let error = rig.release(false).unwrap_err();
+    assert!(error.contains("running"), "{error}");
 }
 
 #[test]
@@ -397,8 +400,8 @@ fn unit_at_max_restarts_is_released_only_with_reset_restarts() {
     let mut rig = Rig::running("--paper --auto-restart --max-restarts 1 --restart-delay 0");
     rig.dies(1);
     rig.dies_and_is_quarantined(1);
-    let refused = rig.release(false).unwrap_err();
-    assert!(refused.contains("--reset-restarts"), "{refused}");
+    let error = rig.release(false).unwrap_err();
+    assert!(error.contains("--reset-restarts"), "{error}");
     rig.release(true).unwrap();
     assert_eq!(rig.unit().restarts, 0);
     assert!(matches!(rig.phase(), UnitPhase::Running(_)));
@@ -407,27 +410,27 @@ fn unit_at_max_restarts_is_released_only_with_reset_restarts() {
 #[test]
 fn operator_event_names_the_unit_and_its_last_error() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
-    let mut beat = rig.heartbeat_sample(ProcessPhase::Running);
-    beat.errors = 3;
-    beat.last_error = Some("Connection timeout".to_owned());
+    let mut heartbeat = rig.heartbeat_sample(ProcessPhase::Running);
+    heartbeat.errors = 3;
+    heartbeat.last_error = Some("Connection timeout".to_owned());
     rig.on_event(
         bearish_watchdog_core::observed_state::SupervisionEvent::HeartbeatReceived {
             unit: name(),
-            heartbeat: beat,
+            heartbeat,
         },
     );
     rig.mono += 2_100;
     rig.dies(70);
-    let told = rig.operator_events();
+    let events = rig.operator_events();
     let [
         EventBody::UnitRestartScheduled {
             unit,
             last_error: evidence,
             ..
         },
-    ] = &told[..]
+    ] = &events[..]
     else {
-        panic!("{told:?}");
+        panic!("{events:?}");
     };
     assert_eq!(unit, &name());
     assert_eq!(
@@ -454,7 +457,7 @@ fn restart_budget_of_its_window_is_enforced() {
     rig.send_heartbeat(ProcessPhase::Running);
     rig.pass_healthy(11 * MINUTE);
     rig.dies_and_is_quarantined(1);
-    let given_up = |phase: &UnitPhase| {
+    let is_quarantined = |phase: &UnitPhase| {
         matches!(
             phase,
             UnitPhase::Quarantined {
@@ -463,7 +466,7 @@ fn restart_budget_of_its_window_is_enforced() {
             }
         )
     };
-    assert!(given_up(rig.phase()), "{:?}", rig.phase());
+    assert!(is_quarantined(rig.phase()), "{:?}", rig.phase());
     rig.release(false).unwrap();
     rig.mono += 1;
     rig.dies(1);
@@ -497,38 +500,39 @@ fn operator_is_warned_before_a_limit() {
         rig.pass_healthy(11 * MINUTE);
         rig.dies(1);
     }
-    let reasons = |rig: &Rig| -> Vec<String> {
-        let told = rig.operator_events().into_iter();
-        told.filter_map(|body| match body {
-            EventBody::UnitRestartScheduled { reason, .. } => Some(reason),
-            _ => None,
-        })
-        .collect()
+    let restart_reasons = |rig: &Rig| -> Vec<String> {
+        let events = rig.operator_events().into_iter();
+        events
+            .filter_map(|body| match body {
+                EventBody::UnitRestartScheduled { reason, .. } => Some(reason),
+                _ => None,
+            })
+            .collect()
     };
-    let said = reasons(&rig);
+    let reasons = restart_reasons(&rig);
     assert!(
-        said[..17]
+        reasons[..17]
             .iter()
             .all(|reason| !reason.contains("approaching")),
-        "{said:?}"
+        "{reasons:?}"
     );
     assert!(
-        said[17].contains("approaching max restarts: 18 of 20 used"),
-        "{said:?}"
+        reasons[17].contains("approaching max restarts: 18 of 20 used"),
+        "{reasons:?}"
     );
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
     for _ in 0..8 {
         rig.dies(1);
     }
-    let said = reasons(&rig);
-    assert!(!said[6].contains("approaching"), "{said:?}");
+    let reasons = restart_reasons(&rig);
+    assert!(!reasons[6].contains("approaching"), "{reasons:?}");
     assert!(
-        said[7].contains("approaching quarantine: 8 of 10 consecutive failures"),
-        "{said:?}"
+        reasons[7].contains("approaching quarantine: 8 of 10 consecutive failures"),
+        "{reasons:?}"
     );
 }
 
-/// The message of a unit that is given up is the last for a while: it says what the log says.
+/// The notification of a quarantine is the last for a while, so it contains the log.
 #[test]
 fn quarantine_waits_briefly_for_the_log_tail() {
     for comes in [true, false] {
@@ -536,60 +540,51 @@ fn quarantine_waits_briefly_for_the_log_tail() {
         rig.dies(70);
         let (unit, run) = (name(), rig.run());
         rig.dies(70);
-        let given_up = |rig: &Rig| rig.operator_event_kinds().contains(&"unit_quarantined");
-        assert!(!given_up(&rig), "its log is being read");
+        let is_quarantined = |rig: &Rig| rig.operator_event_kinds().contains(&"unit_quarantined");
+        assert!(!is_quarantined(&rig), "its log is being read");
         if comes {
-            let words = LogTail::new(run, Ok("order 7: no answer"));
-            rig.on_event(SupervisionEvent::LogRead {
-                unit,
-                log_tail: words,
-            });
+            let log_tail = LogTail::new(run, Ok("order 7: no answer"));
+            rig.on_event(SupervisionEvent::LogRead { unit, log_tail });
         } else {
             rig.pass_without_heartbeats(Duration::from_secs(3));
         }
-        let facts = rig.unit_records();
-        let Some(UnitRecord::Quarantined {
-            evidence: found, ..
-        }) = facts.last()
-        else {
-            panic!("{facts:?}");
+        let records = rig.unit_records();
+        let Some(UnitRecord::Quarantined { evidence, .. }) = records.last() else {
+            panic!("{records:?}");
         };
-        let log = found.as_ref().map_or(0, |found| found.log.len());
+        let log = evidence.as_ref().map_or(0, |evidence| evidence.log.len());
         assert_eq!(log, usize::from(comes));
-        assert!(given_up(&rig));
+        assert!(is_quarantined(&rig));
         assert_eq!(rig.starts_called(), 1);
     }
 }
 
-/// Read while it is started already: kept in a record of its own, and its kind of failure is known by it.
+/// A log that is read after the start is kept in a record of its own, and names the kind of the failure.
 #[test]
 fn log_read_after_an_immediate_restart_becomes_its_last_error() {
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
     let run = rig.run();
     rig.dies(70);
     assert!(rig.is_alive(), "nothing waits for a log");
-    let words = LogTail::new(run.clone(), Ok("starting\norder 7: no answer"));
+    let log_tail = LogTail::new(run.clone(), Ok("starting\norder 7: no answer"));
     let unit = name();
     for _ in 0..2 {
-        let (unit, words) = (unit.clone(), words.clone());
-        rig.on_event(SupervisionEvent::LogRead {
-            unit,
-            log_tail: words,
-        });
+        let (unit, log_tail) = (unit.clone(), log_tail.clone());
+        rig.on_event(SupervisionEvent::LogRead { unit, log_tail });
     }
     let kept: Vec<&UnitRecord> = rig
         .unit_records()
         .into_iter()
-        .filter(|fact| matches!(fact, UnitRecord::LogRead { .. }))
+        .filter(|record| matches!(record, UnitRecord::LogRead { .. }))
         .collect();
     let log = vec!["starting".to_owned(), "order 7: no answer".to_owned()];
     let log_unread = None;
-    let found = UnitRecord::LogRead {
+    let evidence = UnitRecord::LogRead {
         run,
         log,
         log_error: log_unread,
     };
-    assert_eq!(kept, [&found]);
+    assert_eq!(kept, [&evidence]);
     let groups = rig.unit().failures.groups(rig.now().clock.utc);
     let signatures: Vec<_> = groups.iter().map(|g| g.signature.as_str()).collect();
     assert_eq!(signatures, ["internal error (exit 70): order #: no answer"]);

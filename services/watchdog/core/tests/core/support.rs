@@ -1,4 +1,4 @@
-//! A unit, its engine and its watchdog in one: tests say what happens and ask what was decided.
+//! A unit, its Docker and its watchdog in one rig: a test causes events and checks decisions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(crate) fn name() -> SubjectToken {
     UNIT.parse().unwrap()
 }
 
-/// The order of this verb.
+/// The command of this name.
 pub(crate) fn command(verb: &str) -> UnitCommand {
     let unit = name();
     match verb {
@@ -51,12 +51,12 @@ pub(crate) fn command(verb: &str) -> UnitCommand {
     }
 }
 
-/// What the simulated engine does with a call.
+/// How the simulated Docker answers a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallBehavior {
-    /// Does it at once.
+    /// Executes it at once.
     Immediate,
-    /// Answers with an error.
+    /// Returns an error.
     Fails,
     /// Does not answer; the test decides.
     Pending,
@@ -81,20 +81,20 @@ pub(crate) struct Rig {
     runs: u64,
     start_mono: u64,
     status: Option<Status>,
-    /// What its heartbeats say of its parts.
+    /// Components in the unit's heartbeats.
     components: BTreeMap<String, ProgressDeadline>,
-    /// Its heartbeats say that it is critical, and why.
+    /// Reason of critical health in the unit's heartbeats.
     pub(crate) critical_reason: Option<String>,
-    /// The latch that its heartbeats name.
+    /// Latch in the unit's heartbeats.
     pub(crate) latch: Option<Latch>,
-    /// The account that its heartbeats name.
+    /// Account in the unit's heartbeats.
     pub(crate) account: Option<AccountKey>,
-    /// How its heartbeats say that it reaches its market.
+    /// Market data connectivity in the unit's heartbeats.
     pub(crate) feed_connectivity: Option<FeedConnectivity>,
 }
 
 impl Rig {
-    /// A watchdog that has looked at an engine without the unit.
+    /// A watchdog that has listed a Docker without the unit.
     pub(crate) fn empty(flags: &str) -> Self {
         let mut rig = Self {
             state: SupervisionState::default(),
@@ -121,7 +121,7 @@ impl Rig {
         rig
     }
 
-    /// With the unit running and healthy.
+    /// A rig with the unit running and healthy.
     pub(crate) fn running(flags: &str) -> Self {
         let mut rig = Self::empty(flags);
         rig.starts();
@@ -147,7 +147,7 @@ impl Rig {
         &self.unit().phase
     }
 
-    /// Takes in, decides, journals, acts: as the body does.
+    /// Observes, decides, journals and acts, as the shell does.
     pub(crate) fn on_event(&mut self, event: SupervisionEvent) {
         if self.has_bus_echoes {
             self.observed
@@ -197,7 +197,7 @@ impl Rig {
         }
     }
 
-    /// The engine does what it was told, if that still makes sense.
+    /// Docker executes a call, if it still makes sense.
     pub(crate) fn perform(&mut self, action: &Action) {
         let run = self.run();
         match action {
@@ -270,13 +270,13 @@ impl Rig {
         }
     }
 
-    /// As after a connection to the engine.
+    /// A complete list, as after a connection to Docker.
     pub(crate) fn list(&mut self) {
         let list = self.container().map(|c| (name(), c)).into_iter().collect();
         self.on_event(listed(list));
     }
 
-    /// Somebody started it.
+    /// An operator starts the unit.
     pub(crate) fn starts(&mut self) {
         self.begin();
         self.inspect();
@@ -287,8 +287,7 @@ impl Rig {
         self.inspect();
     }
 
-    /// One that is given up although a restart could have followed at once: its log, which nobody reads here, is waited
-    /// for.
+    /// A quarantine although a restart could have followed at once: the missing log is waited for.
     pub(crate) fn dies_and_is_quarantined(&mut self, code: i64) {
         self.dies(code);
         self.pass_without_heartbeats(Duration::from_secs(3));
@@ -308,7 +307,7 @@ impl Rig {
         self.inspect();
     }
 
-    /// Removed, and made anew (not yet started) with other flags.
+    /// The container is removed. [`Self::recreate`] creates it with other flags.
     pub(crate) fn remove(&mut self) {
         self.status = None;
         let container = self.container.clone();
@@ -352,27 +351,27 @@ impl Rig {
         }
     }
 
-    /// Its heartbeats say that a part promises to turn within ten seconds, and where it stands.
-    pub(crate) fn set_component(&mut self, part: &str, turns: u64) {
+    /// Sets a component with a deadline of ten seconds and its counter.
+    pub(crate) fn set_component(&mut self, component: &str, iterations: u64) {
         let within_ms = 10_000;
         self.components.insert(
-            part.to_owned(),
+            component.to_owned(),
             ProgressDeadline {
-                iterations: turns,
+                iterations,
                 deadline_ms: within_ms,
             },
         );
     }
 
     pub(crate) fn send_heartbeat(&mut self, phase: ProcessPhase) {
-        let beat = self.heartbeat_sample(phase);
+        let heartbeat = self.heartbeat_sample(phase);
         self.on_event(SupervisionEvent::HeartbeatReceived {
             unit: name(),
-            heartbeat: beat,
+            heartbeat,
         });
     }
 
-    /// Time passes second by second; nothing else happens.
+    /// Time passes second by second, without heartbeats.
     pub(crate) fn pass_without_heartbeats(&mut self, span: Duration) {
         let end = self.mono + u64::try_from(span.as_millis()).unwrap();
         while self.mono < end {
@@ -394,7 +393,7 @@ impl Rig {
         }
     }
 
-    /// Sleeps as the body does, until the unit's next instant; returns how long.
+    /// Sleeps until the unit's next decision, as the shell does. Returns the time slept.
     pub(crate) fn sleep_until_wake(&mut self) -> Duration {
         let wake =
             wake_at(&self.state, &self.observed, &name(), self.now()).expect("nothing to wait for");
@@ -404,7 +403,7 @@ impl Rig {
         Duration::from_millis(slept)
     }
 
-    /// The watchdog dies and comes back: only the journal is left, and it looks anew.
+    /// The watchdog dies and starts again: only the journal is left.
     pub(crate) fn restart_watchdog(&mut self, records: usize) {
         self.journal.truncate(records);
         self.state = SupervisionState::default();
@@ -426,29 +425,29 @@ impl Rig {
         })
     }
 
-    /// As the body does: the order and what follows at once are one message; then the call.
-    pub(crate) fn run_command(&mut self, order: &UnitCommand) -> Result<(), String> {
-        let (_, records) = apply_command(&self.state, &self.observed, order, "ops", self.now())?;
+    /// As the shell does: a command and what follows at once are one batch; the call comes after it.
+    pub(crate) fn run_command(&mut self, command: &UnitCommand) -> Result<(), String> {
+        let (_, records) = apply_command(&self.state, &self.observed, command, "ops", self.now())?;
         self.append(records);
         self.settle();
         Ok(())
     }
 
     pub(crate) fn unit_records(&self) -> Vec<&UnitRecord> {
-        fn fact(record: &SupervisionRecord) -> Option<&UnitRecord> {
+        fn unit_record(record: &SupervisionRecord) -> Option<&UnitRecord> {
             match record {
-                SupervisionRecord::Unit { record: fact, .. } => Some(fact),
+                SupervisionRecord::Unit { record, .. } => Some(record),
                 SupervisionRecord::WriterChanged { .. } | SupervisionRecord::Service { .. } => None,
             }
         }
-        self.journal.iter().filter_map(fact).collect()
+        self.journal.iter().filter_map(unit_record).collect()
     }
 
     pub(crate) fn restarts(&self) -> Vec<&Restart> {
-        let restart = |fact: &&'_ UnitRecord| matches!(fact, UnitRecord::RestartScheduled(_));
-        let facts = self.unit_records().into_iter().filter(restart);
-        facts
-            .map(|fact| match fact {
+        let restart = |record: &&'_ UnitRecord| matches!(record, UnitRecord::RestartScheduled(_));
+        let records = self.unit_records().into_iter().filter(restart);
+        records
+            .map(|record| match record {
                 UnitRecord::RestartScheduled(restart) => restart,
                 _ => unreachable!(),
             })
@@ -460,7 +459,7 @@ impl Rig {
         self.calls.iter().filter(start).count()
     }
 
-    /// What the owner hears, in order.
+    /// The events for the operator, in order.
     pub(crate) fn operator_events(&self) -> Vec<EventBody> {
         self.journal.iter().filter_map(operator_event).collect()
     }
@@ -471,9 +470,9 @@ impl Rig {
 }
 
 pub(crate) const fn listed(containers: Vec<(SubjectToken, Container)>) -> SupervisionEvent {
-    let stops = Vec::new();
+    let stop_requests = Vec::new();
     SupervisionEvent::Listed {
         containers,
-        stop_requests: stops,
+        stop_requests,
     }
 }
