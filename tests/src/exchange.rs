@@ -88,6 +88,15 @@ impl Exchange {
             .await;
     }
 
+    /// Kills the exchange and starts another market on the same port, whose time begins again.
+    pub async fn replace_market(&mut self, seed: &str) {
+        self.process.kill();
+        self.env.retain(|(name, _)| name != "SIM_SEED");
+        self.env.push(("SIM_SEED".to_owned(), seed.to_owned()));
+        self.state = tempfile::tempdir().unwrap();
+        self.restart().await;
+    }
+
     /// Address of the REST and WebSocket APIs.
     pub const fn address(&self) -> SocketAddr {
         self.address

@@ -186,9 +186,9 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
         (
             "pause --symbol DOGEUSDT --reason vote",
             78,
-            "allowed are the symbols traded: BTCUSDT",
+            "expected one of the traded symbols: BTCUSDT",
         ),
-        ("pause", 64, "--reason <REASON>"),
+        ("pause", 64, "--reason <TEXT>"),
         ("flatten --reason enough", 64, "--confirm"),
         (
             "pause --symbol BTCUSDT --reason vote",
@@ -198,13 +198,13 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
         (
             "pause --symbol BTCUSDT --reason vote",
             78,
-            "are paused already",
+            "are already paused",
         ),
         ("resume --reason calm", 0, "resume: done"),
         (
             "pause --reason vote --by operator",
             0,
-            "positions are managed as before",
+            "open positions are still managed",
         ),
     ] {
         let (exit, output) = run_command(&setup, arguments).await;
@@ -212,7 +212,7 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
         assert!(output.contains(text), "{arguments}: {output}");
     }
     let (_, output) = run_command(&setup, "status").await;
-    let line = "entries of every book PAUSED by operator: vote";
+    let line = "Paused:  entries of all books, by operator: vote";
     assert!(output.contains(line), "{output}");
     wait_for_event(
         &system,
@@ -228,7 +228,7 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     trader.kill();
     let (code, output) = run_command(&setup, "flatten --confirm --reason enough").await;
     assert_eq!(code, 0, "{output}");
-    assert!(output.contains("no trader keeps account"), "{output}");
+    assert!(output.contains("no trader leads account"), "{output}");
     let mut trader = setup.start();
     assert_eq!(
         trader.exit_within(DEFAULT_TIMEOUT).await,
@@ -280,7 +280,7 @@ async fn book_recovers_from_its_snapshot_or_else_from_its_journal() {
     wait_for_snapshot(&system, &key, first).await;
     trader.kill();
     let mut second = setup.start();
-    second.wait_for_log("goes on from its snapshot").await;
+    second.wait_for_log("resumed from snapshot").await;
     second.wait_until_running().await;
     assert!(system.audit(&second).await >= 1);
     second.kill();
@@ -408,6 +408,26 @@ async fn delisted_book_still_counts_in_the_account_equity() {
 }
 
 #[tokio::test]
+async fn replaced_market_exits_78_and_fails_the_dry_run() {
+    let mut system = System::start(&[("SIM_SPEED", "600"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let setup = system.trader_setup("replaced").env("SYMBOLS", "BTCUSDT");
+    let mut trader = setup.start();
+    let key = wait_for_book(&system).await;
+    let first = wait_for_snapshot(&system, &key, 0).await;
+    wait_for_snapshot(&system, &key, first).await;
+    trader.kill();
+    system.exchange.replace_market("5").await;
+    let (code, output) = run_command(&setup, "--paper --infinite").await;
+    assert_eq!(code, 78, "{output}");
+    let advice = "another market? To start over without the journals: scripts/down --volumes";
+    assert!(output.contains(advice), "{output}");
+    let (code, output) = run_command(&setup, "--paper --dry-run").await;
+    assert_eq!(code, 78, "{output}");
+    assert!(output.contains("FAIL  market"), "{output}");
+    assert!(output.contains(advice), "{output}");
+}
+
+#[tokio::test]
 async fn status_and_trades_answer_while_the_trader_is_down() {
     let system = System::start(&[("SIM_SPEED", "300")]).await;
     let setup = system.trader_setup("killed");
@@ -418,9 +438,13 @@ async fn status_and_trades_answer_while_the_trader_is_down() {
     assert_eq!(code, 0, "{output}");
     for text in [
         "ACCOUNT paper.binance-usdm.",
-        ", clear",
-        ".BTCUSDT",
-        "signals refused: ",
+        "Profit:  ",
+        "% of ",
+        "Latch:   none",
+        "BTCUSDT",
+        "BTCUSDT: signals rejected: ",
+        " because ",
+        "UTC because ",
     ] {
         assert!(output.contains(text), "no {text:?} in\n{output}");
     }

@@ -158,7 +158,7 @@ async fn second_trader_of_the_same_instance_exits_71() {
     let stderr = second.err();
     assert_eq!(stderr.len(), 1, "{stderr:?}");
     assert!(
-        stderr[0].contains(&format!("INSTANCE={}", setup.instance())),
+        stderr[0].contains(&format!("INSTANCE=\"{}\"", setup.instance())),
         "{stderr:?}"
     );
     sleep(2 * POLL).await;

@@ -27,7 +27,7 @@ async fn hung_core_halts_its_book_only_and_the_other_books_trade_on() {
     let mut first = setup.start_with_failpoints();
     let exit = first.exit_within(HALT_TIMEOUT).await;
     assert_eq!(exit, i32::from(ExitCode::Internal.number()));
-    assert_eq!(first.count_logs("does not return: halting"), 1);
+    assert_eq!(first.count_logs("core call timed out; halting the book"), 1);
 
     let before = journals::count_trades(system.journals().await.values());
     let next = setup.start_with_failpoints();
@@ -57,7 +57,7 @@ async fn hung_core_halts_its_book_only_and_the_other_books_trade_on() {
         EventBody::BookHalted { book, reason } => Some((book.symbol.as_str(), reason.as_str())),
         _ => None,
     });
-    let expected = "bug: a call to its brain did not return within 10 s";
+    let expected = "bug: a decision did not return within 10 s";
     assert_eq!(halts.collect::<Vec<_>>(), [(HUNG_SYMBOL, expected)]);
 
     drop(next);
@@ -72,18 +72,18 @@ async fn unhalt_book(system: &System) {
     let (code, output) = run_unhalt(system, "BTCUSDT").await;
     assert_eq!(code, 78, "{output}");
     assert!(
-        output.contains("--symbol=BTCUSDT") && output.contains("not halted"),
+        output.contains("--symbol=\"BTCUSDT\": expected a halted book"),
         "{output}"
     );
     let (code, output) = run_unhalt(system, "ETHUSDT --closed-at 40000").await;
     assert_eq!(code, 78, "{output}");
     assert!(
-        output.contains("--closed-at=40000: not allowed, a paper book"),
+        output.contains("--closed-at=\"40000\": expected no price: no external order can close a paper"),
         "{output}"
     );
     let (code, output) = run_unhalt(system, HUNG_SYMBOL).await;
     assert_eq!(code, 0, "{output}");
-    trader.wait_for_log("the book is released").await;
+    trader.wait_for_log("book unhalted; restarting its task").await;
     bus_reader::wait_for_heartbeat(
         system.operator_bus(),
         trader.instance(),

@@ -231,7 +231,7 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
         .run_command("operator", "unhalt --symbol BTCUSDT --reason tried")
         .await;
     assert_eq!(code, 0, "{output}");
-    trader.wait_for_log("the book is released").await;
+    trader.wait_for_log("book unhalted; restarting its task").await;
     let halts = async || {
         let journal = system.read_journal().await;
         let halted = |r: &&BookRecord| matches!(r, BookRecord::BookHalted { .. });
@@ -291,7 +291,7 @@ async fn revoked_key_is_published_once_retried_slowly_and_used_again() {
     system.wait_until_protected().await;
     let key = |on| json!({"fault": "revoke-key", "key": API_KEY, "on": on});
     system.arm_fault(&key(true)).await;
-    let stalled = "book does not get on";
+    let stalled = "book is stalled";
     // The stop fills on the exchange, and the trader cannot query the result.
     trader.wait_for_log(stalled).await;
     // Candles that arrive do not end the error state.
@@ -342,11 +342,15 @@ async fn account_is_initialized_once_and_by_the_operator() {
     let mut early = system.trader_setup("early").start();
     assert_eq!(early.exit_within(DEFAULT_TIMEOUT).await, 78);
     let stderr = early.err().join("\n");
-    assert!(stderr.contains("trader init --account"), "{stderr}");
+    assert!(stderr.contains("scripts/bearish init --account"), "{stderr}");
+    // The dry run fails where the start would.
+    let (code, output) = system.run_command("dry", "--dry-run").await;
+    assert_eq!(code, 78, "{output}");
+    assert!(output.contains("was never opened on this bus"), "{output}");
     system.init_account().await;
     let (code, output) = system.run_command("again", "init --account").await;
     assert_eq!(code, 78, "{output}");
-    assert!(output.contains("has a journal already"), "{output}");
+    assert!(output.contains("is already open on this bus"), "{output}");
     let (code, output) = system.run_command("dry", "--dry-run").await;
     assert!(output.contains("SIMULATOR"), "{output}");
     assert!(output.contains("may not withdraw"), "{output}");

@@ -86,7 +86,7 @@ async fn killed_live_instance_loses_its_books_to_the_other() {
         run_command(&mut command)
     };
     let output = compose("run --rm --no-TTY trader-live init --account");
-    assert!(output.contains("begun; its orders carry"), "{output}");
+    assert!(output.contains("opened; its orders carry"), "{output}");
     compose("up --no-build --detach --wait --wait-timeout 120 --scale trader-live=2 trader-live");
     let bus = project.operator_bus().await;
     wait_until_shared_by(&bus, &["trader-live-1", "trader-live-2"], DEFAULT_TIMEOUT).await;

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bearish_tests::nats::NatsServer;
 use bearish_tests::notifier::NotifierSetup;
@@ -137,7 +138,14 @@ fn metrics_settings(address: SocketAddr) -> MetricsSettings {
 async fn metrics_page_shows_every_metric_and_passes_promtool() {
     let progress = Arc::new(ProcessStatus::default());
     progress.enter_phase(ProcessPhase::Running);
-    let own = || metrics::gauge!("bearish_equity_usdt", "book" => "BTC\"USDT").set(3_308.62);
+    let has_book = Arc::new(AtomicBool::new(true));
+    let holds_book = Arc::clone(&has_book);
+    let own = move || {
+        metrics::gauge!("bearish_equity_usdt", "book" => "BTC\"USDT").set(3_308.62);
+        if holds_book.load(Ordering::Relaxed) {
+            metrics::gauge!("bearish_equity_usdt", "book" => "ETHUSDT").set(1);
+        }
+    };
     let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
     let bound = Metrics::bind(&metrics_settings(address), process_info(&progress), own).await;
     let bound = bound.unwrap().unwrap();
@@ -169,6 +177,7 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
                 1.0,
             ),
             (r#"bearish_equity_usdt{book="BTC\"USDT"} "#, 3_308.62),
+            (r#"bearish_equity_usdt{book="ETHUSDT"} "#, 1.0),
         ];
         assert_series(&text, &expected);
         assert!(series_value(&text, "bearish_uptime_seconds ") > 0.0);
@@ -177,6 +186,7 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
         progress.remove_component("book-manager");
         metrics::histogram!("bearish_append_seconds").record(0.004);
         metrics::describe_histogram!("bearish_append_seconds", "An append to the journal");
+        has_book.store(false, Ordering::Relaxed);
         let silent = open_silent_connections(address).await;
         let text = scrape(address).await;
         assert_prometheus_accepts(&text);
@@ -186,8 +196,13 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
             ("bearish_errors_last_hour ", 51.0),
             (r#"bearish_component_up{component="book-manager"} "#, 0.0),
             ("bearish_append_seconds_count ", 1.0),
+            (r#"bearish_equity_usdt{book="BTC\"USDT"} "#, 3_308.62),
         ];
         assert_series(&text, &expected);
+        assert!(
+            !text.contains("ETHUSDT"),
+            "a book that left is still served:\n{text}"
+        );
         drop(silent);
 
         let head = |answer: Option<HttpResponse>| answer.unwrap().head;
@@ -228,7 +243,7 @@ async fn metrics_bind_nothing_without_an_address_and_name_a_taken_one() {
     let line = format!("METRICS_ADDR={address}: ");
     assert!(stop.message.starts_with(&line), "{}", stop.message);
     assert!(stop.message.contains("in use"), "{}", stop.message);
-    assert!(stop.message.contains("allowed"), "{}", stop.message);
+    assert!(stop.message.contains("expected"), "{}", stop.message);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! Numbers for Prometheus: `/metrics` over HTTP, if an address is set; else nothing is bound, spawned or
-//! kept. What every process can say of itself is read at each scrape; a service adds its own with the
-//! macros of the crate `metrics`, which do nothing while no address is set.
+//! Metrics for Prometheus: `/metrics` over HTTP, if `METRICS_ADDR` is set; otherwise nothing is bound or kept. The metrics of
+//! every process are read at each scrape; a service adds its own with the macros of the crate `metrics`, which do nothing
+//! without an address.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -29,18 +29,29 @@ use crate::components::ProcessStatus;
 use crate::exit_error::ExitError;
 use crate::identity::Identity;
 
-/// A caller has asked and taken its answer within this time.
+const BUILD_INFO: &str = "bearish_build_info";
+const UPTIME: &str = "bearish_uptime_seconds";
+const BUS_CONNECTED: &str = "bearish_bus_connected";
+const ERRORS: &str = "bearish_errors_total";
+const ENTRIES_DECIDED: &str = "bearish_entries_decided_total";
+const ERRORS_LAST_HOUR: &str = "bearish_errors_last_hour";
+const HEALTH_GRADE: &str = "bearish_health_grade";
+const COMPONENT_UP: &str = "bearish_component_up";
+const COMPONENT_ITERATIONS: &str = "bearish_component_iterations_total";
+const COMPONENT_ERRORS: &str = "bearish_component_errors_total";
+
+/// Deadline of one connection.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Callers at once; more wait in the kernel's queue.
+/// Largest number of connections; more wait in the queue of the kernel.
 const MAX_CONNECTIONS: usize = 8;
-/// Histograms keep each value until they are tidied up: also while nobody scrapes.
+/// Interval of the upkeep of histograms, which keep every value until then.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Whether and where. Part of every service's settings.
+/// Metrics settings of every service.
 #[derive(Debug, Clone, Args)]
 pub struct MetricsSettings {
-    /// Address to serve Prometheus's /metrics at; not served without one
+    /// Address to serve the Prometheus metrics at; not served without one
     #[arg(long, env = "METRICS_ADDR", value_name = "METRICS_ADDR", value_parser = address)]
     pub metrics_addr: Option<SocketAddr>,
 }
@@ -50,42 +61,42 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     parsed.map_err(|_| "expected ADDRESS:PORT, e.g. 0.0.0.0:9464 or [::1]:9464".to_owned())
 }
 
-/// What the numbers are read from, at each scrape.
+/// What the metrics of every process are read from, at each scrape.
 pub struct ProcessInfo {
-    /// What kind of process this is.
+    /// Program of the process.
     pub service: Service,
-    /// Which one.
+    /// Identity of the process.
     pub identity: Identity,
-    /// The program's version.
+    /// Version of the program.
     pub version: &'static str,
-    /// Its parts, errors and grade.
+    /// Components, errors and health grade.
     pub status: Arc<ProcessStatus>,
-    /// Whether the bus is there.
+    /// Whether the bus is connected.
     pub is_connected: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// A bound address that will answer.
+/// A bound metrics address.
 pub struct Metrics {
     listener: TcpListener,
     state: Arc<ScrapeState>,
 }
 
-/// What answers look at.
+/// What a scrape reads.
 struct ScrapeState {
     recorder: Arc<PrometheusRecorder>,
     handle: PrometheusHandle,
     process: ProcessInfo,
     service_metrics: Box<dyn Fn() + Send + Sync>,
-    /// Every part that was ever shown: one that is gone is shown as gone.
+    /// Every component that was ever shown, so that a removed one is shown as down.
     known_components: Mutex<BTreeSet<String>>,
 }
 
 impl Metrics {
-    /// Binds, if an address is set; from then on the macros of the crate `metrics` count. `own` is
-    /// called at each scrape, to set what the service reads rather than counts; it must be quick.
+    /// Binds the address, if one is set; from then on the macros of the crate `metrics` count. `own` is called at each scrape
+    /// to set what the service reads rather than counts; it must be quick.
     ///
     /// # Errors
-    /// Exit 78 if the address cannot be had, 70 if this process has metrics already.
+    /// Exit 78 if the address cannot be bound, 70 if this process serves metrics already.
     pub async fn bind(
         settings: &MetricsSettings,
         facts: ProcessInfo,
@@ -103,7 +114,7 @@ impl Metrics {
         ::metrics::set_global_recorder(Arc::clone(&recorder))
             .map_err(|error| ExitError::internal(format!("bug: {error}")))?;
         ::metrics::with_local_recorder(&recorder, describe);
-        tracing::info!(%address, "serving /metrics");
+        tracing::info!(%address, "metrics served");
         let shown = ScrapeState {
             handle: recorder.handle(),
             recorder,
@@ -117,7 +128,7 @@ impl Metrics {
         }))
     }
 
-    /// Answers until `stop`.
+    /// Serves until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut callers = JoinSet::new();
         let mut ticks = interval(UPKEEP_INTERVAL);
@@ -136,7 +147,7 @@ impl Metrics {
             match accepted {
                 Ok((stream, _)) => drop(callers.spawn(serve(stream, Arc::clone(&self.state)))),
                 Err(error) => {
-                    tracing::debug!(%error, "no metrics caller accepted");
+                    tracing::debug!(%error, "metrics connection not accepted");
                     // Out of file descriptors, most likely: the next accept would fail at once, too.
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -145,7 +156,7 @@ impl Metrics {
     }
 }
 
-/// One question, one answer: Prometheus asks every few seconds and may connect anew.
+/// Serves one request; Prometheus may open a connection for each scrape.
 async fn serve(stream: TcpStream, shown: Arc<ScrapeState>) {
     let service = service_fn(|request| {
         let response = shown.handle_request(&request);
@@ -156,8 +167,8 @@ async fn serve(stream: TcpStream, shown: Arc<ScrapeState>) {
         .serve_connection(TokioIo::new(stream), service);
     match timeout(DEADLINE, served).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "metrics caller went away"),
-        Err(_) => tracing::debug!("metrics caller took longer than {DEADLINE:?}"),
+        Ok(Err(error)) => tracing::debug!(%error, "metrics query aborted"),
+        Err(_) => tracing::debug!("metrics query timed out"),
     }
 }
 
@@ -196,14 +207,14 @@ impl ScrapeState {
             ("host", identity.host.host.to_string()),
             ("version", (*version).to_owned()),
         ];
-        gauge!("bearish_build_info", &labels).set(1);
-        gauge!("bearish_uptime_seconds").set(progress.uptime().as_secs_f64());
-        gauge!("bearish_bus_connected").set(flag(connected()));
-        counter!("bearish_errors_total").absolute(progress.errors());
-        counter!("bearish_entries_decided_total").absolute(progress.entries_decided());
+        gauge!(BUILD_INFO, &labels).set(1);
+        gauge!(UPTIME).set(progress.uptime().as_secs_f64());
+        gauge!(BUS_CONNECTED).set(flag(connected()));
+        counter!(ERRORS).absolute(progress.errors());
+        counter!(ENTRIES_DECIDED).absolute(progress.entries_decided());
         let condition = progress.health_grade();
-        gauge!("bearish_errors_last_hour").set(number(condition.errors_last_hour));
-        gauge!("bearish_health_grade").set(match condition.health {
+        gauge!(ERRORS_LAST_HOUR).set(number(condition.errors_last_hour));
+        gauge!(HEALTH_GRADE).set(match condition.health {
             Health::Healthy => 0,
             Health::Degraded => 1,
             Health::Critical => 2,
@@ -218,13 +229,13 @@ impl ScrapeState {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for gone in known.iter().filter(|name| !parts.contains_key(*name)) {
-            gauge!("bearish_component_up", "component" => gone.clone()).set(0);
+            gauge!(COMPONENT_UP, "component" => gone.clone()).set(0);
         }
         for (name, part) in parts {
             let label = [("component", name.clone())];
-            gauge!("bearish_component_up", &label).set(flag(part.state == ComponentState::Ok));
-            counter!("bearish_component_iterations_total", &label).absolute(part.iterations);
-            counter!("bearish_component_errors_total", &label).absolute(part.errors);
+            gauge!(COMPONENT_UP, &label).set(flag(part.state == ComponentState::Ok));
+            counter!(COMPONENT_ITERATIONS, &label).absolute(part.iterations);
+            counter!(COMPONENT_ERRORS, &label).absolute(part.errors);
             known.insert(name);
         }
     }
@@ -233,44 +244,41 @@ impl ScrapeState {
 /// Describes the metrics of every process to the recorder.
 pub fn describe() {
     describe_gauge!(
-        "bearish_build_info",
-        "Always 1; which program this is and under which name it runs"
+        BUILD_INFO,
+        "Always 1; its labels name the process"
     );
     describe_gauge!(
-        "bearish_uptime_seconds",
+        UPTIME,
         Unit::Seconds,
-        "Since the process began"
+        "Uptime of the process"
     );
-    describe_gauge!(
-        "bearish_bus_connected",
-        "1 while the connection to the bus stands"
-    );
+    describe_gauge!(BUS_CONNECTED, "1 while the bus is connected");
     describe_counter!(
-        "bearish_errors_total",
+        ERRORS,
         "Errors of all components since boot"
     );
     describe_counter!(
-        "bearish_entries_decided_total",
-        "Decisions to open a position since boot"
+        ENTRIES_DECIDED,
+        "Entries decided since boot"
     );
     describe_gauge!(
-        "bearish_errors_last_hour",
+        ERRORS_LAST_HOUR,
         "Errors of all components in the last hour"
     );
     describe_gauge!(
-        "bearish_health_grade",
+        HEALTH_GRADE,
         "How well the process is: 0 healthy, 1 degraded, 2 critical"
     );
     describe_gauge!(
-        "bearish_component_up",
+        COMPONENT_UP,
         "1 while the component is ok, 0 while it retries, has stopped or was removed"
     );
     describe_counter!(
-        "bearish_component_iterations_total",
+        COMPONENT_ITERATIONS,
         "Iterations of the component's loop since boot"
     );
     describe_counter!(
-        "bearish_component_errors_total",
+        COMPONENT_ERRORS,
         "Errors of the component since boot"
     );
 }

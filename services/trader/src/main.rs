@@ -1,27 +1,25 @@
-//! The trader: parse, dispatch, exit code.
-
-use std::process::ExitCode as Status;
+//! The trader: parses the command line, runs the command, ends with its exit code.
 
 use bearish_trader::cli::{Cli, Command};
-use bearish_trader::{account, app, backtest, book_task, dry_run, status, trades};
+use bearish_trader::{app, backtest, cli_commands as commands};
 use runtime::process;
 
-fn main() -> Status {
+fn main() -> std::process::ExitCode {
     let code = match process::parse::<Cli>() {
         Err(code) => code,
         Ok(cli) => match cli.command {
-            Some(Command::Health) => process::run(app::health()),
-            Some(Command::Status) => process::run(status::run()),
-            Some(Command::Trades(args)) => process::run(trades::run(args)),
-            Some(Command::Pause(args)) => process::run(account::pause(args)),
-            Some(Command::Resume(args)) => process::run(account::resume(args)),
-            Some(Command::Flatten(args)) => process::run(account::flatten(args)),
-            Some(Command::Unlatch(args)) => process::run(account::unlatch(args)),
-            Some(Command::Unhalt(args)) => process::run(book_task::release(args)),
-            Some(Command::Init(args)) => process::run(account::init(args)),
+            Some(Command::Health) => process::run(commands::health::run()),
+            Some(Command::Status(output)) => process::run(commands::status::run(output)),
+            Some(Command::Trades(args)) => process::run(commands::trades::run(args)),
+            Some(Command::Pause(args)) => process::run(commands::account_commands::pause(args)),
+            Some(Command::Resume(args)) => process::run(commands::account_commands::resume(args)),
+            Some(Command::Flatten(args)) => process::run(commands::account_commands::flatten(args)),
+            Some(Command::Unlatch(args)) => process::run(commands::account_commands::unlatch(args)),
+            Some(Command::Unhalt(args)) => process::run(commands::unhalt::run(args)),
+            Some(Command::Init(args)) => process::run(commands::init::run(args)),
             Some(Command::Backtest(args)) => backtest::run(&args),
-            Some(Command::CheckFlags(args)) => app::check_flags(&args),
-            None if cli.args.dry_run => process::run(dry_run::run(cli.args)),
+            Some(Command::CheckFlags(args)) => commands::check_flags::run(&args),
+            None if cli.args.dry_run => process::run(commands::dry_run::run(cli.args, cli.output)),
             None => process::run(app::run(cli.args)),
         },
     };

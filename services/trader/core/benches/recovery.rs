@@ -1,5 +1,5 @@
-//! What a restart costs: a journal of a million records read and folded, and a snapshot with the journal
-//! behind it. Reading is from JSON in memory; the bus's part is not here.
+//! Cost of a restart: a journal of a million records read and folded, and a snapshot with the journal
+//! after it. Reads JSON from memory, without the bus.
 
 #![allow(
     missing_docs,
@@ -32,14 +32,14 @@ const TAIL: usize = 400;
 
 type Batch = JournalBatch<BookRecord>;
 
-/// What a trader's snapshot holds.
+/// Content of a trader's snapshot.
 #[derive(Serialize, Deserialize)]
 struct BenchSnapshot {
     state: BookState,
     market: MarketState,
 }
 
-/// A book that does nothing but trade, by turns with profit and loss, and its journal.
+/// A book that trades without pause, alternating profit and loss, with its journal.
 struct BusyBook {
     config: BookConfig,
     state: BookState,
@@ -104,7 +104,7 @@ impl BusyBook {
         });
     }
 
-    /// In at 40,000, out at stop or target; the next day begins when protections ask for a pause.
+    /// Enters at 40,000, exits at stop or target; skips to the next day when a protection locks entries.
     fn trade(&mut self, wins: bool) {
         let signal = Signal {
             strategy: Strategy::OversoldBounce,

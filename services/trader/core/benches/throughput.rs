@@ -1,5 +1,5 @@
 //! A year of minutes through whole books: aggregation, indicators, regime, signals, every gate,
-//! protections, breakers, fills, the account's valuation. One core; symbols minute by minute, as live.
+//! protections, breakers, fills, valuation of the account. One CPU core; symbols minute by minute, as in a trader.
 
 #![allow(
     missing_docs,
@@ -20,7 +20,7 @@ use rust_decimal::Decimal;
 
 use market::{YEAR, filters, year};
 
-/// Symbols share so many different years.
+/// Number of different years that the symbols share.
 const YEARS: u64 = 8;
 
 fn books(strategies: &[Strategy], count: usize) -> Vec<Backtest> {
@@ -34,7 +34,7 @@ fn books(strategies: &[Strategy], count: usize) -> Vec<Backtest> {
     (0..count).map(|_| book()).collect()
 }
 
-/// Every book takes its minute, then the next minute comes.
+/// Every book gets its candle of a minute before the next minute begins.
 fn trade(books: &mut [Backtest], years: &[Vec<Candle>]) -> usize {
     let mut trades = 0;
     for minute in 0..years[0].len() {

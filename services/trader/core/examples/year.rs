@@ -1,5 +1,5 @@
-//! A generated year of minutes through the engine, base strategies, for `bench/peers/run`: writes the
-//! candles for others to read, trades them a few times from memory, prints one line of JSON.
+//! Backtests a generated year of one-minute candles with the base strategies, for `bench/peers/run`: writes the
+//! candles to a file for other programs, trades them several times from memory, prints one line of JSON.
 
 #![allow(
     clippy::unwrap_used,
@@ -57,7 +57,7 @@ fn timed(year: &[Candle]) -> (f64, usize) {
     (began.elapsed().as_secs_f64(), trades)
 }
 
-/// On how many bars a condition holds, each strategy on its own.
+/// Number of bars on which each strategy's condition holds.
 fn signals(year: &[Candle]) -> usize {
     let mut book = book();
     let mut count = 0;

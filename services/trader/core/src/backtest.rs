@@ -1,5 +1,5 @@
-//! A book on candles of the past: the engine that trades, without a journal and without waiting. The
-//! same candles give the same trades as they do live. Files and figures are the body's business.
+//! Backtest of one book: the decisions of paper mode on past candles, without a journal. Equal candles give the same trades
+//! as in paper mode.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use crate::strategy::{Strategy, StrategyInputs};
 use crate::symbol_filters::SymbolFilters;
 
 const DAY_MS: i64 = 86_400_000;
-/// Places of a price times a quantity, both in whole units.
+/// Decimal places of a price times a quantity, both in units of 1e-8.
 const PLACES: u32 = 16;
 
-/// One book and its account on candles of the past.
+/// One book and its account on past candles.
 #[derive(Debug, Clone)]
 pub struct Backtest {
     config: BookConfig,
@@ -39,19 +39,19 @@ pub struct Backtest {
     dropped_entries: BTreeMap<DropReason, u64>,
 }
 
-/// What a critical breaker means for the rest of the candles.
+/// What follows when an account breaker latches the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnHalt {
-    /// Nobody enters any more, as live.
+    /// The account stays latched: no further entries.
     StayLatched,
-    /// As if an operator ended the latch when the next UTC day begins.
+    /// The account is unlatched when the next UTC day begins.
     UnlatchNextDay,
 }
 
-/// A position from its entry to its exit.
+/// A closed position with its entry and exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClosedTrade {
-    /// Whose signal.
+    /// Strategy of the signal.
     pub strategy: Strategy,
     /// Long or short.
     pub side: PositionSide,
@@ -59,7 +59,7 @@ pub struct ClosedTrade {
     pub entry_at: UtcMs,
     /// Open time of the candle in which the exit filled.
     pub exit_at: UtcMs,
-    /// In base units.
+    /// Quantity in base units.
     pub quantity: Decimal,
     /// Fill price of the entry.
     pub entry_price: Decimal,
@@ -67,46 +67,46 @@ pub struct ClosedTrade {
     pub exit_price: Decimal,
     /// Both fees and the funding, in the quote currency.
     pub fees: Decimal,
-    /// Of these, the funding; negative: received.
+    /// Funding, which `fees` includes; negative if received.
     pub funding: Decimal,
-    /// Profit after them.
+    /// Profit after fees and funding; negative for a loss.
     pub pnl: Decimal,
-    /// What closed it.
+    /// Reason for which the position was closed.
     pub reason: ExitReason,
-    /// The book's equity after it.
+    /// Equity of the book after the trade.
     pub equity: Decimal,
 }
 
-/// What one candle led to.
+/// Result of one candle.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StepOutcome {
-    /// Positions that it closed; a candle can close one and open and close another.
+    /// Positions that the candle closed: at most one that was open before, and one that it opened.
     pub trades: Vec<ClosedTrade>,
-    /// It closed a 30m bar.
+    /// Whether the candle closed a 30-minute bar.
     pub bar_closed: bool,
-    /// A critical breaker tripped on it.
+    /// Latch of an account breaker that tripped; `None` if none did.
     pub latch: Option<Latch>,
 }
 
-/// Why a backtest cannot go on.
+/// Error that ends a backtest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BacktestError {
     /// The candles cannot be used.
     #[error(transparent)]
     Market(#[from] MarketDataError),
-    /// A bug: a decision that does not fit.
-    #[error("bug: own record does not apply: {0}")]
+    /// A decision that cannot be applied: a bug.
+    #[error("internal error: a decided record cannot be applied: {0}")]
     Record(#[from] FoldError),
 }
 
-/// Bounds of the account's worth within which nothing is to be decided, in whole units of 1e-16: asked
-/// at every candle, so without decimals.
+/// Bounds of the account's equity within which no account decision is due, in units of 1e-16. Checked at every candle, so
+/// in integers.
 #[derive(Debug, Clone, Copy)]
 struct ValueBounds {
-    /// What the book is worth at the entry's price of what is open.
+    /// Equity of the book with its position valued at the entry price.
     base: i128,
     entry: i64,
-    /// Signed: negative short, zero flat.
+    /// Signed quantity: negative short, zero flat.
     quantity: i64,
     trip_below: i128,
     peak: i128,
@@ -114,17 +114,17 @@ struct ValueBounds {
 }
 
 impl Backtest {
-    /// A book with this capital that has seen nothing.
+    /// A new book with this capital.
     ///
     /// # Errors
-    /// When the base interval does not divide the 30m bar.
+    /// [`BacktestError::Market`] if the base interval does not divide the 30-minute bar.
     pub fn new(
         config: BookConfig,
         filters: SymbolFilters,
         capital: Decimal,
         on_halt: OnHalt,
     ) -> Result<Self, BacktestError> {
-        let view = MarketState::new(config.base, config.strategies.clone())?;
+        let market = MarketState::new(config.base, config.strategies.clone())?;
         let mut book = BookState::default();
         book.apply(&BookRecord::BookOpened {
             capital,
@@ -133,7 +133,7 @@ impl Backtest {
         Ok(Self {
             config,
             filters,
-            market: view,
+            market,
             book,
             account: AccountState::default(),
             on_halt,
@@ -144,10 +144,10 @@ impl Backtest {
         })
     }
 
-    /// Takes the next candle. They come in order; what is missing is as if the exchange had none.
+    /// Adds the next candle. Candles must be in order; missing ones count as missing on the exchange.
     ///
     /// # Errors
-    /// A candle of another interval, or a bug.
+    /// [`BacktestError::Market`] for a candle of another interval, [`BacktestError::Record`] for a bug.
     #[inline]
     pub fn candle_closed(&mut self, candle: &Candle) -> Result<StepOutcome, BacktestError> {
         let candle_outcome = self.market.candle_closed(candle)?;
@@ -166,32 +166,32 @@ impl Backtest {
             bar_closed: candle_outcome.bar_closed,
             ..StepOutcome::default()
         };
-        let (config, rules) = (&self.config, &self.filters);
+        let (config, filters) = (&self.config, &self.filters);
         let records = decide_candle(
             &self.book,
             config,
-            rules,
+            filters,
             candle,
             candle_outcome.signal.as_ref(),
             inputs,
         );
-        let mut paid = false;
+        let mut is_value_changed = false;
         if !records.is_empty() {
             self.apply_records(&records, &mut step)?;
-            paid = records.iter().any(changes_account_value);
+            is_value_changed = records.iter().any(changes_account_value);
         }
-        if paid || self.value_bounds.are_exceeded(candle.close, close) {
+        if is_value_changed || self.value_bounds.are_exceeded(candle.close, close) {
             self.value_account(candle, close, &mut step)?;
         }
         Ok(step)
     }
 
-    /// What the strategies see after the newest bar; none while it is not to be judged.
+    /// Inputs of the strategies at the newest bar; `None` during the warm-up.
     pub fn strategy_inputs(&self) -> Option<StrategyInputs> {
         self.market.strategy_inputs()
     }
 
-    /// The strategies whose condition holds on what they see, whoever would win.
+    /// All configured strategies whose condition holds on these inputs.
     pub fn matching_strategies<'a>(
         &'a self,
         inputs: &'a StrategyInputs,
@@ -200,22 +200,22 @@ impl Backtest {
         chosen.filter(|strategy| strategy.evaluate(inputs))
     }
 
-    /// The newest closed 30m bar.
+    /// The newest closed 30-minute bar; `None` before the first.
     pub const fn last_bar(&self) -> Option<&Candle> {
         self.market.last_bar()
     }
 
-    /// The book's figures at the newest price.
+    /// Figures of the book at the newest price.
     pub fn status(&self) -> BookStatus {
         book_status::status(&self.book, self.last_price)
     }
 
-    /// Entries that were decided and not made, by reason.
+    /// Number of dropped entries, by reason.
     pub const fn dropped_entries(&self) -> &BTreeMap<DropReason, u64> {
         &self.dropped_entries
     }
 
-    /// The book.
+    /// State of the book.
     pub const fn book(&self) -> &BookState {
         &self.book
     }
@@ -255,7 +255,7 @@ impl Backtest {
         Ok(())
     }
 
-    /// Values the account; closes everything if a critical breaker trips.
+    /// Values the account; closes the position if an account breaker trips.
     fn value_account(
         &mut self,
         candle: &Candle,
@@ -311,7 +311,7 @@ impl Backtest {
 }
 
 impl ValueBounds {
-    /// Nothing is known: the first candle is to be valued.
+    /// Exceeded by every candle: the first one values the account.
     const NONE: Self = Self {
         base: 0,
         entry: 0,
@@ -338,10 +338,10 @@ impl ValueBounds {
             }
         };
         let base = units(book.equity.saturating_sub(paid));
-        // While latched nothing changes but the day.
+        // While the account is latched, only a new day matters.
         let (trip_below, peak) = match (&account.latch, &account.value) {
             (None, Some(value)) => (
-                // Half a unit in a million wide of the mark: the exact decision is made in decimals.
+                // A margin of one in a million: the exact decision is made in decimals.
                 units(value.day_peak) * 950_001 / 1_000_000,
                 units(value.day_peak),
             ),
@@ -362,7 +362,7 @@ impl ValueBounds {
         }
     }
 
-    /// Whether the account is to be looked at.
+    /// Whether the account must be valued.
     #[inline]
     fn are_exceeded(&self, price: Price, now: UtcMs) -> bool {
         let moved = i128::from(price.units() - self.entry) * i128::from(self.quantity);
@@ -371,7 +371,7 @@ impl ValueBounds {
     }
 }
 
-/// Whether the account is worth something else after this record.
+/// Whether the equity of the account may differ after this record.
 const fn changes_account_value(record: &BookRecord) -> bool {
     matches!(
         record,
@@ -381,7 +381,7 @@ const fn changes_account_value(record: &BookRecord) -> bool {
     )
 }
 
-/// Whole units of 1e-16. What does not fit is valued at every candle.
+/// An amount in units of 1e-16.
 fn units(value: Decimal) -> i128 {
     let mut value = value;
     value.rescale(PLACES);

@@ -1,4 +1,4 @@
-//! Longer bars out of base candles: a bar comes out only when every base candle of it was there.
+//! Builds bars from base candles. A bar is emitted only if none of its base candles is missing.
 
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
@@ -10,66 +10,64 @@ use crate::candle::{Candle, Interval};
 pub struct Aggregator {
     base: Interval,
     bar: Interval,
-    /// First bar that has neither come out nor been named as missing.
+    /// First bar that has neither been emitted nor reported as missing.
     next_bar: Option<UtcMs>,
-    /// Open time of the newest candle taken.
+    /// Open time of the newest candle added.
     newest: Option<UtcMs>,
     partial: Option<PartialBar>,
 }
 
-/// A bar that is not closed yet, with the number of candles in it.
+/// A bar in progress, with the number of its candles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct PartialBar {
     bar: Candle,
     candles: i64,
 }
 
-/// What one candle led to.
+/// Result of one candle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AggregationOutcome {
-    /// The bar that this candle completed.
+    /// The bar that this candle completed; `None` if it completed none.
     pub bar: Option<Candle>,
-    /// Bars that will never come out, because candles of them are missing.
+    /// Bars that are never emitted because candles are missing; `None` without a gap.
     pub gap: Option<BarGap>,
 }
 
-/// Bars that lack candles: those that open from `from_seq` up to, but not at, `until`.
+/// Bars with missing candles: those that open from `from` up to, but not at, `until`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BarGap {
-    /// Open time of the first of them.
+    /// Open time of the first missing bar.
     pub from: UtcMs,
-    /// Open time of the first bar after them.
+    /// Open time of the first bar after the gap.
     pub until: UtcMs,
 }
 
-/// Why candles cannot be aggregated.
+/// Candles that cannot be aggregated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfOrder {
-    /// The base interval does not divide the bar.
-    #[error("base interval is {base}: allowed is what divides {bar} evenly")]
+    /// The base interval does not divide the bar's interval.
+    #[error("base interval is {base}: expected an interval that divides {bar} evenly")]
     NotDivisible {
-        /// The shorter one.
+        /// Base interval.
         base: Interval,
-        /// The longer one.
+        /// Interval of the bar.
         bar: Interval,
     },
-    /// A candle that is none of the base interval.
-    #[error(
-        "candle {open_time}: open_time is not allowed: base candles open on multiples of {base}"
-    )]
+    /// The candle is off the grid of the base interval.
+    #[error("candle {open_time}: invalid open time: expected a multiple of {base}")]
     NotAligned {
-        /// Which candle.
+        /// Open time of the candle.
         open_time: UtcMs,
-        /// The base interval.
+        /// Base interval.
         base: Interval,
     },
 }
 
 impl Aggregator {
-    /// An aggregator that takes its first candle as the beginning.
+    /// An empty aggregator; its first bar is the one that contains its first candle.
     ///
     /// # Errors
-    /// When `base` does not divide `bar`.
+    /// [`OutOfOrder::NotDivisible`] if `base` does not divide `bar`.
     pub fn new(base: Interval, bar: Interval) -> Result<Self, OutOfOrder> {
         if bar.millis() % base.millis() != 0 {
             return Err(OutOfOrder::NotDivisible { base, bar });
@@ -83,23 +81,23 @@ impl Aggregator {
         })
     }
 
-    /// Starts over: the first bar to come out opens at `first_bar`; candles before it are ignored.
+    /// Starts over: the first bar to be emitted opens at `first_bar`; candles before it are ignored.
     pub fn restart_at(&mut self, first_bar: UtcMs) {
         self.next_bar = Some(first_bar);
         self.newest = None;
         self.partial = None;
     }
 
-    /// Open time of the first bar that has neither come out nor been named as missing.
+    /// Open time of the first bar that has neither been emitted nor reported as missing; `None` before the first candle.
     pub const fn next_bar(&self) -> Option<UtcMs> {
         self.next_bar
     }
 
-    /// Takes the candle that follows the newest one and leaves its bar open: the way of almost every
-    /// candle, and without a division. Says no to any other; nothing has changed then.
+    /// Fast path without a division: adds the candle if it follows the newest one and does not complete its bar. Returns
+    /// false, and changes nothing, for any other candle.
     #[inline]
     pub fn add_inner_candle(&mut self, candle: &Candle) -> bool {
-        // The newest candle lies in the partial bar, always.
+        // The newest candle is always part of the bar in progress.
         let (Some(newest), Some(PartialBar { bar, candles })) = (self.newest, &mut self.partial)
         else {
             return false;
@@ -117,10 +115,10 @@ impl Aggregator {
         true
     }
 
-    /// Takes the next closed candle. One that is not newer than those before it changes nothing.
+    /// Adds the next closed candle. A candle that is not newer than the newest one changes nothing.
     ///
     /// # Errors
-    /// When the candle does not lie on the base interval's grid; nothing has changed then.
+    /// [`OutOfOrder::NotAligned`] if the candle is off the grid of the base interval; nothing has changed then.
     pub fn add_candle(&mut self, candle: &Candle) -> Result<AggregationOutcome, OutOfOrder> {
         if self.add_inner_candle(candle) {
             return Ok(AggregationOutcome::default());
@@ -153,7 +151,7 @@ impl Aggregator {
             || self.next_bar.is_some_and(|next| open_time < next)
     }
 
-    /// Names the bars between the last one and the one that opens at `opens`.
+    /// The bars between the last one and the one that opens at `opens`; `None` if there are none.
     fn close_bars_before(&mut self, opens: UtcMs) -> Option<BarGap> {
         let from = self.next_bar.replace(opens)?;
         (from < opens).then_some(BarGap { from, until: opens })
@@ -182,7 +180,7 @@ impl Aggregator {
         partial
     }
 
-    /// The candle at a bar's end has come: either all of them were there, or the bar is lost.
+    /// Ends a bar at its last candle: emits it if it is complete, else reports it as missing.
     fn finish_bar(&self, partial: PartialBar, missed: Option<BarGap>) -> AggregationOutcome {
         if partial.candles * self.base.millis() == self.bar.millis() {
             return AggregationOutcome {
@@ -329,11 +327,11 @@ mod tests {
         let refused = Aggregator::new(Interval::M15, Interval::M5).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "base interval is 15m: allowed is what divides 5m evenly"
+            "base interval is 15m: expected an interval that divides 5m evenly"
         );
         let mut aggregator = Aggregator::new(Interval::M3, Interval::M30).unwrap();
         let refused = aggregator.add_candle(&flat(1)).unwrap_err().to_string();
-        assert!(refused.contains("multiples of 3m"), "{refused}");
+        assert!(refused.contains("a multiple of 3m"), "{refused}");
         for at in [i64::MIN, i64::MAX] {
             let mut wild = flat(0);
             wild.open_time = Interval::M3.open_of(UtcMs(at));

@@ -1,4 +1,4 @@
-//! A book in a few numbers: for heartbeats and for `trader status`. Decides nothing.
+//! Figures of a book for heartbeats, reports and `trader status`.
 
 use protocol::VERSION;
 use protocol::heartbeat::BookSummary;
@@ -11,14 +11,14 @@ use crate::book::{BookPhase, BookState, Position};
 use crate::fill_model;
 use crate::fixed_point::Price;
 
-/// What a person wants to know of a book. Amounts in the quote currency.
+/// Figures of a book. Amounts are in the quote currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BookStatus {
-    /// Where in its life it is.
+    /// Name of the phase.
     pub phase: &'static str,
-    /// What it began with.
+    /// Capital of the book.
     pub capital: Decimal,
-    /// Capital plus realised and unrealised profit, every fee paid so far deducted.
+    /// Capital plus realized and unrealized profit, after all fees paid so far.
     pub equity: Decimal,
     /// Profit of the closed positions after fees and funding.
     pub realized_pnl: Decimal,
@@ -26,30 +26,30 @@ pub struct BookStatus {
     pub unrealized_pnl: Decimal,
     /// Fees paid so far.
     pub fees: Decimal,
-    /// Funding paid so far; negative: received.
+    /// Funding paid so far; negative if received.
     pub funding: Decimal,
-    /// Positions closed.
+    /// Number of closed positions.
     pub trades: u64,
-    /// Of those, the ones with a profit after fees.
+    /// Number of closed positions with a profit after fees.
     pub winning_trades: u64,
-    /// The position it holds.
+    /// The open position; `None` if there is none.
     pub position: Option<Position>,
-    /// Why it trades no more, if it does not.
+    /// Reason of the halt; `None` unless the book is halted.
     pub halt_reason: Option<String>,
 }
 
-/// The book's numbers at `last_price`. Without one, an open position counts at its entry price.
+/// The figures of a book at `last_price`; without a price, an open position is valued at its entry price.
 pub fn status(state: &BookState, last_price: Option<Price>) -> BookStatus {
     let position = state.position();
-    let unrealised = position.map_or(Decimal::ZERO, |position| {
+    let unrealized = position.map_or(Decimal::ZERO, |position| {
         unrealized_pnl(position, last_price)
     });
     BookStatus {
         phase: state.phase.as_str(),
         capital: state.capital,
-        equity: state.equity.saturating_add(unrealised).normalize(),
+        equity: state.equity.saturating_add(unrealized).normalize(),
         realized_pnl: state.equity.saturating_sub(state.capital).normalize(),
-        unrealized_pnl: unrealised,
+        unrealized_pnl: unrealized,
         fees: state.fees,
         funding: state.funding,
         trades: state.trades,
@@ -65,7 +65,7 @@ pub fn status(state: &BookState, last_price: Option<Price>) -> BookStatus {
     }
 }
 
-/// The same, as heartbeats carry it.
+/// The figures of a book as heartbeats carry them.
 pub fn summary(book: &BookKey, state: &BookState, last_price: Option<Price>) -> BookSummary {
     let status = status(state, last_price);
     BookSummary {
@@ -80,16 +80,16 @@ pub fn summary(book: &BookKey, state: &BookState, last_price: Option<Price>) -> 
     }
 }
 
-/// The newest price, and when it was.
+/// Newest price of a symbol with its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PricePoint {
-    /// Close of its candle, the exchange's time.
+    /// Close time of the candle, exchange time.
     pub at: UtcMs,
-    /// Its close.
+    /// Close price in the quote currency.
     pub price: Price,
 }
 
-/// Everything about a book, for whoever asks. `instance` owns it, `inputs_at` is the wall clock's time.
+/// The published report of a book. `instance` holds its lease; `at` is the wall clock's time.
 pub fn report(
     book: &BookKey,
     state: &BookState,
@@ -100,7 +100,7 @@ pub fn report(
     let status = status(state, last_price.map(|q| q.price));
     let figures = state.performance.figures();
     let locked = last_price.and_then(|q| state.active_lock(q.at));
-    let refusals = state.rejected_signals.iter();
+    let rejections = state.rejected_signals.iter();
     BookReport {
         v: VERSION,
         at,
@@ -119,9 +119,11 @@ pub fn report(
         max_drawdown: figures.max_drawdown,
         sharpe: figures.sharpe,
         position: status.position.as_ref().and_then(position_report),
-        rejected_signals: refusals.map(|(why, n)| (why.to_string(), *n)).collect(),
-        locked: locked.map(|(by, until)| LockReport {
-            lock: by.to_string(),
+        rejected_signals: rejections
+            .map(|(reason, n)| (reason.to_string(), *n))
+            .collect(),
+        locked: locked.map(|(lock, until)| LockReport {
+            lock: lock.to_string(),
             until,
         }),
         candle_close: last_price.map(|q| q.at),
@@ -130,7 +132,7 @@ pub fn report(
     }
 }
 
-/// Every strategy's name is a token (a test holds them to it), so this is never none.
+/// `None` only if a strategy's name is not a token, which a test excludes.
 fn position_report(position: &Position) -> Option<PositionReport> {
     Some(PositionReport {
         strategy: position.strategy.as_str().parse().ok()?,

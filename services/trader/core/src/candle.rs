@@ -1,4 +1,4 @@
-//! One closed candle and its interval. Where candles come from is the body's business.
+//! A closed candle and its interval.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fixed_point::Price;
 
-/// The intervals that are traded or judged.
+/// Intervals of candles and bars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Interval {
     /// One minute.
@@ -23,7 +23,7 @@ pub enum Interval {
     /// Fifteen minutes.
     #[serde(rename = "15m")]
     M15,
-    /// Thirty minutes: the interval that the strategies judge.
+    /// Thirty minutes: the interval at which strategies are evaluated.
     #[serde(rename = "30m")]
     M30,
     /// One hour.
@@ -34,13 +34,13 @@ pub enum Interval {
     H4,
 }
 
-/// Why a text is no [`Interval`].
+/// A text that is not an [`Interval`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an interval: allowed are 1m, 3m, 5m, 15m, 30m, 1h, 4h")]
+#[error("invalid interval {0:?}: expected 1m, 3m, 5m, 15m, 30m, 1h or 4h")]
 pub struct InvalidInterval(String);
 
 impl Interval {
-    /// All of them, shortest first.
+    /// All intervals, shortest first.
     pub const ALL: [Self; 7] = [
         Self::M1,
         Self::M3,
@@ -51,7 +51,7 @@ impl Interval {
         Self::H4,
     ];
 
-    /// Its length in milliseconds.
+    /// Length in milliseconds.
     pub const fn millis(self) -> i64 {
         let minutes = match self {
             Self::M1 => 1,
@@ -65,7 +65,7 @@ impl Interval {
         minutes * 60_000
     }
 
-    /// The exchange's word for it.
+    /// Name on the exchange.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::M1 => "1m",
@@ -78,13 +78,13 @@ impl Interval {
         }
     }
 
-    /// Open time of the candle that `inputs_at` falls into.
+    /// Open time of the candle that contains `at`.
     pub const fn open_of(self, at: UtcMs) -> UtcMs {
         UtcMs(at.0.saturating_sub(at.0.rem_euclid(self.millis())))
     }
 
-    /// End of the candle that opens at `open_time`, which is the open time of the next one.
-    /// (Binance's `closeTime` is one millisecond less.)
+    /// Close time of the candle that opens at `open_time`: the open time of the next candle. Binance's `closeTime` is one
+    /// millisecond less.
     pub const fn close_of(self, open_time: UtcMs) -> UtcMs {
         UtcMs(open_time.0.saturating_add(self.millis()))
     }
@@ -107,12 +107,11 @@ impl FromStr for Interval {
     }
 }
 
-/// A closed candle. [`Candle::new`] makes one, and a snapshot of ours gives it back; its interval is
-/// known from where it is used.
+/// A closed candle with prices in the quote currency. [`Candle::new`] checks it; the interval is known from the context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Candle {
-    /// When it began.
+    /// Time at which the candle began.
     pub open_time: UtcMs,
     /// First price.
     pub open: Price,
@@ -124,56 +123,54 @@ pub struct Candle {
     pub close: Price,
 }
 
-/// Why numbers are no candle.
+/// Numbers that do not make a valid candle.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCandle {
-    /// A price of zero or less.
-    #[error("candle {open_time}: {field} is {value}: allowed is more than 0")]
+    /// A price is zero or negative.
+    #[error("candle {open_time}: {field} is {value}: expected more than 0")]
     NotPositive {
-        /// Which candle.
+        /// Open time of the candle.
         open_time: UtcMs,
-        /// Which price.
+        /// Name of the price.
         field: &'static str,
-        /// What it was.
+        /// Value of the price.
         value: Price,
     },
-    /// The high is not the highest.
-    #[error("candle {open_time}: high is {high}: allowed is at least open and close, {least}")]
+    /// The high is below open or close.
+    #[error("candle {open_time}: high is {high}: expected at least open and close, {least}")]
     HighTooLow {
-        /// Which candle.
+        /// Open time of the candle.
         open_time: UtcMs,
-        /// What it was.
+        /// Value of the price.
         high: Price,
         /// The larger of open and close.
         least: Price,
     },
-    /// The low is not the lowest.
-    #[error("candle {open_time}: low is {low}: allowed is at most open and close, {most}")]
+    /// The low is above open or close.
+    #[error("candle {open_time}: low is {low}: expected at most open and close, {most}")]
     LowTooHigh {
-        /// Which candle.
+        /// Open time of the candle.
         open_time: UtcMs,
-        /// What it was.
+        /// Value of the price.
         low: Price,
         /// The smaller of open and close.
         most: Price,
     },
-    /// It does not begin where candles of its interval begin.
-    #[error(
-        "candle {open_time}: open_time is not allowed: {interval} candles open on multiples of {interval}"
-    )]
+    /// The open time is off the grid of the interval.
+    #[error("candle {open_time}: invalid open time: expected a multiple of {interval}")]
     NotAligned {
-        /// Which candle.
+        /// Open time of the candle.
         open_time: UtcMs,
-        /// Its interval.
+        /// Interval of the candle.
         interval: Interval,
     },
 }
 
 impl Candle {
-    /// A candle of `interval` that keeps the rules every candle keeps.
+    /// A candle of `interval`, checked.
     ///
     /// # Errors
-    /// [`InvalidCandle`] names the first rule that is broken.
+    /// [`InvalidCandle`] for the first rule that is broken.
     pub fn new(
         interval: Interval,
         open_time: UtcMs,
@@ -246,7 +243,7 @@ mod tests {
     #[test]
     fn invalid_candle_is_rejected_with_the_broken_rule() {
         let cases = [
-            (1, [2, 3, 1, 2], "multiples of 1m"),
+            (1, [2, 3, 1, 2], "a multiple of 1m"),
             (0, [0, 3, 1, 2], "open is 0"),
             (0, [2, 3, -1, 2], "low is -0.00000001"),
             (0, [4, 3, 1, 2], "high is 0.00000003"),

@@ -1,44 +1,43 @@
-//! The seven circuit breakers: their names, and what each is about and does. Where each is evaluated:
-//! `entry_permission` (daily loss, drawdown), `book` (position loss, losses in a row), `volatility_breaker`
-//! (volatility), and the body, which alone knows of stale data and of the exchange's errors.
+//! The seven circuit breakers: names and limits. Daily loss and drawdown are evaluated in [`account`](crate::account),
+//! position loss and consecutive losses in [`book`](crate::book), volatility in
+//! [`volatility_breaker`](crate::volatility_breaker). Stale data and exchange errors are evaluated by the trader process.
 
 use std::fmt;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-/// A circuit breaker by its name. All are armed from the start; one that cannot be evaluated counts
-/// as tripped.
+/// A circuit breaker by its name. All breakers are always active; a breaker that cannot be evaluated counts as tripped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Breaker {
-    /// Account, critical: equity more than 5 % under the UTC day's peak. Closes everything and latches.
+    /// Account: equity more than 5 % below the peak of the UTC day. Closes all positions and latches the account.
     DailyLoss,
-    /// Account, critical: equity more than 15 % under its peak. Closes everything and latches.
+    /// Account: equity more than 15 % below its peak. Closes all positions and latches the account.
     Drawdown,
-    /// Book: a position that lost more than 3 % of the slice's equity. Closes that position.
+    /// Book: a position lost more than 3 % of the book's equity. Closes that position.
     PositionLoss,
-    /// Book: a 30m return more than 3 deviations out. Halves new sizes until under 2.
+    /// Book: a 30-minute return more than 3 standard deviations from the mean. Halves new sizes until it is below 2.
     Volatility,
-    /// Book: 5 losses in a row. No entries for an hour.
+    /// Book: 5 losses in a row. Locks entries for an hour.
     ConsecutiveLosses,
-    /// Book: no closed candle for 3 intervals and 10 s. No entries until they come again.
+    /// Book: no closed candle for 3 intervals and 10 s. Blocks entries until candles arrive again.
     StaleData,
-    /// Adapter: 5 errors in a row. No entries until a call succeeds.
+    /// Exchange: 5 failed calls in a row. Blocks entries until a call succeeds.
     ExchangeErrors,
 }
 
-/// Equity may fall so far under the day's peak.
+/// Largest fall of the equity from the day's peak, as a share.
 pub const DAILY_LOSS: Decimal = Decimal::from_parts(5, 0, 0, false, 2);
-/// Equity may fall so far under its peak.
+/// Largest fall of the equity from its peak, as a share.
 pub const DRAWDOWN: Decimal = Decimal::from_parts(15, 0, 0, false, 2);
-/// One position may lose so much of the slice's equity.
+/// Largest loss of one position, as a share of the book's equity.
 pub const POSITION_LOSS: Decimal = Decimal::from_parts(3, 0, 0, false, 2);
-/// Errors of the exchange in a row.
+/// Failed calls in a row at which the exchange-errors breaker trips.
 pub const EXCHANGE_ERRORS: u64 = 5;
 
 impl Breaker {
-    /// All of them.
+    /// All breakers.
     pub const ALL: [Self; 7] = [
         Self::DailyLoss,
         Self::Drawdown,
@@ -49,7 +48,7 @@ impl Breaker {
         Self::ExchangeErrors,
     ];
 
-    /// Its name in records, messages and metrics.
+    /// Name in records, notifications and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::DailyLoss => "daily_loss",

@@ -1,5 +1,5 @@
-//! What of a book's journal the owner hears. Derived from the records alone, so that a replay can
-//! publish the same events again under the same ids.
+//! Events for the operator that follow from a book's records. They depend on the records alone, so that a replay publishes
+//! the same events under the same ids.
 
 use protocol::event::EventBody;
 use protocol::ids::{BookKey, SubjectToken};
@@ -8,17 +8,17 @@ use crate::book::{BookRecord, Position, Trade};
 use crate::protections::EntryLockKind;
 use crate::strategy::Strategy;
 
-/// The event that this record is for the owner; none for what only the book needs to know.
+/// The event that a record is for the operator; `None` for records without interest outside the book.
 pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> {
     let key = book;
     let book = book.clone();
     match record {
         BookRecord::WriterChanged {
-            instance, config_changes: changes, ..
+            instance, config_changes, ..
         } => Some(EventBody::BookAcquired {
             book,
             instance: Some(instance.clone()),
-            config_changes: changes.clone(),
+            config_changes: config_changes.clone(),
         }),
         BookRecord::BookOpened { .. }
         | BookRecord::CapitalChanged { .. }
@@ -30,7 +30,7 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
         | BookRecord::OrderFilled { .. }
         | BookRecord::OrderClosedUnfilled { code: None, .. }
         | BookRecord::OrderCostsRecorded { .. }
-        // After every trade: of no interest to anybody.
+        // Imposed after every trade: no news for the operator.
         | BookRecord::EntriesLocked {
             lock: EntryLockKind::CooldownPeriod,
             ..
@@ -41,38 +41,38 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
         }),
         BookRecord::PositionOpened(position) => position_opened(book, position),
         BookRecord::PositionClosed(trade) => position_closed(book, trade),
-        BookRecord::BreakerTripped { breaker, reason: why, .. } => Some(EventBody::BreakerTripped {
+        BookRecord::BreakerTripped { breaker, reason, .. } => Some(EventBody::BreakerTripped {
             scope: key.to_string(),
             breaker: breaker.to_string(),
-            reason: why.clone(),
+            reason: reason.clone(),
         }),
-        BookRecord::EntriesLocked { lock: by, until, reason: why } => Some(EventBody::EntriesLocked {
+        BookRecord::EntriesLocked { lock, until, reason } => Some(EventBody::EntriesLocked {
             book,
-            lock: by.to_string(),
-            reason: why.clone(),
+            lock: lock.to_string(),
+            reason: reason.clone(),
             until: *until,
         }),
-        BookRecord::OrderOutcomeUnknown { client_order_id: id, error: why, .. } => Some(EventBody::OrderOutcomeUnknown {
+        BookRecord::OrderOutcomeUnknown { client_order_id: id, error, .. } => Some(EventBody::OrderOutcomeUnknown {
             book,
             leg: id.leg().to_string(),
             client_order_id: id.to_string(),
-            error: why.clone(),
+            error: error.clone(),
         }),
         BookRecord::OrderClosedUnfilled {
             client_order_id: id,
             code: Some(code),
-            reason: why,
+            reason,
         } => Some(EventBody::OrderRejected {
             book,
             leg: id.leg().to_string(),
             client_order_id: id.to_string(),
             code: *code,
-            reason: why.clone(),
+            reason: reason.clone(),
         }),
-        BookRecord::BookUnhalted { by: who, reason: why } => Some(EventBody::BookUnhalted {
+        BookRecord::BookUnhalted { by, reason } => Some(EventBody::BookUnhalted {
             book,
-            by: who.clone(),
-            reason: why.clone(),
+            by: by.clone(),
+            reason: reason.clone(),
         }),
         BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
             book,
@@ -107,7 +107,7 @@ fn position_closed(book: BookKey, trade: &Trade) -> Option<EventBody> {
     })
 }
 
-/// Every strategy's name is a token (a test holds them to it), so this is never none.
+/// The strategy's name as a token. A test checks that every name is one, so this is never `None`.
 fn token(strategy: Strategy) -> Option<SubjectToken> {
     strategy.as_str().parse().ok()
 }

@@ -1,12 +1,11 @@
-//! Paper fills: what a position would have got, judged from one candle after another.
+//! Simulated fills of paper mode and backtests, from one candle after another.
 //!
-//! Every choice is against us: market fills slip and round to the worse tick, a candle that touches
-//! stop and target has hit the stop, a gap over the stop fills at the open. Two things are known
-//! from the order of time and need no choice: a candle's open comes before its high and low, and a
-//! resting target is filled at the open when the open is better.
+//! Where a candle leaves a choice, the model takes the worse one: market fills slip and round to the worse tick, a candle
+//! that touches stop and target fills the stop, and a gap over the stop fills at the open. A target is filled at the open
+//! if the open is better than the target.
 //!
-//! Funding falls due every eight hours (00:00, 08:00, 16:00 UTC), at a constant rate. Not modelled:
-//! market impact, partial fills, liquidation.
+//! Funding is due every eight hours (00:00, 08:00, 16:00 UTC) at a constant rate. Not modeled: market impact, partial
+//! fills, liquidation.
 
 use protocol::event::PositionSide;
 use protocol::time::UtcMs;
@@ -20,13 +19,13 @@ use crate::orders::{Leg, OrderSide};
 /// A fill that closes a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExitFill {
-    /// Fill price.
+    /// Fill price in the quote currency.
     pub price: Price,
-    /// What closed it.
+    /// Reason for which the position was closed.
     pub reason: ExitReason,
 }
 
-/// Price of a market order at `price`: `slippage_rate` (a share of it) and the tick go against us.
+/// Fill price of a market order at `price`: `slippage` (a share of the price) and the rounding to the tick worsen it.
 pub fn market_fill_price(
     price: Price,
     side: PositionSide,
@@ -41,19 +40,19 @@ pub fn market_fill_price(
         paid.map_or(price, |paid| paid.ceil_to(tick))
     } else {
         let got = round(exact - slip, RoundingStrategy::ToNegativeInfinity);
-        // Nothing is sold for nothing: the least price is one tick.
+        // The lowest sale price is one tick.
         got.map_or(price, |got| got.floor_to(tick)).max(tick)
     }
 }
 
-/// Fee of one fill, rounded half up to 1e-8.
+/// Fee of one fill in the quote currency, rounded half up to 1e-8.
 pub fn fee(price: Price, quantity: Qty, rate: Decimal) -> Decimal {
     (notional(price, quantity) * rate)
         .round_dp_with_strategy(SCALE, RoundingStrategy::MidpointAwayFromZero)
         .normalize()
 }
 
-/// Profit of a price move before fees; negative for a loss.
+/// Profit of a price change before fees, in the quote currency; negative for a loss.
 pub fn gross_pnl(side: PositionSide, entry: Price, exit: Price, quantity: Qty) -> Decimal {
     let (entry, exit) = (notional(entry, quantity), notional(exit, quantity));
     match side {
@@ -62,15 +61,15 @@ pub fn gross_pnl(side: PositionSide, entry: Price, exit: Price, quantity: Qty) -
     }
 }
 
-/// Funding intervals of Binance, in milliseconds.
+/// Funding interval of Binance, in milliseconds.
 const FUNDING_INTERVAL_MS: i64 = 8 * 3_600_000;
 
-/// Whether funding falls due at this moment.
+/// Whether funding is due at this time.
 pub const fn is_funding_time(at: UtcMs) -> bool {
     at.0.rem_euclid(FUNDING_INTERVAL_MS) == 0
 }
 
-/// What a position pays when funding falls due, rounded half up to 1e-8; negative: it receives.
+/// Funding that a position pays at a funding time, in the quote currency, rounded half up to 1e-8; negative if received.
 pub fn funding(side: PositionSide, price: Price, quantity: Qty, rate: Decimal) -> Decimal {
     let amount = fee(price, quantity, rate);
     match side {
@@ -79,7 +78,7 @@ pub fn funding(side: PositionSide, price: Price, quantity: Qty, rate: Decimal) -
     }
 }
 
-/// How this candle closes the position, if it does.
+/// The fill with which a candle closes the position; `None` if it does not.
 pub fn exit_fill(
     position: &Position,
     candle: &Candle,
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn market_fills_slip_and_round_against_us() {
+    fn market_fills_slip_and_round_to_the_worse_price() {
         // 0.02 % of 40,000 is 8; of 40,000.1 it is 8.00002, which costs the next tick.
         for (at, bought, sold) in [("40000", "40008", "39992"), ("40000.1", "40008.2", "39992")] {
             assert_eq!(fill(at, PositionSide::Long, Leg::Entry), bought);

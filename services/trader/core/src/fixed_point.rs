@@ -1,5 +1,5 @@
-//! Prices and quantities as whole units of 1e-8: exact, and fast in the hot loop.
-//! Money (fees, profit, equity) is not here: it is `rust_decimal` at the edges.
+//! Prices and quantities as integers in units of 1e-8: exact and fast. Amounts of money (fees, profit, equity) are
+//! [`Decimal`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,15 +7,15 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-/// Decimal places of one unit; the finest step that Binance uses.
+/// Decimal places of one unit: the finest step that Binance uses.
 pub const SCALE: u32 = 8;
 
-/// Units in 1: 10^[`SCALE`].
+/// Number of units in 1: 10^[`SCALE`].
 pub const UNITS_PER_ONE: i64 = 100_000_000;
 
-/// A number that is no whole count of units of 1e-8, or too large for them.
+/// A number that is not a multiple of 1e-8, or too large.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not representable: allowed are decimals of at most 8 places within ±92233720368")]
+#[error("{0:?} is not representable: expected a decimal of at most 8 places within ±92233720368")]
 pub struct NotRepresentable(String);
 
 macro_rules! fixed {
@@ -26,41 +26,41 @@ macro_rules! fixed {
         pub struct $name(i64);
 
         impl $name {
-            /// Nothing.
+            /// Zero.
             pub const ZERO: Self = Self(0);
 
-            /// From whole units of 1e-8.
+            /// A number from units of 1e-8.
             pub const fn from_units(units: i64) -> Self {
                 Self(units)
             }
 
-            /// Whole units of 1e-8.
+            /// The number in units of 1e-8.
             pub const fn units(self) -> i64 {
                 self.0
             }
 
-            /// Exactly this decimal.
+            /// The number equal to a decimal.
             ///
             /// # Errors
-            /// When it has more than 8 places (trailing zeros aside) or does not fit.
+            /// [`NotRepresentable`] if the decimal has more than 8 places without trailing zeros, or is too large.
             pub fn from_decimal(value: Decimal) -> Result<Self, NotRepresentable> {
                 units_of(value)
                     .map(Self)
                     .ok_or_else(|| NotRepresentable(value.to_string()))
             }
 
-            /// The same number, without trailing zeros.
+            /// The number as a decimal without trailing zeros.
             pub fn to_decimal(self) -> Decimal {
                 Decimal::new(self.0, SCALE).normalize()
             }
 
-            /// The nearest float, for indicators. Never for money.
-            #[expect(clippy::cast_precision_loss, reason = "indicators are floats; money never comes here")]
+            /// The nearest float, for indicators only.
+            #[expect(clippy::cast_precision_loss, reason = "indicators are floats; no amounts of money")]
             pub fn to_f64(self) -> f64 {
                 self.0 as f64 / UNITS_PER_ONE as f64
             }
 
-            /// Largest multiple of `step` that is not above this. A step of zero is no grid.
+            /// Largest multiple of `step` that is at most this number; the number itself if `step` is zero.
             #[must_use]
             pub const fn floor_to(self, step: Self) -> Self {
                 if step.0 <= 0 {
@@ -69,7 +69,7 @@ macro_rules! fixed {
                 Self(self.0.saturating_sub(self.0.rem_euclid(step.0)))
             }
 
-            /// Smallest multiple of `step` that is not below this. A step of zero is no grid.
+            /// Smallest multiple of `step` that is at least this number; the number itself if `step` is zero.
             #[must_use]
             pub const fn ceil_to(self, step: Self) -> Self {
                 let floor = self.floor_to(step);
@@ -79,7 +79,7 @@ macro_rules! fixed {
                 Self(floor.0.saturating_add(step.0))
             }
 
-            /// How far apart the two are; never negative.
+            /// Absolute difference of two numbers.
             #[must_use]
             pub const fn distance(self, other: Self) -> Self {
                 Self(self.0.saturating_sub(other.0).saturating_abs())
@@ -135,12 +135,12 @@ fixed!(
     Qty
 );
 
-/// Price times quantity in the quote currency. Exact below 7.9e12; above that the 28th digit rounds.
+/// Value of a quantity at a price, in the quote currency. Exact below 7.9e12; above that the 28th digit is rounded.
 pub fn notional(price: Price, qty: Qty) -> Decimal {
     (price.to_decimal() * qty.to_decimal()).normalize()
 }
 
-/// Goes through the mantissa, because multiplying a `Decimal` of 28 digits rounds silently.
+/// The units of a decimal. Uses the mantissa, because multiplication of a `Decimal` of 28 digits rounds silently.
 fn units_of(value: Decimal) -> Option<i64> {
     let value = value.normalize();
     let missing = SCALE.checked_sub(value.scale())?;

@@ -1,8 +1,8 @@
-//! The indicators, one value per bar. Formulas, seeds and the order of operations are TA-Lib's, so
-//! that every value is the same to the last bit (a test holds them against its official port).
+//! Indicators with one value per bar. Formulas, seeds and order of operations are those of TA-Lib, so that values match
+//! bit for bit; a test compares them with TA-Lib's official port.
 //!
-//! They are ours and not that library's because its streams cannot be stored: a snapshot has to hold
-//! an indicator's state, or a restarted trader would see other values than one that lived.
+//! TA-Lib itself is not used because its streams cannot be stored: without the state of the indicators in a snapshot, a
+//! restarted trader would compute other values than one that kept running.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::candle::Candle;
 
-/// The values after one 30m bar.
+/// Values of the indicators at one bar.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct IndicatorValues {
     /// Relative strength index of 14 bars, Wilder's smoothing, 0 to 100.
@@ -21,11 +21,11 @@ pub struct IndicatorValues {
     pub ema50: f64,
     /// Exponential moving average of 200 closes.
     pub ema200: f64,
-    /// Average true range of 14 bars, Wilder's smoothing, in quote currency.
+    /// Average true range of 14 bars, Wilder's smoothing, in the quote currency.
     pub atr14: f64,
 }
 
-/// All indicators of one series of 30m bars.
+/// All indicators of one series of bars.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Indicators {
     bars: u64,
@@ -46,12 +46,12 @@ impl Default for Indicators {
 }
 
 impl Indicators {
-    /// Bars taken so far.
+    /// Number of bars added so far.
     pub const fn bars(&self) -> u64 {
         self.bars
     }
 
-    /// The values after the newest bar; none before the 200th bar.
+    /// Values at the newest bar; `None` before the 200th bar.
     pub fn values(&self) -> Option<IndicatorValues> {
         let [ema21, ema50, ema200] = self.emas.values()?;
         Some(IndicatorValues {
@@ -63,7 +63,7 @@ impl Indicators {
         })
     }
 
-    /// Takes the next bar. The caller sees to it that none is missing between two.
+    /// Adds the next bar. The caller makes sure that no bar is missing.
     pub fn update(&mut self, bar: &Candle) {
         self.bars += 1;
         let close = bar.close.to_f64();
@@ -74,7 +74,7 @@ impl Indicators {
     }
 }
 
-/// The three moving averages that show a trend.
+/// Exponential moving averages of 21, 50 and 200 closes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Emas([Ema; 3]);
 
@@ -85,31 +85,31 @@ impl Default for Emas {
 }
 
 impl Emas {
-    /// Takes the next close.
+    /// Adds the next close.
     pub fn update(&mut self, close: f64) {
         for ema in &mut self.0 {
             ema.update(close);
         }
     }
 
-    /// EMA21, EMA50, EMA200; none before the 200th close.
+    /// EMA21, EMA50 and EMA200; `None` before the 200th close.
     pub fn values(&self) -> Option<[f64; 3]> {
         let [fast, middle, slow] = &self.0;
         Some([fast.value()?, middle.value()?, slow.value()?])
     }
 }
 
-/// Exponential moving average, seeded by the mean of its first `period` values.
+/// Exponential moving average (TA-Lib `EMA`), seeded with the mean of its first `period` values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ema {
     period: u32,
     samples: u32,
-    /// The sum while seeding, the average after it.
+    /// Sum while seeding, then the average.
     value: f64,
 }
 
 impl Ema {
-    /// Has seen nothing. `period` is at least 3.
+    /// An empty average; `period` is at least 3.
     pub const fn new(period: u32) -> Self {
         Self {
             period,
@@ -118,7 +118,7 @@ impl Ema {
         }
     }
 
-    /// Takes the next value.
+    /// Adds the next value.
     pub fn update(&mut self, x: f64) {
         if self.samples == self.period {
             let beta = f64::from(self.period - 1) / f64::from(self.period + 1);
@@ -132,26 +132,26 @@ impl Ema {
         }
     }
 
-    /// The average; none before `period` values.
+    /// The average; `None` before `period` values.
     pub fn value(&self) -> Option<f64> {
         (self.samples == self.period).then_some(self.value)
     }
 }
 
-/// Relative strength index with Wilder's smoothing, seeded by the mean of its first `period` moves.
+/// Relative strength index (TA-Lib `RSI`) with Wilder's smoothing, seeded with the mean of its first `period` changes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rsi {
     period: u32,
-    /// Values, the first one included.
+    /// Number of values, the first one included.
     samples: u32,
     last: f64,
-    /// Sums while seeding, averages after it.
+    /// Sums while seeding, then averages.
     gain: f64,
     loss: f64,
 }
 
 impl Rsi {
-    /// Has seen nothing.
+    /// An empty indicator over `period` bars.
     pub const fn new(period: u32) -> Self {
         Self {
             period,
@@ -162,7 +162,7 @@ impl Rsi {
         }
     }
 
-    /// Takes the next value.
+    /// Adds the next value.
     pub fn update(&mut self, x: f64) {
         let moved = x - self.last;
         self.last = x;
@@ -187,7 +187,7 @@ impl Rsi {
         }
     }
 
-    /// 0 to 100, 50 where nothing has moved; none before `period` moves.
+    /// The index from 0 to 100, 50 if the price has not changed; `None` before `period` changes.
     pub fn value(&self) -> Option<f64> {
         if self.samples <= self.period {
             return None;
@@ -201,19 +201,19 @@ impl Rsi {
     }
 }
 
-/// Average true range with Wilder's smoothing, seeded by the mean of its first `period` ranges.
+/// Average true range (TA-Lib `ATR`) with Wilder's smoothing, seeded with the mean of its first `period` ranges.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Atr {
     period: u32,
-    /// Bars, the first one included.
+    /// Number of bars, the first one included.
     samples: u32,
     last_close: f64,
-    /// The sum while seeding, the average after it.
+    /// Sum while seeding, then the average.
     value: f64,
 }
 
 impl Atr {
-    /// Has seen nothing.
+    /// An empty indicator over `period` bars.
     pub const fn new(period: u32) -> Self {
         Self {
             period,
@@ -245,13 +245,13 @@ impl Atr {
         }
     }
 
-    /// In the unit of the prices; none before `period` ranges.
+    /// The average in the unit of the prices; `None` before `period` ranges.
     pub fn value(&self) -> Option<f64> {
         (self.samples > self.period).then_some(self.value)
     }
 }
 
-/// The newest values of a series, at most so many.
+/// The newest values of a series, up to a capacity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Window {
     capacity: usize,
@@ -259,7 +259,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Empty.
+    /// An empty window.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
@@ -267,7 +267,7 @@ impl Window {
         }
     }
 
-    /// Takes the next value; the oldest goes when there are too many.
+    /// Adds the next value; drops the oldest if the window is full.
     pub fn push(&mut self, x: f64) {
         if self.values.len() == self.capacity {
             self.values.pop_front();
@@ -275,14 +275,14 @@ impl Window {
         self.values.push_back(x);
     }
 
-    /// All of them, oldest first; none before there are as many as it holds.
+    /// All values, oldest first; `None` until the window is full.
     pub fn full_values(&self) -> Option<&VecDeque<f64>> {
         (self.values.len() == self.capacity).then_some(&self.values)
     }
 }
 
-/// How many standard deviations the newest value lies from the mean of all, itself included (sample
-/// deviation, n - 1). Zero where nothing varies.
+/// Distance of the newest value from the mean of all values, itself included, in sample standard deviations (n - 1). Zero
+/// if all values are equal.
 pub fn z_score(values: &VecDeque<f64>) -> f64 {
     let Some(newest) = values.back() else {
         return 0.0;
@@ -297,7 +297,7 @@ pub fn z_score(values: &VecDeque<f64>) -> f64 {
     }
 }
 
-/// Which share of the values lies below the newest, 0 to 1.
+/// Share of the values that are below the newest one, from 0 to 1.
 pub fn percentile(values: &VecDeque<f64>) -> f64 {
     let Some(newest) = values.back() else {
         return 0.0;

@@ -1,7 +1,11 @@
-//! The trader's brain: what to do with a closed candle, and what a book is after it.
+//! The decisions of the trader: what a book records about a closed candle or an answer of the exchange.
 //!
-//! Pure: no tokio, no clock, no randomness, no files, no sockets. Time comes in with the event, so
-//! the same events make the same records on every machine. The body waits, journals and acts.
+//! This crate has no clock, network, files, randomness or async runtime. Time comes with each event, so that equal events
+//! give equal records on every machine. The trader process waits for events, appends the records to the journal and
+//! carries out what they intend.
+//!
+//! Main entry points: [`book::decide`] and [`book::BookState`] for one book, [`account::decide`] for the account,
+//! [`market_state::MarketState`] for indicators and signals, [`backtest::Backtest`] for candles of the past.
 
 pub mod account;
 pub mod backtest;

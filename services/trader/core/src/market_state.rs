@@ -1,6 +1,6 @@
-//! What a book sees of the market: closed candles folded into indicators, and the signal at a bar's
-//! close. Nothing here is journaled, because the exchange tells it again after a restart; a snapshot
-//! may hold it, so that a restarted trader sees the very values of one that lived.
+//! Market state of one book: closed candles folded into indicators and regime, and the signal at the close of a bar. It is
+//! not journaled, because the exchange delivers candles again after a restart. A snapshot may contain it, so that a
+//! restarted trader has exactly the values of one that kept running.
 
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
@@ -13,17 +13,17 @@ use crate::regime::RegimeState;
 use crate::strategy::{Signal, Strategy, StrategyInputs};
 use crate::volatility_breaker::VolatilityBreaker;
 
-/// The interval of the bars that are judged.
+/// Interval of the bars on which strategies are evaluated.
 pub const BAR: Interval = Interval::M30;
 
-/// Bars that only warm the indicators up; the next one is the first to be judged.
+/// Bars that only warm up the indicators; strategies are evaluated from the next one on.
 pub const WARM_UP_BARS: u64 = 300;
 
-/// The market as one book sees it.
+/// Indicators, regime and volatility breaker of one book.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MarketState {
     base: Interval,
-    /// The owner's choice of today, not of the day a snapshot was made.
+    /// Not stored: the current setting applies, not that of the snapshot.
     #[serde(skip)]
     strategies: Vec<Strategy>,
     bar_aggregator: Aggregator,
@@ -33,50 +33,50 @@ pub struct MarketState {
     last_bar: Option<Candle>,
 }
 
-/// Closed bars of the past, each list oldest first.
+/// Closed bars for a warm-up, each list oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BarHistory {
-    /// Of 30 minutes.
+    /// Bars of 30 minutes.
     pub bars: Vec<Candle>,
-    /// Of one hour.
+    /// Bars of one hour.
     pub hours: Vec<Candle>,
-    /// Of four hours.
+    /// Bars of four hours.
     pub four_hours: Vec<Candle>,
 }
 
-/// What one candle showed.
+/// Result of one candle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CandleOutcome {
-    /// A strategy's signal, when this candle closed a bar that has one.
+    /// Signal of the bar that this candle closed; `None` if it closed no bar or no strategy signals.
     pub signal: Option<Signal>,
-    /// Bars lost for want of candles. The indicators have started over: fetch the bars and
-    /// [`MarketState::warm_up`] again, or wait for [`WARM_UP_BARS`] more.
+    /// Bars lost because candles are missing; `None` without a gap. The indicators have started over: fetch the bars and
+    /// call [`MarketState::warm_up`], or wait for [`WARM_UP_BARS`] bars.
     pub gap: Option<BarGap>,
-    /// This candle closed a bar.
+    /// Whether this candle closed a bar.
     pub bar_closed: bool,
 }
 
-/// Why market data cannot be used.
+/// Market data that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MarketDataError {
-    /// Intervals or alignment.
+    /// Intervals that do not divide evenly, or a candle off its grid.
     #[error(transparent)]
     OutOfOrder(#[from] OutOfOrder),
-    /// Warm-up bars that do not ascend.
-    #[error("warm-up bar {open_time} is not allowed after bar {after}: bars ascend")]
+    /// Warm-up bars that are not in ascending order.
+    #[error("warm-up bar {open_time} follows bar {after}: expected ascending bars")]
     NotAscending {
-        /// The bar.
+        /// Open time of the bar.
         open_time: UtcMs,
-        /// The bar before it.
+        /// Open time of the bar before it.
         after: UtcMs,
     },
 }
 
 impl MarketState {
-    /// A view that has seen nothing. `strategies` in order of precedence.
+    /// An empty market state. `strategies` are in order of precedence.
     ///
     /// # Errors
-    /// When `base` does not divide the 30m bar.
+    /// [`MarketDataError::OutOfOrder`] if `base` does not divide the 30-minute bar.
     pub fn new(base: Interval, strategies: Vec<Strategy>) -> Result<Self, MarketDataError> {
         Ok(Self {
             base,
@@ -89,17 +89,17 @@ impl MarketState {
         })
     }
 
-    /// A stored view, to go on with these strategies; none if it was of another base interval.
+    /// A stored market state, continued with these strategies; `None` if it was built from another base interval.
     #[must_use]
     pub fn restore(self, base: Interval, strategies: Vec<Strategy>) -> Option<Self> {
         (self.base == base).then_some(Self { strategies, ..self })
     }
 
-    /// Forgets everything and takes these closed bars. 30m bars before a gap in them do not count.
-    /// Base candles are expected from [`Self::next_bar_open`] on.
+    /// Starts over with these closed bars. 30-minute bars before a gap are ignored. The next base candle is expected at
+    /// [`Self::next_bar_open`].
     ///
     /// # Errors
-    /// When bars do not ascend or are not of their interval; the view is not to be used then.
+    /// [`MarketDataError`] if bars are not ascending or are off their grid. The state must not be used then.
     pub fn warm_up(&mut self, history: &BarHistory) -> Result<(), MarketDataError> {
         for (bars, interval) in [
             (&history.bars, BAR),
@@ -122,13 +122,13 @@ impl MarketState {
         Ok(())
     }
 
-    /// Takes the next closed base candle. A repeated or older one changes nothing.
+    /// Adds the next closed base candle. A repeated or older candle changes nothing.
     ///
-    /// The candle at the end of the newest bar yields that bar's signal however the bar was
-    /// learned, so that a candle delivered again after a restart is judged as the first time.
+    /// The last candle of the newest bar returns that bar's signal, also if the bar came from a warm-up: a candle that is
+    /// delivered again after a restart has the same outcome.
     ///
     /// # Errors
-    /// When the candle is none of the base interval.
+    /// [`MarketDataError::OutOfOrder`] if the candle is off the grid of the base interval.
     #[inline]
     pub fn candle_closed(&mut self, candle: &Candle) -> Result<CandleOutcome, MarketDataError> {
         if self.bar_aggregator.add_inner_candle(candle) {
@@ -137,7 +137,7 @@ impl MarketState {
         self.take_boundary_candle(candle)
     }
 
-    /// Everything but a bar's inner candles.
+    /// Handles every candle that is not an inner candle of a bar.
     fn take_boundary_candle(&mut self, candle: &Candle) -> Result<CandleOutcome, MarketDataError> {
         let aggregation = self.bar_aggregator.add_candle(candle)?;
         if aggregation.gap.is_some() {
@@ -158,7 +158,7 @@ impl MarketState {
         })
     }
 
-    /// The signal of the newest closed bar: what a trader asks that was started just after it.
+    /// The signal of the newest closed bar, for a trader that started just after it; `None` if no strategy signals.
     pub fn last_signal(&self) -> Option<Signal> {
         let bar = self.last_bar.as_ref()?;
         let inputs = self.strategy_inputs()?;
@@ -167,7 +167,7 @@ impl MarketState {
         Signal::first_of(&self.strategies, &inputs, is_volatile, close, bar.close)
     }
 
-    /// What the strategies see after the newest bar; none while it is not to be judged.
+    /// Inputs of the strategies at the newest bar; `None` until [`WARM_UP_BARS`] bars have warmed up the indicators.
     pub fn strategy_inputs(&self) -> Option<StrategyInputs> {
         if self.indicators.bars() <= WARM_UP_BARS {
             return None;
@@ -178,17 +178,17 @@ impl MarketState {
         })
     }
 
-    /// The newest closed bar.
+    /// The newest closed bar; `None` before the first.
     pub const fn last_bar(&self) -> Option<&Candle> {
         self.last_bar.as_ref()
     }
 
-    /// Open time of the bar now in the making: candles from here on are needed to complete it.
+    /// Open time of the bar in progress: candles from there on are needed to complete it. `None` before the first candle.
     pub const fn next_bar_open(&self) -> Option<UtcMs> {
         self.bar_aggregator.next_bar()
     }
 
-    /// Close price of the newest bar.
+    /// Close price of the newest bar; `None` before the first.
     pub fn last_close(&self) -> Option<Price> {
         self.last_bar.map(|bar| bar.close)
     }

@@ -1,15 +1,15 @@
-//! What a book's closed trades are worth in figures: win rate, profit factor, drawdown, Sharpe ratio,
-//! exposure. Folded trade by trade, so that a year costs no memory.
+//! Performance figures of a book's closed trades: profit factor, drawdown, Sharpe ratio, time in the market. Folded trade by
+//! trade in constant memory.
 
 use protocol::time::UtcMs;
 use rust_decimal::{Decimal, MathematicalOps};
 use serde::{Deserialize, Serialize};
 
 const DAY_MS: i64 = 86_400_000;
-/// Places that daily returns and their squares are kept with.
+/// Decimal places of daily returns and their squares.
 const PLACES: u32 = 14;
 
-/// Figures of closed trades so far. Amounts in the quote currency.
+/// Sums over the closed trades. Amounts are in the quote currency.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Performance {
     gross_profit: Decimal,
@@ -20,42 +20,42 @@ pub struct Performance {
     daily_returns: DailyReturns,
 }
 
-/// Daily returns of the realised equity, as sums.
+/// Sums of the daily returns of the realized equity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct DailyReturns {
-    /// Days since the epoch of the newest trade, and the equity before that day and now.
+    /// Day of the newest trade since the epoch, equity before that day, and equity now; `None` before the first trade.
     current: Option<(i64, Decimal, Decimal)>,
-    /// Days that are over.
+    /// Number of completed days.
     count: u64,
     sum: Decimal,
     squares: Decimal,
 }
 
-/// Figures for people.
+/// Performance figures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PerformanceFigures {
-    /// Sum of all profits.
+    /// Sum of all profits, in the quote currency.
     pub gross_profit: Decimal,
-    /// Sum of all losses, positive.
+    /// Sum of all losses, positive, in the quote currency.
     pub gross_loss: Decimal,
-    /// Profits by losses; none without a loss.
+    /// Gross profit divided by gross loss; `None` without a loss.
     pub profit_factor: Option<Decimal>,
-    /// Largest fall of the realised equity from a peak, as a share of the peak.
+    /// Largest fall of the realized equity from a peak, as a share of the peak.
     pub max_drawdown: Decimal,
-    /// Mean of the daily returns by their sample deviation, times the root of 365; none before two
-    /// days are over, or without any variation. Days without a trade count as 0; no risk-free rate.
+    /// Sharpe ratio: mean of the daily returns divided by their sample standard deviation, times the square root of 365,
+    /// without a risk-free rate. Days without a trade count as 0. `None` before two days, or if all returns are equal.
     pub sharpe: Option<Decimal>,
-    /// Time with a position open.
+    /// Time with an open position, in milliseconds.
     pub in_market_ms: i64,
 }
 
 impl Performance {
-    /// The book has its capital.
+    /// Sets the capital of a new book.
     pub fn start(&mut self, capital: Decimal) {
         self.peak = capital;
     }
 
-    /// The capital was changed by this much: no profit and no loss.
+    /// Records a change of the capital, which is neither profit nor loss.
     pub fn capital_changed(&mut self, by: Decimal) {
         self.peak = self.peak.saturating_add(by);
         if let Some((_, before, now)) = &mut self.daily_returns.current {
@@ -64,7 +64,7 @@ impl Performance {
         }
     }
 
-    /// A position was closed with this profit, which made this equity.
+    /// Adds a closed position with its profit and the equity after it.
     pub fn add_trade(&mut self, opened: UtcMs, at: UtcMs, pnl: Decimal, equity: Decimal) {
         if pnl > Decimal::ZERO {
             self.gross_profit = self.gross_profit.saturating_add(pnl);
@@ -78,7 +78,7 @@ impl Performance {
         self.daily_returns.add_trade(at, pnl, equity);
     }
 
-    /// The figures after all trades so far.
+    /// The figures of all trades so far.
     pub fn figures(&self) -> PerformanceFigures {
         PerformanceFigures {
             gross_profit: self.gross_profit,
@@ -98,7 +98,7 @@ impl DailyReturns {
             Some((same, before, _)) if same >= day => before,
             Some((last, before, after)) => {
                 self.add_day(change(before, after));
-                // Days without a trade: a return of zero each.
+                // Days without a trade have a return of zero.
                 self.count += u64::try_from(day - last - 1).unwrap_or(0);
                 after
             }
@@ -132,7 +132,7 @@ impl DailyReturns {
     }
 }
 
-/// How far `equity` is under `peak`, as a share of it.
+/// Fall of `equity` below `peak`, as a share of the peak; zero if it is above.
 pub fn drawdown(peak: Decimal, equity: Decimal) -> Decimal {
     let fall = peak.saturating_sub(equity).checked_div(peak);
     fall.unwrap_or_default().max(Decimal::ZERO)
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn performance_figures_match_textbook_formulas() {
-        // By hand (pandas): returns 0.05, -0.02, 0, 0.01 a day; mean 0.01, deviation 0.0294392.
+        // Computed with pandas: returns 0.05, -0.02, 0, 0.01 a day; mean 0.01, deviation 0.0294392.
         let figures = figures_after(&[(0, "30"), (0, "20"), (1, "-21"), (3, "10.29")]);
         assert_eq!(figures.gross_profit, dec("60.29"));
         assert_eq!(figures.gross_loss, dec("21"));

@@ -1,5 +1,5 @@
-//! Protections, under freqtrade's names: after bad trades a book takes no entries for a while. And the
-//! breaker for losses in a row, which works alike. A pure function of the book's newest trades.
+//! Protections, named as in freqtrade: rules that lock entries of a book after bad trades. The consecutive-losses breaker
+//! works alike and is evaluated here too. Locks depend only on the book's newest trades.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,30 +12,30 @@ use serde::{Deserialize, Serialize};
 use crate::book::ExitReason;
 use crate::entry::SignalRejection;
 
-/// Trades that a book remembers for its protections.
+/// Number of trades that a book remembers for its protections.
 pub const MAX_REMEMBERED_TRADES: usize = 64;
 
-/// Losses in a row at which the breaker trips, and for how long.
+/// Losses in a row at which the breaker trips, and the duration of its lock.
 const CONSECUTIVE_LOSSES_LIMIT: u32 = 5;
 const CONSECUTIVE_LOSSES_LOCK: MarketMinutes = MarketMinutes(60);
 
-/// What keeps a book from entries for a while.
+/// Kind of an entry lock: the protection or breaker that imposes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum EntryLockKind {
     /// Circuit breaker: five losses in a row.
     ConsecutiveLosses,
-    /// After every trade.
+    /// Protection: locks after every trade.
     CooldownPeriod,
-    /// Too many stops within a time.
+    /// Protection: too many stops within a time.
     StoplossGuard,
-    /// Too deep a fall of the book's equity within a time.
+    /// Protection: too large a drawdown of the book's equity within a time.
     MaxDrawdown,
-    /// Too little profit within a time.
+    /// Protection: too little profit within a time.
     LowProfitPairs,
 }
 
 impl EntryLockKind {
-    /// Its name in settings, records and messages.
+    /// Name in settings, records and notifications.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ConsecutiveLosses => "ConsecutiveLosses",
@@ -46,7 +46,7 @@ impl EntryLockKind {
         }
     }
 
-    /// The refusal of an entry that it makes.
+    /// The reason with which a signal is rejected during this lock.
     pub const fn rejection(self) -> SignalRejection {
         match self {
             Self::ConsecutiveLosses => SignalRejection::ConsecutiveLosses,
@@ -64,20 +64,20 @@ impl fmt::Display for EntryLockKind {
     }
 }
 
-/// A closed trade as the protections look at it.
+/// The fields of a closed trade that protections use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedTradeView {
-    /// When it closed: the open time of the candle that did it.
+    /// Open time of the candle in which the position was closed.
     pub at: UtcMs,
-    /// What closed it.
+    /// Reason for which the position was closed.
     pub reason: ExitReason,
-    /// Profit after fees, in the quote currency.
+    /// Profit after fees and funding, in the quote currency.
     pub pnl: Decimal,
-    /// The book's equity after it.
+    /// Equity of the book after the trade, in the quote currency.
     pub equity: Decimal,
 }
 
-/// A span of market time in whole minutes.
+/// A duration of market time in whole minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MarketMinutes(u32);
 
@@ -87,7 +87,7 @@ impl MarketMinutes {
     }
 }
 
-/// Which protections are on, and with which numbers. Its text is that of the setting `PROTECTIONS`.
+/// The active protections with their limits. The text form is that of the setting `PROTECTIONS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Protections {
@@ -97,7 +97,7 @@ pub struct Protections {
     low_profit: Option<(ProtectionRule, Decimal)>,
 }
 
-/// From `trades` within `lookback` on, `stop`.
+/// Applies from `trades` trades within `lookback`, and locks entries for `stop_duration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ProtectionRule {
     trades: u32,
@@ -106,8 +106,8 @@ struct ProtectionRule {
 }
 
 impl Default for Protections {
-    /// Half an hour after each trade; 4 hours after 4 stops in a day; 12 hours after a fall of 10 %
-    /// in two days; 6 hours after 3 trades in a day that lost 1 % together.
+    /// Half an hour after each trade; 4 hours after 4 stops in a day; 12 hours after a drawdown of more than 10 % in two
+    /// days; 6 hours after 3 trades in a day that lost more than 1 % together.
     fn default() -> Self {
         let rule = |trades, lookback: u32, stop: u32| ProtectionRule {
             trades,
@@ -123,19 +123,19 @@ impl Default for Protections {
     }
 }
 
-/// A lock that a trade brought about.
+/// An entry lock that a trade causes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryLock {
-    /// Which.
+    /// Kind of the lock.
     pub lock: EntryLockKind,
-    /// Until when, market time.
+    /// Market time at which the lock ends.
     pub until: UtcMs,
-    /// Why, in words.
+    /// Reason in words, for the operator.
     pub reason: String,
 }
 
 impl Protections {
-    /// None of them. The circuit breakers are not protections and stay armed.
+    /// No protections. Circuit breakers stay active.
     pub const NONE: Self = Self {
         cooldown: None,
         stoploss_guard: None,
@@ -143,28 +143,28 @@ impl Protections {
         low_profit: None,
     };
 
-    /// The locks that the newest of these trades brings about; `losses` of them in a row were losses.
-    /// Oldest first, as the book remembers them.
+    /// The locks that the newest of these trades causes. `trades` are ordered oldest first; `losses` is the number of losses
+    /// in a row.
     pub fn locks_after(&self, trades: &VecDeque<ClosedTradeView>, losses: u32) -> Vec<EntryLock> {
         let Some(newest) = trades.back() else {
             return Vec::new();
         };
-        let lock = |by, stop: MarketMinutes, why: String| EntryLock {
-            lock: by,
+        let lock = |lock, stop: MarketMinutes, reason: String| EntryLock {
+            lock,
             until: UtcMs(newest.at.0.saturating_add(stop.millis())),
-            reason: why,
+            reason,
         };
-        let mut locked = Vec::new();
+        let mut locks = Vec::new();
         if losses >= CONSECUTIVE_LOSSES_LIMIT {
-            let why = format!("{losses} losses in a row");
-            locked.push(lock(
+            let reason = format!("{losses} losses in a row");
+            locks.push(lock(
                 EntryLockKind::ConsecutiveLosses,
                 CONSECUTIVE_LOSSES_LOCK,
-                why,
+                reason,
             ));
         }
         if let Some(stop) = self.cooldown {
-            locked.push(lock(
+            locks.push(lock(
                 EntryLockKind::CooldownPeriod,
                 stop,
                 "after a trade".to_owned(),
@@ -176,25 +176,33 @@ impl Protections {
                 .filter(|t| t.reason == ExitReason::Stop)
                 .count();
             if rule.is_met_by(stops) {
-                let why = format!("{stops} stops within {}", rule.lookback);
-                locked.push(lock(EntryLockKind::StoplossGuard, rule.stop_duration, why));
+                let reason = format!("{stops} stops within {}", rule.lookback);
+                locks.push(lock(
+                    EntryLockKind::StoplossGuard,
+                    rule.stop_duration,
+                    reason,
+                ));
             }
         }
         if let Some((rule, most)) = self.max_drawdown {
             let fall = percent(deepest_drawdown(rule.within(trades)));
             if rule.is_met_by(rule.within(trades).count()) && fall > most {
-                let why = format!("equity fell by {fall:.2} % within {}", rule.lookback);
-                locked.push(lock(EntryLockKind::MaxDrawdown, rule.stop_duration, why));
+                let reason = format!("equity fell by {fall:.2} % within {}", rule.lookback);
+                locks.push(lock(EntryLockKind::MaxDrawdown, rule.stop_duration, reason));
             }
         }
         if let Some((rule, least)) = self.low_profit {
             let profit = percent(profit_share(rule.within(trades)));
             if rule.is_met_by(rule.within(trades).count()) && profit < least {
-                let why = format!("profit of {profit:.2} % within {}", rule.lookback);
-                locked.push(lock(EntryLockKind::LowProfitPairs, rule.stop_duration, why));
+                let reason = format!("profit of {profit:.2} % within {}", rule.lookback);
+                locks.push(lock(
+                    EntryLockKind::LowProfitPairs,
+                    rule.stop_duration,
+                    reason,
+                ));
             }
         }
-        locked
+        locks
     }
 }
 
@@ -203,7 +211,7 @@ impl ProtectionRule {
         trades >= self.trades as usize
     }
 
-    /// The trades that closed within the lookback before the newest, which is one of them.
+    /// The trades that closed within the lookback before the newest one, itself included.
     fn within(self, trades: &VecDeque<ClosedTradeView>) -> impl Iterator<Item = &ClosedTradeView> {
         let newest = trades.back().map_or(0, |t| t.at.0);
         let since = newest.saturating_sub(self.lookback.millis());
@@ -211,7 +219,7 @@ impl ProtectionRule {
     }
 }
 
-/// Largest fall of the equity from a peak among these trades, as a share of the peak.
+/// Largest fall of the equity from a peak within these trades, as a share of the peak.
 fn deepest_drawdown<'a>(trades: impl Iterator<Item = &'a ClosedTradeView>) -> Decimal {
     let (mut peak, mut deepest) = (Decimal::ZERO, Decimal::ZERO);
     for trade in trades {
@@ -224,7 +232,7 @@ fn deepest_drawdown<'a>(trades: impl Iterator<Item = &'a ClosedTradeView>) -> De
     deepest
 }
 
-/// Profit of these trades together, as a share of the equity before the first.
+/// Total profit of these trades, as a share of the equity before the first one.
 fn profit_share<'a>(trades: impl Iterator<Item = &'a ClosedTradeView>) -> Decimal {
     let mut before = None;
     let mut profit = Decimal::ZERO;
@@ -240,10 +248,10 @@ fn percent(share: Decimal) -> Decimal {
     share.saturating_mul(Decimal::ONE_HUNDRED)
 }
 
-/// A text that is no [`Protections`].
+/// A text that is not a valid list of [`Protections`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no protection: allowed are none, or a list of CooldownPeriod:STOP, \
+    "invalid protection {0:?}: expected none, or a list of CooldownPeriod:STOP, \
      StoplossGuard:TRADES/LOOKBACK/STOP, MaxDrawdown:TRADES/LOOKBACK/PERCENT%/STOP, \
      LowProfitPairs:TRADES/LOOKBACK/PERCENT%/STOP, each at most once, with times like 30m or 4h up \
      to 720h and 1 to {MAX_REMEMBERED_TRADES} trades"
@@ -502,7 +510,7 @@ mod tests {
             "CooldownPeriod:30m,CooldownPeriod:30m",
         ] {
             let refused = bad.parse::<Protections>().unwrap_err().to_string();
-            assert!(refused.contains("allowed are none"), "{refused}");
+            assert!(refused.contains("expected none"), "{refused}");
         }
     }
 }

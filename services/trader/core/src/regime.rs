@@ -1,5 +1,5 @@
-//! What kind of market it is: trend from 4h bars, momentum from 1h bars, volatility from the 4h
-//! range. The adaptive strategies read it; it holds no money and decides nothing.
+//! Market regime: trend of 4-hour bars, momentum of 1-hour bars, volatility of the 4-hour range. Input of the adaptive
+//! strategies.
 
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
@@ -8,12 +8,12 @@ use crate::bar_aggregator::{Aggregator, OutOfOrder};
 use crate::candle::{Candle, Interval};
 use crate::indicators::{Atr, Emas, Rsi, Window, percentile};
 
-/// Bars over which the price's change is momentum.
+/// Number of 1-hour bars over which the change of the price is measured.
 const CHANGE_BARS: usize = 10;
-/// Bars whose ranges the newest one is ranked among.
+/// Number of 4-hour ranges among which the newest one is ranked.
 const RANGES: usize = 100;
 
-/// Which way 4h closes go.
+/// Trend of 4-hour closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trend {
@@ -21,11 +21,11 @@ pub enum Trend {
     Bullish,
     /// EMA21 < EMA50 < EMA200 and the close below EMA21.
     Bearish,
-    /// Neither.
+    /// Neither bullish nor bearish.
     Neutral,
 }
 
-/// How hard 1h closes go.
+/// Momentum of 1-hour closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Momentum {
@@ -37,18 +37,18 @@ pub enum Momentum {
     Sideways,
 }
 
-/// A market in three words.
+/// Trend, momentum and volatility of a market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Regime {
-    /// Which way.
+    /// Trend of 4-hour closes.
     pub trend: Trend,
-    /// How hard.
+    /// Momentum of 1-hour closes.
     pub momentum: Momentum,
-    /// The newest 4h ATR14 is above 75 % of the last 100: sizes are halved.
+    /// Whether the newest 4-hour ATR14 is above 75 % of the last 100. Halves the size of adaptive strategies.
     pub volatile: bool,
 }
 
-/// What is needed to tell the regime, fed with 30m bars.
+/// State from which the regime is computed, fed with 30-minute bars.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegimeState {
     hour_aggregator: Aggregator,
@@ -96,10 +96,10 @@ impl Default for TrendState {
 }
 
 impl RegimeState {
-    /// Has seen nothing. `bar` is the interval of the bars it will be given.
+    /// An empty state for bars of the interval `bar`.
     ///
     /// # Errors
-    /// When `bar` does not divide an hour.
+    /// [`OutOfOrder::NotDivisible`] if `bar` does not divide an hour.
     pub fn new(bar: Interval) -> Result<Self, OutOfOrder> {
         Ok(Self {
             hour_aggregator: Aggregator::new(bar, Interval::H1)?,
@@ -109,8 +109,7 @@ impl RegimeState {
         })
     }
 
-    /// Takes closed 1h and 4h bars of the past, oldest first. Shorter bars that lie in them and come
-    /// after change nothing.
+    /// Adds closed 1-hour and 4-hour bars, oldest first. Shorter bars within them that are added later change nothing.
     pub fn warm_up(&mut self, hours: &[Candle], four_hours: &[Candle]) {
         for bar in hours {
             self.momentum.update(bar);
@@ -128,10 +127,10 @@ impl RegimeState {
         }
     }
 
-    /// Takes the next bar.
+    /// Adds the next bar.
     ///
     /// # Errors
-    /// When it is not on its grid.
+    /// [`OutOfOrder::NotAligned`] if the bar is off its grid.
     pub fn update(&mut self, bar: &Candle) -> Result<(), OutOfOrder> {
         if let Some(hour) = self.hour_aggregator.add_candle(bar)?.bar {
             self.momentum.update(&hour);
@@ -142,7 +141,7 @@ impl RegimeState {
         Ok(())
     }
 
-    /// The regime now; none before 200 bars of 4h.
+    /// The current regime; `None` before 200 4-hour bars.
     pub fn regime(&self) -> Option<Regime> {
         Some(Regime {
             trend: self.trend.trend()?,
@@ -193,7 +192,7 @@ impl TrendState {
     }
 }
 
-/// Whether a bar is missing between the last one and this.
+/// Whether a bar is missing between the last one and this one.
 fn has_gap(last: Option<UtcMs>, bar: &Candle, interval: Interval) -> bool {
     last.is_some_and(|last| interval.close_of(last) != bar.open_time)
 }
@@ -208,7 +207,7 @@ fn trend([fast, middle, slow]: [f64; 3], close: f64) -> Trend {
     }
 }
 
-/// `format_change` over 10 bars, as a share.
+/// Momentum from RSI14 and the change over 10 bars, as a share.
 fn momentum(rsi: f64, change: f64) -> Momentum {
     if (rsi > 65.0 && change > 0.02) || (rsi < 35.0 && change < -0.02) {
         Momentum::Strong
@@ -262,13 +261,13 @@ mod tests {
     #[test]
     fn a_range_is_volatile_above_three_quarters_of_the_last_hundred() {
         for (below, volatile) in [(75, false), (76, true)] {
-            let mut view = TrendState::default();
+            let mut state = TrendState::default();
             for n in 0..99 {
-                view.ranges.push(if n < below { 1.0 } else { 3.0 });
+                state.ranges.push(if n < below { 1.0 } else { 3.0 });
             }
-            assert_eq!(view.is_volatile(), None);
-            view.ranges.push(2.0);
-            assert_eq!(view.is_volatile(), Some(volatile), "{below}");
+            assert_eq!(state.is_volatile(), None);
+            state.ranges.push(2.0);
+            assert_eq!(state.is_volatile(), Some(volatile), "{below}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What the exchange allows for one symbol: the grids and limits that every order must keep.
+//! The exchange's filters for one symbol: grids and limits that every order must keep.
 
 use protocol::ids::SubjectToken;
 use rust_decimal::Decimal;
@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::fixed_point::{Price, Qty};
 
-/// The exchange's rules of one symbol.
+/// Grids and limits of one symbol.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolFilters {
-    /// The exchange's symbol, e.g. `BTCUSDT`.
+    /// Symbol on the exchange, such as `BTCUSDT`.
     pub symbol: SubjectToken,
-    /// Prices are multiples of this.
+    /// Price step in the quote currency: prices are multiples of it.
     pub tick: Price,
-    /// Quantities are multiples of this, in base units.
+    /// Quantity step in base units: quantities are multiples of it.
     pub lot: Qty,
-    /// Smallest order, in base units.
+    /// Smallest quantity of an order, in base units.
     pub min_qty: Qty,
-    /// Largest order, in base units.
+    /// Largest quantity of an order, in base units.
     pub max_qty: Qty,
     /// Smallest value of an order, in the quote currency.
     pub min_notional: Decimal,

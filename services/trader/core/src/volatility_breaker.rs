@@ -1,22 +1,22 @@
-//! The volatility breaker's eye: how unusual the newest 30m return is among the last hundred.
+//! The volatility breaker: compares the newest 30-minute return with the last hundred.
 
 use serde::{Deserialize, Serialize};
 
 use crate::fixed_point::Price;
 use crate::indicators::{Window, z_score};
 
-/// Returns that the newest one is measured against, itself included.
+/// Number of returns that the newest one is compared with, itself included.
 const RETURNS: usize = 100;
-/// It trips above this many standard deviations, and recovers below the lower one.
+/// Distance from the mean above which the breaker trips, in standard deviations; it resets below the lower limit.
 const TRIPS_ABOVE: f64 = 3.0;
 const RESETS_BELOW: f64 = 2.0;
 
-/// State of the volatility breaker. It follows from the bars alone.
+/// State of the volatility breaker. It depends on the bars alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct VolatilityBreaker {
     last_close: Option<Price>,
     returns: Window,
-    /// Until it can be evaluated it counts as tripped.
+    /// True until the breaker can be evaluated.
     tripped: bool,
 }
 
@@ -31,18 +31,18 @@ impl Default for VolatilityBreaker {
 }
 
 impl VolatilityBreaker {
-    /// Takes the next bar's close.
+    /// Adds the close of the next bar.
     pub fn update(&mut self, close: Price) {
         if let Some(last) = self.last_close.replace(close) {
             self.returns.push(close.to_f64() / last.to_f64() - 1.0);
         }
         if let Some(returns) = self.returns.full_values() {
-            let far = z_score(returns).abs();
-            self.tripped = far > TRIPS_ABOVE || (self.tripped && far >= RESETS_BELOW);
+            let distance = z_score(returns).abs();
+            self.tripped = distance > TRIPS_ABOVE || (self.tripped && distance >= RESETS_BELOW);
         }
     }
 
-    /// Whether new sizes are to be halved.
+    /// Whether new sizes are halved.
     pub const fn is_tripped(&self) -> bool {
         self.tripped
     }
@@ -58,36 +58,36 @@ mod tests {
 
     /// 100 returns of about 0.1 % up and down by turns.
     fn calm() -> VolatilityBreaker {
-        let mut turbulence = VolatilityBreaker::default();
+        let mut breaker = VolatilityBreaker::default();
         for n in 0..=100 {
-            turbulence.update(price(1_000_000 + 1_000 * (n % 2)));
+            breaker.update(price(1_000_000 + 1_000 * (n % 2)));
         }
-        turbulence
+        breaker
     }
 
     #[test]
     fn volatility_breaker_is_tripped_until_it_can_be_evaluated() {
-        let mut turbulence = VolatilityBreaker::default();
+        let mut breaker = VolatilityBreaker::default();
         for n in 0..100 {
-            turbulence.update(price(1_000_000 + 1_000 * (n % 2)));
-            assert!(turbulence.is_tripped(), "{n}");
+            breaker.update(price(1_000_000 + 1_000 * (n % 2)));
+            assert!(breaker.is_tripped(), "{n}");
         }
-        turbulence.update(price(1_000_000));
-        assert!(!turbulence.is_tripped());
+        breaker.update(price(1_000_000));
+        assert!(!breaker.is_tripped());
     }
 
     #[test]
     fn volatility_breaker_trips_on_a_jump_and_resets_on_a_usual_return() {
-        let mut turbulence = calm();
-        turbulence.update(price(1_003_000));
-        assert!(!turbulence.is_tripped(), "3 of 1: {turbulence:?}");
-        let mut turbulence = calm();
-        turbulence.update(price(1_004_000));
-        assert!(turbulence.is_tripped(), "over 3: {turbulence:?}");
-        // 2.5 deviations: it would not trip, and does not recover.
-        turbulence.update(price(1_006_700));
-        assert!(turbulence.is_tripped(), "{turbulence:?}");
-        turbulence.update(price(1_007_000));
-        assert!(!turbulence.is_tripped());
+        let mut breaker = calm();
+        breaker.update(price(1_003_000));
+        assert!(!breaker.is_tripped(), "3 of 1: {breaker:?}");
+        let mut breaker = calm();
+        breaker.update(price(1_004_000));
+        assert!(breaker.is_tripped(), "over 3: {breaker:?}");
+        // 2.5 deviations: too little to trip, too much to reset.
+        breaker.update(price(1_006_700));
+        assert!(breaker.is_tripped(), "{breaker:?}");
+        breaker.update(price(1_007_000));
+        assert!(!breaker.is_tripped());
     }
 }

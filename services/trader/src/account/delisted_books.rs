@@ -1,53 +1,47 @@
-//! Books of an account that is not traded with their symbol any more. What they earned or lost is the
-//! account's all the same: without it, a symbol taken away would look like a loss, or hide one.
+//! Books of the account whose symbol is not in SYMBOLS any more. Their profit and loss still belongs to the
+//! account; without it, removing a symbol would look like a loss or hide one.
 
-use protocol::ids::{BookKey, SubjectToken};
-use protocol::subject::filter;
-use runtime::streams;
+use protocol::ids::SubjectToken;
 use rust_decimal::Decimal;
 use trader_core::book::{BookPhase, BookState};
 
-use crate::book_task;
-use crate::context::Context;
+use crate::app::context::Context;
+use crate::books::book_journal::{account_books, read_book_state};
 
-/// Profit and loss that stay, and positions that nobody manages.
+/// Totals of the delisted books.
 #[derive(Debug, Default)]
 pub(super) struct DelistedBooks {
-    /// Of all their closed positions, after fees and funding.
+    /// Profit of all closed positions in USDT, after fees and funding.
     pub(super) realized_pnl: Decimal,
-    /// Those whose worth nobody knows, as they still hold something.
+    /// Symbols with an open position, which no process manages and whose value is unknown.
     pub(super) open: Vec<SubjectToken>,
 }
 
-/// Reads their journals.
+/// Reads the journals of all delisted books.
 ///
 /// # Errors
-/// One line.
+/// One line, if the bus does not answer or a journal cannot be read.
 pub(super) async fn read(ctx: &Context) -> Result<DelistedBooks, String> {
-    let filter = filter::account_book_journals(&ctx.account);
-    let subjects = ctx.bus.subjects(streams::JOURNAL, &filter).await?;
-    let key = |subject: &String| subject.strip_prefix("journal.v1.book.")?.parse().ok();
-    let mut keys: Vec<BookKey> = subjects.iter().filter_map(key).collect();
-    keys.retain(|key| !ctx.symbol_filters.contains_key(&key.symbol));
-    keys.sort();
-    let mut retired = DelistedBooks::default();
-    for key in keys {
-        let state = book_task::read_book_state(&ctx.bus, &key).await?;
-        retired.add(key.symbol, &state);
+    let mut delisted = DelistedBooks::default();
+    for key in account_books(&ctx.bus, &ctx.account).await? {
+        if !ctx.symbol_filters.contains_key(&key.symbol) {
+            let state = read_book_state(&ctx.bus, &key).await?;
+            delisted.add(key.symbol, &state);
+        }
     }
-    Ok(retired)
+    Ok(delisted)
 }
 
 impl DelistedBooks {
     fn add(&mut self, symbol: SubjectToken, state: &BookState) {
-        let earned = state.equity.saturating_sub(state.capital);
-        self.realized_pnl = self.realized_pnl.saturating_add(earned);
+        let realized_pnl = state.equity.saturating_sub(state.capital);
+        self.realized_pnl = self.realized_pnl.saturating_add(realized_pnl);
         if matches!(state.phase, BookPhase::Open(_)) {
-            tracing::error!(%symbol, %earned,
-                "not in SYMBOLS any more and not closed: nobody manages it; put the symbol back");
+            tracing::error!(%symbol, %realized_pnl,
+                "delisted book has an open position that nothing manages; add the symbol to SYMBOLS again");
             self.open.push(symbol);
         } else {
-            tracing::info!(%symbol, %earned, "not in SYMBOLS any more; what it earned still counts");
+            tracing::info!(%symbol, %realized_pnl, "delisted book counted in the account");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The keeper: the one instance that adds up what all books are worth, remembers the peaks, and latches
-//! the account when a critical breaker trips. Standing by and taking over is the guard's business.
+//! The account leader: the one process that sums the equity of all books, records the peaks, executes account
+//! commands and latches the account when an account breaker trips. The lease decides which process leads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use protocol::ids::SubjectToken;
 use protocol::report::{AccountReport, BookReport, LatchReport, PauseReport};
 use protocol::subject::Subject;
 use runtime::components::ComponentHandle;
+use runtime::exit_error::ExitError;
 use runtime::journal::{BatchPosition, Journal, StoredBatch};
 use runtime::leader_election::{LeaderElection, TermEnd};
 use runtime::outbox::OutboxCursor;
-use runtime::process::ExitError;
 use runtime::report_publisher::{Retention, publish};
 use runtime::{clock, streams};
 use rust_decimal::Decimal;
@@ -24,27 +24,27 @@ use trader_core::account::{
     AccountEvent, AccountRecord, AccountState, Pause, decide, operator_event,
 };
 
-use super::account_commands;
+use super::command_journal::AccountCommands;
 use super::delisted_books::{self, DelistedBooks};
-use crate::context::Context;
+use crate::app::context::Context;
 
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// What it says is renewed at least so often: others wait a minute before they distrust it.
+/// Longest time between two reports. Other processes distrust a report that is older than a minute.
 const MAX_REPORT_INTERVAL: Duration = Duration::from_secs(10);
-/// A book with a position whose report is older is worth nobody knows what.
+/// The value of an open book is unknown if its report is older than this.
 const MAX_REPORT_AGE: Duration = Duration::from_mins(1);
 
-/// Keeps the account whenever no other instance does, until `shutdown`.
+/// Leads the account whenever no other process does, until `shutdown`.
 ///
 /// # Errors
-/// What a person must look at.
-pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) -> Result<(), ExitError> {
+/// An [`ExitError`] of the leader election that a retry cannot fix.
+pub(crate) async fn run(ctx: Arc<Context>, shutdown: CancellationToken) -> Result<(), ExitError> {
     let component = ctx.process_status.component("account-leader");
     let lease = Subject::AccountLease(ctx.account.clone());
-    let guard = LeaderElection::new(ctx.bus.clone(), &lease, &ctx.identity);
-    let turn = || run_term(&ctx, &component, &shutdown);
-    guard
-        .run_as_leader(&component, || {}, &shutdown, turn)
+    let election = LeaderElection::new(ctx.bus.clone(), &lease, &ctx.identity);
+    let term = || run_term(&ctx, &component, &shutdown);
+    election
+        .run_as_leader(&component, || {}, &shutdown, term)
         .await
 }
 
@@ -54,7 +54,7 @@ async fn run_term(
     shutdown: &CancellationToken,
 ) -> TermEnd {
     match AccountLeader::take_over(ctx, component).await {
-        Ok(keeper) => keeper.run(component, shutdown).await,
+        Ok(leader) => leader.run(component, shutdown).await,
         Err(end) => end,
     }
 }
@@ -67,11 +67,11 @@ struct AccountLeader<'a> {
     books: BTreeMap<SubjectToken, ReceivedReport>,
     delisted_books: DelistedBooks,
     last_published: Option<(AccountReport, Instant)>,
-    /// Sequence of the last operator's word that was looked at.
+    /// Sequence of the newest command that was read.
     last_command_seq: u64,
 }
 
-/// A book's newest report, and when it was first seen.
+/// A book's newest report, its sequence in REPORTS, and when it was read first.
 struct ReceivedReport {
     seq: u64,
     report: BookReport,
@@ -82,50 +82,50 @@ impl<'a> AccountLeader<'a> {
     async fn take_over(ctx: &'a Context, component: &ComponentHandle) -> Result<Self, TermEnd> {
         let subject = Subject::AccountJournal(ctx.account.clone());
         let writer = ctx.identity.boot.clone();
-        let replayed = Journal::replay_with_retry(&ctx.bus, &subject, writer, 0, |why| {
-            ctx.process_status.record_error("account-leader", why);
+        let replayed = Journal::replay_with_retry(&ctx.bus, &subject, writer, 0, |error| {
+            ctx.process_status.record_error("account-leader", error);
             component.record_iteration();
         });
-        // Unreadable: no report, so nobody enters; another program may be able to read it.
-        let lost = |why: String| TermEnd::Lost(why);
-        let (journal, entries) = replayed.await.map_err(|error| lost(error.to_string()))?;
+        // If the journal is unreadable, no report is published and entries stay blocked.
+        let lost = |error: String| TermEnd::Lost(error);
+        let (journal, batches) = replayed.await.map_err(|error| lost(error.to_string()))?;
         let mut state = AccountState::default();
-        for stored in &entries {
+        for stored in &batches {
             state
                 .fold(&stored.batch)
                 .map_err(|error| lost(format!("journal sequence {}: {error}", stored.seq)))?;
         }
-        let told = entries.iter().map(|s| s.batch.events_published_seq).max();
-        let mut keeper = Self {
+        let published = batches.iter().map(|s| s.batch.events_published_seq).max();
+        let mut leader = Self {
             ctx,
             journal,
-            outbox_cursor: OutboxCursor::from_seq(told.unwrap_or(0)),
+            outbox_cursor: OutboxCursor::from_seq(published.unwrap_or(0)),
             state,
             books: BTreeMap::new(),
             delisted_books: delisted_books::read(ctx).await.map_err(lost)?,
             last_published: None,
             last_command_seq: 0,
         };
-        keeper.record_takeover(entries).await?;
-        Ok(keeper)
+        leader.record_takeover(batches).await?;
+        Ok(leader)
     }
 
     async fn record_takeover(
         &mut self,
-        entries: Vec<StoredBatch<AccountRecord>>,
+        batches: Vec<StoredBatch<AccountRecord>>,
     ) -> Result<(), TermEnd> {
         let identity = &self.ctx.identity;
         let event = AccountEvent::WriterChanged {
             boot: identity.boot.clone(),
             instance: identity.instance.clone(),
         };
-        let told = self.outbox_cursor.seq();
+        let published = self.outbox_cursor.seq();
         self.handle_event(event).await?;
-        for stored in entries.into_iter().filter(|s| s.seq > told) {
+        for stored in batches.into_iter().filter(|s| s.seq > published) {
             self.publish_events(&stored.position(), &stored.batch.records);
         }
         tracing::info!(account = %self.ctx.account, latched = self.state.latch.is_some(),
-            "keeps the account");
+            "became account leader");
         Ok(())
     }
 
@@ -141,12 +141,12 @@ impl<'a> AccountLeader<'a> {
         TermEnd::Stopped
     }
 
-    /// One look at the operator's words and at every book.
+    /// Executes new commands, then values the account from the newest book reports.
     async fn tick(&mut self) -> Result<(), TermEnd> {
         self.apply_commands().await?;
-        if let Err(why) = self.read_book_reports().await {
-            // The bus is away: what it says grows old by itself.
-            tracing::debug!(why, "books not read");
+        if let Err(error) = self.read_book_reports().await {
+            // Without the bus the last report becomes too old, and entries are blocked.
+            tracing::debug!(error, "book reports not read");
             return Ok(());
         }
         let (capital, equity) = self.capital_and_equity();
@@ -161,40 +161,35 @@ impl<'a> AccountLeader<'a> {
         Ok(())
     }
 
-    /// Carries out what operators said since the last time.
+    /// Executes the commands that operators gave since the last tick.
     async fn apply_commands(&mut self) -> Result<(), TermEnd> {
-        let words = match self.new_commands().await {
-            Ok(words) => words,
-            Err(why) => {
-                tracing::debug!(why, "operators' journal not read");
+        let commands = match self.new_commands().await {
+            Ok(commands) => commands,
+            Err(error) => {
+                tracing::debug!(error, "account commands not read");
                 return Ok(());
             }
         };
-        for (seq, word) in words {
+        for (seq, command) in commands {
             let at = self.ctx.feed.clock().now();
-            self.handle_event(AccountEvent::CommandReceived {
-                at,
-                seq,
-                command: word,
-            })
-            .await?;
+            self.handle_event(AccountEvent::CommandReceived { at, seq, command })
+                .await?;
             self.last_command_seq = seq;
         }
         Ok(())
     }
 
-    /// The whole journal is read only when there is something new in it.
+    /// Reads the whole journal, but only if its newest message is new.
     async fn new_commands(&self) -> Result<Vec<(u64, AccountCommandRecord)>, String> {
         let Context { bus, account, .. } = self.ctx;
         let subject = Subject::AccountCommandJournal(account.clone()).to_string();
         let newest = bus.latest_message(streams::JOURNAL, &subject).await?;
-        let heard = self.last_command_seq.max(self.state.last_command_seq);
-        if newest.is_none_or(|newest| newest.seq <= heard) {
+        let read = self.last_command_seq.max(self.state.last_command_seq);
+        if newest.is_none_or(|newest| newest.seq <= read) {
             return Ok(Vec::new());
         }
-        let mut words = account_commands::read_commands(bus, account).await?;
-        words.retain(|(seq, _)| *seq > heard);
-        Ok(words)
+        let commands = AccountCommands::read(bus, account).await?;
+        Ok(commands.after(read).collect())
     }
 
     async fn read_book_reports(&mut self) -> Result<(), String> {
@@ -210,18 +205,18 @@ impl<'a> AccountLeader<'a> {
                 continue;
             };
             let known = self.books.get(symbol);
-            if known.is_some_and(|heard| heard.seq == newest.seq) {
+            if known.is_some_and(|known| known.seq == newest.seq) {
                 continue;
             }
             match serde_json::from_slice(&newest.payload) {
                 Ok(report) => {
                     let seq = newest.seq;
-                    let heard = ReceivedReport {
+                    let received = ReceivedReport {
                         seq,
                         report,
                         received_at: now,
                     };
-                    self.books.insert(symbol.clone(), heard);
+                    self.books.insert(symbol.clone(), received);
                 }
                 Err(error) => self
                     .ctx
@@ -232,17 +227,17 @@ impl<'a> AccountLeader<'a> {
         Ok(())
     }
 
-    /// Capital and equity of all books. One that never reported has its share of the capital.
+    /// Capital and equity of all books in USDT. A book without a report counts with its share of the capital.
     fn capital_and_equity(&self) -> (Decimal, Decimal) {
         let (mut capital, mut equity) = (Decimal::ZERO, Decimal::ZERO);
         for symbol in self.ctx.symbol_filters.keys() {
-            let heard = self
+            let reported = self
                 .books
                 .get(symbol)
                 .map(|h| (h.report.capital, h.report.equity));
-            let (began, now) = heard.unwrap_or((self.ctx.slice, self.ctx.slice));
-            capital = capital.saturating_add(began);
-            equity = equity.saturating_add(now);
+            let (book_capital, book_equity) = reported.unwrap_or((self.ctx.slice, self.ctx.slice));
+            capital = capital.saturating_add(book_capital);
+            equity = equity.saturating_add(book_equity);
         }
         (
             capital,
@@ -250,22 +245,24 @@ impl<'a> AccountLeader<'a> {
         )
     }
 
+    /// The books with a position whose value is unknown now.
     fn unvalued_books(&self, now: Instant) -> Vec<SubjectToken> {
-        let lost = |(_, heard): &(&SubjectToken, &ReceivedReport)| {
-            heard.report.position.is_some()
-                && now.duration_since(heard.received_at) > MAX_REPORT_AGE
+        let is_unvalued = |(_, received): &(&SubjectToken, &ReceivedReport)| {
+            received.report.position.is_some()
+                && now.duration_since(received.received_at) > MAX_REPORT_AGE
         };
-        let lost = self.books.iter().filter(lost).map(|(symbol, _)| symbol);
-        lost.chain(&self.delisted_books.open).cloned().collect()
+        let unvalued = self.books.iter().filter(is_unvalued);
+        let unvalued = unvalued.map(|(symbol, _)| symbol);
+        unvalued.chain(&self.delisted_books.open).cloned().collect()
     }
 
-    /// Decide, append, apply, tell.
+    /// Decides, appends the records, applies them and publishes their events, in this order.
     async fn handle_event(&mut self, event: AccountEvent) -> Result<(), TermEnd> {
         let records = decide(&self.state, event.clone());
         if !records.is_empty() {
             let progress = &self.ctx.process_status;
             let retrying =
-                |why: &str| progress.record_error("account-leader", format!("journal: {why}"));
+                |error: &str| progress.record_error("account-leader", format!("journal: {error}"));
             let place = self
                 .journal
                 .append(&records, self.outbox_cursor.seq(), retrying)
@@ -288,27 +285,19 @@ impl<'a> AccountLeader<'a> {
             | AccountRecord::ValueRecorded(_) => {}
             AccountRecord::Latched(latch) => {
                 tracing::error!(%account, latch = latch.latch_id, equity = %latch.equity,
-                    peak = %latch.peak, "EMERGENCY STOP: closing everything");
+                    peak = %latch.peak, "account latched; closing all positions");
             }
-            AccountRecord::Unlatched(word) => {
-                tracing::warn!(%account, latch = word.latch_id, who = word.source.by,
-                    why = word.source.reason, "latch ended by an operator");
+            AccountRecord::Unlatched(unlatch) => {
+                tracing::warn!(%account, latch = unlatch.latch_id, by = unlatch.source.by,
+                    reason = unlatch.source.reason, "account unlatched");
             }
-            AccountRecord::EntriesPaused(Pause {
-                symbol,
-                source: said,
-            }) => {
-                let books = symbol.as_ref().map_or("every one", SubjectToken::as_str);
-                tracing::warn!(%account, books, who = said.by, why = said.reason,
-                    "entries paused by an operator");
+            AccountRecord::EntriesPaused(Pause { symbol, source }) => {
+                let books = symbol.as_ref().map_or("all", SubjectToken::as_str);
+                tracing::warn!(%account, books, by = source.by, reason = source.reason, "entries paused");
             }
-            AccountRecord::EntriesResumed(Pause {
-                symbol,
-                source: said,
-            }) => {
-                let books = symbol.as_ref().map_or("every one", SubjectToken::as_str);
-                tracing::warn!(%account, books, who = said.by, why = said.reason,
-                    "entries resumed by an operator");
+            AccountRecord::EntriesResumed(Pause { symbol, source }) => {
+                let books = symbol.as_ref().map_or("all", SubjectToken::as_str);
+                tracing::warn!(%account, books, by = source.by, reason = source.reason, "entries resumed");
             }
         }
     }
@@ -322,14 +311,14 @@ impl<'a> AccountLeader<'a> {
             .enqueue_journaled(&key, place, bodies, &self.outbox_cursor);
     }
 
-    /// Says how the account is, when that changed or the last time is too long ago.
+    /// Publishes the account's report if something that blocks entries has changed, or the last report is 10 s old.
     async fn publish_report(&mut self) {
         let Some(value) = self.state.value.or(self.state.recorded_value) else {
             return;
         };
         let now = Instant::now();
-        let told = self.last_published.as_ref();
-        let due = told.is_none_or(|(_, at)| now.duration_since(*at) >= MAX_REPORT_INTERVAL);
+        let last = self.last_published.as_ref();
+        let due = last.is_none_or(|(_, at)| now.duration_since(*at) >= MAX_REPORT_INTERVAL);
         let report = AccountReport {
             v: VERSION,
             at: clock::now(),
@@ -347,36 +336,31 @@ impl<'a> AccountLeader<'a> {
             command_seq: self.last_command_seq.max(self.state.last_command_seq),
             pauses: self.state.pauses.iter().map(pause_report).collect(),
         };
-        let news = told.is_none_or(|(last, _)| {
+        let changed = last.is_none_or(|(last, _)| {
             (&last.latch, &last.unvalued_books, last.command_seq)
                 != (&report.latch, &report.unvalued_books, report.command_seq)
         });
-        if !due && !news {
+        if !due && !changed {
             return;
         }
         let subject = Subject::AccountReport(self.ctx.account.clone());
         match publish(&self.ctx.bus, &subject, &report, Retention::Newest).await {
             Ok(seq) => {
-                // Our own books need not wait until it is read back.
+                // The books of this process need not wait until the report is read back.
                 self.ctx
                     .account_monitor
                     .update_report(seq, report.clone(), report.command_seq);
                 self.last_published = Some((report, now));
             }
-            Err(why) => tracing::debug!(why, "account not reported"),
+            Err(error) => tracing::debug!(error, "account report not published"),
         }
     }
 }
 
-fn pause_report(
-    Pause {
-        symbol,
-        source: said,
-    }: &Pause,
-) -> PauseReport {
+fn pause_report(Pause { symbol, source }: &Pause) -> PauseReport {
     PauseReport {
         symbol: symbol.clone(),
-        by: said.by.clone(),
-        reason: said.reason.clone(),
+        by: source.by.clone(),
+        reason: source.reason.clone(),
     }
 }

@@ -1,41 +1,31 @@
-//! What this instance knows of its account, and how fresh that is. Books ask before they enter; a latch
-//! makes them close what is open, and then ends the process with 21.
+//! The last known state of the account, and how old it is. Books ask [`AccountMonitor::entry_permission`]
+//! before they enter; a latch makes them close what is open.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use protocol::exit_code::ExitCode;
-use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
 use protocol::report::{AccountReport, PauseReport};
-use protocol::subject::Subject;
-use runtime::process::ExitError;
-use runtime::{clock, streams};
+use runtime::clock;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 use trader_core::book::EntryPermission;
 
-use super::{account_commands, latch_check};
-use crate::context::Context;
-
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// A report older than this gives no leave.
+/// A report older than this permits no entry.
 const MAX_REPORT_AGE: Duration = Duration::from_mins(1);
-/// How long a starting book waits for the account's state.
+/// How long a starting book waits for the first report.
 const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long books on paper may take to close what is open. On an exchange it is not left until it is closed:
-/// nobody else would look after it.
-const PAPER_CLOSE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The newest report, and when it was first seen: two clocks are never compared.
+/// The newest report of the account leader, and when it arrived here. Wall clocks of two hosts are never
+/// compared, except for the first report.
 #[derive(Debug, Clone)]
 pub struct AccountStatus {
+    /// Sequence in REPORTS.
     seq: u64,
-    /// What the keeper says.
+    /// The report.
     pub report: AccountReport,
     received_at: Instant,
-    /// The last operator's word that we know of.
+    /// Sequence of the newest command that this process knows of.
     last_command_seq: u64,
 }
 
@@ -63,11 +53,11 @@ impl AccountStatus {
     }
 }
 
-/// Where books ask.
+/// Answers whether a book may enter. Shared by all tasks of the process.
 #[derive(Debug)]
 pub struct AccountMonitor {
     status: watch::Sender<Option<AccountStatus>>,
-    /// The latch that this process began with, to close what it left open.
+    /// The latch with which this process started, only to close what is open.
     initial_latch: OnceLock<String>,
 }
 
@@ -81,7 +71,7 @@ impl Default for AccountMonitor {
 }
 
 impl AccountMonitor {
-    /// This process only closes what this latch left open, whatever is said later.
+    /// Makes this process close positions only, whatever later reports say.
     pub fn start_with_latch(&self, latch: &str) {
         let _ = self.initial_latch.set(latch.to_owned());
     }
@@ -91,21 +81,22 @@ impl AccountMonitor {
         if self.initial_latch.get().is_some() {
             return EntryPermission::Latched;
         }
-        let standing = self.status.borrow();
+        let status = self.status.borrow();
         let now = Instant::now();
-        let leave = standing.as_ref().map(|s| s.entry_permission(symbol, now));
-        leave.unwrap_or(EntryPermission::Unknown)
+        status.as_ref().map_or(EntryPermission::Unknown, |s| {
+            s.entry_permission(symbol, now)
+        })
     }
 
-    /// The latch that closes the account, as far as is known.
-    fn latch(&self) -> Option<String> {
-        let heard = self.status().and_then(|s| s.report.latch);
-        heard
+    /// Id of the account's latch, as far as this process knows.
+    pub(super) fn latch(&self) -> Option<String> {
+        let reported = self.status().and_then(|s| s.report.latch);
+        reported
             .map(|l| l.latch_id)
             .or_else(|| self.initial_latch.get().cloned())
     }
 
-    /// The newest report.
+    /// The newest report; `None` before the first.
     pub fn status(&self) -> Option<AccountStatus> {
         self.status.borrow().clone()
     }
@@ -115,169 +106,72 @@ impl AccountMonitor {
         if self.initial_latch.get().is_some() {
             return;
         }
-        let mut standing = self.status.subscribe();
+        let mut status = self.status.subscribe();
         let latched =
             |s: &Option<AccountStatus>| s.as_ref().is_some_and(|s| s.report.latch.is_some());
-        if standing.wait_for(latched).await.is_err() {
-            // The sender is ours: it lives as long as we do.
+        if status.wait_for(latched).await.is_err() {
+            // Unreachable: `self` owns the sender.
             std::future::pending::<()>().await;
         }
     }
 
-    /// Takes in what the keeper said. One that is read again is no fresher; nor is the first, if by our
-    /// wall clock it is old: its keeper may be gone. `last_command_seq` is the operators' last that we know of.
-    pub(super) fn update_report(&self, seq: u64, report: AccountReport, word: u64) {
-        self.status.send_if_modified(|standing| {
-            let known = standing.as_ref().map(|s| s.seq);
-            let word = standing
+    /// Stores a report. Reading the same report again does not make it fresher. The age of the first report
+    /// is taken from the wall clock, because its leader may have died long ago. `command_seq` is the sequence
+    /// of the newest command that this process knows of.
+    pub(super) fn update_report(&self, seq: u64, report: AccountReport, command_seq: u64) {
+        self.status.send_if_modified(|status| {
+            let known = status.as_ref().map(|s| s.seq);
+            let command_seq = status
                 .as_ref()
-                .map_or(word, |s| s.last_command_seq.max(word));
+                .map_or(command_seq, |s| s.last_command_seq.max(command_seq));
             if known.is_some_and(|known| known >= seq) {
                 return false;
             }
             let now = Instant::now();
             let age = clock::now().since(report.at);
-            let seen = match known {
+            let received_at = match known {
                 None => now.checked_sub(age).unwrap_or(now),
                 Some(_) => now,
             };
-            *standing = Some(AccountStatus {
+            *status = Some(AccountStatus {
                 seq,
                 report,
-                received_at: seen,
-                last_command_seq: word,
+                received_at,
+                last_command_seq: command_seq,
             });
             true
         });
     }
 
-    /// Takes in that an operator's word of this sequence is there. A report from before it gives no
-    /// leave: it might be what stops us.
-    fn note_command_seq(&self, word: u64) {
-        self.status.send_if_modified(|standing| {
-            let news = standing.as_mut().filter(|s| s.last_command_seq < word);
-            news.map(|standing| standing.last_command_seq = word)
+    /// Notes that a command of this sequence exists. A report made before that command permits no entry,
+    /// because the command may be a pause or a flatten.
+    pub(super) fn note_command_seq(&self, command_seq: u64) {
+        self.status.send_if_modified(|status| {
+            let outdated = status.as_mut().filter(|s| s.last_command_seq < command_seq);
+            outdated
+                .map(|status| status.last_command_seq = command_seq)
                 .is_some()
         });
     }
 
-    /// Waits until something is known of the account, but not for long: who then knows nothing does not
-    /// enter.
+    /// Waits up to 5 s for a usable report. Without one, entries stay blocked.
     pub async fn wait_until_known(&self) {
         if self.initial_latch.get().is_some() {
             return;
         }
-        let mut standing = self.status.subscribe();
+        let mut status = self.status.subscribe();
         let now = Instant::now();
         let known = |s: &Option<AccountStatus>| {
             let latched_or_known = |s: &AccountStatus| s.report.latch.is_some() || s.is_known(now);
             s.as_ref().is_some_and(latched_or_known)
         };
-        if timeout(FIRST_REPORT_TIMEOUT, standing.wait_for(known))
+        if timeout(FIRST_REPORT_TIMEOUT, status.wait_for(known))
             .await
             .is_err()
         {
-            tracing::warn!("nothing is known of the account yet: no entries until it is");
+            tracing::warn!("no account report yet; entries are blocked");
         }
     }
-}
-
-/// Follows the keeper's reports until `shutdown`, or until the account is latched and nothing is open here.
-///
-/// # Errors
-/// Exit 21 after a latch.
-pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) -> Result<(), ExitError> {
-    let component = ctx.process_status.component("account-monitor");
-    component.set_deadline(POLL_INTERVAL * 30);
-    let mut ticks = interval(POLL_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut latched: Option<Instant> = None;
-    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-        if let Err(why) = poll(&ctx).await {
-            // The bus is away: what we know grows old by itself.
-            tracing::debug!(why, "account's report not read");
-        }
-        component.record_iteration();
-        if let Some(latch) = ctx.account_monitor.latch() {
-            let since = *latched.get_or_insert_with(Instant::now);
-            let closed = is_closed(&ctx) && no_orphaned_books(&ctx).await;
-            if may_end(closed, ctx.execution_client.is_some(), since.elapsed()) {
-                return Err(latched_exit(&ctx, &latch));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether a process of a latched account has nothing more to do.
-fn may_end(closed: bool, on_an_exchange: bool, waited: Duration) -> bool {
-    closed || (!on_an_exchange && waited > PAPER_CLOSE_TIMEOUT)
-}
-
-/// No other process of this account that died, or is about to, left a book open that comes to us once its lease has
-/// expired. While the bus does not tell, one may have.
-async fn no_orphaned_books(ctx: &Context) -> bool {
-    let open = latch_check::open_books(&ctx.bus, &ctx.account).await;
-    let ours = |symbol: &String| {
-        ctx.symbol_filters
-            .keys()
-            .any(|known| known.as_str() == symbol)
-    };
-    open.is_ok_and(|open| !open.iter().any(ours))
-}
-
-/// Nothing is open here, and no book is still on its way to us.
-fn is_closed(ctx: &Context) -> bool {
-    ctx.process_status.phase() != ProcessPhase::Starting && ctx.book_registry.has_nothing_open()
-}
-
-/// One look at the operators' last word, and then at the keeper's report. In this order: no report is
-/// trusted before it is known which word it must have heard.
-async fn poll(ctx: &Context) -> Result<(), String> {
-    let commands_subject = Subject::AccountCommandJournal(ctx.account.clone()).to_string();
-    let word = ctx
-        .bus
-        .latest_message(streams::JOURNAL, &commands_subject)
-        .await?;
-    let word = word.map_or(0, |newest| newest.seq);
-    ctx.account_monitor.note_command_seq(word);
-    let reports = Subject::AccountReport(ctx.account.clone()).to_string();
-    let Some(newest) = ctx.bus.latest_message(streams::REPORTS, &reports).await? else {
-        return Ok(());
-    };
-    match serde_json::from_slice(&newest.payload) {
-        Ok(report) => accept_report(ctx, newest.seq, report, word).await,
-        Err(error) => ctx
-            .process_status
-            .record_error("account-monitor", format!("report: {error}")),
-    }
-    Ok(())
-}
-
-/// A latch that an operator has ended counts no more, though the keeper may not have said so yet.
-async fn accept_report(ctx: &Context, seq: u64, report: AccountReport, command_seq: u64) {
-    if let Some(latch) = &report.latch
-        && account_commands::is_latch_ended(ctx, &latch.latch_id).await
-    {
-        return;
-    }
-    ctx.account_monitor.update_report(seq, report, command_seq);
-}
-
-fn latched_exit(ctx: &Context, latch: &str) -> ExitError {
-    let rest = if ctx.book_registry.has_nothing_open() {
-        "everything is closed"
-    } else {
-        "some positions could not be closed"
-    };
-    ExitError::new(
-        ExitCode::AccountLatched,
-        format!(
-            "account {} is latched ({latch}), {rest}; when it is understood: trader unlatch --latch \
-             {latch} --reason TEXT",
-            ctx.account
-        ),
-    )
 }
 
 #[cfg(test)]
@@ -310,13 +204,13 @@ mod tests {
     #[test]
     fn entry_permission_needs_a_fresh_report_without_latch() {
         let now = Instant::now();
-        let standing = |report| AccountStatus {
+        let status = |report| AccountStatus {
             seq: 1,
             report,
             received_at: now,
             last_command_seq: 5,
         };
-        let good = standing(report());
+        let good = status(report());
         assert_eq!(
             good.entry_permission(&symbol("BTCUSDT"), now + MAX_REPORT_AGE),
             EntryPermission::Allowed { seq: 9 }
@@ -326,7 +220,7 @@ mod tests {
             good.entry_permission(&symbol("BTCUSDT"), late),
             EntryPermission::Unknown
         );
-        let unknown = standing(AccountReport {
+        let unknown = status(AccountReport {
             unvalued_books: vec!["BTCUSDT".parse().unwrap()],
             ..report()
         });
@@ -334,7 +228,7 @@ mod tests {
             unknown.entry_permission(&symbol("BTCUSDT"), now),
             EntryPermission::Unknown
         );
-        let latched = standing(AccountReport {
+        let latched = status(AccountReport {
             latch: Some(LatchReport {
                 latch_id: "drawdown-1".to_owned(),
                 trigger: "drawdown".to_owned(),
@@ -347,15 +241,15 @@ mod tests {
             EntryPermission::Latched,
             "however old"
         );
-        let unheard = standing(AccountReport {
+        let outdated = status(AccountReport {
             command_seq: 4,
             ..report()
         });
         assert_eq!(
-            unheard.entry_permission(&symbol("BTCUSDT"), now),
+            outdated.entry_permission(&symbol("BTCUSDT"), now),
             EntryPermission::Unknown
         );
-        let paused = standing(AccountReport {
+        let paused = status(AccountReport {
             pauses: vec![PauseReport {
                 symbol: Some(symbol("BTCUSDT")),
                 by: "operator".to_owned(),
@@ -377,58 +271,49 @@ mod tests {
 
     #[tokio::test]
     async fn monitor_started_with_a_latch_denies_entries_despite_later_reports() {
-        let watch = AccountMonitor::default();
-        watch.start_with_latch("operator-1");
-        watch.update_report(4, report(), 5);
+        let monitor = AccountMonitor::default();
+        monitor.start_with_latch("operator-1");
+        monitor.update_report(4, report(), 5);
         assert_eq!(
-            watch.entry_permission(&symbol("BTCUSDT")),
+            monitor.entry_permission(&symbol("BTCUSDT")),
             EntryPermission::Latched
         );
-        assert_eq!(watch.latch().as_deref(), Some("operator-1"));
-        timeout(Duration::from_secs(1), watch.wait_until_latched())
+        assert_eq!(monitor.latch().as_deref(), Some("operator-1"));
+        timeout(Duration::from_secs(1), monitor.wait_until_latched())
             .await
             .unwrap();
     }
 
     #[test]
-    fn live_process_does_not_end_before_everything_is_closed() {
-        let day = Duration::from_hours(24);
-        assert!(may_end(true, true, Duration::ZERO));
-        assert!(!may_end(false, true, day));
-        assert!(!may_end(false, false, PAPER_CLOSE_TIMEOUT));
-        assert!(may_end(false, false, day));
-    }
-
-    #[test]
     fn report_that_is_read_twice_is_no_fresher() {
-        let watch = AccountMonitor::default();
+        let monitor = AccountMonitor::default();
         let old = AccountReport {
             at: UtcMs(0),
             ..report()
         };
-        watch.update_report(4, old.clone(), 5);
+        monitor.update_report(4, old.clone(), 5);
         assert_eq!(
-            watch.entry_permission(&symbol("BTCUSDT")),
+            monitor.entry_permission(&symbol("BTCUSDT")),
             EntryPermission::Unknown,
-            "who knows whether its keeper lives"
+            "its leader may be dead"
         );
-        watch.update_report(5, old, 5);
+        monitor.update_report(5, old, 5);
         assert_eq!(
-            watch.entry_permission(&symbol("BTCUSDT")),
+            monitor.entry_permission(&symbol("BTCUSDT")),
             EntryPermission::Allowed { seq: 9 },
-            "it does"
+            "a second report proves that the leader is alive"
         );
-        let watch = AccountMonitor::default();
-        watch.update_report(5, report(), 5);
+        let monitor = AccountMonitor::default();
+        monitor.update_report(5, report(), 5);
         assert_eq!(
-            watch.entry_permission(&symbol("BTCUSDT")),
+            monitor.entry_permission(&symbol("BTCUSDT")),
             EntryPermission::Allowed { seq: 9 }
         );
-        let first = watch.status().unwrap().received_at;
-        watch.update_report(5, report(), 5);
-        assert_eq!(watch.status().unwrap().received_at, first);
-        watch.update_report(6, report(), 5);
-        assert!(watch.status().unwrap().received_at >= first);
-        assert_eq!(watch.status().unwrap().seq, 6);
+        let first = monitor.status().unwrap().received_at;
+        monitor.update_report(5, report(), 5);
+        assert_eq!(monitor.status().unwrap().received_at, first);
+        monitor.update_report(6, report(), 5);
+        assert!(monitor.status().unwrap().received_at >= first);
+        assert_eq!(monitor.status().unwrap().seq, 6);
     }
 }

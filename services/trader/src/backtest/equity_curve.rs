@@ -2,7 +2,7 @@
 
 use protocol::time::UtcMs;
 use runtime::chart;
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 

@@ -1,7 +1,7 @@
 //! The exchange's rules of the symbols that a backtest knows without asking anybody, and how flags
 //! replace them.
 
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use rust_decimal::Decimal;
 use trader_core::fixed_point::{Price, Qty};
 use trader_core::symbol_filters::SymbolFilters;

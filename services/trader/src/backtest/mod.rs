@@ -14,7 +14,8 @@ mod summary;
 use std::io::Write;
 
 use protocol::exit_code::ExitCode;
-use runtime::process::{ExitError, print_error};
+use runtime::exit_error::ExitError;
+use runtime::process::print_error;
 use trader_core::backtest::{Backtest, StepOutcome};
 
 pub use args::BacktestArgs;

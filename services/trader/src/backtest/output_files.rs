@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use serde::Serialize;
 
 use super::args::BacktestArgs;

@@ -10,11 +10,11 @@ use tracing::{info, warn};
 use trader_core::candle::{Candle, Interval};
 use trader_core::fixed_point::Price;
 
-use super::backoff::Backoff;
 use super::error::MarketError;
 use super::feed::{Item, Subscribe};
 use super::progress::FeedStats;
 use super::series::{Series, Taken};
+use runtime::backoff::Backoff;
 
 /// A candle of the stream beyond this multiple of the last close, or under its inverse, is held against
 /// REST before it counts.

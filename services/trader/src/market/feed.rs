@@ -9,11 +9,10 @@ use protocol::time::UtcMs;
 use tokio::sync::{Mutex, mpsc};
 use trader_core::candle::{Candle, Interval};
 
-use super::backoff::Backoff;
 use super::clock::ExchangeClock;
-use super::feed_task::FeedTask;
 use super::progress::FeedStats;
 use super::rest::BinanceDataClient;
+use runtime::backoff::Backoff;
 
 /// Subscriptions that may wait for the feed task.
 const COMMANDS: usize = 64;
@@ -143,11 +142,11 @@ pub struct FeedClosed;
 pub struct Feed {
     commands: mpsc::Sender<Subscribe>,
     /// Outlives a task that failed: the next one goes on with it.
-    waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
-    market: BinanceDataClient,
-    settings: FeedSettings,
+    pub(super) waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
+    pub(super) market: BinanceDataClient,
+    pub(super) settings: FeedSettings,
     clock: ExchangeClock,
-    progress: Arc<FeedStats>,
+    pub(super) progress: Arc<FeedStats>,
 }
 
 impl Feed {
@@ -162,17 +161,6 @@ impl Feed {
             settings,
             progress: Arc::default(),
         }
-    }
-
-    /// The task that drives it: one at a time. When it fails, the books that it had see the end of their
-    /// feeds and subscribe again with the next one.
-    pub fn task(&self) -> FeedTask {
-        FeedTask::new(
-            self.market.clone(),
-            self.settings.clone(),
-            Arc::clone(&self.waiting),
-            Arc::clone(&self.progress),
-        )
     }
 
     /// The closed candles of `symbol` that open at `from_seq` or later. Dropping the handle ends it.

@@ -20,7 +20,7 @@ use trader_core::candle::Interval;
 use super::book::{Book, Refilled, Verdict};
 use super::connection::{Connection, LinkEvent};
 use super::error::MarketError;
-use super::feed::{FeedSettings, Subscribe};
+use super::feed::{Feed, FeedSettings, Subscribe};
 use super::progress::FeedStats;
 use super::rest::BinanceDataClient;
 
@@ -91,6 +91,19 @@ enum Turn {
     Subscribed(Subscribe),
     JobEnded(Result<Done, JoinError>),
     LinkTold(LinkEvent),
+}
+
+impl Feed {
+    /// The task that drives the feed. Only one may run at a time. When it fails, its subscribers see the end of
+    /// their feeds and subscribe again with the next task.
+    pub fn task(&self) -> FeedTask {
+        FeedTask::new(
+            self.market.clone(),
+            self.settings.clone(),
+            Arc::clone(&self.waiting),
+            Arc::clone(&self.progress),
+        )
+    }
 }
 
 impl FeedTask {

@@ -185,7 +185,7 @@ mod tests {
         for (from, to, named) in [
             ("46319.50", "NaN", "open"),
             ("46321.1", "46319.9", "high is 46319.9"),
-            ("1640995200000", "1640995200001", "multiples of 1m"),
+            ("1640995200000", "1640995200001", "a multiple of 1m"),
         ] {
             let text = message(&CLOSED.replace(from, to));
             let refused = decode(&text, Interval::M1).unwrap_err();

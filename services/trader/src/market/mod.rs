@@ -5,7 +5,6 @@
 //! The SDK is the transport. What it does not do, and this module does: notice a stream that fell
 //! silent or was closed with 1000, refill gaps, keep one slow reader from blocking the others.
 
-mod backoff;
 mod book;
 mod budget;
 mod clock;
@@ -19,7 +18,6 @@ mod rest;
 mod rules;
 mod series;
 
-pub(crate) use backoff::Backoff;
 pub(crate) use budget::left;
 pub use clock::ExchangeClock;
 pub(crate) use connection::SdkRuntime;

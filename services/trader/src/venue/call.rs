@@ -10,17 +10,8 @@ use protocol::time::UtcMs;
 
 use super::BinanceExecutionClient;
 use super::fault::{Fault, STALE};
-use crate::market::{ExchangeClock, MarketError, used_weight};
-
-/// How old the last sighting of the exchange's time may be that a call is signed with, and so how far
-/// we may be ahead of an exchange that stands still: Binance takes less than a second.
-const MOST_CARRIED: Duration = Duration::from_millis(900);
-
-tokio::task_local! {
-    /// The time that an order was recorded with. It is sent with that and no other: an order that was
-    /// held up on its way is then refused as too old, instead of surprising us.
-    static STAMP: UtcMs;
-}
+use super::request_time::{MOST_CARRIED, STAMP};
+use crate::market::{MarketError, used_weight};
 
 /// What a call may use of the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,16 +22,6 @@ pub(super) enum Need {
     Entry,
     /// Protects or closes a position: waits only where the exchange would refuse it.
     Vital,
-}
-
-/// For the SDK, which asks for it while it signs.
-pub(super) fn timestamp(clock: &ExchangeClock) -> u64 {
-    let now = STAMP
-        .try_with(|stamp| *stamp)
-        .ok()
-        .or_else(|| clock.carried(MOST_CARRIED))
-        .unwrap_or_else(|| clock.now());
-    u64::try_from(now.0).unwrap_or(0)
 }
 
 impl BinanceExecutionClient {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use runtime::secrets;
 use secrecy::{ExposeSecret, SecretString};
 

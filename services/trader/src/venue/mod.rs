@@ -25,6 +25,7 @@ mod orders;
 mod others;
 mod pace;
 mod read;
+mod request_time;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -107,7 +108,7 @@ impl BinanceExecutionClient {
             .base_path(base(&settings.rest_url))
             .api_key(settings.credentials.key())
             .api_secret(settings.credentials.secret())
-            .timestamp_provider(Arc::new(move || call::timestamp(&clock)))
+            .timestamp_provider(Arc::new(move || request_time::timestamp(&clock)))
             .timeout(DEADLINE_MS)
             .retries(0)
             .compression(false)

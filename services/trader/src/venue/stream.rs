@@ -18,7 +18,9 @@ use super::BinanceExecutionClient;
 use super::call::Need;
 use super::link::{Link, News};
 use super::read::must;
-use crate::market::{Backoff, MarketError};
+use runtime::backoff::Backoff;
+
+use crate::market::MarketError;
 
 /// Its name in heartbeats.
 const PART: &str = "user-stream";

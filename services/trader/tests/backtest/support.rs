@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bearish_trader::backtest::{self, BacktestArgs};
 use bearish_trader::cli::{Cli, Command};
 use clap::Parser;
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use serde_json::Value;
 use tempfile::TempDir;
 

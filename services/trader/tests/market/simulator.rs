@@ -10,7 +10,7 @@ use clap::Parser;
 use exchange_sim::exchange::Limits;
 use exchange_sim::server::Server;
 use exchange_sim::settings::Cli;
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use trader_core::candle::{Candle, Interval};

@@ -14,7 +14,7 @@ use exchange_sim::settings::Cli;
 use protocol::event::PositionSide;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
-use runtime::process::ExitError;
+use runtime::exit_error::ExitError;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tempfile::TempDir;

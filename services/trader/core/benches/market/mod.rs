@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-/// A walk from 40,000 that moves up to 0.12 % a minute, 2.6 % a day: about as much as bitcoin.
+/// A price walk from 40,000 with moves up to 0.12 % a minute, about 2.6 % a day, similar to bitcoin.
 pub(crate) fn year(seed: u64) -> Vec<Candle> {
     let mut chance = Random(seed);
     let mut last = 400_000;

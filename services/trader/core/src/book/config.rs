@@ -1,4 +1,4 @@
-//! What a book is traded with: numbers that an owner may set, and their limits.
+//! Configuration of a book, and the limits of its numbers.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -8,56 +8,55 @@ use crate::orders::InstallationId;
 use crate::protections::Protections;
 use crate::strategy::Strategy;
 
-/// Settings of one book. Recorded by each owner when it takes the book over.
+/// Configuration of one book. Each new writer records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookConfig {
     /// Interval of the candles that fill entries and exits.
     pub base: Interval,
-    /// Most that a position may be worth, in multiples of the book's equity.
+    /// Largest value of a position, as a multiple of the book's equity.
     pub leverage: Decimal,
-    /// Fee of one fill, as a share of its worth.
+    /// Fee of one fill, as a share of its value.
     pub fee_rate: Decimal,
-    /// How far a market fill is worse than the price it was aimed at, as a share of it.
+    /// Slippage of a market fill, as a share of the price.
     pub slippage_rate: Decimal,
-    /// What a long position pays every eight hours, as a share of its worth; a short one receives it.
+    /// Funding that a long position pays and a short one receives every eight hours, as a share of its value.
     #[serde(default)]
     pub funding_rate: Decimal,
-    /// Whose signals are followed, in order of precedence.
+    /// Strategies whose signals are used, in order of precedence.
     #[serde(default)]
     pub strategies: Vec<Strategy>,
-    /// What keeps it from entries after bad trades.
+    /// Protections that lock entries after bad trades.
     #[serde(default = "no_protections")]
     pub protections: Protections,
-    /// How its orders go to an exchange; a book without trades on paper.
+    /// Settings of live orders; `None` in paper mode.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<LiveConfig>,
 }
 
-/// How orders go to an exchange.
+/// Settings of live orders.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LiveConfig {
-    /// Whose they are.
+    /// Installation id in the client order ids.
     pub installation_id: InstallationId,
-    /// How long after its decision the exchange may take an order, in milliseconds.
+    /// Time in milliseconds after the decision in which the exchange may accept an order: `recvWindow`.
     pub recv_window_ms: u32,
 }
 
-/// What an owner of an earlier version of the program had.
 const fn no_protections() -> Protections {
     Protections::NONE
 }
 
 /// A setting outside its limits.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}: allowed is {least} to {most}")]
+#[error("{field} is {value}: expected {least} to {most}")]
 pub struct InvalidConfig {
-    /// Which setting.
+    /// Name of the setting.
     pub field: &'static str,
-    /// What it was.
+    /// Value of the setting.
     pub value: Decimal,
-    /// Least allowed.
+    /// Smallest allowed value.
     pub least: Decimal,
-    /// Most allowed.
+    /// Largest allowed value.
     pub most: Decimal,
 }
 
@@ -79,14 +78,14 @@ impl Default for BookConfig {
 }
 
 impl BookConfig {
-    /// What is different in `inputs`, each as "name: old -> new".
+    /// The settings that differ in `now`, each as `name: old -> new`.
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let list = |strategies: &[Strategy]| {
             let names: Vec<&str> = strategies.iter().map(|s| s.as_str()).collect();
             names.join(",")
         };
         let window = |config: &Self| match &config.live {
-            Some(terms) => format!("{} ms", terms.recv_window_ms),
+            Some(live) => format!("{} ms", live.recv_window_ms),
             None => "none".to_owned(),
         };
         let pairs = [
@@ -125,10 +124,10 @@ impl BookConfig {
             .collect()
     }
 
-    /// Holds every setting against its limits.
+    /// Checks every setting against its limits.
     ///
     /// # Errors
-    /// The first one outside of them.
+    /// [`InvalidConfig`] with the first setting outside its limits.
     pub fn check(&self) -> Result<(), InvalidConfig> {
         let (none, percent) = (Decimal::ZERO, Decimal::new(1, 2));
         let limits = [
@@ -163,31 +162,31 @@ mod tests {
             (|c| c.leverage = Decimal::from(5), None),
             (
                 |c| c.leverage = Decimal::new(51, 1),
-                Some("leverage is 5.1: allowed is 1 to 5"),
+                Some("leverage is 5.1: expected 1 to 5"),
             ),
             (
                 |c| c.leverage = Decimal::new(9, 1),
-                Some("leverage is 0.9: allowed is 1 to 5"),
+                Some("leverage is 0.9: expected 1 to 5"),
             ),
             (|c| c.fee_rate = Decimal::new(1, 2), None),
             (
                 |c| c.fee_rate = Decimal::new(-1, 4),
-                Some("fee_rate is -0.0001: allowed is 0 to 0.01"),
+                Some("fee_rate is -0.0001: expected 0 to 0.01"),
             ),
             (
                 |c| c.funding_rate = Decimal::new(-11, 3),
-                Some("funding_rate is -0.011: allowed is -0.01 to 0.01"),
+                Some("funding_rate is -0.011: expected -0.01 to 0.01"),
             ),
             (
                 |c| c.slippage_rate = Decimal::new(11, 3),
-                Some("slippage_rate is 0.011: allowed is 0 to 0.01"),
+                Some("slippage_rate is 0.011: expected 0 to 0.01"),
             ),
         ];
-        for (change, refused) in cases {
+        for (change, expected) in cases {
             let mut config = BookConfig::default();
             change(&mut config);
             let text = config.check().err().map(|e| e.to_string());
-            assert_eq!(text.as_deref(), refused);
+            assert_eq!(text.as_deref(), expected);
         }
     }
 

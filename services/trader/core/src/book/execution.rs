@@ -1,13 +1,13 @@
-//! A book whose orders go to an exchange: what follows from its answers. Paper fills are in `decide`;
-//! what one order's life is, in `orders`.
+//! Live mode: the records that follow from the exchange's answers. Paper fills are in `paper`; the status of one order is
+//! described in [`orders`](crate::orders).
 //!
-//! | phase | entry done | entry gone | stop or target gone | exit gone | all of it closed |
+//! | phase | entry filled | entry closed unfilled | stop or target closed unfilled | exit closed unfilled | position closed |
 //! | --- | --- | --- | --- | --- | --- |
 //! | entry pending | `PositionOpened`, stop and target intended | `EntryDropped` | | | |
-//! | open | | | intended again; closed at the market if it would trigger at once, or after three stops | intended again | the others are cancelled; `PositionClosed` once they are over and every cost is known |
+//! | open | | | intended again; exit at the market if it would trigger at once, or after three failed stops | intended again | the other orders are canceled; `PositionClosed` once all have ended and every cost is known |
 //!
-//! Stop and target rest on the exchange for as long as the position does, also while an exit is on its
-//! way. They close whatever the position is, so that they can never open one.
+//! Stop and target rest on the exchange as long as the position is open, also while an exit is in flight. They close the
+//! position whatever its size, so that they can never open one.
 
 mod position_close;
 mod protective_orders;
@@ -37,52 +37,52 @@ use crate::orders::{
 };
 use crate::strategy::Signal;
 
-/// Decisions that can follow from one another at most.
+/// Largest number of decisions that follow from one event.
 const MAX_FOLLOW_UPS: usize = 4;
 
-/// What happened to a book's orders. Times are the exchange's.
+/// Input of a live book from its orders. Times are exchange times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutionEvent {
-    /// A call about an order came back.
+    /// A call about an order has finished.
     OrderCallFinished {
-        /// Which.
+        /// Id of the order.
         client_order_id: ClientOrderId,
-        /// With what.
+        /// Outcome of the call.
         outcome: OrderCallOutcome,
-        /// When.
+        /// Time of the outcome.
         now: UtcMs,
     },
-    /// What was paid for the position, as far as it was asked for.
+    /// Funding payments of the position were read from the exchange.
     FundingReceived {
-        /// Oldest first; those taken in before do no harm.
+        /// Payments, oldest first; those already recorded are ignored.
         payments: Vec<FundingPayment>,
-        /// When.
+        /// Time of the query.
         now: UtcMs,
     },
     /// Time has passed.
     Ticked {
-        /// When.
+        /// Current time.
         now: UtcMs,
     },
-    /// The position is to be closed now.
+    /// The position must be closed now.
     CloseRequested {
-        /// Why.
+        /// Reason for closing it.
         reason: ExitReason,
-        /// When.
+        /// Current time.
         now: UtcMs,
     },
-    /// Trades that are not of our orders closed the position, or a part of it.
+    /// External trades closed the position or a part of it.
     ExternallyClosed {
-        /// The exchange's id of their order.
+        /// Exchange id of the external order.
         exchange_order_id: i64,
-        /// What they filled, with its costs.
+        /// What the order filled, with its costs.
         fill: Fill,
-        /// When.
+        /// Current time.
         now: UtcMs,
     },
 }
 
-/// Decides one event of a book that has capital and is not halted.
+/// Decides one event of a live book that has capital and is not halted.
 pub(super) fn decide(
     context: DecisionContext<'_>,
     state: &BookState,
@@ -91,15 +91,15 @@ pub(super) fn decide(
     let (first, now) = match event {
         ExecutionEvent::OrderCallFinished {
             client_order_id: id,
-            outcome: answer,
+            outcome,
             now,
-        } => (order_call_finished(state, &id, answer, now), now),
+        } => (order_call_finished(state, &id, outcome, now), now),
         ExecutionEvent::FundingReceived { payments, now } => {
             (funding_received(context, state, &payments, now), now)
         }
         ExecutionEvent::Ticked { now } => (Vec::new(), now),
-        ExecutionEvent::CloseRequested { reason: why, now } => {
-            (close_requested(context, state, why, now), now)
+        ExecutionEvent::CloseRequested { reason, now } => {
+            (close_requested(context, state, reason, now), now)
         }
         ExecutionEvent::ExternallyClosed {
             exchange_order_id: order,
@@ -110,7 +110,7 @@ pub(super) fn decide(
     with_follow_ups(context, state, first, now)
 }
 
-/// Decides a closed candle: a signal, or a loss that is too large. Stop and target are the exchange's.
+/// Decides a closed candle: a signal, or the position-loss breaker. Stop and target are executed by the exchange.
 pub(super) fn candle_closed(
     context: DecisionContext<'_>,
     state: &BookState,
@@ -142,7 +142,7 @@ fn with_follow_ups(
 ) -> Vec<BookRecord> {
     let mut after = state.clone();
     if after.apply_all(&records).is_err() {
-        // The caller meets the same error when it applies them.
+        // The caller gets the same error when it applies the records.
         return records;
     }
     for _ in 0..MAX_FOLLOW_UPS {
@@ -165,17 +165,17 @@ fn order_call_finished(
         return Vec::new();
     };
     let record = match (&tracked.status, outcome) {
-        (OrderStatus::Filled(known), answer) => costs_recorded(id, known, &answer),
+        (OrderStatus::Filled(known), outcome) => costs_recorded(id, known, &outcome),
         (OrderStatus::ClosedUnfilled { .. }, _) => None,
         (_, OrderCallOutcome::Reported(report)) => record_of_report(id, &tracked.status, report),
-        (OrderStatus::Intended, OrderCallOutcome::Rejected { code, reason: why }) => {
-            Some(closed_unfilled(id, Some(code), why))
+        (OrderStatus::Intended, OrderCallOutcome::Rejected { code, reason }) => {
+            Some(closed_unfilled(id, Some(code), reason))
         }
-        (OrderStatus::Intended, OrderCallOutcome::Unknown { error: why }) => {
-            Some(outcome_unknown(id, now, why))
+        (OrderStatus::Intended, OrderCallOutcome::Unknown { error }) => {
+            Some(outcome_unknown(id, now, error))
         }
         (OrderStatus::Intended | OrderStatus::Accepted, OrderCallOutcome::NotFound) => Some(
-            outcome_unknown(id, now, "the exchange does not know it".to_owned()),
+            outcome_unknown(id, now, "unknown to the exchange".to_owned()),
         ),
         (OrderStatus::OutcomeUnknown { .. }, OrderCallOutcome::NotFound)
             if tracked.order.is_expired(now) =>
@@ -183,10 +183,10 @@ fn order_call_finished(
             Some(closed_unfilled(
                 id,
                 None,
-                "it never reached the exchange".to_owned(),
+                "the order never reached the exchange".to_owned(),
             ))
         }
-        // A question that was not answered changes nothing.
+        // A query without an answer changes nothing.
         (OrderStatus::OutcomeUnknown { .. } | OrderStatus::Accepted, _) => None,
     };
     record.into_iter().collect()
@@ -194,12 +194,12 @@ fn order_call_finished(
 
 fn record_of_report(
     id: &ClientOrderId,
-    fate: &OrderStatus,
+    status: &OrderStatus,
     report: ExecutionReport,
 ) -> Option<BookRecord> {
     let id = id.clone();
     match report {
-        ExecutionReport { is_open: true, .. } if *fate == OrderStatus::Accepted => None,
+        ExecutionReport { is_open: true, .. } if *status == OrderStatus::Accepted => None,
         ExecutionReport { is_open: true, .. } => Some(BookRecord::OrderAccepted {
             client_order_id: id,
         }),
@@ -209,9 +209,11 @@ fn record_of_report(
             client_order_id: id,
             fill,
         }),
-        ExecutionReport { fill: None, .. } => {
-            Some(closed_unfilled(&id, None, "it ended unfilled".to_owned()))
-        }
+        ExecutionReport { fill: None, .. } => Some(closed_unfilled(
+            &id,
+            None,
+            "the order ended without a fill".to_owned(),
+        )),
     }
 }
 
@@ -252,7 +254,7 @@ fn outcome_unknown(id: &ClientOrderId, at: UtcMs, error: String) -> BookRecord {
     }
 }
 
-/// What was not taken in before.
+/// Records the payments that were not recorded before, and the trade once it is complete.
 fn funding_received(
     context: DecisionContext<'_>,
     state: &BookState,
@@ -287,7 +289,7 @@ fn close_requested(
     now: UtcMs,
 ) -> Vec<BookRecord> {
     match &state.phase {
-        // One that was refused is intended again by itself.
+        // A rejected exit is intended again by `next_protective_order`.
         BookPhase::Open(position) if newest_order(state, Leg::Exit).is_none() => {
             exit_order(context, state, position, reason, now)
                 .into_iter()
@@ -311,7 +313,7 @@ fn close_losing_position(
     records
 }
 
-/// Somebody else's trades are taken for an exit of ours: what follows is the same.
+/// Records external trades as an exit order of this book, so that the same records follow.
 fn externally_closed(
     context: DecisionContext<'_>,
     state: &BookState,
@@ -342,7 +344,7 @@ fn externally_closed(
     ]
 }
 
-/// What the state calls for by itself.
+/// The records that the state requires without a further event.
 fn follow_ups(context: DecisionContext<'_>, state: &BookState, now: UtcMs) -> Vec<BookRecord> {
     match &state.phase {
         BookPhase::EntryPending(entry) => after_entry_order(context, state, entry, now),
@@ -377,7 +379,7 @@ fn after_entry_order(
     }
 }
 
-/// The position, and in the same message the two orders that guard it.
+/// The position and, in the same batch, its two protective orders.
 fn position_opened(
     context: DecisionContext<'_>,
     state: &BookState,
@@ -397,14 +399,14 @@ fn position_opened(
         target_price: entry.target_price,
         funding: Decimal::ZERO,
     };
-    let guards = [
+    let protective = [
         (Leg::Stop, entry.stop_price),
         (Leg::Target, entry.target_price),
     ];
-    let guards =
-        guards.map(|(leg, price)| trigger_order(context, state, entry.side, leg, price, now));
+    let protective =
+        protective.map(|(leg, price)| trigger_order(context, state, entry.side, leg, price, now));
     [BookRecord::PositionOpened(position)]
         .into_iter()
-        .chain(guards.into_iter().flatten())
+        .chain(protective.into_iter().flatten())
         .collect()
 }

@@ -1,20 +1,20 @@
-//! One book: one symbol's capital and its at most one position, as a fold of journal records.
+//! One book: the capital of one symbol and at most one position, as a fold of journal records.
 //!
-//! [`decide`] answers an event with records and changes nothing; [`BookState::apply`] folds a record
-//! and decides nothing. A restart replays the records and is where it was.
+//! [`decide`] answers an event with records and changes nothing; [`BookState::apply`] folds a record and decides nothing.
+//! A restart replays the records and reaches the same state.
 //!
 //! | phase | `CapitalAllocated` | `CandleClosed` | `SignalFound` | `AccountLatched` | `WriterChanged` | `Failed` | `Unhalted` |
 //! | --- | --- | --- | --- | --- | --- | --- | --- |
 //! | unopened | `BookOpened` | - | - | - | `WriterChanged` | `BookHalted` | - |
-//! | flat | `CapitalChanged` if it did | `EntryDecided` or `SignalRejected` on a signal | same | - | same | same | - |
+//! | flat | `CapitalChanged` if it differs | `EntryDecided` or `SignalRejected` on a signal | same | - | same | same | - |
 //! | entry pending | - | `PositionOpened` or `EntryDropped`, then as open or flat | - | `EntryDropped` | same | same | - |
 //! | open | - | `FundingPaid`; `PositionClosed` at stop, target or breaker, then as flat | - | `PositionClosed` | same | same | - |
-//! | halted | - | - | - | - | same | - | `BookUnhalted`: as it was; `PositionClosed` if it is closed meanwhile |
+//! | halted | - | - | - | - | same | - | `BookUnhalted`, to the phase before the halt; `PositionClosed` if the position was closed meanwhile |
 //!
-//! A book that trades on an exchange ([`LiveConfig`]) sends orders instead of filling on paper: its entry is
-//! intended together with `EntryDecided`, and what follows from the exchange's answers is in `live`.
+//! A live book ([`LiveConfig`]) submits orders instead of filling on paper: its entry order is intended together with
+//! `EntryDecided`, and the records that follow from the exchange's answers are decided in `execution`.
 //!
-//! With `PositionClosed` come the locks that the trade brings about (`EntriesLocked`).
+//! `PositionClosed` is followed by the entry locks that the trade causes (`EntriesLocked`).
 
 mod config;
 mod context;

@@ -1,6 +1,6 @@
-//! What a book's journal holds. Each record carries what its reader needs, amounts as decimal text.
+//! Records of a book's journal. Each record carries all that its readers need; amounts are decimal text.
 //!
-//! The JSON is held against `tests/golden/`: a change here is a change of every journal.
+//! The JSON is compared with `tests/golden/`: a change of a record changes every journal.
 
 use std::fmt;
 
@@ -20,167 +20,167 @@ use crate::regime::Regime;
 use crate::strategy::Strategy;
 use crate::symbol_filters::SymbolFilters;
 
-/// One fact of a book's life. Times are the exchange's; the envelope has the writer's.
+/// One fact in a book's journal. Times are exchange times; the batch carries the writer's time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum BookRecord {
-    /// A process owns the book from here on.
+    /// Another process writes this journal from here on.
     WriterChanged {
-        /// This run of it.
+        /// Boot id of the new writer.
         boot: SubjectToken,
-        /// Its name.
+        /// Instance name of the new writer.
         instance: SubjectToken,
-        /// What it trades the book with.
+        /// Configuration with which the new writer trades the book.
         config: BookConfig,
-        /// What of that is not as the last owner had it, each as `name: old -> new`.
+        /// Differences from the configuration of the last writer, each as `name: old -> new`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         config_changes: Vec<String>,
     },
-    /// The book got its capital.
+    /// The book received its capital.
     BookOpened {
-        /// In the quote currency.
+        /// Capital in the quote currency.
         capital: Decimal,
-        /// The exchange's rules at that time.
+        /// The exchange's filters for the symbol at that time.
         filters: SymbolFilters,
     },
-    /// The book's share of the capital was changed; only ever while it is flat.
+    /// The capital of the book changed; recorded only while the book is flat.
     CapitalChanged {
-        /// What it is now, in the quote currency.
+        /// New capital in the quote currency.
         capital: Decimal,
     },
-    /// An entry with its bracket was decided at a bar's close.
+    /// An entry with stop and target was decided at the close of a bar.
     EntryDecided(Entry),
-    /// A signal became no entry.
+    /// A signal was rejected.
     SignalRejected {
-        /// Close of the bar that has the signal.
+        /// Close time of the bar that has the signal.
         bar_close: UtcMs,
-        /// Whose signal.
+        /// Strategy of the signal.
         strategy: Strategy,
-        /// Why.
+        /// Reason of the rejection.
         reason: SignalRejection,
     },
-    /// The decided entry was not made.
+    /// The pending entry was dropped.
     EntryDropped {
-        /// Open time of the candle that showed it.
+        /// Open time of the candle at which the entry was dropped.
         at: UtcMs,
-        /// Why.
+        /// Reason for dropping the entry.
         reason: DropReason,
     },
     /// The entry filled.
     PositionOpened(Position),
-    /// Funding fell due on the open position; or, on an exchange, a liquidation cost that beside its trade.
+    /// Funding was paid or received for the open position, or a liquidation fee was charged.
     FundingPaid {
-        /// Open time of the candle at whose begin it fell due.
+        /// Open time of the candle at which it was due; in live mode the exchange's time.
         at: UtcMs,
-        /// In the quote currency; negative when it was received.
+        /// Amount in the quote currency; negative if received.
         amount: Decimal,
     },
     /// The position was closed.
     PositionClosed(Trade),
     /// A circuit breaker of this book tripped.
     BreakerTripped {
-        /// Which.
+        /// The breaker.
         breaker: Breaker,
-        /// Open time of the candle that did it.
+        /// Open time of the candle that tripped it.
         at: UtcMs,
-        /// Why, in words.
+        /// Reason in words, for the operator.
         reason: String,
     },
-    /// No entries for a while.
+    /// Entries are locked for a time.
     EntriesLocked {
-        /// What locks them.
+        /// Protection or breaker that locks them.
         lock: EntryLockKind,
-        /// Until when, market time.
+        /// Market time at which the lock ends.
         until: UtcMs,
-        /// Why, in words.
+        /// Reason in words, for the operator.
         reason: String,
     },
-    /// The book trades no more until a person looks.
+    /// The book does not trade until the operator unhalts it.
     BookHalted {
-        /// Why, in one line.
+        /// Reason in one line.
         reason: String,
     },
-    /// A person has looked: the book goes on where it was halted.
+    /// The operator ended the halt: the book continues where it was halted.
     BookUnhalted {
-        /// Who says so.
+        /// Who gave the command.
         by: String,
-        /// Why it may go on.
+        /// Reason that was given.
         reason: String,
     },
-    /// An order is sent after this, by who recorded it and by nobody else.
+    /// An order that the writer of this record, and no other process, submits after the append.
     OrderIntended(Order),
-    /// Whether the exchange has it is not known.
+    /// It is unknown whether the exchange has the order.
     OrderOutcomeUnknown {
-        /// Which.
+        /// Id of the order.
         client_order_id: ClientOrderId,
-        /// Since when, the exchange's time.
+        /// Exchange time since which the outcome is unknown.
         at: UtcMs,
-        /// What happened instead of an answer.
+        /// Error that happened instead of an answer.
         error: String,
     },
-    /// The exchange has it.
+    /// The exchange accepted the order.
     OrderAccepted {
-        /// Which.
+        /// Id of the order.
         client_order_id: ClientOrderId,
     },
-    /// It has ended, filled wholly or in part.
+    /// The order ended with a fill, complete or partial.
     OrderFilled {
-        /// Which.
+        /// Id of the order.
         client_order_id: ClientOrderId,
-        /// How.
+        /// The fill.
         #[serde(flatten)]
         fill: Fill,
     },
-    /// It has ended with nothing filled, or never was on the exchange.
+    /// The order ended without a fill, or never reached the exchange.
     OrderClosedUnfilled {
-        /// Which.
+        /// Id of the order.
         client_order_id: ClientOrderId,
-        /// The exchange's error code, if it refused it.
+        /// Error code of the exchange; `None` if the exchange did not reject the order.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<i64>,
-        /// In words.
+        /// Reason in words.
         reason: String,
     },
-    /// What an order's trades cost was read.
+    /// Fees and profit of an order's trades were read from the exchange.
     OrderCostsRecorded {
-        /// Which.
+        /// Id of the order.
         client_order_id: ClientOrderId,
-        /// How much.
+        /// Fees and realized profit.
         #[serde(flatten)]
         costs: FillCosts,
     },
 }
 
-/// A decided entry: one bracket, whole.
+/// A decided entry with its stop and target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Whose signal.
+    /// Strategy of the signal.
     pub strategy: Strategy,
     /// Long or short.
     pub side: PositionSide,
-    /// Close of the bar that has the signal.
+    /// Close time of the bar that has the signal.
     pub bar_close: UtcMs,
     /// Open time of the base candle at whose open it fills.
     pub enter_at: UtcMs,
-    /// Close price of that bar.
+    /// Close price of that bar, in the quote currency.
     pub reference_price: Price,
-    /// In base units.
+    /// Quantity in base units.
     pub quantity: Qty,
-    /// Where the loss is taken.
+    /// Stop price in the quote currency.
     pub stop_price: Price,
-    /// Where the profit is taken.
+    /// Target price in the quote currency.
     pub target_price: Price,
-    /// ATR14 at that bar.
+    /// ATR14 at that bar, in the quote currency.
     pub atr: Price,
     /// RSI14 at that bar.
     pub rsi: Decimal,
-    /// The regime that an adaptive strategy went by.
+    /// Regime that an adaptive strategy used; `None` for other strategies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regime: Option<Regime>,
-    /// How often volatility halved the size.
+    /// How many times volatility halved the size.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub halvings: u8,
-    /// Sequence in JOURNAL of the account's state that allowed it; 0 in a backtest.
+    /// Sequence in JOURNAL of the account state that permitted the entry; 0 in a backtest.
     #[serde(default)]
     pub account_seq: u64,
 }
@@ -198,19 +198,19 @@ const fn is_zero(n: &u8) -> bool {
 pub struct Position {
     /// Open time of the candle in which the entry filled.
     pub at: UtcMs,
-    /// Whose signal.
+    /// Strategy of the signal.
     pub strategy: Strategy,
     /// Long or short.
     pub side: PositionSide,
-    /// In base units.
+    /// Quantity in base units.
     pub quantity: Qty,
     /// Fill price.
     pub entry_price: Price,
     /// Fee of the entry, in the quote currency.
     pub fee: Decimal,
-    /// Where the loss is taken.
+    /// Stop price in the quote currency.
     pub stop_price: Price,
-    /// Where the profit is taken.
+    /// Target price in the quote currency.
     pub target_price: Price,
     /// Funding paid while it is open, in the quote currency.
     #[serde(default)]
@@ -222,11 +222,11 @@ pub struct Position {
 pub struct Trade {
     /// Open time of the candle in which the exit filled.
     pub at: UtcMs,
-    /// Whose signal had opened it.
+    /// Strategy that opened the position.
     pub strategy: Strategy,
     /// Long or short.
     pub side: PositionSide,
-    /// In base units.
+    /// Quantity in base units.
     pub quantity: Qty,
     /// Fill price of the entry.
     pub entry_price: Price,
@@ -234,19 +234,19 @@ pub struct Trade {
     pub exit_price: Price,
     /// Fee of the exit, in the quote currency.
     pub fee: Decimal,
-    /// What closed it.
+    /// Reason for which the position was closed.
     pub reason: ExitReason,
     /// Funding paid while it was open, in the quote currency.
     #[serde(default)]
     pub funding: Decimal,
-    /// Profit or loss after both fees and funding, in the quote currency.
+    /// Profit after both fees and funding, in the quote currency; negative for a loss.
     pub pnl: Decimal,
-    /// The book's capital and all profit so far, this one included.
+    /// Equity of the book after this trade, in the quote currency.
     pub equity: Decimal,
 }
 
 impl BookRecord {
-    /// The word in its `type` field.
+    /// The value of the `type` field in JSON.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::WriterChanged { .. } => "writer_changed",
@@ -273,7 +273,7 @@ impl BookRecord {
 }
 
 impl Position {
-    /// The quantity as a signed number: positive long, negative short.
+    /// The quantity in base units: positive long, negative short.
     pub fn signed_quantity(&self) -> Decimal {
         match self.side {
             PositionSide::Long => self.quantity.to_decimal(),
@@ -282,37 +282,37 @@ impl Position {
     }
 }
 
-/// Why a decided entry was not made.
+/// Reason for which a pending entry was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DropReason {
-    /// The entry's candle was seen when the market was already past it.
+    /// The entry's candle was processed when the market had already passed it.
     TooLate,
-    /// The entry's candle never came; a later one did.
+    /// The entry's candle is missing; a later one arrived.
     CandleMissing,
-    /// The open was at the stop or beyond it.
+    /// The candle opened at the stop or beyond it.
     OpenBeyondStop,
     /// The fill would have been at the target or beyond it.
     FillBeyondTarget,
-    /// A critical breaker or an operator closed the account meanwhile.
+    /// An account breaker or the operator latched the account meanwhile.
     AccountLatched,
-    /// An operator stopped entries meanwhile.
+    /// The operator paused entries meanwhile.
     Paused,
-    /// The exchange refused the order, or did not take it in time.
+    /// The exchange rejected the order, or did not receive it in time.
     NotAccepted,
 }
 
 impl fmt::Display for DropReason {
-    /// In words, for the owner.
+    /// Writes the reason in words, for the operator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLate => "the market had moved on before the entry could be made",
-            Self::CandleMissing => "the candle to enter on is missing",
+            Self::TooLate => "the market had moved on before the entry could be filled",
+            Self::CandleMissing => "the candle of the entry is missing",
             Self::OpenBeyondStop => "the market opened at the stop or beyond it",
             Self::FillBeyondTarget => "the entry would have filled at the target or beyond it",
-            Self::AccountLatched => "the account was closed meanwhile",
-            Self::Paused => "an operator paused entries meanwhile",
-            Self::NotAccepted => "the exchange did not take the order",
+            Self::AccountLatched => "the account was latched meanwhile",
+            Self::Paused => "the operator paused entries meanwhile",
+            Self::NotAccepted => "the exchange did not accept the order",
         })
     }
 }

@@ -1,5 +1,5 @@
-//! A book's state: only what its records say. Folding is total: a record that does not fit is an
-//! error for the caller to halt the book with, never a panic.
+//! State of a book: the fold of its records. A record that cannot follow is an error, for which the caller halts the book;
+//! folding never panics.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,115 +16,117 @@ use crate::orders::{ClientOrderId, FillCosts, Leg, Order, OrderStatus, TrackedOr
 use crate::performance::Performance;
 use crate::protections::{ClosedTradeView, EntryLockKind, MAX_REMEMBERED_TRADES};
 
-/// Everything a book is.
+/// State of one book.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookState {
-    /// Who took it over last.
+    /// Process that writes the book's journal; `None` before the first.
     pub writer: Option<Writer>,
-    /// What that one trades it with.
+    /// Configuration of the writer; `None` before the first.
     pub config: Option<BookConfig>,
-    /// Where in its life it is.
+    /// Current phase.
     pub phase: BookPhase,
-    /// What it began with, in the quote currency.
+    /// Capital of the book, in the quote currency.
     pub capital: Decimal,
-    /// Capital plus the profit of every closed position, fees and funding deducted.
+    /// Capital plus the profit of all closed positions, after fees and funding, in the quote currency.
     pub equity: Decimal,
-    /// Fees paid so far, an open position's entry included.
+    /// Fees paid so far, the entry of an open position included.
     pub fees: Decimal,
-    /// Funding paid so far, an open position's included.
+    /// Funding paid so far, that of an open position included; negative if received.
     pub funding: Decimal,
-    /// Positions closed.
+    /// Number of closed positions.
     pub trades: u64,
-    /// Of those, the ones with a profit after fees.
+    /// Number of closed positions with a profit after fees.
     pub winning_trades: u64,
-    /// Close of the newest bar that an entry was decided on: no bar is entered twice.
+    /// Close time of the newest bar on which an entry was decided: no bar is entered twice.
     pub entered_bar: Option<UtcMs>,
-    /// Open time of the newest candle that filled or dropped something: none is used twice.
+    /// Open time of the newest candle that filled or dropped something: no candle is used twice.
     pub used_candle: Option<UtcMs>,
-    /// Close of the newest bar whose signal was refused: none is refused twice.
+    /// Close time of the newest bar whose signal was rejected: no signal is rejected twice.
     pub rejected_bar: Option<UtcMs>,
-    /// Signals refused so far, by reason.
+    /// Number of rejected signals, by reason.
     pub rejected_signals: BTreeMap<SignalRejection, u64>,
-    /// The reason of the newest refusal.
+    /// Reason of the newest rejection.
     pub last_rejection: Option<SignalRejection>,
-    /// What keeps it from entries, and until when.
+    /// Entry locks and the market time at which each ends.
     pub locks: BTreeMap<EntryLockKind, UtcMs>,
-    /// Losses in a row since the breaker for them last tripped.
+    /// Losses in a row since the consecutive-losses breaker last tripped.
     pub consecutive_losses: u32,
     /// The newest trades, oldest first, at most [`MAX_REMEMBERED_TRADES`].
     pub recent_trades: VecDeque<ClosedTradeView>,
-    /// Figures of the closed trades.
+    /// Sums over all closed trades.
     pub performance: Performance,
-    /// The orders of the pending entry or the open position, in the order in which they were decided.
+    /// Orders of the pending entry or the open position, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<TrackedOrder>,
-    /// Time of the newest funding taken in.
+    /// Time of the newest recorded funding; `None` before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_funding_at: Option<UtcMs>,
 }
 
-/// The process that owns a book.
+/// The process that may append to a book's journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
-    /// Its name.
+    /// Instance name.
     pub instance: SubjectToken,
-    /// This run of it.
+    /// Boot id of the process.
     pub boot: SubjectToken,
 }
 
-/// Where in its life a book is.
+/// Phase of a book.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BookPhase {
-    /// It has no capital yet.
+    /// No capital yet.
     #[default]
     Unopened,
-    /// It waits for a signal.
+    /// No position; waits for a signal.
     Flat,
-    /// An entry is decided and fills at the next candle's open.
+    /// An entry is decided, and fills at the next candle's open or through its order.
     EntryPending(Entry),
-    /// It has a position.
+    /// The book has a position.
     Open(Position),
-    /// It trades no more until a person looks.
+    /// The book does not trade until the operator unhalts it.
     Halted {
-        /// Why.
+        /// Reason of the halt.
         reason: String,
-        /// What it held at that time, unmanaged since.
+        /// Position at the halt, not managed since; `None` if there was none.
         position: Option<Position>,
-        /// The entry that was decided at that time, and neither made nor dropped since.
+        /// Pending entry at the halt; `None` if there was none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         entry: Option<Entry>,
     },
 }
 
-/// Why a journal cannot be folded. The book is to be halted.
+/// Error of folding a journal. The caller halts the book.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FoldError {
-    /// Written by a newer build.
-    #[error("journal entry has version {version}: allowed is up to {VERSION}")]
+    /// The batch was written by a newer program.
+    #[error(
+        "journal batch has version {version}: expected at most {VERSION}; start a newer version of the program"
+    )]
     UnsupportedVersion {
-        /// Its version.
+        /// Version of the batch.
         version: u16,
     },
-    /// It cannot follow what came before it.
-    #[error("record {record} is not allowed for a book that is {phase}")]
+    /// The record cannot follow the records before it.
+    #[error("unexpected record {record} for a book that is {phase}")]
     UnexpectedRecord {
-        /// Its kind.
+        /// Kind of the record.
         record: &'static str,
-        /// The phase it met.
+        /// Phase of the book before it.
         phase: &'static str,
     },
-    /// Its equity is not what the records before it add up to.
-    #[error("equity in the record is {recorded}: the records before it add up to {folded}")]
+    /// The equity in the record is not what the records before it add up to.
+    #[error("equity mismatch: the record has {recorded}, the records before it add up to {folded}")]
     EquityMismatch {
-        /// In the record.
+        /// Equity in the record.
         recorded: Decimal,
-        /// By folding.
+        /// Equity by folding.
         folded: Decimal,
     },
 }
 
 impl BookPhase {
-    /// Its name in logs and `status`.
+    /// Name in logs, reports and `status`.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Unopened => "unopened",
@@ -137,7 +139,7 @@ impl BookPhase {
 }
 
 impl BookState {
-    /// The position it holds; also that of a halted book.
+    /// The open position, also of a halted book; `None` if there is none.
     pub const fn position(&self) -> Option<&Position> {
         match &self.phase {
             BookPhase::Open(position) => Some(position),
@@ -146,18 +148,19 @@ impl BookState {
         }
     }
 
-    /// The lock that keeps it from entries at this time; of several the one that lasts longest.
+    /// The entry lock that is active at this market time, with its end; the one that lasts longest of several; `None`
+    /// if there is none.
     pub fn active_lock(&self, market_now: UtcMs) -> Option<(EntryLockKind, UtcMs)> {
         let active = self.locks.iter().filter(|(_, until)| **until > market_now);
         active
             .max_by_key(|(_, until)| **until)
-            .map(|(by, until)| (*by, *until))
+            .map(|(lock, until)| (*lock, *until))
     }
 
-    /// Folds one journal message.
+    /// Folds one journal batch.
     ///
     /// # Errors
-    /// [`FoldError`]; the state may then hold a part of the message and is not to be used.
+    /// [`FoldError`]. The state may then contain a part of the batch, and must not be used.
     pub fn fold(&mut self, batch: &JournalBatch<BookRecord>) -> Result<(), FoldError> {
         if batch.v > VERSION {
             return Err(FoldError::UnsupportedVersion { version: batch.v });
@@ -168,7 +171,7 @@ impl BookState {
     /// Folds the records of one decision.
     ///
     /// # Errors
-    /// As [`Self::fold`].
+    /// [`FoldError`], as for [`Self::fold`].
     pub fn apply_all(&mut self, records: &[BookRecord]) -> Result<(), FoldError> {
         records.iter().try_for_each(|record| self.apply(record))
     }
@@ -176,7 +179,7 @@ impl BookState {
     /// Folds one record.
     ///
     /// # Errors
-    /// [`FoldError`] when it does not fit; the state has not changed then.
+    /// [`FoldError`] if the record cannot follow. The state is then unchanged.
     pub fn apply(&mut self, record: &BookRecord) -> Result<(), FoldError> {
         match (&self.phase, record) {
             (
@@ -214,12 +217,9 @@ impl BookState {
                     bar_close, reason, ..
                 },
             ) => self.signal_rejected(*bar_close, *reason),
-            (
-                BookPhase::Flat,
-                BookRecord::EntriesLocked {
-                    lock: by, until, ..
-                },
-            ) => self.lock_entries(*by, *until),
+            (BookPhase::Flat, BookRecord::EntriesLocked { lock, until, .. }) => {
+                self.lock_entries(*lock, *until);
+            }
             (BookPhase::Flat | BookPhase::Open(_), BookRecord::BreakerTripped { .. }) => {}
             (BookPhase::EntryPending(_) | BookPhase::Open(_), BookRecord::OrderIntended(order)) => {
                 self.order_intended(order);
@@ -263,7 +263,7 @@ impl BookState {
             instance: instance.clone(),
             boot: boot.clone(),
         });
-        // The last owner may have sent them, or not.
+        // The last writer may have submitted them.
         for tracked in &mut self.orders {
             if tracked.status == OrderStatus::Intended {
                 let since = tracked.order.at;
@@ -284,7 +284,7 @@ impl BookState {
         self.capital = capital;
         self.equity = self.equity.saturating_add(by);
         self.performance.capital_changed(by);
-        // The falls that protections look for are of trades, not of this.
+        // Protections look for drawdowns by trades, not by changes of capital.
         self.recent_trades.clear();
     }
 
@@ -319,7 +319,7 @@ impl BookState {
     }
 
     fn funding_paid(&mut self, at: UtcMs, amount: Decimal) {
-        // The candle is used: told again after a restart, it must not be paid for again.
+        // Marks the candle as used: if it is delivered again after a restart, funding is not paid twice.
         self.used_candle = Some(at);
         self.last_funding_at = Some(at);
         self.funding = self.funding.saturating_add(amount);
@@ -356,7 +356,7 @@ impl BookState {
         self.orders.push(TrackedOrder { order, status });
     }
 
-    /// Whether the record is about an order of ours.
+    /// Whether the record is about an order of this book.
     fn is_about_known_order(&self, record: &BookRecord) -> bool {
         client_order_id_in(record).is_some_and(|id| self.order(id).is_some())
     }
@@ -387,7 +387,7 @@ impl BookState {
         }
     }
 
-    /// What the entry cost was reckoned until its trades were read.
+    /// The fee of an entry is an estimate until its trades have been read.
     fn order_costs_recorded(&mut self, id: &ClientOrderId, costs: FillCosts) {
         let Some(tracked) = self
             .orders
@@ -406,7 +406,7 @@ impl BookState {
         }
     }
 
-    /// An order of the pending entry or the open position.
+    /// The order with this id, of the pending entry or the open position; `None` if there is none.
     pub fn order(&self, id: &ClientOrderId) -> Option<&TrackedOrder> {
         self.orders.iter().find(|o| o.order.client_order_id == *id)
     }
@@ -435,7 +435,7 @@ impl BookState {
         };
     }
 
-    /// Where it was when it was halted. Its orders were kept: their owner to be asks for them.
+    /// Returns to the phase before the halt. The orders were kept; the next writer queries them.
     fn book_unhalted(&mut self, position: Option<Position>, entry: Option<Entry>) {
         self.phase = match (position, entry) {
             (Some(position), _) => BookPhase::Open(position),
@@ -446,7 +446,7 @@ impl BookState {
     }
 }
 
-/// The order that a record tells of.
+/// The order that a record is about; `None` for records of other kinds.
 const fn client_order_id_in(record: &BookRecord) -> Option<&ClientOrderId> {
     match record {
         BookRecord::OrderOutcomeUnknown {
@@ -472,9 +472,8 @@ const fn client_order_id_in(record: &BookRecord) -> Option<&ClientOrderId> {
     }
 }
 
-/// Open time of the first base candle that a book must be given after a restart: that of a pending
-/// entry, or the one in which the position was opened (used already, and ignored as such). None when
-/// no old candle matters to it.
+/// Open time of the first base candle that a book needs after a restart: the candle of its pending entry, or the one in
+/// which its position was opened (used already, and therefore ignored). `None` if it needs no past candle.
 pub const fn first_needed_candle(state: &BookState) -> Option<UtcMs> {
     match &state.phase {
         BookPhase::EntryPending(entry) => Some(entry.enter_at),

@@ -1,4 +1,4 @@
-//! The account: peaks, the two critical breakers at their limits, and the latch's only way out.
+//! The account: peaks, the two account breakers at their limits, and the end of a latch.
 
 use bearish_trader_core::account::{
     AccountEvent, AccountRecord, AccountState, LatchReason, decide, operator_event,
@@ -45,7 +45,7 @@ fn update_value(
 fn command_received(seq: u64, order: AccountCommand) -> AccountEvent {
     let command = AccountCommandRecord {
         command: order,
-        by: "owner".to_owned(),
+        by: "operator".to_owned(),
         reason: "looked at it".to_owned(),
     };
     let at = UtcMs(9);
@@ -73,7 +73,7 @@ fn day_peak_restarts_at_the_current_equity_on_a_new_utc_day() {
     assert_eq!(update_value(&mut state, DAY - 1, "10000", "9500"), None);
     assert_eq!(update_value(&mut state, DAY, "10000", "9490"), None);
     assert_eq!(state.value.unwrap().day_peak, dec("9490"));
-    // The clock of another keeper is a little behind: no day begins twice.
+    // The clock of the next account leader is slightly behind: no day begins twice.
     assert_eq!(update_value(&mut state, DAY - 1, "10000", "9300"), None);
     assert_eq!(state.value.unwrap().day_peak, dec("9490"));
 }
@@ -134,7 +134,7 @@ fn latch_is_ended_only_by_its_id_and_the_peaks_start_over() {
         let latch = latch.to_owned();
         command_received(7, AccountCommand::Unlatch { latch_id: latch })
     };
-    // Nothing that happens by itself: no recovery, no new day, no other latch's name.
+    // A recovery, a new day or another latch id does not end the latch.
     assert_eq!(update_value(&mut state, 3, "10000", "10000"), None);
     assert_eq!(update_value(&mut state, 2 * DAY, "10000", "10000"), None);
     assert!(handle_event(&mut state, &word("daily_loss-1")).is_empty());
@@ -217,7 +217,7 @@ fn account_command_is_executed_once_and_recorded_only_on_a_change() {
     );
     let mut state = AccountState::default();
     update_value(&mut state, 1, "10000", "10000");
-    // The word, whether it changes anything, and how many pauses there are then.
+    // The command, whether it changes anything, and the number of pauses after it.
     for (seq, order, changes, pauses) in [
         (1, resume(None), false, 0),
         (2, pause(one()), true, 1),

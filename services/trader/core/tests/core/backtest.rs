@@ -1,5 +1,5 @@
-//! A backtest takes short cuts: it looks at the account only when something can have changed. Held here
-//! against the long way, which looks at every candle and journals as a trader does.
+//! A backtest values the account only when its equity may have changed. These tests compare it with a
+//! run that values the account at every candle and journals like a trader.
 
 use bearish_trader_core::account::{
     self, AccountEvent, AccountRecord, AccountState, CommandSource, Latch, UnlatchCommand,
@@ -20,7 +20,7 @@ use crate::support::{Book, Random, dec, filters, walk};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// What both ways are compared by.
+/// The figures by which both runs are compared.
 #[derive(Debug, Default, PartialEq)]
 struct ComparedRun {
     /// Exit time, exit price, profit, equity.
@@ -123,7 +123,7 @@ fn unlatch_next_day(account: &mut AccountState, now: UtcMs) {
     }
 }
 
-/// A walk with every so many candles missing.
+/// A price walk with candles missing at a fixed interval.
 fn walk_with_gaps(seed: u64, interval: Interval, count: i64, one_in: u64) -> Vec<Candle> {
     let mut chance = Random(seed ^ 7);
     let mut candles = walk(seed, interval, count);

@@ -1,4 +1,4 @@
-//! From a signal to a position or to nothing: every gate with both of its edges.
+//! From a signal to a position or a rejection: every gate on both sides of its limit.
 
 use bearish_trader_core::book::{
     BookEvent, BookPhase, BookRecord, DecisionInputs, DropReason, EntryPermission, ExitReason,
@@ -91,7 +91,7 @@ fn a_signal_is_fresh_for_one_base_interval() {
 fn a_book_has_one_position_at_most() {
     let now = 60 * MINUTE;
     let mut book = open(OversoldBounce);
-    // What a starting trader finds waits for the candle that may end the position.
+    // A signal found at start waits for the candle that may close the position.
     assert_eq!(book.decide_only(signal_found(ShortTheRip, 60, now)), []);
     let event = |minute| BookEvent::CandleClosed {
         candle: candle(minute, CALM),
@@ -104,7 +104,7 @@ fn a_book_has_one_position_at_most() {
         once,
         signal_rejected(ShortTheRip, 60, SignalRejection::PositionOpen)
     );
-    assert_eq!(book.handle_event(event(59)), [], "refused once");
+    assert_eq!(book.handle_event(event(59)), [], "rejected once");
     assert_eq!(
         book.state.rejected_signals[&SignalRejection::PositionOpen],
         1
@@ -259,18 +259,18 @@ fn account_latch_drops_the_pending_entry_and_closes_the_position() {
 fn a_bar_is_entered_once() {
     let mut book = pending(OversoldBounce);
     let again = signal_found(OversoldBounce, 30, 30 * MINUTE);
-    // Its candle told again while the entry is pending: nothing, not even a refusal.
+    // The candle is delivered again while the entry is pending: not even a rejection follows.
     let told_again = book.candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
     assert_eq!(told_again, []);
     assert_eq!(book.decide_only(again.clone()), []);
-    // A bar before it is past as well, not refused.
+    // An earlier bar is ignored as well, not rejected.
     assert_eq!(book.decide_only(signal_found(ShortTheRip, 0, 0)), []);
     // Dropped, and still nothing.
     book.candle(candle(30, ["39000"; 4]), None);
     assert_eq!(book.state.phase, BookPhase::Flat);
     assert_eq!(book.decide_only(again), []);
     assert_eq!(book.decide_only(signal_found(ShortTheRip, 0, 0)), []);
-    // The next bar is another matter.
+    // The next bar is judged.
     let next = book.decide_only(signal_found(ShortTheRip, 60, 60 * MINUTE));
     assert!(matches!(next[..], [BookRecord::EntryDecided(_)]));
 }

@@ -1,4 +1,4 @@
-//! A book on an exchange: what its orders' answers make of it, one fault after another.
+//! A live book: the records that follow from the outcomes of its orders, one fault after another.
 
 use bearish_trader_core::book::{
     BookEvent, BookPhase, BookRecord, ExecutionEvent, ExitReason, LiveConfig, Reconciliation,
@@ -18,7 +18,7 @@ const WINDOW_MS: i64 = 3_000;
 /// Minute 30, when the bar has closed and the entry is decided.
 const ENTRY: i64 = 30 * MINUTE;
 
-/// A book on an exchange, and what it was told to send.
+/// A live book with the orders that it has intended.
 struct LiveBook {
     book: Book,
     now: i64,
@@ -35,7 +35,7 @@ impl LiveBook {
         Self { book, now: ENTRY }
     }
 
-    /// An entry of 0.25 at 40,000 with stop 39,600 and target 40,600 is on its way.
+    /// An entry of 0.25 at 40,000 with stop 39,600 and target 40,600 is in flight.
     fn entering() -> Self {
         let mut live = Self::flat();
         live.book
@@ -93,7 +93,7 @@ impl LiveBook {
         let tasks = reconciliation_tasks(&self.book.state, UtcMs(self.now));
         let texts = tasks.iter().map(|task| match task {
             ReconciliationTask::QueryOrder(order) => {
-                format!("look up {} {}", order.leg, order.attempt)
+                format!("query {} {}", order.leg, order.attempt)
             }
             ReconciliationTask::CancelOrder(order) => {
                 format!("cancel {} {}", order.leg, order.attempt)
@@ -103,7 +103,7 @@ impl LiveBook {
         texts.collect()
     }
 
-    /// Everything is over and accounted for.
+    /// Every order has ended, and every cost is known.
     fn close_with(&mut self, leg: Leg, at: &str, realised: &str) {
         let exit = fill("0.25", at, self.now, "4.06", realised);
         self.finish_call(leg, filled(exit));
@@ -229,7 +229,7 @@ fn filled_entry_brings_its_stop_and_target_in_the_same_batch() {
 fn a_partly_filled_entry_is_a_smaller_position() {
     let mut live = LiveBook::entering();
     live.finish_call(Leg::Entry, accepted());
-    assert_eq!(live.tasks(), ["look up entry 0"]);
+    assert_eq!(live.tasks(), ["query entry 0"]);
     live.now += 2_001;
     assert_eq!(live.tasks(), ["cancel entry 0"]);
     live.finish_call(Leg::Entry, filled(fill("0.1", "40000", ENTRY, "1.6", "0")));
@@ -258,7 +258,7 @@ fn entry_with_unknown_outcome_is_queried_until_it_has_expired() {
         live.finish_call(Leg::Entry, outcome_unknown()),
         ["order_outcome_unknown"]
     );
-    assert_eq!(live.tasks(), ["look up entry 0"]);
+    assert_eq!(live.tasks(), ["query entry 0"]);
     live.now = ENTRY + WINDOW_MS + 2_000;
     assert!(
         live.finish_call(Leg::Entry, OrderCallOutcome::NotFound)
@@ -286,10 +286,10 @@ fn entry_with_unknown_outcome_that_filled_is_a_position() {
 fn new_writer_sends_no_order_that_the_last_one_may_have_sent() {
     let mut live = LiveBook::entering();
     live.book.change_writer("boot-2");
-    assert_eq!(live.tasks(), ["look up entry 0"]);
-    // Nor does an answer to somebody else's call end it.
+    assert_eq!(live.tasks(), ["query entry 0"]);
+    // Nor does the outcome of another order's call end it.
     assert!(live.finish_call(Leg::Entry, rejected(-1021)).is_empty());
-    assert_eq!(live.tasks(), ["look up entry 0"]);
+    assert_eq!(live.tasks(), ["query entry 0"]);
 }
 
 #[test]
@@ -323,7 +323,7 @@ fn filled_stop_closes_the_position_once_target_and_costs_are_settled() {
         ..fill("0.25", "39600", ENTRY + MINUTE, "0", "0")
     };
     assert_eq!(live.finish_call(Leg::Stop, filled(bare)), ["order_filled"]);
-    assert_eq!(live.tasks(), ["look up stop 0", "cancel target 0"]);
+    assert_eq!(live.tasks(), ["query stop 0", "cancel target 0"]);
     assert!(
         live.receive_funding(&[]).is_empty(),
         "the target still rests"
@@ -447,7 +447,7 @@ fn lost_target_is_retried_and_one_rejected_three_times_is_not() {
     assert_eq!(
         live.newest_order(Leg::Target).attempt,
         8,
-        "the third refusal was its last"
+        "the third rejection was its last"
     );
     assert!(!is_unprotected(&live.book.state));
 }
@@ -481,7 +481,7 @@ fn rejected_exit_is_retried_while_stop_and_target_are_queried() {
     assert_eq!(live.newest_order(Leg::Exit).attempt, 1);
     assert_eq!(looked, Vec::<String>::new(), "the next one is on its way");
     live.finish_call(Leg::Exit, rejected(-2022));
-    assert_eq!(live.tasks(), ["look up stop 0", "look up target 0"]);
+    assert_eq!(live.tasks(), ["query stop 0", "query target 0"]);
     live.close_with(Leg::Stop, "39600", "-100");
     assert_eq!(live.book.state.phase, BookPhase::Flat);
 }

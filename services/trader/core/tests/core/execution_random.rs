@@ -1,9 +1,9 @@
-//! A book on an exchange that loses answers, refuses, fills in part, is slow, and whose book's owner dies
-//! at any moment. Seeded chance: a failing seed is named and can be run alone.
+//! A live book on an exchange that loses answers, rejects, fills in part and is slow, while the book's writer
+//! crashes at random times. Seeded: a failing seed is named and can be run alone.
 //!
-//! Held after every step: no order is sent twice, none is executed twice, the book never holds more than
-//! the exchange filled. Held once calm returns: position, profit, fees and funding are the exchange's to the
-//! last digit, an open position has its stop, nothing of ours rests that nobody wants.
+//! After every step: no order is submitted twice, none is executed twice, the book never has more than
+//! the exchange filled. After the last fault: position, profit, fees and funding equal the exchange's to the
+//! last digit, an open position has its stop, no orphaned order rests.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ const SEEDS: u64 = 400;
 const ENTRIES: i64 = 3;
 const STEPS: usize = 40;
 
-/// How an order stands on the exchange.
+/// Status of an order on the exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExchangeOrderState {
     Open,
@@ -43,13 +43,13 @@ struct ExchangeOrder {
     fill: Option<Fill>,
 }
 
-/// An exchange as strict as it must be for this: one position, exact sums.
+/// A minimal exchange: one position, exact sums.
 #[derive(Default)]
 struct Exchange {
     now: i64,
     last: i64,
     orders: BTreeMap<ClientOrderId, ExchangeOrder>,
-    /// Sent, and not there yet: it arrives later, if its time still allows.
+    /// Submitted, but not yet arrived: it arrives later if `recvWindow` still allows it.
     in_transit: Vec<Order>,
     sent: Vec<ClientOrderId>,
     position: Decimal,
@@ -63,7 +63,7 @@ impl Exchange {
         Price::from_units(self.last * 10_000_000)
     }
 
-    /// The order arrives; `Err` is the code that it is refused with.
+    /// The order arrives; `Err` is the error code of its rejection.
     fn accept(&mut self, order: &Order, partly: bool) -> Result<(), i64> {
         assert!(
             !self.orders.contains_key(&order.client_order_id),
@@ -178,7 +178,7 @@ impl Exchange {
         }
     }
 
-    /// What is under way arrives, or is too late.
+    /// Orders in flight arrive, or are too late.
     fn deliver(&mut self) {
         for order in std::mem::take(&mut self.in_transit) {
             let _ = self.accept(&order, false);
@@ -220,7 +220,7 @@ struct Run {
     exchange: Exchange,
     random: Random,
     boots: u32,
-    /// Nothing fails any more.
+    /// No more faults.
     is_fault_free: bool,
 }
 
@@ -256,7 +256,7 @@ impl Run {
         self.decide(BookEvent::Execution(event));
     }
 
-    /// Decide, append, send what was intended; the owner may die between any two of these.
+    /// Decides, appends, submits what was intended; the writer may crash between any two steps.
     fn decide(&mut self, event: BookEvent) {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
@@ -321,12 +321,12 @@ impl Run {
             Ok(()) => Self::without_costs(self.exchange.query_order(&order.client_order_id)),
             Err(code) => OrderCallOutcome::Rejected {
                 code,
-                reason: "refused".to_owned(),
+                reason: "rejected".to_owned(),
             },
         }
     }
 
-    /// An answer to an order says nothing of its costs.
+    /// The answer to an order does not contain its costs.
     fn without_costs(answer: OrderCallOutcome) -> OrderCallOutcome {
         match answer {
             OrderCallOutcome::Reported(ExecutionReport {
@@ -343,7 +343,7 @@ impl Run {
         }
     }
 
-    /// Another process goes on from the journal.
+    /// Another process continues from the journal.
     fn replace_writer(&mut self) {
         self.book = self.book.recovered(self.book.journal.len());
         self.boots += 1;
@@ -422,7 +422,7 @@ impl Run {
         }
     }
 
-    /// Nothing fails any more: what is open to question is cleared up.
+    /// No more faults: every unknown outcome is resolved.
     fn settle_without_faults(&mut self) {
         self.is_fault_free = true;
         for _ in 0..60 {
@@ -493,7 +493,7 @@ fn live_book_agrees_with_the_exchange_after_any_fault() {
         trades += run.book.state.trades;
         boots += run.boots;
     }
-    // The run is about something.
+    // The runs contain every kind of fault.
     assert!(trades > SEEDS, "{trades} trades");
-    assert!(u64::from(boots) > 3 * SEEDS, "{boots} owners");
+    assert!(u64::from(boots) > 3 * SEEDS, "{boots} writers");
 }

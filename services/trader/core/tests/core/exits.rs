@@ -1,4 +1,4 @@
-//! From a position to a trade: where stop and target fill, and what is left of it.
+//! From a position to a trade: where stop and target fill, and the resulting profit.
 
 use bearish_trader_core::book::{BookEvent, BookPhase, BookRecord, ExitReason};
 use bearish_trader_core::strategy::Strategy::{self, OversoldBounce, ShortTheRip};
@@ -155,8 +155,8 @@ fn a_candle_that_closes_a_position_may_also_signal_the_next_entry() {
 }
 
 #[test]
-fn a_position_that_lost_more_than_three_percent_of_the_slice_is_closed() {
-    // Bought 0.25 at 40,008: 300 of 10,000 are lost at 38,808. A stop that was never reached, so to say.
+fn position_that_lost_more_than_three_percent_of_the_equity_is_closed() {
+    // Bought 0.25 at 40,008: 300 of 10,000 are lost at 38,808. The stop is moved out of reach.
     for (close, closed) in [("38808", false), ("38807.9", true)] {
         let mut book = open(OversoldBounce);
         if let BookPhase::Open(position) = &mut book.state.phase {

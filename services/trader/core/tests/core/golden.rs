@@ -1,5 +1,5 @@
-//! The journal's JSON, record by record, and what the owner hears of each. A changed file here is a
-//! changed journal: old ones must still be read.
+//! The journal's JSON, record by record, and the operator event of each. A change of a golden file changes
+//! every journal.
 
 use bearish_trader_core::book::{BookEvent, BookPhase, BookRecord, Unhalt};
 use bearish_trader_core::event_mapping::operator_event;
@@ -33,7 +33,7 @@ fn every_record() -> Vec<(&'static str, BookRecord)> {
     book.candle(candle(480, CALM), None);
     book.candle(candle(509, CALM), Some(signal(ShortTheRip, 510)));
     book.candle(candle(960, CALM), None);
-    // The stop was never reached, so to say: a position that lost more than its stop allows.
+    // The stop is moved out of reach: the position loses more than its stop would allow.
     if let BookPhase::Open(position) = &mut book.state.phase {
         position.stop_price = price("1");
     }

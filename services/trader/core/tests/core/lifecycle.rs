@@ -1,4 +1,4 @@
-//! A book's life around its trades: opening, halting, restarts, a journal that does not fit, status.
+//! A book outside of its trades: opening, halt, restart, an invalid journal, status.
 
 use bearish_trader_core::book::{
     BookEvent, BookPhase, BookRecord, BookState, Entry, ExitReason, FoldError, Trade, Unhalt,
@@ -22,7 +22,7 @@ fn halted_book_does_nothing_but_accept_a_new_writer() {
     for mut book in cases {
         let held = book.state.position().copied();
         let entry = pending_entry(&book.state);
-        let reason = "brain panicked".to_owned();
+        let reason = "core panicked".to_owned();
         book.handle_event(BookEvent::Failed {
             reason: reason.clone(),
         });
@@ -67,7 +67,7 @@ fn unhalt(closed: Option<(UtcMs, Price)>) -> BookEvent {
 
 fn halt(book: &mut Book) {
     book.handle_event(BookEvent::Failed {
-        reason: "brain panicked".to_owned(),
+        reason: "core panicked".to_owned(),
     });
 }
 
@@ -122,7 +122,7 @@ fn unhalted_book_records_the_trade_of_an_externally_closed_position() {
     assert_eq!(trade.pnl, gross - held.fee - exit_fee - held.funding);
     assert_eq!(book.state.equity, before + trade.pnl);
     assert_eq!(book.state.phase, BookPhase::Flat);
-    // A price for nothing is no trade.
+    // Without a position, a price makes no trade.
     halt(&mut book);
     let records = book.handle_event(unhalt(Some((at, price("41000")))));
     assert!(matches!(records[..], [BookRecord::BookUnhalted { .. }]));

@@ -1,4 +1,4 @@
-//! The engine from outside: one file per question, all in one binary because linking costs more
+//! Tests of the trader core through its public interface, in one binary because linking costs more
 //! than running. Helpers are in `support`.
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! A month of recorded market data: the conditions hold on exactly the candles on which they hold
-//! in figures computed elsewhere (pandas). The file is not part of the project.
+//! A month of recorded market data: the strategies' conditions hold on exactly the candles on which they
+//! hold according to pandas. The data file is not part of the project.
 
 use std::path::PathBuf;
 
@@ -81,7 +81,7 @@ fn book_trades_the_recorded_month_and_its_figures_add_up() {
     };
     let mut view = MarketState::new(Interval::M1, Strategy::ALL.to_vec()).unwrap();
     let mut book = Book::usual();
-    // A month is too short for the regime: the adaptive strategies are silent.
+    // A month is too short for the regime: the adaptive strategies do not signal.
     let mut signals = [0; 4];
     for candle in candles {
         let signal = view.candle_closed(&candle).unwrap().signal;

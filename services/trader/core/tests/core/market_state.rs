@@ -1,4 +1,4 @@
-//! What a book sees of the market, and when: warm-up, gaps, a bar's signal once and again.
+//! The market state: warm-up, gaps, and a bar's signal when its candle is delivered again.
 
 use bearish_trader_core::candle::{Candle, Interval};
 use bearish_trader_core::fixed_point::Price;
@@ -101,7 +101,7 @@ fn gap_resets_the_indicators_and_is_reported() {
     assert_eq!((bar_number(gap.from), bar_number(gap.until)), (300, 301));
     assert_eq!(view.strategy_inputs(), None);
     assert_eq!(view.last_signal(), None);
-    // Told the bars again it goes on where it was.
+    // After a new warm-up it continues where it was.
     view.warm_up(&history(bars(0..302))).unwrap();
     let _ = view.candle_closed(&falling(BASE, 604)).unwrap();
     let seen = view.candle_closed(&falling(BASE, 605)).unwrap();
@@ -133,12 +133,12 @@ fn invalid_warm_up_is_rejected_with_its_reason() {
     let mut view = new_state();
     let twice = [bars(0..2), bars(1..2)].concat();
     let refused = view.warm_up(&history(twice)).unwrap_err().to_string();
-    assert!(refused.contains("bars ascend"), "{refused}");
+    assert!(refused.contains("expected ascending bars"), "{refused}");
     let refused = view
         .warm_up(&history(vec![falling(BASE, 1)]))
         .unwrap_err()
         .to_string();
-    assert!(refused.contains("multiples of 30m"), "{refused}");
+    assert!(refused.contains("a multiple of 30m"), "{refused}");
     let refused = MarketState::new(Interval::H1, Vec::new()).unwrap_err();
     assert!(
         refused.to_string().contains("base interval is 1h"),

@@ -1,5 +1,5 @@
-//! What holds after every event of any run: equity adds up, one position, sizes within bounds, and
-//! the journal alone makes the same book, wherever the run was cut.
+//! Invariants after every event of any run: equity adds up, one position at most, sizes within bounds, and
+//! the journal alone gives the same book, wherever the run is cut.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ use crate::support::{Book, dec, filters, inputs_at, price};
 const BASE: Interval = Interval::M15;
 const TICK: i64 = 10_000_000;
 
-/// One delivered candle with what came along.
+/// One delivered candle with its other inputs.
 #[derive(Debug, Clone, Copy)]
 struct Tick {
     candle: Candle,
@@ -119,7 +119,7 @@ fn event(tick: &Tick) -> BookEvent {
     }
 }
 
-/// What a trader does after a restart while market time stands at `samples`'s last tick.
+/// Recovers as a trader does after a restart, with market time at the last tick.
 fn recover(book: &mut Book, seen: &[Tick]) {
     book.change_writer("boot-2");
     let Some(last) = seen.last() else {
@@ -150,7 +150,7 @@ fn recover(book: &mut Book, seen: &[Tick]) {
     }
 }
 
-/// Equity, fees and counts computed anew from fills; sizes held against the rules.
+/// Recomputes equity, fees and counts from fills, and checks sizes against the filters.
 fn check_ledger(book: &Book) {
     let (mut equity, mut fees, mut trades) = (Decimal::ZERO, Decimal::ZERO, 0_u64);
     let mut funding = Decimal::ZERO;
@@ -207,8 +207,8 @@ fn check_ledger(book: &Book) {
     check_identity(book, open.as_ref());
 }
 
-/// Equity is capital plus realised plus unrealised profit, and fees are in them: from fills alone, at
-/// whatever the last price is.
+/// Equity is capital plus realized and unrealized profit after fees, computed from fills alone, at
+/// any last price.
 fn check_identity(book: &Book, open: Option<&Position>) {
     let last = price("41234.5");
     let status = status(&book.state, Some(last));
@@ -321,7 +321,7 @@ fn book_adds_up_and_survives_a_restart_at_any_record() {
         Ok(())
     });
     outcome.unwrap();
-    // The runs were no still life: every way to enter, drop and exit happened in them.
+    // The runs contain every way to enter, drop and exit.
     assert!(*trades.borrow() > 200, "{trades:?}");
     let seen = seen.into_inner();
     for what in [
@@ -351,7 +351,7 @@ fn same_journal_always_makes_the_same_book() {
         let start = Book::opened(BookConfig { base: BASE, ..BookConfig::default() }, filters(), dec("10000"));
         let book = run(start, &ticks(&steps));
         prop_assert_eq!(&book.recovered(book.journal.len()).state, &book.state);
-        // Any prefix is a book too: no record needs one that comes after it.
+        // Any prefix of the journal is a valid book: no record depends on a later one.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss,
             reason = "a share of a short journal")]
         let records = (book.journal.len() as f64 * cut) as usize;

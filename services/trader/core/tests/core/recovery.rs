@@ -1,5 +1,5 @@
-//! A trader that dies at any record and warms up anew, or goes on from a snapshot, makes the trades of
-//! one that lived, with the real strategies on seeded price walks.
+//! A trader that crashes at any record and warms up again, or resumes from a snapshot, makes the trades of
+//! one that kept running, with the real strategies on seeded price walks.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +26,10 @@ fn bars(candles: &[Candle], bar: Interval) -> Vec<Candle> {
     done.collect()
 }
 
-/// The adaptive strategies signal wherever the others do: these must be tried alone to be seen.
+/// The adaptive strategies signal wherever the others do, so the others must also run alone.
 const BASIC: [Strategy; 2] = [Strategy::OversoldBounce, Strategy::ShortTheRip];
 
-/// A view as a starting trader has it: warmed up from bars alone.
+/// A market state as at a start: warmed up from bars alone.
 fn warmed_up(candles: &[Candle], strategies: &[Strategy]) -> MarketState {
     let mut view = MarketState::new(BASE, strategies.to_vec()).unwrap();
     let history = BarHistory {
@@ -60,7 +60,7 @@ fn judge_newest(view: &MarketState, book: &mut Book, now: &Candle) {
     }
 }
 
-/// Takes the book over with this view and catches up with what was seen.
+/// Takes over the book with this market state, and delivers the candles so far.
 fn start_up(mut view: MarketState, book: &mut Book, seen: &[Candle]) -> MarketState {
     book.change_writer("boot-2");
     let now = seen.last().unwrap();
@@ -82,7 +82,7 @@ fn run_on(mut view: MarketState, mut book: Book, candles: &[Candle]) -> Book {
     book
 }
 
-/// With everything that a book remembers between trades: protections and funding.
+/// With protections and funding, so that the book's state includes all that it remembers between trades.
 fn usual() -> Book {
     let config = BookConfig {
         base: BASE,
@@ -99,8 +99,8 @@ fn stored(view: &MarketState, strategies: &[Strategy]) -> MarketState {
     read.restore(BASE, strategies.to_vec()).unwrap()
 }
 
-/// Cuts a run at every record: a process lost before and after the append. `recovered` gives the view
-/// that the next one begins with, of what was seen and of the newest snapshot.
+/// Cuts a run at every record: the process crashes before and after the append. `recovered` gives the market
+/// state with which the next one starts, from the candles so far and the newest snapshot.
 fn restart_at_every_record(
     seed: u64,
     strategies: &[Strategy],
@@ -125,7 +125,7 @@ fn restart_at_every_record(
                 assert_same(&other, &whole, &what);
             }
         }
-        // As the body stores it: now and then, never in step with the records.
+        // As the trader stores it: at times, not in step with the records.
         if n % 7 == 0 {
             snapshot = stored(&view, strategies);
         }
@@ -133,7 +133,7 @@ fn restart_at_every_record(
     whole
 }
 
-/// Names the first record that differs: a whole journal is too long to look at.
+/// Names the first record that differs: a whole journal is too long to read.
 fn assert_same(other: &Book, whole: &Book, what: &str) {
     let (other, whole) = (other.decisions(), whole.decisions());
     let lengths = (other.len(), whole.len());

@@ -1,4 +1,4 @@
-//! The indicators against figures that another program computed by other means
+//! Compares the indicators with figures of another program
 //! (`tests/reference/indicators.py`, pandas).
 
 use bearish_trader_core::candle::{Candle, Interval};
@@ -9,7 +9,7 @@ use protocol::time::UtcMs;
 const FIGURES: &str = include_str!("../reference/indicators.csv");
 const CENT: i64 = 1_000_000;
 
-/// As the script has it, in hundredths.
+/// The same series as in the script, in hundredths.
 fn price(n: i64) -> i64 {
     let wave = |period: i64, height: i64| (n % period - period / 2).abs() * height;
     4_000_000 + wave(97, 1_500) + wave(331, 700) + (n * n * 7_919 + 31 * n) % 23_571

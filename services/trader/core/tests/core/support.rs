@@ -1,4 +1,4 @@
-//! What the tests share: a book with a journal, candles from plain numbers, a seeded price walk.
+//! Helpers: a book with a journal, candles from plain numbers, a seeded price walk.
 
 use bearish_trader_core::book::{
     BookConfig, BookEvent, BookPhase, BookRecord, BookState, DecisionInputs, EntryPermission,
@@ -56,7 +56,7 @@ pub(crate) fn signal(strategy: Strategy, bar_close_minute: i64) -> Signal {
     }
 }
 
-/// The exchange's time, and nothing in the way.
+/// Inputs at this exchange time that permit entries.
 pub(crate) fn inputs_at(ms: i64) -> DecisionInputs {
     DecisionInputs {
         exchange_time: UtcMs(ms),
@@ -75,7 +75,7 @@ pub(crate) fn config() -> BookConfig {
     }
 }
 
-/// A book with its journal, as the body keeps it.
+/// A book with its journal, as the trader process keeps it.
 #[derive(Clone)]
 pub(crate) struct Book {
     pub(crate) config: BookConfig,
@@ -85,7 +85,7 @@ pub(crate) struct Book {
 }
 
 impl Book {
-    /// Taken over and opened.
+    /// A book with a writer and capital.
     pub(crate) fn opened(config: BookConfig, rules: SymbolFilters, capital: Decimal) -> Self {
         let mut book = Self {
             config,
@@ -133,7 +133,7 @@ impl Book {
         })
     }
 
-    /// The book as another process finds it: nothing but its journal, read from JSON.
+    /// The book as another process reads it: from its journal alone, through JSON.
     pub(crate) fn recovered(&self, records: usize) -> Self {
         let mut state = BookState::default();
         let journal = self.journal[..records].to_vec();
@@ -150,14 +150,14 @@ impl Book {
         }
     }
 
-    /// The journal without the traces of restarts.
+    /// The journal without the records of restarts.
     pub(crate) fn decisions(&self) -> Vec<BookRecord> {
         let is_decision = |r: &&BookRecord| !matches!(r, BookRecord::WriterChanged { .. });
         self.journal.iter().filter(is_decision).cloned().collect()
     }
 }
 
-/// `SplitMix64`: enough chance for a price walk, the same on every machine.
+/// `SplitMix64`: random numbers for a price walk, the same on every machine.
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -227,7 +227,7 @@ pub(crate) fn candle_closed(candle: Candle, now_ms: i64) -> BookEvent {
     }
 }
 
-/// What a refused signal of this bar leaves in the journal.
+/// The record of a rejected signal of this bar.
 pub(crate) fn signal_rejected(
     strategy: Strategy,
     bar_close_minute: i64,

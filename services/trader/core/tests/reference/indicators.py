@@ -2,11 +2,11 @@
 """The indicators by other means: pandas alone, vectorised, from their published definitions.
 
 Wilder's averages begin with the mean of the first 14, exponential ones with the mean of their first
-period. The series is a formula of whole numbers, so that the test in ../engine/reference.rs has the very
+period. The series is a formula of whole numbers, so that the test in ../core/reference.rs has exactly the
 same one. Writes indicators.csv beside this file:
 
     python3 -m venv /tmp/venv && /tmp/venv/bin/pip install pandas
-    /tmp/venv/bin/python services/trader/engine/tests/reference/indicators.py
+    /tmp/venv/bin/python services/trader/core/tests/reference/indicators.py
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ def wave(n: int, period: int, height: int) -> int:
 
 
 def price(n: int) -> int:
-    """Hundredths: two waves and something that looks like noise."""
+    """Hundredths: two waves and pseudo-random noise."""
     noise = (n * n * 7_919 + 31 * n) % 23_571
     return 4_000_000 + wave(n, 97, 1_500) + wave(n, 331, 700) + noise
 

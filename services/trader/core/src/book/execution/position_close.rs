@@ -1,4 +1,4 @@
-//! The end of a position: what of it is still open, and the trade once nothing of it can change.
+//! The close of a live position: its open quantity, and the trade once it is complete.
 
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -7,18 +7,18 @@ use crate::book::{BookPhase, BookRecord, BookState, ExitReason, Position, Trade}
 use crate::fixed_point::{Price, Qty};
 use crate::orders::{Fill, FillCosts, Leg, OrderStatus, TrackedOrder};
 
-/// Funding is paid at a full hour, on whatever is held then.
+/// Funding is paid at a full hour, on the position open at that time.
 const HOUR_MS: i64 = 3_600_000;
-/// So long after it a payment may still be missing in the exchange's list.
+/// Time after the full hour in which a payment may still be missing from the exchange's list, in milliseconds.
 const FUNDING_LISTED_AFTER_MS: i64 = 60_000;
 
-/// Fills that made the position smaller.
+/// Fills that reduced the position, with their orders.
 pub(super) fn exit_fills(state: &BookState) -> impl Iterator<Item = (&TrackedOrder, &Fill)> {
     let leaving = state.orders.iter().filter(|o| o.order.leg != Leg::Entry);
     leaving.filter_map(|o| o.fill().map(|fill| (o, fill)))
 }
 
-/// What of the position is still open.
+/// The quantity that is still open.
 pub(super) fn open_quantity(state: &BookState, position: &Position) -> Qty {
     let closed: i64 = exit_fills(state)
         .map(|(_, fill)| fill.quantity.units())
@@ -34,7 +34,7 @@ pub(super) fn exit_reason(tracked: &TrackedOrder) -> ExitReason {
     }
 }
 
-/// The trade, once nothing of it can change: all is closed, every order is over, every cost is known.
+/// The trade; `None` until the position is closed, every order has ended and every cost is known.
 pub(super) fn closed_trade(state: &BookState) -> Option<BookRecord> {
     let BookPhase::Open(position) = &state.phase else {
         return None;
@@ -77,13 +77,13 @@ fn is_fully_accounted(state: &BookState, position: &Position) -> bool {
 
 /// Mean price of all exits, rounded to 1e-8.
 fn mean_exit_price(state: &BookState, quantity: Qty) -> Option<Price> {
-    let worth = |fill: &Fill| fill.price.to_decimal() * fill.quantity.to_decimal();
-    let worth: Decimal = exit_fills(state).map(|(_, fill)| worth(fill)).sum();
-    let mean = worth.checked_div(quantity.to_decimal())?;
+    let value = |fill: &Fill| fill.price.to_decimal() * fill.quantity.to_decimal();
+    let value: Decimal = exit_fills(state).map(|(_, fill)| value(fill)).sum();
+    let mean = value.checked_div(quantity.to_decimal())?;
     Price::from_decimal(mean.round_dp(crate::fixed_point::SCALE)).ok()
 }
 
-/// Whether what was paid until the last exit is in the exchange's list by now.
+/// Whether funding paid before the last exit must be in the exchange's list by now.
 pub(super) fn is_funding_listed(state: &BookState, now: UtcMs) -> bool {
     let last = exit_fills(state).map(|(_, fill)| fill.at.0).max();
     last.is_none_or(|last| {

@@ -1,4 +1,4 @@
-//! What an open position lacks: stop, target, or an exit, and the order that it is asked for with.
+//! Protective orders: which stop, target or exit an open position lacks, and the order to submit.
 
 use protocol::event::PositionSide;
 use protocol::time::UtcMs;
@@ -11,20 +11,19 @@ use crate::orders::{
     ClientOrderId, Leg, MAX_ATTEMPT, Order, OrderSide, OrderStatus, OrderType, TrackedOrder,
 };
 
-/// Binance's code for a trigger that is reached already.
+/// Binance's code for a trigger price that is already reached.
 const WOULD_TRIGGER: i64 = -2021;
-/// Its codes for what passes: too many requests, too many orders, too late. What is not even sent because of the
-/// first has it too.
+/// Binance's codes of transient rejections: too many requests, too many orders, outside `recvWindow`. A call that the trader
+/// holds back because of the first has the same code.
 const TRANSIENT_CODES: [i64; 3] = [-1003, -1015, -1021];
-/// Stops that are tried before the position is closed.
+/// Failed stop orders after which the position is closed at the market.
 const MAX_STOP_ATTEMPTS: usize = 3;
-/// Targets that the exchange refuses before no more is asked for; without one the position is left by its stop
-/// or by a breaker.
+/// Rejected target orders after which none is placed any more; the position then exits by its stop or a breaker.
 pub(super) const MAX_TARGET_REJECTIONS: usize = 3;
-/// Longest pause between two exits, in seconds.
+/// Longest delay between two attempts, in seconds.
 const MAX_RETRY_DELAY_S: i64 = 30;
 
-/// What an open position lacks: its stop first.
+/// The next missing order of an open position, its stop first; `None` if no order is missing or due.
 pub(super) fn next_protective_order(
     context: DecisionContext<'_>,
     state: &BookState,
@@ -32,8 +31,8 @@ pub(super) fn next_protective_order(
     now: UtcMs,
 ) -> Option<BookRecord> {
     if let Some(last) = newest_order(state, Leg::Exit) {
-        let over = last.is_final() && now.since(last.order.at) >= retry_delay(&last.order);
-        return over.then(|| exit_order(context, state, position, exit_reason(last), now))?;
+        let may_retry = last.is_final() && now.since(last.order.at) >= retry_delay(&last.order);
+        return may_retry.then(|| exit_order(context, state, position, exit_reason(last), now))?;
     }
     let Position {
         side,
@@ -43,13 +42,11 @@ pub(super) fn next_protective_order(
     } = *position;
     match newest_order(state, Leg::Stop).map(|o| (&o.order, &o.status)) {
         None => return trigger_order(context, state, side, Leg::Stop, stop, now),
-        // It filled a part of the position, and is no more.
-        Some((_, OrderStatus::Filled(_))) => {
-            return exit_order(context, state, position, ExitReason::Stop, now);
-        }
+        // The stop filled a part of the position and has ended.
         Some((
             _,
-            OrderStatus::ClosedUnfilled {
+            OrderStatus::Filled(_)
+            | OrderStatus::ClosedUnfilled {
                 code: Some(WOULD_TRIGGER),
             },
         )) => {
@@ -86,8 +83,8 @@ pub(super) fn next_protective_order(
     }
 }
 
-/// How many of a position's stops or targets came to nothing. What passes does not count: an exit would meet it
-/// too. Nor does a target that nobody refused: it can wait until the exchange takes it.
+/// Number of failed stop or target orders of a position. Transient rejections do not count: an exit would get them too.
+/// Nor does a target that ended without a rejection.
 pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
     let counts = |o: &&TrackedOrder| match o.status {
         OrderStatus::ClosedUnfilled { code: Some(code) } => !TRANSIENT_CODES.contains(&code),
@@ -101,7 +98,7 @@ pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
     of_leg.filter(counts).count()
 }
 
-/// How long after an attempt the next one may be made.
+/// Delay after an attempt before the next one.
 fn retry_delay(order: &Order) -> std::time::Duration {
     let seconds = i64::from(order.attempt).min(MAX_RETRY_DELAY_S);
     std::time::Duration::from_secs(seconds.unsigned_abs())
@@ -160,12 +157,12 @@ pub(super) fn order_draft(
             .config
             .live
             .as_ref()
-            .map_or(0, |terms| terms.recv_window_ms),
+            .map_or(0, |live| live.recv_window_ms),
         reason: None,
     }
 }
 
-/// The id of the next attempt; none after the last one there can be.
+/// Id and number of the next attempt; `None` after [`MAX_ATTEMPT`].
 fn next_client_order_id(state: &BookState, leg: Leg) -> Option<(ClientOrderId, u32)> {
     let entry = state.orders.first()?;
     let attempt = match newest_order(state, leg) {

@@ -1,4 +1,5 @@
-//! What is to be asked of the exchange, and how its view differs from the book. Decides nothing.
+//! Reconciliation with the exchange: what to query, and how the exchange's view differs from the book. Decides
+//! nothing.
 
 use protocol::event::PositionSide;
 use protocol::time::UtcMs;
@@ -12,24 +13,24 @@ use crate::orders::{
     ClientOrderId, ExchangeView, InstallationId, Leg, OpenOrder, Order, OrderStatus, TrackedOrder,
 };
 
-/// How long an entry may fill before its rest is cancelled, in milliseconds.
+/// Time in milliseconds after which the rest of an unfilled entry is canceled.
 const ENTRY_FILL_TIMEOUT_MS: i64 = 2_000;
 
-/// What is to be asked of the exchange.
+/// A query or cancellation to run against the exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReconciliationTask {
-    /// What became of this order.
+    /// Query the status of an order.
     QueryOrder(Order),
-    /// End this order; what became of it is looked up then.
+    /// Cancel an order; its status is queried afterwards.
     CancelOrder(Order),
-    /// Which funding was paid in this time.
+    /// Query the funding payments since a time.
     QueryFunding {
-        /// From then on.
+        /// Start of the query, exclusive.
         from: UtcMs,
     },
 }
 
-/// What is to be asked of the exchange now, in this order. Nothing while all is as it should be.
+/// The tasks that are due now, in this order. Empty if nothing is open or unknown.
 pub fn reconciliation_tasks(state: &BookState, now: UtcMs) -> Vec<ReconciliationTask> {
     let closed = match &state.phase {
         BookPhase::Open(position) => open_quantity(state, position) == Qty::ZERO,
@@ -48,7 +49,7 @@ pub fn reconciliation_tasks(state: &BookState, now: UtcMs) -> Vec<Reconciliation
             OrderStatus::Accepted if order.leg.is_conditional() && closed => {
                 Some(ReconciliationTask::CancelOrder(order))
             }
-            // The exit was refused: it may be one of these that has closed the position.
+            // The exit was rejected: a stop or target may have closed the position.
             OrderStatus::Accepted if order.leg.is_conditional() && has_failed_exit => {
                 Some(ReconciliationTask::QueryOrder(order))
             }
@@ -75,7 +76,7 @@ pub fn reconciliation_tasks(state: &BookState, now: UtcMs) -> Vec<Reconciliation
     tasks
 }
 
-/// From when on funding of the open position is not known.
+/// Time since which funding of the open position is unknown; `None` without an open position.
 pub fn funding_unknown_since(state: &BookState) -> Option<UtcMs> {
     match state.phase {
         BookPhase::Open(_) => state.last_funding_at.max(opened_at(state)),
@@ -86,32 +87,30 @@ pub fn funding_unknown_since(state: &BookState) -> Option<UtcMs> {
     }
 }
 
-/// Orders that rest on the exchange as they should. They are looked up when there is a hint, and now and
-/// then.
+/// Accepted stop and target orders. They are queried after a hint of the user stream, and periodically.
 pub fn resting_orders(state: &BookState) -> impl Iterator<Item = &Order> {
     let resting =
         |o: &&TrackedOrder| o.status == OrderStatus::Accepted && o.order.leg.is_conditional();
     state.orders.iter().filter(resting).map(|o| &o.order)
 }
 
-/// Whether an open position's newest stop, exit, or target came to nothing, so that time alone brings the next
-/// one.
+/// Whether the newest stop, exit or target of an open position has failed, so that the next attempt only waits for time.
 pub fn is_unprotected(state: &BookState) -> bool {
     let BookPhase::Open(position) = &state.phase else {
         return false;
     };
-    let came_to_nothing = |leg| {
+    let has_failed = |leg| {
         newest_order(state, leg)
             .is_some_and(|o| matches!(o.status, OrderStatus::ClosedUnfilled { .. }))
     };
     let no_target =
-        || came_to_nothing(Leg::Target) && count_failed(state, Leg::Target) < MAX_TARGET_REJECTIONS;
-    let lacks = || came_to_nothing(Leg::Stop) || came_to_nothing(Leg::Exit) || no_target();
-    open_quantity(state, position) > Qty::ZERO && lacks()
+        || has_failed(Leg::Target) && count_failed(state, Leg::Target) < MAX_TARGET_REJECTIONS;
+    let is_missing = || has_failed(Leg::Stop) || has_failed(Leg::Exit) || no_target();
+    open_quantity(state, position) > Qty::ZERO && is_missing()
 }
 
-/// How many guards and exits of the open position came to nothing. Each is a reason to hold the book against
-/// the exchange: the position may be gone.
+/// Number of failed stop and exit orders of the open position. Each is a reason for a reconciliation: the position may
+/// have been closed on the exchange.
 pub fn count_failed_exits(state: &BookState) -> usize {
     let failed = |o: &&TrackedOrder| {
         matches!(o.status, OrderStatus::ClosedUnfilled { .. })
@@ -120,23 +119,22 @@ pub fn count_failed_exits(state: &BookState) -> usize {
     state.orders.iter().filter(failed).count()
 }
 
-/// How the exchange's view of a symbol differs from the book.
+/// Differences between the exchange's view of a symbol and the book.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reconciliation {
-    /// Orders of ours that the book does not want: to be cancelled.
+    /// Orders of this installation that the book does not need: they are canceled.
     pub orphans: Vec<OpenOrder>,
-    /// Another installation's id under our prefix.
+    /// Id of another installation that trades this symbol; `None` if there is none.
     pub foreign_installation: Option<InstallationId>,
-    /// Orders that are nobody's of ours: left alone.
+    /// Number of external orders; they are ignored.
     pub external_orders: usize,
-    /// What the book believes to rest there, and does not: to be looked up.
+    /// Orders that should rest on the exchange and do not: they are queried.
     pub missing_orders: Vec<Order>,
-    /// What the exchange holds beyond what the book does: signed base units. None while an order is on its way
-    /// or missing, which says nothing about that.
+    /// Position on the exchange minus the book's, in signed base units. `None` while an order is in flight or missing.
     pub position_difference: Option<Decimal>,
 }
 
-/// Compares the book with what the exchange shows. Changes nothing.
+/// Compares the book with the exchange's view. Changes nothing.
 pub fn compare_with_exchange(
     state: &BookState,
     ours: &InstallationId,
@@ -146,8 +144,8 @@ pub fn compare_with_exchange(
     for open in &view.open_orders {
         match ClientOrderId::installation_in(&open.client_order_id) {
             None => reconciliation.external_orders += 1,
-            Some(deployment) if deployment != *ours => {
-                reconciliation.foreign_installation = Some(deployment);
+            Some(other) if other != *ours => {
+                reconciliation.foreign_installation = Some(other);
             }
             Some(_) if is_wanted(state, &open.client_order_id) => {}
             Some(_) => reconciliation.orphans.push(open.clone()),
@@ -173,14 +171,14 @@ fn is_wanted(state: &BookState, client_id: &str) -> bool {
     known.is_some_and(|o| !o.is_final())
 }
 
-/// What the exchange should hold for us; none while an order is on its way.
+/// The position that the exchange should have, in signed base units; `None` while an order is in flight.
 fn expected_position(state: &BookState) -> Option<Decimal> {
-    let on_its_way = |o: &TrackedOrder| match o.status {
+    let is_in_flight = |o: &TrackedOrder| match o.status {
         OrderStatus::Intended | OrderStatus::OutcomeUnknown { .. } => true,
         OrderStatus::Accepted => !o.order.leg.is_conditional(),
         OrderStatus::Filled(_) | OrderStatus::ClosedUnfilled { .. } => false,
     };
-    if state.orders.iter().any(on_its_way) {
+    if state.orders.iter().any(is_in_flight) {
         return None;
     }
     match &state.phase {
@@ -200,7 +198,7 @@ fn signed_quantity(side: PositionSide, quantity: Qty) -> Decimal {
     }
 }
 
-/// When the entry's last trade was.
+/// Time of the entry's last trade; `None` before its fill.
 fn opened_at(state: &BookState) -> Option<UtcMs> {
     let entry = state.orders.iter().find(|o| o.order.leg == Leg::Entry)?;
     entry.fill().map(|fill| fill.at)

@@ -1,0 +1,9 @@
+//! The account that the books of all processes share. One process leads it; every process monitors what
+//! the leader reports. The decisions are in `trader_core::account`.
+
+pub(crate) mod command_journal;
+mod delisted_books;
+pub(crate) mod latch_check;
+pub(crate) mod leader;
+pub mod monitor;
+pub(crate) mod monitor_task;

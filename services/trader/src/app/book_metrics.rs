@@ -1,0 +1,93 @@
+//! The trader's own metrics: its feed and its books. They are set at each scrape; a book that this process does not
+//! hold any more has no series.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use protocol::event::PositionSide;
+use protocol::report::BookReport;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use super::health_inputs::HealthInputs;
+
+const CANDLE_AGE: &str = "bearish_candle_age_seconds";
+const EQUITY: &str = "bearish_book_equity_usdt";
+const REALIZED_PNL: &str = "bearish_book_realized_pnl_usdt";
+const UNREALIZED_PNL: &str = "bearish_book_unrealized_pnl_usdt";
+const MAX_DRAWDOWN: &str = "bearish_book_max_drawdown_ratio";
+const POSITION_QUANTITY: &str = "bearish_book_position_quantity";
+const HALTED: &str = "bearish_book_halted";
+const TRADES: &str = "bearish_book_trades_total";
+const WINNING_TRADES: &str = "bearish_book_winning_trades_total";
+const SIGNALS_REJECTED: &str = "bearish_book_signals_rejected_total";
+
+/// Sets all metrics of the feed and of the books that this process holds now.
+pub fn update(inputs: &HealthInputs) {
+    let age = inputs.feed.stats().candle_age(inputs.feed.clock().now());
+    if let Some(age) = age {
+        gauge!(CANDLE_AGE).set(age.as_secs_f64());
+    }
+    for (symbol, report) in inputs.book_registry.reports() {
+        set_book(symbol.as_str(), &report);
+    }
+}
+
+fn set_book(symbol: &str, report: &BookReport) {
+    let label = [("symbol", symbol.to_owned())];
+    gauge!(EQUITY, &label).set(to_float(report.equity));
+    gauge!(REALIZED_PNL, &label).set(to_float(report.realized_pnl));
+    gauge!(UNREALIZED_PNL, &label).set(to_float(report.unrealized_pnl));
+    gauge!(MAX_DRAWDOWN, &label).set(to_float(report.max_drawdown));
+    let quantity = report
+        .position
+        .as_ref()
+        .map_or(Decimal::ZERO, |position| match position.side {
+            PositionSide::Long => position.quantity,
+            PositionSide::Short => -position.quantity,
+        });
+    gauge!(POSITION_QUANTITY, &label).set(to_float(quantity));
+    gauge!(HALTED, &label).set(u8::from(report.halt_reason.is_some()));
+    counter!(TRADES, &label).absolute(report.trades);
+    counter!(WINNING_TRADES, &label).absolute(report.winning_trades);
+    for (reason, count) in &report.rejected_signals {
+        let labels = [("symbol", symbol.to_owned()), ("reason", reason.clone())];
+        counter!(SIGNALS_REJECTED, &labels).absolute(*count);
+    }
+}
+
+/// Describes the metrics to the recorder.
+pub fn describe() {
+    describe_gauge!(
+        CANDLE_AGE,
+        Unit::Seconds,
+        "Time since the oldest of the books' newest candles closed, exchange time"
+    );
+    describe_gauge!(EQUITY, "Equity of the book, unrealized profit included");
+    describe_gauge!(
+        REALIZED_PNL,
+        "Profit of the closed positions after fees and funding"
+    );
+    describe_gauge!(
+        UNREALIZED_PNL,
+        "Profit of the open position at the last price"
+    );
+    describe_gauge!(
+        MAX_DRAWDOWN,
+        "Largest fall of the realized equity from a peak, as a share of the peak"
+    );
+    describe_gauge!(
+        POSITION_QUANTITY,
+        "Quantity of the open position: positive long, negative short, zero flat"
+    );
+    describe_gauge!(HALTED, "1 while the book is halted");
+    describe_counter!(TRADES, "Closed positions of the book, over all boots");
+    describe_counter!(
+        WINNING_TRADES,
+        "Closed positions of the book with a profit after fees"
+    );
+    describe_counter!(SIGNALS_REJECTED, "Signals that were rejected, by reason");
+}
+
+/// A metric's value. The result is never used in calculations.
+fn to_float(value: Decimal) -> f64 {
+    value.to_f64().unwrap_or(f64::NAN)
+}

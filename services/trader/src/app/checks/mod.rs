@@ -1,0 +1,134 @@
+//! The checks that a start and `--dry-run` share.
+
+pub(crate) mod account;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::ids::SubjectToken;
+use runtime::exit_error::ExitError;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use tokio::time::timeout;
+use trader_core::symbol_filters::SymbolFilters;
+
+use crate::market::MarketError;
+use crate::settings::Settings;
+
+/// Deadline of each check.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Result of a check, by the exit code of a start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CheckResult {
+    /// Nothing to do.
+    Pass,
+    /// A start would go through.
+    Warn,
+    /// A dependency is unavailable: exit 69.
+    Missing,
+    /// A retry cannot fix the cause: exit 78.
+    Fail,
+}
+
+/// One check and what it found.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) result: CheckResult,
+    pub(crate) finding: String,
+    /// What the operator can do; empty if there is nothing to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) advice: String,
+}
+
+/// A check with this result.
+pub(crate) fn check(
+    result: CheckResult,
+    name: &'static str,
+    finding: impl Into<String>,
+    advice: impl Into<String>,
+) -> Check {
+    Check {
+        name,
+        result,
+        finding: finding.into(),
+        advice: advice.into(),
+    }
+}
+
+/// A check that passed.
+pub(crate) fn pass(name: &'static str, finding: impl Into<String>) -> Check {
+    check(CheckResult::Pass, name, finding, "")
+}
+
+/// A check that does not prevent a start.
+pub(crate) fn warn(
+    name: &'static str,
+    finding: impl Into<String>,
+    advice: impl Into<String>,
+) -> Check {
+    check(CheckResult::Warn, name, finding, advice)
+}
+
+/// A check that failed with an error of the exchange.
+pub(crate) fn failed_check(name: &'static str, about: &str, error: &MarketError) -> Check {
+    let finding = format!("{about}: {error}");
+    match error {
+        MarketError::Retry { .. } => check(
+            CheckResult::Missing,
+            name,
+            finding,
+            "check that the exchange is up and the address is right",
+        ),
+        MarketError::Refused { .. } => {
+            check(CheckResult::Fail, name, finding, "correct what it names")
+        }
+        MarketError::UnknownSymbol { .. } => check(
+            CheckResult::Fail,
+            name,
+            error.to_string(),
+            "remove the symbol from SYMBOLS",
+        ),
+    }
+}
+
+/// Limits a call to the exchange to the [`DEADLINE`].
+///
+/// # Errors
+/// The call's own, or [`MarketError::Retry`] after the deadline.
+pub(crate) async fn with_deadline<T>(
+    call: impl Future<Output = Result<T, MarketError>>,
+) -> Result<T, MarketError> {
+    timeout(DEADLINE, call).await.unwrap_or_else(|_| {
+        Err(MarketError::Retry {
+            what: "exchange",
+            reason: format!("no answer within {DEADLINE:?}"),
+            after: None,
+        })
+    })
+}
+
+/// Checks that each book's share of the capital is enough for the smallest order.
+///
+/// # Errors
+/// Exit 78 naming the symbol, the share and the minimum.
+pub(crate) fn check_slice(
+    settings: &Settings,
+    filters: &BTreeMap<SubjectToken, SymbolFilters>,
+) -> Result<(), ExitError> {
+    let largest = settings.slice() * Decimal::from(settings.leverage);
+    for (symbol, filters) in filters {
+        if largest < filters.min_notional {
+            return Err(ExitError::config(format!(
+                "CAPITAL_USDT=\"{}\": expected more capital or fewer SYMBOLS: {symbol} gets {} USDT, and its \
+                 smallest order is {} USDT",
+                settings.capital,
+                settings.slice(),
+                filters.min_notional
+            )));
+        }
+    }
+    Ok(())
+}

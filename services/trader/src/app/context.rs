@@ -1,0 +1,72 @@
+//! What all tasks of a trader process share. Created once at the start, never changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use protocol::event::EventBody;
+use protocol::ids::{AccountKey, SubjectToken};
+use protocol::trader_args::TraderArgs;
+use runtime::bus::Bus;
+use runtime::components::ProcessStatus;
+use runtime::identity::Identity;
+use runtime::outbox::Outbox;
+use rust_decimal::Decimal;
+use trader_core::book::BookConfig;
+use trader_core::symbol_filters::SymbolFilters;
+
+use crate::account::monitor::AccountMonitor;
+use crate::books::book_registry::BookRegistry;
+use crate::books::core_calls::InFlightCalls;
+use crate::market::{BinanceDataClient, Feed};
+use crate::venue::BinanceExecutionClient;
+
+/// One trader process.
+pub struct Context {
+    /// Connection to the bus.
+    pub bus: Bus,
+    /// Instance and boot of this process.
+    pub identity: Identity,
+    /// Account whose books this process trades.
+    pub account: AccountKey,
+    /// The traded symbols, with the exchange's filters of each.
+    pub symbol_filters: BTreeMap<SubjectToken, SymbolFilters>,
+    /// Capital of each book in USDT.
+    pub slice: Decimal,
+    /// Configuration of the books.
+    pub config: BookConfig,
+    /// Client for the exchange's market data.
+    pub data_client: BinanceDataClient,
+    /// Feed of closed candles.
+    pub feed: Feed,
+    /// Client for orders; `None` on paper.
+    pub execution_client: Option<BinanceExecutionClient>,
+    /// Queue of events for the operator and other services.
+    pub outbox: Outbox,
+    /// Component counters for heartbeats and metrics.
+    pub process_status: Arc<ProcessStatus>,
+    /// Newest report of the account leader.
+    pub account_monitor: Arc<AccountMonitor>,
+    /// Newest state of each book of this process.
+    pub book_registry: Arc<BookRegistry>,
+    /// Calls to `trader_core` that are in flight.
+    pub core_calls: Arc<InFlightCalls>,
+    /// Trading flags.
+    pub args: TraderArgs,
+}
+
+impl Context {
+    /// Leverage as the exchange expects it: a whole number.
+    pub fn leverage(&self) -> u8 {
+        u8::try_from(self.config.leverage).unwrap_or(1)
+    }
+
+    /// The event that announces this process.
+    pub fn started_event(&self) -> EventBody {
+        EventBody::TraderStarted {
+            mode: self.args.mode(),
+            symbols: self.symbol_filters.keys().cloned().collect(),
+            flags: std::env::args().skip(1).collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The state that the health check and the heartbeats read. Exists before the first dependency answers.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use protocol::heartbeat::{ComponentState, Heartbeat, ProcessPhase};
+use protocol::ids::AccountKey;
+use runtime::bus::Bus;
+use runtime::components::{ComponentSource, ProcessStatus};
+use runtime::health::check::{HealthFailure, HealthResult};
+
+use crate::account::monitor::AccountMonitor;
+use crate::books::book_registry::BookRegistry;
+use crate::market::Feed;
+
+/// Without a pass over the leases for this long, the book manager counts as hung.
+const MAX_LEASE_PASS_AGE: Duration = Duration::from_secs(20);
+
+/// State read by the health check and the heartbeat.
+pub struct HealthInputs {
+    /// Counters of every component.
+    pub process_status: Arc<ProcessStatus>,
+    /// Newest state of each book of this process.
+    pub book_registry: Arc<BookRegistry>,
+    /// Feed of closed candles.
+    pub feed: Feed,
+    /// The account; empty until the exchange has named it.
+    pub account: OnceLock<AccountKey>,
+    /// Newest report of the account leader.
+    pub account_monitor: Arc<AccountMonitor>,
+    /// The latch that prevents this process from trading, or lets it only close positions.
+    pub blocking_latch: OnceLock<String>,
+    /// Connection to the bus; empty until it answers.
+    pub bus: OnceLock<Bus>,
+}
+
+impl HealthInputs {
+    /// The inputs of a process with this feed. Stale candles make the process's health critical.
+    pub fn for_feed(feed: &Feed) -> Arc<Self> {
+        let progress = Arc::<ProcessStatus>::default();
+        progress.add_source("feed", Arc::clone(feed.stats()) as Arc<dyn ComponentSource>);
+        let stale = feed.clone();
+        let running = Arc::downgrade(&progress);
+        progress.set_critical_check(move || {
+            let running = running.upgrade()?.phase() == ProcessPhase::Running;
+            let down = stale.stats().component_status().state != ComponentState::Ok;
+            (running && down).then(|| "the market feed is down or its candles are stale".to_owned())
+        });
+        Arc::new(Self {
+            process_status: progress,
+            book_registry: Arc::default(),
+            feed: feed.clone(),
+            account: OnceLock::new(),
+            account_monitor: Arc::default(),
+            blocking_latch: OnceLock::new(),
+            bus: OnceLock::new(),
+        })
+    }
+
+    /// Adds the trader's part to a heartbeat.
+    pub fn extend_heartbeat(&self, heartbeat: &mut Heartbeat) {
+        let feed = self.feed.stats();
+        let age = feed.candle_age(self.feed.clock().now());
+        heartbeat.candle_age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        heartbeat.books = self.book_registry.summaries();
+        heartbeat.account = self.account.get().cloned();
+        heartbeat.latch_id = self.latch();
+    }
+
+    /// Id of the account's latch; `None` if this process knows of no latch.
+    fn latch(&self) -> Option<String> {
+        let status = self.account_monitor.status();
+        let latch = status.and_then(|status| status.report.latch);
+        let latch = latch.map(|latch| latch.latch_id);
+        latch.or_else(|| self.blocking_latch.get().cloned())
+    }
+
+    /// Answers the health check.
+    ///
+    /// # Errors
+    /// `waiting` for a dependency, or `hung` if the book manager makes no progress.
+    pub fn check_health(&self) -> HealthResult {
+        let Some(bus) = self.bus.get() else {
+            return Err(HealthFailure::waiting("waiting for the bus"));
+        };
+        if !bus.is_connected() {
+            return Err(HealthFailure::waiting("the bus is disconnected"));
+        }
+        match self.process_status.phase() {
+            ProcessPhase::Starting => {
+                return Err(HealthFailure::waiting("starting: waiting for the exchange"));
+            }
+            ProcessPhase::Running | ProcessPhase::Draining | ProcessPhase::Stopped => {}
+        }
+        let idle = self
+            .process_status
+            .component("book-manager")
+            .since_last_iteration();
+        if idle.is_none_or(|idle| idle > MAX_LEASE_PASS_AGE) {
+            let since =
+                idle.map_or_else(|| "the start".to_owned(), |idle| format!("{idle:.1?} ago"));
+            return Err(HealthFailure::hung(format!(
+                "the book manager made no progress since {since}"
+            )));
+        }
+        if self.feed.stats().component_status().state != ComponentState::Ok {
+            return Err(HealthFailure::waiting("the market feed is down or stale"));
+        }
+        Ok(format!("{} books", self.book_registry.summaries().len()))
+    }
+}

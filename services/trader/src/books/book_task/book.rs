@@ -1,0 +1,147 @@
+//! One book in memory: its journal, its state and its indicators. [`Book::decide`] is the only way to change
+//! it: decide, append, apply, publish, act.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::heartbeat::ComponentState;
+use protocol::ids::{BookKey, SubjectToken};
+use protocol::time::UtcMs;
+use runtime::components::ComponentHandle;
+use runtime::failpoint;
+use runtime::journal::{AppendError, BatchPosition, Journal};
+use runtime::outbox::OutboxCursor;
+use trader_core::book::{BookEvent, BookRecord, BookState, DecisionInputs, decide};
+use trader_core::candle::Candle;
+use trader_core::market_state::MarketState;
+use trader_core::symbol_filters::SymbolFilters;
+
+use crate::app::context::Context;
+use crate::books::core_calls::CallGuard;
+
+/// Why the task of a book ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BookTaskEnd {
+    /// The shutdown was requested.
+    Stopped,
+    /// Another process has written to the book's journal.
+    Lost(String),
+    /// The book stops trading until an operator unhalts it.
+    Halted(String),
+    /// The book's journal was halted before this task started; the operator has been notified then.
+    StillHalted(String),
+    /// The exchange's time is before the book's newest candle: the journal belongs to another market.
+    MarketChanged(String),
+}
+
+/// Delay before a failed call to the exchange is repeated.
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+pub(super) struct Book {
+    pub(super) ctx: Arc<Context>,
+    pub(super) symbol: SubjectToken,
+    pub(super) key: BookKey,
+    pub(super) filters: SymbolFilters,
+    pub(super) component: Arc<ComponentHandle>,
+    pub(super) journal: Journal,
+    pub(super) outbox_cursor: Arc<OutboxCursor>,
+    pub(super) state: BookState,
+    pub(super) market_state: MarketState,
+    /// The newest candle since this process has the book.
+    pub(super) last_candle: Option<Candle>,
+    /// When the last snapshot was stored; `None` before the first.
+    pub(super) last_snapshot_at: Option<Instant>,
+    pub(super) volatility_breaker_tripped: bool,
+    pub(super) ready: bool,
+    /// Since when the book is stalled, if so. The operator is notified of the begin and the end.
+    pub(super) failing_since: Option<Instant>,
+    /// The last query to the exchange failed. Incoming candles alone do not clear the error state.
+    pub(super) last_round_unanswered: bool,
+}
+
+impl Book {
+    /// Decides on an event, and on the results of the orders that follow from it.
+    ///
+    /// Each decision is appended to the journal, applied and published before its orders are sent. Stop and
+    /// target orders are the exception: they are sent while the decision is appended, because they can only
+    /// reduce the position, and a second copy is rejected.
+    pub(super) async fn decide(&mut self, event: BookEvent) -> Result<(), BookTaskEnd> {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let records = self.decide_records(event);
+            if records.is_empty() {
+                continue;
+            }
+            let protect =
+                Self::send_protective_orders(Arc::clone(&self.ctx), self.symbol.clone(), &records);
+            let (stored, protected) = tokio::join!(self.append_records(&records), protect);
+            let place = stored?;
+            self.apply_records(&records)?;
+            self.publish_record_events(&place, &records);
+            events.extend(protected.into_iter().map(|sent| self.order_finished(sent)));
+            let sent = self.send_stored_orders(&records).await;
+            events.extend(sent.into_iter().map(|sent| self.order_finished(sent)));
+        }
+        Ok(())
+    }
+
+    /// Applies records that are stored.
+    pub(super) fn apply_records(&mut self, records: &[BookRecord]) -> Result<(), BookTaskEnd> {
+        self.state.apply_all(records).map_err(|error| {
+            BookTaskEnd::Halted(format!("bug: own record does not apply: {error}"))
+        })?;
+        for record in records {
+            self.log_record(record);
+        }
+        Ok(())
+    }
+
+    pub(super) fn decide_records(&self, event: BookEvent) -> Vec<BookRecord> {
+        let _call = self.begin_core_call();
+        if let BookEvent::CandleClosed { .. } = event {
+            failpoint::spin(self.symbol.as_str());
+        }
+        decide(&self.state, &self.ctx.config, &self.filters, event)
+    }
+
+    /// Marks a call to the core for the hang detector. The guard is held during the call, never across an await.
+    pub(super) fn begin_core_call(&self) -> CallGuard {
+        let calls = &self.ctx.core_calls;
+        calls.begin_call(&self.key, self.journal.last_seq())
+    }
+
+    pub(super) async fn append_records(
+        &mut self,
+        records: &[BookRecord],
+    ) -> Result<BatchPosition, BookTaskEnd> {
+        let (ctx, symbol, component) = (&self.ctx, &self.symbol, &self.component);
+        let mut unavailable = None;
+        let appended = self
+            .journal
+            .append(records, self.outbox_cursor.seq(), |error| {
+                component.set_state(ComponentState::Retrying);
+                ctx.process_status
+                    .record_error(symbol.as_str(), format!("journal: {error}"));
+                tracing::warn!(%symbol, error, "journal unavailable; waiting before any decision");
+                unavailable = Some(error.to_owned());
+            })
+            .await;
+        if let Some(error) = unavailable {
+            self.report_failure(&format!("journal: {error}"));
+        }
+        appended.map_err(|error| match error {
+            AppendError::Fenced { .. } => BookTaskEnd::Lost(error.to_string()),
+            AppendError::Rejected { .. } => BookTaskEnd::Halted(error.to_string()),
+        })
+    }
+
+    /// What a decision depends on besides the book, at this time of the exchange.
+    pub(super) fn decision_inputs(&self, exchange_time: UtcMs) -> DecisionInputs {
+        DecisionInputs {
+            exchange_time,
+            entry_permission: self.ctx.account_monitor.entry_permission(&self.symbol),
+            is_exchange_failing: self.ctx.feed.stats().exchange_fails(),
+        }
+    }
+}

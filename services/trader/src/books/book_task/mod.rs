@@ -1,0 +1,337 @@
+//! The task of one book: recovers the book from its journal, takes it over, and follows the market. Every
+//! decision is made by `trader_core` and journaled before it takes effect.
+
+mod book;
+mod execution;
+mod reconciliation;
+pub(crate) mod recovery;
+mod reporting;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::heartbeat::{BookSummary, ComponentState};
+use protocol::ids::{BookKey, SubjectToken};
+use protocol::time::UtcMs;
+use runtime::journal::StoredBatch;
+use rust_decimal::Decimal;
+use tokio_util::sync::CancellationToken;
+use trader_core::book::{BookEvent, BookPhase, BookRecord, first_needed_candle};
+use trader_core::candle::{Candle, Interval};
+use trader_core::market_state::{BAR, BarHistory};
+
+pub(crate) use self::book::BookTaskEnd;
+use self::book::{Book, RETRY_DELAY};
+use self::reconciliation::ReconcileSchedule;
+use super::book_registry::RegistryEntry;
+use crate::app::context::Context;
+use crate::market::{FeedEvent, FeedHandle, MarketError};
+
+/// Bars requested of each interval for the warm-up: the largest page of Binance.
+const WARM_UP_BARS: usize = 1500;
+/// A snapshot older than this is not continued; the indicators are warmed up from the exchange.
+const MAX_CATCH_UP: Duration = Duration::from_hours(24);
+
+/// Trades one book until `shutdown`, until another process takes the book over, or until the book is halted.
+pub(crate) async fn run(
+    ctx: Arc<Context>,
+    symbol: SubjectToken,
+    shutdown: CancellationToken,
+) -> BookTaskEnd {
+    // Boxed: a book with its indicators is large, and every await would move it.
+    let joining = Box::pin(async {
+        let mut book = Box::new(Book::recover(ctx, symbol).await?);
+        let feed = book.subscribe_feed().await?;
+        Ok((book, feed))
+    });
+    // Recovery may be cancelled at any point, as by a crash. After it, only waits are cancelled.
+    let ended = match shutdown.run_until_cancelled(joining).await {
+        None => return BookTaskEnd::Stopped,
+        Some(Err(end)) => Err(end),
+        Some(Ok((mut book, mut feed))) => book.run_loop(&mut feed, &shutdown).await,
+    };
+    ended.err().unwrap_or(BookTaskEnd::Stopped)
+}
+
+/// The registry entry of a halted book.
+pub(crate) fn halted_entry(book: &BookKey, reason: &str) -> RegistryEntry {
+    RegistryEntry {
+        summary: BookSummary {
+            book: book.clone(),
+            equity: Decimal::ZERO,
+            position_quantity: Decimal::ZERO,
+            trades: 0,
+            halt_reason: Some(reason.to_owned()),
+        },
+        report: None,
+        flat: false,
+        ready: true,
+    }
+}
+
+impl Book {
+    /// Records this process as the writer, and publishes the events that may not have been published.
+    async fn take_over(
+        &mut self,
+        batches: Vec<StoredBatch<BookRecord>>,
+    ) -> Result<(), BookTaskEnd> {
+        let identity = &self.ctx.identity;
+        let event = BookEvent::WriterChanged {
+            boot: identity.boot.clone(),
+            instance: identity.instance.clone(),
+        };
+        let unpublished: Vec<StoredBatch<BookRecord>> = batches
+            .into_iter()
+            .filter(|s| s.seq > self.outbox_cursor.seq())
+            .collect();
+        let records = self.decide_records(event);
+        let place = self.append_records(&records).await?;
+        self.apply_records(&records)?;
+        // Oldest first: once a later event is acknowledged, the earlier ones count as published.
+        for stored in &unpublished {
+            self.publish_record_events(&stored.position(), &stored.batch.records);
+        }
+        self.publish_record_events(&place, &records);
+        self.offer_capital().await?;
+        tracing::info!(
+            symbol = %self.symbol,
+            phase = self.state.phase.as_str(),
+            equity = %self.state.equity,
+            trades = self.state.trades,
+            "book recovered"
+        );
+        self.update_registry();
+        Ok(())
+    }
+
+    /// Allocates the book's share of the capital: opens the book, or changes its capital while it is flat.
+    async fn offer_capital(&mut self) -> Result<(), BookTaskEnd> {
+        let capital = self.ctx.slice;
+        self.decide(BookEvent::CapitalAllocated { capital }).await
+    }
+
+    /// Warms up the indicators, unless a snapshot has them, and subscribes from the first candle that is needed.
+    async fn subscribe_feed(&mut self) -> Result<FeedHandle, BookTaskEnd> {
+        self.check_market().await?;
+        self.reconcile_first().await?;
+        let now = self.resume_or_warm_up().await?;
+        let base = self.ctx.config.base;
+        // Candles fill orders only on paper.
+        let on_paper = self.ctx.execution_client.is_none();
+        let unfilled = first_needed_candle(&self.state).filter(|_| on_paper);
+        let from = [unfilled, self.market_state.next_bar_open()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or_else(|| base.open_of(now));
+        let feed = self
+            .ctx
+            .feed
+            .subscribe(self.symbol.clone(), from)
+            .await
+            .map_err(|_| BookTaskEnd::Stopped)?;
+        self.volatility_breaker_tripped = self.market_state.is_volatility_breaker_tripped();
+        self.ctx.account_monitor.wait_until_known().await;
+        if let Some(signal) = self.market_state.last_signal() {
+            let now = self.decision_inputs(self.exchange_time_or(now).await);
+            self.decide(BookEvent::SignalFound {
+                signal,
+                inputs: now,
+            })
+            .await?;
+        }
+        self.ready = base.close_of(from) > now;
+        self.update_registry();
+        Ok(feed)
+    }
+
+    /// Ends the book if the exchange's time is before the book's newest candle. Nothing is decided before that.
+    async fn check_market(&mut self) -> Result<(), BookTaskEnd> {
+        let newest = recovery::newest_time(&self.state, self.market_state.next_bar_open());
+        if newest.is_none() {
+            return Ok(());
+        }
+        loop {
+            match self.ctx.data_client.server_time().await {
+                Ok(now) => {
+                    return recovery::check_same_market(&self.symbol, newest, now)
+                        .map_err(BookTaskEnd::MarketChanged);
+                }
+                Err(error) => self.wait_after_failure(&error).await?,
+            }
+        }
+    }
+
+    /// Resumes from the snapshot if it is less than a day old, and warms up otherwise. Returns the exchange's time.
+    async fn resume_or_warm_up(&mut self) -> Result<UtcMs, BookTaskEnd> {
+        let Some(next) = self.market_state.next_bar_open() else {
+            return self.warm_up().await;
+        };
+        match self.ctx.data_client.server_time().await {
+            Ok(now) if now.since(next) <= MAX_CATCH_UP => {
+                tracing::info!(symbol = %self.symbol, from = %next, "resumed from snapshot");
+                Ok(now)
+            }
+            // `warm_up` waits for an exchange that does not answer.
+            Ok(_) | Err(_) => self.warm_up().await,
+        }
+    }
+
+    /// Fills the indicators from the exchange's bars. Returns the exchange's time.
+    async fn warm_up(&mut self) -> Result<UtcMs, BookTaskEnd> {
+        loop {
+            match self.fetch_bars().await {
+                Ok((now, history)) => {
+                    let call = self.begin_core_call();
+                    let warm = self.market_state.warm_up(&history);
+                    drop(call);
+                    let fault = match warm {
+                        Ok(()) => return Ok(now),
+                        Err(fault) => fault.to_string(),
+                    };
+                    self.report_failure(&fault);
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+                Err(MarketError::Retry {
+                    what,
+                    reason,
+                    after,
+                }) => {
+                    self.report_failure(&format!("{what}: {reason}"));
+                    tokio::time::sleep(after.unwrap_or(RETRY_DELAY).max(RETRY_DELAY)).await;
+                }
+                Err(rejected) => return Err(BookTaskEnd::Halted(rejected.to_string())),
+            }
+        }
+    }
+
+    async fn fetch_bars(&self) -> Result<(UtcMs, BarHistory), MarketError> {
+        let market = &self.ctx.data_client;
+        let now = market.server_time().await?;
+        let fetch =
+            |interval| market.closed_klines(&self.symbol, interval, None, WARM_UP_BARS, now);
+        let history = BarHistory {
+            bars: fetch(BAR).await?,
+            hours: fetch(Interval::H1).await?,
+            four_hours: fetch(Interval::H4).await?,
+        };
+        Ok((now, history))
+    }
+
+    /// Follows the market until `shutdown`.
+    async fn run_loop(
+        &mut self,
+        feed: &mut FeedHandle,
+        shutdown: &CancellationToken,
+    ) -> Result<(), BookTaskEnd> {
+        let account = Arc::clone(&self.ctx.account_monitor);
+        let mut schedule = ReconcileSchedule::for_symbol(&self.ctx, &self.symbol);
+        let mut closing = false;
+        loop {
+            self.schedule_if_urgent(&mut schedule);
+            let event = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return self.drain_orders(&mut schedule).await,
+                () = account.wait_until_latched(), if !closing => {
+                    closing = true;
+                    self.close_all().await?;
+                    continue;
+                }
+                () = schedule.wait_until_due() => {
+                    self.run_round(&mut schedule).await?;
+                    if closing {
+                        self.close_all().await?;
+                    }
+                    continue;
+                }
+                event = feed.recv() => event,
+            };
+            // The feed ends with the process; which of the two is noticed first is random.
+            let Some(event) = event else {
+                return self.drain_orders(&mut schedule).await;
+            };
+            match event {
+                FeedEvent::Candle {
+                    candle,
+                    market_now,
+                    caught_up,
+                } => {
+                    self.on_candle_closed(candle, market_now).await?;
+                    self.ready |= caught_up;
+                    if closing {
+                        self.close_all().await?;
+                    }
+                }
+                FeedEvent::Stale { since, .. } => {
+                    self.component.set_state(ComponentState::Retrying);
+                    self.report_failure(&format!("no candle since {since}"));
+                }
+                FeedEvent::Recovered { after } => {
+                    tracing::info!(symbol = %self.symbol, ?after, "candle stream recovered");
+                }
+                FeedEvent::Refused { reason } => return Err(BookTaskEnd::Halted(reason)),
+            }
+            self.update_registry();
+        }
+    }
+
+    /// Closes the open position at the newest price, because the account is latched.
+    async fn close_all(&mut self) -> Result<(), BookTaskEnd> {
+        if self.ctx.execution_client.is_some() {
+            return self.close_at_market().await;
+        }
+        let Some(candle) = self.last_candle else {
+            return Ok(());
+        };
+        let (at, price) = (candle.open_time, candle.close);
+        self.decide(BookEvent::AccountLatched { at, price }).await?;
+        self.update_registry();
+        Ok(())
+    }
+
+    async fn on_candle_closed(
+        &mut self,
+        candle: Candle,
+        market_now: UtcMs,
+    ) -> Result<(), BookTaskEnd> {
+        let mut bar_closed = false;
+        let call = self.begin_core_call();
+        let outcome = self.market_state.candle_closed(&candle);
+        drop(call);
+        let signal = match outcome {
+            Ok(outcome) => {
+                bar_closed = outcome.bar_closed;
+                if let Some(gap) = outcome.gap {
+                    self.report_failure(&format!("{gap:?}: warming up the indicators again"));
+                    self.warm_up().await?;
+                }
+                outcome.signal
+            }
+            Err(error) => {
+                // The candle still counts for an open position; only its signal is lost.
+                self.report_failure(&error.to_string());
+                None
+            }
+        };
+        self.last_candle = Some(candle);
+        let now = self.decision_inputs(self.exchange_time_or(market_now).await);
+        self.decide(BookEvent::CandleClosed {
+            candle,
+            signal,
+            inputs: now,
+        })
+        .await?;
+        if matches!(self.state.phase, BookPhase::Flat) && self.state.capital != self.ctx.slice {
+            self.offer_capital().await?;
+        }
+        self.component.record_iteration();
+        if !self.last_round_unanswered {
+            self.report_recovery();
+        }
+        if bar_closed {
+            self.report_volatility_breaker();
+            self.store_snapshot().await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,301 @@
+//! Recovery of a book: from its newest snapshot and the journal behind it, or from the whole journal. Also
+//! stores the snapshots.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protocol::VERSION;
+use protocol::heartbeat::ComponentState;
+use protocol::ids::{BookKey, SubjectToken};
+use protocol::subject::Subject;
+use protocol::time::UtcMs;
+use runtime::bus::Bus;
+use runtime::components::ComponentHandle;
+use runtime::journal::{Journal, ReplayError, StoredBatch};
+use runtime::outbox::OutboxCursor;
+use runtime::snapshot::{self, Snapshot};
+use serde::{Deserialize, Serialize};
+use trader_core::book::{BookPhase, BookRecord, BookState, first_needed_candle};
+use trader_core::event_mapping::operator_event;
+use trader_core::market_state::MarketState;
+
+use super::book::{Book, BookTaskEnd};
+use crate::app::context::Context;
+use crate::books::book_journal::read_book_state;
+
+/// Version of [`BookSnapshot`]. A snapshot of another version is ignored, and the whole journal is read.
+const SCHEMA: u16 = 1;
+/// Shortest time between two snapshots, however fast the market's clock runs.
+const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15);
+/// How far the exchange's time may be before a book's newest time. The clock of a simulated exchange may step
+/// back a little when its host's clock does.
+const MAX_CLOCK_STEP_BACK: Duration = Duration::from_mins(15);
+
+/// Content of a snapshot.
+#[derive(Deserialize)]
+struct BookSnapshot {
+    state: BookState,
+    market_state: MarketState,
+}
+
+/// [`BookSnapshot`] as it is stored.
+#[derive(Serialize)]
+struct BookSnapshotRef<'a> {
+    state: &'a BookState,
+    market_state: &'a MarketState,
+}
+
+/// A book as its last writer left it.
+struct RecoveredBook {
+    journal: Journal,
+    state: BookState,
+    market_state: Option<MarketState>,
+    published_seq: u64,
+    /// Batches whose events may not have been published.
+    unpublished: Vec<StoredBatch<BookRecord>>,
+}
+
+impl RecoveredBook {
+    /// Publishes the pending events of a halted book, which no process takes over.
+    fn publish_pending_events(&self, ctx: &Context, key: &BookKey) {
+        let cursor = OutboxCursor::from_seq(self.published_seq);
+        let id = key.to_string();
+        for stored in &self.unpublished {
+            let records = stored.batch.records.iter();
+            let bodies = records.map(|record| operator_event(key, record));
+            ctx.outbox
+                .enqueue_journaled(&id, &stored.position(), bodies, &cursor);
+        }
+    }
+}
+
+impl Book {
+    /// Recovers the book and takes it over. Publishes the events that may not have been published.
+    pub(super) async fn recover(
+        ctx: Arc<Context>,
+        symbol: SubjectToken,
+    ) -> Result<Self, BookTaskEnd> {
+        let component = ctx.process_status.component(symbol.as_str());
+        let key = ctx.account.book(symbol.clone());
+        let halted = BookTaskEnd::Halted;
+        let filters = ctx
+            .symbol_filters
+            .get(&symbol)
+            .cloned()
+            .ok_or_else(|| halted(format!("no symbol filters for {symbol}")))?;
+        let (base, strategies) = (ctx.config.base, &ctx.config.strategies);
+        let new_state = MarketState::new(base, strategies.clone())
+            .map_err(|error| halted(error.to_string()))?;
+        let found = load_book(&ctx, &key, &component).await?;
+        if let BookPhase::Halted { reason, .. } = &found.state.phase {
+            found.publish_pending_events(&ctx, &key);
+            return Err(BookTaskEnd::StillHalted(reason.clone()));
+        }
+        let restored = found
+            .market_state
+            .and_then(|state| state.restore(base, strategies.clone()));
+        let mut book = Self {
+            symbol,
+            key,
+            filters,
+            component,
+            journal: found.journal,
+            outbox_cursor: OutboxCursor::from_seq(found.published_seq),
+            state: found.state,
+            market_state: restored.unwrap_or(new_state),
+            last_candle: None,
+            last_snapshot_at: None,
+            volatility_breaker_tripped: false,
+            ready: false,
+            failing_since: None,
+            last_round_unanswered: false,
+            ctx,
+        };
+        book.take_over(found.unpublished).await?;
+        Ok(book)
+    }
+
+    /// Stores a snapshot, if the bus is connected and the last one is at least 15 s old. The next snapshot makes up for
+    /// one that fails.
+    pub(super) async fn store_snapshot(&mut self) {
+        let now = Instant::now();
+        let early = |last: Instant| now.duration_since(last) < MIN_SNAPSHOT_INTERVAL;
+        if self.last_snapshot_at.is_some_and(early) || !self.ctx.bus.is_connected() {
+            return;
+        }
+        let Some(batch) = self.journal.last_batch() else {
+            return;
+        };
+        self.last_snapshot_at = Some(now);
+        let snapshot = Snapshot {
+            v: VERSION,
+            schema: SCHEMA,
+            batch,
+            events_published_seq: self.outbox_cursor.seq(),
+            state: BookSnapshotRef {
+                state: &self.state,
+                market_state: &self.market_state,
+            },
+        };
+        let subject = Subject::BookSnapshot(self.key.clone());
+        if let Err(error) = snapshot::store(&self.ctx.bus, &subject, &snapshot).await {
+            tracing::debug!(symbol = %self.symbol, error, "snapshot not stored");
+        }
+    }
+}
+
+/// The newest time of the exchange in a book's journal and snapshot; `None` before its first candle.
+///
+/// # Errors
+/// One line, if the bus does not answer or the journal cannot be read.
+pub(crate) async fn newest_exchange_time(
+    bus: &Bus,
+    key: &BookKey,
+) -> Result<Option<UtcMs>, String> {
+    let state = read_book_state(bus, key).await?;
+    let subject = Subject::BookSnapshot(key.clone());
+    let snapshot = snapshot::load::<BookSnapshot>(bus, &subject, SCHEMA).await;
+    let next_bar = snapshot.and_then(|kept| kept.state.market_state.next_bar_open());
+    Ok(newest_time(&state, next_bar))
+}
+
+/// The newest time of the exchange that a book knows of.
+pub(super) fn newest_time(state: &BookState, next_bar: Option<UtcMs>) -> Option<UtcMs> {
+    [
+        next_bar,
+        state.entered_bar,
+        state.used_candle,
+        state.rejected_bar,
+        state.last_funding_at,
+        first_needed_candle(state),
+    ]
+    .into_iter()
+    .flatten()
+    .max()
+}
+
+/// Detects a market that was replaced while the journals were kept.
+///
+/// # Errors
+/// One line for the operator, if the exchange's time `now` is before the book's newest time.
+pub(crate) fn check_same_market(
+    symbol: &SubjectToken,
+    newest: Option<UtcMs>,
+    now: UtcMs,
+) -> Result<(), String> {
+    match newest {
+        Some(newest) if newest.since(now) > MAX_CLOCK_STEP_BACK => Err(format!(
+            "{symbol}: the exchange's time {now} is before the newest candle of the book's journal ({newest}): \
+             another market? To start over without the journals: scripts/down --volumes"
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Loads the book from its newest snapshot on, or from the whole journal if the snapshot cannot be used.
+async fn load_book(
+    ctx: &Context,
+    key: &BookKey,
+    component: &ComponentHandle,
+) -> Result<RecoveredBook, BookTaskEnd> {
+    let subject = Subject::BookSnapshot(key.clone());
+    if let Some(kept) = snapshot::load::<BookSnapshot>(&ctx.bus, &subject, SCHEMA).await {
+        // Events that were not acknowledged then are published again: their batches are read too.
+        let from = kept
+            .batch
+            .seq
+            .min(kept.events_published_seq.saturating_add(1));
+        let (journal, batches) = replay_journal(ctx, key, component, from).await?;
+        if batches.iter().any(|stored| stored.matches(&kept.batch)) {
+            let after = kept.batch.seq;
+            let BookSnapshot {
+                state,
+                market_state,
+            } = kept.state;
+            return fold_batches(
+                journal,
+                state,
+                Some(market_state),
+                after,
+                kept.events_published_seq,
+                batches,
+            );
+        }
+        tracing::warn!(book = %key, seq = kept.batch.seq,
+            "snapshot does not belong to this journal; reading the whole journal");
+    }
+    let (journal, batches) = replay_journal(ctx, key, component, 0).await?;
+    fold_batches(journal, BookState::default(), None, 0, 0, batches)
+}
+
+fn fold_batches(
+    journal: Journal,
+    mut state: BookState,
+    market_state: Option<MarketState>,
+    after: u64,
+    published_seq: u64,
+    batches: Vec<StoredBatch<BookRecord>>,
+) -> Result<RecoveredBook, BookTaskEnd> {
+    for stored in batches.iter().filter(|stored| stored.seq > after) {
+        state.fold(&stored.batch).map_err(|error| {
+            BookTaskEnd::Halted(format!("journal sequence {}: {error}", stored.seq))
+        })?;
+    }
+    let recorded = batches.iter().map(|s| s.batch.events_published_seq).max();
+    let published_seq = published_seq.max(recorded.unwrap_or(0));
+    Ok(RecoveredBook {
+        journal,
+        state,
+        market_state,
+        published_seq,
+        unpublished: batches
+            .into_iter()
+            .filter(|s| s.seq > published_seq)
+            .collect(),
+    })
+}
+
+/// Reads the journal from a sequence on. Waits for the bus as long as it takes.
+async fn replay_journal(
+    ctx: &Context,
+    key: &BookKey,
+    component: &ComponentHandle,
+    from: u64,
+) -> Result<(Journal, Vec<StoredBatch<BookRecord>>), BookTaskEnd> {
+    let subject = Subject::BookJournal(key.clone());
+    let writer = ctx.identity.boot.clone();
+    let replayed = Journal::replay_with_retry(&ctx.bus, &subject, writer, from, |error| {
+        component.set_state(ComponentState::Retrying);
+        ctx.process_status.record_error(key.symbol.as_str(), error);
+    });
+    let unreadable = |error: ReplayError| BookTaskEnd::Halted(error.to_string());
+    replayed.await.map_err(unreadable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchange_time_before_the_journal_is_another_market() {
+        let symbol: SubjectToken = "BTCUSDT".parse().unwrap();
+        let candle = UtcMs(1_767_605_400_000);
+        let state = BookState {
+            rejected_bar: Some(candle),
+            ..BookState::default()
+        };
+        let newest = newest_time(&state, None);
+        assert_eq!(newest, Some(candle));
+        let check = |now: i64| check_same_market(&symbol, newest, UtcMs(candle.0 + now));
+        assert!(check(0).is_ok());
+        assert!(check(-900_000).is_ok(), "a clock may step back a little");
+        let error = check(-36_000_000).unwrap_err();
+        assert!(
+            error.contains("another market?") && error.ends_with("scripts/down --volumes"),
+            "{error}"
+        );
+        assert!(check_same_market(&symbol, None, UtcMs(0)).is_ok());
+        let snapshot = newest_time(&state, Some(UtcMs(candle.0 + 60_000)));
+        assert_eq!(snapshot, Some(UtcMs(candle.0 + 60_000)));
+    }
+}

@@ -1,0 +1,227 @@
+//! What a book reports: events and log lines of its records, failure and recovery, its registry entry.
+
+use std::time::Instant;
+
+use protocol::event::{Event, EventBody};
+use protocol::report::BookReport;
+use runtime::clock;
+use runtime::journal::BatchPosition;
+use trader_core::book::{BookPhase, BookRecord};
+use trader_core::book_status::{self, PricePoint, report};
+use trader_core::circuit_breaker::Breaker;
+use trader_core::entry::SignalRejection;
+use trader_core::event_mapping::operator_event;
+
+use super::book::Book;
+use crate::books::book_registry::RegistryEntry;
+
+impl Book {
+    /// Queues the events of one batch for the operator.
+    pub(super) fn publish_record_events(&self, place: &BatchPosition, records: &[BookRecord]) {
+        let bodies = records
+            .iter()
+            .map(|record| operator_event(&self.key, record));
+        let key = self.key.to_string();
+        self.ctx
+            .outbox
+            .enqueue_journaled(&key, place, bodies, &self.outbox_cursor);
+    }
+
+    /// Logs a record after it is stored.
+    pub(super) fn log_record(&self, record: &BookRecord) {
+        let symbol = &self.symbol;
+        match record {
+            BookRecord::EntryDecided(entry) => {
+                self.ctx.process_status.record_entry_decided();
+                tracing::info!(%symbol, strategy = entry.strategy.as_str(), side = %entry.side,
+                    quantity = %entry.quantity, reference = %entry.reference_price, rsi = %entry.rsi,
+                    stop = %entry.stop_price, target = %entry.target_price, "entry decided");
+            }
+            BookRecord::EntryDropped { reason, .. } => {
+                tracing::warn!(%symbol, %reason, "entry dropped");
+            }
+            // A stale signal is rejected at every start.
+            BookRecord::SignalRejected {
+                strategy, reason, ..
+            } if *reason != SignalRejection::StaleSignal => {
+                tracing::info!(%symbol, strategy = strategy.as_str(), reason = reason.as_str(),
+                    "signal rejected");
+            }
+            BookRecord::BreakerTripped {
+                breaker, reason, ..
+            } => {
+                tracing::warn!(%symbol, breaker = breaker.as_str(), reason, "circuit breaker tripped");
+            }
+            BookRecord::EntriesLocked {
+                lock,
+                until,
+                reason,
+            } => {
+                tracing::info!(%symbol, lock = lock.as_str(), %until, reason, "entries locked");
+            }
+            BookRecord::WriterChanged { config_changes, .. } => {
+                for change in config_changes {
+                    tracing::info!(%symbol, change, "configuration changed");
+                }
+            }
+            BookRecord::CapitalChanged { capital } => {
+                tracing::info!(%symbol, %capital, "capital changed");
+            }
+            BookRecord::BookUnhalted { by, reason } => {
+                tracing::warn!(%symbol, by, reason, "book unhalted");
+            }
+            BookRecord::PositionOpened(_)
+            | BookRecord::PositionClosed(_)
+            | BookRecord::FundingPaid { .. } => self.log_position(record),
+            BookRecord::OrderIntended(_)
+            | BookRecord::OrderOutcomeUnknown { .. }
+            | BookRecord::OrderFilled { .. }
+            | BookRecord::OrderClosedUnfilled { .. }
+            | BookRecord::OrderAccepted { .. } => self.log_order(record),
+            BookRecord::SignalRejected { .. }
+            | BookRecord::BookOpened { .. }
+            | BookRecord::OrderCostsRecorded { .. }
+            | BookRecord::BookHalted { .. } => {}
+        }
+    }
+
+    fn log_position(&self, record: &BookRecord) {
+        let symbol = &self.symbol;
+        match record {
+            BookRecord::PositionOpened(p) => {
+                tracing::info!(%symbol, side = %p.side, quantity = %p.quantity, price = %p.entry_price,
+                    stop = %p.stop_price, target = %p.target_price, "position opened");
+            }
+            BookRecord::PositionClosed(t) => {
+                tracing::info!(%symbol, reason = %t.reason, entry = %t.entry_price, exit = %t.exit_price,
+                    pnl = %t.pnl, equity = %t.equity, "position closed");
+            }
+            BookRecord::FundingPaid { amount, .. } => {
+                tracing::info!(%symbol, %amount, "funding paid");
+            }
+            _ => {}
+        }
+    }
+
+    fn log_order(&self, record: &BookRecord) {
+        let symbol = &self.symbol;
+        match record {
+            BookRecord::OrderIntended(order) => {
+                tracing::info!(%symbol, leg = %order.leg, attempt = order.attempt, order = %order.client_order_id,
+                    kind = %order.order_type, "order journaled");
+            }
+            BookRecord::OrderOutcomeUnknown {
+                client_order_id: id,
+                error,
+                ..
+            } => {
+                tracing::warn!(%symbol, leg = %id.leg(), order = %id, error,
+                    "order outcome unknown; querying until resolved");
+            }
+            BookRecord::OrderFilled {
+                client_order_id: id,
+                fill,
+            } => {
+                tracing::info!(%symbol, leg = %id.leg(), order = %id, quantity = %fill.quantity,
+                    price = %fill.price, "order filled");
+            }
+            BookRecord::OrderClosedUnfilled {
+                client_order_id: id,
+                code,
+                reason,
+            } => {
+                tracing::info!(%symbol, leg = %id.leg(), order = %id, code, reason,
+                    "order closed without fill");
+            }
+            BookRecord::OrderAccepted {
+                client_order_id: id,
+            } => {
+                tracing::debug!(%symbol, order = %id, "order accepted");
+            }
+            _ => {}
+        }
+    }
+
+    /// Logs a failure and counts it. The operator is notified of the first failure since the last recovery.
+    pub(super) fn report_failure(&mut self, error: &str) {
+        tracing::warn!(symbol = %self.symbol, error, "book is stalled");
+        self.ctx
+            .process_status
+            .record_error(self.symbol.as_str(), error);
+        if self.failing_since.is_none() {
+            self.failing_since = Some(Instant::now());
+            self.publish_event(EventBody::ComponentFailed {
+                component: self.symbol.to_string(),
+                error: error.to_owned(),
+            });
+        }
+    }
+
+    /// Notifies the operator of the end of a failure.
+    pub(super) fn report_recovery(&mut self) {
+        if let Some(since) = self.failing_since.take() {
+            self.publish_event(EventBody::ComponentRecovered {
+                component: self.symbol.to_string(),
+                after_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            });
+        }
+    }
+
+    /// Publishes an event that does not follow from the journal.
+    fn publish_event(&self, body: EventBody) {
+        let at = clock::now();
+        let (boot, symbol) = (&self.ctx.identity.boot, &self.symbol);
+        let id = format!("{boot}:{symbol}:{}:{}", body.kind(), at.0);
+        self.ctx.outbox.enqueue(Event::new(id, at, body));
+    }
+
+    /// Reports when the volatility breaker trips or resets. Its state follows from the market and is not journaled.
+    pub(super) fn report_volatility_breaker(&mut self) {
+        let now = self.market_state.is_volatility_breaker_tripped();
+        if std::mem::replace(&mut self.volatility_breaker_tripped, now) == now {
+            return;
+        }
+        let (scope, breaker) = (self.key.to_string(), Breaker::Volatility.to_string());
+        tracing::info!(symbol = %self.symbol, tripped = now, "volatility breaker changed");
+        self.publish_event(if now {
+            EventBody::BreakerTripped {
+                scope,
+                breaker,
+                reason: "the price moved by more than 3 standard deviations in 30 minutes; new \
+                         positions have half the size"
+                    .to_owned(),
+            }
+        } else {
+            EventBody::BreakerReset { scope, breaker }
+        });
+    }
+
+    fn build_report(&self) -> BookReport {
+        let base = self.ctx.config.base;
+        report(
+            &self.key,
+            &self.state,
+            self.last_candle.as_ref().map(|candle| PricePoint {
+                at: base.close_of(candle.open_time),
+                price: candle.close,
+            }),
+            &self.ctx.identity.instance,
+            clock::now(),
+        )
+    }
+
+    /// Replaces the book's entry in the registry of this process.
+    pub(super) fn update_registry(&self) {
+        let entry = RegistryEntry {
+            summary: book_status::summary(
+                &self.key,
+                &self.state,
+                self.last_candle.map(|c| c.close),
+            ),
+            report: Some(self.build_report()),
+            flat: matches!(self.state.phase, BookPhase::Flat),
+            ready: self.ready,
+        };
+        self.ctx.book_registry.put(&self.symbol, entry);
+    }
+}

@@ -1,0 +1,103 @@
+//! The dry run's checks of the exchange.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::ids::{Mode, SubjectToken};
+use protocol::time::UtcMs;
+use runtime::clock;
+use trader_core::candle::Interval;
+use trader_core::symbol_filters::SymbolFilters;
+
+use crate::app::checks::{
+    Check, CheckResult, check, check_slice, failed_check, pass, warn, with_deadline,
+};
+use crate::market::BinanceDataClient;
+use crate::settings::{Environment, Settings};
+
+/// A larger difference between wall clock and exchange is reported.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
+
+pub(super) async fn checks(
+    market: &BinanceDataClient,
+    settings: &Settings,
+    mode: Mode,
+) -> Vec<Check> {
+    let url = &settings.rest_url;
+    let before = clock::now();
+    let now = match with_deadline(market.server_time()).await {
+        Ok(now) => now,
+        Err(error) => {
+            return vec![failed_check(
+                "exchange",
+                &format!("BINANCE_REST_URL={url}"),
+                &error,
+            )];
+        }
+    };
+    let skew = now.since(before).max(before.since(now));
+    let mut checks = vec![
+        pass("exchange", format!("{url} answers, its time is {now}")),
+        clock_check(skew, mode, Environment::from_url(url)),
+    ];
+    match with_deadline(market.symbol_filters(&settings.symbols)).await {
+        Ok(filters) => {
+            checks.push(symbols(settings, &filters));
+            for symbol in filters.keys() {
+                checks.push(candles(market, symbol, now).await);
+            }
+        }
+        Err(error) => checks.push(failed_check("symbols", "SYMBOLS", &error)),
+    }
+    checks
+}
+
+fn clock_check(skew: Duration, mode: Mode, environment: Environment) -> Check {
+    let finding = format!("{skew:.3?} from the exchange's clock");
+    match (skew > MAX_CLOCK_SKEW, mode) {
+        (false, _) => pass("clock", finding),
+        (true, Mode::Live) if environment == Environment::Simulated => {
+            warn("clock", finding, "expected only with a simulated exchange")
+        }
+        (true, Mode::Paper) => warn("clock", finding, "expected only with a simulated exchange"),
+        (true, Mode::Live) => check(
+            CheckResult::Fail,
+            "clock",
+            finding,
+            "set the host's clock, for example with NTP",
+        ),
+    }
+}
+
+fn symbols(settings: &Settings, filters: &BTreeMap<SubjectToken, SymbolFilters>) -> Check {
+    match check_slice(settings, filters) {
+        Ok(()) => pass(
+            "symbols",
+            format!("{} listed, enough capital for each", filters.len()),
+        ),
+        Err(error) => check(CheckResult::Fail, "symbols", error.message, ""),
+    }
+}
+
+async fn candles(market: &BinanceDataClient, symbol: &SubjectToken, now: UtcMs) -> Check {
+    let base = Interval::M1;
+    match with_deadline(market.closed_klines(symbol, base, None, 2, now)).await {
+        Err(error) => failed_check("candles", symbol.as_str(), &error),
+        Ok(candles) => match candles.last() {
+            None => warn(
+                "candles",
+                format!("{symbol}: the exchange has no candles yet"),
+                "try again in a minute",
+            ),
+            Some(last) => {
+                let age = now.since(base.close_of(last.open_time));
+                let finding = format!("{symbol}: newest candle closed {} s ago", age.as_secs());
+                if age > 3 * Duration::from_mins(1) {
+                    warn("candles", finding, "check whether the market is halted")
+                } else {
+                    pass("candles", finding)
+                }
+            }
+        },
+    }
+}

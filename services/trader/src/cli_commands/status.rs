@@ -1,0 +1,523 @@
+//! `trader status`: every account and book in the journals, with profit, position, and why no trade was made. Works
+//! while no trader runs; prices come from the newest reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use protocol::event::PositionSide;
+use protocol::exit_code::ExitCode;
+use protocol::ids::{AccountKey, BookKey, Mode, SubjectToken};
+use protocol::report::{AccountReport, BookReport};
+use protocol::subject::{Subject, filter};
+use protocol::time::UtcMs;
+use runtime::bus::Bus;
+use runtime::exit_error::ExitError;
+use runtime::streams;
+use rust_decimal::Decimal;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use trader_core::account::AccountState;
+use trader_core::book::{BookPhase, BookState};
+use trader_core::book_status;
+use trader_core::entry::SignalRejection;
+use trader_core::fixed_point::Price;
+
+use super::bus_access::{connect, unavailable};
+use super::output::{OutputArgs, as_text, duration, percent, signed, table, time};
+use crate::account::command_journal::read_account_state;
+use crate::books::book_journal::{book_key, read_book_state};
+use crate::settings::Settings;
+
+/// Result as JSON. Amounts in USDT, times of the exchange in UTC milliseconds.
+#[derive(Debug, Serialize)]
+struct Status {
+    accounts: Vec<AccountStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct AccountStatus {
+    #[serde(serialize_with = "as_text")]
+    account: AccountKey,
+    /// Why the account's journal could not be read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    profit: Profit,
+    /// Highest equity ever and of this UTC day; `None` before the first report.
+    peak: Option<Decimal>,
+    day_peak: Option<Decimal>,
+    latch_id: Option<String>,
+    pauses: Vec<PauseStatus>,
+    books: Vec<BookStatus>,
+}
+
+/// Profit of a book or of all books of an account. Fees and funding are deducted.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Profit {
+    capital: Decimal,
+    equity: Decimal,
+    realized_pnl: Decimal,
+    unrealized_pnl: Decimal,
+}
+
+impl Profit {
+    fn total(self) -> Decimal {
+        self.realized_pnl.saturating_add(self.unrealized_pnl)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.capital = self.capital.saturating_add(other.capital);
+        self.equity = self.equity.saturating_add(other.equity);
+        self.realized_pnl = self.realized_pnl.saturating_add(other.realized_pnl);
+        self.unrealized_pnl = self.unrealized_pnl.saturating_add(other.unrealized_pnl);
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct PauseStatus {
+    /// `None`: the entries of all books.
+    symbol: Option<SubjectToken>,
+    by: String,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct BookStatus {
+    #[serde(serialize_with = "as_text")]
+    book: BookKey,
+    /// Why the book's journal could not be read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    profit: Profit,
+    fees: Decimal,
+    trades: u64,
+    winning_trades: u64,
+    phase: &'static str,
+    halt_reason: Option<String>,
+    /// Close of the newest candle, and its time.
+    price: Option<Decimal>,
+    price_at: Option<UtcMs>,
+    position: Option<PositionStatus>,
+    rejected_signals: BTreeMap<SignalRejection, u64>,
+    /// Close of the bar whose signal was rejected last, with the reason.
+    last_rejection: Option<(UtcMs, SignalRejection)>,
+    /// Orders whose outcome is unknown.
+    unknown_orders: Vec<String>,
+    /// What bans entries now, and until when.
+    lock: Option<(String, UtcMs)>,
+}
+
+#[derive(Debug, Serialize)]
+struct PositionStatus {
+    side: PositionSide,
+    quantity: Decimal,
+    entry_price: Decimal,
+    stop_price: Decimal,
+    target_price: Decimal,
+    opened_at: UtcMs,
+}
+
+/// Prints all accounts and books.
+///
+/// # Errors
+/// Exit 78 for invalid settings, 69 if the bus does not answer.
+pub async fn run(output: OutputArgs) -> Result<ExitCode, ExitError> {
+    let settings = Settings::from_env()?;
+    let bus = connect(&settings).await?;
+    let modes = settings.modes();
+    let mut accounts: BTreeSet<AccountKey> =
+        journal_keys(&bus, modes, filter::account_journals, account_key)
+            .await?
+            .into_iter()
+            .collect();
+    let books = journal_keys(&bus, modes, filter::book_journals, book_key).await?;
+    accounts.extend(books.iter().map(|key| key.account.clone()));
+    let mut status = Status {
+        accounts: Vec::new(),
+    };
+    for account in accounts {
+        let mut of_account = read_account(&bus, &account).await;
+        for key in books.iter().filter(|key| key.account == account) {
+            let book = read_book(&bus, key).await;
+            of_account.profit.add(book.profit);
+            of_account.books.push(book);
+        }
+        status.accounts.push(of_account);
+    }
+    output.print(&status, || describe(&status))?;
+    Ok(ExitCode::Success)
+}
+
+/// The keys of all journals of these modes that a filter matches, sorted.
+///
+/// # Errors
+/// Exit 69 if the bus does not answer.
+pub(super) async fn journal_keys<K>(
+    bus: &Bus,
+    modes: &[Mode],
+    filter: fn(Mode) -> String,
+    key_of: fn(&str) -> Option<K>,
+) -> Result<Vec<K>, ExitError> {
+    let mut subjects = Vec::new();
+    for mode in modes {
+        let found = bus.subjects(streams::JOURNAL, &filter(*mode)).await;
+        subjects.extend(found.map_err(unavailable)?);
+    }
+    subjects.sort();
+    Ok(subjects.iter().filter_map(|s| key_of(s)).collect())
+}
+
+fn account_key(subject: &str) -> Option<AccountKey> {
+    match Subject::parse(subject)? {
+        Subject::AccountJournal(key) => Some(key),
+        _ => None,
+    }
+}
+
+async fn latest_report<M: DeserializeOwned>(bus: &Bus, subject: &Subject) -> Option<M> {
+    let found = bus
+        .latest_message(streams::REPORTS, &subject.to_string())
+        .await;
+    serde_json::from_slice(&found.ok()??.payload).ok()
+}
+
+async fn read_account(bus: &Bus, key: &AccountKey) -> AccountStatus {
+    let (state, error) = match read_account_state(bus, key).await {
+        Ok(state) => (state, None),
+        Err(error) => (AccountState::default(), Some(error)),
+    };
+    let subject = Subject::AccountReport(key.clone());
+    let report: Option<AccountReport> = latest_report(bus, &subject).await;
+    AccountStatus {
+        account: key.clone(),
+        error,
+        profit: Profit::default(),
+        peak: report.as_ref().map(|report| report.peak),
+        day_peak: report.as_ref().map(|report| report.day_peak),
+        latch_id: state.latch.map(|latch| latch.latch_id),
+        pauses: state
+            .pauses
+            .into_iter()
+            .map(|pause| PauseStatus {
+                symbol: pause.symbol,
+                by: pause.source.by,
+                reason: pause.source.reason,
+            })
+            .collect(),
+        books: Vec::new(),
+    }
+}
+
+async fn read_book(bus: &Bus, key: &BookKey) -> BookStatus {
+    let (state, error) = match read_book_state(bus, key).await {
+        Ok(state) => (state, None),
+        Err(error) => (BookState::default(), Some(error)),
+    };
+    let report = latest_report(bus, &Subject::BookReport(key.clone())).await;
+    BookStatus {
+        error,
+        ..book_status(key, &state, report)
+    }
+}
+
+fn book_status(key: &BookKey, state: &BookState, report: Option<BookReport>) -> BookStatus {
+    let price = report.as_ref().and_then(|report| report.price);
+    let last_price = price.and_then(|price| Price::from_decimal(price).ok());
+    let status = book_status::status(state, last_price);
+    let unknown = state.orders.iter().filter(|o| o.is_outcome_unknown());
+    BookStatus {
+        book: key.clone(),
+        error: None,
+        profit: Profit {
+            capital: status.capital,
+            equity: status.equity,
+            realized_pnl: status.realized_pnl,
+            unrealized_pnl: status.unrealized_pnl,
+        },
+        fees: status.fees,
+        trades: status.trades,
+        winning_trades: status.winning_trades,
+        phase: status.phase,
+        halt_reason: status.halt_reason,
+        price,
+        price_at: report.as_ref().and_then(|report| report.candle_close),
+        position: match &state.phase {
+            BookPhase::Open(position) => Some(PositionStatus {
+                side: position.side,
+                quantity: position.quantity.to_decimal(),
+                entry_price: position.entry_price.to_decimal(),
+                stop_price: position.stop_price.to_decimal(),
+                target_price: position.target_price.to_decimal(),
+                opened_at: position.at,
+            }),
+            _ => None,
+        },
+        rejected_signals: state.rejected_signals.clone(),
+        last_rejection: state.rejected_bar.zip(state.last_rejection),
+        unknown_orders: unknown
+            .map(|o| {
+                format!(
+                    "{} order {} of {}",
+                    o.order.leg,
+                    o.order.client_order_id,
+                    time(o.order.at)
+                )
+            })
+            .collect(),
+        lock: report
+            .and_then(|report| report.locked)
+            .map(|lock| (lock.lock, lock.until)),
+    }
+}
+
+fn describe(status: &Status) -> String {
+    let mut parts: Vec<String> = status.accounts.iter().map(describe_account).collect();
+    if status
+        .accounts
+        .iter()
+        .all(|account| account.books.is_empty())
+    {
+        parts.push("No book has been opened yet.".to_owned());
+    } else {
+        parts.push(
+            "Amounts in USDT, fees and funding deducted. Times are the exchange's, in UTC."
+                .to_owned(),
+        );
+    }
+    parts.join("\n\n")
+}
+
+fn describe_account(account: &AccountStatus) -> String {
+    let profit = account.profit;
+    let mode = account.account.mode.to_string().to_uppercase();
+    let mut lines = vec![format!("ACCOUNT {} ({mode})", account.account)];
+    if let Some(error) = &account.error {
+        lines.push(format!("  Journal unreadable: {error}"));
+    }
+    lines.push(format!(
+        "  Profit:  {} ({} of {:.2} capital): realized {}, unrealized {}",
+        signed(profit.total()),
+        percent(profit.total(), profit.capital),
+        profit.capital,
+        signed(profit.realized_pnl),
+        signed(profit.unrealized_pnl)
+    ));
+    let peaks = match (account.peak, account.day_peak) {
+        (Some(peak), Some(day_peak)) => {
+            format!(", peak {peak:.2}, peak of this UTC day {day_peak:.2}")
+        }
+        _ => String::new(),
+    };
+    lines.push(format!("  Equity:  {:.2}{peaks}", profit.equity));
+    lines.push(match &account.latch_id {
+        None => "  Latch:   none".to_owned(),
+        Some(latch) => format!(
+            "  Latch:   LATCHED by {latch}; to trade again: scripts/bearish unlatch --latch {latch} --reason TEXT"
+        ),
+    });
+    for pause in &account.pauses {
+        let books = pause
+            .symbol
+            .as_ref()
+            .map_or("all books", SubjectToken::as_str);
+        lines.push(format!(
+            "  Paused:  entries of {books}, by {}: {}",
+            pause.by, pause.reason
+        ));
+    }
+    if !account.books.is_empty() {
+        lines.push(String::new());
+        lines.push(book_table(&account.books));
+        lines.extend(account.books.iter().flat_map(describe_book));
+    }
+    lines.join("\n")
+}
+
+fn book_table(books: &[BookStatus]) -> String {
+    let row = |book: &BookStatus| {
+        let profit = book.profit;
+        vec![
+            book.book.symbol.to_string(),
+            format!("{:.2}", profit.equity),
+            signed(profit.realized_pnl),
+            signed(profit.unrealized_pnl),
+            signed(profit.total()),
+            percent(profit.total(), profit.capital),
+            format!("{:.2}", book.fees),
+            book.trades.to_string(),
+            book.winning_trades.to_string(),
+            book.price
+                .map_or_else(|| "-".to_owned(), |price| price.normalize().to_string()),
+            describe_phase(book),
+        ]
+    };
+    let header = [
+        "SYMBOL",
+        "EQUITY",
+        "REALIZED",
+        "UNREALIZED",
+        "TOTAL",
+        "OF CAPITAL",
+        "FEES",
+        "TRADES",
+        "WINS",
+        "PRICE",
+        "STATE",
+    ];
+    table(&header, books.iter().map(row), &[1, 2, 3, 4, 5, 6, 7, 8, 9])
+}
+
+fn describe_phase(book: &BookStatus) -> String {
+    match (&book.position, &book.error) {
+        (_, Some(error)) => format!("journal unreadable: {error}"),
+        (Some(position), None) => {
+            let age = book
+                .price_at
+                .map_or(Duration::ZERO, |at| at.since(position.opened_at));
+            format!(
+                "{} {} from {} for {}, stop {}, target {}",
+                position.side,
+                position.quantity.normalize(),
+                position.entry_price.normalize(),
+                duration(age),
+                position.stop_price.normalize(),
+                position.target_price.normalize()
+            )
+        }
+        (None, None) if book.halt_reason.is_some() => "halted".to_owned(),
+        (None, None) => book.phase.to_owned(),
+    }
+}
+
+/// The lines that say why a book does not trade.
+fn describe_book(book: &BookStatus) -> Vec<String> {
+    let symbol = &book.book.symbol;
+    let mut lines = Vec::new();
+    if let Some(reason) = &book.halt_reason {
+        lines.push(format!(
+            "{symbol}: halted: {reason}. To continue: scripts/bearish unhalt --symbol {symbol} --reason TEXT"
+        ));
+    }
+    for order in &book.unknown_orders {
+        lines.push(format!(
+            "{symbol}: outcome UNKNOWN: {order}; its trader queries the exchange"
+        ));
+    }
+    if let Some((lock, until)) = &book.lock {
+        lines.push(format!(
+            "{symbol}: no entries until {}: {lock}",
+            time(*until)
+        ));
+    }
+    if !book.rejected_signals.is_empty() {
+        let reasons: Vec<String> = book
+            .rejected_signals
+            .iter()
+            .map(|(reason, count)| format!("{count} because {}", reason.describe()))
+            .collect();
+        let last = book
+            .last_rejection
+            .map_or_else(String::new, |(at, reason)| {
+                format!("; the last at {} because {}", time(at), reason.describe())
+            });
+        lines.push(format!(
+            "{symbol}: signals rejected: {}{last}",
+            reasons.join(", ")
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(symbol: &str) -> BookStatus {
+        let key = format!("paper.binance-usdm.x.{symbol}");
+        let state = BookState {
+            capital: Decimal::new(5_000, 0),
+            equity: Decimal::new(4_990, 0),
+            rejected_bar: Some(UtcMs(1_767_623_400_000)),
+            last_rejection: Some(SignalRejection::PositionOpen),
+            rejected_signals: BTreeMap::from([
+                (SignalRejection::PositionOpen, 9),
+                (SignalRejection::StaleSignal, 1),
+            ]),
+            ..BookState::default()
+        };
+        book_status(&key.parse().unwrap(), &state, None)
+    }
+
+    fn account() -> AccountStatus {
+        let mut account = AccountStatus {
+            account: "paper.binance-usdm.x".parse().unwrap(),
+            error: None,
+            profit: Profit::default(),
+            peak: Some(Decimal::new(10_000, 0)),
+            day_peak: Some(Decimal::new(9_990, 0)),
+            latch_id: None,
+            pauses: Vec::new(),
+            books: vec![book("BTCUSDT"), book("ETHUSDT")],
+        };
+        for of_book in &account.books {
+            account.profit.add(of_book.profit);
+        }
+        account
+    }
+
+    #[test]
+    fn status_states_the_profit_and_why_signals_were_rejected() {
+        let text = describe_account(&account());
+        for expected in [
+            "ACCOUNT paper.binance-usdm.x (PAPER)",
+            "Profit:  -20.00 (-0.20 % of 10000.00 capital): realized -20.00, unrealized 0.00",
+            "Equity:  9980.00, peak 10000.00, peak of this UTC day 9990.00",
+            "Latch:   none",
+            "BTCUSDT: signals rejected: 9 because the book already had a position or a pending entry, \
+             1 because the signal was older than one candle",
+            "the last at 2026-01-05 14:30 UTC because the book already had a position",
+        ] {
+            assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn position_is_shown_with_price_age_and_bracket() {
+        let mut open = book("BTCUSDT");
+        open.price = Some(Decimal::new(40_100, 0));
+        open.price_at = Some(UtcMs(11_520_000));
+        open.position = Some(PositionStatus {
+            side: PositionSide::Long,
+            quantity: Decimal::new(250, 3),
+            entry_price: Decimal::new(4_000_000, 2),
+            stop_price: Decimal::new(39_600, 0),
+            target_price: Decimal::new(40_600, 0),
+            opened_at: UtcMs(0),
+        });
+        let row = book_table(&[open]);
+        let expected = "40100  long 0.25 from 40000 for 3h 12m, stop 39600, target 40600";
+        assert!(row.ends_with(expected), "{row}");
+    }
+
+    #[test]
+    fn latched_account_names_the_command_that_ends_the_latch() {
+        let latched = AccountStatus {
+            latch_id: Some("operator-7".to_owned()),
+            ..account()
+        };
+        let text = describe_account(&latched);
+        let way_back = "scripts/bearish unlatch --latch operator-7 --reason TEXT";
+        assert!(text.contains(way_back), "{text}");
+    }
+
+    #[test]
+    fn status_as_json_has_the_figures() {
+        let status = Status {
+            accounts: vec![account()],
+        };
+        let json = serde_json::to_value(&status).unwrap();
+        let first = &json["accounts"][0];
+        assert_eq!(first["account"], "paper.binance-usdm.x");
+        assert_eq!(first["profit"]["realized_pnl"], "-20");
+        assert_eq!(first["books"][1]["rejected_signals"]["position_open"], 9);
+    }
+}
