@@ -60,7 +60,7 @@ async fn measure_latency(options: &Options) {
         .env("TELEGRAM_MIN_INTERVAL_MS", "0")
         .env("LOG_LEVEL", "info");
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier.wait_for_log("sending notifications").await;
     let proc = ProcessStats::of_process(notifier.pid());
     let used = proc.cpu_time();
     let mut spans = Vec::with_capacity(options.criticals);
@@ -130,7 +130,7 @@ async fn measure_intake(events: usize) {
         .with_telegram(&telegram)
         .env("LOG_LEVEL", "info");
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier.wait_for_log("sending notifications").await;
     let start = Instant::now();
     let operator = nats.bus(Role::Operator).await;
     wait_until_consumed(&operator, events).await;
@@ -167,7 +167,7 @@ async fn measure_backlog(events: usize) {
     let start = Instant::now();
     let again = setup.env("LOG_LEVEL", "info").start();
     again
-        .wait_for_log_within("telling the owner", DEFAULT_TIMEOUT)
+        .wait_for_log_within("sending notifications", DEFAULT_TIMEOUT)
         .await;
     println!(
         "next start with replay of all records: {:.2?}",

@@ -252,7 +252,7 @@ async fn notifier_serves_its_metrics_and_exits_78_on_an_unusable_address() {
     let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
     let setup = NotifierSetup::new(&nats).env("METRICS_ADDR", &address.to_string());
     let mut notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier.wait_for_log("sending notifications").await;
     let text = eventually(
         "a component of the dispatcher",
         DEFAULT_TIMEOUT,
