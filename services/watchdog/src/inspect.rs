@@ -254,11 +254,11 @@ mod tests {
     #[test]
     fn container_with_docker_restart_policy_is_not_supervised() {
         for policy in ["always", "unless-stopped", "on-failure"] {
-            let Err(SkipReason::NotSupervisable(why)) = parse_unit(inspected(EXITED, policy))
+            let Err(SkipReason::NotSupervisable(reason)) = parse_unit(inspected(EXITED, policy))
             else {
                 panic!("{policy} is supervised");
             };
-            assert!(why.contains(policy), "{why}");
+            assert!(reason.contains(policy), "{reason}");
         }
     }
 

@@ -181,12 +181,12 @@ impl DecisionContext<'_> {
         let known = self.unit.policy.as_ref();
         match &container.policy {
             Ok(read) => (known != Some(read)).then(|| UnitRecord::RestartPolicyRead(read.clone())),
-            Err(why) => {
+            Err(error) => {
                 let container = &container.run.container;
                 (self.unit.unreadable_container.as_ref() != Some(container)).then(|| {
                     UnitRecord::RestartPolicyUnreadable {
                         container: container.clone(),
-                        error: why.clone(),
+                        error: error.clone(),
                         observed_only: known.is_none(),
                     }
                 })
@@ -406,11 +406,11 @@ impl DecisionContext<'_> {
 
     /// The end of that latch by an operator, which permits a start.
     fn on_unlatched(&self, latch: &Latch) -> Option<UnitRecord> {
-        let (by, why) = self.observed_state.unlatched(latch)?;
+        let (by, reason) = self.observed_state.unlatched(latch)?;
         Some(UnitRecord::Unlatched {
             latch: latch.clone(),
             by: by.clone(),
-            reason: why.clone(),
+            reason: reason.clone(),
         })
     }
 
@@ -470,7 +470,7 @@ impl DecisionContext<'_> {
         }
         let end = RunEnd::from_exit(&run, exit);
         Some(match self.allowed_policy() {
-            Err(why) => end.ended(why),
+            Err(reason) => end.ended(reason),
             Ok(_) if self.unit.hold.is_some() => end.ended(NoRestartReason::OnHold),
             Ok(policy) => match exit_action(exit, policy) {
                 ExitAction::Finished => end.ended(NoRestartReason::Finished),
@@ -485,9 +485,14 @@ impl DecisionContext<'_> {
                     self.restart_after_docker_outage(policy, &end)
                 }
                 ExitAction::Failure(reason) => self.failure(policy, &end, reason),
-                ExitAction::Quarantine(why) => {
+                ExitAction::Quarantine(quarantine_reason) => {
                     let reason = RestartReason::ExitNotRestartable { code: exit.code };
-                    self.quarantine(&end, why, reason, self.unit.consecutive_failures)
+                    self.quarantine(
+                        &end,
+                        quarantine_reason,
+                        reason,
+                        self.unit.consecutive_failures,
+                    )
                 }
             },
         })
@@ -496,7 +501,7 @@ impl DecisionContext<'_> {
     fn on_own_stop(&self, run: &Run, exit: Exit, reason: &RestartReason) -> UnitRecord {
         let end = RunEnd::from_exit(run, exit);
         match self.allowed_policy() {
-            Err(why) => end.ended(why),
+            Err(reason) => end.ended(reason),
             Ok(policy) => self.failure(policy, &end, reason.clone()),
         }
     }

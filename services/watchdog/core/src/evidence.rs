@@ -81,8 +81,8 @@ impl Evidence {
 
     /// The best description of the failure: the last one of the heartbeats, else the last line of the log.
     pub fn error_line(&self) -> Option<&str> {
-        let said = self.last_error.as_deref();
-        said.or_else(|| last_error_line(&self.log))
+        let last_error = self.last_error.as_deref();
+        last_error.or_else(|| last_error_line(&self.log))
     }
 
     /// The line that names an invalid setting or argument: the last line of the log, else the last reported error.
@@ -158,11 +158,11 @@ pub fn last_error_line(log: &[String]) -> Option<&str> {
 fn tail_lines(text: &str) -> Vec<String> {
     let mut room = MAX_LOG_BYTES;
     let mut lines = VecDeque::new();
-    let said = text
+    let written_lines = text
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty());
-    for line in said.rev().take(MAX_LOG_LINES) {
+    for line in written_lines.rev().take(MAX_LOG_LINES) {
         let line: String = redact(line).chars().filter(|c| !c.is_control()).collect();
         let cut = line.floor_char_boundary(room.min(line.len()));
         if cut == 0 {

@@ -79,9 +79,9 @@ mod tests {
 
     #[test]
     fn restart_policy_rejects_foreign_arguments_in_one_line() {
-        let why = RestartPolicy::from_args(&args("--paper --forever")).unwrap_err();
-        assert!(why.contains("--forever"), "{why}");
-        assert!(!why.contains('\n'), "{why}");
+        let error = RestartPolicy::from_args(&args("--paper --forever")).unwrap_err();
+        assert!(error.contains("--forever"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
         assert!(RestartPolicy::from_args(&args("status")).is_err());
     }
 }

@@ -228,7 +228,7 @@ mod tests {
             None,
             "the bus is unreachable and the check is slow"
         );
-        assert_eq!(hang_reason_of(&[]), None, "nothing is known of why");
+        assert_eq!(hang_reason_of(&[]), None, "no check result is known");
         for health in [ContainerHealth::Healthy, ContainerHealth::Unknown] {
             assert_eq!(nats(health).hang_reason(), None);
         }

@@ -126,8 +126,8 @@ impl SupervisionState {
     /// Units that a latch keeps stopped, each with the latch if it is known.
     pub fn latched_units(&self) -> impl Iterator<Item = (&SubjectToken, Option<&Latch>)> {
         let latched = |unit: &Unit| {
-            let why = QuarantineReason::AccountLatched;
-            matches!(&unit.phase, UnitPhase::Quarantined { reason: known, .. } if *known == why)
+            let wanted = QuarantineReason::AccountLatched;
+            matches!(&unit.phase, UnitPhase::Quarantined { reason: known, .. } if *known == wanted)
         };
         let units = self.units.iter().filter(move |(_, unit)| latched(unit));
         units.map(|(name, unit)| (name, unit.latch.as_ref()))

@@ -124,44 +124,21 @@ impl Unit {
             } => self.on_stop_intended(at, run, reason, *grace_ms),
             UnitRecord::HangDetected { run, .. } => self.hang_reported = Some(run.clone()),
             UnitRecord::RestartScheduled(restart) => self.on_restart_scheduled(at, restart),
-            UnitRecord::StartIntended { run } => {
-                self.starts = self.starts.saturating_add(1);
-                self.pending_command
-                    .take_if(|pending| pending.command == RunCommand::Restart);
-                self.enter_phase(at, UnitPhase::Starting { run: run.clone() });
-            }
-            UnitRecord::Quarantined {
-                run,
-                quarantine_reason: why,
-                reason,
-                consecutive_failures,
-                evidence,
-                ..
-            } => {
-                self.consecutive_failures = *consecutive_failures;
-                self.record_failure(at, reason, evidence.as_deref());
-                self.down_since.get_or_insert(at);
-                let (run, why) = (run.clone(), *why);
-                self.enter_phase(at, UnitPhase::Quarantined { run, reason: why });
-            }
+            UnitRecord::StartIntended { run } => self.on_start_intended(at, run),
+            UnitRecord::Quarantined { .. } => self.on_quarantined(at, record),
             UnitRecord::Stopped { run, .. } => {
                 self.enter_down_phase(at, UnitPhase::Stopped { run: run.clone() });
             }
-            UnitRecord::Ended {
-                run, reason: why, ..
-            } => {
+            UnitRecord::Ended { run, reason, .. } => {
                 self.enter_down_phase(at, UnitPhase::Ended { run: run.clone() });
-                self.has_ended_on_hold = *why == NoRestartReason::OnHold;
+                self.has_ended_on_hold = *reason == NoRestartReason::OnHold;
             }
             UnitRecord::Commanded { command, by } => self.on_commanded(at, *command, by),
-            UnitRecord::HoldSet { by, reason: why } => {
-                let (by, why) = (by.clone(), why.clone());
-                self.hold = Some(Hold { by, reason: why });
+            UnitRecord::HoldSet { by, reason } => {
+                let (by, reason) = (by.clone(), reason.clone());
+                self.hold = Some(Hold { by, reason });
             }
-            UnitRecord::Released {
-                restarts_reset: reset_restarts,
-                ..
-            } => self.on_released(at, *reset_restarts),
+            UnitRecord::Released { restarts_reset, .. } => self.on_released(at, *restarts_reset),
             UnitRecord::HealthCritical { .. } => self.is_critical_reported = true,
             UnitRecord::HealthCriticalEnded => self.is_critical_reported = false,
             UnitRecord::LatchSeen(latch) => self.latch = Some(latch.clone()),
@@ -179,6 +156,32 @@ impl Unit {
     fn enter_phase(&mut self, at: UtcMs, phase: UnitPhase) {
         self.phase = phase;
         self.since = at;
+    }
+
+    fn on_start_intended(&mut self, at: UtcMs, run: &Run) {
+        self.starts = self.starts.saturating_add(1);
+        self.pending_command
+            .take_if(|pending| pending.command == RunCommand::Restart);
+        self.enter_phase(at, UnitPhase::Starting { run: run.clone() });
+    }
+
+    fn on_quarantined(&mut self, at: UtcMs, record: &UnitRecord) {
+        let UnitRecord::Quarantined {
+            run,
+            quarantine_reason,
+            reason,
+            consecutive_failures,
+            evidence,
+            ..
+        } = record
+        else {
+            return;
+        };
+        self.consecutive_failures = *consecutive_failures;
+        self.record_failure(at, reason, evidence.as_deref());
+        self.down_since.get_or_insert(at);
+        let (run, reason) = (run.clone(), *quarantine_reason);
+        self.enter_phase(at, UnitPhase::Quarantined { run, reason });
     }
 
     fn on_stop_intended(&mut self, at: UtcMs, run: &Run, reason: &RestartReason, grace_ms: u64) {
@@ -253,14 +256,14 @@ impl Unit {
 
     /// An error in the heartbeats says more than the log.
     fn on_log_read(&mut self, error_line: Option<&str>) {
-        let (Some(UnexplainedFailure { at, reason, .. }), Some(said)) =
+        let (Some(UnexplainedFailure { at, reason, .. }), Some(error_line)) =
             (self.unexplained_failure.take(), error_line)
         else {
             return;
         };
         if self.last_error.is_none() {
-            self.last_error = Some(said.to_owned());
-            self.failures.attach_error(at, &reason, said);
+            self.last_error = Some(error_line.to_owned());
+            self.failures.attach_error(at, &reason, error_line);
         }
     }
 
@@ -323,10 +326,10 @@ impl Unit {
 /// `None` for a restart that is no failure, or whose log was read.
 fn unexplained_failure(at: UtcMs, restart: &Restart) -> Option<UnexplainedFailure> {
     let evidence = restart.evidence.as_deref();
-    let read =
+    let is_log_read =
         evidence.is_some_and(|evidence| !evidence.log.is_empty() || evidence.log_error.is_some());
-    let unread = !read && restart.reason.is_failure();
-    unread.then(|| UnexplainedFailure {
+    let is_unexplained = !is_log_read && restart.reason.is_failure();
+    is_unexplained.then(|| UnexplainedFailure {
         run: restart.run.clone(),
         at,
         reason: restart.reason.clone(),

@@ -45,7 +45,7 @@ impl TwoUnits {
     fn send_heartbeats(
         &mut self,
         span: Duration,
-        ours: impl Fn(u64) -> Option<FeedConnectivity>,
+        own_feed: impl Fn(u64) -> Option<FeedConnectivity>,
         others: impl Fn(u64) -> Option<FeedConnectivity>,
     ) {
         for beats in 1..=span.as_secs() / HEARTBEAT.as_secs() {
@@ -53,7 +53,7 @@ impl TwoUnits {
             let (unit, heartbeat) = (PEER.parse().unwrap(), self.peer.clone());
             self.rig
                 .on_event(SupervisionEvent::HeartbeatReceived { unit, heartbeat });
-            self.rig.feed_connectivity = ours(beats);
+            self.rig.feed_connectivity = own_feed(beats);
             self.rig.pass_healthy(HEARTBEAT);
         }
     }
