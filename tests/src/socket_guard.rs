@@ -30,7 +30,7 @@ impl SocketGuard {
     pub async fn start_with_docker(project: &str, docker_host: Option<String>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let process = start_process(project, docker_host.as_deref(), &dir);
-        process.wait_for_log("guarding").await;
+        process.wait_for_log("socket-guard started").await;
         Self {
             process,
             project: project.to_owned(),
@@ -47,7 +47,7 @@ impl SocketGuard {
     /// Starts a new process at the same address.
     pub async fn restart(&mut self) {
         self.process = start_process(&self.project, self.docker_host.as_deref(), &self.dir);
-        self.process.wait_for_log("guarding").await;
+        self.process.wait_for_log("socket-guard started").await;
     }
 
     /// Address of the socket, as a value for `DOCKER_HOST`.

@@ -209,7 +209,7 @@ async fn bus_outage_is_announced_once_and_so_is_its_end() {
     notifier.kill();
     nats.kill();
     let notifier = setup.start();
-    notifier.wait_for_log("waiting for the bus").await;
+    notifier.wait_for_log("bus unavailable").await;
     eventually("it is told again", DEFAULT_TIMEOUT, async || {
         (telegram.shown().len() == 3).then_some(())
     })

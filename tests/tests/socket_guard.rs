@@ -195,7 +195,7 @@ async fn closed_connections_free_their_slots() {
         let busy = all.iter().filter(|(_, s)| s.ends_with("503")).count();
         // The watchdog uses one of the sixteen slots.
         assert_eq!((open, busy), (15, 25), "round {round}");
-        assert_eq!(guard.health().await, ("the engine answers".to_owned(), 0));
+        assert_eq!(guard.health().await, ("Docker responds".to_owned(), 0));
         drop(all);
         eventually("a slot is free", DEFAULT_TIMEOUT, async || {
             stream(guard).1.ends_with("200").then_some(())
@@ -347,7 +347,7 @@ async fn guard_names_a_bad_setting_in_one_line_and_waits_for_docker() {
         ("BEARISH_PROJECT", "p"),
         ("DOCKER_HOST", "unix:///nowhere.sock"),
     ]);
-    waits.wait_for_log("waiting for the engine").await;
+    waits.wait_for_log("docker unavailable").await;
     waits.signal("TERM");
     assert_eq!(waits.exit_within(DEFAULT_TIMEOUT).await, 0);
 }

@@ -432,7 +432,7 @@ async fn second_signal_ends_the_trader_at_once() {
     system.nats.freeze();
     trader.signal("TERM");
     trader
-        .wait_for_log("stop requested; again to end at once")
+        .wait_for_log("shutdown requested; a second signal ends the process at once")
         .await;
     assert!(trader.is_running());
     trader.signal("INT");
@@ -444,7 +444,7 @@ async fn signal_ends_a_trader_that_waits_for_its_dependencies() {
     let mut system = System::start(&[]).await;
     system.nats.kill();
     let mut trader = system.trader_setup("waiting").start();
-    trader.wait_for_log("waiting for the bus").await;
+    trader.wait_for_log("bus unavailable").await;
     trader.signal("TERM");
     assert_eq!(trader.exit_within(SHUTDOWN_TIMEOUT).await, 0);
     system.nats.restart().await;

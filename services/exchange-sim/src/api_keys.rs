@@ -80,7 +80,7 @@ impl ApiKeys {
 
 fn parse_key(text: &str) -> Result<(String, ApiKey), String> {
     let refused = || {
-        "allowed: key:secret or key:secret:right with right read, trade or withdraw, separated by commas"
+        "expected key:secret or key:secret:right with right read, trade or withdraw, separated by commas"
             .to_owned()
     };
     let mut parts = text.split(':');
@@ -125,7 +125,7 @@ mod tests {
     fn invalid_keys_are_rejected_without_being_repeated() {
         for text in ["hush", "hush:", ":hush", "a:b:fly", "a:b:trade:c"] {
             let refused = ApiKeys::parse(text).unwrap_err();
-            assert!(refused.starts_with("allowed: ") && !refused.contains(text));
+            assert!(refused.starts_with("expected ") && !refused.contains(text));
         }
     }
 

@@ -1,15 +1,14 @@
-//! One candle in fixed-point numbers: how it merges into a longer one and how it looks while it is
-//! still being traded. Not here: where candles come from (`market/`) and how they are kept (`book.rs`).
+//! A candle in fixed-point numbers: merging into a longer interval, and its state while it is open.
 
-/// Decimals of a price: one unit is 0.00000001 of the quote asset.
+/// Decimal places of a price: one unit is 0.00000001 of the quote asset.
 pub const PRICE_DECIMALS: u32 = 8;
-/// Decimals of base and quote volumes.
+/// Decimal places of base and quote volumes.
 pub const AMOUNT_DECIMALS: u32 = 5;
 
-/// Prices in 10^-8 of the quote asset, amounts in 10^-5 of their asset, time in UTC milliseconds.
+/// Prices in 10^-8 of the quote asset, volumes in 10^-5 of their asset, times in UTC milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candle {
-    /// When its interval began.
+    /// Open time.
     pub open_time: i64,
     /// First price.
     pub open: i64,
@@ -19,20 +18,20 @@ pub struct Candle {
     pub low: i64,
     /// Last price.
     pub close: i64,
-    /// Traded amount of the base asset.
+    /// Volume in the base asset.
     pub volume: i64,
-    /// Traded amount of the quote asset.
+    /// Volume in the quote asset.
     pub quote_volume: i64,
-    /// The part of `volume` whose buyer was the taker.
+    /// Part of `volume` whose buyer was the taker.
     pub taker_volume: i64,
-    /// The part of `quote_volume` whose buyer was the taker.
+    /// Part of `quote_volume` whose buyer was the taker.
     pub taker_quote_volume: i64,
-    /// How many trades.
+    /// Number of trades.
     pub trades: i64,
 }
 
 impl Candle {
-    /// Takes in the candle that follows within the same longer interval.
+    /// Merges the next candle of the same longer interval.
     pub fn merge(&mut self, later: &Self) {
         self.high = self.high.max(later.high);
         self.low = self.low.min(later.low);
@@ -46,12 +45,12 @@ impl Candle {
         self.trades = self.trades.saturating_add(later.trades);
     }
 
-    /// This candle as it stood `elapsed_ms` into its `exchange_elapsed_ms`, prices in whole `tick`s, amounts of
-    /// the base asset in whole `step`s.
+    /// The open candle `elapsed_ms` after its open time, with prices in multiples of the tick and base volumes in
+    /// multiples of the step.
     ///
-    /// A candle says where the price was, not in which order. The usual reading is taken: a rising
-    /// candle touched its low first, a falling one its high, at a third and two thirds of its time.
-    /// It depends on nothing but the candle, so a restart shows the same path.
+    /// A candle does not say in which order its prices occurred. By convention, a rising candle reaches its low first
+    /// and a falling one its high first, at a third and two thirds of the interval.
+    /// The path depends on the candle alone, so that it is the same after a restart.
     #[must_use]
     pub fn at_elapsed(&self, elapsed_ms: i64, span_ms: i64, tick: i64, step: i64) -> Self {
         let elapsed = elapsed_ms.clamp(0, span_ms);
@@ -95,12 +94,12 @@ fn scale(value: i64, part: i64, whole: i64) -> i64 {
     i64::try_from(exact).unwrap_or(value)
 }
 
-/// The multiple of `tick` nearest to `price_range`.
+/// The multiple of `tick` nearest to the price.
 pub fn round_to_tick(price: i64, tick: i64) -> i64 {
     (price + tick / 2).div_euclid(tick) * tick
 }
 
-/// `value / 10^decimals` in digits, with at least `state` decimals and never fewer than it needs.
+/// `value / 10^decimals` as text with a minimum number of decimal places, exact.
 pub fn format_fixed(value: i64, decimals: u32, shown: u32) -> String {
     let unit = 10_u64.pow(decimals);
     let magnitude = value.unsigned_abs();

@@ -1,34 +1,33 @@
-//! The candles of one contract in every interval its base interval divides: closed ones in a
-//! bounded window, the running one beside them. What has left the window is answered as what never
-//! was. Not here: time; the caller says what has closed.
+//! Candles of one contract in every interval that its base interval divides: closed candles in a bounded window, and
+//! the open one. Candles that have left the window are not served.
 
 use std::collections::VecDeque;
 
 use crate::candle::Candle;
 use crate::interval::Interval;
 
-/// Base candles kept per contract: 34 days of minutes, or half a day of wall time at 60x.
+/// Number of base candles kept per contract: 34 days of minutes, or half a day of wall time at 60x.
 const MAX_BASE_CANDLES: usize = 50_000;
-/// Candles kept per contract of each longer interval: six full answers of `klines`.
+/// Number of candles kept per contract and longer interval: six full responses of `klines`.
 const MAX_LONGER_CANDLES: usize = 10_000;
 
-/// Which candles a client asked for; times are open times in UTC ms, both ends inclusive.
+/// Range of requested candles by open time in UTC ms, both ends inclusive.
 #[derive(Debug, Clone, Copy)]
 pub struct CandleRange {
-    /// Oldest wanted. With it, paging runs forward from it; without it, the newest are meant.
+    /// Oldest open time, from which the range runs forward; `None` for the newest candles.
     pub start: Option<i64>,
-    /// Newest wanted.
+    /// Newest open time; `None` for no limit.
     pub end: Option<i64>,
-    /// At most so many.
+    /// Largest number of candles.
     pub limit: usize,
 }
 
-/// One interval's candles.
+/// Candles of one interval.
 #[derive(Debug)]
 struct Series {
     interval: Interval,
     closed: VecDeque<Candle>,
-    /// Closed base candles of the bucket that has not closed yet.
+    /// Closed base candles of the open bucket.
     open_bucket: Option<Candle>,
     max_candles: usize,
 }
@@ -41,7 +40,7 @@ pub struct CandleStore {
 }
 
 impl CandleStore {
-    /// An empty book that is fed with candles of `base`.
+    /// An empty store for base candles of `base`.
     pub fn new(base: Interval) -> Self {
         let series = Interval::ALL
             .into_iter()
@@ -51,12 +50,12 @@ impl CandleStore {
         Self { base, series }
     }
 
-    /// Whether this book can build candles of `interval`.
+    /// Whether candles of `interval` can be built.
     pub fn has_interval(&self, interval: Interval) -> bool {
         self.series(interval).is_some()
     }
 
-    /// Takes the next closed base candle; they come without gaps.
+    /// Adds the next closed base candle; candles must arrive without gaps.
     pub fn push(&mut self, candle: &Candle) {
         let base_ms = self.base.ms();
         for series in &mut self.series {
@@ -64,8 +63,8 @@ impl CandleStore {
         }
     }
 
-    /// Candles of `interval` within `range`, oldest first. `forming` is the base candle being
-    /// traded; with it the running candle is the last one.
+    /// Candles of `interval` within `range`, oldest first. If `forming`, the open base candle, is given, the open
+    /// candle of `interval` is the last one.
     pub fn candles(
         &self,
         interval: Interval,
@@ -101,14 +100,14 @@ impl CandleStore {
         })
     }
 
-    /// The closed base candle being traded at `time`, or the last one if all have closed before.
+    /// The closed base candle that contains `time`, or the last one before it.
     pub fn base_candle_at(&self, time: i64) -> Option<&Candle> {
         let closed = &self.series(self.base)?.closed;
         let after = closed.partition_point(|c| c.open_time <= time);
         closed.get(after.checked_sub(1)?)
     }
 
-    /// The candle of `interval` that is being traded.
+    /// The open candle of `interval`.
     pub fn running_candle(&self, interval: Interval, forming: Option<&Candle>) -> Option<Candle> {
         self.series(interval)?.running_candle(forming)
     }
@@ -137,12 +136,12 @@ impl Series {
         let bucket = self.interval.bucket(candle.open_time);
         match &mut self.open_bucket {
             Some(begun) => begun.merge(candle),
-            // A bucket whose beginning was not seen would be a wrong candle: it is left out.
+            // A bucket whose beginning is missing would give a wrong candle: it is left out.
             None if candle.open_time != bucket => return,
             None => self.open_bucket = Some(*candle),
         }
         if candle.open_time + base_ms == bucket + self.interval.ms() {
-            // Room first: a full window that grew by one would double its memory.
+            // Drops the oldest first: a full window that grew by one would double its memory.
             if self.closed.len() == self.max_candles {
                 self.closed.pop_front();
             }

@@ -1,5 +1,4 @@
-//! The exchange's shared state: market and clock behind one lock, so that an answer's candles and
-//! its time always agree. Not here: tasks (`pulse.rs`, `server.rs`) and the wire (`rest/`, `ws/`).
+//! Shared state of the exchange: market and clock behind one lock, so that candles and time of a response agree.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,18 +10,18 @@ use crate::market::Market;
 use crate::symbols::Contract;
 use crate::ws::hub::{Hub, StreamKey, Subscriber};
 
-/// How this exchange treats its clients; Binance's own numbers by default.
+/// Limits of clients; Binance's numbers by default.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// REST weight per IP and minute of wall time.
+    /// REST weight per address and minute of wall time.
     pub weight_per_minute: u32,
-    /// Refusals for too much weight in a minute after which an address is banned.
+    /// Rejections for excess weight in a minute after which an address is banned.
     pub rejections_before_ban: u32,
     /// New orders of an account in 10 seconds of wall time.
     pub orders_per_10s: u32,
     /// New orders of an account in a minute of wall time.
     pub orders_per_minute: u32,
-    /// Frames that may wait for one subscriber before it is disconnected.
+    /// Frames queued for a subscriber before it is disconnected.
     pub max_queued_frames: usize,
     /// Wall time between the server's pings.
     pub ping_interval: Duration,
@@ -49,9 +48,9 @@ struct State {
     market: Market,
 }
 
-/// What the exchange is at one moment.
+/// The exchange at one time.
 pub struct MarketMoment<'a> {
-    /// The market, played forward to `now_ms`.
+    /// The market at `now_ms`.
     pub market: &'a Market,
     /// Exchange time, UTC ms.
     pub now_ms: i64,
@@ -59,18 +58,18 @@ pub struct MarketMoment<'a> {
     pub is_advancing: bool,
 }
 
-/// Shared by every connection and task.
+/// The exchange, shared by all connections and tasks.
 pub struct Exchange {
     state: Mutex<State>,
     hub: Mutex<Hub>,
     listed: Vec<&'static Contract>,
     limits: Limits,
-    /// Counts the clock's starts and stops: the anchor wants to be stored, the pulse to be reset.
+    /// Number of starts and stops of the clock: the state file is written and the stream publisher is reset at each.
     clock_changes: watch::Sender<u64>,
 }
 
 impl Exchange {
-    /// An exchange over `market`, whose time is `clock`'s.
+    /// An exchange over `market` with the time of `clock`.
     pub fn new(market: Market, clock: Clock, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             listed: market.listed().to_vec(),
@@ -86,7 +85,7 @@ impl Exchange {
         &self.listed
     }
 
-    /// How clients are treated.
+    /// Limits of clients.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -96,7 +95,7 @@ impl Exchange {
         self.state().clock.now(Instant::now())
     }
 
-    /// Looks at the market at this moment.
+    /// Runs `f` on the market at the current time.
     pub fn with_market_moment<T>(&self, read: impl FnOnce(MarketMoment<'_>) -> T) -> T {
         let state = &mut *self.state();
         let wall = Instant::now();
@@ -109,7 +108,7 @@ impl Exchange {
         })
     }
 
-    /// Wall time until the next base candle closes; `None` while time stands.
+    /// Wall time until the next base candle closes; `None` while the clock is paused.
     pub(crate) fn until_next_close(&self) -> Option<Duration> {
         let state = self.state();
         let wall = Instant::now();
@@ -118,7 +117,7 @@ impl Exchange {
         state.clock.wall_until(next, wall)
     }
 
-    /// What a restart must know: identity, exchange time, and whether the clock was set running.
+    /// State of the clock for a restart: market identity, exchange time, and whether the clock has been started.
     pub(crate) fn clock_state(&self) -> (String, i64, bool) {
         let state = self.state();
         let now_ms = state.clock.now(Instant::now());
@@ -126,24 +125,24 @@ impl Exchange {
         (identity, now_ms, state.clock.is_running())
     }
 
-    /// Whether the market's end is reached.
+    /// Whether the end of the market is reached.
     pub(crate) fn has_market_ended(&self) -> bool {
         self.state().clock.has_ended(Instant::now())
     }
 
-    /// Changes whenever the clock starts or stops.
+    /// Receiver that changes when the clock starts or stops.
     pub(crate) fn clock_changes(&self) -> watch::Receiver<u64> {
         self.clock_changes.subscribe()
     }
 
-    /// Subscribes; the first subscriber may start the clock.
+    /// Adds a subscription; the first subscriber may start the clock.
     pub(crate) fn subscribe(&self, subscriber: &Arc<Subscriber>, key: StreamKey) {
         let mut hub = self.hub();
         hub.join(subscriber, key, self.now_ms());
         self.update_clock_subscribers(&hub);
     }
 
-    /// Ends one subscription; the last one may stop the clock.
+    /// Ends one subscription; the end of the last one may stop the clock.
     pub(crate) fn unsubscribe(&self, subscriber: &Subscriber, key: StreamKey) {
         let mut hub = self.hub();
         hub.leave(subscriber, key);
@@ -157,12 +156,12 @@ impl Exchange {
         self.update_clock_subscribers(&hub);
     }
 
-    /// The streams someone listens to. Lock order: the hub before the state, never the reverse.
+    /// The streams with subscribers. Lock order: hub before state.
     pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called with the hub still locked, so that counts reach the clock in the order they arose.
+    /// Called with the hub locked, so that the clock receives the counts in order.
     fn update_clock_subscribers(&self, hub: &Hub) {
         let moved = self
             .state()

@@ -1,5 +1,5 @@
-//! `exchange-sim health` for Docker's HEALTHCHECK: one request to our own port. HTTP is written by
-//! hand, because a client library in an image from scratch would outweigh the whole exchange.
+//! `exchange-sim health` for Docker's HEALTHCHECK: one HTTP request to the exchange's own port, without a client
+//! library.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,15 +9,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// The answer must be there within this time.
+/// Time limit of the response.
 const DEADLINE: Duration = Duration::from_secs(3);
 const REQUEST: &[u8] =
     b"GET /fapi/v1/ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Asks the exchange that listens at `listen` whether it answers.
+/// Requests the time from the exchange at `listen`.
 ///
 /// # Errors
-/// One line about what came instead of an answer.
+/// What happened instead of a response, in one line.
 pub async fn check(listen: SocketAddr) -> Result<String, String> {
     let target = reachable_address(listen);
     match timeout(DEADLINE, fetch_status_line(target)).await {
@@ -30,7 +30,7 @@ pub async fn check(listen: SocketAddr) -> Result<String, String> {
     }
 }
 
-/// "Every address" is reached over the loopback.
+/// The unspecified address is reached over the loopback interface.
 fn reachable_address(listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listen.port())
@@ -39,7 +39,7 @@ fn reachable_address(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The status line of the answer.
+/// Status line of the response.
 async fn fetch_status_line(target: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect(target).await?;
     stream.write_all(REQUEST).await?;

@@ -1,12 +1,11 @@
-//! The candle intervals this exchange offers. Not here: which of them a market can build
-//! (`book.rs`); calendar intervals (3d, 1w, 1M), which nothing here uses.
+//! Candle intervals of the exchange. Calendar intervals (3d, 1w, 1M) are not offered.
 
 use std::fmt;
 
 /// One minute in milliseconds.
 pub const MINUTE_MS: i64 = 60_000;
 
-/// A candle interval, under Binance's name for it.
+/// A candle interval, named as at Binance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Interval {
     /// One minute.
@@ -15,9 +14,9 @@ pub enum Interval {
     M3,
     /// Five minutes.
     M5,
-    /// A quarter of an hour.
+    /// Fifteen minutes.
     M15,
-    /// Half an hour.
+    /// Thirty minutes.
     M30,
     /// One hour.
     H1,
@@ -29,14 +28,14 @@ pub enum Interval {
     H6,
     /// Eight hours.
     H8,
-    /// Half a day.
+    /// Twelve hours.
     H12,
     /// One day, from midnight UTC.
     D1,
 }
 
 impl Interval {
-    /// All of them, shortest first.
+    /// All intervals, shortest first.
     pub const ALL: [Self; 12] = [
         Self::M1,
         Self::M3,
@@ -52,10 +51,10 @@ impl Interval {
         Self::D1,
     ];
 
-    /// The intervals a recorded file may have.
+    /// Intervals that a candle file may have.
     pub const RECORDED: [Self; 5] = [Self::M1, Self::M3, Self::M5, Self::M15, Self::M30];
 
-    /// Binance's name, for instance `30m`.
+    /// Name at Binance, such as `30m`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::M1 => "1m",
@@ -92,12 +91,12 @@ impl Interval {
             }
     }
 
-    /// The interval with this name.
+    /// The interval of this name; `None` if there is none.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|i| i.name() == name)
     }
 
-    /// Start of the bucket that holds `time_ms`.
+    /// Start of the bucket that contains `time_ms`.
     pub const fn bucket(self, time_ms: i64) -> i64 {
         time_ms - time_ms.rem_euclid(self.ms())
     }

@@ -63,7 +63,7 @@ impl Server {
             save_state(&exchange, dir).await.map_err(config_error)?;
         }
         let cannot_listen =
-            |e| ExitError::config(format!("listen {listen}: {e}; allowed: a free port"));
+            |e| ExitError::config(format!("SIM_LISTEN=\"{listen}\": expected a free port: {e}"));
         let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         Ok(Self {
@@ -172,13 +172,13 @@ fn read_api_keys(settings: &Settings) -> Result<ApiKeys, ExitError> {
         let read = std::fs::read_to_string(path).map_err(|e| {
             let path = path.display();
             ExitError::config(format!(
-                "api-keys-file {path}: {e}; allowed: a readable file"
+                "SIM_API_KEYS_FILE=\"{path}\": expected a readable file: {e}"
             ))
         })?;
         text = format!("{text}\n{read}");
     }
     ApiKeys::parse(&text)
-        .map_err(|allowed| ExitError::config(format!("api-keys (not shown); {allowed}")))
+        .map_err(|expected| ExitError::config(format!("SIM_API_KEYS (not shown): {expected}")))
 }
 
 /// The trading side: what is stored of it, and an account for each key. Without keys nothing can be
@@ -237,7 +237,7 @@ fn replay_market(settings: &Settings) -> Result<Market, ExitError> {
         .filter(|path| !path.as_os_str().is_empty())
         .ok_or_else(|| {
             ExitError::config(
-                "candles-file: not given; allowed: a candle file, with --market replay",
+                "SIM_CANDLES_FILE is not set: it is required with SIM_MARKET=replay",
             )
         })?;
     let recording = Recording::read(path, contract).map_err(config_error)?;
@@ -248,7 +248,7 @@ fn replay_market(settings: &Settings) -> Result<Market, ExitError> {
         let most = recording.len() - 1;
         let file = path.display();
         return Err(ExitError::config(format!(
-            "warmup-candles {warmup}: allowed: 0 to {most}, one less than {file} has"
+            "SIM_WARMUP_CANDLES=\"{warmup}\": expected 0 to {most}, one less than {file} has"
         )));
     }
     Ok(Market::replay(recording, contract, warmup))

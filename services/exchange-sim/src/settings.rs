@@ -138,12 +138,12 @@ pub struct Settings {
 
 fn listen(text: &str) -> Result<SocketAddr, String> {
     text.parse()
-        .map_err(|_| "allowed: an IP address and a port, for instance 0.0.0.0:8080".to_owned())
+        .map_err(|_| "expected an IP address and a port, for instance 0.0.0.0:8080".to_owned())
 }
 
 fn seed(text: &str) -> Result<u64, String> {
     text.parse()
-        .map_err(|_| format!("allowed: a whole number from 0 to {}", u64::MAX))
+        .map_err(|_| format!("expected a whole number from 0 to {}", u64::MAX))
 }
 
 fn speed(text: &str) -> Result<f64, String> {
@@ -152,7 +152,7 @@ fn speed(text: &str) -> Result<f64, String> {
         .filter(|speed| SPEEDS.contains(speed))
         .ok_or_else(|| {
             format!(
-                "allowed: a number from {} to {}",
+                "expected a number from {} to {}",
                 SPEEDS.start(),
                 SPEEDS.end()
             )
@@ -160,14 +160,14 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 fn contract(text: &str) -> Result<&'static Contract, String> {
-    Contract::find(text).ok_or_else(|| format!("allowed: {}", symbols::catalogue_names()))
+    Contract::find(text).ok_or_else(|| format!("expected {}", symbols::catalogue_names()))
 }
 
 fn one_or_zero(text: &str) -> Result<bool, String> {
     match text {
         "1" => Ok(true),
         "0" | "" => Ok(false),
-        _ => Err("allowed: 1 or 0".to_owned()),
+        _ => Err("expected 1 or 0".to_owned()),
     }
 }
 
@@ -175,12 +175,12 @@ fn balance(text: &str) -> Result<Decimal, String> {
     Decimal::from_str_exact(text)
         .ok()
         .filter(|balance| !balance.is_sign_negative() && *balance < Decimal::from(1_000_000_000))
-        .ok_or_else(|| "allowed: an amount of USDT from 0 to below 1000000000".to_owned())
+        .ok_or_else(|| "expected an amount of USDT from 0 to below 1000000000".to_owned())
 }
 
 fn warmup(text: &str) -> Result<usize, String> {
     text.parse()
-        .map_err(|_| "allowed: a whole number of candles, below the file's".to_owned())
+        .map_err(|_| "expected a whole number of candles, below the file's".to_owned())
 }
 
 #[cfg(test)]
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rejection_names_the_value_and_what_is_allowed() {
+    fn each_rejection_names_the_value_and_what_is_expected() {
         for (flag, value) in [
             ("--listen", "nowhere"),
             ("--seed", "-1"),
@@ -215,7 +215,7 @@ mod tests {
         ] {
             let said = rejection(&[&format!("{flag}={value}")]);
             let wrong = value.rsplit(',').next().unwrap();
-            assert!(said.contains(wrong) && said.contains("allowed: "), "{said}");
+            assert!(said.contains(wrong) && said.contains("expected "), "{said}");
         }
         assert!(rejection(&["--market", "forex"]).contains("synthetic, replay"));
         assert!(

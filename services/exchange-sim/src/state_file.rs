@@ -29,7 +29,7 @@ pub struct StateFile {
 pub enum InvalidState {
     /// It belongs to another market.
     #[error(
-        "state file {file} belongs to the market \"{stored}\"; allowed: \"{requested}\", the market asked for, or an empty --state-dir"
+        "state file {file} belongs to the market \"{stored}\", not to \"{requested}\"; set that market again, or empty SIM_STATE_DIR (scripts/down --volumes)"
     )]
     OtherMarket {
         /// The file.
@@ -40,7 +40,7 @@ pub enum InvalidState {
         requested: String,
     },
     /// It is not one of our state files.
-    #[error("state file {file}: {error}; allowed: a file written by exchange-sim, or none")]
+    #[error("state file {file}: {error}; expected a file written by exchange-sim, or none")]
     Unreadable {
         /// The file.
         file: String,
@@ -48,7 +48,7 @@ pub enum InvalidState {
         error: String,
     },
     /// It cannot be written.
-    #[error("state-dir {dir}: {error}; allowed: a directory this process may write")]
+    #[error("SIM_STATE_DIR=\"{dir}\": expected a directory that this process may write: {error}")]
     Unwritable {
         /// The directory.
         dir: String,

@@ -1,70 +1,70 @@
-//! Orders of a person to a service, as request and reply.
+//! Requests of the operator to the watchdog and the notifier, and the reply to them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SubjectToken;
 
-/// What a person asks of the watchdog, on `command.v1.watchdog.<verb>`.
+/// Request to the watchdog, on `command.v1.watchdog.<project>.<host>.<verb>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitCommandRequest {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// Who asks.
+    /// Operator who gave the command.
     pub by: String,
-    /// What.
+    /// The command.
     #[serde(flatten)]
     pub command: UnitCommand,
 }
 
-/// The verbs of a watchdog. Those that only ask change nothing.
+/// A command about units. Read-only commands change nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum UnitCommand {
-    /// Every unit, as a table. Only asks.
+    /// Shows every unit in a table. Read-only.
     Status,
-    /// Why a unit is as it is, and what would help. Only asks.
+    /// Explains the phase of a unit and what would help. Read-only.
     Explain {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
     },
-    /// What was done about a unit, newest last, with what was found before it. Only asks.
+    /// Shows the records of a unit with their evidence, newest last. Read-only.
     History {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
     },
-    /// Stops it in good order and leaves it so.
+    /// Stops a unit gracefully; the unit stays stopped.
     Stop {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
     },
-    /// Starts what a person stopped.
+    /// Starts a unit that an operator stopped.
     Start {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
     },
-    /// Stops it in good order and starts it at once; costs no budget.
+    /// Stops a unit gracefully and starts it at once. Does not count as a restart.
     Restart {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
     },
-    /// Watches it and does nothing, until it is released.
+    /// Puts a unit on hold: the watchdog only watches the unit until its release.
     Hold {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// Why.
+        /// Reason the operator gave.
         reason: String,
     },
-    /// Ends a hold or a quarantine; its failures in a row count from zero.
+    /// Ends a hold or a quarantine and resets the consecutive failures.
     Release {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// Its restarts count from zero again, too.
+        /// Whether the restarts of the unit are reset too.
         reset_restarts: bool,
     },
 }
 
 impl UnitCommand {
-    /// Which unit it is about; none for all of them.
+    /// Unit of the command; `None` if the command is about all units.
     pub const fn unit(&self) -> Option<&SubjectToken> {
         match self {
             Self::Status => None,
@@ -78,7 +78,7 @@ impl UnitCommand {
         }
     }
 
-    /// Whether it changes nothing.
+    /// Whether the command changes nothing.
     pub const fn is_read_only(&self) -> bool {
         matches!(
             self,
@@ -86,7 +86,7 @@ impl UnitCommand {
         )
     }
 
-    /// The word in subjects and on command lines.
+    /// Verb of the command, in subjects and on command lines.
     pub const fn verb(&self) -> &'static str {
         match self {
             Self::Status => "status",
@@ -101,40 +101,40 @@ impl UnitCommand {
     }
 }
 
-/// What a person asks of the notifier, on `command.v1.notifier.resend`: to send again what Telegram refused.
+/// Request to the notifier, on `command.v1.notifier.resend`: send dead letters again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResendRequest {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// Who asks.
+    /// Operator who gave the command.
     pub by: String,
-    /// Which.
+    /// Dead letters to send.
     pub selection: DeadLetterSelection,
 }
 
-/// Dead letters of the notifier's.
+/// A selection of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "which", rename_all = "snake_case")]
 pub enum DeadLetterSelection {
-    /// All of them.
+    /// All dead letters.
     All,
-    /// This one.
+    /// One dead letter.
     One {
-        /// As the notifier's `status` shows it.
+        /// Number that `notifier status` shows.
         number: u64,
     },
 }
 
-/// What came of an order.
+/// Reply to a command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandReply {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// It was obeyed.
+    /// Whether the command was executed.
     pub ok: bool,
-    /// In words: one line, or the lines of a table.
+    /// Result for people: one line, or the lines of a table.
     pub text: String,
-    /// The same for programs, where there is more to say than a line.
+    /// Result for programs; `None` if the text says all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<serde_json::Value>,
 }

@@ -1,4 +1,4 @@
-//! What happened, for the owner and for other services: a severity, a kind, a typed payload.
+//! Events for the operator and for other services: severity, kind and payload.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AccountKey, BookKey, Mode, SubjectToken};
 use crate::time::UtcMs;
 
-/// How much it matters to the owner.
+/// How urgent an event is for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Good to know.
+    /// Needs no action.
     Info,
-    /// Look when you can.
+    /// Needs attention soon.
     Warning,
-    /// Look now.
+    /// Needs action now.
     Critical,
 }
 
@@ -24,7 +24,7 @@ impl Severity {
     /// All severities, in ascending order.
     pub const ALL: [Self; 3] = [Self::Info, Self::Warning, Self::Critical];
 
-    /// The word in subjects.
+    /// Name in subjects and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -40,24 +40,24 @@ impl fmt::Display for Severity {
     }
 }
 
-/// One event. Service and instance are in its subject.
+/// One event. The subject names the process that published it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// The same event has the same id however often it is published.
+    /// Id of the event; a repeat has the same id.
     pub id: String,
-    /// When it happened, wall clock.
+    /// Time of the event, wall clock.
     pub at: UtcMs,
-    /// How much it matters; follows from the kind.
+    /// Severity, which follows from the kind.
     pub severity: Severity,
-    /// What happened.
+    /// Kind and payload.
     #[serde(flatten)]
     pub body: EventBody,
 }
 
 impl Event {
-    /// An event of this version with the severity that its kind has.
+    /// Event of this version, with the severity of its kind.
     pub fn new(id: impl Into<String>, at: UtcMs, body: EventBody) -> Self {
         Self {
             v: crate::VERSION,
@@ -69,7 +69,7 @@ impl Event {
     }
 }
 
-/// Which way a position looks.
+/// Side of a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PositionSide {
@@ -80,7 +80,7 @@ pub enum PositionSide {
 }
 
 impl PositionSide {
-    /// The word in logs and messages.
+    /// Name in logs and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Long => "long",
@@ -95,82 +95,82 @@ impl fmt::Display for PositionSide {
     }
 }
 
-/// Every kind of event with its facts. Prices and amounts in the quote currency.
+/// Kind of an event with its payload. Prices and amounts are in the quote currency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "payload", rename_all = "snake_case")]
 pub enum EventBody {
-    /// A trader is up and at work.
+    /// A trader has started trading.
     TraderStarted {
-        /// Paper or live.
+        /// Mode of the trader.
         mode: Mode,
-        /// Its symbols.
+        /// Symbols that the trader may trade.
         symbols: Vec<SubjectToken>,
-        /// Its command line.
+        /// Command line of the trader.
         flags: Vec<String>,
         /// Version of the program.
         version: String,
     },
-    /// A trader ended by its own will.
+    /// A trader exited in an orderly way.
     TraderStopped {
-        /// Why.
+        /// Why the trader exited.
         reason: String,
-        /// Its exit code.
+        /// Exit code of the process.
         exit_code: u8,
-        /// How long it ran, in milliseconds.
+        /// Uptime in milliseconds.
         uptime_ms: u64,
     },
-    /// This instance owns the book now.
+    /// An instance has acquired a book.
     BookAcquired {
-        /// Which.
+        /// Book of the event.
         book: BookKey,
-        /// The instance, which need not be the one that tells it: an earlier owner may not have come to that.
+        /// Instance that acquired the book, which need not be the publisher; `None` for the publisher itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<SubjectToken>,
-        /// Settings that are not those of its last owner, each as `name: old -> new`.
+        /// Settings that differ from those of the previous writer, each as `name: old -> new`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         config_changes: Vec<String>,
     },
-    /// The book went to another owner.
+    /// An instance has lost a book to another instance.
     BookLost {
-        /// Which.
+        /// Book of the event.
         book: BookKey,
-        /// How that was noticed.
+        /// How the loss was detected.
         reason: String,
     },
-    /// The book trades no more until a person looks.
+    /// A book is halted and does not trade until an operator unhalts it.
     BookHalted {
-        /// Which.
+        /// Book of the event.
         book: BookKey,
-        /// Why.
+        /// Why the book was halted.
         reason: String,
     },
-    /// A person let a halted book go on.
+    /// An operator ended the halt of a book.
     BookUnhalted {
-        /// Which.
+        /// Book of the event.
         book: BookKey,
-        /// Who said so.
+        /// Operator who gave the command.
         by: String,
-        /// Why.
+        /// Reason the operator gave.
         reason: String,
     },
-    /// An entry was decided but not made.
+    /// A decided entry was not made.
     EntryDropped {
-        /// Which book.
+        /// Book of the event.
         book: BookKey,
-        /// Why.
+        /// Drop reason.
         reason: String,
     },
     /// A position was opened.
     PositionOpened {
-        /// Which book.
+        /// Book of the event.
         book: BookKey,
-        /// Whose signal.
+        /// Strategy whose signal opened the position.
         strategy: SubjectToken,
-        /// Long or short.
+        /// Side of the position.
         side: PositionSide,
-        /// In base units.
+        /// Quantity in base units.
         quantity: Decimal,
-        /// Fill price.
+        /// Fill price of the entry.
         entry_price: Decimal,
         /// Stop price.
         stop_price: Decimal,
@@ -179,88 +179,88 @@ pub enum EventBody {
     },
     /// A position was closed.
     PositionClosed {
-        /// Which book.
+        /// Book of the event.
         book: BookKey,
-        /// Whose signal had opened it.
+        /// Strategy whose signal opened the position.
         strategy: SubjectToken,
-        /// Long or short.
+        /// Side of the position.
         side: PositionSide,
-        /// In base units.
+        /// Quantity in base units.
         quantity: Decimal,
         /// Fill price of the entry.
         entry_price: Decimal,
         /// Fill price of the exit.
         exit_price: Decimal,
-        /// What closed it: stop, target, or a breaker.
+        /// Exit reason: stop, target, or a circuit breaker.
         reason: String,
         /// Profit or loss after fees.
         pnl: Decimal,
-        /// The book's equity after it.
+        /// Equity of the book after the exit.
         equity: Decimal,
     },
-    /// A circuit breaker tripped that a trader recovers from by itself.
+    /// A circuit breaker that resets by itself has tripped.
     BreakerTripped {
-        /// Whose: a book, or the adapter of an exchange.
+        /// Book of the breaker, or the exchange adapter.
         scope: String,
-        /// Which, by its name.
+        /// Name of the breaker.
         breaker: String,
-        /// Why, and what it does.
+        /// Why the breaker tripped, and its effect.
         reason: String,
     },
-    /// A circuit breaker let go again.
+    /// A circuit breaker has reset.
     BreakerReset {
-        /// Whose.
+        /// Book of the breaker, or the exchange adapter.
         scope: String,
-        /// Which, by its name.
+        /// Name of the breaker.
         breaker: String,
     },
-    /// A book takes no entries for a while.
+    /// Entries of a book are locked for a time.
     EntriesLocked {
-        /// Which book.
+        /// Book of the event.
         book: BookKey,
-        /// The protection or breaker that locks them.
+        /// Protection or breaker that locks the entries.
         lock: String,
-        /// Why.
+        /// Why the entries are locked.
         reason: String,
-        /// Until when, the exchange's time.
+        /// End of the lock, in exchange time.
         until: UtcMs,
     },
-    /// Whether the exchange has an order is not known. It is looked up until it is; nothing is sent again.
+    /// The outcome of an order is unknown. The trader queries the order and does not send it again.
     OrderOutcomeUnknown {
-        /// Whose.
+        /// Book of the event.
         book: BookKey,
-        /// What it is for: entry, stop, target or exit.
+        /// Leg of the order: entry, stop, target or exit.
         leg: String,
-        /// Our id of it.
+        /// Client order id.
         client_order_id: String,
-        /// What happened instead of an answer.
+        /// Error of the call.
         error: String,
     },
-    /// The exchange refused an order.
+    /// The exchange rejected an order.
     OrderRejected {
-        /// Whose.
+        /// Book of the event.
         book: BookKey,
-        /// What it is for: entry, stop, target or exit.
+        /// Leg of the order: entry, stop, target or exit.
         leg: String,
-        /// Our id of it.
+        /// Client order id.
         client_order_id: String,
-        /// The exchange's code.
+        /// Error code of the exchange.
         code: i64,
-        /// The exchange's words.
+        /// Error text of the exchange.
         reason: String,
     },
-    /// A critical breaker or an operator closed the account: everything is closed, nobody enters until
-    /// an operator ends it.
+    /// An account breaker or an operator latched the account: all positions are closed and entries are locked until an
+    /// operator ends the latch.
     AccountLatched {
-        /// Which account.
+        /// Account of the event.
         account: AccountKey,
-        /// The latch's id: what an operator names to end it.
+        /// Id that ends the latch.
         latch_id: String,
         /// Name of the account breaker, or `operator`.
         trigger: String,
-        /// Equity, unrealised profit included.
+        /// Equity of the account, including unrealized profit.
         equity: Decimal,
-        /// The peak it fell from.
+        /// Peak that the equity fell from.
         peak: Decimal,
         /// Operator who gave the command; `None` if a breaker tripped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,46 +271,46 @@ pub enum EventBody {
     },
     /// An operator ended a latch.
     AccountUnlatched {
-        /// Which account.
+        /// Account of the event.
         account: AccountKey,
-        /// Which latch.
+        /// Id of the latch.
         latch_id: String,
-        /// Who did it.
+        /// Operator who gave the command.
         by: String,
-        /// Why.
+        /// Reason the operator gave.
         reason: String,
     },
-    /// An operator stopped entries; positions are managed as before.
+    /// An operator paused entries; open positions are still managed.
     EntriesPaused {
-        /// Which account.
+        /// Account of the event.
         account: AccountKey,
-        /// Only this symbol's book; every book without.
+        /// Symbol whose book is paused; `None` for all books.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         symbol: Option<SubjectToken>,
-        /// Who did it.
+        /// Operator who gave the command.
         by: String,
-        /// Why.
+        /// Reason the operator gave.
         reason: String,
     },
-    /// An operator let entries be made again.
+    /// An operator resumed entries.
     EntriesResumed {
-        /// Which account.
+        /// Account of the event.
         account: AccountKey,
-        /// Only this symbol's book; every book without.
+        /// Symbol whose book is resumed; `None` for all books.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         symbol: Option<SubjectToken>,
-        /// Who did it.
+        /// Operator who gave the command.
         by: String,
-        /// Why.
+        /// Reason the operator gave.
         reason: String,
     },
-    /// A process is better or worse than before.
+    /// The health grade of a process has changed.
     HealthChanged {
-        /// How it was: `healthy`, `degraded` or `critical_check`.
+        /// Grade before: `healthy`, `degraded` or `critical`.
         from: String,
-        /// How it is.
+        /// Grade now.
         to: String,
-        /// Why.
+        /// Why the grade changed.
         reason: String,
     },
     /// A component of the publishing process failed and is retried.
@@ -341,14 +341,14 @@ pub enum EventBody {
         /// Time since the failure was detected, in milliseconds.
         after_ms: u64,
     },
-    /// A part was started anew by somebody who did not say so.
+    /// A Compose service was started by neither the watchdog nor Docker.
     ServiceStarted {
-        /// Which part.
+        /// Service and number, such as `nats-1`.
         service: String,
-        /// What is known of that, in one line.
+        /// What is known about the start, in one line.
         started_by: String,
     },
-    /// A watchdog supervises the project from here on.
+    /// A watchdog has started to supervise a project on a host.
     WatchdogStarted {
         /// Compose project that the watchdog supervises.
         project: SubjectToken,
@@ -357,118 +357,118 @@ pub enum EventBody {
         /// Version of the program.
         version: String,
     },
-    /// A unit ended or hung and will be started again.
+    /// A unit exited or hung, and its restart is scheduled.
     UnitRestartScheduled {
-        /// Which unit: service and number.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// The how many-th restart this is; 0 for one that is not counted.
+        /// Number of this restart; 0 for a restart that is not counted.
         attempt: u32,
-        /// How many it may have.
+        /// Largest number of restarts.
         max_restarts: u32,
-        /// Why, in a few words.
+        /// Restart reason.
         reason: String,
-        /// Failures in a row, this one included.
+        /// Failures in a row, including this one.
         consecutive_failures: u32,
-        /// How long it ran, in milliseconds.
+        /// Uptime of the run in milliseconds.
         uptime_ms: u64,
-        /// Until it is started, in milliseconds.
+        /// Delay until the start, in milliseconds.
         delay_ms: u64,
-        /// What it ended with, if it ended.
+        /// Exit code of the run; `None` if the run did not exit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i64>,
-        /// What it last said of itself, one line.
+        /// Last error in the log or the heartbeats of the run, in one line.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         last_error: Option<String>,
     },
-    /// A unit finished a cycle; the next one will be started.
+    /// A unit finished a cycle, and the next cycle is scheduled.
     UnitCycleFinished {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// The how many-th restart the next cycle is.
+        /// Number of the restart that begins the next cycle.
         attempt: u32,
-        /// How many it may have.
+        /// Largest number of restarts.
         max_restarts: u32,
-        /// How long the cycle ran, in milliseconds.
+        /// Length of the cycle in milliseconds.
         uptime_ms: u64,
-        /// Until the next one begins, in milliseconds.
+        /// Delay until the next cycle, in milliseconds.
         delay_ms: u64,
     },
-    /// A restarted unit says that it is at work again.
+    /// A restarted unit works again.
     UnitRecovered {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// Since its failure was noticed, in milliseconds.
+        /// Time since the failure was detected, in milliseconds.
         after_ms: u64,
     },
-    /// A unit stays down until a person acts.
+    /// A unit is quarantined: the watchdog does not restart it until an operator releases it.
     UnitQuarantined {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// Why, and what to do.
+        /// Quarantine reason, and what to do.
         reason: String,
         /// Restarts so far.
         restarts: u32,
         /// Failures in a row.
         consecutive_failures: u32,
-        /// What it last ended with.
+        /// Last exit code; `None` if the last run did not exit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i64>,
     },
-    /// A unit stays down because that is what was wanted.
+    /// A unit is stopped as requested.
     UnitStopped {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// Who or what wanted it.
+        /// Who or what requested the stop.
         reason: String,
     },
-    /// Something happened to a unit that the watchdog may only observe.
+    /// A unit failed, and the watchdog may not restart it.
     UnitRestartSkipped {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// What happened, and why nothing is done about it.
+        /// What happened, and why there is no restart.
         reason: String,
     },
-    /// A unit says of itself for long that it does not do what it is there for.
+    /// The health of a unit has been critical for a long time.
     UnitHealthCritical {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// For how long so far, in milliseconds.
+        /// Time for which the health has been critical, in milliseconds.
         for_ms: u64,
-        /// Why, in its own words.
+        /// Reason that the unit gives.
         reason: String,
     },
-    /// A person ordered something about a unit.
+    /// A command about a unit was executed.
     UnitCommandExecuted {
-        /// Which unit.
+        /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
-        /// The order's verb.
+        /// Verb of the command.
         command: String,
-        /// Who ordered it.
+        /// Operator who gave the command.
         by: String,
-        /// Why, if that was said.
+        /// Reason the operator gave; `None` if none was given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
-    /// The owner gave an order, and had an answer to it.
+    /// A command from Telegram was executed and answered.
     OperatorCommandExecuted {
-        /// Who gave it.
+        /// Operator who gave the command.
         by: String,
-        /// It, in one line.
+        /// The command in one line.
         command: String,
-        /// What came of it, in one line.
+        /// Result in one line.
         result: String,
     },
-    /// Somebody gave an order who may not; nothing was done. Not each time: once an hour for each of them.
+    /// A command from an unauthorized user was ignored. Published at most once an hour for each user.
     UnauthorizedCommand {
-        /// Who.
+        /// User who gave the command.
         by: String,
-        /// The beginning of what was said.
+        /// Beginning of the command.
         command: String,
     },
 }
 
 impl EventBody {
-    /// The word in subjects; the same as in the message.
+    /// Name of the kind, in subjects and messages.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::TraderStarted { .. } => "trader_started",
@@ -509,7 +509,7 @@ impl EventBody {
         }
     }
 
-    /// How much this kind matters.
+    /// Severity of the kind.
     pub const fn severity(&self) -> Severity {
         match self {
             Self::BookHalted { .. }

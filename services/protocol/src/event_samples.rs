@@ -1,5 +1,4 @@
-//! One event of every kind with likely values: what tests hold against committed files, and what the
-//! owner is shown before anything happens.
+//! One sample event of every kind, for tests and for `notifier preview`.
 
 use rust_decimal::Decimal;
 
@@ -7,27 +6,27 @@ use crate::event::{Event, EventBody, PositionSide};
 use crate::ids::{AccountKey, BookKey, InvalidSubjectToken, Mode, SubjectToken};
 use crate::time::UtcMs;
 
-/// When all of them happened.
+/// Time of all samples.
 pub const AT: UtcMs = UtcMs(1_764_000_000_123);
 
-/// A list of samples that is complete, or does not compile.
+/// Defines the list of samples. A kind without a sample does not compile.
 macro_rules! one_of_every_kind {
     ($($kind:ident { $($fields:tt)* })*) => {
         fn bodies() -> Result<Vec<EventBody>, InvalidSubjectToken> {
             Ok(vec![$(EventBody::$kind { $($fields)* }),*])
         }
 
-        /// A kind without a sample is missing here.
+        /// Does not compile if a kind has no sample.
         const _: fn(&EventBody) = |body| match body {
             $(EventBody::$kind { .. })|* => {}
         };
     };
 }
 
-/// One of every kind.
+/// One event of every kind.
 ///
 /// # Errors
-/// None as long as the names in this file are names, which a test sees to.
+/// None in practice: a test parses every name in this file.
 pub fn events() -> Result<Vec<Event>, InvalidSubjectToken> {
     let event = |body: EventBody| Event::new(format!("a1b2c3:{}", body.kind()), AT, body);
     Ok(bodies()?.into_iter().map(event).collect())
@@ -52,7 +51,7 @@ one_of_every_kind! {
     }
     BookLost {
         book: book()?,
-        reason: text("another instance holds its lease"),
+        reason: text("another instance holds the lease"),
     }
     BookHalted {
         book: book()?,
@@ -61,7 +60,7 @@ one_of_every_kind! {
     BookUnhalted {
         book: book()?,
         by: text("operator"),
-        reason: text("the surplus was a trade of mine, closed now"),
+        reason: text("the extra position was my own trade and is closed"),
     }
     EntryDropped {
         book: book()?,
@@ -106,7 +105,7 @@ one_of_every_kind! {
         book: book()?,
         leg: text("entry"),
         client_order_id: text("ba-q7x2ab-57kto0gwqguoe0000"),
-        error: text("new order: no answer within 5 s"),
+        error: text("new order: no response within 5 s"),
     }
     OrderRejected {
         book: book()?,
@@ -128,19 +127,19 @@ one_of_every_kind! {
         account: account()?,
         symbol: Some("BTCUSDT".parse()?),
         by: text("operator"),
-        reason: text("a vote of the central bank at noon"),
+        reason: text("central bank decision at noon"),
     }
     EntriesResumed {
         account: account()?,
         symbol: None,
         by: text("operator"),
-        reason: text("it is over"),
+        reason: text("the decision is published"),
     }
     AccountUnlatched {
         account: account()?,
         latch_id: text("daily_loss-1764000000000"),
         by: text("operator"),
-        reason: text("a wick; stops were right"),
+        reason: text("price spike; the stops were right"),
     }
     HealthChanged {
         from: text("healthy"),
@@ -149,7 +148,7 @@ one_of_every_kind! {
     }
     ComponentFailed {
         component: text("feed"),
-        error: text("klines: no answer within 5 s"),
+        error: text("klines: no response within 5 s"),
     }
     ComponentRecovered {
         component: text("feed"),
@@ -165,7 +164,7 @@ one_of_every_kind! {
     }
     ServiceStarted {
         service: text("nats-1"),
-        started_by: text("started by a person, or with the Docker engine"),
+        started_by: text("started by an operator, or with the Docker daemon"),
     }
     WatchdogStarted {
         project: "bearish-alpha".parse()?,
@@ -196,23 +195,23 @@ one_of_every_kind! {
     }
     UnitQuarantined {
         unit: unit()?,
-        reason: text("11 failures in a row; look at its log, then release it"),
+        reason: text("11 failures in a row; check the log, then release the unit"),
         restarts: 11,
         consecutive_failures: 11,
         exit_code: Some(137),
     }
     UnitStopped {
         unit: unit()?,
-        reason: text("a person stopped it"),
+        reason: text("stopped by operator"),
     }
     UnitRestartSkipped {
         unit: unit()?,
-        reason: text("it ended with 70 and has no --auto-restart"),
+        reason: text("exited with 70 and has no --auto-restart"),
     }
     UnitHealthCritical {
         unit: unit()?,
         for_ms: 900_000,
-        reason: text("the market feed is down or its candles are stale"),
+        reason: text("the market feed is down or the candles are stale"),
     }
     UnitCommandExecuted {
         unit: unit()?,
@@ -223,7 +222,7 @@ one_of_every_kind! {
     OperatorCommandExecuted {
         by: text("Telegram user 700000001"),
         command: text("/stop trader-paper-1"),
-        result: text("done: it is being stopped"),
+        result: text("done: the unit is being stopped"),
     }
     UnauthorizedCommand {
         by: text("Telegram user 700000002"),

@@ -1,31 +1,31 @@
-//! The numbers with which a process ends. The watchdog decides by them, so they are part of the protocol.
+//! Exit codes of all processes. The watchdog decides by them.
 
 use std::fmt;
 
-/// Every exit code of every service, with what the reader of it should do.
+/// Exit code of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// Done, or stopped on request. Do not start it again.
+    /// Finished, or stopped on request. The watchdog does not restart the unit.
     Success = 0,
-    /// A cycle of `--duration` finished under `--auto-restart`. Start the next one.
+    /// A cycle of `--duration` finished under `--auto-restart`. The watchdog starts the next cycle.
     CycleFinished = 20,
-    /// A critical circuit breaker closed everything. Only an operator may start it again.
+    /// The account is latched. The unit is not restarted until an operator ends the latch.
     AccountLatched = 21,
-    /// The command line is wrong (`EX_USAGE`).
+    /// Invalid command line (`EX_USAGE`).
     Usage = 64,
-    /// A dependency is missing; only from `--dry-run` (`EX_UNAVAILABLE`).
+    /// A dependency is unavailable; of commands and `--dry-run` only (`EX_UNAVAILABLE`).
     Unavailable = 69,
-    /// A bug or an exhausted retry (`EX_SOFTWARE`). Worth a restart.
+    /// A bug, or exhausted retries (`EX_SOFTWARE`). The watchdog restarts the unit.
     Internal = 70,
-    /// Another process runs under this instance's name.
+    /// Another process runs under the same instance name.
     DuplicateInstance = 71,
-    /// Configuration or pre-flight that cannot heal by itself (`EX_CONFIG`).
+    /// Invalid configuration, which only the operator can correct (`EX_CONFIG`).
     Config = 78,
 }
 
 impl ExitCode {
-    /// All of them, in order.
+    /// All exit codes, in ascending order.
     pub const ALL: [Self; 8] = [
         Self::Success,
         Self::CycleFinished,
@@ -37,19 +37,19 @@ impl ExitCode {
         Self::Config,
     ];
 
-    /// The number the operating system sees.
+    /// Number that the operating system reports.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// The code behind a number, if it is one of ours.
+    /// Exit code of a number; `None` if no process of this system exits with it.
     pub fn from_number(number: i64) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|code| i64::from(code.number()) == number)
     }
 
-    /// A few words for logs and messages.
+    /// Meaning in a few words, for logs and messages.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Success => "finished or stopped on request",

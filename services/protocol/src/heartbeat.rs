@@ -1,4 +1,4 @@
-//! What a service says of itself every few seconds: progress, not just a pulse.
+//! Heartbeats: phase, health and component counters that a process publishes every few seconds.
 
 use std::collections::BTreeMap;
 
@@ -8,87 +8,87 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{AccountKey, BookKey, SubjectToken};
 use crate::time::UtcMs;
 
-/// One heartbeat. Service and instance are in its subject.
+/// One heartbeat. The subject names the process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Heartbeat {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// This run of the process; a new one means it was restarted.
+    /// Boot id of the process; a new id means that the process was restarted.
     pub boot: SubjectToken,
-    /// 1, 2, 3, … within a boot.
+    /// Number of the heartbeat within the boot, from 1.
     pub seq: u64,
-    /// When it was made, wall clock.
+    /// Time of the heartbeat, wall clock.
     pub at: UtcMs,
-    /// Since the process began, in milliseconds.
+    /// Uptime of the process in milliseconds.
     pub uptime_ms: u64,
-    /// The sender's interval: a reader's measure of a missed one, in milliseconds.
+    /// Heartbeat interval of the sender in milliseconds, by which a reader detects a missed heartbeat.
     pub interval_ms: u64,
-    /// Where in its life the process is.
+    /// Phase of the process.
     pub phase: ProcessPhase,
-    /// How well it is, by its own judgement; none from programs that did not judge themselves yet.
+    /// Health grade; `None` from programs that do not grade themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// Why it is not healthy, in one line.
+    /// Why the health is not healthy, in one line.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_reason: Option<String>,
-    /// Progress of each part: a counter that stands still while the pulse goes on is a hang.
+    /// Counters of each component, by name. A component without iterations is hung although heartbeats arrive.
     pub components: BTreeMap<String, ComponentStatus>,
-    /// Oldest "time since the last closed candle" of all feeds, in milliseconds of exchange time.
+    /// Largest time since the last closed candle of all feeds, in milliseconds of exchange time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candle_age_ms: Option<u64>,
-    /// Decisions that opened a position or meant to, since boot.
+    /// Entries decided since boot.
     pub entries_decided: u64,
-    /// Errors since boot, all parts.
+    /// Errors since boot, of all components.
     pub errors: u64,
-    /// Those of the last hour.
+    /// Errors of the last hour.
     #[serde(default)]
     pub errors_last_hour: u64,
-    /// The newest of them.
+    /// Newest error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
-    /// Whose books those are; none from what trades for nobody.
+    /// Account of the books; `None` from a process that trades no account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountKey>,
-    /// The latch that closes that account, as far as the process knows.
+    /// Latch of the account, as far as the process knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latch_id: Option<String>,
-    /// The books this instance owns.
+    /// Books that this instance trades.
     #[serde(default)]
     pub books: Vec<BookSummary>,
 }
 
-/// Where in its life a process is.
+/// Phase of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProcessPhase {
-    /// Waiting for dependencies, recovering, warming up.
+    /// Waits for dependencies, recovers, or warms up.
     #[default]
     Starting,
-    /// At work.
+    /// Works.
     Running,
-    /// Told to end; finishing what it began.
+    /// Finishes its work after a shutdown request.
     Draining,
-    /// The last heartbeat of this boot.
+    /// Has published its last heartbeat.
     Stopped,
 }
 
-/// How well a process is. The greater, the worse.
+/// Health grade of a process, in ascending severity.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// At work.
+    /// Works.
     #[default]
     Healthy,
-    /// At work with trouble.
+    /// Works with errors.
     Degraded,
-    /// Does not do what it is there for, or fails all the time.
+    /// Does not do its work, or fails all the time.
     Critical,
 }
 
 impl Health {
-    /// As it is written on the wire and shown to people.
+    /// Name in messages and texts.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -98,56 +98,56 @@ impl Health {
     }
 }
 
-/// Progress of one part of a process.
+/// Counters of one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentStatus {
-    /// Turns of its loop since boot.
+    /// Iterations since boot.
     pub iterations: u64,
     /// Errors since boot.
     pub errors: u64,
-    /// How it is now.
+    /// State now.
     pub state: ComponentState,
-    /// While it is well it turns at least this often, in milliseconds; none for one that turns only
-    /// when there is something to do.
+    /// Longest time between two iterations of an `ok` component, in milliseconds; `None` for a component that iterates
+    /// only when there is work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,
 }
 
-/// How a part is.
+/// State of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ComponentState {
-    /// Working, or waiting for work.
+    /// Works, or waits for work.
     Ok,
-    /// Failed and being tried again.
+    /// Failed and is retried.
     Retrying,
     /// Ended.
     Stopped,
 }
 
-/// An error's text with its time. Never holds a secret.
+/// Text of an error. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
-    /// When, wall clock.
+    /// Time of the error, wall clock.
     pub at: UtcMs,
-    /// Which part.
+    /// Component of the error.
     pub component: String,
-    /// One line.
+    /// Error in one line.
     pub text: String,
 }
 
-/// A book in a few numbers. Amounts in the quote currency.
+/// Key figures of a book. Amounts are in the quote currency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BookSummary {
-    /// Which book.
+    /// Key of the book.
     pub book: BookKey,
-    /// Capital plus realised profit minus fees, plus unrealised profit at the last close.
+    /// Capital plus realized profit after fees, plus unrealized profit at the last close.
     pub equity: Decimal,
-    /// Signed base quantity: positive long, negative short, zero flat.
+    /// Signed quantity in base units: positive long, negative short, zero flat.
     pub position_quantity: Decimal,
     /// Positions closed so far, over all boots.
     pub trades: u64,
-    /// Set when the book trades no more until a person looks.
+    /// Why the book is halted; `None` if the book is not halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halt_reason: Option<String>,
 }

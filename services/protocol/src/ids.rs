@@ -1,22 +1,22 @@
-//! Names that are safe inside a subject, and the identities built from them.
+//! Identities in subjects and messages, made of names that cannot break a subject.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A word that may stand between two dots of a subject: 1 to 64 of `A-Z a-z 0-9 _ -`.
+/// One segment of a subject: 1 to 64 of `A-Z a-z 0-9 _ -`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SubjectToken(String);
 
-/// Why a text is no [`SubjectToken`].
+/// Error of a text that is not a [`SubjectToken`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?}: expected 1 to 64 of A-Z a-z 0-9 _ -")]
 pub struct InvalidSubjectToken(String);
 
 impl SubjectToken {
-    /// The text itself.
+    /// Text of the token.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -55,7 +55,7 @@ impl fmt::Display for SubjectToken {
     }
 }
 
-/// The services of this system, as subjects name them.
+/// Program of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Service {
@@ -63,14 +63,14 @@ pub enum Service {
     Trader,
     /// Supervises traders.
     Watchdog,
-    /// Tells the owner.
+    /// Sends notifications and receives commands.
     Notifier,
-    /// The simulated exchange.
+    /// Simulates the exchange.
     ExchangeSim,
 }
 
 impl Service {
-    /// All of them.
+    /// All services.
     pub const ALL: [Self; 4] = [
         Self::Trader,
         Self::Watchdog,
@@ -78,7 +78,7 @@ impl Service {
         Self::ExchangeSim,
     ];
 
-    /// The word in subjects and logs.
+    /// Name in subjects and logs.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Trader => "trader",
@@ -95,7 +95,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// Whether money is simulated. Paper and live share nothing but code.
+/// Whether fills are simulated. Paper and live share no data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -106,7 +106,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The word in subjects and book keys.
+    /// Name in subjects and keys.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Paper => "paper",
@@ -121,19 +121,19 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Everything that trades for one account: the group among whose instances books are shared out.
+/// Everything that trades one exchange account in one mode. Written `mode.venue.account`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AccountKey {
-    /// Paper or live.
+    /// Mode of the account.
     pub mode: Mode,
-    /// The exchange, e.g. `binance-usdm`.
+    /// Exchange segment, e.g. `binance-usdm`.
     pub venue: SubjectToken,
-    /// Live: a hash of the key's account. Paper: the id of the market-data feed.
+    /// Live: the exchange's alias of the account. Paper: project, host and market-data feed.
     pub account: SubjectToken,
 }
 
 impl AccountKey {
-    /// The book of one symbol of this account.
+    /// Key of the book of one symbol of this account.
     pub fn book(&self, symbol: SubjectToken) -> BookKey {
         BookKey {
             account: self.clone(),
@@ -148,13 +148,13 @@ impl fmt::Display for AccountKey {
     }
 }
 
-/// The unit of trading: one symbol of one account. Written `mode.venue.account.symbol`.
+/// One symbol of one account. Written `mode.venue.account.symbol`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BookKey {
-    /// Whose money.
+    /// Account of the book.
     pub account: AccountKey,
-    /// The exchange's symbol, e.g. `BTCUSDT`.
+    /// Symbol of the exchange, e.g. `BTCUSDT`.
     pub symbol: SubjectToken,
 }
 
@@ -240,12 +240,12 @@ impl FromStr for ProcessKey {
     }
 }
 
-/// Why a text is no [`BookKey`].
+/// Error of a text that is not a [`BookKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?}: expected mode.venue.account.symbol with mode paper or live")]
 pub struct InvalidBookKey(String);
 
-/// Why a text is no [`AccountKey`].
+/// Error of a text that is not an [`AccountKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?}: expected mode.venue.account with mode paper or live")]
 pub struct InvalidAccountKey(String);

@@ -1,23 +1,23 @@
-//! Who holds a lease. How long it lasts is each observer's own measurement (`runtime::lease`).
+//! Value of a lease. Each observer measures the age of a lease itself, see `runtime::lease`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SubjectToken;
 
-/// The value of a lease's subject. A renewal writes the same holder again: the sequence moves.
+/// Value of a lease. A renewal stores the same holder again, with a new sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseRecord {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// `None`: given back, free at once.
+    /// Holder of the lease; `None` after the holder relinquished it.
     pub holder: Option<Holder>,
 }
 
-/// The process that holds a lease.
+/// Process that holds a lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Holder {
-    /// The instance's name, the same after a restart.
+    /// Instance of the process.
     pub instance: SubjectToken,
-    /// This run of it.
+    /// Boot id of the process.
     pub boot: SubjectToken,
 }

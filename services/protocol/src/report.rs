@@ -1,5 +1,5 @@
-//! How a book and an account are, for everybody who asks: REPORTS holds the newest of each, so that
-//! they are answered with every trader dead. Amounts in the quote currency.
+//! Reports: the newest published state of a book or an account, readable while every trader is down. Amounts are in
+//! the quote currency.
 
 use std::collections::BTreeMap;
 
@@ -10,59 +10,59 @@ use crate::event::PositionSide;
 use crate::ids::{BookKey, SubjectToken};
 use crate::time::UtcMs;
 
-/// One book, as its owner last saw it.
+/// State of a book, as its trader last published it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BookReport {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// When it was made, wall clock.
+    /// Time of the report, wall clock.
     pub at: UtcMs,
-    /// Who owns it.
+    /// Instance that trades the book.
     pub instance: SubjectToken,
-    /// Which book.
+    /// Key of the book.
     pub book: BookKey,
-    /// Where in its life it is.
+    /// Phase of the book.
     pub phase: String,
-    /// What it began with.
+    /// Capital of the book.
     pub capital: Decimal,
-    /// Capital plus realised and unrealised profit, every fee paid so far deducted.
+    /// Capital plus realized and unrealized profit, after all fees.
     pub equity: Decimal,
-    /// Profit of the closed positions after fees and funding.
+    /// Profit of the closed positions, after fees and funding.
     pub realized_pnl: Decimal,
-    /// Profit of the open position at the last price, its entry fee and funding deducted.
+    /// Profit of the open position at the last price, after its entry fee and funding.
     pub unrealized_pnl: Decimal,
     /// Fees paid so far.
     pub fees: Decimal,
-    /// Funding paid so far; negative: received.
+    /// Funding paid so far; negative if received.
     pub funding: Decimal,
-    /// Positions closed.
+    /// Positions closed so far.
     pub trades: u64,
-    /// Of those, the ones with a profit after fees.
+    /// Closed positions with a profit after fees.
     pub winning_trades: u64,
-    /// Profits by losses; none without a loss.
+    /// Sum of profits divided by sum of losses; `None` without a loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profit_factor: Option<Decimal>,
-    /// Largest fall of the realised equity from a peak, as a share of the peak.
+    /// Largest fall of the realized equity from a peak, as a fraction of the peak.
     pub max_drawdown: Decimal,
-    /// Sharpe ratio of the daily realised returns, a year being 365 days.
+    /// Sharpe ratio of the daily realized returns, for a year of 365 days; `None` if it is undefined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sharpe: Option<Decimal>,
-    /// The position it holds.
+    /// Open position; `None` if flat.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<PositionReport>,
-    /// Signals refused so far, by reason.
+    /// Number of rejected signals, by reason.
     #[serde(default)]
     pub rejected_signals: BTreeMap<String, u64>,
-    /// What keeps it from entries now, and until when by the exchange's time.
+    /// Lock of the entries; `None` if entries are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<LockReport>,
-    /// Close of the newest candle, the exchange's time.
+    /// Close time of the newest candle, in exchange time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub candle_close: Option<UtcMs>,
-    /// The price there.
+    /// Close price of the newest candle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Decimal>,
-    /// Why it trades no more, if it does not.
+    /// Why the book is halted; `None` if it is not halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halt_reason: Option<String>,
 }
@@ -70,93 +70,93 @@ pub struct BookReport {
 /// An open position.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PositionReport {
-    /// Whose signal opened it.
+    /// Strategy whose signal opened the position.
     pub strategy: SubjectToken,
-    /// Long or short.
+    /// Side of the position.
     pub side: PositionSide,
-    /// In base units.
+    /// Quantity in base units.
     pub quantity: Decimal,
-    /// Fill price.
+    /// Fill price of the entry.
     pub entry_price: Decimal,
-    /// Where the loss is taken.
+    /// Stop price.
     pub stop_price: Decimal,
-    /// Where the profit is taken.
+    /// Target price.
     pub target_price: Decimal,
-    /// Open time of the candle in which it was opened.
+    /// Open time of the candle in which the position was opened.
     pub opened_at: UtcMs,
 }
 
-/// What keeps a book from entries.
+/// Lock of the entries of a book.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockReport {
-    /// The protection or breaker.
+    /// Protection or breaker that locks the entries.
     pub lock: String,
-    /// The exchange's time.
+    /// End of the lock, in exchange time.
     pub until: UtcMs,
 }
 
-/// What a book was worth at one time.
+/// Equity of a book at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EquityPoint {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// The exchange's time.
+    /// Exchange time.
     pub at: UtcMs,
-    /// Unrealised profit included.
+    /// Equity, including unrealized profit.
     pub equity: Decimal,
 }
 
-/// One account, as its keeper last saw it. Entries need one that is not latched and that has been
-/// renewed within a minute.
+/// State of an account, as its leader last published it. Entries need a report that is younger than a minute and has no
+/// latch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AccountReport {
-    /// Version of this message.
+    /// Version of the message.
     pub v: u16,
-    /// When it was made, wall clock.
+    /// Time of the report, wall clock.
     pub at: UtcMs,
-    /// Who keeps it.
+    /// Instance of the account leader.
     pub instance: SubjectToken,
-    /// Sequence in JOURNAL of the newest record behind it.
+    /// Sequence in JOURNAL of the newest record of the report.
     pub seq: u64,
-    /// All books together, unrealised profit included.
+    /// Equity of all books, including unrealized profit.
     pub equity: Decimal,
-    /// Its highest ever.
+    /// Highest equity so far.
     pub peak: Decimal,
-    /// Its highest of this UTC day.
+    /// Highest equity of the UTC day.
     pub day_peak: Decimal,
-    /// What has closed the account, if anything.
+    /// Latch of the account; `None` if the account is not latched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latch: Option<LatchReport>,
-    /// Books whose worth cannot be told now: no entries until it can.
+    /// Symbols of books whose value is unknown. The account takes no entries while there is one.
     #[serde(default)]
     pub unvalued_books: Vec<SubjectToken>,
-    /// Sequence in JOURNAL of the last operator's word behind it: who knows of a later one waits for it.
+    /// Sequence in JOURNAL of the newest account command of the report. A book that has seen a later command waits for it.
     #[serde(default)]
     pub command_seq: u64,
-    /// Whose entries an operator has stopped.
+    /// Pauses of the account.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pauses: Vec<PauseReport>,
 }
 
-/// Entries that an operator has stopped.
+/// Pause of entries by an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseReport {
-    /// Those of this symbol's book; of every book without.
+    /// Symbol whose book is paused; `None` for all books.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<SubjectToken>,
-    /// Who did it.
+    /// Operator who gave the command.
     pub by: String,
-    /// Why.
+    /// Reason the operator gave.
     pub reason: String,
 }
 
-/// What has closed an account.
+/// Latch of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatchReport {
-    /// What an operator names to end it.
+    /// Id that ends the latch.
     pub latch_id: String,
-    /// The breaker by its name.
+    /// Name of the account breaker, or `operator`.
     pub trigger: String,
-    /// When, wall clock.
+    /// Time of the latch, wall clock.
     pub at: UtcMs,
 }

@@ -1,5 +1,5 @@
-//! The trader's command line: the seed's seven flags with its defaults, and what they mean together.
-//! The watchdog reads the same type out of a container's arguments.
+//! Command line of the trader: the flags, their defaults, and their meaning together. The watchdog parses the same type
+//! from the arguments of a container.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -9,18 +9,18 @@ use clap::{Args, Parser};
 use crate::exit_code::ExitCode;
 use crate::ids::Mode;
 
-/// How a trader runs. Has no environment form: what `docker inspect` shows is what runs.
+/// Flags of a trader. They have no variables, so that `docker inspect` shows them.
 #[derive(Debug, Clone, PartialEq, Args)]
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "seven flags of the seed, each on or off, each independent"
+    reason = "flags of the specification, each on or off, each independent"
 )]
 pub struct TraderArgs {
     /// Simulate fills; no orders, no keys
     #[arg(long)]
     pub paper: bool,
 
-    /// Never end by itself: recover from every error that is not critical, ignore --duration
+    /// Never exit: retry after every error, ignore --duration
     #[arg(long)]
     pub infinite: bool,
 
@@ -28,33 +28,33 @@ pub struct TraderArgs {
     #[arg(long)]
     pub auto_restart: bool,
 
-    /// Restarts after which the watchdog gives up
+    /// Restarts after which the watchdog quarantines the trader
     #[arg(long, value_name = "N", default_value_t = 1000, allow_negative_numbers = true,
           value_parser = max_restarts)]
     pub max_restarts: u32,
 
-    /// Base delay between restarts, doubled by each failure in a row up to an hour
+    /// Base delay between restarts; doubles with each failure in a row, up to an hour
     #[arg(long, value_name = "SECS", default_value_t = 30, allow_negative_numbers = true,
           value_parser = restart_delay)]
     pub restart_delay: u64,
 
-    /// End after this time; with --auto-restart it is one cycle
+    /// Exit after this time; with --auto-restart, finish a cycle
     #[arg(long, value_name = "SECS", allow_negative_numbers = true, value_parser = duration)]
     pub duration: Option<f64>,
 
-    /// Check everything, trade nothing, end
+    /// Run all checks, trade nothing, exit
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Yes, trade with real money (needed without --paper)
+    /// Confirm that the trader may use real money (required without --paper)
     #[arg(long)]
     pub confirm_live: bool,
 
-    /// The first crash after a long healthy run restarts at once
+    /// Restart at once after the first crash of a long healthy run
     #[arg(long)]
     pub fast_first: bool,
 
-    /// Make each restart delay up to a fifth longer, by chance
+    /// Make each restart delay up to a fifth longer, at random
     #[arg(long)]
     pub jitter: bool,
 }
@@ -67,10 +67,10 @@ struct TraderCommandLine {
 }
 
 impl TraderArgs {
-    /// Reads a container's arguments, without the program's name.
+    /// Parses the arguments of a container, without the program name.
     ///
     /// # Errors
-    /// Clap's own, when a flag is unknown or a value is not allowed.
+    /// Clap's error, if a flag is unknown or a value is invalid.
     pub fn from_arguments<W>(arguments: impl IntoIterator<Item = W>) -> Result<Self, clap::Error>
     where
         W: Into<OsString> + Clone,
@@ -78,14 +78,14 @@ impl TraderArgs {
         TraderCommandLine::try_parse_from(arguments).map(|w| w.args)
     }
 
-    /// Paper or live.
+    /// Mode of the trader.
     pub const fn mode(&self) -> Mode {
         if self.paper { Mode::Paper } else { Mode::Live }
     }
 
-    /// When this run ends by itself, and with which exit code.
+    /// Time after which the run ends by itself, and its exit code; `None` if it does not.
     ///
-    /// `--infinite` alone ignores `--duration`; with `--auto-restart` each cycle ends after it.
+    /// `--infinite` alone ignores `--duration`; with `--auto-restart` each cycle ends after `--duration`.
     pub fn ends_after(&self) -> Option<(Duration, ExitCode)> {
         if self.infinite && !self.auto_restart {
             return None;
@@ -114,7 +114,7 @@ fn restart_delay(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Seconds as a float: more than zero, at most ten years.
+/// Value parser for seconds: above 0, at most ten years.
 fn duration(text: &str) -> Result<f64, String> {
     const TEN_YEARS: f64 = 315_360_000.0;
     match text.parse::<f64>() {

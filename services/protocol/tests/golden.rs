@@ -1,6 +1,5 @@
-//! Every message is written exactly as `golden/` has it committed, and reads back. A change of a file
-//! here is a change of what older and newer programs say to each other. Journal records are held
-//! against their own files, where they are defined.
+//! Compares every message with its committed JSON in `golden/`, and parses it back. A change of a golden file changes what
+//! programs of different versions exchange. The golden files of journal records are with the crates that define them.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -134,7 +133,7 @@ fn full_heartbeat() -> Heartbeat {
     let last_error = LastError {
         at: UtcMs(AT.0 - 900),
         component: "feed".to_owned(),
-        text: "klines: no answer within 5 s".to_owned(),
+        text: "klines: no response within 5 s".to_owned(),
     };
     let trading = BookSummary {
         book: book(),
@@ -253,7 +252,7 @@ fn account_report() -> AccountReport {
         pauses: vec![PauseReport {
             symbol: Some(token("BTCUSDT")),
             by: "operator".to_owned(),
-            reason: "a vote of the central bank at noon".to_owned(),
+            reason: "central bank decision at noon".to_owned(),
         }],
     }
 }
@@ -301,7 +300,7 @@ fn command_reply() -> CommandReply {
     CommandReply {
         v: VERSION,
         ok: false,
-        text: "it is running, not quarantined".to_owned(),
+        text: "the unit is running, not quarantined".to_owned(),
         data: None,
     }
 }

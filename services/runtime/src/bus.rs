@@ -1,4 +1,4 @@
-//! The connection to NATS: how it is made, told apart by what the caller does next, and watched.
+//! The connection to NATS: settings, connecting with retries, storing and reading messages.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::backoff::Backoff;
 use crate::exit_error::ExitError;
 use crate::{secrets, streams};
 
-/// Every call to the bus answers within this time or fails.
+/// Deadline of every call to the bus.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const BACKOFF: Backoff = Backoff {
@@ -32,7 +32,7 @@ const BACKOFF: Backoff = Backoff {
 };
 const MIN_SERVER_VERSION: (i64, i64, i64) = (2, 10, 0);
 
-/// Where the bus is and who we are there. Part of every service's settings.
+/// Bus settings of every service.
 #[derive(Debug, Clone, Args)]
 pub struct BusSettings {
     /// Address of the NATS server
@@ -40,11 +40,11 @@ pub struct BusSettings {
           default_value = "nats://nats:4222", value_parser = nats_url)]
     pub nats_url: String,
 
-    /// This role's user
+    /// User of this role
     #[arg(long, env = "NATS_USER", value_name = "NATS_USER")]
     pub nats_user: Option<SubjectToken>,
 
-    /// Its password
+    /// Password of the user
     #[arg(
         long,
         env = "NATS_PASSWORD",
@@ -53,7 +53,7 @@ pub struct BusSettings {
     )]
     pub nats_password: Option<SecretString>,
 
-    /// A file that holds its password
+    /// File with the password of the user
     #[arg(long, env = "NATS_PASSWORD_FILE", value_name = "NATS_PASSWORD_FILE")]
     pub nats_password_file: Option<PathBuf>,
 }
@@ -70,7 +70,7 @@ fn nats_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// A live connection; cheap to clone.
+/// A connection to the bus; cheap to clone.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,
@@ -78,12 +78,11 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Connects, waiting for a server that is not there yet until `until` is cancelled. `waiting`
-    /// hears each reason to wait.
+    /// Connects, and retries until the server accepts or `shutdown` is cancelled. `on_wait` is called with the error of each
+    /// attempt.
     ///
     /// # Errors
-    /// Exit 78 for a wrong user or password, an older server, a missing or different stream; exit
-    /// 0 when cancelled.
+    /// Exit 78 for a wrong user or password or an older server; exit 0 when cancelled.
     pub async fn connect(
         settings: &BusSettings,
         shutdown: &CancellationToken,
@@ -101,10 +100,10 @@ impl Bus {
         Err(stopped_while_waiting())
     }
 
-    /// Connects and waits until the named streams are there as they must be: the start of a service.
+    /// Connects and waits until the named streams exist as [`streams::stream_configs`] defines them.
     ///
     /// # Errors
-    /// As [`connect`](Self::connect).
+    /// As [`connect`](Self::connect); exit 78 for a stream that is missing or different.
     pub async fn connect_with_streams(
         settings: &BusSettings,
         streams: &[&str],
@@ -123,10 +122,10 @@ impl Bus {
         Ok(bus)
     }
 
-    /// One attempt.
+    /// Makes one attempt to connect.
     ///
     /// # Errors
-    /// [`Refusal`] says whether to try again.
+    /// [`BusError`] tells whether a retry can help.
     pub async fn try_connect(settings: &BusSettings) -> Result<Self, BusError> {
         let client = connect_options(settings)
             .map_err(BusError::Fatal)?
@@ -146,11 +145,11 @@ impl Bus {
         Ok(Self { client, jetstream })
     }
 
-    /// Compares the named streams with the catalogue.
+    /// Compares the named streams with [`streams::stream_configs`].
     ///
     /// # Errors
-    /// [`Refusal::Fatal`] (exit 78) if one is missing or breaks a promise, [`Refusal::Retryable`] if
-    /// the bus does not answer.
+    /// [`BusError::Fatal`] (exit 78) if a stream is missing or different, [`BusError::Retryable`] if the bus does not
+    /// answer.
     pub async fn verify_streams(&self, names: &[&str]) -> Result<(), BusError> {
         for wanted in streams::stream_configs() {
             if !names.contains(&wanted.name.as_str()) {
@@ -161,7 +160,7 @@ impl Bus {
                 Ok(stream) => stream,
                 Err(error) if is_stream_missing(&error) => {
                     return Err(BusError::Fatal(ExitError::config(format!(
-                        "the bus has no stream {name}: run bus-init first"
+                        "stream {name} is missing; run bus-init"
                     ))));
                 }
                 Err(error) => return Err(BusError::Retryable(format!("stream {name}: {error}"))),
@@ -176,10 +175,10 @@ impl Bus {
         Ok(())
     }
 
-    /// Publishes into a stream and returns the message's sequence once it is stored.
+    /// Stores a message in a stream and returns its sequence.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`], if the message was not stored or its outcome is unknown.
     pub async fn store(&self, subject: &str, message: PublishMessage) -> Result<u64, StoreError> {
         let acked = async {
             let ack = self
@@ -201,10 +200,10 @@ impl Bus {
         }
     }
 
-    /// The newest message of one subject, through a direct read; `None` if there is none.
+    /// Newest message of one subject, by a direct read; `None` if there is none.
     ///
     /// # Errors
-    /// Why the bus did not answer, in one line.
+    /// One line, if the bus does not answer.
     pub async fn latest_message(
         &self,
         stream: &str,
@@ -246,10 +245,10 @@ impl Bus {
             .map_err(|error| format!("{subject}: {error}"))
     }
 
-    /// All subjects of a stream under a filter that hold a message.
+    /// Subjects of a stream that match a filter and hold a message.
     ///
     /// # Errors
-    /// Why the bus did not answer, in one line.
+    /// One line, if the bus does not answer.
     pub async fn subjects(&self, stream: &str, filter: &str) -> Result<Vec<String>, String> {
         let list = async {
             let stream = self
@@ -271,57 +270,57 @@ impl Bus {
             .unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}")))
     }
 
-    /// The JetStream side.
+    /// JetStream context of the connection.
     pub const fn jetstream(&self) -> &Context {
         &self.jetstream
     }
 
-    /// The core NATS side.
+    /// Core NATS client of the connection.
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Whether the connection stands right now.
+    /// Whether the connection is established now.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 }
 
-/// The newest message of a subject.
+/// Newest message of a subject.
 pub struct LatestMessage {
-    /// Its sequence in the stream.
+    /// Sequence in the stream.
     pub seq: u64,
-    /// Its payload.
+    /// Payload of the message.
     pub payload: Bytes,
 }
 
-/// Why a message was not stored, or may not have been.
+/// Error of storing a message.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The subject moved on (10071), or an earlier attempt of ours was stored after all.
-    #[error("the subject has moved on")]
+    /// The subject has a newer message (10071), or an earlier attempt was stored after all.
+    #[error("the subject has a newer message")]
     Fenced,
-    /// Larger than the server takes.
-    #[error("the message is larger than the server takes")]
+    /// The message exceeds the size limit of the server.
+    #[error("the message exceeds the size limit of the server")]
     TooLarge,
-    /// It may be stored or not.
+    /// The outcome is unknown: the message may be stored.
     #[error("{0}")]
     Unknown(String),
 }
 
-/// Why there is no connection, by what to do next.
+/// Error of connecting to the bus.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// Try again: it may heal by itself.
+    /// A retry can help.
     #[error("{0}")]
     Retryable(String),
-    /// Do not.
+    /// A retry cannot help.
     #[error("{0}")]
     Fatal(ExitError),
 }
 
 impl BusError {
-    /// As a reason to end, for callers that do not wait: exit 69 where waiting might have helped.
+    /// Error that ends the process, for callers that do not retry: exit 69 if a retry could help.
     pub fn into_exit_error(self) -> ExitError {
         match self {
             Self::Retryable(reason) => ExitError::new(ExitCode::Unavailable, reason),
@@ -405,14 +404,14 @@ fn classify_connect_error(settings: &BusSettings, error: &ConnectError) -> BusEr
     }
 }
 
-/// A publish without permission shows only here and as a time-out: it must be in the log.
+/// Logs an event of the connection. A publish without permission is visible only here and as a timeout.
 fn log_connection_event(event: &Event) {
     match event {
         Event::Connected => tracing::info!("bus connected"),
         Event::Disconnected => tracing::warn!("bus disconnected"),
-        Event::ServerError(error) => tracing::error!(%error, "the bus refuses"),
-        Event::SlowConsumer(id) => tracing::warn!(subscription = id, "slow on the bus"),
-        other => tracing::info!(event = %other, "bus"),
+        Event::ServerError(error) => tracing::error!(%error, "bus rejected a request"),
+        Event::SlowConsumer(id) => tracing::warn!(subscription = id, "bus subscription too slow"),
+        other => tracing::info!(event = %other, "bus connection event"),
     }
 }
 

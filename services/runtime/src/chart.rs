@@ -1,8 +1,9 @@
-//! An equity curve as a PNG, for a message to the owner: drawn at twice its size and averaged down, with
-//! a font of our own, because images have none. The same input gives the same bytes. Where labels stand
-//! is in `ticks`, which points are worth drawing in `downsample`. What the curve is about is the caller's.
+//! Equity curve as a PNG, for a message to the operator. The image is drawn at twice its size and averaged down, with an
+//! embedded font, because images have none. The same input gives the same bytes. `ticks` places the labels, `downsample`
+//! chooses the points.
 
 mod downsample;
+mod marker;
 mod ticks;
 
 use std::sync::OnceLock;
@@ -23,17 +24,18 @@ use plotters::style::{
 };
 use protocol::time::UtcMs;
 
+pub use self::marker::{Marker, MarkerKind};
 use self::ticks::Axis;
 
-/// Of the finished image, in pixels.
+/// Width of the image in pixels.
 pub const WIDTH: u32 = 800;
-/// Of the finished image, in pixels.
+/// Height of the image in pixels.
 pub const HEIGHT: u32 = 400;
-/// So many pixels are drawn for each one of the finished image, in each direction.
+/// Pixels drawn for each pixel of the image, in each direction.
 const SUPERSAMPLING: u32 = 3;
-/// Room for the title beside the newest amount, in pixels.
+/// Width of the title beside the newest amount, in pixels.
 const TITLE_WIDTH: u32 = 540;
-/// More characters than ever fit.
+/// Largest number of characters of a title.
 const TITLE_CHARS: usize = 200;
 
 const FONT: &str = "ours";
@@ -47,7 +49,7 @@ type BitmapArea<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 type PlotArea = Cartesian2d<WithKeyPoints<RangedCoordi64>, AmountLabels>;
 type Chart<'a, 'b> = ChartContext<'a, BitMapBackend<'b>, PlotArea>;
 
-/// The library's own lets nobody else write its labels.
+/// Label writer; that of the library cannot be used from outside.
 struct AmountLabels(WithKeyPoints<RangedCoordf64>);
 
 impl Ranged for AmountLabels {
@@ -67,25 +69,7 @@ impl Ranged for AmountLabels {
     }
 }
 
-/// Something that happened on the curve, shown as a dot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Marker {
-    /// When.
-    pub at: UtcMs,
-    /// What.
-    pub kind: MarkerKind,
-}
-
-/// What a dot stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MarkerKind {
-    /// Something that was won.
-    Gain,
-    /// Something that was lost.
-    Loss,
-}
-
-/// Why there is no picture: a bug here or in what draws.
+/// Error of drawing: a bug here or in the library.
 #[derive(Debug, thiserror::Error)]
 #[error("chart: {0}")]
 pub struct ChartError(String);
@@ -96,9 +80,9 @@ impl ChartError {
     }
 }
 
-/// The curve of these points as a PNG of [`WIDTH`] by [`HEIGHT`]. Points may come in any order and
-/// number; what is no number or beyond the calendar is left out, and without any point the picture says
-/// so. Takes tens of milliseconds of a processor: not for an asynchronous task's own thread.
+/// Draws the curve of these points as a PNG of [`WIDTH`] by [`HEIGHT`]. Points may be in any order and number; values that
+/// are no numbers and times outside the calendar are left out, and without any point the image says so. Takes tens of
+/// milliseconds of processor time: not for the thread of an asynchronous task.
 ///
 /// # Errors
 /// [`ChartError`], which no input should cause.
@@ -165,7 +149,7 @@ fn midpoint(length: u32) -> i32 {
     (length * SUPERSAMPLING / 2).cast_signed()
 }
 
-/// Title, and what time it covers.
+/// Draws the title and the time span.
 fn draw_heading(canvas: &BitmapArea<'_>, title: &str, span: &str) -> Result<(), ChartError> {
     let left = |y: i32| {
         (
@@ -181,7 +165,7 @@ fn draw_heading(canvas: &BitmapArea<'_>, title: &str, span: &str) -> Result<(), 
     canvas.draw(&span).map_err(ChartError::new)
 }
 
-/// The newest amount, and how much that is beside the first one.
+/// Draws the newest amount and its change since the first one.
 fn draw_result(
     canvas: &BitmapArea<'_>,
     first: f64,
@@ -206,14 +190,14 @@ fn draw_result(
     canvas.draw(&change).map_err(ChartError::new)
 }
 
-/// A title is a caller's: no line ends, no control characters.
+/// The title without line ends and control characters.
 fn one_line(title: &str) -> String {
     let words = title.split_whitespace().collect::<Vec<_>>().join(" ");
     let clean = words.chars().filter(|c| !c.is_control());
     clean.take(TITLE_CHARS).collect()
 }
 
-/// As much of it as there is room for.
+/// The part of the title that fits.
 fn shorten(mut title: String, style: &TextStyle<'_>) -> String {
     let fits = |text: &str| {
         let size = style.font.box_size(text);
@@ -231,7 +215,7 @@ fn shorten(mut title: String, style: &TextStyle<'_>) -> String {
     title
 }
 
-/// Axes, grid and labels.
+/// Draws axes, grid and labels.
 fn plot_area<'a, 'b>(
     canvas: &'a BitmapArea<'b>,
     across: Axis<i64>,
@@ -314,7 +298,7 @@ fn draw_dot(chart: &mut Chart<'_, '_>, at: (i64, f64), color: RGBColor) -> Resul
     Ok(())
 }
 
-/// Each pixel is the mean of those that were drawn for it: smooth edges.
+/// Averages the drawn pixels of each pixel of the image.
 fn downscale(fine: &[u8]) -> Vec<u8> {
     let (width, height, finer) = (WIDTH as usize, HEIGHT as usize, SUPERSAMPLING as usize);
     let at = |x: usize, y: usize, channel: usize| {
@@ -353,7 +337,7 @@ mod tests {
     const BEGIN: i64 = 1_764_000_000_000;
     const MINUTE: i64 = 60_000;
 
-    /// A year of minutes that goes up and down, without chance.
+    /// A year of minutes that rises and falls without randomness.
     fn year() -> Vec<(UtcMs, f64)> {
         let wave = |i: i64| {
             let x = f64::from(i32::try_from(i).unwrap());

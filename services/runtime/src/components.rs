@@ -1,6 +1,5 @@
-//! What a process knows of its own progress: parts that count their turns, the newest error, and how
-//! well all that makes it. Heartbeats, the health check, the health report and the metrics read it;
-//! every loop writes it. How the grade follows is in `health_grade`.
+//! Status of the process: phase, components with their counters, errors, and the health grade. Heartbeats, the health
+//! check, the health log and the metrics read it; every loop writes it. [`crate::health::grade`] computes the grade.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -14,7 +13,7 @@ use tokio::sync::Notify;
 use crate::clock;
 use crate::health::grade::{self, HealthGrade, SlidingHour, StallDetector};
 
-/// Shared by every task of a process.
+/// Status of the process, shared by all tasks.
 pub struct ProcessStatus {
     started: Instant,
     phase: Mutex<ProcessPhase>,
@@ -28,34 +27,34 @@ pub struct ProcessStatus {
     grade_inputs: Mutex<GradeInputs>,
 }
 
-/// What a service knows of itself that makes it critical at once, in one line.
+/// Check of the service itself: the reason why its health is critical, in one line; `None` if it is not.
 pub type CriticalCheck = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
-/// A part that keeps its own counters.
+/// A component that keeps its own counters.
 pub trait ComponentSource: Send + Sync {
-    /// Its counters now.
+    /// Counters now.
     fn component_status(&self) -> ComponentStatus;
-    /// Its newest error: when, and one line without a secret.
+    /// Time and text of the newest error, in one line without a secret.
     fn last_error(&self) -> Option<(UtcMs, String)>;
 }
 
-/// What the looks so far have shown.
+/// State of the health grade between two calls.
 struct GradeInputs {
-    /// Of these errors every one is in the hour, or was.
+    /// Number of errors that `last_hour` has counted.
     errors: u64,
     last_hour: SlidingHour,
     stall_detector: StallDetector,
 }
 
-/// One part's counters.
+/// Handle of one component.
 #[derive(Default)]
 pub struct ComponentHandle {
     iterations: AtomicU64,
-    /// Turns, and what was tried in vain within one.
+    /// Iterations and retries within an iteration.
     activity_count: AtomicU64,
     errors: AtomicU64,
     state: AtomicU8,
-    /// Zero: it promises nothing.
+    /// Deadline in milliseconds; zero for none.
     deadline_ms: AtomicU64,
     last_iteration: Mutex<Option<Instant>>,
 }
@@ -87,34 +86,33 @@ impl Default for ProcessStatus {
 }
 
 impl ProcessStatus {
-    /// Since it was made, which a process does first.
+    /// Time since the status was created, at the start of the process.
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Shows a part that keeps its own counters among the others. Its errors count.
+    /// Adds a component that keeps its own counters. Its errors count as errors of the process.
     pub fn add_source(&self, name: &str, source: Arc<dyn ComponentSource>) {
         locked(&self.sources).insert(name.to_owned(), source);
     }
 
-    /// Sets, once, how the service itself finds that it is critical. It is asked at every look, so it
-    /// must be quick. It should not own this progress, or neither is ever freed.
+    /// Sets the check of the service itself, once. It runs at every grade, so it must be quick; it must not own this status,
+    /// or neither is ever freed.
     pub fn set_critical_check(
         &self,
         critical: impl Fn() -> Option<String> + Send + Sync + 'static,
     ) {
         if self.critical_check.set(Box::new(critical)).is_err() {
-            tracing::warn!("bug: what is critical was said twice; the first counts");
+            tracing::warn!("bug: critical check set twice; the first is kept");
         }
     }
 
-    /// How well the process is now. The hour and the promises are watched by these looks: whoever beats or
-    /// reports looks every few seconds.
+    /// Health grade now. The hour and the deadlines are measured at these calls, so one is needed every few seconds.
     pub fn health_grade(&self) -> HealthGrade {
         self.health_grade_at(Instant::now())
     }
 
-    /// The same at a given instant, never before an earlier one.
+    /// Health grade at an instant, which must not be earlier than that of the last call.
     pub fn health_grade_at(&self, now: Instant) -> HealthGrade {
         let own = self.critical_check.get().and_then(|critical| critical());
         let (errors, phase, parts) = (self.errors(), self.phase(), self.components());
@@ -126,38 +124,38 @@ impl ProcessStatus {
         grade::grade_health(seen.last_hour.sum(now), hangs.or(own))
     }
 
-    /// The part of this name, made at first use.
+    /// Component of this name, created at first use.
     pub fn component(&self, name: &str) -> Arc<ComponentHandle> {
         Arc::clone(locked(&self.components).entry(name.to_owned()).or_default())
     }
 
-    /// Forgets a part that is no longer this process's business.
+    /// Removes a component that the process no longer has.
     pub fn remove_component(&self, name: &str) {
         locked(&self.components).remove(name);
     }
 
-    /// Where in its life the process is.
+    /// Phase of the process.
     pub fn phase(&self) -> ProcessPhase {
         *locked(&self.phase)
     }
 
-    /// Moves on to the next phase.
+    /// Enters a phase.
     pub fn enter_phase(&self, phase: ProcessPhase) {
         *locked(&self.phase) = phase;
         self.phase_changed.notify_one();
     }
 
-    /// Returns once a phase has been entered since the last call: for the one who tells it.
+    /// Returns when a phase has been entered since the last call.
     pub async fn phase_changed(&self) {
         self.phase_changed.notified().await;
     }
 
-    /// Counts a decision to trade.
+    /// Counts a decided entry.
     pub fn record_entry_decided(&self) {
         self.entries_decided.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an error of a part and keeps its text. The text must hold no secret.
+    /// Counts an error of a component and keeps its text, which must hold no secret.
     pub fn record_error(&self, component: &str, text: impl Into<String>) {
         self.errors.fetch_add(1, Ordering::Relaxed);
         self.component(component)
@@ -170,19 +168,19 @@ impl ProcessStatus {
         });
     }
 
-    /// Decisions to trade since boot.
+    /// Entries decided since boot.
     pub fn entries_decided(&self) -> u64 {
         self.entries_decided.load(Ordering::Relaxed)
     }
 
-    /// Errors since boot.
+    /// Errors since boot, of all components.
     pub fn errors(&self) -> u64 {
         let others = locked(&self.sources);
         let theirs = others.values().map(|part| part.component_status().errors);
         theirs.fold(self.errors.load(Ordering::Relaxed), u64::saturating_add)
     }
 
-    /// The newest error.
+    /// Newest error of all components.
     pub fn last_error(&self) -> Option<LastError> {
         let own = locked(&self.last_error).clone();
         let others = locked(&self.sources);
@@ -198,7 +196,7 @@ impl ProcessStatus {
         own.into_iter().chain(theirs).max_by_key(|error| error.at)
     }
 
-    /// All parts as a heartbeat shows them.
+    /// All components by name, as a heartbeat shows them.
     pub fn components(&self) -> BTreeMap<String, ComponentStatus> {
         let own = locked(&self.components);
         let own = own.iter().map(|(name, part)| (name.clone(), part.status()));
@@ -211,7 +209,7 @@ impl ProcessStatus {
 }
 
 impl ComponentHandle {
-    /// One more turn of this part's loop, which is well.
+    /// Counts an iteration of the loop and sets the state to `ok`.
     pub fn record_iteration(&self) {
         self.iterations.fetch_add(1, Ordering::Relaxed);
         self.activity_count.fetch_add(1, Ordering::Relaxed);
@@ -219,30 +217,30 @@ impl ComponentHandle {
         self.set_state(ComponentState::Ok);
     }
 
-    /// Its loop waits, in the middle of a turn, for something that does not answer yet. To be said at every try.
+    /// Records that the loop waits within an iteration for a dependency that does not answer. Call it at every retry.
     pub fn record_retry(&self) {
         self.activity_count.fetch_add(1, Ordering::Relaxed);
         self.set_state(ComponentState::Retrying);
     }
 
-    /// Signs of life so far: turns, and tries in vain.
+    /// Iterations and retries so far.
     pub fn activity_count(&self) -> u64 {
         self.activity_count.load(Ordering::Relaxed)
     }
 
-    /// Promises, in every heartbeat, that while it is well this part turns at least this often: one that
-    /// does not hangs.
+    /// Sets the longest time between two iterations while the component is `ok`; a component that exceeds it counts as
+    /// stalled.
     pub fn set_deadline(&self, deadline: Duration) {
         let ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
         self.deadline_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// How long ago the last turn was; `None` before the first.
+    /// Time since the last iteration; `None` before the first.
     pub fn since_last_iteration(&self) -> Option<Duration> {
         locked(&self.last_iteration).map(|at| at.elapsed())
     }
 
-    /// Says how the part is.
+    /// Sets the state of the component.
     pub fn set_state(&self, state: ComponentState) {
         let state = match state {
             ComponentState::Ok => OK,
@@ -267,7 +265,7 @@ impl ComponentHandle {
     }
 }
 
-/// A panic while a counter was held leaves a counter, nothing half-done.
+/// Locks a mutex. A panic while it was held leaves a counter behind, which is complete at any time.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

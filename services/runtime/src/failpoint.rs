@@ -1,6 +1,6 @@
-//! Faults that a test arms from outside. Only a build with debug assertions has them: no image.
+//! Faults that a test arms from outside. Only builds with debug assertions have them; images do not.
 
-/// `FAILPOINT_SPIN=ETHUSDT`: whoever passes here with this name does not return.
+/// Never returns if `FAILPOINT_SPIN` has this name.
 pub fn spin(name: &str) {
     if cfg!(debug_assertions) && std::env::var("FAILPOINT_SPIN").is_ok_and(|armed| armed == name) {
         loop {

@@ -1,5 +1,5 @@
-//! Publishes heartbeats from a task of its own, so that a stuck loop shows as a counter that stands
-//! still and not as silence.
+//! Publishes heartbeats from a task of its own, so that a hung loop shows as a component without iterations and not as
+//! missing heartbeats.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,11 +19,10 @@ use crate::identity::Identity;
 
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What only the service itself can add: candle age, books.
+/// Adds what only the service knows: candle age, books.
 pub type HeartbeatExtension = Arc<dyn Fn(&mut Heartbeat) + Send + Sync>;
 
-/// One process's heart. A clone goes on counting where the other stopped: what restarts a heart that
-/// failed keeps one.
+/// Publisher of the heartbeats of one process. A clone continues the numbering, so that a restarted task can use one.
 #[derive(Clone)]
 pub struct HeartbeatPublisher {
     bus: Bus,
@@ -36,7 +35,7 @@ pub struct HeartbeatPublisher {
 }
 
 impl HeartbeatPublisher {
-    /// A heart that beats every `every` once [`run`](Self::run).
+    /// Publisher that publishes every `interval` once [`run`](Self::run) is called.
     pub fn new(
         bus: Bus,
         service: Service,
@@ -57,7 +56,7 @@ impl HeartbeatPublisher {
         }
     }
 
-    /// Beats until `stop`; then once more with phase `stopped_while_waiting`.
+    /// Publishes until `shutdown`, then once more with phase `stopped`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -87,7 +86,7 @@ impl HeartbeatPublisher {
         let payload = match serde_json::to_vec(&heartbeat) {
             Ok(payload) => payload,
             Err(error) => {
-                tracing::error!(%error, "heartbeat cannot be written");
+                tracing::error!(%error, "heartbeat not serialized");
                 return;
             }
         };
@@ -99,7 +98,7 @@ impl HeartbeatPublisher {
         match timeout(PUBLISH_DEADLINE, published).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "heartbeat not sent"),
-            Err(_) => tracing::warn!("heartbeat not sent: the bus takes nothing"),
+            Err(_) => tracing::warn!("heartbeat not sent: bus does not accept messages"),
         }
     }
 

@@ -1,7 +1,7 @@
-//! One key's journal: replay it, take it over, append one decision at a time behind a fence.
+//! Journal of one key: replay it, become its writer, append one batch at a time behind a fence.
 //!
-//! The fence is JetStream's "expected last sequence of this subject": of two processes that believe
-//! they own a key, the second to write is refused and drops the key.
+//! The fence is JetStream's expected last sequence of the subject: of two processes that both take themselves for the
+//! writer, the append of the second is rejected, and that process stops acting for the key.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -25,11 +25,11 @@ use crate::{clock, streams};
 const RETRY: Duration = Duration::from_millis(250);
 const REPLAY_RETRY: Duration = Duration::from_secs(1);
 
-/// Ids of decisions are counted over the whole process: a writer that gave a key away and got it back
-/// names no two messages alike, however little of the journal it has read.
+/// Batch ids are counted over the whole process, so that a writer that lost a key and acquired it again never reuses an
+/// id.
 static NEXT_BATCH_ID: AtomicU64 = AtomicU64::new(1);
 
-/// The writing end of one key's journal.
+/// The writing end of one journal.
 pub struct Journal {
     bus: Bus,
     subject: String,
@@ -38,43 +38,42 @@ pub struct Journal {
     last_batch_id: u64,
 }
 
-/// One stored decision, told apart from any other that might stand at its sequence in another stream.
+/// Id of one stored batch. Identifies it also in another stream with the same sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchId {
     /// Sequence in JOURNAL.
     pub seq: u64,
-    /// Who wrote it.
+    /// Boot id of the writer.
     pub writer: SubjectToken,
-    /// Its number with that writer.
+    /// Number of the batch with that writer.
     pub batch_id: u64,
 }
 
-/// Where and when a decision was stored: what its events are named and dated by, however often they
-/// are told.
+/// Sequence and time of one stored batch. The ids and times of its events follow from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPosition {
     /// Sequence in JOURNAL.
     pub seq: u64,
-    /// When it was decided, wall clock of the writer.
+    /// Time of the decision, wall clock of the writer.
     pub at: UtcMs,
 }
 
-/// One stored decision with its sequence in the stream.
+/// A stored batch with its sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredBatch<R> {
     /// Sequence in JOURNAL.
     pub seq: u64,
-    /// What was stored.
+    /// The batch.
     pub batch: JournalBatch<R>,
 }
 
 impl<R> StoredBatch<R> {
-    /// Whether this is that decision.
+    /// Whether this batch has that id.
     pub fn matches(&self, id: &BatchId) -> bool {
         (self.seq, &self.batch.writer, self.batch.batch_id) == (id.seq, &id.writer, id.batch_id)
     }
 
-    /// Where and when.
+    /// Sequence and time of the batch.
     pub const fn position(&self) -> BatchPosition {
         BatchPosition {
             seq: self.seq,
@@ -83,54 +82,54 @@ impl<R> StoredBatch<R> {
     }
 }
 
-/// Why a journal could not be read.
+/// Error of reading a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The bus does not answer: try again.
+    /// The bus does not answer; a retry can help.
     #[error("journal {subject}: {reason}")]
     Unavailable {
-        /// Which key.
+        /// Subject of the journal.
         subject: String,
-        /// What happened.
+        /// What failed.
         reason: String,
     },
-    /// A message that this program cannot read: halt the key, a person must look.
+    /// A message cannot be read by this program: the key must be halted.
     #[error("journal {subject}, sequence {seq}: {reason}")]
     Unreadable {
-        /// Which key.
+        /// Subject of the journal.
         subject: String,
-        /// Which message.
+        /// Sequence of the message.
         seq: u64,
-        /// Why.
+        /// Why the message cannot be read.
         reason: String,
     },
 }
 
-/// Why an append did not happen.
+/// Error of appending to a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// Another process wrote: drop the key and replay before touching it again.
-    #[error("journal {subject}: another writer came first")]
+    /// Another process has appended: this process must replay before it acts for the key again.
+    #[error("journal {subject}: another writer has appended")]
     Fenced {
-        /// Which key.
+        /// Subject of the journal.
         subject: String,
     },
-    /// It cannot be stored as it is.
+    /// The batch cannot be stored as it is.
     #[error("journal {subject}: {reason}")]
     Rejected {
-        /// Which key.
+        /// Subject of the journal.
         subject: String,
-        /// Why.
+        /// Why the batch cannot be stored.
         reason: String,
     },
 }
 
 impl Journal {
-    /// Reads everything stored under `subject`, oldest first, and returns the writing end behind it.
-    /// Nothing may be done before the first append (the take-over) is acknowledged.
+    /// Reads all batches of `subject`, oldest first, and returns the writing end behind them. The caller must not act before
+    /// its first append is acknowledged, which makes it the writer.
     ///
     /// # Errors
-    /// [`ReplayError`].
+    /// [`ReplayError`], if the bus does not answer or a message cannot be read.
     pub async fn replay<R: DeserializeOwned>(
         bus: &Bus,
         subject: &Subject,
@@ -139,10 +138,10 @@ impl Journal {
         Self::replay_from(bus, subject, writer, 0).await
     }
 
-    /// The same, but only what is stored at sequence `from_seq` or behind it: the rest is in a snapshot.
+    /// As [`replay`](Self::replay), but only the batches from sequence `from_seq` on: the others are in a snapshot.
     ///
     /// # Errors
-    /// [`ReplayError`].
+    /// As [`replay`](Self::replay).
     pub async fn replay_from<R: DeserializeOwned>(
         bus: &Bus,
         subject: &Subject,
@@ -161,10 +160,10 @@ impl Journal {
         Ok((journal, batches))
     }
 
-    /// The same, for as long as it takes the bus to answer. `waiting` hears why it takes long.
+    /// As [`replay_from`](Self::replay_from), with retries until the bus answers. `on_wait` is called with each error.
     ///
     /// # Errors
-    /// [`ReplayError::Unreadable`].
+    /// [`ReplayError::Unreadable`], if a message cannot be read.
     pub async fn replay_with_retry<R: DeserializeOwned>(
         bus: &Bus,
         subject: &Subject,
@@ -175,7 +174,7 @@ impl Journal {
         loop {
             match Self::replay_from(bus, subject, writer.clone(), from).await {
                 Err(error @ ReplayError::Unavailable { .. }) => {
-                    tracing::warn!(%error, "journal not read");
+                    tracing::warn!(%error, "journal read failed");
                     on_retry(&error.to_string());
                     tokio::time::sleep(REPLAY_RETRY).await;
                 }
@@ -184,8 +183,8 @@ impl Journal {
         }
     }
 
-    /// The writing end behind a message that another part of this writer's process knows as the last one. It
-    /// is refused if that is so no more.
+    /// The writing end behind a message that another part of this process knows as the last one. An append is rejected if it
+    /// is not the last one any more.
     pub fn from_last_seq(
         bus: &Bus,
         subject: &Subject,
@@ -201,14 +200,13 @@ impl Journal {
         }
     }
 
-    /// Stores one decision and returns its place once the server has synced it to disk.
+    /// Stores one batch and returns its position once the server has synced it to disk.
     ///
-    /// Tries as long as the outcome is unknown or the bus is away: the message, its id and its
-    /// fence never change, so trying again is safe. Cancel by dropping the future. `retrying`
-    /// hears why it takes long.
+    /// Retries while the outcome is unknown or the bus is unreachable: the message, its id and its fence do not change, so
+    /// a retry is safe. Drop the future to cancel. `on_retry` is called with each error.
     ///
     /// # Errors
-    /// [`AppendError`]; after either, this writing end is of no more use.
+    /// [`AppendError`]; this writing end cannot be used after it.
     pub async fn append<R: Serialize>(
         &mut self,
         records: &[R],
@@ -253,12 +251,12 @@ impl Journal {
         }
     }
 
-    /// Sequence of the newest message of this key, as this writer knows it.
+    /// Sequence of the newest message of the key, as far as this writer knows.
     pub const fn last_seq(&self) -> u64 {
         self.last_seq
     }
 
-    /// The decision that this writer stored last; none before its first.
+    /// Id of the batch that this writer stored last; `None` before its first.
     pub fn last_batch(&self) -> Option<BatchId> {
         (self.last_batch_id > 0).then(|| BatchId {
             seq: self.last_seq,
@@ -317,7 +315,7 @@ async fn read_last(bus: &Bus, subject: &str) -> Result<Option<LatestMessage>, Re
         })
 }
 
-/// Reads up to the message that is the last one now, whose sequence comes along.
+/// Reads up to the message that is the last one now, and returns its sequence too.
 async fn read_from<R: DeserializeOwned>(
     bus: &Bus,
     subject: &str,
@@ -341,7 +339,7 @@ async fn read_from<R: DeserializeOwned>(
             Ok(Some(Ok(message))) => message,
             Ok(Some(Err(error))) => return Err(unavailable(error.to_string())),
             Ok(None) => return Err(unavailable("the reader ended early".to_owned())),
-            Err(_) => return Err(unavailable(format!("nothing within {DEADLINE:?}"))),
+            Err(_) => return Err(unavailable(format!("no message within {DEADLINE:?}"))),
         };
         let seq = message
             .info()
@@ -355,7 +353,7 @@ async fn read_from<R: DeserializeOwned>(
     }
 }
 
-/// An ephemeral consumer that acknowledges nothing; the server removes it when we are gone.
+/// Creates an ephemeral consumer without acknowledgements; the server removes it after its reader.
 async fn open_reader(
     bus: &Bus,
     subject: &str,

@@ -1,5 +1,5 @@
-//! Which of several processes of one service acts: the holder of a lease; the others stand by. Order,
-//! not safety: the journal's fence is what keeps two from acting.
+//! Leader election among the processes of one service: the holder of a lease acts, the others stand by. The lease keeps
+//! order; the journal's fence keeps two processes from acting at once.
 
 use std::time::{Duration, Instant};
 
@@ -16,17 +16,17 @@ use crate::identity::Identity;
 use crate::journal::{AppendError, ReplayError};
 use crate::lease::{self, LeaseError, LeaseStatus, LeaseTracker, POLL};
 
-/// Time to give the lease back at the end.
+/// Deadline for relinquishing the lease at the end.
 const RELINQUISH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Why a turn under the lease ended.
+/// Why a term as leader ended.
 #[derive(Debug)]
 pub enum TermEnd {
-    /// It was told to.
+    /// A shutdown was requested.
     Stopped,
-    /// Another process writes the journal, or holds the lease.
+    /// Another process writes the journal or holds the lease.
     Lost(String),
-    /// A person must look.
+    /// Only the operator can correct the cause.
     Failed(ExitError),
 }
 
@@ -49,7 +49,7 @@ impl From<ReplayError> for TermEnd {
     }
 }
 
-/// One lease that only one process at a time acts under.
+/// One lease under which only one process acts at a time.
 pub struct LeaderElection {
     bus: Bus,
     subject: String,
@@ -58,7 +58,7 @@ pub struct LeaderElection {
 }
 
 impl LeaderElection {
-    /// Holds nothing yet.
+    /// Election in which this process holds nothing yet.
     pub fn new(bus: Bus, lease: &Subject, identity: &Identity) -> Self {
         Self {
             bus,
@@ -71,11 +71,11 @@ impl LeaderElection {
         }
     }
 
-    /// Stands by and takes turns until `asked`: whoever loses the lease or the journal stands by again,
-    /// and `standing_by` hears of it. A `record_iteration` ends with its reason and renews nothing itself.
+    /// Stands by and serves terms as leader until `shutdown`. A process that loses the lease or the journal stands by again,
+    /// and `on_standby` is called. `term` ends with its reason and does not renew the lease itself.
     ///
     /// # Errors
-    /// What a person must look at.
+    /// The error of a term that only the operator can correct, or exit 71 for a duplicate instance.
     pub async fn run_as_leader<T: Future<Output = TermEnd>>(
         mut self,
         component: &ComponentHandle,
@@ -103,17 +103,17 @@ impl LeaderElection {
                         .await
                         .is_err()
                     {
-                        tracing::debug!("lease left to expire");
+                        tracing::debug!("lease not relinquished; it expires");
                     }
                     return Ok(());
                 }
-                TermEnd::Lost(why) => tracing::warn!(why, "another process acts; standing by"),
+                TermEnd::Lost(reason) => tracing::warn!(reason, "leadership lost; standing by"),
                 TermEnd::Failed(stop) => return Err(stop),
             }
         }
     }
 
-    /// Waits until the lease is ours. Says once whom it waits for.
+    /// Waits until this process holds the lease. Logs each holder once.
     async fn stand_by(&mut self, component: &ComponentHandle) {
         let mut waits_for = None;
         loop {
@@ -126,16 +126,16 @@ impl LeaderElection {
                         waits_for = Some(holder);
                     }
                 }
-                Err(error) => tracing::warn!(%error, "lease not read"),
+                Err(error) => tracing::warn!(%error, "lease read failed"),
             }
             tokio::time::sleep(POLL).await;
         }
     }
 
-    /// Renews until the lease is another's.
+    /// Renews the lease until another process holds it.
     ///
     /// # Errors
-    /// Exit 71 if another process runs under this instance's name.
+    /// Exit 71 if another process runs under the same instance name.
     async fn renew_until_lost(&mut self) -> Result<Holder, ExitError> {
         loop {
             tokio::time::sleep(POLL).await;
@@ -145,18 +145,18 @@ impl LeaderElection {
                     return Err(ExitError::new(
                         ExitCode::DuplicateInstance,
                         format!(
-                            "INSTANCE={}: another process runs under this name; give each its own",
+                            "INSTANCE=\"{}\": expected a name that no other process has; another process runs under it",
                             self.me.instance
                         ),
                     ));
                 }
                 Ok(Some(other)) => return Ok(other),
-                Err(error) => tracing::warn!(%error, "lease not renewed"),
+                Err(error) => tracing::warn!(%error, "lease renewal failed"),
             }
         }
     }
 
-    /// Gives it back, so that another need not wait for it.
+    /// Relinquishes the lease, so that another process need not wait for its expiry.
     async fn relinquish(&mut self) {
         if self
             .read_lease()
@@ -165,12 +165,12 @@ impl LeaderElection {
         {
             let seq = self.tracker.seq(&self.subject);
             if let Err(error) = lease::write(&self.bus, &self.subject, None, seq).await {
-                tracing::debug!(%error, "lease left to expire");
+                tracing::debug!(%error, "lease not relinquished; it expires");
             }
         }
     }
 
-    /// None: it is ours. Some: it is that one's.
+    /// Acquires the lease; `None` if this process holds it now, else its holder.
     async fn try_acquire(&mut self) -> Result<Option<Holder>, LeaseError> {
         match self.read_lease().await? {
             LeaseStatus::HeldByOther(holder) => Ok(Some(holder)),
@@ -180,7 +180,7 @@ impl LeaderElection {
         }
     }
 
-    /// Looks only if another came in between: that shows, since it moved the sequence.
+    /// Renews the lease. Reads it only after a conflict: another process has written it then.
     async fn renew(&mut self) -> Result<Option<Holder>, LeaseError> {
         match self.write_lease().await {
             Err(LeaseError::Conflict(_)) => {}

@@ -1,8 +1,8 @@
-//! Leases: who works on a key. They make for order, not for safety: that is the journal's fence.
+//! Leases: which process works on a key. They keep order; the journal's fence keeps two processes from acting at once.
 //!
-//! A lease is the last message of its subject. Its holder renews it; an observer takes it for
-//! expired when it has watched one and the same message for [`TTL`] by its own monotonic clock. No
-//! two clocks are ever compared. A restarted instance may take its own leases back at once.
+//! A lease is the last message of its subject. Its holder renews it; an observer takes it for expired when it has seen the
+//! same message for [`TTL`] by its own monotonic clock. Clocks of two machines are never compared. A restarted instance may
+//! acquire its own leases at once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,17 +14,17 @@ use protocol::lease::{Holder, LeaseRecord};
 use crate::bus::{Bus, StoreError};
 use crate::streams;
 
-/// How long a lease lasts after its last renewal.
+/// Time after the last renewal at which a lease expires.
 pub const TTL: Duration = Duration::from_secs(15);
-/// How often a holder renews and an observer looks.
+/// Interval of renewals and of observations.
 pub const POLL: Duration = Duration::from_secs(3);
 
-/// The newest message of a lease's subject.
+/// Newest message of a lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredLease {
-    /// Its sequence: a renewal moves it.
+    /// Sequence, which changes with every renewal.
     pub seq: u64,
-    /// What it says.
+    /// Value of the lease.
     pub record: LeaseRecord,
 }
 
@@ -34,21 +34,21 @@ pub struct LeaseTracker {
     leases: BTreeMap<String, (StoredLease, Instant)>,
 }
 
-/// How a lease looks to one process.
+/// Status of a lease for one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseStatus {
-    /// Nobody holds it, or its holder was silent for [`TTL`].
+    /// The lease has no holder, or its holder has not renewed it for [`TTL`].
     Free,
-    /// An earlier run of this instance holds it.
+    /// An earlier boot of this instance holds it.
     HeldByPreviousBoot,
-    /// This very process holds it.
+    /// This process holds it.
     HeldByThisBoot,
     /// Another instance holds it.
     HeldByOther(Holder),
 }
 
 impl LeaseTracker {
-    /// Takes in the newest state of one subject; `None`: nothing is stored there.
+    /// Records the newest message of one subject; `None` if nothing is stored there.
     pub fn observe(&mut self, subject: &str, newest: Option<StoredLease>, now: Instant) {
         match newest {
             None => {
@@ -63,7 +63,7 @@ impl LeaseTracker {
         }
     }
 
-    /// How the lease looks to `me`.
+    /// Status of the lease for `me`.
     pub fn status(&self, subject: &str, me: &Holder, now: Instant) -> LeaseStatus {
         let Some((seen, since)) = self.leases.get(subject) else {
             return LeaseStatus::Free;
@@ -77,27 +77,27 @@ impl LeaseTracker {
         }
     }
 
-    /// Sequence to fence a claim with; zero where nothing is stored.
+    /// Sequence with which an acquisition is fenced; zero where nothing is stored.
     pub fn seq(&self, subject: &str) -> u64 {
         self.leases.get(subject).map_or(0, |(seen, _)| seen.seq)
     }
 }
 
-/// Why a lease could not be written.
+/// Error of reading or writing a lease.
 #[derive(Debug, thiserror::Error)]
 pub enum LeaseError {
-    /// Somebody else wrote first.
-    #[error("lease {0}: another came first")]
+    /// Another process has written the lease first.
+    #[error("lease {0}: another process wrote first")]
     Conflict(String),
     /// The bus does not answer.
     #[error("lease {0}: {1}")]
     Unavailable(String, String),
 }
 
-/// Writes the lease if its subject still stands at `expected`; returns what is there now.
+/// Writes the lease if its subject is still at sequence `expected`; returns the newest message.
 ///
 /// # Errors
-/// [`LeaseError`]. After `Unavailable` it may or may not be written: look again.
+/// [`LeaseError`]. After `Unavailable` the outcome is unknown: read the lease again.
 pub async fn write(
     bus: &Bus,
     subject: &str,
@@ -121,10 +121,10 @@ pub async fn write(
     }
 }
 
-/// The newest message of one lease.
+/// Reads the newest message of one lease; `None` if there is none.
 ///
 /// # Errors
-/// [`LeaseError::Unavailable`].
+/// [`LeaseError::Unavailable`], if the bus does not answer or the lease is of a newer version.
 pub async fn read(bus: &Bus, subject: &str) -> Result<Option<StoredLease>, LeaseError> {
     let unavailable = |why: String| LeaseError::Unavailable(subject.to_owned(), why);
     let newest = bus.latest_message(streams::LEASES, subject).await;
@@ -145,10 +145,10 @@ pub async fn read(bus: &Bus, subject: &str) -> Result<Option<StoredLease>, Lease
     }))
 }
 
-/// All leases under a filter that were ever written and not forgotten since.
+/// Reads all leases that match a filter.
 ///
 /// # Errors
-/// [`LeaseError::Unavailable`].
+/// [`LeaseError::Unavailable`], if the bus does not answer or a lease is of a newer version.
 pub async fn subjects(bus: &Bus, filter: &str) -> Result<Vec<String>, LeaseError> {
     bus.subjects(streams::LEASES, filter)
         .await

@@ -1,5 +1,5 @@
-//! Publishes events to EVENTS, in order, until acknowledged. An event's id makes publishing it again
-//! harmless: the stream removes duplicates for an hour, their reader for longer.
+//! Transactional outbox: publishes events to EVENTS in order, until each is acknowledged. An event id makes a repeat
+//! harmless: the stream removes duplicates for an hour, the notifier for longer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,12 +17,12 @@ use crate::bus::Bus;
 use crate::journal::BatchPosition;
 use crate::streams;
 
-/// Events waiting while the bus is away. A book's are derived again from its journal at the next
-/// start, so a full queue loses none of them for good.
+/// Events that wait while the bus is unreachable. Events of a journal are derived from it again at the next start, so a
+/// full queue loses none of them for good.
 const QUEUE_CAPACITY: usize = 1024;
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Up to which journal sequence a key's events are known to be stored.
+/// Journal sequence up to which the events of a key are stored.
 #[derive(Debug, Default)]
 pub struct OutboxCursor {
     seq: AtomicU64,
@@ -30,7 +30,7 @@ pub struct OutboxCursor {
 }
 
 impl OutboxCursor {
-    /// Starts at what the journal says.
+    /// Cursor at the sequence that the journal names.
     pub fn from_seq(seq: u64) -> Arc<Self> {
         Arc::new(Self {
             seq: AtomicU64::new(seq),
@@ -38,7 +38,7 @@ impl OutboxCursor {
         })
     }
 
-    /// The newest sequence behind which nothing is missing.
+    /// Newest sequence before which no event is missing.
     pub fn seq(&self) -> u64 {
         self.seq.load(Ordering::Acquire)
     }
@@ -65,14 +65,14 @@ pub struct Outbox {
     queue: mpsc::Sender<OutboxEvent>,
 }
 
-/// The sending end: a task's worth of work.
+/// The publishing end, which runs as one task.
 pub struct OutboxPublisher {
     bus: Bus,
     process: ProcessKey,
     queue: mpsc::Receiver<OutboxEvent>,
 }
 
-/// Both ends of one process's events.
+/// Creates both ends for one process.
 pub fn channel(bus: Bus, process: ProcessKey) -> (Outbox, OutboxPublisher) {
     let (queue, receiver) = mpsc::channel(QUEUE_CAPACITY);
     let sender = OutboxPublisher {
@@ -84,7 +84,7 @@ pub fn channel(bus: Bus, process: ProcessKey) -> (Outbox, OutboxPublisher) {
 }
 
 impl Outbox {
-    /// Queues an event that no journal holds. Dropped with a log line if the queue is full.
+    /// Queues an event that is in no journal. If the queue is full, the event is dropped with a log line.
     pub fn enqueue(&self, event: Event) {
         self.push(OutboxEvent {
             event,
@@ -92,9 +92,9 @@ impl Outbox {
         });
     }
 
-    /// Queues the owner's events of one journal message, told for the first time or again: their ids
-    /// follow from its place. `bodies` has one element for each record, `None` where it owes nothing.
-    /// The last one's acknowledgement moves `events_published_seq` on, so that none before it counts too early.
+    /// Queues the events of one journal batch, for the first time or again: their ids follow from its position. `bodies` has
+    /// one element for each record, `None` for a record without an event. The acknowledgement of the last event advances
+    /// the cursor, so that no event counts as published too early.
     pub fn enqueue_journaled(
         &self,
         key: &str,
@@ -137,7 +137,7 @@ impl Outbox {
 }
 
 impl OutboxPublisher {
-    /// Sends until `stop`, then empties the queue for at most `grace`.
+    /// Publishes until `shutdown`, then empties the queue for at most `grace`.
     pub async fn run(mut self, shutdown: CancellationToken, grace: Duration) {
         loop {
             let outgoing = tokio::select! {
@@ -157,11 +157,13 @@ impl OutboxPublisher {
             }
         };
         if timeout(grace, rest).await.is_err() {
-            tracing::warn!("events left unsent; journaled ones are told at the next start");
+            tracing::warn!(
+                "events not published before the exit; those of a journal are published at the next start"
+            );
         }
     }
 
-    /// Until stored. A stop in between tries once more, in the grace period's time.
+    /// Publishes one event until it is stored. After a shutdown request it is tried once more.
     async fn deliver(&self, outgoing: &OutboxEvent, shutdown: &CancellationToken) {
         loop {
             match self.publish(&outgoing.event).await {

@@ -1,4 +1,4 @@
-//! Publishes to REPORTS: how things are, for whoever asks.
+//! Publishes reports to the stream REPORTS.
 
 use async_nats::jetstream::message::PublishMessage;
 use protocol::subject::Subject;
@@ -7,19 +7,19 @@ use serde::Serialize;
 use crate::bus::Bus;
 use crate::streams;
 
-/// What becomes of the messages before.
+/// What happens to earlier messages of the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// This one replaces them.
+    /// The message replaces them.
     Newest,
-    /// They stay.
+    /// They are kept.
     All,
 }
 
-/// Stores one message in REPORTS; returns its sequence there.
+/// Stores one message in REPORTS and returns its sequence.
 ///
 /// # Errors
-/// Why not, in one line; to be tried again at the next occasion.
+/// One line, if the message was not stored; the next report repeats the attempt.
 pub async fn publish(
     bus: &Bus,
     subject: &Subject,

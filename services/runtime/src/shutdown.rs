@@ -1,5 +1,5 @@
-//! SIGINT and SIGTERM: the first asks for a graceful end, the second ends at once. Both exit 0,
-//! because a person asked.
+//! SIGINT and SIGTERM: the first requests a graceful shutdown, the second ends the process at once. Both exit with 0,
+//! because an operator requested them.
 
 use std::io;
 
@@ -8,17 +8,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Listens for as long as it lives.
+/// Listens for signals until it is dropped.
 pub struct Shutdown {
     token: CancellationToken,
     listener: JoinHandle<()>,
 }
 
 impl Shutdown {
-    /// Starts to listen. Must run inside a tokio runtime.
+    /// Starts to listen. Must be called inside a tokio runtime.
     ///
     /// # Errors
-    /// If the operating system refuses the handlers.
+    /// If the operating system does not install the handlers.
     #[allow(
         clippy::disallowed_methods,
         reason = "the task is owned: Drop aborts it, and it has no end of its own to report"
@@ -31,7 +31,7 @@ impl Shutdown {
         Ok(Self { token, listener })
     }
 
-    /// Cancelled by the first signal.
+    /// Token that the first signal cancels.
     pub const fn token(&self) -> &CancellationToken {
         &self.token
     }
@@ -49,10 +49,13 @@ impl Drop for Shutdown {
 )]
 async fn handle_signals(mut interrupt: Signal, mut terminate: Signal, token: CancellationToken) {
     let name = next_signal(&mut interrupt, &mut terminate).await;
-    tracing::info!(signal = name, "stop requested; again to end at once");
+    tracing::info!(
+        signal = name,
+        "shutdown requested; a second signal ends the process at once"
+    );
     token.cancel();
     let name = next_signal(&mut interrupt, &mut terminate).await;
-    tracing::warn!(signal = name, "second signal: ending at once");
+    tracing::warn!(signal = name, "second signal; process ends at once");
     std::process::exit(ExitCode::Success.number().into());
 }
 

@@ -1,5 +1,5 @@
-//! Folded state on its own subject, so that a restart need not read a whole journal. Never the truth: one
-//! that is missing, unreadable, of another schema, or beside its journal is as good as none.
+//! Snapshots: folded state of a journal on its own subject, which shortens recovery. A snapshot that is missing,
+//! unreadable, of another schema or not at a batch of the journal is ignored.
 
 use async_nats::jetstream::message::PublishMessage;
 use protocol::VERSION;
@@ -11,16 +11,16 @@ use crate::bus::Bus;
 use crate::journal::BatchId;
 use crate::streams;
 
-/// A state with its place in the journal.
+/// A folded state with its position in the journal.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Snapshot<S> {
-    /// Version of this envelope.
+    /// Version of the envelope.
     pub v: u16,
-    /// Version of the state inside; another one is not read.
+    /// Version of the state; a state of another version is not read.
     pub schema: u16,
-    /// The newest decision that is folded into it.
+    /// Newest batch that is folded into the state.
     pub batch: BatchId,
-    /// Sequence in JOURNAL up to which the owner's events were acknowledged.
+    /// Sequence in JOURNAL up to which the events of the key were published.
     pub events_published_seq: u64,
     /// The state.
     pub state: S,
@@ -32,8 +32,8 @@ struct SnapshotHeader {
     schema: u16,
 }
 
-/// The newest snapshot of this schema, if there is one that can be read. Its caller replays the journal
-/// from its mark on, and holds the mark against what is there.
+/// Newest snapshot of this schema; `None` if there is no readable one. The caller replays the journal from its batch on
+/// and compares the batch with the one in the journal.
 pub async fn load<S: DeserializeOwned>(
     bus: &Bus,
     subject: &Subject,
@@ -43,17 +43,21 @@ pub async fn load<S: DeserializeOwned>(
     let newest = match bus.latest_message(streams::SNAPSHOTS, &subject).await {
         Ok(newest) => newest?,
         Err(error) => {
-            tracing::warn!(subject, error, "snapshot not read; the whole journal is");
+            tracing::warn!(
+                subject,
+                error,
+                "snapshot not read; reading the whole journal"
+            );
             return None;
         }
     };
     match parse(&newest.payload, schema) {
         Ok(snapshot) => Some(snapshot),
-        Err(why) => {
+        Err(error) => {
             tracing::warn!(
                 subject,
-                why,
-                "snapshot not usable; the whole journal is read"
+                error,
+                "snapshot not usable; reading the whole journal"
             );
             None
         }
@@ -72,10 +76,10 @@ fn parse<S: DeserializeOwned>(payload: &[u8], schema: u16) -> Result<Snapshot<S>
     serde_json::from_slice(payload).map_err(|error| error.to_string())
 }
 
-/// Stores one. To be tried again at the next occasion, not at once.
+/// Stores a snapshot. A failed attempt is repeated with the next snapshot.
 ///
 /// # Errors
-/// Why not, in one line.
+/// One line, if the snapshot was not stored.
 pub async fn store<S: Serialize>(
     bus: &Bus,
     subject: &Subject,

@@ -1,27 +1,27 @@
-//! The streams of the bus: one catalogue that `bus-init` creates and every service reads back.
+//! Streams of the bus: one table that `bus-init` creates and every service compares.
 
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
 
-/// Decisions of every brain, for ever.
+/// Records of all journals, kept for ever.
 pub const JOURNAL: &str = "JOURNAL";
-/// Folded state, to shorten a replay.
+/// Folded state, which shortens recovery.
 pub const SNAPSHOTS: &str = "SNAPSHOTS";
-/// What the owner should know.
+/// Events for the operator and other services.
 pub const EVENTS: &str = "EVENTS";
-/// Closed trades, for ever.
+/// Closed trades, kept for ever.
 pub const TRADES: &str = "TRADES";
-/// The newest report of each book, and equity points.
+/// Newest report of each book and account, and equity points.
 pub const REPORTS: &str = "REPORTS";
-/// The newest heartbeat of each instance.
+/// Newest heartbeat of each process.
 pub const HEARTBEATS: &str = "HEARTBEATS";
-/// Who holds what.
+/// Newest value of each lease.
 pub const LEASES: &str = "LEASES";
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Every stream, as it must be. Sizes are left to the server's limits.
+/// Configuration of every stream. Sizes are left to the limits of the server.
 pub fn stream_configs() -> Vec<Config> {
     vec![
         Config {
@@ -81,13 +81,13 @@ fn stream(name: &str, subjects: &str) -> Config {
     }
 }
 
-/// What of a stream differs from the catalogue in a way that breaks a promise; empty: nothing.
-/// Replicas, limits and placement are the operator's choice.
+/// Differences of a stream that break a guarantee; empty if there are none. Replicas, limits and placement are the
+/// operator's choice.
 pub fn differences(wanted: &Config, found: &Config) -> Vec<String> {
     let mut list = Vec::new();
     let mut check = |what: &str, wanted: String, found: String| {
         if wanted != found {
-            list.push(format!("{what} is {found}, must be {wanted}"));
+            list.push(format!("{what} is {found}, expected {wanted}"));
         }
     };
     check(

@@ -1,81 +1,80 @@
-//! The allow table: which method on which path with which parameters is a call that we know. What is
-//! not in it does not exist. Pure: nothing is asked here, and nothing a caller wrote goes on as it was
-//! written; the guard's own request is built from what was understood.
+//! Allow table of the proxy: method, path and parameters of every allowed call. All other calls are denied. The module is
+//! pure; no text of the caller is passed on: the proxy's own request is built from the parsed call.
 
 use crate::filters::{self, FilterTarget};
 
 /// Longest name or id of a container.
 const MAX_ID_LENGTH: usize = 128;
-/// Longest query that is looked at.
+/// Longest query in bytes.
 const MAX_QUERY_LENGTH: usize = 4096;
-/// The engine's own, where a stop names no grace, in seconds.
+/// Docker's grace period for a stop that names none, in seconds.
 const DEFAULT_GRACE: u64 = 10;
-/// Nobody's grace is longer than an hour.
+/// Longest grace period in seconds.
 const MAX_GRACE: u64 = 3_600;
-/// Before it a start could carry a new host configuration.
+/// Oldest API version; before it, a start could carry a host configuration.
 const MIN_API_MINOR: u32 = 24;
 
-/// What a call is about.
+/// Endpoint of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Sign of life.
+    /// Liveness of Docker.
     Ping,
-    /// The engine's versions.
+    /// Versions of Docker.
     Version,
-    /// What the engine is and runs on.
+    /// Host and settings of Docker.
     Info,
-    /// What happens, as a stream.
+    /// Event stream.
     Events,
-    /// All containers.
+    /// List of containers.
     List,
-    /// One container.
+    /// Description of a container.
     Inspect,
-    /// What a container said.
+    /// Log of a container.
     Logs,
-    /// Starts one.
+    /// Start of a container.
     Start,
-    /// Stops one.
+    /// Stop of a container.
     Stop,
-    /// Sends one a signal.
+    /// Signal to a container.
     Kill,
-    /// Stops one and starts it.
+    /// Restart of a container.
     Restart,
 }
 
 impl Endpoint {
-    /// Whether something is different afterwards.
+    /// Whether the call changes something.
     pub const fn is_mutating(self) -> bool {
         matches!(self, Self::Start | Self::Stop | Self::Kill | Self::Restart)
     }
 
-    /// Whether the answer comes piece by piece, for as long as it takes.
+    /// Whether the response is a stream without end.
     pub const fn is_streaming(self) -> bool {
         matches!(self, Self::Events | Self::Logs)
     }
 }
 
-/// What a parameter's value may be.
+/// Allowed values of a parameter.
 #[derive(Debug, Clone, Copy)]
 enum ParameterKind {
-    /// 0, 1, true, false.
+    /// 0, 1, true or false.
     Flag,
-    /// Only "no": yes would show more than may be seen.
+    /// Only false: true would show more than is allowed.
     FalseOnly,
     /// A whole number.
     Count,
-    /// Seconds of grace.
+    /// A grace period in seconds.
     Grace,
-    /// A point in time, in one of the engine's ways to write it.
+    /// A point in time, in one of Docker's notations.
     Instant,
-    /// How many lines.
+    /// A number of lines.
     Tail,
-    /// A signal's name or number.
+    /// Name or number of a signal.
     Signal,
-    /// Which of them.
+    /// Filters.
     Filters(FilterTarget),
 }
 
-/// One line of the table; `{id}` stands for a container's id, start of an id, or name.
+/// One row of the table; `{id}` stands for an id, the start of an id, or a name of a container.
 struct AllowRule {
     endpoint: Endpoint,
     method: &'static str,
@@ -124,7 +123,7 @@ const STOP: &[(&str, ParameterKind)] = &[
     ("signal", ParameterKind::Signal),
 ];
 
-/// Everything that may be asked.
+/// All allowed calls.
 const ALLOWLIST: [AllowRule; 12] = [
     rule(Endpoint::Ping, "GET", "_ping", &[]),
     rule(Endpoint::Ping, "HEAD", "_ping", &[]),
@@ -150,14 +149,14 @@ const ALLOWLIST: [AllowRule; 12] = [
     rule(Endpoint::Restart, "POST", "containers/{id}/restart", STOP),
 ];
 
-/// A call that was understood.
+/// A parsed call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedRequest {
-    /// What about.
+    /// Endpoint of the call.
     pub endpoint: Endpoint,
     /// GET, HEAD or POST.
     pub method: &'static str,
-    /// The container, as the caller named it: to be looked up, never to be passed on.
+    /// Container as the caller named it. It is looked up and never passed on.
     pub container: Option<String>,
     version: Option<String>,
     path: &'static str,
@@ -165,7 +164,7 @@ pub struct AllowedRequest {
 }
 
 impl AllowedRequest {
-    /// The guard's own request line for it, on the container with this full id.
+    /// The proxy's own request target for the call, for the container with this full id.
     pub fn request_target(&self, id: &str) -> String {
         let version = self.version.iter().map(|version| format!("/{version}"));
         let version: String = version.collect();
@@ -178,7 +177,7 @@ impl AllowedRequest {
         }
     }
 
-    /// Seconds that the container has to end in; `usual` is its own.
+    /// Grace period of the call in seconds; `usual` is the container's own.
     pub fn grace(&self, container_grace: Option<u64>) -> u64 {
         let given = self.parameters.iter().find(|(name, _)| *name == "t");
         let given = given.and_then(|(_, value)| value.parse().ok());
@@ -189,10 +188,10 @@ impl AllowedRequest {
     }
 }
 
-/// Looks a request up in the table. Lists and events are for this project, whatever the caller asked.
+/// Parses a request by the table. Lists and events are limited to this project, whatever the caller requested.
 ///
 /// # Errors
-/// Why it is not allowed, in a few words.
+/// Why the call is denied, in a few words.
 pub fn match_request(
     method: &str,
     path: &str,
@@ -217,7 +216,7 @@ pub fn match_request(
     })
 }
 
-/// `/v1.41/info` is `info` of version `v1.41`.
+/// Splits `/v1.41/info` into version `v1.41` and `info`.
 fn split_version(path: &str) -> Result<(Option<&str>, &str), String> {
     let path = path.strip_prefix('/').ok_or("a path begins with /")?;
     let Some((first, rest)) = path.split_once('/') else {
@@ -230,12 +229,11 @@ fn split_version(path: &str) -> Result<(Option<&str>, &str), String> {
     let number = minor.parse().ok().filter(|_| known);
     match number {
         Some(MIN_API_MINOR..) => Ok((Some(first), rest)),
-        _ => Err(format!("allowed are versions from v1.{MIN_API_MINOR} on")),
+        _ => Err(format!("expected a version from v1.{MIN_API_MINOR} on")),
     }
 }
 
-/// The container that a path names, or nothing where the rule names none; none if the path is not the
-/// rule's, byte by byte.
+/// Container that a path names; `Some(None)` where the rule has none; `None` if the path does not match the rule.
 fn match_path<'a>(rule: &str, path: &'a str) -> Option<&'a str> {
     match rule.split_once("{id}") {
         None => (rule == path).then_some(""),
@@ -246,7 +244,7 @@ fn match_path<'a>(rule: &str, path: &'a str) -> Option<&'a str> {
     }
 }
 
-/// As the engine names containers: nothing that a path or a query gives a meaning to.
+/// Whether the text can name a container: nothing that has a meaning in a path or a query.
 fn is_container_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     (1..=MAX_ID_LENGTH).contains(&text.len())
@@ -279,7 +277,7 @@ fn parse_parameters(
     Ok(read)
 }
 
-/// A list without a filter is one of our project, too.
+/// Adds the project filter to a call without filters.
 fn force_filters(
     known: &[(&'static str, ParameterKind)],
     read: &mut Vec<(&'static str, String)>,
@@ -293,7 +291,7 @@ fn force_filters(
     }
 }
 
-/// The value as it goes on; none if it may not.
+/// The value as it is passed on; `None` if it is not allowed.
 fn check_value(kind: ParameterKind, value: &str, project: &str) -> Option<String> {
     let only = |most: usize, allowed: fn(u8) -> bool| {
         (1..=most).contains(&value.len()) && value.bytes().all(allowed)

@@ -1,7 +1,5 @@
-//! One run of the guard: reach the engine, find out whose containers are ours, answer until told to
-//! stop. And the question how it is.
+//! One run of the proxy: connect to Docker, find the project, serve until shutdown. Also the health query.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +9,7 @@ use protocol::ids::SubjectToken;
 use runtime::logging;
 use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
+use runtime::stdout::print_line;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -23,10 +22,10 @@ use crate::{audit, server};
 const PING_DEADLINE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Guards until something ends it.
+/// Runs the proxy.
 ///
 /// # Errors
-/// The reason with its exit code.
+/// The error with its exit code.
 pub async fn run() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let logging = logging::init(&settings.logging, &[audit::DIRECTIVE])?;
@@ -50,16 +49,16 @@ async fn serve(
 ) -> Result<(), ExitError> {
     let listener = server::bind(&settings.listen_socket)?;
     tracing::info!(%project, socket = %settings.listen_socket.display(),
-        version = env!("CARGO_PKG_VERSION"), "guarding");
+        version = env!("CARGO_PKG_VERSION"), "socket-guard started");
     let guard = ProxyHandler::new(upstream, project, shutdown.clone());
     server::run(listener, Arc::new(guard), shutdown).await;
     Ok(())
 }
 
-/// `socket-guard health`: a question that goes all the way, through the guard to the engine.
+/// `socket-guard health`: pings Docker through the running proxy.
 ///
 /// # Errors
-/// Exit 78 for a setting that is wrong.
+/// Exit 78 for an invalid setting.
 pub async fn health() -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let asked = Upstream::new(settings.listen_socket)
@@ -67,21 +66,21 @@ pub async fn health() -> Result<ExitCode, ExitError> {
         .await;
     let (line, code) = match asked {
         Ok(whole) if whole.status == StatusCode::OK => {
-            ("the engine answers".to_owned(), ExitCode::Success)
+            ("Docker responds".to_owned(), ExitCode::Success)
         }
         Ok(whole) => {
             let said = String::from_utf8_lossy(&whole.body);
-            let line = format!("the guard answers {}: {said}", whole.status.as_u16());
+            let line = format!("socket-guard responded {}: {said}", whole.status.as_u16());
             (line, ExitCode::Unavailable)
         }
         Err(lost) => (format!("not running: {lost}"), ExitCode::Internal),
     };
-    // If nobody reads the line, the exit code still says it.
-    let _ = writeln!(io::stdout(), "{line}");
+    // The exit code tells the result, too: a closed output does not change it.
+    let _ = print_line(&line);
     Ok(code)
 }
 
-/// The one that is set, else that of our own container. Waits for the engine as long as it takes.
+/// `BEARISH_PROJECT`, else the project of the own container. Waits for Docker as long as it takes.
 async fn find_project(upstream: &Upstream, settings: &Settings) -> Result<SubjectToken, ExitError> {
     loop {
         let why = match read_project(upstream, settings).await? {
@@ -94,7 +93,7 @@ async fn find_project(upstream: &Upstream, settings: &Settings) -> Result<Subjec
             }
             Err(lost) => lost.to_string(),
         };
-        tracing::warn!(why, "waiting for the engine");
+        tracing::warn!(error = why, "docker unavailable");
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -117,7 +116,7 @@ async fn read_project(
     let whole = match upstream.request("GET", &path, PING_DEADLINE).await {
         Err(lost) => return Ok(Err(lost)),
         Ok(whole) if whole.status.is_server_error() => {
-            let why = format!("the engine answers {}", whole.status);
+            let why = format!("Docker responded {}", whole.status);
             return Ok(Err(UpstreamError::InvalidResponse(why)));
         }
         Ok(whole) => whole,

@@ -1,15 +1,15 @@
-//! The audit log: one line for each call that changes something or is refused, whoever asked and however
-//! it ended; reads at debug. Its target `audit` is logged at any `LOG_LEVEL`.
+//! Audit log: one line for each call that changes something or is denied, with the caller and the result; reads are logged
+//! at debug. Its target `audit` is logged at every `LOG_LEVEL`.
 
 use hyper::StatusCode;
 
-/// The directive that keeps the audit log on.
+/// Filter directive that keeps the audit log on.
 pub const DIRECTIVE: &str = "audit=info";
 /// Longest path that is logged.
 const MAX_LOGGED_CHARS: usize = 256;
 
-/// One call on its way. Dropped without an end, the caller hung up or we go down before the engine
-/// answered: it may have been done.
+/// Audit line of one call. If it is dropped without a result, the caller disconnected or the proxy ended before Docker
+/// responded: the call may have been executed.
 pub struct AuditLine {
     peer: String,
     method: String,
@@ -20,7 +20,7 @@ pub struct AuditLine {
 }
 
 impl AuditLine {
-    /// A call that came in, without its query: a refused one may hold anything.
+    /// Line of a call, without its query: that of a denied call may hold anything.
     pub fn new(peer: &str, method: &str, path: &str) -> Self {
         let method = method.chars().take(MAX_LOGGED_CHARS).collect();
         Self {
@@ -33,17 +33,17 @@ impl AuditLine {
         }
     }
 
-    /// It would change something.
+    /// Marks the call as one that changes something.
     pub fn set_mutating(&mut self) {
         self.is_mutating = true;
     }
 
-    /// It is about this container.
+    /// Sets the container of the call.
     pub fn set_container(&mut self, container: &str) {
         self.container = Some(container.to_owned());
     }
 
-    /// It went to the engine, which answered so.
+    /// Logs that the call was passed to Docker, with the status of the response.
     pub fn log_allowed(mut self, status: StatusCode) {
         self.is_finished = true;
         let status = status.as_u16();
@@ -62,7 +62,7 @@ impl AuditLine {
         }
     }
 
-    /// It went no further, or the engine did not answer.
+    /// Logs that the call was denied, or that Docker did not respond.
     pub fn log_failed(mut self, status: StatusCode, why: &str) {
         self.is_finished = true;
         let verdict = match status {
@@ -78,7 +78,7 @@ impl AuditLine {
         if verdict == "allowed" {
             tracing::info!(target: "audit", peer, method, path, container, verdict, status, "call");
         } else {
-            tracing::warn!(target: "audit", peer, method, path, container, verdict, status, why, "call");
+            tracing::warn!(target: "audit", peer, method, path, container, verdict, status, reason = why, "call");
         }
     }
 
@@ -93,7 +93,7 @@ impl Drop for AuditLine {
             self.write(
                 "unknown",
                 0,
-                "the caller hung up before the engine answered",
+                "the caller disconnected before Docker responded",
             );
         }
     }

@@ -1,20 +1,20 @@
-//! The guard's command line.
+//! Command line of the proxy.
 
 use clap::{Parser, Subcommand};
 
-/// Lets a few calls through to the Docker engine, for one compose project
+/// Passes allowed calls to Docker, for the containers of one Compose project
 #[derive(Debug, Parser)]
 #[command(name = "socket-guard", version)]
 pub struct Cli {
-    /// What to do instead of guarding.
+    /// Command in place of serving.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// Commands beside guarding.
+/// Commands beside serving.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
-    /// Ask the engine for a sign of life through the guard running here (exit 0: well, 69: the engine
-    /// does not answer, 70: the guard does not)
+    /// Ping Docker through the running proxy (exit 0: healthy, 69: Docker does not respond, 70: the proxy does not
+    /// respond)
     Health,
 }

@@ -1,13 +1,13 @@
-//! The filters of lists and events: read strictly, and always with our own project among them. Pure.
+//! Filters of lists and events: parsed strictly, and always with the own project among them. The module is pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-/// Compose's project of a container.
+/// Compose label with the project of a container.
 pub const PROJECT_LABEL: &str = "com.docker.compose.project";
 
-/// What is filtered.
+/// What a filter is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilterTarget {
     /// A list of containers.
@@ -27,8 +27,8 @@ impl FilterTarget {
 
 type Filters = BTreeMap<String, BTreeSet<String>>;
 
-/// The caller's filters with ours added, as the engine reads them; none if they are not understood.
-/// The engine lets through what has all labels of a filter: ours can only make it less.
+/// The caller's filters with the project filter added, as Docker expects them; `None` if they cannot be parsed. Docker
+/// requires all labels of a filter, so the added one can only narrow the result.
 pub fn parse(target: FilterTarget, text: &str, project: &str) -> Option<String> {
     let Value::Object(given) = serde_json::from_str(text).ok()? else {
         return None;
@@ -48,7 +48,7 @@ pub fn parse(target: FilterTarget, text: &str, project: &str) -> Option<String> 
     Some(add_project(target, filters, project))
 }
 
-/// Our filters alone.
+/// The project filter alone.
 pub fn project_only(target: FilterTarget, project: &str) -> String {
     add_project(target, Filters::new(), project)
 }
@@ -67,7 +67,7 @@ fn add_project(target: FilterTarget, mut filters: Filters, project: &str) -> Str
     Value::Object(filters.collect()).to_string()
 }
 
-/// `["a"]` is how the first versions wrote it, `{"a":true}` how it is written now.
+/// Parses `["a"]`, the notation of the first versions, and `{"a":true}`, the notation of today.
 fn parse_values(values: Value) -> Option<BTreeSet<String>> {
     match values {
         Value::Array(list) => list

@@ -1,6 +1,5 @@
-//! Stands between the watchdog and the Docker engine, whose socket is root: few calls pass, only on
-//! containers of our own compose project, and each one that changes something is in the log. Not here:
-//! what to restart and when (the watchdog's).
+//! socket-guard: an allow-list proxy between the watchdog and Docker, whose socket gives root. Few calls pass, only for
+//! containers of the own Compose project, and each call that changes something is logged.
 
 pub mod allowlist;
 pub mod app;

@@ -1,4 +1,4 @@
-//! The guard: parse, dispatch, exit code.
+//! Entry point of socket-guard.
 
 use std::process::ExitCode as Status;
 

@@ -1,5 +1,5 @@
-//! One request: looked up in the allow table, its container looked up at the engine, then asked of the
-//! engine in words of our own. What is on the list is said in `allowlist`, what is shown in `response_filter`.
+//! Handler of one request: parses it by [`crate::allowlist`], looks its container up, sends the proxy's own request to Docker
+//! and filters the response by [`crate::response_filter`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,22 +24,22 @@ use crate::filters::PROJECT_LABEL;
 use crate::response_filter;
 use crate::upstream::{FullResponse, ResponseStream, Upstream, UpstreamError};
 
-/// Reads.
+/// Deadline of a read.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// A body arrives within this time; what it says is refused anyway, but its sender must hear that.
+/// Deadline for the body of a request, which is read although it is ignored, so that the sender gets its response.
 const BODY_DEADLINE: Duration = Duration::from_secs(5);
 const MAX_BODY_BYTES: usize = 64 << 10;
-/// A start: an engine under load takes its time.
+/// Deadline of a start, which takes long on a loaded host.
 const START_DEADLINE: Duration = Duration::from_mins(1);
-/// What a stop may take beyond the grace that the container has.
+/// Time that a stop may take beyond the grace period of the container.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
-/// Streams at once; the watchdog needs one.
+/// Largest number of streams; the watchdog needs one.
 const MAX_STREAMS: usize = 16;
-/// Whoever carries one of these may be started and stopped.
+/// Labels whose containers may be started and stopped.
 const CONTROL_LABELS: [&str; 2] = ["bearish-alpha.supervise", "bearish-alpha.heal"];
-/// Our name among the engine's components.
+/// Name of the proxy among the components of Docker.
 const COMPONENT: &str = "socket-guard";
-/// Headers of the engine's that a client reads.
+/// Headers of Docker that are passed on.
 const FORWARDED_HEADERS: [HeaderName; 5] = [
     CONTENT_TYPE,
     HeaderName::from_static("api-version"),
@@ -48,10 +48,10 @@ const FORWARDED_HEADERS: [HeaderName; 5] = [
     HeaderName::from_static("server"),
 ];
 
-/// What goes back to the caller.
+/// Response to the caller.
 pub type ProxyResponse = Response<UnsyncBoxBody<Bytes, hyper::Error>>;
 
-/// The judge at the door; knows one project.
+/// Handler of requests for the containers of one project.
 pub struct ProxyHandler {
     upstream: Upstream,
     project: SubjectToken,
@@ -59,21 +59,21 @@ pub struct ProxyHandler {
     shutdown: CancellationToken,
 }
 
-/// Why nothing came of a call.
+/// Why a call was denied or failed.
 struct Denial(StatusCode, String);
 
-/// A container of our project.
+/// A container of the project.
 struct LabeledContainer {
     id: String,
     name: String,
     has_control_label: bool,
-    /// Its own grace, in seconds.
+    /// The container's own grace period in seconds.
     grace: Option<u64>,
     details: Value,
 }
 
 impl ProxyHandler {
-    /// For one project's containers; streams end with `stop`.
+    /// Handler for the containers of one project; streams end with `shutdown`.
     pub fn new(upstream: Upstream, project: SubjectToken, shutdown: CancellationToken) -> Self {
         Self {
             upstream,
@@ -83,7 +83,7 @@ impl ProxyHandler {
         }
     }
 
-    /// Answers one request.
+    /// Handles one request.
     pub async fn handle(&self, peer: &str, request: Request<Incoming>) -> ProxyResponse {
         let (head, body) = request.into_parts();
         let mut line = AuditLine::new(peer, head.method.as_str(), head.uri.path());
@@ -130,7 +130,7 @@ impl ProxyHandler {
         self.forward(&call, Some(target)).await
     }
 
-    /// Only what is wholly understood.
+    /// Parses the request; only a request that is understood completely passes.
     fn parse_request(&self, head: &Parts) -> Result<AllowedRequest, Denial> {
         let uri = &head.uri;
         if uri.scheme().is_some() || uri.authority().is_some() {
@@ -148,7 +148,7 @@ impl ProxyHandler {
         .map_err(denied)
     }
 
-    /// What is done later is done to the id found here: a name may be another container's by then.
+    /// Looks a container up. The call uses the id found here, because the name may belong to another container later.
     async fn find_container(
         &self,
         named: &str,
@@ -253,8 +253,8 @@ impl ProxyHandler {
     }
 }
 
-/// The versions of the engine with ours among them: so a client knows that we are in between, and that
-/// an engine is not away when we are.
+/// Versions of Docker with the proxy among its components, so that a client can tell an unreachable proxy from an
+/// unreachable Docker.
 fn add_own_component(mut found: Value) -> Value {
     let ours = json!({ "Name": COMPONENT, "Version": env!("CARGO_PKG_VERSION") });
     match found.get_mut("Components") {
@@ -264,13 +264,13 @@ fn add_own_component(mut found: Value) -> Value {
     found
 }
 
-/// Reads a body away. One that is too long or too slow is left, and with it the connection.
+/// Reads a body and drops it. The connection of a body that is too long or too slow is closed.
 async fn is_body_empty(body: Incoming) -> bool {
     let read = timeout(BODY_DEADLINE, Limited::new(body, MAX_BODY_BYTES).collect()).await;
     read.is_ok_and(|read| read.is_ok_and(|read| read.to_bytes().is_empty()))
 }
 
-/// Passed on piece by piece until the engine, the caller or the guard ends it.
+/// Passes a stream on until Docker, the caller or the proxy ends it.
 struct ForwardedStream {
     response: ResponseStream,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -298,7 +298,7 @@ impl From<UpstreamError> for Denial {
             UpstreamError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         };
-        Self(status, format!("the engine is away: {lost}"))
+        Self(status, format!("Docker is unreachable: {lost}"))
     }
 }
 
@@ -315,11 +315,11 @@ fn parse_json(whole: &FullResponse) -> Result<Value, Denial> {
     serde_json::from_slice(&whole.body).map_err(|error| invalid_response(&error.to_string()))
 }
 
-/// The engine's own words for what it refused.
+/// Docker's own text for a call that it rejected.
 fn error_message(whole: &FullResponse) -> String {
     let said: Option<Value> = serde_json::from_slice(&whole.body).ok();
     let said = said.and_then(|said| said["message"].as_str().map(str::to_owned));
-    said.unwrap_or_else(|| format!("the engine answers {}", whole.status))
+    said.unwrap_or_else(|| format!("Docker responded {}", whole.status))
 }
 
 fn is_full_id(id: &str) -> bool {
@@ -340,7 +340,7 @@ fn build_response(status: StatusCode, headers: &HeaderMap, text: Bytes) -> Proxy
     response
 }
 
-/// As Docker itself complains.
+/// An error in Docker's own form.
 fn error_response(status: StatusCode, message: &str) -> ProxyResponse {
     let text = json!({ "message": message }).to_string();
     let mut response = Response::new(full_body(text.into()));

@@ -1,5 +1,5 @@
-//! What of the engine's answers a caller may see: what supervision needs, by name; no value of an
-//! environment, and nothing that looks like a secret. Pure.
+//! Filter of Docker's responses: only the fields that supervision needs, no value of an environment, and no secret. The module
+//! is pure.
 
 use protocol::redact::{REDACTED, is_secret_name, redact_userinfo};
 use serde_json::{Map, Value};
@@ -44,12 +44,12 @@ const CONFIG: [&str; 11] = [
     "Tty",
     "User",
 ];
-/// Not where it mounts what from.
+/// Without the sources of mounts.
 const HOST: [&str; 4] = ["LogConfig", "Memory", "PidsLimit", "RestartPolicy"];
 const SUMMARY: [&str; 10] = [
     "Command", "Created", "Id", "Image", "ImageID", "Labels", "Names", "Ports", "State", "Status",
 ];
-/// Not how many containers there are, nor which proxies and registries.
+/// Without the number of containers, proxies and registries.
 const INFO: [&str; 14] = [
     "Architecture",
     "CgroupDriver",
@@ -67,7 +67,7 @@ const INFO: [&str; 14] = [
     "SystemTime",
 ];
 
-/// One container.
+/// Filters the description of a container.
 pub fn inspect(mut found: Value) -> Value {
     retain_fields(&mut found, &INSPECT);
     mask_arguments(&mut found["Args"]);
@@ -94,7 +94,7 @@ pub fn inspect(mut found: Value) -> Value {
     found
 }
 
-/// A list of containers: those of this project only, whatever the engine made of the filter.
+/// Filters a list of containers: only those of the project, whatever Docker made of the filter.
 pub fn list(found: Value, is_ours: impl Fn(&Value) -> bool) -> Value {
     let Value::Array(all) = found else {
         return Value::Array(Vec::new());
@@ -105,7 +105,7 @@ pub fn list(found: Value, is_ours: impl Fn(&Value) -> bool) -> Value {
     Value::Array(ours.map(summary).collect())
 }
 
-/// What the engine is and runs on.
+/// Filters host and settings of Docker.
 pub fn info(mut found: Value) -> Value {
     retain_fields(&mut found, &INFO);
     found
@@ -132,7 +132,7 @@ fn retain_fields(object: &mut Value, names: &[&str]) {
     }
 }
 
-/// `NAME=value` keeps its name.
+/// Redacts the values of an environment; `NAME=value` keeps its name.
 fn mask_environment(list: &mut Value) {
     let Value::Array(list) = list else {
         *list = Value::Null;
@@ -144,7 +144,7 @@ fn mask_environment(list: &mut Value) {
     }
 }
 
-/// A command line: the value behind a flag with a secret's name, or in the next word.
+/// Redacts a command line: values of flags with a secret name, also in the next argument.
 fn mask_arguments(list: &mut Value) {
     let Value::Array(list) = list else {
         *list = Value::Null;

@@ -1,5 +1,4 @@
-//! The socket that callers see: who may connect is decided by who has its volume. What they may ask is
-//! not decided here.
+//! The socket of the proxy. Whoever has its volume may connect.
 
 use std::convert::Infallible;
 use std::fs::{self, Permissions};
@@ -22,20 +21,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::proxy::ProxyHandler;
 
-/// Callers at once; more wait in the kernel's queue.
+/// Largest number of connections; more wait in the queue of the kernel.
 const MAX_CONNECTIONS: usize = 64;
-/// A caller has said what it wants within this time.
+/// Deadline for the head of a request.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
-/// Most bytes of a request's head.
+/// Longest head of a request in bytes.
 const MAX_HEADER_BYTES: usize = 16 << 10;
-/// Calls under way may end within this time after a stop was asked for.
+/// Time for calls in progress to finish after a shutdown request.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(6);
 
-/// Listens, in place of a guard that has ended. The socket appears under its name only when it answers,
-/// and stays when we end: to a caller a guard that is away is an engine that is away.
+/// Listens in place of a proxy that has ended. The socket appears under its name only when it answers, and stays when the
+/// process ends: for a caller, an unreachable proxy is an unreachable Docker.
 ///
 /// # Errors
-/// Exit 71 if another guard answers there, 78 if the path cannot be had.
+/// Exit 71 if another proxy answers there, 78 if the path cannot be used.
 pub fn bind(path: &Path) -> Result<UnixListener, ExitError> {
     if StdStream::connect(path).is_ok() {
         let why = format!(
@@ -46,7 +45,7 @@ pub fn bind(path: &Path) -> Result<UnixListener, ExitError> {
     }
     replace_socket(path).map_err(|error| {
         ExitError::config(format!(
-            "SOCKET_GUARD_LISTEN=unix://{}: {error}; allowed is a path in a directory that can be written",
+            "SOCKET_GUARD_LISTEN=\"unix://{}\": expected a path in a directory that this process may write: {error}",
             path.display()
         ))
     })
@@ -65,7 +64,7 @@ fn replace_socket(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Answers callers until `stop`, then lets those end that are being answered.
+/// Serves until `shutdown`, then finishes the calls in progress.
 pub async fn run(listener: UnixListener, proxy: Arc<ProxyHandler>, shutdown: CancellationToken) {
     let mut callers = JoinSet::new();
     loop {
@@ -80,7 +79,7 @@ pub async fn run(listener: UnixListener, proxy: Arc<ProxyHandler>, shutdown: Can
                 drop(callers.spawn(serve(stream, Arc::clone(&proxy), shutdown.clone())));
             }
             Err(error) => {
-                tracing::warn!(%error, "no caller accepted");
+                tracing::warn!(%error, "connection not accepted");
                 // Out of file descriptors, most likely: the next accept would fail at once, too.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -89,11 +88,11 @@ pub async fn run(listener: UnixListener, proxy: Arc<ProxyHandler>, shutdown: Can
     drop(listener);
     let ended = async { while callers.join_next().await.is_some() {} };
     if timeout(DRAIN_DEADLINE, ended).await.is_err() {
-        tracing::warn!("left calls unanswered");
+        tracing::warn!("calls in progress not finished");
     }
 }
 
-/// One connection, one request: nothing can hide behind it.
+/// Serves one connection with one request.
 async fn serve(stream: UnixStream, proxy: Arc<ProxyHandler>, shutdown: CancellationToken) {
     let peer = peer(&stream);
     let service = service_fn(|request| {
@@ -115,11 +114,11 @@ async fn serve(stream: UnixStream, proxy: Arc<ProxyHandler>, shutdown: Cancellat
         }
     };
     if let Err(error) = served {
-        tracing::debug!(%error, "a caller went away");
+        tracing::debug!(%error, "caller disconnected");
     }
 }
 
-/// Who asks, as the kernel says; a process of another container has no id here.
+/// Caller as the kernel reports it; a process of another container has no id here.
 fn peer(stream: &UnixStream) -> String {
     match stream.peer_cred() {
         Err(error) => format!("unknown: {error}"),

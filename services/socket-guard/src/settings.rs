@@ -1,5 +1,4 @@
-//! The guard's settings: all from the environment, each refused with its name, value and what is
-//! allowed.
+//! Settings of the proxy, all from the environment.
 
 use std::path::PathBuf;
 
@@ -9,38 +8,38 @@ use runtime::logging::LoggingSettings;
 use runtime::process::ExitError;
 use runtime::settings::unix_socket;
 
-/// Everything but the command line.
+/// All settings.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "socket-guard")]
 pub struct Settings {
-    /// Logs.
+    /// Log settings.
     #[command(flatten)]
     pub logging: LoggingSettings,
 
-    /// The compose project whose containers may be seen; else that of this process's own container
+    /// Compose project whose containers are shown [default: that of the own container]
     #[arg(long, env = "BEARISH_PROJECT", value_name = "BEARISH_PROJECT")]
     pub project: Option<SubjectToken>,
 
-    /// The engine's socket
+    /// Socket of Docker
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
           default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
     pub docker_socket: PathBuf,
 
-    /// Where callers are answered
+    /// Socket on which the proxy serves
     #[arg(long, env = "SOCKET_GUARD_LISTEN", value_name = "SOCKET_GUARD_LISTEN",
           default_value = "unix:///run/socket-guard/docker.sock", value_parser = unix_socket)]
     pub listen_socket: PathBuf,
 
-    /// The engine's name for this container
+    /// Docker's name of this container
     #[arg(long, env = "HOSTNAME", value_name = "HOSTNAME")]
     pub hostname: Option<String>,
 }
 
 impl Settings {
-    /// From the environment.
+    /// Reads the environment.
     ///
     /// # Errors
-    /// Exit 78, one line.
+    /// Exit 78 with the variable, its value and what is expected.
     pub fn from_env() -> Result<Self, ExitError> {
         runtime::settings::from_env()
     }

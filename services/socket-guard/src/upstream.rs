@@ -1,5 +1,5 @@
-//! The way to the engine, or to a guard: a connection of its own for each call, a request that is built
-//! here from nothing, an answer with a deadline. What may be asked is not decided here.
+//! Connections to Docker, or to a proxy: one for each call, with a request that is built here and a deadline for the
+//! response.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,76 +18,76 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Largest answer that is read whole.
+/// Largest response that is read whole, in bytes.
 const MAX_RESPONSE_BYTES: usize = 8 << 20;
 
-/// The engine did not answer.
+/// Docker did not respond.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// No connection.
+    /// The connection failed.
     #[error("{0}")]
     Connect(io::Error),
     /// The connection broke.
     #[error("{0}")]
     Broken(#[from] hyper::Error),
-    /// It takes too long.
-    #[error("no answer within {0:?}")]
+    /// The deadline passed.
+    #[error("no response within {0:?}")]
     Timeout(Duration),
-    /// What it said is none.
-    #[error("its answer is not understood: {0}")]
+    /// The response cannot be parsed.
+    #[error("response cannot be parsed: {0}")]
     InvalidResponse(String),
 }
 
 impl UpstreamError {
-    /// We may not use the socket.
+    /// Whether this process may not use the socket.
     pub fn is_permission_denied(&self) -> bool {
         matches!(self, Self::Connect(error) if error.kind() == io::ErrorKind::PermissionDenied)
     }
 }
 
-/// Where the engine listens.
+/// Socket of Docker.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     socket: PathBuf,
 }
 
-/// The beginning of an answer.
+/// Beginning of a response.
 pub struct UpstreamResponse {
-    /// Its status.
+    /// Status of the response.
     pub status: StatusCode,
-    /// Its headers.
+    /// Headers of the response.
     pub headers: HeaderMap,
-    /// The rest of it.
+    /// Body of the response.
     pub body: ResponseStream,
 }
 
-/// The rest of an answer, with the connection that it comes over; closed when this is dropped.
+/// Body of a response with its connection, which closes when the body is dropped.
 pub struct ResponseStream {
     incoming: Incoming,
     _connection: JoinSet<()>,
 }
 
-/// An answer that was read to its end.
+/// A response that was read whole.
 #[derive(Debug)]
 pub struct FullResponse {
-    /// Its status.
+    /// Status of the response.
     pub status: StatusCode,
-    /// Its headers.
+    /// Headers of the response.
     pub headers: HeaderMap,
-    /// What it says.
+    /// Body of the response.
     pub body: Bytes,
 }
 
 impl Upstream {
-    /// Nothing is reached yet.
+    /// Upstream at this socket; nothing is connected yet.
     pub const fn new(socket: PathBuf) -> Self {
         Self { socket }
     }
 
-    /// Asks and reads the answer whole.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// [`Lost`].
+    /// [`UpstreamError`], if Docker does not respond.
     pub async fn request(
         &self,
         method: &str,
@@ -109,10 +109,10 @@ impl Upstream {
             .unwrap_or(Err(UpstreamError::Timeout(deadline)))
     }
 
-    /// Asks and reads how the answer begins.
+    /// Sends a request and reads the beginning of the response.
     ///
     /// # Errors
-    /// [`Lost`].
+    /// [`UpstreamError`], if Docker does not respond.
     pub async fn open_stream(
         &self,
         method: &str,

@@ -1,5 +1,5 @@
-//! A request that a known key has signed: the checks in Binance's order (what is missing, the key, the
-//! time, the signature). Not here: what the request asks for.
+//! Authentication of requests by key and signature, checked in Binance's order: missing parameters, key, time,
+//! signature.
 
 use std::sync::Arc;
 
@@ -16,26 +16,26 @@ const KEY_HEADER: &str = "x-mbx-apikey";
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const DEFAULT_RECV_WINDOW_MS: i64 = 5_000;
 const MAX_RECV_WINDOW_MS: i64 = 60_000;
-/// How far a client's clock may be ahead.
+/// Largest time by which a client's clock may be ahead, in milliseconds.
 const MAX_CLOCK_AHEAD_MS: i64 = 1_000;
 
-/// Who asks (with key and signature), and what.
+/// A signed request: account, permission and parameters.
 pub(super) struct SignedAuth {
-    /// The account: its key's name.
+    /// Name of the account: the API key.
     pub(super) account: String,
-    /// What the key may do.
+    /// Permission of the key.
     pub(super) permission: ApiPermission,
     pub(super) params: Params,
 }
 
-/// Who asks with a key alone: what listen keys need.
+/// A request with a key but without a signature, as for listen keys.
 pub(super) struct ApiKeyAuth {
     pub(super) account: String,
     pub(super) params: Params,
 }
 
 impl SignedAuth {
-    /// Refuses a key that may only read.
+    /// Rejects a key that may only read.
     pub(super) fn require_trading(self) -> Result<Self, ExchangeError> {
         match self.permission {
             ApiPermission::Read => Err(ExchangeError::from_code(-2015)),
@@ -115,7 +115,7 @@ fn check_timestamp(timestamp: i64, window: i64, now_ms: i64) -> Result<(), Excha
     Ok(())
 }
 
-/// A request as it came.
+/// The raw request.
 struct RawRequest {
     key: Option<String>,
     query: String,
@@ -136,7 +136,7 @@ impl RawRequest {
         })
     }
 
-    /// What was signed: query and body as they came, one after the other, without the signature.
+    /// The signed text: query and body as received, concatenated, without the signature.
     fn signed_payload(&self) -> Vec<u8> {
         let body = String::from_utf8_lossy(&self.body);
         [without_signature(&self.query), without_signature(&body)]

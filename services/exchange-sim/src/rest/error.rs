@@ -1,4 +1,4 @@
-//! Binance's errors: a number, its words, and the HTTP status they come with.
+//! Error responses of Binance: code, message and HTTP status.
 
 use axum::Json;
 use axum::http::{Method, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::trading::error::ExchangeError;
 
-/// An error answer.
+/// An error response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -24,7 +24,7 @@ impl ApiError {
         }
     }
 
-    /// A parameter is missing, empty, or not of its type.
+    /// A parameter is missing, empty or malformed.
     pub(super) fn malformed(parameter: &str) -> Self {
         Self::bad_request(
             -1102,
@@ -42,12 +42,12 @@ impl ApiError {
         )
     }
 
-    /// No such contract.
+    /// The contract does not exist.
     pub(super) fn invalid_symbol() -> Self {
         Self::bad_request(-1121, "Invalid symbol.")
     }
 
-    /// No such candle interval.
+    /// The candle interval does not exist.
     pub(super) fn invalid_interval() -> Self {
         Self::bad_request(-1120, "Invalid interval.")
     }
@@ -57,7 +57,7 @@ impl ApiError {
         Self::bad_request(-1023, "Start time is greater than end time.")
     }
 
-    /// More weight than the address has in this minute.
+    /// The address has exceeded its weight limit of this minute.
     pub(super) fn too_many_requests(ip: &str, limit: u32) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
@@ -69,7 +69,7 @@ impl ApiError {
         }
     }
 
-    /// So much weight, and again and again, that the address is banned.
+    /// The address is banned after repeated excess of its weight limit.
     pub(super) fn banned(ip: &str, until_ms: i64) -> Self {
         Self {
             status: StatusCode::IM_A_TEAPOT,
@@ -81,7 +81,7 @@ impl ApiError {
         }
     }
 
-    /// A refusal with the status that a fault wants.
+    /// An error with the status of an armed fault.
     pub(super) fn from_fault(status: StatusCode, refusal: ExchangeError) -> Self {
         Self {
             status,
@@ -90,7 +90,7 @@ impl ApiError {
         }
     }
 
-    /// Nothing is served there.
+    /// Unknown path.
     pub(super) fn unknown_path(path: &str, method: &Method) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,

@@ -1,4 +1,4 @@
-//! `GET /fapi/v1/exchangeInfo`: the listed contracts with their filters, in Binance's shape.
+//! `GET /fapi/v1/exchangeInfo`: the listed contracts with their filters, in Binance's format.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(super) async fn get_exchange_info(
     }))
 }
 
-/// How many orders an account may place.
+/// Order limits of an account.
 pub(super) fn order_limits_json(limits: &Limits) -> [Value; 2] {
     let of = |interval, number, limit| json!({"rateLimitType": "ORDERS", "interval": interval, "intervalNum": number, "limit": limit});
     [

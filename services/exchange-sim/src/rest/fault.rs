@@ -1,5 +1,4 @@
-//! `/sim/fault`, where a test arms faults (only with `--fault-api`), and how calls then fail. Not here:
-//! what faults there are (`trading_service/faults.rs`).
+//! `/sim/fault`: arms faults (only with `SIM_FAULT_API=1`), and applies armed faults to calls.
 
 use std::io;
 use std::sync::Arc;
@@ -23,12 +22,12 @@ use crate::trading_service::TradingService;
 use crate::trading_service::faults::{ActiveFault, ArmedFault, CallFault, MissingCandles};
 
 const PATH: &str = "/sim/fault";
-/// How long a lost answer's connection stays open at most.
+/// Longest time for which the connection of a dropped response stays open.
 const DROPPED_RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
-/// When a call refused with 429 or 418 may come again.
+/// Value of `Retry-After` for calls rejected with 429 or 418, in seconds.
 const RETRY_AFTER_MS: i64 = 999;
 
-/// The admin's routes.
+/// Routes of the fault API.
 pub(super) fn router() -> Router<Arc<TradingService>> {
     let methods = routing::post(arm).get(list).delete(clear);
     Router::new().route(PATH, methods)
@@ -59,8 +58,8 @@ async fn clear(State(trading_service): State<Arc<TradingService>>) -> Json<Value
     Json(json!({}))
 }
 
-/// Changes the state (filters, accounts whose triggered orders are refused or whose position ends), or what is
-/// told of the market.
+/// Applies a fault that changes the exchange's state (filters, rejected triggers, liquidations) or the published
+/// market data.
 async fn apply_to_exchange(
     trading_service: &Arc<TradingService>,
     fault: ActiveFault,
@@ -116,7 +115,7 @@ async fn apply_to_exchange(
         .await
 }
 
-/// Lets a call fail as it is armed to.
+/// Applies the armed fault to a call.
 pub(super) async fn apply_fault(
     State(trading_service): State<Arc<TradingService>>,
     request: Request,
@@ -165,7 +164,7 @@ fn error_response(status: u16, code: i32) -> Response {
     }
 }
 
-/// An answer that breaks off before its first byte of body: the server closes the connection.
+/// A response that breaks off before its body: the server closes the connection.
 fn connection_cut() -> Response {
     let broken = io::Error::new(io::ErrorKind::ConnectionReset, "cut by a fault");
     let body = Body::from_stream(stream::iter([Err::<Vec<u8>, _>(broken)]));

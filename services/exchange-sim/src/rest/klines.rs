@@ -1,4 +1,4 @@
-//! `GET /fapi/v1/klines`: reads the parameters as Binance does and answers with rows of twelve fields.
+//! `GET /fapi/v1/klines`: candles as rows of twelve fields, with Binance's rules for parameters.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::interval::Interval;
 use crate::symbols::Contract;
 use crate::trading_service::TradingService;
 
-/// Candles in an answer when the client does not say.
+/// Default number of candles in a response.
 pub(super) const DEFAULT_LIMIT: usize = 500;
 const MAX_LIMIT: usize = 1_500;
 
 /// Open time, open, high, low, close, volume, close time, quote volume, trades, taker buy volume,
-/// taker buy quote volume, and one field to ignore.
+/// taker buy quote volume, and an unused field.
 #[derive(Serialize)]
 pub(super) struct KlineRow(
     i64,
@@ -37,7 +37,7 @@ pub(super) struct KlineRow(
     &'static str,
 );
 
-/// What was asked for.
+/// Parameters of the request.
 #[derive(Debug, PartialEq, Eq)]
 struct KlineQuery {
     symbol: String,

@@ -1,5 +1,4 @@
-//! The REST side: routes and what all answers share. One file per public endpoint that has something
-//! to say; `trade/` is what needs a key, `signed.rs` and `params.rs` how such a request is read.
+//! REST routes. `trade/` holds the endpoints of trading, `auth` and `params` read requests.
 
 mod auth;
 mod error;
@@ -24,7 +23,7 @@ use crate::trading_service::TradingService;
 use error::ApiError;
 use weight_limiter::WeightLimiter;
 
-/// All REST routes, weighed; with the faults' only for an `fault_api`.
+/// All REST routes behind the weight limiter; those of the fault API only if `fault_api` is set.
 pub(crate) fn router(trading_service: &Arc<TradingService>, fault_api: bool) -> Router {
     let exchange = trading_service.exchange();
     let weight_limiter = Arc::new(WeightLimiter::new(*exchange.limits()));

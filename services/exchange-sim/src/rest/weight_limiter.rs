@@ -1,5 +1,5 @@
-//! Request weights: how much an address has used in this minute of wall time, the refusal when it is
-//! too much, and the ban when it does not stop. Not here: what each call costs (`cost.rs`).
+//! Request weights by address and minute of wall time: the count, the rejection above the limit, and the ban of
+//! clients that ignore it.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -16,10 +16,10 @@ use crate::exchange::Limits;
 
 const USED_WEIGHT_HEADER: &str = "x-mbx-used-weight-1m";
 const MINUTE_MS: i64 = 60_000;
-/// How long a ban lasts, of wall time: the shortest of Binance's.
+/// Duration of a ban in wall time: Binance's shortest.
 const BAN_MS: i64 = 2 * MINUTE_MS;
 
-/// The weight used by each address.
+/// Weight used by each address.
 pub(super) struct WeightLimiter {
     limit: u32,
     rejections_before_ban: u32,
@@ -34,7 +34,7 @@ struct MinuteUsage {
     banned: HashMap<IpAddr, i64>,
 }
 
-/// What becomes of a call.
+/// Decision about a call.
 #[derive(Debug, PartialEq, Eq)]
 enum WeightDecision {
     Allowed,
@@ -51,7 +51,7 @@ impl WeightLimiter {
         }
     }
 
-    /// Counts `weight_limiter` for `ip` at `wall_ms`; what it has used in this minute, and what follows.
+    /// Adds the weight of a call of `ip` at `wall_ms`; returns the weight used in this minute and the decision.
     fn count_request(&self, ip: IpAddr, weight: u32, wall_ms: i64) -> (u32, WeightDecision) {
         let mut minute = self.minute.lock().unwrap_or_else(PoisonError::into_inner);
         minute.roll_over(wall_ms);
@@ -85,7 +85,7 @@ impl MinuteUsage {
     }
 }
 
-/// Weighs a request before it is served and writes the sum into the answer's header.
+/// Counts a request before it is served, and writes the sum into the response header.
 pub(super) async fn limit_weight(
     State(limiter): State<Arc<WeightLimiter>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -113,7 +113,7 @@ pub(super) async fn limit_weight(
     response
 }
 
-/// A refusal that says when to come again.
+/// A rejection with the header `Retry-After`.
 pub(super) fn retry_after(refused: ApiError, wait_ms: i64) -> Response {
     let mut response = refused.into_response();
     let seconds = HeaderValue::from(wait_ms / 1_000 + 1);

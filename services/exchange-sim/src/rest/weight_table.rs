@@ -1,4 +1,4 @@
-//! What each call weighs, as Binance publishes it.
+//! Weights of the calls, as Binance publishes them.
 
 use std::collections::HashMap;
 

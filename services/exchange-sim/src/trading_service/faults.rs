@@ -1,5 +1,4 @@
-//! Faults that a test arms: what they are called, for whom they are meant, and how often they still
-//! happen. Not here: how a call or a connection then fails (`rest/fault.rs`, `ws/connection.rs`).
+//! Faults that a test arms: kinds, targets and remaining count.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::interval::Interval;
 
-/// A fault for the next calls of a method and path; not given means any.
+/// A fault of the next calls of a method and path; `None` means any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ArmedFault {
     #[serde(flatten)]
@@ -28,54 +27,54 @@ pub(crate) struct ArmedFault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
 pub(crate) enum CallFault {
-    /// Carried out, never answered: the connection stays open and silent.
+    /// The call is executed but never answered: the connection stays open.
     DropResponse,
-    /// Carried out, the connection is cut instead of an answer.
+    /// The call is executed; the connection is cut instead of a response.
     CutConnection,
-    /// Carried out, answered later.
+    /// The call is executed and answered later.
     Delay { ms: u64 },
-    /// Not carried out.
+    /// The call fails and is not executed.
     FailBefore { status: u16, code: i32 },
-    /// Carried out, answered as if it had failed.
+    /// The call is executed, and answered as if it had failed.
     FailAfter { status: u16, code: i32 },
-    /// An order fills half.
+    /// The order fills only half at once.
     PartialFill,
 }
 
-/// A fault that stands until it is ended, or happens at once.
+/// A fault that lasts until it is cleared, or that happens at once.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(tag = "fault", rename_all = "kebab-case")]
 pub(crate) enum ActiveFault {
-    /// Every call is answered with 503.
+    /// All calls are answered with 503.
     Maintenance { on: bool },
-    /// The clock that clients are told, and judged by, is off by so much.
+    /// The clock shown to clients, and used to check their timestamps, is off by this time.
     ClockSkew { ms: i64 },
-    /// Streams stay open and say nothing.
+    /// Streams stay open but send nothing.
     Mute { on: bool, to: Option<FaultTarget> },
-    /// Streams are closed with this code; without one they are cut.
+    /// Streams are closed with this code; without a code they are cut.
     Close {
         code: Option<u16>,
         to: Option<FaultTarget>,
     },
     /// The next frames are sent twice.
     Duplicate { times: u32, to: Option<FaultTarget> },
-    /// The next frames change places with those after them.
+    /// The next frames are swapped with their successors.
     Reorder { times: u32, to: Option<FaultTarget> },
-    /// An API key is valid no more, for any call; or it is again.
+    /// An API key is revoked for all calls, or restored.
     RevokeKey { key: String, on: bool },
-    /// A contract's candles of an interval are told to nobody, neither over REST nor on streams: so many from
-    /// this open time on, or from the running one. None: all are told again.
+    /// Candles of a contract and interval are withheld, from REST and streams: this many from an open time on, or
+    /// from the open one. Zero restores all.
     MissingCandle {
         symbol: String,
         interval: String,
         from: Option<i64>,
         count: u32,
     },
-    /// The exchange closes an account's position at once, as if its margin were used up.
+    /// The exchange liquidates a position at once.
     Liquidate { account: String, symbol: String },
-    /// An account's conditional orders are refused when triggered, with this code; without one not any more.
+    /// Conditional orders of an account are rejected with this code when triggered; without a code no longer.
     RejectTriggers { account: String, code: Option<i32> },
-    /// A contract's filters change.
+    /// Filters of a contract change.
     Filter {
         symbol: String,
         tick: Option<Decimal>,
@@ -86,17 +85,17 @@ pub(crate) enum ActiveFault {
     },
 }
 
-/// Which connections are meant.
+/// Target connections of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FaultTarget {
-    /// Those with a user stream.
+    /// Connections with a user stream.
     User,
-    /// All others.
+    /// All other connections.
     Market,
 }
 
-/// What becomes of a frame.
+/// What happens to a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FrameFault {
     None,
@@ -105,16 +104,16 @@ pub(crate) enum FrameFault {
     Reorder,
 }
 
-/// Candles that are told to nobody.
+/// Withheld candles.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MissingCandles {
     pub(crate) symbol: String,
     pub(crate) interval: Interval,
-    /// Open times.
+    /// Range of open times.
     pub(crate) open_times: Range<i64>,
 }
 
-/// A closing: its number, so that each is seen once, and what it is.
+/// A forced close: its number, so that each connection sees it once, and its kind.
 pub(crate) type ForcedClose = (u64, Option<u16>, Option<FaultTarget>);
 
 #[derive(Debug, Default)]
@@ -129,7 +128,7 @@ struct State {
     missing_candles: Vec<MissingCandles>,
 }
 
-/// All faults.
+/// All armed faults.
 #[derive(Debug)]
 pub(crate) struct Faults {
     state: Mutex<State>,
@@ -150,27 +149,27 @@ const fn once() -> u32 {
 }
 
 impl Faults {
-    /// Arms a fault for the next calls.
+    /// Arms a fault of the next calls.
     pub(crate) fn arm(&self, armed: ArmedFault) {
         self.lock().armed.push(armed);
     }
 
-    /// What is armed.
+    /// The armed faults.
     pub(crate) fn armed(&self) -> Vec<ArmedFault> {
         self.lock().armed.clone()
     }
 
-    /// Ends every fault.
+    /// Clears all faults.
     pub(crate) fn clear(&self) {
         *self.lock() = State::default();
     }
 
-    /// The fault of this call, which so has happened once more. Half fills are asked for apart.
+    /// The fault of this call; decrements its count. Partial fills are queried separately.
     pub(crate) fn take_call_fault(&self, method: &str, path: &str) -> Option<CallFault> {
         self.take_matching(|a| a.fault != CallFault::PartialFill && a.matches(method, path))
     }
 
-    /// Whether the next order fills half.
+    /// Whether the next order fills only half at once.
     pub(crate) fn take_partial_fill(&self) -> bool {
         self.take_matching(|a| a.fault == CallFault::PartialFill)
             .is_some()
@@ -188,7 +187,7 @@ impl Faults {
         Some(fault)
     }
 
-    /// Takes a standing fault; those that concern accounts, contracts and the market are given back.
+    /// Arms a lasting fault; returns faults that concern accounts, contracts or the market.
     pub(crate) fn activate(&self, fault: ActiveFault) -> Option<ActiveFault> {
         let mut state = self.lock();
         match fault {
@@ -212,22 +211,22 @@ impl Faults {
         None
     }
 
-    /// Whether nobody is served.
+    /// Whether all calls are answered with 503.
     pub(crate) fn is_maintenance(&self) -> bool {
         self.lock().maintenance
     }
 
-    /// How far the clock is off for clients.
+    /// Offset of the clock shown to clients, in milliseconds.
     pub(crate) fn clock_skew_ms(&self) -> i64 {
         self.lock().clock_skew_ms
     }
 
-    /// Whether this key is valid no more.
+    /// Whether this key is revoked.
     pub(crate) fn is_key_revoked(&self, key: &str) -> bool {
         self.lock().revoked_keys.contains(key)
     }
 
-    /// Tells these candles to nobody; an empty range tells all of its contract and interval again.
+    /// Withholds these candles; an empty range restores all candles of the contract and interval.
     pub(crate) fn hide_candles(&self, missing: MissingCandles) {
         let holes = &mut self.lock().missing_candles;
         if missing.open_times.is_empty() {
@@ -237,7 +236,7 @@ impl Faults {
         }
     }
 
-    /// Whether this candle is told to nobody.
+    /// Whether this candle is withheld.
     pub(crate) fn is_candle_hidden(
         &self,
         symbol: &str,
@@ -250,12 +249,12 @@ impl Faults {
         self.lock().missing_candles.iter().any(within)
     }
 
-    /// Changes with every closing.
+    /// Receiver that changes with each forced close.
     pub(crate) fn forced_closes(&self) -> watch::Receiver<ForcedClose> {
         self.forced_closes.subscribe()
     }
 
-    /// What becomes of the next frame to such a connection.
+    /// What happens to the next frame of a connection of this kind.
     pub(crate) fn next_frame_fault(&self, is_user: bool) -> FrameFault {
         let mut state = self.lock();
         if state.mute.0 && is_targeted(state.mute.1, is_user) {
@@ -282,7 +281,7 @@ impl ArmedFault {
     }
 }
 
-/// Whether a connection is meant.
+/// Whether a connection is a target.
 pub(crate) fn is_targeted(to: Option<FaultTarget>, user: bool) -> bool {
     to.is_none_or(|to| (to == FaultTarget::User) == user)
 }

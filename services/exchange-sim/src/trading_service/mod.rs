@@ -1,6 +1,5 @@
-//! Where trading meets the world: one call at a time is carried out on the state at the market's
-//! present moment, stored, and only then answered and told to its user. Not here: what calls do
-//! (`trading/`), and how they come and are answered (`rest/`, `ws/`).
+//! Executes calls one at a time on the state at the current market time, stores the changes, then answers and
+//! notifies the user streams.
 
 pub(crate) mod faults;
 pub(crate) mod order_limiter;
@@ -24,7 +23,7 @@ use order_limiter::OrderLimiter;
 use user_streams::UserStreams;
 use write_ahead_log::WriteAheadLog;
 
-/// The trading side, shared by every connection and task.
+/// The trading service, shared by all connections and tasks.
 pub(crate) struct TradingService {
     exchange: Arc<Exchange>,
     api_keys: ApiKeys,
@@ -37,12 +36,12 @@ pub(crate) struct TradingService {
 struct Inner {
     state: ExchangeState,
     log: Option<WriteAheadLog>,
-    /// A change could not be stored: nothing is done any more, since a restart would not know of it.
+    /// Storing a change has failed: all calls are rejected until a restart.
     is_broken: bool,
 }
 
 impl TradingService {
-    /// A trading_service over `exchange_state` with an account for each key.
+    /// A service over `exchange_state` with an account for each key.
     pub(crate) fn new(
         exchange: Arc<Exchange>,
         keys: ApiKeys,
@@ -53,7 +52,7 @@ impl TradingService {
         for name in keys.names() {
             state.open_account(name, balance);
         }
-        // An account without anything is made again from its key: nothing to store.
+        // A new account is derived from its key and need not be stored.
         let _ = state.take_changes();
         let counts = OrderLimiter::new(*exchange.limits());
         let inner = Inner {
@@ -79,18 +78,18 @@ impl TradingService {
         &self.exchange
     }
 
-    /// Counts an order against its account's rate.
+    /// Counts an order against the order limits of its account.
     pub(crate) fn count_order(&self, account: &str) -> Result<[u32; 2], ExchangeError> {
         self.order_limiter
             .count_order(account, runtime::clock::now().0)
     }
 
-    /// Exchange time as clients are told it, UTC ms.
+    /// Exchange time as shown to clients, UTC ms; a fault may skew it.
     pub(crate) fn client_time_ms(&self) -> i64 {
         self.exchange.now_ms() + self.faults.clock_skew_ms()
     }
 
-    /// Carries out a call, away from the threads that must not wait for a disk.
+    /// Executes a call on a blocking thread, because it waits for the disk.
     pub(crate) async fn execute<T: Send + 'static>(
         self: &Arc<Self>,
         call: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError> + Send + 'static,
@@ -98,12 +97,12 @@ impl TradingService {
         let trading_service = Arc::clone(self);
         let result = spawn_blocking(move || trading_service.execute_blocking(call)).await;
         result.unwrap_or_else(|error| {
-            error!(%error, "a call ended in a panic");
+            error!(%error, "call panicked");
             Err(ExchangeError::from_code(-1007))
         })
     }
 
-    /// Carries out a call at this moment.
+    /// Executes a call at the current time.
     pub(crate) fn execute_blocking<T>(
         &self,
         call: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError>,
@@ -125,7 +124,7 @@ impl TradingService {
         if let (Some(batch), Some(store)) = (batch, &mut inner.log)
             && let Err(error) = store.append(&batch)
         {
-            error!(%error, "a change was not stored: trading ends until a restart");
+            error!(%error, "storing a change failed; all calls are rejected until a restart");
             inner.is_broken = true;
             return Err(ExchangeError::from_code(-1007));
         }
@@ -133,12 +132,12 @@ impl TradingService {
         result
     }
 
-    /// A contract's filters as they stand.
+    /// The current filters of a contract.
     pub(crate) fn filters(&self, symbol: &str) -> Option<SymbolFilters> {
         self.inner().state.filters(symbol).ok().cloned()
     }
 
-    /// Whose user stream has this key, if anybody's.
+    /// Account of the user stream with this listen key; `None` if there is none.
     pub(crate) fn listen_key_owner(&self, key: &str) -> Option<String> {
         let inner = self.inner();
         inner.state.listen_key_owner(key).map(str::to_owned)

@@ -1,5 +1,5 @@
-//! How many orders each account has placed in these 10 seconds and in this minute of wall time, and the
-//! refusal when it is too many. Not here: weights, which count by address (`rest/weight.rs`).
+//! Order limits: number of orders of each account within 10 seconds and a minute of wall time, and the rejection
+//! above the limit.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::exchange::Limits;
 use crate::trading::error::ExchangeError;
 
-/// Lengths of the two spans.
+/// Lengths of the two windows, in milliseconds.
 const WINDOWS_MS: [i64; 2] = [10_000, 60_000];
 const WINDOW_NAMES: [&str; 2] = ["10 SECOND", "1 MINUTE"];
 
@@ -25,7 +25,7 @@ impl OrderLimiter {
         }
     }
 
-    /// Counts one order; how many there are now in each span.
+    /// Counts one order; returns the number of orders in each window.
     pub(crate) fn count_order(
         &self,
         account: &str,

@@ -1,5 +1,4 @@
-//! Who listens to which user stream, and what they are told. Not here: sockets (`ws/`) and what events
-//! look like (`ws/user_event.rs`).
+//! Subscribers of the user streams, and the delivery of their events.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +8,14 @@ use crate::trading::record::{UserNews, UserNotice};
 use crate::ws::hub::Subscriber;
 use crate::ws::user_event;
 
-/// Listeners by their stream's key.
+/// Subscribers by listen key.
 #[derive(Default)]
 pub(crate) struct UserStreams {
     listeners: Mutex<BTreeMap<String, Vec<Arc<Subscriber>>>>,
 }
 
 impl UserStreams {
-    /// Adds a listener. Joining twice changes nothing.
+    /// Adds a subscriber; adding it twice changes nothing.
     pub(crate) fn join(&self, subscriber: &Arc<Subscriber>, key: &str) {
         let mut listeners = self.lock();
         let of_key = listeners.entry(key.to_owned()).or_default();
@@ -25,7 +24,7 @@ impl UserStreams {
         }
     }
 
-    /// Ends what a listener hears of one key, or of all.
+    /// Ends a subscriber's subscription of one key, or of all.
     pub(crate) fn leave(&self, subscriber: &Subscriber, key: Option<&str>) {
         let mut listeners = self.lock();
         for (of, all) in listeners.iter_mut() {
@@ -36,7 +35,7 @@ impl UserStreams {
         listeners.retain(|_, all| !all.is_empty());
     }
 
-    /// Tells the notices to whom they concern, in their order.
+    /// Sends the notices to the subscribers of their accounts, in order.
     pub(crate) fn publish(&self, state: &ExchangeState, notices: &[UserNotice]) {
         let mut listeners = self.lock();
         for notice in notices {

@@ -1,6 +1,6 @@
-//! The trading side's file: one line for each call that changed something, on the disk before the call
-//! is answered. A line that was being written when the process was killed belongs to a call that was
-//! never answered, and is left out. At each start the file is written anew, as one line.
+//! Write-ahead log of trading: one line for each call that changed something, on disk before the call is answered. A
+//! torn last line belongs to a call that was never answered, and is dropped. Each start compacts the file into one
+//! line.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,24 +14,24 @@ use crate::trading::record::CallRecords;
 const FILE_NAME: &str = "exchange-sim-trading.jsonl";
 const VERSION: u32 = 2;
 
-/// The first line: which market the rest belongs to.
+/// First line: version and market of the log.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct LogHeader {
     version: u32,
     market: String,
 }
 
-/// An open file.
+/// The open log.
 #[derive(Debug)]
 pub(crate) struct WriteAheadLog {
     file: File,
 }
 
 impl WriteAheadLog {
-    /// What is stored of this market's trading, oldest first.
+    /// The stored records of this market, oldest first.
     ///
     /// # Errors
-    /// If the file is not ours or belongs to another market.
+    /// [`InvalidState`] if the file cannot be read, was not written by this version, or belongs to another market.
     pub(crate) fn load(dir: &Path, market: &str) -> Result<Vec<CallRecords>, InvalidState> {
         let path = dir.join(FILE_NAME);
         let unreadable = |cause: String| InvalidState::Unreadable {
@@ -43,7 +43,7 @@ impl WriteAheadLog {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(unreadable(e.to_string())),
         };
-        // What follows the last line break was being written when the process ended.
+        // The text after the last line break is a torn line.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut lines = whole.lines();
         let head: LogHeader = serde_json::from_str(lines.next().unwrap_or_default())
@@ -64,10 +64,10 @@ impl WriteAheadLog {
         lines.enumerate().map(batch).collect()
     }
 
-    /// Writes the file anew with `snapshot`, in place of the one before, and keeps it open.
+    /// Replaces the file by one that contains only `snapshot`, and opens it for appending.
     ///
     /// # Errors
-    /// If the directory cannot be written.
+    /// [`InvalidState::Unwritable`] if the directory cannot be written.
     pub(crate) fn create(
         dir: &Path,
         market: &str,
@@ -94,7 +94,7 @@ impl WriteAheadLog {
         })
     }
 
-    /// Stores a call's changes; they are on the disk when this returns.
+    /// Appends the changes of a call; they are on disk when this returns.
     pub(crate) fn append(&mut self, batch: &CallRecords) -> io::Result<()> {
         self.file.write_all(&to_line(batch)?)?;
         self.file.sync_data()

@@ -3,6 +3,7 @@
 //! by kind; the official client uses the routed form.
 
 mod connection;
+mod context;
 pub(crate) mod event;
 pub(crate) mod hub;
 mod request;
@@ -10,33 +11,20 @@ pub(crate) mod user_event;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::response::Response;
 use axum::routing::get;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use crate::exchange::Exchange;
-use crate::trading_service::TradingService;
 use connection::Connection;
+pub(crate) use context::ConnectionContext;
 use hub::StreamFormat;
 
 /// Longest message a client may send, bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 const ROUTES: [&str; 4] = ["", "/market", "/public", "/private"];
-
-/// What every connection gets: the exchange, the end, and who waits for it.
-#[derive(Clone)]
-pub(crate) struct ConnectionContext {
-    pub(crate) exchange: Arc<Exchange>,
-    pub(crate) trading_service: Arc<TradingService>,
-    pub(crate) shutdown: CancellationToken,
-    pub(crate) connections: TaskTracker,
-}
 
 /// All WebSocket routes.
 pub(crate) fn router(context: ConnectionContext) -> Router {

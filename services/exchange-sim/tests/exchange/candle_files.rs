@@ -162,7 +162,7 @@ async fn warm_up_longer_than_the_file_is_rejected_before_start() {
         .err()
         .unwrap();
     assert_eq!(refused.code.number(), 78);
-    let wanted = "warmup-candles 10: allowed: 0 to 9";
+    let wanted = "SIM_WARMUP_CANDLES=\"10\": expected 0 to 9";
     assert!(refused.message.contains(wanted), "{}", refused.message);
 }
 

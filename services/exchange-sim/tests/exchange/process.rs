@@ -33,7 +33,7 @@ fn invalid_file_or_setting_ends_with_78_and_one_line() {
     let path = file.path();
     let path = path.to_str().unwrap();
     for (arguments, words) in [
-        (vec!["--market", "replay"], "candles-file: not given"),
+        (vec!["--market", "replay"], "SIM_CANDLES_FILE is not set"),
         (
             vec!["--market", "replay", "--candles-file", path],
             "line 3, column close: \"NaN\"",
@@ -44,7 +44,7 @@ fn invalid_file_or_setting_ends_with_78_and_one_line() {
         ),
         (
             vec!["--state-dir", "/nowhere", "--symbols", "XRPUSDT"],
-            "state-dir /nowhere: ",
+            "SIM_STATE_DIR=\"/nowhere\": ",
         ),
     ] {
         let (code, said) = rejection(&arguments);
@@ -52,6 +52,26 @@ fn invalid_file_or_setting_ends_with_78_and_one_line() {
         let errors: Vec<&str> = said.lines().collect();
         assert_eq!(errors.len(), 1, "{said}");
         assert!(errors[0].contains(words), "{said}");
+    }
+}
+
+/// In a container nobody typed a flag.
+#[test]
+fn invalid_variable_ends_with_78_and_one_line_that_names_it() {
+    for (name, value, expected) in [
+        ("SIM_SPEED", "0", "expected a number from 0.1 to 100000"),
+        ("SIM_MARKET", "forex", "expected synthetic, replay"),
+        ("SIM_SYMBOLS", "BTCUSD", "expected "),
+        ("SIM_SEED", "-1", "expected a whole number"),
+        ("LOG_FORMAT", "xml", "expected human, json"),
+        ("LOG_LEVEL", "warning", "expected error, warn, info, debug, trace"),
+    ] {
+        let output = program(&[]).env(name, value).output().unwrap();
+        let line = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let setting = format!("exchange-sim: {name}={value:?}: {expected}");
+        assert!(line.starts_with(&setting), "{line}");
     }
 }
 

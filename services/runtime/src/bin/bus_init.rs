@@ -1,7 +1,6 @@
-//! `bus-init`: creates the streams, once, and ends. The only one with the right to.
-//! `bus-init health` asks whether a NATS server answers: the health check of its container.
+//! `bus-init`: creates the streams and exits. No other role may create streams.
+//! `bus-init health` checks whether a NATS server answers: the health check of its container.
 
-use std::process::ExitCode as Status;
 use std::time::Duration;
 
 use bearish_runtime::bus::{Bus, BusSettings};
@@ -17,7 +16,7 @@ use tokio::time::timeout;
 const CONNECT_DEADLINE: Duration = Duration::from_mins(1);
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Creates the bus's streams
+/// Creates the streams of the bus
 #[derive(Parser)]
 #[command(name = "bus-init", version)]
 struct Cli {
@@ -27,7 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Exit 0 if a NATS server answers at the address, 70 if none does
+    /// Check whether a NATS server answers at the address: exit 0 if it does, 70 if not
     Health {
         /// host:port
         #[arg(default_value = "127.0.0.1:4222")]
@@ -43,7 +42,7 @@ struct Settings {
     logging: LoggingSettings,
 }
 
-fn main() -> Status {
+fn main() -> std::process::ExitCode {
     let code = match process::parse::<Cli>() {
         Ok(cli) => match cli.command {
             Some(Command::Health { address }) => process::run(check_health(address)),
@@ -63,7 +62,7 @@ async fn init() -> Result<ExitCode, ExitError> {
         why.clone_into(&mut reason);
     });
     let Ok(bus) = timeout(CONNECT_DEADLINE, connecting).await else {
-        let line = format!("gave up after {CONNECT_DEADLINE:?}: {reason}");
+        let line = format!("bus unavailable for {CONNECT_DEADLINE:?}: {reason}");
         return Err(ExitError::new(ExitCode::Unavailable, line));
     };
     let bus = bus?;
@@ -73,15 +72,15 @@ async fn init() -> Result<ExitCode, ExitError> {
             .create_or_update_stream(config)
             .await
             .map_err(|error| ExitError::config(format!("stream {name}: {error}")))?;
-        tracing::info!(stream = name, "ready");
+        tracing::info!(stream = name, "stream ready");
     }
     Ok(ExitCode::Success)
 }
 
-/// A NATS server greets every connection with a line that begins with INFO.
+/// A NATS server sends a line that begins with INFO to every connection.
 async fn check_health(address: String) -> Result<ExitCode, ExitError> {
-    // Not 69: as the health check of the server's container it speaks of that, and of nobody else.
-    let silent = |why: String| ExitError::internal(format!("{address}: {why}"));
+    // Not 69: this is the health check of the server itself.
+    let unhealthy = |error: String| ExitError::internal(format!("{address}: {error}"));
     let greeting = async {
         let stream = TcpStream::connect(&address).await?;
         let mut line = String::new();
@@ -90,8 +89,8 @@ async fn check_health(address: String) -> Result<ExitCode, ExitError> {
     };
     match timeout(HEALTH_DEADLINE, greeting).await {
         Ok(Ok(line)) if line.starts_with("INFO ") => Ok(ExitCode::Success),
-        Ok(Ok(_)) => Err(silent("this is no NATS server".to_owned())),
-        Ok(Err(error)) => Err(silent(error.to_string())),
-        Err(_) => Err(silent(format!("no answer within {HEALTH_DEADLINE:?}"))),
+        Ok(Ok(_)) => Err(unhealthy("not a NATS server".to_owned())),
+        Ok(Err(error)) => Err(unhealthy(error.to_string())),
+        Err(_) => Err(unhealthy(format!("no answer within {HEALTH_DEADLINE:?}"))),
     }
 }

@@ -1,16 +1,16 @@
-//! Which points are worth drawing: a picture has so many columns, and a point that is neither the first,
-//! the last, the highest nor the lowest of its column would not be seen.
+//! Downsampling: of each pixel column only the first, lowest, highest and last point are drawn, because no other would be
+//! visible.
 
 use protocol::time::UtcMs;
 
 use super::{Marker, MarkerKind};
 
-/// The calendar that labels can name: 1970 to 9999.
+/// Times that labels can show: 1970 to 9999.
 const DRAWABLE_TIMES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
-/// Beyond this a double no longer tells cents apart.
+/// Amount above which a double cannot tell cents apart.
 const MAX_AMOUNT: f64 = 1e14;
 
-/// What can be drawn, in order of time.
+/// The points that can be drawn, in order of time.
 pub(super) fn drawable_points(points: &[(UtcMs, f64)]) -> Vec<(i64, f64)> {
     let drawable = |(at, amount): &&(UtcMs, f64)| {
         amount.is_finite() && amount.abs() <= MAX_AMOUNT && DRAWABLE_TIMES.contains(&at.0)
@@ -21,8 +21,7 @@ pub(super) fn drawable_points(points: &[(UtcMs, f64)]) -> Vec<(i64, f64)> {
     usable
 }
 
-/// What is seen of these points, at least one of them, in so many columns: of each its first, lowest,
-/// highest and last.
+/// The points of each column that are visible: first, lowest, highest and last. Expects at least one point.
 pub(super) fn downsample(points: &[(i64, f64)], columns: u32) -> Vec<(i64, f64)> {
     let mut drawn = Vec::new();
     let column = column_mapping(points, columns);
@@ -43,8 +42,7 @@ pub(super) fn downsample(points: &[(i64, f64)], columns: u32) -> Vec<(i64, f64)>
     drawn
 }
 
-/// Where on the curve the markers are: one of each kind in each column. What lies before or behind the
-/// curve is not on it.
+/// Positions of the markers on the curve: one of each kind in each column. Markers outside the curve are left out.
 pub(super) fn place_markers(
     points: &[(i64, f64)],
     markers: &[Marker],

@@ -1,4 +1,4 @@
-//! Where an axis has its labels, and what they say: round times, round amounts.
+//! Positions and texts of axis labels: round times and round amounts.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 
-/// Labels that fit beside each other.
+/// Largest number of labels side by side.
 const MAX_TIME_LABELS: i64 = 7;
-/// Labels that fit above each other.
+/// Largest number of labels above each other.
 const MAX_AMOUNT_LABELS: f64 = 6.0;
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -41,24 +41,24 @@ const STEPS: [i64; 20] = [
     7 * DAY,
     14 * DAY,
 ];
-/// Longer ones begin with a month.
+/// Longer steps, which begin with a month.
 const MONTHS: [i64; 14] = [
     1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1_200, 6_000, 12_000, 24_000,
 ];
 
 /// One axis.
 pub(super) struct Axis<T> {
-    /// Where it begins.
+    /// Start of the axis.
     pub(super) from: T,
-    /// Where it ends, which is never where it begins.
+    /// End of the axis, which differs from its start.
     pub(super) to: T,
-    /// Where its labels are.
+    /// Positions of the labels.
     pub(super) at: Vec<T>,
-    /// What they say.
+    /// Texts of the labels.
     pub(super) label: Box<dyn Fn(T) -> String>,
 }
 
-/// The axis for these times. A single one gets a second before and behind it.
+/// Axis for these times. A single time gets a second before and after it.
 pub(super) fn time_axis(first: i64, last: i64) -> Axis<i64> {
     let (from, to) = if first == last {
         (first - SECOND, last + SECOND)
@@ -112,7 +112,7 @@ fn utc_date(ms: i64) -> Date {
     TimeZone::UTC.to_datetime(at).date()
 }
 
-/// Of a month counted from the year 0; none outside the calendar.
+/// Start of a month counted from the year 0; `None` outside the calendar.
 fn month_start(month: i64) -> Option<i64> {
     let year = i16::try_from(month / 12).ok().filter(|year| *year > 0)?;
     let month = i8::try_from(month % 12 + 1).ok()?;
@@ -125,14 +125,14 @@ fn format_time(ms: i64, pattern: &str) -> String {
     at.strftime(pattern).to_string()
 }
 
-/// What time a curve covers.
+/// Text of the time span of a curve.
 pub(super) fn format_span(first: i64, last: i64) -> String {
     let pattern = "%Y-%m-%d %H:%M";
     let (first, last) = (format_time(first, pattern), format_time(last, pattern));
     format!("{first} to {last} UTC")
 }
 
-/// The axis for the amounts of these points, at least one of them, with some room.
+/// Axis for the amounts of these points with a margin. Expects at least one point.
 pub(super) fn amount_axis(points: &[(i64, f64)]) -> Axis<f64> {
     let all = || points.iter().map(|(_, amount)| *amount);
     let (low, high) = (
@@ -155,7 +155,7 @@ pub(super) fn amount_axis(points: &[(i64, f64)]) -> Axis<f64> {
     }
 }
 
-/// The smallest of 1, 2, 2.5 and 5 times a power of ten that is no smaller than this.
+/// Smallest of 1, 2, 2.5 and 5 times a power of ten that is not smaller than this.
 fn round_step(least: f64) -> f64 {
     let power = 10_f64.powi(least.log10().floor() as i32);
     let fits = |factor: &f64| factor * power >= least;
@@ -163,7 +163,7 @@ fn round_step(least: f64) -> f64 {
     factor * power
 }
 
-/// Digits behind the point that tell two steps apart.
+/// Decimal places that tell two steps apart.
 fn decimal_places(step: f64) -> usize {
     let mut scaled = step;
     for digits in 0..8 {
@@ -175,7 +175,7 @@ fn decimal_places(step: f64) -> usize {
     8
 }
 
-/// A label on an axis of this step: large ones in millions and billions.
+/// Label on an axis with this step; large amounts in millions and billions.
 fn format_label(value: f64, step: f64) -> String {
     let (unit, letter) = match value.abs() {
         1e9.. => (1e9, "B"),
@@ -186,7 +186,7 @@ fn format_label(value: f64, step: f64) -> String {
     format!("{text}{letter}")
 }
 
-/// With thousands apart: `-1,234,567.50`.
+/// The amount with separated thousands: `-1,234,567.50`.
 pub(super) fn format_amount(value: f64, digits: usize) -> String {
     let text = format!("{:.digits$}", value.abs());
     let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
@@ -206,7 +206,7 @@ pub(super) fn format_amount(value: f64, digits: usize) -> String {
     format!("{sign}{grouped}")
 }
 
-/// From the first amount to the last: `+308.62 (+3.09 %)`. Of nothing there is no percentage.
+/// Change from the first amount to the last: `+308.62 (+3.09 %)`; no percentage if the first is zero.
 pub(super) fn format_change(first: f64, last: f64) -> String {
     let signed = |value: f64| {
         let text = format_amount(value, 2);

@@ -1,5 +1,5 @@
-//! Docker's HEALTHCHECK: the process answers one line on an abstract Unix socket, and a `health`
-//! subcommand of the same binary asks for it. No port, no file, no shell in the image.
+//! Health check of Docker: the process answers one line on an abstract Unix socket, and the `health` subcommand of the
+//! same program queries it. An image needs no port, file or shell for it.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -18,41 +18,40 @@ use crate::stdout::print_line;
 const DEADLINE: Duration = Duration::from_secs(3);
 const MAX_ANSWER_BYTES: u64 = 4096;
 
-/// `Ok`: well, in a few words, one line.
+/// Result of a health check: what the process does, or why it is unhealthy, in one line.
 pub type HealthResult = Result<String, HealthFailure>;
 
-/// Why a process is not well, in one line.
+/// Why a process is unhealthy, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HealthFailure {
-    /// Something else keeps it from its work: a restart would not help.
+    /// A dependency is unavailable: a restart does not help.
     WaitingForDependency(String),
-    /// It stands still: a restart would help.
+    /// The process is hung: a restart helps.
     Hung(String),
 }
 
 impl HealthFailure {
-    /// It waits for something else.
+    /// Failure because a dependency is unavailable.
     pub fn waiting(reason: impl Into<String>) -> Self {
         Self::WaitingForDependency(reason.into())
     }
 
-    /// It stands still.
+    /// Failure because the process is hung.
     pub fn hung(reason: impl Into<String>) -> Self {
         Self::Hung(reason.into())
     }
 }
 
-/// A bound socket that will answer.
+/// A bound health socket.
 pub struct HealthServer {
     listener: UnixListener,
 }
 
 impl HealthServer {
-    /// Binds. `name` is what tells processes of one service on one host apart; inside a container
-    /// there is only one.
+    /// Binds the socket. `name` tells processes of one service on one host apart.
     ///
     /// # Errors
-    /// `AddrInUse` if a process of this name is alive: a duplicate.
+    /// `AddrInUse` if a process of this name runs already.
     pub fn bind(service: Service, name: &str) -> io::Result<Self> {
         let listener = StdListener::bind_addr(&address(service, name)?)?;
         listener.set_nonblocking(true)?;
@@ -61,7 +60,7 @@ impl HealthServer {
         })
     }
 
-    /// Answers every caller with what `examine` says at that moment, until `stop`.
+    /// Answers every query with the result of `check` at that moment, until `shutdown`.
     pub async fn run(self, check: impl Fn() -> HealthResult, shutdown: CancellationToken) {
         loop {
             let accepted = tokio::select! {
@@ -74,14 +73,14 @@ impl HealthServer {
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
-                tracing::debug!(%error, "health caller went away");
+                tracing::debug!(%error, "health query aborted");
             }
         }
     }
 }
 
-/// Asks the process of this name; prints its answer. The body of every `health` subcommand: exit 69 is for who
-/// waits for something else, 70 for who hangs or does not answer.
+/// Queries the process of this name and prints the result. Exit 69 if the process waits for a dependency, 70 if it is
+/// hung or does not answer.
 pub async fn query(service: Service, name: &str) -> ExitCode {
     let answer = timeout(DEADLINE, read_result(service, name)).await;
     let (line, code) = match answer {

@@ -1,37 +1,36 @@
-//! How well a process is: the errors of the last hour, parts that stand still, and the grade that
-//! follows. Time comes in with every call; nothing here waits, logs or sends.
+//! Health grade of a process, from the errors of the last hour and stalled components. Time is an argument of every
+//! call.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use protocol::heartbeat::{ComponentState, ComponentStatus, Health, ProcessPhase};
 
-/// More errors than this in an hour, and a process is degraded.
+/// Errors in an hour above which a process is degraded.
 pub const DEGRADED_ABOVE: u64 = 10;
-/// More than this, and it is critical.
+/// Errors in an hour above which a process is critical.
 pub const CRITICAL_ABOVE: u64 = 50;
-/// The hour is counted in as many minutes, the current one among them.
+/// Buckets of the sliding hour, one a minute.
 const MINUTES: usize = 60;
 const MINUTE: Duration = Duration::from_mins(1);
-/// Looks that show a part at the same turn before it counts as standing still: after a pause of the
-/// whole process a first look may come before the part's next turn.
+/// Calls that must see the same iteration before a component counts as stalled: after a pause of the whole process the
+/// first call may come before the component's next iteration.
 const MIN_POLLS: u32 = 3;
-/// Looks closer together than this count as one.
+/// Calls within this time count as one.
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How well a process is, and why.
+/// Health of a process with its reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthGrade {
-    /// The grade.
+    /// Health grade.
     pub health: Health,
-    /// Why it is not healthy, in one line.
+    /// Why the health is not healthy, in one line; `None` if it is.
     pub reason: Option<String>,
     /// Errors of the last hour, to the minute.
     pub errors_last_hour: u64,
 }
 
-/// The grade of a process with so many errors in the last hour, and what makes it critical whatever
-/// their number, if anything does.
+/// Grades a process by the errors of the last hour, and by a reason that makes it critical whatever their number.
 pub fn grade_health(errors_last_hour: u64, critical: Option<String>) -> HealthGrade {
     let health = if critical.is_some() || errors_last_hour > CRITICAL_ABOVE {
         Health::Critical
@@ -48,19 +47,19 @@ pub fn grade_health(errors_last_hour: u64, critical: Option<String>) -> HealthGr
     }
 }
 
-/// Counts what happened in the last hour: sixty buckets of a minute each, whatever happens.
+/// Counts events of the last hour in sixty buckets of a minute each.
 #[derive(Debug, Clone)]
 pub struct SlidingHour {
-    /// What minute 0 begins with.
+    /// Start of minute 0.
     origin: Instant,
-    /// The minute that was counted last.
+    /// Newest minute that was counted.
     newest_minute: u64,
-    /// By minute, modulo their number.
+    /// Counts by minute, modulo their number.
     buckets: [u64; MINUTES],
 }
 
 impl SlidingHour {
-    /// Nothing yet.
+    /// An empty hour.
     pub const fn new(now: Instant) -> Self {
         Self {
             origin: now,
@@ -69,14 +68,14 @@ impl SlidingHour {
         }
     }
 
-    /// `count` more just now.
+    /// Counts events at an instant.
     pub fn add(&mut self, count: u64, now: Instant) {
         self.advance(now);
         let bucket = &mut self.buckets[slot(self.newest_minute)];
         *bucket = bucket.saturating_add(count);
     }
 
-    /// All of this minute and the 59 before it.
+    /// Number of events in this minute and the 59 before it.
     pub fn sum(&mut self, now: Instant) -> u64 {
         self.advance(now);
         self.buckets.iter().copied().fold(0, u64::saturating_add)
@@ -100,11 +99,11 @@ fn slot(minute: u64) -> usize {
     usize::try_from(minute % MINUTES as u64).unwrap_or(0)
 }
 
-/// Sees that parts keep what they promise: to turn within a time while they are well.
+/// Detects components that exceed their deadline.
 #[derive(Debug, Default)]
 pub struct StallDetector(BTreeMap<String, StalledComponent>);
 
-/// A part that has not turned since.
+/// Last iteration of a component, and when it was first seen.
 #[derive(Debug, Clone, Copy)]
 struct StalledComponent {
     iterations: u64,
@@ -114,8 +113,8 @@ struct StalledComponent {
 }
 
 impl StallDetector {
-    /// A look at all parts. What one of them has broken, in one line. Only a process at work can hang:
-    /// before, it waits; after, its parts end.
+    /// Checks all components; returns the first stalled one, in one line. Only a running process is judged: before, its
+    /// components wait; after, they end.
     pub fn check(
         &mut self,
         phase: ProcessPhase,
@@ -135,13 +134,13 @@ impl StallDetector {
             let within = Duration::from_millis(within_ms);
             let stood = self.stalled_for(name, part.iterations, now);
             if stalled.is_none() && stood.is_some_and(|stood| stood > within) {
-                stalled = Some(format!("{name} has not turned within {within:?}"));
+                stalled = Some(format!("{name} has made no iteration within {within:?}"));
             }
         }
         stalled
     }
 
-    /// How long this part has stood at this turn; none where too few looks say so.
+    /// How long a component has been at this iteration; `None` after too few calls.
     fn stalled_for(&mut self, name: &str, turns: u64, now: Instant) -> Option<Duration> {
         let new = StalledComponent {
             iterations: turns,
@@ -218,7 +217,7 @@ mod tests {
         assert_eq!(hour.sum(later + 60 * MINUTE), 0);
     }
 
-    /// The plain way to count it, for every minute of three hours.
+    /// Counts every minute of three hours in the plain way.
     #[test]
     fn sliding_hour_equals_a_list_of_all_minutes() {
         let begin = Instant::now();
@@ -248,7 +247,7 @@ mod tests {
         BTreeMap::from([("feed".to_owned(), part)])
     }
 
-    /// What is found after looking once a second at a part that stays as it is.
+    /// Result of one call a second for a component that does not change.
     fn stalled_after(
         seconds: u32,
         phase: ProcessPhase,
@@ -264,7 +263,7 @@ mod tests {
     #[test]
     fn stall_detector_judges_only_ok_components_of_a_running_process() {
         let promised = Some(10_000);
-        let broken = Some("feed has not turned within 10s".to_owned());
+        let broken = Some("feed has made no iteration within 10s".to_owned());
         for (seconds, phase, state, within, expected) in [
             (
                 10,

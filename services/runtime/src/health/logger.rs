@@ -1,6 +1,5 @@
-//! Says how well the process is: one line in its log every five minutes, and every change of its grade
-//! at once and once, to the log and to whoever asked to hear of it. How the grade follows is in
-//! `health_grade`; who answers Docker's health check is `health`.
+//! Logs the health of the process: one line every five minutes, and each change of its grade at once. [`HealthLogger`]
+//! also calls back at each change.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,26 +11,26 @@ use tokio_util::sync::CancellationToken;
 use crate::components::ProcessStatus;
 use crate::health::grade::HealthGrade;
 
-/// Between two lines in the log.
+/// Time between two health lines.
 pub const LOG_INTERVAL: Duration = Duration::from_mins(5);
-/// How soon a change is noticed.
+/// Time between two checks for a change.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The grade has changed.
+/// Change of the health grade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GradeChange {
-    /// What it was.
+    /// Grade before.
     pub from: Health,
-    /// How long it was that.
+    /// How long the process had that grade.
     pub lasted: Duration,
-    /// What it is now, and why.
+    /// Grade now, with its reason.
     pub to: HealthGrade,
 }
 
-/// Called with every change. It must not wait: it sends an event to a queue.
+/// Callback for each change. It must not wait.
 pub type OnGradeChange = Box<dyn FnMut(&GradeChange) + Send>;
 
-/// Reports on one process.
+/// Logger of the health of one process.
 pub struct HealthLogger {
     status: Arc<ProcessStatus>,
     on_change: OnGradeChange,
@@ -41,7 +40,7 @@ pub struct HealthLogger {
 }
 
 impl HealthLogger {
-    /// Counts as healthy, and its first line is due in five minutes.
+    /// Logger of a process that counts as healthy; the first line is due in five minutes.
     pub fn new(
         status: Arc<ProcessStatus>,
         on_change: impl FnMut(&GradeChange) + Send + 'static,
@@ -59,7 +58,7 @@ impl HealthLogger {
         }
     }
 
-    /// Reports until `stop`.
+    /// Logs until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -68,7 +67,7 @@ impl HealthLogger {
         }
     }
 
-    /// One look: tells a change; says the line when it is due. Whether it was.
+    /// Checks once: logs a change, and the health line if it is due. Returns whether the line was due.
     fn poll(&mut self, now: Instant) -> bool {
         let condition = self.status.health_grade_at(now);
         if condition.health != self.last_health {
@@ -96,7 +95,7 @@ impl HealthLogger {
         let last = last.map(|error| format!("{} {}: {}", error.at, error.component, error.text));
         tracing::info!(
             status = condition.health.as_str(),
-            why = condition.reason,
+            reason = condition.reason,
             uptime = ?Duration::from_secs(self.status.uptime().as_secs()),
             loops,
             errors = self.status.errors(),
@@ -109,11 +108,11 @@ impl HealthLogger {
 
 fn log_change(change: &GradeChange) {
     let (from, to) = (change.from.as_str(), change.to.health.as_str());
-    let why = change.to.reason.as_deref();
+    let reason = change.to.reason.as_deref();
     if change.to.health > change.from {
-        tracing::warn!(from, to, why, "health is worse");
+        tracing::warn!(from, to, reason, "health worse");
     } else {
-        tracing::info!(from, to, why, after = ?change.lasted, "health is better");
+        tracing::info!(from, to, reason, after = ?change.lasted, "health better");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an account has and how it stands: balances, positions, incomes, fees, brackets. Read only.
+//! Read-only endpoints of an account: balances, positions, incomes, fees, leverage brackets.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use axum::extract::State;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::JsonResult;
 use super::orders::PageQuery;
+use super::response::JsonResult;
 use super::response_json::{format_decimal, format_money};
 use crate::api_keys::ApiPermission;
 use crate::rest::auth::SignedAuth;
@@ -20,7 +20,7 @@ use crate::trading::position::Position;
 use crate::trading::prices::Now;
 use crate::trading_service::TradingService;
 
-/// An account's sums at one moment.
+/// Totals of an account at one time.
 struct AccountTotals {
     unrealized_pnl: Decimal,
     initial_margin: Decimal,
@@ -56,7 +56,7 @@ pub(super) async fn account(
     Ok(Json(view.await?))
 }
 
-/// The older form, which also says what the key may do.
+/// The v2 form, which also contains the permissions of the key.
 pub(super) async fn account_v2(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
@@ -71,7 +71,7 @@ pub(super) async fn account_v2(
     Ok(Json(view.await?))
 }
 
-/// What the key may do and how the account is set, with words that mean nothing here.
+/// Permissions of the key and settings of the account; fields without a meaning here have fixed values.
 fn permission_fields(permission: ApiPermission) -> [(&'static str, Value); 8] {
     [
         ("feeTier", json!(0)),
@@ -123,7 +123,7 @@ fn asset_json(account: &Account, sums: &AccountTotals, now: &Now<'_>) -> Value {
     })
 }
 
-/// What an isolated position has to lose; a cross one has nothing of its own.
+/// Margin of an isolated position with its unrealized profit; zero under cross margin.
 fn isolated_margin(position: &Position, isolated: bool, unrealised: Decimal) -> Decimal {
     if isolated {
         position.isolated_margin + unrealised
@@ -198,7 +198,7 @@ pub(super) async fn position_risk(
     Ok(Json(view.await?.into()))
 }
 
-/// Every contract, flat ones too.
+/// All contracts, also without a position.
 pub(super) async fn position_risk_v2(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
@@ -355,7 +355,7 @@ pub(super) async fn commission(
     })))
 }
 
-/// Numbers, as at Binance, not strings.
+/// Numbers instead of strings, as at Binance.
 pub(super) async fn brackets(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,

@@ -1,4 +1,4 @@
-//! The conditional orders' endpoints, Binance's algo service. Not here: ordinary orders (`orders.rs`).
+//! Endpoints of conditional orders: Binance's algo service.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::orders::{PageQuery, cancel_all_response, parse_position_side, parse_side};
+use super::response::{JsonResult, order_count_headers};
 use super::response_json;
-use super::{JsonResult, order_count_headers};
 use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
 use crate::rest::params::Params;

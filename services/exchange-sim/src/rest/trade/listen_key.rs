@@ -1,5 +1,4 @@
-//! The user stream's key: begun, prolonged, ended. A key is enough here, no signature. Not here: the
-//! stream itself (`ws/`).
+//! Endpoints of the listen key of a user stream: create, keep alive, close. They need an API key but no signature.
 
 use std::sync::Arc;
 
@@ -7,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::json;
 
-use super::JsonResult;
+use super::response::JsonResult;
 use crate::rest::auth::ApiKeyAuth;
 use crate::trading::error::ExchangeError;
 use crate::trading::prices::Now;
@@ -50,7 +49,7 @@ pub(super) async fn close(
     Ok(Json(json!({})))
 }
 
-/// A key nobody has had before: 64 characters, as Binance's.
+/// A new random key of 64 characters, as at Binance.
 fn new_listen_key(account: &str, now_ms: i64, wall_ms: i64) -> String {
     use sha2::{Digest, Sha256};
     hex::encode(Sha256::digest(format!("{account} {now_ms} {wall_ms}")))

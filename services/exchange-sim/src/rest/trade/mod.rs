@@ -1,30 +1,24 @@
-//! What needs a key, and the prices that who trades asks for. Thin: reads parameters, asks the trading_service,
-//! writes the answer. Not here: what orders do (`trading/`).
+//! Endpoints of trading and of current prices. Handlers read parameters, call the trading service and write the
+//! response.
 
 mod account;
 mod algos;
 mod listen_key;
 mod orders;
 mod prices;
+mod response;
 mod response_json;
 mod settings;
 mod ticker_24h;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
-use axum::http::{HeaderMap, HeaderValue};
 use axum::routing::{delete, get, post};
-use serde_json::{Value, json};
 
-use super::error::ApiError;
 use crate::trading_service::TradingService;
 
-/// What a handler answers.
-type JsonResult = Result<Json<Value>, ApiError>;
-
-/// The routes.
+/// Routes of trading and of current prices.
 pub(super) fn router() -> Router<Arc<TradingService>> {
     Router::new()
         .merge(order_routes())
@@ -87,22 +81,4 @@ fn account_routes() -> Router<Arc<TradingService>> {
         )
         .route("/fapi/v1/multiAssetsMargin", get(settings::multi_assets))
         .route("/fapi/v1/rateLimit/order", get(settings::order_limits))
-}
-
-fn success() -> Json<Value> {
-    Json(json!({"code": 200, "msg": "success"}))
-}
-
-/// How many orders the account has placed, as headers.
-fn order_count_headers([in_ten, in_sixty]: [u32; 2]) -> HeaderMap {
-    HeaderMap::from_iter([
-        (
-            axum::http::HeaderName::from_static("x-mbx-order-count-10s"),
-            HeaderValue::from(in_ten),
-        ),
-        (
-            axum::http::HeaderName::from_static("x-mbx-order-count-1m"),
-            HeaderValue::from(in_sixty),
-        ),
-    ])
 }

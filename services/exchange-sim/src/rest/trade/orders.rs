@@ -1,5 +1,4 @@
-//! The ordinary orders' endpoints: place, query, cancel, lists, fills. Not here: conditional orders
-//! (`algos.rs`).
+//! Endpoints of orders: place, query, cancel, lists and fills.
 
 use std::sync::Arc;
 
@@ -9,8 +8,8 @@ use axum::http::HeaderMap;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
+use super::response::{JsonResult, order_count_headers};
 use super::response_json;
-use super::{JsonResult, order_count_headers};
 use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
 use crate::rest::params::Params;
@@ -19,7 +18,7 @@ use crate::trading::error::ExchangeError;
 use crate::trading::order::NewOrder;
 use crate::trading_service::TradingService;
 
-/// Entries in a list when the client does not say, and at most.
+/// Default and largest number of entries in a list.
 const DEFAULT_LIMIT: usize = 500;
 const MAX_LIMIT: usize = 1_000;
 
@@ -111,7 +110,7 @@ pub(super) async fn cancel_all(
     Ok(cancel_all_response())
 }
 
-/// What is answered when everything of a symbol is cancelled, of either kind.
+/// Response to the cancellation of all orders of a symbol.
 pub(super) fn cancel_all_response() -> Json<Value> {
     let words = "The operation of cancel all open order is done.";
     Json(json!({"code": 200, "msg": words}))
@@ -154,7 +153,7 @@ pub(super) async fn all(
     Ok(Json(all.await?.into()))
 }
 
-/// Orders by which the exchange closed positions; it never has to sort out winners (`ADL`) here.
+/// Liquidation orders; auto-deleveraging (`ADL`) does not happen here.
 pub(super) async fn forced(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
@@ -195,7 +194,7 @@ pub(super) async fn trades(
     Ok(Json(trades.await?.into()))
 }
 
-/// Which part of a list is wanted: from an id on, else the newest within a time.
+/// Requested part of a list: from an id on, else the newest within a time range.
 pub(super) struct PageQuery {
     from: Option<i64>,
     start: Option<i64>,
@@ -224,7 +223,7 @@ impl PageQuery {
             && self.end.is_none_or(|end| at_ms <= end)
     }
 
-    /// The wanted part of a list in the order of its ids, as it is shown. `position`: id, and when it came.
+    /// The requested part of a list, in the order of ids. `position` gives the id and the time of an entry.
     pub(super) fn page<'a, T: 'a>(
         &self,
         all: impl Iterator<Item = &'a T>,

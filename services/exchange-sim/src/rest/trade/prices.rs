@@ -1,5 +1,5 @@
-//! Mark price, best bid and ask, last price and a small order book, all made from the one price that
-//! this market has. They are public. Not here: candles (`rest/klines.rs`).
+//! Public endpoints of mark price, best bid and ask, last price and order book, all derived from the market's one
+//! price.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use rust_decimal::{Decimal, dec};
 use serde_json::{Value, json};
 
-use super::JsonResult;
+use super::response::JsonResult;
 use super::response_json::format_decimal;
 use crate::rest::error::ApiError;
 use crate::trading::error::ExchangeError;
@@ -21,7 +21,7 @@ use crate::ws::event::TOP_QUANTITY;
 
 pub(super) type PriceQuery = Query<HashMap<String, String>>;
 
-/// A contract's price at one moment.
+/// Price of a contract at one time.
 struct PricedContract {
     symbol: &'static str,
     price: Decimal,
@@ -29,7 +29,7 @@ struct PricedContract {
     at_ms: i64,
 }
 
-/// The contract asked for, or all.
+/// The requested contract, or all contracts.
 fn priced_contracts(
     trading_service: &TradingService,
     query: &PriceQuery,

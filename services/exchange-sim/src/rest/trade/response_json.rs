@@ -1,4 +1,4 @@
-//! Orders and fills as Binance's REST answers show them. Not here: events (`ws/user_event.rs`).
+//! Orders, conditional orders and fills in the JSON of Binance's REST responses.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::trading::enums::Side;
 use crate::trading::order::{Algo, Order, Trade};
 pub(super) use crate::ws::user_event::format_decimal;
 
-/// An order as it is.
+/// An order with its full state.
 pub(super) fn order(order: &Order) -> Value {
     json!({
         "orderId": order.id,
@@ -38,7 +38,7 @@ pub(super) fn order(order: &Order) -> Value {
     })
 }
 
-/// An order as it is acknowledged: taken in, nothing said about fills.
+/// An order in an acknowledgement, without fills.
 pub(super) fn acknowledged(placed: &Order) -> Value {
     let mut view = order(placed);
     for (field, value) in [
@@ -112,7 +112,7 @@ pub(super) fn trade(trade: &Trade) -> Value {
     })
 }
 
-/// A balance: always as many decimals as Binance shows.
+/// An amount with as many decimal places as Binance shows.
 pub(super) fn format_money(value: Decimal) -> String {
     format!("{value:.8}")
 }

@@ -1,4 +1,4 @@
-//! The endpoints for leverage, margin mode and position mode.
+//! Endpoints of leverage, margin mode and position mode.
 
 use std::sync::Arc;
 
@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::{JsonResult, response_json, success};
+use super::response::{JsonResult, success};
+use super::response_json;
 use crate::rest::auth::SignedAuth;
 use crate::rest::exchange_info::order_limits_json;
 use crate::trading::enums::MarginMode;
@@ -73,12 +74,12 @@ pub(super) async fn set_position_mode(
     Ok(success())
 }
 
-/// Always one asset: this exchange has no other.
+/// Always single-asset mode: this exchange has one asset.
 pub(super) async fn multi_assets(_: SignedAuth) -> JsonResult {
     Ok(Json(json!({"multiAssetsMargin": false})))
 }
 
-/// How many orders the account may place.
+/// Order limits of the account.
 pub(super) async fn order_limits(
     State(trading_service): State<Arc<TradingService>>,
     _: SignedAuth,

@@ -1,4 +1,4 @@
-//! `GET /fapi/v1/ticker/24hr`: what a contract's last 24 hours were, from its candles. Public.
+//! `GET /fapi/v1/ticker/24hr`: statistics of the last 24 hours of a contract, from its candles. Public.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use axum::extract::State;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::JsonResult;
 use super::prices::PriceQuery;
+use super::response::JsonResult;
 use super::response_json::format_decimal;
 use crate::candle::{AMOUNT_DECIMALS, Candle, PRICE_DECIMALS};
 use crate::candle_store::CandleRange;
@@ -39,7 +39,7 @@ pub(super) async fn get_ticker(
     }
 }
 
-/// All candles of the last 24 hours as one.
+/// The candles of the last 24 hours merged into one.
 fn last_24_hours(moment: &MarketMoment<'_>, position: usize) -> Option<Candle> {
     let span = CandleRange {
         start: Some(moment.now_ms - DAY_MS + 1),
