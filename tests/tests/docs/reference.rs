@@ -38,6 +38,23 @@ pub(crate) fn cell(text: &str) -> String {
     text.replace('<', "\\<")
 }
 
+/// Lines of at most 118 characters.
+pub(crate) fn wrap(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for part in text.split_whitespace() {
+        let line = lines.last_mut().unwrap();
+        if line.is_empty() {
+            line.push_str(part);
+        } else if line.len() + part.len() < 118 {
+            line.push(' ');
+            line.push_str(part);
+        } else {
+            lines.push(part.to_owned());
+        }
+    }
+    lines.join("\n")
+}
+
 fn source(root: &Path, path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap()
 }
@@ -66,7 +83,7 @@ fn events(root: &Path) -> String {
     }
     for (item, sample) in items.iter().zip(sorted_like(&items, &samples)) {
         let kind = sample.body.kind();
-        write!(page, "\n## {kind}\n\n{}\n", item.docs).unwrap();
+        write!(page, "\n## {kind}\n\n{}\n", wrap(&item.docs)).unwrap();
         page += "\n| field | type | meaning |\n| --- | --- | --- |\n";
         for (name, kind, docs) in &item.fields {
             writeln!(page, "| `{name}` | {} | {} |", type_name(kind), cell(docs)).unwrap();
@@ -133,7 +150,7 @@ fn exit_codes(root: &Path) -> String {
     let mut page = heading(
         "Exit codes",
         "Every service ends with one of these codes. The last column says what the watchdog does when a trader with\n\
-         `--auto-restart` ends with it and was not stopped. What to do: [runbook](../operations/runbook.md#exit-codes).",
+         `--auto-restart` ends with it. What to do: [runbook](../operations/runbook.md#exit-codes).",
     );
     page += "\n| code | name | meaning | remark | watchdog |\n| --- | --- | --- | --- | --- |\n";
     let policy = RestartPolicy::from_args(&["--paper".to_owned(), "--auto-restart".to_owned()]);
@@ -159,7 +176,11 @@ fn exit_codes(root: &Path) -> String {
             item.name,
             code.meaning(),
             cell(&item.docs),
-            action(number.into(), false)
+            match code {
+                ExitCode::Success =>
+                    format!("nothing, or {} if it was not stopped", action(0, false)),
+                _ => action(number.into(), false).to_owned(),
+            }
         )
         .unwrap();
     }

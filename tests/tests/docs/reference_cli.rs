@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::{Arg, Command, CommandFactory};
 
-use crate::reference::{cell, heading};
+use crate::reference::{cell, heading, wrap};
 
 /// The page.
 pub(crate) fn page() -> String {
@@ -56,23 +56,6 @@ fn describe(page: &mut String, command: &Command, path: &str, level: &str) {
         let path = format!("{path} {}", subcommand.get_name());
         describe(page, subcommand, &path, "###");
     }
-}
-
-/// Lines of at most 118 characters.
-fn wrap(text: &str) -> String {
-    let mut lines = vec![String::new()];
-    for part in text.split_whitespace() {
-        let line = lines.last_mut().unwrap();
-        if line.is_empty() {
-            line.push_str(part);
-        } else if line.len() + part.len() < 118 {
-            line.push(' ');
-            line.push_str(part);
-        } else {
-            lines.push(part.to_owned());
-        }
-    }
-    lines.join("\n")
 }
 
 fn spelling(argument: &Arg) -> String {
