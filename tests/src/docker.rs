@@ -4,63 +4,31 @@
 //! The `docker` command does what testcontainers does not offer (labels of networks and volumes). Everything
 //! carries the run's label, by which `scripts/test` removes what a killed test left behind.
 
+mod command;
 mod compose_service;
 mod container;
+mod network;
 mod project;
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use runtime::bus::{Bus, BusSettings};
 use serde_json::Value;
 
+pub(crate) use command::docker_command;
+pub use command::{LABEL, docker, given_run_name, run_cleanup, run_command, run_name};
 pub use compose_service::compose;
 pub use container::{Container, ContainerSetup};
 pub use project::{Project, inspect};
+
+use network::{TestNetwork, VOLUMES};
 
 use crate::journals::{self, Batches};
 use crate::nats::Role;
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
-/// Key of the label whose value is the run's name.
-pub const LABEL: &str = "bearish-alpha.test";
 /// Port of nats-server in its container.
 const BUS_PORT: u16 = 4222;
-/// Volumes that compose.yaml names.
-const VOLUMES: [&str; 3] = ["nats", "exchange-sim", "logs"];
-
-/// Name of this test run, the value of [`LABEL`].
-pub fn run_name() -> String {
-    given_run_name().unwrap_or_else(|| format!("bearish-test-{}", std::process::id()))
-}
-
-/// Name of a run that consists of several test processes. `None` outside `scripts/test`.
-pub fn given_run_name() -> Option<String> {
-    std::env::var("BEARISH_TEST_RUN").ok()
-}
-
-/// Runs a command and returns its standard output. Panics with its standard error if it fails.
-pub fn run_command(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Runs a command in a destructor: prints a failure instead of panicking.
-pub fn run_cleanup(command: &mut Command) {
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => eprintln!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)),
-        Err(error) => eprintln!("{command:?}: {error}"),
-    }
-}
-
-/// Runs the `docker` command and returns its standard output.
-pub fn docker(arguments: &[&str]) -> String {
-    run_command(Command::new("docker").args(arguments))
-}
-
 /// Full name and `docker image inspect` of one of the project's images. Panics if it is missing.
 pub fn require_image(name: &str) -> (String, Value) {
     let (full, details) = find_image(name);
@@ -82,50 +50,6 @@ pub fn find_image(name: &str) -> (String, Option<Value>) {
     let details = found.status.success().then_some(found.stdout);
     let details = details.map(|json| serde_json::from_slice(&json).unwrap());
     (full, details)
-}
-
-/// Network and volumes of one test; removed on drop.
-pub(crate) struct TestNetwork(String);
-
-impl TestNetwork {
-    fn new(test: &str) -> Self {
-        let network = Self(format!("{}-{test}", run_name()));
-        let label = format!("{LABEL}={}", run_name());
-        docker(&[
-            "network",
-            "create",
-            "--label",
-            &label,
-            &network.network_name(),
-        ]);
-        for volume in VOLUMES {
-            docker(&[
-                "volume",
-                "create",
-                "--label",
-                &label,
-                &network.volume_name(volume),
-            ]);
-        }
-        network
-    }
-
-    fn project_name(&self) -> &str {
-        &self.0
-    }
-
-    /// Named as Compose names networks: containers derive their project from it.
-    fn network_name(&self) -> String {
-        format!("{}_net", self.0)
-    }
-
-    fn volume_name(&self, name: &str) -> String {
-        format!("{}_{name}", self.0)
-    }
-
-    fn container_name(&self, service: &str) -> String {
-        format!("{}-{service}-1", self.0)
-    }
 }
 
 impl Drop for TestNetwork {

@@ -17,6 +17,7 @@
 mod answers;
 mod chats;
 mod entities;
+mod fault;
 mod keyboard;
 mod limits;
 mod methods;
@@ -24,20 +25,23 @@ mod multipart;
 mod parameters;
 mod photo;
 mod server;
+mod shown_message;
 mod text;
 mod updates;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use entities::Entity;
+pub use fault::TelegramFault;
 pub use keyboard::Button;
 pub use limits::RateLimits;
+pub use shown_message::ShownMessage;
 
 use chats::Chats;
 
@@ -176,58 +180,4 @@ impl Telegram {
     pub fn set_limits(&self, limits: RateLimits) {
         self.chats.set_limits(limits);
     }
-}
-
-/// A message as its chat shows it.
-#[derive(Debug, Clone)]
-pub struct ShownMessage {
-    /// Where.
-    pub chat: i64,
-    /// Its number, also in the answer to the bot.
-    pub message_id: i64,
-    /// Cleaned and trimmed.
-    pub text: String,
-    /// Sorted, and moved with the text.
-    pub entities: Vec<Entity>,
-    /// What can be pressed below it, row by row.
-    pub buttons: Vec<Vec<Button>>,
-    /// The picture above it.
-    pub photo: Option<Vec<u8>>,
-    /// Its width and height.
-    pub size: Option<(u32, u32)>,
-    /// When it came.
-    pub shown_at: Instant,
-}
-
-/// What a `sendMessage` can meet. The message itself is judged first, except by the first two.
-#[derive(Debug, Clone)]
-pub enum TelegramFault {
-    /// The connection is closed, and no answer comes. The message is not shown.
-    RefuseConnection,
-    /// This status with a proxy's page instead of JSON. The message is not shown.
-    ServerError(u16),
-    /// 429. The chat is closed for so long, to every call.
-    TooManyRequests {
-        /// Seconds.
-        retry_after: u32,
-    },
-    /// 403: bot was blocked by the user.
-    Blocked,
-    /// 403: bot was kicked from the group chat.
-    Kicked,
-    /// 400: not enough rights.
-    NoRights,
-    /// 400: the text itself is at fault. The real one says this of an entity it can not make out.
-    InvalidEntities,
-    /// 400: chat not found.
-    ChatNotFound,
-    /// 400: the group is now this supergroup, which the bot can send to. The old id stays refused.
-    Migrated {
-        /// The new id.
-        to: i64,
-    },
-    /// The message is shown, then the connection is cut instead of an answer.
-    DropReply,
-    /// The message is shown, the answer comes this much later.
-    DelayReply(Duration),
 }

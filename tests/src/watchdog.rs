@@ -20,7 +20,7 @@ use watchdog_core::record::{SupervisionRecord, UnitRecord};
 use watchdog_core::state::SupervisionState;
 
 use crate::bus_reader;
-use crate::docker::{LABEL, run_command, run_name};
+use crate::docker::{LABEL, docker_command, run_command, run_name};
 use crate::docker_daemon::DockerDaemon;
 use crate::nats::{NatsServer, Role};
 use crate::process::{Process, binary, binary_with_failpoints};
@@ -511,13 +511,6 @@ fn new_project() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     format!("{}-{}-{number}", run_name(), std::process::id())
-}
-
-/// Command line `docker` for the daemon at `host`, or for the machine's daemon.
-fn docker_command(host: Option<&str>) -> Command {
-    let mut command = Command::new("docker");
-    command.args(host.iter().flat_map(|host| ["-H", host]));
-    command
 }
 
 /// Value for the watchdog's `DOCKER_HOST`. `None` for Docker's default socket.

@@ -4,11 +4,17 @@
 use axum::http::StatusCode;
 
 use super::answers::ErrorResponse;
-use super::parameters::{File, decode_utf8};
 
 /// RFC 1341.
 const MAX_BOUNDARY_LENGTH: usize = 70;
 const BAD_REQUEST: ErrorResponse = ErrorResponse::Http(StatusCode::BAD_REQUEST);
+
+/// What came as a file.
+pub(super) struct File {
+    /// Of its field.
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
 
 type Fields = Vec<(String, String)>;
 
@@ -66,4 +72,10 @@ fn attribute<'a>(header: &'a str, name: &str) -> Option<&'a str> {
 fn split_once<'a>(bytes: &'a [u8], by: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     let at = bytes.windows(by.len()).position(|window| window == by)?;
     Some((&bytes[..at], &bytes[at + by.len()..]))
+}
+
+/// The real one says so only of what it uses.
+pub(super) fn decode_utf8(bytes: Vec<u8>) -> Result<String, ErrorResponse> {
+    let wrong = |_| ErrorResponse::bad_request("strings must be encoded in UTF-8");
+    String::from_utf8(bytes).map_err(wrong)
 }

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use serde_json::Value;
 
 use super::answers::ErrorResponse;
-use super::multipart;
+use super::multipart::{self, File, decode_utf8};
 
 /// `MAX_TOTAL_PARAMETERS_LENGTH`: names and values of one call, as they are on the wire.
 const MAX_PARAMETER_BYTES: usize = 1 << 20;
@@ -18,13 +18,6 @@ const MAX_PARAMETER_BYTES: usize = 1 << 20;
 pub(super) struct Parameters {
     fields: Vec<(String, String)>,
     files: Vec<File>,
-}
-
-/// What came as a file.
-pub(super) struct File {
-    /// Of its field.
-    pub(super) name: String,
-    pub(super) bytes: Vec<u8>,
 }
 
 impl Parameters {
@@ -115,12 +108,6 @@ fn decode_percent(text: &[u8]) -> Result<String, ErrorResponse> {
 fn parse_hex_byte(digits: &[u8]) -> Option<u8> {
     let digits = digits.iter().all(u8::is_ascii_hexdigit).then_some(digits)?;
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// The real one says so only of what it uses.
-pub(super) fn decode_utf8(bytes: Vec<u8>) -> Result<String, ErrorResponse> {
-    let wrong = |_| ErrorResponse::bad_request("strings must be encoded in UTF-8");
-    String::from_utf8(bytes).map_err(wrong)
 }
 
 /// What is not a JSON object has no parameters: the real one writes that to its log and goes on,

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-use super::docker_command;
-use crate::docker::{LABEL, given_run_name, run_command, run_name};
+use crate::docker::{LABEL, docker_command, given_run_name, run_command, run_name};
 
 /// Source of the program in the units' containers.
 const FAKE_UNIT_SOURCE: &str = include_str!("fake_unit.rs");
