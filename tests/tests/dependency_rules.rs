@@ -119,7 +119,6 @@ fn library_roots() -> Vec<PathBuf> {
 }
 
 #[test]
-#[ignore = "cycles are being cut: not yet at zero"]
 fn no_crate_has_an_import_cycle_between_its_modules() {
     let libraries = library_roots();
     assert!(libraries.len() > 10, "only {libraries:?} were found");
