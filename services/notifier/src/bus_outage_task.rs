@@ -1,12 +1,11 @@
-//! Tells that the bus is away, and that it is back, without the bus. What to say and when is not decided
-//! here.
+//! Reports outages of the bus without the bus. [`BusOutage`] decides what is sent and when.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use notifier_core::bus_outage::{BusOutage, DeliveryPath, OutageSpan};
-use notifier_core::clock_reading::ClockReading;
-use notifier_core::decide::Outcome;
-use runtime::clock;
+use notifier_core::bus_outage::{BusOutage, DeliveryPath};
+use notifier_core::model::{OutageSpan, Outcome};
+use protocol::time::ClockReading;
+use runtime::clock::Clock;
 use tokio::sync::watch;
 
 use crate::channel::Channel;
@@ -14,36 +13,36 @@ use crate::fallback_sender::FallbackSender;
 
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the bus's absence is told through; lives as long as the process.
+/// Monitor of the bus with the channels for its reports; lives as long as the process.
 pub struct BusOutageMonitor {
     outage: BusOutage,
     channel: Channel,
     fallback: Option<FallbackSender>,
-    started_at: Instant,
-    /// The chat that Telegram named in place of ours.
+    clock: Clock,
+    /// New id of the chat that Telegram named; `None` without a migration.
     migrated_chat: Option<i64>,
     span: watch::Sender<Option<OutageSpan>>,
 }
 
 impl BusOutageMonitor {
-    /// The bus is expected from now on.
+    /// Starts with a bus that is expected to be reachable.
     pub fn new(channel: Channel, fallback: Option<FallbackSender>) -> Self {
         Self {
             outage: BusOutage::new(fallback.is_some()),
             channel,
             fallback,
-            started_at: Instant::now(),
+            clock: Clock::start(),
             migrated_chat: None,
             span: watch::Sender::new(None),
         }
     }
 
-    /// When the bus was away last, for who journals it.
+    /// The current or last outage, for the journal.
     pub fn subscribe(&self) -> watch::Receiver<Option<OutageSpan>> {
         self.span.subscribe()
     }
 
-    /// Looks and tells until it is dropped. `current_chat`: where the one that was set has moved to.
+    /// Checks the bus and reports outages until it is dropped. `chat` is the id of the chat after a migration.
     pub async fn run(&mut self, connected: impl Fn() -> bool, chat: impl Fn() -> Option<i64>) {
         loop {
             self.outage.update(connected(), self.now());
@@ -67,28 +66,25 @@ impl BusOutageMonitor {
                 self.outage.on_channel_outcome(&outcome, self.now());
                 log_outcome(&outcome, self.channel.describe());
             }
-            Some(DeliveryPath::Fallback(parcel)) => {
+            Some(DeliveryPath::Fallback(message)) => {
                 let Some(fallback) = &self.fallback else {
                     return;
                 };
-                let outcome = fallback.send(&parcel).await;
+                let outcome = fallback.send(&message).await;
                 self.outage.on_fallback_outcome(&outcome, self.now());
-                log_outcome(&outcome, "the fallback");
+                log_outcome(&outcome, "fallback");
             }
         }
     }
 
     fn now(&self) -> ClockReading {
-        ClockReading {
-            utc: clock::now(),
-            mono: u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }
+        self.clock.read()
     }
 }
 
-fn log_outcome(outcome: &Outcome, through: &str) {
+fn log_outcome(outcome: &Outcome, channel: &str) {
     match outcome.error() {
-        None => tracing::info!(through, "told about the bus, from memory"),
-        Some(why) => tracing::warn!(why, through, "not told about the bus; trying again"),
+        None => tracing::info!(channel, "bus outage notification sent"),
+        Some(error) => tracing::warn!(error, channel, "bus outage notification failed; retrying"),
     }
 }

@@ -1,40 +1,45 @@
-//! Where messages go: to Telegram, or, without a token, to this process's log.
+//! The channel to the operator: Telegram, or the log of this process without a token.
 
 use std::collections::BTreeSet;
 
-use notifier_core::decide::Outcome;
+use notifier_core::command_hints::CommandHints;
+use notifier_core::decide::Audience;
 use notifier_core::message::Message;
+use notifier_core::model::Outcome;
 use notifier_core::send_limiter::SendLimits;
 use runtime::process::ExitError;
 
-use crate::settings::{Bot, Settings};
+use crate::config::Bot;
 use crate::telegram::Telegram;
 
-/// The way to the owner.
+/// Log directive that keeps messages to the operator in the log, whatever `LOG_LEVEL` is.
+pub const LOG_DIRECTIVE: &str = "operator=info";
+
+/// The channel to the operator.
 #[derive(Clone)]
 pub enum Channel {
-    /// A bot, and the chat that was set.
+    /// A bot with its configuration.
     Telegram(Telegram, Bot),
-    /// For whoever reads it.
+    /// The log of this process.
     Log,
 }
 
 impl Channel {
-    /// As the settings say.
+    /// Channel of this bot; the log without a bot.
     ///
     /// # Errors
-    /// Exit 78 naming the setting.
-    pub fn new(settings: &Settings) -> Result<Self, ExitError> {
-        match settings.bot()? {
+    /// Exit 70 if TLS cannot be initialized.
+    pub fn new(bot: Option<Bot>) -> Result<Self, ExitError> {
+        match bot {
             Some(bot) => Ok(Self::Telegram(Telegram::new(&bot)?, bot)),
             None => Ok(Self::Log),
         }
     }
 
-    /// Whether what is set will do.
+    /// Checks that Telegram accepts token and chat.
     ///
     /// # Errors
-    /// Exit 78 in Telegram's words if not.
+    /// Exit 78 with Telegram's error if not.
     pub async fn check(&self) -> Result<(), ExitError> {
         match self {
             Self::Telegram(telegram, bot) => telegram.check(bot.chat).await,
@@ -42,7 +47,7 @@ impl Channel {
         }
     }
 
-    /// How fast it takes messages.
+    /// Highest rate of messages.
     pub const fn limits(&self) -> SendLimits {
         match self {
             Self::Telegram(_, bot) => bot.limits,
@@ -50,7 +55,7 @@ impl Channel {
         }
     }
 
-    /// The bot that hears the owner, and who may give it orders; none for a log, or where nobody may.
+    /// Bot that receives commands, and the users who may give them; `None` if commands are not accepted.
     pub fn command_source(&self) -> Option<(&Telegram, &BTreeSet<i64>)> {
         match self {
             Self::Telegram(telegram, bot) if !bot.allowed_users.is_empty() => {
@@ -60,7 +65,7 @@ impl Channel {
         }
     }
 
-    /// The chat that was set; none for a log.
+    /// Id of the configured chat; `None` for the log.
     pub const fn chat(&self) -> Option<i64> {
         match self {
             Self::Telegram(_, bot) => Some(bot.chat),
@@ -68,7 +73,17 @@ impl Channel {
         }
     }
 
-    /// In words, for the log.
+    /// Readers of notifications in this chat, and the commands that notifications may name.
+    pub fn audience(&self, chat: Option<i64>) -> Audience {
+        Audience {
+            chat,
+            hints: CommandHints {
+                telegram: self.command_source().is_some(),
+            },
+        }
+    }
+
+    /// Name of the channel for the log.
     pub const fn describe(&self) -> &'static str {
         match self {
             Self::Telegram(..) => "telegram",
@@ -76,7 +91,8 @@ impl Channel {
         }
     }
 
-    /// Sends one message, once; with this PNG if there is one. `current_chat`: where the one that was set has moved to.
+    /// Sends one message once, with the PNG if there is one. `chat` is the id of the chat after a migration; `None` for
+    /// the configured one.
     pub async fn send(&self, chat: Option<i64>, message: &Message, png: Option<&[u8]>) -> Outcome {
         match self {
             Self::Telegram(telegram, bot) => {
@@ -84,7 +100,7 @@ impl Channel {
                 telegram.send(chat, message, png).await
             }
             Self::Log => {
-                tracing::info!("to the owner:\n{}", message.text);
+                tracing::info!(target: "operator", "message to the operator:\n{}", message.text);
                 Outcome::Delivered { message_id: None }
             }
         }

@@ -1,17 +1,18 @@
-//! One turn as the notifier that tells the owner: replay, take over, then wait, decide, append, act,
-//! until told to stop or until another notifier writes. What to decide is the brain's business.
+//! One term as the leading notifier: replays the journal, becomes its writer, then waits for an input, lets the core
+//! decide, appends the records and acts, until it is stopped or fenced by another notifier.
 
+mod command_events;
 mod commands;
 mod periodic;
+mod update_queue;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use notifier_core::bus_outage::OutageSpan;
-use notifier_core::clock_reading::ClockReading;
 use notifier_core::command_intake::CommandResult;
-use notifier_core::decide::{self, Outcome};
+use notifier_core::decide;
 use notifier_core::fallback;
+use notifier_core::model::{OutageSpan, Outcome};
 use notifier_core::record::DeliveryRecord;
 use notifier_core::send_limiter::SendLimiter;
 use notifier_core::state::DeliveryState;
@@ -19,9 +20,9 @@ use notifier_core::summary;
 use notifier_core::watchdog_outage::WatchdogOutage;
 use protocol::heartbeat::ComponentState;
 use protocol::subject::Subject;
-use protocol::time::UtcMs;
+use protocol::time::ClockReading;
 use runtime::bus::Bus;
-use runtime::clock;
+use runtime::clock::{self, Clock};
 use runtime::components::{ComponentHandle, ProcessStatus};
 use runtime::identity::Identity;
 use runtime::journal::Journal;
@@ -35,70 +36,57 @@ use tokio_util::sync::CancellationToken;
 use crate::bus_outage_task::BusOutageMonitor;
 use crate::channel::Channel;
 use crate::dead_man_ping::DeadManSwitch;
+use crate::delivery_status::{COMPONENT, DeliveryStatus};
 use crate::event_consumer::FetchedEvents;
 use crate::fallback_sender::FallbackSender;
 use crate::resend::PendingResend;
 use crate::{report_reader, update_poller};
 
-/// The loop turns at least this often.
-const TICK: Duration = Duration::from_secs(1);
-/// When told to stop: time for what is still coming in and going out.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Nothing came in for this long: nobody else is saying goodbye.
-const QUIET_PERIOD: Duration = Duration::from_millis(1_500);
-/// The name of this part in heartbeats.
-pub const COMPONENT: &str = "dispatcher";
+use self::update_queue::UpdateQueue;
 
-/// What telling needs, made once.
+/// Longest time between two iterations.
+const TICK: Duration = Duration::from_secs(1);
+/// Time at shutdown for inputs and messages that are still due.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time without inputs after which a shutdown is complete.
+const QUIET_PERIOD: Duration = Duration::from_millis(1_500);
+/// Dependencies of the dispatcher.
 pub struct DispatcherDeps {
-    /// The bus.
+    /// Connection to the bus.
     pub bus: Bus,
-    /// The way to the owner.
+    /// Channel to the operator.
     pub channel: Channel,
-    /// The second one, for criticals.
+    /// Fallback for critical notifications; `None` without one.
     pub fallback: Option<FallbackSender>,
-    /// The dead man's switch.
+    /// Dead man's switch; `None` without one.
     pub dead_man_switch: Option<DeadManSwitch>,
-    /// What tells that the bus is away; used by one turn at a time.
+    /// Monitor of the bus; used by one term at a time.
     pub bus_outage_monitor: Mutex<BusOutageMonitor>,
-    /// When it was away last.
+    /// The current or last outage of the bus.
     pub bus_outage: watch::Receiver<Option<OutageSpan>>,
-    /// What the courier last saw.
+    /// State of delivery, for other tasks.
     pub status: watch::Sender<DeliveryStatus>,
-    /// Who we are.
+    /// Identity of this process.
     pub identity: Identity,
-    /// What everybody may know of the owner's orders.
+    /// Events about commands, to be published.
     pub outbox: Outbox,
-    /// For heartbeats.
+    /// Component state, for heartbeats.
     pub process_status: Arc<ProcessStatus>,
-    /// Time between two heartbeat messages, in milliseconds.
+    /// Time between two summaries, in milliseconds.
     pub summary_interval_ms: u64,
 }
 
-/// What a courier lets others see of its turn.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct DeliveryStatus {
-    /// The watchdog is heard within its time.
-    pub is_watchdog_alive: bool,
-    /// Since when the oldest critical waits that Telegram has not taken.
-    pub oldest_critical_at: Option<UtcMs>,
-    /// The last delivery did what it should.
-    pub last_delivery_succeeded: bool,
-    /// The chat to write to.
-    pub chat: Option<i64>,
-}
-
-/// What comes in from outside.
+/// Inputs of the dispatcher.
 pub struct DispatcherInputs {
     /// Events from the bus.
     pub events: mpsc::Receiver<FetchedEvents>,
-    /// What people say to the bot.
+    /// Updates from Telegram.
     pub updates: mpsc::Receiver<update_poller::FetchedUpdates>,
-    /// What is to be sent again.
+    /// Requests to send dead letters again.
     pub resend_requests: mpsc::Receiver<PendingResend>,
 }
 
-/// The fold of the journal, its writing end, and the call under way.
+/// State and journal of the leading notifier, with its calls in flight.
 pub struct Dispatcher {
     deps: Arc<DispatcherDeps>,
     component: Arc<ComponentHandle>,
@@ -106,70 +94,71 @@ pub struct Dispatcher {
     state: DeliveryState,
     channel_limiter: SendLimiter,
     channel_calls: JoinSet<Outcome>,
-    /// The same for the fallback.
+    /// Rate of the fallback.
     fallback_limiter: SendLimiter,
     fallback_calls: JoinSet<Outcome>,
-    update_queue: commands::UpdateQueue,
-    /// Answers to pressed buttons: nothing depends on them.
+    update_queue: UpdateQueue,
+    /// Replies to pressed buttons; their outcome is ignored.
     callback_replies: JoinSet<()>,
-    /// The order that is being carried out; one at a time.
+    /// The running command; one at a time.
     running_commands: JoinSet<CommandResult>,
     outbox_cursor: Arc<OutboxCursor>,
-    started_at: Instant,
+    clock: Clock,
     last_input_at: Instant,
     watchdog_outage: WatchdogOutage,
     next_watchdog_check_ms: u64,
-    /// The newest period that needs no heartbeat any more.
+    /// Newest period that needs no summary.
     summary_period: u64,
-    /// The last call did not do what it should.
+    /// Whether the last call to Telegram failed.
     last_delivery_failed: bool,
 }
 
 impl Dispatcher {
-    /// Replays the journal and takes it over.
+    /// Replays the journal and becomes its writer.
     ///
     /// # Errors
-    /// [`TermEnd`].
-    pub async fn recover(desk: Arc<DispatcherDeps>) -> Result<Self, TermEnd> {
-        let writer = desk.identity.boot.clone();
-        let wait = |why: &str| desk.process_status.record_error(COMPONENT, why);
+    /// [`TermEnd`] if the journal is fenced or cannot be read.
+    pub async fn recover(deps: Arc<DispatcherDeps>) -> Result<Self, TermEnd> {
+        let writer = deps.identity.boot.clone();
+        let on_error = |error: &str| deps.process_status.record_error(COMPONENT, error);
         let replayed =
-            Journal::replay_with_retry(&desk.bus, &Subject::NotifierJournal, writer, 0, wait).await;
+            Journal::replay_with_retry(&deps.bus, &Subject::NotifierJournal, writer, 0, on_error)
+                .await;
         let (journal, entries) = replayed?;
         let mut state = DeliveryState::default();
         for stored in &entries {
             state.fold(&stored.batch).map_err(|newer| {
-                let line = format!("journal sequence {}: version {}", stored.seq, newer.0);
                 TermEnd::Failed(ExitError::config(format!(
-                    "{line} is newer than this program's"
+                    "journal sequence {}: version {} is newer than this program; update the notifier",
+                    stored.seq, newer.0
                 )))
             })?;
         }
-        let confirmed = commands::republish_events(&desk.outbox, &entries);
+        let outbox_cursor = command_events::republish_events(&deps.outbox, &entries);
         let now = clock::now();
         let mut dispatcher = Self {
-            component: desk.process_status.component(COMPONENT),
-            channel_limiter: SendLimiter::new(desk.channel.limits()),
+            component: deps.process_status.component(COMPONENT),
+            channel_limiter: SendLimiter::new(deps.channel.limits()),
             channel_calls: JoinSet::new(),
             fallback_limiter: SendLimiter::new(fallback::LIMITS),
             fallback_calls: JoinSet::new(),
-            update_queue: commands::UpdateQueue::default(),
+            update_queue: UpdateQueue::default(),
             callback_replies: JoinSet::new(),
             running_commands: JoinSet::new(),
-            outbox_cursor: confirmed,
-            started_at: Instant::now(),
+            outbox_cursor,
+            clock: Clock::start(),
             last_input_at: Instant::now(),
             watchdog_outage: WatchdogOutage::new(0),
             next_watchdog_check_ms: 0,
             summary_period: summary::last_settled_period(
                 state.summary_period,
                 now,
-                desk.summary_interval_ms,
+                deps.summary_interval_ms,
             ),
             last_delivery_failed: false,
             journal,
             state,
-            deps: desk,
+            deps,
         };
         let identity = &dispatcher.deps.identity;
         let (boot, instance) = (identity.boot.clone(), identity.instance.clone());
@@ -177,21 +166,21 @@ impl Dispatcher {
         let records = decide::writer_changed(&dispatcher.state, boot, instance, version, now);
         dispatcher.commit(records).await?;
         tracing::info!(
-            to = dispatcher.deps.channel.describe(),
-            waiting = dispatcher.state.queued.len(),
+            channel = dispatcher.deps.channel.describe(),
+            queued = dispatcher.state.queued.len(),
             sent = dispatcher.state.message_counts.sent,
-            "telling the owner"
+            "became leader; sending notifications"
         );
         Ok(dispatcher)
     }
 
-    /// Tells until `stop`, then what is left and still comes in, for a few seconds.
+    /// Runs until `shutdown`, then drains inputs and messages for a few seconds.
     pub async fn run(
         mut self,
         mut inputs: DispatcherInputs,
         shutdown: CancellationToken,
     ) -> TermEnd {
-        let telling = async {
+        let iterations = async {
             while !shutdown.is_cancelled() {
                 self.run_iteration(&mut inputs, &shutdown).await?;
             }
@@ -203,32 +192,28 @@ impl Dispatcher {
             }
             Ok(())
         };
-        let patience_is_over = async {
+        let drain_expired = async {
             shutdown.cancelled().await;
             tokio::time::sleep(DRAIN_TIMEOUT).await;
         };
-        // Between two turns nothing is under way; a turn is cut off only when patience is over.
+        // An iteration is only interrupted when the drain has expired.
         tokio::select! {
             biased;
-            told = telling => told.err().unwrap_or(TermEnd::Stopped),
-            () = patience_is_over => {
-                tracing::warn!("left with something untold; it is told after the next start");
+            ended = iterations => ended.err().unwrap_or(TermEnd::Stopped),
+            () = drain_expired => {
+                tracing::warn!("shutdown grace period expired; queued notifications are sent after the next start");
                 TermEnd::Stopped
             }
         }
     }
 
     fn is_drained(&self) -> bool {
-        let DeliveryState {
-            queued: waiting,
-            in_flight: sending,
-            ..
-        } = &self.state;
-        let quiet = self.running_commands.is_empty() && self.last_input_at.elapsed() > QUIET_PERIOD;
-        waiting.is_empty() && sending.is_none() && quiet
+        let is_quiet =
+            self.running_commands.is_empty() && self.last_input_at.elapsed() > QUIET_PERIOD;
+        self.state.queued.is_empty() && self.state.in_flight.is_none() && is_quiet
     }
 
-    /// Begins what is due, waits for the next thing to happen, and records it.
+    /// Starts what is due, waits for the next input, and records it.
     async fn run_iteration(
         &mut self,
         inputs: &mut DispatcherInputs,
@@ -252,7 +237,7 @@ impl Dispatcher {
             Some(batch) = inputs.updates.recv(), if self.update_queue.is_idle() && !shutdown.is_cancelled() => {
                 self.update_queue.accept(batch);
             }
-            Some(wish) = inputs.resend_requests.recv() => self.resend_dead_letters(wish).await?,
+            Some(request) = inputs.resend_requests.recv() => self.resend_dead_letters(request).await?,
             Some(batch) = inputs.events.recv() => self.enqueue_events(batch).await?,
             () = tokio::time::sleep(wait) => {}
         }
@@ -265,23 +250,25 @@ impl Dispatcher {
     }
 
     fn publish_status(&self) {
-        let chat = self.deps.channel.chat();
         self.deps.status.send_replace(DeliveryStatus {
             is_watchdog_alive: self.watchdog_outage.is_watchdog_alive(self.now().mono),
             oldest_critical_at: fallback::oldest_critical(&self.state),
             last_delivery_succeeded: !self.last_delivery_failed,
-            chat: chat.map(|set| self.state.current_chat(set)),
+            chat: self.chat(),
         });
     }
 
-    fn now(&self) -> ClockReading {
-        ClockReading {
-            utc: clock::now(),
-            mono: u64::try_from(self.started_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-        }
+    /// Id of the chat after a migration; `None` without Telegram.
+    fn chat(&self) -> Option<i64> {
+        let configured = self.deps.channel.chat()?;
+        Some(self.state.current_chat(configured))
     }
 
-    /// How long nothing has to be decided.
+    fn now(&self) -> ClockReading {
+        self.clock.read()
+    }
+
+    /// Time until the next decision without an input.
     fn time_until_wake(&self) -> Duration {
         let wake = decide::wake_at(&self.state, &self.channel_limiter);
         let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(self.now().mono)));
@@ -290,22 +277,18 @@ impl Dispatcher {
 
     async fn enqueue_events(&mut self, batch: FetchedEvents) -> Result<(), TermEnd> {
         self.last_input_at = Instant::now();
-        // The bus brings something: it is back, whoever looks at it may not have noticed yet.
+        // An event proves that the bus works again, before the monitor has noticed.
         self.record_outage(Some(clock::now())).await?;
-        let chat = self
-            .deps
-            .channel
-            .chat()
-            .map(|set| self.state.current_chat(set));
-        for records in decide::enqueue_events(&self.state, &batch.events, chat, clock::now()) {
+        let audience = self.deps.channel.audience(self.chat());
+        for records in decide::enqueue_events(&self.state, &batch.events, audience, clock::now()) {
             self.commit(records).await?;
         }
-        // Journaled, or known from before.
+        // All of them are journaled or known.
         batch.acknowledge().await;
         Ok(())
     }
 
-    /// Decide, append, apply, act: in this order, always.
+    /// Sends the next message, in this order: decide, append, fold, act.
     async fn send_next(&mut self) -> Result<(), TermEnd> {
         let now = self.now();
         self.channel_limiter
@@ -319,7 +302,7 @@ impl Dispatcher {
         };
         self.channel_limiter.note_sent(self.now().mono);
         let channel = self.deps.channel.clone();
-        let chat = channel.chat().map(|set| self.state.current_chat(set));
+        let chat = self.chat();
         message.chat = message.chat.map(|chat| self.state.current_chat(chat));
         let bus = self.deps.bus.clone();
         self.channel_calls.spawn(async move {
@@ -333,23 +316,23 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// The same order over the fallback, if there is one.
+    /// Sends the next critical notification by the fallback, in the same order.
     async fn send_fallback(&mut self) -> Result<(), TermEnd> {
-        let Some(way) = self.deps.fallback.clone() else {
+        let Some(fallback_sender) = self.deps.fallback.clone() else {
             return Ok(());
         };
-        let (shut, now) = (self.channel_limiter.is_channel_rejected(), self.now());
-        let Some(record) = fallback::next_critical(&self.state, shut, &self.fallback_limiter, now)
-        else {
+        let (is_rejected, now) = (self.channel_limiter.is_channel_rejected(), self.now());
+        let limiter = &self.fallback_limiter;
+        let Some(record) = fallback::next_critical(&self.state, is_rejected, limiter, now) else {
             return Ok(());
         };
         self.commit(vec![record]).await?;
-        let Some(parcel) = fallback::message_in_flight(&self.state, clock::now()) else {
+        let Some(message) = fallback::message_in_flight(&self.state, clock::now()) else {
             return Ok(());
         };
         self.fallback_limiter.note_sent(self.now().mono);
         self.fallback_calls
-            .spawn(async move { way.send(&parcel).await });
+            .spawn(async move { fallback_sender.send(&message).await });
         Ok(())
     }
 
@@ -361,12 +344,14 @@ impl Dispatcher {
         self.fallback_limiter
             .note_outcome(&outcome, self.now().mono);
         match outcome.error() {
-            None => tracing::warn!("a critical went over the fallback: Telegram does not take it"),
-            Some(why) => {
-                tracing::error!(why, "a critical did not go over the fallback");
+            None => tracing::warn!(
+                "critical notification sent by the fallback; Telegram does not accept it"
+            ),
+            Some(error) => {
+                tracing::error!(error, "fallback failed for a critical notification");
                 self.deps
                     .process_status
-                    .record_error(COMPONENT, format!("fallback: {why}"));
+                    .record_error(COMPONENT, format!("fallback: {error}"));
             }
         }
         self.commit(vec![fallback::outcome_record(&outcome)]).await
@@ -384,75 +369,69 @@ impl Dispatcher {
 
     fn log_outcome(&mut self, outcome: &Outcome) {
         match outcome {
-            Outcome::Delivered {
-                message_id: message,
-            } => tracing::debug!(message, "told"),
-            Outcome::Unknown { error: why } => {
+            Outcome::Delivered { message_id } => tracing::debug!(message_id, "message sent"),
+            Outcome::Unknown { error } => {
                 tracing::warn!(
-                    why,
-                    "a message may have arrived or not; it is repeated, marked"
+                    error,
+                    "delivery outcome unknown; resending, flagged as possible repeat"
                 );
             }
-            Outcome::Retryable {
-                error: why,
-                wait_ms,
-            } => {
-                tracing::warn!(why, wait_ms, "a message did not arrive; it waits");
+            Outcome::Retryable { error, wait_ms } => {
+                tracing::warn!(error, wait_ms, "delivery failed; retrying");
             }
-            Outcome::ChannelRejected { error: why } => {
+            Outcome::ChannelRejected { error } => {
                 tracing::error!(
-                    why,
-                    "nothing can be told until a person mends this; it waits"
+                    error,
+                    "Telegram rejected token or chat; notifications are queued until the configuration is fixed"
                 );
             }
-            Outcome::MessageRejected { error: why } => {
-                let heads = self
-                    .state
-                    .in_flight
-                    .iter()
-                    .flat_map(|s| s.notifications.values());
-                let heads: Vec<&str> = heads.map(|w| w.notification.title.as_str()).collect();
+            Outcome::MessageRejected { error } => {
+                let in_flight = self.state.in_flight.iter();
+                let titles: Vec<&str> = in_flight
+                    .flat_map(|message| message.notifications.values())
+                    .map(|queued| queued.notification.title.as_str())
+                    .collect();
                 tracing::error!(
-                    why,
-                    ?heads,
-                    "refused for what it says; it is not sent again"
+                    error,
+                    ?titles,
+                    "Telegram rejected the message; moved to dead letters"
                 );
             }
             Outcome::ChatMigrated { from, to } => {
-                tracing::warn!(
-                    from,
-                    to,
-                    "the chat has moved; set TELEGRAM_CHAT_ID to the new one"
-                );
+                tracing::warn!(from, to, "chat has a new id; set TELEGRAM_CHAT_ID to it");
             }
         }
-        let trouble = outcome.error();
-        self.last_delivery_failed = trouble.is_some();
-        if let Some(why) = trouble {
-            self.deps.process_status.record_error(COMPONENT, why);
+        let error = outcome.error();
+        self.last_delivery_failed = error.is_some();
+        if let Some(error) = error {
+            self.deps.process_status.record_error(COMPONENT, error);
         }
     }
 
     async fn commit(&mut self, records: Vec<DeliveryRecord>) -> Result<(), TermEnd> {
-        let (progress, part) = (&self.deps.process_status, &self.component);
-        let confirmed = self.outbox_cursor.seq();
-        let appended = self.journal.append(&records, confirmed, |why| {
-            part.set_state(ComponentState::Retrying);
-            progress.record_error(COMPONENT, format!("journal: {why}"));
-            tracing::warn!(why, "journal not reached; nothing is told until it is");
+        let (process_status, component) = (&self.deps.process_status, &self.component);
+        let published_seq = self.outbox_cursor.seq();
+        let append = self.journal.append(&records, published_seq, |error| {
+            component.set_state(ComponentState::Retrying);
+            process_status.record_error(COMPONENT, format!("journal: {error}"));
+            tracing::warn!(
+                error,
+                "journal unavailable; nothing is sent until it is available"
+            );
         });
-        let place = appended.await?;
+        let position = append.await?;
         for record in &records {
-            self.state.apply(place.at, record);
+            self.state.apply(position.at, record);
         }
-        commands::publish_events(&self.deps.outbox, &place, &records, &self.outbox_cursor);
+        let (outbox, cursor) = (&self.deps.outbox, &self.outbox_cursor);
+        command_events::publish_events(outbox, &position, &records, cursor);
         Ok(())
     }
 }
 
 fn outcome_of_call(ended: Result<Outcome, JoinError>) -> Outcome {
     ended.unwrap_or_else(|error| Outcome::Unknown {
-        error: format!("bug: {error}"),
+        error: format!("internal error: {error}"),
     })
 }
 

@@ -1,41 +1,21 @@
-//! The second way to the owner: one POST, and what its end means. When to use it is not decided here.
+//! Sends a critical notification to the fallback by one POST and classifies the outcome.
 
-use std::fmt;
-
-use notifier_core::decide::Outcome;
 use notifier_core::fallback::FallbackMessage;
+use notifier_core::model::Outcome;
 use protocol::event::Severity;
 use protocol::time::UtcMs;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use runtime::process::ExitError;
 use serde::Serialize;
 
-use crate::secret_url::{RequestError, SecretUrl, build_client};
+use crate::config::{FallbackConfig, FallbackFormat};
+use crate::secret_url::{RequestError, build_client};
 
-/// What is understood there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FallbackFormat {
-    /// JSON for anything that takes a webhook.
-    Webhook,
-    /// ntfy's headers and text: <https://docs.ntfy.sh/publish/>.
-    Ntfy,
-}
-
-impl fmt::Display for FallbackFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Webhook => "webhook",
-            Self::Ntfy => "ntfy",
-        })
-    }
-}
-
-/// Where criticals go that Telegram does not take.
+/// Client of the fallback.
 #[derive(Debug, Clone)]
 pub struct FallbackSender {
     client: Client,
-    url: SecretUrl,
-    format: FallbackFormat,
+    config: FallbackConfig,
 }
 
 #[derive(Serialize)]
@@ -48,48 +28,47 @@ struct WebhookBody<'a> {
 }
 
 impl FallbackSender {
-    /// Connects to nothing yet.
+    /// Makes a client that is not connected yet.
     ///
     /// # Errors
-    /// Exit 70 if there is no TLS.
-    pub fn new(address: SecretUrl, format: FallbackFormat) -> Result<Self, ExitError> {
+    /// Exit 70 if TLS cannot be initialized.
+    pub fn new(config: FallbackConfig) -> Result<Self, ExitError> {
         Ok(Self {
             client: build_client()?,
-            url: address,
-            format,
+            config,
         })
     }
 
-    /// Sends one critical, once.
-    pub async fn send(&self, parcel: &FallbackMessage) -> Outcome {
-        match self.url.send(self.request(parcel)).await {
+    /// Sends one notification once.
+    pub async fn send(&self, message: &FallbackMessage) -> Outcome {
+        match self.config.url.send(self.request(message)).await {
             Ok(status) => classify_status(status),
             Err(RequestError {
                 was_not_sent: true,
-                error: why,
+                error,
             }) => Outcome::Retryable {
-                error: why,
+                error,
                 wait_ms: None,
             },
-            Err(RequestError { error: why, .. }) => Outcome::Unknown { error: why },
+            Err(RequestError { error, .. }) => Outcome::Unknown { error },
         }
     }
 
-    fn request(&self, parcel: &FallbackMessage) -> RequestBuilder {
-        let post = self.client.post(self.url.expose());
-        match self.format {
+    fn request(&self, message: &FallbackMessage) -> RequestBuilder {
+        let post = self.client.post(self.config.url.expose());
+        match self.config.format {
             FallbackFormat::Webhook => post.json(&WebhookBody {
-                id: &parcel.id,
-                at: parcel.at,
-                severity: parcel.severity,
-                title: &parcel.title,
-                message: &parcel.message,
+                id: &message.id,
+                at: message.at,
+                severity: message.severity,
+                title: &message.title,
+                message: &message.message,
             }),
             FallbackFormat::Ntfy => post
-                .header("Title", parcel.ascii_title())
-                .header("Priority", ntfy_priority(parcel.severity))
+                .header("Title", message.ascii_title())
+                .header("Priority", ntfy_priority(message.severity))
                 .header("Tags", "rotating_light")
-                .body(parcel.truncated_message()),
+                .body(message.truncated_message()),
         }
     }
 }
@@ -102,22 +81,22 @@ const fn ntfy_priority(severity: Severity) -> &'static str {
     }
 }
 
-/// Its words may be anybody's: the status alone is read.
+/// Classifies a response by its status alone.
 fn classify_status(status: StatusCode) -> Outcome {
-    let why = format!("the fallback answers {}", status.as_u16());
+    let error = format!("fallback: HTTP status {}", status.as_u16());
     match status {
         _ if status.is_success() => Outcome::Delivered { message_id: None },
         StatusCode::TOO_MANY_REQUESTS => Outcome::Retryable {
-            error: why,
+            error,
             wait_ms: None,
         },
         StatusCode::BAD_REQUEST
         | StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::UNPROCESSABLE_ENTITY => Outcome::MessageRejected { error: why },
+        | StatusCode::UNPROCESSABLE_ENTITY => Outcome::MessageRejected { error },
         _ if status.is_client_error() || status.is_redirection() => {
-            Outcome::ChannelRejected { error: why }
+            Outcome::ChannelRejected { error }
         }
-        _ => Outcome::Unknown { error: why },
+        _ => Outcome::Unknown { error },
     }
 }
 

@@ -1,12 +1,14 @@
-//! The notifier's body: waits for events and for Telegram, asks the brain, journals, sends. What to say
-//! and when is not decided here.
+//! Shell of the notifier: receives events and Telegram updates, calls the core, journals its records and sends messages.
+//! [`app::run`] is the entry point.
 
 pub mod app;
 pub mod bus_outage_task;
 pub mod channel;
 pub mod cli;
 pub mod command_executor;
+pub mod config;
 pub mod dead_man_ping;
+pub mod delivery_status;
 pub mod dispatcher;
 pub mod event_consumer;
 pub mod fallback_sender;

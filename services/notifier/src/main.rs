@@ -1,4 +1,4 @@
-//! The notifier: parse, dispatch, exit code.
+//! Entry point of the notifier: parses the command line and runs the command.
 
 use std::process::ExitCode as Status;
 

@@ -1,4 +1,4 @@
-//! `notifier preview`: the whole catalogue with sample values. Needs no bus, no token and no settings.
+//! `notifier preview`: every notification with sample values. Needs no bus, no token and no settings.
 
 use std::io::Write;
 
@@ -6,13 +6,13 @@ use notifier_core::preview;
 use protocol::exit_code::ExitCode;
 use runtime::process::ExitError;
 
-/// Prints it.
+/// Prints all notifications.
 ///
 /// # Errors
-/// Exit 70 for a sample with a bad name, which a test sees to.
+/// Exit 70 for a sample with an invalid name; a test shows that there is none.
 pub fn run() -> Result<ExitCode, ExitError> {
-    let text =
-        preview::catalogue().map_err(|error| ExitError::internal(format!("bug: {error}")))?;
+    let text = preview::catalogue()
+        .map_err(|error| ExitError::internal(format!("internal error: {error}")))?;
     // Whoever closed the output (`| head`) has read enough.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     Ok(ExitCode::Success)

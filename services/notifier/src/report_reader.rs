@@ -29,12 +29,12 @@ const MIN_POINTS: usize = 2;
 /// Why the bus did not answer, in one line.
 pub async fn accounts(bus: &Bus) -> Result<Vec<LatestAccountReport>, String> {
     let found = read_newest(bus, filter::ACCOUNT_REPORTS).await?;
-    let named = found.into_iter().filter_map(|(subject, report)| {
-        match Subject::parse(&subject)? {
+    let named = found
+        .into_iter()
+        .filter_map(|(subject, report)| match Subject::parse(&subject)? {
             Subject::AccountReport(key) => Some((key, report)),
             _ => None,
-        }
-    });
+        });
     Ok(named.collect())
 }
 

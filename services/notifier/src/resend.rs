@@ -122,7 +122,7 @@ pub async fn run(letters: DeadLetterSelection) -> Result<ExitCode, ExitError> {
     if !answer.ok {
         return Err(ExitError::new(ExitCode::Usage, answer.text));
     }
-    print_line(&answer.text);
+    runtime::stdout::print_line(&answer.text)?;
     Ok(ExitCode::Success)
 }
 
@@ -151,9 +151,4 @@ async fn send_request(bus: &Bus, request: &ResendRequest) -> Result<CommandReply
         }
     };
     serde_json::from_slice(&message.payload).map_err(|error| unavailable(error.to_string()))
-}
-
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
-fn print_line(line: &str) {
-    println!("{line}");
 }

@@ -1,5 +1,4 @@
-//! An address that is a secret: it may hold a token or a topic that only its owner knows. It leaves this
-//! file in a request alone; neither an error nor a `Debug` shows it.
+//! A URL that may contain a secret, such as a token or a topic. Neither errors nor `Debug` show it.
 
 use std::time::Duration;
 
@@ -9,50 +8,50 @@ use secrecy::{ExposeSecret, SecretString};
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Longest explanation that is kept.
+/// Longest error text, in characters.
 const MAX_ERROR_CHARS: usize = 300;
 
-/// What of an address is worth hiding in words about it.
+/// Shortest part of a URL that is hidden in errors, in characters.
 const MIN_SECRET_CHARS: usize = 4;
 
-/// A checked address.
+/// A valid URL.
 #[derive(Debug, Clone)]
 pub struct SecretUrl(SecretString);
 
-/// Why there was no answer.
+/// Error of a request without a response.
 #[derive(Debug)]
 pub struct RequestError {
-    /// No connection stood.
+    /// Whether there was no connection, so that nothing was sent.
     pub was_not_sent: bool,
-    /// One line without the address.
+    /// Error in one line without the URL.
     pub error: String,
 }
 
 impl SecretUrl {
-    /// The value of the variable `name`, if it is an address.
+    /// Parses the value of the setting `name`.
     ///
     /// # Errors
-    /// Exit 78, without the value.
+    /// Exit 78 without the value if it is not an HTTP URL.
     pub fn parse(name: &str, value: SecretString) -> Result<Self, ExitError> {
         match Url::parse(value.expose_secret()) {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
                 Ok(Self(value))
             }
             _ => Err(ExitError::config(format!(
-                "{name} (not shown): allowed is https://host or http://host, with port, path and query"
+                "{name} (not shown): expected https://host or http://host, with optional port, path and query"
             ))),
         }
     }
 
-    /// Where to, for the client.
+    /// The URL, for requests only.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Makes the call; the status of its answer, whose words nobody reads.
+    /// Makes a call; the status of the response.
     ///
     /// # Errors
-    /// [`NoAnswer`].
+    /// [`RequestError`] without a response.
     pub async fn send(&self, request: RequestBuilder) -> Result<StatusCode, RequestError> {
         match request.send().await {
             Ok(response) => Ok(response.status()),
@@ -63,27 +62,27 @@ impl SecretUrl {
         }
     }
 
-    /// One line of bounded length without anything of the address but its host.
+    /// One line of bounded length that shows no part of the URL but its host.
     fn redact(&self, text: &str) -> String {
         let mut text = text.replace(self.expose(), "***");
         if let Ok(url) = Url::parse(self.expose()) {
-            let words = url.path().split('/').chain(url.query());
-            let words = words.chain([url.username()]).chain(url.password());
-            for word in words.filter(|word| word.len() >= MIN_SECRET_CHARS) {
-                text = text.replace(word, "***");
+            let parts = url.path().split('/').chain(url.query());
+            let parts = parts.chain([url.username()]).chain(url.password());
+            for part in parts.filter(|part| part.len() >= MIN_SECRET_CHARS) {
+                text = text.replace(part, "***");
             }
         }
-        let words: Vec<&str> = text.split_whitespace().collect();
-        words.join(" ").chars().take(MAX_ERROR_CHARS).collect()
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        parts.join(" ").chars().take(MAX_ERROR_CHARS).collect()
     }
 }
 
-/// A client that connects to nothing yet, follows no redirection, and never waits for ever.
+/// Makes a client with deadlines that follows no redirection.
 ///
 /// # Errors
-/// Exit 70 if there is no TLS.
+/// Exit 70 if TLS cannot be initialized.
 pub fn build_client() -> Result<Client, ExitError> {
-    // A second installation is refused, and as good as the first.
+    // A second installation fails, and the first one stays in place.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
         .connect_timeout(CONNECT_DEADLINE)
@@ -91,19 +90,19 @@ pub fn build_client() -> Result<Client, ExitError> {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("bearish-alpha/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| ExitError::internal(format!("no TLS: {}", error.without_url())))
+        .map_err(|error| ExitError::internal(format!("TLS: {}", error.without_url())))
 }
 
-/// What an error and everything behind it say, without the address.
+/// Text of an error and its sources, without the URL.
 pub fn error_chain(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let mut why = error.to_string();
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
-        why = format!("{why}: {error}");
+        text = format!("{text}: {error}");
         cause = error.source();
     }
-    why
+    text
 }
 
 #[cfg(test)]

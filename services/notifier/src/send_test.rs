@@ -1,5 +1,5 @@
-//! `notifier send-test`: one message with the token and chat that are set, and what to do where it does
-//! not get there. Needs no bus; the notifier may run beside it.
+//! `notifier send-test`: sends one message with the configured token and chat. Needs no bus; the notifier may run
+//! meanwhile.
 
 use std::io::Write;
 
@@ -11,35 +11,35 @@ use runtime::process::ExitError;
 use crate::settings::Settings;
 use crate::telegram::Telegram;
 
-const DEFAULT_TEXT: &str = "✅ TEST: this chat gets what Bearish Alpha has to say";
+const DEFAULT_TEXT: &str = "✅ TEST: this chat receives the notifications of Bearish Alpha";
 
-/// Sends it, once.
+/// Sends one message once.
 ///
 /// # Errors
-/// Exit 69 where waiting may help, 78 where a person must mend something, with one sentence of help.
+/// Exit 69 if waiting may help, 78 if the operator has to correct something, with one sentence of help.
 pub async fn run(text: Option<String>) -> Result<ExitCode, ExitError> {
     let message = build_message(text)?;
     let settings = Settings::from_env()?;
     let Some(bot) = settings.bot()? else {
         return Err(ExitError::config(
-            "TELEGRAM_BOT_TOKEN is not set: nothing to send with. Get a token from @BotFather, then set it \
-             (or TELEGRAM_BOT_TOKEN_FILE) and TELEGRAM_CHAT_ID",
+            "TELEGRAM_BOT_TOKEN is not set: get a token from @BotFather, then set TELEGRAM_BOT_TOKEN (or \
+             TELEGRAM_BOT_TOKEN_FILE) and TELEGRAM_CHAT_ID",
         ));
     };
     let (chat, place) = (bot.chat, bot.api_url.clone());
     match Telegram::new(&bot)?.try_send(chat, &message).await {
         Ok(number) => {
             let number = number.map_or_else(String::new, |number| format!(" as message {number}"));
-            // Whoever closed the output does not want to know.
+            // A closed pipe is not an error.
             let _ = writeln!(
                 std::io::stdout().lock(),
                 "sent to chat {chat} through {place}{number}"
             );
             Ok(ExitCode::Success)
         }
-        Err((fault, why)) => Err(ExitError::new(
-            fault.exit_code(),
-            format!("chat {chat} through {place}: {why}. {}", fault.help()),
+        Err((cause, error)) => Err(ExitError::new(
+            cause.exit_code(),
+            format!("chat {chat} through {place}: {error}. {}", cause.help()),
         )),
     }
 }
@@ -50,9 +50,7 @@ fn build_message(text: Option<String>) -> Result<Message, ExitError> {
     if text.trim().is_empty() || length > MESSAGE_LIMIT {
         return Err(ExitError::new(
             ExitCode::Usage,
-            format!(
-                "TEXT has {length} characters: allowed are 1 to {MESSAGE_LIMIT}, not all blank"
-            ),
+            format!("TEXT has {length} characters: expected 1 to {MESSAGE_LIMIT}, not only spaces"),
         ));
     }
     Ok(Message {

@@ -1,5 +1,5 @@
-//! The notifier's settings: all from the environment, each refused with its name, value and what is
-//! allowed; the token's value is never shown.
+//! Settings of the notifier from the environment. An error names the setting, its value and what is expected; secret
+//! values are not shown.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,31 +16,30 @@ use runtime::secrets;
 use runtime::settings::whole_number;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::dead_man_ping::DeadManSwitch;
-use crate::fallback_sender::{FallbackFormat, FallbackSender};
+use crate::config::{Bot, DeadManConfig, FallbackConfig, FallbackFormat};
 use crate::secret_url::SecretUrl;
 
-/// Everything but the command line.
+/// All settings.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "notifier")]
 pub struct Settings {
-    /// The bus.
+    /// Settings of the bus.
     #[command(flatten)]
     pub bus: BusSettings,
 
-    /// Logs.
+    /// Settings of the log.
     #[command(flatten)]
     pub telemetry: LoggingSettings,
 
-    /// Numbers.
+    /// Settings of the metrics.
     #[command(flatten)]
     pub metrics: MetricsSettings,
 
-    /// This process.
+    /// Settings of the instance.
     #[command(flatten)]
     pub own: InstanceSettings,
 
-    /// The bot's token, from @BotFather
+    /// Token of the bot, from @BotFather
     #[arg(
         long,
         env = "TELEGRAM_BOT_TOKEN",
@@ -49,7 +48,7 @@ pub struct Settings {
     )]
     pub token: Option<SecretString>,
 
-    /// A file that holds the bot's token
+    /// File with the token of the bot
     #[arg(
         long,
         env = "TELEGRAM_BOT_TOKEN_FILE",
@@ -57,32 +56,32 @@ pub struct Settings {
     )]
     pub token_file: Option<PathBuf>,
 
-    /// The chat to write to; groups have a negative number
+    /// Id of the chat that receives messages; negative for a group
     #[arg(long, env = "TELEGRAM_CHAT_ID", value_name = "TELEGRAM_CHAT_ID",
           allow_negative_numbers = true, value_parser = chat)]
     pub chat: Option<i64>,
 
-    /// Numbers of the users who may give orders, with commas; nobody if empty
+    /// Ids of the users who may give commands, separated by commas; no commands if empty
     #[arg(long, env = "TELEGRAM_ALLOWED_USERS", value_name = "TELEGRAM_ALLOWED_USERS",
           default_value = "", value_parser = users)]
     pub allowed_users: AllowedUsers,
 
-    /// Where Telegram's Bot API is
+    /// URL of Telegram's Bot API
     #[arg(long, env = "TELEGRAM_API_URL", value_name = "TELEGRAM_API_URL",
           default_value = "https://api.telegram.org", value_parser = api_url)]
     pub api_url: String,
 
-    /// Least milliseconds between two messages to the chat
+    /// Shortest time between two messages to the chat, in milliseconds
     #[arg(long, env = "TELEGRAM_MIN_INTERVAL_MS", value_name = "TELEGRAM_MIN_INTERVAL_MS",
           default_value = "1000", value_parser = whole_number::<u64>(0..=60_000))]
     pub min_interval_ms: u64,
 
-    /// Seconds between heartbeat messages to the owner
+    /// Time between two summaries, in seconds
     #[arg(long, env = "NOTIFIER_SUMMARY_SECS", value_name = "NOTIFIER_SUMMARY_SECS",
           default_value = "3600", value_parser = whole_number::<u64>(10..=86_400))]
     pub summary_secs: u64,
 
-    /// Where criticals go that Telegram does not take; may hold a secret
+    /// URL for critical notifications that Telegram does not accept; may contain a secret
     #[arg(
         long,
         env = "FALLBACK_URL",
@@ -91,11 +90,11 @@ pub struct Settings {
     )]
     pub fallback_url: Option<SecretString>,
 
-    /// A file that holds that address
+    /// File with the URL of the fallback
     #[arg(long, env = "FALLBACK_URL_FILE", value_name = "FALLBACK_URL_FILE")]
     pub fallback_url_file: Option<PathBuf>,
 
-    /// What gets a GET every now and then while all is well; may hold a secret
+    /// URL that receives a GET at an interval while everything works; may contain a secret
     #[arg(
         long,
         env = "DEADMAN_URL",
@@ -104,59 +103,44 @@ pub struct Settings {
     )]
     pub deadman_url: Option<SecretString>,
 
-    /// A file that holds that address
+    /// File with the URL of the dead man's switch
     #[arg(long, env = "DEADMAN_URL_FILE", value_name = "DEADMAN_URL_FILE")]
     pub deadman_url_file: Option<PathBuf>,
 
-    /// Seconds between two of them
+    /// Time between two pings of the dead man's switch, in seconds
     #[arg(long, env = "DEADMAN_INTERVAL_SECS", value_name = "DEADMAN_INTERVAL_SECS",
           default_value = "60", value_parser = whole_number::<u64>(1..=3_600))]
     pub deadman_interval_secs: u64,
 
-    /// What is understood at the fallback
+    /// Format of messages to the fallback: webhook or ntfy
     #[arg(long, env = "FALLBACK_FORMAT", value_name = "FALLBACK_FORMAT",
           default_value_t = FallbackFormat::Webhook, value_parser = format)]
     pub fallback_format: FallbackFormat,
 }
 
-/// People who may give orders.
+/// Ids of the users who may give commands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AllowedUsers(pub BTreeSet<i64>);
-
-/// A bot and the chat it writes to.
-#[derive(Clone)]
-pub struct Bot {
-    /// Its token.
-    pub token: SecretString,
-    /// Whom it writes to.
-    pub chat: i64,
-    /// Where the Bot API is, without a slash at its end.
-    pub api_url: String,
-    /// How fast it may write.
-    pub limits: SendLimits,
-    /// Whose orders it takes.
-    pub allowed_users: BTreeSet<i64>,
-}
+pub struct AllowedUsers(BTreeSet<i64>);
 
 impl Settings {
-    /// From the environment.
+    /// Reads the settings from the environment.
     ///
     /// # Errors
-    /// Exit 78, one line.
+    /// Exit 78 that names the setting.
     pub fn from_env() -> Result<Self, ExitError> {
         runtime::settings::from_env()
     }
 
-    /// The bot, if one is set.
+    /// Configuration of the bot; `None` without a token and a chat.
     ///
     /// # Errors
-    /// Exit 78 for a token without a chat, a chat without a token, or what is no token.
+    /// Exit 78 for an invalid token, or if only one of token and chat is set.
     pub fn bot(&self) -> Result<Option<Bot>, ExitError> {
         let file = self.token_file.as_deref();
         let token = secrets::resolve("TELEGRAM_BOT_TOKEN", self.token.as_ref(), file)?;
         match (token, self.chat) {
             (None, None) if !self.allowed_users.0.is_empty() => Err(ExitError::config(
-                "TELEGRAM_ALLOWED_USERS is set, but TELEGRAM_BOT_TOKEN is not: allowed is it beside a bot only",
+                "TELEGRAM_ALLOWED_USERS requires TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
             )),
             (None, None) => Ok(None),
             (Some(token), Some(chat)) => {
@@ -170,68 +154,68 @@ impl Settings {
                 }))
             }
             (Some(_), None) => Err(ExitError::config(
-                "TELEGRAM_BOT_TOKEN is set, but TELEGRAM_CHAT_ID is not: allowed are both or neither",
+                "TELEGRAM_BOT_TOKEN requires TELEGRAM_CHAT_ID",
             )),
             (None, Some(chat)) => Err(ExitError::config(format!(
-                "TELEGRAM_CHAT_ID={chat} is set, but neither TELEGRAM_BOT_TOKEN nor \
-                 TELEGRAM_BOT_TOKEN_FILE: allowed are both or neither"
+                "TELEGRAM_CHAT_ID={chat} requires TELEGRAM_BOT_TOKEN or TELEGRAM_BOT_TOKEN_FILE"
             ))),
         }
     }
 
-    /// The dead man's switch, if one is set.
+    /// Configuration of the dead man's switch; `None` without a URL.
     ///
     /// # Errors
-    /// Exit 78 for what is no address.
-    pub fn dead_man_switch(&self) -> Result<Option<DeadManSwitch>, ExitError> {
+    /// Exit 78 for an invalid URL.
+    pub fn dead_man_switch(&self) -> Result<Option<DeadManConfig>, ExitError> {
         let file = self.deadman_url_file.as_deref();
         let Some(value) = secrets::resolve("DEADMAN_URL", self.deadman_url.as_ref(), file)? else {
             return Ok(None);
         };
-        let address = SecretUrl::parse("DEADMAN_URL", value)?;
-        let every = Duration::from_secs(self.deadman_interval_secs);
-        DeadManSwitch::new(address, every).map(Some)
+        Ok(Some(DeadManConfig {
+            url: SecretUrl::parse("DEADMAN_URL", value)?,
+            interval: Duration::from_secs(self.deadman_interval_secs),
+        }))
     }
 
-    /// The second way to the owner, if one is set.
+    /// Configuration of the fallback; `None` without a URL.
     ///
     /// # Errors
-    /// Exit 78 for what is no address, or where there is no Telegram to fall back from.
-    pub fn fallback(&self) -> Result<Option<FallbackSender>, ExitError> {
+    /// Exit 78 for an invalid URL, or without Telegram.
+    pub fn fallback(&self) -> Result<Option<FallbackConfig>, ExitError> {
         let file = self.fallback_url_file.as_deref();
         let Some(value) = secrets::resolve("FALLBACK_URL", self.fallback_url.as_ref(), file)?
         else {
             return Ok(None);
         };
-        let address = SecretUrl::parse("FALLBACK_URL", value)?;
+        let url = SecretUrl::parse("FALLBACK_URL", value)?;
         if self.chat.is_none() {
             return Err(ExitError::config(
-                "FALLBACK_URL (not shown) is set, but TELEGRAM_CHAT_ID is not: allowed is a fallback beside \
-                 Telegram only",
+                "FALLBACK_URL requires TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID",
             ));
         }
-        FallbackSender::new(address, self.fallback_format).map(Some)
+        let format = self.fallback_format;
+        Ok(Some(FallbackConfig { url, format }))
     }
 }
 
-/// A token goes into an address: nothing else may come in with it.
+/// Checks the form of the token, because it becomes part of a URL.
 fn check_token(token: &SecretString) -> Result<(), ExitError> {
     let well_formed = token
         .expose_secret()
         .split_once(':')
         .is_some_and(|(id, secret)| {
-            let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+            let is_valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
             !id.is_empty()
                 && id.bytes().all(|b| b.is_ascii_digit())
                 && (30..=64).contains(&secret.len())
-                && secret.bytes().all(allowed)
+                && secret.bytes().all(is_valid)
         });
     if well_formed {
         Ok(())
     } else {
         Err(ExitError::config(
-            "TELEGRAM_BOT_TOKEN (not shown): allowed is what @BotFather gives, digits, a colon and \
-             about 35 of A-Z a-z 0-9 _ -",
+            "TELEGRAM_BOT_TOKEN (not shown): expected the token that @BotFather sends: digits, a colon and about 35 of \
+             A-Z a-z 0-9 _ -, without spaces",
         ))
     }
 }
@@ -240,30 +224,31 @@ fn format(text: &str) -> Result<FallbackFormat, String> {
     match text {
         "webhook" => Ok(FallbackFormat::Webhook),
         "ntfy" => Ok(FallbackFormat::Ntfy),
-        _ => Err("allowed are webhook, ntfy".to_owned()),
+        _ => Err("expected webhook or ntfy".to_owned()),
     }
 }
 
 fn chat(text: &str) -> Result<i64, String> {
     match text.parse() {
         Ok(id) if id != 0 => Ok(id),
-        _ => {
-            Err("allowed is a chat's number, e.g. 123456789, for a group -1001234567890".to_owned())
-        }
+        _ => Err(
+            "expected the id of a chat, for example 123456789, or -1001234567890 for a group"
+                .to_owned(),
+        ),
     }
 }
 
 fn users(text: &str) -> Result<AllowedUsers, String> {
-    let wrong = || {
-        "allowed are numbers of users with commas, e.g. 123456789,987654321; @userinfobot tells one's own"
+    let invalid = || {
+        "expected ids of users separated by commas, for example 123456789,987654321; @userinfobot shows your own id"
             .to_owned()
     };
-    let words = text.split(',').map(str::trim);
+    let ids = text.split(',').map(str::trim);
     let mut users = BTreeSet::new();
-    for word in words.filter(|word| !word.is_empty()) {
-        let id: i64 = word.parse().map_err(|_| wrong())?;
+    for id in ids.filter(|id| !id.is_empty()) {
+        let id: i64 = id.parse().map_err(|_| invalid())?;
         if id <= 0 {
-            return Err(wrong());
+            return Err(invalid());
         }
         users.insert(id);
     }
@@ -282,7 +267,7 @@ fn api_url(text: &str) -> Result<String, String> {
         {
             Ok(text.to_owned())
         }
-        _ => Err("allowed is https://host or http://host, with port and path".to_owned()),
+        _ => Err("expected https://host or http://host, with optional port and path".to_owned()),
     }
 }
 
@@ -291,8 +276,8 @@ mod tests {
     use super::*;
 
     fn bot(pairs: &[&str]) -> Result<Option<Bot>, ExitError> {
-        let words = ["settings"].iter().chain(pairs);
-        Settings::try_parse_from(words).unwrap().bot()
+        let arguments = ["settings"].iter().chain(pairs);
+        Settings::try_parse_from(arguments).unwrap().bot()
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub async fn run() -> Result<ExitCode, ExitError> {
         .await
         .map_err(BusError::into_exit_error)?;
     let state = read_state(&bus).await?;
-    print_lines(&describe_state(&state, clock::now()));
+    runtime::stdout::print_lines(describe_state(&state, clock::now()))?;
     Ok(ExitCode::Success)
 }
 
@@ -80,12 +80,5 @@ fn describe_last_sent(state: &DeliveryState, now: UtcMs) -> String {
     match state.last_sent_at {
         None => "never".to_owned(),
         Some(at) => format!("{at} ({} s ago)", now.since(at).as_secs()),
-    }
-}
-
-#[allow(clippy::print_stdout, reason = "the answer of a command")]
-fn print_lines(lines: &[String]) {
-    for line in lines {
-        println!("{line}");
     }
 }

@@ -1,18 +1,18 @@
-//! What is wrong when a message did not get to the chat, and the one sentence that helps. For people: how
-//! delivery goes on is decided by the outcome alone.
+//! Cause of a failed message with one sentence of help, for `notifier send-test`. Delivery depends on the outcome
+//! alone.
 
 use protocol::exit_code::ExitCode;
 
-/// What is wrong.
+/// Cause of a failed message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TelegramError {
-    /// 401: no bot has this token (any more).
+    /// 401: no bot has this token, or not any more.
     TokenRevoked,
-    /// 404: Telegram has no such page, so the token is not whole, or the address has a wrong path.
+    /// 404: the token is incomplete, or the URL has a wrong path.
     TokenUnknown,
-    /// The chat does not exist, or this bot has never seen it.
+    /// The chat does not exist, or the bot has never received a message from it.
     ChatUnknown,
-    /// The person has blocked the bot, or never started it.
+    /// The user has blocked the bot, or never started it.
     Blocked,
     /// The bot is no longer a member of the group.
     Kicked,
@@ -20,36 +20,36 @@ pub enum TelegramError {
     NoRights,
     /// 403 for another reason.
     Forbidden,
-    /// The group became a supergroup, which has another number.
+    /// The group became a supergroup with this id.
     ChatMigrated(i64),
-    /// 429, with the seconds to wait where Telegram says them.
+    /// 429, with the wait in seconds if Telegram names one.
     RateLimited(Option<u64>),
     /// No connection: nothing was sent.
     NotConnected,
-    /// The connection stood, and no answer came: it may have been sent.
+    /// No response on an open connection: the message may have been sent.
     NoResponse,
-    /// Whoever answered is not Telegram.
+    /// The response is not Telegram's.
     NotTelegram,
     /// 5xx.
     ServerError,
-    /// Another refusal.
+    /// Any other rejection.
     MessageRejected,
 }
 
 impl TelegramError {
-    /// Which one a refusal is, by status and Telegram's words.
+    /// Cause by status and description of a response.
     pub fn from_response(status: u16, description: &str, retry_after: Option<u64>) -> Self {
-        let said = description.to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let description = description.to_lowercase();
+        let contains = |texts: &[&str]| texts.iter().any(|text| description.contains(text));
         match status {
             401 => Self::TokenRevoked,
             404 => Self::TokenUnknown,
             429 => Self::RateLimited(retry_after),
-            403 if says(&["kicked", "not a member"]) => Self::Kicked,
-            403 if says(&["blocked", "can't initiate", "deactivated"]) => Self::Blocked,
+            403 if contains(&["kicked", "not a member"]) => Self::Kicked,
+            403 if contains(&["blocked", "can't initiate", "deactivated"]) => Self::Blocked,
             403 => Self::Forbidden,
-            _ if says(&["rights", "chat_write_forbidden", "topic_closed"]) => Self::NoRights,
-            400 if says(&[
+            _ if contains(&["rights", "chat_write_forbidden", "topic_closed"]) => Self::NoRights,
+            400 if contains(&[
                 "chat not found",
                 "chat_id",
                 "chat identifier",
@@ -63,7 +63,7 @@ impl TelegramError {
         }
     }
 
-    /// The chat, and nothing else, is the reason.
+    /// Whether the chat is the cause.
     pub const fn concerns_chat(self) -> bool {
         matches!(
             self,
@@ -71,7 +71,7 @@ impl TelegramError {
         )
     }
 
-    /// What a person, or time, has to do about it.
+    /// What to do about the cause, in one sentence.
     pub fn help(self) -> String {
         let help = match self {
             Self::TokenRevoked => {
@@ -83,7 +83,7 @@ impl TelegramError {
             }
             Self::ChatUnknown => {
                 "Write to the bot once from that chat (or add it to the group), then set TELEGRAM_CHAT_ID to \
-                 the number that getUpdates shows; a group's is negative"
+                 the id that getUpdates shows; the id of a group is negative"
             }
             Self::Blocked => "Open the chat with the bot in Telegram and press Start (or Unblock)",
             Self::Kicked => "Add the bot to the group again",
@@ -91,35 +91,31 @@ impl TelegramError {
                 "Let the bot write: in the group's or channel's settings give it the right to send messages"
             }
             Self::Forbidden => {
-                "Telegram lets this bot not write to this chat: start it there, or add it"
+                "Telegram does not let the bot write to this chat: start the bot there, or add it"
             }
             Self::ChatMigrated(to) => {
-                return format!("The group has another number now: set TELEGRAM_CHAT_ID={to}");
+                return format!("The group has a new id: set TELEGRAM_CHAT_ID={to}");
             }
             Self::RateLimited(Some(secs)) => {
                 return format!("Too many messages: wait {secs} s, then try again");
             }
             Self::RateLimited(None) => "Too many messages: wait a minute, then try again",
             Self::NotConnected => {
-                "Nothing was sent: check this machine's way to the internet (DNS, firewall, proxy) and \
-                 TELEGRAM_API_URL"
+                "Nothing was sent: check the internet connection (DNS, firewall, proxy) and TELEGRAM_API_URL"
             }
-            Self::NoResponse => {
-                "It may have arrived all the same: look into the chat before you try again"
-            }
+            Self::NoResponse => "The message may have arrived: check the chat before you try again",
             Self::NotTelegram => {
-                "Something else than Telegram answers there: leave TELEGRAM_API_URL unset, and check for a \
-                 proxy or a login page in between"
+                "Another server answers there: leave TELEGRAM_API_URL unset, and check for a proxy or a login page"
             }
             Self::ServerError => {
-                "Telegram has trouble of its own; it may have arrived all the same: try again in a few minutes"
+                "Telegram has an internal error; the message may have arrived: try again in a few minutes"
             }
-            Self::MessageRejected => "Telegram does not take this text: try another one",
+            Self::MessageRejected => "Telegram rejects this text: try another one",
         };
         help.to_owned()
     }
 
-    /// 69 where waiting may help, 78 where a person must mend something.
+    /// 69 if waiting may help, 78 if the operator has to correct something.
     pub const fn exit_code(self) -> ExitCode {
         match self {
             Self::RateLimited(_) | Self::NotConnected | Self::NoResponse | Self::ServerError => {
@@ -192,11 +188,11 @@ mod tests {
                 TelegramError::MessageRejected,
             ),
         ];
-        for (status, words, expected) in table {
+        for (status, description, expected) in table {
             assert_eq!(
-                TelegramError::from_response(status, words, Some(4)),
+                TelegramError::from_response(status, description, Some(4)),
                 expected,
-                "{words}"
+                "{description}"
             );
         }
     }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use notifier_core::command_intake::Update;
+use runtime::backoff::Backoff;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -11,8 +12,11 @@ use crate::telegram::{PollError, Telegram};
 
 /// Batches that wait: the next is asked for when this one is journaled.
 pub const QUEUE_CAPACITY: usize = 1;
-const MIN_BACKOFF: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_mins(1);
+const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    cap: Duration::from_mins(1),
+};
 /// Who else asks with this token may be a notifier that is just ending.
 const CONFLICT_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -37,7 +41,7 @@ pub async fn poll_updates(
         telegram,
         next_update: from,
         bot_name: None,
-        backoff: MIN_BACKOFF,
+        failures: 0,
     };
     shutdown
         .run_until_cancelled(async {
@@ -52,7 +56,7 @@ struct Poller {
     telegram: Telegram,
     next_update: Option<i64>,
     bot_name: Option<String>,
-    backoff: Duration,
+    failures: u32,
 }
 
 impl Poller {
@@ -67,10 +71,10 @@ impl Poller {
         let asked = Instant::now();
         match self.telegram.fetch_updates(self.next_update).await {
             Ok(updates) => {
-                self.backoff = MIN_BACKOFF;
+                self.failures = 0;
                 let Some(last) = updates.last().map(|update| update.id) else {
                     // An end that answers without waiting for something is not asked without end.
-                    return Some(MIN_BACKOFF.saturating_sub(asked.elapsed()));
+                    return Some(MIN_POLL_INTERVAL.saturating_sub(asked.elapsed()));
                 };
                 let (taken, journaled) = oneshot::channel();
                 let bot = self.bot_name.clone();
@@ -100,9 +104,8 @@ impl Poller {
             PollError::Wait(secs) => Duration::from_secs(*secs),
             PollError::Failed(why) => {
                 tracing::warn!(why, "the owner's orders are not heard; trying again");
-                let pause = self.backoff;
-                self.backoff = (pause * 2).min(MAX_BACKOFF);
-                pause
+                self.failures = self.failures.saturating_add(1);
+                BACKOFF.wait(self.failures)
             }
         }
     }

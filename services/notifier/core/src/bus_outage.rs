@@ -1,46 +1,35 @@
-//! That the bus is away, and that it is back: told from this process's memory, because the journal is on
-//! the bus. A restart in between may repeat it, which the message says.
+//! Reports an outage of the bus and its end from memory, because the journal is on the bus. A restart of the notifier
+//! may repeat the report, which the message says.
 
 use protocol::event::Severity;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
-use crate::clock_reading::ClockReading;
-use crate::decide::Outcome;
 use crate::fallback::{self, FALLBACK_DELAY_MS, FallbackMessage};
-use crate::formatting::format_duration;
+use crate::formatting::{format_duration, format_time};
 use crate::message::Message;
+use crate::model::{ChannelOutage, FallbackStatus, OutageSpan, Outcome, QueuedNotification};
 use crate::notification::Notification;
 use crate::send_limiter::{SendLimiter, SendLimits};
-use crate::state::{ChannelOutage, FallbackStatus, QueuedNotification};
 
-/// Away for longer than this, in milliseconds: a restart of the bus takes a few seconds.
+/// Shortest outage that is reported, in milliseconds. A restart of the bus takes a few seconds.
 const OUTAGE_NOTICE_AFTER_MS: u64 = 30_000;
 
-/// Which way a message goes.
+/// Channel of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeliveryPath {
-    /// To Telegram, or to the log.
+    /// To Telegram, or to standard output without Telegram.
     Channel(Message),
-    /// Over the fallback.
+    /// To the fallback.
     Fallback(FallbackMessage),
 }
 
-/// An absence of the bus: the one that lasts, or the last one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutageSpan {
-    /// Since then.
-    pub since: UtcMs,
-    /// Until then; none while it lasts.
-    pub until: Option<UtcMs>,
-}
-
-/// Since when the bus is away, and what of it is still to be told.
+/// The current or last outage of the bus, and the report that is still to be sent.
 #[derive(Debug)]
 pub struct BusOutage {
     span: Option<OutageSpan>,
     started_at: Option<ClockReading>,
     is_reported: bool,
-    /// One thing at most: that it is back also says how long it was away.
+    /// At most one report: the end of an outage also names its duration.
     pending: Option<(QueuedNotification, u64)>,
     channel_limiter: SendLimiter,
     fallback_limiter: SendLimiter,
@@ -49,7 +38,7 @@ pub struct BusOutage {
 }
 
 impl BusOutage {
-    /// The bus was there until now.
+    /// State of a process whose bus was reachable until now.
     pub const fn new(has_fallback: bool) -> Self {
         Self {
             span: None,
@@ -63,7 +52,7 @@ impl BusOutage {
         }
     }
 
-    /// Whether the bus is there, looked at every now and then.
+    /// Takes whether the bus is connected; called regularly.
     pub fn update(&mut self, connected: bool, now: ClockReading) {
         let Some(since) = self.started_at else {
             if !connected {
@@ -87,48 +76,48 @@ impl BusOutage {
         }
     }
 
-    /// The absence that lasts, or the last one.
+    /// The current or last outage; `None` if there was none.
     pub const fn span(&self) -> Option<OutageSpan> {
         self.span
     }
 
-    /// The next call to make: to Telegram, and over the fallback once Telegram is shut or did not take it
-    /// for too long.
+    /// The next call to make: to Telegram, and to the fallback once Telegram rejects the chat or has not accepted the
+    /// report for too long. `None` if no call is due.
     pub fn next_delivery(&self, now: ClockReading) -> Option<DeliveryPath> {
-        let (waiting, queued) = self.pending.as_ref()?;
-        let waited = now.mono.saturating_sub(*queued);
-        let falls = self.has_fallback
+        let (queued, queued_at) = self.pending.as_ref()?;
+        let waited = now.mono.saturating_sub(*queued_at);
+        let needs_fallback = self.has_fallback
             && (self.channel_limiter.is_channel_rejected() || waited >= FALLBACK_DELAY_MS);
-        if falls
-            && let Some(away) = &self.channel_outage
+        if needs_fallback
+            && let Some(outage) = &self.channel_outage
             && self.fallback_limiter.next_send_at() <= now.mono
         {
-            let id = format!("notifier-bus-{}", waiting.notification.at.0);
-            let parcel = FallbackMessage::from_notification(id, waiting, Some(away), now.utc);
-            return Some(DeliveryPath::Fallback(parcel));
+            let id = format!("notifier-bus-{}", queued.notification.at.0);
+            let message = FallbackMessage::from_notification(id, queued, Some(outage), now.utc);
+            return Some(DeliveryPath::Fallback(message));
         }
-        let open = self.channel_limiter.next_send_at() <= now.mono;
-        open.then(|| DeliveryPath::Channel(Message::from_notification(waiting, now.utc)))
+        let may_send = self.channel_limiter.next_send_at() <= now.mono;
+        may_send.then(|| DeliveryPath::Channel(Message::from_notification(queued, now.utc)))
     }
 
-    /// How the call to Telegram ended.
+    /// Takes the outcome of the call to Telegram.
     pub fn on_channel_outcome(&mut self, outcome: &Outcome, now: ClockReading) {
         self.channel_limiter.note_outcome(outcome, now.mono);
         match outcome.error() {
-            Some(why) if !matches!(outcome, Outcome::MessageRejected { .. }) => {
+            Some(error) if !matches!(outcome, Outcome::MessageRejected { .. }) => {
                 let since = self
                     .channel_outage
                     .as_ref()
-                    .map_or(now.utc, |away| away.since);
-                let why = why.to_owned();
-                self.channel_outage = Some(ChannelOutage { since, error: why });
+                    .map_or(now.utc, |outage| outage.since);
+                let error = error.to_owned();
+                self.channel_outage = Some(ChannelOutage { since, error });
             }
             _ => self.channel_outage = None,
         }
         self.settle_pending(outcome);
     }
 
-    /// How the call over the fallback ended.
+    /// Takes the outcome of the call to the fallback.
     pub fn on_fallback_outcome(&mut self, outcome: &Outcome, now: ClockReading) {
         self.fallback_limiter.note_outcome(outcome, now.mono);
         self.settle_pending(outcome);
@@ -138,8 +127,8 @@ impl BusOutage {
         match outcome {
             Outcome::Delivered { .. } | Outcome::MessageRejected { .. } => self.pending = None,
             Outcome::Unknown { .. } => {
-                if let Some((waiting, _)) = &mut self.pending {
-                    waiting.repeats += 1;
+                if let Some((queued, _)) = &mut self.pending {
+                    queued.repeats += 1;
                 }
             }
             Outcome::Retryable { .. }
@@ -148,15 +137,15 @@ impl BusOutage {
         }
     }
 
-    fn set_pending(&mut self, letter: Notification, now: ClockReading) {
-        let waiting = QueuedNotification {
-            notification: letter,
+    fn set_pending(&mut self, notification: Notification, now: ClockReading) {
+        let queued = QueuedNotification {
+            notification,
             repeats: 0,
             queued_at: now.utc,
             fallback_status: FallbackStatus::NotSent,
             reply: None,
         };
-        self.pending = Some((waiting, now.mono));
+        self.pending = Some((queued, now.mono));
     }
 }
 
@@ -165,11 +154,13 @@ fn lost_notification(since: UtcMs, now: UtcMs) -> Notification {
         at: now,
         severity: Severity::Critical,
         kind: "bus".to_owned(),
-        title: "🚨 BUS AWAY".to_owned(),
+        title: "🚨 BUS DOWN".to_owned(),
         body: format!(
-            "The bus is away since {since}\nUntil it is back nothing is decided, nobody restarts a trader that \
-             dies, and nothing else can be told\nLook: docker compose ps -a nats\n\
-             (said from memory: a restart of the notifier may repeat it)"
+            "Down since: {}\nOpen positions: not managed; stop orders on the exchange stay active\n\
+             Next: no trading, no restarts and no other notifications until the bus works again\n\
+             Note: a restart of the notifier may repeat this message\n\
+             Action: check with: docker compose ps -a nats; if it is stopped, run: scripts/up",
+            format_time(since)
         ),
         has_picture: false,
     }
@@ -180,10 +171,11 @@ fn recovered_notification(since: UtcMs, lasted: u64, now: UtcMs) -> Notification
         at: now,
         severity: Severity::Info,
         kind: "bus".to_owned(),
-        title: "✅ BUS BACK".to_owned(),
+        title: "✅ BUS RECOVERED".to_owned(),
         body: format!(
-            "It was away for {}, since {since}\nWhat happened meanwhile follows",
-            format_duration(lasted)
+            "Down for: {}, since {}\nNext: notifications of this time follow",
+            format_duration(lasted),
+            format_time(since)
         ),
         has_picture: false,
     }
@@ -204,68 +196,65 @@ mod tests {
         }
     }
 
-    /// Looks every second; what goes out, with when.
+    /// Updates once a second; the messages sent, with their second.
     fn run_seconds(
-        lifeline: &mut BusOutage,
+        outage: &mut BusOutage,
         secs: std::ops::Range<u64>,
         connected: bool,
         telegram: &Outcome,
     ) -> Vec<(u64, DeliveryPath)> {
-        let mut out = Vec::new();
+        let mut sent = Vec::new();
         for now in secs {
-            lifeline.update(connected, at(now));
-            let Some(way) = lifeline.next_delivery(at(now)) else {
+            outage.update(connected, at(now));
+            let Some(path) = outage.next_delivery(at(now)) else {
                 continue;
             };
-            match &way {
-                DeliveryPath::Channel(_) => lifeline.on_channel_outcome(telegram, at(now)),
-                DeliveryPath::Fallback(_) => lifeline.on_fallback_outcome(&SENT, at(now)),
+            match &path {
+                DeliveryPath::Channel(_) => outage.on_channel_outcome(telegram, at(now)),
+                DeliveryPath::Fallback(_) => outage.on_fallback_outcome(&SENT, at(now)),
             }
-            out.push((now, way));
+            sent.push((now, path));
         }
-        out
+        sent
     }
 
-    fn text(way: &DeliveryPath) -> &str {
-        match way {
+    fn text(path: &DeliveryPath) -> &str {
+        match path {
             DeliveryPath::Channel(message) => &message.text,
-            DeliveryPath::Fallback(parcel) => &parcel.message,
+            DeliveryPath::Fallback(message) => &message.message,
         }
     }
 
     #[test]
     fn bus_outage_is_reported_once_after_30_seconds_and_its_end_once() {
-        let mut lifeline = BusOutage::new(false);
-        assert!(run_seconds(&mut lifeline, 0..10, true, &SENT).is_empty());
-        assert!(run_seconds(&mut lifeline, 10..40, false, &SENT).is_empty());
+        let mut outage = BusOutage::new(false);
+        assert!(run_seconds(&mut outage, 0..10, true, &SENT).is_empty());
+        assert!(run_seconds(&mut outage, 10..40, false, &SENT).is_empty());
         assert!(
-            run_seconds(&mut lifeline, 40..50, true, &SENT).is_empty(),
+            run_seconds(&mut outage, 40..50, true, &SENT).is_empty(),
             "short"
         );
-        let out = run_seconds(&mut lifeline, 50..400, false, &SENT);
+        let out = run_seconds(&mut outage, 50..400, false, &SENT);
         assert_eq!(out.len(), 1, "{out:?}");
         assert_eq!(out[0].0, 81);
-        let said = text(&out[0].1);
-        assert!(
-            said.starts_with("🚨 BUS AWAY\nThe bus is away since 2026-"),
-            "{said}"
-        );
-        assert!(said.contains("may repeat it"), "{said}");
-        let out = run_seconds(&mut lifeline, 400..500, true, &SENT);
+        let lost = text(&out[0].1);
+        assert!(lost.starts_with("🚨 BUS DOWN\nDown since: 2026-"), "{lost}");
+        assert!(lost.contains("may repeat this message"), "{lost}");
+        let out = run_seconds(&mut outage, 400..500, true, &SENT);
         assert_eq!(out.len(), 1, "{out:?}");
         assert!(
-            text(&out[0].1).starts_with("✅ BUS BACK\nIt was away for 5m"),
+            text(&out[0].1).starts_with("✅ BUS RECOVERED\nDown for: 5m"),
             "{out:?}"
         );
     }
 
     #[test]
     fn bus_outage_message_of_unknown_outcome_is_repeated_and_flagged() {
-        let mut lifeline = BusOutage::new(false);
+        let mut outage = BusOutage::new(false);
         let unknown = Outcome::Unknown {
             error: "timed out".to_owned(),
         };
-        let out = run_seconds(&mut lifeline, 0..40, false, &unknown);
+        let out = run_seconds(&mut outage, 0..40, false, &unknown);
         assert!(out.len() > 1, "{out:?}");
         assert!(!text(&out[0].1).contains("possible repeat"));
         assert!(text(&out[1].1).contains("(possible repeat"), "{out:?}");
@@ -273,36 +262,36 @@ mod tests {
 
     #[test]
     fn bus_outage_goes_over_the_fallback_once_if_telegram_rejects_the_chat() {
-        let mut lifeline = BusOutage::new(true);
-        let shut = Outcome::ChannelRejected {
+        let mut outage = BusOutage::new(true);
+        let rejected = Outcome::ChannelRejected {
             error: "401: Unauthorized".to_owned(),
         };
-        let out = run_seconds(&mut lifeline, 0..300, false, &shut);
+        let out = run_seconds(&mut outage, 0..300, false, &rejected);
         assert_eq!(out.len(), 2, "{out:?}");
-        let DeliveryPath::Fallback(parcel) = &out[1].1 else {
+        let DeliveryPath::Fallback(message) = &out[1].1 else {
             panic!("{out:?}");
         };
         assert!(
-            parcel
+            message
                 .message
-                .starts_with("Telegram is not reachable since 2026-")
+                .starts_with("Telegram unreachable since: 2026-")
         );
-        assert!(parcel.message.contains("The bus is away since"));
+        assert!(message.message.contains("Down since: "));
     }
 
     #[test]
     fn bus_outage_goes_over_the_fallback_after_two_minutes_of_no_telegram() {
-        let mut lifeline = BusOutage::new(true);
-        let gone = Outcome::Retryable {
+        let mut outage = BusOutage::new(true);
+        let unreachable = Outcome::Retryable {
             error: "connection refused".to_owned(),
             wait_ms: None,
         };
-        let out = run_seconds(&mut lifeline, 0..300, false, &gone);
-        let fallen: Vec<u64> = out
+        let out = run_seconds(&mut outage, 0..300, false, &unreachable);
+        let by_fallback: Vec<u64> = out
             .iter()
-            .filter(|(_, way)| matches!(way, DeliveryPath::Fallback(_)))
+            .filter(|(_, path)| matches!(path, DeliveryPath::Fallback(_)))
             .map(|(now, _)| *now)
             .collect();
-        assert_eq!(fallen, [31 + 120], "{out:?}");
+        assert_eq!(by_fallback, [31 + 120], "{out:?}");
     }
 }

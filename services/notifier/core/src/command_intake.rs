@@ -1,110 +1,110 @@
-//! What is said to the bot: who may order something, whether it is too late for it, what has to be confirmed
-//! first, and what is recorded of it. Carries nothing out.
+//! Intake of Telegram updates: checks sender, chat and age of a command, asks for confirmation, and returns the records
+//! to journal and the command to execute.
 //!
-//! What this process asked and whom it has warned about is in its memory alone: after a restart a button is
-//! spent, and the question has to be asked again.
+//! Pending confirmations and recently rejected senders are in memory only: after a restart, the operator has to send
+//! an unconfirmed command again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::event::Severity;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
-use crate::clock_reading::ClockReading;
 use crate::command_parser::{ParsedText, TelegramCommand, parse};
+use crate::model::{Button, RunningCommand};
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
-use crate::state::{Button, DeliveryState, RunningCommand};
+use crate::state::DeliveryState;
 
-/// What is older than this is not carried out, in milliseconds. A button is good for as long.
+/// Age from which a command is not executed, and a button has expired, in milliseconds.
 pub const COMMAND_EXPIRY_MS: u64 = 60_000;
-/// A stranger is told of once in this time.
+/// Time in which an unauthorized user is reported once, in milliseconds.
 const UNAUTHORIZED_NOTICE_INTERVAL_MS: u64 = 3_600_000;
-/// Strangers that are remembered; more within an hour are not told of.
+/// Unauthorized users that are remembered; more within an hour are not reported.
 const MAX_UNAUTHORIZED_USERS: usize = 100;
-/// Questions that wait for an answer; the oldest gives way.
+/// Most pending confirmations; the oldest is dropped.
 const MAX_PENDING_CONFIRMATIONS: usize = 20;
-/// What of a text is repeated in records and answers.
+/// Length of a text in records and replies.
 const MAX_ECHO_CHARS: usize = 200;
 const CONFIRM_PREFIX: &str = "confirm:";
 const CANCEL_PREFIX: &str = "cancel:";
 
-/// One update of Telegram's.
+/// One update from Telegram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
-    /// Its number: none is looked at twice.
+    /// Id of the update; each is processed once.
     pub id: i64,
-    /// What it brings.
+    /// Content of the update.
     pub kind: UpdateKind,
 }
 
-/// What an update brings.
+/// Content of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpdateKind {
-    /// A text.
+    /// A text message.
     Text {
-        /// Who wrote it.
+        /// User who sent it.
         user: i64,
-        /// Where.
+        /// Chat of the message.
         chat: i64,
-        /// Only that person and the bot are there.
+        /// Whether the chat is private: one user and the bot.
         is_private: bool,
-        /// When, by Telegram's clock.
+        /// Time by Telegram's clock.
         sent_at: UtcMs,
-        /// It.
+        /// Text of the message.
         text: String,
     },
-    /// A button was pressed.
+    /// A pressed button.
     ButtonPress {
-        /// Who pressed it.
+        /// User who pressed it.
         user: i64,
-        /// What Telegram calls this press: it waits for an answer.
+        /// Telegram's id of the press, which waits for a reply.
         callback_id: String,
-        /// Which button.
+        /// Data of the button.
         data: String,
-        /// Below which message, where that can still be told: chat and number.
+        /// Chat and number of the message with the button; `None` if Telegram no longer names it.
         message: Option<(i64, i64)>,
     },
-    /// What is no command whatever it is.
+    /// Any other update; ignored.
     Other,
 }
 
-/// Who may order, and where.
+/// Users who may give commands, and the chat for them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandRules {
-    /// These users.
+    /// Ids of the users.
     pub allowed_users: BTreeSet<i64>,
-    /// In this chat, or with the bot alone.
+    /// Chat in which commands are accepted, besides private chats with the bot.
     pub chat: i64,
-    /// Our own name, if it is known.
+    /// Name of this bot without @; `None` if it is not known yet.
     pub bot_name: Option<String>,
 }
 
-/// What follows from an update.
+/// Result of an update.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct IntakeDecision {
-    /// What to record before anything else.
+    /// Records to journal first.
     pub records: Vec<DeliveryRecord>,
-    /// What to carry out then.
+    /// Command to execute afterwards.
     pub command: Option<TelegramCommand>,
-    /// Which press to answer, and how.
+    /// Reply to a pressed button.
     pub callback_reply: Option<CallbackReply>,
 }
 
-/// How a press is answered.
+/// Reply to a pressed button.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CallbackReply {
-    /// What Telegram calls it.
+    /// Telegram's id of the press.
     pub callback_id: String,
-    /// What the one who pressed is told.
+    /// Text shown to the user.
     pub text: &'static str,
-    /// The message whose buttons are of no use any more: chat and number.
+    /// Chat and number of a message whose buttons have expired.
     pub expired_message: Option<(i64, i64)>,
 }
 
-/// Why a press does nothing.
+/// Reason why a pressed button does nothing.
 struct Denied {
     text: &'static str,
-    /// Its buttons are of no use any more.
+    /// Whether the buttons have expired.
     are_buttons_expired: bool,
 }
 
@@ -134,7 +134,7 @@ struct PendingConfirmation {
     asked_at: u64,
 }
 
-/// What this process remembers of those who talk to it.
+/// Pending confirmations and recently rejected users.
 #[derive(Default)]
 pub struct CommandIntake {
     pending_confirmations: BTreeMap<i64, PendingConfirmation>,
@@ -142,7 +142,7 @@ pub struct CommandIntake {
 }
 
 impl CommandIntake {
-    /// What follows from this update. Nothing if it was dealt with before.
+    /// Processes one update. The result is empty if it was processed before.
     pub fn process_update(
         &mut self,
         state: &DeliveryState,
@@ -153,82 +153,79 @@ impl CommandIntake {
         if state.has_processed(update.id) {
             return IntakeDecision::default();
         }
-        let mut heard = match &update.kind {
+        let mut decision = match &update.kind {
             UpdateKind::Other => IntakeDecision::default(),
             UpdateKind::Text {
                 user,
                 chat,
-                is_private: private,
-                sent_at: at,
+                is_private,
+                sent_at,
                 text,
             } => {
-                let said = IncomingText {
+                let incoming = IncomingText {
                     update_id: update.id,
                     user: *user,
                     chat: *chat,
-                    is_private: *private,
+                    is_private: *is_private,
                     text,
                 };
-                self.process_text(&said, *at, rules, now)
+                self.process_text(&incoming, *sent_at, rules, now)
             }
             UpdateKind::ButtonPress {
                 user,
-                callback_id: call,
+                callback_id,
                 data,
-                message: below,
+                message,
             } => {
-                let (question, said, is_spent) =
+                let (confirmed, text, is_expired) =
                     match self.take_confirmed(*user, data, rules, now.mono) {
-                        Ok(question) => (Some(question), "It is being carried out", true),
-                        Err(Denied {
-                            text: said,
-                            are_buttons_expired: is_spent,
-                        }) => (None, said, is_spent),
+                        Ok(confirmed) => (Some(confirmed), "The command is being executed", true),
+                        Err(denied) => (None, denied.text, denied.are_buttons_expired),
                     };
-                let press = CallbackReply {
-                    callback_id: call.clone(),
-                    text: said,
-                    expired_message: below.filter(|_| is_spent),
+                let reply = CallbackReply {
+                    callback_id: callback_id.clone(),
+                    text,
+                    expired_message: message.filter(|_| is_expired),
                 };
-                callback_decision(*user, question, press)
+                callback_decision(*user, confirmed, reply)
             }
         };
-        heard
+        decision
             .records
             .insert(0, DeliveryRecord::UpdateProcessed { update: update.id });
-        heard
+        decision
     }
 
     fn process_text(
         &mut self,
-        said: &IncomingText<'_>,
-        at: UtcMs,
+        incoming: &IncomingText<'_>,
+        sent_at: UtcMs,
         rules: &CommandRules,
         now: ClockReading,
     ) -> IntakeDecision {
-        let parsed = parse(said.text, rules.bot_name.as_deref());
+        let parsed = parse(incoming.text, rules.bot_name.as_deref());
         if parsed == ParsedText::ForAnotherBot
-            || (parsed == ParsedText::NoCommand && !said.is_private)
+            || (parsed == ParsedText::NoCommand && !incoming.is_private)
         {
             return IntakeDecision::default();
         }
-        if !rules.allowed_users.contains(&said.user) {
-            return self.reject_unauthorized(said, now.mono);
+        if !rules.allowed_users.contains(&incoming.user) {
+            return self.reject_unauthorized(incoming, now.mono);
         }
-        if !said.is_private && said.chat != rules.chat {
+        if !incoming.is_private && incoming.chat != rules.chat {
             return IntakeDecision::default();
         }
-        if now.utc.millis_since(at) > COMMAND_EXPIRY_MS {
-            let late = "Too old, not executed: say it again if it still holds";
-            return said.reply("⏳", late, "too old, not executed", now.utc);
+        if now.utc.millis_since(sent_at) > COMMAND_EXPIRY_MS {
+            let text = "Command expired (older than one minute), not executed. Send it again if it is still wanted.";
+            return incoming.reply("⏳", text, "expired, not executed", now.utc);
         }
         match parsed {
-            ParsedText::Command(order) => self.accept_command(said, order, now),
-            ParsedText::Invalid(why) => said.reply("❔", &why, "not understood", now.utc),
-            _ => said.reply(
+            ParsedText::Command(command) => self.accept_command(incoming, command, now),
+            ParsedText::Invalid(error) => incoming.reply("❔", &error, "invalid command", now.utc),
+            _ => incoming.reply(
                 "❔",
-                "That is no command: see /help",
-                "not understood",
+                "This is not a command; /help lists the commands",
+                "invalid command",
                 now.utc,
             ),
         }
@@ -236,14 +233,18 @@ impl CommandIntake {
 
     fn accept_command(
         &mut self,
-        said: &IncomingText<'_>,
-        order: TelegramCommand,
+        incoming: &IncomingText<'_>,
+        command: TelegramCommand,
         now: ClockReading,
     ) -> IntakeDecision {
-        let Some(question) = order.confirmation_question() else {
+        let Some(question) = command.confirmation_question() else {
             return IntakeDecision {
-                records: vec![started_record(said.user, said.chat, said.echo())],
-                command: Some(order),
+                records: vec![started_record(
+                    incoming.user,
+                    incoming.chat,
+                    incoming.echo(),
+                )],
+                command: Some(command),
                 callback_reply: None,
             };
         };
@@ -251,29 +252,28 @@ impl CommandIntake {
             self.pending_confirmations.pop_first();
         }
         self.pending_confirmations.insert(
-            said.update_id,
+            incoming.update_id,
             PendingConfirmation {
-                command: order,
-                text: said.echo(),
-                user: said.user,
-                chat: said.chat,
+                command,
+                text: incoming.echo(),
+                user: incoming.user,
+                chat: incoming.chat,
                 asked_at: now.mono,
             },
         );
-        let button = |text: &str, word: &str| Button {
+        let button = |text: &str, prefix: &str| Button {
             text: text.to_owned(),
-            data: format!("{word}{}", said.update_id),
+            data: format!("{prefix}{}", incoming.update_id),
         };
-        let body =
-            format!("{question}\nThe buttons are good for a minute, once, and for you alone");
+        let body = format!("{question}\nValid once, for one minute, for you only.");
         IntakeDecision {
             records: vec![
-                said.finished_record("waits to be confirmed"),
+                incoming.finished_record("confirmation requested"),
                 DeliveryRecord::Replied {
-                    chat: said.chat,
-                    notifications: reply_notification("❓ ARE YOU SURE?", body, now.utc).split(),
+                    chat: incoming.chat,
+                    notifications: reply_notification("❓ PLEASE CONFIRM", body, now.utc).split(),
                     buttons: vec![
-                        button("✅ Yes, do it", CONFIRM_PREFIX),
+                        button("✅ Yes, execute", CONFIRM_PREFIX),
                         button("❌ No", CANCEL_PREFIX),
                     ],
                 },
@@ -282,7 +282,10 @@ impl CommandIntake {
         }
     }
 
-    /// What was asked with this button, if it may be done now; else what the one who pressed it is told.
+    /// The confirmation of this button if its command may be executed now.
+    ///
+    /// # Errors
+    /// [`Denied`] with the text for the user.
     fn take_confirmed(
         &mut self,
         user: i64,
@@ -290,55 +293,58 @@ impl CommandIntake {
         rules: &CommandRules,
         now: u64,
     ) -> Result<PendingConfirmation, Denied> {
-        let (yes, number) = match (
+        let (is_confirmed, number) = match (
             data.strip_prefix(CONFIRM_PREFIX),
             data.strip_prefix(CANCEL_PREFIX),
         ) {
             (Some(number), _) => (true, number),
             (_, Some(number)) => (false, number),
-            _ => return Err(Denied::with_buttons_kept("That is no button of this bot's")),
+            _ => return Err(Denied::with_buttons_kept("Unknown button")),
         };
         let number: i64 = number.parse().unwrap_or(-1);
-        let is_his = |question: &PendingConfirmation| {
-            question.user == user && rules.allowed_users.contains(&user)
+        let is_own = |pending: &PendingConfirmation| {
+            pending.user == user && rules.allowed_users.contains(&user)
         };
         if self
             .pending_confirmations
             .get(&number)
-            .is_some_and(|question| !is_his(question))
+            .is_some_and(|pending| !is_own(pending))
         {
             return Err(Denied::with_buttons_kept(
-                "Only who gave the order can confirm it",
+                "Only the user who gave the command can confirm it",
             ));
         }
-        // Whatever it says, a button works once.
-        let question = self.pending_confirmations.remove(&number);
-        let question = question.ok_or(Denied::with_buttons_expired(
-            "This button is spent: give the order again",
+        // A button works once, whichever it is.
+        let pending = self.pending_confirmations.remove(&number);
+        let pending = pending.ok_or(Denied::with_buttons_expired(
+            "This button has expired. Send the command again.",
         ))?;
-        if now.saturating_sub(question.asked_at) > COMMAND_EXPIRY_MS {
+        if now.saturating_sub(pending.asked_at) > COMMAND_EXPIRY_MS {
             return Err(Denied::with_buttons_expired(
-                "Too late: give the order again",
+                "Confirmation expired. Send the command again.",
             ));
         }
-        if yes {
-            Ok(question)
+        if is_confirmed {
+            Ok(pending)
         } else {
-            Err(Denied::with_buttons_expired("Nothing was done"))
+            Err(Denied::with_buttons_expired(
+                "Canceled; nothing was changed",
+            ))
         }
     }
 
-    fn reject_unauthorized(&mut self, said: &IncomingText<'_>, now: u64) -> IntakeDecision {
-        self.unauthorized_users
-            .retain(|_, told| now.saturating_sub(*told) < UNAUTHORIZED_NOTICE_INTERVAL_MS);
-        let is_new = !self.unauthorized_users.contains_key(&said.user);
+    fn reject_unauthorized(&mut self, incoming: &IncomingText<'_>, now: u64) -> IntakeDecision {
+        self.unauthorized_users.retain(|_, reported_at| {
+            now.saturating_sub(*reported_at) < UNAUTHORIZED_NOTICE_INTERVAL_MS
+        });
+        let is_new = !self.unauthorized_users.contains_key(&incoming.user);
         if !is_new || self.unauthorized_users.len() >= MAX_UNAUTHORIZED_USERS {
             return IntakeDecision::default();
         }
-        self.unauthorized_users.insert(said.user, now);
+        self.unauthorized_users.insert(incoming.user, now);
         let records = vec![DeliveryRecord::UnauthorizedCommand {
-            by: user_name(said.user),
-            command: said.echo(),
+            by: user_name(incoming.user),
+            command: incoming.echo(),
         }];
         IntakeDecision {
             records,
@@ -347,28 +353,28 @@ impl CommandIntake {
     }
 }
 
-/// What follows from a press: the order, if it confirms one.
+/// Result of a pressed button: the command, if the button confirms one.
 fn callback_decision(
     user: i64,
-    question: Option<PendingConfirmation>,
-    press: CallbackReply,
+    confirmed: Option<PendingConfirmation>,
+    reply: CallbackReply,
 ) -> IntakeDecision {
-    let press = Some(press);
-    let Some(question) = question else {
+    let callback_reply = Some(reply);
+    let Some(confirmed) = confirmed else {
         return IntakeDecision {
-            callback_reply: press,
+            callback_reply,
             ..IntakeDecision::default()
         };
     };
-    let command = format!("{} (confirmed)", question.text);
+    let command = format!("{} (confirmed)", confirmed.text);
     IntakeDecision {
-        records: vec![started_record(user, question.chat, command)],
-        command: Some(question.command),
-        callback_reply: press,
+        records: vec![started_record(user, confirmed.chat, command)],
+        command: Some(confirmed.command),
+        callback_reply,
     }
 }
 
-/// A text with where it comes from.
+/// A text with its sender and chat.
 struct IncomingText<'a> {
     update_id: i64,
     user: i64,
@@ -378,95 +384,92 @@ struct IncomingText<'a> {
 }
 
 impl IncomingText<'_> {
-    /// It in one line of bounded length.
+    /// The text in one line of bounded length.
     fn echo(&self) -> String {
-        let words: Vec<&str> = self.text.split_whitespace().collect();
-        words.join(" ").chars().take(MAX_ECHO_CHARS).collect()
+        let parts: Vec<&str> = self.text.split_whitespace().collect();
+        parts.join(" ").chars().take(MAX_ECHO_CHARS).collect()
     }
 
-    fn finished_record(&self, outcome: &str) -> DeliveryRecord {
+    fn finished_record(&self, result: &str) -> DeliveryRecord {
         DeliveryRecord::CommandFinished {
             by: user_name(self.user),
             command: self.echo(),
-            result: outcome.to_owned(),
+            result: result.to_owned(),
         }
     }
 
-    fn reply(&self, sign: &str, body: &str, outcome: &str, at: UtcMs) -> IntakeDecision {
-        let head = format!("{sign} {}", self.echo());
+    fn reply(&self, sign: &str, body: &str, result: &str, at: UtcMs) -> IntakeDecision {
+        let title = format!("{sign} {}", self.echo());
         let reply = DeliveryRecord::Replied {
             chat: self.chat,
-            notifications: reply_notification(&head, body.to_owned(), at).split(),
+            notifications: reply_notification(&title, body.to_owned(), at).split(),
             buttons: Vec::new(),
         };
         IntakeDecision {
-            records: vec![self.finished_record(outcome), reply],
+            records: vec![self.finished_record(result), reply],
             ..IntakeDecision::default()
         }
     }
 }
 
-/// What came of an order.
+/// Result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandResult {
-    /// It was done, not done, or nobody knows.
+    /// Whether the command was executed; `None` if the outcome is unknown.
     pub is_done: Option<bool>,
-    /// In one line, for the record.
+    /// Result in one line, for the record.
     pub result: String,
-    /// What the owner is told.
+    /// Reply to the operator.
     pub body: String,
-    /// With the picture of what the accounts are worth.
+    /// Whether the reply has a picture of the equity curve.
     pub has_picture: bool,
 }
 
-/// The order under way has come to an end: what is recorded and answered.
+/// Records that end the running command and reply to the operator.
 pub fn finished_records(
-    under_way: &RunningCommand,
-    carried: CommandResult,
+    running: &RunningCommand,
+    result: CommandResult,
     at: UtcMs,
 ) -> Vec<DeliveryRecord> {
-    let sign = match carried.is_done {
+    let sign = match result.is_done {
         Some(true) => "✅",
         Some(false) => "❌",
         None => "⚠️ OUTCOME UNKNOWN:",
     };
-    let RunningCommand {
-        by: who,
-        chat,
-        command,
-    } = under_way;
-    let head = format!("{sign} {command}");
-    let letter = reply_notification(&head, carried.body, at);
-    let letters = if carried.has_picture {
-        letter.with_picture()
+    let RunningCommand { by, chat, command } = running;
+    let title = format!("{sign} {command}");
+    let notification = reply_notification(&title, result.body, at);
+    let notifications = if result.has_picture {
+        notification.with_picture()
     } else {
-        letter.split()
+        notification.split()
     };
     vec![
         DeliveryRecord::CommandFinished {
-            by: who.clone(),
+            by: by.clone(),
             command: command.clone(),
-            result: carried.result,
+            result: result.result,
         },
         DeliveryRecord::Replied {
             chat: *chat,
-            notifications: letters,
+            notifications,
             buttons: Vec::new(),
         },
     ]
 }
 
-/// The process before this one ended in the middle of an order: told, never repeated.
-pub(crate) fn interrupted_records(under_way: &RunningCommand, at: UtcMs) -> Vec<DeliveryRecord> {
-    let carried = CommandResult {
+/// Records of a command during which the previous process ended: reported, never repeated.
+pub(crate) fn interrupted_records(running: &RunningCommand, at: UtcMs) -> Vec<DeliveryRecord> {
+    let result = CommandResult {
         is_done: None,
-        result: "unknown: the notifier ended while it was carried out".to_owned(),
-        body: "The notifier ended while this was carried out: it may have been done or not. It is not \
-               repeated. Look: /status, then give the order again if it is needed"
-            .to_owned(),
+        result: "unknown: the notifier ended during the command".to_owned(),
+        body:
+            "The notifier ended during this command: it may have been executed or not. It is not \
+               repeated.\nAction: check with /status, then send the command again if needed"
+                .to_owned(),
         has_picture: false,
     };
-    finished_records(under_way, carried, at)
+    finished_records(running, result, at)
 }
 
 fn started_record(user: i64, chat: i64, command: String) -> DeliveryRecord {
@@ -477,17 +480,17 @@ fn started_record(user: i64, chat: i64, command: String) -> DeliveryRecord {
     }
 }
 
-/// Names can be changed and chosen; the number cannot.
+/// Users can change their names, but not their id.
 fn user_name(user: i64) -> String {
     format!("Telegram user {user}")
 }
 
-fn reply_notification(head: &str, body: String, at: UtcMs) -> Notification {
+fn reply_notification(title: &str, body: String, at: UtcMs) -> Notification {
     Notification {
         at,
         severity: Severity::Info,
         kind: "reply".to_owned(),
-        title: head.to_owned(),
+        title: title.to_owned(),
         body,
         has_picture: false,
     }

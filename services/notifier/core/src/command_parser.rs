@@ -1,163 +1,169 @@
-//! What the owner may order, and how a line of text becomes an order or a complaint. Who may order it, and
-//! when it has to be confirmed, is `hear`'s.
+//! Parses Telegram commands. [`VERBS`] lists all of them.
 
 use protocol::account_command::AccountCommand;
 use protocol::command::UnitCommand;
 use protocol::ids::{AccountKey, SubjectToken};
 
-/// Longest reason that is taken, in characters.
+/// Longest reason, in characters; the rest is dropped.
 const MAX_REASON_CHARS: usize = 200;
 const MINUTE_MS: u64 = 60_000;
-/// Longest silence: a week.
+/// Longest silence, in milliseconds: one week.
 const MAX_SILENCE_MS: u64 = 7 * 24 * 60 * MINUTE_MS;
 
-/// Every verb with its arguments and what it does, as `/help` shows them.
+/// Every verb with its arguments and its effect, as `/help` shows them.
 pub const VERBS: [(&str, &str, &str); 20] = [
-    ("status", "", "units and accounts"),
-    ("health", "", "how well every process is"),
-    ("positions", "", "what is open"),
+    ("status", "", "state of all units and accounts"),
+    ("health", "", "health of every process"),
+    ("positions", "", "open positions"),
     (
         "performance",
         "",
-        "results of every book, and the equity's curve",
+        "result of every book, with the equity curve",
     ),
-    ("logs", "", "the last messages"),
+    ("logs", "", "headings of the last notifications"),
     (
         "pause",
         "[SYMBOL] [ACCOUNT]",
-        "no new entries; positions are managed",
+        "no new entries; open positions are managed",
     ),
-    ("resume", "[SYMBOL] [ACCOUNT]", "ends a pause"),
+    ("resume", "[SYMBOL] [ACCOUNT]", "allow entries again"),
     (
         "flatten",
         "[ACCOUNT]",
-        "closes everything and latches (asks first)",
+        "close all positions and latch the account (asks first)",
     ),
-    ("unlatch", "LATCH [ACCOUNT]", "ends that latch (asks first)"),
-    ("stop", "NAME", "stops a unit and leaves it so (asks first)"),
-    ("start", "NAME", "starts what was stopped"),
-    ("restart", "NAME", "stops and starts it now (asks first)"),
-    ("hold", "NAME REASON", "watch it, do nothing about it"),
+    (
+        "unlatch",
+        "LATCH [ACCOUNT]",
+        "end a latch, so that entries are allowed again (asks first)",
+    ),
+    ("stop", "NAME", "stop a unit; it stays stopped (asks first)"),
+    ("start", "NAME", "start a stopped unit"),
+    ("restart", "NAME", "stop and start a unit (asks first)"),
+    (
+        "hold",
+        "NAME REASON",
+        "only watch a unit, do not restart it",
+    ),
     (
         "release",
         "NAME [reset-restarts]",
-        "ends a hold or quarantine; reset-restarts: its restarts count from 0 (asks first)",
+        "end a hold or quarantine; reset-restarts also sets its restart count to 0 (asks first)",
     ),
-    ("explain", "NAME", "why a unit is as it is"),
-    ("history", "NAME", "what was done about a unit"),
+    (
+        "explain",
+        "NAME",
+        "reason of a unit's state, and what to do",
+    ),
+    ("history", "NAME", "last events of a unit"),
     (
         "silence",
         "2h [NAME]",
-        "only criticals for so long, of all or of NAME",
+        "send only critical notifications for this time, about all or about NAME",
     ),
-    ("silence", "off", "ends every silence"),
-    ("silence", "", "which silences there are"),
-    ("help", "", "this"),
+    ("silence", "off", "end all silences"),
+    ("silence", "", "list silences"),
+    ("help", "", "list commands"),
 ];
 
-/// An order.
+/// A command of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TelegramCommand {
-    /// What there is to order.
+    /// Lists the commands.
     Help {
-        /// Somebody opened the chat.
+        /// Whether the command is Telegram's `/start` when a user opens the chat.
         is_greeting: bool,
     },
-    /// Units and accounts.
+    /// State of units and accounts.
     Status,
-    /// How well every process is.
+    /// Health of every process.
     Health,
-    /// What is open.
+    /// Open positions.
     Positions,
-    /// How every book has done.
+    /// Result of every book.
     Performance,
-    /// The last messages.
+    /// Headings of the last notifications.
     Logs,
-    /// Only criticals for a while.
+    /// Starts, ends or lists silences.
     Silence(SilenceArgs),
-    /// For the keeper of an account.
+    /// A command for the account leader.
     Account {
-        /// What.
+        /// The command.
         command: AccountCommand,
-        /// Whose; needed where there are several.
+        /// Account; `None` if there is only one, or the latch names it.
         account: Option<AccountKey>,
     },
-    /// For the watchdog.
+    /// A command for the watchdog.
     Unit(UnitCommand),
 }
 
-/// What `/silence` can mean.
+/// Arguments of `/silence`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SilenceArgs {
-    /// For so long.
+    /// Starts a silence.
     Start {
-        /// Milliseconds.
+        /// Duration in milliseconds.
         duration_ms: u64,
-        /// Of this unit or instance alone.
+        /// Unit, instance or service; `None` silences everything.
         unit: Option<SubjectToken>,
     },
-    /// Not any more.
+    /// Ends all silences.
     Off,
-    /// Which there are.
+    /// Lists the silences.
     Show,
 }
 
-/// What a text turned out to be.
+/// Result of parsing a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ParsedText {
-    /// No command at all.
+    /// The text is not a command.
     NoCommand,
-    /// A command for another bot of the group.
+    /// The command is addressed to another bot of the group.
     ForAnotherBot,
-    /// An order.
+    /// A command of the operator.
     Command(TelegramCommand),
-    /// Nearly one: one line that says what is allowed.
+    /// An invalid command, with one line that names what is expected.
     Invalid(String),
 }
 
 impl TelegramCommand {
-    /// What is asked before it is carried out; none where nothing can be lost.
+    /// Question that the operator must confirm; `None` if the command is executed at once.
     pub fn confirmation_question(&self) -> Option<String> {
         match self {
-            Self::Account {
-                command: order,
-                account,
-            } => {
-                let of = account.as_ref().map_or_else(
+            Self::Account { command, account } => {
+                let account = account.as_ref().map_or_else(
                     || "the account".to_owned(),
                     |account| format!("account {account}"),
                 );
-                match order {
+                match command {
                     AccountCommand::Flatten => Some(format!(
-                        "Close everything of {of} at the market and latch it?"
+                        "Close all positions of {account} at market price and latch it?"
                     )),
-                    AccountCommand::Unlatch { latch_id: latch } => Some(format!(
-                        "End latch {latch} of {of}, so that it may enter again?"
+                    AccountCommand::Unlatch { latch_id } => Some(format!(
+                        "End latch {latch_id} of {account}, so that entries are allowed again?"
                     )),
                     AccountCommand::Pause { .. } | AccountCommand::Resume { .. } => None,
                 }
             }
             Self::Unit(UnitCommand::Stop { unit }) => {
-                Some(format!("Stop {unit} and leave it stopped?"))
+                Some(format!("Stop {unit}? It stays stopped."))
             }
             Self::Unit(UnitCommand::Restart { unit }) => {
-                Some(format!("Stop {unit} and start it now?"))
+                Some(format!("Stop {unit} and start it again?"))
             }
             Self::Unit(UnitCommand::Release {
                 unit,
                 reset_restarts: true,
-            }) => Some(format!(
-                "Release {unit} and count all of its restarts from zero?"
-            )),
+            }) => Some(format!("Release {unit} and set its restart count to 0?")),
             _ => None,
         }
     }
 }
 
-/// What this text orders. `bot_name`: our name, without @, if it is known.
+/// Parses a text. `bot` is the name of this bot without @; `None` if it is not known yet.
 pub fn parse(text: &str, bot: Option<&str>) -> ParsedText {
-    let mut words = text.split_whitespace();
-    let Some(command) = words.next().and_then(|word| word.strip_prefix('/')) else {
+    let mut parts = text.split_whitespace();
+    let Some(command) = parts.next().and_then(|first| first.strip_prefix('/')) else {
         return ParsedText::NoCommand;
     };
     let (verb, addressee) = command.split_once('@').unwrap_or((command, ""));
@@ -167,86 +173,90 @@ pub fn parse(text: &str, bot: Option<&str>) -> ParsedText {
     {
         return ParsedText::ForAnotherBot;
     }
-    let words: Vec<&str> = words.collect();
-    match parse_command(&verb.to_ascii_lowercase(), &words) {
-        Ok(order) => ParsedText::Command(order),
-        Err(why) => ParsedText::Invalid(why),
+    let arguments: Vec<&str> = parts.collect();
+    match parse_command(&verb.to_ascii_lowercase(), &arguments) {
+        Ok(command) => ParsedText::Command(command),
+        Err(error) => ParsedText::Invalid(error),
     }
 }
 
-fn parse_command(verb: &str, words: &[&str]) -> Result<TelegramCommand, String> {
+fn parse_command(verb: &str, arguments: &[&str]) -> Result<TelegramCommand, String> {
     match verb {
         "help" => Ok(TelegramCommand::Help { is_greeting: false }),
-        "start" if words.is_empty() => Ok(TelegramCommand::Help { is_greeting: true }),
-        "status" => without_arguments(verb, words, TelegramCommand::Status),
-        "health" => without_arguments(verb, words, TelegramCommand::Health),
-        "positions" => without_arguments(verb, words, TelegramCommand::Positions),
-        "performance" => without_arguments(verb, words, TelegramCommand::Performance),
-        "logs" => without_arguments(verb, words, TelegramCommand::Logs),
-        "silence" => parse_silence(words).map(TelegramCommand::Silence),
-        "pause" | "resume" | "flatten" | "unlatch" => parse_account_command(verb, words),
+        "start" if arguments.is_empty() => Ok(TelegramCommand::Help { is_greeting: true }),
+        "status" => without_arguments(verb, arguments, TelegramCommand::Status),
+        "health" => without_arguments(verb, arguments, TelegramCommand::Health),
+        "positions" => without_arguments(verb, arguments, TelegramCommand::Positions),
+        "performance" => without_arguments(verb, arguments, TelegramCommand::Performance),
+        "logs" => without_arguments(verb, arguments, TelegramCommand::Logs),
+        "silence" => parse_silence(arguments).map(TelegramCommand::Silence),
+        "pause" | "resume" | "flatten" | "unlatch" => parse_account_command(verb, arguments),
         "stop" | "start" | "restart" | "hold" | "release" | "explain" | "history" => {
-            parse_unit_command(verb, words).map(TelegramCommand::Unit)
+            parse_unit_command(verb, arguments).map(TelegramCommand::Unit)
         }
-        _ => Err(format!("There is no /{}: see /help", shorten(verb))),
+        _ => Err(format!(
+            "Unknown command /{}; /help lists the commands",
+            shorten(verb)
+        )),
     }
 }
 
-/// What a stranger to us typed is not repeated at length.
-fn shorten(word: &str) -> String {
-    word.chars().take(32).collect()
+/// Beginning of an invalid argument, for an error text.
+fn shorten(argument: &str) -> String {
+    argument.chars().take(32).collect()
 }
 
-/// What is allowed, from the one table.
+/// Expected forms of a command, from [`VERBS`].
 fn usage(verb: &str) -> String {
-    let ways = VERBS.iter().filter(|(name, ..)| *name == verb);
-    let ways: Vec<String> = ways
+    let forms = VERBS.iter().filter(|(name, ..)| *name == verb);
+    let forms: Vec<String> = forms
         .map(|(name, arguments, _)| format!("/{name} {arguments}").trim_end().to_owned())
         .collect();
-    format!("Allowed is {}", ways.join(", "))
+    format!("Expected {}", forms.join(" or "))
 }
 
 fn without_arguments(
     verb: &str,
-    words: &[&str],
-    order: TelegramCommand,
+    arguments: &[&str],
+    command: TelegramCommand,
 ) -> Result<TelegramCommand, String> {
-    match words {
-        [] => Ok(order),
+    match arguments {
+        [] => Ok(command),
         _ => Err(usage(verb)),
     }
 }
 
-fn parse_name(word: &str) -> Result<SubjectToken, String> {
-    word.parse().map_err(|_| {
+fn parse_name(argument: &str) -> Result<SubjectToken, String> {
+    argument.parse().map_err(|_| {
         format!(
-            "{:?} is no name: allowed are 1 to 64 of A-Z a-z 0-9 _ -",
-            shorten(word)
+            "{:?} is not a name: expected 1 to 64 of A-Z a-z 0-9 _ -",
+            shorten(argument)
         )
     })
 }
 
-/// A symbol has no dot, an account has two.
-fn parse_account_command(verb: &str, words: &[&str]) -> Result<TelegramCommand, String> {
-    let (accounts, words): (Vec<&str>, Vec<&str>) =
-        words.iter().partition(|word| word.contains('.'));
+/// An account contains dots; a symbol or a latch id does not.
+fn parse_account_command(verb: &str, arguments: &[&str]) -> Result<TelegramCommand, String> {
+    let (accounts, arguments): (Vec<&str>, Vec<&str>) = arguments
+        .iter()
+        .partition(|argument| argument.contains('.'));
     let account = match accounts.as_slice() {
         [] => None,
         [account] => Some(account.parse().map_err(|_| {
             format!(
-                "{:?} is no account: allowed is MODE.VENUE.NAME as /status shows it",
+                "{:?} is not an account: expected MODE.VENUE.NAME as /status shows it",
                 shorten(account)
             )
         })?),
         _ => return Err(usage(verb)),
     };
-    let symbol = |word: &&str| parse_name(&word.to_ascii_uppercase());
-    let order = match (verb, words.as_slice()) {
+    let symbol = |argument: &&str| parse_name(&argument.to_ascii_uppercase());
+    let command = match (verb, arguments.as_slice()) {
         ("pause", [] | [_]) => AccountCommand::Pause {
-            symbol: words.first().map(symbol).transpose()?,
+            symbol: arguments.first().map(symbol).transpose()?,
         },
         ("resume", [] | [_]) => AccountCommand::Resume {
-            symbol: words.first().map(symbol).transpose()?,
+            symbol: arguments.first().map(symbol).transpose()?,
         },
         ("flatten", []) => AccountCommand::Flatten,
         ("unlatch", [latch]) => AccountCommand::Unlatch {
@@ -254,14 +264,11 @@ fn parse_account_command(verb: &str, words: &[&str]) -> Result<TelegramCommand, 
         },
         _ => return Err(usage(verb)),
     };
-    Ok(TelegramCommand::Account {
-        command: order,
-        account,
-    })
+    Ok(TelegramCommand::Account { command, account })
 }
 
-fn parse_unit_command(verb: &str, words: &[&str]) -> Result<UnitCommand, String> {
-    let [first, rest @ ..] = words else {
+fn parse_unit_command(verb: &str, arguments: &[&str]) -> Result<UnitCommand, String> {
+    let [first, rest @ ..] = arguments else {
         return Err(usage(verb));
     };
     let unit = parse_name(first)?;
@@ -280,47 +287,49 @@ fn parse_unit_command(verb: &str, words: &[&str]) -> Result<UnitCommand, String>
             reset_restarts: true,
         }),
         ("hold", [_, ..]) => {
-            let why: String = rest.join(" ").chars().take(MAX_REASON_CHARS).collect();
-            Ok(UnitCommand::Hold { unit, reason: why })
+            let reason: String = rest.join(" ").chars().take(MAX_REASON_CHARS).collect();
+            Ok(UnitCommand::Hold { unit, reason })
         }
         _ => Err(usage(verb)),
     }
 }
 
-fn parse_silence(words: &[&str]) -> Result<SilenceArgs, String> {
-    match words {
+fn parse_silence(arguments: &[&str]) -> Result<SilenceArgs, String> {
+    match arguments {
         [] => Ok(SilenceArgs::Show),
         ["off"] => Ok(SilenceArgs::Off),
-        [time] => Ok(SilenceArgs::Start {
-            duration_ms: parse_duration(time)?,
+        [duration] => Ok(SilenceArgs::Start {
+            duration_ms: parse_duration(duration)?,
             unit: None,
         }),
-        [time, of] => Ok(SilenceArgs::Start {
-            duration_ms: parse_duration(time)?,
-            unit: Some(parse_name(of)?),
+        [duration, unit] => Ok(SilenceArgs::Start {
+            duration_ms: parse_duration(duration)?,
+            unit: Some(parse_name(unit)?),
         }),
         _ => Err(usage("silence")),
     }
 }
 
-/// `30m`, `2h`, `1d`.
-fn parse_duration(word: &str) -> Result<u64, String> {
-    let wrong = || {
+/// Parses `30m`, `2h` or `1d` into milliseconds.
+fn parse_duration(argument: &str) -> Result<u64, String> {
+    let invalid = || {
         format!(
-            "{:?} is no time: allowed are 1m to 7d, as 30m, 2h, 1d",
-            shorten(word)
+            "{:?} is not a duration: expected 1m to 7d, for example 30m, 2h, 1d",
+            shorten(argument)
         )
     };
-    let unit = word.chars().last().ok_or_else(wrong)?;
+    let unit = argument.chars().last().ok_or_else(invalid)?;
     let minutes = match unit {
         'm' => 1,
         'h' => 60,
         'd' => 24 * 60,
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    let count: u64 = word[..word.len() - 1].parse().map_err(|_| wrong())?;
+    let count: u64 = argument[..argument.len() - 1]
+        .parse()
+        .map_err(|_| invalid())?;
     let ms = count
         .checked_mul(minutes * MINUTE_MS)
         .filter(|ms| (MINUTE_MS..=MAX_SILENCE_MS).contains(ms));
-    ms.ok_or_else(wrong)
+    ms.ok_or_else(invalid)
 }

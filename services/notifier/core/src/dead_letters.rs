@@ -1,122 +1,61 @@
-//! Dead letters: Telegram refused them for good. They are kept for people, who have them sent again once what
-//! was at fault is mended.
-
-use std::collections::{BTreeMap, VecDeque};
+//! Dead letters: notifications that Telegram rejected for good. They are kept until the operator has them sent again.
 
 use protocol::command::DeadLetterSelection;
-use protocol::time::UtcMs;
 
 use crate::record::DeliveryRecord;
-use crate::state::{DeliveryState, FallbackStatus, QueuedNotification};
+use crate::state::DeliveryState;
 
-/// Dead letters that are kept.
-const MAX_DEAD_LETTERS: usize = 100;
-
-/// A letter that Telegram refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Its number, by which a person names it.
-    pub number: u64,
-    /// It, as it waited.
-    pub queued: QueuedNotification,
-    /// Why, in Telegram's words.
-    pub error: String,
-}
-
-/// What there is to record if this dead letter, or all of them, are to be sent again, and what who asks is told;
-/// else why not. A letter
-/// that was sent again is dead no more: asking twice sends once.
+/// Records that send the selected dead letters again, and the reply to the operator. A dead letter that was sent again
+/// is no longer one: a second request for it sends nothing.
 ///
 /// # Errors
-/// One line for who asks.
+/// One line for the operator if the selection matches no dead letter.
 pub fn resend(
     state: &DeliveryState,
     selection: DeadLetterSelection,
     by: &str,
 ) -> Result<(Vec<DeliveryRecord>, String), String> {
-    let dead: Vec<u64> = state.dead_letters.iter().map(|dead| dead.number).collect();
-    if dead.is_empty() {
+    let known: Vec<u64> = state.dead_letters.iter().map(|dead| dead.number).collect();
+    if known.is_empty() {
         return Err("there are no dead letters".to_owned());
     }
-    let (letters, command) = match selection {
-        DeadLetterSelection::All => (dead, "resend --all".to_owned()),
-        DeadLetterSelection::One { number } if dead.contains(&number) => {
+    let (numbers, command) = match selection {
+        DeadLetterSelection::All => (known, "resend --all".to_owned()),
+        DeadLetterSelection::One { number } if known.contains(&number) => {
             (vec![number], format!("resend {number}"))
         }
         DeadLetterSelection::One { number } => {
-            let known = join_numbers(&dead);
-            return Err(format!(
-                "there is no dead letter {number}: allowed are {known}"
-            ));
+            let known = join_numbers(&known);
+            return Err(format!("no dead letter {number}: expected one of {known}"));
         }
     };
-    let outcome = describe_resent(&letters);
-    let ended = DeliveryRecord::CommandFinished {
+    let result = describe_resent(&numbers);
+    let finished = DeliveryRecord::CommandFinished {
         by: by.to_owned(),
         command,
-        result: outcome.clone(),
+        result: result.clone(),
     };
     Ok((
         vec![
             DeliveryRecord::ResendRequested {
-                notifications: letters,
+                notifications: numbers,
             },
-            ended,
+            finished,
         ],
-        outcome,
+        result,
     ))
 }
 
-fn describe_resent(letters: &[u64]) -> String {
-    let noun = if letters.len() == 1 {
-        "letter"
+fn describe_resent(numbers: &[u64]) -> String {
+    let noun = if numbers.len() == 1 {
+        "dead letter"
     } else {
-        "letters"
+        "dead letters"
     };
-    format!("sent again: {noun} {}", join_numbers(letters))
+    format!("queued again: {noun} {}", join_numbers(numbers))
 }
 
-fn join_numbers(letters: &[u64]) -> String {
-    let numbers: Vec<String> = letters.iter().map(u64::to_string).collect();
+fn join_numbers(numbers: &[u64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
     numbers.join(", ")
-}
-
-/// These are refused.
-pub(crate) fn add_dead_letters(
-    dead: &mut VecDeque<DeadLetter>,
-    letters: BTreeMap<u64, QueuedNotification>,
-    why: &str,
-) {
-    for (number, waiting) in letters {
-        if dead.len() == MAX_DEAD_LETTERS {
-            dead.pop_front();
-        }
-        let why = why.to_owned();
-        dead.push_back(DeadLetter {
-            number,
-            queued: waiting,
-            error: why,
-        });
-    }
-}
-
-/// These wait again, from now on, in the order in which they once came.
-pub(crate) fn requeue_dead_letters(
-    dead: &mut VecDeque<DeadLetter>,
-    waiting: &mut BTreeMap<u64, QueuedNotification>,
-    letters: &[u64],
-    now: UtcMs,
-) {
-    for letter in std::mem::take(dead) {
-        if letters.contains(&letter.number) {
-            let raised = QueuedNotification {
-                queued_at: now,
-                fallback_status: FallbackStatus::NotSent,
-                ..letter.queued
-            };
-            waiting.insert(letter.number, raised);
-        } else {
-            dead.push_back(letter);
-        }
-    }
 }

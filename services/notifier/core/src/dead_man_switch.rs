@@ -1,43 +1,43 @@
-//! When the dead man's switch is held: only while the owner would hear of trouble. Whoever waits at the
-//! other end for its next sign raises the alarm when none comes.
+//! Decides whether the dead man's switch is pinged: only while a notification would reach the operator. A missing ping
+//! raises an alarm outside.
 
 use crate::fallback::FALLBACK_DELAY_MS;
 
-/// A loop that has not turned for this long is stuck, in milliseconds.
+/// A dispatcher without an iteration for this long hangs, in milliseconds.
 const HUNG_AFTER_MS: u64 = 20_000;
 
-/// What can be seen of the way from an event to the owner.
+/// Signals about each step between an event and the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LivenessSignals {
-    /// The connection to the bus stands.
+    /// Whether the bus is connected.
     pub is_bus_connected: bool,
-    /// The watchdog is heard within its time.
+    /// Whether a watchdog heartbeat arrived within its timeout.
     pub is_watchdog_alive: bool,
-    /// How long the oldest critical waits that Telegram has not taken.
+    /// Age of the oldest critical notification that Telegram has not accepted; `None` without one.
     pub oldest_critical_ms: Option<u64>,
-    /// The last delivery did what it should.
+    /// Whether the last call to Telegram delivered.
     pub last_delivery_succeeded: bool,
-    /// How long ago the loop that delivers last turned.
+    /// Time since the dispatcher's last iteration; `None` before its first.
     pub dispatcher_idle_ms: Option<u64>,
 }
 
-/// Why the switch is let go; none while all is well.
-pub const fn reason_to_withhold_ping(signs: &LivenessSignals) -> Option<&'static str> {
-    if !signs.is_bus_connected {
-        return Some("the bus is away");
+/// Reason to send no ping; `None` if the ping is sent.
+pub const fn reason_to_withhold_ping(signals: &LivenessSignals) -> Option<&'static str> {
+    if !signals.is_bus_connected {
+        return Some("bus unreachable");
     }
-    if !signs.is_watchdog_alive {
-        return Some("the watchdog is not heard");
+    if !signals.is_watchdog_alive {
+        return Some("no watchdog heartbeat");
     }
-    if !signs.last_delivery_succeeded {
-        return Some("the last delivery failed");
+    if !signals.last_delivery_succeeded {
+        return Some("last delivery failed");
     }
-    if matches!(signs.oldest_critical_ms, Some(waits) if waits >= FALLBACK_DELAY_MS) {
-        return Some("a critical waits for too long");
+    if matches!(signals.oldest_critical_ms, Some(age) if age >= FALLBACK_DELAY_MS) {
+        return Some("a critical notification is overdue");
     }
-    match signs.dispatcher_idle_ms {
-        Some(turned) if turned < HUNG_AFTER_MS => None,
-        _ => Some("the loop that delivers stands still"),
+    match signals.dispatcher_idle_ms {
+        Some(idle) if idle < HUNG_AFTER_MS => None,
+        _ => Some("dispatcher hangs"),
     }
 }
 
@@ -45,7 +45,7 @@ pub const fn reason_to_withhold_ping(signs: &LivenessSignals) -> Option<&'static
 mod tests {
     use super::*;
 
-    const ALL_WELL: LivenessSignals = LivenessSignals {
+    const ALL_GOOD: LivenessSignals = LivenessSignals {
         is_bus_connected: true,
         is_watchdog_alive: true,
         oldest_critical_ms: None,
@@ -58,62 +58,62 @@ mod tests {
         let young = Some(FALLBACK_DELAY_MS - 1);
         let old = Some(FALLBACK_DELAY_MS);
         let table = [
-            (ALL_WELL, None),
+            (ALL_GOOD, None),
             (
                 LivenessSignals {
                     oldest_critical_ms: young,
-                    ..ALL_WELL
+                    ..ALL_GOOD
                 },
                 None,
             ),
             (
                 LivenessSignals {
                     is_bus_connected: false,
-                    ..ALL_WELL
+                    ..ALL_GOOD
                 },
                 Some("bus"),
             ),
             (
                 LivenessSignals {
                     is_watchdog_alive: false,
-                    ..ALL_WELL
+                    ..ALL_GOOD
                 },
                 Some("watchdog"),
             ),
             (
                 LivenessSignals {
                     oldest_critical_ms: old,
-                    ..ALL_WELL
+                    ..ALL_GOOD
                 },
-                Some("waits for too long"),
+                Some("overdue"),
             ),
             (
                 LivenessSignals {
                     last_delivery_succeeded: false,
-                    ..ALL_WELL
+                    ..ALL_GOOD
                 },
-                Some("delivery failed"),
+                Some("last delivery failed"),
             ),
             (
                 LivenessSignals {
                     dispatcher_idle_ms: Some(HUNG_AFTER_MS),
-                    ..ALL_WELL
+                    ..ALL_GOOD
                 },
-                Some("stands still"),
+                Some("hangs"),
             ),
             (
                 LivenessSignals {
                     dispatcher_idle_ms: None,
-                    ..ALL_WELL
+                    ..ALL_GOOD
                 },
-                Some("stands still"),
+                Some("hangs"),
             ),
         ];
-        for (signs, expected) in table {
-            let found = reason_to_withhold_ping(&signs);
+        for (signals, expected) in table {
+            let found = reason_to_withhold_ping(&signals);
             match expected {
-                None => assert_eq!(found, None, "{signs:?}"),
-                Some(words) => assert!(found.unwrap().contains(words), "{signs:?}: {found:?}"),
+                None => assert_eq!(found, None, "{signals:?}"),
+                Some(text) => assert!(found.unwrap().contains(text), "{signals:?}: {found:?}"),
             }
         }
     }

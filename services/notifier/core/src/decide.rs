@@ -1,83 +1,32 @@
-//! What to record: news into letters, letters into messages, outcomes into what follows. Changes
-//! nothing itself; the call to make is read off the folded state ([`due`]).
+//! Decisions of delivery as records: events become notifications, notifications become messages, outcomes of calls
+//! become state. The call to make follows from the folded state ([`message_in_flight`]).
 
-use protocol::event::Severity;
 use protocol::ids::SubjectToken;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
-use crate::clock_reading::ClockReading;
+use crate::command_hints::CommandHints;
 use crate::command_intake;
 use crate::event_intake::IncomingEvent;
+use crate::inhibition;
 use crate::message::{Message, count_fitting};
+use crate::model::{FallbackStatus, Outcome, QueuedNotification};
 use crate::record::DeliveryRecord;
 use crate::send_limiter::SendLimiter;
 use crate::silence;
-use crate::state::{DeliveryState, FallbackStatus, QueuedNotification};
+use crate::state::DeliveryState;
 
-/// What is older than this when its turn comes is only counted.
+/// A notification older than this is only counted in a digest, in milliseconds.
 const STALE_MS: u64 = 600_000;
-/// More than this many at once are only counted.
+/// More queued notifications than this are only counted in a digest.
 const BURST_SIZE: usize = 30;
 
-/// Most letters that one digest counts: their numbers fit into a journal message.
+/// Most notifications of one digest: their numbers fit into a journal message.
 const MAX_DIGEST_SIZE: usize = 10_000;
-/// Events whose letters go into one journal message.
+/// Events whose notifications go into one journal batch.
 const MAX_EVENTS_PER_BATCH: usize = 8;
 
-/// What became of the call that sends a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It arrived.
-    Delivered {
-        /// Telegram's number of it.
-        message_id: Option<i64>,
-    },
-    /// Nobody knows.
-    Unknown {
-        /// One line.
-        error: String,
-    },
-    /// It surely did not arrive.
-    Retryable {
-        /// One line.
-        error: String,
-        /// How long the other side said to wait, in milliseconds.
-        wait_ms: Option<u64>,
-    },
-    /// It surely did not arrive, and none will until a person mends something: the token, the chat.
-    ChannelRejected {
-        /// One line.
-        error: String,
-    },
-    /// It is refused for what it says.
-    MessageRejected {
-        /// One line.
-        error: String,
-    },
-    /// The chat became another one.
-    ChatMigrated {
-        /// The chat it went to.
-        from: i64,
-        /// The one that it is now.
-        to: i64,
-    },
-}
-
-impl Outcome {
-    /// Why the message did not arrive, as far as that is known; none if it did or its address is a new one.
-    pub fn error(&self) -> Option<&str> {
-        match self {
-            Self::Unknown { error: why }
-            | Self::Retryable { error: why, .. }
-            | Self::ChannelRejected { error: why }
-            | Self::MessageRejected { error: why } => Some(why),
-            Self::Delivered { .. } | Self::ChatMigrated { .. } => None,
-        }
-    }
-}
-
-/// The first records of a process: it delivers from here on, and what was under way when the one before
-/// it ended may have arrived. An order that it carried out may have been done: that is told, not repeated.
+/// First records of a process that becomes the writer. A message that was in flight may have been delivered. A command
+/// that was running may have been executed: the operator is notified, and the command is not repeated.
 pub fn writer_changed(
     state: &DeliveryState,
     boot: SubjectToken,
@@ -91,31 +40,40 @@ pub fn writer_changed(
         version: version.to_owned(),
     }];
     if state.in_flight.is_some() {
-        let why = "the notifier ended while it was under way".to_owned();
-        records.push(DeliveryRecord::MessageOutcomeUnknown { error: why });
+        let error = "the notifier ended during the call".to_owned();
+        records.push(DeliveryRecord::MessageOutcomeUnknown { error });
     }
     if state.fallback_in_flight.is_some() {
-        let why = "the notifier ended while it was under way".to_owned();
-        records.push(DeliveryRecord::FallbackOutcomeUnknown { error: why });
+        let error = "the notifier ended during the call".to_owned();
+        records.push(DeliveryRecord::FallbackOutcomeUnknown { error });
     }
-    if let Some(under_way) = &state.running_command {
-        records.extend(command_intake::interrupted_records(under_way, at));
+    if let Some(running) = &state.running_command {
+        records.extend(command_intake::interrupted_records(running, at));
     }
     records
 }
 
-/// What there is to tell of these, in as many decisions as journal messages need; nothing of what was
-/// told before. `current_chat`: where it would be told.
+/// Where notifications go, and which commands they may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audience {
+    /// Chat that receives notifications; `None` without Telegram.
+    pub chat: Option<i64>,
+    /// Commands that notifications may name.
+    pub hints: CommandHints,
+}
+
+/// Records that queue, silence or inhibit the notifications of these events, as one list for each journal batch. Known
+/// events are skipped.
 pub fn enqueue_events(
     state: &DeliveryState,
-    news: &[IncomingEvent],
-    chat: Option<i64>,
+    events: &[IncomingEvent],
+    audience: Audience,
     now: UtcMs,
 ) -> Vec<Vec<DeliveryRecord>> {
     let mut records: Vec<DeliveryRecord> = Vec::new();
-    // An absence that one of them tells of holds the ones behind it.
+    // An outage that one of the events reports inhibits the events behind it.
     let mut outages = state.outages.clone();
-    for item in news {
+    for item in events {
         let id = item.id();
         let is_of = |record: &DeliveryRecord| match record {
             DeliveryRecord::Queued { event, .. }
@@ -123,9 +81,9 @@ pub fn enqueue_events(
             | DeliveryRecord::Inhibited { event, .. } => event == id,
             _ => false,
         };
-        // Our own record of an order, or who carried it out: its answer says the same.
+        // The reply to a command has the same content.
         if item.is_answered_by_reply()
-            || is_answered_in_chat(state, item, chat)
+            || is_answered_in_chat(state, item, audience.chat)
             || state.knows_event(id)
             || records.iter().any(is_of)
         {
@@ -133,10 +91,10 @@ pub fn enqueue_events(
         }
         let queued = DeliveryRecord::Queued {
             event: id.to_owned(),
-            notifications: item.notifications(),
+            notifications: item.notifications(audience.hints),
         };
-        let heeded = silence::apply_silence(state, &item.affected_names(), queued, now);
-        let record = outages.apply_inhibition(item, heeded);
+        let queued = silence::apply_silence(state, &item.affected_names(), queued, now);
+        let record = inhibition::apply_inhibition(&outages, item, queued);
         outages.apply(now, &record);
         records.push(record);
     }
@@ -144,21 +102,21 @@ pub fn enqueue_events(
     decisions.map(<[DeliveryRecord]>::to_vec).collect()
 }
 
-/// Whether the order that this tells of came from the very chat that would read it.
+/// Whether the command that the event reports came from the chat that would receive the notification.
 fn is_answered_in_chat(state: &DeliveryState, item: &IncomingEvent, chat: Option<i64>) -> bool {
-    let from = item.commanded_by().and_then(|who| state.command_chat(who));
+    let from = item.commanded_by().and_then(|by| state.command_chat(by));
     from.is_some() && from == chat
 }
 
-/// The next message, if one may go out now: a critical letter alone and before all others, then one that
-/// counts what went over the fallback, then an answer to the owner, who waits for it; else a group, else, for
-/// what is stale or too much, a digest.
+/// Record of the next message; `None` if no message may be sent now. Order: one critical notification, the count of
+/// notifications that the fallback delivered, one reply to a command, a digest of stale or too many notifications, a
+/// group.
 pub fn next_message(
     state: &DeliveryState,
-    pace: &SendLimiter,
+    limiter: &SendLimiter,
     now: ClockReading,
 ) -> Option<DeliveryRecord> {
-    if state.in_flight.is_some() || pace.next_send_at() > now.mono {
+    if state.in_flight.is_some() || limiter.next_send_at() > now.mono {
         return None;
     }
     if let Some(number) = next_critical(state) {
@@ -167,9 +125,9 @@ pub fn next_message(
             digest: false,
         });
     }
-    if let Some(letters) = sent_by_fallback(state) {
+    if let Some(numbers) = sent_by_fallback(state) {
         return Some(DeliveryRecord::MessageSending {
-            notifications: letters,
+            notifications: numbers,
             digest: true,
         });
     }
@@ -179,117 +137,113 @@ pub fn next_message(
             digest: false,
         });
     }
-    if pace.group_due_at()? > now.mono {
+    if limiter.group_due_at()? > now.mono {
         return None;
     }
     digest(state, now.utc).or_else(|| group(state, now.utc))
 }
 
-/// Everything of a storm, or else what is stale of it; a single letter is told as it is.
+/// Counts a burst, or only its stale notifications. A single notification is sent in full.
 fn digest(state: &DeliveryState, now: UtcMs) -> Option<DeliveryRecord> {
-    let is_storm = groupable(state).count() > BURST_SIZE;
-    let is_counted = |waiting: &QueuedNotification| {
-        is_storm || now.millis_since(waiting.notification.at) > STALE_MS
+    let is_burst = groupable(state).count() > BURST_SIZE;
+    let is_counted = |queued: &QueuedNotification| {
+        is_burst || now.millis_since(queued.notification.at) > STALE_MS
     };
-    let counted = groupable(state).filter(|(_, waiting)| is_counted(waiting));
+    let counted = groupable(state).filter(|(_, queued)| is_counted(queued));
     let numbers = counted.map(|(number, _)| number);
-    let letters: Vec<u64> = numbers.take(MAX_DIGEST_SIZE).collect();
-    (letters.len() > 1).then_some(DeliveryRecord::MessageSending {
-        notifications: letters,
+    let numbers: Vec<u64> = numbers.take(MAX_DIGEST_SIZE).collect();
+    (numbers.len() > 1).then_some(DeliveryRecord::MessageSending {
+        notifications: numbers,
         digest: true,
     })
 }
 
-/// As many as fit, oldest first. What comes with a picture comes alone.
+/// As many notifications as fit, oldest first. One with a picture is sent alone.
 fn group(state: &DeliveryState, now: UtcMs) -> Option<DeliveryRecord> {
-    let fits = count_fitting(groupable(state).map(|(_, waiting)| waiting), now);
-    let is_pictured = |waiting: &QueuedNotification| waiting.notification.has_picture;
-    let plain = groupable(state).take_while(|(_, waiting)| !is_pictured(waiting));
-    // None is plain before it: the first has a picture, if there is one.
-    let most = plain.count().max(1).min(fits);
-    let taken = groupable(state).take(most);
-    let letters: Vec<u64> = taken.map(|(number, _)| number).collect();
-    (!letters.is_empty()).then_some(DeliveryRecord::MessageSending {
-        notifications: letters,
+    let fits = count_fitting(groupable(state).map(|(_, queued)| queued), now);
+    let without_picture =
+        groupable(state).take_while(|(_, queued)| !queued.notification.has_picture);
+    // If the first one has a picture, it is the whole group.
+    let size = without_picture.count().max(1).min(fits);
+    let taken = groupable(state).take(size);
+    let numbers: Vec<u64> = taken.map(|(number, _)| number).collect();
+    (!numbers.is_empty()).then_some(DeliveryRecord::MessageSending {
+        notifications: numbers,
         digest: false,
     })
 }
 
-/// When to ask [`next`] again if nothing happens before, by the monotonic clock.
-pub fn wake_at(state: &DeliveryState, pace: &SendLimiter) -> Option<u64> {
+/// Time on the monotonic clock at which [`next_message`] may have a message; `None` if nothing is queued.
+pub fn wake_at(state: &DeliveryState, limiter: &SendLimiter) -> Option<u64> {
     if state.in_flight.is_some() || state.queued.is_empty() {
         return None;
     }
-    let at_once = next_critical(state).is_some()
+    let is_immediate = next_critical(state).is_some()
         || sent_by_fallback(state).is_some()
         || next_reply(state).is_some();
-    let group = if at_once { 0 } else { pace.group_due_at()? };
-    Some(pace.next_send_at().max(group))
+    let group = if is_immediate {
+        0
+    } else {
+        limiter.group_due_at()?
+    };
+    Some(limiter.next_send_at().max(group))
 }
 
-/// The message that is under way by the journal: the call to make if it is not being made.
+/// Message in flight by the journal: the call to make unless it is being made.
 pub fn message_in_flight(state: &DeliveryState, now: UtcMs) -> Option<Message> {
-    let sending = state.in_flight.as_ref()?;
-    Some(Message::from_in_flight(sending, now))
+    let message = state.in_flight.as_ref()?;
+    Some(Message::from_in_flight(message, now))
 }
 
-/// What a call's end is recorded as.
+/// Record of a call's outcome.
 pub fn outcome_record(outcome: &Outcome) -> DeliveryRecord {
     match outcome.clone() {
-        Outcome::Delivered {
-            message_id: message,
-        } => DeliveryRecord::MessageSent {
-            message_id: message,
-        },
-        Outcome::Unknown { error: why } => DeliveryRecord::MessageOutcomeUnknown { error: why },
-        Outcome::Retryable { error: why, .. } | Outcome::ChannelRejected { error: why } => {
-            DeliveryRecord::MessageFailed { error: why }
+        Outcome::Delivered { message_id } => DeliveryRecord::MessageSent { message_id },
+        Outcome::Unknown { error } => DeliveryRecord::MessageOutcomeUnknown { error },
+        Outcome::Retryable { error, .. } | Outcome::ChannelRejected { error } => {
+            DeliveryRecord::MessageFailed { error }
         }
-        Outcome::MessageRejected { error: why } => DeliveryRecord::DeadLettered { error: why },
+        Outcome::MessageRejected { error } => DeliveryRecord::DeadLettered { error },
         Outcome::ChatMigrated { from, to } => DeliveryRecord::ChatMigrated { from, to },
     }
 }
 
-/// Whether something waits that is not critical.
+/// Whether a notification is queued that may be grouped.
 pub fn has_groupable(state: &DeliveryState) -> bool {
     groupable(state).next().is_some()
 }
 
-/// Not one that is told over the fallback, nor one that is just being told there.
+/// The oldest critical notification that the fallback neither delivered nor is sending.
 fn next_critical(state: &DeliveryState) -> Option<u64> {
-    let is_new = |number: u64, waiting: &QueuedNotification| {
-        waiting.fallback_status != FallbackStatus::Sent && state.fallback_in_flight != Some(number)
+    let is_new = |number: u64, queued: &QueuedNotification| {
+        queued.fallback_status != FallbackStatus::Sent && state.fallback_in_flight != Some(number)
     };
     let mut all = state.queued.iter();
-    all.find(|(number, waiting)| is_critical(waiting) && is_new(**number, waiting))
+    all.find(|(number, queued)| queued.is_critical() && is_new(**number, queued))
         .map(|(number, _)| *number)
 }
 
-/// What went over the fallback and is not yet counted in Telegram. Its message also is what finds out that
-/// Telegram is back.
+/// Notifications that the fallback delivered and Telegram does not count yet. Their message also finds out that
+/// Telegram works again.
 fn sent_by_fallback(state: &DeliveryState) -> Option<Vec<u64>> {
     let all = state.queued.iter();
-    let told = all.filter(|(_, waiting)| waiting.fallback_status == FallbackStatus::Sent);
-    let letters: Vec<u64> = told
+    let sent = all.filter(|(_, queued)| queued.fallback_status == FallbackStatus::Sent);
+    let numbers: Vec<u64> = sent
         .map(|(number, _)| *number)
         .take(MAX_DIGEST_SIZE)
         .collect();
-    (!letters.is_empty()).then_some(letters)
+    (!numbers.is_empty()).then_some(numbers)
 }
 
-/// The oldest answer that waits.
+/// The oldest queued reply.
 fn next_reply(state: &DeliveryState) -> Option<u64> {
     let mut all = state.queued.iter();
-    all.find(|(_, waiting)| waiting.reply.is_some())
+    all.find(|(_, queued)| queued.reply.is_some())
         .map(|(number, _)| *number)
 }
 
 fn groupable(state: &DeliveryState) -> impl Iterator<Item = (u64, &QueuedNotification)> {
     let all = state.queued.iter();
-    all.filter(|(_, waiting)| !is_critical(waiting) && waiting.reply.is_none())
-        .map(|(number, waiting)| (*number, waiting))
-}
-
-pub(crate) fn is_critical(waiting: &QueuedNotification) -> bool {
-    waiting.notification.severity == Severity::Critical
+    all.filter(|(_, queued)| !queued.is_critical() && queued.reply.is_none())
+        .map(|(number, queued)| (*number, queued))
 }

@@ -1,42 +1,44 @@
-//! Something that was told on the bus: whom it is about, and the letters that it becomes. The words of each kind are in
-//! the catalogue.
+//! Events as they arrive from the bus, and the notifications made from them.
 
 use protocol::event::{Event, EventBody, Severity};
 use protocol::ids::{Service, SubjectToken};
 use protocol::time::UtcMs;
 
-use crate::message_text::{event_text, field};
+use crate::command_hints::CommandHints;
+use crate::formatting::field;
+use crate::message_text::event_text;
+use crate::model::Sender;
 use crate::notification::Notification;
 
-/// Something that was told on the bus.
+/// An event from the bus.
 #[derive(Debug, Clone, PartialEq)]
 pub enum IncomingEvent {
-    /// An event of this version.
+    /// An event of a kind and version that this program knows.
     Known {
-        /// Which service.
+        /// Service of the process that published the event.
         service: Service,
-        /// Which one of it.
+        /// Instance that published the event.
         instance: SubjectToken,
-        /// What happened.
+        /// The event.
         event: Event,
     },
-    /// An event that this program does not know: a newer service's.
+    /// An event of a newer program.
     Unknown {
-        /// Its id.
+        /// Id of the event.
         id: String,
-        /// When it happened, or was heard of.
+        /// Time at which the bus stored the event.
         at: UtcMs,
-        /// How much it matters; a warning if that cannot be read either.
+        /// Severity; a warning if the subject names none.
         severity: Severity,
-        /// Its subject.
+        /// Subject of the event.
         subject: String,
-        /// It, as it came.
+        /// Payload as received.
         payload: String,
     },
 }
 
 impl IncomingEvent {
-    /// Tells the same event apart from another.
+    /// Id of the event; the same for every copy.
     pub fn id(&self) -> &str {
         match self {
             Self::Known { event, .. } => &event.id,
@@ -44,7 +46,7 @@ impl IncomingEvent {
         }
     }
 
-    /// Whether the owner has an answer that says the same: his own order.
+    /// Whether the operator already gets a reply with the same content.
     pub const fn is_answered_by_reply(&self) -> bool {
         matches!(
             self,
@@ -58,7 +60,7 @@ impl IncomingEvent {
         )
     }
 
-    /// Whose order it tells of; none if it tells of something else.
+    /// Operator whose unit command the event reports; `None` for any other event.
     pub fn commanded_by(&self) -> Option<&str> {
         match self {
             Self::Known { event, .. } => match &event.body {
@@ -69,30 +71,32 @@ impl IncomingEvent {
         }
     }
 
-    /// Whom it is about: who told it, and the unit or service that it tells of.
+    /// Names that a silence can match: the publishing instance, and the unit or service of the event.
     pub fn affected_names(&self) -> Vec<&str> {
         match self {
             Self::Known {
                 instance, event, ..
-            } => {
-                let told_by = std::iter::once(instance.as_str());
-                told_by.chain(unit_or_service(&event.body)).collect()
-            }
+            } => std::iter::once(instance.as_str())
+                .chain(unit_or_service(&event.body))
+                .collect(),
             Self::Unknown { .. } => Vec::new(),
         }
     }
 
-    /// What there is to say, each part small enough for one message.
-    pub fn notifications(&self) -> Vec<Notification> {
+    /// Notifications for the operator, each small enough for one message.
+    pub fn notifications(&self, hints: CommandHints) -> Vec<Notification> {
         match self {
             Self::Known {
                 service,
                 instance,
                 event,
             } => {
-                let who = format!("{service} {instance}");
-                let (head, lines) = event_text(&who, &event.body);
-                notifications(event.at, event.severity, event.body.kind(), head, &lines)
+                let sender = Sender {
+                    service: *service,
+                    instance,
+                };
+                let (title, lines) = event_text(&sender, &event.body, hints);
+                notifications(event.at, event.severity, event.body.kind(), title, &lines)
             }
             Self::Unknown {
                 at,
@@ -101,9 +105,13 @@ impl IncomingEvent {
                 payload,
                 ..
             } => {
-                let head = "❔ AN EVENT THIS VERSION DOES NOT KNOW".to_owned();
-                let lines = [field("Subject", subject), field("Content", payload)];
-                notifications(*at, *severity, "unknown", head, &lines)
+                let title = "❔ UNKNOWN EVENT".to_owned();
+                let lines = [
+                    field("Subject", subject),
+                    field("Content", payload),
+                    "Action: update the notifier; a newer service published this event".to_owned(),
+                ];
+                notifications(*at, *severity, "unknown", title, &lines)
             }
         }
     }
@@ -113,21 +121,21 @@ fn notifications(
     at: UtcMs,
     severity: Severity,
     kind: &str,
-    head: String,
+    title: String,
     lines: &[String],
 ) -> Vec<Notification> {
-    let letter = Notification {
+    let notification = Notification {
         at,
         severity,
         kind: kind.to_owned(),
-        title: head,
+        title,
         body: lines.join("\n"),
         has_picture: false,
     };
-    letter.split()
+    notification.split()
 }
 
-/// The unit, or the part of the system, that an event is about; none if it is about whoever tells it.
+/// Unit, service or component that an event is about; `None` if it is about the publishing process.
 fn unit_or_service(body: &EventBody) -> Option<&str> {
     match body {
         EventBody::UnitRestartScheduled { unit, .. }
@@ -138,13 +146,11 @@ fn unit_or_service(body: &EventBody) -> Option<&str> {
         | EventBody::UnitRestartSkipped { unit, .. }
         | EventBody::UnitHealthCritical { unit, .. }
         | EventBody::UnitCommandExecuted { unit, .. } => Some(unit.as_str()),
-        EventBody::ComponentFailed {
-            component: part, ..
-        }
-        | EventBody::ComponentRecovered {
-            component: part, ..
-        }
-        | EventBody::ServiceStarted { service: part, .. } => Some(part),
+        EventBody::ComponentFailed { component, .. }
+        | EventBody::ComponentRecovered { component, .. } => Some(component),
+        EventBody::ServiceRestartScheduled { service, .. }
+        | EventBody::ServiceRecovered { service, .. }
+        | EventBody::ServiceStarted { service, .. } => Some(service),
         _ => None,
     }
 }

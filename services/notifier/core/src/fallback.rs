@@ -1,143 +1,139 @@
-//! The second way to the owner, for criticals that Telegram does not take: when one goes there, and in
-//! which words. Each goes there once, and again only if nobody knows whether it arrived.
+//! The fallback: a second channel for critical notifications that Telegram does not accept. Each is sent there once, and
+//! again only if the outcome is unknown.
 //!
-//! What went there is not told in Telegram as new when that is back: it is counted there in one message.
+//! When Telegram works again, notifications that the fallback delivered are counted there in one message.
 
 use protocol::event::Severity;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
-use crate::clock_reading::ClockReading;
-use crate::decide::{Outcome, is_critical};
-use crate::formatting::format_duration;
+use crate::formatting::{format_duration, format_time};
 use crate::message::remarks;
+use crate::model::{ChannelOutage, FallbackStatus, Outcome, QueuedNotification};
 use crate::record::DeliveryRecord;
 use crate::send_limiter::{SendLimiter, SendLimits};
-use crate::state::{ChannelOutage, DeliveryState, FallbackStatus, QueuedNotification};
+use crate::state::DeliveryState;
 
-/// How long a critical waits for Telegram, where waiting may help, in milliseconds.
+/// Time for which a critical notification waits for Telegram, in milliseconds.
 pub const FALLBACK_DELAY_MS: u64 = 120_000;
-/// Longest text of an ntfy message, in bytes: what is longer becomes an attachment there.
+/// Longest text of an ntfy message in bytes; ntfy turns a longer one into an attachment.
 const NTFY_LIMIT: usize = 4_000;
-const TRUNCATION_NOTE: &str = "\n… cut here";
+const TRUNCATION_NOTE: &str = "\n… truncated";
 
-/// As fast as a small service takes it.
+/// Rate that a small service accepts.
 pub const LIMITS: SendLimits = SendLimits {
     min_interval_ms: 1_000,
     max_per_minute: 30,
     group_wait_ms: 0,
 };
 
-/// One critical as it goes over the fallback.
+/// A critical notification as the fallback sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FallbackMessage {
-    /// Tells it from others, and is the same in a repeat.
+    /// Id of the notification; the same in a repeat.
     pub id: String,
-    /// When it happened.
+    /// Time of the event.
     pub at: UtcMs,
-    /// How much it matters.
+    /// Severity of the notification.
     pub severity: Severity,
-    /// Its heading.
+    /// Heading.
     pub title: String,
-    /// That Telegram is away, then what there is to say.
+    /// Outage of Telegram, then the lines of the notification.
     pub message: String,
 }
 
-/// The next critical to go over the fallback: once the oldest has waited too long, or at once where Telegram
-/// is `channel_rejected` until a person mends something. Never while Telegram takes messages, however slowly.
+/// Record of the next critical notification for the fallback: once the oldest has waited too long, or at once if
+/// Telegram rejects the channel. `None` while Telegram accepts messages, however slowly.
 pub fn next_critical(
     state: &DeliveryState,
     is_channel_rejected: bool,
-    pace: &SendLimiter,
+    limiter: &SendLimiter,
     now: ClockReading,
 ) -> Option<DeliveryRecord> {
     state.channel_outage.as_ref()?;
-    if state.fallback_in_flight.is_some() || pace.next_send_at() > now.mono {
+    if state.fallback_in_flight.is_some() || limiter.next_send_at() > now.mono {
         return None;
     }
     let waited = oldest_critical(state).map(|since| now.utc.millis_since(since))?;
     if !is_channel_rejected && waited < FALLBACK_DELAY_MS {
         return None;
     }
-    let mut waiting = state.queued.iter();
-    let (letter, _) = waiting
-        .find(|(_, one)| is_critical(one) && one.fallback_status == FallbackStatus::NotSent)?;
+    let mut queued = state.queued.iter();
+    let (number, _) = queued.find(|(_, queued)| {
+        queued.is_critical() && queued.fallback_status == FallbackStatus::NotSent
+    })?;
     Some(DeliveryRecord::FallbackSending {
-        notification: *letter,
+        notification: *number,
     })
 }
 
-/// Since when the oldest critical that Telegram has not taken is known.
+/// Time at which the oldest critical notification was queued that Telegram has not accepted; `None` without one.
 pub fn oldest_critical(state: &DeliveryState) -> Option<UtcMs> {
-    let under_way = state
+    let in_flight = state
         .in_flight
         .iter()
-        .flat_map(|s| s.notifications.values());
-    let unsent = state.queued.values().chain(under_way);
+        .flat_map(|message| message.notifications.values());
+    let unsent = state.queued.values().chain(in_flight);
     unsent
-        .filter(|one| is_critical(one))
-        .map(|one| one.queued_at)
+        .filter(|queued| queued.is_critical())
+        .map(|queued| queued.queued_at)
         .min()
 }
 
-/// The critical that is under way there by the journal: the call to make if it is not being made.
+/// Notification in flight on the fallback by the journal: the call to make unless it is being made.
 pub fn message_in_flight(state: &DeliveryState, now: UtcMs) -> Option<FallbackMessage> {
     let number = state.fallback_in_flight?;
-    let waiting = state.queued.get(&number)?;
+    let queued = state.queued.get(&number)?;
     let id = format!("notifier-notification-{number}");
     Some(FallbackMessage::from_notification(
         id,
-        waiting,
+        queued,
         state.channel_outage.as_ref(),
         now,
     ))
 }
 
-/// What a call's end is recorded as.
+/// Record of a call's outcome.
 pub fn outcome_record(outcome: &Outcome) -> DeliveryRecord {
     match outcome.clone() {
         Outcome::Delivered { .. } => DeliveryRecord::FallbackSent,
-        Outcome::Unknown { error: why } => DeliveryRecord::FallbackOutcomeUnknown { error: why },
-        Outcome::MessageRejected { error: why } => DeliveryRecord::FallbackRejected { error: why },
-        Outcome::Retryable { error: why, .. } | Outcome::ChannelRejected { error: why } => {
-            DeliveryRecord::FallbackFailed { error: why }
+        Outcome::Unknown { error } => DeliveryRecord::FallbackOutcomeUnknown { error },
+        Outcome::MessageRejected { error } => DeliveryRecord::FallbackRejected { error },
+        Outcome::Retryable { error, .. } | Outcome::ChannelRejected { error } => {
+            DeliveryRecord::FallbackFailed { error }
         }
         Outcome::ChatMigrated { .. } => DeliveryRecord::FallbackFailed {
-            error: "bug: a fallback does not move".to_owned(),
+            error: "internal error: a fallback has no chat".to_owned(),
         },
     }
 }
 
 impl FallbackMessage {
-    /// A letter as it goes there: first of all it says since when and why Telegram is `away`.
+    /// Message of a notification. Its first line names the outage of Telegram, if there is one.
     pub(crate) fn from_notification(
         id: String,
-        waiting: &QueuedNotification,
-        away: Option<&ChannelOutage>,
+        queued: &QueuedNotification,
+        outage: Option<&ChannelOutage>,
         now: UtcMs,
     ) -> Self {
-        let QueuedNotification {
-            notification: letter,
-            repeats,
-            ..
-        } = waiting;
-        let mut lines: Vec<String> = away
-            .map(|away| describe_channel_outage(away, now))
+        let notification = &queued.notification;
+        let mut lines: Vec<String> = outage
+            .map(|outage| describe_channel_outage(outage, now))
             .into_iter()
             .collect();
-        lines.extend(remarks(*repeats, letter.at, now));
-        if !letter.body.is_empty() {
-            lines.push(letter.body.clone());
+        lines.extend(remarks(queued.repeats, notification.at, now));
+        if !notification.body.is_empty() {
+            lines.push(notification.body.clone());
         }
         Self {
             id,
-            at: letter.at,
-            severity: letter.severity,
-            title: letter.title.clone(),
+            at: notification.at,
+            severity: notification.severity,
+            title: notification.title.clone(),
             message: lines.join("\n"),
         }
     }
 
-    /// The title as a header can carry it: ASCII, one line.
+    /// Title for an HTTP header: ASCII, one line.
     pub fn ascii_title(&self) -> String {
         let printable = |c: &char| c.is_ascii() && !c.is_ascii_control();
         let plain: String = self.title.chars().filter(printable).collect();
@@ -147,7 +143,7 @@ impl FallbackMessage {
         }
     }
 
-    /// The message as ntfy shows it whole.
+    /// Message, truncated to the length that ntfy shows.
     pub fn truncated_message(&self) -> String {
         if self.message.len() <= NTFY_LIMIT {
             return self.message.clone();
@@ -159,8 +155,11 @@ impl FallbackMessage {
     }
 }
 
-fn describe_channel_outage(away: &ChannelOutage, now: UtcMs) -> String {
-    let ago = format_duration(now.millis_since(away.since));
-    let ChannelOutage { since, error: why } = away;
-    format!("Telegram is not reachable since {since} ({ago} ago): {why}")
+fn describe_channel_outage(outage: &ChannelOutage, now: UtcMs) -> String {
+    format!(
+        "Telegram unreachable since: {} ({} ago): {}",
+        format_time(outage.since),
+        format_duration(now.millis_since(outage.since)),
+        outage.error
+    )
 }

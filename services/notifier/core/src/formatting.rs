@@ -1,5 +1,9 @@
-//! Numbers as the owner reads them: spans of time, amounts.
+//! Durations, times, amounts and names as the operator reads them.
 
+use std::collections::BTreeMap;
+
+use protocol::ids::Mode;
+use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 const SECOND: u64 = 1_000;
@@ -7,7 +11,12 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// How long something ran: `42s`, `12m`, `2.5h`, `3.1d`.
+/// One line of a notification: `name: value`.
+pub(crate) fn field(name: &str, value: impl std::fmt::Display) -> String {
+    format!("{name}: {value}")
+}
+
+/// Uptime: `42s`, `12m`, `2.5h`, `3.1d`.
 pub fn format_uptime(ms: u64) -> String {
     match ms {
         _ if ms < MINUTE => format!("{}s", ms / SECOND),
@@ -17,7 +26,7 @@ pub fn format_uptime(ms: u64) -> String {
     }
 }
 
-/// How long to wait, as the seed writes its delays: `30s`, `60s`, `2m`, `1h`. Rounded up.
+/// Delay, rounded up: `30s`, `60s`, `2m`, `1h`.
 pub fn format_delay(ms: u64) -> String {
     match ms {
         _ if ms < 2 * MINUTE => format!("{}s", ms.div_ceil(SECOND)),
@@ -27,7 +36,7 @@ pub fn format_delay(ms: u64) -> String {
     }
 }
 
-/// How long something took: `850duration_ms`, `31.2s`, then as [`format_uptime`].
+/// Duration: `850ms`, `31.2s`, then as [`format_uptime`].
 pub fn format_duration(ms: u64) -> String {
     match ms {
         _ if ms < SECOND => format!("{ms}ms"),
@@ -36,7 +45,7 @@ pub fn format_duration(ms: u64) -> String {
     }
 }
 
-/// One digit after the point, cut and not rounded, without a float.
+/// One decimal place, truncated, without a float.
 fn format_tenths(ms: u64, unit: u64, name: &str) -> String {
     format!("{}.{}{name}", ms / unit, ms % unit * 10 / unit)
 }
@@ -52,9 +61,62 @@ pub fn format_pnl(value: Decimal) -> String {
     format!("{sign}{:.2} USDT", round_to_cents(value))
 }
 
-/// Formatting alone would cut.
 fn round_to_cents(value: Decimal) -> Decimal {
     value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
+}
+
+/// A share of a whole in brackets: ` (-1.1 %)`. Empty if the whole is zero.
+pub(crate) fn format_percent(part: Decimal, whole: Decimal) -> String {
+    match part
+        .checked_mul(Decimal::ONE_HUNDRED)
+        .and_then(|part| part.checked_div(whole))
+    {
+        Some(percent) => {
+            let sign = if percent > Decimal::ZERO { "+" } else { "" };
+            let percent = percent.round_dp_with_strategy(1, RoundingStrategy::MidpointAwayFromZero);
+            format!(" ({sign}{percent:.1} %)")
+        }
+        None => String::new(),
+    }
+}
+
+/// Time to the second: `2026-11-24 03:00:00 UTC`.
+pub fn format_time(at: UtcMs) -> String {
+    let text = at.to_string();
+    match text.split_once('.') {
+        Some((seconds, _)) => format!("{} UTC", seconds.replace('T', " ")),
+        None => text,
+    }
+}
+
+/// Mode as it stands in a heading.
+pub(crate) const fn mode_label(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Paper => "PAPER",
+        Mode::Live => "LIVE",
+    }
+}
+
+/// Mode of a trader by the name of its Compose service; `None` if the name says nothing.
+pub(crate) fn mode_of_trader(name: &str) -> Option<Mode> {
+    [("trader-paper", Mode::Paper), ("trader-live", Mode::Live)]
+        .into_iter()
+        .find(|(service, _)| name.starts_with(service))
+        .map(|(_, mode)| mode)
+}
+
+/// Name of a trader behind its mode: `PAPER trader-paper-1`.
+pub(crate) fn trader_label(name: &str) -> String {
+    match mode_of_trader(name) {
+        Some(mode) => format!("{} {name}", mode_label(mode)),
+        None => name.to_owned(),
+    }
+}
+
+/// One line for each kind of notification: `3 × component failed`.
+pub(crate) fn format_counts(counts: &BTreeMap<String, u64>) -> Vec<String> {
+    let line = |(kind, count): (&String, &u64)| format!("{count} × {}", kind.replace('_', " "));
+    counts.iter().map(line).collect()
 }
 
 #[cfg(test)]
@@ -88,5 +150,17 @@ mod tests {
         assert_eq!(format_amount(value), "-24.71 USDT");
         assert_eq!(format_pnl(-value), "+24.71 USDT");
         assert_eq!(format_pnl(Decimal::ZERO), "0.00 USDT");
+        assert_eq!(format_percent(value, 1_000.into()), " (-2.5 %)");
+        assert_eq!(format_percent(value, Decimal::ZERO), "");
+    }
+
+    #[test]
+    fn times_have_seconds_and_traders_their_mode() {
+        assert_eq!(
+            format_time(UtcMs(1_764_000_000_123)),
+            "2025-11-24 16:00:00 UTC"
+        );
+        assert_eq!(trader_label("trader-live-1"), "LIVE trader-live-1");
+        assert_eq!(trader_label("trader-01"), "trader-01");
     }
 }

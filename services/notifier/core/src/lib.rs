@@ -1,40 +1,45 @@
-//! The notifier's brain: what to tell the owner, in which words, when, and what became of it.
+//! Core of the notifier: which notifications the operator gets, with which text, when, and how their delivery ended.
 //!
-//! Pure: no tokio, no clock, no randomness, no files, no sockets. Time comes in with the event, so an
-//! hour of Telegram being away runs in a test in milliseconds.
+//! The crate has no tokio, clock, randomness, files or sockets. Time is an argument, so a test of an hour without
+//! Telegram takes milliseconds.
 //!
-//! [`DeliveryState`](state::State) is a fold of the journal: every letter and what became of it.
-//! [`SendLimiter`](pace::Pace) is what this process remembers of its own sending; it is lost with the process
-//! and costs at worst one refused call. A letter goes this way:
+//! [`DeliveryState`](state::DeliveryState) is the fold of the journal: every notification and its state.
+//! [`SendLimiter`](send_limiter::SendLimiter) is in memory only; its loss costs at worst one rejected call. States of a
+//! notification:
 //!
-//! | state | meaning | what follows |
+//! | state | meaning | next |
 //! | --- | --- | --- |
-//! | queued | journaled; the bus may forget the event | `Sending`, when pace and grouping allow |
-//! | sending | recorded before the call is made | by the call's outcome |
-//! | sent | Telegram has it | - |
-//! | unknown | the call ended without a clear answer, or this process died in it | queued again, marked as a possible repeat |
-//! | returned | surely not sent: no connection, told to wait, channel closed | queued again as it was |
-//! | dead | Telegram refuses this text for good | queued again, if a person wants it ([`dead`]) |
+//! | queued | journaled; the bus may delete the event | in flight, when rate and grouping allow |
+//! | in flight | recorded before the call is made | depends on the outcome of the call |
+//! | sent | Telegram accepted it | - |
+//! | outcome unknown | the call ended without a clear answer, or the process died in it | queued again, marked as a possible repeat |
+//! | failed | not sent: no connection, rate limit, channel rejected | queued again |
+//! | dead letter | Telegram rejects this text for good | queued again when the operator requests it ([`dead_letters`]) |
 //!
-//! A critical that Telegram does not take goes over the [`fallback_sender`], if there is one: the same states, under
-//! records of their own, beside those of the same letter's way to Telegram.
+//! A critical notification that Telegram does not accept is also sent by the [`fallback`], if there is one. It passes the
+//! same states there, under records of their own.
 //!
-//! Telegram knows no idempotency key: between losing a letter and repeating it, we repeat it and say so.
+//! Telegram has no idempotency key: a notification with an unknown outcome is repeated and marked, rather than lost.
+//!
+//! Imports form no cycle: [`model`] <- [`record`] <- [`outages`], [`state`] <- policies <- [`decide`].
 
 pub mod bus_outage;
-pub mod clock_reading;
+pub mod command_hints;
 pub mod command_intake;
 pub mod command_parser;
 pub mod dead_letters;
 pub mod dead_man_switch;
 pub mod decide;
+mod event_ids;
 pub mod event_intake;
 pub mod fallback;
 pub mod formatting;
 pub mod inhibition;
 pub mod message;
 mod message_text;
+pub mod model;
 pub mod notification;
+pub mod outages;
 pub mod preview;
 pub mod record;
 pub mod replies;

@@ -1,101 +1,101 @@
-//! One message out of letters: its text, and which of it is bold. Offsets and lengths are UTF-16 units,
-//! as Telegram counts them.
+//! Builds one message from notifications: its text and its bold headings. Offsets and lengths are UTF-16 units, as
+//! Telegram counts them.
 
 use std::collections::BTreeMap;
 
 use protocol::time::UtcMs;
 
-use crate::formatting::format_duration;
+use crate::formatting::{format_counts, format_duration, format_time};
+use crate::model::{Button, FallbackStatus, MessageInFlight, QueuedNotification};
 use crate::notification::{MESSAGE_LIMIT, utf16_length};
-use crate::state::{Button, FallbackStatus, MessageInFlight, QueuedNotification};
 
-/// A letter that arrives later than this says when it happened.
+/// A notification sent later than this names the time of its event, in milliseconds.
 const LATE_MS: u64 = 120_000;
 const SEPARATOR: &str = "\n\n";
-const REPEAT_NOTE: &str = "(possible repeat: an earlier try may have arrived)";
+const REPEAT_NOTE: &str = "(possible repeat: an earlier attempt may have arrived)";
 
 /// A stretch of bold text, in UTF-16 units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoldSpan {
-    /// Where it begins.
+    /// Begin of the span.
     pub offset: usize,
-    /// How long it is.
+    /// Length of the span.
     pub length: usize,
 }
 
-/// A message as it goes out.
+/// A message as the channel sends it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Its text.
+    /// Text.
     pub text: String,
-    /// Its headings.
+    /// Headings.
     pub bold: Vec<BoldSpan>,
-    /// Where, if not to the chat that was set.
+    /// Chat of the message; `None` for the configured one.
     pub chat: Option<i64>,
-    /// What can be pressed below it.
+    /// Buttons below the message.
     pub buttons: Vec<Button>,
-    /// It comes with the picture of what the accounts are worth.
+    /// Whether the message has a picture of the equity curve.
     pub has_picture: bool,
 }
 
 impl Message {
-    /// The message that these letters make.
-    pub fn from_in_flight(sending: &MessageInFlight, now: UtcMs) -> Self {
-        if !sending.digest
-            && sending.notifications.len() == 1
-            && let Some(only) = sending.notifications.values().next()
+    /// Message of these notifications.
+    pub fn from_in_flight(in_flight: &MessageInFlight, now: UtcMs) -> Self {
+        if !in_flight.digest
+            && in_flight.notifications.len() == 1
+            && let Some(only) = in_flight.notifications.values().next()
         {
             return Self::from_notification(only, now);
         }
-        let mut page = MessageBuilder::default();
-        if sending.digest {
-            page.add_digest(&sending.notifications, now);
+        let mut builder = MessageBuilder::default();
+        if in_flight.digest {
+            builder.add_digest(&in_flight.notifications, now);
         } else {
-            for waiting in sending.notifications.values() {
-                page.add_notification(waiting, now);
+            for queued in in_flight.notifications.values() {
+                builder.add_notification(queued, now);
             }
         }
         Self {
-            text: page.text,
-            bold: page.bold,
+            text: builder.text,
+            bold: builder.bold,
             ..Self::default()
         }
     }
 
-    /// The message that one letter makes.
-    pub(crate) fn from_notification(waiting: &QueuedNotification, now: UtcMs) -> Self {
-        let mut page = MessageBuilder::default();
-        page.add_notification(waiting, now);
-        let reply = waiting.reply.as_ref();
+    /// Message of one notification.
+    pub(crate) fn from_notification(queued: &QueuedNotification, now: UtcMs) -> Self {
+        let mut builder = MessageBuilder::default();
+        builder.add_notification(queued, now);
+        let reply = queued.reply.as_ref();
         Self {
-            text: page.text,
-            bold: page.bold,
+            text: builder.text,
+            bold: builder.bold,
             chat: reply.map(|reply| reply.chat),
             buttons: reply.map_or_else(Vec::new, |reply| reply.buttons.clone()),
-            has_picture: waiting.notification.has_picture,
+            has_picture: queued.notification.has_picture,
         }
     }
 }
 
-/// How many of these letters, from the first on, fit into one message; at least one.
+/// Number of notifications, from the first on, that fit into one message; at least one.
 pub fn count_fitting<'a>(
-    letters: impl Iterator<Item = &'a QueuedNotification>,
+    notifications: impl Iterator<Item = &'a QueuedNotification>,
     now: UtcMs,
 ) -> usize {
-    let mut page = MessageBuilder::default();
-    let fits = letters.take_while(|waiting| {
-        page.add_notification(waiting, now);
-        page.length <= MESSAGE_LIMIT
+    let mut builder = MessageBuilder::default();
+    let fits = notifications.take_while(|queued| {
+        builder.add_notification(queued, now);
+        builder.length <= MESSAGE_LIMIT
     });
     fits.count().max(1)
 }
 
-/// What is said of a letter beside what it says: that it may be a repeat, and when it happened if that is
-/// long ago.
+/// Lines about the delivery of a notification: a possible repeat, and the time of an event that is long ago.
 pub(crate) fn remarks(repeats: u32, at: UtcMs, now: UtcMs) -> Vec<String> {
     let repeat = (repeats > 0).then(|| REPEAT_NOTE.to_owned());
-    let late = now.millis_since(at);
-    let late = (late > LATE_MS).then(|| format!("Happened: {} ago, {at}", format_duration(late)));
+    let age = now.millis_since(at);
+    let late = (age > LATE_MS)
+        .then(|| format!("Time: {} ({} ago)", format_time(at), format_duration(age)));
     repeat.into_iter().chain(late).collect()
 }
 
@@ -128,42 +128,45 @@ impl MessageBuilder {
         self.push(text);
     }
 
-    fn add_notification(&mut self, waiting: &QueuedNotification, now: UtcMs) {
-        let letter = &waiting.notification;
-        self.add_heading(&letter.title);
-        for remark in remarks(waiting.repeats, letter.at, now) {
+    fn add_notification(&mut self, queued: &QueuedNotification, now: UtcMs) {
+        let notification = &queued.notification;
+        self.add_heading(&notification.title);
+        for remark in remarks(queued.repeats, notification.at, now) {
             self.add_line(&remark);
         }
-        if !letter.body.is_empty() {
-            self.add_line(&letter.body);
+        if !notification.body.is_empty() {
+            self.add_line(&notification.body);
         }
     }
 
-    /// Counts by kind, oldest and newest.
-    fn add_digest(&mut self, letters: &BTreeMap<u64, QueuedNotification>, now: UtcMs) {
-        let times = letters.values().map(|waiting| waiting.notification.at);
+    /// Adds counts by kind with the times of the oldest and the newest event.
+    fn add_digest(&mut self, notifications: &BTreeMap<u64, QueuedNotification>, now: UtcMs) {
+        let times = notifications.values().map(|queued| queued.notification.at);
         let (first, last) = (times.clone().min(), times.max());
-        let elsewhere =
-            |waiting: &QueuedNotification| waiting.fallback_status == FallbackStatus::Sent;
-        if letters.values().all(elsewhere) {
-            self.add_heading(&format!("📮 WENT OVER THE FALLBACK: {}", letters.len()));
-            self.add_line("Telegram took nothing then; there you were told each of these");
+        let is_sent = |queued: &QueuedNotification| queued.fallback_status == FallbackStatus::Sent;
+        if notifications.values().all(is_sent) {
+            self.add_heading(&format!("📮 SENT BY THE FALLBACK: {}", notifications.len()));
+            self.add_line("Reason: Telegram accepted no messages at that time");
         } else {
-            self.add_heading(&format!("🗂 {} MESSAGES IN ONE", letters.len()));
+            self.add_heading(&format!("🗂 {} NOTIFICATIONS IN ONE", notifications.len()));
         }
-        if letters.values().any(|waiting| waiting.repeats > 0) {
+        if notifications.values().any(|queued| queued.repeats > 0) {
             self.add_line(REPEAT_NOTE);
         }
         if let (Some(first), Some(last)) = (first, last) {
             let age = format_duration(now.millis_since(first));
-            self.add_line(&format!("From {first} ({age} ago) to {last}"));
+            self.add_line(&format!(
+                "From: {} ({age} ago) to {}",
+                format_time(first),
+                format_time(last)
+            ));
         }
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for waiting in letters.values() {
-            *counts.entry(&waiting.notification.kind).or_default() += 1;
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for queued in notifications.values() {
+            *counts.entry(queued.notification.kind.clone()).or_default() += 1;
         }
-        for (kind, count) in counts {
-            self.add_line(&format!("{count} × {}", kind.replace('_', " ")));
+        for line in format_counts(&counts) {
+            self.add_line(&line);
         }
     }
 }

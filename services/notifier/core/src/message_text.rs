@@ -1,33 +1,86 @@
-//! What each kind of event says to the owner. The words are the seed's where it gives some.
+//! Text of the notification for each kind of event: a heading with state, mode and object, then `Key: value` lines,
+//! then what to do.
 //!
-//! `tests/golden/catalogue.txt` shows all of them.
+//! `tests/core/golden/catalogue.txt` shows all of them.
+
+mod hints;
 
 use protocol::event::{EventBody, PositionSide};
 use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, BookKey, SubjectToken};
 use rust_decimal::Decimal;
 
-use crate::formatting::{format_amount, format_delay, format_duration, format_pnl, format_uptime};
+use self::hints::{
+    breaker_consequence, closing_hint, health_consequence, rejected_order_hints,
+    service_consequence, stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
+};
+use crate::command_hints::CommandHints;
+use crate::formatting::{
+    field, format_amount, format_delay, format_duration, format_percent, format_pnl, format_time,
+    format_uptime, mode_label, trader_label,
+};
+use crate::model::Sender;
 
-pub(crate) fn field(name: &str, value: impl std::fmt::Display) -> String {
-    format!("{name}: {value}")
+/// Longest heading in characters. A heading is one line, also if a field of the event is not.
+const MAX_TITLE_CHARS: usize = 160;
+
+/// Heading and lines of one notification.
+type Text = (String, Vec<String>);
+
+/// Text of an event that `sender` published.
+pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Text {
+    let text = match body {
+        EventBody::TraderStarted { .. } | EventBody::TraderStopped { .. } => {
+            trader_text(sender, body, hints)
+        }
+        EventBody::BookAcquired { .. }
+        | EventBody::BookLost { .. }
+        | EventBody::BookHalted { .. }
+        | EventBody::BookUnhalted { .. } => book_text(sender, body, hints),
+        EventBody::EntryDropped { .. }
+        | EventBody::EntriesLocked { .. }
+        | EventBody::PositionOpened { .. }
+        | EventBody::PositionClosed { .. }
+        | EventBody::BreakerTripped { .. }
+        | EventBody::BreakerReset { .. } => trading_text(body),
+        EventBody::OrderOutcomeUnknown { .. } | EventBody::OrderRejected { .. } => {
+            order_text(body, hints)
+        }
+        EventBody::AccountLatched { .. }
+        | EventBody::AccountUnlatched { .. }
+        | EventBody::EntriesPaused { .. }
+        | EventBody::EntriesResumed { .. } => account_text(body, hints),
+        EventBody::HealthChanged { .. }
+        | EventBody::ComponentFailed { .. }
+        | EventBody::ComponentRecovered { .. }
+        | EventBody::ServiceRestartScheduled { .. }
+        | EventBody::ServiceRecovered { .. }
+        | EventBody::ServiceStarted { .. }
+        | EventBody::WatchdogStarted { .. } => process_text(sender, body, hints),
+        EventBody::UnitRestartScheduled { .. }
+        | EventBody::UnitCycleFinished { .. }
+        | EventBody::UnitRecovered { .. }
+        | EventBody::UnitQuarantined { .. } => unit_text(body, hints),
+        EventBody::UnitStopped { .. }
+        | EventBody::UnitRestartSkipped { .. }
+        | EventBody::UnitHealthCritical { .. } => unit_state_text(body, hints),
+        EventBody::UnitCommandExecuted { .. }
+        | EventBody::OperatorCommandExecuted { .. }
+        | EventBody::UnauthorizedCommand { .. } => command_text(body, hints),
+    };
+    // A test shows that every kind has a text.
+    text.unwrap_or_else(|| row(body.kind(), []))
 }
 
-/// Heading and lines. RESTART TRIGGERED is the seed's example field by field; which unit, and what it
-/// said last, are ours.
-#[allow(
-    clippy::too_many_lines,
-    reason = "a table with one row a kind: in one place, so that a new kind cannot be forgotten"
-)]
-pub(crate) fn event_text(process: &str, body: &EventBody) -> (String, Vec<String>) {
-    match body {
+fn trader_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
         EventBody::TraderStarted {
             mode,
             symbols,
             flags,
             version,
         } => row(
-            format!("🚀 STARTED: {process}"),
+            format!("🚀 STARTED: {} {}", mode_label(*mode), sender.instance),
             [
                 field("Mode", mode),
                 field("Symbols", join_symbols(symbols)),
@@ -37,103 +90,172 @@ pub(crate) fn event_text(process: &str, body: &EventBody) -> (String, Vec<String
         ),
         EventBody::TraderStopped {
             reason,
-            exit_code: exit,
+            exit_code,
             uptime_ms,
-        } => row(
-            format!("🛑 SHUTDOWN: {process}"),
-            [
+        } => {
+            let name = sender.instance.as_str();
+            let lines = [
                 field("Reason", reason),
-                field("Exit", describe_exit((*exit).into())),
+                field("Exit", describe_exit((*exit_code).into())),
                 field("Uptime", format_uptime(*uptime_ms)),
-            ],
-        ),
-        EventBody::BookAcquired { book, instance: by, config_changes: changes } => row(
-            "📘 BOOK TAKEN OVER",
-            [
-                field("Book", book_name(book)),
-                by.as_ref()
-                    .map_or_else(|| field("By", process), |by| field("By", format!("trader {by}"))),
-            ]
-                .into_iter()
-                .chain(changes.iter().map(|change| field("Changed", change))),
-        ),
+            ];
+            let more = stopped_trader_hints(name, (*exit_code).into(), hints);
+            row(
+                format!("🛑 SHUTDOWN: {}", trader_label(name)),
+                lines.into_iter().chain(more),
+            )
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn book_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
+        EventBody::BookAcquired {
+            book,
+            instance,
+            config_changes,
+        } => {
+            let trader = instance.as_ref().unwrap_or(sender.instance);
+            let changes = config_changes.iter();
+            row(
+                heading("📘 BOOK ACQUIRED", book),
+                [field("Trader", trader), field("Account", &book.account)]
+                    .into_iter()
+                    .chain(changes.map(|change| field("Configuration changed", change))),
+            )
+        }
         EventBody::BookLost { book, reason } => row(
-            "⚠️ BOOK LOST",
+            heading("⚠️ BOOK LOST", book),
             [
-                field("Book", book_name(book)),
-                field("By", process),
+                field("Trader", sender.instance),
+                field("Account", &book.account),
                 field("Reason", reason),
+                field(
+                    "Open positions",
+                    "managed by the trader that acquires the book next",
+                ),
+                format!(
+                    "Action: none if a BOOK ACQUIRED message follows within a minute; else check with {}",
+                    hints.status()
+                ),
             ],
         ),
         EventBody::BookHalted { book, reason } => row(
-            "🚨 BOOK HALTED",
+            heading("🚨 BOOK HALTED", book),
             [
-                field("Book", book_name(book)),
-                field("By", process),
+                field("Trader", sender.instance),
+                field("Account", &book.account),
                 field("Reason", reason),
-                "It trades no more until a person looks; other books trade on".to_owned(),
+                field(
+                    "Open positions",
+                    unmanaged_positions(Some(book.account.mode), "you unhalt the book"),
+                ),
+                field(
+                    "Next",
+                    "the book stays halted; other books continue to trade",
+                ),
                 format!(
-                    "When it is understood: trader unhalt --symbol {} --reason REASON",
+                    "Action: check position and orders, find the cause, then run: scripts/bearish unhalt \
+                     --symbol {} --reason TEXT",
                     book.symbol
                 ),
             ],
         ),
-        EventBody::BookUnhalted { book, by: who, reason: why } => row(
-            "🔓 BOOK RELEASED",
+        EventBody::BookUnhalted { book, by, reason } => row(
+            heading("🔓 BOOK UNHALTED", book),
             [
-                field("Book", book_name(book)),
-                field("By", who),
-                field("Why", why),
+                field("Account", &book.account),
+                field("By", by),
+                field("Reason", reason),
+                field("Next", "the book may trade again"),
             ],
         ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn trading_text(body: &EventBody) -> Option<Text> {
+    let text = match body {
         EventBody::EntryDropped { book, reason } => row(
-            "↩️ ENTRY DROPPED",
-            [field("Book", book_name(book)), field("Reason", reason)],
-        ),
-        EventBody::OrderOutcomeUnknown {
-            book,
-            leg,
-            client_order_id: order,
-            error: why,
-        } => row(
-            "❓ ORDER UNCLEAR",
+            heading("↩️ ENTRY DROPPED", book),
             [
-                field("Book", book_name(book)),
-                field("Order", format!("{leg}, {order}")),
-                field("What happened", why),
-                "It is looked up until that is known; nothing is sent again before".to_owned(),
+                field("Account", &book.account),
+                field("Reason", reason),
+                field("Open positions", "unchanged"),
+                field("Next", "the book waits for the next signal"),
             ],
         ),
-        EventBody::OrderRejected {
+        EventBody::EntriesLocked {
             book,
-            leg,
-            client_order_id: order,
-            code,
-            reason: why,
+            lock,
+            reason,
+            until,
         } => row(
-            "⛔ ORDER REFUSED",
+            heading("⏸️ ENTRIES LOCKED", book),
             [
-                field("Book", book_name(book)),
-                field("Order", format!("{leg}, {order}")),
-                field("The exchange says", format!("{why} ({code})")),
+                field("Account", &book.account),
+                field("Lock", lock),
+                field("Reason", reason),
+                field("Until", format!("{} (exchange time)", format_time(*until))),
+                field("Open positions", "managed as before"),
             ],
         ),
+        EventBody::PositionOpened { .. } | EventBody::PositionClosed { .. } => {
+            return position_text(body);
+        }
+        EventBody::BreakerTripped {
+            scope,
+            breaker,
+            reason,
+        } => {
+            let lines = [
+                field("Breaker", breaker),
+                field("Scope", scope),
+                field("Reason", reason),
+            ];
+            row(
+                format!("⚠️ CIRCUIT BREAKER TRIPPED: {}", scope_label(scope)),
+                lines.into_iter().chain(breaker_consequence(breaker)),
+            )
+        }
+        EventBody::BreakerReset { scope, breaker } => row(
+            format!("✅ CIRCUIT BREAKER RESET: {}", scope_label(scope)),
+            [field("Breaker", breaker), field("Scope", scope)],
+        ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn position_text(body: &EventBody) -> Option<Text> {
+    let text = match body {
         EventBody::PositionOpened {
             book,
             strategy,
             side,
             quantity,
-            entry_price: price,
-            stop_price: stop,
-            target_price: target,
+            entry_price,
+            stop_price,
+            target_price,
         } => row(
-            format!("{} OPENED {side} {}", side_sign(*side), book.symbol),
+            format!(
+                "{} {side}",
+                heading(&format!("{} OPENED", side_sign(*side)), book)
+            ),
             [
-                field("Book", book_name(book)),
                 field("Strategy", strategy),
-                field("Entry", format!("{quantity} at {price}")),
-                field("Stop", stop),
-                field("Target", target),
+                field("Entry", format!("{quantity} at {entry_price}")),
+                field("Stop", stop_price),
+                field("Target", target_price),
+                field("Size", format_amount(quantity * entry_price)),
+                field(
+                    "Loss at the stop",
+                    format_amount(quantity * (entry_price - stop_price).abs()),
+                ),
+                field("Account", &book.account),
             ],
         ),
         EventBody::PositionClosed {
@@ -141,290 +263,490 @@ pub(crate) fn event_text(process: &str, body: &EventBody) -> (String, Vec<String
             strategy,
             side,
             quantity,
-            entry_price: entry,
-            exit_price: exit,
+            entry_price,
+            exit_price,
             reason,
             pnl,
             equity,
         } => row(
-            format!("{} CLOSED {side} {}", pnl_sign(*pnl), book.symbol),
+            format!(
+                "{} {side}, {}",
+                heading(&format!("{} CLOSED", pnl_sign(*pnl)), book),
+                format_pnl(*pnl)
+            ),
             [
-                field("Book", book_name(book)),
                 field("Strategy", strategy),
-                field("Entry", format!("{quantity} at {entry}")),
-                field("Exit", format!("{exit} ({reason})")),
-                field("Profit", format_pnl(*pnl)),
-                field("Equity", format_amount(*equity)),
-            ],
-        ),
-        EventBody::BreakerTripped {
-            scope,
-            breaker,
-            reason,
-        } => row(
-            "⚠️ CIRCUIT BREAKER TRIPPED",
-            [
-                field("Breaker", breaker),
-                field("Of", scope),
-                field("Reason", reason),
-                "It recovers by itself".to_owned(),
-            ],
-        ),
-        EventBody::BreakerReset { scope, breaker } => row(
-            "✅ CIRCUIT BREAKER RECOVERED",
-            [field("Breaker", breaker), field("Of", scope)],
-        ),
-        EventBody::EntriesLocked {
-            book,
-            lock: by,
-            reason,
-            until,
-        } => row(
-            "⏸️ NO ENTRIES FOR A WHILE",
-            [
-                field("Book", book_name(book)),
-                field("By", by),
-                field("Reason", reason),
-                field("Until", format!("{until} (exchange time)")),
-            ],
-        ),
-        EventBody::AccountLatched {
-            account,
-            latch_id: latch,
-            trigger: breaker,
-            equity,
-            peak,
-            reason: said,
-        } => row(
-            "🚨 EMERGENCY STOP",
-            [
-                field("Account", account),
-                said.as_ref().map_or_else(
-                    || field("Breaker", breaker),
-                    |said| field("Said by", said),
+                field("Entry", format!("{quantity} at {entry_price}")),
+                field("Exit", format!("{exit_price} ({reason})")),
+                field(
+                    "Profit",
+                    format!(
+                        "{}{}",
+                        format_pnl(*pnl),
+                        format_percent(*pnl, quantity * entry_price)
+                    ),
                 ),
                 field("Equity", format_amount(*equity)),
-                field("Fell from", format_amount(*peak)),
-                field("Latch", latch),
-                "Everything is closed; nobody enters until an operator ends it: manual intervention \
-                 required"
-                    .to_owned(),
-                format!("When it is understood: trader unlatch --latch {latch} --reason REASON"),
+                field("Account", &book.account),
             ],
         ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn order_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
+        EventBody::OrderOutcomeUnknown {
+            book,
+            leg,
+            client_order_id,
+            error,
+        } => row(
+            heading(
+                &format!("❓ {} ORDER OUTCOME UNKNOWN", leg.to_uppercase()),
+                book,
+            ),
+            [
+                field("Order", client_order_id),
+                field("Account", &book.account),
+                field("Error", error),
+                field("Open positions", unknown_order_consequence(leg)),
+                field(
+                    "Next",
+                    "the exchange is queried until the outcome is known; the order is not resubmitted before",
+                ),
+                format!(
+                    "Action: none; if no result follows within 5 minutes, check the position on the exchange \
+                     and with {}",
+                    hints.positions()
+                ),
+            ],
+        ),
+        EventBody::OrderRejected {
+            book,
+            leg,
+            client_order_id,
+            code,
+            reason,
+        } => {
+            let lines = [
+                field("Order", client_order_id),
+                field("Account", &book.account),
+                field("Reason", format!("{reason} ({code})")),
+            ];
+            row(
+                heading(&format!("⛔ {} ORDER REJECTED", leg.to_uppercase()), book),
+                lines.into_iter().chain(rejected_order_hints(leg, hints)),
+            )
+        }
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
+        EventBody::AccountLatched {
+            account,
+            latch_id,
+            trigger,
+            equity,
+            peak,
+            by,
+            reason,
+        } => {
+            let (sign, cause) = match by {
+                Some(by) => ("🛑 FLATTEN", field("By", by)),
+                None => ("🛑 EMERGENCY STOP", field("Breaker", trigger)),
+            };
+            let reason = reason.as_ref().map(|reason| field("Reason", reason));
+            let lines = [
+                field("Account", account),
+                field(
+                    "Equity",
+                    format!(
+                        "{}{}",
+                        format_amount(*equity),
+                        format_percent(equity - peak, *peak)
+                    ),
+                ),
+                field("Peak", format_amount(*peak)),
+                field("Latch", latch_id),
+                field(
+                    "Open positions",
+                    "all positions are being closed at market price",
+                ),
+                field("Next", "no new entries until you unlatch the account"),
+                format!("Action: find the cause, then {}", hints.unlatch(latch_id)),
+            ];
+            row(
+                format!("{sign}: {}", mode_label(account.mode)),
+                std::iter::once(cause).chain(reason).chain(lines),
+            )
+        }
         EventBody::AccountUnlatched {
             account,
-            latch_id: latch,
-            by: who,
-            reason: why,
+            latch_id,
+            by,
+            reason,
         } => row(
-            "🔓 LATCH ENDED",
+            format!("🔓 ACCOUNT UNLATCHED: {}", mode_label(account.mode)),
             [
                 field("Account", account),
-                field("Latch", latch),
-                field("By", who),
-                field("Why", why),
+                field("Latch", latch_id),
+                field("By", by),
+                field("Reason", reason),
+                field(
+                    "Next",
+                    "entries are allowed again; the watchdog starts traders that the latch stopped",
+                ),
             ],
         ),
         EventBody::EntriesPaused {
             account,
             symbol,
-            by: who,
-            reason: why,
-        } => row("⏸ ENTRIES PAUSED", pause_fields(account, symbol.as_ref(), who, why)),
+            by,
+            reason,
+        } => {
+            let end = hints.resume(symbol.as_ref());
+            row(
+                pause_heading("⏸️ ENTRIES PAUSED", account, symbol.as_ref()),
+                pause_fields(account, by, reason).into_iter().chain([
+                    field("Open positions", "managed as before"),
+                    format!("Action: none; to allow entries again, {end}"),
+                ]),
+            )
+        }
         EventBody::EntriesResumed {
             account,
             symbol,
-            by: who,
-            reason: why,
-        } => row("▶️ ENTRIES RESUMED", pause_fields(account, symbol.as_ref(), who, why)),
-        EventBody::HealthChanged { from, to, reason } => row(
-            format!("{} HEALTH: {to}", health_sign(to)),
-            [
-                field("From", process),
-                field("Was", from),
+            by,
+            reason,
+        } => row(
+            pause_heading("▶️ ENTRIES RESUMED", account, symbol.as_ref()),
+            pause_fields(account, by, reason)
+                .into_iter()
+                .chain([field("Next", "entries are allowed again")]),
+        ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn process_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
+        EventBody::HealthChanged { from, to, reason } => {
+            let lines = [
+                field("Process", sender),
+                field("Before", from),
                 field("Reason", reason),
-            ],
-        ),
-        EventBody::ComponentFailed { component: part, error } => row(
-            "⚠️ WARNING",
+            ];
+            row(
+                format!("{} HEALTH {}: {}", health_sign(to), to.to_uppercase(), sender.label()),
+                lines.into_iter().chain(health_consequence(sender, to, hints)),
+            )
+        }
+        EventBody::ComponentFailed { component, error } => row(
+            format!("⚠️ COMPONENT FAILED: {} {component}", sender.label()),
             [
-                field("From", process),
-                field("Part", part),
+                field("Process", sender),
+                field("Component", component),
                 field("Error", error),
+                field("Next", "the component is retried until it recovers"),
+                field("Action", "none"),
             ],
         ),
-        EventBody::ComponentRecovered { component: part, after_ms } => row(
-            "✅ WORKS AGAIN",
+        EventBody::ComponentRecovered { component, after_ms } => row(
+            format!("✅ COMPONENT RECOVERED: {} {component}", sender.label()),
             [
-                field("From", process),
-                field("Part", part),
-                field("After", format_duration(*after_ms)),
+                field("Process", sender),
+                field("Component", component),
+                field("After", format_after(*after_ms)),
             ],
         ),
-        EventBody::ServiceStarted { service: part, started_by: how } => row(
-            "🔁 RUNS ANEW",
+        EventBody::ServiceRestartScheduled { service, error } => row(
+            format!("⚠️ SERVICE FAILED: {service}"),
+            std::iter::once(field("Reason", error))
+                .chain(service_consequence(service))
+                .chain([format!(
+                    "Action: none; if no SERVICE RECOVERED message follows, run: scripts/bearish logs {service}"
+                )]),
+        ),
+        EventBody::ServiceRecovered { service, after_ms } => row(
+            format!("✅ SERVICE RECOVERED: {service}"),
+            [field("After", format_after(*after_ms))],
+        ),
+        EventBody::ServiceStarted {
+            service,
+            started_by,
+        } => row(
+            format!("🔄 SERVICE RESTARTED: {service}"),
+            [field("Cause", started_by)],
+        ),
+        EventBody::WatchdogStarted {
+            project,
+            host,
+            version,
+        } => row(
+            "🚀 WATCHDOG STARTED",
             [
-                field("From", process),
-                field("Part", part),
-                field("How", how),
+                field("Project", project),
+                field("Host", host),
+                field("Version", version),
             ],
         ),
-        EventBody::WatchdogStarted { project, version } => row(
-            "🐕 WATCHDOG STARTED",
-            [field("Project", project), field("Version", version)],
-        ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// AUTO-RESTART TRIGGERED begins with the specified fields, in their order.
+fn unit_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
         EventBody::UnitRestartScheduled {
             unit,
             attempt,
-            max_restarts: max,
+            max_restarts,
             reason,
-            consecutive_failures: consecutive,
+            consecutive_failures,
             uptime_ms,
             delay_ms,
             exit_code: _,
-            last_error: evidence,
+            last_error,
         } => {
-            let last_words = evidence.as_ref().map(|said| field("Last words", said));
             let attempt = match attempt {
                 0 => "not counted".to_owned(),
-                counted => format!("{counted}/{max}"),
+                counted => format!("{counted}/{max_restarts}"),
             };
             let lines = [
-                field("Attempt", attempt),
-                field("Reason", reason),
-                field("Consecutive Failures", consecutive),
-                field("Uptime", format_uptime(*uptime_ms)),
-                field("Next restart in", format_delay(*delay_ms)),
-                field("Unit", unit),
+                Some(field("Attempt", attempt)),
+                Some(field("Reason", reason)),
+                Some(field("Consecutive Failures", consecutive_failures)),
+                Some(field("Uptime", format_uptime(*uptime_ms))),
+                Some(field("Next restart in", format_delay(*delay_ms))),
+                last_error.as_ref().map(|error| field("Last error", error)),
+                Some(field(
+                    "Open positions",
+                    unmanaged_positions(mode_of(unit), "the restart"),
+                )),
+                Some(format!(
+                    "Action: none; if it repeats, check with {}",
+                    hints.explain(unit)
+                )),
             ];
             row(
-                "🔄 AUTO-RESTART TRIGGERED",
-                lines.into_iter().chain(last_words),
+                format!("🔄 AUTO-RESTART TRIGGERED: {}", trader_label(unit.as_str())),
+                lines.into_iter().flatten(),
             )
         }
         EventBody::UnitCycleFinished {
             unit,
             attempt,
-            max_restarts: max,
+            max_restarts,
             uptime_ms,
             delay_ms,
         } => row(
-            "🔁 CYCLE FINISHED",
+            format!("🔁 CYCLE FINISHED: {}", trader_label(unit.as_str())),
             [
-                field("Unit", unit),
-                field("Attempt", format!("{attempt}/{max}")),
+                field("Restarts used", format!("{attempt}/{max_restarts}")),
                 field("Uptime", format_uptime(*uptime_ms)),
                 field("Next cycle in", format_delay(*delay_ms)),
+                field(
+                    "Open positions",
+                    unmanaged_positions(mode_of(unit), "the next cycle"),
+                ),
             ],
         ),
         EventBody::UnitRecovered { unit, after_ms } => row(
-            "✅ RECOVERED",
-            [field("Unit", unit), field("After", format_duration(*after_ms))],
+            format!("✅ TRADER RECOVERED: {}", trader_label(unit.as_str())),
+            [
+                field("After", format_after(*after_ms)),
+                field("Open positions", "managed again"),
+            ],
         ),
         EventBody::UnitQuarantined {
             unit,
             reason,
             restarts,
-            consecutive_failures: consecutive,
-            exit_code: exit,
+            consecutive_failures,
+            exit_code,
         } => {
             let lines = [
-                Some(field("Unit", unit)),
                 Some(field("Reason", reason)),
                 Some(field("Restarts", restarts)),
-                Some(field("Consecutive Failures", consecutive)),
-                exit.map(|exit| field("Last exit", describe_exit(exit))),
-                Some(recovery_hint(unit, *exit)),
+                Some(field("Consecutive Failures", consecutive_failures)),
+                exit_code.map(|exit| field("Last exit", describe_exit(exit))),
+                Some(field(
+                    "Open positions",
+                    unmanaged_positions(mode_of(unit), "the trader runs again"),
+                )),
+                Some(field("Next", "the trader stays stopped")),
+                Some(closing_hint(unit, *exit_code, hints)),
             ];
             row(
-                "🚨 MANUAL INTERVENTION REQUIRED",
+                format!(
+                    "🚨 MANUAL INTERVENTION REQUIRED: {}",
+                    trader_label(unit.as_str())
+                ),
                 lines.into_iter().flatten(),
             )
         }
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
         EventBody::UnitStopped { unit, reason } => row(
-            "🛑 STAYS STOPPED",
-            [field("Unit", unit), field("Reason", reason)],
+            format!("🛑 STOPPED: {}", trader_label(unit.as_str())),
+            [
+                field("Reason", reason),
+                field(
+                    "Open positions",
+                    unmanaged_positions(mode_of(unit), "the trader runs again"),
+                ),
+                field("Next", "the trader stays stopped"),
+                format!("Action: none; to start it, {}", hints.start(unit.as_str())),
+            ],
         ),
         EventBody::UnitRestartSkipped { unit, reason } => row(
-            "⚠️ ONLY OBSERVED",
-            [field("Unit", unit), field("Reason", reason)],
+            format!("⚠️ RESTART SKIPPED: {}", trader_label(unit.as_str())),
+            [
+                field("Reason", reason),
+                field("Open positions", "managed only while the trader runs"),
+                format!(
+                    "Action: check with {}; to start it, {}",
+                    hints.explain(unit),
+                    hints.start(unit.as_str())
+                ),
+            ],
         ),
         EventBody::UnitHealthCritical {
             unit,
             for_ms,
             reason,
         } => row(
-            "⚠️ CRITICAL FOR LONG",
+            format!(
+                "⚠️ CRITICAL FOR {}: {}",
+                format_duration(*for_ms),
+                trader_label(unit.as_str())
+            ),
             [
-                field("Unit", unit),
-                field("For", format_duration(*for_ms)),
                 field("Reason", reason),
+                field(
+                    "Open positions",
+                    unmanaged_positions(mode_of(unit), "the trader recovers"),
+                ),
+                format!("Action: check with {}", hints.explain(unit)),
             ],
         ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn command_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
         EventBody::UnitCommandExecuted {
             unit,
-            command: verb,
+            command,
             by,
-            reason: why,
+            reason,
         } => {
             let lines = [
-                Some(field("Unit", unit)),
-                Some(field("Order", verb)),
+                Some(field("Command", format!("{command} {unit}"))),
                 Some(field("By", by)),
-                why.as_ref().map(|why| field("Why", why)),
+                reason.as_ref().map(|reason| field("Reason", reason)),
+                (command == "hold").then(|| {
+                    format!(
+                        "Next: the watchdog only watches the unit; to end this, {}",
+                        hints.release(unit)
+                    )
+                }),
             ];
-            row("👤 ORDERED", lines.into_iter().flatten())
+            row(
+                format!("👤 COMMAND EXECUTED: {}", trader_label(unit.as_str())),
+                lines.into_iter().flatten(),
+            )
         }
         EventBody::OperatorCommandExecuted {
-            by: person,
+            by,
             command,
-            result: outcome,
+            result,
         } => row(
-            "🗣 ORDER",
+            "👤 COMMAND EXECUTED",
             [
-                field("From", person),
-                field("Order", command),
-                field("Outcome", outcome),
+                field("Command", command),
+                field("By", by),
+                field("Result", result),
             ],
         ),
-        EventBody::UnauthorizedCommand {
-            by: person,
-            command,
-        } => row(
-            "⚠️ AN ORDER OF A STRANGER WAS IGNORED",
+        EventBody::UnauthorizedCommand { by, command } => row(
+            "⚠️ UNAUTHORIZED COMMAND IGNORED",
             [
-                field("From", person),
-                field("Said", command),
-                "Only who is listed in TELEGRAM_ALLOWED_USERS may give orders".to_owned(),
+                field("By", by),
+                field("Text", command),
+                "Action: none if it was not you; if it was you, add your user id to TELEGRAM_ALLOWED_USERS in \
+                 .env, then run: scripts/up"
+                    .to_owned(),
             ],
         ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn row(title: impl Into<String>, lines: impl IntoIterator<Item = String>) -> Text {
+    let title: String = title.into();
+    let parts: Vec<&str> = title.split_whitespace().collect();
+    let title = parts.join(" ").chars().take(MAX_TITLE_CHARS).collect();
+    (title, lines.into_iter().collect())
+}
+
+/// State, mode and symbol of a book.
+fn heading(state: &str, book: &BookKey) -> String {
+    format!("{state}: {} {}", mode_label(book.account.mode), book.symbol)
+}
+
+fn pause_heading(state: &str, account: &AccountKey, symbol: Option<&SubjectToken>) -> String {
+    let symbol = symbol.map_or("all symbols", SubjectToken::as_str);
+    format!("{state}: {} {symbol}", mode_label(account.mode))
+}
+
+fn pause_fields(account: &AccountKey, by: &str, reason: &str) -> [String; 3] {
+    [
+        field("Account", account),
+        field("By", by),
+        field("Reason", reason),
+    ]
+}
+
+/// Mode and symbol if the scope of a breaker is a book; else the scope as it is.
+fn scope_label(scope: &str) -> String {
+    match scope.parse::<BookKey>() {
+        Ok(book) => format!("{} {}", mode_label(book.account.mode), book.symbol),
+        Err(_) => scope.to_owned(),
     }
 }
 
-fn row(head: impl Into<String>, lines: impl IntoIterator<Item = String>) -> (String, Vec<String>) {
-    (head.into(), lines.into_iter().collect())
-}
-
-/// What an operator said of whose entries.
-fn pause_fields(
-    account: &AccountKey,
-    symbol: Option<&SubjectToken>,
-    who: &str,
-    why: &str,
-) -> [String; 4] {
-    let books = symbol.map_or("every one", SubjectToken::as_str);
-    [
-        field("Account", account),
-        field("Books", books),
-        field("By", who),
-        field("Why", why),
-    ]
+fn mode_of(unit: &SubjectToken) -> Option<protocol::ids::Mode> {
+    crate::formatting::mode_of_trader(unit.as_str())
 }
 
 fn join_symbols(symbols: &[SubjectToken]) -> String {
     let symbols: Vec<&str> = symbols.iter().map(SubjectToken::as_str).collect();
     symbols.join(", ")
+}
+
+/// Duration of a failure; milliseconds say nothing to a reader.
+fn format_after(ms: u64) -> String {
+    if ms < 1_000 {
+        "less than 1s".to_owned()
+    } else {
+        format_duration(ms)
+    }
 }
 
 const fn side_sign(side: PositionSide) -> &'static str {
@@ -436,7 +758,7 @@ const fn side_sign(side: PositionSide) -> &'static str {
 
 fn health_sign(to: &str) -> &'static str {
     match to {
-        "healthy" => "💚",
+        "healthy" => "✅",
         "critical" => "🚨",
         _ => "⚠️",
     }
@@ -444,20 +766,6 @@ fn health_sign(to: &str) -> &'static str {
 
 fn pnl_sign(pnl: Decimal) -> &'static str {
     if pnl > Decimal::ZERO { "💰" } else { "🔻" }
-}
-
-/// A book as people call it: its symbol, and whose money.
-fn book_name(book: &BookKey) -> String {
-    format!("{} ({})", book.symbol, book.account)
-}
-
-/// The end of a latch starts what ended for it.
-fn recovery_hint(unit: &SubjectToken, exit: Option<i64>) -> String {
-    if exit == Some(i64::from(ExitCode::AccountLatched.number())) {
-        "When it is understood: trader unlatch, which starts it again".to_owned()
-    } else {
-        format!("When it is mended: watchdog release {unit}")
-    }
 }
 
 fn describe_exit(exit: i64) -> String {

@@ -1,4 +1,5 @@
-//! A letter: one thing the owner is told. It fits into one message; what does not is split before.
+//! A notification: a heading and lines for the operator. Each fits into one message; longer ones are split.
+//!
 //! Lengths are UTF-16 units, Telegram's measure of text.
 
 use protocol::event::Severity;
@@ -7,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 /// Telegram's limit for the text of a message, in UTF-16 units.
 pub const MESSAGE_LIMIT: usize = 4096;
-/// Most of it for one letter: room is left for what is said around it (part, repeat, lateness).
+/// Longest notification; the rest is for remarks about part, repeat and age.
 const NOTIFICATION_LIMIT: usize = MESSAGE_LIMIT - 160;
-/// The same of what stands below a picture: Telegram takes 1,024.
+/// Longest notification below a picture; Telegram's limit is 1,024.
 const CAPTION_LIMIT: usize = 1_024 - 160;
-/// One event makes no more letters than this, so that a few events always fit into a journal message.
+/// Most notifications of one event, so that a few events always fit into a journal batch.
 const MAX_PARTS: usize = 4;
-const TRUNCATION_NOTE: &str = "\n… and more, which is cut here";
+const TRUNCATION_NOTE: &str = "\n… truncated";
 
-/// What is said: a heading, shown in bold, and lines below it.
+/// A heading, shown in bold, and lines below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
-    /// When it happened, wall clock of who noticed.
+    /// Time of the event by the wall clock of the process that published it.
     pub at: UtcMs,
-    /// How much it matters.
+    /// Severity of the event.
     pub severity: Severity,
-    /// What kind of event it tells of.
+    /// Kind of the event.
     pub kind: String,
-    /// One line.
+    /// Heading in one line.
     pub title: String,
-    /// Lines below it; may be empty.
+    /// Lines below the heading; may be empty.
     pub body: String,
-    /// It comes with the picture of what the accounts are worth, drawn when it goes out.
+    /// Whether a picture of the equity curve is sent with it, drawn when it is sent.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_picture: bool,
 }
@@ -47,8 +48,7 @@ pub fn utf16_length(text: &str) -> usize {
 }
 
 impl Notification {
-    /// With the picture of what the accounts are worth: beside the text where it fits below a picture, else
-    /// after it.
+    /// Adds a picture of the equity curve: above the text if it fits as a caption, else in a second notification.
     pub fn with_picture(self) -> Vec<Self> {
         if utf16_length(&self.title) + 1 + utf16_length(&self.body) <= CAPTION_LIMIT {
             return vec![Self {
@@ -58,26 +58,25 @@ impl Notification {
         }
         let picture = Self {
             title: "📈 EQUITY".to_owned(),
-            body: "What the books were worth (no picture: too few points yet)".to_owned(),
+            body: "Equity of all books (without a picture: too few points yet)".to_owned(),
             has_picture: true,
             ..self.clone()
         };
-        let mut letters = self.split();
-        letters.push(picture);
-        letters
+        let mut notifications = self.split();
+        notifications.push(picture);
+        notifications
     }
 
-    /// As many letters as it takes for each to fit into one message: split between lines, `part n/m`
-    /// in each heading. A line that is too long by itself is cut; what is beyond four letters is left out,
-    /// which the last one says.
+    /// Splits the notification between lines into parts that each fit into one message, with `part n/m` in each
+    /// heading. A line that is too long is cut. Text beyond four parts is dropped, with a note in the last one.
     pub fn split(self) -> Vec<Self> {
         if utf16_length(&self.title) + 1 + utf16_length(&self.body) <= NOTIFICATION_LIMIT {
             return vec![self];
         }
-        let head: String = longest_prefix(&self.title, NOTIFICATION_LIMIT / 8).to_owned();
+        let title: String = longest_prefix(&self.title, NOTIFICATION_LIMIT / 8).to_owned();
         let mut chunks = chunks(
             &self.body,
-            NOTIFICATION_LIMIT - utf16_length(&head) - utf16_length(TRUNCATION_NOTE) - 1,
+            NOTIFICATION_LIMIT - utf16_length(&title) - utf16_length(TRUNCATION_NOTE) - 1,
         );
         if chunks.len() > MAX_PARTS {
             chunks.truncate(MAX_PARTS);
@@ -85,7 +84,7 @@ impl Notification {
         }
         let count = chunks.len();
         let part = |(index, body): (usize, String)| Self {
-            title: format!("{head} (part {}/{count})", index + 1),
+            title: format!("{title} (part {}/{count})", index + 1),
             body,
             ..self.clone()
         };
@@ -93,7 +92,7 @@ impl Notification {
     }
 }
 
-/// Pieces of at most `limit` units, cut between lines where possible.
+/// Splits a text into pieces of at most `limit` units, between lines where possible.
 fn chunks(text: &str, limit: usize) -> Vec<String> {
     let mut chunks: Vec<String> = Vec::new();
     let mut free = 0;
@@ -124,7 +123,7 @@ fn chunks(text: &str, limit: usize) -> Vec<String> {
     chunks
 }
 
-/// The longest beginning of at most `limit` units; never half a character.
+/// Longest prefix of at most `limit` units that ends at a character boundary.
 fn longest_prefix(text: &str, limit: usize) -> &str {
     let mut used = 0;
     let end = text.char_indices().find(|(_, c)| {

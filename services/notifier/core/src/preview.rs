@@ -1,10 +1,12 @@
-//! The whole catalogue with sample values: what the owner can read before anything happens.
+//! Every notification with sample values, for `notifier preview` and for tests.
 
 use protocol::event::{Event, EventBody};
 use protocol::event_samples;
 use protocol::ids::{InvalidSubjectToken, Service};
 use protocol::time::UtcMs;
 
+use crate::command_hints::CommandHints;
+use crate::decide::Audience;
 use crate::event_intake::IncomingEvent;
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
@@ -12,12 +14,13 @@ use crate::state::DeliveryState;
 use crate::{decide, inhibition};
 
 const MINUTE_MS: i64 = 60_000;
+/// Notifications of a notifier whose bot accepts commands.
+const HINTS: CommandHints = CommandHints { telegram: true };
 
-/// Every kind of event as the owner reads it, severity first, sorted by kind; then what an absence of the bus
-/// or the watchdog makes of many.
+/// Notification of every kind of event with its severity, sorted by kind, then the summaries of outages.
 ///
 /// # Errors
-/// As [`event_samples::outbox`].
+/// As [`event_samples::events`].
 pub fn catalogue() -> Result<String, InvalidSubjectToken> {
     let mut events = event_samples::events()?;
     events.sort_by_key(|event| event.body.kind());
@@ -28,40 +31,44 @@ pub fn catalogue() -> Result<String, InvalidSubjectToken> {
     Ok(shown.join("\n"))
 }
 
-/// What an absence of the bus, and one of the watchdog, did to two traders.
+/// Summaries of a bus outage and of a watchdog outage with two traders each.
 fn inhibited_messages() -> Result<Vec<String>, InvalidSubjectToken> {
     let at = event_samples::AT;
     let since = UtcMs(at.0 - MINUTE_MS);
+    let audience = Audience {
+        chat: None,
+        hints: HINTS,
+    };
     let mut texts = Vec::new();
-    for bus_was_away in [true, false] {
+    for is_bus_outage in [true, false] {
         let mut state = DeliveryState::default();
-        if bus_was_away {
+        if is_bus_outage {
             state.apply(at, &DeliveryRecord::BusOutage { since, until: at });
         }
-        for records in decide::enqueue_events(&state, &events_after_outage(at)?, None, at) {
+        for records in decide::enqueue_events(&state, &events_after_outage(at)?, audience, at) {
             for record in records {
                 state.apply(at, &record);
             }
         }
-        let told = inhibition::due_records(&state, UtcMs(at.0 + 2 * MINUTE_MS));
-        texts.extend(
-            told.into_iter()
-                .flatten()
-                .filter_map(|record| match record {
-                    DeliveryRecord::Queued {
-                        notifications: letters,
-                        ..
-                    } => Some(letters.iter().map(render_notification).collect::<String>()),
-                    _ => None,
-                }),
-        );
+        let due = inhibition::due_records(&state, UtcMs(at.0 + 2 * MINUTE_MS));
+        texts.extend(due.into_iter().flatten().filter_map(|record| {
+            match record {
+                DeliveryRecord::Queued { notifications, .. } => Some(
+                    notifications
+                        .iter()
+                        .map(render_notification)
+                        .collect::<String>(),
+                ),
+                _ => None,
+            }
+        }));
     }
     Ok(texts)
 }
 
-/// A watchdog starts and finds two traders dead.
+/// Events of a watchdog that starts and finds two stopped traders.
 fn events_after_outage(at: UtcMs) -> Result<Vec<IncomingEvent>, InvalidSubjectToken> {
-    let mut news = Vec::new();
+    let mut events = Vec::new();
     for mut event in event_samples::events()? {
         let units: &[&str] = match &event.body {
             EventBody::WatchdogStarted { .. } => &[""],
@@ -74,38 +81,45 @@ fn events_after_outage(at: UtcMs) -> Result<Vec<IncomingEvent>, InvalidSubjectTo
             }
             event.id = format!("{}:{name}", event.body.kind());
             event.at = at;
-            news.push(IncomingEvent::Known {
+            events.push(IncomingEvent::Known {
                 service: Service::Watchdog,
                 instance: "watchdog-1".parse()?,
                 event: event.clone(),
             });
         }
     }
-    Ok(news)
+    Ok(events)
 }
 
-fn render_notification(letter: &Notification) -> String {
-    let (severity, head, body) = (letter.severity, &letter.title, &letter.body);
-    format!("{severity}: {head}\n{body}\n")
+fn render_notification(notification: &Notification) -> String {
+    format!(
+        "{}: {}\n{}\n",
+        notification.severity, notification.title, notification.body
+    )
 }
 
-/// One event of a trader, or of a watchdog where only that one tells of it.
+/// Notifications of one event, published by the service that publishes its kind.
 ///
 /// # Errors
-/// As [`event_samples::outbox`].
+/// As [`event_samples::events`].
 pub fn render_event(event: Event) -> Result<String, InvalidSubjectToken> {
-    let service = match event.body.kind() {
-        kind if kind.starts_with("unit_") => Service::Watchdog,
-        "operator_command_executed" | "unauthorized_command" => Service::Notifier,
-        _ => Service::Trader,
+    let (service, instance) = match event.body.kind() {
+        kind if ["unit_", "service_", "watchdog_"]
+            .iter()
+            .any(|prefix| kind.starts_with(prefix)) =>
+        {
+            (Service::Watchdog, "watchdog-1")
+        }
+        "operator_command_executed" | "unauthorized_command" => (Service::Notifier, "notifier-1"),
+        _ => (Service::Trader, "trader-paper-1"),
     };
-    let news = IncomingEvent::Known {
+    let incoming = IncomingEvent::Known {
         service,
-        instance: "trader-paper-1".parse()?,
+        instance: instance.parse()?,
         event,
     };
-    Ok(news
-        .notifications()
+    Ok(incoming
+        .notifications(HINTS)
         .iter()
         .map(render_notification)
         .collect())

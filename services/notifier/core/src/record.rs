@@ -1,205 +1,202 @@
-//! What the notifier's journal holds. The JSON is held against `tests/golden/`.
+//! Records of the notifier's journal. `tests/core/golden/records.json` fixes their JSON.
 
 use protocol::event::EventBody;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
-use crate::inhibition::OutageSource;
+use crate::model::{Button, OutageSource};
 use crate::notification::Notification;
-use crate::state::Button;
 
-/// One fact of delivery.
+/// One record of the notifier's journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum DeliveryRecord {
-    /// A process delivers from here on.
+    /// A process became the writer of the journal.
     WriterChanged {
-        /// This run of it.
+        /// Boot id of the process.
         boot: SubjectToken,
-        /// Its name.
+        /// Instance of the process.
         instance: SubjectToken,
         /// Version of the program.
         version: String,
     },
-    /// The owner is to be told this. Its letters get the next numbers.
+    /// Notifications were queued; they get the next numbers.
     Queued {
-        /// The event's id: the same one is told once.
+        /// Id of the event; an id that is known is not queued again.
         event: String,
-        /// What there is to tell, each part small enough for one message.
+        /// Notifications, each small enough for one message.
         notifications: Vec<Notification>,
     },
-    /// One message goes out now.
+    /// A message is being sent; recorded before the call.
     MessageSending {
-        /// The letters in it, by number.
+        /// Numbers of the notifications in the message.
         notifications: Vec<u64>,
-        /// They are only counted in it.
+        /// Whether the message only counts its notifications.
         digest: bool,
     },
-    /// The message under way arrived.
+    /// The message in flight was delivered.
     MessageSent {
-        /// Telegram's number of it; none in the log.
+        /// Telegram's number of the message; `None` without Telegram.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message_id: Option<i64>,
     },
-    /// Nobody knows whether the message under way arrived.
+    /// The outcome of the message in flight is unknown.
     MessageOutcomeUnknown {
-        /// One line.
+        /// Error in one line.
         error: String,
     },
-    /// The message under way surely did not arrive.
+    /// The message in flight was not delivered.
     MessageFailed {
-        /// One line.
+        /// Error in one line.
         error: String,
     },
-    /// The message under way is refused for what it says: its letters are not sent again.
+    /// Telegram rejected the content of the message in flight; its notifications are dead letters.
     DeadLettered {
-        /// One line.
+        /// Error in one line.
         error: String,
     },
-    /// A person wants these dead letters to be sent again.
+    /// The operator requested that dead letters are sent again.
     ResendRequested {
-        /// Which, by number.
+        /// Numbers of the dead letters.
         notifications: Vec<u64>,
     },
-    /// One critical goes over the fallback now.
+    /// A critical notification is being sent by the fallback; recorded before the call.
     FallbackSending {
-        /// The letter by number.
+        /// Number of the notification.
         notification: u64,
     },
-    /// The critical under way over the fallback arrived.
+    /// The fallback delivered the notification in flight.
     FallbackSent,
-    /// Nobody knows whether it arrived there.
+    /// The outcome of the notification in flight on the fallback is unknown.
     FallbackOutcomeUnknown {
-        /// One line.
+        /// Error in one line.
         error: String,
     },
-    /// It surely did not arrive there.
+    /// The fallback did not deliver the notification in flight.
     FallbackFailed {
-        /// One line.
+        /// Error in one line.
         error: String,
     },
-    /// It is refused there for what it says: it is not sent there again.
+    /// The fallback rejected the content of the notification; it is not sent there again.
     FallbackRejected {
-        /// One line.
+        /// Error in one line.
         error: String,
     },
-    /// An update of Telegram's was looked at: it is not looked at again.
+    /// An update from Telegram was processed; it is not processed again.
     UpdateProcessed {
-        /// Its number.
+        /// Id of the update.
         update: i64,
     },
-    /// An order of the owner's is being carried out from here on.
+    /// Execution of an operator's command started.
     CommandStarted {
-        /// Who gave it.
+        /// Operator who gave the command.
         by: String,
-        /// Where he is answered.
+        /// Chat that receives the reply.
         chat: i64,
-        /// It, in one line.
+        /// Command in one line.
         command: String,
     },
-    /// What came of an order.
+    /// An operator's command ended.
     CommandFinished {
-        /// Who gave it.
+        /// Operator who gave the command.
         by: String,
-        /// It, in one line.
+        /// Command in one line.
         command: String,
-        /// In one line.
+        /// Result in one line.
         result: String,
     },
-    /// The owner is answered.
+    /// A reply to an operator was queued.
     Replied {
-        /// Where.
+        /// Chat that receives the reply.
         chat: i64,
-        /// What, each part small enough for one message.
+        /// Notifications, each small enough for one message.
         notifications: Vec<Notification>,
-        /// What can be pressed below it.
+        /// Buttons below the last notification.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         buttons: Vec<Button>,
     },
-    /// Somebody gave an order who may not.
+    /// A user without permission gave a command.
     UnauthorizedCommand {
-        /// Who.
+        /// User who gave the command.
         by: String,
-        /// The beginning of it.
+        /// Beginning of the text.
         command: String,
     },
-    /// The owner wants to hear of nothing but criticals for a while.
+    /// A silence started.
     SilenceStarted {
-        /// Of whom; of everybody without.
+        /// Unit or service that is silenced; `None` silences everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unit: Option<SubjectToken>,
-        /// Until then.
+        /// End of the silence.
         until: UtcMs,
     },
-    /// A silence is over.
+    /// A silence ended.
     SilenceEnded {
-        /// Which, by its place among them.
+        /// Index of the silence among the active ones.
         silence_index: usize,
     },
-    /// Something was not told because of a silence.
+    /// A notification was dropped because of a silence.
     SilencedNotification {
-        /// The event's id: it is not told later either.
+        /// Id of the event; it is not queued later.
         event: String,
-        /// Its kind.
+        /// Kind of the event.
         kind: String,
-        /// Which silence, by its place among them.
+        /// Index of the silence among the active ones.
         silence_index: usize,
     },
-    /// The bus was away: known once it is back.
+    /// A bus outage ended.
     BusOutage {
-        /// Since then.
+        /// Begin of the outage.
         since: UtcMs,
-        /// Until then.
+        /// End of the outage.
         until: UtcMs,
     },
-    /// Something came of an absence: it is told with what else comes of it.
+    /// A notification was inhibited because of an outage.
     Inhibited {
-        /// The event's id: it is not told again.
+        /// Id of the event; it is not queued again.
         event: String,
-        /// Its kind.
+        /// Kind of the event.
         kind: String,
-        /// Which trader it is about.
+        /// Unit that the event is about.
         unit: String,
-        /// Who was away.
+        /// Source of the outage.
         source: OutageSource,
-        /// What would have been told, as long as it is little.
+        /// Notifications in full, as long as they are few.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notifications: Vec<Notification>,
     },
-    /// What was held because of this absence is told now.
+    /// The notifications inhibited because of this outage were summarized.
     InhibitedSummarized {
-        /// Who was away.
+        /// Source of the outage.
         source: OutageSource,
     },
-    /// The chat became another one.
+    /// The chat has a new id.
     ChatMigrated {
-        /// The chat that was set.
+        /// Old id.
         from: i64,
-        /// The one to write to.
+        /// New id.
         to: i64,
     },
 }
 
 impl DeliveryRecord {
-    /// What everybody is told of it on the bus.
+    /// Event that is published for this record; `None` for records that only matter to the notifier.
     pub fn event_body(&self) -> Option<EventBody> {
         match self {
             Self::CommandFinished {
-                by: who,
+                by,
                 command,
-                result: outcome,
+                result,
             } => Some(EventBody::OperatorCommandExecuted {
-                by: who.clone(),
+                by: by.clone(),
                 command: command.clone(),
-                result: outcome.clone(),
+                result: result.clone(),
             }),
-            Self::UnauthorizedCommand { by: who, command } => {
-                Some(EventBody::UnauthorizedCommand {
-                    by: who.clone(),
-                    command: command.clone(),
-                })
-            }
+            Self::UnauthorizedCommand { by, command } => Some(EventBody::UnauthorizedCommand {
+                by: by.clone(),
+                command: command.clone(),
+            }),
             _ => None,
         }
     }

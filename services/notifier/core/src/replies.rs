@@ -1,5 +1,4 @@
-//! What the owner reads when he asks: from the newest reports and heartbeats, whoever lives. Text alone; where
-//! it comes from is the body's business.
+//! Text of replies to commands, made from the newest reports and heartbeats. Works without any trader running.
 
 use std::collections::BTreeMap;
 
@@ -11,63 +10,67 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use crate::command_parser::VERBS;
-use crate::formatting::{format_amount, format_duration, format_pnl, format_uptime};
+use crate::formatting::{
+    format_amount, format_duration, format_percent, format_pnl, format_time, format_uptime,
+    mode_label, trader_label,
+};
 use crate::state::DeliveryState;
 use crate::summary::{grade_process, health_label};
 
-/// A report older than this says how old it is, in milliseconds.
+/// Age from which the age of a report is shown, in milliseconds.
 const MAX_REPORT_AGE_MS: u64 = 60_000;
 
-/// The newest heartbeat of a process.
+/// Newest heartbeat of a process, with its service and instance.
 pub type LatestHeartbeat = (Service, SubjectToken, Heartbeat);
 
-/// One account with its newest report.
+/// Newest report of an account.
 pub type LatestAccountReport = (AccountKey, AccountReport);
 
-/// What there is to order.
+/// Reply to `/help`.
 pub fn help(is_greeting: bool) -> String {
-    let first = is_greeting.then(|| "Welcome. What you can order:".to_owned());
-    let verbs = VERBS.iter().map(|(verb, arguments, does)| {
-        let call = format!("/{verb} {arguments}");
-        format!("{}: {does}", call.trim_end())
+    let first = is_greeting.then(|| "Welcome. Commands:".to_owned());
+    let verbs = VERBS.iter().map(|(verb, arguments, effect)| {
+        let command = format!("/{verb} {arguments}");
+        format!("{}: {effect}", command.trim_end())
     });
     let lines: Vec<String> = first.into_iter().chain(verbs).collect();
     lines.join("\n")
 }
 
-/// How every process is that has a heartbeat.
-pub fn health(heartbeats: &[LatestHeartbeat], queue: String, now: UtcMs) -> String {
+/// Reply to `/health`: every process with a heartbeat, then the notifier's queue.
+pub fn health(heartbeats: &[LatestHeartbeat], queue_status: String, now: UtcMs) -> String {
     let mut lines: Vec<String> = heartbeats
         .iter()
-        .map(|(service, name, beat)| {
-            let (health, why) = grade_process(beat, now);
-            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-            let up = format_uptime(beat.uptime_ms);
+        .map(|(service, name, heartbeat)| {
+            let (health, reason) = grade_process(heartbeat, now);
+            let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+            let uptime = format_uptime(heartbeat.uptime_ms);
             format!(
-                "{service} {name}: {}{why}, up {up}, {} errors",
+                "{service} {name}: {}{reason}, uptime {uptime}, {} errors",
                 health_label(health),
-                beat.errors
+                heartbeat.errors
             )
         })
         .collect();
     if lines.is_empty() {
-        lines.push("Nobody has been heard of".to_owned());
+        lines.push("No heartbeats received".to_owned());
     }
-    lines.push(queue);
+    lines.push(queue_status);
     lines.join("\n")
 }
 
-/// How delivery itself is.
+/// State of the notifier's queue in one line.
 pub fn queue_status(state: &DeliveryState) -> String {
     format!(
-        "notifier: {} letters wait, {} messages sent, {} letters refused",
+        "notifier: {} notifications queued, {} messages sent, {} dead letters",
         state.queued.len(),
         state.message_counts.sent,
         state.dead_letters.len()
     )
 }
 
-/// The units, in the watchdog's words or, where none answers, by their heartbeats; then the accounts.
+/// Reply to `/status`: the units as the watchdog reports them, or by their heartbeats if it does not answer, then the
+/// accounts.
 pub fn status(
     watchdog: &Result<String, String>,
     heartbeats: &[LatestHeartbeat],
@@ -77,22 +80,23 @@ pub fn status(
     let mut lines = Vec::new();
     match watchdog {
         Ok(text) => lines.push(text.clone()),
-        Err(why) => {
-            lines.push(format!("{why}; by the newest heartbeats:"));
+        Err(error) => {
+            lines.push(format!("{error}; by the newest heartbeats:"));
             let traders = heartbeats
                 .iter()
                 .filter(|(service, ..)| *service == Service::Trader);
-            let known: Vec<String> = traders
-                .map(|(_, name, beat)| {
-                    let (health, why) = grade_process(beat, now);
-                    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-                    format!("{name}: {}{why}", health_label(health))
+            let traders: Vec<String> = traders
+                .map(|(_, name, heartbeat)| {
+                    let (health, reason) = grade_process(heartbeat, now);
+                    let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+                    let name = trader_label(name.as_str());
+                    format!("{name}: {}{reason}", health_label(health))
                 })
                 .collect();
-            lines.push(if known.is_empty() {
-                "No trader has been heard of".to_owned()
+            lines.push(if traders.is_empty() {
+                "No heartbeat of a trader received".to_owned()
             } else {
-                known.join("\n")
+                traders.join("\n")
             });
         }
     }
@@ -100,38 +104,39 @@ pub fn status(
     lines.join("\n")
 }
 
-/// What every account is worth, and whether it may enter.
+/// Equity of every account, with its latch and pauses.
 pub fn accounts(accounts: &[LatestAccountReport], now: UtcMs) -> String {
     if accounts.is_empty() {
-        return "No account has reported yet".to_owned();
+        return "No account report received yet".to_owned();
     }
     let line = |(key, report): &LatestAccountReport| {
         let latch = report.latch.as_ref().map_or_else(String::new, |latch| {
             format!(
-                ", 🚨 LATCHED by {} (latch {})",
+                ", 🛑 LATCHED by {}: no entries until /unlatch {}",
                 latch.trigger, latch.latch_id
             )
         });
-        let unknown = join_names(&report.unvalued_books)
-            .map_or_else(String::new, |books| format!(", worth not known of {books}"));
-        let paused: Vec<&str> = report
+        let unvalued = join_names(&report.unvalued_books)
+            .map_or_else(String::new, |books| format!(", no value for {books}"));
+        let symbols: Vec<&str> = report
             .pauses
             .iter()
             .map(|pause| {
                 pause
                     .symbol
                     .as_ref()
-                    .map_or("all books", SubjectToken::as_str)
+                    .map_or("all symbols", SubjectToken::as_str)
             })
             .collect();
-        let paused = match paused.as_slice() {
+        let paused = match symbols.as_slice() {
             [] => String::new(),
-            paused => format!(", ⏸ no entries of {}", paused.join(", ")),
+            symbols => format!(", ⏸️ entries paused: {}", symbols.join(", ")),
         };
         let equity = format_amount(report.equity);
         format!(
-            "{key}: {equity}{latch}{paused}{unknown}{}",
-            describe_age(report.at, now)
+            "{mode} {key}: {equity}{latch}{paused}{unvalued}{}",
+            describe_age(report.at, now),
+            mode = mode_label(key.mode)
         )
     };
     accounts.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -151,10 +156,10 @@ fn describe_age(at: UtcMs, now: UtcMs) -> String {
     }
 }
 
-/// Every open position.
+/// Reply to `/positions`: one line for each open position.
 pub fn positions(books: &[BookReport], now: UtcMs) -> String {
     if books.is_empty() {
-        return "No book has reported yet".to_owned();
+        return "No book report received yet".to_owned();
     }
     let lines: Vec<String> = books
         .iter()
@@ -164,7 +169,8 @@ pub fn positions(books: &[BookReport], now: UtcMs) -> String {
                 .price
                 .map_or_else(String::new, |price| format!(", now {price}"));
             Some(format!(
-                "{} {} {} at {}{price}: {}, stop {}, target {}, {}{}",
+                "{} {} {} {} at {}{price}: {}, stop {}, target {}, {}{}",
+                mode_label(book.book.account.mode),
                 book.book.symbol,
                 position.side,
                 position.quantity,
@@ -178,16 +184,16 @@ pub fn positions(books: &[BookReport], now: UtcMs) -> String {
         })
         .collect();
     if lines.is_empty() {
-        format!("Nothing is open in {} books", books.len())
+        format!("No open positions in {} books", books.len())
     } else {
         lines.join("\n")
     }
 }
 
-/// How every book has done, and all together.
+/// Reply to `/performance`: result of every book, totals of each mode, accounts.
 pub fn performance(books: &[BookReport], accounts: &[LatestAccountReport], now: UtcMs) -> String {
     if books.is_empty() {
-        return "No book has reported yet".to_owned();
+        return "No book report received yet".to_owned();
     }
     let mut lines: Vec<String> = books.iter().map(|book| book_result(book, now)).collect();
     for mode in [Mode::Paper, Mode::Live] {
@@ -197,7 +203,7 @@ pub fn performance(books: &[BookReport], accounts: &[LatestAccountReport], now: 
     lines.join("\n")
 }
 
-/// Paper and real money are never added up.
+/// Total of all books of a mode; `None` without books. Paper and live are never added up.
 fn mode_total(mode: Mode, books: &[BookReport]) -> Option<String> {
     let of_mode = |book: &&BookReport| book.book.account.mode == mode;
     let books: Vec<&BookReport> = books.iter().filter(of_mode).collect();
@@ -205,10 +211,12 @@ fn mode_total(mode: Mode, books: &[BookReport]) -> Option<String> {
     let equity: Decimal = books.iter().map(|book| book.equity).sum();
     let trades: u64 = books.iter().map(|book| book.trades).sum();
     let line = format!(
-        "Together ({mode}): {} of {}, {}, {trades} trades",
+        "All {} books: equity {}, capital {}, profit {}{}, {trades} trades",
+        mode_label(mode),
         format_amount(equity),
         format_amount(capital),
-        format_pnl(equity - capital)
+        format_pnl(equity - capital),
+        format_percent(equity - capital, capital)
     );
     (!books.is_empty()).then_some(line)
 }
@@ -220,13 +228,14 @@ fn book_result(book: &BookReport, now: UtcMs) -> String {
     let sharpe = book.sharpe.map_or_else(String::new, |sharpe| {
         format!(", Sharpe {}", sharpe.round_dp(2))
     });
-    let fall = (book.max_drawdown * Decimal::ONE_HUNDRED).round_dp(2);
+    let drawdown = (book.max_drawdown * Decimal::ONE_HUNDRED).round_dp(2);
     let halted = book
         .halt_reason
         .as_ref()
-        .map_or_else(String::new, |why| format!(", HALTED: {why}"));
+        .map_or_else(String::new, |reason| format!(", 🚨 HALTED: {reason}"));
     format!(
-        "{}: {} ({}), {} trades, {} won{factor}{sharpe}, largest fall {fall} %{halted}{}",
+        "{} {}: equity {}, profit {}, {} trades, {} won{factor}{sharpe}, max drawdown {drawdown} %{halted}{}",
+        mode_label(book.book.account.mode),
         book.book.symbol,
         format_amount(book.equity),
         format_pnl(book.equity - book.capital),
@@ -236,32 +245,32 @@ fn book_result(book: &BookReport, now: UtcMs) -> String {
     )
 }
 
-/// The last messages by their headings.
+/// Reply to `/logs`: headings of the last notifications.
 pub fn logs(state: &DeliveryState) -> String {
     if state.recent_titles.is_empty() {
-        return "Nothing was told yet".to_owned();
+        return "No notifications yet".to_owned();
     }
-    let heads = state
+    let titles = state
         .recent_titles
         .iter()
-        .map(|(at, head)| format!("{at} {head}"));
+        .map(|(at, title)| format!("{} {title}", format_time(*at)));
     let first = format!(
-        "The headings of the last {} messages, newest last:",
+        "Headings of the last {} notifications, newest last:",
         state.recent_titles.len()
     );
     std::iter::once(first)
-        .chain(heads)
+        .chain(titles)
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// What all books together were worth, from what each was worth now and then: between two of its points a
-/// book is worth what it was at the one before, and before its first what it was there.
+/// Sum of the equity of all books over time. Between two of its points a book has the equity of the earlier one; before
+/// its first point, the equity of that point.
 pub fn equity_curve(books: &[Vec<EquityPoint>]) -> Vec<(UtcMs, f64)> {
-    let mut worth: Vec<Decimal> = Vec::new();
+    let mut latest: Vec<Decimal> = Vec::new();
     let mut changes: BTreeMap<UtcMs, Vec<(usize, Decimal)>> = BTreeMap::new();
     for (book, points) in books.iter().filter(|points| !points.is_empty()).enumerate() {
-        worth.push(points.first().map_or(Decimal::ZERO, |point| point.equity));
+        latest.push(points.first().map_or(Decimal::ZERO, |point| point.equity));
         for point in points {
             changes
                 .entry(point.at)
@@ -271,11 +280,11 @@ pub fn equity_curve(books: &[Vec<EquityPoint>]) -> Vec<(UtcMs, f64)> {
     }
     let sums = changes.into_iter().map(|(at, changed)| {
         for (book, equity) in changed {
-            if let Some(worth) = worth.get_mut(book) {
-                *worth = equity;
+            if let Some(latest) = latest.get_mut(book) {
+                *latest = equity;
             }
         }
-        let sum: Decimal = worth.iter().sum();
+        let sum: Decimal = latest.iter().sum();
         (at, sum.to_f64().unwrap_or(f64::NAN))
     });
     sums.collect()

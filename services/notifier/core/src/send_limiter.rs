@@ -1,36 +1,35 @@
-//! What this process remembers of its own sending: when the next message may go out. Times are
+//! Limits the rate of messages: backoff after failures, intervals and counts per minute. Kept in memory. Times are
 //! milliseconds of the monotonic clock.
 
 use std::collections::VecDeque;
 
-use crate::decide::Outcome;
+use crate::model::Outcome;
 
 const MINUTE_MS: u64 = 60_000;
 const MIN_BACKOFF_MS: u64 = 1_000;
 const MAX_BACKOFF_MS: u64 = 60_000;
 const MAX_DOUBLINGS: u32 = 6;
 
-/// How fast messages may follow each other.
+/// Highest rate of messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendLimits {
-    /// Shortest time between two messages of a chat.
+    /// Shortest time between two messages to a chat.
     pub min_interval_ms: u64,
-    /// Most messages within a minute.
+    /// Most messages in one minute.
     pub max_per_minute: usize,
-    /// How long what is not critical waits for company.
+    /// Time for which a notification that is not critical waits for others to be grouped with.
     pub group_wait_ms: u64,
 }
 
 impl SendLimits {
-    /// A log takes everything at once.
+    /// No limits, for standard output.
     pub const NONE: Self = Self {
         min_interval_ms: 0,
         max_per_minute: usize::MAX,
         group_wait_ms: 0,
     };
 
-    /// Telegram's for this chat: not more than one message a second, in a group (negative number) not
-    /// more than twenty a minute. Source: "My bot is hitting limits" in
+    /// Telegram's limits for a chat: one message a second, and twenty a minute in a group (negative id). Source: "My bot is hitting limits" in
     /// <https://core.telegram.org/bots/faq>.
     pub const fn for_telegram(chat: i64, min_interval_ms: u64) -> Self {
         Self {
@@ -41,7 +40,7 @@ impl SendLimits {
     }
 }
 
-/// When this process sent, and what it was told to wait for.
+/// Send times and backoff of one channel.
 #[derive(Debug)]
 pub struct SendLimiter {
     limits: SendLimits,
@@ -53,7 +52,7 @@ pub struct SendLimiter {
 }
 
 impl SendLimiter {
-    /// Nothing was sent yet.
+    /// Limiter of a channel that nothing was sent to.
     pub const fn new(limits: SendLimits) -> Self {
         Self {
             limits,
@@ -65,7 +64,7 @@ impl SendLimiter {
         }
     }
 
-    /// A message went out at `now`.
+    /// Notes a message that was sent at `now`.
     pub fn note_sent(&mut self, now: u64) {
         while self
             .sent_at
@@ -77,10 +76,10 @@ impl SendLimiter {
         self.sent_at.push_back(now);
     }
 
-    /// How the call for a message ended, at `now`.
+    /// Notes the outcome of a call that ended at `now`.
     pub fn note_outcome(&mut self, outcome: &Outcome, now: u64) {
         match outcome {
-            // The text was at fault, or the address; not the way.
+            // The content or the address was wrong; the channel works.
             Outcome::Delivered { .. }
             | Outcome::MessageRejected { .. }
             | Outcome::ChatMigrated { .. } => {
@@ -96,17 +95,17 @@ impl SendLimiter {
         }
     }
 
-    /// Nothing is taken until a person mends something.
+    /// Whether the channel rejects every message until the operator corrects token or chat.
     pub const fn is_channel_rejected(&self) -> bool {
         self.channel_rejected
     }
 
-    /// Nothing waits for company any more: the process is about to end.
+    /// Sends without grouping from now on, because the process ends.
     pub const fn skip_group_wait(&mut self) {
         self.limits.group_wait_ms = 0;
     }
 
-    /// The next waits longer each time, or as long as the other side says.
+    /// Blocks the channel for twice the last backoff, or for the time that the other side names.
     fn back_off(&mut self, now: u64, retry_after_ms: Option<u64>) {
         let doubled = MIN_BACKOFF_MS << self.failures.min(MAX_DOUBLINGS);
         let pause = retry_after_ms.unwrap_or(doubled.min(MAX_BACKOFF_MS));
@@ -114,7 +113,7 @@ impl SendLimiter {
         self.blocked_until = self.blocked_until.max(now.saturating_add(pause));
     }
 
-    /// From when on the next message may go out.
+    /// Earliest time of the next message.
     pub fn next_send_at(&self) -> u64 {
         let gap = self
             .sent_at
@@ -126,7 +125,7 @@ impl SendLimiter {
         self.blocked_until.max(gap).max(minute)
     }
 
-    /// Keeps track of since when something that is not critical waits.
+    /// Notes whether a notification waits for its group.
     pub const fn note_waiting(&mut self, is_waiting: bool, now: u64) {
         match (is_waiting, self.waiting_since) {
             (true, None) => self.waiting_since = Some(now),
@@ -135,7 +134,7 @@ impl SendLimiter {
         }
     }
 
-    /// From when on a group need not wait for more company.
+    /// Time at which the current group is sent; `None` if nothing waits.
     pub fn group_due_at(&self) -> Option<u64> {
         self.waiting_since
             .map(|since| since + self.limits.group_wait_ms)
@@ -148,12 +147,12 @@ mod tests {
 
     #[test]
     fn send_limiter_allows_one_a_second_and_twenty_a_minute_in_a_group() {
-        let mut pace = SendLimiter::new(SendLimits::for_telegram(-5, 1_000));
+        let mut limiter = SendLimiter::new(SendLimits::for_telegram(-5, 1_000));
         let mut now = 0;
         let mut sent = Vec::new();
         while now < 180_000 {
-            now = now.max(pace.next_send_at());
-            pace.note_sent(now);
+            now = now.max(limiter.next_send_at());
+            limiter.note_sent(now);
             sent.push(now);
         }
         for pair in sent.windows(2) {
@@ -163,29 +162,29 @@ mod tests {
             assert!(window[20] - window[0] >= 60_000, "{window:?}");
         }
         assert!(sent.len() >= 60, "{}", sent.len());
-        let mut pace = SendLimiter::new(SendLimits::for_telegram(5, 1_000));
+        let mut limiter = SendLimiter::new(SendLimits::for_telegram(5, 1_000));
         for second in 0..100 {
-            assert!(pace.next_send_at() <= second * 1_000);
-            pace.note_sent(second * 1_000);
+            assert!(limiter.next_send_at() <= second * 1_000);
+            limiter.note_sent(second * 1_000);
         }
     }
 
     #[test]
     fn backoff_doubles_up_to_a_minute_unless_telegram_names_a_time() {
-        let mut pace = SendLimiter::new(SendLimits::NONE);
+        let mut limiter = SendLimiter::new(SendLimits::NONE);
         let mut now = 0;
         let mut pauses = Vec::new();
         for _ in 0..8 {
-            pace.back_off(now, None);
-            pauses.push((pace.next_send_at() - now) / 1_000);
-            now = pace.next_send_at();
+            limiter.back_off(now, None);
+            pauses.push((limiter.next_send_at() - now) / 1_000);
+            now = limiter.next_send_at();
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
-        pace.back_off(now, Some(37_000));
-        assert_eq!(pace.next_send_at() - now, 37_000);
-        pace.note_outcome(&Outcome::Delivered { message_id: None }, now);
-        now = pace.next_send_at();
-        pace.back_off(now, None);
-        assert_eq!(pace.next_send_at() - now, 1_000);
+        limiter.back_off(now, Some(37_000));
+        assert_eq!(limiter.next_send_at() - now, 37_000);
+        limiter.note_outcome(&Outcome::Delivered { message_id: None }, now);
+        now = limiter.next_send_at();
+        limiter.back_off(now, None);
+        assert_eq!(limiter.next_send_at() - now, 1_000);
     }
 }

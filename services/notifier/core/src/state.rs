@@ -1,5 +1,7 @@
-//! What the journal adds up to: letters that wait, the message under way, events already known.
-//! Folding is total: a notifier that refuses its own history tells nobody anything.
+//! State of delivery, folded from the journal: queued notifications, the message in flight, known events, silences,
+//! outages and the running command.
+//!
+//! Folding accepts every record: a notifier that rejects its own journal reports nothing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -7,228 +9,138 @@ use protocol::VERSION;
 use protocol::ids::SubjectToken;
 use protocol::journal::JournalBatch;
 use protocol::time::UtcMs;
-use serde::{Deserialize, Serialize};
 
-use crate::dead_letters::{self, DeadLetter};
-use crate::inhibition::Outages;
+use crate::event_ids;
+use crate::model::{
+    Button, ChannelOutage, DeadLetter, DeadLetters, FallbackStatus, MessageCounts, MessageInFlight,
+    QueuedNotification, Reply, RunningCommand, Silence,
+};
 use crate::notification::Notification;
+use crate::outages::Outages;
 use crate::record::DeliveryRecord;
-use crate::silence::Silence;
-use crate::summary;
-use crate::watchdog_outage;
 
-/// How long an event's id is remembered: as long as the bus keeps events.
+/// Time for which an event id is remembered; the bus keeps events for as long.
 const EVENT_MEMORY_MS: i64 = 7 * 24 * 3_600_000;
-/// Updates that are remembered: more than Telegram hands over at once.
+/// Update ids that are remembered; more than Telegram returns at once.
 const MAX_PROCESSED_UPDATES: usize = 500;
-/// What was told last, for `/logs`.
+/// Titles that are remembered for `/logs`.
 const MAX_RECENT_TITLES: usize = 30;
+/// Dead letters that are kept.
+const MAX_DEAD_LETTERS: usize = 100;
 
-/// Everything the journal says.
+/// Folded state of the notifier's journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeliveryState {
-    /// Letters that wait, by number: older ones have lower numbers.
+    /// Queued notifications by number; older ones have lower numbers.
     pub queued: BTreeMap<u64, QueuedNotification>,
-    /// The message under way.
+    /// Message that is being sent.
     pub in_flight: Option<MessageInFlight>,
-    /// Letters that will never arrive, newest last.
-    pub dead_letters: VecDeque<DeadLetter>,
-    /// The critical under way over the fallback; it waits for Telegram all the while.
+    /// Notifications that Telegram rejected for good, oldest first.
+    pub dead_letters: DeadLetters,
+    /// Number of the critical notification in flight on the fallback; it stays queued for Telegram.
     pub fallback_in_flight: Option<u64>,
-    /// Telegram's last call did not deliver: since when that is so, and why.
+    /// Outage of Telegram; `None` if the last call delivered.
     pub channel_outage: Option<ChannelOutage>,
-    /// What became of all messages so far.
+    /// Counts of all messages so far.
     pub message_counts: MessageCounts,
-    /// Another chat in place of the one that was set.
+    /// Old and new id of a chat that migrated.
     pub chat_migration: Option<(i64, i64)>,
-    /// The newest period that a heartbeat was written for.
+    /// Newest period that has a summary.
     pub summary_period: Option<u64>,
-    /// The last heartbeat before a silence of the watchdog that was told and has not ended.
+    /// Last heartbeat before the reported watchdog outage; `None` if no outage is reported.
     pub watchdog_lost_after: Option<String>,
-    /// When the last message arrived.
+    /// Time of the last delivered message.
     pub last_sent_at: Option<UtcMs>,
-    /// The order that is being carried out.
+    /// Command that is being executed.
     pub running_command: Option<RunningCommand>,
-    /// Where those who may order gave their last one.
+    /// Chat of each operator's last command.
     command_chats: BTreeMap<String, i64>,
-    /// What the owner does not want to hear of.
+    /// Active silences.
     pub silences: Vec<Silence>,
-    /// Who was away, and what is held because of it.
+    /// Known outages with their inhibited notifications.
     pub outages: Outages,
-    /// The headings of what was queued last, newest last.
+    /// Time and title of the notifications that were queued last, newest last.
     pub recent_titles: VecDeque<(UtcMs, String)>,
-    /// Updates that were looked at, newest last. A set and not a mark: Telegram begins anew, anywhere, after a
-    /// week without one.
+    /// Ids of processed updates, newest last. A set, because Telegram may restart its numbering after a week
+    /// without updates.
     processed_updates: VecDeque<i64>,
     known_events: BTreeSet<String>,
-    /// The same, oldest first, with when they were queued.
+    /// Ids of `known_events` with the time at which they were queued, oldest first.
     events_by_age: VecDeque<(UtcMs, String)>,
     next_number: u64,
 }
 
-/// A letter that waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueuedNotification {
-    /// It.
-    pub notification: Notification,
-    /// How often it may have arrived already.
-    pub repeats: u32,
-    /// When it was queued.
-    pub queued_at: UtcMs,
-    /// What became of it over the fallback.
-    pub fallback_status: FallbackStatus,
-    /// It answers an order.
-    pub reply: Option<Reply>,
-}
-
-/// How an answer goes out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    /// Where the order came from.
-    pub chat: i64,
-    /// What can be pressed below it.
-    pub buttons: Vec<Button>,
-}
-
-/// A button below a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Button {
-    /// What it says.
-    pub text: String,
-    /// What comes back when it is pressed, at most 64 bytes.
-    pub data: String,
-}
-
-/// An order that is being carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunningCommand {
-    /// Who gave it.
-    pub by: String,
-    /// Where he is answered.
-    pub chat: i64,
-    /// It, in one line.
-    pub command: String,
-}
-
-/// What became of a letter over the fallback.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FallbackStatus {
-    /// It did not arrive there.
-    NotSent,
-    /// It arrived there: in Telegram it is only counted.
-    Sent,
-    /// It is refused there: Telegram alone is left.
-    Rejected,
-}
-
-/// Telegram takes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelOutage {
-    /// Since this call.
-    pub since: UtcMs,
-    /// Why the last one failed, one line.
-    pub error: String,
-}
-
-/// A message under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MessageInFlight {
-    /// The letters in it.
-    pub notifications: BTreeMap<u64, QueuedNotification>,
-    /// They are only counted in it.
-    pub digest: bool,
-}
-
-/// Counts of messages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct MessageCounts {
-    /// Arrived.
-    pub sent: u64,
-    /// Went out without a clear answer.
-    pub outcome_unknown: u64,
-    /// Surely did not arrive, and were tried again.
-    pub failed: u64,
-    /// Refused for good.
-    pub dead_lettered: u64,
-    /// Arrived over the fallback.
-    pub sent_by_fallback: u64,
-}
-
-/// A record of a newer program: to go on without it could repeat or lose a message.
+/// A batch of a newer program. Continuing without its records could repeat or lose a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnsupportedVersion(pub u16);
 
 impl DeliveryState {
-    /// Adds one journal message.
+    /// Folds one journal batch.
     ///
     /// # Errors
-    /// [`UnsupportedVersion`] for an envelope of a version that this program does not know.
-    pub fn fold(&mut self, entry: &JournalBatch<DeliveryRecord>) -> Result<(), UnsupportedVersion> {
-        if entry.v > VERSION {
-            return Err(UnsupportedVersion(entry.v));
+    /// [`UnsupportedVersion`] if the batch has a version that this program does not know.
+    pub fn fold(&mut self, batch: &JournalBatch<DeliveryRecord>) -> Result<(), UnsupportedVersion> {
+        if batch.v > VERSION {
+            return Err(UnsupportedVersion(batch.v));
         }
-        for record in &entry.records {
-            self.apply(entry.at, record);
+        for record in &batch.records {
+            self.apply(batch.at, record);
         }
         Ok(())
     }
 
-    /// Adds one record, stored at this time.
+    /// Folds one record that was stored at `at`.
     pub fn apply(&mut self, at: UtcMs, record: &DeliveryRecord) {
         self.outages.apply(at, record);
         match record {
-            // For people who read the journal: who delivers is the fence's business.
-            // The stranger's is on the bus, too.
+            // Only readers of the journal need these.
             DeliveryRecord::WriterChanged { .. } | DeliveryRecord::UnauthorizedCommand { .. } => {}
             DeliveryRecord::Queued {
                 event,
-                notifications: letters,
-            } => self.queue_event(at, event, letters),
+                notifications,
+            } => self.queue_event(at, event, notifications),
             DeliveryRecord::MessageSending {
-                notifications: letters,
+                notifications,
                 digest,
-            } => self.start_sending(letters, *digest),
+            } => self.start_sending(notifications, *digest),
             DeliveryRecord::MessageSent { .. } => {
                 self.in_flight = None;
                 self.channel_outage = None;
                 self.last_sent_at = Some(at);
                 self.message_counts.sent += 1;
             }
-            DeliveryRecord::MessageOutcomeUnknown { error: why } => {
+            DeliveryRecord::MessageOutcomeUnknown { error } => {
                 self.requeue_in_flight(1);
-                self.note_channel_failure(at, why);
+                self.note_channel_failure(at, error);
                 self.message_counts.outcome_unknown += 1;
             }
-            DeliveryRecord::MessageFailed { error: why } => {
+            DeliveryRecord::MessageFailed { error } => {
                 self.requeue_in_flight(0);
-                self.note_channel_failure(at, why);
+                self.note_channel_failure(at, error);
                 self.message_counts.failed += 1;
             }
-            DeliveryRecord::DeadLettered { error: why } => {
+            DeliveryRecord::DeadLettered { error } => {
                 self.channel_outage = None;
-                self.dead_letter_in_flight(why);
+                self.dead_letter_in_flight(error);
             }
-            DeliveryRecord::ResendRequested {
-                notifications: letters,
-            } => {
-                dead_letters::requeue_dead_letters(
-                    &mut self.dead_letters,
-                    &mut self.queued,
-                    letters,
-                    at,
-                );
+            DeliveryRecord::ResendRequested { notifications } => {
+                self.requeue_dead_letters(notifications, at);
             }
             DeliveryRecord::ChatMigrated { from, to } => {
                 self.channel_outage = None;
                 self.chat_migration = Some((*from, *to));
                 self.requeue_in_flight(0);
             }
-            DeliveryRecord::FallbackSending {
-                notification: letter,
-            } => {
-                // What was under way before has no outcome: it may have arrived.
+            other => self.apply_fallback_record(at, other),
+        }
+    }
+
+    fn apply_fallback_record(&mut self, at: UtcMs, record: &DeliveryRecord) {
+        match record {
+            DeliveryRecord::FallbackSending { notification } => {
+                // One that was in flight before has no outcome: it may have been delivered.
                 self.end_fallback(FallbackStatus::NotSent, 1);
-                self.fallback_in_flight = Some(*letter);
+                self.fallback_in_flight = Some(*notification);
             }
             DeliveryRecord::FallbackSent => {
                 self.end_fallback(FallbackStatus::Sent, 0);
@@ -245,7 +157,7 @@ impl DeliveryState {
         }
     }
 
-    /// Orders, their answers, and silences.
+    /// Commands, replies and silences.
     fn apply_command_record(&mut self, at: UtcMs, record: &DeliveryRecord) {
         match record {
             DeliveryRecord::UpdateProcessed { update } => {
@@ -254,48 +166,41 @@ impl DeliveryState {
                 }
                 self.processed_updates.push_back(*update);
             }
-            DeliveryRecord::CommandStarted {
-                by: who,
-                chat,
-                command,
-            } => {
-                self.command_chats.insert(who.clone(), *chat);
+            DeliveryRecord::CommandStarted { by, chat, command } => {
+                self.command_chats.insert(by.clone(), *chat);
                 self.running_command = Some(RunningCommand {
-                    by: who.clone(),
+                    by: by.clone(),
                     chat: *chat,
                     command: command.clone(),
                 });
             }
-            // One is carried out at a time; what only was asked or refused never began.
-            DeliveryRecord::CommandFinished {
-                by: who, command, ..
-            } => {
-                let same = |begun: &RunningCommand| begun.by == *who && begun.command == *command;
-                self.running_command.take_if(|begun| same(begun));
+            // One command runs at a time; a command that was only asked about or rejected never started.
+            DeliveryRecord::CommandFinished { by, command, .. } => {
+                self.running_command
+                    .take_if(|running| running.by == *by && running.command == *command);
             }
             DeliveryRecord::Replied {
                 chat,
-                notifications: letters,
+                notifications,
                 buttons,
-            } => self.queue_reply(at, *chat, letters, buttons),
-            DeliveryRecord::SilenceStarted { unit: name, until } => {
-                self.start_silence(name.clone(), *until);
+            } => self.queue_reply(at, *chat, notifications, buttons),
+            DeliveryRecord::SilenceStarted { unit, until } => {
+                self.start_silence(unit.clone(), *until);
             }
-            DeliveryRecord::SilenceEnded {
-                silence_index: silence,
-            } => {
-                let mut place = 0..;
-                self.silences.retain(|_| place.next() != Some(*silence));
+            DeliveryRecord::SilenceEnded { silence_index } => {
+                let mut index = 0..;
+                self.silences
+                    .retain(|_| index.next() != Some(*silence_index));
             }
             DeliveryRecord::SilencedNotification {
                 event,
                 kind,
-                silence_index: silence,
-            } => self.count_silenced(at, event, kind, *silence),
+                silence_index,
+            } => self.count_silenced(at, event, kind, *silence_index),
             DeliveryRecord::Inhibited { event, .. } if !self.knows_event(event) => {
                 self.remember_event(at, event);
             }
-            // Delivery's, and what only the outages need.
+            // Folded by `apply` or by the outages.
             _ => {}
         }
     }
@@ -305,22 +210,22 @@ impl DeliveryState {
         self.known_events.contains(event)
     }
 
-    /// Whether this update was looked at before.
+    /// Whether this update was processed before.
     pub fn has_processed(&self, update: i64) -> bool {
         self.processed_updates.contains(&update)
     }
 
-    /// The update that was looked at last.
+    /// Id of the update that was processed last.
     pub fn last_update(&self) -> Option<i64> {
         self.processed_updates.back().copied()
     }
 
-    /// Which chat an order by this name came from, if the notifier took it.
-    pub fn command_chat(&self, who: &str) -> Option<i64> {
-        self.command_chats.get(who).copied()
+    /// Chat of the last command of this operator; `None` if they gave none by Telegram.
+    pub fn command_chat(&self, by: &str) -> Option<i64> {
+        self.command_chats.get(by).copied()
     }
 
-    /// The chat to write to where `set_state` was configured.
+    /// Id of the configured chat, after its migration if there was one.
     pub fn current_chat(&self, configured: i64) -> i64 {
         match self.chat_migration {
             Some((from, to)) if from == configured => to,
@@ -328,79 +233,89 @@ impl DeliveryState {
         }
     }
 
-    fn queue_event(&mut self, at: UtcMs, event: &str, letters: &[Notification]) {
-        if self.knows_event(event) {
+    fn queue_event(&mut self, at: UtcMs, event: &str, notifications: &[Notification]) {
+        if !self.note_event(at, event) {
             return;
         }
-        self.remember_event(at, event);
-        self.summary_period = self.summary_period.max(summary::period_from_id(event));
-        self.watchdog_lost_after =
-            watchdog_outage::lost_after_event(event, self.watchdog_lost_after.take());
-        for letter in letters {
+        for notification in notifications {
             if self.recent_titles.len() == MAX_RECENT_TITLES {
                 self.recent_titles.pop_front();
             }
             self.recent_titles
-                .push_back((letter.at, letter.title.clone()));
-            self.queue_notification(at, letter, None);
+                .push_back((notification.at, notification.title.clone()));
+            self.queue_notification(at, notification, None);
         }
     }
 
-    /// Its buttons stand below its last part.
-    fn queue_reply(&mut self, at: UtcMs, chat: i64, letters: &[Notification], buttons: &[Button]) {
-        for (index, letter) in letters.iter().enumerate() {
-            let is_last = index + 1 == letters.len();
+    /// Queues a reply; its buttons stand below the last part.
+    fn queue_reply(
+        &mut self,
+        at: UtcMs,
+        chat: i64,
+        notifications: &[Notification],
+        buttons: &[Button],
+    ) {
+        for (index, notification) in notifications.iter().enumerate() {
+            let is_last = index + 1 == notifications.len();
             let buttons = if is_last {
                 buttons.to_vec()
             } else {
                 Vec::new()
             };
-            self.queue_notification(at, letter, Some(Reply { chat, buttons }));
+            self.queue_notification(at, notification, Some(Reply { chat, buttons }));
         }
     }
 
-    fn queue_notification(&mut self, at: UtcMs, letter: &Notification, reply: Option<Reply>) {
-        let waiting = QueuedNotification {
-            notification: letter.clone(),
+    fn queue_notification(&mut self, at: UtcMs, notification: &Notification, reply: Option<Reply>) {
+        let queued = QueuedNotification {
+            notification: notification.clone(),
             repeats: 0,
             queued_at: at,
             fallback_status: FallbackStatus::NotSent,
             reply,
         };
-        self.queued.insert(self.next_number, waiting);
+        self.queued.insert(self.next_number, queued);
         self.next_number += 1;
     }
 
-    fn start_silence(&mut self, name: Option<SubjectToken>, until: UtcMs) {
-        match self.silences.iter_mut().find(|known| known.unit == name) {
+    fn start_silence(&mut self, unit: Option<SubjectToken>, until: UtcMs) {
+        match self.silences.iter_mut().find(|known| known.unit == unit) {
             Some(known) => known.until = until,
             None => self.silences.push(Silence {
-                unit: name,
+                unit,
                 until,
                 silenced_counts: BTreeMap::new(),
             }),
         }
     }
 
-    fn count_silenced(&mut self, at: UtcMs, event: &str, kind: &str, silence: usize) {
-        if self.knows_event(event) {
+    fn count_silenced(&mut self, at: UtcMs, event: &str, kind: &str, silence_index: usize) {
+        if !self.note_event(at, event) {
             return;
         }
-        self.remember_event(at, event);
-        self.summary_period = self.summary_period.max(summary::period_from_id(event));
-        self.watchdog_lost_after =
-            watchdog_outage::lost_after_event(event, self.watchdog_lost_after.take());
-        if let Some(silence) = self.silences.get_mut(silence) {
+        if let Some(silence) = self.silences.get_mut(silence_index) {
             *silence.silenced_counts.entry(kind.to_owned()).or_default() += 1;
         }
     }
 
+    /// Remembers a queued or silenced event; `false` if it is known already.
+    fn note_event(&mut self, at: UtcMs, event: &str) -> bool {
+        if self.knows_event(event) {
+            return false;
+        }
+        self.remember_event(at, event);
+        self.summary_period = self.summary_period.max(event_ids::summary_period(event));
+        self.watchdog_lost_after =
+            event_ids::watchdog_lost_after(event, self.watchdog_lost_after.take());
+        true
+    }
+
     fn remember_event(&mut self, at: UtcMs, event: &str) {
-        let old = |queued: &UtcMs| at.0.saturating_sub(queued.0) >= EVENT_MEMORY_MS;
+        let is_old = |queued: &UtcMs| at.0.saturating_sub(queued.0) >= EVENT_MEMORY_MS;
         while self
             .events_by_age
             .front()
-            .is_some_and(|(queued, _)| old(queued))
+            .is_some_and(|(queued, _)| is_old(queued))
         {
             if let Some((_, event)) = self.events_by_age.pop_front() {
                 self.known_events.remove(&event);
@@ -410,50 +325,79 @@ impl DeliveryState {
         self.events_by_age.push_back((at, event.to_owned()));
     }
 
-    fn start_sending(&mut self, letters: &[u64], digest: bool) {
-        // What was under way before has no outcome: it may have arrived.
+    fn start_sending(&mut self, numbers: &[u64], digest: bool) {
+        // A message that was in flight before has no outcome: it may have been delivered.
         self.requeue_in_flight(1);
-        let taken = letters
+        let taken = numbers
             .iter()
-            .filter_map(|n| Some((*n, self.queued.remove(n)?)));
-        let letters = taken.collect();
+            .filter_map(|number| Some((*number, self.queued.remove(number)?)));
+        let notifications = taken.collect();
         self.in_flight = Some(MessageInFlight {
-            notifications: letters,
+            notifications,
             digest,
         });
     }
 
     fn requeue_in_flight(&mut self, repeats: u32) {
-        let Some(sending) = self.in_flight.take() else {
+        let Some(message) = self.in_flight.take() else {
             return;
         };
-        for (number, mut waiting) in sending.notifications {
-            waiting.repeats += repeats;
-            self.queued.insert(number, waiting);
+        for (number, mut queued) in message.notifications {
+            queued.repeats += repeats;
+            self.queued.insert(number, queued);
         }
     }
 
-    fn note_channel_failure(&mut self, at: UtcMs, why: &str) {
-        let since = self.channel_outage.as_ref().map_or(at, |away| away.since);
-        let why = why.to_owned();
-        self.channel_outage = Some(ChannelOutage { since, error: why });
+    fn note_channel_failure(&mut self, at: UtcMs, error: &str) {
+        let since = self
+            .channel_outage
+            .as_ref()
+            .map_or(at, |outage| outage.since);
+        let error = error.to_owned();
+        self.channel_outage = Some(ChannelOutage { since, error });
     }
 
-    /// The critical under way over the fallback has come to an end there.
-    fn end_fallback(&mut self, elsewhere: FallbackStatus, repeats: u32) {
-        let letter = self
+    /// Ends the notification in flight on the fallback.
+    fn end_fallback(&mut self, status: FallbackStatus, repeats: u32) {
+        let queued = self
             .fallback_in_flight
             .take()
             .and_then(|number| self.queued.get_mut(&number));
-        if let Some(waiting) = letter {
-            waiting.fallback_status = elsewhere;
-            waiting.repeats += repeats;
+        if let Some(queued) = queued {
+            queued.fallback_status = status;
+            queued.repeats += repeats;
         }
     }
 
-    fn dead_letter_in_flight(&mut self, why: &str) {
+    fn dead_letter_in_flight(&mut self, error: &str) {
         self.message_counts.dead_lettered += 1;
-        let letters = self.in_flight.take().map(|sending| sending.notifications);
-        dead_letters::add_dead_letters(&mut self.dead_letters, letters.unwrap_or_default(), why);
+        let message = self.in_flight.take();
+        for (number, queued) in message.into_iter().flat_map(|m| m.notifications) {
+            if self.dead_letters.len() == MAX_DEAD_LETTERS {
+                self.dead_letters.pop_front();
+            }
+            let error = error.to_owned();
+            self.dead_letters.push_back(DeadLetter {
+                number,
+                queued,
+                error,
+            });
+        }
+    }
+
+    /// Queues dead letters again under their old numbers.
+    fn requeue_dead_letters(&mut self, numbers: &[u64], now: UtcMs) {
+        for dead in std::mem::take(&mut self.dead_letters) {
+            if numbers.contains(&dead.number) {
+                let queued = QueuedNotification {
+                    queued_at: now,
+                    fallback_status: FallbackStatus::NotSent,
+                    ..dead.queued
+                };
+                self.queued.insert(dead.number, queued);
+            } else {
+                self.dead_letters.push_back(dead);
+            }
+        }
     }
 }

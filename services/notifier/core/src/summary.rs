@@ -1,5 +1,4 @@
-//! The heartbeat the owner gets every hour: how each trader is, in a few numbers. And its judgement of
-//! one heartbeat: healthy, degraded, critical.
+//! The periodic summary: state of each trader in a few lines. Also grades one process by its last heartbeat.
 
 use protocol::event::Severity;
 use protocol::heartbeat::{ComponentState, Health, Heartbeat, ProcessPhase};
@@ -7,17 +6,17 @@ use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use crate::formatting::{format_amount, format_duration, format_uptime};
+use crate::event_ids;
+use crate::formatting::{format_amount, format_duration, format_time, format_uptime, trader_label};
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
 
-const ID_PREFIX: &str = "summary:";
-/// A heartbeat is missed after this many of its own intervals.
+/// A process without a heartbeat for this many of its intervals is critical.
 const MISSED_INTERVALS: u64 = 3;
-/// Whoever said goodbye longer ago than this is no longer of the fleet.
+/// Time for which a stopped trader stays in the summary.
 const STOPPED_LISTED_MS: u64 = 3_600_000;
 
-/// A health as the owner sees it.
+/// Health as the operator reads it.
 pub(crate) const fn health_label(health: Health) -> &'static str {
     match health {
         Health::Healthy => "🟢 healthy",
@@ -26,8 +25,8 @@ pub(crate) const fn health_label(health: Health) -> &'static str {
     }
 }
 
-/// The judgement, with a reason where it is not well: the worst of what the trader says of itself, of
-/// what only others can see, and of where in its life it is.
+/// Health of a process with a reason unless it is healthy: the worst of its own report, the age of its heartbeat and
+/// its phase.
 pub fn grade_process(heartbeat: &Heartbeat, now: UtcMs) -> (Health, Option<String>) {
     let age = now.millis_since(heartbeat.at);
     if heartbeat.phase == ProcessPhase::Stopped {
@@ -37,80 +36,76 @@ pub fn grade_process(heartbeat: &Heartbeat, now: UtcMs) -> (Health, Option<Strin
         );
     }
     if age > MISSED_INTERVALS * heartbeat.interval_ms {
-        let silent = format!("no heartbeat for {}", format_duration(age));
-        return (Health::Critical, Some(silent));
+        let reason = format!("no heartbeat for {}", format_duration(age));
+        return (Health::Critical, Some(reason));
     }
-    if let Some(halted) = heartbeat
+    if let Some(reason) = heartbeat
         .books
         .iter()
         .find_map(|book| book.halt_reason.as_ref())
     {
         return (
             Health::Critical,
-            Some(format!("a book is halted: {halted}")),
+            Some(format!("a book is halted: {reason}")),
         );
     }
-    let (health, why) = reported_grade(heartbeat);
-    let passing = match heartbeat.phase {
-        ProcessPhase::Running => return (health, why),
+    let (health, reason) = reported_grade(heartbeat);
+    let phase = match heartbeat.phase {
+        ProcessPhase::Running => return (health, reason),
         ProcessPhase::Starting => "starting",
-        _ => "ending",
+        _ => "stopping",
     };
     match health {
-        Health::Healthy => (Health::Degraded, Some(passing.to_owned())),
-        _ => (health, why.or_else(|| Some(passing.to_owned()))),
+        Health::Healthy => (Health::Degraded, Some(phase.to_owned())),
+        _ => (health, reason.or_else(|| Some(phase.to_owned()))),
     }
 }
 
-/// Older traders do not judge themselves: their parts speak for them.
+/// Health as the process reports it; by its components if it reports none.
 fn reported_grade(heartbeat: &Heartbeat) -> (Health, Option<String>) {
     if let Some(health) = heartbeat.health {
         return (health, heartbeat.health_reason.clone());
     }
-    let mut parts = heartbeat.components.iter();
-    match parts.find(|(_, part)| part.state != ComponentState::Ok) {
+    let mut components = heartbeat.components.iter();
+    match components.find(|(_, component)| component.state != ComponentState::Ok) {
         None => (Health::Healthy, None),
-        Some((name, _)) => (Health::Degraded, Some(format!("{name} has trouble"))),
+        Some((name, _)) => (Health::Degraded, Some(format!("{name} is failing"))),
     }
 }
 
-/// Every wall-clock period of this length has a number.
+/// Number of the wall-clock period of this length.
 pub fn period(now: UtcMs, every_ms: u64) -> u64 {
     u64::try_from(now.0).unwrap_or(0) / every_ms.max(1)
 }
 
-/// Up to which period nothing is owed to the owner: what passed while nobody told counts, before the first
-/// one none did. Where periods have become longer since, their numbers are smaller ones.
+/// Newest period that needs no summary. `newest` is the newest period that has one; without it, nothing is due for
+/// earlier periods. If the period became longer since, its numbers are smaller now.
 pub fn last_settled_period(newest: Option<u64>, now: UtcMs, every_ms: u64) -> u64 {
     let current = period(now, every_ms);
     newest.map_or(current, |newest| newest.min(current))
 }
 
-/// The period that an event of this id is about, if it is a heartbeat.
-pub fn period_from_id(event: &str) -> Option<u64> {
-    event.strip_prefix(ID_PREFIX)?.parse().ok()
-}
-
-/// What the owner is told for a period. Said once: its id follows from the period.
-/// `picture`: there is a curve to be shown with it.
+/// Record that queues the summary of a period. Its id follows from the period, so that it is sent once. `has_picture`:
+/// whether there is an equity curve.
 pub fn summary_record(
     period: u64,
     heartbeats: &[(SubjectToken, Heartbeat)],
     has_picture: bool,
     now: UtcMs,
 ) -> DeliveryRecord {
-    let of_the_fleet = heartbeats.iter().filter(|(_, beat)| {
-        beat.phase != ProcessPhase::Stopped || now.millis_since(beat.at) < STOPPED_LISTED_MS
+    let listed = heartbeats.iter().filter(|(_, heartbeat)| {
+        heartbeat.phase != ProcessPhase::Stopped
+            || now.millis_since(heartbeat.at) < STOPPED_LISTED_MS
     });
-    let lines: Vec<String> = of_the_fleet
-        .map(|(name, beat)| describe_trader(name, beat, now))
+    let traders: Vec<String> = listed
+        .map(|(name, heartbeat)| describe_trader(name, heartbeat, now))
         .collect();
-    let body = if lines.is_empty() {
-        "No trader has been heard of".to_owned()
+    let body = if traders.is_empty() {
+        "No heartbeat of a trader received\nAction: check with: scripts/bearish status".to_owned()
     } else {
-        lines.join("\n")
+        traders.join("\n")
     };
-    let letter = Notification {
+    let notification = Notification {
         at: now,
         severity: Severity::Info,
         kind: "summary".to_owned(),
@@ -119,18 +114,48 @@ pub fn summary_record(
         has_picture: false,
     };
     DeliveryRecord::Queued {
-        event: format!("{ID_PREFIX}{period}"),
+        event: format!("{}{period}", event_ids::SUMMARY),
         notifications: if has_picture {
-            letter.with_picture()
+            notification.with_picture()
         } else {
-            letter.split()
+            notification.split()
         },
     }
 }
 
+/// Lines of one trader. A stopped one has no equity and positions: another instance reports its books.
 fn describe_trader(name: &SubjectToken, heartbeat: &Heartbeat, now: UtcMs) -> String {
-    let (health, why) = grade_process(heartbeat, now);
-    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+    let (health, reason) = grade_process(heartbeat, now);
+    let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+    let mut lines = vec![format!(
+        "{}: {}{reason}",
+        trader_label(name.as_str()),
+        health_label(health)
+    )];
+    if heartbeat.phase != ProcessPhase::Stopped {
+        lines.extend(describe_activity(heartbeat));
+    }
+    lines.push(format!(
+        "Last heartbeat: {} ({} ago)",
+        format_time(heartbeat.at),
+        format_duration(now.millis_since(heartbeat.at))
+    ));
+    if let Some(latch_id) = &heartbeat.latch_id {
+        lines.push(format!(
+            "Latch: {latch_id}, no entries until you unlatch the account"
+        ));
+    }
+    if let Some(error) = &heartbeat.last_error {
+        let ago = format_duration(now.millis_since(error.at));
+        lines.push(format!(
+            "Last error: {}: {} ({ago} ago)",
+            error.component, error.text
+        ));
+    }
+    lines.join("\n")
+}
+
+fn describe_activity(heartbeat: &Heartbeat) -> [String; 6] {
     let equity: Decimal = heartbeat.books.iter().map(|book| book.equity).sum();
     let open = heartbeat
         .books
@@ -140,26 +165,14 @@ fn describe_trader(name: &SubjectToken, heartbeat: &Heartbeat, now: UtcMs) -> St
     let loops: u64 = heartbeat
         .components
         .values()
-        .map(|part| part.iterations)
+        .map(|component| component.iterations)
         .sum();
-    let last_error = heartbeat
-        .last_error
-        .as_ref()
-        .map_or_else(String::new, |error| {
-            let ago = format_duration(now.millis_since(error.at));
-            format!(
-                "\nLast error: {}: {} ({ago} ago)",
-                error.component, error.text
-            )
-        });
-    format!(
-        "{name}: {}{why}\nUptime: {}\nLoops: {loops}\nErrors: {}\nSignals: {}\nEquity: {}\n\
-         Positions: {}, Trades: {trades}{last_error}",
-        health_label(health),
-        format_uptime(heartbeat.uptime_ms),
-        heartbeat.errors,
-        heartbeat.entries_decided,
-        format_amount(equity),
-        open.count(),
-    )
+    [
+        format!("Uptime: {}", format_uptime(heartbeat.uptime_ms)),
+        format!("Loops: {loops}"),
+        format!("Errors: {}", heartbeat.errors),
+        format!("Signals: {}", heartbeat.entries_decided),
+        format!("Equity: {}", format_amount(equity)),
+        format!("Positions: {}, Trades: {trades}", open.count()),
+    ]
 }

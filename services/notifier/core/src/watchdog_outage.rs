@@ -1,49 +1,45 @@
-//! Whether the watchdog is heard. It watches the traders; that it is silent itself nobody else would say.
-//! Judged by our own monotonic clock: two clocks are never compared.
+//! Detects that no watchdog heartbeat arrives and reports it, because no other service would.
+//!
+//! Measured on the notifier's own monotonic clock: the clocks of two processes are never compared.
 
 use protocol::event::Severity;
 use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 
-use crate::clock_reading::ClockReading;
-use crate::formatting::format_duration;
+use crate::event_ids;
+use crate::formatting::{format_duration, format_time};
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
 use crate::state::DeliveryState;
 
-const LOST_PREFIX: &str = "watchdog-lost:";
-const RECOVERED_PREFIX: &str = "watchdog-recovered:";
-/// Silent for longer than this, in milliseconds. A restart of it takes a few seconds.
+/// Time without a heartbeat after which the watchdog is lost, in milliseconds. A restart takes a few seconds.
 const HEARTBEAT_TIMEOUT_MS: u64 = 30_000;
-/// When its silence is told it has lasted for so long at most, in milliseconds.
-pub(crate) const MAX_DETECTION_MS: i64 = 60_000;
 
-/// A heartbeat of the watchdog, as far as it matters here.
+/// The part of a watchdog's heartbeat that the detection needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchdogHeartbeat {
-    /// The process.
+    /// Boot id of the process.
     pub boot: SubjectToken,
-    /// Its how many-th heartbeat.
+    /// Sequence number of the heartbeat.
     pub seq: u64,
-    /// What it said of itself.
+    /// Phase that the process reports.
     pub phase: ProcessPhase,
-    /// When, by its wall clock: for people.
+    /// Time of the heartbeat by the watchdog's wall clock, for messages only.
     pub at: UtcMs,
 }
 
-/// What was heard last, and since when nothing newer.
+/// The newest watchdog heartbeat and the time since when it is unchanged.
 #[derive(Debug)]
 pub struct WatchdogOutage {
     last: Option<WatchdogHeartbeat>,
     unchanged_since: u64,
-    /// It was heard to beat, and not only remembered by the bus.
+    /// Whether a heartbeat arrived since the start; the bus may hold an old one.
     has_new_heartbeat: bool,
 }
 
 impl WatchdogOutage {
-    /// Begins at `mono`. What the bus still holds of an earlier day may be old: the watchdog gets twice
-    /// the time to be heard first.
+    /// Starts at `mono`. The heartbeat on the bus may be old, so the first timeout is twice as long.
     pub const fn new(mono: u64) -> Self {
         Self {
             last: None,
@@ -52,108 +48,95 @@ impl WatchdogOutage {
         }
     }
 
-    /// This is the newest heartbeat on the bus; none if there never was one.
+    /// Takes the newest heartbeat on the bus; `None` if there is none.
     pub fn observe(&mut self, newest: Option<WatchdogHeartbeat>, mono: u64) {
         let same =
             |a: &WatchdogHeartbeat, b: &WatchdogHeartbeat| a.boot == b.boot && a.seq == b.seq;
-        let moved = match (&self.last, &newest) {
+        let is_new = match (&self.last, &newest) {
             (Some(last), Some(newest)) => !same(last, newest),
             _ => false,
         };
-        if moved {
+        if is_new {
             self.has_new_heartbeat = true;
             self.unchanged_since = mono;
         }
         self.last = newest;
     }
 
-    /// The bus did not answer: what was not heard until now proves nothing.
+    /// Restarts the timeout: the bus does not answer, so a missing heartbeat proves nothing.
     pub const fn on_bus_unreachable(&mut self, mono: u64) {
         self.unchanged_since = mono;
     }
 
-    /// Whether it is heard within its time.
+    /// Whether a heartbeat arrived within the timeout.
     pub const fn is_watchdog_alive(&self, mono: u64) -> bool {
         self.has_new_heartbeat && mono.saturating_sub(self.unchanged_since) <= HEARTBEAT_TIMEOUT_MS
     }
 
-    /// What there is to tell: that it is silent, once; that it is back, if its silence was told.
+    /// Record that reports the outage once, or its end if the outage was reported; `None` if nothing is due.
     pub fn due_record(&self, state: &DeliveryState, now: ClockReading) -> Option<DeliveryRecord> {
         let last = self.last.as_ref()?;
-        let beat = format!("{}:{}", last.boot, last.seq);
-        if let Some(told) = &state.watchdog_lost_after
-            && *told != beat
+        let heartbeat = format!("{}:{}", last.boot, last.seq);
+        if let Some(reported) = &state.watchdog_lost_after
+            && *reported != heartbeat
         {
             return Some(queued_record(
-                &format!("{RECOVERED_PREFIX}{beat}"),
+                &format!("{}{heartbeat}", event_ids::WATCHDOG_RECOVERED),
                 now.utc,
                 Severity::Info,
                 recovered_text(last),
             ));
         }
-        let silent = now.mono.saturating_sub(self.unchanged_since) > HEARTBEAT_TIMEOUT_MS;
-        let event = format!("{LOST_PREFIX}{beat}");
-        (silent && !state.knows_event(&event)).then(|| {
-            let said = lost_text(last, now.utc);
-            queued_record(&event, now.utc, Severity::Critical, said)
+        let is_lost = now.mono.saturating_sub(self.unchanged_since) > HEARTBEAT_TIMEOUT_MS;
+        let event = format!("{}{heartbeat}", event_ids::WATCHDOG_LOST);
+        (is_lost && !state.knows_event(&event)).then(|| {
+            let text = lost_text(last, now.utc);
+            queued_record(&event, now.utc, Severity::Critical, text)
         })
     }
 }
 
-/// What an event of this id makes of the silence that was told.
-pub(crate) fn lost_after_event(event: &str, before: Option<String>) -> Option<String> {
-    match event.strip_prefix(LOST_PREFIX) {
-        Some(beat) => Some(beat.to_owned()),
-        None if event.starts_with(RECOVERED_PREFIX) => None,
-        None => before,
-    }
-}
-
-/// An event of this id says that the watchdog is silent.
-pub(crate) fn is_lost_event(event: &str) -> bool {
-    event.starts_with(LOST_PREFIX)
-}
-
-/// An event of this id says that it is heard again.
-pub(crate) fn is_recovered_event(event: &str) -> bool {
-    event.starts_with(RECOVERED_PREFIX)
-}
-
 fn lost_text(last: &WatchdogHeartbeat, now: UtcMs) -> (&'static str, String) {
-    let said = match last.phase {
-        ProcessPhase::Stopped => "that it ends",
-        ProcessPhase::Draining => "that it is ending",
-        ProcessPhase::Starting => "that it is standing by",
-        ProcessPhase::Running => "that it is at work",
+    let phase = match last.phase {
+        ProcessPhase::Stopped => "stopped",
+        ProcessPhase::Draining => "shutting down",
+        ProcessPhase::Starting => "standing by",
+        ProcessPhase::Running => "running",
     };
     let body = format!(
-        "Last heard: {} ago, {said}\nUntil it is back nobody restarts a trader that dies\n\
-         Look: docker compose ps -a watchdog",
+        "Last heartbeat: {} ({} ago), {phase}\nOpen positions: traders continue to manage them\n\
+         Next: no trader that fails is restarted until the watchdog works again\n\
+         Action: check with: docker compose ps -a watchdog; if it is stopped, run: scripts/up",
+        format_time(last.at),
         format_duration(now.millis_since(last.at))
     );
-    ("🚨 WATCHDOG SILENT", body)
+    ("🚨 WATCHDOG LOST", body)
 }
 
 fn recovered_text(last: &WatchdogHeartbeat) -> (&'static str, String) {
-    ("✅ WATCHDOG HEARD AGAIN", format!("At: {}", last.at))
+    let body = format!(
+        "Heartbeat: {}\nNext: failed traders are restarted again",
+        format_time(last.at)
+    );
+    ("✅ WATCHDOG RECOVERED", body)
 }
 
 fn queued_record(
     event: &str,
     at: UtcMs,
     severity: Severity,
-    said: (&str, String),
+    (title, body): (&str, String),
 ) -> DeliveryRecord {
-    let letter = Notification {
+    let notification = Notification {
         at,
         severity,
         kind: "watchdog".to_owned(),
-        title: said.0.to_owned(),
-        body: said.1,
+        title: title.to_owned(),
+        body,
         has_picture: false,
     };
     DeliveryRecord::Queued {
         event: event.to_owned(),
-        notifications: vec![letter],
+        notifications: vec![notification],
     }
 }

@@ -1,5 +1,5 @@
-//! What the courier tells of its own: heartbeats, the watchdog's silence, what an absence did; and what it sends
-//! again because a person wants it.
+//! Periodic work of the dispatcher: summaries, watchdog and bus outages, inhibited notifications, and dead letters that
+//! the operator requests.
 
 use notifier_core::dead_letters;
 use notifier_core::inhibition;
@@ -13,36 +13,46 @@ use super::Dispatcher;
 use crate::resend::PendingResend;
 use crate::{heartbeats, report_reader};
 
-/// How often the watchdog's heartbeat is looked at, in milliseconds.
+/// Time between two reads of the watchdog's heartbeat, in milliseconds.
 const WATCHDOG_CHECK_INTERVAL_MS: u64 = 10_000;
 
 impl Dispatcher {
-    /// Dead letters wait again once that is journaled; so a second wish for the same finds none.
-    pub(super) async fn resend_dead_letters(&mut self, wish: PendingResend) -> Result<(), TermEnd> {
-        let wanted = dead_letters::resend(&self.state, wish.selection(), wish.by());
-        tracing::info!(by = wish.by(), ?wanted, "dead letters are to be sent again");
-        let done = match wanted {
-            Ok((records, said)) => {
+    /// Queues dead letters again once that is journaled, so that a second request for them finds none.
+    pub(super) async fn resend_dead_letters(
+        &mut self,
+        request: PendingResend,
+    ) -> Result<(), TermEnd> {
+        let decision = dead_letters::resend(&self.state, request.selection(), request.by());
+        tracing::info!(
+            by = request.by(),
+            ?decision,
+            "resend of dead letters requested"
+        );
+        let result = match decision {
+            Ok((records, text)) => {
                 self.commit(records).await?;
-                Ok(said)
+                Ok(text)
             }
-            Err(why) => Err(why),
+            Err(error) => Err(error),
         };
-        wish.respond(&self.deps.bus, done).await;
+        request.respond(&self.deps.bus, result).await;
         Ok(())
     }
 
-    /// Journals that the bus was away, once it is over (at the latest at `back`): what comes of it is held.
-    pub(super) async fn record_outage(&mut self, back: Option<UtcMs>) -> Result<(), TermEnd> {
-        let absence = *self.deps.bus_outage.borrow();
+    /// Journals an outage of the bus that ended at `recovered_at` at the latest, so that its effects are inhibited.
+    pub(super) async fn record_outage(
+        &mut self,
+        recovered_at: Option<UtcMs>,
+    ) -> Result<(), TermEnd> {
+        let span = *self.deps.bus_outage.borrow();
         let known = &self.state.outages;
-        match absence.and_then(|absence| known.outage_record(&absence, back)) {
+        match span.and_then(|span| known.outage_record(&span, recovered_at)) {
             Some(record) => self.commit(vec![record]).await,
             None => Ok(()),
         }
     }
 
-    /// What an absence did to traders, once it was held for long enough.
+    /// Queues the summary of an outage once it is due.
     pub(super) async fn flush_inhibited(&mut self) -> Result<(), TermEnd> {
         match inhibition::due_records(&self.state, clock::now()) {
             Some(records) => self.commit(records).await,
@@ -50,7 +60,7 @@ impl Dispatcher {
         }
     }
 
-    /// Once a period, if the bus answers; else at the next turn.
+    /// Queues the summary of the period. Without the bus, the next iteration retries.
     pub(super) async fn queue_summary(&mut self) -> Result<(), TermEnd> {
         let now = clock::now();
         let period = summary::period(now, self.deps.summary_interval_ms);
@@ -58,32 +68,32 @@ impl Dispatcher {
             return Ok(());
         }
         match heartbeats::trader_heartbeats(&self.deps.bus).await {
-            Ok(beats) => {
+            Ok(heartbeats) => {
                 self.summary_period = period;
-                let picture = report_reader::has_equity_points(&self.deps.bus).await;
-                let report = summary::summary_record(period, &beats, picture, now);
-                let record = silence::apply_silence(&self.state, &[], report, now);
+                let has_picture = report_reader::has_equity_points(&self.deps.bus).await;
+                let record = summary::summary_record(period, &heartbeats, has_picture, now);
+                let record = silence::apply_silence(&self.state, &[], record, now);
                 self.commit(vec![record]).await
             }
-            Err(why) => {
-                tracing::warn!(why, "heartbeats not read");
+            Err(error) => {
+                tracing::warn!(error, "heartbeats unavailable; summary is delayed");
                 Ok(())
             }
         }
     }
 
-    /// Now and then: is the watchdog heard?
+    /// Checks for a watchdog heartbeat at an interval.
     pub(super) async fn check_watchdog(&mut self) -> Result<(), TermEnd> {
         if self.now().mono < self.next_watchdog_check_ms {
             return Ok(());
         }
-        let found = heartbeats::newest_watchdog_heartbeat(&self.deps.bus).await;
+        let newest = heartbeats::newest_watchdog_heartbeat(&self.deps.bus).await;
         let now = self.now();
         self.next_watchdog_check_ms = now.mono + WATCHDOG_CHECK_INTERVAL_MS;
-        match found {
+        match newest {
             Ok(newest) => self.watchdog_outage.observe(newest, now.mono),
-            Err(why) => {
-                tracing::debug!(why, "watchdog's heartbeat not read");
+            Err(error) => {
+                tracing::debug!(error, "watchdog heartbeat unavailable");
                 self.watchdog_outage.on_bus_unreachable(now.mono);
             }
         }

@@ -1,17 +1,17 @@
-//! A message with a picture, by `sendPhoto`: the only call that is no JSON.
+//! Sends a message with a picture by `sendPhoto`, the only call that is not JSON.
 
-use notifier_core::decide::Outcome;
 use notifier_core::message::Message;
+use notifier_core::model::Outcome;
 use reqwest::header::CONTENT_TYPE;
 
-use super::{Keyboard, Telegram, entities};
+use super::client::{Keyboard, Telegram, entities};
 use crate::telegram_error::TelegramError;
 
-/// Stands in no parameter of ours, and in no PNG but by a chance of nearly none.
+/// Occurs in no parameter, and almost certainly in no PNG.
 const BOUNDARY: &str = "bearish-alpha-5f2c1b9a7d3e4086";
 
 impl Telegram {
-    /// Sends this message with this PNG, once.
+    /// Sends one message with a PNG once.
     pub(super) async fn post_photo(
         &self,
         chat: i64,

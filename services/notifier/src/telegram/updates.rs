@@ -1,6 +1,4 @@
-//! What is said to the bot: its own name, updates by long polling, and the answer to a pressed button.
-
-use std::time::Duration;
+//! Updates by long polling, the name of the bot, and replies to pressed buttons.
 
 use notifier_core::command_intake::{Update, UpdateKind};
 use protocol::time::UtcMs;
@@ -8,27 +6,12 @@ use reqwest::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Telegram;
+use super::client::{LONG_POLL_SECS, PollError, Telegram};
 
-/// How long Telegram waits for something to say.
-const LONG_POLL_SECS: u64 = 25;
-/// Longer than that by what an answer takes.
-pub(super) const POLL_DEADLINE: Duration = Duration::from_secs(LONG_POLL_SECS + 15);
-/// Updates at a time.
+/// Most updates of one call.
 const MAX_UPDATES: u32 = 20;
-/// Longest text of an update that is looked at, in characters.
+/// Longest text of an update, in characters; the rest is dropped.
 const MAX_TEXT_CHARS: usize = 1_000;
-
-/// Why there are no updates.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PollError {
-    /// Somebody else asks with the same token, or a webhook is set.
-    Conflict(String),
-    /// Telegram says how many seconds to wait.
-    Wait(u64),
-    /// Anything else, in one line.
-    Failed(String),
-}
 
 #[derive(Serialize)]
 struct GetUpdates {
@@ -45,7 +28,7 @@ struct AnswerCallbackQuery<'a> {
     text: &'a str,
 }
 
-/// Without a keyboard: there is none from then on.
+/// Removes the keyboard, because the parameters name none.
 #[derive(Serialize)]
 struct EditMessageReplyMarkup {
     chat_id: i64,
@@ -60,62 +43,62 @@ struct RawUpdate {
 }
 
 impl Telegram {
-    /// The bot's name without @.
+    /// Name of the bot without @.
     ///
     /// # Errors
-    /// One line.
+    /// Error in one line.
     pub async fn bot_name(&self) -> Result<String, String> {
         let me = self
             .call_method("getMe", &serde_json::json!({}), false)
             .await;
-        let me = me.map_err(|unheard| format!("{unheard:?}"))?;
+        let me = me.map_err(|error| format!("{error:?}"))?;
         let name = me["username"].as_str();
         name.map(str::to_owned)
-            .ok_or_else(|| "Telegram does not name it".to_owned())
+            .ok_or_else(|| "response without a user name".to_owned())
     }
 
-    /// What was said from this update on, for which Telegram waits a while; older ones are done with.
+    /// Updates from this id on; waits for one if there is none. Telegram deletes older updates.
     ///
     /// # Errors
     /// [`PollError`].
     pub async fn fetch_updates(&self, from: Option<i64>) -> Result<Vec<Update>, PollError> {
-        let asked = GetUpdates {
+        let parameters = GetUpdates {
             offset: from,
             timeout: LONG_POLL_SECS,
             limit: MAX_UPDATES,
             allowed_updates: ["message", "callback_query"],
         };
-        let result = self.call_method("getUpdates", &asked, true).await?;
+        let result = self.call_method("getUpdates", &parameters, true).await?;
         let all: Vec<Value> = serde_json::from_value(result)
-            .map_err(|_| PollError::Failed("updates that are no list".to_owned()))?;
+            .map_err(|_| PollError::Failed("result is not a list of updates".to_owned()))?;
         Ok(all.into_iter().filter_map(parse_update).collect())
     }
 
-    /// Ends the waiting of whoever pressed a button; nothing depends on it.
+    /// Replies to a pressed button. Failures are only logged.
     pub async fn answer_callback(&self, callback_id: &str, text: &str) {
-        let answer = AnswerCallbackQuery {
+        let parameters = AnswerCallbackQuery {
             callback_query_id: callback_id,
             text,
         };
-        if let Err(unheard) = self
-            .call_method("answerCallbackQuery", &answer, false)
+        if let Err(error) = self
+            .call_method("answerCallbackQuery", &parameters, false)
             .await
         {
-            tracing::debug!(?unheard, "a button's press was not answered");
+            tracing::debug!(?error, "reply to a pressed button failed");
         }
     }
 
-    /// Takes the buttons away below a message; nothing depends on it.
+    /// Removes the buttons below a message. Failures are only logged.
     pub async fn remove_buttons(&self, chat: i64, message: i64) {
         let edit = EditMessageReplyMarkup {
             chat_id: chat,
             message_id: message,
         };
-        if let Err(unheard) = self
+        if let Err(error) = self
             .call_method("editMessageReplyMarkup", &edit, false)
             .await
         {
-            tracing::debug!(?unheard, "spent buttons were not taken away");
+            tracing::debug!(?error, "removal of expired buttons failed");
         }
     }
 
@@ -131,36 +114,40 @@ impl Telegram {
             &self.client
         };
         let request = client.post(self.method_url(method)).json(parameters);
-        let (status, answer) = match self.request(request).await {
-            Ok(answered) => answered,
+        let (status, response) = match self.request(request).await {
+            Ok(response) => response,
             Err((outcome, _)) => {
-                let why = outcome.error().unwrap_or_default().to_owned();
-                return Err(PollError::Failed(why));
+                let error = outcome.error().unwrap_or_default().to_owned();
+                return Err(PollError::Failed(error));
             }
         };
-        if answer.ok {
-            return Ok(answer.result.unwrap_or_default());
+        if response.ok {
+            return Ok(response.result.unwrap_or_default());
         }
-        let why = format!("{}: {}", status.as_u16(), self.redact(&answer.description));
-        Err(match (status, answer.parameters.retry_after) {
-            (StatusCode::CONFLICT, _) => PollError::Conflict(why),
+        let error = format!(
+            "{}: {}",
+            status.as_u16(),
+            self.redact(&response.description)
+        );
+        Err(match (status, response.parameters.retry_after) {
+            (StatusCode::CONFLICT, _) => PollError::Conflict(error),
             (_, Some(secs)) => PollError::Wait(secs),
-            _ => PollError::Failed(why),
+            _ => PollError::Failed(error),
         })
     }
 }
 
-/// One without a number cannot be told from others.
+/// Parses an update; `None` without an id.
 fn parse_update(update: Value) -> Option<Update> {
     let raw: RawUpdate = serde_json::from_value(update).ok()?;
-    let said = match (&raw.message, &raw.callback_query) {
+    let kind = match (&raw.message, &raw.callback_query) {
         (Some(message), _) => parse_text(message),
         (_, Some(press)) => parse_press(press),
         _ => None,
     };
     Some(Update {
         id: raw.update_id,
-        kind: said.unwrap_or(UpdateKind::Other),
+        kind: kind.unwrap_or(UpdateKind::Other),
     })
 }
 

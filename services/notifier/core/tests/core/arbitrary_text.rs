@@ -1,4 +1,4 @@
-//! Whatever stands in a field of an event: what goes out is a message that Telegram takes.
+//! Events with arbitrary text in any field become messages that Telegram accepts.
 
 use bearish_notifier_core::decide;
 use bearish_notifier_core::event_intake::IncomingEvent;
@@ -11,9 +11,9 @@ use protocol::event_samples;
 use protocol::ids::Service;
 use serde_json::Value;
 
-use crate::support::{BEGIN, SENT, World};
+use crate::support::{AUDIENCE, BEGIN, SENT, World};
 
-/// What the bus takes at most (`max_payload`), and so the journal.
+/// Largest payload of the bus (`max_payload`), and so of a journal batch.
 const MAX_PAYLOAD_BYTES: usize = 1_000_000;
 const CAPTION_LIMIT: usize = 1_024;
 
@@ -27,10 +27,10 @@ fn arbitrary_text() -> impl Strategy<Value = String> {
         1 => Just("👩‍👩‍👧‍👦🏴‍☠️🇩🇪👍🏽".to_owned()),
         1 => Just("\u{202e}שלום مرحبا\u{202c}\u{2066}".to_owned()),
         1 => Just("e\u{301}\u{30a}\u{333}\u{33f}\u{fe0f}\u{200d}".to_owned()),
-        1 => Just("*_`[<b>&amp;</b>](tg://user?id=1) /stop @owner".to_owned()),
+        1 => Just("*_`[<b>&amp;</b>](tg://user?id=1) /stop @operator".to_owned()),
         1 => Just("\u{ffff}\u{10ffff}\u{0}\u{feff}".to_owned()),
     ];
-    // Most fields hold little, some as much as fits on the bus.
+    // Most fields are short, some as long as a payload.
     let times = prop_oneof![12 => 1..4_usize, 2 => 100..400_usize, 1 => Just(100_000)];
     (prop::collection::vec(piece, 0..6), times).prop_map(|(pieces, times)| {
         let text = pieces.concat();
@@ -39,7 +39,7 @@ fn arbitrary_text() -> impl Strategy<Value = String> {
     })
 }
 
-/// The event with every text in it replaced that may be any text; names stay names.
+/// The event with every free text replaced; names stay valid names.
 fn with_texts(event: &Event, texts: &[String]) -> Event {
     let mut changed = serde_json::to_value(event).unwrap();
     let count = visit_texts(&mut changed["payload"], &mut |_| {});
@@ -59,7 +59,7 @@ fn with_texts(event: &Event, texts: &[String]) -> Event {
     serde_json::from_value(changed).unwrap()
 }
 
-/// Shows every text in a payload; how many there are.
+/// Visits every text in a payload; their number.
 fn visit_texts(value: &mut Value, see: &mut impl FnMut(&mut String)) -> usize {
     match value {
         Value::String(text) => {
@@ -84,7 +84,7 @@ fn check_message(message: &Message) -> Result<(), TestCaseError> {
     };
     prop_assert!(utf16.len() <= limit, "{} units", utf16.len());
     let shown = |c: char| !c.is_control() && !c.is_whitespace();
-    prop_assert!(message.text.chars().any(shown), "nothing to see");
+    prop_assert!(message.text.chars().any(shown), "nothing visible");
     let inside = |at: usize| at < utf16.len() && (0xdc00..0xe000).contains(&utf16[at]);
     let mut free_from = 0;
     for bold in &message.bold {
@@ -96,14 +96,14 @@ fn check_message(message: &Message) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// All of these go out, alone or in groups.
-fn check_events(news: &[IncomingEvent]) -> Result<(), TestCaseError> {
+/// Sends all of these events, alone or in groups.
+fn check_events(events: &[IncomingEvent]) -> Result<(), TestCaseError> {
     let mut world = World::new(SendLimits::NONE);
-    for records in decide::enqueue_events(&world.state, news, None, BEGIN) {
+    for records in decide::enqueue_events(&world.state, events, AUDIENCE, BEGIN) {
         let bytes = serde_json::to_vec(&records).unwrap().len();
         prop_assert!(bytes < MAX_PAYLOAD_BYTES, "{bytes} bytes for the journal");
     }
-    world.receive_all(news);
+    world.receive_all(events);
     while let Some((_, message)) = world.wait_and_send() {
         check_message(&message)?;
         world.end_message(&SENT);
@@ -117,12 +117,12 @@ proptest! {
     fn event_with_arbitrary_text_in_any_field_is_sent_as_valid_messages(
         texts in prop::collection::vec(arbitrary_text(), 1..5)
     ) {
-        let news: Vec<IncomingEvent> = event_samples::events().unwrap().iter().map(|event| IncomingEvent::Known {
+        let events: Vec<IncomingEvent> = event_samples::events().unwrap().iter().map(|event| IncomingEvent::Known {
             service: Service::Trader,
             instance: "trader-paper-1".parse().unwrap(),
             event: with_texts(event, &texts),
         }).collect();
-        for few in news.chunks(7) {
+        for few in events.chunks(7) {
             check_events(few)?;
         }
     }

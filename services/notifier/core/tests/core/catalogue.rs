@@ -1,11 +1,14 @@
-//! Every kind of event as the owner reads it, held against a committed text.
+//! The notification of every kind of event, compared with a committed text.
 
+use bearish_notifier_core::command_hints::CommandHints;
 use bearish_notifier_core::event_intake::IncomingEvent;
 use bearish_notifier_core::notification::{MESSAGE_LIMIT, utf16_length};
 use bearish_notifier_core::preview;
 use protocol::event::{Event, EventBody, Severity};
+use protocol::event_samples;
+use protocol::ids::Service;
 
-use crate::support::BEGIN;
+use crate::support::{AUDIENCE, BEGIN};
 
 #[test]
 fn message_text_of_every_kind_matches_the_golden_catalogue() {
@@ -32,21 +35,20 @@ fn restart(attempt: u32) -> String {
 #[test]
 fn restart_message_has_the_specified_fields() {
     let text = restart(3);
-    let seed = "🔄 AUTO-RESTART TRIGGERED\nAttempt: 3/1000\nReason: Connection timeout\n\
-                Consecutive Failures: 2\nUptime: 2.5h\nNext restart in: 60s\n";
+    let specified = "🔄 AUTO-RESTART TRIGGERED: PAPER trader-paper-1\nAttempt: 3/1000\n\
+                     Reason: Connection timeout\nConsecutive Failures: 2\nUptime: 2.5h\nNext restart in: 60s\n";
     let text = text.strip_prefix("warning: ").unwrap();
-    assert!(text.starts_with(seed), "{text}");
-    assert_eq!(text.strip_prefix(seed).unwrap(), "Unit: trader-paper-1\n");
-    let costs_nothing = restart(0);
+    assert!(text.starts_with(specified), "{text}");
+    let uncounted = restart(0);
     assert!(
-        costs_nothing.contains("\nAttempt: not counted\n"),
-        "{costs_nothing}"
+        uncounted.contains("\nAttempt: not counted\n"),
+        "{uncounted}"
     );
 }
 
 #[test]
-fn book_acquired_message_names_the_instance_whoever_reports_it() {
-    let claimed = |by: Option<&str>| {
+fn book_acquired_message_names_the_instance_also_if_another_reports_it() {
+    let acquired = |by: Option<&str>| {
         let body = EventBody::BookAcquired {
             book: "paper.binance-usdm.exchange-sim-8080.BTCUSDT"
                 .parse()
@@ -56,13 +58,13 @@ fn book_acquired_message_names_the_instance_whoever_reports_it() {
         };
         preview::render_event(Event::new("x", BEGIN, body)).unwrap()
     };
-    assert!(claimed(Some("trader-paper-2")).contains("\nBy: trader trader-paper-2\n"));
-    assert!(claimed(None).contains("\nBy: trader trader-paper-1\n"));
+    assert!(acquired(Some("trader-paper-2")).contains("\nTrader: trader-paper-2\n"));
+    assert!(acquired(None).contains("\nTrader: trader-paper-1\n"));
 }
 
 #[test]
 fn quarantine_message_names_the_command_that_ends_it() {
-    let given_up = |exit: i64| {
+    let quarantined = |exit: i64| {
         let body = EventBody::UnitQuarantined {
             unit: "trader-paper-1".parse().unwrap(),
             reason: "account latched".to_owned(),
@@ -72,26 +74,105 @@ fn quarantine_message_names_the_command_that_ends_it() {
         };
         preview::render_event(Event::new("x", BEGIN, body)).unwrap()
     };
-    let unlatch = "\nWhen it is understood: trader unlatch, which starts it again\n";
-    let release = "\nWhen it is mended: watchdog release trader-paper-1\n";
-    assert!(given_up(21).ends_with(unlatch), "{}", given_up(21));
-    assert!(given_up(78).ends_with(release), "{}", given_up(78));
+    for (exit, action) in [
+        (21, "scripts/bearish unlatch --latch LATCH --reason TEXT"),
+        (64, "in .env, then run: scripts/up\n"),
+        (78, "in .env, then run: scripts/up\n"),
+        (
+            70,
+            "send /release trader-paper-1 or run: scripts/bearish release trader-paper-1\n",
+        ),
+    ] {
+        let text = quarantined(exit);
+        let last = text.lines().last().unwrap();
+        assert!(
+            last.starts_with("Action: ") && text.contains(action),
+            "{text}"
+        );
+        assert_eq!(text.contains("release"), exit == 70, "{text}");
+    }
 }
 
 #[test]
 fn unknown_event_is_sent_as_received_and_split_if_long() {
-    let news = IncomingEvent::Unknown {
+    let incoming = IncomingEvent::Unknown {
         id: "e9".to_owned(),
         at: BEGIN,
         severity: Severity::Critical,
         subject: "event.v1.trader.trader-paper-1.critical.moon_landed".to_owned(),
         payload: "{}\n".repeat(5_000),
     };
-    let letters = news.notifications();
-    assert!(letters.len() > 1);
-    for letter in &letters {
-        assert_eq!(letter.severity, Severity::Critical);
-        assert!(utf16_length(&letter.title) + utf16_length(&letter.body) < MESSAGE_LIMIT);
+    let parts = incoming.notifications(AUDIENCE.hints);
+    assert!(parts.len() > 1);
+    for part in &parts {
+        assert_eq!(part.severity, Severity::Critical);
+        assert!(utf16_length(&part.title) + utf16_length(&part.body) < MESSAGE_LIMIT);
     }
-    assert!(letters[0].body.contains("moon_landed"));
+    assert!(parts[0].body.contains("moon_landed"));
+}
+
+#[test]
+fn notification_of_every_kind_has_a_text_and_names_only_allowed_commands() {
+    for event in event_samples::events().unwrap() {
+        let kind = event.body.kind();
+        let incoming = IncomingEvent::Known {
+            service: Service::Trader,
+            instance: "trader-live-1".parse().unwrap(),
+            event,
+        };
+        let [with, without] = [true, false].map(|telegram| {
+            let hints = CommandHints { telegram };
+            incoming.notifications(hints).swap_remove(0)
+        });
+        assert_ne!(with.title, kind, "no text");
+        for body in [&with.body, &without.body] {
+            assert!(!body.contains("(`"), "{kind}: {body}");
+        }
+        let commands = ["send /", "with /"];
+        let names_telegram = commands.iter().any(|text| without.body.contains(text));
+        assert!(!names_telegram, "{kind}: {}", without.body);
+        assert!(
+            with.title.contains("LIVE")
+                || with.title.contains("PAPER")
+                || kind.starts_with("service_")
+                || kind.starts_with("watchdog_")
+                || kind.starts_with("operator_")
+                || kind.starts_with("unauthorized_"),
+            "{kind}: {}",
+            with.title
+        );
+    }
+}
+
+#[test]
+fn emergency_stop_claims_nothing_that_has_not_happened() {
+    let latched = |by: Option<&str>| {
+        let body = EventBody::AccountLatched {
+            account: "live.binance-usdm.a1b2".parse().unwrap(),
+            latch_id: "daily_loss-1".to_owned(),
+            trigger: "daily_loss".to_owned(),
+            equity: 9_500.into(),
+            peak: 10_000.into(),
+            by: by.map(str::to_owned),
+            reason: by.map(|_| "news".to_owned()),
+        };
+        preview::render_event(Event::new("x", BEGIN, body)).unwrap()
+    };
+    let text = latched(None);
+    assert!(
+        text.starts_with("critical: 🛑 EMERGENCY STOP: LIVE\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nOpen positions: all positions are being closed at market price\n"));
+    assert!(text.contains(
+        "send /unlatch daily_loss-1 or run: scripts/bearish unlatch --latch daily_loss-1"
+    ));
+    assert!(
+        !text.contains("closed;") && text.contains("(-5.0 %)"),
+        "{text}"
+    );
+    assert!(
+        latched(Some("operator"))
+            .starts_with("critical: 🛑 FLATTEN: LIVE\nBy: operator\nReason: news\n")
+    );
 }

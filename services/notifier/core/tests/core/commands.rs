@@ -1,5 +1,4 @@
-//! What the owner says: which text is which order, who may say it, what is asked first, and what is left when
-//! the notifier is killed in between.
+//! Telegram commands: parsing, permission, confirmation, expiry, and a crash during a command.
 
 use bearish_notifier_core::command_intake::{
     CommandIntake, CommandResult, CommandRules, IntakeDecision, Update, UpdateKind,
@@ -18,14 +17,14 @@ use protocol::time::UtcMs;
 use crate::support::{World, critical_event, info_event};
 
 const OPERATOR: i64 = 7;
-/// Where the buttons are.
+/// Chat and number of the message with the buttons.
 const BUTTON_MESSAGE: (i64, i64) = (5, 42);
 const UNAUTHORIZED: i64 = 8;
 const GROUP: i64 = -5;
 
 fn parse_valid(text: &str) -> TelegramCommand {
     match parse(text, Some("bear_bot")) {
-        ParsedText::Command(order) => order,
+        ParsedText::Command(command) => command,
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -35,7 +34,7 @@ fn unit() -> protocol::ids::SubjectToken {
 }
 
 #[test]
-#[allow(clippy::too_many_lines, reason = "a table with one row an order")]
+#[allow(clippy::too_many_lines, reason = "a table with one row a command")]
 fn every_verb_is_parsed() {
     let account = "paper.binance-usdm.sim".parse().unwrap();
     let symbol = Some("BTCUSDT".parse().unwrap());
@@ -138,40 +137,40 @@ fn every_verb_is_parsed() {
             |(text, _): &(&str, TelegramCommand)| text.to_lowercase().contains(&format!("/{verb}"));
         assert!(
             table.iter().any(known),
-            "/{verb} is offered and not tried here"
+            "/{verb} is offered and not tested here"
         );
     }
 }
 
 #[test]
 fn invalid_command_is_answered_with_its_usage() {
-    for (text, why) in [
-        ("/fly", "There is no /fly: see /help"),
-        ("/stop", "Allowed is /stop NAME"),
-        ("/stop a b", "Allowed is /stop NAME"),
-        ("/stop a.b", "\"a.b\" is no name"),
-        ("/hold trader-1", "Allowed is /hold NAME REASON"),
+    for (text, expected) in [
+        ("/fly", "Unknown command /fly; /help lists the commands"),
+        ("/stop", "Expected /stop NAME"),
+        ("/stop a b", "Expected /stop NAME"),
+        ("/stop a.b", "\"a.b\" is not a name"),
+        ("/hold trader-1", "Expected /hold NAME REASON"),
         (
             "/release trader-1 all",
-            "Allowed is /release NAME [reset-restarts]",
+            "Expected /release NAME [reset-restarts]",
         ),
-        ("/status now", "Allowed is /status"),
-        ("/unlatch", "Allowed is /unlatch LATCH [ACCOUNT]"),
-        ("/flatten BTCUSDT", "Allowed is /flatten [ACCOUNT]"),
-        ("/flatten paper.x", "\"paper.x\" is no account"),
-        ("/silence 2", "\"2\" is no time"),
-        ("/silence 2ü", "\"2ü\" is no time"),
-        ("/silence 8d", "\"8d\" is no time"),
-        ("/silence 99999999999999999999d", "is no time"),
+        ("/status now", "Expected /status"),
+        ("/unlatch", "Expected /unlatch LATCH [ACCOUNT]"),
+        ("/flatten BTCUSDT", "Expected /flatten [ACCOUNT]"),
+        ("/flatten paper.x", "\"paper.x\" is not an account"),
+        ("/silence 2", "\"2\" is not a duration"),
+        ("/silence 2ü", "\"2ü\" is not a duration"),
+        ("/silence 8d", "\"8d\" is not a duration"),
+        ("/silence 99999999999999999999d", "is not a duration"),
         (
             "/silence 2h a b",
-            "Allowed is /silence 2h [NAME], /silence off, /silence",
+            "Expected /silence 2h [NAME] or /silence off or /silence",
         ),
     ] {
-        let ParsedText::Invalid(said) = parse(text, None) else {
-            panic!("{text} is taken");
+        let ParsedText::Invalid(error) = parse(text, None) else {
+            panic!("{text} is accepted");
         };
-        assert!(said.contains(why), "{text}: {said}");
+        assert!(error.contains(expected), "{text}: {error}");
     }
     assert_eq!(parse("hello", None), ParsedText::NoCommand);
     assert_eq!(
@@ -201,17 +200,17 @@ impl TestIntake {
         }
     }
 
-    fn process(&mut self, said: UpdateKind) -> IntakeDecision {
+    fn process(&mut self, kind: UpdateKind) -> IntakeDecision {
         self.update += 1;
         let update = Update {
             id: self.update,
-            kind: said,
+            kind,
         };
-        let heard =
+        let decision =
             self.intake
                 .process_update(&self.world.state, &update, &self.rules, self.world.now());
-        self.world.commit(heard.records.clone());
-        heard
+        self.world.commit(decision.records.clone());
+        decision
     }
 
     fn send_text(&mut self, user: i64, chat: i64, text: &str) -> IntakeDecision {
@@ -235,7 +234,7 @@ impl TestIntake {
         })
     }
 
-    /// What goes out next, with the data of its first button.
+    /// Sends the next message; its text and the data of its first button.
     fn next_message(&mut self) -> (String, Option<String>) {
         let message = self.world.send().unwrap();
         self.world.end_message(&crate::support::SENT);
@@ -251,15 +250,14 @@ impl TestIntake {
     }
 }
 
-fn results(heard: &IntakeDecision) -> Vec<String> {
-    let bodies = heard.records.iter().filter_map(DeliveryRecord::event_body);
-    let told = bodies.map(|body| match body {
-        EventBody::OperatorCommandExecuted {
-            result: outcome, ..
-        } => outcome,
+fn results(decision: &IntakeDecision) -> Vec<String> {
+    let bodies = decision.records.iter();
+    let bodies = bodies.filter_map(DeliveryRecord::event_body);
+    let results = bodies.map(|body| match body {
+        EventBody::OperatorCommandExecuted { result, .. } => result,
         other => format!("{other:?}"),
     });
-    told.collect()
+    results.collect()
 }
 
 #[test]
@@ -284,26 +282,27 @@ fn only_allowed_users_command_and_others_are_recorded_once_an_hour() {
             None
         );
     }
-    let strangers = |bench: &TestIntake| {
-        let told = bench.world.journal.iter();
-        told.filter(|(_, record)| matches!(record, DeliveryRecord::UnauthorizedCommand { .. }))
+    let reports = |bench: &TestIntake| {
+        let records = bench.world.journal.iter();
+        records
+            .filter(|(_, record)| matches!(record, DeliveryRecord::UnauthorizedCommand { .. }))
             .count()
     };
-    assert_eq!(strangers(&bench), 1);
+    assert_eq!(reports(&bench), 1);
     bench.world.advance(3_600_000);
     bench.send_text(UNAUTHORIZED, GROUP, "/flatten");
-    assert_eq!(strangers(&bench), 2);
+    assert_eq!(reports(&bench), 2);
     assert!(
         bench.world.state.queued.is_empty(),
-        "a stranger gets no answer"
+        "an unauthorized user gets no reply"
     );
     bench.send_text(OPERATOR, GROUP, "how are you?");
     assert!(
         bench.world.state.queued.is_empty(),
-        "people may talk in a group"
+        "a group may have other messages"
     );
     bench.send_text(OPERATOR, OPERATOR, "how are you?");
-    assert!(bench.next_message().0.contains("see /help"));
+    assert!(bench.next_message().0.contains("/help lists the commands"));
 }
 
 #[test]
@@ -311,7 +310,7 @@ fn command_older_than_a_minute_is_answered_but_not_executed() {
     let mut bench = TestIntake::new();
     let at = UtcMs(bench.world.now().utc.0 - 61_000);
     let text = "/pause".to_owned();
-    let heard = bench.process(UpdateKind::Text {
+    let decision = bench.process(UpdateKind::Text {
         user: OPERATOR,
         chat: OPERATOR,
         is_private: true,
@@ -319,10 +318,10 @@ fn command_older_than_a_minute_is_answered_but_not_executed() {
         text,
     });
     assert_eq!(
-        (heard.command.clone(), results(&heard)),
-        (None, vec!["too old, not executed".to_owned()])
+        (decision.command.clone(), results(&decision)),
+        (None, vec!["expired, not executed".to_owned()])
     );
-    assert!(bench.next_message().0.contains("Too old, not executed"));
+    assert!(bench.next_message().0.contains("Command expired"));
 }
 
 #[test]
@@ -345,54 +344,61 @@ fn confirm_button_works_once_for_the_same_user_within_a_minute() {
     let mut bench = TestIntake::new();
     let yes = bench.ask_to_confirm();
     assert!(yes.len() <= 64, "{yes}");
-    let heard = bench.press(UNAUTHORIZED, &yes);
-    let press = heard.callback_reply.unwrap();
-    assert_eq!(press.text, "Only who gave the order can confirm it");
+    let decision = bench.press(UNAUTHORIZED, &yes);
+    let press = decision.callback_reply.unwrap();
+    assert_eq!(
+        press.text,
+        "Only the user who gave the command can confirm it"
+    );
     assert_eq!(
         press.expired_message, None,
-        "its buttons stay for the owner"
+        "the buttons stay for the operator"
     );
-    let heard = bench.press(OPERATOR, &yes);
+    let decision = bench.press(OPERATOR, &yes);
     assert_eq!(
-        heard.callback_reply.unwrap().expired_message,
+        decision.callback_reply.unwrap().expired_message,
         Some(BUTTON_MESSAGE)
     );
     let flatten = TelegramCommand::Account {
         command: AccountCommand::Flatten,
         account: None,
     };
-    assert_eq!(heard.command, Some(flatten));
-    let heard = bench.press(OPERATOR, &yes);
+    assert_eq!(decision.command, Some(flatten));
+    let decision = bench.press(OPERATOR, &yes);
     assert_eq!(
-        (heard.command, heard.callback_reply.unwrap().text),
-        (None, "This button is spent: give the order again")
+        (decision.command, decision.callback_reply.unwrap().text),
+        (None, "This button has expired. Send the command again.")
     );
 
     let yes = bench.ask_to_confirm();
     bench.world.advance(60_001);
-    let heard = bench.press(OPERATOR, &yes);
-    let press = heard.callback_reply.unwrap();
+    let decision = bench.press(OPERATOR, &yes);
+    let press = decision.callback_reply.unwrap();
     assert_eq!(
-        (heard.command, press.text, press.expired_message),
-        (None, "Too late: give the order again", Some(BUTTON_MESSAGE))
+        (decision.command, press.text, press.expired_message),
+        (
+            None,
+            "Confirmation expired. Send the command again.",
+            Some(BUTTON_MESSAGE)
+        )
     );
 
     let no = bench.ask_to_confirm().replace("confirm", "cancel");
-    let heard = bench.press(OPERATOR, &no);
+    let decision = bench.press(OPERATOR, &no);
     assert_eq!(
-        (heard.command, heard.callback_reply.unwrap().text),
-        (None, "Nothing was done")
+        (decision.command, decision.callback_reply.unwrap().text),
+        (None, "Canceled; nothing was changed")
     );
     assert_eq!(
         bench
             .press(OPERATOR, &no.replace("cancel", "confirm"))
             .command,
         None,
-        "it was refused"
+        "it was canceled"
     );
     assert_eq!(
         bench.press(OPERATOR, "buy:1").callback_reply.unwrap().text,
-        "That is no button of this bot's"
+        "Unknown button"
     );
 
     let yes = bench.ask_to_confirm();
@@ -400,7 +406,7 @@ fn confirm_button_works_once_for_the_same_user_within_a_minute() {
     assert_eq!(
         bench.press(OPERATOR, &yes).command,
         None,
-        "a restart forgets what was asked"
+        "a restart drops pending confirmations"
     );
 }
 
@@ -417,7 +423,7 @@ fn command_interrupted_by_a_crash_is_reported_and_not_repeated() {
         "{text}"
     );
     bench.world.restart();
-    assert_eq!(bench.world.send(), None, "it is told once");
+    assert_eq!(bench.world.send(), None, "it is reported once");
 }
 
 #[test]
@@ -425,8 +431,8 @@ fn reply_goes_to_its_chat_after_criticals_and_before_groups() {
     let mut bench = TestIntake::new();
     bench.world.receive("a", info_event(1));
     bench.send_text(OPERATOR, OPERATOR, "/start trader-1");
-    let begun = bench.world.state.running_command.clone().unwrap();
-    let carried = CommandResult {
+    let running = bench.world.state.running_command.clone().unwrap();
+    let result = CommandResult {
         is_done: Some(true),
         result: "done".to_owned(),
         body: "it is being started".to_owned(),
@@ -434,7 +440,7 @@ fn reply_goes_to_its_chat_after_criticals_and_before_groups() {
     };
     bench
         .world
-        .commit(finished_records(&begun, carried, bench.world.now().utc));
+        .commit(finished_records(&running, result, bench.world.now().utc));
     bench.world.receive("b", critical_event(2));
     assert!(bench.next_message().0.contains("reason-2-"));
     let message = bench.world.send().unwrap();
@@ -447,17 +453,17 @@ fn reply_goes_to_its_chat_after_criticals_and_before_groups() {
 fn command_event_of_the_notifier_makes_no_second_message() {
     let mut world = World::new(SendLimits::NONE);
     let command = "/status".to_owned();
-    let (who, outcome) = ("Telegram user 7".to_owned(), "answered".to_owned());
+    let (by, result) = ("Telegram user 7".to_owned(), "answered".to_owned());
     world.receive(
         "a",
         EventBody::OperatorCommandExecuted {
-            by: who,
+            by,
             command,
-            result: outcome,
+            result,
         },
     );
     assert_eq!(world.send(), None);
-    let (who, command) = ("Telegram user 8".to_owned(), "/flatten".to_owned());
-    world.receive("b", EventBody::UnauthorizedCommand { by: who, command });
-    assert!(world.send().unwrap().text.contains("STRANGER"));
+    let (by, command) = ("Telegram user 8".to_owned(), "/flatten".to_owned());
+    world.receive("b", EventBody::UnauthorizedCommand { by, command });
+    assert!(world.send().unwrap().text.contains("UNAUTHORIZED COMMAND"));
 }

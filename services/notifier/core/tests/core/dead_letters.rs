@@ -1,7 +1,7 @@
-//! Dead letters: kept under their numbers, sent again when a person wants it, once.
+//! Dead letters: kept under their numbers, and sent again once when the operator requests it.
 
 use bearish_notifier_core::dead_letters;
-use bearish_notifier_core::decide::Outcome;
+use bearish_notifier_core::model::Outcome;
 use bearish_notifier_core::record::DeliveryRecord;
 use bearish_notifier_core::send_limiter::SendLimits;
 use protocol::command::DeadLetterSelection;
@@ -14,7 +14,7 @@ fn message_rejected() -> Outcome {
     }
 }
 
-/// So many criticals, each refused.
+/// A world with this many dead letters.
 fn with_dead_letters(count: usize) -> World {
     let mut world = World::new(SendLimits::NONE);
     for number in 0..count {
@@ -25,8 +25,8 @@ fn with_dead_letters(count: usize) -> World {
     world
 }
 
-fn resend(world: &mut World, wanted: DeadLetterSelection) -> Result<(), String> {
-    let (records, _) = dead_letters::resend(&world.state, wanted, "a person")?;
+fn resend(world: &mut World, selection: DeadLetterSelection) -> Result<(), String> {
+    let (records, _) = dead_letters::resend(&world.state, selection, "the operator")?;
     world.commit(records);
     Ok(())
 }
@@ -42,7 +42,7 @@ fn resend_of_one_dead_letter_leaves_the_others() {
     );
     assert!(
         !texts[0].contains("repeat"),
-        "it surely did not arrive: {texts:?}"
+        "a rejected message did not arrive: {texts:?}"
     );
     assert_eq!(world.state.dead_letters.len(), 2);
 }
@@ -63,14 +63,14 @@ fn resend_twice_or_across_a_restart_sends_once() {
 #[test]
 fn resend_of_an_unknown_dead_letter_names_the_known_ones() {
     let mut world = with_dead_letters(2);
-    let why = resend(&mut world, DeadLetterSelection::One { number: 9 }).unwrap_err();
-    assert_eq!(why, "there is no dead letter 9: allowed are 0, 1");
-    let why = resend(
+    let error = resend(&mut world, DeadLetterSelection::One { number: 9 }).unwrap_err();
+    assert_eq!(error, "no dead letter 9: expected one of 0, 1");
+    let error = resend(
         &mut with_dead_letters(0),
         DeadLetterSelection::One { number: 9 },
     )
     .unwrap_err();
-    assert_eq!(why, "there are no dead letters");
+    assert_eq!(error, "there are no dead letters");
 }
 
 #[test]
@@ -96,9 +96,9 @@ fn dead_letter_rejected_again_keeps_its_number() {
 #[test]
 fn resend_is_published_with_its_requester() {
     let world = with_dead_letters(2);
-    let (records, said) =
-        dead_letters::resend(&world.state, DeadLetterSelection::All, "a person").unwrap();
-    assert_eq!(said, "sent again: letters 0, 1");
+    let (records, result) =
+        dead_letters::resend(&world.state, DeadLetterSelection::All, "the operator").unwrap();
+    assert_eq!(result, "queued again: dead letters 0, 1");
     assert_eq!(
         records,
         [
@@ -106,9 +106,9 @@ fn resend_is_published_with_its_requester() {
                 notifications: vec![0, 1]
             },
             DeliveryRecord::CommandFinished {
-                by: "a person".to_owned(),
+                by: "the operator".to_owned(),
                 command: "resend --all".to_owned(),
-                result: "sent again: letters 0, 1".to_owned(),
+                result: "queued again: dead letters 0, 1".to_owned(),
             }
         ]
     );

@@ -1,9 +1,9 @@
-//! Inhibition in virtual time: what an absence of the bus or the watchdog does to traders is one message; what
-//! needs a person is never held, and nothing is lost.
+//! Inhibition in virtual time: effects of an outage of the bus or the watchdog are one message; critical notifications
+//! are never inhibited, and none is lost.
 
-use bearish_notifier_core::bus_outage::OutageSpan;
 use bearish_notifier_core::event_intake::IncomingEvent;
 use bearish_notifier_core::inhibition;
+use bearish_notifier_core::model::OutageSpan;
 use bearish_notifier_core::record::DeliveryRecord;
 use bearish_notifier_core::send_limiter::SendLimits;
 use protocol::event::{Event, EventBody};
@@ -11,6 +11,8 @@ use protocol::ids::Service;
 use protocol::time::UtcMs;
 
 use crate::support::{BEGIN, World, critical_event, incoming_event};
+
+const CHECK: &str = "Check: /status or `scripts/bearish status` shows whether all traders run";
 
 fn restart(unit: usize, consecutive: u32) -> EventBody {
     EventBody::UnitRestartScheduled {
@@ -46,6 +48,7 @@ fn trader_event(number: usize, at: UtcMs, body: EventBody) -> IncomingEvent {
 fn watchdog_started() -> EventBody {
     EventBody::WatchdogStarted {
         project: "bearish-alpha".parse().unwrap(),
+        host: "local".parse().unwrap(),
         version: "0.1.0".to_owned(),
     }
 }
@@ -56,7 +59,7 @@ fn record_bus_outage(world: &mut World, secs: i64) {
     world.commit(vec![DeliveryRecord::BusOutage { since, until }]);
 }
 
-/// A minute goes by, second by second; what went out.
+/// Runs one minute in steps of a second; the messages sent.
 fn run_minute(world: &mut World) -> Vec<String> {
     let mut texts = Vec::new();
     for _ in 0..61 {
@@ -78,23 +81,22 @@ fn restarts_after_a_watchdog_outage_become_one_message_of_names() {
     world.receive_all(&all);
     assert_eq!(
         world.drain(),
-        ["🐕 WATCHDOG STARTED\nProject: bearish-alpha\nVersion: 0.1.0"]
+        ["🚀 WATCHDOG STARTED\nProject: bearish-alpha\nHost: local\nVersion: 0.1.0"]
     );
     let texts = run_minute(&mut world);
     let names: Vec<String> = (0..20).map(|n| format!("trader-{n:02}")).collect();
     assert_eq!(
         texts,
         [format!(
-            "🔕 THE WATCHDOG WAS AWAY: 25 traders, 25 messages in one\n\
-             The watchdog was away until 2026-11-24T03:00:00.000Z: this came of it, and is not told one by one\n\
-             Traders: {} and 5 more\n25 × unit restart scheduled",
+            "🔕 WATCHDOG OUTAGE SUMMARY\nDown: until 2026-11-24 03:00:00 UTC\nAffected traders: 25\n\
+             Names: {} and 5 more\nNotifications in this summary: 25\n25 × unit restart scheduled\n{CHECK}",
             names.join(", ")
         )]
     );
     world.receive_all(&all);
     assert!(
         run_minute(&mut world).is_empty(),
-        "told again when the bus brings it again"
+        "a redelivered event is sent again"
     );
 }
 
@@ -120,14 +122,19 @@ fn effects_of_a_bus_outage_become_one_message_but_not_earlier_events() {
     world.receive_all(&all);
     let at_once = world.drain();
     assert_eq!(at_once.len(), 1);
-    assert!(at_once[0].contains("From: trader trader-07"), "{at_once:?}");
+    assert!(
+        at_once[0].contains("Process: trader trader-07"),
+        "{at_once:?}"
+    );
     world.restart();
     let texts: Vec<String> = (0..3).flat_map(|_| run_minute(&mut world)).collect();
     assert_eq!(
         texts,
-        ["🔕 THE BUS WAS AWAY: 3 traders, 5 messages in one\n\
-          The bus was away from 2026-11-24T03:00:00.000Z to 2026-11-24T03:02:00.000Z: this came of it, and is \
-          not told one by one\nTraders: trader-00, trader-01, trader-02\n2 × health changed\n3 × component failed"]
+        [format!(
+            "🔕 BUS OUTAGE SUMMARY\nDown: 2026-11-24 03:00:00 UTC to 2026-11-24 03:02:00 UTC (2m)\n\
+             Affected traders: 3\nNames: trader-00, trader-01, trader-02\nNotifications in this summary: 5\n\
+             3 × component failed\n2 × health changed\n{CHECK}"
+        )]
     );
 }
 
@@ -142,6 +149,7 @@ fn inhibition_never_covers_what_needs_the_operator() {
         trigger: "daily_loss".to_owned(),
         equity: 9_000.into(),
         peak: 10_000.into(),
+        by: None,
         reason: None,
     };
     let stays_down = EventBody::UnitRestartSkipped {
@@ -155,10 +163,15 @@ fn inhibition_never_covers_what_needs_the_operator() {
         watchdog_event("d", at, restart(4, 3)),
     ]);
     let texts = world.drain();
-    for text in ["reason-1-", "EMERGENCY STOP", "ONLY OBSERVED", "silent-4-"] {
+    for expected in [
+        "reason-1-",
+        "EMERGENCY STOP",
+        "RESTART SKIPPED",
+        "silent-4-",
+    ] {
         assert!(
-            texts.iter().any(|said| said.contains(text)),
-            "{text}: {texts:?}"
+            texts.iter().any(|text| text.contains(expected)),
+            "{expected}: {texts:?}"
         );
     }
     assert_eq!(world.state.outages.inhibited_count(), 0);
@@ -171,7 +184,7 @@ fn inhibited_restart_of_one_trader_is_sent_in_full_later() {
     world.receive_all(&[watchdog_event("w", at, watchdog_started())]);
     world.drain();
     world.receive_all(&[watchdog_event("r", at, restart(1, 1))]);
-    assert!(world.drain().is_empty(), "it waits for others");
+    assert!(world.drain().is_empty(), "it waits for its group");
     let texts = run_minute(&mut world);
     assert_eq!(texts.len(), 1, "{texts:?}");
     assert!(
@@ -200,7 +213,8 @@ fn inhibition_by_a_long_watchdog_outage_lasts_five_minutes_at_most() {
     }
     assert_eq!(texts.len(), 1, "{texts:?}");
     assert!(
-        texts[0].starts_with("🔕 THE WATCHDOG IS SILENT: 5 traders, 5 messages in one\n"),
+        texts[0].starts_with("🔕 WATCHDOG OUTAGE SUMMARY\nDown: since ")
+            && texts[0].contains("\nAffected traders: 5\n"),
         "{texts:?}"
     );
     world.commit(vec![DeliveryRecord::Queued {
@@ -209,12 +223,12 @@ fn inhibition_by_a_long_watchdog_outage_lasts_five_minutes_at_most() {
     }]);
     texts = run_minute(&mut world);
     assert!(
-        texts.len() == 1 && texts[0].starts_with("🔕 THE WATCHDOG WAS AWAY: 3 traders"),
+        texts.len() == 1 && texts[0].contains("\nAffected traders: 3\n"),
         "{texts:?}"
     );
     let at = world.now().utc;
     world.receive_all(&[watchdog_event("late", at, restart(3, 1))]);
-    assert_eq!(world.drain().len(), 1, "it is over: told as always");
+    assert_eq!(world.drain().len(), 1, "the outage is over");
 }
 
 #[test]
@@ -238,30 +252,22 @@ fn silence_also_covers_the_inhibition_summary() {
 #[test]
 fn bus_outage_is_recorded_once_when_over_unless_short() {
     let at = |secs: i64| UtcMs(BEGIN.0 + secs * 1_000);
-    let absence = |since, until: Option<i64>| OutageSpan {
+    let span = |since, until: Option<i64>| OutageSpan {
         since: at(since),
         until: until.map(at),
     };
     let mut world = World::new(SendLimits::NONE);
     let known = world.state.outages.clone();
+    assert_eq!(known.outage_record(&span(0, None), None), None, "it lasts");
     assert_eq!(
-        known.outage_record(&absence(0, None), None),
-        None,
-        "it lasts"
-    );
-    assert_eq!(
-        known.outage_record(&absence(0, Some(4)), None),
+        known.outage_record(&span(0, Some(4)), None),
         None,
         "it was short"
     );
-    let seen_back = known.outage_record(&absence(0, None), Some(at(60)));
-    world.commit(vec![seen_back.unwrap()]);
+    let recovered = known.outage_record(&span(0, None), Some(at(60)));
+    world.commit(vec![recovered.unwrap()]);
     let known = &world.state.outages;
-    assert_eq!(
-        known.outage_record(&absence(0, Some(60)), None),
-        None,
-        "known"
-    );
-    assert!(known.outage_record(&absence(0, Some(61)), None).is_some());
-    assert!(known.outage_record(&absence(90, Some(120)), None).is_some());
+    assert_eq!(known.outage_record(&span(0, Some(60)), None), None, "known");
+    assert!(known.outage_record(&span(0, Some(61)), None).is_some());
+    assert!(known.outage_record(&span(90, Some(120)), None).is_some());
 }

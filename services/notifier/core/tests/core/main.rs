@@ -1,5 +1,4 @@
-//! The brain from outside: what it says, in which messages, and what becomes of them when everything
-//! goes wrong.
+//! Tests of the notifier's core: texts, messages, commands and delivery under faults.
 
 #[cfg(test)]
 mod arbitrary_text;

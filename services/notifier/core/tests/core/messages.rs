@@ -1,7 +1,7 @@
-//! Letters into messages: lanes, groups, digests, what is said around a letter, and pace.
+//! Notifications in messages: priority, groups, digests, remarks about repeats and age, and rate.
 
-use bearish_notifier_core::decide::Outcome;
 use bearish_notifier_core::message::BoldSpan;
+use bearish_notifier_core::model::Outcome;
 use bearish_notifier_core::notification::{MESSAGE_LIMIT, utf16_length};
 use bearish_notifier_core::record::DeliveryRecord;
 use bearish_notifier_core::send_limiter::SendLimits;
@@ -16,7 +16,7 @@ use crate::support::{
 fn critical_notification_is_sent_first_alone_and_at_once() {
     let mut world = World::new(TELEGRAM);
     world.receive("a", info_event(1));
-    assert_eq!(world.send(), None, "it waits for company");
+    assert_eq!(world.send(), None, "it waits for its group");
     world.receive("b", critical_event(2));
     let message = world.send().unwrap();
     assert!(message.text.contains("reason-2-") && !message.text.contains("part-1-"));
@@ -35,9 +35,13 @@ fn non_critical_notifications_are_grouped_for_ten_seconds() {
     world.receive("b", info_event(2));
     let (waited, message) = world.wait_and_send().unwrap();
     assert_eq!(waited, 4_000);
-    let expected = "✅ WORKS AGAIN\nFrom: trader trader-paper-1\nPart: part-1-\nAfter: 1.0s\n\n\
-                    ✅ WORKS AGAIN\nFrom: trader trader-paper-1\nPart: part-2-\nAfter: 1.0s";
-    assert_eq!(message.text, expected);
+    let expected = [1, 2].map(|number| {
+        format!(
+            "✅ COMPONENT RECOVERED: PAPER trader-paper-1 part-{number}-\nProcess: trader trader-paper-1\n\
+             Component: part-{number}-\nAfter: 1.0s"
+        )
+    });
+    assert_eq!(message.text, expected.join("\n\n"));
 }
 
 #[test]
@@ -54,7 +58,8 @@ fn titles_are_bold_by_utf16_offsets() {
     let utf16: Vec<u16> = message.text.encode_utf16().collect();
     let bold = |bold: &BoldSpan| String::from_utf16(&utf16[bold.offset..][..bold.length]).unwrap();
     let found: Vec<String> = message.bold.iter().map(bold).collect();
-    assert_eq!(found, ["✅ WORKS AGAIN", "✅ WORKS AGAIN"]);
+    let title = |number| format!("✅ COMPONENT RECOVERED: PAPER trader-paper-1 part-{number}-");
+    assert_eq!(found, [title(2), title(3)]);
 }
 
 #[test]
@@ -92,13 +97,13 @@ fn backlog_is_counted_but_criticals_are_sent_in_full_with_their_age() {
     assert_eq!(texts.len(), 2, "{texts:?}");
     assert!(texts[0].contains("reason-99-"), "{texts:?}");
     assert!(
-        texts[0].contains("Happened: 1.0h ago, 2026-11-24T03:00:00.000Z"),
+        texts[0].contains("Time: 2026-11-24 03:00:00 UTC (1.0h ago)"),
         "{texts:?}"
     );
     assert_eq!(
         texts[1],
-        "🗂 12 MESSAGES IN ONE\nFrom 2026-11-24T03:00:00.000Z (1.0h ago) to \
-         2026-11-24T03:00:00.000Z\n12 × component recovered"
+        "🗂 12 NOTIFICATIONS IN ONE\nFrom: 2026-11-24 03:00:00 UTC (1.0h ago) to \
+         2026-11-24 03:00:00 UTC\n12 × component recovered"
     );
 }
 
@@ -106,10 +111,10 @@ fn backlog_is_counted_but_criticals_are_sent_in_full_with_their_age() {
 fn burst_is_counted() {
     let mut world = World::new(TELEGRAM);
     let at = world.now().utc;
-    let storm: Vec<_> = (0..5_000)
+    let burst: Vec<_> = (0..5_000)
         .map(|n| incoming_event(&format!("e{n}"), at, info_event(n)))
         .collect();
-    world.receive_all(&storm);
+    world.receive_all(&burst);
     let texts = world.drain();
     assert_eq!(texts.len(), 1);
     assert!(texts[0].contains("5000 × component recovered"), "{texts:?}");
@@ -229,16 +234,16 @@ fn command_from_this_chat_makes_only_a_reply_and_any_other_a_message() {
         chat: 9,
         command: "/hold trader-paper-1 why".to_owned(),
     }]);
-    let ordered = |by: &str| EventBody::UnitCommandExecuted {
+    let commanded = |by: &str| EventBody::UnitCommandExecuted {
         unit: "trader-paper-1".parse().unwrap(),
         command: "hold".to_owned(),
         by: by.to_owned(),
         reason: None,
     };
-    world.receive("a", ordered("Telegram user 7"));
-    assert_eq!(world.drain().len(), 0, "answered where it was given");
+    world.receive("a", commanded("Telegram user 7"));
+    assert_eq!(world.drain().len(), 0, "the reply is enough");
     for by in ["watchdog", "Telegram user 9", "Telegram user 8"] {
-        world.receive(by, ordered(by));
+        world.receive(by, commanded(by));
         let texts = world.drain();
         assert!(texts[0].contains(&format!("By: {by}")), "{texts:?}");
     }

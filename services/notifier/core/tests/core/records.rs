@@ -1,9 +1,8 @@
-//! The JSON of every record, held against committed files: a journal is read for years.
+//! JSON of every record, compared with a committed file, because a journal is read for years.
 
-use bearish_notifier_core::inhibition::OutageSource;
+use bearish_notifier_core::model::{Button, OutageSource};
 use bearish_notifier_core::notification::Notification;
 use bearish_notifier_core::record::DeliveryRecord;
-use bearish_notifier_core::state::Button;
 use protocol::event::Severity;
 use serde_json::Value;
 
@@ -13,7 +12,7 @@ const GOLDEN: &str = include_str!("golden/records.json");
 
 #[allow(clippy::too_many_lines, reason = "a table with one row a record")]
 fn records() -> Vec<DeliveryRecord> {
-    let why = || "operation timed out".to_owned();
+    let error = || "operation timed out".to_owned();
     vec![
         DeliveryRecord::WriterChanged {
             boot: "b1".parse().unwrap(),
@@ -39,18 +38,18 @@ fn records() -> Vec<DeliveryRecord> {
             message_id: Some(42),
         },
         DeliveryRecord::MessageSent { message_id: None },
-        DeliveryRecord::MessageOutcomeUnknown { error: why() },
-        DeliveryRecord::MessageFailed { error: why() },
-        DeliveryRecord::DeadLettered { error: why() },
+        DeliveryRecord::MessageOutcomeUnknown { error: error() },
+        DeliveryRecord::MessageFailed { error: error() },
+        DeliveryRecord::DeadLettered { error: error() },
         DeliveryRecord::ChatMigrated {
             from: -5,
             to: -1_001_234_567_890,
         },
         DeliveryRecord::FallbackSending { notification: 3 },
         DeliveryRecord::FallbackSent,
-        DeliveryRecord::FallbackOutcomeUnknown { error: why() },
-        DeliveryRecord::FallbackFailed { error: why() },
-        DeliveryRecord::FallbackRejected { error: why() },
+        DeliveryRecord::FallbackOutcomeUnknown { error: error() },
+        DeliveryRecord::FallbackFailed { error: error() },
+        DeliveryRecord::FallbackRejected { error: error() },
         DeliveryRecord::UpdateProcessed {
             update: 900_000_001,
         },

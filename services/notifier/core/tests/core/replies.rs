@@ -1,4 +1,4 @@
-//! What the owner reads when he asks.
+//! Text of replies to commands.
 
 use bearish_notifier_core::command_parser::VERBS;
 use bearish_notifier_core::notification::Notification;
@@ -33,23 +33,23 @@ fn account() -> (protocol::ids::AccountKey, AccountReport) {
 fn replies_list_books_and_accounts_one_per_line() {
     assert_eq!(
         positions(&[book()], NOW),
-        "BTCUSDT long 0.25 at 40008, now 40025.1: +4.27 USDT, stop 39600, target 40600, oversold-bounce"
+        "PAPER BTCUSDT long 0.25 at 40008, now 40025.1: +4.27 USDT, stop 39600, target 40600, oversold-bounce"
     );
     let text = performance(&[book()], &[account()], UtcMs(NOW.0 + 3_600_000));
     assert_eq!(
         text,
-        "BTCUSDT: 3340.10 USDT (+6.77 USDT), 4 trades, 3 won, profit factor 1.8, Sharpe 1.1, largest fall \
-         1.20 %, HALTED: journal sequence 7: unreadable (as of 1.0h ago)\n\
-         Together (paper): 3340.10 USDT of 3333.33 USDT, +6.77 USDT, 4 trades\n\
-         paper.binance-usdm.sim: 9499.99 USDT, 🚨 LATCHED by daily_loss (latch daily_loss-1764000000000), ⏸ no \
-         entries of BTCUSDT, worth not known of ETHUSDT (as of 1.0h ago)"
+        "PAPER BTCUSDT: equity 3340.10 USDT, profit +6.77 USDT, 4 trades, 3 won, profit factor 1.8, Sharpe 1.1, \
+         max drawdown 1.20 %, 🚨 HALTED: journal sequence 7: unreadable (as of 1.0h ago)\n\
+         All PAPER books: equity 3340.10 USDT, capital 3333.33 USDT, profit +6.77 USDT (+0.2 %), 4 trades\n\
+         PAPER paper.binance-usdm.sim: 9499.99 USDT, 🛑 LATCHED by daily_loss: no entries until /unlatch \
+         daily_loss-1764000000000, ⏸️ entries paused: BTCUSDT, no value for ETHUSDT (as of 1.0h ago)"
     );
     for nothing in [
         positions(&[], NOW),
         performance(&[], &[], NOW),
         accounts(&[], NOW),
     ] {
-        assert!(nothing.contains("has reported yet"), "{nothing}");
+        assert!(nothing.contains("report received yet"), "{nothing}");
     }
 }
 
@@ -66,20 +66,22 @@ fn status_reply_uses_heartbeats_if_no_watchdog_answers() {
         "{text}"
     );
     let text = status(&Ok("UNIT STATE".to_owned()), &[], &[], NOW);
-    assert_eq!(text, "UNIT STATE\nNo account has reported yet");
+    assert_eq!(text, "UNIT STATE\nNo account report received yet");
 }
 
 #[test]
 fn logs_reply_lists_recent_titles_and_help_lists_every_verb() {
     let mut world = World::new(SendLimits::NONE);
-    assert_eq!(logs(&world.state), "Nothing was told yet");
+    assert_eq!(logs(&world.state), "No notifications yet");
     for number in 0..40 {
         world.receive(&format!("e{number}"), info_event(number));
     }
     let text = logs(&world.state);
     assert_eq!(text.lines().count(), 31, "{text}");
     assert!(
-        text.ends_with("2026-11-24T03:00:00.000Z ✅ WORKS AGAIN"),
+        text.ends_with(
+            "2026-11-24 03:00:00 UTC ✅ COMPONENT RECOVERED: PAPER trader-paper-1 part-39-"
+        ),
         "{text}"
     );
     for (verb, ..) in VERBS {
@@ -114,7 +116,7 @@ fn equity_curve_has_no_step_where_a_book_was_added() {
 
 #[test]
 fn picture_carries_a_short_text_and_follows_a_long_one() {
-    let letter = |body: String| Notification {
+    let notification = |body: String| Notification {
         at: NOW,
         severity: Severity::Info,
         kind: "summary".to_owned(),
@@ -122,10 +124,10 @@ fn picture_carries_a_short_text_and_follows_a_long_one() {
         body,
         has_picture: false,
     };
-    let short = letter("all is well".to_owned()).with_picture();
+    let short = notification("all is well".to_owned()).with_picture();
     assert!(short.len() == 1 && short[0].has_picture);
-    let long = letter("line\n".repeat(400)).with_picture();
-    let pictures: Vec<bool> = long.iter().map(|letter| letter.has_picture).collect();
+    let long = notification("line\n".repeat(400)).with_picture();
+    let pictures: Vec<bool> = long.iter().map(|part| part.has_picture).collect();
     assert_eq!(pictures, [false, true]);
     assert_eq!(long[1].title, "📈 EQUITY");
 }

@@ -1,4 +1,4 @@
-//! Silences in virtual time: what they keep from the owner, what always passes, and what is said at the end.
+//! Silences in virtual time: what they cover, what always passes, and the counts at their end.
 
 use bearish_notifier_core::send_limiter::SendLimits;
 use bearish_notifier_core::silence;
@@ -31,7 +31,7 @@ fn silence_passes_only_criticals_and_counts_the_rest_at_its_end() {
     assert!(texts[0].contains("reason-3-"));
     assert!(
         silence::describe_silences(&world.state, world.now().utc)
-            .contains("everybody: 2h more, 2 not told")
+            .contains("all: 2h left, 2 silenced")
     );
     world.advance(7_199_999);
     end_expired(&mut world);
@@ -40,10 +40,10 @@ fn silence_passes_only_criticals_and_counts_the_rest_at_its_end() {
     end_expired(&mut world);
     assert_eq!(
         world.drain(),
-        ["🔔 SILENCE OVER: 2 not told\nOf: everybody\n2 × component recovered"]
+        ["🔔 SILENCE ENDED: 2 notifications were not sent\nScope: all\n2 × component recovered"]
     );
     world.receive("a", info_event(1));
-    assert_eq!(world.send(), None, "what was hushed is not told later");
+    assert_eq!(world.send(), None, "a silenced event is not sent later");
     world.receive("d", info_event(4));
     assert!(world.send().is_some());
 }
@@ -58,7 +58,7 @@ fn silence_of_a_unit_covers_no_other_unit() {
     world.receive("b", info_event(2));
     assert_eq!(world.drain().len(), 0);
     world.commit(silence::end_all(&world.state, world.now().utc));
-    assert_eq!(world.drain().len(), 1, "what was hushed is counted");
+    assert_eq!(world.drain().len(), 1, "silenced notifications are counted");
     assert!(world.state.silences.is_empty());
 }
 
@@ -70,7 +70,7 @@ fn silence_of_a_unit_or_service_covers_events_of_others_about_it() {
         for_ms: 900_000,
         reason: reason.to_owned(),
     };
-    let ordered = EventBody::UnitCommandExecuted {
+    let commanded = EventBody::UnitCommandExecuted {
         unit: unit.parse().unwrap(),
         command: "restart".to_owned(),
         by: "operator".to_owned(),
@@ -78,13 +78,13 @@ fn silence_of_a_unit_or_service_covers_events_of_others_about_it() {
     };
     let started = EventBody::ServiceStarted {
         service: "nats-1".to_owned(),
-        started_by: "started by a person".to_owned(),
+        started_by: "started manually".to_owned(),
     };
     let mut world = World::new(SendLimits::NONE);
     start_silence(&mut world, Some(unit), 60_000);
     start_silence(&mut world, Some("nats-1"), 60_000);
     world.receive("a", critical_for_long(unit));
-    world.receive("b", ordered);
+    world.receive("b", commanded);
     world.receive("c", started);
     assert_eq!(world.drain().len(), 0);
     world.receive("d", critical_for_long("trader-paper-3"));

@@ -1,7 +1,7 @@
-//! Chance against the brain: replies get lost, Telegram refuses, the process is killed between any two
-//! steps. Nothing is lost, and nothing arrives twice without saying so.
+//! Random faults: lost replies, rejections, and kills between any two steps. No notification is lost, and every repeat
+//! is flagged.
 
-use bearish_notifier_core::decide::Outcome;
+use bearish_notifier_core::model::Outcome;
 use proptest::prelude::*;
 
 use crate::support::{SENT, TELEGRAM, World, critical_event, info_event, outcome_unknown};
@@ -12,12 +12,12 @@ enum Step {
         number: usize,
         critical: bool,
     },
-    /// The call's end, and whether the message was shown all the same.
+    /// Outcome of the call, and whether the message was delivered nevertheless.
     Send {
         outcome: u8,
         shown: bool,
     },
-    /// The same over the fallback.
+    /// Outcome of the call to the fallback, and whether it delivered nevertheless.
     SendFallback {
         outcome: u8,
         shown: bool,
@@ -46,12 +46,12 @@ fn no_connection() -> Outcome {
     }
 }
 
-/// What both ways showed, and what was told to the notifier.
+/// Texts that both channels delivered, and events that the notifier received.
 #[derive(Default)]
 struct DeliveredTexts {
     shown: Vec<String>,
     received: std::collections::BTreeSet<usize>,
-    /// Calls that were shown although the notifier could not know.
+    /// Deliveries that the notifier could not know.
     unconfirmed: usize,
 }
 
@@ -80,11 +80,11 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     chat.unconfirmed += 1;
                     chat.shown.push(message.text);
                 }
-                if let Some(parcel) = world.send_fallback()
+                if let Some(message) = world.send_fallback()
                     && shown
                 {
                     chat.unconfirmed += 1;
-                    chat.shown.push(parcel.message);
+                    chat.shown.push(message.message);
                 }
                 world.restart();
             }
@@ -120,18 +120,18 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 }
 
 fn send_fallback(world: &mut World, chat: &mut DeliveredTexts, outcome: u8, shown: bool) {
-    let Some(parcel) = world.send_fallback() else {
+    let Some(message) = world.send_fallback() else {
         return;
     };
     match outcome {
         0 | 1 => {
-            chat.shown.push(parcel.message);
+            chat.shown.push(message.message);
             world.end_fallback(&SENT);
         }
         2 => {
             if shown {
                 chat.unconfirmed += 1;
-                chat.shown.push(parcel.message);
+                chat.shown.push(message.message);
             }
             world.end_fallback(&outcome_unknown());
         }
@@ -143,9 +143,9 @@ fn check(chat: &DeliveredTexts) -> Result<(), TestCaseError> {
     let mut repeats = 0;
     for number in &chat.received {
         let marks = [format!("part-{number}-"), format!("reason-{number}-")];
-        let of_it = |text: &&String| marks.iter().any(|mark| text.contains(mark.as_str()));
-        let times: Vec<_> = chat.shown.iter().filter(of_it).collect();
-        // Backlogs and storms, where letters are only counted, do not arise from these steps.
+        let matches = |text: &&String| marks.iter().any(|mark| text.contains(mark.as_str()));
+        let times: Vec<_> = chat.shown.iter().filter(matches).collect();
+        // These steps cause no backlog or burst, in which notifications are only counted.
         prop_assert!(!times.is_empty(), "{number} was lost");
         for again in &times[1..] {
             repeats += 1;

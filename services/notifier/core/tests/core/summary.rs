@@ -1,4 +1,4 @@
-//! The hourly heartbeat, and how a trader is judged by its last one.
+//! The periodic summary, and the grade of a trader by its last heartbeat.
 
 use std::collections::BTreeMap;
 
@@ -61,23 +61,23 @@ fn heartbeat() -> Heartbeat {
 fn summary_has_the_specified_fields() {
     let name = "trader-paper-1".parse().unwrap();
     let DeliveryRecord::Queued {
-        notifications: letters,
+        notifications,
         event,
     } = summary_record(7, &[(name, heartbeat())], false, BEGIN)
     else {
         unreachable!()
     };
     assert_eq!(event, "summary:7");
-    assert_eq!(letters[0].title, "💓 HEARTBEAT");
+    assert_eq!(notifications[0].title, "💓 HEARTBEAT");
     assert_eq!(
-        letters[0].body,
-        "trader-paper-1: 🟢 healthy\nUptime: 2.5h\nLoops: 645\nErrors: 1\nSignals: 3\n\
+        notifications[0].body,
+        "PAPER trader-paper-1: 🟢 healthy\nUptime: 2.5h\nLoops: 645\nErrors: 1\nSignals: 3\n\
          Equity: 3308.62 USDT\nPositions: 1, Trades: 4\n\
-         Last error: feed: stream ended (1m ago)"
+         Last heartbeat: 2026-11-24 03:00:00 UTC (0ms ago)\nLast error: feed: stream ended (1m ago)"
     );
 }
 
-/// A trader that says of itself that it is so well, in this phase.
+/// Heartbeat of a trader that reports this health in this phase.
 fn heartbeat_with(health: Health, why: Option<&str>, phase: ProcessPhase) -> Heartbeat {
     Heartbeat {
         phase,
@@ -110,7 +110,7 @@ fn reported_health_is_used_unless_starting_or_draining() {
         Some("11 errors in the last hour"),
         Some("candles are stale"),
     );
-    let (starting, ending) = (Some("starting"), Some("ending"));
+    let (starting, stopping) = (Some("starting"), Some("stopping"));
     for (health, why, phase, expected) in [
         (Healthy, None, ProcessPhase::Running, (Healthy, None)),
         (Degraded, many, ProcessPhase::Running, (Degraded, many)),
@@ -118,7 +118,7 @@ fn reported_health_is_used_unless_starting_or_draining() {
         (Healthy, None, ProcessPhase::Starting, (Degraded, starting)),
         (Degraded, many, ProcessPhase::Starting, (Degraded, many)),
         (Critical, stale, ProcessPhase::Starting, (Critical, stale)),
-        (Healthy, None, ProcessPhase::Draining, (Degraded, ending)),
+        (Healthy, None, ProcessPhase::Draining, (Degraded, stopping)),
     ] {
         let found = grade_process(&heartbeat_with(health, why, phase), BEGIN);
         assert_eq!((found.0, found.1.as_deref()), expected, "{phase:?}");
@@ -140,7 +140,7 @@ fn trader_without_own_health_is_graded_by_its_components() {
     let (health, why) = grade_process(&retrying, BEGIN);
     assert_eq!(
         (health, why.as_deref()),
-        (Health::Degraded, Some("feed has trouble"))
+        (Health::Degraded, Some("feed is failing"))
     );
     let starting = Heartbeat {
         phase: ProcessPhase::Starting,
@@ -157,14 +157,38 @@ fn summary_omits_traders_stopped_an_hour_ago() {
     };
     let name = "trader-paper-9".parse().unwrap();
     let now = UtcMs(BEGIN.0 + 3_600_000);
-    let DeliveryRecord::Queued {
-        notifications: letters,
-        ..
-    } = summary_record(8, &[(name, gone)], false, now)
+    let DeliveryRecord::Queued { notifications, .. } =
+        summary_record(8, &[(name, gone)], false, now)
     else {
         unreachable!()
     };
-    assert_eq!(letters[0].body, "No trader has been heard of");
+    assert!(
+        notifications[0]
+            .body
+            .starts_with("No heartbeat of a trader received\n")
+    );
+}
+
+#[test]
+fn summary_shows_a_stopped_trader_without_equity_and_a_latch_with_its_id() {
+    let stopped = Heartbeat {
+        phase: ProcessPhase::Stopped,
+        latch_id: Some("daily_loss-1".to_owned()),
+        last_error: None,
+        ..heartbeat()
+    };
+    let name = "trader-live-1".parse().unwrap();
+    let now = UtcMs(BEGIN.0 + 120_000);
+    let DeliveryRecord::Queued { notifications, .. } =
+        summary_record(8, &[(name, stopped)], false, now)
+    else {
+        unreachable!()
+    };
+    assert_eq!(
+        notifications[0].body,
+        "LIVE trader-live-1: 🟡 degraded (stopped 2m ago)\nLast heartbeat: 2026-11-24 03:00:00 UTC (2m ago)\n\
+         Latch: daily_loss-1, no entries until you unlatch the account"
+    );
 }
 
 #[test]
@@ -174,17 +198,17 @@ fn summary_missed_while_down_is_sent_once_and_intervals_may_change() {
     assert_eq!(
         last_settled_period(None, now, HOUR_MS),
         100,
-        "nothing is owed"
+        "nothing is due"
     );
     assert_eq!(
         last_settled_period(Some(97), now, HOUR_MS),
         97,
-        "one is owed"
+        "one is due"
     );
     assert_eq!(
         last_settled_period(Some(100), now, 24 * HOUR_MS),
         4,
-        "the fifth day will be"
+        "the next day will be due"
     );
 }
 

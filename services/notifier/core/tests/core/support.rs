@@ -1,28 +1,36 @@
-//! A world for the brain: its journal, its clocks, and a Telegram that does as it is told.
+//! A simulated environment of the core: journal, clocks, and a Telegram with scripted outcomes.
 
-use bearish_notifier_core::clock_reading::ClockReading;
-use bearish_notifier_core::decide::{self, Outcome};
+use bearish_notifier_core::command_hints::CommandHints;
+use bearish_notifier_core::decide::{self, Audience};
 use bearish_notifier_core::event_intake::IncomingEvent;
 use bearish_notifier_core::fallback::{self, FallbackMessage};
 use bearish_notifier_core::message::Message;
+use bearish_notifier_core::model::Outcome;
 use bearish_notifier_core::record::DeliveryRecord;
 use bearish_notifier_core::send_limiter::{SendLimiter, SendLimits};
 use bearish_notifier_core::state::DeliveryState;
 use protocol::event::{Event, EventBody};
 use protocol::ids::Service;
+use protocol::time::ClockReading;
 use protocol::time::UtcMs;
 
 /// 2026-11-24T03:00:00Z.
 pub(crate) const BEGIN: UtcMs = UtcMs(1_795_489_200_000);
 
-/// Where messages go.
+/// Chat that receives messages.
 pub(crate) const CHAT: i64 = 5;
 
-/// One notifier after another on one journal.
+/// A chat whose bot accepts commands.
+pub(crate) const AUDIENCE: Audience = Audience {
+    chat: Some(CHAT),
+    hints: CommandHints { telegram: true },
+};
+
+/// Successive notifiers on one journal.
 pub(crate) struct World {
-    /// Everything that was journaled.
+    /// All records with their times.
     pub(crate) journal: Vec<(UtcMs, DeliveryRecord)>,
-    /// Its fold.
+    /// Fold of the journal.
     pub(crate) state: DeliveryState,
     channel_limiter: SendLimiter,
     fallback_limiter: SendLimiter,
@@ -31,7 +39,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Nothing was ever told.
+    /// An empty journal.
     pub(crate) fn new(limits: SendLimits) -> Self {
         let mut world = Self {
             journal: Vec::new(),
@@ -45,7 +53,7 @@ impl World {
         world
     }
 
-    /// What time it is.
+    /// Current time.
     pub(crate) fn now(&self) -> ClockReading {
         ClockReading {
             utc: UtcMs(BEGIN.0 + i64::try_from(self.mono).unwrap()),
@@ -53,12 +61,12 @@ impl World {
         }
     }
 
-    /// Time goes by.
+    /// Advances the clocks.
     pub(crate) fn advance(&mut self, ms: u64) {
         self.mono += ms;
     }
 
-    /// The process is killed and another one starts: only the journal is left.
+    /// Kills the process and starts another one on the journal.
     pub(crate) fn restart(&mut self) {
         let mut state = DeliveryState::default();
         for (at, record) in &self.journal {
@@ -77,20 +85,20 @@ impl World {
         self.commit(records);
     }
 
-    /// Something is told on the bus.
+    /// Receives one event from the bus.
     pub(crate) fn receive(&mut self, id: &str, body: EventBody) {
         let at = self.now().utc;
         self.receive_all(&[incoming_event(id, at, body)]);
     }
 
-    /// Several things at once.
-    pub(crate) fn receive_all(&mut self, news: &[IncomingEvent]) {
-        for records in decide::enqueue_events(&self.state, news, Some(CHAT), self.now().utc) {
+    /// Receives several events at once.
+    pub(crate) fn receive_all(&mut self, events: &[IncomingEvent]) {
+        for records in decide::enqueue_events(&self.state, events, AUDIENCE, self.now().utc) {
             self.commit(records);
         }
     }
 
-    /// The next message, if one may go out now.
+    /// Sends the next message; `None` if none may be sent now.
     pub(crate) fn send(&mut self) -> Option<Message> {
         let now = self.now();
         self.channel_limiter
@@ -101,40 +109,41 @@ impl World {
         Some(decide::message_in_flight(&self.state, self.now().utc).unwrap())
     }
 
-    /// The next message and how long it had to wait; none if nothing waits.
+    /// Sends the next message after its wait in milliseconds; `None` if nothing is queued.
     pub(crate) fn wait_and_send(&mut self) -> Option<(u64, Message)> {
-        let began = self.mono;
+        let start = self.mono;
         if let Some(message) = self.send() {
             return Some((0, message));
         }
         let wake = decide::wake_at(&self.state, &self.channel_limiter)?;
         self.mono = self.mono.max(wake);
-        let message = self.send().expect("it is time");
-        Some((self.mono - began, message))
+        let message = self.send().expect("a message is due");
+        Some((self.mono - start, message))
     }
 
-    /// The call for the message under way ends.
+    /// Ends the call for the message in flight.
     pub(crate) fn end_message(&mut self, outcome: &Outcome) {
         self.channel_limiter.note_outcome(outcome, self.mono);
         self.commit(vec![decide::outcome_record(outcome)]);
     }
 
-    /// The next critical that goes over the fallback, if one may now.
+    /// Sends the next critical notification by the fallback; `None` if none may be sent now.
     pub(crate) fn send_fallback(&mut self) -> Option<FallbackMessage> {
-        let (shut, now) = (self.channel_limiter.is_channel_rejected(), self.now());
-        let record = fallback::next_critical(&self.state, shut, &self.fallback_limiter, now)?;
+        let (is_rejected, now) = (self.channel_limiter.is_channel_rejected(), self.now());
+        let record =
+            fallback::next_critical(&self.state, is_rejected, &self.fallback_limiter, now)?;
         self.commit(vec![record]);
         self.fallback_limiter.note_sent(self.mono);
         Some(fallback::message_in_flight(&self.state, now.utc).unwrap())
     }
 
-    /// The call for the critical under way there ends.
+    /// Ends the call for the notification in flight on the fallback.
     pub(crate) fn end_fallback(&mut self, outcome: &Outcome) {
         self.fallback_limiter.note_outcome(outcome, self.mono);
         self.commit(vec![fallback::outcome_record(outcome)]);
     }
 
-    /// Everything that waits goes out and arrives; the texts.
+    /// Sends and delivers everything that is queued; the texts.
     pub(crate) fn drain(&mut self) -> Vec<String> {
         let mut texts = Vec::new();
         while let Some((_, message)) = self.wait_and_send() {
@@ -144,7 +153,7 @@ impl World {
         texts
     }
 
-    /// Journals what was decided.
+    /// Journals and folds records.
     pub(crate) fn commit(&mut self, records: Vec<DeliveryRecord>) {
         let at = self.now().utc;
         for record in records {
@@ -154,22 +163,22 @@ impl World {
     }
 }
 
-/// As a private chat takes it.
+/// Limits of a private chat.
 pub(crate) const TELEGRAM: SendLimits = SendLimits::for_telegram(5, 1_000);
 
-/// It arrived.
+/// Outcome of a delivered message.
 pub(crate) const SENT: Outcome = Outcome::Delivered {
     message_id: Some(1),
 };
 
-/// Nobody knows.
+/// Outcome of a call without an answer.
 pub(crate) fn outcome_unknown() -> Outcome {
     Outcome::Unknown {
         error: "timed out".to_owned(),
     }
 }
 
-/// An event as it comes from the bus.
+/// An event from the bus.
 pub(crate) fn incoming_event(id: &str, at: UtcMs, body: EventBody) -> IncomingEvent {
     IncomingEvent::Known {
         service: Service::Trader,
@@ -178,7 +187,7 @@ pub(crate) fn incoming_event(id: &str, at: UtcMs, body: EventBody) -> IncomingEv
     }
 }
 
-/// Good to know.
+/// An event of severity info.
 pub(crate) fn info_event(number: usize) -> EventBody {
     EventBody::ComponentRecovered {
         component: format!("part-{number}-"),
@@ -186,7 +195,7 @@ pub(crate) fn info_event(number: usize) -> EventBody {
     }
 }
 
-/// Look now.
+/// An event of severity critical.
 pub(crate) fn critical_event(number: usize) -> EventBody {
     EventBody::UnitQuarantined {
         unit: "trader-paper-1".parse().unwrap(),

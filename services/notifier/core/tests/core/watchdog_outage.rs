@@ -1,4 +1,4 @@
-//! The watchdog's silence: told once, ended once, and never taken from a bus that did not answer.
+//! Watchdog outages: each and its end are reported once, and an unreachable bus proves none.
 
 use bearish_notifier_core::send_limiter::SendLimits;
 use bearish_notifier_core::watchdog_outage::{WatchdogHeartbeat, WatchdogOutage};
@@ -15,12 +15,12 @@ fn heartbeat(seq: u64) -> WatchdogHeartbeat {
     }
 }
 
-/// Looks every ten seconds for so long; this is the newest heartbeat.
-fn observe_for(world: &mut World, vigil: &mut WatchdogOutage, newest: Option<u64>, secs: u64) {
+/// Observes this newest heartbeat every ten seconds for `secs`.
+fn observe_for(world: &mut World, outage: &mut WatchdogOutage, newest: Option<u64>, secs: u64) {
     for _ in 0..secs / 10 {
         world.advance(10_000);
-        vigil.observe(newest.map(heartbeat), world.now().mono);
-        if let Some(record) = vigil.due_record(&world.state, world.now()) {
+        outage.observe(newest.map(heartbeat), world.now().mono);
+        if let Some(record) = outage.due_record(&world.state, world.now()) {
             world.commit(vec![record]);
         }
     }
@@ -29,59 +29,59 @@ fn observe_for(world: &mut World, vigil: &mut WatchdogOutage, newest: Option<u64
 #[test]
 fn watchdog_outage_and_its_end_are_reported_once_across_restarts() {
     let mut world = World::new(SendLimits::NONE);
-    let mut vigil = WatchdogOutage::new(0);
+    let mut outage = WatchdogOutage::new(0);
     for seq in 1..20 {
-        observe_for(&mut world, &mut vigil, Some(seq), 10);
+        observe_for(&mut world, &mut outage, Some(seq), 10);
     }
-    observe_for(&mut world, &mut vigil, Some(19), 30);
-    assert!(world.drain().is_empty(), "thirty seconds are nothing yet");
-    observe_for(&mut world, &mut vigil, Some(19), 10);
+    observe_for(&mut world, &mut outage, Some(19), 30);
+    assert!(world.drain().is_empty(), "thirty seconds are no outage yet");
+    observe_for(&mut world, &mut outage, Some(19), 10);
     let texts = world.drain();
     assert!(
-        texts[0].starts_with("🚨 WATCHDOG SILENT\nLast heard: "),
+        texts[0].starts_with("🚨 WATCHDOG LOST\nLast heartbeat: "),
         "{texts:?}"
     );
     world.restart();
-    let mut vigil = WatchdogOutage::new(world.now().mono);
-    observe_for(&mut world, &mut vigil, Some(19), 600);
-    assert!(world.drain().is_empty(), "told again after a restart");
-    observe_for(&mut world, &mut vigil, Some(20), 10);
+    let mut outage = WatchdogOutage::new(world.now().mono);
+    observe_for(&mut world, &mut outage, Some(19), 600);
+    assert!(world.drain().is_empty(), "reported again after a restart");
+    observe_for(&mut world, &mut outage, Some(20), 10);
     let texts = world.drain();
     assert!(
-        texts.len() == 1 && texts[0].starts_with("✅ WATCHDOG HEARD AGAIN"),
+        texts.len() == 1 && texts[0].starts_with("✅ WATCHDOG RECOVERED"),
         "{texts:?}"
     );
     for seq in 21..30 {
-        observe_for(&mut world, &mut vigil, Some(seq), 10);
+        observe_for(&mut world, &mut outage, Some(seq), 10);
     }
     assert!(world.drain().is_empty());
-    observe_for(&mut world, &mut vigil, Some(29), 60);
-    assert_eq!(world.drain().len(), 1, "the next silence is another one");
+    observe_for(&mut world, &mut outage, Some(29), 60);
+    assert_eq!(world.drain().len(), 1, "the next outage is another one");
 }
 
 #[test]
 fn watchdog_has_a_minute_after_the_start_and_none_ever_is_no_outage() {
     let mut world = World::new(SendLimits::NONE);
-    let mut vigil = WatchdogOutage::new(0);
-    observe_for(&mut world, &mut vigil, None, 600);
+    let mut outage = WatchdogOutage::new(0);
+    observe_for(&mut world, &mut outage, None, 600);
     assert!(world.drain().is_empty());
-    let mut vigil = WatchdogOutage::new(world.now().mono);
-    observe_for(&mut world, &mut vigil, Some(5), 60);
+    let mut outage = WatchdogOutage::new(world.now().mono);
+    observe_for(&mut world, &mut outage, Some(5), 60);
     assert!(world.drain().is_empty());
-    observe_for(&mut world, &mut vigil, Some(5), 10);
+    observe_for(&mut world, &mut outage, Some(5), 10);
     assert_eq!(world.drain().len(), 1);
 }
 
 #[test]
 fn watchdog_is_not_lost_while_the_bus_does_not_answer() {
     let mut world = World::new(SendLimits::NONE);
-    let mut vigil = WatchdogOutage::new(0);
-    observe_for(&mut world, &mut vigil, Some(1), 10);
+    let mut outage = WatchdogOutage::new(0);
+    observe_for(&mut world, &mut outage, Some(1), 10);
     world.advance(3_600_000);
-    vigil.on_bus_unreachable(world.now().mono);
-    assert_eq!(vigil.due_record(&world.state, world.now()), None);
-    observe_for(&mut world, &mut vigil, Some(1), 30);
+    outage.on_bus_unreachable(world.now().mono);
+    assert_eq!(outage.due_record(&world.state, world.now()), None);
+    observe_for(&mut world, &mut outage, Some(1), 30);
     assert!(world.drain().is_empty());
-    observe_for(&mut world, &mut vigil, Some(1), 10);
+    observe_for(&mut world, &mut outage, Some(1), 10);
     assert_eq!(world.drain().len(), 1);
 }
