@@ -9,7 +9,7 @@ use bollard::models::{
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use watchdog_core::container::{Container, Exit, Run, Status};
-use watchdog_core::policy::RestartPolicy;
+use watchdog_core::restart_policy::RestartPolicy;
 use watchdog_core::service_healing::{ContainerHealth, ObservedService};
 
 /// Label of supervised containers.

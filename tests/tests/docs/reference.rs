@@ -8,7 +8,7 @@ use protocol::event_samples;
 use protocol::exit_code::ExitCode;
 use watchdog_core::container::Exit;
 use watchdog_core::exit_policy::{ExitAction, exit_action};
-use watchdog_core::policy::RestartPolicy;
+use watchdog_core::restart_policy::RestartPolicy;
 
 use crate::doc_comments::variants;
 use crate::{reference_bus, reference_cli, reference_metrics, reference_settings};

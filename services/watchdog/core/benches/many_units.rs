@@ -16,7 +16,7 @@ use bearish_watchdog_core::decide::decide;
 use bearish_watchdog_core::decision_inputs::DecisionInputs;
 use bearish_watchdog_core::liveness::{HeartbeatSample, ProgressDeadline};
 use bearish_watchdog_core::observed_state::{ObservedState, SupervisionEvent};
-use bearish_watchdog_core::policy::RestartPolicy;
+use bearish_watchdog_core::restart_policy::RestartPolicy;
 use bearish_watchdog_core::state::SupervisionState;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use protocol::heartbeat::ProcessPhase;

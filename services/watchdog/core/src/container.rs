@@ -3,7 +3,7 @@
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::RestartPolicy;
+use crate::restart_policy::RestartPolicy;
 
 /// One run of one container. Docker gives every start a different time, so two runs are never equal.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -18,9 +18,9 @@ use crate::liveness::{self, Liveness};
 use crate::model::{Latch, RunCommand, StartedBy};
 use crate::observed_state::{ObservedContainer, ObservedState, ObservedUnit};
 use crate::phase::UnitPhase;
-use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{SupervisionRecord, UnitRecord};
+use crate::restart_policy::RestartPolicy;
 use crate::state::SupervisionState;
 use crate::unit::PendingCommand;
 

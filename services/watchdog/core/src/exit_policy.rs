@@ -3,8 +3,8 @@
 use protocol::exit_code::ExitCode;
 
 use crate::container::{Container, Exit};
-use crate::policy::RestartPolicy;
 use crate::reason::{QuarantineReason, RestartReason};
+use crate::restart_policy::RestartPolicy;
 
 /// What follows from an exit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use crate::container::Run;
 use crate::evidence::Evidence;
 use crate::format::format_duration;
 use crate::model::{Latch, RunCommand, StartedBy};
-use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
+use crate::restart_policy::RestartPolicy;
 
 /// One record of the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,9 +11,9 @@ use crate::evidence::{Evidence, last_error_line};
 use crate::failure_groups::Failures;
 use crate::model::{HealthySince, Latch, RunCommand, StartedBy};
 use crate::phase::UnitPhase;
-use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, RestartReason};
 use crate::record::{Restart, UnitRecord};
+use crate::restart_policy::RestartPolicy;
 
 /// A shorter healthy run never resets the consecutive failures.
 const MIN_HEALTHY_RUN: Duration = Duration::from_mins(10);

@@ -9,9 +9,9 @@ use super::context::DecisionContext;
 use crate::backoff::{self, MAX_CONSECUTIVE_FAILURES};
 use crate::container::{Exit, Run};
 use crate::evidence::Evidence;
-use crate::policy::RestartPolicy;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{Restart, UnitRecord};
+use crate::restart_policy::RestartPolicy;
 
 impl DecisionContext<'_> {
     pub(super) fn next_cycle(&self, policy: &RestartPolicy, end: &RunEnd<'_>) -> UnitRecord {

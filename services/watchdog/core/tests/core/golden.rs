@@ -3,10 +3,10 @@
 use bearish_watchdog_core::container::Run;
 use bearish_watchdog_core::evidence::Evidence;
 use bearish_watchdog_core::model::{Latch, RunCommand, StartedBy};
-use bearish_watchdog_core::policy::RestartPolicy;
 use bearish_watchdog_core::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use bearish_watchdog_core::record::ServiceRecord;
 use bearish_watchdog_core::record::{Restart, SupervisionRecord, UnitRecord};
+use bearish_watchdog_core::restart_policy::RestartPolicy;
 use protocol::time::UtcMs;
 use serde_json::Value;
 
