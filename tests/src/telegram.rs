@@ -48,7 +48,7 @@ use chats::Chats;
 /// Of the right form, and worth nothing; the second one replaces the first.
 const TOKENS: [&str; 2] = [
     "123456789:AAF-this_is_a_token_of_the_fake_Bot",
-    "123456789:AAH-and_this_one_came_in_place_of_it",
+    "123456789:AAH-and_this_one_replaced_the_first",
 ];
 
 /// One bot's Telegram.
@@ -96,7 +96,7 @@ impl Telegram {
         self.chats.token()
     }
 
-    /// A person who has started the bot.
+    /// The chat of a user who has started the bot.
     pub const fn private_chat(&self) -> i64 {
         chats::USER
     }
@@ -161,12 +161,12 @@ impl Telegram {
         self.chats.pending_faults()
     }
 
-    /// The bot's owner asked for another token: this one is unauthorized from now on.
+    /// Revokes the token: it is unauthorized from now on.
     pub fn revoke_token(&self) {
         self.chats.revoke_token();
     }
 
-    /// The bot's owner asked for another token and has it: only that one is good from now on.
+    /// Replaces the token: only the new one, which is returned, is valid from now on.
     pub fn replace_token(&self) {
         self.chats.replace_token(TOKENS[1]);
     }

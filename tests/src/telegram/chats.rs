@@ -14,7 +14,7 @@ use super::text::Formatted;
 use super::updates::Updates;
 use super::{Button, Entity, ShownMessage, TelegramFault, keyboard};
 
-/// A person who has started the bot.
+/// The chat of a user who has started the bot.
 pub(super) const USER: i64 = 700_000_001;
 /// A group that the bot is a member of.
 pub(super) const GROUP: i64 = -400_000_001;
@@ -69,7 +69,7 @@ impl Chats {
         &self.updates
     }
 
-    /// A person writes to a chat, so many seconds ago.
+    /// A user writes to a chat, this many seconds ago.
     pub(super) fn receive_text(
         &self,
         user: i64,
@@ -88,7 +88,7 @@ impl Chats {
         self.updates.push("message", message)
     }
 
-    /// A person presses the button with this data below the newest message that has it.
+    /// A user presses the button with this data below the newest message that has it.
     pub(super) fn receive_press(&self, user: i64, data: &str) -> i64 {
         let inside = self.lock_state();
         let mut keys = inside.buttons.iter().rev();
@@ -223,7 +223,7 @@ impl Chats {
         }
     }
 
-    /// Shows the message and tells it as the `Message` of the Bot API, unless that is too often.
+    /// Shows the message and returns it as the `Message` of the Bot API. A rate limit rejects it.
     pub(super) fn show_message(
         &self,
         chat: i64,
@@ -252,9 +252,9 @@ impl Chats {
             size: photo.map(|(size, _)| size),
             shown_at: at,
         };
-        let told = message_json(&shown, kind);
+        let reply = message_json(&shown, kind);
         inside.shown.push(shown);
-        Ok(told)
+        Ok(reply)
     }
 
     /// Puts other buttons below a message. Texts: `check_message` and `on_message_edit` of the open server.
@@ -278,12 +278,12 @@ impl Chats {
             ));
         }
         shown.buttons = buttons;
-        let mut told = message_json(shown, kind);
-        told["edit_date"] = unix_now().into();
-        Ok(told)
+        let mut reply = message_json(shown, kind);
+        reply["edit_date"] = unix_now().into();
+        Ok(reply)
     }
 
-    /// The bot about itself. It takes no lock: whoever has the token may ask.
+    /// `getMe`. Takes no lock.
     #[expect(clippy::unused_self, reason = "a bot belongs to one Telegram")]
     pub(super) fn bot_info(&self) -> Value {
         let mut me = bot_json();
@@ -318,7 +318,7 @@ fn unix_now() -> u64 {
 }
 
 fn message_json(message: &ShownMessage, kind: Chat) -> Value {
-    let mut told = json!({
+    let mut reply = json!({
         "message_id": message.message_id,
         "from": bot_json(),
         "chat": chat_json(message.chat, kind),
@@ -327,7 +327,7 @@ fn message_json(message: &ShownMessage, kind: Chat) -> Value {
     let (text, entities) = match message.size {
         None => ("text", "entities"),
         Some((width, height)) => {
-            told["photo"] = json!([{
+            reply["photo"] = json!([{
                 "file_id": format!("photo-{}", message.message_id),
                 "file_unique_id": format!("unique-{}", message.message_id),
                 "width": width, "height": height,
@@ -337,15 +337,15 @@ fn message_json(message: &ShownMessage, kind: Chat) -> Value {
         }
     };
     if !message.text.is_empty() {
-        told[text] = message.text.as_str().into();
+        reply[text] = message.text.as_str().into();
     }
     if !message.entities.is_empty() {
-        told[entities] = message.entities.iter().map(Entity::to_json).collect();
+        reply[entities] = message.entities.iter().map(Entity::to_json).collect();
     }
     if !message.buttons.is_empty() {
-        told["reply_markup"] = keyboard::to_json(&message.buttons);
+        reply["reply_markup"] = keyboard::to_json(&message.buttons);
     }
-    told
+    reply
 }
 
 fn chat_json(id: i64, kind: Chat) -> Value {

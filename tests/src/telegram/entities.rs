@@ -1,6 +1,6 @@
 //! Message entities: how they are read (the server's `get_text_entity`) and how they may lie in
 //! each other. Where they are in a text is `text.rs`'s. Mentions of people, custom emoji and
-//! formatted dates are not here.
+//! formatted dates are not supported.
 
 use serde_json::{Map, Value, json};
 
@@ -9,10 +9,10 @@ use super::answers::ErrorResponse;
 /// tdlib's bound for offsets and lengths.
 const MAX_OFFSET: i32 = 1_000_000;
 
-/// How a part of a text looks. In UTF-16 units.
+/// The format of a part of a text, in UTF-16 units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity {
-    /// Telegram's word: `bold`, `code`, ...
+    /// Telegram's name: `bold`, `code`, ...
     pub kind: String,
     /// Where it begins.
     pub offset: usize,
@@ -31,14 +31,14 @@ impl Entity {
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let mut told = json!({ "type": self.kind, "offset": self.offset, "length": self.length });
+        let mut reply = json!({ "type": self.kind, "offset": self.offset, "length": self.length });
         if let Some(url) = &self.url {
-            told["url"] = url.as_str().into();
+            reply["url"] = url.as_str().into();
         }
         if let Some(language) = &self.language {
-            told["language"] = language.as_str().into();
+            reply["language"] = language.as_str().into();
         }
-        told
+        reply
     }
 }
 
@@ -174,7 +174,7 @@ fn entity_class(kind: &str) -> (EntityClass, u8) {
 }
 
 /// In Telegram's order. The Bot API allows entities to lie in each other, not to cross, and names
-/// those that can not contain each other. The real one mends what breaks that: it splits, merges
+/// those that can not contain each other. The real one repairs others: it splits, merges
 /// and drops silently (tdlib's `fix_entities`). Who sends such has a bug, so it is refused here.
 pub(super) fn sort_and_check_nesting(
     mut entities: Vec<Entity>,

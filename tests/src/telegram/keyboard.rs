@@ -1,4 +1,4 @@
-//! Inline keyboards, with buttons that send data back; other kinds of keyboards and buttons are not here.
+//! Inline keyboards, with buttons that send data back; other kinds of keyboards and buttons are not supported.
 
 use serde_json::{Value, json};
 

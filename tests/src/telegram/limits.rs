@@ -51,7 +51,7 @@ pub(super) struct Recipient {
     pub(super) is_group: bool,
 }
 
-/// What was sent, and what is closed because of it.
+/// Messages sent, and chats that are closed because of them.
 #[derive(Default)]
 pub(super) struct RateLimiter {
     limits: RateLimits,
@@ -151,17 +151,17 @@ mod tests {
         Recipient { chat, is_group }
     }
 
-    /// How many of so many at one moment pass, and what the last is told.
+    /// How many of this many messages at one moment pass, and the result of the last.
     fn admit_all(
         flood: &mut RateLimiter,
         chats: impl Iterator<Item = i64>,
         now: Instant,
     ) -> (usize, Option<u32>) {
-        let told: Vec<_> = chats
+        let results: Vec<_> = chats
             .map(|chat| flood.admit(recipient(chat), now))
             .collect();
-        let passed = told.iter().filter(|told| told.is_ok()).count();
-        (passed, told.last().and_then(|told| told.err()))
+        let passed = results.iter().filter(|result| result.is_ok()).count();
+        (passed, results.last().and_then(|result| result.err()))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a bot can call, and in which order Telegram looks at what it was given: first the text (the
+//! What a bot can call, and in which order Telegram checks the parameters: first the text (the
 //! server's `get_input_message_text`), then the chat, then what its library makes of the text, then
 //! its own limits.
 
@@ -55,7 +55,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    /// Names are told apart without regard to case.
+    /// Names are compared without regard to case.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "getme" => Some(Self::GetMe),
@@ -82,7 +82,7 @@ pub(super) fn send_chat_action(chats: &Chats, given: &Parameters) -> Result<Valu
     Ok(Value::Bool(true))
 }
 
-/// Shows a message and tells it.
+/// Shows a message and returns it.
 pub(super) fn send_message(
     chats: &Chats,
     given: &Parameters,
@@ -123,7 +123,7 @@ pub(super) fn send_photo(
     chats.show_message(chat, caption, keyboard, Some((size, photo.to_vec())))
 }
 
-/// Another keyboard below a message of the bot's, or none. Messages of an inline query are not here.
+/// Another keyboard below a message of the bot's, or none. Messages of an inline query are not supported.
 pub(super) fn edit_message_reply_markup(
     chats: &Chats,
     given: &Parameters,

@@ -110,7 +110,7 @@ fn parse_hex_byte(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// What is not a JSON object has no parameters: the real one writes that to its log and goes on,
+/// What is not a JSON object has no parameters: the real one logs that and continues,
 /// keeping what it read before the fault. Texts lose their quotes, everything else stays JSON.
 fn parse_json(body: &[u8]) -> Vec<(String, String)> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {

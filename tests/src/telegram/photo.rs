@@ -22,7 +22,7 @@ pub(super) fn png_size(photo: &[u8]) -> Result<(u32, u32), ErrorResponse> {
         let bytes = photo.get(at..at + 4)?;
         Some(u32::from_be_bytes(bytes.try_into().ok()?))
     };
-    let ends_well = photo.starts_with(PNG) && photo.windows(4).any(|word| word == b"IEND");
+    let ends_well = photo.starts_with(PNG) && photo.windows(4).any(|chunk| chunk == b"IEND");
     let (Some(width), Some(height), true) = (number(16), number(20), ends_well) else {
         return Err(ErrorResponse::bad_request("IMAGE_PROCESS_FAILED"));
     };

@@ -1,6 +1,6 @@
 //! What Telegram makes of a text: characters that it replaces or drops, white space at both ends,
 //! and where entities are after that. Follows `fix_formatted_text` of tdlib's `MessageEntity.cpp`.
-//! Not here: what it finds in a text by itself (links, commands, hashtags, cashtags) and adds to
+//! Not supported: what it finds in a text by itself (links, commands, hashtags, cashtags) and adds to
 //! the entities.
 
 use super::Entity;
@@ -18,7 +18,7 @@ const MAX_CAPTION_UNITS: usize = 1_024;
 /// Entities beyond these are not shown.
 const MAX_ENTITIES: usize = 100;
 
-/// A text and how it looks.
+/// A text and its format.
 pub(super) struct Formatted {
     pub(super) text: String,
     pub(super) entities: Vec<Entity>,

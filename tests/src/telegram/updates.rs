@@ -103,7 +103,7 @@ impl Updates {
         }
     }
 
-    /// Whoever asked before is sent away.
+    /// An earlier request is answered with a conflict.
     fn begin_poll(&self, offset: i64) -> Result<u64, ErrorResponse> {
         if offset < 0 {
             return Err(ErrorResponse::unsupported("a negative offset"));

@@ -4,8 +4,8 @@
 //!
 //! Exit codes: SIGTERM 0, SIGINT 0, SIGALRM 1, SIGUSR1 70, SIGUSR2 78, SIGHUP 20, SIGPROF 21.
 //! Faults: SIGURG stalls its component while heartbeats continue; SIGVTALRM burns the processor and does nothing else;
-//! SIGXCPU cuts it off the bus; SIGPWR cuts it off market data; SIGWINCH makes it eat memory; SIGTTIN makes a child of
-//! it eat memory.
+//! SIGXCPU cuts it off the bus; SIGPWR cuts it off market data; SIGWINCH makes it allocate memory without end, SIGTTIN
+//! a child process.
 //! Environment: NATS (host:port), USER, PASSWORD, PROJECT, HOST, UNIT, HEARTBEAT_MS; LOG_LINE (printed first), EXIT
 //! (exits at once with this code), IGNORE_SIGTERM, EAT_MEMORY, EAT_MEMORY_CHILD, LATCH (heartbeats name this latch of
 //! the account paper.v.a; an empty value names the account only).
