@@ -7,6 +7,7 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
@@ -92,18 +93,22 @@ async fn killed_trader_is_restarted_and_the_operator_is_notified() {
     let variables = [("TRADER_FLAGS", flags), ("LOG_LEVEL", "debug")];
     let system = start_system("whole", &variables).await;
     let (telegram, project) = (&system.telegram, &system.project);
-    wait_until_shown(telegram, &["🚀 STARTED: trader trader-paper-1", flags]).await;
-    wait_until_shown(telegram, &["🐕 WATCHDOG STARTED"]).await;
+    wait_until_shown(telegram, &["🚀 STARTED: PAPER trader-paper-1", flags]).await;
+    wait_until_shown(telegram, &["🚀 WATCHDOG STARTED"]).await;
 
     let trader = project.container_name("trader-paper", 1);
     docker(&["kill", "--signal", "KILL", &trader]);
     let expected = [
-        "🔄 AUTO-RESTART TRIGGERED\nAttempt: 1/1000\nReason: killed by SIGKILL (exit 137)\n\
+        "🔄 AUTO-RESTART TRIGGERED: PAPER trader-paper-1\nAttempt: 1/1000\nReason: killed by SIGKILL (exit 137)\n\
          Consecutive Failures: 1\nUptime: ",
-        "Next restart in: 1s\nUnit: trader-paper-1",
+        "Next restart in: 1s\n",
     ];
     wait_until_shown(telegram, &expected).await;
-    wait_until_shown(telegram, &["✅ RECOVERED\nUnit: trader-paper-1\nAfter: "]).await;
+    wait_until_shown(
+        telegram,
+        &["✅ TRADER RECOVERED: PAPER trader-paper-1\nAfter: "],
+    )
+    .await;
 
     let guard = project.container_name("socket-guard", 1);
     let started = format!("/start\" container=\"{trader}\" verdict=\"allowed\" status=204");
@@ -116,18 +121,20 @@ async fn killed_trader_is_restarted_and_the_operator_is_notified() {
     assert_eq!(network, "none", "socket-guard has a network");
     let watchdog = project.container_name("watchdog", 1);
     let mounts = inspect(&watchdog, "{{range .Mounts}}{{.Destination}} {{end}}");
+    let mounts: BTreeSet<&str> = mounts.split_whitespace().collect();
     assert_eq!(
-        mounts, "/run/socket-guard",
-        "the watchdog has more than its socket"
+        mounts,
+        BTreeSet::from(["/logs", "/run/socket-guard"]),
+        "the watchdog has more than its socket and its log"
     );
     docker(&["kill", "--signal", "KILL", &watchdog]);
-    wait_until_shown(telegram, &["🚨 WATCHDOG SILENT\nLast heard: "]).await;
+    wait_until_shown(telegram, &["🚨 WATCHDOG LOST\nLast heartbeat: "]).await;
     docker(&["start", &watchdog]);
-    wait_until_shown(telegram, &["✅ WATCHDOG HEARD AGAIN"]).await;
+    wait_until_shown(telegram, &["✅ WATCHDOG RECOVERED"]).await;
 
     run_command(project.compose().args(["stop", "trader-paper"]));
-    wait_until_shown(telegram, &["🛑 SHUTDOWN: trader trader-paper-1", "Exit: 0"]).await;
-    wait_until_shown(telegram, &["🛑 STAYS STOPPED\nUnit: trader-paper-1"]).await;
+    wait_until_shown(telegram, &["🛑 SHUTDOWN: PAPER trader-paper-1", "Exit: 0"]).await;
+    wait_until_shown(telegram, &["🛑 STOPPED: PAPER trader-paper-1"]).await;
 
     let notifier = project.container_name("notifier", 1);
     let (_, secret) = telegram.token().split_once(':').unwrap();
@@ -146,7 +153,7 @@ const HEAL_TIMEOUT: Duration = Duration::from_mins(3);
 async fn hung_bus_is_restarted_and_trading_continues() {
     let system = start_system("hung-bus", &[("WATCHDOG_HEAL_MIN_INTERVAL_SECS", "10")]).await;
     let (telegram, project) = (&system.telegram, &system.project);
-    wait_until_shown(telegram, &["🐕 WATCHDOG STARTED"]).await;
+    wait_until_shown(telegram, &["🚀 WATCHDOG STARTED"]).await;
     let [nats, trader] = ["nats", "trader-paper"].map(|service| project.container_name(service, 1));
     let since = |container: &str| inspect(container, "{{.State.StartedAt}}");
     let before = [since(&nats), since(&trader)];
@@ -155,10 +162,10 @@ async fn hung_bus_is_restarted_and_trading_continues() {
         (since(&nats) != before[0]).then_some(())
     })
     .await;
-    let expected = ["⚠️ WARNING\nFrom: watchdog watchdog-1\nPart: nats-1\n\
-         Error: hung: the health check failed (exit 70); restarting the service"];
+    let expected = ["⚠️ SERVICE FAILED: nats-1\n\
+         Reason: hung: the health check failed (exit 70); restarting the service"];
     wait_until_shown(telegram, &expected).await;
-    let expected = ["✅ WORKS AGAIN\nFrom: watchdog watchdog-1\nPart: nats-1\nAfter: "];
+    let expected = ["✅ SERVICE RECOVERED: nats-1\nAfter: "];
     wait_until_shown(telegram, &expected).await;
     let shown = telegram.shown().into_iter().map(|shown| shown.text);
     let times: usize = shown
