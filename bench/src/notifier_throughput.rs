@@ -29,7 +29,7 @@ const INTAKE_TIMEOUT: Duration = Duration::from_mins(10);
 pub(crate) struct Options {
     /// Number of critical events, one after the other
     #[arg(long, default_value_t = 500)]
-    criticals: usize,
+    critical_messages: usize,
     /// Number of events on the bus when the notifier starts
     #[arg(long, default_value_t = 20_000)]
     events: usize,
@@ -63,8 +63,8 @@ async fn measure_latency(options: &Options) {
     notifier.wait_for_log("sending notifications").await;
     let proc = ProcessStats::of_process(notifier.pid());
     let used = proc.cpu_time();
-    let mut spans = Vec::with_capacity(options.criticals);
-    for number in 0..options.criticals {
+    let mut spans = Vec::with_capacity(options.critical_messages);
+    for number in 0..options.critical_messages {
         let start = Instant::now();
         publish_event(
             &bus,
@@ -90,7 +90,7 @@ async fn measure_latency(options: &Options) {
         format_micros(used, spans.len()),
     );
     if let Some(python) = &options.apprise {
-        run_apprise(python, &telegram, options.criticals);
+        run_apprise(python, &telegram, options.critical_messages);
     }
 }
 

@@ -1,5 +1,5 @@
 //! Storms: many traders tell much at once, or tell it when the bus is back. The real notifier between a real
-//! nats-server and a strict Telegram at its true pace: criticals go first, the rest is counted, and the counts
+//! nats-server and a strict Telegram at its true pace: critical messages go first, the rest is counted, and the counts
 //! are right.
 
 #![allow(
@@ -80,10 +80,10 @@ async fn publish_evenly(bus: Bus, trader: String, events: usize, over: Duration)
     }
 }
 
-/// So many events from so many traders within this time, and criticals among them: how long the slowest of
+/// So many events from so many traders within this time, and critical ones among them: how long the slowest of
 /// those took.
 async fn run_burst(telegram: &Telegram, bus: &Bus, traders: usize, each: usize, over: Duration) {
-    const CRITICALS: usize = 4;
+    const CRITICAL_COUNT: usize = 4;
     let began = Instant::now();
     let mut tellers = JoinSet::new();
     for number in 0..traders {
@@ -91,7 +91,7 @@ async fn run_burst(telegram: &Telegram, bus: &Bus, traders: usize, each: usize, 
         tellers.spawn(publish_evenly(bus.clone(), trader, each, over));
     }
     let mut slowest = Duration::ZERO;
-    for number in 0..CRITICALS {
+    for number in 0..CRITICAL_COUNT {
         sleep(over / 5).await;
         let asked = Instant::now();
         let trader = format!("trader-paper-{number}");
@@ -131,7 +131,7 @@ async fn run_burst(telegram: &Telegram, bus: &Bus, traders: usize, each: usize, 
 }
 
 #[tokio::test]
-async fn burst_is_summarized_and_criticals_are_sent_first() {
+async fn burst_is_summarized_and_critical_messages_are_sent_first() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
     let notifier = NotifierSetup::new(&nats).with_telegram(&telegram).start();
@@ -201,6 +201,6 @@ async fn bus_outage_of_a_minute_loses_no_critical_and_causes_no_flood() {
     .await;
     let first = "🔕 THE BUS WAS AWAY: 10 traders, 200 messages in one";
     assert_eq!(held.text.lines().next(), Some(first), "{}", held.text);
-    // BUS AWAY, BUS BACK, three criticals, and that one.
+    // BUS AWAY, BUS BACK, three critical messages, and that one.
     assert_eq!(telegram.shown().len(), 6, "{:?}", telegram.shown());
 }

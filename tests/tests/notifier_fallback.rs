@@ -1,4 +1,4 @@
-//! What reaches the owner when the usual way is cut: criticals over the fallback, the dead man's switch,
+//! What reaches the owner when the usual way is cut: critical notifications over the fallback, the dead man's switch,
 //! and word of a bus that is away.
 
 #![allow(
@@ -47,7 +47,7 @@ fn assert_no_secret_logged(notifier: &Process, telegram: &Telegram) {
 }
 
 #[tokio::test]
-async fn fallback_gets_rejected_criticals_once_and_telegram_counts_them_later() {
+async fn fallback_gets_rejected_critical_messages_once_and_telegram_counts_them_later() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let webhook = Endpoint::start().await;
     let bus = nats.bus(Role::TraderPaper).await;

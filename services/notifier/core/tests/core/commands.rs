@@ -427,7 +427,7 @@ fn command_interrupted_by_a_crash_is_reported_and_not_repeated() {
 }
 
 #[test]
-fn reply_goes_to_its_chat_after_criticals_and_before_groups() {
+fn reply_goes_to_its_chat_after_critical_ones_and_before_groups() {
     let mut bench = TestIntake::new();
     bench.world.receive("a", info_event(1));
     bench.send_text(OPERATOR, OPERATOR, "/start trader-1");

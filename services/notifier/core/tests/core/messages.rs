@@ -84,7 +84,7 @@ fn groups_never_exceed_telegrams_limit_and_keep_the_order() {
 }
 
 #[test]
-fn backlog_is_counted_but_criticals_are_sent_in_full_with_their_age() {
+fn backlog_is_counted_but_critical_ones_are_sent_in_full_with_their_age() {
     let mut world = World::new(TELEGRAM);
     let at = world.now().utc;
     world.advance(3_600_000);

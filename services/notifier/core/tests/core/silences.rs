@@ -19,7 +19,7 @@ fn end_expired(world: &mut World) {
 }
 
 #[test]
-fn silence_passes_only_criticals_and_counts_the_rest_at_its_end() {
+fn silence_passes_only_critical_notifications_and_counts_the_rest_at_its_end() {
     let mut world = World::new(SendLimits::NONE);
     start_silence(&mut world, None, 7_200_000);
     world.receive("a", info_event(1));

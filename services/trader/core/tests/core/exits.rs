@@ -119,7 +119,7 @@ fn a_short_that_is_stopped_loses_more_than_its_distance() {
 }
 
 #[test]
-fn the_entrys_own_candle_can_close_the_position() {
+fn the_candle_of_the_entry_can_close_the_position() {
     for (prices, reason) in [
         (["40000", "40600", "40000", "40500"], ExitReason::Target),
         (["40000", "40600", "39600", "40500"], ExitReason::Stop),
