@@ -58,7 +58,7 @@ pub enum SignalRejection {
 }
 
 impl SignalRejection {
-    /// Code word in records, reports and metrics.
+    /// Code in records, reports and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::PositionOpen => "position_open",
@@ -134,7 +134,7 @@ pub struct Bracket {
 
 /// Sizes a signal against the book's equity, and checks every numeric gate.
 ///
-/// Both prices are rounded so that the trade never looks better than its formula: the stop away from the reference price,
+/// Both prices are rounded so that the trade is never better than its formula: the stop away from the reference price,
 /// the target towards it.
 ///
 /// # Errors
@@ -340,14 +340,14 @@ mod tests {
     }
 
     #[test]
-    fn rejection_is_described_in_words_and_named_by_its_serialized_word() {
+    fn rejection_is_described_in_a_sentence_and_named_by_its_serialized_code() {
         // serde lists every variant in its error.
         let error = serde_json::from_str::<SignalRejection>("\"?\"").unwrap_err();
         let error = error.to_string();
         let mut sentences = Vec::new();
-        for word in error.split('`').skip(3).step_by(2) {
-            let reason: SignalRejection = serde_json::from_str(&format!("\"{word}\"")).unwrap();
-            assert_eq!(reason.as_str(), word);
+        for code in error.split('`').skip(3).step_by(2) {
+            let reason: SignalRejection = serde_json::from_str(&format!("\"{code}\"")).unwrap();
+            assert_eq!(reason.as_str(), code);
             let sentence = reason.describe();
             assert!(
                 sentence.contains(' ') && !sentence.contains('_'),

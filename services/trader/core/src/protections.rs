@@ -130,7 +130,7 @@ pub struct EntryLock {
     pub lock: EntryLockKind,
     /// Market time at which the lock ends.
     pub until: UtcMs,
-    /// Reason in words, for the operator.
+    /// Reason as text for the operator.
     pub reason: String,
 }
 
@@ -251,7 +251,7 @@ fn percent(share: Decimal) -> Decimal {
 /// A text that is not a valid list of [`Protections`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "invalid protection {0:?}: expected none, or a list of CooldownPeriod:STOP, \
+    "{0:?}: expected none, or a list of CooldownPeriod:STOP, \
      StoplossGuard:TRADES/LOOKBACK/STOP, MaxDrawdown:TRADES/LOOKBACK/PERCENT%/STOP, \
      LowProfitPairs:TRADES/LOOKBACK/PERCENT%/STOP, each at most once, with times like 30m or 4h up \
      to 720h and 1 to {MAX_REMEMBERED_TRADES} trades"

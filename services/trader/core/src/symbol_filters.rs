@@ -11,9 +11,9 @@ use crate::fixed_point::{Price, Qty};
 pub struct SymbolFilters {
     /// Symbol on the exchange, such as `BTCUSDT`.
     pub symbol: SubjectToken,
-    /// Price step in the quote currency: prices are multiples of it.
+    /// Price step in the quote currency: all prices are multiples.
     pub tick: Price,
-    /// Quantity step in base units: quantities are multiples of it.
+    /// Quantity step in base units: all quantities are multiples.
     pub lot: Qty,
     /// Smallest quantity of an order, in base units.
     pub min_qty: Qty,

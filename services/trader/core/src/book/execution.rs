@@ -71,7 +71,7 @@ pub enum ExecutionEvent {
         /// Current time.
         now: UtcMs,
     },
-    /// External trades closed the position or a part of it.
+    /// External trades closed or reduced the position.
     ExternallyClosed {
         /// Exchange id of the external order.
         exchange_order_id: i64,

@@ -23,7 +23,7 @@ pub enum ExitReason {
 }
 
 impl fmt::Display for ExitReason {
-    /// Writes the reason in words, for logs and notifications.
+    /// Writes the reason as text for logs and notifications.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stop => "stop",

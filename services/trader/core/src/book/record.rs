@@ -83,7 +83,7 @@ pub enum BookRecord {
         breaker: Breaker,
         /// Open time of the candle that tripped it.
         at: UtcMs,
-        /// Reason in words, for the operator.
+        /// Reason as text for the operator.
         reason: String,
     },
     /// Entries are locked for a time.
@@ -92,7 +92,7 @@ pub enum BookRecord {
         lock: EntryLockKind,
         /// Market time at which the lock ends.
         until: UtcMs,
-        /// Reason in words, for the operator.
+        /// Reason as text for the operator.
         reason: String,
     },
     /// The book does not trade until the operator unhalts it.
@@ -138,7 +138,7 @@ pub enum BookRecord {
         /// Error code of the exchange; `None` if the exchange did not reject the order.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<i64>,
-        /// Reason in words.
+        /// Reason as text.
         reason: String,
     },
     /// Fees and profit of an order's trades were read from the exchange.
@@ -303,7 +303,7 @@ pub enum DropReason {
 }
 
 impl fmt::Display for DropReason {
-    /// Writes the reason in words, for the operator.
+    /// Writes the reason as text for the operator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooLate => "the market had moved on before the entry could be filled",

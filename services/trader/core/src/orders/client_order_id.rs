@@ -158,7 +158,7 @@ fn tail(leg: Leg, attempt: u32) -> String {
     )
 }
 
-/// FNV-1a: short and stable; only has to tell a few symbols apart.
+/// FNV-1a: short and stable; only has to distinguish a few symbols.
 fn digest(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

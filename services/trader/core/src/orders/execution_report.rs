@@ -57,12 +57,12 @@ pub enum OrderCallOutcome {
         /// What happened instead of an answer, in one line.
         error: String,
     },
-    /// The exchange has neither the order nor a trade of it.
+    /// The exchange has neither the order nor one of its trades.
     NotFound,
 }
 
 impl fmt::Display for OrderCallOutcome {
-    /// Writes the outcome in words, for logs.
+    /// Writes the outcome as text for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reported(ExecutionReport {

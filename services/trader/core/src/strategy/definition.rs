@@ -8,7 +8,7 @@ use crate::regime::{Momentum, Regime, Trend};
 /// Everything that the core must know of a strategy.
 #[derive(Debug)]
 pub(super) struct Definition {
-    /// Name in settings, records and events: lower case, words joined by `-`.
+    /// Name in settings, records and events: kebab-case.
     pub(super) name: &'static str,
     /// Letter in client order ids. Unique; the letter of a removed strategy is not used again.
     pub(super) letter: char,

@@ -104,7 +104,7 @@ impl fmt::Display for Strategy {
 
 /// A text that names no [`Strategy`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown strategy {0:?}: expected one of {list}", list = Strategy::ALL.map(Strategy::as_str).join(", "))]
+#[error("{0:?}: expected one of {list}", list = Strategy::ALL.map(Strategy::as_str).join(", "))]
 pub struct UnknownStrategy(String);
 
 impl FromStr for Strategy {

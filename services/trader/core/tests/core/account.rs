@@ -46,7 +46,7 @@ fn command_received(seq: u64, order: AccountCommand) -> AccountEvent {
     let command = AccountCommandRecord {
         command: order,
         by: "operator".to_owned(),
-        reason: "looked at it".to_owned(),
+        reason: "cause found".to_owned(),
     };
     let at = UtcMs(9);
     AccountEvent::CommandReceived { at, seq, command }
@@ -130,19 +130,19 @@ fn latch_is_ended_only_by_its_id_and_the_peaks_start_over() {
     let mut state = AccountState::default();
     update_value(&mut state, 1, "10000", "10000");
     update_value(&mut state, 2, "10000", "9000");
-    let word = |latch: &str| {
+    let command = |latch: &str| {
         let latch = latch.to_owned();
         command_received(7, AccountCommand::Unlatch { latch_id: latch })
     };
     // A recovery, a new day or another latch id does not end the latch.
     assert_eq!(update_value(&mut state, 3, "10000", "10000"), None);
     assert_eq!(update_value(&mut state, 2 * DAY, "10000", "10000"), None);
-    assert!(handle_event(&mut state, &word("daily_loss-1")).is_empty());
+    assert!(handle_event(&mut state, &command("daily_loss-1")).is_empty());
     assert!(state.latch.is_some());
-    assert_eq!(handle_event(&mut state, &word("daily_loss-2")).len(), 1);
+    assert_eq!(handle_event(&mut state, &command("daily_loss-2")).len(), 1);
     assert_eq!(state.latch, None);
     assert!(
-        handle_event(&mut state, &word("daily_loss-2")).is_empty(),
+        handle_event(&mut state, &command("daily_loss-2")).is_empty(),
         "ended once"
     );
     assert_eq!(update_value(&mut state, 2 * DAY + 1, "10000", "9000"), None);
@@ -199,12 +199,12 @@ fn latch_makes_one_operator_event() {
         equity: dec("1"),
     };
     let records = handle_event(&mut state, &event);
-    let heard: Vec<_> = records
+    let events: Vec<_> = records
         .iter()
         .filter_map(|r| operator_event(&account, r))
         .collect();
-    assert_eq!(heard.len(), 1);
-    assert_eq!(heard[0].kind(), "account_latched");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].kind(), "account_latched");
 }
 
 #[test]

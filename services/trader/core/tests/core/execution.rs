@@ -306,7 +306,7 @@ fn position_close_waits_until_funding_just_before_it_is_listed() {
     );
     assert!(
         live.receive_funding(&[]).is_empty(),
-        "nor is it believed if it is heard"
+        "nor does a report change it"
     );
     live.now = hour + 60_000;
     assert_eq!(live.tasks(), [format!("payments from {ENTRY}")]);
@@ -395,7 +395,7 @@ fn a_position_that_gets_no_stop_is_closed() {
         live.finish_call(Leg::Stop, rejected(-4045)),
         ["order_closed_unfilled"]
     );
-    assert!(is_unprotected(&live.book.state), "looked at soon");
+    assert!(is_unprotected(&live.book.state), "queried soon");
     assert!(live.tick_after(999).is_empty());
     assert_eq!(live.tick_after(1), ["order_intended"]);
     assert_eq!(
@@ -438,7 +438,7 @@ fn lost_target_is_retried_and_one_rejected_three_times_is_not() {
     for _ in 0..2 {
         live.finish_call(Leg::Target, closed_unfilled());
     }
-    assert!(is_unprotected(&live.book.state), "looked at soon");
+    assert!(is_unprotected(&live.book.state), "queried soon");
     live.tick_after(30_000);
     for _ in 0..4 {
         live.finish_call(Leg::Target, rejected(-4045));
@@ -477,9 +477,9 @@ fn rejected_exit_is_retried_while_stop_and_target_are_queried() {
         "once"
     );
     live.finish_call(Leg::Exit, rejected(-2022));
-    let looked = live.tasks();
+    let tasks = live.tasks();
     assert_eq!(live.newest_order(Leg::Exit).attempt, 1);
-    assert_eq!(looked, Vec::<String>::new(), "the next one is on its way");
+    assert_eq!(tasks, Vec::<String>::new(), "the next one is in flight");
     live.finish_call(Leg::Exit, rejected(-2022));
     assert_eq!(live.tasks(), ["query stop 0", "query target 0"]);
     live.close_with(Leg::Stop, "39600", "-100");

@@ -149,7 +149,7 @@ fn a_candle_that_closes_a_position_may_also_signal_the_next_entry() {
     else {
         panic!("{records:?}")
     };
-    // The size follows the equity after the loss: 2 % of it over 480, or what it buys.
+    // The size follows the equity after the loss: 2 % over 480, or what the equity buys.
     assert!(trade.equity < dec("10000"));
     assert_eq!(entry.quantity.to_string(), "0.243");
 }

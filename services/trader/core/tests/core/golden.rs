@@ -43,7 +43,7 @@ fn every_record() -> Vec<(&'static str, BookRecord)> {
     });
     book.handle_event(BookEvent::Unhalted(Unhalt {
         by: "operator".to_owned(),
-        reason: "looked at it".to_owned(),
+        reason: "cause found".to_owned(),
         external_close: None,
     }));
     let orders = crate::execution::every_order_record();

@@ -60,7 +60,7 @@ fn pending_entry(state: &BookState) -> Option<Entry> {
 fn unhalt(closed: Option<(UtcMs, Price)>) -> BookEvent {
     BookEvent::Unhalted(Unhalt {
         by: "operator".to_owned(),
-        reason: "looked at it".to_owned(),
+        reason: "cause found".to_owned(),
         external_close: closed,
     })
 }
@@ -90,7 +90,7 @@ fn unhalted_book_continues_where_it_was_halted() {
             records,
             [BookRecord::BookUnhalted {
                 by: "operator".to_owned(),
-                reason: "looked at it".to_owned(),
+                reason: "cause found".to_owned(),
             }]
         );
         assert_eq!(book.state, before);
