@@ -1,50 +1,58 @@
-//! The notifier's command line.
+//! Command line of the notifier.
 
 use clap::{Args, Parser, Subcommand};
 use protocol::command::DeadLetterSelection;
 
-/// Tells the owner what happens, through Telegram or, without a token, in its log
+/// Sends notifications to the operator and receives commands, by Telegram; without a token, notifications go to the log
 #[derive(Debug, Parser)]
 #[command(name = "notifier", version)]
 pub struct Cli {
-    /// What to do instead of telling.
+    /// Command to run instead of the service.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// Commands beside telling.
+/// Commands of the notifier.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Ask the notifier running here how it is (exit 0: well, 69: it waits for something else, 70: it hangs)
+    /// Check the local notifier's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
     Health,
-    /// Show every kind of event as the owner would read it, with sample values; needs no bus
+    /// Print the notification of every event with sample values; needs no bus
     Preview,
-    /// Send one message with the token and chat that are set, and say what is wrong where that fails
-    /// (exit 0: sent, 69: not reached, 78: a person must mend it)
+    /// Send one message with the configured token and chat (exit 0 sent, 69 Telegram unreachable, 78 invalid
+    /// configuration)
     SendTest {
-        /// What to send.
+        /// Text of the message.
         text: Option<String>,
     },
-    /// Show what was told, what waits, and what Telegram refused; works with the notifier dead
-    Status,
-    /// Have letters sent again that Telegram refused; the notifier at work does it (exit 64: there is no
-    /// such letter, 69: no notifier answers)
+    /// Show counts of messages, queued notifications and dead letters; works while the notifier is down
+    Status(StatusArgs),
+    /// Send dead letters again: notifications that Telegram rejected (exit 64 no such dead letter, 69 no notifier
+    /// answers)
     Resend(DeadLetterArgs),
 }
 
-/// Dead letters.
+/// Output of `notifier status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Selection of dead letters.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct DeadLetterArgs {
-    /// The letter's number, as `status` shows it
+    /// Number of the dead letter, as `status` shows it
     pub id: Option<u64>,
-    /// All that `status` shows
+    /// All dead letters
     #[arg(long)]
     pub all: bool,
 }
 
 impl DeadLetterArgs {
-    /// The same on the bus.
+    /// The selection as a request on the bus.
     pub fn selection(&self) -> DeadLetterSelection {
         self.id.map_or(DeadLetterSelection::All, |number| {
             DeadLetterSelection::One { number }

@@ -1,5 +1,5 @@
-//! Carries out one order of the owner's: asks the bus, or stores his word where its keeper reads it. Whether
-//! it may be carried out is decided before; nothing here is ever repeated.
+//! Executes one command of the operator: reads the bus, sends a request to the watchdog, or stores an account command
+//! for the account leader. Nothing is retried.
 
 use std::time::Duration;
 
@@ -18,74 +18,76 @@ use tokio::time::timeout;
 
 use crate::{heartbeats, report_reader};
 
-/// A watchdog that does not answer within this time is none.
+/// Deadline for a reply of the watchdog.
 const WATCHDOG_DEADLINE: Duration = Duration::from_secs(5);
-/// Storing a word takes no longer, or nobody knows.
+/// Deadline for storing an account command; after it, the outcome is unknown.
 const STORE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Who carries out, and for whom.
+/// Executor of one command.
 pub struct CommandExecutor {
-    /// The bus.
+    /// Connection to the bus.
     pub bus: Bus,
-    /// This run of the process: writes into operators' journals.
+    /// Boot id of the process, as the writer of account commands.
     pub boot: SubjectToken,
     /// Project and host of the notifier: whose watchdog gets a command that fits several.
     pub host: HostKey,
-    /// Whose order it is.
+    /// Operator who gave the command.
     pub by: String,
-    /// How delivery is, in one line.
+    /// State of the notifier's queue in one line.
     pub queue_status: String,
 }
 
 impl CommandExecutor {
-    /// What came of the order. Those that only read the journal's fold are not for here.
-    pub async fn execute(self, order: TelegramCommand) -> CommandResult {
-        match order {
-            TelegramCommand::Help {
-                is_greeting: greeting,
-            } => read_result(Ok(replies::help(greeting))),
+    /// Executes a command that the dispatcher's state does not answer.
+    pub async fn execute(self, command: TelegramCommand) -> CommandResult {
+        match command {
+            TelegramCommand::Help { is_greeting } => read_result(Ok(replies::help(is_greeting))),
             TelegramCommand::Status => read_result(self.status().await),
             TelegramCommand::Health => read_result(self.health().await),
             TelegramCommand::Positions => read_result(self.positions().await),
             TelegramCommand::Performance => self.performance().await,
-            TelegramCommand::Account {
-                command: order,
-                account,
-            } => self.store_account_command(order, account).await,
-            TelegramCommand::Unit(order) => self.execute_unit_command(order).await,
+            TelegramCommand::Account { command, account } => {
+                self.store_account_command(command, account).await
+            }
+            TelegramCommand::Unit(command) => self.execute_unit_command(command).await,
             TelegramCommand::Logs | TelegramCommand::Silence(_) => {
-                failed_result("bug: not an order for the bus")
+                failed_result("internal error: the dispatcher answers this command")
             }
         }
     }
 
     async fn status(&self) -> Result<String, String> {
         let watchdog = match self.request_watchdog(UnitCommand::Status).await {
-            Ok(answer) if answer.ok => Ok(answer.text),
-            Ok(answer) => Err(format!("The watchdog says: {}", answer.text)),
-            Err(WatchdogUnreachable { error: why, .. }) => Err(why),
+            Ok(reply) if reply.ok => Ok(reply.text),
+            Ok(reply) => Err(format!("Watchdog: {}", reply.text)),
+            Err(WatchdogUnreachable { error, .. }) => Err(error),
         };
-        let beats = self.heartbeats().await?;
+        let heartbeats = self.heartbeats().await?;
         let accounts = report_reader::accounts(&self.bus).await?;
-        Ok(replies::status(&watchdog, &beats, &accounts, clock::now()))
+        Ok(replies::status(
+            &watchdog,
+            &heartbeats,
+            &accounts,
+            clock::now(),
+        ))
     }
 
     async fn health(&self) -> Result<String, String> {
-        let beats = self.heartbeats().await?;
+        let heartbeats = self.heartbeats().await?;
         Ok(replies::health(
-            &beats,
+            &heartbeats,
             self.queue_status.clone(),
             clock::now(),
         ))
     }
 
     async fn heartbeats(&self) -> Result<Vec<LatestHeartbeat>, String> {
-        let of = |service: Service| move |(name, beat)| (service, name, beat);
+        let with = |service: Service| move |(name, heartbeat)| (service, name, heartbeat);
         let traders = heartbeats::trader_heartbeats(&self.bus).await?;
         let watchdogs = heartbeats::watchdog_heartbeats(&self.bus).await?;
-        let traders = traders.into_iter().map(of(Service::Trader));
+        let traders = traders.into_iter().map(with(Service::Trader));
         Ok(traders
-            .chain(watchdogs.into_iter().map(of(Service::Watchdog)))
+            .chain(watchdogs.into_iter().map(with(Service::Watchdog)))
             .collect())
     }
 
@@ -95,80 +97,80 @@ impl CommandExecutor {
     }
 
     async fn performance(&self) -> CommandResult {
-        let told = async {
+        let read = async {
             let books = report_reader::books(&self.bus).await?;
             let accounts = report_reader::accounts(&self.bus).await?;
             Ok(replies::performance(&books, &accounts, clock::now()))
         };
-        let told = told.await;
-        let picture = told.is_ok() && report_reader::has_equity_points(&self.bus).await;
+        let text = read.await;
+        let has_picture = text.is_ok() && report_reader::has_equity_points(&self.bus).await;
         CommandResult {
-            has_picture: picture,
-            ..read_result(told)
+            has_picture,
+            ..read_result(text)
         }
     }
 
-    /// Appends the word to the account's operator journal, once.
+    /// Appends the command to the account's command journal once.
     async fn store_account_command(
         &self,
-        order: AccountCommand,
+        command: AccountCommand,
         account: Option<AccountKey>,
     ) -> CommandResult {
         let known = match report_reader::accounts(&self.bus).await {
             Ok(known) => known,
-            Err(why) => return failed_result(&format!("The accounts are not known: {why}")),
+            Err(error) => return failed_result(&format!("Accounts unavailable: {error}")),
         };
-        let account = match choose_account(&known, account.as_ref(), &order) {
+        let account = match choose_account(&known, account.as_ref(), &command) {
             Ok(account) => account,
-            Err(why) => return failed_result(&why),
+            Err(error) => return failed_result(&error),
         };
-        if let Err(why) = self.check_symbol(&account, &order).await {
-            return failed_result(&why);
+        if let Err(error) = self.check_symbol(&account, &command).await {
+            return failed_result(&error);
         }
-        let word = AccountCommandRecord {
-            command: order,
+        let record = AccountCommandRecord {
+            command,
             by: self.by.clone(),
-            reason: "by command".to_owned(),
+            reason: "Telegram command".to_owned(),
         };
-        match timeout(STORE_DEADLINE, self.append_command(&account, &word)).await {
+        match timeout(STORE_DEADLINE, self.append_command(&account, &record)).await {
             Ok(Ok(())) => CommandResult {
                 is_done: Some(true),
                 result: format!("stored for account {account}"),
                 body: format!(
-                    "Stored for account {account}: {}. Its keeper carries it out, and tells when it has; \
-                     without a keeper it waits",
-                    describe_command(&word.command)
+                    "Stored for account {account}: {}\nNext: the account leader executes the command and a \
+                     notification follows; without a running trader, the command waits",
+                    describe_command(&record.command)
                 ),
                 has_picture: false,
             },
-            Ok(Err(why)) => failed_result(&why),
+            Ok(Err(error)) => failed_result(&error),
             Err(_) => unknown_result(&format!(
-                "The bus did not answer within {STORE_DEADLINE:?}: it may be stored or not. Look: /status"
+                "No response from the bus within {STORE_DEADLINE:?}: the command may be stored or not. Check with /status"
             )),
         }
     }
 
-    /// A symbol that no book of the account has is a slip of the finger.
+    /// Rejects a symbol that no book of the account has.
     async fn check_symbol(
         &self,
         account: &AccountKey,
-        order: &AccountCommand,
+        command: &AccountCommand,
     ) -> Result<(), String> {
-        let (AccountCommand::Pause { symbol } | AccountCommand::Resume { symbol }) = order else {
+        let (AccountCommand::Pause { symbol } | AccountCommand::Resume { symbol }) = command else {
             return Ok(());
         };
         let Some(symbol) = symbol else {
             return Ok(());
         };
         let books = report_reader::books(&self.bus).await?;
-        let of_account = books.iter().filter(|book| book.book.account == *account);
-        let symbols: Vec<&SubjectToken> = of_account.map(|book| &book.book.symbol).collect();
+        let own = books.iter().filter(|book| book.book.account == *account);
+        let symbols: Vec<&SubjectToken> = own.map(|book| &book.book.symbol).collect();
         if symbols.contains(&symbol) {
             return Ok(());
         }
         let names: Vec<&str> = symbols.iter().map(|symbol| symbol.as_str()).collect();
         Err(format!(
-            "Account {account} has no book of {symbol}: allowed are {}",
+            "Account {account} has no book of {symbol}: expected one of {}",
             names.join(", ")
         ))
     }
@@ -179,39 +181,39 @@ impl CommandExecutor {
         command: &AccountCommandRecord,
     ) -> Result<(), String> {
         let subject = Subject::AccountCommandJournal(account.clone());
-        // What others said there is not our business.
+        // The content of earlier commands does not matter.
         let replayed =
             Journal::replay::<serde_json::Value>(&self.bus, &subject, self.boot.clone()).await;
         let (mut journal, _) = replayed.map_err(|error| format!("Not stored: {error}"))?;
-        let appended = journal.append(std::slice::from_ref(command), 0, |why| {
-            tracing::warn!(why, "the owner's word is not stored yet");
+        let appended = journal.append(std::slice::from_ref(command), 0, |error| {
+            tracing::warn!(error, "journal unavailable; account command not stored yet");
         });
         match appended.await {
             Ok(_) => Ok(()),
             Err(error @ AppendError::Fenced { .. }) => {
-                Err(format!("Not stored: {error}. Give the order again"))
+                Err(format!("Not stored: {error}. Send the command again"))
             }
             Err(error @ AppendError::Rejected { .. }) => Err(format!("Not stored: {error}")),
         }
     }
 
-    /// Request and reply.
-    async fn execute_unit_command(&self, order: UnitCommand) -> CommandResult {
-        let asks_only = order.is_read_only();
-        match self.request_watchdog(order).await {
-            Ok(answer) => CommandResult {
-                is_done: Some(answer.ok),
-                result: result_line(&answer),
-                body: answer.text,
+    /// Sends a unit command to the watchdog and returns its reply.
+    async fn execute_unit_command(&self, command: UnitCommand) -> CommandResult {
+        let is_read_only = command.is_read_only();
+        match self.request_watchdog(command).await {
+            Ok(reply) => CommandResult {
+                is_done: Some(reply.ok),
+                result: result_line(&reply),
+                body: reply.text,
                 has_picture: false,
             },
             Err(WatchdogUnreachable {
-                error: why,
+                error,
                 may_have_arrived: true,
-            }) if !asks_only => {
-                unknown_result(&format!("{why}: it may be done or not. Look: /status"))
-            }
-            Err(WatchdogUnreachable { error: why, .. }) => failed_result(&why),
+            }) if !is_read_only => unknown_result(&format!(
+                "{error}; the command may have been executed. Check with /status"
+            )),
+            Err(WatchdogUnreachable { error, .. }) => failed_result(&error),
         }
     }
 
@@ -231,9 +233,9 @@ impl CommandExecutor {
 
     async fn request_watchdog(
         &self,
-        order: UnitCommand,
+        command: UnitCommand,
     ) -> Result<CommandReply, WatchdogUnreachable> {
-        let host = match self.watchdog_host(order.unit()).await {
+        let host = match self.watchdog_host(command.unit()).await {
             Ok(host) => host,
             Err(error) => {
                 return Err(WatchdogUnreachable {
@@ -244,65 +246,65 @@ impl CommandExecutor {
         };
         let subject = Subject::WatchdogCommand {
             host,
-            verb: order.verb().into(),
+            verb: command.verb().into(),
         };
         let subject = subject.to_string();
         let request = UnitCommandRequest {
             v: VERSION,
             by: self.by.clone(),
-            command: order,
+            command,
         };
-        let unheard = |why: String| WatchdogUnreachable {
-            error: why,
+        let not_sent = |error: String| WatchdogUnreachable {
+            error,
             may_have_arrived: false,
         };
-        let payload = serde_json::to_vec(&request).map_err(|error| unheard(error.to_string()))?;
-        let asked = self.bus.client().request(subject, payload.into());
-        let message = match timeout(WATCHDOG_DEADLINE, asked).await {
+        let payload = serde_json::to_vec(&request).map_err(|error| not_sent(error.to_string()))?;
+        let request = self.bus.client().request(subject, payload.into());
+        let message = match timeout(WATCHDOG_DEADLINE, request).await {
             Ok(Ok(message)) => message,
             Ok(Err(error)) if error.kind() == async_nats::RequestErrorKind::NoResponders => {
-                return Err(unheard("No watchdog answers: none is at work".to_owned()));
+                return Err(not_sent("No watchdog is running".to_owned()));
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "no watchdog answers");
+                tracing::warn!(%error, "no reply from the watchdog");
                 return Err(WatchdogUnreachable {
-                    error: format!("No watchdog answers ({error})"),
+                    error: format!("No reply from the watchdog ({error})"),
                     may_have_arrived: true,
                 });
             }
             Err(_) => {
                 return Err(WatchdogUnreachable {
-                    error: format!("No watchdog answers within {WATCHDOG_DEADLINE:?}"),
+                    error: format!("No reply from the watchdog within {WATCHDOG_DEADLINE:?}"),
                     may_have_arrived: true,
                 });
             }
         };
         serde_json::from_slice(&message.payload).map_err(|error| WatchdogUnreachable {
-            error: format!("The watchdog's answer cannot be read ({error})"),
+            error: format!("Invalid reply from the watchdog ({error})"),
             may_have_arrived: true,
         })
     }
 }
 
-/// Why a watchdog did not answer.
+/// No reply from a watchdog.
 struct WatchdogUnreachable {
     error: String,
-    /// It may have heard the order all the same.
+    /// Whether the command may have arrived nevertheless.
     may_have_arrived: bool,
 }
 
-/// Which account is meant: the named one, the one with that latch, the only one.
+/// Account of a command: the named one, the one with that latch, or the only one.
 fn choose_account(
     known: &[LatestAccountReport],
     named: Option<&AccountKey>,
-    order: &AccountCommand,
+    command: &AccountCommand,
 ) -> Result<AccountKey, String> {
     let names = || {
         let names: Vec<String> = known.iter().map(|(key, _)| key.to_string()).collect();
         names.join(", ")
     };
-    let candidates: Vec<&LatestAccountReport> = match (named, order) {
-        (Some(wanted), _) => known.iter().filter(|(key, _)| key == wanted).collect(),
+    let candidates: Vec<&LatestAccountReport> = match (named, command) {
+        (Some(named), _) => known.iter().filter(|(key, _)| key == named).collect(),
         (None, AccountCommand::Unlatch { latch_id: latch }) => known
             .iter()
             .filter(|(_, report)| {
@@ -314,10 +316,8 @@ fn choose_account(
             .collect(),
         (None, _) => known.iter().collect(),
     };
-    match (candidates.as_slice(), order) {
-        _ if known.is_empty() => {
-            Err("No account has reported yet: there is nobody to order".to_owned())
-        }
+    match (candidates.as_slice(), command) {
+        _ if known.is_empty() => Err("No account report received yet".to_owned()),
         ([(key, report)], AccountCommand::Unlatch { latch_id: latch }) => match &report.latch {
             Some(held) if held.latch_id == *latch => Ok(key.clone()),
             Some(held) => Err(format!("Account {key} is latched by {}", held.latch_id)),
@@ -327,29 +327,32 @@ fn choose_account(
         ([], AccountCommand::Unlatch { latch_id: latch }) if named.is_none() => {
             Err(format!("No account is latched by {latch}"))
         }
-        ([], _) => Err(format!("There is no such account: allowed are {}", names())),
-        _ => Err(format!("Name the account, there are several: {}", names())),
+        ([], _) => Err(format!("Unknown account: expected one of {}", names())),
+        _ => Err(format!(
+            "There are several accounts, name one of: {}",
+            names()
+        )),
     }
 }
 
-fn describe_command(order: &AccountCommand) -> String {
-    let of = |symbol: &Option<SubjectToken>| {
+fn describe_command(command: &AccountCommand) -> String {
+    let scope = |symbol: &Option<SubjectToken>| {
         symbol
             .as_ref()
-            .map_or_else(|| "all books".to_owned(), SubjectToken::to_string)
+            .map_or_else(|| "all symbols".to_owned(), SubjectToken::to_string)
     };
-    match order {
-        AccountCommand::Pause { symbol } => format!("no entries of {}", of(symbol)),
-        AccountCommand::Resume { symbol } => format!("the pause of {} ends", of(symbol)),
-        AccountCommand::Flatten => "close everything and latch".to_owned(),
-        AccountCommand::Unlatch { latch_id: latch } => format!("latch {latch} ends"),
+    match command {
+        AccountCommand::Pause { symbol } => format!("pause entries of {}", scope(symbol)),
+        AccountCommand::Resume { symbol } => format!("resume entries of {}", scope(symbol)),
+        AccountCommand::Flatten => "close all positions and latch the account".to_owned(),
+        AccountCommand::Unlatch { latch_id: latch } => format!("end latch {latch}"),
     }
 }
 
-fn result_line(answer: &CommandReply) -> String {
-    let line = answer.text.lines().next().unwrap_or_default();
+fn result_line(reply: &CommandReply) -> String {
+    let line = reply.text.lines().next().unwrap_or_default();
     let line: String = line.chars().take(200).collect();
-    let done = if answer.ok { "done" } else { "not done" };
+    let done = if reply.ok { "done" } else { "not done" };
     format!("{done}: {line}")
 }
 
@@ -361,24 +364,24 @@ fn read_result(text: Result<String, String>) -> CommandResult {
             body,
             has_picture: false,
         },
-        Err(why) => failed_result(&format!("The bus does not answer: {why}")),
+        Err(error) => failed_result(&format!("Bus unavailable: {error}")),
     }
 }
 
-fn failed_result(why: &str) -> CommandResult {
+fn failed_result(error: &str) -> CommandResult {
     CommandResult {
         is_done: Some(false),
-        result: format!("not done: {why}"),
-        body: why.to_owned(),
+        result: format!("not done: {error}"),
+        body: error.to_owned(),
         has_picture: false,
     }
 }
 
-fn unknown_result(why: &str) -> CommandResult {
+fn unknown_result(error: &str) -> CommandResult {
     CommandResult {
         is_done: None,
-        result: format!("unknown: {why}"),
-        body: why.to_owned(),
+        result: format!("unknown: {error}"),
+        body: error.to_owned(),
         has_picture: false,
     }
 }
@@ -413,14 +416,14 @@ mod tests {
                 &two[..],
                 None,
                 AccountCommand::Flatten,
-                Err("there are several"),
+                Err("There are several accounts"),
             ),
             (&two[..], name("b"), AccountCommand::Flatten, Ok("b")),
             (
                 &two[..],
                 name("c"),
                 AccountCommand::Flatten,
-                Err("no such account"),
+                Err("Unknown account"),
             ),
             (&two[..], None, unlatch(latch), Ok("b")),
             (
@@ -440,14 +443,14 @@ mod tests {
                 &two[..0],
                 None,
                 AccountCommand::Flatten,
-                Err("nobody to order"),
+                Err("No account report received yet"),
             ),
         ];
-        for (known, wanted, order, expected) in table {
-            let found = choose_account(known, wanted.as_ref(), &order);
+        for (known, named, command, expected) in table {
+            let found = choose_account(known, named.as_ref(), &command);
             match expected {
                 Ok(account) => assert_eq!(found.unwrap().account.as_str(), account),
-                Err(words) => assert!(found.unwrap_err().contains(words), "{words}"),
+                Err(text) => assert!(found.unwrap_err().contains(text), "{text}"),
             }
         }
     }

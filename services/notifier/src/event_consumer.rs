@@ -1,5 +1,5 @@
-//! Events from the bus, through a durable consumer: what was not acknowledged comes again. They are
-//! acknowledged by whoever has journaled them, not here.
+//! Receives events from the bus by a durable consumer. The dispatcher acknowledges them once they are journaled;
+//! unacknowledged events are redelivered.
 
 use std::time::Duration;
 
@@ -18,41 +18,40 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// The consumer's name in the stream.
+/// Name of the durable consumer.
 const CONSUMER: &str = "notifier";
-/// Unacknowledged for this long, an event comes again: what was on its way to a notifier that was killed waits
-/// for so long. That one comes twice is harmless.
+/// Time after which an unacknowledged event is redelivered, for example after a crash. A second delivery is harmless.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Events under way to us, and in one decision.
+/// Most events of one batch.
 const MAX_BATCH_SIZE: usize = 64;
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// What of an unknown event is shown.
+/// Length of the payload of an unknown event in its notification.
 const MAX_PAYLOAD_CHARS: usize = 1_500;
 
-/// Events that wait to be journaled.
+/// Batches that may be queued for the journal.
 pub const QUEUE_CAPACITY: usize = 2;
 
-/// Some events, each with the way to acknowledge it.
+/// A batch of events with their messages, for the acknowledgement.
 pub struct FetchedEvents {
-    /// What they say.
+    /// The events.
     pub events: Vec<IncomingEvent>,
     messages: Vec<Message>,
 }
 
 impl FetchedEvents {
-    /// Tells the bus that all of them are journaled. One that does not arrive brings its event again,
-    /// which is then known.
+    /// Acknowledges all events, because they are journaled. If an acknowledgement is lost, its event is redelivered and
+    /// known.
     pub async fn acknowledge(self) {
         for message in self.messages {
             let sent = timeout(DEADLINE, message.ack_with(AckKind::Ack)).await;
             if !matches!(sent, Ok(Ok(()))) {
-                tracing::debug!(subject = %message.subject, "not acknowledged; it comes again");
+                tracing::debug!(subject = %message.subject, "acknowledgement failed; the event is redelivered");
             }
         }
     }
 }
 
-/// Hands events on until `stop`, or until nobody takes them.
+/// Receives events until `shutdown`, or until the receiver is dropped.
 pub async fn consume_events(
     bus: Bus,
     batches: mpsc::Sender<FetchedEvents>,
@@ -62,7 +61,7 @@ pub async fn consume_events(
         loop {
             match consume_until_error(&bus, &batches).await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(error, "events are not heard; trying again"),
+                Err(error) => tracing::warn!(error, "event subscription failed; retrying"),
             }
             tokio::time::sleep(RETRY_INTERVAL).await;
         }
@@ -70,14 +69,14 @@ pub async fn consume_events(
     shutdown.run_until_cancelled(read).await;
 }
 
-/// Ok: nobody takes them any more.
+/// Receives events until an error. `Ok` if the receiver is dropped.
 async fn consume_until_error(
     bus: &Bus,
     batches: &mpsc::Sender<FetchedEvents>,
 ) -> Result<(), String> {
     let messages = timeout(DEADLINE, create_consumer(bus)).await;
     let messages = messages
-        .map_err(|_| format!("no answer within {DEADLINE:?}"))?
+        .map_err(|_| format!("no response within {DEADLINE:?}"))?
         .map_err(|error| error.to_string())?;
     let mut ready = messages.ready_chunks(MAX_BATCH_SIZE);
     while let Some(results) = ready.next().await {
@@ -85,20 +84,20 @@ async fn consume_until_error(
             events: Vec::new(),
             messages: Vec::new(),
         };
-        let mut broken = None;
+        let mut failed = None;
         for result in results {
             match result {
                 Ok(message) => {
                     batch.events.push(parse_event(&message));
                     batch.messages.push(message);
                 }
-                Err(error) => broken = Some(error.to_string()),
+                Err(error) => failed = Some(error.to_string()),
             }
         }
         if !batch.events.is_empty() && batches.send(batch).await.is_err() {
             return Ok(());
         }
-        if let Some(error) = broken {
+        if let Some(error) = failed {
             return Err(error);
         }
     }
@@ -107,7 +106,7 @@ async fn consume_until_error(
 
 async fn create_consumer(bus: &Bus) -> Result<pull::Stream, async_nats::Error> {
     let stream = bus.jetstream().get_stream_no_info(streams::EVENTS).await?;
-    let wanted = pull::Config {
+    let config = pull::Config {
         // A name and one filter put both into the API subject, where permissions can see them.
         name: Some(CONSUMER.to_owned()),
         durable_name: Some(CONSUMER.to_owned()),
@@ -118,14 +117,13 @@ async fn create_consumer(bus: &Bus) -> Result<pull::Stream, async_nats::Error> {
         max_ack_pending: 1_024,
         ..pull::Config::default()
     };
-    // Where it is there, this changes nothing but what differs.
-    let consumer = stream.create_consumer(wanted).await?;
+    // An existing consumer is updated.
+    let consumer = stream.create_consumer(config).await?;
     let messages = consumer.stream().max_messages_per_batch(MAX_BATCH_SIZE);
     Ok(messages.messages().await?)
 }
 
-/// What cannot be read is told as it came: an owner who hears something odd is better off than one who
-/// hears nothing.
+/// Parses an event. One that cannot be parsed is reported as received, rather than dropped.
 fn parse_event(message: &Message) -> IncomingEvent {
     let known = serde_json::from_slice::<Event>(&message.payload)
         .ok()
@@ -154,7 +152,7 @@ fn unknown_event(message: &Message) -> IncomingEvent {
         _ => Severity::Warning,
     };
     let text = String::from_utf8_lossy(&message.payload);
-    tracing::warn!(subject = %message.subject, "an event that this version does not know");
+    tracing::warn!(subject = %message.subject, "event of an unknown kind or version");
     IncomingEvent::Unknown {
         id: event_id(message),
         at: stored_at(message),
@@ -164,7 +162,7 @@ fn unknown_event(message: &Message) -> IncomingEvent {
     }
 }
 
-/// Its header, else its place in the stream, which no other has.
+/// Id from the header, else the sequence in the stream, which is unique as well.
 fn event_id(message: &Message) -> String {
     let headers = message.headers.as_ref();
     let given = headers.and_then(|headers| headers.get("Nats-Msg-Id"));

@@ -1,5 +1,4 @@
-//! The newest heartbeat of everybody, as the bus remembers it: of traders for the owner's hourly one, of
-//! watchdogs to notice that they are silent.
+//! Reads the newest heartbeats from the bus: of traders for the summary, of watchdogs to detect their outage.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +9,26 @@ use protocol::subject::{Subject, filter};
 use runtime::bus::Bus;
 use runtime::streams;
 
-/// Of every trader, by name.
+/// Newest heartbeat of every trader, sorted by name.
 ///
 /// # Errors
-/// Why the bus did not answer, in one line.
+/// One line if the bus does not answer.
 pub async fn trader_heartbeats(bus: &Bus) -> Result<Vec<(SubjectToken, Heartbeat)>, String> {
     read_heartbeats(bus, filter::TRADER_HEARTBEATS).await
 }
 
-/// Of every watchdog, by name.
+/// Newest heartbeat of every watchdog, sorted by name.
 ///
 /// # Errors
-/// Why the bus did not answer, in one line.
+/// One line if the bus does not answer.
 pub async fn watchdog_heartbeats(bus: &Bus) -> Result<Vec<(SubjectToken, Heartbeat)>, String> {
     read_heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await
 }
 
-/// The newest of all watchdogs; none if there was none within a day.
+/// Newest heartbeat of all watchdogs; `None` without one within a day.
 ///
 /// # Errors
-/// Why the bus did not answer, in one line.
+/// One line if the bus does not answer.
 pub async fn newest_watchdog_heartbeat(bus: &Bus) -> Result<Option<WatchdogHeartbeat>, String> {
     let beats = read_heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await?;
     let newest = beats

@@ -14,8 +14,8 @@ fn main() -> Status {
             Some(Command::Preview) => process::run(async { preview::run() }),
             Some(Command::SendTest { text }) => process::run(send_test::run(text)),
             Some(Command::Health) => process::run(app::health()),
-            Some(Command::Status) => process::run(status::run()),
-            Some(Command::Resend(which)) => process::run(resend::run(which.selection())),
+            Some(Command::Status(args)) => process::run(status::run(args.json)),
+            Some(Command::Resend(args)) => process::run(resend::run(args.selection())),
         },
     };
     code.into()

@@ -1,5 +1,4 @@
-//! What REPORTS holds: accounts, books, and what they were worth. Read when somebody asks; answered with
-//! every trader dead.
+//! Reads the stream REPORTS: accounts, books and equity points. Works without any trader running.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,17 +15,17 @@ use runtime::{chart, clock, streams};
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-/// Reading all points takes no longer.
+/// Deadline for reading all equity points.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Points of all books together; 90 days of ten books.
+/// Most points of all books together; 90 days of ten books.
 const MAX_POINTS: usize = 300_000;
-/// Fewer make no curve.
+/// Fewest points of a curve.
 const MIN_POINTS: usize = 2;
 
-/// Every account that ever had a keeper within 90 days.
+/// Newest report of every account that an account leader reported within 90 days.
 ///
 /// # Errors
-/// Why the bus did not answer, in one line.
+/// One line if the bus does not answer.
 pub async fn accounts(bus: &Bus) -> Result<Vec<LatestAccountReport>, String> {
     let found = read_newest(bus, filter::ACCOUNT_REPORTS).await?;
     let named = found
@@ -38,10 +37,10 @@ pub async fn accounts(bus: &Bus) -> Result<Vec<LatestAccountReport>, String> {
     Ok(named.collect())
 }
 
-/// Every book that reported within 90 days.
+/// Newest report of every book that was reported within 90 days.
 ///
 /// # Errors
-/// Why the bus did not answer, in one line.
+/// One line if the bus does not answer.
 pub async fn books(bus: &Bus) -> Result<Vec<BookReport>, String> {
     let found = read_newest(bus, filter::BOOK_REPORTS).await?;
     Ok(found.into_iter().map(|(_, report)| report).collect())
@@ -66,41 +65,41 @@ async fn read_newest<R: DeserializeOwned>(
     Ok(reports)
 }
 
-/// Whether any book has a point.
+/// Whether any book has an equity point.
 pub async fn has_equity_points(bus: &Bus) -> bool {
     let found = bus.subjects(streams::REPORTS, filter::EQUITY_REPORTS).await;
     found.is_ok_and(|subjects| !subjects.is_empty())
 }
 
-/// The equity's curve as a PNG: of real money where there is any, else of paper. None, with the reason in the
-/// log, if there is nothing to draw or it does not work.
+/// Equity curve of all books as a PNG: of live books if there are any, else of paper books. `None`, with the reason in
+/// the log, if there are too few points or drawing fails.
 pub async fn equity_chart(bus: &Bus) -> Option<Vec<u8>> {
     let points = match timeout(DEADLINE, read_equity_points(bus)).await {
         Ok(Ok(points)) => points,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "no picture: points not read");
+            tracing::warn!(%error, "equity chart: points unavailable");
             return None;
         }
         Err(_) => {
-            tracing::warn!("no picture: points not read within {DEADLINE:?}");
+            tracing::warn!("equity chart: points not read within {DEADLINE:?}");
             return None;
         }
     };
     let (mode, curve) = points;
     if curve.len() < MIN_POINTS {
-        tracing::debug!("no picture: too few points");
+        tracing::debug!("equity chart: too few points");
         return None;
     }
     let title = format!("Equity of all books ({mode}), USDT");
-    let drawn = tokio::task::spawn_blocking(move || chart::equity_curve(&title, &curve, &[]));
-    match drawn.await {
+    let chart = tokio::task::spawn_blocking(move || chart::equity_curve(&title, &curve, &[]));
+    match chart.await {
         Ok(Ok(png)) => Some(png),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "no picture");
+            tracing::warn!(%error, "equity chart: drawing failed");
             None
         }
         Err(error) => {
-            tracing::warn!(%error, "no picture");
+            tracing::warn!(%error, "equity chart: drawing failed");
             None
         }
     }
@@ -137,7 +136,7 @@ async fn read_equity_points(bus: &Bus) -> Result<(Mode, Vec<(UtcMs, f64)>), asyn
             }
         }
     }
-    // Forgotten by itself in half a minute where this fails.
+    // If this fails, the bus deletes the consumer after its inactive threshold.
     let _ = stream.delete_consumer(&name).await;
     let is_live = |book: &BookKey| book.account.mode == Mode::Live;
     let live = books.keys().any(is_live);

@@ -1,5 +1,5 @@
-//! Dead letters sent again: the command that asks for it, and the side of the notifier at work that hears it.
-//! Whether there is such a letter is the brain's business; the courier journals the answer before it is given.
+//! Dead letters sent again: the command `notifier resend`, and the requests that the leading notifier receives. The
+//! dispatcher journals the result before it replies.
 
 use async_nats::{Message, RequestErrorKind, Subject as Address};
 use futures_util::StreamExt;
@@ -16,51 +16,51 @@ use tokio_util::sync::CancellationToken;
 
 use crate::settings::Settings;
 
-/// Wishes that may wait; a person has one at a time.
+/// Requests that may be queued.
 pub const QUEUE_CAPACITY: usize = 4;
 
-/// A wish with the way back to who has it.
+/// A request with its reply address.
 pub struct PendingResend {
     request: ResendRequest,
     reply: Option<Address>,
 }
 
 impl PendingResend {
-    /// Which letters.
+    /// Dead letters that are requested.
     pub const fn selection(&self) -> DeadLetterSelection {
         self.request.selection
     }
 
-    /// Whose it is.
+    /// Operator who made the request.
     pub fn by(&self) -> &str {
         &self.request.by
     }
 
-    /// Says what came of it. Nobody waits for that any longer than for the record.
+    /// Replies to the request.
     pub async fn respond(self, bus: &Bus, result: Result<String, String>) {
-        let answer = CommandReply {
+        let response = CommandReply {
             v: VERSION,
             ok: result.is_ok(),
-            text: result.unwrap_or_else(|why| why),
+            text: result.unwrap_or_else(|error| error),
             data: None,
         };
-        let (Some(reply), Ok(payload)) = (self.reply, serde_json::to_vec(&answer)) else {
+        let (Some(reply), Ok(payload)) = (self.reply, serde_json::to_vec(&response)) else {
             return;
         };
         let sent = bus.client().publish(reply, payload.into());
         if !matches!(timeout(DEADLINE, sent).await, Ok(Ok(()))) {
-            tracing::warn!("answer not sent");
+            tracing::warn!("reply to a resend request failed");
         }
     }
 }
 
-/// Hands on wishes until `stop`, or until nobody takes them.
+/// Receives requests until `shutdown`, or until the receiver is dropped.
 pub async fn receive_requests(
     bus: Bus,
     requests: mpsc::Sender<PendingResend>,
     shutdown: CancellationToken,
 ) {
-    let hear = async {
+    let receive = async {
         loop {
             match bus
                 .client()
@@ -69,42 +69,42 @@ pub async fn receive_requests(
             {
                 Ok(mut subscription) => {
                     while let Some(message) = subscription.next().await {
-                        if let Some(wish) = parse_request(message)
-                            && requests.send(wish).await.is_err()
+                        if let Some(request) = parse_request(message)
+                            && requests.send(request).await.is_err()
                         {
                             return;
                         }
                     }
                 }
-                Err(error) => tracing::warn!(%error, "wishes not heard"),
+                Err(error) => tracing::warn!(%error, "resend subscription failed"),
             }
             tokio::time::sleep(DEADLINE).await;
         }
     };
-    shutdown.run_until_cancelled(hear).await;
+    shutdown.run_until_cancelled(receive).await;
 }
 
 fn parse_request(message: Message) -> Option<PendingResend> {
     let request: ResendRequest = match serde_json::from_slice(&message.payload) {
         Ok(request) => request,
         Err(error) => {
-            tracing::warn!(%error, "a wish that cannot be read");
+            tracing::warn!(%error, "invalid resend request");
             return None;
         }
     };
     if request.v > VERSION {
-        tracing::warn!(version = request.v, "a wish of a newer version");
+        tracing::warn!(version = request.v, "resend request of a newer version");
         return None;
     }
     let reply = message.reply;
     Some(PendingResend { request, reply })
 }
 
-/// `notifier resend`: asks the notifier at work.
+/// `notifier resend`: sends a request to the leading notifier.
 ///
 /// # Errors
-/// Exit 78 for settings, 69 if the bus or the notifier does not answer, 64 if there is no such letter.
-pub async fn run(letters: DeadLetterSelection) -> Result<ExitCode, ExitError> {
+/// Exit 78 for invalid settings, 69 if the bus or the notifier does not answer, 64 if there is no such dead letter.
+pub async fn run(selection: DeadLetterSelection) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await
@@ -116,37 +116,37 @@ pub async fn run(letters: DeadLetterSelection) -> Result<ExitCode, ExitError> {
             "{} (command line)",
             user.map_or("operator", SubjectToken::as_str)
         ),
-        selection: letters,
+        selection,
     };
-    let answer = send_request(&bus, &request).await?;
-    if !answer.ok {
-        return Err(ExitError::new(ExitCode::Usage, answer.text));
+    let reply = send_request(&bus, &request).await?;
+    if !reply.ok {
+        return Err(ExitError::new(ExitCode::Usage, reply.text));
     }
-    runtime::stdout::print_line(&answer.text)?;
+    runtime::stdout::print_line(&reply.text)?;
     Ok(ExitCode::Success)
 }
 
 async fn send_request(bus: &Bus, request: &ResendRequest) -> Result<CommandReply, ExitError> {
-    let unavailable = |why: String| ExitError::new(ExitCode::Unavailable, why);
+    let unavailable = |error: String| ExitError::new(ExitCode::Unavailable, error);
     let payload = serde_json::to_vec(request).map_err(|error| unavailable(error.to_string()))?;
     let subject = Subject::NotifierResend.to_string();
-    let asked = bus.client().request(subject, payload.into());
-    let message = match timeout(2 * DEADLINE, asked).await {
+    let call = bus.client().request(subject, payload.into());
+    let message = match timeout(2 * DEADLINE, call).await {
         Ok(Ok(message)) => message,
         Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
             return Err(unavailable(
-                "no notifier answers: none is at work".to_owned(),
+                "no notifier is running; start it with scripts/up".to_owned(),
             ));
         }
-        // To ask again is harmless: what was sent again is dead no more.
+        // A second request is harmless: a dead letter that was sent again is no longer one.
         Ok(Err(error)) => {
             return Err(unavailable(format!(
-                "the notifier does not answer ({error}): it may be done or not; ask again"
+                "no reply from the notifier: {error}; the request may have been executed; run the command again"
             )));
         }
         Err(_) => {
             return Err(unavailable(
-                "the notifier does not answer in time: it may be done or not; ask again".to_owned(),
+                "no reply from the notifier in time; the request may have been executed; run the command again".to_owned(),
             ));
         }
     };

@@ -1,5 +1,4 @@
-//! Hears the owner by long polling and hands on what was said. Runs only in the turn of the notifier at work,
-//! so that one process asks Telegram and no other.
+//! Polls Telegram for updates. Only the leading notifier polls, because Telegram allows one poller for a token.
 
 use std::time::{Duration, Instant};
 
@@ -10,27 +9,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::telegram::{PollError, Telegram};
 
-/// Batches that wait: the next is asked for when this one is journaled.
+/// Batches that may be queued; the next poll waits until a batch is journaled.
 pub const QUEUE_CAPACITY: usize = 1;
 const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
     cap: Duration::from_mins(1),
 };
-/// Who else asks with this token may be a notifier that is just ending.
+/// Wait after a conflict: the other poller may be a notifier that is shutting down.
 const CONFLICT_BACKOFF: Duration = Duration::from_secs(10);
 
-/// What was said, to be journaled before Telegram may forget it.
+/// Updates of one poll, to be journaled before Telegram deletes them.
 pub struct FetchedUpdates {
-    /// Oldest first.
+    /// Updates, oldest first.
     pub updates: Vec<Update>,
-    /// Our own name, if it is known.
+    /// Name of this bot; `None` if it is not known yet.
     pub bot_name: Option<String>,
-    /// Dropped or used when all of them are journaled.
+    /// Used when all updates are journaled.
     pub processed: oneshot::Sender<()>,
 }
 
-/// Polls from the update `next_update` on until `stop`, or until nobody takes what is heard.
+/// Polls from the update `from` on until `shutdown`, or until the receiver is dropped.
 pub async fn poll_updates(
     telegram: Telegram,
     from: Option<i64>,
@@ -60,50 +59,50 @@ struct Poller {
 }
 
 impl Poller {
-    /// How long to wait before the next; none if nobody takes what is heard.
+    /// Polls once; the wait before the next poll, or `None` if the receiver is dropped.
     async fn poll_once(&mut self, batches: &mpsc::Sender<FetchedUpdates>) -> Option<Duration> {
         if self.bot_name.is_none() {
             match self.telegram.bot_name().await {
                 Ok(name) => self.bot_name = Some(name),
-                Err(why) => tracing::debug!(why, "the bot's own name is not known yet"),
+                Err(error) => tracing::debug!(error, "name of the bot unavailable"),
             }
         }
-        let asked = Instant::now();
+        let started_at = Instant::now();
         match self.telegram.fetch_updates(self.next_update).await {
             Ok(updates) => {
                 self.failures = 0;
                 let Some(last) = updates.last().map(|update| update.id) else {
-                    // An end that answers without waiting for something is not asked without end.
-                    return Some(MIN_POLL_INTERVAL.saturating_sub(asked.elapsed()));
+                    // A server that does not wait for updates must not be polled in a tight loop.
+                    return Some(MIN_POLL_INTERVAL.saturating_sub(started_at.elapsed()));
                 };
-                let (taken, journaled) = oneshot::channel();
-                let bot = self.bot_name.clone();
+                let (processed, journaled) = oneshot::channel();
+                let bot_name = self.bot_name.clone();
                 let batch = FetchedUpdates {
                     updates,
-                    bot_name: bot,
-                    processed: taken,
+                    bot_name,
+                    processed,
                 };
                 batches.send(batch).await.ok()?;
                 journaled.await.ok()?;
                 self.next_update = Some(last + 1);
                 Some(Duration::ZERO)
             }
-            Err(unheard) => Some(self.on_poll_error(&unheard)),
+            Err(error) => Some(self.on_poll_error(&error)),
         }
     }
 
     fn on_poll_error(&mut self, error: &PollError) -> Duration {
         match error {
-            PollError::Conflict(why) => {
+            PollError::Conflict(error) => {
                 tracing::warn!(
-                    why,
-                    "somebody else hears this bot: a second system, or a webhook; orders may be lost"
+                    error,
+                    "another client polls this bot (second installation or webhook); commands may be lost"
                 );
                 CONFLICT_BACKOFF
             }
             PollError::Wait(secs) => Duration::from_secs(*secs),
-            PollError::Failed(why) => {
-                tracing::warn!(why, "the owner's orders are not heard; trying again");
+            PollError::Failed(error) => {
+                tracing::warn!(error, "Telegram polling failed; retrying");
                 self.failures = self.failures.saturating_add(1);
                 BACKOFF.wait(self.failures)
             }
