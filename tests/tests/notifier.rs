@@ -1,4 +1,4 @@
-//! The real notifier between a real nats-server and a strict Telegram: what the owner reads, how often,
+//! The real notifier between a real nats-server and a strict Telegram: what the operator reads, how often,
 //! and what is left of it when the notifier, the bus, or Telegram fails.
 
 #![allow(
@@ -60,29 +60,31 @@ async fn messages_have_the_specified_text_with_bold_headings() {
     let text = wait_until_shown(&telegram, "AUTO-RESTART").await;
     assert_eq!(
         text,
-        "🔄 AUTO-RESTART TRIGGERED\nAttempt: 3/1000\nReason: killed by SIGKILL (exit 137)\n\
-         Consecutive Failures: 1\nUptime: 2.5h\nNext restart in: 30s\nUnit: trader-paper-1"
+        "🔄 AUTO-RESTART TRIGGERED: PAPER trader-paper-1\nAttempt: 3/1000\nReason: killed by SIGKILL (exit 137)\n\
+         Consecutive Failures: 1\nUptime: 2.5h\nNext restart in: 30s\n\
+         Open positions: kept, not managed until the restart\n\
+         Action: none; if it repeats, check with scripts/bearish explain trader-paper-1"
     );
     let shown = telegram.shown();
     let critical = shown.iter().find(|s| s.text.contains("reason-7-")).unwrap();
     assert!(
         critical
             .text
-            .starts_with("🚨 MANUAL INTERVENTION REQUIRED\n"),
+            .starts_with("🚨 MANUAL INTERVENTION REQUIRED: PAPER trader-paper-1\n"),
         "{}",
         critical.text
     );
     let bold = &critical.entities[0];
-    assert_eq!((bold.offset, bold.length), (0, 31), "UTF-16 units");
+    assert_eq!((bold.offset, bold.length), (0, 53), "UTF-16 units");
     assert_no_secret_logged(&notifier, &telegram);
 }
 
 #[tokio::test]
-async fn notifier_without_a_token_logs_the_messages_at_once() {
+async fn notifier_without_a_token_logs_the_messages_at_once_whatever_the_log_level_is() {
     let nats = NatsServer::with_streams().await;
-    let notifier = NotifierSetup::new(&nats).start();
+    let setup = NotifierSetup::new(&nats).env("LOG_LEVEL", "warn");
+    let notifier = setup.start();
     let bus = nats.bus(Role::TraderPaper).await;
-    notifier.wait_for_log("telling the owner").await;
     publish_event(&bus, TRADER, "e1", restart_event(3)).await;
     notifier
         .wait_for_log_within("🔄 AUTO-RESTART TRIGGERED", DEFAULT_TIMEOUT)
@@ -106,7 +108,14 @@ async fn summary_lists_every_trader() {
         text.contains("trader-paper-1: 🔴 critical (no heartbeat for"),
         "{text}"
     );
-    for field in ["Uptime: ", "Loops: ", "Errors: ", "Equity: ", "Positions: "] {
+    for field in [
+        "Uptime: ",
+        "Loops: ",
+        "Errors: ",
+        "Equity: ",
+        "Positions: ",
+        "Last heartbeat: ",
+    ] {
         assert!(text.contains(field), "{field} is not in {text}");
     }
 }
@@ -124,7 +133,9 @@ async fn retry_after_is_obeyed_and_unknown_outcomes_are_repeated_and_counted() {
     let bus = nats.bus(Role::TraderPaper).await;
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     telegram.prepare_fault(TelegramFault::TooManyRequests { retry_after: 4 });
     let asked = std::time::Instant::now();
     publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
@@ -144,7 +155,7 @@ async fn retry_after_is_obeyed_and_unknown_outcomes_are_repeated_and_counted() {
     let lines = [
         "messages sent     2",
         "outcome unknown   1",
-        "tried again       1",
+        "failed, retried   1",
     ];
     eventually("both are counted as sent", DEFAULT_TIMEOUT, async || {
         let status = notifier_status(&setup).await;
@@ -169,9 +180,14 @@ async fn dead_letters_are_resent_once_on_request_also_after_a_kill() {
         .with_telegram(&telegram)
         .env("TELEGRAM_MIN_INTERVAL_MS", "0");
     let (code, said) = resend(&setup, &["--all"]).await;
-    assert!(code == 69 && said.contains("none is at work"), "{said}");
+    assert!(
+        code == 69 && said.contains("no notifier is running"),
+        "{said}"
+    );
     let mut notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     let (code, said) = resend(&setup, &["--all"]).await;
     assert!(
         code == 64 && said.contains("there are no dead letters"),
@@ -186,7 +202,7 @@ async fn dead_letters_are_resent_once_on_request_also_after_a_kill() {
             quarantined_event(number),
         )
         .await;
-        let refused = format!("messages refused  {number}");
+        let refused = format!("messages rejected {number}");
         eventually("it is dead", DEFAULT_TIMEOUT, async || {
             notifier_status(&setup)
                 .await
@@ -197,22 +213,27 @@ async fn dead_letters_are_resent_once_on_request_also_after_a_kill() {
     }
     let (code, said) = resend(&setup, &["9"]).await;
     assert!(
-        code == 64 && said.contains("there is no dead letter 9: allowed are 0, 1, 2"),
+        code == 64 && said.contains("no dead letter 9: expected one of 0, 1, 2"),
         "{said}"
     );
     let (code, said) = resend(&setup, &["1"]).await;
-    assert!(code == 0 && said == "sent again: letter 1", "{said}");
+    assert!(code == 0 && said == "queued again: dead letter 1", "{said}");
     wait_until_shown(&telegram, "reason-2-").await;
 
     telegram.prepare_fault(TelegramFault::TooManyRequests { retry_after: 3 });
     let (code, said) = resend(&setup, &["--all"]).await;
-    assert!(code == 0 && said == "sent again: letters 0, 2", "{said}");
+    assert!(
+        code == 0 && said == "queued again: dead letters 0, 2",
+        "{said}"
+    );
     notifier.kill();
     notifier = setup.start();
     for number in [1, 3] {
         wait_until_shown(&telegram, &format!("reason-{number}-")).await;
     }
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     let (code, _) = resend(&setup, &["--all"]).await;
     assert_eq!(code, 64, "asked twice, sent once");
     let operator = nats.bus(Role::Operator).await;
@@ -240,7 +261,9 @@ async fn migrated_chat_is_followed() {
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let setup = setup.env("TELEGRAM_CHAT_ID", &telegram.group().to_string());
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     telegram.prepare_fault(TelegramFault::Migrated { to });
     for number in [1, 2] {
         publish_event(
@@ -261,7 +284,9 @@ async fn revoked_token_exits_78_and_its_successor_loses_and_floods_nothing() {
     let bus = nats.bus(Role::TraderPaper).await;
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let mut notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     telegram.revoke_token();
     publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
     notifier
@@ -286,7 +311,7 @@ async fn revoked_token_exits_78_and_its_successor_loses_and_floods_nothing() {
     let _notifier = setup.with_telegram(&telegram).start();
     wait_until_shown(&telegram, "reason-1-").await;
     let text = wait_until_shown(&telegram, "40 × unit restart scheduled").await;
-    assert!(text.starts_with("🗂 40 MESSAGES IN ONE"), "{text}");
+    assert!(text.starts_with("🗂 40 NOTIFICATIONS IN ONE"), "{text}");
     assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
 }
 
@@ -295,7 +320,9 @@ async fn bus_restart_loses_no_notification_and_repeats_none() {
     let (mut nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     let bus = nats.bus(Role::TraderPaper).await;
     publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
     wait_until_shown(&telegram, "reason-1-").await;
@@ -313,7 +340,9 @@ async fn second_notifier_stands_by_and_takes_over() {
     let bus = nats.bus(Role::TraderPaper).await;
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let mut first = setup.start();
-    first.wait_for_log("telling the owner").await;
+    first
+        .wait_for_log("became leader; sending notifications")
+        .await;
     let url = nats.url();
     let name = format!("notifier-b-{}", url.rsplit(':').next().unwrap());
     let second = setup.env("INSTANCE", &name).start();
@@ -322,7 +351,9 @@ async fn second_notifier_stands_by_and_takes_over() {
     wait_until_shown(&telegram, "reason-1-").await;
     first.kill();
     publish_event(&bus, TRADER, "e2", quarantined_event(2)).await;
-    second.wait_for_log("telling the owner").await;
+    second
+        .wait_for_log("became leader; sending notifications")
+        .await;
     wait_until_shown(&telegram, "reason-2-").await;
     assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
 }
@@ -332,7 +363,9 @@ async fn notifier_sends_queued_notifications_before_it_ends() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
     let mut notifier = NotifierSetup::new(&nats).with_telegram(&telegram).start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     // Would wait ten seconds for company.
     publish_event(&bus, TRADER, "e1", restart_event(3)).await;
     notifier.signal("TERM");
@@ -351,7 +384,9 @@ async fn event_of_a_newer_service_is_sent_as_it_came() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
     let notifier = NotifierSetup::new(&nats).with_telegram(&telegram).start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     let subject = "event.v1.trader.p.local.trader-paper-1.critical.moon_landed";
     let payload = r#"{"v":9,"id":"e1","kind":"moon_landed","payload":{"crater":"Tycho"}}"#;
     let message = async_nats::jetstream::message::PublishMessage::build()
@@ -395,14 +430,14 @@ async fn event_fields_of_any_content_are_accepted_by_telegram() {
     publish_event(&bus, TRADER, "last", quarantined_event(7)).await;
     wait_until_shown(&telegram, "reason-7-").await;
     eventually(
-        "all of it is told, nothing refused",
+        "everything is sent, nothing is rejected",
         DEFAULT_TIMEOUT,
         async || {
             let status = notifier_status(&setup).await;
             let done = [
-                "letters waiting   0",
-                "under way         0",
-                "messages refused  0",
+                "queued            0",
+                "in flight         0",
+                "messages rejected 0",
             ];
             done.iter().all(|line| status.contains(line)).then_some(())
         },

@@ -24,7 +24,7 @@ fn start_notifier(env: &[(&str, &str)], arguments: &[&str]) -> Process {
     Process::start("notifier", command)
 }
 
-/// With the person of this Telegram, and what else is set.
+/// Starts `send-test` with the user of this Telegram and more variables.
 fn start_send_test(telegram: &Telegram, more: &[(&str, &str)], text: &[&str]) -> Process {
     let (chat, url) = (telegram.private_chat().to_string(), telegram.url());
     let mut env = vec![
@@ -37,14 +37,14 @@ fn start_send_test(telegram: &Telegram, more: &[(&str, &str)], text: &[&str]) ->
     start_notifier(&env, &[&["send-test"], text].concat())
 }
 
-/// Ends with this code after one line on standard error that has all these words, and never the token.
+/// Expects this exit code and one line on standard error with all these texts, without the token.
 async fn assert_fails(telegram: &Telegram, mut process: Process, code: i32, expected: &[&str]) {
     let ended = process.exit_within(DEFAULT_TIMEOUT).await;
     let said = process.err();
     assert_eq!(ended, code, "{said:?}");
     assert_eq!(said.len(), 1, "{said:#?}");
-    for word in expected {
-        assert!(said[0].contains(word), "{word:?} is not in {said:?}");
+    for text in expected {
+        assert!(said[0].contains(text), "{text:?} is not in {said:?}");
     }
     assert_token_not_shown(telegram, &process);
 }
@@ -68,7 +68,7 @@ async fn preview_prints_the_message_texts_and_nothing_else() {
 async fn send_test_delivers_and_prints_the_message_id() {
     let telegram = Telegram::start().await;
     for (text, expected) in [
-        (&[][..], "✅ TEST: this chat gets"),
+        (&[][..], "✅ TEST: this chat receives"),
         (&["Hello, bears"], "Hello, bears"),
     ] {
         let mut process = start_send_test(&telegram, &[], text);
@@ -115,38 +115,38 @@ async fn send_test_explains_each_telegram_error() {
         (
             TelegramFault::Migrated { to: -1_001 },
             78,
-            &["another number", "TELEGRAM_CHAT_ID=-1001"],
+            &["a new id", "TELEGRAM_CHAT_ID=-1001"],
         ),
         (
             TelegramFault::ServerError(502),
             69,
-            &["502", "trouble of its own"],
+            &["502", "internal error"],
         ),
         (TelegramFault::RefuseConnection, 69, &["may have arrived"]),
         (TelegramFault::DropReply, 69, &["may have arrived"]),
     ];
-    for (trouble, code, words) in table {
+    for (fault, code, texts) in table {
         let group = telegram.group().to_string();
         let more = [("TELEGRAM_CHAT_ID", group.as_str())];
-        let more: &[_] = match trouble {
+        let more: &[_] = match fault {
             TelegramFault::Migrated { .. } => &more,
             _ => &[],
         };
-        telegram.prepare_fault(trouble);
+        telegram.prepare_fault(fault);
         assert_fails(
             &telegram,
             start_send_test(&telegram, more, &[]),
             code,
-            words,
+            texts,
         )
         .await;
     }
     telegram.prepare_fault(TelegramFault::TooManyRequests { retry_after: 37 });
-    let words = ["429", "wait 37 s"];
-    assert_fails(&telegram, start_send_test(&telegram, &[], &[]), 69, &words).await;
+    let texts = ["429", "wait 37 s"];
+    assert_fails(&telegram, start_send_test(&telegram, &[], &[]), 69, &texts).await;
     telegram.revoke_token();
-    let words = ["401", "No bot has this token", "@BotFather"];
-    assert_fails(&telegram, start_send_test(&telegram, &[], &[]), 78, &words).await;
+    let texts = ["401", "No bot has this token", "@BotFather"];
+    assert_fails(&telegram, start_send_test(&telegram, &[], &[]), 78, &texts).await;
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn send_test_without_an_answer_says_it_may_have_arrived() {
         &telegram,
         process,
         69,
-        &["may have arrived", "look into the chat"],
+        &["may have arrived", "check the chat"],
     )
     .await;
     assert_eq!(telegram.shown().len(), 1);
@@ -166,20 +166,20 @@ async fn send_test_without_an_answer_says_it_may_have_arrived() {
 
 #[tokio::test]
 async fn send_test_explains_a_wrong_address_and_missing_settings() {
-    let (telegram, stranger) = (Telegram::start().await, Endpoint::start().await);
+    let (telegram, other) = (Telegram::start().await, Endpoint::start().await);
     let try_at = |url: &str| start_send_test(&telegram, &[("TELEGRAM_API_URL", url)], &[]);
-    let nobody = format!("http://127.0.0.1:{}", ports::reserve());
+    let closed_port = format!("http://127.0.0.1:{}", ports::reserve());
     assert_fails(
         &telegram,
-        try_at(&nobody),
+        try_at(&closed_port),
         69,
-        &["Nothing was sent", &nobody],
+        &["Nothing was sent", &closed_port],
     )
     .await;
     for status in [200, 302, 404] {
-        stranger.set_status(status);
-        let process = try_at(&stranger.url());
-        assert_fails(&telegram, process, 78, &["Something else than Telegram"]).await;
+        other.set_status(status);
+        let process = try_at(&other.url());
+        assert_fails(&telegram, process, 78, &["Another server answers"]).await;
     }
     let elsewhere = format!("{}/v2", telegram.url());
     assert_fails(&telegram, try_at(&elsewhere), 78, &["404", "knows no bot"]).await;
@@ -188,9 +188,9 @@ async fn send_test_explains_a_wrong_address_and_missing_settings() {
         &[("TELEGRAM_BOT_TOKEN", ""), ("TELEGRAM_CHAT_ID", "")],
         &[],
     );
-    let words = ["TELEGRAM_BOT_TOKEN is not set", "@BotFather"];
-    assert_fails(&telegram, unset, 78, &words).await;
+    let texts = ["TELEGRAM_BOT_TOKEN is not set", "@BotFather"];
+    assert_fails(&telegram, unset, 78, &texts).await;
     let blank = start_send_test(&telegram, &[], &["  "]);
-    assert_fails(&telegram, blank, 64, &["TEXT", "allowed are 1 to 4096"]).await;
+    assert_fails(&telegram, blank, 64, &["TEXT", "expected 1 to 4096"]).await;
     assert!(telegram.shown().is_empty());
 }

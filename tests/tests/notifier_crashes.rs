@@ -112,7 +112,7 @@ async fn wait_for_random_moment(telegram: &Telegram, notifier: &Process, dice: &
         sleep(dice.duration_ms(0..600)).await;
         return;
     }
-    notifier.wait_for_log("telling the owner").await;
+    notifier.wait_for_log("became leader; sending notifications").await;
     let enough = telegram.request_count() + *dice.choose(&[1, 2, 5, 10]);
     let within = Instant::now() + Duration::from_millis(500);
     while telegram.request_count() < enough && Instant::now() < within {

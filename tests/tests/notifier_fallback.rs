@@ -54,19 +54,24 @@ async fn fallback_gets_rejected_critical_messages_once_and_telegram_counts_them_
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let setup = setup.env("FALLBACK_URL", &webhook.url());
     let mut notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     telegram.revoke_token();
     publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
     wait_for_calls(&webhook, 1, Duration::from_secs(15)).await;
     let call = webhook.calls().remove(0);
     assert_eq!(call.method, "POST");
     let said: Value = serde_json::from_str(&call.body).unwrap();
-    assert_eq!(said["title"], "🚨 MANUAL INTERVENTION REQUIRED");
+    assert_eq!(
+        said["title"],
+        "🚨 MANUAL INTERVENTION REQUIRED: PAPER trader-paper-1"
+    );
     assert_eq!(said["severity"], "critical");
     assert!(said["at"].is_i64() && said["id"].is_string(), "{said}");
     let message = said["message"].as_str().unwrap();
     assert!(
-        message.starts_with("Telegram is not reachable since 20"),
+        message.starts_with("Telegram unreachable since: 20"),
         "{message}"
     );
     assert!(message.contains("reason-1-"), "{message}");
@@ -76,13 +81,13 @@ async fn fallback_gets_rejected_critical_messages_once_and_telegram_counts_them_
     notifier.kill();
     notifier = setup.start();
     notifier
-        .wait_for_log("criticals go over the fallback until")
+        .wait_for_log("critical notifications use the fallback until")
         .await;
     publish_event(&bus, TRADER, "e2", quarantined_event(2)).await;
     wait_for_calls(&webhook, 2, DEFAULT_TIMEOUT).await;
     telegram.restore_token();
-    let text = wait_until_shown(&telegram, "WENT OVER THE FALLBACK", DEFAULT_TIMEOUT * 2).await;
-    assert!(text.starts_with("📮 WENT OVER THE FALLBACK: 2\n"), "{text}");
+    let text = wait_until_shown(&telegram, "SENT BY THE FALLBACK", DEFAULT_TIMEOUT * 2).await;
+    assert!(text.starts_with("📮 SENT BY THE FALLBACK: 2\n"), "{text}");
     publish_event(&bus, TRADER, "e3", quarantined_event(3)).await;
     wait_until_shown(&telegram, "reason-3-", DEFAULT_TIMEOUT).await;
     assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
@@ -100,22 +105,29 @@ async fn ntfy_gets_headers_and_text_and_errors_are_logged_without_its_url() {
         .env("FALLBACK_URL", &topic.url())
         .env("FALLBACK_FORMAT", "ntfy");
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     telegram.revoke_token();
     topic.set_status(502);
     publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
-    notifier.wait_for_log("did not go over the fallback").await;
+    notifier
+        .wait_for_log("fallback failed for a critical notification")
+        .await;
     topic.set_status(200);
     wait_for_calls(&topic, 2, DEFAULT_TIMEOUT).await;
     notifier
-        .wait_for_log("a critical went over the fallback")
+        .wait_for_log("critical notification sent by the fallback")
         .await;
     let calls = topic.calls();
     let last = calls.last().unwrap();
-    assert_eq!(last.header("title"), "MANUAL INTERVENTION REQUIRED");
+    assert_eq!(
+        last.header("title"),
+        "MANUAL INTERVENTION REQUIRED: PAPER trader-paper-1"
+    );
     assert_eq!(last.header("priority"), "5");
     assert_eq!(last.header("tags"), "rotating_light");
-    assert!(last.body.starts_with("Telegram is not reachable since"));
+    assert!(last.body.starts_with("Telegram unreachable since: "));
     assert!(!calls[0].body.contains("(possible repeat"), "{calls:?}");
     assert!(last.body.contains("(possible repeat"), "{calls:?}");
     assert_no_secret_logged(&notifier, &telegram);
@@ -133,7 +145,7 @@ fn start_watchdog_heartbeats(bus: Bus, boot: &str) -> JoinSet<()> {
             beat.at = runtime::clock::now();
             let payload = serde_json::to_vec(&beat).unwrap().into();
             let subject = "heartbeat.v1.watchdog.p.local.watchdog-1".to_owned();
-            // While the bus is away it is not heard, like a real one.
+            // While the bus is down, its heartbeats do not arrive, like those of a real one.
             let _ = bus.client().publish(subject, payload).await;
             sleep(Duration::from_secs(1)).await;
         }
@@ -149,7 +161,7 @@ async fn count_new_calls(endpoint: &Endpoint, within: Duration) -> usize {
 }
 
 async fn wait_until_no_calls(endpoint: &Endpoint) {
-    eventually("the switch is let go", DEFAULT_TIMEOUT, async || {
+    eventually("the pings stop", DEFAULT_TIMEOUT, async || {
         (count_new_calls(endpoint, Duration::from_secs(4)).await == 0).then_some(())
     })
     .await;
@@ -164,7 +176,9 @@ async fn dead_mans_switch_is_pinged_only_while_everything_works() {
         .env("DEADMAN_URL", &switch.url())
         .env("DEADMAN_INTERVAL_SECS", "1");
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     assert_eq!(
         count_new_calls(&switch, Duration::from_secs(3)).await,
         0,
@@ -176,13 +190,13 @@ async fn dead_mans_switch_is_pinged_only_while_everything_works() {
 
     drop(first);
     wait_until_no_calls(&switch).await;
-    notifier.wait_for_log("the watchdog is not heard").await;
+    notifier.wait_for_log("no watchdog heartbeat").await;
     let second = start_watchdog_heartbeats(nats.bus(Role::Watchdog).await, "b2");
     wait_for_calls(&switch, switch.calls().len() + 2, DEFAULT_TIMEOUT).await;
 
     nats.kill();
     wait_until_no_calls(&switch).await;
-    notifier.wait_for_log("the bus is away").await;
+    notifier.wait_for_log("bus unreachable").await;
     nats.restart().await;
     wait_for_calls(&switch, switch.calls().len() + 2, DEFAULT_TIMEOUT).await;
     drop(second);
@@ -194,31 +208,35 @@ async fn bus_outage_is_announced_once_and_so_is_its_end() {
     let (mut nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
     let mut notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     nats.kill();
-    let text = wait_until_shown(&telegram, "🚨 BUS AWAY", DEFAULT_TIMEOUT).await;
-    assert!(text.contains("The bus is away since 20"), "{text}");
-    assert!(text.contains("may repeat it"), "{text}");
+    let text = wait_until_shown(&telegram, "🚨 BUS DOWN", DEFAULT_TIMEOUT).await;
+    assert!(text.contains("Down since: 20"), "{text}");
+    assert!(text.contains("may repeat this message"), "{text}");
     sleep(Duration::from_secs(5)).await;
     nats.restart().await;
-    let text = wait_until_shown(&telegram, "✅ BUS BACK", DEFAULT_TIMEOUT).await;
-    assert!(text.contains("It was away for "), "{text}");
+    let text = wait_until_shown(&telegram, "✅ BUS RECOVERED", DEFAULT_TIMEOUT).await;
+    assert!(text.contains("Down for: "), "{text}");
     assert_eq!(telegram.shown().len(), 2, "{:?}", telegram.shown());
 
-    // One that starts without a bus says so as well.
+    // A notifier that starts without a bus reports the outage as well.
     notifier.kill();
     nats.kill();
     let notifier = setup.start();
     notifier.wait_for_log("bus unavailable").await;
-    eventually("it is told again", DEFAULT_TIMEOUT, async || {
-        (telegram.shown().len() == 3).then_some(())
-    })
+    eventually(
+        "the outage is reported again",
+        DEFAULT_TIMEOUT,
+        async || (telegram.shown().len() == 3).then_some(()),
+    )
     .await;
     nats.restart().await;
-    eventually("its return as well", DEFAULT_TIMEOUT, async || {
+    eventually("its end is reported as well", DEFAULT_TIMEOUT, async || {
         (telegram.shown().len() == 4).then_some(())
     })
     .await;
-    assert!(telegram.shown()[3].text.starts_with("✅ BUS BACK"));
+    assert!(telegram.shown()[3].text.starts_with("✅ BUS RECOVERED"));
     assert_no_secret_logged(&notifier, &telegram);
 }

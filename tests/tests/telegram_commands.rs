@@ -1,6 +1,6 @@
-//! The owner's orders: the real notifier between a real nats-server and a strict Telegram. The first test has
-//! the real watchdog and the real trader at the other end; in the others what a watchdog says comes from a
-//! responder that speaks `protocol::command`, and accounts from reports that the test publishes.
+//! Telegram commands: the real notifier between a real nats-server and a strict Telegram. The first test has the real
+//! watchdog and the real trader; in the others, a responder that speaks `protocol::command` replies for the watchdog, and
+//! the tests publish account reports.
 
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ use tokio::task::JoinSet;
 const UNAUTHORIZED_USER: i64 = 8;
 const LATCH: &str = "daily_loss-1764000000000";
 
-/// A bus, a Telegram, and a notifier that takes orders of the person of its chat.
+/// A bus, a Telegram, and a notifier that accepts commands of the user of its chat.
 struct NotifierRig {
     nats: Option<NatsServer>,
     telegram: Telegram,
@@ -59,10 +59,12 @@ impl NotifierRig {
         let owner = telegram.private_chat().to_string();
         let setup = NotifierSetup::new(nats).with_telegram(&telegram);
         let setup = setup
-            .env("TELEGRAM_ALLOWED_USERS", &owner)
+            .env("TELEGRAM_ALLOWED_USERS", &operator)
             .env("TELEGRAM_MIN_INTERVAL_MS", "0");
         let notifier = setup.start();
-        notifier.wait_for_log("telling the owner").await;
+        notifier
+            .wait_for_log("became leader; sending notifications")
+            .await;
         Self {
             nats: None,
             telegram,
@@ -121,7 +123,7 @@ impl NotifierRig {
 async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, JoinSet<()>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&asked);
-    let mut orders = bus
+    let mut commands = bus
         .client()
         .subscribe("command.v1.watchdog.>")
         .await
@@ -129,7 +131,7 @@ async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, 
     bus.client().flush().await.unwrap();
     let mut task = JoinSet::new();
     task.spawn(async move {
-        while let Some(message) = orders.next().await {
+        while let Some(message) = commands.next().await {
             let request: UnitCommandRequest = serde_json::from_slice(&message.payload).unwrap();
             let verb = request.command.verb();
             assert!(message.subject.ends_with(&format!(".{verb}")));
@@ -211,17 +213,19 @@ async fn commands_reach_the_watchdog_and_account_leader_and_are_answered() {
     .await;
 
     notifier_rig.send_command("/pause BTCUSDT");
-    notifier_rig.wait_until_shown("⏸ ENTRIES PAUSED").await;
+    notifier_rig.wait_until_shown("⏸️ ENTRIES PAUSED").await;
     notifier_rig.send_command("/status");
     notifier_rig
-        .wait_until_shown("⏸ no entries of BTCUSDT")
+        .wait_until_shown("⏸️ entries paused: BTCUSDT")
         .await;
     notifier_rig.send_command("/resume");
     notifier_rig.wait_until_shown("ENTRIES RESUMED").await;
     let shown = notifier_rig.telegram.shown();
     assert!(
-        !shown.iter().any(|shown| shown.text.contains("👤 ORDERED")),
-        "the answer said so: {shown:?}"
+        !shown
+            .iter()
+            .any(|shown| shown.text.contains("👤 COMMAND EXECUTED")),
+        "the reply is enough: {shown:?}"
     );
     notifier_rig.assert_no_secret_logged();
 }
@@ -230,7 +234,9 @@ async fn commands_reach_the_watchdog_and_account_leader_and_are_answered() {
 async fn watchdog_commands_are_answered_and_dangerous_ones_confirmed_once() {
     let notifier_rig = NotifierRig::start().await;
     notifier_rig.send_command("/explain trader-1");
-    notifier_rig.wait_until_shown("No watchdog answers").await;
+    notifier_rig
+        .wait_until_shown("No watchdog is running")
+        .await;
     let (asked, _task) = start_fake_watchdog(notifier_rig.nats().bus(Role::Watchdog).await).await;
     notifier_rig.send_command("/status");
     notifier_rig
@@ -241,12 +247,12 @@ async fn watchdog_commands_are_answered_and_dangerous_ones_confirmed_once() {
 
     notifier_rig.send_command("/stop trader-1");
     let yes = notifier_rig
-        .confirm("Stop trader-1 and leave it stopped?")
+        .confirm("Stop trader-1? It stays stopped.")
         .await;
     notifier_rig.wait_until_shown("heard stop").await;
     eventually("the buttons are gone", DEFAULT_TIMEOUT, async || {
         let asked = notifier_rig
-            .wait_until_shown("Stop trader-1 and leave")
+            .wait_until_shown("Stop trader-1? It stays")
             .await;
         asked.buttons.is_empty().then_some(())
     })
@@ -261,7 +267,7 @@ async fn watchdog_commands_are_answered_and_dangerous_ones_confirmed_once() {
             let answers = notifier_rig.telegram.callback_answers();
             answers
                 .iter()
-                .any(|said| said.contains("spent"))
+                .any(|said| said.contains("expired"))
                 .then_some(())
         },
     )
@@ -293,7 +299,9 @@ async fn watchdog_commands_are_answered_and_dangerous_ones_confirmed_once() {
         .await;
     let shown = notifier_rig.telegram.shown();
     assert!(
-        !shown.iter().any(|shown| shown.text.contains("🗣 ORDER")),
+        !shown
+            .iter()
+            .any(|shown| shown.text.contains("👤 COMMAND EXECUTED")),
         "{shown:?}"
     );
     notifier_rig.assert_no_secret_logged();
@@ -304,13 +312,13 @@ async fn account_commands_are_stored_with_every_trader_down() {
     let notifier_rig = NotifierRig::start().await;
     notifier_rig.send_command("/pause");
     notifier_rig
-        .wait_until_shown("No account has reported yet")
+        .wait_until_shown("No account report received yet")
         .await;
     let bus = notifier_rig.nats().bus(Role::TraderPaper).await;
     publish_latched_report(&bus).await;
     notifier_rig.send_command("/pause");
     notifier_rig
-        .wait_until_shown("no entries of all books")
+        .wait_until_shown("pause entries of all symbols")
         .await;
     notifier_rig.send_command("/pause DOGEUSDT");
     notifier_rig
@@ -319,29 +327,29 @@ async fn account_commands_are_stored_with_every_trader_down() {
     notifier_rig.send_command(&format!("/unlatch {LATCH}"));
     notifier_rig.confirm("End latch").await;
     notifier_rig
-        .wait_until_shown(&format!("latch {LATCH} ends"))
+        .wait_until_shown(&format!("end latch {LATCH}"))
         .await;
     notifier_rig.send_command("/flatten");
-    notifier_rig.confirm("Close everything").await;
+    notifier_rig.confirm("Close all positions").await;
     notifier_rig
-        .wait_until_shown("close everything and latch")
+        .wait_until_shown("close all positions and latch")
         .await;
-    let said = read_account_commands(notifier_rig.nats()).await;
-    let orders: Vec<&AccountCommand> = said.iter().map(|word| &word.command).collect();
+    let records = read_account_commands(notifier_rig.nats()).await;
+    let commands: Vec<&AccountCommand> = records.iter().map(|record| &record.command).collect();
     let latch = LATCH.to_owned();
     assert_eq!(
-        orders,
+        commands,
         [
             &AccountCommand::Pause { symbol: None },
             &AccountCommand::Unlatch { latch_id: latch },
             &AccountCommand::Flatten
         ]
     );
-    let who = format!("Telegram user {}", notifier_rig.telegram.private_chat());
-    assert!(said.iter().all(|word| word.by == who), "{said:?}");
+    let by = format!("Telegram user {}", notifier_rig.telegram.private_chat());
+    assert!(records.iter().all(|record| record.by == by), "{records:?}");
     notifier_rig.send_command("/status");
     notifier_rig
-        .wait_until_shown("paper.binance-usdm.sim: 9499.99 USDT, 🚨 LATCHED")
+        .wait_until_shown("paper.binance-usdm.sim: 9499.99 USDT, 🛑 LATCHED")
         .await;
     notifier_rig
         .wait_for_command_event("/flatten (confirmed)", "stored for account")
@@ -351,30 +359,30 @@ async fn account_commands_are_stored_with_every_trader_down() {
 #[tokio::test]
 async fn unauthorized_user_is_reported_once_and_bad_commands_are_answered() {
     let notifier_rig = NotifierRig::start().await;
-    let owner = notifier_rig.telegram.private_chat();
-    for chat in [UNAUTHORIZED_USER, owner] {
+    let operator = notifier_rig.telegram.private_chat();
+    for chat in [UNAUTHORIZED_USER, operator] {
         notifier_rig
             .telegram
             .send_text(UNAUTHORIZED_USER, chat, "/flatten");
     }
     notifier_rig
         .telegram
-        .send_old_text(owner, owner, "/pause", 120);
+        .send_old_text(operator, operator, "/pause", 120);
     notifier_rig.send_command("/fly");
     notifier_rig.send_command("/help@bearish_alpha_bot");
-    notifier_rig.wait_until_shown("Too old, not executed").await;
+    notifier_rig.wait_until_shown("Command expired").await;
     notifier_rig
-        .wait_until_shown("There is no /fly: see /help")
+        .wait_until_shown("Unknown command /fly; /help lists the commands")
         .await;
     notifier_rig
-        .wait_until_shown("/performance: results of every book")
+        .wait_until_shown("/performance: result of every book")
         .await;
     notifier_rig
-        .wait_until_shown("A STRANGER WAS IGNORED")
+        .wait_until_shown("UNAUTHORIZED COMMAND IGNORED")
         .await;
-    let heads = notifier_rig.telegram.shown().into_iter();
-    let strangers = heads.filter(|shown| shown.text.contains("STRANGER"));
-    assert_eq!(strangers.count(), 1);
+    let shown = notifier_rig.telegram.shown().into_iter();
+    let reports = shown.filter(|shown| shown.text.contains("UNAUTHORIZED COMMAND"));
+    assert_eq!(reports.count(), 1);
     assert!(read_account_commands(notifier_rig.nats()).await.is_empty());
     eventually(
         "everything said is confirmed",
@@ -387,16 +395,16 @@ async fn unauthorized_user_is_reported_once_and_bad_commands_are_answered() {
 #[tokio::test]
 async fn command_is_executed_at_most_once_across_kill_9() {
     let mut notifier_rig = NotifierRig::start().await;
-    // A watchdog that hears and never answers: the order is under way for five seconds.
+    // A watchdog that receives the command and never replies: the command runs for five seconds.
     let bus = notifier_rig.nats().bus(Role::Watchdog).await;
-    let mut orders = bus
+    let mut commands = bus
         .client()
         .subscribe("command.v1.watchdog.>")
         .await
         .unwrap();
     bus.client().flush().await.unwrap();
     notifier_rig.send_command("/start trader-1");
-    orders.next().await.unwrap();
+    commands.next().await.unwrap();
     notifier_rig.notifier.kill();
     notifier_rig.notifier = notifier_rig.setup.start();
     let shown = notifier_rig
@@ -404,8 +412,8 @@ async fn command_is_executed_at_most_once_across_kill_9() {
         .await;
     assert!(shown.text.contains("It is not repeated"), "{}", shown.text);
     notifier_rig.send_command("/silence");
-    notifier_rig.wait_until_shown("There is no silence").await;
-    let again = tokio::time::timeout(Duration::from_millis(500), orders.next()).await;
+    notifier_rig.wait_until_shown("No silence is active").await;
+    let again = tokio::time::timeout(Duration::from_millis(500), commands.next()).await;
     assert!(again.is_err(), "{again:?}");
     notifier_rig
         .wait_for_command_event("/start trader-1", "unknown: ")
@@ -428,7 +436,9 @@ async fn performance_reply_has_a_chart_or_comes_as_text_alone() {
     .await
     .unwrap();
     notifier_rig.send_command("/performance");
-    let alone = notifier_rig.wait_until_shown("BTCUSDT: 3340.10 USDT").await;
+    let alone = notifier_rig
+        .wait_until_shown("BTCUSDT: equity 3340.10 USDT")
+        .await;
     assert_eq!(alone.photo, None, "there are no points yet");
     for number in 0_i64..20 {
         let point = EquityPoint {
@@ -452,7 +462,9 @@ async fn performance_reply_has_a_chart_or_comes_as_text_alone() {
     .await;
     assert_eq!(pictured.size, Some((800, 400)));
     assert!(
-        pictured.text.contains("Together (paper): 3340.10 USDT"),
+        pictured
+            .text
+            .contains("All PAPER books: equity 3340.10 USDT"),
         "{}",
         pictured.text
     );
@@ -462,7 +474,7 @@ async fn performance_reply_has_a_chart_or_comes_as_text_alone() {
         let shown = notifier_rig.telegram.shown();
         let texts = shown
             .into_iter()
-            .filter(|shown| shown.text.contains("Together"));
+            .filter(|shown| shown.text.contains("All PAPER books"));
         let texts: Vec<ShownMessage> = texts.collect();
         (texts.len() == 3).then_some(texts)
     })
@@ -473,25 +485,27 @@ async fn performance_reply_has_a_chart_or_comes_as_text_alone() {
         .wait_until_shown("BTCUSDT long 0.25 at 40008")
         .await;
     notifier_rig.send_command("/health");
-    notifier_rig.wait_until_shown("letters wait").await;
+    notifier_rig.wait_until_shown("notifications queued").await;
 }
 
 #[tokio::test]
 async fn silence_mutes_and_a_second_poller_of_the_bot_is_logged() {
     let notifier_rig = NotifierRig::start().await;
     notifier_rig.send_command("/silence 2h");
-    notifier_rig.wait_until_shown("everybody: 2h more").await;
+    notifier_rig.wait_until_shown("all: 2h left").await;
     notifier_rig.send_command("/silence off");
-    notifier_rig.wait_until_shown("Every silence is over").await;
+    notifier_rig.wait_until_shown("All silences ended").await;
     notifier_rig.send_command("/logs");
-    notifier_rig.wait_until_shown("Nothing was told yet").await;
+    notifier_rig.wait_until_shown("No notifications yet").await;
     let rival = NatsServer::with_streams().await;
-    let owner = notifier_rig.telegram.private_chat().to_string();
+    let operator = notifier_rig.telegram.private_chat().to_string();
     let setup = NotifierSetup::new(&rival).with_telegram(&notifier_rig.telegram);
-    let rival = setup.env("TELEGRAM_ALLOWED_USERS", &owner).start();
-    rival.wait_for_log("telling the owner").await;
+    let rival = setup.env("TELEGRAM_ALLOWED_USERS", &operator).start();
+    rival
+        .wait_for_log("became leader; sending notifications")
+        .await;
     eventually("one of them notices", DEFAULT_TIMEOUT, async || {
-        let warning = "somebody else hears this bot";
+        let warning = "another client polls this bot";
         (notifier_rig.notifier.count_logs(warning) + rival.count_logs(warning) > 0).then_some(())
     })
     .await;

@@ -83,7 +83,9 @@ async fn notifier_works_with_a_third_party_bot_api_emulator() {
         .env("TELEGRAM_ALLOWED_USERS", OPERATOR)
         .env("TELEGRAM_API_URL", &format!("http://127.0.0.1:{port}"));
     let notifier = setup.start();
-    notifier.wait_for_log("telling the owner").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     let bus = nats.bus(Role::TraderPaper).await;
     let body = EventBody::UnitQuarantined {
         unit: "trader-paper-1".parse().unwrap(),
@@ -97,10 +99,10 @@ async fn notifier_works_with_a_third_party_bot_api_emulator() {
     let critical = wait_for_message(&emulator, 0).await;
     let text = critical["text"].as_str().unwrap();
     assert!(
-        text.starts_with("🚨 MANUAL INTERVENTION REQUIRED\n"),
+        text.starts_with("🚨 MANUAL INTERVENTION REQUIRED: PAPER trader-paper-1\n"),
         "{text}"
     );
-    assert_eq!(critical["entities"][0]["length"], 31, "{critical}");
+    assert_eq!(critical["entities"][0]["length"], 53, "{critical}");
     assert_eq!(critical["chat_id"].to_string(), OPERATOR);
     let help = wait_for_message(&emulator, 1).await;
     assert!(
@@ -109,7 +111,10 @@ async fn notifier_works_with_a_third_party_bot_api_emulator() {
     );
     let question = wait_for_message(&emulator, 2).await;
     assert!(
-        question["text"].as_str().unwrap().contains("ARE YOU SURE"),
+        question["text"]
+            .as_str()
+            .unwrap()
+            .contains("PLEASE CONFIRM"),
         "{question}"
     );
     let answer = wait_for_message(&emulator, 3).await;
@@ -117,7 +122,7 @@ async fn notifier_works_with_a_third_party_bot_api_emulator() {
         answer["text"]
             .as_str()
             .unwrap()
-            .contains("No watchdog answers"),
+            .contains("No watchdog is running"),
         "{answer}"
     );
 }
