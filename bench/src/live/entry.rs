@@ -61,13 +61,13 @@ async fn measure_entry() -> [Duration; 4] {
     assert_eq!(code, 0, "{output}");
     let trader = setup.start();
     trader.wait_until_running().await;
-    let closes = CandleCloses::subscribe(&system).await;
+    let candle_closes = CandleCloses::subscribe(&system).await;
     system.wait_until_protected().await;
     let calls = gateway.answered_calls();
     let entry = first_placed(&calls, "/fapi/v1/order");
     let mut protective = placed(&calls, "/fapi/v1/algoOrder");
     let (stop, target) = (protective.next().unwrap(), protective.next().unwrap());
-    let closed = closes.last_before(entry.requested_at);
+    let closed = candle_closes.last_before(entry.requested_at);
     [
         entry.requested_at,
         entry.answered_at,
