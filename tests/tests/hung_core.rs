@@ -78,12 +78,16 @@ async fn unhalt_book(system: &System) {
     let (code, output) = run_unhalt(system, "ETHUSDT --closed-at 40000").await;
     assert_eq!(code, 78, "{output}");
     assert!(
-        output.contains("--closed-at=\"40000\": expected no price: no external order can close a paper"),
+        output.contains(
+            "--closed-at=\"40000\": expected no price: no external order can close a paper"
+        ),
         "{output}"
     );
     let (code, output) = run_unhalt(system, HUNG_SYMBOL).await;
     assert_eq!(code, 0, "{output}");
-    trader.wait_for_log("book unhalted; restarting its task").await;
+    trader
+        .wait_for_log("book unhalted; restarting its task")
+        .await;
     bus_reader::wait_for_heartbeat(
         system.operator_bus(),
         trader.instance(),

@@ -231,7 +231,9 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
         .run_command("operator", "unhalt --symbol BTCUSDT --reason tried")
         .await;
     assert_eq!(code, 0, "{output}");
-    trader.wait_for_log("book unhalted; restarting its task").await;
+    trader
+        .wait_for_log("book unhalted; restarting its task")
+        .await;
     let halts = async || {
         let journal = system.read_journal().await;
         let halted = |r: &&BookRecord| matches!(r, BookRecord::BookHalted { .. });
@@ -342,7 +344,10 @@ async fn account_is_initialized_once_and_by_the_operator() {
     let mut early = system.trader_setup("early").start();
     assert_eq!(early.exit_within(DEFAULT_TIMEOUT).await, 78);
     let stderr = early.err().join("\n");
-    assert!(stderr.contains("scripts/bearish init --account"), "{stderr}");
+    assert!(
+        stderr.contains("scripts/bearish init --account"),
+        "{stderr}"
+    );
     // The dry run fails where the start would.
     let (code, output) = system.run_command("dry", "--dry-run").await;
     assert_eq!(code, 78, "{output}");

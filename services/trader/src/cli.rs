@@ -1,5 +1,7 @@
 //! The trader's command line: the flags of `protocol::trader_args`, and the commands beside trading.
 
+use std::fmt::Write as _;
+
 use clap::{CommandFactory, Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
 
@@ -73,9 +75,9 @@ fn settings_help() -> String {
             .get_help()
             .map(ToString::to_string)
             .unwrap_or_default();
-        text += &format!("\n  {name}\n          {help}");
+        let _ = write!(text, "\n  {name}\n          {help}");
         if !default.is_empty() {
-            text += &format!(" [default: {}]", default.join(","));
+            let _ = write!(text, " [default: {}]", default.join(","));
         }
     }
     text

@@ -16,7 +16,7 @@ use trader_core::book::{BookConfig, LiveConfig};
 use trader_core::candle::Interval;
 use trader_core::symbol_filters::SymbolFilters;
 
-use super::checks::{account::check_account, check_slice};
+use super::checks::{account::check_account, check_slice, describe_market_error};
 use crate::account::command_journal::read_account_state;
 use crate::market::{BinanceDataClient, DataClientSettings, MarketError};
 use crate::settings::Settings;
@@ -91,7 +91,7 @@ pub async fn resolve_account(
     let Some(venue) = venue else {
         return settings.paper_account().await;
     };
-    let alias = retry_until_answered(shutdown, || venue.alias()).await?;
+    let alias = retry_until_answered(shutdown, settings, || venue.alias()).await?;
     settings.live_account(alias.as_str())
 }
 
@@ -212,8 +212,10 @@ pub async fn fetch_symbol_filters(
     settings: &Settings,
     shutdown: &CancellationToken,
 ) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExitError> {
-    let filters =
-        retry_until_answered(shutdown, || market.symbol_filters(&settings.symbols)).await?;
+    let filters = retry_until_answered(shutdown, settings, || {
+        market.symbol_filters(&settings.symbols)
+    })
+    .await?;
     check_slice(settings, &filters)?;
     Ok(filters)
 }
@@ -221,6 +223,7 @@ pub async fn fetch_symbol_filters(
 /// Repeats a call until the exchange answers.
 async fn retry_until_answered<T, F>(
     shutdown: &CancellationToken,
+    settings: &Settings,
     mut ask: impl FnMut() -> F,
 ) -> Result<T, ExitError>
 where
@@ -238,7 +241,9 @@ where
                 tracing::warn!(call = what, error = reason, "waiting for the exchange");
                 after.unwrap_or(RETRY)
             }
-            Some(Err(error)) => return Err(ExitError::config(error.to_string())),
+            Some(Err(error)) => {
+                return Err(ExitError::config(describe_market_error(settings, &error)));
+            }
         };
         wait_before_retry(shutdown, wait).await?;
     }

@@ -60,7 +60,7 @@ pub(super) enum InvalidCandleFile {
         /// What may stand there.
         allowed: String,
     },
-    /// Too few rows to tell the interval.
+    /// Too few rows to derive the interval.
     #[error("candle file {file}: {rows} candles; allowed: at least 2")]
     TooFewRows {
         /// The file.
@@ -84,7 +84,7 @@ pub(super) struct CandleGaps {
 /// A candle file that is being read.
 pub(super) struct CandleFile {
     rows: CandleRows,
-    /// Read ahead to tell the interval.
+    /// Rows that were read to derive the interval.
     head: VecDeque<Result<CandleRow, InvalidCandleFile>>,
     interval: Interval,
     last: Option<UtcMs>,
@@ -204,7 +204,7 @@ fn interval_of(
         (*count, allowed_interval(*step).is_some(), Reverse(*step))
     });
     let Some((step, (_, row))) = common else {
-        // What is wrong with these rows is told when they are taken.
+        // The error in these rows is reported when they are read.
         return Ok(Interval::M1);
     };
     allowed_interval(step).ok_or_else(|| {

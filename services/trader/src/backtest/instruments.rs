@@ -1,5 +1,4 @@
-//! The exchange's rules of the symbols that a backtest knows without asking anybody, and how flags
-//! replace them.
+//! The built-in symbol filters of a backtest, which flags can replace.
 
 use runtime::exit_error::ExitError;
 use rust_decimal::Decimal;

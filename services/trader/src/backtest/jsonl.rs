@@ -1,5 +1,5 @@
-//! What a line of the JSON files holds. Amounts are numbers with all their digits: no float is between
-//! the engine's decimals and the text.
+//! The lines of the JSON files. Amounts are numbers with all their digits, because no float is between the decimals
+//! of `trader_core` and the text.
 
 use protocol::event::PositionSide;
 use protocol::time::UtcMs;

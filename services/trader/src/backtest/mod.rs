@@ -1,5 +1,5 @@
-//! `trader backtest`: a candle file through the engine that trades, and what came of it. Needs no
-//! environment, no bus and no exchange. What a candle leads to is the engine's business.
+//! `trader backtest`: runs `trader_core` on a candle file and prints a summary. Needs no settings, no bus and no
+//! exchange.
 
 pub mod args;
 mod candle_file;
@@ -26,7 +26,7 @@ use output_files::OutputFiles;
 use stats::BacktestStats;
 use summary::BacktestSummary;
 
-/// Runs it and prints the summary.
+/// Runs a backtest and prints its summary.
 pub fn run(args: &BacktestArgs) -> ExitCode {
     match run_to_summary(args) {
         Ok(text) => {
@@ -41,7 +41,7 @@ pub fn run(args: &BacktestArgs) -> ExitCode {
     }
 }
 
-/// Runs it, writes the files, returns the summary.
+/// Runs a backtest, writes its files and returns the summary.
 ///
 /// # Errors
 /// Exit 64 for flags that do not fit together, 78 for files that cannot be used.

@@ -1,5 +1,5 @@
-//! A file that is written beside its place and moved there when it is whole: whoever reads it never
-//! sees half of it, and an earlier one stays until then.
+//! Output files. Each is written under a temporary name and renamed when it is complete, so that an earlier file
+//! stays until then.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::args::BacktestArgs;
 
-/// A file in the making. Dropped before [`OutputFile::finish`], it was never there.
+/// An unfinished output file. Removed if it is dropped before [`OutputFile::finish`].
 pub(super) struct OutputFile {
     flag: &'static str,
     path: PathBuf,
@@ -20,7 +20,7 @@ pub(super) struct OutputFile {
 }
 
 impl OutputFile {
-    /// Begins the file that a flag asks for.
+    /// Creates the file that a flag names.
     ///
     /// # Errors
     /// Exit 78 if it cannot be written there.
@@ -28,7 +28,7 @@ impl OutputFile {
         let refused = |cause: &str| {
             let path = path.display();
             ExitError::config(format!(
-                "{flag} {path}: {cause}; allowed: a file in a directory that can be written"
+                "{flag} {path}: {cause}; expected a file in a directory that can be written"
             ))
         };
         if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
@@ -68,7 +68,7 @@ impl OutputFile {
         written.map_err(|error| self.write_error(&error))
     }
 
-    /// Moves the whole file to its place.
+    /// Renames the complete file to its final name.
     ///
     /// # Errors
     /// Exit 78 with what the system says.
@@ -97,7 +97,7 @@ impl Drop for OutputFile {
     }
 }
 
-/// Everything that the flags ask for.
+/// All output files of a run.
 pub(super) struct OutputFiles {
     /// Closed trades.
     pub(super) trades: Option<OutputFile>,
@@ -108,7 +108,7 @@ pub(super) struct OutputFiles {
 }
 
 impl OutputFiles {
-    /// Begins them all, before the first candle is read.
+    /// Creates all files, before the first candle is read.
     ///
     /// # Errors
     /// Exit 78 for one that cannot be written, or that is another file of this run.
@@ -119,7 +119,7 @@ impl OutputFiles {
             let own = resolved_path(path);
             if let Some((other, _)) = taken.iter().find(|(_, path)| *path == own) {
                 let path = path.display();
-                let why = format!("{flag} {path}: {other} has that file; allowed: another one");
+                let why = format!("{flag} {path}: {other} has that file; expected another one");
                 return Err(ExitError::config(why));
             }
             taken.push((flag, own));
@@ -132,7 +132,7 @@ impl OutputFiles {
         })
     }
 
-    /// Moves all of them to their places.
+    /// Renames all files to their final names.
     ///
     /// # Errors
     /// Exit 78 with what the system says.
@@ -144,7 +144,7 @@ impl OutputFiles {
     }
 }
 
-/// Where a path leads, as far as it is there.
+/// The path with its links resolved, as far as it exists.
 fn resolved_path(path: &Path) -> PathBuf {
     let whole = fs::canonicalize(path);
     whole.unwrap_or_else(|_| {

@@ -1,4 +1,4 @@
-//! How far the file is read, shown to a person at a terminal and to nobody else.
+//! A progress bar, shown only on a terminal.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -7,13 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 const TEMPLATE: &str = "{percent:>3} % {wide_bar} {eta} left";
 
-/// A file with a bar on standard error, which goes when the file is closed.
+/// A file with a progress bar on standard error. The bar disappears when the file is closed.
 struct ProgressReader {
     file: File,
     bar: ProgressBar,
 }
 
-/// The same file, watched if a person may be looking.
+/// Wraps the file in a progress bar if standard error is a terminal.
 pub(super) fn with_progress_bar(file: File) -> Box<dyn Read> {
     let length = file.metadata().map_or(0, |found| found.len());
     if !io::stderr().is_terminal() || length == 0 {

@@ -1,5 +1,4 @@
-//! What came of a backtest, folded candle by candle and trade by trade: counts, sums, the deepest fall.
-//! How it looks is the table's business.
+//! Statistics of a backtest, folded candle by candle and trade by trade: counts, sums, the largest drawdown.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +12,7 @@ use trader_core::strategy::Strategy;
 
 use super::equity_curve::EquityCurve;
 
-/// Latches that are told one by one.
+/// Latches that the summary lists one by one.
 const MAX_LATCHES_LISTED: usize = 5;
 
 /// Figures so far.

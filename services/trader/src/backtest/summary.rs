@@ -1,4 +1,4 @@
-//! What came of a backtest, as a person reads it.
+//! The printed summary of a backtest.
 
 use std::fmt::{Display, Write as _};
 use std::path::Path;
@@ -139,7 +139,7 @@ impl BacktestSummary<'_> {
             page.line(
                 "still open",
                 format!(
-                    "{} {} at {} by {}, unrealised {}",
+                    "{} {} at {} by {}, unrealized {}",
                     position.side,
                     position.quantity,
                     position.entry_price,
@@ -155,12 +155,15 @@ impl BacktestSummary<'_> {
         page.line("max drawdown", format!("{marked} (marked to market)"));
         page.line(
             "",
-            format!("{} of the realised equity", percent(figures.max_drawdown)),
+            format!("{} of the realized equity", percent(figures.max_drawdown)),
         );
         let sharpe = figures
             .sharpe
             .map_or_else(|| "-".to_owned(), |s| format!("{:.2}", hundredths(s)));
-        page.line("Sharpe", format!("{sharpe} (realised, by the day, a year)"));
+        page.line(
+            "Sharpe",
+            format!("{sharpe} (realized, daily returns, annualized)"),
+        );
         page.line("exposure", self.exposure(figures.in_market_ms));
     }
 
@@ -177,11 +180,11 @@ impl BacktestSummary<'_> {
     }
 
     fn rejections(&self, page: &mut TextTable) {
-        let refusals = &self.book.book().rejected_signals;
-        let refused = refusals
+        let rejections = &self.book.book().rejected_signals;
+        let rejected = rejections
             .iter()
             .map(|(why, count)| (why.to_string(), *count));
-        list(page, "refused", "signals", refused.collect());
+        list(page, "rejected", "signals", rejected.collect());
         let drops = self.book.dropped_entries().iter();
         let dropped = drops.map(|(why, count)| (why.to_string(), *count));
         list(page, "dropped", "entries", dropped.collect());
@@ -195,7 +198,7 @@ impl BacktestSummary<'_> {
         page.blank();
         for latch in latches {
             page.line(
-                "!! HALTED",
+                "!! LATCHED",
                 format!(
                     "{} at {}: equity {} fell from {}; everything was closed",
                     latch.trigger,
@@ -212,9 +215,9 @@ impl BacktestSummary<'_> {
         page.line(
             "",
             if self.args.continue_after_halt {
-                "entries went on with the next UTC day (--continue-after-halt); live, only an operator ends a halt"
+                "entries continued on the next UTC day (--continue-after-halt); when trading, only an operator ends a latch"
             } else {
-                "NO ENTRY AFTER THAT, as live until an operator ends it; --continue-after-halt goes on with the next UTC day"
+                "NO ENTRY AFTER THAT, as in trading until an operator ends the latch; --continue-after-halt continues on the next UTC day"
             },
         );
     }

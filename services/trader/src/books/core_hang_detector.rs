@@ -105,7 +105,7 @@ impl CoreHangDetector {
             reason: halt_reason(),
         }];
         let stored = journal.append(&records, 0, |error| {
-            tracing::warn!(error, "halt not stored yet")
+            tracing::warn!(error, "halt not stored yet");
         });
         stored.await.map(|_| ()).map_err(|error| error.to_string())
     }

@@ -163,7 +163,7 @@ async fn flatten_directly(
     match timeout(LATCH_TIMEOUT, latch).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) if output.json => {
-            tracing::warn!(error = error.message, "account not latched")
+            tracing::warn!(error = error.message, "account not latched");
         }
         Ok(Err(error)) => not_latched(&error.message)?,
         Err(_) if output.json => tracing::warn!("account not latched: no answer from the bus"),

@@ -19,6 +19,10 @@ pub(super) async fn connect(settings: &Settings) -> Result<Bus, ExitError> {
 }
 
 /// Exit 69: a dependency is unavailable.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err takes"
+)]
 pub(super) fn unavailable(error: impl ToString) -> ExitError {
     ExitError::new(ExitCode::Unavailable, error.to_string())
 }

@@ -174,10 +174,8 @@ fn account_key(subject: &str) -> Option<AccountKey> {
 }
 
 async fn latest_report<M: DeserializeOwned>(bus: &Bus, subject: &Subject) -> Option<M> {
-    let found = bus
-        .latest_message(streams::REPORTS, &subject.to_string())
-        .await;
-    serde_json::from_slice(&found.ok()??.payload).ok()
+    let subject = subject.to_string();
+    bus.newest_json(streams::REPORTS, &subject).await.ok()?
 }
 
 async fn read_account(bus: &Bus, key: &AccountKey) -> AccountStatus {

@@ -30,7 +30,9 @@ pub enum MarketError {
         reason: String,
     },
     /// A symbol that cannot be traded here.
-    #[error("SYMBOLS: {symbol} is {reason}; allowed are for example {examples}")]
+    #[error(
+        "SYMBOLS=\"{symbol}\": expected listed symbols such as {examples}; {symbol} is {reason}"
+    )]
     UnknownSymbol {
         /// What was asked for.
         symbol: SubjectToken,

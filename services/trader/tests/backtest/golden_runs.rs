@@ -96,7 +96,7 @@ fn latch_ends_all_entries_unless_continue_after_halt_is_set() {
     let halted = run(&file, &risky).unwrap();
     let after_halt = lines(&out).len();
     for wanted in [
-        "!! HALTED",
+        "!! LATCHED",
         "NO ENTRY AFTER THAT",
         "signals: account_latched",
     ] {
@@ -105,7 +105,7 @@ fn latch_ends_all_entries_unless_continue_after_halt_is_set() {
     let resumed = [&risky[..], &["--continue-after-halt"]].concat();
     let resumed = run(&file, &resumed).unwrap();
     assert!(lines(&out).len() > after_halt, "\n{halted}\n{resumed}");
-    for wanted in ["!! HALTED", "entries went on with the next UTC day"] {
+    for wanted in ["!! LATCHED", "entries continued on the next UTC day"] {
         assert!(resumed.contains(wanted), "{wanted} is not in\n{resumed}");
     }
 }

@@ -101,7 +101,7 @@ fn balance_check(settings: &Settings, WalletBalance { balance, .. }: &WalletBala
     pass("balance", finding)
 }
 
-/// Binance's futures API tells of the account, not of the key, whether it may move money out.
+/// Checks the permissions. Binance's futures API reports whether the account may withdraw, but not whether the key may.
 fn key_check(environment: Environment, permissions: ApiPermissions) -> Check {
     let name = "key";
     if !permissions.trade {

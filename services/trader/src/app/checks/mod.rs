@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use trader_core::symbol_filters::SymbolFilters;
 
 use crate::market::MarketError;
-use crate::settings::Settings;
+use crate::settings::{Environment, Settings};
 
 /// Deadline of each check.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -94,6 +94,17 @@ pub(crate) fn failed_check(name: &'static str, about: &str, error: &MarketError)
     }
 }
 
+/// The text of an error of the exchange. For an unlisted symbol it names the setting that lists the symbols of a
+/// simulated exchange.
+pub(crate) fn describe_market_error(settings: &Settings, error: &MarketError) -> String {
+    match (error, Environment::from_url(&settings.rest_url)) {
+        (MarketError::UnknownSymbol { .. }, Environment::Simulated) => {
+            format!("{error}; SIM_SYMBOLS lists the symbols of the simulated exchange")
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// Limits a call to the exchange to the [`DEADLINE`].
 ///
 /// # Errors
@@ -131,4 +142,31 @@ pub(crate) fn check_slice(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn unlisted_symbol_names_sim_symbols_only_on_a_simulated_exchange() {
+        let error = MarketError::UnknownSymbol {
+            symbol: "BNBUSDT".parse().unwrap(),
+            reason: "not listed on this exchange".to_owned(),
+            examples: "BTCUSDT, ETHUSDT".to_owned(),
+        };
+        let text = |url: &str| {
+            let settings = Settings::parse_from(["settings", "--rest-url", url]);
+            describe_market_error(&settings, &error)
+        };
+        let simulated = text("http://exchange-sim:8080");
+        assert!(
+            simulated.starts_with("SYMBOLS=\"BNBUSDT\": expected"),
+            "{simulated}"
+        );
+        assert!(simulated.contains("SIM_SYMBOLS"), "{simulated}");
+        assert!(!text("https://fapi.binance.com").contains("SIM_SYMBOLS"));
+    }
 }

@@ -216,11 +216,8 @@ async fn notifier(bus: &Bus) -> Check {
         .await;
     let mut youngest: Option<Duration> = None;
     for subject in subjects.unwrap_or_default() {
-        let newest = bus.latest_message(streams::HEARTBEATS, &subject).await;
-        let heartbeat = newest.ok().flatten();
-        let heartbeat =
-            heartbeat.and_then(|n| serde_json::from_slice::<Heartbeat>(&n.payload).ok());
-        if let Some(heartbeat) = heartbeat {
+        let newest = bus.newest_json(streams::HEARTBEATS, &subject).await;
+        if let Ok(Some::<Heartbeat>(heartbeat)) = newest {
             let age = clock::now().since(heartbeat.at);
             youngest = Some(youngest.map_or(age, |known| known.min(age)));
         }

@@ -10,9 +10,10 @@ use trader_core::candle::Interval;
 use trader_core::symbol_filters::SymbolFilters;
 
 use crate::app::checks::{
-    Check, CheckResult, check, check_slice, failed_check, pass, warn, with_deadline,
+    Check, CheckResult, check, check_slice, describe_market_error, failed_check, pass, warn,
+    with_deadline,
 };
-use crate::market::BinanceDataClient;
+use crate::market::{BinanceDataClient, MarketError};
 use crate::settings::{Environment, Settings};
 
 /// A larger difference between wall clock and exchange is reported.
@@ -47,6 +48,12 @@ pub(super) async fn checks(
                 checks.push(candles(market, symbol, now).await);
             }
         }
+        Err(error @ MarketError::UnknownSymbol { .. }) => checks.push(check(
+            CheckResult::Fail,
+            "symbols",
+            describe_market_error(settings, &error),
+            "remove the symbol from SYMBOLS",
+        )),
         Err(error) => checks.push(failed_check("symbols", "SYMBOLS", &error)),
     }
     checks
