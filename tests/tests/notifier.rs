@@ -1,5 +1,5 @@
-//! The real notifier between a real nats-server and a strict Telegram: what the operator reads, how often,
-//! and what is left of it when the notifier, the bus, or Telegram fails.
+//! The real notifier between a real nats-server and a strict Telegram: messages, repeats, and
+//! failures of the notifier, the bus and Telegram.
 
 #![allow(
     clippy::unwrap_used,
@@ -238,11 +238,11 @@ async fn dead_letters_are_resent_once_on_request_also_after_a_kill() {
     assert_eq!(code, 64, "asked twice, sent once");
     let operator = nats.bus(Role::Operator).await;
     let audited = bus_reader::stored_events(&operator).await.into_iter();
-    let audited: Vec<EventBody> = audited.map(|told| told.event.body).collect();
-    for order in ["resend 1", "resend --all"] {
+    let audited: Vec<EventBody> = audited.map(|stored| stored.event.body).collect();
+    for expected in ["resend 1", "resend --all"] {
         let of = |body: &EventBody| {
             matches!(body, EventBody::OperatorCommandExecuted { by, command, .. }
-            if by == "notifier (command line)" && command == order)
+            if by == "notifier (command line)" && command == expected)
         };
         assert_eq!(
             audited.iter().filter(|body| of(body)).count(),
@@ -290,7 +290,7 @@ async fn revoked_token_exits_78_and_its_successor_loses_and_floods_nothing() {
     telegram.revoke_token();
     publish_event(&bus, TRADER, "e1", quarantined_event(1)).await;
     notifier
-        .wait_for_log("nothing can be told until a person mends this")
+        .wait_for_log("notifications are queued until the configuration is fixed")
         .await;
     notifier.kill();
     assert_no_secret_logged(&notifier, &telegram);

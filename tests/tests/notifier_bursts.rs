@@ -1,12 +1,11 @@
-//! Storms: many traders tell much at once, or tell it when the bus is back. The real notifier between a real
-//! nats-server and a strict Telegram at its true pace: critical messages go first, the rest is counted, and the counts
-//! are right.
+//! Bursts: many traders publish many events at once, or after a bus outage. The real notifier between a real nats-server
+//! and a strict Telegram with its real rate: critical messages go first, the rest is counted, and the counts are right.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "helpers of tests: a panic is how a test fails, and figures are for a person to read"
+    reason = "helpers of tests: a panic is how a test fails, and figures are for a reader"
 )]
 
 use std::time::{Duration, Instant};
@@ -118,7 +117,7 @@ async fn run_burst(telegram: &Telegram, bus: &Bus, traders: usize, each: usize, 
     .await;
     let (shown, all) = (telegram.shown(), traders * each);
     eprintln!(
-        "{all} events of {traders} traders in {took:?}: told after {:?} in {} messages, slowest critical {slowest:?}",
+        "{all} events of {traders} traders in {took:?}: sent after {:?} in {} messages, slowest critical {slowest:?}",
         began.elapsed(),
         shown.len()
     );
@@ -167,7 +166,7 @@ async fn bus_outage_of_a_minute_loses_no_critical_and_causes_no_flood() {
         .wait_for_log("became leader; sending notifications")
         .await;
     nats.kill();
-    // What it does to traders they keep, and tell once it is back.
+    // Traders keep their events and publish them when the bus is back.
     sleep(Duration::from_secs(20)).await;
     let at = runtime::clock::now();
     sleep(Duration::from_secs(40)).await;

@@ -1,4 +1,4 @@
-//! What a person asks of the notifier by hand: `preview` and `send-test`, each way the latter can end.
+//! Commands of the notifier without a bus: `preview`, and `send-test` with each of its outcomes.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,11 +1,11 @@
-//! `kill -9` of the real notifier, again and again, on a real bus and with a Telegram that loses answers: nothing
-//! is lost, what comes twice says so, and there is no more of it than calls without a clear answer.
+//! Repeated `kill -9` of the real notifier on a real bus, with a Telegram that loses responses: no message is lost, and
+//! every repeat is flagged and explained by a call without a clear response.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "helpers of tests: a panic is how a test fails, and figures are for a person to read"
+    reason = "helpers of tests: a panic is how a test fails, and figures are for a reader"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,7 +46,7 @@ async fn read_journal(bus: &Bus) -> (usize, BTreeMap<String, usize>) {
     (unknown, edges)
 }
 
-/// Tells so many events in rounds of so many; kills the notifier in each.
+/// Publishes `events` events in rounds of `round`; kills the notifier in each round.
 async fn kill_again_and_again(events: usize, round: usize) -> BTreeMap<String, usize> {
     let began = Instant::now();
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
@@ -57,9 +57,15 @@ async fn kill_again_and_again(events: usize, round: usize) -> BTreeMap<String, u
     let mut dice = SeededRandom::new();
     let mut notifier = setup.start();
     let mut kills = 0;
-    for told in 0..events {
-        publish_event(&bus, TRADER, &format!("e{told}"), quarantined_event(told)).await;
-        if (told + 1) % round == 0 {
+    for number in 0..events {
+        publish_event(
+            &bus,
+            TRADER,
+            &format!("e{number}"),
+            quarantined_event(number),
+        )
+        .await;
+        if (number + 1) % round == 0 {
             maybe_prepare_fault(&telegram, &mut dice);
             wait_for_random_moment(&telegram, &notifier, &mut dice).await;
             notifier.kill();
@@ -112,7 +118,9 @@ async fn wait_for_random_moment(telegram: &Telegram, notifier: &Process, dice: &
         sleep(dice.duration_ms(0..600)).await;
         return;
     }
-    notifier.wait_for_log("became leader; sending notifications").await;
+    notifier
+        .wait_for_log("became leader; sending notifications")
+        .await;
     let enough = telegram.request_count() + *dice.choose(&[1, 2, 5, 10]);
     let within = Instant::now() + Duration::from_millis(500);
     while telegram.request_count() < enough && Instant::now() < within {

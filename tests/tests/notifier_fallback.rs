@@ -1,5 +1,4 @@
-//! What reaches the owner when the usual way is cut: critical notifications over the fallback, the dead man's switch,
-//! and word of a bus that is away.
+//! Notifications without Telegram or the bus: critical ones by the fallback, the dead man's switch, and bus outages.
 
 #![allow(
     clippy::unwrap_used,
@@ -133,7 +132,7 @@ async fn ntfy_gets_headers_and_text_and_errors_are_logged_without_its_url() {
     assert_no_secret_logged(&notifier, &telegram);
 }
 
-/// A watchdog as the bus hears it, until it is dropped.
+/// Publishes the heartbeats of a watchdog until it is dropped.
 fn start_watchdog_heartbeats(bus: Bus, boot: &str) -> JoinSet<()> {
     let golden = include_str!("../../services/protocol/tests/golden/heartbeat_minimal.json");
     let mut beat: Heartbeat = serde_json::from_str(golden).unwrap();

@@ -1,6 +1,5 @@
-//! Whether our Telegram is one: driven by a client library that others wrote, whose typed errors know
-//! the real one's words. What people say to the bot, and pictures, are in
-//! `telegram/updates.rs`; what no library would send in `telegram/wire.rs`.
+//! The Telegram fake, driven by a third-party client library whose typed errors match the real texts. Updates and pictures
+//! are in `telegram/updates.rs`, invalid calls in `telegram/wire.rs`.
 
 #![allow(
     clippy::unwrap_used,

@@ -53,10 +53,10 @@ impl NotifierRig {
         notifier_rig
     }
 
-    /// On a bus of somebody else's.
+    /// Starts on a bus that the test shares with other programs.
     async fn start_beside(nats: &NatsServer) -> Self {
         let telegram = Telegram::start().await;
-        let owner = telegram.private_chat().to_string();
+        let operator = telegram.private_chat().to_string();
         let setup = NotifierSetup::new(nats).with_telegram(&telegram);
         let setup = setup
             .env("TELEGRAM_ALLOWED_USERS", &operator)
@@ -78,8 +78,8 @@ impl NotifierRig {
     }
 
     fn send_command(&self, text: &str) {
-        let owner = self.telegram.private_chat();
-        self.telegram.send_text(owner, owner, text);
+        let operator = self.telegram.private_chat();
+        self.telegram.send_text(operator, operator, text);
     }
 
     async fn wait_until_shown(&self, text: &str) -> ShownMessage {
@@ -102,10 +102,10 @@ impl NotifierRig {
     async fn wait_for_command_event(&self, command: &str, result: &str) {
         let bus = self.nats().bus(Role::Operator).await;
         eventually(&format!("{command} is audited"), DEFAULT_TIMEOUT, async || {
-            let mut told = bus_reader::stored_events(&bus).await.into_iter();
-            told.find(|told| {
-                matches!(&told.event.body, EventBody::OperatorCommandExecuted { command: was, result: came, .. }
-                if was == command && came.starts_with(result))
+            let mut stored = bus_reader::stored_events(&bus).await.into_iter();
+            stored.find(|stored| {
+                matches!(&stored.event.body, EventBody::OperatorCommandExecuted { command: was, result: found, .. }
+                if was == command && found.starts_with(result))
             })
         })
         .await;
@@ -138,7 +138,7 @@ async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, 
             let answer = CommandReply {
                 v: VERSION,
                 ok: true,
-                text: format!("the watchdog of this test heard {verb}"),
+                text: format!("the watchdog of this test received {verb}"),
                 data: None,
             };
             kept.lock().unwrap().push(request);
@@ -240,16 +240,16 @@ async fn watchdog_commands_are_answered_and_dangerous_ones_confirmed_once() {
     let (asked, _task) = start_fake_watchdog(notifier_rig.nats().bus(Role::Watchdog).await).await;
     notifier_rig.send_command("/status");
     notifier_rig
-        .wait_until_shown("the watchdog of this test heard status")
+        .wait_until_shown("the watchdog of this test received status")
         .await;
     notifier_rig.send_command("/hold trader-1 a bad day");
-    notifier_rig.wait_until_shown("heard hold").await;
+    notifier_rig.wait_until_shown("received hold").await;
 
     notifier_rig.send_command("/stop trader-1");
     let yes = notifier_rig
         .confirm("Stop trader-1? It stays stopped.")
         .await;
-    notifier_rig.wait_until_shown("heard stop").await;
+    notifier_rig.wait_until_shown("received stop").await;
     eventually("the buttons are gone", DEFAULT_TIMEOUT, async || {
         let asked = notifier_rig
             .wait_until_shown("Stop trader-1? It stays")

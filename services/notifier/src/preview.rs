@@ -13,7 +13,7 @@ use runtime::process::ExitError;
 pub fn run() -> Result<ExitCode, ExitError> {
     let text = preview::catalogue()
         .map_err(|error| ExitError::internal(format!("internal error: {error}")))?;
-    // Whoever closed the output (`| head`) has read enough.
+    // A closed pipe (`| head`) is not an error.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     Ok(ExitCode::Success)
 }

@@ -28,27 +28,27 @@ fn message_texts(updates: &[Update]) -> Vec<&str> {
         _ => None,
     };
     assert!(updates.iter().all(|update| text(update).is_some()));
-    let told = updates.iter().filter_map(|update| match &update.kind {
+    let texts = updates.iter().filter_map(|update| match &update.kind {
         UpdateKind::Message(message) => message.text(),
         _ => None,
     });
-    told.collect()
+    texts.collect()
 }
 
 #[tokio::test]
 async fn update_is_returned_until_confirmed_and_polls_wait() {
     let telegram = Telegram::start().await;
-    let (bot, person) = (bot(&telegram), telegram.private_chat());
-    let first = telegram.send_text(person, person, "/status");
+    let (bot, user) = (bot(&telegram), telegram.private_chat());
+    let first = telegram.send_text(user, user, "/status");
     let second = telegram.send_old_text(8, telegram.group(), "/help", 90);
     for _ in 0..2 {
-        let told = get_updates(&bot, 0, 0).await.unwrap();
-        assert_eq!(message_texts(&told), ["/status", "/help"]);
+        let updates = get_updates(&bot, 0, 0).await.unwrap();
+        assert_eq!(message_texts(&updates), ["/status", "/help"]);
     }
-    let told = get_updates(&bot, first + 1, 0).await.unwrap();
-    assert_eq!(message_texts(&told), ["/help"]);
-    let UpdateKind::Message(message) = &told[0].kind else {
-        panic!("{told:?}");
+    let updates = get_updates(&bot, first + 1, 0).await.unwrap();
+    assert_eq!(message_texts(&updates), ["/help"]);
+    let UpdateKind::Message(message) = &updates[0].kind else {
+        panic!("{updates:?}");
     };
     assert!(message.chat.is_group());
     assert_eq!(message.from.as_ref().unwrap().id.0, 8);
@@ -59,11 +59,11 @@ async fn update_is_returned_until_confirmed_and_polls_wait() {
     let none = get_updates(&bot, second + 1, 1).await.unwrap();
     assert!(none.is_empty() && begin.elapsed() >= Duration::from_secs(1));
     assert_eq!(telegram.unconfirmed_updates(), 0);
-    let (told, _) = tokio::join!(get_updates(&bot, second + 1, 5), async {
+    let (updates, _) = tokio::join!(get_updates(&bot, second + 1, 5), async {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        telegram.send_text(person, person, "/logs")
+        telegram.send_text(user, user, "/logs")
     });
-    assert_eq!(message_texts(&told.unwrap()), ["/logs"]);
+    assert_eq!(message_texts(&updates.unwrap()), ["/logs"]);
 }
 
 #[tokio::test]
@@ -84,20 +84,20 @@ async fn second_poller_ends_the_first_with_a_conflict() {
 #[tokio::test]
 async fn button_press_comes_back_and_is_answered_once() {
     let telegram = Telegram::start().await;
-    let (bot, person) = (bot(&telegram), telegram.private_chat());
+    let (bot, user) = (bot(&telegram), telegram.private_chat());
     let button = InlineKeyboardButton::callback("Yes", "yes:1");
     let keyboard = InlineKeyboardMarkup::new([[button]]);
-    let sending = bot.send_message(ChatId(person), "Sure?");
+    let sending = bot.send_message(ChatId(user), "Sure?");
     let message = sending.reply_markup(keyboard.clone()).await.unwrap();
     assert_eq!(message.reply_markup(), Some(&keyboard));
     assert_eq!(telegram.shown()[0].buttons[0][0].data, "yes:1");
-    telegram.press_button(person, "yes:1");
-    let told = get_updates(&bot, 0, 0).await.unwrap();
-    let UpdateKind::CallbackQuery(press) = &told[0].kind else {
-        panic!("{told:?}");
+    telegram.press_button(user, "yes:1");
+    let updates = get_updates(&bot, 0, 0).await.unwrap();
+    let UpdateKind::CallbackQuery(press) = &updates[0].kind else {
+        panic!("{updates:?}");
     };
     assert_eq!(press.data.as_deref(), Some("yes:1"));
-    assert_eq!(i64::try_from(press.from.id.0).unwrap(), person);
+    assert_eq!(i64::try_from(press.from.id.0).unwrap(), user);
     bot.answer_callback_query(press.id.clone())
         .text("Done")
         .await
@@ -109,7 +109,7 @@ async fn button_press_comes_back_and_is_answered_once() {
     }
     let long = InlineKeyboardButton::callback("Yes", "x".repeat(65));
     let keyboard = InlineKeyboardMarkup::new([[long]]);
-    let sending = bot.send_message(ChatId(person), "Sure?");
+    let sending = bot.send_message(ChatId(user), "Sure?");
     let error = sending.reply_markup(keyboard).await.unwrap_err();
     assert_eq!(api_error(error), ApiError::ButtonDataInvalid);
 }
@@ -117,22 +117,22 @@ async fn button_press_comes_back_and_is_answered_once() {
 #[tokio::test]
 async fn buttons_are_removed_once() {
     let telegram = Telegram::start().await;
-    let (bot, person) = (bot(&telegram), ChatId(telegram.private_chat()));
+    let (bot, user) = (bot(&telegram), ChatId(telegram.private_chat()));
     let button = InlineKeyboardButton::callback("Yes", "yes:1");
     let keyboard = InlineKeyboardMarkup::new([[button]]);
-    let sending = bot.send_message(person, "Sure?");
+    let sending = bot.send_message(user, "Sure?");
     let message = sending.reply_markup(keyboard).await.unwrap();
-    let edited = bot.edit_message_reply_markup(person, message.id).await;
+    let edited = bot.edit_message_reply_markup(user, message.id).await;
     assert_eq!(edited.unwrap().reply_markup(), None);
     assert!(telegram.shown()[0].buttons.is_empty());
-    let again = bot.edit_message_reply_markup(person, message.id).await;
+    let again = bot.edit_message_reply_markup(user, message.id).await;
     assert_eq!(api_error(again.unwrap_err()), ApiError::MessageNotModified);
-    let none = bot.edit_message_reply_markup(person, MessageId(99)).await;
+    let none = bot.edit_message_reply_markup(user, MessageId(99)).await;
     assert_eq!(
         api_error(none.unwrap_err()),
         ApiError::MessageToEditNotFound
     );
-    // Whoever had it on the screen still can.
+    // A user who still sees the button can press it.
     telegram.press_button(telegram.private_chat(), "yes:1");
     assert_eq!(get_updates(&bot, 0, 0).await.unwrap().len(), 1);
 }

@@ -216,7 +216,7 @@ async fn invalid_message_is_rejected_with_telegrams_text() {
             "message text is empty",
         ),
         (json!({ "chat_id": "" }), "chat_id is empty"),
-        (json!({ "chat_id": "@nobody" }), "chat not found"),
+        (json!({ "chat_id": "@unknown" }), "chat not found"),
         (json!({ "text": " \n\r\n " }), "text must be non-empty"),
         (json!({ "text": "a".repeat(32_769) }), "text is too long"),
         (json!({ "parse_mode": "bbcode" }), "unsupported parse_mode"),

@@ -172,9 +172,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(50))]
         #[test]
         fn notification_parts_fit_and_lose_nothing_but_line_ends(
-            words in prop::collection::vec("[a-z🚀ä\n]{0,6}", 0..3_500)
+            pieces in prop::collection::vec("[a-z🚀ä\n]{0,6}", 0..3_500)
         ) {
-            let body = words.concat();
+            let body = pieces.concat();
             let parts = notification(body.clone()).split();
             let text: String = parts.iter().map(|part| part.body.replace('\n', "")).collect();
             prop_assert_eq!(text, body.replace('\n', ""));
