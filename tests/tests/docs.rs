@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
@@ -24,6 +25,7 @@ mod reference_settings;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use protocol::event::Severity;
 use protocol::event_samples;
@@ -131,6 +133,24 @@ fn alert_rules_use_metrics_that_exist() {
         .filter(|name| name.starts_with("bearish_"));
     let unknown: Vec<&str> = used.filter(|name| !known.contains(*name)).collect();
     assert!(unknown.is_empty(), "no such metric: {unknown:?}");
+}
+
+#[test]
+fn alert_rules_pass_promtool() {
+    let Some(promtool) = std::env::var_os("BEARISH_PROMTOOL") else {
+        println!("skipped: BEARISH_PROMTOOL is not set");
+        return;
+    };
+    let root = root();
+    for (kind, file) in [("rules", "alerts.yml"), ("config", "prometheus.yml")] {
+        let checked = Command::new(&promtool)
+            .args(["check", kind])
+            .arg(root.join("examples").join(file))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&checked.stderr).into_owned();
+        assert!(checked.status.success(), "{file}: {text}");
+    }
 }
 
 #[test]

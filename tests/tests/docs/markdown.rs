@@ -14,7 +14,7 @@ pub(crate) fn pages(root: &Path) -> Vec<PathBuf> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|kind| kind == "md") {
                 pages.push(path);
             }
         }

@@ -65,7 +65,7 @@ fn spelling(argument: &Arg) -> String {
         .and_then(|names| names.first())
         .map_or_else(
             || argument.get_id().as_str().to_uppercase(),
-            |name| name.to_string(),
+            ToString::to_string,
         );
     match (argument.get_long(), takes_value) {
         (Some(long), true) => format!("--{long} {value}"),
