@@ -240,7 +240,7 @@ async fn metrics_bind_nothing_without_an_address_and_name_a_taken_one() {
     let bound = Metrics::bind(&metrics_settings(address), process_info(&progress), || {}).await;
     let stop = bound.err().unwrap();
     assert_eq!(stop.code.number(), 78);
-    let line = format!("METRICS_ADDR={address}: ");
+    let line = format!("METRICS_ADDR=\"{address}\": ");
     assert!(stop.message.starts_with(&line), "{}", stop.message);
     assert!(stop.message.contains("in use"), "{}", stop.message);
     assert!(stop.message.contains("expected"), "{}", stop.message);
@@ -272,7 +272,7 @@ async fn notifier_serves_its_metrics_and_exits_78_on_an_unusable_address() {
     let stderr = second.err();
     assert_eq!(stderr.len(), 1, "{stderr:?}");
     assert!(
-        stderr[0].contains(&format!("METRICS_ADDR={address}")),
+        stderr[0].contains(&format!("METRICS_ADDR=\"{address}\"")),
         "{stderr:?}"
     );
 
