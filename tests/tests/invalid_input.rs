@@ -167,8 +167,16 @@ async fn invalid_trader_setting_exits_78() {
             &["hope", "oversold-bounce, short-the-rip"],
         ),
         ("LOG_FORMAT", "xml", &["xml", "human, json"]),
-        ("LOG_LEVEL", "a=b=c", &["a=b=c", "expected error, warn, info, debug, trace"]),
-        ("LOG_LEVEL", "warning", &["LOG_LEVEL=\"warning\": expected error, warn, info, debug, trace"]),
+        (
+            "LOG_LEVEL",
+            "a=b=c",
+            &["a=b=c", "expected error, warn, info, debug, trace"],
+        ),
+        (
+            "LOG_LEVEL",
+            "warning",
+            &["LOG_LEVEL=\"warning\": expected error, warn, info, debug, trace"],
+        ),
         (
             "BINANCE_REST_URL",
             "ftp://host",
@@ -223,11 +231,7 @@ async fn invalid_telegram_setting_exits_78_without_showing_the_token() {
         ),
         (
             &[("TELEGRAM_CHAT_ID", "5")],
-            &[
-                "TELEGRAM_CHAT_ID=5",
-                "TELEGRAM_BOT_TOKEN",
-                "requires",
-            ],
+            &["TELEGRAM_CHAT_ID=5", "TELEGRAM_BOT_TOKEN", "requires"],
         ),
         (
             &[("TELEGRAM_BOT_TOKEN", SECRET), ("TELEGRAM_CHAT_ID", "5")],
@@ -239,7 +243,7 @@ async fn invalid_telegram_setting_exits_78_without_showing_the_token() {
                 ("TELEGRAM_BOT_TOKEN_FILE", "/f"),
                 ("TELEGRAM_CHAT_ID", "5"),
             ],
-            &["TELEGRAM_BOT_TOKEN_FILE", "set one"],
+            &["TELEGRAM_BOT_TOKEN_FILE", "expected one of them"],
         ),
         (
             &[
@@ -285,7 +289,7 @@ async fn invalid_fallback_or_dead_man_url_exits_78_without_showing_it() {
             &[
                 "FALLBACK_URL requires",
                 "TELEGRAM_CHAT_ID",
-                "beside Telegram",
+                "TELEGRAM_BOT_TOKEN",
             ],
         ),
         (

@@ -137,9 +137,7 @@ fn outage_summary(
         format!("Notifications in this summary: {}", inhibited.count()),
     ];
     lines.extend(format_counts(&inhibited.counts));
-    lines.push(
-        "Check: /status or `scripts/bearish status` shows whether all traders run".to_owned(),
-    );
+    lines.push("Action: check that all traders run: scripts/bearish status".to_owned());
     Notification {
         at: now,
         severity: Severity::Warning,

@@ -12,7 +12,7 @@ use protocol::time::UtcMs;
 
 use crate::support::{BEGIN, World, critical_event, incoming_event};
 
-const CHECK: &str = "Check: /status or `scripts/bearish status` shows whether all traders run";
+const CHECK: &str = "Action: check that all traders run: scripts/bearish status";
 
 fn restart(unit: usize, consecutive: u32) -> EventBody {
     EventBody::UnitRestartScheduled {
