@@ -192,10 +192,10 @@ async fn commands_reach_the_watchdog_and_account_leader_and_are_answered() {
 
     notifier_rig.send_command("/stop trader-paper-1");
     notifier_rig
-        .confirm("Stop trader-paper-1 and leave it stopped?")
+        .confirm("Stop trader-paper-1? It stays stopped.")
         .await;
     notifier_rig
-        .wait_until_shown("it is being stopped and stays down")
+        .wait_until_shown("stopping; the unit stays stopped")
         .await;
     eventually("it is down", DEFAULT_TIMEOUT, async || {
         (!unit.is_running()).then_some(())
@@ -206,7 +206,9 @@ async fn commands_reach_the_watchdog_and_account_leader_and_are_answered() {
         .wait_until_shown("trader-paper-1 is stopped since")
         .await;
     notifier_rig.send_command("/start trader-paper-1");
-    notifier_rig.wait_until_shown("it is being started").await;
+    notifier_rig
+        .wait_until_shown("/start trader-paper-1\nstarting")
+        .await;
     eventually("it runs", DEFAULT_TIMEOUT, async || {
         unit.is_running().then_some(())
     })
