@@ -155,7 +155,7 @@ async fn invalid_trader_setting_exits_78() {
         (
             "PROTECTIONS",
             "StoplossGuard:0/24h/4h",
-            &["StoplossGuard:0/24h/4h", "allowed are none"],
+            &["StoplossGuard:0/24h/4h", "expected none"],
         ),
         ("PROTECTIONS", "hope", &["hope", "CooldownPeriod:STOP"]),
         ("METRICS_ADDR", "9464", &["9464", "0.0.0.0:9464"]),
@@ -448,7 +448,7 @@ async fn dry_run_reports_what_a_start_would_meet() {
         "no bus",
         &setup,
         69,
-        &["FAIL  bus", "start what is missing"],
+        &["FAIL  bus", "start what is unavailable"],
     )
     .await;
 }
