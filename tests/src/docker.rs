@@ -33,7 +33,7 @@ const BUS_PORT: u16 = 4222;
 pub fn require_image(name: &str) -> (String, Value) {
     let (full, details) = find_image(name);
     let details = details.unwrap_or_else(|| {
-        panic!("image {full} is missing: run `bash -c '. scripts/lib.sh; build_images'` first")
+        panic!("image {full} is missing: run `bash -c '. scripts/lib.sh; build_images dev'` first")
     });
     (full, details)
 }
