@@ -1,5 +1,4 @@
-//! The API keys this exchange knows, and whether a request was signed with one. Each key is an account
-//! of its own. Not here: how a request carries key and signature (`rest/signed.rs`).
+//! API keys and the check of signatures. Each key is an account of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,29 +6,29 @@ use std::fmt;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-/// What a key may do.
+/// Permission of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiPermission {
     /// Read only.
     Read,
     /// Read and trade.
     Trade,
-    /// Read, trade and withdraw: what a careful client refuses to be given.
+    /// Read, trade and withdraw; careful clients reject such a key.
     Withdraw,
 }
 
-/// One key's secret and right.
+/// Secret and permission of a key.
 #[derive(Clone)]
 struct ApiKey {
     secret: String,
     permission: ApiPermission,
 }
 
-/// All keys; none means that nobody may trade.
+/// All API keys; without keys there is no trading.
 #[derive(Clone, Default)]
 pub struct ApiKeys(BTreeMap<String, ApiKey>);
 
-/// Names only: a secret is shown to nobody.
+/// Writes names only, no secrets.
 impl fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
@@ -37,10 +36,10 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl ApiKeys {
-    /// Reads `key:secret` or `key:secret:right`, separated by commas or lines.
+    /// Parses `key:secret` or `key:secret:permission`, separated by commas or line breaks.
     ///
     /// # Errors
-    /// What is allowed, without repeating what was given: it may be a secret.
+    /// What is expected, without the given text, which may contain a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
         let entries = text.split([',', '\n']).map(str::trim);
         entries
@@ -50,22 +49,22 @@ impl ApiKeys {
             .map(Self)
     }
 
-    /// Whether there is any.
+    /// Whether there is no key.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The names: each is an account.
+    /// Names of the keys: each is an account.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// What `key` may do, if it is known.
+    /// Permission of a key; `None` if the key is unknown.
     pub fn permission(&self, key: &str) -> Option<ApiPermission> {
         self.0.get(key).map(|known| known.permission)
     }
 
-    /// Whether `signature` is `key`'s over exactly `signed_payload`, found out in constant time.
+    /// Whether `signature` is the key's signature of the payload, compared in constant time.
     pub fn verify_signature(&self, key: &str, payload: &[u8], signature: &str) -> bool {
         let Some(known) = self.0.get(key) else {
             return false;
@@ -80,7 +79,7 @@ impl ApiKeys {
 
 fn parse_key(text: &str) -> Result<(String, ApiKey), String> {
     let refused = || {
-        "expected key:secret or key:secret:right with right read, trade or withdraw, separated by commas"
+        "expected key:secret or key:secret:permission with permission read, trade or withdraw, separated by commas"
             .to_owned()
     };
     let mut parts = text.split(':');

@@ -1,33 +1,33 @@
-//! The exchange's clock: faster than the wall's, never backwards, held while nobody listens if so
-//! wished. Pure: the wall's time comes in with each call. Not here: its state file (`anchor.rs`).
+//! Clock of the exchange: runs at a multiple of wall time, never backwards, and can be paused while there are no
+//! subscribers. Pure: wall time comes with each call.
 
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 
-/// When exchange time stands still.
+/// When the clock is paused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ClockPause {
-    /// Until the first kline subscriber ever; then it runs for good.
+    /// Until the first kline subscriber; the clock then runs permanently.
     UntilFirstSubscriber,
-    /// Whenever nobody is subscribed to a kline stream.
+    /// Whenever there is no kline subscriber.
     WithoutSubscribers,
-    /// Never: it runs from the start.
+    /// Never: the clock runs from the start.
     Never,
 }
 
-/// What a clock starts from.
+/// Start of a clock.
 #[derive(Debug, Clone, Copy)]
 pub struct ClockStart {
     /// Exchange time, UTC ms.
     pub exchange_ms: i64,
-    /// Whether it has been set running before.
+    /// Whether the clock has been started before.
     pub running: bool,
-    /// Where it stops for good, UTC ms.
+    /// End of the market at which the clock stops, UTC ms; `None` for no end.
     pub ends_ms: Option<i64>,
 }
 
-/// Exchange time as a line through the last point at which it started or stopped.
+/// Exchange time as a linear function of wall time since the last start or stop.
 #[derive(Debug)]
 pub struct Clock {
     speed: f64,
@@ -39,7 +39,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock at `clock_start`, which runs `speed` times as fast as the wall's.
+    /// A clock at `clock_start` that runs `speed` times as fast as wall time.
     pub fn new(start: ClockStart, speed: f64, pause: ClockPause, wall: Instant) -> Self {
         let running = match pause {
             ClockPause::Never => true,
@@ -68,22 +68,22 @@ impl Clock {
         self.ends_ms.map_or(now, |end| now.min(end))
     }
 
-    /// Whether time passes.
+    /// Whether the clock runs.
     pub fn is_advancing(&self, wall: Instant) -> bool {
         self.running && !self.has_ended(wall)
     }
 
-    /// Whether the market's end is reached.
+    /// Whether the end of the market is reached.
     pub fn has_ended(&self, wall: Instant) -> bool {
         self.ends_ms.is_some_and(|end| self.now(wall) >= end)
     }
 
-    /// Whether it has been set running: what a restart must know.
+    /// Whether the clock has been started, for the state file.
     pub const fn is_running(&self) -> bool {
         self.running
     }
 
-    /// Hears how many kline subscribers there are; says whether it started or stopped for it.
+    /// Sets the number of kline subscribers; returns whether the clock started or stopped.
     pub fn update_subscribers(&mut self, count: usize, wall: Instant) -> bool {
         let should_run = match self.pause {
             ClockPause::Never => true,
@@ -99,7 +99,7 @@ impl Clock {
         true
     }
 
-    /// Wall time until exchange time `then_ms`; `None` while time stands.
+    /// Wall time until exchange time `then_ms`; `None` while the clock is paused.
     pub fn wall_until(&self, then_ms: i64, wall: Instant) -> Option<Duration> {
         if !self.is_advancing(wall) {
             return None;
@@ -111,7 +111,7 @@ impl Clock {
     }
 }
 
-/// `wall` of wall time in exchange milliseconds, rounded down.
+/// Exchange time that passes in `wall`, in milliseconds, rounded down.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "float to integer saturates, which is the right end for an absurd span"

@@ -72,7 +72,7 @@ impl Interval {
         }
     }
 
-    /// Length in milliseconds. Each divides a day, so buckets start at multiples of it since the epoch.
+    /// Length in milliseconds. Each length divides a day, so that buckets start at multiples of the length since the epoch.
     pub const fn ms(self) -> i64 {
         MINUTE_MS
             * match self {

@@ -1,16 +1,15 @@
-//! An exchange on this machine that speaks Binance USD-M Futures' REST and WebSocket protocol, as far
-//! as a trader needs it.
+//! A simulated exchange that speaks the REST and WebSocket protocol of Binance USD-M futures, as far as the trader
+//! uses it.
 //!
-//! - `market/`: where candles come from, a seed or a file; `book.rs` keeps them, `clock.rs` says how far
-//!   the market has come, `anchor.rs` lets a restart go on.
-//! - `exchange.rs`: market and clock as everyone shares them.
-//! - `trading/`: accounts, orders and positions, pure; `trading_service/`: the one place where calls reach them,
-//!   changes are stored, users are told and faults are armed; `keys.rs`: who may.
-//! - `rest/`, `ws/`: the wire; `pulse.rs` makes the streams speak.
-//! - `server.rs`: builds, serves, ends. `settings.rs`, `health.rs`: the command line.
+//! - [`market`]: candles from a seed or a file; [`candle_store`] keeps them, [`clock`] is exchange time,
+//!   [`state_file`] lets a restart continue.
+//! - [`exchange`]: market and clock, shared by all tasks.
+//! - [`trading`]: accounts, orders and positions, pure. `trading_service` executes calls, stores changes, notifies
+//!   user streams and arms faults; [`api_keys`] authenticates.
+//! - `rest`, `ws`: the protocol; `stream_publisher` publishes the streams.
+//! - [`server`]: assembly. [`settings`], [`health`]: the command line.
 //!
-//! It knows nothing of traders and strategies, and nobody's code is shared with it: what tests it are
-//! clients that others wrote.
+//! It shares no code with the trader, and is tested with independent clients.
 
 pub mod api_keys;
 pub mod candle;

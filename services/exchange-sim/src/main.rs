@@ -1,4 +1,4 @@
-//! The simulated exchange's process: parse, then serve or check, then the exit code.
+//! The process of exchange-sim: parses the command line, serves or checks, and returns the exit code.
 
 use std::io::{self, Write};
 
@@ -30,7 +30,7 @@ async fn serve(cli: Cli) -> Result<ExitCode, ExitError> {
     Ok(ExitCode::Success)
 }
 
-/// Docker knows two answers, 0 and 1, and shows what was printed.
+/// Runs the health check: prints one line, and exits with 0 or 1 for Docker.
 fn check(settings: &Settings) -> std::process::ExitCode {
     let asked = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -41,7 +41,7 @@ fn check(settings: &Settings) -> std::process::ExitCode {
         Ok(line) => (line, 0),
         Err(line) => (line, 1),
     };
-    // If nobody reads the line, the exit code still says it.
+    // If standard output is closed, the exit code still has the result.
     let _ = writeln!(io::stdout(), "{line}");
     code.into()
 }

@@ -1,5 +1,5 @@
-//! Builds the exchange from its settings, serves it, and ends it within a second. Every task is
-//! owned here: one that ends before it was asked to ends the process.
+//! Assembly: builds the exchange from its settings, serves it, and ends it within a second. A task that ends early
+//! ends the process.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,10 +31,10 @@ use crate::trading_service::write_ahead_log::WriteAheadLog;
 use crate::ws::ConnectionContext;
 use crate::{rest, stream_publisher, ws};
 
-/// Wall time between two anchors while nothing happens: bounds what a wall clock that jumps back
-/// between two runs could turn the exchange's clock back by.
+/// Interval of writing the state file, in wall time: limits how far a wall clock that jumps back between two runs can
+/// set exchange time back.
 const STATE_SAVE_INTERVAL: Duration = Duration::from_secs(10);
-/// What is not finished so long after the end was asked for is cut off.
+/// Time limit of the shutdown; open connections are dropped afterwards.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(700);
 
 /// An exchange that listens but does not serve yet.
@@ -48,10 +48,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Builds the market, finds its place in time, stores the first anchor and opens the port.
+    /// Builds the market, restores the clock, writes the state file and opens the port.
     ///
     /// # Errors
-    /// Exit 78, naming what is wrong: candle file, warm-up, state file or port.
+    /// Exit 78 for an invalid candle file, warm-up, state file or port.
     pub async fn bind(settings: Settings, limits: Limits) -> Result<Self, ExitError> {
         let (listen, state_dir) = (settings.listen, state_dir(&settings));
         let fault_api = settings.fault_api;
@@ -62,8 +62,11 @@ impl Server {
         if let Some(dir) = &state_dir {
             save_state(&exchange, dir).await.map_err(config_error)?;
         }
-        let cannot_listen =
-            |e| ExitError::config(format!("SIM_LISTEN=\"{listen}\": expected a free port: {e}"));
+        let cannot_listen = |e| {
+            ExitError::config(format!(
+                "SIM_LISTEN=\"{listen}\": expected a free port: {e}"
+            ))
+        };
         let listener = TcpListener::bind(listen).await.map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
         Ok(Self {
@@ -76,12 +79,12 @@ impl Server {
         })
     }
 
-    /// Where it listens: with port 0 asked for, the port it got.
+    /// Listening address, with the assigned port if the setting is port 0.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The exchange itself.
+    /// The exchange.
     pub const fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
@@ -89,7 +92,7 @@ impl Server {
     /// Serves until `shutdown`, then ends within a second.
     ///
     /// # Errors
-    /// Exit 70 if a part of it ended by itself.
+    /// Exit 70 if a task ended early.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ExitError> {
         let Self {
             listener,
@@ -164,7 +167,7 @@ fn build(
     Ok((exchange, trading_service))
 }
 
-/// The keys given, in the variable and in the file.
+/// The API keys from variable and file.
 fn read_api_keys(settings: &Settings) -> Result<ApiKeys, ExitError> {
     let mut text = settings.api_keys.expose_secret().to_owned();
     let file = settings.api_keys_file.as_deref();
@@ -181,8 +184,8 @@ fn read_api_keys(settings: &Settings) -> Result<ApiKeys, ExitError> {
         .map_err(|expected| ExitError::config(format!("SIM_API_KEYS (not shown): {expected}")))
 }
 
-/// The trading side: what is stored of it, and an account for each key. Without keys nothing can be
-/// traded, so nothing is stored.
+/// The trading service: stored state, and an account for each key. Without keys there is no trading, and nothing is
+/// stored.
 fn build_trading_service(
     settings: &Settings,
     exchange: &Arc<Exchange>,
@@ -218,7 +221,7 @@ fn build_trading_service(
     ))
 }
 
-/// Each contract once, in the order given.
+/// The contracts without repeats, in the given order.
 fn distinct_contracts(symbols: &[&'static Contract]) -> Vec<&'static Contract> {
     let mut listed: Vec<&'static Contract> = Vec::new();
     for contract in symbols {
@@ -236,9 +239,7 @@ fn replay_market(settings: &Settings) -> Result<Market, ExitError> {
         .as_deref()
         .filter(|path| !path.as_os_str().is_empty())
         .ok_or_else(|| {
-            ExitError::config(
-                "SIM_CANDLES_FILE is not set: it is required with SIM_MARKET=replay",
-            )
+            ExitError::config("SIM_CANDLES_FILE is not set: it is required with SIM_MARKET=replay")
         })?;
     let recording = Recording::read(path, contract).map_err(config_error)?;
     let warmup = settings
@@ -254,7 +255,7 @@ fn replay_market(settings: &Settings) -> Result<Market, ExitError> {
     Ok(Market::replay(recording, contract, warmup))
 }
 
-/// Where the clock begins: where the state file says, else where the market opens.
+/// Start of the clock: from the state file, else at the opening of the market.
 fn clock_start(settings: &Settings, market: &Market) -> Result<ClockStart, ExitError> {
     let new_market = ClockStart {
         exchange_ms: market.opens_ms(),
@@ -271,13 +272,13 @@ fn clock_start(settings: &Settings, market: &Market) -> Result<ClockStart, ExitE
     }))
 }
 
-/// An empty variable counts as not set, as `.env` files are written.
+/// State directory; an empty variable counts as not set.
 fn state_dir(settings: &Settings) -> Option<PathBuf> {
     let dir = settings.state_dir.as_ref()?;
     (!dir.as_os_str().is_empty()).then(|| dir.clone())
 }
 
-/// A task that says which one it was when it ends.
+/// Wraps a task so that it returns its name.
 async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     name
@@ -288,7 +289,7 @@ async fn serve(listener: TcpListener, context: ConnectionContext, fault_api: boo
     let rest = rest::router(&context.trading_service, fault_api);
     let routes = ws::router(context).merge(rest);
     let listener = listener.tap_io(|socket| {
-        // Events are small and wanted at once; a socket that refuses is served all the same.
+        // Events are small and urgent. A socket without TCP_NODELAY still works.
         if let Err(error) = socket.set_nodelay(true) {
             debug!(%error, "cannot set TCP_NODELAY");
         }
@@ -298,11 +299,11 @@ async fn serve(listener: TcpListener, context: ConnectionContext, fault_api: boo
         .with_graceful_shutdown(async move { shutdown.cancelled().await })
         .await;
     if let Err(error) = served {
-        warn!(%error, "http server ended");
+        warn!(%error, "HTTP server failed");
     }
 }
 
-/// Stores an anchor whenever the clock starts or stops, and now and then.
+/// Writes the state file when the clock starts or stops, and periodically.
 async fn save_state_periodically(
     exchange: Arc<Exchange>,
     dir: Option<PathBuf>,
@@ -320,7 +321,7 @@ async fn save_state_periodically(
             () = sleep(STATE_SAVE_INTERVAL) => {}
         }
         if let Err(error) = save_state(&exchange, &dir).await {
-            warn!(%error, "the clock's state was not stored: a restart may turn it back");
+            warn!(%error, "storing the clock state failed; a restart may set exchange time back");
         }
     }
 }
@@ -339,17 +340,17 @@ async fn save_state(exchange: &Exchange, dir: &Path) -> Result<(), InvalidState>
         })
 }
 
-/// Waits for every task and connection to end, and cuts off what does not.
+/// Waits for all tasks and connections, and drops those that do not end in time.
 async fn finish(mut tasks: JoinSet<&'static str>, connections: &TaskTracker) {
     connections.close();
     let all = async {
         while let Some(end) = tasks.join_next().await {
-            debug!(task = ?end, "ended");
+            debug!(task = ?end, "task ended");
         }
         connections.wait().await;
     };
     if timeout(SHUTDOWN_GRACE, all).await.is_err() {
-        warn!("some connections were cut off");
+        warn!("shutdown grace period expired; open connections dropped");
     }
 }
 

@@ -1,5 +1,4 @@
-//! What may be said on the command line or in the environment, and what of it is refused there.
-//! Not here: what only the candle file or the state file can tell (`server.rs`).
+//! Command line and settings of exchange-sim.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,8 +11,8 @@ use secrecy::SecretString;
 use crate::clock::ClockPause;
 use crate::symbols::{self, Contract};
 
-/// The seed whose market shows a trade soonest, and stays lively and plausible after it; chosen by
-/// the search in `tests/default_market.rs`, which also holds it to that.
+/// Default seed: its market has an early trade and stays active and plausible. Chosen by the search in
+/// `tests/exchange/default_market.rs`, which also checks it.
 pub const DEFAULT_SEED: u64 = 4;
 /// One market minute per second of wall time.
 pub const DEFAULT_SPEED: f64 = 60.0;
@@ -24,22 +23,22 @@ const SPEEDS: std::ops::RangeInclusive<f64> = 0.1..=100_000.0;
 #[command(name = "exchange-sim", version)]
 pub struct Cli {
     #[command(subcommand)]
-    /// Something else than serving.
+    /// Subcommand; `None` to serve.
     pub command: Option<Command>,
 
-    /// Where the log goes.
+    /// Settings of the log.
     #[command(flatten)]
     pub telemetry: LoggingSettings,
 
-    /// Everything about serving.
+    /// Settings of the server.
     #[command(flatten)]
     pub settings: Settings,
 }
 
-/// What else than serving it can do.
+/// Subcommands.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
-    /// Ask the exchange at SIM_LISTEN's port whether it answers; exit 0 or 1
+    /// Check whether the exchange at SIM_LISTEN answers: exit 0 or 1
     #[allow(
         clippy::doc_markdown,
         reason = "this text is printed to a terminal, where backticks are noise"
@@ -47,23 +46,23 @@ pub enum Command {
     Health,
 }
 
-/// Which market is played.
+/// Source of the market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum MarketKind {
-    /// Made from a seed, without end.
+    /// Generated from a seed, without end.
     Synthetic,
     /// Played back from a candle file.
     Replay,
 }
 
-/// How to serve.
+/// Settings of the server.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// Address and port of REST and WebSocket
     #[arg(long, env = "SIM_LISTEN", default_value = "0.0.0.0:8080", value_parser = listen)]
     pub listen: SocketAddr,
 
-    /// Market to play
+    /// Source of the market
     #[arg(long, env = "SIM_MARKET", value_enum, default_value = "synthetic")]
     pub market: MarketKind,
 
@@ -71,7 +70,7 @@ pub struct Settings {
     #[arg(long, env = "SIM_SEED", default_value_t = DEFAULT_SEED, value_parser = seed)]
     pub seed: u64,
 
-    /// Exchange time per wall time, 0.1 to 100000
+    /// Exchange time per wall time, from 0.1 to 100000
     #[arg(long, env = "SIM_SPEED", default_value_t = DEFAULT_SPEED, value_parser = speed)]
     pub speed: f64,
 
@@ -89,16 +88,16 @@ pub struct Settings {
     #[arg(long, env = "SIM_CANDLES_FILE")]
     pub candles_file: Option<PathBuf>,
 
-    /// Contract the candle file is about
+    /// Contract of the candle file
     #[arg(long, env = "SIM_CANDLES_SYMBOL", default_value = "BTCUSDT", value_parser = contract)]
     pub candles_symbol: &'static Contract,
 
-    /// Candles of the replayed file that are past already at the start; by default 300 half hours'
-    /// worth, or half of a shorter file. A synthetic market has its own past, always the same
+    /// Number of candles at the beginning of the file that are served as history. Default: 300 half-hours, or half of
+    /// a shorter file. A synthetic market has a fixed history
     #[arg(long, env = "SIM_WARMUP_CANDLES", value_parser = warmup)]
     pub warmup_candles: Option<usize>,
 
-    /// When exchange time stands still
+    /// When exchange time is paused
     #[arg(
         long,
         env = "SIM_CLOCK_PAUSE",
@@ -107,21 +106,21 @@ pub struct Settings {
     )]
     pub clock_pause: ClockPause,
 
-    /// API keys that may trade, as key:secret or key:secret:right (read, trade, withdraw), separated by
-    /// commas; each is an account. Without any, nobody may. Judged when the exchange is built: a
-    /// refusal on the command line would repeat the secret
+    /// API keys as key:secret or key:secret:permission (read, trade, withdraw), separated by commas; each is an
+    /// account. Without keys there is no trading
+    // Parsed when the exchange is built, because clap's error would repeat the secret.
     #[arg(long, env = "SIM_API_KEYS", default_value = "", hide_env_values = true)]
     pub api_keys: SecretString,
 
-    /// File with such keys, one a line
+    /// File with API keys, one per line
     #[arg(long, env = "SIM_API_KEYS_FILE")]
     pub api_keys_file: Option<PathBuf>,
 
-    /// What an account begins with
+    /// Initial balance of an account, in USDT
     #[arg(long, env = "SIM_BALANCE_USDT", default_value = "10000", value_parser = balance)]
     pub balance_usdt: Decimal,
 
-    /// Serve /sim/fault, where whoever reaches this port may let calls and streams fail: 1 or 0
+    /// Serve /sim/fault, through which every client of this port can inject faults: 1 or 0
     #[arg(
         long,
         env = "SIM_FAULT_API",
@@ -131,7 +130,7 @@ pub struct Settings {
     )]
     pub fault_api: bool,
 
-    /// Directory of the state file, with which a restart goes on as if there had been none
+    /// Directory of the state files, with which a restart continues market and accounts
     #[arg(long, env = "SIM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! The state file: which market this was, and what the exchange's clock showed at some wall time.
-//! It is all a restart needs, because the market itself follows from its identity.
+//! The state file: identity of the market, and exchange time at a wall time. A restart needs nothing else, because
+//! the market follows from its identity.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,52 +13,52 @@ use crate::clock::{ClockStart, exchange_elapsed_ms};
 const FILE_NAME: &str = "exchange-sim.json";
 const VERSION: u32 = 1;
 
-/// A point of the exchange's clock.
+/// Content of the state file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateFile {
     version: u32,
-    /// `Market::identity` of the market it belongs to.
+    /// [`Market::identity`](crate::market::Market::identity) of its market.
     market: String,
     exchange_ms: i64,
     wall_ms: i64,
     running: bool,
 }
 
-/// Why a state directory cannot be used, in one line.
+/// Error of the state directory, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidState {
-    /// It belongs to another market.
+    /// The file belongs to another market.
     #[error(
         "state file {file} belongs to the market \"{stored}\", not to \"{requested}\"; set that market again, or empty SIM_STATE_DIR (scripts/down --volumes)"
     )]
     OtherMarket {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// Its market.
+        /// Identity of the stored market.
         stored: String,
-        /// The market asked for.
+        /// Identity of the configured market.
         requested: String,
     },
-    /// It is not one of our state files.
+    /// The file was not written by this version of exchange-sim.
     #[error("state file {file}: {error}; expected a file written by exchange-sim, or none")]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// What is wrong with it.
+        /// Error of reading it.
         error: String,
     },
-    /// It cannot be written.
+    /// The directory cannot be written.
     #[error("SIM_STATE_DIR=\"{dir}\": expected a directory that this process may write: {error}")]
     Unwritable {
-        /// The directory.
+        /// Path of the directory.
         dir: String,
-        /// What the system said.
+        /// Error of the operating system.
         error: String,
     },
 }
 
 impl StateFile {
-    /// A point of the clock, to be stored.
+    /// The state at a wall time.
     pub fn new(market: &str, exchange_ms: i64, wall_ms: i64, running: bool) -> Self {
         Self {
             version: VERSION,
@@ -69,10 +69,10 @@ impl StateFile {
         }
     }
 
-    /// The stored anchor of `market`, if there is one.
+    /// The stored state of `market`; `None` without a file.
     ///
     /// # Errors
-    /// If the file is not ours or belongs to another market.
+    /// [`InvalidState`] if the file cannot be read, was not written by this version, or belongs to another market.
     pub fn load(dir: &Path, market: &str) -> Result<Option<Self>, InvalidState> {
         let path = dir.join(FILE_NAME);
         let unreadable = |cause: String| InvalidState::Unreadable {
@@ -98,10 +98,10 @@ impl StateFile {
         Ok(Some(anchor))
     }
 
-    /// Writes it in place of the one before; a crash leaves either of the two, whole.
+    /// Replaces the file atomically.
     ///
     /// # Errors
-    /// If the directory cannot be written.
+    /// [`InvalidState::Unwritable`] if the directory cannot be written.
     pub fn store(&self, dir: &Path) -> Result<(), InvalidState> {
         let write = || -> io::Result<()> {
             let staged: PathBuf = dir.join(format!("{FILE_NAME}.new"));
@@ -117,8 +117,8 @@ impl StateFile {
         })
     }
 
-    /// Where the clock goes on at `wall_ms`: as if it had never stopped. A wall clock that was
-    /// turned back does not turn the exchange's back.
+    /// Start of the clock at `wall_ms`, as if it had run all the time. A wall clock that was set back does not set
+    /// exchange time back.
     pub fn clock_start(&self, wall_ms: i64, speed: f64, ends_ms: Option<i64>) -> ClockStart {
         let elapsed_ms = u64::try_from(wall_ms.saturating_sub(self.wall_ms)).unwrap_or(0);
         let passed = if self.running {

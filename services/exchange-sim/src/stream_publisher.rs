@@ -1,5 +1,4 @@
-//! What makes the streams speak: wakes at each candle's close and four times a second, sees what is
-//! due, publishes it. Not here: who is subscribed and what an event looks like (`ws/`).
+//! Publishes the public streams: wakes at each close of a candle and four times a second, and publishes what is due.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +18,9 @@ use crate::ws::event;
 use crate::ws::hub::{Frame, StreamKey, StreamKind};
 use protocol::time::UtcMs;
 
-/// Wall time between two updates of a running candle.
+/// Wall time between two updates of an open candle.
 const UPDATE_INTERVAL: Duration = Duration::from_millis(250);
-/// At high speeds candles close faster than waking for each would be worth; they come in batches.
+/// Shortest wall time between two wake-ups: at high speeds, candles are published in batches.
 const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs until `shutdown`.
@@ -42,21 +41,21 @@ pub(crate) async fn run(
             next_update = Instant::now() + UPDATE_INTERVAL;
         }
         publish_due(&exchange, &trading_service, update);
-        // What the price has reached since: without this, users would hear of it when they ask.
+        // Matches orders up to now, so that user streams report fills without a call.
         if !trading_service.api_keys().is_empty()
             && trading_service.execute(|_, _| Ok(())).await.is_err()
         {
-            debug!("trading has ended");
+            debug!("trading stopped");
         }
         if !end_logged && exchange.has_market_ended() {
             end_logged = true;
             let now = UtcMs(exchange.now_ms());
-            info!(exchange_time = %now, "the recording is over: exchange time stands still from here on");
+            info!(exchange_time = %now, "end of the recording; exchange time stopped");
         }
     }
 }
 
-/// Waits for the next close or update; false when the process ends.
+/// Waits for the next close or update; returns false at shutdown.
 async fn wait_for_next(
     exchange: &Exchange,
     next_update: Instant,
@@ -69,7 +68,7 @@ async fn wait_for_next(
         .map_or(next_update, |wait| now + wait.max(MIN_WAKE_INTERVAL));
     tokio::select! {
         () = shutdown.cancelled() => false,
-        // A clock that just started has its next close elsewhere.
+        // A clock that has just started has another next close.
         Ok(()) = clock_changes.changed() => true,
         () = sleep_until(close.min(next_update)) => true,
     }
@@ -78,7 +77,7 @@ async fn wait_for_next(
 /// Publishes what is due.
 fn publish_due(exchange: &Exchange, trading_service: &TradingService, update: bool) {
     let streams = exchange.hub().published();
-    // Asked for before the market is locked: whoever trades locks in that order.
+    // Locked before the market: the same order as in calls.
     let tick = |c: &&Contract| {
         trading_service
             .filters(c.symbol)
@@ -86,7 +85,7 @@ fn publish_due(exchange: &Exchange, trading_service: &TradingService, update: bo
     };
     let ticks: Vec<Decimal> = exchange.listed().iter().map(tick).collect();
     let (now_ms, due) = exchange.with_market_moment(|moment| {
-        let beat = PublisherInputs {
+        let inputs = PublisherInputs {
             trading_service,
             ticks: &ticks,
             moment: &moment,
@@ -94,7 +93,7 @@ fn publish_due(exchange: &Exchange, trading_service: &TradingService, update: bo
         };
         let due = streams
             .into_iter()
-            .filter_map(|(key, told_ms)| Some((key, beat.frames(key, told_ms)?)));
+            .filter_map(|(key, published_ms)| Some((key, inputs.frames(key, published_ms)?)));
         (moment.now_ms, due.collect::<Vec<_>>())
     });
     let mut hub = exchange.hub();
@@ -103,18 +102,18 @@ fn publish_due(exchange: &Exchange, trading_service: &TradingService, update: bo
     }
 }
 
-/// What streams are told from.
+/// Inputs of the events.
 struct PublisherInputs<'a> {
     trading_service: &'a TradingService,
-    /// Price grids of the listed contracts.
+    /// Price steps of the listed contracts.
     ticks: &'a [Decimal],
     moment: &'a MarketMoment<'a>,
-    /// Whether more is due than candles that have closed.
+    /// Whether updates of open candles and prices are due, not only closed candles.
     is_update_due: bool,
 }
 
 impl PublisherInputs<'_> {
-    /// The events of one stream since `published_ms`; `None` if it is not its turn.
+    /// Events of one stream since `published_ms`; `None` if none is due.
     fn frames(&self, key: StreamKey, published_ms: i64) -> Option<Vec<Frame>> {
         let now_ms = self.moment.now_ms;
         let contract = *self.moment.market.listed().get(key.contract_index)?;
@@ -138,7 +137,7 @@ impl PublisherInputs<'_> {
         Some(frame_or_log(written).into_iter().collect())
     }
 
-    /// Each candle closed since `published_ms`, then the running one.
+    /// The candles closed since `published_ms`, then the open one.
     fn klines(
         &self,
         contract: &Contract,
@@ -171,6 +170,6 @@ impl PublisherInputs<'_> {
 
 fn frame_or_log(written: serde_json::Result<Frame>) -> Option<Frame> {
     written
-        .inspect_err(|e| error!(error = %e, "an event could not be written"))
+        .inspect_err(|e| error!(error = %e, "event serialization failed"))
         .ok()
 }

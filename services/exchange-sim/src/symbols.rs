@@ -1,38 +1,37 @@
-//! The listed contracts: grid, limits and precisions as Binance publishes them for its own.
-//! Not here: how their prices move (`market/synthetic/`).
+//! The catalogue of contracts, with grids, limits and precisions as Binance publishes them.
 
 use crate::candle::{AMOUNT_DECIMALS, PRICE_DECIMALS};
 
-/// One perpetual contract. The strings go to the wire as they are.
+/// One perpetual contract. Strings are sent as they are.
 #[derive(Debug)]
 pub struct Contract {
-    /// Name, for instance `BTCUSDT`.
+    /// Symbol, such as `BTCUSDT`.
     pub symbol: &'static str,
-    /// What is traded.
+    /// Base asset.
     pub base_asset: &'static str,
-    /// Binance's class of the base asset.
+    /// Binance's category of the base asset.
     pub sub_type: &'static str,
-    /// When trading began, UTC ms.
+    /// Start of trading, UTC ms.
     pub onboard_ms: i64,
-    /// Decimals of a price on the wire.
+    /// Decimal places of a price on the wire.
     pub price_precision: u32,
-    /// Decimals of a quantity on the wire.
+    /// Decimal places of a quantity on the wire.
     pub quantity_precision: u32,
-    /// Lowest, highest price and the price grid.
+    /// Lowest price, highest price and price step.
     pub price: [&'static str; 3],
-    /// Smallest and largest quantity of a limit order and the lot.
+    /// Smallest and largest quantity of a limit order, and quantity step.
     pub lot: [&'static str; 3],
     /// Largest quantity of a market order.
     pub market_max: &'static str,
-    /// Least order value in USDT.
+    /// Smallest value of an order, in USDT.
     pub min_notional: &'static str,
-    /// Price grid in 10^-8 USDT: `price[2]` for computing.
+    /// Price step in 10^-8 USDT: `price[2]` as a number.
     pub tick: i64,
-    /// Lot in 10^-5 of the base asset: `lot[2]` for computing.
+    /// Quantity step in 10^-5 of the base asset: `lot[2]` as a number.
     pub step: i64,
 }
 
-/// Every contract this exchange can list.
+/// All contracts that this exchange can list.
 pub static CATALOGUE: [Contract; 5] = [
     Contract {
         symbol: "BTCUSDT",
@@ -107,28 +106,28 @@ pub static CATALOGUE: [Contract; 5] = [
 ];
 
 impl Contract {
-    /// The listed contract of this name; names are upper case.
+    /// The contract of this symbol in upper case; `None` if there is none.
     pub fn find(symbol: &str) -> Option<&'static Self> {
         CATALOGUE.iter().find(|c| c.symbol == symbol)
     }
 
-    /// A price for the wire.
+    /// Formats a price for the wire.
     pub fn format_price(&self, price: i64) -> String {
         crate::candle::format_fixed(price, PRICE_DECIMALS, self.price_precision)
     }
 
-    /// A base amount for the wire.
+    /// Formats a base volume for the wire.
     pub fn format_quantity(&self, amount: i64) -> String {
         crate::candle::format_fixed(amount, AMOUNT_DECIMALS, self.quantity_precision)
     }
 
-    /// A quote amount for the wire.
+    /// Formats a quote volume for the wire.
     pub fn format_quote(&self, amount: i64) -> String {
         crate::candle::format_fixed(amount, AMOUNT_DECIMALS, AMOUNT_DECIMALS)
     }
 }
 
-/// The names in the catalogue, for messages.
+/// The symbols of the catalogue, for errors.
 pub fn catalogue_names() -> String {
     CATALOGUE
         .iter()

@@ -1,5 +1,4 @@
-//! A market: a source of base candles, played forward to the exchange's time and kept in books.
-//! Not here: the clock that says what time it is, and everything about the wire.
+//! A market: a source of base candles, advanced to exchange time, with a store of candles per contract.
 
 mod prices;
 pub mod replay;
@@ -12,19 +11,19 @@ use crate::symbols::Contract;
 use replay::{Recording, ReplaySource};
 use synthetic::SyntheticSource;
 
-/// Where the next base candles come from.
+/// Source of base candles.
 enum Source {
     Synthetic(Box<SyntheticSource>),
     Replay(ReplaySource),
 }
 
-/// All listed contracts up to some moment.
+/// All listed contracts up to a time.
 pub struct Market {
     listed: Vec<&'static Contract>,
     base: Interval,
     source: Source,
     candle_stores: Vec<CandleStore>,
-    /// The base candles being traded, one per contract; empty once the source has ended.
+    /// The open base candles, one per contract; empty after the end of the source.
     forming: Vec<Candle>,
     identity: String,
     opens_ms: i64,
@@ -32,7 +31,7 @@ pub struct Market {
 }
 
 impl Market {
-    /// A market made from `seed`. It never ends.
+    /// A synthetic market of a seed, without end.
     pub fn synthetic(seed: u64, listed: Vec<&'static Contract>) -> Self {
         let source = Source::Synthetic(Box::new(SyntheticSource::new(seed, &listed)));
         let mut market = Self {
@@ -52,7 +51,7 @@ impl Market {
         market
     }
 
-    /// A market that plays `recording`, opening when its first `warmup` candles have closed.
+    /// A market that replays a recording, and opens when its first `warmup` candles have closed.
     pub fn replay(recording: Recording, contract: &'static Contract, warmup: usize) -> Self {
         let base = recording.base();
         let mut market = Self {
@@ -69,7 +68,7 @@ impl Market {
         market
     }
 
-    /// What makes this market's past: two markets with the same identity agree on every candle.
+    /// Identity of the market: markets with the same identity have equal candles.
     pub fn identity(&self) -> &str {
         &self.identity
     }
@@ -79,12 +78,12 @@ impl Market {
         self.opens_ms
     }
 
-    /// Exchange time after which nothing is known, UTC ms.
+    /// End of the market, UTC ms; `None` for no end.
     pub const fn ends_ms(&self) -> Option<i64> {
         self.ends_ms
     }
 
-    /// The interval everything is built from.
+    /// Base interval.
     pub const fn base(&self) -> Interval {
         self.base
     }
@@ -94,7 +93,7 @@ impl Market {
         &self.listed
     }
 
-    /// Position of a listed contract.
+    /// Index of a listed contract; `None` if it is not listed.
     pub fn contract_index(&self, symbol: &str) -> Option<usize> {
         self.listed.iter().position(|c| c.symbol == symbol)
     }
@@ -106,7 +105,7 @@ impl Market {
             .is_some_and(|b| b.has_interval(interval))
     }
 
-    /// Closes every base candle whose time is over at `now_ms`.
+    /// Closes all base candles that end by `now_ms`.
     pub fn advance(&mut self, now_ms: i64) {
         while let Some(first) = self.forming.first() {
             if first.open_time + self.base.ms() > now_ms {
@@ -119,7 +118,7 @@ impl Market {
         }
     }
 
-    /// Candles of the contract at `position` as of `now_ms`, the running one last.
+    /// Candles of the contract at an index as of `now_ms`, the open one last.
     pub fn candles(
         &self,
         position: usize,
@@ -135,14 +134,14 @@ impl Market {
             })
     }
 
-    /// Candles of the contract at `position` that closed after `after_ms`, oldest first.
+    /// Candles of the contract at an index that closed after `after_ms`, oldest first.
     pub fn closed_after(&self, position: usize, interval: Interval, after_ms: i64) -> Vec<Candle> {
         self.candle_stores
             .get(position)
             .map_or_else(Vec::new, |book| book.closed_after(interval, after_ms))
     }
 
-    /// The candle being traded at `now_ms`; `None` after the end of the source.
+    /// The open candle at `now_ms`; `None` after the end of the source.
     pub fn running_candle(
         &self,
         position: usize,
@@ -155,7 +154,7 @@ impl Market {
             .running_candle(interval, Some(&forming))
     }
 
-    /// The base candle of a moment, whole: also what of it has not been traded yet.
+    /// The complete base candle of a time, including its future part.
     fn base_candle_at(&self, position: usize, time: i64) -> Option<&Candle> {
         let forming = self.forming.get(position);
         forming

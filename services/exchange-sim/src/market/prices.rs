@@ -1,5 +1,4 @@
-//! The market's prices as trading asks for them: the way that a candle is said to have taken
-//! (`Candle::at`), at any moment of it.
+//! Prices of the market for trading: the path within each candle ([`Candle::at`](crate::candle::Candle::at)).
 
 use rust_decimal::Decimal;
 
@@ -17,7 +16,7 @@ impl Prices for Market {
         Some(Decimal::new(then.close, PRICE_DECIMALS).normalize())
     }
 
-    /// A candle turns at its thirds; at its end the next one may open elsewhere.
+    /// The path of a candle turns at its thirds; the next candle may open at another price.
     fn turning_points(&self, _symbol: &str, from: i64, to: i64) -> Vec<i64> {
         let span = self.base.ms();
         let mut turns = Vec::new();

@@ -1,5 +1,4 @@
-//! A recorded market: reads a candle file, refuses what it cannot vouch for, plays the rest back.
-//! Not here: which part of it is the past already (`Market::replay_market`).
+//! A recorded market: reads and validates a candle file, and plays it back.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -14,85 +13,85 @@ use crate::candle::{AMOUNT_DECIMALS, Candle, PRICE_DECIMALS};
 use crate::interval::Interval;
 use crate::symbols::Contract;
 
-/// Rows a file may have: 5.7 years of minutes, about 240 MB of memory.
+/// Largest number of rows: 5.7 years of minutes, about 240 MB of memory.
 const MAX_ROWS: usize = 3_000_000;
-/// Prices and volumes end below this, so that sums fit their integers.
+/// Upper limit of prices and volumes, so that sums fit into integers.
 const VALUE_LIMIT: i64 = 1_000_000_000;
-/// Mean value of a trade in USDT, for files that do not count trades.
+/// Mean value of a trade in USDT, for files without trade counts.
 const TRADE_VALUE: i64 = 2_500 * 10_i64.pow(AMOUNT_DECIMALS);
-/// Half an hour's candles that make a default warm-up: what indicators of 30m need before they judge.
-/// Those of 4h need more; who has a file that long asks for it.
+/// Number of 30-minute candles in the default warm-up, as indicators of 30-minute bars need. Indicators of 4-hour
+/// bars need more.
 const DEFAULT_WARMUP_HALF_HOURS: i64 = 300;
 
-/// Why a candle file is refused, in one line.
+/// Error of a candle file, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidCandleFile {
     /// The file cannot be opened or read.
-    #[error("candle file {file}: {error}; allowed: a readable CSV or CSV.gz file")]
+    #[error("candle file {file}: {error}; expected a readable CSV or CSV.gz file")]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// What the system said.
+        /// Error of the operating system.
         error: String,
     },
     /// The header lacks a column.
     #[error(
-        "candle file {file}, line 1, column {column}: missing, found {found:?}; allowed: a header with open_time, open, high, low, close and optionally volume, quote_volume"
+        "candle file {file}, line 1, column {column}: missing, found {found:?}; expected a header with open_time, open, high, low, close and optionally volume, quote_volume"
     )]
     MissingColumn {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// The column.
+        /// Name of the column.
         column: &'static str,
-        /// The header.
+        /// The header that was found.
         found: String,
     },
-    /// A value is not what it must be.
-    #[error("candle file {file}, line {line}, column {column}: {value:?}; allowed: {allowed}")]
+    /// A value is invalid.
+    #[error("candle file {file}, line {line}, column {column}: {value:?}; expected {allowed}")]
     Value {
-        /// The file.
+        /// Path of the file.
         file: String,
         /// Line number, the header being 1.
         line: u64,
-        /// The column.
+        /// Name of the column.
         column: &'static str,
-        /// What stands there.
+        /// The value that was found.
         value: String,
-        /// What may stand there.
+        /// What is expected.
         allowed: String,
     },
     /// Too few or too many rows.
-    #[error("candle file {file}: {rows} candles; allowed: 2 to {MAX_ROWS}")]
+    #[error("candle file {file}: {rows} candles; expected 2 to {MAX_ROWS}")]
     Rows {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// How many there are, or one more than allowed.
+        /// Number of rows, or one more than allowed.
         rows: usize,
     },
 }
 
-/// A whole candle file: no gaps, every candle sound.
+/// A validated candle file without gaps.
 #[derive(Debug)]
 pub struct Recording {
     base: Interval,
     candles: Vec<Candle>,
 }
 
-/// The candles of a recording, one after the other.
+/// The candles of a recording in order.
 pub struct ReplaySource(std::vec::IntoIter<Candle>);
 
 impl ReplaySource {
-    /// The next candle, `None` after the last.
+    /// The next candle; `None` after the last.
     pub(super) fn next(&mut self) -> Option<Candle> {
         self.0.next()
     }
 }
 
 impl Recording {
-    /// Reads `price_path` as candles of `contract_json`, gzip recognised by its first bytes.
+    /// Reads a candle file of a contract; gzip is recognized by its first bytes.
     ///
     /// # Errors
-    /// The first thing in the file that is not as it must be.
+    /// [`InvalidCandleFile`] for the first error in the file.
     pub fn read(path: &Path, contract: &Contract) -> Result<Self, InvalidCandleFile> {
         let file = FileReader {
             path: path.to_owned(),
@@ -127,12 +126,12 @@ impl Recording {
         }
     }
 
-    /// The file's own interval.
+    /// Interval of the file.
     pub const fn base(&self) -> Interval {
         self.base
     }
 
-    /// How many candles there are, at least 2.
+    /// Number of candles, at least 2.
     #[allow(
         clippy::len_without_is_empty,
         reason = "a recording is never empty: read() refuses that"
@@ -141,30 +140,30 @@ impl Recording {
         self.candles.len()
     }
 
-    /// The warm-up when none is asked for: 300 half hours, or half of a shorter file.
+    /// Default warm-up: 300 half-hours, or half of a shorter file.
     pub fn default_warmup(&self) -> usize {
         let wanted = DEFAULT_WARMUP_HALF_HOURS * Interval::M30.ms() / self.base.ms();
         usize::try_from(wanted).unwrap_or(0).min(self.len() / 2)
     }
 
-    /// When the first `warmup` candles have closed, UTC ms.
+    /// Time at which the first `warmup` candles have closed, UTC ms.
     pub(super) fn opens_ms(&self, warmup: usize) -> i64 {
         let first = self.candles.first().map_or(0, |c| c.open_time);
         first + i64::try_from(warmup).unwrap_or(0) * self.base.ms()
     }
 
-    /// When the last candle closes, UTC ms.
+    /// Close time of the last candle, UTC ms.
     pub(super) fn ends_ms(&self) -> i64 {
         self.opens_ms(self.len())
     }
 
-    /// Names the content, not the place it was read from.
+    /// Identity of the content, independent of its path.
     pub(super) fn identity(&self, contract: &Contract) -> String {
         let values = self
             .candles
             .iter()
             .flat_map(|c| [c.open_time, c.open, c.high, c.low, c.close]);
-        // FNV-1a over the numbers: it tells files apart, it does not defend against forgery.
+        // FNV-1a over the numbers: distinguishes files, no protection against forgery.
         let mark = values
             .flat_map(i64::to_le_bytes)
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -174,19 +173,19 @@ impl Recording {
         format!("replay, {symbol}, {count} candles of {base}, mark {mark:016x}")
     }
 
-    /// Turns into the sequence of its candles.
+    /// Converts into the sequence of its candles.
     pub(super) fn into_source(self) -> ReplaySource {
         ReplaySource(self.candles.into_iter())
     }
 }
 
-/// The file while it is read: opens it and words its refusals.
+/// The file during reading: opens it and builds errors.
 struct FileReader {
     path: PathBuf,
     contract_step: i64,
 }
 
-/// Where the columns are.
+/// Positions of the columns.
 struct Columns {
     open_time: usize,
     prices: [usize; 4],
@@ -290,7 +289,7 @@ impl CsvRow<'_> {
         })
     }
 
-    /// Checks the step from the candle before and returns the file's interval.
+    /// Checks the step from the previous candle; returns the interval of the file.
     fn check_interval(
         &self,
         previous: &Candle,
@@ -344,7 +343,7 @@ impl CsvRow<'_> {
             })
     }
 
-    /// Base and quote volume; what the file does not say follows from the other and the close.
+    /// Base and quote volume; a missing one is computed from the other and the close.
     fn volumes(&self, close: i64) -> Result<(i64, i64), InvalidCandleFile> {
         let read = |place: Option<usize>, column| match place {
             None => Ok(None),

@@ -106,8 +106,8 @@ fn check_timestamp(timestamp: i64, window: i64, now_ms: i64) -> Result<(), Excha
         return Err(ExchangeError::from_code(-1131));
     }
     if timestamp >= now_ms.saturating_add(MAX_CLOCK_AHEAD_MS) {
-        let words = "Timestamp for this request was 1000ms ahead of the server's time.";
-        return Err(ExchangeError::new(-1021, words));
+        let message = "Timestamp for this request was 1000ms ahead of the server's time.";
+        return Err(ExchangeError::new(-1021, message));
     }
     if now_ms.saturating_sub(timestamp) > window {
         return Err(ExchangeError::from_code(-1021));

@@ -16,11 +16,11 @@ pub(crate) struct ApiError {
 }
 
 impl ApiError {
-    fn bad_request(code: i32, words: impl Into<String>) -> Self {
+    fn bad_request(code: i32, message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             code,
-            message: words.into(),
+            message: message.into(),
         }
     }
 

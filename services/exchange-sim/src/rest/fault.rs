@@ -69,7 +69,7 @@ async fn apply_to_exchange(
         .execute(move |state, now| {
             match fault {
                 ActiveFault::RejectTriggers { account, code } => {
-                    state.reject_triggers(&account, code)
+                    state.reject_triggers(&account, code);
                 }
                 ActiveFault::Liquidate { account, symbol } => {
                     state.liquidate_now(&account, &symbol, now)?;

@@ -55,15 +55,15 @@ pub(super) async fn get_klines(
     let (contract, candles) = trading_service
         .exchange()
         .with_market_moment(|moment| candles(&wanted, &moment))?;
-    let told = |c: &&Candle| {
+    let is_served = |c: &&Candle| {
         let hidden =
             trading_service
                 .faults
                 .is_candle_hidden(contract.symbol, wanted.interval, c.open_time);
         !hidden
     };
-    let told = candles.iter().filter(told);
-    let rows = told.map(|c| kline_row(contract, wanted.interval, c));
+    let served = candles.iter().filter(is_served);
+    let rows = served.map(|c| kline_row(contract, wanted.interval, c));
     Ok(Json(rows.collect()))
 }
 

@@ -1,5 +1,4 @@
-//! One account: wallet, settings, positions, orders and what is remembered of them. Takes records in,
-//! answers questions. Not here: what makes records.
+//! One account: wallet, settings, positions, orders and their history, as a fold of records.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,9 +10,9 @@ use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
 use super::record::{ListenKey, Record, SymbolConfig};
 
-/// Ended orders, trades and incomes kept of each kind; older ones are forgotten.
+/// Number of ended orders, fills and incomes kept of each kind; older ones are dropped.
 const MAX_HISTORY: usize = 5_000;
-/// What Binance gives a new account.
+/// Settings of a new account at Binance.
 const DEFAULT_SYMBOL_CONFIG: SymbolConfig = SymbolConfig {
     leverage: 20,
     margin_mode: MarginMode::Cross,
@@ -22,32 +21,32 @@ const DEFAULT_SYMBOL_CONFIG: SymbolConfig = SymbolConfig {
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Account {
-    /// All the money, margin of positions included.
+    /// Balance of the wallet, margin of positions included.
     pub wallet_balance: Decimal,
-    /// Hedge mode.
+    /// Whether hedge mode is on.
     pub hedge_mode: bool,
-    /// Settings that were changed.
+    /// Settings by contract, where they differ from the default.
     pub symbol_configs: BTreeMap<String, SymbolConfig>,
-    /// Positions by contract and side; a closed one stays as a flat one.
+    /// Positions by contract and side; closed ones remain with amount zero.
     pub positions: BTreeMap<(String, PositionSide), Position>,
-    /// Orders that may still trade.
+    /// Orders that can still fill.
     pub open_orders: BTreeMap<i64, Order>,
     /// Ended orders.
     pub ended_orders: BTreeMap<i64, Order>,
-    /// Conditional orders that wait.
+    /// Conditional orders that wait for their trigger.
     pub waiting_algos: BTreeMap<i64, Algo>,
-    /// Conditional orders that do not wait any more.
+    /// Conditional orders that have ended or were triggered.
     pub ended_algos: BTreeMap<i64, Algo>,
     /// Fills, oldest first.
     pub trades: VecDeque<Trade>,
     /// Incomes, oldest first.
     pub incomes: VecDeque<Income>,
-    /// The user stream's key.
+    /// Listen key of the user stream; `None` without one.
     pub listen_key: Option<ListenKey>,
 }
 
 impl Account {
-    /// Takes a record in.
+    /// Applies a record.
     pub fn apply(&mut self, record: Record) {
         match record {
             Record::Wallet(wallet) => self.wallet_balance = wallet,
@@ -82,7 +81,7 @@ impl Account {
         }
     }
 
-    /// Everything it is, as records that make it again.
+    /// The account as records from which it can be rebuilt.
     pub fn records(&self) -> Vec<Record> {
         let settings = self.symbol_configs.iter();
         let orders = self.ended_orders.values().chain(self.open_orders.values());
@@ -110,26 +109,26 @@ impl Account {
             .unwrap_or(DEFAULT_SYMBOL_CONFIG)
     }
 
-    /// A position, flat if there is none.
+    /// A position, with amount zero if there is none.
     pub fn position(&self, symbol: &str, side: PositionSide) -> Position {
         let key = (symbol.to_owned(), side);
         let found = self.positions.get(&key).cloned();
         found.unwrap_or_else(|| Position::flat(symbol, side))
     }
 
-    /// Positions that are not flat.
+    /// Positions with an amount.
     pub fn open_positions(&self) -> impl Iterator<Item = &Position> {
         self.positions.values().filter(|p| !p.amount.is_zero())
     }
 
-    /// Whether anything can happen to it by itself.
+    /// Whether nothing can happen to the account without a call.
     pub fn is_idle(&self) -> bool {
         self.open_orders.is_empty()
             && self.waiting_algos.is_empty()
             && self.open_positions().next().is_none()
     }
 
-    /// An order of one of these ids; of several with the same client's id, the open or newest one.
+    /// The order with one of these ids; of several with the same client order id, the open or the newest one.
     pub fn order(&self, symbol: &str, id: Option<i64>, client_id: Option<&str>) -> Option<&Order> {
         let newest = self
             .open_orders
@@ -142,7 +141,7 @@ impl Account {
         })
     }
 
-    /// A conditional order of one of these ids, as above.
+    /// The conditional order with one of these ids, chosen as for orders.
     pub fn algo(&self, id: Option<i64>, client_id: Option<&str>) -> Option<&Algo> {
         let mut newest = self
             .waiting_algos
@@ -155,20 +154,20 @@ impl Account {
         })
     }
 
-    /// The part of the wallet that no position has for itself.
+    /// Balance without the margin of isolated positions.
     pub fn cross_wallet(&self) -> Decimal {
         let isolated: Decimal = self.open_positions().map(|p| p.isolated_margin).sum();
         self.wallet_balance - isolated
     }
 
-    /// Margin a position binds at the mark price.
+    /// Initial margin of a position at the mark price.
     pub fn initial_margin(&self, position: &Position, now: &Now<'_>) -> Decimal {
         let leverage = Decimal::from(self.symbol_config(&position.symbol).leverage);
         let value = position.notional(now.mark_price(&position.symbol)).abs();
         (value / leverage).round_dp(MONEY_DECIMALS)
     }
 
-    /// Margin that resting orders bind.
+    /// Initial margin of the open orders.
     pub fn order_margin(&self) -> Decimal {
         let bound = self.open_orders.values().filter(|o| !o.reduce_only);
         bound
@@ -185,14 +184,14 @@ impl Account {
         self.open_positions().filter(cross)
     }
 
-    /// Profit not realised of positions under cross margin.
+    /// Unrealized profit of positions under cross margin.
     pub fn cross_unrealized_pnl(&self, now: &Now<'_>) -> Decimal {
         self.cross_positions()
             .map(|p| p.unrealized_pnl(now.mark_price(&p.symbol)))
             .sum()
     }
 
-    /// What new orders may bind.
+    /// Margin available for new orders.
     pub fn available_balance(&self, now: &Now<'_>) -> Decimal {
         let bound: Decimal = self
             .cross_positions()
@@ -203,8 +202,8 @@ impl Account {
         free.max(Decimal::ZERO)
     }
 
-    /// What a position can lose: its own margin, or under cross margin the wallet and what the others
-    /// leave of it.
+    /// Loss that a position can bear: its own margin, or under cross margin the wallet less the margin
+    /// of the other positions.
     pub fn liquidation_buffer(&self, position: &Position, now: &Now<'_>) -> Decimal {
         if self.symbol_config(&position.symbol).margin_mode == MarginMode::Isolated {
             return position.isolated_margin;

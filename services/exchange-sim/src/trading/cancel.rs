@@ -1,4 +1,4 @@
-//! Cancelling orders and conditional orders. Not here: orders that the exchange ends (`settle.rs`).
+//! Cancellation of orders and conditional orders by clients.
 
 use super::enums::{AlgoStatus, OrderStatus};
 use super::error::ExchangeError;
@@ -9,7 +9,7 @@ impl ExchangeState {
     /// Cancels an open order by one of its ids.
     ///
     /// # Errors
-    /// If there is no such open order.
+    /// [`ExchangeError`] if there is no such open order.
     pub fn cancel(
         &mut self,
         account: &str,
@@ -28,7 +28,7 @@ impl ExchangeState {
     /// Cancels all open orders of a contract.
     ///
     /// # Errors
-    /// If the contract is not listed.
+    /// [`ExchangeError`] if the contract is not listed.
     pub fn cancel_all(
         &mut self,
         account: &str,
@@ -47,7 +47,7 @@ impl ExchangeState {
     /// Cancels a waiting conditional order by one of its ids.
     ///
     /// # Errors
-    /// If there is no such waiting one.
+    /// [`ExchangeError`] if there is no such waiting order.
     pub fn cancel_algo(
         &mut self,
         account: &str,
@@ -64,7 +64,7 @@ impl ExchangeState {
     /// Cancels all waiting conditional orders of a contract.
     ///
     /// # Errors
-    /// If the contract is not listed.
+    /// [`ExchangeError`] if the contract is not listed.
     pub fn cancel_all_algos(
         &mut self,
         account: &str,

@@ -1,89 +1,89 @@
-//! The words of orders as Binance writes them. Not here: what orders do.
+//! Enums of orders with Binance's names on the wire.
 
 use serde::{Deserialize, Serialize};
 
-/// An enum whose variants are words on the wire.
+/// Defines an enum with a name on the wire for each variant.
 macro_rules! wire_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $wire:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        pub enum $name { $($(#[$about])* #[serde(rename = $word)] $variant,)+ }
+        pub enum $name { $($(#[$about])* #[serde(rename = $wire)] $variant,)+ }
 
         impl $name {
-            /// The word.
+            /// Name on the wire.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
+                match self { $(Self::$variant => $wire,)+ }
             }
 
-            /// The variant of this word.
-            pub fn from_wire(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
+            /// The variant of a name on the wire; `None` if there is none.
+            pub fn from_wire(text: &str) -> Option<Self> {
+                match text { $($wire => Some(Self::$variant),)+ _ => None }
             }
         }
     };
 }
 
 wire_enum!(
-    /// Which way an order trades.
+    /// Side of an order.
     Side {
-        /// Buys.
+        /// Buys the base asset.
         Buy = "BUY",
-        /// Sells.
+        /// Sells the base asset.
         Sell = "SELL",
     }
 );
 wire_enum!(
-    /// Which position of a contract is meant.
+    /// Position of a contract that an order belongs to.
     PositionSide {
-        /// The only one, in one-way mode.
+        /// The only position in one-way mode.
         Both = "BOTH",
-        /// The long one, in hedge mode.
+        /// The long position in hedge mode.
         Long = "LONG",
-        /// The short one, in hedge mode.
+        /// The short position in hedge mode.
         Short = "SHORT",
     }
 );
 wire_enum!(
-    /// What the matching engine has.
+    /// Type of an order in the order book.
     OrderType {
-        /// At any price.
+        /// Fills at any price.
         Market = "MARKET",
-        /// At a price or better.
+        /// Fills at its price or better.
         Limit = "LIMIT",
-        /// The exchange's own, which closes a lost position; no client may ask for it.
+        /// Created by the exchange to liquidate a position; clients cannot send it.
         Liquidation = "LIQUIDATION",
     }
 );
 wire_enum!(
-    /// What the algo service takes.
+    /// Type of a conditional order.
     AlgoType {
-        /// A market order once the price went against the position.
+        /// Becomes a market order when the price has moved against the position.
         StopMarket = "STOP_MARKET",
-        /// A market order once the price went with it.
+        /// Becomes a market order when the price has moved in favor of the position.
         TakeProfitMarket = "TAKE_PROFIT_MARKET",
     }
 );
 wire_enum!(
-    /// How long an order stays.
+    /// Time in force of an order.
     TimeInForce {
-        /// Until it is cancelled.
+        /// Stays until canceled.
         Gtc = "GTC",
-        /// What fills at once; the rest expires.
+        /// Fills at once as far as possible; the rest expires.
         Ioc = "IOC",
-        /// All at once or nothing.
+        /// Fills at once completely, or expires.
         Fok = "FOK",
-        /// Only as a maker.
+        /// Expires if it would fill at once.
         Gtx = "GTX",
     }
 );
 wire_enum!(
-    /// How an order stands.
+    /// Status of an order.
     OrderStatus {
-        /// Resting.
+        /// In the order book without fills.
         New = "NEW",
-        /// Resting, a part is filled.
+        /// In the order book, partially filled.
         PartiallyFilled = "PARTIALLY_FILLED",
-        /// Filled.
+        /// Completely filled.
         Filled = "FILLED",
         /// Ended by the client.
         Canceled = "CANCELED",
@@ -92,56 +92,56 @@ wire_enum!(
     }
 );
 wire_enum!(
-    /// How a conditional order stands.
+    /// Status of a conditional order.
     AlgoStatus {
-        /// Waiting.
+        /// Waiting for its trigger.
         New = "NEW",
-        /// Its condition is met; its order is in the matching engine.
+        /// Triggered; its order is in the order book.
         Triggered = "TRIGGERED",
-        /// Its order has ended.
+        /// The order it became has ended.
         Finished = "FINISHED",
         /// Ended by the client.
         Canceled = "CANCELED",
-        /// Its order was refused.
+        /// The order it became was rejected.
         Rejected = "REJECTED",
         /// Ended by the exchange.
         Expired = "EXPIRED",
     }
 );
 wire_enum!(
-    /// Which price triggers.
+    /// Price that triggers a conditional order.
     WorkingType {
         /// The last price.
         Contract = "CONTRACT_PRICE",
-        /// The mark price, here the same.
+        /// The mark price, which equals the last price here.
         Mark = "MARK_PRICE",
     }
 );
 wire_enum!(
-    /// Where a position's margin comes from.
+    /// Margin mode of a position.
     MarginMode {
-        /// The whole wallet.
+        /// The whole wallet is margin.
         Cross = "CROSSED",
-        /// Its own share.
+        /// The position has its own margin.
         Isolated = "ISOLATED",
     }
 );
 wire_enum!(
-    /// Why a wallet changed.
+    /// Type of a change of the wallet.
     IncomeType {
-        /// A position was closed.
+        /// Realized profit.
         Pnl = "REALIZED_PNL",
-        /// A trade's fee.
+        /// Trading fee.
         Commission = "COMMISSION",
-        /// Funding.
+        /// Funding payment.
         Funding = "FUNDING_FEE",
-        /// What liquidation costs beyond the trade.
+        /// Liquidation fee, paid into the insurance fund.
         Insurance = "INSURANCE_CLEAR",
     }
 );
 
 impl OrderStatus {
-    /// Whether such an order may still trade.
+    /// Whether an order with this status can still fill.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::New | Self::PartiallyFilled)
     }

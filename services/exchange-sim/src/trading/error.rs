@@ -1,36 +1,35 @@
-//! Why the exchange refuses something, as Binance's number and words. Not here: the HTTP status that
-//! such an answer has (`rest/error.rs`).
+//! Errors of the exchange with Binance's codes and messages.
 
-/// Binance's number and words.
+/// An error with Binance's code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeError {
-    /// The error code.
+    /// Error code.
     pub code: i32,
-    /// What is said with it.
+    /// Message.
     pub message: String,
 }
 
 impl ExchangeError {
-    /// A refusal with words made for the occasion.
-    pub fn new(code: i32, words: impl Into<String>) -> Self {
-        let message = words.into();
+    /// An error with a message of its own.
+    pub fn new(code: i32, message: impl Into<String>) -> Self {
+        let message = message.into();
         Self { code, message }
     }
 
-    /// A refusal whose words never change.
+    /// An error with the fixed message of its code.
     pub fn from_code(code: i32) -> Self {
         Self::new(code, message_of(code))
     }
 
-    /// A parameter is missing, empty, or not of its type.
+    /// A parameter is missing, empty or malformed.
     pub fn missing_parameter(parameter: &str) -> Self {
-        let words = format!(
+        let message = format!(
             "Mandatory parameter '{parameter}' was not sent, was empty/null, or malformed."
         );
-        Self::new(-1102, words)
+        Self::new(-1102, message)
     }
 
-    /// A parameter that means nothing here.
+    /// A parameter that must not be sent.
     pub fn not_required(parameter: &str) -> Self {
         let parameter = parameter.to_ascii_lowercase();
         Self::new(
@@ -39,16 +38,16 @@ impl ExchangeError {
         )
     }
 
-    /// Below the least order value.
+    /// The value of the order is below the minimum.
     pub fn below_min_notional(least: &str) -> Self {
-        let words = format!(
+        let message = format!(
             "Order's notional must be no smaller than {least} (unless you choose reduce only)."
         );
-        Self::new(-4164, words)
+        Self::new(-4164, message)
     }
 }
 
-/// Binance's words for the codes that need no further explanation.
+/// Fixed messages of Binance by code.
 const fn message_of(code: i32) -> &'static str {
     match code {
         -1007 => {

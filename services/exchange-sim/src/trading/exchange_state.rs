@@ -1,5 +1,4 @@
-//! All accounts of the exchange, the filters, and what has changed since it was last asked. Not here:
-//! what changes them (`place.rs`, `cancel.rs`, `settings.rs`, `settle.rs`).
+//! All accounts and filters of the exchange, and the changes since the last drain.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +10,14 @@ use super::filters::SymbolFilters;
 use super::record::{CallRecords, LogRecord, Record, UserNews, UserNotice};
 use crate::symbols::Contract;
 
-/// Taker's and maker's fee per value, funding per value and 8 hours.
+/// Taker fee as a share of the value.
 pub const TAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0005);
-/// As above.
+/// Maker fee as a share of the value.
 pub const MAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0002);
-/// As above.
+/// Funding every eight hours as a share of the value.
 pub const FUNDING_RATE: Decimal = rust_decimal::dec!(0.0001);
 
-/// The last id given of each kind.
+/// Last assigned id of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     pub(super) order: i64,
@@ -27,22 +26,22 @@ pub(super) struct Ids {
     pub(super) income: i64,
 }
 
-/// All accounts.
+/// State of the exchange's trading.
 #[derive(Debug)]
 pub struct ExchangeState {
     pub(super) filters: BTreeMap<String, SymbolFilters>,
     pub(super) accounts: BTreeMap<String, Account>,
-    /// Up to when the market's way has been taken into account.
+    /// Time up to which the price path has been matched, UTC ms.
     pub(super) matched_until_ms: i64,
     pub(super) ids: Ids,
-    /// Accounts whose triggered orders are refused, and with what: a fault, not stored.
+    /// Accounts whose triggered orders are rejected, with the error code: a fault, not stored.
     pub(super) rejected_triggers: BTreeMap<String, i32>,
     log_records: Vec<LogRecord>,
     notices: Vec<UserNotice>,
 }
 
 impl ExchangeState {
-    /// An exchange for `distinct_contracts` contracts without accounts, at `now_ms`.
+    /// A state for these contracts without accounts, at `now_ms`.
     pub fn new(listed: &[&'static Contract], now_ms: i64) -> Self {
         let rules = listed
             .iter()
@@ -58,17 +57,17 @@ impl ExchangeState {
         }
     }
 
-    /// Opens an account with this balance, unless there is one.
+    /// Opens an account with this balance if there is none.
     pub fn open_account(&mut self, name: &str, balance: Decimal) {
         if !self.accounts.contains_key(name) {
             self.record(name, Record::Wallet(balance));
         }
     }
 
-    /// An account that was opened.
+    /// An account.
     ///
     /// # Errors
-    /// If there is none of this name.
+    /// [`ExchangeError`] if there is no account of this name.
     pub fn account(&self, name: &str) -> Result<&Account, ExchangeError> {
         self.accounts
             .get(name)
@@ -80,22 +79,22 @@ impl ExchangeState {
         self.accounts.keys().cloned().collect()
     }
 
-    /// A contract's filters.
+    /// Filters of a contract.
     ///
     /// # Errors
-    /// If it is not listed.
+    /// [`ExchangeError`] if the contract is not listed.
     pub fn filters(&self, symbol: &str) -> Result<&SymbolFilters, ExchangeError> {
         self.filters
             .get(symbol)
             .ok_or_else(|| ExchangeError::from_code(-1121))
     }
 
-    /// Changes a contract's filters.
+    /// Changes the filters of a contract.
     pub fn set_filters(&mut self, rules: SymbolFilters) {
         self.record("", Record::Filters(rules));
     }
 
-    /// Refuses an account's conditional orders when they are triggered, until told otherwise.
+    /// Rejects an account's conditional orders with this code when triggered; `None` ends that.
     pub fn reject_triggers(&mut self, account: &str, code: Option<i32>) {
         match code {
             Some(code) => self.rejected_triggers.insert(account.to_owned(), code),
@@ -103,12 +102,12 @@ impl ExchangeState {
         };
     }
 
-    /// Up to when the market's way has been taken into account, UTC ms.
+    /// Time up to which the price path has been matched, UTC ms.
     pub const fn matched_until_ms(&self) -> i64 {
         self.matched_until_ms
     }
 
-    /// What has changed since this was last called: to be stored before anybody is told.
+    /// Drains the changes since the last call: records to store before the notices are sent.
     pub fn take_changes(&mut self) -> (Option<CallRecords>, Vec<UserNotice>) {
         let entries = std::mem::take(&mut self.log_records);
         let batch = (!entries.is_empty()).then_some(CallRecords {
@@ -118,7 +117,7 @@ impl ExchangeState {
         (batch, std::mem::take(&mut self.notices))
     }
 
-    /// Everything it is, as a batch that makes it again.
+    /// The state as records from which it can be rebuilt.
     pub fn snapshot(&self) -> CallRecords {
         let rules = self.filters.values().cloned().map(|rules| LogRecord {
             account: String::new(),
@@ -136,7 +135,7 @@ impl ExchangeState {
         }
     }
 
-    /// Takes in what was stored.
+    /// Applies stored records.
     pub fn restore(&mut self, batch: CallRecords) {
         for entry in batch.records {
             self.apply(entry);
@@ -169,7 +168,7 @@ impl ExchangeState {
             Record::Trade(trade) => ids.trade = ids.trade.max(trade.id),
             Record::Income(income) => ids.income = ids.income.max(income.id),
             Record::Filters(rules) => {
-                // A contract that is not listed any more has no filters either.
+                // A contract that is no longer listed has no filters.
                 if let Some(known) = self.filters.get_mut(&rules.symbol) {
                     known.clone_from(rules);
                 }

@@ -1,5 +1,4 @@
-//! A fill and all it changes: order, position, wallet, trade, incomes, and what the user is told. Not
-//! here: whether something fills, and at what price.
+//! Fills: changes of order, position, wallet and incomes, and the notices for the user.
 
 use rust_decimal::Decimal;
 
@@ -10,7 +9,7 @@ use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
 use super::record::{Record, UserNews};
 
-/// A part of an order at a price.
+/// A fill of a part of an order.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fill {
     pub(super) quantity: Decimal,
@@ -103,7 +102,7 @@ impl ExchangeState {
         );
     }
 
-    /// Remembers a change of the wallet; nothing for a sum of zero.
+    /// Records a change of the wallet; nothing for zero.
     pub(super) fn record_income(
         &mut self,
         account: &str,
@@ -127,7 +126,7 @@ impl ExchangeState {
         self.record(account, Record::Income(income));
     }
 
-    /// Ends an order that is not filled.
+    /// Ends an order that is not completely filled.
     pub(super) fn end_order(
         &mut self,
         account: &str,

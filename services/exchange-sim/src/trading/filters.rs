@@ -1,5 +1,4 @@
-//! A contract's filters as they stand (a fault may change them) and the checks of prices and
-//! quantities against them. Not here: what an account can afford (`place.rs`).
+//! Current filters of a contract, which a fault may change, and the checks of prices and quantities.
 
 use rust_decimal::{Decimal, dec};
 use serde::{Deserialize, Serialize};
@@ -7,40 +6,40 @@ use serde::{Deserialize, Serialize};
 use super::error::ExchangeError;
 use crate::symbols::Contract;
 
-/// Open orders an account may have of one contract.
+/// Largest number of open orders of an account per contract.
 pub const MAX_OPEN_ORDERS: usize = 200;
-/// Conditional orders it may have of one contract.
+/// Largest number of conditional orders of an account per contract.
 pub const MAX_OPEN_ALGOS: usize = 10;
-/// How far above or below the mark a limit price may be.
+/// Range of a limit price relative to the mark price.
 const LIMIT_PRICE_BAND: [Decimal; 2] = [dec!(0.95), dec!(1.05)];
 
-/// One contract's filters.
+/// Filters of one contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolFilters {
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Lowest and highest price.
+    /// Lowest and highest price, in USDT.
     pub price_range: [Decimal; 2],
-    /// Price grid.
+    /// Price step, in USDT.
     pub tick: Decimal,
-    /// Decimals of a price.
+    /// Decimal places of a price.
     pub price_precision: u32,
-    /// Smallest and largest quantity.
+    /// Smallest and largest quantity of a limit order.
     pub quantity_range: [Decimal; 2],
     /// Largest quantity of a market order.
     pub market_max_quantity: Decimal,
-    /// Lot.
+    /// Quantity step.
     pub step: Decimal,
-    /// Decimals of a quantity.
+    /// Decimal places of a quantity.
     pub quantity_precision: u32,
-    /// Least order value.
+    /// Smallest value of an order, in USDT.
     pub min_notional: Decimal,
-    /// Whether it is traded; if not, positions may only be closed.
+    /// Whether the contract trades; if not, positions can only be closed.
     pub is_trading: bool,
 }
 
 impl SymbolFilters {
-    /// A contract's published filters.
+    /// The published filters of a contract.
     pub fn from_contract(contract: &Contract) -> Self {
         let number = |text: &str| Decimal::from_str_exact(text).unwrap_or_default();
         let [lowest, highest, tick] = contract.price.map(number);
@@ -62,7 +61,7 @@ impl SymbolFilters {
     /// Checks a quantity.
     ///
     /// # Errors
-    /// The filter that refuses it.
+    /// [`ExchangeError`] of the filter that rejects it.
     pub fn check_quantity(&self, quantity: Decimal, market: bool) -> Result<(), ExchangeError> {
         let [least, most] = self.quantity_range;
         let most = if market {
@@ -86,10 +85,10 @@ impl SymbolFilters {
         Err(ExchangeError::from_code(refused))
     }
 
-    /// Checks any price.
+    /// Checks a price.
     ///
     /// # Errors
-    /// The filter that refuses it.
+    /// [`ExchangeError`] of the filter that rejects it.
     pub fn check_price(&self, price: Decimal) -> Result<(), ExchangeError> {
         let [lowest, highest] = self.price_range;
         if price <= Decimal::ZERO {
@@ -107,10 +106,10 @@ impl SymbolFilters {
         }
     }
 
-    /// Checks how far a limit price is from the mark.
+    /// Checks the distance of a limit price from the mark price.
     ///
     /// # Errors
-    /// If it is too far on the side where it would hurt.
+    /// [`ExchangeError`] if the price is too far on the unfavorable side.
     pub fn check_price_band(
         &self,
         price: Decimal,
@@ -120,20 +119,20 @@ impl SymbolFilters {
         let digits = |limit: Decimal| limit.round_dp(self.price_precision);
         let [lowest, highest] = LIMIT_PRICE_BAND.map(|share| digits(mark * share));
         if buys && price > highest {
-            let words = format!("Limit price can't be higher than {highest}.");
-            Err(ExchangeError::new(-4016, words))
+            let message = format!("Limit price can't be higher than {highest}.");
+            Err(ExchangeError::new(-4016, message))
         } else if !buys && price < lowest {
-            let words = format!("Limit price can't be lower than {lowest}.");
-            Err(ExchangeError::new(-4024, words))
+            let message = format!("Limit price can't be lower than {lowest}.");
+            Err(ExchangeError::new(-4024, message))
         } else {
             Ok(())
         }
     }
 
-    /// Checks an order's value.
+    /// Checks the value of an order.
     ///
     /// # Errors
-    /// If it is too small.
+    /// [`ExchangeError`] if the value is too small.
     pub fn check_notional(&self, value: Decimal) -> Result<(), ExchangeError> {
         if value < self.min_notional {
             Err(ExchangeError::below_min_notional(
@@ -145,10 +144,10 @@ impl SymbolFilters {
     }
 }
 
-/// Checks a client's id.
+/// Checks a client order id.
 ///
 /// # Errors
-/// If it is too long or has other characters than Binance allows.
+/// [`ExchangeError`] if the id is too long or has characters that Binance does not allow.
 pub fn check_client_id(id: &str) -> Result<(), ExchangeError> {
     let known = |c: char| c.is_ascii_alphanumeric() || ".:/_-".contains(c);
     if (1..=36).contains(&id.len()) && id.chars().all(known) {

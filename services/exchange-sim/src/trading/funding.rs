@@ -17,7 +17,7 @@ pub(crate) const fn next_funding_ms(now_ms: i64) -> i64 {
 }
 
 impl ExchangeState {
-    /// Every position pays or gets its funding.
+    /// Pays or receives the funding of every open position.
     pub(super) fn pay_funding(&mut self, now: &Now<'_>) {
         for name in self.account_names() {
             let held = self

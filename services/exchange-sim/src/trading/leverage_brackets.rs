@@ -1,5 +1,5 @@
-//! Leverage brackets: how much a position may be worth at some leverage and what margin it must keep.
-//! One table for every contract, in the manner of Binance's for its largest.
+//! Leverage brackets: largest position value by leverage, and maintenance margin. One table for all contracts,
+//! modeled on Binance's for its largest ones.
 
 use rust_decimal::{Decimal, dec};
 
@@ -8,13 +8,13 @@ use rust_decimal::{Decimal, dec};
 pub struct Bracket {
     /// Highest leverage.
     pub leverage: u32,
-    /// Values from here.
+    /// Lower bound of the value, exclusive.
     pub notional_floor: i64,
-    /// Up to here.
+    /// Upper bound of the value, inclusive.
     pub notional_cap: i64,
-    /// Maintenance margin per value.
+    /// Maintenance margin rate.
     pub maintenance_rate: Decimal,
-    /// What is deducted from it, so that it is continuous over the brackets.
+    /// Deduction that makes the maintenance margin continuous over the brackets, in USDT.
     pub deduction: Decimal,
 }
 
@@ -38,20 +38,20 @@ const fn bracket(leverage: u32, floor: i64, cap: i64, rate: Decimal, deducted: D
     }
 }
 
-/// The bracket of a position worth `value`.
+/// The bracket of a position value.
 pub fn for_notional(value: Decimal) -> Bracket {
     let [.., last] = BRACKETS;
     let within = |b: &&Bracket| value <= Decimal::from(b.notional_cap);
     BRACKETS.iter().find(within).copied().unwrap_or(last)
 }
 
-/// Margin that a position worth `value` must keep.
+/// Maintenance margin of a position value, in USDT.
 pub fn maintenance_margin(value: Decimal) -> Decimal {
     let bracket = for_notional(value);
     value * bracket.maintenance_rate - bracket.deduction
 }
 
-/// Most a position may be worth at `set_leverage`.
+/// Largest position value at a leverage, in USDT.
 pub fn max_notional(leverage: u32) -> Decimal {
     let allowed = BRACKETS.iter().filter(|b| b.leverage >= leverage);
     Decimal::from(allowed.map(|b| b.notional_cap).max().unwrap_or(0))

@@ -16,10 +16,10 @@ use super::record::Record;
 pub(crate) const LIQUIDATION_FEE_RATE: Decimal = rust_decimal::dec!(0.0125);
 
 impl ExchangeState {
-    /// Closes an account's position in a contract as if its margin were used up now.
+    /// Liquidates an account's position in a contract now.
     ///
     /// # Errors
-    /// If there is no such account or position.
+    /// [`ExchangeError`] if there is no such account or position.
     pub fn liquidate_now(
         &mut self,
         account: &str,
@@ -37,11 +37,11 @@ impl ExchangeState {
         Ok(())
     }
 
-    /// A position's margin is used up: its contract's orders end, it is closed at the mark price, and of
-    /// what its margin has left the fee for that goes to the insurance fund, which also bears what is missing.
+    /// Liquidates a position: ends the contract's orders, closes the position at the mark price, and pays the
+    /// liquidation fee into the insurance fund as far as margin is left. The insurance fund bears a deficit.
     pub(super) fn liquidate(&mut self, account: &str, position: &Position, now: &Now<'_>) {
         let symbol = position.symbol.as_str();
-        // The contract is listed, or nothing could be open in it.
+        // Cannot fail: a contract with an open position is listed.
         let _ = self.cancel_all(account, symbol, now.ms);
         self.end_algos(account, symbol, AlgoStatus::Expired, "liquidation", now.ms);
         let Some(state) = self.accounts.get(account) else {
@@ -74,7 +74,7 @@ impl ExchangeState {
     }
 }
 
-/// The order that closes a lost position, named as Binance names it.
+/// The order that closes a liquidated position, with Binance's client order id.
 fn liquidation_order(position: &Position, id: i64, at_ms: i64) -> Order {
     Order {
         id,

@@ -1,7 +1,7 @@
-//! What time does: follows the price's way and lets happen, in its order, whatever it reaches: resting
-//! orders fill, conditional ones are triggered, positions are liquidated, funding is paid. The result
-//! depends on the way alone, not on how often somebody looks (under cross margin nearly so: what other
-//! positions leave of the wallet is looked at once per stretch).
+//! Matching: follows the price path, and fills resting orders, triggers conditional ones, liquidates positions and
+//! pays funding in the order in which the price reaches them. The result depends on the path alone, not on the times
+//! of the calls. Under cross margin this is approximate: the margin that other positions leave is evaluated once per
+//! step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::place::{PARTIAL_FILL_DELAY_MS, immediate_price, is_triggered};
 use super::position::MONEY_DECIMALS;
 use super::prices::{Now, Prices, Quote, first_crossing};
 
-/// The way is followed in stretches of at most this; funding times are among their ends.
+/// Largest step along the price path, in milliseconds; divides the funding interval.
 const MAX_STEP_MS: i64 = 600_000;
 
 /// What the price reaches.
@@ -29,14 +29,14 @@ enum TriggerKind {
     Trigger(i64),
 }
 
-/// When, to whom, what: in the order in which it happens.
+/// Time, account and trigger: ordered by time.
 type DueTrigger = (i64, String, TriggerKind);
 
-/// One contract's prices at the turns of a stretch.
+/// Prices at the turning points of a step, by contract.
 type PricePath = BTreeMap<String, Vec<(i64, Decimal)>>;
 
 impl ExchangeState {
-    /// Follows the price up to `now_ms`.
+    /// Follows the price path up to `now_ms`.
     pub fn match_until(&mut self, prices: &dyn Prices, now_ms: i64) {
         while self.matched_until_ms < now_ms {
             if self.accounts.values().all(Account::is_idle) {
@@ -102,7 +102,7 @@ impl ExchangeState {
         Some((at, TriggerKind::Fill(order.id)))
     }
 
-    /// Prices at the turns of every contract in which something is open.
+    /// Prices at the turning points of all contracts with an open order or position.
     fn price_paths(&self, prices: &dyn Prices, to: i64) -> PricePath {
         let active: BTreeSet<&String> = self
             .accounts
@@ -147,7 +147,7 @@ impl ExchangeState {
         }
     }
 
-    /// A resting order is reached: it fills at its own price.
+    /// Fills a resting order at its own price.
     fn fill_resting(&mut self, account: &str, mut order: Order, now: &Now<'_>) {
         let mut quantity = self.next_fill_quantity(&order);
         if order.reduce_only {
@@ -171,7 +171,7 @@ impl ExchangeState {
         self.fill(account, &mut order, fill, now);
     }
 
-    /// A conditional order is reached: it becomes a market order, or is refused.
+    /// Triggers a conditional order: it becomes a market order, or is rejected.
     fn trigger_algo(&mut self, account: &str, mut algo: Algo, now: &Now<'_>) {
         algo.triggered_ms = now.ms;
         match self.market_order(account, &algo, now) {
@@ -185,13 +185,13 @@ impl ExchangeState {
             }
             Err(None) => self.end_algo(account, &mut algo, AlgoStatus::Expired, "", now.ms),
             Err(Some(refusal)) => {
-                let words = refusal.message;
-                self.end_algo(account, &mut algo, AlgoStatus::Rejected, &words, now.ms);
+                let message = refusal.message;
+                self.end_algo(account, &mut algo, AlgoStatus::Rejected, &message, now.ms);
             }
         }
     }
 
-    /// The order a conditional one becomes; `None` if there is nothing left to close.
+    /// The market order that a conditional order becomes; the error is `None` if there is nothing left to close.
     fn market_order(
         &self,
         account: &str,
@@ -232,7 +232,7 @@ impl ExchangeState {
     }
 }
 
-/// The market order of a triggered conditional one; it keeps the client's id.
+/// The market order of a triggered conditional order, with the same client order id.
 fn triggered_order(algo: &Algo, quantity: Decimal, id: i64, at_ms: i64) -> Order {
     Order {
         id,

@@ -1,13 +1,13 @@
-//! The trading side as a pure core: accounts, orders, positions, what the price's way does to them.
+//! Trading as a pure core: accounts, orders, positions, and the effect of the price path on them.
 //!
-//! - `terms.rs`, `order.rs`, `position.rs`, `account.rs`, `bracket.rs`, `rules.rs`: what there is.
-//! - `record.rs`: every change as a value: what is stored, and what users are told.
-//! - `venue.rs`: all accounts; `place.rs`, `cancel.rs`, `settings.rs` what clients ask for; `settle.rs`
-//!   what time does; `execute.rs` what both have in common.
-//! - `prices.rs`: what must be known of the market.
+//! - `enums`, `order`, `position`, `account`, `leverage_brackets`, `filters`: the model.
+//! - `record`: changes as values, for storage and user streams.
+//! - `exchange_state`: all accounts. `place`, `cancel`, `settings`: calls of clients. `matching`, `funding`,
+//!   `liquidation`: effects of time. `execute`: fills.
+//! - `prices`: the market as trading sees it.
 //!
-//! No clock, no file, no socket: time and prices come in with each call, so that the same calls always
-//! end in the same accounts. Who calls, stores and tells is `trading_service/`.
+//! Without clock, files or sockets: time and prices come with each call, so that equal calls give equal accounts. The
+//! caller is `trading_service`.
 
 pub mod account;
 mod cancel;

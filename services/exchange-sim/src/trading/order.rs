@@ -1,5 +1,4 @@
-//! Orders, conditional orders, trades and incomes: what is kept and stored of them, and what is asked
-//! for to get one. Not here: what happens to them.
+//! Requested and stored orders, conditional orders, fills and incomes.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -9,104 +8,104 @@ use super::enums::{
     WorkingType,
 };
 
-/// What a client asks for at the ordinary endpoint.
+/// Request for an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrder {
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Way.
+    /// Side: buy or sell.
     pub side: Side,
-    /// Position.
+    /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Type.
+    /// Order type.
     pub kind: OrderType,
-    /// How long it stays.
+    /// Time in force.
     pub time_in_force: TimeInForce,
-    /// Limit price; zero for a market order.
+    /// Limit price in USDT; zero for a market order.
     pub price: Decimal,
-    /// How much.
+    /// Quantity of the base asset.
     pub quantity: Decimal,
-    /// May only make a position smaller.
+    /// Whether the order may only reduce a position.
     pub reduce_only: bool,
-    /// The client's own id, if it gave one.
+    /// Client order id; `None` if the client gave none.
     pub client_id: Option<String>,
 }
 
-/// What a client asks for at the algo service.
+/// Request for a conditional order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAlgo {
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Way.
+    /// Side: buy or sell.
     pub side: Side,
-    /// Position.
+    /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Type.
+    /// Order type.
     pub kind: AlgoType,
-    /// Price at which it is triggered.
+    /// Trigger price in USDT.
     pub trigger_price: Decimal,
-    /// How much; zero with `close_position`.
+    /// Quantity of the base asset; zero with `close_position`.
     pub quantity: Decimal,
-    /// Closes whatever the position is by then.
+    /// Whether the order closes the whole position when triggered.
     pub close_position: bool,
-    /// May only make a position smaller.
+    /// Whether the order may only reduce a position.
     pub reduce_only: bool,
-    /// Price that triggers.
+    /// Price that triggers the order: last or mark price.
     pub working_type: WorkingType,
-    /// The client's own id, if it gave one.
+    /// Client order id; `None` if the client gave none.
     pub client_id: Option<String>,
 }
 
-/// An order in the matching engine.
+/// An order in the order book.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// The exchange's id.
+    /// Id that the exchange assigned.
     pub id: i64,
-    /// The client's id.
+    /// Client order id.
     pub client_id: String,
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Way.
+    /// Side: buy or sell.
     pub side: Side,
-    /// Position.
+    /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Type.
+    /// Order type.
     pub kind: OrderType,
-    /// How long it stays.
+    /// Time in force.
     pub time_in_force: TimeInForce,
-    /// Limit price; zero for a market order.
+    /// Limit price in USDT; zero for a market order.
     pub price: Decimal,
-    /// How much.
+    /// Quantity of the base asset.
     pub quantity: Decimal,
-    /// How much of it is filled.
+    /// Filled quantity of the base asset.
     pub filled: Decimal,
-    /// Value of what is filled.
+    /// Value of the fills in USDT.
     pub filled_quote: Decimal,
-    /// May only make a position smaller.
+    /// Whether the order may only reduce a position.
     pub reduce_only: bool,
-    /// Came from a conditional order that closes a position.
+    /// Whether it came from a conditional order with `close_position`.
     pub close_position: bool,
-    /// The conditional order's type, if it came from one.
+    /// Type of the conditional order it came from; `None` for others.
     pub origin: Option<AlgoType>,
-    /// How it stands.
+    /// Status.
     pub status: OrderStatus,
-    /// When it came, UTC ms.
+    /// Time of creation, UTC ms.
     pub created_ms: i64,
-    /// When it last changed, UTC ms.
+    /// Time of the last change, UTC ms.
     pub updated_ms: i64,
-    /// Rests untouched until then: the second half of a partial fill, UTC ms.
+    /// Time before which the second half of a partial fill does not fill, UTC ms.
     pub no_fill_until_ms: i64,
-    /// Fills in two parts.
+    /// Whether the order fills in two parts.
     pub fills_in_parts: bool,
 }
 
 impl Order {
-    /// What is not filled yet.
+    /// Quantity that is not filled.
     pub fn remaining(&self) -> Decimal {
         self.quantity - self.filled
     }
 
-    /// Mean price of what is filled.
+    /// Mean price of the fills; zero without fills.
     pub fn average_price(&self) -> Decimal {
         if self.filled.is_zero() {
             Decimal::ZERO
@@ -115,7 +114,7 @@ impl Order {
         }
     }
 
-    /// The type it was asked for as.
+    /// Type as requested.
     pub const fn original_type(&self) -> &'static str {
         match self.origin {
             Some(kind) => kind.as_str(),
@@ -124,91 +123,91 @@ impl Order {
     }
 }
 
-/// A conditional order in the algo service.
+/// A conditional order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Algo {
-    /// The exchange's id.
+    /// Id that the exchange assigned.
     pub id: i64,
-    /// The client's id.
+    /// Client order id.
     pub client_id: String,
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Way.
+    /// Side: buy or sell.
     pub side: Side,
-    /// Position.
+    /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Type.
+    /// Order type.
     pub kind: AlgoType,
-    /// Price at which it is triggered.
+    /// Trigger price in USDT.
     pub trigger_price: Decimal,
-    /// How much; zero with `close_position`.
+    /// Quantity of the base asset; zero with `close_position`.
     pub quantity: Decimal,
-    /// Closes whatever the position is by then.
+    /// Whether the order closes the whole position when triggered.
     pub close_position: bool,
-    /// May only make a position smaller.
+    /// Whether the order may only reduce a position.
     pub reduce_only: bool,
-    /// Price that triggers.
+    /// Price that triggers the order: last or mark price.
     pub working_type: WorkingType,
-    /// How it stands.
+    /// Status.
     pub status: AlgoStatus,
-    /// When it came, UTC ms.
+    /// Time of creation, UTC ms.
     pub created_ms: i64,
-    /// When it last changed, UTC ms.
+    /// Time of the last change, UTC ms.
     pub updated_ms: i64,
-    /// When it was triggered, UTC ms; zero before.
+    /// Time of the trigger, UTC ms; zero before.
     pub triggered_ms: i64,
-    /// The order it became.
+    /// Id of the order that the trigger created.
     pub order_id: Option<i64>,
-    /// That order's mean price.
+    /// Mean price of that order.
     pub actual_price: Decimal,
-    /// How much that order filled.
+    /// Filled quantity of that order.
     pub actual_quantity: Decimal,
-    /// Why it was rejected or expired.
+    /// Reason of a rejection or expiry.
     pub reason: String,
 }
 
 /// A fill.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trade {
-    /// The exchange's id.
+    /// Id that the exchange assigned.
     pub id: i64,
-    /// Its order.
+    /// Id of the order.
     pub order_id: i64,
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Way.
+    /// Side: buy or sell.
     pub side: Side,
-    /// Position.
+    /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Price.
+    /// Price in USDT.
     pub price: Decimal,
-    /// How much.
+    /// Quantity of the base asset.
     pub quantity: Decimal,
-    /// Value.
+    /// Value in USDT.
     pub quote_quantity: Decimal,
     /// Fee in USDT.
     pub fee: Decimal,
-    /// What closing realised, before fees.
+    /// Realized profit in USDT before fees.
     pub realized_pnl: Decimal,
-    /// Whether the order was resting.
+    /// Whether the order was the maker.
     pub is_maker: bool,
-    /// When, UTC ms.
+    /// Time, UTC ms.
     pub at_ms: i64,
 }
 
 /// A change of the wallet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Income {
-    /// The exchange's id.
+    /// Id that the exchange assigned.
     pub id: i64,
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Why.
+    /// Type of the income.
     pub kind: IncomeType,
-    /// How much.
+    /// Quantity of the base asset.
     pub amount: Decimal,
-    /// The trade it came from.
+    /// Id of the fill it came from; `None` if it came from none.
     pub trade_id: Option<i64>,
-    /// When, UTC ms.
+    /// Time, UTC ms.
     pub at_ms: i64,
 }

@@ -1,5 +1,4 @@
-//! Placing orders: everything that may refuse them, and what happens to them at once. Not here: what
-//! time does to resting ones (`settle.rs`).
+//! Placing of orders: all checks, and the immediate fills.
 
 use rust_decimal::Decimal;
 
@@ -15,14 +14,14 @@ use super::order::{Algo, NewAlgo, NewOrder, Order};
 use super::prices::{Now, Quote};
 use super::record::{Record, UserNews};
 
-/// How long the second part of a fill in parts waits.
+/// Delay of the second half of a partial fill, in milliseconds.
 pub(super) const PARTIAL_FILL_DELAY_MS: i64 = 1_000;
 
 impl ExchangeState {
-    /// Places an order and fills what can be filled at once; `fills_in_parts` fills only half of it.
+    /// Places an order and fills it as far as possible; with `fills_in_parts` only half.
     ///
     /// # Errors
-    /// What refuses it; then nothing has changed.
+    /// [`ExchangeError`] of the check that rejects the order; nothing has changed then.
     pub fn place(
         &mut self,
         account: &str,
@@ -59,7 +58,7 @@ impl ExchangeState {
         Ok(order)
     }
 
-    /// Takes an order into the matching engine: fills, rests or expires.
+    /// Adds an order to the order book: it fills, rests or expires.
     pub(super) fn match_new(
         &mut self,
         account: &str,
@@ -86,7 +85,7 @@ impl ExchangeState {
         }
     }
 
-    /// What is filled next of an order: all, or half of it if it fills in parts and none is filled yet.
+    /// Quantity of the next fill: all, or half of the order if it fills in parts and nothing is filled.
     pub(super) fn next_fill_quantity(&self, order: &Order) -> Decimal {
         let step = self.filters.get(&order.symbol).map(|r| r.step);
         let half = step.filter(|_| order.fills_in_parts && order.filled.is_zero());
@@ -102,7 +101,7 @@ impl ExchangeState {
         Ok(Quote::around(price, tick))
     }
 
-    /// Everything that may refuse an order; the quantity it then has.
+    /// Checks an order; returns its quantity.
     fn check_order(
         &self,
         name: &str,
@@ -144,7 +143,7 @@ impl ExchangeState {
         Ok(quantity)
     }
 
-    /// The position side must be the mode's, and reduce-only is a word of one-way mode.
+    /// Checks that the position side fits the position mode, and that reduce-only is used in one-way mode only.
     fn check_side(
         &self,
         name: &str,
@@ -161,7 +160,7 @@ impl ExchangeState {
         }
     }
 
-    /// What closes is clipped to what there is to close.
+    /// Limits the quantity of a closing order to the position.
     fn closable_quantity(&self, name: &str, request: &NewOrder) -> Result<Decimal, ExchangeError> {
         let position = self
             .account(name)?
@@ -179,7 +178,7 @@ impl ExchangeState {
         Ok(request.quantity.min(closable))
     }
 
-    /// Whether the account can hold what the order would open.
+    /// Checks that the account's margin suffices for the order.
     pub(super) fn check_margin(
         &self,
         name: &str,
@@ -212,7 +211,7 @@ impl ExchangeState {
             Side::Sell => (mark - price).max(Decimal::ZERO),
         };
         let cost = opening * (price / Decimal::from(leverage) + loss);
-        // An order that turns a position round has what the closed one bound.
+        // An order that reverses a position can use the margin of the closed one.
         let freed = match account.symbol_config(&request.symbol).margin_mode {
             _ if !kept.is_zero() || position.amount.is_zero() => Decimal::ZERO,
             MarginMode::Cross => account.initial_margin(&position, now),
@@ -227,7 +226,7 @@ impl ExchangeState {
     /// Places a conditional order.
     ///
     /// # Errors
-    /// What refuses it; then nothing has changed.
+    /// [`ExchangeError`] of the check that rejects the order; nothing has changed then.
     pub fn place_algo(
         &mut self,
         name: &str,
@@ -326,7 +325,7 @@ fn check_new_client_id(
     }
 }
 
-/// Whether, in hedge mode, such an order closes.
+/// Whether an order of this side closes a position in hedge mode.
 pub(super) const fn is_closing(position: PositionSide, side: Side) -> bool {
     matches!(
         (position, side),
@@ -334,7 +333,7 @@ pub(super) const fn is_closing(position: PositionSide, side: Side) -> bool {
     )
 }
 
-/// The price at which an order trades at once, if it does.
+/// Price at which an order fills at once; `None` if it does not.
 pub(super) fn immediate_price(
     kind: OrderType,
     side: Side,
@@ -348,7 +347,7 @@ pub(super) fn immediate_price(
     (kind == OrderType::Market || good).then_some(price)
 }
 
-/// Whether `price_range` triggers a conditional order.
+/// Whether a price triggers a conditional order.
 pub(super) fn is_triggered(kind: AlgoType, side: Side, trigger: Decimal, price: Decimal) -> bool {
     let rising = match kind {
         AlgoType::StopMarket => side == Side::Buy,

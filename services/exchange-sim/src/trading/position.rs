@@ -1,5 +1,4 @@
-//! A position: what a fill makes of it, what it is worth, where it is liquidated. Not here: the wallet
-//! behind it (`account.rs`).
+//! A position: effect of fills, value and liquidation price.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -7,30 +6,30 @@ use serde::{Deserialize, Serialize};
 use super::enums::{PositionSide, Side};
 use super::leverage_brackets;
 
-/// Decimals of what is computed and kept: those of Binance's own balances.
+/// Decimal places of amounts of money, as in Binance's balances.
 pub const MONEY_DECIMALS: u32 = 8;
 
 /// A position of one contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// Contract.
+    /// Symbol of the contract.
     pub symbol: String,
-    /// Which of the contract's positions.
+    /// Side of the position.
     pub side: PositionSide,
-    /// Amount, negative when short.
+    /// Amount of the base asset; negative if short.
     pub amount: Decimal,
-    /// Mean entry price.
+    /// Mean entry price, in USDT.
     pub entry_price: Decimal,
-    /// Margin set aside for it; zero under cross margin.
+    /// Isolated margin in USDT; zero under cross margin.
     pub isolated_margin: Decimal,
-    /// Profit realised since ever, before fees.
+    /// Realized profit since the account was opened, before fees, in USDT.
     pub realized_pnl: Decimal,
-    /// When it last changed, UTC ms.
+    /// Time of the last change, UTC ms.
     pub updated_ms: i64,
 }
 
 impl Position {
-    /// No position.
+    /// A position with amount zero.
     pub fn flat(symbol: &str, side: PositionSide) -> Self {
         Self {
             symbol: symbol.to_owned(),
@@ -43,7 +42,7 @@ impl Position {
         }
     }
 
-    /// How much of it an order of this side would close.
+    /// Amount that an order of this side can close.
     pub fn closable(&self, side: Side) -> Decimal {
         match side {
             Side::Sell => self.amount.max(Decimal::ZERO),
@@ -51,7 +50,7 @@ impl Position {
         }
     }
 
-    /// Takes in a fill and says what it realised. `set_leverage` is given if margin is isolated.
+    /// Applies a fill; returns the realized profit. The leverage is given if the margin is isolated.
     pub fn fill(
         &mut self,
         side: Side,
@@ -99,22 +98,22 @@ impl Position {
         }
     }
 
-    /// Profit not realised at `mark_price`.
+    /// Unrealized profit at `mark_price`, in USDT.
     pub fn unrealized_pnl(&self, mark: Decimal) -> Decimal {
         ((mark - self.entry_price) * self.amount).round_dp(MONEY_DECIMALS)
     }
 
-    /// Value at `mark_price`, negative when short.
+    /// Value at `mark_price` in USDT; negative if short.
     pub fn notional(&self, mark: Decimal) -> Decimal {
         (self.amount * mark).round_dp(MONEY_DECIMALS)
     }
 
-    /// Margin it must keep at `mark_price`.
+    /// Maintenance margin at `mark_price`, in USDT.
     pub fn maintenance_margin(&self, mark: Decimal) -> Decimal {
         leverage_brackets::maintenance_margin(self.notional(mark).abs()).round_dp(MONEY_DECIMALS)
     }
 
-    /// Price at which `liquidation_buffer` is used up but for the maintenance margin; zero if there is none.
+    /// Price at which the buffer is used up except for the maintenance margin; zero if there is none.
     pub fn liquidation_price(&self, buffer: Decimal) -> Decimal {
         let size = self.amount.abs();
         if size.is_zero() {
@@ -131,7 +130,7 @@ impl Position {
         price.max(Decimal::ZERO).round_dp(MONEY_DECIMALS)
     }
 
-    /// Whether `mark_price` is at or beyond the liquidation price with this cushion.
+    /// Whether `mark_price` is at or beyond the liquidation price with this buffer.
     pub fn is_liquidated_at(&self, mark: Decimal, buffer: Decimal) -> bool {
         let limit = self.liquidation_price(buffer);
         if self.amount.is_zero() || limit.is_zero() {

@@ -1,19 +1,17 @@
-//! What trading must know of the market: the price at any moment and where it may turn. Not here:
-//! where prices come from (`market/`).
+//! The market as trading sees it: the price at any time, and the turning points of its path.
 
 use rust_decimal::Decimal;
 
-/// The market's prices.
+/// Source of prices.
 pub trait Prices {
-    /// The last price of a contract at a moment; `None` if it is not known any more.
+    /// Last price of a contract at a time; `None` if it is no longer known.
     fn price_at(&self, symbol: &str, ms: i64) -> Option<Decimal>;
 
-    /// Moments after `from_seq` up to `to`, ascending and ending with it, between which the price never
-    /// turns.
+    /// Times after `from` up to and including `to`, ascending, between which the price is monotonic.
     fn turning_points(&self, symbol: &str, from: i64, to: i64) -> Vec<i64>;
 }
 
-/// A moment and the prices then.
+/// A time with its prices.
 #[derive(Clone, Copy)]
 pub struct Now<'a> {
     /// Exchange time, UTC ms.
@@ -23,23 +21,23 @@ pub struct Now<'a> {
 }
 
 impl Now<'_> {
-    /// The last price, which is also the mark price; zero if it is not known.
+    /// Last price, which is also the mark price; zero if it is unknown.
     pub fn mark_price(&self, symbol: &str) -> Decimal {
         self.prices.price_at(symbol, self.ms).unwrap_or_default()
     }
 }
 
-/// Lowest ask and highest bid around a price: one tick away from it on each side.
+/// Best bid and ask around a price: one tick away on each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quote {
-    /// What a seller gets.
+    /// Best bid, in USDT.
     pub bid: Decimal,
-    /// What a buyer pays.
+    /// Best ask, in USDT.
     pub ask: Decimal,
 }
 
 impl Quote {
-    /// The quote around `price_range`.
+    /// The quote around a price.
     pub fn around(price: Decimal, tick: Decimal) -> Self {
         Self {
             bid: price - tick,
@@ -48,7 +46,7 @@ impl Quote {
     }
 }
 
-/// The first moment from `from_seq` to the last of `turns` at which the price has crossed.
+/// First time from `from` to the last turning point at which the price satisfies `hit`; `None` if there is none.
 pub fn first_crossing(
     prices: &dyn Prices,
     symbol: &str,
@@ -73,7 +71,7 @@ pub fn first_crossing(
     None
 }
 
-/// The first moment after `before`, at which it is not so, up to `then`, at which it is.
+/// First time at which the price satisfies `hit`, between `before`, when it does not, and `then`, when it does.
 fn first_true(mut before: i64, mut then: i64, so: impl Fn(i64) -> bool) -> i64 {
     while then - before > 1 {
         let middle = before + (then - before) / 2;

@@ -1,5 +1,5 @@
-//! Every change of the trading side as a value: records are what is stored and read back after a
-//! restart, notices what users are told. Not here: the file (`trading_service/store.rs`) and the wire (`ws/`).
+//! Changes of the exchange's state as values: records, which are stored and replayed after a restart, and notices for
+//! user streams.
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -9,16 +9,16 @@ use super::filters::SymbolFilters;
 use super::order::{Algo, Income, Order, Trade};
 use super::position::Position;
 
-/// A user stream's key and its end.
+/// Listen key of a user stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenKey {
     /// The key.
     pub key: String,
-    /// When it ends, UTC ms of the exchange's time.
+    /// Expiry in exchange time, UTC ms.
     pub expires_ms: i64,
 }
 
-/// How an account holds a contract.
+/// Settings of a contract in an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolConfig {
     /// Leverage.
@@ -27,12 +27,12 @@ pub struct SymbolConfig {
     pub margin_mode: MarginMode,
 }
 
-/// One thing as it is from now on.
+/// New state of one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Record {
-    /// The wallet's balance.
+    /// Balance of the wallet.
     Wallet(Decimal),
-    /// Hedge mode.
+    /// Whether hedge mode is on.
     HedgeMode(bool),
     /// Settings of a contract.
     SymbolConfig(String, SymbolConfig),
@@ -44,77 +44,77 @@ pub enum Record {
     Algo(Algo),
     /// A fill.
     Trade(Trade),
-    /// A change of the wallet, with its reason.
+    /// A change of the wallet, with its type.
     Income(Income),
-    /// The user stream's key.
+    /// Listen key of the user stream.
     ListenKey(Option<ListenKey>),
-    /// A contract's filters: of no account.
+    /// Filters of a contract; belongs to no account.
     Filters(SymbolFilters),
 }
 
-/// A record and whose it is.
+/// A record with its account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRecord {
-    /// The account; empty for what is everybody's.
+    /// Name of the account; empty for filters.
     pub account: String,
-    /// What is from now on.
+    /// The record.
     pub record: Record,
 }
 
-/// What one call changed: stored whole or not at all.
+/// Records of one call: stored completely or not at all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRecords {
-    /// Up to when the market's way has been taken into account, UTC ms.
+    /// Time up to which the price path has been matched, UTC ms.
     pub matched_until_ms: i64,
-    /// The changes in their order.
+    /// The records in order.
     pub records: Vec<LogRecord>,
 }
 
-/// What a user is told.
+/// A notice for the user stream of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserNotice {
-    /// Who.
+    /// Name of the account.
     pub account: String,
-    /// When it happened, UTC ms.
+    /// Time, UTC ms.
     pub at_ms: i64,
-    /// What.
+    /// Content.
     pub news: UserNews,
 }
 
-/// What happened.
+/// Content of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserNews {
     /// An order changed.
     Order {
         /// The order.
         order: Order,
-        /// Binance's execution type.
+        /// Execution type of Binance.
         execution_type: &'static str,
-        /// The fill, if it was one.
+        /// The fill; `None` for other changes.
         trade: Option<Trade>,
     },
     /// Balance or positions changed.
     Account {
-        /// Binance's reason.
+        /// Reason code of Binance.
         reason: &'static str,
-        /// The wallet.
+        /// Balance of the wallet.
         wallet: Decimal,
-        /// The part of it that no position has for itself.
+        /// Balance without the margin of isolated positions.
         cross_wallet: Decimal,
-        /// What came or went beside profits and fees.
+        /// Change of the balance apart from profits and fees.
         balance_change: Decimal,
-        /// Positions that changed, their margin mode and the mark price.
+        /// Changed positions, with margin mode and mark price.
         positions: Vec<(Position, MarginMode, Decimal)>,
     },
     /// A conditional order changed.
     Algo(Algo),
     /// Leverage changed.
     Leverage {
-        /// Contract.
+        /// Symbol of the contract.
         symbol: String,
         /// Leverage.
         leverage: u32,
     },
-    /// The user stream's key has ended.
+    /// The listen key has expired.
     KeyExpired(String),
 }

@@ -1,5 +1,4 @@
-//! What an account may change about itself: leverage, margin mode, position mode, its user stream's
-//! key. Not here: orders.
+//! Settings of an account: leverage, margin mode, position mode, listen key.
 
 use super::enums::MarginMode;
 use super::error::ExchangeError;
@@ -7,14 +6,14 @@ use super::exchange_state::ExchangeState;
 use super::leverage_brackets::{self, BRACKETS};
 use super::record::{ListenKey, Record, SymbolConfig, UserNews};
 
-/// How long a user stream's key lives after it was last heard of.
+/// Lifetime of a listen key after its last renewal, in milliseconds.
 const LISTEN_KEY_LIFETIME_MS: i64 = 3_600_000;
 
 impl ExchangeState {
-    /// Changes a contract's leverage.
+    /// Changes the leverage of a contract.
     ///
     /// # Errors
-    /// If it is not allowed, or not now.
+    /// [`ExchangeError`] if the leverage is not allowed, or not with the current position.
     pub fn set_leverage(
         &mut self,
         account: &str,
@@ -25,8 +24,8 @@ impl ExchangeState {
         self.filters(symbol)?;
         let [first, ..] = BRACKETS;
         if !(1..=first.leverage).contains(&leverage) {
-            let words = format!("Leverage {leverage} is not valid");
-            return Err(ExchangeError::new(-4028, words));
+            let message = format!("Leverage {leverage} is not valid");
+            return Err(ExchangeError::new(-4028, message));
         }
         let state = self.account(account)?;
         let held = state.open_positions().filter(|p| p.symbol == symbol);
@@ -50,10 +49,10 @@ impl ExchangeState {
         Ok(())
     }
 
-    /// Changes a contract's margin mode.
+    /// Changes the margin mode of a contract.
     ///
     /// # Errors
-    /// If it is that already, or orders or a position are open.
+    /// [`ExchangeError`] if the mode is set already, or if orders or a position are open.
     pub fn set_margin_mode(
         &mut self,
         account: &str,
@@ -84,7 +83,7 @@ impl ExchangeState {
     /// Changes between one-way and hedge mode.
     ///
     /// # Errors
-    /// If it is that already, or orders or positions are open.
+    /// [`ExchangeError`] if the mode is set already, or if orders or positions are open.
     pub fn set_hedge_mode(&mut self, account: &str, dual: bool) -> Result<(), ExchangeError> {
         let state = self.account(account)?;
         if state.hedge_mode == dual {
@@ -100,10 +99,10 @@ impl ExchangeState {
         Ok(())
     }
 
-    /// Gives the user stream's key, `new_listen_key` if there is none, and prolongs it.
+    /// Returns and renews the listen key; `new_listen_key` if there is none.
     ///
     /// # Errors
-    /// If there is no such account.
+    /// [`ExchangeError`] if there is no such account.
     pub fn open_listen_key(
         &mut self,
         account: &str,
@@ -120,10 +119,10 @@ impl ExchangeState {
         Ok(key)
     }
 
-    /// Prolongs the user stream's key.
+    /// Renews the listen key.
     ///
     /// # Errors
-    /// If there is none.
+    /// [`ExchangeError`] if there is no listen key.
     pub fn keep_listen_key_alive(
         &mut self,
         account: &str,
@@ -135,10 +134,10 @@ impl ExchangeState {
         self.open_listen_key(account, "", at_ms)
     }
 
-    /// Ends the user stream's key; the key, if there was one.
+    /// Ends the listen key; returns it, or `None` if there was none.
     ///
     /// # Errors
-    /// If there is no such account.
+    /// [`ExchangeError`] if there is no such account.
     pub fn close_listen_key(&mut self, account: &str) -> Result<Option<String>, ExchangeError> {
         let key = self.account(account)?.listen_key.as_ref();
         let key = key.map(|l| l.key.clone());
@@ -148,15 +147,15 @@ impl ExchangeState {
         Ok(key)
     }
 
-    /// Whose user stream has this key.
-    pub fn listen_key_owner(&self, key: &str) -> Option<&str> {
+    /// Account of the user stream with this listen key.
+    pub fn account_of_listen_key(&self, key: &str) -> Option<&str> {
         let has = |l: &ListenKey| l.key == key;
         let mut accounts = self.accounts.iter();
         let found = accounts.find(|(_, a)| a.listen_key.as_ref().is_some_and(has));
         found.map(|(name, _)| name.as_str())
     }
 
-    /// Ends the keys whose time is over.
+    /// Ends the expired listen keys.
     pub(super) fn expire_listen_keys(&mut self, now_ms: i64) {
         let over = |l: &&ListenKey| l.expires_ms <= now_ms;
         let listening = self.accounts.iter();

@@ -138,9 +138,9 @@ impl TradingService {
     }
 
     /// Account of the user stream with this listen key; `None` if there is none.
-    pub(crate) fn listen_key_owner(&self, key: &str) -> Option<String> {
+    pub(crate) fn account_of_listen_key(&self, key: &str) -> Option<String> {
         let inner = self.inner();
-        inner.state.listen_key_owner(key).map(str::to_owned)
+        inner.state.account_of_listen_key(key).map(str::to_owned)
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

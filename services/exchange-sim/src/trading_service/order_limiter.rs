@@ -42,9 +42,9 @@ impl OrderLimiter {
             spans.iter().zip(self.limits.into_iter().zip(WINDOW_NAMES))
         {
             if *count >= most {
-                let words =
+                let message =
                     format!("Too many new orders; current limit is {most} orders per {name}.");
-                return Err(ExchangeError::new(-1015, words));
+                return Err(ExchangeError::new(-1015, message));
             }
         }
         for (_, count) in spans.iter_mut() {

@@ -1,5 +1,4 @@
-//! One WebSocket connection from upgrade to end: waits for what comes next, then acts on it.
-//! Not here: what requests mean on the wire (`request.rs`) and who gets which frame (`hub.rs`).
+//! One WebSocket connection: its loop over requests, frames, pings and faults.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,12 +19,12 @@ use super::hub::{StreamFormat, Subscriber};
 use super::request::{self, Method, Request};
 use crate::trading_service::faults::{ForcedClose, FrameFault, is_targeted};
 
-/// A single frame must leave within this wall time.
+/// Time limit of sending one frame.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
-/// Time for a goodbye when the process ends.
+/// Time limit of the close frame at shutdown.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(200);
 
-/// What a connection waits for.
+/// Input of a connection.
 enum ConnectionInput {
     Shutdown,
     TooSlow,
@@ -36,14 +35,14 @@ enum ConnectionInput {
     ClientDisconnected,
 }
 
-/// Why a connection ends.
+/// Reason for which a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CloseReason {
     Shutdown,
     TooSlow,
     NoPong,
     ClientDisconnected,
-    /// A fault closes it, with a code or by a cut.
+    /// A fault closes it, with a code or without a close frame.
     Fault(Option<u16>),
 }
 
@@ -52,20 +51,20 @@ pub(super) struct Connection {
     subscriber: Arc<Subscriber>,
     frames: mpsc::Receiver<Utf8Bytes>,
     forced_closes: watch::Receiver<ForcedClose>,
-    /// Whether it hears a user stream.
+    /// Whether it has subscribed to a user stream.
     is_user: bool,
-    /// A frame that waits for the one after it.
+    /// A frame that a fault swaps with the next one.
     delayed_frame: Option<Utf8Bytes>,
     sink: SplitSink<WebSocket, Message>,
     source: SplitStream<WebSocket>,
-    /// Names as the client gave them, for `LIST_SUBSCRIPTIONS`.
+    /// Stream names as the client sent them, for `LIST_SUBSCRIPTIONS`.
     stream_names: Vec<String>,
     ping_at: Instant,
     last_pong: Instant,
 }
 
 impl Connection {
-    /// Serves `socket` until it ends; `is_streaming` are those of its URL.
+    /// Serves a socket until it ends, with the streams of its URL.
     pub(super) async fn run(
         socket: WebSocket,
         peer: SocketAddr,
@@ -146,14 +145,13 @@ impl Connection {
                 self.last_pong = Instant::now();
                 Ok(())
             }
-            // The protocol layer has answered a ping already; binary messages mean nothing here, nor does
-            // a fault of other connections.
+            // The protocol layer answers pings; binary messages and faults of other connections are ignored.
             ConnectionInput::ClientMessage(Message::Ping(_) | Message::Binary(_))
             | ConnectionInput::ForcedClose(_) => Ok(()),
         }
     }
 
-    /// Sends a frame, unless a fault has something else in mind for it.
+    /// Sends a frame, or applies a fault to it.
     async fn send_frame(&mut self, frame: Utf8Bytes) -> Result<(), CloseReason> {
         match self
             .context
@@ -186,7 +184,7 @@ impl Connection {
         self.send(Message::Ping(Bytes::from(stamp))).await
     }
 
-    /// Sends, unless this subscriber is found too slow or the process ends meanwhile.
+    /// Sends a frame, unless the subscriber is too slow or the process shuts down.
     async fn send(&mut self, message: Message) -> Result<(), CloseReason> {
         tokio::select! {
             sent = timeout(SEND_DEADLINE, self.sink.send(message)) => match sent {
@@ -228,7 +226,7 @@ impl Connection {
             } else if self
                 .context
                 .trading_service
-                .listen_key_owner(&name)
+                .account_of_listen_key(&name)
                 .is_some()
             {
                 self.is_user = true;
@@ -237,7 +235,7 @@ impl Connection {
                     .user_streams
                     .join(&self.subscriber, &name);
             } else {
-                debug!(%name, "subscribed to a stream that nothing is behind");
+                debug!(%name, "subscribed to a stream without data");
             }
             self.stream_names.push(name);
         }
@@ -255,7 +253,7 @@ impl Connection {
         }
     }
 
-    /// Says goodbye where someone may still listen; a peer that is gone or stuck gets none.
+    /// Sends a close frame, unless the peer is gone or does not read.
     async fn close(&mut self, end: CloseReason) {
         let code = match end {
             CloseReason::Shutdown => close_code::AWAY,
@@ -269,7 +267,7 @@ impl Connection {
         }));
         let sent = timeout(CLOSE_DEADLINE, self.sink.send(close_frame)).await;
         if !matches!(sent, Ok(Ok(()))) {
-            debug!(?end, "no goodbye: the peer does not listen any more");
+            debug!(?end, "close frame not sent: the peer does not read");
         }
     }
 }

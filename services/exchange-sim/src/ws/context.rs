@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::exchange::Exchange;
 use crate::trading_service::TradingService;
 
-/// What every connection gets: the exchange, the end, and who waits for it.
+/// Dependencies that all connections share.
 #[derive(Clone)]
 pub(crate) struct ConnectionContext {
     pub(crate) exchange: Arc<Exchange>,

@@ -1,4 +1,4 @@
-//! The public streams' events as Binance writes them, raw and under their streams' names; and stream names.
+//! Events of the public streams in Binance's JSON, raw and combined, and the names of streams.
 
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -14,7 +14,7 @@ use crate::trading::exchange_state::FUNDING_RATE;
 use crate::trading::funding::next_funding_ms;
 use crate::trading::prices::Quote;
 
-/// Room for trade ids in one minute, so that ids grow with time and never repeat.
+/// Trade ids reserved per minute, so that ids ascend and never repeat.
 const TRADES_PER_MINUTE: i64 = 1_000_000;
 
 #[derive(Serialize)]
@@ -58,17 +58,17 @@ struct Combined<'a, T> {
     data: &'a T,
 }
 
-/// Binance's mark for a contract that is margined in USDT.
+/// Binance's code of contracts margined in USDT.
 const USDS_MARGINED: i32 = 1;
-/// How often the mark price is told unless a client asks for every second.
+/// Default interval of the mark price stream, in milliseconds.
 const DEFAULT_MARK_PRICE_MS: i64 = 3_000;
-/// What is always offered at the best price of either side.
+/// Quantity at the best bid and ask.
 pub(crate) const TOP_QUANTITY: &str = "10";
 
-/// The frame for `candle`, said at `now_ms`.
+/// The frame of a candle at `now_ms`.
 ///
 /// # Errors
-/// If it cannot be written as JSON, which numbers and names always can.
+/// [`serde_json::Error`], which numbers and names cannot cause.
 pub(crate) fn kline(
     contract: &Contract,
     interval: Interval,
@@ -104,7 +104,7 @@ pub(crate) fn kline(
     to_frame(contract, StreamKind::Kline(interval), &event)
 }
 
-/// The frame for best bid and ask at `now_ms`.
+/// The frame of best bid and ask at `now_ms`.
 ///
 /// # Errors
 /// As [`kline`].
@@ -129,7 +129,7 @@ pub(crate) fn book_ticker(
     to_frame(contract, StreamKind::BookTicker, &event)
 }
 
-/// The frame for the mark price at `now_ms`; here it is the last price, and the index too.
+/// The frame of the mark price at `now_ms`, which equals last price and index price here.
 ///
 /// # Errors
 /// As [`kline`].
@@ -172,7 +172,7 @@ fn to_frame(
 }
 
 impl StreamKind {
-    /// Binance's name, for instance `kline_30m`.
+    /// Name at Binance, such as `kline_30m`.
     fn name(self) -> String {
         match self {
             Self::Kline(interval) => format!("kline_{interval}"),
@@ -199,7 +199,7 @@ impl StreamKind {
     }
 }
 
-/// The stream of this name, if the exchange serves it. Symbols are lower case, as at Binance.
+/// The stream of this name, with the symbol in lower case; `None` if the exchange does not serve it.
 pub(crate) fn find_stream(exchange: &Exchange, name: &str) -> Option<StreamKey> {
     let (symbol, kind) = name.split_once('@')?;
     let kind = StreamKind::from_name(kind)?;

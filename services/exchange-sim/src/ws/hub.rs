@@ -1,5 +1,5 @@
-//! Who listens to which stream, and how far each stream has been told. Decides who gets a frame and
-//! who is too slow for it. Not here: sockets (`connection.rs`) and what frames say (`event.rs`).
+//! Subscriptions of the public streams, how far each stream has been published, and the disconnection of slow
+//! subscribers.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
@@ -12,27 +12,27 @@ use tracing::warn;
 
 use crate::interval::Interval;
 
-/// A public stream this exchange can serve.
+/// A public stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamKey {
-    /// Position of the contract among the listed ones.
+    /// Index of the contract in the list of contracts.
     pub(crate) contract_index: usize,
-    /// What is told of it.
+    /// Kind of the stream.
     pub(crate) kind: StreamKind,
 }
 
-/// What a public stream tells.
+/// Kind of a public stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StreamKind {
     /// Candles of this interval.
     Kline(Interval),
     /// Best bid and ask.
     BookTicker,
-    /// Mark price and funding, once in so much exchange time.
+    /// Mark price and funding, at this interval of exchange time.
     MarkPrice { every_ms: i64 },
 }
 
-/// How a connection wants its frames.
+/// Format of a connection's frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamFormat {
     /// The event alone (`/ws`).
@@ -41,25 +41,25 @@ pub(crate) enum StreamFormat {
     Combined,
 }
 
-/// One event in both forms.
+/// One event in both formats.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
     pub(crate) raw: Utf8Bytes,
     pub(crate) combined: Utf8Bytes,
 }
 
-/// The hub's end of a connection.
+/// A connection as the hub sees it.
 #[derive(Debug)]
 pub(crate) struct Subscriber {
     peer: SocketAddr,
     format: StreamFormat,
     queue: mpsc::Sender<Utf8Bytes>,
-    /// Cancelled when this subscriber was too slow.
+    /// Cancelled if this subscriber is too slow.
     pub(crate) dropped: CancellationToken,
 }
 
 impl Subscriber {
-    /// A subscriber and the other end of its queue of `length` frames.
+    /// A subscriber, and the receiver of its queue of `length` frames.
     pub(crate) fn new(
         peer: SocketAddr,
         form: StreamFormat,
@@ -75,8 +75,8 @@ impl Subscriber {
         (Arc::new(subscriber), frames)
     }
 
-    /// Hands over a frame. A full queue ends the connection: a client that misses a candle without
-    /// knowing is worse off than one that must reconnect.
+    /// Queues a frame. A full queue ends the connection, because a client that reconnects is better off than one that
+    /// misses a candle unnoticed.
     pub(crate) fn enqueue(&self, frame: &Frame) {
         let text = match self.format {
             StreamFormat::Raw => &frame.raw,
@@ -95,7 +95,7 @@ impl Subscriber {
 
 #[derive(Debug)]
 struct Stream {
-    /// What happened up to this exchange time has been published.
+    /// Exchange time up to which the stream has been published, UTC ms.
     published_ms: i64,
     subscribers: Vec<Arc<Subscriber>>,
 }
@@ -107,7 +107,7 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// Adds a subscriber; a new stream is told from `now_ms` on. Joining twice changes nothing.
+    /// Adds a subscriber; a new stream is published from `now_ms` on. Adding it twice changes nothing.
     pub(crate) fn join(&mut self, subscriber: &Arc<Subscriber>, key: StreamKey, now_ms: i64) {
         let stream = self.streams.entry(key).or_insert_with(|| Stream {
             published_ms: now_ms,
@@ -138,7 +138,7 @@ impl Hub {
         self.streams.retain(|_, s| !s.subscribers.is_empty());
     }
 
-    /// How many connections listen to at least one stream.
+    /// Number of connections with at least one stream.
     pub(crate) fn subscriber_count(&self) -> usize {
         self.streams
             .values()
@@ -147,7 +147,7 @@ impl Hub {
             .len()
     }
 
-    /// Every stream with how far it has been told.
+    /// All streams with the time up to which each has been published.
     pub(crate) fn published(&self) -> Vec<(StreamKey, i64)> {
         self.streams
             .iter()
@@ -155,7 +155,7 @@ impl Hub {
             .collect()
     }
 
-    /// Publishes `frames`, which bring the stream up to `now_ms`.
+    /// Publishes the frames of a stream up to `now_ms`.
     pub(crate) fn publish(&mut self, key: StreamKey, frames: &[Frame], now_ms: i64) {
         if let Some(stream) = self.streams.get_mut(&key) {
             stream.published_ms = now_ms;

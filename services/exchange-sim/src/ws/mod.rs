@@ -1,6 +1,5 @@
-//! The WebSocket side: routes, and per concern one file. Binance serves raw streams under `/ws`,
-//! combined ones under `/stream`, and both again under a route (`/market/...`) since it routes streams
-//! by kind; the official client uses the routed form.
+//! WebSocket routes. Binance serves raw streams under `/ws`, combined streams under `/stream`, and both under a route
+//! such as `/market/...`, which the official client uses.
 
 mod connection;
 mod context;
@@ -22,7 +21,7 @@ use connection::Connection;
 pub(crate) use context::ConnectionContext;
 use hub::StreamFormat;
 
-/// Longest message a client may send, bytes.
+/// Largest message of a client, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 const ROUTES: [&str; 4] = ["", "/market", "/public", "/private"];
 
@@ -39,7 +38,7 @@ pub(crate) fn router(context: ConnectionContext) -> Router {
     router.with_state(context)
 }
 
-/// Nothing yet, or the user stream of a key in the query.
+/// A connection without streams, or with the user stream of a listen key in the query.
 async fn bare(
     upgrade: WebSocketUpgrade,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -1,9 +1,9 @@
-//! What a client may ask for over a WebSocket, and the answers, in Binance's words.
+//! Requests of clients over a WebSocket, and their responses, in Binance's JSON.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// A request that was understood.
+/// A parsed request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: Method,
@@ -11,7 +11,7 @@ pub(super) struct Request {
     pub(super) id: Value,
 }
 
-/// The methods there are.
+/// Methods of requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum Method {
@@ -29,7 +29,7 @@ struct Message {
     id: Value,
 }
 
-/// Reads a client's message; the error is the answer to send.
+/// Parses a message; the error is the response to send.
 pub(super) fn parse(text: &str) -> Result<Request, String> {
     let message: Message = serde_json::from_str(text).map_err(|e| {
         if e.is_data() {
@@ -39,8 +39,8 @@ pub(super) fn parse(text: &str) -> Result<Request, String> {
         }
     })?;
     if !(message.id.is_u64() || message.id.is_string()) {
-        let words = "Invalid request: request ID must be an unsigned integer";
-        return Err(error_response(2, words, &message.id));
+        let error = "Invalid request: request ID must be an unsigned integer";
+        return Err(error_response(2, error, &message.id));
     }
     if !message.params.iter().all(|name| is_stream_name(name)) {
         return Err(error_response(
@@ -56,17 +56,16 @@ pub(super) fn parse(text: &str) -> Result<Request, String> {
     })
 }
 
-/// The answer to a request that was carried out.
+/// Response to an executed request.
 pub(super) fn success_response(result: &Value, id: &Value) -> String {
     json!({"result": result, "id": id}).to_string()
 }
 
-fn error_response(code: u32, words: &str, id: &Value) -> String {
-    json!({"error": {"code": code, "msg": words}, "id": id}).to_string()
+fn error_response(code: u32, message: &str, id: &Value) -> String {
+    json!({"error": {"code": code, "msg": message}, "id": id}).to_string()
 }
 
-/// A name Binance would take for a stream, market or user. A well-formed name that nothing is behind is accepted
-/// and stays silent, there and here.
+/// Whether Binance would accept a name for a stream. A well-formed name without data is accepted, there and here.
 fn is_stream_name(name: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || "@_!-".contains(c);
     let key = name.len() == 64 && name.chars().all(|c| c.is_ascii_alphanumeric());
@@ -103,7 +102,7 @@ mod tests {
 
     #[test]
     fn each_invalid_request_gets_binances_code_and_message() {
-        for (text, code, words) in [
+        for (text, code, message) in [
             (
                 "hello",
                 3,
@@ -135,7 +134,7 @@ mod tests {
             let answer: Value = serde_json::from_str(&parse(text).unwrap_err()).unwrap();
             assert_eq!(answer["error"]["code"], code, "{text}");
             let said = answer["error"]["msg"].as_str().unwrap();
-            assert!(said.starts_with(words), "{text}: {said}");
+            assert!(said.starts_with(message), "{text}: {said}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The user stream's events as Binance writes them. Not here: who hears them (`trading_service/users.rs`).
+//! Events of the user stream in Binance's JSON.
 
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::trading::order::{Algo, Order, Trade};
 use crate::trading::position::Position;
 use crate::trading::record::{UserNews, UserNotice};
 
-/// The frame of a notice for the stream of this key.
+/// The frame of a notice for the user stream with this listen key.
 pub(crate) fn frame(notice: &UserNotice, key: &str) -> Frame {
     let event = event(notice);
     Frame {
@@ -155,7 +155,7 @@ fn position((position, margin, mark): &(Position, MarginMode, Decimal)) -> Value
     })
 }
 
-/// A decimal without needless zeros.
+/// A decimal without trailing zeros.
 pub(crate) fn format_decimal(value: Decimal) -> String {
     value.normalize().to_string()
 }

@@ -1,4 +1,4 @@
-//! Candle files: the recorded month, and every way in which a file can be wrong.
+//! Candle files: the recorded month, and invalid files.
 
 #![allow(clippy::print_stdout, reason = "a skipped test must say so")]
 
@@ -83,7 +83,7 @@ fn invalid_value_is_reported_with_line_column_and_what_is_allowed() {
         ),
     ] {
         let refused = read(&format!("{HEAD}{ONE}{TWO}{rows}")).unwrap_err();
-        let place = format!("candles.csv, line {line}, column {column}: {value:?}; allowed: ");
+        let place = format!("candles.csv, line {line}, column {column}: {value:?}; expected ");
         assert!(refused.contains(&place), "{rows}: {refused}");
         assert!(refused.contains(allowed), "{rows}: {refused}");
         assert!(!refused.contains('\n'), "{refused}");
@@ -112,14 +112,14 @@ fn unreadable_empty_or_short_file_is_rejected() {
     let empty = read("").unwrap_err();
     assert!(empty.contains("column open_time: missing"), "{empty}");
     let short = read(&format!("{HEAD}{ONE}")).unwrap_err();
-    assert!(short.contains("1 candles; allowed: 2 to "), "{short}");
+    assert!(short.contains("1 candles; expected 2 to "), "{short}");
     let broken = CandleFile::from_text("");
     std::fs::write(broken.path(), [0x1f, 0x8b, 8, 0, 1, 2, 3]).unwrap();
     let refused = Recording::read(&broken.path(), contract)
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("allowed: a readable CSV or CSV.gz file"),
+        refused.contains("expected a readable CSV or CSV.gz file"),
         "{refused}"
     );
 }
@@ -166,7 +166,7 @@ async fn warm_up_longer_than_the_file_is_rejected_before_start() {
     assert!(refused.message.contains(wanted), "{}", refused.message);
 }
 
-/// A market that has played the whole recording.
+/// A market after the end of the recording.
 fn play_all(recording: Recording, contract: &'static Contract) -> Market {
     let mut market = Market::replay(recording, contract, 0);
     market.advance(i64::MAX);
@@ -183,7 +183,7 @@ fn candles(market: &Market, interval: Interval) -> Vec<exchange_sim::candle::Can
     market.candles(0, interval, &span, now)
 }
 
-/// The recorded month is not part of the project; `BEARISH_MARKET_DATA` says where it lies.
+/// The recorded month is not part of the project; `BEARISH_MARKET_DATA` names its directory.
 fn recorded_month() -> Option<PathBuf> {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let dir = std::env::var_os("BEARISH_MARKET_DATA")

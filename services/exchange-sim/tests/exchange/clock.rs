@@ -1,4 +1,4 @@
-//! Exchange time: held, running, and going on over a restart.
+//! Exchange time: paused, running, and continued over a restart.
 
 use std::time::Duration;
 

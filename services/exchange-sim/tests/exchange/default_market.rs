@@ -1,5 +1,5 @@
-//! What the synthetic market promises: the same candles from the same seed, moves like a market's,
-//! and with the default seed something to trade within seconds.
+//! The synthetic market: equal candles from equal seeds, plausible moves,
+//! and an early trade with the default seed.
 
 #![allow(
     clippy::cast_precision_loss,
@@ -48,7 +48,7 @@ fn closed(market: &Market, position: usize, interval: Interval, now_ms: i64) -> 
 #[derive(Debug, Clone, Copy)]
 #[allow(
     dead_code,
-    reason = "what is not judged is printed for whoever reads a failure or the search"
+    reason = "what is not judged is printed for the reader of a failure or of the search"
 )]
 struct Signal {
     symbol: &'static str,
@@ -257,7 +257,7 @@ fn correlation(a: &[f64], b: &[f64]) -> f64 {
 /// How the default seed was found: prints every seed with a signal at the first half hour.
 /// `cargo test --release -p bearish-exchange-sim --test default_market -- --ignored --nocapture`
 #[test]
-#[ignore = "a search over seeds, run by hand when the generator changes"]
+#[ignore = "a search over seeds, run manually when the generator changes"]
 fn search_for_a_lively_seed() {
     for seed in 1..=100 {
         let signals = signals(&market(seed, LATER_MS), LATER_MS);

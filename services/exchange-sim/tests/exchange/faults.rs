@@ -1,4 +1,4 @@
-//! Armed faults: what the caller sees, and what the exchange has done all the same.
+//! Armed faults: what the client receives, and what the exchange has executed.
 
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,7 @@ async fn send_unanswered_order(exchange: &RunningExchange) {
     let mut stream = TcpStream::connect(exchange.address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // A reset is an end like any other.
+    // A reset is an end too.
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!String::from_utf8_lossy(&answer).contains("orderId"));
 }
@@ -208,24 +208,24 @@ async fn user_stream_can_be_muted_duplicated_reordered_and_closed() {
     arm(&exchange, json!({"fault": "mute", "on": false})).await;
     arm(&exchange, json!({"fault": "duplicate", "times": 1})).await;
     call_ok(at, "POST", "v1/order", BUY).await;
-    let heard = [user.receive().await, user.receive().await];
-    assert_eq!(heard[0], heard[1]);
+    let received = [user.receive().await, user.receive().await];
+    assert_eq!(received[0], received[1]);
     for _ in 0..2 {
         user.receive().await;
     }
     arm(&exchange, json!({"fault": "reorder", "times": 1})).await;
     call_ok(at, "POST", "v1/order", BUY).await;
-    let heard = [
+    let received = [
         user.receive().await,
         user.receive().await,
         user.receive().await,
     ];
-    let kinds: Vec<&Value> = heard.iter().map(|event| &event["e"]).collect();
+    let kinds: Vec<&Value> = received.iter().map(|event| &event["e"]).collect();
     assert_eq!(
         json!(kinds),
         json!(["ACCOUNT_UPDATE", "ORDER_TRADE_UPDATE", "ORDER_TRADE_UPDATE"])
     );
-    assert_eq!(heard[1]["o"]["x"], "NEW");
+    assert_eq!(received[1]["o"]["x"], "NEW");
     for code in [Some(1_000), Some(1_001), None] {
         let mut user = connect_subscribed(&exchange, &url).await;
         arm(
@@ -252,21 +252,27 @@ async fn missing_candle_is_hidden_on_rest_and_stream_until_restored() {
     let hole =
         json!({"fault": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 2});
     let opens = |minute: i64| MIDNIGHT_MS + minute * MINUTE_MS;
-    // Time stands in the second minute.
+    // The clock is paused in the second minute.
     arm(&exchange, hole.clone()).await;
     let mut client = Client::connect(at, "/stream?streams=btcusdt@kline_1m/btcusdt@kline_3m").await;
-    let mut heard = Vec::new();
-    while !heard.contains(&("1m".to_owned(), opens(4))) {
+    let mut received = Vec::new();
+    while !received.contains(&("1m".to_owned(), opens(4))) {
         let kline = client.receive().await["data"]["k"].clone();
-        heard.push((
+        received.push((
             kline["i"].as_str().unwrap().to_owned(),
             kline["t"].as_i64().unwrap(),
         ));
     }
     drop(client);
-    let of_minute = |minute| heard.contains(&("1m".to_owned(), opens(minute)));
-    assert!(!of_minute(1) && !of_minute(2) && of_minute(3), "{heard:?}");
-    assert!(heard.contains(&("3m".to_owned(), opens(0))), "{heard:?}");
+    let of_minute = |minute| received.contains(&("1m".to_owned(), opens(minute)));
+    assert!(
+        !of_minute(1) && !of_minute(2) && of_minute(3),
+        "{received:?}"
+    );
+    assert!(
+        received.contains(&("3m".to_owned(), opens(0))),
+        "{received:?}"
+    );
     let rows = async || {
         let rows = klines(at, "symbol=BTCUSDT&interval=1m&limit=4").await;
         let opens = rows.iter().map(|row| row[0].as_i64().unwrap());
@@ -337,14 +343,17 @@ async fn liquidate_fault_closes_the_position_and_charges_the_fee() {
     assert_eq!(position_amount(&exchange).await, "0");
     let algo = call_ok(at, "GET", "v1/algoOrder", "clientAlgoId=out").await;
     assert_eq!(algo["algoStatus"], "EXPIRED");
-    let mut heard = Vec::new();
-    while heard
+    let mut received = Vec::new();
+    while received
         .last()
         .is_none_or(|e: &Value| e["a"]["m"] != "INSURANCE_CLEAR")
     {
-        heard.push(user.receive().await);
+        received.push(user.receive().await);
     }
-    let closing = heard.iter().find(|e| e["o"]["x"] == "CALCULATED").unwrap();
+    let closing = received
+        .iter()
+        .find(|e| e["o"]["x"] == "CALCULATED")
+        .unwrap();
     let order = &closing["o"];
     assert_eq!(
         (&order["o"], &order["S"]),
@@ -374,7 +383,7 @@ async fn liquidate_fault_closes_the_position_and_charges_the_fee() {
     exchange.stop().await;
 }
 
-/// A connection that is served: its streams are joined.
+/// A connection after the subscription of its streams.
 async fn connect_subscribed(exchange: &RunningExchange, url: &str) -> Client {
     let mut client = Client::connect(exchange.address, url).await;
     client

@@ -1,5 +1,5 @@
-//! The past that a market opens with: enough of it for the longest warm-up, and longer candles that
-//! are exactly what their base candles add up to.
+//! History of a market: long enough for the longest warm-up, and longer candles that
+//! equal their base candles merged.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use exchange_sim::symbols::{CATALOGUE, Contract};
 
 use crate::support::{CandleFile, MIDNIGHT_MS, MINUTE_MS, klines, start};
 
-/// What a trader warms up from, and how many closed candles of each.
+/// Intervals of a trader's warm-up, with the number of closed candles.
 const WARM_UP: [Interval; 3] = [Interval::M30, Interval::H1, Interval::H4];
 const WARM_UP_COUNT: usize = 1_500;
 
@@ -56,7 +56,7 @@ fn synthetic_half_hours_and_hours_equal_their_minutes() {
     }
 }
 
-/// Every minute of the past, more than a book keeps of them.
+/// All minutes of the history, more than the candle store keeps.
 fn minutes_from_the_source(listed: &[&'static Contract]) -> Vec<Candle> {
     let mut source = SyntheticSource::new(DEFAULT_SEED, listed);
     let (mut next, mut minutes) = (Vec::new(), Vec::new());
@@ -105,7 +105,7 @@ async fn a_replayed_market_serves_the_hours_of_its_warm_up() {
 /// Half past one: within an hour and within four.
 const FILE_FROM_MS: i64 = MIDNIGHT_MS + 90 * MINUTE_MS;
 
-/// Candles of `base` that differ from each other in everything.
+/// Candles of `base` that differ in all fields.
 fn candle_file_of(base: Interval) -> CandleFile {
     let mut text = "open_time,open,high,low,close,volume,quote_volume\n".to_owned();
     for index in 0..36 * Interval::H1.ms() / base.ms() {
@@ -134,7 +134,7 @@ fn closed(market: &Market, interval: Interval, now_ms: i64) -> Vec<Candle> {
     market.candles(0, interval, &span, now_ms)
 }
 
-/// Holds each of `candles` to what all of its parts say together.
+/// Compares each candle with its merged parts.
 fn assert_adds_up(candles: &[Candle], interval: Interval, parts: &[Candle], base: Interval) {
     let per_candle = usize::try_from(interval.ms() / base.ms()).unwrap();
     for candle in candles {
@@ -146,7 +146,7 @@ fn assert_adds_up(candles: &[Candle], interval: Interval, parts: &[Candle], base
     }
 }
 
-/// The candle of all `parts` together, by its definition.
+/// The candle that `parts` make, by definition.
 fn sum(parts: &[Candle]) -> Candle {
     let total = |amount: fn(&Candle) -> i64| parts.iter().map(amount).sum();
     Candle {

@@ -1,4 +1,4 @@
-//! The exchange from outside: one file per question, all in one binary because linking costs more
+//! Tests of exchange-sim through its public interface, in one binary because linking costs more
 //! than running. Helpers are in `support`.
 
 #[cfg(test)]

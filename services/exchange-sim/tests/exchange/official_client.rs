@@ -1,4 +1,4 @@
-//! The protocol judged by a client we did not write: Binance's own SDK for Rust.
+//! The protocol, tested with an independent client: Binance's SDK for Rust.
 
 use std::time::Duration;
 
@@ -117,7 +117,7 @@ async fn official_client_receives_running_and_closed_candles() {
         OPENS_MS,
         "connecting is not subscribing: time still stands"
     );
-    let (heard, mut hear) = mpsc::channel(1_024);
+    let (sender, mut receiver) = mpsc::channel(1_024);
     for symbol in ["btcusdt", "ethusdt"] {
         let interval = StreamInterval::Interval1m;
         let params = KlineCandlestickStreamsParams::builder(symbol.to_owned(), interval);
@@ -125,12 +125,12 @@ async fn official_client_receives_running_and_closed_candles() {
             .kline_candlestick_streams(params.build().unwrap())
             .await
             .unwrap();
-        let heard = heard.clone();
-        stream.on_message(move |event| heard.try_send(event).unwrap());
+        let sender = sender.clone();
+        stream.on_message(move |event| sender.try_send(event).unwrap());
     }
     let (mut closed, mut running) = (Vec::new(), 0);
     while closed.len() < 10 {
-        let event = timeout(TIMEOUT, hear.recv()).await.unwrap().unwrap();
+        let event = timeout(TIMEOUT, receiver.recv()).await.unwrap().unwrap();
         assert_eq!(event.e.as_deref(), Some("kline"));
         let kline = event.k.unwrap();
         assert_eq!((&event.s, kline.i.as_deref()), (&kline.s, Some("1m")));

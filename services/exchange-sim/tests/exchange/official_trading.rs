@@ -1,5 +1,5 @@
-//! Trading judged by a client we did not write: Binance's own SDK for Rust places, reads and cancels
-//! orders, holds a position behind a stop, and hears of it on its user stream.
+//! Trading, tested with an independent client: Binance's SDK for Rust places, reads and cancels
+//! orders, opens a position with a stop, and receives the events of its user stream.
 
 use std::sync::Arc;
 
@@ -176,13 +176,13 @@ async fn official_client_receives_its_fills() {
     let key = key.data().await.unwrap().listen_key.unwrap();
     let connection = streams(&exchange).connect().await.unwrap();
     let user = connection.user_data(key, None).await.unwrap();
-    let (heard, mut hear) = mpsc::channel(64);
-    user.on_message(move |event| heard.try_send(event).unwrap());
-    // Subscribing is answered to the SDK alone: orders are placed until one is heard of.
+    let (sender, mut receiver) = mpsc::channel(64);
+    user.on_message(move |event| sender.try_send(event).unwrap());
+    // The SDK hides the response to a subscription: orders are placed until an event arrives.
     let first = loop {
         client.new_order(market(dec!(0.01))).await.unwrap();
         let wait = std::time::Duration::from_millis(200);
-        if let Ok(event) = timeout(wait, hear.recv()).await {
+        if let Ok(event) = timeout(wait, receiver.recv()).await {
             break event.unwrap();
         }
     };
@@ -190,11 +190,12 @@ async fn official_client_receives_its_fills() {
         panic!("{first:?}");
     };
     assert_eq!(update.o.unwrap().x_uppercase.as_deref(), Some("NEW"));
-    let Event::AccountUpdate(update) = timeout(TIMEOUT, hear.recv()).await.unwrap().unwrap() else {
+    let Event::AccountUpdate(update) = timeout(TIMEOUT, receiver.recv()).await.unwrap().unwrap()
+    else {
         panic!("an account's update was expected");
     };
     assert_eq!(update.a.unwrap().m.as_deref(), Some("ORDER"));
-    let Event::OrderTradeUpdate(update) = timeout(TIMEOUT, hear.recv()).await.unwrap().unwrap()
+    let Event::OrderTradeUpdate(update) = timeout(TIMEOUT, receiver.recv()).await.unwrap().unwrap()
     else {
         panic!("a fill was expected");
     };

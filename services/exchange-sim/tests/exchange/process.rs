@@ -1,4 +1,4 @@
-//! The program itself: exit codes, one line for each refusal, health, and its end.
+//! The process: exit codes, one line for each error, health check, shutdown.
 
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ fn invalid_file_or_setting_ends_with_78_and_one_line() {
         CandleFile::from_text("open_time,open,high,low,close\n60000,1,1,1,1\n120000,1,1,1,NaN\n");
     let path = file.path();
     let path = path.to_str().unwrap();
-    for (arguments, words) in [
+    for (arguments, text) in [
         (vec!["--market", "replay"], "SIM_CANDLES_FILE is not set"),
         (
             vec!["--market", "replay", "--candles-file", path],
@@ -51,11 +51,11 @@ fn invalid_file_or_setting_ends_with_78_and_one_line() {
         assert_eq!(code, Some(78), "{said}");
         let errors: Vec<&str> = said.lines().collect();
         assert_eq!(errors.len(), 1, "{said}");
-        assert!(errors[0].contains(words), "{said}");
+        assert!(errors[0].contains(text), "{said}");
     }
 }
 
-/// In a container nobody typed a flag.
+/// In a container, settings are variables.
 #[test]
 fn invalid_variable_ends_with_78_and_one_line_that_names_it() {
     for (name, value, expected) in [
@@ -64,9 +64,13 @@ fn invalid_variable_ends_with_78_and_one_line_that_names_it() {
         ("SIM_SYMBOLS", "BTCUSD", "expected "),
         ("SIM_SEED", "-1", "expected a whole number"),
         ("LOG_FORMAT", "xml", "expected human, json"),
-        ("LOG_LEVEL", "warning", "expected error, warn, info, debug, trace"),
+        (
+            "LOG_LEVEL",
+            "warning",
+            "expected error, warn, info, debug, trace",
+        ),
     ] {
-        let output = program(&[]).env(name, value).output().unwrap();
+        let output = program(&[] as &[&str]).env(name, value).output().unwrap();
         let line = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{line}");
         assert_eq!(line.lines().count(), 1, "{line}");

@@ -1,4 +1,4 @@
-//! The REST protocol beside its happy path: errors, weights, paging at the running candle.
+//! Edge cases of the REST protocol: errors, weights, paging at the open candle.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::{CandleFile, MIDNIGHT_MS, MINUTE_MS, get, klines};
 async fn errors_have_binances_status_code_and_message() {
     let file = CandleFile::minutes(300);
     let exchange = file.replay(&[], Limits::default()).await.unwrap();
-    for (path, status, code, words) in [
+    for (path, status, code, message) in [
         (
             "/fapi/v1/klines?interval=1m",
             400,
@@ -58,7 +58,7 @@ async fn errors_have_binances_status_code_and_message() {
         let (got, _, body) = get(exchange.address, path).await;
         assert_eq!(got, status, "{path}: {body}");
         assert_eq!(body["code"], code, "{path}");
-        assert_eq!(body["msg"], words, "{path}");
+        assert_eq!(body["msg"], message, "{path}");
     }
     exchange.stop().await;
 }
@@ -71,7 +71,7 @@ async fn request_weight_is_counted_and_rejected_above_the_limit() {
         ..Limits::default()
     };
     let exchange = file.replay(&[], limits).await.unwrap();
-    // Sums begin anew with each minute of wall time: these calls must fall into one.
+    // Sums restart with each minute of wall time: these calls must fall into one minute.
     let into_minute = u64::try_from(runtime::clock::now().0.rem_euclid(MINUTE_MS)).unwrap();
     if into_minute > 55_000 {
         sleep(Duration::from_millis(60_050 - into_minute)).await;

@@ -1,4 +1,4 @@
-//! `kill -9` of the program: whatever was answered is there again, and time has gone on meanwhile.
+//! `kill -9` of the process: all answered changes survive, and time has passed meanwhile.
 
 use std::ffi::OsStr;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ const READS: [(&str, &str); 7] = [
     ("v1/symbolConfig", "symbol=BTCUSDT"),
 ];
 
-/// The program with a state of its own, whose market stands still.
+/// The process with its own state directory and a paused clock.
 fn serve_paused(file: &CandleFile, state: &Path) -> (Child, SocketAddr) {
     let path = file.path();
     let market = [

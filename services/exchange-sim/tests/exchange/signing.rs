@@ -1,4 +1,4 @@
-//! Who may ask: keys, signatures, time windows, weights, bans and order rates, as Binance refuses them.
+//! Authentication and limits: keys, signatures, time windows, weights, bans and order limits, as at Binance.
 
 use exchange_sim::exchange::Limits;
 
@@ -22,7 +22,7 @@ async fn each_signing_error_has_its_own_code() {
         (at(999), Some(KEY), 200, None),
         (at(1_000), Some(KEY), 400, Some(-1021)),
         (at(0), None, 401, Some(-2014)),
-        (at(0), Some("nobody"), 401, Some(-2015)),
+        (at(0), Some("unknown"), 401, Some(-2015)),
         (at(0), Some("reader"), 400, Some(-1022)),
         (format!("timestamp={now}"), Some(KEY), 400, Some(-1102)),
         (signed("a=1".to_owned()), Some(KEY), 400, Some(-1102)),
@@ -107,7 +107,7 @@ async fn orders_are_counted_and_rejected_above_the_limit() {
     assert_eq!(status, 200, "{body}");
     assert!(head.contains("x-mbx-order-count-10s: 1\r\n"), "{head}");
     assert!(head.contains("x-mbx-order-count-1m: 1\r\n"), "{head}");
-    // A turn of the minute between the two would let the second one through.
+    // A new minute between the two would admit the second one.
     let (mut status, _, mut body) = call(exchange.address, "POST", "v1/order", order).await;
     if status == 200 {
         (status, _, body) = call(exchange.address, "POST", "v1/order", order).await;

@@ -1,4 +1,4 @@
-//! The kline streams: shapes, order, completeness, and what happens to a client that does not read.
+//! The kline streams: format, order, completeness, and the end of a client that does not read.
 
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,8 @@ async fn closed_candles_arrive_once_in_order_and_equal_to_rest() {
             }
         }
     }
-    for (minutes, heard) in [(1, &closed.0), (5, &closed.1)] {
-        let opens: Vec<i64> = heard.iter().map(|k| k["t"].as_i64().unwrap()).collect();
+    for (minutes, received) in [(1, &closed.0), (5, &closed.1)] {
+        let opens: Vec<i64> = received.iter().map(|k| k["t"].as_i64().unwrap()).collect();
         let expected: Vec<i64> = (20 / minutes..)
             .map(|i| MIDNIGHT_MS + i * minutes * MINUTE_MS)
             .take(opens.len())
@@ -40,7 +40,7 @@ async fn closed_candles_arrive_once_in_order_and_equal_to_rest() {
         assert_eq!(opens, expected, "{minutes}m");
         let query = format!("symbol=BTCUSDT&interval={minutes}m&limit=1500");
         let rows = klines(exchange.address, &query).await;
-        for kline in heard {
+        for kline in received {
             let row = rows.iter().find(|r| r[0] == kline["t"]).unwrap();
             let said = ["t", "o", "h", "l", "c", "v", "T", "q", "n", "V", "Q", "B"];
             let said: Vec<&Value> = said.iter().map(|field| &kline[*field]).collect();
@@ -112,7 +112,10 @@ async fn streams_are_subscribed_listed_and_unsubscribed_while_connected() {
         "and no event before it"
     );
     let silence = timeout(Duration::from_millis(1_500), client.receive()).await;
-    assert!(silence.is_err(), "left the stream, but heard {silence:?}");
+    assert!(
+        silence.is_err(),
+        "left the stream, but received {silence:?}"
+    );
     exchange.stop().await;
 }
 
@@ -130,13 +133,13 @@ async fn best_prices_and_mark_price_streams_agree_with_rest() {
     ];
     let streams = format!("/stream?streams={}", names.join("/"));
     let mut client = Client::connect(exchange.address, &streams).await;
-    let mut heard: [Vec<Value>; 3] = Default::default();
-    while heard.iter().any(|told| told.len() < 3) {
+    let mut received: [Vec<Value>; 3] = Default::default();
+    while received.iter().any(|marks| marks.len() < 3) {
         let message = client.receive().await;
         let place = names.iter().position(|name| message["stream"] == *name);
-        heard[place.unwrap()].push(message["data"].clone());
+        received[place.unwrap()].push(message["data"].clone());
     }
-    let [tickers, every_second, every_third] = &heard;
+    let [tickers, every_second, every_third] = &received;
     for ticker in tickers {
         assert_eq!(
             (&ticker["e"], &ticker["s"]),
@@ -149,12 +152,12 @@ async fn best_prices_and_mark_price_streams_agree_with_rest() {
             "a tick on each side: {ticker}"
         );
     }
-    for (told, span) in [(every_second, 1_000), (every_third, 3_000)] {
-        let said = told.iter().map(|mark| mark["E"].as_i64().unwrap() / span);
+    for (marks, span) in [(every_second, 1_000), (every_third, 3_000)] {
+        let said = marks.iter().map(|mark| mark["E"].as_i64().unwrap() / span);
         let said: Vec<i64> = said.collect();
         assert!(
             said.is_sorted_by(|a, b| a < b),
-            "once in {span} ms: {told:?}"
+            "once in {span} ms: {marks:?}"
         );
     }
     let (_, _, premium) = get(exchange.address, "/fapi/v1/premiumIndex?symbol=BTCUSDT").await;
@@ -177,7 +180,7 @@ async fn slow_subscriber_is_disconnected_and_others_are_not() {
     };
     let arguments = ["--speed", "60000", "--warmup-candles", "1500"];
     let exchange = file.replay(&arguments, limits).await.unwrap();
-    // A small window on the client's side, so that not reading is felt at once.
+    // A small window on the client's side, so that the exchange notices at once that the client does not read.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let stuck = socket.connect(exchange.address).await.unwrap();
@@ -194,8 +197,8 @@ async fn slow_subscriber_is_disconnected_and_others_are_not() {
     drained
         .await
         .expect("the stuck client must find its connection closed");
-    let heard = reading.receive().await;
-    assert_eq!(heard["k"]["i"], "1h");
+    let received = reading.receive().await;
+    assert_eq!(received["k"]["i"], "1h");
     exchange.stop().await;
 }
 
@@ -212,8 +215,8 @@ async fn server_pings_and_disconnects_a_client_without_pongs() {
     let mut pings = 0;
     let polled_for = Instant::now();
     while polled_for.elapsed() < Duration::from_millis(1_500) {
-        let heard = timeout(TIMEOUT, answering.0.next()).await.unwrap();
-        pings += i32::from(matches!(heard.unwrap().unwrap(), Message::Ping(_)));
+        let received = timeout(TIMEOUT, answering.0.next()).await.unwrap();
+        pings += i32::from(matches!(received.unwrap().unwrap(), Message::Ping(_)));
     }
     assert!(pings >= 10, "{pings} pings in 1.5 s");
     // A client that does not poll its socket does not answer pings.

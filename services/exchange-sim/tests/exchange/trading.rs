@@ -1,4 +1,4 @@
-//! Orders, fills, positions and money over signed REST, with every number worked out by hand.
+//! Orders, fills, positions and balances over signed REST; expected numbers are computed manually.
 
 use std::net::SocketAddr;
 
@@ -79,7 +79,7 @@ const LIMIT_ORDER: &str =
     "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=39000";
 const ALGO_ORDER: &str = "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL";
 
-/// Method, path, query, and the code it gets beside an open order and a waiting stop.
+/// Method, path, query, and the expected error code with an open order and a waiting stop.
 const REJECTIONS: &str = "
 POST v1/order side=BUY&type=MARKET&quantity=1 -1102
 POST v1/order symbol=NOPE&side=BUY&type=MARKET&quantity=1 -1121
@@ -184,7 +184,7 @@ async fn orders_are_cancelled_one_by_one_and_all_at_once() {
     exchange.stop().await;
 }
 
-/// A long position of 0.1 with a target for a part of it, a stop and a target for the rest.
+/// A long position of 0.1 with a target for a part, and a stop and a target for the rest.
 async fn long_with_exits(at: SocketAddr) {
     call_ok(
         at,

@@ -1,4 +1,4 @@
-//! The user stream: its key, its events in their order, and its end.
+//! The user stream: listen key, order of events, end.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ async fn user_events_arrive_in_order_with_their_numbers() {
     let key = listen_key(&exchange).await;
     let mut user = Client::connect(at, &format!("/private/ws/{key}")).await;
     let mut combined = Client::connect(at, &format!("/stream?streams={key}")).await;
-    // An answer shows that both connections are served, and so have joined.
+    // A response shows that both connections are served and subscribed.
     for client in [&mut user, &mut combined] {
         client
             .send(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
@@ -28,11 +28,11 @@ async fn user_events_arrive_in_order_with_their_numbers() {
                 &closePosition=true&clientAlgoId=out";
     call_ok(at, "POST", "v1/algoOrder", stop).await;
     advance_to_minute(&exchange, 3).await;
-    let mut heard = Vec::new();
-    while heard.len() < 9 {
-        heard.push(user.receive().await);
+    let mut received = Vec::new();
+    while received.len() < 9 {
+        received.push(user.receive().await);
     }
-    let short: Vec<Value> = heard.iter().map(shape).collect();
+    let short: Vec<Value> = received.iter().map(shape).collect();
     let expected = [
         json!(["ORDER_TRADE_UPDATE", "in", "NEW", "NEW"]),
         json!(["ACCOUNT_UPDATE", "ORDER", "0.01"]),
@@ -45,14 +45,17 @@ async fn user_events_arrive_in_order_with_their_numbers() {
         json!(["ALGO_UPDATE", "out", "FINISHED"]),
     ];
     assert_eq!(short, expected);
-    let (fill, account) = (&heard[2]["o"], &heard[1]["a"]["B"][0]);
+    let (fill, account) = (&received[2]["o"], &received[1]["a"]["B"][0]);
     assert_eq!(
         (&fill["L"], &fill["n"]),
         (&json!("40000.1"), &json!("0.2000005"))
     );
     assert_eq!(account["wb"], "9999.7999995");
     let first = combined.receive().await;
-    assert_eq!((&first["stream"], &first["data"]), (&json!(key), &heard[0]));
+    assert_eq!(
+        (&first["stream"], &first["data"]),
+        (&json!(key), &received[0])
+    );
     exchange.stop().await;
 }
 

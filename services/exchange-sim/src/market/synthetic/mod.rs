@@ -1,5 +1,5 @@
-//! A market made from a seed: the same seed gives the same candles on any machine, however often
-//! the process restarts and whichever contracts are listed. Not here: keeping the candles, time.
+//! A market generated from a seed: equal seeds give equal candles on every machine, also after restarts and for any
+//! list of contracts.
 
 mod price_path;
 mod regime;
@@ -11,18 +11,18 @@ use crate::symbols::Contract;
 use price_path::PriceProcess;
 use regime::RegimeProcess;
 
-/// Goes up whenever the same seed would give other candles, so that a stored state of an older
-/// generator is refused instead of continued into another past.
+/// Version of the generator, raised whenever a seed would give other candles: stored state of an older version is
+/// rejected.
 pub const GENERATOR: u32 = 1;
 
 /// Exchange time at which a fresh market opens: ten minutes before the half hour, so that the first
 /// 30m candle closes ten seconds after the clock starts at the default speed. 2026-01-05T08:20Z.
 pub const OPENS_MS: i64 = 1_767_601_200_000;
 
-/// Where history begins: 1,500 candles of 4h and two days of margin earlier, on a midnight.
+/// Start of the history: 1,500 candles of 4h and two days earlier, at midnight.
 pub const HISTORY_START_MS: i64 = Interval::D1.bucket(OPENS_MS) - 252 * Interval::D1.ms();
 
-/// The generator of minute candles for the listed contracts, in step.
+/// Generator of one-minute candles of the listed contracts.
 pub struct SyntheticSource {
     regime: RegimeProcess,
     prices: Vec<PriceProcess>,
@@ -30,8 +30,7 @@ pub struct SyntheticSource {
 }
 
 impl SyntheticSource {
-    /// A generator at the beginning of history. Contracts it does not know are left out; the
-    /// catalogue holds none.
+    /// A generator at the start of the history. Contracts without a profile are left out; the catalogue has none.
     pub fn new(seed: u64, listed: &[&'static Contract]) -> Self {
         Self {
             regime: RegimeProcess::new(seed),

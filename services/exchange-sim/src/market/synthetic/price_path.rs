@@ -1,5 +1,5 @@
-//! One contract's way through the common weather: its own share, its own trend, a weak pull back to
-//! where it began, and from each minute's return a candle on the price grid.
+//! Price path of one contract: share of the common return, own trend, weak mean reversion, and a candle on the price
+//! grid for each minute.
 
 use super::regime::MarketFactor;
 use super::rng::RandomStream;
@@ -8,21 +8,21 @@ use crate::symbols::Contract;
 
 /// The largest log return of one minute.
 const MAX_MINUTE_RETURN: f64 = 0.025;
-/// Per minute; half-life 60 days. Keeps a market that runs for years of its own time in a sane range.
+/// Mean reversion per minute, with a half-life of 60 days: keeps prices in a plausible range over years.
 const MEAN_REVERSION: f64 = 0.693 / (60.0 * 1_440.0);
-/// The own trend forgets over 5 hours.
+/// Decay of the own trend, over 5 hours.
 const TREND_MEMORY: f64 = 1.0 - 1.0 / 300.0;
 /// Mean value of a trade in USDT.
 const TRADE_VALUE: f64 = 2_500.0;
 
-/// How a contract behaves beside the others.
+/// Profile of a contract.
 struct ContractProfile {
     symbol: &'static str,
     /// Price the history starts from, USDT.
     start_price: f64,
     /// Share of the common return.
     beta: f64,
-    /// Own deviation relative to the common one.
+    /// Own standard deviation relative to the common one.
     own_volatility: f64,
     /// Standard deviation of the own trend, per hour.
     trend_deviation: f64,
@@ -69,7 +69,7 @@ pub(super) struct PriceProcess {
 }
 
 impl PriceProcess {
-    /// A path from its start; `None` for a contract without a character.
+    /// A path from its start; `None` for a contract without a profile.
     #[allow(
         clippy::cast_precision_loss,
         reason = "a tick is far below 2^53 units of 10^-8"
@@ -117,8 +117,7 @@ impl PriceProcess {
         (free - MEAN_REVERSION * self.deviation).clamp(-MAX_MINUTE_RETURN, MAX_MINUTE_RETURN)
     }
 
-    /// How far above and below its open the price went, drawn from the extremes of a Brownian
-    /// bridge from 0 to `change`.
+    /// Distances of high and low from the open, drawn from the extremes of a Brownian bridge from 0 to `change`.
     fn extremes(&mut self, change: f64, sigma: f64) -> (f64, f64) {
         let mut extreme = || {
             let u = libm::log(self.random.uniform());

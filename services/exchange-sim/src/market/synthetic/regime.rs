@@ -1,5 +1,4 @@
-//! What all contracts share: the market's regime, its volatility and the common part of each
-//! minute's return. Not here: what sets one contract apart (`path.rs`).
+//! State shared by all contracts: market regime, volatility, and the common part of each minute's return.
 
 use super::rng::RandomStream;
 
@@ -10,12 +9,12 @@ const GARCH_ALPHA: f64 = 0.022;
 const GARCH_BETA: f64 = 0.972;
 const MIN_VARIANCE: f64 = 0.3;
 const MAX_VARIANCE: f64 = 8.0;
-/// Swing of activity within a day, and the minute (UTC) of its peak: the American morning.
+/// Variation of activity within a day, and the minute (UTC) of its peak.
 const DAILY_SWING: f64 = 0.3;
 const PEAK_MINUTE: f64 = 870.0;
 const MINUTES_PER_DAY: usize = 1_440;
 
-/// What the market as a whole is doing.
+/// Regime of the whole market.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Regime {
     Range,
@@ -37,7 +36,7 @@ impl Regime {
         }
     }
 
-    /// What may follow, each with the upper end of its share of (0, 1).
+    /// Possible next regimes, each with the upper end of its share of (0, 1).
     const fn successors(self) -> [(f64, Self); 3] {
         match self {
             Self::Range => [
@@ -68,7 +67,7 @@ impl Regime {
         }
     }
 
-    /// The regime that follows, chosen by `u` in (0, 1).
+    /// The next regime, chosen by `u` in (0, 1).
     fn next(self, u: f64) -> Self {
         self.successors()
             .into_iter()
@@ -82,13 +81,13 @@ impl Regime {
 pub(super) struct MarketFactor {
     /// Common log return.
     pub(super) common_return: f64,
-    /// Standard deviation the common return was drawn with.
+    /// Standard deviation of the common return.
     pub(super) sigma: f64,
-    /// Activity relative to a quiet average, for volumes.
+    /// Activity relative to a quiet market, for volumes.
     pub(super) activity: f64,
 }
 
-/// The common factor's state.
+/// State of the common factor.
 pub(super) struct RegimeProcess {
     random: RandomStream,
     regime: Regime,

@@ -1,16 +1,16 @@
-//! Randomness that is the same on every machine: `ChaCha8` is specified bit by bit, and logarithms come
-//! from `libm` in Rust, not from the platform's C library, whose last bit differs.
+//! Random numbers that are equal on every machine: `ChaCha8` is specified exactly, and logarithms come from `libm` in
+//! Rust instead of the platform's C library.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// Share of innovations from the wide part, and how much wider it is.
+/// Share of innovations from the wide distribution, and its relative width.
 const WIDE_SHARE: f64 = 0.03;
 const WIDTH: f64 = 2.2;
-/// No innovation beyond so many standard deviations.
+/// Largest innovation, in standard deviations.
 const MAX_DEVIATIONS: f64 = 6.0;
 
-/// One stream of random numbers, its own for each label under one seed.
+/// A stream of random numbers for a label under a seed.
 pub(super) struct RandomStream {
     rng: ChaCha8Rng,
     spare: Option<f64>,
@@ -18,7 +18,7 @@ pub(super) struct RandomStream {
 }
 
 impl RandomStream {
-    /// The stream of `label`; only its first 24 bytes count.
+    /// The stream of a label, of which the first 24 bytes count.
     pub(super) fn new(seed: u64, label: &str) -> Self {
         let mut key = [0_u8; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -59,7 +59,7 @@ impl RandomStream {
         }
     }
 
-    /// Unit variance and fat tails: a normal that is now and then a wider one.
+    /// An innovation with unit variance and fat tails: a mixture of two normal distributions.
     pub(super) fn heavy_tailed(&mut self) -> f64 {
         let wide = self.uniform() < WIDE_SHARE;
         let z = self.normal() * if wide { WIDTH } else { 1.0 };

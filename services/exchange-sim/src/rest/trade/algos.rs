@@ -128,8 +128,8 @@ fn parse_ids(params: &Params) -> Result<(Option<i64>, Option<String>), ExchangeE
     let id = params.parsed("algoId")?;
     let client_id = params.text("clientAlgoId").map(str::to_owned);
     if id.is_none() && client_id.is_none() {
-        let words = "Param 'clientAlgoId' or 'algoId' must be sent, but both were empty/null!";
-        return Err(ExchangeError::new(-1102, words));
+        let message = "Param 'clientAlgoId' or 'algoId' must be sent, but both were empty/null!";
+        return Err(ExchangeError::new(-1102, message));
     }
     Ok((id, client_id))
 }
@@ -148,8 +148,8 @@ fn parse_new_algo(params: &Params) -> Result<NewAlgo, ExchangeError> {
     let quantity = params.decimal("quantity")?;
     let quantity = match (close_position, quantity) {
         (true, Some(_)) => {
-            let words = "Target strategy invalid for orderType, closePosition(true)";
-            return Err(ExchangeError::new(-4136, words));
+            let message = "Target strategy invalid for orderType, closePosition(true)";
+            return Err(ExchangeError::new(-4136, message));
         }
         (true, None) => Decimal::ZERO,
         (false, quantity) => {

@@ -112,8 +112,8 @@ pub(super) async fn cancel_all(
 
 /// Response to the cancellation of all orders of a symbol.
 pub(super) fn cancel_all_response() -> Json<Value> {
-    let words = "The operation of cancel all open order is done.";
-    Json(json!({"code": 200, "msg": words}))
+    let message = "The operation of cancel all open order is done.";
+    Json(json!({"code": 200, "msg": message}))
 }
 
 pub(super) async fn open(
@@ -206,8 +206,8 @@ impl PageQuery {
     pub(super) fn parse(params: &Params, id: &str) -> Result<Self, ExchangeError> {
         let limit = params.parsed("limit")?.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
-            let words = "Data sent for parameter 'limit' is not valid.";
-            return Err(ExchangeError::new(-1130, words));
+            let message = "Data sent for parameter 'limit' is not valid.";
+            return Err(ExchangeError::new(-1130, message));
         }
         Ok(Self {
             from: params.parsed(id)?,
@@ -253,9 +253,9 @@ fn parse_ids(params: &Params) -> Result<(Option<i64>, Option<String>), ExchangeE
     let id = params.parsed("orderId")?;
     let client_id = params.text("origClientOrderId").map(str::to_owned);
     if id.is_none() && client_id.is_none() {
-        let words =
+        let message =
             "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!";
-        return Err(ExchangeError::new(-1102, words));
+        return Err(ExchangeError::new(-1102, message));
     }
     Ok((id, client_id))
 }
@@ -264,7 +264,7 @@ fn parse_new_order(params: &Params) -> Result<NewOrder, ExchangeError> {
     let symbol = params.required("symbol")?.to_owned();
     let side = parse_side(params)?;
     let position_side = parse_position_side(params)?;
-    let word = params.required("type")?;
+    let text = params.required("type")?;
     let conditional = [
         "STOP",
         "STOP_MARKET",
@@ -272,9 +272,9 @@ fn parse_new_order(params: &Params) -> Result<NewOrder, ExchangeError> {
         "TAKE_PROFIT_MARKET",
         "TRAILING_STOP_MARKET",
     ];
-    let kind = match OrderType::from_wire(word).filter(|kind| *kind != OrderType::Liquidation) {
+    let kind = match OrderType::from_wire(text).filter(|kind| *kind != OrderType::Liquidation) {
         Some(kind) => kind,
-        None if conditional.contains(&word) => return Err(ExchangeError::from_code(-4120)),
+        None if conditional.contains(&text) => return Err(ExchangeError::from_code(-4120)),
         None => return Err(ExchangeError::from_code(-1116)),
     };
     let (price, tif) = match kind {
@@ -315,6 +315,6 @@ pub(super) fn parse_side(params: &Params) -> Result<Side, ExchangeError> {
 }
 
 pub(super) fn parse_position_side(params: &Params) -> Result<PositionSide, ExchangeError> {
-    let word = params.text("positionSide").unwrap_or("BOTH");
-    PositionSide::from_wire(word).ok_or_else(|| ExchangeError::new(-1117, "Invalid positionSide."))
+    let text = params.text("positionSide").unwrap_or("BOTH");
+    PositionSide::from_wire(text).ok_or_else(|| ExchangeError::new(-1117, "Invalid positionSide."))
 }

@@ -1,5 +1,5 @@
-//! What the tests share: an exchange in this process on a free port, small candle files, plain HTTP,
-//! and a WebSocket client. No expectations live here.
+//! Helpers: an exchange in this process on a free port, small candle files, plain HTTP,
+//! and a WebSocket client.
 
 pub(crate) mod program;
 pub(crate) mod signed;
@@ -28,10 +28,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const MINUTE_MS: i64 = 60_000;
 /// 2026-01-05T00:00Z: every interval begins here.
 pub(crate) const MIDNIGHT_MS: i64 = 1_767_571_200_000;
-/// Nothing in these tests takes longer.
+/// Time limit of every wait.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An exchange that serves.
+/// A serving exchange.
 pub(crate) struct RunningExchange {
     pub(crate) address: SocketAddr,
     pub(crate) exchange: Arc<Exchange>,
@@ -40,7 +40,7 @@ pub(crate) struct RunningExchange {
 }
 
 impl RunningExchange {
-    /// Asks it to end and waits for it.
+    /// Shuts the exchange down and waits for its end.
     pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         let ended = timeout(TIMEOUT, self.tasks.join_next()).await.unwrap();
@@ -71,7 +71,7 @@ pub(crate) async fn start(arguments: &[&str]) -> RunningExchange {
     try_start(arguments, Limits::default()).await.unwrap()
 }
 
-/// A candle file in a directory of its own.
+/// A candle file in its own directory.
 pub(crate) struct CandleFile {
     dir: tempfile::TempDir,
 }
@@ -83,7 +83,7 @@ impl CandleFile {
         Self { dir }
     }
 
-    /// `count` sound one-minute candles from midnight on.
+    /// `count` valid one-minute candles from midnight on.
     pub(crate) fn minutes(count: i64) -> Self {
         let mut text = "open_time,open,high,low,close,volume,quote_volume\n".to_owned();
         for index in 0..count {
@@ -164,19 +164,19 @@ impl Client {
     /// The next text message.
     pub(crate) async fn receive(&mut self) -> Value {
         loop {
-            let heard = timeout(TIMEOUT, self.0.next()).await.unwrap();
-            if let Message::Text(text) = heard.unwrap().unwrap() {
+            let received = timeout(TIMEOUT, self.0.next()).await.unwrap();
+            if let Message::Text(text) = received.unwrap().unwrap() {
                 return serde_json::from_str(&text).unwrap();
             }
         }
     }
 
-    /// The next message that answers a request.
+    /// The next response to a request.
     pub(crate) async fn receive_response(&mut self) -> Value {
         loop {
-            let heard = self.receive().await;
-            if heard.get("e").is_none() && heard.get("stream").is_none() {
-                return heard;
+            let received = self.receive().await;
+            if received.get("e").is_none() && received.get("stream").is_none() {
+                return received;
             }
         }
     }

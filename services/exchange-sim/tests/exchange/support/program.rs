@@ -1,4 +1,4 @@
-//! The program as a process of its own.
+//! exchange-sim as a process.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ pub(crate) fn program(arguments: &[impl AsRef<OsStr>]) -> Command {
     command
 }
 
-/// A serving process and where it listens.
+/// A serving process with its address.
 pub(crate) fn serve(arguments: &[impl AsRef<OsStr>]) -> (Child, SocketAddr) {
     let mut child = program(arguments)
         .args(["--listen", "127.0.0.1:0", "--log-format", "json"])

@@ -1,4 +1,4 @@
-//! Signed calls, written by hand: the signature is the tests' own, not the exchange's.
+//! Signed calls, with a signature computed by the tests and not by the exchange.
 
 use std::net::SocketAddr;
 
@@ -16,11 +16,11 @@ use std::time::Duration;
 
 pub(crate) const KEY: &str = "testkey";
 pub(crate) const SECRET: &str = "testsecret";
-/// Arguments with which these calls are understood.
+/// Arguments with the API key of these calls.
 pub(crate) const API_KEY_ARGS: [&str; 2] =
     ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
 
-/// Two minutes in which nothing moves.
+/// Two minutes at a constant price.
 pub(crate) const FLAT_MINUTES: [[i64; 4]; 2] = [[40_000; 4]; 2];
 
 pub(crate) fn signature(secret: &str, payload: &str) -> String {
@@ -29,10 +29,10 @@ pub(crate) fn signature(secret: &str, payload: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// An answer: status, head, body.
+/// A response: status, head, body.
 pub(crate) type Answer = (u16, String, Value);
 
-/// A call as it is written on the wire.
+/// A call as HTTP text.
 pub(crate) async fn send(
     address: SocketAddr,
     method: &str,
@@ -56,7 +56,7 @@ pub(crate) async fn send(
     (status, head.to_owned(), serde_json::from_str(body).unwrap())
 }
 
-/// A signed call at the exchange's present time.
+/// A signed call at the current exchange time.
 pub(crate) async fn call(address: SocketAddr, method: &str, path: &str, query: &str) -> Answer {
     let now = time(address).await;
     let joint = if query.is_empty() { "" } else { "&" };
@@ -73,7 +73,7 @@ pub(crate) async fn call_ok(address: SocketAddr, method: &str, path: &str, query
     body
 }
 
-/// The code of a signed call that must be refused.
+/// Error code of a signed call that must be rejected.
 pub(crate) async fn rejected_code(
     address: SocketAddr,
     method: &str,
@@ -97,7 +97,7 @@ pub(crate) fn minute_file(candles: &[[i64; 4]]) -> CandleFile {
     CandleFile::from_text(&text)
 }
 
-/// An exchange at the second of these minutes, whose time stands unless [`advance_to_minute`] lets it go on.
+/// An exchange at the second of these minutes, paused except during [`advance_to_minute`].
 pub(crate) async fn start_trading(file: &CandleFile, further: &[&str]) -> RunningExchange {
     start_with_limits(file, further, Limits::default()).await
 }
@@ -122,7 +122,7 @@ pub(crate) async fn start_with_limits(
     file.replay(&all, limits).await.unwrap()
 }
 
-/// Lets the exchange's time go on to at least so many minutes after midnight.
+/// Runs the clock to at least this many minutes after midnight.
 pub(crate) async fn advance_to_minute(exchange: &RunningExchange, minute: i64) {
     let client = Client::connect(exchange.address, "/ws/btcusdt@kline_1m").await;
     let passed = async {
@@ -132,7 +132,7 @@ pub(crate) async fn advance_to_minute(exchange: &RunningExchange, minute: i64) {
     };
     timeout(TIMEOUT, passed).await.unwrap();
     drop(client);
-    // Time stands again once the exchange has seen the client go.
+    // The clock is paused again once the exchange has noticed the end of the connection.
     let stands = async {
         loop {
             let before = exchange.exchange.now_ms();

@@ -260,8 +260,8 @@ fn a_bar_is_entered_once() {
     let mut book = pending(OversoldBounce);
     let again = signal_found(OversoldBounce, 30, 30 * MINUTE);
     // The candle is delivered again while the entry is pending: not even a rejection follows.
-    let again = book.candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
-    assert_eq!(again, []);
+    let records = book.candle(candle(29, CALM), Some(signal(OversoldBounce, 30)));
+    assert_eq!(records, []);
     assert_eq!(book.decide_only(again.clone()), []);
     // An earlier bar is ignored as well, not rejected.
     assert_eq!(book.decide_only(signal_found(ShortTheRip, 0, 0)), []);
