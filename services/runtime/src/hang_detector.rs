@@ -56,13 +56,13 @@ impl HangDetector {
     ///
     /// # Errors
     /// Exit 70 if the thread cannot be started.
-    pub fn spawn<K: Ord + Send + 'static>(
+    pub fn spawn<K>(
         self,
         mut progress: impl FnMut() -> Option<BTreeMap<K, u64>> + Send + 'static,
         mut on_hung: impl FnMut(Vec<K>) + Send + 'static,
     ) -> Result<(), ExitError>
     where
-        K: Clone,
+        K: Ord + Clone + Send + 'static,
     {
         let HangLimits {
             poll_interval,

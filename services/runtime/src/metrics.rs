@@ -243,24 +243,11 @@ impl ScrapeState {
 
 /// Describes the metrics of every process to the recorder.
 pub fn describe() {
-    describe_gauge!(
-        BUILD_INFO,
-        "Always 1; its labels name the process"
-    );
-    describe_gauge!(
-        UPTIME,
-        Unit::Seconds,
-        "Uptime of the process"
-    );
+    describe_gauge!(BUILD_INFO, "Always 1; its labels name the process");
+    describe_gauge!(UPTIME, Unit::Seconds, "Uptime of the process");
     describe_gauge!(BUS_CONNECTED, "1 while the bus is connected");
-    describe_counter!(
-        ERRORS,
-        "Errors of all components since boot"
-    );
-    describe_counter!(
-        ENTRIES_DECIDED,
-        "Entries decided since boot"
-    );
+    describe_counter!(ERRORS, "Errors of all components since boot");
+    describe_counter!(ENTRIES_DECIDED, "Entries decided since boot");
     describe_gauge!(
         ERRORS_LAST_HOUR,
         "Errors of all components in the last hour"
@@ -277,10 +264,7 @@ pub fn describe() {
         COMPONENT_ITERATIONS,
         "Iterations of the component's loop since boot"
     );
-    describe_counter!(
-        COMPONENT_ERRORS,
-        "Errors of the component since boot"
-    );
+    describe_counter!(COMPONENT_ERRORS, "Errors of the component since boot");
 }
 
 fn respond(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {

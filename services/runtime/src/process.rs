@@ -132,12 +132,12 @@ mod tests {
 
     fn error_of(arguments: &[&str]) -> ExitError {
         error_of_command(
-            Sample::command().mut_arg("speed", |arg| arg.env(None)),
+            &Sample::command().mut_arg("speed", |arg| arg.env(None)),
             arguments,
         )
     }
 
-    fn error_of_command(command: Command, arguments: &[&str]) -> ExitError {
+    fn error_of_command(command: &Command, arguments: &[&str]) -> ExitError {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let error = command
             .clone()
@@ -164,14 +164,14 @@ mod tests {
     /// `PATH` is a variable that is set and is not a number.
     #[test]
     fn rejected_variable_is_named_instead_of_its_flag_and_is_invalid_configuration() {
-        let error = error_of_command(Sample::command(), &["sample"]);
+        let error = error_of_command(&Sample::command(), &["sample"]);
         let path = std::env::var("PATH").unwrap();
         assert_eq!(error.code, ExitCode::Config);
         assert_eq!(
             error.message,
             format!("PATH={path:?}: expected a whole number from 1 to 9")
         );
-        let typed = error_of_command(Sample::command(), &["sample", "--speed", "x"]);
+        let typed = error_of_command(&Sample::command(), &["sample", "--speed", "x"]);
         assert_eq!(typed.code, ExitCode::Usage);
         assert!(
             typed.message.contains("'--speed <SPEED>'"),

@@ -137,14 +137,8 @@ impl LatchWatcher {
     async fn last_heartbeat(&self, unit: &SubjectToken) -> Result<Option<HeartbeatSample>, String> {
         let subject = Subject::Heartbeat(self.host.process(Service::Trader, unit.clone()));
         let subject = subject.to_string();
-        let newest = self
-            .bus
-            .latest_message(streams::HEARTBEATS, &subject)
-            .await?;
-        let read = |payload: &[u8]| serde_json::from_slice::<Heartbeat>(payload);
-        let heartbeat = newest.map(|newest| read(&newest.payload));
-        let heartbeat = heartbeat.transpose().map_err(|error| error.to_string())?;
-        let Some(mut heartbeat) = heartbeat else {
+        let newest = self.bus.newest_json(streams::HEARTBEATS, &subject).await?;
+        let Some::<Heartbeat>(mut heartbeat) = newest else {
             return Ok(None);
         };
         if let (Some(account), None) = (&heartbeat.account, &heartbeat.latch_id) {
@@ -156,12 +150,10 @@ impl LatchWatcher {
     /// The latch by the account report: the last heartbeat of a unit may be lost.
     async fn reported_latch(&self, account: &AccountKey) -> Result<Option<String>, String> {
         let subject = Subject::AccountReport(account.clone()).to_string();
-        let Some(newest) = self.bus.latest_message(streams::REPORTS, &subject).await? else {
-            return Ok(None);
-        };
-        let report: AccountReport =
-            serde_json::from_slice(&newest.payload).map_err(|error| error.to_string())?;
-        Ok(report.latch.map(|latch| latch.latch_id))
+        let report: Option<AccountReport> =
+            self.bus.newest_json(streams::REPORTS, &subject).await?;
+        let latch = report.and_then(|report| report.latch);
+        Ok(latch.map(|latch| latch.latch_id))
     }
 
     /// All commands of an account. Empty unless there is a new command or a new latch to search for.
