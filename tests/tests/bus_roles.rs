@@ -40,7 +40,7 @@ const TRADER_SUBJECTS: [&str; 17] = [
     "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.@.venue.account.S",
 ];
 
-/// Of nobody who trades, whatever the mode.
+/// Subjects that no trader may use, in either mode.
 const FORBIDDEN_SUBJECTS: [&str; 28] = [
     "heartbeat.v1.watchdog.p.h.w",
     "event.v1.watchdog.p.h.w.info.x",
@@ -115,7 +115,7 @@ async fn trader_may_use_the_subjects_of_its_own_mode_only() {
         ] {
             assert!(
                 !bare.may_subscribe(subject).await,
-                "{who} may hear {subject}"
+                "{who} may receive {subject}"
             );
         }
     }
@@ -126,8 +126,8 @@ async fn operator_reads_everything_and_writes_nothing() {
     let nats = NatsServer::with_streams().await;
     let bare = nats.raw_client(Role::Operator).await;
     let reads = |subject: &&str| {
-        let words = ["$JS.API.DIRECT.GET.", "$JS.API.CONSUMER.CREATE."];
-        words.iter().any(|word| subject.starts_with(word))
+        let prefixes = ["$JS.API.DIRECT.GET.", "$JS.API.CONSUMER.CREATE."];
+        prefixes.iter().any(|prefix| subject.starts_with(prefix))
             || ["$JS.API.STREAM.MSG.GET.JOURNAL", "$JS.API.STREAM.LIST"].contains(subject)
     };
     for subject in FORBIDDEN_SUBJECTS
@@ -181,8 +181,8 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
             "notifier needs {subject}"
         );
     }
-    // What it tells the owner nobody else may have made up through it.
-    let heard_only = "event.v1.watchdog.p.h.w.critical.unit_quarantined";
+    // No other service may publish its notifications.
+    let unit_event = "event.v1.watchdog.p.h.w.critical.unit_quarantined";
     let its_own = [
         "journal.v1.account_command.@.",
         "GET.REPORTS.",
@@ -192,7 +192,7 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
     let others = others.filter(|subject| !its_own.iter().any(|own| subject.contains(own)));
     let others = others.map(|subject| subject.replace('@', "paper"));
     assert_may_not_publish(&bare, "notifier", others).await;
-    assert_may_not_publish(&bare, "notifier", [heard_only.to_owned()]).await;
+    assert_may_not_publish(&bare, "notifier", [unit_event.to_owned()]).await;
     assert!(!bare.may_subscribe("event.v1.>").await);
     assert!(bare.may_subscribe("command.v1.notifier.resend").await);
     let trader = nats.raw_client(Role::TraderPaper).await;
@@ -363,15 +363,15 @@ async fn trader_exits_78_on_a_wrong_stream_config_until_bus_init_fixes_it() {
     );
     let said = trader.err();
     assert_eq!(said.len(), 1, "{said:?}");
-    for word in ["stream EVENTS", "max_age", "bus-init"] {
-        assert!(said[0].contains(word), "{said:?}");
+    for part in ["stream EVENTS", "max_age", "bus-init"] {
+        assert!(said[0].contains(part), "{said:?}");
     }
-    let mut mends = nats.start_bus_init();
+    let mut bus_init = nats.start_bus_init();
     assert_eq!(
-        mends.exit_within(DEFAULT_TIMEOUT).await,
+        bus_init.exit_within(DEFAULT_TIMEOUT).await,
         0,
         "{:?}",
-        mends.err()
+        bus_init.err()
     );
     let wanted = streams::stream_configs();
     let wanted = wanted.iter().find(|c| c.name == streams::EVENTS).unwrap();
@@ -379,7 +379,7 @@ async fn trader_exits_78_on_a_wrong_stream_config_until_bus_init_fixes_it() {
     assert_eq!(streams::differences(wanted, &found), [""; 0]);
 }
 
-/// One without an exchange: it looks at the bus first.
+/// A trader without an exchange: it checks the bus first.
 fn start_trader(nats: &NatsServer) -> Process {
     let mut command = std::process::Command::new(binary("trader"));
     command
