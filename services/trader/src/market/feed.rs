@@ -206,7 +206,7 @@ pub struct FeedHandle {
 }
 
 impl FeedHandle {
-    /// The next event; `None` after [`FeedEvent::Rejected`] or when the feed task has ended. Safe to
+    /// The next event; `None` after [`FeedEvent::Refused`] or when the feed task has ended. Safe to
     /// drop while it waits: no event is lost.
     pub async fn recv(&mut self) -> Option<FeedEvent> {
         let item = self.items.recv().await?;

@@ -52,7 +52,7 @@ impl BinanceDataClient {
     /// Prepares the calls; connects to nothing yet.
     ///
     /// # Errors
-    /// [`MarketError::Rejected`] when the SDK refuses the settings.
+    /// [`MarketError::Refused`] when the SDK refuses the settings.
     pub fn new(settings: &DataClientSettings) -> Result<Self, MarketError> {
         let refused =
             |error: &dyn Error| MarketError::refused("market settings", error.to_string());
@@ -97,7 +97,7 @@ impl BinanceDataClient {
     /// Asks for the exchange's time; [`Self::clock`] hears it too.
     ///
     /// # Errors
-    /// [`MarketError::Retry`] or [`MarketError::Rejected`].
+    /// [`MarketError::Retry`] or [`MarketError::Refused`].
     pub async fn server_time(&self) -> Result<UtcMs, MarketError> {
         const WHAT: &str = "exchange time";
         // What protects a position needs it: our own mark does not count.

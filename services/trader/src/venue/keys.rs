@@ -87,7 +87,7 @@ impl ApiCredentials {
     /// From their texts.
     ///
     /// # Errors
-    /// As [`CredentialSettings::keys`].
+    /// As [`CredentialSettings::credentials`].
     pub fn new(key: &str, secret: &str) -> Result<Self, ExitError> {
         Ok(Self {
             key: checked("BINANCE_API_KEY", key)?,

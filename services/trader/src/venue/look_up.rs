@@ -23,11 +23,11 @@ pub(super) const PAGE: usize = 1_000;
 const BEFORE_MS: i64 = 60_000;
 
 impl BinanceExecutionClient {
-    /// What became of this order: [`Answer::Reported`] or [`Answer::NotFound`].
+    /// What became of this order: `OrderCallOutcome::Reported` or `OrderCallOutcome::NotFound`.
     ///
     /// # Errors
     /// [`MarketError::Retry`] when it cannot be told now, also when its trades do not add up to it yet;
-    /// [`MarketError::Rejected`] when asking again will not help: fees are paid in another coin.
+    /// [`MarketError::Refused`] when asking again will not help: fees are paid in another coin.
     pub async fn query_order(
         &self,
         symbol: &SubjectToken,

@@ -1,5 +1,5 @@
 //! The trader's side of a real exchange: one account of Binance USD-M futures through Binance's official
-//! SDK. Orders are sent ([`BinanceExecutionClient::position`]) and never sent again; what became of one is looked up
+//! SDK. Orders are sent ([`BinanceExecutionClient::place`]) and never sent again; what became of one is looked up
 //! ([`BinanceExecutionClient::query_order`]). What to send, and what follows from an answer, is the engine's business.
 //!
 //! | file | what lives there |
@@ -94,7 +94,7 @@ impl BinanceExecutionClient {
     /// Prepares the calls; connects to nothing yet.
     ///
     /// # Errors
-    /// [`MarketError::Rejected`] when the SDK refuses the settings.
+    /// [`MarketError::Refused`] when the SDK refuses the settings.
     pub fn new(
         settings: &ExecutionClientSettings,
         market: &BinanceDataClient,
