@@ -299,9 +299,9 @@ fn choose_account(
     named: Option<&AccountKey>,
     command: &AccountCommand,
 ) -> Result<AccountKey, String> {
-    let names = || {
-        let names: Vec<String> = known.iter().map(|(key, _)| key.to_string()).collect();
-        names.join(", ")
+    let listed = || {
+        let accounts: Vec<String> = known.iter().map(|(key, _)| key.to_string()).collect();
+        accounts.join(", ")
     };
     let candidates: Vec<&LatestAccountReport> = match (named, command) {
         (Some(named), _) => known.iter().filter(|(key, _)| key == named).collect(),
@@ -327,10 +327,10 @@ fn choose_account(
         ([], AccountCommand::Unlatch { latch_id: latch }) if named.is_none() => {
             Err(format!("No account is latched by {latch}"))
         }
-        ([], _) => Err(format!("Unknown account: expected one of {}", names())),
+        ([], _) => Err(format!("Unknown account: expected one of {}", listed())),
         _ => Err(format!(
             "There are several accounts, name one of: {}",
-            names()
+            listed()
         )),
     }
 }

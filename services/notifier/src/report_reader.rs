@@ -127,9 +127,8 @@ async fn read_equity_points(bus: &Bus) -> Result<(Mode, Vec<(UtcMs, f64)>), asyn
         let mut messages = messages.await?.take(pending.min(MAX_POINTS));
         while let Some(message) = messages.next().await {
             let message = message?;
-            let book = match Subject::parse(&message.subject) {
-                Some(Subject::BookEquity(book)) => book,
-                _ => continue,
+            let Some(Subject::BookEquity(book)) = Subject::parse(&message.subject) else {
+                continue;
             };
             if let Ok(point) = serde_json::from_slice(&message.payload) {
                 books.entry(book).or_default().push(point);

@@ -46,10 +46,12 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         EventBody::OrderOutcomeUnknown { .. } | EventBody::OrderRejected { .. } => {
             order_text(body, hints)
         }
-        EventBody::AccountLatched { .. }
-        | EventBody::AccountUnlatched { .. }
-        | EventBody::EntriesPaused { .. }
-        | EventBody::EntriesResumed { .. } => account_text(body, hints),
+        EventBody::AccountLatched { .. } | EventBody::AccountUnlatched { .. } => {
+            account_text(body, hints)
+        }
+        EventBody::EntriesPaused { .. } | EventBody::EntriesResumed { .. } => {
+            pause_text(body, hints)
+        }
         EventBody::HealthChanged { .. }
         | EventBody::ComponentFailed { .. }
         | EventBody::ComponentRecovered { .. }
@@ -59,9 +61,9 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         | EventBody::WatchdogStarted { .. } => process_text(sender, body, hints),
         EventBody::UnitRestartScheduled { .. }
         | EventBody::UnitCycleFinished { .. }
-        | EventBody::UnitRecovered { .. }
-        | EventBody::UnitQuarantined { .. } => unit_text(body, hints),
-        EventBody::UnitStopped { .. }
+        | EventBody::UnitRecovered { .. } => unit_text(body, hints),
+        EventBody::UnitQuarantined { .. }
+        | EventBody::UnitStopped { .. }
         | EventBody::UnitRestartSkipped { .. }
         | EventBody::UnitHealthCritical { .. } => unit_state_text(body, hints),
         EventBody::UnitCommandExecuted { .. }
@@ -403,6 +405,13 @@ fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 ),
             ],
         ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn pause_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
         EventBody::EntriesPaused {
             account,
             symbol,
@@ -565,6 +574,13 @@ fn unit_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 field("Open positions", "managed again"),
             ],
         ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
         EventBody::UnitQuarantined {
             unit,
             reason,
@@ -592,13 +608,6 @@ fn unit_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 lines.into_iter().flatten(),
             )
         }
-        _ => return None,
-    };
-    Some(text)
-}
-
-fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
-    let text = match body {
         EventBody::UnitStopped { unit, reason } => row(
             format!("🛑 STOPPED: {}", trader_label(unit.as_str())),
             [
