@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use bearish_tests::docker::{docker, inspect, require_image, run_cleanup, run_command, run_name};
+use bearish_tests::docker::{bridge_gateway, docker, inspect, require_image, run_cleanup, run_command, run_name};
 use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use tempfile::TempDir;
@@ -171,13 +171,6 @@ impl Drop for HostSystem {
         let down = ["--volumes"];
         run_cleanup(&mut script("down", &self.project, &self.env_file, &down));
     }
-}
-
-/// The address of this machine as containers reach it.
-fn bridge_gateway() -> String {
-    let gateway = "{{(index .IPAM.Config 0).Gateway}}";
-    let output = docker(&["network", "inspect", "--format", gateway, "bridge"]);
-    output.trim().to_owned()
 }
 
 fn write_readable(file: &Path, text: &str) {

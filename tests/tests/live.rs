@@ -38,7 +38,7 @@ async fn position_reaches_its_target_and_journal_and_exchange_agree() {
     let (code, output) = system.run_command("operator", "status").await;
     assert_eq!(code, 0, "{output}");
     assert!(
-        output.contains("ACCOUNT live.") && output.contains("long 0.25 at"),
+        output.contains("ACCOUNT live.") && output.contains("long 0.25 from"),
         "{output}"
     );
     let target = closed_by(ExitReason::Target);

@@ -12,17 +12,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use bearish_tests::docker::{Project, docker, inspect, require_image, run_command, run_name};
+use bearish_tests::docker::{Project, bridge_gateway, docker, inspect, require_image, run_command, run_name};
 use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use tempfile::NamedTempFile;
-
-/// Returns the address at which containers reach this machine.
-fn bridge_gateway() -> String {
-    let gateway = "{{(index .IPAM.Config 0).Gateway}}";
-    let found = docker(&["network", "inspect", "--format", gateway, "bridge"]);
-    found.trim().to_owned()
-}
 
 async fn wait_until_shown(telegram: &Telegram, texts: &[&str]) -> String {
     eventually(

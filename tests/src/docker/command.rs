@@ -1,5 +1,6 @@
 //! The `docker` command, and the name of the test run that everything is labelled with.
 
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 /// Key of the label whose value is the run's name.
@@ -36,6 +37,23 @@ pub fn run_cleanup(command: &mut Command) {
 /// Runs the `docker` command and returns its standard output.
 pub fn docker(arguments: &[&str]) -> String {
     run_command(Command::new("docker").args(arguments))
+}
+
+/// Returns the address of this machine on Docker's default bridge, at which containers reach it.
+///
+/// An engine that does not state the gateway uses the first address of the subnet.
+///
+/// # Panics
+/// If Docker has no default bridge.
+pub fn bridge_gateway() -> String {
+    let format = "{{with index .IPAM.Config 0}}{{.Gateway}} {{.Subnet}}{{end}}";
+    let output = docker(&["network", "inspect", "--format", format, "bridge"]);
+    let (gateway, subnet) = output.trim_end().split_once(' ').unwrap();
+    if !gateway.is_empty() {
+        return gateway.to_owned();
+    }
+    let network: Ipv4Addr = subnet.split_once('/').unwrap().0.parse().unwrap();
+    Ipv4Addr::from(u32::from(network) + 1).to_string()
 }
 
 /// Command line `docker` for the daemon at `host`, or for the machine's daemon.

@@ -160,11 +160,12 @@ pub(crate) async fn newest_exchange_time(
 }
 
 /// The newest time of the exchange that a book knows of.
+///
+/// The time of the last exit does not count: an operator who unhalts a book states it by the clock of their machine.
 pub(super) fn newest_time(state: &BookState, next_bar: Option<UtcMs>) -> Option<UtcMs> {
     [
         next_bar,
         state.entered_bar,
-        state.used_candle,
         state.rejected_bar,
         state.last_funding_at,
         first_needed_candle(state),
