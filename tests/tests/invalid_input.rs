@@ -371,7 +371,7 @@ async fn setting_that_bus_or_exchange_rejects_exits_78() {
     refused(
         "too little capital",
         poor,
-        &["CAPITAL_USDT=20", "smallest order", "allowed"],
+        &["CAPITAL_USDT=\"20\"", "smallest order", "expected"],
     )
     .await;
     let bare = NatsServer::start().await;
@@ -467,22 +467,22 @@ async fn exchange_sim_names_the_line_of_an_unreadable_candle_file() {
         (
             "NaN",
             format!("{HEAD}{two}{}", row(180_000, "NaN")),
-            &["line 4", "column open", "NaN", "allowed"],
+            &["line 4", "column open", "NaN", "expected"],
         ),
         (
             "time going backwards",
             format!("{HEAD}{two}{}", row(60_000, "10")),
-            &["line 4", "column open_time", "60000", "allowed"],
+            &["line 4", "column open_time", "60000", "expected"],
         ),
         (
             "a gap",
             format!("{HEAD}{two}{}", row(300_000, "10")),
-            &["line 4", "column open_time", "300000", "allowed"],
+            &["line 4", "column open_time", "300000", "expected"],
         ),
         (
             "high below low",
             format!("{HEAD}{two}180000,10,8,9,9\n"),
-            &["line 4", "allowed"],
+            &["line 4", "expected"],
         ),
         ("an empty file", String::new(), &["column", "missing"]),
     ];

@@ -276,7 +276,7 @@ async fn missing_candles_are_a_gap_and_the_position_is_still_managed() {
     let gap = json!({"fault": "missing-candle", "symbol": SYMBOL, "interval": "1m", "count": 2});
     system.arm_fault(&gap).await;
     trader
-        .wait_for_log("the exchange has no candles here")
+        .wait_for_log("exchange has no candles for this period")
         .await;
     let stop = closed_by(ExitReason::Stop);
     system

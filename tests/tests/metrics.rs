@@ -141,6 +141,7 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
     let has_book = Arc::new(AtomicBool::new(true));
     let holds_book = Arc::clone(&has_book);
     let own = move || {
+        metrics::describe_gauge!("bearish_equity_usdt", "Equity of a book");
         metrics::gauge!("bearish_equity_usdt", "book" => "BTC\"USDT").set(3_308.62);
         if holds_book.load(Ordering::Relaxed) {
             metrics::gauge!("bearish_equity_usdt", "book" => "ETHUSDT").set(1);
@@ -149,7 +150,6 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
     let address = SocketAddr::from(([127, 0, 0, 1], ports::reserve()));
     let bound = Metrics::bind(&metrics_settings(address), process_info(&progress), own).await;
     let bound = bound.unwrap().unwrap();
-    metrics::describe_gauge!("bearish_equity_usdt", "Equity of a book");
     let stop = CancellationToken::new();
     let served = bound.run(stop.clone());
     let checks = async {

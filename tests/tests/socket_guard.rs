@@ -133,7 +133,7 @@ async fn docker_cli_reaches_labelled_containers_of_the_project_only() {
     assert!(all.labelled.is_running() && all.unlabelled.is_running() && all.foreign.is_running());
 
     let count = |what: &str| guard.process.count_logs(what);
-    assert!(count("verdict=\"refused\" status=403") > 20);
+    assert!(count("verdict=\"denied\" status=403") > 20);
     assert_eq!(count("verdict=\"allowed\" status=204"), 5);
 }
 

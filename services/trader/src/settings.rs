@@ -137,20 +137,20 @@ impl Settings {
     /// `<project>-<feed>` on a real one.
     ///
     /// # Errors
-    /// Exit 78 if the names do not fit into an account id.
+    /// Exit 78 if the address makes no account id.
     pub async fn paper_account(&self) -> Result<AccountKey, ExitError> {
         let HostKey { project, host } = self.instance.host_key().await?;
-        let owner = match Environment::from_url(&self.rest_url) {
+        let prefix = match Environment::from_url(&self.rest_url) {
             Environment::Simulated => format!("{project}-{host}-"),
             Environment::Production | Environment::Testnet => format!("{project}-"),
         };
-        self.account(Mode::Paper, &owner, "")
+        self.account(Mode::Paper, &prefix, "")
     }
 
     /// The live account with the exchange's alias for it.
     ///
     /// # Errors
-    /// Exit 78 if address and alias do not fit into an account id.
+    /// Exit 78 if address and alias make no account id.
     pub fn live_account(&self, alias: &str) -> Result<AccountKey, ExitError> {
         self.account(Mode::Live, "", &format!("/{alias}"))
     }
@@ -159,8 +159,7 @@ impl Settings {
         let unusable = || {
             let url = &self.rest_url;
             ExitError::config(format!(
-                "BINANCE_REST_URL={url:?}: expected a host that, after {prefix:?}, makes an account id of at most 64 \
-                 characters"
+                "BINANCE_REST_URL={url:?}: expected a host of letters, digits, dots and dashes"
             ))
         };
         Ok(AccountKey {
@@ -196,15 +195,31 @@ impl Environment {
     }
 }
 
+/// Longest account id; a longer name is cut to it.
+const MAX_ACCOUNT_ID_LENGTH: usize = 64;
+
 /// `https://fapi.binance.com` is `fapi-binance-com`, `http://exchange-sim:8080` is `exchange-sim-8080`; before it
-/// stands the prefix, behind it the path. `None` if that is no token.
+/// stands the prefix, behind it the path. A name that is too long ends with a hash of itself. `None` if it is no token.
 fn account_name(url: &str, prefix: &str, path: &str) -> Option<SubjectToken> {
     let (_, rest) = url.split_once("://")?;
     let host = rest.split('/').next()?;
     let feed = host.chars().chain(path.chars());
     let feed = feed.map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
-    let name: String = prefix.chars().chain(feed).collect();
+    let mut name: String = prefix.chars().chain(feed).collect();
+    if name.len() > MAX_ACCOUNT_ID_LENGTH {
+        let suffix = format!("-{:016x}", fnv1a(&name));
+        name.truncate(MAX_ACCOUNT_ID_LENGTH - suffix.len());
+        name.push_str(&suffix);
+    }
     name.parse().ok()
+}
+
+/// The 64-bit FNV-1a hash. It is part of stored names and must not change.
+fn fnv1a(text: &str) -> u64 {
+    let (offset_basis, prime) = (0xcbf2_9ce4_8422_2325, 0x0100_0000_01b3);
+    text.bytes().fold(offset_basis, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(prime)
+    })
 }
 
 fn no_repeats(name: &str, values: impl Iterator<Item = String>) -> Result<(), ExitError> {
@@ -322,8 +337,15 @@ mod tests {
         ] {
             assert_eq!(account_name(url, prefix, path).unwrap().as_str(), name);
         }
-        let long = "p".repeat(60);
-        assert_eq!(account_name("http://exchange-sim:8080", &long, ""), None);
+        let name = |project: &str| account_name("http://exchange-sim:8080", project, "").unwrap();
+        let (one, other) = (name(&"p".repeat(60)), name(&"p".repeat(61)));
+        assert_eq!(one.as_str().len(), 64);
+        assert_ne!(one, other, "two long names stay apart");
+        assert_eq!(
+            format!("{:x}", fnv1a("a")),
+            "af63dc4c8601ec8c",
+            "as published"
+        );
     }
 
     #[test]

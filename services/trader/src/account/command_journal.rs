@@ -5,6 +5,7 @@ use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::ids::AccountKey;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
+use runtime::clock;
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use trader_core::account::{AccountRecord, AccountState};
@@ -41,6 +42,16 @@ impl AccountCommands {
         })
     }
 
+    /// The state after a leader has executed the commands that `state` does not know.
+    fn execute_on(self, mut state: AccountState) -> AccountState {
+        for (seq, command) in self.after(state.last_command_seq) {
+            if let Some(record) = state.decide_command(clock::now(), seq, &command) {
+                state.apply(&record);
+            }
+        }
+        state
+    }
+
     /// The commands behind this sequence, each with its own.
     pub(crate) fn after(self, seq: u64) -> impl Iterator<Item = (u64, AccountCommandRecord)> {
         self.commands
@@ -70,6 +81,21 @@ pub(crate) async fn read_account_state(
     Ok(state)
 }
 
+/// The state that an account will have once a leader has executed every stored command.
+///
+/// A command that no leader has executed yet counts: a `resume` must end a `pause` that is still waiting.
+///
+/// # Errors
+/// One line, if the bus does not answer or a record cannot be read.
+pub(crate) async fn read_commanded_state(
+    bus: &Bus,
+    account: &AccountKey,
+) -> Result<AccountState, String> {
+    let state = read_account_state(bus, account).await?;
+    let commands = AccountCommands::read(bus, account).await?;
+    Ok(commands.execute_on(state))
+}
+
 /// The id of the latch on the account, if there is one that no operator has ended.
 ///
 /// # Errors
@@ -85,4 +111,30 @@ pub(crate) async fn active_latch(
         .await?
         .ends_latch(&latch.latch_id);
     Ok((!ended).then_some(latch.latch_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(command: AccountCommand) -> AccountCommandRecord {
+        AccountCommandRecord {
+            command,
+            by: "operator".to_owned(),
+            reason: "test".to_owned(),
+        }
+    }
+
+    #[test]
+    fn resume_has_an_effect_on_a_pause_that_waits_for_a_leader() {
+        let resume = record(AccountCommand::Resume { symbol: None });
+        let decide = |state: &AccountState| state.decide_command(clock::now(), 9, &resume);
+        let state = AccountState::default();
+        assert!(decide(&state).is_none(), "nothing is paused");
+        let pause = record(AccountCommand::Pause { symbol: None });
+        let waiting = AccountCommands {
+            commands: vec![(1, pause)],
+        };
+        assert!(decide(&waiting.execute_on(state)).is_some());
+    }
 }

@@ -21,7 +21,7 @@ use trader_core::account::AccountState;
 use super::bus_access::{append_records, connect, unavailable};
 use super::emergency_flatten;
 use super::output::{OutputArgs, as_text};
-use crate::account::command_journal::read_account_state;
+use crate::account::command_journal::{read_account_state, read_commanded_state};
 use crate::app::startup;
 use crate::settings::Settings;
 
@@ -202,7 +202,7 @@ async fn send_command(
         by,
         reason,
     };
-    let state = read_account_state(&bus, &account)
+    let state = read_commanded_state(&bus, &account)
         .await
         .map_err(unavailable)?;
     if state

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::settings::Settings;
 
-/// Connects once.
+/// Connects to the bus, without retries.
 ///
 /// # Errors
 /// Exit 69 if the bus does not answer, 78 if it rejects the user.

@@ -1,4 +1,4 @@
-//! The feed with its real deadlines on the project's own exchange, ten market minutes a second.
+//! The feed with its real deadlines on the exchange simulator, at ten market minutes a second.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,14 +24,14 @@ struct Simulator {
 }
 
 impl Simulator {
-    /// Few symbols: their long past is generated at each start.
+    /// Starts a simulator. Tests use few symbols: their history is generated at each start.
     async fn start(symbols: &str, listen: &str, state: &Path) -> Self {
         let state = state.to_str().unwrap();
-        let words = ["exchange-sim", "--speed", "600", "--symbols", symbols];
-        let words = words
+        let arguments = ["exchange-sim", "--speed", "600", "--symbols", symbols];
+        let arguments = arguments
             .into_iter()
             .chain(["--listen", listen, "--state-dir", state]);
-        let settings = Cli::try_parse_from(words).unwrap().settings;
+        let settings = Cli::try_parse_from(arguments).unwrap().settings;
         let server = Server::bind(settings, Limits::default()).await.unwrap();
         let (address, stop) = (server.address(), CancellationToken::new());
         let mut task = JoinSet::new();
@@ -69,7 +69,7 @@ async fn candles(book: &mut FeedHandle, count: usize) -> Vec<Candle> {
     while candles.len() < count {
         match next(book).await {
             FeedEvent::Candle { candle, .. } => candles.push(candle),
-            // A restart that takes long is told, and ends.
+            // A long restart is reported, and ends.
             FeedEvent::Stale { .. } | FeedEvent::Recovered { .. } => {}
             refused @ FeedEvent::Refused { .. } => panic!("{refused:?}"),
         }
@@ -121,7 +121,7 @@ async fn an_exchange_that_restarts_costs_no_candle() {
     assert_gapless(&received);
     assert!(
         rig.feed.stats().component_status().errors > 0,
-        "it was away"
+        "the exchange was unavailable"
     );
     simulator.shut_down().await;
 }
@@ -149,7 +149,7 @@ async fn filters_are_the_exchanges_and_an_unknown_symbol_gets_suggestions() {
     );
     let line = error.to_string();
     assert!(
-        line.starts_with("SYMBOLS: BTCUST ") && line.contains("BTCUSDT"),
+        line.starts_with("SYMBOLS=\"BTCUST\": ") && line.contains("BTCUSDT"),
         "{line}"
     );
     simulator.shut_down().await;
