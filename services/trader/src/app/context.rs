@@ -50,7 +50,7 @@ pub struct Context {
     pub book_registry: Arc<BookRegistry>,
     /// Calls to `trader_core` that are in flight.
     pub core_calls: Arc<InFlightCalls>,
-    /// Trading flags.
+    /// Trading flags of the command line.
     pub args: TraderArgs,
 }
 

@@ -1,5 +1,5 @@
-//! A candle file, read as it goes: a year costs no more memory than a day. What cannot be vouched for is
-//! refused with line and column; what is missing is counted.
+//! A candle file, read row by row: a year needs no more memory than a day. Entry point: [`CandleFile::open`]. An
+//! invalid value is refused with line and column; missing candles are counted.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
@@ -14,11 +14,11 @@ use rust_decimal::Decimal;
 use trader_core::candle::{Candle, Interval, InvalidCandle};
 use trader_core::fixed_point::{Price, SCALE};
 
-/// Rows whose most common step is the file's interval.
+/// Number of rows whose most common step is the file's interval.
 const INTERVAL_SAMPLE_ROWS: usize = 1_000;
-/// 2100-01-01.
+/// Latest open time of a candle: 2100-01-01.
 const MAX_OPEN_TIME_MS: i64 = 4_102_444_800_000;
-/// Room to compute in: no price has come near.
+/// Highest price of a candle, far above all real prices: leaves room for calculations.
 const PRICE_LIMIT: i64 = 1_000_000_000;
 
 const COLUMNS: [&str; 5] = ["open_time", "open", "high", "low", "close"];
@@ -26,12 +26,12 @@ const COLUMNS: [&str; 5] = ["open_time", "open", "high", "low", "close"];
 /// Why a candle file is refused, in one line.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InvalidCandleFile {
-    /// It cannot be opened or read.
+    /// The file cannot be opened or read.
     #[error("candle file {file}: {cause}; allowed: a readable CSV or CSV.gz file")]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// What the system said.
+        /// The system's error.
         cause: String,
     },
     /// The header lacks a column.
@@ -39,43 +39,43 @@ pub(super) enum InvalidCandleFile {
         "candle file {file}, line 1, column {column}: missing, found {found:?}; allowed: a header with open_time, open, high, low, close"
     )]
     MissingColumn {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// The column.
+        /// Name of the column.
         column: &'static str,
-        /// The header.
+        /// The header of the file.
         found: String,
     },
-    /// A value is not what it must be.
+    /// A value is invalid.
     #[error("candle file {file}, line {line}, column {column}: {value:?}; allowed: {allowed}")]
     InvalidValue {
-        /// The file.
+        /// Path of the file.
         file: String,
         /// Line number, the header being 1.
         line: u64,
-        /// The column.
+        /// Name of the column.
         column: &'static str,
-        /// What stands there.
+        /// The value in the file.
         value: String,
-        /// What may stand there.
+        /// The allowed values.
         allowed: String,
     },
     /// Too few rows to derive the interval.
     #[error("candle file {file}: {rows} candles; allowed: at least 2")]
     TooFewRows {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// How many there are.
+        /// Number of rows in the file.
         rows: usize,
     },
 }
 
-/// What is missing between the first and the last candle.
+/// Candles that are missing between the first and the last one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct CandleGaps {
-    /// How many gaps.
+    /// Number of gaps.
     pub(super) count: u64,
-    /// How many candles in all of them.
+    /// Number of missing candles in all gaps.
     pub(super) missing: u64,
     /// The first gap: open time of its first candle, and of the first candle after it.
     pub(super) first: Option<(UtcMs, UtcMs)>,
@@ -91,7 +91,7 @@ pub(super) struct CandleFile {
     gaps: CandleGaps,
 }
 
-/// One row's numbers. Not yet held against the rules of a candle, which depend on the interval.
+/// One row's numbers, before the checks of a candle, which depend on the interval.
 #[derive(Clone, Copy)]
 struct CandleRow {
     line: u64,
@@ -104,7 +104,7 @@ impl CandleFile {
     /// of the file as they are read.
     ///
     /// # Errors
-    /// The first thing in the file that is not as it must be.
+    /// The first invalid value of the file's header and first rows.
     pub(super) fn open(
         path: &Path,
         wrap_reader: impl FnOnce(File) -> Box<dyn Read>,
@@ -129,20 +129,20 @@ impl CandleFile {
         })
     }
 
-    /// The file's interval.
+    /// Interval of the file's candles.
     pub(super) const fn interval(&self) -> Interval {
         self.interval
     }
 
-    /// What was missing so far.
+    /// Gaps up to the newest candle.
     pub(super) const fn gaps(&self) -> CandleGaps {
         self.gaps
     }
 
-    /// The next candle; none after the last.
+    /// The next candle; `None` after the last.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The first invalid value of the row, or a failure to read it.
     pub(super) fn next(&mut self) -> Result<Option<Candle>, InvalidCandleFile> {
         let row = match self.head.pop_front() {
             Some(row) => row?,
@@ -214,7 +214,7 @@ fn interval_of(
     })
 }
 
-/// The interval of this length, if files may have it.
+/// The interval of this length; `None` if files may not have it.
 fn allowed_interval(step: i64) -> Option<Interval> {
     Interval::ALL
         .into_iter()
@@ -283,7 +283,7 @@ fn invalid_value(
 struct CandleRows {
     file: String,
     reader: csv::Reader<Box<dyn Read>>,
-    /// Where each of [`COLUMNS`] is.
+    /// Position of each of [`COLUMNS`] in a row.
     column_positions: [usize; 5],
     row: StringRecord,
 }
@@ -391,7 +391,7 @@ fn find_columns(file: &str, header: &StringRecord) -> Result<[usize; 5], Invalid
     Ok(places)
 }
 
-/// Rounded to the finest price there is; `None` unless it is a number that may be one.
+/// A price, rounded to the smallest price step; `None` for a text that is no valid price.
 fn price(text: &str) -> Option<Price> {
     let number = text
         .parse::<Decimal>()

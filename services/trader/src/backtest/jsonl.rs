@@ -22,7 +22,7 @@ impl Serialize for ExactDecimal {
     }
 }
 
-/// A closed trade.
+/// One line of the trades file: a closed trade.
 #[derive(Serialize)]
 pub(super) struct TradeLine {
     strategy: Strategy,
@@ -40,7 +40,7 @@ pub(super) struct TradeLine {
 }
 
 impl TradeLine {
-    /// Of this trade.
+    /// The line of this trade.
     pub(super) fn from_trade(trade: &ClosedTrade) -> Self {
         Self {
             strategy: trade.strategy,
@@ -59,7 +59,7 @@ impl TradeLine {
     }
 }
 
-/// A 30m candle on which a strategy's condition holds.
+/// One line of the signals file: a 30m candle on which a strategy's condition holds.
 #[derive(Serialize)]
 pub(super) struct SignalLine {
     open_time: UtcMs,
@@ -74,7 +74,7 @@ pub(super) struct SignalLine {
 }
 
 impl SignalLine {
-    /// Of this strategy on the candle that opened then.
+    /// The line of this strategy for the candle that opened at `open_time`.
     pub(super) fn new(open_time: UtcMs, strategy: Strategy, sight: &StrategyInputs) -> Self {
         let values = sight.values;
         Self {

@@ -23,7 +23,7 @@ impl OutputFile {
     /// Creates the file that a flag names.
     ///
     /// # Errors
-    /// Exit 78 if it cannot be written there.
+    /// Exit 78 if the file cannot be written.
     pub(super) fn create(flag: &'static str, path: &Path) -> Result<Self, ExitError> {
         let refused = |cause: &str| {
             let path = path.display();
@@ -48,10 +48,10 @@ impl OutputFile {
         })
     }
 
-    /// Adds one line of JSON.
+    /// Appends one line of JSON.
     ///
     /// # Errors
-    /// Exit 78 with what the system says.
+    /// Exit 78 with the system's error.
     pub(super) fn write_line(&mut self, value: &impl Serialize) -> Result<(), ExitError> {
         let written = serde_json::to_writer(&mut self.file, value).map_err(io::Error::from);
         written
@@ -59,10 +59,10 @@ impl OutputFile {
             .map_err(|error| self.write_error(&error))
     }
 
-    /// Adds bytes.
+    /// Appends bytes to the file.
     ///
     /// # Errors
-    /// Exit 78 with what the system says.
+    /// Exit 78 with the system's error.
     pub(super) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), ExitError> {
         let written = self.file.write_all(bytes);
         written.map_err(|error| self.write_error(&error))
@@ -71,7 +71,7 @@ impl OutputFile {
     /// Renames the complete file to its final name.
     ///
     /// # Errors
-    /// Exit 78 with what the system says.
+    /// Exit 78 with the system's error.
     pub(super) fn finish(mut self) -> Result<(), ExitError> {
         let moved = self
             .file
@@ -99,11 +99,11 @@ impl Drop for OutputFile {
 
 /// All output files of a run.
 pub(super) struct OutputFiles {
-    /// Closed trades.
+    /// The file of `--trades`.
     pub(super) trades: Option<OutputFile>,
-    /// Candles on which a condition holds.
+    /// The file of `--signals`: candles on which a condition holds.
     pub(super) signals: Option<OutputFile>,
-    /// The equity as a picture.
+    /// The file of `--plot`: the equity as a picture.
     pub(super) plot: Option<OutputFile>,
 }
 
@@ -111,7 +111,7 @@ impl OutputFiles {
     /// Creates all files, before the first candle is read.
     ///
     /// # Errors
-    /// Exit 78 for one that cannot be written, or that is another file of this run.
+    /// Exit 78 for a file that cannot be written, or that is another file of this run.
     pub(super) fn create(args: &BacktestArgs) -> Result<Self, ExitError> {
         let mut taken = vec![("--candles", resolved_path(&args.candles))];
         let mut create = |flag, path: &Option<PathBuf>| {
@@ -135,7 +135,7 @@ impl OutputFiles {
     /// Renames all files to their final names.
     ///
     /// # Errors
-    /// Exit 78 with what the system says.
+    /// Exit 78 with the system's error.
     pub(super) fn finish(self) -> Result<(), ExitError> {
         [self.trades, self.signals, self.plot]
             .into_iter()

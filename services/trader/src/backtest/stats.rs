@@ -15,58 +15,58 @@ use super::equity_curve::EquityCurve;
 /// Latches that the summary lists one by one.
 const MAX_LATCHES_LISTED: usize = 5;
 
-/// Figures so far.
+/// Statistics up to the newest candle.
 #[derive(Debug, Default)]
 pub(super) struct BacktestStats {
-    /// Candles read.
+    /// Number of candles read.
     pub(super) candles: u64,
-    /// Open of the first, close of the last.
+    /// Open time of the first candle and close time of the last; `None` before the first.
     pub(super) span: Option<(UtcMs, UtcMs)>,
-    /// Complete 30m bars.
+    /// Number of complete 30m bars.
     pub(super) bars: u64,
-    /// Close of the first bar that was judged.
+    /// Close time of the first bar that was evaluated; `None` during warm-up.
     pub(super) evaluated_from: Option<UtcMs>,
-    /// Trades by strategy.
+    /// Sums over closed trades, by strategy.
     pub(super) strategies: BTreeMap<Strategy, TradeTotals>,
     /// The equity, marked to market.
     pub(super) valuation: BookValuation,
     /// Critical breakers that tripped, the first few.
     pub(super) latches: Vec<Latch>,
-    /// How many in all.
+    /// Number of critical breakers that tripped.
     pub(super) latch_count: u64,
 }
 
 /// Sums over closed trades. Amounts in the quote currency.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TradeTotals {
-    /// How many.
+    /// Number of trades.
     pub(super) count: u64,
-    /// Of those, the ones with a profit after fees.
+    /// Number of trades with a profit after fees.
     pub(super) wins: u64,
     /// Sum of the profits.
     pub(super) gross_profit: Decimal,
     /// Sum of the losses, positive.
     pub(super) gross_loss: Decimal,
-    /// Fees, funding aside.
+    /// Sum of the fees, without funding.
     pub(super) fees: Decimal,
-    /// Funding paid; negative: received.
+    /// Sum of the funding paid; negative if more was received.
     pub(super) funding: Decimal,
-    /// Time held.
+    /// Sum of the holding times, in milliseconds.
     pub(super) held_ms: u64,
 }
 
-/// What the book is worth with its open position at the newest price.
+/// Value of the book, with its open position at the newest price.
 #[derive(Debug, Default)]
 pub(super) struct BookValuation {
     peak: Option<(UtcMs, Decimal)>,
-    /// Deepest fall as a share of its peak, when that was and when the fall was deepest.
+    /// Largest drawdown as a share of the peak, time of the peak, time of the low; `None` without a drawdown.
     pub(super) max_drawdown: Option<(Decimal, UtcMs, UtcMs)>,
-    /// Over time.
+    /// The equity over time.
     pub(super) curve: EquityCurve,
 }
 
 impl BacktestStats {
-    /// Takes in what a candle led to.
+    /// Takes in the effects of one candle.
     pub(super) fn add_step(
         &mut self,
         candle: &Candle,
@@ -99,14 +99,14 @@ impl BacktestStats {
         }
     }
 
-    /// Takes in what the book is worth after the last candle.
+    /// Takes in the value of the book after the last candle.
     pub(super) fn finish(&mut self, book: &Backtest) {
         if let Some((_, close)) = self.span {
             self.valuation.add(close, book.status().equity);
         }
     }
 
-    /// All strategies together.
+    /// Sums over the trades of all strategies.
     pub(super) fn total(&self) -> TradeTotals {
         let sum = |a: TradeTotals, b: &TradeTotals| TradeTotals {
             count: a.count + b.count,
@@ -144,7 +144,7 @@ impl TradeTotals {
 }
 
 impl BookValuation {
-    /// Takes what it is worth now.
+    /// Takes in the equity at `at`.
     pub(super) fn add(&mut self, at: UtcMs, equity: Decimal) {
         self.curve.add(at, equity);
         let (since, peak) = match self.peak {

@@ -14,21 +14,21 @@ use super::stats::{BacktestStats, TradeTotals};
 
 const MINUTE_MS: u64 = 60_000;
 
-/// Everything the table is made of.
+/// The data of the summary.
 pub(super) struct BacktestSummary<'a> {
-    /// The flags.
+    /// Flags of the command.
     pub(super) args: &'a BacktestArgs,
-    /// What they mean.
+    /// Configuration of the book that follows from the flags.
     pub(super) config: &'a BookConfig,
-    /// Gaps in the candles.
+    /// Gaps of the candle file.
     pub(super) gaps: CandleGaps,
     /// The book after the last candle.
     pub(super) book: &'a Backtest,
-    /// The figures.
+    /// Statistics of the run.
     pub(super) stats: &'a BacktestStats,
 }
 
-/// Lines, each with its label in a column of its own.
+/// Lines of the summary, with the labels in the first column.
 struct TextTable(String);
 
 impl TextTable {
@@ -43,7 +43,7 @@ impl TextTable {
 }
 
 impl BacktestSummary<'_> {
-    /// The whole summary.
+    /// The text of the summary.
     pub(super) fn text(&self) -> String {
         let mut page = TextTable(String::new());
         self.candles(&mut page);
@@ -267,7 +267,7 @@ fn gaps(gaps: &CandleGaps) -> String {
     )
 }
 
-/// `2022-01-31T05:30Z`.
+/// Formats a time, for example `2022-01-31T05:30Z`.
 fn minute(at: UtcMs) -> String {
     let text = at.to_string();
     text.get(..16)
@@ -294,22 +294,22 @@ fn signed_percent(share: Decimal) -> String {
     format!("{percent:+.2} %")
 }
 
-/// A setting, with all its digits.
+/// Formats a share as a percentage with all its digits.
 fn rate(share: Decimal) -> String {
     format!("{} %", (share * Decimal::ONE_HUNDRED).normalize())
 }
 
-/// Cents, thousands apart.
+/// Formats an amount with two decimals and separated thousands.
 fn amount(value: Decimal) -> String {
     grouped(&format!("{:.2}", hundredths(value)))
 }
 
-/// A decimal's own formatting cuts.
+/// Rounds to cents: the formatting of a decimal only truncates.
 fn hundredths(value: Decimal) -> Decimal {
     value.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero)
 }
 
-/// Thousands apart.
+/// Formats a number with separated thousands.
 fn grouped(number: &impl Display) -> String {
     let text = number.to_string();
     let (whole, fraction) = text

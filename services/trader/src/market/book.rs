@@ -1,5 +1,5 @@
-//! One book's side of the feed: its series, its queue, when to refill it, when it is stale. All
-//! decisions, no waiting: time comes in.
+//! One book's side of the feed: its series, its queue, when to refill it, when it is stale. Entry point:
+//! [`Book`]. It decides and never waits: the caller passes the time.
 
 use std::time::{Duration, Instant};
 
@@ -16,30 +16,30 @@ use super::progress::FeedStats;
 use super::series::{Series, Taken};
 use runtime::backoff::Backoff;
 
-/// A candle of the stream beyond this multiple of the last close, or under its inverse, is held against
+/// A candle of the stream beyond this multiple of the last close, or under its inverse, is compared with
 /// REST before it counts.
 const ABSURD: i64 = 2;
 
 /// Candles are stale after so many intervals of exchange time without one.
 const STALE_INTERVALS: i64 = 3;
 
-/// What REST had for a book.
+/// Candles that REST returned for a book.
 #[derive(Debug)]
 pub(crate) struct Refilled {
-    /// In order, from the expected one on.
+    /// In order of open time; the first one is the candle that the series expects, if the exchange has it.
     pub(crate) candles: Vec<Candle>,
-    /// By the exchange's time all candles before this have closed.
+    /// All candles before this time have closed, by the exchange's time.
     pub(crate) closed_until: UtcMs,
 }
 
-/// What a refill says of the stream, when it was made because the stream had been silent.
+/// What a refill shows about the stream, if it was made because the stream was silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Nobody had asked.
+    /// The refill was not made for that reason.
     NotAsked,
     /// The exchange has no candles either.
     NothingToSend,
-    /// The exchange has candles that the stream did not bring, or cannot be asked.
+    /// The exchange has candles that the stream did not bring, or REST failed.
     StreamIsDead,
 }
 
@@ -50,8 +50,8 @@ pub(crate) struct Book {
     series: Series,
     last_close: Option<Price>,
     queue: tokio::sync::mpsc::Sender<Item>,
-    /// When a closed candle last came, or was last looked for in vain.
-    heard: Instant,
+    /// When a closed candle last arrived, or when its absence was last noticed.
+    last_candle_at: Instant,
     stale: Option<Stale>,
     refill: Refill,
     refused: Option<String>,
@@ -61,8 +61,9 @@ pub(crate) struct Book {
 #[derive(Debug)]
 struct Stale {
     since: Instant,
-    told: bool,
-    /// The stream has brought a candle since.
+    /// [`Item::Stale`] was sent.
+    notified: bool,
+    /// The stream has sent a candle since.
     streaming: bool,
 }
 
@@ -70,11 +71,11 @@ struct Stale {
 struct Refill {
     wanted: bool,
     running: bool,
-    /// The running or next one shall tell whether the stream is dead.
+    /// The running or next refill decides whether the stream is dead.
     judges_stream: bool,
     not_before: Instant,
-    /// In a row that brought nothing: paces the next one.
-    in_vain: u32,
+    /// Refills in a row without the expected candle; the wait before the next refill grows with it.
+    empty_in_a_row: u32,
     /// Errors in a row.
     failures: u32,
 }
@@ -87,14 +88,14 @@ impl Book {
             series: Series::new(interval, subscribe.from),
             last_close: None,
             queue: subscribe.queue,
-            heard: now,
+            last_candle_at: now,
             stale: None,
             refill: Refill {
                 wanted: true,
                 running: false,
                 judges_stream: false,
                 not_before: now,
-                in_vain: 0,
+                empty_in_a_row: 0,
                 failures: 0,
             },
             refused: None,
@@ -106,24 +107,24 @@ impl Book {
         &self.symbol
     }
 
-    /// Nobody listens any more, or there is nothing more to say.
+    /// Whether the book has dropped its handle, or its last event was sent.
     pub(crate) fn is_over(&self) -> bool {
         self.ended || self.queue.is_closed()
     }
 
-    /// Its candles come, none is missing.
+    /// Whether its candles arrive and its refills succeed.
     pub(crate) fn is_healthy(&self) -> bool {
         self.stale.is_none() && self.refill.failures == 0
     }
 
-    /// Takes in a closed candle of the stream. One that jumps absurdly is left to REST: what that says
-    /// counts, whatever it is.
+    /// Takes in a closed candle of the stream. A candle with an absurd jump is dropped, and the candle that
+    /// REST has for that time counts.
     ///
     /// # Errors
-    /// What was wrong with it, in one line.
+    /// A line on the jump, when the candle was dropped.
     pub(crate) fn candle_closed(&mut self, candle: Candle, now: Instant) -> Result<(), String> {
         if let Some(last) = self.last_close.filter(|last| is_absurd(*last, &candle)) {
-            // Missing until REST has it, which may be a moment behind the stream.
+            // REST may be a moment behind the stream: the candle is missing until REST has it.
             let end = self.interval.close_of(candle.open_time);
             self.series.knows_closed_until(end);
             return Err(format!(
@@ -131,7 +132,7 @@ impl Book {
                 self.symbol, candle.open_time, candle.close
             ));
         }
-        self.heard = now;
+        self.last_candle_at = now;
         if let Some(stale) = &mut self.stale {
             stale.streaming = true;
         }
@@ -143,11 +144,11 @@ impl Book {
         self.last_close = Some(candle.close);
         if let Taken::Contradicts(earlier) = self.series.take(candle) {
             warn!(symbol = %self.symbol, ?earlier, later = ?candle,
-                "a candle changed after its close; the earlier one stands");
+                "candle changed after its close; the first version is kept");
         }
     }
 
-    /// Hands on what there is room for. What does not fit stays, and is handed on later.
+    /// Sends the candles that the queue has room for. The others are sent later.
     pub(crate) fn hand_on(&mut self, progress: &FeedStats, now: Instant) {
         let mut handed = false;
         while self.series.has_next() {
@@ -162,24 +163,24 @@ impl Book {
         if handed {
             progress.handed_on(&self.symbol, self.series.expected());
         }
-        self.tell_recovered(now);
-        self.tell_refused();
+        self.send_recovered(now);
+        self.send_refused();
     }
 
-    fn tell_recovered(&mut self, now: Instant) {
+    fn send_recovered(&mut self, now: Instant) {
         let whole = !self.series.has_next() && !self.series.misses_next();
         let Some(stale) = self.stale.take_if(|s| s.streaming && whole) else {
             return;
         };
         let after = now.duration_since(stale.since);
-        info!(symbol = %self.symbol, ?after, "candles come again");
+        info!(symbol = %self.symbol, ?after, "candles arrive again");
         let item = Item::Recovered { after };
-        if stale.told && matches!(self.queue.try_send(item), Err(TrySendError::Full(_))) {
+        if stale.notified && matches!(self.queue.try_send(item), Err(TrySendError::Full(_))) {
             self.stale = Some(stale);
         }
     }
 
-    fn tell_refused(&mut self) {
+    fn send_refused(&mut self) {
         if let Some(reason) = self.refused.take() {
             match self.queue.try_send(Item::Refused { reason }) {
                 Err(TrySendError::Full(Item::Refused { reason })) => self.refused = Some(reason),
@@ -188,38 +189,43 @@ impl Book {
         }
     }
 
-    /// If no candle has come for too long: says so once, and has REST looked at.
-    pub(crate) fn look_at_age(&mut self, market_now: UtcMs, now: Instant, stale_after: Duration) {
-        let since = self.series.heard_until();
+    /// If no candle has arrived for too long: sends [`Item::Stale`] once and requests a refill.
+    pub(crate) fn check_staleness(
+        &mut self,
+        market_now: UtcMs,
+        now: Instant,
+        stale_after: Duration,
+    ) {
+        let since = self.series.received_until();
         let limit = self.interval.millis() * STALE_INTERVALS;
         if market_now.0.saturating_sub(since.0) < limit
-            || now.duration_since(self.heard) < stale_after
+            || now.duration_since(self.last_candle_at) < stale_after
         {
             return;
         }
-        self.heard = now;
+        self.last_candle_at = now;
         self.refill.wanted = true;
         self.refill.judges_stream = true;
         let stale = self.stale.get_or_insert_with(|| {
             warn!(symbol = %self.symbol, %since, %market_now, "no closed candle for too long");
             Stale {
                 since: now,
-                told: false,
+                notified: false,
                 streaming: false,
             }
         });
         stale.streaming = false;
-        if !stale.told {
-            stale.told = self.queue.try_send(Item::Stale { since }).is_ok();
+        if !stale.notified {
+            stale.notified = self.queue.try_send(Item::Stale { since }).is_ok();
         }
     }
 
-    /// Has REST looked at for what may have been missed.
+    /// Requests a refill of the candles that the stream may have missed.
     pub(crate) fn want_refill(&mut self) {
         self.refill.wanted = true;
     }
 
-    /// Whether to ask REST now; if so, from which open time on.
+    /// Starts a refill if one is due: the open time of its first candle. `None` when no refill is due.
     pub(crate) fn start_refill(&mut self, now: Instant) -> Option<UtcMs> {
         let due = (self.refill.wanted || self.series.misses_next())
             && !self.refill.running
@@ -234,7 +240,7 @@ impl Book {
         Some(self.series.expected())
     }
 
-    /// Takes in what REST had.
+    /// Takes in the result of a refill.
     pub(crate) fn refilled(
         &mut self,
         result: Result<Refilled, MarketError>,
@@ -255,9 +261,13 @@ impl Book {
             }
         };
         self.refill.failures = 0;
-        self.refill.in_vain = if brought { 0 } else { self.refill.in_vain + 1 };
+        self.refill.empty_in_a_row = if brought {
+            0
+        } else {
+            self.refill.empty_in_a_row + 1
+        };
         if self.series.misses_next() {
-            self.refill.not_before = now + backoff.wait(self.refill.in_vain.max(1));
+            self.refill.not_before = now + backoff.wait(self.refill.empty_in_a_row.max(1));
         }
         match (asked, brought) {
             (false, _) => Verdict::NotAsked,
@@ -266,7 +276,7 @@ impl Book {
         }
     }
 
-    /// Whether it brought the expected candle.
+    /// Takes in the candles of a refill; returns whether the expected candle is among them.
     fn take_refill(&mut self, refilled: Refilled, now: Instant) -> bool {
         let any = !refilled.candles.is_empty();
         for candle in refilled.candles {
@@ -274,9 +284,9 @@ impl Book {
         }
         self.series.knows_closed_until(refilled.closed_until);
         if any {
-            self.heard = now;
+            self.last_candle_at = now;
             if let Some((from, to)) = self.series.answered() {
-                warn!(symbol = %self.symbol, %from, %to, "the exchange has no candles here");
+                warn!(symbol = %self.symbol, %from, %to, "exchange has no candles for this period; continuing after it");
             }
         }
         self.series.has_next()

@@ -1,13 +1,13 @@
-//! Keeps REST calls under the exchange's request weight, from what its answers say. Nothing here
-//! waits: a caller that must not call now is told for how long.
+//! Keeps REST calls under the exchange's limit of request weight. Entry point: [`Budget`]. It never waits: a
+//! caller that must not call now receives the remaining time.
 //!
-//! Two things close it: our own high-water mark, and the exchange's refusal. What protects a position
-//! heeds only the second; the mark keeps a reserve for it.
+//! Two causes close the budget: our own high-water mark, and a refusal by the exchange. Calls that protect a
+//! position ignore the mark, which keeps a reserve for them.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Weight per minute after which we pause by ourselves. Binance allows 2,400 per address; the rest
+/// Weight per minute at which calls pause. Binance allows 2,400 per address; the rest
 /// is left to other processes behind the same address.
 const HIGH_WATER: u32 = 1_900;
 
@@ -26,18 +26,18 @@ struct State {
 }
 
 impl Budget {
-    /// How long no call may be made; `None` when one may.
+    /// How long no call may be made; `None` when calls may be made.
     pub(crate) fn closed_for(&self, now: Instant) -> Option<Duration> {
         let state = self.lock();
         left(state.paused_until.max(state.refused_until), now)
     }
 
-    /// How long the exchange will refuse any call; `None` when it does not.
+    /// How long the exchange refuses every call; `None` when it accepts calls.
     pub(crate) fn refused_for(&self, now: Instant) -> Option<Duration> {
         left(self.lock().refused_until, now)
     }
 
-    /// Takes in the used weight that an answer reported.
+    /// Takes in the used weight of an answer; pauses calls near the limit.
     pub(crate) fn used(&self, weight: u32, now: Instant) {
         if weight >= HIGH_WATER {
             let state = &mut *self.lock();
@@ -45,7 +45,7 @@ impl Budget {
         }
     }
 
-    /// The exchange refused a call for `wait_before_retry`.
+    /// Records that the exchange refuses calls for `pause`.
     pub(crate) fn close(&self, pause: Duration, now: Instant) {
         let state = &mut *self.lock();
         state.refused_until = state.refused_until.max(now.checked_add(pause));
@@ -56,7 +56,7 @@ impl Budget {
     }
 }
 
-/// How long it is until then; `None` when that is past.
+/// The time that is left until `until`; `None` when it has passed.
 pub(crate) fn left(until: Option<Instant>, now: Instant) -> Option<Duration> {
     until
         .map(|until| until.saturating_duration_since(now))
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_pause_at_the_high_water_mark_and_go_on_after_a_minute() {
+    fn calls_pause_at_the_high_water_mark_and_continue_after_a_minute() {
         let (budget, now) = (Budget::default(), Instant::now());
         budget.used(HIGH_WATER - 1, now);
         assert_eq!(budget.closed_for(now), None);

@@ -1,5 +1,5 @@
-//! The exchange's time as far as it has been heard. Trading timers follow it, because a simulated
-//! exchange may run faster than the wall, or stand still.
+//! The newest time that the exchange has sent. Entry point: [`ExchangeClock`]. Trading timers follow it, because
+//! a simulated exchange may run faster than wall time, or pause.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,57 +14,59 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub struct ExchangeClock {
     newest: watch::Sender<UtcMs>,
-    /// When the newest was heard.
-    heard: Arc<Mutex<Option<Instant>>>,
+    /// When the newest time was received; `None` while there is none, or when it is doubted.
+    received_at: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Default for ExchangeClock {
     fn default() -> Self {
         Self {
             newest: watch::Sender::new(UtcMs(0)),
-            heard: Arc::default(),
+            received_at: Arc::default(),
         }
     }
 }
 
 impl ExchangeClock {
-    /// The newest exchange time seen; the epoch while nothing was heard.
+    /// The newest exchange time seen; the epoch while there is none.
     pub fn now(&self) -> UtcMs {
         *self.newest.borrow()
     }
 
-    /// For those who wait until the exchange's time has moved.
+    /// A receiver that wakes when the exchange's time advances.
     pub fn watch(&self) -> watch::Receiver<UtcMs> {
         self.newest.subscribe()
     }
 
-    /// Takes in a sighting; an older one than the newest changes nothing.
+    /// Takes in a time that the exchange sent; a time before the newest changes nothing.
     pub(crate) fn saw(&self, at: UtcMs) {
         self.newest.send_if_modified(|newest| {
             let newer = at > *newest;
             if newer {
                 *newest = at;
-                *self.heard() = Some(Instant::now());
+                *self.received_at() = Some(Instant::now());
             }
             newer
         });
     }
 
-    /// The newest sighting, carried forward by the monotonic time since then; none if that is more
-    /// than `max_quantity`. For who must sign with the present time: trading timers follow [`Self::decision_inputs`].
+    /// The newest time, carried forward by the monotonic time since it was received; `None` if that is more
+    /// than `most`. For signing a call with the present time: trading timers follow [`Self::now`].
     pub(crate) fn carried(&self, most: Duration) -> Option<UtcMs> {
         let newest = self.newest.borrow();
-        let age = (*self.heard())?.elapsed();
+        let age = (*self.received_at())?.elapsed();
         (age <= most).then(|| newest.plus(age))
     }
 
-    /// What was heard is not believed any more: the exchange says that it is not its time.
+    /// Stops carrying the newest time forward: the exchange has said that it is not its time.
     pub(crate) fn doubt(&self) {
-        *self.heard() = None;
+        *self.received_at() = None;
     }
 
-    fn heard(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn received_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.received_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

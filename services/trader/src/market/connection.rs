@@ -1,5 +1,5 @@
-//! One life of the stream connection, from the handshake to its first fault. It is never repaired:
-//! the feed drops it and opens another. Which candles are missing is not known here.
+//! One stream connection, from the handshake to its first fault. Entry point: [`Connection::open`]. A connection
+//! is never repaired: the feed drops it and opens another one.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,28 +20,28 @@ use super::clock::ExchangeClock;
 use super::error::one_line;
 use super::kline::{self, StreamMessage};
 
-/// The SDK gives each handshake 10 s; this only holds it to that.
+/// Deadline of a handshake. The SDK's own is 10 s; this one guards against a hang of the SDK.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 
-/// Events that may wait for the feed. It takes them in without waiting for anyone, so more than a
-/// few mean that something is broken, and the connection counts as lost.
+/// Events that may wait for the feed. The feed takes them in at once, so a full queue is a fault, and the
+/// connection counts as lost.
 const EVENTS: usize = 1_024;
 
 /// The path under which Binance serves klines.
 const PATH: &str = "market";
 
-/// What the connection tells the feed.
+/// An event of the connection, for the feed.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    /// The first kline message: the exchange really sends.
+    /// The first kline message arrived: the stream works.
     CameAlive,
-    /// A candle closed.
+    /// A candle of this symbol closed.
     CandleClosed(String, Candle),
     /// A subscription was answered.
     Answered,
     /// A closed candle or a message could not be read.
     Unreadable(String),
-    /// Nothing more will come.
+    /// The connection has ended, for this reason.
     Lost(String),
 }
 
@@ -52,15 +52,15 @@ pub(crate) struct Connection {
     events: mpsc::Receiver<LinkEvent>,
     overflowed: Arc<AtomicBool>,
     subscribed: BTreeSet<SubjectToken>,
-    /// When each request was made that has no answer yet; the exchange answers in order.
+    /// Times of the requests without an answer, oldest first; the exchange answers in order.
     unanswered: VecDeque<Instant>,
 }
 
 impl Connection {
-    /// Connects. What is heard of the exchange's time goes to `clock` at once.
+    /// Connects. The exchange's times in the messages go to `clock` at once.
     ///
     /// # Errors
-    /// One line on why there is no connection.
+    /// One line on why the connection failed.
     pub(crate) async fn open(
         handle: WebsocketStreamsHandle,
         interval: Interval,
@@ -84,7 +84,7 @@ impl Connection {
         };
         {
             let _inside = runtime.get()?.enter();
-            streams.subscribe_on_ws_events(move |event| listener.hear(event));
+            streams.subscribe_on_ws_events(move |event| listener.handle(event));
         }
         Ok(Self {
             streams: Some(streams),
@@ -103,10 +103,10 @@ impl Connection {
         if matches!(event, Some(LinkEvent::Answered)) {
             self.unanswered.pop_front();
         }
-        event.unwrap_or_else(|| LinkEvent::Lost("the SDK ended it".to_owned()))
+        event.unwrap_or_else(|| LinkEvent::Lost("the SDK ended the connection".to_owned()))
     }
 
-    /// Asks for the klines of exactly these symbols.
+    /// Subscribes to the klines of exactly these symbols.
     pub(crate) fn subscribe_to(&mut self, wanted: &BTreeSet<SubjectToken>, now: Instant) {
         let added = self.names(wanted.difference(&self.subscribed));
         let gone = self.names(self.subscribed.difference(wanted));
@@ -122,14 +122,14 @@ impl Connection {
             self.unanswered.push_back(now);
         }
         if !gone.is_empty() {
-            // The SDK makes one request of each.
+            // The SDK sends one request for each name.
             self.unanswered.extend(gone.iter().map(|_| now));
             streams.unsubscribe_with_path(gone, None, Some(PATH.to_owned()));
         }
         self.subscribed.clone_from(wanted);
     }
 
-    /// Why this connection must be given up although it did not say that it is lost.
+    /// Why the connection must be dropped although no [`LinkEvent::Lost`] arrived; `None` when it has no fault.
     pub(crate) fn fault(&self, now: Instant, answer_within: Duration) -> Option<String> {
         if self.overflowed.load(Relaxed) {
             return Some(format!("more than {EVENTS} events were waiting"));
@@ -162,7 +162,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The SDK says its goodbyes from a task that it starts where it is dropped.
+        // The SDK closes the connection from a task that it starts where it is dropped.
         if let Ok(runtime) = self.runtime.get() {
             let _inside = runtime.enter();
             drop(self.streams.take());
@@ -172,8 +172,8 @@ impl Drop for Connection {
 
 /// A runtime for one connection of the SDK.
 ///
-/// The SDK starts tasks that it does not end: the reader of a peer that stays silent, for one, waits
-/// for ever after its client was dropped. Their runtime is the only handle on them.
+/// The SDK starts tasks that it does not end: the reader of a silent peer waits for ever after its client was
+/// dropped. Only the end of their runtime ends them.
 pub(crate) struct SdkRuntime(Option<Runtime>);
 
 impl SdkRuntime {
@@ -185,7 +185,7 @@ impl SdkRuntime {
             .enable_all()
             .build()
             .map(|runtime| Self(Some(runtime)))
-            .map_err(|error| format!("no thread for the connection: {error}"))
+            .map_err(|error| format!("starting the connection's thread failed: {error}"))
     }
 
     pub(crate) fn get(&self) -> Result<&Runtime, String> {
@@ -203,7 +203,7 @@ impl Drop for SdkRuntime {
     }
 }
 
-/// Turns the SDK's events into ours, on the SDK's thread. Never waits.
+/// Converts the SDK's events to [`LinkEvent`]s, on the SDK's thread. Never waits.
 struct Listener {
     interval: Interval,
     clock: ExchangeClock,
@@ -213,13 +213,13 @@ struct Listener {
 }
 
 impl Listener {
-    fn hear(&mut self, event: WebsocketEvent) {
+    fn handle(&mut self, event: WebsocketEvent) {
         match event {
             WebsocketEvent::Message(text) => self.read(&text),
-            WebsocketEvent::Error(reason) => self.tell(LinkEvent::Lost(one_line(&reason))),
+            WebsocketEvent::Error(reason) => self.send(LinkEvent::Lost(one_line(&reason))),
             WebsocketEvent::Close(code, reason) => {
                 let reason = one_line(&format!("closed by the exchange with {code} {reason}"));
-                self.tell(LinkEvent::Lost(reason));
+                self.send(LinkEvent::Lost(reason));
             }
             WebsocketEvent::Open | WebsocketEvent::Ping | WebsocketEvent::Pong => {}
         }
@@ -235,23 +235,23 @@ impl Listener {
                 self.clock.saw(sent);
                 if !self.alive {
                     self.alive = true;
-                    self.tell(LinkEvent::CameAlive);
+                    self.send(LinkEvent::CameAlive);
                 }
                 if let Some(candle) = closed {
-                    self.tell(LinkEvent::CandleClosed(symbol, candle));
+                    self.send(LinkEvent::CandleClosed(symbol, candle));
                 }
             }
-            Ok(StreamMessage::Answer(None)) => self.tell(LinkEvent::Answered),
+            Ok(StreamMessage::Answer(None)) => self.send(LinkEvent::Answered),
             Ok(StreamMessage::Answer(Some(error))) => {
                 let reason = one_line(&format!("a subscription was refused: {error}"));
-                self.tell(LinkEvent::Lost(reason));
+                self.send(LinkEvent::Lost(reason));
             }
             Ok(StreamMessage::Other) => {}
-            Err(reason) => self.tell(LinkEvent::Unreadable(one_line(&reason))),
+            Err(reason) => self.send(LinkEvent::Unreadable(one_line(&reason))),
         }
     }
 
-    fn tell(&self, event: LinkEvent) {
+    fn send(&self, event: LinkEvent) {
         if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
             self.overflowed.store(true, Relaxed);
         }

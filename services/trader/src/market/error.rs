@@ -1,5 +1,5 @@
-//! What can go wrong with the exchange, shaped by what the caller does next. How the SDK's errors
-//! become ours is here, and nowhere else.
+//! Errors of calls to the exchange, one variant for each thing that the caller does next: [`MarketError`]. The
+//! SDK's errors are converted here.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -8,51 +8,51 @@ use std::time::Duration;
 use binance_sdk::errors::ConnectorError;
 use protocol::ids::SubjectToken;
 
-/// The exchange did not do what was asked.
+/// A call to the exchange that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MarketError {
-    /// May go well later.
+    /// The call may succeed later.
     #[error("{what}: {reason}")]
     Retry {
-        /// What was asked.
+        /// The call, for example `klines`.
         what: &'static str,
-        /// One line.
+        /// One line on the cause.
         reason: String,
-        /// Not before this time has passed, where the exchange or our own budget says so.
+        /// The least wait, if the exchange or our own budget demands one.
         after: Option<Duration>,
     },
-    /// Will not heal by itself.
+    /// The call will fail again until settings or the account change.
     #[error("{what}: {reason}")]
     Refused {
-        /// What was asked.
+        /// The call, for example `klines`.
         what: &'static str,
-        /// One line.
+        /// One line on the cause.
         reason: String,
     },
-    /// A symbol that cannot be traded here.
+    /// The settings name a symbol that cannot be traded.
     #[error(
         "SYMBOLS=\"{symbol}\": expected listed symbols such as {examples}; {symbol} is {reason}"
     )]
     UnknownSymbol {
-        /// What was asked for.
+        /// The symbol of the settings.
         symbol: SubjectToken,
-        /// What it is instead.
+        /// Why the symbol cannot be traded.
         reason: String,
-        /// A few symbols that can, the most alike first.
+        /// A few symbols that can be traded, the most similar first.
         examples: String,
     },
 }
 
-/// After HTTP 429 without a `Retry-After`: the exchange counts by the minute.
+/// Wait after HTTP 429 without a `Retry-After`: the exchange counts by the minute.
 const PAUSE_WHEN_LIMITED: Duration = Duration::from_mins(1);
 
-/// After HTTP 418 (banned) without a `Retry-After`: the shortest ban.
+/// Wait after HTTP 418 (banned) without a `Retry-After`: the shortest ban.
 const PAUSE_WHEN_BANNED: Duration = Duration::from_mins(2);
 
-/// Codes with status 400 that are the exchange's own trouble, not the request's.
-const ITS_OWN_TROUBLE: [i64; 8] = [-1000, -1001, -1003, -1006, -1007, -1008, -1015, -1016];
+/// Codes with status 400 for a fault of the exchange, not of the request.
+const EXCHANGE_FAULTS: [i64; 8] = [-1000, -1001, -1003, -1006, -1007, -1008, -1015, -1016];
 
-/// Longest text kept of an error.
+/// Most characters kept of an error text.
 const LONGEST_REASON: usize = 300;
 
 impl MarketError {
@@ -71,7 +71,7 @@ impl MarketError {
         }
     }
 
-    /// An error of an SDK call. The SDK wraps its own type, and reports some faults without it.
+    /// Converts an error of an SDK call. The SDK wraps its own type, and reports some faults without it.
     pub(crate) fn from_sdk(
         what: &'static str,
         error: &(dyn Error + Send + Sync + 'static),
@@ -95,17 +95,17 @@ impl MarketError {
             ConnectorError::RateLimitBanError { retry_after, .. } => {
                 pause(*retry_after, PAUSE_WHEN_BANNED)
             }
-            // The exchange's firewall, not its API: asking on makes it a ban.
+            // The exchange's firewall refused the call, not its API: further calls lead to a ban.
             ConnectorError::ForbiddenError { .. } => pause(None, PAUSE_WHEN_LIMITED),
             ConnectorError::BadRequestError { code, .. }
-                if !code.is_some_and(|c| ITS_OWN_TROUBLE.contains(&c)) =>
+                if !code.is_some_and(|c| EXCHANGE_FAULTS.contains(&c)) =>
             {
                 Self::refused(what, error.to_string())
             }
             ConnectorError::UnauthorizedError { .. } | ConnectorError::NotFoundError { .. } => {
                 Self::refused(what, error.to_string())
             }
-            // HTTP 451 reaches us without its number.
+            // The SDK reports HTTP 451 without its status.
             ConnectorError::ConnectorClientError { msg, .. }
                 if msg.contains("restricted location") =>
             {
@@ -129,11 +129,11 @@ fn with_causes(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// An exchange's (or a proxy's) answer may be a whole page: one line of it is enough. Of an address the
-/// query is left out: it may be signed.
+/// One line of an answer of the exchange or of a proxy, which may be a whole page. The query of an address is
+/// left out: it may be signed.
 pub(crate) fn one_line(text: &str) -> String {
-    let words = text.split_whitespace().map(without_query);
-    let mut line = words.collect::<Vec<_>>().join(" ");
+    let parts = text.split_whitespace().map(without_query);
+    let mut line = parts.collect::<Vec<_>>().join(" ");
     if let Some((end, _)) = line.char_indices().nth(LONGEST_REASON) {
         line.truncate(end);
         line.push('…');
@@ -141,9 +141,9 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-fn without_query(word: &str) -> Cow<'_, str> {
-    let Some((address, query)) = word.split_once('?').filter(|(a, _)| a.contains("://")) else {
-        return Cow::Borrowed(word);
+fn without_query(part: &str) -> Cow<'_, str> {
+    let Some((address, query)) = part.split_once('?').filter(|(a, _)| a.contains("://")) else {
+        return Cow::Borrowed(part);
     };
     let behind = query.find([')', '"', ':']).and_then(|at| query.get(at..));
     Cow::Owned(format!("{address}{}", behind.unwrap_or_default()))

@@ -1,5 +1,5 @@
-//! What a book's body holds of the feed: how to subscribe, what comes out. How it is kept whole is
-//! in [`super::feed_task`].
+//! The feed from the side of a book: subscriptions and their events. Entry point: [`Feed::subscribe`]. The task
+//! behind it is in [`super::feed_task`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,22 +17,22 @@ use runtime::backoff::Backoff;
 /// Subscriptions that may wait for the feed task.
 const COMMANDS: usize = 64;
 
-/// How the feed works.
+/// Settings of the feed.
 #[derive(Debug, Clone)]
 pub struct FeedSettings {
     /// Interval of the candles.
     pub interval: Interval,
-    /// End with an error after so many failures in a row, of the stream or of one symbol's REST
-    /// calls; `None`: never.
+    /// The feed ends with an error after this number of failures in a row, of the stream or of one symbol's
+    /// REST calls; `None`: it never does.
     pub give_up_after: Option<u32>,
     /// Candles that may wait for a book before they are left to be fetched again.
     pub queue: usize,
-    /// Its deadlines, all in wall time.
+    /// Deadlines of the feed, all in wall time.
     pub timing: FeedTiming,
 }
 
 impl FeedSettings {
-    /// Candles of `interval`, otherwise as usual.
+    /// Candles of `interval`, with the default deadlines and queue.
     pub fn new(interval: Interval) -> Self {
         Self {
             interval,
@@ -46,11 +46,11 @@ impl FeedSettings {
 /// Deadlines of the feed, all in wall time.
 #[derive(Debug, Clone)]
 pub struct FeedTiming {
-    /// How often deadlines are looked at.
+    /// How often deadlines are checked.
     pub tick: Duration,
     /// Candles are stale after this time without one, if 3 intervals of exchange time passed too.
     pub stale_after: Duration,
-    /// The exchange is asked for its time when none was heard for this long.
+    /// The exchange is asked for its time when none has arrived for this long.
     pub probe_after: Duration,
     /// A subscription is answered within this time.
     pub answer_within: Duration,
@@ -82,40 +82,40 @@ impl FeedTiming {
     }
 }
 
-/// What a book is told.
+/// An event of a subscription.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeedEvent {
     /// The next candle of the series: each once, in order, without gaps except those that the
     /// exchange itself has.
     Candle {
-        /// It.
+        /// The closed candle.
         candle: Candle,
         /// The exchange's time when the candle was received here; at least the candle's end.
         market_now: UtcMs,
         /// No later candle has closed by `market_now`.
         caught_up: bool,
     },
-    /// No candle has come for too long. The series goes on when they come again.
+    /// No candle has arrived for too long. The series continues when candles arrive again.
     Stale {
-        /// End of the newest candle that was heard of.
+        /// End of the newest candle that arrived.
         since: UtcMs,
         /// The exchange's time now.
         market_now: UtcMs,
     },
-    /// After [`Self::Stale`]: the stream sends again, and all that was missing was handed on.
+    /// After [`Self::Stale`]: the stream sends again, and all missing candles were sent.
     Recovered {
         /// How long it was stale, wall time.
         after: Duration,
     },
-    /// The last event: the exchange refuses this symbol and will go on doing so.
+    /// The last event: the exchange refuses this symbol for good.
     Refused {
-        /// One line.
+        /// One line on the cause.
         reason: String,
     },
 }
 
-/// [`FeedEvent`] as it waits in the queue: times are added when it is received, so that a candle
-/// that waited long does not look fresh.
+/// [`FeedEvent`] in the queue. Times are added when the book takes it out, so that a candle that waited long
+/// does not seem fresh.
 #[derive(Debug)]
 pub(crate) enum Item {
     Candle(Candle),
@@ -124,7 +124,7 @@ pub(crate) enum Item {
     Refused { reason: String },
 }
 
-/// A book that wants candles.
+/// The request of a book for candles.
 #[derive(Debug)]
 pub(crate) struct Subscribe {
     pub(crate) symbol: SubjectToken,
@@ -132,7 +132,7 @@ pub(crate) struct Subscribe {
     pub(crate) queue: mpsc::Sender<Item>,
 }
 
-/// The feed task has ended, so there are no candles any more.
+/// The feed task has ended: no more candles arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the market feed has ended")]
 pub struct FeedClosed;
@@ -141,7 +141,7 @@ pub struct FeedClosed;
 #[derive(Clone)]
 pub struct Feed {
     commands: mpsc::Sender<Subscribe>,
-    /// Outlives a task that failed: the next one goes on with it.
+    /// Outlives a task that failed: the next task continues with it.
     pub(super) waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
     pub(super) market: BinanceDataClient,
     pub(super) settings: FeedSettings,
@@ -150,7 +150,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// A feed that nothing drives yet.
+    /// A feed without a task: see [`Feed::task`].
     pub fn new(market: BinanceDataClient, settings: FeedSettings) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         Self {
@@ -163,7 +163,8 @@ impl Feed {
         }
     }
 
-    /// The closed candles of `symbol` that open at `from_seq` or later. Dropping the handle ends it.
+    /// The closed candles of `symbol` that open at `from` or later. Dropping the handle ends the
+    /// subscription.
     ///
     /// # Errors
     /// [`FeedClosed`] when the task has ended.
@@ -186,12 +187,12 @@ impl Feed {
         })
     }
 
-    /// The exchange's time.
+    /// The newest time that the exchange has sent.
     pub fn clock(&self) -> &ExchangeClock {
         &self.clock
     }
 
-    /// How the feed is.
+    /// Counters and state of the feed.
     pub fn stats(&self) -> &Arc<FeedStats> {
         &self.progress
     }
@@ -210,11 +211,11 @@ impl FeedHandle {
     /// drop while it waits: no event is lost.
     pub async fn recv(&mut self) -> Option<FeedEvent> {
         let item = self.items.recv().await?;
-        let heard = self.clock.now();
+        let newest = self.clock.now();
         Some(match item {
             Item::Candle(candle) => {
                 let end = self.interval.close_of(candle.open_time);
-                let market_now = heard.max(end);
+                let market_now = newest.max(end);
                 FeedEvent::Candle {
                     candle,
                     market_now,
@@ -223,7 +224,7 @@ impl FeedHandle {
             }
             Item::Stale { since } => FeedEvent::Stale {
                 since,
-                market_now: heard,
+                market_now: newest,
             },
             Item::Recovered { after } => FeedEvent::Recovered { after },
             Item::Refused { reason } => FeedEvent::Refused { reason },

@@ -1,7 +1,7 @@
-//! The task that keeps every book's series whole: one stream connection, REST refills, deadlines.
-//! What a candle is worth and who listens is not known here.
+//! The task that keeps every book's series complete: one stream connection, REST refills, deadlines. Entry point:
+//! [`FeedTask::run`].
 //!
-//! It waits in one place ([`FeedTask::next_turn`]); everything else decides and starts.
+//! It waits in one place ([`FeedTask::next_turn`]); everything else decides and starts jobs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,29 +24,29 @@ use super::feed::{Feed, FeedSettings, Subscribe};
 use super::progress::FeedStats;
 use super::rest::BinanceDataClient;
 
-/// REST refills at the same time.
+/// Most REST refills at the same time.
 const REFILLS: usize = 4;
 
 /// Most candles of one refill: one answer of the exchange.
 const REFILL_CANDLES: usize = 1_500;
 
-/// Why the feed ended by itself.
+/// Why the feed ended without a stop request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FeedError {
     /// As many failures in a row as [`FeedSettings::give_up_after`] allows.
     #[error("market feed gave up after {failures} failures in a row: {reason}")]
     GaveUp {
-        /// How many.
+        /// Number of failures in a row.
         failures: u32,
-        /// The newest, one line.
+        /// The newest failure, in one line.
         reason: String,
     },
-    /// A bug of ours.
+    /// A job panicked: a bug.
     #[error("market feed: a job failed: {0}")]
     JobFailed(String),
 }
 
-/// Drives a [`super::Feed`].
+/// The task that drives a [`super::Feed`]; one at a time.
 pub struct FeedTask {
     market: BinanceDataClient,
     settings: FeedSettings,
@@ -68,29 +68,29 @@ enum Link {
     Up(Box<Connection>),
 }
 
-/// When the exchange's time was last heard or asked for.
+/// When the exchange's time last arrived or was last requested.
 struct Probe {
     running: bool,
-    /// Asked in vain, and nothing was heard since.
+    /// The last request failed, and no time has arrived since.
     failing: bool,
     last: Instant,
     seen: UtcMs,
 }
 
-/// A job that ended.
+/// The result of a job.
 enum Done {
     Connected(Result<Box<Connection>, String>),
     Refilled(u64, Result<Refilled, MarketError>),
     Probed(Result<UtcMs, MarketError>),
 }
 
-/// Why the loop turns.
+/// The cause of one turn of the loop.
 enum Turn {
     Stopped,
     Ticked,
     Subscribed(Subscribe),
     JobEnded(Result<Done, JoinError>),
-    LinkTold(LinkEvent),
+    LinkEvent(LinkEvent),
 }
 
 impl Feed {
@@ -134,7 +134,7 @@ impl FeedTask {
         }
     }
 
-    /// Runs until `shutdown` is cancelled. Its jobs and its connection end with it.
+    /// Runs until `stop` is cancelled. Its jobs and its connection end with it.
     ///
     /// # Errors
     /// [`FeedError::GaveUp`] only when the settings set a limit; [`FeedError::JobFailed`] is a bug.
@@ -145,7 +145,7 @@ impl FeedTask {
         let outcome = loop {
             let turn = self.next_turn(&stop, &mut ticks, &mut commands).await;
             if matches!(turn, Turn::Stopped) {
-                // Nobody waits for a task that will not come.
+                // The process ends: no later task will take these subscriptions.
                 commands.close();
                 break Ok(());
             }
@@ -171,7 +171,7 @@ impl FeedTask {
             _ = ticks.tick() => Turn::Ticked,
             Some(subscribe) = commands.recv() => Turn::Subscribed(subscribe),
             Some(ended) = self.jobs.join_next() => Turn::JobEnded(ended),
-            event = next_event(&mut self.link) => Turn::LinkTold(event),
+            event = next_event(&mut self.link) => Turn::LinkEvent(event),
         }
     }
 
@@ -179,7 +179,7 @@ impl FeedTask {
         match turn {
             Turn::Stopped => Ok(()),
             Turn::Ticked => {
-                self.look_at_deadlines(now);
+                self.check_deadlines(now);
                 Ok(())
             }
             Turn::Subscribed(subscribe) => {
@@ -190,14 +190,14 @@ impl FeedTask {
             }
             Turn::JobEnded(Ok(done)) => self.job_ended(done, now),
             Turn::JobEnded(Err(error)) => Err(FeedError::JobFailed(error.to_string())),
-            Turn::LinkTold(event) => self.link_told(event, now),
+            Turn::LinkEvent(event) => self.handle_link_event(event, now),
         }
     }
 
     fn job_ended(&mut self, done: Done, now: Instant) -> Result<(), FeedError> {
         match done {
             Done::Connected(Ok(connection)) => {
-                info!("connected to the market stream");
+                info!("market stream connected");
                 self.link = Link::Up(connection);
                 Ok(())
             }
@@ -215,7 +215,7 @@ impl FeedTask {
         }
     }
 
-    fn link_told(&mut self, event: LinkEvent, now: Instant) -> Result<(), FeedError> {
+    fn handle_link_event(&mut self, event: LinkEvent, now: Instant) -> Result<(), FeedError> {
         match event {
             LinkEvent::CameAlive => self.link_failures = 0,
             LinkEvent::CandleClosed(symbol, candle) => {
@@ -228,7 +228,7 @@ impl FeedTask {
                     self.failed(refused);
                 }
             }
-            // What closed before the subscription held did not come through it.
+            // Candles that closed before the subscription was in force did not come through the stream.
             LinkEvent::Answered => self.books.values_mut().for_each(Book::want_refill),
             LinkEvent::Unreadable(reason) => self.failed(reason),
             LinkEvent::Lost(reason) => return self.link_lost(&reason, now),
@@ -243,9 +243,9 @@ impl FeedTask {
             retry_at: now + wait,
         };
         let reason = format!("market stream: {reason}");
-        warn!(failures = self.link_failures, ?wait, "{reason}");
+        warn!(error = %reason, failures = self.link_failures, ?wait, "market stream lost");
         self.progress.failed(reason.clone());
-        self.may_go_on(self.link_failures, reason)
+        self.check_failure_limit(self.link_failures, reason)
     }
 
     fn refilled(
@@ -267,24 +267,24 @@ impl FeedTask {
         if let Some(reason) = failure {
             let reason = format!("{symbol}: {reason}");
             self.failed(reason.clone());
-            self.may_go_on(failures, reason)?;
+            self.check_failure_limit(failures, reason)?;
         }
         if verdict == Verdict::StreamIsDead && matches!(self.link, Link::Up(_)) {
-            let reason = format!("silent: no closed {symbol} candle came");
+            let reason = format!("silent: no closed {symbol} candle arrived");
             return self.link_lost(&reason, now);
         }
         Ok(())
     }
 
-    fn may_go_on(&self, failures: u32, reason: String) -> Result<(), FeedError> {
+    fn check_failure_limit(&self, failures: u32, reason: String) -> Result<(), FeedError> {
         match self.settings.give_up_after {
             Some(limit) if failures >= limit.max(1) => Err(FeedError::GaveUp { failures, reason }),
             _ => Ok(()),
         }
     }
 
-    /// Ages and silences, once a tick.
-    fn look_at_deadlines(&mut self, now: Instant) {
+    /// Checks the age of the candles and of the exchange's time, once a tick.
+    fn check_deadlines(&mut self, now: Instant) {
         let market_now = self.market.clock().now();
         if market_now != self.probe.seen {
             self.probe.seen = market_now;
@@ -293,7 +293,7 @@ impl FeedTask {
         }
         let timing = &self.settings.timing;
         for book in self.books.values_mut() {
-            book.look_at_age(market_now, now, timing.stale_after);
+            book.check_staleness(market_now, now, timing.stale_after);
         }
         let silent = now.duration_since(self.probe.last) >= timing.probe_after;
         if silent && !self.probe.running && !self.books.is_empty() {
@@ -304,7 +304,7 @@ impl FeedTask {
         }
     }
 
-    /// After every turn: what follows from the state as it is now.
+    /// After every turn: sends candles, and starts the connections and refills that are due.
     fn settle(&mut self, now: Instant) -> Result<(), FeedError> {
         for book in self.books.values_mut() {
             book.hand_on(&self.progress, now);
@@ -375,7 +375,7 @@ impl FeedTask {
     }
 
     fn failed(&self, reason: String) {
-        warn!("{reason}");
+        warn!(error = %reason, "market feed error");
         self.progress.failed(reason);
     }
 
@@ -384,13 +384,13 @@ impl FeedTask {
             Link::Up(connection) => connection.is_settled(),
             Link::Down { .. } | Link::Connecting => self.books.is_empty(),
         };
-        // Over a network that is gone a stream stays open, and no candle is missed: the exchange's time stands still.
-        let heard = self.books.is_empty() || !self.probe.failing;
-        streaming && heard && self.books.values().all(Book::is_healthy)
+        // Without a network the stream stays open and no candle is missed: the exchange's time does not advance.
+        let time_arrives = self.books.is_empty() || !self.probe.failing;
+        streaming && time_arrives && self.books.values().all(Book::is_healthy)
     }
 }
 
-/// Waits for ever while there is no connection.
+/// The next event of the connection; waits for ever while there is none.
 async fn next_event(link: &mut Link) -> LinkEvent {
     match link {
         Link::Up(connection) => connection.next().await,
@@ -398,7 +398,7 @@ async fn next_event(link: &mut Link) -> LinkEvent {
     }
 }
 
-/// The exchange's time first: only what closed by then is a closed candle.
+/// Requests the missing candles. The exchange's time comes first: a candle is closed if it ended by then.
 async fn refill(
     market: &BinanceDataClient,
     symbol: &SubjectToken,

@@ -1,5 +1,5 @@
-//! From the exchange's klines, as REST rows and as stream messages, to candles. The fields that
-//! nobody here reads are not decoded, so that a change in one of them stops nothing.
+//! Conversion of the exchange's klines, as REST rows and as stream messages, to candles. Unused fields are not
+//! decoded, so that a change in one of them breaks nothing.
 
 use std::fmt::Display;
 
@@ -12,18 +12,18 @@ use trader_core::fixed_point::Price;
 /// One message of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StreamMessage {
-    /// News of a candle.
+    /// The state of a candle.
     Kline {
-        /// The exchange's symbol.
+        /// Contract, in the exchange's notation.
         symbol: String,
         /// The exchange's time when it was sent.
         sent: UtcMs,
-        /// The candle, once it is closed.
+        /// The candle, if it is closed; `None` while it runs.
         closed: Option<Candle>,
     },
-    /// The answer to a subscription: an error's text, or none.
+    /// The answer to a subscription: the text of an error; `None` for success.
     Answer(Option<String>),
-    /// Something that nobody asked for.
+    /// A message of another kind or interval; ignored.
     Other,
 }
 
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_candle_only_tells_the_time() {
+    fn a_running_candle_brings_only_the_exchanges_time() {
         let running = message(&CLOSED.replace("true", "false"));
         let decoded = decode(&running, Interval::M1).unwrap();
         assert!(
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_and_strangers_are_told_apart() {
+    fn answers_and_other_messages_are_distinguished() {
         let error = r#"{"error":{"code":2,"msg":"Invalid request"},"id":"x"}"#;
         for (text, expected) in [
             (r#"{"result":null,"id":"a1"}"#, StreamMessage::Answer(None)),

@@ -1,6 +1,6 @@
-//! Market data through Binance's official SDK: REST questions ([`BinanceDataClient`]) and a gapless, ordered,
-//! duplicate-free series of closed candles for each book ([`Feed`]). What a candle means is the
-//! engine's business; orders and keys are not here.
+//! Market data through Binance's official SDK: REST requests ([`BinanceDataClient`]) and a gapless, ordered,
+//! duplicate-free series of closed candles for each book ([`Feed`]). Orders and keys are in
+//! [`crate::venue`]; decisions are made by the trader core.
 //!
 //! The SDK is the transport. What it does not do, and this module does: notice a stream that fell
 //! silent or was closed with 1000, refill gaps, keep one slow reader from blocking the others.
@@ -29,7 +29,7 @@ pub use progress::{FeedStats, LastFeedError};
 pub use rest::BinanceDataClient;
 pub(crate) use rest::used_weight;
 
-/// Where the exchange is.
+/// Addresses of the exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataClientSettings {
     /// Base of the REST addresses, e.g. `https://fapi.binance.com`.
@@ -38,6 +38,6 @@ pub struct DataClientSettings {
     pub ws_url: String,
 }
 
-/// What a log filter should hold besides the level: every fault that the SDK logs is told by this
-/// module too, in one line, and the SDK's own lines on each ping drown it.
+/// Directive for the log filter that turns the SDK's own lines off: this module logs every fault of the SDK in
+/// one line, and the SDK logs every ping.
 pub const LOG_FILTER: &str = "binance_sdk=off";

@@ -1,5 +1,4 @@
-//! What the feed shows of itself while it runs, for heartbeats and status. It is written by the feed
-//! task only and decides nothing.
+//! Counters and state of the feed, for heartbeats and status: [`FeedStats`]. Only the feed task writes them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -13,7 +12,7 @@ use runtime::clock;
 use runtime::components::ComponentSource;
 use trader_core::circuit_breaker::EXCHANGE_ERRORS;
 
-/// The feed's loop ticks five times a second, whatever the market does, in milliseconds.
+/// The feed's loop ticks five times a second, also in a quiet market. In milliseconds.
 const TURNS_WITHIN_MS: u64 = 10_000;
 
 /// Counters of the feed task.
@@ -37,9 +36,9 @@ struct FeedStatsInner {
 /// The newest error of the feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastFeedError {
-    /// When, wall clock.
+    /// Wall time of the error.
     pub at: UtcMs,
-    /// One line.
+    /// The error, in one line.
     pub text: String,
 }
 
@@ -54,8 +53,7 @@ impl ComponentSource for FeedStats {
 }
 
 impl FeedStats {
-    /// Turns of the loop, errors, and how it is: retrying while the stream is down or a book's
-    /// candles are stale.
+    /// Turns of the loop, errors and state: retrying while the stream is down or a book's candles are stale.
     pub fn component_status(&self) -> ComponentStatus {
         let state = if self.stopped.load(Relaxed) {
             ComponentState::Stopped
@@ -72,7 +70,7 @@ impl FeedStats {
         }
     }
 
-    /// The newest error, if there ever was one.
+    /// The newest error since the start; `None` if there was none.
     pub fn last_error(&self) -> Option<LastFeedError> {
         self.details().last_error.clone()
     }
@@ -90,12 +88,12 @@ impl FeedStats {
         oldest.map(|oldest| market_now.since(*oldest))
     }
 
-    /// Whether so many calls failed in a row that nobody should enter.
+    /// Whether so many calls failed in a row that no book may enter a position.
     pub fn exchange_fails(&self) -> bool {
         self.errors_in_a_row.load(Relaxed) >= EXCHANGE_ERRORS
     }
 
-    /// A call was answered, or a candle came.
+    /// Records an answered call or a candle: errors in a row start at zero again.
     pub(crate) fn answered(&self) {
         self.errors_in_a_row.store(0, Relaxed);
     }

@@ -1,5 +1,5 @@
-//! Questions to the exchange over REST: its time, its rules, its past candles. Each has a deadline
-//! and none is repeated here; when to ask again is the caller's decision.
+//! REST calls to the exchange for its time, its symbol filters and its past candles. Entry point:
+//! [`BinanceDataClient`]. Each call has a deadline. Only the caller retries.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -28,13 +28,13 @@ use super::clock::ExchangeClock;
 use super::error::MarketError;
 use super::{kline, rules};
 
-/// A whole REST call, connection and body included, in milliseconds.
+/// Deadline of a whole REST call, connection and body included, in milliseconds.
 const DEADLINE_MS: u64 = 5_000;
 
 /// Most candles in one answer of Binance.
 const PAGE: usize = 1_500;
 
-/// The exchange's REST side. Cheap to clone; clones share one connection pool, one clock and one
+/// Client for the exchange's market data. Cheap to clone; clones share one connection pool, one clock and one
 /// request budget.
 #[derive(Clone)]
 pub struct BinanceDataClient {
@@ -57,7 +57,7 @@ impl BinanceDataClient {
         let refused =
             |error: &dyn Error| MarketError::refused("market settings", error.to_string());
         let base = |url: &str| url.trim_end_matches('/').to_owned();
-        // Retries belong to the caller, who knows what waits for the answer. The SDK offers three
+        // Only the caller retries: it knows what waits for the answer. The SDK offers three
         // compressions and reads one.
         let rest = ConfigurationRestApi::builder()
             .base_path(base(&settings.rest_url))
@@ -80,12 +80,12 @@ impl BinanceDataClient {
         })
     }
 
-    /// The exchange's time as far as anyone here has heard it.
+    /// The newest time that the exchange has sent, in any message or answer.
     pub fn clock(&self) -> &ExchangeClock {
         &self.inner.clock
     }
 
-    /// What calls with a key share with those without: one address, one weight.
+    /// The request budget that calls with and without a key share: the exchange counts by address.
     pub(crate) fn budget(&self) -> &Budget {
         &self.inner.budget
     }
@@ -94,13 +94,13 @@ impl BinanceDataClient {
         &self.inner.streams
     }
 
-    /// Asks for the exchange's time; [`Self::clock`] hears it too.
+    /// Requests the exchange's time; [`Self::clock`] receives it too.
     ///
     /// # Errors
     /// [`MarketError::Retry`] or [`MarketError::Refused`].
     pub async fn server_time(&self) -> Result<UtcMs, MarketError> {
         const WHAT: &str = "exchange time";
-        // What protects a position needs it: our own mark does not count.
+        // Calls that protect a position need the time: the high-water mark does not apply.
         let closed = self.inner.budget.refused_for(Instant::now());
         let request = self.inner.rest.check_server_time();
         let answer = self.call_unless(closed, WHAT, request).await?;
@@ -126,12 +126,12 @@ impl BinanceDataClient {
         rules::rules_of(&answer.symbols.unwrap_or_default(), symbols)
     }
 
-    /// Closed candles in order, the first of them opening at `from_seq` or later, at most `limit_total`;
-    /// without `from_seq` the newest `limit_total`. Closed are those that ended by `decision_inputs`, the exchange's
+    /// Closed candles in order, the first of them opening at `from` or later, at most `limit_total`;
+    /// without `from` the newest `limit_total`. Closed are those that ended by `now`, the exchange's
     /// time. Candles that the exchange does not have are left out.
     ///
     /// # Errors
-    /// As [`Self::server_time`]; nothing is returned of an answer that is only partly good.
+    /// As [`Self::server_time`]; an answer that is only partly valid is an error as a whole.
     pub async fn closed_klines(
         &self,
         symbol: &SubjectToken,
@@ -195,7 +195,7 @@ impl BinanceDataClient {
         Ok(page)
     }
 
-    /// Makes one call within the budget and takes in what its answer says of the budget.
+    /// Makes one call within the budget and takes in the used weight of its answer.
     async fn call<T, E>(
         &self,
         what: &'static str,

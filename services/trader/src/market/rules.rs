@@ -1,5 +1,4 @@
-//! From the exchange's list of symbols to the rules that the engine keeps. What a rule means for a
-//! decision is the engine's business.
+//! Conversion of the exchange's list of symbols to the symbol filters of the trader core.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,17 +14,17 @@ use trader_core::symbol_filters::SymbolFilters;
 
 use super::error::MarketError;
 
-/// What is asked for, in errors.
+/// The name of the call in errors.
 pub(crate) const WHAT: &str = "exchange rules";
 
-/// How many symbols an error proposes.
+/// Number of symbols that an error proposes.
 const EXAMPLES: usize = 5;
 
-/// The rules of each of `symbols`.
+/// The symbol filters of each of `symbols`.
 ///
 /// # Errors
 /// [`MarketError::UnknownSymbol`] for the first that cannot be traded, [`MarketError::Retry`] for
-/// rules that cannot be read.
+/// filters that cannot be read.
 pub(crate) fn rules_of(
     listed: &[Listed],
     symbols: &[SubjectToken],
@@ -56,7 +55,7 @@ fn rules_of_one(listed: &[Listed], symbol: &SubjectToken) -> Result<SymbolFilter
         .map_err(|reason| MarketError::retry(WHAT, format!("{symbol}: {reason}")))
 }
 
-/// Why a listed symbol cannot be traded here; nothing if it can.
+/// Why a listed symbol cannot be traded; `None` if it can.
 fn obstacle(listed: &Listed) -> Option<String> {
     let (contract, status) = (listed.contract_type.as_deref(), listed.status.as_deref());
     let wrong = |what: &str, is: Option<&str>, allowed: &str| {
@@ -70,7 +69,7 @@ fn obstacle(listed: &Listed) -> Option<String> {
         .or_else(|| wrong("status", status, "TRADING"))
 }
 
-/// Tradable symbols, those first that begin like `wanted`.
+/// Tradable symbols, the ones that begin like `wanted` first.
 fn examples(listed: &[Listed], wanted: &str) -> String {
     let alike = |symbol: &str| {
         let pairs = symbol.bytes().zip(wanted.bytes());

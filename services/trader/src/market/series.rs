@@ -1,5 +1,5 @@
-//! The order of one book's candles: what comes next, what came twice, what is missing. Pure: where
-//! candles come from and where they go is not here.
+//! The order of one book's candles: the next one, duplicates, gaps. Entry point: [`Series`]. Pure: no I/O and no
+//! clock.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use trader_core::candle::{Candle, Interval};
 /// Candles kept that cannot be handed on yet. More are dropped, latest first, and fetched again.
 pub(crate) const AHEAD_LIMIT: usize = 2_000;
 
-/// A hole is believed when REST has answered with later candles this many times in a row.
-const ANSWERS_THAT_MAKE_A_HOLE: u8 = 3;
+/// A gap counts as a gap of the exchange after this number of answers in a row with later candles only.
+const ANSWERS_FOR_A_GAP: u8 = 3;
 
-/// What became of a candle.
+/// The result of [`Series::take`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// It is new and will be handed on when its turn comes.
+    /// The candle is new and is handed on in its turn.
     Kept,
-    /// It was here before.
+    /// The candle is known already.
     Duplicate,
-    /// It was here before with other prices, which stand.
+    /// The candle is known with other prices, given here, which are kept.
     Contradicts(Candle),
 }
 
@@ -29,19 +29,19 @@ pub(crate) struct Series {
     interval: Interval,
     /// Open time of the next candle to hand on.
     expected: UtcMs,
-    /// The last one handed on.
+    /// The last candle handed on.
     last: Option<Candle>,
-    /// Waiting for their turn; never before `expected_position`.
+    /// Candles that wait for their turn, by open time; none before `expected`.
     ahead: BTreeMap<UtcMs, Candle>,
-    /// End of the newest candle that came, kept or not.
-    heard_until: UtcMs,
-    /// All candles before this are known to be closed, whether they came or not.
+    /// End of the newest candle that arrived, also if it was dropped.
+    received_until: UtcMs,
+    /// All candles before this are known to be closed, whether they arrived or not.
     closed_until: UtcMs,
     answers_without_expected: u8,
 }
 
 impl Series {
-    /// A series whose first candle is the first one that opens at `from_seq` or later.
+    /// A series whose first candle is the first one that opens at `from` or later.
     pub(crate) fn new(interval: Interval, from: UtcMs) -> Self {
         let open = interval.open_of(from);
         let expected = if open == from {
@@ -54,13 +54,13 @@ impl Series {
             expected,
             last: None,
             ahead: BTreeMap::new(),
-            heard_until: expected,
+            received_until: expected,
             closed_until: expected,
             answers_without_expected: 0,
         }
     }
 
-    /// Takes in a candle from wherever.
+    /// Takes in a candle, of the stream or of REST.
     pub(crate) fn take(&mut self, candle: Candle) -> Taken {
         let at = candle.open_time;
         let earlier = if at < self.expected {
@@ -75,7 +75,7 @@ impl Series {
             None => {}
         }
         let end = self.interval.close_of(at);
-        self.heard_until = self.heard_until.max(end);
+        self.received_until = self.received_until.max(end);
         self.knows_closed_until(end);
         self.ahead.insert(at, candle);
         if self.ahead.len() > AHEAD_LIMIT {
@@ -84,7 +84,7 @@ impl Series {
         Taken::Kept
     }
 
-    /// The next candle, if it is here; the series moves on.
+    /// Takes the next candle out; `None` if it has not arrived.
     pub(crate) fn pop(&mut self) -> Option<Candle> {
         let candle = self.ahead.remove(&self.expected)?;
         self.expected = self.interval.close_of(self.expected);
@@ -98,26 +98,26 @@ impl Series {
         self.ahead.contains_key(&self.expected)
     }
 
-    /// Whether a candle that is known to be closed is not here when its turn comes.
+    /// Whether the next candle is known to be closed and has not arrived.
     pub(crate) fn misses_next(&self) -> bool {
         self.expected < self.closed_until && !self.has_next()
     }
 
-    /// Every candle that ended by `wait_until` exists.
+    /// Records that every candle that ended by `until` exists.
     pub(crate) fn knows_closed_until(&mut self, until: UtcMs) {
         self.closed_until = self.closed_until.max(until);
     }
 
-    /// REST answered a question for candles from `expected_position` on, and all of it was taken in. Returns
-    /// the hole, from its first candle to the one after it, when the exchange itself has it: an
-    /// answer with later candles may be early once, not always.
+    /// Records that an answer of REST for the candles from `expected` on was taken in. Returns a gap of the
+    /// exchange itself, from its first candle to the candle after it, once enough answers in a row skipped it;
+    /// `None` otherwise.
     pub(crate) fn answered(&mut self) -> Option<(UtcMs, UtcMs)> {
         let (&first, _) = self.ahead.first_key_value()?;
         if first == self.expected {
             return None;
         }
         self.answers_without_expected += 1;
-        if self.answers_without_expected < ANSWERS_THAT_MAKE_A_HOLE {
+        if self.answers_without_expected < ANSWERS_FOR_A_GAP {
             return None;
         }
         self.answers_without_expected = 0;
@@ -129,9 +129,9 @@ impl Series {
         self.expected
     }
 
-    /// End of the newest candle that came; the start while none did.
-    pub(crate) fn heard_until(&self) -> UtcMs {
-        self.heard_until
+    /// End of the newest candle that arrived; the start while there is none.
+    pub(crate) fn received_until(&self) -> UtcMs {
+        self.received_until
     }
 }
 
@@ -187,11 +187,11 @@ mod tests {
         assert!(!s.misses_next());
         s.knows_closed_until(UtcMs(6 * MINUTE));
         assert!(s.misses_next(), "minute 5 has closed");
-        assert_eq!(s.heard_until(), UtcMs(5 * MINUTE), "but did not come");
+        assert_eq!(s.received_until(), UtcMs(5 * MINUTE), "but did not arrive");
     }
 
     #[test]
-    fn a_candle_that_changed_after_its_close_is_told_and_not_handed_on() {
+    fn a_candle_that_changed_after_its_close_is_reported_and_not_handed_on() {
         let mut s = series(5);
         assert_eq!(s.take(priced(5, 100)), Taken::Kept);
         assert_eq!(s.take(priced(5, 101)), Taken::Contradicts(priced(5, 100)));
@@ -202,17 +202,17 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_believed_at_the_third_answer() {
+    fn a_gap_of_the_exchange_is_accepted_at_the_third_answer() {
         let mut s = series(5);
         s.take(candle(8));
         assert_eq!((s.answered(), s.answered()), (None, None));
-        let hole = (UtcMs(5 * MINUTE), UtcMs(8 * MINUTE));
-        assert_eq!(s.answered(), Some(hole));
+        let gap = (UtcMs(5 * MINUTE), UtcMs(8 * MINUTE));
+        assert_eq!(s.answered(), Some(gap));
         assert_eq!(drain(&mut s), [8]);
     }
 
     #[test]
-    fn an_answer_without_later_candles_makes_no_hole() {
+    fn an_answer_without_later_candles_is_no_gap() {
         let mut s = series(5);
         s.knows_closed_until(UtcMs(9 * MINUTE));
         for _ in 0..9 {

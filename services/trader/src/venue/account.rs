@@ -1,5 +1,5 @@
-//! The account as a whole: what it has, what its key may do, what it holds and what rests there, what it
-//! paid for holding; leverage and margin mode. Whose an order is, is not judged here.
+//! The account as a whole: balance, rights of its key, positions, resting orders, funding; leverage and margin
+//! mode.
 
 use std::collections::BTreeSet;
 
@@ -26,65 +26,65 @@ use crate::market::MarketError;
 /// The longest span that Binance lists trades of at once: seven days.
 const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
-/// Incomes that are in no trade's fee or profit.
+/// Kinds of income that are in no trade's fee or profit.
 const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
 
-/// What the account has in the quote currency.
+/// Balances of the account in the quote currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WalletBalance {
-    /// The exchange's name for the account: the same whatever key asks.
+    /// The exchange's name for the account: the same for every key.
     pub alias: SubjectToken,
-    /// Without what open positions won or lost.
+    /// Balance without unrealised profit and loss.
     pub balance: Decimal,
-    /// What a new position may use.
+    /// Balance that a new position may use.
     pub available: Decimal,
 }
 
-/// What the key may do, and how the account is set.
+/// Rights of the key, and settings of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ApiPermissions {
-    /// May trade.
+    /// Whether the key may trade.
     pub trade: bool,
-    /// May move money out of the account.
+    /// Whether the key may move money out of the account.
     pub withdraw: bool,
-    /// All coins are one margin, which rules isolated margin out.
+    /// Whether all coins form one margin, which rules isolated margin out.
     pub multi_assets: bool,
 }
 
-/// A position.
+/// A position on the exchange that is not flat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangePosition {
-    /// Contract, as the exchange writes it.
+    /// Contract, in the exchange's notation.
     pub symbol: String,
-    /// Base units, positive long, negative short.
+    /// Amount in base units: positive long, negative short.
     pub amount: Decimal,
 }
 
-/// An order that rests somewhere on the account.
+/// An order that rests on the account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestingOrder {
-    /// Contract, as the exchange writes it.
+    /// Contract, in the exchange's notation.
     pub symbol: String,
-    /// The order.
+    /// Ids and kind of the order.
     pub order: OpenOrder,
 }
 
-/// A trade on the account, whosever order it was.
+/// A trade on the account, also of an order that is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExchangeFill {
     /// The trade's own id.
     pub id: i64,
-    /// The order's, the exchange's.
+    /// The exchange's id of the order.
     pub order_id: i64,
-    /// Which way.
+    /// Side of the order: buy or sell.
     pub way: OrderSide,
-    /// Base units.
+    /// Quantity in base units.
     pub quantity: Decimal,
-    /// Price.
+    /// Price in the quote currency.
     pub price: Decimal,
-    /// When, the exchange's time.
+    /// The exchange's time of the trade.
     pub at: UtcMs,
-    /// Fee, in the quote currency; none if it was paid in another coin.
+    /// Fee in the quote currency; `None` if it was paid in another coin.
     pub fee: Option<Decimal>,
     /// Profit realised, before fees.
     pub realised: Decimal,
@@ -118,7 +118,7 @@ impl BinanceExecutionClient {
         })
     }
 
-    /// The account's name: the same for every key of it.
+    /// The account's name: the same for every key.
     ///
     /// # Errors
     /// As [`Self::wallet_balance`].
@@ -126,10 +126,10 @@ impl BinanceExecutionClient {
         self.wallet_balance().await.map(|wallet| wallet.alias)
     }
 
-    /// What the key may do, and how the account is set.
+    /// Rights of the key, and settings of the account.
     ///
     /// # Errors
-    /// [`MarketError`].
+    /// [`MarketError`] when the call fails.
     pub async fn permissions(&self) -> Result<ApiPermissions, MarketError> {
         const WHAT: &str = "account";
         let params = AccountInformationV2Params {
@@ -149,7 +149,7 @@ impl BinanceExecutionClient {
     /// Whether positions of both sides may be held at once.
     ///
     /// # Errors
-    /// [`MarketError`].
+    /// [`MarketError`] when the call fails.
     pub async fn hedge_mode(&self) -> Result<bool, MarketError> {
         const WHAT: &str = "position mode";
         let params = GetCurrentPositionModeParams {
@@ -164,7 +164,7 @@ impl BinanceExecutionClient {
     /// Every position of the account that is not flat.
     ///
     /// # Errors
-    /// [`MarketError`].
+    /// [`MarketError`] when the call fails.
     pub async fn all_positions(&self) -> Result<Vec<ExchangePosition>, MarketError> {
         self.positions(None).await
     }
@@ -202,7 +202,7 @@ impl BinanceExecutionClient {
     /// Every order that rests on the account, conditional ones too.
     ///
     /// # Errors
-    /// [`MarketError`].
+    /// [`MarketError`] when the call fails.
     pub async fn all_open_orders(&self) -> Result<Vec<RestingOrder>, MarketError> {
         self.open(None).await
     }
@@ -236,8 +236,8 @@ impl BinanceExecutionClient {
         Ok(open)
     }
 
-    /// One symbol as it stands. Its parts are asked for one after the other, the orders first: an order
-    /// that fills meanwhile is seen twice, as an order and as a position, rather than not at all.
+    /// Orders and position of one symbol. The orders are requested first: an order that fills meanwhile is
+    /// seen twice, as an order and as a position, rather than not at all.
     ///
     /// # Errors
     /// [`MarketError`]; refused in hedge mode.
@@ -307,8 +307,8 @@ impl BinanceExecutionClient {
         Ok(payments)
     }
 
-    /// The symbol's trades from `from_seq` on, in order, whosever orders they were: one whose order is not
-    /// ours was made by another hand.
+    /// The symbol's trades from `from` on, in order, including trades of orders that another program or the
+    /// operator placed.
     ///
     /// # Errors
     /// [`MarketError`]; nothing is returned of a list that could not be read to its end.
@@ -333,7 +333,7 @@ impl BinanceExecutionClient {
         }
     }
 
-    /// The trades that follow these, by their numbers, which know no longest span.
+    /// The trades that follow these, by id: requests by id have no longest span.
     async fn all_from(
         &self,
         symbol: &SubjectToken,
@@ -414,7 +414,7 @@ impl BinanceExecutionClient {
     /// Whether the symbol has isolated margin and this leverage.
     ///
     /// # Errors
-    /// [`MarketError`].
+    /// [`MarketError`] when the call fails.
     pub async fn is_prepared(
         &self,
         symbol: &SubjectToken,
@@ -439,11 +439,11 @@ impl BinanceExecutionClient {
     }
 }
 
-/// Which trades are asked for.
+/// The trades that a request asks for.
 enum Span {
-    /// A week from here on.
+    /// A week of trades from this time on.
     Time(i64),
-    /// From this number on.
+    /// Trades from this id on.
     From(i64),
 }
 

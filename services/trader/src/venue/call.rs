@@ -1,5 +1,5 @@
-//! One call with a key: when it may be made, and the time that it is signed with. What an answer means
-//! is not here.
+//! One signed call: when it may be made, and the time that it is signed with. Entry points:
+//! [`BinanceExecutionClient::send`] for orders, [`BinanceExecutionClient::ask`] for everything else.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use super::fault::{Fault, STALE};
 use super::request_time::{MOST_CARRIED, STAMP};
 use crate::market::{MarketError, used_weight};
 
-/// What a call may use of the limits.
+/// Priority of a call within the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// Waits at our own marks, which keep a reserve.
+    /// Waits at the high-water mark, which keeps a reserve.
     Ordinary,
-    /// Opens a position: waits also for the count of orders.
+    /// Opens a position: waits also at the limit of orders.
     Entry,
-    /// Protects or closes a position: waits only where the exchange would refuse it.
+    /// Protects or closes a position: waits only while the exchange refuses calls.
     Vital,
 }
 
@@ -29,12 +29,12 @@ impl BinanceExecutionClient {
         &self.inner.rest
     }
 
-    /// `recvWindow` of what is no order.
+    /// `recvWindow` of calls that place no order, in milliseconds.
     pub(super) fn window(&self) -> i64 {
         i64::from(self.inner.window_ms)
     }
 
-    /// Sends an order, once, with the time that it was recorded with.
+    /// Sends an order once, signed with the time in its record.
     pub(super) async fn send<T, E>(
         &self,
         what: &'static str,
@@ -48,13 +48,13 @@ impl BinanceExecutionClient {
     {
         let outcome = STAMP.scope(at, self.call(what, need, request)).await;
         if outcome.as_ref().is_err_and(|f| f.code == Some(STALE)) {
-            // The next order is not to be dated by what this one was.
+            // The time that dated this order was wrong: the next order needs a new one.
             self.inner.market.clock().doubt();
         }
         outcome
     }
 
-    /// Asks for something that may be asked for twice: once more with a newer time if ours was too old.
+    /// Makes a call that may be repeated: it is repeated once with a newer time if its timestamp was too old.
     pub(super) async fn ask<'a, T, E, F>(
         &'a self,
         what: &'static str,

@@ -1,4 +1,4 @@
-//! What the exchange's answers say of an order and its trades, and whether that is all of it. No call is made here.
+//! The contents of the exchange's answers about an order and its trades, and whether they are complete.
 
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     AccountTradeListResponseInner, AllOrdersResponseInner, QueryAlgoOrderResponse,
@@ -15,27 +15,27 @@ use crate::market::MarketError;
 /// The name of these calls in errors.
 pub(super) const WHAT: &str = "order look-up";
 
-/// What the exchange says of an ordinary order.
+/// The exchange's answer about an ordinary order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) id: i64,
     pub(super) status: String,
     pub(super) executed: Decimal,
-    /// Not in every answer.
+    /// Mean price of the fills; not in every answer.
     pub(super) mean: Option<Decimal>,
     pub(super) updated: UtcMs,
 }
 
-/// What the exchange says of a conditional order.
+/// The exchange's answer about a conditional order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AlgoFacts {
     pub(super) id: i64,
     pub(super) status: String,
-    /// The order that it became.
+    /// Id of the order that it became; `None` before.
     pub(super) actual: Option<i64>,
 }
 
-/// Adds the trades up. They must be the order's, all of it.
+/// Adds the trades up. They must be the order's and complete; otherwise [`MarketError::Retry`].
 pub(super) fn sum(
     trades: &[AccountTradeListResponseInner],
     facts: &Facts,
@@ -91,7 +91,7 @@ pub(super) fn fee_of(trade: &AccountTradeListResponseInner) -> Result<Decimal, M
     }
 }
 
-/// What a working order filled so far, if the answer tells its price.
+/// The fill of a working order so far; `None` if the answer has no price.
 pub(super) fn partial(facts: &Facts) -> Result<Option<Fill>, MarketError> {
     let Some(mean) = facts.mean.filter(|mean| !mean.is_zero()) else {
         return Ok(None);
@@ -104,7 +104,7 @@ pub(super) fn partial(facts: &Facts) -> Result<Option<Fill>, MarketError> {
     }))
 }
 
-/// Whether an ordinary order can fill no more.
+/// Whether an ordinary order has ended.
 pub(super) fn is_over(what: &'static str, status: &str) -> Result<bool, MarketError> {
     match status {
         "NEW" | "PARTIALLY_FILLED" => Ok(false),
@@ -113,8 +113,7 @@ pub(super) fn is_over(what: &'static str, status: &str) -> Result<bool, MarketEr
     }
 }
 
-/// Whether a conditional order waits no more and becomes no order any more; one that is `FINISHED`
-/// became one.
+/// Whether a conditional order has ended without a trigger, or (`FINISHED`) has become an order.
 pub(super) fn is_algo_over(what: &'static str, status: &str) -> Result<bool, MarketError> {
     match status {
         "NEW" | "TRIGGERING" | "TRIGGERED" => Ok(false),

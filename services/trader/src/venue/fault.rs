@@ -1,5 +1,5 @@
-//! What a call's failure says about an order: refused for certain, or unclear. This is the place where
-//! a mistake costs money, so everything that is not known to be a refusal is unclear.
+//! What the failure of a call means for an order: [`Fault::answer`] says refused or unknown. A wrong refusal costs
+//! money, so every failure that is not a known refusal is unknown.
 
 use std::error::Error;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use trader_core::orders::OrderCallOutcome;
 
 use crate::market::{MarketError, one_line};
 
-/// The clock is wrong, or the call came too late.
+/// The call's timestamp is outside `recvWindow`: a wrong clock, or a late call.
 pub(super) const STALE: i64 = -1021;
-/// The limit of requests; also for what we did not even send because of it.
+/// The request limit is reached; also used for calls that were not sent for that reason.
 pub(super) const LIMITED: i64 = -1003;
-/// A cancel of an order that is not there.
+/// A cancel of an order that the exchange does not have.
 pub(super) const UNKNOWN: i64 = -2011;
-/// A query for an order that is not there.
+/// A query for an order that the exchange does not have.
 pub(super) const NO_SUCH_ORDER: i64 = -2013;
 /// The margin mode is what it should be.
 pub(super) const SAME_MARGIN: i64 = -4046;
@@ -27,14 +27,14 @@ pub(super) struct Fault {
     pub(super) code: Option<i64>,
     /// Whether the answer's status is one that refuses: 400, 401, 403, 418, 429.
     refuses: bool,
-    /// The exchange's words.
-    words: String,
-    /// For who only asked something.
+    /// The exchange's error text, in one line.
+    message: String,
+    /// The same failure, for callers that placed no order.
     pub(super) error: MarketError,
 }
 
 impl Fault {
-    /// An error of the SDK.
+    /// Converts an error of the SDK.
     pub(super) fn of_sdk(what: &'static str, error: &(dyn Error + Send + Sync + 'static)) -> Self {
         match error.downcast_ref::<ConnectorError>() {
             Some(known) => Self::of_connector(what, known),
@@ -42,10 +42,10 @@ impl Fault {
         }
     }
 
-    /// The same, by its type.
+    /// Converts an error of the SDK whose type is known.
     pub(super) fn of_connector(what: &'static str, error: &ConnectorError) -> Self {
         use ConnectorError as E;
-        let (code, words) = match error {
+        let (code, message) = match error {
             E::BadRequestError { msg, code }
             | E::UnauthorizedError { msg, code }
             | E::ForbiddenError { msg, code }
@@ -56,36 +56,36 @@ impl Fault {
         };
         Self {
             code,
-            refuses: words.is_some(),
-            words: one_line(words.map_or("", String::as_str)),
+            refuses: message.is_some(),
+            message: one_line(message.map_or("", String::as_str)),
             error: shaped(what, code, MarketError::from_connector(what, error)),
         }
     }
 
-    /// A call that was not made: the limit is reached, for so long.
+    /// A call that was not made: the limit is reached for another `left`.
     pub(super) fn unsent(what: &'static str, left: Duration) -> Self {
-        let words = format!(
+        let message = format!(
             "not sent: paused for {} s for the exchange's limits",
             left.as_secs() + 1
         );
         Self {
             code: Some(LIMITED),
             refuses: true,
-            words: words.clone(),
+            message: message.clone(),
             error: MarketError::Retry {
                 what,
-                reason: words,
+                reason: message,
                 after: Some(left),
             },
         }
     }
 
-    /// What it says of the order that was sent.
+    /// The outcome of the order whose call failed.
     pub(super) fn answer(self) -> OrderCallOutcome {
         match self.code {
             Some(code) if self.refuses && is_refusal(code) => OrderCallOutcome::Rejected {
                 code,
-                reason: self.words,
+                reason: self.message,
             },
             Some(code) => OrderCallOutcome::Unknown {
                 error: format!("{} ({code})", self.error),
@@ -97,13 +97,13 @@ impl Fault {
     }
 }
 
-/// An answer that says nothing about an order that may have been taken.
+/// A failure after which the state of the order is unknown.
 impl From<MarketError> for Fault {
     fn from(error: MarketError) -> Self {
         Self {
             code: None,
             refuses: false,
-            words: String::new(),
+            message: String::new(),
             error,
         }
     }
@@ -115,7 +115,7 @@ impl From<Fault> for MarketError {
     }
 }
 
-/// A call that came too late is no reason to give up: the next one is signed with a newer time.
+/// Makes a late call retryable: the next one is signed with a newer time.
 fn shaped(what: &'static str, code: Option<i64>, error: MarketError) -> MarketError {
     match error {
         MarketError::Refused { reason, .. } if code == Some(STALE) => {
@@ -125,10 +125,10 @@ fn shaped(what: &'static str, code: Option<i64>, error: MarketError) -> MarketEr
     }
 }
 
-/// Whether the exchange said with this number that it did not take the order and will not.
+/// Whether this code means that the exchange did not take the order and will not take it.
 ///
-/// Not among them: -1000, -1001, -1006, -1007, -1008, -1016 (it does not know itself), -4116 (an
-/// order with this id is there: perhaps this one), and whatever has no number here.
+/// Not among them: -1000, -1001, -1006, -1007, -1008, -1016 (the exchange does not know), -4116 (an
+/// order with this id exists: perhaps this one), and all codes that are not listed here.
 const fn is_refusal(code: i64) -> bool {
     matches!(
         code,
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     fn bad(code: Option<i64>) -> ConnectorError {
-        let msg = "words".to_owned();
+        let msg = "text".to_owned();
         ConnectorError::BadRequestError { msg, code }
     }
 
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_refusals_number_counts_only_with_a_status_that_refuses() {
-        let msg = || "words".to_owned();
+        let msg = || "text".to_owned();
         let code = Some(-2019);
         let retry_after = None;
         for (error, refused) in [

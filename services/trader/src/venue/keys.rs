@@ -1,5 +1,4 @@
-//! The account's API key and its secret: where they come from, and what they may look like. They are
-//! shown nowhere.
+//! The account's API key and its secret: their sources and their format. No text contains them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,10 +8,10 @@ use runtime::exit_error::ExitError;
 use runtime::secrets;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Longest key or secret; Binance's have 64 characters.
+/// Most characters of a key or secret; Binance's have 64.
 const LONGEST: usize = 256;
 
-/// Where the key is, in the environment or in files.
+/// Sources of key and secret: the environment or files.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CredentialSettings {
     /// API key of the account, from Binance's page on API management
@@ -51,11 +50,11 @@ pub struct CredentialSettings {
 }
 
 impl CredentialSettings {
-    /// Key and secret, if they are set.
+    /// Reads key and secret; `None` if neither is set.
     ///
     /// # Errors
-    /// Exit 78 naming the variable and what is allowed, never the value: one without the other, both
-    /// value and file, a file that cannot be read, what is no key.
+    /// Exit 78 naming the variable and what is allowed, never the value: key without secret or
+    /// the reverse, both value and file, a file that cannot be read, a text that is no key.
     pub fn credentials(&self) -> Result<Option<ApiCredentials>, ExitError> {
         let key = one(
             "BINANCE_API_KEY",
@@ -76,7 +75,7 @@ impl CredentialSettings {
     }
 }
 
-/// A key and its secret.
+/// An API key and its secret.
 #[derive(Clone)]
 pub struct ApiCredentials {
     key: SecretString,
@@ -84,10 +83,10 @@ pub struct ApiCredentials {
 }
 
 impl ApiCredentials {
-    /// From their texts.
+    /// Credentials from the texts of key and secret.
     ///
     /// # Errors
-    /// As [`CredentialSettings::credentials`].
+    /// As [`CredentialSettings::credentials`], for texts that are no key or secret.
     pub fn new(key: &str, secret: &str) -> Result<Self, ExitError> {
         Ok(Self {
             key: checked("BINANCE_API_KEY", key)?,
@@ -121,7 +120,7 @@ fn one(
         .transpose()
 }
 
-/// Without the blanks that copying leaves at the ends.
+/// Removes the blanks that copying leaves at the ends.
 fn checked(name: &str, text: &str) -> Result<SecretString, ExitError> {
     let text = text.trim();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);

@@ -1,5 +1,6 @@
-//! One life of the user stream's connection, from the handshake to its first fault. It is never repaired:
-//! the stream drops it and opens another. What is heard is only that something happened, and to what.
+//! One connection of the user stream, from the handshake to its first fault. Entry point: [`Link::open`]. A
+//! connection is never repaired: the stream drops it and opens another one. Its messages only name the symbols
+//! whose orders or positions changed.
 
 use std::time::Duration;
 
@@ -12,21 +13,21 @@ use tokio::time::timeout;
 use super::BinanceExecutionClient;
 use crate::market::{SdkRuntime, one_line};
 
-/// The SDK gives each handshake 10 s; this only holds it to that.
+/// Deadline of a handshake. The SDK's own is 10 s; this one guards against a hang of the SDK.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(15);
 
 /// The path under which Binance serves user streams.
 const PATH: &str = "private";
 
-/// News of the connection itself that may wait: one answer, and its end.
+/// News that may wait. A connection has two: the answer to its subscription, and its end.
 const NEWS: usize = 16;
 
 /// News of the connection itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum News {
-    /// The subscription holds.
+    /// The exchange has confirmed the subscription.
     Subscribed,
-    /// Nothing more will come.
+    /// The connection has ended, for this reason.
     Ended(String),
 }
 
@@ -37,10 +38,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Connects and asks for the stream of this key. What is heard becomes the venue's hints at once.
+    /// Connects and subscribes to the stream of this listen key. Messages become hints of `venue` at once.
     ///
     /// # Errors
-    /// One line on why there is no connection.
+    /// One line on why the connection failed.
     pub(super) async fn open(venue: &BinanceExecutionClient, key: String) -> Result<Self, String> {
         let runtime = SdkRuntime::start()?;
         let handle = venue.inner.streams.clone();
@@ -57,7 +58,7 @@ impl Link {
         };
         {
             let _inside = runtime.get()?.enter();
-            streams.subscribe_on_ws_events(move |event| listener.hear(event));
+            streams.subscribe_on_ws_events(move |event| listener.handle(event));
             streams.subscribe_with_path(vec![key], None, Some(PATH.to_owned()));
         }
         Ok(Self {
@@ -70,13 +71,13 @@ impl Link {
     /// The next news of the connection; waits for ever when there is none.
     pub(super) async fn next(&mut self) -> News {
         let news = self.news.recv().await;
-        news.unwrap_or_else(|| News::Ended("the SDK ended it".to_owned()))
+        news.unwrap_or_else(|| News::Ended("the SDK ended the connection".to_owned()))
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // The SDK says its goodbyes from a task that it starts where it is dropped.
+        // The SDK closes the connection from a task that it starts where it is dropped.
         if let Ok(runtime) = self.runtime.get() {
             let _inside = runtime.enter();
             drop(self.streams.take());
@@ -84,20 +85,20 @@ impl Drop for Link {
     }
 }
 
-/// Turns the SDK's events into hints and news, on the SDK's thread. Never waits.
+/// Converts the SDK's events to hints and news, on the SDK's thread. Never waits.
 struct Listener {
     venue: BinanceExecutionClient,
     sender: mpsc::Sender<News>,
 }
 
 impl Listener {
-    fn hear(&self, event: WebsocketEvent) {
+    fn handle(&self, event: WebsocketEvent) {
         match event {
             WebsocketEvent::Message(text) => self.read(&text),
-            WebsocketEvent::Error(reason) => self.tell(News::Ended(one_line(&reason))),
+            WebsocketEvent::Error(reason) => self.send(News::Ended(one_line(&reason))),
             WebsocketEvent::Close(code, reason) => {
                 let reason = one_line(&format!("closed by the exchange with {code} {reason}"));
-                self.tell(News::Ended(reason));
+                self.send(News::Ended(reason));
             }
             WebsocketEvent::Open | WebsocketEvent::Ping | WebsocketEvent::Pong => {}
         }
@@ -107,33 +108,33 @@ impl Listener {
         match decode(text) {
             Message::Happened(symbols) => symbols.iter().for_each(|s| self.venue.hint(s)),
             Message::Anything => self.venue.hint_all(),
-            Message::Answer(None) => self.tell(News::Subscribed),
+            Message::Answer(None) => self.send(News::Subscribed),
             Message::Answer(Some(error)) => {
                 let reason = one_line(&format!("the subscription was refused: {error}"));
-                self.tell(News::Ended(reason));
+                self.send(News::Ended(reason));
             }
             Message::KeyEnded => {
-                self.tell(News::Ended("its listen key has ended".to_owned()));
+                self.send(News::Ended("the listen key has expired".to_owned()));
             }
         }
     }
 
-    /// If as much waits already, its end is among it.
-    fn tell(&self, news: News) {
+    /// Sends news; drops it if the queue is full, which then holds the connection's end.
+    fn send(&self, news: News) {
         let _full = self.sender.try_send(news);
     }
 }
 
-/// What a message says.
+/// The meaning of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Message {
     /// Something happened to these symbols.
     Happened(Vec<String>),
-    /// Something happened, and to what cannot be read: everything is to be looked at.
+    /// Something happened, to symbols that the message does not name: every symbol is checked.
     Anything,
-    /// The answer to the subscription: an error's text, or none.
+    /// The answer to the subscription: the text of an error; `None` for success.
     Answer(Option<String>),
-    /// The key is not good any more.
+    /// The listen key has expired.
     KeyEnded,
 }
 

@@ -1,5 +1,5 @@
-//! What became of an order, and what its trades cost. It is found by the id that we gave it; only when
-//! the exchange's lists do not know it either is it said not to be there.
+//! The state of an order and the costs of its trades: [`BinanceExecutionClient::query_order`]. An order is queried
+//! by its client order id. It is not found only if the exchange's lists do not have it either.
 
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     AccountTradeListParams, AccountTradeListResponseInner, AllOrdersParams, AllOrdersResponseInner,
@@ -23,11 +23,11 @@ pub(super) const PAGE: usize = 1_000;
 const BEFORE_MS: i64 = 60_000;
 
 impl BinanceExecutionClient {
-    /// What became of this order: `OrderCallOutcome::Reported` or `OrderCallOutcome::NotFound`.
+    /// The state of this order: `OrderCallOutcome::Reported` or `OrderCallOutcome::NotFound`.
     ///
     /// # Errors
-    /// [`MarketError::Retry`] when it cannot be told now, also when its trades do not add up to it yet;
-    /// [`MarketError::Refused`] when asking again will not help: fees are paid in another coin.
+    /// [`MarketError::Retry`] when the state is not known now, also when the listed trades do not add up to the
+    /// order yet; [`MarketError::Refused`] when a retry cannot help: fees are paid in another coin.
     pub async fn query_order(
         &self,
         symbol: &SubjectToken,
@@ -44,7 +44,7 @@ impl BinanceExecutionClient {
         Ok(report.map_or(OrderCallOutcome::NotFound, OrderCallOutcome::Reported))
     }
 
-    /// How an ordinary order stands, with its costs once it has ended.
+    /// The state of an ordinary order, with its costs once it has ended.
     pub(super) async fn report(
         &self,
         symbol: &SubjectToken,
@@ -101,7 +101,7 @@ impl BinanceExecutionClient {
         let asked = self.ask(WHAT, Need::Vital, |rest| rest.query_order(params.clone()));
         match asked.await {
             Ok(found) => Facts::of_answer(found),
-            // An order that was told of exists: this is a delay.
+            // The exchange named this order before, so it exists: this is a delay.
             Err(fault) if fault.code == Some(NO_SUCH_ORDER) => Err(MarketError::retry(
                 WHAT,
                 format!("order {id} is not shown yet"),
@@ -110,8 +110,8 @@ impl BinanceExecutionClient {
         }
     }
 
-    /// Looks through the symbol's orders since this one's time. A trade whose order is not among them
-    /// may be this one's: then nothing is said yet.
+    /// Searches the symbol's orders since the time of this one. A trade whose order is not listed may belong to
+    /// this order: then the result is [`MarketError::Retry`].
     async fn search(
         &self,
         symbol: &SubjectToken,
@@ -181,7 +181,7 @@ impl BinanceExecutionClient {
                 let facts = self.by_id(symbol, id).await?;
                 self.report(symbol, &facts).await.map(Some)
             }
-            // It became an order, and does not say which.
+            // The conditional order became an order, and the answer does not say which.
             None if algo.status == "FINISHED" => Err(MarketError::retry(
                 WHAT,
                 format!("conditional order {} does not name its order", algo.id),
@@ -252,7 +252,7 @@ impl BinanceExecutionClient {
         }
     }
 
-    /// What an order that has ended filled, from its trades.
+    /// The fill of an order that has ended, from its trades.
     async fn fill(&self, symbol: &SubjectToken, facts: &Facts) -> Result<Fill, MarketError> {
         let mut trades: Vec<AccountTradeListResponseInner> = Vec::new();
         let mut next = None;
@@ -281,7 +281,7 @@ impl BinanceExecutionClient {
     }
 }
 
-/// Where the page behind a full one begins; none for a list that does not move on.
+/// Start of the page after a full one; `None` for a list that does not advance.
 fn page_after(last: Option<i64>, asked: Option<i64>) -> Option<i64> {
     let moves = |last: &i64| asked.is_none_or(|asked| *last >= asked);
     last.filter(moves).map(|last| last + 1)

@@ -1,18 +1,20 @@
 //! The trader's side of a real exchange: one account of Binance USD-M futures through Binance's official
-//! SDK. Orders are sent ([`BinanceExecutionClient::place`]) and never sent again; what became of one is looked up
-//! ([`BinanceExecutionClient::query_order`]). What to send, and what follows from an answer, is the engine's business.
+//! SDK. An order is sent once ([`BinanceExecutionClient::place`]); its state is queried
+//! ([`BinanceExecutionClient::query_order`]). The trader core decides what to send.
 //!
-//! | file | what lives there |
+//! | file | contents |
 //! | --- | --- |
-//! | `keys` | key and secret |
-//! | `arm_fault` | what a failed call says of an order: refused, or unclear |
-//! | `begin_core_call` | one call: its timestamp, its limits |
-//! | `actions` | place and cancel |
-//! | `query_order` | what became of an order, and what its trades cost |
-//! | `process` | an answer about an order, read |
-//! | `resolve_account` | balance, rights, positions, what rests, funding, leverage |
-//! | `sources` | orders and trades that the journal does not know |
-//! | `forward_stream` | the user stream, which only says when to look |
+//! | `keys` | API key and secret |
+//! | `fault` | meaning of a failed call for an order: refused or unknown |
+//! | `call` | one signed call: its timestamp, its limits |
+//! | `pace` | counts of orders, as the exchange counts them |
+//! | `orders` | place and cancel |
+//! | `look_up` | state of an order, costs of its trades |
+//! | `facts`, `read` | decoding of answers |
+//! | `account` | balance, rights, positions, resting orders, funding, leverage |
+//! | `others` | orders and trades that the journal does not have |
+//! | `stream`, `link` | the user stream, which only says when to query |
+//! | `request_time` | timestamp of a call |
 
 mod account;
 mod call;
@@ -51,26 +53,26 @@ pub use keys::{ApiCredentials, CredentialSettings};
 pub use others::fills_against;
 pub use stream::{StreamTiming, UserStream};
 
-/// A whole REST call, connection and body included, in milliseconds. Less than a book that is told to end is given:
-/// it has yet to find out what became of a call without an answer.
+/// Deadline of a whole REST call, connection and body included, in milliseconds. It is shorter than a book's
+/// deadline to end: the book must still query the order of a call without an answer.
 const DEADLINE_MS: u64 = 3_000;
 
-/// How old a sighting of the exchange's time may be that an order is dated by.
+/// Highest age of the exchange's time that an order may be dated by.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// What trades are settled in: the market's rules take no symbol that is not quoted in it.
+/// Currency in which trades are settled: only symbols that are quoted in it can be traded.
 const QUOTE: &str = "USDT";
 
-/// Where the account is, and how it is reached.
+/// Addresses of the exchange and credentials of the account.
 #[derive(Debug, Clone)]
 pub struct ExecutionClientSettings {
     /// Base of the REST addresses, e.g. `https://fapi.binance.com`.
     pub rest_url: String,
     /// Base of the stream addresses, e.g. `wss://fstream.binance.com`.
     pub ws_url: String,
-    /// The account's.
+    /// API key and secret of the account.
     pub credentials: ApiCredentials,
-    /// `recvWindow` of everything that is no order, in milliseconds; at most 60,000.
+    /// `recvWindow` of calls that place no order, in milliseconds; at most 60,000.
     pub recv_window_ms: u32,
 }
 
@@ -83,7 +85,7 @@ pub struct BinanceExecutionClient {
 struct Inner {
     rest: RestApi,
     streams: WebsocketStreamsHandle,
-    /// Its clock and its budget are shared: one exchange, one address.
+    /// Shares its clock and request budget: the exchange counts by address.
     market: BinanceDataClient,
     pace: Pace,
     window_ms: u32,
@@ -130,7 +132,7 @@ impl BinanceExecutionClient {
         })
     }
 
-    /// The exchange's time, to date an order with: heard at most half a second ago, or asked for now.
+    /// The exchange's time, to date an order with: received at most half a second ago, or requested now.
     ///
     /// # Errors
     /// As [`BinanceDataClient::server_time`].
@@ -142,14 +144,14 @@ impl BinanceExecutionClient {
     }
 
     /// Changes whenever something may have happened to this symbol's orders or position. Only a
-    /// wake-up: it may be late, doubled or missing, so who waits for it also looks without it.
+    /// wake-up: it may be late, doubled or missing, so a waiting book also queries without it.
     pub fn hints(&self, symbol: &SubjectToken) -> watch::Receiver<u64> {
         let mut hints = self.lock_hints();
         let hint = hints.entry(symbol.clone()).or_default();
         hint.subscribe()
     }
 
-    /// Something happened to this symbol; one that nobody asked about is nothing.
+    /// Reports that something happened to this symbol; a symbol without a receiver is ignored.
     pub(super) fn hint(&self, symbol: &str) {
         let hints = self.lock_hints();
         let hint = hints.iter().find(|(known, _)| known.as_str() == symbol);
@@ -158,7 +160,7 @@ impl BinanceExecutionClient {
         }
     }
 
-    /// Something may have happened to any symbol.
+    /// Reports that something may have happened to any symbol.
     pub(super) fn hint_all(&self) {
         for hint in self.lock_hints().values() {
             hint.send_modify(|count| *count = count.wrapping_add(1));

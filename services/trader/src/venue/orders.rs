@@ -1,5 +1,5 @@
-//! Sending orders and taking them back. An order is sent once. What its answer does not say for certain
-//! is unclear, and looked up by who asked.
+//! Placing and cancelling orders. An order is sent once. If its answer leaves the state open, the outcome is
+//! unknown, and the caller queries the order.
 
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     CancelAlgoOrderParams, CancelOrderParams, NewAlgoOrderAlgoTypeEnum,
@@ -20,17 +20,17 @@ use crate::market::MarketError;
 
 const WHAT: &str = "order";
 
-/// The exchange has it, and there is more to learn: by looking it up.
+/// The exchange has the order; a query gives its state.
 const WORKING: ExecutionReport = ExecutionReport {
     is_open: true,
     fill: None,
 };
 
 impl BinanceExecutionClient {
-    /// Sends this order, once, signed with its own time. A fill is told with its costs; one whose trades
-    /// the exchange does not show yet is told as working, to be looked up.
+    /// Sends this order once, signed with its own time. A fill is reported with its costs; a fill whose trades
+    /// the exchange does not list yet is reported as working, and must be queried.
     ///
-    /// The answer is lost with the future: who drops it must look the order up.
+    /// The answer is lost with the future: a caller that drops it must query the order.
     pub async fn place(&self, symbol: &SubjectToken, order: &Order) -> OrderCallOutcome {
         let sent = match order.order_type {
             OrderType::Market { quantity } => self.place_market(symbol, order, quantity).await,
@@ -58,7 +58,7 @@ impl BinanceExecutionClient {
             mean: None,
             updated: super::read::time(WHAT, "updateTime", placed.update_time)?,
         };
-        // From here on the exchange has it, whatever becomes of our questions.
+        // The exchange has the order, also if the next calls fail.
         Ok(self.report(symbol, &facts).await.unwrap_or(WORKING))
     }
 
@@ -74,7 +74,7 @@ impl BinanceExecutionClient {
         let placed = self.send(WHAT, need(order.leg), order.at, request).await?;
         let status = must(WHAT, "algoStatus", placed.algo_status)?;
         let over = is_algo_over(WHAT, &status)?;
-        // What has ended at once may have become an order: that is looked up.
+        // A conditional order that ended at once may have become an order: the caller queries that.
         Ok(if over && status != "FINISHED" {
             ExecutionReport {
                 is_open: false,
@@ -85,18 +85,17 @@ impl BinanceExecutionClient {
         })
     }
 
-    /// Takes an order back. One that is not there any more is no error: what became of it is looked up
-    /// in any case.
+    /// Cancels an order. An order that has ended is no error: the caller queries its state in any case.
     ///
     /// # Errors
-    /// [`MarketError`]: whether it was taken back is not known.
+    /// [`MarketError`]: whether the order was cancelled is not known.
     pub async fn cancel(&self, symbol: &SubjectToken, order: &Order) -> Result<(), MarketError> {
         let is_conditional = order.leg.is_conditional();
         self.cancel_id(symbol, order.client_order_id.as_str(), is_conditional)
             .await
     }
 
-    /// [`Self::cancel`] by the client's id.
+    /// Cancels by client order id, as [`Self::cancel`] does.
     pub(super) async fn cancel_id(
         &self,
         symbol: &SubjectToken,
@@ -150,7 +149,7 @@ fn market_params(symbol: &SubjectToken, order: &Order, quantity: Qty) -> NewOrde
         r#type: NewOrderTypeEnum::Market,
         position_side: None,
         time_in_force: None,
-        // Whatever we believe of the position: an exit never opens one.
+        // An exit never opens a position, also if our own position is wrong.
         reduce_only: (order.leg != Leg::Entry).then_some(NewOrderReduceOnlyEnum::True),
         quantity: Some(quantity.to_decimal()),
         price: None,

@@ -1,5 +1,5 @@
-//! What on the exchange is not by the journal: orders of ours that nobody wants, trades that none of our
-//! orders made.
+//! Differences between the exchange and the journal: open orders that the journal does not expect, trades of
+//! orders that are not ours.
 
 use protocol::event::PositionSide;
 use protocol::ids::SubjectToken;
@@ -11,10 +11,10 @@ use super::{BinanceExecutionClient, ExchangeFill};
 use crate::market::MarketError;
 
 impl BinanceExecutionClient {
-    /// Ends an order by its client's id; one that is gone is no error.
+    /// Cancels an open order by its client order id; an order that has ended is no error.
     ///
     /// # Errors
-    /// As [`BinanceExecutionClient::cancel`].
+    /// As [`BinanceExecutionClient::cancel`]: whether the order was cancelled is not known.
     pub async fn cancel_open(
         &self,
         symbol: &SubjectToken,
@@ -25,8 +25,8 @@ impl BinanceExecutionClient {
     }
 }
 
-/// The fills of trades against a position of this side, one for each order, oldest first. One whose fee was
-/// paid in another coin has no costs and is left out: no sum could be right.
+/// The fills that reduce a position of this side, one for each order, oldest first. A fill whose fee was paid in
+/// another coin is left out, because its costs are not known.
 pub fn fills_against(side: PositionSide, trades: &[ExchangeFill]) -> Vec<(i64, Fill)> {
     let closing = |trade: &&ExchangeFill| match side {
         PositionSide::Long => trade.way == OrderSide::Sell,

@@ -1,5 +1,5 @@
-//! How many orders the account placed, as the exchange counts them. Near its limits entries wait for the
-//! next window; what protects or closes a position does not.
+//! Number of orders that the account placed, as the exchange counts them. Near the limits entries wait for the
+//! next window; orders that protect or close a position do not.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,24 +8,24 @@ use binance_sdk::models::{Interval, RateLimitType, RestApiRateLimit};
 
 use crate::market::left;
 
-/// Orders in ten seconds and in a minute after which no entry is sent. Binance allows 300 and 1,200;
+/// Number of orders in ten seconds and in a minute after which no entry is sent. Binance allows 300 and 1,200;
 /// the rest is for stops, targets and exits.
 const TEN_SECONDS: u32 = 200;
 const MINUTE: u32 = 900;
 
-/// Until when entries wait.
+/// The time until which entries wait.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     entries_after: Mutex<Option<Instant>>,
 }
 
 impl Pace {
-    /// How long no entry may be sent; `None` when one may.
+    /// How long no entry may be sent; `None` when entries may be sent.
     pub(super) fn closed_for(&self, now: Instant) -> Option<Duration> {
         left(*self.lock(), now)
     }
 
-    /// Takes in the counts that an answer reported.
+    /// Takes in the order counts of an answer.
     pub(super) fn counted<'a>(
         &self,
         counts: impl Iterator<Item = &'a RestApiRateLimit>,
@@ -48,7 +48,7 @@ impl Pace {
     }
 }
 
-/// A window's length, if it is nearly full.
+/// Length of this window if it is nearly full; `None` otherwise.
 fn pause_for(count: &RestApiRateLimit) -> Option<Duration> {
     let (most, window) = match (&count.interval, count.interval_num) {
         (Interval::Second, 10) => (TEN_SECONDS, Duration::from_secs(10)),

@@ -1,5 +1,5 @@
-//! From the SDK's answers, whose every field may be missing, to values. An answer that cannot be read is
-//! asked for again, never guessed.
+//! Conversion of the SDK's answers, in which every field may be missing, to values. An answer that cannot be
+//! read is [`MarketError::Retry`]: no value is guessed.
 
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -7,12 +7,12 @@ use trader_core::fixed_point::{Price, Qty};
 
 use crate::market::MarketError;
 
-/// A field that must be there.
+/// The value of a mandatory field.
 pub(super) fn must<T>(what: &'static str, field: &str, value: Option<T>) -> Result<T, MarketError> {
     value.ok_or_else(|| MarketError::retry(what, format!("the answer has no {field}")))
 }
 
-/// A decimal that must be there.
+/// The decimal of a mandatory field.
 pub(super) fn decimal(
     what: &'static str,
     field: &str,
@@ -22,7 +22,7 @@ pub(super) fn decimal(
     Decimal::from_str_exact(text).map_err(|_| unreadable(what, field, text))
 }
 
-/// A time that must be there.
+/// The time of a mandatory field.
 pub(super) fn time(
     what: &'static str,
     field: &str,
@@ -31,18 +31,18 @@ pub(super) fn time(
     must(what, field, value).map(UtcMs)
 }
 
-/// A quantity as the engine counts it.
+/// A quantity in the trader core's fixed-point units.
 pub(super) fn qty(what: &'static str, value: Decimal) -> Result<Qty, MarketError> {
     Qty::from_decimal(value).map_err(|error| MarketError::retry(what, error.to_string()))
 }
 
-/// A price as the engine counts it.
+/// A price in the trader core's fixed-point units, rounded to 8 decimals.
 pub(super) fn price(what: &'static str, value: Decimal) -> Result<Price, MarketError> {
     Price::from_decimal(value.round_dp(8))
         .map_err(|error| MarketError::retry(what, error.to_string()))
 }
 
-/// A field whose value is none of those known.
+/// The error for a field with an unknown value.
 pub(super) fn unreadable(what: &'static str, field: &str, value: &str) -> MarketError {
     MarketError::retry(what, format!("the answer's {field} is {value:?}"))
 }

@@ -1,4 +1,4 @@
-//! The time that a call is signed with.
+//! The timestamp that a call is signed with.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use protocol::time::UtcMs;
 
 use crate::market::ExchangeClock;
 
-/// How old the last sighting of the exchange's time may be that a call is signed with, and so how far
-/// we may be ahead of an exchange that stands still: Binance takes less than a second.
+/// Highest age of the exchange's time that a call is signed with. It is also how far our time may be ahead of an
+/// exchange whose time is paused: Binance accepts less than a second.
 pub(super) const MOST_CARRIED: Duration = Duration::from_millis(900);
 
 tokio::task_local! {
-    /// The time that an order was recorded with. It is sent with that and no other: an order that was
-    /// held up on its way is then refused as too old, instead of surprising us.
+    /// The time in the record of an order, with which the order is signed. An order that was delayed is then
+    /// refused as too old, and does not fill late.
     pub(super) static STAMP: UtcMs;
 }
 
-/// For the SDK, which asks for it while it signs.
+/// The timestamp of a call, for the SDK, which calls this while it signs. Milliseconds since the epoch.
 pub(super) fn timestamp(clock: &ExchangeClock) -> u64 {
     let now = STAMP
         .try_with(|stamp| *stamp)

@@ -1,9 +1,10 @@
-//! The user stream: the exchange says on it that an order or position changed. Here that is only a hint
-//! to look; the truth is always asked for over REST, so what is lost, doubled or late does no harm.
+//! The user stream, on which the exchange reports changed orders and positions. Entry point: [`UserStream::run`].
+//! A message is only a hint: the state is always queried over REST, so a lost, doubled or late message does no
+//! harm.
 //!
-//! A stream on which nothing happens is silent, so silence shows nothing. It is built anew every half
-//! hour instead, which prolongs its key too (an hour at Binance), and who waits for hints also looks
-//! without them.
+//! A stream without events is silent, so silence does not show a fault. The stream is therefore reconnected every
+//! half hour, which also prolongs its listen key (valid for an hour at Binance). Books that wait for hints also
+//! query without them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,19 +23,19 @@ use runtime::backoff::Backoff;
 
 use crate::market::MarketError;
 
-/// Its name in heartbeats.
+/// Name of the component in heartbeats.
 const PART: &str = "user-stream";
-/// How often it shows that it is alive while nothing happens.
+/// How often the component records an iteration while nothing happens.
 const TURN: Duration = Duration::from_secs(10);
 /// Connecting and the longest wait before it, with a margin.
 const TURNS_WITHIN: Duration = Duration::from_mins(3);
 
-/// Deadlines.
+/// Deadlines of the user stream, in wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamTiming {
-    /// A stream is used no longer than that.
+    /// A connection is replaced after this time.
     pub rebuild_after: Duration,
-    /// A subscription is answered within that.
+    /// A subscription is answered within this time.
     pub answer_within: Duration,
     /// Wait after the first failure.
     pub retry_first: Duration,
@@ -53,7 +54,7 @@ impl Default for StreamTiming {
     }
 }
 
-/// Keeps a venue's user stream.
+/// The task of a venue's user stream.
 #[derive(Clone)]
 pub struct UserStream {
     venue: BinanceExecutionClient,
@@ -61,17 +62,18 @@ pub struct UserStream {
 }
 
 impl UserStream {
-    /// For this venue's hints.
+    /// A user stream that feeds the hints of `venue`, with default deadlines.
     pub fn new(venue: BinanceExecutionClient) -> Self {
         Self::with_timing(venue, StreamTiming::default())
     }
 
-    /// With other deadlines than the usual ones.
+    /// A user stream with other deadlines than the default ones.
     pub const fn with_timing(venue: BinanceExecutionClient, timing: StreamTiming) -> Self {
         Self { venue, timing }
     }
 
-    /// Runs until `shutdown`. It never ends by itself: without it everything is still looked at, only later.
+    /// Runs until `stop` is cancelled, and retries every failure. Without the stream everything is still queried,
+    /// only later.
     pub async fn run(self, progress: Arc<ProcessStatus>, stop: CancellationToken) {
         let part = progress.component(PART);
         part.set_deadline(TURNS_WITHIN);
@@ -92,7 +94,7 @@ impl UserStream {
             } else {
                 failures + 1
             };
-            tracing::warn!(reason, failures, "user stream lost");
+            tracing::warn!(error = reason, failures, "user stream lost");
             part.set_state(ComponentState::Retrying);
             progress.record_error(PART, reason);
             let wait = sleep(self.backoff().wait(failures));
@@ -117,7 +119,7 @@ impl UserStream {
             }
         }
         part.set_state(ComponentState::Ok);
-        // What happened before the subscription held was not heard.
+        // Events before the subscription was in force did not arrive.
         self.venue.hint_all();
         self.listen(&mut link, part).await
     }

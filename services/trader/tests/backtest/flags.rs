@@ -30,8 +30,8 @@ fn a_wrong_value_is_named_with_its_flag_and_what_is_allowed() {
         ("--protections", "Cooldown:1h", "CooldownPeriod:STOP"),
     ] {
         let refused = with(flag, value).unwrap_err();
-        for word in [flag, &format!("'{value}'"), allowed] {
-            assert!(refused.contains(word), "{word} is not in {refused}");
+        for text in [flag, &format!("'{value}'"), allowed] {
+            assert!(refused.contains(text), "{text} is not in {refused}");
         }
     }
     for (flag, value) in [
@@ -52,7 +52,7 @@ fn a_wrong_value_is_named_with_its_flag_and_what_is_allowed() {
 #[test]
 fn flags_that_do_not_fit_together_are_64() {
     let nowhere = Path::new("/nowhere.csv");
-    for (flags, words) in [
+    for (flags, texts) in [
         (
             &["--strategies", "short-the-rip,short-the-rip"][..],
             &["--strategies", "short-the-rip", "once"][..],
@@ -61,8 +61,8 @@ fn flags_that_do_not_fit_together_are_64() {
     ] {
         let stop = run(nowhere, flags).unwrap_err();
         assert_eq!(stop.code.number(), 64, "{stop}");
-        for word in words {
-            assert!(stop.message.contains(word), "{word} is not in {stop}");
+        for text in texts {
+            assert!(stop.message.contains(text), "{text} is not in {stop}");
         }
     }
 }
@@ -105,7 +105,7 @@ fn files_that_cannot_be_written_are_78_before_anything_is_read() {
     let file = place.rows(&random_walk(1, 30, 10));
     let candles = file.to_str().unwrap();
     let folder = place.path("");
-    for (path, word) in [
+    for (path, text) in [
         ("/nowhere/out.jsonl", "No such file"),
         (folder.to_str().unwrap(), "no file"),
         ("/dev/null", "no file"),
@@ -114,7 +114,7 @@ fn files_that_cannot_be_written_are_78_before_anything_is_read() {
         let stop = run(&file, &["--trades", path]).unwrap_err();
         assert_eq!(stop.code.number(), 78, "{stop}");
         assert!(stop.message.contains("--trades"), "{stop}");
-        assert!(stop.message.contains(word), "{word} is not in {stop}");
+        assert!(stop.message.contains(text), "{text} is not in {stop}");
     }
     let out = place.path("out.jsonl");
     let out = out.to_str().unwrap();

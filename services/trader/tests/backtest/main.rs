@@ -1,5 +1,5 @@
 //! `trader backtest` from outside: files in, files and a summary out. Candles are generated here or
-//! recorded; what one candle leads to is tested with the engine.
+//! recorded; the effect of one candle is tested with the trader core.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A long file takes no more memory than a short one: the kernel's word on the program itself.
+//! A long file takes no more memory than a short one: the kernel's figure for the program itself.
 
 use std::fs;
 use std::path::Path;

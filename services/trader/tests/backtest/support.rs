@@ -78,7 +78,7 @@ impl TestDir {
         self.candles(&format!("{CSV_HEADER}{}\n", rows.join("\n")))
     }
 
-    /// What is in it.
+    /// Names of its files, sorted.
     pub(crate) fn file_names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.0.path()).unwrap();
         let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
@@ -90,8 +90,8 @@ impl TestDir {
 
 /// The command's flags, as the program parses them.
 pub(crate) fn parse(flags: &[&str]) -> Result<BacktestArgs, String> {
-    let words = ["trader", "backtest"].iter().chain(flags);
-    match Cli::try_parse_from(words)
+    let arguments = ["trader", "backtest"].iter().chain(flags);
+    match Cli::try_parse_from(arguments)
         .map_err(|e| e.to_string())?
         .command
     {

@@ -1,5 +1,5 @@
-//! An exchange that does what a test tells it to: REST by axum, streams by tokio-tungstenite, so that
-//! neither end of the wire is the code under test. Time is counted in minutes from [`START_DEADLINE`].
+//! An exchange that a test controls: REST by axum, streams by tokio-tungstenite, so that neither end of the
+//! connection is the code under test. Time is counted in minutes from [`START`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
@@ -27,7 +27,7 @@ use tokio_tungstenite::tungstenite::handshake::server::Response as Handshake;
 use tokio_tungstenite::tungstenite::handshake::server::{Callback, ErrorResponse, Request};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-/// Every wait for something that must happen.
+/// Deadline of every wait.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Minute 0: 2022-01-01T00:00Z.
@@ -44,7 +44,7 @@ pub(crate) fn minute(open_time: UtcMs) -> i64 {
     (open_time.0 - START) / MINUTE
 }
 
-/// What every subscribed connection is told to do.
+/// An action of every subscribed connection.
 #[derive(Debug, Clone)]
 enum StreamAction {
     Send { stream: String, text: String },
@@ -53,7 +53,7 @@ enum StreamAction {
     StopAnswering,
 }
 
-/// An answer that REST gives instead of the right one.
+/// An answer of REST instead of the correct one.
 #[derive(Debug, Clone)]
 pub(crate) struct Fault {
     pub(crate) status: u16,
@@ -62,13 +62,13 @@ pub(crate) struct Fault {
 }
 
 struct Shared {
-    /// Symbol and minute to close price, of candles that have closed.
+    /// Close prices of the closed candles, by symbol and minute.
     history: Mutex<BTreeMap<(String, i64), i64>>,
     listed: BTreeSet<&'static str>,
     now: AtomicI64,
     faults: Mutex<HashMap<&'static str, Fault>>,
     actions: broadcast::Sender<StreamAction>,
-    /// What clients did, one line each.
+    /// Activities of the clients, one line each.
     activity: watch::Sender<Vec<String>>,
 }
 
@@ -142,7 +142,7 @@ impl Exchange {
         }
     }
 
-    /// A candle closes; only REST knows.
+    /// Closes a candle that only REST has.
     pub(crate) fn add_candle(&self, symbol: &str, minute: i64) {
         self.add_candle_at_price(symbol, minute, 100 + minute);
         self.advance_to(minute + 1);
@@ -153,17 +153,17 @@ impl Exchange {
         history.insert((symbol.to_owned(), minute), price);
     }
 
-    /// The exchange's time moves to a minute, a few milliseconds in.
+    /// Advances the exchange's time to a few milliseconds after the start of this minute.
     pub(crate) fn advance_to(&self, minute: i64) {
         self.shared.now.fetch_max(at(minute).0 + 5, SeqCst);
     }
 
-    /// The streams say that a candle closed.
+    /// Sends a closed candle on the streams.
     pub(crate) fn stream_candle(&self, symbol: &str, minute: i64) {
         self.stream_candle_at_price(symbol, minute, 100 + minute);
     }
 
-    /// The same with a close price of the test's choice.
+    /// Sends a closed candle with this close price on the streams.
     pub(crate) fn stream_candle_at_price(&self, symbol: &str, minute: i64, price: i64) {
         let stream = format!("{}@kline_1m", symbol.to_ascii_lowercase());
         let (open, price) = (at(minute).0, price.to_string());
@@ -176,7 +176,7 @@ impl Exchange {
         self.send_action(StreamAction::Send { stream, text });
     }
 
-    /// A candle closes and the streams say so.
+    /// Closes a candle, and sends it on the streams.
     pub(crate) fn add_and_stream_candle(&self, symbol: &str, minute: i64) {
         self.add_candle(symbol, minute);
         self.stream_candle(symbol, minute);
@@ -192,17 +192,17 @@ impl Exchange {
         self.send_action(StreamAction::CutMidFrame);
     }
 
-    /// Keeps the connections open and says nothing on them, ever, not even a goodbye.
+    /// Keeps the connections open and sends nothing on them, not even a close frame.
     pub(crate) fn stop_answering(&self) {
         self.send_action(StreamAction::StopAnswering);
     }
 
     fn send_action(&self, order: StreamAction) {
-        // No connection at all is a situation that tests want.
+        // Some tests run without a connection.
         let _ = self.shared.actions.send(order);
     }
 
-    /// From now on `path` answers with `arm_fault`; `None`: rightly again.
+    /// From now on `path` answers with this fault; `None`: with the correct answer again.
     pub(crate) fn set_fault(&self, path: &'static str, fault: Option<Fault>) {
         let mut faults = self.shared.faults.lock().unwrap();
         match fault {
@@ -211,12 +211,12 @@ impl Exchange {
         }
     }
 
-    /// How often clients did what begins like this.
+    /// Number of client activities that begin with this text.
     pub(crate) fn activity_count(&self, what: &str) -> usize {
         count(&self.shared.activity.borrow(), what)
     }
 
-    /// Waits until clients have done what begins like this `time_axis` times.
+    /// Waits until the activities that begin with this text have happened `times` times.
     pub(crate) async fn wait_for_activity(&self, what: &str, times: usize) {
         let mut seen = self.shared.activity.subscribe();
         let done = seen.wait_for(|seen| count(seen, what) >= times);
@@ -257,7 +257,7 @@ async fn time(State(shared): State<Arc<Shared>>) -> Response {
         .unwrap_or_else(|| answer.into_response())
 }
 
-/// Ignores `endTime`, as an exchange must be allowed to: what is closed the client knows by itself.
+/// Ignores `endTime`, as an exchange may: the client must check itself which candles are closed.
 async fn klines(
     State(shared): State<Arc<Shared>>,
     Query(query): Query<HashMap<String, String>>,
@@ -298,7 +298,7 @@ async fn klines(
     Json(rows).into_response()
 }
 
-/// Notes the path of a handshake.
+/// Records the path of a handshake.
 struct HandshakeRecorder(Arc<Shared>);
 
 impl Callback for HandshakeRecorder {

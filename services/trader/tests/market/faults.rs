@@ -1,4 +1,4 @@
-//! What a network and an exchange do to a stream, and that no book notices more than a delay.
+//! Faults of the network and of the exchange: the book sees only a delay.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::test_feed::{assert_quiet, caught_up, minutes, minutes_until, next, qu
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Two candles close while nobody streams, and come without waiting for a third, which the new
-/// stream brings.
+/// Two candles close while no stream is connected. They arrive without waiting for a third one, which the
+/// new stream sends.
 async fn expect_gapless_return(exchange: &Exchange, book: &mut FeedHandle) {
     exchange.add_candle("BTCUSDT", 2);
     exchange.add_candle("BTCUSDT", 3);
@@ -49,7 +49,7 @@ async fn a_connection_cut_within_a_frame_is_replaced() {
     expect_gapless_return(&exchange, &mut book).await;
 }
 
-/// As over a network that is gone: the stream stays open, and by the exchange's time no candle is missing.
+/// As without a network: the stream stays open, and by the exchange's time no candle is missing.
 #[tokio::test]
 async fn an_exchange_that_neither_sends_nor_answers_is_down_until_it_does() {
     let (exchange, rig, mut book) = caught_up(quick(), 2).await;
@@ -106,7 +106,7 @@ async fn open_stream_without_data_is_detected_reported_and_replaced() {
     }
     assert_eq!(minutes, (2..=minute).map(at).collect::<Vec<_>>());
     assert!(matches!(next(&mut book).await, FeedEvent::Recovered { .. }));
-    // The SDK would keep the reader of a silent peer for ever.
+    // Without our runtime the SDK keeps the reader of a silent peer for ever.
     exchange.wait_for_activity("gone", 3).await;
 }
 
@@ -126,7 +126,7 @@ async fn candles_are_stale_after_three_intervals_and_not_after_two() {
 }
 
 #[tokio::test]
-async fn nothing_is_stale_while_the_exchanges_time_stands_still() {
+async fn nothing_is_stale_while_the_exchanges_time_does_not_advance() {
     let (exchange, rig, mut book) = caught_up(quick(), 2).await;
     let asked = exchange.activity_count("time");
     exchange.wait_for_activity("time", asked + 20).await;

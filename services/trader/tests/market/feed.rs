@@ -1,4 +1,4 @@
-//! What a book receives while the exchange behaves: order, uniqueness, refills, room.
+//! Candles of a book while the exchange has no fault: order, uniqueness, refills, queue.
 
 use std::time::{Duration, Instant};
 
@@ -77,8 +77,8 @@ async fn a_candle_the_stream_dropped_is_fetched_when_the_next_one_comes() {
 #[tokio::test]
 async fn streamed_candle_with_an_absurd_jump_is_compared_with_rest() {
     let (exchange, rig, mut book) = caught_up(quick(), 2).await;
-    for (refused, minute, told) in [(1, 2, 205), (2, 3, 49), (3, 4, 300)] {
-        exchange.stream_candle_at_price("BTCUSDT", minute, told);
+    for (refused, minute, price) in [(1, 2, 205), (2, 3, 49), (3, 4, 300)] {
+        exchange.stream_candle_at_price("BTCUSDT", minute, price);
         rig.wait_for_errors(refused).await;
         // REST is behind the stream, and is asked until it has the candle.
         exchange.add_candle("BTCUSDT", minute);
@@ -94,7 +94,7 @@ async fn streamed_candle_with_an_absurd_jump_is_compared_with_rest() {
         3,
         "one for each"
     );
-    // Twice the last close is a lot, and may be.
+    // Twice the last close is still allowed.
     exchange.stream_candle_at_price("BTCUSDT", 5, 208);
     let event = next(&mut book).await;
     assert!(
@@ -124,7 +124,7 @@ async fn gap_of_the_exchange_itself_does_not_stop_the_series() {
     let (exchange, _rig, mut book) = caught_up(quick(), 2).await;
     exchange.add_and_stream_candle("BTCUSDT", 5);
     assert_eq!(minutes(&mut book, 1).await, [5]);
-    // 2, 3 and 4 were asked for three times before that.
+    // Candles 2, 3 and 4 were requested three times before that.
     assert_eq!(exchange.activity_count("klines BTCUSDT from 2"), 3);
 }
 
@@ -142,7 +142,7 @@ async fn a_book_with_a_full_queue_blocks_no_other_and_misses_nothing() {
     exchange
         .wait_for_activity("SUBSCRIBE ethusdt@kline_1m", 1)
         .await;
-    // More than the slow book's queue and everything that is kept for it.
+    // More candles than the slow book's queue and its series hold.
     for minute in 0..2_600 {
         exchange.add_and_stream_candle("BTCUSDT", minute);
         exchange.add_and_stream_candle("ETHUSDT", minute);
@@ -167,7 +167,7 @@ async fn a_past_longer_than_one_answer_comes_whole() {
 }
 
 #[tokio::test]
-async fn books_come_and_go_on_one_connection() {
+async fn books_start_and_end_on_one_connection() {
     let (exchange, rig, mut first) = caught_up(quick(), 1).await;
     let mut second = rig.book("ETHUSDT").await;
     exchange

@@ -1,5 +1,5 @@
-//! The market feed against exchanges that misbehave: one of our own that speaks Binance's protocol
-//! and does what a test tells it to, and the project's simulator. How candles are judged is not here.
+//! The market feed against exchanges with faults: a test exchange that speaks Binance's protocol and does what
+//! a test demands, and the project's exchange simulator.
 
 #![allow(
     clippy::unwrap_used,

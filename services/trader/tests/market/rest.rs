@@ -1,4 +1,4 @@
-//! The REST questions: pages, budgets, deadlines, refusals.
+//! The REST calls: pages, budgets, deadlines, refusals.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! A running feed on a test's exchange, and what tests say about it.
+//! A running feed on a test exchange, with the helpers of the tests.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(crate) fn run(settings: FeedSettings, exchange: &DataClientSettings) -> Test
 }
 
 impl TestFeed {
-    /// Minute 0 is the first candle that the book wants.
+    /// Subscribes a book from minute 0 on.
     pub(crate) async fn book(&self, symbol: &str) -> FeedHandle {
         self.feed.subscribe(token(symbol), at(0)).await.unwrap()
     }
@@ -61,7 +61,7 @@ impl TestFeed {
         self.wait_until(|part| part.errors >= count).await;
     }
 
-    /// Waits until the feed says that it is so.
+    /// Waits until the feed reports this state.
     pub(crate) async fn wait_for_state(&self, state: ComponentState) {
         self.wait_until(|part| part.state == state).await;
     }
@@ -82,7 +82,7 @@ impl TestFeed {
         );
     }
 
-    /// How the task ended.
+    /// Waits for the end of the task and returns its result.
     pub(crate) async fn wait_for_end(&mut self) -> Result<(), FeedError> {
         let ended = timeout(SOON, self.task.join_next()).await;
         ended.expect("the feed task ends").unwrap().unwrap()
@@ -117,7 +117,9 @@ pub(crate) async fn caught_up(
 
 pub(crate) async fn next(book: &mut FeedHandle) -> FeedEvent {
     let event = timeout(SOON, book.recv()).await;
-    event.expect("an event comes soon").expect("the feed runs")
+    event
+        .expect("an event arrives soon")
+        .expect("the feed runs")
 }
 
 /// The minutes of the next `count` events, all of which must be candles.
@@ -132,7 +134,7 @@ pub(crate) async fn minutes(book: &mut FeedHandle, count: i64) -> Vec<i64> {
     minutes
 }
 
-/// The minutes of the candles up to `last`, whatever else is said between them.
+/// The minutes of the candles up to `last`, with other events between them left out.
 pub(crate) async fn minutes_until(book: &mut FeedHandle, last: i64) -> Vec<i64> {
     let mut minutes = Vec::new();
     while minutes.last() != Some(&last) {
@@ -143,7 +145,7 @@ pub(crate) async fn minutes_until(book: &mut FeedHandle, last: i64) -> Vec<i64> 
     minutes
 }
 
-/// Nothing waits in the book's queue. To be asked only after a condition that would have filled it.
+/// Asserts that the book's queue is empty. Only useful after a condition that would have filled the queue.
 pub(crate) async fn assert_quiet(book: &mut FeedHandle) {
     let event = timeout(Duration::from_millis(50), book.recv()).await;
     assert!(event.is_err(), "{event:?}");

@@ -1,4 +1,4 @@
-//! The account as a whole.
+//! Balance, rights, positions, funding and leverage of the account.
 
 use bearish_trader::market::MarketError;
 use protocol::time::UtcMs;
@@ -25,7 +25,7 @@ async fn account_reports_balance_and_key_permissions() {
     }
     assert!(!rig.client.hedge_mode().await.unwrap());
     let refused = rig
-        .with_key("stranger", "secret")
+        .with_key("unknown", "secret")
         .wallet_balance()
         .await
         .unwrap_err();

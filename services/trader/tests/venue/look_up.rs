@@ -1,4 +1,4 @@
-//! Looking an order up while the exchange's parts do not agree with each other.
+//! Queries of an order while the exchange's answers contradict each other.
 
 use bearish_trader::market::MarketError;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use trader_core::orders::{Leg, OrderCallOutcome};
 
 use crate::test_exchange::{TestExchange, bitcoin, costs, is_working};
 
-/// Queries by id do not know the order, as at Binance for a while after it was taken.
+/// Queries by id do not find the order, as at Binance shortly after it was accepted.
 fn not_known(path: &str, code: i64) -> Value {
     json!({"fault": "fail-before", "status": 400, "code": code, "method": "GET", "path": path})
 }

@@ -1,6 +1,5 @@
 //! The trader's side of a real exchange, through Binance's SDK, against the project's own strict
-//! exchange: every outcome of an order, and what is learnt of it afterwards. What a book does about
-//! it is not here.
+//! exchange: every outcome of an order, and the queries that follow.
 
 #![allow(
     clippy::unwrap_used,

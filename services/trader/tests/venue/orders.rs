@@ -1,4 +1,4 @@
-//! Orders at the market: what their answers say, and what the wallet says of it.
+//! Market orders: their answers, and their effect on the wallet.
 
 use protocol::time::UtcMs;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ async fn order_that_the_exchange_rejects_is_rejected_with_its_code() {
     }
     let order = rig.market(Leg::Entry, "0.01");
     for (key, secret, code) in [
-        ("stranger", "secret", -2015),
+        ("unknown", "secret", -2015),
         ("trader", "wrong", -1022),
         ("reader", "secret", -2015),
     ] {

@@ -1,4 +1,4 @@
-//! The user stream: that it wakes who waits, whatever becomes of its connection.
+//! The user stream: it wakes waiting tasks through every loss of its connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl RunningStream {
 
     async fn wait_for_hint(&mut self) {
         let changed = timeout(SOON, self.hints.changed()).await;
-        changed.expect("a hint comes soon").unwrap();
+        changed.expect("a hint arrives soon").unwrap();
     }
 
     fn state(&self) -> ComponentState {
@@ -74,7 +74,7 @@ async fn fill_wakes_only_the_waiters_of_its_symbol() {
     let mut others = rig.client.hints(&other);
     let mut listening = RunningStream::start(&rig, quick()).await;
     assert_eq!(listening.state(), ComponentState::Ok);
-    // At its begin it wakes everybody, one after the other.
+    // A new stream wakes all receivers, one after the other.
     timeout(SOON, others.changed()).await.unwrap().unwrap();
     rig.buy().await;
     listening.wait_for_hint().await;
@@ -128,7 +128,7 @@ async fn a_key_that_ended_is_replaced_by_a_new_one() {
     while !listening
         .process_status
         .last_error()
-        .is_some_and(|e| e.text.contains("listen key has ended"))
+        .is_some_and(|e| e.text.contains("listen key has expired"))
     {
         listening.wait_for_hint().await;
     }
@@ -143,18 +143,18 @@ async fn a_key_that_ended_is_replaced_by_a_new_one() {
 async fn rejected_key_is_retried_and_reported() {
     let rig = TestExchange::at_constant_price().await;
     let (progress, stop) = (Arc::<ProcessStatus>::default(), CancellationToken::new());
-    let stranger = rig.with_key("stranger", "secret");
-    let stream = UserStream::with_timing(stranger, quick());
+    let unknown = rig.with_key("unknown", "secret");
+    let stream = UserStream::with_timing(unknown, quick());
     let mut task = JoinSet::new();
     task.spawn(stream.run(Arc::clone(&progress), stop.clone()));
-    // Each attempt begins with a turn, for which it is well: what is told between two is waited for.
+    // Each attempt begins with an iteration in a good state: the test waits for the state between two attempts.
     let retrying = || progress.components()["user-stream"].state == ComponentState::Retrying;
-    let told = async {
+    let reported = async {
         while progress.errors() < 3 || !retrying() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(SOON, told)
+    timeout(SOON, reported)
         .await
         .expect("three errors, and retrying");
     stop.cancel();

@@ -1,4 +1,5 @@
-//! An exchange in this process that replays a few minutes, a venue on it, and what tests say about it.
+//! An exchange simulator in this process that replays a few minutes, an execution client on it, and the helpers
+//! of the tests.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -30,10 +31,10 @@ use trader_core::orders::{
 };
 use trader_core::strategy::Strategy;
 
-/// 2026-01-05T00:00Z.
+/// Start of the replay: 2026-01-05T00:00Z.
 const MIDNIGHT_MS: i64 = 1_767_571_200_000;
 const MINUTE_MS: i64 = 60_000;
-/// Nothing in these tests takes longer.
+/// Deadline of every wait.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 const KEYS: &str = "trader:secret,reader:secret:read,withdrawer:secret:withdraw";
 
@@ -49,29 +50,31 @@ pub(crate) struct TestExchange {
 }
 
 impl TestExchange {
-    /// At the second of minutes with these opens, highs, lows and closes, and quiet ones after them. The
-    /// exchange's time stands; [`Self::pass`] lets it go on.
+    /// Starts an exchange at the second of minutes with these opens, highs, lows and closes, and quiet minutes
+    /// after them. The
+    /// exchange's time is paused; [`Self::advance_to_minute`] lets it continue.
     pub(crate) async fn start(minutes: &[[i64; 4]], quiet: usize) -> Self {
         let file = tempfile::tempdir().unwrap();
         let path = file.path().join("candles.csv");
         std::fs::write(&path, candles(minutes, quiet)).unwrap();
-        let words = [
+        let arguments = [
             "exchange-sim",
             "--listen",
             "127.0.0.1:0",
             "--fault-api",
             "1",
         ];
-        let words = words.into_iter().chain(["--market", "replay"]);
-        let words = words.chain(["--candles-file", path.to_str().unwrap(), "--api-keys", KEYS]);
-        let words = words.chain([
+        let arguments = arguments.into_iter().chain(["--market", "replay"]);
+        let arguments =
+            arguments.chain(["--candles-file", path.to_str().unwrap(), "--api-keys", KEYS]);
+        let arguments = arguments.chain([
             "--warmup-candles",
             "1",
             "--clock-pause",
             "without-subscribers",
         ]);
-        let words = words.chain(["--speed", "3000"]);
-        let settings = Cli::try_parse_from(words).unwrap().settings;
+        let arguments = arguments.chain(["--speed", "3000"]);
+        let settings = Cli::try_parse_from(arguments).unwrap().settings;
         let server = Server::bind(settings, Limits::default()).await.unwrap();
         let (address, exchange) = (server.address(), Arc::clone(server.exchange()));
         let stop = CancellationToken::new();
@@ -94,7 +97,7 @@ impl TestExchange {
         }
     }
 
-    /// At a price that does not move.
+    /// Starts an exchange whose price is constant.
     pub(crate) async fn at_constant_price() -> Self {
         Self::start(&[[40_000; 4]; 2], 10).await
     }
@@ -108,7 +111,7 @@ impl TestExchange {
         UtcMs(self.exchange.now_ms())
     }
 
-    /// An order of now; no two have the same id.
+    /// A new order, dated now, with an id of its own.
     pub(crate) fn order(&mut self, leg: Leg, kind: OrderType) -> Order {
         let deployment = "q7x2ab".parse().unwrap();
         let entry = ClientOrderId::for_entry(
@@ -148,18 +151,18 @@ impl TestExchange {
         self.client.query_order(&bitcoin(), order).await.unwrap()
     }
 
-    /// A position of 0.01.
+    /// Buys 0.01 at the market.
     pub(crate) async fn buy(&mut self) -> Fill {
         let entry = self.market(Leg::Entry, "0.01");
         filled(&self.place(&entry).await)
     }
 
-    /// What the account has.
+    /// Balance of the account.
     pub(crate) async fn balance(&self) -> Decimal {
         self.client.wallet_balance().await.unwrap().balance
     }
 
-    /// Arms a fault.
+    /// Arms a fault at the simulator's fault API.
     pub(crate) async fn arm_fault(&self, fault: Value) {
         let body = fault.to_string();
         let length = body.len();
@@ -175,7 +178,7 @@ impl TestExchange {
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
-    /// Lets the exchange's time go on to at least so many minutes after midnight, and stand again.
+    /// Lets the exchange's time advance to at least this minute after midnight, and pause again.
     pub(crate) async fn advance_to_minute(&self, minute: i64) {
         let url = format!("ws://{}/ws/btcusdt@kline_1m", self.address);
         let (client, _) = connect_async(url).await.unwrap();
@@ -254,7 +257,7 @@ pub(crate) fn is_working(answer: &OrderCallOutcome) -> bool {
     matches!(answer, OrderCallOutcome::Reported(report) if report.is_open)
 }
 
-/// Ended with nothing filled.
+/// Whether the order has ended with nothing filled.
 pub(crate) fn is_empty(answer: &OrderCallOutcome) -> bool {
     matches!(answer, OrderCallOutcome::Reported(report) if !report.is_open && report.fill.is_none())
 }

@@ -1,4 +1,4 @@
-//! Stops and targets: in the algo service until the price comes, then an order of their own.
+//! Stops and targets: in the algo service until the trigger price is reached, then an order of their own.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ async fn stop_is_placed_beyond_the_mark_also_when_the_time_is_requested() {
         while bars().await.is_ok() {}
     };
     timeout(SOON, spent).await.unwrap();
-    // By then no sighting of the exchange's time is good enough to date an order by.
+    // By then the newest exchange time is too old to date an order by.
     sleep(Duration::from_secs(1)).await;
     rig.client.now().await.unwrap();
     let stop = rig.trigger(Leg::Stop, "39500");

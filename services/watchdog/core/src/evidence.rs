@@ -213,7 +213,7 @@ mod tests {
     fn log_line_below_warning_is_not_an_error_line() {
         let complaint = |line: &str| last_error_line(&log_lines(line)).map(str::to_owned);
         for line in [
-            "2026-11-29T06:51:47Z  INFO connected to the market stream",
+            "2026-11-29T06:51:47Z  INFO market stream connected",
             "2026-11-29T06:51:47Z DEBUG docker event",
             r#"{"timestamp":"2026-11-29T06:51:47Z","level":"INFO","message":"connected"}"#,
         ] {
