@@ -1,9 +1,12 @@
-//! Removal of secrets from text before it is stored, sent or shown: values whose names look secret, bot tokens, and
-//! credentials in URLs. [`redact`] is for free text, [`is_secret_name`] for names with a value beside them.
+//! Removal of secrets from text before it is stored, sent or shown: values whose names suggest a secret, bot tokens,
+//! and credentials in URLs.
+//!
+//! [`redact`] is for log text. [`is_secret_setting_name`] and [`redact_setting_value`] are for names and values of
+//! environment variables, labels and arguments; these two hide too much rather than too little.
 
 /// Text in place of a secret.
 pub const REDACTED: &str = "***";
-/// Parts of names, in capitals, whose values are secret.
+/// Parts of names in log text, in capitals, whose values are secret.
 const SECRET_PARTS: [&str; 10] = [
     "TOKEN",
     "PASSW",
@@ -16,7 +19,7 @@ const SECRET_PARTS: [&str; 10] = [
     "API_KEY",
     "API-KEY",
 ];
-/// Whole segments of names, in capitals, whose values are secret: `KEY`, `BINANCE_KEY`, not `MONKEY`.
+/// Whole segments of names in log text, in capitals, whose values are secret: `KEY`, `BINANCE_KEY`, not `MONKEY`.
 const SECRET_SEGMENTS: [&str; 6] = [
     "KEY",
     "KEYS",
@@ -25,16 +28,48 @@ const SECRET_SEGMENTS: [&str; 6] = [
     "AUTHORIZATION",
     "AUTHENTICATION",
 ];
+/// Parts of names of settings, in capitals, whose values are secret. Every part and segment of log text contains one
+/// of them.
+const SECRET_SETTING_PARTS: [&str; 8] = [
+    "AUTH",
+    "CREDENTIAL",
+    "KEY",
+    "PASS",
+    "PRIVATE",
+    "SECRET",
+    "SIGNATURE",
+    "TOKEN",
+];
 /// Shortest second part of a bot token.
 const MIN_BOT_TOKEN_LENGTH: usize = 30;
 
-/// The text without its secrets.
+/// The log text without its secrets. `key`, `pass` and `auth` count as whole segments of a name only, so that names
+/// such as `author` keep their values.
 pub fn redact(text: &str) -> String {
     redact_bot_tokens(&redact_userinfo(&redact_values(text)))
 }
 
-/// Whether the value of this name is a secret.
-pub fn is_secret_name(name: &str) -> bool {
+/// Whether an environment variable, label or argument of this name holds a secret: the name contains a secret part
+/// anywhere, so `MYKEY` and `keyfile` count.
+pub fn is_secret_setting_name(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    SECRET_SETTING_PARTS.iter().any(|part| name.contains(part))
+}
+
+/// Redacts everything between the first `://` and the last `@` of an environment value, label or argument. A password
+/// may contain `/`, spaces and quotes.
+pub fn redact_setting_value(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else {
+        return value.to_owned();
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://{REDACTED}@{host}"),
+        None => value.to_owned(),
+    }
+}
+
+/// Whether log text behind this name is a secret.
+fn is_secret_log_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let mut segments = name.split(|c: char| !c.is_ascii_alphanumeric());
     SECRET_PARTS.iter().any(|part| name.contains(part))
@@ -57,7 +92,7 @@ fn redact_values(text: &str) -> String {
         // A colon or an equals sign is one byte.
         out.push_str(&behind[..1]);
         rest = &behind[1..];
-        if is_secret_name(name.get(begin..).unwrap_or_default()) {
+        if is_secret_log_name(name.get(begin..).unwrap_or_default()) {
             rest = redact_value(rest, &mut out);
         }
     }
@@ -86,7 +121,7 @@ fn redact_value<'a>(rest: &'a str, out: &mut String) -> &'a str {
 }
 
 /// Redacts the credentials of `scheme://user:password@host`.
-pub fn redact_userinfo(text: &str) -> String {
+fn redact_userinfo(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -158,6 +193,9 @@ mod tests {
             ("auth: abc", "auth: ***"),
             ("passphrase=abc", "passphrase=***"),
             ("author=abc", "author=abc"),
+            ("keyfile=abc", "keyfile=abc"),
+            ("oauthid: abc", "oauthid: abc"),
+            ("MYKEY=abc bypass=1", "MYKEY=abc bypass=1"),
             ("SECRET=", "SECRET="),
             ("PASSWORD", "PASSWORD"),
             ("at 11:10:44 price=40008.1", "at 11:10:44 price=40008.1"),
@@ -175,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_names_are_recognized_in_any_spelling() {
+    fn log_names_are_secret_by_part_or_by_whole_segment() {
         for name in [
             "--api-key",
             "api.token",
@@ -184,10 +222,59 @@ mod tests {
             "x.auth.y",
             "KEY",
         ] {
-            assert!(is_secret_name(name), "{name}");
+            assert!(is_secret_log_name(name), "{name}");
         }
-        for name in ["monkey", "author", "bearish-alpha.supervise", "--paper", ""] {
-            assert!(!is_secret_name(name), "{name}");
+        for name in ["monkey", "author", "keyfile", "oauthid", "MYKEY", ""] {
+            assert!(!is_secret_log_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn setting_names_are_secret_by_any_part() {
+        for name in [
+            "--api-key",
+            "--keyfile",
+            "oauthid",
+            "MYKEY",
+            "author",
+            "BYPASS",
+            "nats_passwd",
+            "Passphrase",
+            "credentials",
+            "private.pem",
+            "x-signature",
+            "app.tokens",
+            "client_secret",
+        ] {
+            assert!(is_secret_setting_name(name), "{name}");
+        }
+        for part in SECRET_PARTS.iter().chain(&SECRET_SEGMENTS) {
+            assert!(is_secret_setting_name(part), "{part}");
+        }
+        for name in [
+            "bearish-alpha.supervise",
+            "com.docker.compose.project",
+            "--paper",
+            "--max-restarts",
+            "",
+        ] {
+            assert!(!is_secret_setting_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn credentials_in_a_setting_value_are_redacted_up_to_the_last_at_sign() {
+        for (value, expected) in [
+            ("nats://u:p@host:4222", "nats://***@host:4222"),
+            ("nats://u:p/w@host", "nats://***@host"),
+            ("x://u:p'q r@s\"@host/y", "x://***@host/y"),
+            ("a://u:p@h b://v:q@i", "a://***@i"),
+            ("https://host/x", "https://host/x"),
+            ("u@host", "u@host"),
+            ("u@x://host", "u@x://host"),
+            ("", ""),
+        ] {
+            assert_eq!(redact_setting_value(value), expected, "{value}");
         }
     }
 
@@ -201,6 +288,13 @@ mod tests {
         fn secret_after_its_name_is_never_shown(before in "[a-z ]{0,20}", value in "[A-Z0-9]{8,20}") {
             let text = format!("{before} API_SECRET={value} end");
             proptest::prop_assert!(!redact(&text).contains(&value));
+        }
+
+        #[test]
+        fn name_that_is_secret_in_log_text_is_secret_as_a_setting(
+            name in "[a-zA-Z._-]{0,6}(key|pass|auth|token|api-key|x)[a-zA-Z._-]{0,6}",
+        ) {
+            proptest::prop_assert!(!is_secret_log_name(&name) || is_secret_setting_name(&name));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Filter of Docker's responses: only the fields that supervision needs, no value of an environment, and no secret. The module
-//! is pure.
+//! Filter of Docker's responses: only the fields that supervision needs, no value of an environment, and no secret.
+//! The module is pure.
 
-use protocol::redact::{REDACTED, is_secret_name, redact_userinfo};
+use protocol::redact::{REDACTED, is_secret_setting_name, redact_setting_value};
 use serde_json::{Map, Value};
 
 const INSPECT: [&str; 11] = [
@@ -105,7 +105,7 @@ pub fn list(found: Value, is_ours: impl Fn(&Value) -> bool) -> Value {
     Value::Array(ours.map(summary).collect())
 }
 
-/// Filters host and settings of Docker.
+/// Filters the description of the host and the settings of Docker.
 pub fn info(mut found: Value) -> Value {
     retain_fields(&mut found, &INFO);
     found
@@ -151,19 +151,21 @@ fn mask_arguments(list: &mut Value) {
         return;
     };
     let mut next_is_secret = false;
-    for word in list {
-        let text = word.as_str().unwrap_or(REDACTED);
+    for argument in list {
+        let text = argument.as_str().unwrap_or(REDACTED);
         let (name, value) = match text.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
         let masked = match value {
             _ if next_is_secret => REDACTED.to_owned(),
-            Some(_) if is_secret_name(name) => format!("{name}={REDACTED}"),
-            _ => redact_userinfo(text),
+            Some(_) if is_secret_setting_name(name) => {
+                format!("{}={REDACTED}", redact_setting_value(name))
+            }
+            _ => redact_setting_value(text),
         };
-        next_is_secret = value.is_none() && name.starts_with('-') && is_secret_name(name);
-        *word = masked.into();
+        next_is_secret = value.is_none() && name.starts_with('-') && is_secret_setting_name(name);
+        *argument = masked.into();
     }
 }
 
@@ -174,7 +176,7 @@ fn mask_labels(all: &mut Value) {
     };
     for (name, value) in all {
         let shown = match value.as_str() {
-            Some(text) if !is_secret_name(name) => redact_userinfo(text),
+            Some(text) if !is_secret_setting_name(name) => redact_setting_value(text),
             _ => REDACTED.to_owned(),
         };
         *value = shown.into();
@@ -210,6 +212,31 @@ mod tests {
         assert!(!shown.to_string().contains("s3cret"), "{shown}");
         let names = json!(["PATH=***", "EMPTY=***", "BARE=***"]);
         assert_eq!(shown["Config"]["Env"], names);
+    }
+
+    #[test]
+    fn response_filter_masks_names_that_contain_a_secret_part() {
+        let shown = inspect(json!({
+            "Args": ["--keyfile=s3cret-a", "--oauthid", "s3cret-b", "MYKEY=s3cret-c",
+                "nats://u:s3cret/d@nats:4222", "nats://u:s3cret@nats?auth=s3cret"],
+            "Config": {"Env": ["MYKEY=s3cret-e"], "Cmd": ["--authfile", "s3cret-f"],
+                "Labels": {"keyfile": "s3cret-g", "x.oauthid": "s3cret-h", "MYKEY": "s3cret-i"}}
+        }));
+        assert!(!shown.to_string().contains("s3cret"), "{shown}");
+        let arguments = json!([
+            "--keyfile=***",
+            "--oauthid",
+            "***",
+            "MYKEY=***",
+            "nats://***@nats:4222",
+            "nats://***@nats?auth=***"
+        ]);
+        assert_eq!(shown["Args"], arguments);
+        assert_eq!(shown["Config"]["Env"], json!(["MYKEY=***"]));
+        let labels = json!({"keyfile": "***", "x.oauthid": "***", "MYKEY": "***"});
+        assert_eq!(shown["Config"]["Labels"], labels);
+        let listed = list(json!([{"Command": "x --keyfile s3cret"}]), |_| true);
+        assert_eq!(listed[0]["Command"], "x --keyfile ***");
     }
 
     #[test]
