@@ -9,7 +9,7 @@ use crate::ids::SubjectToken;
 /// One operator command with its origin, as stored in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountCommandRecord {
-    /// The command.
+    /// Command that the account leader executes.
     #[serde(flatten)]
     pub command: AccountCommand,
     /// Operator who gave the command.
@@ -28,7 +28,7 @@ pub enum AccountCommand {
         #[serde(skip_serializing_if = "Option::is_none")]
         symbol: Option<SubjectToken>,
     },
-    /// Ends pauses.
+    /// Ends one pause, or all pauses of the account.
     Resume {
         /// Symbol whose pause ends; `None` ends every pause of the account.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,7 +36,7 @@ pub enum AccountCommand {
     },
     /// Closes all positions and latches the account.
     Flatten,
-    /// Ends one latch.
+    /// Ends the latch of the account that has this id.
     Unlatch {
         /// Id of the latch; another latch is not ended.
         latch_id: String,

@@ -11,7 +11,7 @@ pub struct UnitCommandRequest {
     pub v: u16,
     /// Operator who gave the command.
     pub by: String,
-    /// The command.
+    /// Command that the watchdog executes.
     #[serde(flatten)]
     pub command: UnitCommand,
 }
@@ -116,9 +116,9 @@ pub struct ResendRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "which", rename_all = "snake_case")]
 pub enum DeadLetterSelection {
-    /// All dead letters.
+    /// Every dead letter that the notifier holds.
     All,
-    /// One dead letter.
+    /// The dead letter with this number.
     One {
         /// Number that `notifier status` shows.
         number: u64,

@@ -12,11 +12,11 @@ use crate::time::UtcMs;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Needs no action.
+    /// Information only; the operator does not need to act.
     Info,
-    /// Needs attention soon.
+    /// The operator should check the cause, but not at once.
     Warning,
-    /// Needs action now.
+    /// The operator should act at once.
     Critical,
 }
 
@@ -51,7 +51,7 @@ pub struct Event {
     pub at: UtcMs,
     /// Severity, which follows from the kind.
     pub severity: Severity,
-    /// Kind and payload.
+    /// Kind of the event, with the fields of that kind.
     #[serde(flatten)]
     pub body: EventBody,
 }
@@ -116,7 +116,7 @@ pub enum EventBody {
         reason: String,
         /// Exit code of the process.
         exit_code: u8,
-        /// Uptime in milliseconds.
+        /// Uptime of the process in milliseconds.
         uptime_ms: u64,
     },
     /// An instance has acquired a book.
@@ -157,7 +157,7 @@ pub enum EventBody {
     EntryDropped {
         /// Book of the event.
         book: BookKey,
-        /// Drop reason.
+        /// Why the entry was not made.
         reason: String,
     },
     /// A position was opened.
@@ -172,9 +172,9 @@ pub enum EventBody {
         quantity: Decimal,
         /// Fill price of the entry.
         entry_price: Decimal,
-        /// Stop price.
+        /// Price at which the stop order closes the position.
         stop_price: Decimal,
-        /// Target price.
+        /// Price at which the target order closes the position.
         target_price: Decimal,
     },
     /// A position was closed.
@@ -231,7 +231,7 @@ pub enum EventBody {
         book: BookKey,
         /// Leg of the order: entry, stop, target or exit.
         leg: String,
-        /// Client order id.
+        /// Id that the trader gave the order.
         client_order_id: String,
         /// Error of the call.
         error: String,
@@ -242,7 +242,7 @@ pub enum EventBody {
         book: BookKey,
         /// Leg of the order: entry, stop, target or exit.
         leg: String,
-        /// Client order id.
+        /// Id that the trader gave the order.
         client_order_id: String,
         /// Error code of the exchange.
         code: i64,
@@ -308,7 +308,7 @@ pub enum EventBody {
     HealthChanged {
         /// Grade before: `healthy`, `degraded` or `critical`.
         from: String,
-        /// Grade now.
+        /// Grade after the change, in the same spelling.
         to: String,
         /// Why the grade changed.
         reason: String,
@@ -336,7 +336,7 @@ pub enum EventBody {
     },
     /// A restarted Compose service is healthy again.
     ServiceRecovered {
-        /// Service and number.
+        /// Service and number, such as `nats-1`.
         service: String,
         /// Time since the failure was detected, in milliseconds.
         after_ms: u64,
@@ -365,7 +365,7 @@ pub enum EventBody {
         attempt: u32,
         /// Largest number of restarts.
         max_restarts: u32,
-        /// Restart reason.
+        /// Why the unit is restarted, in one line.
         reason: String,
         /// Failures in a row, including this one.
         consecutive_failures: u32,
@@ -406,7 +406,7 @@ pub enum EventBody {
         unit: SubjectToken,
         /// Quarantine reason, and what to do.
         reason: String,
-        /// Restarts so far.
+        /// Restarts that were counted before the quarantine.
         restarts: u32,
         /// Failures in a row.
         consecutive_failures: u32,

@@ -49,7 +49,7 @@ impl ExitCode {
             .find(|code| i64::from(code.number()) == number)
     }
 
-    /// Meaning in a few words, for logs and messages.
+    /// Meaning as a short phrase, for logs and messages.
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Success => "finished or stopped on request",

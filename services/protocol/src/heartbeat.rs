@@ -43,7 +43,7 @@ pub struct Heartbeat {
     /// Errors of the last hour.
     #[serde(default)]
     pub errors_last_hour: u64,
-    /// Newest error.
+    /// Newest error of any component; `None` if there was none since boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
     /// Account of the books; `None` from a process that trades no account.
@@ -64,7 +64,7 @@ pub enum ProcessPhase {
     /// Waits for dependencies, recovers, or warms up.
     #[default]
     Starting,
-    /// Works.
+    /// Has finished its start and does its work.
     Running,
     /// Finishes its work after a shutdown request.
     Draining,
@@ -78,10 +78,10 @@ pub enum ProcessPhase {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// Works.
+    /// Does its work; the errors of the last hour are within the limit.
     #[default]
     Healthy,
-    /// Works with errors.
+    /// Does its work; the errors of the last hour are above the limit.
     Degraded,
     /// Does not do its work, or fails all the time.
     Critical,
@@ -101,11 +101,11 @@ impl Health {
 /// Counters of one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentStatus {
-    /// Iterations since boot.
+    /// Iterations that the component has finished since boot.
     pub iterations: u64,
-    /// Errors since boot.
+    /// Errors of the component since boot.
     pub errors: u64,
-    /// State now.
+    /// State of the component at the time of the heartbeat.
     pub state: ComponentState,
     /// Longest time between two iterations of an `ok` component, in milliseconds; `None` for a component that iterates
     /// only when there is work.
@@ -121,7 +121,7 @@ pub enum ComponentState {
     Ok,
     /// Failed and is retried.
     Retrying,
-    /// Ended.
+    /// Has ended and is not retried.
     Stopped,
 }
 

@@ -59,18 +59,18 @@ impl fmt::Display for SubjectToken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Service {
-    /// Trades books.
+    /// Trades the books of one account.
     Trader,
-    /// Supervises traders.
+    /// Supervises the units of a project on one host.
     Watchdog,
     /// Sends notifications and receives commands.
     Notifier,
-    /// Simulates the exchange.
+    /// Simulates an exchange: its market data, accounts and orders.
     ExchangeSim,
 }
 
 impl Service {
-    /// All services.
+    /// All services, in the order of their declaration.
     pub const ALL: [Self; 4] = [
         Self::Trader,
         Self::Watchdog,
@@ -275,7 +275,7 @@ impl FromStr for AccountKey {
             "live" => Mode::Live,
             _ => return Err(invalid()),
         };
-        let token = |word: &str| word.parse::<SubjectToken>().map_err(|_| invalid());
+        let token = |text: &str| text.parse::<SubjectToken>().map_err(|_| invalid());
         Ok(Self {
             mode,
             venue: token(venue)?,

@@ -67,7 +67,7 @@ pub struct BookReport {
     pub halt_reason: Option<String>,
 }
 
-/// An open position.
+/// An open position with its stop and its target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PositionReport {
     /// Strategy whose signal opened the position.
@@ -78,9 +78,9 @@ pub struct PositionReport {
     pub quantity: Decimal,
     /// Fill price of the entry.
     pub entry_price: Decimal,
-    /// Stop price.
+    /// Price at which the stop order closes the position.
     pub stop_price: Decimal,
-    /// Target price.
+    /// Price at which the target order closes the position.
     pub target_price: Decimal,
     /// Open time of the candle in which the position was opened.
     pub opened_at: UtcMs,
@@ -100,7 +100,7 @@ pub struct LockReport {
 pub struct EquityPoint {
     /// Version of the message.
     pub v: u16,
-    /// Exchange time.
+    /// Time of the point, in exchange time.
     pub at: UtcMs,
     /// Equity, including unrealized profit.
     pub equity: Decimal,

@@ -1,6 +1,6 @@
 //! Subjects of the bus. [`Subject`] is the only place that writes and parses one.
 //!
-//! Grammar: kind, version, role or key space, then the key. Permissions in `docker/nats.conf` are prefixes of it.
+//! Grammar: kind, version, role or key space, then the key. Permissions in `docker/nats.conf` are prefixes of subjects.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::ids::{AccountKey, BookKey, HostKey, ProcessKey, SubjectToken};
 pub enum Subject {
     /// `heartbeat.v1.<process>`: newest heartbeat of a process.
     Heartbeat(ProcessKey),
-    /// `event.v1.<process>.<severity>.<kind>`
+    /// `event.v1.<process>.<severity>.<kind>`: one event of a process.
     Event {
         /// Process that publishes the event.
         process: ProcessKey,
@@ -38,7 +38,7 @@ pub enum Subject {
     AccountJournal(AccountKey),
     /// `journal.v1.account_command.<account>`: operator commands for an account.
     AccountCommandJournal(AccountKey),
-    /// `lease.v1.account.<account>`: account leader.
+    /// `lease.v1.account.<account>`: instance that is the account leader.
     AccountLease(AccountKey),
     /// `report.v1.account.<account>`: newest report of the account leader.
     AccountReport(AccountKey),
@@ -112,7 +112,7 @@ impl Subject {
     }
 }
 
-/// Parses `<process>.<severity>.<kind>`.
+/// Parses `<process>.<severity>.<kind>`; `None` if the text has another form.
 fn parse_event(text: &str) -> Option<Subject> {
     let (rest, kind) = text.rsplit_once('.')?;
     let (process, severity) = rest.rsplit_once('.')?;
@@ -123,7 +123,7 @@ fn parse_event(text: &str) -> Option<Subject> {
     })
 }
 
-/// Parses `<account>.<project>.<host>.<instance>`.
+/// Parses `<account>.<project>.<host>.<instance>`; `None` if the text has another form.
 fn parse_member(text: &str) -> Option<Subject> {
     let (rest, instance) = text.rsplit_once('.')?;
     let (rest, host) = rest.rsplit_once('.')?;
@@ -201,7 +201,7 @@ pub mod filter {
         format!("heartbeat.v1.trader.{host}.*")
     }
 
-    /// All events.
+    /// Events of all processes.
     pub const EVENTS: &str = "event.v1.>";
 
     /// Heartbeats of all notifiers.

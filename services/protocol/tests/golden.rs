@@ -395,7 +395,7 @@ fn add_unknown_fields(value: &mut Value) {
     }
 }
 
-/// What a reader looks at before it reads the rest.
+/// Fields that a reader parses first, to check the version of the message.
 #[derive(Deserialize)]
 struct VersionHeader {
     v: u16,
@@ -540,7 +540,7 @@ fn subjects_and_messages_spell_every_enum_alike() {
         assert_eq!(json["kind"], event.body.kind());
         assert_eq!(json["severity"], event.severity.as_str());
     }
-    for (word, json) in [
+    for (name, json) in [
         (Severity::Info.as_str(), json!(Severity::Info)),
         (Severity::Warning.as_str(), json!(Severity::Warning)),
         (Severity::Critical.as_str(), json!(Severity::Critical)),
@@ -560,6 +560,6 @@ fn subjects_and_messages_spell_every_enum_alike() {
         ("retrying", json!(ComponentState::Retrying)),
         ("stopped", json!(ComponentState::Stopped)),
     ] {
-        assert_eq!(json, word);
+        assert_eq!(json, name);
     }
 }

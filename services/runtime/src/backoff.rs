@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Backoff {
     /// First wait, before jitter.
     pub first: Duration,
-    /// Longest wait.
+    /// Longest wait, before jitter.
     pub cap: Duration,
 }
 

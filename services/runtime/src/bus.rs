@@ -125,7 +125,7 @@ impl Bus {
     /// Makes one attempt to connect.
     ///
     /// # Errors
-    /// [`BusError`] tells whether a retry can help.
+    /// [`BusError::Retryable`] if a retry can help, otherwise [`BusError::Fatal`].
     pub async fn try_connect(settings: &BusSettings) -> Result<Self, BusError> {
         let client = connect_options(settings)
             .map_err(BusError::Fatal)?

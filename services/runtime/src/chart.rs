@@ -132,8 +132,8 @@ fn draw(
         draw_heading(canvas, title, "")?;
         let middle = Pos::new(HPos::Center, VPos::Center);
         let center = (midpoint(WIDTH), midpoint(HEIGHT));
-        let words = Text::new("no data yet", center, text_style(16, FAINT, middle));
-        return canvas.draw(&words).map_err(ChartError::new);
+        let placeholder = Text::new("no data yet", center, text_style(16, FAINT, middle));
+        return canvas.draw(&placeholder).map_err(ChartError::new);
     };
     let color = if last.1 < first.1 { DOWN } else { UP };
     draw_heading(canvas, title, &ticks::format_span(first.0, last.0))?;
@@ -192,8 +192,8 @@ fn draw_result(
 
 /// The title without line ends and control characters.
 fn one_line(title: &str) -> String {
-    let words = title.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean = words.chars().filter(|c| !c.is_control());
+    let line = title.split_whitespace().collect::<Vec<_>>().join(" ");
+    let clean = line.chars().filter(|c| !c.is_control());
     clean.take(TITLE_CHARS).collect()
 }
 

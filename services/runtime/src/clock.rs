@@ -26,7 +26,7 @@ impl Clock {
         }
     }
 
-    /// Reads both clocks.
+    /// Reads the wall clock and the monotonic clock, both in milliseconds.
     pub fn read(&self) -> ClockReading {
         ClockReading {
             utc: now(),

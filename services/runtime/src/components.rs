@@ -32,7 +32,7 @@ pub type CriticalCheck = Box<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// A component that keeps its own counters.
 pub trait ComponentSource: Send + Sync {
-    /// Counters now.
+    /// Counters and state of the component at the time of the call.
     fn component_status(&self) -> ComponentStatus;
     /// Time and text of the newest error, in one line without a secret.
     fn last_error(&self) -> Option<(UtcMs, String)>;
@@ -139,7 +139,7 @@ impl ProcessStatus {
         *locked(&self.phase)
     }
 
-    /// Enters a phase.
+    /// Changes the phase of the process and wakes [`phase_changed`](Self::phase_changed).
     pub fn enter_phase(&self, phase: ProcessPhase) {
         *locked(&self.phase) = phase;
         self.phase_changed.notify_one();

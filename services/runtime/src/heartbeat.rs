@@ -65,22 +65,22 @@ impl HeartbeatPublisher {
                 biased;
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
-                // Told at once: the watchdog waits for the first good heartbeat.
+                // Published at once: the watchdog waits for the first heartbeat of a running process.
                 () = self.status.phase_changed() => {}
             }
             self.publish(self.status.phase()).await;
         }
         self.publish(ProcessPhase::Stopped).await;
-        // The last beat sits in the client's buffer; nobody will flush it for us.
+        // The last heartbeat is in the client's buffer, and the process ends before the client flushes it.
         let _ = timeout(PUBLISH_DEADLINE, self.bus.client().flush()).await;
     }
 
     async fn publish(&self, phase: ProcessPhase) {
         let seq = self.seq.fetch_add(1, Ordering::Relaxed) + 1;
-        // Also while nobody hears it: each one is a look that the last hour is counted by.
+        // Built also without a connection: each call updates the errors of the last hour.
         let heartbeat = self.build_heartbeat(phase, seq);
         if !self.bus.is_connected() {
-            // The client would keep it and deliver it late: an old pulse is worse than none.
+            // The client would keep it and deliver it late: an old heartbeat is worse than none.
             return;
         }
         let payload = match serde_json::to_vec(&heartbeat) {
@@ -94,7 +94,7 @@ impl HeartbeatPublisher {
             .bus
             .client()
             .publish(self.subject.clone(), payload.into());
-        // Fire and forget: the next one is due soon. A full buffer means the bus is away.
+        // Not retried: the next heartbeat is due soon. A full buffer means that the bus is unavailable.
         match timeout(PUBLISH_DEADLINE, published).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "heartbeat not sent"),

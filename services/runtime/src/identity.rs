@@ -99,7 +99,7 @@ impl InstanceSettings {
         })
     }
 
-    /// Time between heartbeats.
+    /// Time between two heartbeats of the process.
     pub const fn heartbeat_interval(&self) -> Duration {
         Duration::from_secs(self.heartbeat_secs)
     }
@@ -141,7 +141,7 @@ struct ContainerName {
     instance: SubjectToken,
 }
 
-/// Looks this container up; `None` outside a container of Compose, or without an answer in time.
+/// Queries the name of this container; `None` outside a container of Compose, or without an answer in time.
 async fn container_name() -> Option<ContainerName> {
     let lookup = tokio::task::spawn_blocking(look_up_own_address);
     let found = tokio::time::timeout(LOOKUP_DEADLINE, lookup).await;

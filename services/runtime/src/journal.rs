@@ -41,7 +41,7 @@ pub struct Journal {
 /// Id of one stored batch. Identifies it also in another stream with the same sequence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BatchId {
-    /// Sequence in JOURNAL.
+    /// Sequence of the batch in the stream JOURNAL.
     pub seq: u64,
     /// Boot id of the writer.
     pub writer: SubjectToken,
@@ -52,7 +52,7 @@ pub struct BatchId {
 /// Sequence and time of one stored batch. The ids and times of its events follow from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchPosition {
-    /// Sequence in JOURNAL.
+    /// Sequence of the batch in the stream JOURNAL.
     pub seq: u64,
     /// Time of the decision, wall clock of the writer.
     pub at: UtcMs,
@@ -61,9 +61,9 @@ pub struct BatchPosition {
 /// A stored batch with its sequence.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredBatch<R> {
-    /// Sequence in JOURNAL.
+    /// Sequence of the batch in the stream JOURNAL.
     pub seq: u64,
-    /// The batch.
+    /// Batch as its writer stored it.
     pub batch: JournalBatch<R>,
 }
 
@@ -90,7 +90,7 @@ pub enum ReplayError {
     Unavailable {
         /// Subject of the journal.
         subject: String,
-        /// What failed.
+        /// Error of the bus, in one line.
         reason: String,
     },
     /// A message cannot be read by this program: the key must be halted.

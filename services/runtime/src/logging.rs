@@ -121,10 +121,10 @@ impl FormatTime for UtcSeconds {
     }
 }
 
-/// Accepts levels and `TARGET=LEVEL`, separated by commas. `EnvFilter` would take any other word for a target, and log
-/// nothing.
+/// Accepts levels and `TARGET=LEVEL`, separated by commas. `EnvFilter` would take any other text for a target,
+/// and would log nothing.
 fn parse_filter(text: &str) -> Result<String, String> {
-    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_level = |text: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
     let is_directive = |directive: &str| match directive.rsplit_once('=') {
         Some((target, level)) => {
             !target.is_empty() && !target.contains('=') && level.parse::<LevelFilter>().is_ok()

@@ -128,7 +128,7 @@ impl Metrics {
         }))
     }
 
-    /// Serves until `shutdown`.
+    /// Answers scrapes of the metrics until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut callers = JoinSet::new();
         let mut ticks = interval(UPKEEP_INTERVAL);

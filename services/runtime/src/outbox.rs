@@ -130,7 +130,7 @@ impl Outbox {
             tracing::error!(
                 id = outgoing.event.id,
                 kind = outgoing.event.body.kind(),
-                "event queue is full: told again from the journal at the next start, if it is there"
+                "event queue full: event is published at the next start if the journal holds the record"
             );
         }
     }

@@ -143,7 +143,7 @@ mod tests {
             .clone()
             .try_get_matches_from(&arguments)
             .unwrap_err();
-        command_line_error(&command, &error, &arguments)
+        command_line_error(command, &error, &arguments)
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::streams;
 /// What happens to earlier messages of the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retention {
-    /// The message replaces them.
+    /// The message replaces earlier messages.
     Newest,
-    /// They are kept.
+    /// Earlier messages stay in the stream.
     All,
 }
 

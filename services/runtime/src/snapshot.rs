@@ -22,7 +22,7 @@ pub struct Snapshot<S> {
     pub batch: BatchId,
     /// Sequence in JOURNAL up to which the events of the key were published.
     pub events_published_seq: u64,
-    /// The state.
+    /// Folded state of the key.
     pub state: S,
 }
 

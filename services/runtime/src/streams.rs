@@ -62,7 +62,7 @@ pub fn stream_configs() -> Vec<Config> {
             ..stream(HEARTBEATS, "heartbeat.v1.>")
         },
         Config {
-            // Renewed every few seconds: a holder gone for an hour needs no memory of it.
+            // A holder renews its lease every few seconds; an hour without renewal means that the holder is gone.
             max_messages_per_subject: 1,
             max_age: Duration::from_hours(1),
             ..stream(LEASES, "lease.v1.>")

@@ -17,15 +17,15 @@ const MIN_API_MINOR: u32 = 24;
 /// Endpoint of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endpoint {
-    /// Liveness of Docker.
+    /// Check whether Docker answers.
     Ping,
-    /// Versions of Docker.
+    /// Versions of Docker and its components.
     Version,
     /// Host and settings of Docker.
     Info,
-    /// Event stream.
+    /// Stream of the events of containers.
     Events,
-    /// List of containers.
+    /// List of the containers of the project.
     List,
     /// Description of a container.
     Inspect,
@@ -60,7 +60,7 @@ enum ParameterKind {
     Flag,
     /// Only false: true would show more than is allowed.
     FalseOnly,
-    /// A whole number.
+    /// A whole number of at most nine digits.
     Count,
     /// A grace period in seconds.
     Grace,
@@ -70,7 +70,7 @@ enum ParameterKind {
     Tail,
     /// Name or number of a signal.
     Signal,
-    /// Filters.
+    /// Filters in JSON, limited to the project.
     Filters(FilterTarget),
 }
 
@@ -123,7 +123,7 @@ const STOP: &[(&str, ParameterKind)] = &[
     ("signal", ParameterKind::Signal),
 ];
 
-/// All allowed calls.
+/// Allowed calls; a call without a row is denied.
 const ALLOWLIST: [AllowRule; 12] = [
     rule(Endpoint::Ping, "GET", "_ping", &[]),
     rule(Endpoint::Ping, "HEAD", "_ping", &[]),
@@ -149,14 +149,14 @@ const ALLOWLIST: [AllowRule; 12] = [
     rule(Endpoint::Restart, "POST", "containers/{id}/restart", STOP),
 ];
 
-/// A parsed call.
+/// A call that matched a row of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AllowedRequest {
     /// Endpoint of the call.
     pub endpoint: Endpoint,
     /// GET, HEAD or POST.
     pub method: &'static str,
-    /// Container as the caller named it. It is looked up and never passed on.
+    /// Container as the caller named it. The proxy resolves it to an id and never passes it on.
     pub container: Option<String>,
     version: Option<String>,
     path: &'static str,
@@ -177,7 +177,7 @@ impl AllowedRequest {
         }
     }
 
-    /// Grace period of the call in seconds; `usual` is the container's own.
+    /// Grace period of the call in seconds, else `container_grace`, else ten.
     pub fn grace(&self, container_grace: Option<u64>) -> u64 {
         let given = self.parameters.iter().find(|(name, _)| *name == "t");
         let given = given.and_then(|(_, value)| value.parse().ok());
@@ -191,7 +191,7 @@ impl AllowedRequest {
 /// Parses a request by the table. Lists and events are limited to this project, whatever the caller requested.
 ///
 /// # Errors
-/// Why the call is denied, in a few words.
+/// Reason for the denial, as a short phrase.
 pub fn match_request(
     method: &str,
     path: &str,

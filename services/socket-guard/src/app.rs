@@ -22,7 +22,7 @@ use crate::{audit, server};
 const PING_DEADLINE: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Runs the proxy.
+/// Runs the proxy until a shutdown signal.
 ///
 /// # Errors
 /// The error with its exit code.
@@ -75,7 +75,7 @@ pub async fn health() -> Result<ExitCode, ExitError> {
         }
         Err(lost) => (format!("not running: {lost}"), ExitCode::Internal),
     };
-    // The exit code tells the result, too: a closed output does not change it.
+    // The exit code reports the result, too: a closed output does not change it.
     let _ = print_line(&line);
     Ok(code)
 }

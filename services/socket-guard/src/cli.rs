@@ -11,7 +11,7 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// Commands beside serving.
+/// Commands that run in place of the proxy.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
     /// Ping Docker through the running proxy (exit 0: healthy, 69: Docker does not respond, 70: the proxy does not

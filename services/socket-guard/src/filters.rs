@@ -12,7 +12,7 @@ pub const PROJECT_LABEL: &str = "com.docker.compose.project";
 pub enum FilterTarget {
     /// A list of containers.
     Containers,
-    /// Events.
+    /// The stream of events.
     Events,
 }
 
@@ -73,13 +73,13 @@ fn parse_values(values: Value) -> Option<BTreeSet<String>> {
         Value::Array(list) => list
             .into_iter()
             .map(|value| match value {
-                Value::String(word) => Some(word),
+                Value::String(text) => Some(text),
                 _ => None,
             })
             .collect(),
         Value::Object(set) => set
             .into_iter()
-            .map(|(word, on)| (on == Value::Bool(true)).then_some(word))
+            .map(|(text, on)| (on == Value::Bool(true)).then_some(text))
             .collect(),
         _ => None,
     }

@@ -1,5 +1,5 @@
-//! Handler of one request: parses it by [`crate::allowlist`], looks its container up, sends the proxy's own request to Docker
-//! and filters the response by [`crate::response_filter`].
+//! Handler of one request: parses the request by [`crate::allowlist`], finds its container, sends the proxy's own
+//! request to Docker and filters the response by [`crate::response_filter`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl ProxyHandler {
         }
     }
 
-    /// Handles one request.
+    /// Authorizes one request, forwards it to Docker and writes its audit line.
     pub async fn handle(&self, peer: &str, request: Request<Incoming>) -> ProxyResponse {
         let (head, body) = request.into_parts();
         let mut line = AuditLine::new(peer, head.method.as_str(), head.uri.path());
@@ -148,7 +148,8 @@ impl ProxyHandler {
         .map_err(denied)
     }
 
-    /// Looks a container up. The call uses the id found here, because the name may belong to another container later.
+    /// Queries the container of a call. The call uses the id found here, because the name may belong to another
+    /// container later.
     async fn find_container(
         &self,
         named: &str,
@@ -213,7 +214,7 @@ impl ProxyHandler {
             Endpoint::Info => response_filter::info(parse_json(&whole)?),
             Endpoint::Version => add_own_component(parse_json(&whole)?),
             Endpoint::Inspect => {
-                // Looked up by name before, by its id now: the same, unless an engine errs.
+                // Queried by name before, by id now: both responses describe one container unless Docker errs.
                 let found = parse_json(&whole)?;
                 let same = target.is_some_and(|target| target.details["Id"] == found["Id"]);
                 if !same || !self.is_own_project(&found["Config"]["Labels"]) {
@@ -253,8 +254,8 @@ impl ProxyHandler {
     }
 }
 
-/// Versions of Docker with the proxy among its components, so that a client can tell an unreachable proxy from an
-/// unreachable Docker.
+/// Versions of Docker with the proxy among its components, so that a client can distinguish an unreachable proxy
+/// from an unreachable Docker.
 fn add_own_component(mut found: Value) -> Value {
     let ours = json!({ "Name": COMPONENT, "Version": env!("CARGO_PKG_VERSION") });
     match found.get_mut("Components") {

@@ -1,4 +1,4 @@
-//! The socket of the proxy. Whoever has its volume may connect.
+//! Socket of the proxy. Every container that mounts the volume of the socket can connect.
 
 use std::convert::Infallible;
 use std::fs::{self, Permissions};

@@ -8,11 +8,11 @@ use runtime::logging::LoggingSettings;
 use runtime::process::ExitError;
 use runtime::settings::unix_socket;
 
-/// All settings.
+/// Settings of one run of the proxy.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "socket-guard")]
 pub struct Settings {
-    /// Log settings.
+    /// Level and file of the log.
     #[command(flatten)]
     pub logging: LoggingSettings,
 
@@ -20,7 +20,7 @@ pub struct Settings {
     #[arg(long, env = "BEARISH_PROJECT", value_name = "BEARISH_PROJECT")]
     pub project: Option<SubjectToken>,
 
-    /// Socket of Docker
+    /// Unix socket on which Docker serves
     #[arg(long, env = "DOCKER_HOST", value_name = "DOCKER_HOST",
           default_value = "unix:///var/run/docker.sock", value_parser = unix_socket)]
     pub docker_socket: PathBuf,
@@ -36,7 +36,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the environment.
+    /// Parses the settings from the environment.
     ///
     /// # Errors
     /// Exit 78 with the variable, its value and what is expected.

@@ -24,13 +24,13 @@ const MAX_RESPONSE_BYTES: usize = 8 << 20;
 /// Docker did not respond.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
-    /// The connection failed.
+    /// The socket cannot be connected to.
     #[error("{0}")]
     Connect(io::Error),
-    /// The connection broke.
+    /// The connection broke before the response was complete.
     #[error("{0}")]
     Broken(#[from] hyper::Error),
-    /// The deadline passed.
+    /// The response did not arrive before this deadline.
     #[error("no response within {0:?}")]
     Timeout(Duration),
     /// The response cannot be parsed.
@@ -45,7 +45,7 @@ impl UpstreamError {
     }
 }
 
-/// Socket of Docker.
+/// Client of the socket of Docker, or of a proxy.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     socket: PathBuf,
@@ -141,7 +141,7 @@ impl Upstream {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let mut driven = JoinSet::new();
         driven.spawn(async move {
-            // Its end, good or bad, is told by the answer.
+            // The response reports an error of the connection.
             let _ = connection.await;
         });
         let (head, incoming) = sender.send_request(request).await?.into_parts();

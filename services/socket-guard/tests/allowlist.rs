@@ -93,7 +93,7 @@ fn allowed_request_is_rebuilt_from_the_allowlist() {
     }
 }
 
-/// The engine that is asked cleans up paths and forgives much: what reaches it must need neither.
+/// Docker normalizes paths and accepts many spellings, so the proxy must deny every path that is not exact.
 #[test]
 fn path_that_is_not_on_the_allowlist_is_denied() {
     let paths = [

@@ -28,7 +28,7 @@ struct Cli {
 enum Command {
     /// Check whether a NATS server answers at the address: exit 0 if it does, 70 if not
     Health {
-        /// host:port
+        /// Address of the NATS server, as host:port
         #[arg(default_value = "127.0.0.1:4222")]
         address: String,
     },

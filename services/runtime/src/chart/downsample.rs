@@ -7,7 +7,7 @@ use super::{Marker, MarkerKind};
 
 /// Times that labels can show: 1970 to 9999.
 const DRAWABLE_TIMES: std::ops::RangeInclusive<i64> = 0..=253_402_300_799_999;
-/// Amount above which a double cannot tell cents apart.
+/// Largest amount that is drawn; a double above it cannot represent cents.
 const MAX_AMOUNT: f64 = 1e14;
 
 /// The points that can be drawn, in order of time.

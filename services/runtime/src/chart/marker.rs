@@ -14,8 +14,8 @@ pub struct Marker {
 /// Kind of a dot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MarkerKind {
-    /// A winning trade.
+    /// Trade that closed with a profit.
     Gain,
-    /// A losing trade.
+    /// Trade that closed with a loss.
     Loss,
 }

@@ -46,7 +46,7 @@ const MONTHS: [i64; 14] = [
     1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1_200, 6_000, 12_000, 24_000,
 ];
 
-/// One axis.
+/// Range and labels of one axis.
 pub(super) struct Axis<T> {
     /// Start of the axis.
     pub(super) from: T,
@@ -163,7 +163,7 @@ fn round_step(least: f64) -> f64 {
     factor * power
 }
 
-/// Decimal places that tell two steps apart.
+/// Decimal places that labels with this step need to differ.
 fn decimal_places(step: f64) -> usize {
     let mut scaled = step;
     for digits in 0..8 {

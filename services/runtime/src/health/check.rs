@@ -48,7 +48,7 @@ pub struct HealthServer {
 }
 
 impl HealthServer {
-    /// Binds the socket. `name` tells processes of one service on one host apart.
+    /// Binds the socket. `name` distinguishes processes of one service on one host.
     ///
     /// # Errors
     /// `AddrInUse` if a process of this name runs already.
@@ -108,7 +108,7 @@ async fn read_result(service: Service, name: &str) -> io::Result<HealthResult> {
         .await?;
     let text = text.trim_end();
     Ok(match text.split_once(' ') {
-        Some(("ok", words)) => Ok(words.to_owned()),
+        Some(("ok", details)) => Ok(details.to_owned()),
         Some(("waiting", why)) => Err(HealthFailure::waiting(why)),
         Some(("hung", why)) => Err(HealthFailure::hung(why)),
         _ => Err(HealthFailure::hung(format!("answers {text:?}"))),
@@ -117,7 +117,7 @@ async fn read_result(service: Service, name: &str) -> io::Result<HealthResult> {
 
 async fn send_result(mut stream: UnixStream, answer: &HealthResult) -> io::Result<()> {
     let line = match answer {
-        Ok(words) => format!("ok {words}\n"),
+        Ok(details) => format!("ok {details}\n"),
         Err(HealthFailure::WaitingForDependency(why)) => format!("waiting {why}\n"),
         Err(HealthFailure::Hung(why)) => format!("hung {why}\n"),
     };
@@ -169,6 +169,9 @@ mod tests {
 
     #[tokio::test]
     async fn health_query_without_a_process_is_unhealthy() {
-        assert_eq!(query(Service::Trader, "nobody").await, ExitCode::Internal);
+        assert_eq!(
+            query(Service::Trader, "no-such-process").await,
+            ExitCode::Internal
+        );
     }
 }

@@ -22,7 +22,7 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Health of a process with its reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HealthGrade {
-    /// Health grade.
+    /// Grade of the process.
     pub health: Health,
     /// Why the health is not healthy, in one line; `None` if it is.
     pub reason: Option<String>,
@@ -59,7 +59,7 @@ pub struct SlidingHour {
 }
 
 impl SlidingHour {
-    /// An empty hour.
+    /// Creates an hour without events; minute 0 starts at `now`.
     pub const fn new(now: Instant) -> Self {
         Self {
             origin: now,

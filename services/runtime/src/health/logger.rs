@@ -19,7 +19,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Change of the health grade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GradeChange {
-    /// Grade before.
+    /// Grade that the process had before the change.
     pub from: Health,
     /// How long the process had that grade.
     pub lasted: Duration,
@@ -58,7 +58,7 @@ impl HealthLogger {
         }
     }
 
-    /// Logs until `shutdown`.
+    /// Logs the health every five minutes and each change at once, until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,17 +128,17 @@ mod tests {
     fn logger() -> (Instant, HealthLogger, Arc<ProcessStatus>, ReceivedChanges) {
         let progress = Arc::new(ProcessStatus::default());
         let begin = Instant::now();
-        let heard = ReceivedChanges::default();
-        let ear = Arc::clone(&heard);
+        let received = ReceivedChanges::default();
+        let recorder = Arc::clone(&received);
         let on_change =
-            Box::new(move |change: &GradeChange| ear.lock().unwrap().push(change.clone()));
+            Box::new(move |change: &GradeChange| recorder.lock().unwrap().push(change.clone()));
         let report = HealthLogger::starting_at(begin, Arc::clone(&progress), on_change);
-        (begin, report, progress, heard)
+        (begin, report, progress, received)
     }
 
     #[test]
     fn health_line_is_logged_every_five_minutes_also_after_a_pause() {
-        let (begin, mut report, _progress, heard) = logger();
+        let (begin, mut report, _progress, received) = logger();
         let mut lines = Vec::new();
         for second in (0..=900).chain([9_000, 9_001, 9_299, 9_300]) {
             if report.poll(begin + second * SECOND) {
@@ -146,12 +146,12 @@ mod tests {
             }
         }
         assert_eq!(lines, [300, 600, 900, 9_000, 9_300]);
-        assert_eq!(*heard.lock().unwrap(), []);
+        assert_eq!(*received.lock().unwrap(), []);
     }
 
     #[test]
     fn grade_change_is_reported_at_once_and_once() {
-        let (begin, mut report, progress, heard) = logger();
+        let (begin, mut report, progress, received) = logger();
         for minute in 0..120 {
             if minute == 10 {
                 (0..11).for_each(|_| progress.record_error("feed", "stream ended"));
@@ -163,7 +163,7 @@ mod tests {
                 report.poll(begin + Duration::from_secs(minute * 60 + second));
             }
         }
-        let found: Vec<_> = heard
+        let found: Vec<_> = received
             .lock()
             .unwrap()
             .iter()
@@ -180,20 +180,23 @@ mod tests {
 
     #[tokio::test]
     async fn health_logger_ends_on_shutdown() {
-        let (_, report, progress, heard) = logger();
+        let (_, report, progress, received) = logger();
         progress.set_critical_check(|| Some("stale".to_owned()));
         let stop = CancellationToken::new();
-        let told = async {
-            while heard.lock().unwrap().is_empty() {
+        let stop_after_change = async {
+            while received.lock().unwrap().is_empty() {
                 tokio::task::yield_now().await;
             }
             stop.cancel();
         };
         tokio::time::timeout(5 * SECOND, async {
-            tokio::join!(report.run(stop.clone()), told)
+            tokio::join!(report.run(stop.clone()), stop_after_change)
         })
         .await
         .unwrap();
-        assert_eq!(heard.lock().unwrap()[0].to.reason.as_deref(), Some("stale"));
+        assert_eq!(
+            received.lock().unwrap()[0].to.reason.as_deref(),
+            Some("stale")
+        );
     }
 }
