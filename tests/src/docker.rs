@@ -16,7 +16,9 @@ use runtime::bus::{Bus, BusSettings};
 use serde_json::Value;
 
 pub(crate) use command::docker_command;
-pub use command::{LABEL, bridge_gateway, docker, given_run_name, run_cleanup, run_command, run_name};
+pub use command::{
+    LABEL, bridge_gateway, docker, given_run_name, run_cleanup, run_command, run_name,
+};
 pub use compose_service::compose;
 pub use container::{Container, ContainerSetup};
 pub use project::{Project, inspect};

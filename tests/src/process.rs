@@ -57,15 +57,20 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; `name` appears in messages.
+    /// Starts `command`, in the project [`PROJECT`] unless it names another one; `name` appears in messages.
     pub fn start(name: &str, mut command: Command) -> Self {
-        let secrets = secret_values(&command);
         if !command
             .get_envs()
             .any(|(name, _)| name == "BEARISH_PROJECT")
         {
             command.env("BEARISH_PROJECT", PROJECT);
         }
+        Self::start_without_project(name, command)
+    }
+
+    /// Starts `command` with its own environment only.
+    pub fn start_without_project(name: &str, mut command: Command) -> Self {
+        let secrets = secret_values(&command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -108,9 +108,7 @@ async fn inject_fault(rig: &mut WatchdogRig, fault: DaemonFault, watchdog: Watch
             rig.watchdog = rig.start_another("watchdog-1");
         }
         (_, WatchdogFault::Survives) => {
-            rig.watchdog
-                .wait_for_log("docker unavailable")
-                .await;
+            rig.watchdog.wait_for_log("docker unavailable").await;
             rig.daemon().restart().await;
         }
         (_, WatchdogFault::Killed) => {

@@ -8,11 +8,14 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::iter;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use bearish_tests::docker::{bridge_gateway, docker, inspect, require_image, run_cleanup, run_command, run_name};
+use bearish_tests::docker::{
+    bridge_gateway, docker, inspect, require_image, run_cleanup, run_command, run_name,
+};
 use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use tempfile::TempDir;
@@ -353,11 +356,10 @@ fn backtest_reads_and_writes_files_by_the_paths_that_were_typed() {
     let [input, output] = ["in", "out"].map(|name| system.dir.path().join(name));
     fs::create_dir(&input).unwrap();
     fs::create_dir(&output).unwrap();
-    let mut candles = "open_time,open,high,low,close\n".to_owned();
-    for minute in 0..3000 {
-        candles += &format!("{},100,101,99,100\n", minute * 60_000);
-    }
-    fs::write(input.join("candles.csv"), candles).unwrap();
+    let header = "open_time,open,high,low,close".to_owned();
+    let rows = (0..3000).map(|minute| format!("{},100,101,99,100", minute * 60_000));
+    let candles: Vec<String> = iter::once(header).chain(rows).collect();
+    fs::write(input.join("candles.csv"), candles.join("\n") + "\n").unwrap();
     let trades = output.join("trades.jsonl");
     let arguments = [
         "backtest",

@@ -376,7 +376,7 @@ async fn setting_that_bus_or_exchange_rejects_exits_78() {
     .await;
     let bare = NatsServer::start().await;
     let no_streams = setup.env("NATS_URL", &bare.url());
-    refused("no streams", no_streams, &["no stream", "run bus-init"]).await;
+    refused("no streams", no_streams, &["is missing", "run bus-init"]).await;
 }
 
 fn into_process(setup: &TraderSetup) -> Process {

@@ -85,7 +85,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
 /// Kinds of files that hold text of ours.
 fn is_text(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap();
-    if path.ends_with(".lock") || name.starts_with("LICENSE") {
+    if name == "Cargo.lock" || name.starts_with("LICENSE") {
         return false;
     }
     let kinds = [
@@ -181,7 +181,6 @@ fn tracked_files(root: &Path) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "texts are being rewritten: not yet at zero"]
 fn no_text_uses_a_forbidden_word() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut found = String::new();

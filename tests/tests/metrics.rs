@@ -158,8 +158,7 @@ async fn metrics_page_shows_every_metric_and_passes_promtool() {
         progress.record_error("book-manager", "lease not renewed");
         let text = scrape(address).await;
         assert_prometheus_accepts(&text);
-        let info =
-            r#"bearish_build_info{service="trader",instance="trader-paper-1",version="0.1.0"} "#;
+        let info = r#"bearish_build_info{service="trader",instance="trader-paper-1",project="bearish-alpha",host="local",version="0.1.0"} "#;
         let expected = [
             (info, 1.0),
             ("bearish_bus_connected ", 1.0),

@@ -292,9 +292,7 @@ async fn watchdog_works_through_the_guard_and_survives_its_outage() {
     }
 
     rig.guard().kill();
-    rig.watchdog
-        .wait_for_log("docker unavailable")
-        .await;
+    rig.watchdog.wait_for_log("docker unavailable").await;
     let before = unit.started_at();
     unit.signal("KILL");
     frozen.run_docker_verb("stop");
@@ -355,5 +353,5 @@ async fn guard_names_a_bad_setting_in_one_line_and_waits_for_docker() {
 fn start_process(env: &[(&str, &str)]) -> Process {
     let mut command = Command::new(binary("socket-guard"));
     command.env_clear().envs(env.iter().copied());
-    Process::start("socket-guard", command)
+    Process::start_without_project("socket-guard", command)
 }

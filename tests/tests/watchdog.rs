@@ -144,7 +144,10 @@ async fn misconfigured_unit_stays_quarantined_until_released() {
     .await;
     let (output, code) = rig.run_command(&["release", &unit.name]).await;
     assert_eq!(code, 64, "{output}");
-    assert!(output.contains("neither quarantined nor on hold"), "{output}");
+    assert!(
+        output.contains("neither quarantined nor on hold"),
+        "{output}"
+    );
     let (table, code) = rig.run_command(&["status"]).await;
     assert_eq!(code, 0, "{table}");
 }
@@ -595,7 +598,7 @@ async fn watchdog_without_docker_or_project_exits_78_with_one_line() {
     for (env, expected) in rows {
         let mut command = std::process::Command::new(binary("watchdog"));
         command.env_clear().envs(env.clone());
-        let mut process = Process::start("watchdog", command);
+        let mut process = Process::start_without_project("watchdog", command);
         let code = process.exit_within(DEFAULT_TIMEOUT).await;
         let err = process.err();
         assert_eq!((code, err.len()), (78, 1), "{env:?}: {err:?}");

@@ -12,7 +12,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
-use bearish_tests::docker::{Project, bridge_gateway, docker, inspect, require_image, run_command, run_name};
+use bearish_tests::docker::{
+    Project, bridge_gateway, docker, inspect, require_image, run_command, run_name,
+};
 use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use tempfile::NamedTempFile;

@@ -41,7 +41,7 @@ pub fn docker(arguments: &[&str]) -> String {
 
 /// Returns the address of this machine on Docker's default bridge, at which containers reach it.
 ///
-/// An engine that does not state the gateway uses the first address of the subnet.
+/// A daemon that does not state the gateway uses the first address of the subnet.
 ///
 /// # Panics
 /// If Docker has no default bridge.
