@@ -40,6 +40,27 @@ pub fn require_image(name: &str) -> (String, Value) {
     (full, details)
 }
 
+/// Names of the project's images.
+const IMAGES: [&str; 7] = [
+    "nats",
+    "bus-init",
+    "exchange-sim",
+    "trader",
+    "socket-guard",
+    "watchdog",
+    "notifier",
+];
+
+/// Checks that every image of the system is there.
+///
+/// # Panics
+/// If one is missing.
+pub fn require_all_images() {
+    for name in IMAGES {
+        require_image(name);
+    }
+}
+
 /// Full name and `docker image inspect` of one of the project's images. `None` if it is missing.
 pub fn find_image(name: &str) -> (String, Option<Value>) {
     let prefix = std::env::var("BEARISH_IMAGES");

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use bearish_tests::docker::{Project, docker, inspect, require_image, run_command, run_name};
+use bearish_tests::docker::{Project, docker, inspect, require_all_images, run_command, run_name};
 use bearish_tests::journals::{self, Batches};
 use bearish_tests::process::Process;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
@@ -43,17 +43,7 @@ struct BackupRig {
 
 impl BackupRig {
     fn up(test: &str) -> Self {
-        for name in [
-            "nats",
-            "bus-init",
-            "exchange-sim",
-            "trader",
-            "socket-guard",
-            "watchdog",
-            "notifier",
-        ] {
-            require_image(name);
-        }
+        require_all_images();
         let name = format!("{}-{test}", run_name());
         Self {
             project: Project::up(&name, &[], &[]),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bearish_tests::docker::{
-    bridge_gateway, docker, inspect, require_image, run_cleanup, run_command, run_name,
+    bridge_gateway, docker, inspect, require_all_images, run_cleanup, run_command, run_name,
 };
 use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
@@ -107,17 +107,7 @@ struct HostSystem {
 
 impl HostSystem {
     fn new(test: &str) -> Self {
-        for name in [
-            "nats",
-            "bus-init",
-            "exchange-sim",
-            "trader",
-            "socket-guard",
-            "watchdog",
-            "notifier",
-        ] {
-            require_image(name);
-        }
+        require_all_images();
         let (dir, env_file) = settings();
         Self {
             project: format!("{}-{test}", run_name()),

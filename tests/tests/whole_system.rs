@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use bearish_tests::docker::{
-    Project, bridge_gateway, docker, inspect, require_image, run_command, run_name,
+    Project, bridge_gateway, docker, inspect, require_all_images, run_command, run_name,
 };
 use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
@@ -46,17 +46,7 @@ struct SystemRig {
 }
 
 async fn start_system(name: &str, variables: &[(&str, &str)]) -> SystemRig {
-    for name in [
-        "nats",
-        "bus-init",
-        "exchange-sim",
-        "trader",
-        "socket-guard",
-        "watchdog",
-        "notifier",
-    ] {
-        require_image(name);
-    }
+    require_all_images();
     let telegram = Telegram::start_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).await;
     let (url, chat) = (
         format!("http://{}:{}", bridge_gateway(), telegram.port()),
