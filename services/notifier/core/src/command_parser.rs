@@ -97,7 +97,7 @@ pub enum TelegramCommand {
     Unit(UnitCommand),
 }
 
-/// Arguments of `/silence`.
+/// What `/silence` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SilenceArgs {
     /// Mutes all but critical notifications for a time.

@@ -20,7 +20,7 @@ use crate::books::core_calls::InFlightCalls;
 use crate::market::{BinanceDataClient, Feed};
 use crate::venue::BinanceExecutionClient;
 
-/// One trader process.
+/// What all parts of one trader process share.
 pub struct Context {
     /// Connection to the bus.
     pub bus: Bus,

@@ -17,7 +17,7 @@ use crate::app::checks::{Check, CheckResult, account, pass, warn};
 use crate::app::startup;
 use crate::settings::Settings;
 
-/// Result as JSON.
+/// Result of the checks, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct DryRun {
     exit_code: u8,
