@@ -191,7 +191,7 @@ pub struct Trade {
     pub realized_pnl: Decimal,
     /// Whether the order was the maker.
     pub is_maker: bool,
-    /// Exchange time of it, UTC ms.
+    /// Exchange time at which it happened, UTC ms.
     pub at_ms: i64,
 }
 
@@ -208,6 +208,6 @@ pub struct Income {
     pub amount: Decimal,
     /// Id of the fill it came from; `None` if it came from none.
     pub trade_id: Option<i64>,
-    /// Exchange time of it, UTC ms.
+    /// Exchange time at which it happened, UTC ms.
     pub at_ms: i64,
 }
