@@ -6,7 +6,7 @@
 //! - [`exchange`]: market and clock, shared by all tasks.
 //! - [`trading`]: accounts, orders and positions, pure. `trading_service` executes calls, stores changes, notifies
 //!   user streams and arms faults; [`api_keys`] authenticates.
-//! - `rest`, `ws`: the protocol; `stream_publisher` publishes the streams.
+//! - `rest`, `ws`: the protocol; `stream_publisher` publishes the streams, `connection` accepts the clients.
 //! - [`server`]: assembly. [`settings`], [`health`]: the command line.
 //!
 //! It shares no code with the trader, and is tested with independent clients.
@@ -15,6 +15,7 @@ pub mod api_keys;
 pub mod candle;
 pub mod candle_store;
 pub mod clock;
+mod connection;
 pub mod exchange;
 pub mod health;
 pub mod interval;

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt;
 use protocol::time::UtcMs;
 use runtime::process::ExitError;
 use secrecy::ExposeSecret;
@@ -19,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::api_keys::ApiKeys;
 use crate::clock::{Clock, ClockStart};
+use crate::connection::{ConnectionListener, Peer};
 use crate::exchange::{Exchange, Limits};
 use crate::market::Market;
 use crate::market::replay::Recording;
@@ -286,16 +286,11 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 
 async fn serve(listener: TcpListener, context: ConnectionContext, fault_api: bool) {
     let shutdown = context.shutdown.clone();
-    let rest = rest::router(&context.trading_service, fault_api);
-    let routes = ws::router(context).merge(rest);
-    let listener = listener.tap_io(|socket| {
-        // Events are small and urgent. A socket without TCP_NODELAY still works.
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service)
+    let trading_service = Arc::clone(&context.trading_service);
+    let rest = rest::router(&trading_service, fault_api);
+    let routes = rest::with_delivery(ws::router(context).merge(rest), &trading_service);
+    let service = routes.into_make_service_with_connect_info::<Peer>();
+    let served = axum::serve(ConnectionListener(listener), service)
         .with_graceful_shutdown(async move { shutdown.cancelled().await })
         .await;
     if let Err(error) = served {

@@ -2,6 +2,7 @@
 //! signature.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
@@ -19,6 +20,10 @@ const MAX_RECV_WINDOW_MS: i64 = 60_000;
 /// Largest time by which a client's clock may be ahead, in milliseconds.
 const MAX_CLOCK_AHEAD_MS: i64 = 1_000;
 
+/// Time by which a fault makes a query late; `None` without such a fault.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct QueryLag(pub(super) Option<Duration>);
+
 /// A signed request: account, permission and parameters.
 pub(super) struct SignedAuth {
     /// Name of the account: the API key.
@@ -26,6 +31,8 @@ pub(super) struct SignedAuth {
     /// Permission of the key.
     pub(super) permission: ApiPermission,
     pub(super) params: Params,
+    /// Time by which a fault makes the query late; `None` without such a fault.
+    pub(super) lag: Option<Duration>,
 }
 
 /// A request with a key but without a signature, as for listen keys.
@@ -70,6 +77,7 @@ impl FromRequest<Arc<TradingService>> for SignedAuth {
             account,
             permission: right,
             params,
+            lag: raw.lag.0,
         })
     }
 }
@@ -119,6 +127,7 @@ struct RawRequest {
     key: Option<String>,
     query: String,
     body: Vec<u8>,
+    lag: QueryLag,
 }
 
 impl RawRequest {
@@ -132,6 +141,7 @@ impl RawRequest {
             key: key.map(str::to_owned),
             query: head.uri.query().unwrap_or_default().to_owned(),
             body: body.to_vec(),
+            lag: head.extensions.get().copied().unwrap_or_default(),
         })
     }
 
@@ -179,6 +189,7 @@ mod tests {
             key: None,
             query: query.to_owned(),
             body: body.as_bytes().to_vec(),
+            lag: QueryLag::default(),
         };
         assert_eq!(raw("b=2&a=1&signature=f", "").signed_payload(), b"b=2&a=1");
         assert_eq!(raw("", "b=2&signature=f").signed_payload(), b"b=2");

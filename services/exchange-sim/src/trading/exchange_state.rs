@@ -102,6 +102,24 @@ impl ExchangeState {
         };
     }
 
+    /// Ends the rejection of triggered orders for all accounts.
+    pub fn accept_triggers(&mut self) {
+        self.rejected_triggers.clear();
+    }
+
+    /// Replaces the accounts, for a query of their earlier state. Returns those that were there.
+    pub fn swap_accounts(
+        &mut self,
+        accounts: BTreeMap<String, Account>,
+    ) -> BTreeMap<String, Account> {
+        std::mem::replace(&mut self.accounts, accounts)
+    }
+
+    /// All accounts.
+    pub const fn accounts(&self) -> &BTreeMap<String, Account> {
+        &self.accounts
+    }
+
     /// Time up to which the price path has been matched, UTC ms.
     pub const fn matched_until_ms(&self) -> i64 {
         self.matched_until_ms

@@ -1,12 +1,14 @@
 //! Executes calls one at a time on the state at the current market time, stores the changes, then answers and
 //! notifies the user streams.
 
+mod account_history;
 pub(crate) mod faults;
 pub(crate) mod order_limiter;
 pub(crate) mod user_streams;
 pub(crate) mod write_ahead_log;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
 use tokio::task::spawn_blocking;
@@ -18,8 +20,9 @@ use crate::trading::error::ExchangeError;
 use crate::trading::exchange_state::ExchangeState;
 use crate::trading::filters::SymbolFilters;
 use crate::trading::prices::Now;
+use account_history::AccountHistory;
 use faults::Faults;
-use order_limiter::OrderLimiter;
+use order_limiter::{OrderLimiter, TooManyOrders};
 use user_streams::UserStreams;
 use write_ahead_log::WriteAheadLog;
 
@@ -36,6 +39,8 @@ pub(crate) struct TradingService {
 struct Inner {
     state: ExchangeState,
     log: Option<WriteAheadLog>,
+    /// Earlier states of the accounts, kept while a fault makes queries late.
+    history: AccountHistory,
     /// Storing a change has failed: all calls are rejected until a restart.
     is_broken: bool,
 }
@@ -58,6 +63,7 @@ impl TradingService {
         let inner = Inner {
             state,
             log: store,
+            history: AccountHistory::default(),
             is_broken: false,
         };
         Arc::new(Self {
@@ -78,8 +84,15 @@ impl TradingService {
         &self.exchange
     }
 
+    pub(crate) const fn order_limiter(&self) -> &OrderLimiter {
+        &self.order_limiter
+    }
+
     /// Counts an order against the order limits of its account.
-    pub(crate) fn count_order(&self, account: &str) -> Result<[u32; 2], ExchangeError> {
+    ///
+    /// # Errors
+    /// [`TooManyOrders`] if a window is full.
+    pub(crate) fn count_order(&self, account: &str) -> Result<[u32; 2], TooManyOrders> {
         self.order_limiter
             .count_order(account, runtime::clock::now().0)
     }
@@ -102,6 +115,52 @@ impl TradingService {
         })
     }
 
+    /// Executes a query. With `lag` it sees the accounts as they were that time ago.
+    pub(crate) async fn query<T: Send + 'static>(
+        self: &Arc<Self>,
+        lag: Option<Duration>,
+        query: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError> + Send + 'static,
+    ) -> Result<T, ExchangeError> {
+        let Some(lag) = lag else {
+            return self.execute(query).await;
+        };
+        let trading_service = Arc::clone(self);
+        let result =
+            spawn_blocking(move || trading_service.query_blocking(Instant::now(), lag, query))
+                .await;
+        result.unwrap_or_else(|error| {
+            error!(%error, "query panicked");
+            Err(ExchangeError::from_code(-1007))
+        })
+    }
+
+    /// Executes a query on the accounts as they were `lag` before `now`.
+    fn query_blocking<T>(
+        &self,
+        now: Instant,
+        lag: Duration,
+        query: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError>,
+    ) -> Result<T, ExchangeError> {
+        let inner = &mut *self.inner();
+        let state = &mut inner.state;
+        let earlier = inner.history.accounts_at(now.checked_sub(lag));
+        let current = earlier.map(|accounts| state.swap_accounts(accounts));
+        let result = self.exchange.with_market_moment(|moment| {
+            let ms = moment.now_ms.max(state.matched_until_ms());
+            query(
+                state,
+                &Now {
+                    ms,
+                    prices: moment.market,
+                },
+            )
+        });
+        if let Some(current) = current {
+            state.swap_accounts(current);
+        }
+        result
+    }
+
     /// Executes a call at the current time.
     pub(crate) fn execute_blocking<T>(
         &self,
@@ -121,6 +180,7 @@ impl TradingService {
             call(state, &now)
         });
         let (batch, notices) = state.take_changes();
+        let changed = batch.is_some();
         if let (Some(batch), Some(store)) = (batch, &mut inner.log)
             && let Err(error) = store.append(&batch)
         {
@@ -128,6 +188,11 @@ impl TradingService {
             inner.is_broken = true;
             return Err(ExchangeError::from_code(-1007));
         }
+        inner.history.remember(
+            inner.state.accounts(),
+            changed,
+            self.faults.longest_query_lag(),
+        );
         self.user_streams.publish(&inner.state, &notices);
         result
     }

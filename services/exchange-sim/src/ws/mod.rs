@@ -4,12 +4,12 @@
 mod connection;
 mod context;
 pub(crate) mod event;
+mod frame_key;
 pub(crate) mod hub;
 mod request;
 pub(crate) mod user_event;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -20,6 +20,8 @@ use axum::routing::get;
 use connection::Connection;
 pub(crate) use context::ConnectionContext;
 use hub::StreamFormat;
+
+use crate::connection::Peer;
 
 /// Largest message of a client, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -41,7 +43,7 @@ pub(crate) fn router(context: ConnectionContext) -> Router {
 /// A connection without streams, or with the user stream of a listen key in the query.
 async fn bare(
     upgrade: WebSocketUpgrade,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(context): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
@@ -51,7 +53,7 @@ async fn bare(
 
 async fn raw(
     upgrade: WebSocketUpgrade,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(context): State<ConnectionContext>,
     Path(streams): Path<String>,
 ) -> Response {
@@ -60,7 +62,7 @@ async fn raw(
 
 async fn combined(
     upgrade: WebSocketUpgrade,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(context): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
@@ -70,7 +72,7 @@ async fn combined(
 
 fn accept(
     upgrade: WebSocketUpgrade,
-    peer: SocketAddr,
+    peer: Peer,
     context: ConnectionContext,
     format: StreamFormat,
     streams: &str,
@@ -84,7 +86,7 @@ fn accept(
         .max_message_size(MAX_MESSAGE_BYTES)
         .on_upgrade(move |socket| {
             let tracker = context.connections.clone();
-            let connection = Connection::run(socket, peer, context, format, streams);
+            let connection = Connection::run(socket, peer.address, context, format, streams);
             tracker.track_future(connection)
         })
 }

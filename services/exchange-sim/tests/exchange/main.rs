@@ -6,7 +6,15 @@ mod candle_files;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
+mod content_faults;
+#[cfg(test)]
 mod default_market;
+#[cfg(test)]
+mod delivery_faults;
+#[cfg(test)]
+mod execution_faults;
+#[cfg(test)]
+mod fault_api;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
@@ -23,6 +31,8 @@ mod rest;
 mod restart;
 #[cfg(test)]
 mod signing;
+#[cfg(test)]
+mod stream_faults;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

@@ -51,8 +51,9 @@ pub(super) async fn account(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let view = trading_service
-        .execute(move |state, now| Ok(account_json(state.account(&signed.account)?, now)));
+    let view = trading_service.query(signed.lag, move |state, now| {
+        Ok(account_json(state.account(&signed.account)?, now))
+    });
     Ok(Json(view.await?))
 }
 
@@ -61,7 +62,7 @@ pub(super) async fn account_v2(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let view = trading_service.execute(move |state, now| {
+    let view = trading_service.query(signed.lag, move |state, now| {
         let mut view = account_json(state.account(&signed.account)?, now);
         for (name, value) in permission_fields(signed.permission) {
             view[name] = value;
@@ -164,7 +165,7 @@ pub(super) async fn balance(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let view = trading_service.execute(move |state, now| {
+    let view = trading_service.query(signed.lag, move |state, now| {
         let account = state.account(&signed.account)?;
         Ok(json!([{
             "accountAlias": "sim",
@@ -187,7 +188,7 @@ pub(super) async fn position_risk(
     signed: SignedAuth,
 ) -> JsonResult {
     let symbol = signed.params.text("symbol").map(str::to_owned);
-    let view = trading_service.execute(move |state, now| {
+    let view = trading_service.query(signed.lag, move |state, now| {
         let account = state.account(&signed.account)?;
         let held = account.open_positions();
         let held = held.filter(|p| symbol.as_ref().is_none_or(|s| *s == p.symbol));
@@ -210,7 +211,7 @@ pub(super) async fn position_risk_v2(
         .iter()
         .map(|c| c.symbol)
         .collect();
-    let view = trading_service.execute(move |state, now| {
+    let view = trading_service.query(signed.lag, move |state, now| {
         let account = state.account(&signed.account)?;
         let sides: &[PositionSide] = if account.hedge_mode {
             &[PositionSide::Long, PositionSide::Short]
@@ -271,7 +272,7 @@ pub(super) async fn income(
     let span = PageQuery::parse(&params, "")?;
     let symbol = params.text("symbol").map(str::to_owned);
     let kind = params.text("incomeType").map(IncomeType::from_wire);
-    let view = trading_service.execute(move |state, _| {
+    let view = trading_service.query(signed.lag, move |state, _| {
         let incomes = state.account(&signed.account)?.incomes.iter();
         let incomes = incomes
             .filter(|i| symbol.as_ref().is_none_or(|s| *s == i.symbol))
@@ -298,8 +299,9 @@ pub(super) async fn account_config(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let dual =
-        trading_service.execute(move |state, _| Ok(state.account(&signed.account)?.hedge_mode));
+    let dual = trading_service.query(signed.lag, move |state, _| {
+        Ok(state.account(&signed.account)?.hedge_mode)
+    });
     let mut view = json!({"dualSidePosition": dual.await?});
     for (name, value) in permission_fields(signed.permission) {
         view[name] = value;
@@ -318,7 +320,7 @@ pub(super) async fn symbol_config(
         .iter()
         .map(|c| c.symbol)
         .collect();
-    let view = trading_service.execute(move |state, _| {
+    let view = trading_service.query(signed.lag, move |state, _| {
         let account = state.account(&signed.account)?;
         let wanted = listed
             .into_iter()

@@ -54,8 +54,9 @@ pub(super) async fn position_mode(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let dual =
-        trading_service.execute(move |state, _| Ok(state.account(&signed.account)?.hedge_mode));
+    let dual = trading_service.query(signed.lag, move |state, _| {
+        Ok(state.account(&signed.account)?.hedge_mode)
+    });
     Ok(Json(json!({"dualSidePosition": dual.await?})))
 }
 

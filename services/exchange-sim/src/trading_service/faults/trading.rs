@@ -1,0 +1,64 @@
+//! Faults of the market and of accounts, as they are armed.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::interval::Interval;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeKey {
+    pub(crate) key: String,
+    pub(crate) on: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MissingCandle {
+    pub(crate) symbol: String,
+    pub(crate) interval: String,
+    /// First open time, UTC ms; `None` for the open candle.
+    pub(crate) from: Option<i64>,
+    /// Number of candles; zero restores all.
+    pub(crate) count: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Liquidate {
+    pub(crate) account: String,
+    pub(crate) symbol: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RejectTriggers {
+    pub(crate) account: String,
+    /// Error code; `None` ends the fault.
+    pub(crate) code: Option<i32>,
+}
+
+/// New filters of a contract; `None` leaves a filter as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangedFilter {
+    pub(crate) symbol: String,
+    pub(crate) tick: Option<Decimal>,
+    pub(crate) step: Option<Decimal>,
+    pub(crate) min_quantity: Option<Decimal>,
+    pub(crate) notional: Option<Decimal>,
+    pub(crate) trading: Option<bool>,
+}
+
+impl MissingCandle {
+    /// Whether the candle is withheld.
+    pub(super) fn hides(&self, symbol: &str, interval: Interval, open_time: i64) -> bool {
+        let Some(from) = self.from else {
+            return false;
+        };
+        let end = from.saturating_add(i64::from(self.count) * interval.ms());
+        self.symbol == symbol
+            && Interval::from_name(&self.interval) == Some(interval)
+            && (from..end).contains(&open_time)
+    }
+}
