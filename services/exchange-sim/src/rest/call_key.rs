@@ -6,6 +6,9 @@ use axum::extract::Request;
 use super::params::Params;
 use crate::trading_service::faults::CallKey;
 
+/// Path of the fault API, which has no weight and no faults.
+pub(super) const FAULT_API_PATH: &str = "/sim/fault";
+
 /// Longest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 

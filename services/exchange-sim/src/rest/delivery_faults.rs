@@ -16,9 +16,8 @@ use flate2::write::GzEncoder;
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
-use super::call_key::read_call_key;
+use super::call_key::{FAULT_API_PATH, read_call_key};
 use super::execution_faults::MAX_ANSWER_BYTES;
-use super::fault::PATH;
 use crate::connection::Peer;
 use crate::trading_service::TradingService;
 use crate::trading_service::faults::calls::{
@@ -32,7 +31,7 @@ const DROPPED_RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 const FLUSH_TIME: Duration = Duration::from_millis(50);
 /// Shortest body that is compressed: Amazon CloudFront's limit.
 const MIN_COMPRESSED_BYTES: usize = 1_000;
-/// Part of an endless body: rows of a list that goes on.
+/// Part of an endless body: rows of a list without an end.
 const ENDLESS_PART_BYTES: usize = 16 * 1024;
 
 /// Serves a call and delivers its answer.
@@ -44,7 +43,7 @@ pub(super) async fn deliver(
 ) -> Response {
     let offers_gzip = offers_gzip(request.headers());
     let faults = &trading_service.faults;
-    if request.uri().path() == PATH || faults.is_empty() {
+    if request.uri().path() == FAULT_API_PATH || faults.is_empty() {
         return compressed(next.run(request).await, offers_gzip).await;
     }
     let (call, request) = read_call_key(request).await;

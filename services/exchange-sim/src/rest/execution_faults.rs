@@ -12,15 +12,14 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::auth::QueryLag;
-use super::call_key::read_call_key;
+use super::call_key::{FAULT_API_PATH, read_call_key};
 use super::error::ApiError;
-use super::fault::PATH;
 use super::weight_limiter::retry_after;
 use crate::trading::error::ExchangeError;
 use crate::trading_service::TradingService;
 use crate::trading_service::faults::CallKey;
 use crate::trading_service::faults::calls::{ErrorAnswer, Unavailable, UnavailableText};
-use crate::trading_service::faults::content::distort;
+use crate::trading_service::faults::distortion::distort;
 use crate::trading_service::faults::kinds::{Fault, Group};
 
 /// Longest answer, in bytes.
@@ -35,7 +34,7 @@ pub(super) async fn apply(
     next: Next,
 ) -> Response {
     let faults = &trading_service.faults;
-    if request.uri().path() == PATH || faults.is_empty() {
+    if request.uri().path() == FAULT_API_PATH || faults.is_empty() {
         return next.run(request).await;
     }
     if faults.is_maintenance() {

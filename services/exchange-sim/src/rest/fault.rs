@@ -9,17 +9,16 @@ use axum::{Json, Router, routing};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::call_key::FAULT_API_PATH;
 use super::error::ApiError;
 use super::weight_limiter::WeightLimiter;
 use crate::interval::Interval;
 use crate::trading::error::ExchangeError;
 use crate::trading_service::TradingService;
 use crate::trading_service::faults::calls::{ClientLimit, ExhaustLimit};
-use crate::trading_service::faults::kinds::{Fault, parse};
+use crate::trading_service::faults::kinds::Fault;
+use crate::trading_service::faults::request::parse;
 use crate::trading_service::order_limiter::OrderWindow;
-
-/// Path of the fault API.
-pub(super) const PATH: &str = "/sim/fault";
 
 /// What the fault API changes.
 #[derive(Clone)]
@@ -31,7 +30,7 @@ pub(super) struct FaultApi {
 /// Routes of the fault API.
 pub(super) fn router(api: FaultApi) -> Router {
     let methods = routing::post(arm).get(list).delete(clear);
-    Router::new().route(PATH, methods).with_state(api)
+    Router::new().route(FAULT_API_PATH, methods).with_state(api)
 }
 
 /// Arms a fault; answers with its id, which is null for a fault that ends others or happens at once.
@@ -77,8 +76,9 @@ async fn clear(
     let trading_service = &api.trading_service;
     if let Some(id) = query.id {
         if !trading_service.faults.clear_one(id) {
-            let message =
-                format!("id={id}: expected the id of an armed fault; GET {PATH} lists them");
+            let message = format!(
+                "id={id}: expected the id of an armed fault; GET {FAULT_API_PATH} lists them"
+            );
             return Err(ExchangeError::new(-1102, message).into());
         }
     } else {

@@ -10,8 +10,8 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::call_key::FAULT_API_PATH;
 use super::error::ApiError;
-use super::fault;
 use super::weight_table::request_weight;
 use crate::connection::Peer;
 use crate::exchange::Limits;
@@ -127,7 +127,7 @@ pub(super) async fn limit_weight(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.uri().path() == fault::PATH {
+    if request.uri().path() == FAULT_API_PATH {
         return next.run(request).await;
     }
     let wall_ms = runtime::clock::now().0;

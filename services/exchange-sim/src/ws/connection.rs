@@ -18,7 +18,7 @@ use super::event::find_stream;
 use super::frame_key::read_frame_key;
 use super::hub::{StreamFormat, Subscriber};
 use super::request::{self, Method, Request};
-use crate::trading_service::faults::content::distort;
+use crate::trading_service::faults::distortion::distort;
 use crate::trading_service::faults::{ForcedClose, FrameFault};
 
 /// Time limit of sending one frame.

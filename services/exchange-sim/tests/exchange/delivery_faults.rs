@@ -92,7 +92,7 @@ async fn truncated_body_ends_before_its_announced_length_or_its_last_chunk() {
 }
 
 #[tokio::test]
-async fn endless_body_goes_on_until_the_client_gives_up() {
+async fn endless_body_continues_until_the_client_gives_up() {
     let exchange = start_with_fault_api().await;
     arm(
         &exchange,

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 
 use super::fields::{FieldError, Fields};
+use super::keys::{CallKey, FaultTarget, FrameKey, Times};
 use super::kinds::{Fault, FaultKind};
 
 /// Fields of a filter with their meanings.
@@ -38,36 +39,6 @@ const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 const MAX_TIMES: u64 = 1_000_000;
 const MAX_FOR_MS: u64 = 3_600_000;
 
-/// Target connections of a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum FaultTarget {
-    /// Connections with a user stream.
-    User,
-    /// All other connections.
-    Market,
-    /// All connections.
-    All,
-}
-
-impl FaultTarget {
-    /// Whether a connection is a target; `is_user` says whether it has a user stream.
-    pub(crate) const fn includes(self, is_user: bool) -> bool {
-        match self {
-            Self::User => is_user,
-            Self::Market => !is_user,
-            Self::All => true,
-        }
-    }
-}
-
-/// How often a fault happens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Times {
-    AtMost(u64),
-    Unlimited,
-}
-
 /// The calls and frames that a fault hits. `None` means any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
@@ -79,25 +50,6 @@ pub(crate) struct Filter {
     pub(super) event: Option<String>,
     pub(super) times: Times,
     pub(super) lasts: Option<Duration>,
-}
-
-/// What a filter knows about a call.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct CallKey {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    /// Symbol among the parameters; `None` without one.
-    pub(crate) symbol: Option<String>,
-    /// Whether the call is a new order that can only reduce a position.
-    pub(crate) is_reducing: bool,
-}
-
-/// What a filter knows about a frame.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct FrameKey {
-    pub(crate) is_user: bool,
-    pub(crate) event: Option<String>,
-    pub(crate) symbol: Option<String>,
 }
 
 impl Filter {

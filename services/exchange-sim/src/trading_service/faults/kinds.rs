@@ -1,4 +1,5 @@
-//! The table of all faults. The parsing of requests, the list of armed faults and the reference page follow from it.
+//! The table of all faults. The parsing of requests, the list of armed faults and the reference page follow from the
+//! table.
 
 use serde_json::{Value, json};
 
@@ -7,8 +8,8 @@ use super::calls::{
     OtherBody, QueryLag, SlowBody, TruncatedBody, Unavailable,
 };
 use super::content::{MissingField, NewField, OtherValue, SwappedTypes};
-use super::fields::{FieldError, Fields, names, read};
-use super::filter::{CallKey, Filter, Times};
+use super::fields::{FieldError, Fields, read};
+use super::keys::{CallKey, Times};
 use super::lasting::{ClockSkew, Close, Switch};
 use super::trading::{ChangedFilter, Liquidate, MissingCandle, RejectTriggers, RevokeKey};
 
@@ -97,7 +98,8 @@ pub(crate) struct FaultKind {
     pub(crate) example: &'static str,
     /// Public documentation or field report from which the fault is known.
     pub(crate) source: &'static str,
-    read: fn(Fields, &FaultKind) -> Result<Fault, FieldError>,
+    /// Reads its own fields.
+    pub(super) read: fn(Fields, &FaultKind) -> Result<Fault, FieldError>,
 }
 
 impl FaultKind {
@@ -109,12 +111,6 @@ impl FaultKind {
         } else {
             Times::AtMost(1)
         }
-    }
-
-    /// Names of all fields of a request: the fault's own and those of its filter.
-    pub(crate) fn field_names(&self) -> impl Iterator<Item = &'static str> {
-        let own = self.fields.iter().map(|(name, _)| *name);
-        own.chain(Filter::names(self))
     }
 }
 
@@ -554,31 +550,4 @@ impl Fault {
             _ => true,
         }
     }
-}
-
-/// Reads a request that arms a fault.
-///
-/// # Errors
-/// [`FieldError`] names the field, its value and what is expected.
-pub(crate) fn parse(mut fields: Fields) -> Result<(Fault, Filter), FieldError> {
-    let name = fields.remove("fault").unwrap_or_default();
-    let Some(kind) = KINDS.iter().find(|kind| name == kind.name) else {
-        return Err(FieldError::Invalid {
-            field: "fault".to_owned(),
-            value: name,
-            expected: names(KINDS.iter().map(|kind| kind.name)),
-        });
-    };
-    let filter = Filter::take(&mut fields, kind)?;
-    if let Some((field, value)) = fields
-        .iter()
-        .find(|(f, _)| kind.fields.iter().all(|(n, _)| n != f))
-    {
-        return Err(FieldError::Invalid {
-            field: field.clone(),
-            value: value.clone(),
-            expected: names(kind.field_names()),
-        });
-    }
-    Ok(((kind.read)(fields, kind)?, filter))
 }

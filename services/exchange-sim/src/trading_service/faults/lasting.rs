@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::filter::FaultTarget;
+use super::keys::FaultTarget;
 
 /// A fault that `on` begins and ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

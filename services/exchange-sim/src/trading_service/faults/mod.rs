@@ -1,12 +1,15 @@
 //! Faults that a test arms: the table of all kinds, the armed ones, and which of them a call or a frame takes.
 
 pub(crate) mod calls;
-pub(crate) mod content;
+mod content;
+pub(crate) mod distortion;
 mod fields;
 mod filter;
+mod keys;
 pub(crate) mod kinds;
-pub(crate) mod lasting;
-pub(crate) mod trading;
+mod lasting;
+pub(crate) mod request;
+mod trading;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,8 +18,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::interval::Interval;
-use filter::Times;
-pub(crate) use filter::{CallKey, FaultTarget, Filter, FrameKey};
+use filter::Filter;
+use keys::Times;
+pub(crate) use keys::{CallKey, FaultTarget, FrameKey};
 use kinds::{Fault, Group};
 use trading::{MissingCandle, RevokeKey};
 
@@ -306,7 +310,8 @@ impl Fault {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::kinds::{KINDS, parse};
+    use super::kinds::KINDS;
+    use super::request::parse;
     use super::*;
 
     fn arm(faults: &Faults, request: &str) -> Option<u64> {
@@ -486,8 +491,8 @@ mod tests {
                 r#"path="order": expected a path such as /fapi/v1/order"#,
             ),
             (
-                r#"{"fault":"skip","to":"nobody"}"#,
-                r#"to="nobody": expected user, market or all"#,
+                r#"{"fault":"skip","to":"everyone"}"#,
+                r#"to="everyone": expected user, market or all"#,
             ),
             (
                 r#"{"fault":"mute","on":"yes"}"#,
