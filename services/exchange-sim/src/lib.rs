@@ -7,6 +7,7 @@
 //! - [`trading`]: accounts, orders and positions, pure. `trading_service` executes calls, stores changes, notifies
 //!   user streams and arms faults; [`api_keys`] authenticates.
 //! - `rest`, `ws`: the protocol; `stream_publisher` publishes the streams, `connection` accepts the clients.
+//! - [`fault_reference`]: the table of faults for the documentation.
 //! - [`server`]: assembly. [`settings`], [`health`]: the command line.
 //!
 //! It shares no code with the trader, and is tested with independent clients.
@@ -17,6 +18,7 @@ pub mod candle_store;
 pub mod clock;
 mod connection;
 pub mod exchange;
+pub mod fault_reference;
 pub mod health;
 pub mod interval;
 pub mod market;

@@ -10,7 +10,7 @@ use super::keys::{CallKey, FaultTarget, FrameKey, Times};
 use super::kinds::{Fault, FaultKind};
 
 /// Fields of a filter with their meanings.
-pub(crate) const FIELDS: [(&str, &str); 7] = [
+pub(super) const FIELDS: [(&str, &str); 7] = [
     ("method", "GET, POST, PUT or DELETE; any if not set"),
     (
         "path",

@@ -69,7 +69,8 @@ impl Group {
         }
     }
 
-    pub(super) const fn is_of_calls(self) -> bool {
+    /// Whether its faults are of calls.
+    pub(crate) const fn is_of_calls(self) -> bool {
         matches!(
             self,
             Self::Latency
@@ -82,7 +83,8 @@ impl Group {
         )
     }
 
-    pub(super) const fn is_of_streams(self) -> bool {
+    /// Whether its faults are of streams, or can be.
+    pub(crate) const fn is_of_streams(self) -> bool {
         matches!(self, Self::Content | Self::Stream)
     }
 }
@@ -164,7 +166,7 @@ fault_table! {
             ("when", "`after` (default): executed at once, answered late; `before`: executed late"),
         ],
         example: r#"{"fault": "delay", "ms": 800, "path": "/fapi/v1/userTrades", "times": "unlimited"}"#,
-        source: "hummingbot#6033: answers during overload come seconds late",
+        source: "JKorf/Binance.Net#538; Binance: timing security (a late request is rejected with -1021)",
     }
     FailBefore(ErrorAnswer) {
         name: "fail-before",
@@ -176,7 +178,7 @@ fault_table! {
             ("message", "text of the error; that of the code if not set"),
         ],
         example: r#"{"fault": "fail-before", "status": 400, "code": -1021, "method": "POST"}"#,
-        source: "Binance: error codes; hummingbot#6656 (-1021)",
+        source: "Binance: error codes; hummingbot/hummingbot#6656 (-1021)",
     }
     FailAfter(ErrorAnswer) {
         name: "fail-after",
@@ -199,7 +201,7 @@ fault_table! {
             ("executed", "whether the call is executed; false if not set"),
         ],
         example: r#"{"fault": "unavailable", "text": "unknown-error", "executed": true, "path": "/fapi/v1/order"}"#,
-        source: "Binance: HTTP return codes; hummingbot#6123 (JSON without a code), ccxt#13767 (-1001)",
+        source: "Binance: HTTP return codes; hummingbot/hummingbot#6123 (JSON without a code), ccxt/ccxt#13767 (-1001)",
     }
     Overload(NoFields) {
         name: "overload",
@@ -215,7 +217,7 @@ fault_table! {
         summary: "A query shows the account as it was some time ago: a new order is unknown (-2013), its trades are missing, position and balance are old.",
         fields: &[("ms", "wall time in milliseconds by which the query is late")],
         example: r#"{"fault": "query-lag", "ms": 5000, "path": "/fapi/v1/userTrades", "times": "unlimited"}"#,
-        source: "ccxt#8403, python-binance#1203, freqtrade#12681",
+        source: "ccxt/ccxt#8403, sammchardy/python-binance#1203, freqtrade/freqtrade#12681",
     }
     EmptyAnswer(NoFields) {
         name: "empty-answer",
@@ -223,7 +225,7 @@ fault_table! {
         summary: "A query finds nothing: lists are empty, and a single order does not exist (-2013).",
         fields: &[],
         example: r#"{"fault": "empty-answer", "path": "/fapi/v3/positionRisk", "for_ms": 3000}"#,
-        source: "python-binance#916, ccxt#5393, ccxt#6615 (-2013)",
+        source: "sammchardy/python-binance#916, ccxt/ccxt#5393, ccxt/ccxt#6615 (-2013)",
     }
     OtherValue(OtherValue) {
         name: "other-value",
@@ -234,7 +236,7 @@ fault_table! {
             ("value", "any JSON; \"UNDOCUMENTED\" if not set"),
         ],
         example: r#"{"fault": "other-value", "field": "status", "value": "PENDING_TRADING", "path": "/fapi/v1/exchangeInfo"}"#,
-        source: "Binance.Net#498 (status), Binance.Net#530 (contract type), binance-rs-async#108",
+        source: "JKorf/Binance.Net#498 (status), JKorf/Binance.Net#530 and Igosuki/binance-rs-async#108 (contract type)",
     }
     NewField(NewField) {
         name: "new-field",
@@ -253,7 +255,7 @@ fault_table! {
         summary: "A field is missing.",
         fields: &[("field", "name of the field, at any depth")],
         example: r#"{"fault": "missing-field", "field": "avgPrice", "path": "/fapi/v1/order"}"#,
-        source: "Binance.Net#1001 (contract type not set)",
+        source: "JKorf/Binance.Net#1001 (contract type not set)",
     }
     SwappedTypes(SwappedTypes) {
         name: "swapped-types",
@@ -269,7 +271,7 @@ fault_table! {
         summary: "Every row of a list comes twice.",
         fields: &[],
         example: r#"{"fault": "duplicate-rows", "path": "/fapi/v1/userTrades", "symbol": "BTCUSDT"}"#,
-        source: "ccxt#18078 (a fill delivered twice)",
+        source: "ccxt/ccxt#18078 (a fill delivered twice)",
     }
     ReverseRows(NoFields) {
         name: "reverse-rows",
@@ -277,7 +279,7 @@ fault_table! {
         summary: "The rows of a list come in the reverse order.",
         fields: &[],
         example: r#"{"fault": "reverse-rows", "path": "/fapi/v1/allOrders"}"#,
-        source: "python-binance#1203",
+        source: "sammchardy/python-binance#1203",
     }
     HtmlPage(HtmlPage) {
         name: "html-page",
@@ -288,7 +290,7 @@ fault_table! {
             ("executed", "whether the call has been executed; false if not set"),
         ],
         example: r#"{"fault": "html-page", "status": 403, "path": "/fapi/v1/klines"}"#,
-        source: "Binance.Net#115 (403), binance-futures-connector-python#75 (503)",
+        source: "JKorf/Binance.Net#115 (403), binance/binance-futures-connector-python#75 (503)",
     }
     EmptyBody(EmptyBody) {
         name: "empty-body",
@@ -296,7 +298,7 @@ fault_table! {
         summary: "The call is executed; the answer has no body.",
         fields: &[("status", "HTTP status; 200 if not set")],
         example: r#"{"fault": "empty-body", "path": "/fapi/v1/order", "method": "POST"}"#,
-        source: "node-binance-api#736",
+        source: "ccxt/node-binance-api#736",
     }
     OtherBody(OtherBody) {
         name: "other-body",
@@ -318,7 +320,7 @@ fault_table! {
             ("framing", "`content-length` (default): fewer bytes than announced; `chunked`: no last chunk"),
         ],
         example: r#"{"fault": "truncated-body", "bytes": 40, "framing": "chunked", "path": "/fapi/v1/exchangeInfo"}"#,
-        source: "node-binance-api#736 (unexpected end of JSON)",
+        source: "ccxt/node-binance-api#736 (unexpected end of JSON)",
     }
     EndlessBody(NoFields) {
         name: "endless-body",
@@ -337,7 +339,7 @@ fault_table! {
             ("every_ms", "wall time between parts in milliseconds; 1000 if not set"),
         ],
         example: r#"{"fault": "slow-body", "path": "/fapi/v1/openOrders"}"#,
-        source: "Binance.Net#538",
+        source: "RFC 9112: a server may send a body at any pace",
     }
     Gzip(Gzip) {
         name: "gzip",
@@ -345,7 +347,7 @@ fault_table! {
         summary: "The compression of the body is wrong.",
         fields: &[("form", "`unrequested`, `corrupt`, `truncated`, or `plain` (only the header says gzip)")],
         example: r#"{"fault": "gzip", "form": "plain", "path": "/fapi/v3/account"}"#,
-        source: "XChange#2060 (not in gzip format), coincenter#626 (compressed unasked)",
+        source: "knowm/XChange#2060 (not in gzip format), sjanel/coincenter#626 (compressed)",
     }
     DropResponse(NoFields) {
         name: "drop-response",
@@ -353,7 +355,7 @@ fault_table! {
         summary: "The call is executed but never answered: the connection stays open.",
         fields: &[],
         example: r#"{"fault": "drop-response", "method": "POST", "path": "/fapi/v1/order"}"#,
-        source: "Binance.Net#538",
+        source: "JKorf/Binance.Net#538",
     }
     CutConnection(NoFields) {
         name: "cut-connection",
@@ -361,7 +363,7 @@ fault_table! {
         summary: "The call is executed; the connection is closed instead of an answer.",
         fields: &[],
         example: r#"{"fault": "cut-connection", "path": "/fapi/v1/algoOrder"}"#,
-        source: "Binance.Net#712",
+        source: "JKorf/Binance.Net#712",
     }
     ResetConnection(NoFields) {
         name: "reset-connection",
@@ -369,7 +371,7 @@ fault_table! {
         summary: "The call is executed; the connection is reset instead of an answer.",
         fields: &[],
         example: r#"{"fault": "reset-connection", "method": "POST", "path": "/fapi/v1/order"}"#,
-        source: "Binance.Net#712 (connection reset by peer)",
+        source: "JKorf/Binance.Net#712 (connection reset by peer)",
     }
     MissingHeaders(MissingHeaders) {
         name: "missing-headers",
@@ -393,7 +395,7 @@ fault_table! {
         summary: "Streams stay open but send nothing.",
         fields: &[("on", "true begins, false ends it")],
         example: r#"{"fault": "mute", "on": true, "to": "user"}"#,
-        source: "Binance.Net#1296",
+        source: "JKorf/Binance.Net#1296",
     }
     DuplicateFrames(NoFields) {
         name: "duplicate",
@@ -401,7 +403,7 @@ fault_table! {
         summary: "Frames are sent twice.",
         fields: &[],
         example: r#"{"fault": "duplicate", "times": 9, "to": "user"}"#,
-        source: "ccxt#18078",
+        source: "ccxt/ccxt#18078",
     }
     ReorderFrames(NoFields) {
         name: "reorder",
@@ -409,7 +411,7 @@ fault_table! {
         summary: "Frames are swapped with their successors.",
         fields: &[],
         example: r#"{"fault": "reorder", "event": "ORDER_TRADE_UPDATE", "to": "user"}"#,
-        source: "binance-java-api#162: events are not in order during heavy load",
+        source: "Binance: user data streams; binance-exchange/binance-java-api#162 (not in order during heavy load)",
     }
     SkipFrames(NoFields) {
         name: "skip",
@@ -417,7 +419,7 @@ fault_table! {
         summary: "Frames are left out.",
         fields: &[],
         example: r#"{"fault": "skip", "times": 2, "event": "ORDER_TRADE_UPDATE", "to": "user"}"#,
-        source: "Binance.Net#1296 (a fill without an event)",
+        source: "JKorf/Binance.Net#1296 (a fill without an event)",
     }
     Maintenance(Switch) {
         name: "maintenance",
@@ -425,7 +427,7 @@ fault_table! {
         summary: "All calls are answered with 503.",
         fields: &[("on", "true begins, false ends it")],
         example: r#"{"fault": "maintenance", "on": true}"#,
-        source: "Binance_Futures_python#103 (-1016)",
+        source: "Binance-docs/Binance_Futures_python#103 (-1016)",
     }
     ClockSkew(ClockSkew) {
         name: "clock-skew",
@@ -441,7 +443,7 @@ fault_table! {
         summary: "An API key is rejected by all calls (-2015).",
         fields: &[("key", "the API key"), ("on", "true begins, false ends it")],
         example: r#"{"fault": "revoke-key", "key": "key", "on": true}"#,
-        source: "freqtrade#240 (-2015 came and went)",
+        source: "freqtrade/freqtrade#240 (-2015 for a while)",
     }
     ExhaustLimit(ExhaustLimit) {
         name: "exhaust-limit",
@@ -452,7 +454,7 @@ fault_table! {
             ("left", "what remains of the limit; 0 if not set"),
         ],
         example: r#"{"fault": "exhaust-limit", "limit": "orders-10s"}"#,
-        source: "Binance: limits; bbgo#228 (-1015)",
+        source: "Binance: limits; c9s/bbgo#228 (-1015)",
     }
     Ban(Ban) {
         name: "ban",
@@ -481,7 +483,7 @@ fault_table! {
             ("count", "number of candles; 0 restores all"),
         ],
         example: r#"{"fault": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 2}"#,
-        source: "Binance: klines of a halted market",
+        source: "Binance: there are no klines for the time of an outage",
     }
     Close(Close) {
         name: "close",

@@ -24,6 +24,11 @@ pub(crate) use keys::{CallKey, FaultTarget, FrameKey};
 use kinds::{Fault, Group};
 use trading::{MissingCandle, RevokeKey};
 
+/// Fields of the filters with their meanings.
+pub(crate) const fn filter_fields() -> &'static [(&'static str, &'static str)] {
+    &filter::FIELDS
+}
+
 /// What happens to a frame.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum FrameFault {
