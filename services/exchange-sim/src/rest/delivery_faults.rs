@@ -29,7 +29,7 @@ use crate::trading_service::faults::kinds::{Fault, Group};
 const DROPPED_RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
 /// Time in which the bytes before a cut leave the server.
 const FLUSH_TIME: Duration = Duration::from_millis(50);
-/// Shortest body that is compressed: Amazon CloudFront's limit.
+/// Shortest body that is compressed: the limit of Amazon `CloudFront`.
 const MIN_COMPRESSED_BYTES: usize = 1_000;
 /// Part of an endless body: rows of a list without an end.
 const ENDLESS_PART_BYTES: usize = 16 * 1024;
@@ -77,8 +77,20 @@ pub(super) async fn deliver(
 
 /// The answer after a fault of delivery.
 async fn spoiled(response: Response, fault: &Fault, peer: &Peer) -> Response {
+    let is_opened_stream = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     match fault {
         Fault::HtmlPage(page) => html_page(page),
+        Fault::EmptyBody(_)
+        | Fault::OtherBody(_)
+        | Fault::TruncatedBody(_)
+        | Fault::EndlessBody(_)
+        | Fault::SlowBody(_)
+        | Fault::Gzip(_)
+            if is_opened_stream =>
+        {
+            // The answer that opens a stream has no body.
+            response
+        }
         Fault::EmptyBody(empty) => with_body(response, empty.status.0, Body::empty()),
         Fault::OtherBody(other) => {
             with_body(response, other.status.0, Body::from(other.body.to_string()))

@@ -74,6 +74,7 @@ async fn clear(
     Query(query): Query<ClearQuery>,
 ) -> Result<Json<Value>, ApiError> {
     let trading_service = &api.trading_service;
+    let was_exhausted = trading_service.faults.is_limit_exhausted();
     if let Some(id) = query.id {
         if !trading_service.faults.clear_one(id) {
             let message = format!(
@@ -90,7 +91,7 @@ async fn clear(
             })
             .await?;
     }
-    if !trading_service.faults.is_limit_exhausted() {
+    if was_exhausted && !trading_service.faults.is_limit_exhausted() {
         api.weight_limiter.reset();
         trading_service.order_limiter().reset();
     }

@@ -7,6 +7,7 @@ pub(crate) mod order_limiter;
 pub(crate) mod user_streams;
 pub(crate) mod write_ahead_log;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use tracing::error;
 
 use crate::api_keys::ApiKeys;
 use crate::exchange::Exchange;
+use crate::trading::account::Account;
 use crate::trading::error::ExchangeError;
 use crate::trading::exchange_state::ExchangeState;
 use crate::trading::filters::SymbolFilters;
@@ -43,6 +45,28 @@ struct Inner {
     history: AccountHistory,
     /// Storing a change has failed: all calls are rejected until a restart.
     is_broken: bool,
+}
+
+/// The state with earlier accounts. The current ones are back when it is dropped, also if a query panics.
+struct EarlierView<'a> {
+    state: &'a mut ExchangeState,
+    current: Option<BTreeMap<String, Account>>,
+}
+
+impl<'a> EarlierView<'a> {
+    /// A view of these accounts, or of the current ones.
+    fn new(state: &'a mut ExchangeState, earlier: Option<BTreeMap<String, Account>>) -> Self {
+        let current = earlier.map(|accounts| state.swap_accounts(accounts));
+        Self { state, current }
+    }
+}
+
+impl Drop for EarlierView<'_> {
+    fn drop(&mut self) {
+        if let Some(current) = self.current.take() {
+            self.state.swap_accounts(current);
+        }
+    }
 }
 
 impl TradingService {
@@ -142,23 +166,15 @@ impl TradingService {
         query: impl FnOnce(&mut ExchangeState, &Now<'_>) -> Result<T, ExchangeError>,
     ) -> Result<T, ExchangeError> {
         let inner = &mut *self.inner();
-        let state = &mut inner.state;
         let earlier = inner.history.accounts_at(now.checked_sub(lag));
-        let current = earlier.map(|accounts| state.swap_accounts(accounts));
-        let result = self.exchange.with_market_moment(|moment| {
-            let ms = moment.now_ms.max(state.matched_until_ms());
-            query(
-                state,
-                &Now {
-                    ms,
-                    prices: moment.market,
-                },
-            )
-        });
-        if let Some(current) = current {
-            state.swap_accounts(current);
-        }
-        result
+        let view = EarlierView::new(&mut inner.state, earlier);
+        self.exchange.with_market_moment(|moment| {
+            let now = Now {
+                ms: moment.now_ms.max(view.state.matched_until_ms()),
+                prices: moment.market,
+            };
+            query(view.state, &now)
+        })
     }
 
     /// Executes a call at the current time.
@@ -210,5 +226,21 @@ impl TradingService {
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn current_accounts_are_back_after_a_view_of_earlier_ones() {
+        let mut state = ExchangeState::new(&[], 0);
+        state.open_account("a", Decimal::ONE);
+        let current = state.accounts().clone();
+        let view = EarlierView::new(&mut state, Some(BTreeMap::new()));
+        assert!(view.state.accounts().is_empty());
+        drop(view);
+        assert_eq!(state.accounts(), &current);
     }
 }

@@ -8,11 +8,11 @@ use crate::trading_service::faults::FrameKey;
 pub(super) fn read_frame_key(event: &Value, is_user: bool) -> FrameKey {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let inner = [&event["o"], &event["ac"], &event["a"]["P"][0]];
-    let symbols = std::iter::once(event).chain(inner);
+    let mut symbols = std::iter::once(event).chain(inner);
     FrameKey {
         is_user,
         event: text(&event["e"]),
-        symbol: symbols.filter_map(|part| text(&part["s"])).next(),
+        symbol: symbols.find_map(|part| text(&part["s"])),
     }
 }
 

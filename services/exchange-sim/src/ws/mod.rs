@@ -10,6 +10,7 @@ mod request;
 pub(crate) mod user_event;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -48,7 +49,7 @@ async fn bare(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let key = query.get("listenKey").map_or("", String::as_str);
-    accept(upgrade, peer, context, StreamFormat::Raw, key)
+    accept(upgrade, peer.address, context, StreamFormat::Raw, key)
 }
 
 async fn raw(
@@ -57,7 +58,7 @@ async fn raw(
     State(context): State<ConnectionContext>,
     Path(streams): Path<String>,
 ) -> Response {
-    accept(upgrade, peer, context, StreamFormat::Raw, &streams)
+    accept(upgrade, peer.address, context, StreamFormat::Raw, &streams)
 }
 
 async fn combined(
@@ -67,12 +68,18 @@ async fn combined(
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let streams = query.get("streams").map_or("", String::as_str);
-    accept(upgrade, peer, context, StreamFormat::Combined, streams)
+    accept(
+        upgrade,
+        peer.address,
+        context,
+        StreamFormat::Combined,
+        streams,
+    )
 }
 
 fn accept(
     upgrade: WebSocketUpgrade,
-    peer: Peer,
+    peer: SocketAddr,
     context: ConnectionContext,
     format: StreamFormat,
     streams: &str,
@@ -86,7 +93,7 @@ fn accept(
         .max_message_size(MAX_MESSAGE_BYTES)
         .on_upgrade(move |socket| {
             let tracker = context.connections.clone();
-            let connection = Connection::run(socket, peer.address, context, format, streams);
+            let connection = Connection::run(socket, peer, context, format, streams);
             tracker.track_future(connection)
         })
 }

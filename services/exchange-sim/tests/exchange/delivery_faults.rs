@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::support::RunningExchange;
 use crate::support::faults::{
-    BUY, RawAnswer, arm, call_raw, for_new_orders, get_raw, position_amount, read_raw,
-    signed_request, start_with_fault_api,
+    BUY, RawAnswer, arm, begin_of_window, call_raw, for_new_orders, get_raw, position_amount,
+    read_raw, signed_request, start_with_fault_api,
 };
 
 const INFO: &str = "/fapi/v1/exchangeInfo";
@@ -247,6 +247,7 @@ async fn latency_is_of_one_endpoint_and_comes_before_or_after_the_execution() {
 #[tokio::test]
 async fn headers_can_be_missing() {
     let exchange = start_with_fault_api().await;
+    begin_of_window().await;
     arm(
         &exchange,
         for_new_orders(json!({"fault": "missing-headers"})),
@@ -276,6 +277,8 @@ async fn opening_of_a_stream_can_fail_with_a_page() {
     let url = format!("ws://{}/ws/btcusdt@kline_1m", exchange.address);
     let refused = tokio_tungstenite::connect_async(&url).await.unwrap_err();
     assert!(refused.to_string().contains("503"), "{refused}");
+    // Its answer has no body that could be cut.
+    arm(&exchange, json!({"fault": "truncated-body"})).await;
     assert!(tokio_tungstenite::connect_async(&url).await.is_ok());
     exchange.stop().await;
 }

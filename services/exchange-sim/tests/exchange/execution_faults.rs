@@ -4,7 +4,8 @@ use exchange_sim::exchange::Limits;
 use serde_json::{Value, json};
 
 use crate::support::faults::{
-    BUY, arm, call_raw, for_new_orders, get_raw, position_amount, start_with_fault_api,
+    BUY, arm, begin_of_window, call_raw, for_new_orders, get_raw, position_amount,
+    start_with_fault_api,
 };
 use crate::support::signed::{FLAT_MINUTES, call, call_ok, minute_file, send, start_with_limits};
 
@@ -117,6 +118,7 @@ async fn order_limit_is_exhausted_alone_and_free_again_after_the_fault() {
         ("orders-10s", "x-mbx-order-count-10s", "300", "10 SECOND"),
         ("orders-1m", "x-mbx-order-count-1m", "1200", "1 MINUTE"),
     ] {
+        begin_of_window().await;
         arm(&exchange, json!({"fault": "exhaust-limit", "limit": limit})).await;
         for (method, path, query) in [("POST", "v1/order", BUY), ("POST", "v1/algoOrder", STOP)] {
             let refused = call_raw(&exchange, method, path, query).await;
@@ -141,6 +143,7 @@ async fn order_limit_is_exhausted_alone_and_free_again_after_the_fault() {
 #[tokio::test]
 async fn what_is_left_of_a_limit_can_be_used() {
     let exchange = start_with_fault_api().await;
+    begin_of_window().await;
     arm(
         &exchange,
         json!({"fault": "exhaust-limit", "limit": "orders-1m", "left": 1}),
@@ -155,6 +158,19 @@ async fn what_is_left_of_a_limit_can_be_used() {
 }
 
 #[tokio::test]
+async fn end_of_other_faults_does_not_reset_counted_orders() {
+    let exchange = start_with_fault_api().await;
+    begin_of_window().await;
+    for count in ["1", "2"] {
+        arm(&exchange, json!({"fault": "clock-skew", "ms": 1})).await;
+        send(exchange.address, "DELETE", "/sim/fault", None, "").await;
+        let accepted = call_raw(&exchange, "POST", "v1/order", BUY).await;
+        assert_eq!(accepted.header("x-mbx-order-count-1m"), Some(count));
+    }
+    exchange.stop().await;
+}
+
+#[tokio::test]
 async fn weight_is_exhausted_alone_and_orders_are_still_counted_apart() {
     let limits = Limits {
         rejections_before_ban: 1_000,
@@ -162,6 +178,7 @@ async fn weight_is_exhausted_alone_and_orders_are_still_counted_apart() {
     };
     let file = minute_file(&FLAT_MINUTES);
     let exchange = start_with_limits(&file, &["--fault-api", "1"], limits).await;
+    begin_of_window().await;
     arm(
         &exchange,
         json!({"fault": "exhaust-limit", "limit": "weight"}),

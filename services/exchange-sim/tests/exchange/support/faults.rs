@@ -1,12 +1,12 @@
 //! Helpers of the tests of faults: arm them, and read answers that no client library would accept.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::signed::{
     FLAT_MINUTES, KEY, SECRET, call_ok, minute_file, send, signature, start_trading,
@@ -172,4 +172,14 @@ pub(crate) async fn call_raw(
 pub(crate) async fn get_raw(exchange: &RunningExchange, path: &str, headers: &str) -> RawAnswer {
     let request = format!("GET {path} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n{headers}\r\n");
     read_raw(exchange.address, &request, TIMEOUT).await
+}
+
+/// Waits for the beginning of a window in which orders and weights are counted, unless its end is far.
+pub(crate) async fn begin_of_window() {
+    const WINDOW_MS: u128 = 10_000;
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let left = WINDOW_MS - since_epoch.as_millis() % WINDOW_MS;
+    if left < 4_000 {
+        sleep(Duration::from_millis(u64::try_from(left).unwrap() + 50)).await;
+    }
 }
