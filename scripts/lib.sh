@@ -241,7 +241,7 @@ stage_prebuilt() {
         [ -x "$(static_dir release)/trader" ] ||
             say "the first time takes about 10 minutes on two cores, and 3 GB of disk in target/"
         # cargo finds .cargo/config.toml from the current directory.
-        (cd "$root" && build_release)
+        (cd "$root" && build_release) || die 69 "compiling failed: cargo's error is above"
     fi
     mkdir -p "$images_dir/nats/usr/local/bin"
     for program in "${programs[@]}"; do
