@@ -26,7 +26,7 @@ pub(super) struct QueryLag(pub(super) Option<Duration>);
 
 /// A signed request: account, permission and parameters.
 pub(super) struct SignedAuth {
-    /// Name of the account: the API key.
+    /// Name of the account: that of its first API key.
     pub(super) account: String,
     /// Permission of the key.
     pub(super) permission: ApiPermission,
@@ -62,19 +62,19 @@ impl FromRequest<Arc<TradingService>> for SignedAuth {
         let params = Params::parse(&raw.query, &raw.body);
         let signature = params.required("signature")?.to_owned();
         let timestamp = params.required_parsed("timestamp")?;
-        let (account, right) = authenticate_key(trading_service, raw.key.as_deref())?;
+        let (key, right) = authenticate_key(trading_service, raw.key.as_deref())?;
         let window = params
             .parsed("recvWindow")?
             .unwrap_or(DEFAULT_RECV_WINDOW_MS);
         check_timestamp(timestamp, window, trading_service.client_time_ms())?;
         if !trading_service
             .api_keys()
-            .verify_signature(&account, &raw.signed_payload(), &signature)
+            .verify_signature(&key, &raw.signed_payload(), &signature)
         {
             return Err(ExchangeError::from_code(-1022).into());
         }
         Ok(Self {
-            account,
+            account: account_of(trading_service, &key)?,
             permission: right,
             params,
             lag: raw.lag.0,
@@ -90,7 +90,8 @@ impl FromRequest<Arc<TradingService>> for ApiKeyAuth {
         trading_service: &Arc<TradingService>,
     ) -> Result<Self, ApiError> {
         let raw = RawRequest::read(request).await?;
-        let (account, _) = authenticate_key(trading_service, raw.key.as_deref())?;
+        let (key, _) = authenticate_key(trading_service, raw.key.as_deref())?;
+        let account = account_of(trading_service, &key)?;
         let params = Params::parse(&raw.query, &raw.body);
         Ok(Self { account, params })
     }
@@ -106,6 +107,13 @@ fn authenticate_key(
     let right = right.filter(|_| !trading_service.faults.is_key_revoked(key));
     right
         .map(|right| (key.to_owned(), right))
+        .ok_or_else(|| ExchangeError::from_code(-2015))
+}
+
+fn account_of(trading_service: &TradingService, key: &str) -> Result<String, ExchangeError> {
+    let account = trading_service.api_keys().account(key);
+    account
+        .map(str::to_owned)
         .ok_or_else(|| ExchangeError::from_code(-2015))
 }
 

@@ -59,8 +59,14 @@ async fn arm(State(api): State<FaultApi>, body: Bytes) -> Result<Json<Value>, Ap
     Ok(Json(json!({"id": id})))
 }
 
-async fn list(State(api): State<FaultApi>) -> Json<Vec<Value>> {
-    Json(api.trading_service.faults.list())
+/// Lists the armed faults. Those of the exchange's state have no id.
+async fn list(State(api): State<FaultApi>) -> Result<Json<Vec<Value>>, ApiError> {
+    let trading_service = &api.trading_service;
+    let of_state = trading_service.execute(|state, _| Ok(state.faults().to_vec()));
+    let of_state = of_state.await?.into_iter();
+    let of_state = of_state.filter_map(|fault| serde_json::to_value(fault).ok());
+    let all = trading_service.faults.list().into_iter().chain(of_state);
+    Ok(Json(all.collect()))
 }
 
 #[derive(Deserialize)]
@@ -84,12 +90,10 @@ async fn clear(
         }
     } else {
         trading_service.faults.clear();
-        trading_service
-            .execute(|state, _| {
-                state.accept_triggers();
-                Ok(())
-            })
-            .await?;
+        let changes = trading_service.execute(|state, now| Ok(state.clear_faults(now)));
+        for change in changes.await? {
+            trading_service.exchange().change_prices(&change);
+        }
     }
     if was_exhausted && !trading_service.faults.is_limit_exhausted() {
         api.weight_limiter.reset();
@@ -110,47 +114,27 @@ fn exhaust(api: &FaultApi, fault: &ExhaustLimit, wall_ms: i64) -> Duration {
     Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())
 }
 
-/// Applies a fault that changes the exchange's state (filters, rejected triggers, liquidations), and completes one of
-/// the published market data.
+/// Applies a fault of the exchange's state, and completes one of the published market data.
 async fn apply_to_exchange(
     trading_service: &Arc<TradingService>,
     fault: &mut Fault,
 ) -> Result<(), ExchangeError> {
-    let wanted = fault.clone();
-    let completed = trading_service
-        .execute(move |state, now| {
-            match &wanted {
-                Fault::RejectTriggers(triggers) => {
-                    state.reject_triggers(&triggers.account, triggers.code);
-                }
-                Fault::Liquidate(liquidate) => {
-                    state.liquidate_now(&liquidate.account, &liquidate.symbol, now)?;
-                }
-                Fault::MissingCandle(missing) => {
-                    state.filters(&missing.symbol)?;
-                    let interval = Interval::from_name(&missing.interval)
-                        .ok_or_else(|| ExchangeError::from_code(-1120))?;
-                    let mut missing = missing.clone();
-                    missing.from = missing.from.or_else(|| Some(interval.bucket(now.ms)));
-                    return Ok(Some(Fault::MissingCandle(missing)));
-                }
-                Fault::ChangedFilter(changed) => {
-                    let mut rules = state.filters(&changed.symbol)?.clone();
-                    rules.tick = changed.tick.unwrap_or(rules.tick);
-                    rules.step = changed.step.unwrap_or(rules.step);
-                    rules.min_notional = changed.notional.unwrap_or(rules.min_notional);
-                    rules.is_trading = changed.trading.unwrap_or(rules.is_trading);
-                    let [smallest, largest] = rules.quantity_range;
-                    rules.quantity_range = [changed.min_quantity.unwrap_or(smallest), largest];
-                    state.set_filters(rules);
-                }
-                _ => {}
-            }
-            Ok(None)
-        })
-        .await?;
-    if let Some(completed) = completed {
-        *fault = completed;
+    if let Some(fault) = fault.of_state() {
+        let next_open_ms = trading_service.exchange().next_open_ms();
+        let change = trading_service
+            .execute(move |state, now| state.apply_fault(fault, next_open_ms, now))
+            .await?;
+        if let Some(change) = change {
+            trading_service.exchange().change_prices(&change);
+        }
+    } else if let Fault::MissingCandle(missing) = fault {
+        let interval = Interval::from_name(&missing.interval)
+            .ok_or_else(|| ExchangeError::from_code(-1120))?;
+        let symbol = missing.symbol.clone();
+        let now_ms = trading_service
+            .execute(move |state, now| state.filters(&symbol).map(|_| now.ms))
+            .await?;
+        missing.from = missing.from.or_else(|| Some(interval.bucket(now_ms)));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ pub(crate) mod order_limiter;
 pub(crate) mod user_streams;
 pub(crate) mod write_ahead_log;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use tracing::error;
 
 use crate::api_keys::ApiKeys;
 use crate::exchange::Exchange;
+use crate::symbols::Contract;
 use crate::trading::account::Account;
 use crate::trading::error::ExchangeError;
 use crate::trading::exchange_state::ExchangeState;
@@ -78,7 +79,7 @@ impl TradingService {
         store: Option<WriteAheadLog>,
         balance: Decimal,
     ) -> Arc<Self> {
-        for name in keys.names() {
+        for name in keys.accounts() {
             state.open_account(name, balance);
         }
         // A new account is derived from its key and need not be stored.
@@ -216,6 +217,22 @@ impl TradingService {
     /// The current filters of a contract.
     pub(crate) fn filters(&self, symbol: &str) -> Option<SymbolFilters> {
         self.inner().state.filters(symbol).ok().cloned()
+    }
+
+    /// Symbols of the listed contracts.
+    pub(crate) fn listed(&self) -> BTreeSet<String> {
+        self.inner().state.listed().map(str::to_owned).collect()
+    }
+
+    /// Price steps of these contracts; zero for one that is not listed.
+    pub(crate) fn ticks(&self, contracts: &[&'static Contract]) -> Vec<Decimal> {
+        let inner = self.inner();
+        let filters = inner.state.contracts();
+        let tick = |c: &&'static Contract| {
+            let listed = filters.get(c.symbol).filter(|filters| filters.is_listed);
+            listed.map_or(Decimal::ZERO, |filters| filters.tick)
+        };
+        contracts.iter().map(tick).collect()
     }
 
     /// Account of the user stream with this listen key; `None` if there is none.

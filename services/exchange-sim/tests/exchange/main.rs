@@ -2,11 +2,15 @@
 //! than running. Helpers are in `support`.
 
 #[cfg(test)]
+mod account_faults;
+#[cfg(test)]
 mod candle_files;
 #[cfg(test)]
 mod clock;
 #[cfg(test)]
 mod content_faults;
+#[cfg(test)]
+mod contracts;
 #[cfg(test)]
 mod default_market;
 #[cfg(test)]
@@ -24,11 +28,15 @@ mod official_client;
 #[cfg(test)]
 mod official_trading;
 #[cfg(test)]
+mod price_faults;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod rest;
 #[cfg(test)]
 mod restart;
+#[cfg(test)]
+mod second_client;
 #[cfg(test)]
 mod signing;
 #[cfg(test)]

@@ -155,7 +155,7 @@ pub(super) async fn all(
     Ok(Json(all.await?.into()))
 }
 
-/// Liquidation orders; auto-deleveraging (`ADL`) does not happen here.
+/// Orders of the exchange: liquidation, and auto-deleveraging (`ADL`). Settlement orders are in no list of these.
 pub(super) async fn forced(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
@@ -163,15 +163,28 @@ pub(super) async fn forced(
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "")?;
     let symbol = params.text("symbol").map(str::to_owned);
-    let wanted = params.text("autoCloseType") != Some("ADL");
+    let is_wanted: fn(&str) -> bool = match params.text("autoCloseType") {
+        None => |id| is_liquidation(id) || is_deleveraging(id),
+        Some("LIQUIDATION") => is_liquidation,
+        Some("ADL") => is_deleveraging,
+        Some(_) => return Err(ExchangeError::missing_parameter("autoCloseType").into()),
+    };
     let forced = trading_service.query(signed.lag, move |state, _| {
         let ended = state.account(&account)?.ended_orders.values();
         let forced = ended
-            .filter(|o| wanted && o.kind == OrderType::Liquidation)
+            .filter(|o| o.kind == OrderType::Liquidation && is_wanted(&o.client_id))
             .filter(|o| symbol.as_ref().is_none_or(|s| *s == o.symbol));
         Ok(span.page(forced, |o| (o.id, o.created_ms), response_json::order))
     });
     Ok(Json(forced.await?.into()))
+}
+
+fn is_liquidation(client_id: &str) -> bool {
+    client_id.starts_with("autoclose-")
+}
+
+fn is_deleveraging(client_id: &str) -> bool {
+    client_id == "adl_autoclose"
 }
 
 pub(super) async fn trades(

@@ -11,7 +11,12 @@ use super::content::{MissingField, NewField, OtherValue, SwappedTypes};
 use super::fields::{FieldError, Fields, read};
 use super::keys::{CallKey, Times};
 use super::lasting::{ClockSkew, Close, Switch};
-use super::trading::{ChangedFilter, Liquidate, MissingCandle, RejectTriggers, RevokeKey};
+use super::trading::{MissingCandle, RevokeKey};
+use crate::trading::fault::{
+    AdlFault, AssumedPriceFault, BracketsFault, ContractStatusFault, FeeAssetFault,
+    FillScheduleFault, FilterFault, FundingFault, LiquidateFault, MarkPriceFault, PriceGapFault,
+    RejectTriggersFault, RenameFault, SettleFault, TradingFault, UnlistFault,
+};
 
 /// What a fault affects. A call takes the first armed fault of each group, and all faults of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,11 +41,13 @@ pub(crate) enum Group {
     Lasting,
     /// The exchange, once.
     Once,
+    /// Accounts, contracts and prices: part of the exchange's state, and stored with it.
+    State,
 }
 
 impl Group {
     /// All groups in the order of the reference page.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Latency,
         Self::Execution,
         Self::Query,
@@ -51,6 +58,7 @@ impl Group {
         Self::Stream,
         Self::Lasting,
         Self::Once,
+        Self::State,
     ];
 
     /// Heading of the group in the reference page.
@@ -66,6 +74,7 @@ impl Group {
             Self::Stream => "Streams",
             Self::Lasting => "The exchange, until the fault is ended",
             Self::Once => "The exchange, once",
+            Self::State => "Accounts, contracts and prices",
         }
     }
 
@@ -108,7 +117,7 @@ impl FaultKind {
     /// Times if the request does not say: lasting faults end with `on`, all others happen once.
     pub(super) fn default_times(&self) -> Times {
         let ends_by_switch = self.fields.iter().any(|(name, _)| *name == "on");
-        if ends_by_switch || matches!(self.group, Group::Lasting | Group::Once) {
+        if ends_by_switch || matches!(self.group, Group::Lasting | Group::Once | Group::State) {
             Times::Unlimited
         } else {
             Times::AtMost(1)
@@ -464,14 +473,6 @@ fault_table! {
         example: r#"{"fault": "ban", "ms": 120000}"#,
         source: "Binance: limits, 418",
     }
-    RejectTriggers(RejectTriggers) {
-        name: "reject-triggers",
-        group: Lasting,
-        summary: "Conditional orders of an account are rejected when they are triggered.",
-        fields: &[("account", "the account's API key"), ("code", "error code; ends the fault if not set")],
-        example: r#"{"fault": "reject-triggers", "account": "key", "code": -2019}"#,
-        source: "Binance: conditional orders are checked for margin when they are triggered",
-    }
     MissingCandle(MissingCandle) {
         name: "missing-candle",
         group: Lasting,
@@ -493,28 +494,201 @@ fault_table! {
         example: r#"{"fault": "close", "code": 1001, "to": "market"}"#,
         source: "Binance: a connection lives at most 24 hours",
     }
-    Liquidate(Liquidate) {
-        name: "liquidate",
-        group: Once,
-        summary: "The exchange liquidates a position.",
-        fields: &[("account", "the account's API key"), ("symbol", "the contract")],
-        example: r#"{"fault": "liquidate", "account": "key", "symbol": "BTCUSDT"}"#,
-        source: "Binance: user data stream, liquidation",
-    }
-    ChangedFilter(ChangedFilter) {
+    Filter(FilterFault) {
         name: "filter",
-        group: Once,
-        summary: "Filters of a contract change.",
+        group: State,
+        summary: "Filters of a contract change; a filter that is not set stays.",
         fields: &[
             ("symbol", "the contract"),
             ("tick", "price step"),
             ("step", "quantity step"),
             ("min_quantity", "smallest quantity"),
+            ("max_quantity", "largest quantity"),
             ("notional", "smallest value of an order"),
-            ("trading", "whether positions may be opened"),
+            (
+                "percent_price",
+                "largest distance of a price from the mark price, in percent",
+            ),
+            ("max_orders", "largest number of open orders"),
+            ("max_algos", "largest number of waiting conditional orders"),
+            ("trading", "false for status SETTLING, true for TRADING"),
         ],
-        example: r#"{"fault": "filter", "symbol": "BTCUSDT", "tick": "0.5"}"#,
-        source: "python-binance#1116, freqtrade#11414",
+        example: r#"{"fault": "filter", "symbol": "BTCUSDT", "tick": "1", "max_algos": 1}"#,
+        source: "exchangeInfo; tick sizes change while orders rest (JKorf/Binance.Net#716)",
+    }
+    ContractStatus(ContractStatusFault) {
+        name: "contract-status",
+        group: State,
+        summary: "The status of a contract changes: SETTLING rejects orders that open (-4140), CLOSE all (-4141), others all (-4108).",
+        fields: &[
+            ("symbol", "the contract"),
+            (
+                "status",
+                "PENDING_TRADING, TRADING, PRE_DELIVERING, DELIVERING, DELIVERED, PRE_SETTLE, SETTLING or CLOSE",
+            ),
+        ],
+        example: r#"{"fault": "contract-status", "symbol": "SOLUSDT", "status": "PENDING_TRADING"}"#,
+        source: "Binance's enum of contract status and error codes; freqtrade/freqtrade#11414",
+    }
+    Unlist(UnlistFault) {
+        name: "unlist",
+        group: State,
+        summary: "A contract is missing in exchangeInfo and all lists, and calls get -1121.",
+        fields: &[
+            ("symbol", "the contract"),
+            ("on", "true removes the contract, false restores it"),
+        ],
+        example: r#"{"fault": "unlist", "symbol": "SOLUSDT", "on": true}"#,
+        source: "delisting; -1121 when an order is cancelled (JKorf/Binance.Net#945)",
+    }
+    Settle(SettleFault) {
+        name: "settle",
+        group: State,
+        summary: "The exchange ends all orders of a contract, closes its positions (settlement_autoclose-) and closes the contract, once.",
+        fields: &[
+            ("symbol", "the contract"),
+            ("price", "settlement price; the mark price if not set"),
+        ],
+        example: r#"{"fault": "settle", "symbol": "SOLUSDT"}"#,
+        source: "Binance's user data stream, special client order ids; freqtrade/freqtrade#13165",
+    }
+    Rename(RenameFault) {
+        name: "rename",
+        group: State,
+        summary: "A contract gets another symbol with its positions and waiting orders, once; the old symbol gets -1121.",
+        fields: &[("symbol", "the contract"), ("to", "the new symbol")],
+        example: r#"{"fault": "rename", "symbol": "SOLUSDT", "to": "SOLXUSDT"}"#,
+        source: "Binance's announcements of symbol changes (DODOUSDT to DODOXUSDT)",
+    }
+    MarkPrice(MarkPriceFault) {
+        name: "mark-price",
+        group: State,
+        summary: "The mark price leaves the last price; stops on MARK_PRICE, liquidation, funding and margin follow the mark price.",
+        fields: &[
+            ("symbol", "the contract"),
+            (
+                "percent",
+                "distance from the last price, in percent; 0 ends the fault",
+            ),
+            (
+                "path",
+                "list of {after_ms, percent}: distances that follow each other",
+            ),
+        ],
+        example: r#"{"fault": "mark-price", "symbol": "BTCUSDT", "path": [{"after_ms": 0, "percent": "-1.5"}, {"after_ms": 60000, "percent": "0"}]}"#,
+        source: "Binance's documentation of workingType and mark price",
+    }
+    PriceGap(PriceGapFault) {
+        name: "price-gap",
+        group: State,
+        summary: "The price jumps at the open of the next candle, through stops that lie between, once.",
+        fields: &[("symbol", "the contract"), ("percent", "change in percent")],
+        example: r#"{"fault": "price-gap", "symbol": "BTCUSDT", "percent": "-3"}"#,
+        source: "Binance's FAQ on stop orders: a triggered stop fills at the market price",
+    }
+    FillSchedule(FillScheduleFault) {
+        name: "fill-schedule",
+        group: State,
+        summary: "The next orders fill in parts at these times of the exchange, also market orders and triggered stops.",
+        fields: &[
+            ("account", "account of the orders; any if not set"),
+            ("symbol", "contract of the orders; any if not set"),
+            (
+                "conditional",
+                "true for triggered conditional orders, false for all others; both if not set",
+            ),
+            ("times", "number of orders; 1 if not set"),
+            (
+                "parts",
+                "list of {after_ms, percent}: parts of the quantity, each counted from the one before",
+            ),
+            (
+                "end",
+                "{after_ms, status}: the rest ends as EXPIRED, EXPIRED_IN_MATCH or CANCELED",
+            ),
+        ],
+        example: r#"{"fault": "fill-schedule", "symbol": "BTCUSDT", "parts": [{"after_ms": 0, "percent": 40}, {"after_ms": 60000, "percent": 30}], "end": {"after_ms": 120000, "status": "EXPIRED"}}"#,
+        source: "Binance's enum of order status; freqtrade/freqtrade#5482",
+    }
+    RejectTriggers(RejectTriggersFault) {
+        name: "reject-triggers",
+        group: State,
+        summary: "Conditional orders of an account are rejected when they are triggered.",
+        fields: &[
+            ("account", "the account: its first API key"),
+            (
+                "code",
+                "error code, such as -2019; not set to end the fault",
+            ),
+        ],
+        example: r#"{"fault": "reject-triggers", "account": "key", "code": -2019}"#,
+        source: "Binance's ALGO_UPDATE event, status REJECTED",
+    }
+    Liquidate(LiquidateFault) {
+        name: "liquidate",
+        group: State,
+        summary: "The exchange liquidates a position (autoclose-), once.",
+        fields: &[("account", "the account: its first API key"), ("symbol", "the contract")],
+        example: r#"{"fault": "liquidate", "account": "key", "symbol": "BTCUSDT"}"#,
+        source: "Binance's user data stream and forceOrders",
+    }
+    Adl(AdlFault) {
+        name: "adl",
+        group: State,
+        summary: "The exchange closes a position by auto-deleveraging (adl_autoclose), once; orders stay.",
+        fields: &[
+            ("account", "the account: its first API key"),
+            ("symbol", "the contract"),
+            ("quantity", "closed quantity; all if not set"),
+        ],
+        example: r#"{"fault": "adl", "account": "key", "symbol": "BTCUSDT", "quantity": "0.01"}"#,
+        source: "Binance's user data stream and forceOrders with autoCloseType ADL",
+    }
+    AssumedPrice(AssumedPriceFault) {
+        name: "assumed-price",
+        group: State,
+        summary: "The margin of market orders to buy is checked at this distance above the best ask, at Binance 0.05 %.",
+        fields: &[("percent", "distance in percent")],
+        example: r#"{"fault": "assumed-price", "percent": "0.05"}"#,
+        source: "Binance's FAQ on the cost to open a position; JKorf/Binance.Net#746",
+    }
+    Brackets(BracketsFault) {
+        name: "brackets",
+        group: State,
+        summary: "The leverage brackets of a contract are scaled: larger positions get -2027.",
+        fields: &[("symbol", "the contract"), ("scale", "factor of all bounds")],
+        example: r#"{"fault": "brackets", "symbol": "BTCUSDT", "scale": "0.01"}"#,
+        source: "leverageBracket; Binance's announcements of changed leverage tiers",
+    }
+    Funding(FundingFault) {
+        name: "funding",
+        group: State,
+        summary: "Funding is booked early or late, listed twice, or missing in lists for a while.",
+        fields: &[
+            (
+                "shift_ms",
+                "milliseconds after the full hour, from -60000 to 60000",
+            ),
+            ("doubled", "true shows each booking twice"),
+            (
+                "hidden_ms",
+                "milliseconds in which lists do not show a booking",
+            ),
+        ],
+        example: r#"{"fault": "funding", "shift_ms": -15000, "hidden_ms": 30000}"#,
+        source: "Binance's FAQ on funding: a deviation of 15 s; freqtrade/freqtrade#5364",
+    }
+    FeeAsset(FeeAssetFault) {
+        name: "fee-asset",
+        group: State,
+        summary: "An account pays fees in this asset while its balance lasts: BNB with a discount of 10 %, others at par.",
+        fields: &[
+            ("account", "the account: its first API key"),
+            ("asset", "the asset, such as BNB or BNFCR; not set for USDT"),
+            ("balance", "new balance of the asset"),
+        ],
+        example: r#"{"fault": "fee-asset", "account": "key", "asset": "BNB", "balance": "0.01"}"#,
+        source: "feeBurn; commissionAsset BNFCR (freqtrade/freqtrade#13358)",
     }
 }
 
@@ -526,6 +700,28 @@ impl Fault {
             .iter()
             .find(|kind| kind.name == name)
             .unwrap_or(&KINDS[0])
+    }
+
+    /// The fault of the exchange's state; `None` for others.
+    pub(crate) fn of_state(&self) -> Option<TradingFault> {
+        Some(match self.clone() {
+            Self::Filter(f) => TradingFault::Filter(f),
+            Self::ContractStatus(f) => TradingFault::ContractStatus(f),
+            Self::Unlist(f) => TradingFault::Unlist(f),
+            Self::Settle(f) => TradingFault::Settle(f),
+            Self::Rename(f) => TradingFault::Rename(f),
+            Self::MarkPrice(f) => TradingFault::MarkPrice(f),
+            Self::PriceGap(f) => TradingFault::PriceGap(f),
+            Self::FillSchedule(f) => TradingFault::FillSchedule(f),
+            Self::RejectTriggers(f) => TradingFault::RejectTriggers(f),
+            Self::Liquidate(f) => TradingFault::Liquidate(f),
+            Self::Adl(f) => TradingFault::Adl(f),
+            Self::AssumedPrice(f) => TradingFault::AssumedPrice(f),
+            Self::Brackets(f) => TradingFault::Brackets(f),
+            Self::Funding(f) => TradingFault::Funding(f),
+            Self::FeeAsset(f) => TradingFault::FeeAsset(f),
+            _ => return None,
+        })
     }
 
     /// The fault as it is listed, without its filter.

@@ -82,7 +82,7 @@ impl Faults {
         }
         let mut state = self.lock();
         state.armed.retain(|armed| !fault.replaces(&armed.fault));
-        if fault.ends_others() || fault.kind().group == Group::Once {
+        if fault.ends_others() || matches!(fault.kind().group, Group::Once | Group::State) {
             return None;
         }
         state.last_id += 1;

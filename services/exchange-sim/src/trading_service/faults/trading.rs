@@ -1,6 +1,5 @@
-//! Faults of the market and of accounts, as they are armed.
+//! Faults of API keys and of candles, as they are armed.
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::interval::Interval;
@@ -21,33 +20,6 @@ pub(crate) struct MissingCandle {
     pub(crate) from: Option<i64>,
     /// Number of candles; zero restores all.
     pub(crate) count: u32,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Liquidate {
-    pub(crate) account: String,
-    pub(crate) symbol: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RejectTriggers {
-    pub(crate) account: String,
-    /// Error code; `None` ends the fault.
-    pub(crate) code: Option<i32>,
-}
-
-/// New filters of a contract; `None` leaves a filter as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ChangedFilter {
-    pub(crate) symbol: String,
-    pub(crate) tick: Option<Decimal>,
-    pub(crate) step: Option<Decimal>,
-    pub(crate) min_quantity: Option<Decimal>,
-    pub(crate) notional: Option<Decimal>,
-    pub(crate) trading: Option<bool>,
 }
 
 impl MissingCandle {
