@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::logging::LoggingSettings;
+use runtime::stdout::OutputArgs;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 
@@ -43,7 +44,7 @@ pub enum Command {
         clippy::doc_markdown,
         reason = "this text is printed to a terminal, where backticks are noise"
     )]
-    Health,
+    Health(OutputArgs),
 }
 
 /// Source of the market.

@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use protocol::command::UnitCommand;
 use protocol::ids::SubjectToken;
+use runtime::stdout::OutputArgs;
 
 /// Supervises trader containers and restarts them according to their own flags
 #[derive(Debug, Parser)]
@@ -17,9 +18,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check the local watchdog's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
-    Health,
+    Health(OutputArgs),
     /// Show every unit (exit 1 while one is quarantined); works while the watchdog is down
-    Status(OutputFormat),
+    Status(OutputArgs),
     /// Explain the state of a unit and how to fix it; works while the watchdog is down
     Explain(UnitArgs),
     /// Show what happened to a unit and what the watchdog did, newest last; works while the watchdog is down
@@ -56,22 +57,14 @@ pub struct UnitArgs {
     /// The unit, e.g. trader-paper-1
     pub unit: SubjectToken,
     #[command(flatten)]
-    pub format: OutputFormat,
-}
-
-/// Format in which a command prints its result.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct OutputFormat {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    pub format: OutputArgs,
 }
 
 impl Command {
     /// The command for the watchdog. `None` for `health`, which the local process answers.
-    pub fn unit_command(self) -> Option<(UnitCommand, OutputFormat)> {
+    pub fn unit_command(self) -> Option<(UnitCommand, OutputArgs)> {
         Some(match self {
-            Self::Health => return None,
+            Self::Health(_) => return None,
             Self::Status(format) => (UnitCommand::Status, format),
             Self::Explain(UnitArgs { unit, format }) => (UnitCommand::Explain { unit }, format),
             Self::History(UnitArgs { unit, format }) => (UnitCommand::History { unit }, format),

@@ -10,12 +10,12 @@ use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, BusError};
 use runtime::identity::InstanceSettings;
 use runtime::process::{self, ExitError};
-use runtime::stdout::print_line;
+use runtime::stdout::{OutputArgs, print_line};
 use runtime::{clock, streams};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::cli::{Command, OutputFormat};
+use crate::cli::Command;
 use crate::read_model::ReadModel;
 use crate::settings::Settings;
 
@@ -84,7 +84,7 @@ async fn hosts(bus: &Bus, own: &InstanceSettings) -> Result<Vec<HostKey>, ExitEr
 fn print_replies(
     models: &[ReadModel],
     command: &UnitCommand,
-    format: OutputFormat,
+    format: OutputArgs,
 ) -> Result<ExitCode, ExitError> {
     let now = clock::now();
     let knows_unit =
@@ -115,7 +115,7 @@ fn print_replies(
 }
 
 /// The output of a query without an answer: no journal exists, or none knows the unit.
-fn print_no_unit(command: &UnitCommand, format: OutputFormat) -> Result<ExitCode, ExitError> {
+fn print_no_unit(command: &UnitCommand, format: OutputArgs) -> Result<ExitCode, ExitError> {
     if let Some(unit) = command.unit() {
         return Err(ExitError::new(
             ExitCode::Usage,
@@ -136,7 +136,7 @@ fn print_no_unit(command: &UnitCommand, format: OutputFormat) -> Result<ExitCode
 fn print_reply(
     command: &UnitCommand,
     reply: &CommandReply,
-    format: OutputFormat,
+    format: OutputArgs,
 ) -> Result<ExitCode, ExitError> {
     let unit = command.unit().map_or("", SubjectToken::as_str);
     let line = format!("{unit}: {}", reply.text);

@@ -2,6 +2,7 @@
 
 use protocol::VERSION;
 use protocol::command::{CommandReply, UnitCommand, UnitHold, UnitStatus, UnitStatuses};
+use protocol::duration::format_ms;
 use protocol::exit_code::ExitCode;
 use protocol::ids::{HostKey, SubjectToken};
 use protocol::subject::Subject;
@@ -259,7 +260,7 @@ fn next_start(unit: &Unit, now: UtcMs) -> String {
         (_, _) if unit.hold.is_some() => "on release".to_owned(),
         (UnitPhase::Quarantined { .. }, _) => "on release".to_owned(),
         (UnitPhase::Starting { .. }, _) => "now".to_owned(),
-        (_, Some(ms)) => format!("in {} s", ms.div_ceil(1000)),
+        (_, Some(ms)) => format!("in {}", format_ms(ms)),
         _ => "-".to_owned(),
     }
 }

@@ -1,12 +1,13 @@
 //! `watchdog explain`: the state of a unit, its cause, the next step and the fix, in a few sentences.
 
+use protocol::duration::format_ms;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use serde::Serialize;
 
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::failure_groups::FailureGroup;
-use crate::format::{format_duration, format_time};
+use crate::format::format_time;
 use crate::phase::UnitPhase;
 use crate::reason::{QuarantineReason, RestartReason};
 use crate::unit::Unit;
@@ -164,7 +165,7 @@ fn next_step(name: &SubjectToken, unit: &Unit, now: UtcMs) -> String {
         UnitPhase::Stopping { .. } => "The unit is being stopped".to_owned(),
         UnitPhase::RestartPending { .. } => {
             let left = next_start_ms(unit, now).unwrap_or_default();
-            format!("The next start is in {}", format_duration(left))
+            format!("The next start is in {}", format_ms(left))
         }
         UnitPhase::Starting { .. } => "The unit is being started".to_owned(),
         UnitPhase::Quarantined { reason, .. } => match (reason, &unit.latch) {
