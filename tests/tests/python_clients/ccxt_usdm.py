@@ -148,7 +148,7 @@ def status_changes(exchange, address):
         arm(address, {"fault": "contract-status", "symbol": "BTCUSDT", "status": "SETTLING"})
         assert exchange.load_markets(True)[SYMBOL]["active"] is False
         buy = lambda: exchange.create_order(SYMBOL, "market", "buy", 0.01)
-        rejected("settling", ccxt.OperationRejected, -4140, buy)
+        rejected("settling", ccxt.BadRequest, -4140, buy)
     finally:
         arm(address, {"fault": "contract-status", "symbol": "BTCUSDT", "status": "TRADING"})
     assert exchange.load_markets(True)[SYMBOL]["active"] is True
