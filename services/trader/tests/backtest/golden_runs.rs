@@ -54,7 +54,7 @@ fn json_has_the_figures_of_the_summary() {
         ("/candles/first_gap", Value::Null),
         ("/bars/count", json!(2_880)),
         ("/settings/leverage", json!("1")),
-        ("/strategies/0/strategy", json!("oversold-bounce")),
+        ("/strategies/0/strategy", json!("adaptive-oversold-bounce")),
         ("/total/trades", json!(66)),
         ("/total/winning_trades", json!(23)),
         ("/capital", json!("10000")),
