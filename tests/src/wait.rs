@@ -47,7 +47,7 @@ impl SeededRandom {
         }
     }
 
-    /// The seed.
+    /// Seed with which the test can be repeated.
     pub const fn seed(&self) -> u64 {
         self.seed
     }

@@ -8,7 +8,7 @@ pub enum InvalidCandleFile {
     Unreadable {
         /// Path of the file.
         file: String,
-        /// The system's error.
+        /// Error of the operating system, as text.
         error: String,
     },
     /// The header lacks a column.

@@ -35,13 +35,13 @@ pub struct CandleRow {
     pub line: u64,
     /// Open time, UTC ms. Later than that of the row before.
     pub open_time_ms: i64,
-    /// First price.
+    /// First price of the interval.
     pub open: Decimal,
-    /// Highest price.
+    /// Highest price of the interval.
     pub high: Decimal,
-    /// Lowest price.
+    /// Lowest price of the interval.
     pub low: Decimal,
-    /// Last price.
+    /// Last price of the interval.
     pub close: Decimal,
 }
 

@@ -37,7 +37,7 @@ impl Connected<IncomingStream<'_, ConnectionListener>> for Peer {
     }
 }
 
-/// Accepts connections.
+/// Listener that wraps each connection in a [`Connection`].
 pub(crate) struct ConnectionListener(pub(crate) TcpListener);
 
 impl Listener for ConnectionListener {

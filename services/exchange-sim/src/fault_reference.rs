@@ -13,7 +13,7 @@ pub struct FaultReference {
     pub name: &'static str,
     /// Effect of the fault.
     pub summary: &'static str,
-    /// Its own fields.
+    /// Fields that only this fault has.
     pub fields: Meanings,
     /// Whether fields of a filter select calls.
     pub is_of_calls: bool,

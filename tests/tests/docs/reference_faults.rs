@@ -6,7 +6,7 @@ use exchange_sim::fault_reference::{FaultReference, filters, groups};
 
 use crate::reference::{cell, heading, wrap};
 
-/// The page.
+/// Page of faults of the simulated exchange.
 pub(crate) fn page() -> String {
     let mut page = heading(
         "Faults of the simulated exchange",

@@ -1,6 +1,6 @@
 //! Cells that are known to fail. A cell leaves this table with the change that makes it pass.
 
-/// A known failure.
+/// A cell that is expected to fail, with its number.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpectedFailure {
     /// Number by which the failure is known.

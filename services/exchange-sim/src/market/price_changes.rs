@@ -21,7 +21,7 @@ pub(super) struct PriceChanges {
 }
 
 impl PriceChanges {
-    /// Adds a change.
+    /// Adds a change to those that apply to the price.
     pub(super) fn add(&mut self, change: &PriceChange) {
         match change {
             PriceChange::Gap {

@@ -40,7 +40,7 @@ pub struct Contract {
     pub delivery_ms: i64,
     /// Status when the market opens.
     pub status: ContractStatus,
-    /// Highest leverage.
+    /// Highest leverage that the contract allows.
     pub max_leverage: u32,
     /// Price from which a synthetic history starts, in the quote asset.
     pub start_price: f64,

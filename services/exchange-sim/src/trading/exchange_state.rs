@@ -129,7 +129,7 @@ impl ExchangeState {
         std::mem::replace(&mut self.accounts, accounts)
     }
 
-    /// All accounts.
+    /// Accounts by the name of their API key.
     pub const fn accounts(&self) -> &BTreeMap<String, Account> {
         &self.accounts
     }

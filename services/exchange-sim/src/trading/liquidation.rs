@@ -22,7 +22,7 @@ pub(super) enum ForcedClose {
     Liquidation,
     /// It is the counterparty of a liquidated position that no other order takes.
     AutoDeleveraging,
-    /// The contract ends.
+    /// The exchange settles the contract and closes its positions.
     Settlement,
 }
 

@@ -228,7 +228,7 @@ pub struct Trade {
     pub quantity: Decimal,
     /// Value of the fill in USDT.
     pub quote_quantity: Decimal,
-    /// Fee in `fee_asset`.
+    /// Fee of the fill, in `fee_asset`.
     pub fee: Decimal,
     /// Asset of the fee.
     pub fee_asset: String,
@@ -249,7 +249,7 @@ pub struct Income {
     pub symbol: String,
     /// Type of the income.
     pub kind: IncomeType,
-    /// Amount in `asset`.
+    /// Change of the balance, in `asset`.
     pub amount: Decimal,
     /// Asset of the amount.
     pub asset: String,

@@ -87,9 +87,9 @@ pub enum PriceChange {
     },
     /// The contract has another symbol.
     Rename {
-        /// The old symbol.
+        /// Symbol before the change.
         symbol: String,
-        /// The new symbol.
+        /// Symbol from now on.
         to: String,
     },
 }
@@ -97,7 +97,7 @@ pub enum PriceChange {
 /// Balance of one asset, as user streams show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssetBalance {
-    /// The asset.
+    /// Asset of the balance, such as `BNB`.
     pub asset: String,
     /// Balance of the wallet.
     pub wallet: Decimal,

@@ -121,7 +121,7 @@ impl OrderLimiter {
         span - wall_ms.rem_euclid(span)
     }
 
-    /// Forgets all orders.
+    /// Forgets the orders that were counted so far.
     pub(crate) fn reset(&self) {
         *self.lock() = Windows::default();
     }
