@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures_util::{StreamExt, stream};
+use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use super::call_key::{FAULT_API_PATH, read_call_key};
@@ -226,9 +227,11 @@ async fn compressed(response: Response, offers_gzip: bool) -> Response {
     if body.len() < MIN_COMPRESSED_BYTES {
         return Response::from_parts(head, Body::from(body));
     }
-    match gzip(&body) {
-        Ok(packed) => with_gzip_header(Response::from_parts(head, Body::from(packed))),
-        Err(_) => Response::from_parts(head, Body::from(body)),
+    let whole = body.clone();
+    // A list of all contracts has megabytes: other calls must not wait for it.
+    match spawn_blocking(move || gzip(&whole)).await {
+        Ok(Ok(packed)) => with_gzip_header(Response::from_parts(head, Body::from(packed))),
+        Ok(Err(_)) | Err(_) => Response::from_parts(head, Body::from(body)),
     }
 }
 
