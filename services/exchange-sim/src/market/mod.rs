@@ -45,9 +45,12 @@ impl Market {
         let mut market = Self {
             candle_stores: listed
                 .iter()
-                .map(|c| match c.is_generated {
-                    true => CandleStore::small(Interval::M1),
-                    false => CandleStore::new(Interval::M1),
+                .map(|c| {
+                    if c.is_generated {
+                        CandleStore::small(Interval::M1)
+                    } else {
+                        CandleStore::new(Interval::M1)
+                    }
                 })
                 .collect(),
             indexes: indexes(&listed),

@@ -141,7 +141,7 @@ fn contract(base: &str, quote: &'static str, level: f64, index: usize) -> Contra
         sub_type: ["DeFi", "Meme", "AI", "Layer-2", "Infrastructure", "Gaming"][index % 6],
         onboard_ms: FIRST_ONBOARD_MS + days * DAY_MS,
         // At Binance, a price may have more decimal places than its step.
-        price_precision: tick_decimals + u32::from(index % 3 == 0 && tick_decimals < 8),
+        price_precision: tick_decimals + u32::from(index.is_multiple_of(3) && tick_decimals < 8),
         quantity_precision: lot_decimals,
         price: price.map(leak),
         lot: [lot.clone(), "10000000".to_owned(), lot.clone()].map(leak),

@@ -397,7 +397,7 @@ impl TradingFault {
             (Self::AssumedPrice(_), Self::AssumedPrice(_))
             | (Self::Funding(_), Self::Funding(_)) => true,
             // Each change of filters adds to the ones before.
-            (Self::Filter(_), _) | (Self::FillSchedule(_), _) => false,
+            (Self::Filter(_) | Self::FillSchedule(_), _) => false,
             _ => {
                 std::mem::discriminant(self) == std::mem::discriminant(kept)
                     && self.symbol().is_some()

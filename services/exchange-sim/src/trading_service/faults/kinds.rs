@@ -544,7 +544,7 @@ fault_table! {
     Settle(SettleFault) {
         name: "settle",
         group: State,
-        summary: "The exchange ends all orders of a contract, closes its positions (settlement_autoclose-) and closes the contract, once.",
+        summary: "The exchange ends all orders of a contract, closes its positions (`settlement_autoclose-`) and closes the contract, once.",
         fields: &[
             ("symbol", "the contract"),
             ("price", "settlement price; the mark price if not set"),
@@ -563,7 +563,7 @@ fault_table! {
     MarkPrice(MarkPriceFault) {
         name: "mark-price",
         group: State,
-        summary: "The mark price leaves the last price; stops on MARK_PRICE, liquidation, funding and margin follow the mark price.",
+        summary: "The mark price leaves the last price; stops on `MARK_PRICE`, liquidation, funding and margin follow the mark price.",
         fields: &[
             ("symbol", "the contract"),
             (
@@ -627,7 +627,7 @@ fault_table! {
     Liquidate(LiquidateFault) {
         name: "liquidate",
         group: State,
-        summary: "The exchange liquidates a position (autoclose-), once.",
+        summary: "The exchange liquidates a position (`autoclose-`), once.",
         fields: &[("account", "the account: its first API key"), ("symbol", "the contract")],
         example: r#"{"fault": "liquidate", "account": "key", "symbol": "BTCUSDT"}"#,
         source: "Binance's user data stream and forceOrders",
@@ -635,7 +635,7 @@ fault_table! {
     Adl(AdlFault) {
         name: "adl",
         group: State,
-        summary: "The exchange closes a position by auto-deleveraging (adl_autoclose), once; orders stay.",
+        summary: "The exchange closes a position by auto-deleveraging (`adl_autoclose`), once; orders stay.",
         fields: &[
             ("account", "the account: its first API key"),
             ("symbol", "the contract"),
