@@ -120,7 +120,7 @@ fn made_up_name(index: usize) -> String {
     ];
     const SECOND: [&str; 20] = [
         "BIX", "CK", "DEX", "FI", "GON", "HUB", "KA", "LON", "MAX", "NET", "OS", "PAY", "QA",
-        "RIS", "SWAP", "TRO", "UM", "VEN", "XY", "ZO",
+        "RIS", "SWAP", "TUN", "UM", "VEN", "XY", "ZO",
     ];
     let name = format!("{}{}", FIRST[index % 20], SECOND[index / 20 % 20]);
     match index / 400 {
