@@ -115,12 +115,12 @@ container_user=10001
 
 # container_user_may BITS PATH: whether the mode of the file gives that user these rights (4 read, 2 write).
 container_user_may() {
-    local owner group mode
-    read -r owner group mode < <(stat -Lc '%u %g %a' "$2")
+    local user group mode
+    read -r user group mode < <(stat -Lc '%u %g %a' "$2")
     mode=$((8#$mode))
     case $container_user in
-        "$owner") mode=$((mode >> 6)) ;;
-        "$group") mode=$((mode >> 3)) ;;
+        "$user") mode=$((mode >> 6)) ;;
+        "$gid") mode=$((mode >> 3)) ;;
     esac
     [ $((mode & $1)) = "$1" ]
 }

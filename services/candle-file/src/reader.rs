@@ -103,7 +103,7 @@ impl CandleReader {
     /// [`InvalidCandleFile::Unreadable`] if the file cannot be read on.
     #[allow(
         clippy::should_implement_trait,
-        reason = "an iterator would go on after an error"
+        reason = "an iterator would continue after an error"
     )]
     pub fn next(&mut self) -> Result<Option<CandleRow>, InvalidCandleFile> {
         let more = self.csv.read_record(&mut self.row);
