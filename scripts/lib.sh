@@ -120,7 +120,7 @@ container_user_may() {
     mode=$((8#$mode))
     case $container_user in
         "$user") mode=$((mode >> 6)) ;;
-        "$gid") mode=$((mode >> 3)) ;;
+        "$group") mode=$((mode >> 3)) ;;
     esac
     [ $((mode & $1)) = "$1" ]
 }
