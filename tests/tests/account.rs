@@ -4,11 +4,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::print_stderr,
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bearish_tests::bus_reader;
 use bearish_tests::candle_file::{WARM_UP_MINUTES, csv};
@@ -17,12 +18,17 @@ use bearish_tests::nats::Role;
 use bearish_tests::system::System;
 use bearish_tests::trader::TraderSetup;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
+use futures_util::TryStreamExt;
+use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::event::EventBody;
 use protocol::heartbeat::ProcessPhase;
-use protocol::ids::{BookKey, Mode, SubjectToken};
+use protocol::ids::{AccountKey, BookKey, Mode, SubjectToken};
 use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
+use runtime::bus::Bus;
+use runtime::journal::Journal;
 use runtime::streams;
+use runtime::subscription::Subscription;
 use trader_core::book::{BookPhase, BookRecord, ExitReason};
 
 const fn seconds(count: u64) -> Duration {
@@ -249,6 +255,110 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     );
 }
 
+/// Gives the account commands as an operator does, and receives the account leader's reports.
+struct CommandedAccount {
+    bus: Bus,
+    account: AccountKey,
+    reports: Subscription,
+}
+
+impl CommandedAccount {
+    async fn start(system: &System) -> Self {
+        let bus = system.nats.bus(Role::TraderPaper).await;
+        let account = wait_for_book(system).await.account;
+        let reports = Subject::AccountReport(account.clone()).to_string();
+        let reports = Subscription::start(&bus, streams::REPORTS, reports);
+        Self {
+            bus,
+            account,
+            reports,
+        }
+    }
+
+    /// Stores a command; returns the time from then until the account leader reports its execution.
+    async fn measure_execution(&mut self, command: AccountCommand) -> Duration {
+        let subject = Subject::AccountCommandJournal(self.account.clone());
+        let writer = "operator".parse().unwrap();
+        let opened = Journal::open_at_end(&self.bus, &subject, writer).await;
+        let command = AccountCommandRecord {
+            command,
+            by: "operator".to_owned(),
+            reason: "test".to_owned(),
+        };
+        let stored = opened.unwrap().append(&[command], 0, |_| {}).await.unwrap();
+        let stored_at = Instant::now();
+        let executed = async {
+            while let report = self.reports.next().await
+                && let Some(report) = report.json::<AccountReport>()
+                && report.command_seq < stored.seq
+            {}
+        };
+        let executed = tokio::time::timeout(DEFAULT_TIMEOUT, executed).await;
+        executed.unwrap();
+        stored_at.elapsed()
+    }
+}
+
+/// Pauses and resumes entries in turn.
+const fn command_of_round(round: u32) -> AccountCommand {
+    match round % 2 {
+        0 => AccountCommand::Pause { symbol: None },
+        _ => AccountCommand::Resume { symbol: None },
+    }
+}
+
+#[tokio::test]
+async fn command_is_pushed_to_the_account_leader_and_executed_within_300_ms() {
+    let system = System::start(&[("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let setup = system.trader_setup("pushed").env("SYMBOLS", "BTCUSDT");
+    let trader = setup.start();
+    trader.wait_until_running().await;
+    let mut commanded = CommandedAccount::start(&system).await;
+    let mut latencies = Vec::new();
+    for round in 0..10 {
+        latencies.push(commanded.measure_execution(command_of_round(round)).await);
+    }
+    latencies.sort();
+    eprintln!(
+        "stored to executed: median {:?}, all {latencies:?}",
+        latencies[5]
+    );
+    assert!(latencies[5] < Duration::from_millis(300), "{latencies:?}");
+}
+
+#[tokio::test]
+async fn account_leader_executes_commands_after_deleted_consumers_and_a_restart_of_the_bus() {
+    let mut system = System::start(&[("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let setup = system
+        .trader_setup("resubscribed")
+        .env("SYMBOLS", "BTCUSDT");
+    let trader = setup.start();
+    trader.wait_until_running().await;
+    let mut commanded = CommandedAccount::start(&system).await;
+    commanded.measure_execution(command_of_round(0)).await;
+    let admin = system.nats.bus(Role::BusInit).await;
+    let mut deleted = 0;
+    for stream in [streams::JOURNAL, streams::REPORTS] {
+        let stream = admin.jetstream().get_stream(stream).await.unwrap();
+        let names: Vec<String> = stream.consumer_names().try_collect().await.unwrap();
+        for name in names {
+            stream.delete_consumer(&name).await.unwrap();
+            deleted += 1;
+        }
+    }
+    assert!(deleted >= 4, "{deleted}");
+    // A subscription reads by itself after 15 s at the earliest.
+    let waited = commanded.measure_execution(command_of_round(1)).await;
+    assert!(waited < seconds(10), "{waited:?}");
+    system.nats.kill();
+    system.nats.restart().await;
+    let mut commanded = CommandedAccount::start(&system).await;
+    let waited = commanded.measure_execution(command_of_round(2)).await;
+    assert!(waited < seconds(14), "{waited:?}");
+    let waited = commanded.measure_execution(command_of_round(3)).await;
+    assert!(waited < seconds(1), "{waited:?}");
+}
+
 /// Waits for a snapshot of a book whose stream sequence is above `after`; returns its sequence.
 async fn wait_for_snapshot(system: &System, key: &BookKey, after: u64) -> u64 {
     let subject = Subject::BookSnapshot(key.clone()).to_string();
@@ -444,7 +554,7 @@ async fn status_and_trades_answer_while_the_trader_is_down() {
         "BTCUSDT",
         "BTCUSDT: signals rejected: ",
         " because ",
-        "UTC because ",
+        ", the last at ",
     ] {
         assert!(output.contains(text), "no {text:?} in\n{output}");
     }

@@ -20,7 +20,7 @@ use runtime::journal::Journal;
 use runtime::streams;
 
 /// Of the mode in question; `@` is the mode.
-const TRADER_SUBJECTS: [&str; 17] = [
+const TRADER_SUBJECTS: [&str; 20] = [
     "heartbeat.v1.trader.p.h.t",
     "event.v1.trader.p.h.t.info.trader_started",
     "report.v1.book.@.venue.account.S",
@@ -38,6 +38,9 @@ const TRADER_SUBJECTS: [&str; 17] = [
     "lease.v1.member.@.venue.account.p.h.t",
     "$JS.API.DIRECT.GET.JOURNAL.journal.v1.book.@.venue.account.S",
     "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.@.venue.account.S",
+    "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.@.venue.account",
+    "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.account.@.venue.account",
+    "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.book.@.venue.account.*",
 ];
 
 /// Subjects that no trader may use, in either mode.
@@ -203,6 +206,36 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
     ] {
         assert!(!trader.may_publish(subject, "").await, "{subject}");
     }
+}
+
+#[tokio::test]
+async fn watchdog_reads_account_commands_and_reports_and_writes_neither() {
+    let nats = NatsServer::with_streams().await;
+    let bare = nats.raw_client(Role::Watchdog).await;
+    for subject in [
+        "journal.v1.watchdog.p.h",
+        "lease.v1.watchdog.p.h",
+        "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.>",
+        "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.account.>",
+        "$JS.API.CONSUMER.INFO.REPORTS.c",
+        "$JS.API.CONSUMER.MSG.NEXT.REPORTS.c",
+        "$JS.API.DIRECT.GET.REPORTS.report.v1.account.paper.venue.account",
+        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.p.h.t",
+    ] {
+        assert!(
+            bare.may_publish(subject, "").await,
+            "watchdog needs {subject}"
+        );
+    }
+    let others = [
+        "journal.v1.account_command.paper.venue.account",
+        "report.v1.account.paper.venue.account",
+        "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.book.paper.venue.account.S",
+        "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.>",
+        "$JS.API.CONSUMER.DELETE.REPORTS.c",
+        "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.live.venue.account.S",
+    ];
+    assert_may_not_publish(&bare, "watchdog", others.map(str::to_owned)).await;
 }
 
 /// The filter stands in the API's subject, where permissions see it; the request's body must not be

@@ -147,6 +147,29 @@ async fn returning_writer_never_reuses_a_batch_id() {
 }
 
 #[tokio::test]
+async fn journal_opened_at_its_end_appends_without_a_replay_and_is_fenced() {
+    let nats = NatsServer::with_streams().await;
+    let bus = nats.bus(Role::TraderPaper).await;
+    let open = async |writer| {
+        let opened = Journal::open_at_end(&bus, &subject(), token(writer)).await;
+        opened.unwrap()
+    };
+    let mut first = open("first").await;
+    append(&mut first, &[1]).await.unwrap();
+    let mut second = open("second").await;
+    assert_eq!(second.last_seq(), first.last_seq());
+    append(&mut second, &[2]).await.unwrap();
+    let late = append(&mut first, &[3]).await;
+    assert!(matches!(late, Err(AppendError::Fenced { .. })), "{late:?}");
+    assert_eq!(read_all(&nats).await, [1, 2]);
+    let unreadable = PublishMessage::build().payload("{\"v\":99}".into());
+    bus.store(&subject().to_string(), unreadable).await.unwrap();
+    let opened = Journal::open_at_end(&bus, &subject(), token("old")).await;
+    let error = opened.err().unwrap();
+    assert!(error.to_string().contains("version 99 is newer"), "{error}");
+}
+
+#[tokio::test]
 async fn replay_from_a_sequence_reads_on_from_it_and_can_append() {
     let nats = NatsServer::with_streams().await;
     let bus = nats.bus(Role::TraderPaper).await;

@@ -191,10 +191,8 @@ impl CommandExecutor {
         command: &AccountCommandRecord,
     ) -> Result<(), String> {
         let subject = Subject::AccountCommandJournal(account.clone());
-        // The content of earlier commands does not matter.
-        let replayed =
-            Journal::replay::<serde_json::Value>(&self.bus, &subject, self.boot.clone()).await;
-        let (mut journal, _) = replayed.map_err(|error| format!("Not stored: {error}"))?;
+        let opened = Journal::open_at_end(&self.bus, &subject, self.boot.clone()).await;
+        let mut journal = opened.map_err(|error| format!("Not stored: {error}"))?;
         let appended = journal.append(std::slice::from_ref(command), 0, |error| {
             tracing::warn!(error, "journal unavailable; account command not stored yet");
         });

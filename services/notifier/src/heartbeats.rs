@@ -77,22 +77,10 @@ async fn read_heartbeats(
     bus: &Bus,
     filter: &str,
 ) -> Result<Vec<(SubjectToken, Heartbeat)>, String> {
-    let mut subjects = bus.subjects(streams::HEARTBEATS, filter).await?;
-    subjects.sort();
-    let mut beats = Vec::new();
-    for subject in subjects {
-        let newest = bus.latest_message(streams::HEARTBEATS, &subject).await?;
-        let name = match Subject::parse(&subject) {
-            Some(Subject::Heartbeat(process)) => Some(process.instance),
-            _ => None,
-        };
-        let (Some(newest), Some(name)) = (newest, name) else {
-            continue;
-        };
-        match serde_json::from_slice(&newest.payload) {
-            Ok(beat) => beats.push((name, beat)),
-            Err(error) => tracing::warn!(subject, %error, "a heartbeat that cannot be read"),
-        }
-    }
-    Ok(beats)
+    let newest = bus.newest_json_of_each(streams::HEARTBEATS, filter).await?;
+    let named = |(subject, beat): (String, Heartbeat)| match Subject::parse(&subject)? {
+        Subject::Heartbeat(process) => Some((process.instance, beat)),
+        _ => None,
+    };
+    Ok(newest.into_iter().filter_map(named).collect())
 }

@@ -12,7 +12,6 @@ use protocol::subject::{Subject, filter};
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::{chart, clock, streams};
-use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 /// Deadline for reading all equity points.
@@ -27,7 +26,8 @@ const MIN_POINTS: usize = 2;
 /// # Errors
 /// One line if the bus does not answer.
 pub async fn accounts(bus: &Bus) -> Result<Vec<LatestAccountReport>, String> {
-    let found = read_newest(bus, filter::ACCOUNT_REPORTS).await?;
+    let found = bus.newest_json_of_each(streams::REPORTS, filter::ACCOUNT_REPORTS);
+    let found = found.await?;
     let named = found
         .into_iter()
         .filter_map(|(subject, report)| match Subject::parse(&subject)? {
@@ -42,27 +42,9 @@ pub async fn accounts(bus: &Bus) -> Result<Vec<LatestAccountReport>, String> {
 /// # Errors
 /// One line if the bus does not answer.
 pub async fn books(bus: &Bus) -> Result<Vec<BookReport>, String> {
-    let found = read_newest(bus, filter::BOOK_REPORTS).await?;
+    let found = bus.newest_json_of_each(streams::REPORTS, filter::BOOK_REPORTS);
+    let found = found.await?;
     Ok(found.into_iter().map(|(_, report)| report).collect())
-}
-
-async fn read_newest<R: DeserializeOwned>(
-    bus: &Bus,
-    filter: &str,
-) -> Result<Vec<(String, R)>, String> {
-    let mut subjects = bus.subjects(streams::REPORTS, filter).await?;
-    subjects.sort();
-    let mut reports = Vec::new();
-    for subject in subjects {
-        let Some(newest) = bus.latest_message(streams::REPORTS, &subject).await? else {
-            continue;
-        };
-        match serde_json::from_slice(&newest.payload) {
-            Ok(report) => reports.push((subject, report)),
-            Err(error) => tracing::warn!(subject, %error, "a report that cannot be read"),
-        }
-    }
-    Ok(reports)
 }
 
 /// Whether any book has an equity point.

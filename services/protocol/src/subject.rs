@@ -228,6 +228,14 @@ pub mod filter {
         format!("report.v1.book.{mode}.>")
     }
 
+    /// Newest reports of all books of an account.
+    pub fn account_book_reports(account: &AccountKey) -> String {
+        format!("report.v1.book.{account}.*")
+    }
+
+    /// Command journals of all accounts.
+    pub const ACCOUNT_COMMAND_JOURNALS: &str = "journal.v1.account_command.>";
+
     /// Newest reports of all accounts.
     pub const ACCOUNT_REPORTS: &str = "report.v1.account.>";
 

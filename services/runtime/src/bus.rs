@@ -16,6 +16,7 @@ use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +76,8 @@ fn nats_url(text: &str) -> Result<String, String> {
 pub struct Bus {
     client: Client,
     jetstream: Context,
+    /// Number of times the connection was established.
+    connects: watch::Receiver<u64>,
 }
 
 impl Bus {
@@ -127,8 +130,16 @@ impl Bus {
     /// # Errors
     /// [`BusError::Retryable`] if a retry can help, otherwise [`BusError::Fatal`].
     pub async fn try_connect(settings: &BusSettings) -> Result<Self, BusError> {
+        let (established, connects) = watch::channel(0);
         let client = connect_options(settings)
             .map_err(BusError::Fatal)?
+            .event_callback(move |event| {
+                log_connection_event(&event);
+                if matches!(event, Event::Connected) {
+                    established.send_modify(|count| *count += 1);
+                }
+                std::future::ready(())
+            })
             .connect(settings.nats_url.as_str())
             .await
             .map_err(|error| classify_connect_error(settings, &error))?;
@@ -142,7 +153,11 @@ impl Bus {
         }
         let mut jetstream = jetstream::new(client.clone());
         jetstream.set_timeout(DEADLINE);
-        Ok(Self { client, jetstream })
+        Ok(Self {
+            client,
+            jetstream,
+            connects,
+        })
     }
 
     /// Compares the named streams with [`streams::stream_configs`].
@@ -217,6 +232,7 @@ impl Bus {
                 .map_err(|error| error.to_string())?;
             match stream.direct_get_last_for_subject(subject).await {
                 Ok(message) => Ok(Some(LatestMessage {
+                    subject: subject.to_owned(),
                     seq: message.sequence,
                     payload: message.payload,
                 })),
@@ -229,20 +245,37 @@ impl Bus {
             .unwrap_or_else(|_| Err(format!("no answer within {DEADLINE:?}")))
     }
 
-    /// The newest message of one subject, parsed from JSON; `None` if there is none.
+    /// Newest message of one subject, parsed from JSON; `None` if there is none, or if it cannot be parsed, which is logged.
     ///
     /// # Errors
-    /// One line, if the bus does not answer or the message cannot be parsed.
+    /// One line, if the bus does not answer.
     pub async fn newest_json<M: DeserializeOwned>(
         &self,
         stream: &str,
         subject: &str,
     ) -> Result<Option<M>, String> {
-        let message = self.latest_message(stream, subject).await?;
-        let parsed = message.map(|message| serde_json::from_slice(&message.payload));
-        parsed
-            .transpose()
-            .map_err(|error| format!("{subject}: {error}"))
+        let newest = self.latest_message(stream, subject).await?;
+        Ok(newest.and_then(|message| message.json()))
+    }
+
+    /// As [`newest_json`](Self::newest_json), of every subject that matches a filter; sorted by subject.
+    ///
+    /// # Errors
+    /// As [`newest_json`](Self::newest_json).
+    pub async fn newest_json_of_each<M: DeserializeOwned>(
+        &self,
+        stream: &str,
+        filter: &str,
+    ) -> Result<Vec<(String, M)>, String> {
+        let mut subjects = self.subjects(stream, filter).await?;
+        subjects.sort();
+        let mut found = Vec::new();
+        for subject in subjects {
+            if let Some(message) = self.newest_json(stream, &subject).await? {
+                found.push((subject, message));
+            }
+        }
+        Ok(found)
     }
 
     /// Subjects of a stream that match a filter and hold a message.
@@ -280,6 +313,11 @@ impl Bus {
         &self.client
     }
 
+    /// Changes whenever the connection is established. Messages may have been lost with the connection before it.
+    pub fn connects(&self) -> watch::Receiver<u64> {
+        self.connects.clone()
+    }
+
     /// Whether the connection is established now.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
@@ -287,11 +325,26 @@ impl Bus {
 }
 
 /// Newest message of a subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestMessage {
+    /// Subject of the message.
+    pub subject: String,
     /// Sequence in the stream.
     pub seq: u64,
     /// Payload of the message.
     pub payload: Bytes,
+}
+
+impl LatestMessage {
+    /// Payload parsed from JSON; `None` if it cannot be parsed, which is logged.
+    pub fn json<M: DeserializeOwned>(&self) -> Option<M> {
+        let parsed = serde_json::from_slice(&self.payload);
+        parsed
+            .inspect_err(|error| {
+                tracing::warn!(subject = self.subject, seq = self.seq, %error, "message not readable; skipped");
+            })
+            .ok()
+    }
 }
 
 /// Error of storing a message.
@@ -368,8 +421,7 @@ fn connect_options(settings: &BusSettings) -> Result<ConnectOptions, ExitError> 
     let options = ConnectOptions::new()
         .ping_interval(PING_INTERVAL)
         .connection_timeout(DEADLINE)
-        .request_timeout(Some(DEADLINE))
-        .event_callback(|event| async move { log_connection_event(&event) });
+        .request_timeout(Some(DEADLINE));
     match (&settings.nats_user, password) {
         (None, None) => Ok(options),
         (Some(user), Some(password)) => Ok(options

@@ -200,6 +200,23 @@ impl Journal {
         }
     }
 
+    /// The writing end behind the newest message, without a replay. For journals of which the writer need not know the
+    /// records, such as those of commands.
+    ///
+    /// # Errors
+    /// [`ReplayError`], if the bus does not answer or the newest message cannot be read.
+    pub async fn open_at_end(
+        bus: &Bus,
+        subject: &Subject,
+        writer: SubjectToken,
+    ) -> Result<Self, ReplayError> {
+        let mut journal = Self::from_last_seq(bus, subject, writer, 0);
+        if let Some((seq, ..)) = journal.last_stored().await? {
+            journal.last_seq = seq;
+        }
+        Ok(journal)
+    }
+
     /// Stores one batch and returns its position once the server has synced it to disk.
     ///
     /// Retries while the outcome is unknown or the bus is unreachable: the message, its id and its fence do not change, so
@@ -291,7 +308,7 @@ impl Journal {
     }
 
     async fn last_stored(&self) -> Result<Option<(u64, SubjectToken, u64)>, ReplayError> {
-        let Some(LatestMessage { seq, payload }) = read_last(&self.bus, &self.subject).await?
+        let Some(LatestMessage { seq, payload, .. }) = read_last(&self.bus, &self.subject).await?
         else {
             return Ok(None);
         };

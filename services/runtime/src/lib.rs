@@ -27,3 +27,4 @@ pub mod shutdown;
 pub mod snapshot;
 pub mod stdout;
 pub mod streams;
+pub mod subscription;

@@ -8,20 +8,28 @@ use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::{AccountKey, HostKey, Service, SubjectToken};
 use protocol::report::AccountReport;
-use protocol::subject::Subject;
+use protocol::subject::{Subject, filter};
+use runtime::backoff::Backoff;
 use runtime::bus::Bus;
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use runtime::streams;
+use runtime::subscription::Subscription;
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use watchdog_core::liveness::HeartbeatSample;
 use watchdog_core::model::Latch;
 use watchdog_core::observed_state::SupervisionEvent;
 use watchdog_core::state::SupervisionState;
 
-/// Poll interval while a unit is stopped by a latch.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Wait before a check that failed is repeated.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Wait before a check without a push, 15 to 30 s: the last heartbeat of a unit is read, not pushed.
+const CHECK_WAIT: Backoff = Backoff {
+    first: Duration::from_secs(30),
+    cap: Duration::from_secs(30),
+};
 
 /// The latches to watch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,6 +80,14 @@ pub async fn watch_latches(
 /// The event channel is closed.
 struct ReceiverDropped;
 
+/// Waits for the next account report; never returns without a subscription.
+async fn next_report(reports: &mut Option<Subscription>) {
+    match reports {
+        Some(reports) => drop(reports.next().await),
+        None => std::future::pending().await,
+    }
+}
+
 struct LatchWatcher {
     bus: Bus,
     host: HostKey,
@@ -86,23 +102,51 @@ struct LatchWatcher {
 impl LatchWatcher {
     async fn run(mut self) {
         loop {
-            let watched = self.watched.borrow_and_update().clone();
-            if watched.is_empty() {
+            if self.watched.borrow_and_update().is_empty() {
                 self.resolved_units.clear();
                 self.journal_positions.clear();
                 if self.watched.changed().await.is_err() {
                     return;
                 }
-                continue;
-            }
-            if self.check(&watched).await.is_err() {
+            } else if self.watch().await.is_err() {
                 return;
             }
-            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn check(&mut self, watched: &WatchedLatches) -> Result<(), ReceiverDropped> {
+    /// Checks whenever the bus pushes a change, until there is nothing to watch.
+    async fn watch(&mut self) -> Result<(), ReceiverDropped> {
+        let commands = filter::ACCOUNT_COMMAND_JOURNALS;
+        let mut commands = Subscription::start(&self.bus, streams::JOURNAL, commands);
+        let mut reports = None;
+        loop {
+            let watched = self.watched.borrow_and_update().clone();
+            if watched.is_empty() {
+                return Ok(());
+            }
+            // The account leader may publish the latch of a unit later than the unit stops.
+            if watched.units_without_latch.is_empty() {
+                reports = None;
+            } else if reports.is_none() {
+                let filter = filter::ACCOUNT_REPORTS;
+                reports = Some(Subscription::start(&self.bus, streams::REPORTS, filter));
+            }
+            let next_check = match self.check(&watched).await? {
+                true => CHECK_WAIT.wait(1),
+                false => RETRY_DELAY,
+            };
+            tokio::select! {
+                changed = self.watched.changed() => changed.map_err(|_| ReceiverDropped)?,
+                _ = commands.next() => {}
+                () = next_report(&mut reports) => {}
+                () = sleep(next_check) => {}
+            }
+        }
+    }
+
+    /// Searches for the unlatch of every latch; false if the bus did not answer everything.
+    async fn check(&mut self, watched: &WatchedLatches) -> Result<bool, ReceiverDropped> {
+        let mut is_complete = true;
         self.resolved_units
             .retain(|unit| watched.units_without_latch.contains(unit));
         let unseen = watched
@@ -116,9 +160,11 @@ impl LatchWatcher {
                     self.send_event(SupervisionEvent::HeartbeatReceived { unit, heartbeat })
                         .await?;
                 }
-                // The account leader may publish the latch later.
                 Ok(_) => {}
-                Err(error) => tracing::debug!(%unit, error, "last heartbeat not read"),
+                Err(error) => {
+                    is_complete = false;
+                    tracing::debug!(%unit, error, "last heartbeat not read");
+                }
             }
         }
         let accounts: BTreeSet<&AccountKey> = watched.latches.iter().map(|l| &l.account).collect();
@@ -128,10 +174,13 @@ impl LatchWatcher {
                     self.report_unlatches(account, &watched.latches, commands)
                         .await?;
                 }
-                Err(error) => tracing::debug!(%account, error, "account commands not read"),
+                Err(error) => {
+                    is_complete = false;
+                    tracing::debug!(%account, error, "account commands not read");
+                }
             }
         }
-        Ok(())
+        Ok(is_complete)
     }
 
     async fn last_heartbeat(&self, unit: &SubjectToken) -> Result<Option<HeartbeatSample>, String> {

@@ -23,15 +23,7 @@ impl AccountCommands {
     /// # Errors
     /// One line, if the bus does not answer or a command cannot be read.
     pub(crate) async fn read(bus: &Bus, account: &AccountKey) -> Result<Self, String> {
-        let subject = Subject::AccountCommandJournal(account.clone());
-        let (_, batches) = Journal::replay::<AccountCommandRecord>(bus, &subject, boot_id())
-            .await
-            .map_err(|error| error.to_string())?;
-        let mut commands = Vec::new();
-        for stored in batches {
-            let seq = stored.seq;
-            commands.extend(stored.batch.records.into_iter().map(|record| (seq, record)));
-        }
+        let commands = read_commands_from(bus, account, 0).await?;
         Ok(Self { commands })
     }
 
@@ -44,20 +36,36 @@ impl AccountCommands {
 
     /// The state after a leader has executed the commands that `state` does not know.
     fn execute_on(self, mut state: AccountState) -> AccountState {
-        for (seq, command) in self.after(state.last_command_seq) {
-            if let Some(record) = state.decide_command(clock::now(), seq, &command) {
+        let executed = state.last_command_seq;
+        for (seq, command) in self.commands {
+            if seq > executed
+                && let Some(record) = state.decide_command(clock::now(), seq, &command)
+            {
                 state.apply(&record);
             }
         }
         state
     }
+}
 
-    /// The commands behind this sequence, each with its own.
-    pub(crate) fn after(self, seq: u64) -> impl Iterator<Item = (u64, AccountCommandRecord)> {
-        self.commands
-            .into_iter()
-            .filter(move |(stored, _)| *stored > seq)
+/// The commands from sequence `from` on, oldest first, each with its own sequence.
+///
+/// # Errors
+/// One line, if the bus does not answer or a command cannot be read.
+pub(super) async fn read_commands_from(
+    bus: &Bus,
+    account: &AccountKey,
+    from: u64,
+) -> Result<Vec<(u64, AccountCommandRecord)>, String> {
+    let subject = Subject::AccountCommandJournal(account.clone());
+    let replayed = Journal::replay_from(bus, &subject, boot_id(), from).await;
+    let (_, batches) = replayed.map_err(|error| error.to_string())?;
+    let mut commands = Vec::new();
+    for stored in batches {
+        let records = stored.batch.records.into_iter();
+        commands.extend(records.map(|record| (stored.seq, record)));
     }
+    Ok(commands)
 }
 
 /// The state that an account's journal folds to; the default for an account without one.

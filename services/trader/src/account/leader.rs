@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::VERSION;
-use protocol::account_command::AccountCommandRecord;
 use protocol::ids::SubjectToken;
 use protocol::report::{AccountReport, BookReport, LatchReport, PauseReport};
-use protocol::subject::Subject;
+use protocol::subject::{Subject, filter};
+use runtime::bus::LatestMessage;
 use runtime::components::ComponentHandle;
 use runtime::exit_error::ExitError;
 use runtime::journal::{BatchPosition, Journal, StoredBatch};
 use runtime::leader_election::{LeaderElection, TermEnd};
 use runtime::outbox::OutboxCursor;
 use runtime::report_publisher::{Retention, publish};
+use runtime::subscription::Subscription;
 use runtime::{clock, streams};
 use rust_decimal::Decimal;
 use tokio::time::{MissedTickBehavior, interval};
@@ -24,11 +25,12 @@ use trader_core::account::{
     AccountEvent, AccountRecord, AccountState, Pause, decide, operator_event,
 };
 
-use super::command_journal::AccountCommands;
+use super::command_journal::read_commands_from;
 use super::delisted_books::{self, DelistedBooks};
 use crate::app::context::Context;
 
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of valuations, and of repeating what failed.
+const TICK: Duration = Duration::from_secs(1);
 /// Longest time between two reports. Other processes distrust a report that is older than a minute.
 const MAX_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 /// The value of an open book is unknown if its report is older than this.
@@ -67,11 +69,15 @@ struct AccountLeader<'a> {
     books: BTreeMap<SubjectToken, ReceivedReport>,
     delisted_books: DelistedBooks,
     last_published: Option<(AccountReport, Instant)>,
-    /// Sequence of the newest command that was read.
+    /// Whether the reports that were there before the term are read. Without them the account has no value.
+    is_initialized: bool,
+    /// Sequence of the newest command that was executed.
     last_command_seq: u64,
+    /// Sequence of the newest command that is known.
+    newest_command_seq: u64,
 }
 
-/// A book's newest report, its sequence in REPORTS, and when it was read first.
+/// A book's newest report, its sequence in REPORTS, and when it arrived.
 struct ReceivedReport {
     seq: u64,
     report: BookReport,
@@ -104,7 +110,9 @@ impl<'a> AccountLeader<'a> {
             books: BTreeMap::new(),
             delisted_books: delisted_books::read(ctx).await.map_err(lost)?,
             last_published: None,
+            is_initialized: false,
             last_command_seq: 0,
+            newest_command_seq: 0,
         };
         leader.record_takeover(batches).await?;
         Ok(leader)
@@ -130,25 +138,48 @@ impl<'a> AccountLeader<'a> {
     }
 
     async fn run(mut self, component: &ComponentHandle, shutdown: &CancellationToken) -> TermEnd {
-        let mut ticks = interval(POLL_INTERVAL);
+        let Context { bus, account, .. } = self.ctx;
+        let commands = Subject::AccountCommandJournal(account.clone()).to_string();
+        let mut commands = Subscription::start(bus, streams::JOURNAL, commands);
+        let reports = filter::account_book_reports(account);
+        let mut reports = Subscription::start(bus, streams::REPORTS, reports);
+        let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
-            if let Err(end) = self.tick().await {
+        loop {
+            let handled = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return TermEnd::Stopped,
+                command = commands.next() => self.on_command(&command).await,
+                _ = ticks.tick() => self.tick().await,
+                report = reports.next() => {
+                    self.accept_book_report(&report);
+                    Ok(())
+                }
+            };
+            if let Err(end) = handled {
                 return end;
             }
             component.record_iteration();
         }
-        TermEnd::Stopped
     }
 
-    /// Executes new commands, then values the account from the newest book reports.
+    async fn on_command(&mut self, command: &LatestMessage) -> Result<(), TermEnd> {
+        self.newest_command_seq = command.seq;
+        self.execute_commands().await?;
+        self.publish_report().await;
+        Ok(())
+    }
+
+    /// Executes the commands that are left, then values the account from the newest book reports.
     async fn tick(&mut self) -> Result<(), TermEnd> {
-        self.apply_commands().await?;
-        if let Err(error) = self.read_book_reports().await {
+        if !self.is_initialized
+            && let Err(error) = self.initialize().await
+        {
             // Without the bus the last report becomes too old, and entries are blocked.
             tracing::debug!(error, "book reports not read");
             return Ok(());
         }
+        self.execute_commands().await?;
         let (capital, equity) = self.capital_and_equity();
         let at = self.ctx.feed.clock().now();
         self.handle_event(AccountEvent::Valued {
@@ -161,9 +192,31 @@ impl<'a> AccountLeader<'a> {
         Ok(())
     }
 
-    /// Executes the commands that operators gave since the last tick.
-    async fn apply_commands(&mut self) -> Result<(), TermEnd> {
-        let commands = match self.new_commands().await {
+    /// Reads the newest command and the newest report of each book. Newer ones are pushed.
+    async fn initialize(&mut self) -> Result<(), String> {
+        let Context { bus, account, .. } = self.ctx;
+        let commands = Subject::AccountCommandJournal(account.clone()).to_string();
+        if let Some(newest) = bus.latest_message(streams::JOURNAL, &commands).await? {
+            self.newest_command_seq = newest.seq;
+        }
+        for symbol in self.ctx.symbol_filters.keys() {
+            let subject = Subject::BookReport(account.book(symbol.clone())).to_string();
+            if let Some(newest) = bus.latest_message(streams::REPORTS, &subject).await? {
+                self.accept_book_report(&newest);
+            }
+        }
+        self.is_initialized = true;
+        Ok(())
+    }
+
+    /// Executes the commands up to the newest one. If they cannot be read, the next tick tries again.
+    async fn execute_commands(&mut self) -> Result<(), TermEnd> {
+        let executed = self.last_command_seq.max(self.state.last_command_seq);
+        if self.newest_command_seq <= executed {
+            return Ok(());
+        }
+        let Context { bus, account, .. } = self.ctx;
+        let commands = match read_commands_from(bus, account, executed + 1).await {
             Ok(commands) => commands,
             Err(error) => {
                 tracing::debug!(error, "account commands not read");
@@ -179,52 +232,31 @@ impl<'a> AccountLeader<'a> {
         Ok(())
     }
 
-    /// Reads the whole journal, but only if its newest message is new.
-    async fn new_commands(&self) -> Result<Vec<(u64, AccountCommandRecord)>, String> {
-        let Context { bus, account, .. } = self.ctx;
-        let subject = Subject::AccountCommandJournal(account.clone()).to_string();
-        let newest = bus.latest_message(streams::JOURNAL, &subject).await?;
-        let read = self.last_command_seq.max(self.state.last_command_seq);
-        if newest.is_none_or(|newest| newest.seq <= read) {
-            return Ok(Vec::new());
+    /// Remembers a report of a traded book. Receiving the same report again does not make it fresher.
+    fn accept_book_report(&mut self, message: &LatestMessage) {
+        let Some(Subject::BookReport(book)) = Subject::parse(&message.subject) else {
+            return;
+        };
+        let symbol = book.symbol;
+        let is_known = |known: &ReceivedReport| known.seq == message.seq;
+        if !self.ctx.symbol_filters.contains_key(&symbol)
+            || self.books.get(&symbol).is_some_and(is_known)
+        {
+            return;
         }
-        let commands = AccountCommands::read(bus, account).await?;
-        Ok(commands.after(read).collect())
-    }
-
-    async fn read_book_reports(&mut self) -> Result<(), String> {
-        let now = Instant::now();
-        for symbol in self.ctx.symbol_filters.keys() {
-            let subject = Subject::BookReport(self.ctx.account.book(symbol.clone())).to_string();
-            let Some(newest) = self
-                .ctx
-                .bus
-                .latest_message(streams::REPORTS, &subject)
-                .await?
-            else {
-                continue;
-            };
-            let known = self.books.get(symbol);
-            if known.is_some_and(|known| known.seq == newest.seq) {
-                continue;
-            }
-            match serde_json::from_slice(&newest.payload) {
-                Ok(report) => {
-                    let seq = newest.seq;
-                    let received = ReceivedReport {
-                        seq,
-                        report,
-                        received_at: now,
-                    };
-                    self.books.insert(symbol.clone(), received);
-                }
-                Err(error) => self
-                    .ctx
-                    .process_status
-                    .record_error("account-leader", format!("{subject}: {error}")),
-            }
-        }
-        Ok(())
+        let Some(report) = message.json() else {
+            let error = format!("{}: report not readable", message.subject);
+            self.ctx
+                .process_status
+                .record_error("account-leader", error);
+            return;
+        };
+        let received = ReceivedReport {
+            seq: message.seq,
+            report,
+            received_at: Instant::now(),
+        };
+        self.books.insert(symbol, received);
     }
 
     /// Capital and equity of all books in USDT. A book without a report counts with its share of the capital.
@@ -313,7 +345,8 @@ impl<'a> AccountLeader<'a> {
 
     /// Publishes the account's report if something that blocks entries has changed, or the last report is 10 s old.
     async fn publish_report(&mut self) {
-        let Some(value) = self.state.value.or(self.state.recorded_value) else {
+        let value = self.state.value.or(self.state.recorded_value);
+        let (Some(value), true) = (value, self.is_initialized) else {
             return;
         };
         let now = Instant::now();

@@ -14,6 +14,8 @@ use runtime::exit_error::ExitError;
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use runtime::stdout::{OutputArgs, print_line};
+use runtime::streams;
+use runtime::subscription::Subscription;
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 use trader_core::account::AccountState;
@@ -27,7 +29,8 @@ use crate::settings::Settings;
 
 /// How long the command waits for the account leader.
 const EXECUTION_TIMEOUT: Duration = Duration::from_secs(4);
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// Wait before the account's journal is read again after a failure.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How long `flatten --direct` waits for the bus to store the latch.
 const LATCH_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -276,9 +279,8 @@ async fn append_command(
     record: AccountCommandRecord,
 ) -> Result<u64, ExitError> {
     let subject = Subject::AccountCommandJournal(account.clone());
-    let (mut journal, _) = Journal::replay::<AccountCommandRecord>(bus, &subject, boot_id())
-        .await
-        .map_err(unavailable)?;
+    let opened = Journal::open_at_end(bus, &subject, boot_id()).await;
+    let mut journal = opened.map_err(unavailable)?;
     append_records(&mut journal, &[record], "try again").await?;
     Ok(journal.last_seq())
 }
@@ -301,11 +303,16 @@ async fn wait_for_execution(
         // A starting trader reads the command journal itself.
         return result;
     }
+    let subject = Subject::AccountJournal(result.account.clone()).to_string();
     let executed = async {
+        let mut journal = Subscription::start(bus, streams::JOURNAL, subject);
         loop {
             match read_account_state(bus, &result.account).await {
                 Ok(state) if state.last_command_seq >= seq => return state,
-                _ => sleep(POLL_INTERVAL).await,
+                Ok(_) => {
+                    journal.next().await;
+                }
+                Err(_) => sleep(RETRY_DELAY).await,
             }
         }
     };

@@ -212,17 +212,12 @@ async fn leases(bus: &Bus, settings: &Settings, account: &AccountKey) -> Check {
 async fn notifier(bus: &Bus) -> Check {
     let name = "notifier";
     let advice = "start the notifier; without it no messages are sent";
-    let subjects = bus
-        .subjects(streams::HEARTBEATS, filter::NOTIFIER_HEARTBEATS)
+    let heartbeats: Result<Vec<(String, Heartbeat)>, String> = bus
+        .newest_json_of_each(streams::HEARTBEATS, filter::NOTIFIER_HEARTBEATS)
         .await;
-    let mut youngest: Option<Duration> = None;
-    for subject in subjects.unwrap_or_default() {
-        let newest = bus.newest_json(streams::HEARTBEATS, &subject).await;
-        if let Ok(Some::<Heartbeat>(heartbeat)) = newest {
-            let age = clock::now().since(heartbeat.at);
-            youngest = Some(youngest.map_or(age, |known| known.min(age)));
-        }
-    }
+    let heartbeats = heartbeats.unwrap_or_default().into_iter();
+    let ages = heartbeats.map(|(_, heartbeat)| clock::now().since(heartbeat.at));
+    let youngest = ages.min();
     match youngest {
         Some(age) if age <= MAX_HEARTBEAT_AGE => {
             pass(name, format!("heartbeat {} ago", format_duration(age)))
