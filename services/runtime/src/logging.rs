@@ -85,7 +85,8 @@ pub fn init(settings: &LoggingSettings, quiet: &[&str]) -> Result<Logging, ExitE
         .map_err(|error| invalid_setting("LOG_LEVEL", &settings.log_level, &error.to_string()))?;
     let file = settings.log_dir.is_some().then(LogFile::default);
     let is_terminal = std::io::stdout().is_terminal();
-    let stdout = layer(settings.log_format, is_terminal, std::io::stdout);
+    let has_colors = has_colors(is_terminal, |name| std::env::var(name).ok());
+    let stdout = layer(settings.log_format, has_colors, std::io::stdout);
     let to_file = file.clone();
     let to_file = to_file.map(|file| layer(settings.log_format, false, file));
     tracing_subscriber::registry()
@@ -96,6 +97,13 @@ pub fn init(settings: &LoggingSettings, quiet: &[&str]) -> Result<Logging, ExitE
         file,
         dir: settings.log_dir.clone(),
     })
+}
+
+/// Whether log lines are coloured: on a terminal, unless `NO_COLOR` is set; anywhere if `CLICOLOR_FORCE` is set, as for
+/// `docker compose logs`, whose containers have no terminal. <https://no-color.org>, <https://bixense.com/clicolors>
+fn has_colors(is_terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let is_set = |name| variable(name).is_some_and(|value| !matches!(&*value, "" | "0"));
+    !is_set("NO_COLOR") && (is_terminal || is_set("CLICOLOR_FORCE"))
 }
 
 fn layer<W>(format: LogFormat, ansi: bool, writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
@@ -145,6 +153,24 @@ fn parse_filter(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn log_is_coloured_on_a_terminal_and_where_colours_are_forced() {
+        let colors = |is_terminal, set: &[(&str, &str)]| {
+            has_colors(is_terminal, |name| {
+                let found = set.iter().find(|(known, _)| *known == name);
+                found.map(|(_, value)| (*value).to_owned())
+            })
+        };
+        assert!(colors(true, &[]) && !colors(false, &[]));
+        assert!(!colors(true, &[("NO_COLOR", "1")]) && colors(true, &[("NO_COLOR", "")]));
+        assert!(colors(false, &[("CLICOLOR_FORCE", "1")]));
+        assert!(!colors(false, &[("CLICOLOR_FORCE", "0")]));
+        assert!(!colors(
+            false,
+            &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
+        ));
+    }
 
     #[test]
     fn log_level_is_one_of_the_levels_or_a_level_for_a_target() {

@@ -8,6 +8,7 @@ use protocol::time::{ClockReading, UtcMs};
 use crate::fallback::{self, FALLBACK_DELAY_MS, FallbackMessage};
 use crate::formatting::format_time;
 use crate::message::Message;
+use crate::message_text::runbook_line;
 use crate::model::{ChannelOutage, FallbackStatus, OutageSpan, Outcome, QueuedNotification};
 use crate::notification::Notification;
 use crate::send_limiter::{SendLimiter, SendLimits};
@@ -160,8 +161,9 @@ fn lost_notification(since: UtcMs, now: UtcMs) -> Notification {
             "Down since: {}\nOpen positions: not managed; stop orders on the exchange stay active\n\
              Next: no trading, no restarts and no other notifications until the bus works again\n\
              Note: a restart of the notifier may repeat this message\n\
-             Action: check with: docker compose ps -a nats; if it is stopped, run: scripts/up",
-            format_time(since)
+             {}\nAction: check with: docker compose ps -a nats; if it is stopped, run: scripts/up",
+            format_time(since),
+            runbook_line("bus-outage")
         ),
         has_picture: false,
         table_lines: 0,

@@ -1,12 +1,12 @@
 //! Text of the notification for each kind of event: a heading with state, mode and object, then `Key: value` lines,
-//! then what to do.
+//! then what to do. Warnings and critical notifications name their section of the runbook.
 //!
 //! `tests/core/golden/catalogue.txt` shows all of them.
 
 mod hints;
 
 use protocol::duration::format_ms;
-use protocol::event::{EventBody, PositionSide};
+use protocol::event::{EventBody, PositionSide, Severity};
 use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, BookKey, SubjectToken};
 use rust_decimal::Decimal;
@@ -71,7 +71,22 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         | EventBody::UnauthorizedCommand { .. } => command_text(body, hints),
     };
     // A test shows that every kind has a text.
-    text.unwrap_or_else(|| row(body.kind(), []))
+    let (title, mut lines) = text.unwrap_or_else(|| row(body.kind(), []));
+    if body.severity() != Severity::Info {
+        // The action is the last thing that is read.
+        let is_action = |line: &String| line.starts_with("Action: ");
+        let at = lines.iter().position(is_action).unwrap_or(lines.len());
+        lines.insert(at, runbook_line(body.kind()));
+    }
+    (title, lines)
+}
+
+/// Names the section of the runbook with this anchor. A test shows that the sections exist.
+pub(crate) fn runbook_line(anchor: &str) -> String {
+    field(
+        "Runbook",
+        format_args!("docs/operations/runbook.md#{anchor}"),
+    )
 }
 
 fn trader_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Option<Text> {

@@ -10,6 +10,7 @@ use protocol::time::{ClockReading, UtcMs};
 
 use crate::event_ids;
 use crate::formatting::format_time;
+use crate::message_text::runbook_line;
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
 use crate::state::DeliveryState;
@@ -107,9 +108,10 @@ fn lost_text(last: &WatchdogHeartbeat, now: UtcMs) -> (&'static str, String) {
     let body = format!(
         "Last heartbeat: {} ({} ago), {phase}\nOpen positions: traders continue to manage them\n\
          Next: no trader that fails is restarted until the watchdog works again\n\
-         Action: check with: docker compose ps -a watchdog; if it is stopped, run: scripts/up",
+         {}\nAction: check with: docker compose ps -a watchdog; if it is stopped, run: scripts/up",
         format_time(last.at),
-        format_ms(now.millis_since(last.at))
+        format_ms(now.millis_since(last.at)),
+        runbook_line("watchdog-lost")
     );
     ("🚨 WATCHDOG LOST", body)
 }

@@ -36,6 +36,4 @@ pub use execution::{
 };
 pub use exit_reason::ExitReason;
 pub use record::{BookRecord, DropReason, Entry, Position, Trade};
-pub use state::{
-    BookPhase, BookState, FoldError, RejectedSignals, Writer, first_needed_candle,
-};
+pub use state::{BookPhase, BookState, FoldError, RejectedSignals, Writer, first_needed_candle};

@@ -299,10 +299,7 @@ fn hang_without_auto_restart_is_reported_once() {
     let [EventBody::UnitRestartSkipped { reason, .. }] = &events[..] else {
         panic!("{events:?}");
     };
-    assert!(
-        reason.starts_with("hung: no heartbeat for 16s"),
-        "{reason}"
-    );
+    assert!(reason.starts_with("hung: no heartbeat for 16s"), "{reason}");
 }
 
 #[test]

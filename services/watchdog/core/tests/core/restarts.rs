@@ -435,9 +435,7 @@ fn operator_event_names_the_unit_and_its_last_error() {
     assert_eq!(unit, &name());
     assert_eq!(
         evidence.as_deref(),
-        Some(
-            "last heartbeat 2.1s before the failure: running, 3 errors, last: Connection timeout"
-        )
+        Some("last heartbeat 2.1s before the failure: running, 3 errors, last: Connection timeout")
     );
 }
 
