@@ -5,19 +5,23 @@ use std::time::{Duration, Instant};
 
 use bearish_tests::exchange::Exchange;
 use bearish_tests::live::exchange_client;
-use bearish_trader::market::{BinanceDataClient, DataClientSettings};
-use bearish_trader::venue::{ApiCredentials, BinanceExecutionClient, ExecutionClientSettings};
+use binance::{
+    BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
+    FeedSettings, StreamTiming,
+};
 use binance_sdk::derivatives_trading_usds_futures::rest_api::{
     NewOrderParams, NewOrderSideEnum, NewOrderTimeInForceEnum, NewOrderTypeEnum, RestApi,
 };
+use exchange::{ApiCredentials, ExecutionClient};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
 use tokio::time::sleep;
 use trader_core::book::{BookState, compare_with_exchange};
+use trader_core::candle::Interval;
 use trader_core::fixed_point::Price;
 use trader_core::orders::{
-    ClientOrderId, InstallationId, Leg, OpenOrder, Order, OrderCallOutcome, OrderSide, OrderType,
+    ClientOrderId, InstallationId, Leg, Order, OrderCallOutcome, OrderSide, OrderType,
 };
 use trader_core::strategy::Strategy;
 
@@ -75,12 +79,17 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
     let market = BinanceDataClient::new(&DataClientSettings {
         rest_url: rest_url.clone(),
         ws_url: ws_url.clone(),
+        feed: FeedSettings::new(Interval::M1),
     });
     let settings = ExecutionClientSettings {
         rest_url,
         ws_url,
-        credentials: ApiCredentials::new(KEY, SECRET).unwrap(),
+        credentials: ApiCredentials {
+            key: KEY.into(),
+            secret: SECRET.into(),
+        },
         recv_window_ms: WINDOW_MS,
+        stream_timing: StreamTiming::default(),
     };
     BinanceExecutionClient::new(&settings, &market.unwrap()).unwrap()
 }
@@ -153,7 +162,7 @@ async fn place_protective_orders(
             },
             ..entry
         };
-        let answer = venue.place(&symbol, &protective).await;
+        let answer = venue.submit_order(&symbol, &protective).await;
         assert!(matches!(answer, OrderCallOutcome::Reported(_)), "{answer}");
     }
 }
@@ -176,7 +185,7 @@ async fn measure_reconciliation(venue: &BinanceExecutionClient, count: usize) {
     let (mut spans, mut all) = (Vec::new(), 0);
     for _ in 0..ACCOUNT_READS {
         let start = Instant::now();
-        all = venue.all_open_orders().await.unwrap().len();
+        all = venue.open_orders().await.unwrap().len();
         spans.push(start.elapsed());
     }
     print_percentiles(
@@ -217,7 +226,7 @@ async fn measure_order_rate(venue: &BinanceExecutionClient, within: Duration) {
             break;
         }
         let order = closing_order(venue, &symbol, number).await;
-        match venue.place(&symbol, &order).await {
+        match venue.submit_order(&symbol, &order).await {
             OrderCallOutcome::Reported(_) => counts.placed += 1,
             OrderCallOutcome::Rejected { reason, .. } if reason.starts_with("not sent") => {
                 let so_far = (counts.placed, start.elapsed());
@@ -231,12 +240,8 @@ async fn measure_order_rate(venue: &BinanceExecutionClient, within: Duration) {
                 continue;
             }
         }
-        let open = OpenOrder {
-            client_order_id: order.client_order_id.to_string(),
-            exchange_order_id: 0,
-            is_conditional: true,
-        };
-        match venue.cancel_open(&symbol, &open).await {
+        let id = order.client_order_id.as_str();
+        match venue.cancel_order(&symbol, id, true).await {
             Ok(()) => counts.cancelled += 1,
             Err(error) => counts.rejections.push(error.to_string()),
         }

@@ -150,7 +150,7 @@ impl<'a> AccountLeader<'a> {
             return Ok(());
         }
         let (capital, equity) = self.capital_and_equity();
-        let at = self.ctx.feed.clock().now();
+        let at = self.ctx.data_client.clock().now();
         self.handle_event(AccountEvent::Valued {
             at,
             capital,
@@ -171,7 +171,7 @@ impl<'a> AccountLeader<'a> {
             }
         };
         for (seq, command) in commands {
-            let at = self.ctx.feed.clock().now();
+            let at = self.ctx.data_client.clock().now();
             self.handle_event(AccountEvent::CommandReceived { at, seq, command })
                 .await?;
             self.last_command_seq = seq;

@@ -1,0 +1,157 @@
+//! The user stream, on which the exchange reports changed orders and positions. Entry point: [`UserStream::run`].
+//! A message is only a hint: the state is always queried over REST, so a lost, doubled or late message does no
+//! harm.
+//!
+//! A stream without events is silent, so silence does not show a fault. The stream is therefore reconnected every
+//! half hour, which also prolongs its listen key (valid for an hour at Binance). Books that wait for hints also
+//! query without them.
+
+use std::time::Duration;
+
+use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
+use exchange::ExchangeError;
+use protocol::heartbeat::ComponentState;
+use runtime::backoff::Backoff;
+use runtime::components::{ComponentHandle, ProcessStatus};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::BinanceExecutionClient;
+use super::required_fields::must;
+use super::signed_call::Need;
+use super::user_stream_connection::{ConnectionEvent, UserStreamConnection};
+
+/// Name of the component in heartbeats.
+const COMPONENT: &str = "user-stream";
+/// How often the component records an iteration while nothing happens.
+const TICK: Duration = Duration::from_secs(10);
+/// Connecting and the longest wait before it, with a margin.
+const ITERATION_DEADLINE: Duration = Duration::from_mins(3);
+
+/// Deadlines of the user stream, in wall time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamTiming {
+    /// A connection is replaced after this time.
+    pub rebuild_after: Duration,
+    /// A subscription is answered within this time.
+    pub answer_within: Duration,
+    /// Wait after the first failure.
+    pub retry_first: Duration,
+    /// Longest wait between attempts; a stream that lived longer is no failed attempt.
+    pub retry_cap: Duration,
+}
+
+impl Default for StreamTiming {
+    fn default() -> Self {
+        Self {
+            rebuild_after: Duration::from_mins(30),
+            answer_within: Duration::from_secs(10),
+            retry_first: Duration::from_secs(1),
+            retry_cap: Duration::from_mins(1),
+        }
+    }
+}
+
+/// The task of a client's user stream.
+pub(super) struct UserStream<'a> {
+    client: &'a BinanceExecutionClient,
+    timing: StreamTiming,
+}
+
+impl<'a> UserStream<'a> {
+    /// A user stream that sends the hints of `client`.
+    pub(super) fn new(client: &'a BinanceExecutionClient) -> Self {
+        Self {
+            timing: client.inner.stream_timing,
+            client,
+        }
+    }
+
+    /// Runs until `shutdown` is cancelled, and retries every failure. Without the stream everything is still queried,
+    /// only later.
+    pub(super) async fn run(&self, process_status: &ProcessStatus, shutdown: &CancellationToken) {
+        let component = process_status.component(COMPONENT);
+        component.set_deadline(ITERATION_DEADLINE);
+        let mut failures = 0;
+        loop {
+            component.record_iteration();
+            let began = Instant::now();
+            let life = self.run_connection(&component);
+            let Some(ended) = shutdown.run_until_cancelled(life).await else {
+                break;
+            };
+            let Err(reason) = ended else {
+                failures = 0;
+                continue;
+            };
+            failures = if began.elapsed() > self.timing.retry_cap {
+                1
+            } else {
+                failures + 1
+            };
+            tracing::warn!(error = reason, failures, "user stream lost");
+            component.set_state(ComponentState::Retrying);
+            process_status.record_error(COMPONENT, reason);
+            let wait = sleep(self.backoff().wait(failures));
+            if shutdown.run_until_cancelled(wait).await.is_none() {
+                break;
+            }
+        }
+        component.set_state(ComponentState::Stopped);
+    }
+
+    /// One connection, from its key to its end: by its age, or by a fault.
+    async fn run_connection(&self, component: &ComponentHandle) -> Result<(), String> {
+        let key = self.client.listen_key().await;
+        let key = key.map_err(|error| error.to_string())?;
+        let mut connection = UserStreamConnection::open(self.client, key).await?;
+        match timeout(self.timing.answer_within, connection.next()).await {
+            Ok(ConnectionEvent::Subscribed) => {}
+            Ok(ConnectionEvent::Ended(reason)) => return Err(reason),
+            Err(_) => {
+                let seconds = self.timing.answer_within.as_secs_f32();
+                return Err(format!("no answer to the subscription within {seconds} s"));
+            }
+        }
+        component.set_state(ComponentState::Ok);
+        // Events before the subscription was in force did not arrive.
+        self.client.hint_all();
+        self.listen(&mut connection, component).await
+    }
+
+    async fn listen(
+        &self,
+        connection: &mut UserStreamConnection,
+        component: &ComponentHandle,
+    ) -> Result<(), String> {
+        let old = sleep_until(Instant::now() + self.timing.rebuild_after);
+        tokio::pin!(old);
+        let mut ticks = interval(TICK);
+        loop {
+            tokio::select! {
+                () = &mut old => return Ok(()),
+                _ = ticks.tick() => component.record_iteration(),
+                event = connection.next() => match event {
+                    ConnectionEvent::Subscribed => {}
+                    ConnectionEvent::Ended(reason) => return Err(reason),
+                }
+            }
+        }
+    }
+
+    const fn backoff(&self) -> Backoff {
+        Backoff {
+            first: self.timing.retry_first,
+            cap: self.timing.retry_cap,
+        }
+    }
+}
+
+impl BinanceExecutionClient {
+    /// A key for the user stream: the one there is, prolonged, or a new one.
+    async fn listen_key(&self) -> Result<String, ExchangeError> {
+        const WHAT: &str = "listen key";
+        let asked = self.ask(WHAT, Need::Ordinary, RestApi::start_user_data_stream);
+        must(WHAT, "listenKey", asked.await?.listen_key)
+    }
+}
