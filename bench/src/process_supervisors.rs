@@ -23,7 +23,7 @@ use crate::compose_setup::{FLAGS, Recovery};
 /// A supervisor and the path of its program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProcessSupervisor {
-    /// supervisord.
+    /// The program supervisord, at this path.
     Supervisord(PathBuf),
     /// monit, with its smallest poll interval of one second.
     Monit(PathBuf),

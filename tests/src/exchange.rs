@@ -194,7 +194,7 @@ async fn get_json(address: SocketAddr, what: &str) -> Value {
 }
 
 /// Sends a request and returns the whole response.
-async fn send_request(address: SocketAddr, request: &str) -> String {
+pub(crate) async fn send_request(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();

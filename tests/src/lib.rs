@@ -4,6 +4,7 @@
 //! - `process.rs`: a child process with its log, signals and exit code; `ports.rs`: reserved ports;
 //!   `wait.rs`: polling with a deadline, and seeded randomness.
 //! - `nats.rs`, `exchange.rs`, `trader.rs`: one program each; `system.rs`: bus, exchange and audit together.
+//! - `exchange_client.rs`: a signed client of the exchange for audits, without code of the trader.
 //! - `live.rs`, `live/`: a live account on the simulated exchange; `gateway.rs`: a proxy that holds or loses
 //!   calls to the exchange.
 //! - `watchdog.rs`: the watchdog with fake units; `docker.rs`: the project's images as containers;
@@ -29,6 +30,7 @@ pub mod docker;
 pub mod docker_daemon;
 pub mod endpoint;
 pub mod exchange;
+pub mod exchange_client;
 pub mod gateway;
 pub mod journals;
 pub mod live;

@@ -1,30 +1,26 @@
 //! A live account on the simulated exchange: a market with one entry, traders that send real orders, and an
-//! audit that queries the exchange through Binance's own client. Entry point: [`LiveSystem`].
-//! `live/step.rs`: the steps of a position's life; `live/scenario.rs`: one run of a position behind a gateway.
+//! audit that queries the exchange by itself. Entry point: [`LiveSystem`].
+//! `live/step.rs`: the steps of a position's life; `live/scenario.rs`: one run of a position behind a gateway;
+//! `live/protection.rs`: for how long a position had no working stop.
 
+pub mod protection;
 pub mod scenario;
 pub mod step;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use binance_sdk::config::ConfigurationRestApi;
-use binance_sdk::derivatives_trading_usds_futures::DerivativesTradingUsdsFuturesRestApi;
-use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-    AllOrdersParams, CurrentAllAlgoOpenOrdersParams, FuturesAccountBalanceV3Params, NewOrderParams,
-    NewOrderSideEnum, NewOrderTypeEnum, PositionInformationV3Params, QueryAllAlgoOrdersParams,
-    RestApi,
-};
 use protocol::ids::Mode;
 use runtime::bus::Bus;
 use rust_decimal::Decimal;
 use serde_json::Value;
 use tempfile::TempDir;
 use trader_core::book::{BookPhase, BookRecord, BookState, Position};
-use trader_core::orders::{ClientOrderId, Leg, OrderStatus};
+use trader_core::orders::{ClientOrderId, Leg, OrderSide, OrderStatus, OrderType, TrackedOrder};
 
 use crate::candle_file::{WARM_UP_MINUTES, csv};
 use crate::exchange::Exchange;
+use crate::exchange_client::{ALGO_PAGES, ExchangeClient, ORDER_PAGES, decimal, text};
 use crate::journals::{self, Batches};
 use crate::nats::{NatsServer, Role};
 use crate::trader::TraderSetup;
@@ -227,19 +223,15 @@ impl LiveSystem {
     }
 
     /// Places a market order that is not the trader's, as the operator could do on the exchange's site.
-    pub async fn place_manual_order(&self, side: NewOrderSideEnum, quantity: Decimal) {
-        let order = NewOrderParams::builder(SYMBOL.to_owned(), side, NewOrderTypeEnum::Market)
-            .quantity(quantity)
-            .recv_window(60_000)
-            .build()
-            .unwrap();
-        self.exchange_client().await.new_order(order).await.unwrap();
+    pub async fn place_manual_order(&self, side: &str, quantity: Decimal) {
+        let client = self.exchange_client();
+        client.place_market_order(SYMBOL, side, quantity).await;
     }
 
     /// Waits until no conditional order is open on the exchange.
     pub async fn wait_until_nothing_rests(&self) {
         eventually("no conditional order rests", DEFAULT_TIMEOUT, async || {
-            resting_order_ids(&self.exchange_client().await)
+            resting_orders(&self.exchange_client())
                 .await
                 .is_empty()
                 .then_some(())
@@ -249,52 +241,40 @@ impl LiveSystem {
 
     /// Whether the exchange has a stop order for its position, or no position.
     pub async fn is_protected_on_exchange(&self) -> bool {
-        let client = self.exchange_client().await;
-        let rests = resting_order_ids(&client).await;
+        let client = self.exchange_client();
+        let rests = resting_orders(&client).await;
         let mut legs = rests
-            .iter()
+            .keys()
             .map(|id| ClientOrderId::from_exchange(id).leg());
         exchange_position(&client).await.is_zero() || legs.any(|leg| leg == Leg::Stop)
+    }
+
+    /// For how long the position was without a working stop at a time, at most, by the exchange's own times. Host time.
+    pub async fn longest_unprotected(&self) -> Duration {
+        let longest_ms = protection::longest_unprotected_ms(&self.exchange_client(), SYMBOL).await;
+        Duration::from_millis(longest_ms.unsigned_abs() / self.speed)
     }
 
     /// Waits until journal and exchange agree, then checks that every order was executed at most once.
     pub async fn audit(&self) {
         let (what, within) = ("journal and exchange agree", Duration::from_mins(1));
+        let client = self.exchange_client();
         eventually(what, within, async || {
             let book = self.book_state().await;
-            if is_consistent(&self.exchange_client().await, &book).await {
+            if is_consistent(&client, &book).await {
                 return Some(());
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
             None
         })
         .await;
-        let client = self.exchange_client().await;
         assert_executed_once(&client, &self.read_journal().await).await;
     }
 
-    async fn exchange_client(&self) -> RestApi {
-        exchange_client(&self.exchange, self.speed, API_KEY, API_SECRET).await
+    /// Client of the live account that is not the trader's.
+    pub fn exchange_client(&self) -> ExchangeClient {
+        ExchangeClient::new(&self.exchange, API_KEY, API_SECRET)
     }
-}
-
-/// Creates Binance's own client with an account's key; its clock runs at the speed of the exchange.
-pub async fn exchange_client(exchange: &Exchange, speed: u64, key: &str, secret: &str) -> RestApi {
-    let address = exchange.address();
-    let base = exchange.now().await.0;
-    let start = std::time::Instant::now();
-    let elapsed_ms = move || u64::try_from(start.elapsed().as_millis()).unwrap() * speed;
-    let clock = move || u64::try_from(base).unwrap() + elapsed_ms();
-    let configuration = ConfigurationRestApi::builder()
-        .base_path(format!("http://{address}"))
-        .api_key(key)
-        .api_secret(secret)
-        .timestamp_provider(std::sync::Arc::new(clock))
-        .timeout(5_000)
-        .retries(0)
-        .build()
-        .unwrap();
-    DerivativesTradingUsdsFuturesRestApi::from_config(configuration)
 }
 
 /// Whether the book has a position whose stop and target the exchange has accepted.
@@ -308,7 +288,7 @@ pub fn is_protected(book: &BookState) -> bool {
 }
 
 /// Whether the exchange agrees with the book in position, open conditional orders and, if flat, exact profit.
-async fn is_consistent(client: &RestApi, book: &BookState) -> bool {
+async fn is_consistent(client: &ExchangeClient, book: &BookState) -> bool {
     if book
         .orders
         .iter()
@@ -319,60 +299,82 @@ async fn is_consistent(client: &RestApi, book: &BookState) -> bool {
     let position = book
         .position()
         .map_or(Decimal::ZERO, Position::signed_quantity);
-    let accepted: BTreeSet<String> = book
-        .orders
-        .iter()
-        .filter(|o| o.status == OrderStatus::Accepted)
-        .map(|o| o.order.client_order_id.to_string())
-        .collect();
+    let accepted = (book.orders.iter()).filter(|o| o.status == OrderStatus::Accepted);
+    let accepted: BTreeMap<String, RestingOrder> = accepted.filter_map(expected_order).collect();
     let protected = book.position().is_none() || is_protected(book);
     let profit_agrees =
         book.position().is_some() || wallet_profit(client).await == book.equity - book.capital;
     exchange_position(client).await == position
-        && resting_order_ids(client).await == accepted
+        && resting_orders(client).await == accepted
         && protected
         && profit_agrees
 }
 
 /// Signed position quantity on the exchange.
-async fn exchange_position(client: &RestApi) -> Decimal {
-    let params = PositionInformationV3Params {
-        symbol: Some(SYMBOL.to_owned()),
-        recv_window: Some(60_000),
-    };
-    let positions = client.position_information_v3(params).await.unwrap();
-    let positions = positions.data().await.unwrap();
-    let amounts = positions.iter().filter_map(|p| p.position_amt.as_deref());
-    amounts
-        .map(|amount| amount.parse::<Decimal>().unwrap())
+async fn exchange_position(client: &ExchangeClient) -> Decimal {
+    let query = format!("symbol={SYMBOL}");
+    let positions = client.get("/fapi/v3/positionRisk", &query).await;
+    let positions = positions.as_array().unwrap().iter();
+    positions
+        .map(|position| decimal(position, "positionAmt"))
         .sum()
 }
 
-async fn resting_order_ids(client: &RestApi) -> BTreeSet<String> {
-    let params = CurrentAllAlgoOpenOrdersParams {
-        algo_type: None,
-        symbol: Some(SYMBOL.to_owned()),
-        algo_id: None,
-        recv_window: Some(60_000),
+/// A conditional order that waits for its trigger, by what decides whether it protects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RestingOrder {
+    is_sell: bool,
+    order_type: String,
+    trigger_price: Decimal,
+    /// Whether it closes the whole position, whatever its quantity.
+    closes_position: bool,
+}
+
+/// The conditional orders that wait for their trigger, by client order id.
+async fn resting_orders(client: &ExchangeClient) -> BTreeMap<String, RestingOrder> {
+    let query = format!("symbol={SYMBOL}");
+    let open = client.get("/fapi/v1/openAlgoOrders", &query).await;
+    let orders = open.as_array().unwrap().iter().map(|row| {
+        let order = RestingOrder {
+            is_sell: text(row, "side") == "SELL",
+            order_type: text(row, "orderType").to_owned(),
+            trigger_price: decimal(row, "triggerPrice"),
+            closes_position: row["closePosition"] == true,
+        };
+        (text(row, "clientAlgoId").to_owned(), order)
+    });
+    orders.collect()
+}
+
+/// Client order id and form of an order of the journal; `None` for one that does not wait for a trigger.
+fn expected_order(tracked: &TrackedOrder) -> Option<(String, RestingOrder)> {
+    let order = &tracked.order;
+    let OrderType::Trigger { price } = order.order_type else {
+        return None;
     };
-    let open = client.current_all_algo_open_orders(params).await.unwrap();
-    let open = open.data().await.unwrap();
-    open.into_iter().filter_map(|o| o.client_algo_id).collect()
+    let order_type = match order.leg {
+        Leg::Target => "TAKE_PROFIT_MARKET",
+        Leg::Entry | Leg::Stop | Leg::Exit => "STOP_MARKET",
+    };
+    let resting = RestingOrder {
+        is_sell: order.side == OrderSide::Sell,
+        order_type: order_type.to_owned(),
+        trigger_price: price.to_decimal(),
+        closes_position: true,
+    };
+    Some((order.client_order_id.to_string(), resting))
 }
 
 /// Change of the account's wallet balance in USDT since its start.
-async fn wallet_profit(client: &RestApi) -> Decimal {
-    let params = FuturesAccountBalanceV3Params {
-        recv_window: Some(60_000),
-    };
-    let balances = client.futures_account_balance_v3(params).await.unwrap();
-    let balances = balances.data().await.unwrap();
-    let wallet = balances[0].balance.as_deref().unwrap();
-    wallet.parse::<Decimal>().unwrap() - Decimal::from(INITIAL_BALANCE)
+async fn wallet_profit(client: &ExchangeClient) -> Decimal {
+    let balances = client.get("/fapi/v3/balance", "").await;
+    let mut assets = balances.as_array().unwrap().iter();
+    let usdt = assets.find(|asset| asset["asset"] == "USDT").unwrap();
+    decimal(usdt, "balance") - Decimal::from(INITIAL_BALANCE)
 }
 
 /// Checks that no client order id appears twice, in the journal or on the exchange.
-async fn assert_executed_once(client: &RestApi, journal: &Batches) {
+async fn assert_executed_once(client: &ExchangeClient, journal: &Batches) {
     let mut intended = BTreeSet::new();
     for record in journals::records([journal]) {
         if let BookRecord::OrderIntended(order) = record {
@@ -383,36 +385,14 @@ async fn assert_executed_once(client: &RestApi, journal: &Batches) {
             );
         }
     }
-    let orders = AllOrdersParams {
-        symbol: Some(SYMBOL.to_owned()),
-        order_id: None,
-        start_time: None,
-        end_time: None,
-        limit: None,
-        recv_window: Some(60_000),
-    };
-    let orders = client
-        .all_orders(orders)
-        .await
-        .unwrap()
-        .data()
-        .await
-        .unwrap();
-    let algos = QueryAllAlgoOrdersParams {
-        symbol: SYMBOL.to_owned(),
-        algo_id: None,
-        start_time: None,
-        end_time: None,
-        limit: None,
-        recv_window: Some(60_000),
-    };
-    let algos = client.query_all_algo_orders(algos).await.unwrap();
-    let algos = algos.data().await.unwrap();
-    let ordinary = orders.into_iter().filter_map(|o| o.client_order_id);
-    let conditional = algos.into_iter().filter_map(|o| o.client_algo_id);
-    for ids in [ordinary.collect::<Vec<_>>(), conditional.collect()] {
-        let ids: Vec<String> = ids.into_iter().filter(|id| id.starts_with("ba-")).collect();
-        let unique: BTreeSet<&String> = ids.iter().collect();
+    for (path, pages, field) in [
+        ("/fapi/v1/allOrders", ORDER_PAGES, "clientOrderId"),
+        ("/fapi/v1/allAlgoOrders", ALGO_PAGES, "clientAlgoId"),
+    ] {
+        let rows = client.list(path, SYMBOL, pages).await;
+        let ids = rows.iter().map(|row| text(row, field));
+        let ids: Vec<&str> = ids.filter(|id| id.starts_with("ba-")).collect();
+        let unique: BTreeSet<&str> = ids.iter().copied().collect();
         assert_eq!(
             unique.len(),
             ids.len(),

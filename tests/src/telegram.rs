@@ -51,7 +51,7 @@ const TOKENS: [&str; 2] = [
     "123456789:AAH-and_this_one_replaced_the_first",
 ];
 
-/// One bot's Telegram.
+/// A running Telegram with one bot; stops on drop.
 pub struct Telegram {
     address: SocketAddr,
     chats: Arc<Chats>,
@@ -86,12 +86,12 @@ impl Telegram {
         format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.port())
     }
 
-    /// The port.
+    /// Port of the API.
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// The bot's token.
+    /// Token that is valid now.
     pub fn token(&self) -> &'static str {
         self.chats.token()
     }

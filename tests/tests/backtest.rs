@@ -29,7 +29,7 @@ use trader_core::entry::SignalRejection;
 /// Quiet minutes after the start of the exchange. The trader has time to start, and a book that was opened
 /// during the history is equal to one that is opened after it.
 const CALM_MINUTES: i64 = 120;
-/// Minutes with signals.
+/// Minutes of a volatile market, with signals.
 const VOLATILE_MINUTES: i64 = 16 * 60;
 /// Speed of the exchange: a market minute in 100 ms.
 const SPEED: &str = "600";

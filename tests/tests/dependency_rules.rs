@@ -108,6 +108,15 @@ fn socket_guard_is_independent_of_the_other_services() {
     }
 }
 
+#[test]
+fn exchange_simulator_shares_candle_files_but_no_code_of_a_trader() {
+    assert_eq!(workspace_dependencies("bearish-candle-file"), [""; 0]);
+    assert_eq!(
+        workspace_dependencies("bearish-exchange-sim"),
+        ["bearish-candle-file", "bearish-protocol", "bearish-runtime"]
+    );
+}
+
 /// The library roots of all crates of the workspace.
 fn library_roots() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -31,7 +31,6 @@ use protocol::event::Severity;
 use protocol::event_samples;
 use protocol::exit_code::ExitCode;
 
-/// The repository.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("..")

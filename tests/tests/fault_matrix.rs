@@ -33,7 +33,7 @@ const MARKET_DATA_GRACE: Duration = Duration::from_secs(50);
 /// How a fault is caused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Injection {
-    /// `docker kill -s`.
+    /// A signal by `docker kill -s`.
     Signal(&'static str),
     /// A `docker` command, such as `stop`.
     Docker(&'static str),
@@ -54,7 +54,7 @@ enum Response {
     Quarantine(QuarantineReason, &'static str),
     /// Recorded as stopped by the operator.
     Stopped,
-    /// No response.
+    /// The watchdog leaves the unit as it is.
     Nothing,
 }
 

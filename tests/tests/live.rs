@@ -15,7 +15,6 @@ use bearish_tests::live::scenario::LiveScenario;
 use bearish_tests::live::step::{Initiator, STEPS, TraderEnd};
 use bearish_tests::live::{API_KEY, DOWN, LiveSystem, SYMBOL, UP, is_protected};
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
-use binance_sdk::derivatives_trading_usds_futures::rest_api::NewOrderSideEnum;
 use protocol::event::EventBody;
 use rust_decimal::dec;
 use serde_json::json;
@@ -213,12 +212,8 @@ async fn unexplained_position_halts_the_book_until_the_operator_unhalts_it() {
     let trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
     // More than the position of 0.25, so it does not close the position.
-    system
-        .place_manual_order(NewOrderSideEnum::Sell, dec!(0.3))
-        .await;
-    system
-        .place_manual_order(NewOrderSideEnum::Buy, dec!(0.05))
-        .await;
+    system.place_manual_order("SELL", dec!(0.3)).await;
+    system.place_manual_order("BUY", dec!(0.05)).await;
     trader.wait_for_log("book halted").await;
     let halted = system.book_state().await;
     assert!(

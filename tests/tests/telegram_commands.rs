@@ -23,7 +23,7 @@ use bearish_tests::watchdog::WatchdogRig;
 use futures_util::StreamExt;
 use protocol::VERSION;
 use protocol::account_command::{AccountCommand, AccountCommandRecord};
-use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest};
+use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest, UnitStatus, UnitStatuses};
 use protocol::event::EventBody;
 use protocol::ids::AccountKey;
 use protocol::report::{AccountReport, EquityPoint};
@@ -32,6 +32,7 @@ use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::journal::Journal;
 use runtime::report_publisher::{Retention, publish};
+use serde_json::json;
 use tokio::task::JoinSet;
 
 const UNAUTHORIZED_USER: i64 = 8;
@@ -139,7 +140,7 @@ async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, 
                 v: VERSION,
                 ok: true,
                 text: format!("the watchdog of this test received {verb}"),
-                data: None,
+                data: (verb == "status").then(|| json!(UnitStatuses { units: units() })),
             };
             kept.lock().unwrap().push(request);
             let payload = serde_json::to_vec(&answer).unwrap().into();
@@ -150,6 +151,25 @@ async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, 
         }
     });
     (asked, task)
+}
+
+/// Units with names and phases of different lengths.
+fn units() -> Vec<UnitStatus> {
+    let unit = |name: &str, phase: &str| UnitStatus {
+        unit: name.parse().unwrap(),
+        phase: phase.to_owned(),
+        hold: None,
+        since: UtcMs(1_764_000_000_000),
+        restarts: 3,
+        max_restarts: 1000,
+        consecutive_failures: 0,
+        next_start_ms: None,
+        last_reason: None,
+    };
+    vec![
+        unit("trader-1", "running"),
+        unit("trader-22", "quarantined"),
+    ]
 }
 
 fn account() -> AccountKey {
@@ -241,9 +261,18 @@ async fn watchdog_commands_are_answered_and_dangerous_ones_confirmed_once() {
         .await;
     let (asked, _task) = start_fake_watchdog(notifier_rig.nats().bus(Role::Watchdog).await).await;
     notifier_rig.send_command("/status");
-    notifier_rig
-        .wait_until_shown("the watchdog of this test received status")
+    let status = notifier_rig
+        .wait_until_shown("trader-1  running     3/1000")
         .await;
+    // A phone aligns the columns of nothing but a `pre`.
+    let utf16: Vec<u16> = status.text.encode_utf16().collect();
+    let table = status.entities.iter().find(|entity| entity.kind == "pre");
+    let table = table.unwrap_or_else(|| panic!("no table: {status:?}"));
+    let table = String::from_utf16(&utf16[table.offset..][..table.length]).unwrap();
+    assert_eq!(
+        table,
+        "UNIT      STATE       RESTARTS\ntrader-1  running     3/1000\ntrader-22 quarantined 3/1000"
+    );
     notifier_rig.send_command("/hold trader-1 a bad day");
     notifier_rig.wait_until_shown("received hold").await;
 

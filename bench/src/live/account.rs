@@ -4,13 +4,10 @@
 use std::time::{Duration, Instant};
 
 use bearish_tests::exchange::Exchange;
-use bearish_tests::live::exchange_client;
+use bearish_tests::exchange_client::{ExchangeClient, decimal};
 use binance::{
     BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
     FeedSettings, StreamTiming,
-};
-use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-    NewOrderParams, NewOrderSideEnum, NewOrderTimeInForceEnum, NewOrderTypeEnum, RestApi,
 };
 use exchange::{ApiCredentials, ExecutionClient};
 use protocol::ids::SubjectToken;
@@ -61,7 +58,7 @@ pub(super) async fn measure(options: &Options) {
     .await;
     let venue = connect(&exchange);
     measure_order_rate(&venue, Duration::from_secs(options.seconds)).await;
-    let client = exchange_client(&exchange, 1, KEY, SECRET).await;
+    let client = ExchangeClient::new(&exchange, KEY, SECRET);
     let each = options.orders / 5;
     for contract in CONTRACTS {
         let price = mark_price(&client, contract.0).await;
@@ -95,53 +92,36 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
 }
 
 /// Places external orders, far enough below the market to stay open.
-async fn place_foreign_orders(client: &RestApi, contract: Contract, price: Decimal, orders: u32) {
+async fn place_foreign_orders(
+    client: &ExchangeClient,
+    contract: Contract,
+    price: Decimal,
+    orders: u32,
+) {
+    /// Too many orders, or too much request weight.
+    const LIMIT_CODES: [Option<i64>; 2] = [Some(-1015), Some(-1003)];
     let (symbol, lot, tick) = contract;
     let price = (price * Decimal::new(97, 2)).round_dp(tick);
     let quantity =
         (ORDER_VALUE / price).round_dp_with_strategy(lot, RoundingStrategy::AwayFromZero);
     for number in 0..orders {
-        let id = format!("external-{symbol}-{number}");
-        let order = || NewOrderParams {
-            price: Some(price),
-            quantity: Some(quantity),
-            time_in_force: Some(NewOrderTimeInForceEnum::Gtc),
-            new_client_order_id: Some(id.clone()),
-            recv_window: Some(i64::from(WINDOW_MS)),
-            ..limit_order(symbol)
-        };
-        while let Err(error) = client.new_order(order()).await {
-            let text = error.to_string();
+        let query = format!(
+            "symbol={symbol}&side=BUY&type=LIMIT&timeInForce=GTC&price={price}&quantity={quantity}\
+             &newClientOrderId=external-{symbol}-{number}"
+        );
+        while let Err(rejected) = client.call("POST", "/fapi/v1/order", &query).await {
             assert!(
-                text.contains("Too many"),
-                "{symbol} {price} {quantity}: {text}"
+                LIMIT_CODES.contains(&rejected.code),
+                "{query}: {rejected:?}"
             );
             sleep(RETRY_DELAY).await;
         }
     }
 }
 
-fn limit_order(symbol: &str) -> NewOrderParams {
-    let built = NewOrderParams::builder(
-        symbol.to_owned(),
-        NewOrderSideEnum::Buy,
-        NewOrderTypeEnum::Limit,
-    );
-    built.build().unwrap()
-}
-
-async fn mark_price(client: &RestApi, symbol: &str) -> Decimal {
-    use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-        SymbolPriceTickerV2Params, SymbolPriceTickerV2Response as Ticker,
-    };
-    let params = SymbolPriceTickerV2Params {
-        symbol: Some(symbol.to_owned()),
-    };
-    let response = client.symbol_price_ticker_v2(params).await.unwrap();
-    match response.data().await.unwrap() {
-        Ticker::SymbolPriceTickerV2Response1(ticker) => ticker.price.unwrap().parse().unwrap(),
-        other => panic!("{other:?}"),
-    }
+async fn mark_price(client: &ExchangeClient, symbol: &str) -> Decimal {
+    let query = format!("symbol={symbol}");
+    decimal(&client.get("/fapi/v2/ticker/price", &query).await, "price")
 }
 
 /// Places a stop and a target of this installation.

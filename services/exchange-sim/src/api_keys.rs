@@ -9,9 +9,9 @@ use sha2::Sha256;
 /// Permission of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApiPermission {
-    /// Read only.
+    /// Read orders and balances.
     Read,
-    /// Read and trade.
+    /// Read, and place and cancel orders.
     Trade,
     /// Read, trade and withdraw; careful clients reject such a key.
     Withdraw,

@@ -8,15 +8,15 @@ pub const AMOUNT_DECIMALS: u32 = 5;
 /// Prices in 10^-8 of the quote asset, volumes in 10^-5 of their asset, times in UTC milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candle {
-    /// Open time.
+    /// Time at which the interval begins.
     pub open_time: i64,
-    /// First price.
+    /// First price of the interval.
     pub open: i64,
-    /// Highest price.
+    /// Highest price of the interval.
     pub high: i64,
-    /// Lowest price.
+    /// Lowest price of the interval.
     pub low: i64,
-    /// Last price.
+    /// Last price of the interval.
     pub close: i64,
     /// Volume in the base asset.
     pub volume: i64,
@@ -26,7 +26,7 @@ pub struct Candle {
     pub taker_volume: i64,
     /// Part of `quote_volume` whose buyer was the taker.
     pub taker_quote_volume: i64,
-    /// Number of trades.
+    /// Number of trades in the interval.
     pub trades: i64,
 }
 

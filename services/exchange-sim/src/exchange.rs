@@ -80,12 +80,12 @@ impl Exchange {
         })
     }
 
-    /// The listed contracts.
+    /// Contracts that this exchange lists, in the order of `SIM_SYMBOLS`.
     pub fn listed(&self) -> &[&'static Contract] {
         &self.listed
     }
 
-    /// Limits of clients.
+    /// Limits of weight, orders and connections for clients.
     pub const fn limits(&self) -> &Limits {
         &self.limits
     }

@@ -84,7 +84,7 @@ impl Server {
         self.address
     }
 
-    /// The exchange.
+    /// Exchange that the server serves.
     pub const fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }

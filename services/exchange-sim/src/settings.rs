@@ -35,7 +35,7 @@ pub struct Cli {
     pub settings: Settings,
 }
 
-/// Subcommands.
+/// Commands beside running the server.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum Command {
     /// Check whether the exchange at SIM_LISTEN answers: exit 0 or 1

@@ -23,7 +23,7 @@ const UPDATE_INTERVAL: Duration = Duration::from_millis(250);
 /// Shortest wall time between two wake-ups: at high speeds, candles are published in batches.
 const MIN_WAKE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Runs until `shutdown`.
+/// Publishes candles and tickers to the subscribers until `shutdown`.
 pub(crate) async fn run(
     exchange: Arc<Exchange>,
     trading_service: Arc<TradingService>,

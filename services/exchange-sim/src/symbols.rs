@@ -7,7 +7,7 @@ use crate::candle::{AMOUNT_DECIMALS, PRICE_DECIMALS};
 pub struct Contract {
     /// Symbol, such as `BTCUSDT`.
     pub symbol: &'static str,
-    /// Base asset.
+    /// Asset that is traded, such as `BTC`.
     pub base_asset: &'static str,
     /// Binance's category of the base asset.
     pub sub_type: &'static str,

@@ -46,7 +46,7 @@ pub struct StatusArgs {
 pub struct DeadLetterArgs {
     /// Number of the dead letter, as `status` shows it
     pub id: Option<u64>,
-    /// All dead letters
+    /// Send every dead letter
     #[arg(long)]
     pub all: bool,
 }

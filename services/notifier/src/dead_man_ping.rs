@@ -33,7 +33,7 @@ pub struct SignalSources {
     pub bus: Bus,
     /// State of the dispatcher.
     pub process_status: Arc<ProcessStatus>,
-    /// State of delivery.
+    /// Newest result of deliveries, by the dispatcher.
     pub delivery: watch::Receiver<DeliveryStatus>,
 }
 

@@ -80,7 +80,7 @@ pub struct DispatcherDeps {
 pub struct DispatcherInputs {
     /// Events from the bus.
     pub events: mpsc::Receiver<FetchedEvents>,
-    /// Updates from Telegram.
+    /// Commands and button presses from Telegram.
     pub updates: mpsc::Receiver<update_poller::FetchedUpdates>,
     /// Requests to send dead letters again.
     pub resend_requests: mpsc::Receiver<PendingResend>,

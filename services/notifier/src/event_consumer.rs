@@ -33,7 +33,7 @@ pub const QUEUE_CAPACITY: usize = 2;
 
 /// A batch of events with their messages, for the acknowledgement.
 pub struct FetchedEvents {
-    /// The events.
+    /// Events in the order of the stream.
     pub events: Vec<IncomingEvent>,
     messages: Vec<Message>,
 }

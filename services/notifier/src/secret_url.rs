@@ -14,7 +14,7 @@ const MAX_ERROR_CHARS: usize = 300;
 /// Shortest part of a URL that is hidden in errors, in characters.
 const MIN_SECRET_CHARS: usize = 4;
 
-/// A valid URL.
+/// An HTTP or HTTPS URL whose path and query are hidden in logs and errors.
 #[derive(Debug, Clone)]
 pub struct SecretUrl(SecretString);
 

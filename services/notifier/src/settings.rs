@@ -19,7 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::config::{Bot, DeadManConfig, FallbackConfig, FallbackFormat};
 use crate::secret_url::SecretUrl;
 
-/// All settings.
+/// Settings of the notifier, from flags and environment.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "notifier")]
 pub struct Settings {

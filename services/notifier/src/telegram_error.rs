@@ -30,9 +30,9 @@ pub enum TelegramError {
     NoResponse,
     /// The response is not Telegram's.
     NotTelegram,
-    /// 5xx.
+    /// Telegram failed (5xx): the message may have been sent.
     ServerError,
-    /// Any other rejection.
+    /// Telegram rejects the message for its content.
     MessageRejected,
 }
 

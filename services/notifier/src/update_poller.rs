@@ -21,7 +21,7 @@ const CONFLICT_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Updates of one poll, to be journaled before Telegram deletes them.
 pub struct FetchedUpdates {
-    /// Updates, oldest first.
+    /// Updates in the order of their ids.
     pub updates: Vec<Update>,
     /// Name of this bot; `None` if it is not known yet.
     pub bot_name: Option<String>,

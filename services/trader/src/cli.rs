@@ -18,7 +18,7 @@ use crate::settings::Settings;
 #[command(name = "trader", version, args_conflicts_with_subcommands = true,
           after_long_help = settings_help(), after_help = "Settings: see --help")]
 pub struct Cli {
-    /// Trading flags.
+    /// Flags of a trader that trades, without a subcommand.
     #[command(flatten)]
     pub args: TraderArgs,
 
@@ -31,7 +31,7 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// Commands beside trading.
+/// Commands that end by themselves, unlike trading.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check the local trader's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
@@ -42,7 +42,7 @@ pub enum Command {
     Trades(TradesArgs),
     /// Stop entries; open positions are still managed
     Pause(PauseArgs),
-    /// Permit entries again
+    /// Permit entries again after a pause
     Resume(PauseArgs),
     /// Close all positions at the market and latch the account
     Flatten(FlattenArgs),

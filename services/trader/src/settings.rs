@@ -30,11 +30,11 @@ pub struct Settings {
     #[command(flatten)]
     pub bus: BusSettings,
 
-    /// Log output.
+    /// Settings of the log.
     #[command(flatten)]
     pub telemetry: LoggingSettings,
 
-    /// Metrics endpoint.
+    /// Settings of the metrics endpoint.
     #[command(flatten)]
     pub metrics: MetricsSettings,
 

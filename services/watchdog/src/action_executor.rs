@@ -59,7 +59,7 @@ impl ActionExecutor {
         }
     }
 
-    /// Starts a call.
+    /// Starts a Docker call for the unit in a task of its own.
     pub fn spawn(&mut self, unit: SubjectToken, action: Action) {
         let docker = self.docker.clone();
         let name = unit.clone();

@@ -13,7 +13,7 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
-/// Commands for operators.
+/// Commands that an operator gives to the running watchdog.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check the local watchdog's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
@@ -55,12 +55,11 @@ pub enum Command {
 pub struct UnitArgs {
     /// The unit, e.g. trader-paper-1
     pub unit: SubjectToken,
-    /// The output format.
     #[command(flatten)]
     pub format: OutputFormat,
 }
 
-/// The output format.
+/// Format in which a command prints its result.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct OutputFormat {
     /// Print JSON

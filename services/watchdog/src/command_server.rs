@@ -25,7 +25,7 @@ pub struct ReceivedCommand {
 }
 
 impl ReceivedCommand {
-    /// The command.
+    /// Command that waits for its reply.
     pub const fn command(&self) -> &UnitCommand {
         &self.request.command
     }

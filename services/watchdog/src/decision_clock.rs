@@ -10,7 +10,7 @@ use watchdog_core::decision_inputs::DecisionInputs;
 pub struct DecisionClock(Clock);
 
 impl DecisionClock {
-    /// Starts the clock.
+    /// Starts the monotonic clock at zero.
     pub fn start() -> Self {
         Self(Clock::start())
     }

@@ -373,7 +373,7 @@ async fn with_deadline<T>(
     }
 }
 
-/// Classifies an error.
+/// Classifies a client library's error by what the caller can do about it.
 pub fn classify_error(error: &Error) -> DockerError {
     match error {
         Error::DockerResponseServerError {

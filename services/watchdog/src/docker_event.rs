@@ -4,7 +4,7 @@ use bollard::models::EventMessage;
 use protocol::time::UtcMs;
 use watchdog_core::observed_state::StopRequest;
 
-/// A Docker event.
+/// An event of a container, as Docker reports it.
 pub struct DockerEvent {
     /// Name of the event.
     pub action: &'static str,

@@ -99,7 +99,7 @@ impl ReadModel {
         self.records.iter().any(|(of, ..)| of == name)
     }
 
-    /// Answers a query.
+    /// Answers a command that only reads: `status`, `explain` or `history`.
     pub fn answer(&self, command: &UnitCommand, now: UtcMs) -> CommandReply {
         match command {
             UnitCommand::Status => success_reply(self.table(now), self.rows(now)),

@@ -42,7 +42,7 @@ const NOTE_QUEUE: usize = 16;
 
 /// A record for the supervisor to store.
 pub struct HealNote {
-    /// The record.
+    /// Record that the supervisor appends.
     pub record: SupervisionRecord,
     /// Acknowledges that the record was stored. Closed if the record was withdrawn.
     pub ack: oneshot::Sender<()>,
@@ -82,7 +82,7 @@ impl HealerHandle {
     }
 }
 
-/// Restarts hung services.
+/// Restarts services that hang, also while the bus is what hangs.
 pub struct ServiceHealer {
     docker: DockerClient,
     limiter: HealLimiter,

@@ -12,19 +12,19 @@ use runtime::process::ExitError;
 use runtime::settings::unix_socket;
 use watchdog_core::config::{RestartBudget, SupervisionConfig};
 
-/// All settings.
+/// Settings of the watchdog, from flags and environment.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "watchdog")]
 pub struct Settings {
-    /// Bus settings.
+    /// Settings of the bus.
     #[command(flatten)]
     pub bus: BusSettings,
 
-    /// Logging settings.
+    /// Settings of the log.
     #[command(flatten)]
     pub telemetry: LoggingSettings,
 
-    /// Metrics settings.
+    /// Settings of the metrics endpoint.
     #[command(flatten)]
     pub metrics: MetricsSettings,
 

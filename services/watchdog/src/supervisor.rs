@@ -48,7 +48,7 @@ pub const COMPONENT: &str = "supervisor";
 
 /// Dependencies of a term.
 pub struct SupervisorDeps {
-    /// The bus.
+    /// Connection to the bus.
     pub bus: Bus,
     /// Docker, and the watchdog's place in it.
     pub docker: DockerScope,
@@ -56,7 +56,7 @@ pub struct SupervisorDeps {
     pub config: SupervisionConfig,
     /// Identity of this process.
     pub identity: Identity,
-    /// Outbox for events.
+    /// Queue of events that are published until the bus has them.
     pub outbox: Outbox,
     /// Status of this process for heartbeats.
     pub progress: Arc<ProcessStatus>,
@@ -382,7 +382,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Appends, then applies.
+    /// Appends the records to the journal, then applies them to the state.
     async fn store(&mut self, records: &[SupervisionRecord]) -> Result<BatchPosition, TermEnd> {
         let (progress, component) = (&self.deps.progress, &self.component);
         let appended = self

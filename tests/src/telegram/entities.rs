@@ -14,13 +14,13 @@ const MAX_OFFSET: i32 = 1_000_000;
 pub struct Entity {
     /// Telegram's name: `bold`, `code`, ...
     pub kind: String,
-    /// Where it begins.
+    /// First unit, counted from 0.
     pub offset: usize,
-    /// How long it is.
+    /// Number of units.
     pub length: usize,
-    /// Of a `text_link`.
+    /// Address of a `text_link`; `None` for others.
     pub url: Option<String>,
-    /// Of a `pre` that names one.
+    /// Language of a `pre`; `None` if it names none.
     pub language: Option<String>,
 }
 

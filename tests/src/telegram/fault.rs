@@ -11,7 +11,7 @@ pub enum TelegramFault {
     ServerError(u16),
     /// 429. The chat is closed for so long, to every call.
     TooManyRequests {
-        /// Seconds.
+        /// Wait that the response names, in seconds.
         retry_after: u32,
     },
     /// 403: bot was blocked by the user.
@@ -26,7 +26,7 @@ pub enum TelegramFault {
     ChatNotFound,
     /// 400: the group is now this supergroup, which the bot can send to. The old id stays refused.
     Migrated {
-        /// The new id.
+        /// Id of the supergroup.
         to: i64,
     },
     /// The message is shown, then the connection is cut instead of an answer.

@@ -10,9 +10,9 @@ const MAX_DATA_BYTES: usize = 64;
 /// A button below a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Button {
-    /// What it says.
+    /// Label of the button.
     pub text: String,
-    /// What the bot is sent when it is pressed.
+    /// Data that the bot receives when the button is pressed.
     pub data: String,
 }
 

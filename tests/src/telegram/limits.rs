@@ -23,7 +23,7 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// None at all.
+    /// Limits that no test reaches.
     pub const UNLIMITED: Self = Self {
         chat_every: Duration::ZERO,
         chat_burst: 1,

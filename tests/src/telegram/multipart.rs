@@ -5,13 +5,13 @@ use axum::http::StatusCode;
 
 use super::answers::ErrorResponse;
 
-/// RFC 1341.
+/// Longest boundary, by RFC 1341.
 const MAX_BOUNDARY_LENGTH: usize = 70;
 const BAD_REQUEST: ErrorResponse = ErrorResponse::Http(StatusCode::BAD_REQUEST);
 
 /// What came as a file.
 pub(super) struct File {
-    /// Of its field.
+    /// Name of the form field.
     pub(super) name: String,
     pub(super) bytes: Vec<u8>,
 }

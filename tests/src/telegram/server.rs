@@ -117,7 +117,6 @@ fn is_well_formed_token(token: &str) -> bool {
     })
 }
 
-/// The listener.
 struct CuttableListener {
     listener: TcpListener,
     shutdown: CancellationToken,
@@ -146,7 +145,7 @@ impl Listener for CuttableListener {
     }
 }
 
-/// Ends one connection.
+/// Handle that ends one connection.
 #[derive(Clone)]
 struct ConnectionCutter(CancellationToken);
 

@@ -8,20 +8,20 @@ use super::keyboard::Button;
 /// A message as its chat shows it.
 #[derive(Debug, Clone)]
 pub struct ShownMessage {
-    /// Where.
+    /// Chat that shows the message.
     pub chat: i64,
-    /// Its number, also in the answer to the bot.
+    /// Id of the message, as in the response to the bot.
     pub message_id: i64,
-    /// Cleaned and trimmed.
+    /// Text after Telegram has cleaned and trimmed it.
     pub text: String,
-    /// Sorted, and moved with the text.
+    /// Formats of parts of the text, in order.
     pub entities: Vec<Entity>,
-    /// What can be pressed below it, row by row.
+    /// Buttons below the message, by row.
     pub buttons: Vec<Vec<Button>>,
-    /// The picture above it.
+    /// PNG file above the text; `None` for a text message.
     pub photo: Option<Vec<u8>>,
-    /// Its width and height.
+    /// Width and height of the picture, in pixels.
     pub size: Option<(u32, u32)>,
-    /// When it came.
+    /// Time at which the message arrived.
     pub shown_at: Instant,
 }

@@ -15,7 +15,7 @@ use super::answers::ErrorResponse;
 use super::parameters::Parameters;
 
 const MAX_UPDATES: usize = 100;
-/// The server's `LONG_POLL_MAX_TIMEOUT`.
+/// Longest time of a poll, as in the server's `LONG_POLL_MAX_TIMEOUT`.
 const MAX_POLL_SECS: u64 = 50;
 const FIRST_UPDATE_ID: i64 = 900_000_001;
 const CONFLICT: &str = "Conflict: terminated by other getUpdates request; make sure that only one bot \

@@ -12,7 +12,7 @@ use runtime::streams::stream_configs;
 use crate::doc_comments::{constant, variants};
 use crate::reference::{cell, heading};
 
-/// The page.
+/// Page of subjects and streams.
 pub(crate) fn page(root: &Path) -> String {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let mut page = heading(

@@ -6,7 +6,7 @@ use clap::{Arg, Command, CommandFactory};
 
 use crate::reference::{cell, heading, wrap};
 
-/// The page.
+/// Page of command lines.
 pub(crate) fn page() -> String {
     let mut page = heading(
         "Command lines",

@@ -100,7 +100,7 @@ pub(crate) fn names() -> BTreeSet<String> {
     all.flat_map(|(_, metrics)| metrics.into_keys()).collect()
 }
 
-/// The page.
+/// Page of metrics.
 pub(crate) fn page() -> String {
     let mut page = heading(
         "Metrics",

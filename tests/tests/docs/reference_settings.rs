@@ -32,7 +32,7 @@ fn settings(command: &Command) -> Vec<(String, &Arg)> {
         .collect()
 }
 
-/// The page.
+/// Page of settings.
 pub(crate) fn page(root: &Path) -> String {
     let mut page = heading(
         "Settings",

@@ -83,12 +83,12 @@ impl Market {
         self.ends_ms
     }
 
-    /// Base interval.
+    /// Interval of the candles from which all longer ones are built.
     pub const fn base(&self) -> Interval {
         self.base
     }
 
-    /// The listed contracts.
+    /// Contracts that this market has prices for.
     pub fn listed(&self) -> &[&'static Contract] {
         &self.listed
     }

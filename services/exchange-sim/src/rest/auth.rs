@@ -115,7 +115,6 @@ fn check_timestamp(timestamp: i64, window: i64, now_ms: i64) -> Result<(), Excha
     Ok(())
 }
 
-/// The raw request.
 struct RawRequest {
     key: Option<String>,
     query: String,

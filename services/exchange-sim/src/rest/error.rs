@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::trading::error::ExchangeError;
 
-/// An error response.
+/// Error response with Binance's code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -52,7 +52,7 @@ impl ApiError {
         Self::bad_request(-1120, "Invalid interval.")
     }
 
-    /// `startTime` after `endTime`.
+    /// The parameter `startTime` is after `endTime`.
     pub(super) fn start_after_end() -> Self {
         Self::bad_request(-1023, "Start time is greater than end time.")
     }
@@ -90,7 +90,7 @@ impl ApiError {
         }
     }
 
-    /// Unknown path.
+    /// No endpoint has this path and method.
     pub(super) fn unknown_path(path: &str, method: &Method) -> Self {
         Self {
             status: StatusCode::NOT_FOUND,

@@ -18,7 +18,7 @@ const DEFAULT_SYMBOL_CONFIG: SymbolConfig = SymbolConfig {
     margin_mode: MarginMode::Cross,
 };
 
-/// One account.
+/// Balance, positions and orders of one API key's account.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Account {
     /// Balance of the wallet, margin of positions included.
@@ -31,22 +31,22 @@ pub struct Account {
     pub positions: BTreeMap<(String, PositionSide), Position>,
     /// Orders that can still fill.
     pub open_orders: BTreeMap<i64, Order>,
-    /// Ended orders.
+    /// Orders that have ended, by id.
     pub ended_orders: BTreeMap<i64, Order>,
     /// Conditional orders that wait for their trigger.
     pub waiting_algos: BTreeMap<i64, Algo>,
     /// Conditional orders that have ended or were triggered.
     pub ended_algos: BTreeMap<i64, Algo>,
-    /// Fills, oldest first.
+    /// Fills of all orders, oldest first.
     pub trades: VecDeque<Trade>,
-    /// Incomes, oldest first.
+    /// Changes of the wallet, oldest first.
     pub incomes: VecDeque<Income>,
     /// Listen key of the user stream; `None` without one.
     pub listen_key: Option<ListenKey>,
 }
 
 impl Account {
-    /// Applies a record.
+    /// Replaces the part of the account that the record holds.
     pub fn apply(&mut self, record: Record) {
         match record {
             Record::Wallet(wallet) => self.wallet_balance = wallet,

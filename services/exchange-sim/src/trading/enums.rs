@@ -66,7 +66,7 @@ wire_enum!(
 wire_enum!(
     /// Time in force of an order.
     TimeInForce {
-        /// Stays until canceled.
+        /// Stays in the order book until canceled.
         Gtc = "GTC",
         /// Fills at once as far as possible; the rest expires.
         Ioc = "IOC",
@@ -83,7 +83,7 @@ wire_enum!(
         New = "NEW",
         /// In the order book, partially filled.
         PartiallyFilled = "PARTIALLY_FILLED",
-        /// Completely filled.
+        /// Ended by a complete fill.
         Filled = "FILLED",
         /// Ended by the client.
         Canceled = "CANCELED",
@@ -111,7 +111,7 @@ wire_enum!(
 wire_enum!(
     /// Price that triggers a conditional order.
     WorkingType {
-        /// The last price.
+        /// The price of the last trade.
         Contract = "CONTRACT_PRICE",
         /// The mark price, which equals the last price here.
         Mark = "MARK_PRICE",
@@ -129,11 +129,11 @@ wire_enum!(
 wire_enum!(
     /// Type of a change of the wallet.
     IncomeType {
-        /// Realized profit.
+        /// Profit or loss that a fill realized.
         Pnl = "REALIZED_PNL",
-        /// Trading fee.
+        /// Fee of a fill; negative.
         Commission = "COMMISSION",
-        /// Funding payment.
+        /// Funding of a position; negative if paid.
         Funding = "FUNDING_FEE",
         /// Liquidation fee, paid into the insurance fund.
         Insurance = "INSURANCE_CLEAR",

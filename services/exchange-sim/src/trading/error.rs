@@ -3,9 +3,9 @@
 /// An error with Binance's code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExchangeError {
-    /// Error code.
+    /// Binance's code, such as -2019.
     pub code: i32,
-    /// Message.
+    /// Binance's message for that code.
     pub message: String,
 }
 

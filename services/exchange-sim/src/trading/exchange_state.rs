@@ -135,7 +135,7 @@ impl ExchangeState {
         }
     }
 
-    /// Applies stored records.
+    /// Applies the records of one stored call, as at a restart.
     pub fn restore(&mut self, batch: CallRecords) {
         for entry in batch.records {
             self.apply(entry);

@@ -28,7 +28,7 @@ pub struct SymbolFilters {
     pub quantity_range: [Decimal; 2],
     /// Largest quantity of a market order.
     pub market_max_quantity: Decimal,
-    /// Quantity step.
+    /// Step of quantities, of which each quantity is a multiple.
     pub step: Decimal,
     /// Decimal places of a quantity.
     pub quantity_precision: u32,

@@ -6,13 +6,13 @@ use rust_decimal::{Decimal, dec};
 /// One bracket of position values in USDT.
 #[derive(Debug, Clone, Copy)]
 pub struct Bracket {
-    /// Highest leverage.
+    /// Highest leverage that is allowed in the bracket.
     pub leverage: u32,
     /// Lower bound of the value, exclusive.
     pub notional_floor: i64,
     /// Upper bound of the value, inclusive.
     pub notional_cap: i64,
-    /// Maintenance margin rate.
+    /// Maintenance margin as a fraction of the value.
     pub maintenance_rate: Decimal,
     /// Deduction that makes the maintenance margin continuous over the brackets, in USDT.
     pub deduction: Decimal,

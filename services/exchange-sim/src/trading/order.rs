@@ -17,9 +17,9 @@ pub struct NewOrder {
     pub side: Side,
     /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Order type.
+    /// Type of the order.
     pub kind: OrderType,
-    /// Time in force.
+    /// How long the order may rest unfilled.
     pub time_in_force: TimeInForce,
     /// Limit price in USDT; zero for a market order.
     pub price: Decimal,
@@ -40,7 +40,7 @@ pub struct NewAlgo {
     pub side: Side,
     /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Order type.
+    /// Type of the order.
     pub kind: AlgoType,
     /// Trigger price in USDT.
     pub trigger_price: Decimal,
@@ -61,7 +61,7 @@ pub struct NewAlgo {
 pub struct Order {
     /// Id that the exchange assigned.
     pub id: i64,
-    /// Client order id.
+    /// Id that the client chose, or that the exchange made if the client chose none.
     pub client_id: String,
     /// Symbol of the contract.
     pub symbol: String,
@@ -69,9 +69,9 @@ pub struct Order {
     pub side: Side,
     /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Order type.
+    /// Type of the order.
     pub kind: OrderType,
-    /// Time in force.
+    /// How long the order may rest unfilled.
     pub time_in_force: TimeInForce,
     /// Limit price in USDT; zero for a market order.
     pub price: Decimal,
@@ -87,7 +87,7 @@ pub struct Order {
     pub close_position: bool,
     /// Type of the conditional order it came from; `None` for others.
     pub origin: Option<AlgoType>,
-    /// Status.
+    /// Status after the last change.
     pub status: OrderStatus,
     /// Time of creation, UTC ms.
     pub created_ms: i64,
@@ -114,7 +114,7 @@ impl Order {
         }
     }
 
-    /// Type as requested.
+    /// Type as the client requested it: that of the conditional order, if there was one.
     pub const fn original_type(&self) -> &'static str {
         match self.origin {
             Some(kind) => kind.as_str(),
@@ -123,12 +123,12 @@ impl Order {
     }
 }
 
-/// A conditional order.
+/// A conditional order, which becomes an order when its trigger is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Algo {
     /// Id that the exchange assigned.
     pub id: i64,
-    /// Client order id.
+    /// Id that the client chose, or that the exchange made if the client chose none.
     pub client_id: String,
     /// Symbol of the contract.
     pub symbol: String,
@@ -136,7 +136,7 @@ pub struct Algo {
     pub side: Side,
     /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Order type.
+    /// Type of the order.
     pub kind: AlgoType,
     /// Trigger price in USDT.
     pub trigger_price: Decimal,
@@ -148,7 +148,7 @@ pub struct Algo {
     pub reduce_only: bool,
     /// Price that triggers the order: last or mark price.
     pub working_type: WorkingType,
-    /// Status.
+    /// Status after the last change.
     pub status: AlgoStatus,
     /// Time of creation, UTC ms.
     pub created_ms: i64,
@@ -166,7 +166,7 @@ pub struct Algo {
     pub reason: String,
 }
 
-/// A fill.
+/// A fill of an order, complete or partial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trade {
     /// Id that the exchange assigned.
@@ -179,19 +179,19 @@ pub struct Trade {
     pub side: Side,
     /// Position that the order belongs to.
     pub position_side: PositionSide,
-    /// Price in USDT.
+    /// Price of the fill in USDT.
     pub price: Decimal,
     /// Quantity of the base asset.
     pub quantity: Decimal,
-    /// Value in USDT.
+    /// Value of the fill in USDT.
     pub quote_quantity: Decimal,
-    /// Fee in USDT.
+    /// Fee of the fill in USDT.
     pub fee: Decimal,
     /// Realized profit in USDT before fees.
     pub realized_pnl: Decimal,
     /// Whether the order was the maker.
     pub is_maker: bool,
-    /// Time, UTC ms.
+    /// Exchange time at which it happened, UTC ms.
     pub at_ms: i64,
 }
 
@@ -208,6 +208,6 @@ pub struct Income {
     pub amount: Decimal,
     /// Id of the fill it came from; `None` if it came from none.
     pub trade_id: Option<i64>,
-    /// Time, UTC ms.
+    /// Exchange time at which it happened, UTC ms.
     pub at_ms: i64,
 }

@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-/// Source of prices.
+/// Source of the prices at which orders fill.
 pub trait Prices {
     /// Last price of a contract at a time; `None` if it is no longer known.
     fn price_at(&self, symbol: &str, ms: i64) -> Option<Decimal>;
@@ -16,7 +16,7 @@ pub trait Prices {
 pub struct Now<'a> {
     /// Exchange time, UTC ms.
     pub ms: i64,
-    /// The market.
+    /// Prices of all contracts.
     pub prices: &'a dyn Prices,
 }
 

@@ -12,7 +12,7 @@ use super::position::Position;
 /// Listen key of a user stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenKey {
-    /// The key.
+    /// Key as it appears in the address of the stream.
     pub key: String,
     /// Expiry in exchange time, UTC ms.
     pub expires_ms: i64,
@@ -21,9 +21,9 @@ pub struct ListenKey {
 /// Settings of a contract in an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolConfig {
-    /// Leverage.
+    /// Leverage of the contract in this account.
     pub leverage: u32,
-    /// Margin mode.
+    /// Whether positions of the contract are isolated.
     pub margin_mode: MarginMode,
 }
 
@@ -36,13 +36,13 @@ pub enum Record {
     HedgeMode(bool),
     /// Settings of a contract.
     SymbolConfig(String, SymbolConfig),
-    /// A position.
+    /// Position of one contract and side.
     Position(Position),
-    /// An order.
+    /// Order in the order book, or ended.
     Order(Order),
-    /// A conditional order.
+    /// Conditional order, waiting or ended.
     Algo(Algo),
-    /// A fill.
+    /// Fill that was added.
     Trade(Trade),
     /// A change of the wallet, with its type.
     Income(Income),
@@ -57,7 +57,7 @@ pub enum Record {
 pub struct LogRecord {
     /// Name of the account; empty for filters.
     pub account: String,
-    /// The record.
+    /// New state, without the account.
     pub record: Record,
 }
 
@@ -75,18 +75,18 @@ pub struct CallRecords {
 pub struct UserNotice {
     /// Name of the account.
     pub account: String,
-    /// Time, UTC ms.
+    /// Exchange time of the change, UTC ms.
     pub at_ms: i64,
-    /// Content.
+    /// What has changed in the account.
     pub news: UserNews,
 }
 
 /// Content of a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UserNews {
-    /// An order changed.
+    /// An order was created, filled, or ended.
     Order {
-        /// The order.
+        /// Order after the change.
         order: Order,
         /// Execution type of Binance.
         execution_type: &'static str,
@@ -108,11 +108,11 @@ pub enum UserNews {
     },
     /// A conditional order changed.
     Algo(Algo),
-    /// Leverage changed.
+    /// The client has changed the leverage of a contract.
     Leverage {
         /// Symbol of the contract.
         symbol: String,
-        /// Leverage.
+        /// Leverage of the contract in this account.
         leverage: u32,
     },
     /// The listen key has expired.

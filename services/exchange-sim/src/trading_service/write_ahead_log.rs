@@ -21,7 +21,7 @@ struct LogHeader {
     market: String,
 }
 
-/// The open log.
+/// Log that is open for appending.
 #[derive(Debug)]
 pub(crate) struct WriteAheadLog {
     file: File,

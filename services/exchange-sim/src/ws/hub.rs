@@ -12,7 +12,6 @@ use tracing::warn;
 
 use crate::interval::Interval;
 
-/// A public stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StreamKey {
     /// Index of the contract in the list of contracts.

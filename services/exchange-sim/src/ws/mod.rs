@@ -25,7 +25,7 @@ use hub::StreamFormat;
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 const ROUTES: [&str; 4] = ["", "/market", "/public", "/private"];
 
-/// All WebSocket routes.
+/// Routes of all stream addresses, with and without Binance's prefixes.
 pub(crate) fn router(context: ConnectionContext) -> Router {
     let mut router = Router::new();
     for route in ROUTES {

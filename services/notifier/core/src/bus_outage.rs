@@ -19,7 +19,7 @@ const OUTAGE_NOTICE_AFTER_MS: u64 = 30_000;
 pub enum DeliveryPath {
     /// To Telegram, or to standard output without Telegram.
     Channel(Message),
-    /// To the fallback.
+    /// To the address of `FALLBACK_URL`.
     Fallback(FallbackMessage),
 }
 

@@ -40,7 +40,7 @@ pub struct Update {
 /// Content of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpdateKind {
-    /// A text message.
+    /// A text that a user wrote, in any chat with the bot.
     Text {
         /// User who sent it.
         user: i64,
@@ -53,7 +53,7 @@ pub enum UpdateKind {
         /// Text of the message.
         text: String,
     },
-    /// A pressed button.
+    /// A press of a button below a message of the bot.
     ButtonPress {
         /// User who pressed it.
         user: i64,

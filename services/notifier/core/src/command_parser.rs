@@ -69,7 +69,7 @@ pub const VERBS: [(&str, &str, &str); 20] = [
 /// A command of the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TelegramCommand {
-    /// Lists the commands.
+    /// `/help`, or `/start` without a unit: the list of commands.
     Help {
         /// Whether the command is Telegram's `/start` when a user opens the chat.
         is_greeting: bool,
@@ -78,7 +78,7 @@ pub enum TelegramCommand {
     Status,
     /// Health of every process.
     Health,
-    /// Open positions.
+    /// Open positions of all accounts.
     Positions,
     /// Result of every book.
     Performance,
@@ -88,7 +88,7 @@ pub enum TelegramCommand {
     Silence(SilenceArgs),
     /// A command for the account leader.
     Account {
-        /// The command.
+        /// Command as the account leader will execute it.
         command: AccountCommand,
         /// Account; `None` if there is only one, or the latch names it.
         account: Option<AccountKey>,
@@ -97,19 +97,19 @@ pub enum TelegramCommand {
     Unit(UnitCommand),
 }
 
-/// Arguments of `/silence`.
+/// What `/silence` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SilenceArgs {
-    /// Starts a silence.
+    /// Mutes all but critical notifications for a time.
     Start {
-        /// Duration in milliseconds.
+        /// Length of the silence, in milliseconds.
         duration_ms: u64,
         /// Unit, instance or service; `None` silences everything.
         unit: Option<SubjectToken>,
     },
-    /// Ends all silences.
+    /// Ends every active silence at once.
     Off,
-    /// Lists the silences.
+    /// Lists the active silences with their ends.
     Show,
 }
 

@@ -19,7 +19,7 @@ pub enum IncomingEvent {
         service: Service,
         /// Instance that published the event.
         instance: SubjectToken,
-        /// The event.
+        /// Event as published, with its id and severity.
         event: Event,
     },
     /// An event of a newer program.
@@ -32,7 +32,7 @@ pub enum IncomingEvent {
         severity: Severity,
         /// Subject of the event.
         subject: String,
-        /// Payload as received.
+        /// Payload as received, cut to a readable length.
         payload: String,
     },
 }

@@ -35,7 +35,7 @@ pub struct FallbackMessage {
     pub at: UtcMs,
     /// Severity of the notification.
     pub severity: Severity,
-    /// Heading.
+    /// First line of the notification.
     pub title: String,
     /// Outage of Telegram, then the lines of the notification.
     pub message: String,

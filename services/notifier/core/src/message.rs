@@ -26,9 +26,9 @@ pub struct BoldSpan {
 /// A message as the channel sends it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// Text.
+    /// Text without markup; its lines are separated by line feeds.
     pub text: String,
-    /// Headings.
+    /// Parts of the text that are shown in bold: the headings.
     pub bold: Vec<BoldSpan>,
     /// Chat of the message; `None` for the configured one.
     pub chat: Option<i64>,

@@ -14,10 +14,10 @@ use crate::notification::Notification;
 /// Dead letters, oldest first.
 pub type DeadLetters = VecDeque<DeadLetter>;
 
-/// A queued notification.
+/// A notification that waits for its delivery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueuedNotification {
-    /// The notification.
+    /// Text, severity and event of the notification.
     pub notification: Notification,
     /// Number of earlier attempts with an unknown outcome.
     pub repeats: u32,
@@ -48,7 +48,7 @@ pub struct Reply {
 /// A button below a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Button {
-    /// Label.
+    /// Label that the operator sees.
     pub text: String,
     /// Data that Telegram returns when the button is pressed; at most 64 bytes.
     pub data: String,
@@ -94,10 +94,10 @@ pub struct MessageInFlight {
     pub digest: bool,
 }
 
-/// Counts of messages.
+/// Counts of messages since the beginning of the journal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MessageCounts {
-    /// Delivered messages.
+    /// Messages that Telegram has accepted.
     pub sent: u64,
     /// Attempts with an unknown outcome.
     pub outcome_unknown: u64,
@@ -120,7 +120,7 @@ pub struct DeadLetter {
     pub error: String,
 }
 
-/// One silence.
+/// A silence that is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silence {
     /// Unit or service that is silenced; `None` silences everything.
@@ -191,9 +191,9 @@ pub enum Outcome {
     },
     /// The chat has a new id.
     ChatMigrated {
-        /// Old id.
+        /// Id of the group before it became a supergroup.
         from: i64,
-        /// New id.
+        /// Id of the supergroup.
         to: i64,
     },
 }

@@ -123,7 +123,7 @@ pub enum DeliveryRecord {
         /// Beginning of the text.
         command: String,
     },
-    /// A silence started.
+    /// The operator started a silence.
     SilenceStarted {
         /// Unit or service that is silenced; `None` silences everything.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,7 +131,7 @@ pub enum DeliveryRecord {
         /// End of the silence.
         until: UtcMs,
     },
-    /// A silence ended.
+    /// A silence ended, by its time or by the operator.
     SilenceEnded {
         /// Index of the silence among the active ones.
         silence_index: usize,
@@ -173,9 +173,9 @@ pub enum DeliveryRecord {
     },
     /// The chat has a new id.
     ChatMigrated {
-        /// Old id.
+        /// Id of the group before it became a supergroup.
         from: i64,
-        /// New id.
+        /// Id of the supergroup.
         to: i64,
     },
 }

@@ -26,7 +26,7 @@ pub type LatestHeartbeat = (Service, SubjectToken, Heartbeat);
 /// Newest report of an account.
 pub type LatestAccountReport = (AccountKey, AccountReport);
 
-/// Reply to `/help`.
+/// Reply to `/help`; with a greeting when a user opens the chat.
 pub fn help(is_greeting: bool) -> String {
     let first = is_greeting.then(|| "Welcome. Commands:".to_owned());
     let verbs = VERBS.iter().map(|(verb, arguments, effect)| {

@@ -55,7 +55,7 @@ pub struct DeliveryState {
     pub running_command: Option<RunningCommand>,
     /// Chat of each operator's last command.
     command_chats: BTreeMap<String, i64>,
-    /// Active silences.
+    /// Silences that are in force, oldest first.
     pub silences: Vec<Silence>,
     /// Known outages with their inhibited notifications.
     pub outages: Outages,

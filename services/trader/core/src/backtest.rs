@@ -53,7 +53,7 @@ pub enum OnHalt {
 pub struct ClosedTrade {
     /// Strategy of the signal.
     pub strategy: Strategy,
-    /// Long or short.
+    /// Side of the closed position.
     pub side: PositionSide,
     /// Open time of the candle in which the entry filled.
     pub entry_at: UtcMs,

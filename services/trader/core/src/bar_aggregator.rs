@@ -48,7 +48,7 @@ pub enum OutOfOrder {
     /// The base interval does not divide the bar's interval.
     #[error("base interval is {base}: expected an interval that divides {bar} evenly")]
     NotDivisible {
-        /// Base interval.
+        /// Interval of the candles.
         base: Interval,
         /// Interval of the bar.
         bar: Interval,
@@ -58,7 +58,7 @@ pub enum OutOfOrder {
     NotAligned {
         /// Open time of the candle.
         open_time: UtcMs,
-        /// Base interval.
+        /// Interval of the candles.
         base: Interval,
     },
 }

@@ -11,7 +11,7 @@ use crate::fixed_point::Price;
 /// Intervals of candles and bars.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Interval {
-    /// One minute.
+    /// One minute: the base interval of trading.
     #[serde(rename = "1m")]
     M1,
     /// Three minutes.
@@ -51,7 +51,7 @@ impl Interval {
         Self::H4,
     ];
 
-    /// Length in milliseconds.
+    /// Length of the interval, in milliseconds.
     pub const fn millis(self) -> i64 {
         let minutes = match self {
             Self::M1 => 1,
@@ -113,13 +113,13 @@ impl FromStr for Interval {
 pub struct Candle {
     /// Time at which the candle began.
     pub open_time: UtcMs,
-    /// First price.
+    /// First price of the interval.
     pub open: Price,
-    /// Highest price.
+    /// Highest price of the interval.
     pub high: Price,
-    /// Lowest price.
+    /// Lowest price of the interval.
     pub low: Price,
-    /// Last price.
+    /// Last price of the interval.
     pub close: Price,
 }
 

@@ -37,7 +37,7 @@ pub const POSITION_LOSS: Decimal = Decimal::from_parts(3, 0, 0, false, 2);
 pub const EXCHANGE_ERRORS: u64 = 5;
 
 impl Breaker {
-    /// All breakers.
+    /// All breakers: those of accounts first.
     pub const ALL: [Self; 7] = [
         Self::DailyLoss,
         Self::Drawdown,

@@ -26,7 +26,7 @@ macro_rules! fixed {
         pub struct $name(i64);
 
         impl $name {
-            /// Zero.
+            /// The value 0, which is also the default.
             pub const ZERO: Self = Self(0);
 
             /// A number from units of 1e-8.

@@ -259,7 +259,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// An empty window.
+    /// Creates an empty window that keeps `capacity` values.
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity,

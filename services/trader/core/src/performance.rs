@@ -31,7 +31,7 @@ struct DailyReturns {
     squares: Decimal,
 }
 
-/// Performance figures.
+/// Figures that rate a series of trades.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PerformanceFigures {
     /// Sum of all profits, in the quote currency.

@@ -20,9 +20,9 @@ const FIRST_REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// compared, except for the first report.
 #[derive(Debug, Clone)]
 pub struct AccountStatus {
-    /// Sequence in REPORTS.
+    /// Sequence of the report in the stream REPORTS.
     seq: u64,
-    /// The report.
+    /// Content of the report.
     pub report: AccountReport,
     received_at: Instant,
     /// Sequence of the newest command that this process knows of.

@@ -19,7 +19,7 @@ use crate::account::monitor::AccountMonitor;
 use crate::books::book_registry::BookRegistry;
 use crate::books::core_calls::InFlightCalls;
 
-/// One trader process.
+/// What all parts of one trader process share.
 pub struct Context {
     /// Connection to the bus.
     pub bus: Bus,

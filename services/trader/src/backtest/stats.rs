@@ -39,7 +39,6 @@ pub(super) struct BacktestStats {
 /// Sums over closed trades. Amounts in the quote currency.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TradeTotals {
-    /// Number of trades.
     pub(super) count: u64,
     /// Number of trades with a profit after fees.
     pub(super) wins: u64,

@@ -6,7 +6,7 @@ use runtime::lease::LeaseStatus;
 /// The lease of one book, as this process has read it.
 #[derive(Debug, Clone)]
 pub struct BookLeaseView {
-    /// The book's symbol.
+    /// Symbol that the book trades.
     pub symbol: SubjectToken,
     /// Status of the lease.
     pub status: LeaseStatus,
@@ -19,9 +19,9 @@ pub struct BookLeaseView {
 /// What to do with the leases.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AssignmentPlan {
-    /// Books to acquire.
+    /// Symbols whose books this instance acquires now.
     pub acquire: Vec<SubjectToken>,
-    /// Books to relinquish.
+    /// Symbols whose books this instance gives back.
     pub relinquish: Vec<SubjectToken>,
 }
 

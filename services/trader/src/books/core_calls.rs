@@ -36,7 +36,7 @@ pub struct CallGuard {
 }
 
 impl InFlightCalls {
-    /// Registers a call.
+    /// Registers a call of the core, until the returned guard is dropped.
     pub fn begin_call(self: &Arc<Self>, book: &BookKey, last_seq: u64) -> CallGuard {
         let mut table = self.table();
         table.last_id += 1;

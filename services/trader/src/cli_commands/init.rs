@@ -35,7 +35,7 @@ pub struct InitArgs {
     output: OutputArgs,
 }
 
-/// Result as JSON.
+/// Opened account, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct OpenedAccount {
     #[serde(serialize_with = "as_text")]

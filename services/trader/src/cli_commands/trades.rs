@@ -63,7 +63,7 @@ struct ClosedTrade {
     reason: String,
 }
 
-/// Result as JSON.
+/// Closed trades, as `--json` prints them.
 #[derive(Debug, Serialize)]
 struct Trades {
     trades: Vec<ClosedTrade>,

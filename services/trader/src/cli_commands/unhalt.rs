@@ -42,7 +42,7 @@ pub struct UnhaltArgs {
     output: OutputArgs,
 }
 
-/// Result as JSON.
+/// Result of the command, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct UnhaltedBook {
     #[serde(serialize_with = "as_text")]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Longest delay.
+/// Longest delay before a restart, however many failures came before it.
 pub const MAX_DELAY: Duration = Duration::from_hours(1);
 /// Failures in a row that are answered with a restart. The next one is answered with a quarantine.
 pub const MAX_CONSECUTIVE_FAILURES: u32 = 10;

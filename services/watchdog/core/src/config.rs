@@ -43,7 +43,7 @@ impl RestartBudget {
 impl FromStr for RestartBudget {
     type Err = String;
 
-    /// Parses `RESTARTS/HOURS`.
+    /// Parses `RESTARTS/HOURS`, such as `20/24`. The error says what is expected.
     fn from_str(text: &str) -> Result<Self, String> {
         let parts = text.split_once('/');
         let read = parts.and_then(|(n, hours)| Some((n.parse().ok()?, hours.parse().ok()?)));

@@ -10,7 +10,7 @@ use crate::restart_policy::RestartPolicy;
 pub struct Run {
     /// Id of the container.
     pub container: String,
-    /// Docker's `StartedAt`, verbatim.
+    /// Docker's `StartedAt`, verbatim: distinguishes the runs of a container.
     pub started_at: String,
 }
 
@@ -34,11 +34,11 @@ pub struct Container {
 pub enum Status {
     /// Created and never started.
     Created,
-    /// Running.
+    /// The process of the container runs.
     Running,
     /// Frozen by `docker pause`.
     Paused,
-    /// Ended.
+    /// The process of the container has ended.
     Exited(Exit),
     /// Being removed or restarted by Docker.
     InTransition,

@@ -14,7 +14,7 @@ use crate::unit::Unit;
 /// The explanation in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// The unit's name.
+    /// Name of the unit, such as `trader-paper-1`.
     pub unit: SubjectToken,
     /// The unit's phase, with health and hold.
     pub phase: &'static str,

@@ -40,7 +40,7 @@ pub struct FailureGroup {
     pub signature: String,
     /// The newest failure of the group, with its real numbers.
     pub example: String,
-    /// Number of failures.
+    /// Number of failures in the group.
     pub count: u32,
     /// Time of the first failure.
     pub first: UtcMs,
@@ -63,7 +63,7 @@ impl FailureGroup {
 }
 
 impl Failures {
-    /// Adds a failure.
+    /// Adds a failure to its group. A new group beyond the limit replaces the group that is longest without a failure.
     pub fn add(&mut self, at: UtcMs, reason: &RestartReason, last_error: Option<&str>) {
         let signature = signature(reason, last_error);
         let example = example(reason, last_error);

@@ -13,7 +13,7 @@ const MARKET_DATA_LOST_ERRORS: u64 = 3;
 /// Market data connectivity in one heartbeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FeedConnectivity {
-    /// Candles arrive.
+    /// Whether the feed receives candles.
     pub is_receiving: bool,
     /// Failed attempts since boot. A market that answers without candles is no error.
     pub errors: u64,
@@ -22,7 +22,6 @@ pub struct FeedConnectivity {
 /// A time in which the connectivity did not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectivitySpan {
-    /// Candles arrived.
     is_receiving: bool,
     /// Start, by the monotonic clock in milliseconds.
     since: u64,

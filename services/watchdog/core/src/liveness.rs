@@ -36,7 +36,7 @@ pub struct HeartbeatSample {
     pub uptime_ms: u64,
     /// Heartbeat interval, in milliseconds.
     pub interval_ms: u64,
-    /// Errors since boot.
+    /// Errors of all components since the start of the process.
     pub errors: u64,
     /// The newest error in one line. `None` if there was none since boot.
     pub last_error: Option<String>,
@@ -55,7 +55,7 @@ pub struct HeartbeatSample {
 /// The counter of a component and its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgressDeadline {
-    /// Iterations since boot.
+    /// Iterations of the component since the start of the process.
     pub iterations: u64,
     /// Time within which the counter must advance, in milliseconds.
     pub deadline_ms: u64,
@@ -139,7 +139,7 @@ impl HeartbeatSample {
 /// The newest heartbeat and what the heartbeats before it say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Liveness {
-    /// The newest heartbeat.
+    /// Heartbeat that was received last.
     pub heartbeat: HeartbeatSample,
     /// Reception of the newest heartbeat, by the monotonic clock in milliseconds.
     pub received_at: u64,

@@ -8,7 +8,7 @@ use crate::container::Run;
 /// A latch of an account.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Latch {
-    /// The latched account.
+    /// Account that is latched.
     pub account: AccountKey,
     /// Id of the latch.
     pub id: String,

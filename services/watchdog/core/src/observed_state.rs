@@ -32,7 +32,7 @@ const MAX_STARTING_MS: u64 = 15_000;
 /// Time after which an observed run cannot be confused with the run before, in milliseconds.
 const RUN_CONFIRMED_MS: u64 = 5_000;
 
-/// An observation.
+/// One observation, as input of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SupervisionEvent {
     /// All containers, after each connection to Docker and periodically.
@@ -44,7 +44,7 @@ pub enum SupervisionEvent {
     },
     /// One container was inspected.
     ContainerObserved {
-        /// The container's unit.
+        /// Unit to which the container belongs.
         unit: SubjectToken,
         /// The container as Docker reports it now.
         container: Container,
@@ -62,9 +62,9 @@ pub enum SupervisionEvent {
     DockerRecovered(DockerOutage),
     /// A heartbeat was received.
     HeartbeatReceived {
-        /// The sender.
+        /// Unit that sent the heartbeat.
         unit: SubjectToken,
-        /// The heartbeat.
+        /// Content of the heartbeat, as far as decisions need it.
         heartbeat: HeartbeatSample,
     },
     /// The log of an ended run was read.
@@ -76,11 +76,11 @@ pub enum SupervisionEvent {
     },
     /// An operator ended a latch.
     Unlatched {
-        /// The ended latch.
+        /// Latch that the operator ended.
         latch: Latch,
         /// Operator who ended it.
         by: String,
-        /// The operator's reason.
+        /// Reason that the operator gave.
         reason: String,
     },
     /// The watchdog's own echo came back over the bus.
@@ -92,7 +92,7 @@ pub enum SupervisionEvent {
         /// Error of the call. `None` if it succeeded.
         error: Option<String>,
     },
-    /// Time passed.
+    /// A timer of the watchdog is due; nothing was observed.
     Ticked,
 }
 
@@ -108,15 +108,15 @@ pub struct StopRequest {
 /// The units whose decision an event may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AffectedUnits {
-    /// No unit.
+    /// The event changes no decision.
     None,
-    /// One unit.
+    /// The decision about this unit only.
     One(SubjectToken),
-    /// Every unit.
+    /// The decision about every unit, such as after a Docker outage.
     All,
 }
 
-/// All observations.
+/// Observations of all units, of Docker and of the bus.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObservedState {
     config: SupervisionConfig,
@@ -266,12 +266,12 @@ impl ObservedState {
         self.units.get(unit)
     }
 
-    /// Every observed unit.
+    /// Names of all units that were observed since the start, in order.
     pub fn units(&self) -> impl Iterator<Item = &SubjectToken> {
         self.units.keys()
     }
 
-    /// Whether Docker answers.
+    /// Whether Docker answered last.
     pub const fn is_docker_reachable(&self) -> bool {
         self.is_docker_reachable
     }

@@ -6,10 +6,10 @@ use crate::reason::{QuarantineReason, RestartReason};
 /// The phase of a unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum UnitPhase {
-    /// Never seen running.
+    /// No run of the unit has been observed yet.
     #[default]
     Unknown,
-    /// Running.
+    /// This run is in progress.
     Running(Run),
     /// Hung or commanded to stop, and being stopped.
     Stopping {
@@ -27,26 +27,26 @@ pub enum UnitPhase {
         /// Length of the wait, in milliseconds.
         delay_ms: u64,
     },
-    /// Being started.
+    /// The start is recorded and its run is not observed yet.
     Starting {
         /// The run before the start.
         run: Run,
     },
     /// Not restarted until an operator acts.
     Quarantined {
-        /// The last run.
+        /// Run that ended last.
         run: Run,
         /// Why the unit is quarantined.
         reason: QuarantineReason,
     },
     /// Stopped by an operator.
     Stopped {
-        /// The last run.
+        /// Run that ended last.
         run: Run,
     },
     /// Ended and not restarted.
     Ended {
-        /// The last run.
+        /// Run that ended last.
         run: Run,
     },
     /// The container was removed.

@@ -14,7 +14,7 @@ use crate::format::format_seconds;
 pub enum RestartReason {
     /// Exit with an error.
     Crashed {
-        /// Exit code.
+        /// Exit code of the process; 128 + n after signal n.
         code: i64,
     },
     /// Killed by the kernel for lack of memory.
@@ -53,19 +53,19 @@ pub enum RestartReason {
     },
     /// Docker did not start the container.
     StartFailed {
-        /// Docker's error.
+        /// Error that Docker returned, in one line.
         error: String,
     },
-    /// A cycle finished.
+    /// The time of `--duration` is over (exit 20).
     CycleFinished,
     /// Exit with a code that a restart does not fix.
     ExitNotRestartable {
-        /// Exit code.
+        /// Exit code of the process; 128 + n after signal n.
         code: i64,
     },
     /// A command of an operator.
     Commanded {
-        /// The operator.
+        /// User name of the operator, as given with the command.
         by: String,
     },
 }
@@ -163,7 +163,7 @@ fn describe_exit(f: &mut fmt::Formatter<'_>, code: i64) -> fmt::Result {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuarantineReason {
-    /// `--max-restarts` is reached.
+    /// All restarts of `--max-restarts` are used up.
     MaxRestarts,
     /// Too many failures in a row.
     ConsecutiveFailures,

@@ -34,18 +34,18 @@ pub enum SupervisionRecord {
     Unit {
         /// Service and number of the unit.
         unit: SubjectToken,
-        /// Wall-clock time.
+        /// Time of the decision, by the wall clock of the watchdog.
         at: UtcMs,
-        /// What happened.
+        /// Fact about the unit.
         record: UnitRecord,
     },
     /// Something happened to a Compose service beside the units.
     Service {
-        /// Service and number.
+        /// Name of the service with its number, such as `nats-1`.
         service: SubjectToken,
-        /// Wall-clock time.
+        /// Time of the decision, by the wall clock of the watchdog.
         at: UtcMs,
-        /// What happened.
+        /// Fact about the service.
         record: ServiceRecord,
     },
 }
@@ -67,9 +67,9 @@ pub enum UnitRecord {
     },
     /// A new run was observed.
     Started {
-        /// The new run.
+        /// Run that was observed for the first time.
         run: Run,
-        /// What started it.
+        /// Cause of the start, as far as it is known.
         by: StartedBy,
     },
     /// First heartbeat in phase running of this boot.
@@ -114,13 +114,13 @@ pub enum UnitRecord {
     },
     /// The unit is not restarted until an operator acts.
     Quarantined {
-        /// The last run.
+        /// Run that was the last one at this record.
         run: Run,
         /// Why the unit is quarantined.
         quarantine_reason: QuarantineReason,
-        /// The last failure.
+        /// Reason of the last failure, also if the limit was reached by earlier ones.
         reason: RestartReason,
-        /// Restarts so far.
+        /// Restarts so far, including finished cycles.
         restarts: u32,
         /// Failures in a row.
         consecutive_failures: u32,
@@ -130,7 +130,7 @@ pub enum UnitRecord {
     },
     /// An operator stopped the unit.
     Stopped {
-        /// The last run.
+        /// Run that was the last one at this record.
         run: Run,
         /// Exit code of the last run.
         exit_code: i64,
@@ -140,7 +140,7 @@ pub enum UnitRecord {
     },
     /// The unit ended and is not restarted.
     Ended {
-        /// The last run.
+        /// Run that was the last one at this record.
         run: Run,
         /// Exit code of the last run.
         exit_code: i64,
@@ -149,21 +149,21 @@ pub enum UnitRecord {
     },
     /// An operator gave a command.
     Commanded {
-        /// The command.
+        /// Command for the run, such as a stop.
         command: RunCommand,
-        /// The operator.
+        /// User name of the operator, as given with the command.
         by: String,
     },
     /// An operator set a hold: the watchdog does not act until the release.
     HoldSet {
-        /// The operator.
+        /// User name of the operator, as given with the command.
         by: String,
-        /// The operator's reason.
+        /// Reason that the operator gave.
         reason: String,
     },
     /// An operator ended a hold or a quarantine.
     Released {
-        /// The operator.
+        /// User name of the operator, as given with the command.
         by: String,
         /// The restarts are reset, too.
         restarts_reset: bool,
@@ -181,18 +181,18 @@ pub enum UnitRecord {
     LatchSeen(Latch),
     /// An operator ended that latch, which ends the quarantine.
     Unlatched {
-        /// The ended latch.
+        /// Latch that the operator ended.
         latch: Latch,
-        /// The operator.
+        /// User name of the operator, as given with the command.
         by: String,
-        /// The operator's reason.
+        /// Reason that the operator gave.
         reason: String,
     },
     /// The end of a log that was read after its restart was decided.
     LogRead {
         /// Run that wrote the log.
         run: Run,
-        /// The last lines.
+        /// Last log lines, oldest first, with secrets masked.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         log: Vec<String>,
         /// Error of reading the log. `None` if it was read.
@@ -203,7 +203,7 @@ pub enum UnitRecord {
     ContainerRemoved,
 }
 
-/// A decided restart.
+/// A restart that was decided, with the failure that led to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
     /// The run that ended.
@@ -254,11 +254,11 @@ pub enum ServiceRecord {
     },
     /// A run other than the one recorded last, or the first one.
     Started {
-        /// The new run.
+        /// Run that was observed for the first time.
         run: Run,
         /// Restarts by Docker's restart policy since the last start by anything else.
         restarts: u64,
-        /// What started it.
+        /// Cause of the start, as far as it is known.
         by: StartedBy,
     },
 }

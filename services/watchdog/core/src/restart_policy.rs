@@ -42,7 +42,7 @@ impl RestartPolicy {
         }
     }
 
-    /// The base delay.
+    /// Delay before the first restart (`--restart-delay`); each consecutive failure doubles it.
     pub const fn base_delay(&self) -> Duration {
         Duration::from_secs(self.restart_delay_s)
     }

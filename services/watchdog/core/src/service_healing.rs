@@ -18,12 +18,12 @@ use crate::model::StartedBy;
 use crate::record::ServiceRecord;
 use crate::state::ServiceState;
 
-/// An inspected service.
+/// A Compose service beside the units, as Docker reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedService {
-    /// Service and number.
+    /// Name of the service with its number, such as `nats-1`.
     pub name: SubjectToken,
-    /// The current run.
+    /// Run that is in progress, or the last one.
     pub run: Run,
     /// Start of the run by Docker's wall clock.
     pub start_time: UtcMs,
@@ -38,7 +38,7 @@ pub struct ObservedService {
 /// Health of a container by its health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContainerHealth {
-    /// Docker reports healthy.
+    /// The last health check succeeded.
     Healthy,
     /// Docker reports unhealthy. Exit codes of the last checks; -1 for a check that timed out.
     Unhealthy(Vec<i64>),
@@ -139,7 +139,7 @@ impl HealLimiter {
         (is_old_enough && !was_healed_recently).then_some(reason)
     }
 
-    /// Notes a heal.
+    /// Records that the service was restarted now, which delays its next restart by the watchdog.
     pub fn record_heal(&mut self, service: &ObservedService, now: DecisionInputs) {
         let heal = LastHeal {
             at: now.clock.mono,

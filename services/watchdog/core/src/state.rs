@@ -71,7 +71,7 @@ impl SupervisionState {
         Ok(())
     }
 
-    /// Folds one record.
+    /// Changes the state by one journaled record.
     pub fn apply(&mut self, record: &SupervisionRecord) {
         match record {
             SupervisionRecord::WriterChanged { boot, instance, .. } => {

@@ -25,7 +25,7 @@ pub struct Unit {
     pub policy: Option<RestartPolicy>,
     /// Id of the container whose arguments are invalid.
     pub unreadable_container: Option<String>,
-    /// The phase.
+    /// Phase that follows from the last records.
     pub phase: UnitPhase,
     /// Start of the phase.
     pub since: UtcMs,
@@ -41,7 +41,7 @@ pub struct Unit {
     pub last_reason: Option<RestartReason>,
     /// The error that the unit reported before that.
     pub last_error: Option<String>,
-    /// Failures by signature.
+    /// Failures so far, grouped by signature.
     pub failures: Failures,
     /// Detection of the last failure, until the unit is healthy again.
     pub down_since: Option<UtcMs>,
@@ -70,18 +70,18 @@ pub struct Unit {
 /// A command in progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingCommand {
-    /// The command.
+    /// Command that is carried out for the run.
     pub command: RunCommand,
-    /// The operator.
+    /// User name of the operator, as given with the command.
     pub by: String,
 }
 
 /// A hold: the watchdog does not act.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
-    /// The operator.
+    /// User name of the operator, as given with the command.
     pub by: String,
-    /// The operator's reason.
+    /// Reason that the operator gave.
     pub reason: String,
 }
 
@@ -97,7 +97,7 @@ pub struct UnexplainedFailure {
 }
 
 impl Unit {
-    /// Folds one record.
+    /// Changes the state by one journaled record, which happened at `at`.
     pub fn apply(&mut self, at: UtcMs, record: &UnitRecord) {
         match record {
             UnitRecord::RestartPolicyRead(policy) => self.policy = Some(policy.clone()),

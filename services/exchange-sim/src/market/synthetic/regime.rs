@@ -79,7 +79,7 @@ impl Regime {
 /// One minute of the whole market.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MarketFactor {
-    /// Common log return.
+    /// Log return that all contracts share.
     pub(super) common_return: f64,
     /// Standard deviation of the common return.
     pub(super) sigma: f64,

@@ -53,7 +53,7 @@ pub(super) fn acknowledged(placed: &Order) -> Value {
     view
 }
 
-/// A conditional order.
+/// Conditional order as the algo endpoints return it.
 pub(super) fn algo(algo: &Algo) -> Value {
     json!({
         "algoId": algo.id,
@@ -91,7 +91,7 @@ pub(super) fn algo(algo: &Algo) -> Value {
     })
 }
 
-/// A fill.
+/// Fill as `userTrades` returns it.
 pub(super) fn trade(trade: &Trade) -> Value {
     json!({
         "symbol": trade.symbol,

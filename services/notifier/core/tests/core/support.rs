@@ -14,7 +14,7 @@ use protocol::ids::Service;
 use protocol::time::ClockReading;
 use protocol::time::UtcMs;
 
-/// 2026-11-24T03:00:00Z.
+/// Start of the tests, 2026-11-24T03:00:00Z.
 pub(crate) const BEGIN: UtcMs = UtcMs(1_795_489_200_000);
 
 /// Chat that receives messages.
@@ -39,7 +39,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// An empty journal.
+    /// A notifier with an empty journal.
     pub(crate) fn new(limits: SendLimits) -> Self {
         let mut world = Self {
             journal: Vec::new(),
@@ -53,7 +53,7 @@ impl World {
         world
     }
 
-    /// Current time.
+    /// Reading of both clocks now.
     pub(crate) fn now(&self) -> ClockReading {
         ClockReading {
             utc: UtcMs(BEGIN.0 + i64::try_from(self.mono).unwrap()),
@@ -61,7 +61,7 @@ impl World {
         }
     }
 
-    /// Advances the clocks.
+    /// Advances both clocks by so many milliseconds.
     pub(crate) fn advance(&mut self, ms: u64) {
         self.mono += ms;
     }

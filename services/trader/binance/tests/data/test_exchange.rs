@@ -30,7 +30,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 /// Deadline of every wait.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// Minute 0: 2022-01-01T00:00Z.
+/// Start of the first minute, 2022-01-01T00:00Z.
 const START: i64 = 1_640_995_200_000;
 const MINUTE: i64 = 60_000;
 

@@ -7,11 +7,11 @@ use protocol::time::UtcMs;
 
 /// 365 days of minutes.
 pub(crate) const YEAR: i64 = 525_600;
-/// 2026-01-05T00:00Z.
+/// Start of the market, 2026-01-05T00:00Z.
 const MIDNIGHT: i64 = 1_767_571_200_000;
 const TICK: i64 = 10_000_000;
 
-/// `SplitMix64`.
+/// Random number generator `SplitMix64`.
 struct Random(u64);
 
 impl Random {

@@ -18,7 +18,7 @@ pub enum AccountRecord {
     AccountOpened {
         /// Installation id that the account's client order ids carry.
         installation_id: InstallationId,
-        /// Who opened it.
+        /// User name of the operator who opened the account.
         by: String,
     },
     /// Another process writes this journal from here on.
@@ -77,9 +77,9 @@ pub struct Latch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatchReason {
-    /// [`Breaker::DailyLoss`].
+    /// The breaker for the loss of one day.
     DailyLoss,
-    /// [`Breaker::Drawdown`].
+    /// The breaker for the fall from the highest equity.
     Drawdown,
     /// The operator's command `flatten`.
     Operator,
@@ -119,7 +119,7 @@ pub struct CommandSource {
 pub struct UnlatchCommand {
     /// Id of the ended latch.
     pub latch_id: String,
-    /// The operator's command.
+    /// Author, reason and sequence of the command.
     #[serde(flatten)]
     pub source: CommandSource,
 }
@@ -130,7 +130,7 @@ pub struct Pause {
     /// Symbol whose entries are meant; `None` for all symbols of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<SubjectToken>,
-    /// The operator's command.
+    /// Author, reason and sequence of the command.
     #[serde(flatten)]
     pub source: CommandSource,
 }

@@ -36,7 +36,7 @@ pub enum AccountEvent {
         at: UtcMs,
         /// Sequence of the command in the operator journal.
         seq: u64,
-        /// The command.
+        /// Command as stored in the operator journal.
         command: AccountCommandRecord,
     },
 }
@@ -80,7 +80,7 @@ impl AccountState {
         Ok(())
     }
 
-    /// Folds one record.
+    /// Changes the state by one journaled record.
     pub fn apply(&mut self, record: &AccountRecord) {
         match record {
             AccountRecord::WriterChanged { .. } => {}

@@ -54,9 +54,9 @@ pub struct InvalidConfig {
     pub field: &'static str,
     /// Value of the setting.
     pub value: Decimal,
-    /// Smallest allowed value.
+    /// Smallest value that is allowed.
     pub least: Decimal,
-    /// Largest allowed value.
+    /// Largest value that is allowed.
     pub most: Decimal,
 }
 

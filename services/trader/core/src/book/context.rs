@@ -19,7 +19,7 @@ pub struct DecisionInputs {
 /// Whether the account currently permits new entries, and if not, why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryPermission {
-    /// Entries are permitted.
+    /// The account permits new entries.
     Allowed {
         /// Sequence in JOURNAL of the account state that permits them.
         seq: u64,

@@ -30,7 +30,7 @@ pub enum BookEvent {
     },
     /// A base candle closed. Candles arrive in order; repeated ones change nothing.
     CandleClosed {
-        /// The closed candle.
+        /// Candle of the base interval, as the feed delivered it.
         candle: Candle,
         /// Signal that [`MarketState::candle_closed`](crate::market_state::MarketState::candle_closed) returned for it.
         signal: Option<Signal>,
@@ -39,7 +39,7 @@ pub enum BookEvent {
     },
     /// The newest bar of the warm-up has a signal: the bar may have closed while no process watched.
     SignalFound {
-        /// The signal.
+        /// Signal of the newest bar of the warm-up.
         signal: Signal,
         /// Other inputs of the decision.
         inputs: DecisionInputs,
@@ -48,7 +48,7 @@ pub enum BookEvent {
     AccountLatched {
         /// Open time of the newest candle.
         at: UtcMs,
-        /// Newest price.
+        /// Newest price, at which a paper position is closed.
         price: Price,
     },
     /// An error that only the operator can resolve.

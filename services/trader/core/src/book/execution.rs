@@ -59,16 +59,16 @@ pub enum ExecutionEvent {
         /// Time of the query.
         now: UtcMs,
     },
-    /// Time has passed.
+    /// A timer is due, such as the next query of an unknown outcome.
     Ticked {
-        /// Current time.
+        /// Exchange time of the event.
         now: UtcMs,
     },
     /// The position must be closed now.
     CloseRequested {
         /// Reason for closing it.
         reason: ExitReason,
-        /// Current time.
+        /// Exchange time of the event.
         now: UtcMs,
     },
     /// External trades closed or reduced the position.
@@ -77,7 +77,7 @@ pub enum ExecutionEvent {
         exchange_order_id: i64,
         /// What the order filled, with its costs.
         fill: Fill,
-        /// Current time.
+        /// Exchange time of the event.
         now: UtcMs,
     },
 }

@@ -66,7 +66,7 @@ pub enum BookRecord {
         /// Reason for dropping the entry.
         reason: DropReason,
     },
-    /// The entry filled.
+    /// The entry filled, completely or in part.
     PositionOpened(Position),
     /// Funding was paid or received for the open position, or a liquidation fee was charged.
     FundingPaid {
@@ -79,7 +79,7 @@ pub enum BookRecord {
     PositionClosed(Trade),
     /// A circuit breaker of this book tripped.
     BreakerTripped {
-        /// The breaker.
+        /// Breaker of this book that tripped.
         breaker: Breaker,
         /// Open time of the candle that tripped it.
         at: UtcMs,
@@ -127,7 +127,7 @@ pub enum BookRecord {
     OrderFilled {
         /// Id of the order.
         client_order_id: ClientOrderId,
-        /// The fill.
+        /// Quantity, price and time of the fill.
         #[serde(flatten)]
         fill: Fill,
     },
@@ -138,7 +138,7 @@ pub enum BookRecord {
         /// Error code of the exchange; `None` if the exchange did not reject the order.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<i64>,
-        /// Reason as text.
+        /// Reason as text for the operator.
         reason: String,
     },
     /// Fees and profit of an order's trades were read from the exchange.
@@ -156,7 +156,7 @@ pub enum BookRecord {
 pub struct Entry {
     /// Strategy of the signal.
     pub strategy: Strategy,
-    /// Long or short.
+    /// Side of the position.
     pub side: PositionSide,
     /// Close time of the bar that has the signal.
     pub bar_close: UtcMs,
@@ -193,18 +193,18 @@ const fn is_zero(n: &u8) -> bool {
     *n == 0
 }
 
-/// An open position.
+/// A position from its entry to its exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Open time of the candle in which the entry filled.
     pub at: UtcMs,
     /// Strategy of the signal.
     pub strategy: Strategy,
-    /// Long or short.
+    /// Side of the position.
     pub side: PositionSide,
     /// Quantity in base units.
     pub quantity: Qty,
-    /// Fill price.
+    /// Mean fill price of the entry, in the quote currency.
     pub entry_price: Price,
     /// Fee of the entry, in the quote currency.
     pub fee: Decimal,
@@ -217,14 +217,14 @@ pub struct Position {
     pub funding: Decimal,
 }
 
-/// A closed position.
+/// A closed position with its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trade {
     /// Open time of the candle in which the exit filled.
     pub at: UtcMs,
     /// Strategy that opened the position.
     pub strategy: Strategy,
-    /// Long or short.
+    /// Side of the position.
     pub side: PositionSide,
     /// Quantity in base units.
     pub quantity: Qty,

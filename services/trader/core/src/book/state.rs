@@ -23,7 +23,7 @@ pub struct BookState {
     pub writer: Option<Writer>,
     /// Configuration of the writer; `None` before the first.
     pub config: Option<BookConfig>,
-    /// Current phase.
+    /// Phase that follows from the last records.
     pub phase: BookPhase,
     /// Capital of the book, in the quote currency.
     pub capital: Decimal,
@@ -66,7 +66,7 @@ pub struct BookState {
 /// The process that may append to a book's journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Writer {
-    /// Instance name.
+    /// Instance name of the process, such as `trader-paper-1`.
     pub instance: SubjectToken,
     /// Boot id of the process.
     pub boot: SubjectToken,
@@ -75,7 +75,7 @@ pub struct Writer {
 /// Phase of a book.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BookPhase {
-    /// No capital yet.
+    /// No capital has been allocated yet.
     #[default]
     Unopened,
     /// No position; waits for a signal.
@@ -120,7 +120,7 @@ pub enum FoldError {
     EquityMismatch {
         /// Equity in the record.
         recorded: Decimal,
-        /// Equity by folding.
+        /// Equity that the records before it add up to.
         folded: Decimal,
     },
 }

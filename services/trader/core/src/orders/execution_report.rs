@@ -25,7 +25,7 @@ pub struct Fill {
 /// Fees and realized profit of an order's trades, exact, in the quote currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FillCosts {
-    /// Fees paid.
+    /// Fees of all trades of the order.
     pub fee: Decimal,
     /// Realized profit before fees; negative for a loss.
     pub realized_pnl: Decimal,
@@ -89,7 +89,7 @@ pub struct FundingPayment {
 /// An open order on the exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenOrder {
-    /// Client order id.
+    /// Client order id as text: it may belong to another program.
     pub client_order_id: String,
     /// Id that the exchange assigned.
     pub exchange_order_id: i64,

@@ -38,13 +38,13 @@ impl fmt::Display for OrderType {
 /// through `recvWindow`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// Client order id.
+    /// Id by which the exchange and the journal know the order.
     pub client_order_id: ClientOrderId,
     /// Role for the position.
     pub leg: Leg,
     /// Number of the attempt for this leg, from 0.
     pub attempt: u32,
-    /// Buy or sell.
+    /// Direction of the order: buy or sell.
     pub side: OrderSide,
     /// Market or trigger, with quantity or price.
     pub order_type: OrderType,
@@ -95,7 +95,7 @@ pub struct TrackedOrder {
     /// The order as journaled.
     #[serde(flatten)]
     pub order: Order,
-    /// Its known status.
+    /// Newest status that is known of the order.
     pub status: OrderStatus,
 }
 

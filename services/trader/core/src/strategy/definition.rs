@@ -43,7 +43,7 @@ pub enum TargetRule {
     Percent(i64),
     /// In tenths of ATR14, with a minimum.
     Atr {
-        /// Tenths of ATR14.
+        /// Distance in tenths of ATR14.
         tenths: i64,
         /// Least distance, in basis points of the reference price.
         min_bp: i64,

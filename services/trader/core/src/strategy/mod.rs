@@ -121,7 +121,7 @@ impl FromStr for Strategy {
 /// A strategy's proposal to enter at the close of a 30-minute bar, before sizing and gates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal {
-    /// Strategy that signals.
+    /// Strategy whose condition holds.
     pub strategy: Strategy,
     /// Side of the proposed position.
     pub side: PositionSide,

@@ -220,7 +220,7 @@ struct Run {
     exchange: Exchange,
     random: Random,
     boots: u32,
-    /// No more faults.
+    /// The exchange no longer fails.
     is_fault_free: bool,
 }
 

@@ -98,7 +98,7 @@ impl Book {
         book
     }
 
-    /// 10,000 USDT.
+    /// A book with a capital of 10,000 USDT.
     pub(crate) fn usual() -> Self {
         Self::opened(config(), filters(), dec("10000"))
     }
@@ -110,12 +110,12 @@ impl Book {
         });
     }
 
-    /// Decides without journaling.
+    /// Records that the event leads to, without applying them.
     pub(crate) fn decide_only(&self, event: BookEvent) -> Vec<BookRecord> {
         decide(&self.state, &self.config, &self.filters, event)
     }
 
-    /// Decides, appends, applies.
+    /// Decides the event and applies its records; returns them.
     pub(crate) fn handle_event(&mut self, event: BookEvent) -> Vec<BookRecord> {
         let records = self.decide_only(event);
         self.state.apply_all(&records).unwrap();

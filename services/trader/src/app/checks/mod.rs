@@ -22,7 +22,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CheckResult {
-    /// Nothing to do.
+    /// The check passed: there is nothing to do.
     Pass,
     /// A start would go through.
     Warn,

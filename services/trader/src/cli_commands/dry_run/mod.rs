@@ -18,7 +18,7 @@ use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;
 use crate::settings::Settings;
 
-/// Result as JSON.
+/// Result of the checks, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct DryRun {
     exit_code: u8,

@@ -17,7 +17,7 @@ const STOP_RETRY_MS: u64 = 10_000;
 /// The observations of one unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObservedUnit {
-    /// The container.
+    /// Container of the unit, as far as it is known.
     pub container: ObservedContainer,
     /// The newest heartbeat of this run.
     pub liveness: Option<Liveness>,
@@ -36,14 +36,13 @@ pub struct ObservedUnit {
     pub(super) restart_timer: Option<RestartTimer>,
     /// The end of the log of the ended run.
     pub(super) log_tail: Option<LogTail>,
-    /// The last heartbeats.
     recent_heartbeats: RecentHeartbeats,
 }
 
 /// What is known of a unit's container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ObservedContainer {
-    /// Not inspected yet.
+    /// Docker has not been asked since the start of the watchdog.
     #[default]
     Unknown,
     /// There is no container.

@@ -56,7 +56,7 @@ pub(crate) fn command(verb: &str) -> UnitCommand {
 pub(crate) enum CallBehavior {
     /// Executes it at once.
     Immediate,
-    /// Returns an error.
+    /// The call returns an error.
     Fails,
     /// Does not answer; the test decides.
     Pending,
