@@ -7,7 +7,7 @@ use bearish_tests::exchange::Exchange;
 use bearish_tests::exchange_client::{ExchangeClient, decimal};
 use binance::{
     BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
-    FeedSettings, StreamTiming,
+    FeedSettings, UserStreamTiming,
 };
 use exchange::{ApiCredentials, ExecutionClient};
 use protocol::ids::SubjectToken;
@@ -86,7 +86,7 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
             secret: SECRET.into(),
         },
         recv_window_ms: WINDOW_MS,
-        stream_timing: StreamTiming::default(),
+        stream_timing: UserStreamTiming::default(),
     };
     BinanceExecutionClient::new(&settings, &market.unwrap()).unwrap()
 }

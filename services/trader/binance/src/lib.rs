@@ -11,7 +11,7 @@ mod execution;
 mod weight_limiter;
 
 pub use data::{BinanceDataClient, DataClientSettings, FeedSettings, FeedTiming};
-pub use execution::{BinanceExecutionClient, ExecutionClientSettings, StreamTiming};
+pub use execution::{BinanceExecutionClient, ExecutionClientSettings, UserStreamTiming};
 
 /// Directive for the log filter that turns the SDK's own lines off: this crate logs every fault of the SDK in one
 /// line, and the SDK logs every ping.

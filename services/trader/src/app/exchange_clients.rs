@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use binance::{
     BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
-    FeedSettings, StreamTiming,
+    FeedSettings, UserStreamTiming,
 };
 use exchange::{DataClient, ExchangeError, ExecutionClient};
 use protocol::ids::Mode;
@@ -82,6 +82,6 @@ fn live_settings(settings: &Settings) -> Result<ExecutionClientSettings, ExitErr
         ws_url: settings.ws_url.clone(),
         credentials,
         recv_window_ms: settings.recv_window_ms,
-        stream_timing: StreamTiming::default(),
+        stream_timing: UserStreamTiming::default(),
     })
 }

@@ -20,7 +20,7 @@ use trader_core::candle::{Candle, Interval};
 
 use super::feed::{Feed, FeedSettings, Subscribe};
 use super::rest::RestClient;
-use super::stream_connection::{StreamConnection, StreamEvent};
+use super::market_stream::{MarketStream, MarketEvent};
 use super::subscription::{Backfill, StreamVerdict, Subscription};
 
 /// Most REST backfills at the same time.
@@ -51,7 +51,7 @@ pub(super) struct FeedTask {
 enum ConnectionState {
     Down { retry_at: Instant },
     Connecting,
-    Up(Box<StreamConnection>),
+    Up(Box<MarketStream>),
 }
 
 /// When the exchange's time last arrived or was last queried.
@@ -65,7 +65,7 @@ struct ClockProbe {
 
 /// Result of a job.
 enum JobResult {
-    Connected(Result<Box<StreamConnection>, String>),
+    Connected(Result<Box<MarketStream>, String>),
     BackfillEnded(SubscriptionKey, Result<Backfill, ExchangeError>),
     Probed(Result<UtcMs, ExchangeError>),
 }
@@ -170,17 +170,17 @@ impl FeedTask {
         }
     }
 
-    fn handle_stream_event(&mut self, event: StreamEvent, now: Instant) -> Result<(), FeedError> {
+    fn handle_stream_event(&mut self, event: MarketEvent, now: Instant) -> Result<(), FeedError> {
         match event {
-            StreamEvent::CameAlive => self.connection_failures = 0,
-            StreamEvent::CandleClosed(symbol, candle) => self.candle_closed(symbol, candle, now),
+            MarketEvent::CameAlive => self.connection_failures = 0,
+            MarketEvent::CandleClosed(symbol, candle) => self.candle_closed(symbol, candle, now),
             // Candles that closed before the subscription was in force did not come through the stream.
-            StreamEvent::Answered => {
+            MarketEvent::Answered => {
                 let subscriptions = self.subscriptions.values_mut();
                 subscriptions.for_each(Subscription::request_backfill);
             }
-            StreamEvent::Unreadable(reason) => self.record_error(reason),
-            StreamEvent::Lost(reason) => return self.connection_lost(&reason, now),
+            MarketEvent::Unreadable(reason) => self.record_error(reason),
+            MarketEvent::Lost(reason) => return self.connection_lost(&reason, now),
         }
         Ok(())
     }
@@ -322,7 +322,7 @@ impl FeedTask {
         let handle = self.rest.streams().clone();
         let (interval, clock) = (self.settings.interval, self.rest.clock().clone());
         self.jobs.spawn(async move {
-            let opened = StreamConnection::open(handle, interval, clock).await;
+            let opened = MarketStream::open(handle, interval, clock).await;
             JobResult::Connected(opened.map(Box::new))
         });
     }
@@ -363,7 +363,7 @@ impl FeedTask {
 }
 
 /// The next event of the connection; waits for ever while there is none.
-async fn next_event(connection: &mut ConnectionState) -> StreamEvent {
+async fn next_event(connection: &mut ConnectionState) -> MarketEvent {
     match connection {
         ConnectionState::Up(connection) => connection.next().await,
         ConnectionState::Down { .. } | ConnectionState::Connecting => std::future::pending().await,

@@ -7,7 +7,7 @@ mod feed_task;
 mod kline;
 mod rest;
 mod sequencer;
-mod stream_connection;
+mod market_stream;
 mod subscription;
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ use self::feed_task::FeedTask;
 
 pub use self::feed::{FeedSettings, FeedTiming};
 pub(crate) use self::rest::{RestClient, used_weight};
-pub(crate) use self::stream_connection::SdkRuntime;
+pub(crate) use self::market_stream::SdkRuntime;
 
 /// Addresses of the exchange, and settings of the feed.
 #[derive(Debug, Clone)]

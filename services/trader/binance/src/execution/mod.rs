@@ -53,7 +53,7 @@ use self::user_stream::UserStream;
 use crate::data::{BinanceDataClient, RestClient};
 use crate::error::rejected;
 
-pub use self::user_stream::StreamTiming;
+pub use self::user_stream::UserStreamTiming;
 
 /// Deadline of a whole REST call, connection and body included, in milliseconds. It is shorter than a book's
 /// deadline to end: the book must still query the order of a call without an answer.
@@ -77,7 +77,7 @@ pub struct ExecutionClientSettings {
     /// `recvWindow` of calls that place no order, in milliseconds; at most 60,000.
     pub recv_window_ms: u32,
     /// Deadlines of the user stream.
-    pub stream_timing: StreamTiming,
+    pub stream_timing: UserStreamTiming,
 }
 
 /// One account. Cheap to clone; clones share connections, limits and hints.
@@ -93,7 +93,7 @@ struct Inner {
     public: RestClient,
     orders: OrderLimiter,
     recv_window_ms: u32,
-    stream_timing: StreamTiming,
+    stream_timing: UserStreamTiming,
     hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
 }
 

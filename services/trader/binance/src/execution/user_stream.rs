@@ -30,7 +30,7 @@ const ITERATION_DEADLINE: Duration = Duration::from_mins(3);
 
 /// Deadlines of the user stream, in wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StreamTiming {
+pub struct UserStreamTiming {
     /// A connection is replaced after this time.
     pub rebuild_after: Duration,
     /// A subscription is answered within this time.
@@ -41,7 +41,7 @@ pub struct StreamTiming {
     pub retry_cap: Duration,
 }
 
-impl Default for StreamTiming {
+impl Default for UserStreamTiming {
     fn default() -> Self {
         Self {
             rebuild_after: Duration::from_mins(30),
@@ -55,7 +55,7 @@ impl Default for StreamTiming {
 /// The task of a client's user stream.
 pub(super) struct UserStream<'a> {
     client: &'a BinanceExecutionClient,
-    timing: StreamTiming,
+    timing: UserStreamTiming,
 }
 
 impl<'a> UserStream<'a> {

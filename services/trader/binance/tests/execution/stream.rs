@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bearish_binance::{BinanceExecutionClient, StreamTiming};
+use bearish_binance::{BinanceExecutionClient, UserStreamTiming};
 use exchange::ExecutionClient;
 use protocol::heartbeat::ComponentState;
 use runtime::components::ProcessStatus;
@@ -60,11 +60,11 @@ impl RunningStream {
     }
 }
 
-fn quick() -> StreamTiming {
-    StreamTiming {
+fn quick() -> UserStreamTiming {
+    UserStreamTiming {
         retry_first: Duration::from_millis(20),
         retry_cap: Duration::from_millis(100),
-        ..StreamTiming::default()
+        ..UserStreamTiming::default()
     }
 }
 
@@ -107,7 +107,7 @@ async fn ended_stream_is_reopened_and_sends_a_hint() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stream_without_data_is_replaced_by_its_age() {
     let rig = TestExchange::at_constant_price().await;
-    let timing = StreamTiming {
+    let timing = UserStreamTiming {
         rebuild_after: Duration::from_millis(300),
         ..quick()
     };

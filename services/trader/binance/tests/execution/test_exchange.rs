@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bearish_binance::{
     BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
-    FeedSettings, StreamTiming,
+    FeedSettings, UserStreamTiming,
 };
 use clap::Parser;
 use exchange::{ApiCredentials, DataClient, ExchangeError, ExecutionClient};
@@ -95,7 +95,7 @@ impl TestExchange {
                 address,
                 &market,
                 ["trader", "secret"],
-                StreamTiming::default(),
+                UserStreamTiming::default(),
             ),
             data_client: market,
             address,
@@ -114,12 +114,12 @@ impl TestExchange {
 
     /// The same exchange with another key.
     pub(crate) fn with_key(&self, key: &str, secret: &str) -> BinanceExecutionClient {
-        let timing = StreamTiming::default();
+        let timing = UserStreamTiming::default();
         execution_client(self.address, &self.data_client, [key, secret], timing)
     }
 
     /// A client with this key and these deadlines of its user stream.
-    pub(crate) fn with_stream(&self, key: &str, timing: StreamTiming) -> BinanceExecutionClient {
+    pub(crate) fn with_stream(&self, key: &str, timing: UserStreamTiming) -> BinanceExecutionClient {
         execution_client(self.address, &self.data_client, [key, "secret"], timing)
     }
 
@@ -236,7 +236,7 @@ fn execution_client(
     address: SocketAddr,
     market: &BinanceDataClient,
     [key, secret]: [&str; 2],
-    stream_timing: StreamTiming,
+    stream_timing: UserStreamTiming,
 ) -> BinanceExecutionClient {
     let settings = ExecutionClientSettings {
         rest_url: format!("http://{address}/"),

@@ -1,4 +1,4 @@
-//! One stream connection, from the handshake to its first fault. Entry point: [`StreamConnection::open`]. A connection
+//! One stream connection, from the handshake to its first fault. Entry point: [`MarketStream::open`]. A connection
 //! is never repaired: the feed drops it and opens another one.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -32,7 +32,7 @@ const PATH: &str = "market";
 
 /// An event of the connection, for the feed.
 #[derive(Debug)]
-pub(crate) enum StreamEvent {
+pub(crate) enum MarketEvent {
     /// The first kline message arrived: the stream works.
     CameAlive,
     /// A candle of this symbol closed.
@@ -45,18 +45,18 @@ pub(crate) enum StreamEvent {
     Lost(String),
 }
 
-pub(crate) struct StreamConnection {
+pub(crate) struct MarketStream {
     streams: Option<WebsocketStreams>,
     runtime: SdkRuntime,
     interval: Interval,
-    events: mpsc::Receiver<StreamEvent>,
+    events: mpsc::Receiver<MarketEvent>,
     overflowed: Arc<AtomicBool>,
     subscribed: BTreeSet<SubjectToken>,
     /// Times of the requests without an answer, oldest first; the exchange answers in order.
     unanswered: VecDeque<Instant>,
 }
 
-impl StreamConnection {
+impl MarketStream {
     /// Connects. The exchange's times in the messages go to `clock` at once.
     ///
     /// # Errors
@@ -98,12 +98,12 @@ impl StreamConnection {
     }
 
     /// The next event; waits for ever when there is none.
-    pub(crate) async fn next(&mut self) -> StreamEvent {
+    pub(crate) async fn next(&mut self) -> MarketEvent {
         let event = self.events.recv().await;
-        if matches!(event, Some(StreamEvent::Answered)) {
+        if matches!(event, Some(MarketEvent::Answered)) {
             self.unanswered.pop_front();
         }
-        event.unwrap_or_else(|| StreamEvent::Lost("the SDK ended the connection".to_owned()))
+        event.unwrap_or_else(|| MarketEvent::Lost("the SDK ended the connection".to_owned()))
     }
 
     /// Subscribes to the klines of exactly these symbols.
@@ -129,7 +129,7 @@ impl StreamConnection {
         self.subscribed.clone_from(wanted);
     }
 
-    /// Why the connection must be dropped although no [`StreamEvent::Lost`] arrived; `None` when it has no fault.
+    /// Why the connection must be dropped although no [`MarketEvent::Lost`] arrived; `None` when it has no fault.
     pub(crate) fn fault(&self, now: Instant, answer_within: Duration) -> Option<String> {
         if self.overflowed.load(Relaxed) {
             return Some(format!("more than {EVENTS} events were waiting"));
@@ -160,7 +160,7 @@ impl StreamConnection {
     }
 }
 
-impl Drop for StreamConnection {
+impl Drop for MarketStream {
     fn drop(&mut self) {
         // The SDK closes the connection from a task that it starts where it is dropped.
         if let Ok(runtime) = self.runtime.get() {
@@ -203,11 +203,11 @@ impl Drop for SdkRuntime {
     }
 }
 
-/// Converts the SDK's events to [`StreamEvent`]s, on the SDK's thread. Never waits.
+/// Converts the SDK's events to [`MarketEvent`]s, on the SDK's thread. Never waits.
 struct Listener {
     interval: Interval,
     clock: ExchangeClock,
-    sender: mpsc::Sender<StreamEvent>,
+    sender: mpsc::Sender<MarketEvent>,
     overflowed: Arc<AtomicBool>,
     alive: bool,
 }
@@ -216,10 +216,10 @@ impl Listener {
     fn handle(&mut self, event: WebsocketEvent) {
         match event {
             WebsocketEvent::Message(text) => self.read(&text),
-            WebsocketEvent::Error(reason) => self.send(StreamEvent::Lost(one_line(&reason))),
+            WebsocketEvent::Error(reason) => self.send(MarketEvent::Lost(one_line(&reason))),
             WebsocketEvent::Close(code, reason) => {
                 let reason = one_line(&format!("closed by the exchange with {code} {reason}"));
-                self.send(StreamEvent::Lost(reason));
+                self.send(MarketEvent::Lost(reason));
             }
             WebsocketEvent::Open | WebsocketEvent::Ping | WebsocketEvent::Pong => {}
         }
@@ -235,23 +235,23 @@ impl Listener {
                 self.clock.advance_to(sent);
                 if !self.alive {
                     self.alive = true;
-                    self.send(StreamEvent::CameAlive);
+                    self.send(MarketEvent::CameAlive);
                 }
                 if let Some(candle) = closed {
-                    self.send(StreamEvent::CandleClosed(symbol, candle));
+                    self.send(MarketEvent::CandleClosed(symbol, candle));
                 }
             }
-            Ok(StreamMessage::Answer(None)) => self.send(StreamEvent::Answered),
+            Ok(StreamMessage::Answer(None)) => self.send(MarketEvent::Answered),
             Ok(StreamMessage::Answer(Some(error))) => {
                 let reason = one_line(&format!("a subscription was refused: {error}"));
-                self.send(StreamEvent::Lost(reason));
+                self.send(MarketEvent::Lost(reason));
             }
             Ok(StreamMessage::Other) => {}
-            Err(reason) => self.send(StreamEvent::Unreadable(one_line(&reason))),
+            Err(reason) => self.send(MarketEvent::Unreadable(one_line(&reason))),
         }
     }
 
-    fn send(&self, event: StreamEvent) {
+    fn send(&self, event: MarketEvent) {
         if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
             self.overflowed.store(true, Relaxed);
         }
