@@ -1,18 +1,16 @@
-//! Telegram's Bot API on this machine, as strict as the real one: what it would refuse is refused
-//! here, in its words. Speaks plain HTTP, holds all state in memory, and dies with the value. What
-//! it can not do (parse modes, but for HTML without a tag; other keyboards than inline ones; replies)
-//! it refuses, saying that the fake is what lacks it.
+//! A fake of Telegram's Bot API on this machine, as strict as Telegram: it rejects what Telegram rejects, with the same
+//! error texts. It speaks plain HTTP, holds all state in memory, and stops on drop. Requests that it does not support
+//! (parse modes other than HTML without tags, keyboards other than inline ones, replies) are rejected with an error
+//! that names the fake.
 //!
-//! Sources: core.telegram.org/bots/api and /bots/faq; the open server (tdlib/telegram-bot-api at
-//! 01a3679: `Client.cpp`, `Query.cpp`) and its library (tdlib/td at 022d602: `HttpReader.cpp`,
-//! `MessageEntity.cpp`).
+//! Sources: core.telegram.org/bots/api and /bots/faq; the open server (tdlib/telegram-bot-api at 01a3679: `Client.cpp`,
+//! `Query.cpp`) and its library (tdlib/td at 022d602: `HttpReader.cpp`, `MessageEntity.cpp`).
 //!
-//! - `server.rs`: connections and what arrives on them; `parameters.rs`, `multipart.rs`: the four
-//!   ways to pass parameters; `answers.rs`: what comes back.
-//! - `methods.rs`: what a bot can call; `chats.rs`: what it has to do with; `limits.rs`: how often.
-//! - `text.rs`, `entities.rs`: what Telegram makes of a text; `photo.rs`: of a picture; `keyboard.rs`: of
-//!   buttons.
-//! - `updates.rs`: what people say to the bot.
+//! - `server.rs`: connections and routing; `parameters.rs`, `multipart.rs`: the four ways to pass parameters;
+//!   `answers.rs`: responses.
+//! - `methods.rs`: the methods of the API; `chats.rs`: the bot's chats and their messages; `limits.rs`: rate limits.
+//! - `text.rs`, `entities.rs`: how Telegram changes a text; `photo.rs`: rules of pictures; `keyboard.rs`: buttons.
+//! - `updates.rs`: messages and button presses for the bot.
 
 mod answers;
 mod chats;
@@ -45,7 +43,7 @@ pub use shown_message::ShownMessage;
 
 use chats::Chats;
 
-/// Of the right form, and worth nothing; the second one replaces the first.
+/// Tokens of the right form that are valid here only. `replace_token` switches to the second one.
 const TOKENS: [&str; 2] = [
     "123456789:AAF-this_is_a_token_of_the_fake_Bot",
     "123456789:AAH-and_this_one_replaced_the_first",
@@ -60,12 +58,12 @@ pub struct Telegram {
 }
 
 impl Telegram {
-    /// On the loopback, on any free port.
+    /// Starts on a free port of the loopback interface.
     pub async fn start() -> Self {
         Self::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
     }
 
-    /// On this address: one that containers reach, or one that a former Telegram had.
+    /// Starts on this address: one that containers reach, or that of an earlier Telegram.
     pub async fn start_on(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -81,7 +79,7 @@ impl Telegram {
         }
     }
 
-    /// What a bot on this machine takes for `https://api.telegram.org`.
+    /// Base URL of the API, in place of `https://api.telegram.org`.
     pub fn url(&self) -> String {
         format!("http://{}:{}", Ipv4Addr::LOCALHOST, self.port())
     }
@@ -96,87 +94,88 @@ impl Telegram {
         self.chats.token()
     }
 
-    /// The chat of a user who has started the bot.
+    /// Private chat of a user who has started the bot; also the id of that user.
     pub const fn private_chat(&self) -> i64 {
         chats::USER
     }
 
-    /// A group that the bot is a member of.
+    /// Group of which the bot is a member.
     pub const fn group(&self) -> i64 {
         chats::GROUP
     }
 
-    /// What the chats show, oldest first.
+    /// Messages of all chats, oldest first.
     pub fn shown(&self) -> Vec<ShownMessage> {
         self.chats.shown()
     }
 
-    /// How many that are.
+    /// Number of messages in all chats.
     pub fn shown_count(&self) -> usize {
         self.chats.shown_count()
     }
 
-    /// When the one with this place among them came.
+    /// Time at which the message with this index arrived.
     pub fn shown_at(&self, place: usize) -> Instant {
         self.chats.shown_at(place)
     }
 
-    /// This user writes to this chat; the update's number.
+    /// Lets a user write to a chat. Returns the number of the update.
     pub fn send_text(&self, user: i64, chat: i64, text: &str) -> i64 {
         self.chats.receive_text(user, chat, text, 0)
     }
 
-    /// The same, so many seconds ago.
+    /// As [`Self::send_text`], with a time this many seconds ago.
     pub fn send_old_text(&self, user: i64, chat: i64, text: &str, seconds_ago: u64) -> i64 {
         self.chats.receive_text(user, chat, text, seconds_ago)
     }
 
-    /// This user presses the button with this data below the newest message that has it.
+    /// Lets a user press the button with this data, below the newest message that has it. Returns the number of the
+    /// update.
     pub fn press_button(&self, user: i64, data: &str) -> i64 {
         self.chats.receive_press(user, data)
     }
 
-    /// What the bot said to those who pressed buttons.
+    /// Texts with which the bot answered button presses.
     pub fn callback_answers(&self) -> Vec<String> {
         self.chats.updates().callback_answers()
     }
 
-    /// Updates that the bot has not confirmed.
+    /// Number of updates that the bot has not confirmed.
     pub fn unconfirmed_updates(&self) -> usize {
         self.chats.updates().pending_count()
     }
 
-    /// All calls so far, the refused ones included.
+    /// Number of calls so far, including rejected ones.
     pub fn request_count(&self) -> usize {
         self.chats.request_count()
     }
 
-    /// The next `sendMessage` or `sendPhoto` meets this; of several, each meets one.
+    /// Prepares a fault for the next `sendMessage` or `sendPhoto`. Several faults are used one per call.
     pub fn prepare_fault(&self, trouble: TelegramFault) {
         self.chats.prepare_fault(trouble);
     }
 
-    /// Troubles that nothing has met yet.
+    /// Number of prepared faults that no call has used yet.
     pub fn pending_faults(&self) -> usize {
         self.chats.pending_faults()
     }
 
-    /// Revokes the token: it is unauthorized from now on.
+    /// Revokes the token: every call is unauthorized from now on.
     pub fn revoke_token(&self) {
         self.chats.revoke_token();
     }
 
-    /// Replaces the token: only the new one, which is returned, is valid from now on.
+    /// Replaces the token: only the second one is valid from now on.
     pub fn replace_token(&self) {
         self.chats.replace_token(TOKENS[1]);
     }
 
-    /// The token is good again.
+    /// Makes the revoked token valid again.
     pub fn restore_token(&self) {
         self.chats.restore_token();
     }
 
-    /// Other limits than the documented ones; what was sent so far no longer counts.
+    /// Replaces the documented rate limits by these, and forgets the messages sent so far.
     pub fn set_limits(&self, limits: RateLimits) {
         self.chats.set_limits(limits);
     }

@@ -87,6 +87,13 @@ async fn books_are_shared_taken_over_and_returned() {
         "acquired after {took:?}, while its lease was valid"
     );
 
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let taken = events.iter().find(|stored| {
+        matches!(&stored.event.body, EventBody::BookAcquired { previous: Some(previous), .. }
+            if previous.as_str() == b.instance())
+    });
+    assert!(taken.is_some(), "no event of the book of the killed trader");
+
     let _returned = b.start();
     wait_for_shares(&system, &[&a, &b, &c], &[1, 1, 1]).await;
     system.audit_until(0).await;

@@ -8,7 +8,7 @@ use notifier_core::command_parser::TelegramCommand;
 use notifier_core::replies::{self, LatestAccountReport, LatestHeartbeat};
 use protocol::VERSION;
 use protocol::account_command::{AccountCommand, AccountCommandRecord};
-use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest};
+use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest, UnitStatus, UnitStatuses};
 use protocol::ids::{AccountKey, HostKey, Service, SubjectToken};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
@@ -42,7 +42,7 @@ impl CommandExecutor {
     pub async fn execute(self, command: TelegramCommand) -> CommandResult {
         match command {
             TelegramCommand::Help { is_greeting } => read_result(Ok(replies::help(is_greeting))),
-            TelegramCommand::Status => read_result(self.status().await),
+            TelegramCommand::Status => self.status().await,
             TelegramCommand::Health => read_result(self.health().await),
             TelegramCommand::Positions => read_result(self.positions().await),
             TelegramCommand::Performance => self.performance().await,
@@ -56,20 +56,29 @@ impl CommandExecutor {
         }
     }
 
-    async fn status(&self) -> Result<String, String> {
+    async fn status(&self) -> CommandResult {
         let watchdog = match self.request_watchdog(UnitCommand::Status).await {
-            Ok(reply) if reply.ok => Ok(reply.text),
+            Ok(reply) if reply.ok => read_units(reply),
             Ok(reply) => Err(format!("Watchdog: {}", reply.text)),
             Err(WatchdogUnreachable { error, .. }) => Err(error),
         };
-        let heartbeats = self.heartbeats().await?;
-        let accounts = report_reader::accounts(&self.bus).await?;
-        Ok(replies::status(
-            &watchdog,
-            &heartbeats,
-            &accounts,
-            clock::now(),
-        ))
+        let read = async {
+            let heartbeats = self.heartbeats().await?;
+            let accounts = report_reader::accounts(&self.bus).await?;
+            Ok(replies::status(
+                &watchdog,
+                &heartbeats,
+                &accounts,
+                clock::now(),
+            ))
+        };
+        match read.await {
+            Ok((text, table_lines)) => CommandResult {
+                table_lines,
+                ..read_result(Ok(text))
+            },
+            Err(error) => read_result(Err(error)),
+        }
     }
 
     async fn health(&self) -> Result<String, String> {
@@ -142,6 +151,7 @@ impl CommandExecutor {
                     describe_command(&record.command)
                 ),
                 has_picture: false,
+                table_lines: 0,
             },
             Ok(Err(error)) => failed_result(&error),
             Err(_) => unknown_result(&format!(
@@ -206,6 +216,7 @@ impl CommandExecutor {
                 result: result_line(&reply),
                 body: reply.text,
                 has_picture: false,
+                table_lines: 0,
             },
             Err(WatchdogUnreachable {
                 error,
@@ -293,6 +304,15 @@ struct WatchdogUnreachable {
     may_have_arrived: bool,
 }
 
+/// Units in a reply to `status`.
+fn read_units(reply: CommandReply) -> Result<Vec<UnitStatus>, String> {
+    let data = reply.data.unwrap_or_default();
+    match serde_json::from_value::<UnitStatuses>(data) {
+        Ok(status) => Ok(status.units),
+        Err(error) => Err(format!("Invalid reply from the watchdog ({error})")),
+    }
+}
+
 /// Account of a command: the named one, the one with that latch, or the only one.
 fn choose_account(
     known: &[LatestAccountReport],
@@ -363,6 +383,7 @@ fn read_result(text: Result<String, String>) -> CommandResult {
             result: "answered".to_owned(),
             body,
             has_picture: false,
+            table_lines: 0,
         },
         Err(error) => failed_result(&format!("Bus unavailable: {error}")),
     }
@@ -374,6 +395,7 @@ fn failed_result(error: &str) -> CommandResult {
         result: format!("not done: {error}"),
         body: error.to_owned(),
         has_picture: false,
+        table_lines: 0,
     }
 }
 
@@ -383,6 +405,7 @@ fn unknown_result(error: &str) -> CommandResult {
         result: format!("unknown: {error}"),
         body: error.to_owned(),
         has_picture: false,
+        table_lines: 0,
     }
 }
 

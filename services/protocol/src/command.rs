@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SubjectToken;
+use crate::time::UtcMs;
 
 /// Request to the watchdog, on `command.v1.watchdog.<project>.<host>.<verb>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +124,45 @@ pub enum DeadLetterSelection {
         /// Number that `notifier status` shows.
         number: u64,
     },
+}
+
+/// One unit in the data of the reply to `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Name of the unit.
+    pub unit: SubjectToken,
+    /// Phase of the unit, such as `running` or `restart_pending`.
+    pub phase: String,
+    /// The hold on the unit; `None` without one.
+    pub hold: Option<UnitHold>,
+    /// Time at which the phase began.
+    pub since: UtcMs,
+    /// Restarts that were used.
+    pub restarts: u32,
+    /// Restarts that the restart policy allows.
+    pub max_restarts: u32,
+    /// Failures without a healthy run between them.
+    pub consecutive_failures: u32,
+    /// Milliseconds until the next start; `None` if no start is scheduled.
+    pub next_start_ms: Option<u64>,
+    /// Reason of the last restart; `None` before the first.
+    pub last_reason: Option<String>,
+}
+
+/// A hold on a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitHold {
+    /// Operator who gave the command.
+    pub by: String,
+    /// Reason of the hold.
+    pub reason: String,
+}
+
+/// Data of the reply to `status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatuses {
+    /// Every known unit, by name.
+    pub units: Vec<UnitStatus>,
 }
 
 /// Reply to a command.

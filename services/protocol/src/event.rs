@@ -119,13 +119,16 @@ pub enum EventBody {
         /// Uptime of the process in milliseconds.
         uptime_ms: u64,
     },
-    /// An instance has acquired a book.
+    /// An instance has acquired a book of another instance, one that it had lost, or one with changed settings.
     BookAcquired {
         /// Book of the event.
         book: BookKey,
         /// Instance that acquired the book, which need not be the publisher; `None` for the publisher itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         instance: Option<SubjectToken>,
+        /// Instance that had the book before; `None` if none had it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<SubjectToken>,
         /// Settings that differ from those of the previous writer, each as `name: old -> new`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         config_changes: Vec<String>,

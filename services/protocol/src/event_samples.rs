@@ -47,6 +47,7 @@ one_of_every_kind! {
     BookAcquired {
         book: book()?,
         instance: Some(unit()?),
+        previous: Some("trader-paper-2".parse()?),
         config_changes: vec![text("leverage: 1 -> 2")],
     }
     BookLost {

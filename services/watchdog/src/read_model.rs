@@ -1,7 +1,7 @@
 //! Read model of one watchdog journal, for `status`, `explain` and `history`. Nothing is appended.
 
 use protocol::VERSION;
-use protocol::command::{CommandReply, UnitCommand};
+use protocol::command::{CommandReply, UnitCommand, UnitHold, UnitStatus, UnitStatuses};
 use protocol::exit_code::ExitCode;
 use protocol::ids::{HostKey, SubjectToken};
 use protocol::subject::Subject;
@@ -136,12 +136,10 @@ impl ReadModel {
     }
 
     fn rows(&self, now: UtcMs) -> Value {
-        let rows = self
-            .state
-            .units
-            .iter()
-            .map(|(name, unit)| row(name, unit, now));
-        json!({ "units": rows.collect::<Vec<_>>() })
+        let units = self.state.units.iter();
+        json!(UnitStatuses {
+            units: units.map(|(name, unit)| row(name, unit, now)).collect(),
+        })
     }
 
     fn history(&self, unit: &SubjectToken) -> CommandReply {
@@ -230,18 +228,21 @@ fn format_table<const N: usize>(
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> Value {
-    json!({
-        "unit": name,
-        "phase": unit.phase.as_str(),
-        "hold": unit.hold.as_ref().map(|hold| json!({ "by": hold.by, "reason": hold.reason })),
-        "since": unit.since,
-        "restarts": unit.restarts,
-        "max_restarts": max_restarts(unit),
-        "consecutive_failures": unit.consecutive_failures,
-        "next_start_ms": explain::next_start_ms(unit, now),
-        "last_reason": unit.last_reason.as_ref().map(RestartReason::to_string),
-    })
+fn row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> UnitStatus {
+    UnitStatus {
+        unit: name.clone(),
+        phase: unit.phase.as_str().to_owned(),
+        hold: unit.hold.as_ref().map(|hold| UnitHold {
+            by: hold.by.clone(),
+            reason: hold.reason.clone(),
+        }),
+        since: unit.since,
+        restarts: unit.restarts,
+        max_restarts: max_restarts(unit),
+        consecutive_failures: unit.consecutive_failures,
+        next_start_ms: explain::next_start_ms(unit, now),
+        last_reason: unit.last_reason.as_ref().map(RestartReason::to_string),
+    }
 }
 
 fn max_restarts(unit: &Unit) -> u32 {

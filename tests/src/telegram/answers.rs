@@ -1,16 +1,15 @@
-//! How Telegram answers: a result, or a refusal in its words. What is refused, and why, lives where
-//! it is found out.
+//! Responses: a result, or an error with Telegram's text. The caller decides which error applies.
 
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// Why a call has no result.
+/// Response to a call that fails.
 pub(super) enum ErrorResponse {
-    /// What the HTTP reader does not take: a status, no content, and the connection is closed.
+    /// Error of the HTTP reader: a status without content; the connection is closed.
     Http(StatusCode),
-    /// What Telegram does not do.
+    /// Error of the Bot API, with its description and parameters.
     Api(StatusCode, String, Value),
 }
 
@@ -19,14 +18,14 @@ impl ErrorResponse {
         Self::Api(status, description.to_owned(), Value::Null)
     }
 
-    /// Status 400. The open server puts the prefix before what its library says, whose first letter
-    /// it makes small.
+    /// Error with status 400. As the open server does, it puts a prefix before the library's text, and makes the first
+    /// letter of that text small.
     pub(super) fn bad_request(why: impl AsRef<str>) -> Self {
         let description = format!("Bad Request: {}", why.as_ref());
         Self::new(StatusCode::BAD_REQUEST, &description)
     }
 
-    /// For what the real one may do, and this one can not.
+    /// Error for a request that Telegram may support and this fake does not.
     pub(super) fn unsupported(what: &str) -> Self {
         Self::bad_request(format!("{what} is not supported by this fake"))
     }
@@ -75,12 +74,12 @@ fn api_error(status: StatusCode, description: &str, parameters: Value) -> Respon
     response
 }
 
-/// The result of a call.
+/// Response with the result of a call.
 pub(super) fn api_result(result: &Value) -> Response {
     json_response(StatusCode::OK, &json!({ "ok": true, "result": result }))
 }
 
-/// What a proxy before Telegram answers when there is nothing behind it.
+/// Page of a proxy in front of Telegram that does not reach Telegram.
 pub(super) fn proxy_page(status: u16) -> Response {
     let status = StatusCode::from_u16(status).unwrap();
     let page = format!(

@@ -1,5 +1,4 @@
-//! The bot, its chats, and what they show; also the troubles that wait for it. What a message must
-//! be like lives in `methods.rs`.
+//! The bot, its chats, their messages, and prepared faults. The rules of messages are in `methods.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -14,9 +13,9 @@ use super::text::Formatted;
 use super::updates::Updates;
 use super::{Button, Entity, ShownMessage, TelegramFault, keyboard};
 
-/// The chat of a user who has started the bot.
+/// Private chat of a user who has started the bot; also the id of that user.
 pub(super) const USER: i64 = 700_000_001;
-/// A group that the bot is a member of.
+/// Group of which the bot is a member.
 pub(super) const GROUP: i64 = -400_000_001;
 const BOT: i64 = 123_456_789;
 
@@ -25,11 +24,11 @@ enum Chat {
     Private,
     Group,
     Supergroup,
-    /// This is its id now.
+    /// The group became the supergroup with this id.
     Migrated(i64),
 }
 
-/// One bot's side of Telegram.
+/// State of one bot.
 pub(super) struct Chats {
     state: Mutex<ChatsState>,
     updates: Updates,
@@ -43,7 +42,7 @@ struct ChatsState {
     chats: BTreeMap<i64, Chat>,
     flood: RateLimiter,
     shown: Vec<ShownMessage>,
-    /// Every button that ever was, by the place of its message: a slow hand presses one that is gone.
+    /// All buttons so far, with the index of their message: a user may press a button that was removed.
     buttons: Vec<(usize, String)>,
 }
 
@@ -69,7 +68,7 @@ impl Chats {
         &self.updates
     }
 
-    /// A user writes to a chat, this many seconds ago.
+    /// Lets a user write to a chat, with a time this many seconds ago.
     pub(super) fn receive_text(
         &self,
         user: i64,
@@ -88,7 +87,7 @@ impl Chats {
         self.updates.push("message", message)
     }
 
-    /// A user presses the button with this data below the newest message that has it.
+    /// Lets a user press the button with this data, below the newest message that has it.
     pub(super) fn receive_press(&self, user: i64, data: &str) -> i64 {
         let inside = self.lock_state();
         let mut keys = inside.buttons.iter().rev();
@@ -171,7 +170,7 @@ impl Chats {
         Err(ErrorResponse::new(StatusCode::UNAUTHORIZED, "Unauthorized"))
     }
 
-    /// The chat that is meant, if the bot may send there.
+    /// Chat with this id. An error if the bot may not send there.
     pub(super) fn find(&self, chat_id: &str) -> Result<i64, ErrorResponse> {
         if chat_id.is_empty() {
             return Err(ErrorResponse::bad_request("chat_id is empty"));
@@ -187,7 +186,7 @@ impl Chats {
         }
     }
 
-    /// What the trouble does to a message that is otherwise in order.
+    /// Applies the fault to a message that is valid otherwise.
     pub(super) fn apply_fault(
         &self,
         chat: i64,
@@ -223,7 +222,7 @@ impl Chats {
         }
     }
 
-    /// Shows the message and returns it as the `Message` of the Bot API. A rate limit rejects it.
+    /// Adds the message to its chat and returns it as the API's `Message`. An error if a rate limit is exceeded.
     pub(super) fn show_message(
         &self,
         chat: i64,
@@ -257,7 +256,7 @@ impl Chats {
         Ok(reply)
     }
 
-    /// Puts other buttons below a message. Texts: `check_message` and `on_message_edit` of the open server.
+    /// Replaces the buttons below a message. Error texts: `check_message` and `on_message_edit` of the open server.
     pub(super) fn edit_buttons(
         &self,
         chat: i64,
@@ -283,7 +282,7 @@ impl Chats {
         Ok(reply)
     }
 
-    /// `getMe`. Takes no lock.
+    /// Response to `getMe`. Takes no lock.
     #[expect(clippy::unused_self, reason = "a bot belongs to one Telegram")]
     pub(super) fn bot_info(&self) -> Value {
         let mut me = bot_json();

@@ -1,15 +1,14 @@
-//! Message entities: how they are read (the server's `get_text_entity`) and how they may lie in
-//! each other. Where they are in a text is `text.rs`'s. Mentions of people, custom emoji and
-//! formatted dates are not supported.
+//! Message entities: parsing (the server's `get_text_entity`) and nesting. `text.rs` moves them with the text. Mentions
+//! of users, custom emoji and formatted dates are not supported.
 
 use serde_json::{Map, Value, json};
 
 use super::answers::ErrorResponse;
 
-/// tdlib's bound for offsets and lengths.
+/// Limit of offsets and lengths in tdlib.
 const MAX_OFFSET: i32 = 1_000_000;
 
-/// The format of a part of a text, in UTF-16 units.
+/// Format of a part of a text. Positions count UTF-16 units.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity {
     /// Telegram's name: `bold`, `code`, ...
@@ -25,7 +24,7 @@ pub struct Entity {
 }
 
 impl Entity {
-    /// The first unit after it.
+    /// First unit after the part.
     pub const fn end(&self) -> usize {
         self.offset + self.length
     }
@@ -42,9 +41,8 @@ impl Entity {
     }
 }
 
-/// From JSON. As in the real one, what is no JSON array means that there are none; nor are there
-/// empty ones, and those that Telegram finds by itself (`url`, `hashtag`, ...) are not taken from a
-/// bot.
+/// Parses entities. As in Telegram, a value that is not a JSON array counts as no entities. Empty entities are dropped,
+/// and so are kinds that Telegram finds by itself (`url`, `hashtag`, ...).
 pub(super) fn parse(entities: &str) -> Result<Vec<Entity>, ErrorResponse> {
     let Ok(Value::Array(entities)) = serde_json::from_str(entities) else {
         return Ok(Vec::new());
@@ -136,7 +134,7 @@ fn bounded_units(what: &str, value: i32) -> Result<usize, ErrorResponse> {
     bounded.ok_or_else(wrong)
 }
 
-/// Links to the web only, with a dot in the host's name.
+/// Accepts web links whose host name has a dot.
 fn validate_link(url: String) -> Result<String, ErrorResponse> {
     let rest = ["https://", "http://"]
         .iter()
@@ -158,7 +156,7 @@ enum EntityClass {
     Style,
 }
 
-/// Class, and tdlib's order of those that cover the same text, the outer first.
+/// Class of a kind, and its rank among entities that cover the same text: the outer one first, as in tdlib.
 fn entity_class(kind: &str) -> (EntityClass, u8) {
     match kind {
         "blockquote" | "expandable_blockquote" => (EntityClass::Quote, 0),
@@ -173,9 +171,9 @@ fn entity_class(kind: &str) -> (EntityClass, u8) {
     }
 }
 
-/// In Telegram's order. The Bot API allows entities to lie in each other, not to cross, and names
-/// those that can not contain each other. The real one repairs others: it splits, merges
-/// and drops silently (tdlib's `fix_entities`). Who sends such has a bug, so it is refused here.
+/// Sorts entities in Telegram's order. The Bot API allows them to nest, not to overlap, and forbids some kinds inside
+/// others. Telegram repairs such entities silently (tdlib's `fix_entities`); here they are an error, because their
+/// sender has a bug.
 pub(super) fn sort_and_check_nesting(
     mut entities: Vec<Entity>,
 ) -> Result<Vec<Entity>, ErrorResponse> {

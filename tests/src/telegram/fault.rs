@@ -1,15 +1,15 @@
-//! Failures that a test prepares for the next call.
+//! Faults that a test prepares for the next call.
 
 use std::time::Duration;
 
-/// What a `sendMessage` can meet. The message itself is judged first, except by the first two.
+/// Fault of one `sendMessage` or `sendPhoto`. The message itself is checked first, except with the first two faults.
 #[derive(Debug, Clone)]
 pub enum TelegramFault {
-    /// The connection is closed, and no answer comes. The message is not shown.
+    /// The connection is closed without a response. The message is not shown.
     RefuseConnection,
-    /// This status with a proxy's page instead of JSON. The message is not shown.
+    /// The response is a proxy's page with this status. The message is not shown.
     ServerError(u16),
-    /// 429. The chat is closed for so long, to every call.
+    /// 429. The chat rejects every call for that time.
     TooManyRequests {
         /// Wait that the response names, in seconds.
         retry_after: u32,
@@ -20,17 +20,17 @@ pub enum TelegramFault {
     Kicked,
     /// 400: not enough rights.
     NoRights,
-    /// 400: the text itself is at fault. The real one says this of an entity it can not make out.
+    /// 400: the text itself is rejected, as Telegram rejects an entity that it cannot parse.
     InvalidEntities,
     /// 400: chat not found.
     ChatNotFound,
-    /// 400: the group is now this supergroup, which the bot can send to. The old id stays refused.
+    /// 400: the group became this supergroup, to which the bot may send. The old id stays invalid.
     Migrated {
         /// Id of the supergroup.
         to: i64,
     },
-    /// The message is shown, then the connection is cut instead of an answer.
+    /// The message is shown; then the connection is cut instead of a response.
     DropReply,
-    /// The message is shown, the answer comes this much later.
+    /// The message is shown; the response is delayed by this time.
     DelayReply(Duration),
 }

@@ -1,4 +1,4 @@
-//! Inline keyboards, with buttons that send data back; other kinds of keyboards and buttons are not supported.
+//! Inline keyboards with buttons that send data. Other keyboards and buttons are not supported.
 
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub struct Button {
     pub data: String,
 }
 
-/// Rows of buttons; none without a keyboard.
+/// Parses rows of buttons. Empty without a keyboard.
 pub(super) fn parse(markup: &str) -> Result<Vec<Vec<Button>>, ErrorResponse> {
     if markup.is_empty() {
         return Ok(Vec::new());

@@ -1,7 +1,6 @@
-//! How often a bot may send. Telegram publishes no more than its FAQ says ("My bot is hitting
-//! limits"): in one chat not more than a message a second, though short bursts may pass; 20 a
-//! minute to one group; about 30 a second over all. What it does beyond that is not known, and not
-//! done here.
+//! Rate limits of a bot. Telegram publishes only what its FAQ says ("My bot is hitting limits"): one message per second
+//! in a chat, with short bursts; 20 per minute in a group; about 30 per second over all chats. Anything beyond is
+//! unknown and not simulated.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -9,16 +8,16 @@ use std::time::{Duration, Instant};
 const MINUTE: Duration = Duration::from_mins(1);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How often a bot may send. Only messages that are shown count.
+/// Rate limits. Only messages that are shown count.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimits {
-    /// One chat gets one message in so much time, on average.
+    /// Average time between two messages of one chat.
     pub chat_every: Duration,
-    /// So many may come at once; the next waits for its turn.
+    /// Messages that may arrive at once in one chat.
     pub chat_burst: u32,
-    /// One group gets so many in any minute.
+    /// Messages in one group within any minute.
     pub group_per_minute: usize,
-    /// All chats together get so many in any second.
+    /// Messages in all chats together within any second.
     pub overall_per_second: usize,
 }
 
@@ -33,7 +32,7 @@ impl RateLimits {
 }
 
 impl Default for RateLimits {
-    /// Telegram's. How long a short burst is it does not say.
+    /// Telegram's limits. The length of a burst is not documented.
     fn default() -> Self {
         Self {
             chat_every: SECOND,
@@ -44,19 +43,19 @@ impl Default for RateLimits {
     }
 }
 
-/// Who is sent to.
+/// Recipient of a message.
 #[derive(Clone, Copy)]
 pub(super) struct Recipient {
     pub(super) chat: i64,
     pub(super) is_group: bool,
 }
 
-/// Messages sent, and chats that are closed because of them.
+/// Messages sent, and chats that reject messages because of a limit.
 #[derive(Default)]
 pub(super) struct RateLimiter {
     limits: RateLimits,
     sent: Vec<(Instant, i64)>,
-    /// When a chat's next message is due that keeps the average.
+    /// Time from which the next message of a chat keeps the average.
     due: BTreeMap<i64, Instant>,
     closed: BTreeMap<i64, Instant>,
     all_closed: Option<Instant>,
@@ -70,8 +69,8 @@ impl RateLimiter {
         }
     }
 
-    /// Counts a message to this chat, or says in how many seconds to try again. Trying earlier does
-    /// not make it longer.
+    /// Counts a message to this chat. The error is the number of seconds to wait; an earlier attempt does not extend
+    /// it.
     pub(super) fn admit(&mut self, to: Recipient, now: Instant) -> Result<(), u32> {
         self.sent.retain(|(at, _)| now.duration_since(*at) < MINUTE);
         let closed = self.closed.get(&to.chat).copied().max(self.all_closed);
@@ -96,7 +95,7 @@ impl RateLimiter {
         Ok(())
     }
 
-    /// Refuses all that comes for this chat in so many seconds.
+    /// Rejects every message to this chat for that many seconds.
     pub(super) fn close_chat(&mut self, chat: i64, for_seconds: u32, now: Instant) {
         self.closed.insert(chat, now + seconds(for_seconds));
     }
@@ -119,12 +118,12 @@ impl RateLimiter {
     }
 }
 
-/// The oldest of so many, if there are so many.
+/// Oldest of the newest `most` times. `None` if there are fewer.
 fn oldest_of(times: impl DoubleEndedIterator<Item = Instant>, most: usize) -> Option<Instant> {
     times.rev().nth(most.checked_sub(1)?)
 }
 
-/// Whole seconds until then, at least one; none if it is over.
+/// Whole seconds until then, at least one. `None` if it has passed.
 fn seconds_until(until: Instant, now: Instant) -> Option<u32> {
     let left = until.checked_duration_since(now)?.as_nanos();
     let wait = u32::try_from(left.div_ceil(SECOND.as_nanos())).unwrap_or(u32::MAX);
@@ -151,7 +150,7 @@ mod tests {
         Recipient { chat, is_group }
     }
 
-    /// How many of this many messages at one moment pass, and the result of the last.
+    /// Sends a message to each of these chats at one moment. Returns how many are accepted, and the last wait.
     fn admit_all(
         flood: &mut RateLimiter,
         chats: impl Iterator<Item = i64>,

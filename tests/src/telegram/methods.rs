@@ -1,6 +1,5 @@
-//! What a bot can call, and in which order Telegram checks the parameters: first the text (the
-//! server's `get_input_message_text`), then the chat, then what its library makes of the text, then
-//! its own limits.
+//! Methods of the API, with Telegram's order of checks: the text (the server's `get_input_message_text`), the chat, the
+//! text after the library's changes, the rate limits.
 
 use serde_json::Value;
 
@@ -10,10 +9,10 @@ use super::parameters::Parameters;
 use super::text::Formatted;
 use super::{Button, TelegramFault, entities, keyboard, photo, text};
 
-/// The server's limit of what it takes into its hands at all.
+/// Largest text that the server accepts at all.
 const MAX_TEXT_BYTES: usize = 1 << 15;
 
-/// What would change the message that is shown.
+/// Parameters that would change the shown message and are not supported.
 const UNSUPPORTED_PARAMETERS: [&str; 7] = [
     "business_connection_id",
     "message_thread_id",
@@ -24,7 +23,7 @@ const UNSUPPORTED_PARAMETERS: [&str; 7] = [
     "message_effect_id",
 ];
 
-/// What a bot can be seen doing (the server's `get_chat_action`).
+/// Actions of a chat (the server's `get_chat_action`).
 const ACTIONS: [&str; 15] = [
     "cancel",
     "typing",
@@ -43,7 +42,7 @@ const ACTIONS: [&str; 15] = [
     "upload_video_note",
 ];
 
-/// The methods that are here.
+/// Methods that the fake supports.
 pub(super) enum Method {
     GetMe,
     GetUpdates,
@@ -55,7 +54,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    /// Names are compared without regard to case.
+    /// Method with this name, in any case.
     pub(super) fn from_name(name: &str) -> Option<Self> {
         match name.to_ascii_lowercase().as_str() {
             "getme" => Some(Self::GetMe),
@@ -70,7 +69,7 @@ impl Method {
     }
 }
 
-/// "typing": only where the bot may write.
+/// `sendChatAction`: an error if the bot may not write to the chat.
 pub(super) fn send_chat_action(chats: &Chats, given: &Parameters) -> Result<Value, ErrorResponse> {
     let action = given.get("action").to_ascii_lowercase();
     if !ACTIONS.contains(&action.as_str()) {
@@ -82,7 +81,7 @@ pub(super) fn send_chat_action(chats: &Chats, given: &Parameters) -> Result<Valu
     Ok(Value::Bool(true))
 }
 
-/// Shows a message and returns it.
+/// `sendMessage`: adds the message to its chat and returns it.
 pub(super) fn send_message(
     chats: &Chats,
     given: &Parameters,
@@ -96,8 +95,7 @@ pub(super) fn send_message(
     chats.show_message(chat, message, keyboard, None)
 }
 
-/// Shows a picture with a text below it. Only a file that comes along is a picture here, not the id or the
-/// address of one.
+/// `sendPhoto`: adds a picture with its caption. Only an uploaded file is supported, not the id or the URL of one.
 pub(super) fn send_photo(
     chats: &Chats,
     given: &Parameters,
@@ -123,7 +121,8 @@ pub(super) fn send_photo(
     chats.show_message(chat, caption, keyboard, Some((size, photo.to_vec())))
 }
 
-/// Another keyboard below a message of the bot's, or none. Messages of an inline query are not supported.
+/// `editMessageReplyMarkup`: replaces or removes the keyboard of a message. Messages of inline queries are not
+/// supported.
 pub(super) fn edit_message_reply_markup(
     chats: &Chats,
     given: &Parameters,
@@ -147,7 +146,7 @@ pub(super) fn edit_message_reply_markup(
     chats.edit_buttons(chat, message_id, keyboard)
 }
 
-/// The keyboard, where everything else that would change the message is missing.
+/// Parses the keyboard. An error if a parameter is given that is not supported.
 fn parse_reply_markup(given: &Parameters) -> Result<Vec<Vec<Button>>, ErrorResponse> {
     if let Some(name) = UNSUPPORTED_PARAMETERS
         .iter()
@@ -177,7 +176,7 @@ fn parse_input_text(given: &Parameters) -> Result<Formatted, ErrorResponse> {
     })
 }
 
-/// HTML without a tag in it: what is escaped comes back.
+/// Text of HTML without tags, with entities such as `&amp;` replaced.
 fn parse_plain_html(text: &str) -> Result<Formatted, ErrorResponse> {
     if text.contains('<') {
         return Err(ErrorResponse::unsupported("a tag in parse_mode HTML"));
@@ -188,7 +187,7 @@ fn parse_plain_html(text: &str) -> Result<Formatted, ErrorResponse> {
     Ok(Formatted { text, entities })
 }
 
-/// With one of the known modes the real server does not look at `entities`.
+/// Checks the parse mode. With a known one the server ignores `entities`.
 fn check_parse_mode(mode: &str) -> Result<(), ErrorResponse> {
     match mode.to_ascii_lowercase().as_str() {
         "" | "none" => Ok(()),

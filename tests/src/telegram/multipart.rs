@@ -1,5 +1,4 @@
-//! `multipart/form-data`: texts, and files.
-//! Faults are answered as by `HttpReader.cpp`, with an empty 400.
+//! Parses `multipart/form-data`. An error is an empty 400, as in `HttpReader.cpp`.
 
 use axum::http::StatusCode;
 
@@ -9,7 +8,7 @@ use super::answers::ErrorResponse;
 const MAX_BOUNDARY_LENGTH: usize = 70;
 const BAD_REQUEST: ErrorResponse = ErrorResponse::Http(StatusCode::BAD_REQUEST);
 
-/// What came as a file.
+/// An uploaded file.
 pub(super) struct File {
     /// Name of the form field.
     pub(super) name: String,
@@ -18,7 +17,7 @@ pub(super) struct File {
 
 type Fields = Vec<(String, String)>;
 
-/// The fields that are no files, and those that are.
+/// Splits a body into text fields and files.
 pub(super) fn parse_parts(
     content_type: &str,
     body: &[u8],
@@ -60,7 +59,7 @@ fn disposition(headers: &str) -> Option<&str> {
     value.trim().starts_with("form-data;").then_some(value)
 }
 
-/// `token` of `form-data; name="value"`.
+/// Value of an attribute, such as `name` in `form-data; name="value"`.
 fn attribute<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     let pairs = header.split(';').filter_map(|part| part.split_once('='));
     let mut found = pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name));
@@ -74,7 +73,7 @@ fn split_once<'a>(bytes: &'a [u8], by: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
     Some((&bytes[..at], &bytes[at + by.len()..]))
 }
 
-/// The real one says so only of what it uses.
+/// Decodes UTF-8. Telegram rejects invalid text only in fields that it uses; here it is always rejected.
 pub(super) fn decode_utf8(bytes: Vec<u8>) -> Result<String, ErrorResponse> {
     let wrong = |_| ErrorResponse::bad_request("strings must be encoded in UTF-8");
     String::from_utf8(bytes).map_err(wrong)

@@ -1,6 +1,5 @@
-//! What a call was given, whichever of the four ways it came: query, form, multipart form or JSON.
-//! All are texts by name, as in the open server's `HttpReader.cpp`; what they mean lives with the
-//! methods.
+//! Parameters of a call, which arrive in one of four ways: query, form, multipart form or JSON. All are texts by name,
+//! as in the open server's `HttpReader.cpp`; the methods parse them.
 
 use axum::body::{Body, HttpBody, to_bytes};
 use axum::http::request::Parts;
@@ -10,18 +9,17 @@ use serde_json::Value;
 use super::answers::ErrorResponse;
 use super::multipart::{self, File, decode_utf8};
 
-/// `MAX_TOTAL_PARAMETERS_LENGTH`: names and values of one call, as they are on the wire.
+/// Limit of all names and values of one call, in bytes on the wire: `MAX_TOTAL_PARAMETERS_LENGTH`.
 const MAX_PARAMETER_BYTES: usize = 1 << 20;
 
-/// The parameters of one call. Of two with one name the first counts, and a query comes before a
-/// body.
+/// Parameters of one call. Of two with the same name the first one counts; the query comes before the body.
 pub(super) struct Parameters {
     fields: Vec<(String, String)>,
     files: Vec<File>,
 }
 
 impl Parameters {
-    /// Reads what is left of the request.
+    /// Reads the rest of the request.
     pub(super) async fn read(head: &Parts, body: Body) -> Result<Self, ErrorResponse> {
         let query = head.uri.query().unwrap_or_default();
         let room = MAX_PARAMETER_BYTES.saturating_sub(query.len());
@@ -40,7 +38,7 @@ impl Parameters {
         Ok(given)
     }
 
-    /// A body of another kind is a file, with no parameters in it.
+    /// Parses a body by its content type. A body of another type is a file without parameters.
     fn parse_body(&mut self, content_type: &str, body: &[u8]) -> Result<(), ErrorResponse> {
         let kind = content_type.to_ascii_lowercase();
         if kind.contains("multipart/form-data") {
@@ -55,13 +53,13 @@ impl Parameters {
         Ok(())
     }
 
-    /// The file of this name.
+    /// Content of the file with this field name.
     pub(super) fn file(&self, name: &str) -> Option<&[u8]> {
         let found = self.files.iter().find(|file| file.name == name);
         found.map(|file| file.bytes.as_slice())
     }
 
-    /// The value; empty for one that was not given, which is the same to Telegram.
+    /// Value of a parameter. Empty if it is missing, which Telegram treats alike.
     pub(super) fn get(&self, name: &str) -> &str {
         let found = self.fields.iter().find(|(given, _)| given == name);
         found.map_or("", |(_, value)| value)
@@ -87,7 +85,7 @@ fn parse_form(text: &[u8]) -> Result<Vec<(String, String)>, ErrorResponse> {
     pairs.map(split).collect()
 }
 
-/// A `%` that no two digits follow stands for itself.
+/// Decodes percent-encoding. A `%` without two hexadecimal digits stands for itself.
 fn decode_percent(text: &[u8]) -> Result<String, ErrorResponse> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text);
     while let [first, after @ ..] = rest {
@@ -110,8 +108,8 @@ fn parse_hex_byte(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// What is not a JSON object has no parameters: the real one logs that and continues,
-/// keeping what it read before the fault. Texts lose their quotes, everything else stays JSON.
+/// Parameters of a JSON object; none if the body is something else. As in Telegram, the fields before an error are
+/// kept. Strings lose their quotes; other values stay JSON.
 fn parse_json(body: &[u8]) -> Vec<(String, String)> {
     let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What Telegram takes for a photo: the rules of `sendPhoto` that a PNG can break.
+//! Rules of `sendPhoto` for a PNG.
 
 use super::answers::ErrorResponse;
 
@@ -10,7 +10,7 @@ const MAX_SIDES_SUM: u32 = 10_000;
 const MAX_RATIO: u32 = 20;
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Width and height. Only PNG is read here.
+/// Width and height of a PNG. An error for any other file.
 pub(super) fn png_size(photo: &[u8]) -> Result<(u32, u32), ErrorResponse> {
     if photo.is_empty() {
         return Err(ErrorResponse::bad_request("file must be non-empty"));

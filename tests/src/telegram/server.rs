@@ -1,5 +1,5 @@
-//! Connections, and the way of a request from the wire to its method and back. A connection can be
-//! cut at any moment, which axum's own can not.
+//! Connections, and the path of a request from the connection to its method and back. Unlike in axum's own server, a
+//! connection can be cut at any moment.
 
 use std::future::Future;
 use std::io;
@@ -24,7 +24,7 @@ use super::chats::Chats;
 use super::methods::{self, Method};
 use super::parameters::Parameters;
 
-/// Serves until it is dropped; the connections live until `end`.
+/// Serves until the future is dropped. Connections last until `end`.
 pub(super) async fn serve(listener: TcpListener, chats: Arc<Chats>, shutdown: CancellationToken) {
     let app = Router::new().fallback(handle_request).with_state(chats);
     let app = app.into_make_service_with_connect_info::<ConnectionCutter>();
@@ -99,10 +99,10 @@ async fn dispatch(
     }
 }
 
-/// Token and method of `/bot<token>/<method>`.
+/// Splits `/bot<token>/<method>` into token and method.
 ///
-/// A token without a colon, or whose first part is no number, is a page that `api.telegram.org`
-/// does not have. (The open server says 401 "Unauthorized: invalid token specified" instead.)
+/// A token without a colon, or with a first part that is not a number, leads to `api.telegram.org`'s page for unknown
+/// addresses. (The open server responds with 401 "Unauthorized: invalid token specified" instead.)
 fn parse_path(uri: &Uri) -> Result<(&str, &str), ErrorResponse> {
     let parts = uri.path().strip_prefix("/bot");
     let parts = parts.and_then(|rest| rest.split_once('/'));
@@ -150,7 +150,7 @@ impl Listener for CuttableListener {
 struct ConnectionCutter(CancellationToken);
 
 impl ConnectionCutter {
-    /// What is answered now does not arrive.
+    /// Cuts the connection before the response is sent.
     fn cut(&self) -> Response {
         self.0.cancel();
         StatusCode::NO_CONTENT.into_response()
@@ -163,7 +163,7 @@ impl Connected<IncomingStream<'_, CuttableListener>> for ConnectionCutter {
     }
 }
 
-/// A connection that fails in both directions once it is cut.
+/// A connection whose reads and writes fail after it is cut.
 struct Connection {
     stream: TcpStream,
     cutter: ConnectionCutter,

@@ -1,30 +1,28 @@
-//! What Telegram makes of a text: characters that it replaces or drops, white space at both ends,
-//! and where entities are after that. Follows `fix_formatted_text` of tdlib's `MessageEntity.cpp`.
-//! Not supported: what it finds in a text by itself (links, commands, hashtags, cashtags) and adds to
-//! the entities.
+//! How Telegram changes a text: replaced and dropped characters, trimmed white space, and the positions of entities
+//! afterwards. Follows `fix_formatted_text` of tdlib's `MessageEntity.cpp`. Entities that Telegram finds by itself
+//! (links, commands, hashtags, cashtags) are not supported.
 
 use super::Entity;
 use super::answers::ErrorResponse;
 use super::entities;
 
-/// The documented 4,096 characters, counted as UTF-16 units. The real one counts code points, as of
-/// 2026: it takes 4,096 emoji, which are 8,192 units. We are stricter, so that a message may also
-/// be shown where units count.
+/// The documented limit of 4,096 characters, counted in UTF-16 units. Telegram counts code points (as of 2026): it
+/// accepts 4,096 emoji, which are 8,192 units. The fake is stricter, because clients may count units.
 const MAX_MESSAGE_UNITS: usize = 4_096;
 
-/// The documented 1,024 characters below a picture, counted in the same way.
+/// The documented limit of 1,024 characters of a caption, counted in UTF-16 units.
 const MAX_CAPTION_UNITS: usize = 1_024;
 
-/// Entities beyond these are not shown.
+/// Number of entities that are shown.
 const MAX_ENTITIES: usize = 100;
 
-/// A text and its format.
+/// A text with its entities.
 pub(super) struct Formatted {
     pub(super) text: String,
     pub(super) entities: Vec<Entity>,
 }
 
-/// As it will be shown.
+/// The message as it will be shown. An error if it is empty or too long.
 pub(super) fn clean_message(message: Formatted) -> Result<Formatted, ErrorResponse> {
     let message = clean_formatted(message)?;
     if message.text.is_empty() {
@@ -36,7 +34,7 @@ pub(super) fn clean_message(message: Formatted) -> Result<Formatted, ErrorRespon
     Ok(message)
 }
 
-/// The same below a picture, where there may be none.
+/// The caption as it will be shown; it may be empty. An error if it is too long.
 pub(super) fn clean_caption(caption: Formatted) -> Result<Formatted, ErrorResponse> {
     let caption = clean_formatted(caption)?;
     if utf16_units(&caption.text) > MAX_CAPTION_UNITS {
@@ -55,7 +53,7 @@ fn clean_formatted(message: Formatted) -> Result<Formatted, ErrorResponse> {
     Ok(trim_whitespace(Formatted { text, entities }))
 }
 
-/// Between two characters: where it was in UTF-16 units and bytes, and where it is now in units.
+/// A position between two characters: in UTF-16 units and bytes of the original, and in units of the result.
 struct CharBoundary {
     original_units: usize,
     at_byte: usize,
@@ -86,8 +84,8 @@ fn replace_controls(text: &str) -> (String, Vec<CharBoundary>) {
     (kept, places)
 }
 
-/// Controls become spaces; carriage returns, bidirectional controls and three combining strokes
-/// vanish.
+/// Character as shown. Control characters become spaces; carriage returns, bidirectional controls and three combining
+/// strokes are dropped (`None`).
 fn displayed_character(character: char) -> Option<char> {
     match character {
         '\n' => Some('\n'),
@@ -119,7 +117,7 @@ fn move_entity(entity: Entity, places: &[CharBoundary]) -> Result<Entity, ErrorR
     })
 }
 
-/// Where this is now. An error is the first byte after it, for what is inside of a character.
+/// Converts a unit of the original to one of the result. The error is the byte after a character that contains it.
 fn find_boundary(places: &[CharBoundary], unit: usize) -> Result<usize, Option<usize>> {
     match places.binary_search_by_key(&unit, |place| place.original_units) {
         Ok(index) => Ok(places[index].cleaned_units),
@@ -131,7 +129,7 @@ fn bad_request<T>(why: String) -> Result<T, ErrorResponse> {
     Err(ErrorResponse::bad_request(why))
 }
 
-/// The end loses all of its white space, the beginning only what lies before the first entity.
+/// Trims all white space at the end, and at the beginning only what is before the first entity.
 fn trim_whitespace(message: Formatted) -> Formatted {
     let blank = [' ', '\n'];
     let text = message.text.trim_end_matches(blank);

@@ -1,6 +1,6 @@
-//! What people say to the bot, kept until it is confirmed; and one poller at a time. Follows the open
-//! server's `process_get_updates_query` and `do_get_updates`: asking from an update on forgets those before
-//! it, and a second one who asks ends the first one's waiting with a 409.
+//! Messages and button presses for the bot, kept until the bot confirms them, and one poller at a time. Follows the
+//! open server's `process_get_updates_query` and `do_get_updates`: a request with an offset deletes the updates before
+//! it, and a second poller ends the first one's request with a 409.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -21,7 +21,7 @@ const FIRST_UPDATE_ID: i64 = 900_000_001;
 const CONFLICT: &str = "Conflict: terminated by other getUpdates request; make sure that only one bot \
                         instance is running";
 
-/// What waits to be asked for.
+/// Updates that the bot has not confirmed.
 pub(super) struct Updates {
     state: Mutex<UpdatesState>,
     changed: Notify,
@@ -31,7 +31,7 @@ struct UpdatesState {
     pending: VecDeque<(i64, Value)>,
     next: i64,
     poller: u64,
-    /// Presses that wait for an answer, and what was answered.
+    /// Button presses by id, with the bot's answer. `None` while it is not answered.
     presses: BTreeMap<String, Option<String>>,
 }
 
@@ -48,7 +48,7 @@ impl Updates {
         }
     }
 
-    /// One more update of this kind; its number.
+    /// Adds an update of this kind. Returns its number.
     pub(super) fn push(&self, kind: &str, content: Value) -> i64 {
         let mut inside = self.state.lock().unwrap();
         let id = inside.next;
@@ -61,7 +61,7 @@ impl Updates {
         id
     }
 
-    /// A press that waits for an answer; what it is called.
+    /// Adds a button press that waits for an answer. Returns its id.
     pub(super) fn add_press(&self) -> String {
         let mut inside = self.state.lock().unwrap();
         let call = format!("press-{}", inside.presses.len());
@@ -69,7 +69,7 @@ impl Updates {
         call
     }
 
-    /// Which presses were answered, and how.
+    /// Answers to button presses so far.
     pub(super) fn callback_answers(&self) -> Vec<String> {
         let inside = self.state.lock().unwrap();
         inside.presses.values().flatten().cloned().collect()
@@ -103,7 +103,7 @@ impl Updates {
         }
     }
 
-    /// An earlier request is answered with a conflict.
+    /// Begins a poll. An earlier poll that still waits is answered with a conflict.
     fn begin_poll(&self, offset: i64) -> Result<u64, ErrorResponse> {
         if offset < 0 {
             return Err(ErrorResponse::unsupported("a negative offset"));
@@ -127,7 +127,8 @@ impl Updates {
         Ok((!found.is_empty()).then(|| json!(found)))
     }
 
-    /// "query is too old": the real one gives a few seconds, this one any time, but once.
+    /// `answerCallbackQuery`: accepts one answer per press. Telegram accepts it for a few seconds only ("query is too
+    /// old"), the fake at any time.
     pub(super) fn answer_callback(&self, given: &Parameters) -> Result<Value, ErrorResponse> {
         let mut inside = self.state.lock().unwrap();
         let text = given.get("text");

@@ -89,6 +89,40 @@ wire_enum!(
         Canceled = "CANCELED",
         /// Ended by the exchange.
         Expired = "EXPIRED",
+        /// Ended by the exchange, because it would have traded with an order of the same account.
+        ExpiredInMatch = "EXPIRED_IN_MATCH",
+    }
+);
+wire_enum!(
+    /// Status of a contract.
+    ContractStatus {
+        /// Listed; trading has not begun.
+        PendingTrading = "PENDING_TRADING",
+        /// Trades.
+        Trading = "TRADING",
+        /// Delivery is about to begin.
+        PreDelivering = "PRE_DELIVERING",
+        /// Delivery is in progress.
+        Delivering = "DELIVERING",
+        /// Delivered.
+        Delivered = "DELIVERED",
+        /// Settlement is about to begin.
+        PreSettle = "PRE_SETTLE",
+        /// Settlement: positions can only be closed.
+        Settling = "SETTLING",
+        /// Closed for good.
+        Close = "CLOSE",
+    }
+);
+wire_enum!(
+    /// Type of a contract.
+    ContractType {
+        /// Without an end.
+        Perpetual = "PERPETUAL",
+        /// Delivered at the end of this quarter.
+        CurrentQuarter = "CURRENT_QUARTER",
+        /// Delivered at the end of the next quarter.
+        NextQuarter = "NEXT_QUARTER",
     }
 );
 wire_enum!(
@@ -113,7 +147,7 @@ wire_enum!(
     WorkingType {
         /// The price of the last trade.
         Contract = "CONTRACT_PRICE",
-        /// The mark price, which equals the last price here.
+        /// The mark price, which equals the last price unless a fault separates them.
         Mark = "MARK_PRICE",
     }
 );
@@ -137,6 +171,8 @@ wire_enum!(
         Funding = "FUNDING_FEE",
         /// Liquidation fee, paid into the insurance fund.
         Insurance = "INSURANCE_CLEAR",
+        /// Transfer from or to another wallet of the user.
+        Transfer = "TRANSFER",
     }
 );
 

@@ -2,6 +2,7 @@
 //!
 //! - `enums`, `order`, `position`, `account`, `leverage_brackets`, `filters`: the model.
 //! - `record`: changes as values, for storage and user streams.
+//! - `fault`: what the exchange or a second client does to accounts, contracts and prices.
 //! - `exchange_state`: all accounts. `place`, `cancel`, `settings`: calls of clients. `matching`, `funding`,
 //!   `liquidation`: effects of time. `execute`: fills.
 //! - `prices`: the market as trading sees it.
@@ -15,6 +16,7 @@ pub mod enums;
 pub mod error;
 pub mod exchange_state;
 mod execute;
+pub mod fault;
 pub mod filters;
 pub(crate) mod funding;
 pub mod leverage_brackets;

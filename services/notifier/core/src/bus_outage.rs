@@ -163,6 +163,7 @@ fn lost_notification(since: UtcMs, now: UtcMs) -> Notification {
             format_time(since)
         ),
         has_picture: false,
+        table_lines: 0,
     }
 }
 
@@ -178,6 +179,7 @@ fn recovered_notification(since: UtcMs, lasted: u64, now: UtcMs) -> Notification
             format_time(since)
         ),
         has_picture: false,
+        table_lines: 0,
     }
 }
 

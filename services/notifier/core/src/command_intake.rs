@@ -421,6 +421,8 @@ pub struct CommandResult {
     pub result: String,
     /// Reply to the operator.
     pub body: String,
+    /// Number of lines at the begin of the reply whose columns must align.
+    pub table_lines: usize,
     /// Whether the reply has a picture of the equity curve.
     pub has_picture: bool,
 }
@@ -438,7 +440,10 @@ pub fn finished_records(
     };
     let RunningCommand { by, chat, command } = running;
     let title = format!("{sign} {command}");
-    let notification = reply_notification(&title, result.body, at);
+    let notification = Notification {
+        table_lines: result.table_lines,
+        ..reply_notification(&title, result.body, at)
+    };
     let notifications = if result.has_picture {
         notification.with_picture()
     } else {
@@ -467,6 +472,7 @@ pub(crate) fn interrupted_records(running: &RunningCommand, at: UtcMs) -> Vec<De
             "The notifier ended during this command: it may have been executed or not. It is not \
                repeated.\nAction: check with /status, then send the command again if needed"
                 .to_owned(),
+        table_lines: 0,
         has_picture: false,
     };
     finished_records(running, result, at)
@@ -493,5 +499,6 @@ fn reply_notification(title: &str, body: String, at: UtcMs) -> Notification {
         title: title.to_owned(),
         body,
         has_picture: false,
+        table_lines: 0,
     }
 }

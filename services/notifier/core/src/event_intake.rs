@@ -131,6 +131,7 @@ fn notifications(
         title,
         body: lines.join("\n"),
         has_picture: false,
+        table_lines: 0,
     };
     notification.split()
 }

@@ -145,6 +145,7 @@ fn outage_summary(
         title: title.to_owned(),
         body: lines.join("\n"),
         has_picture: false,
+        table_lines: 0,
     }
 }
 

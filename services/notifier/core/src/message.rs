@@ -1,5 +1,5 @@
-//! Builds one message from notifications: its text and its bold headings. Offsets and lengths are UTF-16 units, as
-//! Telegram counts them.
+//! Builds one message from notifications: its text with bold headings and tables. Offsets and lengths are UTF-16 units,
+//! as Telegram counts them.
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,20 @@ const LATE_MS: u64 = 120_000;
 const SEPARATOR: &str = "\n\n";
 const REPEAT_NOTE: &str = "(possible repeat: an earlier attempt may have arrived)";
 
-/// A stretch of bold text, in UTF-16 units.
+/// Style of a stretch of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BoldSpan {
+pub enum TextStyle {
+    /// Bold.
+    Bold,
+    /// Characters of equal width, so that columns align.
+    Table,
+}
+
+/// A stretch of text with a style, in UTF-16 units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StyledSpan {
+    /// Style of the span.
+    pub style: TextStyle,
     /// Begin of the span.
     pub offset: usize,
     /// Length of the span.
@@ -28,8 +39,8 @@ pub struct BoldSpan {
 pub struct Message {
     /// Text without markup; its lines are separated by line feeds.
     pub text: String,
-    /// Parts of the text that are shown in bold: the headings.
-    pub bold: Vec<BoldSpan>,
+    /// Headings and tables, in the order of the text.
+    pub spans: Vec<StyledSpan>,
     /// Chat of the message; `None` for the configured one.
     pub chat: Option<i64>,
     /// Buttons below the message.
@@ -57,7 +68,7 @@ impl Message {
         }
         Self {
             text: builder.text,
-            bold: builder.bold,
+            spans: builder.spans,
             ..Self::default()
         }
     }
@@ -69,7 +80,7 @@ impl Message {
         let reply = queued.reply.as_ref();
         Self {
             text: builder.text,
-            bold: builder.bold,
+            spans: builder.spans,
             chat: reply.map(|reply| reply.chat),
             buttons: reply.map_or_else(Vec::new, |reply| reply.buttons.clone()),
             has_picture: queued.notification.has_picture,
@@ -99,11 +110,22 @@ pub(crate) fn remarks(repeats: u32, at: UtcMs, now: UtcMs) -> Vec<String> {
     repeat.into_iter().chain(late).collect()
 }
 
+/// The first lines of a text, and the lines after them.
+fn split_after_lines(text: &str, lines: usize) -> (&str, &str) {
+    let Some(last) = lines.checked_sub(1) else {
+        return ("", text);
+    };
+    match text.match_indices('\n').nth(last) {
+        Some((end, _)) => (&text[..end], &text[end + 1..]),
+        None => (text, ""),
+    }
+}
+
 #[derive(Default)]
 struct MessageBuilder {
     text: String,
     length: usize,
-    bold: Vec<BoldSpan>,
+    spans: Vec<StyledSpan>,
 }
 
 impl MessageBuilder {
@@ -116,7 +138,12 @@ impl MessageBuilder {
         if !self.text.is_empty() {
             self.push(SEPARATOR);
         }
-        self.bold.push(BoldSpan {
+        self.push_styled(TextStyle::Bold, text);
+    }
+
+    fn push_styled(&mut self, style: TextStyle, text: &str) {
+        self.spans.push(StyledSpan {
+            style,
             offset: self.length,
             length: utf16_length(text),
         });
@@ -134,8 +161,13 @@ impl MessageBuilder {
         for remark in remarks(queued.repeats, notification.at, now) {
             self.add_line(&remark);
         }
-        if !notification.body.is_empty() {
-            self.add_line(&notification.body);
+        let (table, below) = split_after_lines(&notification.body, notification.table_lines);
+        if !table.is_empty() {
+            self.push("\n");
+            self.push_styled(TextStyle::Table, table);
+        }
+        if !below.is_empty() {
+            self.add_line(below);
         }
     }
 

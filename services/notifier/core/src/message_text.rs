@@ -117,14 +117,17 @@ fn book_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Opti
         EventBody::BookAcquired {
             book,
             instance,
+            previous,
             config_changes,
         } => {
             let trader = instance.as_ref().unwrap_or(sender.instance);
+            let other = previous.iter().filter(|previous| *previous != trader);
             let changes = config_changes.iter();
             row(
                 heading("📘 BOOK ACQUIRED", book),
-                [field("Trader", trader), field("Account", &book.account)]
-                    .into_iter()
+                std::iter::once(field("Trader", trader))
+                    .chain(other.map(|other| field("Previous trader", other)))
+                    .chain([field("Account", &book.account)])
                     .chain(changes.map(|change| field("Configuration changed", change))),
             )
         }

@@ -32,6 +32,9 @@ pub struct Notification {
     /// Whether a picture of the equity curve is sent with it, drawn when it is sent.
     #[serde(default, skip_serializing_if = "is_false")]
     pub has_picture: bool,
+    /// Number of lines at the begin of the body whose columns must align.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub table_lines: usize,
 }
 
 #[allow(
@@ -40,6 +43,14 @@ pub struct Notification {
 )]
 const fn is_false(value: &bool) -> bool {
     !*value
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+const fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 /// Length of a text in UTF-16 units.
@@ -60,6 +71,7 @@ impl Notification {
             title: "📈 EQUITY".to_owned(),
             body: "Equity of all books (without a picture: too few points yet)".to_owned(),
             has_picture: true,
+            table_lines: 0,
             ..self.clone()
         };
         let mut notifications = self.split();
@@ -83,10 +95,16 @@ impl Notification {
             chunks[MAX_PARTS - 1].push_str(TRUNCATION_NOTE);
         }
         let count = chunks.len();
-        let part = |(index, body): (usize, String)| Self {
-            title: format!("{title} (part {}/{count})", index + 1),
-            body,
-            ..self.clone()
+        let mut table_lines = self.table_lines;
+        let part = |(index, body): (usize, String)| {
+            let in_part = table_lines.min(body.lines().count());
+            table_lines -= in_part;
+            Self {
+                title: format!("{title} (part {}/{count})", index + 1),
+                body,
+                table_lines: in_part,
+                ..self.clone()
+            }
         };
         chunks.into_iter().enumerate().map(part).collect()
     }
@@ -147,6 +165,7 @@ mod tests {
             title: "🚀 HEAD".to_owned(),
             body,
             has_picture: false,
+            table_lines: 0,
         }
     }
 
@@ -158,6 +177,25 @@ mod tests {
         assert_eq!(parts[0].title, format!("🚀 HEAD (part 1/{})", parts.len()));
         let together: Vec<&str> = parts.iter().flat_map(|part| part.body.lines()).collect();
         assert_eq!(together, lines);
+    }
+
+    #[test]
+    fn table_is_continued_in_the_next_part() {
+        let rows = "a row of a long table\n".repeat(200);
+        let table = Notification {
+            table_lines: 200,
+            ..notification(format!("{rows}below"))
+        };
+        let parts = table.split();
+        let lines: Vec<(usize, usize)> = parts
+            .iter()
+            .map(|part| (part.table_lines, part.body.lines().count()))
+            .collect();
+        let [(first, of_first), (second, of_second)] = lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!((first, first + second), (of_first, 200));
+        assert_eq!(of_second, second + 1);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::command::UnitStatus;
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::{AccountKey, Mode, Service, SubjectToken};
 use protocol::report::{AccountReport, BookReport, EquityPoint};
@@ -11,8 +12,8 @@ use rust_decimal::prelude::ToPrimitive;
 
 use crate::command_parser::VERBS;
 use crate::formatting::{
-    format_amount, format_duration, format_percent, format_pnl, format_time, format_uptime,
-    mode_label, trader_label,
+    format_amount, format_delay, format_duration, format_percent, format_pnl, format_time,
+    format_uptime, mode_label, trader_label,
 };
 use crate::state::DeliveryState;
 use crate::summary::{grade_process, health_label};
@@ -70,16 +71,22 @@ pub fn queue_status(state: &DeliveryState) -> String {
 }
 
 /// Reply to `/status`: the units as the watchdog reports them, or by their heartbeats if it does not answer, then the
-/// accounts.
+/// accounts. The number of its first lines that are a table, narrow enough for a phone, comes with it.
 pub fn status(
-    watchdog: &Result<String, String>,
+    watchdog: &Result<Vec<UnitStatus>, String>,
     heartbeats: &[LatestHeartbeat],
     accounts: &[LatestAccountReport],
     now: UtcMs,
-) -> String {
+) -> (String, usize) {
     let mut lines = Vec::new();
+    let mut table_lines = 0;
     match watchdog {
-        Ok(text) => lines.push(text.clone()),
+        Ok(units) if units.is_empty() => lines.push("The watchdog knows no unit yet".to_owned()),
+        Ok(units) => {
+            lines.extend(unit_table(units));
+            table_lines = lines.len();
+            lines.extend(units.iter().filter_map(unit_remark));
+        }
         Err(error) => {
             lines.push(format!("{error}; by the newest heartbeats:"));
             let traders = heartbeats
@@ -101,7 +108,53 @@ pub fn status(
         }
     }
     lines.push(self::accounts(accounts, now));
-    lines.join("\n")
+    (lines.join("\n"), table_lines)
+}
+
+/// Name, phase and restarts of each unit in aligned columns.
+fn unit_table(units: &[UnitStatus]) -> Vec<String> {
+    let header = ["UNIT", "STATE", "RESTARTS"].map(str::to_owned);
+    let row = |unit: &UnitStatus| {
+        [
+            unit.unit.to_string(),
+            unit.phase.replace('_', " "),
+            format!("{}/{}", unit.restarts, unit.max_restarts),
+        ]
+    };
+    let rows: Vec<[String; 3]> = std::iter::once(header)
+        .chain(units.iter().map(row))
+        .collect();
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let (name, state) = (width(0), width(1));
+    let line =
+        |[unit, phase, restarts]: &[String; 3]| format!("{unit:name$} {phase:state$} {restarts}");
+    rows.iter().map(line).collect()
+}
+
+/// Hold, next start and last failure of a unit; `None` for a unit that runs without any of them.
+fn unit_remark(unit: &UnitStatus) -> Option<String> {
+    let hold = unit.hold.as_ref();
+    let hold = hold.map(|hold| format!("on hold by {}: {}", hold.by, hold.reason));
+    let next = unit
+        .next_start_ms
+        .map(|ms| format!("next start in {}", format_delay(ms)));
+    let failures = match unit.consecutive_failures {
+        0 => None,
+        1 => Some("1 failure".to_owned()),
+        number => Some(format!("{number} failures in a row")),
+    };
+    let is_failing = unit.phase != "running" || failures.is_some();
+    let reason = unit.last_reason.as_ref().filter(|_| is_failing);
+    let reason = reason.map(|reason| format!("last reason: {reason}"));
+    let remarks: Vec<String> = [hold, next, failures, reason]
+        .into_iter()
+        .flatten()
+        .collect();
+    let name = trader_label(unit.unit.as_str());
+    (!remarks.is_empty()).then(|| format!("{name}: {}", remarks.join(", ")))
 }
 
 /// Equity of every account, with its latch and pauses.

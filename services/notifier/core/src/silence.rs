@@ -102,6 +102,7 @@ fn end_silence(state: &DeliveryState, index: usize, now: UtcMs) -> Vec<DeliveryR
             title: format!("🔔 SILENCE ENDED: {count} notifications were not sent"),
             body: lines.collect::<Vec<_>>().join("\n"),
             has_picture: false,
+            table_lines: 0,
         };
         records.push(DeliveryRecord::Queued {
             event: format!("silence:{}:{}", scope(silence), silence.until.0),

@@ -112,6 +112,7 @@ pub fn summary_record(
         title: "💓 HEARTBEAT".to_owned(),
         body,
         has_picture: false,
+        table_lines: 0,
     };
     DeliveryRecord::Queued {
         event: format!("{}{period}", event_ids::SUMMARY),

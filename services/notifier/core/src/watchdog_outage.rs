@@ -134,6 +134,7 @@ fn queued_record(
         title: title.to_owned(),
         body,
         has_picture: false,
+        table_lines: 0,
     };
     DeliveryRecord::Queued {
         event: event.to_owned(),

@@ -142,6 +142,7 @@ impl Dispatcher {
             result: result.to_owned(),
             body,
             has_picture: false,
+            table_lines: 0,
         };
         self.finish_command(result).await
     }
@@ -156,6 +157,7 @@ impl Dispatcher {
             body: "Internal error of the notifier: the command may have been executed or not. Check with /status"
                 .to_owned(),
             has_picture: false,
+            table_lines: 0,
         });
         self.finish_command(result).await
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use notifier_core::message::Message;
+use notifier_core::message::{Message, StyledSpan, TextStyle};
 use notifier_core::model::Outcome;
 use reqwest::{Client, RequestBuilder, StatusCode};
 use runtime::process::ExitError;
@@ -369,12 +369,15 @@ fn build_client(deadline: Duration) -> Result<Client, ExitError> {
 }
 
 pub(super) fn entities(message: &Message) -> Vec<Entity> {
-    let bold = message.bold.iter().map(|bold| Entity {
-        r#type: "bold",
-        offset: bold.offset,
-        length: bold.length,
-    });
-    bold.collect()
+    let entity = |span: &StyledSpan| Entity {
+        r#type: match span.style {
+            TextStyle::Bold => "bold",
+            TextStyle::Table => "pre",
+        },
+        offset: span.offset,
+        length: span.length,
+    };
+    message.spans.iter().map(entity).collect()
 }
 
 /// Whether an error is about the chat and not about the text.

@@ -14,12 +14,23 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
     let book = book.clone();
     match record {
         BookRecord::WriterChanged {
-            instance, config_changes, ..
-        } => Some(EventBody::BookAcquired {
-            book,
-            instance: Some(instance.clone()),
-            config_changes: config_changes.clone(),
-        }),
+            boot,
+            instance,
+            previous,
+            config_changes,
+            ..
+        } => {
+            // A start or restart of the same trader has a notification of its own. The same process again had lost the
+            // book.
+            let previous = previous.as_ref();
+            let is_start = previous.is_none_or(|last| last.instance == *instance && last.boot != *boot);
+            (!is_start || !config_changes.is_empty()).then(|| EventBody::BookAcquired {
+                book,
+                instance: Some(instance.clone()),
+                previous: previous.map(|last| last.instance.clone()),
+                config_changes: config_changes.clone(),
+            })
+        }
         BookRecord::BookOpened { .. }
         | BookRecord::CapitalChanged { .. }
         | BookRecord::EntryDecided(_)

@@ -87,10 +87,10 @@ fn check_message(message: &Message) -> Result<(), TestCaseError> {
     prop_assert!(message.text.chars().any(shown), "nothing visible");
     let inside = |at: usize| at < utf16.len() && (0xdc00..0xe000).contains(&utf16[at]);
     let mut free_from = 0;
-    for bold in &message.bold {
-        let end = bold.offset + bold.length;
-        prop_assert!(bold.length > 0 && bold.offset >= free_from && end <= utf16.len());
-        prop_assert!(!inside(bold.offset) && !inside(end), "half a character");
+    for span in &message.spans {
+        let end = span.offset + span.length;
+        prop_assert!(span.length > 0 && span.offset >= free_from && end <= utf16.len());
+        prop_assert!(!inside(span.offset) && !inside(end), "half a character");
         free_from = end;
     }
     Ok(())

@@ -54,6 +54,7 @@ fn book_acquired_message_names_the_instance_also_if_another_reports_it() {
                 .parse()
                 .unwrap(),
             instance: by.map(|by| by.parse().unwrap()),
+            previous: None,
             config_changes: Vec::new(),
         };
         preview::render_event(Event::new("x", BEGIN, body)).unwrap()

@@ -437,6 +437,7 @@ fn reply_goes_to_its_chat_after_critical_ones_and_before_groups() {
         result: "done".to_owned(),
         body: "it is being started".to_owned(),
         has_picture: false,
+        table_lines: 0,
     };
     bench
         .world

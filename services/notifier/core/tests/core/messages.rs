@@ -1,6 +1,6 @@
 //! Notifications in messages: priority, groups, digests, remarks about repeats and age, and rate.
 
-use bearish_notifier_core::message::BoldSpan;
+use bearish_notifier_core::message::{StyledSpan, TextStyle};
 use bearish_notifier_core::model::Outcome;
 use bearish_notifier_core::notification::{MESSAGE_LIMIT, utf16_length};
 use bearish_notifier_core::record::DeliveryRecord;
@@ -56,8 +56,15 @@ fn titles_are_bold_by_utf16_offsets() {
     world.end_message(&SENT);
     let message = world.send().unwrap();
     let utf16: Vec<u16> = message.text.encode_utf16().collect();
-    let bold = |bold: &BoldSpan| String::from_utf16(&utf16[bold.offset..][..bold.length]).unwrap();
-    let found: Vec<String> = message.bold.iter().map(bold).collect();
+    let text =
+        |span: &StyledSpan| String::from_utf16(&utf16[span.offset..][..span.length]).unwrap();
+    assert!(
+        message
+            .spans
+            .iter()
+            .all(|span| span.style == TextStyle::Bold)
+    );
+    let found: Vec<String> = message.spans.iter().map(text).collect();
     let title = |number| format!("✅ COMPONENT RECOVERED: PAPER trader-paper-1 part-{number}-");
     assert_eq!(found, [title(2), title(3)]);
 }

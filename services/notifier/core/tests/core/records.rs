@@ -28,6 +28,7 @@ fn records() -> Vec<DeliveryRecord> {
                 title: "🔄 AUTO-RESTART TRIGGERED".to_owned(),
                 body: "Attempt: 3/1000\nReason: Connection timeout".to_owned(),
                 has_picture: false,
+                table_lines: 0,
             }],
         },
         DeliveryRecord::MessageSending {
@@ -72,6 +73,7 @@ fn records() -> Vec<DeliveryRecord> {
                 title: "❓ ARE YOU SURE?".to_owned(),
                 body: String::new(),
                 has_picture: true,
+                table_lines: 0,
             }],
             buttons: vec![Button {
                 text: "✅ Yes, do it".to_owned(),

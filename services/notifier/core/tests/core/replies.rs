@@ -6,6 +6,7 @@ use bearish_notifier_core::replies::{
     accounts, equity_curve, help, logs, performance, positions, status,
 };
 use bearish_notifier_core::send_limiter::SendLimits;
+use protocol::command::{UnitHold, UnitStatus};
 use protocol::event::Severity;
 use protocol::report::{AccountReport, BookReport, EquityPoint};
 use protocol::time::UtcMs;
@@ -55,7 +56,7 @@ fn replies_list_books_and_accounts_one_per_line() {
 
 #[test]
 fn status_reply_uses_heartbeats_if_no_watchdog_answers() {
-    let text = status(
+    let (text, table_lines) = status(
         &Err("No watchdog answers".to_owned()),
         &[],
         &[account()],
@@ -65,8 +66,64 @@ fn status_reply_uses_heartbeats_if_no_watchdog_answers() {
         text.starts_with("No watchdog answers; by the newest heartbeats:\n"),
         "{text}"
     );
-    let text = status(&Ok("UNIT STATE".to_owned()), &[], &[], NOW);
-    assert_eq!(text, "UNIT STATE\nNo account report received yet");
+    assert_eq!(table_lines, 0);
+    assert_eq!(
+        status(&Ok(Vec::new()), &[], &[], NOW),
+        (
+            "The watchdog knows no unit yet\nNo account report received yet".to_owned(),
+            0
+        )
+    );
+}
+
+#[test]
+fn status_reply_has_a_table_of_units_that_fits_a_phone_and_remarks_below() {
+    let unit = |name: &str, phase: &str| UnitStatus {
+        unit: name.parse().unwrap(),
+        phase: phase.to_owned(),
+        hold: None,
+        since: NOW,
+        restarts: 0,
+        max_restarts: 1000,
+        consecutive_failures: 0,
+        next_start_ms: None,
+        last_reason: None,
+    };
+    let failed = UnitStatus {
+        restarts: 12,
+        consecutive_failures: 2,
+        next_start_ms: Some(58_100),
+        last_reason: Some("killed by SIGKILL (exit 137)".to_owned()),
+        ..unit("trader-paper-10", "restart_pending")
+    };
+    let held = UnitStatus {
+        hold: Some(UnitHold {
+            by: "root".to_owned(),
+            reason: "upgrade".to_owned(),
+        }),
+        ..unit("trader-paper-2", "running")
+    };
+    // The reason of a failure that is over is no news.
+    let recovered = UnitStatus {
+        restarts: 1,
+        last_reason: failed.last_reason.clone(),
+        ..unit("trader-live-1", "running")
+    };
+    let (text, table_lines) = status(&Ok(vec![recovered, failed, held]), &[], &[], NOW);
+    assert_eq!(
+        text,
+        "\
+UNIT            STATE           RESTARTS
+trader-live-1   running         1/1000
+trader-paper-10 restart pending 12/1000
+trader-paper-2  running         0/1000
+PAPER trader-paper-10: next start in 59s, 2 failures in a row, last reason: killed by SIGKILL (exit 137)
+PAPER trader-paper-2: on hold by root: upgrade
+No account report received yet"
+    );
+    assert_eq!(table_lines, 4);
+    let table = text.lines().take(table_lines);
+    assert!(table.map(|line| line.chars().count()).max() <= Some(40));
 }
 
 #[test]
@@ -123,6 +180,7 @@ fn picture_carries_a_short_text_and_follows_a_long_one() {
         title: "💓 HEARTBEAT".to_owned(),
         body,
         has_picture: false,
+        table_lines: 0,
     };
     let short = notification("all is well".to_owned()).with_picture();
     assert!(short.len() == 1 && short[0].has_picture);

@@ -147,6 +147,7 @@ fn writer_changed(
     BookRecord::WriterChanged {
         boot,
         instance,
+        previous: state.writer.clone(),
         config: config.clone(),
         config_changes: match &state.config {
             Some(last) => last.differences(config),

@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{BookConfig, ExitReason};
+use super::{BookConfig, ExitReason, Writer};
 use crate::circuit_breaker::Breaker;
 use crate::entry::SignalRejection;
 use crate::fixed_point::{Price, Qty};
@@ -30,6 +30,9 @@ pub enum BookRecord {
         boot: SubjectToken,
         /// Instance name of the new writer.
         instance: SubjectToken,
+        /// The writer before; `None` before the first.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous: Option<Writer>,
         /// Configuration with which the new writer trades the book.
         config: BookConfig,
         /// Differences from the configuration of the last writer, each as `name: old -> new`.

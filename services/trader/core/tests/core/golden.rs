@@ -1,7 +1,7 @@
 //! The journal's JSON, record by record, and the operator event of each. A change of a golden file changes
 //! every journal.
 
-use bearish_trader_core::book::{BookEvent, BookPhase, BookRecord, Unhalt};
+use bearish_trader_core::book::{BookEvent, BookPhase, BookRecord, Unhalt, Writer};
 use bearish_trader_core::event_mapping::operator_event;
 use bearish_trader_core::protections::{EntryLockKind, Protections};
 use bearish_trader_core::strategy::Signal;
@@ -127,11 +127,48 @@ fn every_record_is_written_and_read_as_committed() {
 }
 
 #[test]
+fn start_and_restart_of_the_same_trader_are_not_reported_for_each_book() {
+    let book: BookKey = "paper.binance-usdm.a1b2.BTCUSDT".parse().unwrap();
+    let writer = |instance: &str, boot: &str| Writer {
+        instance: instance.parse().unwrap(),
+        boot: boot.parse().unwrap(),
+    };
+    let previous_in_event = |previous: Option<Writer>, changes: &[&str]| {
+        let record = BookRecord::WriterChanged {
+            boot: "boot-2".parse().unwrap(),
+            instance: "trader-paper-1".parse().unwrap(),
+            previous,
+            config: Book::usual().config,
+            config_changes: changes.iter().map(|change| (*change).to_owned()).collect(),
+        };
+        operator_event(&book, &record).map(|body| match body {
+            EventBody::BookAcquired { previous, .. } => previous.map(|name| name.to_string()),
+            other => panic!("{other:?}"),
+        })
+    };
+    let restarted = Some(writer("trader-paper-1", "boot-1"));
+    let again = Some(writer("trader-paper-1", "boot-2"));
+    let other = Some(writer("trader-paper-2", "boot-1"));
+    let name = |name: &str| Some(Some(name.to_owned()));
+    assert_eq!(previous_in_event(None, &[]), None);
+    assert_eq!(previous_in_event(restarted.clone(), &[]), None);
+    let change = ["leverage: 1 -> 2"];
+    assert_eq!(
+        previous_in_event(restarted, &change),
+        name("trader-paper-1")
+    );
+    // The book had been lost.
+    assert_eq!(previous_in_event(again, &[]), name("trader-paper-1"));
+    assert_eq!(previous_in_event(other, &[]), name("trader-paper-2"));
+}
+
+#[test]
 fn operator_event_is_made_of_money_changes_and_required_actions() {
     let book: BookKey = "paper.binance-usdm.a1b2.BTCUSDT".parse().unwrap();
     for (_, record) in every_record() {
         let kind = operator_event(&book, &record).map(|body| body.kind());
         let expected = match &record {
+            BookRecord::WriterChanged { previous: None, .. } => None,
             BookRecord::WriterChanged { .. } => Some("book_acquired"),
             BookRecord::BookOpened { .. }
             | BookRecord::CapitalChanged { .. }
