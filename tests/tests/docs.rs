@@ -185,6 +185,38 @@ fn scripts_in_the_documentation_exist() {
 }
 
 #[test]
+fn host_commands_in_texts_exist() {
+    let root = root();
+    let script = fs::read_to_string(root.join("scripts/bearish")).unwrap();
+    let (_, list) = script.split_once("\ncommands=(").unwrap();
+    let known: BTreeSet<&str> = list.split(')').next().unwrap().split_whitespace().collect();
+    let listed = Command::new("git")
+        .args(["ls-files", "*.md", "*.txt", "services/*.rs"])
+        .current_dir(&root)
+        .output()
+        .unwrap();
+    let mut named = 0;
+    let mut unknown = Vec::new();
+    for file in String::from_utf8(listed.stdout).unwrap().lines() {
+        // A file may be deleted and not yet committed.
+        let text = fs::read_to_string(root.join(file)).unwrap_or_default();
+        for rest in text.split("scripts/bearish ").skip(1) {
+            let is_name = |c: char| c.is_ascii_lowercase() || c == '-';
+            let name = rest.split(|c| !is_name(c)).next().unwrap();
+            if name.is_empty() || name.starts_with('-') {
+                continue;
+            }
+            named += 1;
+            if !known.contains(name) {
+                unknown.push(format!("{file}: scripts/bearish {name}"));
+            }
+        }
+    }
+    assert!(named > 50, "only {named} commands were found");
+    assert!(unknown.is_empty(), "no such command: {unknown:#?}");
+}
+
+#[test]
 fn hops_of_the_trips_exist_in_the_code() {
     let page = root().join("docs/architecture/trips.md");
     let text = fs::read_to_string(&page).unwrap();

@@ -12,6 +12,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const CSV_HEADER: &str = "open_time,open,high,low,close\n";
+/// Strategies of the tests with exact results.
+pub(crate) const STRATEGIES: &str =
+    "adaptive-oversold-bounce,adaptive-short-the-rip,oversold-bounce,short-the-rip";
+
 /// 2026-01-05T00:00Z: every interval begins here.
 pub(crate) const MIDNIGHT: i64 = 1_767_571_200_000;
 

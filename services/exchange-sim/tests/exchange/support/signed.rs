@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use exchange_sim::exchange::Limits;
-use hmac::{Hmac, Mac};
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,5 +1,7 @@
 //! Telegram commands: parsing, permission, confirmation, expiry, and a crash during a command.
 
+use std::collections::BTreeSet;
+
 use bearish_notifier_core::command_intake::{
     CommandIntake, CommandResult, CommandRules, IntakeDecision, Update, UpdateKind,
     finished_records,
@@ -158,10 +160,10 @@ fn invalid_command_is_answered_with_its_usage() {
         ("/unlatch", "Expected /unlatch LATCH [ACCOUNT]"),
         ("/flatten BTCUSDT", "Expected /flatten [ACCOUNT]"),
         ("/flatten paper.x", "\"paper.x\" is not an account"),
-        ("/silence 2", "\"2\" is not a duration"),
-        ("/silence 2ü", "\"2ü\" is not a duration"),
-        ("/silence 8d", "\"8d\" is not a duration"),
-        ("/silence 99999999999999999999d", "is not a duration"),
+        ("/silence 2", "\"2\": expected a duration from 1m to 7d"),
+        ("/silence 2ü", "\"2ü\": expected a duration from 1m to 7d"),
+        ("/silence 8d", "\"8d\": expected a duration from 1m to 7d"),
+        ("/silence 99999999999999999999d", "expected a duration from 1m to 7d"),
         (
             "/silence 2h a b",
             "Expected /silence 2h [NAME] or /silence off or /silence",
@@ -467,4 +469,18 @@ fn command_event_of_the_notifier_makes_no_second_message() {
     let (by, command) = ("Telegram user 8".to_owned(), "/flatten".to_owned());
     world.receive("b", EventBody::UnauthorizedCommand { by, command });
     assert!(world.send().unwrap().text.contains("UNAUTHORIZED COMMAND"));
+}
+
+#[test]
+fn documentation_lists_exactly_the_commands_of_the_parser() {
+    let page = include_str!("../../../../../docs/operations/commands.md");
+    let table = page.split("## Telegram").nth(1).unwrap();
+    let table = table.split("\n## ").next().unwrap();
+    let documented: BTreeSet<&str> = table
+        .split("`/")
+        .skip(1)
+        .map(|text| text.split([' ', '`']).next().unwrap())
+        .collect();
+    let known: BTreeSet<&str> = VERBS.iter().map(|(verb, ..)| *verb).collect();
+    assert_eq!(documented, known);
 }

@@ -200,9 +200,10 @@ mod tests {
         now.protections = Protections::NONE;
         let changes = old.differences(&now);
         assert_eq!(changes[0], "leverage: 1 -> 3");
-        assert!(
-            changes[1].ends_with("short-the-rip -> oversold-bounce"),
-            "{changes:?}"
+        let defaults = Strategy::default_list();
+        assert_eq!(
+            changes[1],
+            format!("strategies: {defaults} -> oversold-bounce")
         );
         assert!(changes[2].ends_with("-> none"), "{changes:?}");
         assert_eq!(changes.len(), 3);

@@ -66,9 +66,15 @@ pub(crate) fn inputs_at(ms: i64) -> DecisionInputs {
 }
 
 /// One-minute candles, 0.06 % fee, 0.02 % slippage; no funding and no protections, which have tests of
-/// their own.
+/// their own. The strategies are named, so that a further one does not change golden files.
 pub(crate) fn config() -> BookConfig {
     BookConfig {
+        strategies: vec![
+            Strategy::AdaptiveOversoldBounce,
+            Strategy::AdaptiveShortTheRip,
+            Strategy::OversoldBounce,
+            Strategy::ShortTheRip,
+        ],
         funding_rate: Decimal::ZERO,
         protections: Protections::NONE,
         ..BookConfig::default()
