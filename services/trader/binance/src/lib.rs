@@ -5,10 +5,12 @@
 //! closed with 1000, fill gaps, keep one slow reader from blocking the others, and tell a rejected order from one
 //! whose outcome is unknown.
 
+pub mod client;
 mod data;
 mod error;
 mod execution;
 mod weight_limiter;
+pub mod wire;
 
 pub use data::{BinanceDataClient, DataClientSettings, FeedSettings, FeedTiming};
 pub use execution::{BinanceExecutionClient, ExecutionClientSettings, UserStreamTiming};

@@ -19,8 +19,8 @@ use tracing::{info, warn};
 use trader_core::candle::{Candle, Interval};
 
 use super::feed::{Feed, FeedSettings, Subscribe};
+use super::market_stream::{MarketEvent, MarketStream};
 use super::rest::RestClient;
-use super::market_stream::{MarketStream, MarketEvent};
 use super::subscription::{Backfill, StreamVerdict, Subscription};
 
 /// Most REST backfills at the same time.

@@ -5,9 +5,9 @@ mod exchange_info;
 mod feed;
 mod feed_task;
 mod kline;
+mod market_stream;
 mod rest;
 mod sequencer;
-mod market_stream;
 mod subscription;
 
 use std::collections::BTreeMap;
@@ -27,8 +27,8 @@ use self::feed::Feed;
 use self::feed_task::FeedTask;
 
 pub use self::feed::{FeedSettings, FeedTiming};
-pub(crate) use self::rest::{RestClient, used_weight};
 pub(crate) use self::market_stream::SdkRuntime;
+pub(crate) use self::rest::{RestClient, used_weight};
 
 /// Addresses of the exchange, and settings of the feed.
 #[derive(Debug, Clone)]
