@@ -4,6 +4,7 @@
 //! A connection is never repaired: after [`StreamEvent::Ended`] the caller drops it and opens another one.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -12,7 +13,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
 use tokio::select;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{
@@ -93,6 +95,8 @@ pub struct StreamConnection {
     last_frame_at: Instant,
     /// When the last ping was sent; `None` after a frame arrived.
     pinged_at: Option<Instant>,
+    /// Since when the operating system has not taken in everything; `None` if it has.
+    unflushed_since: Option<Instant>,
     ended: Option<String>,
 }
 
@@ -116,8 +120,8 @@ impl StreamConnection {
             .max_write_buffer_size(MOST_UNSENT_BYTES)
             .max_message_size(Some(MOST_BYTES))
             .max_frame_size(Some(MOST_BYTES));
-        let connector = tls::config().map(Connector::Rustls);
-        let opening = connect_async_tls_with_config(url, Some(config), true, connector);
+        let connector = Connector::Rustls(tls::config().ok_or("TLS cannot be set up")?);
+        let opening = connect_async_tls_with_config(url, Some(config), true, Some(connector));
         let (socket, _) = timeout(timing.open_within, opening)
             .await
             .map_err(|_| {
@@ -137,6 +141,7 @@ impl StreamConnection {
             streams: 0,
             last_frame_at: now,
             pinged_at: None,
+            unflushed_since: None,
             ended: None,
         })
     }
@@ -180,19 +185,33 @@ impl StreamConnection {
             if let Some(reason) = &self.ended {
                 return StreamEvent::Ended(reason.clone());
             }
-            let done = match self.step().await {
-                Step::Frame(frame) => self.take_frame(frame),
-                Step::RequestDue => self.send_request().await,
-                Step::PingDue => self.send_ping().await,
-                Step::Dead => {
-                    let seconds = self.timing.dead_after.as_secs_f32();
-                    Err(format!("no frame within {seconds} s"))
-                }
-            };
-            match done {
+            match self.advance().await {
                 Ok(Some(event)) => return event,
                 Ok(None) => {}
                 Err(reason) => self.ended = Some(reason),
+            }
+        }
+    }
+
+    async fn advance(&mut self) -> Result<Option<StreamEvent>, String> {
+        self.flush().await?;
+        match self.step().await {
+            Step::Frame(frame) => self.take_frame(frame),
+            Step::RequestDue => {
+                self.writable().await?;
+                // Taken out only now: a caller that drops the future loses no request.
+                let request = self.unsent.pop_front().unwrap_or_default();
+                self.next_request_at = Instant::now() + BETWEEN_REQUESTS;
+                self.send(Message::text(request))
+            }
+            Step::PingDue => {
+                self.writable().await?;
+                self.pinged_at = Some(Instant::now());
+                self.send(Message::Ping(Bytes::new()))
+            }
+            Step::Dead => {
+                let seconds = self.timing.dead_after.as_secs_f32();
+                Err(format!("no frame within {seconds} s"))
             }
         }
     }
@@ -204,10 +223,11 @@ impl StreamConnection {
             .max(self.pinged_at.unwrap_or(self.last_frame_at))
             + self.timing.ping_after;
         select! {
-            // Frames first: those that have arrived show that the peer lives.
+            // Requests are few, and a flood of frames must not hold them up. Frames that have arrived show that the peer
+            // lives.
             biased;
-            frame = self.socket.next() => Step::Frame(frame),
             () = sleep_until(self.next_request_at), if !self.unsent.is_empty() => Step::RequestDue,
+            frame = self.socket.next() => Step::Frame(frame),
             () = sleep_until(dead_at) => Step::Dead,
             () = sleep_until(ping_at) => Step::PingDue,
         }
@@ -234,27 +254,36 @@ impl StreamConnection {
         }
     }
 
-    async fn send_request(&mut self) -> Result<Option<StreamEvent>, String> {
-        let Some(request) = self.unsent.pop_front() else {
-            return Ok(None);
+    /// Waits until a message can be taken in.
+    async fn writable(&mut self) -> Result<(), String> {
+        let ready = poll_fn(|context| self.socket.poll_ready_unpin(context));
+        in_time(timeout(SEND_DEADLINE, ready).await)
+    }
+
+    fn send(&mut self, message: Message) -> Result<Option<StreamEvent>, String> {
+        let sent = self.socket.start_send_unpin(message);
+        self.unflushed_since = Some(Instant::now());
+        sent.map(|()| None).map_err(|error| reason(&error))
+    }
+
+    /// Waits until the operating system has taken in everything.
+    async fn flush(&mut self) -> Result<(), String> {
+        let Some(since) = self.unflushed_since else {
+            return Ok(());
         };
-        self.next_request_at = Instant::now() + BETWEEN_REQUESTS;
-        self.send(Message::text(request)).await
+        let flushed = timeout_at(since + SEND_DEADLINE, self.socket.flush()).await;
+        in_time(flushed)?;
+        self.unflushed_since = None;
+        Ok(())
     }
+}
 
-    async fn send_ping(&mut self) -> Result<Option<StreamEvent>, String> {
-        self.pinged_at = Some(Instant::now());
-        self.send(Message::Ping(Bytes::new())).await
-    }
-
-    async fn send(&mut self, message: Message) -> Result<Option<StreamEvent>, String> {
-        match timeout(SEND_DEADLINE, self.socket.send(message)).await {
-            Ok(Ok(())) => Ok(None),
-            Ok(Err(error)) => Err(reason(&error)),
-            Err(_) => Err(format!(
-                "nothing could be sent for {} s",
-                SEND_DEADLINE.as_secs()
-            )),
+fn in_time(done: Result<Result<(), Error>, Elapsed>) -> Result<(), String> {
+    match done {
+        Ok(done) => done.map_err(|error| reason(&error)),
+        Err(_) => {
+            let seconds = SEND_DEADLINE.as_secs();
+            Err(format!("nothing could be sent for {seconds} s"))
         }
     }
 }

@@ -1,22 +1,20 @@
 //! Conversion of the exchange's list of symbols to the symbol filters of the trader core.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
-use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-    ExchangeInformationResponseSymbolsInner as Listed,
-    ExchangeInformationResponseSymbolsInnerFiltersInner as Filter,
-};
 use exchange::ExchangeError;
 use protocol::ids::SubjectToken;
 use rust_decimal::Decimal;
-use trader_core::fixed_point::{Price, Qty};
+use trader_core::fixed_point::{NotRepresentable, Price, Qty};
 use trader_core::symbol_filters::SymbolFilters;
 
+use crate::QUOTE;
 use crate::error::retry;
+use crate::wire::market::{ContractType, Filter, Listed, Lot, SymbolRules, SymbolStatus};
 
 /// The name of the call in errors.
-pub(crate) const WHAT: &str = "symbol filters";
+pub(super) const WHAT: &str = "symbol filters";
 
 /// Number of symbols that an error proposes.
 const EXAMPLES: usize = 5;
@@ -24,9 +22,9 @@ const EXAMPLES: usize = 5;
 /// The symbol filters of each of `symbols`.
 ///
 /// # Errors
-/// [`ExchangeError::UnknownSymbol`] for the first that cannot be traded, [`ExchangeError::Retry`] for
-/// filters that cannot be read.
-pub(crate) fn filters_of(
+/// [`ExchangeError::UnknownSymbol`] for the first that cannot be traded, [`ExchangeError::Retry`] for filters that
+/// cannot be read.
+pub(super) fn filters_of(
     listed: &[Listed],
     symbols: &[SubjectToken],
 ) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExchangeError> {
@@ -48,29 +46,34 @@ fn filters_of_one(
         reason,
         examples: examples(listed, symbol.as_str()),
     };
+    let unreadable = |reason: &str| retry(WHAT, format!("{symbol}: {reason}"));
     let found = listed
         .iter()
-        .find(|l| l.symbol.as_deref() == Some(symbol.as_str()))
+        .find(|l| l.symbol == symbol.as_str())
         .ok_or_else(|| unknown("not listed on this exchange".to_owned()))?;
-    if let Some(reason) = obstacle(found) {
+    let rules = found.rules.as_ref().map_err(|reason| unreadable(reason))?;
+    if let Some(reason) = obstacle(rules) {
         return Err(unknown(reason));
     }
-    read_filters(symbol, found.filters.as_deref().unwrap_or_default())
-        .map_err(|reason| retry(WHAT, format!("{symbol}: {reason}")))
+    read_filters(symbol, &rules.filters).map_err(|reason| unreadable(&reason))
 }
 
 /// Why a listed symbol cannot be traded; `None` if it can.
-fn obstacle(listed: &Listed) -> Option<String> {
-    let (contract, status) = (listed.contract_type.as_deref(), listed.status.as_deref());
-    let wrong = |what: &str, is: Option<&str>, allowed: &str| {
-        (is != Some(allowed)).then(|| {
-            let is = is.unwrap_or("unknown");
-            format!("listed with {what} {is} (expected {allowed})")
-        })
+fn obstacle(rules: &SymbolRules) -> Option<String> {
+    let wrong = |what: &str, is: &str, expected: &str| {
+        (is != expected).then(|| format!("listed with {what} {is} (expected {expected})"))
     };
-    wrong("contract type", contract, "PERPETUAL")
-        .or_else(|| wrong("quote asset", listed.quote_asset.as_deref(), "USDT"))
-        .or_else(|| wrong("status", status, "TRADING"))
+    let perpetual = ContractType::Perpetual;
+    wrong(
+        "contract type",
+        rules.contract_type.as_str(),
+        perpetual.as_str(),
+    )
+    .or_else(|| wrong("quote asset", &rules.quote_asset, QUOTE))
+    .or_else(|| {
+        let trading = SymbolStatus::Trading;
+        wrong("status", rules.status.as_str(), trading.as_str())
+    })
 }
 
 /// Tradable symbols, the ones that begin like `wanted` first.
@@ -79,106 +82,112 @@ fn examples(listed: &[Listed], wanted: &str) -> String {
         let pairs = symbol.bytes().zip(wanted.bytes());
         pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
     };
+    let is_tradable = |l: &&Listed| {
+        let rules = l.rules.as_ref();
+        rules.is_ok_and(|rules| obstacle(rules).is_none())
+    };
     let mut names: Vec<&str> = listed
         .iter()
-        .filter(|l| obstacle(l).is_none())
-        .filter_map(|l| l.symbol.as_deref())
+        .filter(is_tradable)
+        .map(|l| l.symbol.as_str())
         .collect();
-    names.sort_by_key(|name| std::cmp::Reverse(alike(name)));
+    names.sort_by_key(|name| Reverse(alike(name)));
     names.truncate(EXAMPLES);
     names.join(", ")
 }
 
 /// Entries are market orders, so the stricter of `LOT_SIZE` and `MARKET_LOT_SIZE` holds.
 fn read_filters(symbol: &SubjectToken, filters: &[Filter]) -> Result<SymbolFilters, String> {
-    let price = filter(filters, "PRICE_FILTER")?;
-    let lot = filter(filters, "LOT_SIZE")?;
-    let market_lot = filter(filters, "MARKET_LOT_SIZE").unwrap_or(lot);
-    let notional = filter(filters, "MIN_NOTIONAL")?;
-    let quantity = |name: &str, of: fn(&Filter) -> Option<&str>| {
-        let (lot, market_lot) = (of(lot), of(market_lot));
-        Ok::<[Qty; 2], String>([number(name, lot)?, number(name, market_lot)?])
-    };
-    let [step, market_step] = quantity("stepSize", |f| f.step_size.as_deref())?;
-    let [least, market_least] = quantity("minQty", |f| f.min_qty.as_deref())?;
-    let [most, market_most] = quantity("maxQty", |f| f.max_qty.as_deref())?;
-    let tick: Price = number("tickSize", price.tick_size.as_deref())?;
-    let min_notional: Decimal = number("notional", notional.notional.as_deref())?;
+    let tick = find("PRICE_FILTER", filters, |f| match f {
+        Filter::Price { tick_size } => Some(*tick_size),
+        _ => None,
+    })?;
+    let lot = find("LOT_SIZE", filters, |f| match f {
+        Filter::Lot(lot) => Some(*lot),
+        _ => None,
+    })?;
+    let market_lot = filters.iter().find_map(|f| match f {
+        Filter::MarketLot(lot) => Some(*lot),
+        _ => None,
+    });
+    let min_notional = find("MIN_NOTIONAL", filters, |f| match f {
+        Filter::MinNotional { notional } => Some(*notional),
+        _ => None,
+    })?;
+    let stricter = market_lot.map_or(lot, |market| Lot {
+        step_size: lot.step_size.max(market.step_size),
+        min_qty: lot.min_qty.max(market.min_qty),
+        max_qty: lot.max_qty.min(market.max_qty),
+    });
     Ok(SymbolFilters {
         symbol: symbol.clone(),
-        tick: positive("tickSize", tick)?,
-        lot: positive("stepSize", step.max(market_step))?,
-        min_qty: least.max(market_least),
-        max_qty: positive("maxQty", most.min(market_most))?,
+        tick: positive("tickSize", tick, Price::from_decimal)?,
+        lot: positive("stepSize", stricter.step_size, Qty::from_decimal)?,
+        min_qty: Qty::from_decimal(stricter.min_qty).map_err(|error| format!("minQty: {error}"))?,
+        max_qty: positive("maxQty", stricter.max_qty, Qty::from_decimal)?,
         min_notional,
     })
 }
 
-fn filter<'a>(filters: &'a [Filter], name: &str) -> Result<&'a Filter, String> {
-    filters
-        .iter()
-        .find(|f| f.filter_type.as_deref() == Some(name))
-        .ok_or_else(|| format!("no {name}"))
+fn find<T>(
+    name: &str,
+    filters: &[Filter],
+    read: impl Fn(&Filter) -> Option<T>,
+) -> Result<T, String> {
+    let found = filters.iter().find_map(read);
+    found.ok_or_else(|| format!("no {name}"))
 }
 
-fn number<T: FromStr>(name: &str, text: Option<&str>) -> Result<T, String> {
-    let text = text.ok_or_else(|| format!("no {name}"))?;
-    let parsed = text.parse();
-    parsed.map_err(|_| format!("{name}={text:?}: expected a decimal of at most 8 places"))
-}
-
-fn positive<T: Default + PartialOrd>(name: &str, value: T) -> Result<T, String> {
-    if value > T::default() {
-        Ok(value)
-    } else {
-        Err(format!("{name} is not above 0"))
+fn positive<T>(
+    name: &str,
+    value: Decimal,
+    convert: fn(Decimal) -> Result<T, NotRepresentable>,
+) -> Result<T, String> {
+    if value <= Decimal::ZERO {
+        return Err(format!("{name} is not above 0"));
     }
+    convert(value).map_err(|error| format!("{name}: {error}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[allow(
-        clippy::unnecessary_wraps,
-        reason = "every field of the exchange's answer is optional"
-    )]
-    fn text(t: &str) -> Option<String> {
-        Some(t.to_owned())
+    fn decimal(text: &str) -> Decimal {
+        text.parse().unwrap()
     }
 
-    fn listed(symbol: &str) -> Listed {
-        let kind = |name: &str| Filter {
-            filter_type: text(name),
-            ..Filter::default()
+    fn listed(symbol: &str, change: fn(&mut SymbolRules)) -> Listed {
+        let lot = |most: &str| Lot {
+            step_size: decimal("0.001"),
+            min_qty: decimal("0.001"),
+            max_qty: decimal(most),
         };
-        let lot = |name: &str, most: &str| Filter {
-            min_qty: text("0.001"),
-            max_qty: text(most),
-            step_size: text("0.001"),
-            ..kind(name)
+        let mut rules = SymbolRules {
+            contract_type: ContractType::Perpetual,
+            quote_asset: "USDT".to_owned(),
+            status: SymbolStatus::Trading,
+            filters: vec![
+                Filter::Price {
+                    tick_size: decimal("0.10"),
+                },
+                Filter::Lot(lot("1000")),
+                Filter::MarketLot(lot("120")),
+                Filter::MinNotional {
+                    notional: decimal("100"),
+                },
+                Filter::Other,
+            ],
         };
-        let price = Filter {
-            tick_size: text("0.10"),
-            ..kind("PRICE_FILTER")
-        };
-        let notional = Filter {
-            notional: text("100"),
-            ..kind("MIN_NOTIONAL")
-        };
+        change(&mut rules);
         Listed {
-            symbol: text(symbol),
-            contract_type: text("PERPETUAL"),
-            quote_asset: text("USDT"),
-            status: text("TRADING"),
-            filters: Some(vec![
-                price,
-                lot("LOT_SIZE", "1000"),
-                lot("MARKET_LOT_SIZE", "120"),
-                notional,
-            ]),
-            ..Listed::default()
+            symbol: symbol.to_owned(),
+            rules: Ok(rules),
         }
+    }
+
+    fn tradable(symbol: &str) -> Listed {
+        listed(symbol, |_| {})
     }
 
     fn token(name: &str) -> SubjectToken {
@@ -186,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn the_stricter_lot_holds_and_trailing_zeros_do_not_matter() {
-        let filters = filters_of(&[listed("BTCUSDT")], &[token("BTCUSDT")]).unwrap();
+    fn stricter_lot_holds_and_trailing_zeros_do_not_matter() {
+        let filters = filters_of(&[tradable("BTCUSDT")], &[token("BTCUSDT")]).unwrap();
         let btc = &filters[&token("BTCUSDT")];
         assert_eq!(btc.tick.to_string(), "0.1");
         assert_eq!(btc.max_qty.to_string(), "120");
@@ -195,15 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_symbol_is_answered_with_those_most_alike() {
+    fn unknown_symbol_is_answered_with_those_most_alike() {
         let names = [
             "ETHUSDT", "BNBUSDT", "BTCUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT",
         ];
-        let mut all: Vec<Listed> = names.into_iter().map(listed).collect();
-        all.push(Listed {
-            status: text("SETTLING"),
-            ..listed("BTCSTUSDT")
-        });
+        let mut all: Vec<Listed> = names.into_iter().map(tradable).collect();
+        all.push(listed("BTCSTUSDT", |rules| {
+            rules.status = SymbolStatus::Other("SETTLING".to_owned());
+        }));
         let error = filters_of(&all, &[token("ETHUSDT"), token("BTCUST")]).unwrap_err();
         let line = error.to_string();
         let start = "SYMBOLS=\"BTCUST\": expected listed symbols such as BTCUSDT, BNBUSDT, ";
@@ -212,20 +220,21 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_symbol_that_cannot_be_traded_says_why() {
-        let mut settling = listed("LUNAUSDT");
-        settling.status = text("SETTLING");
-        let mut dated = listed("BTCUSDT_261225");
-        dated.contract_type = text("CURRENT_QUARTER");
-        let mut coin = listed("BTCUSDC");
-        coin.quote_asset = text("USDC");
+    fn listed_symbol_that_cannot_be_traded_says_why() {
+        let settling = listed("LUNAUSDT", |rules| {
+            rules.status = SymbolStatus::Other("SETTLING".to_owned());
+        });
+        let dated = listed("BTCUSDT_261225", |rules| {
+            rules.contract_type = ContractType::Other("CURRENT_QUARTER".to_owned());
+        });
+        let coin = listed("BTCUSDC", |rules| rules.quote_asset = "USDC".to_owned());
         for (bad, reason) in [
             (settling, "SETTLING"),
             (dated, "CURRENT_QUARTER"),
             (coin, "USDC"),
         ] {
-            let wanted = token(bad.symbol.as_deref().unwrap());
-            let error = filters_of(&[bad, listed("BTCUSDT")], &[wanted]).unwrap_err();
+            let wanted = token(&bad.symbol);
+            let error = filters_of(&[bad, tradable("BTCUSDT")], &[wanted]).unwrap_err();
             assert!(
                 matches!(error, ExchangeError::UnknownSymbol { .. }),
                 "{error}"
@@ -236,17 +245,36 @@ mod tests {
 
     #[test]
     fn unreadable_filters_are_not_guessed() {
-        let broken = |change: fn(&mut Vec<Filter>)| {
-            let mut one = listed("BTCUSDT");
-            change(one.filters.as_mut().unwrap());
-            filters_of(&[one], &[token("BTCUSDT")])
-                .unwrap_err()
-                .to_string()
+        let broken = |change: fn(&mut SymbolRules)| {
+            let one = listed("BTCUSDT", change);
+            let error = filters_of(&[one], &[token("BTCUSDT")]).unwrap_err();
+            assert!(matches!(error, ExchangeError::Retry { .. }), "{error}");
+            error.to_string()
         };
-        assert!(broken(|f| drop(f.remove(0))).contains("no PRICE_FILTER"));
-        assert!(broken(|f| f[0].tick_size = None).contains("no tickSize"));
-        assert!(broken(|f| f[0].tick_size = text("0")).contains("tickSize is not above 0"));
-        assert!(broken(|f| f[1].step_size = text("x")).contains("stepSize=\"x\""));
+        assert!(broken(|rules| drop(rules.filters.remove(0))).contains("no PRICE_FILTER"));
+        assert!(broken(|rules| drop(rules.filters.remove(3))).contains("no MIN_NOTIONAL"));
+        let zero = broken(|rules| {
+            rules.filters[0] = Filter::Price {
+                tick_size: Decimal::ZERO,
+            };
+        });
+        assert!(zero.contains("tickSize is not above 0"), "{zero}");
+        let unreadable = Listed {
+            symbol: "BTCUSDT".to_owned(),
+            rules: Err("missing field `tickSize`".to_owned()),
+        };
+        let error = filters_of(&[unreadable], &[token("BTCUSDT")]).unwrap_err();
+        assert!(error.to_string().contains("tickSize"), "{error}");
         assert!(filters_of(&[], &[token("BTCUSDT")]).is_err());
+    }
+
+    #[test]
+    fn unreadable_entry_does_not_harm_the_others() {
+        let unreadable = Listed {
+            symbol: String::new(),
+            rules: Err("expected an object".to_owned()),
+        };
+        let all = [unreadable, tradable("BTCUSDT")];
+        assert!(filters_of(&all, &[token("BTCUSDT")]).is_ok());
     }
 }

@@ -21,10 +21,10 @@ const COMMANDS: usize = 64;
 pub struct FeedSettings {
     /// Interval of the candles.
     pub interval: Interval,
-    /// The feed ends with an error after this number of failures in a row, of the stream or of one symbol's
-    /// REST calls; `None`: it never does.
+    /// Number of failures in a row, of the stream or of one symbol's REST calls, after which the feed ends with an
+    /// error. With `None` it never does.
     pub give_up_after: Option<u32>,
-    /// Candles that may wait for a book before they are left to be fetched again.
+    /// Number of candles that may wait for a book. Further ones wait in the feed, up to its own limit.
     pub queue: usize,
     /// Deadlines of the feed, all in wall time.
     pub timing: FeedTiming,
@@ -47,11 +47,11 @@ impl FeedSettings {
 pub struct FeedTiming {
     /// How often deadlines are checked.
     pub tick: Duration,
-    /// Candles are stale after this time without one, if 3 intervals of exchange time passed too.
+    /// Time without a candle after which candles are stale, if 3 intervals of exchange time passed too.
     pub stale_after: Duration,
-    /// The exchange is asked for its time when none has arrived for this long.
+    /// Time without the exchange's time after which it is queried.
     pub probe_after: Duration,
-    /// A subscription is answered within this time.
+    /// Deadline of the answer to a subscription.
     pub answer_within: Duration,
     /// Wait after a first failure; doubled by each failure in a row.
     pub retry_first: Duration,
@@ -96,18 +96,21 @@ pub(super) struct Feed {
     /// Outlives a task that failed: the next task continues with it.
     pub(super) waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
     pub(super) rest: RestClient,
+    /// Base of the stream addresses, without a slash at its end.
+    pub(super) ws_url: String,
     pub(super) settings: FeedSettings,
     pub(super) stats: Arc<FeedStats>,
 }
 
 impl Feed {
     /// A feed without a task.
-    pub(super) fn new(rest: RestClient, settings: FeedSettings) -> Self {
+    pub(super) fn new(rest: RestClient, ws_url: String, settings: FeedSettings) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         Self {
             commands,
             waiting: Arc::new(Mutex::new(receiver)),
             rest,
+            ws_url,
             settings,
             stats: Arc::default(),
         }

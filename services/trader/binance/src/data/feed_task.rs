@@ -3,7 +3,7 @@
 //!
 //! It waits in one place, the `select!` of [`FeedTask::next_step`]; everything else decides and starts jobs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,10 +35,13 @@ type SubscriptionKey = (SubjectToken, u64);
 /// The task that drives a [`Feed`]; one at a time.
 pub(super) struct FeedTask {
     rest: RestClient,
+    ws_url: String,
     settings: FeedSettings,
     waiting: Arc<Mutex<mpsc::Receiver<Subscribe>>>,
     stats: Arc<FeedStats>,
     subscriptions: BTreeMap<SubscriptionKey, Subscription>,
+    /// The symbols of the subscriptions.
+    symbols: BTreeSet<SubjectToken>,
     next_number: u64,
     connection: ConnectionState,
     connection_failures: u32,
@@ -76,10 +79,12 @@ impl FeedTask {
         let now = Instant::now();
         Self {
             rest: feed.rest.clone(),
+            ws_url: feed.ws_url.clone(),
             settings: feed.settings.clone(),
             waiting: Arc::clone(&feed.waiting),
             stats: Arc::clone(&feed.stats),
             subscriptions: BTreeMap::new(),
+            symbols: BTreeSet::new(),
             next_number: 0,
             connection: ConnectionState::Down { retry_at: now },
             connection_failures: 0,
@@ -144,6 +149,7 @@ impl FeedTask {
 
     fn add_subscription(&mut self, subscribe: Subscribe, now: Instant) {
         let key = (subscribe.symbol.clone(), self.next_number);
+        self.symbols.insert(subscribe.symbol.clone());
         self.next_number += 1;
         let subscription = Subscription::new(self.settings.interval, subscribe, now);
         self.subscriptions.insert(key, subscription);
@@ -288,6 +294,7 @@ impl FeedTask {
         let ended: Vec<SubscriptionKey> = ended.map(|(key, _)| key).collect();
         for (symbol, _) in ended {
             if !self.subscriptions.keys().any(|(other, _)| *other == symbol) {
+                self.symbols.remove(&symbol);
                 self.stats.remove_symbol(&symbol);
             }
         }
@@ -306,9 +313,10 @@ impl FeedTask {
                 Ok(())
             }
             ConnectionState::Up(connection) => {
-                let symbols = self.subscriptions.keys().map(|(symbol, _)| symbol.clone());
-                connection.subscribe_to(&symbols.collect(), now);
-                match connection.fault(now, self.settings.timing.answer_within) {
+                let subscribed = connection.subscribe_to(&self.symbols, now);
+                let fault = subscribed.err().map(|error| error.to_string());
+                let answer_within = self.settings.timing.answer_within;
+                match fault.or_else(|| connection.fault(now, answer_within)) {
                     Some(reason) => self.connection_lost(&reason, now),
                     None => Ok(()),
                 }
@@ -319,10 +327,10 @@ impl FeedTask {
 
     fn connect(&mut self) {
         self.connection = ConnectionState::Connecting;
-        let handle = self.rest.streams().clone();
-        let (interval, clock) = (self.settings.interval, self.rest.clock().clone());
+        let (url, clock) = (self.ws_url.clone(), self.rest.clock().clone());
+        let interval = self.settings.interval;
         self.jobs.spawn(async move {
-            let opened = MarketStream::open(handle, interval, clock).await;
+            let opened = MarketStream::open(&url, interval, clock).await;
             JobResult::Connected(opened.map(Box::new))
         });
     }

@@ -1,10 +1,10 @@
-//! Market data over the SDK: REST queries and a gapless, ordered, duplicate-free series of closed candles for each
+//! Market data: REST queries and a gapless, ordered, duplicate-free series of closed candles for each
 //! subscription. Entry point: [`BinanceDataClient`].
 
+mod candles;
 mod exchange_info;
 mod feed;
 mod feed_task;
-mod kline;
 mod market_stream;
 mod rest;
 mod sequencer;
@@ -27,8 +27,7 @@ use self::feed::Feed;
 use self::feed_task::FeedTask;
 
 pub use self::feed::{FeedSettings, FeedTiming};
-pub(crate) use self::market_stream::SdkRuntime;
-pub(crate) use self::rest::{RestClient, used_weight};
+pub(crate) use self::rest::RestClient;
 
 /// Addresses of the exchange, and settings of the feed.
 #[derive(Debug, Clone)]
@@ -41,7 +40,7 @@ pub struct DataClientSettings {
     pub feed: FeedSettings,
 }
 
-/// Binance's market data. Cheap to clone; clones share one connection pool, one clock, one weight limiter and one feed.
+/// Binance's market data. Cheap to clone; clones share connections, limits, one clock and one feed.
 #[derive(Clone)]
 pub struct BinanceDataClient {
     rest: RestClient,
@@ -52,16 +51,17 @@ impl BinanceDataClient {
     /// Prepares the calls and the feed; connects to nothing yet.
     ///
     /// # Errors
-    /// [`ExchangeError::Rejected`] if the SDK rejects the settings.
+    /// [`ExchangeError::Rejected`] if an address is invalid.
     pub fn new(settings: &DataClientSettings) -> Result<Self, ExchangeError> {
-        let rest = RestClient::new(&settings.rest_url, &settings.ws_url)?;
+        let rest = RestClient::new(&settings.rest_url)?;
+        let ws_url = settings.ws_url.trim_end_matches('/').to_owned();
         Ok(Self {
-            feed: Feed::new(rest.clone(), settings.feed.clone()),
+            feed: Feed::new(rest.clone(), ws_url, settings.feed.clone()),
             rest,
         })
     }
 
-    /// The client for calls without a key. Calls with a key share its clock and its weight limiter.
+    /// The client for calls without a key. Calls with a key share its connections, limits and clock.
     pub(crate) fn rest(&self) -> &RestClient {
         &self.rest
     }

@@ -10,12 +10,16 @@ use trader_core::candle::{Candle, Interval};
 use crate::test_exchange::{Addresses, Exchange, Fault, at, minute};
 use crate::test_feed::token;
 
-/// A plain answer with this status.
+/// An answer with this status, and the error that Binance sends with it.
 pub(crate) fn status(status: u16) -> Fault {
+    let body = match status {
+        418 | 429 => r#"{"code":-1003,"msg":"Too many requests."}"#,
+        _ => r#"{"code":-1000,"msg":"An unknown error occurred while processing the request."}"#,
+    };
     Fault {
         status,
         header: None,
-        body: r#"{"code":-1003,"msg":"Too many requests."}"#.to_owned(),
+        body: body.to_owned(),
     }
 }
 
@@ -107,7 +111,7 @@ async fn a_nearly_used_up_weight_pauses_calls_before_the_exchange_has_to() {
     let symbol = token("BTCUSDT");
     let klines = market.closed_candles(&symbol, Interval::M1, None, 3, at(3));
     let paused = klines.await.unwrap_err();
-    assert!(paused.to_string().contains("request limit"), "{paused}");
+    assert!(paused.to_string().contains("the exchange's limits"), "{paused}");
     assert_eq!(exchange.activity_count("klines"), 0);
     // Without the time no order that protects a position could be sent.
     assert!(market.server_time().await.is_ok());
@@ -136,9 +140,9 @@ async fn an_answer_that_is_no_kline_is_an_error_of_one_line() {
     let (exchange, market) = exchange_with(3).await;
     for (body, named) in [
         ("<html>\n<body>gateway</body>", "candles"),
-        ("[[1,2,3]]", "a kline is not"),
+        ("[[1,2,3]]", "a kline"),
         (r#"[[1640995200000,"1","2","3","1"]]"#, "low"),
-        (r#"[[1640995200000,"1","NaN","1","1"]]"#, "high"),
+        (r#"[[1640995200000,"1","NaN","1","1"]]"#, "NaN"),
     ] {
         let mut answer = status(200);
         answer.body = body.to_owned();
