@@ -16,10 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages that would give a core a clock, a socket, randomness or a thread pool.
-const IMPURE_PACKAGES: [&str; 12] = [
+const IMPURE_PACKAGES: [&str; 11] = [
     "async-nats",
     "axum",
-    "binance-sdk",
     "bollard",
     "chrono",
     "getrandom",
@@ -183,9 +182,7 @@ fn in_the_trader_only_app_names_the_adapter() {
         .filter(|file| {
             let code = fs::read_to_string(file).unwrap();
             let names = module_cycles::lex(&code);
-            names
-                .iter()
-                .any(|name| name == "binance" || name == "binance_sdk")
+            names.iter().any(|name| name == "binance")
         })
         .collect();
     assert!(!named.is_empty(), "the names are not found any more");

@@ -74,12 +74,11 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
     let address = exchange.address();
     let (rest_url, ws_url) = (format!("http://{address}"), format!("ws://{address}"));
     let market = BinanceDataClient::new(&DataClientSettings {
-        rest_url: rest_url.clone(),
+        rest_url,
         ws_url: ws_url.clone(),
         feed: FeedSettings::new(Interval::M1),
     });
     let settings = ExecutionClientSettings {
-        rest_url,
         ws_url,
         credentials: ApiCredentials {
             key: KEY.into(),
@@ -88,7 +87,7 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
         recv_window_ms: WINDOW_MS,
         stream_timing: UserStreamTiming::default(),
     };
-    BinanceExecutionClient::new(&settings, &market.unwrap()).unwrap()
+    BinanceExecutionClient::new(&settings, &market.unwrap())
 }
 
 /// Places external orders, far enough below the market to stay open.

@@ -12,9 +12,9 @@ mod faults;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
-mod official_client;
+mod market_answers;
 #[cfg(test)]
-mod official_trading;
+mod order_answers;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

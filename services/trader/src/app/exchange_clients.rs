@@ -13,8 +13,6 @@ use runtime::exit_error::ExitError;
 use super::startup::BASE_INTERVAL;
 use crate::settings::Settings;
 
-pub(super) use binance::LOG_FILTER;
-
 /// The clients of the exchange. They connect when they are used.
 pub struct ExchangeClients {
     /// Client for market data.
@@ -48,7 +46,7 @@ impl ExchangeClients {
             Mode::Paper => None,
             Mode::Live => {
                 let client = live_settings(settings)?;
-                let client = BinanceExecutionClient::new(&client, &data).map_err(invalid)?;
+                let client = BinanceExecutionClient::new(&client, &data);
                 Some(Arc::new(client))
             }
         };
@@ -78,7 +76,6 @@ fn live_settings(settings: &Settings) -> Result<ExecutionClientSettings, ExitErr
         ));
     };
     Ok(ExecutionClientSettings {
-        rest_url: settings.rest_url.clone(),
         ws_url: settings.ws_url.clone(),
         credentials,
         recv_window_ms: settings.recv_window_ms,

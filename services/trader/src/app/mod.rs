@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::context::Context;
-use self::exchange_clients::{ExchangeClients, LOG_FILTER};
+use self::exchange_clients::ExchangeClients;
 use self::health_inputs::HealthInputs;
 use self::task_supervisor::TaskSupervisor;
 use crate::account::{latch_check, leader, monitor_task};
@@ -56,7 +56,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 pub async fn run(args: TraderArgs) -> Result<ExitCode, ExitError> {
     startup::check_mode(&args)?;
     let settings = Settings::from_env()?;
-    let logging = logging::init(&settings.telemetry, &[LOG_FILTER])?;
+    let logging = logging::init(&settings.telemetry, &[])?;
     let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
     let shutdown_token = shutdown.token().clone();
     match RunningTrader::start(args, &settings, &logging, &shutdown_token).await {

@@ -152,9 +152,9 @@ impl CallError {
     /// The outcome of the order whose call failed.
     pub fn order_outcome(self) -> OrderCallOutcome {
         match self.failure {
-            Failure::NotSent { reason, .. } => OrderCallOutcome::Rejected {
+            Failure::NotSent { .. } => OrderCallOutcome::Rejected {
                 code: code::LIMITED,
-                reason,
+                reason: self.failure.to_string(),
             },
             Failure::Refused {
                 status,

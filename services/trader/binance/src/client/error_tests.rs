@@ -116,12 +116,14 @@ fn an_order_that_was_not_sent_is_rejected() {
     assert_eq!(error.retry(), Retry::After(Duration::from_millis(1_500)));
     let text = "order: not sent: paused for 2 s for the exchange's limits";
     assert_eq!(error.to_string(), text);
-    let outcome = error.order_outcome();
-    let limited = code::LIMITED;
-    assert!(
-        matches!(outcome, OrderCallOutcome::Rejected { code, .. } if code == limited),
-        "{outcome:?}"
-    );
+    let OrderCallOutcome::Rejected {
+        code: code::LIMITED,
+        reason,
+    } = error.order_outcome()
+    else {
+        panic!("an order that was not sent is rejected");
+    };
+    assert_eq!(reason, "not sent: paused for 2 s for the exchange's limits");
 }
 
 #[test]

@@ -1,29 +1,28 @@
-//! The account as a whole: balance, rights of its key, positions, resting orders, funding; leverage and margin
-//! mode.
+//! The account as a whole: balance, permissions, positions, open orders, fills, funding; leverage and margin mode.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-    AccountInformationV2Params, AccountTradeListParams, AccountTradeListResponseInner,
-    ChangeInitialLeverageParams, ChangeMarginTypeMarginTypeEnum, ChangeMarginTypeParams,
-    CurrentAllAlgoOpenOrdersParams, CurrentAllOpenOrdersParams, FuturesAccountBalanceV3Params,
-    GetCurrentPositionModeParams, GetIncomeHistoryParams, PositionInformationV3Params,
-    SymbolConfigurationParams,
-};
 use exchange::{
     ApiPermissions, ExchangeError, ExchangeFill, ExchangePosition, RestingOrder, WalletBalance,
 };
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
+use reqwest::Method;
 use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder, OrderSide};
 
+use super::BinanceExecutionClient;
 use super::order_answer::fee_of;
-use super::order_error::SAME_MARGIN;
 use super::order_query::PAGE;
-use super::required_fields::{decimal, must, time, unreadable};
-use super::signed_call::Need;
-use super::{BinanceExecutionClient, QUOTE};
+use super::signed_call::list;
+use crate::QUOTE;
+use crate::client::{Call, code};
 use crate::error::{rejected, retry};
+use crate::wire::Acknowledged;
+use crate::wire::account::{
+    AccountAnswer, BalanceAnswer, IncomeAnswer, MarginType, PositionAnswer, PositionMode,
+    PositionModeAnswer, SymbolConfigAnswer,
+};
+use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer, Side, TradeAnswer};
 
 /// The longest span that Binance lists trades of at once: seven days.
 const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -32,66 +31,39 @@ const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
 const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
 
 impl BinanceExecutionClient {
-    /// Balance and the account's name.
-    ///
-    /// # Errors
-    /// [`ExchangeError`]; refused when the account has no futures wallet in the quote currency.
+    /// Queries the balance in the quote currency and the account's name.
     pub(super) async fn wallet_balance(&self) -> Result<WalletBalance, ExchangeError> {
         const WHAT: &str = "balance";
-        let params = FuturesAccountBalanceV3Params {
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.futures_account_balance_v3(params.clone())
-        });
-        let assets = asked.await?;
+        let assets: Vec<BalanceAnswer> = self.query(list(WHAT, "/fapi/v3/balance")).await?;
         let quote = assets
             .into_iter()
-            .find(|a| a.asset.as_deref() == Some(QUOTE))
+            .find(|balance| balance.asset == QUOTE)
             .ok_or_else(|| rejected(WHAT, format!("the account has no {QUOTE}")))?;
-        let alias = must(WHAT, "accountAlias", quote.account_alias)?;
+        let alias = quote.account_alias;
         Ok(WalletBalance {
             alias: alias
                 .parse()
-                .map_err(|_| unreadable(WHAT, "accountAlias", &alias))?,
-            balance: decimal(WHAT, "balance", quote.balance.as_deref())?,
-            available: decimal(WHAT, "availableBalance", quote.available_balance.as_deref())?,
+                .map_err(|error| retry(WHAT, format!("accountAlias: {error}")))?,
+            balance: quote.balance,
+            available: quote.available_balance,
         })
     }
 
-    /// Rights of the key, and settings of the account.
-    ///
-    /// # Errors
-    /// [`ExchangeError`] when the call fails.
+    /// Queries the permissions of the key and the settings of the account.
     pub(super) async fn permissions(&self) -> Result<ApiPermissions, ExchangeError> {
-        const WHAT: &str = "account";
-        let params = AccountInformationV2Params {
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.account_information_v2(params.clone())
-        });
-        let account = asked.await?;
+        let account: AccountAnswer = self.query(list("account", "/fapi/v2/account")).await?;
         Ok(ApiPermissions {
-            trade: must(WHAT, "canTrade", account.can_trade)?,
-            withdraw: must(WHAT, "canWithdraw", account.can_withdraw)?,
-            multi_assets: account.multi_assets_margin.unwrap_or(false),
+            trade: account.can_trade,
+            withdraw: account.can_withdraw,
+            multi_assets: account.multi_assets_margin,
         })
     }
 
-    /// Whether positions of both sides may be held at once.
-    ///
-    /// # Errors
-    /// [`ExchangeError`] when the call fails.
+    /// Queries whether positions of both sides may be held at once.
     pub(super) async fn is_hedge_mode(&self) -> Result<bool, ExchangeError> {
-        const WHAT: &str = "position mode";
-        let params = GetCurrentPositionModeParams {
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.get_current_position_mode(params.clone())
-        });
-        must(WHAT, "dualSidePosition", asked.await?.dual_side_position)
+        let call = Call::get("position mode", "/fapi/v1/positionSide/dual");
+        let mode: PositionModeAnswer = self.query(call).await?;
+        Ok(mode.dual_side_position)
     }
 
     /// Queries the positions that are not flat: of one symbol, or of the account.
@@ -100,27 +72,26 @@ impl BinanceExecutionClient {
         symbol: Option<&SubjectToken>,
     ) -> Result<Vec<ExchangePosition>, ExchangeError> {
         const WHAT: &str = "positions";
-        let params = PositionInformationV3Params {
-            symbol: symbol.map(SubjectToken::to_string),
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.position_information_v3(params.clone())
-        });
+        let call = list(WHAT, "/fapi/v3/positionRisk").optional("symbol", symbol);
+        let all: Vec<PositionAnswer> = self.query(call).await?;
         let mut held = Vec::new();
-        for position in asked.await? {
-            let quantity = decimal(WHAT, "positionAmt", position.position_amt.as_deref())?;
-            if quantity.is_zero() {
+        for position in all {
+            if position.position_amt.is_zero() {
                 continue;
             }
-            if position.position_side.as_deref() != Some("BOTH") {
-                let reason = "the account is in hedge mode: allowed is one-way mode";
-                return Err(rejected(WHAT, reason));
+            match position.position_side {
+                PositionMode::Both => held.push(ExchangePosition {
+                    symbol: position.symbol,
+                    quantity: position.position_amt,
+                }),
+                PositionMode::Long | PositionMode::Short => {
+                    let reason = "the account is in hedge mode: allowed is one-way mode";
+                    return Err(rejected(WHAT, reason));
+                }
+                PositionMode::Other(other) => {
+                    return Err(retry(WHAT, format!("the position's side is {other:?}")));
+                }
             }
-            held.push(ExchangePosition {
-                symbol: must(WHAT, "symbol", position.symbol)?,
-                quantity,
-            });
         }
         Ok(held)
     }
@@ -131,38 +102,31 @@ impl BinanceExecutionClient {
         symbol: Option<&SubjectToken>,
     ) -> Result<Vec<RestingOrder>, ExchangeError> {
         const WHAT: &str = "open orders";
-        let params = CurrentAllOpenOrdersParams {
-            symbol: symbol.map(SubjectToken::to_string),
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.current_all_open_orders(params.clone())
+        let call = list(WHAT, "/fapi/v1/openOrders").optional("symbol", symbol);
+        let ordinary: Vec<OrderAnswer> = self.query(call).await?;
+        let call = list(WHAT, "/fapi/v1/openAlgoOrders").optional("symbol", symbol);
+        let conditional: Vec<AlgoOrderAnswer> = self.query(call).await?;
+        let ordinary = ordinary.into_iter().map(|order| RestingOrder {
+            symbol: order.symbol,
+            order: OpenOrder {
+                client_order_id: order.client_order_id,
+                exchange_order_id: order.order_id,
+                is_conditional: false,
+            },
         });
-        let ordinary = asked
-            .await?
-            .into_iter()
-            .map(|o| resting(o.symbol, o.client_order_id, o.order_id, false));
-        let mut open = ordinary.collect::<Result<Vec<_>, _>>()?;
-        let params = CurrentAllAlgoOpenOrdersParams {
-            algo_type: None,
-            symbol: symbol.map(SubjectToken::to_string),
-            algo_id: None,
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.current_all_algo_open_orders(params.clone())
+        let conditional = conditional.into_iter().map(|algo| RestingOrder {
+            symbol: algo.symbol,
+            order: OpenOrder {
+                client_order_id: algo.client_algo_id,
+                exchange_order_id: algo.algo_id,
+                is_conditional: true,
+            },
         });
-        for o in asked.await? {
-            open.push(resting(o.symbol, o.client_algo_id, o.algo_id, true)?);
-        }
-        Ok(open)
+        Ok(ordinary.chain(conditional).collect())
     }
 
-    /// Orders and position of one symbol. The orders are requested first: an order that fills meanwhile is
+    /// Queries orders and position of one symbol. The orders are queried first: an order that fills meanwhile is
     /// seen twice, as an order and as a position, rather than not at all.
-    ///
-    /// # Errors
-    /// [`ExchangeError`]; refused in hedge mode.
     pub(super) async fn exchange_view(
         &self,
         symbol: &SubjectToken,
@@ -180,10 +144,8 @@ impl BinanceExecutionClient {
         })
     }
 
-    /// What this symbol paid in `from..until` beside its trades, in order: funding, and what a liquidation cost.
-    ///
-    /// # Errors
-    /// [`ExchangeError`]; nothing is returned of a list that could not be read to its end.
+    /// Queries what this symbol paid in `from..until` beside its trades, in order: funding, and what a liquidation
+    /// cost.
     pub(super) async fn funding_payments(
         &self,
         symbol: &SubjectToken,
@@ -196,28 +158,20 @@ impl BinanceExecutionClient {
         let mut next = from.0;
         while next < until.0 {
             let end = (until.0 - 1).min(next.saturating_add(SPAN_MS - 1));
-            let params = GetIncomeHistoryParams {
-                symbol: Some(symbol.to_string()),
-                income_type: None,
-                start_time: Some(next),
-                end_time: Some(end),
-                limit: i64::try_from(PAGE).ok(),
-                recv_window: Some(self.window()),
-            };
-            let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-                rest.get_income_history(params.clone())
-            });
-            let page = asked.await?;
+            let call = list(WHAT, "/fapi/v1/income")
+                .param("symbol", symbol)
+                .param("startTime", next)
+                .param("endTime", end)
+                .param("limit", PAGE);
+            let page: Vec<IncomeAnswer> = self.query(call).await?;
             let (full, before) = (page.len() >= PAGE, seen.len());
             let mut last = next;
             for income in page {
-                let id = must(WHAT, "tranId", income.tran_id)?;
-                let at = time(WHAT, "time", income.time)?;
-                let kind = must(WHAT, "incomeType", income.income_type)?;
-                let amount = -decimal(WHAT, "income", income.income.as_deref())?;
+                let (id, at, kind) = (income.tran_id, income.time, income.income_type);
                 let counts = BESIDE_TRADES.contains(&kind.as_str());
                 last = last.max(at.0);
                 if seen.insert((kind, id, at)) && counts {
+                    let amount = -income.income;
                     payments.push(FundingPayment { at, amount });
                 }
             }
@@ -232,11 +186,8 @@ impl BinanceExecutionClient {
         Ok(payments)
     }
 
-    /// The symbol's trades from `from` on, in order, including trades of orders that another program or the
+    /// Queries the symbol's trades from `from` on, in order, including trades of orders that another program or the
     /// operator placed.
-    ///
-    /// # Errors
-    /// [`ExchangeError`]; nothing is returned of a list that could not be read to its end.
     pub(super) async fn fills_since(
         &self,
         symbol: &SubjectToken,
@@ -249,7 +200,7 @@ impl BinanceExecutionClient {
             let next = start.saturating_add(SPAN_MS);
             let is_last = next > now.0;
             if is_last && page.len() < PAGE {
-                return seen_all(&page);
+                return fills(page);
             }
             if !page.is_empty() {
                 return self.all_from(symbol, page).await;
@@ -262,47 +213,42 @@ impl BinanceExecutionClient {
     async fn all_from(
         &self,
         symbol: &SubjectToken,
-        mut all: Vec<AccountTradeListResponseInner>,
+        mut all: Vec<TradeAnswer>,
     ) -> Result<Vec<ExchangeFill>, ExchangeError> {
-        while let Some(last) = all.iter().filter_map(|t| t.id).max() {
+        while let Some(last) = all.iter().map(|trade| trade.id).max() {
             let page = self.trade_page(symbol, Span::From(last + 1)).await?;
             let full = page.len() >= PAGE;
-            all.extend(page.into_iter().filter(|t| t.id > Some(last)));
-            if !full {
+            let known = all.len();
+            all.extend(page.into_iter().filter(|trade| trade.id > last));
+            if !full || all.len() == known {
                 break;
             }
         }
-        seen_all(&all)
+        fills(all)
     }
 
     async fn trade_page(
         &self,
         symbol: &SubjectToken,
         span: Span,
-    ) -> Result<Vec<AccountTradeListResponseInner>, ExchangeError> {
+    ) -> Result<Vec<TradeAnswer>, ExchangeError> {
         let (from_id, start) = match span {
             Span::Time(start) => (None, Some(start)),
             Span::From(id) => (Some(id), None),
         };
-        let params = AccountTradeListParams {
-            symbol: symbol.to_string(),
-            order_id: None,
-            start_time: start,
-            end_time: start.map(|start| start.saturating_add(SPAN_MS - 1)),
-            from_id,
-            limit: i64::try_from(PAGE).ok(),
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask("trades", Need::Ordinary, |rest| {
-            rest.account_trade_list(params.clone())
-        });
-        Ok(asked.await?)
+        let call = list("trades", "/fapi/v1/userTrades")
+            .param("symbol", symbol)
+            .optional("startTime", start)
+            .optional(
+                "endTime",
+                start.map(|start| start.saturating_add(SPAN_MS - 1)),
+            )
+            .optional("fromId", from_id)
+            .param("limit", PAGE);
+        self.query(call).await
     }
 
     /// Sets isolated margin and this leverage, and reads both back.
-    ///
-    /// # Errors
-    /// [`ExchangeError`]; refused when the account does not take them, for instance with an open position.
     pub(super) async fn prepare_symbol(
         &self,
         symbol: &SubjectToken,
@@ -312,27 +258,15 @@ impl BinanceExecutionClient {
         if self.is_prepared(symbol, leverage).await? {
             return Ok(());
         }
-        let params = ChangeMarginTypeParams {
-            symbol: symbol.to_string(),
-            margin_type: ChangeMarginTypeMarginTypeEnum::Isolated,
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.change_margin_type(params.clone())
-        });
-        match asked.await {
-            Err(fault) if fault.code != Some(SAME_MARGIN) => return Err(fault.into()),
-            _ => {}
-        }
-        let params = ChangeInitialLeverageParams {
-            symbol: symbol.to_string(),
-            leverage: i64::from(leverage),
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.change_initial_leverage(params.clone())
-        });
-        asked.await?;
+        let call = Call::new(WHAT, Method::POST, "/fapi/v1/marginType")
+            .param("symbol", symbol)
+            .param("marginType", MarginType::Isolated.as_str());
+        self.query_unless::<Acknowledged>(code::SAME_MARGIN, call)
+            .await?;
+        let call = Call::new(WHAT, Method::POST, "/fapi/v1/leverage")
+            .param("symbol", symbol)
+            .param("leverage", leverage);
+        self.query::<Acknowledged>(call).await?;
         if self.is_prepared(symbol, leverage).await? {
             return Ok(());
         }
@@ -340,31 +274,21 @@ impl BinanceExecutionClient {
         Err(retry(WHAT, reason))
     }
 
-    /// Whether the symbol has isolated margin and this leverage.
+    /// Queries whether the symbol has isolated margin and this leverage.
     ///
     /// # Errors
-    /// [`ExchangeError`] when the call fails.
+    /// [`ExchangeError`] if the call fails.
     pub async fn is_prepared(
         &self,
         symbol: &SubjectToken,
         leverage: u8,
     ) -> Result<bool, ExchangeError> {
         const WHAT: &str = "symbol settings";
-        let params = SymbolConfigurationParams {
-            symbol: Some(symbol.to_string()),
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-            rest.symbol_configuration(params.clone())
-        });
-        let all = asked.await?;
-        let found = all
-            .into_iter()
-            .find(|s| s.symbol.as_deref() == Some(symbol.as_str()));
-        let found = must(WHAT, "symbol", found)?;
-        let margin = must(WHAT, "marginType", found.margin_type)?;
-        let is = must(WHAT, "leverage", found.leverage)?;
-        Ok(margin == "ISOLATED" && is == i64::from(leverage))
+        let call = list(WHAT, "/fapi/v1/symbolConfig").param("symbol", symbol);
+        let all: Vec<SymbolConfigAnswer> = self.query(call).await?;
+        let found = all.iter().find(|config| config.symbol == symbol.as_str());
+        let found = found.ok_or_else(|| retry(WHAT, format!("the answer has no {symbol}")))?;
+        Ok(found.margin_type == MarginType::Isolated && found.leverage == i64::from(leverage))
     }
 }
 
@@ -376,44 +300,28 @@ enum Span {
     From(i64),
 }
 
-fn resting(
-    symbol: Option<String>,
-    client_id: Option<String>,
-    id: Option<i64>,
-    conditional: bool,
-) -> Result<RestingOrder, ExchangeError> {
-    const WHAT: &str = "open orders";
-    Ok(RestingOrder {
-        symbol: must(WHAT, "symbol", symbol)?,
-        order: OpenOrder {
-            client_order_id: client_id.unwrap_or_default(),
-            exchange_order_id: must(WHAT, "id", id)?,
-            is_conditional: conditional,
-        },
-    })
+/// The fills of these trades by id; a list may have a trade twice.
+fn fills(trades: Vec<TradeAnswer>) -> Result<Vec<ExchangeFill>, ExchangeError> {
+    let by_id: BTreeMap<i64, TradeAnswer> = trades.into_iter().map(|t| (t.id, t)).collect();
+    by_id.into_values().map(fill).collect()
 }
 
-fn seen_all(trades: &[AccountTradeListResponseInner]) -> Result<Vec<ExchangeFill>, ExchangeError> {
-    let mut seen = trades.iter().map(seen_one).collect::<Result<Vec<_>, _>>()?;
-    seen.sort_by_key(|t| t.id);
-    Ok(seen)
-}
-
-fn seen_one(trade: &AccountTradeListResponseInner) -> Result<ExchangeFill, ExchangeError> {
-    const WHAT: &str = "trades";
-    let side = match must(WHAT, "side", trade.side.as_deref())? {
-        "BUY" => OrderSide::Buy,
-        "SELL" => OrderSide::Sell,
-        other => return Err(unreadable(WHAT, "side", other)),
+fn fill(trade: TradeAnswer) -> Result<ExchangeFill, ExchangeError> {
+    let side = match &trade.side {
+        Side::Buy => OrderSide::Buy,
+        Side::Sell => OrderSide::Sell,
+        Side::Other(other) => {
+            return Err(retry("trades", format!("the trade's side is {other:?}")));
+        }
     };
     Ok(ExchangeFill {
-        id: must(WHAT, "id", trade.id)?,
-        order_id: must(WHAT, "orderId", trade.order_id)?,
+        id: trade.id,
+        order_id: trade.order_id,
         side,
-        quantity: decimal(WHAT, "qty", trade.qty.as_deref())?,
-        price: decimal(WHAT, "price", trade.price.as_deref())?,
-        at: time(WHAT, "time", trade.time)?,
-        fee: fee_of(trade).ok(),
-        realized_pnl: decimal(WHAT, "realizedPnl", trade.realized_pnl.as_deref())?,
+        quantity: trade.qty,
+        price: trade.price,
+        at: trade.time,
+        fee: fee_of(&trade).ok(),
+        realized_pnl: trade.realized_pnl,
     })
 }

@@ -1,41 +1,26 @@
-//! One account of Binance USD-M futures over the SDK: [`BinanceExecutionClient`]. An order is submitted once; its state
-//! is queried.
+//! One account of Binance USD-M futures: [`BinanceExecutionClient`]. An order is submitted once; its state is queried.
 //!
 //! | file | contents |
 //! | --- | --- |
 //! | `account` | balance, permissions, positions, open orders, fills, funding, leverage |
 //! | `orders` | submission and cancellation |
 //! | `order_query` | state of an order, costs of its trades |
-//! | `order_answer`, `required_fields` | conversion of answers |
-//! | `order_error` | meaning of a failed call for an order: rejected or unknown |
-//! | `signed_call`, `request_time` | one signed call: its limits, its timestamp |
-//! | `order_limiter` | number of orders, as the exchange counts them |
-//! | `user_stream`, `user_stream_connection` | the user stream, which only says when to query |
+//! | `order_answer` | meaning of answers |
+//! | `signed_call` | one signed call, and its timestamp |
+//! | `user_stream` | the user stream, which only says when to query |
 
 mod account;
 mod order_answer;
-mod order_error;
-mod order_limiter;
 mod order_query;
 mod orders;
-mod request_time;
-mod required_fields;
 mod signed_call;
 mod user_stream;
-mod user_stream_connection;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use binance_sdk::config::{ConfigurationRestApi, ConfigurationWebsocketStreams};
-use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
-use binance_sdk::derivatives_trading_usds_futures::websocket_streams::WebsocketStreamsHandle;
-use binance_sdk::derivatives_trading_usds_futures::{
-    DerivativesTradingUsdsFuturesRestApi, DerivativesTradingUsdsFuturesWsStreams,
-};
 use exchange::{
     ApiCredentials, ApiPermissions, ExchangeError, ExchangeFill, ExchangePosition, ExecutionClient,
     RestingOrder, WalletBalance,
@@ -43,33 +28,22 @@ use exchange::{
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use runtime::components::ProcessStatus;
-use secrecy::ExposeSecret;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use trader_core::orders::{ExchangeView, FundingPayment, Order, OrderCallOutcome};
 
-use self::order_limiter::OrderLimiter;
 use self::user_stream::UserStream;
+use crate::client::HttpClient;
 use crate::data::{BinanceDataClient, RestClient};
-use crate::error::rejected;
 
 pub use self::user_stream::UserStreamTiming;
-
-/// Deadline of a whole REST call, connection and body included, in milliseconds. It is shorter than a book's
-/// deadline to end: the book must still query the order of a call without an answer.
-const DEADLINE_MS: u64 = 3_000;
 
 /// Highest age of the exchange's time that an order may be dated by.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Currency in which trades are settled: only symbols that are quoted in it can be traded.
-const QUOTE: &str = "USDT";
-
-/// Addresses of the exchange and credentials of the account.
+/// Credentials of the account, and the address of its user stream.
 #[derive(Debug, Clone)]
 pub struct ExecutionClientSettings {
-    /// Base of the REST addresses, e.g. `https://fapi.binance.com`.
-    pub rest_url: String,
     /// Base of the stream addresses, e.g. `wss://fstream.binance.com`.
     pub ws_url: String,
     /// API key and secret of the account.
@@ -87,62 +61,38 @@ pub struct BinanceExecutionClient {
 }
 
 struct Inner {
-    rest: RestApi,
-    streams: WebsocketStreamsHandle,
-    /// Shares its clock and its weight limiter: the exchange counts by address.
+    http: HttpClient,
+    /// Calls without a key, and the clock.
     public: RestClient,
-    orders: OrderLimiter,
+    ws_url: String,
     recv_window_ms: u32,
     stream_timing: UserStreamTiming,
     hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
 }
 
 impl BinanceExecutionClient {
-    /// Prepares the calls; connects to nothing yet.
-    ///
-    /// # Errors
-    /// [`ExchangeError::Rejected`] if the SDK rejects the settings.
-    pub fn new(
-        settings: &ExecutionClientSettings,
-        data_client: &BinanceDataClient,
-    ) -> Result<Self, ExchangeError> {
-        let refused = |error: &dyn Error| rejected("exchange settings", error.to_string());
-        let base = |url: &str| url.trim_end_matches('/').to_owned();
+    /// Prepares the calls, which share connections, limits and clock with `data_client`; connects to nothing yet.
+    pub fn new(settings: &ExecutionClientSettings, data_client: &BinanceDataClient) -> Self {
         let public = data_client.rest().clone();
-        let clock = public.clock().clone();
-        // Retries belong to the caller: an order sent twice may be filled twice.
-        let rest = ConfigurationRestApi::builder()
-            .base_path(base(&settings.rest_url))
-            .api_key(settings.credentials.key.expose_secret())
-            .api_secret(settings.credentials.secret.expose_secret())
-            .timestamp_provider(Arc::new(move || request_time::timestamp(&clock)))
-            .timeout(DEADLINE_MS)
-            .retries(0)
-            .compression(false)
-            .build()
-            .map_err(|error| refused(&error))?;
-        let streams = ConfigurationWebsocketStreams::builder()
-            .ws_url(base(&settings.ws_url))
-            .build()
-            .map_err(|error| refused(&error))?;
-        Ok(Self {
+        let http = public.http();
+        Self {
             inner: Arc::new(Inner {
-                rest: DerivativesTradingUsdsFuturesRestApi::from_config(rest),
-                streams: DerivativesTradingUsdsFuturesWsStreams::from_config(streams),
+                http: http.with_credentials(settings.credentials.clone()),
                 public,
-                orders: OrderLimiter::default(),
+                ws_url: settings.ws_url.trim_end_matches('/').to_owned(),
                 recv_window_ms: settings.recv_window_ms,
                 stream_timing: settings.stream_timing,
                 hints: Mutex::default(),
             }),
-        })
+        }
     }
 
     /// Reports that something happened to this symbol; a symbol without a receiver is ignored.
     pub(super) fn hint(&self, symbol: &str) {
-        let hints = self.lock_hints();
-        let hint = hints.iter().find(|(known, _)| known.as_str() == symbol);
-        if let Some((_, hint)) = hint {
+        let Ok(symbol) = symbol.parse::<SubjectToken>() else {
+            return;
+        };
+        if let Some(hint) = self.lock_hints().get(&symbol) {
             hint.send_modify(|count| *count = count.wrapping_add(1));
         }
     }

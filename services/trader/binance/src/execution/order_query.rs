@@ -1,21 +1,19 @@
 //! The state of an order and the costs of its trades: [`BinanceExecutionClient::query_order`]. An order is queried
 //! by its client order id. It is not found only if the exchange's lists do not have it either.
 
-use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-    AccountTradeListParams, AccountTradeListResponseInner, AllOrdersParams, AllOrdersResponseInner,
-    QueryAlgoOrderParams, QueryAllAlgoOrdersParams, QueryAllAlgoOrdersResponseInner,
-    QueryOrderParams,
-};
+use std::collections::BTreeMap;
+
 use exchange::ExchangeError;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use trader_core::orders::{ExecutionReport, Fill, Order, OrderCallOutcome};
 
 use super::BinanceExecutionClient;
-use super::order_answer::{AlgoFacts, Facts, WHAT, is_algo_over, is_over, partial, sum};
-use super::order_error::NO_SUCH_ORDER;
-use super::signed_call::Need;
+use super::order_answer::{WHAT, is_algo_open, is_open, partial, sum};
+use super::signed_call::list;
+use crate::client::{Call, Priority, code};
 use crate::error::retry;
+use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer, OrderStatus, TradeAnswer};
 
 /// Entries of one answer.
 pub(super) const PAGE: usize = 1_000;
@@ -24,21 +22,17 @@ pub(super) const PAGE: usize = 1_000;
 const BEFORE_MS: i64 = 60_000;
 
 impl BinanceExecutionClient {
-    /// The state of this order: `OrderCallOutcome::Reported` or `OrderCallOutcome::NotFound`.
-    ///
-    /// # Errors
-    /// [`ExchangeError::Retry`] when the state is not known now, also when the listed trades do not add up to the
-    /// order yet; [`ExchangeError::Rejected`] when a retry cannot help: fees are paid in another coin.
+    /// Queries the state of an order, as [`exchange::ExecutionClient::query_order`] states.
     pub(super) async fn query_order(
         &self,
         symbol: &SubjectToken,
         order: &Order,
     ) -> Result<OrderCallOutcome, ExchangeError> {
         let report = if order.leg.is_conditional() {
-            self.look_up_algo(symbol, order).await?
+            self.query_algo(symbol, order).await?
         } else {
             match self.find(symbol, order).await? {
-                Some(facts) => Some(self.report(symbol, &facts).await?),
+                Some(found) => Some(self.report(symbol, &found).await?),
                 None => None,
             }
         };
@@ -49,65 +43,45 @@ impl BinanceExecutionClient {
     pub(super) async fn report(
         &self,
         symbol: &SubjectToken,
-        facts: &Facts,
+        order: &OrderAnswer,
     ) -> Result<ExecutionReport, ExchangeError> {
-        let working = !is_over(WHAT, &facts.status)?;
-        if facts.executed.is_zero() {
-            if facts.status == "FILLED" {
+        let is_open = is_open(&order.status)?;
+        let fill = if order.executed_qty.is_zero() {
+            if order.status == OrderStatus::Filled {
                 return Err(retry(WHAT, "FILLED with nothing executed"));
             }
-            let fill = None;
-            return Ok(ExecutionReport {
-                is_open: working,
-                fill,
-            });
-        }
-        let fill = if working {
-            partial(facts)?
+            None
+        } else if is_open {
+            partial(order)?
         } else {
-            Some(self.fill(symbol, facts).await?)
+            Some(self.fill(symbol, order).await?)
         };
-        Ok(ExecutionReport {
-            is_open: working,
-            fill,
-        })
+        Ok(ExecutionReport { is_open, fill })
     }
 
     async fn find(
         &self,
         symbol: &SubjectToken,
         order: &Order,
-    ) -> Result<Option<Facts>, ExchangeError> {
-        let params = QueryOrderParams {
-            symbol: symbol.to_string(),
-            order_id: None,
-            orig_client_order_id: Some(order.client_order_id.as_str().to_owned()),
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Vital, |rest| rest.query_order(params.clone()));
-        match asked.await {
-            Ok(found) => Facts::of_answer(found).map(Some),
-            Err(fault) if fault.code == Some(NO_SUCH_ORDER) => self.search(symbol, order).await,
-            Err(fault) => Err(fault.into()),
+    ) -> Result<Option<OrderAnswer>, ExchangeError> {
+        let call = Call::get(WHAT, "/fapi/v1/order")
+            .param("symbol", symbol)
+            .param("origClientOrderId", order.client_order_id.as_str())
+            .priority(Priority::Vital);
+        match self.query_unless(code::NO_SUCH_ORDER, call).await? {
+            Some(found) => Ok(Some(found)),
+            None => self.search(symbol, order).await,
         }
     }
 
-    async fn by_id(&self, symbol: &SubjectToken, id: i64) -> Result<Facts, ExchangeError> {
-        let params = QueryOrderParams {
-            symbol: symbol.to_string(),
-            order_id: Some(id),
-            orig_client_order_id: None,
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Vital, |rest| rest.query_order(params.clone()));
-        match asked.await {
-            Ok(found) => Facts::of_answer(found),
-            // The exchange named this order before, so it exists: this is a delay.
-            Err(fault) if fault.code == Some(NO_SUCH_ORDER) => {
-                Err(retry(WHAT, format!("order {id} is not shown yet")))
-            }
-            Err(fault) => Err(fault.into()),
-        }
+    async fn by_id(&self, symbol: &SubjectToken, id: i64) -> Result<OrderAnswer, ExchangeError> {
+        let call = Call::get(WHAT, "/fapi/v1/order")
+            .param("symbol", symbol)
+            .param("orderId", id)
+            .priority(Priority::Vital);
+        let found = self.query_unless(code::NO_SUCH_ORDER, call).await?;
+        // The exchange named this order before, so it exists: this is a delay.
+        found.ok_or_else(|| retry(WHAT, format!("order {id} is not shown yet")))
     }
 
     /// Searches the symbol's orders since the time of this one. A trade whose order is not listed may belong to
@@ -116,58 +90,52 @@ impl BinanceExecutionClient {
         &self,
         symbol: &SubjectToken,
         order: &Order,
-    ) -> Result<Option<Facts>, ExchangeError> {
+    ) -> Result<Option<OrderAnswer>, ExchangeError> {
         let from = UtcMs(order.at.0.saturating_sub(BEFORE_MS));
         let trades = self.fills_since(symbol, from).await?;
         let listed = self.orders_since(symbol, from).await?;
-        let ours = |o: &&AllOrdersResponseInner| {
-            o.client_order_id.as_deref() == Some(order.client_order_id.as_str())
-        };
-        if let Some(found) = listed.iter().filter(ours).max_by_key(|o| o.order_id) {
-            return Facts::of_listed(found).map(Some);
+        let is_ours = |o: &&OrderAnswer| o.client_order_id == order.client_order_id.as_str();
+        if let Some(found) = listed.values().rev().find(is_ours) {
+            return Ok(Some(found.clone()));
         }
-        let is_listed = |id: i64| listed.iter().any(|o| o.order_id == Some(id));
-        match trades.iter().find(|trade| !is_listed(trade.order_id)) {
+        match trades
+            .iter()
+            .find(|trade| !listed.contains_key(&trade.order_id))
+        {
             Some(trade) => {
                 let id = trade.order_id;
-                Err(retry(
-                    WHAT,
-                    format!("order {id} has traded and is not listed yet"),
-                ))
+                let reason = format!("order {id} has traded and is not listed yet");
+                Err(retry(WHAT, reason))
             }
             None => Ok(None),
         }
     }
 
+    /// The symbol's orders since this time, by id.
     async fn orders_since(
         &self,
         symbol: &SubjectToken,
         from: UtcMs,
-    ) -> Result<Vec<AllOrdersResponseInner>, ExchangeError> {
-        let mut all: Vec<AllOrdersResponseInner> = Vec::new();
+    ) -> Result<BTreeMap<i64, OrderAnswer>, ExchangeError> {
+        let mut all = BTreeMap::new();
         let mut next = None;
         loop {
-            let params = AllOrdersParams {
-                symbol: Some(symbol.to_string()),
-                order_id: next,
-                start_time: next.is_none().then_some(from.0),
-                end_time: None,
-                limit: i64::try_from(PAGE).ok(),
-                recv_window: Some(self.window()),
-            };
-            let asked = self.ask(WHAT, Need::Ordinary, |rest| rest.all_orders(params.clone()));
-            let page = asked.await?;
+            let call = list(WHAT, "/fapi/v1/allOrders")
+                .param("symbol", symbol)
+                .optional("orderId", next)
+                .optional("startTime", next.is_none().then_some(from.0))
+                .param("limit", PAGE);
+            let page: Vec<OrderAnswer> = self.query(call).await?;
             let full = page.len() >= PAGE;
-            all.extend(page);
-            let last = all.last().and_then(|o| o.order_id);
-            match page_after(last.filter(|_| full), next) {
+            all.extend(page.into_iter().map(|order| (order.order_id, order)));
+            match page_after(last_id(&all).filter(|_| full), next) {
                 Some(after) => next = Some(after),
                 None => return Ok(all),
             }
         }
     }
 
-    async fn look_up_algo(
+    async fn query_algo(
         &self,
         symbol: &SubjectToken,
         order: &Order,
@@ -175,19 +143,19 @@ impl BinanceExecutionClient {
         let Some(algo) = self.find_algo(symbol, order).await? else {
             return Ok(None);
         };
-        let over = is_algo_over(WHAT, &algo.status)?;
-        match algo.actual {
+        let is_open = is_algo_open(&algo.algo_status)?;
+        match algo.actual_order_id {
             Some(id) => {
-                let facts = self.by_id(symbol, id).await?;
-                self.report(symbol, &facts).await.map(Some)
+                let order = self.by_id(symbol, id).await?;
+                self.report(symbol, &order).await.map(Some)
             }
             // The conditional order became an order, and the answer does not say which.
-            None if algo.status == "FINISHED" => Err(retry(
+            None if algo.algo_status == AlgoStatus::Finished => Err(retry(
                 WHAT,
-                format!("conditional order {} does not name its order", algo.id),
+                format!("conditional order {} does not name its order", algo.algo_id),
             )),
             None => Ok(Some(ExecutionReport {
-                is_open: !over,
+                is_open,
                 fill: None,
             })),
         }
@@ -197,21 +165,13 @@ impl BinanceExecutionClient {
         &self,
         symbol: &SubjectToken,
         order: &Order,
-    ) -> Result<Option<AlgoFacts>, ExchangeError> {
-        let params = QueryAlgoOrderParams {
-            algo_id: None,
-            client_algo_id: Some(order.client_order_id.as_str().to_owned()),
-            recv_window: Some(self.window()),
-        };
-        let asked = self.ask(WHAT, Need::Vital, |rest| {
-            rest.query_algo_order(params.clone())
-        });
-        match asked.await {
-            Ok(found) => AlgoFacts::of_answer(found).map(Some),
-            Err(fault) if fault.code == Some(NO_SUCH_ORDER) => {
-                self.search_algo(symbol, order).await
-            }
-            Err(fault) => Err(fault.into()),
+    ) -> Result<Option<AlgoOrderAnswer>, ExchangeError> {
+        let call = Call::get(WHAT, "/fapi/v1/algoOrder")
+            .param("clientAlgoId", order.client_order_id.as_str())
+            .priority(Priority::Vital);
+        match self.query_unless(code::NO_SUCH_ORDER, call).await? {
+            Some(found) => Ok(Some(found)),
+            None => self.search_algo(symbol, order).await,
         }
     }
 
@@ -219,70 +179,61 @@ impl BinanceExecutionClient {
         &self,
         symbol: &SubjectToken,
         order: &Order,
-    ) -> Result<Option<AlgoFacts>, ExchangeError> {
-        let mut newest = None;
+    ) -> Result<Option<AlgoOrderAnswer>, ExchangeError> {
+        let from = order.at.0.saturating_sub(BEFORE_MS);
+        let mut all = BTreeMap::new();
         let mut next = None;
         loop {
-            let params = QueryAllAlgoOrdersParams {
-                symbol: symbol.to_string(),
-                algo_id: next,
-                start_time: next
-                    .is_none()
-                    .then_some(order.at.0.saturating_sub(BEFORE_MS)),
-                end_time: None,
-                limit: i64::try_from(PAGE).ok(),
-                recv_window: Some(self.window()),
-            };
-            let asked = self.ask(WHAT, Need::Ordinary, |rest| {
-                rest.query_all_algo_orders(params.clone())
-            });
-            let page = asked.await?;
-            let ours = |a: &&QueryAllAlgoOrdersResponseInner| {
-                a.client_algo_id.as_deref() == Some(order.client_order_id.as_str())
-            };
-            if let Some(found) = page.iter().filter(ours).max_by_key(|a| a.algo_id) {
-                newest = Some(AlgoFacts::of_listed(found)?);
-            }
-            let last = page.iter().filter_map(|a| a.algo_id).max();
+            let call = list(WHAT, "/fapi/v1/allAlgoOrders")
+                .param("symbol", symbol)
+                .optional("algoId", next)
+                .optional("startTime", next.is_none().then_some(from))
+                .param("limit", PAGE);
+            let page: Vec<AlgoOrderAnswer> = self.query(call).await?;
             let full = page.len() >= PAGE;
-            match page_after(last.filter(|_| full), next) {
+            all.extend(page.into_iter().map(|algo| (algo.algo_id, algo)));
+            match page_after(last_id(&all).filter(|_| full), next) {
                 Some(after) => next = Some(after),
-                None => return Ok(newest),
+                None => break,
             }
         }
+        let is_ours = |a: &AlgoOrderAnswer| a.client_algo_id == order.client_order_id.as_str();
+        Ok(all.into_values().rev().find(is_ours))
     }
 
     /// The fill of an order that has ended, from its trades.
-    async fn fill(&self, symbol: &SubjectToken, facts: &Facts) -> Result<Fill, ExchangeError> {
-        let mut trades: Vec<AccountTradeListResponseInner> = Vec::new();
+    async fn fill(
+        &self,
+        symbol: &SubjectToken,
+        order: &OrderAnswer,
+    ) -> Result<Fill, ExchangeError> {
+        // By id: a list may have a trade twice.
+        let mut trades = BTreeMap::new();
         let mut next = None;
         loop {
-            let params = AccountTradeListParams {
-                symbol: symbol.to_string(),
-                order_id: Some(facts.id),
-                start_time: None,
-                end_time: None,
-                from_id: next,
-                limit: i64::try_from(PAGE).ok(),
-                recv_window: Some(self.window()),
-            };
-            let asked = self.ask(WHAT, Need::Vital, |rest| {
-                rest.account_trade_list(params.clone())
-            });
-            let page = asked.await?;
+            let call = list(WHAT, "/fapi/v1/userTrades")
+                .param("symbol", symbol)
+                .param("orderId", order.order_id)
+                .optional("fromId", next)
+                .param("limit", PAGE)
+                .priority(Priority::Vital);
+            let page: Vec<TradeAnswer> = self.query(call).await?;
             let full = page.len() >= PAGE;
-            trades.extend(page);
-            let last = trades.last().and_then(|t| t.id);
-            match page_after(last.filter(|_| full), next) {
+            trades.extend(page.into_iter().map(|trade| (trade.id, trade)));
+            match page_after(last_id(&trades).filter(|_| full), next) {
                 Some(after) => next = Some(after),
-                None => return sum(&trades, facts),
+                None => return sum(&trades, order),
             }
         }
     }
 }
 
+fn last_id<T>(rows: &BTreeMap<i64, T>) -> Option<i64> {
+    rows.last_key_value().map(|(id, _)| *id)
+}
+
 /// Start of the page after a full one; `None` for a list that does not advance.
 fn page_after(last: Option<i64>, asked: Option<i64>) -> Option<i64> {
-    let moves = |last: &i64| asked.is_none_or(|asked| *last >= asked);
-    last.filter(moves).map(|last| last + 1)
+    let advances = |last: &i64| asked.is_none_or(|asked| *last >= asked);
+    last.filter(advances)?.checked_add(1)
 }

@@ -1,195 +1,139 @@
-//! Placing and cancelling orders. An order is sent once. If its answer leaves the state open, the outcome is
-//! unknown, and the caller queries the order.
+//! Submission and cancellation of orders. An order is submitted once. If its answer leaves the state open, the outcome
+//! is unknown, and the caller queries the order.
 
-use binance_sdk::derivatives_trading_usds_futures::rest_api::{
-    CancelAlgoOrderParams, CancelOrderParams, NewAlgoOrderAlgoTypeEnum,
-    NewAlgoOrderClosePositionEnum, NewAlgoOrderParams, NewAlgoOrderSideEnum, NewAlgoOrderTypeEnum,
-    NewAlgoOrderWorkingTypeEnum, NewOrderNewOrderRespTypeEnum, NewOrderParams,
-    NewOrderReduceOnlyEnum, NewOrderSideEnum, NewOrderTypeEnum,
-};
 use exchange::ExchangeError;
 use protocol::ids::SubjectToken;
+use reqwest::Method;
 use trader_core::fixed_point::{Price, Qty};
 use trader_core::orders::{ExecutionReport, Leg, Order, OrderCallOutcome, OrderSide, OrderType};
 
 use super::BinanceExecutionClient;
-use super::order_answer::{Facts, is_algo_over};
-use super::order_error::{Fault, UNKNOWN};
-use super::required_fields::must;
-use super::signed_call::Need;
+use super::order_answer::is_algo_open;
+use crate::client::{Call, CallError, Failure, Priority, code};
+use crate::wire::Acknowledged;
+use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer};
 
 const WHAT: &str = "order";
 
 /// The exchange has the order; a query gives its state.
-const WORKING: ExecutionReport = ExecutionReport {
+const OPEN: ExecutionReport = ExecutionReport {
     is_open: true,
     fill: None,
 };
 
 impl BinanceExecutionClient {
-    /// Sends this order once, signed with its own time. A fill is reported with its costs; a fill whose trades
-    /// the exchange does not list yet is reported as working, and must be queried.
-    ///
-    /// The answer is lost with the future: a caller that drops it must query the order.
+    /// Submits an order, as [`exchange::ExecutionClient::submit_order`] states.
     pub(super) async fn submit_order(
         &self,
         symbol: &SubjectToken,
         order: &Order,
     ) -> OrderCallOutcome {
-        let sent = match order.order_type {
-            OrderType::Market { quantity } => self.place_market(symbol, order, quantity).await,
-            OrderType::Trigger { price } => self.place_trigger(symbol, order, price).await,
+        let submitted = match order.order_type {
+            OrderType::Market { quantity } => self.submit_market(symbol, order, quantity).await,
+            OrderType::Trigger { price } => self.submit_trigger(symbol, order, price).await,
         };
-        match sent {
+        match submitted {
             Ok(report) => OrderCallOutcome::Reported(report),
-            Err(fault) => fault.answer(),
+            Err(error) => error.order_outcome(),
         }
     }
 
-    async fn place_market(
+    async fn submit_market(
         &self,
         symbol: &SubjectToken,
         order: &Order,
         quantity: Qty,
-    ) -> Result<ExecutionReport, Fault> {
-        let params = market_params(symbol, order, quantity);
-        let request = self.rest().new_order(params);
-        let placed = self.send(WHAT, need(order.leg), order.at, request).await?;
-        let facts = Facts {
-            id: must(WHAT, "orderId", placed.order_id)?,
-            status: must(WHAT, "status", placed.status)?,
-            executed: super::required_fields::decimal(
-                WHAT,
-                "executedQty",
-                placed.executed_qty.as_deref(),
-            )?,
-            mean: None,
-            updated: super::required_fields::time(WHAT, "updateTime", placed.update_time)?,
-        };
+    ) -> Result<ExecutionReport, CallError> {
+        let call = market_order(symbol, order, quantity);
+        let answer: OrderAnswer = self.submit(call, order).await?;
         // The exchange has the order, also if the next calls fail.
-        Ok(self.report(symbol, &facts).await.unwrap_or(WORKING))
+        Ok(self.report(symbol, &answer).await.unwrap_or(OPEN))
     }
 
-    async fn place_trigger(
+    async fn submit_trigger(
         &self,
         symbol: &SubjectToken,
         order: &Order,
         price: Price,
-    ) -> Result<ExecutionReport, Fault> {
-        let request = self
-            .rest()
-            .new_algo_order(trigger_params(symbol, order, price));
-        let placed = self.send(WHAT, need(order.leg), order.at, request).await?;
-        let status = must(WHAT, "algoStatus", placed.algo_status)?;
-        let over = is_algo_over(WHAT, &status)?;
+    ) -> Result<ExecutionReport, CallError> {
+        let call = trigger_order(symbol, order, price);
+        let answer: AlgoOrderAnswer = self.submit(call, order).await?;
+        let is_open = is_algo_open(&answer.algo_status).map_err(|error| CallError {
+            what: WHAT,
+            failure: Failure::Unreadable {
+                reason: error.to_string(),
+            },
+        })?;
         // A conditional order that ended at once may have become an order: the caller queries that.
-        Ok(if over && status != "FINISHED" {
-            ExecutionReport {
-                is_open: false,
-                fill: None,
-            }
-        } else {
-            WORKING
+        let is_open = is_open || answer.algo_status == AlgoStatus::Finished;
+        Ok(ExecutionReport {
+            is_open,
+            fill: None,
         })
     }
 
-    /// Cancels an order by its client order id, as [`exchange::ExecutionClient::cancel_order`] states.
+    /// Cancels an order, as [`exchange::ExecutionClient::cancel_order`] states.
     pub(super) async fn cancel_order(
         &self,
         symbol: &SubjectToken,
-        id: &str,
+        client_order_id: &str,
         is_conditional: bool,
     ) -> Result<(), ExchangeError> {
         const WHAT: &str = "cancel";
-        let (id, window) = (id.to_owned(), Some(self.window()));
-        let gone = if is_conditional {
-            let params = CancelAlgoOrderParams {
-                algo_id: None,
-                client_algo_id: Some(id),
-                recv_window: window,
-            };
-            let gone = self.ask(WHAT, Need::Vital, |rest| {
-                rest.cancel_algo_order(params.clone())
-            });
-            gone.await.map(drop)
+        let call = if is_conditional {
+            Call::new(WHAT, Method::DELETE, "/fapi/v1/algoOrder")
+                .param("clientAlgoId", client_order_id)
         } else {
-            let params = CancelOrderParams {
-                symbol: symbol.to_string(),
-                order_id: None,
-                orig_client_order_id: Some(id),
-                recv_window: window,
-            };
-            let gone = self.ask(WHAT, Need::Vital, |rest| rest.cancel_order(params.clone()));
-            gone.await.map(drop)
+            Call::new(WHAT, Method::DELETE, "/fapi/v1/order")
+                .param("symbol", symbol)
+                .param("origClientOrderId", client_order_id)
         };
-        match gone {
-            Err(fault) if fault.code != Some(UNKNOWN) => Err(fault.into()),
-            _ => Ok(()),
-        }
+        let call = call.priority(Priority::Vital);
+        let canceled = self.query_unless::<Acknowledged>(code::UNKNOWN_ORDER, call);
+        canceled.await.map(drop)
     }
 }
 
-const fn need(leg: Leg) -> Need {
+const fn priority(leg: Leg) -> Priority {
     match leg {
-        Leg::Entry => Need::Entry,
-        Leg::Stop | Leg::Target | Leg::Exit => Need::Vital,
+        Leg::Entry => Priority::Entry,
+        Leg::Stop | Leg::Target | Leg::Exit => Priority::Vital,
     }
 }
 
-fn market_params(symbol: &SubjectToken, order: &Order, quantity: Qty) -> NewOrderParams {
-    let side = match order.side {
-        OrderSide::Buy => NewOrderSideEnum::Buy,
-        OrderSide::Sell => NewOrderSideEnum::Sell,
-    };
-    NewOrderParams {
-        symbol: symbol.to_string(),
-        side,
-        r#type: NewOrderTypeEnum::Market,
-        position_side: None,
-        time_in_force: None,
+const fn side(order: &Order) -> &'static str {
+    match order.side {
+        OrderSide::Buy => "BUY",
+        OrderSide::Sell => "SELL",
+    }
+}
+
+fn market_order(symbol: &SubjectToken, order: &Order, quantity: Qty) -> Call {
+    Call::new(WHAT, Method::POST, "/fapi/v1/order")
+        .param("symbol", symbol)
+        .param("side", side(order))
+        .param("type", "MARKET")
+        .param("quantity", quantity.to_decimal())
         // An exit never opens a position, also if our own position is wrong.
-        reduce_only: (order.leg != Leg::Entry).then_some(NewOrderReduceOnlyEnum::True),
-        quantity: Some(quantity.to_decimal()),
-        price: None,
-        new_client_order_id: Some(order.client_order_id.as_str().to_owned()),
-        new_order_resp_type: Some(NewOrderNewOrderRespTypeEnum::Result),
-        price_match: None,
-        self_trade_prevention_mode: None,
-        good_till_date: None,
-        recv_window: Some(i64::from(order.recv_window_ms)),
-    }
+        .optional("reduceOnly", (order.leg != Leg::Entry).then_some(true))
+        .param("newClientOrderId", order.client_order_id.as_str())
+        .param("newOrderRespType", "RESULT")
+        .priority(priority(order.leg))
 }
 
-fn trigger_params(symbol: &SubjectToken, order: &Order, price: Price) -> NewAlgoOrderParams {
-    let side = match order.side {
-        OrderSide::Buy => NewAlgoOrderSideEnum::Buy,
-        OrderSide::Sell => NewAlgoOrderSideEnum::Sell,
-    };
+fn trigger_order(symbol: &SubjectToken, order: &Order, price: Price) -> Call {
     let kind = match order.leg {
-        Leg::Target => NewAlgoOrderTypeEnum::TakeProfitMarket,
-        Leg::Entry | Leg::Stop | Leg::Exit => NewAlgoOrderTypeEnum::StopMarket,
+        Leg::Target => "TAKE_PROFIT_MARKET",
+        Leg::Entry | Leg::Stop | Leg::Exit => "STOP_MARKET",
     };
-    NewAlgoOrderParams {
-        algo_type: NewAlgoOrderAlgoTypeEnum::Conditional,
-        symbol: symbol.to_string(),
-        side,
-        r#type: kind,
-        position_side: None,
-        time_in_force: None,
-        quantity: None,
-        price: None,
-        trigger_price: Some(price.to_decimal()),
-        working_type: Some(NewAlgoOrderWorkingTypeEnum::ContractPrice),
-        price_match: None,
-        close_position: Some(NewAlgoOrderClosePositionEnum::True),
-        price_protect: None,
-        reduce_only: None,
-        activate_price: None,
-        callback_rate: None,
-        client_algo_id: Some(order.client_order_id.as_str().to_owned()),
-        new_order_resp_type: None,
-        self_trade_prevention_mode: None,
-        good_till_date: None,
-        recv_window: Some(i64::from(order.recv_window_ms)),
-    }
+    Call::new(WHAT, Method::POST, "/fapi/v1/algoOrder")
+        .param("algoType", "CONDITIONAL")
+        .param("symbol", symbol)
+        .param("side", side(order))
+        .param("type", kind)
+        .param("triggerPrice", price.to_decimal())
+        .param("workingType", "CONTRACT_PRICE")
+        .param("closePosition", true)
+        .param("clientAlgoId", order.client_order_id.as_str())
+        .priority(priority(order.leg))
 }

@@ -1,139 +1,102 @@
-//! One signed call: when it may be made, and the time that it is signed with. Entry points:
-//! [`BinanceExecutionClient::send`] for orders, [`BinanceExecutionClient::ask`] for everything else.
+//! Signed calls, and the time that they are signed with: [`BinanceExecutionClient::submit`] for orders,
+//! [`BinanceExecutionClient::query`] for calls that may be repeated.
 
-use std::error::Error;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
-use binance_sdk::models::RestApiResponse;
 use exchange::ExchangeError;
 use protocol::time::UtcMs;
+use serde::de::DeserializeOwned;
+use trader_core::orders::Order;
 
 use super::BinanceExecutionClient;
-use super::order_error::{Fault, STALE};
-use super::request_time::{MOST_CARRIED, STAMP};
-use crate::data::used_weight;
+use crate::client::{Auth, Call, CallError, Deadline};
 
-/// Priority of a call within the limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Waits at the high-water mark, which keeps a reserve.
-    Ordinary,
-    /// Opens a position: waits also at the limit of orders.
-    Entry,
-    /// Protects or closes a position: waits only while the exchange refuses calls.
-    Vital,
+/// Highest age of the exchange's time that a call is signed with. It is also how far our time may be ahead of an
+/// exchange whose time is paused: Binance accepts less than a second.
+const MOST_CARRIED: Duration = Duration::from_millis(900);
+
+/// Largest list, in bytes. A thousand orders have less than one MB.
+const LIST_BYTES: usize = 4 * 1024 * 1024;
+
+/// Deadline of a call whose answer is a list: it may be long, and must make progress.
+const LIST_DEADLINE: Deadline = Deadline {
+    total: Duration::from_secs(8),
+    between: Duration::from_secs(3),
+};
+
+/// A call whose answer is a list.
+pub(super) const fn list(what: &'static str, path: &'static str) -> Call {
+    Call::get(what, path)
+        .at_most(LIST_BYTES)
+        .within(LIST_DEADLINE)
 }
 
 impl BinanceExecutionClient {
-    pub(super) fn rest(&self) -> &RestApi {
-        &self.inner.rest
-    }
-
-    /// `recvWindow` of calls that place no order, in milliseconds.
-    pub(super) fn window(&self) -> i64 {
-        i64::from(self.inner.recv_window_ms)
-    }
-
-    /// Sends an order once, signed with the time in its record.
-    pub(super) async fn send<T, E>(
+    /// Makes the call that submits an order, once, signed with the time in the order's record: an order that was
+    /// delayed is refused as too old and does not fill late.
+    pub(super) async fn submit<T: DeserializeOwned>(
         &self,
-        what: &'static str,
-        need: Need,
-        at: UtcMs,
-        request: impl Future<Output = Result<RestApiResponse<T>, E>>,
-    ) -> Result<T, Fault>
-    where
-        T: Send + 'static,
-        E: AsRef<dyn Error + Send + Sync>,
-    {
-        let outcome = STAMP.scope(at, self.call(what, need, request)).await;
-        if outcome.as_ref().is_err_and(|f| f.code == Some(STALE)) {
+        call: Call,
+        order: &Order,
+    ) -> Result<T, CallError> {
+        let signed = Auth::Signed {
+            timestamp: order.at,
+            recv_window_ms: order.recv_window_ms,
+        };
+        let outcome = self.inner.http.call(call.auth(signed)).await;
+        if outcome.as_ref().is_err_and(CallError::is_stale) {
             // The time that dated this order was wrong: the next order needs a new one.
             self.inner.public.clock().doubt();
         }
         outcome
     }
 
-    /// Makes a call that may be repeated: it is repeated once with a newer time if its timestamp was too old.
-    pub(super) async fn ask<'a, T, E, F>(
-        &'a self,
-        what: &'static str,
-        need: Need,
-        request: impl Fn(&'a RestApi) -> F,
-    ) -> Result<T, Fault>
-    where
-        T: Send + 'static,
-        E: AsRef<dyn Error + Send + Sync>,
-        F: Future<Output = Result<RestApiResponse<T>, E>>,
-    {
-        self.know_the_time().await?;
-        match self.call(what, need, request(self.rest())).await {
-            Err(fault) if fault.code == Some(STALE) => {
-                self.inner.public.clock().doubt();
-                self.know_the_time().await?;
-                self.call(what, need, request(self.rest())).await
-            }
-            outcome => outcome,
-        }
+    /// Makes a call that may be repeated.
+    pub(super) async fn query<T: DeserializeOwned>(&self, call: Call) -> Result<T, ExchangeError> {
+        self.signed(call).await?.map_err(ExchangeError::from)
     }
 
-    async fn know_the_time(&self) -> Result<(), ExchangeError> {
-        if self.inner.public.clock().carried(MOST_CARRIED).is_none() {
-            self.inner.public.server_time().await?;
-        }
-        Ok(())
-    }
-
-    async fn call<T, E>(
+    /// Makes a call that may be repeated; `None` if the exchange answers with the error `absent`.
+    pub(super) async fn query_unless<T: DeserializeOwned>(
         &self,
-        what: &'static str,
-        need: Need,
-        request: impl Future<Output = Result<RestApiResponse<T>, E>>,
-    ) -> Result<T, Fault>
-    where
-        T: Send + 'static,
-        E: AsRef<dyn Error + Send + Sync>,
-    {
-        if let Some(left) = self.closed_for(need, Instant::now()) {
-            return Err(Fault::unsent(what, left));
+        absent: i64,
+        call: Call,
+    ) -> Result<Option<T>, ExchangeError> {
+        match self.signed(call).await? {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.code() == Some(absent) => Ok(None),
+            Err(error) => Err(error.into()),
         }
-        let outcome = match request.await {
-            Ok(response) => {
-                self.took_in(&response);
-                let data = response.data().await;
-                data.map_err(|error| Fault::of_connector(what, &error))
-            }
-            Err(error) => Err(Fault::of_sdk(what, error.as_ref())),
+    }
+
+    /// Makes a call, and repeats it once with a newer time if its timestamp was too old.
+    async fn signed<T: DeserializeOwned>(
+        &self,
+        call: Call,
+    ) -> Result<Result<T, CallError>, ExchangeError> {
+        let outcome = self.signed_once(call.clone()).await?;
+        if !outcome.as_ref().is_err_and(CallError::is_stale) {
+            return Ok(outcome);
+        }
+        self.inner.public.clock().doubt();
+        self.signed_once(call).await
+    }
+
+    async fn signed_once<T: DeserializeOwned>(
+        &self,
+        call: Call,
+    ) -> Result<Result<T, CallError>, ExchangeError> {
+        let signed = Auth::Signed {
+            timestamp: self.timestamp().await?,
+            recv_window_ms: self.inner.recv_window_ms,
         };
-        if let Err(Fault {
-            error: ExchangeError::Retry {
-                after: Some(pause), ..
-            },
-            ..
-        }) = &outcome
-        {
-            self.inner.public.weight().close(*pause, Instant::now());
-        }
-        outcome
+        Ok(self.inner.http.call(call.auth(signed)).await)
     }
 
-    fn closed_for(&self, need: Need, now: Instant) -> Option<Duration> {
-        let weight = self.inner.public.weight();
-        match need {
-            Need::Vital => weight.rejected_for(now),
-            Need::Ordinary => weight.closed_for(now),
-            Need::Entry => weight
-                .closed_for(now)
-                .max(self.inner.orders.closed_for(now)),
+    async fn timestamp(&self) -> Result<UtcMs, ExchangeError> {
+        match self.inner.public.clock().carried(MOST_CARRIED) {
+            Some(now) => Ok(now),
+            None => self.inner.public.server_time().await,
         }
-    }
-
-    fn took_in<T>(&self, response: &RestApiResponse<T>) {
-        let now = Instant::now();
-        let limits = || response.rate_limits.iter().flatten();
-        let weight = self.inner.public.weight();
-        weight.used(used_weight(limits()), now);
-        self.inner.orders.counted(limits(), now);
     }
 }

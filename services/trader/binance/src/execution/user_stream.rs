@@ -8,18 +8,18 @@
 
 use std::time::Duration;
 
-use binance_sdk::derivatives_trading_usds_futures::rest_api::RestApi;
 use exchange::ExchangeError;
 use protocol::heartbeat::ComponentState;
+use reqwest::Method;
 use runtime::backoff::Backoff;
 use runtime::components::{ComponentHandle, ProcessStatus};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::BinanceExecutionClient;
-use super::required_fields::must;
-use super::signed_call::Need;
-use super::user_stream_connection::{ConnectionEvent, UserStreamConnection};
+use crate::client::{Auth, Call, StreamConnection, StreamEvent, StreamTiming};
+use crate::wire::account::ListenKeyAnswer;
+use crate::wire::stream::UserEvent;
 
 /// Name of the component in heartbeats.
 const COMPONENT: &str = "user-stream";
@@ -104,10 +104,13 @@ impl<'a> UserStream<'a> {
     async fn run_connection(&self, component: &ComponentHandle) -> Result<(), String> {
         let key = self.client.listen_key().await;
         let key = key.map_err(|error| error.to_string())?;
-        let mut connection = UserStreamConnection::open(self.client, key).await?;
-        match timeout(self.timing.answer_within, connection.next()).await {
-            Ok(ConnectionEvent::Subscribed) => {}
-            Ok(ConnectionEvent::Ended(reason)) => return Err(reason),
+        let url = format!("{}/private/stream", self.client.inner.ws_url);
+        let mut connection = StreamConnection::open(&url, StreamTiming::default()).await?;
+        let subscribed = connection.subscribe(&[key]);
+        subscribed.map_err(|error| error.to_string())?;
+        let answered = self.subscription_answered(&mut connection);
+        match timeout(self.timing.answer_within, answered).await {
+            Ok(answered) => answered?,
             Err(_) => {
                 let seconds = self.timing.answer_within.as_secs_f32();
                 return Err(format!("no answer to the subscription within {seconds} s"));
@@ -119,9 +122,18 @@ impl<'a> UserStream<'a> {
         self.listen(&mut connection, component).await
     }
 
+    async fn subscription_answered(&self, connection: &mut StreamConnection) -> Result<(), String> {
+        loop {
+            match connection.next().await {
+                StreamEvent::Answered { error: None, .. } => return Ok(()),
+                event => self.handle(event)?,
+            }
+        }
+    }
+
     async fn listen(
         &self,
-        connection: &mut UserStreamConnection,
+        connection: &mut StreamConnection,
         component: &ComponentHandle,
     ) -> Result<(), String> {
         let old = sleep_until(Instant::now() + self.timing.rebuild_after);
@@ -131,12 +143,31 @@ impl<'a> UserStream<'a> {
             tokio::select! {
                 () = &mut old => return Ok(()),
                 _ = ticks.tick() => component.record_iteration(),
-                event = connection.next() => match event {
-                    ConnectionEvent::Subscribed => {}
-                    ConnectionEvent::Ended(reason) => return Err(reason),
-                }
+                event = connection.next() => self.handle(event)?,
             }
         }
+    }
+
+    /// Turns an event into hints.
+    ///
+    /// # Errors
+    /// One line on why the connection must be replaced.
+    fn handle(&self, event: StreamEvent) -> Result<(), String> {
+        match event {
+            StreamEvent::Message(text) => match UserEvent::of(&text) {
+                UserEvent::Symbols(symbols) => symbols.iter().for_each(|s| self.client.hint(s)),
+                UserEvent::Anything => self.client.hint_all(),
+                UserEvent::ListenKeyExpired => {
+                    return Err("the listen key has expired".to_owned());
+                }
+            },
+            StreamEvent::Answered { error: None, .. } => {}
+            StreamEvent::Answered {
+                error: Some(error), ..
+            } => return Err(format!("the subscription was rejected: {error}")),
+            StreamEvent::Ended(reason) => return Err(reason),
+        }
+        Ok(())
     }
 
     const fn backoff(&self) -> Backoff {
@@ -148,10 +179,10 @@ impl<'a> UserStream<'a> {
 }
 
 impl BinanceExecutionClient {
-    /// A key for the user stream: the one there is, prolonged, or a new one.
+    /// A key for the user stream: the one that exists, prolonged, or a new one.
     async fn listen_key(&self) -> Result<String, ExchangeError> {
-        const WHAT: &str = "listen key";
-        let asked = self.ask(WHAT, Need::Ordinary, RestApi::start_user_data_stream);
-        must(WHAT, "listenKey", asked.await?.listen_key)
+        let call = Call::new("listen key", Method::POST, "/fapi/v1/listenKey").auth(Auth::ApiKey);
+        let answer: ListenKeyAnswer = self.inner.http.call(call).await?;
+        Ok(answer.listen_key)
     }
 }

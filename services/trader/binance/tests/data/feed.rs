@@ -76,9 +76,9 @@ async fn a_candle_the_stream_dropped_is_fetched_when_the_next_one_comes() {
 #[tokio::test]
 async fn streamed_candle_with_an_absurd_jump_is_compared_with_rest() {
     let (exchange, rig, mut book) = caught_up(quick(), 2).await;
-    for (refused, minute, price) in [(1, 2, 205), (2, 3, 49), (3, 4, 300)] {
+    for (rejected, minute, price) in [(1, 2, 205), (2, 3, 49), (3, 4, 300)] {
         exchange.stream_candle_at_price("BTCUSDT", minute, price);
-        rig.wait_for_errors(refused).await;
+        rig.wait_for_errors(rejected).await;
         // REST is behind the stream, and is asked until it has the candle.
         exchange.add_candle("BTCUSDT", minute);
         let event = next(&mut book).await;
@@ -190,7 +190,7 @@ async fn books_start_and_end_on_one_connection() {
 }
 
 #[tokio::test]
-async fn a_symbol_that_the_exchange_refuses_ends_its_own_book_only() {
+async fn symbol_that_the_exchange_rejects_ends_its_own_book_only() {
     let (exchange, rig, mut good) = caught_up(quick(), 1).await;
     let mut bad = rig.book("FOOUSDT").await;
     let event = next(&mut bad).await;

@@ -1,4 +1,4 @@
-//! The REST calls: pages, budgets, deadlines, refusals.
+//! The REST calls: pages, limits, deadlines, rejections.
 
 use std::time::{Duration, Instant};
 
@@ -85,11 +85,11 @@ async fn rate_limited_client_pauses_for_as_long_as_the_exchange_demands() {
     let mut limited = status(429);
     limited.header = Some(("retry-after", "30"));
     exchange.set_fault("time", Some(limited));
-    let refused = market.server_time().await.unwrap_err();
+    let rejected = market.server_time().await.unwrap_err();
     let half_a_minute = Some(Duration::from_secs(30));
     assert!(
-        matches!(refused, ExchangeError::Retry { after, .. } if after == half_a_minute),
-        "{refused}"
+        matches!(rejected, ExchangeError::Retry { after, .. } if after == half_a_minute),
+        "{rejected}"
     );
     exchange.set_fault("time", None);
     let paused = market.server_time().await.unwrap_err();

@@ -75,7 +75,7 @@ async fn candles(book: &mut FeedHandle, count: usize) -> Vec<Candle> {
             FeedEvent::Candle(candle) => candles.push(candle),
             // A long restart is reported, and ends.
             FeedEvent::Stale { .. } | FeedEvent::Recovered { .. } => {}
-            refused @ FeedEvent::Rejected { .. } => panic!("{refused:?}"),
+            rejected @ FeedEvent::Rejected { .. } => panic!("{rejected:?}"),
         }
     }
     candles

@@ -153,7 +153,7 @@ impl Exchange {
         self.streams = Some(streams);
     }
 
-    /// Ends all stream connections and refuses new ones.
+    /// Ends all stream connections and rejects new ones.
     pub(crate) async fn stop_streams(&mut self) {
         if let Some(mut streams) = self.streams.take() {
             streams.shutdown().await;

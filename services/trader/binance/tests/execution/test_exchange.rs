@@ -119,7 +119,11 @@ impl TestExchange {
     }
 
     /// A client with this key and these deadlines of its user stream.
-    pub(crate) fn with_stream(&self, key: &str, timing: UserStreamTiming) -> BinanceExecutionClient {
+    pub(crate) fn with_stream(
+        &self,
+        key: &str,
+        timing: UserStreamTiming,
+    ) -> BinanceExecutionClient {
         execution_client(self.address, &self.data_client, [key, "secret"], timing)
     }
 
@@ -239,7 +243,6 @@ fn execution_client(
     stream_timing: UserStreamTiming,
 ) -> BinanceExecutionClient {
     let settings = ExecutionClientSettings {
-        rest_url: format!("http://{address}/"),
         ws_url: format!("ws://{address}/"),
         credentials: ApiCredentials {
             key: key.into(),
@@ -248,7 +251,7 @@ fn execution_client(
         recv_window_ms: 5_000,
         stream_timing,
     };
-    BinanceExecutionClient::new(&settings, market).unwrap()
+    BinanceExecutionClient::new(&settings, market)
 }
 
 fn candles(minutes: &[[i64; 4]], quiet: usize) -> String {
