@@ -9,9 +9,12 @@ use binance::{
 use exchange::{DataClient, ExchangeError, ExecutionClient};
 use protocol::ids::Mode;
 use runtime::exit_error::ExitError;
+use trader_core::candle::Interval;
 
-use super::startup::BASE_INTERVAL;
 use crate::settings::Settings;
+
+/// Interval of the candles that the feed delivers, and that paper fills are made against.
+pub(super) const BASE_INTERVAL: Interval = Interval::M1;
 
 /// The clients of the exchange. They connect when they are used.
 pub struct ExchangeClients {

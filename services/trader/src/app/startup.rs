@@ -14,11 +14,10 @@ use runtime::streams;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookConfig, LiveConfig};
-use trader_core::candle::Interval;
 use trader_core::symbol_filters::SymbolFilters;
 
 use super::checks::{account::check_account, check_slice, describe_exchange_error};
-use super::exchange_clients::ExchangeClients;
+use super::exchange_clients::{BASE_INTERVAL, ExchangeClients};
 use crate::account::command_journal::read_account_state;
 use crate::settings::Settings;
 
@@ -32,8 +31,6 @@ pub const STREAMS: [&str; 6] = [
     streams::SNAPSHOTS,
 ];
 
-/// Interval of the candles that paper fills are made against.
-pub(crate) const BASE_INTERVAL: Interval = Interval::M1;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Rejects live trading that was not confirmed, before anything starts.

@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use reqwest::Method;
 use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder, OrderSide};
 
-use super::BinanceExecutionClient;
+use super::client::BinanceExecutionClient;
 use super::order_answer::fee_of;
 use super::order_query::PAGE;
 use super::signed_call::list;

@@ -8,7 +8,7 @@ use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use trader_core::orders::{ExecutionReport, Fill, Order, OrderCallOutcome};
 
-use super::BinanceExecutionClient;
+use super::client::BinanceExecutionClient;
 use super::order_answer::{WHAT, is_algo_open, is_open, partial, sum};
 use super::signed_call::list;
 use crate::client::{Call, Priority, code};

@@ -7,7 +7,7 @@ use reqwest::Method;
 use trader_core::fixed_point::{Price, Qty};
 use trader_core::orders::{ExecutionReport, Leg, Order, OrderCallOutcome, OrderSide, OrderType};
 
-use super::BinanceExecutionClient;
+use super::client::BinanceExecutionClient;
 use super::order_answer::is_algo_open;
 use crate::client::{Call, CallError, Failure, Priority, code};
 use crate::wire::Acknowledged;

@@ -8,7 +8,7 @@ use protocol::time::UtcMs;
 use serde::de::DeserializeOwned;
 use trader_core::orders::Order;
 
-use super::BinanceExecutionClient;
+use super::client::BinanceExecutionClient;
 use crate::client::{Auth, Call, CallError, Deadline};
 
 /// Highest age of the exchange's time that a call is signed with. It is also how far our time may be ahead of an

@@ -16,7 +16,8 @@ use runtime::components::{ComponentHandle, ProcessStatus};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::BinanceExecutionClient;
+use super::client::BinanceExecutionClient;
+use super::settings::UserStreamTiming;
 use crate::client::{Auth, Call, StreamConnection, StreamEvent, StreamTiming};
 use crate::wire::account::ListenKeyAnswer;
 use crate::wire::stream::UserEvent;
@@ -27,30 +28,6 @@ const COMPONENT: &str = "user-stream";
 const TICK: Duration = Duration::from_secs(10);
 /// Connecting and the longest wait before it, with a margin.
 const ITERATION_DEADLINE: Duration = Duration::from_mins(3);
-
-/// Deadlines of the user stream, in wall time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UserStreamTiming {
-    /// A connection is replaced after this time.
-    pub rebuild_after: Duration,
-    /// A subscription is answered within this time.
-    pub answer_within: Duration,
-    /// Wait after the first failure.
-    pub retry_first: Duration,
-    /// Longest wait between attempts; a stream that lived longer is no failed attempt.
-    pub retry_cap: Duration,
-}
-
-impl Default for UserStreamTiming {
-    fn default() -> Self {
-        Self {
-            rebuild_after: Duration::from_mins(30),
-            answer_within: Duration::from_secs(10),
-            retry_first: Duration::from_secs(1),
-            retry_cap: Duration::from_mins(1),
-        }
-    }
-}
 
 /// The task of a client's user stream.
 pub(super) struct UserStream<'a> {

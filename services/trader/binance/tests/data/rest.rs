@@ -111,7 +111,10 @@ async fn a_nearly_used_up_weight_pauses_calls_before_the_exchange_has_to() {
     let symbol = token("BTCUSDT");
     let klines = market.closed_candles(&symbol, Interval::M1, None, 3, at(3));
     let paused = klines.await.unwrap_err();
-    assert!(paused.to_string().contains("the exchange's limits"), "{paused}");
+    assert!(
+        paused.to_string().contains("the exchange's limits"),
+        "{paused}"
+    );
     assert_eq!(exchange.activity_count("klines"), 0);
     // Without the time no order that protects a position could be sent.
     assert!(market.server_time().await.is_ok());
