@@ -7,7 +7,7 @@
 project=""
 # Volumes are named after the project; only Compose knows its name, which .env or COMPOSE_PROJECT_NAME may change.
 find_project() {
-    docker_ready || die 69 "Docker does not answer; .ci/prepare docker installs Docker"
+    require_docker
     project=$(compose config | sed -n 's/^name: //p')
     [ -n "$project" ] || die 78 "compose.yaml with .env has no project name"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the scripts share: paths, messages, the call of Compose, the build of the images. Sourced, never run.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 # What the prebuilt stage of docker/Dockerfile copies.
 images_dir=$root/target/images
 # What .ci/prepare fetched: once per machine, for all checkouts.
@@ -36,11 +36,16 @@ compose() {
     docker compose --project-directory "$root" ${BEARISH_ENV_FILE:+--env-file "$BEARISH_ENV_FILE"} "$@" </dev/null
 }
 
-# setting NAME [DEFAULT]: the value that Compose would use.
+# Of `docker compose ps`: what fits a narrow terminal.
+# shellcheck disable=SC2034  # used by up and bearish
+container_columns='table {{.Name}}\t{{.Status}}'
+
+# setting NAME [DEFAULT]: the value that Compose would use, without its quotes or a comment behind it.
 setting() {
     local value=${!1:-}
     if [ -z "$value" ] && [ -e "$env_file" ]; then
-        value=$(sed -n "s/^$1=//p" "$env_file" | tail -n 1)
+        value=$(sed -n "s/^$1=//p" "$env_file" | tail -n 1 |
+            sed -E "s/\\r\$//; s/^'([^']*)'.*/\\1/; t; s/^\"([^\"]*)\".*/\\1/; t; s/[[:space:]]+(#.*)?\$//")
     fi
     printf '%s' "${value:-${2:-}}"
 }
@@ -77,8 +82,81 @@ require_live_keys() {
 }
 
 # Prints the cause on standard error if not.
-docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null; }
+docker_answers() {
+    local code=0
+    timeout "${BEARISH_DOCKER_TIMEOUT:-30}" docker version --format '{{.Server.Version}}' >/dev/null || code=$?
+    [ "$code" != 124 ] || say "Docker does not answer within ${BEARISH_DOCKER_TIMEOUT:-30} s"
+    return "$code"
+}
 docker_ready() { have docker && docker compose version >/dev/null 2>&1 && docker_answers 2>/dev/null; }
+
+# Exit 69 if the preparation of this machine cannot help: Docker refuses this user, or is on another machine.
+die_if_docker_is_out_of_reach() {
+    local reason
+    reason=$(docker_answers 2>&1) || true
+    case $reason in *"permission denied"*)
+        die 69 "user $(id -un) may not use Docker: run as root, or: sudo adduser $(id -un) docker, then log in again" ;;
+    esac
+    [ -z "${DOCKER_HOST:-}" ] || die 69 "${reason:-Docker Compose v2 is missing} (DOCKER_HOST=\"$DOCKER_HOST\")"
+}
+
+# Exit 69 with Docker's own reason if it does not answer.
+require_docker() {
+    local reason
+    ! docker_ready || return 0
+    die_if_docker_is_out_of_reach
+    reason=$(docker_answers 2>&1) || true
+    have docker || reason="Docker is missing"
+    die 69 "${reason:-Docker Compose v2 is missing}; scripts/up installs and starts what is missing"
+}
+
+# The user of the containers.
+container_user=10001
+
+# container_user_may BITS PATH: whether the mode of the file gives that user these rights (4 read, 2 write).
+container_user_may() {
+    local user group mode
+    read -r user group mode < <(stat -Lc '%u %g %a' "$2")
+    mode=$((8#$mode))
+    case $container_user in
+        "$user") mode=$((mode >> 6)) ;;
+        "$group") mode=$((mode >> 3)) ;;
+    esac
+    [ $((mode & $1)) = "$1" ]
+}
+
+# path_setting NAME: the path of a file or directory of this machine, from any current directory.
+path_setting() {
+    local path
+    path=$(setting "$1")
+    path=${path/#\~/$HOME}
+    case $path in "" | /*) ;; *) path=$root/$path ;; esac
+    printf '%s' "$path"
+}
+
+# Files and directories of this machine that settings name. Docker would create a missing directory as root, and a
+# container knows only its own path.
+check_paths() {
+    local name path reader="user $container_user, who runs the containers,"
+    for name in SIM_CANDLES_FILE BINANCE_API_KEY_FILE BINANCE_API_SECRET_FILE TELEGRAM_BOT_TOKEN_FILE FALLBACK_URL_FILE \
+        DEADMAN_URL_FILE; do
+        path=$(path_setting "$name")
+        [ -n "$path" ] || continue
+        [ -e "$path" ] || die 78 "$name=\"$path\": expected a file; there is none: correct it in .env"
+        [ ! -d "$path" ] || die 78 "$name=\"$path\": expected a file, not a directory: correct it in .env"
+        container_user_may 4 "$path" ||
+            die 78 "$name=\"$path\": $reader may not read it: sudo chown $container_user $path"
+    done
+    path=$(setting DOCKER_SOCKET /var/run/docker.sock)
+    [ -S "$path" ] || die 78 "DOCKER_SOCKET=\"$path\": expected Docker's socket on this machine: correct it in .env"
+    # Any other value names a volume.
+    case $(setting LOG_DIR) in */* | . | ~) ;; *) return 0 ;; esac
+    path=$(path_setting LOG_DIR)
+    [ -d "$path" ] ||
+        die 78 "LOG_DIR=\"$path\": expected a directory; there is none: sudo install -d -o $container_user $path"
+    container_user_may 2 "$path" ||
+        die 78 "LOG_DIR=\"$path\": $reader may not write there: sudo chown $container_user $path"
+}
 
 # The first nats-server of at least 2.10: an earlier one lacks what the streams need.
 nats_server() {
@@ -163,7 +241,7 @@ stage_prebuilt() {
         [ -x "$(static_dir release)/trader" ] ||
             say "the first time takes about 10 minutes on two cores, and 3 GB of disk in target/"
         # cargo finds .cargo/config.toml from the current directory.
-        (cd "$root" && build_release)
+        (cd "$root" && build_release) || die 69 "compiling failed: cargo's error is above"
     fi
     mkdir -p "$images_dir/nats/usr/local/bin"
     for program in "${programs[@]}"; do

@@ -42,7 +42,7 @@ text { font: 14px "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #0f1a20;
 .button { fill: #2678b6; text-anchor: middle; }
 </style>
 """
-TERMINAL_COLUMNS = 120
+TERMINAL_COLUMNS = 140
 CHAT_WIDTH = 760
 COLUMNS = 66
 CHARACTER = 8.43
@@ -69,14 +69,11 @@ def draw_terminal(source, target):
 
 
 def formatted(entry):
-    """The text with its bold parts. Entities count UTF-16 units."""
-    units = entry["text"].encode("utf-16-le")
-    text = Text(entry["text"])
-    for entity in entry.get("entities", []):
-        if entity["kind"] == "bold":
-            start = len(units[: 2 * entity["offset"]].decode("utf-16-le"))
-            end = len(units[: 2 * (entity["offset"] + entity["length"])].decode("utf-16-le"))
-            text.stylize("bold", start, end)
+    text, end = Text(entry["text"]), 0
+    for bold in entry.get("bold", []):
+        start = entry["text"].index(bold, end)
+        end = start + len(bold)
+        text.stylize("bold", start, end)
     return text
 
 

@@ -30,11 +30,11 @@ pub struct ExchangeClient {
 /// An error response of the exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallRejected {
-    /// HTTP status.
+    /// HTTP status of the response.
     pub status: u16,
     /// Error code of Binance; `None` if the body has none.
     pub code: Option<i64>,
-    /// Body as text.
+    /// Body of the response as text.
     pub body: String,
 }
 

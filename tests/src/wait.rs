@@ -28,7 +28,10 @@ pub async fn eventually<T>(
 }
 
 /// Seeded random numbers. The seed is printed; `BEARISH_TEST_SEED` sets it.
-pub struct SeededRandom(ChaCha8Rng);
+pub struct SeededRandom {
+    seed: u64,
+    generator: ChaCha8Rng,
+}
 
 impl SeededRandom {
     /// Creates a generator with the seed of `BEARISH_TEST_SEED`, or a new one.
@@ -38,22 +41,30 @@ impl SeededRandom {
             |text| text.parse().expect("BEARISH_TEST_SEED is a number"),
         );
         eprintln!("random seed: BEARISH_TEST_SEED={seed}");
-        Self(ChaCha8Rng::seed_from_u64(seed))
+        Self {
+            seed,
+            generator: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    /// Seed with which the test can be repeated.
+    pub const fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// A random duration from this range of milliseconds.
     pub fn duration_ms(&mut self, range: Range<u64>) -> Duration {
-        Duration::from_millis(self.0.random_range(range))
+        Duration::from_millis(self.generator.random_range(range))
     }
 
     /// A random number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.0.random_range(0..bound)
+        self.generator.random_range(0..bound)
     }
 
     /// A random element of `values`.
     pub fn choose<'a, T>(&mut self, values: &'a [T]) -> &'a T {
-        &values[self.0.random_range(0..values.len())]
+        &values[self.generator.random_range(0..values.len())]
     }
 }
 

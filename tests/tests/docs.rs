@@ -17,6 +17,8 @@ mod reference;
 mod reference_bus;
 #[path = "docs/reference_cli.rs"]
 mod reference_cli;
+#[path = "docs/reference_faults.rs"]
+mod reference_faults;
 #[path = "docs/reference_metrics.rs"]
 mod reference_metrics;
 #[path = "docs/reference_settings.rs"]

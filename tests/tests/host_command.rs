@@ -7,11 +7,14 @@
 )]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::iter;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use bearish_tests::docker::{
     bridge_gateway, docker, inspect, require_all_images, run_cleanup, run_command, run_name,
@@ -20,10 +23,13 @@ use bearish_tests::telegram::Telegram;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use tempfile::TempDir;
 
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
 /// A script with a project and a settings file of its own.
 fn script(name: &str, project: &str, env_file: &Path, arguments: &[&str]) -> Command {
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts");
-    let mut command = Command::new(scripts.join(name));
+    let mut command = Command::new(repository().join("scripts").join(name));
     command
         .args(arguments)
         .env("COMPOSE_PROJECT_NAME", project)
@@ -98,6 +104,134 @@ fn bash_completes_commands_and_options() {
     assert_eq!(complete("completion x"), "bash");
 }
 
+/// Rejected before anything starts, with the setting as it was given and the fix.
+#[test]
+fn setting_that_names_a_wrong_file_is_rejected_with_its_name_and_the_fix() {
+    let (dir, env_file) = settings();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("unreadable"), "x").unwrap();
+    fs::set_permissions(path("unreadable"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::create_dir(path("logs")).unwrap();
+    fs::set_permissions(path("logs"), fs::Permissions::from_mode(0o755)).unwrap();
+    let rows = [
+        ("SIM_CANDLES_FILE", path("none"), "there is none"),
+        ("TELEGRAM_BOT_TOKEN_FILE", path("logs"), "not a directory"),
+        ("FALLBACK_URL_FILE", path("unreadable"), "sudo chown 10001"),
+        (
+            "DEADMAN_URL_FILE",
+            "target/none".to_owned(),
+            "there is none",
+        ),
+        ("LOG_DIR", path("none"), "sudo install -d -o 10001"),
+        ("LOG_DIR", path("logs"), "sudo chown 10001"),
+        ("DOCKER_SOCKET", path("logs"), "Docker's socket"),
+        ("PAPER_MARKET", "kraken".to_owned(), "binance simulator"),
+        ("COMPOSE_PROJECT_NAME", "Capital".to_owned(), "Capital"),
+    ];
+    for (name, value, expected) in rows {
+        // As Compose accepts it.
+        fs::write(&env_file, format!("{name}=\"{value}\" # a comment\n")).unwrap();
+        let mut command = script("up", "unused", &env_file, &[]);
+        if name == "COMPOSE_PROJECT_NAME" {
+            command.env(name, &value);
+        }
+        let text = assert_exit(&command.output().unwrap(), 78, &["up: ", expected]);
+        assert!(!text.contains("starting"), "{text}");
+        if name != "COMPOSE_PROJECT_NAME" {
+            assert!(text.contains(&format!("{name}=\"")), "{text}");
+        }
+    }
+}
+
+#[test]
+fn script_works_through_a_symbolic_link_from_any_directory() {
+    let (dir, env_file) = settings();
+    let link = dir.path().join("bearish");
+    symlink(
+        repository().join("scripts/bearish").canonicalize().unwrap(),
+        &link,
+    )
+    .unwrap();
+    let mut command = Command::new(link);
+    command
+        .arg("--help")
+        .current_dir("/")
+        .env("BEARISH_ENV_FILE", env_file);
+    assert_exit(&command.output().unwrap(), 0, &["scripts/bearish COMMAND"]);
+}
+
+/// Neither does a command wait for ever, nor is a second Docker daemon started.
+#[test]
+fn docker_that_does_not_answer_is_reported_with_its_address() {
+    let (dir, env_file) = settings();
+    let silent = dir.path().join("docker.sock");
+    let _listener = UnixListener::bind(&silent).unwrap();
+    let closed = "tcp://127.0.0.1:1".to_owned();
+    for host in [closed, format!("unix://{}", silent.display())] {
+        for command_line in [
+            "up",
+            "down",
+            "bearish status",
+            "bearish logs",
+            "backup x.tar",
+        ] {
+            let parts: Vec<&str> = command_line.split(' ').collect();
+            let name = parts[0];
+            let mut command = script(name, "unused", &env_file, &parts[1..]);
+            command
+                .env("DOCKER_HOST", &host)
+                .env("BEARISH_DOCKER_TIMEOUT", "2");
+            let expected = [&format!("DOCKER_HOST=\"{host}\"")[..], name];
+            assert_exit(&command.output().unwrap(), 69, &expected);
+        }
+    }
+}
+
+/// A copy of the scripts that every user may read, in a directory whose name has a space.
+fn copied_checkout() -> TempDir {
+    let dir = tempfile::Builder::new()
+        .prefix("a checkout ")
+        .tempdir()
+        .unwrap();
+    let mut copy = Command::new("cp");
+    copy.arg("-r")
+        .args(["scripts", "compose.yaml", "docker", ".ci"]);
+    run_command(copy.arg(dir.path()).current_dir(repository()));
+    run_command(Command::new("chmod").args(["-R", "a+rX"]).arg(dir.path()));
+    dir
+}
+
+#[test]
+fn user_without_rights_on_docker_gets_the_command_that_grants_them() {
+    const UNPRIVILEGED: u32 = 65_534;
+    let checkout = copied_checkout();
+    for (name, argument) in [("up", "--paper"), ("bearish", "status")] {
+        let mut command = Command::new(checkout.path().join("scripts").join(name));
+        command
+            .arg(argument)
+            .uid(UNPRIVILEGED)
+            .gid(UNPRIVILEGED)
+            .env("HOME", "/nonexistent");
+        command
+            .env_remove("DOCKER_HOST")
+            .env_remove("BEARISH_ENV_FILE");
+        assert_exit(
+            &command.output().unwrap(),
+            69,
+            &["may not use Docker", "sudo adduser"],
+        );
+    }
+}
+
+#[test]
+fn second_start_at_the_same_time_is_rejected() {
+    let (_dir, env_file) = settings();
+    let lock = fs::File::open(&env_file).unwrap();
+    lock.lock().unwrap();
+    let second = script("up", "unused", &env_file, &[]).output().unwrap();
+    assert_exit(&second, 69, &["another scripts/up runs"]);
+}
+
 /// A system that `scripts/up` starts; removed when this is dropped.
 struct HostSystem {
     project: String,
@@ -166,6 +300,32 @@ impl Drop for HostSystem {
     }
 }
 
+/// Ctrl-C: what was started stays, and the message says what follows.
+fn assert_interrupted_start_says_what_follows(system: &HostSystem) {
+    let mut command = script("up", &system.project, &system.env_file, &["--paper"]);
+    let mut up = command
+        .process_group(0)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = std::io::BufReader::new(up.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("starting") {
+        line.clear();
+        assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "no start");
+    }
+    let group = format!("-{}", up.id());
+    // A shell's builtin: a minimal machine has no kill program.
+    run_command(Command::new("sh").args(["-c", &format!("kill -INT {group}")]));
+    let mut text = String::new();
+    stderr.read_to_string(&mut text).unwrap();
+    assert_eq!(up.wait().unwrap().code(), Some(130), "{text}");
+    assert!(
+        text.contains("scripts/up continues, scripts/down stops"),
+        "{text}"
+    );
+}
+
 fn write_readable(file: &Path, text: &str) {
     fs::write(file, text).unwrap();
     run_command(Command::new("chmod").arg("644").arg(file));
@@ -216,7 +376,11 @@ async fn assert_corrected_token_works_at_once(system: &HostSystem) -> Telegram {
         "trader-paper=2",
     ];
     let failed = system.script("up", &up);
-    assert_exit(&failed, 78, &["notifier-1 is", "Unauthorized"]);
+    let text = assert_exit(&failed, 78, &["notifier-1 is", "Unauthorized"]);
+    // What is still starting is not the cause.
+    for other in ["nats-1 is", "watchdog-1 is", "trader-paper-1 is"] {
+        assert!(!text.contains(other), "{text}");
+    }
     // Long enough for Docker to wait between two restarts.
     tokio::time::sleep(std::time::Duration::from_secs(8)).await;
     write_readable(&token, telegram.token());
@@ -234,8 +398,17 @@ fn assert_flags_are_kept(system: &HostSystem) {
     assert!(system.trader_command_lines().is_empty());
     system.compose(&["up", "--no-build", "--detach", "--wait"]);
     assert_eq!(system.trader_command_lines(), flags);
+    let none = system.script("up", &["--scale", "trader-paper=0"]);
+    assert_exit(
+        &none,
+        0,
+        &[
+            "No trader-paper is running",
+            "scripts/up --scale trader-paper=1",
+        ],
+    );
     let rescaled = system.script("up", &["--scale", "trader-paper=1"]);
-    assert_exit(&rescaled, 0, &[]);
+    assert_exit(&rescaled, 0, &["trader-paper is running"]);
     assert_eq!(system.trader_command_lines(), &flags[..1]);
     let dry_run = system.script("up", &["--paper", "--dry-run"]);
     assert_exit(&dry_run, 0, &["ready to start"]);
@@ -244,6 +417,41 @@ fn assert_flags_are_kept(system: &HostSystem) {
         kept.contains("\nTRADER_FLAGS=--paper --infinite --auto-restart\n"),
         "{kept}"
     );
+}
+
+/// A setting of the notifier leaves the trader, and its positions, alone.
+fn assert_notifier_setting_restarts_no_trader(system: &HostSystem) {
+    let ids = || {
+        ["trader-paper", "notifier"]
+            .map(|service| inspect(&system.container(service, 1), "{{.Id}}"))
+    };
+    let [trader, notifier] = ids();
+    system.add_setting("NOTIFIER_SUMMARY_SECS=600");
+    assert_exit(&system.script("up", &[]), 0, &[]);
+    let [trader_after, notifier_after] = ids();
+    assert_eq!(trader, trader_after);
+    assert_ne!(notifier, notifier_after);
+}
+
+/// Docker's pause is invisible to the process and its watchdog: the host command says it, and how it ends.
+fn assert_paused_container_is_reported(system: &HostSystem) {
+    let trader = system.container("trader-paper", 1);
+    docker(&["pause", &trader]);
+    let unpause = format!("docker unpause {trader}");
+    assert_exit(&system.bearish("health"), 69, &[&unpause, "watchdog-1"]);
+    assert_exit(&system.bearish("health watchdog-1"), 0, &["watchdog-1"]);
+    assert_exit(&system.bearish("explain trader-paper-1"), 0, &[&unpause]);
+    docker(&["unpause", &trader]);
+}
+
+/// In a pipe the log has no terminal codes, and names are those of messages.
+fn assert_logs_are_plain_text(system: &HostSystem) {
+    let logs = assert_exit(
+        &system.bearish("logs watchdog-1"),
+        0,
+        &["watchdog-1", "supervising"],
+    );
+    assert!(!logs.contains('\u{1b}'), "{logs}");
 }
 
 fn latch_id(status: &str) -> Option<&str> {
@@ -284,7 +492,15 @@ async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
     .await;
     docker(&["stop", &system.container("watchdog", 1)]);
     assert_exit(&system.bearish("resume --reason test"), 0, &[]);
-    assert_exit(&system.bearish("history trader-paper-1"), 0, &["stop"]);
+    assert_exit(
+        &system.bearish("health"),
+        69,
+        &["trader-paper-1", "exited (exit code 0)"],
+    );
+    // The user of the host, who gave the command.
+    let user = output_text(&Command::new("id").arg("-un").output().unwrap());
+    let stopped = format!("command stop by {}", user.trim());
+    assert_exit(&system.bearish("history trader-paper-1"), 0, &[&stopped]);
     assert_exit(&system.bearish("dry-run"), 0, &["ready to start"]);
     docker(&["start", &system.container("watchdog", 1)]);
     assert_exit(&system.script("up", &[]), 0, &[]);
@@ -334,8 +550,12 @@ async fn assert_watchdog_metrics_can_be_published(system: &HostSystem) {
 #[tokio::test(flavor = "multi_thread")]
 async fn operator_commands_work_from_the_first_start_on() {
     let system = HostSystem::new("host");
+    assert_interrupted_start_says_what_follows(&system);
     let _telegram = assert_corrected_token_works_at_once(&system).await;
     assert_flags_are_kept(&system);
+    assert_notifier_setting_restarts_no_trader(&system);
+    assert_paused_container_is_reported(&system);
+    assert_logs_are_plain_text(&system);
     assert_commands_work_while_traders_are_down(&system).await;
     assert_watchdog_metrics_can_be_published(&system).await;
 }
@@ -363,5 +583,5 @@ fn backtest_reads_and_writes_files_by_the_paths_that_were_typed() {
     assert_exit(&command.output().unwrap(), 0, &["BTCUSDT"]);
     assert!(trades.is_file());
     let missing = system.bearish("backtest /nowhere/candles.csv --symbol BTCUSDT");
-    assert_exit(&missing, 78, &["/nowhere"]);
+    assert_exit(&missing, 78, &["/nowhere/candles.csv: no such candle file"]);
 }

@@ -57,7 +57,7 @@ async fn hung_core_halts_its_book_only_and_the_other_books_trade_on() {
         EventBody::BookHalted { book, reason } => Some((book.symbol.as_str(), reason.as_str())),
         _ => None,
     });
-    let expected = "bug: a decision did not return within 10 s";
+    let expected = "bug: a decision did not return within 10s";
     assert_eq!(halts.collect::<Vec<_>>(), [(HUNG_SYMBOL, expected)]);
 
     drop(next);

@@ -72,11 +72,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "",
         "drawn from messages that are checked in their sources; holds a picture as base64",
     ),
-    (
-        "tests/src/telegram",
-        "words",
-        "Telegram's term in its own error texts",
-    ),
     ("scripts/bearish", "words", "a variable of bash"),
     ("_typos.toml", "words", "a key of typos"),
     ("tests/tests/host_command.rs", "words", "a variable of bash"),

@@ -3,9 +3,11 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bearish_tests::bus_reader::{self, StoredEvent};
@@ -44,6 +46,30 @@ async fn position_reaches_its_target_and_journal_and_exchange_agree() {
     system.wait_for_record("the target is filled", target).await;
     system.wait_for_trades(1).await;
     system.audit().await;
+    assert_logged_as_journaled_before_sent(&trader.out());
+}
+
+/// The log shows the order of the journal, also for protective orders, which are sent while their batch is appended.
+fn assert_logged_as_journaled_before_sent(log: &[String]) {
+    let order = |line: &str| {
+        let id = line.split_once(" order=")?.1;
+        Some(id.split(' ').next()?.to_owned())
+    };
+    let mut journaled = BTreeSet::new();
+    let mut sent = 0;
+    for line in log {
+        if line.contains("order journaled") {
+            journaled.extend(order(line));
+        } else if line.contains("order sent") {
+            let id = order(line).unwrap_or_else(|| panic!("no order in {line}"));
+            assert!(
+                journaled.contains(&id),
+                "sent before it was journaled: {line}"
+            );
+            sent += 1;
+        }
+    }
+    assert!(sent >= 3, "entry, stop and target are logged: {log:#?}");
 }
 
 #[tokio::test]

@@ -57,6 +57,7 @@ impl ReplayExchange {
             seed: 0,
             speed: 1.0,
             symbols: Vec::new(),
+            contracts: 0,
             candles_file: Some(file),
             candles_symbol: Contract::find(SYMBOL).unwrap(),
             warmup_candles: Some(MINUTES - 1),

@@ -91,23 +91,33 @@ async fn start_exchange() -> (Exchange, tempfile::TempDir) {
         ("SIM_SPEED", "1"),
         ("SIM_CLOCK_PAUSE", "never"),
         ("SIM_API_KEYS", &format!("{KEY}:{SECRET}:trade")),
+        ("SIM_FAULT_API", "1"),
     ])
     .await;
     (exchange, folder)
 }
 
-/// Runs a client script, which must succeed; shows its output if it fails.
+/// Runs a client script on the replayed market of one contract.
 async fn run_client(script: &str) {
-    let python = match prepare_python() {
-        Ok(python) => python,
-        Err(reason) => {
+    if let Some(python) = python_or_skip(script) {
+        let (exchange, _market) = start_exchange().await;
+        run_script(&python, script, &exchange).await;
+    }
+}
+
+/// Path of Python with the clients. `None`, which is printed, if they cannot be installed.
+fn python_or_skip(script: &str) -> Option<PathBuf> {
+    prepare_python()
+        .inspect_err(|reason| {
             eprintln!(
                 "SKIPPED: {script}: the clients cannot be installed on this machine: {reason}"
             );
-            return;
-        }
-    };
-    let (exchange, _market) = start_exchange().await;
+        })
+        .ok()
+}
+
+/// Runs a client script, which must succeed; shows its output if it fails.
+async fn run_script(python: &Path, script: &str, exchange: &Exchange) {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python_clients");
     let mut command = Command::new(python);
     command.arg("-u").arg(scripts.join(script));
@@ -122,19 +132,25 @@ async fn run_client(script: &str) {
 }
 
 #[tokio::test]
-#[ignore = "needs python3 and PyPI: `scripts/test --all`"]
 async fn binance_python_connector_accepts_every_response() {
     run_client("official.py").await;
 }
 
 #[tokio::test]
-#[ignore = "needs python3 and PyPI: `scripts/test --all`"]
 async fn python_binance_trades_and_is_rejected_as_on_binance() {
     run_client("python_binance.py").await;
 }
 
 #[tokio::test]
-#[ignore = "needs python3 and PyPI: `scripts/test --all`"]
 async fn ccxt_parses_every_response() {
     run_client("ccxt_usdm.py").await;
+}
+
+#[tokio::test]
+#[ignore = "needs python3 and PyPI: `scripts/test --all`"]
+async fn ccxt_finds_steps_limits_and_status_of_hundreds_of_contracts() {
+    if let Some(python) = python_or_skip("ccxt_contracts.py") {
+        let exchange = Exchange::start(&[("SIM_CONTRACTS", "500"), ("SIM_SPEED", "1")]).await;
+        run_script(&python, "ccxt_contracts.py", &exchange).await;
+    }
 }

@@ -350,7 +350,7 @@ async fn watchdog_with_a_hung_loop_exits_so_that_docker_restarts_it() {
     assert_eq!(code, i32::from(ExitCode::Internal.number()));
     let stderr = rig.watchdog.err().join("\n");
     assert!(
-        stderr.contains("the main loop is hung: no activity for 30 s"),
+        stderr.contains("the main loop is hung: no activity for 30s"),
         "{stderr}"
     );
     rig.replace_watchdog();

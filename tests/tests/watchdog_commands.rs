@@ -61,7 +61,7 @@ async fn stop_start_and_restart_commands_work_and_spend_no_restarts() {
     let EventBody::UnitStopped { reason, .. } = rig.wait_for_event("unit_stopped").await else {
         unreachable!()
     };
-    assert_eq!(reason, "stopped by watchdog (exit 0)");
+    assert_eq!(reason, "stopped by operator (exit 0)");
     assert_rejected(&rig, &["stop", &unit.name], "already stopped").await;
     rig.replace_watchdog();
     rig.watchdog.wait_for_log("supervising").await;
@@ -85,17 +85,13 @@ async fn unit_on_hold_is_left_alone_and_explained_until_released() {
     let rig = WatchdogRig::start().await;
     let unit = rig.unit_setup(1, RESTART_AT_ONCE_FLAGS).start();
     rig.wait_until_healthy(&unit).await;
-    run_command_ok(&rig, &["hold", &unit.name, "--reason", "maintenance"]).await;
+    let hold = ["hold", &unit.name, "--reason", "maintenance", "--by", "ops"];
+    run_command_ok(&rig, &hold).await;
     unit.signal("USR1");
     let ended = |phase: &UnitPhase| matches!(phase, UnitPhase::Ended { .. });
     rig.wait_for_phase(&unit, "ended", ended).await;
     unit.assert_stays(false, SETTLE_TIME).await;
-    assert_rejected(
-        &rig,
-        &["start", &unit.name],
-        "on hold by watchdog (maintenance)",
-    )
-    .await;
+    assert_rejected(&rig, &["start", &unit.name], "on hold by ops (maintenance)").await;
     let output = run_command_ok(&rig, &["explain", &unit.name]).await;
     assert!(
         output.contains("maintenance") && output.contains("scripts/bearish release"),
@@ -108,9 +104,9 @@ async fn unit_on_hold_is_left_alone_and_explained_until_released() {
     .await;
     let output = run_command_ok(&rig, &["history", &unit.name]).await;
     for line in [
-        "on hold by watchdog: maintenance",
+        "on hold by ops: maintenance",
         "ended with exit 70",
-        "released by watchdog",
+        "released by operator",
     ] {
         assert!(output.contains(line), "{line}: {output}");
     }

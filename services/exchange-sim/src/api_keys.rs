@@ -1,4 +1,4 @@
-//! API keys and the check of signatures. Each key is an account of its own.
+//! API keys and the check of signatures. A key is an account of its own, or a further key of the account of another.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,11 +17,12 @@ pub enum ApiPermission {
     Withdraw,
 }
 
-/// Secret and permission of a key.
+/// Secret, permission and account of a key.
 #[derive(Clone)]
 struct ApiKey {
     secret: String,
     permission: ApiPermission,
+    account: String,
 }
 
 /// All API keys; without keys there is no trading.
@@ -36,7 +37,8 @@ impl fmt::Debug for ApiKeys {
 }
 
 impl ApiKeys {
-    /// Parses `key:secret` or `key:secret:permission`, separated by commas or line breaks.
+    /// Parses `key:secret`, `key:secret:permission` or `key:secret:permission:account`, separated by commas or line
+    /// breaks. The account is the name of a key without an account of its own in the list.
     ///
     /// # Errors
     /// What is expected, without the given text, which may contain a secret.
@@ -47,6 +49,20 @@ impl ApiKeys {
             .map(parse_key)
             .collect::<Result<_, _>>()
             .map(Self)
+            .and_then(Self::with_known_accounts)
+    }
+
+    /// Rejects a key for the account of a key that is not in the list, or that has another account itself.
+    fn with_known_accounts(self) -> Result<Self, String> {
+        let is_known = |key: &ApiKey| {
+            let main = self.0.get(&key.account);
+            main.is_some_and(|main| main.account == key.account)
+        };
+        if self.0.values().all(is_known) {
+            Ok(self)
+        } else {
+            Err("expected the name of another key of the list as the account".to_owned())
+        }
     }
 
     /// Whether there is no key.
@@ -54,9 +70,15 @@ impl ApiKeys {
         self.0.is_empty()
     }
 
-    /// Names of the keys: each is an account.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
+    /// Names of the accounts: each is the name of its first key.
+    pub fn accounts(&self) -> impl Iterator<Item = &str> {
+        let own = self.0.iter().filter(|(name, key)| **name == key.account);
+        own.map(|(name, _)| name.as_str())
+    }
+
+    /// Account of a key; `None` if the key is unknown.
+    pub fn account(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(|known| known.account.as_str())
     }
 
     /// Permission of a key; `None` if the key is unknown.
@@ -79,11 +101,13 @@ impl ApiKeys {
 
 fn parse_key(text: &str) -> Result<(String, ApiKey), String> {
     let refused = || {
-        "expected key:secret or key:secret:permission with permission read, trade or withdraw, separated by commas"
+        "expected key:secret, key:secret:permission or key:secret:permission:account with permission read, trade or \
+         withdraw, separated by commas"
             .to_owned()
     };
     let mut parts = text.split(':');
     let (name, secret, right) = (parts.next(), parts.next(), parts.next());
+    let account = parts.next().or(name).unwrap_or_default().to_owned();
     let right = match right {
         None | Some("trade") => ApiPermission::Trade,
         Some("read") => ApiPermission::Read,
@@ -98,6 +122,7 @@ fn parse_key(text: &str) -> Result<(String, ApiKey), String> {
                 ApiKey {
                     secret,
                     permission: right,
+                    account,
                 },
             ))
         }
@@ -112,7 +137,7 @@ mod tests {
     #[test]
     fn key_list_is_parsed_and_no_secret_is_shown() {
         let keys = ApiKeys::parse("one:hush, two:quiet:read\nthree:still:withdraw").unwrap();
-        assert_eq!(keys.names().collect::<Vec<_>>(), ["one", "three", "two"]);
+        assert_eq!(keys.accounts().collect::<Vec<_>>(), ["one", "three", "two"]);
         assert_eq!(keys.permission("one"), Some(ApiPermission::Trade));
         assert_eq!(keys.permission("two"), Some(ApiPermission::Read));
         assert_eq!(keys.permission("four"), None);
@@ -121,8 +146,23 @@ mod tests {
     }
 
     #[test]
+    fn second_key_has_the_account_of_the_first() {
+        let keys = ApiKeys::parse("one:hush,app:quiet:trade:one").unwrap();
+        assert_eq!(keys.accounts().collect::<Vec<_>>(), ["one"]);
+        assert_eq!(
+            (keys.account("app"), keys.account("one")),
+            (Some("one"), Some("one"))
+        );
+        assert_eq!(keys.account("two"), None);
+        for text in ["a:b:trade:c", "a:b,c:d:trade:a,e:f:trade:c"] {
+            let refused = ApiKeys::parse(text).unwrap_err();
+            assert!(refused.starts_with("expected "), "{refused}");
+        }
+    }
+
+    #[test]
     fn invalid_keys_are_rejected_without_being_repeated() {
-        for text in ["hush", "hush:", ":hush", "a:b:fly", "a:b:trade:c"] {
+        for text in ["hush", "hush:", ":hush", "a:b:fly", "a:b:trade:a:d"] {
             let refused = ApiKeys::parse(text).unwrap_err();
             assert!(refused.starts_with("expected ") && !refused.contains(text));
         }

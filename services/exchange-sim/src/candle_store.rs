@@ -10,6 +10,8 @@ use crate::interval::Interval;
 const MAX_BASE_CANDLES: usize = 50_000;
 /// Number of candles kept per contract and longer interval: six full responses of `klines`.
 const MAX_LONGER_CANDLES: usize = 10_000;
+/// The same for a generated contract: 33 hours of minutes, and one full response of `klines`.
+const SMALL_WINDOW: [usize; 2] = [2_000, 1_500];
 
 /// Range of requested candles by open time in UTC ms, both ends inclusive.
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +44,29 @@ pub struct CandleStore {
 impl CandleStore {
     /// An empty store for base candles of `base`.
     pub fn new(base: Interval) -> Self {
+        Self::with_window(base, [MAX_BASE_CANDLES, MAX_LONGER_CANDLES])
+    }
+
+    /// An empty store with a smaller window, for one of hundreds of contracts.
+    pub fn small(base: Interval) -> Self {
+        Self::with_window(base, SMALL_WINDOW)
+    }
+
+    fn with_window(base: Interval, [base_candles, longer_candles]: [usize; 2]) -> Self {
         let series = Interval::ALL
             .into_iter()
             .filter(|i| i.ms() % base.ms() == 0)
-            .map(|interval| Series::new(interval, base))
+            .map(|interval| {
+                let is_base = interval == base;
+                Series::new(
+                    interval,
+                    if is_base {
+                        base_candles
+                    } else {
+                        longer_candles
+                    },
+                )
+            })
             .collect();
         Self { base, series }
     }
@@ -118,12 +139,7 @@ impl CandleStore {
 }
 
 impl Series {
-    fn new(interval: Interval, base: Interval) -> Self {
-        let max_candles = if interval == base {
-            MAX_BASE_CANDLES
-        } else {
-            MAX_LONGER_CANDLES
-        };
+    fn new(interval: Interval, max_candles: usize) -> Self {
         Self {
             interval,
             closed: VecDeque::with_capacity(max_candles),

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::market::Market;
 use crate::symbols::Contract;
+use crate::trading::record::PriceChange;
 use crate::ws::hub::{Hub, StreamKey, Subscriber};
 
 /// Limits of clients; Binance's numbers by default.
@@ -62,7 +63,6 @@ pub struct MarketMoment<'a> {
 pub struct Exchange {
     state: Mutex<State>,
     hub: Mutex<Hub>,
-    listed: Vec<&'static Contract>,
     limits: Limits,
     /// Number of starts and stops of the clock: the state file is written and the stream publisher is reset at each.
     clock_changes: watch::Sender<u64>,
@@ -72,7 +72,6 @@ impl Exchange {
     /// An exchange over `market` with the time of `clock`.
     pub fn new(market: Market, clock: Clock, limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            listed: market.listed().to_vec(),
             state: Mutex::new(State { clock, market }),
             hub: Mutex::new(Hub::default()),
             limits,
@@ -80,9 +79,21 @@ impl Exchange {
         })
     }
 
-    /// Contracts that this exchange lists, in the order of `SIM_SYMBOLS`.
-    pub fn listed(&self) -> &[&'static Contract] {
-        &self.listed
+    /// The contracts of the market, also those that a fault has made invisible.
+    pub fn listed(&self) -> Vec<&'static Contract> {
+        self.state().market.listed().to_vec()
+    }
+
+    /// Open time of a base candle that is not loaded yet, UTC ms: what changes prices from then on changes no price that
+    /// has been seen, at any speed of the clock.
+    pub(crate) fn next_open_ms(&self) -> i64 {
+        let state = self.state();
+        state.market.next_open_ms(state.clock.now(Instant::now()))
+    }
+
+    /// Applies a change of prices or symbols to the market.
+    pub(crate) fn change_prices(&self, change: &PriceChange) {
+        self.state().market.change_prices(change);
     }
 
     /// Limits of weight, orders and connections for clients.

@@ -6,7 +6,8 @@
 //! - [`exchange`]: market and clock, shared by all tasks.
 //! - [`trading`]: accounts, orders and positions, pure. `trading_service` executes calls, stores changes, notifies
 //!   user streams and arms faults; [`api_keys`] authenticates.
-//! - `rest`, `ws`: the protocol; `stream_publisher` publishes the streams.
+//! - `rest`, `ws`: the protocol; `stream_publisher` publishes the streams, `connection` accepts the clients.
+//! - [`fault_reference`]: the table of faults for the documentation.
 //! - [`server`]: assembly. [`settings`], [`health`]: the command line.
 //!
 //! It shares no code with the trader, and is tested with independent clients.
@@ -15,7 +16,9 @@ pub mod api_keys;
 pub mod candle;
 pub mod candle_store;
 pub mod clock;
+mod connection;
 pub mod exchange;
+pub mod fault_reference;
 pub mod health;
 pub mod interval;
 pub mod market;

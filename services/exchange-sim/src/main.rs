@@ -1,7 +1,5 @@
 //! The process of exchange-sim: parses the command line, serves or checks, and returns the exit code.
 
-use std::io::{self, Write};
-
 use exchange_sim::exchange::Limits;
 use exchange_sim::health;
 use exchange_sim::server::Server;
@@ -10,14 +8,16 @@ use protocol::exit_code::ExitCode;
 use runtime::logging;
 use runtime::process::{self, ExitError};
 use runtime::shutdown::Shutdown;
+use runtime::stdout::OutputArgs;
+use serde_json::json;
 
 fn main() -> std::process::ExitCode {
     let cli: Cli = match process::parse() {
         Ok(cli) => cli,
         Err(code) => return code.into(),
     };
-    if let Some(Command::Health) = cli.command {
-        return check(&cli.settings);
+    if let Some(Command::Health(output)) = cli.command {
+        return check(&cli.settings, output);
     }
     process::run(serve(cli)).into()
 }
@@ -31,17 +31,18 @@ async fn serve(cli: Cli) -> Result<ExitCode, ExitError> {
 }
 
 /// Runs the health check: prints one line, and exits with 0 or 1 for Docker.
-fn check(settings: &Settings) -> std::process::ExitCode {
+fn check(settings: &Settings, output: OutputArgs) -> std::process::ExitCode {
     let asked = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("unhealthy: {e}"))
         .and_then(|runtime| runtime.block_on(health::check(settings.listen)));
-    let (line, code) = match asked {
-        Ok(line) => (line, 0),
-        Err(line) => (line, 1),
+    let (text, status, code) = match asked {
+        Ok(text) => (text, "healthy", 0_u8),
+        Err(text) => (text, "unhealthy", 1),
     };
+    let answer = json!({ "status": status, "text": text, "exit_code": code });
     // If standard output is closed, the exit code still has the result.
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = output.print(&answer, || text);
     code.into()
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::serve::ListenerExt;
 use protocol::time::UtcMs;
 use runtime::process::ExitError;
 use secrecy::ExposeSecret;
@@ -19,6 +18,7 @@ use tracing::{debug, info, warn};
 
 use crate::api_keys::ApiKeys;
 use crate::clock::{Clock, ClockStart};
+use crate::connection::{ConnectionListener, Peer};
 use crate::exchange::{Exchange, Limits};
 use crate::market::Market;
 use crate::market::replay::Recording;
@@ -26,6 +26,7 @@ use crate::settings::{MarketKind, Settings};
 use crate::state_file::{InvalidState, StateFile};
 use crate::symbols::Contract;
 use crate::trading::exchange_state::ExchangeState;
+use crate::trading::record::CallRecords;
 use crate::trading_service::TradingService;
 use crate::trading_service::write_ahead_log::WriteAheadLog;
 use crate::ws::ConnectionContext;
@@ -142,10 +143,15 @@ fn build(
     let started = Instant::now();
     let mut market = match settings.market {
         MarketKind::Synthetic => {
-            Market::synthetic(settings.seed, distinct_contracts(&settings.symbols))
+            let listed = Contract::listed(&settings.symbols, settings.contracts);
+            Market::synthetic(settings.seed, listed)
         }
         MarketKind::Replay => replay_market(settings)?,
     };
+    let stored = stored_calls(settings, &keys, market.identity())?;
+    for change in stored.iter().flat_map(CallRecords::price_changes) {
+        market.change_prices(change);
+    }
     let beginning = clock_start(settings, &market)?;
     market.advance(beginning.exchange_ms);
     info!(
@@ -163,7 +169,8 @@ fn build(
         Instant::now(),
     );
     let exchange = Exchange::new(market, clock, limits);
-    let trading_service = build_trading_service(settings, &exchange, keys, beginning.exchange_ms)?;
+    let trading_service =
+        build_trading_service(settings, &exchange, keys, stored, beginning.exchange_ms)?;
     Ok((exchange, trading_service))
 }
 
@@ -184,15 +191,28 @@ fn read_api_keys(settings: &Settings) -> Result<ApiKeys, ExitError> {
         .map_err(|expected| ExitError::config(format!("SIM_API_KEYS (not shown): {expected}")))
 }
 
+/// The stored calls. Without keys there is no trading, and nothing is stored.
+fn stored_calls(
+    settings: &Settings,
+    keys: &ApiKeys,
+    identity: &str,
+) -> Result<Vec<CallRecords>, ExitError> {
+    match state_dir(settings).filter(|_| !keys.is_empty()) {
+        Some(dir) => WriteAheadLog::load(&dir, identity).map_err(config_error),
+        None => Ok(Vec::new()),
+    }
+}
+
 /// The trading service: stored state, and an account for each key. Without keys there is no trading, and nothing is
 /// stored.
 fn build_trading_service(
     settings: &Settings,
     exchange: &Arc<Exchange>,
     keys: ApiKeys,
+    stored: Vec<CallRecords>,
     now_ms: i64,
 ) -> Result<Arc<TradingService>, ExitError> {
-    let mut state = ExchangeState::new(exchange.listed(), now_ms);
+    let mut state = ExchangeState::new(&exchange.listed(), now_ms);
     let balance = settings.balance_usdt;
     let dir = state_dir(settings).filter(|_| !keys.is_empty());
     let Some(dir) = dir else {
@@ -205,10 +225,10 @@ fn build_trading_service(
         ));
     };
     let (identity, ..) = exchange.clock_state();
-    for batch in WriteAheadLog::load(&dir, &identity).map_err(config_error)? {
+    for batch in stored {
         state.restore(batch);
     }
-    for name in keys.names() {
+    for name in keys.accounts() {
         state.open_account(name, balance);
     }
     let store = WriteAheadLog::create(&dir, &identity, &state.snapshot()).map_err(config_error)?;
@@ -219,17 +239,6 @@ fn build_trading_service(
         Some(store),
         balance,
     ))
-}
-
-/// The contracts without repeats, in the given order.
-fn distinct_contracts(symbols: &[&'static Contract]) -> Vec<&'static Contract> {
-    let mut listed: Vec<&'static Contract> = Vec::new();
-    for contract in symbols {
-        if !listed.iter().any(|c| c.symbol == contract.symbol) {
-            listed.push(contract);
-        }
-    }
-    listed
 }
 
 fn replay_market(settings: &Settings) -> Result<Market, ExitError> {
@@ -286,16 +295,11 @@ async fn named(name: &'static str, task: impl Future<Output = ()>) -> &'static s
 
 async fn serve(listener: TcpListener, context: ConnectionContext, fault_api: bool) {
     let shutdown = context.shutdown.clone();
-    let rest = rest::router(&context.trading_service, fault_api);
-    let routes = ws::router(context).merge(rest);
-    let listener = listener.tap_io(|socket| {
-        // Events are small and urgent. A socket without TCP_NODELAY still works.
-        if let Err(error) = socket.set_nodelay(true) {
-            debug!(%error, "cannot set TCP_NODELAY");
-        }
-    });
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let served = axum::serve(listener, service)
+    let trading_service = Arc::clone(&context.trading_service);
+    let rest = rest::router(&trading_service, fault_api);
+    let routes = rest::with_delivery(ws::router(context).merge(rest), &trading_service);
+    let service = routes.into_make_service_with_connect_info::<Peer>();
+    let served = axum::serve(ConnectionListener(listener), service)
         .with_graceful_shutdown(async move { shutdown.cancelled().await })
         .await;
     if let Err(error) = served {

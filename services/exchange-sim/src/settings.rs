@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use runtime::logging::LoggingSettings;
+use runtime::stdout::OutputArgs;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 
 use crate::clock::ClockPause;
-use crate::symbols::{self, Contract};
+use crate::symbols::{self, Contract, MAX_CONTRACTS};
 
 /// Default seed: its market has an early trade and stays active and plausible. Chosen by the search in
 /// `tests/exchange/default_market.rs`, which also checks it.
@@ -43,7 +44,7 @@ pub enum Command {
         clippy::doc_markdown,
         reason = "this text is printed to a terminal, where backticks are noise"
     )]
-    Health,
+    Health(OutputArgs),
 }
 
 /// Source of the market.
@@ -84,6 +85,15 @@ pub struct Settings {
     )]
     pub symbols: Vec<&'static Contract>,
 
+    /// Number of contracts of the synthetic market, up to 500: those of SIM_SYMBOLS, and then others of the exchange's
+    /// list. Default: only those of SIM_SYMBOLS
+    #[arg(long, env = "SIM_CONTRACTS", default_value_t = 0, value_parser = contract_count)]
+    #[allow(
+        clippy::doc_markdown,
+        reason = "this text is printed to a terminal, where backticks are noise"
+    )]
+    pub contracts: usize,
+
     /// Candle file of the replayed market, CSV or CSV.gz
     #[arg(long, env = "SIM_CANDLES_FILE")]
     pub candles_file: Option<PathBuf>,
@@ -107,7 +117,8 @@ pub struct Settings {
     pub clock_pause: ClockPause,
 
     /// API keys as key:secret or key:secret:permission (read, trade, withdraw), separated by commas; each is an
-    /// account. Without keys there is no trading
+    /// account. key:secret:permission:other is a second key of the account of the key other. Without keys there is no
+    /// trading
     // Parsed when the exchange is built, because clap's error would repeat the secret.
     #[arg(long, env = "SIM_API_KEYS", default_value = "", hide_env_values = true)]
     pub api_keys: SecretString,
@@ -159,7 +170,19 @@ fn speed(text: &str) -> Result<f64, String> {
 }
 
 fn contract(text: &str) -> Result<&'static Contract, String> {
-    Contract::find(text).ok_or_else(|| format!("expected {}", symbols::catalogue_names()))
+    Contract::find(text).ok_or_else(|| {
+        format!(
+            "expected {}, or a generated contract",
+            symbols::catalogue_names()
+        )
+    })
+}
+
+fn contract_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count <= MAX_CONTRACTS)
+        .ok_or_else(|| format!("expected a whole number from 0 to {MAX_CONTRACTS}"))
 }
 
 fn one_or_zero(text: &str) -> Result<bool, String> {
@@ -208,8 +231,9 @@ mod tests {
             ("--seed", "-1"),
             ("--speed", "0"),
             ("--speed", "NaN"),
-            ("--symbols", "BTCUSDT,DOGEUSDT"),
+            ("--symbols", "BTCUSDT,FOOUSDT"),
             ("--candles-symbol", "btcusdt"),
+            ("--contracts", "501"),
             ("--warmup-candles", "many"),
         ] {
             let said = rejection(&[&format!("{flag}={value}")]);

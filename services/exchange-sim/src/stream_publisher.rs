@@ -78,12 +78,7 @@ async fn wait_for_next(
 fn publish_due(exchange: &Exchange, trading_service: &TradingService, update: bool) {
     let streams = exchange.hub().published();
     // Locked before the market: the same order as in calls.
-    let tick = |c: &&Contract| {
-        trading_service
-            .filters(c.symbol)
-            .map_or(Decimal::ZERO, |r| r.tick)
-    };
-    let ticks: Vec<Decimal> = exchange.listed().iter().map(tick).collect();
+    let ticks = trading_service.ticks(&exchange.listed());
     let (now_ms, due) = exchange.with_market_moment(|moment| {
         let inputs = PublisherInputs {
             trading_service,
@@ -117,20 +112,26 @@ impl PublisherInputs<'_> {
     fn frames(&self, key: StreamKey, published_ms: i64) -> Option<Vec<Frame>> {
         let now_ms = self.moment.now_ms;
         let contract = *self.moment.market.listed().get(key.contract_index)?;
+        // The exchange sends nothing about a contract that it does not list.
+        let tick = *self.ticks.get(key.contract_index)?;
+        if tick.is_zero() {
+            return None;
+        }
         let price = || self.moment.market.price_at(contract.symbol, now_ms);
+        let mark = || self.moment.market.mark_at(contract.symbol, now_ms);
         let written = match key.kind {
             StreamKind::Kline(interval) => {
                 return Some(self.klines(contract, key.contract_index, interval, published_ms));
             }
             StreamKind::BookTicker if self.is_update_due => {
-                let quote = Quote::around(price()?, *self.ticks.get(key.contract_index)?);
+                let quote = Quote::around(price()?, tick);
                 event::book_ticker(contract, quote, now_ms)
             }
             kind @ StreamKind::MarkPrice { every_ms }
                 if self.is_update_due
                     && now_ms.div_euclid(every_ms) != published_ms.div_euclid(every_ms) =>
             {
-                event::mark_price(contract, kind, price()?, now_ms)
+                event::mark_price(contract, kind, [mark()?, price()?], now_ms)
             }
             StreamKind::BookTicker | StreamKind::MarkPrice { .. } => return None,
         };

@@ -16,6 +16,7 @@ use runtime::metrics::{Metrics, ProcessInfo};
 use runtime::outbox::{self, OutboxPublisher};
 use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
+use runtime::stdout::OutputArgs;
 use runtime::{logging, streams};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
@@ -123,10 +124,10 @@ fn accept_channel_check(
 ///
 /// # Errors
 /// Exit 78 if the instance has no name.
-pub async fn health() -> Result<ExitCode, ExitError> {
+pub async fn health(output: OutputArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let identity = settings.own.identify().await?;
-    Ok(check::query(Service::Notifier, identity.instance.as_str()).await)
+    Ok(check::query(Service::Notifier, identity.instance.as_str(), output).await)
 }
 
 async fn run_process(

@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use protocol::command::DeadLetterSelection;
+use runtime::stdout::OutputArgs;
 
 /// Sends notifications to the operator and receives commands, by Telegram; without a token, notifications go to the log
 #[derive(Debug, Parser)]
@@ -16,28 +17,30 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check the local notifier's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
-    Health,
+    Health(OutputArgs),
     /// Print the notification of every event with sample values; needs no bus
-    Preview,
+    Preview(OutputArgs),
     /// Send one message with the configured token and chat (exit 0 sent, 69 Telegram unreachable, 78 invalid
     /// configuration)
     SendTest {
         /// Text of the message.
         text: Option<String>,
+        /// Format of the result.
+        #[command(flatten)]
+        output: OutputArgs,
     },
     /// Show counts of messages, queued notifications and dead letters; works while the notifier is down
-    Status(StatusArgs),
+    Status(OutputArgs),
     /// Send dead letters again: notifications that Telegram rejected (exit 64 no such dead letter, 69 no notifier
     /// answers)
-    Resend(DeadLetterArgs),
-}
-
-/// Output of `notifier status`.
-#[derive(Debug, Args)]
-pub struct StatusArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+    Resend {
+        /// Which dead letters are sent again.
+        #[command(flatten)]
+        dead_letters: DeadLetterArgs,
+        /// Format of the result.
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 /// Selection of dead letters.

@@ -11,11 +11,14 @@ fn main() -> Status {
         Err(code) => code,
         Ok(cli) => match cli.command {
             None => process::run(app::run()),
-            Some(Command::Preview) => process::run(async { preview::run() }),
-            Some(Command::SendTest { text }) => process::run(send_test::run(text)),
-            Some(Command::Health) => process::run(app::health()),
-            Some(Command::Status(args)) => process::run(status::run(args.json)),
-            Some(Command::Resend(args)) => process::run(resend::run(args.selection())),
+            Some(Command::Preview(output)) => process::run(async move { preview::run(output) }),
+            Some(Command::SendTest { text, output }) => process::run(send_test::run(text, output)),
+            Some(Command::Health(output)) => process::run(app::health(output)),
+            Some(Command::Status(args)) => process::run(status::run(args)),
+            Some(Command::Resend {
+                dead_letters,
+                output,
+            }) => process::run(resend::run(dead_letters.selection(), output)),
         },
     };
     code.into()

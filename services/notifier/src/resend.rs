@@ -10,6 +10,8 @@ use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
 use runtime::bus::{Bus, BusError, DEADLINE};
 use runtime::process::ExitError;
+use runtime::stdout::OutputArgs;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +106,10 @@ fn parse_request(message: Message) -> Option<PendingResend> {
 ///
 /// # Errors
 /// Exit 78 for invalid settings, 69 if the bus or the notifier does not answer, 64 if there is no such dead letter.
-pub async fn run(selection: DeadLetterSelection) -> Result<ExitCode, ExitError> {
+pub async fn run(
+    selection: DeadLetterSelection,
+    output: OutputArgs,
+) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await
@@ -122,7 +127,9 @@ pub async fn run(selection: DeadLetterSelection) -> Result<ExitCode, ExitError> 
     if !reply.ok {
         return Err(ExitError::new(ExitCode::Usage, reply.text));
     }
-    runtime::stdout::print_line(&reply.text)?;
+    output.print(&json!({ "ok": reply.ok, "text": reply.text }), || {
+        reply.text.clone()
+    })?;
     Ok(ExitCode::Success)
 }
 

@@ -1,12 +1,12 @@
 //! `notifier send-test`: sends one message with the configured token and chat. Needs no bus; the notifier may run
 //! meanwhile.
 
-use std::io::Write;
-
 use notifier_core::message::Message;
 use notifier_core::notification::{MESSAGE_LIMIT, utf16_length};
 use protocol::exit_code::ExitCode;
 use runtime::process::ExitError;
+use runtime::stdout::OutputArgs;
+use serde_json::json;
 
 use crate::settings::Settings;
 use crate::telegram::Telegram;
@@ -17,7 +17,7 @@ const DEFAULT_TEXT: &str = "✅ TEST: this chat receives the notifications of Be
 ///
 /// # Errors
 /// Exit 69 if waiting may help, 78 if the operator has to correct something, with one sentence of help.
-pub async fn run(text: Option<String>) -> Result<ExitCode, ExitError> {
+pub async fn run(text: Option<String>, output: OutputArgs) -> Result<ExitCode, ExitError> {
     let message = build_message(text)?;
     let settings = Settings::from_env()?;
     let Some(bot) = settings.bot()? else {
@@ -29,12 +29,11 @@ pub async fn run(text: Option<String>) -> Result<ExitCode, ExitError> {
     let (chat, place) = (bot.chat, bot.api_url.clone());
     match Telegram::new(&bot)?.try_send(chat, &message).await {
         Ok(number) => {
-            let number = number.map_or_else(String::new, |number| format!(" as message {number}"));
-            // A closed pipe is not an error.
-            let _ = writeln!(
-                std::io::stdout().lock(),
-                "sent to chat {chat} through {place}{number}"
-            );
+            let sent = json!({ "chat": chat, "api_url": place, "message": number });
+            output.print(&sent, || {
+                let number = number.map_or_else(String::new, |n| format!(" as message {n}"));
+                format!("sent to chat {chat} through {place}{number}")
+            })?;
             Ok(ExitCode::Success)
         }
         Err((cause, error)) => Err(ExitError::new(

@@ -3,6 +3,7 @@
 
 use notifier_core::record::DeliveryRecord;
 use notifier_core::state::DeliveryState;
+use protocol::duration::format_duration;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
@@ -11,25 +12,24 @@ use runtime::bus::{Bus, BusError};
 use runtime::clock;
 use runtime::journal::Journal;
 use runtime::process::ExitError;
+use runtime::stdout::OutputArgs;
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
 
-/// Prints the state of delivery, as JSON if `as_json`.
+/// Prints the state of delivery.
 ///
 /// # Errors
 /// Exit 78 for invalid settings, 69 if the bus does not answer.
-pub async fn run(as_json: bool) -> Result<ExitCode, ExitError> {
+pub async fn run(output: OutputArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let bus = Bus::try_connect(&settings.bus)
         .await
         .map_err(BusError::into_exit_error)?;
     let state = read_state(&bus).await?;
-    if as_json {
-        runtime::stdout::print_line(&to_json(&state).to_string())?;
-    } else {
-        runtime::stdout::print_lines(describe_state(&state, clock::now()))?;
-    }
+    output.print(&to_json(&state), || {
+        describe_state(&state, clock::now()).join("\n")
+    })?;
     Ok(ExitCode::Success)
 }
 
@@ -123,7 +123,7 @@ fn count_in_flight(state: &DeliveryState) -> usize {
 fn describe_last_sent(state: &DeliveryState, now: UtcMs) -> String {
     match state.last_sent_at {
         None => "never".to_owned(),
-        Some(at) => format!("{at} ({} s ago)", now.since(at).as_secs()),
+        Some(at) => format!("{at} ({} ago)", format_duration(now.since(at))),
     }
 }
 

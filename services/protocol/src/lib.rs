@@ -6,6 +6,7 @@
 
 pub mod account_command;
 pub mod command;
+pub mod duration;
 pub mod event;
 pub mod event_samples;
 pub mod exit_code;

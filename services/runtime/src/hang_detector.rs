@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use protocol::duration::format_duration;
 use protocol::exit_code::ExitCode;
 
 use crate::components::ComponentHandle;
@@ -106,8 +107,8 @@ pub fn exit_when_hung(component: &Arc<ComponentHandle>) -> Result<(), ExitError>
         },
         |_| {
             print_error(&format!(
-                "the main loop is hung: no activity for {} s; exiting, so that the process is restarted",
-                COMPONENT_LIMITS.duration().as_secs()
+                "the main loop is hung: no activity for {}; exiting, so that the process is restarted",
+                format_duration(COMPONENT_LIMITS.duration())
             ));
             std::process::exit(ExitCode::Internal.number().into());
         },

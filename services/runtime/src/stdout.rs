@@ -2,7 +2,37 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use clap::Args;
+use serde::Serialize;
+
 use crate::exit_error::ExitError;
+
+/// Format of a command's output
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct OutputArgs {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl OutputArgs {
+    /// Prints the result of a command as JSON or as text.
+    ///
+    /// # Errors
+    /// As [`print_lines`].
+    pub fn print(
+        self,
+        result: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), ExitError> {
+        if self.json {
+            let json = serde_json::to_string(result)
+                .map_err(|error| ExitError::internal(format!("output as JSON: {error}")))?;
+            return print_line(&json);
+        }
+        print_line(&text())
+    }
+}
 
 /// Prints lines to standard output.
 ///

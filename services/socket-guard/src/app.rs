@@ -6,10 +6,11 @@ use std::time::Duration;
 use hyper::StatusCode;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
+use runtime::health::check::HealthAnswer;
 use runtime::logging;
 use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
-use runtime::stdout::print_line;
+use runtime::stdout::OutputArgs;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -59,25 +60,21 @@ async fn serve(
 ///
 /// # Errors
 /// Exit 78 for an invalid setting.
-pub async fn health() -> Result<ExitCode, ExitError> {
+pub async fn health(output: OutputArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    let asked = Upstream::new(settings.listen_socket)
+    let response = Upstream::new(settings.listen_socket)
         .request("GET", "/_ping", PING_DEADLINE)
         .await;
-    let (line, code) = match asked {
-        Ok(whole) if whole.status == StatusCode::OK => {
-            ("Docker responds".to_owned(), ExitCode::Success)
-        }
+    let answer = match response {
+        Ok(whole) if whole.status == StatusCode::OK => HealthAnswer::healthy("Docker responds"),
         Ok(whole) => {
-            let said = String::from_utf8_lossy(&whole.body);
-            let line = format!("socket-guard responded {}: {said}", whole.status.as_u16());
-            (line, ExitCode::Unavailable)
+            let body = String::from_utf8_lossy(&whole.body);
+            let status = whole.status.as_u16();
+            HealthAnswer::waiting(format!("socket-guard responded {status}: {body}"))
         }
-        Err(lost) => (format!("not running: {lost}"), ExitCode::Internal),
+        Err(lost) => HealthAnswer::hung(format!("not running: {lost}")),
     };
-    // The exit code reports the result, too: a closed output does not change it.
-    let _ = print_line(&line);
-    Ok(code)
+    Ok(answer.print(output))
 }
 
 /// `BEARISH_PROJECT`, else the project of the own container. Waits for Docker as long as it takes.

@@ -1,6 +1,7 @@
 //! Command line of the proxy.
 
 use clap::{Parser, Subcommand};
+use runtime::stdout::OutputArgs;
 
 /// Passes allowed calls to Docker, for the containers of one Compose project
 #[derive(Debug, Parser)]
@@ -16,5 +17,5 @@ pub struct Cli {
 pub enum Command {
     /// Ping Docker through the running proxy (exit 0: healthy, 69: Docker does not respond, 70: the proxy does not
     /// respond)
-    Health,
+    Health(OutputArgs),
 }

@@ -11,7 +11,7 @@ fn main() -> Status {
         Err(code) => code,
         Ok(cli) => match cli.command {
             None => process::run(app::run()),
-            Some(Command::Health) => process::run(app::health()),
+            Some(Command::Health(output)) => process::run(app::health(output)),
         },
     };
     code.into()

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use protocol::trader_args::TraderArgs;
+use runtime::stdout::OutputArgs;
 
 use crate::backtest::BacktestArgs;
 use crate::cli_commands::account_commands::{FlattenArgs, PauseArgs, UnlatchArgs};
 use crate::cli_commands::init::InitArgs;
-use crate::cli_commands::output::OutputArgs;
 use crate::cli_commands::trades::TradesArgs;
 use crate::cli_commands::unhalt::UnhaltArgs;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check the local trader's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
-    Health,
+    Health(OutputArgs),
     /// Show every account and book: profit, position, rejected signals
     Status(OutputArgs),
     /// List the closed trades

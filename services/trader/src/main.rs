@@ -8,7 +8,7 @@ fn main() -> std::process::ExitCode {
     let code = match process::parse::<Cli>() {
         Err(code) => code,
         Ok(cli) => match cli.command {
-            Some(Command::Health) => process::run(commands::health::run()),
+            Some(Command::Health(output)) => process::run(commands::health::run(output)),
             Some(Command::Status(output)) => process::run(commands::status::run(output)),
             Some(Command::Trades(args)) => process::run(commands::trades::run(args)),
             Some(Command::Pause(args)) => process::run(commands::account_commands::pause(args)),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::duration::format_duration;
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::ProcessPhase;
 use protocol::ids::{Service, SubjectToken};
@@ -17,6 +18,7 @@ use runtime::logging::{self, Logging};
 use runtime::metrics::{Metrics, ProcessInfo};
 use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
+use runtime::stdout::OutputArgs;
 use runtime::{clock, hang_detector, outbox, streams};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
@@ -71,10 +73,10 @@ pub async fn run() -> Result<ExitCode, ExitError> {
 ///
 /// # Errors
 /// Exit 78 if this instance has no name.
-pub async fn health() -> Result<ExitCode, ExitError> {
+pub async fn health(output: OutputArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let identity = settings.own.identify().await?;
-    Ok(check::query(Service::Watchdog, identity.instance.as_str()).await)
+    Ok(check::query(Service::Watchdog, identity.instance.as_str(), output).await)
 }
 
 /// Tasks that run on the leader and on standby.
@@ -279,8 +281,8 @@ fn check_health(deps: &SupervisorDeps) -> HealthResult {
     let idle = deps.progress.component(COMPONENT).since_last_iteration();
     match (idle, deps.progress.phase()) {
         (Some(idle), _) if idle > HUNG_AFTER => Err(HealthFailure::hung(format!(
-            "supervisor loop made no progress for {} s",
-            idle.as_secs()
+            "supervisor loop made no progress for {}",
+            format_duration(idle)
         ))),
         (_, ProcessPhase::Starting) => Ok("standing by".to_owned()),
         _ => Ok(format!("supervising {}", deps.identity.host.project)),

@@ -3,19 +3,19 @@
 
 use async_nats::Client;
 use protocol::VERSION;
-use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest};
+use protocol::command::{CommandReply, UnitCommand, UnitCommandRequest, UnitStatuses};
 use protocol::exit_code::ExitCode;
 use protocol::ids::{HostKey, SubjectToken};
 use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, BusError};
 use runtime::identity::InstanceSettings;
 use runtime::process::{self, ExitError};
-use runtime::stdout::print_line;
+use runtime::stdout::{OutputArgs, print_line};
 use runtime::{clock, streams};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::cli::{Command, OutputFormat};
+use crate::cli::Command;
 use crate::read_model::ReadModel;
 use crate::settings::Settings;
 
@@ -32,6 +32,7 @@ pub fn main(command: Command) -> std::process::ExitCode {
 }
 
 async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<ExitCode, ExitError> {
+    let by = command.by();
     let (command, format) = command
         .unit_command()
         .ok_or_else(|| ExitError::internal("bug: not a unit command"))?;
@@ -45,10 +46,9 @@ async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<Exit
             command == UnitCommand::Status && models.iter().any(ReadModel::any_quarantined);
         return print_replies(&models, &command, format);
     }
-    let user = settings.bus.nats_user.as_ref();
     let request = UnitCommandRequest {
         v: VERSION,
-        by: user.map_or("operator", SubjectToken::as_str).to_owned(),
+        by,
         command,
     };
     let reply = send_request(bus.client(), &settings.own.host_key().await?, &request).await?;
@@ -84,7 +84,7 @@ async fn hosts(bus: &Bus, own: &InstanceSettings) -> Result<Vec<HostKey>, ExitEr
 fn print_replies(
     models: &[ReadModel],
     command: &UnitCommand,
-    format: OutputFormat,
+    format: OutputArgs,
 ) -> Result<ExitCode, ExitError> {
     let now = clock::now();
     let knows_unit =
@@ -97,6 +97,9 @@ fn print_replies(
     let (Some(first), is_several) = (replies.first(), replies.len() > 1) else {
         return print_no_unit(command, format);
     };
+    if let Some(failed) = replies.iter().find(|reply| !reply.ok) {
+        return Err(ExitError::new(ExitCode::Usage, failed.text.clone()));
+    }
     if format.json {
         let all = replies.iter().map(|reply| reply.data.clone());
         print_line(&match (is_several, first.data.clone()) {
@@ -115,7 +118,7 @@ fn print_replies(
 }
 
 /// The output of a query without an answer: no journal exists, or none knows the unit.
-fn print_no_unit(command: &UnitCommand, format: OutputFormat) -> Result<ExitCode, ExitError> {
+fn print_no_unit(command: &UnitCommand, format: OutputArgs) -> Result<ExitCode, ExitError> {
     if let Some(unit) = command.unit() {
         return Err(ExitError::new(
             ExitCode::Usage,
@@ -124,7 +127,7 @@ fn print_no_unit(command: &UnitCommand, format: OutputFormat) -> Result<ExitCode
             ),
         ));
     }
-    let none = json!({ "units": [] });
+    let none = json!(UnitStatuses::default());
     print_line(&if format.json {
         none.to_string()
     } else {
@@ -136,7 +139,7 @@ fn print_no_unit(command: &UnitCommand, format: OutputFormat) -> Result<ExitCode
 fn print_reply(
     command: &UnitCommand,
     reply: &CommandReply,
-    format: OutputFormat,
+    format: OutputArgs,
 ) -> Result<ExitCode, ExitError> {
     let unit = command.unit().map_or("", SubjectToken::as_str);
     let line = format!("{unit}: {}", reply.text);
@@ -160,7 +163,7 @@ async fn send_request(
     let unavailable = |error: String| {
         ExitError::new(
             ExitCode::Unavailable,
-            format!("no watchdog answers: {error}; check `docker compose ps watchdog`"),
+            format!("no watchdog answers: {error}; check `scripts/bearish status`"),
         )
     };
     let payload = serde_json::to_vec(request).map_err(|error| unavailable(error.to_string()))?;

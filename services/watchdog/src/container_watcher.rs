@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bollard::models::EventMessage;
 use futures_util::StreamExt;
+use protocol::duration::format_duration;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use runtime::backoff::Backoff;
@@ -148,7 +149,7 @@ impl ContainerWatcher {
             };
             failures += 1;
             let retry_delay = BACKOFF.wait(failures);
-            tracing::warn!(%error, retry_ms = retry_delay.as_millis(), "docker unavailable");
+            tracing::warn!(%error, retry_in = %format_duration(retry_delay), "docker unavailable");
             self.is_docker_lost |= !self.is_guarded || self.is_daemon_unreachable(&error).await;
             if self.send_event(SupervisionEvent::DockerLost).await.is_err() {
                 return;

@@ -9,8 +9,8 @@ fn main() -> std::process::ExitCode {
         Err(code) => code.into(),
         Ok(Cli { command: None }) => process::run_single_threaded(app::run()).into(),
         Ok(Cli {
-            command: Some(Command::Health),
-        }) => process::run_single_threaded(app::health()).into(),
+            command: Some(Command::Health(output)),
+        }) => process::run_single_threaded(app::health(output)).into(),
         Ok(Cli {
             command: Some(command),
         }) => command_client::main(command),

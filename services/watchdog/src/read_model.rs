@@ -2,6 +2,7 @@
 
 use protocol::VERSION;
 use protocol::command::{CommandReply, UnitCommand, UnitHold, UnitStatus, UnitStatuses};
+use protocol::duration::format_ms;
 use protocol::exit_code::ExitCode;
 use protocol::ids::{HostKey, SubjectToken};
 use protocol::subject::Subject;
@@ -120,6 +121,10 @@ impl ReadModel {
     ) -> CommandReply {
         match self.state.units.get(unit) {
             Some(unit_state) => answer(unit_state),
+            None if self.has_records_of(unit) => failure_reply(format!(
+                "{unit} is a service, not a unit: Docker restarts it when it ends, the watchdog when it hangs; what \
+                 happened: `scripts/bearish history {unit}`"
+            )),
             None => unknown_unit(unit),
         }
     }
@@ -259,7 +264,7 @@ fn next_start(unit: &Unit, now: UtcMs) -> String {
         (_, _) if unit.hold.is_some() => "on release".to_owned(),
         (UnitPhase::Quarantined { .. }, _) => "on release".to_owned(),
         (UnitPhase::Starting { .. }, _) => "now".to_owned(),
-        (_, Some(ms)) => format!("in {} s", ms.div_ceil(1000)),
+        (_, Some(ms)) => format!("in {}", format_ms(ms)),
         _ => "-".to_owned(),
     }
 }
@@ -310,6 +315,22 @@ mod tests {
 UNIT                           STATE             SINCE (UTC)          RESTARTS  FAILURES IN A ROW  NEXT START  LAST REASON
 a-service-with-a-long-name-12  running, on hold  2026-11-24T03:00:00  0/0       0                  on release  -";
         assert_eq!(reply.text, expected);
+    }
+
+    #[test]
+    fn explain_of_a_service_names_the_command_that_shows_its_records() {
+        let service: SubjectToken = "nats-1".parse().unwrap();
+        let model = ReadModel {
+            state: SupervisionState::default(),
+            records: vec![(
+                service.clone(),
+                UtcMs(1_795_489_200_000),
+                RecordSubject::Unit(started()),
+            )],
+        };
+        let explain = UnitCommand::Explain { unit: service };
+        let reply = model.answer(&explain, UtcMs(1_795_489_260_000));
+        assert!(!reply.ok && reply.text.contains("`scripts/bearish history nats-1`"));
     }
 
     #[test]

@@ -30,12 +30,12 @@ use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
 const SYMBOLS: &str = "BTCUSDT,ETHUSDT,SOLUSDT";
-/// Flags of the default system.
-const FLAGS: &str = "--paper --infinite --auto-restart";
+/// Flags of the default system, with a delay that is short for a market of this speed.
+const FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 2";
 /// Exchange time per wall time: a half-hour bar in three seconds.
 const SPEED: &str = "600";
 /// Trades after which the pictures are taken.
-const TRADES: usize = 12;
+const TRADES: usize = 8;
 const TRADING_TIMEOUT: Duration = Duration::from_mins(5);
 /// Minutes of the generated market of the backtest: 120 days.
 const BACKTEST_MINUTES: i64 = 120 * 24 * 60;
@@ -47,12 +47,14 @@ async fn main() {
     run_backtest(&dir).await;
     let mut rig = PictureRig::start().await;
     rig.wait_for_trades().await;
+    let since = Instant::now();
     println!("killing the trader and waiting for its restart");
     rig.kill_trader().await;
-    rig.talk().await;
+    rig.give_command("/positions", "/positions").await;
+    rig.give_command("/pause ETHUSDT", "ENTRIES PAUSED").await;
+    rig.give_command("/performance", "All PAPER books").await;
     rig.write_terminals(&dir).await;
-    rig.write_conversation(&dir);
-    println!("done");
+    rig.write_conversation(&dir, since);
 }
 
 /// A running system and what its operator has sent to the bot.
@@ -63,7 +65,7 @@ struct PictureRig {
     setup: NotifierSetup,
     sent: Vec<(Instant, &'static str)>,
     _notifier: Process,
-    _exchange: Exchange,
+    exchange: Exchange,
 }
 
 impl PictureRig {
@@ -92,7 +94,7 @@ impl PictureRig {
             setup,
             sent: Vec::new(),
             _notifier: notifier,
-            _exchange: exchange,
+            exchange,
         }
     }
 
@@ -109,27 +111,21 @@ impl PictureRig {
         self.wait_until_shown("TRADER RECOVERED").await;
     }
 
-    /// Gives the commands of the picture and waits for the answer to each.
-    async fn talk(&mut self) {
-        for (command, answer) in [
-            ("/positions", "BTCUSDT"),
-            ("/pause ETHUSDT", "ENTRIES PAUSED"),
-            ("/performance", "Win rate"),
-        ] {
-            self.sent.push((Instant::now(), command));
-            let operator = self.telegram.private_chat();
-            self.telegram.send_text(operator, operator, command);
-            let since = self.sent.last().unwrap().0;
-            eventually(
-                &format!("answer to {command}"),
-                DEFAULT_TIMEOUT,
-                async || {
-                    let mut shown = self.telegram.shown().into_iter();
-                    shown.find(|shown| shown.shown_at > since && shown.text.contains(answer))
-                },
-            )
-            .await;
-        }
+    /// Sends a command to the bot and waits for an answer that contains this text.
+    async fn give_command(&mut self, command: &'static str, answer: &str) {
+        let since = Instant::now();
+        self.sent.push((since, command));
+        let operator = self.telegram.private_chat();
+        self.telegram.send_text(operator, operator, command);
+        eventually(
+            &format!("answer to {command}"),
+            DEFAULT_TIMEOUT,
+            async || {
+                let mut shown = self.telegram.shown().into_iter();
+                shown.find(|shown| shown.shown_at > since && shown.text.contains(answer))
+            },
+        )
+        .await;
     }
 
     async fn wait_until_shown(&self, text: &str) {
@@ -147,7 +143,7 @@ impl PictureRig {
             .env_clear()
             .env("BEARISH_PROJECT", &self.watchdog.project)
             .envs(self.watchdog.nats.env(Role::Operator));
-        let books = output("trader", books).await;
+        let books = self.with_default_names(&output("trader", books).await);
         let (units, _) = self.watchdog.run_command(&["status"]).await;
         let messages = output("notifier", self.setup.command(&["status"])).await;
         write_terminal(
@@ -156,15 +152,23 @@ impl PictureRig {
             "scripts/bearish status",
             &[books, units, messages].join("\n\n"),
         );
-        for command in ["explain", "history"] {
-            let (text, _) = self.watchdog.run_command(&[command, &self.unit.name]).await;
-            let title = format!("scripts/bearish {command} {}", self.unit.name);
-            write_terminal(dir, command, &title, &text);
-        }
+        let (text, _) = self
+            .watchdog
+            .run_command(&["explain", &self.unit.name])
+            .await;
+        let title = format!("scripts/bearish explain {}", self.unit.name);
+        write_terminal(dir, "explain", &title, &text);
     }
 
-    /// Writes the conversation as JSON, and the newest picture in it.
-    fn write_conversation(&self, dir: &Path) {
+    /// The text with the names that the default system has instead of the random ones of this run.
+    fn with_default_names(&self, text: &str) -> String {
+        let port = self.exchange.address().port();
+        text.replace(&self.watchdog.project, "bearish-alpha")
+            .replace(&format!("127-0-0-1-{port}"), "simulator")
+    }
+
+    /// Writes the conversation since this time as JSON, and the newest picture in it.
+    fn write_conversation(&self, dir: &Path, since: Instant) {
         let mut entries: Vec<(Instant, Value)> = self
             .sent
             .iter()
@@ -172,10 +176,11 @@ impl PictureRig {
             .collect();
         let shown = self.telegram.shown();
         entries.extend(shown.iter().map(|shown| (shown.shown_at, to_json(shown))));
+        entries.retain(|(at, _)| *at > since);
         entries.sort_by_key(|(at, _)| *at);
         let entries: Vec<Value> = entries.into_iter().map(|(_, entry)| entry).collect();
         let text = serde_json::to_string_pretty(&entries).unwrap();
-        std::fs::write(dir.join("telegram.json"), text).unwrap();
+        std::fs::write(dir.join("telegram.json"), self.with_default_names(&text)).unwrap();
         let photo = shown.iter().rev().find_map(|shown| shown.photo.as_ref());
         std::fs::write(dir.join("performance.png"), photo.unwrap()).unwrap();
     }
@@ -206,14 +211,14 @@ fn start_trader(watchdog: &WatchdogRig, exchange: &Exchange) -> Unit {
 }
 
 fn to_json(shown: &ShownMessage) -> Value {
-    let entities = shown.entities.iter().map(
-        |entity| json!({ "kind": entity.kind, "offset": entity.offset, "length": entity.length }),
-    );
+    let units: Vec<u16> = shown.text.encode_utf16().collect();
+    let bold = shown.entities.iter().filter(|entity| entity.kind == "bold");
+    let bold = bold.map(|entity| String::from_utf16_lossy(&units[entity.offset..entity.end()]));
     let buttons = shown.buttons.iter().flatten().map(|button| &button.text);
     json!({
         "by": "bot",
         "text": shown.text,
-        "entities": entities.collect::<Vec<_>>(),
+        "bold": bold.collect::<Vec<_>>(),
         "buttons": buttons.collect::<Vec<_>>(),
         "photo": shown.photo.is_some(),
     })

@@ -1,7 +1,7 @@
 //! One run of a live position behind a gateway: initializes the account, starts, ends and restarts the trader,
 //! and compares the result with the exchange. Entry point: [`LiveScenario`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::step::{Initiator, Step, TraderEnd};
 use super::{LiveSystem, PriceMove};
@@ -12,6 +12,9 @@ use crate::wait::DEFAULT_TIMEOUT;
 /// Time within which a trader exits after SIGTERM.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(12);
 const STEP_TIMEOUT: Duration = Duration::from_secs(90);
+/// How long a position may be without a working stop beyond the outage itself: a trader that starts again reads its
+/// journal and the exchange first.
+const UNPROTECTED_LIMIT: Duration = Duration::from_secs(10);
 
 /// A live system with a gateway and one trader.
 pub struct LiveScenario {
@@ -21,6 +24,14 @@ pub struct LiveScenario {
     pub gateway: Gateway,
     setup: TraderSetup,
     trader: Option<Trader>,
+    outage: Option<Outage>,
+}
+
+/// A time in which the trader could not do its work: a call was held, a fault lasted, or the trader was down.
+#[derive(Debug, Clone, Copy)]
+struct Outage {
+    from: Instant,
+    until: Instant,
 }
 
 impl LiveScenario {
@@ -39,12 +50,30 @@ impl LiveScenario {
             gateway,
             setup,
             trader: None,
+            outage: None,
         }
     }
 
     /// Starts the trader of this scenario.
     pub fn start_trader(&mut self) {
         self.trader = Some(self.setup.start());
+        self.extend_outage();
+    }
+
+    /// States that an outage begins now, unless one has begun before.
+    pub fn begin_outage(&mut self) {
+        let now = Instant::now();
+        self.outage.get_or_insert(Outage {
+            from: now,
+            until: now,
+        });
+    }
+
+    /// States that the outage, if one has begun, has lasted until now.
+    pub fn extend_outage(&mut self) {
+        if let Some(outage) = &mut self.outage {
+            outage.until = Instant::now();
+        }
     }
 
     /// Starts another trader instance.
@@ -70,6 +99,7 @@ impl LiveScenario {
             Initiator::Operator => self.flatten().await,
         }
         held.wait_until_held(STEP_TIMEOUT).await;
+        self.begin_outage();
         held
     }
 
@@ -100,8 +130,9 @@ impl LiveScenario {
     }
 
     /// Waits until the book is flat after its entry and compares it with the exchange. An entry that never reached
-    /// the exchange makes no trade.
-    pub async fn finish(&mut self, initiator: Initiator) {
+    /// the exchange makes no trade. Returns the longest time without a working stop, which must not exceed the outage
+    /// by more than a limit.
+    pub async fn finish(&mut self, initiator: Initiator) -> Duration {
         if self.trader.is_none() {
             self.start_trader();
         }
@@ -110,5 +141,12 @@ impl LiveScenario {
         if let (Initiator::Operator, Some(trader)) = (initiator, &mut self.trader) {
             assert_eq!(trader.exit_within(DEFAULT_TIMEOUT).await, 21);
         }
+        let outage = self.outage.map_or(Duration::ZERO, |o| o.until - o.from);
+        let longest = self.system.longest_unprotected().await;
+        assert!(
+            longest <= outage + UNPROTECTED_LIMIT,
+            "the position was {longest:.1?} without a working stop; the outage lasted {outage:.1?}"
+        );
+        longest
     }
 }

@@ -11,10 +11,12 @@ use watchdog_core::exit_policy::{ExitAction, exit_action};
 use watchdog_core::restart_policy::RestartPolicy;
 
 use crate::doc_comments::variants;
-use crate::{reference_bus, reference_cli, reference_metrics, reference_settings};
+use crate::{
+    reference_bus, reference_cli, reference_faults, reference_metrics, reference_settings,
+};
 
 /// Every page: its file name and its text.
-pub(crate) fn pages(root: &Path) -> [(&'static str, String); 6] {
+pub(crate) fn pages(root: &Path) -> [(&'static str, String); 7] {
     [
         ("settings.md", reference_settings::page(root)),
         ("flags.md", reference_cli::page()),
@@ -22,6 +24,7 @@ pub(crate) fn pages(root: &Path) -> [(&'static str, String); 6] {
         ("metrics.md", reference_metrics::page()),
         ("subjects-and-streams.md", reference_bus::page(root)),
         ("exit-codes.md", exit_codes(root)),
+        ("faults.md", reference_faults::page()),
     ]
 }
 

@@ -204,7 +204,7 @@ pub(super) fn fault_cells(random: &mut SeededRandom) -> Vec<Cell> {
     cells
 }
 
-pub(super) async fn play(cell: FaultCell) {
+pub(super) async fn play(cell: FaultCell) -> Duration {
     match cell.place {
         FaultPlace::Call(step) => Box::pin(play_at_call(cell, step)).await,
         FaultPlace::Moment(moment) => Box::pin(play_at_moment(cell, moment)).await,
@@ -212,7 +212,7 @@ pub(super) async fn play(cell: FaultCell) {
 }
 
 /// Holds the step's call until the fault is armed, so that this call fails.
-async fn play_at_call(cell: FaultCell, step: Step) {
+async fn play_at_call(cell: FaultCell, step: Step) -> Duration {
     let mut run = LiveScenario::prepare(&price_moves(step.initiator, cell.is_up), SPEED).await;
     let held = run.run_until(&step, HoldPoint::BeforeExchange).await;
     let mut fault: Value = serde_json::from_str(cell.fault.start_request).unwrap();
@@ -228,10 +228,11 @@ async fn play_at_call(cell: FaultCell, step: Step) {
     .await;
     tokio::time::sleep(Duration::from_millis(cell.end_ms)).await;
     run.end_trader(cell.end).await;
-    run.finish(step.initiator).await;
+    run.extend_outage();
+    run.finish(step.initiator).await
 }
 
-async fn play_at_moment(cell: FaultCell, moment: PositionMoment) {
+async fn play_at_moment(cell: FaultCell, moment: PositionMoment) -> Duration {
     let initiator = match moment {
         PositionMoment::Closing => Initiator::Operator,
         PositionMoment::Entered | PositionMoment::Protected => Initiator::Market,
@@ -247,6 +248,7 @@ async fn play_at_moment(cell: FaultCell, moment: PositionMoment) {
         PositionMoment::Protected => {
             run.start_trader();
             run.system.wait_until_protected().await;
+            run.begin_outage();
             start_fault(&run).await;
         }
         PositionMoment::Closing => {
@@ -268,5 +270,6 @@ async fn play_at_moment(cell: FaultCell, moment: PositionMoment) {
     let rest = cell.lasts_ms.saturating_sub(cell.end_ms);
     tokio::time::sleep(Duration::from_millis(rest)).await;
     cell.fault.end(&run.system.exchange).await;
-    run.finish(initiator).await;
+    run.extend_outage();
+    run.finish(initiator).await
 }

@@ -5,7 +5,9 @@ every response, which needs fields that other clients do not read.
 """
 
 import asyncio
+import json
 import sys
+import urllib.request
 
 import ccxt
 import ccxt.pro
@@ -121,6 +123,38 @@ def account(exchange):
     done("settings")
 
 
+def fee_currency(exchange, address):
+    """The account pays its next fee in BNB and, when that is used up, in USDT."""
+    before = len(exchange.fetch_my_trades(SYMBOL))
+    arm(address, {"fault": "fee-asset", "account": exchange.apiKey, "asset": "BNB", "balance": "0.0004"})
+    for _ in range(2):
+        exchange.create_order(SYMBOL, "market", "buy", 0.01)
+    fees = [one["fee"] for one in exchange.fetch_my_trades(SYMBOL)[before:]]
+    assert [one["currency"] for one in fees] == ["BNB", "USDT"], fees
+    assert fees[0]["cost"] < 0.001 < fees[1]["cost"], fees
+    assert exchange.fetch_balance()["BNB"]["total"] < 0.0004
+    done("fees in BNB")
+
+
+def arm(address, fault):
+    body = json.dumps(fault).encode()
+    request = urllib.request.Request(f"http://{address}/sim/fault", body, {"content-type": "application/json"})
+    urllib.request.urlopen(request).close()
+
+
+def status_changes(exchange, address):
+    """A contract that settles is no longer active, and rejects orders that open a position."""
+    try:
+        arm(address, {"fault": "contract-status", "symbol": "BTCUSDT", "status": "SETTLING"})
+        assert exchange.load_markets(True)[SYMBOL]["active"] is False
+        buy = lambda: exchange.create_order(SYMBOL, "market", "buy", 0.01)
+        rejected("settling", ccxt.BadRequest, -4140, buy)
+    finally:
+        arm(address, {"fault": "contract-status", "symbol": "BTCUSDT", "status": "TRADING"})
+    assert exchange.load_markets(True)[SYMBOL]["active"] is True
+    done("contract status")
+
+
 def rejections(exchange, unknown_key, bid):
     def buy(amount, *more):
         return exchange.create_order(SYMBOL, "market", "buy", amount, *more)
@@ -165,6 +199,8 @@ def main():
     bid = market(exchange)
     orders(exchange, bid)
     account(exchange)
+    fee_currency(exchange, address)
+    status_changes(exchange, address)
     rejections(exchange, exchange_of(ccxt, address, "unknownkey", secret), bid)
     asyncio.run(streams(address, key, secret))
     print("all done", flush=True)

@@ -1,13 +1,18 @@
 //! A market: a source of base candles, advanced to exchange time, with a store of candles per contract.
 
+mod price_changes;
 mod prices;
 pub mod replay;
 pub mod synthetic;
+
+use std::collections::HashMap;
 
 use crate::candle::Candle;
 use crate::candle_store::{CandleRange, CandleStore};
 use crate::interval::Interval;
 use crate::symbols::Contract;
+use crate::trading::record::PriceChange;
+use price_changes::PriceChanges;
 use replay::{Recording, ReplaySource};
 use synthetic::SyntheticSource;
 
@@ -20,6 +25,9 @@ enum Source {
 /// All listed contracts up to a time.
 pub struct Market {
     listed: Vec<&'static Contract>,
+    /// Index of each listed contract by symbol.
+    indexes: HashMap<&'static str, usize>,
+    changes: PriceChanges,
     base: Interval,
     source: Source,
     candle_stores: Vec<CandleStore>,
@@ -37,8 +45,16 @@ impl Market {
         let mut market = Self {
             candle_stores: listed
                 .iter()
-                .map(|_| CandleStore::new(Interval::M1))
+                .map(|c| {
+                    if c.is_generated {
+                        CandleStore::small(Interval::M1)
+                    } else {
+                        CandleStore::new(Interval::M1)
+                    }
+                })
                 .collect(),
+            indexes: indexes(&listed),
+            changes: PriceChanges::default(),
             listed,
             base: Interval::M1,
             source,
@@ -55,6 +71,8 @@ impl Market {
     pub fn replay(recording: Recording, contract: &'static Contract, warmup: usize) -> Self {
         let base = recording.base();
         let mut market = Self {
+            indexes: indexes(&[contract]),
+            changes: PriceChanges::default(),
             listed: vec![contract],
             base,
             candle_stores: vec![CandleStore::new(base)],
@@ -95,7 +113,7 @@ impl Market {
 
     /// Index of a listed contract; `None` if it is not listed.
     pub fn contract_index(&self, symbol: &str) -> Option<usize> {
-        self.listed.iter().position(|c| c.symbol == symbol)
+        self.indexes.get(symbol).copied()
     }
 
     /// Whether candles of `interval` can be built.
@@ -177,5 +195,43 @@ impl Market {
                 self.forming.extend(player.next());
             }
         }
+        for (candle, contract) in self.forming.iter_mut().zip(&self.listed) {
+            self.changes.move_candle(contract, candle);
+        }
     }
+
+    /// Open time of the next base candle, UTC ms.
+    pub fn next_open_ms(&self, now_ms: i64) -> i64 {
+        self.base.bucket(now_ms) + self.base.ms()
+    }
+
+    /// Applies a change of prices or symbols.
+    pub fn change_prices(&mut self, change: &PriceChange) {
+        if let PriceChange::Rename { symbol, to } = change
+            && let Some(index) = self.contract_index(symbol)
+            && let Some(contract) = self.listed.get_mut(index)
+        {
+            *contract = contract.renamed(to);
+            self.indexes = indexes(&self.listed);
+        }
+        self.changes.add(change);
+        // At a high speed, the first candle after the gap may have been loaded since the gap was recorded.
+        if let PriceChange::Gap {
+            symbol,
+            from_ms,
+            factor,
+        } = change
+            && let Some(index) = self.contract_index(symbol)
+            && let (Some(contract), Some(candle)) =
+                (self.listed.get(index), self.forming.get_mut(index))
+            && candle.open_time >= *from_ms
+        {
+            price_changes::move_by(contract, candle, *factor);
+        }
+    }
+}
+
+fn indexes(listed: &[&'static Contract]) -> HashMap<&'static str, usize> {
+    let with_index = listed.iter().enumerate();
+    with_index.map(|(index, c)| (c.symbol, index)).collect()
 }

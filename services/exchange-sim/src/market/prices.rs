@@ -16,8 +16,14 @@ impl Prices for Market {
         Some(Decimal::new(then.close, PRICE_DECIMALS).normalize())
     }
 
-    /// The path of a candle turns at its thirds; the next candle may open at another price.
-    fn turning_points(&self, _symbol: &str, from: i64, to: i64) -> Vec<i64> {
+    fn mark_at(&self, symbol: &str, ms: i64) -> Option<Decimal> {
+        let last = self.price_at(symbol, ms)?;
+        Some(self.changes.mark(symbol, ms, last))
+    }
+
+    /// The path of a candle turns at its thirds; the next candle may open at another price, and the mark price may
+    /// jump at any time.
+    fn turning_points(&self, symbol: &str, from: i64, to: i64) -> Vec<i64> {
         let span = self.base.ms();
         let mut turns = Vec::new();
         let mut open = self.base.bucket(from);
@@ -32,6 +38,9 @@ impl Prices for Market {
             open += span;
         }
         turns.push(to);
+        turns.extend(self.changes.mark_turns(symbol, from, to));
+        turns.sort_unstable();
+        turns.dedup();
         turns
     }
 }

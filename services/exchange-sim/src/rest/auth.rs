@@ -2,6 +2,7 @@
 //! signature.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Request};
@@ -19,13 +20,19 @@ const MAX_RECV_WINDOW_MS: i64 = 60_000;
 /// Largest time by which a client's clock may be ahead, in milliseconds.
 const MAX_CLOCK_AHEAD_MS: i64 = 1_000;
 
+/// Time by which a fault makes a query late; `None` without such a fault.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct QueryLag(pub(super) Option<Duration>);
+
 /// A signed request: account, permission and parameters.
 pub(super) struct SignedAuth {
-    /// Name of the account: the API key.
+    /// Name of the account: that of its first API key.
     pub(super) account: String,
     /// Permission of the key.
     pub(super) permission: ApiPermission,
     pub(super) params: Params,
+    /// Time by which a fault makes the query late; `None` without such a fault.
+    pub(super) lag: Option<Duration>,
 }
 
 /// A request with a key but without a signature, as for listen keys.
@@ -55,21 +62,22 @@ impl FromRequest<Arc<TradingService>> for SignedAuth {
         let params = Params::parse(&raw.query, &raw.body);
         let signature = params.required("signature")?.to_owned();
         let timestamp = params.required_parsed("timestamp")?;
-        let (account, right) = authenticate_key(trading_service, raw.key.as_deref())?;
+        let (key, right) = authenticate_key(trading_service, raw.key.as_deref())?;
         let window = params
             .parsed("recvWindow")?
             .unwrap_or(DEFAULT_RECV_WINDOW_MS);
         check_timestamp(timestamp, window, trading_service.client_time_ms())?;
         if !trading_service
             .api_keys()
-            .verify_signature(&account, &raw.signed_payload(), &signature)
+            .verify_signature(&key, &raw.signed_payload(), &signature)
         {
             return Err(ExchangeError::from_code(-1022).into());
         }
         Ok(Self {
-            account,
+            account: account_of(trading_service, &key)?,
             permission: right,
             params,
+            lag: raw.lag.0,
         })
     }
 }
@@ -82,7 +90,8 @@ impl FromRequest<Arc<TradingService>> for ApiKeyAuth {
         trading_service: &Arc<TradingService>,
     ) -> Result<Self, ApiError> {
         let raw = RawRequest::read(request).await?;
-        let (account, _) = authenticate_key(trading_service, raw.key.as_deref())?;
+        let (key, _) = authenticate_key(trading_service, raw.key.as_deref())?;
+        let account = account_of(trading_service, &key)?;
         let params = Params::parse(&raw.query, &raw.body);
         Ok(Self { account, params })
     }
@@ -98,6 +107,13 @@ fn authenticate_key(
     let right = right.filter(|_| !trading_service.faults.is_key_revoked(key));
     right
         .map(|right| (key.to_owned(), right))
+        .ok_or_else(|| ExchangeError::from_code(-2015))
+}
+
+fn account_of(trading_service: &TradingService, key: &str) -> Result<String, ExchangeError> {
+    let account = trading_service.api_keys().account(key);
+    account
+        .map(str::to_owned)
         .ok_or_else(|| ExchangeError::from_code(-2015))
 }
 
@@ -119,6 +135,7 @@ struct RawRequest {
     key: Option<String>,
     query: String,
     body: Vec<u8>,
+    lag: QueryLag,
 }
 
 impl RawRequest {
@@ -132,6 +149,7 @@ impl RawRequest {
             key: key.map(str::to_owned),
             query: head.uri.query().unwrap_or_default().to_owned(),
             body: body.to_vec(),
+            lag: head.extensions.get().copied().unwrap_or_default(),
         })
     }
 
@@ -179,6 +197,7 @@ mod tests {
             key: None,
             query: query.to_owned(),
             body: body.as_bytes().to_vec(),
+            lag: QueryLag::default(),
         };
         assert_eq!(raw("b=2&a=1&signature=f", "").signed_payload(), b"b=2&a=1");
         assert_eq!(raw("", "b=2&signature=f").signed_payload(), b"b=2");

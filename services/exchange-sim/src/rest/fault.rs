@@ -1,172 +1,140 @@
-//! `/sim/fault`: arms faults (only with `SIM_FAULT_API=1`), and applies armed faults to calls.
+//! `/sim/fault`: arms, lists and clears faults, only with `SIM_FAULT_API=1`.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::body::Bytes;
+use axum::extract::{Query, State};
 use axum::{Json, Router, routing};
-use futures_util::stream;
-use serde_json::{Value, json};
-use tokio::time::sleep;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
+use super::call_key::FAULT_API_PATH;
 use super::error::ApiError;
-use super::weight_limiter::retry_after;
+use super::weight_limiter::WeightLimiter;
 use crate::interval::Interval;
 use crate::trading::error::ExchangeError;
 use crate::trading_service::TradingService;
-use crate::trading_service::faults::{ActiveFault, ArmedFault, CallFault, MissingCandles};
+use crate::trading_service::faults::calls::{ClientLimit, ExhaustLimit};
+use crate::trading_service::faults::kinds::Fault;
+use crate::trading_service::faults::request::parse;
+use crate::trading_service::order_limiter::OrderWindow;
 
-const PATH: &str = "/sim/fault";
-/// Longest time for which the connection of a dropped response stays open.
-const DROPPED_RESPONSE_TIMEOUT: Duration = Duration::from_mins(1);
-/// Value of `Retry-After` for calls rejected with 429 or 418, in seconds.
-const RETRY_AFTER_MS: i64 = 999;
-
-/// Routes of the fault API.
-pub(super) fn router() -> Router<Arc<TradingService>> {
-    let methods = routing::post(arm).get(list).delete(clear);
-    Router::new().route(PATH, methods)
+/// What the fault API changes.
+#[derive(Clone)]
+pub(super) struct FaultApi {
+    pub(super) trading_service: Arc<TradingService>,
+    pub(super) weight_limiter: Arc<WeightLimiter>,
 }
 
-async fn arm(
-    State(trading_service): State<Arc<TradingService>>,
-    Json(body): Json<Value>,
-) -> Result<Json<Value>, ApiError> {
-    if let Ok(armed) = serde_json::from_value::<ArmedFault>(body.clone()) {
-        trading_service.faults.arm(armed);
-        return Ok(Json(json!({})));
+/// Routes of the fault API.
+pub(super) fn router(api: FaultApi) -> Router {
+    let methods = routing::post(arm).get(list).delete(clear);
+    Router::new().route(FAULT_API_PATH, methods).with_state(api)
+}
+
+/// Arms a fault; answers with its id, which is null for a fault that ends others or happens at once.
+async fn arm(State(api): State<FaultApi>, body: Bytes) -> Result<Json<Value>, ApiError> {
+    let fields: Map<String, Value> = serde_json::from_slice(&body).map_err(|error| {
+        ExchangeError::new(-1102, format!("body: expected a JSON object: {error}"))
+    })?;
+    let (mut fault, filter) =
+        parse(fields).map_err(|error| ExchangeError::new(-1102, error.to_string()))?;
+    let trading_service = &api.trading_service;
+    apply_to_exchange(trading_service, &mut fault).await?;
+    let wall_ms = runtime::clock::now().0;
+    let lasts = match &fault {
+        Fault::ExhaustLimit(limit) => Some(exhaust(&api, limit, wall_ms)),
+        Fault::Ban(ban) => {
+            api.weight_limiter.ban_all(wall_ms, ban.ms.0);
+            Some(Duration::from_millis(ban.ms.0))
+        }
+        _ => None,
+    };
+    let id = trading_service.faults.arm(fault, filter, lasts);
+    if trading_service.faults.longest_query_lag().is_some() {
+        // From now on, the earlier states of the accounts are kept.
+        trading_service.execute(|_, _| Ok(())).await?;
     }
-    let standing: ActiveFault = serde_json::from_value(body)
-        .map_err(|e| ExchangeError::new(-1102, format!("no such fault: {e}")))?;
-    if let Some(of_exchange) = trading_service.faults.activate(standing) {
-        apply_to_exchange(&trading_service, of_exchange).await?;
+    Ok(Json(json!({"id": id})))
+}
+
+/// Lists the armed faults. Those of the exchange's state have no id.
+async fn list(State(api): State<FaultApi>) -> Result<Json<Vec<Value>>, ApiError> {
+    let trading_service = &api.trading_service;
+    let of_state = trading_service.execute(|state, _| Ok(state.faults().to_vec()));
+    let of_state = of_state.await?.into_iter();
+    let of_state = of_state.filter_map(|fault| serde_json::to_value(fault).ok());
+    let all = trading_service.faults.list().into_iter().chain(of_state);
+    Ok(Json(all.collect()))
+}
+
+#[derive(Deserialize)]
+struct ClearQuery {
+    id: Option<u64>,
+}
+
+/// Clears one fault or all; limits that a fault exhausted are free again.
+async fn clear(
+    State(api): State<FaultApi>,
+    Query(query): Query<ClearQuery>,
+) -> Result<Json<Value>, ApiError> {
+    let trading_service = &api.trading_service;
+    let was_exhausted = trading_service.faults.is_limit_exhausted();
+    if let Some(id) = query.id {
+        if !trading_service.faults.clear_one(id) {
+            let message = format!(
+                "id={id}: expected the id of an armed fault; GET {FAULT_API_PATH} lists them"
+            );
+            return Err(ExchangeError::new(-1102, message).into());
+        }
+    } else {
+        trading_service.faults.clear();
+        let changes = trading_service.execute(|state, now| Ok(state.clear_faults(now)));
+        for change in changes.await? {
+            trading_service.exchange().change_prices(&change);
+        }
+    }
+    if was_exhausted && !trading_service.faults.is_limit_exhausted() {
+        api.weight_limiter.reset();
+        trading_service.order_limiter().reset();
     }
     Ok(Json(json!({})))
 }
 
-async fn list(State(trading_service): State<Arc<TradingService>>) -> Json<Vec<ArmedFault>> {
-    Json(trading_service.faults.armed())
+/// Exhausts a limit; returns the time until its window ends.
+fn exhaust(api: &FaultApi, fault: &ExhaustLimit, wall_ms: i64) -> Duration {
+    let left = u32::try_from(fault.left.0).unwrap_or(u32::MAX);
+    let orders = api.trading_service.order_limiter();
+    let wait_ms = match fault.limit {
+        ClientLimit::Weight => api.weight_limiter.exhaust(left, wall_ms),
+        ClientLimit::OrdersPer10s => orders.exhaust(OrderWindow::TenSeconds, left, wall_ms),
+        ClientLimit::OrdersPerMinute => orders.exhaust(OrderWindow::Minute, left, wall_ms),
+    };
+    Duration::from_millis(u64::try_from(wait_ms).unwrap_or_default())
 }
 
-async fn clear(State(trading_service): State<Arc<TradingService>>) -> Json<Value> {
-    trading_service.faults.clear();
-    Json(json!({}))
-}
-
-/// Applies a fault that changes the exchange's state (filters, rejected triggers, liquidations) or the published
-/// market data.
+/// Applies a fault of the exchange's state, and completes one of the published market data.
 async fn apply_to_exchange(
     trading_service: &Arc<TradingService>,
-    fault: ActiveFault,
+    fault: &mut Fault,
 ) -> Result<(), ExchangeError> {
-    let hidden_in = Arc::clone(trading_service);
-    trading_service
-        .execute(move |state, now| {
-            match fault {
-                ActiveFault::RejectTriggers { account, code } => {
-                    state.reject_triggers(&account, code);
-                }
-                ActiveFault::Liquidate { account, symbol } => {
-                    state.liquidate_now(&account, &symbol, now)?;
-                }
-                ActiveFault::MissingCandle {
-                    symbol,
-                    interval,
-                    from,
-                    count,
-                } => {
-                    state.filters(&symbol)?;
-                    let interval = Interval::from_name(&interval)
-                        .ok_or_else(|| ExchangeError::from_code(-1120))?;
-                    let from = from.unwrap_or_else(|| interval.bucket(now.ms));
-                    let range = from..from.saturating_add(i64::from(count) * interval.ms());
-                    hidden_in.faults.hide_candles(MissingCandles {
-                        symbol,
-                        interval,
-                        open_times: range,
-                    });
-                }
-                ActiveFault::Filter {
-                    symbol,
-                    tick,
-                    step,
-                    min_quantity: least,
-                    notional,
-                    trading,
-                } => {
-                    let mut rules = state.filters(&symbol)?.clone();
-                    rules.tick = tick.unwrap_or(rules.tick);
-                    rules.step = step.unwrap_or(rules.step);
-                    rules.min_notional = notional.unwrap_or(rules.min_notional);
-                    rules.is_trading = trading.unwrap_or(rules.is_trading);
-                    let [smallest, largest] = rules.quantity_range;
-                    rules.quantity_range = [least.unwrap_or(smallest), largest];
-                    state.set_filters(rules);
-                }
-                _ => {}
-            }
-            Ok(())
-        })
-        .await
-}
-
-/// Applies the armed fault to a call.
-pub(super) async fn apply_fault(
-    State(trading_service): State<Arc<TradingService>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    if path == PATH {
-        return next.run(request).await;
-    }
-    if trading_service.faults.is_maintenance() {
-        return ApiError::from(ExchangeError::from_code(-1016)).into_response();
-    }
-    let fault = trading_service
-        .faults
-        .take_call_fault(request.method().as_str(), path);
-    match fault {
-        None | Some(CallFault::PartialFill) => next.run(request).await,
-        Some(CallFault::FailBefore { status, code }) => error_response(status, code),
-        Some(CallFault::FailAfter { status, code }) => {
-            next.run(request).await;
-            error_response(status, code)
+    if let Some(fault) = fault.of_state() {
+        let next_open_ms = trading_service.exchange().next_open_ms();
+        let change = trading_service
+            .execute(move |state, now| state.apply_fault(fault, next_open_ms, now))
+            .await?;
+        if let Some(change) = change {
+            trading_service.exchange().change_prices(&change);
         }
-        Some(CallFault::Delay { ms }) => {
-            let response = next.run(request).await;
-            sleep(Duration::from_millis(ms)).await;
-            response
-        }
-        Some(CallFault::DropResponse) => {
-            next.run(request).await;
-            sleep(DROPPED_RESPONSE_TIMEOUT).await;
-            connection_cut()
-        }
-        Some(CallFault::CutConnection) => {
-            next.run(request).await;
-            connection_cut()
-        }
+    } else if let Fault::MissingCandle(missing) = fault {
+        let interval = Interval::from_name(&missing.interval)
+            .ok_or_else(|| ExchangeError::from_code(-1120))?;
+        let symbol = missing.symbol.clone();
+        let now_ms = trading_service
+            .execute(move |state, now| state.filters(&symbol).map(|_| now.ms))
+            .await?;
+        missing.from = missing.from.or_else(|| Some(interval.bucket(now_ms)));
     }
-}
-
-fn error_response(status: u16, code: i32) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let refused = ApiError::from_fault(status, ExchangeError::from_code(code));
-    match status.as_u16() {
-        429 | 418 => retry_after(refused, RETRY_AFTER_MS),
-        _ => refused.into_response(),
-    }
-}
-
-/// A response that breaks off before its body: the server closes the connection.
-fn connection_cut() -> Response {
-    let broken = io::Error::new(io::ErrorKind::ConnectionReset, "cut by a fault");
-    let body = Body::from_stream(stream::iter([Err::<Vec<u8>, _>(broken)]));
-    body.into_response()
+    Ok(())
 }

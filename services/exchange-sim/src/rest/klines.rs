@@ -52,6 +52,9 @@ pub(super) async fn get_klines(
     Query(query): Query<HashMap<String, String>>,
 ) -> Result<Json<Vec<KlineRow>>, ApiError> {
     let wanted = parse_query(&query)?;
+    trading_service
+        .filters(&wanted.symbol)
+        .ok_or_else(ApiError::invalid_symbol)?;
     let (contract, candles) = trading_service
         .exchange()
         .with_market_moment(|moment| candles(&wanted, &moment))?;

@@ -1,8 +1,12 @@
-//! REST routes. `trade/` holds the endpoints of trading, `auth` and `params` read requests.
+//! REST routes. `trade/` holds the endpoints of trading, `auth` and `params` read requests. `fault` arms faults,
+//! `execution_faults` and `delivery_faults` apply them.
 
 mod auth;
+mod call_key;
+mod delivery_faults;
 mod error;
 mod exchange_info;
+mod execution_faults;
 mod fault;
 mod klines;
 mod params;
@@ -21,6 +25,7 @@ use serde_json::{Value, json};
 
 use crate::trading_service::TradingService;
 use error::ApiError;
+use fault::FaultApi;
 use weight_limiter::WeightLimiter;
 
 /// All REST routes behind the weight limiter; those of the fault API only if `fault_api` is set.
@@ -37,11 +42,15 @@ pub(crate) fn router(trading_service: &Arc<TradingService>, fault_api: bool) -> 
         )
         .with_state(Arc::clone(trading_service));
     let routes = if fault_api {
-        routes.merge(fault::router().with_state(Arc::clone(trading_service)))
+        routes.merge(fault::router(FaultApi {
+            trading_service: Arc::clone(trading_service),
+            weight_limiter: Arc::clone(&weight_limiter),
+        }))
     } else {
         routes
     };
-    let faults = middleware::from_fn_with_state(Arc::clone(trading_service), fault::apply_fault);
+    let faults =
+        middleware::from_fn_with_state(Arc::clone(trading_service), execution_faults::apply);
     routes
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_path)
@@ -50,6 +59,14 @@ pub(crate) fn router(trading_service: &Arc<TradingService>, fault_api: bool) -> 
             weight_limiter,
             weight_limiter::limit_weight,
         ))
+}
+
+/// Adds compression, and faults of delivery, to all routes, also to the opening of a WebSocket.
+pub(crate) fn with_delivery(routes: Router, trading_service: &Arc<TradingService>) -> Router {
+    routes.layer(middleware::from_fn_with_state(
+        Arc::clone(trading_service),
+        delivery_faults::deliver,
+    ))
 }
 
 async fn ping() -> Json<Value> {

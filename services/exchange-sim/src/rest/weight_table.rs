@@ -19,7 +19,7 @@ pub(super) fn request_weight(method: &Method, uri: &Uri) -> u32 {
         ("GET", "v1/klines") => klines_weight(limit.unwrap_or(klines::DEFAULT_LIMIT)),
         ("GET", "v1/depth") => depth_weight(limit.unwrap_or(500)),
         ("GET", "v1/openOrders" | "v1/openAlgoOrders" | "v1/ticker/24hr") if all => 40,
-        ("GET", "v1/positionSide/dual" | "v1/multiAssetsMargin" | "v1/income") => 30,
+        ("GET", "v1/positionSide/dual" | "v1/multiAssetsMargin" | "v1/feeBurn" | "v1/income") => 30,
         ("GET", "v1/forceOrders") if all => 50,
         ("GET", "v1/commissionRate" | "v1/forceOrders") => 20,
         ("GET", "v1/premiumIndex") if all => 10,

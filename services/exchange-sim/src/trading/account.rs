@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, dec};
 
 use super::enums::{AlgoStatus, MarginMode, PositionSide};
+use super::exchange_state::Contracts;
+use super::filters::SymbolFilters;
+use super::leverage_brackets::Bracket;
 use super::order::{Algo, Income, Order, Trade};
 use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
@@ -12,6 +15,10 @@ use super::record::{ListenKey, Record, SymbolConfig};
 
 /// Number of ended orders, fills and incomes kept of each kind; older ones are dropped.
 const MAX_HISTORY: usize = 5_000;
+/// Share of the value of another asset that is margin in multi-assets mode.
+const COLLATERAL_RATE: Decimal = dec!(0.95);
+/// Price of BNB while BNBUSDT is not listed.
+const UNLISTED_BNB_PRICE: Decimal = dec!(600);
 /// Settings of a new account at Binance.
 const DEFAULT_SYMBOL_CONFIG: SymbolConfig = SymbolConfig {
     leverage: 20,
@@ -23,8 +30,14 @@ const DEFAULT_SYMBOL_CONFIG: SymbolConfig = SymbolConfig {
 pub struct Account {
     /// Balance of the wallet, margin of positions included.
     pub wallet_balance: Decimal,
+    /// Balances of all other assets.
+    pub other_balances: BTreeMap<String, Decimal>,
+    /// Asset in which fees are paid while its balance lasts; `None` for USDT.
+    pub fee_asset: Option<String>,
     /// Whether hedge mode is on.
     pub hedge_mode: bool,
+    /// Whether multi-assets mode is on: other assets are margin too.
+    pub multi_assets: bool,
     /// Settings by contract, where they differ from the default.
     pub symbol_configs: BTreeMap<String, SymbolConfig>,
     /// Positions by contract and side; closed ones remain with amount zero.
@@ -50,7 +63,12 @@ impl Account {
     pub fn apply(&mut self, record: Record) {
         match record {
             Record::Wallet(wallet) => self.wallet_balance = wallet,
+            Record::OtherBalance(asset, balance) => {
+                self.other_balances.insert(asset, balance);
+            }
+            Record::FeeAsset(asset) => self.fee_asset = asset,
             Record::HedgeMode(dual) => self.hedge_mode = dual,
+            Record::MultiAssets(on) => self.multi_assets = on,
             Record::SymbolConfig(symbol, settings) => {
                 self.symbol_configs.insert(symbol, settings);
             }
@@ -77,20 +95,28 @@ impl Account {
             Record::Trade(trade) => push_bounded(&mut self.trades, trade),
             Record::Income(income) => push_bounded(&mut self.incomes, income),
             Record::ListenKey(key) => self.listen_key = key,
-            Record::Filters(_) => {}
+            Record::Filters(_)
+            | Record::PriceChange(_)
+            | Record::Faults(_)
+            | Record::FundingPaid(_) => {}
         }
     }
 
     /// The account as records from which it can be rebuilt.
     pub fn records(&self) -> Vec<Record> {
         let settings = self.symbol_configs.iter();
+        let balances = self.other_balances.iter();
+        let balances = balances.map(|(asset, b)| Record::OtherBalance(asset.clone(), *b));
         let orders = self.ended_orders.values().chain(self.open_orders.values());
         let algos = self.ended_algos.values().chain(self.waiting_algos.values());
         [
             Record::Wallet(self.wallet_balance),
             Record::HedgeMode(self.hedge_mode),
+            Record::MultiAssets(self.multi_assets),
+            Record::FeeAsset(self.fee_asset.clone()),
         ]
         .into_iter()
+        .chain(balances)
         .chain(settings.map(|(symbol, s)| Record::SymbolConfig(symbol.clone(), *s)))
         .chain(self.positions.values().cloned().map(Record::Position))
         .chain(orders.cloned().map(Record::Order))
@@ -191,20 +217,36 @@ impl Account {
             .sum()
     }
 
+    /// Value of the other assets as margin, in USDT; zero outside of multi-assets mode.
+    pub fn collateral(&self, now: &Now<'_>) -> Decimal {
+        if !self.multi_assets {
+            return Decimal::ZERO;
+        }
+        let value = |(asset, balance): (&String, &Decimal)| asset_price(asset, now) * *balance;
+        let values: Decimal = self.other_balances.iter().map(value).sum();
+        (values * COLLATERAL_RATE).round_dp(MONEY_DECIMALS)
+    }
+
     /// Margin available for new orders.
     pub fn available_balance(&self, now: &Now<'_>) -> Decimal {
         let bound: Decimal = self
             .cross_positions()
             .map(|p| self.initial_margin(p, now))
             .sum();
-        let free =
-            self.cross_wallet() + self.cross_unrealized_pnl(now) - bound - self.order_margin();
+        let free = self.cross_wallet() + self.collateral(now) + self.cross_unrealized_pnl(now)
+            - bound
+            - self.order_margin();
         free.max(Decimal::ZERO)
     }
 
     /// Loss that a position can bear: its own margin, or under cross margin the wallet less the margin
     /// of the other positions.
-    pub fn liquidation_buffer(&self, position: &Position, now: &Now<'_>) -> Decimal {
+    pub fn liquidation_buffer(
+        &self,
+        position: &Position,
+        contracts: &Contracts,
+        now: &Now<'_>,
+    ) -> Decimal {
         if self.symbol_config(&position.symbol).margin_mode == MarginMode::Isolated {
             return position.isolated_margin;
         }
@@ -214,11 +256,29 @@ impl Account {
         let left: Decimal = others
             .map(|p| {
                 let mark = now.mark_price(&p.symbol);
-                p.unrealized_pnl(mark) - p.maintenance_margin(mark)
+                let brackets = brackets_of(contracts, &p.symbol);
+                p.unrealized_pnl(mark) - p.maintenance_margin(mark, &brackets)
             })
             .sum();
-        self.cross_wallet() + left
+        self.cross_wallet() + self.collateral(now) + left
     }
+}
+
+/// Leverage brackets of a contract; empty if it is unknown.
+pub fn brackets_of(contracts: &Contracts, symbol: &str) -> Vec<Bracket> {
+    contracts
+        .get(symbol)
+        .map_or_else(Vec::new, SymbolFilters::brackets)
+}
+
+/// Price of an asset in USDT. Assets other than BNB are at par.
+pub fn asset_price(asset: &str, now: &Now<'_>) -> Decimal {
+    if asset != "BNB" {
+        return Decimal::ONE;
+    }
+    Some(now.mark_price("BNBUSDT"))
+        .filter(|price| !price.is_zero())
+        .unwrap_or(UNLISTED_BNB_PRICE)
 }
 
 fn push_bounded<T>(queue: &mut VecDeque<T>, item: T) {

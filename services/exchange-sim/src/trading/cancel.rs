@@ -36,12 +36,19 @@ impl ExchangeState {
         at_ms: i64,
     ) -> Result<(), ExchangeError> {
         self.filters(symbol)?;
-        let open = self.account(account)?.open_orders.values();
+        self.account(account)?;
+        self.cancel_orders(account, symbol, at_ms);
+        Ok(())
+    }
+
+    /// Cancels all open orders of a contract, also of an unlisted one.
+    pub(super) fn cancel_orders(&mut self, account: &str, symbol: &str, at_ms: i64) {
+        let open = self.accounts.get(account).map(|a| &a.open_orders);
+        let open = open.into_iter().flat_map(|orders| orders.values());
         let open: Vec<Order> = open.filter(|o| o.symbol == symbol).cloned().collect();
         for mut order in open {
             self.end_order(account, &mut order, OrderStatus::Canceled, at_ms);
         }
-        Ok(())
     }
 
     /// Cancels a waiting conditional order by one of its ids.

@@ -98,26 +98,26 @@ wire_enum!(
     ContractStatus {
         /// Listed; trading has not begun.
         PendingTrading = "PENDING_TRADING",
-        /// Trades.
+        /// Open for trading.
         Trading = "TRADING",
         /// Delivery is about to begin.
         PreDelivering = "PRE_DELIVERING",
         /// Delivery is in progress.
         Delivering = "DELIVERING",
-        /// Delivered.
+        /// Settled at its delivery date.
         Delivered = "DELIVERED",
         /// Settlement is about to begin.
         PreSettle = "PRE_SETTLE",
         /// Settlement: positions can only be closed.
         Settling = "SETTLING",
-        /// Closed for good.
+        /// Closed and not opened again.
         Close = "CLOSE",
     }
 );
 wire_enum!(
     /// Type of a contract.
     ContractType {
-        /// Without an end.
+        /// Contract without a delivery date.
         Perpetual = "PERPETUAL",
         /// Delivered at the end of this quarter.
         CurrentQuarter = "CURRENT_QUARTER",

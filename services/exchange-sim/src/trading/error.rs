@@ -90,6 +90,7 @@ const fn message_of(code: i32) -> &'static str {
         -4061 => "Order's position side does not match user's setting.",
         -4067 => "Position side cannot be changed if there exists open orders.",
         -4068 => "Position side cannot be changed if there exists position.",
+        -4108 => "Symbol is on delivering or delivered or settling or closed or pre-trading.",
         -4116 => "ClientOrderId is duplicated.",
         -4120 => {
             "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead."
@@ -97,8 +98,18 @@ const fn message_of(code: i32) -> &'static str {
         -4130 => {
             "An open stop or take profit order with GTE and closePosition in the direction is existing."
         }
+        -4131 => "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
         -4140 => "Invalid symbol status for opening position.",
+        -4141 => "Symbol is closed.",
         -4161 => "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+        -4167 => {
+            "Unable to adjust to Multi-Assets mode with symbols of USDⓈ-M Futures under isolated-margin mode."
+        }
+        -4168 => "Unable to adjust to isolated-margin mode under the Multi-Assets mode.",
+        -4170 => "Unable to adjust Multi-Assets Mode with open orders in USDⓈ-M Futures.",
+        -4171 => {
+            "Adjusted asset mode is currently set and does not need to be adjusted repeatedly."
+        }
         -5021 => {
             "Due to the order could not be filled immediately, the FOK order has been rejected. The order will not be recorded in the order history"
         }

@@ -6,8 +6,10 @@ use rust_decimal::Decimal;
 
 use super::account::Account;
 use super::error::ExchangeError;
+use super::fault::TradingFault;
 use super::filters::SymbolFilters;
-use super::record::{CallRecords, LogRecord, Record, UserNews, UserNotice};
+use super::funding::FUNDING_INTERVAL_MS;
+use super::record::{CallRecords, LogRecord, PriceChange, Record, UserNews, UserNotice};
 use crate::symbols::Contract;
 
 /// Taker fee as a share of the value.
@@ -16,6 +18,9 @@ pub const TAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0005);
 pub const MAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0002);
 /// Funding every eight hours as a share of the value.
 pub const FUNDING_RATE: Decimal = rust_decimal::dec!(0.0001);
+
+/// Filters of the contracts by symbol, also of unlisted ones.
+pub type Contracts = BTreeMap<String, SymbolFilters>;
 
 /// Last assigned id of each kind.
 #[derive(Debug, Default)]
@@ -29,13 +34,19 @@ pub(super) struct Ids {
 /// State of the exchange's trading.
 #[derive(Debug)]
 pub struct ExchangeState {
-    pub(super) filters: BTreeMap<String, SymbolFilters>,
+    pub(super) filters: Contracts,
+    /// Filters as published at the start, which the end of all faults restores.
+    pub(super) published_filters: Contracts,
     pub(super) accounts: BTreeMap<String, Account>,
     /// Time up to which the price path has been matched, UTC ms.
     pub(super) matched_until_ms: i64,
     pub(super) ids: Ids,
-    /// Accounts whose triggered orders are rejected, with the error code: a fault, not stored.
-    pub(super) rejected_triggers: BTreeMap<String, i32>,
+    /// The lasting faults in the order in which they were armed.
+    pub(super) faults: Vec<TradingFault>,
+    /// Changes of prices and symbols since the market began.
+    pub(super) price_changes: Vec<PriceChange>,
+    /// Number of the last funding interval that was paid, counted from the epoch.
+    pub(super) funding_paid: i64,
     log_records: Vec<LogRecord>,
     notices: Vec<UserNotice>,
 }
@@ -43,15 +54,19 @@ pub struct ExchangeState {
 impl ExchangeState {
     /// A state for these contracts without accounts, at `now_ms`.
     pub fn new(listed: &[&'static Contract], now_ms: i64) -> Self {
-        let rules = listed
+        let filters = listed
             .iter()
             .map(|c| (c.symbol.to_owned(), SymbolFilters::from_contract(c)));
+        let filters: Contracts = filters.collect();
         Self {
-            filters: rules.collect(),
+            published_filters: filters.clone(),
+            filters,
             accounts: BTreeMap::new(),
             matched_until_ms: now_ms,
             ids: Ids::default(),
-            rejected_triggers: BTreeMap::new(),
+            faults: Vec::new(),
+            price_changes: Vec::new(),
+            funding_paid: now_ms.div_euclid(FUNDING_INTERVAL_MS),
             log_records: Vec::new(),
             notices: Vec::new(),
         }
@@ -86,7 +101,19 @@ impl ExchangeState {
     pub fn filters(&self, symbol: &str) -> Result<&SymbolFilters, ExchangeError> {
         self.filters
             .get(symbol)
+            .filter(|filters| filters.is_listed)
             .ok_or_else(|| ExchangeError::from_code(-1121))
+    }
+
+    /// Symbols of the listed contracts.
+    pub fn listed(&self) -> impl Iterator<Item = &str> {
+        let listed = self.filters.values().filter(|filters| filters.is_listed);
+        listed.map(|filters| filters.symbol.as_str())
+    }
+
+    /// Filters of all contracts, also of unlisted ones.
+    pub const fn contracts(&self) -> &Contracts {
+        &self.filters
     }
 
     /// Changes the filters of a contract.
@@ -94,12 +121,17 @@ impl ExchangeState {
         self.record("", Record::Filters(rules));
     }
 
-    /// Rejects an account's conditional orders with this code when triggered; `None` ends that.
-    pub fn reject_triggers(&mut self, account: &str, code: Option<i32>) {
-        match code {
-            Some(code) => self.rejected_triggers.insert(account.to_owned(), code),
-            None => self.rejected_triggers.remove(account),
-        };
+    /// Replaces the accounts, for a query of their earlier state. Returns those that were there.
+    pub fn swap_accounts(
+        &mut self,
+        accounts: BTreeMap<String, Account>,
+    ) -> BTreeMap<String, Account> {
+        std::mem::replace(&mut self.accounts, accounts)
+    }
+
+    /// Accounts by the name of their API key.
+    pub const fn accounts(&self) -> &BTreeMap<String, Account> {
+        &self.accounts
     }
 
     /// Time up to which the price path has been matched, UTC ms.
@@ -129,9 +161,18 @@ impl ExchangeState {
                 record,
             })
         });
+        let changes = self.price_changes.iter().cloned().map(Record::PriceChange);
+        let of_exchange = [
+            Record::Faults(self.faults.clone()),
+            Record::FundingPaid(self.funding_paid),
+        ];
+        let of_exchange = changes.chain(of_exchange).map(|record| LogRecord {
+            account: String::new(),
+            record,
+        });
         CallRecords {
             matched_until_ms: self.matched_until_ms,
-            records: rules.chain(accounts).collect(),
+            records: of_exchange.chain(rules).chain(accounts).collect(),
         }
     }
 
@@ -160,6 +201,18 @@ impl ExchangeState {
         });
     }
 
+    fn apply_price_change(&mut self, change: PriceChange) {
+        if let PriceChange::Rename { symbol, to } = &change {
+            for contracts in [&mut self.filters, &mut self.published_filters] {
+                if let Some(mut filters) = contracts.remove(symbol) {
+                    filters.symbol.clone_from(to);
+                    contracts.insert(to.clone(), filters);
+                }
+            }
+        }
+        self.price_changes.push(change);
+    }
+
     fn apply(&mut self, entry: LogRecord) {
         let ids = &mut self.ids;
         match &entry.record {
@@ -168,10 +221,22 @@ impl ExchangeState {
             Record::Trade(trade) => ids.trade = ids.trade.max(trade.id),
             Record::Income(income) => ids.income = ids.income.max(income.id),
             Record::Filters(rules) => {
-                // A contract that is no longer listed has no filters.
+                // A contract that the market does not have has no filters.
                 if let Some(known) = self.filters.get_mut(&rules.symbol) {
                     known.clone_from(rules);
                 }
+                return;
+            }
+            Record::Faults(faults) => {
+                self.faults.clone_from(faults);
+                return;
+            }
+            Record::FundingPaid(interval) => {
+                self.funding_paid = *interval;
+                return;
+            }
+            Record::PriceChange(change) => {
+                self.apply_price_change(change.clone());
                 return;
             }
             _ => {}

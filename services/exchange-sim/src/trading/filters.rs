@@ -3,15 +3,18 @@
 use rust_decimal::{Decimal, dec};
 use serde::{Deserialize, Serialize};
 
+use super::enums::ContractStatus;
 use super::error::ExchangeError;
+use super::fault::{FilterFault, Positive};
+use super::leverage_brackets::{self, Bracket};
 use crate::symbols::Contract;
 
 /// Largest number of open orders of an account per contract.
-pub const MAX_OPEN_ORDERS: usize = 200;
+const MAX_OPEN_ORDERS: usize = 200;
 /// Largest number of conditional orders of an account per contract.
-pub const MAX_OPEN_ALGOS: usize = 10;
-/// Range of a limit price relative to the mark price.
-const LIMIT_PRICE_BAND: [Decimal; 2] = [dec!(0.95), dec!(1.05)];
+const MAX_OPEN_ALGOS: usize = 10;
+/// Largest distance of a price from the mark price, as a share of the mark price.
+const PRICE_BAND: Decimal = dec!(0.05);
 
 /// Filters of one contract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,8 +37,20 @@ pub struct SymbolFilters {
     pub quantity_precision: u32,
     /// Smallest value of an order, in USDT.
     pub min_notional: Decimal,
-    /// Whether the contract trades; if not, positions can only be closed.
-    pub is_trading: bool,
+    /// Largest distance of a price from the mark price, as a share of the mark price.
+    pub price_band: Decimal,
+    /// Largest number of open orders of an account.
+    pub max_orders: usize,
+    /// Largest number of waiting conditional orders of an account.
+    pub max_algos: usize,
+    /// Status of the contract.
+    pub status: ContractStatus,
+    /// Whether the exchange lists the contract. An unlisted one does not exist for clients.
+    pub is_listed: bool,
+    /// Highest leverage of the contract.
+    pub max_leverage: u32,
+    /// Factor of all bounds of the leverage brackets.
+    pub bracket_scale: Decimal,
 }
 
 impl SymbolFilters {
@@ -54,7 +69,56 @@ impl SymbolFilters {
             step,
             quantity_precision: contract.quantity_precision,
             min_notional: number(contract.min_notional),
-            is_trading: true,
+            price_band: PRICE_BAND,
+            max_orders: MAX_OPEN_ORDERS,
+            max_algos: MAX_OPEN_ALGOS,
+            status: contract.status,
+            is_listed: true,
+            max_leverage: contract.max_leverage,
+            bracket_scale: Decimal::ONE,
+        }
+    }
+
+    /// Applies a fault. Decimal places follow the steps.
+    pub fn change(&mut self, fault: &FilterFault) {
+        let or = |new: Option<Positive>, old| new.map_or(old, |new| new.0);
+        self.tick = or(fault.tick, self.tick);
+        self.step = or(fault.step, self.step);
+        self.price_precision = self.price_precision.max(self.tick.normalize().scale());
+        self.quantity_precision = self.quantity_precision.max(self.step.normalize().scale());
+        let [least, most] = self.quantity_range;
+        self.quantity_range = [or(fault.min_quantity, least), or(fault.max_quantity, most)];
+        self.market_max_quantity = or(fault.max_quantity, self.market_max_quantity);
+        self.min_notional = or(fault.notional, self.min_notional);
+        if let Some(percent) = fault.percent_price {
+            self.price_band = percent.0 / Decimal::ONE_HUNDRED;
+        }
+        self.max_orders = fault.max_orders.unwrap_or(self.max_orders);
+        self.max_algos = fault.max_algos.unwrap_or(self.max_algos);
+        match fault.trading {
+            Some(true) => self.status = ContractStatus::Trading,
+            Some(false) => self.status = ContractStatus::Settling,
+            None => {}
+        }
+    }
+
+    /// Leverage brackets of the contract, smallest first.
+    pub fn brackets(&self) -> Vec<Bracket> {
+        leverage_brackets::brackets(self.max_leverage, self.bracket_scale)
+    }
+
+    /// Checks that the status allows an order; `opens` says whether the order can open or enlarge a position.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] with -4140 if positions can only be closed, -4141 if the contract is closed, and -4108
+    /// with any other status but trading.
+    pub fn check_status(&self, opens: bool) -> Result<(), ExchangeError> {
+        match self.status {
+            ContractStatus::Trading => Ok(()),
+            ContractStatus::Settling if !opens => Ok(()),
+            ContractStatus::Settling => Err(ExchangeError::from_code(-4140)),
+            ContractStatus::Close => Err(ExchangeError::from_code(-4141)),
+            _ => Err(ExchangeError::from_code(-4108)),
         }
     }
 
@@ -117,7 +181,11 @@ impl SymbolFilters {
         buys: bool,
     ) -> Result<(), ExchangeError> {
         let digits = |limit: Decimal| limit.round_dp(self.price_precision);
-        let [lowest, highest] = LIMIT_PRICE_BAND.map(|share| digits(mark * share));
+        let share = [
+            Decimal::ONE - self.price_band,
+            Decimal::ONE + self.price_band,
+        ];
+        let [lowest, highest] = share.map(|share| digits(mark * share));
         if buys && price > highest {
             let message = format!("Limit price can't be higher than {highest}.");
             Err(ExchangeError::new(-4016, message))
@@ -127,6 +195,20 @@ impl SymbolFilters {
         } else {
             Ok(())
         }
+    }
+
+    /// Checks that the best price of the other side is within the range around the mark price.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] with -4131 if a market order would fill too far from the mark price.
+    pub fn check_market_price(
+        &self,
+        price: Decimal,
+        mark: Decimal,
+        buys: bool,
+    ) -> Result<(), ExchangeError> {
+        self.check_price_band(price, mark, buys)
+            .map_err(|_| ExchangeError::from_code(-4131))
     }
 
     /// Checks the value of an order.

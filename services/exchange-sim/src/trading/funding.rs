@@ -4,6 +4,7 @@ use rust_decimal::Decimal;
 
 use super::enums::IncomeType;
 use super::exchange_state::{ExchangeState, FUNDING_RATE};
+use super::execute::USDT;
 use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
 use super::record::Record;
@@ -17,8 +18,22 @@ pub(crate) const fn next_funding_ms(now_ms: i64) -> i64 {
 }
 
 impl ExchangeState {
+    /// Time at which the next funding is booked, UTC ms; a fault may shift it.
+    pub(super) fn next_booking_ms(&self) -> i64 {
+        (self.funding_paid + 1) * FUNDING_INTERVAL_MS + self.funding_fault().shift_ms.0
+    }
+
+    /// Skips the funding of intervals in which no account had a position.
+    pub(super) fn skip_funding_until(&mut self, now_ms: i64) {
+        let due = (now_ms - self.funding_fault().shift_ms.0).div_euclid(FUNDING_INTERVAL_MS);
+        if due > self.funding_paid {
+            self.record("", Record::FundingPaid(due));
+        }
+    }
+
     /// Pays or receives the funding of every open position.
     pub(super) fn pay_funding(&mut self, now: &Now<'_>) {
+        self.record("", Record::FundingPaid(self.funding_paid + 1));
         for name in self.account_names() {
             let held = self
                 .accounts
@@ -34,7 +49,8 @@ impl ExchangeState {
                     position.isolated_margin += amount;
                     self.record(&name, Record::Position(position.clone()));
                 }
-                self.notify_account(&name, "FUNDING_FEE", amount, &[position], now);
+                let balances = self.balances(&name, USDT, amount);
+                self.notify_account(&name, "FUNDING_FEE", balances, &[position], now);
             }
         }
     }
@@ -52,6 +68,6 @@ impl ExchangeState {
         };
         let wallet = state.wallet_balance + sum;
         self.record(account, Record::Wallet(wallet));
-        self.record_income(account, symbol, kind, sum, None, now.ms);
+        self.record_income(account, symbol, kind, (USDT, sum), None, now.ms);
     }
 }

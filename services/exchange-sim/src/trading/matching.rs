@@ -7,18 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
 
-use super::account::Account;
-use super::enums::{AlgoStatus, OrderStatus, OrderType, PositionSide, TimeInForce};
+use super::account::{Account, brackets_of};
+use super::enums::{AlgoStatus, OrderStatus, OrderType, PositionSide, TimeInForce, WorkingType};
 use super::error::ExchangeError;
 use super::exchange_state::ExchangeState;
 use super::execute::Fill;
-use super::funding::FUNDING_INTERVAL_MS;
 use super::order::{Algo, NewOrder, Order};
-use super::place::{PARTIAL_FILL_DELAY_MS, immediate_price, is_triggered};
-use super::position::MONEY_DECIMALS;
-use super::prices::{Now, Prices, Quote, first_crossing};
+use super::place::{immediate_price, is_triggered, next_fill_quantity};
+use super::prices::{Now, PriceLine, Prices, Quote, first_crossing};
 
-/// Largest step along the price path, in milliseconds; divides the funding interval.
+/// Largest step along the price path, in milliseconds.
 const MAX_STEP_MS: i64 = 600_000;
 
 /// What the price reaches.
@@ -27,13 +25,15 @@ enum TriggerKind {
     Liquidation(String, PositionSide),
     Fill(i64),
     Trigger(i64),
+    /// A fault's schedule ends an order.
+    End(i64),
 }
 
 /// Time, account and trigger: ordered by time.
 type DueTrigger = (i64, String, TriggerKind);
 
-/// Prices at the turning points of a step, by contract.
-type PricePath = BTreeMap<String, Vec<(i64, Decimal)>>;
+/// Turning points of the prices in a step, by contract.
+type PricePath = BTreeMap<String, Vec<i64>>;
 
 impl ExchangeState {
     /// Follows the price path up to `now_ms`.
@@ -41,20 +41,27 @@ impl ExchangeState {
         while self.matched_until_ms < now_ms {
             if self.accounts.values().all(Account::is_idle) {
                 self.matched_until_ms = now_ms;
+                self.skip_funding_until(now_ms);
                 break;
             }
+            let booking = self.next_booking_ms();
+            if booking <= self.matched_until_ms {
+                let ms = self.matched_until_ms;
+                self.pay_funding(&Now { ms, prices });
+                continue;
+            }
             let end = (self.matched_until_ms / MAX_STEP_MS + 1) * MAX_STEP_MS;
-            let to = end.min(now_ms);
+            let to = end.min(now_ms).min(booking);
             if let Some((at_ms, account, what)) = self.first_due(prices, to) {
                 self.matched_until_ms = at_ms;
                 let now = Now { ms: at_ms, prices };
                 self.apply_trigger(&account, what, &now);
             } else {
                 self.matched_until_ms = to;
-                if to % FUNDING_INTERVAL_MS == 0 {
-                    self.pay_funding(&Now { ms: to, prices });
-                }
             }
+        }
+        if self.next_booking_ms() <= self.matched_until_ms {
+            self.pay_funding(&Now { ms: now_ms, prices });
         }
         self.expire_listen_keys(now_ms);
     }
@@ -66,19 +73,27 @@ impl ExchangeState {
         let due = accounts.filter_map(|(name, account)| {
             let fills = account.open_orders.values();
             let fills = fills.filter_map(|o| self.fill_due(o, prices, &paths));
+            let ends = account.open_orders.values().filter_map(|o| {
+                let (at, _) = o.fill_plan.as_ref()?.end?;
+                (at <= to).then(|| (at.max(from), TriggerKind::End(o.id)))
+            });
             let triggers = account.waiting_algos.values();
             let triggers = triggers.filter_map(|a| {
                 let hit = |price| is_triggered(a.kind, a.side, a.trigger_price, price);
-                let at = first_crossing(prices, &a.symbol, from, paths.get(&a.symbol)?, hit)?;
+                let line = PriceLine::new(prices, &a.symbol, a.working_type);
+                let at = first_crossing(line, from, paths.get(&a.symbol)?, hit)?;
                 Some((at, TriggerKind::Trigger(a.id)))
             });
             let lost = account.open_positions().filter_map(|p| {
-                let cushion = account.liquidation_buffer(p, &Now { ms: from, prices });
-                let hit = |price| p.is_liquidated_at(price, cushion);
-                let at = first_crossing(prices, &p.symbol, from, paths.get(&p.symbol)?, hit)?;
+                let now = Now { ms: from, prices };
+                let cushion = account.liquidation_buffer(p, &self.filters, &now);
+                let brackets = brackets_of(&self.filters, &p.symbol);
+                let hit = |price| p.is_liquidated_at(price, cushion, &brackets);
+                let line = PriceLine::new(prices, &p.symbol, WorkingType::Mark);
+                let at = first_crossing(line, from, paths.get(&p.symbol)?, hit)?;
                 Some((at, TriggerKind::Liquidation(p.symbol.clone(), p.side)))
             });
-            let all = fills.chain(triggers).chain(lost);
+            let all = fills.chain(ends).chain(triggers).chain(lost);
             let first = all.min();
             first.map(|(at, what)| (at, name.clone(), what))
         });
@@ -96,13 +111,18 @@ impl ExchangeState {
             let quote = Quote::around(price, tick);
             immediate_price(order.kind, order.side, order.price, quote).is_some()
         };
-        let from = self.matched_until_ms.max(order.no_fill_until_ms);
+        let from = match &order.fill_plan {
+            Some(plan) if plan.has_part() => self.matched_until_ms.max(plan.not_before_ms),
+            Some(_) => return None,
+            None => self.matched_until_ms,
+        };
         let turns = paths.get(&order.symbol)?;
-        let at = first_crossing(prices, &order.symbol, from, turns, hit)?;
+        let line = PriceLine::new(prices, &order.symbol, WorkingType::Contract);
+        let at = first_crossing(line, from, turns, hit)?;
         Some((at, TriggerKind::Fill(order.id)))
     }
 
-    /// Prices at the turning points of all contracts with an open order or position.
+    /// Turning points of all contracts with an open order or position.
     fn price_paths(&self, prices: &dyn Prices, to: i64) -> PricePath {
         let active: BTreeSet<&String> = self
             .accounts
@@ -114,15 +134,9 @@ impl ExchangeState {
                     .chain(a.open_positions().map(|p| &p.symbol))
             })
             .collect();
-        let with_prices = |symbol: &String| {
-            let turns = prices.turning_points(symbol, self.matched_until_ms, to);
-            let known = turns
-                .into_iter()
-                .filter_map(|ms| Some((ms, prices.price_at(symbol, ms)?)));
-            known.collect()
-        };
+        let turns = |symbol: &String| prices.turning_points(symbol, self.matched_until_ms, to);
         let active = active.into_iter();
-        active.map(|s| (s.clone(), with_prices(s))).collect()
+        active.map(|s| (s.clone(), turns(s))).collect()
     }
 
     fn apply_trigger(&mut self, account: &str, trigger: TriggerKind, now: &Now<'_>) {
@@ -140,6 +154,13 @@ impl ExchangeState {
                     self.trigger_algo(account, algo, now);
                 }
             }
+            TriggerKind::End(id) => {
+                if let Some(mut order) = state.open_orders.get(&id).cloned() {
+                    let end = order.fill_plan.as_ref().and_then(|plan| plan.end);
+                    let status = end.map_or(OrderStatus::Expired, |(_, status)| status);
+                    self.end_order(account, &mut order, status, now.ms);
+                }
+            }
             TriggerKind::Liquidation(symbol, side) => {
                 let position = state.position(&symbol, side);
                 self.liquidate(account, &position, now);
@@ -147,9 +168,9 @@ impl ExchangeState {
         }
     }
 
-    /// Fills a resting order at its own price.
+    /// Fills a resting order at its own price, or the next part of a market order at the best price.
     fn fill_resting(&mut self, account: &str, mut order: Order, now: &Now<'_>) {
-        let mut quantity = self.next_fill_quantity(&order);
+        let mut quantity = next_fill_quantity(&order);
         if order.reduce_only {
             let state = self.accounts.get(account);
             let position = state.map(|a| a.position(&order.symbol, order.position_side));
@@ -160,18 +181,20 @@ impl ExchangeState {
             self.end_order(account, &mut order, OrderStatus::Expired, now.ms);
             return;
         }
+        let is_maker = order.kind != OrderType::Market;
+        let tick = self.filters.get(&order.symbol).map(|filters| filters.tick);
+        let quote = Quote::around(now.last_price(&order.symbol), tick.unwrap_or_default());
+        let taken = immediate_price(order.kind, order.side, order.price, quote);
+        let price = taken.filter(|_| !is_maker).unwrap_or(order.price);
         let fill = Fill {
             quantity,
-            price: order.price,
-            is_maker: true,
+            price,
+            is_maker,
         };
-        if quantity < order.remaining() {
-            order.no_fill_until_ms = now.ms + PARTIAL_FILL_DELAY_MS;
-        }
         self.fill(account, &mut order, fill, now);
     }
 
-    /// Triggers a conditional order: it becomes a market order, or is rejected.
+    /// Triggers a conditional order: it becomes a market order, or is rejected. It is finished when that order ends.
     fn trigger_algo(&mut self, account: &str, mut algo: Algo, now: &Now<'_>) {
         algo.triggered_ms = now.ms;
         match self.market_order(account, &algo, now) {
@@ -179,9 +202,6 @@ impl ExchangeState {
                 algo.order_id = Some(order.id);
                 self.end_algo(account, &mut algo, AlgoStatus::Triggered, "", now.ms);
                 self.match_new(account, &mut order, quote, now);
-                algo.actual_price = order.average_price().round_dp(MONEY_DECIMALS);
-                algo.actual_quantity = order.filled;
-                self.end_algo(account, &mut algo, AlgoStatus::Finished, "", now.ms);
             }
             Err(None) => self.end_algo(account, &mut algo, AlgoStatus::Expired, "", now.ms),
             Err(Some(refusal)) => {
@@ -198,8 +218,8 @@ impl ExchangeState {
         algo: &Algo,
         now: &Now<'_>,
     ) -> Result<(Order, Quote), Option<ExchangeError>> {
-        if let Some(code) = self.rejected_triggers.get(account) {
-            return Err(Some(ExchangeError::from_code(*code)));
+        if let Some(code) = self.trigger_rejection(account) {
+            return Err(Some(ExchangeError::from_code(code)));
         }
         let state = self.account(account)?;
         let position = state.position(&algo.symbol, algo.position_side);
@@ -252,7 +272,7 @@ fn triggered_order(algo: &Algo, quantity: Decimal, id: i64, at_ms: i64) -> Order
         status: OrderStatus::New,
         created_ms: at_ms,
         updated_ms: at_ms,
-        no_fill_until_ms: 0,
-        fills_in_parts: false,
+        fill_plan: None,
+        algo_id: Some(algo.id),
     }
 }

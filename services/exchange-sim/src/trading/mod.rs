@@ -17,6 +17,7 @@ pub mod error;
 pub mod exchange_state;
 mod execute;
 pub mod fault;
+mod fault_effects;
 pub mod filters;
 pub(crate) mod funding;
 pub mod leverage_brackets;

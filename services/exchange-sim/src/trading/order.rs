@@ -1,5 +1,7 @@
 //! Requested and stored orders, conditional orders, fills and incomes.
 
+use std::collections::VecDeque;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -93,10 +95,35 @@ pub struct Order {
     pub created_ms: i64,
     /// Time of the last change, UTC ms.
     pub updated_ms: i64,
-    /// Time before which the second half of a partial fill does not fill, UTC ms.
-    pub no_fill_until_ms: i64,
-    /// Whether the order fills in two parts.
-    pub fills_in_parts: bool,
+    /// Parts in which the order fills; `None` if it fills as far as the price allows.
+    pub fill_plan: Option<FillPlan>,
+    /// Id of the conditional order that became this order; `None` for others.
+    pub algo_id: Option<i64>,
+}
+
+/// Parts in which an order fills, as a fault planned them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FillPlan {
+    /// Parts that are not filled, each with its time after the part before, in milliseconds.
+    pub parts: VecDeque<(i64, Decimal)>,
+    /// Time before which the next part does not fill, UTC ms.
+    pub not_before_ms: i64,
+    /// Time at which the exchange ends the rest, UTC ms, and the status then; `None` if all fills.
+    pub end: Option<(i64, OrderStatus)>,
+}
+
+impl FillPlan {
+    /// Whether a part is left to fill.
+    pub fn has_part(&self) -> bool {
+        !self.parts.is_empty()
+    }
+
+    /// Removes the part that has filled at a time.
+    pub fn part_filled(&mut self, at_ms: i64) {
+        self.parts.pop_front();
+        let wait = self.parts.front().map_or(0, |(after_ms, _)| *after_ms);
+        self.not_before_ms = at_ms + wait;
+    }
 }
 
 impl Order {
@@ -111,6 +138,22 @@ impl Order {
             Decimal::ZERO
         } else {
             self.filled_quote / self.filled
+        }
+    }
+
+    /// Type in REST answers, where orders of the exchange are limit orders.
+    pub const fn rest_type(&self) -> &'static str {
+        match self.kind {
+            OrderType::Liquidation => OrderType::Limit.as_str(),
+            other => other.as_str(),
+        }
+    }
+
+    /// Type as the client requested it, in REST answers.
+    pub const fn rest_original_type(&self) -> &'static str {
+        match self.origin {
+            Some(kind) => kind.as_str(),
+            None => self.rest_type(),
         }
     }
 
@@ -185,8 +228,10 @@ pub struct Trade {
     pub quantity: Decimal,
     /// Value of the fill in USDT.
     pub quote_quantity: Decimal,
-    /// Fee of the fill in USDT.
+    /// Fee of the fill, in `fee_asset`.
     pub fee: Decimal,
+    /// Asset of the fee.
+    pub fee_asset: String,
     /// Realized profit in USDT before fees.
     pub realized_pnl: Decimal,
     /// Whether the order was the maker.
@@ -204,8 +249,10 @@ pub struct Income {
     pub symbol: String,
     /// Type of the income.
     pub kind: IncomeType,
-    /// Quantity of the base asset.
+    /// Change of the balance, in `asset`.
     pub amount: Decimal,
+    /// Asset of the amount.
+    pub asset: String,
     /// Id of the fill it came from; `None` if it came from none.
     pub trade_id: Option<i64>,
     /// Exchange time at which it happened, UTC ms.

@@ -8,14 +8,14 @@ use super::enums::{
 use super::error::ExchangeError;
 use super::exchange_state::ExchangeState;
 use super::execute::Fill;
-use super::filters::{MAX_OPEN_ALGOS, MAX_OPEN_ORDERS, check_client_id};
+use super::filters::check_client_id;
 use super::leverage_brackets;
-use super::order::{Algo, NewAlgo, NewOrder, Order};
+use super::order::{Algo, FillPlan, NewAlgo, NewOrder, Order};
 use super::prices::{Now, Quote};
 use super::record::{Record, UserNews};
 
 /// Delay of the second half of a partial fill, in milliseconds.
-pub(super) const PARTIAL_FILL_DELAY_MS: i64 = 1_000;
+const PARTIAL_FILL_DELAY_MS: i64 = 1_000;
 
 impl ExchangeState {
     /// Places an order and fills it as far as possible; with `fills_in_parts` only half.
@@ -49,9 +49,12 @@ impl ExchangeState {
             status: OrderStatus::New,
             created_ms: now.ms,
             updated_ms: now.ms,
-            no_fill_until_ms: 0,
-            fills_in_parts,
+            fill_plan: None,
+            algo_id: None,
         };
+        if fills_in_parts {
+            order.fill_plan = self.half_and_rest(&order, now.ms);
+        }
         let own = |id: i64| format!("sim_{id}");
         order.client_id = request.client_id.clone().unwrap_or_else(|| own(order.id));
         self.match_new(account, &mut order, quote, now);
@@ -66,32 +69,57 @@ impl ExchangeState {
         quote: Quote,
         now: &Now<'_>,
     ) {
+        if order.fill_plan.is_none() {
+            order.fill_plan = self.take_fill_plan(account, order, now.ms);
+        }
         self.record(account, Record::Order(order.clone()));
         self.notify_order(account, order, "NEW", None, now.ms);
-        if let Some(price) = immediate_price(order.kind, order.side, order.price, quote) {
+        let price = immediate_price(order.kind, order.side, order.price, quote);
+        let plan = order.fill_plan.as_ref();
+        let fills = plan.is_none_or(|plan| plan.has_part() && plan.not_before_ms <= now.ms);
+        if let Some(price) = price.filter(|_| fills) {
             let fill = Fill {
-                quantity: self.next_fill_quantity(order),
+                quantity: next_fill_quantity(order),
                 price,
                 is_maker: false,
             };
             self.fill(account, order, fill, now);
         }
+        if !order.status.is_open() {
+            return;
+        }
+        let plan = order.fill_plan.as_ref();
+        let end = plan
+            .and_then(|plan| plan.end)
+            .filter(|(at_ms, _)| *at_ms <= now.ms);
         let leaves = order.kind == OrderType::Market || order.time_in_force == TimeInForce::Ioc;
-        if order.status.is_open() && leaves {
+        if let Some((_, status)) = end {
+            self.end_order(account, order, status, now.ms);
+        } else if leaves && plan.is_none() {
             self.end_order(account, order, OrderStatus::Expired, now.ms);
-        } else if order.status == OrderStatus::PartiallyFilled {
-            order.no_fill_until_ms = now.ms + PARTIAL_FILL_DELAY_MS;
-            self.record(account, Record::Order(order.clone()));
         }
     }
 
-    /// Quantity of the next fill: all, or half of the order if it fills in parts and nothing is filled.
-    pub(super) fn next_fill_quantity(&self, order: &Order) -> Decimal {
-        let step = self.filters.get(&order.symbol).map(|r| r.step);
-        let half = step.filter(|_| order.fills_in_parts && order.filled.is_zero());
-        let half = half.map(|step| (order.quantity / step / Decimal::TWO).floor() * step);
-        half.filter(|half| !half.is_zero())
-            .unwrap_or_else(|| order.remaining())
+    /// Half of an order at once; the rest a second later if the order rests, else it expires. `None` if a half is
+    /// below the quantity step.
+    fn half_and_rest(&self, order: &Order, now_ms: i64) -> Option<FillPlan> {
+        let step = self.filters.get(&order.symbol)?.step;
+        let half = (order.quantity / step / Decimal::TWO).floor() * step;
+        if half.is_zero() {
+            return None;
+        }
+        let mut plan = FillPlan {
+            not_before_ms: now_ms,
+            ..FillPlan::default()
+        };
+        plan.parts.push_back((0, half));
+        if order.kind == OrderType::Market || order.time_in_force == TimeInForce::Ioc {
+            plan.end = Some((now_ms, OrderStatus::Expired));
+        } else {
+            let rest = order.quantity - half;
+            plan.parts.push_back((PARTIAL_FILL_DELAY_MS, rest));
+        }
+        Some(plan)
     }
 
     pub(super) fn quote(&self, symbol: &str, now: &Now<'_>) -> Result<Quote, ExchangeError> {
@@ -110,6 +138,7 @@ impl ExchangeState {
         now: &Now<'_>,
     ) -> Result<Decimal, ExchangeError> {
         let (account, rules) = (self.account(name)?, self.filters(&request.symbol)?);
+        rules.check_status(false)?;
         self.check_side(name, request.position_side, request.reduce_only)?;
         let in_use = |id: &String| account.open_orders.values().any(|o| o.client_id == *id);
         check_new_client_id(request.client_id.as_ref(), in_use)?;
@@ -126,6 +155,9 @@ impl ExchangeState {
             rules.check_notional(price * quantity)?;
         }
         let taken = immediate_price(request.kind, request.side, request.price, quote);
+        if let Some(price) = taken.filter(|_| market) {
+            rules.check_market_price(price, mark, request.side == Side::Buy)?;
+        }
         match request.time_in_force {
             TimeInForce::Gtx if taken.is_some() => return Err(ExchangeError::from_code(-5022)),
             TimeInForce::Fok if taken.is_none() => return Err(ExchangeError::from_code(-5021)),
@@ -135,7 +167,7 @@ impl ExchangeState {
             .open_orders
             .values()
             .filter(|o| o.symbol == request.symbol);
-        if !market && same.count() >= MAX_OPEN_ORDERS {
+        if !market && same.count() >= rules.max_orders {
             return Err(ExchangeError::from_code(-2025));
         }
         let price = taken.unwrap_or(request.price);
@@ -193,18 +225,23 @@ impl ExchangeState {
         if request.reduce_only || opening.is_zero() {
             return Ok(());
         }
-        if !self.filters(&request.symbol)?.is_trading {
-            return Err(ExchangeError::from_code(-4140));
-        }
+        let filters = self.filters(&request.symbol)?;
+        filters.check_status(true)?;
         let leverage = account.symbol_config(&request.symbol).leverage;
         let kept = if position.closable(request.side).is_zero() {
             position.amount.abs()
         } else {
             Decimal::ZERO
         };
-        if (kept + opening) * price > leverage_brackets::max_notional(leverage) {
+        if (kept + opening) * price > leverage_brackets::max_notional(&filters.brackets(), leverage)
+        {
             return Err(ExchangeError::from_code(-2027));
         }
+        let price = if request.kind == OrderType::Market {
+            self.assumed_price(request.side, price)
+        } else {
+            price
+        };
         let mark = now.mark_price(&request.symbol);
         let loss = match request.side {
             Side::Buy => (price - mark).max(Decimal::ZERO),
@@ -273,6 +310,7 @@ impl ExchangeState {
         now: &Now<'_>,
     ) -> Result<(), ExchangeError> {
         let (account, rules) = (self.account(name)?, self.filters(&request.symbol)?);
+        rules.check_status(false)?;
         self.check_side(name, request.position_side, request.reduce_only)?;
         let in_use = |id: &String| account.waiting_algos.values().any(|a| a.client_id == *id);
         check_new_client_id(request.client_id.as_ref(), in_use)?;
@@ -287,7 +325,7 @@ impl ExchangeState {
             request.kind,
             request.side,
             request.trigger_price,
-            now.mark_price(&request.symbol),
+            now.working_price(&request.symbol, request.working_type),
         ) {
             return Err(ExchangeError::from_code(-2021));
         }
@@ -303,11 +341,20 @@ impl ExchangeState {
         if request.close_position && same.iter().any(|a| closing(&a)) {
             return Err(ExchangeError::from_code(-4130));
         }
-        if same.len() >= MAX_OPEN_ALGOS {
+        if same.len() >= rules.max_algos {
             return Err(ExchangeError::from_code(-4045));
         }
         Ok(())
     }
+}
+
+/// Quantity of the next fill: the next part of the order's plan, else all that is left.
+pub(super) fn next_fill_quantity(order: &Order) -> Decimal {
+    let part = order.fill_plan.as_ref().and_then(|plan| plan.parts.front());
+    part.map_or_else(
+        || order.remaining(),
+        |(_, part)| (*part).min(order.remaining()),
+    )
 }
 
 fn check_new_client_id(

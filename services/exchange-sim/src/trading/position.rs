@@ -4,7 +4,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::enums::{PositionSide, Side};
-use super::leverage_brackets;
+use super::leverage_brackets::{self, Bracket};
 
 /// Decimal places of amounts of money, as in Binance's balances.
 pub const MONEY_DECIMALS: u32 = 8;
@@ -109,17 +109,18 @@ impl Position {
     }
 
     /// Maintenance margin at `mark_price`, in USDT.
-    pub fn maintenance_margin(&self, mark: Decimal) -> Decimal {
-        leverage_brackets::maintenance_margin(self.notional(mark).abs()).round_dp(MONEY_DECIMALS)
+    pub fn maintenance_margin(&self, mark: Decimal, brackets: &[Bracket]) -> Decimal {
+        let value = self.notional(mark).abs();
+        leverage_brackets::maintenance_margin(brackets, value).round_dp(MONEY_DECIMALS)
     }
 
     /// Price at which the buffer is used up except for the maintenance margin; zero if there is none.
-    pub fn liquidation_price(&self, buffer: Decimal) -> Decimal {
+    pub fn liquidation_price(&self, buffer: Decimal, brackets: &[Bracket]) -> Decimal {
         let size = self.amount.abs();
-        if size.is_zero() {
+        let bracket = leverage_brackets::for_notional(brackets, size * self.entry_price);
+        let Some(bracket) = bracket.filter(|_| !size.is_zero()) else {
             return Decimal::ZERO;
-        }
-        let bracket = leverage_brackets::for_notional(size * self.entry_price);
+        };
         let spare = buffer + bracket.deduction;
         let value = size * self.entry_price;
         let price = if self.amount.is_sign_positive() {
@@ -131,8 +132,8 @@ impl Position {
     }
 
     /// Whether `mark_price` is at or beyond the liquidation price with this buffer.
-    pub fn is_liquidated_at(&self, mark: Decimal, buffer: Decimal) -> bool {
-        let limit = self.liquidation_price(buffer);
+    pub fn is_liquidated_at(&self, mark: Decimal, buffer: Decimal, brackets: &[Bracket]) -> bool {
+        let limit = self.liquidation_price(buffer, brackets);
         if self.amount.is_zero() || limit.is_zero() {
             false
         } else if self.amount.is_sign_positive() {
@@ -190,12 +191,14 @@ mod tests {
         for side in [Side::Buy, Side::Sell] {
             let mut position = Position::flat("BTCUSDT", PositionSide::Both);
             position.fill(side, dec!(1), dec!(40000), Some(10));
-            let price = position.liquidation_price(position.isolated_margin);
+            let brackets = leverage_brackets::brackets(125, Decimal::ONE);
+            let price = position.liquidation_price(position.isolated_margin, &brackets);
             let left = position.isolated_margin + position.unrealized_pnl(price);
-            let kept = position.maintenance_margin(price);
+            let kept = position.maintenance_margin(price, &brackets);
             assert!((left - kept).abs() < dec!(0.0001), "{left} {kept}");
-            assert!(position.is_liquidated_at(price, position.isolated_margin));
-            assert!(!position.is_liquidated_at(dec!(40000), position.isolated_margin));
+            let margin = position.isolated_margin;
+            assert!(position.is_liquidated_at(price, margin, &brackets));
+            assert!(!position.is_liquidated_at(dec!(40000), margin, &brackets));
         }
     }
 }

@@ -2,12 +2,19 @@
 
 use rust_decimal::Decimal;
 
+use super::enums::WorkingType;
+
 /// Source of the prices at which orders fill.
 pub trait Prices {
     /// Last price of a contract at a time; `None` if it is no longer known.
     fn price_at(&self, symbol: &str, ms: i64) -> Option<Decimal>;
 
-    /// Times after `from` up to and including `to`, ascending, between which the price is monotonic.
+    /// Mark price of a contract at a time; `None` if it is no longer known.
+    fn mark_at(&self, symbol: &str, ms: i64) -> Option<Decimal> {
+        self.price_at(symbol, ms)
+    }
+
+    /// Times after `from` up to and including `to`, ascending, between which last price and mark price are monotonic.
     fn turning_points(&self, symbol: &str, from: i64, to: i64) -> Vec<i64>;
 }
 
@@ -21,9 +28,48 @@ pub struct Now<'a> {
 }
 
 impl Now<'_> {
-    /// Last price, which is also the mark price; zero if it is unknown.
-    pub fn mark_price(&self, symbol: &str) -> Decimal {
+    /// Last price; zero if it is unknown.
+    pub fn last_price(&self, symbol: &str) -> Decimal {
         self.prices.price_at(symbol, self.ms).unwrap_or_default()
+    }
+
+    /// Mark price; zero if it is unknown.
+    pub fn mark_price(&self, symbol: &str) -> Decimal {
+        self.prices.mark_at(symbol, self.ms).unwrap_or_default()
+    }
+
+    /// Price that triggers conditional orders with a working type; zero if it is unknown.
+    pub fn working_price(&self, symbol: &str, working_type: WorkingType) -> Decimal {
+        match working_type {
+            WorkingType::Contract => self.last_price(symbol),
+            WorkingType::Mark => self.mark_price(symbol),
+        }
+    }
+}
+
+/// One of the two prices of a contract over time.
+#[derive(Clone, Copy)]
+pub struct PriceLine<'a> {
+    prices: &'a dyn Prices,
+    symbol: &'a str,
+    working_type: WorkingType,
+}
+
+impl<'a> PriceLine<'a> {
+    /// The line of the price that a working type names.
+    pub const fn new(prices: &'a dyn Prices, symbol: &'a str, working_type: WorkingType) -> Self {
+        Self {
+            prices,
+            symbol,
+            working_type,
+        }
+    }
+
+    fn at(&self, ms: i64) -> Option<Decimal> {
+        match self.working_type {
+            WorkingType::Contract => self.prices.price_at(self.symbol, ms),
+            WorkingType::Mark => self.prices.mark_at(self.symbol, ms),
+        }
     }
 }
 
@@ -46,27 +92,27 @@ impl Quote {
     }
 }
 
-/// First time from `from` to the last turning point at which the price satisfies `hit`; `None` if there is none.
+/// First time from `from` to the last of the turning points at which a price satisfies `crossed`; `None` if there is
+/// none.
 pub fn first_crossing(
-    prices: &dyn Prices,
-    symbol: &str,
+    line: PriceLine<'_>,
     from: i64,
-    turns: &[(i64, Decimal)],
+    turns: &[i64],
     crossed: impl Fn(Decimal) -> bool,
 ) -> Option<i64> {
-    let at = |ms| prices.price_at(symbol, ms).is_some_and(&crossed);
-    if turns.last().is_none_or(|(last, _)| *last < from) {
+    let at = |ms| line.at(ms).is_some_and(&crossed);
+    if turns.last().is_none_or(|last| *last < from) {
         return None;
     }
     if at(from) {
         return Some(from);
     }
     let mut before = from;
-    for (turn, price) in turns.iter().filter(|(turn, _)| *turn > from) {
-        if crossed(*price) {
-            return Some(first_true(before, *turn, at));
+    for turn in turns.iter().copied().filter(|turn| *turn > from) {
+        if at(turn) {
+            return Some(first_true(before, turn, at));
         }
-        before = *turn;
+        before = turn;
     }
     None
 }

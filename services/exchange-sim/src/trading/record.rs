@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::enums::MarginMode;
+use super::fault::TradingFault;
 use super::filters::SymbolFilters;
 use super::order::{Algo, Income, Order, Trade};
 use super::position::Position;
@@ -34,6 +35,12 @@ pub enum Record {
     Wallet(Decimal),
     /// Whether hedge mode is on.
     HedgeMode(bool),
+    /// Balance of another asset.
+    OtherBalance(String, Decimal),
+    /// Asset in which fees are paid; `None` for USDT.
+    FeeAsset(Option<String>),
+    /// Whether multi-assets mode is on.
+    MultiAssets(bool),
     /// Settings of a contract.
     SymbolConfig(String, SymbolConfig),
     /// Position of one contract and side.
@@ -50,6 +57,54 @@ pub enum Record {
     ListenKey(Option<ListenKey>),
     /// Filters of a contract; belongs to no account.
     Filters(SymbolFilters),
+    /// A change of a contract's prices or symbol; belongs to no account.
+    PriceChange(PriceChange),
+    /// The lasting faults; belong to no account.
+    Faults(Vec<TradingFault>),
+    /// Number of the last funding interval that was paid, counted from the epoch; belongs to no account.
+    FundingPaid(i64),
+}
+
+/// A change of a contract's prices or symbol, which the market applies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PriceChange {
+    /// All prices from an open time on are moved.
+    Gap {
+        /// Symbol of the contract.
+        symbol: String,
+        /// Open time of the first moved candle, UTC ms.
+        from_ms: i64,
+        /// Factor of the prices.
+        factor: Decimal,
+    },
+    /// The mark price follows these factors of the last price, each from its time on. Later steps that were planned
+    /// before are dropped.
+    Mark {
+        /// Symbol of the contract.
+        symbol: String,
+        /// Times in UTC ms, ascending, and factors.
+        steps: Vec<(i64, Decimal)>,
+    },
+    /// The contract has another symbol.
+    Rename {
+        /// Symbol before the change.
+        symbol: String,
+        /// Symbol from now on.
+        to: String,
+    },
+}
+
+/// Balance of one asset, as user streams show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssetBalance {
+    /// Asset of the balance, such as `BNB`.
+    pub asset: String,
+    /// Balance of the wallet.
+    pub wallet: Decimal,
+    /// Balance without the margin of isolated positions.
+    pub cross_wallet: Decimal,
+    /// Change of the balance apart from profits and fees.
+    pub change: Decimal,
 }
 
 /// A record with its account.
@@ -68,6 +123,16 @@ pub struct CallRecords {
     pub matched_until_ms: i64,
     /// The records in order.
     pub records: Vec<LogRecord>,
+}
+
+impl CallRecords {
+    /// The changes of prices and symbols among the records.
+    pub fn price_changes(&self) -> impl Iterator<Item = &PriceChange> {
+        self.records.iter().filter_map(|entry| match &entry.record {
+            Record::PriceChange(change) => Some(change),
+            _ => None,
+        })
+    }
 }
 
 /// A notice for the user stream of an account.
@@ -97,12 +162,8 @@ pub enum UserNews {
     Account {
         /// Reason code of Binance.
         reason: &'static str,
-        /// Balance of the wallet.
-        wallet: Decimal,
-        /// Balance without the margin of isolated positions.
-        cross_wallet: Decimal,
-        /// Change of the balance apart from profits and fees.
-        balance_change: Decimal,
+        /// Balances of the assets that changed.
+        balances: Vec<AssetBalance>,
         /// Changed positions, with margin mode and mark price.
         positions: Vec<(Position, MarginMode, Decimal)>,
     },

@@ -3,7 +3,7 @@
 use super::enums::MarginMode;
 use super::error::ExchangeError;
 use super::exchange_state::ExchangeState;
-use super::leverage_brackets::{self, BRACKETS};
+use super::leverage_brackets;
 use super::record::{ListenKey, Record, SymbolConfig, UserNews};
 
 /// Lifetime of a listen key after its last renewal, in milliseconds.
@@ -21,9 +21,8 @@ impl ExchangeState {
         leverage: u32,
         at_ms: i64,
     ) -> Result<(), ExchangeError> {
-        self.filters(symbol)?;
-        let [first, ..] = BRACKETS;
-        if !(1..=first.leverage).contains(&leverage) {
+        let filters = self.filters(symbol)?;
+        if !(1..=filters.max_leverage).contains(&leverage) {
             let message = format!("Leverage {leverage} is not valid");
             return Err(ExchangeError::new(-4028, message));
         }
@@ -37,7 +36,9 @@ impl ExchangeState {
         {
             return Err(ExchangeError::from_code(-4161));
         }
-        if worth.is_some_and(|worth| worth > leverage_brackets::max_notional(leverage)) {
+        if worth.is_some_and(|worth| {
+            worth > leverage_brackets::max_notional(&filters.brackets(), leverage)
+        }) {
             return Err(ExchangeError::from_code(-2027));
         }
         let settings = SymbolConfig { leverage, ..before };
@@ -64,6 +65,9 @@ impl ExchangeState {
         let before = state.symbol_config(symbol);
         if before.margin_mode == margin {
             return Err(ExchangeError::from_code(-4046));
+        }
+        if margin == MarginMode::Isolated && state.multi_assets {
+            return Err(ExchangeError::from_code(-4168));
         }
         let waiting = state.waiting_algos.values().any(|a| a.symbol == symbol);
         if waiting || state.open_orders.values().any(|o| o.symbol == symbol) {
@@ -96,6 +100,36 @@ impl ExchangeState {
             return Err(ExchangeError::from_code(-4068));
         }
         self.record(account, Record::HedgeMode(dual));
+        Ok(())
+    }
+
+    /// Changes between single-asset and multi-assets mode.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] if the mode is set already, if orders are open, or if a contract has isolated margin.
+    pub fn set_multi_assets(&mut self, account: &str, on: bool) -> Result<(), ExchangeError> {
+        let state = self.account(account)?;
+        if state.multi_assets == on {
+            return Err(ExchangeError::from_code(-4171));
+        }
+        if !state.open_orders.is_empty() || !state.waiting_algos.is_empty() {
+            return Err(ExchangeError::from_code(-4170));
+        }
+        let mut configs = state.symbol_configs.values();
+        if on && configs.any(|config| config.margin_mode == MarginMode::Isolated) {
+            return Err(ExchangeError::from_code(-4167));
+        }
+        self.record(account, Record::MultiAssets(on));
+        Ok(())
+    }
+
+    /// Pays fees in BNB from now on, or in USDT.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] if there is no such account.
+    pub fn set_fee_burn(&mut self, account: &str, on: bool) -> Result<(), ExchangeError> {
+        self.account(account)?;
+        self.record(account, Record::FeeAsset(on.then(|| "BNB".to_owned())));
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::state_file::InvalidState;
 use crate::trading::record::CallRecords;
 
 const FILE_NAME: &str = "exchange-sim-trading.jsonl";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// First line: version and market of the log.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

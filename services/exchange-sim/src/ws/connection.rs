@@ -15,9 +15,11 @@ use tracing::{debug, info};
 
 use super::ConnectionContext;
 use super::event::find_stream;
+use super::frame_key::read_frame_key;
 use super::hub::{StreamFormat, Subscriber};
 use super::request::{self, Method, Request};
-use crate::trading_service::faults::{ForcedClose, FrameFault, is_targeted};
+use crate::trading_service::faults::distortion::distort;
+use crate::trading_service::faults::{ForcedClose, FrameFault};
 
 /// Time limit of sending one frame.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
@@ -134,7 +136,7 @@ impl Connection {
             }
             ConnectionInput::PingDue => self.ping().await,
             ConnectionInput::FrameQueued(frame) => self.send_frame(frame).await,
-            ConnectionInput::ForcedClose((_, code, to)) if is_targeted(to, self.is_user) => {
+            ConnectionInput::ForcedClose((_, code, to)) if to.includes(self.is_user) => {
                 Err(CloseReason::Fault(code))
             }
             ConnectionInput::ClientMessage(Message::Text(text)) => {
@@ -153,25 +155,48 @@ impl Connection {
 
     /// Sends a frame, or applies a fault to it.
     async fn send_frame(&mut self, frame: Utf8Bytes) -> Result<(), CloseReason> {
-        match self
-            .context
-            .trading_service
-            .faults
-            .next_frame_fault(self.is_user)
-        {
-            FrameFault::Drop => return Ok(()),
-            FrameFault::Reorder if self.delayed_frame.is_none() => {
+        let (frame, fault) = self.apply_faults(frame);
+        match fault {
+            Some(FrameFault::Drop) => return Ok(()),
+            Some(FrameFault::Reorder) if self.delayed_frame.is_none() => {
                 self.delayed_frame = Some(frame);
                 return Ok(());
             }
-            FrameFault::Duplicate => self.send(Message::Text(frame.clone())).await?,
-            FrameFault::None | FrameFault::Reorder => {}
+            Some(FrameFault::Duplicate) => self.send(Message::Text(frame.clone())).await?,
+            None | Some(FrameFault::Reorder) => {}
         }
         self.send(Message::Text(frame)).await?;
         match self.delayed_frame.take() {
             Some(earlier) => self.send(Message::Text(earlier)).await,
             None => Ok(()),
         }
+    }
+
+    /// The frame after armed faults of its content, and what happens to it.
+    fn apply_faults(&self, frame: Utf8Bytes) -> (Utf8Bytes, Option<FrameFault>) {
+        let faults = &self.context.trading_service.faults;
+        if faults.is_empty() {
+            return (frame, None);
+        }
+        let Ok(mut document) = serde_json::from_str::<Value>(&frame) else {
+            return (frame, None);
+        };
+        let is_combined = self.subscriber.format() == StreamFormat::Combined;
+        let event = if is_combined {
+            &mut document["data"]
+        } else {
+            &mut document
+        };
+        let key = read_frame_key(event, self.is_user);
+        let fault = faults.take_frame_fault(&key);
+        let contents = faults.take_frame_content(&key);
+        if contents.is_empty() {
+            return (frame, fault);
+        }
+        for content in &contents {
+            distort(content, event);
+        }
+        (document.to_string().into(), fault)
     }
 
     async fn ping(&mut self) -> Result<(), CloseReason> {

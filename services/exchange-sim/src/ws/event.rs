@@ -129,25 +129,25 @@ pub(crate) fn book_ticker(
     to_frame(contract, StreamKind::BookTicker, &event)
 }
 
-/// The frame of the mark price at `now_ms`, which equals last price and index price here.
+/// The frame of the mark price and the last price at `now_ms`. The index price is the last price here.
 ///
 /// # Errors
 /// As [`kline`].
 pub(crate) fn mark_price(
     contract: &Contract,
     kind: StreamKind,
-    price: Decimal,
+    [mark, last]: [Decimal; 2],
     now_ms: i64,
 ) -> serde_json::Result<Frame> {
-    let price = format_decimal(price);
+    let (mark, index) = (format_decimal(mark), format_decimal(last));
     let event = json!({
         "e": "markPriceUpdate",
         "E": now_ms,
         "s": contract.symbol,
-        "p": price,
-        "ap": price,
-        "i": price,
-        "P": price,
+        "p": mark,
+        "ap": mark,
+        "i": index,
+        "P": index,
         "r": format_decimal(FUNDING_RATE),
         "T": next_funding_ms(now_ms),
         "st": USDS_MARGINED,

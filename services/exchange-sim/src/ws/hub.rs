@@ -74,6 +74,11 @@ impl Subscriber {
         (Arc::new(subscriber), frames)
     }
 
+    /// Format of the frames.
+    pub(crate) const fn format(&self) -> StreamFormat {
+        self.format
+    }
+
     /// Queues a frame. A full queue ends the connection, because a client that reconnects is better off than one that
     /// misses a candle unnoticed.
     pub(crate) fn enqueue(&self, frame: &Frame) {

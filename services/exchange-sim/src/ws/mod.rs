@@ -4,6 +4,7 @@
 mod connection;
 mod context;
 pub(crate) mod event;
+mod frame_key;
 pub(crate) mod hub;
 mod request;
 pub(crate) mod user_event;
@@ -20,6 +21,8 @@ use axum::routing::get;
 use connection::Connection;
 pub(crate) use context::ConnectionContext;
 use hub::StreamFormat;
+
+use crate::connection::Peer;
 
 /// Largest message of a client, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
@@ -41,31 +44,37 @@ pub(crate) fn router(context: ConnectionContext) -> Router {
 /// A connection without streams, or with the user stream of a listen key in the query.
 async fn bare(
     upgrade: WebSocketUpgrade,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(context): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let key = query.get("listenKey").map_or("", String::as_str);
-    accept(upgrade, peer, context, StreamFormat::Raw, key)
+    accept(upgrade, peer.address, context, StreamFormat::Raw, key)
 }
 
 async fn raw(
     upgrade: WebSocketUpgrade,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(context): State<ConnectionContext>,
     Path(streams): Path<String>,
 ) -> Response {
-    accept(upgrade, peer, context, StreamFormat::Raw, &streams)
+    accept(upgrade, peer.address, context, StreamFormat::Raw, &streams)
 }
 
 async fn combined(
     upgrade: WebSocketUpgrade,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     State(context): State<ConnectionContext>,
     Query(query): Query<HashMap<String, String>>,
 ) -> Response {
     let streams = query.get("streams").map_or("", String::as_str);
-    accept(upgrade, peer, context, StreamFormat::Combined, streams)
+    accept(
+        upgrade,
+        peer.address,
+        context,
+        StreamFormat::Combined,
+        streams,
+    )
 }
 
 fn accept(

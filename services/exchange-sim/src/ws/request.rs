@@ -65,7 +65,7 @@ fn error_response(code: u32, message: &str, id: &Value) -> String {
 
 /// Whether Binance would accept a name for a stream. A well-formed name without data is accepted, there and here.
 fn is_stream_name(name: &str) -> bool {
-    let known = |c: char| c.is_ascii_alphanumeric() || "@_!-".contains(c);
+    let known = |c: char| c.is_alphanumeric() || "@_!-".contains(c);
     let key = name.len() == 64 && name.chars().all(|c| c.is_ascii_alphanumeric());
     (key || name.contains('@')) && name.len() <= 100 && name.chars().all(known)
 }

@@ -7,7 +7,7 @@ use super::hub::Frame;
 use crate::trading::enums::MarginMode;
 use crate::trading::order::{Algo, Order, Trade};
 use crate::trading::position::Position;
-use crate::trading::record::{UserNews, UserNotice};
+use crate::trading::record::{AssetBalance, UserNews, UserNotice};
 
 /// The frame of a notice for the user stream with this listen key.
 pub(crate) fn frame(notice: &UserNotice, key: &str) -> Frame {
@@ -31,18 +31,14 @@ fn event(notice: &UserNotice) -> Value {
         }
         UserNews::Account {
             reason,
-            wallet,
-            cross_wallet,
-            balance_change: change,
+            balances,
             positions,
         } => {
+            let balances: Vec<Value> = balances.iter().map(balance).collect();
             let positions: Vec<Value> = positions.iter().map(position).collect();
             json!({"e": "ACCOUNT_UPDATE", "E": at, "T": at, "a": {
                 "m": reason,
-                "B": [{
-                    "a": "USDT", "wb": format_decimal(*wallet), "cw": format_decimal(*cross_wallet),
-                    "bc": format_decimal(*change),
-                }],
+                "B": balances,
                 "P": positions,
             }})
         }
@@ -96,7 +92,7 @@ fn order_details(order: &Order, execution: &str, trade: Option<&Trade>) -> Value
         let filled = [
             ("l", json!(format_decimal(trade.quantity))),
             ("L", json!(format_decimal(trade.price))),
-            ("N", json!("USDT")),
+            ("N", json!(trade.fee_asset)),
             ("n", json!(format_decimal(trade.fee))),
             ("t", json!(trade.id)),
             ("m", json!(trade.is_maker)),
@@ -134,6 +130,15 @@ fn algo_details(algo: &Algo) -> Value {
         "tt": algo.triggered_ms,
         "gtd": 0,
         "rm": algo.reason,
+    })
+}
+
+fn balance(balance: &AssetBalance) -> Value {
+    json!({
+        "a": balance.asset,
+        "wb": format_decimal(balance.wallet),
+        "cw": format_decimal(balance.cross_wallet),
+        "bc": format_decimal(balance.change),
     })
 }
 

@@ -37,7 +37,7 @@ fn invalid_value_is_reported_with_line_column_and_what_is_allowed() {
             4,
             "high",
             "10",
-            "at least the low, 11",
+            "at least open and close, 12",
         ),
         (
             "180000,12,13,11,14\n",

@@ -9,42 +9,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::faults::{
+    BUY, arm, connect_subscribed, for_new_orders, position_amount, start_with_fault_api,
+};
 use crate::support::signed::{
     FLAT_MINUTES, KEY, SECRET, advance_to_minute, call, call_ok, minute_file, send, signature,
     start_trading,
 };
 use crate::support::{Client, MIDNIGHT_MS, MINUTE_MS, RunningExchange, TIMEOUT, get, klines, time};
-
-const BUY: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
-
-async fn start_with_fault_api() -> RunningExchange {
-    start_trading(&minute_file(&FLAT_MINUTES), &["--fault-api", "1"]).await
-}
-
-async fn arm(exchange: &RunningExchange, fault: Value) {
-    let body = fault.to_string();
-    let request = format!(
-        "POST /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let mut stream = TcpStream::connect(exchange.address).await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
-fn for_new_orders(mut fault: Value) -> Value {
-    fault["method"] = json!("POST");
-    fault["path"] = json!("/fapi/v1/order");
-    fault
-}
-
-async fn position_amount(exchange: &RunningExchange) -> String {
-    let risk = call_ok(exchange.address, "GET", "v3/positionRisk", "").await;
-    risk[0]["positionAmt"].as_str().unwrap_or("0").to_owned()
-}
 
 #[tokio::test]
 async fn fault_api_is_not_served_by_default() {
@@ -381,14 +353,4 @@ async fn liquidate_fault_closes_the_position_and_charges_the_fee() {
         "{wallet} {asked}"
     );
     exchange.stop().await;
-}
-
-/// A connection after the subscription of its streams.
-async fn connect_subscribed(exchange: &RunningExchange, url: &str) -> Client {
-    let mut client = Client::connect(exchange.address, url).await;
-    client
-        .send(r#"{"method":"LIST_SUBSCRIPTIONS","id":1}"#)
-        .await;
-    client.receive_response().await;
-    client
 }

@@ -1,11 +1,12 @@
 //! Reports an outage of the bus and its end from memory, because the journal is on the bus. A restart of the notifier
 //! may repeat the report, which the message says.
 
+use protocol::duration::format_ms;
 use protocol::event::Severity;
 use protocol::time::{ClockReading, UtcMs};
 
 use crate::fallback::{self, FALLBACK_DELAY_MS, FallbackMessage};
-use crate::formatting::{format_duration, format_time};
+use crate::formatting::format_time;
 use crate::message::Message;
 use crate::model::{ChannelOutage, FallbackStatus, OutageSpan, Outcome, QueuedNotification};
 use crate::notification::Notification;
@@ -175,7 +176,7 @@ fn recovered_notification(since: UtcMs, lasted: u64, now: UtcMs) -> Notification
         title: "✅ BUS RECOVERED".to_owned(),
         body: format!(
             "Down for: {}, since {}\nNext: notifications of this time follow",
-            format_duration(lasted),
+            format_ms(lasted),
             format_time(since)
         ),
         has_picture: false,
@@ -245,7 +246,7 @@ mod tests {
         let out = run_seconds(&mut outage, 400..500, true, &SENT);
         assert_eq!(out.len(), 1, "{out:?}");
         assert!(
-            text(&out[0].1).starts_with("✅ BUS RECOVERED\nDown for: 5m"),
+            text(&out[0].1).starts_with("✅ BUS RECOVERED\nDown for: 6m"),
             "{out:?}"
         );
     }

@@ -1,14 +1,16 @@
 //! Parses Telegram commands. [`VERBS`] lists all of them.
 
+use std::time::Duration;
+
 use protocol::account_command::AccountCommand;
 use protocol::command::UnitCommand;
+use protocol::duration::parse_duration;
 use protocol::ids::{AccountKey, SubjectToken};
 
 /// Longest reason, in characters; the rest is dropped.
 const MAX_REASON_CHARS: usize = 200;
-const MINUTE_MS: u64 = 60_000;
 /// Longest silence, in milliseconds: one week.
-const MAX_SILENCE_MS: u64 = 7 * 24 * 60 * MINUTE_MS;
+const MAX_SILENCE: Duration = Duration::from_hours(7 * 24);
 
 /// Every verb with its arguments and its effect, as `/help` shows them.
 pub const VERBS: [(&str, &str, &str); 20] = [
@@ -299,37 +301,21 @@ fn parse_silence(arguments: &[&str]) -> Result<SilenceArgs, String> {
         [] => Ok(SilenceArgs::Show),
         ["off"] => Ok(SilenceArgs::Off),
         [duration] => Ok(SilenceArgs::Start {
-            duration_ms: parse_duration(duration)?,
+            duration_ms: parse_silence_length(duration)?,
             unit: None,
         }),
         [duration, unit] => Ok(SilenceArgs::Start {
-            duration_ms: parse_duration(duration)?,
+            duration_ms: parse_silence_length(duration)?,
             unit: Some(parse_name(unit)?),
         }),
         _ => Err(usage("silence")),
     }
 }
 
-/// Parses `30m`, `2h` or `1d` into milliseconds.
-fn parse_duration(argument: &str) -> Result<u64, String> {
-    let invalid = || {
-        format!(
-            "{:?} is not a duration: expected 1m to 7d, for example 30m, 2h, 1d",
-            shorten(argument)
-        )
-    };
-    let unit = argument.chars().last().ok_or_else(invalid)?;
-    let minutes = match unit {
-        'm' => 1,
-        'h' => 60,
-        'd' => 24 * 60,
-        _ => return Err(invalid()),
-    };
-    let count: u64 = argument[..argument.len() - 1]
-        .parse()
-        .map_err(|_| invalid())?;
-    let ms = count
-        .checked_mul(minutes * MINUTE_MS)
-        .filter(|ms| (MINUTE_MS..=MAX_SILENCE_MS).contains(ms));
-    ms.ok_or_else(invalid)
+/// The length of a silence in milliseconds.
+fn parse_silence_length(argument: &str) -> Result<u64, String> {
+    let range = Duration::from_mins(1)..=MAX_SILENCE;
+    let length = parse_duration(argument, range)
+        .map_err(|error| format!("{:?}: {error}", shorten(argument)))?;
+    Ok(u64::try_from(length.as_millis()).unwrap_or(u64::MAX))
 }

@@ -3,10 +3,11 @@
 //!
 //! When Telegram works again, notifications that the fallback delivered are counted there in one message.
 
+use protocol::duration::format_ms;
 use protocol::event::Severity;
 use protocol::time::{ClockReading, UtcMs};
 
-use crate::formatting::{format_duration, format_time};
+use crate::formatting::format_time;
 use crate::message::remarks;
 use crate::model::{ChannelOutage, FallbackStatus, Outcome, QueuedNotification};
 use crate::record::DeliveryRecord;
@@ -159,7 +160,7 @@ fn describe_channel_outage(outage: &ChannelOutage, now: UtcMs) -> String {
     format!(
         "Telegram unreachable since: {} ({} ago): {}",
         format_time(outage.since),
-        format_duration(now.millis_since(outage.since)),
+        format_ms(now.millis_since(outage.since)),
         outage.error
     )
 }

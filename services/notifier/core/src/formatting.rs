@@ -1,4 +1,4 @@
-//! Durations, times, amounts and names as the operator reads them.
+//! Times, amounts and names as the operator reads them.
 
 use std::collections::BTreeMap;
 
@@ -6,48 +6,9 @@ use protocol::ids::Mode;
 use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
 
-const SECOND: u64 = 1_000;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
-const DAY: u64 = 24 * HOUR;
-
 /// One line of a notification: `name: value`.
 pub(crate) fn field(name: &str, value: impl std::fmt::Display) -> String {
     format!("{name}: {value}")
-}
-
-/// Uptime: `42s`, `12m`, `2.5h`, `3.1d`.
-pub fn format_uptime(ms: u64) -> String {
-    match ms {
-        _ if ms < MINUTE => format!("{}s", ms / SECOND),
-        _ if ms < HOUR => format!("{}m", ms / MINUTE),
-        _ if ms < 2 * DAY => format_tenths(ms, HOUR, "h"),
-        _ => format_tenths(ms, DAY, "d"),
-    }
-}
-
-/// Delay, rounded up: `30s`, `60s`, `2m`, `1h`.
-pub fn format_delay(ms: u64) -> String {
-    match ms {
-        _ if ms < 2 * MINUTE => format!("{}s", ms.div_ceil(SECOND)),
-        _ if ms < HOUR => format!("{}m", ms.div_ceil(MINUTE)),
-        _ if ms.is_multiple_of(HOUR) => format!("{}h", ms / HOUR),
-        _ => format_tenths(ms, HOUR, "h"),
-    }
-}
-
-/// Duration: `850ms`, `31.2s`, then as [`format_uptime`].
-pub fn format_duration(ms: u64) -> String {
-    match ms {
-        _ if ms < SECOND => format!("{ms}ms"),
-        _ if ms < MINUTE => format_tenths(ms, SECOND, "s"),
-        _ => format_uptime(ms),
-    }
-}
-
-/// One decimal place, truncated, without a float.
-fn format_tenths(ms: u64, unit: u64, name: &str) -> String {
-    format!("{}.{}{name}", ms / unit, ms % unit * 10 / unit)
 }
 
 /// An amount of quote currency, to the cent.
@@ -122,27 +83,6 @@ pub(crate) fn format_counts(counts: &BTreeMap<String, u64>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_formatted_as_specified() {
-        let cases = [
-            (format_uptime(0), "0s"),
-            (format_uptime(90_000), "1m"),
-            (format_uptime(9_000_000), "2.5h"),
-            (format_uptime(268_000_000), "3.1d"),
-            (format_delay(0), "0s"),
-            (format_delay(30_000), "30s"),
-            (format_delay(60_000), "60s"),
-            (format_delay(120_000), "2m"),
-            (format_delay(960_000), "16m"),
-            (format_delay(3_600_000), "1h"),
-            (format_duration(850), "850ms"),
-            (format_duration(31_200), "31.2s"),
-        ];
-        for (found, expected) in cases {
-            assert_eq!(found, expected);
-        }
-    }
 
     #[test]
     fn amounts_have_cents_and_pnl_has_a_sign() {

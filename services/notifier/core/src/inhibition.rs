@@ -6,12 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use protocol::duration::format_ms;
 use protocol::event::{EventBody, Severity};
 use protocol::ids::Service;
 use protocol::time::UtcMs;
 
 use crate::event_intake::IncomingEvent;
-use crate::formatting::{format_counts, format_duration, format_time};
+use crate::formatting::{format_counts, format_time};
 use crate::model::OutageSource;
 use crate::notification::Notification;
 use crate::outages::{InhibitedNotifications, Outage, Outages};
@@ -125,7 +126,7 @@ fn outage_summary(
             "{} to {} ({})",
             format_time(outage.since),
             format_time(until),
-            format_duration(until.millis_since(outage.since))
+            format_ms(until.millis_since(outage.since))
         ),
         Some(until) => format!("until {}", format_time(until)),
         None => format!("since {}", format_time(outage.since)),

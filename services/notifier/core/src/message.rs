@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use protocol::duration::format_ms;
 use protocol::time::UtcMs;
 
-use crate::formatting::{format_counts, format_duration, format_time};
+use crate::formatting::{format_counts, format_time};
 use crate::model::{Button, FallbackStatus, MessageInFlight, QueuedNotification};
 use crate::notification::{MESSAGE_LIMIT, utf16_length};
 
@@ -105,8 +106,8 @@ pub fn count_fitting<'a>(
 pub(crate) fn remarks(repeats: u32, at: UtcMs, now: UtcMs) -> Vec<String> {
     let repeat = (repeats > 0).then(|| REPEAT_NOTE.to_owned());
     let age = now.millis_since(at);
-    let late = (age > LATE_MS)
-        .then(|| format!("Time: {} ({} ago)", format_time(at), format_duration(age)));
+    let late =
+        (age > LATE_MS).then(|| format!("Time: {} ({} ago)", format_time(at), format_ms(age)));
     repeat.into_iter().chain(late).collect()
 }
 
@@ -186,7 +187,7 @@ impl MessageBuilder {
             self.add_line(REPEAT_NOTE);
         }
         if let (Some(first), Some(last)) = (first, last) {
-            let age = format_duration(now.millis_since(first));
+            let age = format_ms(now.millis_since(first));
             self.add_line(&format!(
                 "From: {} ({age} ago) to {}",
                 format_time(first),

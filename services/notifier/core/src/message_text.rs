@@ -5,6 +5,7 @@
 
 mod hints;
 
+use protocol::duration::format_ms;
 use protocol::event::{EventBody, PositionSide};
 use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, BookKey, SubjectToken};
@@ -16,8 +17,7 @@ use self::hints::{
 };
 use crate::command_hints::CommandHints;
 use crate::formatting::{
-    field, format_amount, format_delay, format_duration, format_percent, format_pnl, format_time,
-    format_uptime, mode_label, trader_label,
+    field, format_amount, format_percent, format_pnl, format_time, mode_label, trader_label,
 };
 use crate::model::Sender;
 
@@ -99,7 +99,7 @@ fn trader_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Op
             let lines = [
                 field("Reason", reason),
                 field("Exit", describe_exit((*exit_code).into())),
-                field("Uptime", format_uptime(*uptime_ms)),
+                field("Uptime", format_ms(*uptime_ms)),
             ];
             let more = stopped_trader_hints(name, (*exit_code).into(), hints);
             row(
@@ -535,8 +535,8 @@ fn unit_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 Some(field("Attempt", attempt)),
                 Some(field("Reason", reason)),
                 Some(field("Consecutive Failures", consecutive_failures)),
-                Some(field("Uptime", format_uptime(*uptime_ms))),
-                Some(field("Next restart in", format_delay(*delay_ms))),
+                Some(field("Uptime", format_ms(*uptime_ms))),
+                Some(field("Next restart in", format_ms(*delay_ms))),
                 last_error.as_ref().map(|error| field("Last error", error)),
                 Some(field(
                     "Open positions",
@@ -562,8 +562,8 @@ fn unit_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
             format!("🔁 CYCLE FINISHED: {}", trader_label(unit.as_str())),
             [
                 field("Restarts used", format!("{attempt}/{max_restarts}")),
-                field("Uptime", format_uptime(*uptime_ms)),
-                field("Next cycle in", format_delay(*delay_ms)),
+                field("Uptime", format_ms(*uptime_ms)),
+                field("Next cycle in", format_ms(*delay_ms)),
                 field(
                     "Open positions",
                     unmanaged_positions(mode_of(unit), "the next cycle"),
@@ -642,7 +642,7 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
         } => row(
             format!(
                 "⚠️ CRITICAL FOR {}: {}",
-                format_duration(*for_ms),
+                format_ms(*for_ms),
                 trader_label(unit.as_str())
             ),
             [
@@ -757,7 +757,7 @@ fn format_after(ms: u64) -> String {
     if ms < 1_000 {
         "less than 1s".to_owned()
     } else {
-        format_duration(ms)
+        format_ms(ms)
     }
 }
 

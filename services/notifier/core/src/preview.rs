@@ -22,24 +22,32 @@ const HINTS: CommandHints = CommandHints { telegram: true };
 /// # Errors
 /// As [`event_samples::events`].
 pub fn catalogue() -> Result<String, InvalidSubjectToken> {
+    let texts: Vec<String> = samples()?.iter().map(|sample| render(sample)).collect();
+    Ok(texts.join("\n"))
+}
+
+/// The notifications of [`catalogue`], those of one event or summary together.
+///
+/// # Errors
+/// As [`event_samples::events`].
+pub fn samples() -> Result<Vec<Vec<Notification>>, InvalidSubjectToken> {
     let mut events = event_samples::events()?;
     events.sort_by_key(|event| event.body.kind());
-    let shown: Result<Vec<String>, InvalidSubjectToken> =
-        events.into_iter().map(render_event).collect();
-    let mut shown = shown?;
-    shown.extend(inhibited_messages()?);
-    Ok(shown.join("\n"))
+    let samples: Result<Vec<_>, _> = events.into_iter().map(notifications_of).collect();
+    let mut samples = samples?;
+    samples.extend(inhibited_messages()?);
+    Ok(samples)
 }
 
 /// Summaries of a bus outage and of a watchdog outage with two traders each.
-fn inhibited_messages() -> Result<Vec<String>, InvalidSubjectToken> {
+fn inhibited_messages() -> Result<Vec<Vec<Notification>>, InvalidSubjectToken> {
     let at = event_samples::AT;
     let since = UtcMs(at.0 - MINUTE_MS);
     let audience = Audience {
         chat: None,
         hints: HINTS,
     };
-    let mut texts = Vec::new();
+    let mut summaries = Vec::new();
     for is_bus_outage in [true, false] {
         let mut state = DeliveryState::default();
         if is_bus_outage {
@@ -51,19 +59,12 @@ fn inhibited_messages() -> Result<Vec<String>, InvalidSubjectToken> {
             }
         }
         let due = inhibition::due_records(&state, UtcMs(at.0 + 2 * MINUTE_MS));
-        texts.extend(due.into_iter().flatten().filter_map(|record| {
-            match record {
-                DeliveryRecord::Queued { notifications, .. } => Some(
-                    notifications
-                        .iter()
-                        .map(render_notification)
-                        .collect::<String>(),
-                ),
-                _ => None,
-            }
+        summaries.extend(due.into_iter().flatten().filter_map(|record| match record {
+            DeliveryRecord::Queued { notifications, .. } => Some(notifications),
+            _ => None,
         }));
     }
-    Ok(texts)
+    Ok(summaries)
 }
 
 /// Events of a watchdog that starts and finds two stopped traders.
@@ -91,18 +92,20 @@ fn events_after_outage(at: UtcMs) -> Result<Vec<IncomingEvent>, InvalidSubjectTo
     Ok(events)
 }
 
-fn render_notification(notification: &Notification) -> String {
-    format!(
-        "{}: {}\n{}\n",
-        notification.severity, notification.title, notification.body
-    )
+fn render(notifications: &[Notification]) -> String {
+    let line = |n: &Notification| format!("{}: {}\n{}\n", n.severity, n.title, n.body);
+    notifications.iter().map(line).collect()
 }
 
-/// Notifications of one event, published by the service that publishes its kind.
+/// Text of the notifications of one event, published by the service that publishes its kind.
 ///
 /// # Errors
 /// As [`event_samples::events`].
 pub fn render_event(event: Event) -> Result<String, InvalidSubjectToken> {
+    notifications_of(event).map(|notifications| render(&notifications))
+}
+
+fn notifications_of(event: Event) -> Result<Vec<Notification>, InvalidSubjectToken> {
     let (service, instance) = match event.body.kind() {
         kind if ["unit_", "service_", "watchdog_"]
             .iter()
@@ -118,9 +121,5 @@ pub fn render_event(event: Event) -> Result<String, InvalidSubjectToken> {
         instance: instance.parse()?,
         event,
     };
-    Ok(incoming
-        .notifications(HINTS)
-        .iter()
-        .map(render_notification)
-        .collect())
+    Ok(incoming.notifications(HINTS))
 }

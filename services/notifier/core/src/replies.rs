@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::command::UnitStatus;
+use protocol::duration::format_ms;
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::{AccountKey, Mode, Service, SubjectToken};
 use protocol::report::{AccountReport, BookReport, EquityPoint};
@@ -12,8 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use crate::command_parser::VERBS;
 use crate::formatting::{
-    format_amount, format_delay, format_duration, format_percent, format_pnl, format_time,
-    format_uptime, mode_label, trader_label,
+    format_amount, format_percent, format_pnl, format_time, mode_label, trader_label,
 };
 use crate::state::DeliveryState;
 use crate::summary::{grade_process, health_label};
@@ -45,7 +45,7 @@ pub fn health(heartbeats: &[LatestHeartbeat], queue_status: String, now: UtcMs) 
         .map(|(service, name, heartbeat)| {
             let (health, reason) = grade_process(heartbeat, now);
             let reason = reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-            let uptime = format_uptime(heartbeat.uptime_ms);
+            let uptime = format_ms(heartbeat.uptime_ms);
             format!(
                 "{service} {name}: {}{reason}, uptime {uptime}, {} errors",
                 health_label(health),
@@ -140,7 +140,7 @@ fn unit_remark(unit: &UnitStatus) -> Option<String> {
     let hold = hold.map(|hold| format!("on hold by {}: {}", hold.by, hold.reason));
     let next = unit
         .next_start_ms
-        .map(|ms| format!("next start in {}", format_delay(ms)));
+        .map(|ms| format!("next start in {}", format_ms(ms)));
     let failures = match unit.consecutive_failures {
         0 => None,
         1 => Some("1 failure".to_owned()),
@@ -203,7 +203,7 @@ fn join_names(names: &[SubjectToken]) -> Option<String> {
 fn describe_age(at: UtcMs, now: UtcMs) -> String {
     let age = now.millis_since(at);
     if age > MAX_REPORT_AGE_MS {
-        format!(" (as of {} ago)", format_duration(age))
+        format!(" (as of {} ago)", format_ms(age))
     } else {
         String::new()
     }

@@ -1,11 +1,12 @@
 //! Silences: for a time, only critical notifications are sent, for everything or for one unit or service. Silenced
 //! notifications are counted, and the counts are sent at the end.
 
+use protocol::duration::format_ms;
 use protocol::event::Severity;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 
-use crate::formatting::{format_counts, format_delay};
+use crate::formatting::format_counts;
 use crate::model::Silence;
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
@@ -115,7 +116,7 @@ fn end_silence(state: &DeliveryState, index: usize, now: UtcMs) -> Vec<DeliveryR
 /// Active silences, one line each, for the operator.
 pub fn describe_silences(state: &DeliveryState, now: UtcMs) -> String {
     let lines = state.silences.iter().map(|silence| {
-        let left = format_delay(silence.until.millis_since(now));
+        let left = format_ms(silence.until.millis_since(now));
         let silenced: u64 = silence.silenced_counts.values().sum();
         format!(
             "{}: {left} left, {silenced} silenced so far",

@@ -1,5 +1,6 @@
 //! The periodic summary: state of each trader in a few lines. Also grades one process by its last heartbeat.
 
+use protocol::duration::format_ms;
 use protocol::event::Severity;
 use protocol::heartbeat::{ComponentState, Health, Heartbeat, ProcessPhase};
 use protocol::ids::SubjectToken;
@@ -7,7 +8,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
 use crate::event_ids;
-use crate::formatting::{format_amount, format_duration, format_time, format_uptime, trader_label};
+use crate::formatting::{format_amount, format_time, trader_label};
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
 
@@ -32,11 +33,11 @@ pub fn grade_process(heartbeat: &Heartbeat, now: UtcMs) -> (Health, Option<Strin
     if heartbeat.phase == ProcessPhase::Stopped {
         return (
             Health::Degraded,
-            Some(format!("stopped {} ago", format_duration(age))),
+            Some(format!("stopped {} ago", format_ms(age))),
         );
     }
     if age > MISSED_INTERVALS * heartbeat.interval_ms {
-        let reason = format!("no heartbeat for {}", format_duration(age));
+        let reason = format!("no heartbeat for {}", format_ms(age));
         return (Health::Critical, Some(reason));
     }
     if let Some(reason) = heartbeat
@@ -139,7 +140,7 @@ fn describe_trader(name: &SubjectToken, heartbeat: &Heartbeat, now: UtcMs) -> St
     lines.push(format!(
         "Last heartbeat: {} ({} ago)",
         format_time(heartbeat.at),
-        format_duration(now.millis_since(heartbeat.at))
+        format_ms(now.millis_since(heartbeat.at))
     ));
     if let Some(latch_id) = &heartbeat.latch_id {
         lines.push(format!(
@@ -147,7 +148,7 @@ fn describe_trader(name: &SubjectToken, heartbeat: &Heartbeat, now: UtcMs) -> St
         ));
     }
     if let Some(error) = &heartbeat.last_error {
-        let ago = format_duration(now.millis_since(error.at));
+        let ago = format_ms(now.millis_since(error.at));
         lines.push(format!(
             "Last error: {}: {} ({ago} ago)",
             error.component, error.text
@@ -169,7 +170,7 @@ fn describe_activity(heartbeat: &Heartbeat) -> [String; 6] {
         .map(|component| component.iterations)
         .sum();
     [
-        format!("Uptime: {}", format_uptime(heartbeat.uptime_ms)),
+        format!("Uptime: {}", format_ms(heartbeat.uptime_ms)),
         format!("Loops: {loops}"),
         format!("Errors: {}", heartbeat.errors),
         format!("Signals: {}", heartbeat.entries_decided),

@@ -2,13 +2,14 @@
 //!
 //! Measured on the notifier's own monotonic clock: the clocks of two processes are never compared.
 
+use protocol::duration::format_ms;
 use protocol::event::Severity;
 use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
 use protocol::time::{ClockReading, UtcMs};
 
 use crate::event_ids;
-use crate::formatting::{format_duration, format_time};
+use crate::formatting::format_time;
 use crate::notification::Notification;
 use crate::record::DeliveryRecord;
 use crate::state::DeliveryState;
@@ -108,7 +109,7 @@ fn lost_text(last: &WatchdogHeartbeat, now: UtcMs) -> (&'static str, String) {
          Next: no trader that fails is restarted until the watchdog works again\n\
          Action: check with: docker compose ps -a watchdog; if it is stopped, run: scripts/up",
         format_time(last.at),
-        format_duration(now.millis_since(last.at))
+        format_ms(now.millis_since(last.at))
     );
     ("🚨 WATCHDOG LOST", body)
 }

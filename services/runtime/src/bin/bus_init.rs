@@ -4,17 +4,21 @@
 use std::time::Duration;
 
 use bearish_runtime::bus::{Bus, BusSettings};
+use bearish_runtime::health::check::HealthAnswer;
 use bearish_runtime::logging::{self, LoggingSettings};
 use bearish_runtime::process::{self, ExitError};
+use bearish_runtime::stdout::OutputArgs;
 use bearish_runtime::{settings, shutdown::Shutdown, streams};
 use clap::{Parser, Subcommand};
 use protocol::exit_code::ExitCode;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 const CONNECT_DEADLINE: Duration = Duration::from_mins(1);
 const HEALTH_DEADLINE: Duration = Duration::from_secs(3);
+/// Limit of the first line that a server sends.
+const MAX_GREETING_BYTES: u64 = 64 * 1024;
 
 /// Creates the streams of the bus
 #[derive(Parser)]
@@ -31,6 +35,8 @@ enum Command {
         /// Address of the NATS server, as host:port
         #[arg(default_value = "127.0.0.1:4222")]
         address: String,
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 
@@ -45,7 +51,9 @@ struct Settings {
 fn main() -> std::process::ExitCode {
     let code = match process::parse::<Cli>() {
         Ok(cli) => match cli.command {
-            Some(Command::Health { address }) => process::run(check_health(address)),
+            Some(Command::Health { address, output }) => {
+                process::run(async move { Ok(check_health(&address).await.print(output)) })
+            }
             None => process::run(init()),
         },
         Err(code) => code,
@@ -78,19 +86,24 @@ async fn init() -> Result<ExitCode, ExitError> {
 }
 
 /// A NATS server sends a line that begins with INFO to every connection.
-async fn check_health(address: String) -> Result<ExitCode, ExitError> {
+async fn check_health(address: &str) -> HealthAnswer {
     // Not 69: this is the health check of the server itself.
-    let unhealthy = |error: String| ExitError::internal(format!("{address}: {error}"));
+    let unhealthy = |error: String| HealthAnswer::hung(format!("{address}: {error}"));
     let greeting = async {
-        let stream = TcpStream::connect(&address).await?;
+        let stream = TcpStream::connect(address).await?;
         let mut line = String::new();
-        BufReader::new(stream).read_line(&mut line).await?;
+        BufReader::new(stream)
+            .take(MAX_GREETING_BYTES)
+            .read_line(&mut line)
+            .await?;
         std::io::Result::Ok(line)
     };
     match timeout(HEALTH_DEADLINE, greeting).await {
-        Ok(Ok(line)) if line.starts_with("INFO ") => Ok(ExitCode::Success),
-        Ok(Ok(_)) => Err(unhealthy("not a NATS server".to_owned())),
-        Ok(Err(error)) => Err(unhealthy(error.to_string())),
-        Err(_) => Err(unhealthy(format!("no answer within {HEALTH_DEADLINE:?}"))),
+        Ok(Ok(line)) if line.starts_with("INFO ") => {
+            HealthAnswer::healthy(format!("healthy: {address} answers"))
+        }
+        Ok(Ok(_)) => unhealthy("not a NATS server".to_owned()),
+        Ok(Err(error)) => unhealthy(error.to_string()),
+        Err(_) => unhealthy(format!("no answer within {HEALTH_DEADLINE:?}")),
     }
 }

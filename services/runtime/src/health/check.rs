@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use protocol::exit_code::ExitCode;
 use protocol::ids::Service;
+use serde::{Serialize, Serializer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::stdout::print_line;
+use crate::stdout::OutputArgs;
 
 const DEADLINE: Duration = Duration::from_secs(3);
 const MAX_ANSWER_BYTES: u64 = 4096;
@@ -79,22 +80,65 @@ impl HealthServer {
     }
 }
 
+/// Result of a health check, as the `health` subcommand of a program prints it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HealthAnswer {
+    status: &'static str,
+    text: String,
+    #[serde(serialize_with = "exit_number")]
+    exit_code: ExitCode,
+}
+
+impl HealthAnswer {
+    /// The process is healthy.
+    pub fn healthy(text: impl Into<String>) -> Self {
+        Self::new("healthy", text, ExitCode::Success)
+    }
+
+    /// A dependency of the process is unavailable: exit 69.
+    pub fn waiting(text: impl Into<String>) -> Self {
+        Self::new("waiting", text, ExitCode::Unavailable)
+    }
+
+    /// The process is hung or does not run: exit 70.
+    pub fn hung(text: impl Into<String>) -> Self {
+        Self::new("hung", text, ExitCode::Internal)
+    }
+
+    fn new(status: &'static str, text: impl Into<String>, code: ExitCode) -> Self {
+        Self {
+            status,
+            text: text.into(),
+            exit_code: code,
+        }
+    }
+
+    /// Prints the text, or the whole as JSON; returns the exit code. Docker keeps what a health check prints, and needs
+    /// the exit code even if the output is closed.
+    pub fn print(&self, output: OutputArgs) -> ExitCode {
+        let _ = output.print(self, || self.text.clone());
+        self.exit_code
+    }
+}
+
+fn exit_number<S: Serializer>(code: &ExitCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u8(code.number())
+}
+
 /// Queries the process of this name and prints the result. Exit 69 if the process waits for a dependency, 70 if it is
 /// hung or does not answer.
-pub async fn query(service: Service, name: &str) -> ExitCode {
+pub async fn query(service: Service, name: &str, output: OutputArgs) -> ExitCode {
     let answer = timeout(DEADLINE, read_result(service, name)).await;
-    let (line, code) = match answer {
-        Ok(Ok(Ok(line))) => (line, ExitCode::Success),
+    let answer = match answer {
+        Ok(Ok(Ok(line))) => HealthAnswer::healthy(line),
         Ok(Ok(Err(HealthFailure::WaitingForDependency(why)))) => {
-            (format!("waiting {why}"), ExitCode::Unavailable)
+            HealthAnswer::waiting(format!("waiting: {why}"))
         }
-        Ok(Ok(Err(HealthFailure::Hung(why)))) => (format!("hung {why}"), ExitCode::Internal),
-        Ok(Err(error)) => (format!("not running: {error}"), ExitCode::Internal),
-        Err(_) => (format!("no answer within {DEADLINE:?}"), ExitCode::Internal),
+        Ok(Ok(Err(HealthFailure::Hung(why)))) => HealthAnswer::hung(format!("hung: {why}")),
+        Ok(Err(error)) => HealthAnswer::hung(format!("not running: {error}")),
+        Err(_) => HealthAnswer::hung(format!("no answer within {DEADLINE:?}")),
     };
-    // Docker keeps what a health check prints; a closed output does not change the result.
-    let _ = print_line(&line);
-    code
+    answer.print(output)
 }
 
 async fn read_result(service: Service, name: &str) -> io::Result<HealthResult> {
@@ -160,17 +204,27 @@ mod tests {
             for (answer, code) in &answers {
                 given.lock().unwrap().clone_from(answer);
                 assert_eq!(read_result(Service::Trader, &name).await.unwrap(), *answer);
-                assert_eq!(query(Service::Trader, &name).await, *code);
+                assert_eq!(
+                    query(Service::Trader, &name, OutputArgs::default()).await,
+                    *code
+                );
             }
             stop.cancel();
         };
         tokio::join!(answering, asked);
     }
 
+    #[test]
+    fn health_answer_as_json_has_status_text_and_exit_code() {
+        let json = serde_json::to_value(HealthAnswer::waiting("no bus")).unwrap();
+        let expected = serde_json::json!({"status": "waiting", "text": "no bus", "exit_code": 69});
+        assert_eq!(json, expected);
+    }
+
     #[tokio::test]
     async fn health_query_without_a_process_is_unhealthy() {
         assert_eq!(
-            query(Service::Trader, "no-such-process").await,
+            query(Service::Trader, "no-such-process", OutputArgs::default()).await,
             ExitCode::Internal
         );
     }

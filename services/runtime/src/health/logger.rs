@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use protocol::duration::format_duration;
 use protocol::heartbeat::Health;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -96,7 +97,7 @@ impl HealthLogger {
         tracing::info!(
             status = condition.health.as_str(),
             reason = condition.reason,
-            uptime = ?Duration::from_secs(self.status.uptime().as_secs()),
+            uptime = %format_duration(self.status.uptime()),
             loops,
             errors = self.status.errors(),
             errors_last_hour = condition.errors_last_hour,
@@ -112,7 +113,7 @@ fn log_change(change: &GradeChange) {
     if change.to.health > change.from {
         tracing::warn!(from, to, reason, "health worse");
     } else {
-        tracing::info!(from, to, reason, after = ?change.lasted, "health better");
+        tracing::info!(from, to, reason, after = %format_duration(change.lasted), "health better");
     }
 }
 

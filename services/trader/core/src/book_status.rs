@@ -120,7 +120,7 @@ pub fn report(
         sharpe: figures.sharpe,
         position: status.position.as_ref().and_then(position_report),
         rejected_signals: rejections
-            .map(|(reason, n)| (reason.to_string(), *n))
+            .map(|(reason, rejected)| (reason.to_string(), rejected.count))
             .collect(),
         locked: locked.map(|(lock, until)| LockReport {
             lock: lock.to_string(),

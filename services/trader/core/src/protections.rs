@@ -4,7 +4,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use protocol::duration::parse_duration;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -324,24 +326,19 @@ fn parse_percent(text: &str) -> Option<Decimal> {
 impl FromStr for MarketMinutes {
     type Err = ();
 
+    /// Parses whole minutes, up to 30 days.
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (number, unit) = text
-            .split_at_checked(text.len().saturating_sub(1))
-            .ok_or(())?;
-        let number: u32 = number.parse().map_err(|_| ())?;
-        let minutes = match unit {
-            "m" => number,
-            "h" => number.checked_mul(60).ok_or(())?,
-            _ => return Err(()),
-        };
-        (1..=720 * 60)
-            .contains(&minutes)
+        let range = Duration::from_mins(1)..=Duration::from_hours(30 * 24);
+        let length = parse_duration(text, range).map_err(|_| ())?;
+        let minutes = u32::try_from(length.as_secs() / 60).map_err(|_| ())?;
+        (length == Duration::from_mins(u64::from(minutes)))
             .then_some(Self(minutes))
             .ok_or(())
     }
 }
 
 impl fmt::Display for MarketMinutes {
+    /// The form of the settings, with all its digits: `90m`, `48h`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.is_multiple_of(60) {
             write!(f, "{}h", self.0 / 60)

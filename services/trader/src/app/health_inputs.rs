@@ -81,7 +81,7 @@ impl HealthInputs {
     /// `waiting` for a dependency, or `hung` if the book manager makes no progress.
     pub fn check_health(&self) -> HealthResult {
         let Some(bus) = self.bus.get() else {
-            return Err(HealthFailure::waiting("waiting for the bus"));
+            return Err(HealthFailure::waiting("the bus has not answered yet"));
         };
         if !bus.is_connected() {
             return Err(HealthFailure::waiting("the bus is disconnected"));

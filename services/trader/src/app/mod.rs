@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use protocol::duration::format_duration;
 use protocol::event::{Event, EventBody};
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::ProcessPhase;
@@ -230,7 +231,10 @@ impl RunningTrader {
             match cycle {
                 Some((length, code)) => {
                     tokio::time::sleep(length).await;
-                    ExitError::new(code, format!("--duration of {length:?} is over"))
+                    ExitError::new(
+                        code,
+                        format!("--duration of {} is over", format_duration(length)),
+                    )
                 }
                 None => std::future::pending().await,
             }

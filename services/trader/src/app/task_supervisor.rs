@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use protocol::duration::format_duration;
 use protocol::event::EventBody;
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::ComponentState;
@@ -75,7 +76,7 @@ impl TaskSupervisor {
                 component = name,
                 error = failure,
                 failures,
-                retry_in = ?wait,
+                retry_in = %format_duration(wait),
                 "task failed; restarting it"
             );
             if shutdown

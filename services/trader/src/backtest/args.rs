@@ -8,6 +8,7 @@ use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use runtime::exit_error::ExitError;
 use runtime::settings::whole_number;
+use runtime::stdout::OutputArgs;
 use rust_decimal::Decimal;
 use trader_core::backtest::OnHalt;
 use trader_core::book::BookConfig;
@@ -95,6 +96,9 @@ pub struct BacktestArgs {
     /// Minimum value of an order in USDT, instead of the built-in one
     #[arg(long, value_name = "USDT", allow_negative_numbers = true, value_parser = least)]
     pub min_notional: Option<Decimal>,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 impl BacktestArgs {

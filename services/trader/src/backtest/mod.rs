@@ -2,7 +2,7 @@
 //! exchange.
 
 pub mod args;
-mod candle_file;
+mod candles;
 mod equity_curve;
 pub mod instruments;
 mod jsonl;
@@ -10,17 +10,17 @@ mod output_files;
 mod progress;
 mod stats;
 mod summary;
-
-use std::io::Write;
+mod summary_json;
 
 use protocol::exit_code::ExitCode;
 use runtime::exit_error::ExitError;
 use runtime::process::print_error;
+use runtime::stdout::print_line;
 use trader_core::backtest::{Backtest, StepOutcome};
 
 pub use args::BacktestArgs;
 
-use candle_file::{CandleFile, InvalidCandleFile};
+use candles::BacktestCandles;
 use jsonl::{SignalLine, TradeLine};
 use output_files::OutputFiles;
 use stats::BacktestStats;
@@ -28,12 +28,8 @@ use summary::BacktestSummary;
 
 /// Runs a backtest and prints its summary.
 pub fn run(args: &BacktestArgs) -> ExitCode {
-    match run_to_summary(args) {
-        Ok(text) => {
-            // A reader that went away is no reason to fail: the files are written.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            ExitCode::Success
-        }
+    match run_to_summary(args).and_then(|text| print_line(text.trim_end())) {
+        Ok(()) => ExitCode::Success,
         Err(stop) => {
             print_error(&stop.message);
             stop.code
@@ -41,7 +37,7 @@ pub fn run(args: &BacktestArgs) -> ExitCode {
     }
 }
 
-/// Runs a backtest, writes its files and returns the summary.
+/// Runs a backtest, writes its files and returns the summary as text, or as JSON if the flags say so.
 ///
 /// # Errors
 /// Exit 64 for flags that do not fit together, 78 for files that cannot be used.
@@ -49,14 +45,13 @@ pub fn run_to_summary(args: &BacktestArgs) -> Result<String, ExitError> {
     args.check()?;
     let rules = instruments::symbol_filters(args)?;
     let mut outputs = OutputFiles::create(args)?;
-    let mut candles =
-        CandleFile::open(&args.candles, progress::with_progress_bar).map_err(file_error)?;
+    let mut candles = BacktestCandles::open(&args.candles, progress::with_progress_bar)?;
     let base = candles.interval();
     let config = args.config(base)?;
     let mut book = Backtest::new(config.clone(), rules, args.capital_usdt, args.on_halt())
         .map_err(|fault| ExitError::internal(fault.to_string()))?;
     let mut tally = BacktestStats::default();
-    while let Some(candle) = candles.next().map_err(file_error)? {
+    while let Some(candle) = candles.next()? {
         let step = book
             .candle_closed(&candle)
             .map_err(|fault| ExitError::internal(fault.to_string()))?;
@@ -71,14 +66,18 @@ pub fn run_to_summary(args: &BacktestArgs) -> Result<String, ExitError> {
     let gaps = candles.gaps();
     // The progress bar goes before the summary comes.
     drop(candles);
-    Ok(BacktestSummary {
+    let summary = BacktestSummary {
         args,
         config: &config,
         gaps,
         book: &book,
         stats: &tally,
-    }
-    .text())
+    };
+    Ok(if args.output.json {
+        summary.to_json().to_string()
+    } else {
+        summary.text()
+    })
 }
 
 fn write_lines(
@@ -99,12 +98,4 @@ fn write_lines(
         }
     }
     Ok(())
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the shape that map_err takes"
-)]
-fn file_error(bad: InvalidCandleFile) -> ExitError {
-    ExitError::config(bad.to_string())
 }

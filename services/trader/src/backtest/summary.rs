@@ -3,16 +3,15 @@
 use std::fmt::{Display, Write as _};
 use std::path::Path;
 
+use protocol::duration::format_ms;
 use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
 use trader_core::backtest::Backtest;
 use trader_core::book::BookConfig;
 
 use super::args::BacktestArgs;
-use super::candle_file::CandleGaps;
+use super::candles::CandleGaps;
 use super::stats::{BacktestStats, TradeTotals};
-
-const MINUTE_MS: u64 = 60_000;
 
 /// The data of the summary.
 pub(super) struct BacktestSummary<'a> {
@@ -76,7 +75,12 @@ impl BacktestSummary<'_> {
             let length = until.millis_since(*from);
             page.line(
                 "span",
-                format!("{} to {} ({})", minute(*from), minute(*until), days(length)),
+                format!(
+                    "{} to {} ({})",
+                    minute(*from),
+                    minute(*until),
+                    format_ms(length)
+                ),
             );
         }
         page.line("gaps", gaps(&self.gaps));
@@ -164,26 +168,29 @@ impl BacktestSummary<'_> {
             "Sharpe",
             format!("{sharpe} (realized, daily returns, annualized)"),
         );
-        page.line("exposure", self.exposure(figures.in_market_ms));
+        let exposure = self.exposure().map_or_else(
+            || "-".to_owned(),
+            |share| format!("{} of the time", percent(share)),
+        );
+        page.line("exposure", exposure);
     }
 
-    fn exposure(&self, closed_ms: i64) -> String {
-        let Some((from, until)) = self.stats.span else {
-            return "-".to_owned();
-        };
+    /// Share of the time in which a position was open, from 0 to 1; `None` without candles.
+    pub(super) fn exposure(&self) -> Option<Decimal> {
+        let (from, until) = self.stats.span?;
+        let closed_ms = self.book.book().performance.figures().in_market_ms;
         let open = self.book.status().position;
         let open = open.map_or(0, |p| until.millis_since(p.at));
         let held = Decimal::from(closed_ms).saturating_add(Decimal::from(open));
         let span = Decimal::from(until.millis_since(from));
-        let share = held.checked_div(span).unwrap_or_default();
-        format!("{} of the time", percent(share))
+        Some(held.checked_div(span).unwrap_or_default())
     }
 
     fn rejections(&self, page: &mut TextTable) {
         let rejections = &self.book.book().rejected_signals;
         let rejected = rejections
             .iter()
-            .map(|(why, count)| (why.to_string(), *count));
+            .map(|(why, rejected)| (format!("{why} ({})", why.describe()), rejected.count));
         list(page, "rejected", "signals", rejected.collect());
         let drops = self.book.dropped_entries().iter();
         let dropped = drops.map(|(why, count)| (why.to_string(), *count));
@@ -238,7 +245,7 @@ fn row(page: &mut TextTable, name: &str, sums: &TradeTotals) {
         amount(sums.pnl()),
         amount(sums.fees),
         amount(sums.funding),
-        held.map_or_else(dash, hours)
+        held.map_or_else(dash, format_ms)
     );
 }
 
@@ -272,16 +279,6 @@ fn minute(at: UtcMs) -> String {
     let text = at.to_string();
     text.get(..16)
         .map_or(text.clone(), |head| format!("{head}Z"))
-}
-
-fn days(ms: u64) -> String {
-    let tenths = ms / (144 * MINUTE_MS);
-    format!("{}.{} days", grouped(&(tenths / 10)), tenths % 10)
-}
-
-fn hours(ms: u64) -> String {
-    let minutes = ms / MINUTE_MS;
-    format!("{}h {:02}m", minutes / 60, minutes % 60)
 }
 
 fn percent(share: Decimal) -> String {
@@ -350,9 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_spans_are_short() {
+    fn times_are_short() {
         assert_eq!(minute(UtcMs(1_640_991_660_000)), "2021-12-31T23:01Z");
-        assert_eq!(hours(61 * MINUTE_MS), "1h 01m");
-        assert_eq!(days(36 * 60 * MINUTE_MS), "1.5 days");
     }
 }

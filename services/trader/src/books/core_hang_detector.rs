@@ -8,6 +8,7 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use protocol::duration::format_duration;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
@@ -66,7 +67,7 @@ impl CoreHangDetector {
     fn end_process(&self, calls: &InFlightCalls, hung: &[u64]) {
         let in_flight = calls.in_flight();
         for call in hung.iter().filter_map(|number| in_flight.get(number)) {
-            tracing::error!(book = %call.book, limit = ?LIMITS.duration(),
+            tracing::error!(book = %call.book, limit = %format_duration(LIMITS.duration()),
                 "core call timed out; halting the book and exiting");
             match self.halt_book(call) {
                 Ok(()) => tracing::error!(book = %call.book, "halt journaled"),
@@ -113,7 +114,7 @@ impl CoreHangDetector {
 
 fn halt_reason() -> String {
     format!(
-        "bug: a decision did not return within {} s",
-        LIMITS.duration().as_secs()
+        "bug: a decision did not return within {}",
+        format_duration(LIMITS.duration())
     )
 }

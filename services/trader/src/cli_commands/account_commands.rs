@@ -13,14 +13,14 @@ use runtime::clock;
 use runtime::exit_error::ExitError;
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
-use runtime::stdout::print_line;
+use runtime::stdout::{OutputArgs, print_line};
 use serde::Serialize;
 use tokio::time::{sleep, timeout};
 use trader_core::account::AccountState;
 
 use super::bus_access::{append_records, connect, unavailable};
 use super::emergency_flatten;
-use super::output::{OutputArgs, as_text};
+use super::output::as_text;
 use crate::account::command_journal::{read_account_state, read_commanded_state};
 use crate::app::startup;
 use crate::settings::Settings;

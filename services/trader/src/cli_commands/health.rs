@@ -4,6 +4,7 @@ use protocol::exit_code::ExitCode;
 use protocol::ids::Service;
 use runtime::exit_error::ExitError;
 use runtime::health::check as health;
+use runtime::stdout::OutputArgs;
 
 use crate::settings::Settings;
 
@@ -11,8 +12,8 @@ use crate::settings::Settings;
 ///
 /// # Errors
 /// Exit 78 for invalid settings.
-pub async fn run() -> Result<ExitCode, ExitError> {
+pub async fn run(output: OutputArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let identity = settings.instance.identify().await?;
-    Ok(health::query(Service::Trader, identity.instance.as_str()).await)
+    Ok(health::query(Service::Trader, identity.instance.as_str(), output).await)
 }

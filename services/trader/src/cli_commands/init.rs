@@ -10,12 +10,13 @@ use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
+use runtime::stdout::OutputArgs;
 use serde::Serialize;
 use trader_core::account::AccountRecord;
 use trader_core::orders::InstallationId;
 
 use super::bus_access::{append_records, connect, unavailable};
-use super::output::{OutputArgs, as_text};
+use super::output::as_text;
 use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;
 use crate::settings::Settings;

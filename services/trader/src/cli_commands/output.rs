@@ -1,43 +1,12 @@
-//! Output of the commands: text, tables and JSON, all on standard output.
+//! Text forms and tables of the commands' output.
 
 use std::fmt::Display;
-use std::time::Duration;
 
-use clap::Args;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use protocol::time::UtcMs;
-use runtime::exit_error::ExitError;
-use runtime::stdout::print_line;
 use rust_decimal::Decimal;
-use serde::{Serialize, Serializer};
-
-/// Format of a command's output
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct OutputArgs {
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub json: bool,
-}
-
-impl OutputArgs {
-    /// Prints the result of a command as JSON or as text.
-    ///
-    /// # Errors
-    /// Exit 70 if standard output cannot be written.
-    pub(crate) fn print(
-        self,
-        result: &impl Serialize,
-        text: impl FnOnce() -> String,
-    ) -> Result<(), ExitError> {
-        if self.json {
-            let json = serde_json::to_string(result)
-                .map_err(|error| ExitError::internal(format!("output as JSON: {error}")))?;
-            return print_line(&json);
-        }
-        print_line(&text())
-    }
-}
+use serde::Serializer;
 
 /// Serializes a key as its text.
 ///
@@ -100,17 +69,6 @@ pub(crate) fn time(at: UtcMs) -> String {
     }
 }
 
-/// A duration in its two largest units: `3d 4h`, `3h 12m`, `12m`.
-pub(crate) fn duration(length: Duration) -> String {
-    let minutes = length.as_secs() / 60;
-    let (days, hours, minutes) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
-    match (days, hours) {
-        (0, 0) => format!("{minutes}m"),
-        (0, hours) => format!("{hours}h {minutes}m"),
-        (days, hours) => format!("{days}d {hours}h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_times_and_durations_are_readable() {
+    fn amounts_and_times_are_readable() {
         assert_eq!(signed(Decimal::new(1_504, 3)), "+1.50");
         assert_eq!(signed(Decimal::new(-1, 3)), "0.00");
         assert_eq!(
@@ -135,11 +93,5 @@ mod tests {
         );
         assert_eq!(percent(Decimal::ONE, Decimal::ZERO), "");
         assert_eq!(time(UtcMs(1_767_623_400_000)), "2026-01-05 14:30 UTC");
-        let minutes = |n: u64| duration(Duration::from_mins(n));
-        assert_eq!(
-            (minutes(12), minutes(192)),
-            ("12m".to_owned(), "3h 12m".to_owned())
-        );
-        assert_eq!(minutes(4_560), "3d 4h");
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use protocol::duration::format_duration;
 use protocol::event::PositionSide;
 use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, BookKey, Mode, SubjectToken};
@@ -13,17 +14,18 @@ use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
 use runtime::streams;
+use runtime::stdout::OutputArgs;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use trader_core::account::AccountState;
-use trader_core::book::{BookPhase, BookState};
+use trader_core::book::{BookPhase, BookState, RejectedSignals};
 use trader_core::book_status;
 use trader_core::entry::SignalRejection;
 use trader_core::fixed_point::Price;
 
 use super::bus_access::{connect, unavailable};
-use super::output::{OutputArgs, as_text, duration, percent, signed, table, time};
+use super::output::{as_text, percent, signed, table, time};
 use crate::account::command_journal::read_account_state;
 use crate::books::book_journal::{book_key, read_book_state};
 use crate::settings::Settings;
@@ -97,13 +99,20 @@ struct BookStatus {
     price: Option<Decimal>,
     price_at: Option<UtcMs>,
     position: Option<PositionStatus>,
-    rejected_signals: BTreeMap<SignalRejection, u64>,
-    /// Close of the bar whose signal was rejected last, with the reason.
-    last_rejection: Option<(UtcMs, SignalRejection)>,
+    rejected_signals: BTreeMap<SignalRejection, RejectedSignalsStatus>,
     /// Orders whose outcome is unknown.
     unknown_orders: Vec<String>,
     /// What bans entries now, and until when.
     lock: Option<(String, UtcMs)>,
+}
+
+#[derive(Debug, Serialize)]
+struct RejectedSignalsStatus {
+    count: u64,
+    /// Close of the newest bar with such a signal.
+    last_at: UtcMs,
+    /// The reason as a sentence.
+    reason: &'static str,
 }
 
 #[derive(Debug, Serialize)]
@@ -249,8 +258,11 @@ fn book_status(key: &BookKey, state: &BookState, report: Option<BookReport>) -> 
             }),
             _ => None,
         },
-        rejected_signals: state.rejected_signals.clone(),
-        last_rejection: state.rejected_bar.zip(state.last_rejection),
+        rejected_signals: state
+            .rejected_signals
+            .iter()
+            .map(|(reason, rejected)| (*reason, rejected_signals(*reason, *rejected)))
+            .collect(),
         unknown_orders: unknown
             .map(|o| {
                 format!(
@@ -264,6 +276,14 @@ fn book_status(key: &BookKey, state: &BookState, report: Option<BookReport>) -> 
         lock: report
             .and_then(|report| report.locked)
             .map(|lock| (lock.lock, lock.until)),
+    }
+}
+
+fn rejected_signals(reason: SignalRejection, rejected: RejectedSignals) -> RejectedSignalsStatus {
+    RejectedSignalsStatus {
+        count: rejected.count,
+        last_at: rejected.last_bar,
+        reason: reason.describe(),
     }
 }
 
@@ -376,7 +396,7 @@ fn describe_phase(book: &BookStatus) -> String {
                 position.side,
                 position.quantity.normalize(),
                 position.entry_price.normalize(),
-                duration(age),
+                format_duration(age),
                 position.stop_price.normalize(),
                 position.target_price.normalize()
             )
@@ -406,20 +426,12 @@ fn describe_book(book: &BookStatus) -> Vec<String> {
             time(*until)
         ));
     }
-    if !book.rejected_signals.is_empty() {
-        let reasons: Vec<String> = book
-            .rejected_signals
-            .iter()
-            .map(|(reason, count)| format!("{count} because {}", reason.describe()))
-            .collect();
-        let last = book
-            .last_rejection
-            .map_or_else(String::new, |(at, reason)| {
-                format!("; the last at {} because {}", time(at), reason.describe())
-            });
+    for rejected in book.rejected_signals.values() {
         lines.push(format!(
-            "{symbol}: signals rejected: {}{last}",
-            reasons.join(", ")
+            "{symbol}: signals rejected: {} because {}, the last at {}",
+            rejected.count,
+            rejected.reason,
+            time(rejected.last_at)
         ));
     }
     lines
@@ -427,18 +439,26 @@ fn describe_book(book: &BookStatus) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    fn rejected(count: u64, last_bar: i64) -> RejectedSignals {
+        let last_bar = UtcMs(last_bar);
+        RejectedSignals { count, last_bar }
+    }
 
     fn book(symbol: &str) -> BookStatus {
         let key = format!("paper.binance-usdm.x.{symbol}");
         let state = BookState {
             capital: Decimal::new(5_000, 0),
             equity: Decimal::new(4_990, 0),
-            rejected_bar: Some(UtcMs(1_767_623_400_000)),
-            last_rejection: Some(SignalRejection::PositionOpen),
             rejected_signals: BTreeMap::from([
-                (SignalRejection::PositionOpen, 9),
-                (SignalRejection::StaleSignal, 1),
+                (
+                    SignalRejection::PositionOpen,
+                    rejected(9, 1_767_623_400_000),
+                ),
+                (SignalRejection::StaleSignal, rejected(1, 1_767_571_200_000)),
             ]),
             ..BookState::default()
         };
@@ -471,8 +491,9 @@ mod tests {
             "Equity:  9980.00, peak 10000.00, peak of this UTC day 9990.00",
             "Latch:   none",
             "BTCUSDT: signals rejected: 9 because the book already had a position or a pending entry, \
-             1 because the signal was older than one candle",
-            "the last at 2026-01-05 14:30 UTC because the book already had a position",
+             the last at 2026-01-05 14:30 UTC",
+            "BTCUSDT: signals rejected: 1 because the signal was older than one candle when it arrived, \
+             the last at 2026-01-05 00:00 UTC",
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }
@@ -492,7 +513,7 @@ mod tests {
             opened_at: UtcMs(0),
         });
         let row = book_table(&[open]);
-        let expected = "40100  long 0.25 from 40000 for 3h 12m, stop 39600, target 40600";
+        let expected = "40100  long 0.25 from 40000 for 3.2h, stop 39600, target 40600";
         assert!(row.ends_with(expected), "{row}");
     }
 
@@ -516,6 +537,12 @@ mod tests {
         let first = &json["accounts"][0];
         assert_eq!(first["account"], "paper.binance-usdm.x");
         assert_eq!(first["profit"]["realized_pnl"], "-20");
-        assert_eq!(first["books"][1]["rejected_signals"]["position_open"], 9);
+        let rejected = &first["books"][1]["rejected_signals"]["position_open"];
+        assert_eq!(
+            (&rejected["count"], &rejected["last_at"]),
+            (&json!(9), &json!(1_767_623_400_000_i64))
+        );
+        let reason = "the book already had a position or a pending entry";
+        assert_eq!(rejected["reason"], reason);
     }
 }

@@ -1,6 +1,7 @@
 //! `trader trades`: the closed trades of every book, from the journals, as a table, CSV or JSON.
 
 use clap::Args;
+use protocol::duration::format_duration;
 use protocol::exit_code::ExitCode;
 use protocol::ids::{BookKey, SubjectToken};
 use protocol::subject::{Subject, filter};
@@ -9,13 +10,13 @@ use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
-use runtime::stdout::print_line;
+use runtime::stdout::{OutputArgs, print_line};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use trader_core::book::{BookRecord, Position, Trade};
 
 use super::bus_access::connect;
-use super::output::{OutputArgs, as_text, duration, percent, signed, table, time};
+use super::output::{as_text, percent, signed, table, time};
 use super::status::journal_keys;
 use crate::books::book_journal::book_key;
 use crate::settings::Settings;
@@ -245,7 +246,7 @@ fn describe(result: &Trades) -> String {
             trade.quantity.normalize().to_string(),
             trade.entry_price.normalize().to_string(),
             trade.exit_price.normalize().to_string(),
-            duration(trade.exit_time.since(trade.entry_time)),
+            format_duration(trade.exit_time.since(trade.entry_time)),
             format!("{:.2}", trade.fees),
             signed(trade.pnl),
             percent(trade.pnl, notional),
@@ -330,7 +331,7 @@ mod tests {
         });
         for expected in [
             "2026-01-05 00:00 UTC  paper BTCUSDT  long",
-            "3h 12m  8.10  +100.00   +1.00 %  target  oversold-bounce",
+            "3.2h  8.10  +100.00   +1.00 %  target  oversold-bounce",
             "2 trades, 1 with a profit. Profit +60.00 USDT after 16.20 fees and 0.00 funding.",
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");

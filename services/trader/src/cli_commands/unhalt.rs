@@ -10,6 +10,7 @@ use runtime::clock;
 use runtime::exit_error::ExitError;
 use runtime::identity::boot_id;
 use runtime::journal::Journal;
+use runtime::stdout::OutputArgs;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookEvent, BookPhase, BookRecord, BookState, Trade, Unhalt, decide};
@@ -18,7 +19,7 @@ use trader_core::symbol_filters::SymbolFilters;
 
 use super::account_commands::AttributionArgs;
 use super::bus_access::{append_records, connect, unavailable};
-use super::output::{OutputArgs, as_text};
+use super::output::as_text;
 use crate::account::command_journal::read_account_state;
 use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;

@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{TestDir, lines, random_walk, run};
+use serde_json::{Value, json};
+
+use crate::support::{STRATEGIES, TestDir, lines, random_walk, run};
 
 /// 60 days of 5m candles: long enough for the regime.
 const CANDLES: i64 = 60 * 288;
@@ -21,7 +23,9 @@ fn run_reproduces_the_committed_trades_and_summary() {
     let file = place.rows(&random_walk(20, 5, CANDLES));
     let outputs = ["trades.jsonl", "signals.jsonl", "plot.png"].map(|name| place.path(name));
     let [trades, signals, plot] = outputs.each_ref().map(|path| path.to_str().unwrap());
-    let flags = ["--trades", trades, "--signals", signals, "--plot", plot];
+    let outputs_flags = ["--trades", trades, "--signals", signals, "--plot", plot];
+    // Named, so that a further strategy does not change golden files.
+    let flags = [&["--strategies", STRATEGIES][..], &outputs_flags].concat();
     let summary = run(&file, &flags).unwrap();
     let bytes = || outputs.each_ref().map(|path| fs::read(path).unwrap());
     let first = bytes();
@@ -34,6 +38,58 @@ fn run_reproduces_the_committed_trades_and_summary() {
     assert!(bytes() == first, "another run made other bytes");
     let names = ["candles.csv", "plot.png", "signals.jsonl", "trades.jsonl"];
     assert_eq!(place.file_names(), names, "nothing is left over");
+}
+
+#[test]
+fn json_has_the_figures_of_the_summary() {
+    let place = TestDir::new();
+    let file = place.rows(&random_walk(20, 5, CANDLES));
+    let json: Value = serde_json::from_str(&run(&file, &["--json"]).unwrap()).unwrap();
+    for (pointer, expected) in [
+        ("/symbol", json!("BTCUSDT")),
+        ("/candles/count", json!(17_280)),
+        ("/candles/interval", json!("5m")),
+        ("/candles/from", json!(1_767_571_200_000_i64)),
+        ("/candles/gaps", json!(0)),
+        ("/candles/first_gap", Value::Null),
+        ("/bars/count", json!(2_880)),
+        ("/settings/leverage", json!("1")),
+        ("/strategies/0/strategy", json!("adaptive-oversold-bounce")),
+        ("/total/trades", json!(66)),
+        ("/total/winning_trades", json!(23)),
+        ("/capital", json!("10000")),
+        ("/position", Value::Null),
+        ("/rejected_signals/position_open/count", json!(171)),
+        (
+            "/rejected_signals/cooldown_period/reason",
+            json!("the last trade was too recent (CooldownPeriod)"),
+        ),
+        ("/dropped_entries", json!([])),
+        ("/latch_count", json!(0)),
+    ] {
+        assert_eq!(
+            json.pointer(pointer),
+            Some(&expected),
+            "{pointer} of {json:#}"
+        );
+    }
+    let number = |pointer: &str| -> f64 {
+        let text = json.pointer(pointer).and_then(Value::as_str).unwrap();
+        text.parse().unwrap()
+    };
+    for (pointer, expected) in [
+        ("/equity", 9_568.20),
+        ("/total/pnl", -431.80),
+        ("/total/profit_factor", 0.87),
+        ("/max_drawdown/share", 0.1141),
+        ("/sharpe", -1.33),
+        ("/exposure", 0.1428),
+    ] {
+        assert!(
+            (number(pointer) - expected).abs() < 0.005,
+            "{pointer} of {json:#}"
+        );
+    }
 }
 
 #[test]

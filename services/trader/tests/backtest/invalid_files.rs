@@ -76,7 +76,7 @@ fn error_names_line_column_value_and_what_is_allowed() {
         ),
     ] {
         let refused = error_message(&format!("{CSV_HEADER}{ONE}{TWO}{row}\n"));
-        let place = format!("candles.csv, line 4, column {column}: {value:?}; allowed: ");
+        let place = format!("candles.csv, line 4, column {column}: {value:?}; expected ");
         assert!(refused.contains(&place), "{row}: {refused}");
         assert!(refused.contains(allowed), "{row}: {refused}");
     }
@@ -112,14 +112,15 @@ fn file_of_another_kind_or_none_is_rejected() {
     assert!(stop.message.contains(wanted), "{stop}");
     assert!(error_message("").contains("column open_time: missing"));
     assert!(
-        error_message(&format!("{CSV_HEADER}{ONE}")).contains("1 candles; allowed: at least 2")
+        error_message(&format!("{CSV_HEADER}{ONE}")).contains("1 candles; expected at least 2")
     );
     let place = TestDir::new();
     let file = place.candles("");
     fs::write(&file, [0x1f, 0x8b, 8, 0, 1, 2, 3]).unwrap();
     let stop = run(&file, &[]).unwrap_err();
     assert!(
-        stop.message.contains("a readable CSV or CSV.gz file"),
+        stop.message
+            .contains("expected a readable CSV or CSV.gz file"),
         "{stop}"
     );
 }
@@ -145,7 +146,7 @@ fn the_interval_is_the_most_common_step_of_the_first_rows() {
         ));
         let second = MIDNIGHT + minutes * 60_000;
         let wanted =
-            format!("line {line}, column open_time: \"{second}\"; allowed: 1, 3, 5, 15 or 30");
+            format!("line {line}, column open_time: \"{second}\"; expected 1, 3, 5, 15 or 30");
         assert!(refused.contains(&wanted), "{refused}");
     }
 }

@@ -36,9 +36,15 @@ pub fn evaluate(
         .filter(|unit| unit.phase != UnitPhase::Unknown)
         .ok_or("no unit of this name is known; `scripts/bearish status` lists the units")?;
     match command {
-        UnitCommand::Stop { .. } => run_command(unit, is_paused, RunCommand::Stop, by),
-        UnitCommand::Start { .. } => run_command(unit, is_paused, RunCommand::Start, by),
-        UnitCommand::Restart { .. } => run_command(unit, is_paused, RunCommand::Restart, by),
+        UnitCommand::Stop { unit: name } => {
+            run_command(name, unit, is_paused, RunCommand::Stop, by)
+        }
+        UnitCommand::Start { unit: name } => {
+            run_command(name, unit, is_paused, RunCommand::Start, by)
+        }
+        UnitCommand::Restart { unit: name } => {
+            run_command(name, unit, is_paused, RunCommand::Restart, by)
+        }
         UnitCommand::Hold { reason, .. } => hold(unit, by, reason),
         UnitCommand::Release {
             unit: name,
@@ -51,6 +57,7 @@ pub fn evaluate(
 }
 
 fn run_command(
+    name: &SubjectToken,
     unit: &Unit,
     is_paused: bool,
     command: RunCommand,
@@ -58,7 +65,7 @@ fn run_command(
 ) -> Result<UnitRecord, String> {
     if let Some(hold) = &unit.hold {
         return Err(format!(
-            "on hold by {} ({}); release the unit first",
+            "on hold by {} ({}); to release it first: `scripts/bearish release {name}`",
             hold.by, hold.reason
         ));
     }
@@ -67,10 +74,11 @@ fn run_command(
             command,
             by: by.to_owned(),
         }),
-        Err(reason) => Err(reason.to_owned()),
+        Err(reason) => Err(reason.replace("UNIT", name.as_str())),
     }
 }
 
+/// The rejection has `UNIT` for the name of the unit.
 fn check_allowed(unit: &Unit, is_paused: bool, command: RunCommand) -> Result<(), &'static str> {
     let is_stopping = unit
         .pending_command
@@ -81,7 +89,7 @@ fn check_allowed(unit: &Unit, is_paused: bool, command: RunCommand) -> Result<()
             Err("the container was removed; run scripts/up")
         }
         (UnitPhase::Quarantined { .. }, _) => {
-            Err("quarantined; `scripts/bearish explain` says how to start it")
+            Err("quarantined; `scripts/bearish explain UNIT` says how to start it")
         }
         (UnitPhase::Running(_), RunCommand::Start) => Err("already running"),
         (UnitPhase::Running(_), _) if is_paused => {

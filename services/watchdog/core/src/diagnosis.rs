@@ -1,17 +1,25 @@
 //! Likely causes of failures and their fixes, by exit code, by kind of hang and by the text of the last error.
 
 use protocol::exit_code::ExitCode;
+use protocol::ids::SubjectToken;
 use serde::Serialize;
 
 use crate::reason::RestartReason;
 
 /// A likely cause and its fix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnosis {
     /// Likely cause, as a clause.
     pub cause: &'static str,
     /// Fix, as a clause.
-    pub remedy: &'static str,
+    pub remedy: String,
+}
+
+/// A diagnosis of any unit; `UNIT` in its remedy is the name of the unit.
+#[derive(Clone, Copy)]
+struct Pattern {
+    cause: &'static str,
+    remedy: &'static str,
 }
 
 impl Diagnosis {
@@ -22,7 +30,7 @@ impl Diagnosis {
 }
 
 /// Lower-case texts of errors and their diagnosis. The first matching row counts.
-const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
+const BY_ERROR_TEXT: [(&[&str], Pattern); 6] = [
     (
         &[
             "-2014",
@@ -35,7 +43,7 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
             "credential",
             "permission",
         ],
-        Diagnosis {
+        Pattern {
             cause: "the exchange rejects the API credentials",
             remedy: "check the key, its secret, its permissions and its IP list",
         },
@@ -48,7 +56,7 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
             "not enough balance",
             "funds",
         ],
-        Diagnosis {
+        Pattern {
             cause: "the account has insufficient funds",
             remedy: "check the balance and the margin, or lower CAPITAL_USDT",
         },
@@ -62,14 +70,14 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
             "system busy",
             "-1016",
         ],
-        Diagnosis {
+        Pattern {
             cause: "the exchange is in maintenance or overloaded",
             remedy: "check the exchange's status page, then wait",
         },
     ),
     (
         &["429", "418", "too many requests", "rate limit", "-1003"],
-        Diagnosis {
+        Pattern {
             cause: "the exchange limits the request rate",
             remedy: "run fewer symbols or instances on this IP address, then wait",
         },
@@ -87,36 +95,47 @@ const BY_ERROR_TEXT: [(&[&str], Diagnosis); 6] = [
             "refused",
             "reset by peer",
         ],
-        Diagnosis {
+        Pattern {
             cause: "the network or the remote host fails",
             remedy: "check the connection and the name resolution of this machine",
         },
     ),
     (
         &["no space", "disk", "read-only file"],
-        Diagnosis {
+        Pattern {
             cause: "the disk is full or read-only",
             remedy: "free disk space, then check the volume of the bus",
         },
     ),
 ];
 
-const CONFIG: Diagnosis = Diagnosis {
+/// Exit code of a process that SIGKILL ended.
+const SIGKILL: i64 = 137;
+
+const CONFIG: Pattern = Pattern {
     cause: "invalid settings or an invalid command line",
     remedy: "correct .env, then run scripts/up (a restart or a release keeps the old settings)",
 };
 
-/// The diagnosis of a failure. `None` if nothing is known about its cause.
-pub fn diagnose(reason: &RestartReason, last_error: Option<&str>) -> Option<Diagnosis> {
-    by_reason(reason)
+/// The diagnosis of a failure of a unit. `None` if nothing is known about its cause.
+pub fn diagnose(
+    unit: &SubjectToken,
+    reason: &RestartReason,
+    last_error: Option<&str>,
+) -> Option<Diagnosis> {
+    let pattern = by_reason(reason)
         .or_else(|| by_error_text(last_error?))
-        .or_else(|| fallback_diagnosis(reason))
+        .or_else(|| fallback_diagnosis(reason))?;
+    Some(Diagnosis {
+        cause: pattern.cause,
+        remedy: pattern.remedy.replace("UNIT", unit.as_str()),
+    })
 }
 
 /// The diagnosis by the text of an error.
-fn by_error_text(error: &str) -> Option<Diagnosis> {
+fn by_error_text(error: &str) -> Option<Pattern> {
     let error = error.to_lowercase();
-    let matches = |(patterns, _): &&(&[&str], Diagnosis)| {
+    let matches = |(patterns, _): &&(&[&str], Pattern)| {
         patterns.iter().any(|pattern| contains(&error, pattern))
     };
     let row = BY_ERROR_TEXT.iter().find(matches);
@@ -135,35 +154,35 @@ fn contains(error: &str, pattern: &str) -> bool {
 }
 
 /// The diagnosis that does not depend on an error.
-fn by_reason(reason: &RestartReason) -> Option<Diagnosis> {
+fn by_reason(reason: &RestartReason) -> Option<Pattern> {
     match reason {
-        RestartReason::OutOfMemory => Some(Diagnosis {
+        RestartReason::OutOfMemory => Some(Pattern {
             cause: "the process used more memory than its container may use",
             remedy: "raise mem_limit or run fewer symbols",
         }),
         RestartReason::ExitNotRestartable { code } | RestartReason::Crashed { code } => {
             by_exit_code(*code)
         }
-        RestartReason::StartFailed { .. } => Some(Diagnosis {
+        RestartReason::StartFailed { .. } => Some(Pattern {
             cause: "Docker could not start the container",
-            remedy: "check its image, mounts and networks with `docker inspect`",
+            remedy: "check its image, mounts and networks; scripts/up creates it again",
         }),
         _ => None,
     }
 }
 
-fn by_exit_code(code: i64) -> Option<Diagnosis> {
+fn by_exit_code(code: i64) -> Option<Pattern> {
     match ExitCode::from_number(code) {
         Some(ExitCode::Usage | ExitCode::Config) => Some(CONFIG),
-        Some(ExitCode::AccountLatched) => Some(Diagnosis {
+        Some(ExitCode::AccountLatched) => Some(Pattern {
             cause: "an account breaker or an operator latched the account",
-            remedy: "find the cause, then run `scripts/bearish unlatch`; the watchdog then starts the unit",
+            remedy: "find the cause, then end the latch; the watchdog then starts the unit",
         }),
-        Some(ExitCode::DuplicateInstance) => Some(Diagnosis {
+        Some(ExitCode::DuplicateInstance) => Some(Pattern {
             cause: "another process has the same instance name",
             remedy: "set a different INSTANCE for each process",
         }),
-        Some(ExitCode::Unavailable) => Some(Diagnosis {
+        Some(ExitCode::Unavailable) => Some(Pattern {
             cause: "a dependency is unavailable",
             remedy: "run scripts/up --dry-run: its table names the dependency",
         }),
@@ -173,23 +192,27 @@ fn by_exit_code(code: i64) -> Option<Diagnosis> {
 }
 
 /// The diagnosis if no error text says more.
-fn fallback_diagnosis(reason: &RestartReason) -> Option<Diagnosis> {
+fn fallback_diagnosis(reason: &RestartReason) -> Option<Pattern> {
     match reason {
-        RestartReason::Crashed { .. } => Some(Diagnosis {
+        RestartReason::Crashed { code: SIGKILL } => Some(Pattern {
+            cause: "an operator or another program killed the process",
+            remedy: "check who did; `dmesg` shows whether the machine ran out of memory",
+        }),
+        RestartReason::Crashed { .. } => Some(Pattern {
             cause: "a bug, or an error without recovery",
-            remedy: "read the last log lines with `scripts/bearish history`",
+            remedy: "read the last log lines with `scripts/bearish history UNIT`",
         }),
         RestartReason::HeartbeatLost { .. }
         | RestartReason::NoFirstHeartbeat { .. }
-        | RestartReason::ComponentStalled { .. } => Some(Diagnosis {
+        | RestartReason::ComponentStalled { .. } => Some(Pattern {
             cause: "a loop is blocked, or the machine is overloaded",
             remedy: "check CPU, disk and network of this machine",
         }),
-        RestartReason::MarketDataLost { .. } => Some(Diagnosis {
+        RestartReason::MarketDataLost { .. } => Some(Pattern {
             cause: "the container cannot reach the exchange, although the exchange works",
             remedy: "check the network and the name resolution of the container",
         }),
-        RestartReason::UnexpectedExit0 | RestartReason::DockerOutage { .. } => Some(Diagnosis {
+        RestartReason::UnexpectedExit0 | RestartReason::DockerOutage { .. } => Some(Pattern {
             cause: "Docker or the host was stopped",
             remedy: "nothing to do, the unit is restarted",
         }),
@@ -203,6 +226,7 @@ mod tests {
 
     #[test]
     fn diagnosis_follows_exit_code_and_last_error() {
+        let unit: SubjectToken = "trader-paper-1".parse().unwrap();
         let crashed = |code| RestartReason::Crashed { code };
         let rows = [
             (
@@ -223,6 +247,7 @@ mod tests {
             (crashed(70), Some("price 40134.2 at 1764014290000"), "bug"),
             (crashed(70), Some("HTTP 401."), "credentials"),
             (crashed(101), None, "bug"),
+            (crashed(137), None, "killed"),
             (
                 RestartReason::ExitNotRestartable { code: 78 },
                 Some("timeout"),
@@ -256,13 +281,20 @@ mod tests {
             (RestartReason::DockerOutage { code: 255 }, None, "host"),
         ];
         for (reason, error, cause) in rows {
-            let found = diagnose(&reason, error).unwrap();
+            let found = diagnose(&unit, &reason, error).unwrap();
             assert!(
                 found.cause.contains(cause),
                 "{reason}, {error:?}: {}",
                 found.cause
             );
         }
-        assert_eq!(diagnose(&RestartReason::CycleFinished, None), None);
+        assert_eq!(diagnose(&unit, &RestartReason::CycleFinished, None), None);
+        let found = diagnose(&unit, &crashed(70), None).unwrap();
+        assert!(
+            found
+                .remedy
+                .ends_with("`scripts/bearish history trader-paper-1`"),
+            "{found:?}"
+        );
     }
 }

@@ -231,7 +231,7 @@ fn quarantine_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody
         },
     };
     let error = evidence.and_then(Evidence::error_line);
-    let diagnosis = diagnose(reason, error).map_or_else(String::new, |diagnosis| {
+    let diagnosis = diagnose(&unit, reason, error).map_or_else(String::new, |diagnosis| {
         format!(". {}", diagnosis.describe())
     });
     Some(EventBody::UnitQuarantined {

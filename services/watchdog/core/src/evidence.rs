@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
+use protocol::duration::format_ms;
 use protocol::redact::redact;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{Container, Run};
-use crate::format::format_seconds;
 use crate::liveness::{HeartbeatSample, Liveness};
 
 /// Log lines that are kept, counted from the end.
@@ -190,8 +190,8 @@ impl RecentHeartbeats {
 
     fn describe(&self, mono: u64) -> Vec<String> {
         let line = |(received_at, text): &(u64, String)| {
-            let age = format_seconds(mono.saturating_sub(*received_at));
-            format!("heartbeat {age} s before the failure: {text}")
+            let age = format_ms(mono.saturating_sub(*received_at));
+            format!("heartbeat {age} before the failure: {text}")
         };
         self.0.iter().map(line).collect()
     }

@@ -1,12 +1,13 @@
-//! `watchdog explain`: the state of a unit, its cause, the next step and the fix, in a few sentences.
+//! `watchdog explain`: the state of a unit, its cause, the next step and the fix, one line each.
 
+use protocol::duration::format_ms;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use serde::Serialize;
 
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::failure_groups::FailureGroup;
-use crate::format::{format_duration, format_time};
+use crate::format::format_time;
 use crate::phase::UnitPhase;
 use crate::reason::{QuarantineReason, RestartReason};
 use crate::unit::Unit;
@@ -40,19 +41,20 @@ impl Explanation {
     /// The explanation as text, followed by the failure groups.
     pub fn text(&self) -> String {
         let mut text = format!(
-            "{} is {} since {}: {}. {}.",
+            "{} is {} since {}: {}.\n{}.",
             self.unit,
             self.phase,
             format_time(self.since),
             self.reason,
             self.next
         );
+        let diagnosis = self.diagnosis.as_ref();
+        text.extend(diagnosis.map(|diagnosis| format!("\n{}", diagnosis.describe())));
         let last_error = self.last_error.as_ref();
-        text.extend(last_error.map(|error| format!(" Last error: {error}.")));
-        text.extend(
-            self.diagnosis
-                .map(|diagnosis| format!(" {}", diagnosis.describe())),
-        );
+        text.extend(last_error.map(|error| format!("\nLast error: {error}")));
+        if !self.failures.is_empty() {
+            text.push_str("\nFailures so far:");
+        }
         let groups = self.failures.iter();
         text.extend(groups.map(|group| format!("\n  {}", group.describe())));
         text
@@ -61,10 +63,12 @@ impl Explanation {
 
 /// Explains the state of a unit at `now`.
 pub fn explain(name: &SubjectToken, unit: &Unit, now: UtcMs) -> Explanation {
-    let is_explained_by_failure = !matches!(
-        unit.phase,
-        UnitPhase::Stopped { .. } | UnitPhase::Gone | UnitPhase::Unknown
-    );
+    // What is over is listed with the failures, but explains nothing.
+    let is_explained_by_failure = match unit.phase {
+        UnitPhase::Stopped { .. } | UnitPhase::Gone | UnitPhase::Unknown => false,
+        UnitPhase::Running(_) => unit.consecutive_failures > 0,
+        _ => true,
+    };
     let last = unit
         .last_reason
         .as_ref()
@@ -77,7 +81,7 @@ pub fn explain(name: &SubjectToken, unit: &Unit, now: UtcMs) -> Explanation {
         next: next_step(name, unit, now),
         next_start_ms: next_start_ms(unit, now),
         last_error: last.and(unit.last_error.clone()),
-        diagnosis: last.and_then(|reason| diagnose(reason, unit.last_error.as_deref())),
+        diagnosis: last.and_then(|reason| diagnose(name, reason, unit.last_error.as_deref())),
         failures: unit.failures.groups(now),
     }
 }
@@ -164,7 +168,7 @@ fn next_step(name: &SubjectToken, unit: &Unit, now: UtcMs) -> String {
         UnitPhase::Stopping { .. } => "The unit is being stopped".to_owned(),
         UnitPhase::RestartPending { .. } => {
             let left = next_start_ms(unit, now).unwrap_or_default();
-            format!("The next start is in {}", format_duration(left))
+            format!("The next start is in {}", format_ms(left))
         }
         UnitPhase::Starting { .. } => "The unit is being started".to_owned(),
         UnitPhase::Quarantined { reason, .. } => match (reason, &unit.latch) {

@@ -1,8 +1,10 @@
 //! The lines of `watchdog history`: what happened to a unit, what the watchdog did, and the evidence.
 
-use crate::format::format_duration;
+use std::time::Duration;
+
 use crate::model::StartedBy;
 use crate::record::{Restart, UnitRecord};
+use protocol::duration::{format_duration, format_ms};
 
 /// One line for a record, followed by its evidence line by line.
 pub fn describe(record: &UnitRecord) -> Vec<String> {
@@ -16,10 +18,10 @@ pub fn describe(record: &UnitRecord) -> Vec<String> {
 fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
     Some(match record {
         UnitRecord::RestartPolicyRead(policy) => format!(
-            "restart policy: auto-restart {}, max restarts {}, restart delay {} s",
+            "restart policy: auto-restart {}, max restarts {}, restart delay {}",
             if policy.auto_restart { "on" } else { "off" },
             policy.max_restarts,
-            policy.restart_delay_s
+            format_duration(Duration::from_secs(policy.restart_delay_s))
         ),
         UnitRecord::RestartPolicyUnreadable { error, .. } => {
             format!("invalid trader command line: {error}")
@@ -28,10 +30,10 @@ fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
         UnitRecord::UnitHealthy { after_ms: None, .. } => "healthy".to_owned(),
         UnitRecord::UnitHealthy {
             after_ms: Some(ms), ..
-        } => format!("healthy again after {}", format_duration(*ms)),
+        } => format!("healthy again after {}", format_ms(*ms)),
         UnitRecord::FailuresReset { healthy_ms } => format!(
             "healthy for {}: consecutive failures reset",
-            format_duration(*healthy_ms)
+            format_ms(*healthy_ms)
         ),
         UnitRecord::StopIntended { reason, .. } => format!("stopping: {reason}"),
         UnitRecord::HangDetected { reason, .. } => format!("not restarted: {reason}"),
@@ -53,7 +55,7 @@ fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
             exit_code, reason, ..
         } => format!("ended with exit {exit_code}: {}", reason.describe()),
         UnitRecord::HealthCritical { for_ms, reason } => {
-            format!("health critical for {}: {reason}", format_duration(*for_ms))
+            format!("health critical for {}: {reason}", format_ms(*for_ms))
         }
         UnitRecord::HealthCriticalEnded => "health no longer critical".to_owned(),
         UnitRecord::LogRead { .. } => "log of the run before".to_owned(),
@@ -93,10 +95,10 @@ fn describe_restart(restart: &Restart) -> String {
         "restart {}/{} in {}: {}; {} consecutive failures, ran {}",
         restart.attempt,
         restart.max_restarts,
-        format_duration(restart.delay_ms),
+        format_ms(restart.delay_ms),
         restart.reason,
         restart.consecutive_failures,
-        format_duration(restart.uptime_ms)
+        format_ms(restart.uptime_ms)
     )
 }
 

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use protocol::duration::format_ms;
 use protocol::heartbeat::{ComponentState, Health, Heartbeat, ProcessPhase};
 use protocol::ids::{AccountKey, SubjectToken};
 use protocol::time::UtcMs;
 
 use crate::feed_connectivity::{ConnectivitySpan, FeedConnectivity};
-use crate::format::format_seconds;
 use crate::model::HealthySince;
 use crate::model::Latch;
 use crate::reason::RestartReason;
@@ -265,8 +265,8 @@ impl Liveness {
     pub fn describe(&self, mono: u64) -> String {
         let age = mono.saturating_sub(self.received_at);
         format!(
-            "last heartbeat {} s before the failure: {}",
-            format_seconds(age),
+            "last heartbeat {} before the failure: {}",
+            format_ms(age),
             self.heartbeat.describe()
         )
     }

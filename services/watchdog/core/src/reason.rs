@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use protocol::duration::format_ms;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use serde::{Deserialize, Serialize};
-
-use crate::format::format_seconds;
 
 /// Why a unit is restarted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,22 +111,22 @@ impl fmt::Display for RestartReason {
                 "stopped together with Docker or the host (exit {code}); not counted"
             ),
             Self::HeartbeatLost { for_ms } => {
-                write!(f, "hung: no heartbeat for {} s", format_seconds(*for_ms))
+                write!(f, "hung: no heartbeat for {}", format_ms(*for_ms))
             }
             Self::ComponentStalled { component, for_ms } => write!(
                 f,
-                "hung: component {component} made no progress for {} s",
-                format_seconds(*for_ms)
+                "hung: component {component} made no progress for {}",
+                format_ms(*for_ms)
             ),
             Self::MarketDataLost { for_ms, peer } => write!(
                 f,
-                "hung: no market data for {} s, while {peer} receives it",
-                format_seconds(*for_ms)
+                "hung: no market data for {}, while {peer} receives it",
+                format_ms(*for_ms)
             ),
             Self::NoFirstHeartbeat { for_ms } => write!(
                 f,
-                "hung: no heartbeat within {} s after the start",
-                format_seconds(*for_ms)
+                "hung: no heartbeat within {} after the start",
+                format_ms(*for_ms)
             ),
             Self::StartFailed { error } => write!(f, "start failed: {error}"),
             Self::CycleFinished => f.write_str("cycle finished"),

@@ -2,13 +2,13 @@
 //!
 //! The JSON is compared with `tests/golden/`. A change here changes the format of the journal.
 
+use protocol::duration::format_ms;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
 use crate::container::Run;
 use crate::evidence::Evidence;
-use crate::format::format_duration;
 use crate::model::{Latch, RunCommand, StartedBy};
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::restart_policy::RestartPolicy;
@@ -270,7 +270,7 @@ impl ServiceRecord {
             Self::RestartIntended { reason, .. } => format!("{reason}; restarting the service"),
             Self::RestartFailed { error } => format!("restart failed: {error}"),
             Self::Recovered { after_ms } => {
-                format!("healthy again after {}", format_duration(*after_ms))
+                format!("healthy again after {}", format_ms(*after_ms))
             }
             Self::Started { restarts, by, .. } => match by {
                 StartedBy::AlreadyRunning => "already running".to_owned(),

@@ -16,10 +16,8 @@ const TREND_MEMORY: f64 = 1.0 - 1.0 / 300.0;
 const TRADE_VALUE: f64 = 2_500.0;
 
 /// Profile of a contract.
+#[derive(Clone, Copy)]
 struct ContractProfile {
-    symbol: &'static str,
-    /// Price the history starts from, USDT.
-    start_price: f64,
     /// Share of the common return.
     beta: f64,
     /// Own standard deviation relative to the common one.
@@ -30,24 +28,34 @@ struct ContractProfile {
     turnover: f64,
 }
 
-const CONTRACT_PROFILES: [ContractProfile; 5] = [
-    contract_profile("BTCUSDT", 96_000.0, [0.95, 0.35, 0.0012], 9.0e6),
-    contract_profile("ETHUSDT", 3_300.0, [1.08, 0.55, 0.0016], 7.0e6),
-    contract_profile("SOLUSDT", 185.0, [1.18, 0.80, 0.0020], 2.5e6),
-    contract_profile("BNBUSDT", 690.0, [0.90, 0.50, 0.0014], 0.6e6),
-    contract_profile("XRPUSDT", 2.4, [1.15, 0.85, 0.0020], 1.2e6),
-];
+impl ContractProfile {
+    /// The profile of a contract of the catalogue, or one drawn for a generated contract.
+    fn of(seed: u64, contract: &Contract) -> Self {
+        match contract.symbol {
+            "BTCUSDT" => profile(0.95, 0.35, 0.0012, 9.0e6),
+            "ETHUSDT" => profile(1.08, 0.55, 0.0016, 7.0e6),
+            "SOLUSDT" => profile(1.18, 0.80, 0.0020, 2.5e6),
+            "BNBUSDT" => profile(0.90, 0.50, 0.0014, 0.6e6),
+            "XRPUSDT" => profile(1.15, 0.85, 0.0020, 1.2e6),
+            symbol => {
+                let mut random = RandomStream::new(seed ^ PROFILE_SEED, symbol);
+                let mut between = |low: f64, high: f64| low + (high - low) * random.uniform();
+                profile(
+                    between(0.7, 1.4),
+                    between(0.6, 1.3),
+                    between(0.001, 0.003),
+                    between(2.0e4, 4.0e5),
+                )
+            }
+        }
+    }
+}
 
-const fn contract_profile(
-    symbol: &'static str,
-    start: f64,
-    moves: [f64; 3],
-    turnover: f64,
-) -> ContractProfile {
-    let [beta, own, trend] = moves;
+/// Separates the stream that draws a profile from the stream of the prices.
+const PROFILE_SEED: u64 = 0x5052_4f46_494c_4553;
+
+const fn profile(beta: f64, own: f64, trend: f64, turnover: f64) -> ContractProfile {
     ContractProfile {
-        symbol,
-        start_price: start,
         beta,
         own_volatility: own,
         trend_deviation: trend,
@@ -58,7 +66,7 @@ const fn contract_profile(
 /// A contract's price process.
 pub(super) struct PriceProcess {
     contract: &'static Contract,
-    profile: &'static ContractProfile,
+    profile: ContractProfile,
     random: RandomStream,
     /// Log of price over start.
     deviation: f64,
@@ -69,25 +77,22 @@ pub(super) struct PriceProcess {
 }
 
 impl PriceProcess {
-    /// A path from its start; `None` for a contract without a profile.
+    /// A path from its start.
     #[allow(
         clippy::cast_precision_loss,
         reason = "a tick is far below 2^53 units of 10^-8"
     )]
-    pub(super) fn new(seed: u64, contract: &'static Contract) -> Option<Self> {
-        let character = CONTRACT_PROFILES
-            .iter()
-            .find(|c| c.symbol == contract.symbol)?;
+    pub(super) fn new(seed: u64, contract: &'static Contract) -> Self {
         let tick = contract.tick as f64 / 1e8;
-        Some(Self {
+        Self {
             contract,
-            profile: character,
+            profile: ContractProfile::of(seed, contract),
             random: RandomStream::new(seed, contract.symbol),
             deviation: 0.0,
             trend: 0.0,
-            last: (character.start_price / tick).round(),
+            last: (contract.start_price / tick).round(),
             tick,
-        })
+        }
     }
 
     /// The next minute's candle.
@@ -97,7 +102,7 @@ impl PriceProcess {
         let change = self.log_return(factor);
         self.deviation += change;
         let open = self.last;
-        let close = (self.profile.start_price * libm::exp(self.deviation) / self.tick)
+        let close = (self.contract.start_price * libm::exp(self.deviation) / self.tick)
             .round()
             .max(1.0);
         let (up, down) = self.extremes(change, sigma);

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::response::Response;
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::orders::{PageQuery, cancel_all_response, parse_position_side, parse_side};
-use super::response::{JsonResult, order_count_headers};
+use super::response::{JsonResult, place_counted};
 use super::response_json;
 use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
@@ -22,18 +22,18 @@ use crate::trading_service::TradingService;
 pub(super) async fn place(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
-) -> Result<(HeaderMap, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
-    let counts = trading_service.count_order(&account)?;
-    let wanted = parse_new_algo(&params)?;
-    let placed =
-        trading_service.execute(move |state, now| state.place_algo(&account, &wanted, now));
-    Ok((
-        order_count_headers(counts),
-        Json(response_json::algo(&placed.await?)),
-    ))
+    let name = account.clone();
+    let place = async {
+        let wanted = parse_new_algo(&params)?;
+        let placed =
+            trading_service.execute(move |state, now| state.place_algo(&account, &wanted, now));
+        Ok(response_json::algo(&placed.await?))
+    };
+    Ok(place_counted(&trading_service, &name, place).await)
 }
 
 pub(super) async fn query(
@@ -42,7 +42,7 @@ pub(super) async fn query(
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let (id, client_id) = parse_ids(&params)?;
-    let found = trading_service.execute(move |state, _| {
+    let found = trading_service.query(signed.lag, move |state, _| {
         let found = state.account(&account)?.algo(id, client_id.as_deref());
         found
             .map(response_json::algo)
@@ -91,7 +91,7 @@ pub(super) async fn open(
     let (account, params) = (signed.account, signed.params);
     let symbol = params.text("symbol").map(str::to_owned);
     let id: Option<i64> = params.parsed("algoId")?;
-    let open = trading_service.execute(move |state, _| {
+    let open = trading_service.query(signed.lag, move |state, _| {
         if let Some(symbol) = &symbol {
             state.filters(symbol)?;
         }
@@ -111,7 +111,7 @@ pub(super) async fn all(
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "algoId")?;
     let symbol = params.required("symbol")?.to_owned();
-    let all = trading_service.execute(move |state, _| {
+    let all = trading_service.query(signed.lag, move |state, _| {
         state.filters(&symbol)?;
         let account = state.account(&account)?;
         let all = account

@@ -79,6 +79,13 @@ fn account_routes() -> Router<Arc<TradingService>> {
             "/fapi/v1/positionSide/dual",
             get(settings::position_mode).post(settings::set_position_mode),
         )
-        .route("/fapi/v1/multiAssetsMargin", get(settings::multi_assets))
+        .route(
+            "/fapi/v1/multiAssetsMargin",
+            get(settings::multi_assets).post(settings::set_multi_assets),
+        )
+        .route(
+            "/fapi/v1/feeBurn",
+            get(settings::fee_burn).post(settings::set_fee_burn),
+        )
         .route("/fapi/v1/rateLimit/order", get(settings::order_limits))
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::response::Response;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use super::response::{JsonResult, order_count_headers};
+use super::response::{JsonResult, place_counted};
 use super::response_json;
 use crate::rest::auth::SignedAuth;
 use crate::rest::error::ApiError;
@@ -25,23 +25,25 @@ const MAX_LIMIT: usize = 1_000;
 pub(super) async fn place(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
-) -> Result<(HeaderMap, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
     let SignedAuth {
         account, params, ..
     } = signed.require_trading()?;
-    let counts = trading_service.count_order(&account)?;
-    let wanted = parse_new_order(&params)?;
-    let in_parts = trading_service.faults.take_partial_fill();
-    let full = matches!(params.text("newOrderRespType"), Some("RESULT"));
-    let order = trading_service
-        .execute(move |state, now| state.place(&account, &wanted, now, in_parts))
-        .await?;
-    let answer = if full {
-        response_json::order(&order)
-    } else {
-        response_json::acknowledged(&order)
+    let name = account.clone();
+    let place = async {
+        let wanted = parse_new_order(&params)?;
+        let in_parts = trading_service.faults.take_partial_fill();
+        let full = matches!(params.text("newOrderRespType"), Some("RESULT"));
+        let order = trading_service
+            .execute(move |state, now| state.place(&account, &wanted, now, in_parts))
+            .await?;
+        Ok(if full {
+            response_json::order(&order)
+        } else {
+            response_json::acknowledged(&order)
+        })
     };
-    Ok((order_count_headers(counts), Json(answer)))
+    Ok(place_counted(&trading_service, &name, place).await)
 }
 
 pub(super) async fn query(
@@ -66,7 +68,7 @@ async fn query_order(
     let (account, params) = (signed.account, signed.params);
     let symbol = params.required("symbol")?.to_owned();
     let (id, client_id) = parse_ids(&params)?;
-    let found = trading_service.execute(move |state, _| {
+    let found = trading_service.query(signed.lag, move |state, _| {
         state.filters(&symbol)?;
         let found = state
             .account(&account)?
@@ -122,7 +124,7 @@ pub(super) async fn open(
 ) -> JsonResult {
     let (account, params) = (signed.account, signed.params);
     let symbol = params.text("symbol").map(str::to_owned);
-    let open = trading_service.execute(move |state, _| {
+    let open = trading_service.query(signed.lag, move |state, _| {
         if let Some(symbol) = &symbol {
             state.filters(symbol)?;
         }
@@ -140,7 +142,7 @@ pub(super) async fn all(
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "orderId")?;
     let symbol = params.required("symbol")?.to_owned();
-    let all = trading_service.execute(move |state, _| {
+    let all = trading_service.query(signed.lag, move |state, _| {
         state.filters(&symbol)?;
         let account = state.account(&account)?;
         let all = account
@@ -153,7 +155,7 @@ pub(super) async fn all(
     Ok(Json(all.await?.into()))
 }
 
-/// Liquidation orders; auto-deleveraging (`ADL`) does not happen here.
+/// Orders of the exchange: liquidation, and auto-deleveraging (`ADL`). Settlement orders are in no list of these.
 pub(super) async fn forced(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
@@ -161,15 +163,28 @@ pub(super) async fn forced(
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "")?;
     let symbol = params.text("symbol").map(str::to_owned);
-    let wanted = params.text("autoCloseType") != Some("ADL");
-    let forced = trading_service.execute(move |state, _| {
+    let is_wanted: fn(&str) -> bool = match params.text("autoCloseType") {
+        None => |id| is_liquidation(id) || is_deleveraging(id),
+        Some("LIQUIDATION") => is_liquidation,
+        Some("ADL") => is_deleveraging,
+        Some(_) => return Err(ExchangeError::missing_parameter("autoCloseType").into()),
+    };
+    let forced = trading_service.query(signed.lag, move |state, _| {
         let ended = state.account(&account)?.ended_orders.values();
         let forced = ended
-            .filter(|o| wanted && o.kind == OrderType::Liquidation)
+            .filter(|o| o.kind == OrderType::Liquidation && is_wanted(&o.client_id))
             .filter(|o| symbol.as_ref().is_none_or(|s| *s == o.symbol));
         Ok(span.page(forced, |o| (o.id, o.created_ms), response_json::order))
     });
     Ok(Json(forced.await?.into()))
+}
+
+fn is_liquidation(client_id: &str) -> bool {
+    client_id.starts_with("autoclose-")
+}
+
+fn is_deleveraging(client_id: &str) -> bool {
+    client_id == "adl_autoclose"
 }
 
 pub(super) async fn trades(
@@ -180,7 +195,7 @@ pub(super) async fn trades(
     let span = PageQuery::parse(&params, "fromId")?;
     let symbol = params.required("symbol")?.to_owned();
     let order: Option<i64> = params.parsed("orderId")?;
-    let trades = trading_service.execute(move |state, _| {
+    let trades = trading_service.query(signed.lag, move |state, _| {
         state.filters(&symbol)?;
         let trades = state.account(&account)?.trades.iter();
         let trades = trades.filter(|t| t.symbol == symbol && span.contains(t.id, t.at_ms));

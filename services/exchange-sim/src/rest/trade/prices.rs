@@ -1,5 +1,5 @@
-//! Public endpoints of mark price, best bid and ask, last price and order book, all derived from the market's one
-//! price.
+//! Public endpoints of mark price, best bid and ask, last price and order book, all derived from the market's last
+//! price and mark price.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ pub(super) type PriceQuery = Query<HashMap<String, String>>;
 struct PricedContract {
     symbol: &'static str,
     price: Decimal,
+    mark: Decimal,
     tick: Decimal,
     at_ms: i64,
 }
@@ -35,7 +36,7 @@ fn priced_contracts(
     query: &PriceQuery,
 ) -> Result<Vec<PricedContract>, ApiError> {
     let wanted = query.get("symbol").filter(|s| !s.is_empty());
-    let listed = trading_service.exchange().listed().iter();
+    let listed = trading_service.exchange().listed().into_iter();
     let listed = listed.filter(|c| wanted.is_none_or(|w| w == c.symbol));
     let rules: Vec<_> = listed
         .filter_map(|c| Some((c.symbol, trading_service.filters(c.symbol)?)))
@@ -49,6 +50,7 @@ fn priced_contracts(
             Some(PricedContract {
                 symbol,
                 price: at(symbol)?,
+                mark: moment.market.mark_at(symbol, moment.now_ms)?,
                 tick: rules.tick,
                 at_ms: moment.now_ms,
             })
@@ -79,7 +81,7 @@ pub(super) async fn premium_index(
     respond(&trading_service, &query, |p| {
         json!({
             "symbol": p.symbol,
-            "markPrice": format_decimal(p.price),
+            "markPrice": format_decimal(p.mark),
             "indexPrice": format_decimal(p.price),
             "estimatedSettlePrice": format_decimal(p.price),
             "lastFundingRate": format_decimal(FUNDING_RATE),

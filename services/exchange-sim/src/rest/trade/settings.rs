@@ -1,4 +1,4 @@
-//! Endpoints of leverage, margin mode and position mode.
+//! Endpoints of leverage, margin mode, position mode, multi-assets mode and fees in BNB.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde_json::{Value, json};
 
+use super::account::pays_in_bnb;
 use super::response::{JsonResult, success};
 use super::response_json;
 use crate::rest::auth::SignedAuth;
@@ -25,10 +26,12 @@ pub(super) async fn set_leverage(
     let symbol = params.required("symbol")?.to_owned();
     let leverage = params.required_parsed("leverage")?;
     let changed = symbol.clone();
-    trading_service
-        .execute(move |state, now| state.set_leverage(&account, &changed, leverage, now.ms))
-        .await?;
-    let most = response_json::format_decimal(leverage_brackets::max_notional(leverage));
+    let most = trading_service.execute(move |state, now| {
+        state.set_leverage(&account, &changed, leverage, now.ms)?;
+        let brackets = state.filters(&changed)?.brackets();
+        Ok(leverage_brackets::max_notional(&brackets, leverage))
+    });
+    let most = response_json::format_decimal(most.await?);
     Ok(Json(
         json!({"leverage": leverage, "maxNotionalValue": most, "symbol": symbol}),
     ))
@@ -54,8 +57,9 @@ pub(super) async fn position_mode(
     State(trading_service): State<Arc<TradingService>>,
     signed: SignedAuth,
 ) -> JsonResult {
-    let dual =
-        trading_service.execute(move |state, _| Ok(state.account(&signed.account)?.hedge_mode));
+    let dual = trading_service.query(signed.lag, move |state, _| {
+        Ok(state.account(&signed.account)?.hedge_mode)
+    });
     Ok(Json(json!({"dualSidePosition": dual.await?})))
 }
 
@@ -74,9 +78,55 @@ pub(super) async fn set_position_mode(
     Ok(success())
 }
 
-/// Always single-asset mode: this exchange has one asset.
-pub(super) async fn multi_assets(_: SignedAuth) -> JsonResult {
-    Ok(Json(json!({"multiAssetsMargin": false})))
+pub(super) async fn multi_assets(
+    State(trading_service): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let on = trading_service.query(signed.lag, move |state, _| {
+        Ok(state.account(&signed.account)?.multi_assets)
+    });
+    Ok(Json(json!({"multiAssetsMargin": on.await?})))
+}
+
+pub(super) async fn set_multi_assets(
+    State(trading_service): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
+        account, params, ..
+    } = signed.require_trading()?;
+    params.required("multiAssetsMargin")?;
+    let on = params.flag("multiAssetsMargin")?;
+    trading_service
+        .execute(move |state, _| state.set_multi_assets(&account, on))
+        .await?;
+    Ok(success())
+}
+
+/// Whether fees are paid in BNB.
+pub(super) async fn fee_burn(
+    State(trading_service): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let on = trading_service.query(signed.lag, move |state, _| {
+        Ok(pays_in_bnb(state.account(&signed.account)?))
+    });
+    Ok(Json(json!({"feeBurn": on.await?})))
+}
+
+pub(super) async fn set_fee_burn(
+    State(trading_service): State<Arc<TradingService>>,
+    signed: SignedAuth,
+) -> JsonResult {
+    let SignedAuth {
+        account, params, ..
+    } = signed.require_trading()?;
+    params.required("feeBurn")?;
+    let on = params.flag("feeBurn")?;
+    trading_service
+        .execute(move |state, _| state.set_fee_burn(&account, on))
+        .await?;
+    Ok(success())
 }
 
 /// Order limits of the account.

@@ -1,5 +1,6 @@
 //! `GET /fapi/v1/ticker/24hr`: statistics of the last 24 hours of a contract, from its candles. Public.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -24,9 +25,11 @@ pub(super) async fn get_ticker(
     query: PriceQuery,
 ) -> JsonResult {
     let wanted = query.get("symbol").filter(|s| !s.is_empty());
+    let listed: BTreeSet<String> = trading_service.listed();
     let shown: Vec<Value> = trading_service.exchange().with_market_moment(|moment| {
-        let listed = moment.market.listed().iter().enumerate();
-        let wanted = listed.filter(|(_, c)| wanted.is_none_or(|w| w == c.symbol));
+        let all = moment.market.listed().iter().enumerate();
+        let all = all.filter(|(_, c)| listed.contains(c.symbol));
+        let wanted = all.filter(|(_, c)| wanted.is_none_or(|w| w == c.symbol));
         let days = wanted.filter_map(|(at, c)| {
             Some(ticker_json(c, &last_24_hours(&moment, at)?, moment.now_ms))
         });

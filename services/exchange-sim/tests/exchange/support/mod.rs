@@ -1,6 +1,7 @@
 //! Helpers: an exchange in this process on a free port, small candle files, plain HTTP,
 //! and a WebSocket client.
 
+pub(crate) mod faults;
 pub(crate) mod program;
 pub(crate) mod signed;
 

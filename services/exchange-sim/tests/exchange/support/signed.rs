@@ -17,8 +17,10 @@ use std::time::Duration;
 pub(crate) const KEY: &str = "testkey";
 pub(crate) const SECRET: &str = "testsecret";
 /// Arguments with the API key of these calls.
-pub(crate) const API_KEY_ARGS: [&str; 2] =
-    ["--api-keys", "testkey:testsecret,reader:readsecret:read"];
+pub(crate) const API_KEY_ARGS: [&str; 2] = [
+    "--api-keys",
+    "testkey:testsecret,reader:readsecret:read,appkey:appsecret:trade:testkey",
+];
 
 /// Two minutes at a constant price.
 pub(crate) const FLAT_MINUTES: [[i64; 4]; 2] = [[40_000; 4]; 2];
@@ -58,12 +60,29 @@ pub(crate) async fn send(
 
 /// A signed call at the current exchange time.
 pub(crate) async fn call(address: SocketAddr, method: &str, path: &str, query: &str) -> Answer {
+    call_as(address, [KEY, SECRET], method, path, query).await
+}
+
+/// A signed call with another API key and its secret.
+pub(crate) async fn call_as(
+    address: SocketAddr,
+    [key, secret]: [&str; 2],
+    method: &str,
+    path: &str,
+    query: &str,
+) -> Answer {
     let now = time(address).await;
     let joint = if query.is_empty() { "" } else { "&" };
     let payload = format!("{query}{joint}recvWindow=60000&timestamp={now}");
-    let signature = signature(SECRET, &payload);
+    let signature = signature(secret, &payload);
     let target = format!("/fapi/{path}?{payload}&signature={signature}");
-    send(address, method, &target, Some(KEY), "").await
+    send(address, method, &target, Some(key), "").await
+}
+
+/// Arms a fault.
+pub(crate) async fn arm(address: SocketAddr, fault: Value) {
+    let (status, _, body) = send(address, "POST", "/sim/fault", None, &fault.to_string()).await;
+    assert_eq!(status, 200, "{fault}: {body}");
 }
 
 /// A signed call that must succeed.

@@ -163,7 +163,10 @@ fn invalid_command_is_answered_with_its_usage() {
         ("/silence 2", "\"2\": expected a duration from 1m to 7d"),
         ("/silence 2ü", "\"2ü\": expected a duration from 1m to 7d"),
         ("/silence 8d", "\"8d\": expected a duration from 1m to 7d"),
-        ("/silence 99999999999999999999d", "expected a duration from 1m to 7d"),
+        (
+            "/silence 99999999999999999999d",
+            "expected a duration from 1m to 7d",
+        ),
         (
             "/silence 2h a b",
             "Expected /silence 2h [NAME] or /silence off or /silence",

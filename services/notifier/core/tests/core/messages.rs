@@ -38,7 +38,7 @@ fn non_critical_notifications_are_grouped_for_ten_seconds() {
     let expected = [1, 2].map(|number| {
         format!(
             "✅ COMPONENT RECOVERED: PAPER trader-paper-1 part-{number}-\nProcess: trader trader-paper-1\n\
-             Component: part-{number}-\nAfter: 1.0s"
+             Component: part-{number}-\nAfter: 1s"
         )
     });
     assert_eq!(message.text, expected.join("\n\n"));
@@ -104,12 +104,12 @@ fn backlog_is_counted_but_critical_ones_are_sent_in_full_with_their_age() {
     assert_eq!(texts.len(), 2, "{texts:?}");
     assert!(texts[0].contains("reason-99-"), "{texts:?}");
     assert!(
-        texts[0].contains("Time: 2026-11-24 03:00:00 UTC (1.0h ago)"),
+        texts[0].contains("Time: 2026-11-24 03:00:00 UTC (1h ago)"),
         "{texts:?}"
     );
     assert_eq!(
         texts[1],
-        "🗂 12 NOTIFICATIONS IN ONE\nFrom: 2026-11-24 03:00:00 UTC (1.0h ago) to \
+        "🗂 12 NOTIFICATIONS IN ONE\nFrom: 2026-11-24 03:00:00 UTC (1h ago) to \
          2026-11-24 03:00:00 UTC\n12 × component recovered"
     );
 }

@@ -40,10 +40,10 @@ fn replies_list_books_and_accounts_one_per_line() {
     assert_eq!(
         text,
         "PAPER BTCUSDT: equity 3340.10 USDT, profit +6.77 USDT, 4 trades, 3 won, profit factor 1.8, Sharpe 1.1, \
-         max drawdown 1.20 %, 🚨 HALTED: journal sequence 7: unreadable (as of 1.0h ago)\n\
+         max drawdown 1.20 %, 🚨 HALTED: journal sequence 7: unreadable (as of 1h ago)\n\
          All PAPER books: equity 3340.10 USDT, capital 3333.33 USDT, profit +6.77 USDT (+0.2 %), 4 trades\n\
          PAPER paper.binance-usdm.sim: 9499.99 USDT, 🛑 LATCHED by daily_loss: no entries until /unlatch \
-         daily_loss-1764000000000, ⏸️ entries paused: BTCUSDT, no value for ETHUSDT (as of 1.0h ago)"
+         daily_loss-1764000000000, ⏸️ entries paused: BTCUSDT, no value for ETHUSDT (as of 1h ago)"
     );
     for nothing in [
         positions(&[], NOW),
@@ -117,7 +117,7 @@ UNIT            STATE           RESTARTS
 trader-live-1   running         1/1000
 trader-paper-10 restart pending 12/1000
 trader-paper-2  running         0/1000
-PAPER trader-paper-10: next start in 59s, 2 failures in a row, last reason: killed by SIGKILL (exit 137)
+PAPER trader-paper-10: next start in 58.1s, 2 failures in a row, last reason: killed by SIGKILL (exit 137)
 PAPER trader-paper-2: on hold by root: upgrade
 No account report received yet"
     );

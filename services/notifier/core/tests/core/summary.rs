@@ -73,7 +73,7 @@ fn summary_has_the_specified_fields() {
         notifications[0].body,
         "PAPER trader-paper-1: 🟢 healthy\nUptime: 2.5h\nLoops: 645\nErrors: 1\nSignals: 3\n\
          Equity: 3308.62 USDT\nPositions: 1, Trades: 4\n\
-         Last heartbeat: 2026-11-24 03:00:00 UTC (0ms ago)\nLast error: feed: stream ended (1m ago)"
+         Last heartbeat: 2026-11-24 03:00:00 UTC (0s ago)\nLast error: feed: stream ended (60s ago)"
     );
 }
 

@@ -36,4 +36,6 @@ pub use execution::{
 };
 pub use exit_reason::ExitReason;
 pub use record::{BookRecord, DropReason, Entry, Position, Trade};
-pub use state::{BookPhase, BookState, FoldError, Writer, first_needed_candle};
+pub use state::{
+    BookPhase, BookState, FoldError, RejectedSignals, Writer, first_needed_candle,
+};

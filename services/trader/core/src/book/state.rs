@@ -43,10 +43,8 @@ pub struct BookState {
     pub used_candle: Option<UtcMs>,
     /// Close time of the newest bar whose signal was rejected: no signal is rejected twice.
     pub rejected_bar: Option<UtcMs>,
-    /// Number of rejected signals, by reason.
-    pub rejected_signals: BTreeMap<SignalRejection, u64>,
-    /// Reason of the newest rejection.
-    pub last_rejection: Option<SignalRejection>,
+    /// Rejected signals, by reason.
+    pub rejected_signals: BTreeMap<SignalRejection, RejectedSignals>,
     /// Entry locks and the market time at which each ends.
     pub locks: BTreeMap<EntryLockKind, UtcMs>,
     /// Losses in a row since the consecutive-losses breaker last tripped.
@@ -61,6 +59,15 @@ pub struct BookState {
     /// Time of the newest recorded funding; `None` before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_funding_at: Option<UtcMs>,
+}
+
+/// The signals of a book that were rejected for one reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedSignals {
+    /// Number of signals.
+    pub count: u64,
+    /// Close time of the newest bar with such a signal.
+    pub last_bar: UtcMs,
 }
 
 /// The process that may append to a book's journal.
@@ -290,8 +297,9 @@ impl BookState {
 
     fn signal_rejected(&mut self, bar_close: UtcMs, reason: SignalRejection) {
         self.rejected_bar = Some(bar_close);
-        *self.rejected_signals.entry(reason).or_default() += 1;
-        self.last_rejection = Some(reason);
+        let rejected = self.rejected_signals.entry(reason).or_default();
+        rejected.count += 1;
+        rejected.last_bar = bar_close;
     }
 
     fn lock_entries(&mut self, lock: EntryLockKind, until: UtcMs) {

@@ -6,7 +6,7 @@ use bearish_trader_core::account::{
 };
 use bearish_trader_core::backtest::{Backtest, OnHalt};
 use bearish_trader_core::book::{
-    BookConfig, BookEvent, BookRecord, DecisionInputs, EntryPermission,
+    BookConfig, BookEvent, BookRecord, BookState, DecisionInputs, EntryPermission,
 };
 use bearish_trader_core::book_status;
 use bearish_trader_core::candle::{Candle, Interval};
@@ -31,6 +31,11 @@ struct ComparedRun {
     dropped: u64,
 }
 
+fn rejected_signals(state: &BookState) -> u64 {
+    let rejected = state.rejected_signals.values();
+    rejected.map(|rejected| rejected.count).sum()
+}
+
 fn run_backtest(config: &BookConfig, candles: &[Candle], after: OnHalt) -> ComparedRun {
     let mut backtest = Backtest::new(config.clone(), filters(), dec("10000"), after).unwrap();
     let mut outcome = ComparedRun::default();
@@ -43,7 +48,7 @@ fn run_backtest(config: &BookConfig, candles: &[Candle], after: OnHalt) -> Compa
         outcome.latches.extend(step.latch);
     }
     outcome.end = Some(backtest.status().equity);
-    outcome.rejected_signals = backtest.book().rejected_signals.values().sum();
+    outcome.rejected_signals = rejected_signals(backtest.book());
     outcome.dropped = backtest.dropped_entries().values().sum();
     outcome
 }
@@ -95,7 +100,7 @@ fn run_journaled(config: &BookConfig, candles: &[Candle], after: OnHalt) -> Comp
     }
     let last = candles.last().map(|c| c.close);
     outcome.end = Some(book_status::status(&book.state, last).equity);
-    outcome.rejected_signals = book.state.rejected_signals.values().sum();
+    outcome.rejected_signals = rejected_signals(&book.state);
     for record in &book.journal {
         match record {
             BookRecord::PositionClosed(t) => {

@@ -105,10 +105,8 @@ fn a_book_has_one_position_at_most() {
         signal_rejected(ShortTheRip, 60, SignalRejection::PositionOpen)
     );
     assert_eq!(book.handle_event(event(59)), [], "rejected once");
-    assert_eq!(
-        book.state.rejected_signals[&SignalRejection::PositionOpen],
-        1
-    );
+    let rejected = book.state.rejected_signals[&SignalRejection::PositionOpen];
+    assert_eq!((rejected.count, rejected.last_bar), (1, UtcMs(60 * MINUTE)));
     let pending = pending(OversoldBounce);
     assert_eq!(pending.decide_only(signal_found(ShortTheRip, 60, now)), []);
 }

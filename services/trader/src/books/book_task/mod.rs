@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use exchange::{ExchangeError, FeedEvent, FeedHandle};
+use protocol::duration::format_duration;
 use protocol::heartbeat::{BookSummary, ComponentState};
 use protocol::ids::{BookKey, SubjectToken};
 use protocol::time::UtcMs;
@@ -264,7 +265,7 @@ impl Book {
                     self.report_failure(&format!("no candle since {since}"));
                 }
                 FeedEvent::Recovered { after } => {
-                    tracing::info!(symbol = %self.symbol, ?after, "candle stream recovered");
+                    tracing::info!(symbol = %self.symbol, after = %format_duration(after), "candle stream recovered");
                 }
                 FeedEvent::Rejected { reason } => return Err(BookTaskEnd::Halted(reason)),
             }

@@ -24,7 +24,7 @@ use crate::app::context::Context;
 use crate::books::book_journal::read_book_state;
 
 /// Version of [`BookSnapshot`]. A snapshot of another version is ignored, and the whole journal is read.
-const SCHEMA: u16 = 1;
+const SCHEMA: u16 = 2;
 /// Shortest time between two snapshots, however fast the market's clock runs.
 const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(15);
 /// How far the exchange's time may be before a book's newest time. The clock of a simulated exchange may step

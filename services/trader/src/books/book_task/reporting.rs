@@ -44,8 +44,8 @@ impl Book {
             BookRecord::SignalRejected {
                 strategy, reason, ..
             } if *reason != SignalRejection::StaleSignal => {
-                tracing::info!(%symbol, strategy = strategy.as_str(), reason = reason.as_str(),
-                    "signal rejected");
+                tracing::info!(%symbol, strategy = strategy.as_str(), code = reason.as_str(),
+                    reason = reason.describe(), "signal rejected");
             }
             BookRecord::BreakerTripped {
                 breaker, reason, ..

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use exchange::DataClient;
+use protocol::duration::format_duration;
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::{AccountKey, Mode, SubjectToken};
 use protocol::subject::{Subject, filter};
@@ -224,11 +225,11 @@ async fn notifier(bus: &Bus) -> Check {
     }
     match youngest {
         Some(age) if age <= MAX_HEARTBEAT_AGE => {
-            pass(name, format!("heartbeat {} s ago", age.as_secs()))
+            pass(name, format!("heartbeat {} ago", format_duration(age)))
         }
         Some(age) => warn(
             name,
-            format!("last heartbeat {} s ago", age.as_secs()),
+            format!("last heartbeat {} ago", format_duration(age)),
             advice,
         ),
         None => warn(name, "no heartbeat on this bus", advice),

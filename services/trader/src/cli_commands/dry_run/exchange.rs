@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::exchange::{DataClient, ExchangeError};
+use protocol::duration::format_duration;
 use protocol::ids::{Mode, SubjectToken};
 use protocol::time::UtcMs;
 use runtime::clock;
@@ -94,7 +95,10 @@ async fn candles(client: &dyn DataClient, symbol: &SubjectToken, now: UtcMs) -> 
             ),
             Some(last) => {
                 let age = now.since(base.close_of(last.open_time));
-                let finding = format!("{symbol}: newest candle closed {} s ago", age.as_secs());
+                let finding = format!(
+                    "{symbol}: newest candle closed {} ago",
+                    format_duration(age)
+                );
                 if age > 3 * Duration::from_mins(1) {
                     warn("candles", finding, "check whether the market is halted")
                 } else {

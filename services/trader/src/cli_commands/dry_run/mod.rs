@@ -8,11 +8,11 @@ use protocol::exit_code::ExitCode;
 use protocol::ids::AccountKey;
 use protocol::trader_args::TraderArgs;
 use runtime::exit_error::ExitError;
+use runtime::stdout::OutputArgs;
 use serde::Serialize;
 use trader_core::book::BookConfig;
 use trader_core::circuit_breaker::Breaker;
 
-use super::output::OutputArgs;
 use crate::app::checks::{Check, CheckResult, account, pass, warn};
 use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;

@@ -60,8 +60,8 @@ fn command_result(phase: &str, verb: &str) -> String {
 #[test]
 fn commands_have_the_specified_result_in_every_phase() {
     let gone = "the container was removed; run scripts/up";
-    let quarantined = "quarantined; `scripts/bearish explain` says how to start it";
-    let held = "on hold by ops (maintenance); release the unit first";
+    let quarantined = "quarantined; `scripts/bearish explain trader-paper-1` says how to start it";
+    let held = "on hold by ops (maintenance); to release it first: `scripts/bearish release trader-paper-1`";
     let rows = [
         (
             "running",

@@ -96,7 +96,7 @@ fn trader_without_market_data_is_restarted_if_a_peer_has_data() {
         panic!("{:?}", two.rig.calls);
     };
     assert_eq!(grace_ms, 10_000, "it may give its books back");
-    let expected = "hung: no market data for 60.0 s, while trader-paper-2 receives it";
+    let expected = "hung: no market data for 60s, while trader-paper-2 receives it";
     assert_eq!(two.reason().to_string(), expected);
 }
 

@@ -56,7 +56,7 @@ fn restart() -> Restart {
         uptime_ms: 9_000_000,
         delay_ms: 60_000,
         exit_code: Some(70),
-        last_error: Some("last heartbeat 2.1 s before the failure: running, 0 errors".to_owned()),
+        last_error: Some("last heartbeat 2.1s before the failure: running, 0 errors".to_owned()),
         evidence: Some(Box::new(Evidence {
             log: vec!["trader: bug: panicked".to_owned()],
             log_error: Some("no answer within 2s".to_owned()),
@@ -64,7 +64,7 @@ fn restart() -> Restart {
             exit_code: Some(70),
             started_at: Some(UtcMs(1_795_480_200_000)),
             finished_at: Some(UtcMs(1_795_489_200_000)),
-            heartbeats: vec!["heartbeat 2.1 s before the failure: running, 0 errors".to_owned()],
+            heartbeats: vec!["heartbeat 2.1s before the failure: running, 0 errors".to_owned()],
             last_error: Some("no answer within 5 s".to_owned()),
         })),
     }

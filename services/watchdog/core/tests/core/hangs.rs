@@ -50,7 +50,7 @@ fn unit_with_a_stalled_component_is_hung_despite_heartbeats() {
     assert!(rig.calls.is_empty(), "ten seconds are what it promised");
     rig.pass_healthy(5 * SECOND);
     let restart = rig.restarts()[0];
-    let expected = "hung: component feed made no progress for 15.0 s";
+    let expected = "hung: component feed made no progress for 15s";
     assert_eq!(restart.reason.to_string(), expected);
     let [
         Action::Stop {
@@ -300,7 +300,7 @@ fn hang_without_auto_restart_is_reported_once() {
         panic!("{events:?}");
     };
     assert!(
-        reason.starts_with("hung: no heartbeat for 16.0 s"),
+        reason.starts_with("hung: no heartbeat for 16s"),
         "{reason}"
     );
 }

@@ -436,7 +436,7 @@ fn operator_event_names_the_unit_and_its_last_error() {
     assert_eq!(
         evidence.as_deref(),
         Some(
-            "last heartbeat 2.1 s before the failure: running, 3 errors, last: Connection timeout"
+            "last heartbeat 2.1s before the failure: running, 3 errors, last: Connection timeout"
         )
     );
 }

@@ -1,9 +1,16 @@
-//! The catalogue of contracts, with grids, limits and precisions as Binance publishes them.
+//! The contracts: a catalogue with grids, limits and precisions as Binance publishes them, and generated ones.
+
+mod generated;
 
 use crate::candle::{AMOUNT_DECIMALS, PRICE_DECIMALS};
+use crate::trading::enums::{ContractStatus, ContractType};
+pub use generated::MAX_CONTRACTS;
 
-/// One perpetual contract. Strings are sent as they are.
-#[derive(Debug)]
+/// Binance's placeholder for "never delivered": 2100-12-25T08:00Z.
+pub const NEVER_DELIVERED_MS: i64 = 4_133_404_800_000;
+
+/// One contract. Strings are sent as they are.
+#[derive(Debug, Clone)]
 pub struct Contract {
     /// Symbol, such as `BTCUSDT`.
     pub symbol: &'static str,
@@ -25,13 +32,50 @@ pub struct Contract {
     pub market_max: &'static str,
     /// Smallest value of an order, in USDT.
     pub min_notional: &'static str,
+    /// Asset in which prices are quoted.
+    pub quote_asset: &'static str,
+    /// Type of the contract.
+    pub contract_type: ContractType,
+    /// Time of delivery, UTC ms.
+    pub delivery_ms: i64,
+    /// Status when the market opens.
+    pub status: ContractStatus,
+    /// Highest leverage that the contract allows.
+    pub max_leverage: u32,
+    /// Price from which a synthetic history starts, in the quote asset.
+    pub start_price: f64,
+    /// Whether the contract comes from the generator, with a short history.
+    pub is_generated: bool,
     /// Price step in 10^-8 USDT: `price[2]` as a number.
     pub tick: i64,
     /// Quantity step in 10^-5 of the base asset: `lot[2]` as a number.
     pub step: i64,
 }
 
-/// All contracts that this exchange can list.
+/// What all contracts of the catalogue have in common.
+const CATALOGUED: Contract = Contract {
+    symbol: "",
+    base_asset: "",
+    sub_type: "",
+    onboard_ms: 0,
+    price_precision: 0,
+    quantity_precision: 0,
+    price: [""; 3],
+    lot: [""; 3],
+    market_max: "",
+    min_notional: "",
+    quote_asset: "USDT",
+    contract_type: ContractType::Perpetual,
+    delivery_ms: NEVER_DELIVERED_MS,
+    status: ContractStatus::Trading,
+    max_leverage: 125,
+    start_price: 0.0,
+    is_generated: false,
+    tick: 0,
+    step: 0,
+};
+
+/// The contracts with Binance's own numbers.
 pub static CATALOGUE: [Contract; 5] = [
     Contract {
         symbol: "BTCUSDT",
@@ -46,6 +90,8 @@ pub static CATALOGUE: [Contract; 5] = [
         min_notional: "100",
         tick: 10_000_000,
         step: 100,
+        start_price: 96_000.0,
+        ..CATALOGUED
     },
     Contract {
         symbol: "ETHUSDT",
@@ -60,6 +106,8 @@ pub static CATALOGUE: [Contract; 5] = [
         min_notional: "20",
         tick: 1_000_000,
         step: 100,
+        start_price: 3_300.0,
+        ..CATALOGUED
     },
     Contract {
         symbol: "SOLUSDT",
@@ -74,6 +122,8 @@ pub static CATALOGUE: [Contract; 5] = [
         min_notional: "5",
         tick: 1_000_000,
         step: 1_000,
+        start_price: 185.0,
+        ..CATALOGUED
     },
     Contract {
         symbol: "BNBUSDT",
@@ -88,6 +138,8 @@ pub static CATALOGUE: [Contract; 5] = [
         min_notional: "5",
         tick: 1_000_000,
         step: 1_000,
+        start_price: 690.0,
+        ..CATALOGUED
     },
     Contract {
         symbol: "XRPUSDT",
@@ -102,13 +154,42 @@ pub static CATALOGUE: [Contract; 5] = [
         min_notional: "5",
         tick: 10_000,
         step: 10_000,
+        start_price: 2.4,
+        ..CATALOGUED
     },
 ];
 
 impl Contract {
     /// The contract of this symbol in upper case; `None` if there is none.
     pub fn find(symbol: &str) -> Option<&'static Self> {
-        CATALOGUE.iter().find(|c| c.symbol == symbol)
+        let all = CATALOGUE.iter().chain(generated::contracts());
+        all.into_iter().find(|c| c.symbol == symbol)
+    }
+
+    /// These contracts without repeats, and then others until there are `count`: those of the catalogue first.
+    pub fn listed(chosen: &[&'static Self], count: usize) -> Vec<&'static Self> {
+        let mut listed: Vec<&'static Self> = Vec::new();
+        let others = CATALOGUE.iter().chain(generated::contracts());
+        let wanted = chosen.iter().copied().map(|c| (c, true));
+        for (contract, is_chosen) in wanted.chain(others.map(|c| (c, false))) {
+            let is_needed = is_chosen || listed.len() < count;
+            if is_needed && !listed.iter().any(|c| c.symbol == contract.symbol) {
+                listed.push(contract);
+            }
+        }
+        // The history of generated contracts begins later.
+        listed.sort_by_key(|c| c.is_generated);
+        listed
+    }
+
+    /// This contract under another symbol.
+    pub fn renamed(&self, symbol: &str) -> &'static Self {
+        // A rename is a fault of a test: the few bytes stay until the process ends.
+        let symbol: &'static str = Box::leak(symbol.to_owned().into_boxed_str());
+        Box::leak(Box::new(Self {
+            symbol,
+            ..self.clone()
+        }))
     }
 
     /// Formats a price for the wire.
@@ -143,7 +224,7 @@ mod tests {
 
     #[test]
     fn computed_grid_equals_the_published_one() {
-        for contract in &CATALOGUE {
+        for contract in CATALOGUE.iter().chain(generated::contracts()) {
             let tick: Decimal = contract.price[2].parse().unwrap();
             let step: Decimal = contract.lot[2].parse().unwrap();
             assert_eq!(tick, Decimal::new(contract.tick, PRICE_DECIMALS));
