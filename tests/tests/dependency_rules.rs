@@ -197,11 +197,11 @@ fn in_the_trader_only_app_names_the_adapter() {
 }
 
 #[test]
-fn the_seam_has_no_word_of_an_exchange() {
+fn seam_names_no_exchange() {
     for file in sources("services/trader/exchange/src") {
         let text = fs::read_to_string(&file).unwrap().to_ascii_lowercase();
-        for word in ["binance", "fapi", "kline"] {
-            assert!(!text.contains(word), "{}: {word}", file.display());
+        for name in ["binance", "fapi", "kline"] {
+            assert!(!text.contains(name), "{}: {name}", file.display());
         }
     }
 }

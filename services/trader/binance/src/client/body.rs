@@ -8,7 +8,7 @@ use tokio::time::timeout;
 /// Reads a body to its end, decompressed.
 ///
 /// # Errors
-/// One line, if the body is longer than `most` bytes after decompression, if no part of it arrives for `between`, or
+/// One line, if the body is longer than `most` bytes after decompression, if no part arrives for `between`, or
 /// if it breaks off or cannot be decompressed.
 pub(super) async fn read(
     mut response: Response,

@@ -34,7 +34,7 @@ pub mod code {
     pub const SAME_MARGIN: i64 = -4046;
 }
 
-/// Codes for a fault of the exchange, not of the call: the exchange does not know what became of it.
+/// Codes for a fault of the exchange, not of the call: the exchange does not know the outcome.
 const EXCHANGE_FAULTS: [i64; 6] = [-1000, -1001, -1006, -1007, -1008, -1016];
 
 /// Wait after 429, or after 403 by the exchange's firewall, that state none: the exchange counts by the minute.

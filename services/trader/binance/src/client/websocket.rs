@@ -288,7 +288,7 @@ fn in_time(done: Result<Result<(), Error>, Elapsed>) -> Result<(), String> {
     }
 }
 
-/// The parts of a message that tell an answer from an event of a stream.
+/// The parts of a message that distinguish an answer from an event of a stream.
 #[derive(Deserialize)]
 struct Frame<'a> {
     #[serde(borrow)]

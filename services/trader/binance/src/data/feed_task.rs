@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use exchange::{ExchangeError, FeedError, FeedStats};
+use protocol::duration::format_duration;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use tokio::select;
@@ -215,7 +216,8 @@ impl FeedTask {
             retry_at: now + wait,
         };
         let reason = format!("market stream: {reason}");
-        warn!(error = %reason, failures = self.connection_failures, ?wait, "market stream lost");
+        warn!(error = %reason, failures = self.connection_failures,
+            wait = %format_duration(wait), "market stream lost");
         self.stats.record_error(reason.clone());
         self.check_failure_limit(self.connection_failures, reason)
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use exchange::ExchangeClock;
+use protocol::duration::format_duration;
 use protocol::ids::SubjectToken;
 use trader_core::candle::{Candle, Interval};
 
@@ -123,8 +124,8 @@ impl MarketStream {
         let oldest = self.unanswered.values().min()?;
         let is_late = now.duration_since(*oldest) >= answer_within;
         is_late.then(|| {
-            let seconds = answer_within.as_secs_f32();
-            format!("no answer to a subscription within {seconds} s")
+            let deadline = format_duration(answer_within);
+            format!("no answer to a subscription within {deadline}")
         })
     }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use exchange::{ExchangeError, FeedEvent, FeedStats};
+use protocol::duration::format_duration;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use runtime::backoff::Backoff;
@@ -172,7 +173,7 @@ impl Subscription {
             return;
         };
         let after = now.duration_since(stale.since);
-        info!(symbol = %self.symbol, ?after, "candle stream recovered");
+        info!(symbol = %self.symbol, after = %format_duration(after), "candle stream recovered");
         let event = FeedEvent::Recovered { after };
         if stale.notified && matches!(self.queue.try_send(event), Err(TrySendError::Full(_))) {
             self.stale = Some(stale);
