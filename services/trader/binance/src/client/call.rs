@@ -84,6 +84,10 @@ impl Call {
 
     /// Adds a parameter.
     #[must_use]
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "callers pass numbers and texts alike"
+    )]
     pub fn param(mut self, name: &str, value: impl ToString) -> Self {
         self.query = Serializer::new(self.query)
             .append_pair(name, &value.to_string())

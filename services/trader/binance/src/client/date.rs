@@ -74,7 +74,7 @@ mod tests {
     fn end_of_a_ban_is_counted_from_the_exchanges_date() {
         let text = "Way too many requests; IP(1.2.3.4) banned until 784111837000. Please use the websocket";
         let left = ban_left(text, &headers(&[NOW]));
-        assert_eq!(left, Some(Duration::from_secs(60)));
+        assert_eq!(left, Some(Duration::from_mins(1)));
         assert_eq!(ban_left(text, &headers(&[])), None);
         assert_eq!(
             ban_left("banned until further notice", &headers(&[NOW])),

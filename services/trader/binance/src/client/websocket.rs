@@ -122,7 +122,7 @@ impl StreamConnection {
             .max_frame_size(Some(MOST_BYTES));
         let connector = Connector::Rustls(tls::config().ok_or("TLS cannot be set up")?);
         let opening = connect_async_tls_with_config(url, Some(config), true, Some(connector));
-        let (socket, _) = timeout(timing.open_within, opening)
+        let (socket, _) = timeout(timing.open_within, Box::pin(opening))
             .await
             .map_err(|_| {
                 format!(
@@ -279,13 +279,11 @@ impl StreamConnection {
 }
 
 fn in_time(done: Result<Result<(), Error>, Elapsed>) -> Result<(), String> {
-    match done {
-        Ok(done) => done.map_err(|error| reason(&error)),
-        Err(_) => {
-            let seconds = SEND_DEADLINE.as_secs();
-            Err(format!("nothing could be sent for {seconds} s"))
-        }
+    if let Ok(done) = done {
+        return done.map_err(|error| reason(&error));
     }
+    let seconds = SEND_DEADLINE.as_secs();
+    Err(format!("nothing could be sent for {seconds} s"))
 }
 
 /// The parts of a message that distinguish an answer from an event of a stream.

@@ -251,8 +251,18 @@ mod tests {
             assert!(matches!(error, ExchangeError::Retry { .. }), "{error}");
             error.to_string()
         };
-        assert!(broken(|rules| drop(rules.filters.remove(0))).contains("no PRICE_FILTER"));
-        assert!(broken(|rules| drop(rules.filters.remove(3))).contains("no MIN_NOTIONAL"));
+        assert!(
+            broken(|rules| {
+                rules.filters.remove(0);
+            })
+            .contains("no PRICE_FILTER")
+        );
+        assert!(
+            broken(|rules| {
+                rules.filters.remove(3);
+            })
+            .contains("no MIN_NOTIONAL")
+        );
         let zero = broken(|rules| {
             rules.filters[0] = Filter::Price {
                 tick_size: Decimal::ZERO,

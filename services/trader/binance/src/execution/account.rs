@@ -303,10 +303,10 @@ enum Span {
 /// The fills of these trades by id; a list may have a trade twice.
 fn fills(trades: Vec<TradeAnswer>) -> Result<Vec<ExchangeFill>, ExchangeError> {
     let by_id: BTreeMap<i64, TradeAnswer> = trades.into_iter().map(|t| (t.id, t)).collect();
-    by_id.into_values().map(fill).collect()
+    by_id.values().map(fill).collect()
 }
 
-fn fill(trade: TradeAnswer) -> Result<ExchangeFill, ExchangeError> {
+fn fill(trade: &TradeAnswer) -> Result<ExchangeFill, ExchangeError> {
     let side = match &trade.side {
         Side::Buy => OrderSide::Buy,
         Side::Sell => OrderSide::Sell,
@@ -321,7 +321,7 @@ fn fill(trade: TradeAnswer) -> Result<ExchangeFill, ExchangeError> {
         quantity: trade.qty,
         price: trade.price,
         at: trade.time,
-        fee: fee_of(&trade).ok(),
+        fee: fee_of(trade).ok(),
         realized_pnl: trade.realized_pnl,
     })
 }

@@ -86,12 +86,11 @@ impl<'a> UserStream<'a> {
         let subscribed = connection.subscribe(&[key]);
         subscribed.map_err(|error| error.to_string())?;
         let answered = self.subscription_answered(&mut connection);
-        match timeout(self.timing.answer_within, answered).await {
-            Ok(answered) => answered?,
-            Err(_) => {
-                let seconds = self.timing.answer_within.as_secs_f32();
-                return Err(format!("no answer to the subscription within {seconds} s"));
-            }
+        if let Ok(answered) = timeout(self.timing.answer_within, answered).await {
+            answered?;
+        } else {
+            let seconds = self.timing.answer_within.as_secs_f32();
+            return Err(format!("no answer to the subscription within {seconds} s"));
         }
         component.set_state(ComponentState::Ok);
         // Events before the subscription was in force did not arrive.

@@ -122,7 +122,7 @@ async fn many_streams_are_requested_in_parts_and_slowly_enough() {
     };
     assert_eq!(streams, 450);
     assert!(
-        begun.elapsed() >= Duration::from_millis(4 * 250),
+        begun.elapsed() >= Duration::from_secs(1),
         "{:?}",
         begun.elapsed()
     );
