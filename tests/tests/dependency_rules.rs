@@ -16,10 +16,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packages that would give a core a clock, a socket, randomness or a thread pool.
-const IMPURE_PACKAGES: [&str; 12] = [
+const IMPURE_PACKAGES: [&str; 11] = [
     "async-nats",
     "axum",
-    "binance-sdk",
     "bollard",
     "chrono",
     "getrandom",
@@ -115,6 +114,96 @@ fn exchange_simulator_shares_candle_files_but_no_code_of_a_trader() {
         workspace_dependencies("bearish-exchange-sim"),
         ["bearish-candle-file", "bearish-protocol", "bearish-runtime"]
     );
+}
+
+/// The packages that may know Binance: its adapter, and the trader that assembles it.
+const KNOW_BINANCE: [&str; 2] = ["bearish-binance", "bearish-trader"];
+
+#[test]
+fn seam_and_adapter_know_neither_each_other_nor_the_trader() {
+    assert_eq!(
+        workspace_dependencies("bearish-exchange"),
+        ["bearish-protocol", "bearish-runtime", "bearish-trader-core"]
+    );
+    assert_eq!(
+        workspace_dependencies("bearish-binance"),
+        [
+            "bearish-exchange",
+            "bearish-protocol",
+            "bearish-runtime",
+            "bearish-trader-core"
+        ]
+    );
+}
+
+#[test]
+fn no_service_but_the_trader_depends_on_the_adapter() {
+    assert!(workspace_dependencies("bearish-trader").contains(&"bearish-binance".to_owned()));
+    for service in [
+        "bearish-exchange-sim",
+        "bearish-notifier",
+        "bearish-socket-guard",
+        "bearish-watchdog",
+    ] {
+        let behind = workspace_dependencies(service);
+        for package in KNOW_BINANCE.into_iter().chain(["bearish-exchange"]) {
+            assert!(
+                !behind.contains(&package.to_owned()),
+                "{service} needs {package}"
+            );
+        }
+    }
+}
+
+/// All Rust sources below a folder of the repository.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(folder);
+    let (mut folders, mut files) = (vec![root], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    assert!(files.len() > 3, "only {files:?} were found");
+    files
+}
+
+#[test]
+fn in_the_trader_only_app_names_the_adapter() {
+    let named: Vec<PathBuf> = sources("services/trader/src")
+        .into_iter()
+        .filter(|file| {
+            let code = fs::read_to_string(file).unwrap();
+            let names = module_cycles::lex(&code);
+            names.iter().any(|name| name == "binance")
+        })
+        .collect();
+    assert!(!named.is_empty(), "the names are not found any more");
+    for file in named {
+        let folder = file.parent().unwrap();
+        assert!(
+            folder.ends_with("trader/src/app"),
+            "{} names the adapter",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn seam_names_no_exchange() {
+    for file in sources("services/trader/exchange/src") {
+        let text = fs::read_to_string(&file).unwrap().to_ascii_lowercase();
+        for name in ["binance", "fapi", "kline"] {
+            assert!(!text.contains(name), "{}: {name}", file.display());
+        }
+    }
 }
 
 /// The library roots of all crates of the workspace.

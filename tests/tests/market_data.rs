@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use bearish_trader::market::{BinanceDataClient, DataClientSettings};
+use binance::{BinanceDataClient, DataClientSettings, FeedSettings};
+use exchange::DataClient;
 use exchange_sim::clock::ClockPause;
 use exchange_sim::exchange::Limits;
 use exchange_sim::server::Server;
@@ -83,6 +84,7 @@ impl ReplayExchange {
         let settings = DataClientSettings {
             rest_url: format!("http://{address}"),
             ws_url: format!("ws://{address}"),
+            feed: FeedSettings::new(Interval::M1),
         };
         BinanceDataClient::new(&settings).unwrap()
     }
@@ -97,7 +99,7 @@ impl ReplayExchange {
 async fn fetch(market: &BinanceDataClient, interval: Interval, count: usize) -> Vec<Candle> {
     let now = market.server_time().await.unwrap();
     let symbol = SYMBOL.parse().unwrap();
-    let fetched = market.closed_klines(&symbol, interval, None, count, now);
+    let fetched = market.closed_candles(&symbol, interval, None, count, now);
     fetched.await.unwrap()
 }
 

@@ -5,16 +5,20 @@ use std::time::{Duration, Instant};
 
 use bearish_tests::exchange::Exchange;
 use bearish_tests::exchange_client::{ExchangeClient, decimal};
-use bearish_trader::market::{BinanceDataClient, DataClientSettings};
-use bearish_trader::venue::{ApiCredentials, BinanceExecutionClient, ExecutionClientSettings};
+use binance::{
+    BinanceDataClient, BinanceExecutionClient, DataClientSettings, ExecutionClientSettings,
+    FeedSettings, UserStreamTiming,
+};
+use exchange::{ApiCredentials, ExecutionClient};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
 use tokio::time::sleep;
 use trader_core::book::{BookState, compare_with_exchange};
+use trader_core::candle::Interval;
 use trader_core::fixed_point::Price;
 use trader_core::orders::{
-    ClientOrderId, InstallationId, Leg, OpenOrder, Order, OrderCallOutcome, OrderSide, OrderType,
+    ClientOrderId, InstallationId, Leg, Order, OrderCallOutcome, OrderSide, OrderType,
 };
 use trader_core::strategy::Strategy;
 
@@ -70,16 +74,20 @@ fn connect(exchange: &Exchange) -> BinanceExecutionClient {
     let address = exchange.address();
     let (rest_url, ws_url) = (format!("http://{address}"), format!("ws://{address}"));
     let market = BinanceDataClient::new(&DataClientSettings {
-        rest_url: rest_url.clone(),
+        rest_url,
         ws_url: ws_url.clone(),
+        feed: FeedSettings::new(Interval::M1),
     });
     let settings = ExecutionClientSettings {
-        rest_url,
         ws_url,
-        credentials: ApiCredentials::new(KEY, SECRET).unwrap(),
+        credentials: ApiCredentials {
+            key: KEY.into(),
+            secret: SECRET.into(),
+        },
         recv_window_ms: WINDOW_MS,
+        stream_timing: UserStreamTiming::default(),
     };
-    BinanceExecutionClient::new(&settings, &market.unwrap()).unwrap()
+    BinanceExecutionClient::new(&settings, &market.unwrap())
 }
 
 /// Places external orders, far enough below the market to stay open.
@@ -133,7 +141,7 @@ async fn place_protective_orders(
             },
             ..entry
         };
-        let answer = venue.place(&symbol, &protective).await;
+        let answer = venue.submit_order(&symbol, &protective).await;
         assert!(matches!(answer, OrderCallOutcome::Reported(_)), "{answer}");
     }
 }
@@ -156,7 +164,7 @@ async fn measure_reconciliation(venue: &BinanceExecutionClient, count: usize) {
     let (mut spans, mut all) = (Vec::new(), 0);
     for _ in 0..ACCOUNT_READS {
         let start = Instant::now();
-        all = venue.all_open_orders().await.unwrap().len();
+        all = venue.open_orders().await.unwrap().len();
         spans.push(start.elapsed());
     }
     print_percentiles(
@@ -197,7 +205,7 @@ async fn measure_order_rate(venue: &BinanceExecutionClient, within: Duration) {
             break;
         }
         let order = closing_order(venue, &symbol, number).await;
-        match venue.place(&symbol, &order).await {
+        match venue.submit_order(&symbol, &order).await {
             OrderCallOutcome::Reported(_) => counts.placed += 1,
             OrderCallOutcome::Rejected { reason, .. } if reason.starts_with("not sent") => {
                 let so_far = (counts.placed, start.elapsed());
@@ -211,12 +219,8 @@ async fn measure_order_rate(venue: &BinanceExecutionClient, within: Duration) {
                 continue;
             }
         }
-        let open = OpenOrder {
-            client_order_id: order.client_order_id.to_string(),
-            exchange_order_id: 0,
-            is_conditional: true,
-        };
-        match venue.cancel_open(&symbol, &open).await {
+        let id = order.client_order_id.as_str();
+        match venue.cancel_order(&symbol, id, true).await {
             Ok(()) => counts.cancelled += 1,
             Err(error) => counts.rejections.push(error.to_string()),
         }

@@ -2,7 +2,7 @@
 //! acts. No trading rule is in this crate.
 //!
 //! [`app::run`] trades; [`cli_commands`] holds the commands beside trading, [`backtest`] replays a candle
-//! file. [`market`] and [`venue`] are the adapter to Binance.
+//! file. The exchange is behind the traits of [`exchange`]; only [`app`] names the adapter.
 
 pub mod account;
 pub mod app;
@@ -10,6 +10,4 @@ pub mod backtest;
 pub mod books;
 pub mod cli;
 pub mod cli_commands;
-pub mod market;
 pub mod settings;
-pub mod venue;

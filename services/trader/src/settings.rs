@@ -1,5 +1,7 @@
 //! The trader's settings, all from the environment. An invalid value is rejected with its name and what is expected.
 
+mod credentials;
+
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
@@ -15,7 +17,7 @@ use rust_decimal::Decimal;
 use trader_core::protections::Protections;
 use trader_core::strategy::Strategy;
 
-use crate::venue::CredentialSettings;
+pub use self::credentials::CredentialSettings;
 
 /// Venue segment of an account key.
 const VENUE: &str = "binance-usdm";

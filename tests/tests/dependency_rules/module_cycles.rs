@@ -74,7 +74,7 @@ fn join(path: &str, name: &str) -> ModulePath {
 }
 
 /// Identifiers, `::` and single signs; comments, texts, characters and lifetimes are left out.
-fn lex(text: &str) -> Vec<String> {
+pub(crate) fn lex(text: &str) -> Vec<String> {
     let letters: Vec<char> = text.chars().collect();
     let mut tokens = Vec::new();
     let mut at = 0;

@@ -24,9 +24,9 @@ mod faults;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
-mod official_client;
+mod market_answers;
 #[cfg(test)]
-mod official_trading;
+mod order_answers;
 #[cfg(test)]
 mod price_faults;
 #[cfg(test)]

@@ -181,7 +181,7 @@ impl<'a> AccountLeader<'a> {
         }
         self.execute_commands().await?;
         let (capital, equity) = self.capital_and_equity();
-        let at = self.ctx.feed.clock().now();
+        let at = self.ctx.data_client.clock().now();
         self.handle_event(AccountEvent::Valued {
             at,
             capital,
@@ -224,7 +224,7 @@ impl<'a> AccountLeader<'a> {
             }
         };
         for (seq, command) in commands {
-            let at = self.ctx.feed.clock().now();
+            let at = self.ctx.data_client.clock().now();
             self.handle_event(AccountEvent::CommandReceived { at, seq, command })
                 .await?;
             self.last_command_seq = seq;

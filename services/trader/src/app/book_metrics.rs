@@ -22,7 +22,8 @@ const SIGNALS_REJECTED: &str = "bearish_book_signals_rejected_total";
 
 /// Sets all metrics of the feed and of the books that this process holds now.
 pub fn update(inputs: &HealthInputs) {
-    let age = inputs.feed.stats().candle_age(inputs.feed.clock().now());
+    let client = &inputs.data_client;
+    let age = client.feed_stats().candle_age(client.clock().now());
     if let Some(age) = age {
         gauge!(CANDLE_AGE).set(age.as_secs_f64());
     }

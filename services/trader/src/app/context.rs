@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use exchange::{DataClient, ExecutionClient};
 use protocol::event::EventBody;
 use protocol::ids::{AccountKey, SubjectToken};
 use protocol::trader_args::TraderArgs;
@@ -17,8 +18,6 @@ use trader_core::symbol_filters::SymbolFilters;
 use crate::account::monitor::AccountMonitor;
 use crate::books::book_registry::BookRegistry;
 use crate::books::core_calls::InFlightCalls;
-use crate::market::{BinanceDataClient, Feed};
-use crate::venue::BinanceExecutionClient;
 
 /// What all parts of one trader process share.
 pub struct Context {
@@ -34,12 +33,10 @@ pub struct Context {
     pub slice: Decimal,
     /// Configuration of the books.
     pub config: BookConfig,
-    /// Client for the exchange's market data.
-    pub data_client: BinanceDataClient,
-    /// Feed of closed candles.
-    pub feed: Feed,
+    /// Client for the exchange's market data, and the feed of closed candles.
+    pub data_client: Arc<dyn DataClient>,
     /// Client for orders; `None` on paper.
-    pub execution_client: Option<BinanceExecutionClient>,
+    pub execution_client: Option<Arc<dyn ExecutionClient>>,
     /// Queue of events for the operator and other services.
     pub outbox: Outbox,
     /// Component counters for heartbeats and metrics.

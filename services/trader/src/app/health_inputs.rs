@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use exchange::DataClient;
 use protocol::heartbeat::{ComponentState, Heartbeat, ProcessPhase};
 use protocol::ids::AccountKey;
 use runtime::bus::Bus;
@@ -11,7 +12,6 @@ use runtime::health::check::{HealthFailure, HealthResult};
 
 use crate::account::monitor::AccountMonitor;
 use crate::books::book_registry::BookRegistry;
-use crate::market::Feed;
 
 /// Without a pass over the leases for this long, the book manager counts as hung.
 const MAX_LEASE_PASS_AGE: Duration = Duration::from_secs(20);
@@ -22,8 +22,8 @@ pub struct HealthInputs {
     pub process_status: Arc<ProcessStatus>,
     /// Newest state of each book of this process.
     pub book_registry: Arc<BookRegistry>,
-    /// Feed of closed candles.
-    pub feed: Feed,
+    /// Client for market data, with the state of the feed.
+    pub data_client: Arc<dyn DataClient>,
     /// The account; empty until the exchange has named it.
     pub account: OnceLock<AccountKey>,
     /// Newest report of the account leader.
@@ -35,21 +35,21 @@ pub struct HealthInputs {
 }
 
 impl HealthInputs {
-    /// The inputs of a process with this feed. Stale candles make the process's health critical.
-    pub fn for_feed(feed: &Feed) -> Arc<Self> {
+    /// The inputs of a process with this client. Stale candles make the process's health critical.
+    pub fn for_client(data_client: &Arc<dyn DataClient>) -> Arc<Self> {
         let progress = Arc::<ProcessStatus>::default();
-        progress.add_source("feed", Arc::clone(feed.stats()) as Arc<dyn ComponentSource>);
-        let stale = feed.clone();
+        let feed = Arc::clone(data_client.feed_stats());
+        progress.add_source("feed", Arc::clone(&feed) as Arc<dyn ComponentSource>);
         let running = Arc::downgrade(&progress);
         progress.set_critical_check(move || {
             let running = running.upgrade()?.phase() == ProcessPhase::Running;
-            let down = stale.stats().component_status().state != ComponentState::Ok;
+            let down = feed.component_status().state != ComponentState::Ok;
             (running && down).then(|| "the market feed is down or its candles are stale".to_owned())
         });
         Arc::new(Self {
             process_status: progress,
             book_registry: Arc::default(),
-            feed: feed.clone(),
+            data_client: Arc::clone(data_client),
             account: OnceLock::new(),
             account_monitor: Arc::default(),
             blocking_latch: OnceLock::new(),
@@ -59,8 +59,8 @@ impl HealthInputs {
 
     /// Adds the trader's part to a heartbeat.
     pub fn extend_heartbeat(&self, heartbeat: &mut Heartbeat) {
-        let feed = self.feed.stats();
-        let age = feed.candle_age(self.feed.clock().now());
+        let feed = self.data_client.feed_stats();
+        let age = feed.candle_age(self.data_client.clock().now());
         heartbeat.candle_age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         heartbeat.books = self.book_registry.summaries();
         heartbeat.account = self.account.get().cloned();
@@ -103,7 +103,7 @@ impl HealthInputs {
                 "the book manager made no progress since {since}"
             )));
         }
-        if self.feed.stats().component_status().state != ComponentState::Ok {
+        if self.data_client.feed_stats().component_status().state != ComponentState::Ok {
             return Err(HealthFailure::waiting("the market feed is down or stale"));
         }
         Ok(format!("{} books", self.book_registry.summaries().len()))

@@ -3,6 +3,7 @@
 pub mod book_metrics;
 pub mod checks;
 pub mod context;
+pub mod exchange_clients;
 pub mod health_inputs;
 pub mod startup;
 pub mod task_supervisor;
@@ -32,9 +33,9 @@ use runtime::{clock, outbox};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use trader_core::book::BookConfig;
 
 use self::context::Context;
+use self::exchange_clients::ExchangeClients;
 use self::health_inputs::HealthInputs;
 use self::task_supervisor::TaskSupervisor;
 use crate::account::{latch_check, leader, monitor_task};
@@ -42,9 +43,7 @@ use crate::books::book_manager::BookManager;
 use crate::books::book_reports;
 use crate::books::core_calls::InFlightCalls;
 use crate::books::core_hang_detector::CoreHangDetector;
-use crate::market::{BinanceDataClient, Feed, FeedSettings, LOG_FILTER};
 use crate::settings::Settings;
-use crate::venue::{BinanceExecutionClient, UserStream};
 
 /// Failures in a row after which a trader without `--infinite` stops retrying its feed.
 const FINITE_RUN_MAX_FAILURES: u32 = 10;
@@ -58,7 +57,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 pub async fn run(args: TraderArgs) -> Result<ExitCode, ExitError> {
     startup::check_mode(&args)?;
     let settings = Settings::from_env()?;
-    let logging = logging::init(&settings.telemetry, &[LOG_FILTER])?;
+    let logging = logging::init(&settings.telemetry, &[])?;
     let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
     let shutdown_token = shutdown.token().clone();
     match RunningTrader::start(args, &settings, &logging, &shutdown_token).await {
@@ -68,30 +67,6 @@ pub async fn run(args: TraderArgs) -> Result<ExitCode, ExitError> {
             Ok(ExitCode::Success)
         }
         Err(end) => Err(end),
-    }
-}
-
-/// The clients of the exchange. They connect when they are used.
-struct ExchangeClients {
-    data: BinanceDataClient,
-    /// `None` on paper.
-    execution: Option<BinanceExecutionClient>,
-    feed: Feed,
-}
-
-impl ExchangeClients {
-    fn new(args: &TraderArgs, settings: &Settings, config: &BookConfig) -> Result<Self, ExitError> {
-        let data = startup::data_client(settings)?;
-        let execution = startup::execution_client(settings, &data, args.mode())?;
-        let feed = FeedSettings {
-            give_up_after: (!args.infinite).then_some(FINITE_RUN_MAX_FAILURES),
-            ..FeedSettings::new(config.base)
-        };
-        Ok(Self {
-            feed: Feed::new(data.clone(), feed),
-            data,
-            execution,
-        })
     }
 }
 
@@ -171,16 +146,17 @@ impl RunningTrader {
     ) -> Result<Self, ExitError> {
         let started_at = Instant::now();
         let config = startup::book_config(settings)?;
-        let clients = ExchangeClients::new(&args, settings, &config)?;
+        let feed_failures = (!args.infinite).then_some(FINITE_RUN_MAX_FAILURES);
+        let clients = ExchangeClients::new(settings, args.mode(), feed_failures)?;
         let identity = settings.instance.identify().await?;
         logging.open_file(&identity.log_name(Service::Trader))?;
         tracing::info!(instance = %identity.instance, boot = %identity.boot, mode = %args.mode(),
             version = env!("CARGO_PKG_VERSION"), "trader starting");
-        let health_inputs = HealthInputs::for_feed(&clients.feed);
+        let health_inputs = HealthInputs::for_client(&clients.data);
         let mut publishers =
             Publishers::start(settings, &identity, &health_inputs, shutdown).await?;
 
-        let execution = clients.execution.as_ref();
+        let execution = clients.execution.as_deref();
         let account = startup::resolve_account(execution, settings, shutdown).await?;
         let account = health_inputs.account.get_or_init(|| account).clone();
         let latch = check_latch(&publishers.bus, &account, &health_inputs, shutdown).await;
@@ -194,7 +170,6 @@ impl RunningTrader {
             slice: settings.slice(),
             config,
             data_client: clients.data,
-            feed: clients.feed,
             execution_client: clients.execution,
             outbox: publishers.outbox.clone(),
             bus: publishers.bus.clone(),
@@ -310,12 +285,12 @@ async fn check_exchange(
     settings: &Settings,
     shutdown: &CancellationToken,
 ) -> Result<Context, ExitError> {
-    let execution = ctx.execution_client.as_ref();
+    let execution = ctx.execution_client.as_deref();
     ctx.config.live =
         startup::live_config(execution, &ctx.bus, &ctx.account, settings, shutdown).await?;
     tracing::info!(account = %ctx.account, "account ready");
     ctx.symbol_filters =
-        startup::fetch_symbol_filters(&ctx.data_client, settings, shutdown).await?;
+        startup::fetch_symbol_filters(&*ctx.data_client, settings, shutdown).await?;
     Ok(ctx)
 }
 
@@ -391,8 +366,8 @@ fn start_workers(
 type WorkerTask = Pin<Box<dyn Future<Output = Result<(), ExitError>> + Send>>;
 
 async fn run_feed(ctx: Arc<Context>, shutdown: CancellationToken) -> Result<(), ExitError> {
-    let task = ctx.feed.task().run(shutdown);
-    task.await
+    let feed = ctx.data_client.run_feed(shutdown);
+    feed.await
         .map_err(|error| ExitError::internal(error.to_string()))
 }
 
@@ -401,9 +376,7 @@ async fn run_user_stream(ctx: Arc<Context>, shutdown: CancellationToken) -> Resu
     match &ctx.execution_client {
         Some(client) => {
             let process_status = Arc::clone(&ctx.process_status);
-            UserStream::new(client.clone())
-                .run(process_status, shutdown)
-                .await;
+            client.run_user_stream(process_status, shutdown).await;
         }
         None => shutdown.cancelled().await,
     }

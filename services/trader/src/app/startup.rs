@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use exchange::{DataClient, ExchangeError, ExecutionClient};
 use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, Mode, SubjectToken};
 use protocol::trader_args::TraderArgs;
@@ -13,14 +14,12 @@ use runtime::streams;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookConfig, LiveConfig};
-use trader_core::candle::Interval;
 use trader_core::symbol_filters::SymbolFilters;
 
-use super::checks::{account::check_account, check_slice, describe_market_error};
+use super::checks::{account::check_account, check_slice, describe_exchange_error};
+use super::exchange_clients::{BASE_INTERVAL, ExchangeClients};
 use crate::account::command_journal::read_account_state;
-use crate::market::{BinanceDataClient, DataClientSettings, MarketError};
 use crate::settings::Settings;
-use crate::venue::{BinanceExecutionClient, ExecutionClientSettings};
 
 /// The streams a trader reads or writes.
 pub const STREAMS: [&str; 6] = [
@@ -32,8 +31,6 @@ pub const STREAMS: [&str; 6] = [
     streams::SNAPSHOTS,
 ];
 
-/// Interval of the candles that paper fills are made against.
-const BASE_INTERVAL: Interval = Interval::M1;
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Rejects live trading that was not confirmed, before anything starts.
@@ -50,49 +47,20 @@ pub fn check_mode(args: &TraderArgs) -> Result<(), ExitError> {
     }
 }
 
-/// The client for orders; `None` on paper.
-///
-/// # Errors
-/// Exit 78 for live without keys, and for keys or addresses that are invalid.
-pub fn execution_client(
-    settings: &Settings,
-    market: &BinanceDataClient,
-    mode: Mode,
-) -> Result<Option<BinanceExecutionClient>, ExitError> {
-    if mode == Mode::Paper {
-        return Ok(None);
-    }
-    let Some(keys) = settings.credentials.credentials()? else {
-        return Err(ExitError::config(
-            "BINANCE_API_KEY is not set: live trading requires BINANCE_API_KEY and BINANCE_API_SECRET, or \
-             BINANCE_API_KEY_FILE and BINANCE_API_SECRET_FILE; --paper requires none",
-        ));
-    };
-    let client = ExecutionClientSettings {
-        rest_url: settings.rest_url.clone(),
-        ws_url: settings.ws_url.clone(),
-        credentials: keys,
-        recv_window_ms: settings.recv_window_ms,
-    };
-    BinanceExecutionClient::new(&client, market)
-        .map(Some)
-        .map_err(|error| ExitError::config(error.to_string()))
-}
-
 /// The account whose books this process trades. The id of a live account comes from the exchange; waits for it.
 ///
 /// # Errors
 /// Exit 78 if the exchange rejects the key, 0 on shutdown.
 pub async fn resolve_account(
-    venue: Option<&BinanceExecutionClient>,
+    client: Option<&dyn ExecutionClient>,
     settings: &Settings,
     shutdown: &CancellationToken,
 ) -> Result<AccountKey, ExitError> {
-    let Some(venue) = venue else {
+    let Some(client) = client else {
         return settings.paper_account().await;
     };
-    let alias = retry_until_answered(shutdown, settings, || venue.alias()).await?;
-    settings.live_account(alias.as_str())
+    let wallet = retry_until_answered(shutdown, settings, || client.wallet_balance()).await?;
+    settings.live_account(wallet.alias.as_str())
 }
 
 /// The account of these settings: live if a key is set, paper otherwise.
@@ -103,14 +71,12 @@ pub async fn configured_account(settings: &Settings) -> Result<AccountKey, ExitE
     if settings.credentials.credentials()?.is_none() {
         return settings.paper_account().await;
     }
-    let Some(venue) = execution_client(settings, &data_client(settings)?, Mode::Live)? else {
-        return settings.paper_account().await;
-    };
-    let alias = venue.alias().await.map_err(|error| match error {
-        MarketError::Retry { .. } => ExitError::new(ExitCode::Unavailable, error.to_string()),
+    let client = ExchangeClients::live_execution(settings)?;
+    let wallet = client.wallet_balance().await.map_err(|error| match error {
+        ExchangeError::Retry { .. } => ExitError::new(ExitCode::Unavailable, error.to_string()),
         rejected => ExitError::config(rejected.to_string()),
     })?;
-    settings.live_account(alias.as_str())
+    settings.live_account(wallet.alias.as_str())
 }
 
 /// The live part of the books' configuration, after the account passed its checks; `None` on paper.
@@ -118,18 +84,18 @@ pub async fn configured_account(settings: &Settings) -> Result<AccountKey, ExitE
 /// # Errors
 /// Exit 78 if the account was never opened, fails a check, or has a journal of a newer version; 0 on shutdown.
 pub async fn live_config(
-    venue: Option<&BinanceExecutionClient>,
+    client: Option<&dyn ExecutionClient>,
     bus: &Bus,
     account: &AccountKey,
     settings: &Settings,
     shutdown: &CancellationToken,
 ) -> Result<Option<LiveConfig>, ExitError> {
-    let Some(venue) = venue else {
+    let Some(client) = client else {
         return Ok(None);
     };
     loop {
         match shutdown
-            .run_until_cancelled(try_live_config(venue, bus, account, settings))
+            .run_until_cancelled(try_live_config(client, bus, account, settings))
             .await
         {
             None => return Err(stopped_before_start()),
@@ -143,7 +109,7 @@ pub async fn live_config(
 }
 
 async fn try_live_config(
-    venue: &BinanceExecutionClient,
+    client: &dyn ExecutionClient,
     bus: &Bus,
     account: &AccountKey,
     settings: &Settings,
@@ -155,7 +121,7 @@ async fn try_live_config(
     let installation_id = state
         .installation_id
         .ok_or_else(|| account_not_opened(account))?;
-    check_account(venue, settings, &installation_id).await?;
+    check_account(client, settings, &installation_id).await?;
     Ok(LiveConfig {
         installation_id,
         recv_window_ms: settings.recv_window_ms,
@@ -191,29 +157,17 @@ pub fn book_config(settings: &Settings) -> Result<BookConfig, ExitError> {
     Ok(config)
 }
 
-/// The client for market data; it does not connect yet.
-///
-/// # Errors
-/// Exit 78 if an address is invalid.
-pub fn data_client(settings: &Settings) -> Result<BinanceDataClient, ExitError> {
-    BinanceDataClient::new(&DataClientSettings {
-        rest_url: settings.rest_url.clone(),
-        ws_url: settings.ws_url.clone(),
-    })
-    .map_err(|error| ExitError::config(error.to_string()))
-}
-
 /// Reads the exchange's filters of every symbol; waits for the exchange.
 ///
 /// # Errors
 /// Exit 78 for an unknown symbol or too little capital, 0 on shutdown.
 pub async fn fetch_symbol_filters(
-    market: &BinanceDataClient,
+    client: &dyn DataClient,
     settings: &Settings,
     shutdown: &CancellationToken,
 ) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExitError> {
     let filters = retry_until_answered(shutdown, settings, || {
-        market.symbol_filters(&settings.symbols)
+        client.symbol_filters(&settings.symbols)
     })
     .await?;
     check_slice(settings, &filters)?;
@@ -227,13 +181,13 @@ async fn retry_until_answered<T, F>(
     mut ask: impl FnMut() -> F,
 ) -> Result<T, ExitError>
 where
-    F: Future<Output = Result<T, MarketError>>,
+    F: Future<Output = Result<T, ExchangeError>>,
 {
     loop {
         let wait = match shutdown.run_until_cancelled(ask()).await {
             None => return Err(stopped_before_start()),
             Some(Ok(answer)) => return Ok(answer),
-            Some(Err(MarketError::Retry {
+            Some(Err(ExchangeError::Retry {
                 what,
                 reason,
                 after,
@@ -242,7 +196,7 @@ where
                 after.unwrap_or(RETRY)
             }
             Some(Err(error)) => {
-                return Err(ExitError::config(describe_market_error(settings, &error)));
+                return Err(ExitError::config(describe_exchange_error(settings, &error)));
             }
         };
         wait_before_retry(shutdown, wait).await?;

@@ -3,18 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use exchange::{ExchangeError, ExecutionClient};
 use protocol::exit_code::ExitCode;
-use protocol::ids::{Mode, SubjectToken};
+use protocol::ids::SubjectToken;
 use runtime::exit_error::ExitError;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use trader_core::fixed_point::Qty;
 use trader_core::orders::{ClientOrderId, ExchangeView, Leg, Order, OrderSide, OrderType};
 
-use crate::app::startup;
-use crate::market::MarketError;
+use crate::app::exchange_clients::ExchangeClients;
 use crate::settings::Settings;
-use crate::venue::BinanceExecutionClient;
 
 /// How long it tries to close one account.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -46,21 +45,18 @@ pub(super) fn describe(symbols: &[FlattenedSymbol]) -> String {
 /// # Errors
 /// Exit 69 if something is still open after a minute, 78 for invalid settings or a rejected key.
 pub(super) async fn run(settings: &Settings) -> Result<Vec<FlattenedSymbol>, ExitError> {
-    let market = startup::data_client(settings)?;
-    let Some(client) = startup::execution_client(settings, &market, Mode::Live)? else {
-        return Err(ExitError::internal("bug: live without an execution client"));
-    };
+    let client = ExchangeClients::live_execution(settings)?;
     let until = Instant::now() + DEADLINE;
     let mut flattened = Vec::new();
     for symbol in &settings.symbols {
-        flattened.push(flatten_symbol(&client, symbol, settings.recv_window_ms, until).await?);
+        flattened.push(flatten_symbol(&*client, symbol, settings.recv_window_ms, until).await?);
     }
     Ok(flattened)
 }
 
 /// Queries the exchange and closes or cancels, until nothing of this program is left.
 async fn flatten_symbol(
-    venue: &BinanceExecutionClient,
+    client: &dyn ExecutionClient,
     symbol: &SubjectToken,
     window_ms: u32,
     until: Instant,
@@ -68,7 +64,7 @@ async fn flatten_symbol(
     let (mut canceled, mut closed) = (0, Decimal::ZERO);
     let mut last = "no answer".to_owned();
     while Instant::now() < until {
-        match venue.exchange_view(symbol).await {
+        match client.exchange_view(symbol).await {
             Ok(view) if is_flat(&view) => {
                 return Ok(FlattenedSymbol {
                     symbol: symbol.clone(),
@@ -76,7 +72,7 @@ async fn flatten_symbol(
                     closed_quantity: closed,
                 });
             }
-            Ok(view) => match close_or_cancel(venue, symbol, window_ms, &view).await {
+            Ok(view) => match close_or_cancel(client, symbol, window_ms, &view).await {
                 Ok((orders, amount)) => {
                     canceled += orders;
                     closed += amount;
@@ -99,9 +95,9 @@ async fn flatten_symbol(
 ///
 /// # Errors
 /// Exit 78 for any other error.
-fn retryable_error(error: MarketError) -> Result<String, ExitError> {
+fn retryable_error(error: ExchangeError) -> Result<String, ExitError> {
     match error {
-        MarketError::Retry { .. } => Ok(error.to_string()),
+        ExchangeError::Retry { .. } => Ok(error.to_string()),
         rejected => Err(ExitError::config(rejected.to_string())),
     }
 }
@@ -120,14 +116,14 @@ fn is_flat(view: &ExchangeView) -> bool {
 
 /// Closes the position first, so that its stop protects it until then; cancels orders afterwards.
 async fn close_or_cancel(
-    venue: &BinanceExecutionClient,
+    client: &dyn ExecutionClient,
     symbol: &SubjectToken,
     window_ms: u32,
     view: &ExchangeView,
-) -> Result<(usize, Decimal), MarketError> {
+) -> Result<(usize, Decimal), ExchangeError> {
     if !view.position.is_zero() {
-        let order = closing_order(symbol, view.position, window_ms, venue.now().await?)?;
-        let outcome = venue.place(symbol, &order).await;
+        let order = closing_order(symbol, view.position, window_ms, client.now().await?)?;
+        let outcome = client.submit_order(symbol, &order).await;
         tracing::info!(%symbol, position = %view.position, %outcome, "closing order sent");
         return Ok((0, view.position.abs()));
     }
@@ -137,7 +133,9 @@ async fn close_or_cancel(
         .filter(|open| is_ours(&open.client_order_id));
     let mut canceled = 0;
     for open in ours {
-        venue.cancel_open(symbol, open).await?;
+        client
+            .cancel_order(symbol, &open.client_order_id, open.is_conditional)
+            .await?;
         canceled += 1;
     }
     Ok((canceled, Decimal::ZERO))
@@ -148,8 +146,8 @@ fn closing_order(
     position: Decimal,
     window_ms: u32,
     now: protocol::time::UtcMs,
-) -> Result<Order, MarketError> {
-    let quantity = Qty::from_decimal(position.abs()).map_err(|error| MarketError::Refused {
+) -> Result<Order, ExchangeError> {
+    let quantity = Qty::from_decimal(position.abs()).map_err(|error| ExchangeError::Rejected {
         what: "position",
         reason: format!("{symbol}: {error}"),
     })?;

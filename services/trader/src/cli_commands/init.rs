@@ -2,8 +2,9 @@
 //! journals is not mistaken for one with a new account.
 
 use clap::Args;
+use exchange::ExecutionClient;
 use protocol::exit_code::ExitCode;
-use protocol::ids::{AccountKey, Mode};
+use protocol::ids::AccountKey;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
@@ -16,9 +17,9 @@ use trader_core::orders::InstallationId;
 
 use super::bus_access::{append_records, connect, unavailable};
 use super::output::as_text;
+use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;
 use crate::settings::Settings;
-use crate::venue::BinanceExecutionClient;
 
 /// Flags of `trader init`
 #[derive(Debug, Clone, Args)]
@@ -50,12 +51,9 @@ struct OpenedAccount {
 /// not answer.
 pub async fn run(InitArgs { by, output, .. }: InitArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    let market = startup::data_client(&settings)?;
-    let Some(client) = startup::execution_client(&settings, &market, Mode::Live)? else {
-        return Err(ExitError::internal("bug: live without an execution client"));
-    };
+    let client = ExchangeClients::live_execution(&settings)?;
     let account = startup::configured_account(&settings).await?;
-    ensure_nothing_open(&client).await?;
+    ensure_nothing_open(&*client).await?;
     let bus = connect(&settings).await?;
     let installation_id = open_account(&bus, &account, by).await?;
     let opened = OpenedAccount {
@@ -72,9 +70,9 @@ pub async fn run(InitArgs { by, output, .. }: InitArgs) -> Result<ExitCode, Exit
 }
 
 /// Something open belongs to a journal on another bus, or to another program.
-async fn ensure_nothing_open(client: &BinanceExecutionClient) -> Result<(), ExitError> {
-    let positions = client.all_positions().await.map_err(unavailable)?;
-    let orders = client.all_open_orders().await.map_err(unavailable)?;
+async fn ensure_nothing_open(client: &dyn ExecutionClient) -> Result<(), ExitError> {
+    let positions = client.positions().await.map_err(unavailable)?;
+    let orders = client.open_orders().await.map_err(unavailable)?;
     if positions.is_empty() && orders.is_empty() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 
 use clap::Args;
 use protocol::exit_code::ExitCode;
-use protocol::ids::{BookKey, SubjectToken};
+use protocol::ids::{BookKey, Mode, SubjectToken};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::clock;
@@ -21,6 +21,7 @@ use super::account_commands::AttributionArgs;
 use super::bus_access::{append_records, connect, unavailable};
 use super::output::as_text;
 use crate::account::command_journal::read_account_state;
+use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;
 use crate::settings::Settings;
 
@@ -189,9 +190,9 @@ async fn fetch_filters(
     settings: &Settings,
     symbol: &SubjectToken,
 ) -> Result<SymbolFilters, ExitError> {
-    let market = startup::data_client(settings)?;
+    let clients = ExchangeClients::new(settings, Mode::Paper, None)?;
     let mut filters =
-        startup::fetch_symbol_filters(&market, settings, &CancellationToken::new()).await?;
+        startup::fetch_symbol_filters(&*clients.data, settings, &CancellationToken::new()).await?;
     filters.remove(symbol).ok_or_else(|| {
         ExitError::config(format!(
             "--symbol=\"{symbol}\": expected one of the traded symbols"

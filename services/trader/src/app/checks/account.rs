@@ -1,12 +1,12 @@
 //! The checks of a live account: the key's permissions, the account's settings, open positions and orders.
 
+use exchange::{ApiPermissions, ExecutionClient, RestingOrder, WalletBalance};
 use protocol::exit_code::ExitCode;
 use runtime::exit_error::ExitError;
 use trader_core::orders::{ClientOrderId, InstallationId};
 
 use super::{Check, CheckResult, check, failed_check, pass, warn, with_deadline};
 use crate::settings::{Environment, Settings};
-use crate::venue::{ApiPermissions, BinanceExecutionClient, RestingOrder, WalletBalance};
 
 impl Environment {
     const fn describe(self) -> &'static str {
@@ -23,7 +23,7 @@ impl Environment {
 /// # Errors
 /// Exit 78 for the first check that fails, 69 for one whose dependency is unavailable.
 pub(crate) async fn check_account(
-    client: &BinanceExecutionClient,
+    client: &dyn ExecutionClient,
     settings: &Settings,
     installation: &InstallationId,
 ) -> Result<(), ExitError> {
@@ -54,7 +54,7 @@ pub(crate) async fn check_account(
 
 /// All checks of the account. With the id of this installation also whether another installation has orders there.
 pub(crate) async fn checks(
-    client: &BinanceExecutionClient,
+    client: &dyn ExecutionClient,
     settings: &Settings,
     ours: Option<&InstallationId>,
 ) -> Vec<Check> {
@@ -74,16 +74,11 @@ pub(crate) async fn checks(
         }
         Err(error) => checks.push(failed_check("key", "BINANCE_API_KEY", &error)),
     }
-    match with_deadline(client.hedge_mode()).await {
+    match with_deadline(client.is_hedge_mode()).await {
         Ok(hedge) => checks.push(position_mode_check(hedge)),
         Err(error) => checks.push(failed_check("mode", "position mode", &error)),
     }
-    let open = async {
-        Ok((
-            client.all_positions().await?,
-            client.all_open_orders().await?,
-        ))
-    };
+    let open = async { Ok((client.positions().await?, client.open_orders().await?)) };
     match with_deadline(open).await {
         Ok((held, orders)) => checks.push(open_check(held.len(), &orders, ours)),
         Err(error) => checks.push(failed_check("open", "positions and orders", &error)),

@@ -5,6 +5,7 @@ pub(crate) mod account;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use exchange::ExchangeError;
 use protocol::ids::SubjectToken;
 use runtime::exit_error::ExitError;
 use rust_decimal::Decimal;
@@ -12,7 +13,6 @@ use serde::Serialize;
 use tokio::time::timeout;
 use trader_core::symbol_filters::SymbolFilters;
 
-use crate::market::MarketError;
 use crate::settings::{Environment, Settings};
 
 /// Deadline of each check.
@@ -73,19 +73,19 @@ pub(crate) fn warn(
 }
 
 /// A check that failed with an error of the exchange.
-pub(crate) fn failed_check(name: &'static str, about: &str, error: &MarketError) -> Check {
+pub(crate) fn failed_check(name: &'static str, about: &str, error: &ExchangeError) -> Check {
     let finding = format!("{about}: {error}");
     match error {
-        MarketError::Retry { .. } => check(
+        ExchangeError::Retry { .. } => check(
             CheckResult::Missing,
             name,
             finding,
             "check that the exchange is up and the address is right",
         ),
-        MarketError::Refused { .. } => {
+        ExchangeError::Rejected { .. } => {
             check(CheckResult::Fail, name, finding, "correct what it names")
         }
-        MarketError::UnknownSymbol { .. } => check(
+        ExchangeError::UnknownSymbol { .. } => check(
             CheckResult::Fail,
             name,
             error.to_string(),
@@ -96,9 +96,9 @@ pub(crate) fn failed_check(name: &'static str, about: &str, error: &MarketError)
 
 /// The text of an error of the exchange. For an unlisted symbol it names the setting that lists the symbols of a
 /// simulated exchange.
-pub(crate) fn describe_market_error(settings: &Settings, error: &MarketError) -> String {
+pub(crate) fn describe_exchange_error(settings: &Settings, error: &ExchangeError) -> String {
     match (error, Environment::from_url(&settings.rest_url)) {
-        (MarketError::UnknownSymbol { .. }, Environment::Simulated) => {
+        (ExchangeError::UnknownSymbol { .. }, Environment::Simulated) => {
             format!("{error}; SIM_SYMBOLS lists the symbols of the simulated exchange")
         }
         _ => error.to_string(),
@@ -108,12 +108,12 @@ pub(crate) fn describe_market_error(settings: &Settings, error: &MarketError) ->
 /// Limits a call to the exchange to the [`DEADLINE`].
 ///
 /// # Errors
-/// The call's own, or [`MarketError::Retry`] after the deadline.
+/// The call's own, or [`ExchangeError::Retry`] after the deadline.
 pub(crate) async fn with_deadline<T>(
-    call: impl Future<Output = Result<T, MarketError>>,
-) -> Result<T, MarketError> {
+    call: impl Future<Output = Result<T, ExchangeError>>,
+) -> Result<T, ExchangeError> {
     timeout(DEADLINE, call).await.unwrap_or_else(|_| {
-        Err(MarketError::Retry {
+        Err(ExchangeError::Retry {
             what: "exchange",
             reason: format!("no answer within {DEADLINE:?}"),
             after: None,
@@ -152,14 +152,14 @@ mod tests {
 
     #[test]
     fn unlisted_symbol_names_sim_symbols_only_on_a_simulated_exchange() {
-        let error = MarketError::UnknownSymbol {
+        let error = ExchangeError::UnknownSymbol {
             symbol: "BNBUSDT".parse().unwrap(),
             reason: "not listed on this exchange".to_owned(),
             examples: "BTCUSDT, ETHUSDT".to_owned(),
         };
         let text = |url: &str| {
             let settings = Settings::parse_from(["settings", "--rest-url", url]);
-            describe_market_error(&settings, &error)
+            describe_exchange_error(&settings, &error)
         };
         let simulated = text("http://exchange-sim:8080");
         assert!(

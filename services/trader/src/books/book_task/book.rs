@@ -141,7 +141,7 @@ impl Book {
         DecisionInputs {
             exchange_time,
             entry_permission: self.ctx.account_monitor.entry_permission(&self.symbol),
-            is_exchange_failing: self.ctx.feed.stats().exchange_fails(),
+            is_exchange_failing: self.ctx.data_client.feed_stats().is_exchange_failing(),
         }
     }
 }

@@ -22,7 +22,9 @@ pub(super) struct SentOrder {
 impl Book {
     /// Closes the open position at the market, because the account is latched.
     pub(super) async fn close_at_market(&mut self) -> Result<(), BookTaskEnd> {
-        let now = self.exchange_time_or(self.ctx.feed.clock().now()).await;
+        let now = self
+            .exchange_time_or(self.ctx.data_client.clock().now())
+            .await;
         self.decide(BookEvent::Execution(ExecutionEvent::CloseRequested {
             reason: ExitReason::AccountLatched,
             now,
@@ -35,7 +37,7 @@ impl Book {
     pub(super) async fn exchange_time_or(&self, known: UtcMs) -> UtcMs {
         match &self.ctx.execution_client {
             None => known,
-            Some(venue) => venue.now().await.unwrap_or(known).max(known),
+            Some(client) => client.now().await.unwrap_or(known).max(known),
         }
     }
 
@@ -90,13 +92,16 @@ async fn send_orders<'a>(
     symbol: &SubjectToken,
     orders: impl Iterator<Item = &'a Order>,
 ) -> Vec<SentOrder> {
-    let Some(venue) = &ctx.execution_client else {
+    let Some(client) = &ctx.execution_client else {
         return Vec::new();
     };
     let mut sent = Vec::new();
     for order in orders {
-        let outcome = venue.place(symbol, order).await;
-        let at = venue.now().await.unwrap_or_else(|_| ctx.feed.clock().now());
+        let outcome = client.submit_order(symbol, order).await;
+        let at = client
+            .now()
+            .await
+            .unwrap_or_else(|_| ctx.data_client.clock().now());
         sent.push(SentOrder {
             client_order_id: order.client_order_id.clone(),
             leg: order.leg,

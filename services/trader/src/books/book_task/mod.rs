@@ -10,6 +10,7 @@ mod reporting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exchange::{ExchangeError, FeedEvent, FeedHandle};
 use protocol::duration::format_duration;
 use protocol::heartbeat::{BookSummary, ComponentState};
 use protocol::ids::{BookKey, SubjectToken};
@@ -26,7 +27,6 @@ use self::book::{Book, RETRY_DELAY};
 use self::reconciliation::ReconcileSchedule;
 use super::book_registry::RegistryEntry;
 use crate::app::context::Context;
-use crate::market::{FeedEvent, FeedHandle, MarketError};
 
 /// Bars requested of each interval for the warm-up: the largest page of Binance.
 const WARM_UP_BARS: usize = 1500;
@@ -127,7 +127,7 @@ impl Book {
             .unwrap_or_else(|| base.open_of(now));
         let feed = self
             .ctx
-            .feed
+            .data_client
             .subscribe(self.symbol.clone(), from)
             .await
             .map_err(|_| BookTaskEnd::Stopped)?;
@@ -193,7 +193,7 @@ impl Book {
                     self.report_failure(&fault);
                     tokio::time::sleep(RETRY_DELAY).await;
                 }
-                Err(MarketError::Retry {
+                Err(ExchangeError::Retry {
                     what,
                     reason,
                     after,
@@ -206,11 +206,11 @@ impl Book {
         }
     }
 
-    async fn fetch_bars(&self) -> Result<(UtcMs, BarHistory), MarketError> {
-        let market = &self.ctx.data_client;
-        let now = market.server_time().await?;
+    async fn fetch_bars(&self) -> Result<(UtcMs, BarHistory), ExchangeError> {
+        let client = &self.ctx.data_client;
+        let now = client.server_time().await?;
         let fetch =
-            |interval| market.closed_klines(&self.symbol, interval, None, WARM_UP_BARS, now);
+            |interval| client.closed_candles(&self.symbol, interval, None, WARM_UP_BARS, now);
         let history = BarHistory {
             bars: fetch(BAR).await?,
             hours: fetch(Interval::H1).await?,
@@ -252,25 +252,22 @@ impl Book {
                 return self.drain_orders(&mut schedule).await;
             };
             match event {
-                FeedEvent::Candle {
-                    candle,
-                    market_now,
-                    caught_up,
-                } => {
-                    self.on_candle_closed(candle, market_now).await?;
-                    self.ready |= caught_up;
+                FeedEvent::Candle(candle) => {
+                    let is_caught_up = feed.is_caught_up();
+                    self.on_candle_closed(candle, feed.market_now()).await?;
+                    self.ready |= is_caught_up;
                     if closing {
                         self.close_all().await?;
                     }
                 }
-                FeedEvent::Stale { since, .. } => {
+                FeedEvent::Stale { since } => {
                     self.component.set_state(ComponentState::Retrying);
                     self.report_failure(&format!("no candle since {since}"));
                 }
                 FeedEvent::Recovered { after } => {
                     tracing::info!(symbol = %self.symbol, after = %format_duration(after), "candle stream recovered");
                 }
-                FeedEvent::Refused { reason } => return Err(BookTaskEnd::Halted(reason)),
+                FeedEvent::Rejected { reason } => return Err(BookTaskEnd::Halted(reason)),
             }
             self.update_registry();
         }

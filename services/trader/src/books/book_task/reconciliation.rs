@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use exchange::{ExchangeError, ExecutionClient, fills_against};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -19,8 +20,6 @@ use trader_core::orders::{InstallationId, Order};
 
 use super::book::{Book, BookTaskEnd, RETRY_DELAY};
 use crate::app::context::Context;
-use crate::market::MarketError;
-use crate::venue::BinanceExecutionClient;
 
 /// Delay to the next round while a query is pending.
 const URGENT_DELAY: Duration = Duration::from_millis(100);
@@ -57,14 +56,14 @@ pub(super) struct ReconcileSchedule {
 /// Why a round failed.
 enum ReconcileError {
     /// The exchange did not answer, or rejected the query.
-    Market(MarketError),
+    Exchange(ExchangeError),
     /// The task of the book ends.
     End(BookTaskEnd),
 }
 
-impl From<MarketError> for ReconcileError {
-    fn from(error: MarketError) -> Self {
-        Self::Market(error)
+impl From<ExchangeError> for ReconcileError {
+    fn from(error: ExchangeError) -> Self {
+        Self::Exchange(error)
     }
 }
 
@@ -81,7 +80,7 @@ impl ReconcileSchedule {
             hints: ctx
                 .execution_client
                 .as_ref()
-                .map(|venue| venue.hints(symbol)),
+                .map(|client| client.hints(symbol)),
             next_round: now + POLL_INTERVAL,
             not_before: now,
             next_poll: now + POLL_INTERVAL,
@@ -126,9 +125,9 @@ impl ReconcileSchedule {
 
     /// Delays the next round after a failure. A pause that the exchange demands applies to rounds that are not urgent.
     /// After a rejection, no round is urgent.
-    fn back_off(&mut self, error: &MarketError) {
+    fn back_off(&mut self, error: &ExchangeError) {
         let (backoff, pause) = match error {
-            MarketError::Retry { after, .. } => {
+            ExchangeError::Retry { after, .. } => {
                 (RETRY_DELAY, after.unwrap_or(RETRY_DELAY).max(RETRY_DELAY))
             }
             _ => (REJECTED_RETRY_DELAY, REJECTED_RETRY_DELAY),
@@ -165,42 +164,44 @@ impl ReconcileSchedule {
 impl Book {
     /// Reconciles the journal with the exchange before the first decision.
     pub(super) async fn reconcile_first(&mut self) -> Result<(), BookTaskEnd> {
-        let Some(venue) = self.ctx.execution_client.clone() else {
+        let Some(client) = self.ctx.execution_client.clone() else {
             return Ok(());
         };
         let mut rounds = ReconcileSchedule::for_symbol(&self.ctx, &self.symbol);
         loop {
-            match self.prepare_and_reconcile(&venue, &mut rounds).await {
+            match self.prepare_and_reconcile(&*client, &mut rounds).await {
                 Ok(()) if rounds.mismatches == 0 && self.pending_tasks().is_empty() => {
                     return Ok(());
                 }
                 Ok(()) => tokio::time::sleep(URGENT_DELAY).await,
                 Err(ReconcileError::End(end)) => return Err(end),
-                Err(ReconcileError::Market(error)) => self.wait_after_failure(&error).await?,
+                Err(ReconcileError::Exchange(error)) => self.wait_after_failure(&error).await?,
             }
         }
     }
 
     async fn prepare_and_reconcile(
         &mut self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
         rounds: &mut ReconcileSchedule,
     ) -> Result<(), ReconcileError> {
         if matches!(self.state.phase, BookPhase::Unopened | BookPhase::Flat) {
-            venue.prepare(&self.symbol, self.ctx.leverage()).await?;
+            client
+                .prepare_symbol(&self.symbol, self.ctx.leverage())
+                .await?;
         }
         rounds.queries_resting_orders = true;
         rounds.next_reconciliation = Instant::now();
-        self.reconcile_round(venue, rounds).await
+        self.reconcile_round(client, rounds).await
     }
 
     /// Reports a failed call and waits before it is repeated; halts the book if the exchange rejected the call.
     pub(super) async fn wait_after_failure(
         &mut self,
-        error: &MarketError,
+        error: &ExchangeError,
     ) -> Result<(), BookTaskEnd> {
         match error {
-            MarketError::Retry { after, .. } => {
+            ExchangeError::Retry { after, .. } => {
                 self.report_failure(&error.to_string());
                 tokio::time::sleep(after.unwrap_or(RETRY_DELAY).max(RETRY_DELAY)).await;
                 Ok(())
@@ -214,17 +215,17 @@ impl Book {
         &mut self,
         rounds: &mut ReconcileSchedule,
     ) -> Result<(), BookTaskEnd> {
-        let Some(venue) = self.ctx.execution_client.clone() else {
+        let Some(client) = self.ctx.execution_client.clone() else {
             return Ok(());
         };
         rounds.begin_round();
-        match self.reconcile_round(&venue, rounds).await {
+        match self.reconcile_round(&*client, rounds).await {
             Ok(()) => {
                 self.last_round_unanswered = false;
                 Ok(())
             }
             Err(ReconcileError::End(end)) => Err(end),
-            Err(ReconcileError::Market(error)) => {
+            Err(ReconcileError::Exchange(error)) => {
                 self.last_round_unanswered = true;
                 self.report_failure(&error.to_string());
                 rounds.back_off(&error);
@@ -262,30 +263,30 @@ impl Book {
     }
 
     fn pending_tasks(&self) -> Vec<ReconciliationTask> {
-        reconciliation_tasks(&self.state, self.ctx.feed.clock().now())
+        reconciliation_tasks(&self.state, self.ctx.data_client.clock().now())
     }
 
     async fn reconcile_round(
         &mut self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
         rounds: &mut ReconcileSchedule,
     ) -> Result<(), ReconcileError> {
-        let now = venue.now().await?;
+        let now = client.now().await?;
         self.decide(BookEvent::Execution(ExecutionEvent::Ticked { now }))
             .await?;
         if rounds.queries_resting_orders {
             let orders: Vec<Order> = resting_orders(&self.state).cloned().collect();
             for order in orders {
-                self.query_order(venue, &order).await?;
+                self.query_order(client, &order).await?;
             }
             rounds.queries_resting_orders = false;
         }
         for task in reconciliation_tasks(&self.state, now) {
-            self.run_task(venue, task).await?;
+            self.run_task(client, task).await?;
         }
         rounds.reconcile_on_new_failures(count_failed_exits(&self.state));
         if Instant::now() >= rounds.next_reconciliation {
-            self.reconcile(venue, rounds).await?;
+            self.reconcile(client, rounds).await?;
         }
         self.update_registry();
         Ok(())
@@ -293,26 +294,32 @@ impl Book {
 
     async fn run_task(
         &mut self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
         task: ReconciliationTask,
     ) -> Result<(), ReconcileError> {
         match task {
-            ReconciliationTask::QueryOrder(order) => self.query_order(venue, &order).await,
+            ReconciliationTask::QueryOrder(order) => self.query_order(client, &order).await,
             ReconciliationTask::CancelOrder(order) => {
-                venue.cancel(&self.symbol, &order).await?;
-                self.query_order(venue, &order).await
+                client
+                    .cancel_order(
+                        &self.symbol,
+                        order.client_order_id.as_str(),
+                        order.leg.is_conditional(),
+                    )
+                    .await?;
+                self.query_order(client, &order).await
             }
-            ReconciliationTask::QueryFunding { from } => self.query_payments(venue, from).await,
+            ReconciliationTask::QueryFunding { from } => self.query_payments(client, from).await,
         }
     }
 
     async fn query_order(
         &mut self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
         order: &Order,
     ) -> Result<(), ReconcileError> {
-        let answer = venue.query_order(&self.symbol, order).await?;
-        let now = venue.now().await?;
+        let answer = client.query_order(&self.symbol, order).await?;
+        let now = client.now().await?;
         let id = order.client_order_id.clone();
         let event = ExecutionEvent::OrderCallFinished {
             client_order_id: id,
@@ -324,11 +331,11 @@ impl Book {
 
     async fn query_payments(
         &mut self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
         from: UtcMs,
     ) -> Result<(), ReconcileError> {
-        let now = venue.now().await?;
-        let payments = venue.payments(&self.symbol, from, now).await?;
+        let now = client.now().await?;
+        let payments = client.funding_payments(&self.symbol, from, now).await?;
         let event = ExecutionEvent::FundingReceived { payments, now };
         Ok(self.decide(BookEvent::Execution(event)).await?)
     }
@@ -337,13 +344,13 @@ impl Book {
     /// halts the book if nothing explains a position mismatch.
     async fn reconcile(
         &mut self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
         rounds: &mut ReconcileSchedule,
     ) -> Result<(), ReconcileError> {
         let Some(ours) = self.installation_id() else {
             return Ok(());
         };
-        let view = venue.exchange_view(&self.symbol).await?;
+        let view = client.exchange_view(&self.symbol).await?;
         let found = compare_with_exchange(&self.state, &ours, &view);
         if let Some(foreign) = &found.foreign_installation {
             let reason = format!(
@@ -355,14 +362,16 @@ impl Book {
         for orphan in &found.orphans {
             tracing::warn!(symbol = %self.symbol, order = orphan.client_order_id,
                 "orphaned order cancelled");
-            venue.cancel_open(&self.symbol, orphan).await?;
+            client
+                .cancel_order(&self.symbol, &orphan.client_order_id, orphan.is_conditional)
+                .await?;
         }
         for order in &found.missing_orders {
-            self.query_order(venue, order).await?;
+            self.query_order(client, order).await?;
         }
         self.log_external_orders(rounds, &found);
         if let Some(from) = funding_unknown_since(&self.state) {
-            self.query_payments(venue, from).await?;
+            self.query_payments(client, from).await?;
         }
         match found.position_difference {
             None => rounds.recheck_mismatch(),
@@ -371,7 +380,7 @@ impl Book {
                 rounds.next_reconciliation = Instant::now() + RECONCILE_INTERVAL;
             }
             Some(surplus) => {
-                self.handle_position_mismatch(venue, rounds, surplus)
+                self.handle_position_mismatch(client, rounds, surplus)
                     .await?;
             }
         }
@@ -381,7 +390,7 @@ impl Book {
     /// Handles a position on the exchange that differs from the journal. External trades may explain the difference.
     async fn handle_position_mismatch(
         &mut self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
         rounds: &mut ReconcileSchedule,
         surplus: Decimal,
     ) -> Result<(), ReconcileError> {
@@ -392,10 +401,10 @@ impl Book {
         if rounds.mismatches < MISMATCHES_TO_BELIEVE {
             return Ok(());
         }
-        for event in self.find_external_closes(venue).await? {
+        for event in self.find_external_closes(client).await? {
             self.decide(BookEvent::Execution(event)).await?;
         }
-        let view = venue.exchange_view(&self.symbol).await?;
+        let view = client.exchange_view(&self.symbol).await?;
         let ours = self.installation_id();
         let left = ours
             .and_then(|ours| compare_with_exchange(&self.state, &ours, &view).position_difference);
@@ -413,7 +422,7 @@ impl Book {
     /// Finds external trades that closed the position, if none of the book's own orders has filled.
     async fn find_external_closes(
         &self,
-        venue: &BinanceExecutionClient,
+        client: &dyn ExecutionClient,
     ) -> Result<Vec<ExecutionEvent>, ReconcileError> {
         let BookPhase::Open(position) = &self.state.phase else {
             return Ok(Vec::new());
@@ -425,9 +434,9 @@ impl Book {
         if self.state.orders.iter().skip(1).any(|o| o.fill().is_some()) {
             return Ok(Vec::new());
         }
-        let now = venue.now().await?;
-        let trades = venue.trades_since(&self.symbol, entered).await?;
-        let events = crate::venue::fills_against(position.side, &trades);
+        let now = client.now().await?;
+        let fills = client.fills_since(&self.symbol, entered).await?;
+        let events = fills_against(position.side, &fills);
         let event = |(order, fill)| ExecutionEvent::ExternallyClosed {
             exchange_order_id: order,
             fill,
@@ -489,7 +498,7 @@ mod tests {
         let mut rounds = schedule(Instant::now(), Some(hints));
         hint.send_replace(1);
         timeout(at_once, rounds.wait_until_due()).await.unwrap();
-        rounds.back_off(&MarketError::Refused {
+        rounds.back_off(&ExchangeError::Rejected {
             what: "orders",
             reason: "a key that is revoked".to_owned(),
         });
@@ -510,7 +519,7 @@ mod tests {
         let mut rounds = schedule(now, None);
         rounds.schedule_soon();
         assert!(rounds.next_round < now + RETRY_DELAY);
-        rounds.back_off(&MarketError::Retry {
+        rounds.back_off(&ExchangeError::Retry {
             what: "orders",
             reason: "busy".to_owned(),
             after: Some(POLL_INTERVAL),
@@ -519,7 +528,7 @@ mod tests {
         rounds.schedule_soon();
         assert!(rounds.next_round >= now + RETRY_DELAY);
         assert!(rounds.next_round < now + POLL_INTERVAL);
-        rounds.back_off(&MarketError::Refused {
+        rounds.back_off(&ExchangeError::Rejected {
             what: "orders",
             reason: "a key that is revoked".to_owned(),
         });

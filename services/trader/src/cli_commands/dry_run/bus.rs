@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use exchange::DataClient;
 use protocol::duration::format_duration;
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::{AccountKey, Mode, SubjectToken};
@@ -18,7 +19,6 @@ use crate::app::checks::{
 };
 use crate::app::startup;
 use crate::books::book_task::recovery::{check_same_market, newest_exchange_time};
-use crate::market::BinanceDataClient;
 use crate::settings::Settings;
 
 /// A notifier without a heartbeat for this long counts as down.
@@ -35,7 +35,7 @@ pub(super) struct BusChecks {
 pub(super) async fn checks(
     settings: &Settings,
     account: &AccountKey,
-    market: &BinanceDataClient,
+    client: &dyn DataClient,
 ) -> BusChecks {
     let mut found = BusChecks::default();
     let bus = match connect(settings).await {
@@ -66,7 +66,7 @@ pub(super) async fn checks(
     found.checks.push(latch(&bus, account).await);
     found
         .checks
-        .push(journal_market(&bus, settings, account, market).await);
+        .push(journal_market(&bus, settings, account, client).await);
     found.checks.push(leases(&bus, settings, account).await);
     found.checks.push(notifier(&bus).await);
     found
@@ -103,10 +103,10 @@ async fn journal_market(
     bus: &Bus,
     settings: &Settings,
     account: &AccountKey,
-    market: &BinanceDataClient,
+    client: &dyn DataClient,
 ) -> Check {
     let name = "market";
-    let now = match with_deadline(market.server_time()).await {
+    let now = match with_deadline(client.server_time()).await {
         Ok(now) => now,
         Err(error) => return failed_check(name, "time of the exchange", &error),
     };

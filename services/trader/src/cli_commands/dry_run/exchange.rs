@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ::exchange::{DataClient, ExchangeError};
 use protocol::duration::format_duration;
 use protocol::ids::{Mode, SubjectToken};
 use protocol::time::UtcMs;
@@ -11,23 +12,18 @@ use trader_core::candle::Interval;
 use trader_core::symbol_filters::SymbolFilters;
 
 use crate::app::checks::{
-    Check, CheckResult, check, check_slice, describe_market_error, failed_check, pass, warn,
+    Check, CheckResult, check, check_slice, describe_exchange_error, failed_check, pass, warn,
     with_deadline,
 };
-use crate::market::{BinanceDataClient, MarketError};
 use crate::settings::{Environment, Settings};
 
 /// A larger difference between wall clock and exchange is reported.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-pub(super) async fn checks(
-    market: &BinanceDataClient,
-    settings: &Settings,
-    mode: Mode,
-) -> Vec<Check> {
+pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: Mode) -> Vec<Check> {
     let url = &settings.rest_url;
     let before = clock::now();
-    let now = match with_deadline(market.server_time()).await {
+    let now = match with_deadline(client.server_time()).await {
         Ok(now) => now,
         Err(error) => {
             return vec![failed_check(
@@ -42,17 +38,17 @@ pub(super) async fn checks(
         pass("exchange", format!("{url} answers, its time is {now}")),
         clock_check(skew, mode, Environment::from_url(url)),
     ];
-    match with_deadline(market.symbol_filters(&settings.symbols)).await {
+    match with_deadline(client.symbol_filters(&settings.symbols)).await {
         Ok(filters) => {
             checks.push(symbols(settings, &filters));
             for symbol in filters.keys() {
-                checks.push(candles(market, symbol, now).await);
+                checks.push(candles(client, symbol, now).await);
             }
         }
-        Err(error @ MarketError::UnknownSymbol { .. }) => checks.push(check(
+        Err(error @ ExchangeError::UnknownSymbol { .. }) => checks.push(check(
             CheckResult::Fail,
             "symbols",
-            describe_market_error(settings, &error),
+            describe_exchange_error(settings, &error),
             "remove the symbol from SYMBOLS",
         )),
         Err(error) => checks.push(failed_check("symbols", "SYMBOLS", &error)),
@@ -87,9 +83,9 @@ fn symbols(settings: &Settings, filters: &BTreeMap<SubjectToken, SymbolFilters>)
     }
 }
 
-async fn candles(market: &BinanceDataClient, symbol: &SubjectToken, now: UtcMs) -> Check {
+async fn candles(client: &dyn DataClient, symbol: &SubjectToken, now: UtcMs) -> Check {
     let base = Interval::M1;
-    match with_deadline(market.closed_klines(symbol, base, None, 2, now)).await {
+    match with_deadline(client.closed_candles(symbol, base, None, 2, now)).await {
         Err(error) => failed_check("candles", symbol.as_str(), &error),
         Ok(candles) => match candles.last() {
             None => warn(

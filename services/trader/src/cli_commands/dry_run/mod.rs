@@ -14,6 +14,7 @@ use trader_core::book::BookConfig;
 use trader_core::circuit_breaker::Breaker;
 
 use crate::app::checks::{Check, CheckResult, account, pass, warn};
+use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;
 use crate::settings::Settings;
 
@@ -32,22 +33,21 @@ pub async fn run(args: TraderArgs, output: OutputArgs) -> Result<ExitCode, ExitE
     startup::check_mode(&args)?;
     let settings = Settings::from_env()?;
     let config = startup::book_config(&settings)?;
-    let market = startup::data_client(&settings)?;
-    let client = startup::execution_client(&settings, &market, args.mode())?;
-    let account = match &client {
+    let clients = ExchangeClients::new(&settings, args.mode(), None)?;
+    let account = match &clients.execution {
         None => Some(settings.paper_account().await?),
         // Without an answer of the exchange the account is unknown; the checks of the exchange say why.
         Some(_) => startup::configured_account(&settings).await.ok(),
     };
     let mut checks = settings_checks(&settings, &config, account.as_ref());
-    checks.extend(exchange::checks(&market, &settings, args.mode()).await);
+    checks.extend(exchange::checks(&*clients.data, &settings, args.mode()).await);
     let on_bus = match &account {
-        Some(account) => bus::checks(&settings, account, &market).await,
+        Some(account) => bus::checks(&settings, account, &*clients.data).await,
         None => bus::BusChecks::default(),
     };
-    if let Some(client) = &client {
+    if let Some(client) = &clients.execution {
         let installation = on_bus.installation_id.as_ref();
-        checks.extend(account::checks(client, &settings, installation).await);
+        checks.extend(account::checks(&**client, &settings, installation).await);
     }
     checks.extend(on_bus.checks);
     let code = exit_code(&checks);

@@ -1,0 +1,327 @@
+//! The account as a whole: balance, permissions, positions, open orders, fills, funding; leverage and margin mode.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use exchange::{
+    ApiPermissions, ExchangeError, ExchangeFill, ExchangePosition, RestingOrder, WalletBalance,
+};
+use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+use reqwest::Method;
+use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder, OrderSide};
+
+use super::client::BinanceExecutionClient;
+use super::order_answer::fee_of;
+use super::order_query::PAGE;
+use super::signed_call::list;
+use crate::QUOTE;
+use crate::client::{Call, code};
+use crate::error::{rejected, retry};
+use crate::wire::Acknowledged;
+use crate::wire::account::{
+    AccountAnswer, BalanceAnswer, IncomeAnswer, MarginType, PositionAnswer, PositionMode,
+    PositionModeAnswer, SymbolConfigAnswer,
+};
+use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer, Side, TradeAnswer};
+
+/// The longest span that Binance lists trades of at once: seven days.
+const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Kinds of income that are in no trade's fee or profit.
+const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
+
+impl BinanceExecutionClient {
+    /// Queries the balance in the quote currency and the account's name.
+    pub(super) async fn wallet_balance(&self) -> Result<WalletBalance, ExchangeError> {
+        const WHAT: &str = "balance";
+        let assets: Vec<BalanceAnswer> = self.query(list(WHAT, "/fapi/v3/balance")).await?;
+        let quote = assets
+            .into_iter()
+            .find(|balance| balance.asset == QUOTE)
+            .ok_or_else(|| rejected(WHAT, format!("the account has no {QUOTE}")))?;
+        let alias = quote.account_alias;
+        Ok(WalletBalance {
+            alias: alias
+                .parse()
+                .map_err(|error| retry(WHAT, format!("accountAlias: {error}")))?,
+            balance: quote.balance,
+            available: quote.available_balance,
+        })
+    }
+
+    /// Queries the permissions of the key and the settings of the account.
+    pub(super) async fn permissions(&self) -> Result<ApiPermissions, ExchangeError> {
+        let account: AccountAnswer = self.query(list("account", "/fapi/v2/account")).await?;
+        Ok(ApiPermissions {
+            trade: account.can_trade,
+            withdraw: account.can_withdraw,
+            multi_assets: account.multi_assets_margin,
+        })
+    }
+
+    /// Queries whether positions of both sides may be held at once.
+    pub(super) async fn is_hedge_mode(&self) -> Result<bool, ExchangeError> {
+        let call = Call::get("position mode", "/fapi/v1/positionSide/dual");
+        let mode: PositionModeAnswer = self.query(call).await?;
+        Ok(mode.dual_side_position)
+    }
+
+    /// Queries the positions that are not flat: of one symbol, or of the account.
+    pub(super) async fn positions_of(
+        &self,
+        symbol: Option<&SubjectToken>,
+    ) -> Result<Vec<ExchangePosition>, ExchangeError> {
+        const WHAT: &str = "positions";
+        let call = list(WHAT, "/fapi/v3/positionRisk").optional("symbol", symbol);
+        let all: Vec<PositionAnswer> = self.query(call).await?;
+        let mut held = Vec::new();
+        for position in all {
+            if position.position_amt.is_zero() {
+                continue;
+            }
+            match position.position_side {
+                PositionMode::Both => held.push(ExchangePosition {
+                    symbol: position.symbol,
+                    quantity: position.position_amt,
+                }),
+                PositionMode::Long | PositionMode::Short => {
+                    let reason = "the account is in hedge mode: allowed is one-way mode";
+                    return Err(rejected(WHAT, reason));
+                }
+                PositionMode::Other(other) => {
+                    return Err(retry(WHAT, format!("the position's side is {other:?}")));
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// Queries the open orders, conditional ones included: of one symbol, or of the account.
+    pub(super) async fn open_orders_of(
+        &self,
+        symbol: Option<&SubjectToken>,
+    ) -> Result<Vec<RestingOrder>, ExchangeError> {
+        const WHAT: &str = "open orders";
+        let call = list(WHAT, "/fapi/v1/openOrders").optional("symbol", symbol);
+        let ordinary: Vec<OrderAnswer> = self.query(call).await?;
+        let call = list(WHAT, "/fapi/v1/openAlgoOrders").optional("symbol", symbol);
+        let conditional: Vec<AlgoOrderAnswer> = self.query(call).await?;
+        let ordinary = ordinary.into_iter().map(|order| RestingOrder {
+            symbol: order.symbol,
+            order: OpenOrder {
+                client_order_id: order.client_order_id,
+                exchange_order_id: order.order_id,
+                is_conditional: false,
+            },
+        });
+        let conditional = conditional.into_iter().map(|algo| RestingOrder {
+            symbol: algo.symbol,
+            order: OpenOrder {
+                client_order_id: algo.client_algo_id,
+                exchange_order_id: algo.algo_id,
+                is_conditional: true,
+            },
+        });
+        Ok(ordinary.chain(conditional).collect())
+    }
+
+    /// Queries orders and position of one symbol. The orders are queried first: an order that fills meanwhile is
+    /// seen twice, as an order and as a position, rather than not at all.
+    pub(super) async fn exchange_view(
+        &self,
+        symbol: &SubjectToken,
+    ) -> Result<ExchangeView, ExchangeError> {
+        let open = self.open_orders_of(Some(symbol)).await?;
+        let held = self.positions_of(Some(symbol)).await?;
+        let ours = held.iter().filter(|h| h.symbol == symbol.as_str());
+        Ok(ExchangeView {
+            position: ours.map(|h| h.quantity).sum(),
+            open_orders: open
+                .into_iter()
+                .filter(|r| r.symbol == symbol.as_str())
+                .map(|r| r.order)
+                .collect(),
+        })
+    }
+
+    /// Queries what this symbol paid in `from..until` beside its trades, in order: funding, and what a liquidation
+    /// cost.
+    pub(super) async fn funding_payments(
+        &self,
+        symbol: &SubjectToken,
+        from: UtcMs,
+        until: UtcMs,
+    ) -> Result<Vec<FundingPayment>, ExchangeError> {
+        const WHAT: &str = "payments";
+        let mut payments: Vec<FundingPayment> = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut next = from.0;
+        while next < until.0 {
+            let end = (until.0 - 1).min(next.saturating_add(SPAN_MS - 1));
+            let call = list(WHAT, "/fapi/v1/income")
+                .param("symbol", symbol)
+                .param("startTime", next)
+                .param("endTime", end)
+                .param("limit", PAGE);
+            let page: Vec<IncomeAnswer> = self.query(call).await?;
+            let (full, before) = (page.len() >= PAGE, seen.len());
+            let mut last = next;
+            for income in page {
+                let (id, at, kind) = (income.tran_id, income.time, income.income_type);
+                let counts = BESIDE_TRADES.contains(&kind.as_str());
+                last = last.max(at.0);
+                if seen.insert((kind, id, at)) && counts {
+                    let amount = -income.income;
+                    payments.push(FundingPayment { at, amount });
+                }
+            }
+            next = match full {
+                // The next page begins where this one ended, within the same millisecond.
+                true if seen.len() > before => last,
+                true => return Err(retry(WHAT, "the list does not end")),
+                false => end + 1,
+            };
+        }
+        payments.sort_by_key(|p| p.at);
+        Ok(payments)
+    }
+
+    /// Queries the symbol's trades from `from` on, in order, including trades of orders that another program or the
+    /// operator placed.
+    pub(super) async fn fills_since(
+        &self,
+        symbol: &SubjectToken,
+        from: UtcMs,
+    ) -> Result<Vec<ExchangeFill>, ExchangeError> {
+        let now = exchange::ExecutionClient::now(self).await?;
+        let mut start = from.0;
+        loop {
+            let page = self.trade_page(symbol, Span::Time(start)).await?;
+            let next = start.saturating_add(SPAN_MS);
+            let is_last = next > now.0;
+            if is_last && page.len() < PAGE {
+                return fills(page);
+            }
+            if !page.is_empty() {
+                return self.all_from(symbol, page).await;
+            }
+            start = next;
+        }
+    }
+
+    /// The trades that follow these, by id: requests by id have no longest span.
+    async fn all_from(
+        &self,
+        symbol: &SubjectToken,
+        mut all: Vec<TradeAnswer>,
+    ) -> Result<Vec<ExchangeFill>, ExchangeError> {
+        while let Some(last) = all.iter().map(|trade| trade.id).max() {
+            let page = self.trade_page(symbol, Span::From(last + 1)).await?;
+            let full = page.len() >= PAGE;
+            let known = all.len();
+            all.extend(page.into_iter().filter(|trade| trade.id > last));
+            if !full || all.len() == known {
+                break;
+            }
+        }
+        fills(all)
+    }
+
+    async fn trade_page(
+        &self,
+        symbol: &SubjectToken,
+        span: Span,
+    ) -> Result<Vec<TradeAnswer>, ExchangeError> {
+        let (from_id, start) = match span {
+            Span::Time(start) => (None, Some(start)),
+            Span::From(id) => (Some(id), None),
+        };
+        let call = list("trades", "/fapi/v1/userTrades")
+            .param("symbol", symbol)
+            .optional("startTime", start)
+            .optional(
+                "endTime",
+                start.map(|start| start.saturating_add(SPAN_MS - 1)),
+            )
+            .optional("fromId", from_id)
+            .param("limit", PAGE);
+        self.query(call).await
+    }
+
+    /// Sets isolated margin and this leverage, and reads both back.
+    pub(super) async fn prepare_symbol(
+        &self,
+        symbol: &SubjectToken,
+        leverage: u8,
+    ) -> Result<(), ExchangeError> {
+        const WHAT: &str = "margin mode and leverage";
+        if self.is_prepared(symbol, leverage).await? {
+            return Ok(());
+        }
+        let call = Call::new(WHAT, Method::POST, "/fapi/v1/marginType")
+            .param("symbol", symbol)
+            .param("marginType", MarginType::Isolated.as_str());
+        self.query_unless::<Acknowledged>(code::SAME_MARGIN, call)
+            .await?;
+        let call = Call::new(WHAT, Method::POST, "/fapi/v1/leverage")
+            .param("symbol", symbol)
+            .param("leverage", leverage);
+        self.query::<Acknowledged>(call).await?;
+        if self.is_prepared(symbol, leverage).await? {
+            return Ok(());
+        }
+        let reason = format!("{symbol} did not become isolated with leverage {leverage}");
+        Err(retry(WHAT, reason))
+    }
+
+    /// Queries whether the symbol has isolated margin and this leverage.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] if the call fails.
+    pub async fn is_prepared(
+        &self,
+        symbol: &SubjectToken,
+        leverage: u8,
+    ) -> Result<bool, ExchangeError> {
+        const WHAT: &str = "symbol settings";
+        let call = list(WHAT, "/fapi/v1/symbolConfig").param("symbol", symbol);
+        let all: Vec<SymbolConfigAnswer> = self.query(call).await?;
+        let found = all.iter().find(|config| config.symbol == symbol.as_str());
+        let found = found.ok_or_else(|| retry(WHAT, format!("the answer has no {symbol}")))?;
+        Ok(found.margin_type == MarginType::Isolated && found.leverage == i64::from(leverage))
+    }
+}
+
+/// The trades that a request asks for.
+enum Span {
+    /// A week of trades from this time on.
+    Time(i64),
+    /// Trades from this id on.
+    From(i64),
+}
+
+/// The fills of these trades by id; a list may have a trade twice.
+fn fills(trades: Vec<TradeAnswer>) -> Result<Vec<ExchangeFill>, ExchangeError> {
+    let by_id: BTreeMap<i64, TradeAnswer> = trades.into_iter().map(|t| (t.id, t)).collect();
+    by_id.values().map(fill).collect()
+}
+
+fn fill(trade: &TradeAnswer) -> Result<ExchangeFill, ExchangeError> {
+    let side = match &trade.side {
+        Side::Buy => OrderSide::Buy,
+        Side::Sell => OrderSide::Sell,
+        Side::Other(other) => {
+            return Err(retry("trades", format!("the trade's side is {other:?}")));
+        }
+    };
+    Ok(ExchangeFill {
+        id: trade.id,
+        order_id: trade.order_id,
+        side,
+        quantity: trade.qty,
+        price: trade.price,
+        at: trade.time,
+        fee: fee_of(trade).ok(),
+        realized_pnl: trade.realized_pnl,
+    })
+}

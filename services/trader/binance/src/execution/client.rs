@@ -1,0 +1,76 @@
+//! The client of one account, with the hints of its user stream: [`BinanceExecutionClient`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::ids::SubjectToken;
+use tokio::sync::watch;
+
+use super::settings::{ExecutionClientSettings, UserStreamTiming};
+use crate::client::HttpClient;
+use crate::data::{BinanceDataClient, RestClient};
+
+/// One account. Cheap to clone; clones share connections, limits and hints.
+#[derive(Clone)]
+pub struct BinanceExecutionClient {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) http: HttpClient,
+    /// Calls without a key, and the clock.
+    pub(super) public: RestClient,
+    pub(super) ws_url: String,
+    pub(super) recv_window_ms: u32,
+    pub(super) stream_timing: UserStreamTiming,
+    hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
+}
+
+impl BinanceExecutionClient {
+    /// Prepares the calls, which share connections, limits and clock with `data_client`; connects to nothing yet.
+    pub fn new(settings: &ExecutionClientSettings, data_client: &BinanceDataClient) -> Self {
+        let public = data_client.rest().clone();
+        let http = public.http();
+        Self {
+            inner: Arc::new(Inner {
+                http: http.with_credentials(settings.credentials.clone()),
+                public,
+                ws_url: settings.ws_url.trim_end_matches('/').to_owned(),
+                recv_window_ms: settings.recv_window_ms,
+                stream_timing: settings.stream_timing,
+                hints: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Reports that something happened to this symbol; a symbol without a receiver is ignored.
+    pub(super) fn hint(&self, symbol: &str) {
+        let Ok(symbol) = symbol.parse::<SubjectToken>() else {
+            return;
+        };
+        if let Some(hint) = self.lock_hints().get(&symbol) {
+            hint.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Reports that something may have happened to any symbol.
+    pub(super) fn hint_all(&self) {
+        for hint in self.lock_hints().values() {
+            hint.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// A receiver of the hints about this symbol.
+    pub(super) fn hints_of(&self, symbol: &SubjectToken) -> watch::Receiver<u64> {
+        let mut hints = self.lock_hints();
+        let hint = hints.entry(symbol.clone()).or_default();
+        hint.subscribe()
+    }
+
+    fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, watch::Sender<u64>>> {
+        self.inner
+            .hints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}

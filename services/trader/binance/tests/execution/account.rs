@@ -1,0 +1,139 @@
+//! Balance, rights, positions, funding and leverage of the account.
+
+use exchange::{ExchangeError, ExecutionClient};
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
+use trader_core::orders::{Leg, OrderSide};
+
+use crate::test_exchange::{TestExchange, bitcoin, filled};
+
+#[tokio::test]
+async fn account_reports_balance_and_key_permissions() {
+    let rig = TestExchange::at_constant_price().await;
+    let wallet = rig.client.wallet_balance().await.unwrap();
+    let again = rig.with_key("reader", "secret").wallet_balance().await;
+    assert_eq!(wallet.alias, again.unwrap().alias, "the same for every key");
+    assert_eq!(wallet.balance, Decimal::from(10_000));
+    assert_eq!(wallet.available, Decimal::from(10_000));
+    for (key, trade, withdraw) in [
+        ("trader", true, false),
+        ("reader", false, false),
+        ("withdrawer", true, true),
+    ] {
+        let rights = rig.with_key(key, "secret").permissions().await.unwrap();
+        assert_eq!((rights.trade, rights.withdraw), (trade, withdraw), "{key}");
+        assert!(!rights.multi_assets);
+    }
+    assert!(!rig.client.is_hedge_mode().await.unwrap());
+    let refused = rig
+        .with_key("unknown", "secret")
+        .wallet_balance()
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, ExchangeError::Rejected { .. }),
+        "{refused}"
+    );
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn margin_and_leverage_are_set_once_and_read_back() {
+    let mut rig = TestExchange::at_constant_price().await;
+    assert!(!rig.client.is_prepared(&bitcoin(), 3).await.unwrap());
+    for leverage in [3, 3, 2] {
+        rig.client
+            .prepare_symbol(&bitcoin(), leverage)
+            .await
+            .unwrap();
+        assert!(rig.client.is_prepared(&bitcoin(), leverage).await.unwrap());
+    }
+    rig.buy().await;
+    rig.client.prepare_symbol(&bitcoin(), 2).await.unwrap();
+    let refused = rig.client.prepare_symbol(&bitcoin(), 1).await.unwrap_err();
+    assert!(
+        matches!(refused, ExchangeError::Rejected { .. }),
+        "{refused}"
+    );
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn positions_and_resting_orders_are_read_including_external_ones() {
+    let mut rig = TestExchange::at_constant_price().await;
+    assert!(rig.client.positions().await.unwrap().is_empty());
+    rig.buy().await;
+    let stop = rig.trigger(Leg::Stop, "39000");
+    rig.place(&stop).await;
+    let held = rig.client.positions().await.unwrap();
+    assert_eq!(
+        (held[0].symbol.as_str(), held[0].quantity.to_string()),
+        ("BTCUSDT", "0.01".to_owned())
+    );
+    let open = rig.client.open_orders().await.unwrap();
+    assert_eq!((open.len(), open[0].symbol.as_str()), (1, "BTCUSDT"));
+    assert!(
+        open[0].order.is_conditional
+            && open[0].order.client_order_id == stop.client_order_id.as_str()
+    );
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn fills_are_read_with_their_orders_and_costs() {
+    let mut rig = TestExchange::at_constant_price().await;
+    let before = rig.now();
+    let bought = rig.buy().await;
+    let exit = rig.market(Leg::Exit, "0.01");
+    let sold = filled(&rig.place(&exit).await);
+    for from in [before, UtcMs(before.0 - 30 * 24 * 3_600_000)] {
+        let trades = rig.client.fills_since(&bitcoin(), from).await.unwrap();
+        let ways: Vec<OrderSide> = trades.iter().map(|t| t.side).collect();
+        assert_eq!(ways, [OrderSide::Buy, OrderSide::Sell]);
+        assert!(trades[0].order_id < trades[1].order_id);
+        for (trade, fill) in trades.iter().zip([bought, sold]) {
+            let costs = fill.costs.unwrap();
+            assert_eq!(
+                (trade.fee, trade.realized_pnl),
+                (Some(costs.fee), costs.realized_pnl)
+            );
+            assert_eq!((trade.price, trade.at), (fill.price.to_decimal(), fill.at));
+        }
+    }
+    let later = UtcMs(rig.now().0 + 1);
+    assert!(
+        rig.client
+            .fills_since(&bitcoin(), later)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn funding_is_what_the_wallet_paid() {
+    let mut rig = TestExchange::start(&[[40_000; 4]; 2], 500).await;
+    rig.buy().await;
+    let (from, before) = (rig.now(), rig.balance().await);
+    rig.advance_to_minute(482).await;
+    let until = UtcMs(rig.now().0 + 1);
+    let payments = rig
+        .client
+        .funding_payments(&bitcoin(), from, until)
+        .await
+        .unwrap();
+    assert_eq!(payments.len(), 1);
+    assert!(payments[0].amount > Decimal::ZERO, "a long position pays");
+    assert_eq!(before - rig.balance().await, payments[0].amount);
+    let at = payments[0].at;
+    for (from, until, count) in [(at, at, 0), (at, UtcMs(at.0 + 1), 1), (from, at, 0)] {
+        let payments = rig
+            .client
+            .funding_payments(&bitcoin(), from, until)
+            .await
+            .unwrap();
+        assert_eq!(payments.len(), count, "{from} {until}");
+    }
+    rig.shut_down().await;
+}

@@ -1,0 +1,59 @@
+//! Errors of calls to an exchange, one variant for each thing that the caller does next: [`ExchangeError`].
+
+use std::time::Duration;
+
+use protocol::ids::SubjectToken;
+
+/// A call to the exchange that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ExchangeError {
+    /// The call may succeed later.
+    #[error("{what}: {reason}")]
+    Retry {
+        /// The call, for example `candles`.
+        what: &'static str,
+        /// The cause, in one line.
+        reason: String,
+        /// The shortest wait that the exchange or the client's own limits demand; `None` if neither does.
+        after: Option<Duration>,
+    },
+    /// The call fails again until the settings or the account change.
+    #[error("{what}: {reason}")]
+    Rejected {
+        /// The call, for example `candles`.
+        what: &'static str,
+        /// The cause, in one line.
+        reason: String,
+    },
+    /// The settings name a symbol that cannot be traded.
+    #[error(
+        "SYMBOLS=\"{symbol}\": expected listed symbols such as {examples}; {symbol} is {reason}"
+    )]
+    UnknownSymbol {
+        /// The symbol of the settings.
+        symbol: SubjectToken,
+        /// Why the symbol cannot be traded.
+        reason: String,
+        /// A few symbols that can be traded, the most similar first.
+        examples: String,
+    },
+}
+
+impl ExchangeError {
+    /// A failure that may pass, without a demanded wait. The reason must be one line.
+    pub fn retry(what: &'static str, reason: impl Into<String>) -> Self {
+        Self::Retry {
+            what,
+            reason: reason.into(),
+            after: None,
+        }
+    }
+
+    /// A failure that a retry cannot fix. The reason must be one line.
+    pub fn rejected(what: &'static str, reason: impl Into<String>) -> Self {
+        Self::Rejected {
+            what,
+            reason: reason.into(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Counters and state of the feed, for heartbeats, health and metrics: [`FeedStats`]. Only the feed writes them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protocol::heartbeat::{ComponentState, ComponentStatus};
+use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+use runtime::clock;
+use runtime::components::ComponentSource;
+use trader_core::circuit_breaker::EXCHANGE_ERRORS;
+
+/// Deadline of an iteration in milliseconds. The loop ticks five times a second, also in a quiet market.
+const DEADLINE_MS: u64 = 10_000;
+
+/// Counters and state of a feed.
+#[derive(Debug, Default)]
+pub struct FeedStats {
+    iterations: AtomicU64,
+    errors: AtomicU64,
+    errors_in_a_row: AtomicU64,
+    healthy: AtomicBool,
+    stopped: AtomicBool,
+    details: Mutex<FeedStatsInner>,
+}
+
+#[derive(Debug, Default)]
+struct FeedStatsInner {
+    last_error: Option<LastFeedError>,
+    /// End of the newest candle sent to a book, by symbol.
+    closed_until: BTreeMap<SubjectToken, UtcMs>,
+}
+
+/// An error of the feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastFeedError {
+    /// Wall time of the error.
+    pub at: UtcMs,
+    /// The error, in one line.
+    pub text: String,
+}
+
+impl ComponentSource for FeedStats {
+    fn component_status(&self) -> ComponentStatus {
+        Self::component_status(self)
+    }
+
+    fn last_error(&self) -> Option<(UtcMs, String)> {
+        Self::last_error(self).map(|error| (error.at, error.text))
+    }
+}
+
+impl FeedStats {
+    /// Iterations of the feed's loop, errors and state: retrying while the stream is down or candles are stale.
+    pub fn component_status(&self) -> ComponentStatus {
+        let state = if self.stopped.load(Relaxed) {
+            ComponentState::Stopped
+        } else if self.healthy.load(Relaxed) {
+            ComponentState::Ok
+        } else {
+            ComponentState::Retrying
+        };
+        ComponentStatus {
+            deadline_ms: Some(DEADLINE_MS),
+            iterations: self.iterations.load(Relaxed),
+            errors: self.errors.load(Relaxed),
+            state,
+        }
+    }
+
+    /// The newest error since the start; `None` if there was none.
+    pub fn last_error(&self) -> Option<LastFeedError> {
+        self.details().last_error.clone()
+    }
+
+    /// End of the newest candle sent to a book, for each symbol with a subscription.
+    pub fn closed_until(&self) -> BTreeMap<SubjectToken, UtcMs> {
+        self.details().closed_until.clone()
+    }
+
+    /// Age of the newest candle in exchange time, of the symbol for which it is highest; `None` without candles.
+    pub fn candle_age(&self, market_now: UtcMs) -> Option<Duration> {
+        let details = self.details();
+        let oldest = details.closed_until.values().min();
+        oldest.map(|oldest| market_now.since(*oldest))
+    }
+
+    /// Whether so many calls failed in a row that no book may enter a position.
+    pub fn is_exchange_failing(&self) -> bool {
+        self.errors_in_a_row.load(Relaxed) >= EXCHANGE_ERRORS
+    }
+
+    /// Records an answered call or a candle: the errors in a row start at zero again.
+    pub fn record_success(&self) {
+        self.errors_in_a_row.store(0, Relaxed);
+    }
+
+    /// Records one iteration of the feed's loop, and whether the feed is healthy after it.
+    pub fn record_iteration(&self, healthy: bool) {
+        self.iterations.fetch_add(1, Relaxed);
+        self.healthy.store(healthy, Relaxed);
+    }
+
+    /// Records an error, in one line.
+    pub fn record_error(&self, text: String) {
+        self.errors.fetch_add(1, Relaxed);
+        self.errors_in_a_row.fetch_add(1, Relaxed);
+        self.details().last_error = Some(LastFeedError {
+            at: clock::now(),
+            text,
+        });
+    }
+
+    /// Records the end of the newest candle that a book of this symbol has been sent.
+    pub fn record_candle(&self, symbol: &SubjectToken, closed_until: UtcMs) {
+        let mut details = self.details();
+        match details.closed_until.get_mut(symbol) {
+            Some(newest) => *newest = closed_until,
+            None => drop(details.closed_until.insert(symbol.clone(), closed_until)),
+        }
+    }
+
+    /// Removes a symbol without subscriptions.
+    pub fn remove_symbol(&self, symbol: &SubjectToken) {
+        self.details().closed_until.remove(symbol);
+    }
+
+    /// Records the end of the feed.
+    pub fn record_stop(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    fn details(&self) -> MutexGuard<'_, FeedStatsInner> {
+        self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
