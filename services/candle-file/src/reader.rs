@@ -191,13 +191,12 @@ impl CandleReader {
             return Ok(None);
         };
         let cell = self.cell(position);
-        match number(cell).filter(|n| *n >= Decimal::ZERO) {
-            Some(amount) => Ok(Some(amount)),
-            None => {
-                let expected = format!("a number from 0 to below {VALUE_LIMIT}");
-                Err(self.invalid_value(self.line(), column, cell, expected))
-            }
+        let amount = number(cell).filter(|n| *n >= Decimal::ZERO);
+        if amount.is_none() {
+            let expected = format!("a number from 0 to below {VALUE_LIMIT}");
+            return Err(self.invalid_value(self.line(), column, cell, expected));
         }
+        Ok(amount)
     }
 
     /// Text of a cell of the row that was read last; empty if the row is too short.

@@ -131,9 +131,10 @@ impl LatchWatcher {
                 let filter = filter::ACCOUNT_REPORTS;
                 reports = Some(Subscription::start(&self.bus, streams::REPORTS, filter));
             }
-            let next_check = match self.check(&watched).await? {
-                true => CHECK_WAIT.wait(1),
-                false => RETRY_DELAY,
+            let next_check = if self.check(&watched).await? {
+                CHECK_WAIT.wait(1)
+            } else {
+                RETRY_DELAY
             };
             tokio::select! {
                 changed = self.watched.changed() => changed.map_err(|_| ReceiverDropped)?,

@@ -3,7 +3,8 @@
 
 use std::sync::OnceLock;
 
-use super::{CATALOGUE, CATALOGUED, Contract};
+use super::catalogue::CATALOGUE;
+use super::contract::{CATALOGUED, Contract};
 use crate::trading::enums::{ContractStatus, ContractType};
 
 /// Largest number of listed contracts.

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use rust_decimal::{Decimal, dec};
 
 use super::enums::{AlgoStatus, MarginMode, PositionSide};
-use super::exchange_state::Contracts;
-use super::filters::SymbolFilters;
+use super::filters::{Contracts, SymbolFilters};
 use super::leverage_brackets::Bracket;
 use super::order::{Algo, Income, Order, Trade};
 use super::position::{MONEY_DECIMALS, Position};

@@ -7,8 +7,7 @@ use rust_decimal::Decimal;
 use super::account::Account;
 use super::error::ExchangeError;
 use super::fault::TradingFault;
-use super::filters::SymbolFilters;
-use super::funding::FUNDING_INTERVAL_MS;
+use super::filters::{Contracts, SymbolFilters};
 use super::record::{CallRecords, LogRecord, PriceChange, Record, UserNews, UserNotice};
 use crate::symbols::Contract;
 
@@ -16,11 +15,10 @@ use crate::symbols::Contract;
 pub const TAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0005);
 /// Maker fee as a share of the value.
 pub const MAKER_FEE_RATE: Decimal = rust_decimal::dec!(0.0002);
+/// Funding falls due at every multiple of this interval.
+pub(super) const FUNDING_INTERVAL_MS: i64 = 8 * 3_600_000;
 /// Funding every eight hours as a share of the value.
 pub const FUNDING_RATE: Decimal = rust_decimal::dec!(0.0001);
-
-/// Filters of the contracts by symbol, also of unlisted ones.
-pub type Contracts = BTreeMap<String, SymbolFilters>;
 
 /// Last assigned id of each kind.
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! Current filters of a contract, which a fault may change, and the checks of prices and quantities.
 
+use std::collections::BTreeMap;
+
 use rust_decimal::{Decimal, dec};
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,9 @@ use super::error::ExchangeError;
 use super::fault::{FilterFault, Positive};
 use super::leverage_brackets::{self, Bracket};
 use crate::symbols::Contract;
+
+/// Filters of the contracts by symbol, also of unlisted ones.
+pub type Contracts = BTreeMap<String, SymbolFilters>;
 
 /// Largest number of open orders of an account per contract.
 const MAX_OPEN_ORDERS: usize = 200;

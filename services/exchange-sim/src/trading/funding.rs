@@ -3,14 +3,11 @@
 use rust_decimal::Decimal;
 
 use super::enums::IncomeType;
-use super::exchange_state::{ExchangeState, FUNDING_RATE};
+use super::exchange_state::{ExchangeState, FUNDING_INTERVAL_MS, FUNDING_RATE};
 use super::execute::USDT;
 use super::position::{MONEY_DECIMALS, Position};
 use super::prices::Now;
 use super::record::Record;
-
-/// Funding falls due at every multiple of this interval.
-pub(super) const FUNDING_INTERVAL_MS: i64 = 8 * 3_600_000;
 
 /// Time of the first funding after `now_ms`.
 pub(crate) const fn next_funding_ms(now_ms: i64) -> i64 {

@@ -98,7 +98,7 @@ pub struct BacktestArgs {
     pub min_notional: Option<Decimal>,
 
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 impl BacktestArgs {

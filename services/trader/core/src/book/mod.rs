@@ -35,5 +35,5 @@ pub use execution::{
     funding_unknown_since, is_unprotected, reconciliation_tasks, resting_orders,
 };
 pub use exit_reason::ExitReason;
-pub use record::{BookRecord, DropReason, Entry, Position, Trade};
-pub use state::{BookPhase, BookState, FoldError, RejectedSignals, Writer, first_needed_candle};
+pub use record::{BookRecord, DropReason, Entry, Position, Trade, Writer};
+pub use state::{BookPhase, BookState, FoldError, RejectedSignals, first_needed_candle};

@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{BookConfig, ExitReason, Writer};
+use super::{BookConfig, ExitReason};
 use crate::circuit_breaker::Breaker;
 use crate::entry::SignalRejection;
 use crate::fixed_point::{Price, Qty};
@@ -20,9 +20,22 @@ use crate::regime::Regime;
 use crate::strategy::Strategy;
 use crate::symbol_filters::SymbolFilters;
 
+/// The process that may append to a book's journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Writer {
+    /// Instance name of the process, such as `trader-paper-1`.
+    pub instance: SubjectToken,
+    /// Boot id of the process.
+    pub boot: SubjectToken,
+}
+
 /// One fact in a book's journal. Times are exchange times; the batch carries the writer's time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a batch has few records, and the large one is the first of a writer"
+)]
 pub enum BookRecord {
     /// Another process writes this journal from here on.
     WriterChanged {

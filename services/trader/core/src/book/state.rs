@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::book::{BookConfig, BookRecord, Entry, Position, Trade};
+use crate::book::{BookConfig, BookRecord, Entry, Position, Trade, Writer};
 use crate::entry::SignalRejection;
 use crate::orders::{ClientOrderId, FillCosts, Leg, Order, OrderStatus, TrackedOrder};
 use crate::performance::Performance;
@@ -68,15 +68,6 @@ pub struct RejectedSignals {
     pub count: u64,
     /// Close time of the newest bar with such a signal.
     pub last_bar: UtcMs,
-}
-
-/// The process that may append to a book's journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Writer {
-    /// Instance name of the process, such as `trader-paper-1`.
-    pub instance: SubjectToken,
-    /// Boot id of the process.
-    pub boot: SubjectToken,
 }
 
 /// Phase of a book.

@@ -168,9 +168,8 @@ fn operator_event_is_made_of_money_changes_and_required_actions() {
     for (_, record) in every_record() {
         let kind = operator_event(&book, &record).map(|body| body.kind());
         let expected = match &record {
-            BookRecord::WriterChanged { previous: None, .. } => None,
-            BookRecord::WriterChanged { .. } => Some("book_acquired"),
-            BookRecord::BookOpened { .. }
+            BookRecord::WriterChanged { previous: None, .. }
+            | BookRecord::BookOpened { .. }
             | BookRecord::CapitalChanged { .. }
             | BookRecord::EntryDecided(_)
             | BookRecord::SignalRejected { .. }
@@ -184,6 +183,7 @@ fn operator_event_is_made_of_money_changes_and_required_actions() {
                 lock: EntryLockKind::CooldownPeriod,
                 ..
             } => None,
+            BookRecord::WriterChanged { .. } => Some("book_acquired"),
             BookRecord::OrderClosedUnfilled { code: Some(_), .. } => Some("order_rejected"),
             other => Some(other.kind()),
         };
