@@ -63,6 +63,7 @@ async fn messages_have_the_specified_text_with_bold_headings() {
         "🔄 AUTO-RESTART TRIGGERED: PAPER trader-paper-1\nAttempt: 3/1000\nReason: killed by SIGKILL (exit 137)\n\
          Consecutive Failures: 1\nUptime: 2.5h\nNext restart in: 30s\n\
          Open positions: kept, not managed until the restart\n\
+         Runbook: docs/operations/runbook.md#unit_restart_scheduled\n\
          Action: none; if it repeats, check with scripts/bearish explain trader-paper-1"
     );
     let shown = telegram.shown();

@@ -187,7 +187,8 @@ async fn unpublished_events_are_published_after_a_restart() {
     system.set_events_full(true).await;
     system.wait_for_trades(1, seconds(90)).await;
     first.kill();
-    let mut second = setup.start();
+    // Books that another trader acquires are an event.
+    let mut second = system.trader_setup("muted-too").start();
     second.wait_until_running().await;
     second.kill();
     let journals = system.journals().await;
