@@ -196,9 +196,10 @@ async fn unpublished_events_are_published_after_a_restart() {
         &journals,
         &bus_reader::stored_events(system.operator_bus()).await,
     );
+    // The market is fast: the entry may have been published before the stream was full.
     assert!(
-        missing.len() >= 5,
-        "expected two fills and three writer changes: {missing:?}"
+        missing.len() >= 4,
+        "expected a closed position and three writer changes: {missing:?}"
     );
     system.set_events_full(false).await;
     let third = setup.start();
