@@ -365,7 +365,10 @@ async fn frozen_unit_is_detected_stopped_and_started() {
     else {
         unreachable!()
     };
-    assert!(reason.starts_with("hung: no heartbeat for 3"), "{reason}");
+    // From 3.0 to 3.9 s: a round number has no decimals.
+    let silent = reason.strip_prefix("hung: no heartbeat for 3");
+    let is_three = silent.is_some_and(|rest| rest.starts_with(['.', 's']));
+    assert!(is_three, "{reason}");
     rig.wait_for_event("unit_recovered").await;
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::signed::{
     FLAT_MINUTES, KEY, SECRET, call_ok, minute_file, send, signature, start_trading,
 };
-use super::{Client, RunningExchange, TIMEOUT, time};
+use super::{Client, RunningExchange, TIMEOUT, signed, time};
 
 /// Market order for 0.01 BTC.
 pub(crate) const BUY: &str = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01";
@@ -20,18 +20,9 @@ pub(crate) async fn start_with_fault_api() -> RunningExchange {
     start_trading(&minute_file(&FLAT_MINUTES), &["--fault-api", "1"]).await
 }
 
-/// Arms a fault; returns its id.
+/// Arms a fault; returns its id, if it has one.
 pub(crate) async fn arm(exchange: &RunningExchange, fault: Value) -> Option<u64> {
-    let (status, _, body) = send(
-        exchange.address,
-        "POST",
-        "/sim/fault",
-        None,
-        &fault.to_string(),
-    )
-    .await;
-    assert_eq!(status, 200, "{fault}: {body}");
-    body["id"].as_u64()
+    signed::arm(exchange.address, fault).await
 }
 
 /// A fault of new orders.

@@ -79,10 +79,11 @@ pub(crate) async fn call_as(
     send(address, method, &target, Some(key), "").await
 }
 
-/// Arms a fault.
-pub(crate) async fn arm(address: SocketAddr, fault: Value) {
+/// Arms a fault; returns its id, if it has one.
+pub(crate) async fn arm(address: SocketAddr, fault: Value) -> Option<u64> {
     let (status, _, body) = send(address, "POST", "/sim/fault", None, &fault.to_string()).await;
     assert_eq!(status, 200, "{fault}: {body}");
+    body["id"].as_u64()
 }
 
 /// A signed call that must succeed.
