@@ -5,6 +5,7 @@ use protocol::event::EventBody;
 use protocol::ids::{BookKey, SubjectToken};
 
 use crate::book::{BookRecord, Position, Trade};
+use crate::orders::PLACE_TAKEN;
 use crate::protections::EntryLockKind;
 use crate::strategy::Strategy;
 
@@ -40,6 +41,10 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
         | BookRecord::OrderAccepted { .. }
         | BookRecord::OrderFilled { .. }
         | BookRecord::OrderClosedUnfilled { code: None, .. }
+        // Another stop, or target, protects the position.
+        | BookRecord::OrderClosedUnfilled { code: Some(PLACE_TAKEN), .. }
+        // The position that follows is news of its own.
+        | BookRecord::EntryAdopted(_)
         | BookRecord::OrderCostsRecorded { .. }
         // Imposed after every trade: no news for the operator.
         | BookRecord::EntriesLocked {

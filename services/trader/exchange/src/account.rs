@@ -33,6 +33,8 @@ pub struct ExchangePosition {
     pub symbol: String,
     /// Quantity in base units: positive long, negative short.
     pub quantity: Decimal,
+    /// Mean entry price in the quote currency; `None` if the exchange does not state it.
+    pub entry_price: Option<Decimal>,
 }
 
 /// An open order of the account.

@@ -8,7 +8,8 @@ use protocol::time::UtcMs;
 use runtime::components::ProcessStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use trader_core::orders::{ExchangeView, FundingPayment, Order, OrderCallOutcome};
+use trader_core::fixed_point::Qty;
+use trader_core::orders::{ExchangeView, FillCosts, FundingPayment, Order, OrderCallOutcome};
 
 use crate::{
     ApiPermissions, ExchangeError, ExchangeFill, ExchangePosition, RestingOrder, WalletBalance,
@@ -24,8 +25,8 @@ pub trait ExecutionClient: Send + Sync {
     /// [`ExchangeError`] if the time must be queried and the query fails.
     async fn now(&self) -> Result<UtcMs, ExchangeError>;
 
-    /// Submits this order once, dated with its own time. A fill is reported with its costs; a fill whose trades the
-    /// exchange does not list yet is reported as open, and must be queried.
+    /// Submits this order once, dated with its own time. A fill is reported as soon as the exchange states it, without
+    /// its costs.
     ///
     /// The outcome is lost with the future: a caller that drops it must query the order.
     async fn submit_order(&self, symbol: &SubjectToken, order: &Order) -> OrderCallOutcome;
@@ -42,17 +43,28 @@ pub trait ExecutionClient: Send + Sync {
         is_conditional: bool,
     ) -> Result<(), ExchangeError>;
 
-    /// Queries the state of an order: `Reported`, or `NotFound` if the exchange has neither the order nor one of its
-    /// trades.
+    /// Queries the state of an order: `Reported`, without the costs of a fill, or `NotFound` if the exchange has neither
+    /// the order nor one of its trades.
     ///
     /// # Errors
-    /// [`ExchangeError::Retry`] if the state is not known now, also while the listed trades do not add up to the
-    /// order; [`ExchangeError::Rejected`] if a retry cannot help: fees are paid in another asset.
+    /// [`ExchangeError`] if the state is not known now.
     async fn query_order(
         &self,
         symbol: &SubjectToken,
         order: &Order,
     ) -> Result<OrderCallOutcome, ExchangeError>;
+
+    /// Queries what the fill of an order cost, by the exchange's id of the order. Fees in another asset are converted at
+    /// its price when the trade was made. `None` while the listed trades do not add up to `quantity`.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] if a call fails, also the one for the price of another asset.
+    async fn order_costs(
+        &self,
+        symbol: &SubjectToken,
+        exchange_order_id: i64,
+        quantity: Qty,
+    ) -> Result<Option<FillCosts>, ExchangeError>;
 
     /// Queries position and open orders of one symbol. An order that fills meanwhile is seen twice, as an order and
     /// as a position, rather than not at all.
@@ -61,10 +73,11 @@ pub trait ExecutionClient: Send + Sync {
     /// [`ExchangeError`]; rejected in hedge mode.
     async fn exchange_view(&self, symbol: &SubjectToken) -> Result<ExchangeView, ExchangeError>;
 
-    /// Queries the symbol's fills from `from` on, in order, external ones included.
+    /// Queries the symbol's trades from `from` on, in the order of their ids, external ones included.
     ///
     /// # Errors
-    /// [`ExchangeError`]; nothing is returned of a list that could not be read to its end.
+    /// [`ExchangeError`]; nothing is returned of a list that could not be read to its end, or while the order of one
+    /// trade is not shown.
     async fn fills_since(
         &self,
         symbol: &SubjectToken,
@@ -104,6 +117,12 @@ pub trait ExecutionClient: Send + Sync {
     /// # Errors
     /// [`ExchangeError`] if the call fails.
     async fn permissions(&self) -> Result<ApiPermissions, ExchangeError>;
+
+    /// Queries whether the account pays fees in another asset than the quote currency while its balance there lasts.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] if the call fails.
+    async fn pays_fees_in_other_asset(&self) -> Result<bool, ExchangeError>;
 
     /// Queries whether the account may hold positions of both sides at once.
     ///

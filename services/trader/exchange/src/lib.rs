@@ -20,4 +20,4 @@ pub use error::ExchangeError;
 pub use execution_client::ExecutionClient;
 pub use feed::{FeedClosed, FeedError, FeedEvent, FeedHandle};
 pub use feed_stats::{FeedStats, LastFeedError};
-pub use fills::{ExchangeFill, fills_against};
+pub use fills::ExchangeFill;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use exchange::{ExchangeClock, ExchangeError};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
+use rust_decimal::Decimal;
 use trader_core::candle::{Candle, Interval};
 use trader_core::symbol_filters::SymbolFilters;
 
@@ -115,6 +116,24 @@ impl RestClient {
             }
         }
         Ok(candles)
+    }
+
+    /// Queries the price with which a minute opened. The minute may still run.
+    ///
+    /// # Errors
+    /// [`ExchangeError`]; a retry while the exchange does not list the minute.
+    pub(crate) async fn open_price(
+        &self,
+        symbol: &SubjectToken,
+        minute: UtcMs,
+    ) -> Result<Decimal, ExchangeError> {
+        let span = minute..Interval::M1.close_of(minute);
+        let page = self.candle_page(symbol, Interval::M1, span, 1).await?;
+        let first = page.first();
+        let missing = || retry("candles", format!("{symbol}: minute {minute} is not listed yet"));
+        first
+            .map(|candle| candle.open.to_decimal())
+            .ok_or_else(missing)
     }
 
     /// One answer's candles that open in `span`.

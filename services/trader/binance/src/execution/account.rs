@@ -1,17 +1,15 @@
-//! The account as a whole: balance, permissions, positions, open orders, fills, funding; leverage and margin mode.
+//! The account as a whole: balance, permissions, positions, open orders, funding; leverage and margin mode.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use exchange::{
-    ApiPermissions, ExchangeError, ExchangeFill, ExchangePosition, RestingOrder, WalletBalance,
-};
+use exchange::{ApiPermissions, ExchangeError, ExchangePosition, RestingOrder, WalletBalance};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use reqwest::Method;
-use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder, OrderSide};
+use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder};
 
 use super::client::BinanceExecutionClient;
-use super::order_answer::fee_of;
+use super::order_answer::{conditional_stop, ordinary_stop};
 use super::order_query::PAGE;
 use super::signed_call::list;
 use crate::QUOTE;
@@ -19,13 +17,13 @@ use crate::client::{Call, code};
 use crate::error::{rejected, retry};
 use crate::wire::Acknowledged;
 use crate::wire::account::{
-    AccountAnswer, BalanceAnswer, IncomeAnswer, MarginType, PositionAnswer, PositionMode,
+    AccountAnswer, BalanceAnswer, FeeBurnAnswer, IncomeAnswer, MarginType, PositionAnswer, PositionMode,
     PositionModeAnswer, SymbolConfigAnswer,
 };
-use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer, Side, TradeAnswer};
+use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer};
 
 /// The longest span that Binance lists trades of at once: seven days.
-const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
+pub(super) const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// Kinds of income that are in no trade's fee or profit.
 const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
@@ -59,6 +57,13 @@ impl BinanceExecutionClient {
         })
     }
 
+    /// Queries whether fees are paid in BNB while its balance lasts.
+    pub(super) async fn pays_fees_in_other_asset(&self) -> Result<bool, ExchangeError> {
+        let call = Call::get("fee asset", "/fapi/v1/feeBurn");
+        let answer: FeeBurnAnswer = self.query(call).await?;
+        Ok(answer.fee_burn)
+    }
+
     /// Queries whether positions of both sides may be held at once.
     pub(super) async fn is_hedge_mode(&self) -> Result<bool, ExchangeError> {
         let call = Call::get("position mode", "/fapi/v1/positionSide/dual");
@@ -74,15 +79,18 @@ impl BinanceExecutionClient {
         const WHAT: &str = "positions";
         let call = list(WHAT, "/fapi/v3/positionRisk").optional("symbol", symbol);
         let all: Vec<PositionAnswer> = self.query(call).await?;
-        let mut held = Vec::new();
+        let mut held: Vec<ExchangePosition> = Vec::new();
         for position in all {
             if position.position_amt.is_zero() {
                 continue;
             }
             match position.position_side {
+                // A list may have a row twice.
+                PositionMode::Both if held.iter().any(|h| h.symbol == position.symbol) => {}
                 PositionMode::Both => held.push(ExchangePosition {
                     symbol: position.symbol,
                     quantity: position.position_amt,
+                    entry_price: position.entry_price.filter(|price| !price.is_zero()),
                 }),
                 PositionMode::Long | PositionMode::Short => {
                     let reason = "the account is in hedge mode: allowed is one-way mode";
@@ -107,20 +115,22 @@ impl BinanceExecutionClient {
         let call = list(WHAT, "/fapi/v1/openAlgoOrders").optional("symbol", symbol);
         let conditional: Vec<AlgoOrderAnswer> = self.query(call).await?;
         let ordinary = ordinary.into_iter().map(|order| RestingOrder {
-            symbol: order.symbol,
             order: OpenOrder {
+                stop: ordinary_stop(&order),
                 client_order_id: order.client_order_id,
                 exchange_order_id: order.order_id,
                 is_conditional: false,
             },
+            symbol: order.symbol,
         });
         let conditional = conditional.into_iter().map(|algo| RestingOrder {
-            symbol: algo.symbol,
             order: OpenOrder {
+                stop: conditional_stop(&algo),
                 client_order_id: algo.client_algo_id,
                 exchange_order_id: algo.algo_id,
                 is_conditional: true,
             },
+            symbol: algo.symbol,
         });
         Ok(ordinary.chain(conditional).collect())
     }
@@ -135,7 +145,8 @@ impl BinanceExecutionClient {
         let held = self.positions_of(Some(symbol)).await?;
         let ours = held.iter().filter(|h| h.symbol == symbol.as_str());
         Ok(ExchangeView {
-            position: ours.map(|h| h.quantity).sum(),
+            position: ours.clone().map(|h| h.quantity).sum(),
+            entry_price: ours.clone().find_map(|h| h.entry_price),
             open_orders: open
                 .into_iter()
                 .filter(|r| r.symbol == symbol.as_str())
@@ -171,7 +182,7 @@ impl BinanceExecutionClient {
                 let counts = BESIDE_TRADES.contains(&kind.as_str());
                 last = last.max(at.0);
                 if seen.insert((kind, id, at)) && counts {
-                    let amount = -income.income;
+                    let amount = -self.value_in_quote(&income.asset, income.income, at).await?;
                     payments.push(FundingPayment { at, amount });
                 }
             }
@@ -184,68 +195,6 @@ impl BinanceExecutionClient {
         }
         payments.sort_by_key(|p| p.at);
         Ok(payments)
-    }
-
-    /// Queries the symbol's trades from `from` on, in order, including trades of orders that another program or the
-    /// operator placed.
-    pub(super) async fn fills_since(
-        &self,
-        symbol: &SubjectToken,
-        from: UtcMs,
-    ) -> Result<Vec<ExchangeFill>, ExchangeError> {
-        let now = exchange::ExecutionClient::now(self).await?;
-        let mut start = from.0;
-        loop {
-            let page = self.trade_page(symbol, Span::Time(start)).await?;
-            let next = start.saturating_add(SPAN_MS);
-            let is_last = next > now.0;
-            if is_last && page.len() < PAGE {
-                return fills(page);
-            }
-            if !page.is_empty() {
-                return self.all_from(symbol, page).await;
-            }
-            start = next;
-        }
-    }
-
-    /// The trades that follow these, by id: requests by id have no longest span.
-    async fn all_from(
-        &self,
-        symbol: &SubjectToken,
-        mut all: Vec<TradeAnswer>,
-    ) -> Result<Vec<ExchangeFill>, ExchangeError> {
-        while let Some(last) = all.iter().map(|trade| trade.id).max() {
-            let page = self.trade_page(symbol, Span::From(last + 1)).await?;
-            let full = page.len() >= PAGE;
-            let known = all.len();
-            all.extend(page.into_iter().filter(|trade| trade.id > last));
-            if !full || all.len() == known {
-                break;
-            }
-        }
-        fills(all)
-    }
-
-    async fn trade_page(
-        &self,
-        symbol: &SubjectToken,
-        span: Span,
-    ) -> Result<Vec<TradeAnswer>, ExchangeError> {
-        let (from_id, start) = match span {
-            Span::Time(start) => (None, Some(start)),
-            Span::From(id) => (Some(id), None),
-        };
-        let call = list("trades", "/fapi/v1/userTrades")
-            .param("symbol", symbol)
-            .optional("startTime", start)
-            .optional(
-                "endTime",
-                start.map(|start| start.saturating_add(SPAN_MS - 1)),
-            )
-            .optional("fromId", from_id)
-            .param("limit", PAGE);
-        self.query(call).await
     }
 
     /// Sets isolated margin and this leverage, and reads both back.
@@ -290,38 +239,4 @@ impl BinanceExecutionClient {
         let found = found.ok_or_else(|| retry(WHAT, format!("the answer has no {symbol}")))?;
         Ok(found.margin_type == MarginType::Isolated && found.leverage == i64::from(leverage))
     }
-}
-
-/// The trades that a request asks for.
-enum Span {
-    /// A week of trades from this time on.
-    Time(i64),
-    /// Trades from this id on.
-    From(i64),
-}
-
-/// The fills of these trades by id; a list may have a trade twice.
-fn fills(trades: Vec<TradeAnswer>) -> Result<Vec<ExchangeFill>, ExchangeError> {
-    let by_id: BTreeMap<i64, TradeAnswer> = trades.into_iter().map(|t| (t.id, t)).collect();
-    by_id.values().map(fill).collect()
-}
-
-fn fill(trade: &TradeAnswer) -> Result<ExchangeFill, ExchangeError> {
-    let side = match &trade.side {
-        Side::Buy => OrderSide::Buy,
-        Side::Sell => OrderSide::Sell,
-        Side::Other(other) => {
-            return Err(retry("trades", format!("the trade's side is {other:?}")));
-        }
-    };
-    Ok(ExchangeFill {
-        id: trade.id,
-        order_id: trade.order_id,
-        side,
-        quantity: trade.qty,
-        price: trade.price,
-        at: trade.time,
-        fee: fee_of(trade).ok(),
-        realized_pnl: trade.realized_pnl,
-    })
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
+use rust_decimal::Decimal;
 use tokio::sync::watch;
 
 use super::settings::{ExecutionClientSettings, UserStreamTiming};
@@ -24,6 +26,8 @@ pub(super) struct Inner {
     pub(super) recv_window_ms: u32,
     pub(super) stream_timing: UserStreamTiming,
     hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
+    /// The asset, minute and price of the last conversion: the trades of an order are made together.
+    price: Mutex<Option<(String, UtcMs, Decimal)>>,
 }
 
 impl BinanceExecutionClient {
@@ -39,6 +43,7 @@ impl BinanceExecutionClient {
                 recv_window_ms: settings.recv_window_ms,
                 stream_timing: settings.stream_timing,
                 hints: Mutex::default(),
+                price: Mutex::default(),
             }),
         }
     }
@@ -65,6 +70,24 @@ impl BinanceExecutionClient {
         let mut hints = self.lock_hints();
         let hint = hints.entry(symbol.clone()).or_default();
         hint.subscribe()
+    }
+
+    /// The price of an asset in this minute; `None` if another was converted last.
+    pub(super) fn known_price(&self, asset: &str, minute: UtcMs) -> Option<Decimal> {
+        let known = self.lock_price();
+        let same = known.as_ref().filter(|(a, m, _)| a == asset && *m == minute);
+        same.map(|(_, _, price)| *price)
+    }
+
+    pub(super) fn remember_price(&self, asset: &str, minute: UtcMs, price: Decimal) {
+        *self.lock_price() = Some((asset.to_owned(), minute, price));
+    }
+
+    fn lock_price(&self) -> MutexGuard<'_, Option<(String, UtcMs, Decimal)>> {
+        self.inner
+            .price
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, watch::Sender<u64>>> {

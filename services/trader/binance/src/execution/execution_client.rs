@@ -13,7 +13,8 @@ use protocol::time::UtcMs;
 use runtime::components::ProcessStatus;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use trader_core::orders::{ExchangeView, FundingPayment, Order, OrderCallOutcome};
+use trader_core::fixed_point::Qty;
+use trader_core::orders::{ExchangeView, FillCosts, FundingPayment, Order, OrderCallOutcome};
 
 use super::client::BinanceExecutionClient;
 use super::user_stream::UserStream;
@@ -52,6 +53,15 @@ impl ExecutionClient for BinanceExecutionClient {
         self.query_order(symbol, order).await
     }
 
+    async fn order_costs(
+        &self,
+        symbol: &SubjectToken,
+        exchange_order_id: i64,
+        quantity: Qty,
+    ) -> Result<Option<FillCosts>, ExchangeError> {
+        self.order_costs(symbol, exchange_order_id, quantity).await
+    }
+
     async fn exchange_view(&self, symbol: &SubjectToken) -> Result<ExchangeView, ExchangeError> {
         self.exchange_view(symbol).await
     }
@@ -87,6 +97,10 @@ impl ExecutionClient for BinanceExecutionClient {
 
     async fn permissions(&self) -> Result<ApiPermissions, ExchangeError> {
         self.permissions().await
+    }
+
+    async fn pays_fees_in_other_asset(&self) -> Result<bool, ExchangeError> {
+        self.pays_fees_in_other_asset().await
     }
 
     async fn is_hedge_mode(&self) -> Result<bool, ExchangeError> {

@@ -1,80 +1,101 @@
-//! What the exchange's answers about an order and its trades mean, and whether they are complete.
-
-use std::collections::BTreeMap;
+//! What the exchange's answers about an order mean.
 
 use exchange::ExchangeError;
 use rust_decimal::Decimal;
 use trader_core::fixed_point::{Price, Qty, SCALE};
-use trader_core::orders::{Fill, FillCosts};
+use trader_core::orders::{ExecutionReport, Fill, OrderSide, WorkingStop};
 
-use crate::QUOTE;
-use crate::error::{rejected, retry};
-use crate::wire::orders::{AlgoStatus, OrderAnswer, OrderStatus, TradeAnswer};
+use crate::error::retry;
+use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer, OrderStatus, Side};
 
 /// The name of these calls in errors.
 pub(super) const WHAT: &str = "order query";
 
-/// Adds the trades of an order up. They must be the order's and complete; otherwise [`ExchangeError::Retry`].
-pub(super) fn sum(
-    trades: &BTreeMap<i64, TradeAnswer>,
-    order: &OrderAnswer,
-) -> Result<Fill, ExchangeError> {
-    let id = order.order_id;
-    let (mut quantity, mut worth) = (Decimal::ZERO, Decimal::ZERO);
-    let (mut fee, mut realized_pnl) = (Decimal::ZERO, Decimal::ZERO);
-    let overflow = || retry(WHAT, format!("the trades of order {id} are too large"));
-    for trade in trades.values() {
-        if trade.order_id != id {
-            let reason = format!("a trade of another order than {id} was answered");
-            return Err(retry(WHAT, reason));
+/// Kinds of orders that close a position with a loss.
+const STOPS: [&str; 3] = ["STOP_MARKET", "STOP", "TRAILING_STOP_MARKET"];
+
+/// The state of an ordinary order as one answer has it, with a fill as soon as the answer states one.
+pub(super) fn report(order: &OrderAnswer) -> Result<ExecutionReport, ExchangeError> {
+    let is_open = is_open(&order.status)?;
+    if order.executed_qty.is_zero() {
+        if order.status == OrderStatus::Filled {
+            return Err(retry(WHAT, "FILLED with nothing executed"));
         }
-        let value = trade.qty.checked_mul(trade.price).ok_or_else(overflow)?;
-        quantity = quantity.checked_add(trade.qty).ok_or_else(overflow)?;
-        worth = worth.checked_add(value).ok_or_else(overflow)?;
-        fee = fee.checked_add(fee_of(trade)?).ok_or_else(overflow)?;
-        realized_pnl = realized_pnl
-            .checked_add(trade.realized_pnl)
-            .ok_or_else(overflow)?;
+        return Ok(ExecutionReport {
+            is_open,
+            fill: None,
+        });
     }
-    let at = trades.values().map(|trade| trade.time).max();
-    let (Some(at), true) = (at, quantity == order.executed_qty && !quantity.is_zero()) else {
-        let executed = order.executed_qty;
-        let reason = format!("the trades of order {id} add up to {quantity} of {executed} so far");
-        return Err(retry(WHAT, reason));
+    let fill = Fill {
+        quantity: qty(order.executed_qty)?,
+        price: mean_price(order)?,
+        at: order.update_time,
+        exchange_order_id: Some(order.order_id),
+        costs: None,
     };
-    Ok(Fill {
-        quantity: qty(quantity)?,
-        price: price(worth.checked_div(quantity).ok_or_else(overflow)?)?,
-        at,
-        costs: Some(FillCosts { fee, realized_pnl }),
+    Ok(ExecutionReport {
+        is_open,
+        fill: Some(fill),
     })
 }
 
-/// A trade's fee in the quote currency.
-pub(super) fn fee_of(trade: &TradeAnswer) -> Result<Decimal, ExchangeError> {
-    if trade.commission_asset == QUOTE || trade.commission.is_zero() {
-        return Ok(trade.commission);
+/// The mean price of an order's fills: the exchange's own, or value by quantity.
+fn mean_price(order: &OrderAnswer) -> Result<Price, ExchangeError> {
+    if let Some(mean) = order.avg_price.filter(|mean| !mean.is_zero()) {
+        return price(mean);
     }
-    Err(rejected(
-        WHAT,
-        format!(
-            "a fee was paid in {}: switch \"pay fees with BNB\" off for futures in the account; allowed is {QUOTE}",
-            trade.commission_asset
-        ),
-    ))
+    let mean = order
+        .cum_quote
+        .filter(|worth| !worth.is_zero())
+        .and_then(|worth| worth.checked_div(order.executed_qty));
+    let missing = || retry(WHAT, format!("order {} has no price", order.order_id));
+    price(mean.ok_or_else(missing)?)
 }
 
-/// The fill of an open order so far; `None` if the answer has no price.
-pub(super) fn partial(order: &OrderAnswer) -> Result<Option<Fill>, ExchangeError> {
-    let Some(mean) = order.avg_price.filter(|mean| !mean.is_zero()) else {
-        return Ok(None);
-    };
-    Ok(Some(Fill {
-        quantity: qty(order.executed_qty)?,
-        price: price(mean)?,
-        at: order.update_time,
-        costs: None,
-    }))
+/// The stop that an open order is; `None` for any other order, and for one with an unknown side.
+pub(super) fn ordinary_stop(order: &OrderAnswer) -> Option<WorkingStop> {
+    working_stop(
+        order.kind.as_deref(),
+        order.side.as_ref(),
+        order.stop_price,
+        order.orig_qty,
+    )
+}
+
+/// As [`ordinary_stop`], for a conditional order.
+pub(super) fn conditional_stop(order: &AlgoOrderAnswer) -> Option<WorkingStop> {
+    working_stop(
+        order.order_type.as_deref(),
+        order.side.as_ref(),
+        order.trigger_price,
+        order.quantity,
+    )
+}
+
+fn working_stop(
+    kind: Option<&str>,
+    side: Option<&Side>,
+    trigger_price: Option<Decimal>,
+    quantity: Option<Decimal>,
+) -> Option<WorkingStop> {
+    let not_zero = |value: Option<Decimal>| value.filter(|value| !value.is_zero());
+    if !kind.is_some_and(|kind| STOPS.contains(&kind)) {
+        return None;
+    }
+    Some(WorkingStop {
+        side: order_side(side?).ok()?,
+        trigger_price: not_zero(trigger_price),
+        quantity: not_zero(quantity),
+    })
+}
+
+/// A side of the exchange.
+pub(super) fn order_side(side: &Side) -> Result<OrderSide, ExchangeError> {
+    match side {
+        Side::Buy => Ok(OrderSide::Buy),
+        Side::Sell => Ok(OrderSide::Sell),
+        Side::Other(other) => Err(retry("trades", format!("the trade's side is {other:?}"))),
+    }
 }
 
 /// Whether an ordinary order can still fill.
@@ -105,12 +126,12 @@ pub(super) fn is_algo_open(status: &AlgoStatus) -> Result<bool, ExchangeError> {
     }
 }
 
-fn qty(value: Decimal) -> Result<Qty, ExchangeError> {
+pub(super) fn qty(value: Decimal) -> Result<Qty, ExchangeError> {
     Qty::from_decimal(value).map_err(|error| retry(WHAT, error.to_string()))
 }
 
 /// A price in the trader core's fixed-point units, rounded.
-fn price(value: Decimal) -> Result<Price, ExchangeError> {
+pub(super) fn price(value: Decimal) -> Result<Price, ExchangeError> {
     let rounded = value.round_dp(SCALE);
     Price::from_decimal(rounded).map_err(|error| retry(WHAT, error.to_string()))
 }
@@ -118,89 +139,57 @@ fn price(value: Decimal) -> Result<Price, ExchangeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::orders::Side;
-    use protocol::time::UtcMs;
 
-    fn trade(qty: &str, price: &str, fee: &str, asset: &str) -> TradeAnswer {
-        TradeAnswer {
-            id: qty.len().try_into().unwrap(),
-            order_id: 7,
-            side: Side::Buy,
-            qty: qty.parse().unwrap(),
-            price: price.parse().unwrap(),
-            commission: fee.parse().unwrap(),
-            commission_asset: asset.to_owned(),
-            realized_pnl: "-1.5".parse().unwrap(),
-            time: UtcMs(qty.len().try_into().unwrap()),
-        }
+    fn order(json: &str) -> OrderAnswer {
+        let usual = r#""orderId":7,"clientOrderId":"","symbol":"BTCUSDT","updateTime":99"#;
+        serde_json::from_str(&format!("{{{usual},{json}}}")).unwrap()
     }
 
-    fn by_id(trades: &[TradeAnswer]) -> BTreeMap<i64, TradeAnswer> {
-        trades
-            .iter()
-            .map(|trade| (trade.id, trade.clone()))
-            .collect()
-    }
-
-    fn order(executed: &str) -> OrderAnswer {
-        OrderAnswer {
-            order_id: 7,
-            client_order_id: String::new(),
-            symbol: "BTCUSDT".to_owned(),
-            status: OrderStatus::Filled,
-            executed_qty: executed.parse().unwrap(),
-            avg_price: None,
-            update_time: UtcMs(99),
+    #[test]
+    fn fill_follows_from_the_order_alone() {
+        for json in [
+            r#""status":"FILLED","executedQty":"0.021","avgPrice":"40000.29047619""#,
+            r#""status":"FILLED","executedQty":"0.021","avgPrice":"0","cumQuote":"840.0061""#,
+        ] {
+            let report = report(&order(json)).unwrap();
+            let fill = report.fill.unwrap();
+            assert!(!report.is_open && fill.costs.is_none());
+            assert_eq!(fill.price, "40000.29047619".parse().unwrap());
+            assert_eq!(fill.quantity, "0.021".parse().unwrap());
+            assert_eq!(fill.exchange_order_id, Some(7));
         }
     }
 
     #[test]
-    fn trades_add_up_to_a_fill_to_the_last_digit() {
-        let trades = [
-            trade("0.001", "40000.1", "0.02000005", "USDT"),
-            trade("0.02", "40000.3", "0.4000003", "USDT"),
-        ];
-        let fill = sum(&by_id(&trades), &order("0.021")).unwrap();
-        assert_eq!(fill.quantity, "0.021".parse().unwrap());
-        assert_eq!(fill.price, "40000.29047619".parse().unwrap());
-        assert_eq!(fill.at, UtcMs(5));
-        let costs = fill.costs.unwrap();
-        assert_eq!(costs.fee.to_string(), "0.42000035");
-        assert_eq!(costs.realized_pnl.to_string(), "-3.0");
-    }
-
-    #[test]
-    fn trades_that_are_not_the_whole_order_are_queried_again() {
-        let trades = [trade("0.001", "40000", "0", "USDT")];
-        for (trades, executed) in [(&trades[..], "0.002"), (&trades[..0], "0.001"), (&[], "0")] {
-            let error = sum(&by_id(trades), &order(executed)).unwrap_err();
+    fn filled_order_without_quantity_or_price_is_queried_again() {
+        for json in [
+            r#""status":"FILLED","executedQty":"0","avgPrice":"40000""#,
+            r#""status":"FILLED","executedQty":"1","avgPrice":"0""#,
+            r#""status":"FILLED","executedQty":"0.000000001","avgPrice":"1""#,
+        ] {
+            let error = report(&order(json)).unwrap_err();
             assert!(matches!(error, ExchangeError::Retry { .. }), "{error}");
         }
-        let mut foreign = trades;
-        foreign[0].order_id = 8;
-        assert!(sum(&by_id(&foreign), &order("0.001")).is_err());
     }
 
     #[test]
-    fn values_beyond_all_bounds_are_an_error() {
-        let huge = Decimal::MAX.to_string();
-        let trades = [trade(&huge, &huge, "0", "USDT")];
-        let error = sum(&by_id(&trades), &order(&huge)).unwrap_err();
-        assert!(matches!(error, ExchangeError::Retry { .. }), "{error}");
-    }
-
-    #[test]
-    fn fee_in_another_asset_is_rejected_with_what_to_do_unless_it_is_zero() {
-        let error = sum(&by_id(&[trade("1", "2", "0.1", "BNB")]), &order("1")).unwrap_err();
-        let ExchangeError::Rejected { reason, .. } = &error else {
-            panic!("{error}");
+    fn only_stops_count_as_stops() {
+        let stop = |kind: &str, side: &str| {
+            let json = format!(
+                r#"{{"algoId":1,"clientAlgoId":"c","symbol":"B","algoStatus":"NEW","orderType":"{kind}",
+                "side":"{side}","triggerPrice":"39000","quantity":"0"}}"#
+            );
+            conditional_stop(&serde_json::from_str(&json).unwrap())
         };
-        assert!(
-            reason.contains("BNB") && reason.contains("switch"),
-            "{reason}"
+        let working = stop("STOP_MARKET", "SELL").unwrap();
+        assert_eq!((working.side, working.quantity), (OrderSide::Sell, None));
+        assert!(stop("TRAILING_STOP_MARKET", "BUY").is_some());
+        assert_eq!(stop("TAKE_PROFIT_MARKET", "SELL"), None);
+        assert_eq!(stop("STOP_MARKET", "SIDEWAYS"), None);
+        let by_hand = order(
+            r#""status":"NEW","executedQty":"0","type":"STOP","side":"SELL","stopPrice":"1","origQty":"0.2""#,
         );
-        let fill = sum(&by_id(&[trade("1", "2", "0", "BNB")]), &order("1")).unwrap();
-        assert!(fill.costs.unwrap().fee.is_zero());
+        assert_eq!(ordinary_stop(&by_hand).unwrap().quantity, Some("0.2".parse().unwrap()));
     }
 
     #[test]

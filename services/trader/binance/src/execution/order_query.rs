@@ -1,19 +1,18 @@
-//! The state of an order and the costs of its trades: [`BinanceExecutionClient::query_order`]. An order is queried
-//! by its client order id. It is not found only if the exchange's lists do not have it either.
+//! The state of an order: [`BinanceExecutionClient::query_order`]. An order is queried by its client order id. It is not found only if the exchange's lists do not have it either.
 
 use std::collections::BTreeMap;
 
 use exchange::ExchangeError;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
-use trader_core::orders::{ExecutionReport, Fill, Order, OrderCallOutcome};
+use trader_core::orders::{ExecutionReport, Order, OrderCallOutcome};
 
 use super::client::BinanceExecutionClient;
-use super::order_answer::{WHAT, is_algo_open, is_open, partial, sum};
+use super::order_answer::{WHAT, is_algo_open, report};
 use super::signed_call::list;
 use crate::client::{Call, Priority, code};
 use crate::error::retry;
-use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer, OrderStatus, TradeAnswer};
+use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer};
 
 /// Entries of one answer.
 pub(super) const PAGE: usize = 1_000;
@@ -32,31 +31,11 @@ impl BinanceExecutionClient {
             self.query_algo(symbol, order).await?
         } else {
             match self.find(symbol, order).await? {
-                Some(found) => Some(self.report(symbol, &found).await?),
+                Some(found) => Some(report(&found)?),
                 None => None,
             }
         };
         Ok(report.map_or(OrderCallOutcome::NotFound, OrderCallOutcome::Reported))
-    }
-
-    /// The state of an ordinary order, with its costs once it has ended.
-    pub(super) async fn report(
-        &self,
-        symbol: &SubjectToken,
-        order: &OrderAnswer,
-    ) -> Result<ExecutionReport, ExchangeError> {
-        let is_open = is_open(&order.status)?;
-        let fill = if order.executed_qty.is_zero() {
-            if order.status == OrderStatus::Filled {
-                return Err(retry(WHAT, "FILLED with nothing executed"));
-            }
-            None
-        } else if is_open {
-            partial(order)?
-        } else {
-            Some(self.fill(symbol, order).await?)
-        };
-        Ok(ExecutionReport { is_open, fill })
     }
 
     async fn find(
@@ -74,7 +53,7 @@ impl BinanceExecutionClient {
         }
     }
 
-    async fn by_id(&self, symbol: &SubjectToken, id: i64) -> Result<OrderAnswer, ExchangeError> {
+    pub(super) async fn by_id(&self, symbol: &SubjectToken, id: i64) -> Result<OrderAnswer, ExchangeError> {
         let call = Call::get(WHAT, "/fapi/v1/order")
             .param("symbol", symbol)
             .param("orderId", id)
@@ -92,14 +71,14 @@ impl BinanceExecutionClient {
         order: &Order,
     ) -> Result<Option<OrderAnswer>, ExchangeError> {
         let from = UtcMs(order.at.0.saturating_sub(BEFORE_MS));
-        let trades = self.fills_since(symbol, from).await?;
+        let trades = self.trades_since(symbol, from).await?;
         let listed = self.orders_since(symbol, from).await?;
         let is_ours = |o: &&OrderAnswer| o.client_order_id == order.client_order_id.as_str();
         if let Some(found) = listed.values().rev().find(is_ours) {
             return Ok(Some(found.clone()));
         }
         match trades
-            .iter()
+            .values()
             .find(|trade| !listed.contains_key(&trade.order_id))
         {
             Some(trade) => {
@@ -112,7 +91,7 @@ impl BinanceExecutionClient {
     }
 
     /// The symbol's orders since this time, by id.
-    async fn orders_since(
+    pub(super) async fn orders_since(
         &self,
         symbol: &SubjectToken,
         from: UtcMs,
@@ -147,7 +126,7 @@ impl BinanceExecutionClient {
         match algo.actual_order_id {
             Some(id) => {
                 let order = self.by_id(symbol, id).await?;
-                self.report(symbol, &order).await.map(Some)
+                report(&order).map(Some)
             }
             // The conditional order became an order, and the answer does not say which.
             None if algo.algo_status == AlgoStatus::Finished => Err(retry(
@@ -180,60 +159,43 @@ impl BinanceExecutionClient {
         symbol: &SubjectToken,
         order: &Order,
     ) -> Result<Option<AlgoOrderAnswer>, ExchangeError> {
-        let from = order.at.0.saturating_sub(BEFORE_MS);
+        let from = UtcMs(order.at.0.saturating_sub(BEFORE_MS));
+        let all = self.algos_since(symbol, from).await?;
+        let is_ours = |a: &AlgoOrderAnswer| a.client_algo_id == order.client_order_id.as_str();
+        Ok(all.into_values().rev().find(is_ours))
+    }
+
+    /// The symbol's conditional orders since this time, by id.
+    pub(super) async fn algos_since(
+        &self,
+        symbol: &SubjectToken,
+        from: UtcMs,
+    ) -> Result<BTreeMap<i64, AlgoOrderAnswer>, ExchangeError> {
         let mut all = BTreeMap::new();
         let mut next = None;
         loop {
             let call = list(WHAT, "/fapi/v1/allAlgoOrders")
                 .param("symbol", symbol)
                 .optional("algoId", next)
-                .optional("startTime", next.is_none().then_some(from))
+                .optional("startTime", next.is_none().then_some(from.0))
                 .param("limit", PAGE);
             let page: Vec<AlgoOrderAnswer> = self.query(call).await?;
             let full = page.len() >= PAGE;
             all.extend(page.into_iter().map(|algo| (algo.algo_id, algo)));
             match page_after(last_id(&all).filter(|_| full), next) {
                 Some(after) => next = Some(after),
-                None => break,
-            }
-        }
-        let is_ours = |a: &AlgoOrderAnswer| a.client_algo_id == order.client_order_id.as_str();
-        Ok(all.into_values().rev().find(is_ours))
-    }
-
-    /// The fill of an order that has ended, from its trades.
-    async fn fill(
-        &self,
-        symbol: &SubjectToken,
-        order: &OrderAnswer,
-    ) -> Result<Fill, ExchangeError> {
-        // By id: a list may have a trade twice.
-        let mut trades = BTreeMap::new();
-        let mut next = None;
-        loop {
-            let call = list(WHAT, "/fapi/v1/userTrades")
-                .param("symbol", symbol)
-                .param("orderId", order.order_id)
-                .optional("fromId", next)
-                .param("limit", PAGE)
-                .priority(Priority::Vital);
-            let page: Vec<TradeAnswer> = self.query(call).await?;
-            let full = page.len() >= PAGE;
-            trades.extend(page.into_iter().map(|trade| (trade.id, trade)));
-            match page_after(last_id(&trades).filter(|_| full), next) {
-                Some(after) => next = Some(after),
-                None => return sum(&trades, order),
+                None => return Ok(all),
             }
         }
     }
 }
 
-fn last_id<T>(rows: &BTreeMap<i64, T>) -> Option<i64> {
+pub(super) fn last_id<T>(rows: &BTreeMap<i64, T>) -> Option<i64> {
     rows.last_key_value().map(|(id, _)| *id)
 }
 
 /// Start of the page after a full one; `None` for a list that does not advance.
-fn page_after(last: Option<i64>, asked: Option<i64>) -> Option<i64> {
+pub(super) fn page_after(last: Option<i64>, asked: Option<i64>) -> Option<i64> {
     let advances = |last: &i64| asked.is_none_or(|asked| *last >= asked);
     last.filter(advances)?.checked_add(1)
 }

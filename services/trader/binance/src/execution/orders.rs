@@ -8,7 +8,7 @@ use trader_core::fixed_point::{Price, Qty};
 use trader_core::orders::{ExecutionReport, Leg, Order, OrderCallOutcome, OrderSide, OrderType};
 
 use super::client::BinanceExecutionClient;
-use super::order_answer::is_algo_open;
+use super::order_answer::{is_algo_open, report};
 use crate::client::{Call, CallError, Failure, Priority, code};
 use crate::wire::Acknowledged;
 use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer};
@@ -46,8 +46,8 @@ impl BinanceExecutionClient {
     ) -> Result<ExecutionReport, CallError> {
         let call = market_order(symbol, order, quantity);
         let answer: OrderAnswer = self.submit(call, order).await?;
-        // The exchange has the order, also if the next calls fail.
-        Ok(self.report(symbol, &answer).await.unwrap_or(OPEN))
+        // The exchange has the order, whatever else its answer says.
+        Ok(report(&answer).unwrap_or(OPEN))
     }
 
     async fn submit_trigger(

@@ -60,6 +60,15 @@ text_enum! {
     }
 }
 
+/// Answer of `GET /fapi/v1/feeBurn`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FeeBurnAnswer {
+    /// Whether fees are paid in BNB while its balance lasts.
+    #[serde(deserialize_with = "scalar::flag")]
+    pub fee_burn: bool,
+}
+
 /// A position: an entry of `GET /fapi/v3/positionRisk`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -72,6 +81,9 @@ pub struct PositionAnswer {
     pub position_amt: Decimal,
     /// Side in its mode.
     pub position_side: PositionMode,
+    /// Mean entry price in the quote currency; `None` or zero if there is none.
+    #[serde(default, deserialize_with = "scalar::optional_decimal")]
+    pub entry_price: Option<Decimal>,
 }
 
 /// A cash flow: an entry of `GET /fapi/v1/income`.
@@ -81,9 +93,12 @@ pub struct IncomeAnswer {
     /// Kind of the cash flow, such as `FUNDING_FEE`.
     #[serde(deserialize_with = "scalar::text")]
     pub income_type: String,
-    /// Amount: positive received, negative paid.
+    /// Amount in `asset`: positive received, negative paid.
     #[serde(deserialize_with = "scalar::decimal")]
     pub income: Decimal,
+    /// Asset of the amount.
+    #[serde(deserialize_with = "scalar::text")]
+    pub asset: String,
     /// Id, unique within its kind.
     #[serde(deserialize_with = "scalar::integer")]
     pub tran_id: i64,

@@ -71,9 +71,24 @@ pub struct OrderAnswer {
     pub symbol: String,
     /// Status.
     pub status: OrderStatus,
+    /// Kind of the order, such as `MARKET`; `None` if the answer has none.
+    #[serde(default, rename = "type", deserialize_with = "scalar::optional_text")]
+    pub kind: Option<String>,
+    /// Side; `None` if the answer has none.
+    #[serde(default)]
+    pub side: Option<Side>,
+    /// Ordered quantity in base units; `None` or zero if the order closes the position.
+    #[serde(default, deserialize_with = "scalar::optional_decimal")]
+    pub orig_qty: Option<Decimal>,
+    /// Trigger price; `None` or zero for an order without a trigger.
+    #[serde(default, deserialize_with = "scalar::optional_decimal")]
+    pub stop_price: Option<Decimal>,
     /// Filled quantity in base units.
     #[serde(deserialize_with = "scalar::decimal")]
     pub executed_qty: Decimal,
+    /// Value of what was filled, in the quote currency; `None` if the answer has none.
+    #[serde(default, deserialize_with = "scalar::optional_decimal")]
+    pub cum_quote: Option<Decimal>,
     /// Mean price of the fills; `None` or zero before the first one.
     #[serde(default, deserialize_with = "scalar::optional_decimal")]
     pub avg_price: Option<Decimal>,
@@ -96,6 +111,18 @@ pub struct AlgoOrderAnswer {
     /// Contract, in the exchange's notation.
     #[serde(deserialize_with = "scalar::text")]
     pub symbol: String,
+    /// Kind of the order that it becomes, such as `STOP_MARKET`; `None` if the answer has none.
+    #[serde(default, deserialize_with = "scalar::optional_text")]
+    pub order_type: Option<String>,
+    /// Side; `None` if the answer has none.
+    #[serde(default)]
+    pub side: Option<Side>,
+    /// Quantity in base units; `None` or zero if it closes the position.
+    #[serde(default, deserialize_with = "scalar::optional_decimal")]
+    pub quantity: Option<Decimal>,
+    /// Trigger price; `None` or zero if the exchange moves it.
+    #[serde(default, deserialize_with = "scalar::optional_decimal")]
+    pub trigger_price: Option<Decimal>,
     /// Status.
     pub algo_status: AlgoStatus,
     /// Id of the order that it became; `None` before.

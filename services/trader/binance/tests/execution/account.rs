@@ -3,7 +3,7 @@
 use exchange::{ExchangeError, ExecutionClient};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
-use trader_core::orders::{Leg, OrderSide};
+use trader_core::orders::{Fill, Leg, OrderSide};
 
 use crate::test_exchange::{TestExchange, bitcoin, filled};
 
@@ -83,21 +83,19 @@ async fn positions_and_resting_orders_are_read_including_external_ones() {
 async fn fills_are_read_with_their_orders_and_costs() {
     let mut rig = TestExchange::at_constant_price().await;
     let before = rig.now();
-    let bought = rig.buy().await;
+    let entry = rig.market(Leg::Entry, "0.01");
+    let bought = rig.place(&entry).await;
     let exit = rig.market(Leg::Exit, "0.01");
-    let sold = filled(&rig.place(&exit).await);
+    let sold = rig.place(&exit).await;
     for from in [before, UtcMs(before.0 - 30 * 24 * 3_600_000)] {
         let trades = rig.client.fills_since(&bitcoin(), from).await.unwrap();
         let ways: Vec<OrderSide> = trades.iter().map(|t| t.side).collect();
         assert_eq!(ways, [OrderSide::Buy, OrderSide::Sell]);
-        assert!(trades[0].order_id < trades[1].order_id);
-        for (trade, fill) in trades.iter().zip([bought, sold]) {
-            let costs = fill.costs.unwrap();
-            assert_eq!(
-                (trade.fee, trade.realized_pnl),
-                (Some(costs.fee), costs.realized_pnl)
-            );
-            assert_eq!((trade.price, trade.at), (fill.price.to_decimal(), fill.at));
+        assert!(trades[0].trade_id < trades[1].trade_id);
+        for (trade, (order, answer)) in trades.iter().zip([(&entry, &bought), (&exit, &sold)]) {
+            assert_eq!(trade.client_order_id, order.client_order_id.as_str());
+            let costs = rig.costs(answer).await;
+            assert_eq!(trade.fill, Fill { costs, ..filled(answer) });
         }
     }
     let later = UtcMs(rig.now().0 + 1);

@@ -4,7 +4,7 @@ use exchange::{ExchangeError, ExecutionClient};
 use serde_json::{Value, json};
 use trader_core::orders::{Leg, OrderCallOutcome};
 
-use crate::test_exchange::{TestExchange, bitcoin, costs, is_working};
+use crate::test_exchange::{TestExchange, bitcoin, filled, is_working};
 
 /// Queries by id do not find the order, as at Binance shortly after it was accepted.
 fn not_known(path: &str, code: i64) -> Value {
@@ -55,24 +55,23 @@ async fn failed_query_is_no_result() {
     let mut rig = TestExchange::at_constant_price().await;
     let entry = rig.market(Leg::Entry, "0.01");
     rig.place(&entry).await;
-    for path in ["/fapi/v1/order", "/fapi/v1/userTrades"] {
-        for fault in [
-            not_known(path, -1001),
-            json!({"fault": "cut-connection", "path": path}),
-        ] {
-            rig.arm_fault(fault.clone()).await;
-            let error = rig
-                .client
-                .query_order(&bitcoin(), &entry)
-                .await
-                .unwrap_err();
-            assert!(
-                matches!(error, ExchangeError::Retry { .. }),
-                "{fault}: {error}"
-            );
-        }
+    let path = "/fapi/v1/order";
+    for fault in [
+        not_known(path, -1001),
+        json!({"fault": "cut-connection", "path": path}),
+    ] {
+        rig.arm_fault(fault.clone()).await;
+        let error = rig
+            .client
+            .query_order(&bitcoin(), &entry)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ExchangeError::Retry { .. }),
+            "{fault}: {error}"
+        );
     }
-    costs(&rig.query_order(&entry).await);
+    filled(&rig.query_order(&entry).await);
     rig.shut_down().await;
 }
 
@@ -83,6 +82,6 @@ async fn query_dated_by_a_wrong_clock_is_repeated_with_the_right_time() {
     rig.place(&entry).await;
     rig.arm_fault(json!({"fault": "clock-skew", "ms": 60_000}))
         .await;
-    costs(&rig.query_order(&entry).await);
+    filled(&rig.query_order(&entry).await);
     rig.shut_down().await;
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use trader_core::orders::{Leg, Order};
 
 use crate::test_exchange::{
-    TestExchange, bitcoin, costs, filled, is_empty, is_outcome_unknown, is_working, rejection_code,
+    TestExchange, bitcoin, filled, is_empty, is_outcome_unknown, is_working, rejection_code,
 };
 
 fn on_order(mut fault: Value) -> Value {
@@ -26,12 +26,10 @@ async fn an_entry_and_its_exit_cost_what_the_wallet_lost() {
     assert_eq!(fill.price, "40000.1".parse().unwrap());
     assert_eq!(fill.at, rig.now());
     let opened = rig.balance().await;
-    assert_eq!(before - opened, costs(&bought).fee);
+    assert_eq!(before - opened, rig.costs(&bought).await.unwrap().fee);
     let exit = rig.market(Leg::Exit, "0.01");
     let sold = rig.place(&exit).await;
-    let Some(sum) = filled(&sold).costs else {
-        panic!("no costs");
-    };
+    let sum = rig.costs(&sold).await.unwrap();
     assert!(sum.realized_pnl.is_sign_negative());
     assert_eq!(rig.balance().await - opened, sum.realized_pnl - sum.fee);
     for (order, answer) in [(&entry, &bought), (&exit, &sold)] {
@@ -115,7 +113,8 @@ async fn order_with_a_lost_response_is_queried_with_its_costs() {
         let answer = rig.place(&entry).await;
         assert!(is_outcome_unknown(&answer), "{fault}: {answer:?}");
         let found = rig.query_order(&entry).await;
-        assert_eq!(before - rig.balance().await, costs(&found).fee, "{fault}");
+        let costs = rig.costs(&found).await.unwrap();
+        assert_eq!(before - rig.balance().await, costs.fee, "{fault}");
     }
     rig.shut_down().await;
 }
@@ -169,13 +168,43 @@ async fn unfilled_rest_of_a_market_order_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn fill_whose_trades_are_not_listed_yet_counts_as_working() {
+async fn fill_is_reported_while_its_trades_are_not_listed_and_costs_follow_later() {
     let mut rig = TestExchange::at_constant_price().await;
-    rig.arm_fault(json!({"fault": "fail-before", "status": 503, "code": -1008, "path": "/fapi/v1/userTrades"}))
+    rig.arm_fault(json!({"fault": "empty-answer", "path": "/fapi/v1/userTrades", "times": 2}))
         .await;
     let entry = rig.market(Leg::Entry, "0.01");
-    assert!(is_working(&rig.place(&entry).await));
-    costs(&rig.query_order(&entry).await);
+    let placed = rig.place(&entry).await;
+    assert_eq!(filled(&placed).price, "40000.1".parse().unwrap());
+    for _ in 0..2 {
+        assert_eq!(rig.costs(&placed).await, None);
+        assert_eq!(rig.query_order(&entry).await, placed);
+    }
+    rig.arm_fault(json!({"fault": "duplicate-rows", "path": "/fapi/v1/userTrades"}))
+        .await;
+    assert_eq!(rig.costs(&placed).await.unwrap().fee.to_string(), "0.2000005");
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn fees_in_other_assets_are_converted_when_the_trade_was_made() {
+    let mut rig = TestExchange::at_constant_price().await;
+    for (asset, factor) in [("BNB", Some("0.9")), ("BNFCR", None)] {
+        rig.arm_fault(json!({"fault": "fee-asset", "account": "trader", "asset": asset}))
+            .await;
+        let before = rig.balance().await;
+        let entry = rig.market(Leg::Entry, "0.01");
+        let bought = rig.place(&entry).await;
+        assert_eq!(filled(&bought).quantity, "0.01".parse().unwrap());
+        assert_eq!(rig.balance().await, before, "paid in {asset}");
+        let costs = rig.costs(&bought).await.unwrap();
+        assert_eq!(costs.fee_in_other_assets, costs.fee, "{asset}");
+        assert!(costs.balance_change().is_zero());
+        let usual: rust_decimal::Decimal = "0.2000005".parse().unwrap();
+        let expected = factor.map_or(usual, |f| usual * f.parse::<rust_decimal::Decimal>().unwrap());
+        let difference = (costs.fee - expected).abs();
+        assert!(difference < usual / rust_decimal::Decimal::from(50), "{asset}: {costs:?}");
+    }
+    assert!(rig.client.pays_fees_in_other_asset().await.is_ok());
     rig.shut_down().await;
 }
 

@@ -184,6 +184,15 @@ impl TestExchange {
         filled(&self.place(&entry).await)
     }
 
+    /// What an order that has ended cost; `None` while its trades are not listed.
+    pub(crate) async fn costs(&self, answer: &OrderCallOutcome) -> Option<FillCosts> {
+        let fill = filled(answer);
+        let id = fill.exchange_order_id.expect("the exchange names its order");
+        let (client, symbol) = (&self.client, bitcoin());
+        let costs = client.order_costs(&symbol, id, fill.quantity).await;
+        costs.unwrap()
+    }
+
     /// Balance of the account.
     pub(crate) async fn balance(&self) -> Decimal {
         self.client.wallet_balance().await.unwrap().balance
@@ -277,10 +286,6 @@ pub(crate) fn filled(answer: &OrderCallOutcome) -> Fill {
         }
         other => panic!("{other:?}"),
     }
-}
-
-pub(crate) fn costs(answer: &OrderCallOutcome) -> FillCosts {
-    filled(answer).costs.expect("its trades were read")
 }
 
 pub(crate) fn is_working(answer: &OrderCallOutcome) -> bool {

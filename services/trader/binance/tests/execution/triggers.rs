@@ -9,7 +9,7 @@ use trader_core::candle::Interval;
 use trader_core::orders::{Leg, OrderCallOutcome};
 
 use crate::test_exchange::{
-    SOON, TestExchange, bitcoin, costs, filled, is_empty, is_outcome_unknown, is_working,
+    SOON, TestExchange, bitcoin, filled, is_empty, is_outcome_unknown, is_working,
     rejection_code,
 };
 
@@ -44,10 +44,14 @@ async fn triggered_stop_is_queried_down_to_the_costs_of_its_order() {
             target.client_order_id.as_str()
         ]
     );
+    let stops: Vec<bool> = view.open_orders.iter().map(|o| o.stop.is_some()).collect();
+    assert_eq!(stops, [true, false]);
+    assert!(view.is_protected());
+    assert_eq!(view.entry_price, Some("40000.1".parse().unwrap()));
     let before = rig.balance().await;
     rig.advance_to_minute(4).await;
     let hit = rig.query_order(&stop).await;
-    let sum = costs(&hit);
+    let sum = rig.costs(&hit).await.unwrap();
     assert_eq!(filled(&hit).quantity, "0.01".parse().unwrap());
     assert!(filled(&hit).price <= "39500".parse().unwrap());
     assert_eq!(rig.balance().await - before, sum.realized_pnl - sum.fee);
@@ -117,7 +121,7 @@ async fn stop_with_a_lost_response_is_found_before_and_after_triggering() {
     assert!(is_outcome_unknown(&rig.place(&stop).await));
     assert!(is_working(&rig.query_order(&stop).await));
     rig.advance_to_minute(4).await;
-    costs(&rig.query_order(&stop).await);
+    assert!(rig.costs(&rig.query_order(&stop).await).await.is_some());
     rig.shut_down().await;
 }
 

@@ -5,26 +5,29 @@
 //! | --- | --- | --- | --- | --- | --- |
 //! | entry pending | `PositionOpened`, stop and target intended | `EntryDropped` | | | |
 //! | open | | | intended again; exit at the market if it would trigger at once, or after three failed stops | intended again | the other orders are canceled; `PositionClosed` once all have ended and every cost is known |
+//! | flat | `EntryAdopted`, for an entry that was believed lost; then as entry pending | | | | |
+//!
+//! Stop and target follow from the fill alone. Fees and profit are recorded when the exchange lists the trades, and
+//! nothing but the `PositionClosed` waits for them.
 //!
 //! Stop and target rest on the exchange as long as the position is open, also while an exit is in flight. They close the
 //! position whatever its size, so that they can never open one.
 
+mod external_trades;
 mod position_close;
 mod protective_orders;
 mod reconciliation;
 
 pub use reconciliation::{
-    Reconciliation, ReconciliationTask, compare_with_exchange, count_failed_exits,
-    funding_unknown_since, is_unprotected, reconciliation_tasks, resting_orders,
+    MAX_LATENESS, Reconciliation, ReconciliationTask, compare_with_exchange, count_failed_exits,
+    funding_unknown_since, is_unprotected, reconciliation_tasks, required_stop, resting_orders,
 };
 
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
 use self::position_close::{closed_trade, is_funding_listed, open_quantity};
-use self::protective_orders::{
-    exit_order, newest_order, next_protective_order, order_draft, trigger_order,
-};
+use self::protective_orders::{exit_order, newest_order, next_protective_order, trigger_order};
 use super::context::{DecisionContext, DecisionInputs};
 use super::position_loss::{exceeds_position_loss, position_loss_tripped};
 use super::{BookPhase, BookRecord, BookState, DropReason, Entry, ExitReason, Position};
@@ -32,8 +35,8 @@ use crate::candle::Candle;
 use crate::fill_model;
 use crate::fixed_point::Qty;
 use crate::orders::{
-    ClientOrderId, ExecutionReport, Fill, FundingPayment, Leg, Order, OrderCallOutcome,
-    OrderStatus, OrderType,
+    AccountTrade, ClientOrderId, ExecutionReport, Fill, FillCosts, FundingPayment, Leg,
+    OrderCallOutcome, OrderStatus,
 };
 use crate::strategy::Signal;
 
@@ -52,10 +55,22 @@ pub enum ExecutionEvent {
         /// Time of the outcome.
         now: UtcMs,
     },
+    /// The costs of an order's fill were read from the exchange.
+    CostsReceived {
+        /// Id of the order.
+        client_order_id: ClientOrderId,
+        /// Fees and profit of all its trades.
+        costs: FillCosts,
+        /// Time of the query.
+        now: UtcMs,
+    },
     /// Funding payments of the position were read from the exchange.
     FundingReceived {
         /// Payments, oldest first; those already recorded are ignored.
         payments: Vec<FundingPayment>,
+        /// All trades of the account in the symbol since the entry order, read after the last exit; `None` if they were
+        /// not read. No trade is recorded as closed without them.
+        trades: Option<Vec<AccountTrade>>,
         /// Time of the query.
         now: UtcMs,
     },
@@ -71,12 +86,24 @@ pub enum ExecutionEvent {
         /// Exchange time of the event.
         now: UtcMs,
     },
-    /// External trades closed or reduced the position.
-    ExternallyClosed {
-        /// Exchange id of the external order.
-        exchange_order_id: i64,
-        /// What the order filled, with its costs.
+    /// The account's trades in the symbol since the entry order were read: a person may have changed the position.
+    TradesReceived {
+        /// All trades, those of the book included.
+        trades: Vec<AccountTrade>,
+        /// Exchange time of the event.
+        now: UtcMs,
+    },
+    /// An entry order that was believed lost has filled.
+    LateEntryFilled {
+        /// Id of the entry order.
+        client_order_id: ClientOrderId,
+        /// What the order filled.
         fill: Fill,
+        /// Exchange time of the event.
+        now: UtcMs,
+    },
+    /// The exchange has a position and no stop that works, although the book's stop needs no further attempt.
+    StopMissing {
         /// Exchange time of the event.
         now: UtcMs,
     },
@@ -94,18 +121,32 @@ pub(super) fn decide(
             outcome,
             now,
         } => (order_call_finished(state, &id, outcome, now), now),
-        ExecutionEvent::FundingReceived { payments, now } => {
-            (funding_received(context, state, &payments, now), now)
+        ExecutionEvent::FundingReceived {
+            payments,
+            trades,
+            now,
+        } => {
+            let records = funding_received(context, state, &payments, trades.as_deref(), now);
+            (records, now)
         }
         ExecutionEvent::Ticked { now } => (Vec::new(), now),
         ExecutionEvent::CloseRequested { reason, now } => {
             (close_requested(context, state, reason, now), now)
         }
-        ExecutionEvent::ExternallyClosed {
-            exchange_order_id: order,
+        ExecutionEvent::CostsReceived {
+            client_order_id: id,
+            costs,
+            now,
+        } => (costs_received(state, &id, costs), now),
+        ExecutionEvent::TradesReceived { trades, now } => {
+            (external_trades::records(context, state, &trades, now), now)
+        }
+        ExecutionEvent::LateEntryFilled {
+            client_order_id: id,
             fill,
             now,
-        } => (externally_closed(context, state, order, fill, now), now),
+        } => (late_entry_filled(state, &id, fill), now),
+        ExecutionEvent::StopMissing { now } => (stop_missing(context, state, now), now),
     };
     with_follow_ups(context, state, first, now)
 }
@@ -165,8 +206,7 @@ fn order_call_finished(
         return Vec::new();
     };
     let record = match (&tracked.status, outcome) {
-        (OrderStatus::Filled(known), outcome) => costs_recorded(id, known, &outcome),
-        (OrderStatus::ClosedUnfilled { .. }, _) => None,
+        (OrderStatus::Filled(_) | OrderStatus::ClosedUnfilled { .. }, _) => None,
         (_, OrderCallOutcome::Reported(report)) => record_of_report(id, &tracked.status, report),
         (OrderStatus::Intended, OrderCallOutcome::Rejected { code, reason }) => {
             Some(closed_unfilled(id, Some(code), reason))
@@ -217,23 +257,48 @@ fn record_of_report(
     }
 }
 
-fn costs_recorded(
-    id: &ClientOrderId,
-    known: &Fill,
-    outcome: &OrderCallOutcome,
-) -> Option<BookRecord> {
-    match outcome {
-        OrderCallOutcome::Reported(ExecutionReport {
-            fill: Some(Fill {
-                costs: Some(costs), ..
-            }),
-            ..
-        }) if known.costs.is_none() => Some(BookRecord::OrderCostsRecorded {
-            client_order_id: id.clone(),
-            costs: *costs,
-        }),
-        _ => None,
+/// Records the costs of a fill once.
+fn costs_received(state: &BookState, id: &ClientOrderId, costs: FillCosts) -> Vec<BookRecord> {
+    let fill = state.order(id).and_then(|tracked| tracked.fill());
+    let is_new = fill.is_some_and(|fill| fill.costs.is_none());
+    let record = is_new.then(|| BookRecord::OrderCostsRecorded {
+        client_order_id: id.clone(),
+        costs,
+    });
+    record.into_iter().collect()
+}
+
+/// Takes an entry back that was dropped because it never reached the exchange, and has filled after all.
+fn late_entry_filled(state: &BookState, id: &ClientOrderId, fill: Fill) -> Vec<BookRecord> {
+    let lost = state.lost_entries.iter();
+    let Some(lost) = lost.rev().find(|lost| lost.order.client_order_id == *id) else {
+        return Vec::new();
+    };
+    if state.phase != BookPhase::Flat {
+        return Vec::new();
     }
+    vec![
+        BookRecord::EntryAdopted(lost.clone()),
+        BookRecord::OrderFilled {
+            client_order_id: id.clone(),
+            fill,
+        },
+    ]
+}
+
+/// Intends the stop again whose place a stop of somebody else had.
+fn stop_missing(context: DecisionContext<'_>, state: &BookState, now: UtcMs) -> Vec<BookRecord> {
+    let BookPhase::Open(position) = &state.phase else {
+        return Vec::new();
+    };
+    let has_ended = newest_order(state, Leg::Stop).is_none_or(|order| order.is_final());
+    if !has_ended || open_quantity(state, position) == Qty::ZERO {
+        return Vec::new();
+    }
+    let (side, stop_price) = (position.side, position.stop_price);
+    trigger_order(context, state, side, Leg::Stop, stop_price, now)
+        .into_iter()
+        .collect()
 }
 
 fn closed_unfilled(id: &ClientOrderId, code: Option<i64>, reason: String) -> BookRecord {
@@ -259,6 +324,7 @@ fn funding_received(
     context: DecisionContext<'_>,
     state: &BookState,
     payments: &[FundingPayment],
+    trades: Option<&[AccountTrade]>,
     now: UtcMs,
 ) -> Vec<BookRecord> {
     if !matches!(state.phase, BookPhase::Open(_)) {
@@ -272,8 +338,12 @@ fn funding_received(
             amount: p.amount,
         })
         .collect();
+    if let Some(trades) = trades {
+        records.extend(external_trades::records(context, state, trades, now));
+    }
     let mut after = state.clone();
-    if after.apply_all(&records).is_ok()
+    if trades.is_some()
+        && after.apply_all(&records).is_ok()
         && is_funding_listed(&after, now)
         && let Some(trade) = closed_trade(&after)
     {
@@ -311,37 +381,6 @@ fn close_losing_position(
         records.push(position_loss_tripped(at));
     }
     records
-}
-
-/// Records external trades as an exit order of this book, so that the same records follow.
-fn externally_closed(
-    context: DecisionContext<'_>,
-    state: &BookState,
-    order: i64,
-    fill: Fill,
-    now: UtcMs,
-) -> Vec<BookRecord> {
-    let BookPhase::Open(position) = &state.phase else {
-        return Vec::new();
-    };
-    let id = ClientOrderId::from_exchange(&format!("external-{order}"));
-    if state.order(&id).is_some() || fill.quantity > open_quantity(state, position) {
-        return Vec::new();
-    }
-    let order = Order {
-        order_type: OrderType::Market {
-            quantity: fill.quantity,
-        },
-        ..order_draft(context, position.side, id.clone(), Leg::Exit, 0, now)
-    };
-    let reason = Some(ExitReason::External);
-    vec![
-        BookRecord::OrderIntended(Order { reason, ..order }),
-        BookRecord::OrderFilled {
-            client_order_id: id,
-            fill,
-        },
-    ]
 }
 
 /// The records that the state requires without a further event.

@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{BookConfig, ExitReason};
+use super::{BookConfig, ExitReason, LostEntry};
 use crate::circuit_breaker::Breaker;
 use crate::entry::SignalRejection;
 use crate::fixed_point::{Price, Qty};
@@ -82,6 +82,8 @@ pub enum BookRecord {
         /// Reason for dropping the entry.
         reason: DropReason,
     },
+    /// An entry that was dropped because its order never reached the exchange is pending again: the order has appeared.
+    EntryAdopted(LostEntry),
     /// The entry filled, completely or in part.
     PositionOpened(Position),
     /// Funding was paid or received for the open position, or a liquidation fee was charged.
@@ -271,6 +273,7 @@ impl BookRecord {
             Self::EntryDecided(_) => "entry_decided",
             Self::SignalRejected { .. } => "signal_rejected",
             Self::EntryDropped { .. } => "entry_dropped",
+            Self::EntryAdopted(_) => "entry_adopted",
             Self::PositionOpened(_) => "position_opened",
             Self::FundingPaid { .. } => "funding_paid",
             Self::PositionClosed(_) => "position_closed",

@@ -10,9 +10,10 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::book::{BookConfig, BookRecord, Entry, Position, Trade, Writer};
+use crate::book::{BookConfig, BookRecord, Entry, ExitReason, Position, Trade, Writer};
 use crate::entry::SignalRejection;
-use crate::orders::{ClientOrderId, FillCosts, Leg, Order, OrderStatus, TrackedOrder};
+use crate::fixed_point::{Price, Qty, SCALE, notional};
+use crate::orders::{ClientOrderId, Fill, FillCosts, Leg, Order, OrderStatus, TrackedOrder};
 use crate::performance::Performance;
 use crate::protections::{ClosedTradeView, EntryLockKind, MAX_REMEMBERED_TRADES};
 
@@ -56,9 +57,28 @@ pub struct BookState {
     /// Orders of the pending entry or the open position, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orders: Vec<TrackedOrder>,
+    /// The newest entries that were dropped because their orders never reached the exchange, oldest first, at most
+    /// three. Such an order may appear after all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_entries: Vec<LostEntry>,
+    /// Change of the account's balance by all orders and funding payments so far, in the quote currency.
+    #[serde(default, skip_serializing_if = "Decimal::is_zero")]
+    pub balance_change: Decimal,
     /// Time of the newest recorded funding; `None` before the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_funding_at: Option<UtcMs>,
+}
+
+/// Lost entries that a book remembers.
+const MAX_LOST_ENTRIES: usize = 3;
+
+/// An entry whose order never reached the exchange, as far as the book could find out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostEntry {
+    /// The entry as it was decided.
+    pub entry: Entry,
+    /// Its order.
+    pub order: Order,
 }
 
 /// The signals of a book that were rejected for one reason.
@@ -196,6 +216,7 @@ impl BookState {
                 self.capital_changed(*capital);
             }
             (BookPhase::Flat, BookRecord::EntryDecided(entry)) => self.entry_decided(entry),
+            (BookPhase::Flat, BookRecord::EntryAdopted(lost)) => self.entry_adopted(lost),
             (BookPhase::EntryPending(_), BookRecord::EntryDropped { at, .. }) => {
                 self.entry_dropped(*at);
             }
@@ -311,6 +332,31 @@ impl BookState {
         self.phase = BookPhase::Flat;
     }
 
+    /// Keeps the entry whose order was believed lost: the exchange may show it later.
+    fn remember_lost_entry(&mut self, order: Order) {
+        let BookPhase::EntryPending(entry) = self.phase else {
+            return;
+        };
+        if self.lost_entries.len() >= MAX_LOST_ENTRIES {
+            self.lost_entries.remove(0);
+        }
+        self.lost_entries.push(LostEntry { entry, order });
+    }
+
+    fn entry_adopted(&mut self, lost: &LostEntry) {
+        let id = &lost.order.client_order_id;
+        self.lost_entries
+            .retain(|lost| lost.order.client_order_id != *id);
+        let status = OrderStatus::OutcomeUnknown {
+            since: lost.order.at,
+        };
+        self.orders = vec![TrackedOrder {
+            order: lost.order.clone(),
+            status,
+        }];
+        self.phase = BookPhase::EntryPending(lost.entry);
+    }
+
     fn position_opened(&mut self, position: &Position) {
         self.used_candle = Some(position.at);
         self.fees = self.fees.saturating_add(position.fee);
@@ -322,6 +368,7 @@ impl BookState {
         self.used_candle = Some(at);
         self.last_funding_at = Some(at);
         self.funding = self.funding.saturating_add(amount);
+        self.balance_change = self.balance_change.saturating_sub(amount);
         if let BookPhase::Open(position) = &mut self.phase {
             position.funding = position.funding.saturating_add(amount);
         }
@@ -381,9 +428,43 @@ impl BookState {
             .orders
             .iter_mut()
             .find(|o| Some(&o.order.client_order_id) == id);
-        if let Some(tracked) = known_order {
-            tracked.status = status;
+        let Some(tracked) = known_order else {
+            return;
+        };
+        let was_unknown = tracked.is_outcome_unknown();
+        tracked.status = status;
+        if was_unknown
+            && tracked.order.leg == Leg::Entry
+            && tracked.status == (OrderStatus::ClosedUnfilled { code: None })
+        {
+            let order = tracked.order.clone();
+            return self.remember_lost_entry(order);
         }
+        let is_external = tracked.order.reason == Some(ExitReason::External);
+        if let OrderStatus::Filled(fill) = &tracked.status {
+            let (fill, leg) = (*fill, tracked.order.leg);
+            let change = fill.costs.map(|costs| costs.balance_change());
+            let change = change.unwrap_or(Decimal::ZERO);
+            self.balance_change = self.balance_change.saturating_add(change);
+            if is_external && leg == Leg::Entry {
+                self.position_increased(&fill);
+            }
+        }
+    }
+
+    /// Somebody added to the position on the exchange.
+    fn position_increased(&mut self, fill: &Fill) {
+        let BookPhase::Open(position) = &mut self.phase else {
+            return;
+        };
+        let fee = fill.costs.map_or(Decimal::ZERO, |costs| costs.fee);
+        if let Some(mean) = mean_price(position, fill) {
+            position.entry_price = mean;
+        }
+        position.quantity =
+            Qty::from_units(position.quantity.units().saturating_add(fill.quantity.units()));
+        position.fee = position.fee.saturating_add(fee);
+        self.fees = self.fees.saturating_add(fee);
     }
 
     /// The fee of an entry is an estimate until its trades have been read.
@@ -395,13 +476,19 @@ impl BookState {
         else {
             return;
         };
-        if let OrderStatus::Filled(fill) = &mut tracked.status {
-            fill.costs = Some(costs);
-        }
-        if let (Leg::Entry, BookPhase::Open(position)) = (tracked.order.leg, &mut self.phase) {
-            let more = costs.fee.saturating_sub(position.fee);
+        let OrderStatus::Filled(fill) = &mut tracked.status else {
+            return;
+        };
+        fill.costs = Some(costs);
+        let is_entry = tracked.order.leg == Leg::Entry;
+        self.balance_change = self.balance_change.saturating_add(costs.balance_change());
+        let of_entries = self.orders.iter().filter(|o| o.order.leg == Leg::Entry);
+        let fees = of_entries.filter_map(|o| o.fill()?.costs.map(|costs| costs.fee));
+        let fee = fees.fold(Decimal::ZERO, Decimal::saturating_add);
+        if let (true, BookPhase::Open(position)) = (is_entry, &mut self.phase) {
+            let more = fee.saturating_sub(position.fee);
             self.fees = self.fees.saturating_add(more);
-            position.fee = costs.fee;
+            position.fee = fee;
         }
     }
 
@@ -443,6 +530,15 @@ impl BookState {
             (None, None) => BookPhase::Flat,
         };
     }
+}
+
+/// Mean entry price of a position and a fill that adds to it, rounded to 1e-8; `None` for amounts beyond all bounds.
+fn mean_price(position: &Position, fill: &Fill) -> Option<Price> {
+    let worth = notional(position.entry_price, position.quantity)
+        .checked_add(notional(fill.price, fill.quantity))?;
+    let quantity = position.quantity.to_decimal() + fill.quantity.to_decimal();
+    let mean = worth.checked_div(quantity)?;
+    Price::from_decimal(mean.round_dp(SCALE)).ok()
 }
 
 /// The order that a record is about; `None` for records of other kinds.

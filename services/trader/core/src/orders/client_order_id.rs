@@ -18,6 +18,8 @@ const INSTALLATION_ID_LENGTH: usize = 6;
 const SYMBOL_LENGTH: usize = 5;
 /// Length of the bar's minute: enough for four thousand years.
 const MINUTE_LENGTH: usize = 6;
+/// Length of a time in milliseconds: enough for three thousand years.
+const TIME_LENGTH: usize = 9;
 /// Length of leg and attempt at the end.
 const TAIL_LENGTH: usize = 5;
 /// Highest attempt that fits into an id: at one attempt every half minute, a year and a half.
@@ -100,6 +102,12 @@ impl ClientOrderId {
         Self(format!(
             "{PREFIX}{installation_id}-{symbol}{minute}{letter}{tail}"
         ))
+    }
+
+    /// The id of a stop for a position that was found without one, at this exchange time.
+    pub fn for_emergency_stop(installation_id: &InstallationId, at: UtcMs) -> Self {
+        let at = base36(at.0.unsigned_abs(), TIME_LENGTH);
+        Self(format!("{PREFIX}{installation_id}-protect{at}"))
     }
 
     /// The id of another order for the same position, by leg and attempt.

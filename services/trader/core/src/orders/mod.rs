@@ -21,7 +21,11 @@ mod order;
 pub(crate) use client_order_id::MAX_ATTEMPT;
 pub use client_order_id::{ClientOrderId, InstallationId, InvalidInstallationId};
 pub use execution_report::{
-    ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, OpenOrder, OrderCallOutcome,
+    AccountTrade, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, OpenOrder,
+    OrderCallOutcome, WorkingStop,
 };
 pub use leg::{Leg, OrderSide};
 pub use order::{Order, OrderStatus, OrderType, TrackedOrder};
+
+/// Binance's code for a second order that closes the whole position in the same direction: another order has the place.
+pub(crate) const PLACE_TAKEN: i64 = -4130;

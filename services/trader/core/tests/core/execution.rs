@@ -5,8 +5,8 @@ use bearish_trader_core::book::{
     ReconciliationTask, compare_with_exchange, is_unprotected, reconciliation_tasks,
 };
 use bearish_trader_core::orders::{
-    ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, OpenOrder,
-    Order, OrderCallOutcome, OrderType,
+    AccountTrade, ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment,
+    Leg, OpenOrder, Order, OrderCallOutcome, OrderSide, OrderType, WorkingStop,
 };
 use bearish_trader_core::strategy::Strategy::{OversoldBounce, ShortTheRip};
 use protocol::time::UtcMs;
@@ -67,6 +67,48 @@ impl LiveBook {
         })
     }
 
+    fn receive_costs(&mut self, leg: Leg, fee: &str, realised: &str) -> Vec<&'static str> {
+        let client_order_id = self.newest_order(leg).client_order_id;
+        let costs = FillCosts {
+            fee: dec(fee),
+            realized_pnl: dec(realised),
+            ..FillCosts::default()
+        };
+        let now = UtcMs(self.now);
+        self.handle_event(ExecutionEvent::CostsReceived {
+            client_order_id,
+            costs,
+            now,
+        })
+    }
+
+    /// Reads the account's trades: those of the entry (trade 1) and these of a person, by trade id.
+    fn receive_trades(&mut self, by_hand: &[(i64, OrderSide, Fill)]) -> Vec<&'static str> {
+        let entry = self.book.state.orders[0].clone();
+        let own = AccountTrade {
+            trade_id: 1,
+            is_ours: true,
+            side: entry.order.side,
+            fill: *entry.fill().unwrap(),
+        };
+        let hand = by_hand.iter().map(|(trade_id, side, fill)| AccountTrade {
+            trade_id: *trade_id,
+            is_ours: false,
+            side: *side,
+            fill: *fill,
+        });
+        let trades = hand.chain([own]).collect();
+        let now = UtcMs(self.now);
+        self.handle_event(ExecutionEvent::TradesReceived { trades, now })
+    }
+
+    fn last_trade(&self) -> bearish_trader_core::book::Trade {
+        match self.book.journal.last() {
+            Some(BookRecord::PositionClosed(trade)) => *trade,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn tick_after(&mut self, ms: i64) -> Vec<&'static str> {
         self.now += ms;
         let now = UtcMs(self.now);
@@ -80,7 +122,11 @@ impl LiveBook {
         };
         let payments = payments.iter().map(payment).collect();
         let now = UtcMs(self.now);
-        self.handle_event(ExecutionEvent::FundingReceived { payments, now })
+        self.handle_event(ExecutionEvent::FundingReceived {
+            payments,
+            trades: Some(Vec::new()),
+            now,
+        })
     }
 
     fn newest_order(&self, leg: Leg) -> Order {
@@ -98,6 +144,10 @@ impl LiveBook {
             ReconciliationTask::CancelOrder(order) => {
                 format!("cancel {} {}", order.leg, order.attempt)
             }
+            ReconciliationTask::QueryCosts(order, _) => {
+                format!("costs {} {}", order.leg, order.attempt)
+            }
+            ReconciliationTask::QueryTrades => "trades".to_owned(),
             ReconciliationTask::QueryFunding { from } => format!("payments from {}", from.0),
         });
         texts.collect()
@@ -121,9 +171,11 @@ fn fill(quantity: &str, at: &str, ms: i64, fee: &str, realised: &str) -> Fill {
         quantity: quantity.parse().unwrap(),
         price: price(at),
         at: UtcMs(ms),
+        exchange_order_id: None,
         costs: Some(FillCosts {
             fee: dec(fee),
             realized_pnl: dec(realised),
+            ..FillCosts::default()
         }),
     }
 }
@@ -173,9 +225,27 @@ pub(crate) fn every_order_record() -> Vec<BookRecord> {
     };
     live.finish_call(Leg::Entry, filled(bare));
     live.finish_call(Leg::Stop, rejected(-2021));
-    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
-    let of_orders = |r: &BookRecord| r.kind().starts_with("order_");
-    live.book.journal.into_iter().filter(of_orders).collect()
+    live.receive_costs(Leg::Entry, "4", "0");
+    let of_orders = |r: &BookRecord| r.kind().starts_with("order_") || r.kind() == "entry_adopted";
+    let late = late_entry().book.journal;
+    let all = live.book.journal.into_iter().chain(late);
+    all.filter(of_orders).collect()
+}
+
+/// An entry that was believed lost, and has filled after all.
+fn late_entry() -> LiveBook {
+    let mut live = LiveBook::entering();
+    let client_order_id = live.newest_order(Leg::Entry).client_order_id;
+    live.finish_call(Leg::Entry, outcome_unknown());
+    live.tick_after(WINDOW_MS + 3_000);
+    live.finish_call(Leg::Entry, OrderCallOutcome::NotFound);
+    let now = UtcMs(live.now);
+    live.handle_event(ExecutionEvent::LateEntryFilled {
+        client_order_id,
+        fill: fill("0.25", "40000", ENTRY, "4", "0"),
+        now,
+    });
+    live
 }
 
 #[test]
@@ -323,7 +393,7 @@ fn filled_stop_closes_the_position_once_target_and_costs_are_settled() {
         ..fill("0.25", "39600", ENTRY + MINUTE, "0", "0")
     };
     assert_eq!(live.finish_call(Leg::Stop, filled(bare)), ["order_filled"]);
-    assert_eq!(live.tasks(), ["query stop 0", "cancel target 0"]);
+    assert_eq!(live.tasks(), ["costs stop 0", "cancel target 0"]);
     assert!(
         live.receive_funding(&[]).is_empty(),
         "the target still rests"
@@ -333,8 +403,7 @@ fn filled_stop_closes_the_position_once_target_and_costs_are_settled() {
         live.receive_funding(&[]).is_empty(),
         "its costs are not known"
     );
-    let known = fill("0.25", "39600", ENTRY + MINUTE, "3.96", "-100");
-    live.finish_call(Leg::Stop, filled(known));
+    live.receive_costs(Leg::Stop, "3.96", "-100");
     assert_eq!(live.tasks(), [format!("payments from {ENTRY}")]);
     let kinds = live.receive_funding(&[(ENTRY + 1, "0.5"), (ENTRY, "9")]);
     assert_eq!(kinds, ["funding_paid", "position_closed"]);
@@ -514,30 +583,176 @@ fn late_candle_closes_nothing() {
 }
 
 #[test]
-fn external_close_is_an_exit_too() {
+fn position_closed_by_hand_in_parts_is_booked_with_its_own_prices() {
     let mut live = LiveBook::open();
-    let fill = fill("0.25", "39000", ENTRY + MINUTE, "3.9", "-250");
-    let (order, now) = (77, UtcMs(live.now));
-    let event = ExecutionEvent::ExternallyClosed {
-        exchange_order_id: order,
-        fill,
-        now,
-    };
+    let part = |quantity, at, fee, realised| fill(quantity, at, ENTRY + MINUTE, fee, realised);
+    let first = (5, OrderSide::Sell, part("0.1", "39000", "1.5", "-100"));
     assert_eq!(
-        live.handle_event(event.clone()),
+        live.receive_trades(&[first]),
         ["order_intended", "order_filled"]
     );
-    assert!(live.handle_event(event).is_empty(), "it is known");
+    assert!(live.receive_trades(&[first]).is_empty(), "it is known");
+    assert!(live.tasks().is_empty(), "0.15 are open and have their stop");
+    let second = (7, OrderSide::Sell, part("0.15", "39200", "2", "-120"));
+    assert_eq!(
+        live.receive_trades(&[first, second]),
+        ["order_intended", "order_filled"]
+    );
     assert_eq!(live.tasks(), ["cancel stop 0", "cancel target 0"]);
     for leg in [Leg::Stop, Leg::Target] {
         live.finish_call(leg, closed_unfilled());
     }
     assert_eq!(live.receive_funding(&[]), ["position_closed"]);
+    let trade = live.last_trade();
+    assert_eq!(trade.reason, ExitReason::External);
+    assert_eq!(trade.exit_price, price("39120"));
+    assert_eq!(trade.pnl, dec("-227.5"), "-220 and fees of 4 and 3.5");
+}
+
+#[test]
+fn position_increased_by_hand_is_closed_as_a_whole_and_booked_to_the_last_digit() {
+    let mut live = LiveBook::open();
+    // The stop closes the position before anybody has looked at the trades.
+    live.finish_call(Leg::Stop, filled(fill("0.35", "39600", ENTRY + MINUTE, "7", "-145")));
+    live.finish_call(Leg::Target, closed_unfilled());
+    assert!(live.receive_funding(&[]).is_empty(), "0.1 are not explained");
+    assert_eq!(live.tasks(), ["trades"]);
+    let added = fill("0.1", "40050", ENTRY + 1_000, "1.6", "0");
+    assert_eq!(
+        live.receive_trades(&[(4, OrderSide::Buy, added)]),
+        ["order_intended", "order_filled"]
+    );
+    assert_eq!(live.receive_funding(&[]), ["position_closed"]);
+    let trade = live.last_trade();
+    assert_eq!(trade.quantity, "0.35".parse().unwrap());
+    assert_eq!(trade.entry_price, price("40014.28571429"));
+    assert_eq!(trade.exit_price, price("39600"));
+    assert_eq!(trade.pnl, dec("-157.6"), "-145 and fees of 4, 1.6 and 7");
+    assert_eq!(live.book.state.balance_change, trade.pnl);
+}
+
+#[test]
+fn flip_by_hand_closes_the_position_and_leaves_the_rest_to_the_person() {
+    let mut live = LiveBook::open();
+    let sold = fill("0.5", "39000", ENTRY + MINUTE, "8", "-250");
+    let later = fill("0.5", "38000", ENTRY + 2 * MINUTE, "8", "250");
+    let trades = [(5, OrderSide::Sell, sold), (6, OrderSide::Buy, later)];
+    assert_eq!(
+        live.receive_trades(&trades),
+        ["order_intended", "order_filled"],
+        "what was traded after the close belongs to the person"
+    );
+    for leg in [Leg::Stop, Leg::Target] {
+        live.finish_call(leg, closed_unfilled());
+    }
+    assert_eq!(live.receive_funding(&[]), ["position_closed"]);
+    let trade = live.last_trade();
+    assert_eq!(trade.quantity, "0.25".parse().unwrap());
+    assert_eq!(trade.pnl, dec("-258"), "-250, the entry's 4, half of 8");
+}
+
+#[test]
+fn stop_follows_from_a_fill_whose_costs_are_unknown() {
+    let mut live = LiveBook::entering();
+    let bare = Fill {
+        costs: None,
+        ..fill("0.25", "40000", ENTRY, "0", "0")
+    };
+    assert_eq!(
+        live.finish_call(Leg::Entry, filled(bare)),
+        [
+            "order_filled",
+            "position_opened",
+            "order_intended",
+            "order_intended"
+        ]
+    );
+    live.finish_call(Leg::Stop, accepted());
+    live.finish_call(Leg::Target, accepted());
+    assert_eq!(live.tasks(), ["costs entry 0"]);
+    live.finish_call(Leg::Stop, filled(Fill { costs: None, ..fill("0.25", "39600", ENTRY, "0", "0") }));
+    live.finish_call(Leg::Target, closed_unfilled());
+    assert_eq!(live.tasks(), ["costs entry 0", "costs stop 0"]);
+    assert!(live.receive_funding(&[]).is_empty(), "the costs are unknown");
+    // In another asset, in part: the balance in the quote currency does not show it.
+    let client_order_id = live.newest_order(Leg::Entry).client_order_id;
+    let costs = FillCosts {
+        fee: dec("4"),
+        fee_in_other_assets: dec("3"),
+        realized_pnl: Decimal::ZERO,
+    };
+    let now = UtcMs(live.now);
+    live.handle_event(ExecutionEvent::CostsReceived {
+        client_order_id,
+        costs,
+        now,
+    });
+    assert_eq!(live.receive_costs(Leg::Stop, "4", "-100"), ["order_costs_recorded"]);
+    assert!(live.receive_costs(Leg::Stop, "5", "-100").is_empty(), "once");
+    assert_eq!(live.receive_funding(&[]), ["position_closed"]);
+    assert_eq!(live.last_trade().pnl, dec("-108"));
+    assert_eq!(live.book.state.balance_change, dec("-105"));
+}
+
+#[test]
+fn stop_of_somebody_else_takes_the_place_of_ours_and_closes_nothing() {
+    let mut live = LiveBook::open();
+    for _ in 0..5 {
+        let mut records = live.finish_call(Leg::Stop, closed_unfilled());
+        records.extend(live.tick_after(6_000));
+        assert_eq!(
+            records,
+            ["order_closed_unfilled", "order_intended"],
+            "a person canceled it"
+        );
+        live.finish_call(Leg::Stop, rejected(-4130));
+        assert!(!is_unprotected(&live.book.state));
+        assert!(live.tick_after(60_000).is_empty(), "theirs protects");
+        let now = UtcMs(live.now);
+        assert_eq!(
+            live.handle_event(ExecutionEvent::StopMissing { now }),
+            ["order_intended"]
+        );
+        live.finish_call(Leg::Stop, accepted());
+        assert!(live.handle_event(ExecutionEvent::StopMissing { now }).is_empty());
+    }
+}
+
+#[test]
+fn entry_that_was_believed_lost_and_fills_is_protected_at_once() {
+    let mut live = LiveBook::entering();
+    let entry = live.newest_order(Leg::Entry);
+    live.finish_call(Leg::Entry, outcome_unknown());
+    live.tick_after(WINDOW_MS + 3_000);
+    live.finish_call(Leg::Entry, OrderCallOutcome::NotFound);
+    assert_eq!(live.book.state.phase, BookPhase::Flat);
+    let later = |ms| UtcMs(live.now + ms);
+    let required = |ms| bearish_trader_core::book::required_stop(&live.book.state, later(ms));
+    assert_eq!(required(0).unwrap().1, price("39600"));
+    assert_eq!(required(2 * 3_600_000), None, "it does not appear any more");
+    let now = UtcMs(live.now);
+    let appeared = ExecutionEvent::LateEntryFilled {
+        client_order_id: entry.client_order_id,
+        fill: fill("0.25", "40000", ENTRY, "4", "0"),
+        now,
+    };
+    assert_eq!(
+        live.handle_event(appeared.clone()),
+        [
+            "entry_adopted",
+            "order_filled",
+            "position_opened",
+            "order_intended",
+            "order_intended"
+        ]
+    );
+    assert!(live.handle_event(appeared).is_empty());
+    assert_eq!(live.newest_order(Leg::Stop).order_type, OrderType::Trigger { price: price("39600") });
 }
 
 #[test]
 fn a_short_position_is_sold_and_bought_back() {
-    use bearish_trader_core::orders::OrderSide::{Buy, Sell};
+    use OrderSide::{Buy, Sell};
     let mut live = LiveBook::flat();
     live.book
         .candle(candle(29, CALM), Some(signal(ShortTheRip, 30)));
@@ -557,30 +772,42 @@ fn comparison_with_the_exchange_finds_every_difference() {
         client_order_id: client_id.to_owned(),
         exchange_order_id: 1,
         is_conditional: true,
+        stop: None,
     };
     let (stop, target) = (
         live.newest_order(Leg::Stop).client_order_id,
         live.newest_order(Leg::Target).client_order_id,
     );
+    let working = WorkingStop {
+        side: OrderSide::Sell,
+        trigger_price: Some(dec("39600")),
+        quantity: None,
+    };
+    let stop_order = OpenOrder {
+        stop: Some(working),
+        ..open(stop.as_str())
+    };
     let usual = ExchangeView {
         position: dec("0.25"),
-        open_orders: vec![open(stop.as_str()), open(target.as_str())],
+        entry_price: Some(dec("40000")),
+        open_orders: vec![stop_order.clone(), open(target.as_str())],
     };
     let agreed = Reconciliation {
         position_difference: Some(Decimal::ZERO),
+        is_protected: true,
         ..Reconciliation::default()
     };
-    assert_eq!(
-        compare_with_exchange(&live.book.state, &ours, &usual),
-        agreed
-    );
+    let now = UtcMs(live.now);
+    let compare =
+        |view: &ExchangeView| compare_with_exchange(&live.book.state, &ours, view, now);
+    assert_eq!(compare(&usual), agreed);
 
     let mut odd = usual.clone();
     odd.open_orders[1] = open("ba-zzzzzz-57kto0gwqguos0000");
     odd.open_orders.push(open("web_1"));
     odd.open_orders
         .push(open(stop.sibling(Leg::Stop, 9).as_str()));
-    let found = compare_with_exchange(&live.book.state, &ours, &odd);
+    let found = compare(&odd);
     assert_eq!(found.foreign_installation.unwrap().as_str(), "zzzzzz");
     assert_eq!((found.external_orders, found.orphans.len()), (1, 1));
     assert_eq!(found.missing_orders, [live.newest_order(Leg::Target)]);
@@ -593,7 +820,7 @@ fn comparison_with_the_exchange_finds_every_difference() {
         position: Decimal::ZERO,
         ..usual
     };
-    let found = compare_with_exchange(&live.book.state, &ours, &gone);
+    let found = compare(&gone);
     assert_eq!(found.position_difference, Some(dec("-0.25")));
 }
 

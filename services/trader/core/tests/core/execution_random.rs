@@ -1,5 +1,6 @@
-//! A live book on an exchange that loses answers, rejects, fills in part and is slow, while the book's writer
-//! crashes at random times. Seeded: a failing seed is named and can be run alone.
+//! A live book on an exchange that loses answers, rejects, fills in part, is slow and shows executed orders late, while a
+//! person trades beside it and the book's writer crashes at random times. Seeded: a failing seed is named and can be run
+//! alone.
 //!
 //! After every step: no order is submitted twice, none is executed twice, the book never has more than
 //! the exchange filled. After the last fault: position, profit, fees and funding equal the exchange's to the
@@ -13,8 +14,8 @@ use bearish_trader_core::book::{
 };
 use bearish_trader_core::fixed_point::{Price, Qty};
 use bearish_trader_core::orders::{
-    ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, OpenOrder,
-    Order, OrderCallOutcome, OrderSide, OrderStatus, OrderType,
+    AccountTrade, ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, OpenOrder,
+    Order, OrderCallOutcome, OrderSide, OrderStatus, OrderType, WorkingStop,
 };
 use bearish_trader_core::strategy::Strategy::{OversoldBounce, ShortTheRip};
 use protocol::time::UtcMs;
@@ -52,6 +53,10 @@ struct Exchange {
     /// Submitted, but not yet arrived: it arrives later if `recvWindow` still allows it.
     in_transit: Vec<Order>,
     sent: Vec<ClientOrderId>,
+    /// Orders that are executed and not shown before this time.
+    hidden_until: BTreeMap<ClientOrderId, i64>,
+    /// Every trade with the order that made it; `None` for a person's.
+    trades: Vec<(Option<ClientOrderId>, OrderSide, Fill)>,
     position: Decimal,
     entry_price: Decimal,
     wallet: Decimal,
@@ -76,15 +81,19 @@ impl Exchange {
         let (standing, fill) = match order.order_type {
             OrderType::Trigger { .. } if self.position.is_zero() => return Err(-2021),
             OrderType::Trigger { price } if self.reached(order, price) => return Err(-2021),
+            OrderType::Trigger { .. } if self.open_of(order.leg).next().is_some() => {
+                return Err(-4130);
+            }
             OrderType::Trigger { .. } => (ExchangeOrderState::Open, None),
             OrderType::Market { .. } if order.leg == Leg::Exit && self.position.is_zero() => {
                 return Err(-2022);
             }
             OrderType::Market { quantity } => {
                 let quantity = if partly { half(quantity) } else { quantity };
+                let id = Some(order.client_order_id.clone());
                 (
                     ExchangeOrderState::Ended,
-                    Some(self.fill(order.side, order.leg, quantity)),
+                    Some(self.fill(id, order.side, order.leg, quantity)),
                 )
             }
         };
@@ -106,7 +115,38 @@ impl Exchange {
         }
     }
 
-    fn fill(&mut self, way: OrderSide, leg: Leg, quantity: Qty) -> Fill {
+    fn open_of(&self, leg: Leg) -> impl Iterator<Item = &ExchangeOrder> {
+        let is_open = move |o: &&ExchangeOrder| {
+            o.state == ExchangeOrderState::Open && o.order.leg == leg
+        };
+        self.orders.values().filter(is_open)
+    }
+
+    fn is_shown(&self, id: &ClientOrderId) -> bool {
+        self.hidden_until.get(id).is_none_or(|until| self.now >= *until)
+    }
+
+    /// A person adds to the position or reduces it.
+    fn trade_by_hand(&mut self, random: &mut Random) {
+        let quantity = Qty::from_units((1 + random.below(20)) * 1_000_000);
+        let leg = if random.below(2) == 0 { Leg::Entry } else { Leg::Exit };
+        let side = if self.position.is_sign_positive() {
+            protocol::event::PositionSide::Long
+        } else {
+            protocol::event::PositionSide::Short
+        };
+        if !self.position.is_zero() {
+            self.fill(None, OrderSide::for_leg(side, leg), leg, quantity);
+        }
+    }
+
+    fn fill(
+        &mut self,
+        order: Option<ClientOrderId>,
+        way: OrderSide,
+        leg: Leg,
+        quantity: Qty,
+    ) -> Fill {
         let price = self.price();
         let open = self.position.abs();
         let quantity = if leg == Leg::Entry {
@@ -121,23 +161,28 @@ impl Exchange {
             -amount
         };
         let realised = if leg == Leg::Entry {
-            self.entry_price = at;
+            let worth = self.entry_price * self.position + at * signed;
+            self.entry_price = worth / (self.position + signed);
             Decimal::ZERO
         } else {
-            (self.entry_price - at) * signed
+            ((self.entry_price - at) * signed).round_dp(8)
         };
         let fee = (at * amount * dec("0.0004")).round_dp(8);
         self.position += signed;
         self.wallet += realised - fee;
-        Fill {
+        let fill = Fill {
             quantity,
             price,
             at: UtcMs(self.now),
+            exchange_order_id: None,
             costs: Some(FillCosts {
                 fee,
                 realized_pnl: realised,
+                ..FillCosts::default()
             }),
-        }
+        };
+        self.trades.push((order, way, fill));
+        fill
     }
 
     fn move_price(&mut self, by: i64) {
@@ -155,15 +200,16 @@ impl Exchange {
             if !self.reached(&order, price) {
                 continue;
             }
+            let id = Some(order.client_order_id.clone());
             let fill = (!self.position.is_zero())
-                .then(|| self.fill(order.side, order.leg, Qty::from_units(i64::MAX)));
+                .then(|| self.fill(id, order.side, order.leg, Qty::from_units(i64::MAX)));
             let there = self.orders.get_mut(&order.client_order_id).unwrap();
             (there.state, there.fill) = (ExchangeOrderState::Ended, fill);
         }
     }
 
     fn query_order(&self, id: &ClientOrderId) -> OrderCallOutcome {
-        match self.orders.get(id) {
+        match self.orders.get(id).filter(|_| self.is_shown(id)) {
             None => OrderCallOutcome::NotFound,
             Some(there) => OrderCallOutcome::Reported(ExecutionReport {
                 is_open: there.state == ExchangeOrderState::Open,
@@ -197,14 +243,21 @@ impl Exchange {
         let open = self
             .orders
             .values()
-            .filter(|o| o.state == ExchangeOrderState::Open);
+            .filter(|o| o.state == ExchangeOrderState::Open)
+            .filter(|o| self.is_shown(&o.order.client_order_id));
         ExchangeView {
             position: self.position,
+            entry_price: (!self.position.is_zero()).then_some(self.entry_price),
             open_orders: open
                 .map(|o| OpenOrder {
                     client_order_id: o.order.client_order_id.to_string(),
                     exchange_order_id: 1,
                     is_conditional: true,
+                    stop: (o.order.leg == Leg::Stop).then_some(WorkingStop {
+                        side: o.order.side,
+                        trigger_price: None,
+                        quantity: None,
+                    }),
                 })
                 .collect(),
         }
@@ -315,6 +368,11 @@ impl Run {
         let partly = self.fails(8);
         let taken = self.exchange.accept(order, partly);
         if self.fails(8) {
+            if self.fails(3) {
+                let until = self.exchange.now + self.random.below(15_000);
+                let id = order.client_order_id.clone();
+                self.exchange.hidden_until.insert(id, until);
+            }
             return unclear();
         }
         match taken {
@@ -366,8 +424,100 @@ impl Run {
                     }
                     self.query_order(&order);
                 }
+                ReconciliationTask::QueryCosts(order, _) => self.query_costs(&order),
+                ReconciliationTask::QueryTrades => self.query_trades(),
                 ReconciliationTask::QueryFunding { from } => self.query_funding(from),
             }
+        }
+        if !self.fails(3) {
+            self.compare_with_exchange();
+        }
+    }
+
+    fn compare_with_exchange(&mut self) {
+        let ours = "q7x2ab".parse().unwrap();
+        let (now, view) = (self.now(), self.exchange.view());
+        let found = compare_with_exchange(&self.book.state, &ours, &view, now);
+        for orphan in &found.orphans {
+            let id = ClientOrderId::from_exchange(&orphan.client_order_id);
+            self.exchange.cancel(&id);
+        }
+        for order in &found.missing_orders {
+            self.query_order(order);
+        }
+        let Some(surplus) = found.position_difference else {
+            return;
+        };
+        match &self.book.state.phase {
+            // Also without a surplus: a person may have closed what appeared.
+            BookPhase::Flat => self.query_lost_entries(),
+            BookPhase::Open(_) if !surplus.is_zero() => self.query_trades(),
+            BookPhase::Open(_) if !found.is_protected => {
+                self.handle_execution(ExecutionEvent::StopMissing { now });
+            }
+            _ => {}
+        }
+    }
+
+    fn query_lost_entries(&mut self) {
+        for lost in self.book.state.lost_entries.clone() {
+            let client_order_id = lost.order.client_order_id;
+            let answer = self.exchange.query_order(&client_order_id);
+            let OrderCallOutcome::Reported(ExecutionReport {
+                fill: Some(fill), ..
+            }) = Self::without_costs(answer)
+            else {
+                continue;
+            };
+            let now = self.now();
+            self.handle_execution(ExecutionEvent::LateEntryFilled {
+                client_order_id,
+                fill,
+                now,
+            });
+        }
+    }
+
+    fn query_trades(&mut self) {
+        if let Some(trades) = self.trades() {
+            let now = self.now();
+            self.handle_execution(ExecutionEvent::TradesReceived { trades, now });
+        }
+    }
+
+    /// The trades, with their positions in the list as ids; `None` while one belongs to an order that is not shown.
+    fn trades(&self) -> Option<Vec<AccountTrade>> {
+        let mut trades = Vec::new();
+        for (trade_id, (order, side, fill)) in self.exchange.trades.iter().enumerate() {
+            let is_ours = order.as_ref().is_some_and(|id| {
+                let known = self.book.state.order(id);
+                known.is_some_and(|o| !matches!(o.status, OrderStatus::ClosedUnfilled { .. }))
+            });
+            if order.as_ref().is_some_and(|id| !self.exchange.is_shown(id)) {
+                return None;
+            }
+            trades.push(AccountTrade {
+                trade_id: i64::try_from(trade_id).unwrap(),
+                is_ours,
+                side: *side,
+                fill: *fill,
+            });
+        }
+        Some(trades)
+    }
+
+    fn query_costs(&mut self, order: &Order) {
+        let client_order_id = order.client_order_id.clone();
+        let on_exchange = self.exchange.orders.get(&client_order_id);
+        let fill = on_exchange.and_then(|o| o.fill);
+        let costs = fill.and_then(|fill| fill.costs);
+        if let (Some(costs), false) = (costs, self.fails(3)) {
+            let now = self.now();
+            self.handle_execution(ExecutionEvent::CostsReceived {
+                client_order_id,
+                costs,
+                now,
+            });
         }
     }
 
@@ -376,6 +526,7 @@ impl Run {
             return;
         }
         let answer = self.exchange.query_order(&order.client_order_id);
+        let answer = Self::without_costs(answer);
         let (id, now) = (order.client_order_id.clone(), self.now());
         self.handle_execution(ExecutionEvent::OrderCallFinished {
             client_order_id: id,
@@ -387,13 +538,19 @@ impl Run {
     fn query_funding(&mut self, from: UtcMs) {
         let due = self.exchange.payments.iter().filter(|p| p.at >= from);
         let (payments, now) = (due.copied().collect(), self.now());
-        self.handle_execution(ExecutionEvent::FundingReceived { payments, now });
+        let trades = self.trades();
+        self.handle_execution(ExecutionEvent::FundingReceived {
+            payments,
+            trades,
+            now,
+        });
     }
 
     fn step(&mut self) {
         self.exchange.now += self.random.below(1_500) + 1;
         let by = self.random.around_zero(1_500);
-        match self.random.below(12) {
+        match self.random.below(13) {
+            12 => self.exchange.trade_by_hand(&mut self.random),
             0 => self.exchange.deliver(),
             1 => self.exchange.move_price(by * 4),
             2 => self.exchange.pay_funding(),
@@ -410,6 +567,10 @@ impl Run {
 
     fn check_always(&self) {
         if let BookPhase::Open(position) = &self.book.state.phase {
+            let by_hand = self.book.state.orders.iter().filter(|o| {
+                o.order.leg == Leg::Entry && o.order.reason == Some(ExitReason::External)
+            });
+            let by_hand: i64 = by_hand.filter_map(|o| o.fill()).map(|f| f.quantity.units()).sum();
             let filled: i64 = self
                 .exchange
                 .orders
@@ -418,7 +579,7 @@ impl Run {
                 .filter(|o| self.book.state.order(&o.order.client_order_id).is_some())
                 .filter_map(|o| o.fill.map(|f| f.quantity.units()))
                 .sum();
-            assert_eq!(position.quantity.units(), filled);
+            assert_eq!(position.quantity.units(), filled + by_hand);
         }
     }
 
@@ -436,7 +597,7 @@ impl Run {
     fn check_settled(&self, seed: u64) {
         let state = &self.book.state;
         let ours = "q7x2ab".parse().unwrap();
-        let found = compare_with_exchange(state, &ours, &self.exchange.view());
+        let found = compare_with_exchange(state, &ours, &self.exchange.view(), self.now());
         assert_eq!(
             found.position_difference,
             Some(Decimal::ZERO),
@@ -453,8 +614,7 @@ impl Run {
                 );
             }
             BookPhase::Open(_) => {
-                let stop = resting_orders(state).any(|order| order.leg == Leg::Stop);
-                assert!(stop, "seed {seed}: no stop rests: {state:#?}");
+                assert!(found.is_protected, "seed {seed}: no stop rests: {state:#?}");
             }
             other => panic!("seed {seed}: {other:?}"),
         }

@@ -62,6 +62,7 @@ fn golden_file(record: &BookRecord) -> &'static str {
         BookRecord::BreakerTripped { .. } => include_str!("../golden/breaker_tripped.json"),
         BookRecord::EntriesLocked { .. } => include_str!("../golden/entries_locked.json"),
         BookRecord::EntryDropped { .. } => include_str!("../golden/entry_dropped.json"),
+        BookRecord::EntryAdopted(_) => include_str!("../golden/entry_adopted.json"),
         BookRecord::PositionOpened(_) => include_str!("../golden/position_opened.json"),
         BookRecord::PositionClosed(_) => include_str!("../golden/position_closed.json"),
         BookRecord::BookHalted { .. } => include_str!("../golden/book_halted.json"),
@@ -121,7 +122,8 @@ fn every_record_is_written_and_read_as_committed() {
             "order_accepted",
             "order_filled",
             "order_closed_unfilled",
-            "order_costs_recorded"
+            "order_costs_recorded",
+            "entry_adopted"
         ]
     );
 }

@@ -20,10 +20,20 @@ pub(super) fn exit_fills(state: &BookState) -> impl Iterator<Item = (&TrackedOrd
 
 /// The quantity that is still open.
 pub(super) fn open_quantity(state: &BookState, position: &Position) -> Qty {
-    let closed: i64 = exit_fills(state)
-        .map(|(_, fill)| fill.quantity.units())
-        .sum();
-    Qty::from_units((position.quantity.units() - closed).max(0))
+    Qty::from_units((position.quantity.units() - closed_units(state)).max(0))
+}
+
+/// Whether the exits closed more than the book had opened: somebody added to the position, which is not booked yet.
+pub(super) fn is_overclosed(state: &BookState) -> bool {
+    let BookPhase::Open(position) = &state.phase else {
+        return false;
+    };
+    closed_units(state) > position.quantity.units()
+}
+
+fn closed_units(state: &BookState) -> i64 {
+    let fills = exit_fills(state).map(|(_, fill)| fill.quantity.units());
+    fills.fold(0, i64::saturating_add)
 }
 
 pub(super) fn exit_reason(tracked: &TrackedOrder) -> ExitReason {
@@ -34,7 +44,8 @@ pub(super) fn exit_reason(tracked: &TrackedOrder) -> ExitReason {
     }
 }
 
-/// The trade; `None` until the position is closed, every order has ended and every cost is known.
+/// The trade; `None` until the position is closed, every order has ended and every cost is known, and while the exits
+/// closed more than is booked.
 pub(super) fn closed_trade(state: &BookState) -> Option<BookRecord> {
     let BookPhase::Open(position) = &state.phase else {
         return None;
@@ -72,7 +83,7 @@ fn is_fully_accounted(state: &BookState, position: &Position) -> bool {
         OrderStatus::ClosedUnfilled { .. } => true,
         OrderStatus::Intended | OrderStatus::OutcomeUnknown { .. } | OrderStatus::Accepted => false,
     };
-    open_quantity(state, position) == Qty::ZERO && state.orders.iter().all(known)
+    closed_units(state) == position.quantity.units() && state.orders.iter().all(known)
 }
 
 /// Mean price of all exits, rounded to 1e-8.

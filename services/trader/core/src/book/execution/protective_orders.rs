@@ -1,5 +1,7 @@
 //! Protective orders: which stop, target or exit an open position lacks, and the order to submit.
 
+use std::time::Duration;
+
 use protocol::event::PositionSide;
 use protocol::time::UtcMs;
 
@@ -8,7 +10,8 @@ use crate::book::context::DecisionContext;
 use crate::book::{BookRecord, BookState, ExitReason, Position};
 use crate::fixed_point::{Price, Qty};
 use crate::orders::{
-    ClientOrderId, Leg, MAX_ATTEMPT, Order, OrderSide, OrderStatus, OrderType, TrackedOrder,
+    ClientOrderId, Leg, MAX_ATTEMPT, Order, OrderSide, OrderStatus, OrderType, PLACE_TAKEN,
+    TrackedOrder,
 };
 
 /// Binance's code for a trigger price that is already reached.
@@ -22,6 +25,8 @@ const MAX_STOP_ATTEMPTS: usize = 3;
 pub(super) const MAX_TARGET_REJECTIONS: usize = 3;
 /// Longest delay between two attempts, in seconds.
 const MAX_RETRY_DELAY_S: i64 = 30;
+/// Longest delay between two attempts to place a stop.
+const MAX_STOP_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The next missing order of an open position, its stop first; `None` if no order is missing or due.
 pub(super) fn next_protective_order(
@@ -52,13 +57,20 @@ pub(super) fn next_protective_order(
         )) => {
             return exit_order(context, state, position, ExitReason::Stop, now);
         }
+        // Another stop protects the position; ours follows once the exchange lists none.
+        Some((
+            _,
+            OrderStatus::ClosedUnfilled {
+                code: Some(PLACE_TAKEN),
+            },
+        )) => {}
         Some((_, OrderStatus::ClosedUnfilled { .. }))
             if count_failed(state, Leg::Stop) >= MAX_STOP_ATTEMPTS =>
         {
             return exit_order(context, state, position, ExitReason::Unprotected, now);
         }
         Some((order, OrderStatus::ClosedUnfilled { .. }))
-            if now.since(order.at) >= retry_delay(order) =>
+            if now.since(order.at) >= retry_delay(order).min(MAX_STOP_RETRY_DELAY) =>
         {
             return trigger_order(context, state, side, Leg::Stop, stop, now);
         }
@@ -73,6 +85,12 @@ pub(super) fn next_protective_order(
                 code: Some(WOULD_TRIGGER),
             },
         )) => exit_order(context, state, position, ExitReason::Target, now),
+        Some((
+            _,
+            OrderStatus::ClosedUnfilled {
+                code: Some(PLACE_TAKEN),
+            },
+        )) => None,
         Some((order, OrderStatus::ClosedUnfilled { .. }))
             if count_failed(state, Leg::Target) < MAX_TARGET_REJECTIONS
                 && now.since(order.at) >= retry_delay(order) =>
@@ -83,13 +101,15 @@ pub(super) fn next_protective_order(
     }
 }
 
-/// Number of failed stop or target orders of a position. Transient rejections do not count: an exit would get them too.
-/// Nor does a target that ended without a rejection.
+/// Number of stop or target orders of a position that the exchange rejected. Transient rejections do not count: an exit
+/// would get them too. Nor does an order that ended without a rejection: a person may have canceled it.
 pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
     let counts = |o: &&TrackedOrder| match o.status {
-        OrderStatus::ClosedUnfilled { code: Some(code) } => !TRANSIENT_CODES.contains(&code),
-        OrderStatus::ClosedUnfilled { code: None } => leg == Leg::Stop,
-        OrderStatus::Intended
+        OrderStatus::ClosedUnfilled { code: Some(code) } => {
+            code != PLACE_TAKEN && !TRANSIENT_CODES.contains(&code)
+        }
+        OrderStatus::ClosedUnfilled { code: None }
+        | OrderStatus::Intended
         | OrderStatus::OutcomeUnknown { .. }
         | OrderStatus::Accepted
         | OrderStatus::Filled(_) => false,
@@ -99,9 +119,9 @@ pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
 }
 
 /// Delay after an attempt before the next one.
-fn retry_delay(order: &Order) -> std::time::Duration {
+fn retry_delay(order: &Order) -> Duration {
     let seconds = i64::from(order.attempt).min(MAX_RETRY_DELAY_S);
-    std::time::Duration::from_secs(seconds.unsigned_abs())
+    Duration::from_secs(seconds.unsigned_abs())
 }
 
 pub(super) fn trigger_order(

@@ -1,18 +1,23 @@
 //! Reconciliation with the exchange: what to query, and how the exchange's view differs from the book. Decides
 //! nothing.
 
+use std::time::Duration;
+
 use protocol::event::PositionSide;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
-use super::position_close::{is_funding_listed, open_quantity};
+use super::position_close::{is_funding_listed, is_overclosed, open_quantity};
 use super::protective_orders::{MAX_TARGET_REJECTIONS, count_failed, newest_order};
 use crate::book::{BookPhase, BookState};
-use crate::fixed_point::Qty;
+use crate::fixed_point::{Price, Qty};
 use crate::orders::{
-    ClientOrderId, ExchangeView, InstallationId, Leg, OpenOrder, Order, OrderStatus, TrackedOrder,
+    ClientOrderId, ExchangeView, Fill, InstallationId, Leg, OpenOrder, Order, OrderStatus, PLACE_TAKEN, TrackedOrder,
+    WorkingStop,
 };
 
+/// How long after its decision an entry that was believed lost may still appear on the exchange.
+pub const MAX_LATENESS: Duration = Duration::from_hours(1);
 /// Time in milliseconds after which the rest of an unfilled entry is canceled.
 const ENTRY_FILL_TIMEOUT_MS: i64 = 2_000;
 
@@ -23,7 +28,11 @@ pub enum ReconciliationTask {
     QueryOrder(Order),
     /// Cancel an order; its status is queried afterwards.
     CancelOrder(Order),
-    /// Query the funding payments since a time.
+    /// Query the costs of an order that has filled.
+    QueryCosts(Order, Fill),
+    /// Query the account's trades since the entry: the orders of the book closed more than it had opened.
+    QueryTrades,
+    /// Query the account's trades since the entry, then the funding payments since a time: the position is closed.
     QueryFunding {
         /// Start of the query, exclusive.
         from: UtcMs,
@@ -44,7 +53,7 @@ pub fn reconciliation_tasks(state: &BookState, now: UtcMs) -> Vec<Reconciliation
         match &o.status {
             OrderStatus::OutcomeUnknown { .. } => Some(ReconciliationTask::QueryOrder(order)),
             OrderStatus::Filled(fill) if fill.costs.is_none() => {
-                Some(ReconciliationTask::QueryOrder(order))
+                Some(ReconciliationTask::QueryCosts(order, *fill))
             }
             OrderStatus::Accepted if order.leg.is_conditional() && closed => {
                 Some(ReconciliationTask::CancelOrder(order))
@@ -68,6 +77,9 @@ pub fn reconciliation_tasks(state: &BookState, now: UtcMs) -> Vec<Reconciliation
         }
     };
     let mut tasks: Vec<ReconciliationTask> = state.orders.iter().filter_map(of_order).collect();
+    if is_overclosed(state) {
+        tasks.push(ReconciliationTask::QueryTrades);
+    }
     if tasks.is_empty() && closed && is_funding_listed(state, now) {
         tasks.extend(
             funding_unknown_since(state).map(|from| ReconciliationTask::QueryFunding { from }),
@@ -94,14 +106,50 @@ pub fn resting_orders(state: &BookState) -> impl Iterator<Item = &Order> {
     state.orders.iter().filter(resting).map(|o| &o.order)
 }
 
+impl ReconciliationTask {
+    /// Whether the task only reads what a fill cost: nothing that protects a position depends on it.
+    pub const fn is_accounting(&self) -> bool {
+        match self {
+            Self::QueryCosts(..) | Self::QueryTrades | Self::QueryFunding { .. } => true,
+            Self::QueryOrder(_) | Self::CancelOrder(_) => false,
+        }
+    }
+}
+
+/// The stop that the exchange must have while the book has, or may have, a position: its side and its price. `None` for a
+/// book that cannot have one.
+pub fn required_stop(state: &BookState, now: UtcMs) -> Option<(PositionSide, Price)> {
+    match &state.phase {
+        BookPhase::Open(position)
+        | BookPhase::Halted {
+            position: Some(position),
+            ..
+        } => Some((position.side, position.stop_price)),
+        BookPhase::EntryPending(entry)
+        | BookPhase::Halted {
+            entry: Some(entry), ..
+        } => Some((entry.side, entry.stop_price)),
+        BookPhase::Unopened | BookPhase::Flat | BookPhase::Halted { .. } => {
+            let lost = state.lost_entries.iter().rev();
+            let mut recent = lost.filter(|lost| now.since(lost.order.at) <= MAX_LATENESS);
+            recent
+                .next()
+                .map(|lost| (lost.entry.side, lost.entry.stop_price))
+        }
+    }
+}
+
 /// Whether the newest stop, exit or target of an open position has failed, so that the next attempt only waits for time.
+/// A stop whose place another stop has is no failure.
 pub fn is_unprotected(state: &BookState) -> bool {
     let BookPhase::Open(position) = &state.phase else {
         return false;
     };
     let has_failed = |leg| {
-        newest_order(state, leg)
-            .is_some_and(|o| matches!(o.status, OrderStatus::ClosedUnfilled { .. }))
+        newest_order(state, leg).is_some_and(|o| match o.status {
+            OrderStatus::ClosedUnfilled { code } => code != Some(PLACE_TAKEN),
+            _ => false,
+        })
     };
     let no_target =
         || has_failed(Leg::Target) && count_failed(state, Leg::Target) < MAX_TARGET_REJECTIONS;
@@ -132,6 +180,8 @@ pub struct Reconciliation {
     pub missing_orders: Vec<Order>,
     /// Position on the exchange minus the book's, in signed base units. `None` while an order is in flight or missing.
     pub position_difference: Option<Decimal>,
+    /// Whether working stops, whoever placed them, close the exchange's position. True without a position.
+    pub is_protected: bool,
 }
 
 /// Compares the book with the exchange's view. Changes nothing.
@@ -139,8 +189,12 @@ pub fn compare_with_exchange(
     state: &BookState,
     ours: &InstallationId,
     view: &ExchangeView,
+    now: UtcMs,
 ) -> Reconciliation {
-    let mut reconciliation = Reconciliation::default();
+    let mut reconciliation = Reconciliation {
+        is_protected: view.is_protected(),
+        ..Reconciliation::default()
+    };
     for open in &view.open_orders {
         match ClientOrderId::installation_in(&open.client_order_id) {
             None => reconciliation.external_orders += 1,
@@ -148,6 +202,7 @@ pub fn compare_with_exchange(
                 reconciliation.foreign_installation = Some(other);
             }
             Some(_) if is_wanted(state, &open.client_order_id) => {}
+            Some(_) if is_only_stop(state, view, open, now) => {}
             Some(_) => reconciliation.orphans.push(open.clone()),
         }
     }
@@ -169,6 +224,15 @@ pub fn compare_with_exchange(
 fn is_wanted(state: &BookState, client_id: &str) -> bool {
     let known = state.order(&ClientOrderId::from_exchange(client_id));
     known.is_some_and(|o| !o.is_final())
+}
+
+/// Whether a stop that the book does not know protects a position of the book that has no other: the protection check
+/// placed it, or an attempt that was believed lost.
+fn is_only_stop(state: &BookState, view: &ExchangeView, open: &OpenOrder, now: UtcMs) -> bool {
+    let has_own =
+        newest_order(state, Leg::Stop).is_some_and(|own| own.status == OrderStatus::Accepted);
+    let protects = WorkingStop::protect(open.stop.into_iter(), view.position);
+    !view.position.is_zero() && protects && !has_own && required_stop(state, now).is_some()
 }
 
 /// The position that the exchange should have, in signed base units; `None` while an order is in flight.
