@@ -31,6 +31,12 @@ pub enum SignalRejection {
     AccountUnknown,
     /// The operator has paused entries.
     EntriesPaused,
+    /// The exchange does not trade the symbol now, or does not list it, or its filters cannot be read.
+    SymbolNotTradable,
+    /// The symbol was removed from the settings.
+    SymbolRemoved,
+    /// Leverage, margin type or position mode on the exchange were not those by which risk is computed.
+    OtherSettings,
     /// The exchange-errors breaker has tripped.
     ExchangeErrors,
     /// The consecutive-losses breaker has tripped.
@@ -66,6 +72,9 @@ impl SignalRejection {
             Self::AccountLatched => "account_latched",
             Self::AccountUnknown => "account_unknown",
             Self::EntriesPaused => "entries_paused",
+            Self::SymbolNotTradable => "symbol_not_tradable",
+            Self::SymbolRemoved => "symbol_removed",
+            Self::OtherSettings => "other_settings",
             Self::ExchangeErrors => "exchange_errors",
             Self::ConsecutiveLosses => "consecutive_losses",
             Self::CooldownPeriod => "cooldown_period",
@@ -89,6 +98,11 @@ impl SignalRejection {
             Self::AccountLatched => "the account was latched",
             Self::AccountUnknown => "the account report was missing or older than one minute",
             Self::EntriesPaused => "the operator had paused entries",
+            Self::SymbolNotTradable => "the exchange did not trade the symbol",
+            Self::SymbolRemoved => "the symbol was removed from SYMBOLS",
+            Self::OtherSettings => {
+                "leverage, margin type or position mode on the exchange were not the configured ones"
+            }
             Self::ExchangeErrors => "calls to the exchange had failed five times in a row",
             Self::ConsecutiveLosses => "entries were locked after five losses in a row",
             Self::CooldownPeriod => "the last trade was too recent (CooldownPeriod)",
@@ -356,7 +370,7 @@ mod tests {
             assert!(!sentences.contains(&sentence), "{sentence}");
             sentences.push(sentence);
         }
-        assert_eq!(sentences.len(), 17, "{error}");
+        assert_eq!(sentences.len(), 20, "{error}");
         assert_eq!(
             SignalRejection::StaleSignal.describe(),
             "the signal was older than one candle when it arrived"

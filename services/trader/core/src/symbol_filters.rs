@@ -22,3 +22,19 @@ pub struct SymbolFilters {
     /// Smallest value of an order, in the quote currency.
     pub min_notional: Decimal,
 }
+
+/// Whether this error code of the exchange means that an order breaks a filter of its symbol: the filters that it was
+/// rounded by may be old.
+pub const fn is_filter_error(code: i64) -> bool {
+    matches!(
+        code,
+        // A filter, precision.
+        -1013 | -1111
+            // Quantity: not positive, too small, too large, not on the step.
+            | -4003 | -4004 | -4005 | -4023
+            // Price: too low, not on the tick, beyond its bounds.
+            | -4013 | -4014 | -4016 | -4024 | -4131
+            // Value too small.
+            | -4164
+    )
+}

@@ -8,9 +8,10 @@ use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use tokio_util::sync::CancellationToken;
 use trader_core::candle::{Candle, Interval};
-use trader_core::symbol_filters::SymbolFilters;
 
-use crate::{ExchangeClock, ExchangeError, FeedClosed, FeedError, FeedHandle, FeedStats};
+use crate::{
+    ExchangeClock, ExchangeError, FeedClosed, FeedError, FeedHandle, FeedStats, SymbolListing,
+};
 
 /// Market data of one exchange. Each call has a deadline, and only the caller retries.
 #[async_trait]
@@ -24,15 +25,15 @@ pub trait DataClient: Send + Sync {
     /// [`ExchangeError::Retry`] or [`ExchangeError::Rejected`].
     async fn server_time(&self) -> Result<UtcMs, ExchangeError>;
 
-    /// Queries the filters of `symbols`.
+    /// Queries what the exchange lists about each of `symbols`: filters, and whether it can be traded. A symbol that is
+    /// missing or cannot be read does not concern the others.
     ///
     /// # Errors
-    /// [`ExchangeError::UnknownSymbol`] for the first symbol that cannot be traded; otherwise as
-    /// [`Self::server_time`].
-    async fn symbol_filters(
+    /// As [`Self::server_time`].
+    async fn symbol_listings(
         &self,
         symbols: &[SubjectToken],
-    ) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExchangeError>;
+    ) -> Result<BTreeMap<SubjectToken, SymbolListing>, ExchangeError>;
 
     /// Queries at most `limit` closed candles in order: from the first that opens at `from` or later, or the newest
     /// ones without `from`. Closed candles are those that ended by `now`, the exchange's time. Candles that the

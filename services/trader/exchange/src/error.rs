@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use protocol::ids::SubjectToken;
-
 /// A call to the exchange that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
@@ -17,25 +15,13 @@ pub enum ExchangeError {
         /// The shortest wait that the exchange or the client's own limits demand; `None` if neither does.
         after: Option<Duration>,
     },
-    /// The call fails again until the settings or the account change.
+    /// The exchange refused the call by an error of its own. That is no verdict yet: see [`Verdict`](crate::Verdict).
     #[error("{what}: {reason}")]
     Rejected {
         /// The call, for example `candles`.
         what: &'static str,
         /// The cause, in one line.
         reason: String,
-    },
-    /// The settings name a symbol that cannot be traded.
-    #[error(
-        "SYMBOLS=\"{symbol}\": expected listed symbols such as {examples}; {symbol} is {reason}"
-    )]
-    UnknownSymbol {
-        /// The symbol of the settings.
-        symbol: SubjectToken,
-        /// Why the symbol cannot be traded.
-        reason: String,
-        /// A few symbols that can be traded, the most similar first.
-        examples: String,
     },
 }
 
@@ -49,7 +35,7 @@ impl ExchangeError {
         }
     }
 
-    /// A failure that a retry cannot fix. The reason must be one line.
+    /// A refusal by the exchange. The reason must be one line.
     pub fn rejected(what: &'static str, reason: impl Into<String>) -> Self {
         Self::Rejected {
             what,

@@ -106,6 +106,17 @@ pub trait ExecutionClient: Send + Sync {
         leverage: u8,
     ) -> Result<(), ExchangeError>;
 
+    /// Queries whether margin mode, leverage and position mode are those that [`Self::prepare_symbol`] sets. Returns what
+    /// differs, in one line; `None` if nothing does. What concerns the whole account may be up to a minute old.
+    ///
+    /// # Errors
+    /// [`ExchangeError`] if a call fails.
+    async fn settings_difference(
+        &self,
+        symbol: &SubjectToken,
+        leverage: u8,
+    ) -> Result<Option<String>, ExchangeError>;
+
     /// Queries the balance and the account's name.
     ///
     /// # Errors

@@ -24,8 +24,8 @@ pub enum FeedEvent {
         /// How long the candles were stale, in wall time.
         after: Duration,
     },
-    /// The last event: the exchange rejects this symbol for good.
-    Rejected {
+    /// The exchange refused to answer with candles of this symbol. They are queried again.
+    Refused {
         /// The cause, in one line.
         reason: String,
     },
@@ -77,7 +77,7 @@ impl FeedHandle {
         }
     }
 
-    /// The next event; `None` after [`FeedEvent::Rejected`] or when the feed has ended. Cancel-safe.
+    /// The next event; `None` when the feed has ended. Cancel-safe.
     pub async fn recv(&mut self) -> Option<FeedEvent> {
         let event = self.events.recv().await?;
         if let FeedEvent::Candle(candle) = &event {

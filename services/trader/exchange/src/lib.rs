@@ -11,6 +11,8 @@ mod execution_client;
 mod feed;
 mod feed_stats;
 mod fills;
+mod listing;
+mod verdict;
 
 pub use account::{ApiPermissions, ExchangePosition, RestingOrder, WalletBalance};
 pub use clock::ExchangeClock;
@@ -21,3 +23,5 @@ pub use execution_client::ExecutionClient;
 pub use feed::{FeedClosed, FeedError, FeedEvent, FeedHandle};
 pub use feed_stats::{FeedStats, LastFeedError};
 pub use fills::ExchangeFill;
+pub use listing::{ListingObstacle, SymbolListing};
+pub use verdict::{FOUND_FOR, REFUSED_FOR, Verdict};

@@ -24,7 +24,7 @@ pub(super) struct DelistedBooks {
 pub(super) async fn read(ctx: &Context) -> Result<DelistedBooks, String> {
     let mut delisted = DelistedBooks::default();
     for key in account_books(&ctx.bus, &ctx.account).await? {
-        if !ctx.symbol_filters.contains_key(&key.symbol) {
+        if !ctx.is_managed(&key.symbol) {
             let state = read_book_state(&ctx.bus, &key).await?;
             delisted.add(key.symbol, &state);
         }

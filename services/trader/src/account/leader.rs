@@ -199,7 +199,7 @@ impl<'a> AccountLeader<'a> {
         if let Some(newest) = bus.latest_message(streams::JOURNAL, &commands).await? {
             self.newest_command_seq = newest.seq;
         }
-        for symbol in self.ctx.symbol_filters.keys() {
+        for symbol in self.ctx.managed_symbols() {
             let subject = Subject::BookReport(account.book(symbol.clone())).to_string();
             if let Some(newest) = bus.latest_message(streams::REPORTS, &subject).await? {
                 self.accept_book_report(&newest);
@@ -239,9 +239,7 @@ impl<'a> AccountLeader<'a> {
         };
         let symbol = book.symbol;
         let is_known = |known: &ReceivedReport| known.seq == message.seq;
-        if !self.ctx.symbol_filters.contains_key(&symbol)
-            || self.books.get(&symbol).is_some_and(is_known)
-        {
+        if !self.ctx.is_managed(&symbol) || self.books.get(&symbol).is_some_and(is_known) {
             return;
         }
         let Some(report) = message.json() else {
@@ -262,12 +260,21 @@ impl<'a> AccountLeader<'a> {
     /// Capital and equity of all books in USDT. A book without a report counts with its share of the capital.
     fn capital_and_equity(&self) -> (Decimal, Decimal) {
         let (mut capital, mut equity) = (Decimal::ZERO, Decimal::ZERO);
-        for symbol in self.ctx.symbol_filters.keys() {
+        for symbol in self.ctx.managed_symbols() {
             let reported = self
                 .books
                 .get(symbol)
                 .map(|h| (h.report.capital, h.report.equity));
-            let (book_capital, book_equity) = reported.unwrap_or((self.ctx.slice, self.ctx.slice));
+            let slice = self.ctx.slice;
+            let (book_capital, book_equity) = match reported {
+                // As later, when the book is only counted: its profit belongs to the account, its capital does not.
+                Some((capital, equity)) if self.ctx.is_removed(symbol) => {
+                    (Decimal::ZERO, equity.saturating_sub(capital))
+                }
+                Some(reported) => reported,
+                None if self.ctx.is_removed(symbol) => (Decimal::ZERO, Decimal::ZERO),
+                None => (slice, slice),
+            };
             capital = capital.saturating_add(book_capital);
             equity = equity.saturating_add(book_equity);
         }

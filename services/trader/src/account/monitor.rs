@@ -101,6 +101,11 @@ impl AccountMonitor {
         self.status.borrow().clone()
     }
 
+    /// Whether the account is latched, as far as this process knows.
+    pub fn is_latched(&self) -> bool {
+        self.latch().is_some()
+    }
+
     /// Waits until the account is latched.
     pub async fn wait_until_latched(&self) {
         if self.initial_latch.get().is_some() {

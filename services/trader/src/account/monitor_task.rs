@@ -200,7 +200,7 @@ impl ClosingAccount {
             return false;
         }
         let is_traded = |symbol: &String| {
-            let mut known = ctx.symbol_filters.keys();
+            let mut known = ctx.managed_symbols();
             known.any(|known| known.as_str() == symbol)
         };
         match open_books(&ctx.bus, &ctx.account).await {

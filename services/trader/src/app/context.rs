@@ -1,6 +1,5 @@
 //! What all tasks of a trader process share. Created once at the start, never changed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use exchange::{DataClient, ExecutionClient};
@@ -13,11 +12,12 @@ use runtime::identity::Identity;
 use runtime::outbox::Outbox;
 use rust_decimal::Decimal;
 use trader_core::book::BookConfig;
-use trader_core::symbol_filters::SymbolFilters;
 
+use super::managed_symbols::ManagedSymbols;
 use crate::account::monitor::AccountMonitor;
 use crate::books::book_registry::BookRegistry;
 use crate::books::core_calls::InFlightCalls;
+use crate::books::symbol_rules::SymbolRules;
 
 /// What all parts of one trader process share.
 pub struct Context {
@@ -27,8 +27,10 @@ pub struct Context {
     pub identity: Identity,
     /// Account whose books this process trades.
     pub account: AccountKey,
-    /// The traded symbols, with the exchange's filters of each.
-    pub symbol_filters: BTreeMap<SubjectToken, SymbolFilters>,
+    /// The symbols whose books this process manages.
+    pub symbols: ManagedSymbols,
+    /// What the exchange lists about each of them.
+    pub symbol_rules: SymbolRules,
     /// Capital of each book in USDT.
     pub slice: Decimal,
     /// Configuration of the books.
@@ -57,11 +59,26 @@ impl Context {
         u8::try_from(self.config.leverage).unwrap_or(1)
     }
 
+    /// The symbols whose books this process manages: traded ones, and removed ones with a position.
+    pub fn managed_symbols(&self) -> impl Iterator<Item = &SubjectToken> {
+        self.symbols.all()
+    }
+
+    /// Whether this process manages the book of a symbol.
+    pub fn is_managed(&self, symbol: &SubjectToken) -> bool {
+        self.symbols.traded.contains(symbol) || self.is_removed(symbol)
+    }
+
+    /// Whether a symbol was removed from the settings, so that its book is wound down.
+    pub fn is_removed(&self, symbol: &SubjectToken) -> bool {
+        self.symbols.removed.contains(symbol)
+    }
+
     /// The event that announces this process.
     pub fn started_event(&self) -> EventBody {
         EventBody::TraderStarted {
             mode: self.args.mode(),
-            symbols: self.symbol_filters.keys().cloned().collect(),
+            symbols: self.symbols.traded.iter().cloned().collect(),
             flags: std::env::args().skip(1).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -1,5 +1,6 @@
 //! The state that the health check and the heartbeats read. Exists before the first dependency answers.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use runtime::bus::Bus;
 use runtime::components::{ComponentSource, ProcessStatus};
 use runtime::health::check::{HealthFailure, HealthResult};
 
+use super::start_calls::WaitReason;
 use crate::account::monitor::AccountMonitor;
 use crate::books::book_registry::BookRegistry;
 
@@ -32,6 +34,8 @@ pub struct HealthInputs {
     pub blocking_latch: OnceLock<String>,
     /// Connection to the bus; empty until it answers.
     pub bus: OnceLock<Bus>,
+    /// What the start waits for.
+    pub waiting: WaitReason,
 }
 
 impl HealthInputs {
@@ -54,6 +58,7 @@ impl HealthInputs {
             account_monitor: Arc::default(),
             blocking_latch: OnceLock::new(),
             bus: OnceLock::new(),
+            waiting: WaitReason::default(),
         })
     }
 
@@ -75,6 +80,15 @@ impl HealthInputs {
         latch.or_else(|| self.blocking_latch.get().cloned())
     }
 
+    /// The number of books, and each one that does not trade with its reason.
+    fn describe_books(&self) -> String {
+        let mut text = format!("{} books", self.book_registry.summaries().len());
+        for (symbol, reason) in self.book_registry.idle_books() {
+            let _ = write!(text, "; {symbol} {reason}");
+        }
+        text
+    }
+
     /// Answers the health check.
     ///
     /// # Errors
@@ -88,7 +102,14 @@ impl HealthInputs {
         }
         match self.process_status.phase() {
             ProcessPhase::Starting => {
-                return Err(HealthFailure::waiting("starting: waiting for the exchange"));
+                let reason = self
+                    .waiting
+                    .get()
+                    .or_else(|| self.book_registry.first_wait());
+                let reason = reason.unwrap_or_else(|| "the exchange".to_owned());
+                return Err(HealthFailure::waiting(format!(
+                    "starting: waiting for {reason}"
+                )));
             }
             ProcessPhase::Running | ProcessPhase::Draining | ProcessPhase::Stopped => {}
         }
@@ -106,6 +127,6 @@ impl HealthInputs {
         if self.data_client.feed_stats().component_status().state != ComponentState::Ok {
             return Err(HealthFailure::waiting("the market feed is down or stale"));
         }
-        Ok(format!("{} books", self.book_registry.summaries().len()))
+        Ok(self.describe_books())
     }
 }

@@ -5,6 +5,8 @@ pub mod checks;
 pub mod context;
 pub mod exchange_clients;
 pub mod health_inputs;
+pub mod managed_symbols;
+pub mod start_calls;
 pub mod startup;
 pub mod task_supervisor;
 
@@ -13,6 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use exchange::{DataClient, SymbolListing};
 use protocol::duration::format_duration;
 use protocol::event::{Event, EventBody};
 use protocol::exit_code::ExitCode;
@@ -33,16 +36,21 @@ use runtime::{clock, outbox};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use trader_core::book::LiveConfig;
 
 use self::context::Context;
 use self::exchange_clients::ExchangeClients;
 use self::health_inputs::HealthInputs;
+use self::managed_symbols::ManagedSymbols;
+use self::start_calls::StartCalls;
 use self::task_supervisor::TaskSupervisor;
 use crate::account::{latch_check, leader, monitor_task};
 use crate::books::book_manager::BookManager;
 use crate::books::book_reports;
 use crate::books::core_calls::InFlightCalls;
 use crate::books::core_hang_detector::CoreHangDetector;
+use crate::books::rules_reader;
+use crate::books::symbol_rules::SymbolRules;
 use crate::settings::Settings;
 
 /// Failures in a row after which a trader without `--infinite` stops retrying its feed.
@@ -145,7 +153,7 @@ impl RunningTrader {
         shutdown: &CancellationToken,
     ) -> Result<Self, ExitError> {
         let started_at = Instant::now();
-        let config = startup::book_config(settings)?;
+        let mut config = startup::book_config(settings)?;
         let feed_failures = (!args.infinite).then_some(FINITE_RUN_MAX_FAILURES);
         let clients = ExchangeClients::new(settings, args.mode(), feed_failures)?;
         let identity = settings.instance.identify().await?;
@@ -156,8 +164,12 @@ impl RunningTrader {
         let mut publishers =
             Publishers::start(settings, &identity, &health_inputs, shutdown).await?;
 
-        let execution = clients.execution.as_deref();
-        let account = startup::resolve_account(execution, settings, shutdown).await?;
+        let calls = StartCalls {
+            shutdown,
+            waiting: &health_inputs.waiting,
+            account: clients.execution.as_deref(),
+        };
+        let account = startup::resolve_account(calls, settings).await?;
         let account = health_inputs.account.get_or_init(|| account).clone();
         let latch = check_latch(&publishers.bus, &account, &health_inputs, shutdown).await;
         if let Err(latched) = latch {
@@ -165,8 +177,14 @@ impl RunningTrader {
             publishers.drain().await;
             return Err(latched);
         }
+        let bus = &publishers.bus;
+        let symbols = managed_symbols::find(calls, bus, &account, settings).await?;
+        let (live, listings) =
+            check_exchange(calls, bus, &account, settings, &*clients.data, &symbols).await?;
+        config.live = live;
         let ctx = Context {
-            symbol_filters: BTreeMap::new(),
+            symbol_rules: SymbolRules::new(listings),
+            symbols,
             slice: settings.slice(),
             config,
             data_client: clients.data,
@@ -181,7 +199,7 @@ impl RunningTrader {
             account,
             args,
         };
-        let ctx = Arc::new(check_exchange(ctx, settings, shutdown).await?);
+        let ctx = Arc::new(ctx);
         let supervisor = TaskSupervisor {
             process_status: Arc::clone(&ctx.process_status),
             publish_event: Arc::clone(&publishers.publish_event),
@@ -272,26 +290,26 @@ async fn check_latch(
     let checked = shutdown.run_until_cancelled(latch_check::check(bus, account, on_latch));
     let only_closes = checked
         .await
-        .unwrap_or_else(|| Err(startup::stopped_before_start()))?;
+        .unwrap_or_else(|| Err(start_calls::stopped_before_start()))?;
     if only_closes && let Some(latch) = health_inputs.blocking_latch.get() {
         health_inputs.account_monitor.start_with_latch(latch);
     }
     Ok(())
 }
 
-/// Checks the account on the exchange, and adds what only the exchange knows; waits for the exchange.
+/// Checks the account on the exchange, and reads what the exchange lists about the symbols; waits for the exchange.
 async fn check_exchange(
-    mut ctx: Context,
+    calls: StartCalls<'_>,
+    bus: &Bus,
+    account: &AccountKey,
     settings: &Settings,
-    shutdown: &CancellationToken,
-) -> Result<Context, ExitError> {
-    let execution = ctx.execution_client.as_deref();
-    ctx.config.live =
-        startup::live_config(execution, &ctx.bus, &ctx.account, settings, shutdown).await?;
-    tracing::info!(account = %ctx.account, "account ready");
-    ctx.symbol_filters =
-        startup::fetch_symbol_filters(&*ctx.data_client, settings, shutdown).await?;
-    Ok(ctx)
+    data_client: &dyn DataClient,
+    symbols: &ManagedSymbols,
+) -> Result<(Option<LiveConfig>, BTreeMap<SubjectToken, SymbolListing>), ExitError> {
+    let live = startup::live_config(calls, bus, account, settings).await?;
+    tracing::info!(%account, "account ready");
+    let listings = startup::fetch_listings(calls, data_client, settings, symbols).await?;
+    Ok((live, listings))
 }
 
 /// Binds the health endpoint at once, so that a second process of this name on this host ends immediately.
@@ -348,6 +366,9 @@ fn start_workers(
             Box::pin(run_user_stream(ctx, stop))
         });
     }
+    start("rules-reader", |ctx, stop| {
+        Box::pin(rules_reader::run(ctx, stop))
+    });
     start("book-manager", |ctx, stop| {
         Box::pin(BookManager::new(ctx).run(stop))
     });

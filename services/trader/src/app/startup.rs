@@ -1,10 +1,9 @@
-//! The steps before a trader's tasks start: settings that fit together, the account, and the exchange's symbol
-//! filters. A start waits for dependencies that are unavailable.
+//! The steps before a trader's tasks start: settings that fit together, the account, its symbols, and what the exchange
+//! lists about them. A start waits for dependencies that are unavailable.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use exchange::{DataClient, ExchangeError, ExecutionClient};
+use exchange::{DataClient, ExchangeError, ExecutionClient, ListingObstacle, SymbolListing};
 use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, Mode, SubjectToken};
 use protocol::trader_args::TraderArgs;
@@ -12,12 +11,12 @@ use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
 use runtime::streams;
 use rust_decimal::Decimal;
-use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookConfig, LiveConfig};
-use trader_core::symbol_filters::SymbolFilters;
 
-use super::checks::{account::check_account, check_slice, describe_exchange_error};
+use super::checks::{account::check_account, check_slice, describe_obstacle};
 use super::exchange_clients::{BASE_INTERVAL, ExchangeClients};
+use super::managed_symbols::ManagedSymbols;
+use super::start_calls::{StartCalls, Unready};
 use crate::account::command_journal::read_account_state;
 use crate::settings::Settings;
 
@@ -30,8 +29,6 @@ pub const STREAMS: [&str; 6] = [
     streams::REPORTS,
     streams::SNAPSHOTS,
 ];
-
-const RETRY: Duration = Duration::from_secs(2);
 
 /// Rejects live trading that was not confirmed, before anything starts.
 ///
@@ -50,16 +47,17 @@ pub fn check_mode(args: &TraderArgs) -> Result<(), ExitError> {
 /// The account whose books this process trades. The id of a live account comes from the exchange; waits for it.
 ///
 /// # Errors
-/// Exit 78 if the exchange rejects the key, 0 on shutdown.
+/// Exit 78 if the exchange refuses the key for minutes, 0 on shutdown.
 pub async fn resolve_account(
-    client: Option<&dyn ExecutionClient>,
+    calls: StartCalls<'_>,
     settings: &Settings,
-    shutdown: &CancellationToken,
 ) -> Result<AccountKey, ExitError> {
-    let Some(client) = client else {
+    let Some(client) = calls.account else {
         return settings.paper_account().await;
     };
-    let wallet = retry_until_answered(shutdown, settings, || client.wallet_balance()).await?;
+    let wallet = calls
+        .until_ready(async || Ok(client.wallet_balance().await?))
+        .await?;
     settings.live_account(wallet.alias.as_str())
 }
 
@@ -82,30 +80,19 @@ pub async fn configured_account(settings: &Settings) -> Result<AccountKey, ExitE
 /// The live part of the books' configuration, after the account passed its checks; `None` on paper.
 ///
 /// # Errors
-/// Exit 78 if the account was never opened, fails a check, or has a journal of a newer version; 0 on shutdown.
+/// Exit 78 if the account was never opened, fails a check for a while, or has a journal of a newer version; 0 on
+/// shutdown.
 pub async fn live_config(
-    client: Option<&dyn ExecutionClient>,
+    calls: StartCalls<'_>,
     bus: &Bus,
     account: &AccountKey,
     settings: &Settings,
-    shutdown: &CancellationToken,
 ) -> Result<Option<LiveConfig>, ExitError> {
-    let Some(client) = client else {
+    let Some(client) = calls.account else {
         return Ok(None);
     };
-    loop {
-        match shutdown
-            .run_until_cancelled(try_live_config(client, bus, account, settings))
-            .await
-        {
-            None => return Err(stopped_before_start()),
-            Some(Err(stop)) if stop.code == ExitCode::Unavailable => {
-                tracing::warn!(error = stop.message, "waiting for the account");
-            }
-            Some(config) => return config.map(Some),
-        }
-        wait_before_retry(shutdown, RETRY).await?;
-    }
+    let config = calls.until_ready(|| try_live_config(client, bus, account, settings));
+    config.await.map(Some)
 }
 
 async fn try_live_config(
@@ -113,14 +100,13 @@ async fn try_live_config(
     bus: &Bus,
     account: &AccountKey,
     settings: &Settings,
-) -> Result<LiveConfig, ExitError> {
-    let unavailable = |error: String| ExitError::new(ExitCode::Unavailable, error);
+) -> Result<LiveConfig, Unready> {
     let state = read_account_state(bus, account)
         .await
-        .map_err(unavailable)?;
+        .map_err(|error| ExchangeError::retry("account", error))?;
     let installation_id = state
         .installation_id
-        .ok_or_else(|| account_not_opened(account))?;
+        .ok_or_else(|| Unready::Final(account_not_opened(account)))?;
     check_account(client, settings, &installation_id).await?;
     Ok(LiveConfig {
         installation_id,
@@ -157,58 +143,54 @@ pub fn book_config(settings: &Settings) -> Result<BookConfig, ExitError> {
     Ok(config)
 }
 
-/// Reads the exchange's filters of every symbol; waits for the exchange.
+/// Reads what the exchange lists about every managed symbol; waits for the exchange. A symbol that cannot be traded
+/// waits with its own book.
 ///
 /// # Errors
-/// Exit 78 for an unknown symbol or too little capital, 0 on shutdown.
-pub async fn fetch_symbol_filters(
+/// Exit 78 if no symbol is listed and none was ever traded, or if no book has enough capital; 0 on shutdown.
+pub async fn fetch_listings(
+    calls: StartCalls<'_>,
     client: &dyn DataClient,
     settings: &Settings,
-    shutdown: &CancellationToken,
-) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExitError> {
-    let filters = retry_until_answered(shutdown, settings, || {
-        client.symbol_filters(&settings.symbols)
-    })
-    .await?;
-    check_slice(settings, &filters)?;
-    Ok(filters)
-}
-
-/// Repeats a call until the exchange answers.
-async fn retry_until_answered<T, F>(
-    shutdown: &CancellationToken,
-    settings: &Settings,
-    mut ask: impl FnMut() -> F,
-) -> Result<T, ExitError>
-where
-    F: Future<Output = Result<T, ExchangeError>>,
-{
-    loop {
-        let wait = match shutdown.run_until_cancelled(ask()).await {
-            None => return Err(stopped_before_start()),
-            Some(Ok(answer)) => return Ok(answer),
-            Some(Err(ExchangeError::Retry {
-                what,
-                reason,
-                after,
-            })) => {
-                tracing::warn!(call = what, error = reason, "waiting for the exchange");
-                after.unwrap_or(RETRY)
+    managed: &ManagedSymbols,
+) -> Result<BTreeMap<SubjectToken, SymbolListing>, ExitError> {
+    let symbols: Vec<SubjectToken> = managed.all().cloned().collect();
+    let listings = calls
+        .until_ready(async || {
+            let listings = client.symbol_listings(&symbols).await?;
+            match unlisted(settings, &listings) {
+                Some(reason) if !managed.has_journals => Err(Unready::Found(reason)),
+                _ => Ok(listings),
             }
-            Some(Err(error)) => {
-                return Err(ExitError::config(describe_exchange_error(settings, &error)));
-            }
-        };
-        wait_before_retry(shutdown, wait).await?;
+        })
+        .await?;
+    for listing in listings.values() {
+        if let Some(obstacle) = &listing.obstacle {
+            tracing::warn!(reason = %obstacle, "symbol cannot be traded; its book waits, the others trade");
+        }
     }
+    check_slice(
+        settings,
+        listings.values().filter_map(|l| l.filters.as_ref()),
+    )?;
+    Ok(listings)
 }
 
-async fn wait_before_retry(shutdown: &CancellationToken, wait: Duration) -> Result<(), ExitError> {
-    let slept = shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
-    slept.ok_or_else(stopped_before_start)
-}
-
-/// Exit 0: a shutdown was requested during the start.
-pub(crate) fn stopped_before_start() -> ExitError {
-    ExitError::new(ExitCode::Success, "stopped before the start was complete")
+/// Why no symbol of the settings is listed; `None` if one is.
+fn unlisted(
+    settings: &Settings,
+    listings: &BTreeMap<SubjectToken, SymbolListing>,
+) -> Option<String> {
+    let mut first = None;
+    for symbol in &settings.symbols {
+        match listings.get(symbol)?.obstacle.as_ref()? {
+            obstacle @ ListingObstacle::NotListed { .. } => {
+                first.get_or_insert_with(|| describe_obstacle(settings, obstacle));
+            }
+            ListingObstacle::NotTradable { .. } | ListingObstacle::Unreadable { .. } => {
+                return None;
+            }
+        }
+    }
+    first
 }

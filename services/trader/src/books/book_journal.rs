@@ -8,6 +8,7 @@ use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use runtime::streams;
 use trader_core::book::{BookPhase, BookRecord, BookState};
+use trader_core::symbol_filters::SymbolFilters;
 
 /// The keys of the account's books that have a journal, whatever process wrote it; sorted.
 ///
@@ -45,6 +46,23 @@ pub(crate) async fn read_book_state(bus: &Bus, key: &BookKey) -> Result<BookStat
             .map_err(|error| error.to_string())?;
     }
     Ok(state)
+}
+
+/// The filters with which a book was opened; `None` for a book that was not.
+///
+/// # Errors
+/// One line, if the bus does not answer or the journal cannot be read.
+pub(crate) async fn opened_with(bus: &Bus, key: &BookKey) -> Result<Option<SymbolFilters>, String> {
+    let subject = Subject::BookJournal(key.clone());
+    let (_, batches) = Journal::replay::<BookRecord>(bus, &subject, boot_id())
+        .await
+        .map_err(|error| error.to_string())?;
+    let records = batches.into_iter().flat_map(|stored| stored.batch.records);
+    let opened = records.filter_map(|record| match record {
+        BookRecord::BookOpened { filters, .. } => Some(filters),
+        _ => None,
+    });
+    Ok(opened.last())
 }
 
 /// The symbols of the account's books that hold a position or may enter one, whatever process traded them.

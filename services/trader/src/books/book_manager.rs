@@ -1,7 +1,7 @@
 //! The book manager: acquires and renews the leases of this process's books, runs one task for each, and relinquishes
 //! books that another process should have. [`assignment`] decides which books to acquire.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::assignment::{self, BookLeaseView};
 use super::book_journal::pending_unhalt;
 use super::book_task::{self, BookTaskEnd};
+use super::halts::{self, HaltError};
 use crate::app::context::Context;
 
 /// How long paper books may drain. Together with [`RELINQUISH_TIMEOUT`] and the rest of the shutdown it stays under
@@ -44,6 +45,12 @@ pub struct BookManager {
     registered: bool,
     first_pass_done: bool,
     books: BTreeMap<SubjectToken, OwnedBook>,
+    /// Halts that are not shown yet, with their reasons: first the journal must have them.
+    new_halts: BTreeMap<SubjectToken, String>,
+    /// A halt was added since they were last shown.
+    has_untried_halt: bool,
+    /// Symbols whose position was wound down.
+    retired: BTreeSet<SubjectToken>,
     /// The journal sequence of the newest unhalt that was acted on, by symbol.
     handled_unhalts: BTreeMap<SubjectToken, u64>,
     tasks: JoinSet<BookTaskEnd>,
@@ -74,6 +81,9 @@ impl BookManager {
             registered: false,
             first_pass_done: false,
             books: BTreeMap::new(),
+            new_halts: BTreeMap::new(),
+            has_untried_halt: false,
+            retired: BTreeSet::new(),
             handled_unhalts: BTreeMap::new(),
             tasks: JoinSet::new(),
             symbols_by_task: HashMap::new(),
@@ -101,6 +111,10 @@ impl BookManager {
                     }
                     Err(market_changed) => break Err(market_changed),
                 },
+                () = std::future::ready(()), if self.has_untried_halt => {
+                    self.has_untried_halt = false;
+                    shutdown.run_until_cancelled(self.show_halts()).await;
+                }
                 () = ctx.book_registry.wait_for_change() => self.enter_running_if_ready(),
                 // A cancelled pass leaves the leases as a crash does: every pass reads them again.
                 _ = ticks.tick() => match shutdown.run_until_cancelled(self.renew_pass()).await {
@@ -151,6 +165,7 @@ impl BookManager {
         for symbol in plan.acquire {
             self.acquire_or_renew(&symbol).await?;
         }
+        self.show_halts().await;
         self.restart_unhalted_books().await;
         for symbol in plan.relinquish {
             // The lease is relinquished when the task has ended.
@@ -216,7 +231,9 @@ impl BookManager {
     }
 
     async fn read_leases(&mut self) -> Result<Vec<BookLeaseView>, RenewError> {
-        let symbols: Vec<SubjectToken> = self.ctx.symbol_filters.keys().cloned().collect();
+        let managed = self.ctx.managed_symbols();
+        let symbols = managed.filter(|symbol| !self.retired.contains(*symbol));
+        let symbols: Vec<SubjectToken> = symbols.cloned().collect();
         let mut leases = Vec::with_capacity(symbols.len());
         for symbol in symbols {
             let status = self.refresh_lease(&self.lease_subject(&symbol)).await?;
@@ -313,10 +330,15 @@ impl BookManager {
                 self.forget(&symbol);
                 self.publish_book_lost(&symbol, &reason);
             }
-            BookTaskEnd::StillHalted(reason) => self.mark_halted(&symbol, &reason),
             BookTaskEnd::Halted(reason) => {
-                self.mark_halted(&symbol, &reason);
-                self.publish_book_halted(&symbol, reason);
+                self.new_halts.insert(symbol, reason);
+                self.has_untried_halt = true;
+            }
+            BookTaskEnd::WoundDown => {
+                tracing::info!(%symbol, "position of a removed symbol is closed; its book is retired");
+                self.forget(&symbol);
+                self.retired.insert(symbol.clone());
+                return Ok(self.books.remove(&symbol).map(|_| symbol));
             }
             BookTaskEnd::MarketChanged(reason) => return Err(ExitError::config(reason)),
         }
@@ -329,15 +351,36 @@ impl BookManager {
         self.ctx.process_status.remove_component(symbol.as_str());
     }
 
-    fn mark_halted(&mut self, symbol: &SubjectToken, reason: &str) {
-        tracing::error!(%symbol, reason, "book halted");
-        self.ctx
-            .process_status
-            .record_error(symbol.as_str(), reason);
-        let key = self.book_key(symbol);
-        self.ctx
-            .book_registry
-            .put(symbol, book_task::halted_entry(&key, reason));
+    /// Journals each new halt that its task could not journal, and shows it. What fails is tried again by the next pass.
+    async fn show_halts(&mut self) {
+        let ctx = Arc::clone(&self.ctx);
+        for (symbol, reason) in std::mem::take(&mut self.new_halts) {
+            let key = self.book_key(&symbol);
+            match halts::journal_halt(&ctx, &key, &reason).await {
+                Ok(entry) => {
+                    tracing::error!(%symbol, reason, "book halted");
+                    ctx.process_status.record_error(symbol.as_str(), &reason);
+                    ctx.book_registry.put(&symbol, entry);
+                }
+                Err(HaltError::Unavailable(error)) => {
+                    tracing::warn!(%symbol, reason, error, "halt of a book not journaled yet");
+                    self.new_halts.insert(symbol, reason);
+                }
+                Err(HaltError::Fenced) => {
+                    self.books.remove(&symbol);
+                    self.forget(&symbol);
+                    self.publish_book_lost(&symbol, "another process has appended to the journal");
+                }
+                // The journal itself is the cause: every start finds the same.
+                Err(HaltError::Unreadable) => {
+                    tracing::error!(%symbol, reason, "book halted");
+                    ctx.process_status.record_error(symbol.as_str(), &reason);
+                    let entry = halts::unreadable_entry(&key, &reason);
+                    ctx.book_registry.put(&symbol, entry);
+                    self.publish_book_halted(&symbol, reason);
+                }
+            }
+        }
     }
 
     fn publish_book_halted(&self, symbol: &SubjectToken, reason: String) {

@@ -20,6 +20,9 @@ pub struct RegistryEntry {
     pub flat: bool,
     /// The book is recovered and follows the market, or it is halted.
     pub ready: bool,
+    /// Why the book waits before it can follow the market, in one line; `None` if it does not. The others do not wait
+    /// for it.
+    pub waits_for: Option<String>,
 }
 
 /// Shared by all books of a process.
@@ -47,10 +50,18 @@ impl BookRegistry {
         self.entries().get(symbol).is_some_and(|entry| entry.flat)
     }
 
-    /// Whether all of these books are ready.
-    pub fn are_ready<'a>(&self, mut symbols: impl Iterator<Item = &'a SubjectToken>) -> bool {
+    /// Whether each of these books is ready, or waits for something that does not concern the others, and not all wait.
+    pub fn are_ready<'a>(&self, symbols: impl Iterator<Item = &'a SubjectToken>) -> bool {
         let entries = self.entries();
-        symbols.all(|symbol| entries.get(symbol).is_some_and(|entry| entry.ready))
+        let (mut ready, mut waiting) = (0, 0);
+        for symbol in symbols {
+            match entries.get(symbol) {
+                Some(entry) if entry.ready => ready += 1,
+                Some(entry) if entry.waits_for.is_some() => waiting += 1,
+                Some(_) | None => return false,
+            }
+        }
+        ready > 0 || waiting == 0
     }
 
     /// The summaries of all books, by symbol.
@@ -64,6 +75,25 @@ impl BookRegistry {
         let entries = self.entries();
         let reports = entries.iter().map(|(s, e)| (s.clone(), e.report.clone()));
         reports.filter_map(|(s, r)| r.map(|r| (s, r))).collect()
+    }
+
+    /// Each book that does not trade, with the reason.
+    pub fn idle_books(&self) -> Vec<(SubjectToken, String)> {
+        let entries = self.entries();
+        let idle = entries.iter().filter_map(|(symbol, entry)| {
+            let halted = entry.summary.halt_reason.as_ref();
+            let halted = halted.map(|reason| format!("halted: {reason}"));
+            let waits = entry.waits_for.as_ref();
+            let reason = halted.or_else(|| waits.map(|reason| format!("waits: {reason}")))?;
+            Some((symbol.clone(), reason))
+        });
+        idle.collect()
+    }
+
+    /// What the first of the waiting books waits for; `None` if none waits.
+    pub fn first_wait(&self) -> Option<String> {
+        let entries = self.entries();
+        entries.values().find_map(|entry| entry.waits_for.clone())
     }
 
     /// Whether every book is flat or halted.
@@ -81,5 +111,49 @@ impl BookRegistry {
 
     fn entries(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, RegistryEntry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::Decimal;
+
+    use super::*;
+
+    fn entry(ready: bool, waits_for: Option<&str>, halt_reason: Option<&str>) -> RegistryEntry {
+        RegistryEntry {
+            summary: BookSummary {
+                book: "paper.binance-usdm.x.BTCUSDT".parse().unwrap(),
+                equity: Decimal::ZERO,
+                position_quantity: Decimal::ZERO,
+                trades: 0,
+                halt_reason: halt_reason.map(str::to_owned),
+            },
+            report: None,
+            flat: true,
+            ready,
+            waits_for: waits_for.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn books_do_not_wait_for_one_that_waits_for_its_symbol() {
+        let registry = BookRegistry::default();
+        let [first, second]: [SubjectToken; 2] = ["A", "B"].map(|s| s.parse().unwrap());
+        let are_ready = || registry.are_ready([&first, &second].into_iter());
+        registry.put(&first, entry(false, Some("not listed"), None));
+        assert!(!are_ready(), "the second is not recovered yet");
+        registry.put(&second, entry(false, Some("not listed"), None));
+        assert!(!are_ready(), "nothing trades");
+        registry.put(&second, entry(true, None, None));
+        assert!(are_ready());
+        assert!(
+            registry.are_ready([].into_iter()),
+            "a process without books"
+        );
+        registry.put(&second, entry(true, None, Some("bug")));
+        let idle = registry.idle_books();
+        let idle: Vec<(&str, &str)> = idle.iter().map(|(s, r)| (s.as_str(), r.as_str())).collect();
+        assert_eq!(idle, [("A", "waits: not listed"), ("B", "halted: bug")]);
     }
 }

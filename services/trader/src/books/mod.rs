@@ -8,3 +8,6 @@ pub mod book_reports;
 pub(crate) mod book_task;
 pub mod core_calls;
 pub mod core_hang_detector;
+mod halts;
+pub mod rules_reader;
+pub mod symbol_rules;

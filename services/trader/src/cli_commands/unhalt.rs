@@ -12,7 +12,6 @@ use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use runtime::stdout::OutputArgs;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookEvent, BookPhase, BookRecord, BookState, Trade, Unhalt, decide};
 use trader_core::fixed_point::Price;
 use trader_core::symbol_filters::SymbolFilters;
@@ -21,6 +20,7 @@ use super::account_commands::AttributionArgs;
 use super::bus_access::{append_records, connect, unavailable};
 use super::output::as_text;
 use crate::account::command_journal::read_account_state;
+use crate::app::checks::with_deadline;
 use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;
 use crate::settings::Settings;
@@ -146,8 +146,7 @@ async fn unhalt_records(
     let state = &found.state;
     let BookPhase::Halted { position, .. } = &state.phase else {
         return Err(ExitError::config(format!(
-            "--symbol=\"{}\": expected a halted book; the journal of {book} says {} (a book that was halted by a \
-             panic continues when its trader restarts)",
+            "--symbol=\"{}\": expected a halted book; the journal of {book} says {}",
             args.symbol,
             state.phase.as_str()
         )));
@@ -191,11 +190,16 @@ async fn fetch_filters(
     symbol: &SubjectToken,
 ) -> Result<SymbolFilters, ExitError> {
     let clients = ExchangeClients::new(settings, Mode::Paper, None)?;
-    let mut filters =
-        startup::fetch_symbol_filters(&*clients.data, settings, &CancellationToken::new()).await?;
-    filters.remove(symbol).ok_or_else(|| {
+    let wanted = std::slice::from_ref(symbol);
+    let listings = with_deadline(clients.data.symbol_listings(wanted)).await;
+    let mut listings =
+        listings.map_err(|error| ExitError::new(ExitCode::Unavailable, error.to_string()))?;
+    let listing = listings.remove(symbol);
+    let (filters, obstacle) = listing.map_or((None, None), |l| (l.filters, l.obstacle));
+    filters.ok_or_else(|| {
+        let reason = obstacle.map_or_else(|| "not listed".to_owned(), |o| o.to_string());
         ExitError::config(format!(
-            "--symbol=\"{symbol}\": expected one of the traded symbols"
+            "--symbol=\"{symbol}\": expected a listed symbol: {reason}"
         ))
     })
 }

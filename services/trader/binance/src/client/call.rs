@@ -54,6 +54,7 @@ pub struct Call {
     pub(super) path: &'static str,
     pub(super) auth: Auth,
     pub(super) priority: Priority,
+    pub(super) weight: u32,
     pub(super) deadline: Deadline,
     pub(super) most_bytes: usize,
     query: String,
@@ -68,6 +69,7 @@ impl Call {
             path,
             auth: Auth::None,
             priority: Priority::Ordinary,
+            weight: 1,
             deadline: Deadline {
                 total: Duration::from_secs(3),
                 between: Duration::from_secs(3),
@@ -115,6 +117,13 @@ impl Call {
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Sets the request weight, by which the exchange counts the call; 1 if not set.
+    #[must_use]
+    pub const fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
         self
     }
 

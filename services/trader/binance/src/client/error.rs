@@ -330,7 +330,8 @@ fn page(body: &[u8]) -> String {
     }
 }
 
-const fn usual_pause(status: u16, scope: LimitScope) -> Duration {
+/// Wait after a refusal that states none.
+pub(super) const fn usual_pause(status: u16, scope: LimitScope) -> Duration {
     match (status, scope) {
         (418, _) => PAUSE_WHEN_BANNED,
         (_, LimitScope::Orders) => PAUSE_OF_ORDERS,

@@ -115,15 +115,14 @@ impl HttpClient {
 
     async fn make<T: DeserializeOwned>(&self, call: Call) -> Result<T, Failure> {
         let limits = &self.shared.limits;
-        if let Some(left) = limits.closed_for(call.priority, Instant::now()) {
-            return Err(Failure::NotSent {
-                reason: format!(
-                    "paused for {} s for the exchange's limits",
-                    left.as_secs() + 1
-                ),
-                after: Some(left),
-            });
-        }
+        let in_flight = limits.begin(call.priority, call.weight, Instant::now());
+        let _in_flight = in_flight.map_err(|left| Failure::NotSent {
+            reason: format!(
+                "paused for {} s for the exchange's limits",
+                left.as_secs() + 1
+            ),
+            after: Some(left),
+        })?;
         let request = self.request(&call)?;
         let Ok(answer) = timeout(call.deadline.total, self.exchange(request, &call)).await else {
             let seconds = call.deadline.total.as_secs_f32();
@@ -134,7 +133,7 @@ impl HttpClient {
         let (status, headers, body) = answer?;
         let outcome = decode(status, &headers, &body);
         let failure = outcome.as_ref().err();
-        limits.judged(failure, Instant::now());
+        limits.judged(call.priority, failure, Instant::now());
         outcome
     }
 

@@ -1,8 +1,9 @@
-//! The exchange's limits: request weight and orders. Entry point: [`Limits`]. It never waits: a call that must not
-//! be made now receives the remaining time.
+//! The exchange's limits: request weight and orders, each with a budget of its own. Entry point: [`Limits`]. It never
+//! waits: a call that must not be made now receives the remaining time.
 //!
-//! The numbers come from the headers of the answers. Near a limit of our own, calls pause and leave a reserve to
-//! calls that protect a position. Once the exchange refuses calls, all pause.
+//! The numbers come from the headers of the answers, and calls that are not answered yet count too. Near a limit of our
+//! own, queries and entries pause and leave a reserve to calls that protect a position. A refusal pauses the budget that
+//! it concerns: one of an order holds back no query, one of a query holds back no stop. Only a ban pauses everything.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use protocol::time::UtcMs;
 use reqwest::header::{HeaderMap, HeaderName};
 
 use super::date;
-use super::error::{Failure, LimitScope, Retry};
+use super::error::{Failure, LimitScope, usual_pause};
 
 /// Weight per minute at which calls pause. Binance allows 2,400 per address; the rest is left to calls that protect a
 /// position and to other processes behind the same address.
@@ -25,8 +26,11 @@ const TEN_SECONDS: Duration = Duration::from_secs(10);
 const MINUTE: Duration = Duration::from_mins(1);
 const MINUTE_MS: i64 = 60_000;
 
+/// Wait of a call for which only the calls in flight leave no room: the next answer makes some.
+const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(250);
+
 /// First pause of calls that protect a position when the exchange refused a call and stated no wait. Often it takes
-/// orders again at once; each further refusal doubles the pause, because ignoring refusals leads to a ban.
+/// calls again at once; each further refusal doubles the pause, because ignoring refusals leads to a ban.
 const FIRST_VITAL_PAUSE: Duration = Duration::from_secs(2);
 
 const USED_WEIGHT: HeaderName = HeaderName::from_static("x-mbx-used-weight-1m");
@@ -43,16 +47,31 @@ const ORDER_COUNTS: [(HeaderName, u32, Duration); 2] = [
     ),
 ];
 
-/// Priority of a call within the limits.
+/// Priority of a call within the limits, and the budget that it is counted in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Priority {
-    /// Waits at the high-water mark, which keeps a reserve.
+    /// A query that waits at the high-water mark, which keeps a reserve.
     #[default]
     Ordinary,
-    /// Opens a position: waits also at the limit of orders.
-    Entry,
-    /// Protects or closes a position: waits only while the exchange refuses calls.
+    /// A query or cancellation that protects a position: waits only while the exchange refuses queries.
     Vital,
+    /// An order that opens a position: waits at the limit of orders, and whenever a query would wait. A position that
+    /// cannot be queried is not worth its risk.
+    Entry,
+    /// An order that protects or closes a position: waits only while the exchange refuses orders.
+    Protective,
+}
+
+impl Priority {
+    /// Whether the call is counted as an order.
+    const fn is_order(self) -> bool {
+        matches!(self, Self::Entry | Self::Protective)
+    }
+
+    /// Whether the call may use the reserve.
+    const fn has_reserve(self) -> bool {
+        matches!(self, Self::Vital | Self::Protective)
+    }
 }
 
 /// Pauses of calls from this address, and of orders of this account.
@@ -64,35 +83,139 @@ pub struct Limits {
 #[derive(Debug, Default)]
 struct State {
     used_weight: u32,
+    /// Weight of the calls that are not answered yet.
+    weight_in_flight: u32,
     /// End of our own pause at the high-water mark.
     paused_until: Option<Instant>,
-    /// End of the pause that a refusal demands of ordinary calls and entries.
-    refused_until: Option<Instant>,
+    /// Newest order counts, in the order of [`ORDER_COUNTS`], and the entries that are not answered yet.
+    order_counts: [u32; 2],
+    orders_in_flight: u32,
+    /// End of our own pause of entries.
+    entries_after: Option<Instant>,
+    queries: Refusals,
+    orders: Refusals,
+}
+
+/// Pauses that refusals of one budget demand.
+#[derive(Debug, Default)]
+struct Refusals {
+    until: Option<Instant>,
     /// The same of calls that protect a position.
-    vital_refused_until: Option<Instant>,
+    vital_until: Option<Instant>,
     /// Refusals in a row that stated no wait.
     unstated: u32,
-    entries_after: Option<Instant>,
+}
+
+impl Refusals {
+    fn add(&mut self, stated: Option<Duration>, usual: Duration, now: Instant) {
+        let pause = stated.unwrap_or(usual);
+        self.until = self.until.max(now.checked_add(pause));
+        let vital_pause = if stated.is_some() {
+            pause
+        } else {
+            let doubled = 2_u32.saturating_pow(self.unstated);
+            self.unstated = self.unstated.saturating_add(1);
+            pause.min(FIRST_VITAL_PAUSE.saturating_mul(doubled))
+        };
+        self.vital_until = self.vital_until.max(now.checked_add(vital_pause));
+    }
+}
+
+/// A call that is not answered yet. It counts until it is dropped.
+#[derive(Debug)]
+pub(super) struct InFlight<'a> {
+    limits: &'a Limits,
+    priority: Priority,
+    weight: u32,
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        let mut state = self.limits.lock();
+        if self.priority.is_order() {
+            state.orders_in_flight = state.orders_in_flight.saturating_sub(1);
+        } else {
+            state.weight_in_flight = state.weight_in_flight.saturating_sub(self.weight);
+        }
+    }
+}
+
+impl State {
+    fn closed_until(&self, priority: Priority) -> Option<Instant> {
+        match priority {
+            Priority::Ordinary => self.paused_until.max(self.queries.until),
+            Priority::Vital => self.queries.vital_until,
+            Priority::Entry => {
+                let queries = self.paused_until.max(self.queries.until);
+                queries.max(self.entries_after).max(self.orders.until)
+            }
+            Priority::Protective => self.orders.vital_until,
+        }
+    }
+
+    /// Whether the calls in flight leave no room outside the reserve.
+    fn is_full(&self, priority: Priority, weight: u32, now: Instant) -> bool {
+        match priority {
+            Priority::Vital | Priority::Protective => false,
+            Priority::Ordinary => {
+                // The number of the last minute says nothing after its pause.
+                let is_old = self.paused_until.is_some_and(|until| until <= now);
+                let used = if is_old { 0 } else { self.used_weight };
+                let with_this = used
+                    .saturating_add(self.weight_in_flight)
+                    .saturating_add(weight);
+                self.weight_in_flight > 0 && with_this > HIGH_WATER
+            }
+            Priority::Entry => {
+                let in_flight = self.orders_in_flight;
+                let most = [ORDERS_IN_TEN_SECONDS, ORDERS_IN_A_MINUTE];
+                let mut counts = self.order_counts.iter().zip(most);
+                let is_over = counts.any(|(count, most)| count.saturating_add(in_flight) >= most);
+                in_flight > 0 && is_over
+            }
+        }
+    }
 }
 
 impl Limits {
     /// How long no call of this priority may be made; `None` when it may be made.
     pub fn closed_for(&self, priority: Priority, now: Instant) -> Option<Duration> {
-        let state = self.lock();
-        let ordinary = state.paused_until.max(state.refused_until);
-        let until = match priority {
-            Priority::Ordinary => ordinary,
-            Priority::Entry => ordinary.max(state.entries_after),
-            Priority::Vital => state.vital_refused_until,
-        };
-        until
-            .map(|until| until.saturating_duration_since(now))
-            .filter(|left| !left.is_zero())
+        left(self.lock().closed_until(priority), now)
     }
 
     /// Request weight of the current minute, as the newest answer that stated one reported it.
     pub fn used_weight(&self) -> u32 {
         self.lock().used_weight
+    }
+
+    /// Begins a call of this weight, which counts until the result is dropped.
+    ///
+    /// # Errors
+    /// The time for which no such call may be made.
+    pub(super) fn begin(
+        &self,
+        priority: Priority,
+        weight: u32,
+        now: Instant,
+    ) -> Result<InFlight<'_>, Duration> {
+        let mut state = self.lock();
+        if let Some(left) = left(state.closed_until(priority), now) {
+            return Err(left);
+        }
+        if !priority.has_reserve() && state.is_full(priority, weight, now) {
+            return Err(IN_FLIGHT_PAUSE);
+        }
+        if priority.is_order() {
+            state.orders_in_flight = state.orders_in_flight.saturating_add(1);
+        } else {
+            state.weight_in_flight = state.weight_in_flight.saturating_add(weight);
+        }
+        drop(state);
+        Ok(InFlight {
+            limits: self,
+            priority,
+            weight,
+        })
     }
 
     /// Takes in the headers of an answer. A header that is missing or unreadable changes nothing.
@@ -105,46 +228,71 @@ impl Limits {
                 state.paused_until = state.paused_until.max(now.checked_add(pause));
             }
         }
-        for (name, most, window) in &ORDER_COUNTS {
-            if number(headers, name).is_some_and(|count| count >= *most) {
+        for (index, (name, most, window)) in ORDER_COUNTS.iter().enumerate() {
+            let Some(count) = number(headers, name) else {
+                continue;
+            };
+            if let Some(known) = state.order_counts.get_mut(index) {
+                *known = count;
+            }
+            if count >= *most {
                 state.entries_after = state.entries_after.max(now.checked_add(*window));
             }
         }
     }
 
-    /// Takes in the result of an answered call: `None` for a success.
-    pub(super) fn judged(&self, failure: Option<&Failure>, now: Instant) {
+    /// Takes in the result of an answered call of this priority: `None` for a success.
+    pub(super) fn judged(&self, priority: Priority, failure: Option<&Failure>, now: Instant) {
         let mut state = self.lock();
-        let (scope, stated, pause) = match failure {
-            Some(limited @ Failure::Limited { scope, stated, .. }) => match limited.retry() {
-                Retry::After(pause) => (scope, stated, pause),
-                Retry::Soon | Retry::Never => return,
-            },
+        let (status, scope, stated) = match failure {
+            Some(Failure::Limited {
+                status,
+                scope,
+                stated,
+                ..
+            }) => (*status, *scope, *stated),
             Some(_) => return,
+            None if priority.is_order() => {
+                state.orders.unstated = 0;
+                return;
+            }
             None => {
-                state.unstated = 0;
+                state.queries.unstated = 0;
                 return;
             }
         };
-        let until = now.checked_add(pause);
-        if *scope == LimitScope::Orders {
+        let of_orders = scope == LimitScope::Orders || priority.is_order();
+        let concerned = if of_orders {
+            LimitScope::Orders
+        } else {
+            LimitScope::Calls
+        };
+        let usual = usual_pause(status, concerned);
+        let is_ban = status == 418;
+        if scope == LimitScope::Orders && !is_ban {
+            // The count of orders: it leaves room for those that protect, and their number is small.
+            let until = now.checked_add(stated.unwrap_or(usual));
             state.entries_after = state.entries_after.max(until);
             return;
         }
-        state.refused_until = state.refused_until.max(until);
-        let vital_pause = if stated.is_some() {
-            pause
-        } else {
-            let doubled = 2_u32.saturating_pow(state.unstated);
-            state.unstated = state.unstated.saturating_add(1);
-            pause.min(FIRST_VITAL_PAUSE.saturating_mul(doubled))
-        };
-        state.vital_refused_until = state.vital_refused_until.max(now.checked_add(vital_pause));
+        if of_orders || is_ban {
+            state.orders.add(stated, usual, now);
+        }
+        if !of_orders || is_ban {
+            state.queries.add(stated, usual, now);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The rest of a pause; `None` when it is over.
+fn left(until: Option<Instant>, now: Instant) -> Option<Duration> {
+    until
+        .map(|until| until.saturating_duration_since(now))
+        .filter(|left| !left.is_zero())
 }
 
 fn number(headers: &HeaderMap, name: &HeaderName) -> Option<u32> {
@@ -160,137 +308,5 @@ fn rest_of_the_minute(date: Option<UtcMs>) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use reqwest::header::{DATE, HeaderValue};
-
-    fn headers(pairs: &[(&str, &'static str)]) -> HeaderMap {
-        let pairs = pairs.iter().map(|(name, value)| {
-            (
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_static(value),
-            )
-        });
-        pairs.collect()
-    }
-
-    fn limited(scope: LimitScope, stated: Option<Duration>) -> Failure {
-        Failure::Limited {
-            status: 429,
-            code: None,
-            message: String::new(),
-            scope,
-            stated,
-        }
-    }
-
-    const ALL: [Priority; 3] = [Priority::Ordinary, Priority::Entry, Priority::Vital];
-
-    #[test]
-    fn calls_pause_at_the_high_water_mark_and_continue_after_a_minute() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        limits.answered(&headers(&[("x-mbx-used-weight-1m", "1899")]), now);
-        assert_eq!(limits.closed_for(Priority::Ordinary, now), None);
-        limits.answered(&headers(&[("X-MBX-USED-WEIGHT-1M", "1900")]), now);
-        assert_eq!(limits.closed_for(Priority::Ordinary, now), Some(MINUTE));
-        assert_eq!(limits.closed_for(Priority::Entry, now), Some(MINUTE));
-        assert_eq!(
-            limits.closed_for(Priority::Vital, now),
-            None,
-            "the reserve is for what protects"
-        );
-        assert_eq!(limits.closed_for(Priority::Ordinary, now + MINUTE), None);
-    }
-
-    #[test]
-    fn pause_ends_with_the_exchanges_minute() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let mut full = headers(&[("x-mbx-used-weight-1m", "2300")]);
-        full.insert(
-            DATE,
-            HeaderValue::from_static("Sun, 06 Nov 1994 08:49:37 GMT"),
-        );
-        limits.answered(&full, now);
-        let left = limits.closed_for(Priority::Ordinary, now);
-        assert_eq!(left, Some(Duration::from_secs(24)));
-    }
-
-    #[test]
-    fn missing_and_unreadable_headers_keep_the_last_number() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        for (value, used) in [
-            (Some("17"), 17),
-            (None, 17),
-            (Some("many"), 17),
-            (Some("3"), 3),
-        ] {
-            let pairs: Vec<_> = value
-                .map(|v| ("x-mbx-used-weight-1m", v))
-                .into_iter()
-                .collect();
-            limits.answered(&headers(&pairs), now);
-            assert_eq!(limits.used_weight(), used, "{value:?}");
-        }
-    }
-
-    #[test]
-    fn entries_wait_for_the_next_window_once_one_is_nearly_full() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let counts = |ten, minute| {
-            headers(&[
-                ("x-mbx-order-count-10s", ten),
-                ("X-Mbx-Order-Count-1m", minute),
-            ])
-        };
-        limits.answered(&counts("199", "899"), now);
-        assert_eq!(limits.closed_for(Priority::Entry, now), None);
-        limits.answered(&counts("200", "1"), now);
-        assert_eq!(limits.closed_for(Priority::Entry, now), Some(TEN_SECONDS));
-        limits.answered(&counts("1", "900"), now);
-        assert_eq!(limits.closed_for(Priority::Entry, now), Some(MINUTE));
-        assert_eq!(limits.closed_for(Priority::Ordinary, now), None);
-        assert_eq!(limits.closed_for(Priority::Vital, now), None);
-        assert_eq!(limits.closed_for(Priority::Entry, now + MINUTE), None);
-    }
-
-    #[test]
-    fn a_shorter_pause_does_not_end_a_longer_one() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        for seconds in [120, 1] {
-            let stated = Duration::from_secs(seconds);
-            let refused = limited(LimitScope::Calls, Some(stated));
-            limits.judged(Some(&refused), now);
-        }
-        for priority in ALL {
-            let left = limits.closed_for(priority, now);
-            assert_eq!(left, Some(Duration::from_mins(2)), "{priority:?}");
-        }
-    }
-
-    #[test]
-    fn refusal_without_a_wait_pauses_protecting_calls_only_shortly_at_first() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let refused = limited(LimitScope::Calls, None);
-        for seconds in [2, 4, 8, 16, 32, 60, 60] {
-            limits.judged(Some(&refused), now);
-            assert_eq!(limits.closed_for(Priority::Ordinary, now), Some(MINUTE));
-            let vital = limits.closed_for(Priority::Vital, now);
-            assert_eq!(vital, Some(Duration::from_secs(seconds)));
-        }
-        let later = now + MINUTE;
-        limits.judged(None, later);
-        limits.judged(Some(&refused), later);
-        let vital = limits.closed_for(Priority::Vital, later);
-        assert_eq!(vital, Some(Duration::from_secs(2)), "a success resets it");
-    }
-
-    #[test]
-    fn too_many_orders_pause_entries_only() {
-        let (limits, now) = (Limits::default(), Instant::now());
-        let refused = limited(LimitScope::Orders, None);
-        limits.judged(Some(&refused), now);
-        assert_eq!(limits.closed_for(Priority::Entry, now), Some(TEN_SECONDS));
-        assert_eq!(limits.closed_for(Priority::Ordinary, now), None);
-        assert_eq!(limits.closed_for(Priority::Vital, now), None);
-    }
-}
+#[path = "limits_tests.rs"]
+mod tests;

@@ -1,15 +1,16 @@
-//! Conversion of the exchange's list of symbols to the symbol filters of the trader core.
+//! Conversion of the exchange's list of symbols to listings, with the symbol filters of the trader core.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use exchange::ExchangeError;
+use exchange::{ExchangeError, ListingObstacle, SymbolListing};
 use protocol::ids::SubjectToken;
 use rust_decimal::Decimal;
 use trader_core::fixed_point::{NotRepresentable, Price, Qty};
 use trader_core::symbol_filters::SymbolFilters;
 
 use crate::QUOTE;
+use crate::client::one_line;
 use crate::error::retry;
 use crate::wire::market::{ContractType, Filter, Listed, Lot, SymbolRules, SymbolStatus};
 
@@ -19,49 +20,60 @@ pub(super) const WHAT: &str = "symbol filters";
 /// Number of symbols that an error proposes.
 const EXAMPLES: usize = 5;
 
-/// The symbol filters of each of `symbols`.
+/// What is listed about each of `symbols`.
 ///
 /// # Errors
-/// [`ExchangeError::UnknownSymbol`] for the first that cannot be traded, [`ExchangeError::Retry`] for filters that
-/// cannot be read.
-pub(super) fn filters_of(
+/// [`ExchangeError::Retry`] for a list without an entry.
+pub(super) fn listings_of(
     listed: &[Listed],
     symbols: &[SubjectToken],
-) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExchangeError> {
+) -> Result<BTreeMap<SubjectToken, SymbolListing>, ExchangeError> {
     if listed.is_empty() {
         return Err(retry(WHAT, "the answer lists no symbol"));
     }
-    symbols
-        .iter()
-        .map(|symbol| Ok((symbol.clone(), filters_of_one(listed, symbol)?)))
-        .collect()
+    let listings = symbols.iter().map(|symbol| {
+        let listing = listing_of(listed, symbol);
+        (symbol.clone(), listing)
+    });
+    Ok(listings.collect())
 }
 
-fn filters_of_one(
-    listed: &[Listed],
-    symbol: &SubjectToken,
-) -> Result<SymbolFilters, ExchangeError> {
-    let unknown = |reason: String| ExchangeError::UnknownSymbol {
-        symbol: symbol.clone(),
-        reason,
-        examples: examples(listed, symbol.as_str()),
+fn listing_of(listed: &[Listed], symbol: &SubjectToken) -> SymbolListing {
+    let without_filters = |obstacle| SymbolListing {
+        filters: None,
+        obstacle: Some(obstacle),
     };
-    let unreadable = |reason: &str| retry(WHAT, format!("{symbol}: {reason}"));
-    let found = listed
-        .iter()
-        .find(|l| l.symbol == symbol.as_str())
-        .ok_or_else(|| unknown("not listed on this exchange".to_owned()))?;
-    let rules = found.rules.as_ref().map_err(|reason| unreadable(reason))?;
-    if let Some(reason) = obstacle(rules) {
-        return Err(unknown(reason));
+    let unreadable = |reason: &str| ListingObstacle::Unreadable {
+        symbol: symbol.to_string(),
+        reason: one_line(reason),
+    };
+    let Some(found) = listed.iter().find(|l| l.symbol == symbol.as_str()) else {
+        return without_filters(ListingObstacle::NotListed {
+            symbol: symbol.to_string(),
+            examples: examples(listed, symbol.as_str()),
+        });
+    };
+    let rules = match &found.rules {
+        Ok(rules) => rules,
+        Err(reason) => return without_filters(unreadable(reason)),
+    };
+    let obstacle = obstacle(rules).map(|reason| ListingObstacle::NotTradable {
+        symbol: symbol.to_string(),
+        reason,
+    });
+    match read_filters(symbol, &rules.filters) {
+        Ok(filters) => SymbolListing {
+            filters: Some(filters),
+            obstacle,
+        },
+        Err(reason) => without_filters(obstacle.unwrap_or_else(|| unreadable(&reason))),
     }
-    read_filters(symbol, &rules.filters).map_err(|reason| unreadable(&reason))
 }
 
 /// Why a listed symbol cannot be traded; `None` if it can.
 fn obstacle(rules: &SymbolRules) -> Option<String> {
     let wrong = |what: &str, is: &str, expected: &str| {
-        (is != expected).then(|| format!("listed with {what} {is} (expected {expected})"))
+        (is != expected).then(|| format!("{what} {is} (expected {expected})"))
     };
     let perpetual = ContractType::Perpetual;
     wrong(
@@ -194,17 +206,28 @@ mod tests {
         name.parse().unwrap()
     }
 
+    fn listing(all: &[Listed], symbol: &str) -> SymbolListing {
+        let symbol = token(symbol);
+        let mut listings = listings_of(all, std::slice::from_ref(&symbol)).unwrap();
+        listings.remove(&symbol).unwrap()
+    }
+
+    fn obstacle_in(listing: &SymbolListing) -> String {
+        listing.obstacle.as_ref().unwrap().to_string()
+    }
+
     #[test]
     fn stricter_lot_holds_and_trailing_zeros_do_not_matter() {
-        let filters = filters_of(&[tradable("BTCUSDT")], &[token("BTCUSDT")]).unwrap();
-        let btc = &filters[&token("BTCUSDT")];
+        let listing = listing(&[tradable("BTCUSDT")], "BTCUSDT");
+        assert_eq!(listing.obstacle, None);
+        let btc = listing.filters.unwrap();
         assert_eq!(btc.tick.to_string(), "0.1");
         assert_eq!(btc.max_qty.to_string(), "120");
         assert_eq!(btc.min_notional, Decimal::from(100));
     }
 
     #[test]
-    fn unknown_symbol_is_answered_with_those_most_alike() {
+    fn unlisted_symbol_is_answered_with_those_most_alike() {
         let names = [
             "ETHUSDT", "BNBUSDT", "BTCUSDT", "SOLUSDT", "XRPUSDT", "ADAUSDT",
         ];
@@ -212,17 +235,22 @@ mod tests {
         all.push(listed("BTCSTUSDT", |rules| {
             rules.status = SymbolStatus::Other("SETTLING".to_owned());
         }));
-        let error = filters_of(&all, &[token("ETHUSDT"), token("BTCUST")]).unwrap_err();
-        let line = error.to_string();
+        let unlisted = listing(&all, "BTCUST");
+        assert_eq!(unlisted.filters, None);
+        let line = obstacle_in(&unlisted);
         let start = "SYMBOLS=\"BTCUST\": expected listed symbols such as BTCUSDT, BNBUSDT, ";
         assert!(line.starts_with(start), "{line}");
         assert!(!line.contains("BTCSTUSDT"), "{line}");
+        assert_eq!(listing(&all, "ETHUSDT").obstacle, None, "the others trade");
     }
 
     #[test]
-    fn listed_symbol_that_cannot_be_traded_says_why() {
+    fn listed_symbol_that_cannot_be_traded_says_why_and_keeps_its_filters() {
         let settling = listed("LUNAUSDT", |rules| {
             rules.status = SymbolStatus::Other("SETTLING".to_owned());
+        });
+        let undocumented = listed("NEWUSDT", |rules| {
+            rules.status = SymbolStatus::Other("A_NEW_STATUS".to_owned());
         });
         let dated = listed("BTCUSDT_261225", |rules| {
             rules.contract_type = ContractType::Other("CURRENT_QUARTER".to_owned());
@@ -230,39 +258,28 @@ mod tests {
         let coin = listed("BTCUSDC", |rules| rules.quote_asset = "USDC".to_owned());
         for (bad, reason) in [
             (settling, "SETTLING"),
+            (undocumented, "A_NEW_STATUS"),
             (dated, "CURRENT_QUARTER"),
             (coin, "USDC"),
         ] {
-            let wanted = token(&bad.symbol);
-            let error = filters_of(&[bad, tradable("BTCUSDT")], &[wanted]).unwrap_err();
-            assert!(
-                matches!(error, ExchangeError::UnknownSymbol { .. }),
-                "{error}"
-            );
-            assert!(error.to_string().contains(reason), "{error}");
+            let wanted = bad.symbol.clone();
+            let listing = listing(&[bad, tradable("BTCUSDT")], &wanted);
+            assert!(obstacle_in(&listing).contains(reason), "{listing:?}");
+            assert!(listing.filters.is_some(), "its position is closed by them");
         }
     }
 
     #[test]
     fn unreadable_filters_are_not_guessed() {
         let broken = |change: fn(&mut SymbolRules)| {
-            let one = listed("BTCUSDT", change);
-            let error = filters_of(&[one], &[token("BTCUSDT")]).unwrap_err();
-            assert!(matches!(error, ExchangeError::Retry { .. }), "{error}");
-            error.to_string()
+            let listing = listing(&[listed("BTCUSDT", change)], "BTCUSDT");
+            assert_eq!(listing.filters, None);
+            obstacle_in(&listing)
         };
-        assert!(
-            broken(|rules| {
-                rules.filters.remove(0);
-            })
-            .contains("no PRICE_FILTER")
-        );
-        assert!(
-            broken(|rules| {
-                rules.filters.remove(3);
-            })
-            .contains("no MIN_NOTIONAL")
-        );
+        let no_tick = broken(|rules| drop(rules.filters.remove(0)));
+        assert!(no_tick.contains("no PRICE_FILTER"), "{no_tick}");
+        let no_notional = broken(|rules| drop(rules.filters.remove(3)));
+        assert!(no_notional.contains("no MIN_NOTIONAL"), "{no_notional}");
         let zero = broken(|rules| {
             rules.filters[0] = Filter::Price {
                 tick_size: Decimal::ZERO,
@@ -273,9 +290,14 @@ mod tests {
             symbol: "BTCUSDT".to_owned(),
             rules: Err("missing field `tickSize`".to_owned()),
         };
-        let error = filters_of(&[unreadable], &[token("BTCUSDT")]).unwrap_err();
-        assert!(error.to_string().contains("tickSize"), "{error}");
-        assert!(filters_of(&[], &[token("BTCUSDT")]).is_err());
+        let line = obstacle_in(&listing(&[unreadable], "BTCUSDT"));
+        assert!(line.contains("tickSize"), "{line}");
+    }
+
+    #[test]
+    fn list_without_an_entry_says_nothing_about_a_symbol() {
+        let error = listings_of(&[], &[token("BTCUSDT")]).unwrap_err();
+        assert!(matches!(error, ExchangeError::Retry { .. }), "{error}");
     }
 
     #[test]
@@ -285,6 +307,6 @@ mod tests {
             rules: Err("expected an object".to_owned()),
         };
         let all = [unreadable, tradable("BTCUSDT")];
-        assert!(filters_of(&all, &[token("BTCUSDT")]).is_ok());
+        assert_eq!(listing(&all, "BTCUSDT").obstacle, None);
     }
 }

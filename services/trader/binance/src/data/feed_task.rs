@@ -368,7 +368,10 @@ impl FeedTask {
         };
         // Without a network the stream stays open and no candle is missed: the exchange's time does not advance.
         let time_arrives = self.subscriptions.is_empty() || !self.probe.failing;
-        streaming && time_arrives && self.subscriptions.values().all(Subscription::is_healthy)
+        // One symbol that is delisted or refused is its book's affair.
+        let mut subscriptions = self.subscriptions.values();
+        let one_arrives = subscriptions.any(Subscription::is_healthy);
+        streaming && time_arrives && (self.subscriptions.is_empty() || one_arrives)
     }
 }
 

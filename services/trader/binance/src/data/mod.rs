@@ -16,12 +16,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use exchange::{
     DataClient, ExchangeClock, ExchangeError, FeedClosed, FeedError, FeedHandle, FeedStats,
+    SymbolListing,
 };
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use tokio_util::sync::CancellationToken;
 use trader_core::candle::{Candle, Interval};
-use trader_core::symbol_filters::SymbolFilters;
 
 use self::feed::Feed;
 use self::feed_task::FeedTask;
@@ -77,11 +77,11 @@ impl DataClient for BinanceDataClient {
         self.rest.server_time().await
     }
 
-    async fn symbol_filters(
+    async fn symbol_listings(
         &self,
         symbols: &[SubjectToken],
-    ) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExchangeError> {
-        self.rest.symbol_filters(symbols).await
+    ) -> Result<BTreeMap<SubjectToken, SymbolListing>, ExchangeError> {
+        self.rest.symbol_listings(symbols).await
     }
 
     async fn closed_candles(

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use exchange::{ExchangeClock, ExchangeError};
+use exchange::{ExchangeClock, ExchangeError, SymbolListing};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use trader_core::candle::{Candle, Interval};
-use trader_core::symbol_filters::SymbolFilters;
 
 use super::{candles, exchange_info};
 use crate::client::{Call, Deadline, HttpClient, Priority};
@@ -79,16 +78,16 @@ impl RestClient {
         Ok(answer.server_time)
     }
 
-    /// Queries the filters of `symbols`, all of which must be USDT perpetuals that trade now.
-    pub(crate) async fn symbol_filters(
+    /// Queries what the exchange lists about `symbols`.
+    pub(crate) async fn symbol_listings(
         &self,
         symbols: &[SubjectToken],
-    ) -> Result<BTreeMap<SubjectToken, SymbolFilters>, ExchangeError> {
+    ) -> Result<BTreeMap<SubjectToken, SymbolListing>, ExchangeError> {
         let call = Call::get(exchange_info::WHAT, "/fapi/v1/exchangeInfo")
             .within(LONG_DEADLINE)
             .at_most(INFO_BYTES);
         let info: ExchangeInfo = self.http.call(call).await?;
-        exchange_info::filters_of(&info.symbols, symbols)
+        exchange_info::listings_of(&info.symbols, symbols)
     }
 
     /// Queries closed candles page by page, as [`exchange::DataClient::closed_candles`] states.
@@ -151,6 +150,7 @@ impl RestClient {
             .param("startTime", span.start.0)
             .param("endTime", span.end.0 - 1)
             .param("limit", limit)
+            .weight(weight_of_page(limit))
             .within(LONG_DEADLINE)
             .at_most(PAGE_BYTES);
         let rows: Vec<KlineRow> = self.http.call(call).await?;
@@ -168,6 +168,16 @@ impl RestClient {
             }
         }
         Ok(page)
+    }
+}
+
+/// Request weight of a page of candles.
+const fn weight_of_page(limit: usize) -> u32 {
+    match limit {
+        0..100 => 1,
+        100..500 => 2,
+        500..=1_000 => 5,
+        _ => 10,
     }
 }
 

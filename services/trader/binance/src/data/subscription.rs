@@ -54,9 +54,6 @@ pub(crate) struct Subscription {
     last_candle_at: Instant,
     stale: Option<StaleStream>,
     backfill: BackfillRequest,
-    /// The rejection of the symbol that is to be sent.
-    rejected: Option<String>,
-    ended: bool,
 }
 
 #[derive(Debug)]
@@ -99,14 +96,12 @@ impl Subscription {
                 empty_in_a_row: 0,
                 failures: 0,
             },
-            rejected: None,
-            ended: false,
         }
     }
 
-    /// Whether the subscriber has dropped its handle, or the last event was sent.
+    /// Whether the subscriber has dropped its handle.
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended || self.queue.is_closed()
+        self.queue.is_closed()
     }
 
     /// Whether candles arrive and backfills succeed.
@@ -164,7 +159,6 @@ impl Subscription {
             stats.record_candle(&self.symbol, self.sequencer.expected());
         }
         self.send_recovered(now);
-        self.send_rejection();
     }
 
     fn send_recovered(&mut self, now: Instant) {
@@ -177,17 +171,6 @@ impl Subscription {
         let event = FeedEvent::Recovered { after };
         if stale.notified && matches!(self.queue.try_send(event), Err(TrySendError::Full(_))) {
             self.stale = Some(stale);
-        }
-    }
-
-    fn send_rejection(&mut self) {
-        if let Some(reason) = self.rejected.take() {
-            match self.queue.try_send(FeedEvent::Rejected { reason }) {
-                Err(TrySendError::Full(FeedEvent::Rejected { reason })) => {
-                    self.rejected = Some(reason);
-                }
-                _ => self.ended = true,
-            }
         }
     }
 
@@ -232,8 +215,7 @@ impl Subscription {
         let due = (self.backfill.wanted || self.sequencer.misses_next())
             && !self.backfill.running
             && now >= self.backfill.not_before
-            && !self.sequencer.has_next()
-            && self.rejected.is_none();
+            && !self.sequencer.has_next();
         if !due {
             return None;
         }
@@ -299,7 +281,11 @@ impl Subscription {
         let mut wait = backoff.wait(self.backfill.failures);
         match error {
             ExchangeError::Retry { after, .. } => wait = wait.max(after.unwrap_or_default()),
-            rejected => self.rejected = Some(rejected.to_string()),
+            // If the queue is full, the book is busy and the next refusal tells it.
+            refused @ ExchangeError::Rejected { .. } => {
+                let reason = refused.to_string();
+                let _ = self.queue.try_send(FeedEvent::Refused { reason });
+            }
         }
         self.backfill.wanted = true;
         self.backfill.not_before = now + wait;

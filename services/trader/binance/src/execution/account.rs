@@ -1,6 +1,7 @@
 //! The account as a whole: balance, permissions, positions, open orders, funding; leverage and margin mode.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use exchange::{ApiPermissions, ExchangeError, ExchangePosition, RestingOrder, WalletBalance};
 use protocol::ids::SubjectToken;
@@ -24,6 +25,9 @@ use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer};
 
 /// The longest span that Binance lists trades of at once: seven days.
 pub(super) const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Highest age of the position mode before an entry.
+const MODE_AGE: Duration = Duration::from_mins(1);
 
 /// Kinds of income that are in no trade's fee or profit.
 const BESIDE_TRADES: [&str; 2] = ["FUNDING_FEE", "INSURANCE_CLEAR"];
@@ -66,7 +70,7 @@ impl BinanceExecutionClient {
 
     /// Queries whether positions of both sides may be held at once.
     pub(super) async fn is_hedge_mode(&self) -> Result<bool, ExchangeError> {
-        let call = Call::get("position mode", "/fapi/v1/positionSide/dual");
+        let call = Call::get("position mode", "/fapi/v1/positionSide/dual").weight(30);
         let mode: PositionModeAnswer = self.query(call).await?;
         Ok(mode.dual_side_position)
     }
@@ -110,9 +114,12 @@ impl BinanceExecutionClient {
         symbol: Option<&SubjectToken>,
     ) -> Result<Vec<RestingOrder>, ExchangeError> {
         const WHAT: &str = "open orders";
+        let weight = if symbol.is_some() { 1 } else { 40 };
         let call = list(WHAT, "/fapi/v1/openOrders").optional("symbol", symbol);
+        let call = call.weight(weight);
         let ordinary: Vec<OrderAnswer> = self.query(call).await?;
         let call = list(WHAT, "/fapi/v1/openAlgoOrders").optional("symbol", symbol);
+        let call = call.weight(weight);
         let conditional: Vec<AlgoOrderAnswer> = self.query(call).await?;
         let ordinary = ordinary.into_iter().map(|order| RestingOrder {
             order: OpenOrder {
@@ -173,7 +180,8 @@ impl BinanceExecutionClient {
                 .param("symbol", symbol)
                 .param("startTime", next)
                 .param("endTime", end)
-                .param("limit", PAGE);
+                .param("limit", PAGE)
+                .weight(30);
             let page: Vec<IncomeAnswer> = self.query(call).await?;
             let (full, before) = (page.len() >= PAGE, seen.len());
             let mut last = next;
@@ -223,6 +231,30 @@ impl BinanceExecutionClient {
         Err(retry(WHAT, reason))
     }
 
+    /// Queries what differs from isolated margin, this leverage and one-way mode.
+    pub(super) async fn settings_difference(
+        &self,
+        symbol: &SubjectToken,
+        leverage: u8,
+    ) -> Result<Option<String>, ExchangeError> {
+        let (config, is_hedge_mode) =
+            tokio::try_join!(self.symbol_config(symbol), self.recent_hedge_mode())?;
+        if is_hedge_mode {
+            return Ok(Some("the account is in hedge mode".to_owned()));
+        }
+        Ok(difference(&config, leverage))
+    }
+
+    /// The position mode, at most [`MODE_AGE`] old.
+    async fn recent_hedge_mode(&self) -> Result<bool, ExchangeError> {
+        if let Some(mode) = self.known_hedge_mode(MODE_AGE) {
+            return Ok(mode);
+        }
+        let mode = self.is_hedge_mode().await?;
+        self.note_hedge_mode(mode);
+        Ok(mode)
+    }
+
     /// Queries whether the symbol has isolated margin and this leverage.
     ///
     /// # Errors
@@ -232,11 +264,33 @@ impl BinanceExecutionClient {
         symbol: &SubjectToken,
         leverage: u8,
     ) -> Result<bool, ExchangeError> {
+        let config = self.symbol_config(symbol).await?;
+        Ok(difference(&config, leverage).is_none())
+    }
+
+    async fn symbol_config(
+        &self,
+        symbol: &SubjectToken,
+    ) -> Result<SymbolConfigAnswer, ExchangeError> {
         const WHAT: &str = "symbol settings";
         let call = list(WHAT, "/fapi/v1/symbolConfig").param("symbol", symbol);
         let all: Vec<SymbolConfigAnswer> = self.query(call).await?;
-        let found = all.iter().find(|config| config.symbol == symbol.as_str());
-        let found = found.ok_or_else(|| retry(WHAT, format!("the answer has no {symbol}")))?;
-        Ok(found.margin_type == MarginType::Isolated && found.leverage == i64::from(leverage))
+        let found = all.into_iter().find(|c| c.symbol == symbol.as_str());
+        found.ok_or_else(|| retry(WHAT, format!("the answer has no {symbol}")))
     }
+}
+
+/// What differs from isolated margin and this leverage; `None` if nothing does.
+fn difference(config: &SymbolConfigAnswer, leverage: u8) -> Option<String> {
+    let is_isolated = config.margin_type == MarginType::Isolated;
+    let is_equal = is_isolated && config.leverage == i64::from(leverage);
+    (!is_equal).then(|| {
+        format!(
+            "{} has margin type {} and leverage {}: expected {} and {leverage}",
+            config.symbol,
+            config.margin_type.as_str(),
+            config.leverage,
+            MarginType::Isolated.as_str()
+        )
+    })
 }

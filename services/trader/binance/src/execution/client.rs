@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
@@ -28,6 +29,8 @@ pub(super) struct Inner {
     hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
     /// The asset, minute and price of the last conversion: the trades of an order are made together.
     price: Mutex<Option<(String, UtcMs, Decimal)>>,
+    /// Whether the account was in hedge mode, and when it was queried; `None` before the first query.
+    hedge_mode: Mutex<Option<(bool, Instant)>>,
 }
 
 impl BinanceExecutionClient {
@@ -44,6 +47,7 @@ impl BinanceExecutionClient {
                 stream_timing: settings.stream_timing,
                 hints: Mutex::default(),
                 price: Mutex::default(),
+                hedge_mode: Mutex::default(),
             }),
         }
     }
@@ -88,6 +92,24 @@ impl BinanceExecutionClient {
             .price
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the account is in hedge mode, if that was queried at most `age` ago.
+    pub(super) fn known_hedge_mode(&self, age: Duration) -> Option<bool> {
+        let known = *self.lock_hedge_mode();
+        known
+            .filter(|(_, at)| at.elapsed() <= age)
+            .map(|(mode, _)| mode)
+    }
+
+    /// Notes the account's position mode.
+    pub(super) fn note_hedge_mode(&self, mode: bool) {
+        *self.lock_hedge_mode() = Some((mode, Instant::now()));
+    }
+
+    fn lock_hedge_mode(&self) -> MutexGuard<'_, Option<(bool, Instant)>> {
+        let mode = &self.inner.hedge_mode;
+        mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, watch::Sender<u64>>> {

@@ -91,6 +91,14 @@ impl ExecutionClient for BinanceExecutionClient {
         self.prepare_symbol(symbol, leverage).await
     }
 
+    async fn settings_difference(
+        &self,
+        symbol: &SubjectToken,
+        leverage: u8,
+    ) -> Result<Option<String>, ExchangeError> {
+        self.settings_difference(symbol, leverage).await
+    }
+
     async fn wallet_balance(&self) -> Result<WalletBalance, ExchangeError> {
         self.wallet_balance().await
     }

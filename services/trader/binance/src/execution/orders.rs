@@ -97,7 +97,7 @@ impl BinanceExecutionClient {
 const fn priority(leg: Leg) -> Priority {
     match leg {
         Leg::Entry => Priority::Entry,
-        Leg::Stop | Leg::Target | Leg::Exit => Priority::Vital,
+        Leg::Stop | Leg::Target | Leg::Exit => Priority::Protective,
     }
 }
 

@@ -24,9 +24,13 @@ const LIST_DEADLINE: Deadline = Deadline {
     between: Duration::from_secs(3),
 };
 
+/// Request weight of most lists.
+const LIST_WEIGHT: u32 = 5;
+
 /// A call whose answer is a list.
 pub(super) const fn list(what: &'static str, path: &'static str) -> Call {
     Call::get(what, path)
+        .weight(LIST_WEIGHT)
         .at_most(LIST_BYTES)
         .within(LIST_DEADLINE)
 }

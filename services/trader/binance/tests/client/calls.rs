@@ -262,7 +262,7 @@ async fn error_of_the_exchange_is_read_and_an_endless_one_keeps_its_status() {
 }
 
 #[tokio::test]
-async fn refusal_pauses_the_calls_of_all_clones_but_protecting_ones_only_shortly() {
+async fn refusal_pauses_the_queries_of_all_clones_but_protecting_ones_only_shortly() {
     let server = RawServer::answering(answer(429, "", PAGE), Step::Hold).await;
     let client = client(&server);
     let clone = client.with_credentials(credentials("secret"));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use bearish_binance::{BinanceDataClient, FeedSettings};
 use clap::Parser;
-use exchange::{DataClient, ExchangeError, FeedEvent, FeedHandle};
+use exchange::{DataClient, FeedEvent, FeedHandle};
 use exchange_sim::exchange::Limits;
 use exchange_sim::server::Server;
 use exchange_sim::settings::Cli;
@@ -75,7 +75,7 @@ async fn candles(book: &mut FeedHandle, count: usize) -> Vec<Candle> {
             FeedEvent::Candle(candle) => candles.push(candle),
             // A long restart is reported, and ends.
             FeedEvent::Stale { .. } | FeedEvent::Recovered { .. } => {}
-            rejected @ FeedEvent::Rejected { .. } => panic!("{rejected:?}"),
+            refused @ FeedEvent::Refused { .. } => panic!("{refused:?}"),
         }
     }
     candles
@@ -131,27 +131,18 @@ async fn an_exchange_that_restarts_costs_no_candle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filters_are_the_exchanges_and_an_unknown_symbol_gets_suggestions() {
+async fn filters_are_the_exchanges_and_an_unlisted_symbol_gets_suggestions() {
     let state = tempfile::tempdir().unwrap();
     let simulator = Simulator::start("BTCUSDT,SOLUSDT", "127.0.0.1:0", state.path()).await;
     let market = simulator.client();
-    let bitcoin = token("BTCUSDT");
-    let rules = market
-        .symbol_filters(&[bitcoin.clone(), token("SOLUSDT")])
-        .await
-        .unwrap();
-    assert_eq!(rules.len(), 2);
-    assert_eq!(rules[&bitcoin].tick.to_string(), "0.1");
-    assert_eq!(rules[&bitcoin].max_qty.to_string(), "120");
-    let error = market
-        .symbol_filters(&[bitcoin, token("BTCUST")])
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, ExchangeError::UnknownSymbol { .. }),
-        "{error}"
-    );
-    let line = error.to_string();
+    let (bitcoin, unlisted) = (token("BTCUSDT"), token("BTCUST"));
+    let wanted = [bitcoin.clone(), token("SOLUSDT"), unlisted.clone()];
+    let listings = market.symbol_listings(&wanted).await.unwrap();
+    assert_eq!(listings.len(), 3);
+    let filters = listings[&bitcoin].filters.as_ref().unwrap();
+    assert_eq!(filters.tick.to_string(), "0.1");
+    assert_eq!(filters.max_qty.to_string(), "120");
+    let line = listings[&unlisted].obstacle.as_ref().unwrap().to_string();
     assert!(
         line.starts_with("SYMBOLS=\"BTCUST\": ") && line.contains("BTCUSDT"),
         "{line}"

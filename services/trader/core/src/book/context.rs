@@ -30,6 +30,12 @@ pub enum EntryPermission {
     Paused,
     /// The account report cannot be read, or is too old.
     Unknown,
+    /// The exchange does not trade the symbol now, or does not list it, or its filters cannot be read.
+    NotTradable,
+    /// The symbol was removed from the settings: its book is wound down.
+    SymbolRemoved,
+    /// Leverage, margin type or position mode on the exchange are not those by which risk is computed, or are unknown.
+    OtherSettings,
 }
 
 /// Borrowed configuration shared by all steps of one decision.

@@ -76,6 +76,9 @@ impl DecisionContext<'_> {
             EntryPermission::Latched => return Err(SignalRejection::AccountLatched),
             EntryPermission::Paused => return Err(SignalRejection::EntriesPaused),
             EntryPermission::Unknown => return Err(SignalRejection::AccountUnknown),
+            EntryPermission::NotTradable => return Err(SignalRejection::SymbolNotTradable),
+            EntryPermission::SymbolRemoved => return Err(SignalRejection::SymbolRemoved),
+            EntryPermission::OtherSettings => return Err(SignalRejection::OtherSettings),
         };
         if inputs.is_exchange_failing {
             return Err(SignalRejection::ExchangeErrors);

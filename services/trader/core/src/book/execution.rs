@@ -3,7 +3,7 @@
 //!
 //! | phase | entry filled | entry closed unfilled | stop or target closed unfilled | exit closed unfilled | position closed |
 //! | --- | --- | --- | --- | --- | --- |
-//! | entry pending | `PositionOpened`, stop and target intended | `EntryDropped` | | | |
+//! | entry pending | `PositionOpened`, stop and target intended | `EntryDropped`; intended once more if a filter refused it and the newest filters give another quantity | | | |
 //! | open | | | intended again; exit at the market if it would trigger at once, or after three failed stops | intended again | the other orders are canceled; `PositionClosed` once all have ended and every cost is known |
 //! | flat | `EntryAdopted`, for an entry that was believed lost; then as entry pending | | | | |
 //!
@@ -33,12 +33,13 @@ use super::position_loss::{exceeds_position_loss, position_loss_tripped};
 use super::{BookPhase, BookRecord, BookState, DropReason, Entry, ExitReason, Position};
 use crate::candle::Candle;
 use crate::fill_model;
-use crate::fixed_point::Qty;
+use crate::fixed_point::{Qty, notional};
 use crate::orders::{
     AccountTrade, ClientOrderId, ExecutionReport, Fill, FillCosts, FundingPayment, Leg,
     OrderCallOutcome, OrderStatus,
 };
 use crate::strategy::Signal;
+use crate::symbol_filters::{SymbolFilters, is_filter_error};
 
 /// Largest number of decisions that follow from one event.
 const MAX_FOLLOW_UPS: usize = 4;
@@ -407,6 +408,12 @@ fn after_entry_order(
     let of_entry = state.orders.iter().find(|o| o.order.leg == Leg::Entry);
     match of_entry.map(|o| &o.status) {
         Some(OrderStatus::Filled(fill)) => position_opened(context, state, entry, fill, now),
+        Some(OrderStatus::ClosedUnfilled { code: Some(code) })
+            if is_filter_error(*code)
+                && let Some(again) = entry_by_new_filters(context, state, entry, now) =>
+        {
+            vec![BookRecord::OrderIntended(again)]
+        }
         Some(OrderStatus::ClosedUnfilled { .. }) => vec![BookRecord::EntryDropped {
             at: now,
             reason: DropReason::NotAccepted,
@@ -416,6 +423,42 @@ fn after_entry_order(
         )
         | None => Vec::new(),
     }
+}
+
+/// The entry order that a filter refused, rounded by the newest filters; `None` if they change nothing, or rule it out.
+fn entry_by_new_filters(
+    context: DecisionContext<'_>,
+    state: &BookState,
+    entry: &Entry,
+    now: UtcMs,
+) -> Option<Order> {
+    let refused = &state
+        .orders
+        .iter()
+        .find(|o| o.order.leg == Leg::Entry)?
+        .order;
+    let OrderType::Market { quantity } = refused.order_type else {
+        return None;
+    };
+    let SymbolFilters {
+        lot,
+        min_qty,
+        max_qty,
+        min_notional,
+        ..
+    } = *context.filters;
+    let rounded = quantity.min(max_qty).floor_to(lot);
+    let is_allowed = rounded >= min_qty
+        && rounded > Qty::ZERO
+        && notional(entry.reference_price, rounded) >= min_notional;
+    let is_new = refused.attempt == 0 && rounded != quantity;
+    (is_allowed && is_new).then(|| Order {
+        client_order_id: refused.client_order_id.sibling(Leg::Entry, 1),
+        attempt: 1,
+        order_type: OrderType::Market { quantity: rounded },
+        at: now,
+        ..refused.clone()
+    })
 }
 
 /// The position and, in the same batch, its two protective orders.

@@ -398,6 +398,10 @@ impl BookState {
     }
 
     fn order_intended(&mut self, order: &Order) {
+        if order.leg == Leg::Entry {
+            // It replaces an entry that a filter refused.
+            self.orders.clear();
+        }
         let (order, status) = (order.clone(), OrderStatus::Intended);
         self.orders.push(TrackedOrder { order, status });
     }

@@ -139,6 +139,27 @@ fn signal_rejection_names_what_prevents_the_entry() {
         ),
         (
             DecisionInputs {
+                entry_permission: EntryPermission::NotTradable,
+                ..usual
+            },
+            Some(SignalRejection::SymbolNotTradable),
+        ),
+        (
+            DecisionInputs {
+                entry_permission: EntryPermission::SymbolRemoved,
+                ..usual
+            },
+            Some(SignalRejection::SymbolRemoved),
+        ),
+        (
+            DecisionInputs {
+                entry_permission: EntryPermission::OtherSettings,
+                ..usual
+            },
+            Some(SignalRejection::OtherSettings),
+        ),
+        (
+            DecisionInputs {
                 is_exchange_failing: true,
                 ..usual
             },

@@ -838,3 +838,71 @@ fn unknown_client_order_id_changes_nothing() {
         .is_empty()
     );
 }
+
+#[test]
+fn stop_that_a_filter_refused_is_rounded_by_the_newest_filters() {
+    let mut live = LiveBook::entering();
+    live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
+    live.book.filters.tick = price("700");
+    assert_eq!(
+        live.finish_call(Leg::Stop, rejected(-4014)),
+        ["order_closed_unfilled", "order_intended"]
+    );
+    let stop = live.newest_order(Leg::Stop);
+    let expected = OrderType::Trigger {
+        price: price("39200"),
+    };
+    assert_eq!((stop.attempt, stop.order_type), (1, expected));
+    live.finish_call(Leg::Target, rejected(-4014));
+    let expected = OrderType::Trigger {
+        price: price("40600"),
+    };
+    assert_eq!(live.newest_order(Leg::Target).order_type, expected);
+}
+
+#[test]
+fn entry_that_a_filter_refused_is_intended_once_more_by_the_newest_filters() {
+    let mut live = LiveBook::entering();
+    let first = live.newest_order(Leg::Entry);
+    live.book.filters.lot = "0.1".parse().unwrap();
+    assert_eq!(
+        live.finish_call(Leg::Entry, rejected(-4023)),
+        ["order_closed_unfilled", "order_intended"]
+    );
+    let again = live.newest_order(Leg::Entry);
+    let quantity = "0.2".parse().unwrap();
+    assert_eq!(again.order_type, OrderType::Market { quantity });
+    assert_ne!(again.client_order_id, first.client_order_id);
+    assert_eq!(live.book.state.orders.len(), 1, "the first never existed");
+    assert_eq!(
+        live.finish_call(Leg::Entry, rejected(-4023)),
+        ["order_closed_unfilled", "entry_dropped"],
+        "once"
+    );
+}
+
+#[test]
+fn entry_is_dropped_if_the_newest_filters_change_nothing_or_rule_it_out() {
+    type Change = fn(&mut bearish_trader_core::symbol_filters::SymbolFilters);
+    let changes: [(Change, i64); 4] = [
+        (|_| (), -4023),
+        (|filters| filters.lot = "0.5".parse().unwrap(), -4023),
+        (
+            |filters| {
+                filters.lot = "0.1".parse().unwrap();
+                filters.min_notional = dec("9000");
+            },
+            -4164,
+        ),
+        (|filters| filters.lot = "0.1".parse().unwrap(), -2019),
+    ];
+    for (change, code) in changes {
+        let mut live = LiveBook::entering();
+        change(&mut live.book.filters);
+        assert_eq!(
+            live.finish_call(Leg::Entry, rejected(code)),
+            ["order_closed_unfilled", "entry_dropped"],
+            "{code}"
+        );
+    }
+}

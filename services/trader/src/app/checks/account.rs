@@ -1,11 +1,10 @@
 //! The checks of a live account: the key's permissions, the account's settings, open positions and orders.
 
 use exchange::{ApiPermissions, ExecutionClient, RestingOrder, WalletBalance};
-use protocol::exit_code::ExitCode;
-use runtime::exit_error::ExitError;
 use trader_core::orders::{ClientOrderId, InstallationId};
 
 use super::{Check, CheckResult, check, failed_check, pass, warn, with_deadline};
+use crate::app::start_calls::Unready;
 use crate::settings::{Environment, Settings};
 
 impl Environment {
@@ -21,23 +20,25 @@ impl Environment {
 /// Runs the checks of a live start.
 ///
 /// # Errors
-/// Exit 78 for the first check that fails, 69 for one whose dependency is unavailable.
+/// The first check that fails: the call's error, or what the exchange's answer says.
 pub(crate) async fn check_account(
     client: &dyn ExecutionClient,
     settings: &Settings,
     installation: &InstallationId,
-) -> Result<(), ExitError> {
+) -> Result<(), Unready> {
     for check in checks(client, settings, Some(installation)).await {
         let Check {
             name,
             result,
             finding,
             advice,
+            error,
         } = check;
-        let line = format!("{name}: {finding}");
-        match result {
-            CheckResult::Pass => tracing::info!(check = name, finding, "account check passed"),
-            CheckResult::Warn => {
+        match (result, error) {
+            (CheckResult::Pass, _) => {
+                tracing::info!(check = name, finding, "account check passed");
+            }
+            (CheckResult::Warn, _) => {
                 tracing::warn!(
                     check = name,
                     finding,
@@ -45,8 +46,10 @@ pub(crate) async fn check_account(
                     "account check passed with a warning"
                 );
             }
-            CheckResult::Missing => return Err(ExitError::new(ExitCode::Unavailable, line)),
-            CheckResult::Fail => return Err(ExitError::config(format!("{line}; {advice}"))),
+            (CheckResult::Missing | CheckResult::Fail, Some(error)) => return Err(error.into()),
+            (CheckResult::Missing | CheckResult::Fail, None) => {
+                return Err(Unready::Found(format!("{name}: {finding}; {advice}")));
+            }
         }
     }
     Ok(())

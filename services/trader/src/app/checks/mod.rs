@@ -2,11 +2,9 @@
 
 pub(crate) mod account;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use exchange::ExchangeError;
-use protocol::ids::SubjectToken;
+use exchange::{ExchangeError, ListingObstacle};
 use runtime::exit_error::ExitError;
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -41,6 +39,9 @@ pub(crate) struct Check {
     /// What the operator can do; empty if there is nothing to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) advice: String,
+    /// The call that failed; `None` for a check that had its answer.
+    #[serde(skip)]
+    pub(crate) error: Option<ExchangeError>,
 }
 
 /// A check with this result.
@@ -55,6 +56,7 @@ pub(crate) fn check(
         result,
         finding: finding.into(),
         advice: advice.into(),
+        error: None,
     }
 }
 
@@ -75,7 +77,7 @@ pub(crate) fn warn(
 /// A check that failed with an error of the exchange.
 pub(crate) fn failed_check(name: &'static str, about: &str, error: &ExchangeError) -> Check {
     let finding = format!("{about}: {error}");
-    match error {
+    let failed = match error {
         ExchangeError::Retry { .. } => check(
             CheckResult::Missing,
             name,
@@ -85,23 +87,20 @@ pub(crate) fn failed_check(name: &'static str, about: &str, error: &ExchangeErro
         ExchangeError::Rejected { .. } => {
             check(CheckResult::Fail, name, finding, "correct what it names")
         }
-        ExchangeError::UnknownSymbol { .. } => check(
-            CheckResult::Fail,
-            name,
-            error.to_string(),
-            "remove the symbol from SYMBOLS",
-        ),
+    };
+    Check {
+        error: Some(error.clone()),
+        ..failed
     }
 }
 
-/// The text of an error of the exchange. For an unlisted symbol it names the setting that lists the symbols of a
-/// simulated exchange.
-pub(crate) fn describe_exchange_error(settings: &Settings, error: &ExchangeError) -> String {
-    match (error, Environment::from_url(&settings.rest_url)) {
-        (ExchangeError::UnknownSymbol { .. }, Environment::Simulated) => {
-            format!("{error}; SIM_SYMBOLS lists the symbols of the simulated exchange")
+/// The text of an obstacle. For an unlisted symbol it names the setting that lists the symbols of a simulated exchange.
+pub(crate) fn describe_obstacle(settings: &Settings, obstacle: &ListingObstacle) -> String {
+    match (obstacle, Environment::from_url(&settings.rest_url)) {
+        (ListingObstacle::NotListed { .. }, Environment::Simulated) => {
+            format!("{obstacle}; SIM_SYMBOLS lists the symbols of the simulated exchange")
         }
-        _ => error.to_string(),
+        _ => obstacle.to_string(),
     }
 }
 
@@ -121,27 +120,33 @@ pub(crate) async fn with_deadline<T>(
     })
 }
 
-/// Checks that each book's share of the capital is enough for the smallest order.
+/// Checks that a book's share of the capital is enough for the smallest order of at least one symbol. The signals of the
+/// other books are rejected.
 ///
 /// # Errors
 /// Exit 78 naming the symbol, the share and the minimum.
-pub(crate) fn check_slice(
+pub(crate) fn check_slice<'a>(
     settings: &Settings,
-    filters: &BTreeMap<SubjectToken, SymbolFilters>,
+    filters: impl Iterator<Item = &'a SymbolFilters>,
 ) -> Result<(), ExitError> {
     let largest = settings.slice() * Decimal::from(settings.leverage);
-    for (symbol, filters) in filters {
-        if largest < filters.min_notional {
-            return Err(ExitError::config(format!(
-                "CAPITAL_USDT=\"{}\": expected more capital or fewer SYMBOLS: {symbol} gets {} USDT, and its \
-                 smallest order is {} USDT",
+    let mut poor = None;
+    for filters in filters {
+        if largest >= filters.min_notional {
+            return Ok(());
+        }
+        poor.get_or_insert_with(|| {
+            ExitError::config(format!(
+                "CAPITAL_USDT=\"{}\": expected more capital or fewer SYMBOLS: {} gets {} USDT, and its smallest order \
+                 is {} USDT",
                 settings.capital,
+                filters.symbol,
                 settings.slice(),
                 filters.min_notional
-            )));
-        }
+            ))
+        });
     }
-    Ok(())
+    poor.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -152,14 +157,13 @@ mod tests {
 
     #[test]
     fn unlisted_symbol_names_sim_symbols_only_on_a_simulated_exchange() {
-        let error = ExchangeError::UnknownSymbol {
-            symbol: "BNBUSDT".parse().unwrap(),
-            reason: "not listed on this exchange".to_owned(),
+        let error = ListingObstacle::NotListed {
+            symbol: "BNBUSDT".to_owned(),
             examples: "BTCUSDT, ETHUSDT".to_owned(),
         };
         let text = |url: &str| {
             let settings = Settings::parse_from(["settings", "--rest-url", url]);
-            describe_exchange_error(&settings, &error)
+            describe_obstacle(&settings, &error)
         };
         let simulated = text("http://exchange-sim:8080");
         assert!(

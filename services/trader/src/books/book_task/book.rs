@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use exchange::Verdict;
 use protocol::heartbeat::ComponentState;
 use protocol::ids::{BookKey, SubjectToken};
 use protocol::time::UtcMs;
@@ -12,10 +13,13 @@ use runtime::components::ComponentHandle;
 use runtime::failpoint;
 use runtime::journal::{AppendError, BatchPosition, Journal};
 use runtime::outbox::OutboxCursor;
-use trader_core::book::{BookEvent, BookRecord, BookState, DecisionInputs, decide};
+use trader_core::book::{
+    BookEvent, BookRecord, BookState, DecisionInputs, EntryPermission, ExecutionEvent, decide,
+};
 use trader_core::candle::Candle;
 use trader_core::market_state::MarketState;
-use trader_core::symbol_filters::SymbolFilters;
+use trader_core::orders::OrderCallOutcome;
+use trader_core::symbol_filters::{SymbolFilters, is_filter_error};
 
 use crate::app::context::Context;
 use crate::books::core_calls::CallGuard;
@@ -27,14 +31,16 @@ pub(crate) enum BookTaskEnd {
     Stopped,
     /// Another process has written to the book's journal.
     Lost(String),
-    /// The book stops trading until an operator unhalts it.
+    /// The book stops trading until an operator unhalts it. The book manager journals it, unless the task has.
     Halted(String),
-    /// The book's journal was halted before this task started; the operator has been notified then.
-    StillHalted(String),
     /// The exchange's time is before the book's newest candle: the journal belongs to another market.
     MarketChanged(String),
+    /// The symbol was removed from the settings, and its position is closed.
+    WoundDown,
 }
 
+/// Longest wait for the symbol's rules before an order is rounded again.
+const RULES_DEADLINE: Duration = Duration::from_secs(3);
 /// Delay before a failed call to the exchange is repeated.
 pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -42,7 +48,8 @@ pub(super) struct Book {
     pub(super) ctx: Arc<Context>,
     pub(super) symbol: SubjectToken,
     pub(super) key: BookKey,
-    pub(super) filters: SymbolFilters,
+    /// Filters with which the book was recovered.
+    pub(super) known_filters: SymbolFilters,
     pub(super) component: Arc<ComponentHandle>,
     pub(super) journal: Journal,
     pub(super) outbox_cursor: Arc<OutboxCursor>,
@@ -56,6 +63,12 @@ pub(super) struct Book {
     pub(super) ready: bool,
     /// Since when the book is stalled, if so. The operator is notified of the begin and the end.
     pub(super) failing_since: Option<Instant>,
+    /// Failed calls in a row, by which the next wait is computed.
+    pub(super) verdict: Verdict,
+    /// Why the exchange does not trade the symbol, and since when; `None` while it does.
+    pub(super) obstacle: Option<(String, Instant)>,
+    /// What the book waits for before it can follow the market.
+    pub(super) waits_for: Option<String>,
     /// The last query to the exchange failed. Incoming candles alone do not clear the error state.
     pub(super) last_round_unanswered: bool,
 }
@@ -68,7 +81,10 @@ impl Book {
     /// reduce the position, and a second copy is rejected.
     pub(super) async fn decide(&mut self, event: BookEvent) -> Result<(), BookTaskEnd> {
         let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
+        while let Some(mut event) = events.pop_front() {
+            if is_refused_by_filter(&event) {
+                self.read_rules_again(&mut event).await;
+            }
             let records = self.decide_records(event);
             if records.is_empty() {
                 continue;
@@ -98,11 +114,31 @@ impl Book {
     }
 
     pub(super) fn decide_records(&self, event: BookEvent) -> Vec<BookRecord> {
+        let filters = self.filters();
         let _call = self.begin_core_call();
         if let BookEvent::CandleClosed { .. } = event {
             failpoint::spin(self.symbol.as_str());
         }
-        decide(&self.state, &self.ctx.config, &self.filters, event)
+        decide(&self.state, &self.ctx.config, &filters, event)
+    }
+
+    /// Has the symbol's rules read again before a decision on an order that a filter refused.
+    async fn read_rules_again(&self, event: &mut BookEvent) {
+        tracing::warn!(symbol = %self.symbol, "order refused by a filter; reading the symbol's rules again");
+        let is_read = self.ctx.symbol_rules.read_again(RULES_DEADLINE).await;
+        if !is_read {
+            tracing::warn!(symbol = %self.symbol, "symbol's rules not read; the known ones are used");
+        }
+        if let BookEvent::Execution(ExecutionEvent::OrderCallFinished { now, .. }) = event {
+            // The next order is dated by the decision, and the reading took time.
+            *now = self.exchange_time_or(*now).await;
+        }
+    }
+
+    /// The newest filters of the symbol that the exchange has listed.
+    fn filters(&self) -> SymbolFilters {
+        let newest = self.ctx.symbol_rules.filters(&self.symbol);
+        newest.unwrap_or_else(|| self.known_filters.clone())
     }
 
     /// Marks a call to the core for the hang detector. The guard is held during the call, never across an await.
@@ -136,12 +172,37 @@ impl Book {
         })
     }
 
+    /// Whether account and symbol permit entries.
+    fn entry_permission(&self) -> EntryPermission {
+        let by_account = self.ctx.account_monitor.entry_permission(&self.symbol);
+        if !matches!(by_account, EntryPermission::Allowed { .. }) {
+            return by_account;
+        }
+        if self.ctx.is_removed(&self.symbol) {
+            return EntryPermission::SymbolRemoved;
+        }
+        if self.ctx.symbol_rules.obstacle(&self.symbol).is_some() {
+            return EntryPermission::NotTradable;
+        }
+        by_account
+    }
+
     /// What a decision depends on besides the book, at this time of the exchange.
     pub(super) fn decision_inputs(&self, exchange_time: UtcMs) -> DecisionInputs {
         DecisionInputs {
             exchange_time,
-            entry_permission: self.ctx.account_monitor.entry_permission(&self.symbol),
+            entry_permission: self.entry_permission(),
             is_exchange_failing: self.ctx.data_client.feed_stats().is_exchange_failing(),
         }
     }
+}
+
+fn is_refused_by_filter(event: &BookEvent) -> bool {
+    matches!(
+        event,
+        BookEvent::Execution(ExecutionEvent::OrderCallFinished {
+            outcome: OrderCallOutcome::Rejected { code, .. },
+            ..
+        }) if is_filter_error(*code)
+    )
 }

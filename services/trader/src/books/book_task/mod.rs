@@ -2,6 +2,7 @@
 //! decision is made by `trader_core` and journaled before it takes effect.
 
 mod book;
+mod entry_settings;
 mod execution;
 mod reconciliation;
 pub(crate) mod recovery;
@@ -18,12 +19,12 @@ use protocol::time::UtcMs;
 use runtime::journal::StoredBatch;
 use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
-use trader_core::book::{BookEvent, BookPhase, BookRecord, first_needed_candle};
+use trader_core::book::{BookEvent, BookPhase, BookRecord, EntryPermission, first_needed_candle};
 use trader_core::candle::{Candle, Interval};
 use trader_core::market_state::{BAR, BarHistory};
 
+use self::book::Book;
 pub(crate) use self::book::BookTaskEnd;
-use self::book::{Book, RETRY_DELAY};
 use self::reconciliation::ReconcileSchedule;
 use super::book_registry::RegistryEntry;
 use crate::app::context::Context;
@@ -54,19 +55,20 @@ pub(crate) async fn run(
     ended.err().unwrap_or(BookTaskEnd::Stopped)
 }
 
-/// The registry entry of a halted book.
-pub(crate) fn halted_entry(book: &BookKey, reason: &str) -> RegistryEntry {
+/// The registry entry of a book that waits before it is recovered.
+fn waiting_entry(book: &BookKey, reason: &str) -> RegistryEntry {
     RegistryEntry {
         summary: BookSummary {
             book: book.clone(),
             equity: Decimal::ZERO,
             position_quantity: Decimal::ZERO,
             trades: 0,
-            halt_reason: Some(reason.to_owned()),
+            halt_reason: None,
         },
         report: None,
-        flat: false,
-        ready: true,
+        flat: true,
+        ready: false,
+        waits_for: Some(reason.to_owned()),
     }
 }
 
@@ -105,8 +107,18 @@ impl Book {
         Ok(())
     }
 
-    /// Allocates the book's share of the capital: opens the book, or changes its capital while it is flat.
+    /// Whether the symbol was removed from the settings and nothing is open.
+    fn is_wound_down(&self) -> bool {
+        let is_closed = matches!(self.state.phase, BookPhase::Flat | BookPhase::Unopened);
+        is_closed && self.ctx.is_removed(&self.symbol)
+    }
+
+    /// Allocates the book's share of the capital: opens the book, or changes its capital while it is flat. A removed
+    /// symbol has no share.
     async fn offer_capital(&mut self) -> Result<(), BookTaskEnd> {
+        if self.ctx.is_removed(&self.symbol) {
+            return Ok(());
+        }
         let capital = self.ctx.slice;
         self.decide(BookEvent::CapitalAllocated { capital }).await
     }
@@ -134,12 +146,9 @@ impl Book {
         self.volatility_breaker_tripped = self.market_state.is_volatility_breaker_tripped();
         self.ctx.account_monitor.wait_until_known().await;
         if let Some(signal) = self.market_state.last_signal() {
-            let now = self.decision_inputs(self.exchange_time_or(now).await);
-            self.decide(BookEvent::SignalFound {
-                signal,
-                inputs: now,
-            })
-            .await?;
+            let inputs = self.entry_inputs(now).await;
+            self.decide(BookEvent::SignalFound { signal, inputs })
+                .await?;
         }
         self.ready = base.close_of(from) > now;
         self.update_registry();
@@ -158,7 +167,7 @@ impl Book {
                     return recovery::check_same_market(&self.symbol, newest, now)
                         .map_err(BookTaskEnd::MarketChanged);
                 }
-                Err(error) => self.wait_after_failure(&error).await?,
+                Err(error) => self.wait_after_failure(&error).await,
             }
         }
     }
@@ -178,8 +187,10 @@ impl Book {
         }
     }
 
-    /// Fills the indicators from the exchange's bars. Returns the exchange's time.
+    /// Fills the indicators from the exchange's bars. Returns the exchange's time. A live position is managed while the
+    /// exchange does not answer with bars.
     async fn warm_up(&mut self) -> Result<UtcMs, BookTaskEnd> {
+        let mut schedule = ReconcileSchedule::for_symbol(&self.ctx, &self.symbol);
         loop {
             match self.fetch_bars().await {
                 Ok((now, history)) => {
@@ -187,23 +198,37 @@ impl Book {
                     let warm = self.market_state.warm_up(&history);
                     drop(call);
                     let fault = match warm {
-                        Ok(()) => return Ok(now),
-                        Err(fault) => fault.to_string(),
+                        Ok(()) => {
+                            self.stop_waiting();
+                            return Ok(now);
+                        }
+                        Err(fault) => ExchangeError::retry("candles", fault.to_string()),
                     };
-                    self.report_failure(&fault);
-                    tokio::time::sleep(RETRY_DELAY).await;
+                    self.wait_after_failure(&fault).await;
                 }
-                Err(ExchangeError::Retry {
-                    what,
-                    reason,
-                    after,
-                }) => {
-                    self.report_failure(&format!("{what}: {reason}"));
-                    tokio::time::sleep(after.unwrap_or(RETRY_DELAY).max(RETRY_DELAY)).await;
-                }
-                Err(rejected) => return Err(BookTaskEnd::Halted(rejected.to_string())),
+                Err(error) => self.wait_after_failure(&error).await,
             }
+            self.manage_while_waiting(&mut schedule).await?;
         }
+    }
+
+    /// Queries the exchange for a live position whose book cannot follow the market yet, and closes it if the account is
+    /// latched.
+    async fn manage_while_waiting(
+        &mut self,
+        schedule: &mut ReconcileSchedule,
+    ) -> Result<(), BookTaskEnd> {
+        if self.ctx.execution_client.is_none() || matches!(self.state.phase, BookPhase::Flat) {
+            return Ok(());
+        }
+        self.schedule_if_urgent(schedule);
+        if schedule.is_due() {
+            self.run_round(schedule).await?;
+        }
+        if self.ctx.account_monitor.is_latched() {
+            self.close_all().await?;
+        }
+        Ok(())
     }
 
     async fn fetch_bars(&self) -> Result<(UtcMs, BarHistory), ExchangeError> {
@@ -229,6 +254,9 @@ impl Book {
         let mut schedule = ReconcileSchedule::for_symbol(&self.ctx, &self.symbol);
         let mut closing = false;
         loop {
+            if self.is_wound_down() {
+                return Err(BookTaskEnd::WoundDown);
+            }
             self.schedule_if_urgent(&mut schedule);
             let event = tokio::select! {
                 biased;
@@ -267,7 +295,10 @@ impl Book {
                 FeedEvent::Recovered { after } => {
                     tracing::info!(symbol = %self.symbol, after = %format_duration(after), "candle stream recovered");
                 }
-                FeedEvent::Rejected { reason } => return Err(BookTaskEnd::Halted(reason)),
+                FeedEvent::Refused { reason } => {
+                    self.component.set_state(ComponentState::Retrying);
+                    self.report_failure(&reason);
+                }
             }
             self.update_registry();
         }
@@ -312,16 +343,24 @@ impl Book {
             }
         };
         self.last_candle = Some(candle);
-        let now = self.decision_inputs(self.exchange_time_or(market_now).await);
+        let inputs = if signal.is_some() {
+            self.entry_inputs(market_now).await
+        } else {
+            self.decision_inputs(self.exchange_time_or(market_now).await)
+        };
         self.decide(BookEvent::CandleClosed {
             candle,
             signal,
-            inputs: now,
+            inputs,
         })
         .await?;
+        if inputs.entry_permission == EntryPermission::OtherSettings {
+            self.prepare_again().await;
+        }
         if matches!(self.state.phase, BookPhase::Flat) && self.state.capital != self.ctx.slice {
             self.offer_capital().await?;
         }
+        self.report_obstacle();
         self.component.record_iteration();
         if !self.last_round_unanswered {
             self.report_recovery();

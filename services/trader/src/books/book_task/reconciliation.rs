@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use exchange::{ExchangeError, ExecutionClient, fills_against};
+use exchange::{ExchangeError, ExecutionClient, FOUND_FOR, fills_against};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -34,7 +34,7 @@ const MISMATCH_RECHECK_DELAY: Duration = Duration::from_secs(2);
 /// Time a book may use at shutdown to resolve its orders. Longer than `recvWindow`, so that a lost stop order can be
 /// sent again; shorter than the shutdown deadline.
 const ORDER_DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
-/// Comparisons in a row that must show a mismatch before the book acts on it.
+/// Comparisons in a row that must show a mismatch before the book looks for trades that explain it.
 const MISMATCHES_TO_BELIEVE: u8 = 3;
 
 /// Schedule of the queries to the exchange for one book. Never due on paper.
@@ -49,6 +49,8 @@ pub(super) struct ReconcileSchedule {
     queries_resting_orders: bool,
     next_reconciliation: Instant,
     mismatches: u8,
+    /// Since when comparisons show a mismatch; `None` after one without.
+    mismatched_since: Option<Instant>,
     external_orders: usize,
     failures: usize,
 }
@@ -87,6 +89,7 @@ impl ReconcileSchedule {
             queries_resting_orders: false,
             next_reconciliation: now,
             mismatches: 0,
+            mismatched_since: None,
             external_orders: 0,
             failures: 0,
         }
@@ -111,6 +114,11 @@ impl ReconcileSchedule {
                 sleep_until(self.next_round.into()).await;
             }
         }
+    }
+
+    /// Whether a round is due now.
+    pub(super) fn is_due(&self) -> bool {
+        Instant::now() >= self.next_round
     }
 
     /// Makes the next round urgent.
@@ -171,11 +179,15 @@ impl Book {
         loop {
             match self.prepare_and_reconcile(&*client, &mut rounds).await {
                 Ok(()) if rounds.mismatches == 0 && self.pending_tasks().is_empty() => {
+                    self.stop_waiting();
                     return Ok(());
+                }
+                Ok(()) if rounds.mismatches > 0 => {
+                    tokio::time::sleep(MISMATCH_RECHECK_DELAY).await;
                 }
                 Ok(()) => tokio::time::sleep(URGENT_DELAY).await,
                 Err(ReconcileError::End(end)) => return Err(end),
-                Err(ReconcileError::Exchange(error)) => self.wait_after_failure(&error).await?,
+                Err(ReconcileError::Exchange(error)) => self.wait_after_failure(&error).await,
             }
         }
     }
@@ -193,21 +205,6 @@ impl Book {
         rounds.queries_resting_orders = true;
         rounds.next_reconciliation = Instant::now();
         self.reconcile_round(client, rounds).await
-    }
-
-    /// Reports a failed call and waits before it is repeated; halts the book if the exchange rejected the call.
-    pub(super) async fn wait_after_failure(
-        &mut self,
-        error: &ExchangeError,
-    ) -> Result<(), BookTaskEnd> {
-        match error {
-            ExchangeError::Retry { after, .. } => {
-                self.report_failure(&error.to_string());
-                tokio::time::sleep(after.unwrap_or(RETRY_DELAY).max(RETRY_DELAY)).await;
-                Ok(())
-            }
-            rejected => Err(BookTaskEnd::Halted(rejected.to_string())),
-        }
     }
 
     /// Runs one round and schedules the next one.
@@ -377,6 +374,7 @@ impl Book {
             None => rounds.recheck_mismatch(),
             Some(surplus) if surplus.is_zero() => {
                 rounds.mismatches = 0;
+                rounds.mismatched_since = None;
                 rounds.next_reconciliation = Instant::now() + RECONCILE_INTERVAL;
             }
             Some(surplus) => {
@@ -394,7 +392,8 @@ impl Book {
         rounds: &mut ReconcileSchedule,
         surplus: Decimal,
     ) -> Result<(), ReconcileError> {
-        rounds.mismatches += 1;
+        rounds.mismatches = rounds.mismatches.saturating_add(1);
+        let since = *rounds.mismatched_since.get_or_insert_with(Instant::now);
         rounds.recheck_mismatch();
         tracing::warn!(symbol = %self.symbol, %surplus, mismatches = rounds.mismatches,
             "position mismatch between exchange and journal");
@@ -410,6 +409,11 @@ impl Book {
             .and_then(|ours| compare_with_exchange(&self.state, &ours, &view).position_difference);
         if left.is_none_or(|surplus| surplus.is_zero()) {
             rounds.mismatches = 0;
+            rounds.mismatched_since = None;
+            return Ok(());
+        }
+        if since.elapsed() < FOUND_FOR {
+            // A list that is empty or old for some seconds is no verdict.
             return Ok(());
         }
         let reason = format!(
@@ -486,6 +490,7 @@ mod tests {
             queries_resting_orders: false,
             next_reconciliation: now + RECONCILE_INTERVAL,
             mismatches: 0,
+            mismatched_since: None,
             external_orders: 0,
             failures: 0,
         }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use exchange::Verdict;
 use protocol::VERSION;
 use protocol::heartbeat::ComponentState;
 use protocol::ids::{BookKey, SubjectToken};
@@ -16,13 +17,16 @@ use runtime::outbox::OutboxCursor;
 use runtime::snapshot::{self, Snapshot};
 use serde::{Deserialize, Serialize};
 use trader_core::book::{BookPhase, BookRecord, BookState, first_needed_candle};
-use trader_core::event_mapping::operator_event;
 use trader_core::market_state::MarketState;
+use trader_core::symbol_filters::SymbolFilters;
 
 use super::book::{Book, BookTaskEnd};
+use super::waiting_entry;
 use crate::app::context::Context;
-use crate::books::book_journal::read_book_state;
+use crate::books::book_journal::{opened_with, read_book_state};
 
+/// Time between two looks at a symbol that cannot be traded yet.
+const SYMBOL_WAIT: Duration = Duration::from_secs(10);
 /// Version of [`BookSnapshot`]. A snapshot of another version is ignored, and the whole journal is read.
 const SCHEMA: u16 = 2;
 /// Shortest time between two snapshots, however fast the market's clock runs.
@@ -55,20 +59,6 @@ struct RecoveredBook {
     unpublished: Vec<StoredBatch<BookRecord>>,
 }
 
-impl RecoveredBook {
-    /// Publishes the pending events of a halted book, which no process takes over.
-    fn publish_pending_events(&self, ctx: &Context, key: &BookKey) {
-        let cursor = OutboxCursor::from_seq(self.published_seq);
-        let id = key.to_string();
-        for stored in &self.unpublished {
-            let records = stored.batch.records.iter();
-            let bodies = records.map(|record| operator_event(key, record));
-            ctx.outbox
-                .enqueue_journaled(&id, &stored.position(), bodies, &cursor);
-        }
-    }
-}
-
 impl Book {
     /// Recovers the book and takes it over. Publishes the events that may not have been published.
     pub(super) async fn recover(
@@ -78,26 +68,21 @@ impl Book {
         let component = ctx.process_status.component(symbol.as_str());
         let key = ctx.account.book(symbol.clone());
         let halted = BookTaskEnd::Halted;
-        let filters = ctx
-            .symbol_filters
-            .get(&symbol)
-            .cloned()
-            .ok_or_else(|| halted(format!("no symbol filters for {symbol}")))?;
         let (base, strategies) = (ctx.config.base, &ctx.config.strategies);
         let new_state = MarketState::new(base, strategies.clone())
             .map_err(|error| halted(error.to_string()))?;
         let found = load_book(&ctx, &key, &component).await?;
         if let BookPhase::Halted { reason, .. } = &found.state.phase {
-            found.publish_pending_events(&ctx, &key);
-            return Err(BookTaskEnd::StillHalted(reason.clone()));
+            return Err(halted(reason.clone()));
         }
+        let known_filters = find_filters(&ctx, &key, &component).await;
         let restored = found
             .market_state
             .and_then(|state| state.restore(base, strategies.clone()));
         let mut book = Self {
             symbol,
             key,
-            filters,
+            known_filters,
             component,
             journal: found.journal,
             outbox_cursor: OutboxCursor::from_seq(found.published_seq),
@@ -108,6 +93,9 @@ impl Book {
             volatility_breaker_tripped: false,
             ready: false,
             failing_since: None,
+            verdict: Verdict::default(),
+            obstacle: None,
+            waits_for: None,
             last_round_unanswered: false,
             ctx,
         };
@@ -141,6 +129,34 @@ impl Book {
         if let Err(error) = snapshot::store(&self.ctx.bus, &subject, &snapshot).await {
             tracing::debug!(symbol = %self.symbol, error, "snapshot not stored");
         }
+    }
+}
+
+/// The symbol's filters: those that the exchange lists, or those with which the book was opened. Waits for a symbol that
+/// has neither; the other books do not wait for it.
+async fn find_filters(ctx: &Context, key: &BookKey, component: &ComponentHandle) -> SymbolFilters {
+    let symbol = &key.symbol;
+    loop {
+        if let Some(filters) = ctx.symbol_rules.filters(symbol) {
+            return filters;
+        }
+        match opened_with(&ctx.bus, key).await {
+            Ok(Some(filters)) => {
+                let reason = ctx.symbol_rules.obstacle(symbol);
+                tracing::warn!(%symbol, reason, "symbol filters are those of the book's journal");
+                return filters;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%symbol, error, "journal not read"),
+        }
+        let reason = ctx.symbol_rules.obstacle(symbol);
+        let reason = reason.unwrap_or_else(|| "the symbol's filters are unknown".to_owned());
+        tracing::warn!(%symbol, reason, "book waits for its symbol");
+        component.set_state(ComponentState::Retrying);
+        ctx.process_status.record_error(symbol.as_str(), &reason);
+        let entry = waiting_entry(key, &reason);
+        ctx.book_registry.put(symbol, entry);
+        tokio::time::sleep(SYMBOL_WAIT).await;
     }
 }
 

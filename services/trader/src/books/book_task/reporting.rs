@@ -1,8 +1,10 @@
 //! What a book reports: events and log lines of its records, failure and recovery, its registry entry.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use exchange::ExchangeError;
 use protocol::event::{Event, EventBody};
+use protocol::heartbeat::ComponentState;
 use protocol::report::BookReport;
 use runtime::clock;
 use runtime::journal::BatchPosition;
@@ -14,6 +16,9 @@ use trader_core::event_mapping::operator_event;
 
 use super::book::Book;
 use crate::books::book_registry::RegistryEntry;
+
+/// Time after which the start of the process does not wait for a book whose calls fail.
+const OWN_WAIT: Duration = Duration::from_secs(30);
 
 impl Book {
     /// Queues the events of one batch for the operator.
@@ -157,6 +162,44 @@ impl Book {
         }
     }
 
+    /// Reports a failed call and waits before it is repeated, with backoff. The exchange's refusal halts no book: it may
+    /// pass, and a halted book manages nothing. The others do not wait for a book that was refused, or that fails for long.
+    pub(super) async fn wait_after_failure(&mut self, error: &ExchangeError) {
+        let wait = self.verdict.record_failure(error, Instant::now());
+        self.report_failure(&error.to_string());
+        self.component.set_state(ComponentState::Retrying);
+        let since = self.failing_since.map(|since| since.elapsed());
+        let is_refused = matches!(error, ExchangeError::Rejected { .. });
+        if is_refused || since.is_some_and(|since| since >= OWN_WAIT) {
+            self.waits_for = Some(error.to_string());
+        }
+        self.update_registry();
+        tokio::time::sleep(wait).await;
+    }
+
+    /// Notes that what the book waited for was answered.
+    pub(super) fn stop_waiting(&mut self) {
+        self.verdict.record_success();
+        self.waits_for = None;
+    }
+
+    /// Notifies the operator when the exchange stops or begins to trade the symbol.
+    pub(super) fn report_obstacle(&mut self) {
+        let now = self.ctx.symbol_rules.obstacle(&self.symbol);
+        let component = format!("{} listing", self.symbol);
+        match (now, self.obstacle.take()) {
+            (Some(error), None) => {
+                self.obstacle = Some((error.clone(), Instant::now()));
+                self.publish_event(EventBody::ComponentFailed { component, error });
+            }
+            (None, Some((_, since))) => self.publish_event(EventBody::ComponentRecovered {
+                component,
+                after_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            }),
+            (_, known) => self.obstacle = known,
+        }
+    }
+
     /// Notifies the operator of the end of a failure.
     pub(super) fn report_recovery(&mut self) {
         if let Some(since) = self.failing_since.take() {
@@ -221,6 +264,7 @@ impl Book {
             report: Some(self.build_report()),
             flat: matches!(self.state.phase, BookPhase::Flat),
             ready: self.ready,
+            waits_for: self.waits_for.clone(),
         };
         self.ctx.book_registry.put(&self.symbol, entry);
     }

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ::exchange::{DataClient, ExchangeError};
+use ::exchange::{DataClient, SymbolListing};
 use protocol::duration::format_duration;
 use protocol::ids::{Mode, SubjectToken};
 use protocol::time::UtcMs;
 use runtime::clock;
 use trader_core::candle::Interval;
-use trader_core::symbol_filters::SymbolFilters;
 
 use crate::app::checks::{
-    Check, CheckResult, check, check_slice, describe_exchange_error, failed_check, pass, warn,
+    Check, CheckResult, check, check_slice, describe_obstacle, failed_check, pass, warn,
     with_deadline,
 };
 use crate::settings::{Environment, Settings};
@@ -38,19 +37,21 @@ pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: M
         pass("exchange", format!("{url} answers, its time is {now}")),
         clock_check(skew, mode, Environment::from_url(url)),
     ];
-    match with_deadline(client.symbol_filters(&settings.symbols)).await {
-        Ok(filters) => {
-            checks.push(symbols(settings, &filters));
-            for symbol in filters.keys() {
-                checks.push(candles(client, symbol, now).await);
+    match with_deadline(client.symbol_listings(&settings.symbols)).await {
+        Ok(listings) => {
+            checks.push(symbols(settings, &listings));
+            for (symbol, listing) in &listings {
+                match &listing.obstacle {
+                    None => checks.push(candles(client, symbol, now).await),
+                    Some(obstacle) => checks.push(check(
+                        CheckResult::Fail,
+                        "symbols",
+                        describe_obstacle(settings, obstacle),
+                        "remove the symbol from SYMBOLS; a start trades the others",
+                    )),
+                }
             }
         }
-        Err(error @ ExchangeError::UnknownSymbol { .. }) => checks.push(check(
-            CheckResult::Fail,
-            "symbols",
-            describe_exchange_error(settings, &error),
-            "remove the symbol from SYMBOLS",
-        )),
         Err(error) => checks.push(failed_check("symbols", "SYMBOLS", &error)),
     }
     checks
@@ -73,12 +74,13 @@ fn clock_check(skew: Duration, mode: Mode, environment: Environment) -> Check {
     }
 }
 
-fn symbols(settings: &Settings, filters: &BTreeMap<SubjectToken, SymbolFilters>) -> Check {
-    match check_slice(settings, filters) {
-        Ok(()) => pass(
-            "symbols",
-            format!("{} listed, enough capital for each", filters.len()),
-        ),
+fn symbols(settings: &Settings, listings: &BTreeMap<SubjectToken, SymbolListing>) -> Check {
+    let tradable = listings.values().filter(|l| l.obstacle.is_none());
+    match check_slice(
+        settings,
+        tradable.clone().filter_map(|l| l.filters.as_ref()),
+    ) {
+        Ok(()) => pass("symbols", format!("{} can be traded", tradable.count())),
         Err(error) => check(CheckResult::Fail, "symbols", error.message, ""),
     }
 }

@@ -133,10 +133,30 @@ pub(super) fn trigger_order(
     now: UtcMs,
 ) -> Option<BookRecord> {
     let (id, attempt) = next_client_order_id(state, leg)?;
+    let price = on_tick(context.filters.tick, side, price);
     Some(BookRecord::OrderIntended(Order {
         order_type: OrderType::Trigger { price },
         ..order_draft(context, side, id, leg, attempt, now)
     }))
+}
+
+/// The price on the newest grid, rounded as at the entry: the stop away from the position's price, the target towards it.
+fn on_tick(tick: Price, side: PositionSide, price: Price) -> Price {
+    match side {
+        PositionSide::Long => price.floor_to(tick),
+        PositionSide::Short => price.ceil_to(tick),
+    }
+}
+
+/// The quantity on the newest grid. A rest that is smaller than a step stays to the resting stop, which closes the
+/// position whatever its size.
+fn on_lot(lot: Qty, quantity: Qty) -> Qty {
+    let rounded = quantity.floor_to(lot);
+    if rounded > Qty::ZERO {
+        rounded
+    } else {
+        quantity
+    }
 }
 
 pub(super) fn exit_order(
@@ -149,7 +169,7 @@ pub(super) fn exit_order(
     let (id, attempt) = next_client_order_id(state, Leg::Exit)?;
     Some(BookRecord::OrderIntended(Order {
         order_type: OrderType::Market {
-            quantity: open_quantity(state, position),
+            quantity: on_lot(context.filters.lot, open_quantity(state, position)),
         },
         reason: Some(reason),
         ..order_draft(context, position.side, id, Leg::Exit, attempt, now)
