@@ -153,7 +153,7 @@ async fn measure_reconciliation(venue: &BinanceExecutionClient, count: usize) {
     for _ in 0..count {
         let start = Instant::now();
         let view = venue.exchange_view(&symbol).await.unwrap();
-        let found = compare_with_exchange(&state, &installation, &view);
+        let found = compare_with_exchange(&state, &installation, &view, UtcMs(0));
         spans.push(start.elapsed());
         external = found.external_orders;
     }

@@ -252,6 +252,22 @@ pub enum EventBody {
         /// Error text of the exchange.
         reason: String,
     },
+    /// A position has no stop that works on the exchange. The trader places one.
+    PositionUnprotected {
+        /// Book of the event.
+        book: BookKey,
+        /// Quantity in base units: positive long, negative short.
+        quantity: Decimal,
+        /// For how long the position has had no stop, in milliseconds; not counted before the first look.
+        unprotected_ms: u64,
+    },
+    /// A position that had no stop has one again, or is closed.
+    PositionProtected {
+        /// Book of the event.
+        book: BookKey,
+        /// For how long the position had no stop, in milliseconds.
+        unprotected_ms: u64,
+    },
     /// An account breaker or an operator latched the account: all positions are closed and entries are locked until an
     /// operator ends the latch.
     AccountLatched {
@@ -488,6 +504,8 @@ impl EventBody {
             Self::EntriesLocked { .. } => "entries_locked",
             Self::OrderOutcomeUnknown { .. } => "order_outcome_unknown",
             Self::OrderRejected { .. } => "order_rejected",
+            Self::PositionUnprotected { .. } => "position_unprotected",
+            Self::PositionProtected { .. } => "position_protected",
             Self::AccountLatched { .. } => "account_latched",
             Self::EntriesPaused { .. } => "entries_paused",
             Self::EntriesResumed { .. } => "entries_resumed",
@@ -516,6 +534,7 @@ impl EventBody {
     pub const fn severity(&self) -> Severity {
         match self {
             Self::BookHalted { .. }
+            | Self::PositionUnprotected { .. }
             | Self::UnitQuarantined { .. }
             | Self::AccountLatched { .. } => Severity::Critical,
             Self::BookLost { .. }
@@ -539,6 +558,7 @@ impl EventBody {
             | Self::EntryDropped { .. }
             | Self::PositionOpened { .. }
             | Self::PositionClosed { .. }
+            | Self::PositionProtected { .. }
             | Self::BreakerReset { .. }
             | Self::EntriesLocked { .. }
             | Self::ComponentRecovered { .. }

@@ -115,6 +115,15 @@ one_of_every_kind! {
         code: -2021,
         reason: text("Order would immediately trigger."),
     }
+    PositionUnprotected {
+        book: book()?,
+        quantity: Decimal::new(25, 2),
+        unprotected_ms: 3_200,
+    }
+    PositionProtected {
+        book: book()?,
+        unprotected_ms: 7_400,
+    }
     AccountLatched {
         account: account()?,
         latch_id: text("daily_loss-1764000000000"),

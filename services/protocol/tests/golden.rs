@@ -69,6 +69,10 @@ fn golden_file(body: &EventBody) -> &'static str {
             include_str!("golden/event_order_outcome_unknown.json")
         }
         EventBody::OrderRejected { .. } => include_str!("golden/event_order_rejected.json"),
+        EventBody::PositionUnprotected { .. } => {
+            include_str!("golden/event_position_unprotected.json")
+        }
+        EventBody::PositionProtected { .. } => include_str!("golden/event_position_protected.json"),
         EventBody::AccountLatched { .. } => include_str!("golden/event_account_latched.json"),
         EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
         EventBody::EntriesPaused { .. } => include_str!("golden/event_entries_paused.json"),

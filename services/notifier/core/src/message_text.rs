@@ -46,6 +46,9 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         EventBody::OrderOutcomeUnknown { .. } | EventBody::OrderRejected { .. } => {
             order_text(body, hints)
         }
+        EventBody::PositionUnprotected { .. } | EventBody::PositionProtected { .. } => {
+            protection_text(body, hints)
+        }
         EventBody::AccountLatched { .. } | EventBody::AccountUnlatched { .. } => {
             account_text(body, hints)
         }
@@ -360,6 +363,52 @@ fn order_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 lines.into_iter().chain(rejected_order_hints(leg, hints)),
             )
         }
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn protection_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
+        EventBody::PositionUnprotected {
+            book,
+            quantity,
+            unprotected_ms,
+        } => row(
+            heading("🚨 POSITION WITHOUT STOP", book),
+            [
+                field("Account", &book.account),
+                field("Position", quantity.normalize()),
+                field("Without stop for", format_ms(*unprotected_ms)),
+                field(
+                    "Open positions",
+                    "this one has no stop on the exchange: nothing limits its loss",
+                ),
+                field(
+                    "Next",
+                    "the trader places a stop every second until one rests, and reports it",
+                ),
+                format!(
+                    "Action: if no PROTECTED message follows within a minute, place a stop or close the position on the \
+                     exchange; state: {}",
+                    hints.positions()
+                ),
+            ],
+        ),
+        EventBody::PositionProtected {
+            book,
+            unprotected_ms,
+        } => row(
+            heading("🛡 POSITION PROTECTED", book),
+            [
+                field("Account", &book.account),
+                field("Without stop for", format_ms(*unprotected_ms)),
+                field(
+                    "Open positions",
+                    "a stop rests on the exchange, or the position is closed",
+                ),
+            ],
+        ),
         _ => return None,
     };
     Some(text)

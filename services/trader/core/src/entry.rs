@@ -37,6 +37,8 @@ pub enum SignalRejection {
     SymbolRemoved,
     /// Leverage, margin type or position mode on the exchange were not those by which risk is computed.
     OtherSettings,
+    /// The exchange held a position in the symbol that the book had not opened.
+    ExternalPosition,
     /// The exchange-errors breaker has tripped.
     ExchangeErrors,
     /// The consecutive-losses breaker has tripped.
@@ -75,6 +77,7 @@ impl SignalRejection {
             Self::SymbolNotTradable => "symbol_not_tradable",
             Self::SymbolRemoved => "symbol_removed",
             Self::OtherSettings => "other_settings",
+            Self::ExternalPosition => "external_position",
             Self::ExchangeErrors => "exchange_errors",
             Self::ConsecutiveLosses => "consecutive_losses",
             Self::CooldownPeriod => "cooldown_period",
@@ -102,6 +105,9 @@ impl SignalRejection {
             Self::SymbolRemoved => "the symbol was removed from SYMBOLS",
             Self::OtherSettings => {
                 "leverage, margin type or position mode on the exchange were not the configured ones"
+            }
+            Self::ExternalPosition => {
+                "a position that this program did not open was held in the symbol"
             }
             Self::ExchangeErrors => "calls to the exchange had failed five times in a row",
             Self::ConsecutiveLosses => "entries were locked after five losses in a row",

@@ -157,6 +157,12 @@ pub trait ExecutionClient: Send + Sync {
     /// late, doubled or missing, so a waiting book also queries without it.
     fn hints(&self, symbol: &SubjectToken) -> watch::Receiver<u64>;
 
+    /// Wakes the receivers of this symbol's hints.
+    fn hint(&self, symbol: &SubjectToken);
+
+    /// Whether only the reserve of the request weight is left, which is kept for calls that protect positions.
+    fn is_request_weight_scarce(&self) -> bool;
+
     /// Runs the user stream, which sends the hints, until `shutdown` is cancelled. It retries every failure and
     /// reports its state as a component of `process_status`.
     async fn run_user_stream(

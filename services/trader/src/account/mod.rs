@@ -7,3 +7,4 @@ pub(crate) mod latch_check;
 pub(crate) mod leader;
 pub mod monitor;
 pub(crate) mod monitor_task;
+pub mod protection_check;

@@ -18,6 +18,7 @@ const POSITION_QUANTITY: &str = "bearish_book_position_quantity";
 const HALTED: &str = "bearish_book_halted";
 const TRADES: &str = "bearish_book_trades_total";
 const WINNING_TRADES: &str = "bearish_book_winning_trades_total";
+const UNPROTECTED: &str = "bearish_position_unprotected_seconds";
 const SIGNALS_REJECTED: &str = "bearish_book_signals_rejected_total";
 
 /// Sets all metrics of the feed and of the books that this process holds now.
@@ -27,8 +28,12 @@ pub fn update(inputs: &HealthInputs) {
     if let Some(age) = age {
         gauge!(CANDLE_AGE).set(age.as_secs_f64());
     }
+    let unprotected = inputs.protection_status.unprotected();
     for (symbol, report) in inputs.book_registry.reports() {
         set_book(symbol.as_str(), &report);
+        let of_symbol = unprotected.iter().find(|(s, _)| *s == symbol);
+        let age = of_symbol.map_or(0.0, |(_, age)| age.as_secs_f64());
+        gauge!(UNPROTECTED, "symbol" => symbol.to_string()).set(age);
     }
 }
 
@@ -78,6 +83,11 @@ pub fn describe() {
     describe_gauge!(
         POSITION_QUANTITY,
         "Quantity of the open position: positive long, negative short, zero flat"
+    );
+    describe_gauge!(
+        UNPROTECTED,
+        Unit::Seconds,
+        "How long the position on the exchange has had no stop, zero if it has one; live only"
     );
     describe_gauge!(HALTED, "1 while the book is halted");
     describe_counter!(TRADES, "Closed positions of the book, over all boots");

@@ -15,6 +15,7 @@ use trader_core::book::BookConfig;
 
 use super::managed_symbols::ManagedSymbols;
 use crate::account::monitor::AccountMonitor;
+use crate::account::protection_check::ProtectionStatus;
 use crate::books::book_registry::BookRegistry;
 use crate::books::core_calls::InFlightCalls;
 use crate::books::symbol_rules::SymbolRules;
@@ -45,6 +46,8 @@ pub struct Context {
     pub process_status: Arc<ProcessStatus>,
     /// Newest report of the account leader.
     pub account_monitor: Arc<AccountMonitor>,
+    /// Positions without a stop.
+    pub protection_status: Arc<ProtectionStatus>,
     /// Newest state of each book of this process.
     pub book_registry: Arc<BookRegistry>,
     /// Calls to `trader_core` that are in flight.

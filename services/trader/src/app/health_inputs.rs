@@ -13,6 +13,7 @@ use runtime::health::check::{HealthFailure, HealthResult};
 
 use super::start_calls::WaitReason;
 use crate::account::monitor::AccountMonitor;
+use crate::account::protection_check::ProtectionStatus;
 use crate::books::book_registry::BookRegistry;
 
 /// Without a pass over the leases for this long, the book manager counts as hung.
@@ -30,6 +31,8 @@ pub struct HealthInputs {
     pub account: OnceLock<AccountKey>,
     /// Newest report of the account leader.
     pub account_monitor: Arc<AccountMonitor>,
+    /// Positions without a stop.
+    pub protection_status: Arc<ProtectionStatus>,
     /// The latch that prevents this process from trading, or lets it only close positions.
     pub blocking_latch: OnceLock<String>,
     /// Connection to the bus; empty until it answers.
@@ -56,6 +59,7 @@ impl HealthInputs {
             data_client: Arc::clone(data_client),
             account: OnceLock::new(),
             account_monitor: Arc::default(),
+            protection_status: Arc::default(),
             blocking_latch: OnceLock::new(),
             bus: OnceLock::new(),
             waiting: WaitReason::default(),

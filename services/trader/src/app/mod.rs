@@ -44,7 +44,7 @@ use self::health_inputs::HealthInputs;
 use self::managed_symbols::ManagedSymbols;
 use self::start_calls::StartCalls;
 use self::task_supervisor::TaskSupervisor;
-use crate::account::{latch_check, leader, monitor_task};
+use crate::account::{latch_check, leader, monitor_task, protection_check};
 use crate::books::book_manager::BookManager;
 use crate::books::book_reports;
 use crate::books::core_calls::InFlightCalls;
@@ -193,6 +193,7 @@ impl RunningTrader {
             bus: publishers.bus.clone(),
             process_status: Arc::clone(&health_inputs.process_status),
             account_monitor: Arc::clone(&health_inputs.account_monitor),
+            protection_status: Arc::clone(&health_inputs.protection_status),
             book_registry: Arc::clone(&health_inputs.book_registry),
             core_calls: start_hang_detector(settings, &identity.boot)?,
             identity,
@@ -378,6 +379,11 @@ fn start_workers(
     start("account-leader", |ctx, stop| {
         Box::pin(leader::run(ctx, stop))
     });
+    if ctx.execution_client.is_some() {
+        start("protection-check", |ctx, stop| {
+            Box::pin(protection_check::run(ctx, stop))
+        });
+    }
     start("report-publisher", |ctx, stop| {
         Box::pin(book_reports::run(ctx, stop))
     });

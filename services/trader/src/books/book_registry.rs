@@ -4,10 +4,38 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use protocol::event::PositionSide;
 use protocol::heartbeat::BookSummary;
 use protocol::ids::SubjectToken;
 use protocol::report::BookReport;
+use protocol::time::UtcMs;
 use tokio::sync::Notify;
+use trader_core::book::{BookState, required_stop};
+use trader_core::fixed_point::Price;
+
+/// The stop that a position in a book's symbol must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopRequirement {
+    /// The book cannot have a position: one in the symbol is somebody else's.
+    NoPosition,
+    /// The book has, or may have, a position of this side.
+    At {
+        /// Side of the position.
+        side: PositionSide,
+        /// Price of its stop in the quote currency.
+        price: Price,
+    },
+    /// The book's journal cannot be read: a position may be its own.
+    Unknown,
+}
+
+impl StopRequirement {
+    /// The stop that a book of this state requires.
+    pub fn of(state: &BookState, now: UtcMs) -> Self {
+        let required = required_stop(state, now);
+        required.map_or(Self::NoPosition, |(side, price)| Self::At { side, price })
+    }
+}
 
 /// The newest state of one book.
 #[derive(Debug, Clone)]
@@ -23,6 +51,8 @@ pub struct RegistryEntry {
     /// Why the book waits before it can follow the market, in one line; `None` if it does not. The others do not wait
     /// for it.
     pub waits_for: Option<String>,
+    /// The stop that a position must have.
+    pub stop: StopRequirement,
 }
 
 /// Shared by all books of a process.
@@ -62,6 +92,13 @@ impl BookRegistry {
             }
         }
         ready > 0 || waiting == 0
+    }
+
+    /// The stop that a position in each book's symbol must have.
+    pub fn stop_requirements(&self) -> BTreeMap<SubjectToken, StopRequirement> {
+        let entries = self.entries();
+        let stops = entries.iter().map(|(symbol, entry)| (symbol.clone(), entry.stop));
+        stops.collect()
     }
 
     /// The summaries of all books, by symbol.
@@ -133,6 +170,7 @@ mod tests {
             flat: true,
             ready,
             waits_for: waits_for.map(str::to_owned),
+            stop: StopRequirement::NoPosition,
         }
     }
 

@@ -18,7 +18,7 @@ use trader_core::book_status::{self, PricePoint};
 use trader_core::event_mapping::operator_event;
 use trader_core::fixed_point::Price;
 
-use super::book_registry::RegistryEntry;
+use super::book_registry::{RegistryEntry, StopRequirement};
 use crate::app::context::Context;
 
 /// Longest wait for the append, after which a later pass tries again.
@@ -125,6 +125,7 @@ async fn halted_entry(ctx: &Context, key: &BookKey, state: &BookState) -> Regist
         flat: false,
         ready: true,
         waits_for: None,
+        stop: StopRequirement::of(state, ctx.data_client.clock().now()),
     }
 }
 
@@ -142,5 +143,6 @@ pub(super) fn unreadable_entry(book: &BookKey, reason: &str) -> RegistryEntry {
         flat: false,
         ready: true,
         waits_for: None,
+        stop: StopRequirement::Unknown,
     }
 }

@@ -14,7 +14,7 @@ use super::order_answer::{conditional_stop, ordinary_stop};
 use super::order_query::PAGE;
 use super::signed_call::list;
 use crate::QUOTE;
-use crate::client::{Call, code};
+use crate::client::{Call, Priority, code};
 use crate::error::{rejected, retry};
 use crate::wire::Acknowledged;
 use crate::wire::account::{
@@ -81,7 +81,9 @@ impl BinanceExecutionClient {
         symbol: Option<&SubjectToken>,
     ) -> Result<Vec<ExchangePosition>, ExchangeError> {
         const WHAT: &str = "positions";
-        let call = list(WHAT, "/fapi/v3/positionRisk").optional("symbol", symbol);
+        let call = list(WHAT, "/fapi/v3/positionRisk")
+            .optional("symbol", symbol)
+            .priority(Priority::Vital);
         let all: Vec<PositionAnswer> = self.query(call).await?;
         let mut held: Vec<ExchangePosition> = Vec::new();
         for position in all {
@@ -116,10 +118,10 @@ impl BinanceExecutionClient {
         const WHAT: &str = "open orders";
         let weight = if symbol.is_some() { 1 } else { 40 };
         let call = list(WHAT, "/fapi/v1/openOrders").optional("symbol", symbol);
-        let call = call.weight(weight);
+        let call = call.weight(weight).priority(Priority::Vital);
         let ordinary: Vec<OrderAnswer> = self.query(call).await?;
         let call = list(WHAT, "/fapi/v1/openAlgoOrders").optional("symbol", symbol);
-        let call = call.weight(weight);
+        let call = call.weight(weight).priority(Priority::Vital);
         let conditional: Vec<AlgoOrderAnswer> = self.query(call).await?;
         let ordinary = ordinary.into_iter().map(|order| RestingOrder {
             order: OpenOrder {

@@ -1,7 +1,7 @@
 //! The implementation of [`ExecutionClient`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use exchange::{
@@ -18,6 +18,7 @@ use trader_core::orders::{ExchangeView, FillCosts, FundingPayment, Order, OrderC
 
 use super::client::BinanceExecutionClient;
 use super::user_stream::UserStream;
+use crate::client::Priority;
 
 /// Highest age of the exchange's time that an order may be dated by.
 const FRESH: Duration = Duration::from_millis(500);
@@ -125,6 +126,16 @@ impl ExecutionClient for BinanceExecutionClient {
 
     fn hints(&self, symbol: &SubjectToken) -> watch::Receiver<u64> {
         self.hints_of(symbol)
+    }
+
+    fn hint(&self, symbol: &SubjectToken) {
+        self.hint(symbol.as_str());
+    }
+
+    fn is_request_weight_scarce(&self) -> bool {
+        let limits = self.inner.http.limits();
+        let now = Instant::now();
+        limits.closed_for(Priority::Ordinary, now).is_some()
     }
 
     async fn run_user_stream(

@@ -189,7 +189,7 @@ async fn fill_is_reported_while_its_trades_are_not_listed_and_costs_follow_later
 async fn fees_in_other_assets_are_converted_when_the_trade_was_made() {
     let mut rig = TestExchange::at_constant_price().await;
     for (asset, factor) in [("BNB", Some("0.9")), ("BNFCR", None)] {
-        rig.arm_fault(json!({"fault": "fee-asset", "account": "trader", "asset": asset}))
+        rig.arm_fault(json!({"fault": "fee-asset", "account": "trader", "asset": asset, "balance": "1"}))
             .await;
         let before = rig.balance().await;
         let entry = rig.market(Leg::Entry, "0.01");

@@ -34,6 +34,8 @@ pub enum EntryPermission {
     NotTradable,
     /// The symbol was removed from the settings: its book is wound down.
     SymbolRemoved,
+    /// The exchange holds a position in the symbol that the book did not open.
+    ExternalPosition,
     /// Leverage, margin type or position mode on the exchange are not those by which risk is computed, or are unknown.
     OtherSettings,
 }

@@ -78,6 +78,7 @@ impl DecisionContext<'_> {
             EntryPermission::Unknown => return Err(SignalRejection::AccountUnknown),
             EntryPermission::NotTradable => return Err(SignalRejection::SymbolNotTradable),
             EntryPermission::SymbolRemoved => return Err(SignalRejection::SymbolRemoved),
+            EntryPermission::ExternalPosition => return Err(SignalRejection::ExternalPosition),
             EntryPermission::OtherSettings => return Err(SignalRejection::OtherSettings),
         };
         if inputs.is_exchange_failing {

@@ -35,8 +35,8 @@ use crate::candle::Candle;
 use crate::fill_model;
 use crate::fixed_point::{Qty, notional};
 use crate::orders::{
-    AccountTrade, ClientOrderId, ExecutionReport, Fill, FillCosts, FundingPayment, Leg,
-    OrderCallOutcome, OrderStatus,
+    AccountTrade, ClientOrderId, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, Order,
+    OrderCallOutcome, OrderStatus, OrderType,
 };
 use crate::strategy::Signal;
 use crate::symbol_filters::{SymbolFilters, is_filter_error};

@@ -81,6 +81,10 @@ pub(crate) async fn checks(
         Ok(hedge) => checks.push(position_mode_check(hedge)),
         Err(error) => checks.push(failed_check("mode", "position mode", &error)),
     }
+    match with_deadline(client.pays_fees_in_other_asset()).await {
+        Ok(in_other) => checks.push(pass("fees", fee_finding(in_other))),
+        Err(error) => checks.push(failed_check("fees", "fee asset", &error)),
+    }
     let open = async { Ok((client.positions().await?, client.open_orders().await?)) };
     match with_deadline(open).await {
         Ok((held, orders)) => checks.push(open_check(held.len(), &orders, ours)),
@@ -139,6 +143,14 @@ fn position_mode_check(hedge: bool) -> Check {
         return check(CheckResult::Fail, "mode", "hedge mode", advice);
     }
     pass("mode", "one-way")
+}
+
+const fn fee_finding(in_other_asset: bool) -> &'static str {
+    if in_other_asset {
+        "paid in BNB while it lasts; booked in USDT at its price when the trade was made"
+    } else {
+        "paid in USDT"
+    }
 }
 
 fn open_check(held: usize, orders: &[RestingOrder], ours: Option<&InstallationId>) -> Check {

@@ -13,6 +13,7 @@ use runtime::components::ComponentHandle;
 use runtime::failpoint;
 use runtime::journal::{AppendError, BatchPosition, Journal};
 use runtime::outbox::OutboxCursor;
+use rust_decimal::Decimal;
 use trader_core::book::{
     BookEvent, BookRecord, BookState, DecisionInputs, EntryPermission, ExecutionEvent, decide,
 };
@@ -65,6 +66,9 @@ pub(super) struct Book {
     pub(super) failing_since: Option<Instant>,
     /// Failed calls in a row, by which the next wait is computed.
     pub(super) verdict: Verdict,
+    /// Position on the exchange that the book did not open: positive long, negative short, in base units; `None` if there is
+    /// none.
+    pub(super) external_position: Option<Decimal>,
     /// Why the exchange does not trade the symbol, and since when; `None` while it does.
     pub(super) obstacle: Option<(String, Instant)>,
     /// What the book waits for before it can follow the market.
@@ -180,6 +184,9 @@ impl Book {
         }
         if self.ctx.is_removed(&self.symbol) {
             return EntryPermission::SymbolRemoved;
+        }
+        if self.external_position.is_some() {
+            return EntryPermission::ExternalPosition;
         }
         if self.ctx.symbol_rules.obstacle(&self.symbol).is_some() {
             return EntryPermission::NotTradable;

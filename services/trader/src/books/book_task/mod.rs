@@ -1,9 +1,12 @@
 //! The task of one book: recovers the book from its journal, takes it over, and follows the market. Every
 //! decision is made by `trader_core` and journaled before it takes effect.
 
+mod accounting;
 mod book;
 mod entry_settings;
 mod execution;
+mod position_mismatch;
+mod reconcile_schedule;
 mod reconciliation;
 pub(crate) mod recovery;
 mod reporting;
@@ -25,8 +28,8 @@ use trader_core::market_state::{BAR, BarHistory};
 
 use self::book::Book;
 pub(crate) use self::book::BookTaskEnd;
-use self::reconciliation::ReconcileSchedule;
-use super::book_registry::RegistryEntry;
+use self::reconcile_schedule::ReconcileSchedule;
+use super::book_registry::{RegistryEntry, StopRequirement};
 use crate::app::context::Context;
 
 /// Bars requested of each interval for the warm-up: the largest page of Binance.
@@ -69,6 +72,7 @@ fn waiting_entry(book: &BookKey, reason: &str) -> RegistryEntry {
         flat: true,
         ready: false,
         waits_for: Some(reason.to_owned()),
+        stop: StopRequirement::NoPosition,
     }
 }
 

@@ -94,6 +94,7 @@ impl Book {
             ready: false,
             failing_since: None,
             verdict: Verdict::default(),
+            external_position: None,
             obstacle: None,
             waits_for: None,
             last_round_unanswered: false,

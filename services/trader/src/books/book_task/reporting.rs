@@ -15,7 +15,7 @@ use trader_core::entry::SignalRejection;
 use trader_core::event_mapping::operator_event;
 
 use super::book::Book;
-use crate::books::book_registry::RegistryEntry;
+use crate::books::book_registry::{RegistryEntry, StopRequirement};
 
 /// Time after which the start of the process does not wait for a book whose calls fail.
 const OWN_WAIT: Duration = Duration::from_secs(30);
@@ -83,6 +83,10 @@ impl Book {
             | BookRecord::OrderFilled { .. }
             | BookRecord::OrderClosedUnfilled { .. }
             | BookRecord::OrderAccepted { .. } => self.log_order(record),
+            BookRecord::EntryAdopted(lost) => {
+                tracing::warn!(%symbol, order = %lost.order.client_order_id,
+                    "entry that was believed lost is pending again");
+            }
             BookRecord::SignalRejected { .. }
             | BookRecord::BookOpened { .. }
             | BookRecord::OrderCostsRecorded { .. }
@@ -265,6 +269,7 @@ impl Book {
             flat: matches!(self.state.phase, BookPhase::Flat),
             ready: self.ready,
             waits_for: self.waits_for.clone(),
+            stop: StopRequirement::of(&self.state, self.ctx.data_client.clock().now()),
         };
         self.ctx.book_registry.put(&self.symbol, entry);
     }
