@@ -147,7 +147,7 @@ pub fn book_config(settings: &Settings) -> Result<BookConfig, ExitError> {
 /// waits with its own book.
 ///
 /// # Errors
-/// Exit 78 if no symbol is listed and none was ever traded, or if no book has enough capital; 0 on shutdown.
+/// Exit 78 if the account has never traded, and no symbol is listed or a book has too little capital; 0 on shutdown.
 pub async fn fetch_listings(
     calls: StartCalls<'_>,
     client: &dyn DataClient,
@@ -169,10 +169,14 @@ pub async fn fetch_listings(
             tracing::warn!(reason = %obstacle, "symbol cannot be traded; its book waits, the others trade");
         }
     }
-    check_slice(
-        settings,
-        listings.values().filter_map(|l| l.filters.as_ref()),
-    )?;
+    let filters = listings.values().filter_map(|l| l.filters.as_ref());
+    match check_slice(settings, filters) {
+        // The exchange may have raised its minimum: that concerns one book, and its signals are rejected.
+        Err(poor) if managed.has_journals => {
+            tracing::warn!(reason = poor.message, "capital of a book is too small");
+        }
+        checked => checked?,
+    }
     Ok(listings)
 }
 

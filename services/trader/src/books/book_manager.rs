@@ -336,7 +336,9 @@ impl BookManager {
             }
             BookTaskEnd::WoundDown => {
                 tracing::info!(%symbol, "position of a removed symbol is closed; its book is retired");
-                self.forget(&symbol);
+                // Its entry stays in the registry: the account leader must see the closed position.
+                let status = &self.ctx.process_status;
+                status.remove_component(symbol.as_str());
                 self.retired.insert(symbol.clone());
                 return Ok(self.books.remove(&symbol).map(|_| symbol));
             }

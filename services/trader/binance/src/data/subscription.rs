@@ -236,8 +236,10 @@ impl Subscription {
         let brought = match result {
             Ok(backfill) => self.insert_backfill(backfill, now),
             Err(error) => {
+                // A refusal concerns the symbol, not the stream of all.
+                let is_refusal = matches!(error, ExchangeError::Rejected { .. });
                 self.backfill_failed(error, backoff, now);
-                return if asked {
+                return if asked && !is_refusal {
                     StreamVerdict::StreamIsDead
                 } else {
                     StreamVerdict::NotAsked

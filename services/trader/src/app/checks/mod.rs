@@ -120,8 +120,7 @@ pub(crate) async fn with_deadline<T>(
     })
 }
 
-/// Checks that a book's share of the capital is enough for the smallest order of at least one symbol. The signals of the
-/// other books are rejected.
+/// Checks that each book's share of the capital is enough for the smallest order.
 ///
 /// # Errors
 /// Exit 78 naming the symbol, the share and the minimum.
@@ -130,23 +129,19 @@ pub(crate) fn check_slice<'a>(
     filters: impl Iterator<Item = &'a SymbolFilters>,
 ) -> Result<(), ExitError> {
     let largest = settings.slice() * Decimal::from(settings.leverage);
-    let mut poor = None;
     for filters in filters {
-        if largest >= filters.min_notional {
-            return Ok(());
-        }
-        poor.get_or_insert_with(|| {
-            ExitError::config(format!(
+        if largest < filters.min_notional {
+            return Err(ExitError::config(format!(
                 "CAPITAL_USDT=\"{}\": expected more capital or fewer SYMBOLS: {} gets {} USDT, and its smallest order \
                  is {} USDT",
                 settings.capital,
                 filters.symbol,
                 settings.slice(),
                 filters.min_notional
-            ))
-        });
+            )));
+        }
     }
-    poor.map_or(Ok(()), Err)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -59,11 +59,11 @@ pub(crate) async fn run(
 }
 
 /// The registry entry of a book that waits before it is recovered.
-fn waiting_entry(book: &BookKey, reason: &str) -> RegistryEntry {
+fn waiting_entry(ctx: &Context, book: &BookKey, reason: &str) -> RegistryEntry {
     RegistryEntry {
         summary: BookSummary {
             book: book.clone(),
-            equity: Decimal::ZERO,
+            equity: ctx.slice,
             position_quantity: Decimal::ZERO,
             trades: 0,
             halt_reason: None,
@@ -222,6 +222,9 @@ impl Book {
         &mut self,
         schedule: &mut ReconcileSchedule,
     ) -> Result<(), BookTaskEnd> {
+        if self.is_wound_down() {
+            return Err(BookTaskEnd::WoundDown);
+        }
         if self.ctx.execution_client.is_none() || matches!(self.state.phase, BookPhase::Flat) {
             return Ok(());
         }
@@ -288,13 +291,16 @@ impl Book {
                     let is_caught_up = feed.is_caught_up();
                     self.on_candle_closed(candle, feed.market_now()).await?;
                     self.ready |= is_caught_up;
+                    self.stop_waiting();
                     if closing {
                         self.close_all().await?;
                     }
                 }
                 FeedEvent::Stale { since } => {
                     self.component.set_state(ComponentState::Retrying);
-                    self.report_failure(&format!("no candle since {since}"));
+                    let reason = format!("no candle since {since}");
+                    self.report_failure(&reason);
+                    self.waits_for = Some(reason);
                 }
                 FeedEvent::Recovered { after } => {
                     tracing::info!(symbol = %self.symbol, after = %format_duration(after), "candle stream recovered");
@@ -302,6 +308,7 @@ impl Book {
                 FeedEvent::Refused { reason } => {
                     self.component.set_state(ComponentState::Retrying);
                     self.report_failure(&reason);
+                    self.waits_for = Some(reason);
                 }
             }
             self.update_registry();

@@ -155,7 +155,7 @@ async fn find_filters(ctx: &Context, key: &BookKey, component: &ComponentHandle)
         tracing::warn!(%symbol, reason, "book waits for its symbol");
         component.set_state(ComponentState::Retrying);
         ctx.process_status.record_error(symbol.as_str(), &reason);
-        let entry = waiting_entry(key, &reason);
+        let entry = waiting_entry(ctx, key, &reason);
         ctx.book_registry.put(symbol, entry);
         tokio::time::sleep(SYMBOL_WAIT).await;
     }
