@@ -158,6 +158,14 @@ impl Exchange {
         assert!(response.starts_with("HTTP/1.1 200"), "{fault}: {response}");
     }
 
+    /// Ends all faults: limits are free, and contracts and mark prices are as published. What has happened stays.
+    pub async fn clear_faults(&self) {
+        let request = "DELETE /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
+        let response = timeout(RESPONSE_TIMEOUT, send_request(self.address, request)).await;
+        let response = response.unwrap_or_else(|_| panic!("clearing of faults: no response"));
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
+
     /// Number of failures that armed faults of calls will still cause.
     pub async fn remaining_faults(&self) -> u64 {
         let request = "GET /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";

@@ -7,6 +7,8 @@ pub(super) struct ExpectedFailure {
     pub(super) number: u32,
     /// Part of the names of its cells.
     pub(super) cells: &'static str,
+    /// What happens, as measured.
+    pub(super) reason: &'static str,
 }
 
 /// All known failures.
