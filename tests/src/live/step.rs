@@ -1,7 +1,13 @@
 //! The steps of a live position's life, each identified by its call to the exchange, and the ways in which a
 //! trader or an exchange can fail at a step.
 
+use std::time::Duration;
+
 use crate::exchange::Exchange;
+use crate::wait::eventually;
+
+/// Longest time after which a fault expires: the window of a limit is a minute.
+const LONGEST_FAULT: Duration = Duration::from_secs(70);
 
 /// Path of ordinary orders.
 pub const ORDER: &str = "/fapi/v1/order";
@@ -101,8 +107,10 @@ pub enum TraderEnd {
 /// How a fault ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultEnd {
-    /// By itself, or never.
+    /// It happens at once or so many times, or it lasts.
     ByItself,
+    /// By itself, after a time that the exchange tells its clients.
+    Expires,
     /// With this request.
     Request(&'static str),
     /// When all faults of the exchange are cleared.
@@ -139,6 +147,15 @@ impl Fault {
         }
     }
 
+    /// The fault, which lasts as long as the exchange says.
+    #[must_use]
+    pub const fn until_it_expires(self) -> Self {
+        Self {
+            end: FaultEnd::Expires,
+            ..self
+        }
+    }
+
     /// The fault, which lasts until all faults are cleared.
     #[must_use]
     pub const fn until_cleared(self) -> Self {
@@ -155,10 +172,16 @@ impl Fault {
             .await;
     }
 
-    /// Ends the fault, if it does not end by itself.
+    /// Ends the fault, or waits until it has expired.
     pub async fn end(&self, exchange: &Exchange) {
         match self.end {
             FaultEnd::ByItself => {}
+            FaultEnd::Expires => {
+                eventually("the fault expires", LONGEST_FAULT, async || {
+                    exchange.armed_faults().await.is_empty().then_some(())
+                })
+                .await;
+            }
             FaultEnd::Request(end) => {
                 let end = serde_json::from_str(end).unwrap();
                 exchange.arm_fault(&end).await;

@@ -227,30 +227,33 @@ pub(super) const OF_ALL_CALLS: [LastingFault; 22] = [
     )
     .repeated(),
     LastingFault::at(
-        cleared("banned for 5 s", r#"{"fault": "ban", "ms": 5000}"#),
+        Fault::new("banned for 5 s", r#"{"fault": "ban", "ms": 5000}"#).until_it_expires(),
         ALL,
     ),
     LastingFault::at(
-        cleared(
+        Fault::new(
             "weight used up",
             r#"{"fault": "exhaust-limit", "limit": "weight"}"#,
-        ),
+        )
+        .until_it_expires(),
         ALL,
     )
     .repeated(),
     LastingFault::at(
-        cleared(
+        Fault::new(
             "orders of 10 s used up",
             r#"{"fault": "exhaust-limit", "limit": "orders-10s"}"#,
-        ),
+        )
+        .until_it_expires(),
         ALL,
     )
     .repeated(),
     LastingFault::at(
-        cleared(
+        Fault::new(
             "orders of a minute used up",
             r#"{"fault": "exhaust-limit", "limit": "orders-1m"}"#,
-        ),
+        )
+        .until_it_expires(),
         ALL,
     ),
     LastingFault::at(
