@@ -114,10 +114,14 @@ fn held_cells(random: &mut SeededRandom) -> Vec<Cell> {
     cells
 }
 
+/// Minutes after the entry's bar at which the market ends a position. A position without a stop lives longer than the
+/// limit of the audit.
+const EXIT_MINUTE: i64 = 6;
+
 /// Price moves after the entry.
 fn price_moves(initiator: Initiator, is_up: bool) -> Vec<PriceMove> {
     match initiator {
-        Initiator::Market => vec![(4, if is_up { UP } else { DOWN })],
+        Initiator::Market => vec![(EXIT_MINUTE, if is_up { UP } else { DOWN })],
         Initiator::Operator => Vec::new(),
     }
 }

@@ -3,6 +3,8 @@
 
 use bearish_tests::live::step::Fault;
 
+use super::EXIT_MINUTE;
+
 /// When a fault of the whole exchange starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PositionMoment {
@@ -46,7 +48,7 @@ impl LastingFault {
             ends_contract: false,
             is_exited_by_stop: false,
             must_trade: false,
-            entry_and_exit: (0, 4),
+            entry_and_exit: (0, EXIT_MINUTE),
         }
     }
 
