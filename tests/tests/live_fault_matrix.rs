@@ -15,6 +15,8 @@
     reason = "helpers of tests: a panic is how a test fails; prints which cells were played"
 )]
 
+#[path = "live_fault_matrix/account_faults.rs"]
+mod account_faults;
 #[path = "live_fault_matrix/call_faults.rs"]
 mod call_faults;
 #[path = "live_fault_matrix/expected_failures.rs"]

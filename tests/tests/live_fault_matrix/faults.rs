@@ -10,8 +10,9 @@ use bearish_tests::live::{DOWN, LiveSetup, PriceMove, UP};
 use bearish_tests::wait::{DEFAULT_TIMEOUT, SeededRandom, eventually};
 use serde_json::Value;
 
+use super::account_faults::{OF_ACCOUNT, OF_CONTRACT};
 use super::call_faults::{ORDER_REJECTED, repeated_faults, single_faults};
-use super::lasting_faults::{LastingFault, PositionMoment, lasting_faults};
+use super::lasting_faults::{LastingFault, OF_ALL_CALLS, OF_EXCHANGE, OF_QUERIES, PositionMoment};
 use super::{Cell, SPEED, price_moves};
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,16 @@ fn trader_ends(is_repeated: bool, index: usize) -> &'static [TraderEnd] {
         (false, 0) => &[TraderEnd::Survives],
         (false, _) => &[TraderEnd::Killed],
     }
+}
+
+/// All faults that start at a moment of a position.
+fn lasting_faults() -> impl Iterator<Item = LastingFault> {
+    OF_EXCHANGE
+        .into_iter()
+        .chain(OF_ALL_CALLS)
+        .chain(OF_QUERIES.into_iter().flatten())
+        .chain(OF_ACCOUNT)
+        .chain(OF_CONTRACT)
 }
 
 pub(super) fn fault_cells(random: &mut SeededRandom) -> Vec<Cell> {
@@ -157,7 +168,9 @@ async fn play_at_moment(
     let rest = cell.lasts_ms.saturating_sub(cell.end_ms);
     tokio::time::sleep(Duration::from_millis(rest)).await;
     lasting.fault.end(&run.system.exchange).await;
-    run.extend_outage();
+    if !lasting.is_harmless {
+        run.extend_outage();
+    }
     let expected = Expectation {
         may_halt: lasting.ends_contract,
         must_trade: lasting.must_trade,

@@ -1,7 +1,7 @@
-//! Faults of the exchange, of the account and of the contract: which last for a time or happen at once, and the
-//! moments of a position at which they start.
+//! Faults of the exchange which last for a time or happen at once, and the moments of a position at which they start.
+//! `account_faults` has those of the account and of the contract.
 
-use bearish_tests::live::step::Fault;
+use bearish_tests::live::step::{Fault, FaultEnd};
 
 use super::EXIT_MINUTE;
 
@@ -18,7 +18,7 @@ pub(super) enum PositionMoment {
     Closing,
 }
 
-use PositionMoment::{BeforeEntry, Closing, Entered, Protected};
+use PositionMoment::{Closing, Entered, Protected};
 
 /// A fault that starts at a moment of a position.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,8 @@ pub(super) struct LastingFault {
     pub(super) is_repeated: bool,
     /// Whether the contract does not trade any more, so that a halt is right.
     pub(super) ends_contract: bool,
+    /// Whether the trader can do all of its work meanwhile: the position needs its stop as ever.
+    pub(super) is_harmless: bool,
     /// Whether the position must exit by its stop.
     pub(super) is_exited_by_stop: bool,
     /// Whether a position must have been open.
@@ -40,40 +42,48 @@ pub(super) struct LastingFault {
 }
 
 impl LastingFault {
-    const fn at(fault: Fault, moments: &'static [PositionMoment]) -> Self {
+    pub(super) const fn at(fault: Fault, moments: &'static [PositionMoment]) -> Self {
         Self {
             fault,
             moments,
             is_repeated: false,
             ends_contract: false,
+            is_harmless: matches!(fault.end, FaultEnd::ByItself),
             is_exited_by_stop: false,
             must_trade: false,
             entry_and_exit: (0, EXIT_MINUTE),
         }
     }
 
-    const fn repeated(self) -> Self {
+    pub(super) const fn repeated(self) -> Self {
         Self {
             is_repeated: true,
             ..self
         }
     }
 
-    const fn ending_contract(self) -> Self {
+    pub(super) const fn ending_contract(self) -> Self {
         Self {
             ends_contract: true,
             ..self
         }
     }
 
-    const fn exited_by_stop(self) -> Self {
+    pub(super) const fn harmless(self) -> Self {
+        Self {
+            is_harmless: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn exited_by_stop(self) -> Self {
         Self {
             is_exited_by_stop: true,
             ..self
         }
     }
 
-    const fn trading(self) -> Self {
+    pub(super) const fn trading(self) -> Self {
         Self {
             must_trade: true,
             ..self
@@ -81,7 +91,7 @@ impl LastingFault {
     }
 
     /// The position is open at 08:00, when funding is booked.
-    const fn over_funding(self) -> Self {
+    pub(super) const fn over_funding(self) -> Self {
         Self {
             entry_and_exit: (450, 34),
             ..self.trading()
@@ -161,7 +171,8 @@ pub(super) const OF_EXCHANGE: [LastingFault; 10] = [
     .repeated(),
 ];
 
-const fn cleared(name: &'static str, start_request: &'static str) -> Fault {
+/// A fault that lasts until all faults are cleared.
+pub(super) const fn cleared(name: &'static str, start_request: &'static str) -> Fault {
     Fault::new(name, start_request).until_cleared()
 }
 
@@ -189,21 +200,24 @@ pub(super) const OF_ALL_CALLS: [LastingFault; 22] = [
             r#"{"fault": "duplicate-rows", "times": "unlimited"}"#,
         ),
         ALL,
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "all rows reversed",
             r#"{"fault": "reverse-rows", "times": "unlimited"}"#,
         ),
         ALL,
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "new fields everywhere",
             r#"{"fault": "new-field", "times": "unlimited"}"#,
         ),
         ALL,
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "all calls blocked by the network",
@@ -271,63 +285,72 @@ pub(super) const OF_ALL_CALLS: [LastingFault; 22] = [
             r#"{"fault": "skip", "times": 9, "to": "user"}"#,
         ),
         ALL,
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "user events with an unknown status",
             r#"{"fault": "other-value", "field": "X", "times": 9, "to": "user"}"#,
         ),
         &[Entered, Protected],
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "user events without a status",
             r#"{"fault": "missing-field", "field": "X", "times": 9, "to": "user"}"#,
         ),
         &[Entered, Protected],
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "types of user events swapped",
             r#"{"fault": "swapped-types", "times": 9, "to": "user"}"#,
         ),
         &[Entered, Protected],
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "new fields in user events",
             r#"{"fault": "new-field", "times": 9, "to": "user"}"#,
         ),
         &[Entered],
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "candles without a close",
             r#"{"fault": "missing-field", "field": "c", "times": 9, "to": "market"}"#,
         ),
         &[Protected],
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "types of candles swapped",
             r#"{"fault": "swapped-types", "times": 9, "to": "market"}"#,
         ),
         &[Protected],
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "candles missing",
             r#"{"fault": "missing-candle", "symbol": "BTCUSDT", "interval": "1m", "count": 2}"#,
         ),
         &[Protected],
-    ),
+    )
+    .harmless(),
     LastingFault::at(
         cleared(
             "no limits told",
             r#"{"fault": "missing-headers", "times": "unlimited"}"#,
         ),
         &[Entered],
-    ),
+    )
+    .harmless(),
 ];
 
 macro_rules! faults_of_path {
@@ -374,233 +397,3 @@ pub(super) const OF_QUERIES: [[LastingFault; 2]; 12] = [
     faults_of_path!("/fapi/v3/balance"),
     faults_of_path!("/fapi/v2/account"),
 ];
-
-/// What changes for the account.
-pub(super) const OF_ACCOUNT: [LastingFault; 15] = [
-    LastingFault::at(
-        Fault::new(
-            "fees in BNB",
-            r#"{"fault": "fee-asset", "account": "livekey", "asset": "BNB", "balance": "1"}"#,
-        ),
-        &[BeforeEntry],
-    )
-    .repeated()
-    .trading(),
-    LastingFault::at(
-        Fault::new(
-            "fees in BNB that is used up",
-            r#"{"fault": "fee-asset", "account": "livekey", "asset": "BNB", "balance": "0.008"}"#,
-        ),
-        &[BeforeEntry],
-    )
-    .trading(),
-    LastingFault::at(
-        Fault::new(
-            "fees in BNFCR",
-            r#"{"fault": "fee-asset", "account": "livekey", "asset": "BNFCR", "balance": "100"}"#,
-        ),
-        &[BeforeEntry],
-    )
-    .repeated()
-    .trading(),
-    LastingFault::at(
-        Fault::new(
-            "fees in BNB from now on",
-            r#"{"fault": "fee-asset", "account": "livekey", "asset": "BNB", "balance": "1"}"#,
-        ),
-        &[Protected, Closing],
-    )
-    .trading(),
-    LastingFault::at(
-        Fault::new("margin at an assumed price", r#"{"fault": "assumed-price", "percent": "0.05"}"#),
-        &[BeforeEntry],
-    )
-    .trading(),
-    LastingFault::at(
-        Fault::new(
-            "entry filled over minutes",
-            r#"{"fault": "fill-schedule", "conditional": false, "parts": [{"after_ms": 0, "percent": 40},
-                {"after_ms": 60000, "percent": 30}, {"after_ms": 60000, "percent": 30}]}"#,
-        ),
-        &[BeforeEntry],
-    )
-    .repeated()
-    .trading(),
-    LastingFault::at(
-        Fault::new(
-            "entry filled in part, then expired",
-            r#"{"fault": "fill-schedule", "conditional": false, "parts": [{"after_ms": 0, "percent": 40}],
-                "end": {"after_ms": 60000, "status": "EXPIRED"}}"#,
-        ),
-        &[BeforeEntry],
-    )
-    .repeated()
-    .trading(),
-    LastingFault::at(
-        Fault::new(
-            "stop filled over minutes",
-            r#"{"fault": "fill-schedule", "conditional": true, "parts": [{"after_ms": 0, "percent": 40},
-                {"after_ms": 60000, "percent": 30}, {"after_ms": 60000, "percent": 30}]}"#,
-        ),
-        &[Protected],
-    )
-    .repeated()
-    .exited_by_stop(),
-    LastingFault::at(
-        Fault::new(
-            "stop filled in part, then expired",
-            r#"{"fault": "fill-schedule", "conditional": true, "parts": [{"after_ms": 0, "percent": 40}],
-                "end": {"after_ms": 60000, "status": "EXPIRED"}}"#,
-        ),
-        &[Protected],
-    )
-    .repeated()
-    .exited_by_stop(),
-    LastingFault::at(
-        Fault::new(
-            "exit filled over minutes",
-            r#"{"fault": "fill-schedule", "conditional": false, "parts": [{"after_ms": 0, "percent": 40},
-                {"after_ms": 60000, "percent": 60}]}"#,
-        ),
-        &[Closing],
-    )
-    .repeated(),
-    LastingFault::at(
-        Fault::new("liquidated", r#"{"fault": "liquidate", "account": "livekey", "symbol": "BTCUSDT"}"#),
-        &[Protected],
-    )
-    .repeated(),
-    LastingFault::at(
-        Fault::new(
-            "deleveraged in part",
-            r#"{"fault": "adl", "account": "livekey", "symbol": "BTCUSDT", "quantity": "0.1"}"#,
-        ),
-        &[Protected],
-    )
-    .repeated(),
-    LastingFault::at(
-        Fault::new("deleveraged", r#"{"fault": "adl", "account": "livekey", "symbol": "BTCUSDT"}"#),
-        &[Protected],
-    )
-    .repeated(),
-    LastingFault::at(
-        Fault::new("funding early", r#"{"fault": "funding", "shift_ms": -15000}"#),
-        &[BeforeEntry],
-    )
-    .over_funding(),
-    LastingFault::at(
-        Fault::new(
-            "funding late, doubled and hidden",
-            r#"{"fault": "funding", "shift_ms": 15000, "doubled": true, "hidden_ms": 30000}"#,
-        ),
-        &[BeforeEntry],
-    )
-    .over_funding(),
-];
-
-/// What changes for the contract.
-pub(super) const OF_CONTRACT: [LastingFault; 12] = [
-    LastingFault::at(
-        cleared(
-            "contract settling",
-            r#"{"fault": "contract-status", "symbol": "BTCUSDT", "status": "SETTLING"}"#,
-        ),
-        &[Entered, Protected, Closing],
-    )
-    .repeated(),
-    LastingFault::at(
-        cleared(
-            "contract closed to orders",
-            r#"{"fault": "contract-status", "symbol": "BTCUSDT", "status": "CLOSE"}"#,
-        ),
-        &[Protected, Closing],
-    )
-    .ending_contract(),
-    LastingFault::at(
-        cleared(
-            "contract settled",
-            r#"{"fault": "settle", "symbol": "BTCUSDT"}"#,
-        ),
-        &[Protected],
-    )
-    .repeated()
-    .ending_contract(),
-    LastingFault::at(
-        cleared(
-            "contract unlisted",
-            r#"{"fault": "unlist", "symbol": "BTCUSDT", "on": true}"#,
-        ),
-        &[Entered, Protected, Closing],
-    )
-    .repeated(),
-    LastingFault::at(
-        cleared(
-            "mark price below",
-            r#"{"fault": "mark-price", "symbol": "BTCUSDT", "percent": "-1.5"}"#,
-        ),
-        &[Entered, Protected],
-    ),
-    LastingFault::at(
-        cleared(
-            "mark price above",
-            r#"{"fault": "mark-price", "symbol": "BTCUSDT", "percent": "1.5"}"#,
-        ),
-        &[Protected],
-    ),
-    LastingFault::at(
-        Fault::new(
-            "price gap",
-            r#"{"fault": "price-gap", "symbol": "BTCUSDT", "percent": "-2"}"#,
-        ),
-        &[Entered, Protected],
-    ),
-    LastingFault::at(
-        Fault::new(
-            "price step changed",
-            r#"{"fault": "filter", "symbol": "BTCUSDT", "tick": "5"}"#,
-        ),
-        &[Entered, Protected],
-    )
-    .repeated(),
-    LastingFault::at(
-        Fault::new(
-            "one conditional order allowed",
-            r#"{"fault": "filter", "symbol": "BTCUSDT", "max_algos": 1}"#,
-        ),
-        &[Entered],
-    )
-    .repeated()
-    .exited_by_stop(),
-    LastingFault::at(
-        Fault::new(
-            "largest quantity below the position",
-            r#"{"fault": "filter", "symbol": "BTCUSDT", "max_quantity": "0.1"}"#,
-        ),
-        &[Closing],
-    )
-    .repeated(),
-    LastingFault::at(
-        Fault::new(
-            "quantity step changed",
-            r#"{"fault": "filter", "symbol": "BTCUSDT", "step": "0.01"}"#,
-        ),
-        &[BeforeEntry, Closing],
-    ),
-    LastingFault::at(
-        Fault::new(
-            "smallest value raised",
-            r#"{"fault": "filter", "symbol": "BTCUSDT", "notional": "50000"}"#,
-        ),
-        &[Closing],
-    ),
-];
-
-/// All faults that start at a moment of a position.
-pub(super) fn lasting_faults() -> impl Iterator<Item = LastingFault> {
-    OF_EXCHANGE
-        .into_iter()
-        .chain(OF_ALL_CALLS)
-        .chain(OF_QUERIES.into_iter().flatten())
-        .chain(OF_ACCOUNT)
-        .chain(OF_CONTRACT)
-}
