@@ -158,15 +158,28 @@ impl Exchange {
         assert!(response.starts_with("HTTP/1.1 200"), "{fault}: {response}");
     }
 
-    /// Number of failures that armed faults of calls will still cause.
-    pub async fn remaining_faults(&self) -> u64 {
+    /// Ends all faults: limits are free, and contracts and mark prices are as published. What has happened stays.
+    pub async fn clear_faults(&self) {
+        let request = "DELETE /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
+        let response = timeout(RESPONSE_TIMEOUT, send_request(self.address, request)).await;
+        let response = response.unwrap_or_else(|_| panic!("clearing of faults: no response"));
+        assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+    }
+
+    /// The armed faults as the exchange lists them.
+    pub async fn armed_faults(&self) -> Vec<Value> {
         let request = "GET /sim/fault HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
         let response = timeout(RESPONSE_TIMEOUT, send_request(self.address, request)).await;
         let response = response.unwrap_or_else(|_| panic!("faults: no response"));
         let (_, body) = response.split_once("\r\n\r\n").unwrap();
-        let armed: Value = serde_json::from_str(body).unwrap();
-        let times = armed.as_array().unwrap().iter();
-        times.filter_map(|fault| fault["times"].as_u64()).sum()
+        serde_json::from_str(body).unwrap()
+    }
+
+    /// Number of failures that armed faults of calls will still cause.
+    pub async fn remaining_faults(&self) -> u64 {
+        let armed = self.armed_faults().await;
+        let times = armed.iter().filter_map(|fault| fault["times"].as_u64());
+        times.sum()
     }
 
     async fn get_json(&self, what: &str) -> Value {

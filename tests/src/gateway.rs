@@ -1,16 +1,13 @@
-//! An HTTP proxy between a trader and its exchange. It forwards calls and holds the one that a test waits for:
+//! An HTTP proxy between a trader and its exchange. It relays calls and holds the one that a test waits for:
 //! before the exchange receives it, or before the trader receives the response. The test can then kill the
-//! trader at that instant, and forward or discard the call. Entry point: [`Gateway`].
+//! trader at that instant, and forward or discard the call. Bytes of responses pass as they come, so that faults of
+//! their delivery reach the trader. Entry point: [`Gateway`].
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, StatusCode};
-use axum::response::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
@@ -18,7 +15,10 @@ use tokio::task::JoinSet;
 
 use crate::ports;
 
-const MAX_BODY_BYTES: usize = 64 * 1024;
+/// Longest request, in bytes.
+const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// Bytes that are relayed at once.
+const RELAYED_BYTES: usize = 16 * 1024;
 /// Time for which the connection of a discarded call stays open: longer than any client waits.
 const LOST_CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -61,6 +61,18 @@ struct CallTrap {
     hold_point: HoldPoint,
     caught: oneshot::Sender<()>,
     release: watch::Receiver<Option<ReleaseAction>>,
+}
+
+impl CallTrap {
+    /// Tells the test that the call is held, and waits for its release.
+    async fn hold(mut self) -> ReleaseAction {
+        let _ = self.caught.send(());
+        match self.release.wait_for(Option::is_some).await {
+            Ok(action) => action.unwrap_or(ReleaseAction::Discard),
+            // The test has ended.
+            Err(_) => ReleaseAction::Discard,
+        }
+    }
 }
 
 /// Handle of a call that will be held.
@@ -110,11 +122,8 @@ impl Gateway {
             answered: Mutex::default(),
             calls: Mutex::default(),
         });
-        let router = Router::new()
-            .fallback(handle_request)
-            .with_state(Arc::clone(&shared));
         let mut serving = JoinSet::new();
-        serving.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        serving.spawn(accept_connections(listener, Arc::clone(&shared)));
         Self {
             address,
             state: shared,
@@ -172,119 +181,122 @@ impl GatewayState {
     }
 }
 
-async fn handle_request(State(shared): State<Arc<GatewayState>>, request: Request) -> Response {
-    let requested_at = Instant::now();
-    let (method, path) = (
-        request.method().to_string(),
-        request.uri().path().to_owned(),
-    );
-    let trap = shared.take_trap(&method, &path);
-    let call = serialize_request(request).await;
-    let (answered, answer) = oneshot::channel();
-    let exchange = shared.exchange;
-    shared.calls.lock().unwrap().spawn(async move {
-        if let Some(text) = forward(exchange, &call, trap).await {
-            let _ = answered.send(text);
-        }
-    });
-    if let Ok(text) = answer.await {
-        shared.answered.lock().unwrap().push(AnsweredCall {
-            method,
-            path,
-            requested_at,
-            answered_at: Instant::now(),
+/// Serves one call of each connection. Calls outlive their client and the loop.
+async fn accept_connections(listener: TcpListener, shared: Arc<GatewayState>) {
+    loop {
+        let (trader, _) = listener.accept().await.unwrap();
+        let call = relay_call(trader, Arc::clone(&shared));
+        let mut calls = shared.calls.lock().unwrap();
+        while calls.try_join_next().is_some() {}
+        calls.spawn(async move {
+            // A trader or an exchange that has gone away ends the call.
+            let _ = call.await;
         });
-        return parse_response(&text);
     }
-    tokio::time::sleep(LOST_CALL_TIMEOUT).await;
-    empty_response(StatusCode::GATEWAY_TIMEOUT)
 }
 
-/// Returns the exchange's response. `None` if the call or its response was discarded.
-async fn forward(exchange: SocketAddr, call: &str, trap: Option<CallTrap>) -> Option<String> {
-    let Some(mut trap) = trap else {
-        return Some(send_raw(exchange, call).await);
+/// Relays a call and its response, and holds them as a trap says.
+async fn relay_call(mut trader: TcpStream, shared: Arc<GatewayState>) -> io::Result<()> {
+    trader.set_nodelay(true)?;
+    let Some(request) = read_request(&mut trader).await? else {
+        return Ok(());
     };
-    if trap.hold_point == HoldPoint::AfterExchange {
-        let answer = send_raw(exchange, call).await;
-        let _ = trap.caught.send(());
-        return (wait_for_release(&mut trap.release).await == ReleaseAction::Forward)
-            .then_some(answer);
+    let requested_at = Instant::now();
+    let mut trap = shared.take_trap(&request.method, &request.path);
+    let held_before = |trap: &CallTrap| trap.hold_point == HoldPoint::BeforeExchange;
+    if let Some(trap) = trap.take_if(|trap| held_before(trap))
+        && trap.hold().await == ReleaseAction::Discard
+    {
+        tokio::time::sleep(LOST_CALL_TIMEOUT).await;
+        return Ok(());
     }
-    let _ = trap.caught.send(());
-    match wait_for_release(&mut trap.release).await {
-        ReleaseAction::Forward => Some(send_raw(exchange, call).await),
-        ReleaseAction::Discard => None,
+    let mut exchange = TcpStream::connect(shared.exchange).await?;
+    exchange.write_all(&request.bytes).await?;
+    if let Some(trap) = trap {
+        let mut response = Vec::new();
+        exchange.read_to_end(&mut response).await?;
+        if trap.hold().await == ReleaseAction::Discard {
+            tokio::time::sleep(LOST_CALL_TIMEOUT).await;
+            return Ok(());
+        }
+        trader.write_all(&response).await?;
+    } else if let Err(error) = relay_response(&mut exchange, &mut trader).await {
+        if error.kind() == io::ErrorKind::ConnectionReset {
+            trader.set_zero_linger()?;
+        }
+        return Err(error);
     }
+    shared.answered.lock().unwrap().push(AnsweredCall {
+        method: request.method,
+        path: request.path,
+        requested_at,
+        answered_at: Instant::now(),
+    });
+    trader.shutdown().await
 }
 
-async fn wait_for_release(release: &mut watch::Receiver<Option<ReleaseAction>>) -> ReleaseAction {
-    match release.wait_for(Option::is_some).await {
-        Ok(action) => action.unwrap_or(ReleaseAction::Discard),
-        // The test has ended.
-        Err(_) => ReleaseAction::Discard,
-    }
-}
-
-/// HTTP/1.1 text of the call, with the headers that the exchange reads.
-async fn serialize_request(request: Request) -> String {
-    let (head, body) = request.into_parts();
-    let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap();
-    let body = String::from_utf8(body.to_vec()).unwrap();
-    let kept = |name: &HeaderName| name.as_str() == "x-mbx-apikey" || name == "content-type";
-    let headers = head.headers.iter().filter(|(name, _)| kept(name));
-    let headers: Vec<String> = headers
-        .map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap()))
-        .collect();
-    let headers = headers.concat();
-    format!(
-        "{} {} HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
-        head.method,
-        head.uri,
-        body.len()
-    )
-}
-
-async fn send_raw(exchange: SocketAddr, call: &str) -> String {
-    let Ok(mut stream) = TcpStream::connect(exchange).await else {
-        return "HTTP/1.1 502 Bad Gateway\r\n\r\n".to_owned();
-    };
-    let mut answer = String::new();
-    if stream.write_all(call.as_bytes()).await.is_ok() {
-        let _ = stream.read_to_string(&mut answer).await;
-    }
-    answer
-}
-
-fn parse_response(text: &str) -> Response {
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        return empty_response(StatusCode::BAD_GATEWAY);
-    };
-    if head.contains("transfer-encoding: chunked") {
-        // The exchange sends a content length with every response, except with one that it cuts.
-        return truncated_response();
-    }
-    let mut lines = head.lines();
-    let code = lines.next().and_then(|line| line.split(' ').nth(1));
-    let code = code.and_then(|code| code.parse().ok()).unwrap_or(502);
-    let mut response = Response::builder().status(code);
-    for (name, value) in lines.filter_map(|line| line.split_once(": ")) {
-        if name.starts_with("x-mbx") || name == "retry-after" || name == "content-type" {
-            response = response.header(name, value);
+/// Relays the bytes of a response until the exchange closes its connection.
+async fn relay_response(exchange: &mut TcpStream, trader: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; RELAYED_BYTES];
+    loop {
+        match exchange.read(&mut buffer).await? {
+            0 => return Ok(()),
+            length => trader.write_all(&buffer[..length]).await?,
         }
     }
-    response.body(Body::from(body.to_owned())).unwrap()
 }
 
-/// A response whose body ends early.
-fn truncated_response() -> Response {
-    let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    let body = futures_util::stream::iter([Err::<Vec<u8>, _>(broken)]);
-    Response::new(Body::from_stream(body))
+/// A request with what a trap asks for.
+struct RelayedRequest {
+    method: String,
+    path: String,
+    /// The request as the exchange receives it: the connection ends with the response.
+    bytes: Vec<u8>,
 }
 
-fn empty_response(code: StatusCode) -> Response {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = code;
-    response
+/// Reads one request. `None` if the trader closes its connection without one.
+async fn read_request(trader: &mut TcpStream) -> io::Result<Option<RelayedRequest>> {
+    let mut read = Vec::new();
+    let head_end = loop {
+        if let Some(at) = read.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break at;
+        }
+        if !read_more(trader, &mut read).await? {
+            return Ok(None);
+        }
+    };
+    let head = String::from_utf8_lossy(&read[..head_end]).into_owned();
+    let mut lines = head.split("\r\n");
+    let first = lines.next().unwrap_or_default();
+    let header = |line: &str, wanted: &str| {
+        let (name, value) = line.split_once(':')?;
+        let is_wanted = name.eq_ignore_ascii_case(wanted);
+        is_wanted.then(|| value.trim().to_owned())
+    };
+    let length = lines
+        .clone()
+        .find_map(|line| header(line, "content-length"));
+    let length: usize = length.map_or(0, |text| text.parse().unwrap());
+    while read.len() < head_end + 4 + length {
+        if !read_more(trader, &mut read).await? {
+            return Ok(None);
+        }
+    }
+    let kept = lines.filter(|line| header(line, "connection").is_none());
+    let kept: Vec<&str> = kept.collect();
+    let new_head = [&[first, "Connection: close"], kept.as_slice()].concat();
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let bytes = [new_head.join("\r\n").as_bytes(), &read[head_end..]].concat();
+    Ok(Some(RelayedRequest {
+        method,
+        path: target.split('?').next().unwrap_or_default().to_owned(),
+        bytes,
+    }))
+}
+
+/// Reads more bytes of a request; false if there are no more.
+async fn read_more(trader: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<bool> {
+    assert!(read.len() < MAX_REQUEST_BYTES, "the request is too long");
+    Ok(trader.read_buf(read).await? > 0)
 }

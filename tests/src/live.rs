@@ -1,27 +1,29 @@
 //! A live account on the simulated exchange: a market with one entry, traders that send real orders, and an
 //! audit that queries the exchange by itself. Entry point: [`LiveSystem`].
 //! `live/step.rs`: the steps of a position's life; `live/scenario.rs`: one run of a position behind a gateway;
-//! `live/protection.rs`: for how long a position had no working stop.
+//! `live/audit.rs`: the comparison of journal and exchange; `live/protection.rs`: for how long a position had no
+//! working stop.
 
+pub mod audit;
 pub mod protection;
 pub mod scenario;
 pub mod step;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protocol::ids::Mode;
 use runtime::bus::Bus;
-use rust_decimal::Decimal;
+use rust_decimal::{Decimal, dec};
 use serde_json::Value;
 use tempfile::TempDir;
-use trader_core::book::{BookPhase, BookRecord, BookState, Position};
-use trader_core::orders::{ClientOrderId, Leg, OrderSide, OrderStatus, OrderType, TrackedOrder};
+use trader_core::book::{BookPhase, BookRecord, BookState};
+use trader_core::orders::{ClientOrderId, Leg, OrderStatus};
 
 use crate::candle_file::{WARM_UP_MINUTES, csv};
 use crate::exchange::Exchange;
-use crate::exchange_client::{ALGO_PAGES, ExchangeClient, ORDER_PAGES, decimal, text};
+use crate::exchange_client::ExchangeClient;
 use crate::journals::{self, Batches};
+use crate::live::audit::AuditedProfit;
 use crate::nats::{NatsServer, Role};
 use crate::trader::TraderSetup;
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
@@ -31,8 +33,10 @@ pub const SYMBOL: &str = "BTCUSDT";
 /// API key of the account.
 pub const API_KEY: &str = "livekey";
 const API_SECRET: &str = "livesecret";
-/// Initial balance of the account in USDT.
-const INITIAL_BALANCE: i64 = 10_000;
+/// Time within which journal and exchange agree.
+const AUDIT_TIMEOUT: Duration = Duration::from_mins(1);
+/// The audit shares its request weight with the trader: both call from one address.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Minutes from the start of the exchange to the close of the bar that triggers the entry.
 const LEAD_MINUTES: i64 = 2;
 /// Minutes of market after that close.
@@ -64,6 +68,31 @@ fn market_csv(moves: &[PriceMove], entry_minute: i64) -> String {
     }))
 }
 
+/// The market and the account of a test.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveSetup<'a> {
+    /// Price moves after the entry.
+    pub moves: &'a [PriceMove],
+    /// Speed of the exchange.
+    pub speed: &'a str,
+    /// Minutes after midnight at which the entry's bar closes, at a full or half hour.
+    pub entry_minute: i64,
+    /// Initial balance of the account in USDT. The trader uses no more than its own capital.
+    pub balance: Decimal,
+}
+
+impl<'a> LiveSetup<'a> {
+    /// An entry at midnight, and a balance of the trader's capital.
+    pub const fn new(moves: &'a [PriceMove], speed: &'a str) -> Self {
+        Self {
+            moves,
+            speed,
+            entry_minute: 0,
+            balance: dec!(10_000),
+        }
+    }
+}
+
 /// Bus, exchange and an operator's connection.
 pub struct LiveSystem {
     /// nats-server with its streams.
@@ -72,6 +101,8 @@ pub struct LiveSystem {
     pub exchange: Exchange,
     operator: Bus,
     speed: u64,
+    /// Initial balance of the account in USDT.
+    balance: Decimal,
     _market: TempDir,
 }
 
@@ -91,6 +122,21 @@ impl LiveSystem {
     /// As [`Self::start_without_account`]. The entry's bar closes `entry_minute` minutes after midnight, at a full
     /// or half hour.
     pub async fn start_with_entry_at(moves: &[PriceMove], speed: &str, entry_minute: i64) -> Self {
+        let setup = LiveSetup {
+            entry_minute,
+            ..LiveSetup::new(moves, speed)
+        };
+        Self::start_with(setup).await
+    }
+
+    /// Starts an exchange with this market and account, without initializing the account on the bus.
+    pub async fn start_with(setup: LiveSetup<'_>) -> Self {
+        let LiveSetup {
+            moves,
+            speed,
+            entry_minute,
+            balance,
+        } = setup;
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("candles.csv");
         std::fs::write(&file, market_csv(moves, entry_minute)).unwrap();
@@ -105,6 +151,7 @@ impl LiveSystem {
             ("SIM_SPEED", speed),
             ("SIM_API_KEYS", &format!("{API_KEY}:{API_SECRET}:trade")),
             ("SIM_FAULT_API", "1"),
+            ("SIM_BALANCE_USDT", &balance.to_string()),
         ])
         .await;
         let operator = nats.bus(Role::Operator).await;
@@ -113,6 +160,7 @@ impl LiveSystem {
             exchange,
             operator,
             speed: speed.parse().unwrap(),
+            balance,
             _market: folder,
         }
     }
@@ -231,7 +279,7 @@ impl LiveSystem {
     /// Waits until no conditional order is open on the exchange.
     pub async fn wait_until_nothing_rests(&self) {
         eventually("no conditional order rests", DEFAULT_TIMEOUT, async || {
-            resting_orders(&self.exchange_client())
+            audit::resting_orders(&self.exchange_client())
                 .await
                 .is_empty()
                 .then_some(())
@@ -242,14 +290,15 @@ impl LiveSystem {
     /// Whether the exchange has a stop order for its position, or no position.
     pub async fn is_protected_on_exchange(&self) -> bool {
         let client = self.exchange_client();
-        let rests = resting_orders(&client).await;
+        let rests = audit::resting_orders(&client).await;
         let mut legs = rests
             .keys()
             .map(|id| ClientOrderId::from_exchange(id).leg());
-        exchange_position(&client).await.is_zero() || legs.any(|leg| leg == Leg::Stop)
+        audit::exchange_position(&client).await.is_zero() || legs.any(|leg| leg == Leg::Stop)
     }
 
-    /// For how long the position was without a working stop at a time, at most, by the exchange's own times. Host time.
+    /// For how long a long position was without a working stop at a time, at most, by the exchange's own times. Host
+    /// time. The market of the tests has long entries only: a short position is another person's.
     pub async fn longest_unprotected(&self) -> Duration {
         let longest_ms = protection::longest_unprotected_ms(&self.exchange_client(), SYMBOL).await;
         Duration::from_millis(longest_ms.unsigned_abs() / self.speed)
@@ -257,18 +306,23 @@ impl LiveSystem {
 
     /// Waits until journal and exchange agree, then checks that every order was executed at most once.
     pub async fn audit(&self) {
-        let (what, within) = ("journal and exchange agree", Duration::from_mins(1));
+        self.audit_with(AuditedProfit::Book).await;
+    }
+
+    /// As [`Self::audit`]; `profit` says what the wallet's change must equal.
+    pub async fn audit_with(&self, profit: AuditedProfit) {
         let client = self.exchange_client();
-        eventually(what, within, async || {
-            let book = self.book_state().await;
-            if is_consistent(&client, &book).await {
-                return Some(());
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            None
-        })
-        .await;
-        assert_executed_once(&client, &self.read_journal().await).await;
+        let deadline = Instant::now() + AUDIT_TIMEOUT;
+        while let Some(difference) =
+            audit::difference(&client, &self.book_state().await, self.balance, profit).await
+        {
+            assert!(
+                Instant::now() < deadline,
+                "journal and exchange differ after {AUDIT_TIMEOUT:?}: {difference}"
+            );
+            tokio::time::sleep(AUDIT_INTERVAL).await;
+        }
+        audit::assert_executed_once(&client, &self.read_journal().await).await;
     }
 
     /// Client of the live account that is not the trader's.
@@ -285,118 +339,4 @@ pub fn is_protected(book: &BookState) -> bool {
         newest.is_some_and(|o| o.status == OrderStatus::Accepted)
     };
     matches!(book.phase, BookPhase::Open(_)) && rests(Leg::Stop) && rests(Leg::Target)
-}
-
-/// Whether the exchange agrees with the book in position, open conditional orders and, if flat, exact profit.
-async fn is_consistent(client: &ExchangeClient, book: &BookState) -> bool {
-    if book
-        .orders
-        .iter()
-        .any(|o| o.is_outcome_unknown() || o.status == OrderStatus::Intended)
-    {
-        return false;
-    }
-    let position = book
-        .position()
-        .map_or(Decimal::ZERO, Position::signed_quantity);
-    let accepted = (book.orders.iter()).filter(|o| o.status == OrderStatus::Accepted);
-    let accepted: BTreeMap<String, RestingOrder> = accepted.filter_map(expected_order).collect();
-    let protected = book.position().is_none() || is_protected(book);
-    let profit_agrees =
-        book.position().is_some() || wallet_profit(client).await == book.equity - book.capital;
-    exchange_position(client).await == position
-        && resting_orders(client).await == accepted
-        && protected
-        && profit_agrees
-}
-
-/// Signed position quantity on the exchange.
-async fn exchange_position(client: &ExchangeClient) -> Decimal {
-    let query = format!("symbol={SYMBOL}");
-    let positions = client.get("/fapi/v3/positionRisk", &query).await;
-    let positions = positions.as_array().unwrap().iter();
-    positions
-        .map(|position| decimal(position, "positionAmt"))
-        .sum()
-}
-
-/// A conditional order that waits for its trigger, by what decides whether it protects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct RestingOrder {
-    is_sell: bool,
-    order_type: String,
-    trigger_price: Decimal,
-    /// Whether it closes the whole position, whatever its quantity.
-    closes_position: bool,
-}
-
-/// The conditional orders that wait for their trigger, by client order id.
-async fn resting_orders(client: &ExchangeClient) -> BTreeMap<String, RestingOrder> {
-    let query = format!("symbol={SYMBOL}");
-    let open = client.get("/fapi/v1/openAlgoOrders", &query).await;
-    let orders = open.as_array().unwrap().iter().map(|row| {
-        let order = RestingOrder {
-            is_sell: text(row, "side") == "SELL",
-            order_type: text(row, "orderType").to_owned(),
-            trigger_price: decimal(row, "triggerPrice"),
-            closes_position: row["closePosition"] == true,
-        };
-        (text(row, "clientAlgoId").to_owned(), order)
-    });
-    orders.collect()
-}
-
-/// Client order id and form of an order of the journal; `None` for one that does not wait for a trigger.
-fn expected_order(tracked: &TrackedOrder) -> Option<(String, RestingOrder)> {
-    let order = &tracked.order;
-    let OrderType::Trigger { price } = order.order_type else {
-        return None;
-    };
-    let order_type = match order.leg {
-        Leg::Target => "TAKE_PROFIT_MARKET",
-        Leg::Entry | Leg::Stop | Leg::Exit => "STOP_MARKET",
-    };
-    let resting = RestingOrder {
-        is_sell: order.side == OrderSide::Sell,
-        order_type: order_type.to_owned(),
-        trigger_price: price.to_decimal(),
-        closes_position: true,
-    };
-    Some((order.client_order_id.to_string(), resting))
-}
-
-/// Change of the account's wallet balance in USDT since its start.
-async fn wallet_profit(client: &ExchangeClient) -> Decimal {
-    let balances = client.get("/fapi/v3/balance", "").await;
-    let mut assets = balances.as_array().unwrap().iter();
-    let usdt = assets.find(|asset| asset["asset"] == "USDT").unwrap();
-    decimal(usdt, "balance") - Decimal::from(INITIAL_BALANCE)
-}
-
-/// Checks that no client order id appears twice, in the journal or on the exchange.
-async fn assert_executed_once(client: &ExchangeClient, journal: &Batches) {
-    let mut intended = BTreeSet::new();
-    for record in journals::records([journal]) {
-        if let BookRecord::OrderIntended(order) = record {
-            assert!(
-                intended.insert(order.client_order_id.clone()),
-                "{} is intended twice",
-                order.client_order_id
-            );
-        }
-    }
-    for (path, pages, field) in [
-        ("/fapi/v1/allOrders", ORDER_PAGES, "clientOrderId"),
-        ("/fapi/v1/allAlgoOrders", ALGO_PAGES, "clientAlgoId"),
-    ] {
-        let rows = client.list(path, SYMBOL, pages).await;
-        let ids = rows.iter().map(|row| text(row, field));
-        let ids: Vec<&str> = ids.filter(|id| id.starts_with("ba-")).collect();
-        let unique: BTreeSet<&str> = ids.iter().copied().collect();
-        assert_eq!(
-            unique.len(),
-            ids.len(),
-            "an id is on the exchange twice: {ids:?}"
-        );
-    }
 }

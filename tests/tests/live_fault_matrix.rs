@@ -15,13 +15,22 @@
     reason = "helpers of tests: a panic is how a test fails; prints which cells were played"
 )]
 
+#[path = "live_fault_matrix/account_faults.rs"]
+mod account_faults;
+#[path = "live_fault_matrix/call_faults.rs"]
+mod call_faults;
 #[path = "live_fault_matrix/expected_failures.rs"]
 mod expected_failures;
 #[path = "live_fault_matrix/faults.rs"]
 mod faults;
+#[path = "live_fault_matrix/hand_trading.rs"]
+mod hand_trading;
+#[path = "live_fault_matrix/lasting_faults.rs"]
+mod lasting_faults;
 #[path = "live_fault_matrix/results.rs"]
 mod results;
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -33,6 +42,7 @@ use bearish_tests::wait::SeededRandom;
 use faults::FaultCell;
 use futures_util::stream::iter;
 use futures_util::{FutureExt, StreamExt};
+use hand_trading::HandCell;
 use results::{CellOutcome, MatrixResult, Shard};
 
 /// Speed of the exchange: a candle lasts two seconds, and the exchange accepts an order for two seconds.
@@ -58,10 +68,12 @@ struct HeldCell {
 enum Cell {
     Held(HeldCell),
     Fault(FaultCell),
+    Hand(HandCell),
 }
 
 impl Cell {
-    /// Name of the cell in one line. `BEARISH_TEST_CELLS` selects cells whose name contains it.
+    /// Name of the cell in one line. `BEARISH_TEST_CELLS` selects cells whose name contains it, or one of its parts
+    /// between `|`.
     fn name(&self) -> String {
         match self {
             Self::Held(held) => format!(
@@ -69,6 +81,7 @@ impl Cell {
                 held.step.name, held.hold_point, held.release, held.end
             ),
             Self::Fault(faulty) => faulty.name(),
+            Self::Hand(by_hand) => by_hand.name(),
         }
     }
 
@@ -77,6 +90,7 @@ impl Cell {
         match self {
             Self::Held(held) => Box::pin(play(held)).await,
             Self::Fault(faulty) => Box::pin(faults::play(faulty)).await,
+            Self::Hand(by_hand) => Box::pin(hand_trading::play(by_hand)).await,
         }
     }
 }
@@ -102,10 +116,14 @@ fn held_cells(random: &mut SeededRandom) -> Vec<Cell> {
     cells
 }
 
+/// Minutes after the entry's bar at which the market ends a position. A position without a stop lives longer than the
+/// limit of the audit.
+const EXIT_MINUTE: i64 = 6;
+
 /// Price moves after the entry.
 fn price_moves(initiator: Initiator, is_up: bool) -> Vec<PriceMove> {
     match initiator {
-        Initiator::Market => vec![(4, if is_up { UP } else { DOWN })],
+        Initiator::Market => vec![(EXIT_MINUTE, if is_up { UP } else { DOWN })],
         Initiator::Operator => Vec::new(),
     }
 }
@@ -130,10 +148,32 @@ async fn play(cell: HeldCell) -> Duration {
     run.finish(initiator).await
 }
 
+/// First line of the message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    let text = text.unwrap_or("a panic without text");
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// The cells of all kinds. Their order does not depend on the seed.
+fn all_cells(random: &mut SeededRandom) -> Vec<Cell> {
+    let mut cells = held_cells(random);
+    cells.extend(faults::fault_cells(random));
+    cells.extend(hand_trading::hand_cells());
+    cells
+}
+
+/// Number of cells that are played at once: as `BEARISH_TEST_CELLS_AT_ONCE` says.
+fn concurrent_cells() -> usize {
+    let text = std::env::var("BEARISH_TEST_CELLS_AT_ONCE");
+    text.map_or(CONCURRENT_CELLS, |text| text.parse().unwrap())
+}
+
 /// Plays all cells, also after a failure, and panics at the end with the names of those that failed unexpectedly.
 async fn play_all(cells: Vec<Cell>, seed: u64, shard: Shard) {
     let pattern = std::env::var("BEARISH_TEST_CELLS").unwrap_or_default();
-    let is_selected = |cell: &Cell| cell.name().contains(&pattern);
+    let is_selected = |cell: &Cell| pattern.split('|').any(|part| cell.name().contains(part));
     let cells: Vec<Cell> = cells.into_iter().filter(is_selected).collect();
     let start = Instant::now();
     let playing = iter(cells).map(async |cell| {
@@ -141,15 +181,16 @@ async fn play_all(cells: Vec<Cell>, seed: u64, shard: Shard) {
         let ended = AssertUnwindSafe(Box::pin(cell.play())).catch_unwind().await;
         let outcome = CellOutcome {
             name: cell.name(),
-            longest_unprotected: ended.ok(),
+            longest_unprotected: ended.map_err(|panic| panic_text(&*panic)),
         };
         eprintln!(
-            "{outcome} in {:.1} s: {cell:?}",
-            start.elapsed().as_secs_f32()
+            "{outcome} in {:.1} s: {}: {cell:?}",
+            start.elapsed().as_secs_f32(),
+            cell.name()
         );
         outcome
     });
-    let outcomes: Vec<_> = playing.buffer_unordered(CONCURRENT_CELLS).collect().await;
+    let outcomes: Vec<_> = playing.buffer_unordered(concurrent_cells()).collect().await;
     let result = MatrixResult::new(&outcomes, seed, shard, start.elapsed());
     eprintln!("{result}");
     result.append_to_file();
@@ -170,8 +211,7 @@ fn pick_random(count: usize, mut cells: Vec<Cell>, random: &mut SeededRandom) ->
 /// Plays a random sample of the cells that `is_included` accepts.
 async fn play_sample(is_included: impl Fn(&Cell) -> bool) {
     let mut random = SeededRandom::new();
-    let mut cells = held_cells(&mut random);
-    cells.extend(faults::fault_cells(&mut random));
+    let mut cells = all_cells(&mut random);
     cells.retain(is_included);
     let sample = pick_random(SAMPLE_SIZE, cells, &mut random);
     play_all(sample, random.seed(), Shard::WHOLE).await;
@@ -202,11 +242,15 @@ async fn random_faults_of_the_exchange_end_consistent() {
 }
 
 #[tokio::test]
+async fn random_trades_by_hand_end_consistent() {
+    play_sample(|cell| matches!(cell, Cell::Hand(_))).await;
+}
+
+#[tokio::test]
 #[ignore = "every cell: about an hour"]
 async fn whole_matrix_ends_consistent() {
     let mut random = SeededRandom::new();
-    let mut cells = faults::fault_cells(&mut random);
-    cells.extend(held_cells(&mut random));
+    let cells = all_cells(&mut random);
     let shard = Shard::from_environment();
     let cells = pick_random(cells.len(), shard.select(cells), &mut random);
     play_all(cells, random.seed(), shard).await;

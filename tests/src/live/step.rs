@@ -1,14 +1,22 @@
 //! The steps of a live position's life, each identified by its call to the exchange, and the ways in which a
 //! trader or an exchange can fail at a step.
 
+use std::time::Duration;
+
 use crate::exchange::Exchange;
+use crate::wait::eventually;
+
+/// Longest time after which a fault expires: the window of a limit is a minute.
+const LONGEST_FAULT: Duration = Duration::from_secs(70);
 
 /// Path of ordinary orders.
 pub const ORDER: &str = "/fapi/v1/order";
 /// Path of conditional orders.
 pub const CONDITIONAL_ORDER: &str = "/fapi/v1/algoOrder";
-const TRADES: &str = "/fapi/v1/userTrades";
-const INCOME: &str = "/fapi/v1/income";
+/// Path of the account's fills.
+pub const TRADES: &str = "/fapi/v1/userTrades";
+/// Path of the account's income: fees, profit and funding.
+pub const INCOME: &str = "/fapi/v1/income";
 
 /// What triggers a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +104,19 @@ pub enum TraderEnd {
     Stopped,
 }
 
+/// How a fault ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultEnd {
+    /// It happens at once or so many times, or it lasts.
+    ByItself,
+    /// By itself, after a time that the exchange tells its clients.
+    Expires,
+    /// With this request.
+    Request(&'static str),
+    /// When all faults of the exchange are cleared.
+    Cleared,
+}
+
 /// A fault of the exchange, as requests to `/sim/fault`.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
@@ -103,11 +124,47 @@ pub struct Fault {
     pub name: &'static str,
     /// Request that starts the fault.
     pub start_request: &'static str,
-    /// Request that ends the fault. `None` if it ends by itself.
-    pub end_request: Option<&'static str>,
+    /// How it ends.
+    pub end: FaultEnd,
 }
 
 impl Fault {
+    /// A fault that ends by itself.
+    pub const fn new(name: &'static str, start_request: &'static str) -> Self {
+        Self {
+            name,
+            start_request,
+            end: FaultEnd::ByItself,
+        }
+    }
+
+    /// The fault, which this request ends.
+    #[must_use]
+    pub const fn ended_by(self, end_request: &'static str) -> Self {
+        Self {
+            end: FaultEnd::Request(end_request),
+            ..self
+        }
+    }
+
+    /// The fault, which lasts as long as the exchange says.
+    #[must_use]
+    pub const fn until_it_expires(self) -> Self {
+        Self {
+            end: FaultEnd::Expires,
+            ..self
+        }
+    }
+
+    /// The fault, which lasts until all faults are cleared.
+    #[must_use]
+    pub const fn until_cleared(self) -> Self {
+        Self {
+            end: FaultEnd::Cleared,
+            ..self
+        }
+    }
+
     /// Starts the fault on the exchange.
     pub async fn start(&self, exchange: &Exchange) {
         exchange
@@ -115,12 +172,21 @@ impl Fault {
             .await;
     }
 
-    /// Ends the fault, if it needs a request for that.
+    /// Ends the fault, or waits until it has expired.
     pub async fn end(&self, exchange: &Exchange) {
-        if let Some(end) = self.end_request {
-            exchange
-                .arm_fault(&serde_json::from_str(end).unwrap())
+        match self.end {
+            FaultEnd::ByItself => {}
+            FaultEnd::Expires => {
+                eventually("the fault expires", LONGEST_FAULT, async || {
+                    exchange.armed_faults().await.is_empty().then_some(())
+                })
                 .await;
+            }
+            FaultEnd::Request(end) => {
+                let end = serde_json::from_str(end).unwrap();
+                exchange.arm_fault(&end).await;
+            }
+            FaultEnd::Cleared => exchange.clear_faults().await,
         }
     }
 }

@@ -1,18 +1,79 @@
 //! Cells that are known to fail. A cell leaves this table with the change that makes it pass.
 
-/// A cell that is expected to fail, with its number.
+/// Cells that are expected to fail for one reason.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpectedFailure {
     /// Number by which the failure is known.
     pub(super) number: u32,
-    /// Part of the names of its cells.
-    pub(super) cells: &'static str,
+    /// Parts of the names of its cells.
+    pub(super) cells: &'static [&'static str],
+    /// What happens, as measured.
+    pub(super) reason: &'static str,
 }
 
 /// All known failures.
-const EXPECTED_FAILURES: &[ExpectedFailure] = &[];
+const EXPECTED_FAILURES: &[ExpectedFailure] = &[
+    ExpectedFailure {
+        number: 1,
+        cells: &[": fees in BN"],
+        reason: "a fee in another asset: entry pending and no stop for 121 s, or a halt after a restart",
+    },
+    ExpectedFailure {
+        number: 2,
+        cells: &[
+            "/fapi/v3/balance empty, trader Killed",
+            "all queries empty, trader Killed",
+            "key revoked, trader Killed",
+            "contract closed to orders, trader Killed",
+            "contract settled, trader Killed",
+            "contract settling, trader Killed",
+        ],
+        reason: "one odd answer at the start: exit code 78, and nobody manages the position",
+    },
+    ExpectedFailure {
+        number: 3,
+        cells: &[
+            "/fapi/v3/positionRisk empty",
+            "/fapi/v3/positionRisk late",
+            "all queries empty, trader Survives",
+            "all rows doubled",
+        ],
+        reason: "one list of positions is believed: a halt, or a position of 0.25 BTC that no book knows",
+    },
+    ExpectedFailure {
+        number: 4,
+        cells: &["page with 403", "all calls blocked by the network"],
+        reason: "a page with 403 pauses all calls for 60 s: 61.7 s without a stop after an outage of 4.3 s",
+    },
+    ExpectedFailure {
+        number: 5,
+        cells: &[": key unknown", ": symbol unknown"],
+        reason: "a single -2015 or -1121 halts the book, or is the last try of a target",
+    },
+    ExpectedFailure {
+        number: 6,
+        cells: &["by hand: Adds", "by hand: ClosesInThreeParts"],
+        reason: "a position that a person changes more than once, or adds to, halts the book",
+    },
+    ExpectedFailure {
+        number: 7,
+        cells: &["by hand: ReplacesStop"],
+        reason: "a stop of the person's own makes the trader close the position",
+    },
+    ExpectedFailure {
+        number: 8,
+        cells: &["largest quantity below the position"],
+        reason: "an exit above the largest quantity is repeated as it is: open after 131 s",
+    },
+    ExpectedFailure {
+        number: 9,
+        cells: &["fees of the entry: slow body"],
+        reason: "the stop waits for the fees of the entry: 26.1 s without it",
+    },
+];
 
 /// The known failure of the cell with this name; `None` for a cell that must pass.
 pub(super) fn expected_failure(name: &str) -> Option<&'static ExpectedFailure> {
-    EXPECTED_FAILURES.iter().find(|f| name.contains(f.cells))
+    let has_cell = |known: &&ExpectedFailure| known.cells.iter().any(|part| name.contains(part));
+    EXPECTED_FAILURES.iter().find(has_cell)
 }

@@ -62,17 +62,21 @@ impl Display for Shard {
 #[derive(Debug, Clone)]
 pub(super) struct CellOutcome {
     pub(super) name: String,
-    /// Longest time without a working stop; `None` if the cell failed.
-    pub(super) longest_unprotected: Option<Duration>,
+    /// Longest time without a working stop, or why the cell failed.
+    pub(super) longest_unprotected: Result<Duration, String>,
 }
 
 impl Display for CellOutcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match (self.longest_unprotected, expected_failure(&self.name)) {
-            (Some(longest), None) => write!(f, "done (unprotected for {longest:.1?})"),
-            (Some(_), Some(known)) => write!(f, "done, known failure {}", known.number),
-            (None, Some(known)) => write!(f, "failed as known failure {}", known.number),
-            (None, None) => f.write_str("FAILED"),
+        match (&self.longest_unprotected, expected_failure(&self.name)) {
+            (Ok(longest), None) => write!(f, "done (unprotected for {longest:.1?})"),
+            (Ok(_), Some(known)) => write!(f, "done, known failure {}", known.number),
+            (Err(error), Some(known)) => write!(
+                f,
+                "failed as known failure {} ({}): {error}",
+                known.number, known.reason
+            ),
+            (Err(error), None) => write!(f, "FAILED: {error}"),
         }
     }
 }
@@ -103,14 +107,14 @@ impl MatrixResult {
         shard: Shard,
         duration: Duration,
     ) -> Self {
-        let longest = outcomes.iter().filter_map(|o| o.longest_unprotected).max();
+        let longest = outcomes.iter().flat_map(|o| &o.longest_unprotected).max();
         let mut result = Self {
             commit: commit(),
             seed,
             shard: shard.to_string(),
             cells: outcomes.len(),
             seconds: duration.as_secs(),
-            longest_unprotected_ms: longest.unwrap_or_default().as_millis(),
+            longest_unprotected_ms: longest.map_or(0, Duration::as_millis),
             failed: Vec::new(),
             failed_as_expected: Vec::new(),
             passed_unexpectedly: Vec::new(),
@@ -118,11 +122,11 @@ impl MatrixResult {
         for outcome in outcomes {
             let name = outcome.name.clone();
             let known = expected_failure(&outcome.name).map(|known| known.number);
-            match (outcome.longest_unprotected, known) {
-                (Some(_), None) => {}
-                (Some(_), Some(number)) => result.passed_unexpectedly.push((number, name)),
-                (None, Some(number)) => result.failed_as_expected.push((number, name)),
-                (None, None) => result.failed.push(name),
+            match (&outcome.longest_unprotected, known) {
+                (Ok(_), None) => {}
+                (Ok(_), Some(number)) => result.passed_unexpectedly.push((number, name)),
+                (Err(_), Some(number)) => result.failed_as_expected.push((number, name)),
+                (Err(_), None) => result.failed.push(name),
             }
         }
         result
@@ -185,7 +189,7 @@ fn commit() -> String {
 #[test]
 fn parts_of_the_matrix_are_disjoint_and_complete() {
     use bearish_tests::wait::SeededRandom;
-    let cells = || super::held_cells(&mut SeededRandom::new());
+    let cells = || super::all_cells(&mut SeededRandom::new());
     let all: Vec<String> = cells().iter().map(Cell::name).collect();
     let mut of_parts: Vec<String> = (1..=5)
         .flat_map(|number| Shard { number, count: 5 }.select(cells()))

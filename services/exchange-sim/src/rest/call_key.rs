@@ -17,16 +17,21 @@ pub(super) async fn read_call_key(request: Request) -> (CallKey, Request) {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
     let params = Params::parse(head.uri.query().unwrap_or_default(), &body);
+    let key = call_key(head.method.as_str(), head.uri.path(), &params);
+    (key, Request::from_parts(head, Body::from(body)))
+}
+
+/// The key of a call with these parameters.
+pub(super) fn call_key(method: &str, path: &str, params: &Params) -> CallKey {
     let is_set = |name| {
         params
             .text(name)
             .is_some_and(|text| text.eq_ignore_ascii_case("true"))
     };
-    let key = CallKey {
-        method: head.method.to_string(),
-        path: head.uri.path().to_owned(),
+    CallKey {
+        method: method.to_owned(),
+        path: path.to_owned(),
         symbol: params.text("symbol").map(str::to_owned),
         is_reducing: is_set("reduceOnly") || is_set("closePosition"),
-    };
-    (key, Request::from_parts(head, Body::from(body)))
+    }
 }

@@ -142,6 +142,36 @@ async fn clock_skew_maintenance_filter_and_partial_fill_faults_work() {
 }
 
 #[tokio::test]
+async fn partial_fill_hits_only_orders_that_its_filters_select() {
+    let exchange = start_with_fault_api().await;
+    let at = exchange.address;
+    let buy = format!("{BUY}&newOrderRespType=RESULT");
+    for filter in [
+        json!({"symbol": "ETHUSDT"}),
+        json!({"method": "GET"}),
+        json!({"path": "/fapi/v1/algoOrder"}),
+    ] {
+        let mut fault = json!({"fault": "partial-fill"});
+        for (name, value) in filter.as_object().unwrap() {
+            fault[name] = value.clone();
+        }
+        arm(&exchange, fault).await;
+        let whole = call_ok(at, "POST", "v1/order", &buy).await;
+        assert_eq!(whole["status"], "FILLED", "{filter}");
+        let (status, ..) = send(at, "DELETE", "/sim/fault", None, "").await;
+        assert_eq!(status, 200);
+    }
+    arm(
+        &exchange,
+        json!({"fault": "partial-fill", "symbol": "BTCUSDT", "method": "POST", "path": "/fapi/v1/order"}),
+    )
+    .await;
+    let half = call_ok(at, "POST", "v1/order", &buy).await;
+    assert_eq!(half["executedQty"], "0.005");
+    exchange.stop().await;
+}
+
+#[tokio::test]
 async fn stop_order_can_be_rejected_when_triggered() {
     let path = [[40_000; 4], [40_000; 4], [40_000, 40_000, 39_000, 39_000]];
     let exchange = start_trading(&minute_file(&path), &["--fault-api", "1"]).await;

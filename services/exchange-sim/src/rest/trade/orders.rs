@@ -11,13 +11,17 @@ use serde_json::{Value, json};
 use super::response::{JsonResult, place_counted};
 use super::response_json;
 use crate::rest::auth::SignedAuth;
+use crate::rest::call_key::call_key;
 use crate::rest::error::ApiError;
 use crate::rest::params::Params;
 use crate::trading::enums::{OrderType, PositionSide, Side, TimeInForce};
 use crate::trading::error::ExchangeError;
 use crate::trading::order::NewOrder;
 use crate::trading_service::TradingService;
+use crate::trading_service::faults::kinds::Group;
 
+/// Path of a new order, as filters of faults have it.
+const ORDER_PATH: &str = "/fapi/v1/order";
 /// Default and largest number of entries in a list.
 const DEFAULT_LIMIT: usize = 500;
 const MAX_LIMIT: usize = 1_000;
@@ -32,7 +36,8 @@ pub(super) async fn place(
     let name = account.clone();
     let place = async {
         let wanted = parse_new_order(&params)?;
-        let in_parts = trading_service.faults.take_partial_fill();
+        let call = call_key("POST", ORDER_PATH, &params);
+        let in_parts = trading_service.faults.take(Group::Order, &call).is_some();
         let full = matches!(params.text("newOrderRespType"), Some("RESULT"));
         let order = trading_service
             .execute(move |state, now| state.place(&account, &wanted, now, in_parts))

@@ -134,12 +134,6 @@ impl Faults {
         })
     }
 
-    /// Whether the next order fills only half at once.
-    pub(crate) fn take_partial_fill(&self) -> bool {
-        self.take_first(|a| matches!(a.fault, Fault::PartialFill(_)))
-            .is_some()
-    }
-
     /// What happens to a frame; `None` if it is sent as it is.
     pub(crate) fn take_frame_fault(&self, frame: &FrameKey) -> Option<FrameFault> {
         let taken = self
