@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use crate::event::{Event, EventBody, PositionSide};
+use crate::event::{Event, EventBody, OpenPosition, PositionSide};
 use crate::ids::{AccountKey, BookKey, InvalidSubjectToken, Mode, SubjectToken};
 use crate::time::UtcMs;
 
@@ -121,8 +121,23 @@ one_of_every_kind! {
         trigger: text("daily_loss"),
         equity: Decimal::new(949_999, 2),
         peak: Decimal::new(10_000, 0),
+        positions: open_positions()?,
         by: None,
         reason: None,
+    }
+    AccountFlattened {
+        account: account()?,
+        latch_id: text("daily_loss-1764000000000"),
+        trades: 2,
+        pnl: Decimal::new(-12_345, 2),
+        equity: Decimal::new(949_123, 2),
+    }
+    AccountStillOpen {
+        account: account()?,
+        latch_id: text("daily_loss-1764000000000"),
+        reminder: 1,
+        after_ms: 60_000,
+        positions: open_positions()?,
     }
     EntriesPaused {
         account: account()?,
@@ -249,4 +264,21 @@ fn account() -> Result<AccountKey, InvalidSubjectToken> {
 
 fn book() -> Result<BookKey, InvalidSubjectToken> {
     Ok(account()?.book("BTCUSDT".parse()?))
+}
+
+fn open_positions() -> Result<Vec<OpenPosition>, InvalidSubjectToken> {
+    Ok(vec![
+        OpenPosition {
+            symbol: "BTCUSDT".parse()?,
+            quantity: Decimal::new(250, 3),
+            stop_price: Some(Decimal::new(396_000, 1)),
+            note: None,
+        },
+        OpenPosition {
+            symbol: "ETHUSDT".parse()?,
+            quantity: Decimal::new(-15, 1),
+            stop_price: None,
+            note: Some(text("the book is halted")),
+        },
+    ])
 }

@@ -86,6 +86,16 @@ pub struct PositionReport {
     pub opened_at: UtcMs,
 }
 
+impl PositionReport {
+    /// The quantity in base units: positive long, negative short.
+    pub fn signed_quantity(&self) -> Decimal {
+        match self.side {
+            PositionSide::Long => self.quantity,
+            PositionSide::Short => -self.quantity,
+        }
+    }
+}
+
 /// Lock of the entries of a book.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockReport {
@@ -159,4 +169,7 @@ pub struct LatchReport {
     pub trigger: String,
     /// Time of the latch, wall clock.
     pub at: UtcMs,
+    /// Whether the account leader has found the account flat since the latch.
+    #[serde(default)]
+    pub is_flat: bool,
 }

@@ -70,6 +70,8 @@ fn golden_file(body: &EventBody) -> &'static str {
         }
         EventBody::OrderRejected { .. } => include_str!("golden/event_order_rejected.json"),
         EventBody::AccountLatched { .. } => include_str!("golden/event_account_latched.json"),
+        EventBody::AccountFlattened { .. } => include_str!("golden/event_account_flattened.json"),
+        EventBody::AccountStillOpen { .. } => include_str!("golden/event_account_still_open.json"),
         EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
         EventBody::EntriesPaused { .. } => include_str!("golden/event_entries_paused.json"),
         EventBody::EntriesResumed { .. } => include_str!("golden/event_entries_resumed.json"),
@@ -246,6 +248,7 @@ fn account_report() -> AccountReport {
             latch_id: "daily_loss-1764000000000".to_owned(),
             trigger: "daily_loss".to_owned(),
             at: AT,
+            is_flat: false,
         }),
         unvalued_books: vec![token("ETHUSDT")],
         command_seq: 7,

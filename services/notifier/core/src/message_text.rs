@@ -3,6 +3,7 @@
 //!
 //! `tests/core/golden/catalogue.txt` shows all of them.
 
+mod account;
 mod hints;
 
 use protocol::duration::format_ms;
@@ -11,6 +12,7 @@ use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, BookKey, SubjectToken};
 use rust_decimal::Decimal;
 
+use self::account::account_text;
 use self::hints::{
     breaker_consequence, closing_hint, health_consequence, rejected_order_hints,
     service_consequence, stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
@@ -46,9 +48,10 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         EventBody::OrderOutcomeUnknown { .. } | EventBody::OrderRejected { .. } => {
             order_text(body, hints)
         }
-        EventBody::AccountLatched { .. } | EventBody::AccountUnlatched { .. } => {
-            account_text(body, hints)
-        }
+        EventBody::AccountLatched { .. }
+        | EventBody::AccountFlattened { .. }
+        | EventBody::AccountStillOpen { .. }
+        | EventBody::AccountUnlatched { .. } => account_text(body, hints),
         EventBody::EntriesPaused { .. } | EventBody::EntriesResumed { .. } => {
             pause_text(body, hints)
         }
@@ -360,69 +363,6 @@ fn order_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 lines.into_iter().chain(rejected_order_hints(leg, hints)),
             )
         }
-        _ => return None,
-    };
-    Some(text)
-}
-
-fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
-    let text = match body {
-        EventBody::AccountLatched {
-            account,
-            latch_id,
-            trigger,
-            equity,
-            peak,
-            by,
-            reason,
-        } => {
-            let (sign, cause) = match by {
-                Some(by) => ("🛑 FLATTEN", field("By", by)),
-                None => ("🛑 EMERGENCY STOP", field("Breaker", trigger)),
-            };
-            let reason = reason.as_ref().map(|reason| field("Reason", reason));
-            let lines = [
-                field("Account", account),
-                field(
-                    "Equity",
-                    format!(
-                        "{}{}",
-                        format_amount(*equity),
-                        format_percent(equity - peak, *peak)
-                    ),
-                ),
-                field("Peak", format_amount(*peak)),
-                field("Latch", latch_id),
-                field(
-                    "Open positions",
-                    "all positions are being closed at market price",
-                ),
-                field("Next", "no new entries until you unlatch the account"),
-                format!("Action: find the cause, then {}", hints.unlatch(latch_id)),
-            ];
-            row(
-                format!("{sign}: {}", mode_label(account.mode)),
-                std::iter::once(cause).chain(reason).chain(lines),
-            )
-        }
-        EventBody::AccountUnlatched {
-            account,
-            latch_id,
-            by,
-            reason,
-        } => row(
-            format!("🔓 ACCOUNT UNLATCHED: {}", mode_label(account.mode)),
-            [
-                field("Account", account),
-                field("Latch", latch_id),
-                field("By", by),
-                field("Reason", reason),
-                field(
-                    "Next",
-                    "entries are allowed again; the watchdog starts traders that the latch stopped",
-                ),
-            ],
-        ),
         _ => return None,
     };
     Some(text)

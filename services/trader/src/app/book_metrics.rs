@@ -2,8 +2,7 @@
 //! hold any more has no series.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use protocol::event::PositionSide;
-use protocol::report::BookReport;
+use protocol::report::{BookReport, PositionReport};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
@@ -41,10 +40,7 @@ fn set_book(symbol: &str, report: &BookReport) {
     let quantity = report
         .position
         .as_ref()
-        .map_or(Decimal::ZERO, |position| match position.side {
-            PositionSide::Long => position.quantity,
-            PositionSide::Short => -position.quantity,
-        });
+        .map_or(Decimal::ZERO, PositionReport::signed_quantity);
     gauge!(POSITION_QUANTITY, &label).set(to_float(quantity));
     gauge!(HALTED, &label).set(u8::from(report.halt_reason.is_some()));
     counter!(TRADES, &label).absolute(report.trades);
