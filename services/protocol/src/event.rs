@@ -124,6 +124,9 @@ pub enum EventBody {
         flags: Vec<String>,
         /// Version of the program.
         version: String,
+        /// Symbols whose signal was missed because the book was not ready in time.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missed_signals: Vec<SubjectToken>,
     },
     /// A trader exited in an orderly way.
     TraderStopped {
@@ -177,6 +180,12 @@ pub enum EventBody {
         book: BookKey,
         /// Why the entry was not made.
         reason: String,
+        /// Error code with which the exchange rejected the order; `None` if it did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i64>,
+        /// Error text of the exchange; `None` if it did not reject the order.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
     /// A position was opened.
     PositionOpened {

@@ -38,6 +38,7 @@ one_of_every_kind! {
         symbols: vec!["BTCUSDT".parse()?, "ETHUSDT".parse()?],
         flags: ["--paper", "--infinite", "--auto-restart"].map(text).to_vec(),
         version: text("0.1.0"),
+        missed_signals: vec!["ETHUSDT".parse()?],
     }
     TraderStopped {
         reason: text("stop requested"),
@@ -65,7 +66,9 @@ one_of_every_kind! {
     }
     EntryDropped {
         book: book()?,
-        reason: text("the candle to enter on is missing"),
+        reason: text("the exchange did not accept the order"),
+        code: Some(-2019),
+        text: Some(text("Margin is insufficient.")),
     }
     PositionOpened {
         book: book()?,

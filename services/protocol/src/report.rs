@@ -53,6 +53,12 @@ pub struct BookReport {
     /// Number of rejected signals, by reason.
     #[serde(default)]
     pub rejected_signals: BTreeMap<String, u64>,
+    /// Number of entry orders that the exchange rejected, by its error code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected_entries: BTreeMap<i64, u64>,
+    /// Names of the book's circuit breakers that are tripped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tripped_breakers: Vec<String>,
     /// Lock of the entries; `None` if entries are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<LockReport>,

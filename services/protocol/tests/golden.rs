@@ -225,6 +225,8 @@ fn book_report() -> BookReport {
             opened_at: UtcMs(AT.0 - 60_000),
         }),
         rejected_signals: [("position_open".to_owned(), 3)].into_iter().collect(),
+        rejected_entries: [(-2019, 2)].into_iter().collect(),
+        tripped_breakers: vec!["volatility".to_owned()],
         locked: Some(LockReport {
             lock: "CooldownPeriod".to_owned(),
             until: UtcMs(AT.0 + 60_000),
@@ -387,7 +389,8 @@ fn add_unknown_fields(value: &mut Value) {
                         parts.values_mut().for_each(add_unknown_fields);
                     }
                     // Counters by name: any name is one.
-                    Value::Object(_) if name == "rejected_signals" => {}
+                    Value::Object(_)
+                        if name == "rejected_signals" || name == "rejected_entries" => {}
                     _ => add_unknown_fields(field),
                 }
             }
@@ -424,7 +427,7 @@ fn is_rejected_without_each_required_field<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 21] = [
+    const OPTIONAL: [&str; 23] = [
         "account",
         "health",
         "health_reason",
@@ -437,6 +440,8 @@ where
         "sharpe",
         "position",
         "rejected_signals",
+        "rejected_entries",
+        "tripped_breakers",
         "locked",
         "candle_close",
         "price",

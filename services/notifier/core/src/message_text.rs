@@ -99,15 +99,27 @@ fn trader_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Op
             symbols,
             flags,
             version,
-        } => row(
-            format!("🚀 STARTED: {} {}", mode_label(*mode), sender.instance),
-            [
+            missed_signals,
+        } => {
+            let missed = (!missed_signals.is_empty()).then(|| {
+                let symbols = join_symbols(missed_signals);
+                let missed = format!(
+                    "{}, before the books were ready: {symbols}",
+                    missed_signals.len()
+                );
+                field("Signals missed", missed)
+            });
+            let lines = [
                 field("Mode", mode),
                 field("Symbols", join_symbols(symbols)),
                 field("Flags", flags.join(" ")),
                 field("Version", version),
-            ],
-        ),
+            ];
+            row(
+                format!("🚀 STARTED: {} {}", mode_label(*mode), sender.instance),
+                lines.into_iter().chain(missed),
+            )
+        }
         EventBody::TraderStopped {
             reason,
             exit_code,
@@ -202,15 +214,26 @@ fn book_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Opti
 
 fn trading_text(body: &EventBody) -> Option<Text> {
     let text = match body {
-        EventBody::EntryDropped { book, reason } => row(
-            heading("↩️ ENTRY DROPPED", book),
-            [
-                field("Account", &book.account),
-                field("Reason", reason),
-                field("Open positions", "unchanged"),
-                field("Next", "the book waits for the next signal"),
-            ],
-        ),
+        EventBody::EntryDropped {
+            book,
+            reason,
+            code,
+            text,
+        } => {
+            let rejection = code.zip(text.as_ref());
+            let rejection =
+                rejection.map(|(code, text)| field("Exchange", format_args!("{text} ({code})")));
+            row(
+                heading("↩️ ENTRY DROPPED", book),
+                [field("Account", &book.account), field("Reason", reason)]
+                    .into_iter()
+                    .chain(rejection)
+                    .chain([
+                        field("Open positions", "unchanged"),
+                        field("Next", "the book waits for the next signal"),
+                    ]),
+            )
+        }
         EventBody::EntriesLocked {
             book,
             lock,

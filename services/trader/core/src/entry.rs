@@ -31,8 +31,10 @@ pub enum SignalRejection {
     AccountUnknown,
     /// The operator has paused entries.
     EntriesPaused,
-    /// The exchange-errors breaker has tripped.
+    /// The exchange-errors breaker has tripped: too many calls failed.
     ExchangeErrors,
+    /// The stale-data breaker has tripped.
+    StaleData,
     /// The consecutive-losses breaker has tripped.
     ConsecutiveLosses,
     /// The protection `CooldownPeriod` has locked entries.
@@ -67,6 +69,7 @@ impl SignalRejection {
             Self::AccountUnknown => "account_unknown",
             Self::EntriesPaused => "entries_paused",
             Self::ExchangeErrors => "exchange_errors",
+            Self::StaleData => "stale_data",
             Self::ConsecutiveLosses => "consecutive_losses",
             Self::CooldownPeriod => "cooldown_period",
             Self::StoplossGuard => "stoploss_guard",
@@ -89,7 +92,8 @@ impl SignalRejection {
             Self::AccountLatched => "the account was latched",
             Self::AccountUnknown => "the account report was missing or older than one minute",
             Self::EntriesPaused => "the operator had paused entries",
-            Self::ExchangeErrors => "calls to the exchange had failed five times in a row",
+            Self::ExchangeErrors => "too many calls to the exchange had failed",
+            Self::StaleData => "the candles of the symbol were stale",
             Self::ConsecutiveLosses => "entries were locked after five losses in a row",
             Self::CooldownPeriod => "the last trade was too recent (CooldownPeriod)",
             Self::StoplossGuard => "entries were locked after too many stop-losses (StoplossGuard)",
@@ -259,6 +263,16 @@ fn quantity(
         return Err(SignalRejection::BelowMinNotional);
     }
     Ok(quantity)
+}
+
+/// The largest quantity that `equity` buys at this price; `None` if it does not fit into a [`Qty`].
+pub fn largest_quantity(
+    price: Price,
+    equity: Decimal,
+    leverage: Decimal,
+    filters: &SymbolFilters,
+) -> Option<Qty> {
+    max_quantity(equity.saturating_mul(leverage), price, filters.lot)
 }
 
 /// The largest multiple of `lot` whose value at `price` is at most `amount`; `None` if it does not fit into a [`Qty`].

@@ -376,7 +376,7 @@ impl<'a> AccountLeader<'a> {
             | AccountRecord::WriterChanged { .. }
             | AccountRecord::ValueRecorded(_) => {}
             AccountRecord::Latched(latch) => {
-                tracing::error!(%account, latch = latch.latch_id, equity = %latch.equity,
+                tracing::error!(%account, latch = latch.latch_id, trigger = %latch.trigger, equity = %latch.equity,
                     peak = %latch.peak, positions = latch.positions.len(),
                     "account latched; closing all positions");
             }

@@ -5,6 +5,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use protocol::report::{BookReport, PositionReport};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use trader_core::circuit_breaker::Breaker;
 
 use super::health_inputs::HealthInputs;
 
@@ -18,6 +19,8 @@ const HALTED: &str = "bearish_book_halted";
 const TRADES: &str = "bearish_book_trades_total";
 const WINNING_TRADES: &str = "bearish_book_winning_trades_total";
 const SIGNALS_REJECTED: &str = "bearish_book_signals_rejected_total";
+const ENTRIES_REJECTED: &str = "bearish_book_entries_rejected_total";
+const BREAKER_TRIPPED: &str = "bearish_breaker_tripped";
 
 /// Sets all metrics of the feed and of the books that this process holds now.
 pub fn update(inputs: &HealthInputs) {
@@ -26,9 +29,25 @@ pub fn update(inputs: &HealthInputs) {
     if let Some(age) = age {
         gauge!(CANDLE_AGE).set(age.as_secs_f64());
     }
+    let status = inputs.account_monitor.status();
+    let latch = status.and_then(|status| status.report.latch);
+    for breaker in Breaker::ALL.into_iter().filter(|b| b.is_of_account()) {
+        let name = breaker.as_str();
+        let is_tripped = latch.as_ref().is_some_and(|latch| latch.trigger == name);
+        set_breaker("", name, is_tripped);
+    }
     for (symbol, report) in inputs.book_registry.reports() {
         set_book(symbol.as_str(), &report);
     }
+}
+
+/// Sets the state of a circuit breaker. The symbol is empty for a breaker of the account.
+fn set_breaker(symbol: &str, breaker: &'static str, is_tripped: bool) {
+    let labels = [
+        ("symbol", symbol.to_owned()),
+        ("breaker", breaker.to_owned()),
+    ];
+    gauge!(BREAKER_TRIPPED, &labels).set(u8::from(is_tripped));
 }
 
 fn set_book(symbol: &str, report: &BookReport) {
@@ -45,6 +64,18 @@ fn set_book(symbol: &str, report: &BookReport) {
     gauge!(HALTED, &label).set(u8::from(report.halt_reason.is_some()));
     counter!(TRADES, &label).absolute(report.trades);
     counter!(WINNING_TRADES, &label).absolute(report.winning_trades);
+    for (code, count) in &report.rejected_entries {
+        let labels = [("symbol", symbol.to_owned()), ("code", code.to_string())];
+        counter!(ENTRIES_REJECTED, &labels).absolute(*count);
+    }
+    for breaker in Breaker::ALL.into_iter().filter(|b| !b.is_of_account()) {
+        let name = breaker.as_str();
+        let is_tripped = report
+            .tripped_breakers
+            .iter()
+            .any(|tripped| tripped == name);
+        set_breaker(symbol, name, is_tripped);
+    }
     for (reason, count) in &report.rejected_signals {
         let labels = [("symbol", symbol.to_owned()), ("reason", reason.clone())];
         counter!(SIGNALS_REJECTED, &labels).absolute(*count);
@@ -82,6 +113,14 @@ pub fn describe() {
         "Closed positions of the book with a profit after fees"
     );
     describe_counter!(SIGNALS_REJECTED, "Signals that were rejected, by reason");
+    describe_counter!(
+        ENTRIES_REJECTED,
+        "Entry orders that the exchange rejected, by its error code"
+    );
+    describe_gauge!(
+        BREAKER_TRIPPED,
+        "1 while the circuit breaker is tripped; the symbol is empty for breakers of the account"
+    );
 }
 
 /// A metric's value. The result is never used in calculations.

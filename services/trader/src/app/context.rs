@@ -18,6 +18,7 @@ use trader_core::symbol_filters::SymbolFilters;
 use crate::account::monitor::AccountMonitor;
 use crate::books::book_registry::BookRegistry;
 use crate::books::core_calls::InFlightCalls;
+use crate::books::warm_up_queue::WarmUpQueue;
 
 /// What all parts of one trader process share.
 pub struct Context {
@@ -45,6 +46,8 @@ pub struct Context {
     pub account_monitor: Arc<AccountMonitor>,
     /// Newest state of each book of this process.
     pub book_registry: Arc<BookRegistry>,
+    /// The order in which the books warm up.
+    pub warm_up_queue: Arc<WarmUpQueue>,
     /// Calls to `trader_core` that are in flight.
     pub core_calls: Arc<InFlightCalls>,
     /// Trading flags of the command line.
@@ -64,6 +67,7 @@ impl Context {
             symbols: self.symbol_filters.keys().cloned().collect(),
             flags: std::env::args().skip(1).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            missed_signals: self.book_registry.missed_signals(),
         }
     }
 }

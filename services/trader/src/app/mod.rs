@@ -176,6 +176,7 @@ impl RunningTrader {
             process_status: Arc::clone(&health_inputs.process_status),
             account_monitor: Arc::clone(&health_inputs.account_monitor),
             book_registry: Arc::clone(&health_inputs.book_registry),
+            warm_up_queue: Arc::default(),
             core_calls: start_hang_detector(settings, &identity.boot)?,
             identity,
             account,

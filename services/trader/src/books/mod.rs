@@ -8,3 +8,4 @@ pub mod book_reports;
 pub(crate) mod book_task;
 pub mod core_calls;
 pub mod core_hang_detector;
+pub mod warm_up_queue;

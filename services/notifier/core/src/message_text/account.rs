@@ -93,9 +93,8 @@ pub(super) fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text
             latch_id,
             by,
             reason,
-        } => row(
-            format!("🔓 ACCOUNT UNLATCHED: {}", mode_label(account.mode)),
-            [
+        } => {
+            let lines = [
                 field("Account", account),
                 field("Latch", latch_id),
                 field("By", by),
@@ -104,11 +103,23 @@ pub(super) fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text
                     "Next",
                     "entries are allowed again; the watchdog starts traders that the latch stopped",
                 ),
-            ],
-        ),
+            ];
+            let breaker = breaker_of_latch(latch_id);
+            let reset = breaker.map(|breaker| field("Circuit breaker reset", breaker));
+            row(
+                format!("🔓 ACCOUNT UNLATCHED: {}", mode_label(account.mode)),
+                reset.into_iter().chain(lines),
+            )
+        }
         _ => return None,
     };
     Some(text)
+}
+
+/// The breaker that a latch is named after; `None` for a latch of the operator.
+fn breaker_of_latch(latch_id: &str) -> Option<&str> {
+    let (trigger, _) = latch_id.rsplit_once('-')?;
+    (trigger != "operator").then_some(trigger)
 }
 
 fn latched_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
@@ -127,7 +138,10 @@ fn latched_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
     };
     let (sign, cause) = match by {
         Some(by) => ("🛑 FLATTEN", field("By", by)),
-        None => ("🛑 EMERGENCY STOP", field("Breaker", trigger)),
+        None => (
+            "🛑 EMERGENCY STOP",
+            field("Circuit breaker tripped", trigger),
+        ),
     };
     let reason = reason.as_ref().map(|reason| field("Reason", reason));
     let lines = [

@@ -5,6 +5,7 @@ use protocol::time::UtcMs;
 use super::context::{DecisionContext, DecisionInputs, EntryPermission};
 use super::{BookPhase, BookRecord, BookState, Entry};
 use crate::candle::Interval;
+use crate::circuit_breaker::Breaker;
 use crate::entry::{Bracket, SignalRejection, bracket};
 use crate::orders::{ClientOrderId, Leg, Order, OrderSide, OrderType};
 use crate::strategy::Signal;
@@ -77,6 +78,9 @@ impl DecisionContext<'_> {
             EntryPermission::Paused => return Err(SignalRejection::EntriesPaused),
             EntryPermission::Unknown => return Err(SignalRejection::AccountUnknown),
         };
+        if state.tripped_breakers.contains(&Breaker::StaleData) {
+            return Err(SignalRejection::StaleData);
+        }
         if inputs.is_exchange_failing {
             return Err(SignalRejection::ExchangeErrors);
         }

@@ -368,9 +368,10 @@ fn after_entry_order(
     let of_entry = state.orders.iter().find(|o| o.order.leg == Leg::Entry);
     match of_entry.map(|o| &o.status) {
         Some(OrderStatus::Filled(fill)) => position_opened(context, state, entry, fill, now),
-        Some(OrderStatus::ClosedUnfilled { .. }) => vec![BookRecord::EntryDropped {
+        Some(OrderStatus::ClosedUnfilled { code }) => vec![BookRecord::EntryDropped {
             at: now,
             reason: DropReason::NotAccepted,
+            rejection: code.and_then(|code| state.exchange_rejection(code)),
         }],
         Some(
             OrderStatus::Intended | OrderStatus::OutcomeUnknown { .. } | OrderStatus::Accepted,
