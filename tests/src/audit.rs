@@ -177,6 +177,10 @@ impl Auditor<'_> {
                 self.locked_until = self.locked_until.max(until.0);
                 Ok(())
             }
+            (
+                ExpectedPhase::Flat | ExpectedPhase::Pending(_) | ExpectedPhase::Open(_),
+                BookRecord::BreakerTripped { .. } | BookRecord::BreakerReset { .. },
+            ) => Ok(()),
             (ExpectedPhase::Unopened, BookRecord::SignalRejected { .. }) => {
                 Err("signal rejected before the book was opened".to_owned())
             }

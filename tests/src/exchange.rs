@@ -107,6 +107,15 @@ impl Exchange {
         UtcMs(self.get_json("time").await["serverTime"].as_i64().unwrap())
     }
 
+    /// Fetches the symbols of all contracts, in the exchange's order.
+    pub async fn symbols(&self) -> Vec<String> {
+        let info = self.get_json("exchangeInfo").await;
+        let listed = info["symbols"].as_array().unwrap().iter();
+        listed
+            .map(|symbol| symbol["symbol"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// Fetches the price and quantity steps of a symbol.
     pub async fn grid(&self, symbol: &str) -> Grid {
         let info = self.get_json("exchangeInfo").await;

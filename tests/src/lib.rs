@@ -11,6 +11,7 @@
 //!   `docker_daemon.rs`: a separate Docker daemon that a test may stop; `socket_guard.rs`: the Docker proxy.
 //! - `notifier.rs`: the notifier; `telegram.rs`: the fake Telegram that it writes to; `endpoint.rs`: an HTTP
 //!   server that records requests.
+//! - `metrics_client.rs`: reads `/metrics`.
 //! - `candle_file.rs`: candle files with a market that a test defines.
 //! - `journals.rs`, `bus_reader.rs`: read what the services stored on the bus.
 //! - `audit.rs`, `audit/fills.rs`: recompute a journal from the market's candles.
@@ -34,6 +35,7 @@ pub mod exchange_client;
 pub mod gateway;
 pub mod journals;
 pub mod live;
+pub mod metrics_client;
 pub mod nats;
 pub mod notifier;
 pub mod ports;

@@ -8,7 +8,7 @@
     reason = "helpers of tests: a panic is how a test fails"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bearish_tests::bus_reader;
@@ -128,6 +128,16 @@ async fn account_breaker_latches_until_an_operator_unlatches() {
         let state = bearish_tests::journals::fold_book(&entries);
         assert!(state.position().is_none(), "{key}: {:?}", state.phase);
     }
+    let told = latch_events(&system).await;
+    let [
+        EventBody::AccountLatched { positions, .. },
+        EventBody::AccountFlattened { trades, pnl, .. },
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert_eq!((positions.len(), *trades), (1, 1));
+    assert!(pnl.is_sign_negative(), "{pnl}");
     // Neither a restart nor a wrong latch id ends the latch.
     let boot = assert_last_heartbeat_names_latch(&system, &first, &latch).await;
     assert_last_heartbeat_names_latch(&system, &second, &latch).await;
@@ -165,6 +175,86 @@ async fn account_breaker_latches_until_an_operator_unlatches() {
             .then_some(())
     })
     .await;
+}
+
+/// The bodies of the events of a latch and its close, oldest first; each event once.
+async fn latch_events(system: &System) -> Vec<EventBody> {
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let mut ids = BTreeSet::new();
+    let new = events
+        .into_iter()
+        .filter(|stored| ids.insert(stored.event.id.clone()));
+    let bodies = new.map(|stored| stored.event.body);
+    bodies
+        .filter(|body| body.kind().starts_with("account_"))
+        .collect()
+}
+
+/// Halts the only book as an inconsistency does. No trader may run.
+async fn halt_book(system: &System) {
+    let bus = system.nats.bus(Role::TraderPaper).await;
+    let subject = Subject::BookJournal(wait_for_book(system).await);
+    let writer = "test".parse().unwrap();
+    let mut journal = Journal::open_at_end(&bus, &subject, writer).await.unwrap();
+    let halted = BookRecord::BookHalted {
+        reason: "a test".to_owned(),
+    };
+    journal.append(&[halted], 0, |_| {}).await.unwrap();
+}
+
+#[tokio::test]
+async fn halted_book_of_a_latched_paper_account_is_reported_until_it_is_unhalted_and_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("candles.csv");
+    std::fs::write(&file, market_with_one_lasting_entry()).unwrap();
+    let system = System::start(&[
+        ("SIM_MARKET", "replay"),
+        ("SIM_CANDLES_FILE", file.to_str().unwrap()),
+        ("SIM_WARMUP_CANDLES", &WARM_UP_MINUTES.to_string()),
+        ("SIM_SPEED", "300"),
+    ])
+    .await;
+    let setup = system.trader_setup("one").env("SYMBOLS", "BTCUSDT");
+    let mut trader = setup.start();
+    let opened = |r: &BookRecord| matches!(r, BookRecord::PositionOpened(_));
+    system
+        .wait_for_record("the entry is filled", seconds(120), opened)
+        .await;
+    trader.kill();
+    halt_book(&system).await;
+    let (code, output) = run_command(&setup, "flatten --confirm --reason enough").await;
+    assert_eq!(code, 0, "{output}");
+    let mut trader = setup.start();
+    wait_for_latch_id(&system).await;
+    let latched_at = Instant::now();
+    let still_open = eventually("an event of what is open", seconds(90), async || {
+        latch_events(&system).await.into_iter().nth(1)
+    })
+    .await;
+    assert!(latched_at.elapsed() >= seconds(55), "too early");
+    let EventBody::AccountStillOpen { positions, .. } = &still_open else {
+        panic!("{still_open:?}");
+    };
+    let [position] = &positions[..] else {
+        panic!("{positions:?}");
+    };
+    assert_eq!(position.stop_price, None, "nothing manages a halted book");
+    assert_eq!(position.note.as_deref(), Some("the book is halted: a test"));
+    assert!(!position.quantity.is_zero(), "{position:?}");
+    let (code, output) = run_command(&setup, "unhalt --symbol BTCUSDT --reason tried").await;
+    assert_eq!(code, 0, "{output}");
+    assert_eq!(
+        trader.exit_within(seconds(60)).await,
+        21,
+        "{:?}",
+        trader.err()
+    );
+    let told = latch_events(&system).await;
+    let kinds: Vec<&str> = told.iter().map(EventBody::kind).collect();
+    assert_eq!(
+        kinds,
+        ["account_latched", "account_still_open", "account_flattened"]
+    );
 }
 
 /// Waits for an event that `matches` accepts.
@@ -244,6 +334,15 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     );
     let latch = wait_for_latch_id(&system).await;
     assert!(latch.starts_with("operator-"), "{latch}");
+    let told = latch_events(&system).await;
+    let [
+        EventBody::AccountLatched { positions, .. },
+        EventBody::AccountFlattened { trades: 0, .. },
+    ] = &told[..]
+    else {
+        panic!("{told:?}");
+    };
+    assert!(positions.is_empty(), "{positions:?}");
     let (code, output) =
         run_command(&setup, &format!("unlatch --latch {latch} --reason calm")).await;
     assert_eq!(code, 0, "{output}");

@@ -128,6 +128,7 @@ fn summarize_journal(journal: &Batches) -> JournalSummary {
             BookRecord::EntryDropped {
                 at,
                 reason: DropReason::TooLate,
+                ..
             } => {
                 late.get_or_insert(at.0);
             }

@@ -103,6 +103,86 @@ async fn flatten_closes_everything_on_the_exchange() {
     system.audit().await;
 }
 
+/// The bodies of the events that an account's latch has caused, oldest first; each event once.
+async fn latch_events(system: &LiveSystem) -> Vec<EventBody> {
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let mut ids = BTreeSet::new();
+    let new = events
+        .into_iter()
+        .filter(|stored| ids.insert(stored.event.id.clone()));
+    let bodies = new.map(|stored| stored.event.body);
+    bodies
+        .filter(|body| body.kind().starts_with("account_"))
+        .collect()
+}
+
+#[tokio::test]
+async fn emergency_stop_tells_what_is_still_open_until_the_account_is_flat() {
+    let system = LiveSystem::start(&[], SPEED).await;
+    let setup = system.trader_setup("one");
+    let mut trader = setup.start();
+    system.wait_until_protected().await;
+    system
+        .arm_fault(
+            &json!({"fault": "fail-before", "status": 503, "code": -1016, "method": "POST",
+            "path": "/fapi/v1/order", "for_ms": 75_000}),
+        )
+        .await;
+    let (code, output) = system
+        .run_command("operator", "flatten --confirm --reason tried")
+        .await;
+    assert_eq!(code, 0, "{output}");
+    let latched = eventually("an event of the latch", DEFAULT_TIMEOUT, async || {
+        latch_events(&system).await.pop()
+    })
+    .await;
+    let EventBody::AccountLatched { positions, .. } = latched else {
+        panic!("{latched:?}");
+    };
+    let [position] = &positions[..] else {
+        panic!("{positions:?}");
+    };
+    assert_eq!(position.quantity, dec!(0.25));
+    assert!(position.stop_price.is_some(), "{position:?}");
+    // The leader dies while it closes; the next one continues from the journal.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    trader.kill();
+    let mut again = setup.start();
+    let what = "an event of what is still open";
+    let still_open = eventually(what, Duration::from_secs(90), async || {
+        latch_events(&system).await.into_iter().nth(1)
+    })
+    .await;
+    let EventBody::AccountStillOpen {
+        after_ms,
+        positions,
+        ..
+    } = still_open
+    else {
+        panic!("{still_open:?}");
+    };
+    assert!((60_000..75_000).contains(&after_ms), "{after_ms}");
+    assert_eq!(positions[0].quantity, dec!(0.25), "{positions:?}");
+    assert!(positions[0].stop_price.is_some(), "{positions:?}");
+    assert_eq!(again.exit_within(Duration::from_mins(1)).await, 21);
+    let events = latch_events(&system).await;
+    let kinds: Vec<&str> = events.iter().map(EventBody::kind).collect();
+    assert_eq!(
+        kinds,
+        ["account_latched", "account_still_open", "account_flattened"]
+    );
+    let book = system.book_state().await;
+    let EventBody::AccountFlattened { trades, pnl, .. } = &events[2] else {
+        panic!("{events:?}");
+    };
+    assert_eq!((*trades, *pnl), (1, book.equity - book.capital));
+    system.audit().await;
+    // A flat account stays flat; the events that may be missing are published again under their ids.
+    let mut third = setup.start();
+    assert_eq!(third.exit_within(DEFAULT_TIMEOUT).await, 21);
+    assert_eq!(latch_events(&system).await.len(), 3);
+}
+
 /// Flattens the account and kills the trader before the exchange receives the exit order.
 async fn kill_while_closing() -> LiveScenario {
     let mut run = LiveScenario::prepare(&[], SPEED).await;

@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bearish_tests::metrics_client::{scrape, send_request};
 use bearish_tests::nats::NatsServer;
 use bearish_tests::notifier::NotifierSetup;
 use bearish_tests::ports;
@@ -23,43 +24,7 @@ use protocol::ids::Service;
 use runtime::components::ProcessStatus;
 use runtime::identity::Identity;
 use runtime::metrics::{Metrics, MetricsSettings, ProcessInfo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
-
-/// An HTTP response: head and body as text.
-struct HttpResponse {
-    head: String,
-    body: String,
-}
-
-async fn send_request(address: SocketAddr, request: &str) -> Option<HttpResponse> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
-    let request = format!("{request} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    Some(HttpResponse {
-        head: head.to_owned(),
-        body: body.to_owned(),
-    })
-}
-
-async fn scrape(address: SocketAddr) -> String {
-    let answer = eventually("a response", DEFAULT_TIMEOUT, async || {
-        send_request(address, "GET /metrics").await
-    })
-    .await;
-    assert!(
-        answer.head.starts_with("HTTP/1.1 200 OK"),
-        "{}",
-        answer.head
-    );
-    let kind = "content-type: text/plain; version=0.0.4";
-    assert!(answer.head.contains(kind), "{}", answer.head);
-    answer.body
-}
 
 /// Value of the only line that begins with `series`.
 fn series_value(text: &str, series: &str) -> f64 {

@@ -185,6 +185,7 @@ async fn publish_latched_report(rig: &WatchdogRig, id: &str) {
             latch_id: id.to_owned(),
             trigger: "daily_loss".to_owned(),
             at: clock::now(),
+            is_flat: false,
         }),
         unvalued_books: Vec::new(),
         command_seq: 0,

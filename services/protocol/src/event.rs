@@ -95,6 +95,21 @@ impl fmt::Display for PositionSide {
     }
 }
 
+/// A position that is open while its account is latched, or an entry that may still open one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenPosition {
+    /// Symbol of the position.
+    pub symbol: SubjectToken,
+    /// Quantity in base units: positive long, negative short. Zero for an entry that may still fill.
+    pub quantity: Decimal,
+    /// Price of the stop that protects the position; `None` if nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_price: Option<Decimal>,
+    /// What prevents the close or is uncertain, in one line; `None` if the position is being closed as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
 /// Kind of an event with its payload. Prices and amounts are in the quote currency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "payload", rename_all = "snake_case")]
@@ -109,6 +124,9 @@ pub enum EventBody {
         flags: Vec<String>,
         /// Version of the program.
         version: String,
+        /// Symbols whose signal was missed because the book was not ready in time.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        missed_signals: Vec<SubjectToken>,
     },
     /// A trader exited in an orderly way.
     TraderStopped {
@@ -162,6 +180,12 @@ pub enum EventBody {
         book: BookKey,
         /// Why the entry was not made.
         reason: String,
+        /// Error code with which the exchange rejected the order; `None` if it did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<i64>,
+        /// Error text of the exchange; `None` if it did not reject the order.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     },
     /// A position was opened.
     PositionOpened {
@@ -281,12 +305,41 @@ pub enum EventBody {
         equity: Decimal,
         /// Peak that the equity fell from.
         peak: Decimal,
+        /// Positions that are being closed; empty if none is open.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        positions: Vec<OpenPosition>,
         /// Operator who gave the command; `None` if a breaker tripped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
         /// Reason the operator gave; `None` if a breaker tripped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
+    },
+    /// A latched account is flat: every journal of its books says so, and in live mode the exchange too.
+    AccountFlattened {
+        /// Account of the event.
+        account: AccountKey,
+        /// Id of the latch.
+        latch_id: String,
+        /// Positions that were closed since the latch.
+        trades: u64,
+        /// Profit or loss of these positions after fees and funding.
+        pnl: Decimal,
+        /// Equity of all books afterwards.
+        equity: Decimal,
+    },
+    /// Positions of a latched account are still open. Repeated with growing intervals until the account is flat.
+    AccountStillOpen {
+        /// Account of the event.
+        account: AccountKey,
+        /// Id of the latch.
+        latch_id: String,
+        /// Number of this reminder of the latch, from 1.
+        reminder: u32,
+        /// Time since the latch in milliseconds, wall clock.
+        after_ms: u64,
+        /// Positions that are still open, with what protects each.
+        positions: Vec<OpenPosition>,
     },
     /// An operator ended a latch.
     AccountUnlatched {
@@ -507,6 +560,8 @@ impl EventBody {
             Self::PositionUnprotected { .. } => "position_unprotected",
             Self::PositionProtected { .. } => "position_protected",
             Self::AccountLatched { .. } => "account_latched",
+            Self::AccountFlattened { .. } => "account_flattened",
+            Self::AccountStillOpen { .. } => "account_still_open",
             Self::EntriesPaused { .. } => "entries_paused",
             Self::EntriesResumed { .. } => "entries_resumed",
             Self::AccountUnlatched { .. } => "account_unlatched",
@@ -536,12 +591,14 @@ impl EventBody {
             Self::BookHalted { .. }
             | Self::PositionUnprotected { .. }
             | Self::UnitQuarantined { .. }
-            | Self::AccountLatched { .. } => Severity::Critical,
+            | Self::AccountLatched { .. }
+            | Self::AccountStillOpen { .. } => Severity::Critical,
             Self::BookLost { .. }
             | Self::BookUnhalted { .. }
             | Self::BreakerTripped { .. }
             | Self::OrderOutcomeUnknown { .. }
             | Self::OrderRejected { .. }
+            | Self::AccountFlattened { .. }
             | Self::AccountUnlatched { .. }
             | Self::EntriesPaused { .. }
             | Self::EntriesResumed { .. }

@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use crate::event::{Event, EventBody, PositionSide};
+use crate::event::{Event, EventBody, OpenPosition, PositionSide};
 use crate::ids::{AccountKey, BookKey, InvalidSubjectToken, Mode, SubjectToken};
 use crate::time::UtcMs;
 
@@ -38,6 +38,7 @@ one_of_every_kind! {
         symbols: vec!["BTCUSDT".parse()?, "ETHUSDT".parse()?],
         flags: ["--paper", "--infinite", "--auto-restart"].map(text).to_vec(),
         version: text("0.1.0"),
+        missed_signals: vec!["ETHUSDT".parse()?],
     }
     TraderStopped {
         reason: text("stop requested"),
@@ -65,7 +66,9 @@ one_of_every_kind! {
     }
     EntryDropped {
         book: book()?,
-        reason: text("the candle to enter on is missing"),
+        reason: text("the exchange did not accept the order"),
+        code: Some(-2019),
+        text: Some(text("Margin is insufficient.")),
     }
     PositionOpened {
         book: book()?,
@@ -130,8 +133,23 @@ one_of_every_kind! {
         trigger: text("daily_loss"),
         equity: Decimal::new(949_999, 2),
         peak: Decimal::new(10_000, 0),
+        positions: open_positions()?,
         by: None,
         reason: None,
+    }
+    AccountFlattened {
+        account: account()?,
+        latch_id: text("daily_loss-1764000000000"),
+        trades: 2,
+        pnl: Decimal::new(-12_345, 2),
+        equity: Decimal::new(949_123, 2),
+    }
+    AccountStillOpen {
+        account: account()?,
+        latch_id: text("daily_loss-1764000000000"),
+        reminder: 1,
+        after_ms: 60_000,
+        positions: open_positions()?,
     }
     EntriesPaused {
         account: account()?,
@@ -258,4 +276,21 @@ fn account() -> Result<AccountKey, InvalidSubjectToken> {
 
 fn book() -> Result<BookKey, InvalidSubjectToken> {
     Ok(account()?.book("BTCUSDT".parse()?))
+}
+
+fn open_positions() -> Result<Vec<OpenPosition>, InvalidSubjectToken> {
+    Ok(vec![
+        OpenPosition {
+            symbol: "BTCUSDT".parse()?,
+            quantity: Decimal::new(250, 3),
+            stop_price: Some(Decimal::new(396_000, 1)),
+            note: None,
+        },
+        OpenPosition {
+            symbol: "ETHUSDT".parse()?,
+            quantity: Decimal::new(-15, 1),
+            stop_price: None,
+            note: Some(text("the book is halted")),
+        },
+    ])
 }

@@ -53,6 +53,12 @@ pub struct BookReport {
     /// Number of rejected signals, by reason.
     #[serde(default)]
     pub rejected_signals: BTreeMap<String, u64>,
+    /// Number of entry orders that the exchange rejected, by its error code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected_entries: BTreeMap<i64, u64>,
+    /// Names of the book's circuit breakers that are tripped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tripped_breakers: Vec<String>,
     /// Lock of the entries; `None` if entries are allowed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locked: Option<LockReport>,
@@ -84,6 +90,16 @@ pub struct PositionReport {
     pub target_price: Decimal,
     /// Open time of the candle in which the position was opened.
     pub opened_at: UtcMs,
+}
+
+impl PositionReport {
+    /// The quantity in base units: positive long, negative short.
+    pub fn signed_quantity(&self) -> Decimal {
+        match self.side {
+            PositionSide::Long => self.quantity,
+            PositionSide::Short => -self.quantity,
+        }
+    }
 }
 
 /// Lock of the entries of a book.
@@ -159,4 +175,7 @@ pub struct LatchReport {
     pub trigger: String,
     /// Time of the latch, wall clock.
     pub at: UtcMs,
+    /// Whether the account leader has found the account flat since the latch.
+    #[serde(default)]
+    pub is_flat: bool,
 }

@@ -74,6 +74,8 @@ fn golden_file(body: &EventBody) -> &'static str {
         }
         EventBody::PositionProtected { .. } => include_str!("golden/event_position_protected.json"),
         EventBody::AccountLatched { .. } => include_str!("golden/event_account_latched.json"),
+        EventBody::AccountFlattened { .. } => include_str!("golden/event_account_flattened.json"),
+        EventBody::AccountStillOpen { .. } => include_str!("golden/event_account_still_open.json"),
         EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
         EventBody::EntriesPaused { .. } => include_str!("golden/event_entries_paused.json"),
         EventBody::EntriesResumed { .. } => include_str!("golden/event_entries_resumed.json"),
@@ -227,6 +229,8 @@ fn book_report() -> BookReport {
             opened_at: UtcMs(AT.0 - 60_000),
         }),
         rejected_signals: [("position_open".to_owned(), 3)].into_iter().collect(),
+        rejected_entries: [(-2019, 2)].into_iter().collect(),
+        tripped_breakers: vec!["volatility".to_owned()],
         locked: Some(LockReport {
             lock: "CooldownPeriod".to_owned(),
             until: UtcMs(AT.0 + 60_000),
@@ -250,6 +254,7 @@ fn account_report() -> AccountReport {
             latch_id: "daily_loss-1764000000000".to_owned(),
             trigger: "daily_loss".to_owned(),
             at: AT,
+            is_flat: false,
         }),
         unvalued_books: vec![token("ETHUSDT")],
         command_seq: 7,
@@ -388,7 +393,8 @@ fn add_unknown_fields(value: &mut Value) {
                         parts.values_mut().for_each(add_unknown_fields);
                     }
                     // Counters by name: any name is one.
-                    Value::Object(_) if name == "rejected_signals" => {}
+                    Value::Object(_)
+                        if name == "rejected_signals" || name == "rejected_entries" => {}
                     _ => add_unknown_fields(field),
                 }
             }
@@ -425,7 +431,7 @@ fn is_rejected_without_each_required_field<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 21] = [
+    const OPTIONAL: [&str; 23] = [
         "account",
         "health",
         "health_reason",
@@ -438,6 +444,8 @@ where
         "sharpe",
         "position",
         "rejected_signals",
+        "rejected_entries",
+        "tripped_breakers",
         "locked",
         "candle_close",
         "price",

@@ -12,7 +12,7 @@ use metrics::{
 use crate::reference::{cell, heading};
 
 /// Labels of the metrics that have some. Descriptions do not hold them.
-const LABELS: [(&str, &str); 16] = [
+const LABELS: [(&str, &str); 18] = [
     (
         "bearish_build_info",
         "service, instance, version, project, host",
@@ -22,6 +22,8 @@ const LABELS: [(&str, &str); 16] = [
     ("bearish_component_errors_total", "component"),
     ("bearish_book_", "symbol"),
     ("bearish_book_signals_rejected_total", "symbol, reason"),
+    ("bearish_book_entries_rejected_total", "symbol, code"),
+    ("bearish_breaker_tripped", "symbol, breaker"),
     ("bearish_watchdog_unit_restarts_total", "unit, reason"),
     ("bearish_watchdog_service_restarts_total", "service"),
     ("bearish_watchdog_hang_detection_seconds", "unit, quantile"),

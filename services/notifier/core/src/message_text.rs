@@ -3,6 +3,7 @@
 //!
 //! `tests/core/golden/catalogue.txt` shows all of them.
 
+mod account;
 mod hints;
 
 use protocol::duration::format_ms;
@@ -11,6 +12,7 @@ use protocol::exit_code::ExitCode;
 use protocol::ids::{AccountKey, BookKey, SubjectToken};
 use rust_decimal::Decimal;
 
+use self::account::account_text;
 use self::hints::{
     breaker_consequence, closing_hint, health_consequence, rejected_order_hints,
     service_consequence, stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
@@ -49,9 +51,10 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         EventBody::PositionUnprotected { .. } | EventBody::PositionProtected { .. } => {
             protection_text(body, hints)
         }
-        EventBody::AccountLatched { .. } | EventBody::AccountUnlatched { .. } => {
-            account_text(body, hints)
-        }
+        EventBody::AccountLatched { .. }
+        | EventBody::AccountFlattened { .. }
+        | EventBody::AccountStillOpen { .. }
+        | EventBody::AccountUnlatched { .. } => account_text(body, hints),
         EventBody::EntriesPaused { .. } | EventBody::EntriesResumed { .. } => {
             pause_text(body, hints)
         }
@@ -99,15 +102,27 @@ fn trader_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Op
             symbols,
             flags,
             version,
-        } => row(
-            format!("🚀 STARTED: {} {}", mode_label(*mode), sender.instance),
-            [
+            missed_signals,
+        } => {
+            let missed = (!missed_signals.is_empty()).then(|| {
+                let symbols = join_symbols(missed_signals);
+                let missed = format!(
+                    "{}, before the books were ready: {symbols}",
+                    missed_signals.len()
+                );
+                field("Signals missed", missed)
+            });
+            let lines = [
                 field("Mode", mode),
                 field("Symbols", join_symbols(symbols)),
                 field("Flags", flags.join(" ")),
                 field("Version", version),
-            ],
-        ),
+            ];
+            row(
+                format!("🚀 STARTED: {} {}", mode_label(*mode), sender.instance),
+                lines.into_iter().chain(missed),
+            )
+        }
         EventBody::TraderStopped {
             reason,
             exit_code,
@@ -202,15 +217,26 @@ fn book_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Opti
 
 fn trading_text(body: &EventBody) -> Option<Text> {
     let text = match body {
-        EventBody::EntryDropped { book, reason } => row(
-            heading("↩️ ENTRY DROPPED", book),
-            [
-                field("Account", &book.account),
-                field("Reason", reason),
-                field("Open positions", "unchanged"),
-                field("Next", "the book waits for the next signal"),
-            ],
-        ),
+        EventBody::EntryDropped {
+            book,
+            reason,
+            code,
+            text,
+        } => {
+            let rejection = code.zip(text.as_ref());
+            let rejection =
+                rejection.map(|(code, text)| field("Exchange", format_args!("{text} ({code})")));
+            row(
+                heading("↩️ ENTRY DROPPED", book),
+                [field("Account", &book.account), field("Reason", reason)]
+                    .into_iter()
+                    .chain(rejection)
+                    .chain([
+                        field("Open positions", "unchanged"),
+                        field("Next", "the book waits for the next signal"),
+                    ]),
+            )
+        }
         EventBody::EntriesLocked {
             book,
             lock,
@@ -406,69 +432,6 @@ fn protection_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 field(
                     "Open positions",
                     "a stop rests on the exchange, or the position is closed",
-                ),
-            ],
-        ),
-        _ => return None,
-    };
-    Some(text)
-}
-
-fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
-    let text = match body {
-        EventBody::AccountLatched {
-            account,
-            latch_id,
-            trigger,
-            equity,
-            peak,
-            by,
-            reason,
-        } => {
-            let (sign, cause) = match by {
-                Some(by) => ("🛑 FLATTEN", field("By", by)),
-                None => ("🛑 EMERGENCY STOP", field("Breaker", trigger)),
-            };
-            let reason = reason.as_ref().map(|reason| field("Reason", reason));
-            let lines = [
-                field("Account", account),
-                field(
-                    "Equity",
-                    format!(
-                        "{}{}",
-                        format_amount(*equity),
-                        format_percent(equity - peak, *peak)
-                    ),
-                ),
-                field("Peak", format_amount(*peak)),
-                field("Latch", latch_id),
-                field(
-                    "Open positions",
-                    "all positions are being closed at market price",
-                ),
-                field("Next", "no new entries until you unlatch the account"),
-                format!("Action: find the cause, then {}", hints.unlatch(latch_id)),
-            ];
-            row(
-                format!("{sign}: {}", mode_label(account.mode)),
-                std::iter::once(cause).chain(reason).chain(lines),
-            )
-        }
-        EventBody::AccountUnlatched {
-            account,
-            latch_id,
-            by,
-            reason,
-        } => row(
-            format!("🔓 ACCOUNT UNLATCHED: {}", mode_label(account.mode)),
-            [
-                field("Account", account),
-                field("Latch", latch_id),
-                field("By", by),
-                field("Reason", reason),
-                field(
-                    "Next",
-                    "entries are allowed again; the watchdog starts traders that the latch stopped",
                 ),
             ],
         ),

@@ -101,6 +101,8 @@ pub fn report(
     let figures = state.performance.figures();
     let locked = last_price.and_then(|q| state.active_lock(q.at));
     let rejections = state.rejected_signals.iter();
+    let rejected_entries = state.rejected_entries.iter();
+    let tripped = state.tripped_breakers.iter();
     BookReport {
         v: VERSION,
         at,
@@ -122,6 +124,10 @@ pub fn report(
         rejected_signals: rejections
             .map(|(reason, rejected)| (reason.to_string(), rejected.count))
             .collect(),
+        rejected_entries: rejected_entries
+            .map(|(code, rejected)| (*code, rejected.count))
+            .collect(),
+        tripped_breakers: tripped.map(|breaker| breaker.to_string()).collect(),
         locked: locked.map(|(lock, until)| LockReport {
             lock: lock.to_string(),
             until,

@@ -1,6 +1,7 @@
 //! The seven circuit breakers: names and limits. Daily loss and drawdown are evaluated in [`account`](crate::account),
 //! position loss and consecutive losses in [`book`](crate::book), volatility in
-//! [`volatility_breaker`](crate::volatility_breaker). Stale data and exchange errors are evaluated by the trader process.
+//! [`volatility_breaker`](crate::volatility_breaker). Stale data and exchange errors are evaluated by the trader process and
+//! recorded by [`book`](crate::book).
 
 use std::fmt;
 
@@ -21,9 +22,11 @@ pub enum Breaker {
     Volatility,
     /// Book: 5 losses in a row. Locks entries for an hour.
     ConsecutiveLosses,
-    /// Book: no closed candle for 3 intervals and 10 s. Blocks entries until candles arrive again.
+    /// Book: no closed candle for 3 intervals and 10 s. Blocks entries until candles arrive again. The exchange's time
+    /// counts, and the own clock while the exchange sends none.
     StaleData,
-    /// Exchange: 5 failed calls in a row. Blocks entries until a call succeeds.
+    /// Book: 5 failed calls to the exchange in a row, or 10 in a minute that are half of all. Blocks entries until fewer
+    /// fail.
     ExchangeErrors,
 }
 
@@ -47,6 +50,11 @@ impl Breaker {
         Self::StaleData,
         Self::ExchangeErrors,
     ];
+
+    /// Whether the breaker is of the account: it closes all positions and latches the account.
+    pub const fn is_of_account(self) -> bool {
+        matches!(self, Self::DailyLoss | Self::Drawdown)
+    }
 
     /// Name in records, notifications and metrics.
     pub const fn as_str(self) -> &'static str {

@@ -39,8 +39,10 @@ pub enum SignalRejection {
     OtherSettings,
     /// The exchange held a position in the symbol that the book had not opened.
     ExternalPosition,
-    /// The exchange-errors breaker has tripped.
+    /// The exchange-errors breaker has tripped: too many calls failed.
     ExchangeErrors,
+    /// The stale-data breaker has tripped.
+    StaleData,
     /// The consecutive-losses breaker has tripped.
     ConsecutiveLosses,
     /// The protection `CooldownPeriod` has locked entries.
@@ -79,6 +81,7 @@ impl SignalRejection {
             Self::OtherSettings => "other_settings",
             Self::ExternalPosition => "external_position",
             Self::ExchangeErrors => "exchange_errors",
+            Self::StaleData => "stale_data",
             Self::ConsecutiveLosses => "consecutive_losses",
             Self::CooldownPeriod => "cooldown_period",
             Self::StoplossGuard => "stoploss_guard",
@@ -109,7 +112,8 @@ impl SignalRejection {
             Self::ExternalPosition => {
                 "a position that this program did not open was held in the symbol"
             }
-            Self::ExchangeErrors => "calls to the exchange had failed five times in a row",
+            Self::ExchangeErrors => "too many calls to the exchange had failed",
+            Self::StaleData => "the candles of the symbol were stale",
             Self::ConsecutiveLosses => "entries were locked after five losses in a row",
             Self::CooldownPeriod => "the last trade was too recent (CooldownPeriod)",
             Self::StoplossGuard => "entries were locked after too many stop-losses (StoplossGuard)",
@@ -279,6 +283,16 @@ fn quantity(
         return Err(SignalRejection::BelowMinNotional);
     }
     Ok(quantity)
+}
+
+/// The largest quantity that `equity` buys at this price; `None` if it does not fit into a [`Qty`].
+pub fn largest_quantity(
+    price: Price,
+    equity: Decimal,
+    leverage: Decimal,
+    filters: &SymbolFilters,
+) -> Option<Qty> {
+    max_quantity(equity.saturating_mul(leverage), price, filters.lot)
 }
 
 /// The largest multiple of `lot` whose value at `price` is at most `amount`; `None` if it does not fit into a [`Qty`].

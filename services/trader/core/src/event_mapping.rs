@@ -46,14 +46,18 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
         // The position that follows is news of its own.
         | BookRecord::EntryAdopted(_)
         | BookRecord::OrderCostsRecorded { .. }
-        // Imposed after every trade: no news for the operator.
+        // The first is imposed after every trade; the second follows the record of its breaker.
         | BookRecord::EntriesLocked {
-            lock: EntryLockKind::CooldownPeriod,
+            lock: EntryLockKind::CooldownPeriod | EntryLockKind::ConsecutiveLosses,
             ..
         } => None,
-        BookRecord::EntryDropped { reason, .. } => Some(EventBody::EntryDropped {
+        BookRecord::EntryDropped {
+            reason, rejection, ..
+        } => Some(EventBody::EntryDropped {
             book,
             reason: reason.to_string(),
+            code: rejection.as_ref().map(|rejection| rejection.code),
+            text: rejection.as_ref().map(|rejection| rejection.text.clone()),
         }),
         BookRecord::PositionOpened(position) => position_opened(book, position),
         BookRecord::PositionClosed(trade) => position_closed(book, trade),
@@ -61,6 +65,10 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
             scope: key.to_string(),
             breaker: breaker.to_string(),
             reason: reason.clone(),
+        }),
+        BookRecord::BreakerReset { breaker, .. } => Some(EventBody::BreakerReset {
+            scope: key.to_string(),
+            breaker: breaker.to_string(),
         }),
         BookRecord::EntriesLocked { lock, until, reason } => Some(EventBody::EntriesLocked {
             book,

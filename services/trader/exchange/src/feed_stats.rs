@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use protocol::heartbeat::{ComponentState, ComponentStatus};
 use protocol::ids::SubjectToken;
@@ -11,6 +11,8 @@ use protocol::time::UtcMs;
 use runtime::clock;
 use runtime::components::ComponentSource;
 use trader_core::circuit_breaker::EXCHANGE_ERRORS;
+
+use crate::CallStats;
 
 /// Deadline of an iteration in milliseconds. The loop ticks five times a second, also in a quiet market.
 const DEADLINE_MS: u64 = 10_000;
@@ -21,6 +23,8 @@ pub struct FeedStats {
     iterations: AtomicU64,
     errors: AtomicU64,
     errors_in_a_row: AtomicU64,
+    /// Outcomes of all calls to the exchange, those for orders included.
+    calls: Arc<CallStats>,
     healthy: AtomicBool,
     stopped: AtomicBool,
     details: Mutex<FeedStatsInner>,
@@ -87,9 +91,25 @@ impl FeedStats {
         oldest.map(|oldest| market_now.since(*oldest))
     }
 
-    /// Whether so many calls failed in a row that no book may enter a position.
-    pub fn is_exchange_failing(&self) -> bool {
-        self.errors_in_a_row.load(Relaxed) >= EXCHANGE_ERRORS
+    /// Stats of a feed whose process makes calls with these outcomes.
+    pub fn with_calls(calls: Arc<CallStats>) -> Self {
+        Self {
+            calls,
+            ..Self::default()
+        }
+    }
+
+    /// Why the exchange counts as failing, so that no book may enter a position; `None` while it does not.
+    pub fn exchange_failure(&self) -> Option<String> {
+        let errors = self.errors_in_a_row.load(Relaxed);
+        if errors < EXCHANGE_ERRORS {
+            return self.calls.failure(Instant::now());
+        }
+        let last = self.last_error().map(|error| error.text);
+        let last = last.unwrap_or_default();
+        Some(format!(
+            "{errors} errors of the market feed in a row, the last: {last}"
+        ))
     }
 
     /// Records an answered call or a candle: the errors in a row start at zero again.

@@ -3,6 +3,7 @@
 //! checks and commands name no exchange.
 
 mod account;
+mod call_stats;
 mod clock;
 mod credentials;
 mod data_client;
@@ -15,6 +16,7 @@ mod listing;
 mod verdict;
 
 pub use account::{ApiPermissions, ExchangePosition, RestingOrder, WalletBalance};
+pub use call_stats::CallStats;
 pub use clock::ExchangeClock;
 pub use credentials::ApiCredentials;
 pub use data_client::DataClient;

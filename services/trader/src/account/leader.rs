@@ -25,6 +25,7 @@ use trader_core::account::{
     AccountEvent, AccountRecord, AccountState, Pause, decide, operator_event,
 };
 
+use super::closing::{ClosingAccount, LatchTimes, positions_at_latch};
 use super::command_journal::read_commands_from;
 use super::delisted_books::{self, DelistedBooks};
 use crate::app::context::Context;
@@ -75,6 +76,10 @@ struct AccountLeader<'a> {
     last_command_seq: u64,
     /// Sequence of the newest command that is known.
     newest_command_seq: u64,
+    /// Set while the account is latched.
+    closing: Option<ClosingAccount>,
+    /// Whether the newest check of the latched account found it flat. The traders end then.
+    is_flat: bool,
 }
 
 /// A book's newest report, its sequence in REPORTS, and when it arrived.
@@ -113,6 +118,9 @@ impl<'a> AccountLeader<'a> {
             is_initialized: false,
             last_command_seq: 0,
             newest_command_seq: 0,
+            closing: LatchTimes::of_journal(&batches)
+                .map(|latch| ClosingAccount::start(ctx, latch)),
+            is_flat: false,
         };
         leader.record_takeover(batches).await?;
         Ok(leader)
@@ -155,6 +163,7 @@ impl<'a> AccountLeader<'a> {
                     self.accept_book_report(&report);
                     Ok(())
                 }
+                () = journal_changed(&mut self.closing) => Ok(()),
             };
             if let Err(end) = handled {
                 return end;
@@ -188,7 +197,26 @@ impl<'a> AccountLeader<'a> {
             equity,
         })
         .await?;
+        self.check_closing().await?;
         self.publish_report().await;
+        Ok(())
+    }
+
+    /// Records that the latched account is flat, or reminds the operator of what is still open.
+    async fn check_closing(&mut self) -> Result<(), TermEnd> {
+        let Some(closing) = &mut self.closing else {
+            return Ok(());
+        };
+        match closing.check(self.ctx, &self.state).await {
+            Ok(Some(check)) => {
+                let is_flat = check.positions.is_empty();
+                self.handle_event(AccountEvent::ClosingChecked(check))
+                    .await?;
+                self.is_flat = is_flat;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(error, "books of the latched account not read"),
+        }
         Ok(())
     }
 
@@ -297,7 +325,11 @@ impl<'a> AccountLeader<'a> {
 
     /// Decides, appends the records, applies them and publishes their events, in this order.
     async fn handle_event(&mut self, event: AccountEvent) -> Result<(), TermEnd> {
-        let records = decide(&self.state, event.clone());
+        let mut records = decide(&self.state, event.clone());
+        if let Some(latch) = records.iter_mut().find_map(AccountRecord::latch_mut) {
+            let reports = self.books.values().map(|received| &received.report);
+            latch.positions = positions_at_latch(self.ctx, reports).await;
+        }
         if !records.is_empty() {
             let progress = &self.ctx.process_status;
             let retrying =
@@ -309,11 +341,39 @@ impl<'a> AccountLeader<'a> {
             for record in &records {
                 self.state.apply(record);
                 self.log_record(record);
+                self.follow_closing(record, &place);
             }
             self.publish_events(&place, &records);
         }
         self.state.observe(&event);
         Ok(())
+    }
+
+    /// Begins to follow the books at a latch, and ends with it.
+    fn follow_closing(&mut self, record: &AccountRecord, place: &BatchPosition) {
+        match record {
+            AccountRecord::Latched(_) => {
+                let latch = LatchTimes {
+                    seq: place.seq,
+                    at: place.at,
+                    told_at: place.at,
+                };
+                self.closing = Some(ClosingAccount::start(self.ctx, latch));
+                self.is_flat = false;
+            }
+            AccountRecord::Unlatched(_) => self.closing = None,
+            AccountRecord::StillOpen(_) => {
+                if let Some(closing) = &mut self.closing {
+                    closing.mark_told();
+                }
+            }
+            AccountRecord::AccountOpened { .. }
+            | AccountRecord::WriterChanged { .. }
+            | AccountRecord::ValueRecorded(_)
+            | AccountRecord::Flattened(_)
+            | AccountRecord::EntriesPaused(_)
+            | AccountRecord::EntriesResumed(_) => {}
+        }
     }
 
     fn log_record(&self, record: &AccountRecord) {
@@ -323,8 +383,21 @@ impl<'a> AccountLeader<'a> {
             | AccountRecord::WriterChanged { .. }
             | AccountRecord::ValueRecorded(_) => {}
             AccountRecord::Latched(latch) => {
-                tracing::error!(%account, latch = latch.latch_id, equity = %latch.equity,
-                    peak = %latch.peak, "account latched; closing all positions");
+                tracing::error!(%account, latch = latch.latch_id, trigger = %latch.trigger, equity = %latch.equity,
+                    peak = %latch.peak, positions = latch.positions.len(),
+                    "account latched; closing all positions");
+            }
+            AccountRecord::Flattened(flat) => {
+                tracing::warn!(%account, latch = flat.latch_id, trades = flat.trades, pnl = %flat.pnl,
+                    equity = %flat.equity, "latched account is flat");
+            }
+            AccountRecord::StillOpen(still_open) => {
+                for position in &still_open.positions {
+                    tracing::error!(%account, latch = still_open.latch_id,
+                        reminder = still_open.reminder, symbol = %position.symbol,
+                        quantity = %position.quantity, stop = ?position.stop_price.map(|p| p.normalize()),
+                        reason = position.note, "position of the latched account is still open");
+                }
             }
             AccountRecord::Unlatched(unlatch) => {
                 tracing::warn!(%account, latch = unlatch.latch_id, by = unlatch.source.by,
@@ -371,6 +444,7 @@ impl<'a> AccountLeader<'a> {
                 latch_id: latch.latch_id.clone(),
                 trigger: latch.trigger.to_string(),
                 at: latch.at,
+                is_flat: self.is_flat,
             }),
             unvalued_books: self.unvalued_books(now),
             command_seq: self.last_command_seq.max(self.state.last_command_seq),
@@ -394,6 +468,14 @@ impl<'a> AccountLeader<'a> {
             }
             Err(error) => tracing::debug!(error, "account report not published"),
         }
+    }
+}
+
+/// Waits for a change of a book's journal while the account is latched.
+async fn journal_changed(closing: &mut Option<ClosingAccount>) {
+    match closing {
+        Some(closing) => closing.changed().await,
+        None => std::future::pending().await,
     }
 }
 

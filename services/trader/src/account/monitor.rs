@@ -96,6 +96,12 @@ impl AccountMonitor {
             .or_else(|| self.initial_latch.get().cloned())
     }
 
+    /// Whether the newest report has a latch whose positions are all closed.
+    pub(super) fn is_latched_and_flat(&self) -> bool {
+        let latch = self.status().and_then(|status| status.report.latch);
+        latch.is_some_and(|latch| latch.is_flat)
+    }
+
     /// The newest report; `None` before the first.
     pub fn status(&self) -> Option<AccountStatus> {
         self.status.borrow().clone()
@@ -238,6 +244,7 @@ mod tests {
                 latch_id: "drawdown-1".to_owned(),
                 trigger: "drawdown".to_owned(),
                 at: UtcMs(1),
+                is_flat: false,
             }),
             ..report()
         });

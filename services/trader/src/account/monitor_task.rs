@@ -2,12 +2,12 @@
 //! reports, and ends the process after a latch.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::ProcessPhase;
 use protocol::report::AccountReport;
-use protocol::subject::{Subject, filter};
+use protocol::subject::Subject;
 use runtime::bus::LatestMessage;
 use runtime::components::ComponentHandle;
 use runtime::exit_error::ExitError;
@@ -18,14 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::command_journal::AccountCommands;
 use crate::app::context::Context;
-use crate::books::book_journal::open_books;
 
 /// Interval of the checks whether the process may end, and of repeating what failed.
 const TICK: Duration = Duration::from_secs(1);
-/// How long paper books may take to close everything after a latch. A live process waits until everything is
-/// closed, because no other process would close it.
-const PAPER_CLOSE_TIMEOUT: Duration = Duration::from_mins(1);
-
 /// Follows the account leader's reports until `shutdown`, or until the account is latched and this process has
 /// nothing open.
 ///
@@ -38,7 +33,6 @@ pub(crate) async fn run(ctx: Arc<Context>, shutdown: CancellationToken) -> Resul
         ctx: &ctx,
         unaccepted: None,
         checked_latch: None,
-        closing: None,
     };
     let ended = shutdown.run_until_cancelled(task.run(&component)).await;
     ended.map_or(Ok(()), Err)
@@ -49,8 +43,6 @@ struct MonitorTask<'a> {
     /// The newest report, if it could not be accepted yet.
     unaccepted: Option<LatestMessage>,
     checked_latch: Option<CheckedLatch>,
-    /// Set while the account is latched.
-    closing: Option<ClosingAccount>,
 }
 
 /// Whether an operator has ended a latch, up to one command.
@@ -58,15 +50,6 @@ struct CheckedLatch {
     latch_id: String,
     command_seq: u64,
     has_ended: bool,
-}
-
-/// A latched account whose positions are being closed.
-struct ClosingAccount {
-    latched_since: Instant,
-    /// Journals of all books of the account.
-    journals: Subscription,
-    /// Whether the journals must be read: first, after each change, and after a failure.
-    is_read_due: bool,
 }
 
 impl MonitorTask<'_> {
@@ -87,7 +70,7 @@ impl MonitorTask<'_> {
                 }
                 _ = ticks.tick() => {
                     self.accept_newest_report().await;
-                    if let Some(exit) = self.exit_after_latch().await {
+                    if let Some(exit) = self.exit_after_latch() {
                         return exit;
                     }
                 }
@@ -95,7 +78,6 @@ impl MonitorTask<'_> {
                     self.unaccepted = Some(report);
                     self.accept_newest_report().await;
                 }
-                () = journal_changed(&mut self.closing) => {}
             }
             component.record_iteration();
         }
@@ -160,65 +142,13 @@ impl MonitorTask<'_> {
         }
     }
 
-    /// The exit of a process whose account is latched; `None` without a latch, or while something must be closed.
-    async fn exit_after_latch(&mut self) -> Option<ExitError> {
-        let ctx = self.ctx;
-        let Some(latch) = ctx.account_monitor.latch() else {
-            self.closing = None;
-            return None;
-        };
-        let closing = self.closing.get_or_insert_with(|| {
-            let journals = filter::account_book_journals(&ctx.account);
-            ClosingAccount {
-                latched_since: Instant::now(),
-                journals: Subscription::start(&ctx.bus, streams::JOURNAL, journals),
-                is_read_due: true,
-            }
-        });
-        let closed = is_closed(ctx) && closing.has_no_orphaned_books(ctx).await;
-        let waited = closing.latched_since.elapsed();
-        may_end(closed, ctx.execution_client.is_some(), waited).then(|| latched_exit(ctx, &latch))
+    /// The exit of a process whose account is latched; `None` without a latch, and until the account leader has
+    /// recorded that everything is closed.
+    fn exit_after_latch(&self) -> Option<ExitError> {
+        let latch = self.ctx.account_monitor.latch()?;
+        let is_over = self.ctx.account_monitor.is_latched_and_flat() && is_closed(self.ctx);
+        is_over.then(|| latched_exit(self.ctx, &latch))
     }
-}
-
-/// Waits for a change of a book's journal while the account is latched.
-async fn journal_changed(closing: &mut Option<ClosingAccount>) {
-    match closing {
-        Some(closing) => {
-            closing.journals.next().await;
-            closing.is_read_due = true;
-        }
-        None => std::future::pending().await,
-    }
-}
-
-impl ClosingAccount {
-    /// True if no book of the account is open in any journal. A book of a crashed process may still be assigned to
-    /// this one, once its lease has expired. False if the bus cannot be read, and while no journal has changed.
-    async fn has_no_orphaned_books(&mut self, ctx: &Context) -> bool {
-        if !self.is_read_due {
-            return false;
-        }
-        let is_traded = |symbol: &String| {
-            let mut known = ctx.managed_symbols();
-            known.any(|known| known.as_str() == symbol)
-        };
-        match open_books(&ctx.bus, &ctx.account).await {
-            Ok(open) => {
-                self.is_read_due = false;
-                !open.iter().any(is_traded)
-            }
-            Err(error) => {
-                tracing::debug!(error, "journals of the books not read");
-                false
-            }
-        }
-    }
-}
-
-/// Whether a process of a latched account may end.
-fn may_end(closed: bool, is_live: bool, waited: Duration) -> bool {
-    closed || (!is_live && waited > PAPER_CLOSE_TIMEOUT)
 }
 
 /// Whether this process holds nothing open and is not still acquiring books.
@@ -227,31 +157,12 @@ fn is_closed(ctx: &Context) -> bool {
 }
 
 fn latched_exit(ctx: &Context, latch: &str) -> ExitError {
-    let rest = if ctx.book_registry.has_nothing_open() {
-        "everything is closed"
-    } else {
-        "some positions could not be closed"
-    };
     ExitError::new(
         ExitCode::AccountLatched,
         format!(
-            "account {} is latched ({latch}), {rest}; after finding the cause: scripts/bearish unlatch \
+            "account {} is latched ({latch}), everything is closed; after finding the cause: scripts/bearish unlatch \
              --latch {latch} --reason TEXT",
             ctx.account
         ),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn live_process_does_not_end_before_everything_is_closed() {
-        let day = Duration::from_hours(24);
-        assert!(may_end(true, true, Duration::ZERO));
-        assert!(!may_end(false, true, day));
-        assert!(!may_end(false, false, PAPER_CLOSE_TIMEOUT));
-        assert!(may_end(false, false, day));
-    }
 }

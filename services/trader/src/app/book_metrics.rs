@@ -2,10 +2,10 @@
 //! hold any more has no series.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use protocol::event::PositionSide;
-use protocol::report::BookReport;
+use protocol::report::{BookReport, PositionReport};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
+use trader_core::circuit_breaker::Breaker;
 
 use super::health_inputs::HealthInputs;
 
@@ -20,6 +20,8 @@ const TRADES: &str = "bearish_book_trades_total";
 const WINNING_TRADES: &str = "bearish_book_winning_trades_total";
 const UNPROTECTED: &str = "bearish_position_unprotected_seconds";
 const SIGNALS_REJECTED: &str = "bearish_book_signals_rejected_total";
+const ENTRIES_REJECTED: &str = "bearish_book_entries_rejected_total";
+const BREAKER_TRIPPED: &str = "bearish_breaker_tripped";
 
 /// Sets all metrics of the feed and of the books that this process holds now.
 pub fn update(inputs: &HealthInputs) {
@@ -29,12 +31,28 @@ pub fn update(inputs: &HealthInputs) {
         gauge!(CANDLE_AGE).set(age.as_secs_f64());
     }
     let unprotected = inputs.protection_status.unprotected();
+    let status = inputs.account_monitor.status();
+    let latch = status.and_then(|status| status.report.latch);
+    for breaker in Breaker::ALL.into_iter().filter(|b| b.is_of_account()) {
+        let name = breaker.as_str();
+        let is_tripped = latch.as_ref().is_some_and(|latch| latch.trigger == name);
+        set_breaker("", name, is_tripped);
+    }
     for (symbol, report) in inputs.book_registry.reports() {
         set_book(symbol.as_str(), &report);
         let of_symbol = unprotected.iter().find(|(s, _)| *s == symbol);
         let age = of_symbol.map_or(0.0, |(_, age)| age.as_secs_f64());
         gauge!(UNPROTECTED, "symbol" => symbol.to_string()).set(age);
     }
+}
+
+/// Sets the state of a circuit breaker. The symbol is empty for a breaker of the account.
+fn set_breaker(symbol: &str, breaker: &'static str, is_tripped: bool) {
+    let labels = [
+        ("symbol", symbol.to_owned()),
+        ("breaker", breaker.to_owned()),
+    ];
+    gauge!(BREAKER_TRIPPED, &labels).set(u8::from(is_tripped));
 }
 
 fn set_book(symbol: &str, report: &BookReport) {
@@ -46,14 +64,23 @@ fn set_book(symbol: &str, report: &BookReport) {
     let quantity = report
         .position
         .as_ref()
-        .map_or(Decimal::ZERO, |position| match position.side {
-            PositionSide::Long => position.quantity,
-            PositionSide::Short => -position.quantity,
-        });
+        .map_or(Decimal::ZERO, PositionReport::signed_quantity);
     gauge!(POSITION_QUANTITY, &label).set(to_float(quantity));
     gauge!(HALTED, &label).set(u8::from(report.halt_reason.is_some()));
     counter!(TRADES, &label).absolute(report.trades);
     counter!(WINNING_TRADES, &label).absolute(report.winning_trades);
+    for (code, count) in &report.rejected_entries {
+        let labels = [("symbol", symbol.to_owned()), ("code", code.to_string())];
+        counter!(ENTRIES_REJECTED, &labels).absolute(*count);
+    }
+    for breaker in Breaker::ALL.into_iter().filter(|b| !b.is_of_account()) {
+        let name = breaker.as_str();
+        let is_tripped = report
+            .tripped_breakers
+            .iter()
+            .any(|tripped| tripped == name);
+        set_breaker(symbol, name, is_tripped);
+    }
     for (reason, count) in &report.rejected_signals {
         let labels = [("symbol", symbol.to_owned()), ("reason", reason.clone())];
         counter!(SIGNALS_REJECTED, &labels).absolute(*count);
@@ -96,6 +123,14 @@ pub fn describe() {
         "Closed positions of the book with a profit after fees"
     );
     describe_counter!(SIGNALS_REJECTED, "Signals that were rejected, by reason");
+    describe_counter!(
+        ENTRIES_REJECTED,
+        "Entry orders that the exchange rejected, by its error code"
+    );
+    describe_gauge!(
+        BREAKER_TRIPPED,
+        "1 while the circuit breaker is tripped; the symbol is empty for breakers of the account"
+    );
 }
 
 /// A metric's value. The result is never used in calculations.

@@ -19,6 +19,7 @@ use crate::account::protection_check::ProtectionStatus;
 use crate::books::book_registry::BookRegistry;
 use crate::books::core_calls::InFlightCalls;
 use crate::books::symbol_rules::SymbolRules;
+use crate::books::warm_up_queue::WarmUpQueue;
 
 /// What all parts of one trader process share.
 pub struct Context {
@@ -50,6 +51,8 @@ pub struct Context {
     pub protection_status: Arc<ProtectionStatus>,
     /// Newest state of each book of this process.
     pub book_registry: Arc<BookRegistry>,
+    /// The order in which the books warm up.
+    pub warm_up_queue: Arc<WarmUpQueue>,
     /// Calls to `trader_core` that are in flight.
     pub core_calls: Arc<InFlightCalls>,
     /// Trading flags of the command line.
@@ -84,6 +87,7 @@ impl Context {
             symbols: self.symbols.traded.iter().cloned().collect(),
             flags: std::env::args().skip(1).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            missed_signals: self.book_registry.missed_signals(),
         }
     }
 }

@@ -171,7 +171,7 @@ impl RunningTrader {
         };
         let account = startup::resolve_account(calls, settings).await?;
         let account = health_inputs.account.get_or_init(|| account).clone();
-        let latch = check_latch(&publishers.bus, &account, &health_inputs, shutdown).await;
+        let latch = check_latch(&publishers, &account, &health_inputs, shutdown).await;
         if let Err(latched) = latch {
             // The last heartbeat carries the latch's id, which the watchdog needs.
             publishers.drain().await;
@@ -195,6 +195,7 @@ impl RunningTrader {
             account_monitor: Arc::clone(&health_inputs.account_monitor),
             protection_status: Arc::clone(&health_inputs.protection_status),
             book_registry: Arc::clone(&health_inputs.book_registry),
+            warm_up_queue: Arc::default(),
             core_calls: start_hang_detector(settings, &identity.boot)?,
             identity,
             account,
@@ -280,7 +281,7 @@ fn task_result(ended: Result<Result<(), ExitError>, JoinError>) -> Result<(), Ex
 
 /// Ends the start with exit 21 if the account is latched and nothing is open.
 async fn check_latch(
-    bus: &Bus,
+    publishers: &Publishers,
     account: &AccountKey,
     health_inputs: &HealthInputs,
     shutdown: &CancellationToken,
@@ -288,7 +289,9 @@ async fn check_latch(
     let on_latch = |latch: &str| {
         let _ = health_inputs.blocking_latch.set(latch.to_owned());
     };
-    let checked = shutdown.run_until_cancelled(latch_check::check(bus, account, on_latch));
+    let Publishers { bus, outbox, .. } = publishers;
+    let checked = latch_check::check(bus, account, outbox, on_latch);
+    let checked = shutdown.run_until_cancelled(checked);
     let only_closes = checked
         .await
         .unwrap_or_else(|| Err(start_calls::stopped_before_start()))?;

@@ -1,7 +1,7 @@
 //! The newest state of every book of this process: for heartbeats, the health check, metrics and the assignment of
 //! books.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::event::PositionSide;
@@ -59,6 +59,8 @@ pub struct RegistryEntry {
 #[derive(Debug, Default)]
 pub struct BookRegistry {
     entries: Mutex<BTreeMap<SubjectToken, RegistryEntry>>,
+    /// Symbols whose signal was too old when the book was ready to judge it.
+    missed_signals: Mutex<BTreeSet<SubjectToken>>,
     changed: Notify,
 }
 
@@ -67,6 +69,20 @@ impl BookRegistry {
     pub fn put(&self, symbol: &SubjectToken, entry: RegistryEntry) {
         self.entries().insert(symbol.clone(), entry);
         self.changed.notify_one();
+    }
+
+    /// Notes that a signal was missed because the book was not ready in time.
+    pub fn note_missed_signal(&self, symbol: &SubjectToken) {
+        let missed = self.missed_signals.lock();
+        let mut missed = missed.unwrap_or_else(PoisonError::into_inner);
+        missed.insert(symbol.clone());
+    }
+
+    /// The symbols whose signal was missed while the process started, sorted.
+    pub fn missed_signals(&self) -> Vec<SubjectToken> {
+        let missed = self.missed_signals.lock();
+        let missed = missed.unwrap_or_else(PoisonError::into_inner);
+        missed.iter().cloned().collect()
     }
 
     /// Removes a book that this process does not hold any more.

@@ -11,3 +11,4 @@ pub mod core_hang_detector;
 mod halts;
 pub mod rules_reader;
 pub mod symbol_rules;
+pub mod warm_up_queue;

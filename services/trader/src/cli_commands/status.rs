@@ -19,8 +19,9 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use trader_core::account::AccountState;
-use trader_core::book::{BookPhase, BookState, RejectedSignals};
+use trader_core::book::{BookPhase, BookState, RejectedEntries, RejectedSignals};
 use trader_core::book_status;
+use trader_core::circuit_breaker::Breaker;
 use trader_core::entry::SignalRejection;
 use trader_core::fixed_point::Price;
 
@@ -100,6 +101,10 @@ struct BookStatus {
     price_at: Option<UtcMs>,
     position: Option<PositionStatus>,
     rejected_signals: BTreeMap<SignalRejection, RejectedSignalsStatus>,
+    /// Entry orders that the exchange rejected, by its error code.
+    rejected_entries: BTreeMap<i64, RejectedEntries>,
+    /// Circuit breakers that are tripped.
+    tripped_breakers: BTreeSet<Breaker>,
     /// Orders whose outcome is unknown.
     unknown_orders: Vec<String>,
     /// What bans entries now, and until when.
@@ -263,6 +268,8 @@ fn book_status(key: &BookKey, state: &BookState, report: Option<BookReport>) -> 
             .iter()
             .map(|(reason, rejected)| (*reason, rejected_signals(*reason, *rejected)))
             .collect(),
+        rejected_entries: state.rejected_entries.clone(),
+        tripped_breakers: state.tripped_breakers.clone(),
         unknown_orders: unknown
             .map(|o| {
                 format!(
@@ -426,6 +433,21 @@ fn describe_book(book: &BookStatus) -> Vec<String> {
             time(*until)
         ));
     }
+    if !book.tripped_breakers.is_empty() {
+        let names: Vec<&str> = book.tripped_breakers.iter().map(|b| b.as_str()).collect();
+        lines.push(format!(
+            "{symbol}: circuit breakers tripped: {}",
+            names.join(", ")
+        ));
+    }
+    for (code, rejected) in &book.rejected_entries {
+        lines.push(format!(
+            "{symbol}: entries rejected by the exchange: {} because {} ({code}), the last at {}",
+            rejected.count,
+            rejected.text,
+            time(rejected.last_at)
+        ));
+    }
     for rejected in book.rejected_signals.values() {
         lines.push(format!(
             "{symbol}: signals rejected: {} because {}, the last at {}",
@@ -460,6 +482,15 @@ mod tests {
                 ),
                 (SignalRejection::StaleSignal, rejected(1, 1_767_571_200_000)),
             ]),
+            rejected_entries: BTreeMap::from([(
+                -2019,
+                RejectedEntries {
+                    count: 2,
+                    last_at: UtcMs(1_767_571_200_000),
+                    text: "Margin is insufficient.".to_owned(),
+                },
+            )]),
+            tripped_breakers: BTreeSet::from([Breaker::Volatility]),
             ..BookState::default()
         };
         book_status(&key.parse().unwrap(), &state, None)
@@ -494,6 +525,9 @@ mod tests {
              the last at 2026-01-05 14:30 UTC",
             "BTCUSDT: signals rejected: 1 because the signal was older than one candle when it arrived, \
              the last at 2026-01-05 00:00 UTC",
+            "BTCUSDT: entries rejected by the exchange: 2 because Margin is insufficient. (-2019), \
+             the last at 2026-01-05 00:00 UTC",
+            "BTCUSDT: circuit breakers tripped: volatility",
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }

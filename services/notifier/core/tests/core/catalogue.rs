@@ -154,6 +154,7 @@ fn emergency_stop_claims_nothing_that_has_not_happened() {
             trigger: "daily_loss".to_owned(),
             equity: 9_500.into(),
             peak: 10_000.into(),
+            positions: Vec::new(),
             by: by.map(str::to_owned),
             reason: by.map(|_| "news".to_owned()),
         };
@@ -164,7 +165,7 @@ fn emergency_stop_claims_nothing_that_has_not_happened() {
         text.starts_with("critical: 🛑 EMERGENCY STOP: LIVE\n"),
         "{text}"
     );
-    assert!(text.contains("\nOpen positions: all positions are being closed at market price\n"));
+    assert!(text.contains("\nOpen positions: no position is open\n"));
     assert!(text.contains(
         "send /unlatch daily_loss-1 or run: scripts/bearish unlatch --latch daily_loss-1"
     ));

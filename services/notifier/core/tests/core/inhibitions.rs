@@ -149,6 +149,7 @@ fn inhibition_never_covers_what_needs_the_operator() {
         trigger: "daily_loss".to_owned(),
         equity: 9_000.into(),
         peak: 10_000.into(),
+        positions: Vec::new(),
         by: None,
         reason: None,
     };

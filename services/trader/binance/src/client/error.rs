@@ -177,6 +177,17 @@ impl CallError {
     }
 }
 
+impl Failure {
+    /// Whether the exchange, or the way to it, failed: neither was the call held back nor did the exchange refuse its
+    /// content.
+    pub(super) const fn is_of_exchange(&self) -> bool {
+        match self {
+            Self::Limited { .. } | Self::Unknown { .. } | Self::Unreadable { .. } => true,
+            Self::NotSent { .. } | Self::Refused { .. } => false,
+        }
+    }
+}
+
 impl From<CallError> for ExchangeError {
     fn from(error: CallError) -> Self {
         let (what, reason) = (error.what, error.failure.to_string());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use exchange::ApiCredentials;
+use exchange::{ApiCredentials, CallStats};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
 use reqwest::{Request, Response, Url};
@@ -44,6 +44,7 @@ struct Shared {
     http: reqwest::Client,
     base: String,
     limits: Limits,
+    calls: Arc<CallStats>,
 }
 
 impl HttpClient {
@@ -82,6 +83,7 @@ impl HttpClient {
                 http,
                 base: base.to_owned(),
                 limits: Limits::default(),
+                calls: Arc::default(),
             }),
             credentials: None,
         })
@@ -101,6 +103,11 @@ impl HttpClient {
         &self.shared.limits
     }
 
+    /// Outcomes of the calls of all clones.
+    pub fn call_stats(&self) -> &Arc<CallStats> {
+        &self.shared.calls
+    }
+
     /// Makes one call, once, and decodes its answer.
     ///
     /// The answer is lost with the future: a caller that drops it does not know the outcome.
@@ -110,6 +117,14 @@ impl HttpClient {
     pub async fn call<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallError> {
         let what = call.what;
         let outcome = self.make(call).await;
+        let (calls, now) = (&self.shared.calls, Instant::now());
+        match &outcome {
+            Ok(_) => calls.record_success(now),
+            Err(failure) if failure.is_of_exchange() => {
+                calls.record_failure(format!("{what}: {failure}"), now);
+            }
+            Err(_) => {}
+        }
         outcome.map_err(|failure| CallError { what, failure })
     }
 

@@ -106,13 +106,14 @@ impl Feed {
     /// A feed without a task.
     pub(super) fn new(rest: RestClient, ws_url: String, settings: FeedSettings) -> Self {
         let (commands, receiver) = mpsc::channel(COMMANDS);
+        let stats = FeedStats::with_calls(Arc::clone(rest.http().call_stats()));
         Self {
             commands,
             waiting: Arc::new(Mutex::new(receiver)),
             rest,
             ws_url,
             settings,
-            stats: Arc::default(),
+            stats: Arc::new(stats),
         }
     }
 

@@ -65,6 +65,8 @@ struct ClockProbe {
     failing: bool,
     last: Instant,
     seen: UtcMs,
+    /// When the exchange's time last advanced.
+    advanced_at: Instant,
 }
 
 /// Result of a job.
@@ -96,6 +98,7 @@ impl FeedTask {
                 failing: false,
                 last: now,
                 seen: UtcMs(0),
+                advanced_at: now,
             },
         }
     }
@@ -266,7 +269,10 @@ impl FeedTask {
             self.probe.seen = market_now;
             self.probe.last = now;
             self.probe.failing = false;
+            self.probe.advanced_at = now;
         }
+        // An exchange that does not answer should send candles all the same: its time goes on at least as fast as ours.
+        let market_now = market_now.plus(now.duration_since(self.probe.advanced_at));
         let timing = &self.settings.timing;
         for subscription in self.subscriptions.values_mut() {
             subscription.check_staleness(market_now, now, timing.stale_after);

@@ -5,6 +5,7 @@ use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
+use super::closing::closing_checked;
 use super::peaks::{needs_recording, update_peaks};
 use super::{
     AccountEvent, AccountRecord, AccountState, AccountValue, CommandSource, Latch, LatchReason,
@@ -24,6 +25,7 @@ pub fn decide(state: &AccountState, event: AccountEvent) -> Vec<AccountRecord> {
             .decide_command(at, seq, &command)
             .into_iter()
             .collect(),
+        AccountEvent::ClosingChecked(check) => closing_checked(state, check).into_iter().collect(),
         AccountEvent::Valued { .. } if state.latch.is_some() => Vec::new(),
         AccountEvent::Valued {
             at,
@@ -95,6 +97,7 @@ fn operator_latch(state: &AccountState, at: UtcMs, source: CommandSource) -> Lat
         equity: value.map_or(Decimal::ZERO, |v| v.equity),
         peak: value.map_or(Decimal::ZERO, |v| v.peak),
         command: Some(source),
+        positions: Vec::new(),
     }
 }
 
@@ -121,5 +124,6 @@ fn tripped_breaker(value: &AccountValue) -> Option<Latch> {
         equity,
         peak,
         command: None,
+        positions: Vec::new(),
     })
 }

@@ -18,8 +18,23 @@ pub fn operator_event(account: &AccountKey, record: &AccountRecord) -> Option<Ev
             trigger: latch.trigger.to_string(),
             equity: latch.equity,
             peak: latch.peak,
+            positions: latch.positions.clone(),
             by: latch.command.as_ref().map(|command| command.by.clone()),
             reason: latch.command.as_ref().map(|command| command.reason.clone()),
+        }),
+        AccountRecord::Flattened(flat) => Some(EventBody::AccountFlattened {
+            account,
+            latch_id: flat.latch_id.clone(),
+            trades: flat.trades,
+            pnl: flat.pnl,
+            equity: flat.equity,
+        }),
+        AccountRecord::StillOpen(still_open) => Some(EventBody::AccountStillOpen {
+            account,
+            latch_id: still_open.latch_id.clone(),
+            reminder: still_open.reminder,
+            after_ms: still_open.after_ms,
+            positions: still_open.positions.clone(),
         }),
         AccountRecord::Unlatched(command) => Some(EventBody::AccountUnlatched {
             account,

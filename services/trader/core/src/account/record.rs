@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use protocol::event::OpenPosition;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -32,12 +33,26 @@ pub enum AccountRecord {
     ValueRecorded(AccountValue),
     /// An account breaker tripped, or the operator flattened the account: all positions are closed, no book enters.
     Latched(Latch),
+    /// The latched account is flat: every journal of its books says so, and in live mode the exchange too.
+    Flattened(Flattened),
+    /// Positions of the latched account are still open; the operator has been told.
+    StillOpen(StillOpen),
     /// The operator ended the latch.
     Unlatched(UnlatchCommand),
     /// The operator paused entries.
     EntriesPaused(Pause),
     /// The operator resumed entries.
     EntriesResumed(Pause),
+}
+
+impl AccountRecord {
+    /// The latch that this record begins; `None` for another record.
+    pub const fn latch_mut(&mut self) -> Option<&mut Latch> {
+        match self {
+            Self::Latched(latch) => Some(latch),
+            _ => None,
+        }
+    }
 }
 
 /// Equity of an account with its all-time and daily peak.
@@ -71,6 +86,35 @@ pub struct Latch {
     /// The operator's command; `None` if a breaker tripped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<CommandSource>,
+    /// Positions that were open at that time, and entries that could still open one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub positions: Vec<OpenPosition>,
+}
+
+/// Result of closing a latched account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flattened {
+    /// Id of the latch.
+    pub latch_id: String,
+    /// Positions that were closed since the latch.
+    pub trades: u64,
+    /// Profit of these positions after fees and funding; negative for a loss.
+    pub pnl: Decimal,
+    /// Equity of all books afterwards.
+    pub equity: Decimal,
+}
+
+/// Positions of a latched account that are not closed in time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StillOpen {
+    /// Id of the latch.
+    pub latch_id: String,
+    /// Number of this reminder of the latch, from 1.
+    pub reminder: u32,
+    /// Time since the latch in milliseconds, wall clock.
+    pub after_ms: u64,
+    /// The positions, with what protects each.
+    pub positions: Vec<OpenPosition>,
 }
 
 /// What can latch an account.

@@ -8,7 +8,9 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
 use super::peaks::update_peaks;
-use super::{AccountRecord, AccountValue, CommandSource, Latch, Pause};
+use super::{
+    AccountRecord, AccountValue, ClosingCheck, ClosingProgress, CommandSource, Latch, Pause,
+};
 use crate::orders::InstallationId;
 
 /// Input of an account.
@@ -39,6 +41,8 @@ pub enum AccountEvent {
         /// Command as stored in the operator journal.
         command: AccountCommandRecord,
     },
+    /// All books were checked while the account is latched.
+    ClosingChecked(ClosingCheck),
 }
 
 /// State of one account.
@@ -50,6 +54,8 @@ pub struct AccountState {
     pub recorded_value: Option<AccountValue>,
     /// The active latch; `None` while the account is not latched.
     pub latch: Option<Latch>,
+    /// What the operator was told about the close of the latched account.
+    pub closing: ClosingProgress,
     /// Active pauses of entries.
     pub pauses: Vec<Pause>,
     /// Sequence in the operator journal of the last command that changed something; 0 before the first.
@@ -95,10 +101,23 @@ impl AccountState {
             }
             AccountRecord::Latched(latch) => {
                 self.latch = Some(latch.clone());
+                self.closing = ClosingProgress::default();
                 latch
                     .command
                     .iter()
                     .for_each(|source| self.note_command_seq(source));
+            }
+            AccountRecord::Flattened(_) => {
+                self.closing = ClosingProgress {
+                    reminders: 0,
+                    is_flat: true,
+                };
+            }
+            AccountRecord::StillOpen(still_open) => {
+                self.closing = ClosingProgress {
+                    reminders: still_open.reminder,
+                    is_flat: false,
+                };
             }
             AccountRecord::Unlatched(command) => {
                 (self.value, self.recorded_value, self.latch) = (None, None, None);

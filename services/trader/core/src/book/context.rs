@@ -3,6 +3,8 @@
 use protocol::time::UtcMs;
 
 use super::{BookConfig, BookRecord, BookState};
+use crate::circuit_breaker::Breaker;
+use crate::protections::{EntryLock, EntryLockKind};
 use crate::symbol_filters::SymbolFilters;
 
 /// Inputs of a decision that come from outside the book.
@@ -53,22 +55,43 @@ impl DecisionContext<'_> {
         inputs.exchange_time.0.saturating_sub(close.0) <= self.config.base.millis()
     }
 
-    /// The `PositionClosed` record of a trade, followed by the entry locks that the trade causes.
+    /// The `PositionClosed` record of a trade, followed by the breakers and entry locks that the trade resets or causes.
     pub(super) fn with_locks(self, state: &BookState, trade: BookRecord) -> Vec<BookRecord> {
         let mut after = state.clone();
-        let locks = match after.apply(&trade) {
-            Ok(()) => {
+        let (locks, at) = match (after.apply(&trade), &trade) {
+            (Ok(()), BookRecord::PositionClosed(closed)) => {
                 let protections = &self.config.protections;
-                protections.locks_after(&after.recent_trades, after.consecutive_losses)
+                let losses = after.consecutive_losses;
+                let locks = protections.locks_after(&after.recent_trades, losses);
+                (locks, closed.at)
             }
             // The caller gets the same error when it applies the record.
-            Err(_) => Vec::new(),
+            _ => return vec![trade],
         };
-        let locks = locks.into_iter().map(|l| BookRecord::EntriesLocked {
-            lock: l.lock,
-            until: l.until,
-            reason: l.reason,
-        });
-        [trade].into_iter().chain(locks).collect()
+        let mut records = vec![trade];
+        if after.tripped_breakers.contains(&Breaker::PositionLoss) {
+            let breaker = Breaker::PositionLoss;
+            records.push(BookRecord::BreakerReset { breaker, at });
+        }
+        for EntryLock {
+            lock,
+            until,
+            reason,
+        } in locks
+        {
+            if lock == EntryLockKind::ConsecutiveLosses {
+                records.push(BookRecord::BreakerTripped {
+                    breaker: Breaker::ConsecutiveLosses,
+                    at,
+                    reason: reason.clone(),
+                });
+            }
+            records.push(BookRecord::EntriesLocked {
+                lock,
+                until,
+                reason,
+            });
+        }
+        records
     }
 }

@@ -4,6 +4,7 @@ use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
+use super::breakers::{self, ObservedBreakers};
 use super::context::{DecisionContext, DecisionInputs};
 use super::execution::{self, ExecutionEvent};
 use super::{BookConfig, BookPhase, BookRecord, BookState, DropReason, ExitReason};
@@ -51,6 +52,13 @@ pub enum BookEvent {
         /// Newest price, at which a paper position is closed.
         price: Price,
     },
+    /// The circuit breakers that do not follow from the book's own records were evaluated.
+    BreakersChecked {
+        /// Exchange time of the check.
+        at: UtcMs,
+        /// What was found.
+        observed: ObservedBreakers,
+    },
     /// An error that only the operator can resolve.
     Failed {
         /// What failed, in one line.
@@ -96,6 +104,9 @@ pub fn decide(
         BookEvent::Failed { reason } => vec![BookRecord::BookHalted { reason }],
         BookEvent::CapitalAllocated { capital } => context.capital_allocated(state, capital),
         _ if *phase == BookPhase::Unopened => Vec::new(),
+        BookEvent::BreakersChecked { at, observed } => {
+            breakers::breakers_checked(state, at, observed)
+        }
         BookEvent::Execution(event) => execution::decide(context, state, event),
         // If the book is not flat, the bar's last candle arrives again, and may close the position before the signal
         // is judged.
@@ -175,7 +186,12 @@ impl DecisionContext<'_> {
         match &state.phase {
             BookPhase::EntryPending(_) => {
                 let reason = DropReason::AccountLatched;
-                vec![BookRecord::EntryDropped { at, reason }]
+                let rejection = None;
+                vec![BookRecord::EntryDropped {
+                    at,
+                    reason,
+                    rejection,
+                }]
             }
             BookPhase::Open(position) => {
                 let exit = self.market_exit(position, price, ExitReason::AccountLatched);

@@ -5,6 +5,7 @@ use protocol::time::UtcMs;
 use super::context::{DecisionContext, DecisionInputs, EntryPermission};
 use super::{BookPhase, BookRecord, BookState, Entry};
 use crate::candle::Interval;
+use crate::circuit_breaker::Breaker;
 use crate::entry::{Bracket, SignalRejection, bracket};
 use crate::orders::{ClientOrderId, Leg, Order, OrderSide, OrderType};
 use crate::strategy::Signal;
@@ -81,6 +82,9 @@ impl DecisionContext<'_> {
             EntryPermission::ExternalPosition => return Err(SignalRejection::ExternalPosition),
             EntryPermission::OtherSettings => return Err(SignalRejection::OtherSettings),
         };
+        if state.tripped_breakers.contains(&Breaker::StaleData) {
+            return Err(SignalRejection::StaleData);
+        }
         if inputs.is_exchange_failing {
             return Err(SignalRejection::ExchangeErrors);
         }

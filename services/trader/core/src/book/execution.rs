@@ -414,9 +414,10 @@ fn after_entry_order(
         {
             vec![BookRecord::OrderIntended(again)]
         }
-        Some(OrderStatus::ClosedUnfilled { .. }) => vec![BookRecord::EntryDropped {
+        Some(OrderStatus::ClosedUnfilled { code }) => vec![BookRecord::EntryDropped {
             at: now,
             reason: DropReason::NotAccepted,
+            rejection: code.and_then(|code| state.exchange_rejection(code)),
         }],
         Some(
             OrderStatus::Intended | OrderStatus::OutcomeUnknown { .. } | OrderStatus::Accepted,

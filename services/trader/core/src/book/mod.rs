@@ -14,8 +14,11 @@
 //! A live book ([`LiveConfig`]) submits orders instead of filling on paper: its entry order is intended together with
 //! `EntryDecided`, and the records that follow from the exchange's answers are decided in `execution`.
 //!
+//! `BreakersChecked` records the circuit breakers of an open or flat book that have tripped or reset.
+//!
 //! `PositionClosed` is followed by the entry locks that the trade causes (`EntriesLocked`).
 
+mod breakers;
 mod config;
 mod context;
 mod decide;
@@ -27,6 +30,7 @@ mod position_loss;
 mod record;
 mod state;
 
+pub use breakers::ObservedBreakers;
 pub use config::{BookConfig, InvalidConfig, LiveConfig};
 pub use context::{DecisionInputs, EntryPermission};
 pub use decide::{BookEvent, Unhalt, decide, decide_candle};
@@ -35,8 +39,8 @@ pub use execution::{
     funding_unknown_since, is_unprotected, reconciliation_tasks, required_stop, resting_orders,
 };
 pub use exit_reason::ExitReason;
-pub use record::{BookRecord, DropReason, Entry, Position, Trade, Writer};
+pub use record::{BookRecord, DropReason, Entry, ExchangeRejection, Position, Trade, Writer};
 pub use state::{
-    BookPhase, BookState, FoldError, LostEntry, RejectedSignals,
+    BookPhase, BookState, FoldError, LostEntry, RejectedEntries, RejectedSignals,
     first_needed_candle,
 };

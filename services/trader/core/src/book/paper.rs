@@ -50,7 +50,11 @@ impl DecisionContext<'_> {
             return Vec::new();
         }
         match self.fill_entry(entry, candle, inputs) {
-            Err(reason) => vec![BookRecord::EntryDropped { at, reason }],
+            Err(reason) => vec![BookRecord::EntryDropped {
+                at,
+                reason,
+                rejection: None,
+            }],
             Ok(position) => {
                 let mut records = vec![BookRecord::PositionOpened(position)];
                 let mut after = state.clone();
@@ -153,8 +157,11 @@ impl DecisionContext<'_> {
             return Vec::new();
         }
         let exit = self.market_exit(position, candle.close, ExitReason::PositionLoss);
-        let mut records = self.close_position(state, position, at, exit);
-        records.push(position_loss_tripped(at));
+        let mut records = vec![position_loss_tripped(at)];
+        let mut after = state.clone();
+        if after.apply_all(&records).is_ok() {
+            records.extend(self.close_position(&after, position, at, exit));
+        }
         records
     }
 

@@ -81,6 +81,9 @@ pub enum BookRecord {
         at: UtcMs,
         /// Reason for dropping the entry.
         reason: DropReason,
+        /// How the exchange rejected the order; `None` if it did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rejection: Option<ExchangeRejection>,
     },
     /// An entry that was dropped because its order never reached the exchange is pending again: the order has appeared.
     EntryAdopted(LostEntry),
@@ -99,10 +102,17 @@ pub enum BookRecord {
     BreakerTripped {
         /// Breaker of this book that tripped.
         breaker: Breaker,
-        /// Open time of the candle that tripped it.
+        /// Open time of the candle that tripped it; the exchange's time for a breaker that no candle trips.
         at: UtcMs,
         /// Reason as text for the operator.
         reason: String,
+    },
+    /// A circuit breaker of this book has reset.
+    BreakerReset {
+        /// Breaker of this book that has reset.
+        breaker: Breaker,
+        /// Exchange time of the reset.
+        at: UtcMs,
     },
     /// Entries are locked for a time.
     EntriesLocked {
@@ -167,6 +177,15 @@ pub enum BookRecord {
         #[serde(flatten)]
         costs: FillCosts,
     },
+}
+
+/// The answer with which the exchange rejected an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeRejection {
+    /// Error code of the exchange.
+    pub code: i64,
+    /// Error text of the exchange, in one line.
+    pub text: String,
 }
 
 /// A decided entry with its stop and target.
@@ -278,6 +297,7 @@ impl BookRecord {
             Self::FundingPaid { .. } => "funding_paid",
             Self::PositionClosed(_) => "position_closed",
             Self::BreakerTripped { .. } => "breaker_tripped",
+            Self::BreakerReset { .. } => "breaker_reset",
             Self::EntriesLocked { .. } => "entries_locked",
             Self::BookHalted { .. } => "book_halted",
             Self::BookUnhalted { .. } => "book_unhalted",

@@ -1,7 +1,7 @@
 //! State of a book: the fold of its records. A record that cannot follow is an error, for which the caller halts the book;
 //! folding never panics.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::VERSION;
 use protocol::ids::SubjectToken;
@@ -10,7 +10,10 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use crate::book::{BookConfig, BookRecord, Entry, ExitReason, Position, Trade, Writer};
+use crate::book::{
+    BookConfig, BookRecord, Entry, ExchangeRejection, ExitReason, Position, Trade, Writer,
+};
+use crate::circuit_breaker::Breaker;
 use crate::entry::SignalRejection;
 use crate::fixed_point::{Price, Qty, SCALE, notional};
 use crate::orders::{ClientOrderId, Fill, FillCosts, Leg, Order, OrderStatus, TrackedOrder};
@@ -46,6 +49,12 @@ pub struct BookState {
     pub rejected_bar: Option<UtcMs>,
     /// Rejected signals, by reason.
     pub rejected_signals: BTreeMap<SignalRejection, RejectedSignals>,
+    /// Entry orders that the exchange rejected, by error code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected_entries: BTreeMap<i64, RejectedEntries>,
+    /// Circuit breakers of the book that are tripped.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub tripped_breakers: BTreeSet<Breaker>,
     /// Entry locks and the market time at which each ends.
     pub locks: BTreeMap<EntryLockKind, UtcMs>,
     /// Losses in a row since the consecutive-losses breaker last tripped.
@@ -88,6 +97,17 @@ pub struct RejectedSignals {
     pub count: u64,
     /// Close time of the newest bar with such a signal.
     pub last_bar: UtcMs,
+}
+
+/// The entry orders of a book that the exchange rejected with one error code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedEntries {
+    /// Number of orders.
+    pub count: u64,
+    /// Exchange time of the newest such order.
+    pub last_at: UtcMs,
+    /// Error text of the newest rejection, in one line.
+    pub text: String,
 }
 
 /// Phase of a book.
@@ -239,7 +259,18 @@ impl BookState {
             (BookPhase::Flat, BookRecord::EntriesLocked { lock, until, .. }) => {
                 self.lock_entries(*lock, *until);
             }
-            (BookPhase::Flat | BookPhase::Open(_), BookRecord::BreakerTripped { .. }) => {}
+            (
+                BookPhase::Flat | BookPhase::EntryPending(_) | BookPhase::Open(_),
+                BookRecord::BreakerTripped { breaker, .. },
+            ) => {
+                self.tripped_breakers.insert(*breaker);
+            }
+            (
+                BookPhase::Flat | BookPhase::EntryPending(_) | BookPhase::Open(_),
+                BookRecord::BreakerReset { breaker, .. },
+            ) => {
+                self.tripped_breakers.remove(breaker);
+            }
             (BookPhase::EntryPending(_) | BookPhase::Open(_), BookRecord::OrderIntended(order)) => {
                 self.order_intended(order);
             }
@@ -444,6 +475,16 @@ impl BookState {
             let order = tracked.order.clone();
             return self.remember_lost_entry(order);
         }
+        if let BookRecord::OrderClosedUnfilled {
+            code: Some(code),
+            reason,
+            ..
+        } = record
+            && tracked.order.leg == Leg::Entry
+        {
+            let at = tracked.order.at;
+            return self.entry_rejected(*code, reason, at);
+        }
         let is_external = tracked.order.reason == Some(ExitReason::External);
         if let OrderStatus::Filled(fill) = &tracked.status {
             let (fill, leg) = (*fill, tracked.order.leg);
@@ -469,6 +510,23 @@ impl BookState {
             Qty::from_units(position.quantity.units().saturating_add(fill.quantity.units()));
         position.fee = position.fee.saturating_add(fee);
         self.fees = self.fees.saturating_add(fee);
+    }
+
+    fn entry_rejected(&mut self, code: i64, text: &str, at: UtcMs) {
+        let count = self.rejected_entries.get(&code).map_or(0, |r| r.count);
+        let rejected = RejectedEntries {
+            count: count + 1,
+            last_at: at,
+            text: text.to_owned(),
+        };
+        self.rejected_entries.insert(code, rejected);
+    }
+
+    /// The newest rejection of an entry order with this code; `None` if there was none.
+    pub fn exchange_rejection(&self, code: i64) -> Option<ExchangeRejection> {
+        let rejected = self.rejected_entries.get(&code)?;
+        let text = rejected.text.clone();
+        Some(ExchangeRejection { code, text })
     }
 
     /// The fee of an entry is an estimate until its trades have been read.

@@ -166,10 +166,12 @@ fn position_that_lost_more_than_three_percent_of_the_equity_is_closed() {
         match &records[..] {
             [] => assert!(!closed, "{close}"),
             [
-                BookRecord::PositionClosed(trade),
                 BookRecord::BreakerTripped { .. },
+                BookRecord::PositionClosed(trade),
+                BookRecord::BreakerReset { .. },
             ] => {
                 assert!(closed, "{close}");
+                assert!(book.state.tripped_breakers.is_empty());
                 // 38,807.9 less 0.02 %, on the tick below.
                 assert_eq!(trade.exit_price, price("38800.1"));
                 assert_eq!(trade.reason, ExitReason::PositionLoss);

@@ -60,6 +60,7 @@ fn golden_file(record: &BookRecord) -> &'static str {
         BookRecord::SignalRejected { .. } => include_str!("../golden/signal_rejected.json"),
         BookRecord::FundingPaid { .. } => include_str!("../golden/funding_paid.json"),
         BookRecord::BreakerTripped { .. } => include_str!("../golden/breaker_tripped.json"),
+        BookRecord::BreakerReset { .. } => include_str!("../golden/breaker_reset.json"),
         BookRecord::EntriesLocked { .. } => include_str!("../golden/entries_locked.json"),
         BookRecord::EntryDropped { .. } => include_str!("../golden/entry_dropped.json"),
         BookRecord::EntryAdopted(_) => include_str!("../golden/entry_adopted.json"),
@@ -115,6 +116,7 @@ fn every_record_is_written_and_read_as_committed() {
             "funding_paid",
             "entries_locked",
             "breaker_tripped",
+            "breaker_reset",
             "book_halted",
             "book_unhalted",
             "order_intended",
@@ -182,7 +184,7 @@ fn operator_event_is_made_of_money_changes_and_required_actions() {
             | BookRecord::OrderClosedUnfilled { code: None, .. }
             | BookRecord::OrderCostsRecorded { .. }
             | BookRecord::EntriesLocked {
-                lock: EntryLockKind::CooldownPeriod,
+                lock: EntryLockKind::CooldownPeriod | EntryLockKind::ConsecutiveLosses,
                 ..
             } => None,
             BookRecord::WriterChanged { .. } => Some("book_acquired"),

@@ -5,6 +5,7 @@
 mod account;
 #[cfg(test)]
 mod backtest;
+mod breakers;
 #[cfg(test)]
 mod entries;
 #[cfg(test)]

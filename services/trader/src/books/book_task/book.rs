@@ -45,6 +45,18 @@ const RULES_DEADLINE: Duration = Duration::from_secs(3);
 /// Delay before a failed call to the exchange is repeated.
 pub(super) const RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// Whether the candles of a book's symbol arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FeedState {
+    /// Candles arrive.
+    Fresh,
+    /// No candle has arrived since this time of the exchange.
+    Stale {
+        /// End of the newest candle.
+        since: UtcMs,
+    },
+}
+
 pub(super) struct Book {
     pub(super) ctx: Arc<Context>,
     pub(super) symbol: SubjectToken,
@@ -60,7 +72,8 @@ pub(super) struct Book {
     pub(super) last_candle: Option<Candle>,
     /// When the last snapshot was stored; `None` before the first.
     pub(super) last_snapshot_at: Option<Instant>,
-    pub(super) volatility_breaker_tripped: bool,
+    /// Whether candles arrive: `None` before the first event of the feed, else since when they do not.
+    pub(super) feed_state: Option<FeedState>,
     pub(super) ready: bool,
     /// Since when the book is stalled, if so. The operator is notified of the begin and the end.
     pub(super) failing_since: Option<Instant>,
@@ -199,7 +212,12 @@ impl Book {
         DecisionInputs {
             exchange_time,
             entry_permission: self.entry_permission(),
-            is_exchange_failing: self.ctx.data_client.feed_stats().is_exchange_failing(),
+            is_exchange_failing: self
+                .ctx
+                .data_client
+                .feed_stats()
+                .exchange_failure()
+                .is_some(),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod accounting;
 mod book;
+mod breakers;
 mod entry_settings;
 mod execution;
 mod position_mismatch;
@@ -21,6 +22,7 @@ use protocol::ids::{BookKey, SubjectToken};
 use protocol::time::UtcMs;
 use runtime::journal::StoredBatch;
 use rust_decimal::Decimal;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookEvent, BookPhase, BookRecord, EntryPermission, first_needed_candle};
 use trader_core::candle::{Candle, Interval};
@@ -28,12 +30,20 @@ use trader_core::market_state::{BAR, BarHistory};
 
 use self::book::Book;
 pub(crate) use self::book::BookTaskEnd;
+use self::book::FeedState;
 use self::reconcile_schedule::ReconcileSchedule;
 use super::book_registry::{RegistryEntry, StopRequirement};
+use super::warm_up_queue::WarmUpTicket;
 use crate::app::context::Context;
 
-/// Bars requested of each interval for the warm-up: the largest page of Binance.
-const WARM_UP_BARS: usize = 1500;
+/// Bars of 30 minutes requested for the warm-up: the largest page of Binance.
+const WARM_UP_BARS: usize = 1_500;
+/// Hours requested, of which RSI14 and ten changes are made: the largest page of a low weight.
+const WARM_UP_HOURS: usize = 499;
+/// Bars of four hours requested, of which the trend is made: the largest page of a middle weight.
+const WARM_UP_FOUR_HOURS: usize = 1_000;
+/// Interval of the checks of circuit breakers between two candles.
+const BREAKER_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A snapshot older than this is not continued; the indicators are warmed up from the exchange.
 const MAX_CATCH_UP: Duration = Duration::from_hours(24);
 
@@ -147,7 +157,6 @@ impl Book {
             .subscribe(self.symbol.clone(), from)
             .await
             .map_err(|_| BookTaskEnd::Stopped)?;
-        self.volatility_breaker_tripped = self.market_state.is_volatility_breaker_tripped();
         self.ctx.account_monitor.wait_until_known().await;
         if let Some(signal) = self.market_state.last_signal() {
             let inputs = self.entry_inputs(now).await;
@@ -195,6 +204,13 @@ impl Book {
     /// exchange does not answer with bars.
     async fn warm_up(&mut self) -> Result<UtcMs, BookTaskEnd> {
         let mut schedule = ReconcileSchedule::for_symbol(&self.ctx, &self.symbol);
+        let now = self.ctx.data_client.clock().now();
+        let ticket = WarmUpTicket {
+            is_flat: self.state.position().is_none(),
+            next_close: BAR.close_of(BAR.open_of(now)),
+            symbol: self.symbol.clone(),
+        };
+        let _permit = self.ctx.warm_up_queue.enter(ticket).await;
         loop {
             match self.fetch_bars().await {
                 Ok((now, history)) => {
@@ -242,11 +258,11 @@ impl Book {
         let client = &self.ctx.data_client;
         let now = client.server_time().await?;
         let fetch =
-            |interval| client.closed_candles(&self.symbol, interval, None, WARM_UP_BARS, now);
+            |interval, count| client.closed_candles(&self.symbol, interval, None, count, now);
         let history = BarHistory {
-            bars: fetch(BAR).await?,
-            hours: fetch(Interval::H1).await?,
-            four_hours: fetch(Interval::H4).await?,
+            bars: fetch(BAR, WARM_UP_BARS).await?,
+            hours: fetch(Interval::H1, WARM_UP_HOURS).await?,
+            four_hours: fetch(Interval::H4, WARM_UP_FOUR_HOURS).await?,
         };
         Ok((now, history))
     }
@@ -259,6 +275,8 @@ impl Book {
     ) -> Result<(), BookTaskEnd> {
         let account = Arc::clone(&self.ctx.account_monitor);
         let mut schedule = ReconcileSchedule::for_symbol(&self.ctx, &self.symbol);
+        let mut breaker_checks = interval(BREAKER_CHECK_INTERVAL);
+        breaker_checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut closing = false;
         loop {
             if self.is_wound_down() {
@@ -280,6 +298,10 @@ impl Book {
                     }
                     continue;
                 }
+                _ = breaker_checks.tick() => {
+                    self.check_breakers().await?;
+                    continue;
+                }
                 event = feed.recv() => event,
             };
             // The feed ends with the process; which of the two is noticed first is random.
@@ -289,6 +311,7 @@ impl Book {
             match event {
                 FeedEvent::Candle(candle) => {
                     let is_caught_up = feed.is_caught_up();
+                    self.feed_state.get_or_insert(FeedState::Fresh);
                     self.on_candle_closed(candle, feed.market_now()).await?;
                     self.ready |= is_caught_up;
                     self.stop_waiting();
@@ -298,11 +321,14 @@ impl Book {
                 }
                 FeedEvent::Stale { since } => {
                     self.component.set_state(ComponentState::Retrying);
+                    self.feed_state = Some(FeedState::Stale { since });
                     let reason = format!("no candle since {since}");
                     self.report_failure(&reason);
                     self.waits_for = Some(reason);
+                    self.check_breakers().await?;
                 }
                 FeedEvent::Recovered { after } => {
+                    self.feed_state = Some(FeedState::Fresh);
                     tracing::info!(symbol = %self.symbol, after = %format_duration(after), "candle stream recovered");
                 }
                 FeedEvent::Refused { reason } => {
@@ -377,7 +403,7 @@ impl Book {
             self.report_recovery();
         }
         if bar_closed {
-            self.report_volatility_breaker();
+            self.check_breakers().await?;
             self.store_snapshot().await;
         }
         Ok(())

@@ -90,7 +90,7 @@ impl Book {
             market_state: restored.unwrap_or(new_state),
             last_candle: None,
             last_snapshot_at: None,
-            volatility_breaker_tripped: false,
+            feed_state: None,
             ready: false,
             failing_since: None,
             verdict: Verdict::default(),

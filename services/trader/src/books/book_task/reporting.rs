@@ -10,7 +10,6 @@ use runtime::clock;
 use runtime::journal::BatchPosition;
 use trader_core::book::{BookPhase, BookRecord};
 use trader_core::book_status::{self, PricePoint, report};
-use trader_core::circuit_breaker::Breaker;
 use trader_core::entry::SignalRejection;
 use trader_core::event_mapping::operator_event;
 
@@ -42,13 +41,25 @@ impl Book {
                     quantity = %entry.quantity, reference = %entry.reference_price, rsi = %entry.rsi,
                     stop = %entry.stop_price, target = %entry.target_price, "entry decided");
             }
-            BookRecord::EntryDropped { reason, .. } => {
-                tracing::warn!(%symbol, %reason, "entry dropped");
+            BookRecord::EntryDropped {
+                reason, rejection, ..
+            } => {
+                let rejection = rejection.as_ref();
+                tracing::warn!(%symbol, %reason, code = rejection.map(|r| r.code),
+                    text = rejection.map(|r| r.text.as_str()), "entry dropped");
             }
-            // A stale signal is rejected at every start.
+            BookRecord::SignalRejected {
+                strategy,
+                reason: SignalRejection::StaleSignal,
+                bar_close,
+            } if !self.ready => {
+                self.ctx.book_registry.note_missed_signal(symbol);
+                tracing::warn!(%symbol, strategy = strategy.as_str(), bar = %bar_close,
+                    "signal missed: its bar closed before the book was ready");
+            }
             BookRecord::SignalRejected {
                 strategy, reason, ..
-            } if *reason != SignalRejection::StaleSignal => {
+            } => {
                 tracing::info!(%symbol, strategy = strategy.as_str(), code = reason.as_str(),
                     reason = reason.describe(), "signal rejected");
             }
@@ -56,6 +67,9 @@ impl Book {
                 breaker, reason, ..
             } => {
                 tracing::warn!(%symbol, breaker = breaker.as_str(), reason, "circuit breaker tripped");
+            }
+            BookRecord::BreakerReset { breaker, .. } => {
+                tracing::info!(%symbol, breaker = breaker.as_str(), "circuit breaker reset");
             }
             BookRecord::EntriesLocked {
                 lock,
@@ -87,8 +101,7 @@ impl Book {
                 tracing::warn!(%symbol, order = %lost.order.client_order_id,
                     "entry that was believed lost is pending again");
             }
-            BookRecord::SignalRejected { .. }
-            | BookRecord::BookOpened { .. }
+            BookRecord::BookOpened { .. }
             | BookRecord::OrderCostsRecorded { .. }
             | BookRecord::BookHalted { .. } => {}
         }
@@ -220,27 +233,6 @@ impl Book {
         let (boot, symbol) = (&self.ctx.identity.boot, &self.symbol);
         let id = format!("{boot}:{symbol}:{}:{}", body.kind(), at.0);
         self.ctx.outbox.enqueue(Event::new(id, at, body));
-    }
-
-    /// Reports when the volatility breaker trips or resets. Its state follows from the market and is not journaled.
-    pub(super) fn report_volatility_breaker(&mut self) {
-        let now = self.market_state.is_volatility_breaker_tripped();
-        if std::mem::replace(&mut self.volatility_breaker_tripped, now) == now {
-            return;
-        }
-        let (scope, breaker) = (self.key.to_string(), Breaker::Volatility.to_string());
-        tracing::info!(symbol = %self.symbol, tripped = now, "volatility breaker changed");
-        self.publish_event(if now {
-            EventBody::BreakerTripped {
-                scope,
-                breaker,
-                reason: "the price moved by more than 3 standard deviations in 30 minutes; new \
-                         positions have half the size"
-                    .to_owned(),
-            }
-        } else {
-            EventBody::BreakerReset { scope, breaker }
-        });
     }
 
     fn build_report(&self) -> BookReport {
