@@ -62,7 +62,9 @@ async fn cancel_stop(system: &LiveSystem) {
 async fn stop_rests_at_once_while_the_exchange_lists_no_trades() {
     let system = LiveSystem::start(&[(20, UP)], SPEED).await;
     system
-        .arm_fault(&json!({"fault": "empty-answer", "path": "/fapi/v1/userTrades", "for_ms": 40_000}))
+        .arm_fault(
+            &json!({"fault": "empty-answer", "path": "/fapi/v1/userTrades", "for_ms": 40_000}),
+        )
         .await;
     let _trader = system.trader_setup("one").start();
     wait_until_position_is_open(&system).await;
@@ -78,8 +80,7 @@ async fn stop_rests_at_once_while_the_exchange_lists_no_trades() {
 #[tokio::test]
 async fn fees_in_bnb_are_booked_and_hold_nothing_back() {
     let system = LiveSystem::start(&[(4, UP)], SPEED).await;
-    let in_bnb =
-        json!({"fault": "fee-asset", "account": API_KEY, "asset": "BNB", "balance": "5"});
+    let in_bnb = json!({"fault": "fee-asset", "account": API_KEY, "asset": "BNB", "balance": "5"});
     system.arm_fault(&in_bnb).await;
     let (code, output) = system.run_command("dry", "--dry-run").await;
     assert_eq!(code, 0, "{output}");
@@ -114,9 +115,7 @@ async fn position_closed_by_hand_in_three_parts_is_booked_and_nothing_halts() {
         system.place_manual_order("SELL", part).await;
         tokio::time::sleep(Duration::from_millis(1_500)).await;
     }
-    let closed = |r: &BookRecord| {
-        matches!(r, BookRecord::PositionClosed(trade) if trade.reason == ExitReason::External)
-    };
+    let closed = |r: &BookRecord| matches!(r, BookRecord::PositionClosed(trade) if trade.reason == ExitReason::External);
     system.wait_for_record("the trade", closed).await;
     system.wait_for_trades(1).await;
     system.audit().await;
@@ -148,7 +147,10 @@ async fn position_of_a_halted_book_gets_a_stop_when_it_loses_its_own() {
         "symbol={SYMBOL}&side=BUY&type=LIMIT&quantity=0.01&price=20000&timeInForce=GTC\
          &newClientOrderId=ba-zzzzzz-57kto0gwqguoe0000"
     );
-    client.call("POST", "/fapi/v1/order", &foreign).await.unwrap();
+    client
+        .call("POST", "/fapi/v1/order", &foreign)
+        .await
+        .unwrap();
     let halted = |r: &BookRecord| matches!(r, BookRecord::BookHalted { .. });
     system.wait_for_record("a halt", halted).await;
     cancel_stop(&system).await;
@@ -175,8 +177,13 @@ async fn entry_that_appears_late_is_protected_and_managed() {
     // Executed, answered with an error, and not shown for 12 s; the order can arrive for one second at this speed.
     let lost = json!({"fault": "fail-after", "status": 503, "code": -1007, "method": "POST", "path": "/fapi/v1/order"});
     system.arm_fault(&lost).await;
-    for path in ["/fapi/v1/order", "/fapi/v1/allOrders", "/fapi/v1/userTrades"] {
-        let hidden = json!({"fault": "query-lag", "ms": 12_000, "path": path, "times": "unlimited"});
+    for path in [
+        "/fapi/v1/order",
+        "/fapi/v1/allOrders",
+        "/fapi/v1/userTrades",
+    ] {
+        let hidden =
+            json!({"fault": "query-lag", "ms": 12_000, "path": path, "times": "unlimited"});
         system.arm_fault(&hidden).await;
     }
     let _trader = system
@@ -184,14 +191,21 @@ async fn entry_that_appears_late_is_protected_and_managed() {
         .env("RECV_WINDOW_MS", "20000")
         .start();
     let dropped = |r: &BookRecord| matches!(r, BookRecord::EntryDropped { .. });
-    system.wait_for_record("the entry is dropped", dropped).await;
+    system
+        .wait_for_record("the entry is dropped", dropped)
+        .await;
     eventually("a stop", UNSEEN, async || {
         let open = conditional_orders(&system).await;
         open.iter().any(is_stop).then_some(())
     })
     .await;
     let adopted = |r: &BookRecord| matches!(r, BookRecord::EntryAdopted(_));
-    system.wait_for_record("the entry is adopted", adopted).await;
-    assert!(matches!(system.book_state().await.phase, BookPhase::Open(_)));
+    system
+        .wait_for_record("the entry is adopted", adopted)
+        .await;
+    assert!(matches!(
+        system.book_state().await.phase,
+        BookPhase::Open(_)
+    ));
     system.wait_for_trades(1).await;
 }

@@ -134,7 +134,11 @@ impl ProtectionCheck<'_> {
         let is_scarce = self.client.is_request_weight_scarce();
         if std::mem::replace(&mut self.is_scarce, is_scarce) != is_scarce {
             let seconds = if is_scarce { SCARCE_INTERVAL } else { INTERVAL }.as_secs();
-            tracing::warn!(seconds, is_scarce, "interval of the protection check changed");
+            tracing::warn!(
+                seconds,
+                is_scarce,
+                "interval of the protection check changed"
+            );
         }
         if is_scarce { SCARCE_INTERVAL } else { INTERVAL }
     }
@@ -160,7 +164,9 @@ impl ProtectionCheck<'_> {
         }
         let stops = self.working_stops(&ours).await?;
         let is_unprotected = |position: &Unprotected| {
-            let of_symbol = stops.iter().filter(|(symbol, _)| *symbol == position.symbol.as_str());
+            let of_symbol = stops
+                .iter()
+                .filter(|(symbol, _)| *symbol == position.symbol.as_str());
             !WorkingStop::protect(of_symbol.map(|(_, stop)| *stop), position.quantity)
         };
         Ok(ours.into_iter().filter(is_unprotected).collect())
@@ -173,7 +179,11 @@ impl ProtectionCheck<'_> {
         let mut stops = Vec::new();
         if ours.len() > MOST_SYMBOLS {
             let orders = self.client.open_orders().await?;
-            stops.extend(orders.into_iter().filter_map(|o| Some((o.symbol, o.order.stop?))));
+            stops.extend(
+                orders
+                    .into_iter()
+                    .filter_map(|o| Some((o.symbol, o.order.stop?))),
+            );
             return Ok(stops);
         }
         for position in ours {
@@ -195,7 +205,12 @@ impl ProtectionCheck<'_> {
         }
         drop(known);
         let is_over = |symbol: &SubjectToken| unprotected.iter().all(|u| u.symbol != *symbol);
-        let over: Vec<SubjectToken> = self.reported.keys().filter(|s| is_over(s)).cloned().collect();
+        let over: Vec<SubjectToken> = self
+            .reported
+            .keys()
+            .filter(|s| is_over(s))
+            .cloned()
+            .collect();
         for symbol in over {
             let Some(since) = self.reported.remove(&symbol) else {
                 continue;
@@ -203,7 +218,10 @@ impl ProtectionCheck<'_> {
             let unprotected_ms = millis(since.elapsed());
             tracing::warn!(%symbol, unprotected_ms, "position has a stop again, or is closed");
             let book = self.ctx.account.book(symbol);
-            self.publish(EventBody::PositionProtected { book, unprotected_ms });
+            self.publish(EventBody::PositionProtected {
+                book,
+                unprotected_ms,
+            });
         }
     }
 
@@ -256,7 +274,9 @@ impl ProtectionCheck<'_> {
             ..
         } = outcome
         {
-            let closed = self.submit(symbol, *quantity, market_close(*quantity)?).await?;
+            let closed = self
+                .submit(symbol, *quantity, market_close(*quantity)?)
+                .await?;
             tracing::warn!(%symbol, outcome = %closed, "unprotected position beyond its stop closed");
         }
         Ok(())

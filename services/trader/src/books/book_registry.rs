@@ -113,7 +113,9 @@ impl BookRegistry {
     /// The stop that a position in each book's symbol must have.
     pub fn stop_requirements(&self) -> BTreeMap<SubjectToken, StopRequirement> {
         let entries = self.entries();
-        let stops = entries.iter().map(|(symbol, entry)| (symbol.clone(), entry.stop));
+        let stops = entries
+            .iter()
+            .map(|(symbol, entry)| (symbol.clone(), entry.stop));
         stops.collect()
     }
 

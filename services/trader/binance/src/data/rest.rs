@@ -129,7 +129,12 @@ impl RestClient {
         let span = minute..Interval::M1.close_of(minute);
         let page = self.candle_page(symbol, Interval::M1, span, 1).await?;
         let first = page.first();
-        let missing = || retry("candles", format!("{symbol}: minute {minute} is not listed yet"));
+        let missing = || {
+            retry(
+                "candles",
+                format!("{symbol}: minute {minute} is not listed yet"),
+            )
+        };
         first
             .map(|candle| candle.open.to_decimal())
             .ok_or_else(missing)

@@ -18,8 +18,8 @@ use crate::client::{Call, Priority, code};
 use crate::error::{rejected, retry};
 use crate::wire::Acknowledged;
 use crate::wire::account::{
-    AccountAnswer, BalanceAnswer, FeeBurnAnswer, IncomeAnswer, MarginType, PositionAnswer, PositionMode,
-    PositionModeAnswer, SymbolConfigAnswer,
+    AccountAnswer, BalanceAnswer, FeeBurnAnswer, IncomeAnswer, MarginType, PositionAnswer,
+    PositionMode, PositionModeAnswer, SymbolConfigAnswer,
 };
 use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer};
 
@@ -192,7 +192,9 @@ impl BinanceExecutionClient {
                 let counts = BESIDE_TRADES.contains(&kind.as_str());
                 last = last.max(at.0);
                 if seen.insert((kind, id, at)) && counts {
-                    let amount = -self.value_in_quote(&income.asset, income.income, at).await?;
+                    let amount = -self
+                        .value_in_quote(&income.asset, income.income, at)
+                        .await?;
                     payments.push(FundingPayment { at, amount });
                 }
             }

@@ -79,7 +79,9 @@ impl BinanceExecutionClient {
     /// The price of an asset in this minute; `None` if another was converted last.
     pub(super) fn known_price(&self, asset: &str, minute: UtcMs) -> Option<Decimal> {
         let known = self.lock_price();
-        let same = known.as_ref().filter(|(a, m, _)| a == asset && *m == minute);
+        let same = known
+            .as_ref()
+            .filter(|(a, m, _)| a == asset && *m == minute);
         same.map(|(_, _, price)| *price)
     }
 

@@ -189,7 +189,10 @@ mod tests {
         let by_hand = order(
             r#""status":"NEW","executedQty":"0","type":"STOP","side":"SELL","stopPrice":"1","origQty":"0.2""#,
         );
-        assert_eq!(ordinary_stop(&by_hand).unwrap().quantity, Some("0.2".parse().unwrap()));
+        assert_eq!(
+            ordinary_stop(&by_hand).unwrap().quantity,
+            Some("0.2".parse().unwrap())
+        );
     }
 
     #[test]

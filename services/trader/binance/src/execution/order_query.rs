@@ -53,7 +53,11 @@ impl BinanceExecutionClient {
         }
     }
 
-    pub(super) async fn by_id(&self, symbol: &SubjectToken, id: i64) -> Result<OrderAnswer, ExchangeError> {
+    pub(super) async fn by_id(
+        &self,
+        symbol: &SubjectToken,
+        id: i64,
+    ) -> Result<OrderAnswer, ExchangeError> {
         let call = Call::get(WHAT, "/fapi/v1/order")
             .param("symbol", symbol)
             .param("orderId", id)

@@ -37,7 +37,8 @@ impl BinanceExecutionClient {
         let mut sum = FillCosts::default();
         for trade in trades.values() {
             if trade.order_id != exchange_order_id {
-                let reason = format!("a trade of another order than {exchange_order_id} was answered");
+                let reason =
+                    format!("a trade of another order than {exchange_order_id} was answered");
                 return Err(retry(WHAT, reason));
             }
             traded = add(traded, trade.qty)?;

@@ -95,7 +95,13 @@ async fn fills_are_read_with_their_orders_and_costs() {
         for (trade, (order, answer)) in trades.iter().zip([(&entry, &bought), (&exit, &sold)]) {
             assert_eq!(trade.client_order_id, order.client_order_id.as_str());
             let costs = rig.costs(answer).await;
-            assert_eq!(trade.fill, Fill { costs, ..filled(answer) });
+            assert_eq!(
+                trade.fill,
+                Fill {
+                    costs,
+                    ..filled(answer)
+                }
+            );
         }
     }
     let later = UtcMs(rig.now().0 + 1);

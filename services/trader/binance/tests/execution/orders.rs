@@ -181,7 +181,10 @@ async fn fill_is_reported_while_its_trades_are_not_listed_and_costs_follow_later
     }
     rig.arm_fault(json!({"fault": "duplicate-rows", "path": "/fapi/v1/userTrades"}))
         .await;
-    assert_eq!(rig.costs(&placed).await.unwrap().fee.to_string(), "0.2000005");
+    assert_eq!(
+        rig.costs(&placed).await.unwrap().fee.to_string(),
+        "0.2000005"
+    );
     rig.shut_down().await;
 }
 
@@ -189,8 +192,10 @@ async fn fill_is_reported_while_its_trades_are_not_listed_and_costs_follow_later
 async fn fees_in_other_assets_are_converted_when_the_trade_was_made() {
     let mut rig = TestExchange::at_constant_price().await;
     for (asset, factor) in [("BNB", Some("0.9")), ("BNFCR", None)] {
-        rig.arm_fault(json!({"fault": "fee-asset", "account": "trader", "asset": asset, "balance": "1"}))
-            .await;
+        rig.arm_fault(
+            json!({"fault": "fee-asset", "account": "trader", "asset": asset, "balance": "1"}),
+        )
+        .await;
         let before = rig.balance().await;
         let entry = rig.market(Leg::Entry, "0.01");
         let bought = rig.place(&entry).await;
@@ -200,9 +205,14 @@ async fn fees_in_other_assets_are_converted_when_the_trade_was_made() {
         assert_eq!(costs.fee_in_other_assets, costs.fee, "{asset}");
         assert!(costs.balance_change().is_zero());
         let usual: rust_decimal::Decimal = "0.2000005".parse().unwrap();
-        let expected = factor.map_or(usual, |f| usual * f.parse::<rust_decimal::Decimal>().unwrap());
+        let expected = factor.map_or(usual, |f| {
+            usual * f.parse::<rust_decimal::Decimal>().unwrap()
+        });
         let difference = (costs.fee - expected).abs();
-        assert!(difference < usual / rust_decimal::Decimal::from(50), "{asset}: {costs:?}");
+        assert!(
+            difference < usual / rust_decimal::Decimal::from(50),
+            "{asset}: {costs:?}"
+        );
     }
     assert!(rig.client.pays_fees_in_other_asset().await.is_ok());
     rig.shut_down().await;

@@ -187,7 +187,9 @@ impl TestExchange {
     /// What an order that has ended cost; `None` while its trades are not listed.
     pub(crate) async fn costs(&self, answer: &OrderCallOutcome) -> Option<FillCosts> {
         let fill = filled(answer);
-        let id = fill.exchange_order_id.expect("the exchange names its order");
+        let id = fill
+            .exchange_order_id
+            .expect("the exchange names its order");
         let (client, symbol) = (&self.client, bitcoin());
         let costs = client.order_costs(&symbol, id, fill.quantity).await;
         costs.unwrap()

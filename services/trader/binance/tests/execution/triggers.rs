@@ -9,8 +9,7 @@ use trader_core::candle::Interval;
 use trader_core::orders::{Leg, OrderCallOutcome};
 
 use crate::test_exchange::{
-    SOON, TestExchange, bitcoin, filled, is_empty, is_outcome_unknown, is_working,
-    rejection_code,
+    SOON, TestExchange, bitcoin, filled, is_empty, is_outcome_unknown, is_working, rejection_code,
 };
 
 /// Bought at 40,000 in the second minute; the third falls by 1,000.

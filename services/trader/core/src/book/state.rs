@@ -506,8 +506,12 @@ impl BookState {
         if let Some(mean) = mean_price(position, fill) {
             position.entry_price = mean;
         }
-        position.quantity =
-            Qty::from_units(position.quantity.units().saturating_add(fill.quantity.units()));
+        position.quantity = Qty::from_units(
+            position
+                .quantity
+                .units()
+                .saturating_add(fill.quantity.units()),
+        );
         position.fee = position.fee.saturating_add(fee);
         self.fees = self.fees.saturating_add(fee);
     }

@@ -613,9 +613,15 @@ fn position_closed_by_hand_in_parts_is_booked_with_its_own_prices() {
 fn position_increased_by_hand_is_closed_as_a_whole_and_booked_to_the_last_digit() {
     let mut live = LiveBook::open();
     // The stop closes the position before anybody has looked at the trades.
-    live.finish_call(Leg::Stop, filled(fill("0.35", "39600", ENTRY + MINUTE, "7", "-145")));
+    live.finish_call(
+        Leg::Stop,
+        filled(fill("0.35", "39600", ENTRY + MINUTE, "7", "-145")),
+    );
     live.finish_call(Leg::Target, closed_unfilled());
-    assert!(live.receive_funding(&[]).is_empty(), "0.1 are not explained");
+    assert!(
+        live.receive_funding(&[]).is_empty(),
+        "0.1 are not explained"
+    );
     assert_eq!(live.tasks(), ["trades"]);
     let added = fill("0.1", "40050", ENTRY + 1_000, "1.6", "0");
     assert_eq!(
@@ -670,10 +676,19 @@ fn stop_follows_from_a_fill_whose_costs_are_unknown() {
     live.finish_call(Leg::Stop, accepted());
     live.finish_call(Leg::Target, accepted());
     assert_eq!(live.tasks(), ["costs entry 0"]);
-    live.finish_call(Leg::Stop, filled(Fill { costs: None, ..fill("0.25", "39600", ENTRY, "0", "0") }));
+    live.finish_call(
+        Leg::Stop,
+        filled(Fill {
+            costs: None,
+            ..fill("0.25", "39600", ENTRY, "0", "0")
+        }),
+    );
     live.finish_call(Leg::Target, closed_unfilled());
     assert_eq!(live.tasks(), ["costs entry 0", "costs stop 0"]);
-    assert!(live.receive_funding(&[]).is_empty(), "the costs are unknown");
+    assert!(
+        live.receive_funding(&[]).is_empty(),
+        "the costs are unknown"
+    );
     // In another asset, in part: the balance in the quote currency does not show it.
     let client_order_id = live.newest_order(Leg::Entry).client_order_id;
     let costs = FillCosts {
@@ -687,8 +702,14 @@ fn stop_follows_from_a_fill_whose_costs_are_unknown() {
         costs,
         now,
     });
-    assert_eq!(live.receive_costs(Leg::Stop, "4", "-100"), ["order_costs_recorded"]);
-    assert!(live.receive_costs(Leg::Stop, "5", "-100").is_empty(), "once");
+    assert_eq!(
+        live.receive_costs(Leg::Stop, "4", "-100"),
+        ["order_costs_recorded"]
+    );
+    assert!(
+        live.receive_costs(Leg::Stop, "5", "-100").is_empty(),
+        "once"
+    );
     assert_eq!(live.receive_funding(&[]), ["position_closed"]);
     assert_eq!(live.last_trade().pnl, dec("-108"));
     assert_eq!(live.book.state.balance_change, dec("-105"));
@@ -714,7 +735,10 @@ fn stop_of_somebody_else_takes_the_place_of_ours_and_closes_nothing() {
             ["order_intended"]
         );
         live.finish_call(Leg::Stop, accepted());
-        assert!(live.handle_event(ExecutionEvent::StopMissing { now }).is_empty());
+        assert!(
+            live.handle_event(ExecutionEvent::StopMissing { now })
+                .is_empty()
+        );
     }
 }
 
@@ -747,7 +771,12 @@ fn entry_that_was_believed_lost_and_fills_is_protected_at_once() {
         ]
     );
     assert!(live.handle_event(appeared).is_empty());
-    assert_eq!(live.newest_order(Leg::Stop).order_type, OrderType::Trigger { price: price("39600") });
+    assert_eq!(
+        live.newest_order(Leg::Stop).order_type,
+        OrderType::Trigger {
+            price: price("39600")
+        }
+    );
 }
 
 #[test]
@@ -798,8 +827,7 @@ fn comparison_with_the_exchange_finds_every_difference() {
         ..Reconciliation::default()
     };
     let now = UtcMs(live.now);
-    let compare =
-        |view: &ExchangeView| compare_with_exchange(&live.book.state, &ours, view, now);
+    let compare = |view: &ExchangeView| compare_with_exchange(&live.book.state, &ours, view, now);
     assert_eq!(compare(&usual), agreed);
 
     let mut odd = usual.clone();

@@ -14,8 +14,8 @@ use bearish_trader_core::book::{
 };
 use bearish_trader_core::fixed_point::{Price, Qty};
 use bearish_trader_core::orders::{
-    AccountTrade, ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, OpenOrder,
-    Order, OrderCallOutcome, OrderSide, OrderStatus, OrderType, WorkingStop,
+    AccountTrade, ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment,
+    Leg, OpenOrder, Order, OrderCallOutcome, OrderSide, OrderStatus, OrderType, WorkingStop,
 };
 use bearish_trader_core::strategy::Strategy::{OversoldBounce, ShortTheRip};
 use protocol::time::UtcMs;
@@ -116,20 +116,25 @@ impl Exchange {
     }
 
     fn open_of(&self, leg: Leg) -> impl Iterator<Item = &ExchangeOrder> {
-        let is_open = move |o: &&ExchangeOrder| {
-            o.state == ExchangeOrderState::Open && o.order.leg == leg
-        };
+        let is_open =
+            move |o: &&ExchangeOrder| o.state == ExchangeOrderState::Open && o.order.leg == leg;
         self.orders.values().filter(is_open)
     }
 
     fn is_shown(&self, id: &ClientOrderId) -> bool {
-        self.hidden_until.get(id).is_none_or(|until| self.now >= *until)
+        self.hidden_until
+            .get(id)
+            .is_none_or(|until| self.now >= *until)
     }
 
     /// A person adds to the position or reduces it.
     fn trade_by_hand(&mut self, random: &mut Random) {
         let quantity = Qty::from_units((1 + random.below(20)) * 1_000_000);
-        let leg = if random.below(2) == 0 { Leg::Entry } else { Leg::Exit };
+        let leg = if random.below(2) == 0 {
+            Leg::Entry
+        } else {
+            Leg::Exit
+        };
         let side = if self.position.is_sign_positive() {
             protocol::event::PositionSide::Long
         } else {
@@ -570,7 +575,10 @@ impl Run {
             let by_hand = self.book.state.orders.iter().filter(|o| {
                 o.order.leg == Leg::Entry && o.order.reason == Some(ExitReason::External)
             });
-            let by_hand: i64 = by_hand.filter_map(|o| o.fill()).map(|f| f.quantity.units()).sum();
+            let by_hand: i64 = by_hand
+                .filter_map(|o| o.fill())
+                .map(|f| f.quantity.units())
+                .sum();
             let filled: i64 = self
                 .exchange
                 .orders

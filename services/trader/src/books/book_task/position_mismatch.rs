@@ -9,9 +9,7 @@ use rust_decimal::Decimal;
 use trader_core::book::{
     BookEvent, BookPhase, ExecutionEvent, LostEntry, MAX_LATENESS, compare_with_exchange,
 };
-use trader_core::orders::{
-    ClientOrderId, ExecutionReport, OrderCallOutcome, OrderSide,
-};
+use trader_core::orders::{ClientOrderId, ExecutionReport, OrderCallOutcome, OrderSide};
 
 use super::book::Book;
 use super::reconcile_schedule::ReconcileSchedule;
@@ -90,7 +88,8 @@ impl Book {
         let from = UtcMs(now.0 - i64::try_from(LOOK_BACK.as_millis()).unwrap_or(0));
         let fills = client.fills_since(&self.symbol, from).await?;
         let opener = opener(&fills, position);
-        let installation = opener.and_then(|fill| ClientOrderId::installation_in(&fill.client_order_id));
+        let installation =
+            opener.and_then(|fill| ClientOrderId::installation_in(&fill.client_order_id));
         Ok(installation.is_some_and(|installation| installation == ours))
     }
 
@@ -190,7 +189,8 @@ mod tests {
             trade(3, Sell, "0.2"),
             trade(4, Sell, "0.1"),
         ];
-        let opened_by = |position: &str| opener(&fills, position.parse().unwrap()).unwrap().trade_id;
+        let opened_by =
+            |position: &str| opener(&fills, position.parse().unwrap()).unwrap().trade_id;
         assert_eq!(opened_by("-0.3"), 3);
         assert_eq!(opened_by("-0.1"), 4);
         let flip = [trade(1, Buy, "0.5"), trade(2, Sell, "0.8")];

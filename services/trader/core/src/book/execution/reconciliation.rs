@@ -12,8 +12,8 @@ use super::protective_orders::{MAX_TARGET_REJECTIONS, count_failed, newest_order
 use crate::book::{BookPhase, BookState};
 use crate::fixed_point::{Price, Qty};
 use crate::orders::{
-    ClientOrderId, ExchangeView, Fill, InstallationId, Leg, OpenOrder, Order, OrderStatus, PLACE_TAKEN, TrackedOrder,
-    WorkingStop,
+    ClientOrderId, ExchangeView, Fill, InstallationId, Leg, OpenOrder, Order, OrderStatus,
+    PLACE_TAKEN, TrackedOrder, WorkingStop,
 };
 
 /// How long after its decision an entry that was believed lost may still appear on the exchange.
