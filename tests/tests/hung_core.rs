@@ -8,7 +8,7 @@ use std::time::Duration;
 use bearish_tests::bus_reader;
 use bearish_tests::journals;
 use bearish_tests::system::System;
-use bearish_tests::wait::DEFAULT_TIMEOUT;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
 use protocol::exit_code::ExitCode;
 use trader_core::book::{BookPhase, BookRecord};
@@ -133,10 +133,13 @@ async fn halt_after_a_panic_survives_a_kill_and_ends_by_the_command_of_its_messa
     let next = setup.start();
     next.wait_until_running().await;
     next.wait_for_log("book halted").await;
-    let mut health = setup.clone().flags("health").start().into_process();
-    assert_eq!(health.exit_within(DEFAULT_TIMEOUT).await, 0);
-    let said = health.out().join("\n");
-    assert!(said.contains("ETHUSDT halted: bug: "), "{said}");
+    let health = async || {
+        let mut health = setup.clone().flags("health").start().into_process();
+        let code = health.exit_within(DEFAULT_TIMEOUT).await;
+        let output = health.out().join("\n");
+        (code == 0 && output.contains("ETHUSDT halted: bug: ")).then_some(())
+    };
+    eventually("health names the halt", DEFAULT_TIMEOUT, health).await;
     let status = setup.clone().flags("status").start().into_process();
     status.wait_for_log("ETHUSDT: halted: bug: ").await;
     let (code, output) = run_unhalt(&system, HUNG_SYMBOL).await;
@@ -154,6 +157,6 @@ async fn halt_after_a_panic_survives_a_kill_and_ends_by_the_command_of_its_messa
     assert_eq!(halts().await, 1);
     let events = bus_reader::stored_events(system.operator_bus()).await;
     let is_halt = |body: &EventBody| matches!(body, EventBody::BookHalted { .. });
-    let told = events.iter().filter(|stored| is_halt(&stored.event.body));
-    assert_eq!(told.count(), 1, "told once");
+    let halts = events.iter().filter(|stored| is_halt(&stored.event.body));
+    assert_eq!(halts.count(), 1, "published once");
 }

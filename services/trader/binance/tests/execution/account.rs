@@ -160,15 +160,15 @@ async fn list_of_symbols_is_read_over_a_slow_link_as_long_as_it_makes_progress()
 }
 
 #[tokio::test]
-async fn changed_leverage_margin_type_or_position_mode_is_told_in_one_line() {
+async fn changed_leverage_margin_type_or_position_mode_is_one_line() {
     let rig = TestExchange::at_constant_price().await;
     let difference = async || rig.client.settings_difference(&bitcoin(), 3).await;
-    let told = difference().await.unwrap().unwrap();
-    assert!(told.contains("expected ISOLATED and 3"), "{told}");
+    let line = difference().await.unwrap().unwrap();
+    assert!(line.contains("expected ISOLATED and 3"), "{line}");
     rig.client.prepare_symbol(&bitcoin(), 3).await.unwrap();
     assert_eq!(difference().await, Ok(None));
     rig.client.prepare_symbol(&bitcoin(), 2).await.unwrap();
-    let told = difference().await.unwrap().unwrap();
-    assert!(told.contains("leverage 2"), "{told}");
+    let line = difference().await.unwrap().unwrap();
+    assert!(line.contains("leverage 2"), "{line}");
     rig.shut_down().await;
 }

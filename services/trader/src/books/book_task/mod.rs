@@ -13,11 +13,10 @@ use std::time::Duration;
 
 use exchange::{ExchangeError, FeedEvent, FeedHandle};
 use protocol::duration::format_duration;
-use protocol::heartbeat::{BookSummary, ComponentState};
-use protocol::ids::{BookKey, SubjectToken};
+use protocol::heartbeat::ComponentState;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use runtime::journal::StoredBatch;
-use rust_decimal::Decimal;
 use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookEvent, BookPhase, BookRecord, EntryPermission, first_needed_candle};
 use trader_core::candle::{Candle, Interval};
@@ -26,7 +25,6 @@ use trader_core::market_state::{BAR, BarHistory};
 use self::book::Book;
 pub(crate) use self::book::BookTaskEnd;
 use self::reconciliation::ReconcileSchedule;
-use super::book_registry::RegistryEntry;
 use crate::app::context::Context;
 
 /// Bars requested of each interval for the warm-up: the largest page of Binance.
@@ -53,23 +51,6 @@ pub(crate) async fn run(
         Some(Ok((mut book, mut feed))) => book.run_loop(&mut feed, &shutdown).await,
     };
     ended.err().unwrap_or(BookTaskEnd::Stopped)
-}
-
-/// The registry entry of a book that waits before it is recovered.
-fn waiting_entry(ctx: &Context, book: &BookKey, reason: &str) -> RegistryEntry {
-    RegistryEntry {
-        summary: BookSummary {
-            book: book.clone(),
-            equity: ctx.slice,
-            position_quantity: Decimal::ZERO,
-            trades: 0,
-            halt_reason: None,
-        },
-        report: None,
-        flat: true,
-        ready: false,
-        waits_for: Some(reason.to_owned()),
-    }
 }
 
 impl Book {

@@ -34,7 +34,7 @@ const MISMATCH_RECHECK_DELAY: Duration = Duration::from_secs(2);
 /// Time a book may use at shutdown to resolve its orders. Longer than `recvWindow`, so that a lost stop order can be
 /// sent again; shorter than the shutdown deadline.
 const ORDER_DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
-/// Comparisons in a row that must show a mismatch before the book looks for trades that explain it.
+/// Comparisons in a row that must show a mismatch before the book queries the trades that explain it.
 const MISMATCHES_TO_BELIEVE: u8 = 3;
 
 /// Schedule of the queries to the exchange for one book. Never due on paper.
