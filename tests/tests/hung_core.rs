@@ -1,5 +1,5 @@
-//! Test of a book whose core hangs and blocks a thread of its trader: only this book is halted, the other books
-//! continue, and the operator can unhalt the book.
+//! Tests of a book whose core hangs and blocks a thread of its trader, or panics: only this book is halted, the halt is
+//! in its journal, the other books continue, and the operator can unhalt the book.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use bearish_tests::bus_reader;
 use bearish_tests::journals;
 use bearish_tests::system::System;
-use bearish_tests::wait::DEFAULT_TIMEOUT;
+use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
 use protocol::exit_code::ExitCode;
 use trader_core::book::{BookPhase, BookRecord};
@@ -113,4 +113,50 @@ async fn run_unhalt(system: &System, symbol: &str) -> (i32, String) {
         .into_process();
     let code = process.exit_within(DEFAULT_TIMEOUT).await;
     (code, [process.out(), process.err()].concat().join("\n"))
+}
+
+#[tokio::test]
+async fn halt_after_a_panic_survives_a_kill_and_ends_by_the_command_of_its_message() {
+    let system = System::start(&[("SIM_SPEED", "600")]).await;
+    let setup = system.trader_setup("panicking");
+    let armed = setup.clone().env("FAILPOINT_PANIC", HUNG_SYMBOL);
+    let mut first = armed.start_with_failpoints();
+    first.wait_for_log("book halted").await;
+    first.kill();
+    let halts = async || {
+        let journals = system.journals().await;
+        let is_halt = |r: &&BookRecord| matches!(r, BookRecord::BookHalted { .. });
+        journals::records(journals.values()).filter(is_halt).count()
+    };
+    assert_eq!(halts().await, 1, "in the journal");
+
+    let next = setup.start();
+    next.wait_until_running().await;
+    next.wait_for_log("book halted").await;
+    let health = async || {
+        let mut health = setup.clone().flags("health").start().into_process();
+        let code = health.exit_within(DEFAULT_TIMEOUT).await;
+        let output = health.out().join("\n");
+        (code == 0 && output.contains("ETHUSDT halted: bug: ")).then_some(())
+    };
+    eventually("health names the halt", DEFAULT_TIMEOUT, health).await;
+    let status = setup.clone().flags("status").start().into_process();
+    status.wait_for_log("ETHUSDT: halted: bug: ").await;
+    let (code, output) = run_unhalt(&system, HUNG_SYMBOL).await;
+    assert_eq!(code, 0, "{output}");
+    next.wait_for_log("book unhalted; restarting its task")
+        .await;
+    bus_reader::wait_for_heartbeat(
+        system.operator_bus(),
+        next.instance(),
+        "no book halted",
+        DEFAULT_TIMEOUT,
+        |h| !h.books.is_empty() && h.books.iter().all(|book| book.halt_reason.is_none()),
+    )
+    .await;
+    assert_eq!(halts().await, 1);
+    let events = bus_reader::stored_events(system.operator_bus()).await;
+    let is_halt = |body: &EventBody| matches!(body, EventBody::BookHalted { .. });
+    let halts = events.iter().filter(|stored| is_halt(&stored.event.body));
+    assert_eq!(halts.count(), 1, "published once");
 }

@@ -193,7 +193,7 @@ async fn stop_of_a_position_is_rounded_by_the_filters_that_changed_while_it_was_
 }
 
 #[tokio::test]
-async fn leverage_that_a_person_changed_prevents_the_entry_and_is_set_again() {
+async fn leverage_that_the_operator_changed_prevents_the_entry_and_is_set_again() {
     let system = LiveSystem::start(&[], SLOW).await;
     let trader = system.trader_setup("one").start();
     trader.wait_until_running().await;
@@ -217,17 +217,17 @@ async fn leverage_that_a_person_changed_prevents_the_entry_and_is_set_again() {
 }
 
 #[tokio::test]
-async fn resting_order_of_a_person_that_keeps_the_margin_type_is_waited_for() {
+async fn resting_order_of_the_operator_that_keeps_the_margin_type_is_waited_for() {
     let system = LiveSystem::start(&[], SLOW).await;
     let client = system.exchange_client();
     let order = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=20000\
-                 &newClientOrderId=by-hand";
+                 &newClientOrderId=manual";
     client.call("POST", "/fapi/v1/order", order).await.unwrap();
     let trader = system.trader_setup("one").start();
     trader.wait_for_log("(-4047)").await;
     let journal = system.read_journal().await;
     assert!(!bearish_tests::journals::records([&journal]).any(is_halt));
-    let cancel = "symbol=BTCUSDT&origClientOrderId=by-hand";
+    let cancel = "symbol=BTCUSDT&origClientOrderId=manual";
     client
         .call("DELETE", "/fapi/v1/order", cancel)
         .await

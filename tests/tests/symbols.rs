@@ -46,7 +46,7 @@ async fn unlisted_symbol_waits_for_its_listing_and_the_others_trade() {
     let trader = setup.start();
     trader.wait_until_running().await;
     trader.wait_for_log("book waits for its symbol").await;
-    system.wait_for_trades(1, Duration::from_secs(120)).await;
+    system.wait_for_trades(1, Duration::from_mins(2)).await;
     let mut health = setup.clone().flags("health").start().into_process();
     let code = health.exit_within(DEFAULT_TIMEOUT).await;
     let said = health.out().join("\n");

@@ -8,3 +8,10 @@ pub fn spin(name: &str) {
         }
     }
 }
+
+/// Panics if `FAILPOINT_PANIC` has this name.
+pub fn panic(name: &str) {
+    let is_armed =
+        cfg!(debug_assertions) && std::env::var("FAILPOINT_PANIC").is_ok_and(|armed| armed == name);
+    assert!(!is_armed, "failpoint of {name}");
+}

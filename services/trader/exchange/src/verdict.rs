@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_in_between_begins_anew() {
+    fn answer_in_between_starts_again() {
         let (mut verdict, now) = (Verdict::default(), Instant::now());
         for what in ["balance", "account"] {
             (0..9).for_each(|_| verdict.record_refusal(what, now));
@@ -208,7 +208,7 @@ mod tests {
         verdict.record_finding("may not trade", end);
         assert!(
             !verdict.is_finding_final(end),
-            "another finding begins anew"
+            "another finding starts again"
         );
     }
 }

@@ -72,7 +72,7 @@ pub async fn configured_account(settings: &Settings) -> Result<AccountKey, ExitE
     let client = ExchangeClients::live_execution(settings)?;
     let wallet = client.wallet_balance().await.map_err(|error| match error {
         ExchangeError::Retry { .. } => ExitError::new(ExitCode::Unavailable, error.to_string()),
-        rejected => ExitError::config(rejected.to_string()),
+        ExchangeError::Rejected { .. } => ExitError::config(error.to_string()),
     })?;
     settings.live_account(wallet.alias.as_str())
 }

@@ -58,11 +58,11 @@ pub(crate) async fn opened_with(bus: &Bus, key: &BookKey) -> Result<Option<Symbo
         .await
         .map_err(|error| error.to_string())?;
     let records = batches.into_iter().flat_map(|stored| stored.batch.records);
-    let opened = records.filter_map(|record| match record {
+    let mut opened = records.filter_map(|record| match record {
         BookRecord::BookOpened { filters, .. } => Some(filters),
         _ => None,
     });
-    Ok(opened.last())
+    Ok(opened.next_back())
 }
 
 /// The symbols of the account's books that hold a position or may enter one, whatever process traded them.

@@ -98,7 +98,7 @@ async fn flatten_symbol(
 fn retryable_error(error: ExchangeError) -> Result<String, ExitError> {
     match error {
         ExchangeError::Retry { .. } => Ok(error.to_string()),
-        rejected => Err(ExitError::config(rejected.to_string())),
+        rejected @ ExchangeError::Rejected { .. } => Err(ExitError::config(rejected.to_string())),
     }
 }
 

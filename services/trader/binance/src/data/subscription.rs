@@ -283,7 +283,7 @@ impl Subscription {
         let mut wait = backoff.wait(self.backfill.failures);
         match error {
             ExchangeError::Retry { after, .. } => wait = wait.max(after.unwrap_or_default()),
-            // If the queue is full, the book is busy and the next refusal tells it.
+            // If the queue is full, the book is busy and the next refusal arrives.
             refused @ ExchangeError::Rejected { .. } => {
                 let reason = refused.to_string();
                 let _ = self.queue.try_send(FeedEvent::Refused { reason });

@@ -1,8 +1,11 @@
 //! Balance, rights, positions, funding and leverage of the account.
 
-use exchange::{ExchangeError, ExecutionClient};
+use std::time::{Duration, Instant};
+
+use exchange::{DataClient, ExchangeError, ExecutionClient};
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
+use serde_json::json;
 use trader_core::orders::{Fill, Leg, OrderSide};
 
 use crate::test_exchange::{TestExchange, bitcoin, filled};
@@ -139,5 +142,37 @@ async fn funding_is_what_the_wallet_paid() {
             .unwrap();
         assert_eq!(payments.len(), count, "{from} {until}");
     }
+    rig.shut_down().await;
+}
+
+/// 1,900 bytes that take seven seconds, like 1.9 MB over a slow link: the deadline is for progress, not for the whole.
+#[tokio::test]
+async fn list_of_symbols_is_read_over_a_slow_link_as_long_as_it_makes_progress() {
+    let rig = TestExchange::at_constant_price().await;
+    rig.arm_fault(json!({"fault": "slow-body", "bytes": 110, "every_ms": 400,
+        "path": "/fapi/v1/exchangeInfo"}))
+        .await;
+    let begun = Instant::now();
+    let listings = rig.data_client.symbol_listings(&[bitcoin()]).await.unwrap();
+    assert!(
+        begun.elapsed() > Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(listings[&bitcoin()].filters.is_some());
+    rig.shut_down().await;
+}
+
+#[tokio::test]
+async fn changed_leverage_margin_type_or_position_mode_is_one_line() {
+    let rig = TestExchange::at_constant_price().await;
+    let difference = async || rig.client.settings_difference(&bitcoin(), 3).await;
+    let line = difference().await.unwrap().unwrap();
+    assert!(line.contains("expected ISOLATED and 3"), "{line}");
+    rig.client.prepare_symbol(&bitcoin(), 3).await.unwrap();
+    assert_eq!(difference().await, Ok(None));
+    rig.client.prepare_symbol(&bitcoin(), 2).await.unwrap();
+    let line = difference().await.unwrap().unwrap();
+    assert!(line.contains("leverage 2"), "{line}");
     rig.shut_down().await;
 }

@@ -135,6 +135,7 @@ impl Book {
         let _call = self.begin_core_call();
         if let BookEvent::CandleClosed { .. } = event {
             failpoint::spin(self.symbol.as_str());
+            failpoint::panic(self.symbol.as_str());
         }
         decide(&self.state, &self.ctx.config, &filters, event)
     }

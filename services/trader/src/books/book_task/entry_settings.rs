@@ -1,5 +1,5 @@
 //! Leverage, margin type and position mode before an entry: risk is computed with those that the start has set, and a
-//! person may have changed them since.
+//! operator may have changed them since.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Book {
     }
 
     /// Sets leverage and margin type again after an entry was refused for them, so that the next signal may enter. What
-    /// prevents it, such as a person's resting order, is reported; the next signal tries again.
+    /// prevents it, such as a operator's resting order, is reported; the next signal tries again.
     pub(super) async fn prepare_again(&mut self) {
         let Some(client) = self.ctx.execution_client.clone() else {
             return;

@@ -17,11 +17,10 @@ use std::time::Duration;
 
 use exchange::{ExchangeError, FeedEvent, FeedHandle};
 use protocol::duration::format_duration;
-use protocol::heartbeat::{BookSummary, ComponentState};
-use protocol::ids::{BookKey, SubjectToken};
+use protocol::heartbeat::ComponentState;
+use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use runtime::journal::StoredBatch;
-use rust_decimal::Decimal;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use trader_core::book::{BookEvent, BookPhase, BookRecord, EntryPermission, first_needed_candle};
@@ -32,7 +31,6 @@ use self::book::Book;
 pub(crate) use self::book::BookTaskEnd;
 use self::book::FeedState;
 use self::reconcile_schedule::ReconcileSchedule;
-use super::book_registry::{RegistryEntry, StopRequirement};
 use super::warm_up_queue::WarmUpTicket;
 use crate::app::context::Context;
 
@@ -66,24 +64,6 @@ pub(crate) async fn run(
         Some(Ok((mut book, mut feed))) => book.run_loop(&mut feed, &shutdown).await,
     };
     ended.err().unwrap_or(BookTaskEnd::Stopped)
-}
-
-/// The registry entry of a book that waits before it is recovered.
-fn waiting_entry(ctx: &Context, book: &BookKey, reason: &str) -> RegistryEntry {
-    RegistryEntry {
-        summary: BookSummary {
-            book: book.clone(),
-            equity: ctx.slice,
-            position_quantity: Decimal::ZERO,
-            trades: 0,
-            halt_reason: None,
-        },
-        report: None,
-        flat: true,
-        ready: false,
-        waits_for: Some(reason.to_owned()),
-        stop: StopRequirement::NoPosition,
-    }
 }
 
 impl Book {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use exchange::Verdict;
 use protocol::VERSION;
-use protocol::heartbeat::ComponentState;
+use protocol::heartbeat::{BookSummary, ComponentState};
 use protocol::ids::{BookKey, SubjectToken};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
@@ -15,17 +15,18 @@ use runtime::components::ComponentHandle;
 use runtime::journal::{Journal, ReplayError, StoredBatch};
 use runtime::outbox::OutboxCursor;
 use runtime::snapshot::{self, Snapshot};
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use trader_core::book::{BookPhase, BookRecord, BookState, first_needed_candle};
 use trader_core::market_state::MarketState;
 use trader_core::symbol_filters::SymbolFilters;
 
 use super::book::{Book, BookTaskEnd};
-use super::waiting_entry;
 use crate::app::context::Context;
 use crate::books::book_journal::{opened_with, read_book_state};
+use crate::books::book_registry::{RegistryEntry, StopRequirement};
 
-/// Time between two looks at a symbol that cannot be traded yet.
+/// Time between two checks of a symbol that cannot be traded yet.
 const SYMBOL_WAIT: Duration = Duration::from_secs(10);
 /// Version of [`BookSnapshot`]. A snapshot of another version is ignored, and the whole journal is read.
 const SCHEMA: u16 = 2;
@@ -158,6 +159,24 @@ async fn find_filters(ctx: &Context, key: &BookKey, component: &ComponentHandle)
         let entry = waiting_entry(ctx, key, &reason);
         ctx.book_registry.put(symbol, entry);
         tokio::time::sleep(SYMBOL_WAIT).await;
+    }
+}
+
+/// The registry entry of a book that waits before it is recovered.
+fn waiting_entry(ctx: &Context, book: &BookKey, reason: &str) -> RegistryEntry {
+    RegistryEntry {
+        summary: BookSummary {
+            book: book.clone(),
+            equity: ctx.slice,
+            position_quantity: Decimal::ZERO,
+            trades: 0,
+            halt_reason: None,
+        },
+        report: None,
+        flat: true,
+        ready: false,
+        waits_for: Some(reason.to_owned()),
+        stop: StopRequirement::NoPosition,
     }
 }
 
