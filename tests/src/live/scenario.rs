@@ -236,9 +236,8 @@ impl LiveScenario {
                 }
                 _ => self.check_trader(expected, &mut restarts).await,
             }
-            if Instant::now() > deadline {
-                panic!("{}", self.not_flat(&book).await);
-            }
+            let is_late = Instant::now() > deadline;
+            assert!(!is_late, "{}", self.not_flat(&book).await);
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
@@ -295,12 +294,13 @@ impl LiveScenario {
             };
             self.system.place_manual_order(side, held.abs()).await;
         }
-        let mut arguments = format!("unhalt --symbol {SYMBOL} --reason tried");
+        let mut arguments = vec![format!("unhalt --symbol {SYMBOL} --reason tried")];
         if held != of_book && position.is_some() {
             let fills = client.list(TRADES, SYMBOL, TRADE_PAGES).await;
             let price = fills.last().map(|fill| text(fill, "price").to_owned());
-            arguments += &format!(" --closed-at {}", price.unwrap_or_default());
+            arguments.push(format!("--closed-at {}", price.unwrap_or_default()));
         }
+        let arguments = arguments.join(" ");
         let operator = self.trader_setup("operator");
         let (code, output) = self.system.run_command_with(&operator, &arguments).await;
         assert_eq!(code, 0, "{arguments}: {output}");

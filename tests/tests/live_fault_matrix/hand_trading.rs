@@ -58,7 +58,7 @@ pub(super) struct HandCell {
 }
 
 impl HandCell {
-    pub(super) fn name(&self) -> String {
+    pub(super) fn name(self) -> String {
         format!("by hand: {:?}, trader {:?}", self.action, self.end)
     }
 }

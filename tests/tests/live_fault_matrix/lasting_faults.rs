@@ -21,6 +21,10 @@ pub(super) enum PositionMoment {
 use PositionMoment::{Closing, Entered, Protected};
 
 /// A fault that starts at a moment of a position.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "rows of a table: each property is independent of the others"
+)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LastingFault {
     pub(super) fault: Fault,
