@@ -21,7 +21,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time within which the book is flat after its entry.
 const FLAT_TIMEOUT: Duration = Duration::from_mins(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Exit code that no supervisor restarts: only a person can change its cause.
+/// Exit code that no supervisor restarts: only the operator can change its cause.
 const CONFIGURATION_ERROR: i32 = 78;
 /// Exit code of a trader whose account is latched and whose positions are closed.
 const LATCHED: i32 = 21;
@@ -252,7 +252,7 @@ impl LiveScenario {
         )
     }
 
-    /// Restarts the trader if it has exited. Panics if nothing but a person would restart it, or if the book is halted
+    /// Restarts the trader if it has exited. Panics if nothing but the operator would restart it, or if the book is halted
     /// and the journal does not say so.
     async fn check_trader(&mut self, expected: Expectation, restarts: &mut usize) {
         let Some(trader) = &mut self.trader else {
@@ -281,7 +281,7 @@ impl LiveScenario {
     }
 
     /// Ends a halt with the commands of the runbook: a position that is gone from the exchange is stated as closed, and
-    /// one that differs from the book's is closed by hand first.
+    /// one that differs from the book's is closed manually first.
     async fn end_halt(&self, position: Option<&Position>) {
         let client = self.system.exchange_client();
         let of_book = position.map_or(Decimal::ZERO, Position::signed_quantity);

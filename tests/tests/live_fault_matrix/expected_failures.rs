@@ -28,7 +28,7 @@ const EXPECTED_FAILURES: &[ExpectedFailure] = &[
             "contract settled, trader Killed",
             "contract settling, trader Killed",
         ],
-        reason: "one odd answer at the start: exit code 78, and nobody manages the position",
+        reason: "one odd answer at the start: exit code 78, and no process manages the position",
     },
     ExpectedFailure {
         number: 3,
@@ -64,13 +64,13 @@ const EXPECTED_FAILURES: &[ExpectedFailure] = &[
     },
     ExpectedFailure {
         number: 6,
-        cells: &["by hand: Adds", "by hand: ClosesInThreeParts"],
-        reason: "a position that a person adds to, or closes in three parts, halts the book",
+        cells: &["manual: Adds", "manual: ClosesInThreeParts"],
+        reason: "a position that the operator adds to, or closes in three parts, halts the book",
     },
     ExpectedFailure {
         number: 7,
-        cells: &["by hand: ReplacesStop"],
-        reason: "a stop of the person's own makes the trader close the position",
+        cells: &["manual: ReplacesStop"],
+        reason: "another stop of the operator makes the trader close the position",
     },
     ExpectedFailure {
         number: 8,

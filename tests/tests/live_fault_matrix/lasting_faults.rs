@@ -349,7 +349,7 @@ pub(super) const OF_ALL_CALLS: [LastingFault; 22] = [
     .harmless(),
     LastingFault::at(
         cleared(
-            "no limits told",
+            "limits missing",
             r#"{"fault": "missing-headers", "times": "unlimited"}"#,
         ),
         &[Entered],
