@@ -56,6 +56,7 @@ const EXPECTED_FAILURES: &[ExpectedFailure] = &[
         number: 5,
         cells: &[
             "cancel of the target: key unknown",
+            "fees of the entry: key unknown",
             "funding after the exit: key unknown",
             "funding at the end: symbol unknown",
             "target: symbol unknown",
