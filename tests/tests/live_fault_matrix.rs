@@ -49,8 +49,8 @@ use results::{CellOutcome, MatrixResult, Shard};
 const SPEED: &str = "30";
 /// Number of cells that each sample test plays.
 const SAMPLE_SIZE: usize = 2;
-/// Number of cells that a test plays at once.
-const CONCURRENT_CELLS: usize = 4;
+/// Number of cells that a test plays at once: most of them wait for the market.
+const CONCURRENT_CELLS: usize = 5;
 
 /// A cell in which a call is held.
 #[derive(Debug, Clone, Copy)]
