@@ -64,7 +64,7 @@ struct CallTrap {
 }
 
 impl CallTrap {
-    /// Tells the test that the call is held, and waits for its release.
+    /// Reports to the test that the call is held, and waits for its release.
     async fn hold(mut self) -> ReleaseAction {
         let _ = self.caught.send(());
         match self.release.wait_for(Option::is_some).await {
@@ -285,8 +285,8 @@ async fn read_request(trader: &mut TcpStream) -> io::Result<Option<RelayedReques
     let kept = lines.filter(|line| header(line, "connection").is_none());
     let kept: Vec<&str> = kept.collect();
     let new_head = [&[first, "Connection: close"], kept.as_slice()].concat();
-    let mut words = first.split(' ').map(str::to_owned);
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let mut parts = first.split(' ').map(str::to_owned);
+    let (method, target) = (parts.next().unwrap(), parts.next().unwrap());
     let bytes = [new_head.join("\r\n").as_bytes(), &read[head_end..]].concat();
     Ok(Some(RelayedRequest {
         method,

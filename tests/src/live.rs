@@ -9,6 +9,8 @@ pub mod protection;
 pub mod scenario;
 pub mod step;
 
+pub use audit::{SYMBOL, is_protected};
+
 use std::time::{Duration, Instant};
 
 use protocol::ids::Mode;
@@ -17,7 +19,7 @@ use rust_decimal::{Decimal, dec};
 use serde_json::Value;
 use tempfile::TempDir;
 use trader_core::book::{BookPhase, BookRecord, BookState};
-use trader_core::orders::{ClientOrderId, Leg, OrderStatus};
+use trader_core::orders::{ClientOrderId, Leg};
 
 use crate::candle_file::{WARM_UP_MINUTES, csv};
 use crate::exchange::Exchange;
@@ -28,8 +30,6 @@ use crate::nats::{NatsServer, Role};
 use crate::trader::TraderSetup;
 use crate::wait::{DEFAULT_TIMEOUT, eventually};
 
-/// Symbol that is traded.
-pub const SYMBOL: &str = "BTCUSDT";
 /// API key of the account.
 pub const API_KEY: &str = "livekey";
 const API_SECRET: &str = "livesecret";
@@ -298,7 +298,7 @@ impl LiveSystem {
     }
 
     /// For how long a long position was without a working stop at a time, at most, by the exchange's own times. Host
-    /// time. The market of the tests has long entries only: a short position is another person's.
+    /// time. The market of the tests has long entries only: a short position is the operator's.
     pub async fn longest_unprotected(&self) -> Duration {
         let longest_ms = protection::longest_unprotected_ms(&self.exchange_client(), SYMBOL).await;
         Duration::from_millis(longest_ms.unsigned_abs() / self.speed)
@@ -329,14 +329,4 @@ impl LiveSystem {
     pub fn exchange_client(&self) -> ExchangeClient {
         ExchangeClient::new(&self.exchange, API_KEY, API_SECRET)
     }
-}
-
-/// Whether the book has a position whose stop and target the exchange has accepted.
-pub fn is_protected(book: &BookState) -> bool {
-    let rests = |leg| {
-        let of_leg = |o: &&trader_core::orders::TrackedOrder| o.order.leg == leg;
-        let newest = book.orders.iter().rev().find(of_leg);
-        newest.is_some_and(|o| o.status == OrderStatus::Accepted)
-    };
-    matches!(book.phase, BookPhase::Open(_)) && rests(Leg::Stop) && rests(Leg::Target)
 }

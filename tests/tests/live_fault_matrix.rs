@@ -23,10 +23,10 @@ mod call_faults;
 mod expected_failures;
 #[path = "live_fault_matrix/faults.rs"]
 mod faults;
-#[path = "live_fault_matrix/hand_trading.rs"]
-mod hand_trading;
 #[path = "live_fault_matrix/lasting_faults.rs"]
 mod lasting_faults;
+#[path = "live_fault_matrix/manual_trading.rs"]
+mod manual_trading;
 #[path = "live_fault_matrix/results.rs"]
 mod results;
 
@@ -42,15 +42,15 @@ use bearish_tests::wait::SeededRandom;
 use faults::FaultCell;
 use futures_util::stream::iter;
 use futures_util::{FutureExt, StreamExt};
-use hand_trading::HandCell;
+use manual_trading::ManualCell;
 use results::{CellOutcome, MatrixResult, Shard};
 
 /// Speed of the exchange: a candle lasts two seconds, and the exchange accepts an order for two seconds.
 const SPEED: &str = "30";
 /// Number of cells that each sample test plays.
 const SAMPLE_SIZE: usize = 2;
-/// Number of cells that a test plays at once.
-const CONCURRENT_CELLS: usize = 4;
+/// Number of cells that a test plays at once: most of them wait for the market.
+const CONCURRENT_CELLS: usize = 5;
 
 /// A cell in which a call is held.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +68,7 @@ struct HeldCell {
 enum Cell {
     Held(HeldCell),
     Fault(FaultCell),
-    Hand(HandCell),
+    Manual(ManualCell),
 }
 
 impl Cell {
@@ -81,7 +81,7 @@ impl Cell {
                 held.step.name, held.hold_point, held.release, held.end
             ),
             Self::Fault(faulty) => faulty.name(),
-            Self::Hand(by_hand) => by_hand.name(),
+            Self::Manual(manual) => manual.name(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Cell {
         match self {
             Self::Held(held) => Box::pin(play(held)).await,
             Self::Fault(faulty) => Box::pin(faults::play(faulty)).await,
-            Self::Hand(by_hand) => Box::pin(hand_trading::play(by_hand)).await,
+            Self::Manual(manual) => Box::pin(manual_trading::play(manual)).await,
         }
     }
 }
@@ -160,7 +160,7 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
 fn all_cells(random: &mut SeededRandom) -> Vec<Cell> {
     let mut cells = held_cells(random);
     cells.extend(faults::fault_cells(random));
-    cells.extend(hand_trading::hand_cells());
+    cells.extend(manual_trading::manual_cells());
     cells
 }
 
@@ -242,8 +242,8 @@ async fn random_faults_of_the_exchange_end_consistent() {
 }
 
 #[tokio::test]
-async fn random_trades_by_hand_end_consistent() {
-    play_sample(|cell| matches!(cell, Cell::Hand(_))).await;
+async fn random_manual_trades_end_consistent() {
+    play_sample(|cell| matches!(cell, Cell::Manual(_))).await;
 }
 
 #[tokio::test]

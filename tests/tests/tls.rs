@@ -128,7 +128,10 @@ async fn trader_reads_rules_candles_and_streams_over_tls() {
     trader.wait_until_running().await;
     let before = exchange.now().await;
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-    assert!(exchange.now().await > before, "nobody receives its streams");
+    assert!(
+        exchange.now().await > before,
+        "the trader receives no stream"
+    );
 }
 
 #[tokio::test]

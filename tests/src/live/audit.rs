@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::{Decimal, dec};
-use trader_core::book::{BookRecord, BookState, Position};
+use trader_core::book::{BookPhase, BookRecord, BookState, Position};
 use trader_core::orders::{Leg, OrderSide, OrderStatus, OrderType, TrackedOrder};
 
 use super::step::TRADES;
-use super::{SYMBOL, is_protected};
 use crate::exchange_client::{ALGO_PAGES, ExchangeClient, ORDER_PAGES, TRADE_PAGES, decimal, text};
 use crate::journals::{self, Batches};
 
+/// Symbol that is traded.
+pub const SYMBOL: &str = "BTCUSDT";
 /// The simulator's price of BNB while it does not list BNBUSDT.
 const BNB_PRICE: Decimal = dec!(600);
 /// How far the price may be off at which a book converts fees in other assets.
@@ -178,4 +179,14 @@ pub async fn assert_executed_once(client: &ExchangeClient, journal: &Batches) {
             "an id is on the exchange twice: {ids:?}"
         );
     }
+}
+
+/// Whether the book has a position whose stop and target the exchange has accepted.
+pub fn is_protected(book: &BookState) -> bool {
+    let rests = |leg| {
+        let of_leg = |o: &&TrackedOrder| o.order.leg == leg;
+        let newest = book.orders.iter().rev().find(of_leg);
+        newest.is_some_and(|o| o.status == OrderStatus::Accepted)
+    };
+    matches!(book.phase, BookPhase::Open(_)) && rests(Leg::Stop) && rests(Leg::Target)
 }

@@ -21,7 +21,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(90);
 /// Time within which the book is flat after its entry.
 const FLAT_TIMEOUT: Duration = Duration::from_mins(2);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// Exit code that no supervisor restarts: only a person can change its cause.
+/// Exit code that no supervisor restarts: only the operator can change its cause.
 const CONFIGURATION_ERROR: i32 = 78;
 /// Exit code of a trader whose account is latched and whose positions are closed.
 const LATCHED: i32 = 21;
@@ -236,9 +236,8 @@ impl LiveScenario {
                 }
                 _ => self.check_trader(expected, &mut restarts).await,
             }
-            if Instant::now() > deadline {
-                panic!("{}", self.not_flat(&book).await);
-            }
+            let is_late = Instant::now() > deadline;
+            assert!(!is_late, "{}", self.not_flat(&book).await);
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
@@ -253,7 +252,7 @@ impl LiveScenario {
         )
     }
 
-    /// Restarts the trader if it has exited. Panics if nothing but a person would restart it, or if the book is halted
+    /// Restarts the trader if it has exited. Panics if nothing but the operator would restart it, or if the book is halted
     /// and the journal does not say so.
     async fn check_trader(&mut self, expected: Expectation, restarts: &mut usize) {
         let Some(trader) = &mut self.trader else {
@@ -282,7 +281,7 @@ impl LiveScenario {
     }
 
     /// Ends a halt with the commands of the runbook: a position that is gone from the exchange is stated as closed, and
-    /// one that differs from the book's is closed by hand first.
+    /// one that differs from the book's is closed manually first.
     async fn end_halt(&self, position: Option<&Position>) {
         let client = self.system.exchange_client();
         let of_book = position.map_or(Decimal::ZERO, Position::signed_quantity);
@@ -295,12 +294,13 @@ impl LiveScenario {
             };
             self.system.place_manual_order(side, held.abs()).await;
         }
-        let mut arguments = format!("unhalt --symbol {SYMBOL} --reason tried");
+        let mut arguments = vec![format!("unhalt --symbol {SYMBOL} --reason tried")];
         if held != of_book && position.is_some() {
             let fills = client.list(TRADES, SYMBOL, TRADE_PAGES).await;
             let price = fills.last().map(|fill| text(fill, "price").to_owned());
-            arguments += &format!(" --closed-at {}", price.unwrap_or_default());
+            arguments.push(format!("--closed-at {}", price.unwrap_or_default()));
         }
+        let arguments = arguments.join(" ");
         let operator = self.trader_setup("operator");
         let (code, output) = self.system.run_command_with(&operator, &arguments).await;
         assert_eq!(code, 0, "{arguments}: {output}");

@@ -109,7 +109,7 @@ pub enum TraderEnd {
 pub enum FaultEnd {
     /// It happens at once or so many times, or it lasts.
     ByItself,
-    /// By itself, after a time that the exchange tells its clients.
+    /// By itself, after a time that the exchange states.
     Expires,
     /// With this request.
     Request(&'static str),

@@ -155,7 +155,7 @@ const SINGLE: [(Calls, Fault); 34] = [
     ),
     (
         Calls::Any,
-        Fault::new("limits not told", r#"{"fault": "missing-headers"}"#),
+        Fault::new("limits missing", r#"{"fault": "missing-headers"}"#),
     ),
     (
         Calls::Entries,

@@ -21,6 +21,10 @@ pub(super) enum PositionMoment {
 use PositionMoment::{Closing, Entered, Protected};
 
 /// A fault that starts at a moment of a position.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "rows of a table: each property is independent of the others"
+)]
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LastingFault {
     pub(super) fault: Fault,
@@ -345,7 +349,7 @@ pub(super) const OF_ALL_CALLS: [LastingFault; 22] = [
     .harmless(),
     LastingFault::at(
         cleared(
-            "no limits told",
+            "limits missing",
             r#"{"fault": "missing-headers", "times": "unlimited"}"#,
         ),
         &[Entered],

@@ -1,4 +1,4 @@
-//! Cells in which a person trades the account by hand while the trader holds a position, as in the exchange's app.
+//! Cells in which the operator trades the account manually while the trader holds a position, as in the exchange's app.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use serde_json::Value;
 
 use super::{Cell, SPEED};
 
-/// Minutes after the entry's bar at which the market ends the position: after what the person does.
+/// Minutes after the entry's bar at which the market ends the position: after what the operator does.
 const EXIT_MINUTE: i64 = 10;
-/// Time between two actions of the person: the trader sees each of them.
+/// Time between two actions of the operator: the trader sees each of them.
 const BETWEEN: Duration = Duration::from_secs(3);
 
-/// What a person does with a position of 0.25 BTC that has its stop and target.
+/// What the operator does with a position of 0.25 BTC that has its stop and target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     ClosesAtOnce,
@@ -51,27 +51,27 @@ const ACTIONS: [Action; 12] = [
 ];
 
 #[derive(Debug, Clone, Copy)]
-pub(super) struct HandCell {
+pub(super) struct ManualCell {
     action: Action,
-    /// The trader is killed between or after the person's actions.
+    /// The trader is killed between or after the operator's actions.
     end: TraderEnd,
 }
 
-impl HandCell {
-    pub(super) fn name(&self) -> String {
-        format!("by hand: {:?}, trader {:?}", self.action, self.end)
+impl ManualCell {
+    pub(super) fn name(self) -> String {
+        format!("manual: {:?}, trader {:?}", self.action, self.end)
     }
 }
 
-pub(super) fn hand_cells() -> impl Iterator<Item = Cell> {
+pub(super) fn manual_cells() -> impl Iterator<Item = Cell> {
     let ends = [TraderEnd::Survives, TraderEnd::Killed];
     ACTIONS.into_iter().flat_map(move |action| {
         ends.into_iter()
-            .map(move |end| Cell::Hand(HandCell { action, end }))
+            .map(move |end| Cell::Manual(ManualCell { action, end }))
     })
 }
 
-pub(super) async fn play(cell: HandCell) -> Duration {
+pub(super) async fn play(cell: ManualCell) -> Duration {
     let exit: PriceMove = match cell.action {
         // The bot's stop is cancelled, or must not be the only exit that is tried.
         Action::CancelsTarget => (EXIT_MINUTE, UP),
@@ -104,8 +104,8 @@ pub(super) async fn play(cell: HandCell) -> Duration {
     run.finish(expected).await
 }
 
-/// Does what the person does. A trader that ends does so after the first order, and is started at the end.
-async fn act(run: &mut LiveScenario, cell: HandCell) {
+/// Does what the operator does. A trader that ends does so after the first order, and is started at the end.
+async fn act(run: &mut LiveScenario, cell: ManualCell) {
     let client = run.system.exchange_client();
     let orders: &[(&str, Decimal)] = match cell.action {
         Action::ClosesAtOnce => &[("SELL", dec!(0.25))],
@@ -137,7 +137,7 @@ async fn act(run: &mut LiveScenario, cell: HandCell) {
         run.start_trader();
     }
     if cell.action == Action::Flips {
-        // The person's own position ends before the market's move.
+        // The operator's own position ends before the market's move.
         tokio::time::sleep(BETWEEN).await;
         let held = exchange_position(&client).await;
         if held.is_sign_negative() && !held.is_zero() {
@@ -146,14 +146,14 @@ async fn act(run: &mut LiveScenario, cell: HandCell) {
     }
 }
 
-async fn end_trader(run: &mut LiveScenario, cell: HandCell) {
+async fn end_trader(run: &mut LiveScenario, cell: ManualCell) {
     if cell.end != TraderEnd::Survives {
         run.begin_outage();
         run.end_trader(cell.end).await;
     }
 }
 
-/// What the person changes beside orders of the market.
+/// What the operator changes beside orders of the market.
 async fn change(client: &ExchangeClient, action: Action) {
     match action {
         Action::ReplacesStop => {
@@ -217,7 +217,7 @@ async fn cancel_conditional(client: &ExchangeClient, order_type: &str) -> Decima
     price
 }
 
-/// The person's stop counts as protection: nothing closes the position because of it.
+/// The operator's stop counts as protection: the trader does not close the position.
 async fn assert_no_exit_before_stop(run: &LiveScenario) {
     let client = run.system.exchange_client();
     eventually("the position ends", DEFAULT_TIMEOUT, async || {
@@ -227,10 +227,10 @@ async fn assert_no_exit_before_stop(run: &LiveScenario) {
     let query = format!("symbol={SYMBOL}");
     let orders = client.get("/fapi/v1/allAlgoOrders", &query).await;
     let mut rows = orders.as_array().unwrap().iter();
-    let of_person = rows.find(|row| !text(row, "clientAlgoId").starts_with("ba-"));
-    let status = of_person.map(|row| text(row, "algoStatus"));
+    let of_operator = rows.find(|row| !text(row, "clientAlgoId").starts_with("ba-"));
+    let status = of_operator.map(|row| text(row, "algoStatus"));
     assert!(
         status == Some("FINISHED"),
-        "the trader closed the position that the person's stop protects"
+        "the trader closed the position that the operator's stop protects"
     );
 }
