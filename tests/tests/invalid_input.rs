@@ -454,6 +454,27 @@ async fn dry_run_reports_what_a_start_would_meet() {
 }
 
 #[tokio::test]
+async fn dry_run_names_what_cannot_be_evaluated_instead_of_listing_the_settings() {
+    // 66 bars of 30 minutes: too few for a strategy and for the volatility breaker.
+    let system = System::start(&[("SIM_WARMUP_CANDLES", "2000")]).await;
+    let setup = system.trader_setup("dry").env("SYMBOLS", "BTCUSDT");
+    let setup = setup.env("CAPITAL_USDT", "20").flags("--paper --dry-run");
+    let mut process = into_process(&setup);
+    process.exit_within(DEFAULT_TIMEOUT).await;
+    let table = process.out().join("\n");
+    for part in [
+        "warn  settings",
+        "BTCUSDT: 20 USDT buy 0 at",
+        "warn  strategies",
+        "BTCUSDT: no strategy can signal: fewer than 301 bars of 30 minutes",
+        "warn  breakers",
+        "BTCUSDT: volatility is tripped or has too few bars: sizes are halved",
+    ] {
+        assert!(table.contains(part), "{part:?} is not in\n{table}");
+    }
+}
+
+#[tokio::test]
 async fn exchange_sim_names_the_line_of_an_unreadable_candle_file() {
     const HEAD: &str = "open_time,open,high,low,close\n";
     let row = |time: i64, open: &str| format!("{time},{open},12,9,11\n");

@@ -20,17 +20,29 @@ use crate::settings::{Environment, Settings};
 /// A larger difference between wall clock and exchange is reported.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: Mode) -> Vec<Check> {
+/// The checks of the exchange, and what they found out for other checks.
+#[derive(Default)]
+pub(super) struct ExchangeChecks {
+    pub(super) checks: Vec<Check>,
+    /// The exchange's time and the filters of the symbols; `None` if it did not answer.
+    pub(super) market: Option<(UtcMs, BTreeMap<SubjectToken, SymbolFilters>)>,
+}
+
+pub(super) async fn checks(
+    client: &dyn DataClient,
+    settings: &Settings,
+    mode: Mode,
+) -> ExchangeChecks {
     let url = &settings.rest_url;
     let before = clock::now();
     let now = match with_deadline(client.server_time()).await {
         Ok(now) => now,
         Err(error) => {
-            return vec![failed_check(
-                "exchange",
-                &format!("BINANCE_REST_URL={url}"),
-                &error,
-            )];
+            let address = format!("BINANCE_REST_URL={url}");
+            return ExchangeChecks {
+                checks: vec![failed_check("exchange", &address, &error)],
+                market: None,
+            };
         }
     };
     let skew = now.since(before).max(before.since(now));
@@ -38,12 +50,14 @@ pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: M
         pass("exchange", format!("{url} answers, its time is {now}")),
         clock_check(skew, mode, Environment::from_url(url)),
     ];
+    let mut market = None;
     match with_deadline(client.symbol_filters(&settings.symbols)).await {
         Ok(filters) => {
             checks.push(symbols(settings, &filters));
             for symbol in filters.keys() {
                 checks.push(candles(client, symbol, now).await);
             }
+            market = Some((now, filters));
         }
         Err(error @ ExchangeError::UnknownSymbol { .. }) => checks.push(check(
             CheckResult::Fail,
@@ -53,7 +67,7 @@ pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: M
         )),
         Err(error) => checks.push(failed_check("symbols", "SYMBOLS", &error)),
     }
-    checks
+    ExchangeChecks { checks, market }
 }
 
 fn clock_check(skew: Duration, mode: Mode, environment: Environment) -> Check {
