@@ -107,12 +107,18 @@ impl Exchange {
         UtcMs(self.get_json("time").await["serverTime"].as_i64().unwrap())
     }
 
-    /// Fetches the symbols of all contracts, in the exchange's order.
-    pub async fn symbols(&self) -> Vec<String> {
+    /// Fetches the symbols of the USDT perpetuals that trade now, in the exchange's order.
+    pub async fn perpetuals(&self) -> Vec<String> {
         let info = self.get_json("exchangeInfo").await;
         let listed = info["symbols"].as_array().unwrap().iter();
-        listed
-            .map(|symbol| symbol["symbol"].as_str().unwrap().to_owned())
+        let trades = listed.filter(|contract| {
+            contract["contractType"] == "PERPETUAL"
+                && contract["quoteAsset"] == "USDT"
+                && contract["status"] == "TRADING"
+        });
+        let names = trades.map(|contract| contract["symbol"].as_str().unwrap().to_owned());
+        names
+            .filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric()))
             .collect()
     }
 

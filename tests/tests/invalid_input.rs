@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
+use bearish_tests::candle_file::csv;
 use bearish_tests::nats::{NatsServer, Role};
 use bearish_tests::ports;
 use bearish_tests::process::{Process, binary};
@@ -452,6 +453,36 @@ async fn dry_run_reports_what_a_start_would_meet() {
         &["FAIL  bus", "start what is unavailable"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn dry_run_names_what_cannot_be_evaluated_instead_of_listing_the_settings() {
+    // 66 bars of 30 minutes: too few for a strategy and for the volatility breaker.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("candles.csv");
+    std::fs::write(&file, csv((0..2_100).map(|_| [1_200_000; 4]))).unwrap();
+    let system = System::start(&[
+        ("SIM_MARKET", "replay"),
+        ("SIM_CANDLES_FILE", file.to_str().unwrap()),
+        ("SIM_WARMUP_CANDLES", "2000"),
+    ])
+    .await;
+    let setup = system.trader_setup("dry").env("SYMBOLS", "BTCUSDT");
+    let setup = setup.env("CAPITAL_USDT", "110");
+    let setup = setup.flags("--paper --dry-run");
+    let mut process = into_process(&setup);
+    process.exit_within(DEFAULT_TIMEOUT).await;
+    let table = process.out().join("\n");
+    for part in [
+        "warn  settings",
+        "BTCUSDT: 110.00 USDT buy 0 at 120000, the smallest order is 0.001",
+        "warn  strategies",
+        "BTCUSDT: no strategy can signal: fewer than 301 bars of 30 minutes",
+        "warn  breakers",
+        "BTCUSDT: volatility is tripped or has too few bars: sizes are halved",
+    ] {
+        assert!(table.contains(part), "{part:?} is not in\n{table}");
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use bearish_tests::trader::{Trader, TraderSetup};
 use bearish_tests::wait::{DEFAULT_TIMEOUT, SeededRandom, eventually};
 use futures_util::StreamExt;
 use protocol::event::{EventBody, PositionSide};
-use protocol::heartbeat;
+use protocol::heartbeat::{self, Heartbeat};
 use protocol::ids::{BookKey, SubjectToken};
 use tokio::time::{Instant, sleep, timeout};
 use trader_core::book::{BookPhase, BookRecord, Position};
@@ -297,6 +297,31 @@ async fn trade_records(system: &System) -> Vec<String> {
         }
     }
     trades
+}
+
+#[tokio::test]
+async fn counters_of_an_instance_survive_a_kill() {
+    let system = System::start(&[("SIM_SPEED", "60"), ("SIM_SYMBOLS", "BTCUSDT")]).await;
+    let setup = system.trader_setup("counted").env("SYMBOLS", "BTCUSDT");
+    let mut trader = setup.start();
+    trader.wait_until_running().await;
+    let (bus, instance) = (system.operator_bus(), setup.instance());
+    let has_counted = |h: &Heartbeat| h.lifetime.is_some_and(|l| l.iterations > 50);
+    let what = "some iterations";
+    bus_reader::wait_for_heartbeat(bus, instance, what, DEFAULT_TIMEOUT, has_counted).await;
+    trader.kill();
+    let last = bus_reader::latest_heartbeat(bus, instance).await.unwrap();
+    let before = last.lifetime.unwrap();
+    assert_eq!(before.boots, 1);
+    let _again = setup.start();
+    let is_next = |h: &Heartbeat| h.boot != last.boot;
+    let what = "the next boot";
+    let next = bus_reader::wait_for_heartbeat(bus, instance, what, DEFAULT_TIMEOUT, is_next).await;
+    let after = next.lifetime.unwrap();
+    assert_eq!(after.boots, 2);
+    assert!(after.iterations >= before.iterations, "{after:?}");
+    assert!(after.uptime_ms >= before.uptime_ms, "{after:?}");
+    assert!(next.uptime_ms < before.uptime_ms, "a boot of its own");
 }
 
 #[tokio::test]

@@ -46,6 +46,9 @@ pub struct Heartbeat {
     /// Newest error of any component; `None` if there was none since boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
+    /// Counters over all boots of the instance; `None` from programs that do not keep them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<LifetimeCounters>,
     /// Account of the books; `None` from a process that trades no account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<AccountKey>,
@@ -55,6 +58,54 @@ pub struct Heartbeat {
     /// Books that this instance trades.
     #[serde(default)]
     pub books: Vec<BookSummary>,
+}
+
+/// Counters of an instance over all its boots, the present one included. They survive as long as the bus keeps the last
+/// heartbeat of the instance: a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LifetimeCounters {
+    /// Number of boots.
+    pub boots: u64,
+    /// Uptime of all boots in milliseconds.
+    pub uptime_ms: u64,
+    /// Iterations of all components.
+    pub iterations: u64,
+    /// Decided entries.
+    pub entries_decided: u64,
+    /// Errors of all components.
+    pub errors: u64,
+}
+
+impl LifetimeCounters {
+    /// The counters of the boot that a heartbeat is of.
+    pub fn of_boot(heartbeat: &Heartbeat) -> Self {
+        let iterations = heartbeat.components.values().map(|c| c.iterations);
+        Self {
+            boots: 1,
+            uptime_ms: heartbeat.uptime_ms,
+            iterations: iterations.fold(0, u64::saturating_add),
+            entries_decided: heartbeat.entries_decided,
+            errors: heartbeat.errors,
+        }
+    }
+
+    /// The counters of the instance as a heartbeat has them; those of its boot if it keeps none.
+    pub fn of_instance(heartbeat: &Heartbeat) -> Self {
+        let lifetime = heartbeat.lifetime;
+        lifetime.unwrap_or_else(|| Self::of_boot(heartbeat))
+    }
+
+    /// The sum of the counters of other boots.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self {
+            boots: self.boots.saturating_add(other.boots),
+            uptime_ms: self.uptime_ms.saturating_add(other.uptime_ms),
+            iterations: self.iterations.saturating_add(other.iterations),
+            entries_decided: self.entries_decided.saturating_add(other.entries_decided),
+            errors: self.errors.saturating_add(other.errors),
+        }
+    }
 }
 
 /// Phase of a process.

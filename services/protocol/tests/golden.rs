@@ -14,7 +14,8 @@ use bearish_protocol::command::{
 use bearish_protocol::event::{Event, EventBody, PositionSide, Severity};
 use bearish_protocol::event_samples::{self, AT};
 use bearish_protocol::heartbeat::{
-    BookSummary, ComponentState, ComponentStatus, Health, Heartbeat, LastError, ProcessPhase,
+    BookSummary, ComponentState, ComponentStatus, Health, Heartbeat, LastError, LifetimeCounters,
+    ProcessPhase,
 };
 use bearish_protocol::ids::{BookKey, Mode, Service, SubjectToken};
 use bearish_protocol::journal::JournalBatch;
@@ -174,6 +175,13 @@ fn full_heartbeat() -> Heartbeat {
         errors: 14,
         errors_last_hour: 11,
         last_error: Some(last_error),
+        lifetime: Some(LifetimeCounters {
+            boots: 4,
+            uptime_ms: 90_000_000,
+            iterations: 36_000,
+            entries_decided: 9,
+            errors: 55,
+        }),
         account: Some(book().account),
         latch_id: Some("daily_loss-1795489200000".to_owned()),
         books: vec![trading, halted],
@@ -194,6 +202,7 @@ fn minimal_heartbeat() -> Heartbeat {
         errors: 0,
         errors_last_hour: 0,
         last_error: None,
+        lifetime: None,
         account: None,
         latch_id: None,
         books: Vec::new(),
@@ -431,7 +440,8 @@ fn is_rejected_without_each_required_field<M>(golden: &str, _: &M)
 where
     M: DeserializeOwned + Debug,
 {
-    const OPTIONAL: [&str; 23] = [
+    const OPTIONAL: [&str; 24] = [
+        "lifetime",
         "account",
         "health",
         "health_reason",

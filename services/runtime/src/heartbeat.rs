@@ -120,6 +120,7 @@ impl HeartbeatPublisher {
             errors: self.status.errors(),
             errors_last_hour: condition.errors_last_hour,
             last_error: self.status.last_error(),
+            lifetime: None,
             account: None,
             latch_id: None,
             books: Vec::new(),

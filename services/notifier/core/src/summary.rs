@@ -2,7 +2,7 @@
 
 use protocol::duration::format_ms;
 use protocol::event::Severity;
-use protocol::heartbeat::{ComponentState, Health, Heartbeat, ProcessPhase};
+use protocol::heartbeat::{ComponentState, Health, Heartbeat, LifetimeCounters, ProcessPhase};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -164,16 +164,23 @@ fn describe_activity(heartbeat: &Heartbeat) -> [String; 6] {
         .iter()
         .filter(|book| !book.position_quantity.is_zero());
     let trades: u64 = heartbeat.books.iter().map(|book| book.trades).sum();
-    let loops: u64 = heartbeat
-        .components
-        .values()
-        .map(|component| component.iterations)
-        .sum();
+    let boot = LifetimeCounters::of_boot(heartbeat);
+    // A restart does not hide what the instance did before.
+    let all = LifetimeCounters::of_instance(heartbeat);
+    let with_total = |now: String, total: String| match all.boots {
+        0 | 1 => now,
+        boots => format!("{now} (all {boots} boots: {total})"),
+    };
+    let count = |now: u64, total: u64| with_total(now.to_string(), total.to_string());
+    let uptime = with_total(format_ms(boot.uptime_ms), format_ms(all.uptime_ms));
     [
-        format!("Uptime: {}", format_ms(heartbeat.uptime_ms)),
-        format!("Loops: {loops}"),
-        format!("Errors: {}", heartbeat.errors),
-        format!("Signals: {}", heartbeat.entries_decided),
+        format!("Uptime: {uptime}"),
+        format!("Loops: {}", count(boot.iterations, all.iterations)),
+        format!("Errors: {}", count(boot.errors, all.errors)),
+        format!(
+            "Signals: {}",
+            count(boot.entries_decided, all.entries_decided)
+        ),
         format!("Equity: {}", format_amount(equity)),
         format!("Positions: {}, Trades: {trades}", open.count()),
     ]

@@ -127,7 +127,7 @@ pub fn report(
         rejected_entries: rejected_entries
             .map(|(code, rejected)| (*code, rejected.count))
             .collect(),
-        tripped_breakers: tripped.map(|breaker| breaker.to_string()).collect(),
+        tripped_breakers: tripped.map(ToString::to_string).collect(),
         locked: locked.map(|(lock, until)| LockReport {
             lock: lock.to_string(),
             until,

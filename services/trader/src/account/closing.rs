@@ -177,23 +177,23 @@ impl ClosingAccount {
     /// The positions and pending entries of the journals.
     fn open_in_journals(&self, ctx: &Context) -> Vec<OpenPosition> {
         let is_live = ctx.execution_client.is_some();
-        let open = |(key, book): (&BookKey, &ClosingBook)| match &book.error {
-            Some(error) => Some(OpenPosition {
-                symbol: key.symbol.clone(),
-                quantity: Decimal::ZERO,
-                stop_price: None,
-                note: Some(format!("unknown, the journal cannot be read: {error}")),
-            }),
-            None => {
-                let mut open = open_position(&key.symbol, &book.state, is_live)?;
-                if !ctx.is_managed(&key.symbol) {
-                    open.note = Some("SYMBOLS does not have it: no trader manages it".to_owned());
-                    if !is_live {
-                        open.stop_price = None;
-                    }
-                }
-                Some(open)
+        let open = |(key, book): (&BookKey, &ClosingBook)| {
+            if let Some(error) = &book.error {
+                return Some(OpenPosition {
+                    symbol: key.symbol.clone(),
+                    quantity: Decimal::ZERO,
+                    stop_price: None,
+                    note: Some(format!("unknown, the journal cannot be read: {error}")),
+                });
             }
+            let mut open = open_position(&key.symbol, &book.state, is_live)?;
+            if !ctx.is_managed(&key.symbol) {
+                open.note = Some("SYMBOLS does not have it: no trader manages it".to_owned());
+                if !is_live {
+                    open.stop_price = None;
+                }
+            }
+            Some(open)
         };
         self.books.iter().filter_map(open).collect()
     }
@@ -271,8 +271,8 @@ impl ClosingAccount {
             orders.any(|o| o.symbol == symbol.as_str() && o.order.client_order_id == id.as_str())
         };
         let stops = book.state.orders.iter().rev();
-        let resting = stops.filter(|o| rests(&o.order.client_order_id));
-        resting.filter_map(stop_price).next()
+        let mut resting = stops.filter(|o| rests(&o.order.client_order_id));
+        resting.find_map(stop_price)
     }
 }
 
@@ -326,13 +326,11 @@ pub(super) async fn positions_at_latch<'a>(
         }
         Ok::<_, String>(open)
     };
-    match timeout(POSITIONS_TIMEOUT, read).await {
-        Ok(Ok(open)) => open,
-        Ok(Err(_)) | Err(_) => {
-            tracing::warn!("open positions not read from the journals; the newest reports count");
-            reports.filter_map(reported_position).collect()
-        }
+    if let Ok(Ok(open)) = timeout(POSITIONS_TIMEOUT, read).await {
+        return open;
     }
+    tracing::warn!("open positions not read from the journals; the newest reports count");
+    reports.filter_map(reported_position).collect()
 }
 
 /// The position or pending entry of a book; `None` if it has none.

@@ -5,11 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use exchange::DataClient;
-use protocol::heartbeat::{ComponentState, Heartbeat, ProcessPhase};
-use protocol::ids::AccountKey;
+use protocol::heartbeat::{ComponentState, Heartbeat, LifetimeCounters, ProcessPhase};
+use protocol::ids::{AccountKey, Service};
+use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::components::{ComponentSource, ProcessStatus};
 use runtime::health::check::{HealthFailure, HealthResult};
+use runtime::identity::Identity;
+use runtime::streams;
+use tokio::time::timeout;
 
 use super::start_calls::WaitReason;
 use crate::account::monitor::AccountMonitor;
@@ -18,6 +22,9 @@ use crate::books::book_registry::BookRegistry;
 
 /// Without a pass over the leases for this long, the book manager counts as hung.
 const MAX_LEASE_PASS_AGE: Duration = Duration::from_secs(20);
+
+/// How long the last heartbeat of the instance may be read.
+const LAST_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// State read by the health check and the heartbeat.
 pub struct HealthInputs {
@@ -39,6 +46,8 @@ pub struct HealthInputs {
     pub bus: OnceLock<Bus>,
     /// What the start waits for.
     pub waiting: WaitReason,
+    /// Counters of the earlier boots of this instance; empty until its last heartbeat was read.
+    pub earlier_boots: OnceLock<LifetimeCounters>,
 }
 
 impl HealthInputs {
@@ -63,6 +72,7 @@ impl HealthInputs {
             blocking_latch: OnceLock::new(),
             bus: OnceLock::new(),
             waiting: WaitReason::default(),
+            earlier_boots: OnceLock::new(),
         })
     }
 
@@ -74,6 +84,28 @@ impl HealthInputs {
         heartbeat.books = self.book_registry.summaries();
         heartbeat.account = self.account.get().cloned();
         heartbeat.latch_id = self.latch();
+        let earlier = self.earlier_boots.get().copied().unwrap_or_default();
+        heartbeat.lifetime = Some(earlier.plus(LifetimeCounters::of_boot(heartbeat)));
+    }
+
+    /// Reads the counters of the earlier boots from the last heartbeat of this instance. Called before the first
+    /// heartbeat of this boot replaces it. Without an answer the counters begin anew.
+    pub async fn read_earlier_boots(&self, bus: &Bus, identity: &Identity) {
+        let subject = Subject::Heartbeat(identity.process(Service::Trader)).to_string();
+        let last = bus.newest_json::<Heartbeat>(streams::HEARTBEATS, &subject);
+        let earlier = match timeout(LAST_HEARTBEAT_TIMEOUT, last).await {
+            Ok(Ok(last)) => last.filter(|last| last.boot != identity.boot),
+            Ok(Err(error)) => {
+                tracing::warn!(error, "last heartbeat not read; the counters begin anew");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("last heartbeat not read in time; the counters begin anew");
+                None
+            }
+        };
+        let earlier = earlier.as_ref().map(LifetimeCounters::of_instance);
+        let _ = self.earlier_boots.set(earlier.unwrap_or_default());
     }
 
     /// Id of the account's latch; `None` if this process knows of no latch.

@@ -102,6 +102,7 @@ impl Publishers {
         tasks.spawn(bind_health_server(identity, health_inputs, &shutdown)?);
         let bus = Bus::connect_with_streams(&settings.bus, &startup::STREAMS, until).await?;
         let bus = health_inputs.bus.get_or_init(|| bus).clone();
+        health_inputs.read_earlier_boots(&bus, identity).await;
         let heartbeats = publish_heartbeats(&bus, settings, identity, health_inputs, &shutdown);
         tasks.spawn(heartbeats);
         if let Some(metrics) = bind_metrics(settings, identity, health_inputs).await? {

@@ -44,50 +44,7 @@ pub(super) fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text
                 ],
             )
         }
-        EventBody::AccountStillOpen {
-            account,
-            latch_id,
-            reminder,
-            after_ms,
-            positions,
-        } => {
-            let mode = account.mode;
-            let lines = [
-                field("Account", account),
-                field("Latch", latch_id),
-                field("After", format_ms(*after_ms)),
-                field("Reminder", reminder),
-                field("Open positions", positions.len()),
-            ];
-            let closing = [
-                field(
-                    "Next",
-                    "the trader goes on closing; this message is repeated until everything is closed",
-                ),
-                format!(
-                    "Action: check with {}{}",
-                    hints.positions(),
-                    match mode {
-                        Mode::Paper => "; a halted book closes after: scripts/bearish unhalt",
-                        Mode::Live => {
-                            "; close them on the exchange, or run: scripts/bearish flatten --confirm --direct \
-                             --reason TEXT"
-                        }
-                    }
-                ),
-            ];
-            row(
-                format!(
-                    "🚨 STILL OPEN AFTER {}: {}",
-                    format_ms(*after_ms),
-                    mode_label(mode)
-                ),
-                lines
-                    .into_iter()
-                    .chain(position_lines(mode, positions))
-                    .chain(closing),
-            )
-        }
+        EventBody::AccountStillOpen { .. } => return still_open_text(body, hints),
         EventBody::AccountUnlatched {
             account,
             latch_id,
@@ -113,6 +70,56 @@ pub(super) fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text
         }
         _ => return None,
     };
+    Some(text)
+}
+
+fn still_open_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let EventBody::AccountStillOpen {
+        account,
+        latch_id,
+        reminder,
+        after_ms,
+        positions,
+    } = body
+    else {
+        return None;
+    };
+    let mode = account.mode;
+    let lines = [
+        field("Account", account),
+        field("Latch", latch_id),
+        field("After", format_ms(*after_ms)),
+        field("Reminder", reminder),
+        field("Open positions", positions.len()),
+    ];
+    let closing = [
+        field(
+            "Next",
+            "the trader goes on closing; this message is repeated until everything is closed",
+        ),
+        format!(
+            "Action: check with {}{}",
+            hints.positions(),
+            match mode {
+                Mode::Paper => "; a halted book closes after: scripts/bearish unhalt",
+                Mode::Live => {
+                    "; close them on the exchange, or run: scripts/bearish flatten --confirm --direct \
+                     --reason TEXT"
+                }
+            }
+        ),
+    ];
+    let text = row(
+        format!(
+            "🚨 STILL OPEN AFTER {}: {}",
+            format_ms(*after_ms),
+            mode_label(mode)
+        ),
+        lines
+            .into_iter()
+            .chain(position_lines(mode, positions))
+            .chain(closing),
+    );
     Some(text)
 }
 

@@ -43,6 +43,7 @@ fn heartbeat() -> Heartbeat {
             component: "feed".to_owned(),
             text: "stream ended".to_owned(),
         }),
+        lifetime: None,
         account: None,
         latch_id: None,
         books: vec![BookSummary {

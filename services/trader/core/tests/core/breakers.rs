@@ -1,5 +1,10 @@
 //! Circuit breakers of a book and what the exchange rejected: each trip and each recovery is a record and an event.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is how a test fails"
+)]
+
 use std::collections::BTreeMap;
 
 use bearish_trader_core::book::{

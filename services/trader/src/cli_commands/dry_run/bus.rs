@@ -30,6 +30,8 @@ pub(super) struct BusChecks {
     pub(super) checks: Vec<Check>,
     /// The id in this installation's orders; `None` for a paper account, or one that was never opened.
     pub(super) installation_id: Option<InstallationId>,
+    /// The bus; `None` if it did not answer.
+    pub(super) bus: Option<Bus>,
 }
 
 pub(super) async fn checks(
@@ -46,6 +48,7 @@ pub(super) async fn checks(
         }
     };
     let url = &settings.bus.nats_url;
+    found.bus = Some(bus.clone());
     found.checks.push(pass("bus", format!("{url} answers")));
     match bus.verify_streams(&startup::STREAMS).await {
         Ok(()) => found

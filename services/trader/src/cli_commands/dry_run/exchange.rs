@@ -9,6 +9,7 @@ use protocol::ids::{Mode, SubjectToken};
 use protocol::time::UtcMs;
 use runtime::clock;
 use trader_core::candle::Interval;
+use trader_core::symbol_filters::SymbolFilters;
 
 use crate::app::checks::{
     Check, CheckResult, check, check_slice, describe_obstacle, failed_check, pass, warn,
@@ -19,17 +20,29 @@ use crate::settings::{Environment, Settings};
 /// A larger difference between wall clock and exchange is reported.
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: Mode) -> Vec<Check> {
+/// The checks of the exchange, and what they found out for other checks.
+#[derive(Default)]
+pub(super) struct ExchangeChecks {
+    pub(super) checks: Vec<Check>,
+    /// The exchange's time and the filters of the symbols; `None` if it did not answer.
+    pub(super) market: Option<(UtcMs, BTreeMap<SubjectToken, SymbolFilters>)>,
+}
+
+pub(super) async fn checks(
+    client: &dyn DataClient,
+    settings: &Settings,
+    mode: Mode,
+) -> ExchangeChecks {
     let url = &settings.rest_url;
     let before = clock::now();
     let now = match with_deadline(client.server_time()).await {
         Ok(now) => now,
         Err(error) => {
-            return vec![failed_check(
-                "exchange",
-                &format!("BINANCE_REST_URL={url}"),
-                &error,
-            )];
+            let address = format!("BINANCE_REST_URL={url}");
+            return ExchangeChecks {
+                checks: vec![failed_check("exchange", &address, &error)],
+                market: None,
+            };
         }
     };
     let skew = now.since(before).max(before.since(now));
@@ -37,6 +50,7 @@ pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: M
         pass("exchange", format!("{url} answers, its time is {now}")),
         clock_check(skew, mode, Environment::from_url(url)),
     ];
+    let mut market = None;
     match with_deadline(client.symbol_listings(&settings.symbols)).await {
         Ok(listings) => {
             checks.push(symbols(settings, &listings));
@@ -51,10 +65,15 @@ pub(super) async fn checks(client: &dyn DataClient, settings: &Settings, mode: M
                     )),
                 }
             }
+            let tradable = listings
+                .into_iter()
+                .filter(|(_, listing)| listing.obstacle.is_none());
+            let filters = tradable.filter_map(|(symbol, listing)| Some((symbol, listing.filters?)));
+            market = Some((now, filters.collect()));
         }
         Err(error) => checks.push(failed_check("symbols", "SYMBOLS", &error)),
     }
-    checks
+    ExchangeChecks { checks, market }
 }
 
 fn clock_check(skew: Duration, mode: Mode, environment: Environment) -> Check {

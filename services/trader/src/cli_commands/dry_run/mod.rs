@@ -2,17 +2,17 @@
 //! Nothing is traded; one lease is written to a name of its own, to check that the bus accepts writes.
 
 mod bus;
+mod evaluation;
 mod exchange;
 
 use protocol::exit_code::ExitCode;
-use protocol::ids::AccountKey;
 use protocol::trader_args::TraderArgs;
 use runtime::exit_error::ExitError;
 use runtime::stdout::OutputArgs;
 use serde::Serialize;
 use trader_core::book::BookConfig;
-use trader_core::circuit_breaker::Breaker;
 
+use self::evaluation::Evaluation;
 use crate::app::checks::{Check, CheckResult, account, pass, warn};
 use crate::app::exchange_clients::ExchangeClients;
 use crate::app::startup;
@@ -39,12 +39,23 @@ pub async fn run(args: TraderArgs, output: OutputArgs) -> Result<ExitCode, ExitE
         // Without an answer of the exchange the account is unknown; the checks of the exchange say why.
         Some(_) => startup::configured_account(&settings).await.ok(),
     };
-    let mut checks = settings_checks(&settings, &config, account.as_ref());
-    checks.extend(exchange::checks(&*clients.data, &settings, args.mode()).await);
+    let exchange = exchange::checks(&*clients.data, &settings, args.mode()).await;
     let on_bus = match &account {
         Some(account) => bus::checks(&settings, account, &*clients.data).await,
         None => bus::BusChecks::default(),
     };
+    let market = exchange.market.as_ref();
+    let evaluation = Evaluation {
+        client: &*clients.data,
+        settings: &settings,
+        config: &config,
+        exchange: market.map(|(now, filters)| (*now, filters)),
+        account: account.as_ref(),
+        bus: on_bus.bus.as_ref(),
+    };
+    let mut checks = evaluation.checks().await;
+    checks.push(protections(&config));
+    checks.extend(exchange.checks);
     if let Some(client) = &clients.execution {
         let installation = on_bus.installation_id.as_ref();
         checks.extend(account::checks(&**client, &settings, installation).await);
@@ -59,38 +70,15 @@ pub async fn run(args: TraderArgs, output: OutputArgs) -> Result<ExitCode, ExitE
     Ok(code)
 }
 
-fn settings_checks(
-    settings: &Settings,
-    config: &BookConfig,
-    account: Option<&AccountKey>,
-) -> Vec<Check> {
-    let names = |list: &[&str]| list.join(", ");
-    let strategies: Vec<&str> = config.strategies.iter().map(|s| s.as_str()).collect();
-    vec![
-        pass(
-            "settings",
-            format!(
-                "{}, {} symbols, {} USDT each, leverage {}",
-                account.map_or_else(|| "account unknown".to_owned(), ToString::to_string),
-                settings.symbols.len(),
-                settings.slice(),
-                config.leverage
-            ),
+fn protections(config: &BookConfig) -> Check {
+    match config.protections.to_string().as_str() {
+        "none" => warn(
+            "protections",
+            "none",
+            "set PROTECTIONS, or remove it from .env for the default ones",
         ),
-        pass("strategies", names(&strategies)),
-        pass(
-            "breakers",
-            format!("active: {}", names(&Breaker::ALL.map(Breaker::as_str))),
-        ),
-        match config.protections.to_string().as_str() {
-            "none" => warn(
-                "protections",
-                "none",
-                "set PROTECTIONS, or remove it from .env for the default ones",
-            ),
-            active => pass("protections", active.to_owned()),
-        },
-    ]
+        active => pass("protections", active.to_owned()),
+    }
 }
 
 fn exit_code(checks: &[Check]) -> ExitCode {
