@@ -4,11 +4,13 @@
 #![allow(clippy::print_stderr, reason = "prints how long the reaction took")]
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bearish_tests::docker::run_command;
 use bearish_tests::nats::Role;
+use bearish_tests::socket_guard::SocketGuard;
 use bearish_tests::wait::eventually;
 use bearish_tests::watchdog::{Unit, WatchdogRig};
 use protocol::event::EventBody;
@@ -73,8 +75,15 @@ async fn container_that_cannot_be_killed_blinds_the_watchdog_for_no_other_unit()
     let killed = Instant::now();
     other.signal("KILL");
     other.wait_until_started_after(&before).await;
-    eprintln!("kill to running beside a stuck container: {:?}", killed.elapsed());
-    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    eprintln!(
+        "kill to running beside a stuck container: {:?}",
+        killed.elapsed()
+    );
+    assert!(
+        killed.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        killed.elapsed()
+    );
     let event = eventually("event unit_stop_failed", REPORT_DEADLINE, async || {
         let events = rig.stored_events().await;
         events
@@ -130,7 +139,10 @@ async fn frozen_socket_guard_is_a_blindness_that_everything_shows() {
     assert!(text.starts_with("WARNING: blind since"), "{text}");
     let (text, code) = rig.run_command(&["stop", &unit.name]).await;
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("accepted, cannot be carried out yet: Docker"), "{text}");
+    assert!(
+        text.contains("accepted, cannot be carried out yet: Docker"),
+        "{text}"
+    );
     rig.guard().process.signal("CONT");
     let event = rig.wait_for_event("watchdog_blindness_ended").await;
     let EventBody::WatchdogBlindnessEnded { missed, .. } = event else {
@@ -138,10 +150,22 @@ async fn frozen_socket_guard_is_a_blindness_that_everything_shows() {
     };
     assert_eq!(missed, [format!("{} has ended (exit 137)", unit.name)]);
     let stopped = |phase: &UnitPhase| matches!(phase, UnitPhase::Stopped { .. });
-    rig.wait_for_phase(&unit, "stopped by the command", stopped).await;
+    rig.wait_for_phase(&unit, "stopped by the command", stopped)
+        .await;
     assert_eq!(unit.started_at(), before);
     let (text, code) = rig.health().await;
     assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stuck_socket_guard_ends_itself_so_that_docker_restarts_it() {
+    let mut guard = SocketGuard::start_stuck_at("no-project", "/_ping").await;
+    let mut caller = guard.connect();
+    caller
+        .write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\n\r\n")
+        .unwrap();
+    let code = guard.process.exit_within(REPORT_DEADLINE).await;
+    assert_eq!(code, 70, "{:?}", guard.process.err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

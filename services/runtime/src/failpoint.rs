@@ -19,8 +19,11 @@ pub fn clock_offset_ms() -> i64 {
         return 0;
     }
     static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let file = FILE.get_or_init(|| std::env::var_os("FAILPOINT_CLOCK_OFFSET_FILE").map(PathBuf::from));
-    let text = file.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    let file =
+        FILE.get_or_init(|| std::env::var_os("FAILPOINT_CLOCK_OFFSET_FILE").map(PathBuf::from));
+    let text = file
+        .as_ref()
+        .and_then(|file| std::fs::read_to_string(file).ok());
     text.and_then(|text| text.trim().parse().ok())
         .unwrap_or_default()
 }

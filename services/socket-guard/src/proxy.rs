@@ -13,6 +13,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use protocol::ids::SubjectToken;
+use runtime::failpoint;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -86,6 +87,7 @@ impl ProxyHandler {
     /// Authorizes one request, forwards it to Docker and writes its audit line.
     pub async fn handle(&self, peer: &str, request: Request<Incoming>) -> ProxyResponse {
         let (head, body) = request.into_parts();
+        failpoint::spin(head.uri.path());
         let mut line = AuditLine::new(peer, head.method.as_str(), head.uri.path());
         let is_empty = is_body_empty(body).await;
         match self.authorize_and_forward(&head, is_empty, &mut line).await {

@@ -319,6 +319,43 @@ mod tests {
     }
 
     #[test]
+    fn event_is_reduced_to_action_container_signal_and_time() {
+        let event = json!({
+            "status": "exec_create: /app --password s3cret", "id": "4f1c", "from": "image",
+            "Type": "container", "Action": "exec_create: /app --password s3cret",
+            "Actor": {"ID": "4f1c", "Attributes": {"api.token": "s3cret", "signal": "15", "name": "n"}},
+            "scope": "local", "time": 1, "timeNano": 1_000_000_001_i64
+        });
+        let text = format!("{event}\n");
+        let expected = json!({
+            "Type": "container", "Action": "exec_create",
+            "Actor": {"ID": "4f1c", "Attributes": {"signal": "15", "name": "n"}},
+            "scope": "local", "time": 1, "timeNano": 1_000_000_001_i64
+        });
+        // However the stream is cut into frames.
+        for cut in [1, 40, text.len() - 1] {
+            let mut filter = EventFilter::default();
+            let mut shown = filter.push(&text.as_bytes()[..cut]);
+            assert!(shown.is_empty());
+            shown.extend(filter.push(&text.as_bytes()[cut..]));
+            let shown: Value = serde_json::from_slice(&shown).unwrap();
+            assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn output_of_a_health_check_is_shown_only_if_docker_wrote_it() {
+        let found = json!({"State": {"Health": {"Status": "unhealthy", "Log": [
+            {"ExitCode": 1, "Output": "s3cret"},
+            {"ExitCode": -1, "Output": "exec failed: TOKEN=s3cret"}
+        ]}}});
+        let shown = inspect(found);
+        let expected =
+            json!([{"ExitCode": 1}, {"ExitCode": -1, "Output": "exec failed: TOKEN=***"}]);
+        assert_eq!(shown["State"]["Health"]["Log"], expected);
+    }
+
+    #[test]
     fn container_list_holds_only_the_own_project() {
         let all = json!([
             {"Id": "a", "Labels": {"p": "ours"}, "Command": "x --token s3cret", "Mounts": ["s3cret"]},

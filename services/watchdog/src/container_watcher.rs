@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use watchdog_core::container::Container;
 use watchdog_core::docker_outage::DockerOutage;
+use watchdog_core::evidence::LogTail;
 use watchdog_core::exit_policy::may_restart_at_once;
 use watchdog_core::observed_state::{
     ContainerList, ExcludedContainer, FailedInspection, SupervisionEvent,
@@ -430,8 +431,13 @@ impl ContainerWatcher {
             }
         };
         let (id, log_tail) = (inspection.container.clone(), inspection.log_tail.clone());
+        if inspection.result.is_ok() {
+            self.send_deferred_stops(&id).await?;
+        }
         match self.judge(inspection) {
-            Judged::Present(unit, container) => self.on_container(unit, container, log_tail).await?,
+            Judged::Present(unit, container) => {
+                self.on_container(unit, container, log_tail).await?
+            }
             Judged::Failed(failure) => {
                 failed.insert(id.clone());
                 self.send_event(SupervisionEvent::InspectionFailed(failure))
@@ -442,15 +448,21 @@ impl ContainerWatcher {
             Judged::Removed => self.on_removed(id.clone()).await?,
             Judged::Foreign => {}
         }
-        if !self.inspector.is_pending(&id) {
-            let deferred = std::mem::take(&mut self.deferred_stops);
-            for request in deferred {
-                if request.container == id {
-                    self.send_event(SupervisionEvent::StopRequested(request))
-                        .await?;
-                } else {
-                    self.deferred_stops.push(request);
-                }
+        Ok(())
+    }
+
+    /// Sends the stops that waited for this inspection, before it: the end of a run is decided on with them.
+    async fn send_deferred_stops(&mut self, container: &str) -> Result<(), ReceiverDropped> {
+        for request in std::mem::take(&mut self.deferred_stops) {
+            if request.container == container {
+                let is_of_last_run = true;
+                self.send_event(SupervisionEvent::StopRequested(StopRequest {
+                    is_of_last_run,
+                    ..request
+                }))
+                .await?;
+            } else {
+                self.deferred_stops.push(request);
             }
         }
         Ok(())
@@ -461,7 +473,7 @@ impl ContainerWatcher {
         &mut self,
         unit: SubjectToken,
         container: Container,
-        log_tail: Option<watchdog_core::evidence::LogTail>,
+        log_tail: Option<LogTail>,
     ) -> Result<(), ReceiverDropped> {
         if let Some(log_tail) = log_tail {
             let unit = unit.clone();

@@ -133,11 +133,7 @@ fn note_end(request: Option<&mut StopRequest>, ended_at: UtcMs) {
 
 /// Whether Docker, and no operator, ended and started a container: its last start follows no end that Docker has seen,
 /// or an end that Docker's own start caused. `startup` is the number of those events.
-pub fn was_restarted_with_docker(
-    history: &[DockerEvent],
-    container: &str,
-    startup: usize,
-) -> bool {
+pub fn was_restarted_with_docker(history: &[DockerEvent], container: &str, startup: usize) -> bool {
     let is_own = |event: &DockerEvent| event.container == container;
     let start = history
         .iter()
@@ -240,7 +236,10 @@ mod tests {
         for (text, expected) in [
             ("w:start", true),
             ("w:kill:15 w:die w:stop w:start", true),
-            ("u:kill:15 u:die u:stop w:kill:15 w:die w:stop w:start", true),
+            (
+                "u:kill:15 u:die u:stop w:kill:15 w:die w:stop w:start",
+                true,
+            ),
             ("u:exec_create w:kill:15 w:die w:stop w:start", false),
             ("u:start w:die w:start", false),
             ("u:start w:kill:9 w:die w:start", false),

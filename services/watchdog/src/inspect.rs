@@ -378,7 +378,10 @@ mod tests {
         };
         let checks = r#"[{"ExitCode":69},{"ExitCode":0},{"ExitCode":70},{"ExitCode":-1}]"#;
         let unwell = running(&format!(r#"{{"Status":"unhealthy","Log":{checks}}}"#));
-        assert_eq!(unwell.health, ContainerHealth::Unhealthy(checks_of(&[70, -1])));
+        assert_eq!(
+            unwell.health,
+            ContainerHealth::Unhealthy(checks_of(&[70, -1]))
+        );
         assert_eq!((unwell.start_time, unwell.grace_ms), (UtcMs(1_000), 3_000));
         assert_eq!(unwell.name.as_str(), "trader-paper-2");
         let well = running(&format!(r#"{{"Status":"healthy","Log":{checks}}}"#));

@@ -141,7 +141,9 @@ impl ReadModel {
     /// Answers a command that only reads: `status`, `explain` or `history`.
     pub fn answer(&self, command: &UnitCommand, now: UtcMs) -> CommandReply {
         match command {
-            UnitCommand::Status => success_reply(self.with_warning(&self.table(now)), self.rows(now)),
+            UnitCommand::Status => {
+                success_reply(self.with_warning(&self.table(now)), self.rows(now))
+            }
             UnitCommand::Explain { unit } => self.answer_about(unit, |unit_state| {
                 let explanation = explain::explain(unit, unit_state, now);
                 success_reply(self.with_warning(&explanation.text()), json!(explanation))
@@ -245,7 +247,7 @@ const fn failure_reply(text: String) -> CommandReply {
 }
 
 fn table_row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> [String; COLUMNS.len()] {
-    let reason = unit.last_reason.as_ref().map(RestartReason::to_string);
+    let reason = last_reason(unit);
     [
         name.to_string(),
         phase_text(unit),
@@ -287,7 +289,15 @@ fn row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> UnitStatus {
         max_restarts: max_restarts(unit),
         consecutive_failures: unit.consecutive_failures,
         next_start_ms: explain::next_start_ms(unit, now),
-        last_reason: unit.last_reason.as_ref().map(RestartReason::to_string),
+        last_reason: last_reason(unit),
+    }
+}
+
+/// Why the unit is not supervised, else the reason of its last restart or quarantine.
+fn last_reason(unit: &Unit) -> Option<String> {
+    match &unit.phase {
+        UnitPhase::NotSupervised { reason } => Some(reason.clone()),
+        _ => unit.last_reason.as_ref().map(RestartReason::to_string),
     }
 }
 
@@ -374,7 +384,8 @@ a-service-with-a-long-name-12  running, on hold  2026-11-24T03:00:00  0/0       
         let explain = UnitCommand::Explain { unit };
         for command in [&UnitCommand::Status, &explain] {
             let text = model.answer(command, now).text;
-            let expected = "WARNING: blind since 2026-11-24T03:00:00: no unit can be judged; Docker";
+            let expected =
+                "WARNING: blind since 2026-11-24T03:00:00: no unit can be judged; Docker";
             assert!(text.starts_with(expected), "{text}");
         }
         assert!(model.needs_operator());

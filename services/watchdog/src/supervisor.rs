@@ -284,7 +284,9 @@ impl Supervisor {
             self.commit(vec![record]).await?;
         }
         let blindness = self.observed.blindness(now.clock.mono);
-        self.deps.blindness.set(blindness, self.deps.docker.is_guarded);
+        self.deps
+            .blindness
+            .set(blindness, self.deps.docker.is_guarded);
         Ok(())
     }
 

@@ -678,7 +678,10 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
         EventBody::UnitStopFailed { unit, error } => row(
             format!("🚨 CANNOT BE STOPPED: {}", trader_label(unit.as_str())),
             [
-                field("Reason", format!("the unit hangs, and Docker cannot stop it: {error}")),
+                field(
+                    "Reason",
+                    format!("the unit hangs, and Docker cannot stop it: {error}"),
+                ),
                 field(
                     "Open positions",
                     unmanaged_positions(mode_of(unit), "the restart"),

@@ -64,8 +64,7 @@ pub fn apply_command(
     let name = command.unit().ok_or("not a command about a unit")?;
     let paused = observed.unit(name).is_some_and(ObservedUnit::is_paused);
     let is_deferred = observed.obstacle(name).is_some();
-    let record =
-        command_rules::evaluate(state.units.get(name), paused, command, by, is_deferred)?;
+    let record = command_rules::evaluate(state.units.get(name), paused, command, by, is_deferred)?;
     Ok((
         name.clone(),
         decide_chain(state, observed, name, now, Some(record)),
@@ -188,8 +187,7 @@ impl DecisionContext<'_> {
         if self.unit.is_halted {
             return None;
         }
-        self.expired_command()
-            .or_else(|| self.container_decision())
+        self.expired_command().or_else(|| self.container_decision())
     }
 
     fn container_decision(&self) -> Option<UnitRecord> {

@@ -89,7 +89,11 @@ fn describe_command(record: &UnitRecord) -> String {
             by,
             is_deferred,
         } => {
-            let waits = if *is_deferred { ", waits for Docker" } else { "" };
+            let waits = if *is_deferred {
+                ", waits for Docker"
+            } else {
+                ""
+            };
             format!("command {} by {by}{waits}", command.as_str())
         }
         UnitRecord::CommandExpired {

@@ -22,7 +22,7 @@ use crate::model::Latch;
 use crate::phase::UnitPhase;
 use crate::record::{SupervisionRecord, UnitRecord};
 use crate::state::SupervisionState;
-use crate::stop_request::StopRequest;
+use crate::stop_request::{StopEvidence, StopRequest};
 use crate::unit::Unit;
 
 /// Longest time without a heartbeat or an echo, in milliseconds. The watchdog asks for an echo after one second. Beyond
@@ -230,12 +230,19 @@ impl ObservedState {
                 AffectedUnits::One(unit)
             }
             SupervisionEvent::ContainerRemoved { container } => self.on_removed(&container, now),
+            SupervisionEvent::StopRequested(request) if request.is_of_last_run => {
+                self.keep_unclaimed(request);
+                AffectedUnits::None
+            }
             SupervisionEvent::StopRequested(request) => {
                 self.on_stop_requested(state, &request, now)
             }
             SupervisionEvent::DockerLost(error) => {
                 self.is_docker_reachable = false;
-                let since = self.docker_lost.take().map_or(now.clock.mono, |lost| lost.0);
+                let since = self
+                    .docker_lost
+                    .take()
+                    .map_or(now.clock.mono, |lost| lost.0);
                 self.docker_lost = Some((since, error));
                 AffectedUnits::None
             }
@@ -417,11 +424,8 @@ impl ObservedState {
             self.unit_mut(&excluded.unit).on_excluded(&excluded);
         }
         for failed in list.unjudged {
-            self.unit_mut(&failed.unit).on_inspection_failed(
-                &failed.container,
-                failed.error,
-                now,
-            );
+            self.unit_mut(&failed.unit)
+                .on_inspection_failed(&failed.container, failed.error, now);
         }
         for (unit, container) in list.containers {
             self.unit_mut(&unit).observe_container(container, now);
@@ -431,15 +435,24 @@ impl ObservedState {
         }
         self.unclaimed_stops.clear();
         for request in list.stop_requests {
-            if self.find_unit(&request.container).is_none() {
-                self.unclaimed_stops
-                    .insert(request.container.clone(), request.clone());
-            }
             self.on_stop_requested(state, &request, now);
+            if self.find_unit(&request.container).is_none() {
+                self.keep_unclaimed(request);
+            }
+        }
+    }
+
+    /// Keeps a stop for the next inspection of its container. A finished stop counts more than a signal.
+    fn keep_unclaimed(&mut self, request: StopRequest) {
+        let known = self.unclaimed_stops.get(&request.container);
+        if known.is_none_or(|known| known.evidence != StopEvidence::Finished) {
+            self.unclaimed_stops
+                .insert(request.container.clone(), request);
         }
     }
 
     fn on_removed(&mut self, container: &str, now: DecisionInputs) -> AffectedUnits {
+        self.unclaimed_stops.remove(container);
         match self.find_unit(container) {
             Some(unit) => {
                 self.unit_mut(&unit).on_removed(now);

@@ -41,7 +41,7 @@ pub enum SupervisionRecord {
     },
     /// Units cannot be judged.
     BlindnessBegan {
-        /// Time of the decision, by the wall clock of the watchdog.
+        /// Start of the blindness, by the wall clock of the watchdog.
         at: UtcMs,
         /// What is missing, in one line.
         reason: String,

@@ -71,8 +71,7 @@ impl DecisionContext<'_> {
     pub(super) fn lasting_removal(&self) -> Option<UnitRecord> {
         let since = self.observed_unit.missing_since()?;
         let for_ms = self.now.clock.mono.saturating_sub(since);
-        (self.unit.is_missed && for_ms >= REMOVAL_REPORT_MS)
-            .then_some(UnitRecord::RemovalConfirmed)
+        (self.unit.is_missed && for_ms >= REMOVAL_REPORT_MS).then_some(UnitRecord::RemovalConfirmed)
     }
 
     /// A run that could not be stopped. Recorded once per run.

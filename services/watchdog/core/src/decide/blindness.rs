@@ -1,6 +1,7 @@
 //! The records of a blindness: its begin, and its end with what was missed.
 
 use protocol::ids::SubjectToken;
+use protocol::time::UtcMs;
 
 use crate::container::Container;
 use crate::decision_inputs::DecisionInputs;
@@ -20,15 +21,17 @@ pub fn blindness_record(
     let at = now.clock.utc;
     match (&state.blindness, observed.blindness(now.clock.mono)) {
         (None, Some(blindness)) => Some(SupervisionRecord::BlindnessBegan {
-            at,
+            at: UtcMs(at.0.saturating_sub(i64::try_from(blindness.for_ms).unwrap_or(i64::MAX))),
             reason: blindness.reason,
             units: blindness.units,
         }),
-        (Some(known), None) if !observed.has_obstacle() => Some(SupervisionRecord::BlindnessEnded {
-            at,
-            for_ms: at.millis_since(known.since),
-            missed: missed(state, observed),
-        }),
+        (Some(known), None) if !observed.has_obstacle() => {
+            Some(SupervisionRecord::BlindnessEnded {
+                at,
+                for_ms: at.millis_since(known.since),
+                missed: missed(state, observed),
+            })
+        }
         _ => None,
     }
 }

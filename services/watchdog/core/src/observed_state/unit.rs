@@ -340,9 +340,7 @@ impl ObservedUnit {
 
     fn note_health(&mut self, new: &Container, now: DecisionInputs) {
         self.unhealthy_since = match &new.health {
-            ContainerHealth::Unhealthy(_) => {
-                Some(self.unhealthy_since.unwrap_or(now.clock.mono))
-            }
+            ContainerHealth::Unhealthy(_) => Some(self.unhealthy_since.unwrap_or(now.clock.mono)),
             ContainerHealth::Healthy | ContainerHealth::Unknown => None,
         };
     }
@@ -354,10 +352,7 @@ impl ObservedUnit {
             new.is_alive() && previous_end.is_some_and(|end| liveness.began_after(end))
         };
         let second = self.duplicate.take().map(|(liveness, _)| liveness);
-        if let Some(liveness) = self
-            .liveness
-            .take_if(|liveness| !is_from_new_run(liveness))
-        {
+        if let Some(liveness) = self.liveness.take_if(|liveness| !is_from_new_run(liveness)) {
             self.recent_heartbeats = RecentHeartbeats::default();
             self.liveness = second.filter(is_from_new_run);
             // Late heartbeats of a run whose end was observed are dropped. Nothing else is: a process that is not known

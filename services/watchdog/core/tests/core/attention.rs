@@ -22,7 +22,10 @@ fn warnings(rig: &Rig) -> Vec<String> {
         EventBody::UnitWarning { reason, .. } => Some(reason),
         _ => None,
     };
-    rig.operator_events().into_iter().filter_map(warning).collect()
+    rig.operator_events()
+        .into_iter()
+        .filter_map(warning)
+        .collect()
 }
 
 fn finished_stop(rig: &Rig) -> SupervisionEvent {
@@ -100,7 +103,9 @@ fn excluded_unit_is_shown_with_its_reason_and_comes_back() {
 fn container_that_was_created_and_not_started_is_reported_in_dockers_words() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.remove();
-    let mut made = crate::support::Rig::running(DEFAULT_FLAGS).container().unwrap();
+    let mut made = crate::support::Rig::running(DEFAULT_FLAGS)
+        .container()
+        .unwrap();
     made.run.container = "c9".to_owned();
     made.status = Status::Created;
     made.error = Some("Bind for 0.0.0.0:80 failed: port is already allocated".to_owned());
@@ -126,6 +131,31 @@ fn docker_stop_with_any_signal_is_respected() {
         assert!(rig.calls.is_empty(), "{name}");
         assert!(matches!(rig.phase(), UnitPhase::Stopped { .. }), "{name}");
     }
+}
+
+#[test]
+fn stop_that_waited_for_the_inspection_belongs_to_the_run_that_it_shows() {
+    let mut rig = Rig::running(RESTART_AT_ONCE);
+    rig.dies(1);
+    rig.send_heartbeat(ProcessPhase::Running);
+    // Docker started and stopped another run before anything of it was observed.
+    rig.mono += 1_000;
+    rig.begin();
+    let (container, at) = (rig.run().container, rig.now().clock.utc);
+    let request = StopRequest {
+        is_of_last_run: true,
+        ..signal(container, at, "TERM")
+    };
+    rig.on_event(SupervisionEvent::StopRequested(request));
+    let starts = rig.starts_called();
+    rig.dies(0);
+    rig.pass_without_heartbeats(5 * SECOND);
+    assert_eq!(rig.starts_called(), starts);
+    assert!(
+        matches!(rig.phase(), UnitPhase::Stopped { .. }),
+        "{:?}",
+        rig.phase()
+    );
 }
 
 #[test]

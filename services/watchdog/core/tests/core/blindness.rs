@@ -43,9 +43,7 @@ fn container_that_cannot_be_inspected_makes_no_other_unit_uncertain() {
     rig.pass_healthy(20 * SECOND);
     let mono = rig.now().clock.mono;
     assert_eq!(blindness(&rig.observed, mono), ["trader-paper-2"]);
-    let began = |record: &SupervisionRecord| {
-        matches!(record, SupervisionRecord::BlindnessBegan { units, .. } if *units == [other()])
-    };
+    let began = |record: &SupervisionRecord| matches!(record, SupervisionRecord::BlindnessBegan { units, .. } if *units == [other()]);
     assert_eq!(rig.journal.iter().filter(|record| began(record)).count(), 1);
 }
 
@@ -84,21 +82,23 @@ fn unit_that_cannot_be_stopped_is_reported_once_as_exactly_that() {
 #[test]
 fn blindness_ends_with_what_was_missed() {
     let mut rig = Rig::running(RESTART_AT_ONCE);
-    rig.on_event(SupervisionEvent::DockerLost("no answer within 3s".to_owned()));
+    rig.on_event(SupervisionEvent::DockerLost(
+        "no answer within 3s".to_owned(),
+    ));
     rig.pass_healthy(10 * SECOND);
     assert_eq!(rig.observed.blindness(rig.now().clock.mono), None);
     rig.pass_healthy(3 * MINUTE);
     assert!(rig.observed.blindness(rig.now().clock.mono).is_some());
     rig.end(137, false);
     rig.list();
-    let missed = rig.operator_events().into_iter().find_map(|event| match event {
-        EventBody::WatchdogBlindnessEnded { missed, .. } => Some(missed),
-        _ => None,
-    });
-    assert_eq!(
-        missed.unwrap(),
-        ["trader-paper-1 has ended (exit 137)"]
-    );
+    let missed = rig
+        .operator_events()
+        .into_iter()
+        .find_map(|event| match event {
+            EventBody::WatchdogBlindnessEnded { missed, .. } => Some(missed),
+            _ => None,
+        });
+    assert_eq!(missed.unwrap(), ["trader-paper-1 has ended (exit 137)"]);
     assert_eq!(rig.starts_called(), 1, "and it is handled");
 }
 
@@ -115,7 +115,9 @@ fn short_absence_of_docker_is_no_blindness() {
 fn command_waits_for_docker_and_expires() {
     for (away, is_running) in [(2 * MINUTE, false), (6 * MINUTE, true)] {
         let mut rig = Rig::running(DEFAULT_FLAGS);
-        rig.on_event(SupervisionEvent::DockerLost("no answer within 3s".to_owned()));
+        rig.on_event(SupervisionEvent::DockerLost(
+            "no answer within 3s".to_owned(),
+        ));
         rig.run_command(&command("stop")).unwrap();
         rig.pass_healthy(away);
         assert!(rig.calls.is_empty(), "{away:?}");
@@ -136,7 +138,9 @@ fn command_that_expired_leaves_a_stopped_unit_stopped() {
     rig.request_stop();
     rig.dies(0);
     rig.pass_without_heartbeats(3 * SECOND);
-    rig.on_event(SupervisionEvent::DockerLost("no answer within 3s".to_owned()));
+    rig.on_event(SupervisionEvent::DockerLost(
+        "no answer within 3s".to_owned(),
+    ));
     rig.run_command(&command("start")).unwrap();
     rig.pass_without_heartbeats(6 * MINUTE);
     rig.list();
@@ -152,7 +156,12 @@ fn exit_status_of_the_last_run_is_no_evidence_of_a_rejected_start() {
     rig.end(1, false);
     rig.inspect();
     let rejected = rig.restarts()[1];
-    assert!(rejected.reason.to_string().starts_with("start failed: it cannot"));
+    assert!(
+        rejected
+            .reason
+            .to_string()
+            .starts_with("start failed: it cannot")
+    );
     assert_eq!((&rejected.evidence, &rejected.last_error), (&None, &None));
     assert!(rig.restarts()[0].evidence.is_some());
 }

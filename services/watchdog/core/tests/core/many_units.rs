@@ -286,10 +286,10 @@ fn docker_outage_defers_every_start_and_they_resume_in_turn() {
         .map(|name| (name.clone(), units.container(name, Status::Exited(exit))));
     let (containers, stop_requests) = (all.collect(), Vec::new());
     units.observe(SupervisionEvent::Listed(ContainerList {
-            containers,
-            stop_requests,
-            ..ContainerList::default()
-        }));
+        containers,
+        stop_requests,
+        ..ContainerList::default()
+    }));
     for name in &names {
         units.settle(name);
     }

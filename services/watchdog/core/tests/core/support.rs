@@ -195,8 +195,7 @@ impl Rig {
         for record in &records {
             self.state.apply(record);
         }
-        self.observed
-            .on_applied(&self.state, &records, self.now());
+        self.observed.on_applied(&self.state, &records, self.now());
         self.journal.extend(records);
     }
 
@@ -346,7 +345,9 @@ impl Rig {
     pub(crate) fn request_stop(&mut self) {
         let container = self.container.clone();
         let at = self.now().clock.utc;
-        self.on_event(SupervisionEvent::StopRequested(signal(container, at, "TERM")));
+        self.on_event(SupervisionEvent::StopRequested(signal(
+            container, at, "TERM",
+        )));
     }
 
     pub(crate) fn boot(&self) -> SubjectToken {
