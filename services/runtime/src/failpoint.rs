@@ -15,10 +15,10 @@ pub fn spin(name: &str) {
 /// Offset of the wall clock in milliseconds: the content of the file that `FAILPOINT_CLOCK_OFFSET_FILE` names, read at
 /// each call, so that a test steps the clock of a running process. 0 without one.
 pub fn clock_offset_ms() -> i64 {
+    static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
     if !cfg!(debug_assertions) {
         return 0;
     }
-    static FILE: OnceLock<Option<PathBuf>> = OnceLock::new();
     let file =
         FILE.get_or_init(|| std::env::var_os("FAILPOINT_CLOCK_OFFSET_FILE").map(PathBuf::from));
     let text = file

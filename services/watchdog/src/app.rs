@@ -63,7 +63,10 @@ pub async fn run() -> Result<ExitCode, ExitError> {
         return Ok(ExitCode::Success);
     };
     match started {
-        Ok(deps) => supervise(Arc::new(deps), background, &settings, &shutdown_token).await,
+        Ok(deps) => {
+            let supervising = supervise(Arc::new(deps), background, &settings, &shutdown_token);
+            Box::pin(supervising).await
+        }
         Err(error) if error.code == ExitCode::Success => Ok(ExitCode::Success),
         Err(error) => Err(error),
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use protocol::duration::format_ms;
 use protocol::heartbeat::BlindnessReport;
+use protocol::ids::SubjectToken;
 use watchdog_core::observed_state::Blindness;
 
 /// Time for which the journal must be unavailable until nothing is decided for too long.
@@ -79,7 +80,7 @@ impl SharedBlindness {
 
 /// The blindness in one line.
 pub fn describe(report: &BlindnessReport) -> String {
-    let units: Vec<&str> = report.units.iter().map(|unit| unit.as_str()).collect();
+    let units: Vec<&str> = report.units.iter().map(SubjectToken::as_str).collect();
     let units = if units.is_empty() {
         "no unit can be judged".to_owned()
     } else {

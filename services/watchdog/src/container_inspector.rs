@@ -20,7 +20,7 @@ const MAX_CONCURRENT: usize = 16;
 /// What the inspector has found.
 pub enum Found {
     /// An inspection ended.
-    Inspected(Inspection),
+    Inspected(Box<Inspection>),
     /// The log of a run was read after its inspection.
     LogRead(SubjectToken, LogTail),
 }
@@ -67,13 +67,12 @@ impl ContainerInspector {
 
     /// Requests an inspection. A container whose inspection runs is inspected again after it.
     pub fn request(&mut self, container: &str) {
-        match self.pending.get_mut(container) {
-            Some(pending) => pending.is_outdated |= pending.is_running,
-            None => {
-                self.pending
-                    .insert(container.to_owned(), Pending::default());
-                self.waiting.push_back(container.to_owned());
-            }
+        if let Some(pending) = self.pending.get_mut(container) {
+            pending.is_outdated |= pending.is_running;
+        } else {
+            self.pending
+                .insert(container.to_owned(), Pending::default());
+            self.waiting.push_back(container.to_owned());
         }
         self.start_waiting();
     }
@@ -171,11 +170,11 @@ async fn inspect(docker: DockerClient, container: String, logged: Option<String>
         Some(ended) => log_tail::read(&docker, &ended).await,
         None => None,
     };
-    Found::Inspected(Inspection {
+    Found::Inspected(Box::new(Inspection {
         container,
         result,
         log_tail,
-    })
+    }))
 }
 
 /// The container if it has ended and nothing follows at once.

@@ -158,7 +158,7 @@ impl ContainerWatcher {
         let mut failures = 0;
         loop {
             let Some(error) = shutdown
-                .run_until_cancelled(self.list_and_follow(&mut failures))
+                .run_until_cancelled(Box::pin(self.list_and_follow(&mut failures)))
                 .await
             else {
                 return;
@@ -205,7 +205,7 @@ impl ContainerWatcher {
                 return error;
             }
             *failures = 0;
-            if let Err(error) = self.follow_events().await {
+            if let Err(error) = Box::pin(self.follow_events()).await {
                 return error;
             }
         }
@@ -233,7 +233,7 @@ impl ContainerWatcher {
             match found {
                 Found::Inspected(inspection) => {
                     open.remove(&inspection.container);
-                    self.add_to_list(inspection, &mut list).await?;
+                    self.add_to_list(*inspection, &mut list).await?;
                 }
                 Found::LogRead(unit, log_tail) => {
                     self.send_event(SupervisionEvent::LogRead { unit, log_tail })
@@ -424,7 +424,7 @@ impl ContainerWatcher {
         failed: &mut BTreeSet<String>,
     ) -> Result<(), WatchError> {
         let inspection = match found {
-            Found::Inspected(inspection) => inspection,
+            Found::Inspected(inspection) => *inspection,
             Found::LogRead(unit, log_tail) => {
                 let event = SupervisionEvent::LogRead { unit, log_tail };
                 return Ok(self.send_event(event).await?);
@@ -436,7 +436,7 @@ impl ContainerWatcher {
         }
         match self.judge(inspection) {
             Judged::Present(unit, container) => {
-                self.on_container(unit, container, log_tail).await?
+                self.on_container(unit, container, log_tail).await?;
             }
             Judged::Failed(failure) => {
                 failed.insert(id.clone());

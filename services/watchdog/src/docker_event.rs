@@ -100,7 +100,11 @@ pub fn stops_of_last_runs(history: &[DockerEvent]) -> Vec<StopRequest> {
             "start" => {
                 stops.remove(id);
             }
-            "die" => note_end(stops.get_mut(id), event.at),
+            "die" => {
+                if let Some(request) = stops.get_mut(id) {
+                    note_end(request, event.at);
+                }
+            }
             _ => {
                 let Some(mut request) = event.to_stop_request() else {
                     continue;
@@ -111,7 +115,7 @@ pub fn stops_of_last_runs(history: &[DockerEvent]) -> Vec<StopRequest> {
                     .is_some_and(|known| known.evidence == StopEvidence::Finished);
                 let is_kill = matches!(&request.evidence, StopEvidence::Signal { signal, .. } if signal == "KILL");
                 // The SIGKILL after the grace period does not replace the signal before it.
-                if !is_finished && !(is_kill && stops.contains_key(id)) {
+                if !(is_finished || is_kill && stops.contains_key(id)) {
                     stops.insert(id, request);
                 }
             }
@@ -120,14 +124,10 @@ pub fn stops_of_last_runs(history: &[DockerEvent]) -> Vec<StopRequest> {
     stops.into_values().collect()
 }
 
-fn note_end(request: Option<&mut StopRequest>, ended_at: UtcMs) {
-    if let Some(StopRequest {
-        at,
-        evidence: StopEvidence::Signal { ended_after_ms, .. },
-        ..
-    }) = request
-    {
-        ended_after_ms.get_or_insert(ended_at.millis_since(*at));
+fn note_end(request: &mut StopRequest, ended_at: UtcMs) {
+    let at = request.at;
+    if let StopEvidence::Signal { ended_after_ms, .. } = &mut request.evidence {
+        ended_after_ms.get_or_insert(ended_at.millis_since(at));
     }
 }
 

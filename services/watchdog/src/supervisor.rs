@@ -379,7 +379,7 @@ impl Supervisor {
 
     async fn on_healer_message(&mut self, message: HealerMessage) -> Result<(), TermEnd> {
         match message {
-            HealerMessage::Note(note) => self.store_heal_note(note).await,
+            HealerMessage::Note(note) => self.store_heal_note(*note).await,
             HealerMessage::ServicesObserved(services) => {
                 self.record_service_starts(&services).await
             }

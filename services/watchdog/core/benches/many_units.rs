@@ -83,7 +83,7 @@ impl ManyUnits {
             .observe(&self.state, SupervisionEvent::BusEchoed, self.now());
         let mut records = 0;
         for n in 0..UNITS {
-            let (unit, heartbeat) = (name(n), heartbeat_sample(n, self.now(), self.mono));
+            let (unit, heartbeat) = (name(n), heartbeat_sample(n, self.mono));
             let event = SupervisionEvent::HeartbeatReceived {
                 unit: unit.clone(),
                 heartbeat,
@@ -135,7 +135,7 @@ fn container(n: u32, status: Status) -> Container {
     }
 }
 
-fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSample {
+fn heartbeat_sample(n: u32, uptime_ms: u64) -> HeartbeatSample {
     let progress = ProgressDeadline {
         iterations: uptime_ms / 1_000,
         deadline_ms: 30_000,
@@ -162,6 +162,7 @@ fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSam
             .map(|component| (component.to_owned(), progress))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
+        is_waiting: false,
     }
 }
 

@@ -432,9 +432,8 @@ impl DecisionContext<'_> {
             .map(|ended| ended.saturating_add(STOP_SETTLE_MS));
         let has_settled = settles_at.is_none_or(|at| at <= self.now.clock.mono);
         match verdict {
-            StopVerdict::NotRequested => {}
             StopVerdict::Undecided | StopVerdict::Requested if !has_settled => return None,
-            StopVerdict::Undecided => {}
+            StopVerdict::NotRequested | StopVerdict::Undecided => {}
             StopVerdict::Requested => {
                 return Some(UnitRecord::Stopped {
                     run,

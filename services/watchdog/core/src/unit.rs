@@ -20,6 +20,10 @@ const MIN_HEALTHY_RUN: Duration = Duration::from_mins(10);
 
 /// What the journal says about one unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the journal, each true or false"
+)]
 pub struct Unit {
     /// The restart policy. `None` until the flags were read.
     pub policy: Option<RestartPolicy>,
