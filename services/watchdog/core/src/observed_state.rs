@@ -272,7 +272,11 @@ impl ObservedState {
                 let observed_unit = self.unit_mut(&unit);
                 match observed_unit.in_flight.take() {
                     // An unreachable Docker has rejected nothing: the result shows in the next list.
-                    Some(action) if is_reachable && observed_unit.obstacle().is_none() => {
+                    Some(action)
+                        if is_reachable
+                            && (matches!(action, Action::Stop { .. })
+                                || observed_unit.obstacle().is_none()) =>
+                    {
                         observed_unit.on_action_finished(&action, error, starts, now);
                     }
                     Some(_) | None => {}

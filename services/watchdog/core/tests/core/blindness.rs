@@ -70,8 +70,18 @@ fn unit_that_cannot_be_inspected_is_not_started_and_not_missing() {
 fn unit_that_cannot_be_stopped_is_reported_once_as_exactly_that() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.call_behavior = CallBehavior::Fails;
+    // Docker cannot describe the container either.
+    rig.on_event(SupervisionEvent::InspectionFailed(FailedInspection {
+        container: rig.run().container,
+        ..failed(name())
+    }));
     rig.pass_without_heartbeats(2 * MINUTE);
     assert!(rig.calls.len() > 3, "the watchdog continues to try");
+    assert!(
+        rig.calls.len() < 20,
+        "with a pause between: {}",
+        rig.calls.len()
+    );
     assert_eq!(rig.operator_event_kinds(), ["unit_stop_failed"]);
     let events = rig.operator_events();
     assert!(
