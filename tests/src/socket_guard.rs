@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::{Process, binary};
+use crate::process::{Process, binary, binary_with_failpoints};
 
 /// A running socket-guard for one Compose project.
 pub struct SocketGuard {
@@ -35,6 +35,22 @@ impl SocketGuard {
             process,
             project: project.to_owned(),
             docker_host,
+            dir,
+        }
+    }
+
+    /// Starts a socket-guard whose loop is stuck at the first request for this path.
+    pub async fn start_stuck_at(project: &str, path: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let program = binary_with_failpoints("socket-guard");
+        let mut command = guard_command_from(program, project, None, &dir);
+        command.env("FAILPOINT_SPIN", path);
+        let process = Process::start("socket-guard", command);
+        process.wait_for_log("socket-guard started").await;
+        Self {
+            process,
+            project: project.to_owned(),
+            docker_host: None,
             dir,
         }
     }
@@ -112,7 +128,16 @@ fn socket_path(dir: &TempDir) -> PathBuf {
 }
 
 fn guard_command(project: &str, docker_host: Option<&str>, dir: &TempDir) -> Command {
-    let mut command = Command::new(binary("socket-guard"));
+    guard_command_from(binary("socket-guard"), project, docker_host, dir)
+}
+
+fn guard_command_from(
+    program: PathBuf,
+    project: &str,
+    docker_host: Option<&str>,
+    dir: &TempDir,
+) -> Command {
+    let mut command = Command::new(program);
     command
         .env_clear()
         .env("BEARISH_PROJECT", project)

@@ -3,7 +3,7 @@
 
 mod image;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -192,6 +192,28 @@ impl WatchdogRig {
     pub fn replace_watchdog(&mut self) {
         self.watchdog.kill();
         self.watchdog = self.start_another("watchdog-1");
+    }
+
+    /// Kills the watchdog and starts one whose wall clock is moved by the milliseconds in this file.
+    pub fn replace_watchdog_with_clock(&mut self, offset: &Path) {
+        self.watchdog.kill();
+        let program = binary_with_failpoints("watchdog");
+        let host = self.docker_host();
+        let mut command =
+            watchdog_command_from(program, &self.nats, &self.project, "watchdog-1", host);
+        command.env("FAILPOINT_CLOCK_OFFSET_FILE", offset);
+        self.watchdog = Process::start("watchdog", command);
+    }
+
+    /// Runs the health check of the current watchdog; returns its output and exit code.
+    pub async fn health(&self) -> (String, i32) {
+        let mut command =
+            watchdog_command(&self.nats, &self.project, "watchdog-1", self.docker_host());
+        command.arg("health");
+        let mut process = Process::start("watchdog health", command);
+        let code = process.exit_within(DEFAULT_TIMEOUT).await;
+        let text = [process.out(), process.err()].concat().join("\n");
+        (text, code)
     }
 
     /// Runs `watchdog` with these arguments; returns its output and exit code.
@@ -423,6 +445,17 @@ impl Unit {
     pub fn kill_process(&self) {
         let pid = self.docker_state()["Pid"].to_string();
         run_command(Command::new("sh").args(["-c", &format!("kill -s KILL {pid}")]));
+    }
+
+    /// Ids of the unit's process and of the shim that Docker asks about it.
+    pub fn pids(&self) -> [String; 2] {
+        let pid = self.docker_state()["Pid"].to_string();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let parent = status
+            .lines()
+            .find_map(|line| line.strip_prefix("PPid:"))
+            .unwrap();
+        [pid, parent.trim().to_owned()]
     }
 
     /// Docker's name of the container.

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bearish_tests::metrics_client::{scrape, send_request};
+use bearish_tests::metrics_client::{HttpResponse, scrape, send_request};
 use bearish_tests::nats::NatsServer;
 use bearish_tests::notifier::NotifierSetup;
 use bearish_tests::ports;
@@ -24,6 +24,7 @@ use protocol::ids::Service;
 use runtime::components::ProcessStatus;
 use runtime::identity::Identity;
 use runtime::metrics::{Metrics, MetricsSettings, ProcessInfo};
+use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 /// Value of the only line that begins with `series`.

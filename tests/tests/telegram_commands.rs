@@ -140,7 +140,12 @@ async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, 
                 v: VERSION,
                 ok: true,
                 text: format!("the watchdog of this test received {verb}"),
-                data: (verb == "status").then(|| json!(UnitStatuses { units: units() })),
+                data: (verb == "status").then(|| {
+                    json!(UnitStatuses {
+                        units: units(),
+                        blindness: None
+                    })
+                }),
             };
             kept.lock().unwrap().push(request);
             let payload = serde_json::to_vec(&answer).unwrap().into();

@@ -40,6 +40,7 @@ pub async fn newest_watchdog_heartbeat(bus: &Bus) -> Result<Option<WatchdogHeart
         seq: beat.seq,
         phase: beat.phase,
         at: beat.at,
+        blindness: beat.blindness,
     }))
 }
 

@@ -62,6 +62,11 @@ pub enum UnitCommand {
         /// Whether the restarts of the unit are reset too.
         reset_restarts: bool,
     },
+    /// Removes a unit whose container was removed from the list of units.
+    Forget {
+        /// Unit: service and number, e.g. `trader-paper-1`.
+        unit: SubjectToken,
+    },
 }
 
 impl UnitCommand {
@@ -75,6 +80,7 @@ impl UnitCommand {
             | Self::Start { unit }
             | Self::Restart { unit }
             | Self::Hold { unit, .. }
+            | Self::Forget { unit }
             | Self::Release { unit, .. } => Some(unit),
         }
     }
@@ -84,6 +90,14 @@ impl UnitCommand {
         matches!(
             self,
             Self::Status | Self::Explain { .. } | Self::History { .. }
+        )
+    }
+
+    /// Whether the command needs Docker to be carried out.
+    pub const fn needs_docker(&self) -> bool {
+        matches!(
+            self,
+            Self::Stop { .. } | Self::Start { .. } | Self::Restart { .. }
         )
     }
 
@@ -98,6 +112,7 @@ impl UnitCommand {
             Self::Restart { .. } => "restart",
             Self::Hold { .. } => "hold",
             Self::Release { .. } => "release",
+            Self::Forget { .. } => "forget",
         }
     }
 }
@@ -163,6 +178,9 @@ pub struct UnitHold {
 pub struct UnitStatuses {
     /// Every known unit, by name.
     pub units: Vec<UnitStatus>,
+    /// Why units cannot be judged now, in one line; `None` if all can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blindness: Option<String>,
 }
 
 /// Reply to a command.

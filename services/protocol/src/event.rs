@@ -429,6 +429,13 @@ pub enum EventBody {
         /// Version of the program.
         version: String,
     },
+    /// The watchdog can judge every unit again.
+    WatchdogBlindnessEnded {
+        /// Length of the blindness, in milliseconds.
+        for_ms: u64,
+        /// What happened to units meanwhile, one line each.
+        missed: Vec<String>,
+    },
     /// A unit exited or hung, and its restart is scheduled.
     UnitRestartScheduled {
         /// Unit: service and number, e.g. `trader-paper-1`.
@@ -509,6 +516,20 @@ pub enum EventBody {
         /// Reason that the unit gives.
         reason: String,
     },
+    /// A unit needs attention although no run of it failed.
+    UnitWarning {
+        /// Unit: service and number, e.g. `trader-paper-1`.
+        unit: SubjectToken,
+        /// What was found, in one line.
+        reason: String,
+    },
+    /// Docker could not stop a unit that hangs.
+    UnitStopFailed {
+        /// Unit: service and number, e.g. `trader-paper-1`.
+        unit: SubjectToken,
+        /// Docker's error, in one line.
+        error: String,
+    },
     /// A command about a unit was executed.
     UnitCommandExecuted {
         /// Unit: service and number, e.g. `trader-paper-1`.
@@ -572,6 +593,7 @@ impl EventBody {
             Self::ServiceRecovered { .. } => "service_recovered",
             Self::ServiceStarted { .. } => "service_started",
             Self::WatchdogStarted { .. } => "watchdog_started",
+            Self::WatchdogBlindnessEnded { .. } => "watchdog_blindness_ended",
             Self::UnitRestartScheduled { .. } => "unit_restart_scheduled",
             Self::UnitCycleFinished { .. } => "unit_cycle_finished",
             Self::UnitRecovered { .. } => "unit_recovered",
@@ -579,6 +601,8 @@ impl EventBody {
             Self::UnitStopped { .. } => "unit_stopped",
             Self::UnitRestartSkipped { .. } => "unit_restart_skipped",
             Self::UnitHealthCritical { .. } => "unit_health_critical",
+            Self::UnitWarning { .. } => "unit_warning",
+            Self::UnitStopFailed { .. } => "unit_stop_failed",
             Self::UnitCommandExecuted { .. } => "unit_command_executed",
             Self::OperatorCommandExecuted { .. } => "operator_command_executed",
             Self::UnauthorizedCommand { .. } => "unauthorized_command",
@@ -591,6 +615,7 @@ impl EventBody {
             Self::BookHalted { .. }
             | Self::PositionUnprotected { .. }
             | Self::UnitQuarantined { .. }
+            | Self::UnitStopFailed { .. }
             | Self::AccountLatched { .. }
             | Self::AccountStillOpen { .. } => Severity::Critical,
             Self::BookLost { .. }
@@ -608,6 +633,7 @@ impl EventBody {
             | Self::UnitRestartScheduled { .. }
             | Self::UnitRestartSkipped { .. }
             | Self::UnitHealthCritical { .. }
+            | Self::UnitWarning { .. }
             | Self::UnauthorizedCommand { .. } => Severity::Warning,
             Self::TraderStarted { .. }
             | Self::TraderStopped { .. }
@@ -622,6 +648,7 @@ impl EventBody {
             | Self::ServiceRecovered { .. }
             | Self::ServiceStarted { .. }
             | Self::WatchdogStarted { .. }
+            | Self::WatchdogBlindnessEnded { .. }
             | Self::UnitCycleFinished { .. }
             | Self::UnitRecovered { .. }
             | Self::UnitStopped { .. }

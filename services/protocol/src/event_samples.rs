@@ -199,6 +199,10 @@ one_of_every_kind! {
         host: "local".parse()?,
         version: text("0.1.0"),
     }
+    WatchdogBlindnessEnded {
+        for_ms: 185_000,
+        missed: vec![text("trader-paper-1 has ended (exit 137)")],
+    }
     UnitRestartScheduled {
         unit: unit()?,
         attempt: 3,
@@ -240,6 +244,14 @@ one_of_every_kind! {
         unit: unit()?,
         for_ms: 900_000,
         reason: text("the market feed is down or the candles are stale"),
+    }
+    UnitWarning {
+        unit: unit()?,
+        reason: text("not supervised: Docker's restart policy is always; expected no"),
+    }
+    UnitStopFailed {
+        unit: unit()?,
+        error: text("no answer within 3s"),
     }
     UnitCommandExecuted {
         unit: unit()?,

@@ -58,6 +58,25 @@ pub struct Heartbeat {
     /// Books that this instance trades.
     #[serde(default)]
     pub books: Vec<BookSummary>,
+    /// Units that a watchdog cannot judge; `None` while it can judge all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blindness: Option<BlindnessReport>,
+}
+
+/// What a watchdog cannot see, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlindnessReport {
+    /// Identifies the blindness within the boot; a later one has another number.
+    pub number: u64,
+    /// Length so far, in milliseconds.
+    pub for_ms: u64,
+    /// What is missing, in one line.
+    pub reason: String,
+    /// Units that cannot be judged; empty for all.
+    pub units: Vec<SubjectToken>,
+    /// The command that may help; `None` if none is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
 }
 
 /// Counters of an instance over all its boots, the present one included. They survive as long as the bus keeps the last

@@ -91,6 +91,9 @@ fn golden_file(body: &EventBody) -> &'static str {
         EventBody::ServiceRecovered { .. } => include_str!("golden/event_service_recovered.json"),
         EventBody::ServiceStarted { .. } => include_str!("golden/event_service_started.json"),
         EventBody::WatchdogStarted { .. } => include_str!("golden/event_watchdog_started.json"),
+        EventBody::WatchdogBlindnessEnded { .. } => {
+            include_str!("golden/event_watchdog_blindness_ended.json")
+        }
         EventBody::UnitRestartScheduled { .. } => {
             include_str!("golden/event_unit_restart_scheduled.json")
         }
@@ -106,6 +109,8 @@ fn golden_file(body: &EventBody) -> &'static str {
         EventBody::UnitHealthCritical { .. } => {
             include_str!("golden/event_unit_health_critical.json")
         }
+        EventBody::UnitWarning { .. } => include_str!("golden/event_unit_warning.json"),
+        EventBody::UnitStopFailed { .. } => include_str!("golden/event_unit_stop_failed.json"),
         EventBody::UnitCommandExecuted { .. } => {
             include_str!("golden/event_unit_command_executed.json")
         }
@@ -185,6 +190,7 @@ fn full_heartbeat() -> Heartbeat {
         account: Some(book().account),
         latch_id: Some("daily_loss-1795489200000".to_owned()),
         books: vec![trading, halted],
+        blindness: None,
     }
 }
 
@@ -206,6 +212,7 @@ fn minimal_heartbeat() -> Heartbeat {
         account: None,
         latch_id: None,
         books: Vec::new(),
+        blindness: None,
         ..full_heartbeat()
     }
 }

@@ -4,12 +4,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use protocol::time::{ClockReading, UtcMs};
 
+use crate::failpoint;
+
 /// Wall-clock time now, UTC.
 pub fn now() -> UtcMs {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    UtcMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    let now = i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX);
+    UtcMs(now.saturating_add(failpoint::clock_offset_ms()))
 }
 
 /// Wall clock and monotonic clock of a process, whose monotonic zero is the start of this clock.

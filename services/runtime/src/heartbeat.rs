@@ -124,6 +124,7 @@ impl HeartbeatPublisher {
             account: None,
             latch_id: None,
             books: Vec::new(),
+            blindness: None,
         };
         (self.extension)(&mut heartbeat);
         heartbeat

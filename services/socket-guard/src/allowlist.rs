@@ -166,8 +166,7 @@ pub struct AllowedRequest {
 impl AllowedRequest {
     /// The proxy's own request target for the call, for the container with this full id.
     pub fn request_target(&self, id: &str) -> String {
-        let version = self.version.iter().map(|version| format!("/{version}"));
-        let version: String = version.collect();
+        let version = self.version_prefix();
         let path = self.path.replace("{id}", id);
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(&self.parameters);
@@ -175,6 +174,11 @@ impl AllowedRequest {
             query if query.is_empty() => format!("{version}/{path}"),
             query => format!("{version}/{path}?{query}"),
         }
+    }
+
+    /// Version of the API that the caller uses, as the beginning of a path; empty if the caller names none.
+    pub fn version_prefix(&self) -> &str {
+        self.version.as_deref().unwrap_or_default()
     }
 
     /// Grace period of the call in seconds, else `container_grace`, else ten.
@@ -210,7 +214,7 @@ pub fn match_request(
         endpoint: rule.endpoint,
         method: rule.method,
         container: (!named.is_empty()).then(|| named.to_owned()),
-        version: version.map(str::to_owned),
+        version: version.map(|version| format!("/{version}")),
         path: rule.path,
         parameters: parse_parameters(rule.parameters, query.unwrap_or_default(), project)?,
     })

@@ -6,11 +6,12 @@ use std::time::Duration;
 use hyper::StatusCode;
 use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
+use runtime::components::ProcessStatus;
 use runtime::health::check::HealthAnswer;
-use runtime::logging;
 use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
 use runtime::stdout::OutputArgs;
+use runtime::{hang_detector, logging};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +53,10 @@ async fn serve(
     tracing::info!(%project, socket = %settings.listen_socket.display(),
         version = env!("CARGO_PKG_VERSION"), "socket-guard started");
     let guard = ProxyHandler::new(upstream, project, shutdown.clone());
-    server::run(listener, Arc::new(guard), shutdown).await;
+    // A loop that is stuck ends the process, so that Docker restarts it: nothing else may.
+    let component = ProcessStatus::default().component("server");
+    hang_detector::exit_when_hung(&component)?;
+    server::run(listener, Arc::new(guard), &component, shutdown).await;
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use protocol::ids::SubjectToken;
+use runtime::failpoint;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -21,7 +22,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::allowlist::{self, AllowedRequest, Endpoint};
 use crate::audit::AuditLine;
 use crate::filters::PROJECT_LABEL;
-use crate::response_filter;
+use crate::response_filter::{self, EventFilter};
 use crate::upstream::{FullResponse, ResponseStream, Upstream, UpstreamError};
 
 /// Deadline of a read.
@@ -86,6 +87,7 @@ impl ProxyHandler {
     /// Authorizes one request, forwards it to Docker and writes its audit line.
     pub async fn handle(&self, peer: &str, request: Request<Incoming>) -> ProxyResponse {
         let (head, body) = request.into_parts();
+        failpoint::spin(head.uri.path());
         let mut line = AuditLine::new(peer, head.method.as_str(), head.uri.path());
         let is_empty = is_body_empty(body).await;
         match self.authorize_and_forward(&head, is_empty, &mut line).await {
@@ -117,7 +119,9 @@ impl ProxyHandler {
         let Some(named) = &call.container else {
             return self.forward(&call, None).await;
         };
-        let target = self.find_container(named, line).await?;
+        let target = self
+            .find_container(named, call.version_prefix(), line)
+            .await?;
         if call.endpoint.is_mutating() && !target.has_control_label {
             let marks = CONTROL_LABELS
                 .map(|mark| format!("{mark}=true"))
@@ -153,9 +157,10 @@ impl ProxyHandler {
     async fn find_container(
         &self,
         named: &str,
+        version: &str,
         line: &mut AuditLine,
     ) -> Result<LabeledContainer, Denial> {
-        let path = format!("/containers/{named}/json");
+        let path = format!("{version}/containers/{named}/json");
         let whole = self.upstream.request("GET", &path, READ_DEADLINE).await?;
         if whole.status != StatusCode::OK {
             return Err(Denial(whole.status, error_message(&whole)));
@@ -243,6 +248,7 @@ impl ProxyHandler {
             .open_stream(call.method, path, READ_DEADLINE)
             .await?;
         let body = ForwardedStream {
+            events: (call.endpoint == Endpoint::Events).then(EventFilter::default),
             response: reply.body,
             shutdown: Box::pin(self.shutdown.clone().cancelled_owned()),
             _permit: permit,
@@ -273,6 +279,8 @@ async fn is_body_empty(body: Incoming) -> bool {
 
 /// Passes a stream on until Docker, the caller or the proxy ends it.
 struct ForwardedStream {
+    /// Reduces each event to what supervision needs. `None` for a log.
+    events: Option<EventFilter>,
     response: ResponseStream,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     _permit: OwnedSemaphorePermit,
@@ -289,7 +297,20 @@ impl Body for ForwardedStream {
         if self.shutdown.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
-        Pin::new(&mut self.response).poll_frame(context)
+        let this = &mut *self;
+        loop {
+            let frame = std::task::ready!(Pin::new(&mut this.response).poll_frame(context));
+            let (Some(events), Some(Ok(frame))) = (&mut this.events, &frame) else {
+                return Poll::Ready(frame);
+            };
+            let shown = frame.data_ref().map(|data| events.push(data));
+            match shown {
+                // A part of an event: the rest follows.
+                Some(shown) if shown.is_empty() => {}
+                Some(shown) => return Poll::Ready(Some(Ok(Frame::data(shown.into())))),
+                None => return Poll::Ready(None),
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Filter of Docker's responses: only the fields that supervision needs, no value of an environment, and no secret.
 //! The module is pure.
 
-use protocol::redact::{REDACTED, is_secret_setting_name, redact_setting_value};
-use serde_json::{Map, Value};
+use protocol::redact::{REDACTED, is_secret_setting_name, redact, redact_setting_value};
+use serde_json::{Map, Value, json};
 
 const INSPECT: [&str; 11] = [
     "Args",
@@ -67,6 +67,57 @@ const INFO: [&str; 14] = [
     "SystemTime",
 ];
 
+/// Attributes of events. Others are labels, which may hold secrets.
+const EVENT_ATTRIBUTES: [&str; 3] = ["signal", "exitCode", "name"];
+/// Longest event; a longer one is dropped.
+const MAX_EVENT_BYTES: usize = 256 << 10;
+
+/// Reduces a stream of events, one JSON object a line, to what supervision needs: action, container, signal and time. The
+/// action of a health check names its whole command, and the attributes hold every label.
+#[derive(Debug, Default)]
+pub struct EventFilter {
+    partial: Vec<u8>,
+}
+
+impl EventFilter {
+    /// The complete events of what has arrived so far, reduced; empty if none is complete.
+    pub fn push(&mut self, data: &[u8]) -> Vec<u8> {
+        self.partial.extend_from_slice(data);
+        let mut shown = Vec::new();
+        while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.partial.drain(..=end).collect();
+            if let Ok(found) = serde_json::from_slice(&line) {
+                shown.extend_from_slice(event(&found).to_string().as_bytes());
+                shown.push(b'\n');
+            }
+        }
+        if self.partial.len() > MAX_EVENT_BYTES {
+            self.partial.clear();
+        }
+        shown
+    }
+}
+
+fn event(found: &Value) -> Value {
+    let action = found["Action"].as_str().unwrap_or_default();
+    let action = action.split(':').next().unwrap_or_default();
+    let attributes: Map<String, Value> = EVENT_ATTRIBUTES
+        .into_iter()
+        .filter_map(|name| {
+            let value = found["Actor"]["Attributes"].get(name)?;
+            Some((name.to_owned(), value.clone()))
+        })
+        .collect();
+    json!({
+        "Type": found["Type"],
+        "Action": action,
+        "Actor": { "ID": found["Actor"]["ID"], "Attributes": attributes },
+        "scope": found["scope"],
+        "time": found["time"],
+        "timeNano": found["timeNano"],
+    })
+}
+
 /// Filters the description of a container.
 pub fn inspect(mut found: Value) -> Value {
     retain_fields(&mut found, &INSPECT);
@@ -75,9 +126,14 @@ pub fn inspect(mut found: Value) -> Value {
     retain_fields(state, &STATE);
     if let Some(health) = state.get_mut("Health") {
         retain_fields(health, &["FailingStreak", "Log", "Status"]);
-        // Not what a health check printed.
         for check in health["Log"].as_array_mut().into_iter().flatten() {
-            retain_fields(check, &["End", "ExitCode", "Start"]);
+            retain_fields(check, &["End", "ExitCode", "Output", "Start"]);
+            // Docker's own error for a check that it could not run. Not what a health check printed.
+            if check["ExitCode"] != -1 {
+                retain_fields(check, &["End", "ExitCode", "Start"]);
+            } else if let Some(error) = check["Output"].as_str() {
+                check["Output"] = redact(error).into();
+            }
         }
     }
     retain_fields(&mut found["HostConfig"], &HOST);
@@ -260,6 +316,43 @@ mod tests {
         let odd = json!({"Config": {"Env": [["s3cret"], {"s3cret": 1}], "Labels": {"a": ["s3cret"]},
             "Cmd": "s3cret"}, "State": ["s3cret"], "Args": [{"s3cret": 1}]});
         assert!(!inspect(odd).to_string().contains("s3cret"));
+    }
+
+    #[test]
+    fn event_is_reduced_to_action_container_signal_and_time() {
+        let event = json!({
+            "status": "exec_create: /app --password s3cret", "id": "4f1c", "from": "image",
+            "Type": "container", "Action": "exec_create: /app --password s3cret",
+            "Actor": {"ID": "4f1c", "Attributes": {"api.token": "s3cret", "signal": "15", "name": "n"}},
+            "scope": "local", "time": 1, "timeNano": 1_000_000_001_i64
+        });
+        let text = format!("{event}\n");
+        let expected = json!({
+            "Type": "container", "Action": "exec_create",
+            "Actor": {"ID": "4f1c", "Attributes": {"signal": "15", "name": "n"}},
+            "scope": "local", "time": 1, "timeNano": 1_000_000_001_i64
+        });
+        // However the stream is cut into frames.
+        for cut in [1, 40, text.len() - 1] {
+            let mut filter = EventFilter::default();
+            let mut shown = filter.push(&text.as_bytes()[..cut]);
+            assert!(shown.is_empty());
+            shown.extend(filter.push(&text.as_bytes()[cut..]));
+            let shown: Value = serde_json::from_slice(&shown).unwrap();
+            assert_eq!(shown, expected);
+        }
+    }
+
+    #[test]
+    fn output_of_a_health_check_is_shown_only_if_docker_wrote_it() {
+        let found = json!({"State": {"Health": {"Status": "unhealthy", "Log": [
+            {"ExitCode": 1, "Output": "s3cret"},
+            {"ExitCode": -1, "Output": "exec failed: TOKEN=s3cret"}
+        ]}}});
+        let shown = inspect(found);
+        let expected =
+            json!([{"ExitCode": 1}, {"ExitCode": -1, "Output": "exec failed: TOKEN=***"}]);
+        assert_eq!(shown["State"]["Health"]["Log"], expected);
     }
 
     #[test]

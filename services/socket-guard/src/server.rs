@@ -13,16 +13,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::exit_code::ExitCode;
+use runtime::components::ComponentHandle;
 use runtime::process::ExitError;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::proxy::ProxyHandler;
 
 /// Largest number of connections; more wait in the queue of the kernel.
 const MAX_CONNECTIONS: usize = 64;
+/// Longest interval of the loop without a caller.
+const TICK: Duration = Duration::from_secs(1);
 /// Deadline for the head of a request.
 const HEADER_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest head of a request in bytes.
@@ -64,13 +67,22 @@ fn replace_socket(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until `shutdown`, then finishes the calls in progress.
-pub async fn run(listener: UnixListener, proxy: Arc<ProxyHandler>, shutdown: CancellationToken) {
+/// Serves until `shutdown`, then finishes the calls in progress. `component` shows that the loop makes progress.
+pub async fn run(
+    listener: UnixListener,
+    proxy: Arc<ProxyHandler>,
+    component: &ComponentHandle,
+    shutdown: CancellationToken,
+) {
     let mut callers = JoinSet::new();
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        component.record_iteration();
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
+            _ = ticks.tick() => continue,
             Some(_) = callers.join_next() => continue,
             accepted = listener.accept(), if callers.len() < MAX_CONNECTIONS => accepted,
         };

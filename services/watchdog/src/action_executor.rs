@@ -45,8 +45,8 @@ pub enum ContainerAfter {
     Present(Container),
     /// The container with this id does not exist.
     Removed(String),
-    /// Docker did not answer, so every container has to be listed again.
-    Unknown,
+    /// Docker could not describe the container, with the error in one line.
+    Unknown(String),
 }
 
 impl ActionExecutor {
@@ -89,7 +89,7 @@ impl ActionExecutor {
             // After a panic the container is as unknown as after a call without an answer.
             (Err(error), unit) => ActionResult {
                 unit: unit.unwrap_or_else(|| unreachable!("every call has a unit")),
-                after: ContainerAfter::Unknown,
+                after: ContainerAfter::Unknown("the call failed".to_owned()),
                 log_tail: None,
                 error: Some(format!("bug: {error}")),
             },
@@ -142,7 +142,7 @@ async fn stop(
         }
         ContainerAfter::Removed(id) => return (ContainerAfter::Removed(id), None),
         // Without an answer the stop is called all the same: the run may hang.
-        ContainerAfter::Present(_) | ContainerAfter::Watched | ContainerAfter::Unknown => {}
+        ContainerAfter::Present(_) | ContainerAfter::Watched | ContainerAfter::Unknown(_) => {}
     }
     let Err(error) = docker.stop(&run.container, grace).await else {
         return (ContainerAfter::Watched, None);
@@ -151,19 +151,19 @@ async fn stop(
     match docker.kill(&run.container).await {
         Ok(()) | Err(DockerError::NoSuchContainer) => (ContainerAfter::Watched, None),
         Err(DockerError::Rejected(error)) => (ContainerAfter::Watched, Some(error)),
-        Err(DockerError::NoAnswer(error) | DockerError::DaemonUnreachable(error)) => {
-            (ContainerAfter::Unknown, Some(error))
-        }
+        Err(
+            DockerError::NoAnswer(error)
+            | DockerError::Timeout(error)
+            | DockerError::DaemonUnreachable(error),
+        ) => (ContainerAfter::Unknown(error.clone()), Some(error)),
     }
 }
 
 async fn inspect_container(docker: &DockerClient, id: &str) -> ContainerAfter {
     match docker.inspect(id).await.map(inspect::parse_unit) {
         Ok(Ok((_, container))) => ContainerAfter::Present(container),
+        Ok(Err(_)) => ContainerAfter::Unknown("the container is not supervised".to_owned()),
         Err(DockerError::NoSuchContainer) => ContainerAfter::Removed(id.to_owned()),
-        Ok(Err(_))
-        | Err(
-            DockerError::Rejected(_) | DockerError::NoAnswer(_) | DockerError::DaemonUnreachable(_),
-        ) => ContainerAfter::Unknown,
+        Err(error) => ContainerAfter::Unknown(error.to_string()),
     }
 }

@@ -30,7 +30,7 @@ use crate::docker::{self, ConnectError, DockerClient, DockerError};
 use crate::service_healer::ServiceHealer;
 use crate::settings::Settings;
 use crate::supervisor::{COMPONENT, Supervisor, SupervisorDeps};
-use crate::{command_server, heartbeat_listener, latch_watcher, supervision_metrics};
+use crate::{blindness, command_server, heartbeat_listener, latch_watcher, supervision_metrics};
 
 /// Streams that a watchdog reads or writes.
 const STREAMS: [&str; 5] = [
@@ -63,7 +63,10 @@ pub async fn run() -> Result<ExitCode, ExitError> {
         return Ok(ExitCode::Success);
     };
     match started {
-        Ok(deps) => supervise(Arc::new(deps), background, &settings, &shutdown_token).await,
+        Ok(deps) => {
+            let supervising = supervise(Arc::new(deps), background, &settings, &shutdown_token);
+            Box::pin(supervising).await
+        }
         Err(error) if error.code == ExitCode::Success => Ok(ExitCode::Success),
         Err(error) => Err(error),
     }
@@ -121,6 +124,7 @@ async fn start(
         identity,
         outbox: events,
         progress: Arc::new(ProcessStatus::default()),
+        blindness: Arc::default(),
         healer: Arc::new(Mutex::new(healer_handle)),
     })
 }
@@ -200,6 +204,7 @@ async fn supervise(
     hang_detector::exit_when_hung(&component)?;
     let standing_by = || {
         supervision_metrics::set_standby();
+        deps.blindness.clear();
         deps.progress.enter_phase(ProcessPhase::Starting);
     };
     let terms = election.run_as_leader(&component, standing_by, shutdown, || {
@@ -243,13 +248,14 @@ async fn start_status_tasks(
         move || check_health(&health_deps),
         background.shutdown.clone(),
     ));
+    let reported = Arc::clone(&deps.blindness);
     let heartbeats = HeartbeatPublisher::new(
         deps.bus.clone(),
         Service::Watchdog,
         deps.identity.clone(),
         Arc::clone(&deps.progress),
         settings.own.heartbeat_interval(),
-        Arc::new(|_| {}),
+        Arc::new(move |heartbeat| heartbeat.blindness = reported.current()),
     );
     background
         .tasks
@@ -285,6 +291,9 @@ fn check_health(deps: &SupervisorDeps) -> HealthResult {
             format_duration(idle)
         ))),
         (_, ProcessPhase::Starting) => Ok("standing by".to_owned()),
+        _ if let Some(report) = deps.blindness.current() => {
+            Err(HealthFailure::waiting(blindness::describe(&report)))
+        }
         _ => Ok(format!("supervising {}", deps.identity.host.project)),
     }
 }

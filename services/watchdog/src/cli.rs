@@ -19,7 +19,7 @@ pub struct Cli {
 pub enum Command {
     /// Check the local watchdog's health (exit 0 healthy, 69 waiting for a dependency, 70 hung)
     Health(OutputArgs),
-    /// Show every unit (exit 1 while one is quarantined); works while the watchdog is down
+    /// Show every unit (exit 1 while one is quarantined or not supervised); works while the watchdog is down
     Status(OutputArgs),
     /// Explain the state of a unit and how to fix it; works while the watchdog is down
     Explain(UnitArgs),
@@ -49,6 +49,8 @@ pub enum Command {
         #[arg(long)]
         reset_restarts: bool,
     },
+    /// Remove a unit whose container was removed from the list of units
+    Forget(ChangeArgs),
 }
 
 /// A unit and the output format.
@@ -78,6 +80,7 @@ impl Command {
             Self::Stop(target)
             | Self::Start(target)
             | Self::Restart(target)
+            | Self::Forget(target)
             | Self::Hold { target, .. }
             | Self::Release { target, .. } => target.by.clone(),
             Self::Health(_) | Self::Status(_) | Self::Explain(_) | Self::History(_) => {
@@ -105,6 +108,10 @@ impl Command {
                 unit: UnitArgs { unit, format },
                 ..
             }) => (UnitCommand::Restart { unit }, format),
+            Self::Forget(ChangeArgs {
+                unit: UnitArgs { unit, format },
+                ..
+            }) => (UnitCommand::Forget { unit }, format),
             Self::Hold { target, reason } => {
                 let UnitArgs { unit, format } = target.unit;
                 (UnitCommand::Hold { unit, reason }, format)

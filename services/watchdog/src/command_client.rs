@@ -19,19 +19,19 @@ use crate::cli::Command;
 use crate::read_model::ReadModel;
 use crate::settings::Settings;
 
-/// Exit code of `status` while a unit is quarantined.
-const QUARANTINED: u8 = 1;
+/// Exit code of `status` while a unit is quarantined, or units are not supervised.
+const OPERATOR_NEEDED: u8 = 1;
 
-/// Runs a command. The exit code of `status` is 1 while a unit is quarantined.
+/// Runs a command. The exit code of `status` is 1 while a unit is quarantined, or units are not supervised.
 pub fn main(command: Command) -> std::process::ExitCode {
-    let mut is_any_quarantined = false;
-    match process::run(execute(command, &mut is_any_quarantined)) {
-        ExitCode::Success if is_any_quarantined => std::process::ExitCode::from(QUARANTINED),
+    let mut is_operator_needed = false;
+    match process::run(execute(command, &mut is_operator_needed)) {
+        ExitCode::Success if is_operator_needed => std::process::ExitCode::from(OPERATOR_NEEDED),
         code => code.into(),
     }
 }
 
-async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<ExitCode, ExitError> {
+async fn execute(command: Command, is_operator_needed: &mut bool) -> Result<ExitCode, ExitError> {
     let by = command.by();
     let (command, format) = command
         .unit_command()
@@ -42,8 +42,8 @@ async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<Exit
         .map_err(BusError::into_exit_error)?;
     if command.is_read_only() {
         let models = read_models(&bus, &settings.own).await?;
-        *is_any_quarantined =
-            command == UnitCommand::Status && models.iter().any(ReadModel::any_quarantined);
+        *is_operator_needed =
+            command == UnitCommand::Status && models.iter().any(ReadModel::needs_operator);
         return print_replies(&models, &command, format);
     }
     let request = UnitCommandRequest {
@@ -59,9 +59,26 @@ async fn execute(command: Command, is_any_quarantined: &mut bool) -> Result<Exit
 async fn read_models(bus: &Bus, own: &InstanceSettings) -> Result<Vec<ReadModel>, ExitError> {
     let mut models = Vec::new();
     for host in hosts(bus, own).await? {
-        models.push(ReadModel::read(bus, &host).await?);
+        let model = ReadModel::read(bus, &host).await?;
+        models.push(match find_watchdog(bus, &host).await {
+            Ok(()) => model,
+            Err(error) => model.without_watchdog(&error),
+        });
     }
     Ok(models)
+}
+
+/// Whether a watchdog of this host answers. A dead one has no subscription, so the answer is quick.
+async fn find_watchdog(bus: &Bus, host: &HostKey) -> Result<(), String> {
+    let request = UnitCommandRequest {
+        v: VERSION,
+        by: String::new(),
+        command: UnitCommand::Status,
+    };
+    send_request(bus.client(), host, &request)
+        .await
+        .map(drop)
+        .map_err(|error| error.message)
 }
 
 async fn hosts(bus: &Bus, own: &InstanceSettings) -> Result<Vec<HostKey>, ExitError> {

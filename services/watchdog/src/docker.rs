@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{ContainerInspectResponse, EventMessage};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, EventMessage};
 use bollard::query_parameters::{
-    EventsOptions, EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
+    EventsOptionsBuilder, KillContainerOptionsBuilder, ListContainersOptionsBuilder,
     LogsOptionsBuilder, RestartContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -44,9 +44,12 @@ pub enum DockerError {
     /// Docker rejected the call.
     #[error("{0}")]
     Rejected(String),
-    /// No answer, so the outcome is unknown.
+    /// The connection failed, so the outcome is unknown.
     #[error("{0}")]
     NoAnswer(String),
+    /// The deadline passed, so the outcome is unknown. Docker itself may run: one container can block its own calls.
+    #[error("{0}")]
+    Timeout(String),
     /// The socket guard answers, but cannot reach Docker.
     #[error("{0}")]
     DaemonUnreachable(String),
@@ -150,12 +153,12 @@ impl DockerClient {
             .map(|_| ())
     }
 
-    /// Ids of all supervised containers, including ended ones.
+    /// All supervised containers, including ended ones.
     ///
     /// # Errors
     /// [`DockerError`].
-    pub async fn list(&self) -> Result<Vec<String>, DockerError> {
-        self.list_ids(&HashMap::from([(
+    pub async fn list(&self) -> Result<Vec<ContainerSummary>, DockerError> {
+        self.list_summaries(&HashMap::from([(
             "label",
             self.label_filters(SUPERVISE_LABEL),
         )]))
@@ -191,12 +194,19 @@ impl DockerClient {
         &self,
         filters: &HashMap<&str, Vec<String>>,
     ) -> Result<Vec<String>, DockerError> {
+        let list = self.list_summaries(filters).await?;
+        Ok(list.into_iter().filter_map(|summary| summary.id).collect())
+    }
+
+    async fn list_summaries(
+        &self,
+        filters: &HashMap<&str, Vec<String>>,
+    ) -> Result<Vec<ContainerSummary>, DockerError> {
         let options = ListContainersOptionsBuilder::new()
             .all(true)
             .filters(filters)
             .build();
-        let list = with_deadline(LIST_DEADLINE, self.docker.list_containers(Some(options))).await?;
-        Ok(list.into_iter().filter_map(|summary| summary.id).collect())
+        with_deadline(LIST_DEADLINE, self.docker.list_containers(Some(options))).await
     }
 
     /// Inspects a container.
@@ -286,41 +296,20 @@ impl DockerClient {
         .await
     }
 
-    /// Events of the project's containers between two Unix times with a fraction. Docker keeps at most 256 events, none
-    /// from before its own start.
+    /// All events of the project's containers that Docker still has, in Docker's order: at most 256 of the whole
+    /// host, none from before Docker's own start. No time limits them, so that a step of the clock hides none.
     ///
     /// # Errors
     /// [`DockerError`].
-    pub async fn past_events(
-        &self,
-        since: &str,
-        until: &str,
-    ) -> Result<Vec<EventMessage>, DockerError> {
-        let options = self.event_filter(since, Some(until));
-        with_deadline(
-            LIST_DEADLINE,
-            self.docker.events(Some(options)).try_collect(),
-        )
-        .await
-    }
-
-    /// Events of one container of any project between two Unix times.
-    ///
-    /// # Errors
-    /// [`DockerError`].
-    pub async fn past_events_of(
-        &self,
-        container: &str,
-        since: &str,
-        until: &str,
-    ) -> Result<Vec<EventMessage>, DockerError> {
+    pub async fn past_events(&self) -> Result<Vec<EventMessage>, DockerError> {
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
-            ("container", vec![container.to_owned()]),
+            ("label", vec![format!("{PROJECT_LABEL}={}", self.project)]),
         ]);
+        // `until` zero: the past only, and no upper limit.
         let options = EventsOptionsBuilder::new()
-            .since(since)
-            .until(until)
+            .since("0")
+            .until("0")
             .filters(&filters)
             .build();
         with_deadline(
@@ -330,22 +319,15 @@ impl DockerClient {
         .await
     }
 
-    /// Events of the project's containers from a Unix time on.
-    pub fn events(&self, since: &str) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
-        self.docker.events(Some(self.event_filter(since, None)))
-    }
-
-    fn event_filter(&self, since: &str, until: Option<&str>) -> EventsOptions {
+    /// The events of supervised containers that Docker still has, followed by new ones.
+    pub fn events(&self) -> impl Stream<Item = Result<EventMessage, Error>> + use<> {
         let filters = HashMap::from([
             ("type", vec!["container".to_owned()]),
             ("label", self.label_filters(SUPERVISE_LABEL)),
             ("event", WATCHED_ACTIONS.map(str::to_owned).to_vec()),
         ]);
-        let options = EventsOptionsBuilder::new().since(since).filters(&filters);
-        match until {
-            Some(until) => options.until(until).build(),
-            None => options.build(),
-        }
+        let options = EventsOptionsBuilder::new().since("0").filters(&filters);
+        self.docker.events(Some(options.build()))
     }
 
     fn label_filters(&self, label: &str) -> Vec<String> {
@@ -367,7 +349,7 @@ async fn with_deadline<T>(
     match timeout(deadline, call).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(classify_error(&error)),
-        Err(_) => Err(DockerError::NoAnswer(format!(
+        Err(_) => Err(DockerError::Timeout(format!(
             "no answer within {deadline:?}"
         ))),
     }
@@ -376,19 +358,30 @@ async fn with_deadline<T>(
 /// Classifies a client library's error by what the caller can do about it.
 pub fn classify_error(error: &Error) -> DockerError {
     match error {
+        // A start that needs a network which was removed is a 404, too.
         Error::DockerResponseServerError {
-            status_code: 404, ..
-        } => DockerError::NoSuchContainer,
+            status_code: 404,
+            message,
+        } if names_a_container(message) => DockerError::NoSuchContainer,
         // Only the socket guard sends these: it reached no Docker daemon, or waited too long for one.
         Error::DockerResponseServerError {
-            status_code: 502..=504,
+            status_code: 502 | 503,
             message,
         } => DockerError::DaemonUnreachable(message.replace('\n', " ")),
+        Error::DockerResponseServerError {
+            status_code: 504,
+            message,
+        } => DockerError::Timeout(message.replace('\n', " ")),
         Error::DockerResponseServerError { message, .. } => {
             DockerError::Rejected(message.replace('\n', " "))
         }
         other => DockerError::NoAnswer(error_line(other)),
     }
+}
+
+/// Whether Docker says that the container of a call does not exist.
+fn names_a_container(message: &str) -> bool {
+    message.to_ascii_lowercase().contains("no such container")
 }
 
 /// An error with its causes in one line: the client's own text leaves the causes out.
@@ -422,25 +415,46 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unreachable_daemon_is_distinguished_from_a_rejection() {
+    fn unreachable_daemon_is_distinguished_from_a_rejection_and_from_a_timeout() {
         let classified = |status_code| {
             classify_error(&Error::DockerResponseServerError {
                 status_code,
                 message: "no\nanswer".to_owned(),
             })
         };
-        assert_eq!(classified(404), DockerError::NoSuchContainer);
-        for status in [502, 503, 504] {
+        for status in [502, 503] {
             assert_eq!(
                 classified(status),
                 DockerError::DaemonUnreachable("no answer".to_owned())
             );
         }
-        for status in [400, 403, 409, 500] {
+        assert_eq!(
+            classified(504),
+            DockerError::Timeout("no answer".to_owned())
+        );
+        for status in [400, 403, 404, 409, 500] {
             assert_eq!(
                 classified(status),
                 DockerError::Rejected("no answer".to_owned())
             );
         }
+    }
+
+    #[test]
+    fn missing_container_is_distinguished_from_a_missing_network() {
+        let classified = |message: &str| {
+            classify_error(&Error::DockerResponseServerError {
+                status_code: 404,
+                message: message.to_owned(),
+            })
+        };
+        for message in ["No such container: 4f1c", "no such container"] {
+            assert_eq!(classified(message), DockerError::NoSuchContainer);
+        }
+        let missing = "network b280c1 not found";
+        assert_eq!(
+            classified(missing),
+            DockerError::Rejected(missing.to_owned())
+        );
     }
 }

@@ -4,13 +4,16 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as DockerStatus,
-    HealthStatusEnum, RestartPolicyNameEnum,
+    ContainerSummary, HealthStatusEnum, HealthcheckResult, RestartPolicyNameEnum,
 };
 use protocol::ids::SubjectToken;
+use protocol::redact::redact;
 use protocol::time::UtcMs;
-use watchdog_core::container::{Container, Exit, Run, Status};
+use watchdog_core::container::{
+    Container, ContainerHealth, Exit, FailedCheck, Run, Status, normalize_signal,
+};
 use watchdog_core::restart_policy::RestartPolicy;
-use watchdog_core::service_healing::{ContainerHealth, ObservedService};
+use watchdog_core::service_healing::ObservedService;
 
 /// Label of supervised containers.
 pub const SUPERVISE_LABEL: &str = "bearish-alpha.supervise";
@@ -20,6 +23,8 @@ pub const HEAL_LABEL: &str = "bearish-alpha.heal";
 pub const PROJECT_LABEL: &str = "com.docker.compose.project";
 const SERVICE_LABEL: &str = "com.docker.compose.service";
 const NUMBER_LABEL: &str = "com.docker.compose.container-number";
+/// Label with Compose's hash of the settings of a service.
+const CONFIG_HASH_LABEL: &str = "com.docker.compose.config-hash";
 /// Label of `docker compose run` containers, which an operator watches.
 const ONE_OFF_LABEL: &str = "com.docker.compose.oneoff";
 /// Docker's default time between SIGTERM and SIGKILL, in seconds.
@@ -55,6 +60,8 @@ pub fn parse_unit(
     }
     let state = found.state.unwrap_or_default();
     let started_at = state.started_at.clone().unwrap_or_default();
+    let arguments = found.args.unwrap_or_default();
+    let configuration = configuration(found.image.as_deref(), &labels, &arguments);
     let container = Container {
         run: Run {
             container: found.id.unwrap_or_default(),
@@ -62,10 +69,34 @@ pub fn parse_unit(
         },
         start_time: parse_time(&started_at),
         status: status(&state),
-        policy: RestartPolicy::from_args(&found.args.unwrap_or_default()),
+        policy: RestartPolicy::from_args(&arguments),
         grace_ms: grace_ms(config.stop_timeout),
+        stop_signal: normalize_signal(config.stop_signal.as_deref().unwrap_or("TERM")),
+        config: configuration,
+        error: docker_error(state.error.as_deref()),
+        health: container_health(&state),
     };
     Ok((unit, container))
+}
+
+/// Name of the unit of a listed container: service and number, with `_` for what a name may not contain; without these
+/// labels the name of the container. `None` for a container of `docker compose run`.
+pub fn listed_name(summary: &ContainerSummary) -> Option<SubjectToken> {
+    let empty = HashMap::new();
+    let labels = summary.labels.as_ref().unwrap_or(&empty);
+    if !has_label(labels, SUPERVISE_LABEL) {
+        return None;
+    }
+    let name = compose_name(labels).or_else(|| {
+        let first = summary.names.as_ref()?.first()?;
+        Some(first.trim_start_matches('/').to_owned())
+    })?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let name: String = name
+        .chars()
+        .map(|c| if allowed(c) { c } else { '_' })
+        .collect();
+    name.parse().ok()
 }
 
 /// The service of an inspection. `None` if it is a unit or has no heal label.
@@ -102,18 +133,58 @@ fn container_health(state: &ContainerState) -> ContainerHealth {
         Some(HealthStatusEnum::HEALTHY) => ContainerHealth::Healthy,
         Some(HealthStatusEnum::UNHEALTHY) => {
             let log = health.and_then(|health| health.log.as_ref());
-            let checks = log
-                .into_iter()
-                .flatten()
-                .filter_map(|check| check.exit_code);
+            let checks = log.into_iter().flatten().filter_map(failed_check);
             // Docker keeps five checks. Checks before the last success do not count.
-            let mut checks: Vec<i64> = checks.collect();
-            let well = checks.iter().rposition(|code| *code == 0);
+            let mut checks: Vec<FailedCheck> = checks.collect();
+            let well = checks.iter().rposition(|check| check.exit_code == 0);
             checks.drain(..well.map_or(0, |last| last + 1));
             ContainerHealth::Unhealthy(checks)
         }
         _ => ContainerHealth::Unknown,
     }
+}
+
+/// Docker's own text belongs to exit code -1 only; of another check it is what the check printed.
+fn failed_check(check: &HealthcheckResult) -> Option<FailedCheck> {
+    let exit_code = check.exit_code?;
+    let output = check.output.as_deref().filter(|_| exit_code == -1);
+    Some(FailedCheck {
+        exit_code,
+        docker_error: docker_error(output),
+    })
+}
+
+/// Docker's error in one line, without secrets. `None` if there is none.
+fn docker_error(text: Option<&str>) -> Option<String> {
+    let line = redact(text?.trim()).replace('\n', " ");
+    (!line.is_empty()).then_some(line)
+}
+
+/// Identifies a configuration by the image, Compose's hash of the settings, and the arguments.
+fn configuration(
+    image: Option<&str>,
+    labels: &HashMap<String, String>,
+    arguments: &[String],
+) -> String {
+    let image = image.unwrap_or_default();
+    let image = image.strip_prefix("sha256:").unwrap_or(image);
+    let image: String = image.chars().take(12).collect();
+    let settings = labels.get(CONFIG_HASH_LABEL).map_or("", String::as_str);
+    let hash = fnv1a(
+        arguments
+            .iter()
+            .map(String::as_str)
+            .chain([settings])
+            .flat_map(|part| part.bytes().chain([0])),
+    );
+    format!("image {image}, settings {hash:016x}")
+}
+
+/// The 64-bit hash FNV-1a: stable between versions of the program, unlike that of the standard library.
+fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn grace_ms(secs: Option<i64>) -> u64 {
@@ -214,6 +285,31 @@ mod tests {
         serde_json::from_str(&json).unwrap()
     }
 
+    fn checks_of(exit_codes: &[i64]) -> Vec<FailedCheck> {
+        let check = |&exit_code: &i64| FailedCheck {
+            exit_code,
+            docker_error: None,
+        };
+        exit_codes.iter().map(check).collect()
+    }
+
+    #[test]
+    fn configuration_follows_image_settings_and_arguments() {
+        let of = |image: &str, hash: &str, argument: &str| {
+            let labels = HashMap::from([(CONFIG_HASH_LABEL.to_owned(), hash.to_owned())]);
+            configuration(Some(image), &labels, &[argument.to_owned()])
+        };
+        let one = of("sha256:4f1c", "77aa", "--paper");
+        assert_eq!(one, of("sha256:4f1c", "77aa", "--paper"));
+        for other in [
+            of("sha256:4f1d", "77aa", "--paper"),
+            of("sha256:4f1c", "77ab", "--paper"),
+            of("sha256:4f1c", "77aa", "--live"),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
+
     const EXITED: &str = r#"{"Status":"exited","Running":false,"Paused":false,"Restarting":false,
         "OOMKilled":false,"Dead":false,"Pid":0,"ExitCode":137,"Error":"",
         "StartedAt":"2026-11-24T03:00:00.1234567Z","FinishedAt":"2026-11-24T03:00:02.6234567Z"}"#;
@@ -282,7 +378,10 @@ mod tests {
         };
         let checks = r#"[{"ExitCode":69},{"ExitCode":0},{"ExitCode":70},{"ExitCode":-1}]"#;
         let unwell = running(&format!(r#"{{"Status":"unhealthy","Log":{checks}}}"#));
-        assert_eq!(unwell.health, ContainerHealth::Unhealthy(vec![70, -1]));
+        assert_eq!(
+            unwell.health,
+            ContainerHealth::Unhealthy(checks_of(&[70, -1]))
+        );
         assert_eq!((unwell.start_time, unwell.grace_ms), (UtcMs(1_000), 3_000));
         assert_eq!(unwell.name.as_str(), "trader-paper-2");
         let well = running(&format!(r#"{{"Status":"healthy","Log":{checks}}}"#));

@@ -3,9 +3,11 @@
 
 pub mod action_executor;
 pub mod app;
+pub mod blindness;
 pub mod cli;
 pub mod command_client;
 pub mod command_server;
+pub mod container_inspector;
 pub mod container_watcher;
 pub mod decision_clock;
 pub mod docker;
@@ -14,6 +16,7 @@ pub mod heartbeat_listener;
 pub mod inspect;
 pub mod latch_watcher;
 pub mod log_tail;
+pub mod oom_marks;
 pub mod read_model;
 pub mod service_healer;
 pub mod settings;

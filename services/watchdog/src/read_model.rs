@@ -37,6 +37,8 @@ const MAX_HISTORY: usize = 50;
 pub struct ReadModel {
     state: SupervisionState,
     records: Vec<(SubjectToken, UtcMs, RecordSubject)>,
+    /// Why nothing of this is acted upon. `None` if a watchdog answers.
+    absence: Option<String>,
 }
 
 /// A record about a unit or a service.
@@ -77,6 +79,7 @@ impl ReadModel {
         let mut model = Self {
             state: SupervisionState::default(),
             records: Vec::new(),
+            absence: None,
         };
         for stored in entries {
             model
@@ -90,9 +93,44 @@ impl ReadModel {
         Ok(model)
     }
 
-    /// Whether a unit waits for the operator.
-    pub fn any_quarantined(&self) -> bool {
-        self.state.any_quarantined()
+    /// This model of a host on which no watchdog answers.
+    #[must_use]
+    pub fn without_watchdog(self, error: &str) -> Self {
+        Self {
+            absence: Some(format!(
+                "no watchdog answers ({error}): nothing is restarted until one runs; check with: \
+                 docker compose ps -a watchdog"
+            )),
+            ..self
+        }
+    }
+
+    /// Whether the operator is needed: a unit is quarantined, or units are not supervised now.
+    pub fn needs_operator(&self) -> bool {
+        self.state.any_quarantined() || self.warning().is_some()
+    }
+
+    /// Why units are not supervised now, in one line. `None` if all are.
+    fn warning(&self) -> Option<String> {
+        let blindness = || {
+            let blindness = self.state.blindness.as_ref()?;
+            let units: Vec<&str> = blindness.units.iter().map(SubjectToken::as_str).collect();
+            let units = if units.is_empty() {
+                "no unit can be judged".to_owned()
+            } else {
+                format!("cannot judge {}", units.join(", "))
+            };
+            let (since, reason) = (format_time(blindness.since), &blindness.reason);
+            Some(format!("blind since {since}: {units}; {reason}"))
+        };
+        self.absence.clone().or_else(blindness)
+    }
+
+    fn with_warning(&self, text: &str) -> String {
+        match self.warning() {
+            Some(warning) => format!("WARNING: {warning}\n{text}"),
+            None => text.to_owned(),
+        }
     }
 
     /// Whether the journal has records of a unit or service of this name.
@@ -103,10 +141,12 @@ impl ReadModel {
     /// Answers a command that only reads: `status`, `explain` or `history`.
     pub fn answer(&self, command: &UnitCommand, now: UtcMs) -> CommandReply {
         match command {
-            UnitCommand::Status => success_reply(self.table(now), self.rows(now)),
+            UnitCommand::Status => {
+                success_reply(self.with_warning(&self.table(now)), self.rows(now))
+            }
             UnitCommand::Explain { unit } => self.answer_about(unit, |unit_state| {
                 let explanation = explain::explain(unit, unit_state, now);
-                success_reply(explanation.text(), json!(explanation))
+                success_reply(self.with_warning(&explanation.text()), json!(explanation))
             }),
             UnitCommand::History { unit } if self.has_records_of(unit) => self.history(unit),
             UnitCommand::History { unit } => unknown_unit(unit),
@@ -144,6 +184,7 @@ impl ReadModel {
         let units = self.state.units.iter();
         json!(UnitStatuses {
             units: units.map(|(name, unit)| row(name, unit, now)).collect(),
+            blindness: self.warning(),
         })
     }
 
@@ -177,7 +218,9 @@ fn record_subject(record: SupervisionRecord) -> Option<(SubjectToken, UtcMs, Rec
             at,
             record,
         } => Some((service, at, RecordSubject::Service(record))),
-        SupervisionRecord::WriterChanged { .. } => None,
+        SupervisionRecord::WriterChanged { .. }
+        | SupervisionRecord::BlindnessBegan { .. }
+        | SupervisionRecord::BlindnessEnded { .. } => None,
     }
 }
 
@@ -204,7 +247,7 @@ const fn failure_reply(text: String) -> CommandReply {
 }
 
 fn table_row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> [String; COLUMNS.len()] {
-    let reason = unit.last_reason.as_ref().map(RestartReason::to_string);
+    let reason = last_reason(unit);
     [
         name.to_string(),
         phase_text(unit),
@@ -246,7 +289,15 @@ fn row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> UnitStatus {
         max_restarts: max_restarts(unit),
         consecutive_failures: unit.consecutive_failures,
         next_start_ms: explain::next_start_ms(unit, now),
-        last_reason: unit.last_reason.as_ref().map(RestartReason::to_string),
+        last_reason: last_reason(unit),
+    }
+}
+
+/// Why the unit is not supervised, else the reason of its last restart or quarantine.
+fn last_reason(unit: &Unit) -> Option<String> {
+    match &unit.phase {
+        UnitPhase::NotSupervised { reason } => Some(reason.clone()),
+        _ => unit.last_reason.as_ref().map(RestartReason::to_string),
     }
 }
 
@@ -280,6 +331,7 @@ mod tests {
         let mut model = ReadModel {
             state: SupervisionState::default(),
             records: Vec::new(),
+            absence: None,
         };
         for record in records {
             let record = SupervisionRecord::Unit {
@@ -300,6 +352,7 @@ mod tests {
                 started_at: "2026-11-24T03:00:00Z".to_owned(),
             },
             by: StartedBy::AlreadyRunning,
+            config: None,
         }
     }
 
@@ -318,10 +371,35 @@ a-service-with-a-long-name-12  running, on hold  2026-11-24T03:00:00  0/0       
     }
 
     #[test]
+    fn status_and_explain_begin_with_what_is_not_supervised() {
+        let mut model = model("trader-paper-1", &[started()]);
+        assert!(!model.needs_operator());
+        model.state.apply(&SupervisionRecord::BlindnessBegan {
+            at: UtcMs(1_795_489_200_000),
+            reason: "Docker cannot be reached: no answer within 3s".to_owned(),
+            units: Vec::new(),
+        });
+        let now = UtcMs(1_795_489_260_000);
+        let unit: SubjectToken = "trader-paper-1".parse().unwrap();
+        let explain = UnitCommand::Explain { unit };
+        for command in [&UnitCommand::Status, &explain] {
+            let text = model.answer(command, now).text;
+            let expected =
+                "WARNING: blind since 2026-11-24T03:00:00: no unit can be judged; Docker";
+            assert!(text.starts_with(expected), "{text}");
+        }
+        assert!(model.needs_operator());
+        let dead = model.without_watchdog("no responders");
+        let text = dead.answer(&explain, now).text;
+        assert!(text.starts_with("WARNING: no watchdog answers"), "{text}");
+    }
+
+    #[test]
     fn explain_of_a_service_names_the_command_that_shows_its_records() {
         let service: SubjectToken = "nats-1".parse().unwrap();
         let model = ReadModel {
             state: SupervisionState::default(),
+            absence: None,
             records: vec![(
                 service.clone(),
                 UtcMs(1_795_489_200_000),

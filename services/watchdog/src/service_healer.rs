@@ -58,7 +58,7 @@ pub struct HealerHandle {
 /// A message of the healer.
 pub enum HealerMessage {
     /// A record to store.
-    Note(HealNote),
+    Note(Box<HealNote>),
     /// All services as just inspected.
     ServicesObserved(Vec<ObservedService>),
 }
@@ -75,7 +75,7 @@ impl HealerHandle {
         tokio::select! {
             biased;
             // Notes come first: what was done explains what is observed.
-            Some(note) = self.notes.recv() => Some(HealerMessage::Note(note)),
+            Some(note) = self.notes.recv() => Some(HealerMessage::Note(Box::new(note))),
             Ok(()) = self.services.changed() => Some(HealerMessage::ServicesObserved(self.services.borrow_and_update().clone())),
             else => None,
         }

@@ -50,6 +50,11 @@ pub struct Settings {
           default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_starting: u32,
 
+    /// Restarts of a unit within 24 hours above which messages name the trend, 1 to 1000
+    #[arg(long, env = "WATCHDOG_RESTART_WARNING", value_name = "WATCHDOG_RESTART_WARNING",
+          default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub restart_warning: u16,
+
     /// Minimum seconds between two restarts of a hung service with the label bearish-alpha.heal, 10 to 86400
     #[arg(long, env = "WATCHDOG_HEAL_MIN_INTERVAL_SECS", value_name = "WATCHDOG_HEAL_MIN_INTERVAL_SECS",
           default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=86_400))]
@@ -66,6 +71,7 @@ impl Settings {
         SupervisionConfig {
             restart_budget: self.restart_budget,
             max_starting: self.max_starting,
+            restart_warning: self.restart_warning,
         }
     }
 

@@ -18,6 +18,8 @@ const UNIT_ON_HOLD: &str = "bearish_watchdog_unit_on_hold";
 const UNIT_CONSECUTIVE_FAILURES: &str = "bearish_watchdog_unit_consecutive_failures";
 const UNIT_RESTARTS_REMAINING: &str = "bearish_watchdog_unit_restarts_remaining";
 const BLIND: &str = "bearish_watchdog_blind";
+const BLIND_SECONDS: &str = "bearish_watchdog_blind_seconds";
+const UNIT_BLIND: &str = "bearish_watchdog_unit_blind";
 const LEADER: &str = "bearish_watchdog_leader";
 
 /// Registers the help text and unit of every metric.
@@ -54,13 +56,24 @@ pub fn describe() {
         BLIND,
         "1 while the watchdog cannot judge units because this source is missing: bus, docker"
     );
+    describe_gauge!(
+        BLIND_SECONDS,
+        metrics::Unit::Seconds,
+        "Time for which units could not be judged; 0 while all can"
+    );
+    describe_gauge!(
+        UNIT_BLIND,
+        "1 while Docker cannot describe the container of the unit"
+    );
     describe_gauge!(LEADER, "1 while this process is the leader, 0 on standby");
 }
 
 /// Counts a journaled record.
 pub fn count(record: &SupervisionRecord) {
     match record {
-        SupervisionRecord::WriterChanged { .. } => {}
+        SupervisionRecord::WriterChanged { .. }
+        | SupervisionRecord::BlindnessBegan { .. }
+        | SupervisionRecord::BlindnessEnded { .. } => {}
         SupervisionRecord::Unit {
             unit, record: fact, ..
         } => count_unit(unit, fact),
@@ -102,9 +115,18 @@ pub fn update(state: &SupervisionState, observed: &ObservedState, mono: u64) {
     gauge!(LEADER).set(1);
     gauge!(BLIND, "source" => "bus").set(flag(observed.is_bus_blind(mono)));
     gauge!(BLIND, "source" => "docker").set(flag(!observed.is_docker_reachable()));
+    gauge!(BLIND_SECONDS).set(
+        observed
+            .blindness(mono)
+            .map_or(0.0, |blindness| seconds(blindness.for_ms)),
+    );
     for (name, unit) in &state.units {
         update_phase(name, &unit.phase);
         let label = [("unit", name.to_string())];
+        let is_blind = observed
+            .unit(name)
+            .is_some_and(|unit| unit.obstacle().is_some());
+        gauge!(UNIT_BLIND, &label).set(flag(is_blind));
         gauge!(UNIT_ON_HOLD, &label).set(flag(unit.hold.is_some()));
         gauge!(UNIT_CONSECUTIVE_FAILURES, &label).set(unit.consecutive_failures);
         if let Some(policy) = &unit.policy {
@@ -131,6 +153,8 @@ const fn hung_for(reason: &RestartReason) -> Option<u64> {
         RestartReason::HeartbeatLost { for_ms }
         | RestartReason::ComponentStalled { for_ms, .. }
         | RestartReason::MarketDataLost { for_ms, .. }
+        | RestartReason::StartStalled { for_ms }
+        | RestartReason::Unhealthy { for_ms, .. }
         | RestartReason::NoFirstHeartbeat { for_ms } => Some(*for_ms),
         _ => None,
     }

@@ -25,12 +25,15 @@ use watchdog_core::decide::{self, wake_at};
 use watchdog_core::decision_inputs::DecisionInputs;
 use watchdog_core::event_mapping::operator_event;
 use watchdog_core::next_action;
-use watchdog_core::observed_state::{AffectedUnits, ObservedState, SupervisionEvent};
+use watchdog_core::observed_state::{
+    AffectedUnits, FailedInspection, ObservedContainer, ObservedState, Obstacle, SupervisionEvent,
+};
 use watchdog_core::record::{ServiceRecord, SupervisionRecord, UnitRecord};
 use watchdog_core::service_healing::{self, ObservedService};
 use watchdog_core::state::SupervisionState;
 
 use crate::action_executor::{ActionExecutor, ActionResult, ContainerAfter};
+use crate::blindness::SharedBlindness;
 use crate::command_server::ReceivedCommand;
 use crate::container_watcher::DockerScope;
 use crate::decision_clock::DecisionClock;
@@ -60,6 +63,8 @@ pub struct SupervisorDeps {
     pub outbox: Outbox,
     /// Status of this process for heartbeats.
     pub progress: Arc<ProcessStatus>,
+    /// The blindness that the heartbeats and the health check report.
+    pub blindness: Arc<SharedBlindness>,
     /// Messages of the service healer. Each term locks it.
     pub healer: Arc<Mutex<HealerHandle>>,
 }
@@ -223,7 +228,18 @@ impl Supervisor {
 
     async fn observe(&mut self, event: SupervisionEvent) -> Result<(), TermEnd> {
         let now = self.now();
-        match self.observed.observe(&self.state, event, now) {
+        // Not at every heartbeat: every unit is looked at.
+        let is_about_docker = !matches!(
+            event,
+            SupervisionEvent::HeartbeatReceived { .. }
+                | SupervisionEvent::BusEchoed
+                | SupervisionEvent::LogRead { .. }
+        );
+        let affected = self.observed.observe(&self.state, event, now);
+        if is_about_docker {
+            self.update_blindness().await?;
+        }
+        match affected {
             AffectedUnits::None => Ok(()),
             AffectedUnits::One(unit) => self.decide(&unit).await,
             AffectedUnits::All => {
@@ -239,12 +255,13 @@ impl Supervisor {
     /// Decides, appends, applies and acts, in this order, until nothing follows.
     async fn decide(&mut self, unit: &SubjectToken) -> Result<(), TermEnd> {
         failpoint::spin(unit.as_str());
-        loop {
-            let records = decide::decide(&self.state, &self.observed, unit, self.now());
+        for rounds in 0.. {
+            let now = self.now();
+            let records = decide::decide_round(&self.state, &self.observed, unit, now, rounds);
             if records.is_empty() {
                 break;
             }
-            self.commit_unit(unit, records).await?;
+            self.commit(records).await?;
         }
         if let Some(action) = next_action::due_action(&self.state, &self.observed, unit, self.now())
         {
@@ -256,6 +273,20 @@ impl Supervisor {
             Some(wake) => self.wake_times.insert(unit.clone(), wake),
             None => self.wake_times.remove(unit),
         };
+        Ok(())
+    }
+
+    /// Records the begin and the end of a blindness, and publishes it with the heartbeats. Comes before the decisions
+    /// about units: what was missed is told from the state before them.
+    async fn update_blindness(&mut self) -> Result<(), TermEnd> {
+        let now = self.now();
+        if let Some(record) = decide::blindness_record(&self.state, &self.observed, now) {
+            self.commit(vec![record]).await?;
+        }
+        let blindness = self.observed.blindness(now.clock.mono);
+        self.deps
+            .blindness
+            .set(blindness, self.deps.docker.is_guarded);
         Ok(())
     }
 
@@ -290,9 +321,17 @@ impl Supervisor {
             ContainerAfter::Removed(container) => {
                 Some(SupervisionEvent::ContainerRemoved { container })
             }
-            ContainerAfter::Unknown => {
+            // The list that follows shows whether Docker or this container alone does not answer.
+            ContainerAfter::Unknown(error) => {
                 self.resync.notify_one();
-                Some(SupervisionEvent::DockerLost)
+                let container = self.container_id(&unit);
+                container.map(|container| {
+                    SupervisionEvent::InspectionFailed(FailedInspection {
+                        unit: unit.clone(),
+                        container,
+                        error,
+                    })
+                })
             }
         };
         if let Some(event) = event {
@@ -300,6 +339,14 @@ impl Supervisor {
         }
         self.observe(SupervisionEvent::ActionFinished { unit, error })
             .await
+    }
+
+    /// Id of the container of a unit. `None` if it is not known.
+    fn container_id(&self, unit: &SubjectToken) -> Option<String> {
+        match &self.observed.unit(unit)?.container {
+            ObservedContainer::Present(container) => Some(container.run.container.clone()),
+            _ => None,
+        }
     }
 
     /// A command and what follows from it at once are one batch. The Docker call comes after it.
@@ -313,9 +360,14 @@ impl Supervisor {
             now,
         ) {
             Ok((unit, records)) => {
-                let text = reply_text(self.state.units.get(&unit), command.command());
-                self.commit_unit(&unit, records).await?;
-                command.reply_result(&self.deps.bus, Ok(text)).await;
+                let text = match self.observed.obstacle(&unit) {
+                    Some(Obstacle(obstacle)) if command.command().needs_docker() => {
+                        decide::deferred_reply(&obstacle)
+                    }
+                    _ => reply_text(self.state.units.get(&unit), command.command()).to_owned(),
+                };
+                self.commit(records).await?;
+                command.reply_result(&self.deps.bus, Ok(&text)).await;
                 self.decide(&unit).await
             }
             Err(error) => {
@@ -327,7 +379,7 @@ impl Supervisor {
 
     async fn on_healer_message(&mut self, message: HealerMessage) -> Result<(), TermEnd> {
         match message {
-            HealerMessage::Note(note) => self.store_heal_note(note).await,
+            HealerMessage::Note(note) => self.store_heal_note(*note).await,
             HealerMessage::ServicesObserved(services) => {
                 self.record_service_starts(&services).await
             }
@@ -364,18 +416,6 @@ impl Supervisor {
         Ok(())
     }
 
-    async fn commit_unit(
-        &mut self,
-        unit: &SubjectToken,
-        records: Vec<SupervisionRecord>,
-    ) -> Result<(), TermEnd> {
-        self.commit(records).await?;
-        if let Some(known) = self.state.units.get(unit) {
-            self.observed.arm_restart_timer(unit, known, self.now());
-        }
-        Ok(())
-    }
-
     async fn commit(&mut self, records: Vec<SupervisionRecord>) -> Result<(), TermEnd> {
         let position = self.store(&records).await?;
         self.publish_events(&position, &records);
@@ -385,11 +425,13 @@ impl Supervisor {
     /// Appends the records to the journal, then applies them to the state.
     async fn store(&mut self, records: &[SupervisionRecord]) -> Result<BatchPosition, TermEnd> {
         let (progress, component) = (&self.deps.progress, &self.component);
+        let (blindness, waiting_since) = (&self.deps.blindness, Instant::now());
         let appended = self
             .journal
             .append(records, self.outbox_cursor.seq(), |reason| {
                 component.record_retry();
                 progress.record_error(COMPONENT, format!("journal: {reason}"));
+                blindness.note_journal_failure(reason, waiting_since.elapsed());
                 tracing::warn!(
                     error = reason,
                     "journal unavailable; waiting before any decision"
@@ -402,6 +444,7 @@ impl Supervisor {
             supervision_metrics::count(record);
             log_record(record);
         }
+        self.observed.on_applied(&self.state, records, self.now());
         let watched = WatchedLatches::from_state(&self.state);
         self.watched_latches.send_if_modified(|known| {
             let message = *known != watched;
@@ -425,6 +468,8 @@ fn log_record(record: &SupervisionRecord) {
     match record {
         SupervisionRecord::Unit { unit, record, .. } => match record {
             UnitRecord::Commanded { .. }
+            | UnitRecord::CommandExpired { .. }
+            | UnitRecord::Forgotten { .. }
             | UnitRecord::HoldSet { .. }
             | UnitRecord::Released { .. }
             | UnitRecord::LatchSeen(_)
@@ -438,6 +483,12 @@ fn log_record(record: &SupervisionRecord) {
         } => tracing::info!(%service, started_by = by.as_str(), restarts, "service started"),
         // The term and the healer log what they do.
         SupervisionRecord::WriterChanged { .. } | SupervisionRecord::Service { .. } => {}
+        SupervisionRecord::BlindnessBegan { reason, units, .. } => {
+            tracing::error!(reason, ?units, "units cannot be judged");
+        }
+        SupervisionRecord::BlindnessEnded { for_ms, missed, .. } => {
+            tracing::warn!(for_ms, ?missed, "every unit can be judged again");
+        }
     }
 }
 
@@ -483,6 +534,19 @@ fn log_unit(unit: &SubjectToken, record: &UnitRecord) {
         }
         UnitRecord::HealthCriticalEnded => tracing::info!(%unit, "unit health no longer critical"),
         UnitRecord::ContainerRemoved => tracing::info!(%unit, "container removed"),
+        UnitRecord::RemovalConfirmed => tracing::warn!(%unit, "no container followed the removal"),
+        UnitRecord::NotSupervised { reason, .. } => {
+            tracing::warn!(%unit, reason, "unit not supervised");
+        }
+        UnitRecord::StopFailed { error, .. } => {
+            tracing::error!(%unit, error, "unit cannot be stopped");
+        }
+        UnitRecord::DuplicateHeartbeats { boot, .. } => {
+            tracing::warn!(%unit, %boot, "two processes send heartbeats under one name");
+        }
+        UnitRecord::DecisionHalted => {
+            tracing::error!(%unit, "bug: decision does not come to rest; unit on hold");
+        }
         // A start is logged as a Docker call. The log of a unit is not repeated.
         _ => {}
     }
@@ -490,9 +554,16 @@ fn log_unit(unit: &SubjectToken, record: &UnitRecord) {
 
 fn log_command(unit: &SubjectToken, record: &UnitRecord) {
     match record {
-        UnitRecord::Commanded { command, by } => {
-            tracing::info!(%unit, command = command.as_str(), by, "unit command accepted");
+        UnitRecord::Commanded {
+            command,
+            by,
+            is_deferred,
+        } => tracing::info!(%unit, command = command.as_str(), by, is_deferred,
+            "unit command accepted"),
+        UnitRecord::CommandExpired { command, by, .. } => {
+            tracing::warn!(%unit, command = command.as_str(), by, "unit command expired");
         }
+        UnitRecord::Forgotten { by } => tracing::info!(%unit, by, "unit forgotten"),
         UnitRecord::HoldSet { by, reason } => tracing::info!(%unit, by, reason, "unit on hold"),
         UnitRecord::Released { by, restarts_reset } => {
             tracing::info!(%unit, by, restarts_reset, "unit released");

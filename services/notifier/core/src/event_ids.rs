@@ -2,6 +2,7 @@
 
 pub(crate) const SUMMARY: &str = "summary:";
 pub(crate) const WATCHDOG_LOST: &str = "watchdog-lost:";
+pub(crate) const WATCHDOG_BLIND: &str = "watchdog-blind:";
 pub(crate) const WATCHDOG_RECOVERED: &str = "watchdog-recovered:";
 
 /// Period of a summary; `None` for the id of any other event.

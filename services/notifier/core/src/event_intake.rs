@@ -146,6 +146,8 @@ fn unit_or_service(body: &EventBody) -> Option<&str> {
         | EventBody::UnitStopped { unit, .. }
         | EventBody::UnitRestartSkipped { unit, .. }
         | EventBody::UnitHealthCritical { unit, .. }
+        | EventBody::UnitWarning { unit, .. }
+        | EventBody::UnitStopFailed { unit, .. }
         | EventBody::UnitCommandExecuted { unit, .. } => Some(unit.as_str()),
         EventBody::ComponentFailed { component, .. }
         | EventBody::ComponentRecovered { component, .. } => Some(component),

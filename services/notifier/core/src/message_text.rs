@@ -64,14 +64,17 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         | EventBody::ServiceRestartScheduled { .. }
         | EventBody::ServiceRecovered { .. }
         | EventBody::ServiceStarted { .. }
-        | EventBody::WatchdogStarted { .. } => process_text(sender, body, hints),
+        | EventBody::WatchdogStarted { .. }
+        | EventBody::WatchdogBlindnessEnded { .. } => process_text(sender, body, hints),
         EventBody::UnitRestartScheduled { .. }
         | EventBody::UnitCycleFinished { .. }
         | EventBody::UnitRecovered { .. } => unit_text(body, hints),
         EventBody::UnitQuarantined { .. }
         | EventBody::UnitStopped { .. }
         | EventBody::UnitRestartSkipped { .. }
-        | EventBody::UnitHealthCritical { .. } => unit_state_text(body, hints),
+        | EventBody::UnitHealthCritical { .. }
+        | EventBody::UnitWarning { .. }
+        | EventBody::UnitStopFailed { .. } => unit_state_text(body, hints),
         EventBody::UnitCommandExecuted { .. }
         | EventBody::OperatorCommandExecuted { .. }
         | EventBody::UnauthorizedCommand { .. } => command_text(body, hints),
@@ -535,6 +538,21 @@ fn process_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> O
                 field("Version", version),
             ],
         ),
+        EventBody::WatchdogBlindnessEnded { for_ms, missed } => row(
+            "✅ WATCHDOG SEES AGAIN",
+            [
+                field("After", format_after(*for_ms)),
+                field(
+                    "Missed",
+                    if missed.is_empty() {
+                        "nothing".to_owned()
+                    } else {
+                        missed.join("; ")
+                    },
+                ),
+                "Next: what was missed is handled now".to_owned(),
+            ],
+        ),
         _ => return None,
     };
     Some(text)
@@ -660,6 +678,28 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                     hints.explain(unit),
                     hints.start(unit.as_str())
                 ),
+            ],
+        ),
+        EventBody::UnitWarning { unit, reason } => row(
+            format!("⚠️ ATTENTION: {}", trader_label(unit.as_str())),
+            [
+                field("Reason", reason),
+                format!("Action: check with {}", hints.explain(unit)),
+            ],
+        ),
+        EventBody::UnitStopFailed { unit, error } => row(
+            format!("🚨 CANNOT BE STOPPED: {}", trader_label(unit.as_str())),
+            [
+                field(
+                    "Reason",
+                    format!("the unit hangs, and Docker cannot stop it: {error}"),
+                ),
+                field(
+                    "Open positions",
+                    unmanaged_positions(mode_of(unit), "the restart"),
+                ),
+                "Next: the watchdog continues to try; other units are not affected".to_owned(),
+                "Action: restart Docker or the host, if it lasts".to_owned(),
             ],
         ),
         EventBody::UnitHealthCritical {

@@ -1,10 +1,11 @@
-//! Detects that no watchdog heartbeat arrives and reports it, because no other service would.
+//! Detects that no watchdog heartbeat arrives, or that the heartbeats say that the watchdog is blind, and reports it,
+//! because no other service would.
 //!
 //! Measured on the notifier's own monotonic clock: the clocks of two processes are never compared.
 
 use protocol::duration::format_ms;
 use protocol::event::Severity;
-use protocol::heartbeat::ProcessPhase;
+use protocol::heartbeat::{BlindnessReport, ProcessPhase};
 use protocol::ids::SubjectToken;
 use protocol::time::{ClockReading, UtcMs};
 
@@ -29,6 +30,8 @@ pub struct WatchdogHeartbeat {
     pub phase: ProcessPhase,
     /// Time of the heartbeat by the watchdog's wall clock, for messages only.
     pub at: UtcMs,
+    /// Units that the watchdog cannot judge; `None` while it can judge all.
+    pub blindness: Option<BlindnessReport>,
 }
 
 /// The newest watchdog heartbeat and the time since when it is unchanged.
@@ -89,6 +92,18 @@ impl WatchdogOutage {
                 recovered_text(last),
             ));
         }
+        if let Some(blindness) = &last.blindness {
+            let event = format!(
+                "{}{}:{}",
+                event_ids::WATCHDOG_BLIND,
+                last.boot,
+                blindness.number
+            );
+            if !state.knows_event(&event) {
+                let text = blind_text(blindness);
+                return Some(queued_record(&event, now.utc, Severity::Critical, text));
+            }
+        }
         let is_lost = now.mono.saturating_sub(self.unchanged_since) > HEARTBEAT_TIMEOUT_MS;
         let event = format!("{}{heartbeat}", event_ids::WATCHDOG_LOST);
         (is_lost && !state.knows_event(&event)).then(|| {
@@ -114,6 +129,26 @@ fn lost_text(last: &WatchdogHeartbeat, now: UtcMs) -> (&'static str, String) {
         runbook_line("watchdog-lost")
     );
     ("🚨 WATCHDOG LOST", body)
+}
+
+fn blind_text(blindness: &BlindnessReport) -> (&'static str, String) {
+    let units: Vec<&str> = blindness.units.iter().map(SubjectToken::as_str).collect();
+    let units = if units.is_empty() {
+        "all".to_owned()
+    } else {
+        units.join(", ")
+    };
+    let remedy = blindness.remedy.as_deref();
+    let body = format!(
+        "Reason: {}\nFor: {}\nTraders that are not supervised: {units}\n\
+         Open positions: traders continue to manage them\n\
+         Next: what happens meanwhile is handled when the watchdog sees again\n{}\nAction: {}",
+        blindness.reason,
+        format_ms(blindness.for_ms),
+        runbook_line("watchdog-blind"),
+        remedy.unwrap_or("check with: scripts/bearish status")
+    );
+    ("🚨 WATCHDOG BLIND", body)
 }
 
 fn recovered_text(last: &WatchdogHeartbeat) -> (&'static str, String) {

@@ -11,11 +11,11 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 
-use bearish_watchdog_core::container::{Container, Exit, Run, Status};
+use bearish_watchdog_core::container::{Container, ContainerHealth, Exit, Run, Status};
 use bearish_watchdog_core::decide::decide;
 use bearish_watchdog_core::decision_inputs::DecisionInputs;
 use bearish_watchdog_core::liveness::{HeartbeatSample, ProgressDeadline};
-use bearish_watchdog_core::observed_state::{ObservedState, SupervisionEvent};
+use bearish_watchdog_core::observed_state::{ContainerList, ObservedState, SupervisionEvent};
 use bearish_watchdog_core::restart_policy::RestartPolicy;
 use bearish_watchdog_core::state::SupervisionState;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -39,10 +39,10 @@ impl ManyUnits {
     fn running() -> Self {
         let mut units = Self::default();
         let containers = (0..UNITS).map(|n| (name(n), container(n, Status::Running)));
-        let listed = SupervisionEvent::Listed {
+        let listed = SupervisionEvent::Listed(ContainerList {
             containers: containers.collect(),
-            stop_requests: Vec::new(),
-        };
+            ..ContainerList::default()
+        });
         units.observed.observe(&units.state, listed, units.now());
         for unit in (0..UNITS).map(name) {
             units.settle(&unit);
@@ -72,9 +72,7 @@ impl ManyUnits {
         for record in &records {
             self.state.apply(record);
         }
-        if let Some(known) = self.state.units.get(unit) {
-            self.observed.arm_restart_timer(unit, known, self.now());
-        }
+        self.observed.on_applied(&self.state, &records, self.now());
         records.len()
     }
 
@@ -85,7 +83,7 @@ impl ManyUnits {
             .observe(&self.state, SupervisionEvent::BusEchoed, self.now());
         let mut records = 0;
         for n in 0..UNITS {
-            let (unit, heartbeat) = (name(n), heartbeat_sample(n, self.now(), self.mono));
+            let (unit, heartbeat) = (name(n), heartbeat_sample(n, self.mono));
             let event = SupervisionEvent::HeartbeatReceived {
                 unit: unit.clone(),
                 heartbeat,
@@ -130,10 +128,14 @@ fn container(n: u32, status: Status) -> Container {
         status,
         policy: RestartPolicy::from_args(&flags),
         grace_ms: 10_000,
+        stop_signal: "TERM".to_owned(),
+        config: "image 1".to_owned(),
+        error: None,
+        health: ContainerHealth::Unknown,
     }
 }
 
-fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSample {
+fn heartbeat_sample(n: u32, uptime_ms: u64) -> HeartbeatSample {
     let progress = ProgressDeadline {
         iterations: uptime_ms / 1_000,
         deadline_ms: 30_000,
@@ -148,7 +150,6 @@ fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSam
     HeartbeatSample {
         boot: format!("boot-{n}").parse().unwrap(),
         phase: ProcessPhase::Running,
-        at: now.clock.utc,
         uptime_ms,
         interval_ms: 5_000,
         errors: 0,
@@ -161,6 +162,7 @@ fn heartbeat_sample(n: u32, now: DecisionInputs, uptime_ms: u64) -> HeartbeatSam
             .map(|component| (component.to_owned(), progress))
             .into_iter()
             .collect::<BTreeMap<_, _>>(),
+        is_waiting: false,
     }
 }
 

@@ -9,9 +9,9 @@
 //! | starting | stop call once the unit runs | rejected | rejected |
 //! | stopped, ended | rejected | start call | start call |
 //! | quarantined, on hold | rejected: release first | rejected | rejected |
-//! | unknown, gone | rejected | rejected | rejected |
+//! | unknown, gone, not supervised | rejected | rejected | rejected |
 //!
-//! A hold is accepted in every phase but unknown. A release is accepted for a hold or a quarantine.
+//! A hold is accepted in every phase but unknown. A forget is accepted for a removed container. A release is accepted for a hold or a quarantine.
 
 use protocol::command::UnitCommand;
 use protocol::ids::SubjectToken;
@@ -22,11 +22,29 @@ use crate::reason::QuarantineReason;
 use crate::record::UnitRecord;
 use crate::unit::Unit;
 
-/// The record that a command becomes. `by` names its author.
+/// The record that a command becomes. `by` names its author. A command is deferred while Docker cannot carry it out.
 ///
 /// # Errors
 /// The rejection in one line, with the next step.
 pub fn evaluate(
+    unit: Option<&Unit>,
+    is_paused: bool,
+    command: &UnitCommand,
+    by: &str,
+    is_deferred: bool,
+) -> Result<UnitRecord, String> {
+    let record = evaluate_now(unit, is_paused, command, by)?;
+    Ok(match record {
+        UnitRecord::Commanded { command, by, .. } => UnitRecord::Commanded {
+            command,
+            by,
+            is_deferred,
+        },
+        other => other,
+    })
+}
+
+fn evaluate_now(
     unit: Option<&Unit>,
     is_paused: bool,
     command: &UnitCommand,
@@ -50,6 +68,7 @@ pub fn evaluate(
             unit: name,
             reset_restarts,
         } => release(name, unit, by, *reset_restarts),
+        UnitCommand::Forget { unit: name } => forget(name, unit, by),
         UnitCommand::Status | UnitCommand::Explain { .. } | UnitCommand::History { .. } => {
             Err("not a state-changing command".to_owned())
         }
@@ -73,6 +92,7 @@ fn run_command(
         Ok(()) => Ok(UnitRecord::Commanded {
             command,
             by: by.to_owned(),
+            is_deferred: false,
         }),
         Err(reason) => Err(reason.replace("UNIT", name.as_str())),
     }
@@ -87,6 +107,9 @@ fn check_allowed(unit: &Unit, is_paused: bool, command: RunCommand) -> Result<()
     match (&unit.phase, command) {
         (UnitPhase::Unknown | UnitPhase::Gone, _) => {
             Err("the container was removed; run scripts/up")
+        }
+        (UnitPhase::NotSupervised { .. }, _) => {
+            Err("not supervised; `scripts/bearish explain UNIT` says why")
         }
         (UnitPhase::Quarantined { .. }, _) => {
             Err("quarantined; `scripts/bearish explain UNIT` says how to start it")
@@ -120,6 +143,16 @@ fn check_allowed(unit: &Unit, is_paused: bool, command: RunCommand) -> Result<()
             UnitPhase::Stopped { .. } | UnitPhase::Ended { .. },
             RunCommand::Start | RunCommand::Restart,
         ) => Ok(()),
+    }
+}
+
+/// Removes a unit whose container was removed from the list of units.
+fn forget(name: &SubjectToken, unit: &Unit, by: &str) -> Result<UnitRecord, String> {
+    match unit.phase {
+        UnitPhase::Gone => Ok(UnitRecord::Forgotten { by: by.to_owned() }),
+        _ => Err(format!(
+            "the container of {name} exists; remove the container first"
+        )),
     }
 }
 
@@ -173,6 +206,7 @@ fn instead_of_release(name: &SubjectToken, unit: &Unit) -> String {
             format!("the watchdog starts it; to start it now: scripts/bearish start {name}")
         }
         UnitPhase::Gone | UnitPhase::Unknown => "to create it: scripts/up".to_owned(),
+        UnitPhase::NotSupervised { reason } => format!("not supervised: {reason}"),
         UnitPhase::Running(_)
         | UnitPhase::Stopping { .. }
         | UnitPhase::Starting { .. }
@@ -195,6 +229,7 @@ pub fn reply_text(unit: Option<&Unit>, command: &UnitCommand) -> &'static str {
             "released; the container starts with its old settings: after a correction in .env run scripts/up"
         }
         UnitCommand::Release { .. } => "released",
+        UnitCommand::Forget { .. } => "forgotten",
         UnitCommand::Status | UnitCommand::Explain { .. } | UnitCommand::History { .. } => "",
     }
 }

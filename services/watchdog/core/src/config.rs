@@ -10,6 +10,8 @@ pub struct SupervisionConfig {
     pub restart_budget: Option<RestartBudget>,
     /// Units that may start at the same time. Further units wait.
     pub max_starting: u32,
+    /// Restarts after failures within 24 hours above which each one is reported with the trend.
+    pub restart_warning: u16,
 }
 
 impl Default for SupervisionConfig {
@@ -17,6 +19,7 @@ impl Default for SupervisionConfig {
         Self {
             restart_budget: None,
             max_starting: 3,
+            restart_warning: 10,
         }
     }
 }

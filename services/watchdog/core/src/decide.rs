@@ -1,20 +1,24 @@
 //! What to record about a unit, by the table in the crate documentation. Entry point: [`decide`].
 
+mod attention;
+mod blindness;
 mod context;
 mod restart;
+mod running;
+
+pub use attention::deferred_reply;
+pub use blindness::blindness_record;
 
 use context::DecisionContext;
 use protocol::command::UnitCommand;
-use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
-use protocol::redact::redact;
 use restart::RunEnd;
 
 use crate::command_rules;
 use crate::container::{Container, Exit, Run, Status};
 use crate::decision_inputs::DecisionInputs;
 use crate::exit_policy::{ExitAction, exit_action, may_restart_at_once};
-use crate::liveness::{self, Liveness};
+use crate::liveness;
 use crate::model::{Latch, RunCommand, StartedBy};
 use crate::observed_state::{ObservedContainer, ObservedState, ObservedUnit};
 use crate::phase::UnitPhase;
@@ -22,15 +26,16 @@ use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{SupervisionRecord, UnitRecord};
 use crate::restart_policy::RestartPolicy;
 use crate::state::SupervisionState;
+use crate::stop_request::StopVerdict;
 use crate::unit::PendingCommand;
 
 /// Delay between the end of an operator's stop and its record. Within it a `docker restart` shows its start, and a
 /// Docker daemon that shuts down stops the watchdog as well.
 const STOP_SETTLE_MS: u64 = 1_000;
-/// Duration of critical health after which the operator is notified, in milliseconds.
-const LONG_CRITICAL_MS: u64 = 15 * 60 * 1_000;
 /// Longest wait for a log before a quarantine is recorded, in milliseconds. Reading a log takes less.
 const LOG_WAIT_MS: u64 = 3_000;
+/// Rounds of one decision. More are a bug: each round would append to the journal without end.
+const MAX_ROUNDS: usize = 16;
 /// Maximum number of records of one decision.
 const MAX_CHAIN_LENGTH: usize = 8;
 
@@ -56,13 +61,40 @@ pub fn apply_command(
     by: &str,
     now: DecisionInputs,
 ) -> Result<(SubjectToken, Vec<SupervisionRecord>), String> {
-    let name = command.unit().ok_or("it is no order")?;
+    let name = command.unit().ok_or("not a command about a unit")?;
     let paused = observed.unit(name).is_some_and(ObservedUnit::is_paused);
-    let record = command_rules::evaluate(state.units.get(name), paused, command, by)?;
+    let is_deferred = observed.obstacle(name).is_some();
+    let record = command_rules::evaluate(state.units.get(name), paused, command, by, is_deferred)?;
     Ok((
         name.clone(),
         decide_chain(state, observed, name, now, Some(record)),
     ))
+}
+
+/// The record that stops a decision without end: the unit is put on hold, and the operator is notified.
+pub fn halt(name: &SubjectToken, now: DecisionInputs) -> SupervisionRecord {
+    SupervisionRecord::Unit {
+        unit: name.clone(),
+        at: now.clock.utc,
+        record: UnitRecord::DecisionHalted,
+    }
+}
+
+/// The records of one round of a decision. A decision comes to rest after a few rounds; one that does not is halted.
+///
+/// `rounds` counts the rounds of this decision that gave records. Empty if the decision has come to rest.
+pub fn decide_round(
+    state: &SupervisionState,
+    observed: &ObservedState,
+    name: &SubjectToken,
+    now: DecisionInputs,
+    rounds: usize,
+) -> Vec<SupervisionRecord> {
+    let records = decide(state, observed, name, now);
+    if !records.is_empty() && rounds >= MAX_ROUNDS {
+        return vec![halt(name, now)];
+    }
+    records
 }
 
 /// Records until nothing follows. Each record is decided on the state that the record before has produced.
@@ -115,7 +147,8 @@ pub fn wake_at(
         UnitPhase::RestartPending { .. } if unit.hold.is_some() => None,
         UnitPhase::RestartPending { .. } => observed_unit.restart_due_at(unit, now),
         UnitPhase::Running(run)
-            if observed_unit.is_stop_requested(run) && !container.is_alive() =>
+            if !container.is_alive()
+                && observed_unit.stop_verdict(run) != StopVerdict::NotRequested =>
         {
             observed_unit
                 .ended_since(run)
@@ -151,14 +184,26 @@ const fn stop_grace_ms(reason: &RestartReason, usual_ms: u64) -> u64 {
 impl DecisionContext<'_> {
     /// The next record. `None` if nothing follows.
     fn next_record(&self) -> Option<UnitRecord> {
+        if self.unit.is_halted {
+            return None;
+        }
+        self.expired_command().or_else(|| self.container_decision())
+    }
+
+    fn container_decision(&self) -> Option<UnitRecord> {
         match &self.observed_unit.container {
             ObservedContainer::Unknown => None,
             ObservedContainer::Missing => match self.unit.phase {
-                UnitPhase::Unknown | UnitPhase::Gone => None,
+                UnitPhase::Unknown => None,
+                UnitPhase::Gone => self.lasting_removal(),
                 _ => Some(UnitRecord::ContainerRemoved),
             },
+            ObservedContainer::Excluded(excluded) => {
+                self.not_supervised(&excluded.container, &excluded.reason)
+            }
             ObservedContainer::Present(container) => self
-                .late_log()
+                .stop_failure(container)
+                .or_else(|| self.late_log())
                 .or_else(|| self.policy_change(container))
                 .or_else(|| self.container_record(container)),
         }
@@ -196,7 +241,8 @@ impl DecisionContext<'_> {
 
     fn container_record(&self, container: &Container) -> Option<UnitRecord> {
         match container.status {
-            Status::Created | Status::InTransition => None,
+            Status::Created => self.not_started(container),
+            Status::InTransition => None,
             Status::Running | Status::Paused => self.on_running(container),
             Status::Exited(exit) => self
                 .on_ended(container, exit)
@@ -235,13 +281,19 @@ impl DecisionContext<'_> {
             }
             _ => StartedBy::Operator,
         };
-        let run = container.run.clone();
-        UnitRecord::Started { run, by }
+        UnitRecord::Started {
+            run: container.run.clone(),
+            by,
+            config: Some(container.config.clone()),
+        }
     }
 
     /// The stop of a command. A paused container has to be unpaused first.
     fn commanded_stop(&self, container: &Container) -> Option<UnitRecord> {
         let pending = self.pending_command()?;
+        if self.observed_state.obstacle(self.name).is_some() {
+            return None;
+        }
         (container.status == Status::Running).then(|| UnitRecord::StopIntended {
             run: container.run.clone(),
             reason: RestartReason::Commanded {
@@ -259,107 +311,6 @@ impl DecisionContext<'_> {
             .filter(|_| self.unit.hold.is_none())
     }
 
-    fn check_health(&self, container: &Container) -> Option<UnitRecord> {
-        if container.status == Status::Paused {
-            return None;
-        }
-        self.healthy_or_reset()
-            .or_else(|| self.critical_change())
-            .or_else(|| self.detect_hang(container))
-    }
-
-    fn healthy_or_reset(&self) -> Option<UnitRecord> {
-        let Liveness { heartbeat, .. } = self.observed_unit.liveness.as_ref()?;
-        if heartbeat.phase != ProcessPhase::Running {
-            return None;
-        }
-        let boot = heartbeat.boot.clone();
-        match &self.unit.healthy_since {
-            Some(healthy) if healthy.boot == boot => self.failures_reset(),
-            _ => Some(UnitRecord::UnitHealthy {
-                boot,
-                uptime_ms: heartbeat.uptime_ms,
-                interval_ms: heartbeat.interval_ms,
-                after_ms: self.unit.down_since.map(|since| {
-                    let span = self.now.clock.utc.since(since);
-                    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-                }),
-            }),
-        }
-    }
-
-    /// The start or the end of long critical health, each recorded once.
-    fn critical_change(&self) -> Option<UnitRecord> {
-        let liveness = self.observed_unit.liveness.as_ref()?;
-        match (liveness.critical_for(), self.unit.is_critical_reported) {
-            (Some(for_ms), false) if for_ms >= LONG_CRITICAL_MS => {
-                Some(UnitRecord::HealthCritical {
-                    for_ms,
-                    reason: redact(
-                        liveness
-                            .heartbeat
-                            .critical_reason
-                            .as_deref()
-                            .unwrap_or_default(),
-                    ),
-                })
-            }
-            (None, true) => Some(UnitRecord::HealthCriticalEnded),
-            _ => None,
-        }
-    }
-
-    fn failures_reset(&self) -> Option<UnitRecord> {
-        let has_reset = self
-            .unit
-            .healthy_since
-            .as_ref()
-            .is_some_and(|h| h.has_reset_failures);
-        let is_due = !has_reset && self.unit.consecutive_failures > 0 && self.was_long_healthy();
-        is_due.then(|| UnitRecord::FailuresReset {
-            healthy_ms: self.healthy_ms(),
-        })
-    }
-
-    fn detect_hang(&self, container: &Container) -> Option<UnitRecord> {
-        let mono = self.now.clock.mono;
-        if !self.observed_state.is_docker_reachable() || self.observed_state.is_bus_blind(mono) {
-            return None;
-        }
-        let observed_since = self.observed_state.observed_since(self.observed_unit);
-        let known = self.unit.healthy_since.as_ref();
-        let reason = liveness::detect_hang(
-            self.observed_unit.liveness.as_ref(),
-            observed_since,
-            known,
-            mono,
-        )
-        .or_else(|| self.detect_lost_feed(observed_since))?;
-        let run = container.run.clone();
-        if self.allowed_policy().is_ok() && self.unit.hold.is_none() {
-            let grace_ms = stop_grace_ms(&reason, container.grace_ms);
-            return Some(UnitRecord::StopIntended {
-                run,
-                reason,
-                grace_ms,
-            });
-        }
-        (self.unit.hang_reported.as_ref() != Some(&run))
-            .then_some(UnitRecord::HangDetected { run, reason })
-    }
-
-    /// Market data that this unit lacks while another unit of the account receives it.
-    fn detect_lost_feed(&self, observed_since: u64) -> Option<RestartReason> {
-        let liveness = self.observed_unit.liveness.as_ref()?;
-        let for_ms = liveness.feed_lost_for(observed_since)?;
-        let account = liveness.heartbeat.account.as_ref()?;
-        let peer = self
-            .observed_state
-            .peer_with_candles(account, self.now.clock.mono)?
-            .clone();
-        Some(RestartReason::MarketDataLost { for_ms, peer })
-    }
-
     fn on_ended(&self, container: &Container, exit: Exit) -> Option<UnitRecord> {
         let same = self.unit.phase.run() == Some(&container.run);
         if let (true, Some(pending)) = (same, self.pending_command()) {
@@ -375,6 +326,17 @@ impl DecisionContext<'_> {
             UnitPhase::Running(_) if same => self.on_exit(container, exit),
             UnitPhase::Stopping { reason, .. } if same => {
                 Some(self.on_own_stop(&container.run, exit, reason))
+            }
+            UnitPhase::RestartPending { run, .. }
+                if same
+                    && self.unit.failed_run.as_ref() == Some(run)
+                    && self.observed_unit.stop_verdict(run) == StopVerdict::Requested =>
+            {
+                Some(UnitRecord::Stopped {
+                    run: run.clone(),
+                    exit_code: exit.code,
+                    by: None,
+                })
             }
             UnitPhase::RestartPending { run, .. } if same => {
                 let due = self.observed_unit.restart_due_at(self.unit, self.now)?;
@@ -396,11 +358,12 @@ impl DecisionContext<'_> {
 
     /// The latch that the unit ended for, by the last heartbeat of this run.
     fn seen_latch(&self, container: &Container) -> Option<UnitRecord> {
+        let run_ms = container.exit()?.uptime_ms;
         let heartbeat = &self.observed_unit.liveness.as_ref()?.heartbeat;
         let latch = heartbeat
             .latch
             .as_ref()
-            .filter(|_| heartbeat.fits_run(container.start_time))?;
+            .filter(|_| heartbeat.fits_run_length(run_ms))?;
         Some(UnitRecord::LatchSeen(latch.clone()))
     }
 
@@ -424,6 +387,10 @@ impl DecisionContext<'_> {
         if self.observed_unit.in_flight.is_some()
             && matches!(self.unit.phase, UnitPhase::Starting { .. })
         {
+            return None;
+        }
+        let is_start = pending.command != RunCommand::Stop;
+        if is_start && self.observed_state.obstacle(self.name).is_some() {
             return None;
         }
         let run = run.clone();
@@ -458,15 +425,22 @@ impl DecisionContext<'_> {
 
     fn on_exit(&self, container: &Container, exit: Exit) -> Option<UnitRecord> {
         let run = container.run.clone();
-        if self.observed_unit.is_stop_requested(&run) {
-            let settled =
-                self.observed_unit.ended_since(&run)? + STOP_SETTLE_MS <= self.now.clock.mono;
-            let exit = exit.code;
-            return settled.then_some(UnitRecord::Stopped {
-                run,
-                exit_code: exit,
-                by: None,
-            });
+        let verdict = self.observed_unit.stop_verdict(&run);
+        let settles_at = self
+            .observed_unit
+            .ended_since(&run)
+            .map(|ended| ended.saturating_add(STOP_SETTLE_MS));
+        let has_settled = settles_at.is_none_or(|at| at <= self.now.clock.mono);
+        match verdict {
+            StopVerdict::Undecided | StopVerdict::Requested if !has_settled => return None,
+            StopVerdict::NotRequested | StopVerdict::Undecided => {}
+            StopVerdict::Requested => {
+                return Some(UnitRecord::Stopped {
+                    run,
+                    exit_code: exit.code,
+                    by: None,
+                });
+            }
         }
         let end = RunEnd::from_exit(&run, exit);
         Some(match self.allowed_policy() {

@@ -204,6 +204,8 @@ fn fallback_diagnosis(reason: &RestartReason) -> Option<Pattern> {
         }),
         RestartReason::HeartbeatLost { .. }
         | RestartReason::NoFirstHeartbeat { .. }
+        | RestartReason::StartStalled { .. }
+        | RestartReason::Unhealthy { .. }
         | RestartReason::ComponentStalled { .. } => Some(Pattern {
             cause: "a loop is blocked, or the machine is overloaded",
             remedy: "check CPU, disk and network of this machine",

@@ -21,12 +21,22 @@ pub struct DockerOutage {
 }
 
 impl DockerOutage {
+    /// The outage between two readings of the wall clock. If the clock was set back in between, nothing is known of the
+    /// end, and every later time counts.
+    pub fn between(from: UtcMs, until: UtcMs) -> Self {
+        if until < from {
+            let (from, until) = (until, UtcMs(i64::MAX));
+            return Self { from, until };
+        }
+        Self { from, until }
+    }
+
     /// Whether the outage explains this end. An exit code of the unit's own is never explained by an outage.
     pub fn explains_exit(&self, container: &Container, exit: Exit) -> bool {
         let ended = container
             .start_time
             .plus(Duration::from_millis(exit.uptime_ms));
         let is_within_outage = self.from <= ended && ended <= self.until;
-        is_within_outage && !exit.oom_killed && OUTAGE_EXIT_CODES.contains(&exit.code)
+        is_within_outage && !exit.is_out_of_memory() && OUTAGE_EXIT_CODES.contains(&exit.code)
     }
 }

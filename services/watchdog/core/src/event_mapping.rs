@@ -1,6 +1,7 @@
 //! Events for the operator, derived from journal records alone: a replay publishes the same events again under the
 //! same ids. Entry point: [`operator_event`].
 
+use protocol::duration::format_ms;
 use protocol::event::EventBody;
 use protocol::ids::SubjectToken;
 
@@ -29,6 +30,14 @@ pub fn operator_event(record: &SupervisionRecord) -> Option<EventBody> {
             host: host.clone(),
             version: version.clone(),
         }),
+        // The start of a blindness is reported by the notifier, which reads it from the heartbeats.
+        SupervisionRecord::BlindnessBegan { .. } => None,
+        SupervisionRecord::BlindnessEnded { for_ms, missed, .. } => {
+            Some(EventBody::WatchdogBlindnessEnded {
+                for_ms: *for_ms,
+                missed: missed.clone(),
+            })
+        }
         SupervisionRecord::Unit { unit, record, .. } => unit_event(unit.clone(), record),
         SupervisionRecord::Service {
             service, record, ..
@@ -101,9 +110,21 @@ fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
             for_ms: *for_ms,
             reason: reason.clone(),
         }),
+        UnitRecord::StopFailed { error, .. } => Some(EventBody::UnitStopFailed {
+            unit,
+            error: error.clone(),
+        }),
+        UnitRecord::RemovalConfirmed
+        | UnitRecord::NotSupervised { .. }
+        | UnitRecord::DuplicateHeartbeats { .. }
+        | UnitRecord::DecisionHalted
+        | UnitRecord::CommandExpired { .. } => {
+            attention_text(record).map(|reason| EventBody::UnitWarning { unit, reason })
+        }
         UnitRecord::Commanded { .. }
         | UnitRecord::HoldSet { .. }
         | UnitRecord::Released { .. }
+        | UnitRecord::Forgotten { .. }
         | UnitRecord::Unlatched { .. } => command_event(unit, record),
         UnitRecord::RestartPolicyRead(_)
         | UnitRecord::Started { .. }
@@ -117,12 +138,42 @@ fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
     }
 }
 
+/// Why a unit needs attention. `None` for other records.
+fn attention_text(record: &UnitRecord) -> Option<String> {
+    Some(match record {
+        UnitRecord::RemovalConfirmed => {
+            "the container was removed, and no new one followed".to_owned()
+        }
+        UnitRecord::NotSupervised { reason, .. } => format!("not supervised: {reason}"),
+        UnitRecord::DuplicateHeartbeats { .. } => {
+            "two processes send heartbeats under this name; set a different INSTANCE for each"
+                .to_owned()
+        }
+        UnitRecord::DecisionHalted => {
+            "internal error: the decision about this unit does not come to rest; it is on hold \
+             and not restarted"
+                .to_owned()
+        }
+        UnitRecord::CommandExpired {
+            command,
+            by,
+            after_ms,
+        } => format!(
+            "the command {} by {by} expired after {}: Docker could not carry it out",
+            command.as_str(),
+            format_ms(*after_ms)
+        ),
+        _ => return None,
+    })
+}
+
 /// The event of a command. `None` for a stop: the operator is notified when the unit has stopped.
 fn command_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
     let (command, by, reason) = match record {
-        UnitRecord::Commanded { command, by } if *command != RunCommand::Stop => {
+        UnitRecord::Commanded { command, by, .. } if *command != RunCommand::Stop => {
             (command.as_str(), by, None)
         }
+        UnitRecord::Forgotten { by } => ("forget", by, None),
         UnitRecord::HoldSet { by, reason } => ("hold", by, Some(reason.clone())),
         UnitRecord::Released { by, .. } => ("release", by, None),
         UnitRecord::Unlatched { latch, by, reason } => (
@@ -143,7 +194,9 @@ fn command_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
 /// A finished cycle is information. Near `--max-restarts` it becomes a restart with a warning, because the last
 /// cycle ends in a quarantine.
 fn restart_event(unit: SubjectToken, restart: &Restart) -> EventBody {
-    let warning = limit_warning(restart);
+    let warnings = [limit_warning(restart), restart.trend.clone()];
+    let warnings: Vec<String> = warnings.into_iter().flatten().collect();
+    let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
     if restart.reason == RestartReason::CycleFinished && warning.is_none() {
         return EventBody::UnitCycleFinished {
             unit,
@@ -255,6 +308,8 @@ const fn exit_code(reason: &RestartReason) -> Option<i64> {
         | RestartReason::ComponentStalled { .. }
         | RestartReason::MarketDataLost { .. }
         | RestartReason::NoFirstHeartbeat { .. }
+        | RestartReason::StartStalled { .. }
+        | RestartReason::Unhealthy { .. }
         | RestartReason::StartFailed { .. }
         | RestartReason::Commanded { .. } => None,
     }

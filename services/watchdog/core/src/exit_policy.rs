@@ -21,7 +21,6 @@ pub enum ExitAction {
 
 /// Exit codes of Docker itself: the command could not be run.
 const DOCKER_EXIT_CODES: std::ops::RangeInclusive<i64> = 125..=128;
-const SIGKILL: i64 = 137;
 
 /// The row of the table for an exit. `policy` is that of a unit with `--auto-restart`.
 pub fn exit_action(exit: Exit, policy: &RestartPolicy) -> ExitAction {
@@ -36,9 +35,7 @@ pub fn exit_action(exit: Exit, policy: &RestartPolicy) -> ExitAction {
         None if DOCKER_EXIT_CODES.contains(&exit.code) => {
             ExitAction::Quarantine(QuarantineReason::Misconfigured)
         }
-        None if exit.code == SIGKILL && exit.oom_killed => {
-            ExitAction::Failure(RestartReason::OutOfMemory)
-        }
+        None if exit.is_out_of_memory() => ExitAction::Failure(RestartReason::OutOfMemory),
         Some(ExitCode::Unavailable | ExitCode::Internal | ExitCode::DuplicateInstance) | None => {
             ExitAction::Failure(RestartReason::Crashed { code: exit.code })
         }

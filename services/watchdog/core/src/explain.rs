@@ -65,7 +65,10 @@ impl Explanation {
 pub fn explain(name: &SubjectToken, unit: &Unit, now: UtcMs) -> Explanation {
     // What is over is listed with the failures, but explains nothing.
     let is_explained_by_failure = match unit.phase {
-        UnitPhase::Stopped { .. } | UnitPhase::Gone | UnitPhase::Unknown => false,
+        UnitPhase::Stopped { .. }
+        | UnitPhase::Gone
+        | UnitPhase::NotSupervised { .. }
+        | UnitPhase::Unknown => false,
         UnitPhase::Running(_) => unit.consecutive_failures > 0,
         _ => true,
     };
@@ -125,6 +128,7 @@ fn phase_reason(unit: &Unit) -> String {
         UnitPhase::Stopped { .. } => "stopped by an operator".to_owned(),
         UnitPhase::Ended { .. } => "the unit ended and is not restarted".to_owned(),
         UnitPhase::Gone => "the container was removed".to_owned(),
+        UnitPhase::NotSupervised { reason } => reason.clone(),
         UnitPhase::Unknown => "the unit was never seen running".to_owned(),
     }
 }
@@ -187,6 +191,12 @@ fn next_step(name: &SubjectToken, unit: &Unit, now: UtcMs) -> String {
         UnitPhase::Stopped { .. } | UnitPhase::Ended { .. } => {
             format!("To start it: `scripts/bearish start {name}`")
         }
-        UnitPhase::Gone | UnitPhase::Unknown => "To create it: `scripts/up`".to_owned(),
+        UnitPhase::NotSupervised { .. } => {
+            "To supervise it: correct that, then run `scripts/up`".to_owned()
+        }
+        UnitPhase::Gone => format!(
+            "To create it: `scripts/up`; to remove it from the list: `scripts/bearish forget {name}`"
+        ),
+        UnitPhase::Unknown => "To create it: `scripts/up`".to_owned(),
     }
 }

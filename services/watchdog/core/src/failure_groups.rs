@@ -13,9 +13,11 @@ const MAX_SIGNATURES: usize = 16;
 /// Times that are kept per signature, enough to see a trend.
 const MAX_TIMES: usize = 64;
 /// Characters of an error that are part of its signature.
-const MAX_ERROR_CHARS: usize = 100;
+const MAX_ERROR_CHARS: usize = 200;
 /// Characters of an error that are shown.
 const MAX_EXAMPLE_CHARS: usize = 300;
+/// Shortest word that can be a hexadecimal id.
+const MIN_ID_LENGTH: usize = 8;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// All failure groups of a unit.
@@ -149,6 +151,13 @@ fn signature(reason: &RestartReason, last_error: Option<&str>) -> String {
             format!("hung: component {component} made no progress")
         }
         RestartReason::MarketDataLost { .. } => "hung: no market data".to_owned(),
+        RestartReason::StartStalled { .. } => "hung: not running after the start".to_owned(),
+        RestartReason::Unhealthy { check, .. } => {
+            format!("hung: unhealthy: {}", without_numbers(check))
+        }
+        RestartReason::StartFailed { error } => {
+            format!("start failed: {}", without_numbers(error))
+        }
         other => other.to_string(),
     };
     match last_error {
@@ -167,16 +176,43 @@ fn example(reason: &RestartReason, last_error: Option<&str>) -> String {
     }
 }
 
+/// The text with `#` for every number and for every hexadecimal id.
 fn without_numbers(error: &str) -> String {
-    let mut out = String::new();
-    for c in error.chars().take(MAX_ERROR_CHARS) {
-        match c {
-            '0'..='9' if out.ends_with('#') => {}
-            '0'..='9' => out.push('#'),
-            other => out.push(other),
+    let text: String = error.chars().take(MAX_ERROR_CHARS).collect();
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let end = word
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .unwrap_or(word.len());
+        let (word, separator) = word.split_at(end);
+        if is_hex_id(word) {
+            out.push('#');
+        } else {
+            push_without_digits(&mut out, word);
         }
+        out.push_str(separator);
     }
     out
+}
+
+/// Whether a word is an id such as Docker's: hexadecimal, long, and not a plain word or number.
+fn is_hex_id(word: &str) -> bool {
+    word.len() >= MIN_ID_LENGTH
+        && word.bytes().all(|b| b.is_ascii_hexdigit())
+        && word.bytes().any(|b| b.is_ascii_digit())
+        && word.bytes().any(|b| b.is_ascii_alphabetic())
+}
+
+fn push_without_digits(out: &mut String, word: &str) {
+    let mut is_in_number = false;
+    for c in word.chars() {
+        if !c.is_ascii_digit() {
+            out.push(c);
+        } else if !is_in_number {
+            out.push('#');
+        }
+        is_in_number = c.is_ascii_digit();
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +242,21 @@ mod tests {
         assert_eq!(shown, [(4, true, first), (1, false, "panicked (exit 101)")]);
         let later = failures.groups(UtcMs(160 * MINUTE));
         assert!(!later[0].rising);
+    }
+
+    #[test]
+    fn rejected_starts_that_differ_in_ids_form_one_group() {
+        let mut failures = Failures::default();
+        for id in ["1f3a9c0e77d2", "b280c14aa0f9"] {
+            let error = format!("endpoint {id}{id} on port 8080: already allocated");
+            failures.add(UtcMs(0), &RestartReason::StartFailed { error }, None);
+        }
+        let groups = failures.groups(UtcMs(1));
+        assert_eq!(groups.len(), 1, "{groups:?}");
+        assert_eq!(
+            groups[0].signature,
+            "start failed: endpoint # on port #: already allocated"
+        );
     }
 
     #[test]

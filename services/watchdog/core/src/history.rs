@@ -26,7 +26,10 @@ fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
         UnitRecord::RestartPolicyUnreadable { error, .. } => {
             format!("invalid trader command line: {error}")
         }
-        UnitRecord::Started { by, .. } => describe_start(*by).to_owned(),
+        UnitRecord::Started { by, config, .. } => match config {
+            Some(config) => format!("{} ({config})", describe_start(*by)),
+            None => describe_start(*by).to_owned(),
+        },
         UnitRecord::UnitHealthy { after_ms: None, .. } => "healthy".to_owned(),
         UnitRecord::UnitHealthy {
             after_ms: Some(ms), ..
@@ -60,7 +63,18 @@ fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
         UnitRecord::HealthCriticalEnded => "health no longer critical".to_owned(),
         UnitRecord::LogRead { .. } => "log of the run before".to_owned(),
         UnitRecord::ContainerRemoved => "container removed".to_owned(),
+        UnitRecord::RemovalConfirmed => "no new container followed the removal".to_owned(),
+        UnitRecord::NotSupervised { reason, .. } => format!("not supervised: {reason}"),
+        UnitRecord::StopFailed { error, .. } => format!("cannot be stopped: {error}"),
+        UnitRecord::DuplicateHeartbeats { boot, .. } => {
+            format!("a second process sends heartbeats under this name (boot {boot})")
+        }
+        UnitRecord::DecisionHalted => {
+            "on hold: internal error, the decision does not come to rest".to_owned()
+        }
         UnitRecord::Commanded { .. }
+        | UnitRecord::CommandExpired { .. }
+        | UnitRecord::Forgotten { .. }
         | UnitRecord::HoldSet { .. }
         | UnitRecord::Released { .. }
         | UnitRecord::LatchSeen(_)
@@ -70,7 +84,28 @@ fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
 
 fn describe_command(record: &UnitRecord) -> String {
     match record {
-        UnitRecord::Commanded { command, by } => format!("command {} by {by}", command.as_str()),
+        UnitRecord::Commanded {
+            command,
+            by,
+            is_deferred,
+        } => {
+            let waits = if *is_deferred {
+                ", waits for Docker"
+            } else {
+                ""
+            };
+            format!("command {} by {by}{waits}", command.as_str())
+        }
+        UnitRecord::CommandExpired {
+            command,
+            by,
+            after_ms,
+        } => format!(
+            "command {} by {by} expired after {}",
+            command.as_str(),
+            format_ms(*after_ms)
+        ),
+        UnitRecord::Forgotten { by } => format!("forgotten by {by}"),
         UnitRecord::HoldSet { by, reason } => format!("on hold by {by}: {reason}"),
         UnitRecord::Released {
             by,

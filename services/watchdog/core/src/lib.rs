@@ -64,4 +64,5 @@ pub mod record;
 pub mod restart_policy;
 pub mod service_healing;
 pub mod state;
+pub mod stop_request;
 pub mod unit;

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use protocol::duration::format_ms;
 use protocol::heartbeat::{ComponentState, Health, Heartbeat, ProcessPhase};
 use protocol::ids::{AccountKey, SubjectToken};
-use protocol::time::UtcMs;
 
 use crate::feed_connectivity::{ConnectivitySpan, FeedConnectivity};
 use crate::model::HealthySince;
@@ -20,8 +19,8 @@ const MAX_MISSED_INTERVALS: u64 = 3;
 const FIRST_HEARTBEAT_MS: u64 = 120_000;
 /// Heartbeats in a row with an unchanged counter before a component counts as stalled. One alone may be late.
 const STALLED_HEARTBEATS: u32 = 3;
-/// Tolerance between the process's age in its heartbeat and Docker's start time, in milliseconds.
-const CLOCK_TOLERANCE_MS: i64 = 1_000;
+/// Tolerance between the age of a process and the length of its run, in milliseconds.
+const AGE_TOLERANCE_MS: u64 = 1_000;
 
 /// The part of a heartbeat that decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +29,6 @@ pub struct HeartbeatSample {
     pub boot: SubjectToken,
     /// Phase of the process.
     pub phase: ProcessPhase,
-    /// Creation time by the sender's wall clock.
-    pub at: UtcMs,
     /// Age of the process, in milliseconds.
     pub uptime_ms: u64,
     /// Heartbeat interval, in milliseconds.
@@ -50,6 +47,8 @@ pub struct HeartbeatSample {
     pub feed_connectivity: Option<FeedConnectivity>,
     /// Components with state ok and a deadline.
     pub components: BTreeMap<String, ProgressDeadline>,
+    /// Whether a component waits for something that fails and is retried.
+    pub is_waiting: bool,
 }
 
 /// The counter of a component and its deadline.
@@ -66,7 +65,6 @@ impl From<&Heartbeat> for HeartbeatSample {
         Self {
             boot: heartbeat.boot.clone(),
             phase: heartbeat.phase,
-            at: heartbeat.at,
             uptime_ms: heartbeat.uptime_ms,
             interval_ms: heartbeat.interval_ms,
             errors: heartbeat.errors,
@@ -76,13 +74,33 @@ impl From<&Heartbeat> for HeartbeatSample {
             account: heartbeat.account.clone(),
             feed_connectivity: FeedConnectivity::from_heartbeat(heartbeat),
             components: progress_deadlines(heartbeat),
+            is_waiting: retrying(heartbeat).next().is_some(),
         }
     }
 }
 
+/// A process that has not finished its start does not do its work either.
 fn critical_reason(heartbeat: &Heartbeat) -> Option<String> {
-    let critical = heartbeat.health == Some(Health::Critical);
-    critical.then(|| heartbeat.health_reason.clone().unwrap_or_default())
+    if heartbeat.health == Some(Health::Critical) {
+        return Some(heartbeat.health_reason.clone().unwrap_or_default());
+    }
+    if heartbeat.phase != ProcessPhase::Starting {
+        return None;
+    }
+    let waiting: Vec<&str> = retrying(heartbeat).collect();
+    Some(match waiting.as_slice() {
+        [] => "still starting".to_owned(),
+        names => format!("still starting; waiting: {}", names.join(", ")),
+    })
+}
+
+/// Names of the components that wait for something.
+fn retrying(heartbeat: &Heartbeat) -> impl Iterator<Item = &str> {
+    let retrying = heartbeat
+        .components
+        .iter()
+        .filter(|(_, component)| component.state == ComponentState::Retrying);
+    retrying.map(|(name, _)| name.as_str())
 }
 
 fn latch(heartbeat: &Heartbeat) -> Option<Latch> {
@@ -128,11 +146,9 @@ impl HeartbeatSample {
         }
     }
 
-    /// Whether the process can be the run that Docker started at `start_time`.
-    pub fn fits_run(&self, start_time: UtcMs) -> bool {
-        let age = i64::try_from(self.uptime_ms).unwrap_or(i64::MAX);
-        let boot_time = self.at.0.saturating_sub(age);
-        boot_time.saturating_add(CLOCK_TOLERANCE_MS) >= start_time.0
+    /// Whether the process can be a run of this length in milliseconds: a process is not older than its run.
+    pub const fn fits_run_length(&self, run_ms: u64) -> bool {
+        self.uptime_ms <= run_ms.saturating_add(AGE_TOLERANCE_MS)
     }
 }
 
@@ -145,6 +161,8 @@ pub struct Liveness {
     pub received_at: u64,
     /// Start of uninterrupted critical health.
     critical_since: Option<u64>,
+    /// Start of uninterrupted phase starting without a component that waits.
+    starting_since: Option<u64>,
     /// Progress of each component with a deadline.
     component_progress: BTreeMap<String, StalledComponent>,
     /// Start and kind of the current market data connectivity.
@@ -191,6 +209,12 @@ impl Liveness {
                 .and_then(|before| before.critical_since)
                 .unwrap_or(received_at)
         });
+        let is_idle_start = heartbeat.phase == ProcessPhase::Starting && !heartbeat.is_waiting;
+        let starting_since = is_idle_start.then(|| {
+            unbroken
+                .and_then(|before| before.starting_since)
+                .unwrap_or(received_at)
+        });
         let previous_span = unbroken.and_then(|before| before.connectivity_span);
         let connectivity_span = heartbeat
             .feed_connectivity
@@ -199,9 +223,15 @@ impl Liveness {
             heartbeat,
             received_at,
             critical_since,
+            starting_since,
             component_progress,
             connectivity_span,
         }
+    }
+
+    /// Whether the process began after this time by the monotonic clock.
+    pub const fn began_after(&self, mono: u64) -> bool {
+        self.received_at > mono.saturating_add(self.heartbeat.uptime_ms)
     }
 
     /// Milliseconds for which every heartbeat reported failing attempts to receive market data. `None` if candles
@@ -226,12 +256,18 @@ impl Liveness {
     }
 
     /// A heartbeat after this time ends a gap.
-    const fn next_heartbeat_due(&self) -> u64 {
+    pub const fn next_heartbeat_due(&self) -> u64 {
         let limit_ms = self
             .heartbeat
             .interval_ms
             .saturating_mul(MAX_MISSED_INTERVALS);
         self.received_at.saturating_add(limit_ms)
+    }
+
+    /// Milliseconds for which every heartbeat reported phase starting and no component that waits. `None` in other phases.
+    pub fn starting_without_wait_for(&self) -> Option<u64> {
+        self.starting_since
+            .map(|since| self.received_at.saturating_sub(since))
     }
 
     /// Milliseconds for which every heartbeat reported critical health. `None` if the health is not critical.

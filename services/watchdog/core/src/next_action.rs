@@ -35,7 +35,9 @@ pub fn due_action(
             Some(Action::Stop { run, grace_ms })
         }
         UnitPhase::Starting { .. }
-            if container.exit().is_some() && observed_unit.start_failure(unit.starts).is_none() =>
+            if container.exit().is_some()
+                && observed_unit.obstacle().is_none()
+                && observed_unit.start_failure(unit.starts).is_none() =>
         {
             Some(Action::Start { run })
         }

@@ -1,15 +1,16 @@
 //! Observed state: containers, heartbeats, bus connectivity, calls in flight. Not journaled; rebuilt after a restart.
 
+mod blindness;
 mod unit;
+
+pub use blindness::{Blindness, Obstacle};
 
 pub use unit::{ObservedContainer, ObservedUnit};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ids::{AccountKey, SubjectToken};
-use protocol::time::UtcMs;
 
-use self::unit::RestartTimer;
 use crate::config::SupervisionConfig;
 use crate::container::{Container, Exit};
 use crate::decision_inputs::DecisionInputs;
@@ -19,7 +20,9 @@ use crate::liveness::HeartbeatSample;
 use crate::model::Action;
 use crate::model::Latch;
 use crate::phase::UnitPhase;
+use crate::record::{SupervisionRecord, UnitRecord};
 use crate::state::SupervisionState;
+use crate::stop_request::{StopEvidence, StopRequest};
 use crate::unit::Unit;
 
 /// Longest time without a heartbeat or an echo, in milliseconds. The watchdog asks for an echo after one second. Beyond
@@ -29,19 +32,14 @@ const BUS_BLIND_MS: u64 = 2_000;
 const RECONNECT_GRACE_MS: u64 = 10_000;
 /// Time for which a unit without a heartbeat counts as starting, in milliseconds.
 const MAX_STARTING_MS: u64 = 15_000;
-/// Time after which an observed run cannot be confused with the run before, in milliseconds.
-const RUN_CONFIRMED_MS: u64 = 5_000;
 
 /// One observation, as input of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SupervisionEvent {
     /// All containers, after each connection to Docker and periodically.
-    Listed {
-        /// The container of every unit.
-        containers: Vec<(SubjectToken, Container)>,
-        /// Stops that operators requested while no event was received.
-        stop_requests: Vec<StopRequest>,
-    },
+    Listed(ContainerList),
+    /// Docker has the container of a unit and could not describe it. Other units are not affected.
+    InspectionFailed(FailedInspection),
     /// One container was inspected.
     ContainerObserved {
         /// Unit to which the container belongs.
@@ -56,8 +54,8 @@ pub enum SupervisionEvent {
     },
     /// A stop of a container was requested from Docker.
     StopRequested(StopRequest),
-    /// Docker is unreachable. The known containers are out of date.
-    DockerLost,
+    /// Docker is unreachable, with the error in one line. The known containers are out of date.
+    DockerLost(String),
     /// Docker was down and is up again. Observations of that time follow this event.
     DockerRecovered(DockerOutage),
     /// A heartbeat was received.
@@ -96,13 +94,39 @@ pub enum SupervisionEvent {
     Ticked,
 }
 
-/// A request to Docker to stop a container, or to send it SIGTERM or SIGINT.
+/// All containers of the units at one time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerList {
+    /// The container of every unit, as far as Docker could describe it.
+    pub containers: Vec<(SubjectToken, Container)>,
+    /// Units whose container exists and could not be described.
+    pub unjudged: Vec<FailedInspection>,
+    /// Units whose container may not be supervised.
+    pub excluded: Vec<ExcludedContainer>,
+    /// Stops of the last runs by Docker's history.
+    pub stop_requests: Vec<StopRequest>,
+}
+
+/// An inspection that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopRequest {
+pub struct FailedInspection {
+    /// Unit to which the container belongs.
+    pub unit: SubjectToken,
     /// Id of the container.
     pub container: String,
-    /// Time of the request, by Docker's wall clock.
-    pub at: UtcMs,
+    /// The error in one line.
+    pub error: String,
+}
+
+/// A container with the label for supervision that cannot be supervised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExcludedContainer {
+    /// Name under which the container is listed.
+    pub unit: SubjectToken,
+    /// Id of the container.
+    pub container: String,
+    /// Why it is not supervised, in one line.
+    pub reason: String,
 }
 
 /// The units whose decision an event may change.
@@ -122,6 +146,10 @@ pub struct ObservedState {
     config: SupervisionConfig,
     units: BTreeMap<SubjectToken, ObservedUnit>,
     is_docker_reachable: bool,
+    /// Start of the time in which Docker is unreachable, by the monotonic clock, and the error. The process begins in it.
+    docker_lost: Option<(u64, String)>,
+    /// Stops of containers that are not known yet.
+    unclaimed_stops: BTreeMap<String, StopRequest>,
     /// The last Docker outage.
     docker_outage: Option<DockerOutage>,
     last_echo: Option<u64>,
@@ -181,26 +209,41 @@ impl ObservedState {
         now: DecisionInputs,
     ) -> AffectedUnits {
         match event {
-            SupervisionEvent::Listed {
-                containers,
-                stop_requests,
-            } => {
-                self.on_listed(state, containers, now);
-                for request in stop_requests {
-                    self.on_stop_requested(state, &request, now);
-                }
+            SupervisionEvent::Listed(list) => {
+                self.on_listed(state, list, now);
                 AffectedUnits::All
             }
+            SupervisionEvent::InspectionFailed(failed) => {
+                self.unit_mut(&failed.unit).on_inspection_failed(
+                    &failed.container,
+                    failed.error,
+                    now,
+                );
+                AffectedUnits::One(failed.unit)
+            }
             SupervisionEvent::ContainerObserved { unit, container } => {
+                let id = container.run.container.clone();
                 self.unit_mut(&unit).observe_container(container, now);
+                if let Some(request) = self.unclaimed_stops.remove(&id) {
+                    self.on_stop_requested(state, &request, now);
+                }
                 AffectedUnits::One(unit)
             }
-            SupervisionEvent::ContainerRemoved { container } => self.on_removed(&container),
+            SupervisionEvent::ContainerRemoved { container } => self.on_removed(&container, now),
+            SupervisionEvent::StopRequested(request) if request.is_of_last_run => {
+                self.keep_unclaimed(request);
+                AffectedUnits::None
+            }
             SupervisionEvent::StopRequested(request) => {
                 self.on_stop_requested(state, &request, now)
             }
-            SupervisionEvent::DockerLost => {
+            SupervisionEvent::DockerLost(error) => {
                 self.is_docker_reachable = false;
+                let since = self
+                    .docker_lost
+                    .take()
+                    .map_or(now.clock.mono, |lost| lost.0);
+                self.docker_lost = Some((since, error));
                 AffectedUnits::None
             }
             SupervisionEvent::DockerRecovered(outage) => {
@@ -229,7 +272,11 @@ impl ObservedState {
                 let observed_unit = self.unit_mut(&unit);
                 match observed_unit.in_flight.take() {
                     // An unreachable Docker has rejected nothing: the result shows in the next list.
-                    Some(action) if is_reachable => {
+                    Some(action)
+                        if is_reachable
+                            && (matches!(action, Action::Stop { .. })
+                                || observed_unit.obstacle().is_none()) =>
+                    {
                         observed_unit.on_action_finished(&action, error, starts, now);
                     }
                     Some(_) | None => {}
@@ -247,18 +294,29 @@ impl ObservedState {
         observed_unit.in_flight = Some(action);
     }
 
-    /// Starts to measure the restart delay of a unit by the monotonic clock, unless it is measured already.
-    pub fn arm_restart_timer(&mut self, name: &SubjectToken, unit: &Unit, now: DecisionInputs) {
-        let observed_unit = self.unit_mut(name);
-        observed_unit.restart_timer =
-            observed_unit
-                .restart_due_at(unit, now)
-                .map(|due| RestartTimer {
-                    since: unit.since,
-                    restarts: unit.restarts,
-                    delay_ms: unit.phase.delay_ms(),
-                    due_at: due,
-                });
+    /// Measures what records have begun by the monotonic clock: restart delays, restarts within a time, commands that
+    /// wait. Called after each change of the state.
+    pub fn on_applied(
+        &mut self,
+        state: &SupervisionState,
+        records: &[SupervisionRecord],
+        now: DecisionInputs,
+    ) {
+        for record in records {
+            let SupervisionRecord::Unit { unit, record, .. } = record else {
+                continue;
+            };
+            let Some(known) = state.units.get(unit) else {
+                continue;
+            };
+            let observed_unit = self.unit_mut(unit);
+            observed_unit.arm_timers(known, now);
+            if let UnitRecord::RestartScheduled(restart) = record
+                && restart.reason.is_failure()
+            {
+                observed_unit.note_restart(now);
+            }
+        }
     }
 
     /// The observations of a unit. `None` if it was never observed.
@@ -351,32 +409,57 @@ impl ObservedState {
         self.last_echo = Some(now.clock.mono);
     }
 
-    fn on_listed(
-        &mut self,
-        state: &SupervisionState,
-        containers: Vec<(SubjectToken, Container)>,
-        now: DecisionInputs,
-    ) {
+    fn on_listed(&mut self, state: &SupervisionState, list: ContainerList, now: DecisionInputs) {
         self.is_docker_reachable = true;
-        let there = |unit: &SubjectToken| containers.iter().any(|(other, _)| other == unit);
-        let known: Vec<SubjectToken> = state
-            .units
-            .keys()
-            .chain(self.units.keys())
+        self.docker_lost = None;
+        let mut listed: BTreeSet<SubjectToken> = BTreeSet::new();
+        listed.extend(list.containers.iter().map(|(unit, _)| unit.clone()));
+        listed.extend(list.unjudged.iter().map(|failed| failed.unit.clone()));
+        listed.extend(list.excluded.iter().map(|excluded| excluded.unit.clone()));
+        let known = state.units.keys().chain(self.units.keys());
+        let missing: Vec<SubjectToken> = known
+            .filter(|unit| !listed.contains(*unit))
             .cloned()
             .collect();
-        for unit in known.into_iter().filter(|unit| !there(unit)) {
-            self.unit_mut(&unit).container = ObservedContainer::Missing;
+        for unit in missing {
+            self.unit_mut(&unit).on_removed(now);
         }
-        for (unit, container) in containers {
+        for excluded in list.excluded {
+            self.unit_mut(&excluded.unit).on_excluded(&excluded);
+        }
+        for failed in list.unjudged {
+            self.unit_mut(&failed.unit)
+                .on_inspection_failed(&failed.container, failed.error, now);
+        }
+        for (unit, container) in list.containers {
             self.unit_mut(&unit).observe_container(container, now);
+        }
+        for (unit, known) in &state.units {
+            self.unit_mut(unit).arm_timers(known, now);
+        }
+        self.unclaimed_stops.clear();
+        for request in list.stop_requests {
+            self.on_stop_requested(state, &request, now);
+            if self.find_unit(&request.container).is_none() {
+                self.keep_unclaimed(request);
+            }
         }
     }
 
-    fn on_removed(&mut self, container: &str) -> AffectedUnits {
+    /// Keeps a stop for the next inspection of its container. A finished stop counts more than a signal.
+    fn keep_unclaimed(&mut self, request: StopRequest) {
+        let known = self.unclaimed_stops.get(&request.container);
+        if known.is_none_or(|known| known.evidence != StopEvidence::Finished) {
+            self.unclaimed_stops
+                .insert(request.container.clone(), request);
+        }
+    }
+
+    fn on_removed(&mut self, container: &str, now: DecisionInputs) -> AffectedUnits {
+        self.unclaimed_stops.remove(container);
         match self.find_unit(container) {
             Some(unit) => {
-                self.unit_mut(&unit).container = ObservedContainer::Missing;
+                self.unit_mut(&unit).on_removed(now);
                 AffectedUnits::One(unit)
             }
             None => AffectedUnits::None,
@@ -393,19 +476,14 @@ impl ObservedState {
         let Some(unit) = self.find_unit(&request.container) else {
             return AffectedUnits::None;
         };
-        let phase = state.units.get(&unit).map(|unit| &unit.phase);
+        let known = state.units.get(&unit);
+        let is_stopping =
+            known.is_some_and(|unit| matches!(unit.phase, UnitPhase::Stopping { .. }));
+        let own_stop_run = known.and_then(|unit| unit.own_stop_run.as_ref());
         let observed_unit = self.unit_mut(&unit);
-        let is_own_stop = matches!(observed_unit.in_flight, Some(Action::Stop { .. }))
-            || matches!(phase, Some(UnitPhase::Stopping { .. }));
-        if let (ObservedContainer::Present(container), false) =
-            (&observed_unit.container, is_own_stop)
-        {
-            // Docker's clock may have jumped since the start. A long observation of this run is as good.
-            let is_run_confirmed = container.is_alive()
-                && now.clock.mono.saturating_sub(observed_unit.observed_since) > RUN_CONFIRMED_MS;
-            if is_run_confirmed || request.at >= container.start_time {
-                observed_unit.stop_requested_run = Some(container.run.clone());
-            }
+        let is_own_call = matches!(observed_unit.in_flight, Some(Action::Stop { .. }));
+        if !is_stopping && !is_own_call {
+            observed_unit.on_stop_requested(request, own_stop_run, now);
         }
         AffectedUnits::One(unit)
     }
@@ -413,7 +491,9 @@ impl ObservedState {
     fn find_unit(&self, id: &str) -> Option<SubjectToken> {
         let holds = |observed_unit: &ObservedUnit| match &observed_unit.container {
             ObservedContainer::Present(container) => container.run.container == id,
-            ObservedContainer::Unknown | ObservedContainer::Missing => false,
+            ObservedContainer::Unknown
+            | ObservedContainer::Missing
+            | ObservedContainer::Excluded(_) => false,
         };
         let found = self
             .units

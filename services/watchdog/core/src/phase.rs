@@ -51,11 +51,16 @@ pub enum UnitPhase {
     },
     /// The container was removed.
     Gone,
+    /// The container exists and is not supervised, or was created and never started.
+    NotSupervised {
+        /// Why, in one line.
+        reason: String,
+    },
 }
 
 impl UnitPhase {
     /// Every name that [`Self::as_str`] gives.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 10] = [
         "unknown",
         "running",
         "stopping",
@@ -65,6 +70,7 @@ impl UnitPhase {
         "stopped",
         "ended",
         "gone",
+        "not_supervised",
     ];
 
     /// The run of the phase. `None` without a container.
@@ -77,7 +83,7 @@ impl UnitPhase {
             | Self::Quarantined { run, .. }
             | Self::Stopped { run }
             | Self::Ended { run } => Some(run),
-            Self::Unknown | Self::Gone => None,
+            Self::Unknown | Self::Gone | Self::NotSupervised { .. } => None,
         }
     }
 
@@ -101,6 +107,7 @@ impl UnitPhase {
             Self::Stopped { .. } => "stopped",
             Self::Ended { .. } => "ended",
             Self::Gone => "gone",
+            Self::NotSupervised { .. } => "not_supervised",
         }
     }
 }

@@ -50,6 +50,18 @@ pub enum RestartReason {
         /// Time since the start, in milliseconds.
         for_ms: u64,
     },
+    /// The process sends heartbeats and stays in phase starting, without waiting for anything.
+    StartStalled {
+        /// Time in phase starting, in milliseconds.
+        for_ms: u64,
+    },
+    /// Docker calls the container unhealthy.
+    Unhealthy {
+        /// Time for which it does, in milliseconds.
+        for_ms: u64,
+        /// The last health check, as a clause.
+        check: String,
+    },
     /// Docker did not start the container.
     StartFailed {
         /// Error that Docker returned, in one line.
@@ -91,6 +103,8 @@ impl RestartReason {
             Self::ComponentStalled { .. } => "component_stalled",
             Self::MarketDataLost { .. } => "market_data_lost",
             Self::NoFirstHeartbeat { .. } => "no_first_heartbeat",
+            Self::StartStalled { .. } => "start_stalled",
+            Self::Unhealthy { .. } => "unhealthy",
             Self::StartFailed { .. } => "start_failed",
             Self::CycleFinished => "cycle_finished",
             Self::ExitNotRestartable { .. } => "exit_not_restartable",
@@ -128,6 +142,14 @@ impl fmt::Display for RestartReason {
                 "hung: no heartbeat within {} after the start",
                 format_ms(*for_ms)
             ),
+            Self::StartStalled { for_ms } => write!(
+                f,
+                "hung: not running {} after the start, and waiting for nothing",
+                format_ms(*for_ms)
+            ),
+            Self::Unhealthy { for_ms, check } => {
+                write!(f, "hung: unhealthy for {}: {check}", format_ms(*for_ms))
+            }
             Self::StartFailed { error } => write!(f, "start failed: {error}"),
             Self::CycleFinished => f.write_str("cycle finished"),
             Self::Commanded { by } => write!(f, "commanded by {by}"),

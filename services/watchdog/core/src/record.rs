@@ -39,6 +39,24 @@ pub enum SupervisionRecord {
         /// Fact about the unit.
         record: UnitRecord,
     },
+    /// Units cannot be judged.
+    BlindnessBegan {
+        /// Start of the blindness, by the wall clock of the watchdog.
+        at: UtcMs,
+        /// What is missing, in one line.
+        reason: String,
+        /// Units that cannot be judged. Empty for all.
+        units: Vec<SubjectToken>,
+    },
+    /// Every unit can be judged again.
+    BlindnessEnded {
+        /// Time of the decision, by the wall clock of the watchdog.
+        at: UtcMs,
+        /// Length of the blindness, in milliseconds.
+        for_ms: u64,
+        /// What happened to units meanwhile, one line each.
+        missed: Vec<String>,
+    },
     /// Something happened to a Compose service beside the units.
     Service {
         /// Name of the service with its number, such as `nats-1`.
@@ -71,6 +89,9 @@ pub enum UnitRecord {
         run: Run,
         /// Cause of the start, as far as it is known.
         by: StartedBy,
+        /// Identifies image, arguments and settings of the container. `None` in records of older versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        config: Option<String>,
     },
     /// First heartbeat in phase running of this boot.
     UnitHealthy {
@@ -153,6 +174,18 @@ pub enum UnitRecord {
         command: RunCommand,
         /// User name of the operator, as given with the command.
         by: String,
+        /// Docker did not answer: the command is carried out when it does, and expires.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_deferred: bool,
+    },
+    /// A command could not be carried out in time.
+    CommandExpired {
+        /// Command that expired.
+        command: RunCommand,
+        /// User name of the operator, as given with the command.
+        by: String,
+        /// Time for which the command had waited, in milliseconds.
+        after_ms: u64,
     },
     /// An operator set a hold: the watchdog does not act until the release.
     HoldSet {
@@ -201,6 +234,36 @@ pub enum UnitRecord {
     },
     /// The container was removed.
     ContainerRemoved,
+    /// No new container followed the removal of a unit that nobody had stopped.
+    RemovalConfirmed,
+    /// The container exists and may not be supervised, or was created and never started.
+    NotSupervised {
+        /// Id of the container.
+        container: String,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// An operator removed the unit from the list of units.
+    Forgotten {
+        /// User name of the operator, as given with the command.
+        by: String,
+    },
+    /// Docker could not stop the run. The watchdog continues to try.
+    StopFailed {
+        /// Run that could not be stopped.
+        run: Run,
+        /// Docker's error, in one line.
+        error: String,
+    },
+    /// Two processes send heartbeats under the name of the unit.
+    DuplicateHeartbeats {
+        /// Run of the unit.
+        run: Run,
+        /// Boot id of the second process.
+        boot: SubjectToken,
+    },
+    /// A decision about the unit did not come to rest, which is a bug. The unit is on hold.
+    DecisionHalted,
 }
 
 /// A restart that was decided, with the failure that led to it.
@@ -229,6 +292,9 @@ pub struct Restart {
     /// Evidence of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Box<Evidence>>,
+    /// Restarts after failures within the last 24 hours and their pattern, if they are many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trend: Option<String>,
 }
 
 /// One event in the life of a Compose service.

@@ -12,7 +12,7 @@ use protocol::exit_code::ExitCode;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 
-use crate::container::Run;
+use crate::container::{ContainerHealth, Run};
 use crate::decision_inputs::DecisionInputs;
 use crate::model::StartedBy;
 use crate::record::ServiceRecord;
@@ -35,17 +35,6 @@ pub struct ObservedService {
     pub health: ContainerHealth,
 }
 
-/// Health of a container by its health check.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ContainerHealth {
-    /// The last health check succeeded.
-    Healthy,
-    /// Docker reports unhealthy. Exit codes of the last checks; -1 for a check that timed out.
-    Unhealthy(Vec<i64>),
-    /// Not running, paused, just started, or without a health check.
-    Unknown,
-}
-
 /// Interval between notifications of a service that exits repeatedly, unless its restarts have doubled.
 const RENOTIFY_INTERVAL: Duration = Duration::from_hours(1);
 
@@ -55,11 +44,10 @@ impl ObservedService {
     pub fn hang_reason(&self) -> Option<String> {
         let waits = i64::from(ExitCode::Unavailable.number());
         match &self.health {
-            ContainerHealth::Unhealthy(checks) if !checks.contains(&waits) => {
-                match checks.last()? {
-                    -1 => Some("hung: the health check timed out".to_owned()),
-                    code => Some(format!("hung: the health check failed (exit {code})")),
-                }
+            ContainerHealth::Unhealthy(checks)
+                if !checks.iter().any(|check| check.exit_code == waits) =>
+            {
+                Some(format!("hung: {}", checks.last()?.describe()))
             }
             ContainerHealth::Unhealthy(_) | ContainerHealth::Healthy | ContainerHealth::Unknown => {
                 None
@@ -87,6 +75,7 @@ pub fn detect_start(
             } else if service.restarts <= known.restarts {
                 StartedBy::Unknown
             } else if service.restarts >= known.restarts * 2
+                || now < known.at
                 || now.since(known.at) >= RENOTIFY_INTERVAL
             {
                 StartedBy::Docker
@@ -188,6 +177,7 @@ mod tests {
     use protocol::time::ClockReading;
 
     use super::*;
+    use crate::container::FailedCheck;
     use crate::record::SupervisionRecord;
     use crate::state::SupervisionState;
 
@@ -205,6 +195,35 @@ mod tests {
         }
     }
 
+    fn unhealthy(exit_codes: &[i64]) -> ContainerHealth {
+        let check = |&exit_code: &i64| FailedCheck {
+            exit_code,
+            docker_error: None,
+        };
+        ContainerHealth::Unhealthy(exit_codes.iter().map(check).collect())
+    }
+
+    #[test]
+    fn health_check_that_cannot_be_run_is_named_in_dockers_words() {
+        for (error, expected) in [
+            (
+                "OCI runtime exec failed: no such file",
+                "hung: the health check cannot be run: OCI runtime exec failed: no such file",
+            ),
+            (
+                "Health check exceeded timeout (5s)",
+                "hung: the health check timed out",
+            ),
+        ] {
+            let check = FailedCheck {
+                exit_code: -1,
+                docker_error: Some(error.to_owned()),
+            };
+            let service = nats(ContainerHealth::Unhealthy(vec![check]));
+            assert_eq!(service.hang_reason().as_deref(), Some(expected));
+        }
+    }
+
     fn at(ms: i64) -> DecisionInputs {
         DecisionInputs {
             clock: ClockReading {
@@ -217,8 +236,7 @@ mod tests {
 
     #[test]
     fn service_is_hung_if_docker_reports_unhealthy_unless_a_check_exited_69() {
-        let hang_reason_of =
-            |checks: &[i64]| nats(ContainerHealth::Unhealthy(checks.to_vec())).hang_reason();
+        let hang_reason_of = |checks: &[i64]| nats(unhealthy(checks)).hang_reason();
         let hung = |reason: &str| Some(format!("hung: the health check {reason}"));
         assert_eq!(hang_reason_of(&[-1, 70, 1]), hung("failed (exit 1)"));
         assert_eq!(hang_reason_of(&[1, -1]), hung("timed out"));
@@ -236,7 +254,7 @@ mod tests {
 
     #[test]
     fn service_is_not_restarted_twice_within_the_interval_on_any_clock() {
-        let hung = nats(ContainerHealth::Unhealthy(vec![70]));
+        let hung = nats(unhealthy(&[70]));
         let mut limiter = HealLimiter::new(EVERY);
         assert_eq!(
             limiter.restart_reason(&hung, at(EVERY_MS - 1)),

@@ -12,7 +12,7 @@ use crate::model::Latch;
 use crate::phase::UnitPhase;
 use crate::reason::QuarantineReason;
 use crate::record::ServiceRecord;
-use crate::record::SupervisionRecord;
+use crate::record::{SupervisionRecord, UnitRecord};
 use crate::unit::Unit;
 
 /// Everything the journal says.
@@ -24,6 +24,19 @@ pub struct SupervisionState {
     pub units: BTreeMap<SubjectToken, Unit>,
     /// Every Compose service seen beside the units.
     pub services: BTreeMap<SubjectToken, ServiceState>,
+    /// The blindness in progress. `None` if every unit can be judged.
+    pub blindness: Option<BlindnessState>,
+}
+
+/// A blindness of the watchdog, as recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlindnessState {
+    /// Start of the blindness, by the wall clock of the watchdog.
+    pub since: UtcMs,
+    /// What is missing, in one line.
+    pub reason: String,
+    /// Units that cannot be judged. Empty for all.
+    pub units: Vec<SubjectToken>,
 }
 
 /// What the journal says about a Compose service.
@@ -79,6 +92,21 @@ impl SupervisionState {
                     instance: instance.clone(),
                     boot: boot.clone(),
                 });
+            }
+            SupervisionRecord::BlindnessBegan { at, reason, units } => {
+                self.blindness = Some(BlindnessState {
+                    since: *at,
+                    reason: reason.clone(),
+                    units: units.clone(),
+                });
+            }
+            SupervisionRecord::BlindnessEnded { .. } => self.blindness = None,
+            SupervisionRecord::Unit {
+                unit,
+                record: UnitRecord::Forgotten { .. },
+                ..
+            } => {
+                self.units.remove(unit);
             }
             SupervisionRecord::Unit { unit, at, record } => {
                 self.units

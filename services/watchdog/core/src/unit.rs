@@ -20,6 +20,10 @@ const MIN_HEALTHY_RUN: Duration = Duration::from_mins(10);
 
 /// What the journal says about one unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of the journal, each true or false"
+)]
 pub struct Unit {
     /// The restart policy. `None` until the flags were read.
     pub policy: Option<RestartPolicy>,
@@ -65,6 +69,22 @@ pub struct Unit {
     pub latch: Option<Latch>,
     /// Long critical health was reported.
     pub is_critical_reported: bool,
+    /// The run that the watchdog stops or has stopped itself.
+    pub own_stop_run: Option<Run>,
+    /// The run whose end was taken for a failure and is answered with a restart.
+    pub failed_run: Option<Run>,
+    /// The run whose stop failed and was reported.
+    pub stop_failed_run: Option<Run>,
+    /// The run in which two processes sent heartbeats under the unit's name.
+    pub duplicate_run: Option<Run>,
+    /// The container that is not supervised and was reported.
+    pub unsupervised_container: Option<String>,
+    /// The container was removed although the unit was not stopped before; not reported yet.
+    pub is_missed: bool,
+    /// Configuration of the last run: image, arguments and settings.
+    pub config: Option<String>,
+    /// A decision about the unit did not come to rest: nothing is decided until an operator releases it.
+    pub is_halted: bool,
 }
 
 /// A command in progress.
@@ -74,6 +94,8 @@ pub struct PendingCommand {
     pub command: RunCommand,
     /// User name of the operator, as given with the command.
     pub by: String,
+    /// The command could not be carried out when it was accepted, and expires.
+    pub is_deferred: bool,
 }
 
 /// A hold: the watchdog does not act.
@@ -104,7 +126,10 @@ impl Unit {
             UnitRecord::RestartPolicyUnreadable { container, .. } => {
                 self.unreadable_container = Some(container.clone());
             }
-            UnitRecord::Started { run, by } => self.on_started(at, run, *by),
+            UnitRecord::Started { run, by, config } => {
+                self.on_started(at, run, *by);
+                self.on_config(config.as_deref());
+            }
             UnitRecord::UnitHealthy {
                 boot,
                 uptime_ms,
@@ -133,7 +158,11 @@ impl Unit {
                 self.enter_down_phase(at, UnitPhase::Ended { run: run.clone() });
                 self.has_ended_on_hold = *reason == NoRestartReason::OnHold;
             }
-            UnitRecord::Commanded { command, by } => self.on_commanded(at, *command, by),
+            UnitRecord::Commanded {
+                command,
+                by,
+                is_deferred,
+            } => self.on_commanded(at, *command, by, *is_deferred),
             UnitRecord::HoldSet { by, reason } => {
                 let (by, reason) = (by.clone(), reason.clone());
                 self.hold = Some(Hold { by, reason });
@@ -144,8 +173,54 @@ impl Unit {
             UnitRecord::LatchSeen(latch) => self.latch = Some(latch.clone()),
             UnitRecord::Unlatched { .. } => self.on_unlatched(at),
             UnitRecord::LogRead { log, .. } => self.on_log_read(last_error_line(log)),
-            UnitRecord::ContainerRemoved => self.enter_down_phase(at, UnitPhase::Gone),
+            UnitRecord::ContainerRemoved => {
+                self.is_missed = !matches!(
+                    self.phase,
+                    UnitPhase::Stopped { .. }
+                        | UnitPhase::Ended { .. }
+                        | UnitPhase::NotSupervised { .. }
+                );
+                self.enter_down_phase(at, UnitPhase::Gone);
+            }
+            _ => self.apply_attention(at, record),
         }
+    }
+
+    /// Records about what needs the operator's attention.
+    fn apply_attention(&mut self, at: UtcMs, record: &UnitRecord) {
+        match record {
+            UnitRecord::RemovalConfirmed => self.is_missed = false,
+            UnitRecord::NotSupervised { container, reason } => {
+                let reason = reason.clone();
+                self.is_missed = false;
+                self.unsupervised_container = Some(container.clone());
+                self.enter_down_phase(at, UnitPhase::NotSupervised { reason });
+            }
+            UnitRecord::CommandExpired { .. } => self.pending_command = None,
+            UnitRecord::StopFailed { run, .. } => self.stop_failed_run = Some(run.clone()),
+            UnitRecord::DuplicateHeartbeats { run, .. } => self.duplicate_run = Some(run.clone()),
+            UnitRecord::DecisionHalted => {
+                self.is_halted = true;
+                self.hold = Some(Hold {
+                    by: "watchdog".to_owned(),
+                    reason: "internal error: the decision about this unit does not come to rest"
+                        .to_owned(),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Another configuration is another program: failures in a row belong to the one before. The restarts of the unit
+    /// stay.
+    fn on_config(&mut self, config: Option<&str>) {
+        let Some(config) = config else {
+            return;
+        };
+        if self.config.as_deref().is_some_and(|known| known != config) {
+            self.reset_failures();
+        }
+        self.config = Some(config.to_owned());
     }
 
     /// How long the unit must be healthy before its consecutive failures are reset.
@@ -161,7 +236,7 @@ impl Unit {
     fn on_start_intended(&mut self, at: UtcMs, run: &Run) {
         self.starts = self.starts.saturating_add(1);
         self.pending_command
-            .take_if(|pending| pending.command == RunCommand::Restart);
+            .take_if(|pending| pending.command != RunCommand::Stop);
         self.enter_phase(at, UnitPhase::Starting { run: run.clone() });
     }
 
@@ -188,6 +263,7 @@ impl Unit {
         if !matches!(reason, RestartReason::Commanded { .. }) {
             self.down_since.get_or_insert(at);
         }
+        self.own_stop_run = Some(run.clone());
         let (run, reason) = (run.clone(), reason.clone());
         self.enter_phase(
             at,
@@ -209,23 +285,32 @@ impl Unit {
         self.healthy_since = None;
         self.latch = None;
         self.is_critical_reported = false;
+        self.is_missed = false;
+        self.unsupervised_container = None;
         self.enter_phase(at, UnitPhase::Running(run.clone()));
     }
 
     /// A running unit is stopped first. A stopped unit is due at once.
-    fn on_commanded(&mut self, at: UtcMs, command: RunCommand, by: &str) {
+    fn on_commanded(&mut self, at: UtcMs, command: RunCommand, by: &str, is_deferred: bool) {
         let due = match &self.phase {
             UnitPhase::RestartPending { run, .. }
             | UnitPhase::Stopped { run }
             | UnitPhase::Ended { run } => Some(run),
             _ => None,
         };
-        if let (RunCommand::Start | RunCommand::Restart, Some(run)) = (command, due.cloned()) {
+        if let (RunCommand::Start | RunCommand::Restart, Some(run), false) =
+            (command, due.cloned(), is_deferred)
+        {
             self.has_ended_on_hold = false;
+            self.failed_run = None;
             self.enter_phase(at, UnitPhase::RestartPending { run, delay_ms: 0 });
         } else {
             let by = by.to_owned();
-            self.pending_command = Some(PendingCommand { command, by });
+            self.pending_command = Some(PendingCommand {
+                command,
+                by,
+                is_deferred,
+            });
         }
     }
 
@@ -290,6 +375,7 @@ impl Unit {
         self.record_failure(at, &restart.reason, restart.evidence.as_deref());
         self.unexplained_failure = unexplained_failure(at, restart);
         self.down_since.get_or_insert(at);
+        self.failed_run = Some(restart.run.clone());
         let (run, delay_ms) = (restart.run.clone(), restart.delay_ms);
         self.enter_phase(at, UnitPhase::RestartPending { run, delay_ms });
     }
@@ -310,6 +396,8 @@ impl Unit {
             self.restarts = 0;
         }
         self.hold = None;
+        self.failed_run = None;
+        self.is_halted = false;
         self.recent_restarts.clear();
         let due = match &self.phase {
             UnitPhase::Quarantined { run, .. } => Some(run.clone()),

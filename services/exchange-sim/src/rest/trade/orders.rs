@@ -43,7 +43,7 @@ pub(super) async fn place(
             .execute(move |state, now| state.place(&account, &wanted, now, in_parts))
             .await?;
         Ok(if full {
-            response_json::order(&order)
+            response_json::changed(&order)
         } else {
             response_json::acknowledged(&order)
         })
@@ -100,7 +100,7 @@ pub(super) async fn cancel(
             state.cancel(&account, &symbol, (id, client_id.as_deref()), now.ms)
         })
         .await?;
-    Ok(Json(response_json::order(&order)))
+    Ok(Json(response_json::changed(&order)))
 }
 
 pub(super) async fn cancel_all(

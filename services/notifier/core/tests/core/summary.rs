@@ -55,6 +55,7 @@ fn heartbeat() -> Heartbeat {
             trades: 4,
             halt_reason: None,
         }],
+        blindness: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bearish_notifier_core::send_limiter::SendLimits;
 use bearish_notifier_core::watchdog_outage::{WatchdogHeartbeat, WatchdogOutage};
-use protocol::heartbeat::ProcessPhase;
+use protocol::heartbeat::{BlindnessReport, ProcessPhase};
 
 use crate::support::{BEGIN, World};
 
@@ -12,7 +12,37 @@ fn heartbeat(seq: u64) -> WatchdogHeartbeat {
         seq,
         phase: ProcessPhase::Running,
         at: BEGIN,
+        blindness: None,
     }
+}
+
+#[test]
+fn blind_watchdog_is_reported_once_although_it_sends_heartbeats() {
+    let mut world = World::new(SendLimits::NONE);
+    let mut outage = WatchdogOutage::new(0);
+    let mut texts = Vec::new();
+    for (seq, number) in [(1, 0), (2, 1), (3, 1), (4, 0), (5, 2)] {
+        world.advance(10_000);
+        let mut newest = heartbeat(seq);
+        newest.blindness = (number > 0).then(|| BlindnessReport {
+            number,
+            for_ms: 20_000,
+            reason: "Docker cannot be reached: no answer within 3s".to_owned(),
+            units: Vec::new(),
+            remedy: Some("docker compose restart -t 1 socket-guard".to_owned()),
+        });
+        outage.observe(Some(newest), world.now().mono);
+        if let Some(record) = outage.due_record(&world.state, world.now()) {
+            world.commit(vec![record]);
+        }
+        texts.extend(world.drain());
+    }
+    assert_eq!(texts.len(), 2, "{texts:?}");
+    assert!(
+        texts[0].starts_with("🚨 WATCHDOG BLIND\nReason: Docker cannot be reached")
+            && texts[0].contains("Action: docker compose restart -t 1 socket-guard"),
+        "{texts:?}"
+    );
 }
 
 /// Observes this newest heartbeat every ten seconds for `secs`.

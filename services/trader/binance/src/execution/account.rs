@@ -63,7 +63,7 @@ impl BinanceExecutionClient {
 
     /// Queries whether fees are paid in BNB while its balance lasts.
     pub(super) async fn pays_fees_in_other_asset(&self) -> Result<bool, ExchangeError> {
-        let call = Call::get("fee asset", "/fapi/v1/feeBurn");
+        let call = Call::get("fee asset", "/fapi/v1/feeBurn").weight(30);
         let answer: FeeBurnAnswer = self.query(call).await?;
         Ok(answer.fee_burn)
     }

@@ -46,8 +46,12 @@ impl BinanceExecutionClient {
     ) -> Result<ExecutionReport, CallError> {
         let call = market_order(symbol, order, quantity);
         let answer: OrderAnswer = self.submit(call, order).await?;
-        // The exchange has the order, whatever else its answer says.
-        Ok(report(&answer).unwrap_or(OPEN))
+        if let Ok(report) = report(&answer) {
+            return Ok(report);
+        }
+        // The answer to an order has no price of its fill. The exchange has the order, whatever follows.
+        let queried = self.by_id(symbol, answer.order_id).await;
+        Ok(queried.and_then(|found| report(&found)).unwrap_or(OPEN))
     }
 
     async fn submit_trigger(

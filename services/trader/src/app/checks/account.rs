@@ -240,6 +240,7 @@ mod tests {
                 client_order_id: client_id.to_owned(),
                 exchange_order_id: 1,
                 is_conditional: true,
+                stop: None,
             },
         };
         let ours = "q7x2ab".parse().unwrap();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::duration::format_duration;
 use protocol::redact::redact;
-use protocol::time::UtcMs;
 
 use super::context::DecisionContext;
 use crate::backoff::{self, MAX_CONSECUTIVE_FAILURES};
@@ -12,6 +12,9 @@ use crate::evidence::Evidence;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{Restart, UnitRecord};
 use crate::restart_policy::RestartPolicy;
+
+/// Time for which restarts are counted for the trend.
+const DAY: Duration = Duration::from_hours(24);
 
 impl DecisionContext<'_> {
     pub(super) fn next_cycle(&self, policy: &RestartPolicy, end: &RunEnd<'_>) -> UnitRecord {
@@ -82,13 +85,37 @@ impl DecisionContext<'_> {
         let Some(budget) = self.observed_state.config().restart_budget else {
             return false;
         };
-        let is_within_window = |at: &&UtcMs| self.now.clock.utc.since(**at) < budget.window();
-        self.unit
-            .recent_restarts
-            .iter()
-            .filter(is_within_window)
-            .count()
-            >= usize::from(budget.restarts)
+        self.restarts_within(budget.window()).len() >= usize::from(budget.restarts)
+    }
+
+    /// Ages of the restarts after failures within the window, oldest first. A restart of this process is aged by the
+    /// monotonic clock. The age of an earlier one follows from the wall clock; one from the future is new.
+    fn restarts_within(&self, window: Duration) -> Vec<Duration> {
+        let known = self.unit.recent_restarts.len();
+        let own = self.observed_unit.restart_times();
+        // A release has cleared the journaled ones.
+        let skipped = own.len().saturating_sub(known);
+        let own = own.skip(skipped);
+        let earlier = known.saturating_sub(own.len());
+        let earlier = self.unit.recent_restarts.iter().take(earlier);
+        let earlier = earlier.map(|at| self.now.clock.utc.since(*at));
+        let own = own.map(|at| Duration::from_millis(self.now.clock.mono.saturating_sub(at)));
+        earlier.chain(own).filter(|age| *age < window).collect()
+    }
+
+    /// Many restarts within a day, this one included, with their interval if it is regular: each alone may be the first
+    /// of a row. `None` if they are few.
+    fn trend(&self) -> Option<String> {
+        let mut ages = self.restarts_within(DAY);
+        ages.push(Duration::ZERO);
+        let limit = usize::from(self.observed_state.config().restart_warning);
+        if ages.len() <= limit {
+            return None;
+        }
+        let pattern = regular_interval(&ages).map_or_else(String::new, |interval| {
+            format!(", about every {}", format_duration(interval))
+        });
+        Some(format!("{} restarts within 24h{pattern}", ages.len()))
     }
 
     fn restart(
@@ -105,6 +132,7 @@ impl DecisionContext<'_> {
             delay
         };
         let liveness = self.observed_unit.liveness.as_ref();
+        let is_failure = reason.is_failure();
         UnitRecord::RestartScheduled(Restart {
             run: end.run.clone(),
             attempt: self
@@ -117,8 +145,11 @@ impl DecisionContext<'_> {
             uptime_ms: end.uptime_ms,
             delay_ms: u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             exit_code: end.code,
-            last_error: liveness.map(|liveness| redact(&liveness.describe(self.now.clock.mono))),
-            evidence: self.evidence(end.run),
+            last_error: liveness
+                .filter(|_| end.code.is_some())
+                .map(|liveness| redact(&liveness.describe(self.now.clock.mono))),
+            evidence: self.evidence(end),
+            trend: is_failure.then(|| self.trend()).flatten(),
         })
     }
 
@@ -135,14 +166,31 @@ impl DecisionContext<'_> {
             reason,
             restarts: self.unit.restarts,
             consecutive_failures,
-            evidence: self.evidence(end.run),
+            evidence: self.evidence(end),
         }
     }
 
-    fn evidence(&self, run: &Run) -> Option<Box<Evidence>> {
-        let evidence = self.observed_unit.evidence(run, self.now);
+    /// What was observed of a run. A start that Docker rejected has no run: what is known is of the run before, and
+    /// explains nothing.
+    fn evidence(&self, end: &RunEnd<'_>) -> Option<Box<Evidence>> {
+        end.code?;
+        let evidence = self.observed_unit.evidence(end.run, self.now);
         (evidence != Evidence::default()).then(|| Box::new(evidence))
     }
+}
+
+/// The interval between events of these ages, oldest first, rounded to a minute. `None` if the intervals differ.
+fn regular_interval(ages: &[Duration]) -> Option<Duration> {
+    let mut gaps: Vec<Duration> = ages
+        .windows(2)
+        .map(|pair| pair[0].saturating_sub(pair[1]))
+        .collect();
+    gaps.sort();
+    let median = *gaps.get(gaps.len() / 2)?;
+    let is_near = |gap: &&Duration| gap.abs_diff(median) <= median / 5;
+    let is_regular = gaps.iter().filter(is_near).count() * 10 >= gaps.len() * 8;
+    let minutes = (median.as_secs() + 30) / 60;
+    (is_regular && minutes > 0).then(|| Duration::from_secs(minutes * 60))
 }
 
 /// The end of a run. `code` is `None` if the container never started.

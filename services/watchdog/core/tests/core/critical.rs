@@ -88,3 +88,25 @@ fn critical_time_without_heartbeats_does_not_count() {
     critical_for(&mut rig, 6 * MINUTE);
     assert_eq!(warnings(&rig), 1);
 }
+
+/// From the bytes on the bus to the decision.
+#[test]
+fn critical_heartbeat_reaches_the_decision() {
+    let golden = include_str!("../../../../protocol/tests/golden/heartbeat_full.json");
+    for (health, is_critical) in [("healthy", false), ("degraded", false), ("critical", true)] {
+        let mut value: serde_json::Value = serde_json::from_str(golden).unwrap();
+        value["health"] = health.into();
+        value["health_reason"] = "the market feed is down".into();
+        value["phase"] = "running".into();
+        let heartbeat: protocol::heartbeat::Heartbeat =
+            serde_json::from_slice(&serde_json::to_vec(&value).unwrap()).unwrap();
+        let sample = bearish_watchdog_core::liveness::HeartbeatSample::from(&heartbeat);
+        let expected = is_critical.then(|| "the market feed is down".to_owned());
+        assert_eq!(sample.critical_reason, expected, "{health}");
+        let mut rig = Rig::running(DEFAULT_FLAGS);
+        rig.critical_reason = sample.critical_reason;
+        rig.pass_healthy(16 * MINUTE);
+        let reported = rig.operator_event_kinds().contains(&"unit_health_critical");
+        assert_eq!(reported, is_critical, "{health}");
+    }
+}

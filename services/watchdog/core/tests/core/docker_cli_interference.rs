@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bearish_watchdog_core::model::StartedBy;
-use bearish_watchdog_core::observed_state::{StopRequest, SupervisionEvent};
+use bearish_watchdog_core::observed_state::{ContainerList, SupervisionEvent};
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::UnitRecord;
 use protocol::heartbeat::ProcessPhase;
 use protocol::time::UtcMs;
 
-use crate::support::{DEFAULT_FLAGS, MINUTE, Rig};
+use crate::support::{DEFAULT_FLAGS, MINUTE, Rig, signal};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -77,10 +77,9 @@ fn stop_request_for_an_earlier_run_is_ignored() {
     rig.dies(1);
     // The last event of the watchdog's own stop may arrive after the new run is observed.
     let container = rig.run().container;
-    rig.on_event(SupervisionEvent::StopRequested(StopRequest {
-        container,
-        at: before,
-    }));
+    rig.on_event(SupervisionEvent::StopRequested(signal(
+        container, before, "TERM",
+    )));
     rig.dies(1);
     assert_eq!(rig.starts_called(), 2);
 }
@@ -91,10 +90,9 @@ fn docker_stop_is_respected_after_the_clock_was_set_back() {
     rig.pass_healthy(MINUTE);
     let container = rig.run().container;
     let at = UtcMs(rig.now().clock.utc.0 - 86_400_000);
-    rig.on_event(SupervisionEvent::StopRequested(StopRequest {
-        container,
-        at,
-    }));
+    rig.on_event(SupervisionEvent::StopRequested(signal(
+        container, at, "TERM",
+    )));
     rig.dies(0);
     rig.pass_without_heartbeats(5 * SECOND);
     assert!(matches!(rig.phase(), UnitPhase::Stopped { .. }));
@@ -195,18 +193,16 @@ fn unit_that_crashed_before_supervision_is_restarted() {
 fn docker_stop_during_watchdog_downtime_is_found_in_past_events() {
     let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
     rig.pass_healthy(MINUTE);
-    let asked = StopRequest {
-        container: rig.run().container,
-        at: rig.now().clock.utc,
-    };
+    let asked = signal(rig.run().container, rig.now().clock.utc, "TERM");
     rig.end(0, false);
     rig.restart_watchdog(rig.journal.len());
     let containers = vec![(crate::support::name(), rig.container().unwrap())];
     let stop_requests = vec![asked];
-    rig.on_event(SupervisionEvent::Listed {
+    rig.on_event(SupervisionEvent::Listed(ContainerList {
         containers,
         stop_requests,
-    });
+        ..ContainerList::default()
+    }));
     rig.pass_without_heartbeats(5 * SECOND);
     assert!(rig.calls.is_empty());
     assert!(matches!(rig.phase(), UnitPhase::Stopped { .. }));

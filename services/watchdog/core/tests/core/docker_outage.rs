@@ -13,7 +13,7 @@ const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
 /// Docker goes down, ends the unit with this code, and is up again ten seconds later.
 fn end_in_docker_outage(rig: &mut Rig, code: i64, oom: bool) {
     let from = rig.now().clock.utc;
-    rig.on_event(SupervisionEvent::DockerLost);
+    rig.on_event(SupervisionEvent::DockerLost("no answer".to_owned()));
     rig.pass_without_heartbeats(2 * SECOND);
     rig.end(code, oom);
     rig.pass_without_heartbeats(8 * SECOND);
@@ -131,7 +131,7 @@ fn docker_outage_keeps_pending_restarts_and_operator_stops() {
     stopped.pass_without_heartbeats(2 * SECOND);
     for rig in [&mut waits, &mut stopped] {
         let until = UtcMs(rig.now().clock.utc.0 + 5_000);
-        rig.on_event(SupervisionEvent::DockerLost);
+        rig.on_event(SupervisionEvent::DockerLost("no answer".to_owned()));
         rig.pass_without_heartbeats(5 * SECOND);
         let from = UtcMs(0);
         rig.on_event(SupervisionEvent::DockerRecovered(DockerOutage {
@@ -154,7 +154,7 @@ fn start_lost_in_a_docker_outage_is_no_failure() {
     rig.call_behavior = CallBehavior::Pending;
     rig.dies(70);
     assert_eq!(rig.starts_called(), 1);
-    rig.on_event(SupervisionEvent::DockerLost);
+    rig.on_event(SupervisionEvent::DockerLost("no answer".to_owned()));
     rig.finish_call(Some("connection reset"));
     rig.pass_without_heartbeats(5 * SECOND);
     assert_eq!((rig.starts_called(), rig.restarts().len()), (1, 1));

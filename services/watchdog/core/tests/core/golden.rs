@@ -43,6 +43,13 @@ const fn file_name(fact: &UnitRecord) -> &'static str {
         UnitRecord::Unlatched { .. } => "unlatched",
         UnitRecord::LogRead { .. } => "log_read",
         UnitRecord::ContainerRemoved => "container_removed",
+        UnitRecord::CommandExpired { .. } => "command_expired",
+        UnitRecord::RemovalConfirmed => "removal_confirmed",
+        UnitRecord::NotSupervised { .. } => "not_supervised",
+        UnitRecord::Forgotten { .. } => "forgotten",
+        UnitRecord::StopFailed { .. } => "stop_failed",
+        UnitRecord::DuplicateHeartbeats { .. } => "duplicate_heartbeats",
+        UnitRecord::DecisionHalted => "decision_halted",
     }
 }
 
@@ -67,6 +74,7 @@ fn restart() -> Restart {
             heartbeats: vec!["heartbeat 2.1s before the failure: running, 0 errors".to_owned()],
             last_error: Some("no answer within 5 s".to_owned()),
         })),
+        trend: None,
     }
 }
 
@@ -104,6 +112,7 @@ fn unit_records() -> Vec<UnitRecord> {
         UnitRecord::Started {
             run: run(),
             by: StartedBy::Watchdog,
+            config: Some("image 4f1c, settings 00000000000077aa".to_owned()),
         },
         UnitRecord::UnitHealthy {
             boot: "b2".parse().unwrap(),
@@ -142,6 +151,7 @@ fn unit_records() -> Vec<UnitRecord> {
         UnitRecord::Commanded {
             command: RunCommand::Restart,
             by: "operator".to_owned(),
+            is_deferred: false,
         },
         UnitRecord::HoldSet {
             by: "operator".to_owned(),
@@ -173,6 +183,33 @@ fn more_unit_records() -> Vec<UnitRecord> {
             by: "operator".to_owned(),
             reason: "a wick".to_owned(),
         },
+    ]
+}
+
+fn attention_records() -> Vec<UnitRecord> {
+    vec![
+        UnitRecord::CommandExpired {
+            command: RunCommand::Stop,
+            by: "operator".to_owned(),
+            after_ms: 300_000,
+        },
+        UnitRecord::RemovalConfirmed,
+        UnitRecord::NotSupervised {
+            container: "4f1c".to_owned(),
+            reason: "Docker's restart policy is always; expected no".to_owned(),
+        },
+        UnitRecord::Forgotten {
+            by: "operator".to_owned(),
+        },
+        UnitRecord::StopFailed {
+            run: run(),
+            error: "no answer within 3s".to_owned(),
+        },
+        UnitRecord::DuplicateHeartbeats {
+            run: run(),
+            boot: "b2".parse().unwrap(),
+        },
+        UnitRecord::DecisionHalted,
     ]
 }
 
@@ -215,7 +252,8 @@ fn check(file: &str, record: &SupervisionRecord) {
 #[test]
 fn journal_records_match_the_golden_files() {
     let mut files = std::collections::BTreeSet::new();
-    for fact in unit_records().into_iter().chain(more_unit_records()) {
+    let more = more_unit_records().into_iter().chain(attention_records());
+    for fact in unit_records().into_iter().chain(more) {
         files.insert(file_name(&fact));
         let record = SupervisionRecord::Unit {
             unit: name(),
@@ -224,7 +262,7 @@ fn journal_records_match_the_golden_files() {
         };
         check(file_name(&fact), &record);
     }
-    assert_eq!(files.len(), 21, "a variant is missing in facts()");
+    assert_eq!(files.len(), 28, "a variant is missing in facts()");
     let took_over = SupervisionRecord::WriterChanged {
         boot: "b1".parse().unwrap(),
         instance: "watchdog-1".parse().unwrap(),
@@ -233,6 +271,19 @@ fn journal_records_match_the_golden_files() {
         version: "0.1.0".to_owned(),
     };
     check("writer_changed", &took_over);
+    let at = UtcMs(1_795_489_200_000);
+    let began = SupervisionRecord::BlindnessBegan {
+        at,
+        reason: "Docker cannot be reached: no answer within 3s".to_owned(),
+        units: Vec::new(),
+    };
+    check("blindness_began", &began);
+    let ended = SupervisionRecord::BlindnessEnded {
+        at,
+        for_ms: 185_000,
+        missed: vec!["trader-paper-1 has ended (exit 137)".to_owned()],
+    };
+    check("blindness_ended", &ended);
     for (file, fact) in service_records() {
         let record = SupervisionRecord::Service {
             service: "nats-1".parse().unwrap(),
@@ -256,6 +307,11 @@ fn restart_reasons_round_trip_and_have_text() {
         RestartReason::MarketDataLost {
             for_ms: 1,
             peer: name(),
+        },
+        RestartReason::StartStalled { for_ms: 1 },
+        RestartReason::Unhealthy {
+            for_ms: 1,
+            check: "the health check failed (exit 1)".to_owned(),
         },
         RestartReason::StartFailed { error },
         RestartReason::CycleFinished,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bearish_watchdog_core::container::{ContainerHealth, FailedCheck};
 use bearish_watchdog_core::liveness::HeartbeatSample;
 use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
@@ -180,8 +181,9 @@ fn own_stop_is_not_taken_for_an_operator_stop() {
 }
 
 #[test]
-fn starting_trader_is_never_hung() {
+fn starting_trader_that_waits_for_something_is_never_hung() {
     let mut rig = Rig::empty(DEFAULT_FLAGS);
+    rig.is_waiting = true;
     rig.starts();
     for _ in 0..720 {
         rig.mono += 5_000;
@@ -189,6 +191,42 @@ fn starting_trader_is_never_hung() {
     }
     assert!(rig.calls.is_empty());
     assert!(rig.unit().healthy_since.is_none());
+}
+
+#[test]
+fn starting_trader_that_waits_for_nothing_is_hung_after_its_deadline() {
+    let mut rig = Rig::empty(DEFAULT_FLAGS);
+    rig.starts();
+    for _ in 0..60 {
+        rig.mono += 5_000;
+        rig.send_heartbeat(ProcessPhase::Starting);
+    }
+    assert!(rig.calls.is_empty());
+    for _ in 0..2 {
+        rig.mono += 5_000;
+        rig.send_heartbeat(ProcessPhase::Starting);
+    }
+    assert!(
+        matches!(rig.restarts()[0].reason, RestartReason::StartStalled { .. }),
+        "{:?}",
+        rig.restarts()
+    );
+}
+
+#[test]
+fn unit_that_docker_calls_unhealthy_for_long_is_hung_unless_it_waits() {
+    for (exit_code, restarts) in [(1, 1), (69, 0)] {
+        let mut rig = Rig::running(DEFAULT_FLAGS);
+        rig.health = ContainerHealth::Unhealthy(vec![FailedCheck {
+            exit_code,
+            docker_error: None,
+        }]);
+        rig.list();
+        rig.pass_healthy(2 * MINUTE);
+        assert_eq!(rig.restarts().len(), 0, "exit {exit_code}");
+        rig.pass_healthy(10 * SECOND);
+        assert_eq!(rig.restarts().len(), restarts, "exit {exit_code}");
+    }
 }
 
 #[test]
@@ -283,7 +321,7 @@ fn missing_heartbeats_do_not_count_during_a_watchdog_stall() {
 #[test]
 fn watchdog_decides_nothing_without_docker() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
-    rig.on_event(SupervisionEvent::DockerLost);
+    rig.on_event(SupervisionEvent::DockerLost("no answer".to_owned()));
     rig.pass_without_heartbeats(10 * MINUTE);
     assert!(rig.calls.is_empty());
     rig.list();

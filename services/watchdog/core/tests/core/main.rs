@@ -1,6 +1,10 @@
 //! Tests of the core through its public interface: the life of a unit in a simulated Docker, hours in milliseconds.
 
 #[cfg(test)]
+mod attention;
+#[cfg(test)]
+mod blindness;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod critical;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bearish_watchdog_core::config::SupervisionConfig;
-use bearish_watchdog_core::container::{Container, Exit, Run, Status};
+use bearish_watchdog_core::container::{Container, ContainerHealth, Exit, Run, Status};
 use bearish_watchdog_core::decide::decide;
 use bearish_watchdog_core::decision_inputs::DecisionInputs;
 use bearish_watchdog_core::liveness::HeartbeatSample;
 use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::next_action;
-use bearish_watchdog_core::observed_state::{ObservedState, SupervisionEvent};
+use bearish_watchdog_core::observed_state::{ContainerList, ObservedState, SupervisionEvent};
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::{SupervisionRecord, UnitRecord};
 use bearish_watchdog_core::restart_policy::RestartPolicy;
@@ -47,10 +47,11 @@ impl ManyUnits {
         units.observe(SupervisionEvent::BusEchoed);
         let stop_requests = Vec::new();
         let containers = Vec::new();
-        units.observe(SupervisionEvent::Listed {
+        units.observe(SupervisionEvent::Listed(ContainerList {
             containers,
             stop_requests,
-        });
+            ..ContainerList::default()
+        }));
         for number in 1..=size {
             let name: SubjectToken = format!("trader-paper-{number}").parse().unwrap();
             units.runs.insert(name.clone(), (1, units.mono));
@@ -88,6 +89,10 @@ impl ManyUnits {
             status,
             policy: RestartPolicy::from_args(&FLAGS.map(str::to_owned)),
             grace_ms: SECOND,
+            stop_signal: "TERM".to_owned(),
+            config: "image 1".to_owned(),
+            error: None,
+            health: ContainerHealth::Unknown,
         }
     }
 
@@ -103,7 +108,6 @@ impl ManyUnits {
         let heartbeat = HeartbeatSample {
             boot: format!("{name}-{run}").parse().unwrap(),
             phase: ProcessPhase::Running,
-            at: self.now().clock.utc,
             uptime_ms: self.mono - began,
             interval_ms: 5 * SECOND,
             errors: 0,
@@ -113,6 +117,7 @@ impl ManyUnits {
             account: None,
             feed_connectivity: None,
             components: BTreeMap::new(),
+            is_waiting: false,
         };
         let unit = name.clone();
         self.observe(SupervisionEvent::HeartbeatReceived { unit, heartbeat });
@@ -135,9 +140,7 @@ impl ManyUnits {
             for record in &records {
                 self.state.apply(record);
             }
-            if let Some(unit) = self.state.units.get(name) {
-                self.observed.arm_restart_timer(name, unit, now);
-            }
+            self.observed.on_applied(&self.state, &records, now);
             match next_action::due_action(&self.state, &self.observed, name, now) {
                 Some(action) => self.perform(name, &action),
                 None if records.is_empty() => return,
@@ -267,7 +270,7 @@ fn missing_heartbeats_of_all_units_count_while_the_bus_echoes() {
 fn docker_outage_defers_every_start_and_they_resume_in_turn() {
     let mut units = ManyUnits::new(6, SupervisionConfig::default());
     let names = units.names();
-    units.observe(SupervisionEvent::DockerLost);
+    units.observe(SupervisionEvent::DockerLost("no answer".to_owned()));
     for name in &names {
         units.dies(name);
     }
@@ -282,10 +285,11 @@ fn docker_outage_defers_every_start_and_they_resume_in_turn() {
         .iter()
         .map(|name| (name.clone(), units.container(name, Status::Exited(exit))));
     let (containers, stop_requests) = (all.collect(), Vec::new());
-    units.observe(SupervisionEvent::Listed {
+    units.observe(SupervisionEvent::Listed(ContainerList {
         containers,
         stop_requests,
-    });
+        ..ContainerList::default()
+    }));
     for name in &names {
         units.settle(name);
     }

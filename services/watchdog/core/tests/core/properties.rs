@@ -71,7 +71,7 @@ fn play(rig: &mut Rig, step: &Step) {
         Step::StopRequested if rig.is_alive() => rig.request_stop(),
         Step::Paused(paused) if rig.is_alive() => rig.set_paused(*paused),
         Step::Recreated if rig.container().is_some() => rig.recreate(FLAGS),
-        Step::DockerLost => rig.on_event(SupervisionEvent::DockerLost),
+        Step::DockerLost => rig.on_event(SupervisionEvent::DockerLost("no answer".to_owned())),
         Step::Listed => rig.list(),
         Step::CallBehavior(obeys) => rig.call_behavior = *obeys,
         Step::Answers(done) => finish_open_call(rig, *done),

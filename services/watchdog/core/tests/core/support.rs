@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bearish_watchdog_core::container::{Container, Exit, Run, Status};
-use bearish_watchdog_core::decide::{apply_command, decide, wake_at};
+use bearish_watchdog_core::container::{Container, ContainerHealth, Exit, Run, Status};
+use bearish_watchdog_core::decide::{apply_command, blindness_record, decide_round, wake_at};
 use bearish_watchdog_core::decision_inputs::DecisionInputs;
 use bearish_watchdog_core::event_mapping::operator_event;
 use bearish_watchdog_core::feed_connectivity::FeedConnectivity;
@@ -12,11 +12,12 @@ use bearish_watchdog_core::liveness::{HeartbeatSample, ProgressDeadline};
 use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::model::Latch;
 use bearish_watchdog_core::next_action;
-use bearish_watchdog_core::observed_state::{ObservedState, StopRequest, SupervisionEvent};
+use bearish_watchdog_core::observed_state::{ContainerList, ObservedState, SupervisionEvent};
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::{Restart, SupervisionRecord, UnitRecord};
 use bearish_watchdog_core::restart_policy::RestartPolicy;
 use bearish_watchdog_core::state::SupervisionState;
+use bearish_watchdog_core::stop_request::{StopEvidence, StopRequest};
 use bearish_watchdog_core::unit::Unit;
 use protocol::command::UnitCommand;
 use protocol::event::EventBody;
@@ -83,6 +84,16 @@ pub(crate) struct Rig {
     status: Option<Status>,
     /// Components in the unit's heartbeats.
     components: BTreeMap<String, ProgressDeadline>,
+    /// Whether a component in the unit's heartbeats waits for something.
+    pub(crate) is_waiting: bool,
+    /// Health by the container's health check.
+    pub(crate) health: ContainerHealth,
+    /// Docker's error of the last start.
+    pub(crate) docker_error: Option<String>,
+    /// Configuration of the container.
+    pub(crate) config: String,
+    /// Signal of `docker stop`.
+    pub(crate) stop_signal: String,
     /// Reason of critical health in the unit's heartbeats.
     pub(crate) critical_reason: Option<String>,
     /// Latch in the unit's heartbeats.
@@ -112,6 +123,11 @@ impl Rig {
             start_mono: 0,
             status: None,
             components: BTreeMap::new(),
+            is_waiting: false,
+            health: ContainerHealth::Healthy,
+            docker_error: None,
+            config: "image 1".to_owned(),
+            stop_signal: "TERM".to_owned(),
             critical_reason: None,
             latch: None,
             account: None,
@@ -154,14 +170,17 @@ impl Rig {
                 .observe(&self.state, SupervisionEvent::BusEchoed, self.now());
         }
         self.observed.observe(&self.state, event, self.now());
+        let blindness = blindness_record(&self.state, &self.observed, self.now());
+        self.append(blindness.into_iter().collect());
         self.settle();
     }
 
     pub(crate) fn settle(&mut self) {
         let name = name();
-        loop {
+        for rounds in 0.. {
+            assert!(rounds < 50, "the decision does not come to rest");
             let now = self.now();
-            let records = decide(&self.state, &self.observed, &name, now);
+            let records = decide_round(&self.state, &self.observed, &name, now, rounds);
             let quiet = records.is_empty();
             self.append(records);
             match next_action::due_action(&self.state, &self.observed, &name, now) {
@@ -176,9 +195,7 @@ impl Rig {
         for record in &records {
             self.state.apply(record);
         }
-        if let Some(unit) = self.state.units.get(&name()) {
-            self.observed.arm_restart_timer(&name(), unit, self.now());
-        }
+        self.observed.on_applied(&self.state, &records, self.now());
         self.journal.extend(records);
     }
 
@@ -250,6 +267,10 @@ impl Rig {
             status: self.status?,
             policy: RestartPolicy::from_args(&self.args()),
             grace_ms: 10_000,
+            stop_signal: self.stop_signal.clone(),
+            config: self.config.clone(),
+            error: self.docker_error.clone(),
+            health: self.health.clone(),
         })
     }
 
@@ -324,10 +345,9 @@ impl Rig {
     pub(crate) fn request_stop(&mut self) {
         let container = self.container.clone();
         let at = self.now().clock.utc;
-        self.on_event(SupervisionEvent::StopRequested(StopRequest {
-            container,
-            at,
-        }));
+        self.on_event(SupervisionEvent::StopRequested(signal(
+            container, at, "TERM",
+        )));
     }
 
     pub(crate) fn boot(&self) -> SubjectToken {
@@ -338,7 +358,6 @@ impl Rig {
         HeartbeatSample {
             boot: self.boot(),
             phase,
-            at: self.now().clock.utc,
             uptime_ms: self.mono - self.start_mono,
             interval_ms: 5_000,
             errors: 0,
@@ -348,6 +367,7 @@ impl Rig {
             account: self.account.clone(),
             feed_connectivity: self.feed_connectivity,
             components: self.components.clone(),
+            is_waiting: self.is_waiting,
         }
     }
 
@@ -437,7 +457,7 @@ impl Rig {
         fn unit_record(record: &SupervisionRecord) -> Option<&UnitRecord> {
             match record {
                 SupervisionRecord::Unit { record, .. } => Some(record),
-                SupervisionRecord::WriterChanged { .. } | SupervisionRecord::Service { .. } => None,
+                _ => None,
             }
         }
         self.journal.iter().filter_map(unit_record).collect()
@@ -469,10 +489,24 @@ impl Rig {
     }
 }
 
-pub(crate) const fn listed(containers: Vec<(SubjectToken, Container)>) -> SupervisionEvent {
-    let stop_requests = Vec::new();
-    SupervisionEvent::Listed {
-        containers,
-        stop_requests,
+/// A signal that was sent through Docker.
+pub(crate) fn signal(container: String, at: UtcMs, signal: &str) -> StopRequest {
+    StopRequest {
+        container,
+        at,
+        evidence: StopEvidence::Signal {
+            signal: signal.to_owned(),
+            ended_after_ms: None,
+        },
+        is_of_last_run: false,
     }
+}
+
+pub(crate) const fn listed(containers: Vec<(SubjectToken, Container)>) -> SupervisionEvent {
+    SupervisionEvent::Listed(ContainerList {
+        containers,
+        unjudged: Vec::new(),
+        excluded: Vec::new(),
+        stop_requests: Vec::new(),
+    })
 }

@@ -1,0 +1,100 @@
+//! What the operator has to know about a unit although no run of it ended: a container that is not supervised, that was
+//! removed, that never starts or that cannot be stopped, and commands that expired.
+
+use protocol::duration::format_ms;
+use protocol::redact::redact;
+
+use super::context::DecisionContext;
+use crate::container::Container;
+use crate::phase::UnitPhase;
+use crate::record::UnitRecord;
+use crate::unit::PendingCommand;
+
+/// Time without a container after which the removal is reported, in milliseconds. A new one is created within seconds.
+const REMOVAL_REPORT_MS: u64 = 30_000;
+/// Time after which a container that was created and not started is reported, in milliseconds.
+const NOT_STARTED_MS: u64 = 30_000;
+/// Failed stop calls in a row after which the operator is notified. The watchdog continues to try.
+const STOP_FAILURES: u32 = 2;
+/// Time for which a command waits until it can be carried out, in milliseconds.
+pub(crate) const COMMAND_TTL_MS: u64 = 5 * 60 * 1_000;
+
+impl DecisionContext<'_> {
+    /// The end of a command that could not be carried out in time.
+    pub(super) fn expired_command(&self) -> Option<UnitRecord> {
+        let PendingCommand {
+            command,
+            by,
+            is_deferred: true,
+        } = self.unit.pending_command.as_ref()?
+        else {
+            return None;
+        };
+        let since = self.observed_unit.command_deferred_at();
+        let is_expired = self.now.clock.mono.saturating_sub(since) >= COMMAND_TTL_MS;
+        is_expired.then(|| UnitRecord::CommandExpired {
+            command: *command,
+            by: by.clone(),
+            after_ms: COMMAND_TTL_MS,
+        })
+    }
+
+    /// A container that exists and may not be supervised. Recorded once per container and reason.
+    pub(super) fn not_supervised(&self, container: &str, reason: &str) -> Option<UnitRecord> {
+        let reason = redact(reason);
+        let is_known = matches!(&self.unit.phase, UnitPhase::NotSupervised { reason: known, .. } if *known == reason)
+            && self.unit.unsupervised_container.as_deref() == Some(container);
+        (!is_known).then(|| UnitRecord::NotSupervised {
+            container: container.to_owned(),
+            reason,
+        })
+    }
+
+    /// A container that was created and does not start, in Docker's words.
+    pub(super) fn not_started(&self, container: &Container) -> Option<UnitRecord> {
+        let for_ms = self
+            .now
+            .clock
+            .mono
+            .saturating_sub(self.observed_unit.status_since());
+        if for_ms < NOT_STARTED_MS {
+            return None;
+        }
+        let reason = match &container.error {
+            Some(error) => format!("created and not started: {error}"),
+            None => "created and not started".to_owned(),
+        };
+        self.not_supervised(&container.run.container, &reason)
+    }
+
+    /// A removal that no new container followed. A unit that had been stopped or had ended is not missed.
+    pub(super) fn lasting_removal(&self) -> Option<UnitRecord> {
+        let since = self.observed_unit.missing_since()?;
+        let for_ms = self.now.clock.mono.saturating_sub(since);
+        (self.unit.is_missed && for_ms >= REMOVAL_REPORT_MS).then_some(UnitRecord::RemovalConfirmed)
+    }
+
+    /// A run that could not be stopped. Recorded once per run.
+    pub(super) fn stop_failure(&self, container: &Container) -> Option<UnitRecord> {
+        let UnitPhase::Stopping { run, .. } = &self.unit.phase else {
+            return None;
+        };
+        let (failures, error) = self.observed_unit.stop_failure()?;
+        let is_due = failures >= STOP_FAILURES
+            && *run == container.run
+            && container.is_alive()
+            && self.unit.stop_failed_run.as_ref() != Some(run);
+        is_due.then(|| UnitRecord::StopFailed {
+            run: run.clone(),
+            error: redact(error),
+        })
+    }
+}
+
+/// The reply to a command that waits.
+pub fn deferred_reply(obstacle: &str) -> String {
+    format!(
+        "accepted, cannot be carried out yet: {obstacle}; the command expires in {}",
+        format_ms(COMMAND_TTL_MS)
+    )
+}
