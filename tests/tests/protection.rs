@@ -1,4 +1,4 @@
-//! A live position is never without its stop: not while costs are unknown, not after a person has changed something, not
+//! A live position is never without its stop: not while costs are unknown, not after the operator has changed something, not
 //! in a halted book, and not after an entry that appears late. Judged by the exchange's own lists and times.
 
 #![allow(
@@ -107,7 +107,7 @@ async fn wallet_change(system: &LiveSystem) -> Decimal {
 }
 
 #[tokio::test]
-async fn position_closed_by_hand_in_three_parts_is_booked_and_nothing_halts() {
+async fn position_closed_manually_in_three_parts_is_booked_and_nothing_halts() {
     let system = LiveSystem::start(&[], SPEED).await;
     let _trader = system.trader_setup("one").start();
     system.wait_until_protected().await;
@@ -122,7 +122,7 @@ async fn position_closed_by_hand_in_three_parts_is_booked_and_nothing_halts() {
 }
 
 #[tokio::test]
-async fn position_increased_by_hand_is_closed_as_a_whole_and_booked_to_the_last_digit() {
+async fn position_increased_manually_is_closed_as_a_whole_and_booked_to_the_last_digit() {
     let system = LiveSystem::start(&[(20, UP)], SPEED).await;
     let _trader = system.trader_setup("one").start();
     system.wait_until_protected().await;

@@ -516,7 +516,7 @@ pub enum EventBody {
         /// Reason that the unit gives.
         reason: String,
     },
-    /// A unit needs attention although no run of it failed.
+    /// A unit needs attention although none of its runs failed.
     UnitWarning {
         /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,

@@ -18,6 +18,14 @@ async fn market_order_trades_at_the_quote_and_every_number_follows() {
                  &newOrderRespType=RESULT";
     let bought = call_ok(at, "POST", "v1/order", order).await;
     assert_eq!(bought["status"], "FILLED");
+    assert_eq!(bought["executedQty"], "0.1");
+    assert_eq!(
+        (bought.get("avgPrice"), bought.get("cumQuote")),
+        (None, None),
+        "the answer to an order has no price of its fill"
+    );
+    let one = "symbol=BTCUSDT&origClientOrderId=one";
+    let bought = call_ok(at, "GET", "v1/order", one).await;
     assert_eq!(bought["avgPrice"], "40000.1", "one tick above the price");
     assert_eq!(
         (&bought["executedQty"], &bought["cumQuote"]),

@@ -5,6 +5,7 @@
 
 mod account;
 mod hints;
+mod layout;
 
 use protocol::duration::format_ms;
 use protocol::event::{EventBody, PositionSide, Severity};
@@ -17,17 +18,12 @@ use self::hints::{
     breaker_consequence, closing_hint, health_consequence, rejected_order_hints,
     service_consequence, stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
 };
+use self::layout::{Text, row};
 use crate::command_hints::CommandHints;
 use crate::formatting::{
     field, format_amount, format_percent, format_pnl, format_time, mode_label, trader_label,
 };
 use crate::model::Sender;
-
-/// Longest heading in characters. A heading is one line, also if a field of the event is not.
-const MAX_TITLE_CHARS: usize = 160;
-
-/// Heading and lines of one notification.
-type Text = (String, Vec<String>);
 
 /// Text of an event that `sender` published.
 pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Text {
@@ -775,13 +771,6 @@ fn command_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
         _ => return None,
     };
     Some(text)
-}
-
-fn row(title: impl Into<String>, lines: impl IntoIterator<Item = String>) -> Text {
-    let title: String = title.into();
-    let parts: Vec<&str> = title.split_whitespace().collect();
-    let title = parts.join(" ").chars().take(MAX_TITLE_CHARS).collect();
-    (title, lines.into_iter().collect())
 }
 
 /// State, mode and symbol of a book.

@@ -38,13 +38,13 @@ pub(super) struct ClosingAccount {
     /// Sequence in JOURNAL of the latch. A trade behind it was closed since.
     latch_seq: u64,
     latched_at: Instant,
-    /// When the operator was last told what is open.
-    told_at: Instant,
+    /// When the operator was last notified what is open.
+    notified_at: Instant,
     books: BTreeMap<BookKey, ClosingBook>,
     exchange_queried_at: Option<Instant>,
 }
 
-/// When an account was latched and when the operator was last told what is open, as its journal has it.
+/// When an account was latched and when the operator was last notified what is open, as its journal has it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LatchTimes {
     /// Sequence in JOURNAL of the latch.
@@ -52,7 +52,7 @@ pub(super) struct LatchTimes {
     /// Time of the latch, wall clock of its leader.
     pub(super) at: UtcMs,
     /// Time of the last reminder; that of the latch before the first.
-    pub(super) told_at: UtcMs,
+    pub(super) notified_at: UtcMs,
 }
 
 impl LatchTimes {
@@ -64,12 +64,12 @@ impl LatchTimes {
             for record in &stored.batch.records {
                 match record {
                     AccountRecord::Latched(_) => {
-                        let told_at = at;
-                        times = Some(Self { seq, at, told_at });
+                        let notified_at = at;
+                        times = Some(Self { seq, at, notified_at });
                     }
                     AccountRecord::StillOpen(_) => {
                         times = times.map(|latch| Self {
-                            told_at: at,
+                            notified_at: at,
                             ..latch
                         });
                     }
@@ -110,7 +110,7 @@ impl ClosingAccount {
             is_read_due: true,
             latch_seq: latch.seq,
             latched_at: instant_of(latch.at),
-            told_at: instant_of(latch.told_at),
+            notified_at: instant_of(latch.notified_at),
             books: BTreeMap::new(),
             exchange_queried_at: None,
         }
@@ -122,9 +122,9 @@ impl ClosingAccount {
         self.is_read_due = true;
     }
 
-    /// Notes that the operator has been told what is open.
+    /// Notes that the operator has been notified what is open.
     pub(super) fn mark_told(&mut self) {
-        self.told_at = Instant::now();
+        self.notified_at = Instant::now();
     }
 
     /// Checks what is open; `None` if it is too early to ask the exchange again.
@@ -140,7 +140,7 @@ impl ClosingAccount {
             self.read_journals(ctx).await?;
             self.is_read_due = false;
         }
-        let is_reminder_due = self.told_at.elapsed() >= reminder_interval(state.closing.reminders);
+        let is_reminder_due = self.notified_at.elapsed() >= reminder_interval(state.closing.reminders);
         let mut positions = self.open_in_journals(ctx);
         if let Some(client) = &ctx.execution_client
             && (positions.is_empty() || is_reminder_due)
@@ -160,7 +160,7 @@ impl ClosingAccount {
             pnl: books.clone().map(|book| book.pnl).sum(),
             equity: books.map(|book| book.state.equity).sum(),
             since_latch: self.latched_at.elapsed(),
-            since_told: self.told_at.elapsed(),
+            since_report: self.notified_at.elapsed(),
         }))
     }
 

@@ -356,7 +356,7 @@ impl<'a> AccountLeader<'a> {
                 let latch = LatchTimes {
                     seq: place.seq,
                     at: place.at,
-                    told_at: place.at,
+                    notified_at: place.at,
                 };
                 self.closing = Some(ClosingAccount::start(self.ctx, latch));
                 self.is_flat = false;

@@ -9,3 +9,4 @@ pub(crate) mod leader;
 pub mod monitor;
 pub(crate) mod monitor_task;
 pub mod protection_check;
+pub mod protection_status;

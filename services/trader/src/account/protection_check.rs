@@ -3,10 +3,10 @@
 //!
 //! The check knows no causes. It trusts the exchange's lists alone; of a book it only asks for which side and at which price
 //! a position would need its stop. A position of the other side, and one in a symbol whose book cannot have a position, are
-//! somebody else's. A stop placed here is not in a book's journal: the book leaves it in place while it has no other.
+//! another client's. A stop placed here is not in a book's journal: the book leaves it in place while it has no other.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use exchange::{ExchangeError, ExchangePosition, ExecutionClient};
@@ -40,27 +40,6 @@ const MOST_SYMBOLS: usize = 8;
 const UNKNOWN_STOP_DISTANCE: Decimal = Decimal::from_parts(5, 0, 0, false, 2);
 /// Binance's code for a trigger price that is already reached.
 const WOULD_TRIGGER: i64 = -2021;
-
-/// Positions without a stop, for metrics.
-#[derive(Debug, Default)]
-pub struct ProtectionStatus {
-    unprotected: Mutex<BTreeMap<SubjectToken, Instant>>,
-}
-
-impl ProtectionStatus {
-    /// For how long the position of each symbol has been without a stop.
-    pub fn unprotected(&self) -> Vec<(SubjectToken, Duration)> {
-        let unprotected = self.lock();
-        let age = |(symbol, since): (&SubjectToken, &Instant)| (symbol.clone(), since.elapsed());
-        unprotected.iter().map(age).collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, Instant>> {
-        self.unprotected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A position without a stop that works.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use trader_core::book::BookConfig;
 
 use super::managed_symbols::ManagedSymbols;
 use crate::account::monitor::AccountMonitor;
-use crate::account::protection_check::ProtectionStatus;
+use crate::account::protection_status::ProtectionStatus;
 use crate::books::book_registry::BookRegistry;
 use crate::books::core_calls::InFlightCalls;
 use crate::books::symbol_rules::SymbolRules;

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::start_calls::WaitReason;
 use crate::account::monitor::AccountMonitor;
-use crate::account::protection_check::ProtectionStatus;
+use crate::account::protection_status::ProtectionStatus;
 use crate::books::book_registry::BookRegistry;
 
 /// Without a pass over the leases for this long, the book manager counts as hung.
@@ -89,18 +89,18 @@ impl HealthInputs {
     }
 
     /// Reads the counters of the earlier boots from the last heartbeat of this instance. Called before the first
-    /// heartbeat of this boot replaces it. Without an answer the counters begin anew.
+    /// heartbeat of this boot replaces it. Without an answer the counters start again.
     pub async fn read_earlier_boots(&self, bus: &Bus, identity: &Identity) {
         let subject = Subject::Heartbeat(identity.process(Service::Trader)).to_string();
         let last = bus.newest_json::<Heartbeat>(streams::HEARTBEATS, &subject);
         let earlier = match timeout(LAST_HEARTBEAT_TIMEOUT, last).await {
             Ok(Ok(last)) => last.filter(|last| last.boot != identity.boot),
             Ok(Err(error)) => {
-                tracing::warn!(error, "last heartbeat not read; the counters begin anew");
+                tracing::warn!(error, "last heartbeat not read; the counters start again");
                 None
             }
             Err(_) => {
-                tracing::warn!("last heartbeat not read in time; the counters begin anew");
+                tracing::warn!("last heartbeat not read in time; the counters start again");
                 None
             }
         };

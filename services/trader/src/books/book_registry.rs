@@ -16,7 +16,7 @@ use trader_core::fixed_point::Price;
 /// The stop that a position in a book's symbol must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopRequirement {
-    /// The book cannot have a position: one in the symbol is somebody else's.
+    /// The book cannot have a position: one in the symbol is another client's.
     NoPosition,
     /// The book has, or may have, a position of this side.
     At {

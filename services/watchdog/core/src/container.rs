@@ -59,7 +59,7 @@ pub struct FailedCheck {
 }
 
 impl FailedCheck {
-    /// The check in one clause, in Docker's words where Docker could not run it.
+    /// The check in one clause, with Docker's text where Docker could not run it.
     pub fn describe(&self) -> String {
         match (&self.docker_error, self.exit_code) {
             (Some(error), _) if !error.starts_with(TIMED_OUT) => {

@@ -5,7 +5,7 @@ mod unit;
 
 pub use blindness::{Blindness, Obstacle};
 
-pub use unit::{ObservedContainer, ObservedUnit};
+pub use unit::{ExcludedContainer, ObservedContainer, ObservedUnit};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,17 +116,6 @@ pub struct FailedInspection {
     pub container: String,
     /// The error in one line.
     pub error: String,
-}
-
-/// A container with the label for supervision that cannot be supervised.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExcludedContainer {
-    /// Name under which the container is listed.
-    pub unit: SubjectToken,
-    /// Id of the container.
-    pub container: String,
-    /// Why it is not supervised, in one line.
-    pub reason: String,
 }
 
 /// The units whose decision an event may change.

@@ -5,7 +5,7 @@ use protocol::event::{EventBody, OpenPosition};
 use protocol::ids::Mode;
 use rust_decimal::Decimal;
 
-use super::{Text, row};
+use super::layout::{Text, row};
 use crate::command_hints::CommandHints;
 use crate::formatting::{field, format_amount, format_percent, format_pnl, mode_label};
 
@@ -95,7 +95,7 @@ fn still_open_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
     let closing = [
         field(
             "Next",
-            "the trader goes on closing; this message is repeated until everything is closed",
+            "the trader continues to close; this message is repeated until everything is closed",
         ),
         format!(
             "Action: check with {}{}",

@@ -271,7 +271,7 @@ impl FeedTask {
             self.probe.failing = false;
             self.probe.advanced_at = now;
         }
-        // An exchange that does not answer should send candles all the same: its time goes on at least as fast as ours.
+        // An exchange that does not answer should send candles all the same: its time advances at least as fast as ours.
         let market_now = market_now.plus(now.duration_since(self.probe.advanced_at));
         let timing = &self.settings.timing;
         for subscription in self.subscriptions.values_mut() {

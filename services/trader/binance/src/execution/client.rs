@@ -1,6 +1,7 @@
 //! The client of one account, with the hints of its user stream: [`BinanceExecutionClient`].
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(super) struct Inner {
     hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
     /// The asset, minute and price of the last conversion: the trades of an order are made together.
     price: Mutex<Option<(String, UtcMs, Decimal)>>,
+    /// Refused queries of prices in a row.
+    pub(super) rejected_prices: AtomicU32,
     /// Whether the account was in hedge mode, and when it was queried; `None` before the first query.
     hedge_mode: Mutex<Option<(bool, Instant)>>,
 }
@@ -47,6 +50,7 @@ impl BinanceExecutionClient {
                 stream_timing: settings.stream_timing,
                 hints: Mutex::default(),
                 price: Mutex::default(),
+                rejected_prices: AtomicU32::new(0),
                 hedge_mode: Mutex::default(),
             }),
         }

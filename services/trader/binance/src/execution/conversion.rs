@@ -1,5 +1,7 @@
 //! Value of amounts in other assets than the quote currency: fees in BNB, credits of Binance.
 
+use std::sync::atomic::Ordering;
+
 use exchange::ExchangeError;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
@@ -12,6 +14,9 @@ use crate::QUOTE;
 use crate::error::retry;
 
 const WHAT: &str = "price of another asset";
+
+/// Refusals in a row after which an asset has no price.
+const REFUSALS_TO_BELIEVE: u32 = 3;
 
 /// Assets that Binance itself counts at par: its credits, and dollar coins that are margin.
 const AT_PAR: [&str; 8] = [
@@ -37,11 +42,33 @@ impl BinanceExecutionClient {
         let minute = Interval::M1.open_of(at);
         let price = match self.known_price(asset, minute) {
             Some(price) => price,
-            None => self.inner.public.open_price(&symbol, minute).await?,
+            None => self.query_price(&symbol, minute).await?,
         };
         self.remember_price(asset, minute, price);
         let value = amount.checked_mul(price);
         let value = value.ok_or_else(|| retry(WHAT, format!("{amount} {asset} is too much")))?;
         Ok(value.round_dp(SCALE))
+    }
+
+    async fn query_price(
+        &self,
+        symbol: &SubjectToken,
+        minute: UtcMs,
+    ) -> Result<Decimal, ExchangeError> {
+        let price = self.inner.public.open_price(symbol, minute).await;
+        let rejected = &self.inner.rejected_prices;
+        match &price {
+            Ok(_) => rejected.store(0, Ordering::Relaxed),
+            Err(ExchangeError::Rejected { .. }) => {
+                rejected.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(ExchangeError::Retry { .. }) => {}
+        }
+        price
+    }
+
+    /// Whether the exchange refused the price of an asset several times in a row: the asset is not listed.
+    pub(super) fn has_no_price(&self) -> bool {
+        self.inner.rejected_prices.load(Ordering::Relaxed) >= REFUSALS_TO_BELIEVE
     }
 }

@@ -186,11 +186,11 @@ mod tests {
         assert!(stop("TRAILING_STOP_MARKET", "BUY").is_some());
         assert_eq!(stop("TAKE_PROFIT_MARKET", "SELL"), None);
         assert_eq!(stop("STOP_MARKET", "SIDEWAYS"), None);
-        let by_hand = order(
+        let manual = order(
             r#""status":"NEW","executedQty":"0","type":"STOP","side":"SELL","stopPrice":"1","origQty":"0.2""#,
         );
         assert_eq!(
-            ordinary_stop(&by_hand).unwrap().quantity,
+            ordinary_stop(&manual).unwrap().quantity,
             Some("0.2".parse().unwrap())
         );
     }

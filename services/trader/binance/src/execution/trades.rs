@@ -1,4 +1,4 @@
-//! Trades of the account: those of one order, for its costs, and all of a symbol, for what a person traded. A list may have
+//! Trades of the account: those of one order, for its costs, and all of a symbol, for what the operator traded. A list may have
 //! a trade twice, or not yet.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use exchange::{ExchangeError, ExchangeFill};
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
-use trader_core::fixed_point::Qty;
+use trader_core::fixed_point::{Qty, SCALE};
 use trader_core::orders::{Fill, FillCosts};
 
 use super::account::SPAN_MS;
@@ -20,6 +20,9 @@ use crate::error::retry;
 use crate::wire::orders::TradeAnswer;
 
 const WHAT: &str = "trades";
+
+/// Taker fee that is paid in BNB: 0.05 % less a tenth.
+const USUAL_FEE: Decimal = Decimal::from_parts(45, 0, 0, false, 5);
 
 /// How long before the first trade the orders of the trades are listed from: an order is older than its trades.
 const BEFORE_MS: i64 = 60_000;
@@ -98,7 +101,7 @@ impl BinanceExecutionClient {
         Ok(fills)
     }
 
-    /// The symbol's trades from `from` on by id, including trades of orders that another program or a person placed.
+    /// The symbol's trades from `from` on by id, including trades of orders that another program or the operator placed.
     pub(super) async fn trades_since(
         &self,
         symbol: &SubjectToken,
@@ -182,8 +185,12 @@ impl BinanceExecutionClient {
 
     async fn costs_of(&self, trade: &TradeAnswer) -> Result<FillCosts, ExchangeError> {
         let asset = trade.commission_asset.as_str();
-        let fee = self.value_in_quote(asset, trade.commission, trade.time);
-        let fee = fee.await?;
+        let value = self.value_in_quote(asset, trade.commission, trade.time);
+        let fee = match value.await {
+            Ok(fee) => fee,
+            Err(ExchangeError::Rejected { .. }) if self.has_no_price() => estimated_fee(trade)?,
+            Err(error) => return Err(error),
+        };
         Ok(FillCosts {
             fee,
             fee_in_other_assets: if asset == QUOTE { Decimal::ZERO } else { fee },
@@ -202,6 +209,19 @@ enum Span {
 
 fn by_id(trades: Vec<TradeAnswer>) -> BTreeMap<i64, TradeAnswer> {
     trades.into_iter().map(|trade| (trade.id, trade)).collect()
+}
+
+/// The usual fee of a trade, when the asset in which it was paid has no price.
+fn estimated_fee(trade: &TradeAnswer) -> Result<Decimal, ExchangeError> {
+    tracing::warn!(
+        asset = trade.commission_asset,
+        trade = trade.id,
+        "fee estimated: its asset has no price"
+    );
+    let worth = trade.qty.checked_mul(trade.price);
+    let fee = worth.and_then(|worth| worth.checked_mul(USUAL_FEE));
+    let overflow = || retry(WHAT, "the trades are too large");
+    Ok(fee.ok_or_else(overflow)?.round_dp(SCALE))
 }
 
 fn add(sum: Decimal, amount: Decimal) -> Result<Decimal, ExchangeError> {

@@ -2,41 +2,12 @@
 
 use std::time::Duration;
 
-use protocol::event::OpenPosition;
-use rust_decimal::Decimal;
+use super::{AccountRecord, AccountState, ClosingCheck, ClosingProgress, Flattened, StillOpen};
 
-use super::{AccountRecord, AccountState, Flattened, StillOpen};
-
-/// Time after the latch at which the operator is first told of positions that are still open.
+/// Time after the latch at which the operator is first notified of positions that are still open.
 const FIRST_REMINDER: Duration = Duration::from_mins(1);
 /// Longest time between two reminders.
 const MAX_REMINDER_INTERVAL: Duration = Duration::from_hours(1);
-
-/// What a check of all books of a latched account has found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosingCheck {
-    /// Positions that are still open, and entries that may still open one; empty if the account is flat.
-    pub positions: Vec<OpenPosition>,
-    /// Positions that were closed since the latch.
-    pub trades: u64,
-    /// Profit of these positions after fees and funding.
-    pub pnl: Decimal,
-    /// Equity of all books.
-    pub equity: Decimal,
-    /// Time since the latch.
-    pub since_latch: Duration,
-    /// Time since the operator was last told what is open: since the latch or the last reminder.
-    pub since_told: Duration,
-}
-
-/// What the operator has been told about the close of a latched account.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ClosingProgress {
-    /// Number of reminders since the latch, or since the account was last found flat.
-    pub reminders: u32,
-    /// Whether the account was found flat.
-    pub is_flat: bool,
-}
 
 /// Time from the last reminder of a latch to the next one: a minute at first, then twice as long each time, an hour at
 /// most.
@@ -60,7 +31,7 @@ pub(super) fn closing_checked(state: &AccountState, check: ClosingCheck) -> Opti
             equity: check.equity,
         }));
     }
-    if !is_flat && check.since_told < reminder_interval(reminders) {
+    if !is_flat && check.since_report < reminder_interval(reminders) {
         return None;
     }
     Some(AccountRecord::StillOpen(StillOpen {

@@ -18,11 +18,11 @@ mod peaks;
 mod record;
 mod state;
 
-pub use closing::{ClosingCheck, ClosingProgress, reminder_interval};
+pub use closing::reminder_interval;
 pub use decide::decide;
 pub use events::operator_event;
 pub use record::{
     AccountRecord, AccountValue, CommandSource, Flattened, Latch, LatchReason, Pause, StillOpen,
     UnlatchCommand,
 };
-pub use state::{AccountEvent, AccountState, UnsupportedVersion};
+pub use state::{AccountEvent, AccountState, ClosingCheck, ClosingProgress, UnsupportedVersion};

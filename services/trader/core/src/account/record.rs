@@ -35,7 +35,7 @@ pub enum AccountRecord {
     Latched(Latch),
     /// The latched account is flat: every journal of its books says so, and in live mode the exchange too.
     Flattened(Flattened),
-    /// Positions of the latched account are still open; the operator has been told.
+    /// Positions of the latched account are still open; the operator has been notified.
     StillOpen(StillOpen),
     /// The operator ended the latch.
     Unlatched(UnlatchCommand),

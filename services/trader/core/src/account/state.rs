@@ -1,17 +1,44 @@
 //! State of an account: the fold of its records, and peaks too small to be recorded.
 
+use std::time::Duration;
+
 use protocol::VERSION;
 use protocol::account_command::AccountCommandRecord;
+use protocol::event::OpenPosition;
 use protocol::ids::SubjectToken;
 use protocol::journal::JournalBatch;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
 use super::peaks::update_peaks;
-use super::{
-    AccountRecord, AccountValue, ClosingCheck, ClosingProgress, CommandSource, Latch, Pause,
-};
+use super::{AccountRecord, AccountValue, CommandSource, Latch, Pause};
 use crate::orders::InstallationId;
+
+/// What a check of all books of a latched account has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosingCheck {
+    /// Positions that are still open, and entries that may still open one; empty if the account is flat.
+    pub positions: Vec<OpenPosition>,
+    /// Positions that were closed since the latch.
+    pub trades: u64,
+    /// Profit of these positions after fees and funding.
+    pub pnl: Decimal,
+    /// Equity of all books.
+    pub equity: Decimal,
+    /// Time since the latch.
+    pub since_latch: Duration,
+    /// Time since the operator was last notified what is open: since the latch or the last reminder.
+    pub since_report: Duration,
+}
+
+/// What the operator has been notified about the close of a latched account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClosingProgress {
+    /// Number of reminders since the latch, or since the account was last found flat.
+    pub reminders: u32,
+    /// Whether the account was found flat.
+    pub is_flat: bool,
+}
 
 /// Input of an account.
 #[derive(Debug, Clone, PartialEq, Eq)]

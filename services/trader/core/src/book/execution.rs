@@ -87,7 +87,7 @@ pub enum ExecutionEvent {
         /// Exchange time of the event.
         now: UtcMs,
     },
-    /// The account's trades in the symbol since the entry order were read: a person may have changed the position.
+    /// The account's trades in the symbol since the entry order were read: the operator may have changed the position.
     TradesReceived {
         /// All trades, those of the book included.
         trades: Vec<AccountTrade>,
@@ -287,7 +287,7 @@ fn late_entry_filled(state: &BookState, id: &ClientOrderId, fill: Fill) -> Vec<B
     ]
 }
 
-/// Intends the stop again whose place a stop of somebody else had.
+/// Intends the stop again whose place a stop of another client had.
 fn stop_missing(context: DecisionContext<'_>, state: &BookState, now: UtcMs) -> Vec<BookRecord> {
     let BookPhase::Open(position) = &state.phase else {
         return Vec::new();

@@ -40,8 +40,9 @@ pub use execution::{
     resting_orders,
 };
 pub use exit_reason::ExitReason;
-pub use record::{BookRecord, DropReason, Entry, ExchangeRejection, Position, Trade, Writer};
+pub use record::{
+    BookRecord, DropReason, Entry, ExchangeRejection, LostEntry, Position, Trade, Writer,
+};
 pub use state::{
-    BookPhase, BookState, FoldError, LostEntry, RejectedEntries, RejectedSignals,
-    first_needed_candle,
+    BookPhase, BookState, FoldError, RejectedEntries, RejectedSignals, first_needed_candle,
 };

@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{BookConfig, ExitReason, LostEntry};
+use super::{BookConfig, ExitReason};
 use crate::circuit_breaker::Breaker;
 use crate::entry::SignalRejection;
 use crate::fixed_point::{Price, Qty};
@@ -186,6 +186,15 @@ pub struct ExchangeRejection {
     pub code: i64,
     /// Error text of the exchange, in one line.
     pub text: String,
+}
+
+/// An entry whose order never reached the exchange, as far as the book could find out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostEntry {
+    /// The entry as it was decided.
+    pub entry: Entry,
+    /// Its order.
+    pub order: Order,
 }
 
 /// A decided entry with its stop and target.

@@ -11,7 +11,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use crate::book::{
-    BookConfig, BookRecord, Entry, ExchangeRejection, ExitReason, Position, Trade, Writer,
+    BookConfig, BookRecord, Entry, ExchangeRejection, ExitReason, LostEntry, Position, Trade,
+    Writer,
 };
 use crate::circuit_breaker::Breaker;
 use crate::entry::SignalRejection;
@@ -80,15 +81,6 @@ pub struct BookState {
 
 /// Lost entries that a book remembers.
 const MAX_LOST_ENTRIES: usize = 3;
-
-/// An entry whose order never reached the exchange, as far as the book could find out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LostEntry {
-    /// The entry as it was decided.
-    pub entry: Entry,
-    /// Its order.
-    pub order: Order,
-}
 
 /// The signals of a book that were rejected for one reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -497,7 +489,7 @@ impl BookState {
         }
     }
 
-    /// Somebody added to the position on the exchange.
+    /// The operator added to the position on the exchange.
     fn position_increased(&mut self, fill: &Fill) {
         let BookPhase::Open(position) = &mut self.phase else {
             return;

@@ -51,7 +51,7 @@ impl FillCosts {
 pub struct AccountTrade {
     /// The exchange's id of the trade. A later trade has a higher id.
     pub trade_id: i64,
-    /// Whether an order of the book traded; otherwise a person or another program did.
+    /// Whether an order of the book traded; otherwise the operator or another program did.
     pub is_ours: bool,
     /// Side of the order that traded.
     pub side: OrderSide,
@@ -127,7 +127,7 @@ pub struct OpenOrder {
     pub stop: Option<WorkingStop>,
 }
 
-/// A stop order that works on the exchange, whoever placed it.
+/// A stop order that works on the exchange of any client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkingStop {
     /// Side of the order that it becomes.
@@ -167,7 +167,7 @@ pub struct ExchangeView {
 }
 
 impl ExchangeView {
-    /// Whether working stops, whoever placed them, close the whole position. True without a position.
+    /// Whether working stops of any client close the whole position. True without a position.
     pub fn is_protected(&self) -> bool {
         let stops = self.open_orders.iter().filter_map(|order| order.stop);
         WorkingStop::protect(stops, self.position)

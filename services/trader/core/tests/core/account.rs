@@ -251,7 +251,7 @@ fn unlatched_record_without_command_seq_is_readable() {
     assert_eq!((state.latch, state.last_command_seq), (None, 0));
 }
 
-fn closing_checked(open: &[&str], since_latch: u64, since_told: u64) -> AccountEvent {
+fn closing_checked(open: &[&str], since_latch: u64, since_report: u64) -> AccountEvent {
     let position = |symbol: &&str| OpenPosition {
         symbol: symbol.parse().unwrap(),
         quantity: dec("0.25"),
@@ -264,12 +264,12 @@ fn closing_checked(open: &[&str], since_latch: u64, since_told: u64) -> AccountE
         pnl: dec("-12.5"),
         equity: dec("9487.5"),
         since_latch: Duration::from_secs(since_latch),
-        since_told: Duration::from_secs(since_told),
+        since_report: Duration::from_secs(since_report),
     })
 }
 
 /// The kinds of the operator events that a check causes.
-fn told(state: &mut AccountState, event: &AccountEvent) -> Vec<&'static str> {
+fn reported(state: &mut AccountState, event: &AccountEvent) -> Vec<&'static str> {
     let account = "paper.binance-usdm.a1b2".parse().unwrap();
     let records = handle_event(state, event);
     let bodies = records.iter().filter_map(|r| operator_event(&account, r));
@@ -277,33 +277,33 @@ fn told(state: &mut AccountState, event: &AccountEvent) -> Vec<&'static str> {
 }
 
 #[test]
-fn latched_account_is_told_as_flat_once_and_as_open_after_each_interval() {
+fn latched_account_is_reported_flat_once_and_open_after_each_interval() {
     let mut state = AccountState::default();
     let nothing: [&str; 0] = [];
     assert_eq!(
-        told(&mut state, &closing_checked(&[], 0, 0)),
+        reported(&mut state, &closing_checked(&[], 0, 0)),
         nothing,
         "not latched"
     );
     handle_event(&mut state, &command_received(1, AccountCommand::Flatten));
     let one = ["BTCUSDT"];
-    assert_eq!(told(&mut state, &closing_checked(&one, 59, 59)), nothing);
+    assert_eq!(reported(&mut state, &closing_checked(&one, 59, 59)), nothing);
     let open = ["account_still_open"];
-    assert_eq!(told(&mut state, &closing_checked(&one, 60, 60)), open);
+    assert_eq!(reported(&mut state, &closing_checked(&one, 60, 60)), open);
     assert_eq!(state.closing.reminders, 1);
-    assert_eq!(told(&mut state, &closing_checked(&one, 179, 119)), nothing);
-    assert_eq!(told(&mut state, &closing_checked(&one, 180, 120)), open);
+    assert_eq!(reported(&mut state, &closing_checked(&one, 179, 119)), nothing);
+    assert_eq!(reported(&mut state, &closing_checked(&one, 180, 120)), open);
     assert_eq!(
-        told(&mut state, &closing_checked(&[], 181, 1)),
+        reported(&mut state, &closing_checked(&[], 181, 1)),
         ["account_flattened"]
     );
     assert_eq!(
-        told(&mut state, &closing_checked(&[], 182, 2)),
+        reported(&mut state, &closing_checked(&[], 182, 2)),
         nothing,
-        "told once"
+        "reported once"
     );
     assert_eq!(
-        told(&mut state, &closing_checked(&one, 183, 3)),
+        reported(&mut state, &closing_checked(&one, 183, 3)),
         open,
         "at once"
     );
@@ -313,7 +313,7 @@ fn latched_account_is_told_as_flat_once_and_as_open_after_each_interval() {
         &command_received(2, AccountCommand::Unlatch { latch_id }),
     );
     assert_eq!(
-        told(&mut state, &closing_checked(&one, 9_000, 9_000)),
+        reported(&mut state, &closing_checked(&one, 9_000, 9_000)),
         nothing
     );
     handle_event(&mut state, &command_received(3, AccountCommand::Flatten));

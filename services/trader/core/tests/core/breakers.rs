@@ -28,10 +28,10 @@ fn check(book: &mut Book, minute: i64, observed: &[(Breaker, bool)]) -> Vec<(Str
         .collect();
     let at = UtcMs(minute * MINUTE);
     let records = book.handle_event(BookEvent::BreakersChecked { at, observed });
-    told(&records)
+    reported(&records)
 }
 
-fn told(records: &[BookRecord]) -> Vec<(String, String)> {
+fn reported(records: &[BookRecord]) -> Vec<(String, String)> {
     let key = "paper.binance-usdm.a1b2.BTCUSDT".parse().unwrap();
     let bodies = records.iter().filter_map(|r| operator_event(&key, r));
     let of_breaker = |body: EventBody| match &body {
@@ -61,7 +61,7 @@ fn observed_breaker_is_recorded_when_it_trips_and_when_it_resets() {
         let mut book = Book::usual();
         assert_eq!(check(&mut book, 1, &[(breaker, false)]), []);
         assert_eq!(check(&mut book, 2, &[(breaker, true)]), [tripped(breaker)]);
-        assert_eq!(check(&mut book, 3, &[(breaker, true)]), [], "told once");
+        assert_eq!(check(&mut book, 3, &[(breaker, true)]), [], "reported once");
         assert_eq!(
             check(&mut book, 4, &[]),
             [],
@@ -69,7 +69,7 @@ fn observed_breaker_is_recorded_when_it_trips_and_when_it_resets() {
         );
         assert!(book.state.tripped_breakers.contains(&breaker));
         assert_eq!(check(&mut book, 5, &[(breaker, false)]), [reset(breaker)]);
-        assert_eq!(check(&mut book, 6, &[(breaker, false)]), [], "told once");
+        assert_eq!(check(&mut book, 6, &[(breaker, false)]), [], "reported once");
     }
 }
 
@@ -100,7 +100,7 @@ fn consecutive_losses_breaker_resets_when_its_lock_ends() {
         let signal = signal(OversoldBounce, minute);
         book.candle(candle(minute - 1, CALM), Some(signal));
         book.candle(candle(minute, CALM), None);
-        last = told(&book.candle(candle(minute + 1, ["39000"; 4]), None));
+        last = reported(&book.candle(candle(minute + 1, ["39000"; 4]), None));
     }
     assert_eq!(last, [tripped(Breaker::ConsecutiveLosses)]);
     assert_eq!(check(&mut book, 360, &[]), []);
@@ -119,7 +119,7 @@ fn position_loss_breaker_resets_with_the_close_of_its_position() {
     }
     let records = book.candle(candle(31, ["40000", "40000", "38000", "38000"]), None);
     let breaker = Breaker::PositionLoss;
-    assert_eq!(told(&records), [tripped(breaker), reset(breaker)]);
+    assert_eq!(reported(&records), [tripped(breaker), reset(breaker)]);
 }
 
 #[test]

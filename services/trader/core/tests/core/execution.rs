@@ -82,8 +82,8 @@ impl LiveBook {
         })
     }
 
-    /// Reads the account's trades: those of the entry (trade 1) and these of a person, by trade id.
-    fn receive_trades(&mut self, by_hand: &[(i64, OrderSide, Fill)]) -> Vec<&'static str> {
+    /// Reads the account's trades: those of the entry (trade 1) and these of the operator, by trade id.
+    fn receive_trades(&mut self, manual: &[(i64, OrderSide, Fill)]) -> Vec<&'static str> {
         let entry = self.book.state.orders[0].clone();
         let own = AccountTrade {
             trade_id: 1,
@@ -91,7 +91,7 @@ impl LiveBook {
             side: entry.order.side,
             fill: *entry.fill().unwrap(),
         };
-        let hand = by_hand.iter().map(|(trade_id, side, fill)| AccountTrade {
+        let hand = manual.iter().map(|(trade_id, side, fill)| AccountTrade {
             trade_id: *trade_id,
             is_ours: false,
             side: *side,
@@ -583,7 +583,7 @@ fn late_candle_closes_nothing() {
 }
 
 #[test]
-fn position_closed_by_hand_in_parts_is_booked_with_its_own_prices() {
+fn position_closed_manually_in_parts_is_booked_with_its_own_prices() {
     let mut live = LiveBook::open();
     let part = |quantity, at, fee, realised| fill(quantity, at, ENTRY + MINUTE, fee, realised);
     let first = (5, OrderSide::Sell, part("0.1", "39000", "1.5", "-100"));
@@ -610,9 +610,9 @@ fn position_closed_by_hand_in_parts_is_booked_with_its_own_prices() {
 }
 
 #[test]
-fn position_increased_by_hand_is_closed_as_a_whole_and_booked_to_the_last_digit() {
+fn position_increased_manually_is_closed_as_a_whole_and_booked_to_the_last_digit() {
     let mut live = LiveBook::open();
-    // The stop closes the position before anybody has looked at the trades.
+    // The stop closes the position before the trades are queried.
     live.finish_call(
         Leg::Stop,
         filled(fill("0.35", "39600", ENTRY + MINUTE, "7", "-145")),
@@ -638,7 +638,7 @@ fn position_increased_by_hand_is_closed_as_a_whole_and_booked_to_the_last_digit(
 }
 
 #[test]
-fn flip_by_hand_closes_the_position_and_leaves_the_rest_to_the_person() {
+fn manual_flip_closes_the_position_and_leaves_the_rest_to_the_operator() {
     let mut live = LiveBook::open();
     let sold = fill("0.5", "39000", ENTRY + MINUTE, "8", "-250");
     let later = fill("0.5", "38000", ENTRY + 2 * MINUTE, "8", "250");
@@ -646,7 +646,7 @@ fn flip_by_hand_closes_the_position_and_leaves_the_rest_to_the_person() {
     assert_eq!(
         live.receive_trades(&trades),
         ["order_intended", "order_filled"],
-        "what was traded after the close belongs to the person"
+        "what was traded after the close belongs to the operator"
     );
     for leg in [Leg::Stop, Leg::Target] {
         live.finish_call(leg, closed_unfilled());
@@ -716,7 +716,7 @@ fn stop_follows_from_a_fill_whose_costs_are_unknown() {
 }
 
 #[test]
-fn stop_of_somebody_else_takes_the_place_of_ours_and_closes_nothing() {
+fn stop_of_another_client_takes_the_place_of_ours_and_closes_nothing() {
     let mut live = LiveBook::open();
     for _ in 0..5 {
         let mut records = live.finish_call(Leg::Stop, closed_unfilled());
@@ -724,7 +724,7 @@ fn stop_of_somebody_else_takes_the_place_of_ours_and_closes_nothing() {
         assert_eq!(
             records,
             ["order_closed_unfilled", "order_intended"],
-            "a person canceled it"
+            "the operator canceled it"
         );
         live.finish_call(Leg::Stop, rejected(-4130));
         assert!(!is_unprotected(&live.book.state));

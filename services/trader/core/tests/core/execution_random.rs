@@ -55,7 +55,7 @@ struct Exchange {
     sent: Vec<ClientOrderId>,
     /// Orders that are executed and not shown before this time.
     hidden_until: BTreeMap<ClientOrderId, i64>,
-    /// Every trade with the order that made it; `None` for a person's.
+    /// Every trade with the order that made it; `None` for the operator's.
     trades: Vec<(Option<ClientOrderId>, OrderSide, Fill)>,
     position: Decimal,
     entry_price: Decimal,
@@ -127,8 +127,8 @@ impl Exchange {
             .is_none_or(|until| self.now >= *until)
     }
 
-    /// A person adds to the position or reduces it.
-    fn trade_by_hand(&mut self, random: &mut Random) {
+    /// The operator adds to the position or reduces it.
+    fn trade_manually(&mut self, random: &mut Random) {
         let quantity = Qty::from_units((1 + random.below(20)) * 1_000_000);
         let leg = if random.below(2) == 0 {
             Leg::Entry
@@ -454,7 +454,7 @@ impl Run {
             return;
         };
         match &self.book.state.phase {
-            // Also without a surplus: a person may have closed what appeared.
+            // Also without a surplus: the operator may have closed what appeared.
             BookPhase::Flat => self.query_lost_entries(),
             BookPhase::Open(_) if !surplus.is_zero() => self.query_trades(),
             BookPhase::Open(_) if !found.is_protected => {
@@ -555,7 +555,7 @@ impl Run {
         self.exchange.now += self.random.below(1_500) + 1;
         let by = self.random.around_zero(1_500);
         match self.random.below(13) {
-            12 => self.exchange.trade_by_hand(&mut self.random),
+            12 => self.exchange.trade_manually(&mut self.random),
             0 => self.exchange.deliver(),
             1 => self.exchange.move_price(by * 4),
             2 => self.exchange.pay_funding(),
@@ -572,10 +572,10 @@ impl Run {
 
     fn check_always(&self) {
         if let BookPhase::Open(position) = &self.book.state.phase {
-            let by_hand = self.book.state.orders.iter().filter(|o| {
+            let manual = self.book.state.orders.iter().filter(|o| {
                 o.order.leg == Leg::Entry && o.order.reason == Some(ExitReason::External)
             });
-            let by_hand: i64 = by_hand
+            let manual: i64 = manual
                 .filter_map(|o| o.fill())
                 .map(|f| f.quantity.units())
                 .sum();
@@ -587,7 +587,7 @@ impl Run {
                 .filter(|o| self.book.state.order(&o.order.client_order_id).is_some())
                 .filter_map(|o| o.fill.map(|f| f.quantity.units()))
                 .sum();
-            assert_eq!(position.quantity.units(), filled + by_hand);
+            assert_eq!(position.quantity.units(), filled + manual);
         }
     }
 

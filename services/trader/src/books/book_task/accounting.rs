@@ -1,4 +1,4 @@
-//! What trading has cost: fees and profit of fills, funding, and trades that a person made. It is read when the exchange lists
+//! What trading has cost: fees and profit of fills, funding, and trades that the operator made. It is read when the exchange lists
 //! it, which may be late; nothing that protects a position waits for it.
 
 use std::time::Duration;
@@ -11,8 +11,8 @@ use trader_core::orders::{
 };
 
 use super::book::Book;
+use super::reconcile_error::ReconcileError;
 use super::reconcile_schedule::ReconcileSchedule;
-use super::reconciliation::ReconcileError;
 
 /// Unfinished queries in a row after which the operator is notified: about a minute.
 const REPORTED_AFTER: u32 = 10;
@@ -124,7 +124,7 @@ impl Book {
         Ok(self.decide(BookEvent::Execution(event)).await?)
     }
 
-    /// Books what a person traded since the entry.
+    /// Books what the operator traded since the entry.
     pub(super) async fn query_trades(
         &mut self,
         client: &dyn ExecutionClient,

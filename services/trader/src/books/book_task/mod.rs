@@ -7,6 +7,7 @@ mod breakers;
 mod entry_settings;
 mod execution;
 mod position_mismatch;
+mod reconcile_error;
 mod reconcile_schedule;
 mod reconciliation;
 pub(crate) mod recovery;

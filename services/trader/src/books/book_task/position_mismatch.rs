@@ -1,4 +1,4 @@
-//! A position on the exchange that differs from the journal: an entry that appears late, trades of a person, or nothing that
+//! A position on the exchange that differs from the journal: an entry that appears late, trades of the operator, or nothing that
 //! explains it. Only the last halts the book, and only after it has lasted.
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ use trader_core::book::{
 use trader_core::orders::{ClientOrderId, ExecutionReport, OrderCallOutcome, OrderSide};
 
 use super::book::Book;
+use super::reconcile_error::ReconcileError;
 use super::reconcile_schedule::ReconcileSchedule;
-use super::reconciliation::ReconcileError;
 
 /// Time between two looks at a position that the book did not open.
 const EXTERNAL_INTERVAL: Duration = Duration::from_secs(30);
@@ -39,7 +39,7 @@ impl Book {
             _ if self.has_recent_lost_entry(now) => {}
             _ if self.opened_by_us(client, surplus).await? => {}
             _ => {
-                // A person's position is theirs: it only prevents entries.
+                // The operator's position is theirs: it only prevents entries.
                 self.set_external_position(Some(surplus));
                 rounds.end_mismatch();
                 rounds.reconcile_after(EXTERNAL_INTERVAL);

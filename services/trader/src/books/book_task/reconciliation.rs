@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use exchange::{ExchangeError, ExecutionClient};
+use exchange::ExecutionClient;
 use tokio::time::sleep_until;
 use trader_core::book::{
     BookEvent, BookPhase, ExecutionEvent, Reconciliation, ReconciliationTask,
@@ -16,6 +16,7 @@ use trader_core::orders::{InstallationId, Order};
 
 use super::accounting::IsClosed;
 use super::book::{Book, BookTaskEnd};
+use super::reconcile_error::ReconcileError;
 use super::reconcile_schedule::ReconcileSchedule;
 
 /// Time between two reconciliations.
@@ -25,26 +26,6 @@ const LOST_ENTRY_INTERVAL: Duration = Duration::from_secs(30);
 /// Time a book may use at shutdown to resolve its orders. Longer than `recvWindow`, so that a lost stop order can be
 /// sent again; shorter than the shutdown deadline.
 const ORDER_DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
-
-/// Why a round failed.
-pub(super) enum ReconcileError {
-    /// The exchange did not answer, or rejected the query.
-    Exchange(ExchangeError),
-    /// The task of the book ends.
-    End(BookTaskEnd),
-}
-
-impl From<ExchangeError> for ReconcileError {
-    fn from(error: ExchangeError) -> Self {
-        Self::Exchange(error)
-    }
-}
-
-impl From<BookTaskEnd> for ReconcileError {
-    fn from(end: BookTaskEnd) -> Self {
-        Self::End(end)
-    }
-}
 
 impl Book {
     /// Reconciles the journal with the exchange before the first decision.

@@ -50,7 +50,7 @@ impl DecisionContext<'_> {
         })
     }
 
-    /// A container that was created and does not start, in Docker's words.
+    /// A container that was created and does not start, with Docker's text.
     pub(super) fn not_started(&self, container: &Container) -> Option<UnitRecord> {
         let for_ms = self
             .now

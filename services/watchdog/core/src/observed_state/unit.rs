@@ -6,7 +6,6 @@ use protocol::heartbeat::ProcessPhase;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 
-use super::ExcludedContainer;
 use crate::config::RestartBudget;
 use crate::container::{Container, ContainerHealth, Run, Status};
 use crate::decision_inputs::DecisionInputs;
@@ -16,6 +15,17 @@ use crate::model::Action;
 use crate::phase::UnitPhase;
 use crate::stop_request::{ObservedStop, StopRequest, StopVerdict};
 use crate::unit::Unit;
+
+/// A container with the label for supervision that cannot be supervised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExcludedContainer {
+    /// Name under which the container is listed.
+    pub unit: SubjectToken,
+    /// Id of the container.
+    pub container: String,
+    /// Why it is not supervised, in one line.
+    pub reason: String,
+}
 
 /// Heartbeats of a second process, each between two of the first one, after which it is reported. A new run sends one or
 /// two before it is observed.

@@ -1,4 +1,4 @@
-//! Trades of a person or another program that changed the position of a book. They are booked with their own prices and
+//! Trades of the operator or another program that changed the position of a book. They are booked with their own prices and
 //! fees, as orders of the reason `external`: what adds to the position as an entry, what reduces it as an exit.
 
 use protocol::time::UtcMs;

@@ -23,7 +23,7 @@ pub(super) fn open_quantity(state: &BookState, position: &Position) -> Qty {
     Qty::from_units((position.quantity.units() - closed_units(state)).max(0))
 }
 
-/// Whether the exits closed more than the book had opened: somebody added to the position, which is not booked yet.
+/// Whether the exits closed more than the book had opened: the operator added to the position, which is not booked yet.
 pub(super) fn is_overclosed(state: &BookState) -> bool {
     let BookPhase::Open(position) = &state.phase else {
         return false;

@@ -102,7 +102,7 @@ pub(super) fn next_protective_order(
 }
 
 /// Number of stop or target orders of a position that the exchange rejected. Transient rejections do not count: an exit
-/// would get them too. Nor does an order that ended without a rejection: a person may have canceled it.
+/// would get them too. Nor does an order that ended without a rejection: the operator may have canceled it.
 pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
     let counts = |o: &&TrackedOrder| match o.status {
         OrderStatus::ClosedUnfilled { code: Some(code) } => {

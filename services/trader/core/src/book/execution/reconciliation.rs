@@ -180,7 +180,7 @@ pub struct Reconciliation {
     pub missing_orders: Vec<Order>,
     /// Position on the exchange minus the book's, in signed base units. `None` while an order is in flight or missing.
     pub position_difference: Option<Decimal>,
-    /// Whether working stops, whoever placed them, close the exchange's position. True without a position.
+    /// Whether working stops of any client close the exchange's position. True without a position.
     pub is_protected: bool,
 }
 
