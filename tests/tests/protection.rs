@@ -144,7 +144,7 @@ async fn position_of_a_halted_book_gets_a_stop_when_it_loses_its_own() {
     system.wait_until_protected().await;
     let client = system.exchange_client();
     let foreign = format!(
-        "symbol={SYMBOL}&side=BUY&type=LIMIT&quantity=0.01&price=20000&timeInForce=GTC\
+        "symbol={SYMBOL}&side=SELL&type=LIMIT&quantity=0.01&price=42000&timeInForce=GTC&reduceOnly=true\
          &newClientOrderId=ba-zzzzzz-57kto0gwqguoe0000"
     );
     client
@@ -173,7 +173,7 @@ async fn position_of_a_halted_book_gets_a_stop_when_it_loses_its_own() {
 
 #[tokio::test]
 async fn entry_that_appears_late_is_protected_and_managed() {
-    let system = LiveSystem::start(&[(30, UP)], SPEED).await;
+    let system = LiveSystem::start(&[(14, UP)], SPEED).await;
     // Executed, answered with an error, and not shown for 12 s; the order can arrive for one second at this speed.
     let lost = json!({"fault": "fail-after", "status": 503, "code": -1007, "method": "POST", "path": "/fapi/v1/order"});
     system.arm_fault(&lost).await;

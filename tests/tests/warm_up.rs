@@ -13,7 +13,7 @@ use bearish_tests::system::System;
 /// Starts a trader on this many symbols; returns the time until every book is ready.
 async fn time_to_ready(count: usize, limit: Duration) -> Duration {
     // Not every contract is a perpetual that trades now.
-    let contracts = (count * 3 / 2).to_string();
+    let contracts = (count * 5 / 2).to_string();
     let system = System::start(&[("SIM_CONTRACTS", &contracts), ("SIM_SPEED", "1")]).await;
     let symbols = system.exchange.perpetuals().await;
     let symbols = symbols[..count].join(",");

@@ -390,7 +390,7 @@ mod tests {
             assert!(!sentences.contains(&sentence), "{sentence}");
             sentences.push(sentence);
         }
-        assert_eq!(sentences.len(), 20, "{error}");
+        assert_eq!(sentences.len(), 22, "{error}");
         assert_eq!(
             SignalRejection::StaleSignal.describe(),
             "the signal was older than one candle when it arrived"

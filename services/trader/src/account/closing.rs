@@ -65,7 +65,11 @@ impl LatchTimes {
                 match record {
                     AccountRecord::Latched(_) => {
                         let notified_at = at;
-                        times = Some(Self { seq, at, notified_at });
+                        times = Some(Self {
+                            seq,
+                            at,
+                            notified_at,
+                        });
                     }
                     AccountRecord::StillOpen(_) => {
                         times = times.map(|latch| Self {
@@ -140,7 +144,8 @@ impl ClosingAccount {
             self.read_journals(ctx).await?;
             self.is_read_due = false;
         }
-        let is_reminder_due = self.notified_at.elapsed() >= reminder_interval(state.closing.reminders);
+        let is_reminder_due =
+            self.notified_at.elapsed() >= reminder_interval(state.closing.reminders);
         let mut positions = self.open_in_journals(ctx);
         if let Some(client) = &ctx.execution_client
             && (positions.is_empty() || is_reminder_due)

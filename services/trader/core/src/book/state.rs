@@ -421,7 +421,7 @@ impl BookState {
     }
 
     fn order_intended(&mut self, order: &Order) {
-        if order.leg == Leg::Entry {
+        if order.leg == Leg::Entry && order.reason != Some(ExitReason::External) {
             // It replaces an entry that a filter refused.
             self.orders.clear();
         }

@@ -287,11 +287,17 @@ fn latched_account_is_reported_flat_once_and_open_after_each_interval() {
     );
     handle_event(&mut state, &command_received(1, AccountCommand::Flatten));
     let one = ["BTCUSDT"];
-    assert_eq!(reported(&mut state, &closing_checked(&one, 59, 59)), nothing);
+    assert_eq!(
+        reported(&mut state, &closing_checked(&one, 59, 59)),
+        nothing
+    );
     let open = ["account_still_open"];
     assert_eq!(reported(&mut state, &closing_checked(&one, 60, 60)), open);
     assert_eq!(state.closing.reminders, 1);
-    assert_eq!(reported(&mut state, &closing_checked(&one, 179, 119)), nothing);
+    assert_eq!(
+        reported(&mut state, &closing_checked(&one, 179, 119)),
+        nothing
+    );
     assert_eq!(reported(&mut state, &closing_checked(&one, 180, 120)), open);
     assert_eq!(
         reported(&mut state, &closing_checked(&[], 181, 1)),

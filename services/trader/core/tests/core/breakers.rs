@@ -69,7 +69,11 @@ fn observed_breaker_is_recorded_when_it_trips_and_when_it_resets() {
         );
         assert!(book.state.tripped_breakers.contains(&breaker));
         assert_eq!(check(&mut book, 5, &[(breaker, false)]), [reset(breaker)]);
-        assert_eq!(check(&mut book, 6, &[(breaker, false)]), [], "reported once");
+        assert_eq!(
+            check(&mut book, 6, &[(breaker, false)]),
+            [],
+            "reported once"
+        );
     }
 }
 

@@ -564,10 +564,16 @@ fn a_loss_beyond_the_breaker_is_closed_once() {
     assert_eq!(kinds, ["order_intended", "breaker_tripped"]);
     assert!(live.book.candle(candle(32, fall), None).is_empty());
     live.close_with(Leg::Exit, "38700", "-325");
-    let Some(BookRecord::PositionClosed(trade)) = live.book.journal.last() else {
-        panic!("{:?}", live.book.journal.last())
-    };
-    assert_eq!(trade.reason, ExitReason::PositionLoss);
+    let closed = live
+        .book
+        .journal
+        .iter()
+        .rev()
+        .find_map(|record| match record {
+            BookRecord::PositionClosed(trade) => Some(trade.reason),
+            _ => None,
+        });
+    assert_eq!(closed, Some(ExitReason::PositionLoss));
 }
 
 #[test]

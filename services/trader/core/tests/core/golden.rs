@@ -114,9 +114,9 @@ fn every_record_is_written_and_read_as_committed() {
             "capital_changed",
             "signal_rejected",
             "funding_paid",
-            "entries_locked",
             "breaker_tripped",
             "breaker_reset",
+            "entries_locked",
             "book_halted",
             "book_unhalted",
             "order_intended",
@@ -183,6 +183,7 @@ fn operator_event_is_made_of_money_changes_and_required_actions() {
             | BookRecord::OrderFilled { .. }
             | BookRecord::OrderClosedUnfilled { code: None, .. }
             | BookRecord::OrderCostsRecorded { .. }
+            | BookRecord::EntryAdopted(_)
             | BookRecord::EntriesLocked {
                 lock: EntryLockKind::CooldownPeriod | EntryLockKind::ConsecutiveLosses,
                 ..

@@ -30,7 +30,7 @@ impl Book {
     ) -> Result<(), ReconcileError> {
         let lasted = rounds.note_mismatch();
         if self.external_position != Some(surplus) {
-            tracing::warn!(symbol = %self.symbol, %surplus, "position on the exchange differs from the journal");
+            tracing::warn!(symbol = %self.symbol, %surplus, "position mismatch between exchange and journal");
         }
         let now = client.now().await?;
         match &self.state.phase {
