@@ -128,13 +128,13 @@ async fn account_breaker_latches_until_an_operator_unlatches() {
         let state = bearish_tests::journals::fold_book(&entries);
         assert!(state.position().is_none(), "{key}: {:?}", state.phase);
     }
-    let told = latch_events(&system).await;
+    let reported = latch_events(&system).await;
     let [
         EventBody::AccountLatched { positions, .. },
         EventBody::AccountFlattened { trades, pnl, .. },
-    ] = &told[..]
+    ] = &reported[..]
     else {
-        panic!("{told:?}");
+        panic!("{reported:?}");
     };
     assert_eq!((positions.len(), *trades), (1, 1));
     assert!(pnl.is_sign_negative(), "{pnl}");
@@ -249,8 +249,8 @@ async fn halted_book_of_a_latched_paper_account_is_reported_until_it_is_unhalted
         "{:?}",
         trader.err()
     );
-    let told = latch_events(&system).await;
-    let kinds: Vec<&str> = told.iter().map(EventBody::kind).collect();
+    let reported = latch_events(&system).await;
+    let kinds: Vec<&str> = reported.iter().map(EventBody::kind).collect();
     assert_eq!(
         kinds,
         ["account_latched", "account_still_open", "account_flattened"]
@@ -334,13 +334,13 @@ async fn operator_pauses_and_resumes_entries_and_flattens_the_account() {
     );
     let latch = wait_for_latch_id(&system).await;
     assert!(latch.starts_with("operator-"), "{latch}");
-    let told = latch_events(&system).await;
+    let reported = latch_events(&system).await;
     let [
         EventBody::AccountLatched { positions, .. },
         EventBody::AccountFlattened { trades: 0, .. },
-    ] = &told[..]
+    ] = &reported[..]
     else {
-        panic!("{told:?}");
+        panic!("{reported:?}");
     };
     assert!(positions.is_empty(), "{positions:?}");
     let (code, output) =

@@ -31,7 +31,7 @@ fn start_with_metrics(setup: &TraderSetup) -> (Trader, SocketAddr) {
     (setup.start(), address)
 }
 
-/// Waits for the event of a trip (or of a reset), then looks at log and metric.
+/// Waits for the event of a trip (or of a reset), then checks log and metric.
 async fn wait_for_breaker(
     bus: &Bus,
     trader: &Trader,

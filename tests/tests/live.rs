@@ -117,7 +117,7 @@ async fn latch_events(system: &LiveSystem) -> Vec<EventBody> {
 }
 
 #[tokio::test]
-async fn emergency_stop_tells_what_is_still_open_until_the_account_is_flat() {
+async fn emergency_stop_reports_what_is_still_open_until_the_account_is_flat() {
     let system = LiveSystem::start(&[], SPEED).await;
     let setup = system.trader_setup("one");
     let mut trader = setup.start();

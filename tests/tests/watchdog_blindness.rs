@@ -25,7 +25,7 @@ use watchdog_core::record::{SupervisionRecord, UnitRecord};
 
 const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 /// Time within which the operator must be notified.
-const REPORT_DEADLINE: Duration = Duration::from_secs(60);
+const REPORT_DEADLINE: Duration = Duration::from_mins(1);
 /// Long enough for a wrong decision to show.
 const SETTLE_TIME: Duration = Duration::from_secs(6);
 const HOUR_MS: i64 = 3_600_000;

@@ -81,7 +81,7 @@ impl DockerEvent {
 }
 
 /// Number of events at the beginning of Docker's history that Docker's own start caused: after a crash it stops the
-/// containers that survived before it starts any. Applies only if Docker is known to have been away.
+/// containers that survived before it starts any. Applies only if Docker is known to have been absent.
 pub fn startup_stops(history: &[DockerEvent]) -> usize {
     let is_end = |event: &DockerEvent| matches!(event.action, "kill" | "die" | "stop" | "oom");
     history

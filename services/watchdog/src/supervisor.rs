@@ -228,7 +228,7 @@ impl Supervisor {
 
     async fn observe(&mut self, event: SupervisionEvent) -> Result<(), TermEnd> {
         let now = self.now();
-        // Not at every heartbeat: every unit is looked at.
+        // Not at every heartbeat: every unit is inspected.
         let is_about_docker = !matches!(
             event,
             SupervisionEvent::HeartbeatReceived { .. }
@@ -277,7 +277,7 @@ impl Supervisor {
     }
 
     /// Records the begin and the end of a blindness, and publishes it with the heartbeats. Comes before the decisions
-    /// about units: what was missed is told from the state before them.
+    /// about units: what was missed is reported from the state before them.
     async fn update_blindness(&mut self) -> Result<(), TermEnd> {
         let now = self.now();
         if let Some(record) = decide::blindness_record(&self.state, &self.observed, now) {

@@ -68,9 +68,10 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         EventBody::UnitQuarantined { .. }
         | EventBody::UnitStopped { .. }
         | EventBody::UnitRestartSkipped { .. }
-        | EventBody::UnitHealthCritical { .. }
-        | EventBody::UnitWarning { .. }
-        | EventBody::UnitStopFailed { .. } => unit_state_text(body, hints),
+        | EventBody::UnitHealthCritical { .. } => unit_state_text(body, hints),
+        EventBody::UnitWarning { .. } | EventBody::UnitStopFailed { .. } => {
+            unit_attention_text(body, hints)
+        }
         EventBody::UnitCommandExecuted { .. }
         | EventBody::OperatorCommandExecuted { .. }
         | EventBody::UnauthorizedCommand { .. } => command_text(body, hints),
@@ -676,6 +677,32 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 ),
             ],
         ),
+        EventBody::UnitHealthCritical {
+            unit,
+            for_ms,
+            reason,
+        } => row(
+            format!(
+                "⚠️ CRITICAL FOR {}: {}",
+                format_ms(*for_ms),
+                trader_label(unit.as_str())
+            ),
+            [
+                field("Reason", reason),
+                field(
+                    "Open positions",
+                    unmanaged_positions(mode_of(unit), "the trader recovers"),
+                ),
+                format!("Action: check with {}", hints.explain(unit)),
+            ],
+        ),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn unit_attention_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
+    let text = match body {
         EventBody::UnitWarning { unit, reason } => row(
             format!("⚠️ ATTENTION: {}", trader_label(unit.as_str())),
             [
@@ -696,25 +723,6 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 ),
                 "Next: the watchdog continues to try; other units are not affected".to_owned(),
                 "Action: restart Docker or the host, if it lasts".to_owned(),
-            ],
-        ),
-        EventBody::UnitHealthCritical {
-            unit,
-            for_ms,
-            reason,
-        } => row(
-            format!(
-                "⚠️ CRITICAL FOR {}: {}",
-                format_ms(*for_ms),
-                trader_label(unit.as_str())
-            ),
-            [
-                field("Reason", reason),
-                field(
-                    "Open positions",
-                    unmanaged_positions(mode_of(unit), "the trader recovers"),
-                ),
-                format!("Action: check with {}", hints.explain(unit)),
             ],
         ),
         _ => return None,

@@ -76,7 +76,28 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
             reason: reason.clone(),
             until: *until,
         }),
-        BookRecord::OrderOutcomeUnknown { client_order_id: id, error, .. } => Some(EventBody::OrderOutcomeUnknown {
+        BookRecord::OrderOutcomeUnknown { .. } | BookRecord::OrderClosedUnfilled { .. } => {
+            order_failed(book, record)
+        }
+        BookRecord::BookUnhalted { by, reason } => Some(EventBody::BookUnhalted {
+            book,
+            by: by.clone(),
+            reason: reason.clone(),
+        }),
+        BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
+            book,
+            reason: reason.clone(),
+        }),
+    }
+}
+
+fn order_failed(book: BookKey, record: &BookRecord) -> Option<EventBody> {
+    match record {
+        BookRecord::OrderOutcomeUnknown {
+            client_order_id: id,
+            error,
+            ..
+        } => Some(EventBody::OrderOutcomeUnknown {
             book,
             leg: id.leg().to_string(),
             client_order_id: id.to_string(),
@@ -93,15 +114,7 @@ pub fn operator_event(book: &BookKey, record: &BookRecord) -> Option<EventBody> 
             code: *code,
             reason: reason.clone(),
         }),
-        BookRecord::BookUnhalted { by, reason } => Some(EventBody::BookUnhalted {
-            book,
-            by: by.clone(),
-            reason: reason.clone(),
-        }),
-        BookRecord::BookHalted { reason } => Some(EventBody::BookHalted {
-            book,
-            reason: reason.clone(),
-        }),
+        _ => None,
     }
 }
 

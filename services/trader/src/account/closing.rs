@@ -127,7 +127,7 @@ impl ClosingAccount {
     }
 
     /// Notes that the operator has been notified what is open.
-    pub(super) fn mark_told(&mut self) {
+    pub(super) fn mark_notified(&mut self) {
         self.notified_at = Instant::now();
     }
 

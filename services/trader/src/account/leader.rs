@@ -364,7 +364,7 @@ impl<'a> AccountLeader<'a> {
             AccountRecord::Unlatched(_) => self.closing = None,
             AccountRecord::StillOpen(_) => {
                 if let Some(closing) = &mut self.closing {
-                    closing.mark_told();
+                    closing.mark_notified();
                 }
             }
             AccountRecord::AccountOpened { .. }

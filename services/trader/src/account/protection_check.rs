@@ -47,7 +47,7 @@ struct Unprotected {
     symbol: SubjectToken,
     /// Quantity in base units: positive long, negative short.
     quantity: Decimal,
-    /// Price at which the stop belongs; `None` if nothing is known of it.
+    /// Price at which the stop belongs; `None` if the price is unknown.
     stop_price: Option<Price>,
 }
 
@@ -173,7 +173,7 @@ impl ProtectionCheck<'_> {
         Ok(stops)
     }
 
-    /// Notes since when positions are without a stop, and tells the operator of the end of what was told.
+    /// Notes since when positions are without a stop, and reports the end of what was reported.
     fn note(&mut self, unprotected: &[Unprotected]) {
         let mut known = self.ctx.protection_status.lock();
         known.retain(|symbol, _| unprotected.iter().any(|u| u.symbol == *symbol));

@@ -16,7 +16,7 @@ const MAX_TIMES: usize = 64;
 const MAX_ERROR_CHARS: usize = 200;
 /// Characters of an error that are shown.
 const MAX_EXAMPLE_CHARS: usize = 300;
-/// Shortest word that can be a hexadecimal id.
+/// Shortest token that can be a hexadecimal id.
 const MIN_ID_LENGTH: usize = 8;
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -180,32 +180,32 @@ fn example(reason: &RestartReason, last_error: Option<&str>) -> String {
 fn without_numbers(error: &str) -> String {
     let text: String = error.chars().take(MAX_ERROR_CHARS).collect();
     let mut out = String::with_capacity(text.len());
-    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-        let end = word
+    for token in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let end = token
             .find(|c: char| !c.is_ascii_alphanumeric())
-            .unwrap_or(word.len());
-        let (word, separator) = word.split_at(end);
-        if is_hex_id(word) {
+            .unwrap_or(token.len());
+        let (token, separator) = token.split_at(end);
+        if is_hex_id(token) {
             out.push('#');
         } else {
-            push_without_digits(&mut out, word);
+            push_without_digits(&mut out, token);
         }
         out.push_str(separator);
     }
     out
 }
 
-/// Whether a word is an id such as Docker's: hexadecimal, long, and not a plain word or number.
-fn is_hex_id(word: &str) -> bool {
-    word.len() >= MIN_ID_LENGTH
-        && word.bytes().all(|b| b.is_ascii_hexdigit())
-        && word.bytes().any(|b| b.is_ascii_digit())
-        && word.bytes().any(|b| b.is_ascii_alphabetic())
+/// Whether a token is an id such as Docker's: hexadecimal, long, and not a plain token or number.
+fn is_hex_id(token: &str) -> bool {
+    token.len() >= MIN_ID_LENGTH
+        && token.bytes().all(|b| b.is_ascii_hexdigit())
+        && token.bytes().any(|b| b.is_ascii_digit())
+        && token.bytes().any(|b| b.is_ascii_alphabetic())
 }
 
-fn push_without_digits(out: &mut String, word: &str) {
+fn push_without_digits(out: &mut String, token: &str) {
     let mut is_in_number = false;
-    for c in word.chars() {
+    for c in token.chars() {
         if !c.is_ascii_digit() {
             out.push(c);
         } else if !is_in_number {

@@ -234,7 +234,7 @@ pub enum UnitRecord {
     },
     /// The container was removed.
     ContainerRemoved,
-    /// No new container followed the removal of a unit that nobody had stopped.
+    /// No new container followed the removal of a unit that no operator had stopped.
     RemovalConfirmed,
     /// The container exists and may not be supervised, or was created and never started.
     NotSupervised {

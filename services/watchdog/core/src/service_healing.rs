@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn health_check_that_cannot_be_run_is_named_in_dockers_words() {
+    fn health_check_that_cannot_be_run_is_named_with_dockers_text() {
         for (error, expected) in [
             (
                 "OCI runtime exec failed: no such file",

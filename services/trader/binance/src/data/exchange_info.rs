@@ -276,9 +276,13 @@ mod tests {
             assert_eq!(listing.filters, None);
             obstacle_in(&listing)
         };
-        let no_tick = broken(|rules| drop(rules.filters.remove(0)));
+        let no_tick = broken(|rules| {
+            rules.filters.remove(0);
+        });
         assert!(no_tick.contains("no PRICE_FILTER"), "{no_tick}");
-        let no_notional = broken(|rules| drop(rules.filters.remove(3)));
+        let no_notional = broken(|rules| {
+            rules.filters.remove(3);
+        });
         assert!(no_notional.contains("no MIN_NOTIONAL"), "{no_notional}");
         let zero = broken(|rules| {
             rules.filters[0] = Filter::Price {

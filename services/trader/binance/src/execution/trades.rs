@@ -36,7 +36,7 @@ impl BinanceExecutionClient {
         quantity: Qty,
     ) -> Result<Option<FillCosts>, ExchangeError> {
         let trades = self.trades_of_order(symbol, exchange_order_id).await?;
-        let mut traded = Decimal::ZERO;
+        let mut quantity_traded = Decimal::ZERO;
         let mut sum = FillCosts::default();
         for trade in trades.values() {
             if trade.order_id != exchange_order_id {
@@ -44,13 +44,13 @@ impl BinanceExecutionClient {
                     format!("a trade of another order than {exchange_order_id} was answered");
                 return Err(retry(WHAT, reason));
             }
-            traded = add(traded, trade.qty)?;
+            quantity_traded = add(quantity_traded, trade.qty)?;
             let costs = self.costs_of(trade).await?;
             sum.fee = add(sum.fee, costs.fee)?;
             sum.fee_in_other_assets = add(sum.fee_in_other_assets, costs.fee_in_other_assets)?;
             sum.realized_pnl = add(sum.realized_pnl, costs.realized_pnl)?;
         }
-        Ok((traded == quantity.to_decimal()).then_some(sum))
+        Ok((quantity_traded == quantity.to_decimal()).then_some(sum))
     }
 
     /// Queries the symbol's trades, as [`exchange::ExecutionClient::fills_since`] states.
@@ -113,11 +113,11 @@ impl BinanceExecutionClient {
             let page = self.trade_page(symbol, Span::Time(start)).await?;
             let next = start.saturating_add(SPAN_MS);
             let is_last = next > now.0;
-            if !page.is_empty() && !(is_last && page.len() < PAGE) {
-                return self.all_from(symbol, by_id(page)).await;
-            }
-            if is_last {
+            if is_last && page.len() < PAGE {
                 return Ok(by_id(page));
+            }
+            if !page.is_empty() {
+                return self.all_from(symbol, by_id(page)).await;
             }
             start = next;
         }

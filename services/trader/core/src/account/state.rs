@@ -81,7 +81,7 @@ pub struct AccountState {
     pub recorded_value: Option<AccountValue>,
     /// The active latch; `None` while the account is not latched.
     pub latch: Option<Latch>,
-    /// What the operator was told about the close of the latched account.
+    /// What was reported about the close of the latched account.
     pub closing: ClosingProgress,
     /// Active pauses of entries.
     pub pauses: Vec<Pause>,

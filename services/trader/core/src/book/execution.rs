@@ -36,7 +36,7 @@ use crate::fill_model;
 use crate::fixed_point::{Qty, notional};
 use crate::orders::{
     AccountTrade, ClientOrderId, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, Order,
-    OrderCallOutcome, OrderStatus, OrderType,
+    OrderCallOutcome, OrderStatus, OrderType, TrackedOrder,
 };
 use crate::strategy::Signal;
 use crate::symbol_filters::{SymbolFilters, is_filter_error};
@@ -292,7 +292,7 @@ fn stop_missing(context: DecisionContext<'_>, state: &BookState, now: UtcMs) -> 
     let BookPhase::Open(position) = &state.phase else {
         return Vec::new();
     };
-    let has_ended = newest_order(state, Leg::Stop).is_none_or(|order| order.is_final());
+    let has_ended = newest_order(state, Leg::Stop).is_none_or(TrackedOrder::is_final);
     if !has_ended || open_quantity(state, position) == Qty::ZERO {
         return Vec::new();
     }

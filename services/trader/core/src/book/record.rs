@@ -32,10 +32,6 @@ pub struct Writer {
 /// One fact in a book's journal. Times are exchange times; the batch carries the writer's time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a batch has few records, and the large one is the first of a writer"
-)]
 pub enum BookRecord {
     /// Another process writes this journal from here on.
     WriterChanged {

@@ -1,5 +1,5 @@
-//! A live book on an exchange that loses answers, rejects, fills in part, is slow and shows executed orders late, while a
-//! person trades beside it and the book's writer crashes at random times. Seeded: a failing seed is named and can be run
+//! A live book on an exchange that loses answers, rejects, fills in part, is slow and shows executed orders late, while the
+//! operator trades beside it and the book's writer crashes at random times. Seeded: a failing seed is named and can be run
 //! alone.
 //!
 //! After every step: no order is submitted twice, none is executed twice, the book never has more than

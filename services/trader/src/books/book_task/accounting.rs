@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use exchange::{ExchangeError, ExecutionClient};
 use protocol::time::UtcMs;
-use trader_core::book::{BookEvent, ExecutionEvent, ExitReason, reconciliation_tasks};
+use trader_core::book::{
+    BookEvent, ExecutionEvent, ExitReason, ReconciliationTask, reconciliation_tasks,
+};
 use trader_core::orders::{
     AccountTrade, ClientOrderId, ExecutionReport, Fill, Order, OrderCallOutcome, OrderStatus,
 };
@@ -40,7 +42,7 @@ impl Book {
         }
         let now = client.now().await?;
         let tasks = reconciliation_tasks(&self.state, now).into_iter();
-        for task in tasks.filter(|task| task.is_accounting()) {
+        for task in tasks.filter(ReconciliationTask::is_accounting) {
             match self.run_task(client, task).await {
                 Ok(()) => {}
                 Err(ReconcileError::Exchange(error)) => {
@@ -51,7 +53,7 @@ impl Book {
             }
         }
         let left = reconciliation_tasks(&self.state, now);
-        if left.iter().any(|task| task.is_accounting()) {
+        if left.iter().any(ReconciliationTask::is_accounting) {
             let missing = ExchangeError::retry("costs", "the exchange does not list them yet");
             self.accounting_failed(rounds, &missing);
         } else {
@@ -63,7 +65,7 @@ impl Book {
     fn accounting_failed(&mut self, rounds: &mut ReconcileSchedule, error: &ExchangeError) {
         let pause: Option<Duration> = match error {
             ExchangeError::Retry { after, .. } => *after,
-            _ => None,
+            ExchangeError::Rejected { .. } => None,
         };
         let unfinished = rounds.delay_accounting(pause);
         tracing::debug!(symbol = %self.symbol, %error, unfinished, "costs not known yet");

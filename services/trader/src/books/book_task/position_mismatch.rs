@@ -15,9 +15,9 @@ use super::book::Book;
 use super::reconcile_error::ReconcileError;
 use super::reconcile_schedule::ReconcileSchedule;
 
-/// Time between two looks at a position that the book did not open.
+/// Time between two comparisons of a position that the book did not open.
 const EXTERNAL_INTERVAL: Duration = Duration::from_secs(30);
-/// How far back the trades of a position are looked for that the book did not open.
+/// How far back the trades of a position that the book did not open are queried.
 const LOOK_BACK: Duration = Duration::from_hours(24);
 
 impl Book {
@@ -133,12 +133,11 @@ impl Book {
         if self.external_position == position {
             return;
         }
-        match position {
-            Some(quantity) => {
-                tracing::warn!(symbol = %self.symbol, %quantity,
-                    "external position found; no entries until it is closed");
-            }
-            None => tracing::info!(symbol = %self.symbol, "external position closed"),
+        if let Some(quantity) = position {
+            tracing::warn!(symbol = %self.symbol, %quantity,
+                "external position found; no entries until it is closed");
+        } else {
+            tracing::info!(symbol = %self.symbol, "external position closed");
         }
         self.external_position = position;
     }

@@ -112,7 +112,7 @@ impl ReconcileSchedule {
             ExchangeError::Retry { after, .. } => {
                 (RETRY_DELAY, after.unwrap_or(RETRY_DELAY).max(RETRY_DELAY))
             }
-            _ => (REJECTED_RETRY_DELAY, REJECTED_RETRY_DELAY),
+            ExchangeError::Rejected { .. } => (REJECTED_RETRY_DELAY, REJECTED_RETRY_DELAY),
         };
         let now = Instant::now();
         self.queries_resting_orders = true;

@@ -1,4 +1,4 @@
-//! What the operator has to know about a unit although no run of it ended: a container that is not supervised, that was
+//! What the operator has to know about a unit although none of its runs ended: a container that is not supervised, that was
 //! removed, that never starts or that cannot be stopped, and commands that expired.
 
 use protocol::duration::format_ms;

@@ -100,7 +100,7 @@ fn excluded_unit_is_shown_with_its_reason_and_comes_back() {
 }
 
 #[test]
-fn container_that_was_created_and_not_started_is_reported_in_dockers_words() {
+fn container_that_was_created_and_not_started_is_reported_with_dockers_text() {
     let mut rig = Rig::running(DEFAULT_FLAGS);
     rig.remove();
     let mut made = crate::support::Rig::running(DEFAULT_FLAGS)
@@ -138,7 +138,7 @@ fn stop_that_waited_for_the_inspection_belongs_to_the_run_that_it_shows() {
     let mut rig = Rig::running(RESTART_AT_ONCE);
     rig.dies(1);
     rig.send_heartbeat(ProcessPhase::Running);
-    // Docker started and stopped another run before anything of it was observed.
+    // Docker started and stopped another run before anything was observed.
     rig.mono += 1_000;
     rig.begin();
     let (container, at) = (rig.run().container, rig.now().clock.utc);
