@@ -112,7 +112,8 @@ async fn killed_trader_container_restarts_with_its_position_and_trades_on() {
     stack.assert_no_secret_in_logs(&[&trader]).await;
 }
 
-/// Waits for the first record after `known` batches of the book's journal that is no change of writer.
+/// Waits for the first record after `known` batches of the book's journal that is neither a change of writer nor a rejected
+/// signal.
 async fn wait_for_exit(bus: &Bus, book: &BookKey, known: usize) -> BookRecord {
     eventually("a record after the restart", EXIT_TIMEOUT, async || {
         let entries = journals::read_book(bus, book).await;
@@ -120,7 +121,13 @@ async fn wait_for_exit(bus: &Bus, book: &BookKey, known: usize) -> BookRecord {
             .into_iter()
             .skip(known)
             .flat_map(|s| s.batch.records);
-        new.find(|record| !matches!(record, BookRecord::WriterChanged { .. }))
+        let is_other = |record: &BookRecord| {
+            !matches!(
+                record,
+                BookRecord::WriterChanged { .. } | BookRecord::SignalRejected { .. }
+            )
+        };
+        new.find(is_other)
     })
     .await
 }

@@ -67,6 +67,7 @@ pub async fn run(ctx: Arc<Context>, shutdown: CancellationToken) -> Result<(), E
         client: &*client,
         reported: BTreeMap::new(),
         is_scarce: false,
+        differences: BTreeMap::new(),
     };
     let checking = async {
         loop {
@@ -84,6 +85,8 @@ struct ProtectionCheck<'a> {
     /// Positions of which the operator knows that they have, or had, no stop, with the time since when.
     reported: BTreeMap<SubjectToken, Instant>,
     is_scarce: bool,
+    /// Positions of the last check that differ from the books, by symbol.
+    differences: BTreeMap<SubjectToken, Decimal>,
 }
 
 impl ProtectionCheck<'_> {
@@ -122,8 +125,9 @@ impl ProtectionCheck<'_> {
         if is_scarce { SCARCE_INTERVAL } else { INTERVAL }
     }
 
-    async fn find_unprotected(&self) -> Result<Vec<Unprotected>, ExchangeError> {
+    async fn find_unprotected(&mut self) -> Result<Vec<Unprotected>, ExchangeError> {
         let positions = self.client.positions().await?;
+        self.note_differences(&positions);
         let requirements = self.ctx.book_registry.stop_requirements();
         let ours: Vec<Unprotected> = positions
             .iter()
@@ -149,6 +153,26 @@ impl ProtectionCheck<'_> {
             !WorkingStop::protect(of_symbol.map(|(_, stop)| *stop), position.quantity)
         };
         Ok(ours.into_iter().filter(is_unprotected).collect())
+    }
+
+    /// Wakes the books whose position on the exchange has become another one than they know of.
+    fn note_differences(&mut self, positions: &[ExchangePosition]) {
+        let known = self.ctx.book_registry.summaries().into_iter();
+        let differences: BTreeMap<SubjectToken, Decimal> = known
+            .map(|book| {
+                let symbol = book.book.symbol;
+                let of_symbol = positions.iter().filter(|p| p.symbol == symbol.as_str());
+                let held: Decimal = of_symbol.map(|position| position.quantity).sum();
+                (symbol, held - book.position_quantity)
+            })
+            .filter(|(_, difference)| !difference.is_zero())
+            .collect();
+        for (symbol, difference) in &differences {
+            if self.differences.get(symbol) != Some(difference) {
+                self.client.hint(symbol);
+            }
+        }
+        self.differences = differences;
     }
 
     async fn working_stops(
