@@ -10,7 +10,8 @@ fn main() -> Status {
     let code = match process::parse::<Cli>() {
         Err(code) => code,
         Ok(cli) => match cli.command {
-            None => process::run(app::run()),
+            // One thread: a handler that does not return stops the whole loop, which the hang detector finds.
+            None => process::run_single_threaded(app::run()),
             Some(Command::Health(output)) => process::run(app::health(output)),
         },
     };
