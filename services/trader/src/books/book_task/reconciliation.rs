@@ -225,9 +225,6 @@ impl Book {
             self.query_order(client, order).await?;
         }
         self.log_external_orders(rounds, &found);
-        if let Some(from) = funding_unknown_since(&self.state) {
-            self.query_payments(client, from, IsClosed::No).await?;
-        }
         if self.has_recent_lost_entry(now) {
             self.query_lost_entries(client).await?;
         }
@@ -250,6 +247,10 @@ impl Book {
                 self.handle_position_mismatch(client, rounds, surplus)
                     .await?;
             }
+        }
+        // Last: what protects the position does not wait for what it costs.
+        if let Some(from) = funding_unknown_since(&self.state) {
+            self.query_payments(client, from, IsClosed::No).await?;
         }
         Ok(())
     }
