@@ -223,6 +223,41 @@ fn user_without_rights_on_docker_gets_the_command_that_grants_them() {
     }
 }
 
+/// Executables that stand in for the compiler: nothing is compiled in a test of what the script says before.
+fn failing_compiler() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let cargo = dir.path().join("cargo");
+    let text = "#!/bin/sh\n[ \"$1\" = --version ] && echo 'cargo 1.95.0' && exit\necho 'error: no compiler' >&2\nexit 101\n";
+    fs::write(&cargo, text).unwrap();
+    run_command(Command::new("chmod").arg("755").arg(cargo));
+    dir
+}
+
+#[test]
+fn first_start_says_how_long_compiling_takes_and_how_much_disk_it_needs() {
+    let (checkout, compiler) = (copied_checkout(), failing_compiler());
+    let path = std::env::var("PATH").unwrap();
+    let mut first = Command::new(checkout.path().join("scripts/up"));
+    first
+        .arg("--paper")
+        .env("COMPOSE_PROJECT_NAME", "unused")
+        .env("PATH", format!("{}:{path}", compiler.path().display()))
+        .env_remove("BEARISH_PROFILE")
+        .env_remove("BINARIES");
+    let expected = [
+        "compiling with cargo 1.95.0",
+        "the first time takes about 10 minutes on two cores, and 3 GB of disk",
+        "error: no compiler",
+        "compiling failed: cargo's error is above",
+    ];
+    assert_exit(&first.output().unwrap(), 69, &expected);
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    for announced in ["takes about ten minutes on two cores", "free disk"] {
+        assert!(readme.contains(announced), "{announced:?} is not in README.md");
+    }
+}
+
 #[test]
 fn second_start_at_the_same_time_is_rejected() {
     let (_dir, env_file) = settings();
