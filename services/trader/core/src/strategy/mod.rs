@@ -167,6 +167,8 @@ impl Signal {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::indicators::IndicatorValues;
     use crate::regime::{Momentum, Trend};
@@ -350,9 +352,8 @@ mod tests {
         let error = serde_json::from_str::<Strategy>("\"?\"")
             .unwrap_err()
             .to_string();
-        let variants = error.split('`').skip(3).step_by(2).collect::<Vec<_>>();
-        let mut names = Strategy::ALL.map(Strategy::as_str);
-        names.sort_unstable();
+        let variants: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
+        let names = BTreeSet::from(Strategy::ALL.map(Strategy::as_str));
         assert_eq!(variants, names, "{error}");
     }
 

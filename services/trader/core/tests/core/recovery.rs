@@ -28,6 +28,13 @@ fn bars(candles: &[Candle], bar: Interval) -> Vec<Candle> {
 
 /// The adaptive strategies signal wherever the others do, so the others must also run alone.
 const BASIC: [Strategy; 2] = [Strategy::OversoldBounce, Strategy::ShortTheRip];
+/// Strategies whose trades are counted: by name, so that a new strategy changes no count.
+const COUNTED: [Strategy; 4] = [
+    Strategy::AdaptiveOversoldBounce,
+    Strategy::AdaptiveShortTheRip,
+    Strategy::OversoldBounce,
+    Strategy::ShortTheRip,
+];
 
 /// A market state as at a start: warmed up from bars alone.
 fn warmed_up(candles: &[Candle], strategies: &[Strategy]) -> MarketState {
@@ -146,7 +153,7 @@ fn assert_same(other: &Book, whole: &Book, what: &str) {
 #[test]
 fn trader_restarted_at_any_record_makes_the_same_trades() {
     let mut trades = BTreeMap::new();
-    for (seed, strategies) in [(1, &Strategy::ALL[..]), (3, &BASIC), (4, &BASIC)] {
+    for (seed, strategies) in [(1, &COUNTED[..]), (3, &BASIC), (4, &BASIC)] {
         let whole =
             restart_at_every_record(seed, strategies, |seen, _| warmed_up(seen, strategies));
         for record in &whole.journal {
