@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::{ComponentState, ProcessPhase};
-use protocol::ids::Service;
+use protocol::ids::{ProcessRole, Service};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::components::ProcessStatus;
@@ -76,7 +76,7 @@ pub async fn run() -> Result<ExitCode, ExitError> {
         Err(exit) if exit.code == ExitCode::Success => return Ok(ExitCode::Success),
         Err(exit) => return Err(exit),
     };
-    let process = identity.process(Service::Notifier);
+    let process = identity.process(ProcessRole::Notifier);
     let (outbox, publisher) = outbox::channel(bus.clone(), process);
     log_allowed_users(&channel);
     let deps = Arc::new(DispatcherDeps {
@@ -141,7 +141,7 @@ async fn run_process(
     background_tasks.spawn(serve_health(deps, &stop_background)?);
     let heartbeats = HeartbeatPublisher::new(
         deps.bus.clone(),
-        Service::Notifier,
+        ProcessRole::Notifier,
         deps.identity.clone(),
         Arc::clone(&deps.process_status),
         settings.own.heartbeat_interval(),
