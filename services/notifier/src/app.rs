@@ -33,8 +33,9 @@ use crate::settings::Settings;
 use crate::{dead_man_ping, event_consumer, resend, update_poller};
 
 /// The streams a notifier reads or writes.
-const STREAMS: [&str; 5] = [
+const STREAMS: [&str; 6] = [
     streams::JOURNAL,
+    streams::EQUITY,
     streams::EVENTS,
     streams::REPORTS,
     streams::HEARTBEATS,
