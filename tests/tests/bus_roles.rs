@@ -170,7 +170,7 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
         "command.v1.notifier.resend",
         "journal.v1.account_command.paper.venue.account",
         "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.paper.venue.account",
-        "bus.API.CONSUMER.CREATE.REPORTS.c.report.v1.equity.>",
+        "bus.API.CONSUMER.CREATE.EQUITY.c.report.v1.equity.>",
         "bus.API.DIRECT.GET.REPORTS.report.v1.book.paper.venue.account.S",
         "journal.v1.notifier.operator",
         "lease.v1.notifier.operator",

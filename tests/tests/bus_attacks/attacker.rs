@@ -319,6 +319,8 @@ impl Attacker {
         let mut config = json!({"name": name, "ack_policy": "none", "filter_subject": filter, "deliver_policy": "all"});
         if let Some(deliver) = deliver {
             config["deliver_subject"] = json!(deliver);
+            // Its messages have a reply subject, as a request has.
+            config["ack_policy"] = json!("explicit");
         }
         let body = json!({"stream_name": stream, "config": config}).to_string();
         let message = Message::new(
