@@ -39,7 +39,7 @@ pub struct RoleRights {
     /// Requests that it answers, also those of its own commands.
     pub answers: Vec<&'static str>,
     /// Account and subject of messages that it receives as they are published.
-    pub hears: Vec<(&'static str, &'static str)>,
+    pub receives: Vec<(&'static str, &'static str)>,
     /// Subjects that only its own account has.
     pub own: Vec<&'static str>,
     /// Whether it may list the streams and read any message by sequence.

@@ -59,7 +59,7 @@ impl Role {
     }
 
     /// Both users of `bus-init` have one password.
-    const fn password_owner(self) -> &'static str {
+    const fn password_role(self) -> &'static str {
         match self {
             Self::BusInitEvents => Self::BusInit.user(),
             _ => self.user(),
@@ -68,12 +68,12 @@ impl Role {
 
     /// Password in tests: a text that no other output contains.
     pub fn password(self) -> String {
-        format!("xyzzy-{}-1234", self.password_owner())
+        format!("xyzzy-{}-1234", self.password_role())
     }
 
     /// Name of the variable with the password, in `.env`.
     pub fn password_variable(self) -> String {
-        let name = self.password_owner().to_uppercase().replace('-', "_");
+        let name = self.password_role().to_uppercase().replace('-', "_");
         format!("NATS_{name}_PASSWORD")
     }
 }

@@ -196,7 +196,11 @@ fn permissions(role: &RoleRights) -> (Vec<String>, Vec<String>) {
     let received = role.own.iter().chain(&role.answers);
     let received = received.filter(|subject| !subject.starts_with("_INBOX_"));
     subscribe.extend(received.map(|subject| (*subject).to_owned()));
-    subscribe.extend(role.hears.iter().map(|(_, subject)| (*subject).to_owned()));
+    subscribe.extend(
+        role.receives
+            .iter()
+            .map(|(_, subject)| (*subject).to_owned()),
+    );
     (publish, subscribe)
 }
 
@@ -280,7 +284,7 @@ fn imports(role: &RoleRights) -> Vec<Import> {
             service(account, format!("bus.API.DIRECT.GET.{stream}"), true);
         }
     }
-    for (account, subject) in &role.hears {
+    for (account, subject) in &role.receives {
         list.push(Import::Stream {
             account,
             subject: (*subject).to_owned(),

@@ -84,7 +84,7 @@ fn trader(mode: Mode) -> RoleRights {
         durable: None,
         requests: Vec::new(),
         answers: Vec::new(),
-        hears: Vec::new(),
+        receives: Vec::new(),
         own: Vec::new(),
         inspects_streams: false,
         max_connections: 256,
@@ -118,7 +118,7 @@ fn watchdog() -> RoleRights {
         requests: Vec::new(),
         answers: vec!["command.v1.watchdog.>"],
         // What came in by a service import does not leave by a stream export: from the accounts that publish.
-        hears: vec![
+        receives: vec![
             ("TRADER_PAPER", "heartbeat.v1.trader.paper.>"),
             ("TRADER_LIVE", "heartbeat.v1.trader.live.>"),
         ],
@@ -159,7 +159,7 @@ fn notifier() -> RoleRights {
         durable: Some((EVENTS, "notifier", "event.v1.>")),
         requests: vec![("WATCHDOG", "command.v1.watchdog.*.*.*")],
         answers: vec!["command.v1.notifier.resend"],
-        hears: Vec::new(),
+        receives: Vec::new(),
         own: Vec::new(),
         inspects_streams: false,
         max_connections: 64,
@@ -183,7 +183,7 @@ fn operator() -> RoleRights {
         durable: None,
         requests: Vec::new(),
         answers: Vec::new(),
-        hears: Vec::new(),
+        receives: Vec::new(),
         own: Vec::new(),
         inspects_streams: true,
         max_connections: 64,

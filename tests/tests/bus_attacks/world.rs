@@ -116,7 +116,7 @@ impl World {
         let mut subjects = vec![format!("_INBOX_{}.>", role.user())];
         subjects.extend(
             rights
-                .hears
+                .receives
                 .iter()
                 .map(|(_, subject)| (*subject).to_owned()),
         );
@@ -285,9 +285,10 @@ fn is_own_change(key: &str, after: &BTreeMap<String, String>, rights: &RoleRight
             };
             let config = after.get(key).map_or("", String::as_str);
             let filters = config.split("\"filter_subject\":\"").skip(1);
-            let mut filters = filters.filter_map(|rest| rest.split('"').next());
-            let replayed =
-                !config.contains("\"filter_subjects\":[\"") && filters.all(|f| filter(stream, f));
+            let filters: Vec<&str> = filters.filter_map(|rest| rest.split('"').next()).collect();
+            let replayed = !config.contains("\"filter_subjects\":[\"")
+                && !filters.is_empty()
+                && filters.iter().all(|f| filter(stream, f));
             is_durable || replayed
         }
         _ => false,
@@ -319,10 +320,10 @@ fn is_leak(rights: &RoleRights, text: &str) -> bool {
             .chain(&rights.replays)
             .map(|(_, filter)| filter.as_str());
         let durable = rights.durable.iter().map(|(_, _, filter)| *filter);
-        let hears = rights.hears.iter().map(|(_, filter)| *filter);
+        let receives = rights.receives.iter().map(|(_, filter)| *filter);
         let may_read = reads
             .chain(durable)
-            .chain(hears)
+            .chain(receives)
             .any(|filter| matches(filter, subject));
         !may_read && !may_store(rights, subject)
     })

@@ -64,7 +64,7 @@ pub(crate) fn page(root: &Path) -> String {
 fn rights() -> String {
     let mut page = "\n## Rights\n\nEach role has a user and an account of its own. It may do nothing else with another role or a \
                     stream. `tests/tests/bus_attacks.rs`\ntries the rest with each role's password. All roles may also query the \
-                    state of a stream: its number of messages and the names of its subjects.\n\n\
+                    state of a stream: its number\nof messages and the names of its subjects.\n\n\
                     | user | stores | reads the newest of | replays | also |\n| --- | --- | --- | --- | --- |\n"
         .to_owned();
     let quoted = |subjects: Vec<&str>| {
@@ -108,7 +108,7 @@ fn rights() -> String {
                 .map(|subject| format!("answers `{subject}`")),
         );
         also.extend(
-            role.hears
+            role.receives
                 .iter()
                 .map(|(_, subject)| format!("receives `{subject}`")),
         );

@@ -34,7 +34,7 @@ impl ObservedState {
         };
         self.units.retain(|name, observed_unit| {
             !is_unknown(name, observed_unit)
-                || observed_unit.is_heard_since(now.clock.mono.saturating_sub(UNKNOWN_UNIT_MS))
+                || observed_unit.has_heartbeat_since(now.clock.mono.saturating_sub(UNKNOWN_UNIT_MS))
         });
         let unknown = self.units.iter();
         let unknown = unknown.filter(|(name, observed_unit)| is_unknown(name, observed_unit));
@@ -70,7 +70,7 @@ impl ObservedUnit {
     }
 
     /// Whether a heartbeat arrived after this time by the monotonic clock.
-    fn is_heard_since(&self, mono: u64) -> bool {
+    fn has_heartbeat_since(&self, mono: u64) -> bool {
         let last = self.liveness.as_ref().map(|liveness| liveness.received_at);
         last.is_some_and(|last| last >= mono)
     }
