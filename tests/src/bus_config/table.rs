@@ -3,7 +3,7 @@
 use protocol::ids::Mode;
 use runtime::streams::{EQUITY, EVENTS, HEARTBEATS, JOURNAL, LEASES, REPORTS, SNAPSHOTS};
 
-use super::{RoleRights, STREAM_NAMES};
+use super::rights::{RoleRights, STREAM_NAMES};
 
 /// Every role but `bus-init`, which alone may create and update streams.
 pub fn roles() -> Vec<RoleRights> {
