@@ -170,6 +170,9 @@ nats_server() {
     return 1
 }
 
+# Where .ci/prepare puts the newest nats-server, for tests only.
+newest_nats_server() { printf '%s\n' "$tools_dir/newest/nats-server"; }
+
 # Checks the text of /metrics.
 promtool() {
     local candidate

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::consumer::{AckPolicy, pull};
-use futures_util::StreamExt;
+use async_nats::jetstream::stream::DirectGetErrorKind;
 use protocol::event::Event;
 use protocol::heartbeat::{Heartbeat, ProcessPhase};
 use protocol::subject::{Subject, filter};
@@ -40,28 +39,24 @@ pub async fn stored_events(bus: &Bus) -> Vec<StoredEvent> {
     reading.unwrap_or_else(|_| panic!("reading events: no response within {READ_TIMEOUT:?}"))
 }
 
+/// By sequence: the operator may create no consumer of the stream of events.
 async fn read_events(bus: &Bus) -> Vec<StoredEvent> {
     let stream = bus.jetstream().get_stream(streams::EVENTS).await.unwrap();
-    let count = usize::try_from(stream.cached_info().state.messages).unwrap();
-    let consumer = stream
-        .create_consumer(pull::Config {
-            ack_policy: AckPolicy::None,
-            memory_storage: true,
-            inactive_threshold: Duration::from_secs(30),
-            ..pull::Config::default()
-        })
-        .await
-        .unwrap();
-    let messages = consumer.messages().await.unwrap();
-    let events = messages.take(count).map(|message| {
-        let message = message.unwrap();
-        StoredEvent {
+    let state = &stream.cached_info().state;
+    let mut events = Vec::new();
+    for seq in state.first_sequence..=state.last_sequence {
+        let message = match stream.direct_get(seq).await {
+            Ok(message) => message,
+            Err(error) if error.kind() == DirectGetErrorKind::NotFound => continue,
+            Err(error) => panic!("event {seq}: {error}"),
+        };
+        events.push(StoredEvent {
             event: serde_json::from_slice(&message.payload).unwrap(),
-            headers: message.headers.clone().unwrap_or_default(),
+            headers: message.headers,
             subject: message.subject.to_string(),
-        }
-    });
-    events.collect().await
+        });
+    }
+    events
 }
 
 /// Newest heartbeat of a trader. `None` if there is none, or while the bus is unreachable.

@@ -25,6 +25,7 @@
 )]
 
 pub mod audit;
+pub mod bus_config;
 pub mod bus_reader;
 pub mod candle_file;
 pub mod docker;

@@ -17,8 +17,10 @@ use crate::wait::{DEFAULT_TIMEOUT, eventually};
 /// A user of the bus and its permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// `bus-init`, which creates the streams.
+    /// `bus-init`, which creates the streams, in the account of all streams but that of events.
     BusInit,
+    /// `bus-init` in the account of the stream of events.
+    BusInitEvents,
     /// A trader in paper mode.
     TraderPaper,
     /// A trader in live mode.
@@ -33,8 +35,9 @@ pub enum Role {
 
 impl Role {
     /// All roles, in no particular order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BusInit,
+        Self::BusInitEvents,
         Self::TraderPaper,
         Self::TraderLive,
         Self::Watchdog,
@@ -46,6 +49,7 @@ impl Role {
     pub const fn user(self) -> &'static str {
         match self {
             Self::BusInit => "bus-init",
+            Self::BusInitEvents => "bus-init-events",
             Self::TraderPaper => "trader-paper",
             Self::TraderLive => "trader-live",
             Self::Watchdog => "watchdog",
@@ -54,13 +58,22 @@ impl Role {
         }
     }
 
-    /// Password in tests: a text that no other output contains.
-    pub fn password(self) -> String {
-        format!("xyzzy-{}-1234", self.user())
+    /// Both users of `bus-init` have one password.
+    const fn password_role(self) -> &'static str {
+        match self {
+            Self::BusInitEvents => Self::BusInit.user(),
+            _ => self.user(),
+        }
     }
 
-    fn password_variable(self) -> String {
-        let name = self.user().to_uppercase().replace('-', "_");
+    /// Password in tests: a text that no other output contains.
+    pub fn password(self) -> String {
+        format!("xyzzy-{}-1234", self.password_role())
+    }
+
+    /// Name of the variable with the password, in `.env`.
+    pub fn password_variable(self) -> String {
+        let name = self.password_role().to_uppercase().replace('-', "_");
         format!("NATS_{name}_PASSWORD")
     }
 }
@@ -121,6 +134,7 @@ impl RawClient {
 /// A running nats-server and its store directory.
 pub struct NatsServer {
     process: Process,
+    config: PathBuf,
     store: TempDir,
     port: u16,
 }
@@ -128,10 +142,15 @@ pub struct NatsServer {
 impl NatsServer {
     /// Starts a server without streams.
     pub async fn start() -> Self {
+        Self::start_with_config(&project_config()).await
+    }
+
+    async fn start_with_config(config: &Path) -> Self {
         let (store, port) = (tempfile::tempdir().unwrap(), ports::reserve());
-        let process = start_process(store.path(), port);
+        let process = start_process(config, store.path(), port);
         let server = Self {
             process,
+            config: config.to_owned(),
             store,
             port,
         };
@@ -141,7 +160,12 @@ impl NatsServer {
 
     /// Starts a server and runs `bus-init` on it.
     pub async fn with_streams() -> Self {
-        let server = Self::start().await;
+        Self::with_streams_and_config(&project_config()).await
+    }
+
+    /// As [`Self::with_streams`], with another configuration than the project's.
+    pub async fn with_streams_and_config(config: &Path) -> Self {
+        let server = Self::start_with_config(config).await;
         let mut init = server.start_bus_init();
         let code = init.exit_within(DEFAULT_TIMEOUT).await;
         assert_eq!(
@@ -228,7 +252,7 @@ impl NatsServer {
 
     /// Restarts the server after [`Self::kill`] with the same files and port.
     pub async fn restart(&mut self) {
-        self.process = start_process(self.store.path(), self.port);
+        self.process = start_process(&self.config, self.store.path(), self.port);
         self.wait_until_ready().await;
     }
 
@@ -251,8 +275,11 @@ impl NatsServer {
     }
 }
 
-fn start_process(store: &Path, port: u16) -> Process {
-    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/nats.conf");
+fn project_config() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker/nats.conf")
+}
+
+fn start_process(config: &Path, store: &Path, port: u16) -> Process {
     let mut command = Command::new(find_program());
     command
         .env_clear()

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use async_nats::jetstream::message::PublishMessage;
 use protocol::event::{Event, EventBody};
-use protocol::ids::Service;
+use protocol::ids::{Mode, ProcessRole};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
@@ -85,7 +85,8 @@ pub async fn publish_event(bus: &Bus, instance: &str, id: &str, body: EventBody)
 pub async fn publish_event_at(bus: &Bus, instance: &str, id: &str, at: UtcMs, body: EventBody) {
     let event = Event::new(id, at, body);
     let subject = Subject::Event {
-        process: process::host().process(Service::Trader, instance.parse().unwrap()),
+        process: process::host()
+            .process(ProcessRole::Trader(Mode::Paper), instance.parse().unwrap()),
         severity: event.severity,
         kind: event.body.kind().into(),
     };

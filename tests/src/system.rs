@@ -79,7 +79,7 @@ impl System {
 
     /// Limits the stream of events to its present messages, so that it rejects new ones, or lifts that limit.
     pub async fn set_events_full(&self, full: bool) {
-        let bus = self.nats.bus(Role::BusInit).await;
+        let bus = self.nats.bus(Role::BusInitEvents).await;
         let stream = bus.jetstream().get_stream(streams::EVENTS).await.unwrap();
         let info = stream.cached_info();
         let count = i64::try_from(info.state.messages).unwrap();

@@ -21,26 +21,26 @@ use runtime::streams;
 
 /// Of the mode in question; `@` is the mode.
 const TRADER_SUBJECTS: [&str; 20] = [
-    "heartbeat.v1.trader.p.h.t",
-    "event.v1.trader.p.h.t.info.trader_started",
+    "heartbeat.v1.trader.@.p.h.t",
+    "event.v1.trader.@.p.h.t.info.trader_started",
     "report.v1.book.@.venue.account.S",
     "report.v1.equity.@.venue.account.S",
     "report.v1.account.@.venue.account",
     "journal.v1.account.@.venue.account",
     "journal.v1.account_command.@.venue.account",
     "lease.v1.account.@.venue.account",
-    "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account.@.venue.account",
-    "$JS.API.DIRECT.GET.REPORTS.report.v1.account.@.venue.account",
+    "bus.API.DIRECT.GET.JOURNAL.journal.v1.account.@.venue.account",
+    "bus.API.DIRECT.GET.REPORTS.report.v1.account.@.venue.account",
     "trade.v1.@.venue.account.S",
     "journal.v1.book.@.venue.account.S",
     "snapshot.v1.book.@.venue.account.S",
     "lease.v1.book.@.venue.account.S",
     "lease.v1.member.@.venue.account.p.h.t",
-    "$JS.API.DIRECT.GET.JOURNAL.journal.v1.book.@.venue.account.S",
-    "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.@.venue.account.S",
-    "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.@.venue.account",
-    "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.account.@.venue.account",
-    "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.book.@.venue.account.*",
+    "bus.API.DIRECT.GET.JOURNAL.journal.v1.book.@.venue.account.S",
+    "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.@.venue.account.S",
+    "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.@.venue.account",
+    "bus.API.CONSUMER.CREATE.REPORTS.c.report.v1.account.@.venue.account",
+    "bus.API.CONSUMER.CREATE.REPORTS.c.report.v1.book.@.venue.account.*",
 ];
 
 /// Subjects that no trader may use, in either mode.
@@ -53,24 +53,24 @@ const FORBIDDEN_SUBJECTS: [&str; 28] = [
     "lease.v1.watchdog.p.h",
     "command.v1.trader.pause",
     "command.v1.notifier.pause",
-    "$JS.API.STREAM.CREATE.MINE",
-    "$JS.API.STREAM.UPDATE.JOURNAL",
-    "$JS.API.STREAM.DELETE.JOURNAL",
-    "$JS.API.STREAM.PURGE.JOURNAL",
-    "$JS.API.STREAM.PURGE.EVENTS",
-    "$JS.API.STREAM.MSG.DELETE.JOURNAL",
-    "$JS.API.STREAM.MSG.GET.JOURNAL",
-    "$JS.API.STREAM.SNAPSHOT.JOURNAL",
-    "$JS.API.STREAM.RESTORE.JOURNAL",
-    "$JS.API.STREAM.LIST",
-    "$JS.API.DIRECT.GET.JOURNAL",
-    "$JS.API.DIRECT.GET.EVENTS.event.v1.trader.p.h.t.info.x",
-    "$JS.API.CONSUMER.CREATE.JOURNAL",
-    "$JS.API.CONSUMER.CREATE.JOURNAL.c",
-    "$JS.API.CONSUMER.CREATE.EVENTS.c.event.v1.trader.p.h.t.info.x",
-    "$JS.API.CONSUMER.DURABLE.CREATE.JOURNAL.c",
-    "$JS.API.CONSUMER.LIST.JOURNAL",
-    "$JS.API.CONSUMER.NAMES.JOURNAL",
+    "bus.API.STREAM.CREATE.MINE",
+    "bus.API.STREAM.UPDATE.JOURNAL",
+    "bus.API.STREAM.DELETE.JOURNAL",
+    "bus.API.STREAM.PURGE.JOURNAL",
+    "bus.API.STREAM.PURGE.EVENTS",
+    "bus.API.STREAM.MSG.DELETE.JOURNAL",
+    "bus.API.STREAM.MSG.GET.JOURNAL",
+    "bus.API.STREAM.SNAPSHOT.JOURNAL",
+    "bus.API.STREAM.RESTORE.JOURNAL",
+    "bus.API.STREAM.LIST",
+    "bus.API.DIRECT.GET.JOURNAL",
+    "bus.API.DIRECT.GET.EVENTS.event.v1.trader.@.p.h.t.info.x",
+    "bus.API.CONSUMER.CREATE.JOURNAL",
+    "bus.API.CONSUMER.CREATE.JOURNAL.c",
+    "bus.API.CONSUMER.CREATE.EVENTS.c.event.v1.trader.@.p.h.t.info.x",
+    "bus.API.CONSUMER.DURABLE.CREATE.JOURNAL.c",
+    "bus.API.CONSUMER.LIST.JOURNAL",
+    "bus.API.CONSUMER.NAMES.JOURNAL",
     "$SYS.REQ.SERVER.PING",
     "_INBOX_operator.x",
 ];
@@ -129,9 +129,11 @@ async fn operator_reads_everything_and_writes_nothing() {
     let nats = NatsServer::with_streams().await;
     let bare = nats.raw_client(Role::Operator).await;
     let reads = |subject: &&str| {
-        let prefixes = ["$JS.API.DIRECT.GET.", "$JS.API.CONSUMER.CREATE."];
+        // A consumer has a name, and none is in the account of events.
+        let prefixes = ["bus.API.DIRECT.GET.", "bus.API.CONSUMER.CREATE.JOURNAL."];
         prefixes.iter().any(|prefix| subject.starts_with(prefix))
-            || ["$JS.API.STREAM.MSG.GET.JOURNAL", "$JS.API.STREAM.LIST"].contains(subject)
+            || subject.starts_with("bus.API.CONSUMER.CREATE.REPORTS.")
+            || ["bus.API.STREAM.MSG.GET.JOURNAL", "bus.API.STREAM.LIST"].contains(subject)
     };
     for subject in FORBIDDEN_SUBJECTS
         .iter()
@@ -167,17 +169,17 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
         "command.v1.watchdog.p.h.stop",
         "command.v1.notifier.resend",
         "journal.v1.account_command.paper.venue.account",
-        "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.paper.venue.account",
-        "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.equity.>",
-        "$JS.API.DIRECT.GET.REPORTS.report.v1.book.paper.venue.account.S",
+        "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.paper.venue.account",
+        "bus.API.CONSUMER.CREATE.EQUITY.c.report.v1.equity.>",
+        "bus.API.DIRECT.GET.REPORTS.report.v1.book.paper.venue.account.S",
         "journal.v1.notifier.operator",
         "lease.v1.notifier.operator",
-        "$JS.API.CONSUMER.CREATE.EVENTS.notifier.event.v1.>",
-        "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
+        "bus.API.CONSUMER.CREATE.EVENTS.notifier.event.v1.>",
+        "bus.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
         "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
-        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.p.h.t",
-        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.watchdog.p.h.w",
-        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.notifier.operator",
+        "bus.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.@.p.h.t",
+        "bus.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.watchdog.p.h.w",
+        "bus.API.DIRECT.GET.JOURNAL.journal.v1.notifier.operator",
     ] {
         assert!(
             bare.may_publish(subject, "").await,
@@ -201,8 +203,8 @@ async fn notifier_reads_events_and_writes_its_journal_and_account_commands() {
     let trader = nats.raw_client(Role::TraderPaper).await;
     for subject in [
         "$JS.ACK.EVENTS.notifier.1.1.1.1.0",
-        "$JS.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
-        "$JS.API.CONSUMER.DELETE.EVENTS.notifier",
+        "bus.API.CONSUMER.MSG.NEXT.EVENTS.notifier",
+        "bus.API.CONSUMER.DELETE.EVENTS.notifier",
     ] {
         assert!(!trader.may_publish(subject, "").await, "{subject}");
     }
@@ -215,12 +217,12 @@ async fn watchdog_reads_account_commands_and_reports_and_writes_neither() {
     for subject in [
         "journal.v1.watchdog.p.h",
         "lease.v1.watchdog.p.h",
-        "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.>",
-        "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.account.>",
-        "$JS.API.CONSUMER.INFO.REPORTS.c",
-        "$JS.API.CONSUMER.MSG.NEXT.REPORTS.c",
-        "$JS.API.DIRECT.GET.REPORTS.report.v1.account.paper.venue.account",
-        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.p.h.t",
+        "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.>",
+        "bus.API.CONSUMER.CREATE.REPORTS.c.report.v1.account.>",
+        "bus.API.CONSUMER.INFO.REPORTS.c",
+        "bus.API.CONSUMER.MSG.NEXT.REPORTS.c",
+        "bus.API.DIRECT.GET.REPORTS.report.v1.account.paper.venue.account",
+        "bus.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.@.p.h.t",
     ] {
         assert!(
             bare.may_publish(subject, "").await,
@@ -230,10 +232,9 @@ async fn watchdog_reads_account_commands_and_reports_and_writes_neither() {
     let others = [
         "journal.v1.account_command.paper.venue.account",
         "report.v1.account.paper.venue.account",
-        "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.book.paper.venue.account.S",
-        "$JS.API.CONSUMER.CREATE.REPORTS.c.report.v1.>",
-        "$JS.API.CONSUMER.DELETE.REPORTS.c",
-        "$JS.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.live.venue.account.S",
+        "bus.API.CONSUMER.CREATE.REPORTS.c.report.v1.book.paper.venue.account.S",
+        "bus.API.CONSUMER.CREATE.REPORTS.c.report.v1.>",
+        "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.live.venue.account.S",
     ];
     assert_may_not_publish(&bare, "watchdog", others.map(str::to_owned)).await;
 }
@@ -248,7 +249,7 @@ async fn request_cannot_ask_for_more_than_its_subject_says() {
     append_record(&nats.bus(Role::TraderPaper).await, "paper.venue.account.S").await;
     let bare = nats.raw_client(Role::TraderPaper).await;
     let own = "journal.v1.book.paper.venue.account.S";
-    let create = format!("$JS.API.CONSUMER.CREATE.JOURNAL.c.{own}");
+    let create = format!("bus.API.CONSUMER.CREATE.JOURNAL.c.{own}");
     let consumer = |filter: &str| {
         format!(
             r#"{{"stream_name":"JOURNAL","config":{{"name":"c","ack_policy":"none",{filter}}}}}"#
@@ -265,11 +266,11 @@ async fn request_cannot_ask_for_more_than_its_subject_says() {
         ),
         (&create, consumer(r#""deliver_policy":"all""#)),
         (
-            &format!("$JS.API.DIRECT.GET.JOURNAL.{own}"),
+            &format!("bus.API.DIRECT.GET.JOURNAL.{own}"),
             format!(r#"{{"last_by_subj":"{secret}"}}"#),
         ),
         (
-            &format!("$JS.API.DIRECT.GET.JOURNAL.{own}"),
+            &format!("bus.API.DIRECT.GET.JOURNAL.{own}"),
             r#"{"seq":1}"#.to_owned(),
         ),
     ] {
@@ -312,13 +313,13 @@ async fn journal_cannot_be_purged_or_deleted_by_any_role() {
     let subject = append_record(&paper, "paper.venue.account.S").await;
     let admin = nats.raw_client(Role::BusInit).await;
     for (request, body) in [
-        ("$JS.API.STREAM.PURGE.JOURNAL", "{}".to_owned()),
+        ("bus.API.STREAM.PURGE.JOURNAL", "{}".to_owned()),
         (
-            "$JS.API.STREAM.PURGE.JOURNAL",
+            "bus.API.STREAM.PURGE.JOURNAL",
             format!(r#"{{"filter":"{subject}"}}"#),
         ),
         (
-            "$JS.API.STREAM.MSG.DELETE.JOURNAL",
+            "bus.API.STREAM.MSG.DELETE.JOURNAL",
             r#"{"seq":1}"#.to_owned(),
         ),
     ] {
@@ -350,10 +351,20 @@ async fn stream_config(bus: &Bus, stream: &str) -> Config {
 async fn bus_init_changes_nothing_the_second_time() {
     let nats = NatsServer::with_streams().await;
     let subject = append_record(&nats.bus(Role::TraderPaper).await, "paper.venue.account.S").await;
-    let bus = nats.bus(Role::BusInit).await;
+    let [others, events] = [
+        nats.bus(Role::BusInit).await,
+        nats.bus(Role::BusInitEvents).await,
+    ];
+    let bus_of = |name: &str| {
+        if name == streams::EVENTS {
+            &events
+        } else {
+            &others
+        }
+    };
     let mut before = Vec::new();
     for wanted in streams::stream_configs() {
-        let found = stream_config(&bus, &wanted.name).await;
+        let found = stream_config(bus_of(&wanted.name), &wanted.name).await;
         assert_eq!(
             streams::differences(&wanted, &found),
             [""; 0],
@@ -370,7 +381,8 @@ async fn bus_init_changes_nothing_the_second_time() {
         again.err()
     );
     for earlier in before {
-        assert_eq!(stream_config(&bus, &earlier.name).await, earlier);
+        let bus = bus_of(&earlier.name);
+        assert_eq!(stream_config(bus, &earlier.name).await, earlier);
     }
     let newest = nats.bus(Role::Operator).await;
     let newest = newest
@@ -383,7 +395,7 @@ async fn bus_init_changes_nothing_the_second_time() {
 #[tokio::test]
 async fn trader_exits_78_on_a_wrong_stream_config_until_bus_init_fixes_it() {
     let nats = NatsServer::with_streams().await;
-    let bus = nats.bus(Role::BusInit).await;
+    let bus = nats.bus(Role::BusInitEvents).await;
     let mut config = stream_config(&bus, streams::EVENTS).await;
     config.max_age = Duration::from_hours(1);
     bus.jetstream().update_stream(config).await.unwrap();

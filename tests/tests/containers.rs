@@ -195,7 +195,7 @@ async fn trader_container_ends_with_the_exit_code_of_its_reason() {
         "{}",
         cycle.log().await
     );
-    let stopped = "event.v1.trader.bearish-alpha.local.lonely.info.trader_stopped";
+    let stopped = "event.v1.trader.paper.bearish-alpha.local.lonely.info.trader_stopped";
     let events = bus_reader::stored_events(&bus).await;
     let event = events.iter().find(|stored| stored.subject == stopped);
     let body = event.map(|stored| &stored.event.body);

@@ -66,6 +66,20 @@ fn reference_pages_follow_the_code() {
 }
 
 #[test]
+fn configuration_of_the_bus_follows_the_table_of_rights() {
+    let file = root().join("docker/nats.conf");
+    let text = bearish_tests::bus_config::render();
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(&file, &text).unwrap();
+    }
+    let found = fs::read_to_string(&file).unwrap();
+    assert!(
+        found == text,
+        "docker/nats.conf is stale; run scripts/reference"
+    );
+}
+
+#[test]
 fn links_lead_to_files_and_anchors_that_exist() {
     let broken = markdown::broken_links(&root());
     assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));

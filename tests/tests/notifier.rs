@@ -98,7 +98,7 @@ async fn summary_lists_every_trader() {
     let (nats, telegram) = (NatsServer::with_streams().await, Telegram::start().await);
     let bus = nats.bus(Role::TraderPaper).await;
     let beat = include_str!("../../services/protocol/tests/golden/heartbeat_full.json");
-    let subject = format!("heartbeat.v1.trader.p.local.{TRADER}");
+    let subject = format!("heartbeat.v1.trader.paper.p.local.{TRADER}");
     bus.client().publish(subject, beat.into()).await.unwrap();
     bus.client().flush().await.unwrap();
     let setup = NotifierSetup::new(&nats).with_telegram(&telegram);
@@ -388,7 +388,7 @@ async fn event_of_a_newer_service_is_sent_as_it_came() {
     notifier
         .wait_for_log("became leader; sending notifications")
         .await;
-    let subject = "event.v1.trader.p.local.trader-paper-1.critical.moon_landed";
+    let subject = "event.v1.trader.paper.p.local.trader-paper-1.critical.moon_landed";
     let payload = r#"{"v":9,"id":"e1","kind":"moon_landed","payload":{"crater":"Tycho"}}"#;
     let message = async_nats::jetstream::message::PublishMessage::build()
         .payload(payload.into())

@@ -41,7 +41,7 @@ async fn trader_trades_within_a_minute_of_its_start_and_publishes_it() {
     let setup = system.trader_setup("first");
     // A subscription, because the bus stores only the newest heartbeat.
     let client = system.nats.raw_client(Role::Watchdog).await;
-    let subject = format!("heartbeat.v1.trader.*.*.{}", setup.instance());
+    let subject = format!("heartbeat.v1.trader.paper.*.*.{}", setup.instance());
     let mut heartbeats = client.client.subscribe(subject).await.unwrap();
     client.client.flush().await.unwrap();
     let trader = setup.start();

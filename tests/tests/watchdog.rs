@@ -545,22 +545,22 @@ async fn watchdog_role_may_write_its_own_subjects_and_no_other_role_may() {
         "command.v1.watchdog.p.h.stop",
     ];
     let reads = [
-        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account_command.paper.v.a",
-        "$JS.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.account_command.paper.v.a",
-        "$JS.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.p.h.trader-paper-1",
-        "$JS.API.DIRECT.GET.REPORTS.report.v1.account.paper.v.a",
+        "bus.API.DIRECT.GET.JOURNAL.journal.v1.account_command.paper.v.a",
+        "bus.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.account_command.paper.v.a",
+        "bus.API.DIRECT.GET.HEARTBEATS.heartbeat.v1.trader.paper.p.h.trader-paper-1",
+        "bus.API.DIRECT.GET.REPORTS.report.v1.account.paper.v.a",
     ];
     let others = [
         "journal.v1.account_command.paper.v.a",
-        "$JS.API.DIRECT.GET.JOURNAL.journal.v1.account.paper.v.a",
-        "heartbeat.v1.trader.p.h.trader-paper-1",
-        "event.v1.trader.p.h.trader-paper-1.info.trader_started",
+        "bus.API.DIRECT.GET.JOURNAL.journal.v1.account.paper.v.a",
+        "heartbeat.v1.trader.paper.p.h.trader-paper-1",
+        "event.v1.trader.paper.p.h.trader-paper-1.info.trader_started",
         "journal.v1.book.paper.v.a.S",
         "lease.v1.book.paper.v.a.S",
-        "$JS.API.STREAM.PURGE.JOURNAL",
-        "$JS.API.STREAM.MSG.GET.JOURNAL",
-        "$JS.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.book.paper.v.a.S",
-        "$JS.API.DIRECT.GET.REPORTS.report.v1.book.paper.v.a.S",
+        "bus.API.STREAM.PURGE.JOURNAL",
+        "bus.API.STREAM.MSG.GET.JOURNAL",
+        "bus.API.CONSUMER.CREATE.JOURNAL.x.journal.v1.book.paper.v.a.S",
+        "bus.API.DIRECT.GET.REPORTS.report.v1.book.paper.v.a.S",
         "report.v1.account.paper.v.a",
     ];
     let watchdog = nats.raw_client(Role::Watchdog).await;

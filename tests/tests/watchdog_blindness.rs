@@ -15,7 +15,7 @@ use bearish_tests::wait::eventually;
 use bearish_tests::watchdog::{Unit, WatchdogRig};
 use protocol::event::EventBody;
 use protocol::heartbeat::Heartbeat;
-use protocol::ids::{Service, SubjectToken};
+use protocol::ids::{ProcessRole, SubjectToken};
 use protocol::journal::JournalBatch;
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
@@ -55,7 +55,8 @@ impl Drop for Frozen {
 /// The newest heartbeat of the watchdog.
 async fn watchdog_heartbeat(rig: &WatchdogRig) -> Option<Heartbeat> {
     let instance: SubjectToken = format!("{}-watchdog-1", rig.project).parse().unwrap();
-    let subject = Subject::Heartbeat(rig.host().process(Service::Watchdog, instance)).to_string();
+    let subject =
+        Subject::Heartbeat(rig.host().process(ProcessRole::Watchdog, instance)).to_string();
     let newest = rig.operator.newest_json(streams::HEARTBEATS, &subject);
     newest.await.unwrap()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::{ComponentState, ProcessPhase};
-use protocol::ids::Service;
+use protocol::ids::{ProcessRole, Service};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::components::ProcessStatus;
@@ -33,8 +33,9 @@ use crate::settings::Settings;
 use crate::{dead_man_ping, event_consumer, resend, update_poller};
 
 /// The streams a notifier reads or writes.
-const STREAMS: [&str; 5] = [
+const STREAMS: [&str; 6] = [
     streams::JOURNAL,
+    streams::EQUITY,
     streams::EVENTS,
     streams::REPORTS,
     streams::HEARTBEATS,
@@ -76,7 +77,7 @@ pub async fn run() -> Result<ExitCode, ExitError> {
         Err(exit) if exit.code == ExitCode::Success => return Ok(ExitCode::Success),
         Err(exit) => return Err(exit),
     };
-    let process = identity.process(Service::Notifier);
+    let process = identity.process(ProcessRole::Notifier);
     let (outbox, publisher) = outbox::channel(bus.clone(), process);
     log_allowed_users(&channel);
     let deps = Arc::new(DispatcherDeps {
@@ -141,7 +142,7 @@ async fn run_process(
     background_tasks.spawn(serve_health(deps, &stop_background)?);
     let heartbeats = HeartbeatPublisher::new(
         deps.bus.clone(),
-        Service::Notifier,
+        ProcessRole::Notifier,
         deps.identity.clone(),
         Arc::clone(&deps.process_status),
         settings.own.heartbeat_interval(),

@@ -141,7 +141,7 @@ fn parse_event(message: &Message) -> IncomingEvent {
 
 fn parse_sender(subject: &str) -> Option<(Service, SubjectToken)> {
     match Subject::parse(subject)? {
-        Subject::Event { process, .. } => Some((process.service, process.instance)),
+        Subject::Event { process, .. } => Some((process.role.service(), process.instance)),
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the stream REPORTS: accounts, books and equity points. Works without any trader running.
+//! Reads the streams REPORTS and EQUITY: accounts, books and equity points. Works without any trader running.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub async fn books(bus: &Bus) -> Result<Vec<BookReport>, String> {
 
 /// Whether any book has an equity point.
 pub async fn has_equity_points(bus: &Bus) -> bool {
-    let found = bus.subjects(streams::REPORTS, filter::EQUITY_REPORTS).await;
+    let found = bus.subjects(streams::EQUITY, filter::EQUITY_REPORTS).await;
     found.is_ok_and(|subjects| !subjects.is_empty())
 }
 
@@ -88,7 +88,7 @@ pub async fn equity_chart(bus: &Bus) -> Option<Vec<u8>> {
 }
 
 async fn read_equity_points(bus: &Bus) -> Result<(Mode, Vec<(UtcMs, f64)>), async_nats::Error> {
-    let stream = bus.jetstream().get_stream_no_info(streams::REPORTS).await?;
+    let stream = bus.jetstream().get_stream_no_info(streams::EQUITY).await?;
     let name = format!("notifier-curve-{}", clock::now().0);
     let consumer = stream
         .create_consumer(pull::Config {

@@ -113,11 +113,59 @@ impl Mode {
             Self::Live => "live",
         }
     }
+
+    /// Mode of this name; `None` if there is none.
+    fn of_name(name: &str) -> Option<Self> {
+        [Self::Paper, Self::Live]
+            .into_iter()
+            .find(|mode| mode.as_str() == name)
+    }
 }
 
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// What a process is on the bus: its service, and the mode of a trader, which its credential determines. Written as
+/// the service; a trader as `trader.mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProcessRole {
+    /// A trader in one mode.
+    Trader(Mode),
+    /// A watchdog.
+    Watchdog,
+    /// A notifier.
+    Notifier,
+    /// A simulated exchange.
+    ExchangeSim,
+}
+
+impl ProcessRole {
+    /// Program of the process.
+    pub const fn service(self) -> Service {
+        match self {
+            Self::Trader(_) => Service::Trader,
+            Self::Watchdog => Service::Watchdog,
+            Self::Notifier => Service::Notifier,
+            Self::ExchangeSim => Service::ExchangeSim,
+        }
+    }
+
+    /// Mode of a trader; `None` for other services.
+    pub const fn mode(self) -> Option<Mode> {
+        match self {
+            Self::Trader(mode) => Some(mode),
+            Self::Watchdog | Self::Notifier | Self::ExchangeSim => None,
+        }
+    }
+}
+
+impl fmt::Display for ProcessRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.service().as_str())?;
+        self.mode().map_or(Ok(()), |mode| write!(f, ".{mode}"))
     }
 }
 
@@ -169,9 +217,9 @@ pub struct HostKey {
 
 impl HostKey {
     /// Key of one process of this project on this host.
-    pub fn process(&self, service: Service, instance: SubjectToken) -> ProcessKey {
+    pub fn process(&self, role: ProcessRole, instance: SubjectToken) -> ProcessKey {
         ProcessKey {
-            service,
+            role,
             host: self.clone(),
             instance,
         }
@@ -202,11 +250,11 @@ impl FromStr for HostKey {
     }
 }
 
-/// One process. Written `service.project.host.instance`.
+/// One process. Written `service.project.host.instance`; a trader `trader.mode.project.host.instance`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProcessKey {
-    /// Program of the process.
-    pub service: Service,
+    /// What the process is.
+    pub role: ProcessRole,
     /// Project and host of the process.
     pub host: HostKey,
     /// Name that survives restarts, e.g. `trader-paper-1`.
@@ -215,13 +263,13 @@ pub struct ProcessKey {
 
 impl fmt::Display for ProcessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.service, self.host, self.instance)
+        write!(f, "{}.{}.{}", self.role, self.host, self.instance)
     }
 }
 
 /// Error of a text that is not a [`ProcessKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?}: expected service.project.host.instance")]
+#[error("{0:?}: expected service.project.host.instance, or trader.mode.project.host.instance")]
 pub struct InvalidProcessKey(String);
 
 impl FromStr for ProcessKey {
@@ -230,10 +278,20 @@ impl FromStr for ProcessKey {
     fn from_str(text: &str) -> Result<Self, InvalidProcessKey> {
         let invalid = || InvalidProcessKey(text.to_owned());
         let (service, rest) = text.split_once('.').ok_or_else(invalid)?;
-        let (host, instance) = rest.rsplit_once('.').ok_or_else(invalid)?;
         let service = Service::ALL.into_iter().find(|s| s.as_str() == service);
+        let (role, rest) = match service.ok_or_else(invalid)? {
+            Service::Trader => {
+                let (mode, rest) = rest.split_once('.').ok_or_else(invalid)?;
+                let mode = Mode::of_name(mode).ok_or_else(invalid)?;
+                (ProcessRole::Trader(mode), rest)
+            }
+            Service::Watchdog => (ProcessRole::Watchdog, rest),
+            Service::Notifier => (ProcessRole::Notifier, rest),
+            Service::ExchangeSim => (ProcessRole::ExchangeSim, rest),
+        };
+        let (host, instance) = rest.rsplit_once('.').ok_or_else(invalid)?;
         Ok(Self {
-            service: service.ok_or_else(invalid)?,
+            role,
             host: host.parse().map_err(|_| invalid())?,
             instance: instance.parse().map_err(|_| invalid())?,
         })
@@ -270,11 +328,7 @@ impl FromStr for AccountKey {
         let [mode, venue, account] = segments.as_slice() else {
             return Err(invalid());
         };
-        let mode = match *mode {
-            "paper" => Mode::Paper,
-            "live" => Mode::Live,
-            _ => return Err(invalid()),
-        };
+        let mode = Mode::of_name(mode).ok_or_else(invalid)?;
         let token = |text: &str| text.parse::<SubjectToken>().map_err(|_| invalid());
         Ok(Self {
             mode,
@@ -330,13 +384,20 @@ mod tests {
         let text = "exchange-sim.bearish-alpha.local.exchange-sim-1";
         let key: ProcessKey = text.parse().unwrap();
         assert_eq!(key.to_string(), text);
-        assert_eq!(key.service, Service::ExchangeSim);
+        assert_eq!(key.role, ProcessRole::ExchangeSim);
         assert_eq!(key.host.to_string(), "bearish-alpha.local");
+        let text = "trader.live.bearish-alpha.local.trader-live-1";
+        let key: ProcessKey = text.parse().unwrap();
+        assert_eq!(key.to_string(), text);
+        assert_eq!(key.role, ProcessRole::Trader(Mode::Live));
         for invalid in [
             "broker.p.h.i",
-            "trader.p.i",
-            "trader.p.h.h.i",
-            "trader..h.i",
+            "trader.p.h.i",
+            "trader.demo.p.h.i",
+            "trader.paper.h.i",
+            "trader.paper.p.h.h.i",
+            "trader.paper..h.i",
+            "watchdog.paper.p.h.i",
         ] {
             assert!(invalid.parse::<ProcessKey>().is_err(), "{invalid}");
         }

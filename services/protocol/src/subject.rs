@@ -196,9 +196,10 @@ pub mod filter {
     /// Heartbeats of all traders.
     pub const TRADER_HEARTBEATS: &str = "heartbeat.v1.trader.>";
 
-    /// Heartbeats of the traders of one project on one host.
-    pub fn host_trader_heartbeats(host: &HostKey) -> String {
-        format!("heartbeat.v1.trader.{host}.*")
+    /// Heartbeats of the traders of one mode of one project on one host. No filter for both modes: the bus imports
+    /// each from its account, and a filter must lie within one import.
+    pub fn host_trader_heartbeats(mode: Mode, host: &HostKey) -> String {
+        format!("heartbeat.v1.trader.{mode}.{host}.*")
     }
 
     /// Events of all processes.
@@ -254,7 +255,7 @@ pub mod filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Mode, Service};
+    use crate::ids::{Mode, ProcessRole};
 
     fn account() -> AccountKey {
         AccountKey {
@@ -284,11 +285,11 @@ mod tests {
 
     fn process_subjects() -> Vec<(Subject, &'static str)> {
         let instance: SubjectToken = "trader-paper-1".parse().unwrap();
-        let process = host().process(Service::Trader, instance.clone());
+        let process = host().process(ProcessRole::Trader(Mode::Paper), instance.clone());
         vec![
             (
                 Subject::Heartbeat(process.clone()),
-                "heartbeat.v1.trader.bearish-alpha.local.trader-paper-1",
+                "heartbeat.v1.trader.paper.bearish-alpha.local.trader-paper-1",
             ),
             (
                 Subject::Event {
@@ -296,7 +297,7 @@ mod tests {
                     severity: Severity::Info,
                     kind: "trader_started".into(),
                 },
-                "event.v1.trader.bearish-alpha.local.trader-paper-1.info.trader_started",
+                "event.v1.trader.paper.bearish-alpha.local.trader-paper-1.info.trader_started",
             ),
             (
                 Subject::MemberLease {
@@ -414,9 +415,10 @@ mod tests {
         }
         for text in [
             "",
-            "heartbeat.v2.trader.p.h.i",
+            "heartbeat.v2.trader.paper.p.h.i",
+            "heartbeat.v1.trader.p.h.i",
             "heartbeat.v1.broker.p.h.i",
-            "event.v1.trader.p.h.i.loud.trader_started",
+            "event.v1.trader.paper.p.h.i.loud.trader_started",
             "journal.v1.book.demo.v.a.S",
         ] {
             assert_eq!(Subject::parse(text), None, "{text}");

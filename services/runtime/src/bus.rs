@@ -26,6 +26,9 @@ use crate::{secrets, streams};
 
 /// Deadline of every call to the bus.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Begins the subjects of API calls on a bus with users. Not `$JS.API`, which the account of a role would answer itself.
+/// The accounts with streams map it.
+const API_PREFIX: &str = "bus.API";
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(200),
@@ -151,7 +154,10 @@ impl Bus {
                 settings.nats_url
             ))));
         }
-        let mut jetstream = jetstream::new(client.clone());
+        let mut jetstream = match &settings.nats_user {
+            Some(_) => jetstream::with_prefix(client.clone(), API_PREFIX),
+            None => jetstream::new(client.clone()),
+        };
         jetstream.set_timeout(DEADLINE);
         Ok(Self {
             client,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use protocol::VERSION;
 use protocol::heartbeat::{Heartbeat, ProcessPhase};
-use protocol::ids::Service;
+use protocol::ids::ProcessRole;
 use protocol::subject::Subject;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -38,13 +38,13 @@ impl HeartbeatPublisher {
     /// Publisher that publishes every `interval` once [`run`](Self::run) is called.
     pub fn new(
         bus: Bus,
-        service: Service,
+        role: ProcessRole,
         identity: Identity,
         status: Arc<ProcessStatus>,
         interval: Duration,
         extension: HeartbeatExtension,
     ) -> Self {
-        let subject = Subject::Heartbeat(identity.process(service));
+        let subject = Subject::Heartbeat(identity.process(role));
         Self {
             bus,
             subject: subject.to_string(),

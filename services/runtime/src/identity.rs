@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use protocol::ids::{HostKey, ProcessKey, Service, SubjectToken};
+use protocol::ids::{HostKey, ProcessKey, ProcessRole, Service, SubjectToken};
 
 use crate::exit_error::ExitError;
 use crate::settings::whole_number;
@@ -129,8 +129,8 @@ impl Identity {
     }
 
     /// Key of this process in subjects.
-    pub fn process(&self, service: Service) -> ProcessKey {
-        self.host.process(service, self.instance.clone())
+    pub fn process(&self, role: ProcessRole) -> ProcessKey {
+        self.host.process(role, self.instance.clone())
     }
 }
 
@@ -235,8 +235,8 @@ mod tests {
         let first = settings.identify().await.unwrap();
         let second = settings.identify().await.unwrap();
         assert_eq!(
-            first.process(Service::Trader).to_string(),
-            "trader.p1.h1.t1"
+            first.process(ProcessRole::Notifier).to_string(),
+            "notifier.p1.h1.t1"
         );
         assert_eq!(second.host, settings.host_key().await.unwrap());
         assert_ne!(first.boot, second.boot);

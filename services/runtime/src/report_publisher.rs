@@ -1,4 +1,4 @@
-//! Publishes reports to the stream REPORTS.
+//! Publishes reports to the streams REPORTS and EQUITY.
 
 use async_nats::jetstream::message::PublishMessage;
 use protocol::subject::Subject;
@@ -16,7 +16,7 @@ pub enum Retention {
     All,
 }
 
-/// Stores one message in REPORTS and returns its sequence.
+/// Stores one message in the stream of its retention and returns its sequence.
 ///
 /// # Errors
 /// One line, if the message was not stored; the next report repeats the attempt.
@@ -27,12 +27,13 @@ pub async fn publish(
     retention: Retention,
 ) -> Result<u64, String> {
     let payload = serde_json::to_vec(message).map_err(|error| error.to_string())?;
-    let mut publish = PublishMessage::build()
+    let stream = match retention {
+        Retention::Newest => streams::REPORTS,
+        Retention::All => streams::EQUITY,
+    };
+    let publish = PublishMessage::build()
         .payload(payload.into())
-        .expected_stream(streams::REPORTS);
-    if retention == Retention::Newest {
-        publish = publish.header("Nats-Rollup", "sub");
-    }
+        .expected_stream(stream);
     let stored = bus.store(&subject.to_string(), publish).await;
     stored.map_err(|error| error.to_string())
 }

@@ -12,12 +12,18 @@ pub const SNAPSHOTS: &str = "SNAPSHOTS";
 pub const EVENTS: &str = "EVENTS";
 /// Closed trades, kept for ever.
 pub const TRADES: &str = "TRADES";
-/// Newest report of each book and account, and equity points.
+/// Newest report of each book and account.
 pub const REPORTS: &str = "REPORTS";
+/// Equity points of each book.
+pub const EQUITY: &str = "EQUITY";
 /// Newest heartbeat of each process.
 pub const HEARTBEATS: &str = "HEARTBEATS";
 /// Newest value of each lease.
 pub const LEASES: &str = "LEASES";
+
+/// Suffix of the user of `bus-init` in the account of [`EVENTS`]. All other streams are in the account of the user
+/// without it.
+pub const EVENTS_USER_SUFFIX: &str = "-events";
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -50,9 +56,18 @@ pub fn stream_configs() -> Vec<Config> {
         },
         Config {
             max_age: 90 * DAY,
-            // A report replaces the one before it; equity points stay.
-            allow_rollup: true,
-            ..stream(REPORTS, "report.v1.>")
+            // A report replaces the one before it. Not by a rollup, a header by which a trader of one mode could remove
+            // the reports of the other one.
+            max_messages_per_subject: 1,
+            subjects: ["report.v1.book.>", "report.v1.account.>"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..stream(REPORTS, "")
+        },
+        // After REPORTS, which had its subject.
+        Config {
+            max_age: 90 * DAY,
+            ..stream(EQUITY, "report.v1.equity.>")
         },
         Config {
             // On disk although it is worth nothing tomorrow: a memory stream is gone, with its

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::duration::format_duration;
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::ProcessPhase;
-use protocol::ids::{Service, SubjectToken};
+use protocol::ids::{ProcessRole, Service, SubjectToken};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
@@ -108,7 +108,7 @@ async fn start(
         .tasks
         .spawn(healer.run(background.shutdown.clone()));
     let bus = Bus::connect_with_streams(&settings.bus, &STREAMS, shutdown).await?;
-    let (events, sender) = outbox::channel(bus.clone(), identity.process(Service::Watchdog));
+    let (events, sender) = outbox::channel(bus.clone(), identity.process(ProcessRole::Watchdog));
     background
         .tasks
         .spawn(sender.run(background.shutdown.clone(), SHUTDOWN_GRACE));
@@ -251,7 +251,7 @@ async fn start_status_tasks(
     let reported = Arc::clone(&deps.blindness);
     let heartbeats = HeartbeatPublisher::new(
         deps.bus.clone(),
-        Service::Watchdog,
+        ProcessRole::Watchdog,
         deps.identity.clone(),
         Arc::clone(&deps.progress),
         settings.own.heartbeat_interval(),

@@ -7,7 +7,7 @@ use async_nats::{Message, Subscriber};
 use futures_util::StreamExt;
 use protocol::VERSION;
 use protocol::heartbeat::Heartbeat;
-use protocol::ids::{HostKey, ProcessKey};
+use protocol::ids::{HostKey, Mode};
 use protocol::subject::{Subject, filter};
 use runtime::bus::Bus;
 use tokio::sync::mpsc;
@@ -19,6 +19,8 @@ use watchdog_core::observed_state::SupervisionEvent;
 /// Time without a message after which the watchdog sends an echo.
 const ECHO_INTERVAL: Duration = Duration::from_secs(1);
 const SEND_DEADLINE: Duration = Duration::from_secs(1);
+/// Size limit of a heartbeat. That of a trader with 500 books has 100 KB.
+const MAX_HEARTBEAT_BYTES: usize = 256 * 1024;
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Listens until `shutdown`, or until the event channel is closed.
@@ -49,7 +51,8 @@ pub async fn listen(
 }
 
 struct HeartbeatSubscription {
-    heartbeats: Subscriber,
+    /// Of paper and of live traders.
+    heartbeats: [Subscriber; 2],
     echoes: Subscriber,
     /// Subject that only this process subscribes to.
     inbox: String,
@@ -58,10 +61,11 @@ struct HeartbeatSubscription {
 async fn subscribe(bus: &Bus, host: &HostKey) -> Result<HeartbeatSubscription, String> {
     let inbox = bus.client().new_inbox();
     let subscribe = async {
-        let heartbeats = bus
-            .client()
-            .subscribe(filter::host_trader_heartbeats(host))
-            .await?;
+        let of_mode = |mode| {
+            let subject = filter::host_trader_heartbeats(mode, host);
+            bus.client().subscribe(subject)
+        };
+        let heartbeats = [of_mode(Mode::Paper).await?, of_mode(Mode::Live).await?];
         let echoes = bus.client().subscribe(inbox.clone()).await?;
         Ok::<_, async_nats::SubscribeError>((heartbeats, echoes))
     };
@@ -82,12 +86,13 @@ async fn forward_events(
     mut subscription: HeartbeatSubscription,
     events: &mpsc::Sender<SupervisionEvent>,
 ) {
+    let [paper, live] = &mut subscription.heartbeats;
     let mut echo_ticks = interval(ECHO_INTERVAL);
     echo_ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let event = tokio::select! {
             biased;
-            message_or_end = subscription.heartbeats.next() => match message_or_end {
+            message_or_end = next_of(paper, live) => match message_or_end {
                 Some(message) => {
                     // A heartbeat proves as much as an echo.
                     echo_ticks.reset();
@@ -112,6 +117,14 @@ async fn forward_events(
     }
 }
 
+/// The next heartbeat of either mode. `None` if one of the subscriptions ended. Cancel-safe.
+async fn next_of(paper: &mut Subscriber, live: &mut Subscriber) -> Option<Message> {
+    tokio::select! {
+        message = paper.next() => message,
+        message = live.next() => message,
+    }
+}
+
 /// Sends an echo. Nothing may stay in the client's buffer: an echo sent late would hide a bus outage.
 async fn send_echo(bus: &Bus, inbox: &str) {
     if bus.is_connected() {
@@ -123,10 +136,14 @@ async fn send_echo(bus: &Bus, inbox: &str) {
 }
 
 fn read_heartbeat(message: &Message) -> Option<SupervisionEvent> {
-    let Subject::Heartbeat(ProcessKey { instance: unit, .. }) = Subject::parse(&message.subject)?
-    else {
+    let Subject::Heartbeat(process) = Subject::parse(&message.subject)? else {
         return None;
     };
+    let (unit, mode) = (process.instance, process.role.mode()?);
+    if message.payload.len() > MAX_HEARTBEAT_BYTES {
+        tracing::warn!(%unit, bytes = message.payload.len(), "heartbeat too large; ignored");
+        return None;
+    }
     let heartbeat: Heartbeat = match serde_json::from_slice(&message.payload) {
         Ok(heartbeat) => heartbeat,
         Err(error) => {
@@ -137,7 +154,7 @@ fn read_heartbeat(message: &Message) -> Option<SupervisionEvent> {
     if heartbeat.v > VERSION {
         tracing::warn!(%unit, version = heartbeat.v, "heartbeat has a newer version");
     }
-    let message_or_end = HeartbeatSample::from(&heartbeat);
+    let message_or_end = HeartbeatSample::new(mode, &heartbeat);
     Some(SupervisionEvent::HeartbeatReceived {
         unit,
         heartbeat: message_or_end,

@@ -12,7 +12,7 @@ use protocol::time::UtcMs;
 use watchdog_core::container::{
     Container, ContainerHealth, Exit, FailedCheck, Run, Status, normalize_signal,
 };
-use watchdog_core::restart_policy::RestartPolicy;
+use watchdog_core::restart_policy::{RestartPolicy, mode_of_args};
 use watchdog_core::service_healing::ObservedService;
 
 /// Label of supervised containers.
@@ -70,6 +70,7 @@ pub fn parse_unit(
         start_time: parse_time(&started_at),
         status: status(&state),
         policy: RestartPolicy::from_args(&arguments),
+        mode: mode_of_args(&arguments),
         grace_ms: grace_ms(config.stop_timeout),
         stop_signal: normalize_signal(config.stop_signal.as_deref().unwrap_or("TERM")),
         config: configuration,

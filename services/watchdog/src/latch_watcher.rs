@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::heartbeat::Heartbeat;
-use protocol::ids::{AccountKey, HostKey, Service, SubjectToken};
+use protocol::ids::{AccountKey, HostKey, Mode, ProcessRole, SubjectToken};
 use protocol::report::AccountReport;
 use protocol::subject::{Subject, filter};
 use runtime::backoff::Backoff;
@@ -93,8 +93,8 @@ struct LatchWatcher {
     host: HostKey,
     watched: watch::Receiver<WatchedLatches>,
     events: mpsc::Sender<SupervisionEvent>,
-    /// Units whose latch was found.
-    resolved_units: BTreeSet<SubjectToken>,
+    /// Units whose latch was found, and the mode of the heartbeat that has it.
+    resolved_units: BTreeSet<(SubjectToken, Mode)>,
     /// Position up to which each account's commands were read, and the latches they were searched for.
     journal_positions: BTreeMap<AccountKey, (u64, BTreeSet<Latch>)>,
 }
@@ -149,15 +149,17 @@ impl LatchWatcher {
     async fn check(&mut self, watched: &WatchedLatches) -> Result<bool, ReceiverDropped> {
         let mut is_complete = true;
         self.resolved_units
-            .retain(|unit| watched.units_without_latch.contains(unit));
-        let unseen = watched
-            .units_without_latch
-            .difference(&self.resolved_units)
-            .cloned();
+            .retain(|(unit, _)| watched.units_without_latch.contains(unit));
+        // The core knows the mode of a unit and ignores the other one.
+        let units = watched.units_without_latch.iter();
+        let unseen = units
+            .flat_map(|unit| [Mode::Paper, Mode::Live].map(|mode| (unit.clone(), mode)))
+            .filter(|unit| !self.resolved_units.contains(unit));
         for unit in unseen.collect::<Vec<_>>() {
-            match self.last_heartbeat(&unit).await {
+            let (unit, mode) = unit;
+            match self.last_heartbeat(&unit, mode).await {
                 Ok(Some(heartbeat)) if heartbeat.latch.is_some() => {
-                    self.resolved_units.insert(unit.clone());
+                    self.resolved_units.insert((unit.clone(), mode));
                     self.send_event(SupervisionEvent::HeartbeatReceived { unit, heartbeat })
                         .await?;
                 }
@@ -184,8 +186,13 @@ impl LatchWatcher {
         Ok(is_complete)
     }
 
-    async fn last_heartbeat(&self, unit: &SubjectToken) -> Result<Option<HeartbeatSample>, String> {
-        let subject = Subject::Heartbeat(self.host.process(Service::Trader, unit.clone()));
+    async fn last_heartbeat(
+        &self,
+        unit: &SubjectToken,
+        mode: Mode,
+    ) -> Result<Option<HeartbeatSample>, String> {
+        let process = self.host.process(ProcessRole::Trader(mode), unit.clone());
+        let subject = Subject::Heartbeat(process);
         let subject = subject.to_string();
         let newest = self.bus.newest_json(streams::HEARTBEATS, &subject).await?;
         let Some::<Heartbeat>(mut heartbeat) = newest else {
@@ -194,7 +201,7 @@ impl LatchWatcher {
         if let (Some(account), None) = (&heartbeat.account, &heartbeat.latch_id) {
             heartbeat.latch_id = self.reported_latch(account).await?;
         }
-        Ok(Some(HeartbeatSample::from(&heartbeat)))
+        Ok(Some(HeartbeatSample::new(mode, &heartbeat)))
     }
 
     /// The latch by the account report: the last heartbeat of a unit may be lost.

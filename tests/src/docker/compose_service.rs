@@ -43,8 +43,7 @@ impl ComposeService {
     pub(super) fn read(service: &str) -> Self {
         let mut command = compose("settings");
         for role in Role::ALL {
-            let name = role.user().to_uppercase().replace('-', "_");
-            command.env(format!("NATS_{name}_PASSWORD"), role.password());
+            command.env(role.password_variable(), role.password());
         }
         let text = run_command(command.args(["--profile", "*", "config", "--format", "json"]));
         let mut config: Value = serde_json::from_str(&text).unwrap();

@@ -168,7 +168,7 @@ fn publish_heartbeats(start: Instant, boot: &str) -> std::io::Result<()> {
     let key = ["PROJECT", "HOST", "UNIT"]
         .map(|name| var(name).unwrap())
         .join(".");
-    let subject = format!("heartbeat.v1.trader.{key}");
+    let subject = format!("heartbeat.v1.trader.paper.{key}");
     let interval_ms: u64 = var("HEARTBEAT_MS").unwrap().parse().unwrap();
     let latch = var("LATCH").map_or_else(String::new, |latch| {
         let account =

@@ -1,12 +1,12 @@
 //! The page about subjects, streams and permissions, made from the protocol, the catalogue of streams and the server's
 //! configuration.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use bearish_tests::bus_config;
 use runtime::streams::stream_configs;
 
 use crate::doc_comments::{constant, variants};
@@ -18,7 +18,8 @@ pub(crate) fn page(root: &Path) -> String {
     let mut page = heading(
         "Subjects and streams",
         "```text\n\
-         process  = <service>.<project>.<host>.<instance>   trader.bearish-alpha.local.trader-paper-1\n\
+         process  = <service>.<project>.<host>.<instance>   watchdog.bearish-alpha.local.watchdog-1; of a trader:\n\
+         \x20          trader.<mode>.<project>.<host>.<instance>   trader.paper.bearish-alpha.local.trader-paper-1\n\
          account  = <mode>.<venue>.<account>                paper.binance-usdm.bearish-alpha-local-simulator\n\
          book     = <account>.<symbol>\n\
          ```\n\n\
@@ -55,25 +56,82 @@ pub(crate) fn page(root: &Path) -> String {
         )
         .unwrap();
     }
-    page += "\n## Permissions\n\nWhat each bus user may publish and subscribe, without the JetStream API. The whole list, with streams and\n\
-             consumers: `docker/nats.conf`.\n\n| user | may publish | may subscribe |\n| --- | --- | --- |\n";
-    for (user, (publish, subscribe)) in permissions(&read("docker/nats.conf")) {
-        let list = |subjects: Vec<String>| {
-            let texts: Vec<String> = subjects.iter().map(|s| format!("`{s}`")).collect();
-            if texts.is_empty() {
-                "-".to_owned()
+    page += &rights();
+    page
+}
+
+/// Who may do what: the table from which `docker/nats.conf` follows.
+fn rights() -> String {
+    let mut page = "\n## Rights\n\nEach role has a user and an account of its own. It may do nothing else with another role or a \
+                    stream. `tests/tests/bus_attacks.rs`\ntries the rest with each role's password. All roles may also query the \
+                    state of a stream: its number\nof messages and the names of its subjects.\n\n\
+                    | user | stores | reads the newest of | replays | also |\n| --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    let quoted = |subjects: Vec<&str>| {
+        let texts: Vec<String> = subjects.iter().map(|s| format!("`{s}`")).collect();
+        if texts.is_empty() {
+            "-".to_owned()
+        } else {
+            texts.join(", ")
+        }
+    };
+    let filters = |list: &[(&'static str, String)]| {
+        let name = |(stream, filter): &(&'static str, String)| {
+            if filter == ">" {
+                format!("all of `{stream}`")
             } else {
-                texts.join(", ")
+                format!("`{filter}`")
             }
+        };
+        let texts: Vec<String> = list.iter().map(name).collect();
+        if texts.is_empty() {
+            "-".to_owned()
+        } else {
+            texts.join(", ")
+        }
+    };
+    for role in bus_config::roles() {
+        let mut also = Vec::new();
+        also.extend(
+            role.durable.map(|(stream, name, _)| {
+                format!("acknowledges the consumer `{name}` of `{stream}`")
+            }),
+        );
+        also.extend(
+            role.requests
+                .iter()
+                .map(|(_, subject)| format!("requests `{subject}`")),
+        );
+        also.extend(
+            role.answers
+                .iter()
+                .map(|subject| format!("answers `{subject}`")),
+        );
+        also.extend(
+            role.receives
+                .iter()
+                .map(|(_, subject)| format!("receives `{subject}`")),
+        );
+        if role.inspects_streams {
+            also.push("lists the streams".to_owned());
+        }
+        let stores = quoted(role.stores.iter().map(String::as_str).collect());
+        let also = if also.is_empty() {
+            "-".to_owned()
+        } else {
+            also.join(", ")
         };
         writeln!(
             page,
-            "| `{user}` | {} | {} |",
-            list(publish),
-            list(subscribe)
+            "| `{}` | {stores} | {} | {} | {also} |",
+            role.user,
+            filters(&role.reads),
+            filters(&role.replays)
         )
         .unwrap();
     }
+    page += "| `bus-init` | - | - | - | creates and updates the streams |\n";
+    page += "| `bus-init-events` | - | - | - | creates and updates `EVENTS`; the password of `bus-init` |\n";
     page
 }
 
@@ -83,32 +141,4 @@ fn age(age: Duration) -> String {
         hours if hours % 24 == 0 => format!("{} d", hours / 24),
         hours => format!("{hours} h"),
     }
-}
-
-type Permissions = (Vec<String>, Vec<String>);
-
-/// The subjects in the blocks `NAME { publish: [...] subscribe: [...] }` that the users refer to.
-fn permissions(config: &str) -> BTreeMap<String, Permissions> {
-    let users = config.lines().filter_map(|line| {
-        let user = line.trim().strip_prefix("{ user: ")?.split(',').next()?;
-        let block = line.split_once("permissions: $")?.1;
-        let block = block.split(' ').next()?;
-        Some((user.to_owned(), block_of(config, block)))
-    });
-    let users: BTreeMap<_, _> = users.collect();
-    assert!(!users.is_empty(), "docker/nats.conf: no users found");
-    users
-}
-
-fn block_of(config: &str, name: &str) -> Permissions {
-    let start = config.find(&format!("\n{name} {{")).unwrap();
-    let block = &config[start..];
-    let block = &block[..block.find("\n}").unwrap()];
-    let (publish, subscribe) = block.split_once("subscribe:").unwrap();
-    let subjects = |text: &str| {
-        let quoted = text.split('"').skip(1).step_by(2);
-        let own = quoted.filter(|s| s.contains('.') && !s.starts_with(['$', '_']));
-        own.map(str::to_owned).collect()
-    };
-    (subjects(publish), subjects(subscribe))
 }

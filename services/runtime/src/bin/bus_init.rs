@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::stream::Config;
 use bearish_runtime::bus::{Bus, BusSettings};
 use bearish_runtime::health::check::HealthAnswer;
 use bearish_runtime::logging::{self, LoggingSettings};
@@ -65,8 +66,35 @@ async fn init() -> Result<ExitCode, ExitError> {
     let settings: Settings = settings::from_env()?;
     logging::init(&settings.logging, &[])?;
     let shutdown = Shutdown::listen().map_err(|error| ExitError::internal(error.to_string()))?;
+    // The stream of events is in an account of its own, with a user of its own and the same password.
+    let (events, others): (Vec<_>, Vec<_>) = streams::stream_configs()
+        .into_iter()
+        .partition(|config| config.name == streams::EVENTS);
+    create_streams(&settings.bus, others, &shutdown).await?;
+    create_streams(&events_user(&settings.bus)?, events, &shutdown).await?;
+    Ok(ExitCode::Success)
+}
+
+/// Settings of the user in the account of events; without a user the bus has no accounts.
+fn events_user(settings: &BusSettings) -> Result<BusSettings, ExitError> {
+    let user = settings.nats_user.as_ref().map(|user| {
+        let name = format!("{user}{}", streams::EVENTS_USER_SUFFIX);
+        let invalid = |error| ExitError::config(format!("NATS_USER={user}: {error}"));
+        name.parse().map_err(invalid)
+    });
+    Ok(BusSettings {
+        nats_user: user.transpose()?,
+        ..settings.clone()
+    })
+}
+
+async fn create_streams(
+    settings: &BusSettings,
+    configs: Vec<Config>,
+    shutdown: &Shutdown,
+) -> Result<(), ExitError> {
     let mut reason = String::from("no answer");
-    let connecting = Bus::connect(&settings.bus, shutdown.token(), |why| {
+    let connecting = Bus::connect(settings, shutdown.token(), |why| {
         why.clone_into(&mut reason);
     });
     let Ok(bus) = timeout(CONNECT_DEADLINE, connecting).await else {
@@ -74,7 +102,7 @@ async fn init() -> Result<ExitCode, ExitError> {
         return Err(ExitError::new(ExitCode::Unavailable, line));
     };
     let bus = bus?;
-    for config in streams::stream_configs() {
+    for config in configs {
         let name = config.name.clone();
         bus.jetstream()
             .create_or_update_stream(config)
@@ -82,7 +110,7 @@ async fn init() -> Result<ExitCode, ExitError> {
             .map_err(|error| ExitError::config(format!("stream {name}: {error}")))?;
         tracing::info!(stream = name, "stream ready");
     }
-    Ok(ExitCode::Success)
+    Ok(())
 }
 
 /// A NATS server sends a line that begins with INFO to every connection.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use exchange::DataClient;
 use protocol::heartbeat::{ComponentState, Heartbeat, LifetimeCounters, ProcessPhase};
-use protocol::ids::{AccountKey, Service};
+use protocol::ids::{AccountKey, ProcessRole};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::components::{ComponentSource, ProcessStatus};
@@ -90,8 +90,8 @@ impl HealthInputs {
 
     /// Reads the counters of the earlier boots from the last heartbeat of this instance. Called before the first
     /// heartbeat of this boot replaces it. Without an answer the counters start again.
-    pub async fn read_earlier_boots(&self, bus: &Bus, identity: &Identity) {
-        let subject = Subject::Heartbeat(identity.process(Service::Trader)).to_string();
+    pub async fn read_earlier_boots(&self, bus: &Bus, identity: &Identity, role: ProcessRole) {
+        let subject = Subject::Heartbeat(identity.process(role)).to_string();
         let last = bus.newest_json::<Heartbeat>(streams::HEARTBEATS, &subject);
         let earlier = match timeout(LAST_HEARTBEAT_TIMEOUT, last).await {
             Ok(Ok(last)) => last.filter(|last| last.boot != identity.boot),

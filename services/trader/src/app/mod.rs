@@ -20,7 +20,7 @@ use protocol::duration::format_duration;
 use protocol::event::{Event, EventBody};
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::ProcessPhase;
-use protocol::ids::{AccountKey, Service, SubjectToken};
+use protocol::ids::{AccountKey, ProcessRole, Service, SubjectToken};
 use protocol::trader_args::TraderArgs;
 use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
@@ -94,6 +94,7 @@ impl Publishers {
     async fn start(
         settings: &Settings,
         identity: &Identity,
+        role: ProcessRole,
         health_inputs: &Arc<HealthInputs>,
         until: &CancellationToken,
     ) -> Result<Self, ExitError> {
@@ -102,13 +103,14 @@ impl Publishers {
         tasks.spawn(bind_health_server(identity, health_inputs, &shutdown)?);
         let bus = Bus::connect_with_streams(&settings.bus, &startup::STREAMS, until).await?;
         let bus = health_inputs.bus.get_or_init(|| bus).clone();
-        health_inputs.read_earlier_boots(&bus, identity).await;
-        let heartbeats = publish_heartbeats(&bus, settings, identity, health_inputs, &shutdown);
+        health_inputs.read_earlier_boots(&bus, identity, role).await;
+        let heartbeats = heartbeat_publisher(&bus, settings, identity, role, health_inputs);
+        let heartbeats = heartbeats.run(shutdown.clone());
         tasks.spawn(heartbeats);
         if let Some(metrics) = bind_metrics(settings, identity, health_inputs).await? {
             tasks.spawn(metrics.run(shutdown.clone()));
         }
-        let (outbox, sender) = outbox::channel(bus.clone(), identity.process(Service::Trader));
+        let (outbox, sender) = outbox::channel(bus.clone(), identity.process(role));
         tasks.spawn(sender.run(shutdown.clone(), SHUTDOWN_GRACE));
         let publish_event = event_publisher(&outbox, identity);
         let health = HealthLogger::new(
@@ -162,8 +164,9 @@ impl RunningTrader {
         tracing::info!(instance = %identity.instance, boot = %identity.boot, mode = %args.mode(),
             version = env!("CARGO_PKG_VERSION"), "trader starting");
         let health_inputs = HealthInputs::for_client(&clients.data);
+        let role = ProcessRole::Trader(args.mode());
         let mut publishers =
-            Publishers::start(settings, &identity, &health_inputs, shutdown).await?;
+            Publishers::start(settings, &identity, role, &health_inputs, shutdown).await?;
 
         let calls = StartCalls {
             shutdown,
@@ -334,24 +337,23 @@ fn bind_health_server(
     Ok(server.run(move || health_inputs.check_health(), shutdown.clone()))
 }
 
-fn publish_heartbeats(
+fn heartbeat_publisher(
     bus: &Bus,
     settings: &Settings,
     identity: &Identity,
+    role: ProcessRole,
     health_inputs: &Arc<HealthInputs>,
-    shutdown: &CancellationToken,
-) -> impl Future<Output = ()> + use<> {
+) -> HeartbeatPublisher {
     let process_status = Arc::clone(&health_inputs.process_status);
     let health_inputs = Arc::clone(health_inputs);
-    let publisher = HeartbeatPublisher::new(
+    HeartbeatPublisher::new(
         bus.clone(),
-        Service::Trader,
+        role,
         identity.clone(),
         process_status,
         settings.instance.heartbeat_interval(),
         Arc::new(move |heartbeat| health_inputs.extend_heartbeat(heartbeat)),
-    );
-    publisher.run(shutdown.clone())
+    )
 }
 
 fn start_workers(

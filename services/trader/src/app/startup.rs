@@ -21,8 +21,9 @@ use crate::account::command_journal::read_account_state;
 use crate::settings::Settings;
 
 /// The streams a trader reads or writes.
-pub const STREAMS: [&str; 6] = [
+pub const STREAMS: [&str; 7] = [
     streams::JOURNAL,
+    streams::EQUITY,
     streams::EVENTS,
     streams::HEARTBEATS,
     streams::LEASES,

@@ -20,7 +20,7 @@ use bearish_watchdog_core::restart_policy::RestartPolicy;
 use bearish_watchdog_core::state::SupervisionState;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use protocol::heartbeat::ProcessPhase;
-use protocol::ids::SubjectToken;
+use protocol::ids::{Mode, SubjectToken};
 use protocol::time::{ClockReading, UtcMs};
 
 const UNITS: u32 = 10_000;
@@ -127,6 +127,7 @@ fn container(n: u32, status: Status) -> Container {
         start_time: UtcMs(i64::try_from(BEGAN).unwrap()),
         status,
         policy: RestartPolicy::from_args(&flags),
+        mode: Some(Mode::Paper),
         grace_ms: 10_000,
         stop_signal: "TERM".to_owned(),
         config: "image 1".to_owned(),
@@ -148,6 +149,7 @@ fn heartbeat_sample(n: u32, uptime_ms: u64) -> HeartbeatSample {
         "ETHUSDT",
     ];
     HeartbeatSample {
+        mode: Mode::Paper,
         boot: format!("boot-{n}").parse().unwrap(),
         phase: ProcessPhase::Running,
         uptime_ms,

@@ -1,5 +1,6 @@
 //! A container as Docker reports it, reduced to what decisions need.
 
+use protocol::ids::Mode;
 use protocol::time::UtcMs;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct Container {
     pub status: Status,
     /// The restart policy in the container's arguments, or the parse error in one line.
     pub policy: Result<RestartPolicy, String>,
+    /// Mode by the container's arguments. `None` if they are not those of a trader.
+    pub mode: Option<Mode>,
     /// Time between SIGTERM and SIGKILL, in milliseconds.
     pub grace_ms: u64,
     /// Signal of `docker stop`, without `SIG`.

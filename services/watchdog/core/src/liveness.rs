@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 
 use protocol::duration::format_ms;
 use protocol::heartbeat::{ComponentState, Health, Heartbeat, ProcessPhase};
-use protocol::ids::{AccountKey, SubjectToken};
+use protocol::ids::{AccountKey, Mode, SubjectToken};
 
 use crate::feed_connectivity::{ConnectivitySpan, FeedConnectivity};
 use crate::model::HealthySince;
 use crate::model::Latch;
 use crate::reason::RestartReason;
 
+/// Shortest and longest heartbeat interval, in milliseconds: the limits of `HEARTBEAT_SECS`.
+const MIN_INTERVAL_MS: u64 = 1_000;
+const MAX_INTERVAL_MS: u64 = 60_000;
 /// Heartbeat intervals without a heartbeat after which a unit counts as hung: two after the first missed one.
 const MAX_MISSED_INTERVALS: u64 = 3;
 /// Time within which the first heartbeat must arrive, in milliseconds. A process in phase starting sends heartbeats and
@@ -25,6 +28,8 @@ const AGE_TOLERANCE_MS: u64 = 1_000;
 /// The part of a heartbeat that decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatSample {
+    /// Mode in the subject, which the credential of the sender determines.
+    pub mode: Mode,
     /// Boot id of the process.
     pub boot: SubjectToken,
     /// Phase of the process.
@@ -60,18 +65,23 @@ pub struct ProgressDeadline {
     pub deadline_ms: u64,
 }
 
-impl From<&Heartbeat> for HeartbeatSample {
-    fn from(heartbeat: &Heartbeat) -> Self {
+impl HeartbeatSample {
+    /// Sample of a heartbeat that arrived on a subject of this mode. Numbers that decide are limited: a heartbeat can
+    /// claim anything.
+    pub fn new(mode: Mode, heartbeat: &Heartbeat) -> Self {
         Self {
+            mode,
             boot: heartbeat.boot.clone(),
             phase: heartbeat.phase,
             uptime_ms: heartbeat.uptime_ms,
-            interval_ms: heartbeat.interval_ms,
+            interval_ms: heartbeat
+                .interval_ms
+                .clamp(MIN_INTERVAL_MS, MAX_INTERVAL_MS),
             errors: heartbeat.errors,
             last_error: heartbeat.last_error.as_ref().map(|e| e.text.clone()),
             critical_reason: critical_reason(heartbeat),
-            latch: latch(heartbeat),
-            account: heartbeat.account.clone(),
+            latch: latch(mode, heartbeat),
+            account: own_account(mode, heartbeat),
             feed_connectivity: FeedConnectivity::from_heartbeat(heartbeat),
             components: progress_deadlines(heartbeat),
             is_waiting: retrying(heartbeat).next().is_some(),
@@ -103,9 +113,15 @@ fn retrying(heartbeat: &Heartbeat) -> impl Iterator<Item = &str> {
     retrying.map(|(name, _)| name.as_str())
 }
 
-fn latch(heartbeat: &Heartbeat) -> Option<Latch> {
+/// The account of a heartbeat. `None` also for an account of the other mode, which the sender cannot trade.
+fn own_account(mode: Mode, heartbeat: &Heartbeat) -> Option<AccountKey> {
+    let account = heartbeat.account.clone();
+    account.filter(|account| account.mode == mode)
+}
+
+fn latch(mode: Mode, heartbeat: &Heartbeat) -> Option<Latch> {
     Some(Latch {
-        account: heartbeat.account.clone()?,
+        account: own_account(mode, heartbeat)?,
         id: heartbeat.latch_id.clone()?,
     })
 }

@@ -1,6 +1,7 @@
 //! Observed state: containers, heartbeats, bus connectivity, calls in flight. Not journaled; rebuilt after a restart.
 
 mod blindness;
+mod heartbeat_source;
 mod unit;
 
 pub use blindness::{Blindness, Obstacle};
@@ -241,6 +242,9 @@ impl ObservedState {
             }
             SupervisionEvent::HeartbeatReceived { unit, heartbeat } => {
                 self.note_bus_alive(now);
+                if !self.accepts_heartbeat(state, &unit, heartbeat.mode, now) {
+                    return AffectedUnits::None;
+                }
                 self.unit_mut(&unit).on_heartbeat(heartbeat, now);
                 AffectedUnits::One(unit)
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use protocol::ids::Mode;
 use protocol::trader_args::TraderArgs;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,12 @@ impl From<&TraderArgs> for RestartPolicy {
             jitter: args.jitter,
         }
     }
+}
+
+/// Mode by the arguments of a container. `None` if they are not those of a trader.
+pub fn mode_of_args(args: &[String]) -> Option<Mode> {
+    let args = TraderArgs::from_arguments(args.iter().cloned());
+    args.ok().map(|args| args.mode())
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ pub struct ObservedUnit {
     /// Failed stop calls of this run in a row, and the last error.
     failed_stops: Option<(u32, String)>,
     /// The newest heartbeat of a second process under this name, and how many came while the first one sent its own.
-    duplicate: Option<(Liveness, u32)>,
+    pub(super) duplicate: Option<(Liveness, u32)>,
     /// Times of the restarts after failures, by the monotonic clock.
     restart_times: VecDeque<u64>,
     restart_timer: Option<RestartTimer>,
@@ -326,6 +326,7 @@ impl ObservedUnit {
             self.status_since = now.clock.mono;
         }
         self.note_health(&new, now);
+        self.drop_heartbeats_of_other_mode(new.mode);
         let was_unpaused = old.as_ref().is_some_and(|old| old.status == Status::Paused);
         let is_new_run = old.as_ref().is_none_or(|old| old.run != new.run);
         let is_first = old.is_none();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bearish_watchdog_core::record::UnitRecord;
+use protocol::ids::Mode;
 
 use crate::support::{DEFAULT_FLAGS, MINUTE, Rig};
 
@@ -100,7 +101,7 @@ fn critical_heartbeat_reaches_the_decision() {
         value["phase"] = "running".into();
         let heartbeat: protocol::heartbeat::Heartbeat =
             serde_json::from_slice(&serde_json::to_vec(&value).unwrap()).unwrap();
-        let sample = bearish_watchdog_core::liveness::HeartbeatSample::from(&heartbeat);
+        let sample = bearish_watchdog_core::liveness::HeartbeatSample::new(Mode::Paper, &heartbeat);
         let expected = is_critical.then(|| "the market feed is down".to_owned());
         assert_eq!(sample.critical_reason, expected, "{health}");
         let mut rig = Rig::running(DEFAULT_FLAGS);

@@ -10,7 +10,7 @@ use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
 use bearish_watchdog_core::reason::RestartReason;
 use protocol::heartbeat::{ComponentState, ComponentStatus, Heartbeat, ProcessPhase};
-use protocol::ids::AccountKey;
+use protocol::ids::{AccountKey, Mode};
 
 use crate::support::{DEFAULT_FLAGS, MINUTE, Rig};
 
@@ -159,7 +159,7 @@ fn idle_feed_has_no_feed_connectivity() {
             ..heartbeat.components["feed"]
         };
         heartbeat.components.insert("feed".to_owned(), component);
-        HeartbeatSample::from(&heartbeat)
+        HeartbeatSample::new(Mode::Paper, &heartbeat)
             .feed_connectivity
             .map(|market| market.is_receiving)
     };

@@ -11,6 +11,7 @@ use bearish_watchdog_core::reason::RestartReason;
 use bearish_watchdog_core::record::UnitRecord;
 use protocol::event::EventBody;
 use protocol::heartbeat::{ComponentState, Heartbeat, ProcessPhase};
+use protocol::ids::Mode;
 
 use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig, name};
 
@@ -70,9 +71,13 @@ fn unit_with_a_stalled_component_is_hung_despite_heartbeats() {
 fn component_without_deadline_or_retrying_may_stall() {
     let golden = include_str!("../../../../protocol/tests/golden/heartbeat_full.json");
     let mut heartbeat: Heartbeat = serde_json::from_str(golden).unwrap();
-    assert!(HeartbeatSample::from(&heartbeat).components.is_empty());
+    assert!(
+        HeartbeatSample::new(Mode::Paper, &heartbeat)
+            .components
+            .is_empty()
+    );
     heartbeat.components.get_mut("feed").unwrap().state = ComponentState::Ok;
-    let heartbeat = HeartbeatSample::from(&heartbeat);
+    let heartbeat = HeartbeatSample::new(Mode::Paper, &heartbeat);
     assert_eq!(heartbeat.components.keys().collect::<Vec<_>>(), ["feed"]);
 }
 

@@ -18,6 +18,8 @@ mod golden;
 #[cfg(test)]
 mod hangs;
 #[cfg(test)]
+mod heartbeat_source;
+#[cfg(test)]
 mod latches;
 #[cfg(test)]
 mod many_units;

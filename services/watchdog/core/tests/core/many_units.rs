@@ -16,7 +16,7 @@ use bearish_watchdog_core::record::{SupervisionRecord, UnitRecord};
 use bearish_watchdog_core::restart_policy::RestartPolicy;
 use bearish_watchdog_core::state::SupervisionState;
 use protocol::heartbeat::ProcessPhase;
-use protocol::ids::SubjectToken;
+use protocol::ids::{Mode, SubjectToken};
 use protocol::time::{ClockReading, UtcMs};
 
 const SECOND: u64 = 1_000;
@@ -88,6 +88,7 @@ impl ManyUnits {
             start_time: UtcMs(1_700_000_000_000 + i64::try_from(began).unwrap()),
             status,
             policy: RestartPolicy::from_args(&FLAGS.map(str::to_owned)),
+            mode: Some(Mode::Paper),
             grace_ms: SECOND,
             stop_signal: "TERM".to_owned(),
             config: "image 1".to_owned(),
@@ -106,6 +107,7 @@ impl ManyUnits {
     fn send_heartbeat(&mut self, name: &SubjectToken) {
         let (run, began) = self.runs[name];
         let heartbeat = HeartbeatSample {
+            mode: Mode::Paper,
             boot: format!("{name}-{run}").parse().unwrap(),
             phase: ProcessPhase::Running,
             uptime_ms: self.mono - began,

@@ -15,14 +15,14 @@ use bearish_watchdog_core::next_action;
 use bearish_watchdog_core::observed_state::{ContainerList, ObservedState, SupervisionEvent};
 use bearish_watchdog_core::phase::UnitPhase;
 use bearish_watchdog_core::record::{Restart, SupervisionRecord, UnitRecord};
-use bearish_watchdog_core::restart_policy::RestartPolicy;
+use bearish_watchdog_core::restart_policy::{RestartPolicy, mode_of_args};
 use bearish_watchdog_core::state::SupervisionState;
 use bearish_watchdog_core::stop_request::{StopEvidence, StopRequest};
 use bearish_watchdog_core::unit::Unit;
 use protocol::command::UnitCommand;
 use protocol::event::EventBody;
 use protocol::heartbeat::ProcessPhase;
-use protocol::ids::{AccountKey, SubjectToken};
+use protocol::ids::{AccountKey, Mode, SubjectToken};
 use protocol::time::{ClockReading, UtcMs};
 
 pub(crate) const UNIT: &str = "trader-paper-1";
@@ -266,6 +266,7 @@ impl Rig {
             start_time: UtcMs(self.wall + i64::try_from(self.start_mono).unwrap()),
             status: self.status?,
             policy: RestartPolicy::from_args(&self.args()),
+            mode: mode_of_args(&self.args()),
             grace_ms: 10_000,
             stop_signal: self.stop_signal.clone(),
             config: self.config.clone(),
@@ -356,6 +357,7 @@ impl Rig {
 
     pub(crate) fn heartbeat_sample(&self, phase: ProcessPhase) -> HeartbeatSample {
         HeartbeatSample {
+            mode: Mode::Paper,
             boot: self.boot(),
             phase,
             uptime_ms: self.mono - self.start_mono,
