@@ -122,6 +122,8 @@ async fn docker_cli_reaches_labelled_containers_of_the_project_only() {
     for verb in ["inspect", "logs"] {
         assert_denied(guard, &[verb, "--", &foreign]);
     }
+    // What an unmarked container wrote, such as a database of the operator, is not shown.
+    assert_denied(guard, &["logs", &unlabelled]);
     for call in DENIED_COMMANDS {
         let arguments = call.split(' ').map(|argument| match argument {
             "LABELLED" => labelled.as_str(),
