@@ -454,15 +454,14 @@ fn assert_logs_are_plain_text(system: &HostSystem) {
     assert!(!logs.contains('\u{1b}'), "{logs}");
 }
 
-fn latch_id(status: &str) -> Option<&str> {
-    let mut parts =
-        status.split(|letter: char| !(letter.is_alphanumeric() || "_-".contains(letter)));
-    parts.find(|part| {
-        let number = part
-            .strip_prefix("flatten-")
-            .or_else(|| part.strip_prefix("operator-"));
-        number.is_some_and(|number| number.chars().all(|letter| letter.is_ascii_digit()))
-    })
+/// The command with this verb as a text names it.
+fn command_in<'a>(text: &'a str, verb: &str) -> &'a str {
+    let (_, rest) = text
+        .split_once(&format!("scripts/bearish {verb} "))
+        .unwrap_or_else(|| panic!("no {verb} in {text}"));
+    let end = rest.find(['\n', ';']).unwrap_or(rest.len());
+    let begin = text.len() - rest.len() - verb.len() - 1;
+    text[begin..text.len() - rest.len() + end].trim_end()
 }
 
 /// Every command answers while its container is stopped, and its exit code is passed on.
@@ -491,7 +490,7 @@ async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
     })
     .await;
     docker(&["stop", &system.container("watchdog", 1)]);
-    assert_exit(&system.bearish("resume --reason test"), 0, &[]);
+    assert_exit(&system.bearish("resume --reason test --paper"), 0, &[]);
     assert_exit(
         &system.bearish("health"),
         69,
@@ -501,7 +500,7 @@ async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
     let user = output_text(&Command::new("id").arg("-un").output().unwrap());
     let stopped = format!("command stop by {}", user.trim());
     assert_exit(&system.bearish("history trader-paper-1"), 0, &[&stopped]);
-    assert_exit(&system.bearish("dry-run"), 0, &["ready to start"]);
+    assert_exit(&system.bearish("dry-run --paper"), 0, &["ready to start"]);
     docker(&["start", &system.container("watchdog", 1)]);
     assert_exit(&system.script("up", &[]), 0, &[]);
     assert_exit(&system.bearish("flatten --confirm --reason test"), 0, &[]);
@@ -510,9 +509,8 @@ async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
     })
     .await;
     let status = output_text(&system.bearish("status"));
-    let latch = latch_id(&status).unwrap_or_else(|| panic!("no latch in {status}"));
-    let unlatch = format!("unlatch --latch {latch} --reason test");
-    assert_exit(&system.bearish(&unlatch), 0, &[]);
+    let unlatch = command_in(&status, "unlatch");
+    assert_exit(&system.bearish(unlatch), 0, &[]);
     eventually(
         "the watchdog starts the trader",
         DEFAULT_TIMEOUT,

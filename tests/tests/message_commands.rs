@@ -12,9 +12,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bearish_notifier_core::preview;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use bearish_tests::watchdog::{Unit, WatchdogRig};
+use notifier_core::preview;
 use protocol::event::{Event, EventBody};
 use protocol::time::UtcMs;
 use protocol::unit_remedy::UnitRemedy;
@@ -23,8 +23,81 @@ use protocol::unit_remedy::UnitRemedy;
 const OUTSIDE: &str = "";
 /// Forms of commands in messages and in the runbook, with the test that runs the form. A form is the command without the
 /// values of its options.
-const FORMS: [(&str, &str); 44] = [];
+const FORMS: [(&str, &str); 38] = [
+    ("docker compose logs", OUTSIDE),
+    ("docker compose logs --tail", OUTSIDE),
+    ("docker compose ps", OUTSIDE),
+    ("docker compose restart", OUTSIDE),
+    ("docker compose up", OUTSIDE),
+    ("docker inspect", OUTSIDE),
+    ("docker ps", OUTSIDE),
+    ("scripts/bearish dry-run --MODE", HOST),
+    ("scripts/bearish explain", HOST),
+    (
+        "scripts/bearish flatten --MODE --confirm --direct --reason",
+        "direct_flatten_without_the_bus_is_adopted_by_the_book",
+    ),
+    (
+        "scripts/bearish flatten --confirm --direct --reason",
+        "direct_flatten_without_the_bus_is_adopted_by_the_book",
+    ),
+    (
+        "scripts/bearish forget",
+        "removed_unit_is_reported_once_and_can_be_forgotten",
+    ),
+    ("scripts/bearish history", HOST),
+    ("scripts/bearish hold --reason", UNITS),
+    (
+        "scripts/bearish init --account",
+        "account_is_initialized_once_and_by_the_operator",
+    ),
+    ("scripts/bearish logs", HOST),
+    ("scripts/bearish release", UNITS),
+    ("scripts/bearish release --reset-restarts", UNITS),
+    (
+        "scripts/bearish resend --all",
+        "dead_letters_are_resent_once_on_request_also_after_a_kill",
+    ),
+    ("scripts/bearish restart", UNITS),
+    ("scripts/bearish resume --MODE", HOST),
+    (
+        "scripts/bearish resume --MODE --reason --symbol",
+        "operator_pauses_and_resumes_entries_and_flattens_the_account",
+    ),
+    ("scripts/bearish resume --reason", HOST),
+    (
+        "scripts/bearish send-test",
+        "send_test_delivers_and_prints_the_message_id",
+    ),
+    ("scripts/bearish start", UNITS),
+    ("scripts/bearish status", HOST),
+    ("scripts/bearish stop", HOST),
+    ("scripts/bearish trades", HOST),
+    (
+        "scripts/bearish unhalt --MODE --reason --symbol",
+        "halted_book_of_a_latched_paper_account_is_reported_until_it_is_unhalted_and_closed",
+    ),
+    (
+        "scripts/bearish unhalt --reason --symbol",
+        "unexplained_position_halts_the_book_until_the_operator_unhalts_it",
+    ),
+    ("scripts/bearish unlatch --MODE --latch --reason", HOST),
+    (
+        "scripts/bearish unlatch --latch --reason",
+        "account_breaker_latches_until_an_operator_unlatches",
+    ),
+    ("scripts/down --volumes", HOST),
+    ("scripts/up", HOST),
+    (
+        "scripts/up --confirm-live",
+        "killed_live_instance_loses_its_books_to_the_other",
+    ),
+    ("scripts/up --help", HOST),
+    ("systemctl restart", OUTSIDE),
+    ("systemctl status", OUTSIDE),
+];
 
+const HOST: &str = "operator_commands_work_from_the_first_start_on";
 const UNITS: &str = "command_that_a_message_names_brings_the_unit_back";
 
 fn root() -> PathBuf {
@@ -85,27 +158,32 @@ fn forms(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// The command with its verb and its options. `None` for the name of a script alone in another word.
+/// The command with its verb and its options. `None` for the name of a script alone in another text.
 fn form(command: &str) -> Option<String> {
-    let mut words = command.split_whitespace();
-    let program = words.next()?.trim_end_matches('.').to_owned();
-    let is_word = |word: &&str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let mut parts = command.split_whitespace();
+    let program = parts.next()?.trim_end_matches('.').to_owned();
+    let is_verb = |part: &&str| part.chars().all(|c| c.is_ascii_lowercase() || c == '-');
     let mut form = vec![program.clone()];
     match program.as_str() {
-        "scripts/bearish" => form.push(words.next().filter(is_word)?.to_owned()),
+        "scripts/bearish" => form.push(parts.next().filter(is_verb)?.to_owned()),
         "docker" | "systemctl" => {
             let fixed = if program == "docker" && command.starts_with("docker compose") {
                 2
             } else {
                 1
             };
-            form.extend(words.by_ref().take(fixed).map(|word| word.trim_end_matches('.').to_owned()));
+            form.extend(
+                parts
+                    .by_ref()
+                    .take(fixed)
+                    .map(|part| part.trim_end_matches('.').to_owned()),
+            );
         }
         _ => {}
     }
-    let options: BTreeSet<&str> = words
-        .filter(|word| word.starts_with("--") && word.len() > 2)
-        .map(|word| word.split('=').next().unwrap().trim_end_matches('.'))
+    let options: BTreeSet<&str> = parts
+        .filter(|part| part.starts_with("--") && part.len() > 2)
+        .map(|part| part.split('=').next().unwrap().trim_end_matches('.'))
         .collect();
     // A mode in a format string.
     let options = options.into_iter().map(|option| match option {
@@ -142,10 +220,14 @@ fn every_command_in_a_message_has_a_test_that_runs_it() {
         .filter(|form| !named.contains_key(**form))
         .collect();
     assert!(gone.is_empty(), "no message names: {gone:#?}");
-    let tests: String = tracked(&["tests/tests/*.rs", "services/*/tests/*.rs", "scripts/test"])
-        .iter()
-        .map(|file| fs::read_to_string(root().join(file)).unwrap_or_default())
-        .collect();
+    let tests: String = tracked(&[
+        "tests/tests/*.rs",
+        "services/*/tests/*.rs",
+        "services/*/core/tests/*.rs",
+    ])
+    .iter()
+    .map(|file| fs::read_to_string(root().join(file)).unwrap_or_default())
+    .collect();
     let missing: Vec<_> = known
         .iter()
         .filter(|(_, test)| **test != OUTSIDE && !tests.contains(&format!("{test}(")))
@@ -162,14 +244,18 @@ struct Case {
 
 /// The event about a unit that names its remedy.
 async fn remedy_event(rig: &WatchdogRig, unit: &Unit) -> EventBody {
-    eventually(&format!("a remedy of {}", unit.name), DEFAULT_TIMEOUT, async || {
-        let events = rig.stored_events().await;
-        events.into_iter().rfind(|body| match body {
-            EventBody::UnitQuarantined { unit: name, .. }
-            | EventBody::UnitRestartSkipped { unit: name, .. } => name.as_str() == unit.name,
-            _ => false,
-        })
-    })
+    eventually(
+        &format!("a remedy of {}", unit.name),
+        DEFAULT_TIMEOUT,
+        async || {
+            let events = rig.stored_events().await;
+            events.into_iter().rfind(|body| match body {
+                EventBody::UnitQuarantined { unit: name, .. }
+                | EventBody::UnitRestartSkipped { unit: name, .. } => name.as_str() == unit.name,
+                _ => false,
+            })
+        },
+    )
     .await
 }
 

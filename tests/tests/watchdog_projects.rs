@@ -1,4 +1,4 @@
-//! Two Compose projects on one bus: neither hears commands or heartbeats of the other.
+//! Two Compose projects on one bus: commands and heartbeats of one do not reach the other.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 

@@ -1,6 +1,8 @@
 //! Command lines of containers: flags with secrets, also inside of the text that a shell runs.
 
-use super::{REDACTED, is_secret_setting_name, redact, redact_setting_value};
+use super::names::is_secret_setting_name;
+use super::syntax::REDACTED;
+use super::text::{redact, redact_setting_value};
 
 /// Redacts a command line, one element for each argument.
 pub fn redact_arguments<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
@@ -25,11 +27,11 @@ pub fn redact_command(text: &str) -> String {
     let text = redact(text);
     let mut out = String::with_capacity(text.len());
     let mut next_is_secret = false;
-    for word in text.split_inclusive(char::is_whitespace) {
-        let bare = word.trim_end();
+    for part in text.split_inclusive(char::is_whitespace) {
+        let bare = part.trim_end();
         let (open, inner, close) = unquote(bare);
         if bare.is_empty() {
-            out.push_str(word);
+            out.push_str(part);
             continue;
         }
         out.push_str(open);
@@ -39,19 +41,19 @@ pub fn redact_command(text: &str) -> String {
             out.push_str(&redact_argument(inner));
         }
         out.push_str(close);
-        out.push_str(&word[bare.len()..]);
+        out.push_str(&part[bare.len()..]);
         next_is_secret = !next_is_secret && takes_secret(inner);
     }
     out
 }
 
-/// Quotes and separators of a shell around a word.
-fn unquote(word: &str) -> (&str, &str, &str) {
+/// Quotes and separators of a shell around an argument.
+fn unquote(part: &str) -> (&str, &str, &str) {
     let is_mark = |c: char| matches!(c, '"' | '\'' | '`' | '(' | ')' | ';');
-    let inner = word.trim_start_matches(is_mark);
-    let open = word.len() - inner.len();
+    let inner = part.trim_start_matches(is_mark);
+    let open = part.len() - inner.len();
     let inner = inner.trim_end_matches(is_mark);
-    (&word[..open], inner, &word[open + inner.len()..])
+    (&part[..open], inner, &part[open + inner.len()..])
 }
 
 /// Whether the next argument is the secret of this flag.
@@ -66,7 +68,7 @@ fn redact_argument(argument: &str) -> String {
         }
         _ => {}
     }
-    // A short flag with its password in one word.
+    // A short flag with its password in one argument.
     if let Some(password) = argument.strip_prefix("-p")
         && !password.is_empty()
     {

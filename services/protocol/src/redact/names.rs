@@ -58,7 +58,7 @@ const SECRET_SETTING_PARTS: [&str; 12] = [
 pub(super) enum Secrecy {
     /// The value is no secret.
     None,
-    /// The value is a secret if it looks random.
+    /// The value is a secret if it is random.
     IfRandom,
     /// The value is a secret.
     Secret,

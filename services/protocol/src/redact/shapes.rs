@@ -1,6 +1,6 @@
 //! Secrets that their shape gives away: private keys, credentials in URLs, bot tokens, long random texts.
 
-use super::{REDACTED, is_name, name_length};
+use super::syntax::{REDACTED, is_name, name_length};
 
 /// Shortest second part of a bot token.
 const MIN_BOT_TOKEN_LENGTH: usize = 30;
@@ -32,7 +32,7 @@ const END: &str = "-----END ";
 const DASHES: &str = "-----";
 const PRIVATE_KEY: &str = "PRIVATE KEY";
 
-/// Redacts the body of every private key in PEM, also if one end of it is missing.
+/// Redacts the body of every private key in PEM, also if one end is missing.
 pub(super) fn redact_private_keys(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -166,59 +166,59 @@ pub(super) fn redact_tokens(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(begin) = rest.find(is_name) {
-        let word = &rest[begin..];
-        let length = name_length(word);
-        let (shown, secret) = secret_in_word(&word[..length], &word[length..]);
+        let name = &rest[begin..];
+        let length = name_length(name);
+        let (shown, secret) = secret_in_name(&name[..length], &name[length..]);
         out.push_str(&rest[..begin + shown]);
         if secret > 0 {
             out.push_str(REDACTED);
         }
-        rest = &word[shown + secret..];
+        rest = &name[shown + secret..];
     }
     out.push_str(rest);
     out
 }
 
-/// Length of what may be shown of a word, and of the secret behind it.
-fn secret_in_word(word: &str, behind: &str) -> (usize, usize) {
-    let digits = word.bytes().rev().take_while(u8::is_ascii_digit).count();
+/// Length of what may be shown of a name, and of the secret behind it.
+fn secret_in_name(name: &str, behind: &str) -> (usize, usize) {
+    let digits = name.bytes().rev().take_while(u8::is_ascii_digit).count();
     for colon in [":", "%3A", "%3a"] {
         if digits >= 6
             && let Some(second) = behind.strip_prefix(colon)
             && name_length(second) >= MIN_BOT_TOKEN_LENGTH
         {
-            let shown = word.len() - digits;
+            let shown = name.len() - digits;
             return (shown, digits + colon.len() + name_length(second));
         }
     }
-    if word.starts_with("eyJ") && word.len() > 10 {
+    if name.starts_with("eyJ") && name.len() > 10 {
         let parts: Vec<usize> = behind.split('.').take(3).map(name_length).collect();
         if let [0, payload, signature] = parts[..]
             && payload.min(signature) > 0
         {
-            return (0, word.len() + payload + signature + 2);
+            return (0, name.len() + payload + signature + 2);
         }
     }
-    let is_prefixed = word.len() >= MIN_PREFIXED_LENGTH
-        && TOKEN_PREFIXES.iter().any(|prefix| word.starts_with(prefix));
-    if is_prefixed || is_nkey_seed(word) || is_key(word) {
-        return (0, word.len());
+    let is_prefixed = name.len() >= MIN_PREFIXED_LENGTH
+        && TOKEN_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    if is_prefixed || is_nkey_seed(name) || is_key(name) {
+        return (0, name.len());
     }
-    (word.len(), 0)
+    (name.len(), 0)
 }
 
-fn is_nkey_seed(word: &str) -> bool {
-    word.len() == NKEY_SEED_LENGTH
-        && word.starts_with('S')
-        && word
+fn is_nkey_seed(name: &str) -> bool {
+    name.len() == NKEY_SEED_LENGTH
+        && name.starts_with('S')
+        && name
             .bytes()
             .all(|b| b.is_ascii_uppercase() || (b'2'..=b'7').contains(&b))
 }
 
-fn is_key(word: &str) -> bool {
-    word.len() >= MIN_KEY_LENGTH
-        && word.bytes().all(|b| b.is_ascii_alphanumeric())
-        && word.bytes().any(|b| b.is_ascii_uppercase())
-        && word.bytes().any(|b| b.is_ascii_lowercase())
-        && word.bytes().any(|b| b.is_ascii_digit())
+fn is_key(name: &str) -> bool {
+    name.len() >= MIN_KEY_LENGTH
+        && name.bytes().all(|b| b.is_ascii_alphanumeric())
+        && name.bytes().any(|b| b.is_ascii_uppercase())
+        && name.bytes().any(|b| b.is_ascii_lowercase())
+        && name.bytes().any(|b| b.is_ascii_digit())
 }

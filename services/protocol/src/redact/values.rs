@@ -1,7 +1,7 @@
 //! Values behind secret names: `name=value`, `name: value`, `--name value`, JSON, also as a text inside of JSON, headers.
 
 use super::names::{Secrecy, secrecy};
-use super::{REDACTED, is_name, name_length};
+use super::syntax::{REDACTED, is_name, name_length};
 
 /// Values that say that there is no secret.
 const NO_SECRET: [&str; 8] = [
@@ -58,7 +58,7 @@ enum Link {
     Separator,
     /// The next argument of a flag.
     Argument,
-    /// `is` or a blank: the value counts if it looks random.
+    /// `is` or a blank: the value counts if it is random.
     Prose,
 }
 
@@ -277,7 +277,7 @@ fn header_length(name: &str, text: &str) -> usize {
 /// Length of a value without quotes. Of a variable or an argument it ends with a blank, of others also with punctuation.
 fn bare_length(name: &str, link: Link, text: &str) -> usize {
     let upper = !name.contains(|c: char| c.is_ascii_lowercase());
-    let is_word = link == Link::Argument || upper || name.starts_with('-');
+    let ends_with_blank = link == Link::Argument || upper || name.starts_with('-');
     let mut scheme = 0;
     let first = text.find(char::is_whitespace).unwrap_or(text.len());
     if SCHEMES.contains(&text[..first].to_ascii_lowercase().as_str()) && link == Link::Separator {
@@ -289,8 +289,10 @@ fn bare_length(name: &str, link: Link, text: &str) -> usize {
         match c {
             '"' | '\'' | '`' | '\u{1b}' => true,
             '\\' => next.is_some_and(|next| matches!(next, '"' | '\\' | 'n' | 'r' | 't')),
-            ',' | ';' | ')' | '}' | ']' if is_word => next.is_none_or(|next| !is_name(next)),
-            ',' | ';' | '&' | ')' | '}' | ']' | '<' | '>' | '|' => !is_word,
+            ',' | ';' | ')' | '}' | ']' if ends_with_blank => {
+                next.is_none_or(|next| !is_name(next))
+            }
+            ',' | ';' | '&' | ')' | '}' | ']' | '<' | '>' | '|' => !ends_with_blank,
             other => other.is_whitespace(),
         }
     };

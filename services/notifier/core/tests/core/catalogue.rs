@@ -1,6 +1,7 @@
 //! The notification of every kind of event, compared with a committed text.
 
 use bearish_notifier_core::command_hints::CommandHints;
+use bearish_notifier_core::command_parser::{ParsedText, parse};
 use bearish_notifier_core::event_intake::IncomingEvent;
 use bearish_notifier_core::notification::{MESSAGE_LIMIT, utf16_length};
 use bearish_notifier_core::preview;
@@ -131,6 +132,32 @@ fn message_of_a_unit_that_stays_down_names_the_command_that_brings_it_back() {
             );
         }
     }
+}
+
+#[test]
+fn telegram_command_in_a_message_is_parsed_as_a_command() {
+    let mut texts: Vec<String> = preview::samples()
+        .unwrap()
+        .into_iter()
+        .flatten()
+        .map(|notification| notification.body)
+        .collect();
+    texts.extend(remedies().map(|(_, action)| action.to_owned()));
+    let mut commands = 0;
+    for text in &texts {
+        for verb in ["send /", "with /", "then /", "; /"] {
+            for rest in text.split(verb).skip(1) {
+                let command = format!("/{}", rest.split(" or").next().unwrap());
+                let parsed = parse(&command, None);
+                assert!(
+                    matches!(parsed, ParsedText::Command(_)),
+                    "{command}: {parsed:?}"
+                );
+                commands += 1;
+            }
+        }
+    }
+    assert!(commands > 15, "{commands}");
 }
 
 #[test]
