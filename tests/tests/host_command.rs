@@ -232,6 +232,9 @@ fn second_start_at_the_same_time_is_rejected() {
     assert_exit(&second, 69, &["another scripts/up runs"]);
 }
 
+/// Time within which a blindness of the watchdog is reported.
+const BLINDNESS_DEADLINE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// A system that `scripts/up` starts; removed when this is dropped.
 struct HostSystem {
     project: String,
@@ -444,6 +447,30 @@ fn assert_paused_container_is_reported(system: &HostSystem) {
     docker(&["unpause", &trader]);
 }
 
+/// A frozen socket-guard: the message within a minute names a command, and the command ends the blindness.
+async fn assert_frozen_guard_is_replaced_by_the_command_of_its_message(
+    system: &HostSystem,
+    telegram: &Telegram,
+) {
+    let message = async |heading: &str| {
+        eventually(heading, BLINDNESS_DEADLINE, async || {
+            let mut shown = telegram.shown().into_iter().map(|message| message.text);
+            shown.find(|text| text.contains(heading))
+        })
+        .await
+    };
+    let pid = inspect(&system.container("socket-guard", 1), "{{.State.Pid}}");
+    run_command(Command::new("sh").args(["-c", &format!("kill -STOP {pid}")]));
+    let blind = message("WATCHDOG BLIND").await;
+    assert!(
+        blind.contains("Action: docker compose restart -t 1 socket-guard;"),
+        "{blind}"
+    );
+    system.compose(&["restart", "-t", "1", "socket-guard"]);
+    message("WATCHDOG SEES AGAIN").await;
+    assert_exit(&system.bearish("status"), 0, &["trader-paper-1"]);
+}
+
 /// In a pipe the log has no terminal codes, and names are those of messages.
 fn assert_logs_are_plain_text(system: &HostSystem) {
     let logs = assert_exit(
@@ -549,11 +576,12 @@ async fn assert_watchdog_metrics_can_be_published(system: &HostSystem) {
 async fn operator_commands_work_from_the_first_start_on() {
     let system = HostSystem::new("host");
     assert_interrupted_start_says_what_follows(&system);
-    let _telegram = assert_corrected_token_works_at_once(&system).await;
+    let telegram = assert_corrected_token_works_at_once(&system).await;
     assert_flags_are_kept(&system);
     assert_notifier_setting_restarts_no_trader(&system);
     assert_paused_container_is_reported(&system);
     assert_logs_are_plain_text(&system);
+    assert_frozen_guard_is_replaced_by_the_command_of_its_message(&system, &telegram).await;
     assert_commands_work_while_traders_are_down(&system).await;
     assert_watchdog_metrics_can_be_published(&system).await;
 }

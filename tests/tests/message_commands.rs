@@ -27,7 +27,7 @@ const FORMS: [(&str, &str); 38] = [
     ("docker compose logs", OUTSIDE),
     ("docker compose logs --tail", OUTSIDE),
     ("docker compose ps", OUTSIDE),
-    ("docker compose restart", OUTSIDE),
+    ("docker compose restart", HOST),
     ("docker compose up", OUTSIDE),
     ("docker inspect", OUTSIDE),
     ("docker ps", OUTSIDE),
