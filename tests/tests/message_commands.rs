@@ -118,7 +118,7 @@ fn tracked(patterns: &[&str]) -> Vec<String> {
 /// The file without comments, tests and breaks inside of texts.
 fn message_source(file: &str) -> String {
     let text = fs::read_to_string(root().join(file)).unwrap_or_default();
-    if !Path::new(file).extension().is_some_and(|end| end == "rs") {
+    if Path::new(file).extension().is_none_or(|end| end != "rs") {
         return text;
     }
     let code = text.split("\n#[cfg(test)]").next().unwrap();
@@ -291,8 +291,8 @@ async fn cases(rig: &WatchdogRig) -> Vec<Case> {
     once.signal("USR1");
 
     let held = start(4, auto).await;
-    let hold = ["hold", &held.name, "--reason", "maintenance"];
-    let (output, code) = rig.run_command(&hold).await;
+    let command = ["hold", &held.name, "--reason", "maintenance"];
+    let (output, code) = rig.run_command(&command).await;
     assert_eq!(code, 0, "{output}");
     held.signal("USR1");
 

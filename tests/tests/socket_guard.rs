@@ -21,7 +21,7 @@ const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart
 /// Flags of a unit that is not restarted.
 const NO_RESTART_FLAGS: &str = "--paper --infinite";
 /// Time within which a guard that is stuck is replaced.
-const REPORT_DEADLINE: Duration = Duration::from_secs(60);
+const REPORT_DEADLINE: Duration = Duration::from_mins(1);
 const PASSWORD: &str = "swordfish-of-the-test";
 
 /// A labelled and an unlabelled unit of the project, and a unit of another project.

@@ -227,7 +227,8 @@ fn describe(unhalted: &UnhaltedBook) -> String {
     );
     if let Some(latch) = &unhalted.latch_id {
         let unlatch = host_command::unlatch(unhalted.book.account.mode, latch);
-        text += &format!("\nThe account is latched. The book trades again after: {unlatch}");
+        text.push_str("\nThe account is latched. The book trades again after: ");
+        text.push_str(&unlatch);
     }
     text
 }
