@@ -28,9 +28,6 @@ fn restart_event(attempt: u32) -> EventBody {
         uptime_ms: 9_000_000,
         delay_ms: 30_000,
         exit_code: Some(137),
-        remedy: UnitRemedy::Release {
-            reset_restarts: false,
-        },
         last_error: None,
     }
 }

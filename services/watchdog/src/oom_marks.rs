@@ -110,9 +110,9 @@ mod tests {
         if let Some(is_marked) = was_marked {
             marks.correct(&mut container(Status::Running), is_marked);
         }
-        oom_at_ms
-            .into_iter()
-            .for_each(|at| marks.note(&oom_event(at)));
+        if let Some(at) = oom_at_ms {
+            marks.note(&oom_event(at));
+        }
         let mut ended = container(Status::Exited(exit(code)));
         marks.correct(&mut ended, true);
         ended
