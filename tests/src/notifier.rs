@@ -8,6 +8,7 @@ use protocol::event::{Event, EventBody};
 use protocol::ids::{Mode, ProcessRole};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
+use protocol::unit_remedy::UnitRemedy;
 use runtime::bus::Bus;
 
 use crate::nats::{NatsServer, Role};
@@ -25,6 +26,9 @@ pub fn quarantined_event(number: usize) -> EventBody {
         restarts: 11,
         consecutive_failures: 11,
         exit_code: Some(137),
+        remedy: UnitRemedy::Release {
+            reset_restarts: false,
+        },
     }
 }
 

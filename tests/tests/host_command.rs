@@ -267,6 +267,9 @@ fn second_start_at_the_same_time_is_rejected() {
     assert_exit(&second, 69, &["another scripts/up runs"]);
 }
 
+/// Time within which a blindness of the watchdog is reported.
+const BLINDNESS_DEADLINE: std::time::Duration = std::time::Duration::from_mins(1);
+
 /// A system that `scripts/up` starts; removed when this is dropped.
 struct HostSystem {
     project: String,
@@ -479,6 +482,30 @@ fn assert_paused_container_is_reported(system: &HostSystem) {
     docker(&["unpause", &trader]);
 }
 
+/// A frozen socket-guard: the message within a minute names a command, and the command ends the blindness.
+async fn assert_frozen_guard_is_replaced_by_the_command_of_its_message(
+    system: &HostSystem,
+    telegram: &Telegram,
+) {
+    let message = async |heading: &str| {
+        eventually(heading, BLINDNESS_DEADLINE, async || {
+            let mut shown = telegram.shown().into_iter().map(|message| message.text);
+            shown.find(|text| text.contains(heading))
+        })
+        .await
+    };
+    let pid = inspect(&system.container("socket-guard", 1), "{{.State.Pid}}");
+    run_command(Command::new("sh").args(["-c", &format!("kill -STOP {pid}")]));
+    let blind = message("WATCHDOG BLIND").await;
+    assert!(
+        blind.contains("Action: docker compose restart -t 1 socket-guard;"),
+        "{blind}"
+    );
+    system.compose(&["restart", "-t", "1", "socket-guard"]);
+    message("WATCHDOG SEES AGAIN").await;
+    assert_exit(&system.bearish("status"), 0, &["trader-paper-1"]);
+}
+
 /// In a pipe the log has no terminal codes, and names are those of messages.
 fn assert_logs_are_plain_text(system: &HostSystem) {
     let logs = assert_exit(
@@ -489,15 +516,14 @@ fn assert_logs_are_plain_text(system: &HostSystem) {
     assert!(!logs.contains('\u{1b}'), "{logs}");
 }
 
-fn latch_id(status: &str) -> Option<&str> {
-    let mut parts =
-        status.split(|letter: char| !(letter.is_alphanumeric() || "_-".contains(letter)));
-    parts.find(|part| {
-        let number = part
-            .strip_prefix("flatten-")
-            .or_else(|| part.strip_prefix("operator-"));
-        number.is_some_and(|number| number.chars().all(|letter| letter.is_ascii_digit()))
-    })
+/// The command with this verb as a text names it.
+fn command_in<'a>(text: &'a str, verb: &str) -> &'a str {
+    let (_, rest) = text
+        .split_once(&format!("scripts/bearish {verb} "))
+        .unwrap_or_else(|| panic!("no {verb} in {text}"));
+    let end = rest.find(['\n', ';']).unwrap_or(rest.len());
+    let begin = text.len() - rest.len() - verb.len() - 1;
+    text[begin..text.len() - rest.len() + end].trim_end()
 }
 
 /// Every command answers while its container is stopped, and its exit code is passed on.
@@ -526,7 +552,7 @@ async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
     })
     .await;
     docker(&["stop", &system.container("watchdog", 1)]);
-    assert_exit(&system.bearish("resume --reason test"), 0, &[]);
+    assert_exit(&system.bearish("resume --reason test --paper"), 0, &[]);
     assert_exit(
         &system.bearish("health"),
         69,
@@ -536,7 +562,7 @@ async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
     let user = output_text(&Command::new("id").arg("-un").output().unwrap());
     let stopped = format!("command stop by {}", user.trim());
     assert_exit(&system.bearish("history trader-paper-1"), 0, &[&stopped]);
-    assert_exit(&system.bearish("dry-run"), 0, &["ready to start"]);
+    assert_exit(&system.bearish("dry-run --paper"), 0, &["ready to start"]);
     docker(&["start", &system.container("watchdog", 1)]);
     assert_exit(&system.script("up", &[]), 0, &[]);
     assert_exit(&system.bearish("flatten --confirm --reason test"), 0, &[]);
@@ -545,9 +571,8 @@ async fn assert_commands_work_while_traders_are_down(system: &HostSystem) {
     })
     .await;
     let status = output_text(&system.bearish("status"));
-    let latch = latch_id(&status).unwrap_or_else(|| panic!("no latch in {status}"));
-    let unlatch = format!("unlatch --latch {latch} --reason test");
-    assert_exit(&system.bearish(&unlatch), 0, &[]);
+    let unlatch = command_in(&status, "unlatch");
+    assert_exit(&system.bearish(unlatch), 0, &[]);
     eventually(
         "the watchdog starts the trader",
         DEFAULT_TIMEOUT,
@@ -586,11 +611,12 @@ async fn assert_watchdog_metrics_can_be_published(system: &HostSystem) {
 async fn operator_commands_work_from_the_first_start_on() {
     let system = HostSystem::new("host");
     assert_interrupted_start_says_what_follows(&system);
-    let _telegram = assert_corrected_token_works_at_once(&system).await;
+    let telegram = assert_corrected_token_works_at_once(&system).await;
     assert_flags_are_kept(&system);
     assert_notifier_setting_restarts_no_trader(&system);
     assert_paused_container_is_reported(&system);
     assert_logs_are_plain_text(&system);
+    assert_frozen_guard_is_replaced_by_the_command_of_its_message(&system, &telegram).await;
     assert_commands_work_while_traders_are_down(&system).await;
     assert_watchdog_metrics_can_be_published(&system).await;
 }

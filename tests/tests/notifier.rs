@@ -16,6 +16,7 @@ use bearish_tests::process::Process;
 use bearish_tests::telegram::{RateLimits, Telegram, TelegramFault};
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
+use protocol::unit_remedy::UnitRemedy;
 
 fn restart_event(attempt: u32) -> EventBody {
     EventBody::UnitRestartScheduled {
@@ -425,6 +426,9 @@ async fn event_fields_of_any_content_are_accepted_by_telegram() {
             restarts: 11,
             consecutive_failures: 11,
             exit_code: Some(137),
+            remedy: UnitRemedy::Release {
+                reset_restarts: false,
+            },
         };
         publish_event(&bus, TRADER, &format!("e{number}"), body).await;
     }

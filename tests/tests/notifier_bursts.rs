@@ -15,6 +15,7 @@ use bearish_tests::notifier::{NotifierSetup, publish_event, publish_event_at};
 use bearish_tests::telegram::{ShownMessage, Telegram};
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
+use protocol::unit_remedy::UnitRemedy;
 use runtime::bus::Bus;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -26,6 +27,9 @@ fn quarantined_event(trader: &str, number: usize) -> EventBody {
         restarts: 11,
         consecutive_failures: 11,
         exit_code: Some(137),
+        remedy: UnitRemedy::Release {
+            reset_restarts: false,
+        },
     }
 }
 

@@ -2,20 +2,26 @@
 //! connections and of the watchdog are allowed, and which are denied.
 
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::print_stderr, reason = "prints how long a replacement takes")]
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use bearish_tests::process::{Process, binary};
+use bearish_tests::docker::{LABEL, docker, run_cleanup, run_name};
+use bearish_tests::process::{Process, binary, binary_with_failpoints};
 use bearish_tests::socket_guard::SocketGuard;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use bearish_tests::watchdog::{self, Unit, WatchdogRig};
+use tempfile::TempDir;
 use watchdog_core::phase::UnitPhase;
 
 const RESTART_AT_ONCE_FLAGS: &str = "--paper --infinite --auto-restart --restart-delay 0";
 /// Flags of a unit that is not restarted.
 const NO_RESTART_FLAGS: &str = "--paper --infinite";
+/// Time within which a guard that is stuck is replaced.
+const REPORT_DEADLINE: Duration = Duration::from_mins(1);
 const PASSWORD: &str = "swordfish-of-the-test";
 
 /// A labelled and an unlabelled unit of the project, and a unit of another project.
@@ -122,6 +128,8 @@ async fn docker_cli_reaches_labelled_containers_of_the_project_only() {
     for verb in ["inspect", "logs"] {
         assert_denied(guard, &[verb, "--", &foreign]);
     }
+    // What an unmarked container wrote, such as a database of the operator, is not shown.
+    assert_denied(guard, &["logs", &unlabelled]);
     for call in DENIED_COMMANDS {
         let arguments = call.split(' ').map(|argument| match argument {
             "LABELLED" => labelled.as_str(),
@@ -303,6 +311,89 @@ async fn watchdog_works_through_the_guard_and_survives_its_outage() {
     rig.wait_for_phase(&frozen, "stopped", stopped).await;
     frozen.assert_stays(false, Duration::from_secs(2)).await;
     assert!(rig.watchdog.is_running());
+}
+
+/// A socket-guard in a container that Docker restarts, as in compose.yaml. Removed on drop.
+struct GuardContainer {
+    name: String,
+    dir: TempDir,
+}
+
+impl GuardContainer {
+    /// Starts a guard whose loop is stuck at the first request for this path.
+    fn start_stuck_at(path: &str) -> Self {
+        let container = Self {
+            name: format!("{}-stuck-guard-{}", run_name(), std::process::id()),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let program = binary_with_failpoints("socket-guard");
+        let label = format!("{LABEL}={}", run_name());
+        let failpoint = format!("FAILPOINT_SPIN={path}");
+        let mounts = [
+            format!("{}:/socket-guard:ro", program.display()),
+            format!("{}:/run/socket-guard", container.dir.path().display()),
+            "/var/run/docker.sock:/var/run/docker.sock".to_owned(),
+        ];
+        let mounts = mounts.iter().flat_map(|mount| ["--volume", mount]);
+        let mut arguments = vec![
+            "run",
+            "--detach",
+            "--restart",
+            "always",
+            "--network",
+            "none",
+        ];
+        arguments.extend(["--name", &container.name, "--label", &label]);
+        arguments.extend(["--env", "BEARISH_PROJECT=p", "--env", &failpoint]);
+        arguments.extend(mounts);
+        arguments.extend(["--entrypoint", "/socket-guard", watchdog::fake_unit_image()]);
+        docker(&arguments);
+        container
+    }
+
+    /// Sends a request; the answer, or `None` if there is none within a second.
+    fn answer(&self, path: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(self.dir.path().join("docker.sock")).ok()?;
+        let timeout = Some(Duration::from_secs(1));
+        stream.set_read_timeout(timeout).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: docker\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    }
+
+    fn restart_count(&self) -> String {
+        let format = "{{.RestartCount}}";
+        let count = docker(&["inspect", "--format", format, &self.name]);
+        count.trim().to_owned()
+    }
+}
+
+impl Drop for GuardContainer {
+    fn drop(&mut self) {
+        run_cleanup(Command::new("docker").args(["rm", "-fv", &self.name]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_restarts_a_guard_whose_loop_is_stuck() {
+    let guard = GuardContainer::start_stuck_at("/_ping");
+    let answers = async || {
+        guard
+            .answer("/version")
+            .filter(|text| text.contains("200 OK"))
+    };
+    eventually("the guard answers", DEFAULT_TIMEOUT, answers).await;
+    assert_eq!(guard.restart_count(), "0");
+    let stuck = Instant::now();
+    assert_eq!(guard.answer("/_ping"), None);
+    eventually("Docker restarts the guard", REPORT_DEADLINE, async || {
+        (guard.restart_count() == "1").then_some(())
+    })
+    .await;
+    eventually("the guard answers again", DEFAULT_TIMEOUT, answers).await;
+    eprintln!("stuck to restarted: {:?}", stuck.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

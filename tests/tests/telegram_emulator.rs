@@ -18,6 +18,7 @@ use bearish_tests::ports;
 use bearish_tests::process::Process;
 use bearish_tests::wait::{DEFAULT_TIMEOUT, eventually};
 use protocol::event::EventBody;
+use protocol::unit_remedy::UnitRemedy;
 use serde_json::Value;
 
 const PACKAGE: &str = "telegram-test-api";
@@ -93,6 +94,9 @@ async fn notifier_works_with_a_third_party_bot_api_emulator() {
         restarts: 11,
         consecutive_failures: 11,
         exit_code: Some(137),
+        remedy: UnitRemedy::Release {
+            reset_restarts: false,
+        },
     };
     publish_event(&bus, "trader-paper-1", "e1", body).await;
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountKey, BookKey, Mode, SubjectToken};
 use crate::time::UtcMs;
+use crate::unit_remedy::UnitRemedy;
 
 /// How urgent an event is for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -108,6 +109,17 @@ pub struct OpenPosition {
     /// What prevents the close or is uncertain, in one line; `None` if the position is being closed as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl OpenPosition {
+    /// Beginning of the note of a halted book, which closes its position only after an unhalt.
+    pub const HALTED: &str = "the book is halted";
+
+    /// Whether the book is halted.
+    pub fn is_halted(&self) -> bool {
+        let note = self.note.as_deref();
+        note.is_some_and(|note| note.starts_with(Self::HALTED))
+    }
 }
 
 /// Kind of an event with its payload. Prices and amounts are in the quote currency.
@@ -492,6 +504,8 @@ pub enum EventBody {
         /// Last exit code; `None` if the last run did not exit.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         exit_code: Option<i64>,
+        /// What ends the quarantine.
+        remedy: UnitRemedy,
     },
     /// A unit is stopped as requested.
     UnitStopped {
@@ -506,6 +520,8 @@ pub enum EventBody {
         unit: SubjectToken,
         /// What happened, and why there is no restart.
         reason: String,
+        /// What brings the unit back.
+        remedy: UnitRemedy,
     },
     /// The health of a unit has been critical for a long time.
     UnitHealthCritical {

@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use crate::event::{Event, EventBody, OpenPosition, PositionSide};
 use crate::ids::{AccountKey, BookKey, InvalidSubjectToken, Mode, SubjectToken};
 use crate::time::UtcMs;
+use crate::unit_remedy::UnitRemedy;
 
 /// Time of all samples.
 pub const AT: UtcMs = UtcMs(1_764_000_000_123);
@@ -231,6 +232,7 @@ one_of_every_kind! {
         restarts: 11,
         consecutive_failures: 11,
         exit_code: Some(137),
+        remedy: UnitRemedy::Release { reset_restarts: false },
     }
     UnitStopped {
         unit: unit()?,
@@ -239,6 +241,7 @@ one_of_every_kind! {
     UnitRestartSkipped {
         unit: unit()?,
         reason: text("exited with 70 and has no --auto-restart"),
+        remedy: UnitRemedy::Start,
     }
     UnitHealthCritical {
         unit: unit()?,

@@ -11,6 +11,7 @@ pub mod event;
 pub mod event_samples;
 pub mod exit_code;
 pub mod heartbeat;
+pub mod host_command;
 pub mod ids;
 pub mod journal;
 pub mod lease;
@@ -19,6 +20,7 @@ pub mod report;
 pub mod subject;
 pub mod time;
 pub mod trader_args;
+pub mod unit_remedy;
 
 /// Version of every message that this build writes. A reader rejects a newer version.
 pub const VERSION: u16 = 1;

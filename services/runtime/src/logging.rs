@@ -1,9 +1,10 @@
 //! Logs of a process: `tracing` to standard output, for people or as JSON, and to a rotated file if `LOG_DIR` is set.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use protocol::redact::redact;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{self, MakeWriter};
@@ -110,10 +111,40 @@ fn layer<W>(format: LogFormat, ansi: bool, writer: W) -> Box<dyn Layer<Registry>
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let layer = fmt::layer().with_target(false).with_writer(writer);
+    let layer = fmt::layer()
+        .with_target(false)
+        .with_writer(RedactingWriter(writer));
     match format {
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
         LogFormat::Human => layer.with_ansi(ansi).with_timer(UtcSeconds).boxed(),
+    }
+}
+
+/// Writes each event without its secrets.
+struct RedactingWriter<W>(W);
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for RedactingWriter<W> {
+    type Writer = RedactingWriter<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        RedactingWriter(self.0.make_writer())
+    }
+
+    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> Self::Writer {
+        RedactingWriter(self.0.make_writer_for(meta))
+    }
+}
+
+impl<W: Write> Write for RedactingWriter<W> {
+    /// `event` is a whole event: the layer writes each at once.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = redact(&String::from_utf8_lossy(event));
+        self.0.write_all(text.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -170,6 +201,48 @@ mod tests {
             false,
             &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
         ));
+    }
+
+    /// A place for what was written, which the test keeps.
+    #[derive(Clone, Default)]
+    struct Written(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(event);
+            Ok(event.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn log_has_no_secret_in_any_format() {
+        for (format, ansi) in [
+            (LogFormat::Human, false),
+            (LogFormat::Human, true),
+            (LogFormat::Json, false),
+        ] {
+            let written = Written::default();
+            let to = written.clone();
+            let layer = layer(format, ansi, move || to.clone());
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+                tracing::error!(
+                    error = "GET nats://u:s3cret-a@h: password=s3cret-b",
+                    token = "s3cret-c",
+                    "listenKey={}",
+                    "s3cret-d"
+                );
+            });
+            let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+            assert!(!text.contains("s3cret") && text.contains("***"), "{text}");
+            if matches!(format, LogFormat::Json) {
+                let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(event["level"], "ERROR");
+            }
+        }
     }
 
     #[test]

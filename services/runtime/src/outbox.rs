@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_nats::jetstream::message::PublishMessage;
 use protocol::event::{Event, EventBody};
 use protocol::ids::ProcessKey;
+use protocol::redact::redact_json;
 use protocol::subject::Subject;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -194,7 +195,7 @@ impl OutboxPublisher {
             severity: event.severity,
             kind: event.body.kind().into(),
         };
-        let payload = serde_json::to_vec(event).map_err(|error| error.to_string())?;
+        let payload = event_payload(event).map_err(|error| error.to_string())?;
         let message = PublishMessage::build()
             .payload(payload.into())
             .message_id(&event.id)
@@ -210,5 +211,37 @@ impl OutboxPublisher {
             .await
             .map(|_| ())
             .map_err(|error| error.to_string())
+    }
+}
+
+/// An event as it is stored: its texts may quote an error, and hold no secret.
+fn event_payload(event: &Event) -> serde_json::Result<Vec<u8>> {
+    let mut value = serde_json::to_value(event)?;
+    redact_json(&mut value);
+    serde_json::to_vec(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::event_samples;
+
+    use super::*;
+
+    #[test]
+    fn event_is_stored_without_secrets_and_otherwise_as_it_is() {
+        for event in event_samples::events().unwrap() {
+            let stored: Event = serde_json::from_slice(&event_payload(&event).unwrap()).unwrap();
+            assert_eq!(stored, event);
+        }
+        let body = EventBody::ComponentFailed {
+            component: "feed".to_owned(),
+            error: "GET /x?signature=s3cret: 401".to_owned(),
+        };
+        let event = Event::new("e1", event_samples::AT, body);
+        let text = String::from_utf8(event_payload(&event).unwrap()).unwrap();
+        assert!(
+            text.contains("signature=***") && !text.contains("s3cret"),
+            "{text}"
+        );
     }
 }

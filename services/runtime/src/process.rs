@@ -5,6 +5,7 @@ use std::future::Future;
 
 use clap::{Command, Parser};
 use protocol::exit_code::ExitCode;
+use protocol::redact::redact;
 use tokio::runtime::Builder;
 
 pub use crate::exit_error::ExitError;
@@ -94,7 +95,7 @@ where
     })
 }
 
-/// Prints one line on standard error, behind the name of the program.
+/// Prints one line on standard error, behind the name of the program and without its secrets.
 #[allow(
     clippy::print_stderr,
     reason = "the last line of a process must reach the terminal even without a log"
@@ -102,7 +103,7 @@ where
 pub fn print_error(line: &str) {
     let program = std::env::args().next().unwrap_or_default();
     let program = program.rsplit('/').next().unwrap_or_default();
-    eprintln!("{program}: {line}");
+    eprintln!("{program}: {}", redact(line));
 }
 
 #[cfg(test)]

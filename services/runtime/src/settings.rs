@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{Command, Parser};
+use protocol::redact::redact_setting_value;
 
 use crate::exit_error::ExitError;
 
@@ -25,7 +26,10 @@ pub fn from_env<S: Parser>() -> Result<S, ExitError> {
 
 /// Error of a variable with an invalid value: exit 78.
 pub fn invalid_setting(name: &str, value: &str, expected: &str) -> ExitError {
-    ExitError::config(format!("{name}={:?}: {expected}", mask_credentials(value)))
+    ExitError::config(format!(
+        "{name}={:?}: {expected}",
+        redact_setting_value(value)
+    ))
 }
 
 /// The error of a variable, if the rejected value came from the environment and not from the command line.
@@ -94,8 +98,11 @@ fn describe_error(error: &clap::Error) -> String {
     let variable = text(ContextKind::InvalidArg).map(|arg| variable_name(&arg));
     match (variable, text(ContextKind::InvalidValue)) {
         (Some(variable), Some(value)) => match describe_expected(error, &value) {
-            Some(expected) => format!("{variable}={:?}: {expected}", mask_credentials(&value)),
-            None => format!("{variable}={:?}: invalid value", mask_credentials(&value)),
+            Some(expected) => format!("{variable}={:?}: {expected}", redact_setting_value(&value)),
+            None => format!(
+                "{variable}={:?}: invalid value",
+                redact_setting_value(&value)
+            ),
         },
         (Some(variable), None) => format!("{variable} is not set: it is required"),
         _ => error.to_string().replace('\n', " "),
@@ -112,14 +119,6 @@ fn describe_expected(error: &clap::Error, value: &str) -> Option<String> {
         _ => None,
     };
     own.or_else(possible)
-}
-
-/// The value without the credentials of a URL.
-fn mask_credentials(value: &str) -> String {
-    match (value.split_once("://"), value.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://***@{host}"),
-        _ => value.to_owned(),
-    }
 }
 
 /// Variable that clap names: `NATS_URL` of `--nats-url <NATS_URL>`.

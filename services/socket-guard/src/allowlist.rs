@@ -47,6 +47,11 @@ impl Endpoint {
         matches!(self, Self::Start | Self::Stop | Self::Kill | Self::Restart)
     }
 
+    /// Whether the call is for marked containers only: it changes something, or shows what a container wrote.
+    pub const fn needs_control_label(self) -> bool {
+        self.is_mutating() || matches!(self, Self::Logs)
+    }
+
     /// Whether the response is a stream without end.
     pub const fn is_streaming(self) -> bool {
         matches!(self, Self::Events | Self::Logs)

@@ -13,6 +13,7 @@ use hyper::header::{CONTENT_TYPE, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use protocol::ids::SubjectToken;
+use protocol::redact::redact;
 use runtime::failpoint;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -36,7 +37,7 @@ const START_DEADLINE: Duration = Duration::from_mins(1);
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// Largest number of streams; the watchdog needs one.
 const MAX_STREAMS: usize = 16;
-/// Labels whose containers may be started and stopped.
+/// Labels whose containers may be started and stopped, and whose logs may be read.
 const CONTROL_LABELS: [&str; 2] = ["bearish-alpha.supervise", "bearish-alpha.heal"];
 /// Name of the proxy among the components of Docker.
 const COMPONENT: &str = "socket-guard";
@@ -122,7 +123,7 @@ impl ProxyHandler {
         let target = self
             .find_container(named, call.version_prefix(), line)
             .await?;
-        if call.endpoint.is_mutating() && !target.has_control_label {
+        if call.endpoint.needs_control_label() && !target.has_control_label {
             let marks = CONTROL_LABELS
                 .map(|mark| format!("{mark}=true"))
                 .join(" nor ");
@@ -247,6 +248,12 @@ impl ProxyHandler {
             .upstream
             .open_stream(call.method, path, READ_DEADLINE)
             .await?;
+        if reply.status.is_client_error() || reply.status.is_server_error() {
+            // An error is no stream: Docker's text is passed on as for every call.
+            let whole = timeout(READ_DEADLINE, reply.read_body()).await;
+            let whole = whole.unwrap_or(Err(UpstreamError::Timeout(READ_DEADLINE)))?;
+            return Err(Denial(whole.status, error_message(&whole)));
+        }
         let body = ForwardedStream {
             events: (call.endpoint == Endpoint::Events).then(EventFilter::default),
             response: reply.body,
@@ -337,10 +344,11 @@ fn parse_json(whole: &FullResponse) -> Result<Value, Denial> {
     serde_json::from_slice(&whole.body).map_err(|error| invalid_response(&error.to_string()))
 }
 
-/// Docker's own text for a call that it rejected.
+/// Docker's own text for a call that it rejected, without its secrets.
 fn error_message(whole: &FullResponse) -> String {
     let said: Option<Value> = serde_json::from_slice(&whole.body).ok();
     let said = said.and_then(|said| said["message"].as_str().map(str::to_owned));
+    let said = said.map(|said| redact(&said));
     said.unwrap_or_else(|| format!("Docker responded {}", whole.status))
 }
 

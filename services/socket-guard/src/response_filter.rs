@@ -1,7 +1,10 @@
 //! Filter of Docker's responses: only the fields that supervision needs, no value of an environment, and no secret.
 //! The module is pure.
 
-use protocol::redact::{REDACTED, is_secret_setting_name, redact, redact_setting_value};
+use protocol::redact::{
+    REDACTED, is_secret_setting_name, redact, redact_arguments, redact_command,
+    redact_setting_value,
+};
 use serde_json::{Map, Value, json};
 
 const INSPECT: [&str; 11] = [
@@ -124,6 +127,10 @@ pub fn inspect(mut found: Value) -> Value {
     mask_arguments(&mut found["Args"]);
     let state = &mut found["State"];
     retain_fields(state, &STATE);
+    if let Some(error) = state["Error"].as_str() {
+        // It quotes the command that could not be run.
+        state["Error"] = redact(error).into();
+    }
     if let Some(health) = state.get_mut("Health") {
         retain_fields(health, &["FailingStreak", "Log", "Status"]);
         for check in health["Log"].as_array_mut().into_iter().flatten() {
@@ -171,11 +178,7 @@ fn summary(mut found: Value) -> Value {
     retain_fields(&mut found, &SUMMARY);
     mask_labels(&mut found["Labels"]);
     if let Some(command) = found["Command"].as_str() {
-        let mut split: Value = command.split_whitespace().collect();
-        mask_arguments(&mut split);
-        let split = split.as_array().into_iter().flatten();
-        let split: Vec<&str> = split.filter_map(Value::as_str).collect();
-        found["Command"] = split.join(" ").into();
+        found["Command"] = redact_command(command).into();
     }
     found
 }
@@ -206,23 +209,12 @@ fn mask_arguments(list: &mut Value) {
         *list = Value::Null;
         return;
     };
-    let mut next_is_secret = false;
-    for argument in list {
-        let text = argument.as_str().unwrap_or(REDACTED);
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value)),
-            None => (text, None),
-        };
-        let masked = match value {
-            _ if next_is_secret => REDACTED.to_owned(),
-            Some(_) if is_secret_setting_name(name) => {
-                format!("{}={REDACTED}", redact_setting_value(name))
-            }
-            _ => redact_setting_value(text),
-        };
-        next_is_secret = value.is_none() && name.starts_with('-') && is_secret_setting_name(name);
-        *argument = masked.into();
-    }
+    // An argument of another kind is hidden whole.
+    let arguments = list
+        .iter()
+        .map(|argument| argument.as_str().unwrap_or(REDACTED));
+    let redacted = redact_arguments(arguments);
+    *list = redacted.into_iter().map(Value::from).collect();
 }
 
 fn mask_labels(all: &mut Value) {
@@ -232,7 +224,7 @@ fn mask_labels(all: &mut Value) {
     };
     for (name, value) in all {
         let shown = match value.as_str() {
-            Some(text) if !is_secret_setting_name(name) => redact_setting_value(text),
+            Some(text) if !is_secret_setting_name(name) => redact(&redact_setting_value(text)),
             _ => REDACTED.to_owned(),
         };
         *value = shown.into();
@@ -248,8 +240,9 @@ mod tests {
     fn found() -> Value {
         json!({
             "Id": "4f1c", "Name": "/t", "Args": ["--paper", "--auto-restart", "--api-key", "s3cret-a",
-                "--token=s3cret-b", "nats://u:s3cret-c@nats:4222"],
-            "State": {"Running": true, "StartedAt": "2026", "Health": {"Status": "healthy",
+                "--token=s3cret-b", "nats://u:s3cret-c@nats:4222", "-c",
+                "exec trader --token s3cret-n", "A=1 TOKEN=s3cret-o app", "-ps3cret-p", "--pwd", "s3cret-q"],
+            "State": {"Running": true, "StartedAt": "2026", "Error": "exec: --password s3cret-r", "Health": {"Status": "healthy",
                 "FailingStreak": 0, "Log": [{"Output": "s3cret-d"}]}},
             "HostConfig": {"RestartPolicy": {"Name": "no"}, "Binds": ["/s3cret-e:/x"],
                 "LogConfig": {"Type": "x", "Config": {"url": "s3cret-f"}}},
@@ -258,7 +251,8 @@ mod tests {
             "Config": {"Env": ["PATH=/s3cret-h", "EMPTY=", "BARE"], "StopTimeout": 8,
                 "Cmd": ["PASSWORD=s3cret-i"], "Healthcheck": {"Test": ["s3cret-j"]},
                 "Labels": {"com.docker.compose.project": "p", "bearish-alpha.supervise": "true",
-                    "api.token": "s3cret-k", "repo": "https://u:s3cret-l@host/x"}}
+                    "api.token": "s3cret-k", "repo": "https://u:s3cret-l@host/x",
+                    "hook": "https://hooks.slack.com/services/s3cret-m"}}
         })
     }
 

@@ -94,16 +94,7 @@ impl Upstream {
         target: &str,
         deadline: Duration,
     ) -> Result<FullResponse, UpstreamError> {
-        let asked = async {
-            let reply = self.send_request(method, target).await?;
-            let read = Limited::new(reply.body, MAX_RESPONSE_BYTES).collect().await;
-            let text = read.map_err(|error| UpstreamError::InvalidResponse(error.to_string()))?;
-            Ok(FullResponse {
-                status: reply.status,
-                headers: reply.headers,
-                body: text.to_bytes(),
-            })
-        };
+        let asked = async { self.send_request(method, target).await?.read_body().await };
         timeout(deadline, asked)
             .await
             .unwrap_or(Err(UpstreamError::Timeout(deadline)))
@@ -152,6 +143,22 @@ impl Upstream {
                 incoming,
                 _connection: driven,
             },
+        })
+    }
+}
+
+impl UpstreamResponse {
+    /// Reads the whole body. The caller has the deadline.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if the body is too long or breaks off.
+    pub async fn read_body(self) -> Result<FullResponse, UpstreamError> {
+        let read = Limited::new(self.body, MAX_RESPONSE_BYTES).collect().await;
+        let text = read.map_err(|error| UpstreamError::InvalidResponse(error.to_string()))?;
+        Ok(FullResponse {
+            status: self.status,
+            headers: self.headers,
+            body: text.to_bytes(),
         })
     }
 }

@@ -90,6 +90,11 @@ fn allowed_request_is_rebuilt_from_the_allowlist() {
             "{line}"
         );
         assert_eq!(what.is_mutating(), line.starts_with("POST"), "{line}");
+        // The look-up of the container uses the caller's version too.
+        let path = line.split(' ').nth(1).unwrap();
+        assert!(path.starts_with(call.version_prefix()), "{line}");
+        let has_version = path.starts_with("/v1.");
+        assert_eq!(call.version_prefix().is_empty(), !has_version, "{line}");
     }
 }
 

@@ -99,8 +99,8 @@ fn remedy(blindness: &Blindness, is_guarded: bool) -> String {
         }
         ([], false) => "check Docker with: systemctl status docker".to_owned(),
         ([unit, ..], _) => format!(
-            "check the container with: docker inspect (unit {unit}); if Docker does not answer for \
-             it, restart Docker: systemctl restart docker"
+            "check with: scripts/bearish explain {unit}; if Docker does not answer for its container, restart Docker: \
+             systemctl restart docker"
         ),
     }
 }

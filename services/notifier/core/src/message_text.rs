@@ -10,13 +10,15 @@ mod layout;
 use protocol::duration::format_ms;
 use protocol::event::{EventBody, PositionSide, Severity};
 use protocol::exit_code::ExitCode;
+use protocol::host_command;
 use protocol::ids::{AccountKey, BookKey, SubjectToken};
+use protocol::unit_remedy::UnitRemedy;
 use rust_decimal::Decimal;
 
 use self::account::account_text;
 use self::hints::{
-    breaker_consequence, closing_hint, health_consequence, rejected_order_hints,
-    service_consequence, stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
+    breaker_consequence, health_consequence, rejected_order_hints, service_consequence,
+    stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
 };
 use self::layout::{Text, row};
 use crate::command_hints::CommandHints;
@@ -195,9 +197,8 @@ fn book_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> Opti
                     "the book stays halted; other books continue to trade",
                 ),
                 format!(
-                    "Action: check position and orders, find the cause, then run: scripts/bearish unhalt \
-                     --symbol {} --reason TEXT",
-                    book.symbol
+                    "Action: check position and orders, find the cause, then run: {}",
+                    host_command::unhalt(book.account.mode, &book.symbol)
                 ),
             ],
         ),
@@ -448,7 +449,7 @@ fn pause_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
             by,
             reason,
         } => {
-            let end = hints.resume(symbol.as_ref());
+            let end = hints.resume(account, symbol.as_ref());
             row(
                 pause_heading("⏸️ ENTRIES PAUSED", account, symbol.as_ref()),
                 pause_fields(account, by, reason).into_iter().chain([
@@ -632,7 +633,9 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
             restarts,
             consecutive_failures,
             exit_code,
+            remedy,
         } => {
+            let action = hints.remedy(unit, remedy);
             let lines = [
                 Some(field("Reason", reason)),
                 Some(field("Restarts", restarts)),
@@ -643,7 +646,10 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                     unmanaged_positions(mode_of(unit), "the trader runs again"),
                 )),
                 Some(field("Next", "the trader stays stopped")),
-                Some(closing_hint(unit, *exit_code, hints)),
+                Some(match remedy {
+                    UnitRemedy::Reconfigure => format!("Action: {action}"),
+                    _ => format!("Action: fix the cause, then {action}"),
+                }),
             ];
             row(
                 format!(
@@ -665,15 +671,19 @@ fn unit_state_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
                 format!("Action: none; to start it, {}", hints.start(unit.as_str())),
             ],
         ),
-        EventBody::UnitRestartSkipped { unit, reason } => row(
+        EventBody::UnitRestartSkipped {
+            unit,
+            reason,
+            remedy,
+        } => row(
             format!("⚠️ RESTART SKIPPED: {}", trader_label(unit.as_str())),
             [
                 field("Reason", reason),
                 field("Open positions", "managed only while the trader runs"),
                 format!(
-                    "Action: check with {}; to start it, {}",
+                    "Action: check with {}; to bring it back, {}",
                     hints.explain(unit),
-                    hints.start(unit.as_str())
+                    hints.remedy(unit, remedy)
                 ),
             ],
         ),

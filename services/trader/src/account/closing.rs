@@ -344,7 +344,7 @@ fn open_position(symbol: &SubjectToken, state: &BookState, is_live: bool) -> Opt
         BookPhase::EntryPending(_) => (true, Some("an entry is pending".to_owned())),
         BookPhase::Halted { entry, reason, .. } => (
             entry.is_some(),
-            Some(format!("the book is halted: {reason}")),
+            Some(format!("{}: {reason}", OpenPosition::HALTED)),
         ),
         BookPhase::Unopened | BookPhase::Flat | BookPhase::Open(_) => (false, None),
     };

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use protocol::exit_code::ExitCode;
+use protocol::host_command;
 use protocol::ids::AccountKey;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
@@ -50,8 +51,8 @@ pub(crate) async fn check(
                 return Err(ExitError::new(
                     ExitCode::AccountLatched,
                     format!(
-                        "account {account} is latched ({id}) and everything is closed; to trade again: \
-                         scripts/bearish unlatch --latch {id} --reason TEXT"
+                        "account {account} is latched ({id}) and everything is closed; to trade again: {}",
+                        host_command::unlatch(account.mode, id)
                     ),
                 ));
             }

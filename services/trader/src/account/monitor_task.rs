@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use protocol::exit_code::ExitCode;
 use protocol::heartbeat::ProcessPhase;
+use protocol::host_command;
 use protocol::report::AccountReport;
 use protocol::subject::Subject;
 use runtime::bus::LatestMessage;
@@ -160,9 +161,9 @@ fn latched_exit(ctx: &Context, latch: &str) -> ExitError {
     ExitError::new(
         ExitCode::AccountLatched,
         format!(
-            "account {} is latched ({latch}), everything is closed; after finding the cause: scripts/bearish unlatch \
-             --latch {latch} --reason TEXT",
-            ctx.account
+            "account {} is latched ({latch}), everything is closed; after finding the cause: {}",
+            ctx.account,
+            host_command::unlatch(ctx.account.mode, latch)
         ),
     )
 }

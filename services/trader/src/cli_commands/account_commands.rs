@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use protocol::account_command::{AccountCommand, AccountCommandRecord};
 use protocol::exit_code::ExitCode;
+use protocol::host_command;
 use protocol::ids::{AccountKey, SubjectToken};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
@@ -342,8 +343,8 @@ fn describe_result(result: &CommandResult, command: &AccountCommand) -> String {
         ),
         AccountCommand::Flatten => format!(
             "{verb}: account {account} is latched; its traders close all positions and end with exit code 21. To \
-             trade again: scripts/bearish unlatch --latch {} --reason TEXT",
-            latch_id.as_deref().unwrap_or("ID")
+             trade again: {}",
+            host_command::unlatch(account.mode, latch_id.as_deref().unwrap_or("ID"))
         ),
         _ => format!("{verb}: done for account {account}; open positions are still managed"),
     }
@@ -379,7 +380,7 @@ mod tests {
     #[test]
     fn flatten_names_the_command_that_ends_its_latch() {
         let text = describe_result(&result(true, Some("operator-7")), &AccountCommand::Flatten);
-        let way_back = "scripts/bearish unlatch --latch operator-7 --reason TEXT";
+        let way_back = "scripts/bearish unlatch --latch operator-7 --reason TEXT --paper";
         assert!(text.ends_with(way_back), "{text}");
         let stored = describe_result(&result(false, None), &AccountCommand::Flatten);
         assert!(stored.contains("no trader leads account"), "{stored}");

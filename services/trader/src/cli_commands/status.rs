@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::duration::format_duration;
 use protocol::event::PositionSide;
 use protocol::exit_code::ExitCode;
+use protocol::host_command;
 use protocol::ids::{AccountKey, BookKey, Mode, SubjectToken};
 use protocol::report::{AccountReport, BookReport};
 use protocol::subject::{Subject, filter};
@@ -336,7 +337,8 @@ fn describe_account(account: &AccountStatus) -> String {
     lines.push(match &account.latch_id {
         None => "  Latch:   none".to_owned(),
         Some(latch) => format!(
-            "  Latch:   LATCHED by {latch}; to trade again: scripts/bearish unlatch --latch {latch} --reason TEXT"
+            "  Latch:   LATCHED by {latch}; to trade again: {}",
+            host_command::unlatch(account.account.mode, latch)
         ),
     });
     for pause in &account.pauses {
@@ -419,7 +421,8 @@ fn describe_book(book: &BookStatus) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(reason) = &book.halt_reason {
         lines.push(format!(
-            "{symbol}: halted: {reason}. To continue: scripts/bearish unhalt --symbol {symbol} --reason TEXT"
+            "{symbol}: halted: {reason}. To continue: {}",
+            host_command::unhalt(book.book.account.mode, symbol)
         ));
     }
     for order in &book.unknown_orders {
@@ -558,7 +561,7 @@ mod tests {
             ..account()
         };
         let text = describe_account(&latched);
-        let way_back = "scripts/bearish unlatch --latch operator-7 --reason TEXT";
+        let way_back = "scripts/bearish unlatch --latch operator-7 --reason TEXT --paper";
         assert!(text.contains(way_back), "{text}");
     }
 

@@ -3,6 +3,7 @@
 
 use clap::Args;
 use protocol::exit_code::ExitCode;
+use protocol::host_command;
 use protocol::ids::{BookKey, Mode, SubjectToken};
 use protocol::subject::Subject;
 use runtime::bus::Bus;
@@ -50,8 +51,8 @@ struct UnhaltedBook {
     book: BookKey,
     /// The trade that booked the externally closed position, if there was one.
     closed: Option<Trade>,
-    /// Whether the account is latched too, so that the book does not trade yet.
-    is_account_latched: bool,
+    /// Latch of the account, which keeps the book from trading; `None` without one.
+    latch_id: Option<String>,
 }
 
 fn parse_price(text: &str) -> Result<Price, String> {
@@ -101,7 +102,10 @@ pub async fn run(args: UnhaltArgs) -> Result<ExitCode, ExitError> {
     let unhalted = UnhaltedBook {
         book,
         closed,
-        is_account_latched: account.is_ok_and(|account| account.latch.is_some()),
+        latch_id: account
+            .ok()
+            .and_then(|account| account.latch)
+            .map(|latch| latch.latch_id),
     };
     output.print(&unhalted, || describe(&unhalted))?;
     Ok(ExitCode::Success)
@@ -221,8 +225,10 @@ fn describe(unhalted: &UnhaltedBook) -> String {
         "book {} is unhalted: {result}. Its trader continues within seconds, or at its next start.",
         unhalted.book
     );
-    if unhalted.is_account_latched {
-        text += "\nThe account is latched: the book does not trade before scripts/bearish unlatch.";
+    if let Some(latch) = &unhalted.latch_id {
+        let unlatch = host_command::unlatch(unhalted.book.account.mode, latch);
+        text.push_str("\nThe account is latched. The book trades again after: ");
+        text.push_str(&unlatch);
     }
     text
 }

@@ -348,7 +348,10 @@ impl DecisionContext<'_> {
                 reason: QuarantineReason::AccountLatched,
                 ..
             } if same => match &self.unit.latch {
-                None => self.seen_latch(container),
+                None => {
+                    let run_ms = container.exit()?.uptime_ms;
+                    self.seen_latch(run_ms).map(UnitRecord::LatchSeen)
+                }
                 Some(latch) => self.on_unlatched(latch),
             },
             // A run whose start was not observed and which has ended by now.
@@ -357,14 +360,10 @@ impl DecisionContext<'_> {
     }
 
     /// The latch that the unit ended for, by the last heartbeat of this run.
-    fn seen_latch(&self, container: &Container) -> Option<UnitRecord> {
-        let run_ms = container.exit()?.uptime_ms;
+    fn seen_latch(&self, run_ms: u64) -> Option<Latch> {
         let heartbeat = &self.observed_unit.liveness.as_ref()?.heartbeat;
-        let latch = heartbeat
-            .latch
-            .as_ref()
-            .filter(|_| heartbeat.fits_run_length(run_ms))?;
-        Some(UnitRecord::LatchSeen(latch.clone()))
+        let latch = heartbeat.latch.as_ref();
+        latch.filter(|_| heartbeat.fits_run_length(run_ms)).cloned()
     }
 
     /// The end of that latch by an operator, which permits a start.

@@ -1,7 +1,7 @@
 //! Likely causes of failures and their fixes, by exit code, by kind of hang and by the text of the last error.
 
 use protocol::exit_code::ExitCode;
-use protocol::ids::SubjectToken;
+use protocol::ids::{Mode, SubjectToken};
 use serde::Serialize;
 
 use crate::reason::RestartReason;
@@ -15,7 +15,7 @@ pub struct Diagnosis {
     pub remedy: String,
 }
 
-/// A diagnosis of any unit; `UNIT` in its remedy is the name of the unit.
+/// A diagnosis of any unit; `UNIT` in its remedy is the name of the unit, `MODE` its mode.
 #[derive(Clone, Copy)]
 struct Pattern {
     cause: &'static str,
@@ -123,12 +123,17 @@ pub fn diagnose(
     reason: &RestartReason,
     last_error: Option<&str>,
 ) -> Option<Diagnosis> {
+    let is_live = unit.as_str().starts_with("trader-live");
+    let mode = if is_live { Mode::Live } else { Mode::Paper };
     let pattern = by_reason(reason)
         .or_else(|| by_error_text(last_error?))
         .or_else(|| fallback_diagnosis(reason))?;
     Some(Diagnosis {
         cause: pattern.cause,
-        remedy: pattern.remedy.replace("UNIT", unit.as_str()),
+        remedy: pattern
+            .remedy
+            .replace("UNIT", unit.as_str())
+            .replace("MODE", mode.as_str()),
     })
 }
 
@@ -184,7 +189,7 @@ fn by_exit_code(code: i64) -> Option<Pattern> {
         }),
         Some(ExitCode::Unavailable) => Some(Pattern {
             cause: "a dependency is unavailable",
-            remedy: "run scripts/up --dry-run: its table names the dependency",
+            remedy: "run `scripts/bearish dry-run --MODE`: its table names the dependency",
         }),
         None if (125..=128).contains(&code) => Some(CONFIG),
         _ => None,

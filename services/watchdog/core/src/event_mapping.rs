@@ -4,6 +4,7 @@
 use protocol::duration::format_ms;
 use protocol::event::EventBody;
 use protocol::ids::SubjectToken;
+use protocol::unit_remedy::UnitRemedy;
 
 use crate::backoff::MAX_CONSECUTIVE_FAILURES;
 use crate::diagnosis::diagnose;
@@ -11,6 +12,7 @@ use crate::evidence::Evidence;
 use crate::model::{RunCommand, StartedBy};
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{Restart, ServiceRecord, SupervisionRecord, UnitRecord};
+use crate::remedy;
 
 /// Smallest `--max-restarts` for which a warning before the last restarts is useful.
 const MIN_RESTARTS_FOR_WARNING: u32 = 10;
@@ -96,6 +98,7 @@ fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
         UnitRecord::HangDetected { reason, .. } => Some(EventBody::UnitRestartSkipped {
             unit,
             reason: format!("{reason}; the watchdog only observes this unit"),
+            remedy: UnitRemedy::Restart,
         }),
         UnitRecord::RestartPolicyUnreadable {
             error,
@@ -104,6 +107,7 @@ fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
         } => Some(EventBody::UnitRestartSkipped {
             unit,
             reason: policy_unreadable_text(error, *observed_only),
+            remedy: UnitRemedy::Reconfigure,
         }),
         UnitRecord::HealthCritical { for_ms, reason } => Some(EventBody::UnitHealthCritical {
             unit,
@@ -259,6 +263,7 @@ fn quarantine_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody
         restarts,
         consecutive_failures,
         evidence,
+        latch,
         ..
     } = record
     else {
@@ -293,6 +298,7 @@ fn quarantine_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody
         restarts: *restarts,
         consecutive_failures: *consecutive_failures,
         exit_code: exit_code(reason),
+        remedy: remedy::of_quarantine(*quarantine_reason, latch.as_ref()),
     })
 }
 
@@ -317,6 +323,7 @@ const fn exit_code(reason: &RestartReason) -> Option<i64> {
 
 fn ended_event(unit: SubjectToken, exit_code: i64, reason: NoRestartReason) -> Option<EventBody> {
     let text = reason.describe();
+    let remedy = remedy::of_end(reason);
     match reason {
         NoRestartReason::BeforeSupervision => None,
         NoRestartReason::Finished => Some(EventBody::UnitStopped {
@@ -326,11 +333,13 @@ fn ended_event(unit: SubjectToken, exit_code: i64, reason: NoRestartReason) -> O
         NoRestartReason::StartFailed => Some(EventBody::UnitRestartSkipped {
             unit,
             reason: text.to_owned(),
+            remedy,
         }),
         NoRestartReason::NoAutoRestart | NoRestartReason::NoPolicy | NoRestartReason::OnHold => {
             Some(EventBody::UnitRestartSkipped {
                 unit,
                 reason: format!("exit {exit_code}; {text}"),
+                remedy,
             })
         }
     }

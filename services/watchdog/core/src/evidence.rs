@@ -158,12 +158,14 @@ pub fn last_error_line(log: &[String]) -> Option<&str> {
 fn tail_lines(text: &str) -> Vec<String> {
     let mut room = MAX_LOG_BYTES;
     let mut lines = VecDeque::new();
+    // The whole text: a private key has many lines.
+    let text = redact(text);
     let written_lines = text
         .lines()
         .map(str::trim_end)
         .filter(|line| !line.is_empty());
     for line in written_lines.rev().take(MAX_LOG_LINES) {
-        let line: String = redact(line).chars().filter(|c| !c.is_control()).collect();
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
         let cut = line.floor_char_boundary(room.min(line.len()));
         if cut == 0 {
             break;

@@ -1,8 +1,10 @@
 //! `watchdog explain`: the state of a unit, its cause, the next step and the fix, one line each.
 
 use protocol::duration::format_ms;
+use protocol::host_command;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
+use protocol::unit_remedy::UnitRemedy;
 use serde::Serialize;
 
 use crate::diagnosis::{Diagnosis, diagnose};
@@ -10,6 +12,7 @@ use crate::failure_groups::FailureGroup;
 use crate::format::format_time;
 use crate::phase::UnitPhase;
 use crate::reason::{QuarantineReason, RestartReason};
+use crate::remedy;
 use crate::unit::Unit;
 
 /// The explanation in parts.
@@ -175,19 +178,27 @@ fn next_step(name: &SubjectToken, unit: &Unit, now: UtcMs) -> String {
             format!("The next start is in {}", format_ms(left))
         }
         UnitPhase::Starting { .. } => "The unit is being started".to_owned(),
-        UnitPhase::Quarantined { reason, .. } => match (reason, &unit.latch) {
-            (QuarantineReason::MaxRestarts, _) => {
-                format!("To start it: `{release} --reset-restarts`")
+        UnitPhase::Quarantined { reason, .. } => {
+            match remedy::of_quarantine(*reason, unit.latch.as_ref()) {
+                UnitRemedy::Release {
+                    reset_restarts: true,
+                } => format!("To start it: `{release} --reset-restarts`"),
+                UnitRemedy::Unlatch { account, latch } => {
+                    let unlatch = host_command::unlatch(account.mode, latch);
+                    format!("To start it: `{unlatch}`")
+                }
+                UnitRemedy::FindLatch => {
+                    "To start it: end the latch; the command is in `scripts/bearish status`"
+                        .to_owned()
+                }
+                UnitRemedy::Reconfigure => {
+                    "To start it: correct .env, then run `scripts/up`".to_owned()
+                }
+                UnitRemedy::Release { .. } | UnitRemedy::Start | UnitRemedy::Restart => {
+                    format!("To start it: `{release}`")
+                }
             }
-            (QuarantineReason::Misconfigured, _) => {
-                "To start it: correct .env, then run `scripts/up`".to_owned()
-            }
-            (_, Some(latch)) => format!(
-                "To start it: `scripts/bearish unlatch --latch {} --reason TEXT`",
-                latch.id
-            ),
-            (_, None) => format!("To start it: `{release}`"),
-        },
+        }
         UnitPhase::Stopped { .. } | UnitPhase::Ended { .. } => {
             format!("To start it: `scripts/bearish start {name}`")
         }

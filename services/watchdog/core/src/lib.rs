@@ -61,6 +61,7 @@ pub mod observed_state;
 pub mod phase;
 pub mod reason;
 pub mod record;
+pub mod remedy;
 pub mod restart_policy;
 pub mod service_healing;
 pub mod state;

@@ -148,6 +148,9 @@ pub enum UnitRecord {
         /// Evidence of the last failure.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         evidence: Option<Box<Evidence>>,
+        /// Latch that the unit ended for, if it is known by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        latch: Option<Latch>,
     },
     /// An operator stopped the unit.
     Stopped {

@@ -247,11 +247,13 @@ impl Unit {
             reason,
             consecutive_failures,
             evidence,
+            latch,
             ..
         } = record
         else {
             return;
         };
+        self.latch.clone_from(latch);
         self.consecutive_failures = *consecutive_failures;
         self.record_failure(at, reason, evidence.as_deref());
         self.down_since.get_or_insert(at);

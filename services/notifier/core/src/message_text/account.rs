@@ -2,6 +2,7 @@
 
 use protocol::duration::format_ms;
 use protocol::event::{EventBody, OpenPosition};
+use protocol::host_command;
 use protocol::ids::Mode;
 use rust_decimal::Decimal;
 
@@ -40,7 +41,10 @@ pub(super) fn account_text(body: &EventBody, hints: CommandHints) -> Option<Text
                     field("Latch", latch_id),
                     field("Open positions", format_args!("none, {checked}")),
                     field("Next", "no new entries until you unlatch the account"),
-                    format!("Action: find the cause, then {}", hints.unlatch(latch_id)),
+                    format!(
+                        "Action: find the cause, then {}",
+                        hints.unlatch(account, latch_id)
+                    ),
                 ],
             )
         }
@@ -100,13 +104,7 @@ fn still_open_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
         format!(
             "Action: check with {}{}",
             hints.positions(),
-            match mode {
-                Mode::Paper => "; a halted book closes after: scripts/bearish unhalt",
-                Mode::Live => {
-                    "; close them on the exchange, or run: scripts/bearish flatten --confirm --direct \
-                     --reason TEXT"
-                }
-            }
+            closing_commands(mode, positions)
         ),
     ];
     let text = row(
@@ -121,6 +119,20 @@ fn still_open_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
             .chain(closing),
     );
     Some(text)
+}
+
+/// Commands that close what is still open: each halted book is closed after its unhalt.
+fn closing_commands(mode: Mode, positions: &[OpenPosition]) -> String {
+    let halted = positions.iter().filter(|position| position.is_halted());
+    let unhalt = halted.take(MAX_POSITIONS_LISTED).map(|position| {
+        let unhalt = host_command::unhalt(mode, &position.symbol);
+        format!("; to close {}, run: {unhalt}", position.symbol)
+    });
+    let direct = (mode == Mode::Live).then(|| {
+        let flatten = host_command::flatten_direct(mode);
+        format!("; close them on the exchange, or run: {flatten}")
+    });
+    unhalt.chain(direct).collect()
 }
 
 /// The breaker that a latch is named after; `None` for a latch of the operator.
@@ -178,7 +190,10 @@ fn latched_text(body: &EventBody, hints: CommandHints) -> Option<Text> {
             "a message follows when everything is closed, or after 60s with what is still open; no new \
              entries until you unlatch the account",
         ),
-        format!("Action: find the cause, then {}", hints.unlatch(latch_id)),
+        format!(
+            "Action: find the cause, then {}",
+            hints.unlatch(account, latch_id)
+        ),
     ];
     let text = row(
         format!("{sign}: {}", mode_label(account.mode)),

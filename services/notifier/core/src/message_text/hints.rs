@@ -1,7 +1,7 @@
 //! Lines of a notification that say what an event means for open positions and what the operator can do.
 
 use protocol::exit_code::ExitCode;
-use protocol::ids::{Mode, Service, SubjectToken};
+use protocol::ids::{Mode, Service};
 
 use crate::command_hints::CommandHints;
 use crate::formatting::{field, mode_of_trader};
@@ -59,27 +59,6 @@ pub(super) fn stopped_trader_hints(name: &str, exit_code: i64, hints: CommandHin
                 "the watchdog restarts the trader if it has --auto-restart",
             ),
         ],
-    }
-}
-
-/// What a quarantine needs. A container keeps its settings: after exit 64, 78 or 127 only a new container helps.
-pub(super) fn closing_hint(
-    unit: &SubjectToken,
-    exit_code: Option<i64>,
-    hints: CommandHints,
-) -> String {
-    let known = exit_code.map(ExitCode::from_number);
-    match (known.flatten(), exit_code) {
-        (Some(ExitCode::AccountLatched), _) => format!(
-            "Action: find the cause, then {} (the EMERGENCY STOP or FLATTEN message names LATCH); the watchdog \
-             then starts the trader",
-            hints.unlatch("LATCH")
-        ),
-        (Some(ExitCode::Usage | ExitCode::Config), _) | (_, Some(126 | 127)) => {
-            "Action: correct the setting that the reason names in .env, then run: scripts/up"
-                .to_owned()
-        }
-        _ => format!("Action: fix the cause, then {}", hints.release(unit)),
     }
 }
 

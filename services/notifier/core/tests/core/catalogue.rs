@@ -1,12 +1,14 @@
 //! The notification of every kind of event, compared with a committed text.
 
 use bearish_notifier_core::command_hints::CommandHints;
+use bearish_notifier_core::command_parser::{ParsedText, parse};
 use bearish_notifier_core::event_intake::IncomingEvent;
 use bearish_notifier_core::notification::{MESSAGE_LIMIT, utf16_length};
 use bearish_notifier_core::preview;
 use protocol::event::{Event, EventBody, Severity};
 use protocol::event_samples;
 use protocol::ids::Service;
+use protocol::unit_remedy::UnitRemedy;
 
 use crate::support::{AUDIENCE, BEGIN};
 
@@ -63,35 +65,99 @@ fn book_acquired_message_names_the_instance_also_if_another_reports_it() {
     assert!(acquired(None).contains("\nTrader: trader-paper-1\n"));
 }
 
-#[test]
-fn quarantine_message_names_the_command_that_ends_it() {
-    let quarantined = |exit: i64| {
-        let body = EventBody::UnitQuarantined {
-            unit: "trader-paper-1".parse().unwrap(),
-            reason: "account latched".to_owned(),
-            restarts: 0,
-            consecutive_failures: 0,
-            exit_code: Some(exit),
-        };
-        preview::render_event(Event::new("x", BEGIN, body)).unwrap()
-    };
-    for (exit, action) in [
-        (21, "scripts/bearish unlatch --latch LATCH --reason TEXT"),
-        (64, "in .env, then run: scripts/up\n"),
-        (78, "in .env, then run: scripts/up\n"),
+/// Every remedy, and the action that the message names.
+fn remedies() -> [(UnitRemedy, &'static str); 7] {
+    let latch = "daily_loss-7".to_owned();
+    let account = "live.binance-usdm.a1b2".parse().unwrap();
+    [
         (
-            70,
-            "send /release trader-paper-1 or run: scripts/bearish release trader-paper-1\n",
+            UnitRemedy::Start,
+            "send /start trader-live-1 or run: scripts/bearish start trader-live-1",
         ),
-    ] {
-        let text = quarantined(exit);
-        let last = text.lines().last().unwrap();
-        assert!(
-            last.starts_with("Action: ") && text.contains(action),
-            "{text}"
-        );
-        assert_eq!(text.contains("release"), exit == 70, "{text}");
+        (
+            UnitRemedy::Restart,
+            "send /restart trader-live-1 or run: scripts/bearish restart trader-live-1",
+        ),
+        (
+            UnitRemedy::Release {
+                reset_restarts: false,
+            },
+            "send /release trader-live-1 or run: scripts/bearish release trader-live-1",
+        ),
+        (
+            UnitRemedy::Release {
+                reset_restarts: true,
+            },
+            "send /release trader-live-1 reset-restarts or run: scripts/bearish release trader-live-1 --reset-restarts",
+        ),
+        (
+            UnitRemedy::Unlatch { account, latch },
+            "send /unlatch daily_loss-7 or run: scripts/bearish unlatch --latch daily_loss-7 --reason TEXT --live; the \
+             watchdog then starts the trader",
+        ),
+        (
+            UnitRemedy::FindLatch,
+            "end the latch of its account; /status or: scripts/bearish status names it; the watchdog then starts the \
+             trader",
+        ),
+        (
+            UnitRemedy::Reconfigure,
+            "correct the setting that the reason names in .env, then run: scripts/up",
+        ),
+    ]
+}
+
+#[test]
+fn message_of_a_unit_that_stays_down_names_the_command_that_brings_it_back() {
+    for (remedy, action) in remedies() {
+        let quarantined = EventBody::UnitQuarantined {
+            unit: "trader-live-1".parse().unwrap(),
+            reason: "all 24 restarts are used".to_owned(),
+            restarts: 24,
+            consecutive_failures: 0,
+            exit_code: Some(70),
+            remedy: remedy.clone(),
+        };
+        let skipped = EventBody::UnitRestartSkipped {
+            unit: "trader-live-1".parse().unwrap(),
+            reason: "exit 70".to_owned(),
+            remedy,
+        };
+        for body in [quarantined, skipped] {
+            let text = preview::render_event(Event::new("x", BEGIN, body)).unwrap();
+            let last = text.lines().last().unwrap();
+            assert!(
+                last.starts_with("Action: ") && last.ends_with(action),
+                "{text}"
+            );
+        }
     }
+}
+
+#[test]
+fn telegram_command_in_a_message_is_parsed_as_a_command() {
+    let mut texts: Vec<String> = preview::samples()
+        .unwrap()
+        .into_iter()
+        .flatten()
+        .map(|notification| notification.body)
+        .collect();
+    texts.extend(remedies().map(|(_, action)| action.to_owned()));
+    let mut commands = 0;
+    for text in &texts {
+        for verb in ["send /", "with /", "then /", "; /"] {
+            for rest in text.split(verb).skip(1) {
+                let command = format!("/{}", rest.split(" or").next().unwrap());
+                let parsed = parse(&command, None);
+                assert!(
+                    matches!(parsed, ParsedText::Command(_)),
+                    "{command}: {parsed:?}"
+                );
+                commands += 1;
+            }
+        }
+    }
+    assert!(commands > 15, "{commands}");
 }
 
 #[test]

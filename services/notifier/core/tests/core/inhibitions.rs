@@ -9,6 +9,7 @@ use bearish_notifier_core::send_limiter::SendLimits;
 use protocol::event::{Event, EventBody};
 use protocol::ids::Service;
 use protocol::time::UtcMs;
+use protocol::unit_remedy::UnitRemedy;
 
 use crate::support::{BEGIN, World, critical_event, incoming_event};
 
@@ -156,6 +157,7 @@ fn inhibition_never_covers_what_needs_the_operator() {
     let stays_down = EventBody::UnitRestartSkipped {
         unit: "trader-01".parse().unwrap(),
         reason: "it ended with 70 and has no --auto-restart".to_owned(),
+        remedy: UnitRemedy::Start,
     };
     world.receive_all(&[
         incoming_event("a", at, critical_event(1)),

@@ -13,6 +13,7 @@ use protocol::event::{Event, EventBody};
 use protocol::ids::Service;
 use protocol::time::ClockReading;
 use protocol::time::UtcMs;
+use protocol::unit_remedy::UnitRemedy;
 
 /// Start of the tests, 2026-11-24T03:00:00Z.
 pub(crate) const BEGIN: UtcMs = UtcMs(1_795_489_200_000);
@@ -203,5 +204,8 @@ pub(crate) fn critical_event(number: usize) -> EventBody {
         restarts: 11,
         consecutive_failures: 11,
         exit_code: Some(137),
+        remedy: UnitRemedy::Release {
+            reset_restarts: false,
+        },
     }
 }

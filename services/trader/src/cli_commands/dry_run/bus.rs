@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use exchange::DataClient;
 use protocol::duration::format_duration;
 use protocol::heartbeat::Heartbeat;
+use protocol::host_command;
 use protocol::ids::{AccountKey, Mode, SubjectToken};
 use protocol::subject::{Subject, filter};
 use runtime::bus::{Bus, BusError};
@@ -178,7 +179,8 @@ async fn latch(bus: &Bus, account: &AccountKey) -> Check {
             "account",
             format!("{account} is latched by {latch}: a start would end with 21"),
             format!(
-                "after finding the cause: scripts/bearish unlatch --latch {latch} --reason TEXT"
+                "after finding the cause: {}",
+                host_command::unlatch(account.mode, &latch)
             ),
         ),
         Err(error) => check(CheckResult::Missing, "account", error, "try again"),

@@ -167,6 +167,9 @@ impl DecisionContext<'_> {
             restarts: self.unit.restarts,
             consecutive_failures,
             evidence: self.evidence(end),
+            latch: (quarantine_reason == QuarantineReason::AccountLatched)
+                .then(|| self.seen_latch(end.uptime_ms))
+                .flatten(),
         }
     }
 

@@ -137,6 +137,7 @@ fn unit_records() -> Vec<UnitRecord> {
             restarts: 10,
             consecutive_failures: 11,
             evidence: None,
+            latch: None,
         },
         UnitRecord::Stopped {
             run: run(),
