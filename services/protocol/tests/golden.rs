@@ -152,6 +152,7 @@ fn full_heartbeat() -> Heartbeat {
         equity: decimal("3333.33"),
         position_quantity: decimal("-0.250"),
         trades: 2,
+        waits_for: None,
         halt_reason: None,
     };
     let halted = BookSummary {

@@ -222,7 +222,7 @@ impl BinanceExecutionClient {
         let call = Call::new(WHAT, Method::POST, "/fapi/v1/marginType")
             .param("symbol", symbol)
             .param("marginType", MarginType::Isolated.as_str());
-        self.query_unless::<Acknowledged>(code::SAME_MARGIN, call)
+        self.query_unless::<Acknowledged>(&[code::SAME_MARGIN], call)
             .await?;
         let call = Call::new(WHAT, Method::POST, "/fapi/v1/leverage")
             .param("symbol", symbol)

@@ -305,7 +305,7 @@ impl Book {
                     self.feed_state = Some(FeedState::Stale { since });
                     let reason = format!("no candle since {since}");
                     self.report_failure(&reason);
-                    self.waits_for = Some(reason);
+                    self.wait_for(reason);
                     self.check_breakers().await?;
                 }
                 FeedEvent::Recovered { after } => {
@@ -315,7 +315,7 @@ impl Book {
                 FeedEvent::Refused { reason } => {
                     self.component.set_state(ComponentState::Retrying);
                     self.report_failure(&reason);
-                    self.waits_for = Some(reason);
+                    self.wait_for(reason);
                 }
             }
             self.update_registry();
