@@ -2,7 +2,8 @@
 
 use bearish_trader_core::book::{
     BookEvent, BookPhase, BookRecord, ExecutionEvent, ExitReason, LiveConfig, Reconciliation,
-    ReconciliationTask, compare_with_exchange, is_unprotected, reconciliation_tasks,
+    ReconciliationTask, compare_with_exchange, is_stop_canceled, is_unprotected,
+    reconciliation_tasks, resting_orders,
 };
 use bearish_trader_core::orders::{
     AccountTrade, ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment,
@@ -488,14 +489,14 @@ fn transient_rejections_are_retried_and_close_nothing() {
     let mut live = LiveBook::entering();
     live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
     for leg in [Leg::Stop, Leg::Target] {
-        for code in [-1003, -1015, -1021, -1003] {
+        for code in [-1003, -1015, -1021, -1121, -2008, -2015] {
             live.finish_call(leg, rejected(code));
             live.tick_after(30_000);
         }
         live.finish_call(leg, accepted());
     }
     assert!(!is_unprotected(&live.book.state));
-    assert_eq!(live.newest_order(Leg::Target).attempt, 4);
+    assert_eq!(live.newest_order(Leg::Target).attempt, 6);
     let kinds = live.book.state.orders.iter().map(|o| o.order.leg);
     assert!(!kinds.into_iter().any(|leg| leg == Leg::Exit));
 }
