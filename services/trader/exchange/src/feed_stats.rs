@@ -139,13 +139,12 @@ impl FeedStats {
     /// Records the end of the newest candle that a book of this symbol has been sent.
     pub fn record_candle(&self, symbol: &SubjectToken, closed_until: UtcMs) {
         let mut details = self.details();
-        match details.closed_until.get_mut(symbol) {
-            Some(newest) => *newest = closed_until,
-            None => {
-                details.closed_until.insert(symbol.clone(), closed_until);
-                details.handled_until.insert(symbol.clone(), closed_until);
-            }
+        if let Some(newest) = details.closed_until.get_mut(symbol) {
+            *newest = closed_until;
+            return;
         }
+        details.closed_until.insert(symbol.clone(), closed_until);
+        details.handled_until.insert(symbol.clone(), closed_until);
     }
 
     /// Records the end of the newest candle that the book of this symbol has handled.

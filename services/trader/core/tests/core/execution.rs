@@ -808,7 +808,7 @@ fn stop_that_was_believed_lost_and_rests_is_managed_again() {
     let ours = "q7x2ab".parse().unwrap();
     let found = compare_with_exchange(&live.book.state, &ours, &view, UtcMs(live.now));
     assert!(found.orphans.is_empty(), "{found:?}");
-    assert_eq!(found.found_orders, [lost.clone()]);
+    assert_eq!(found.found_orders.as_slice(), std::slice::from_ref(&lost));
     let now = UtcMs(live.now);
     let again = live.handle_event(ExecutionEvent::OrderCallFinished {
         client_order_id: lost.client_order_id.clone(),
