@@ -152,7 +152,6 @@ fn full_heartbeat() -> Heartbeat {
         equity: decimal("3333.33"),
         position_quantity: decimal("-0.250"),
         trades: 2,
-        waits_for: None,
         halt_reason: None,
     };
     let halted = BookSummary {
@@ -254,6 +253,7 @@ fn book_report() -> BookReport {
         }),
         candle_close: Some(AT),
         price: Some(decimal("40025.1")),
+        waits_for: None,
         halt_reason: Some("journal sequence 7: unreadable".to_owned()),
     }
 }
