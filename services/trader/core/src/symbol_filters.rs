@@ -24,7 +24,7 @@ pub struct SymbolFilters {
 }
 
 impl SymbolFilters {
-    /// The quantity of one order that closes `open` or a part of it. More than one order allows is left to the next. A rest
+    /// The quantity of one order that closes `open` or a part. More than one order allows is left to the next. A rest
     /// that is smaller than a step is one order.
     pub fn exit_quantity(&self, open: Qty) -> Qty {
         let quantity = if self.max_qty > Qty::ZERO {

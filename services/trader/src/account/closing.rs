@@ -384,7 +384,7 @@ fn set_working_stop(position: &mut OpenPosition, orders: &[RestingOrder]) {
     let stops_note = if WorkingStop::protect(stops, quantity) {
         "a stop whose price the exchange moves closes it"
     } else {
-        "the stops on the exchange do not close all of it"
+        "the stops on the exchange close a part only"
     };
     position.note = Some(match position.note.take() {
         Some(note) => format!("{note}; {stops_note}"),

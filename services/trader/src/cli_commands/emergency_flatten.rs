@@ -27,7 +27,7 @@ use crate::settings::Settings;
 const DEADLINE: Duration = Duration::from_mins(1);
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How long the exchange must show no position before it is believed. A list can be empty for a moment, and the stop of a
-/// position must not be canceled because of it.
+/// position must not be canceled then.
 const NO_POSITION_FOR: Duration = Duration::from_secs(3);
 
 /// What was done for one symbol.

@@ -8,7 +8,6 @@ use protocol::time::UtcMs;
 use serde::de::DeserializeOwned;
 use trader_core::orders::{ExecutionReport, Order, OrderCallOutcome};
 
-use super::account::SPAN_MS;
 use super::client::BinanceExecutionClient;
 use super::order_answer::{WHAT, is_algo_open, report};
 use super::signed_call::list;
@@ -18,6 +17,9 @@ use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer};
 
 /// Entries of one answer.
 pub(super) const PAGE: usize = 1_000;
+
+/// The longest span that Binance lists trades of at once: seven days.
+pub(super) const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// How far back the exchange lists orders: 90 days, less one for the difference of the clocks.
 const OLDEST_MS: i64 = 89 * 24 * 3_600 * 1_000;

@@ -166,7 +166,7 @@ impl WorkingStop {
     }
 
     /// Trigger price of the stop with which the whole position is closed, if the price moves against it. `None` if stops
-    /// do not close the whole of it, if the exchange moves that price, and without a position.
+    /// do not close all, if the exchange moves that price, and without a position.
     pub fn price_of_close(stops: impl Iterator<Item = Self>, position: Decimal) -> Option<Decimal> {
         let is_long = position.is_sign_positive();
         let mut stops: Vec<Self> = stops
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn position_is_closed_by_the_stop_that_covers_the_last_of_it() {
+    fn position_is_closed_by_the_stop_that_covers_its_last_part() {
         use OrderSide::{Buy, Sell};
         let half = |price| stop(Sell, Some(price), Some(dec!(0.5)));
         let all = |price| stop(Sell, Some(price), None);
