@@ -197,6 +197,19 @@ impl Exchange {
         times.sum()
     }
 
+    /// The request weight that was used in the current minute, from this address.
+    pub async fn used_weight(&self) -> u32 {
+        let request = "GET /fapi/v1/time HTTP/1.1\r\nHost: sim\r\nConnection: close\r\n\r\n";
+        let response = timeout(RESPONSE_TIMEOUT, send_request(self.address, request)).await;
+        let response = response.unwrap_or_else(|_| panic!("time: no response"));
+        let lines = response.lines().map(str::to_ascii_lowercase);
+        let mut weights = lines.filter_map(|line| {
+            let value = line.strip_prefix("x-mbx-used-weight-1m: ")?;
+            value.trim().parse().ok()
+        });
+        weights.next().unwrap()
+    }
+
     async fn get_json(&self, what: &str) -> Value {
         let response = timeout(RESPONSE_TIMEOUT, get_json(self.address, what)).await;
         response.unwrap_or_else(|_| panic!("{what}: no response within {RESPONSE_TIMEOUT:?}"))

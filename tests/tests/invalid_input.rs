@@ -548,7 +548,7 @@ async fn exchange_sim_names_the_line_of_an_unreadable_candle_file() {
 }
 
 #[tokio::test]
-async fn status_without_a_bus_exits_69_with_one_line() {
+async fn status_without_a_bus_says_what_it_waits_for_and_exits_69() {
     let mut nats = NatsServer::with_streams().await;
     let env = nats.env(Role::Operator);
     let env: Vec<(&str, &str)> = env.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -561,11 +561,13 @@ async fn status_without_a_bus_exits_69_with_one_line() {
     );
     nats.kill();
     let url = nats.url();
-    assert_rejected(
-        "status",
-        run_program("trader", &env, &["status"]),
-        69,
-        &["NATS_URL", &url],
-    )
-    .await;
+    let mut status = run_program("trader", &env, &["status"]);
+    let code = status.exit_within(DEFAULT_TIMEOUT).await;
+    let said = status.err();
+    assert_eq!((code, said.len()), (69, 2), "{said:#?}");
+    assert!(said[0].starts_with("waiting for the bus: "), "{said:#?}");
+    assert!(
+        said[1].contains("NATS_URL") && said[1].contains(&url),
+        "{said:#?}"
+    );
 }

@@ -269,6 +269,37 @@ async fn direct_flatten_without_the_bus_is_adopted_by_the_book() {
     system.audit().await;
 }
 
+/// Answers that are odd, and one that is valid but wrong: a list without the position.
+#[tokio::test]
+async fn direct_flatten_is_not_ended_by_odd_answers_and_cancels_no_stop_of_an_open_position() {
+    let system = LiveSystem::start(&[], SPEED).await;
+    let mut trader = system.trader_setup("one").start();
+    system.wait_until_protected().await;
+    trader.kill();
+    for fault in [
+        json!({"fault": "empty-answer", "path": "/fapi/v3/positionRisk", "times": 2}),
+        json!({"fault": "fail-before", "status": 401, "code": -2015, "path": "/fapi/v1/openOrders", "times": 1}),
+        json!({"fault": "html-page", "status": 404, "path": "/fapi/v1/openAlgoOrders", "times": 1}),
+        json!({"fault": "filter", "symbol": SYMBOL, "max_quantity": "0.1"}),
+    ] {
+        system.arm_fault(&fault).await;
+    }
+    let arguments = "flatten --confirm --direct --reason tried";
+    let (code, output) = system.run_command("operator", arguments).await;
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("waiting for BTCUSDT: "), "{output}");
+    assert!(
+        output.contains("BTCUSDT: flat; 2 orders canceled, 0.25 closed"),
+        "{output}"
+    );
+    let unprotected = system.longest_unprotected().await;
+    let limit = Duration::from_secs(1);
+    assert!(
+        unprotected < limit,
+        "a stop was canceled too early: {unprotected:?}"
+    );
+}
+
 #[tokio::test]
 async fn trader_frozen_while_sending_executes_nothing_after_losing_its_book() {
     let system = LiveSystem::start_without_account(&[], SPEED).await;

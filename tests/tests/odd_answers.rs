@@ -217,6 +217,69 @@ async fn leverage_that_the_operator_changed_prevents_the_entry_and_is_set_again(
 }
 
 #[tokio::test]
+async fn margin_type_that_the_operator_changed_prevents_the_entry_and_is_set_again() {
+    let system = LiveSystem::start(&[], SLOW).await;
+    let trader = system.trader_setup("one").start();
+    trader.wait_until_running().await;
+    let client = system.exchange_client();
+    let crossed = "symbol=BTCUSDT&marginType=CROSSED";
+    let changed = client.call("POST", "/fapi/v1/marginType", crossed);
+    changed.await.unwrap();
+    let rejected = |r: &BookRecord| matches!(r, BookRecord::SignalRejected { reason, .. } if reason.as_str() == "other_settings");
+    system
+        .wait_for_record("the signal is rejected", rejected)
+        .await;
+    trader
+        .wait_for_log("margin type and leverage set again")
+        .await;
+    let config = client.get("/fapi/v1/symbolConfig", "symbol=BTCUSDT").await;
+    assert_eq!(config[0]["marginType"], "ISOLATED", "{config}");
+}
+
+#[tokio::test]
+async fn entry_that_the_exchange_refuses_counts_in_the_status_with_code_and_text() {
+    let system = LiveSystem::start(&[], SPEED).await;
+    let refused = json!({"fault": "fail-before", "status": 400, "code": -2019, "method": "POST",
+        "path": "/fapi/v1/order", "times": 1});
+    system.arm_fault(&refused).await;
+    let _trader = system.trader_setup("one").start();
+    let dropped = |r: &BookRecord| matches!(r, BookRecord::EntryDropped { .. });
+    let record = system.wait_for_record("the entry is dropped", dropped);
+    let BookRecord::EntryDropped { rejection, .. } = record.await else {
+        panic!("no dropped entry");
+    };
+    let rejection = rejection.unwrap();
+    let expected = (-2019, "Margin is insufficient.");
+    assert_eq!((rejection.code, rejection.text.as_str()), expected);
+    let (code, output) = system.run_command("operator", "status").await;
+    assert_eq!(code, 0, "{output}");
+    let counted =
+        "BTCUSDT: entries rejected by the exchange: 1 because Margin is insufficient. (-2019)";
+    assert!(output.contains(counted), "{output}");
+    let (_, json) = system.run_command("operator", "status --json").await;
+    let status: Value = serde_json::from_str(&json).unwrap();
+    let rejected = &status["accounts"][0]["books"][0]["rejected_entries"]["-2019"];
+    assert_eq!(rejected["count"], 1, "{json}");
+    assert_eq!(rejected["text"], "Margin is insufficient.", "{json}");
+}
+
+#[tokio::test]
+async fn command_of_the_operator_asks_again_after_an_odd_answer() {
+    let system = LiveSystem::start(&[], SPEED).await;
+    for fault in [
+        json!({"fault": "fail-before", "status": 401, "code": -2015, "path": "/fapi/v3/balance", "times": 1}),
+        json!({"fault": "html-page", "status": 404, "path": "/fapi/v3/balance", "times": 1}),
+    ] {
+        system.arm_fault(&fault).await;
+    }
+    let (code, output) = system.run_command("operator", "pause --reason tried").await;
+    assert_eq!(code, 0, "{output}");
+    assert!(output.contains("waiting for the exchange: "), "{output}");
+    assert!(output.contains("pause: "), "{output}");
+    assert_eq!(system.exchange.remaining_faults().await, 0);
+}
+
+#[tokio::test]
 async fn resting_order_of_the_operator_that_keeps_the_margin_type_is_waited_for() {
     let system = LiveSystem::start(&[], SLOW).await;
     let client = system.exchange_client();

@@ -56,6 +56,18 @@ async fn unlisted_symbol_waits_for_its_listing_and_the_others_trade() {
         "{said}"
     );
     assert!(book(&system, "SOLUSDT").await.is_none(), "not opened yet");
+    eventually(
+        "status says for what it waits",
+        DEFAULT_TIMEOUT,
+        async || {
+            let mut status = setup.clone().flags("status").start().into_process();
+            let code = status.exit_within(DEFAULT_TIMEOUT).await;
+            let said = status.out().join("\n");
+            (code == 0 && said.contains("SOLUSDT: waits since ") && said.contains("not listed"))
+                .then_some(())
+        },
+    )
+    .await;
     system.exchange.arm_fault(&unlist(false)).await;
     let within = Duration::from_secs(100);
     eventually("the listed symbol's book is open", within, async || {

@@ -71,6 +71,18 @@ pub struct BookReport {
     /// Why the book is halted; `None` if it is not halted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halt_reason: Option<String>,
+    /// What the book waits for before it follows the market; `None` if it does not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitReport>,
+}
+
+/// What a book waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitReport {
+    /// Reason in one line.
+    pub reason: String,
+    /// Begin of the wait, wall clock.
+    pub since: UtcMs,
 }
 
 /// An open position with its stop and its target.

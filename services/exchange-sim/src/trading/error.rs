@@ -102,6 +102,7 @@ const fn message_of(code: i32) -> &'static str {
         -4140 => "Invalid symbol status for opening position.",
         -4141 => "Symbol is closed.",
         -4161 => "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+        -4165 => "Invalid time interval, maximum time interval is 7 days.",
         -4167 => {
             "Unable to adjust to Multi-Assets mode with symbols of USDⓈ-M Futures under isolated-margin mode."
         }

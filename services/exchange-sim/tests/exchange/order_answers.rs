@@ -62,6 +62,38 @@ async fn position_is_held_with_a_stop() {
 }
 
 #[tokio::test]
+async fn lists_of_orders_and_trades_refuse_more_than_a_week() {
+    const WEEK_MS: i64 = 7 * 24 * 3_600_000;
+    let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
+    let at = exchange.address;
+    call_ok(at, "POST", "v1/order", MARKET).await;
+    let trades = call_ok(at, "GET", "v1/userTrades", "symbol=BTCUSDT").await;
+    let traded_ms = trades[0]["time"].as_i64().unwrap();
+    for path in ["v1/allOrders", "v1/allAlgoOrders", "v1/userTrades"] {
+        let query = |start: i64, end: Option<i64>| {
+            let end = end.map_or_else(String::new, |end| format!("&endTime={end}"));
+            format!("symbol=BTCUSDT&startTime={start}{end}")
+        };
+        let week = query(traded_ms - WEEK_MS + 1, Some(traded_ms + 1));
+        let rows = call_ok(at, "GET", path, &week).await;
+        let expected = usize::from(path != "v1/allAlgoOrders");
+        assert_eq!(rows.as_array().unwrap().len(), expected, "{path}");
+        for longer in [
+            query(traded_ms - WEEK_MS, Some(traded_ms + 1)),
+            query(traded_ms - 2 * WEEK_MS, None),
+        ] {
+            let (status, _, rejected) = call(at, "GET", path, &longer).await;
+            assert_eq!(
+                (status, &rejected["code"]),
+                (400, &(-4165).into()),
+                "{path}"
+            );
+        }
+    }
+    exchange.stop().await;
+}
+
+#[tokio::test]
 async fn user_stream_sends_order_account_and_fill() {
     let exchange = start_trading(&minute_file(&FLAT_MINUTES), &[]).await;
     let at = exchange.address;

@@ -135,6 +135,7 @@ pub fn report(
         candle_close: last_price.map(|q| q.at),
         price: last_price.map(|q| q.price.to_decimal()),
         halt_reason: status.halt_reason,
+        waits_for: None,
     }
 }
 

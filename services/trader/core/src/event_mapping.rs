@@ -107,6 +107,7 @@ fn order_failed(book: BookKey, record: &BookRecord) -> Option<EventBody> {
             client_order_id: id,
             code: Some(code),
             reason,
+            ..
         } => Some(EventBody::OrderRejected {
             book,
             leg: id.leg().to_string(),

@@ -23,6 +23,24 @@ pub struct SymbolFilters {
     pub min_notional: Decimal,
 }
 
+impl SymbolFilters {
+    /// The quantity of one order that closes `open` or a part. More than one order allows is left to the next. A rest
+    /// that is smaller than a step is one order.
+    pub fn exit_quantity(&self, open: Qty) -> Qty {
+        let quantity = if self.max_qty > Qty::ZERO {
+            open.min(self.max_qty)
+        } else {
+            open
+        };
+        let rounded = quantity.floor_to(self.lot);
+        if rounded > Qty::ZERO {
+            rounded
+        } else {
+            quantity
+        }
+    }
+}
+
 /// Whether this error code of the exchange means that an order breaks a filter of its symbol: the filters that it was
 /// rounded by may be old.
 pub const fn is_filter_error(code: i64) -> bool {

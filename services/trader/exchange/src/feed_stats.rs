@@ -35,6 +35,8 @@ struct FeedStatsInner {
     last_error: Option<LastFeedError>,
     /// End of the newest candle sent to a book, by symbol.
     closed_until: BTreeMap<SubjectToken, UtcMs>,
+    /// End of the newest candle that a book has handled, by symbol; before that, of the first that it was sent.
+    handled_until: BTreeMap<SubjectToken, UtcMs>,
 }
 
 /// An error of the feed.
@@ -84,10 +86,11 @@ impl FeedStats {
         self.details().closed_until.clone()
     }
 
-    /// Age of the newest candle in exchange time, of the symbol for which it is highest; `None` without candles.
+    /// Age of the newest candle that its book has handled, in exchange time, of the symbol for which it is highest; `None`
+    /// without candles. A candle that waits for its book does not count: a book that is behind is not up to date.
     pub fn candle_age(&self, market_now: UtcMs) -> Option<Duration> {
         let details = self.details();
-        let oldest = details.closed_until.values().min();
+        let oldest = details.handled_until.values().min();
         oldest.map(|oldest| market_now.since(*oldest))
     }
 
@@ -136,15 +139,26 @@ impl FeedStats {
     /// Records the end of the newest candle that a book of this symbol has been sent.
     pub fn record_candle(&self, symbol: &SubjectToken, closed_until: UtcMs) {
         let mut details = self.details();
-        match details.closed_until.get_mut(symbol) {
-            Some(newest) => *newest = closed_until,
-            None => drop(details.closed_until.insert(symbol.clone(), closed_until)),
+        if let Some(newest) = details.closed_until.get_mut(symbol) {
+            *newest = closed_until;
+            return;
+        }
+        details.closed_until.insert(symbol.clone(), closed_until);
+        details.handled_until.insert(symbol.clone(), closed_until);
+    }
+
+    /// Records the end of the newest candle that the book of this symbol has handled.
+    pub fn record_handled(&self, symbol: &SubjectToken, closed_until: UtcMs) {
+        if let Some(newest) = self.details().handled_until.get_mut(symbol) {
+            *newest = closed_until;
         }
     }
 
     /// Removes a symbol without subscriptions.
     pub fn remove_symbol(&self, symbol: &SubjectToken) {
-        self.details().closed_until.remove(symbol);
+        let mut details = self.details();
+        details.closed_until.remove(symbol);
+        details.handled_until.remove(symbol);
     }
 
     /// Records the end of the feed.
@@ -154,5 +168,26 @@ impl FeedStats {
 
     fn details(&self) -> MutexGuard<'_, FeedStatsInner> {
         self.details.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candle_that_waits_for_its_book_is_not_handled() {
+        let (stats, symbol): (_, SubjectToken) = (FeedStats::default(), "BTCUSDT".parse().unwrap());
+        let minute = |minute: i64| UtcMs(minute * 60_000);
+        assert_eq!(stats.candle_age(minute(9)), None);
+        for closed in 1..=5 {
+            stats.record_candle(&symbol, minute(closed));
+        }
+        assert_eq!(stats.candle_age(minute(5)), Some(Duration::from_mins(4)));
+        stats.record_handled(&symbol, minute(5));
+        assert_eq!(stats.candle_age(minute(5)), Some(Duration::ZERO));
+        stats.remove_symbol(&symbol);
+        stats.record_handled(&symbol, minute(6));
+        assert_eq!(stats.candle_age(minute(9)), None);
     }
 }

@@ -19,7 +19,7 @@ use rust_decimal::Decimal;
 use tokio::time::timeout;
 use trader_core::account::{AccountRecord, AccountState, ClosingCheck, reminder_interval};
 use trader_core::book::{BookPhase, BookRecord, BookState, Position};
-use trader_core::orders::{ClientOrderId, Leg, OrderStatus, OrderType, TrackedOrder};
+use trader_core::orders::{Leg, OrderStatus, OrderType, TrackedOrder, WorkingStop};
 
 use crate::app::context::Context;
 use crate::books::book_journal::{account_books, read_book_state};
@@ -232,7 +232,7 @@ impl ClosingAccount {
         match client.open_orders().await {
             Ok(orders) => {
                 for position in open {
-                    position.stop_price = self.resting_stop(ctx, &position.symbol, &orders);
+                    set_working_stop(position, &orders);
                 }
             }
             Err(error) => {
@@ -261,23 +261,6 @@ impl ClosingAccount {
         for position in open {
             position.note.get_or_insert_with(|| NOTE.to_owned());
         }
-    }
-
-    /// Trigger price of the symbol's stop order that rests on the exchange; `None` if none of ours does.
-    fn resting_stop(
-        &self,
-        ctx: &Context,
-        symbol: &SubjectToken,
-        orders: &[RestingOrder],
-    ) -> Option<Decimal> {
-        let book = self.books.get(&ctx.account.book(symbol.clone()))?;
-        let rests = |id: &ClientOrderId| {
-            let mut orders = orders.iter();
-            orders.any(|o| o.symbol == symbol.as_str() && o.order.client_order_id == id.as_str())
-        };
-        let stops = book.state.orders.iter().rev();
-        let mut resting = stops.filter(|o| rests(&o.order.client_order_id));
-        resting.find_map(stop_price)
     }
 }
 
@@ -385,6 +368,28 @@ fn reported_position(report: &BookReport) -> Option<OpenPosition> {
         stop_price: Some(position.stop_price),
         note: report.halt_reason.clone(),
     })
+}
+
+/// Sets the stop that closes the position by the orders that work on the exchange, of any client.
+fn set_working_stop(position: &mut OpenPosition, orders: &[RestingOrder]) {
+    let of_symbol = orders
+        .iter()
+        .filter(|o| o.symbol == position.symbol.as_str());
+    let stops = of_symbol.filter_map(|o| o.order.stop);
+    let quantity = position.quantity;
+    position.stop_price = WorkingStop::price_of_close(stops.clone(), quantity);
+    if position.stop_price.is_some() || quantity.is_zero() || stops.clone().next().is_none() {
+        return;
+    }
+    let stops_note = if WorkingStop::protect(stops, quantity) {
+        "a stop whose price the exchange moves closes it"
+    } else {
+        "the stops on the exchange close a part only"
+    };
+    position.note = Some(match position.note.take() {
+        Some(note) => format!("{note}; {stops_note}"),
+        None => stops_note.to_owned(),
+    });
 }
 
 /// Sets the exchange's quantity of a symbol, which may differ from that of the journal.

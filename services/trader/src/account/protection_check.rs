@@ -22,6 +22,7 @@ use trader_core::fixed_point::{Price, Qty};
 use trader_core::orders::{
     ClientOrderId, Leg, Order, OrderCallOutcome, OrderSide, OrderType, WorkingStop,
 };
+use trader_core::symbol_filters::SymbolFilters;
 
 use crate::app::context::Context;
 use crate::books::book_registry::StopRequirement;
@@ -263,12 +264,13 @@ impl ProtectionCheck<'_> {
             Some(_) => None,
             None => self.client.exchange_view(symbol).await?.entry_price,
         };
-        let rules = self.ctx.symbol_rules.filters(symbol);
-        let tick = rules.map_or(Price::ZERO, |filters| filters.tick);
+        let filters = self.ctx.symbol_rules.filters(symbol);
+        let filters = filters.as_ref();
+        let tick = filters.map_or(Price::ZERO, |filters| filters.tick);
         let price = stop_price.or_else(|| distant_stop(entry_price?, *quantity, tick));
         let order_type = match price {
             Some(price) => OrderType::Trigger { price },
-            None => market_close(*quantity)?,
+            None => market_close(*quantity, filters)?,
         };
         let outcome = self.submit(symbol, *quantity, order_type).await?;
         tracing::warn!(%symbol, %outcome, "stop of an unprotected position sent");
@@ -278,7 +280,7 @@ impl ProtectionCheck<'_> {
         } = outcome
         {
             let closed = self
-                .submit(symbol, *quantity, market_close(*quantity)?)
+                .submit(symbol, *quantity, market_close(*quantity, filters)?)
                 .await?;
             tracing::warn!(%symbol, outcome = %closed, "unprotected position beyond its stop closed");
         }
@@ -357,13 +359,15 @@ fn distant_stop(entry_price: Decimal, quantity: Decimal, tick: Price) -> Option<
     })
 }
 
-fn market_close(quantity: Decimal) -> Result<OrderType, ExchangeError> {
-    let quantity = Qty::from_decimal(quantity.abs());
-    let invalid = |error: trader_core::fixed_point::NotRepresentable| {
-        ExchangeError::retry("position", error.to_string())
-    };
+/// An order that closes the position, or as much as one order allows: the next check closes the rest.
+fn market_close(
+    quantity: Decimal,
+    filters: Option<&SymbolFilters>,
+) -> Result<OrderType, ExchangeError> {
+    let open = Qty::from_decimal(quantity.abs());
+    let open = open.map_err(|error| ExchangeError::retry("position", error.to_string()))?;
     Ok(OrderType::Market {
-        quantity: quantity.map_err(invalid)?,
+        quantity: filters.map_or(open, |filters| filters.exit_quantity(open)),
     })
 }
 

@@ -6,6 +6,7 @@ pub mod context;
 pub mod exchange_clients;
 pub mod health_inputs;
 pub mod managed_symbols;
+pub mod patience;
 pub mod start_calls;
 pub mod startup;
 pub mod task_supervisor;

@@ -16,6 +16,7 @@ use trader_core::book::{BookConfig, LiveConfig};
 use super::checks::{account::check_account, check_slice, describe_obstacle};
 use super::exchange_clients::{BASE_INTERVAL, ExchangeClients};
 use super::managed_symbols::ManagedSymbols;
+use super::patience::Patience;
 use super::start_calls::{StartCalls, Unready};
 use crate::account::command_journal::read_account_state;
 use crate::settings::Settings;
@@ -65,13 +66,22 @@ pub async fn resolve_account(
 /// The account of these settings: live if a key is set, paper otherwise.
 ///
 /// # Errors
-/// Exit 78 for invalid settings, 69 if the exchange does not answer.
-pub async fn configured_account(settings: &Settings) -> Result<AccountKey, ExitError> {
+/// Exit 78 for invalid settings and a refused key, 69 if the exchange does not answer.
+pub async fn configured_account(
+    settings: &Settings,
+    patience: Patience,
+) -> Result<AccountKey, ExitError> {
     if settings.credentials.credentials()?.is_none() {
         return settings.paper_account().await;
     }
     let client = ExchangeClients::live_execution(settings)?;
-    let wallet = client.wallet_balance().await.map_err(|error| match error {
+    // One refusal is no verdict either.
+    let answered = patience.answer(
+        "the exchange",
+        |_| false,
+        async || client.wallet_balance().await,
+    );
+    let wallet = answered.await.map_err(|error| match error {
         ExchangeError::Retry { .. } => ExitError::new(ExitCode::Unavailable, error.to_string()),
         ExchangeError::Rejected { .. } => ExitError::config(error.to_string()),
     })?;

@@ -21,10 +21,11 @@ use serde::Serialize;
 use tokio::time::{sleep, timeout};
 use trader_core::account::AccountState;
 
-use super::bus_access::{append_records, connect, unavailable};
+use super::bus_access::{append_records, ask_bus, connect};
 use super::emergency_flatten;
 use super::output::as_text;
 use crate::account::command_journal::{read_account_state, read_commanded_state};
+use crate::app::patience::Patience;
 use crate::app::startup;
 use crate::settings::Settings;
 
@@ -193,22 +194,24 @@ async fn send_command(
     output: OutputArgs,
 ) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    let account = startup::configured_account(&settings).await?;
+    let patience = Patience::start();
+    let account = startup::configured_account(&settings, patience).await?;
     if let AccountCommand::Pause {
         symbol: Some(symbol),
     } = &command
     {
         check_symbol(&settings, symbol)?;
     }
-    let bus = connect(&settings).await?;
+    let bus = connect(&settings, patience).await?;
     let record = AccountCommandRecord {
         command,
         by,
         reason,
     };
-    let state = read_commanded_state(&bus, &account)
-        .await
-        .map_err(unavailable)?;
+    let state = ask_bus(patience, async || {
+        read_commanded_state(&bus, &account).await
+    })
+    .await?;
     if state
         .decide_command(clock::now(), u64::MAX, &record)
         .is_none()
@@ -217,7 +220,7 @@ async fn send_command(
         return Err(ExitError::config(text));
     }
     let command = record.command.clone();
-    let seq = append_command(&bus, &account, record).await?;
+    let seq = append_command(&bus, &account, record, patience).await?;
     let result = wait_for_execution(&bus, account, seq, &command).await;
     output.print(&result, || describe_result(&result, &command))?;
     Ok(ExitCode::Success)
@@ -278,10 +281,13 @@ async fn append_command(
     bus: &Bus,
     account: &AccountKey,
     record: AccountCommandRecord,
+    patience: Patience,
 ) -> Result<u64, ExitError> {
     let subject = Subject::AccountCommandJournal(account.clone());
-    let opened = Journal::open_at_end(bus, &subject, boot_id()).await;
-    let mut journal = opened.map_err(unavailable)?;
+    let opened = ask_bus(patience, async || {
+        Journal::open_at_end(bus, &subject, boot_id()).await
+    });
+    let mut journal = opened.await?;
     append_records(&mut journal, &[record], "try again").await?;
     Ok(journal.last_seq())
 }

@@ -2,22 +2,22 @@
 //! journals is not mistaken for one with a new account.
 
 use clap::Args;
-use exchange::ExecutionClient;
+use exchange::{ExchangeError, ExecutionClient};
 use protocol::exit_code::ExitCode;
 use protocol::ids::AccountKey;
 use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
 use runtime::identity::boot_id;
-use runtime::journal::Journal;
 use runtime::stdout::OutputArgs;
 use serde::Serialize;
 use trader_core::account::AccountRecord;
 use trader_core::orders::InstallationId;
 
-use super::bus_access::{append_records, connect, unavailable};
+use super::bus_access::{append_records, connect, replay, unavailable};
 use super::output::as_text;
 use crate::app::exchange_clients::ExchangeClients;
+use crate::app::patience::Patience;
 use crate::app::startup;
 use crate::settings::Settings;
 
@@ -52,10 +52,11 @@ struct OpenedAccount {
 pub async fn run(InitArgs { by, output, .. }: InitArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
     let client = ExchangeClients::live_execution(&settings)?;
-    let account = startup::configured_account(&settings).await?;
-    ensure_nothing_open(&*client).await?;
-    let bus = connect(&settings).await?;
-    let installation_id = open_account(&bus, &account, by).await?;
+    let patience = Patience::start();
+    let account = startup::configured_account(&settings, patience).await?;
+    ensure_nothing_open(&*client, patience).await?;
+    let bus = connect(&settings, patience).await?;
+    let installation_id = open_account(&bus, &account, by, patience).await?;
     let opened = OpenedAccount {
         account,
         installation_id,
@@ -70,9 +71,16 @@ pub async fn run(InitArgs { by, output, .. }: InitArgs) -> Result<ExitCode, Exit
 }
 
 /// Something open belongs to a journal on another bus, or to another program.
-async fn ensure_nothing_open(client: &dyn ExecutionClient) -> Result<(), ExitError> {
-    let positions = client.positions().await.map_err(unavailable)?;
-    let orders = client.open_orders().await.map_err(unavailable)?;
+async fn ensure_nothing_open(
+    client: &dyn ExecutionClient,
+    patience: Patience,
+) -> Result<(), ExitError> {
+    let answered = patience.answer(
+        "the exchange",
+        |_| false,
+        async || Ok::<_, ExchangeError>((client.positions().await?, client.open_orders().await?)),
+    );
+    let (positions, orders) = answered.await.map_err(unavailable)?;
     if positions.is_empty() && orders.is_empty() {
         return Ok(());
     }
@@ -88,13 +96,11 @@ async fn open_account(
     bus: &Bus,
     account: &AccountKey,
     by: String,
+    patience: Patience,
 ) -> Result<InstallationId, ExitError> {
     let subject = Subject::AccountJournal(account.clone());
-    let writer = boot_id();
-    let installation_id = new_installation_id(writer.as_str());
-    let (mut journal, batches) = Journal::replay::<AccountRecord>(bus, &subject, writer)
-        .await
-        .map_err(unavailable)?;
+    let installation_id = new_installation_id(boot_id().as_str());
+    let (mut journal, batches) = replay::<AccountRecord>(bus, &subject, patience).await?;
     if !batches.is_empty() {
         return Err(ExitError::config(format!(
             "account {account} is already open on this bus; start the trader: scripts/up --confirm-live"

@@ -9,7 +9,7 @@ use protocol::event::PositionSide;
 use protocol::exit_code::ExitCode;
 use protocol::host_command;
 use protocol::ids::{AccountKey, BookKey, Mode, SubjectToken};
-use protocol::report::{AccountReport, BookReport};
+use protocol::report::{AccountReport, BookReport, WaitReport};
 use protocol::subject::{Subject, filter};
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
@@ -26,9 +26,10 @@ use trader_core::circuit_breaker::Breaker;
 use trader_core::entry::SignalRejection;
 use trader_core::fixed_point::Price;
 
-use super::bus_access::{connect, unavailable};
+use super::bus_access::{ask_bus, connect};
 use super::output::{as_text, percent, signed, table, time};
 use crate::account::command_journal::read_account_state;
+use crate::app::patience::Patience;
 use crate::books::book_journal::{book_key, read_book_state};
 use crate::settings::Settings;
 
@@ -97,6 +98,8 @@ struct BookStatus {
     winning_trades: u64,
     phase: &'static str,
     halt_reason: Option<String>,
+    /// What the book waits for, and since when; `None` if it does not wait.
+    waits_for: Option<WaitReport>,
     /// Close of the newest candle, and its time.
     price: Option<Decimal>,
     price_at: Option<UtcMs>,
@@ -137,22 +140,23 @@ struct PositionStatus {
 /// Exit 78 for invalid settings, 69 if the bus does not answer.
 pub async fn run(output: OutputArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    let bus = connect(&settings).await?;
+    let patience = Patience::start();
+    let bus = connect(&settings, patience).await?;
     let modes = settings.modes();
     let mut accounts: BTreeSet<AccountKey> =
-        journal_keys(&bus, modes, filter::account_journals, account_key)
+        journal_keys(&bus, modes, filter::account_journals, account_key, patience)
             .await?
             .into_iter()
             .collect();
-    let books = journal_keys(&bus, modes, filter::book_journals, book_key).await?;
+    let books = all_books(&bus, modes, patience).await?;
     accounts.extend(books.iter().map(|key| key.account.clone()));
     let mut status = Status {
         accounts: Vec::new(),
     };
     for account in accounts {
-        let mut of_account = read_account(&bus, &account).await;
+        let mut of_account = read_account(&bus, &account, patience).await;
         for key in books.iter().filter(|key| key.account == account) {
-            let book = read_book(&bus, key).await;
+            let book = read_book(&bus, key, patience).await;
             of_account.profit.add(book.profit);
             of_account.books.push(book);
         }
@@ -160,6 +164,32 @@ pub async fn run(output: OutputArgs) -> Result<ExitCode, ExitError> {
     }
     output.print(&status, || describe(&status))?;
     Ok(ExitCode::Success)
+}
+
+/// The books with a journal or a report, sorted. One that waits for its symbol since its first start has no journal.
+async fn all_books(
+    bus: &Bus,
+    modes: &[Mode],
+    patience: Patience,
+) -> Result<Vec<BookKey>, ExitError> {
+    let journals = journal_keys(bus, modes, filter::book_journals, book_key, patience).await?;
+    let mut books: BTreeSet<BookKey> = journals.into_iter().collect();
+    for mode in modes {
+        let filter = filter::book_reports(*mode);
+        let found = ask_bus(patience, async || {
+            bus.subjects(streams::REPORTS, &filter).await
+        });
+        let keys = found.await?;
+        books.extend(keys.iter().filter_map(|subject| reported_book(subject)));
+    }
+    Ok(books.into_iter().collect())
+}
+
+fn reported_book(subject: &str) -> Option<BookKey> {
+    match Subject::parse(subject)? {
+        Subject::BookReport(key) => Some(key),
+        _ => None,
+    }
 }
 
 /// The keys of all journals of these modes that a filter matches, sorted.
@@ -171,11 +201,15 @@ pub(super) async fn journal_keys<K>(
     modes: &[Mode],
     filter: fn(Mode) -> String,
     key_of: fn(&str) -> Option<K>,
+    patience: Patience,
 ) -> Result<Vec<K>, ExitError> {
     let mut subjects = Vec::new();
     for mode in modes {
-        let found = bus.subjects(streams::JOURNAL, &filter(*mode)).await;
-        subjects.extend(found.map_err(unavailable)?);
+        let filter = filter(*mode);
+        let found = ask_bus(patience, async || {
+            bus.subjects(streams::JOURNAL, &filter).await
+        });
+        subjects.extend(found.await?);
     }
     subjects.sort();
     Ok(subjects.iter().filter_map(|s| key_of(s)).collect())
@@ -193,8 +227,13 @@ async fn latest_report<M: DeserializeOwned>(bus: &Bus, subject: &Subject) -> Opt
     bus.newest_json(streams::REPORTS, &subject).await.ok()?
 }
 
-async fn read_account(bus: &Bus, key: &AccountKey) -> AccountStatus {
-    let (state, error) = match read_account_state(bus, key).await {
+async fn read_account(bus: &Bus, key: &AccountKey, patience: Patience) -> AccountStatus {
+    let read = patience.answer(
+        "the bus",
+        |_| false,
+        async || read_account_state(bus, key).await,
+    );
+    let (state, error) = match read.await {
         Ok(state) => (state, None),
         Err(error) => (AccountState::default(), Some(error)),
     };
@@ -220,8 +259,13 @@ async fn read_account(bus: &Bus, key: &AccountKey) -> AccountStatus {
     }
 }
 
-async fn read_book(bus: &Bus, key: &BookKey) -> BookStatus {
-    let (state, error) = match read_book_state(bus, key).await {
+async fn read_book(bus: &Bus, key: &BookKey, patience: Patience) -> BookStatus {
+    let read = patience.answer(
+        "the bus",
+        |_| false,
+        async || read_book_state(bus, key).await,
+    );
+    let (state, error) = match read.await {
         Ok(state) => (state, None),
         Err(error) => (BookState::default(), Some(error)),
     };
@@ -251,6 +295,7 @@ fn book_status(key: &BookKey, state: &BookState, report: Option<BookReport>) -> 
         winning_trades: status.winning_trades,
         phase: status.phase,
         halt_reason: status.halt_reason,
+        waits_for: report.as_ref().and_then(|report| report.waits_for.clone()),
         price,
         price_at: report.as_ref().and_then(|report| report.candle_close),
         position: match &state.phase {
@@ -411,6 +456,7 @@ fn describe_phase(book: &BookStatus) -> String {
             )
         }
         (None, None) if book.halt_reason.is_some() => "halted".to_owned(),
+        (None, None) if book.waits_for.is_some() => format!("{}, waits", book.phase),
         (None, None) => book.phase.to_owned(),
     }
 }
@@ -423,6 +469,13 @@ fn describe_book(book: &BookStatus) -> Vec<String> {
         lines.push(format!(
             "{symbol}: halted: {reason}. To continue: {}",
             host_command::unhalt(book.book.account.mode, symbol)
+        ));
+    }
+    if let Some(wait) = &book.waits_for {
+        lines.push(format!(
+            "{symbol}: waits since {} for: {}",
+            time(wait.since),
+            wait.reason
         ));
     }
     for order in &book.unknown_orders {
@@ -463,123 +516,5 @@ fn describe_book(book: &BookStatus) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn rejected(count: u64, last_bar: i64) -> RejectedSignals {
-        let last_bar = UtcMs(last_bar);
-        RejectedSignals { count, last_bar }
-    }
-
-    fn book(symbol: &str) -> BookStatus {
-        let key = format!("paper.binance-usdm.x.{symbol}");
-        let state = BookState {
-            capital: Decimal::new(5_000, 0),
-            equity: Decimal::new(4_990, 0),
-            rejected_signals: BTreeMap::from([
-                (
-                    SignalRejection::PositionOpen,
-                    rejected(9, 1_767_623_400_000),
-                ),
-                (SignalRejection::StaleSignal, rejected(1, 1_767_571_200_000)),
-            ]),
-            rejected_entries: BTreeMap::from([(
-                -2019,
-                RejectedEntries {
-                    count: 2,
-                    last_at: UtcMs(1_767_571_200_000),
-                    text: "Margin is insufficient.".to_owned(),
-                },
-            )]),
-            tripped_breakers: BTreeSet::from([Breaker::Volatility]),
-            ..BookState::default()
-        };
-        book_status(&key.parse().unwrap(), &state, None)
-    }
-
-    fn account() -> AccountStatus {
-        let mut account = AccountStatus {
-            account: "paper.binance-usdm.x".parse().unwrap(),
-            error: None,
-            profit: Profit::default(),
-            peak: Some(Decimal::new(10_000, 0)),
-            day_peak: Some(Decimal::new(9_990, 0)),
-            latch_id: None,
-            pauses: Vec::new(),
-            books: vec![book("BTCUSDT"), book("ETHUSDT")],
-        };
-        for of_book in &account.books {
-            account.profit.add(of_book.profit);
-        }
-        account
-    }
-
-    #[test]
-    fn status_states_the_profit_and_why_signals_were_rejected() {
-        let text = describe_account(&account());
-        for expected in [
-            "ACCOUNT paper.binance-usdm.x (PAPER)",
-            "Profit:  -20.00 (-0.20 % of 10000.00 capital): realized -20.00, unrealized 0.00",
-            "Equity:  9980.00, peak 10000.00, peak of this UTC day 9990.00",
-            "Latch:   none",
-            "BTCUSDT: signals rejected: 9 because the book already had a position or a pending entry, \
-             the last at 2026-01-05 14:30 UTC",
-            "BTCUSDT: signals rejected: 1 because the signal was older than one candle when it arrived, \
-             the last at 2026-01-05 00:00 UTC",
-            "BTCUSDT: entries rejected by the exchange: 2 because Margin is insufficient. (-2019), \
-             the last at 2026-01-05 00:00 UTC",
-            "BTCUSDT: circuit breakers tripped: volatility",
-        ] {
-            assert!(text.contains(expected), "{expected:?} is not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn position_is_shown_with_price_age_and_bracket() {
-        let mut open = book("BTCUSDT");
-        open.price = Some(Decimal::new(40_100, 0));
-        open.price_at = Some(UtcMs(11_520_000));
-        open.position = Some(PositionStatus {
-            side: PositionSide::Long,
-            quantity: Decimal::new(250, 3),
-            entry_price: Decimal::new(4_000_000, 2),
-            stop_price: Decimal::new(39_600, 0),
-            target_price: Decimal::new(40_600, 0),
-            opened_at: UtcMs(0),
-        });
-        let row = book_table(&[open]);
-        let expected = "40100  long 0.25 from 40000 for 3.2h, stop 39600, target 40600";
-        assert!(row.ends_with(expected), "{row}");
-    }
-
-    #[test]
-    fn latched_account_names_the_command_that_ends_the_latch() {
-        let latched = AccountStatus {
-            latch_id: Some("operator-7".to_owned()),
-            ..account()
-        };
-        let text = describe_account(&latched);
-        let way_back = "scripts/bearish unlatch --latch operator-7 --reason TEXT --paper";
-        assert!(text.contains(way_back), "{text}");
-    }
-
-    #[test]
-    fn status_as_json_has_the_figures() {
-        let status = Status {
-            accounts: vec![account()],
-        };
-        let json = serde_json::to_value(&status).unwrap();
-        let first = &json["accounts"][0];
-        assert_eq!(first["account"], "paper.binance-usdm.x");
-        assert_eq!(first["profit"]["realized_pnl"], "-20");
-        let rejected = &first["books"][1]["rejected_signals"]["position_open"];
-        assert_eq!(
-            (&rejected["count"], &rejected["last_at"]),
-            (&json!(9), &json!(1_767_623_400_000_i64))
-        );
-        let reason = "the book already had a position or a pending entry";
-        assert_eq!(rejected["reason"], reason);
-    }
-}
+#[path = "status_tests.rs"]
+mod tests;

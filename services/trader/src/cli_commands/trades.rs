@@ -8,16 +8,15 @@ use protocol::subject::{Subject, filter};
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
 use runtime::exit_error::ExitError;
-use runtime::identity::boot_id;
-use runtime::journal::Journal;
 use runtime::stdout::{OutputArgs, print_line};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use trader_core::book::{BookRecord, Position, Trade};
 
-use super::bus_access::connect;
+use super::bus_access::{connect, replay};
 use super::output::{as_text, percent, signed, table, time};
 use super::status::journal_keys;
+use crate::app::patience::Patience;
 use crate::books::book_journal::book_key;
 use crate::settings::Settings;
 
@@ -98,8 +97,10 @@ fn parse_since(text: &str) -> Result<UtcMs, String> {
 /// Exit 78 for invalid settings or an unreadable journal, 69 if the bus does not answer.
 pub async fn run(args: TradesArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    let bus = connect(&settings).await?;
-    let books = journal_keys(&bus, settings.modes(), filter::book_journals, book_key).await?;
+    let patience = Patience::start();
+    let bus = connect(&settings, patience).await?;
+    let modes = settings.modes();
+    let books = journal_keys(&bus, modes, filter::book_journals, book_key, patience).await?;
     let mut trades = Vec::new();
     for key in &books {
         if args
@@ -107,7 +108,7 @@ pub async fn run(args: TradesArgs) -> Result<ExitCode, ExitError> {
             .as_ref()
             .is_none_or(|symbol| *symbol == key.symbol)
         {
-            trades.extend(read_trades(&bus, key).await?);
+            trades.extend(read_trades(&bus, key, patience).await?);
         }
     }
     let trades = select(trades, args.since, args.last);
@@ -123,10 +124,13 @@ pub async fn run(args: TradesArgs) -> Result<ExitCode, ExitError> {
     Ok(ExitCode::Success)
 }
 
-async fn read_trades(bus: &Bus, key: &BookKey) -> Result<Vec<ClosedTrade>, ExitError> {
+async fn read_trades(
+    bus: &Bus,
+    key: &BookKey,
+    patience: Patience,
+) -> Result<Vec<ClosedTrade>, ExitError> {
     let subject = Subject::BookJournal(key.clone());
-    let replayed = Journal::replay::<BookRecord>(bus, &subject, boot_id()).await;
-    let (_, batches) = replayed.map_err(|error| ExitError::config(error.to_string()))?;
+    let (_, batches) = replay::<BookRecord>(bus, &subject, patience).await?;
     let mut open = None;
     let mut trades = Vec::new();
     for record in batches.iter().flat_map(|stored| &stored.batch.records) {

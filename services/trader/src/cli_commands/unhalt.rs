@@ -9,7 +9,6 @@ use protocol::subject::Subject;
 use runtime::bus::Bus;
 use runtime::clock;
 use runtime::exit_error::ExitError;
-use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use runtime::stdout::OutputArgs;
 use serde::Serialize;
@@ -18,11 +17,12 @@ use trader_core::fixed_point::Price;
 use trader_core::symbol_filters::SymbolFilters;
 
 use super::account_commands::AttributionArgs;
-use super::bus_access::{append_records, connect, unavailable};
+use super::bus_access::{append_records, connect, replay, unavailable};
 use super::output::as_text;
 use crate::account::command_journal::read_account_state;
 use crate::app::checks::with_deadline;
 use crate::app::exchange_clients::ExchangeClients;
+use crate::app::patience::Patience;
 use crate::app::startup;
 use crate::settings::Settings;
 
@@ -82,12 +82,13 @@ struct HaltedBook {
 /// Exit 78 if the book is not halted or has no position to close, 69 if the bus does not answer.
 pub async fn run(args: UnhaltArgs) -> Result<ExitCode, ExitError> {
     let settings = Settings::from_env()?;
-    let account = startup::configured_account(&settings).await?;
-    let bus = connect(&settings).await?;
+    let patience = Patience::start();
+    let account = startup::configured_account(&settings, patience).await?;
+    let bus = connect(&settings, patience).await?;
     let output = args.output;
     let book = account.book(args.symbol.clone());
-    let mut found = read_book(&bus, &book).await?;
-    let records = unhalt_records(&settings, &book, &found, args).await?;
+    let mut found = read_book(&bus, &book, patience).await?;
+    let records = unhalt_records(&settings, &book, &found, args, patience).await?;
     append_records(
         &mut found.journal,
         &records,
@@ -111,11 +112,9 @@ pub async fn run(args: UnhaltArgs) -> Result<ExitCode, ExitError> {
     Ok(ExitCode::Success)
 }
 
-async fn read_book(bus: &Bus, book: &BookKey) -> Result<HaltedBook, ExitError> {
+async fn read_book(bus: &Bus, book: &BookKey, patience: Patience) -> Result<HaltedBook, ExitError> {
     let subject = Subject::BookJournal(book.clone());
-    let (journal, batches) = Journal::replay::<BookRecord>(bus, &subject, boot_id())
-        .await
-        .map_err(unavailable)?;
+    let (journal, batches) = replay::<BookRecord>(bus, &subject, patience).await?;
     let mut found = HaltedBook {
         journal,
         state: BookState::default(),
@@ -146,6 +145,7 @@ async fn unhalt_records(
     book: &BookKey,
     found: &HaltedBook,
     args: UnhaltArgs,
+    patience: Patience,
 ) -> Result<Vec<BookRecord>, ExitError> {
     let state = &found.state;
     let BookPhase::Halted { position, .. } = &state.phase else {
@@ -173,7 +173,7 @@ async fn unhalt_records(
     }
     let filters = match &found.filters {
         Some(filters) => filters.clone(),
-        None => fetch_filters(settings, &args.symbol).await?,
+        None => fetch_filters(settings, &args.symbol, patience).await?,
     };
     let unhalt = Unhalt {
         by: args.attribution.by,
@@ -192,12 +192,16 @@ async fn unhalt_records(
 async fn fetch_filters(
     settings: &Settings,
     symbol: &SubjectToken,
+    patience: Patience,
 ) -> Result<SymbolFilters, ExitError> {
     let clients = ExchangeClients::new(settings, Mode::Paper, None)?;
     let wanted = std::slice::from_ref(symbol);
-    let listings = with_deadline(clients.data.symbol_listings(wanted)).await;
-    let mut listings =
-        listings.map_err(|error| ExitError::new(ExitCode::Unavailable, error.to_string()))?;
+    let listings = patience.answer(
+        "the exchange",
+        |_| false,
+        async || with_deadline(clients.data.symbol_listings(wanted)).await,
+    );
+    let mut listings = listings.await.map_err(unavailable)?;
     let listing = listings.remove(symbol);
     let (filters, obstacle) = listing.map_or((None, None), |l| (l.filters, l.obstacle));
     filters.ok_or_else(|| {

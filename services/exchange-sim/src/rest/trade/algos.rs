@@ -111,8 +111,9 @@ pub(super) async fn all(
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "algoId")?;
     let symbol = params.required("symbol")?.to_owned();
-    let all = trading_service.query(signed.lag, move |state, _| {
+    let all = trading_service.query(signed.lag, move |state, now| {
         state.filters(&symbol)?;
+        let span = span.within_a_week(now.ms)?;
         let account = state.account(&account)?;
         let all = account
             .ended_algos

@@ -147,8 +147,9 @@ pub(super) async fn all(
     let (account, params) = (signed.account, signed.params);
     let span = PageQuery::parse(&params, "orderId")?;
     let symbol = params.required("symbol")?.to_owned();
-    let all = trading_service.query(signed.lag, move |state, _| {
+    let all = trading_service.query(signed.lag, move |state, now| {
         state.filters(&symbol)?;
+        let span = span.within_a_week(now.ms)?;
         let account = state.account(&account)?;
         let all = account
             .ended_orders
@@ -200,8 +201,13 @@ pub(super) async fn trades(
     let span = PageQuery::parse(&params, "fromId")?;
     let symbol = params.required("symbol")?.to_owned();
     let order: Option<i64> = params.parsed("orderId")?;
-    let trades = trading_service.query(signed.lag, move |state, _| {
+    let trades = trading_service.query(signed.lag, move |state, now| {
         state.filters(&symbol)?;
+        let span = if order.is_none() {
+            span.within_a_week(now.ms)?
+        } else {
+            span
+        };
         let trades = state.account(&account)?.trades.iter();
         let trades = trades.filter(|t| t.symbol == symbol && span.contains(t.id, t.at_ms));
         let trades = trades.filter(|t| order.is_none_or(|id| id == t.order_id));
@@ -220,7 +226,12 @@ pub(super) struct PageQuery {
     start: Option<i64>,
     end: Option<i64>,
     limit: usize,
+    /// Entries before this time are not shown; `None` without a limit.
+    oldest: Option<i64>,
 }
+
+/// Longest time between start and end of lists of orders and trades in milliseconds, and what they show without any.
+const WEEK_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 impl PageQuery {
     pub(super) fn parse(params: &Params, id: &str) -> Result<Self, ExchangeError> {
@@ -234,11 +245,32 @@ impl PageQuery {
             start: params.parsed("startTime")?,
             end: params.parsed("endTime")?,
             limit,
+            oldest: None,
+        })
+    }
+
+    /// The query of a list that shows a week at most: the last one, if neither an id nor a time is asked for.
+    ///
+    /// # Errors
+    /// -4165 for a longer time from start to end. A missing end is now.
+    pub(super) fn within_a_week(self, now_ms: i64) -> Result<Self, ExchangeError> {
+        let end = self.end.unwrap_or(now_ms);
+        if self
+            .start
+            .is_some_and(|start| end.saturating_sub(start) > WEEK_MS)
+        {
+            return Err(ExchangeError::from_code(-4165));
+        }
+        let is_limited = self.start.is_none() && self.from.is_none();
+        Ok(Self {
+            oldest: is_limited.then(|| end.saturating_sub(WEEK_MS)),
+            ..self
         })
     }
 
     pub(super) fn contains(&self, id: i64, at_ms: i64) -> bool {
-        self.from.is_none_or(|from| id >= from)
+        self.oldest.is_none_or(|oldest| at_ms >= oldest)
+            && self.from.is_none_or(|from| id >= from)
             && self.start.is_none_or(|start| at_ms >= start)
             && self.end.is_none_or(|end| at_ms <= end)
     }

@@ -239,7 +239,8 @@ fn position_line(mode: Mode, position: &OpenPosition) -> String {
     let protection = match (stop_price, mode) {
         (Some(price), Mode::Live) => format!("stop at {} on the exchange", price.normalize()),
         (Some(price), Mode::Paper) => format!("stop at {} in the trader", price.normalize()),
-        (None, _) => "nothing protects it".to_owned(),
+        (None, Mode::Live) => "no stop at a fixed price protects it".to_owned(),
+        (None, Mode::Paper) => "nothing protects it".to_owned(),
     };
     format!(
         "{symbol}: {side} {}, {protection}{note}",

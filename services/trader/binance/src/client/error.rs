@@ -30,6 +30,8 @@ pub mod code {
     pub const UNKNOWN_ORDER: i64 = -2011;
     /// A query for an order that the exchange does not have.
     pub const NO_SUCH_ORDER: i64 = -2013;
+    /// A cancellation of a conditional order that is being triggered.
+    pub const TRIGGERING: i64 = -4117;
     /// The margin mode is what it should be.
     pub const SAME_MARGIN: i64 = -4046;
 }
@@ -37,8 +39,10 @@ pub mod code {
 /// Codes for a fault of the exchange, not of the call: the exchange does not know the outcome.
 const EXCHANGE_FAULTS: [i64; 6] = [-1000, -1001, -1006, -1007, -1008, -1016];
 
-/// Wait after 429, or after 403 by the exchange's firewall, that state none: the exchange counts by the minute.
+/// Wait after 429 that states none: the exchange counts by the minute.
 const PAUSE_WHEN_LIMITED: Duration = Duration::from_mins(1);
+/// First wait after a page with 403 that states none. It is a firewall's: a block that lasts, or one odd answer.
+pub(super) const FIRST_PAUSE_BY_FIREWALL: Duration = Duration::from_secs(1);
 /// Wait after 418 (banned) that states none: the shortest ban.
 const PAUSE_WHEN_BANNED: Duration = Duration::from_mins(2);
 /// Wait after too many orders that states none: the shorter of the two windows.
@@ -345,6 +349,7 @@ fn page(body: &[u8]) -> String {
 pub(super) const fn usual_pause(status: u16, scope: LimitScope) -> Duration {
     match (status, scope) {
         (418, _) => PAUSE_WHEN_BANNED,
+        (403, LimitScope::Calls) => FIRST_PAUSE_BY_FIREWALL,
         (_, LimitScope::Orders) => PAUSE_OF_ORDERS,
         (_, LimitScope::Calls) => PAUSE_WHEN_LIMITED,
     }
@@ -375,7 +380,7 @@ const fn is_refusal(code: i64) -> bool {
         -1002 | code::LIMITED | -1005 | -1010 | -1013 | -1014 | code::TOO_MANY_ORDERS | -1020 | code::STALE
             | -1022 | -1023 | -1136..=-1099
             // Against the account's state.
-            | -2010 | -2014 | -2015 | -2028..=-2018
+            | -2008 | -2010 | -2014 | -2015 | -2028..=-2018
             // Against the symbol's filters, or the account's settings.
             | -4115..=-4000
             | -4999..=-4117

@@ -131,6 +131,7 @@ fn each_failure_states_when_a_call_is_repeated() {
     let minute = Retry::After(Duration::from_mins(1));
     for (status, body, retry) in [
         (400, own(-1121), Retry::Never),
+        (401, own(-2008), Retry::Never),
         (401, own(-2015), Retry::Never),
         (403, own(-2015), Retry::Never),
         (404, own(-5000), Retry::Never),
@@ -149,7 +150,7 @@ fn each_failure_states_when_a_call_is_repeated() {
         (451, PAGE.to_owned(), Retry::Soon),
         (502, PAGE.to_owned(), Retry::Soon),
         (302, String::new(), Retry::Soon),
-        (403, PAGE.to_owned(), minute),
+        (403, PAGE.to_owned(), Retry::After(Duration::from_secs(1))),
         (429, PAGE.to_owned(), minute),
         (429, own(-1003), minute),
         (400, own(-1003), minute),

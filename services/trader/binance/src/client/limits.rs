@@ -12,7 +12,7 @@ use protocol::time::UtcMs;
 use reqwest::header::{HeaderMap, HeaderName};
 
 use super::date;
-use super::error::{Failure, LimitScope, usual_pause};
+use super::error::{FIRST_PAUSE_BY_FIREWALL, Failure, LimitScope, usual_pause};
 
 /// Weight per minute at which calls pause. Binance allows 2,400 per address; the rest is left to calls that protect a
 /// position and to other processes behind the same address.
@@ -32,6 +32,10 @@ const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(250);
 /// First pause of calls that protect a position when the exchange refused a call and stated no wait. Often it takes
 /// calls again at once; each further refusal doubles the pause, because ignoring refusals leads to a ban.
 const FIRST_VITAL_PAUSE: Duration = Duration::from_secs(2);
+
+/// Longest pause after a firewall's pages, which state nothing: of other calls, and of calls that protect a position.
+const LONGEST_PAUSE_BY_FIREWALL: Duration = MINUTE;
+const LONGEST_VITAL_PAUSE_BY_FIREWALL: Duration = Duration::from_secs(4);
 
 const USED_WEIGHT: HeaderName = HeaderName::from_static("x-mbx-used-weight-1m");
 const ORDER_COUNTS: [(HeaderName, u32, Duration); 2] = [
@@ -102,23 +106,58 @@ struct Refusals {
     until: Option<Instant>,
     /// The same of calls that protect a position.
     vital_until: Option<Instant>,
-    /// Refusals in a row that stated no wait.
+    /// Refusals in a row that stated no wait. Those of calls that were in flight when a pause began count once.
     unstated: u32,
+    /// Whether the newest refusal was a firewall's page. An answered call shows that its block is over.
+    is_by_firewall: bool,
 }
 
 impl Refusals {
-    fn add(&mut self, stated: Option<Duration>, usual: Duration, now: Instant) {
-        let pause = stated.unwrap_or(usual);
-        self.until = self.until.max(now.checked_add(pause));
-        let vital_pause = if stated.is_some() {
-            pause
-        } else {
-            let doubled = 2_u32.saturating_pow(self.unstated);
-            self.unstated = self.unstated.saturating_add(1);
-            pause.min(FIRST_VITAL_PAUSE.saturating_mul(doubled))
+    fn add(&mut self, refusal: Refusal, now: Instant) {
+        self.is_by_firewall = refusal.status == 403;
+        let (pause, vital_pause) = match refusal.stated {
+            Some(stated) => (stated, stated),
+            None => self.unstated_pauses(refusal.usual, now),
         };
+        self.until = self.until.max(now.checked_add(pause));
         self.vital_until = self.vital_until.max(now.checked_add(vital_pause));
     }
+
+    /// The pause after a refusal that stated none, and that of calls that protect a position.
+    fn unstated_pauses(&mut self, usual: Duration, now: Instant) -> (Duration, Duration) {
+        let is_paused = left(self.vital_until, now).is_some();
+        if !is_paused || self.unstated == 0 {
+            self.unstated = self.unstated.saturating_add(1);
+        }
+        let doubled = 2_u32.saturating_pow(self.unstated.saturating_sub(1));
+        if self.is_by_firewall {
+            let pause = FIRST_PAUSE_BY_FIREWALL.saturating_mul(doubled);
+            return (
+                pause.min(LONGEST_PAUSE_BY_FIREWALL),
+                pause.min(LONGEST_VITAL_PAUSE_BY_FIREWALL),
+            );
+        }
+        (usual, usual.min(FIRST_VITAL_PAUSE.saturating_mul(doubled)))
+    }
+
+    /// Notes an answered call.
+    fn end(&mut self) {
+        self.unstated = 0;
+        if std::mem::take(&mut self.is_by_firewall) {
+            self.until = None;
+            self.vital_until = None;
+        }
+    }
+}
+
+/// One refusal of a budget.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    status: u16,
+    /// The wait that it stated; `None` if it stated none.
+    stated: Option<Duration>,
+    /// The wait that is usual without a stated one.
+    usual: Duration,
 }
 
 /// A call that is not answered yet. It counts until it is dropped.
@@ -253,11 +292,11 @@ impl Limits {
             }) => (*status, *scope, *stated),
             Some(_) => return,
             None if priority.is_order() => {
-                state.orders.unstated = 0;
+                state.orders.end();
                 return;
             }
             None => {
-                state.queries.unstated = 0;
+                state.queries.end();
                 return;
             }
         };
@@ -275,11 +314,16 @@ impl Limits {
             state.entries_after = state.entries_after.max(until);
             return;
         }
+        let refusal = Refusal {
+            status,
+            stated,
+            usual,
+        };
         if of_orders || is_ban {
-            state.orders.add(stated, usual, now);
+            state.orders.add(refusal, now);
         }
         if !of_orders || is_ban {
-            state.queries.add(stated, usual, now);
+            state.queries.add(refusal, now);
         }
     }
 

@@ -108,13 +108,17 @@ fn a_shorter_pause_does_not_end_a_longer_one() {
 
 #[test]
 fn refusal_without_a_wait_pauses_protecting_calls_only_shortly_at_first() {
-    let (limits, now) = (Limits::default(), Instant::now());
+    let (limits, mut now) = (Limits::default(), Instant::now());
     let refused = limited(LimitScope::Calls, None);
     for seconds in [2, 4, 8, 16, 32, 60, 60] {
-        limits.judged(Priority::Ordinary, Some(&refused), now);
+        for _ in 0..3 {
+            // Calls in flight are refused together: that is one refusal.
+            limits.judged(Priority::Ordinary, Some(&refused), now);
+        }
         assert_eq!(limits.closed_for(Priority::Ordinary, now), Some(MINUTE));
         let vital = limits.closed_for(Priority::Vital, now);
         assert_eq!(vital, Some(Duration::from_secs(seconds)));
+        now += Duration::from_secs(seconds);
     }
     let later = now + MINUTE;
     limits.judged(Priority::Ordinary, None, later);
@@ -172,9 +176,34 @@ fn stop_is_sent_again_two_seconds_after_a_refusal_that_stated_no_wait() {
     assert_eq!(entry, Some(TEN_SECONDS), "the shorter window of orders");
     // An answered query says nothing about orders.
     limits.judged(Priority::Ordinary, None, now);
+    let now = now + FIRST_VITAL_PAUSE;
     limits.judged(Priority::Protective, Some(&refused), now);
     let stop = limits.closed_for(Priority::Protective, now);
     assert_eq!(stop, Some(2 * FIRST_VITAL_PAUSE));
+}
+
+#[test]
+fn page_of_a_firewall_pauses_shortly_and_an_answer_ends_the_pause() {
+    let (limits, mut now) = (Limits::default(), Instant::now());
+    let page = Failure::Limited {
+        status: 403,
+        code: None,
+        message: String::new(),
+        scope: LimitScope::Calls,
+        stated: None,
+    };
+    let closed = |priority, now| limits.closed_for(priority, now).map(|left| left.as_secs());
+    for (ordinary, vital) in [(1, 1), (2, 2), (4, 4), (8, 4), (16, 4), (32, 4), (60, 4)] {
+        limits.judged(Priority::Vital, Some(&page), now);
+        assert_eq!(closed(Priority::Ordinary, now), Some(ordinary));
+        assert_eq!(closed(Priority::Vital, now), Some(vital));
+        assert_eq!(closed(Priority::Protective, now), None);
+        now += Duration::from_secs(vital);
+    }
+    limits.judged(Priority::Vital, None, now);
+    for priority in QUERIES {
+        assert_eq!(closed(priority, now), None, "{priority:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use trader_core::orders::{ExchangeView, FundingPayment, OpenOrder};
 
 use super::client::BinanceExecutionClient;
 use super::order_answer::{conditional_stop, ordinary_stop};
-use super::order_query::PAGE;
+use super::order_query::{PAGE, SPAN_MS};
 use super::signed_call::list;
 use crate::QUOTE;
 use crate::client::{Call, Priority, code};
@@ -22,9 +22,6 @@ use crate::wire::account::{
     PositionMode, PositionModeAnswer, SymbolConfigAnswer,
 };
 use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer};
-
-/// The longest span that Binance lists trades of at once: seven days.
-pub(super) const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// Highest age of the position mode before an entry.
 const MODE_AGE: Duration = Duration::from_mins(1);
@@ -222,7 +219,7 @@ impl BinanceExecutionClient {
         let call = Call::new(WHAT, Method::POST, "/fapi/v1/marginType")
             .param("symbol", symbol)
             .param("marginType", MarginType::Isolated.as_str());
-        self.query_unless::<Acknowledged>(code::SAME_MARGIN, call)
+        self.query_unless::<Acknowledged>(&[code::SAME_MARGIN], call)
             .await?;
         let call = Call::new(WHAT, Method::POST, "/fapi/v1/leverage")
             .param("symbol", symbol)

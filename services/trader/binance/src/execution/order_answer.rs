@@ -17,6 +17,7 @@ const STOPS: [&str; 3] = ["STOP_MARKET", "STOP", "TRAILING_STOP_MARKET"];
 /// The state of an ordinary order as one answer has it, with a fill as soon as the answer states one.
 pub(super) fn report(order: &OrderAnswer) -> Result<ExecutionReport, ExchangeError> {
     let is_open = is_open(&order.status)?;
+    let is_canceled = order.status == OrderStatus::Canceled;
     if order.executed_qty.is_zero() {
         if order.status == OrderStatus::Filled {
             return Err(retry(WHAT, "FILLED with nothing executed"));
@@ -24,6 +25,7 @@ pub(super) fn report(order: &OrderAnswer) -> Result<ExecutionReport, ExchangeErr
         return Ok(ExecutionReport {
             is_open,
             fill: None,
+            is_canceled,
         });
     }
     let fill = Fill {
@@ -36,6 +38,7 @@ pub(super) fn report(order: &OrderAnswer) -> Result<ExecutionReport, ExchangeErr
     Ok(ExecutionReport {
         is_open,
         fill: Some(fill),
+        is_canceled,
     })
 }
 

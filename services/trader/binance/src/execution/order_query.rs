@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use exchange::ExchangeError;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
+use serde::de::DeserializeOwned;
 use trader_core::orders::{ExecutionReport, Order, OrderCallOutcome};
 
 use super::client::BinanceExecutionClient;
@@ -16,6 +17,12 @@ use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer};
 
 /// Entries of one answer.
 pub(super) const PAGE: usize = 1_000;
+
+/// The longest span that Binance lists trades of at once: seven days.
+pub(super) const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// How far back the exchange lists orders: 90 days, less one for the difference of the clocks.
+const OLDEST_MS: i64 = 89 * 24 * 3_600 * 1_000;
 
 /// How long before an order's own time its lists are read from: clocks differ.
 const BEFORE_MS: i64 = 60_000;
@@ -47,7 +54,7 @@ impl BinanceExecutionClient {
             .param("symbol", symbol)
             .param("origClientOrderId", order.client_order_id.as_str())
             .priority(Priority::Vital);
-        match self.query_unless(code::NO_SUCH_ORDER, call).await? {
+        match self.query_unless(&[code::NO_SUCH_ORDER], call).await? {
             Some(found) => Ok(Some(found)),
             None => self.search(symbol, order).await,
         }
@@ -62,7 +69,7 @@ impl BinanceExecutionClient {
             .param("symbol", symbol)
             .param("orderId", id)
             .priority(Priority::Vital);
-        let found = self.query_unless(code::NO_SUCH_ORDER, call).await?;
+        let found = self.query_unless(&[code::NO_SUCH_ORDER], call).await?;
         // The exchange named this order before, so it exists: this is a delay.
         found.ok_or_else(|| retry(WHAT, format!("order {id} is not shown yet")))
     }
@@ -100,22 +107,8 @@ impl BinanceExecutionClient {
         symbol: &SubjectToken,
         from: UtcMs,
     ) -> Result<BTreeMap<i64, OrderAnswer>, ExchangeError> {
-        let mut all = BTreeMap::new();
-        let mut next = None;
-        loop {
-            let call = list(WHAT, "/fapi/v1/allOrders")
-                .param("symbol", symbol)
-                .optional("orderId", next)
-                .optional("startTime", next.is_none().then_some(from.0))
-                .param("limit", PAGE);
-            let page: Vec<OrderAnswer> = self.query(call).await?;
-            let full = page.len() >= PAGE;
-            all.extend(page.into_iter().map(|order| (order.order_id, order)));
-            match page_after(last_id(&all).filter(|_| full), next) {
-                Some(after) => next = Some(after),
-                None => return Ok(all),
-            }
-        }
+        let rows: Vec<OrderAnswer> = self.rows_since("/fapi/v1/allOrders", symbol, from).await?;
+        Ok(rows.into_iter().map(|o| (o.order_id, o)).collect())
     }
 
     async fn query_algo(
@@ -140,6 +133,7 @@ impl BinanceExecutionClient {
             None => Ok(Some(ExecutionReport {
                 is_open,
                 fill: None,
+                is_canceled: algo.algo_status == AlgoStatus::Canceled,
             })),
         }
     }
@@ -152,7 +146,7 @@ impl BinanceExecutionClient {
         let call = Call::get(WHAT, "/fapi/v1/algoOrder")
             .param("clientAlgoId", order.client_order_id.as_str())
             .priority(Priority::Vital);
-        match self.query_unless(code::NO_SUCH_ORDER, call).await? {
+        match self.query_unless(&[code::NO_SUCH_ORDER], call).await? {
             Some(found) => Ok(Some(found)),
             None => self.search_algo(symbol, order).await,
         }
@@ -175,22 +169,52 @@ impl BinanceExecutionClient {
         symbol: &SubjectToken,
         from: UtcMs,
     ) -> Result<BTreeMap<i64, AlgoOrderAnswer>, ExchangeError> {
-        let mut all = BTreeMap::new();
-        let mut next = None;
-        loop {
-            let call = list(WHAT, "/fapi/v1/allAlgoOrders")
+        let path = "/fapi/v1/allAlgoOrders";
+        let rows: Vec<AlgoOrderAnswer> = self.rows_since(path, symbol, from).await?;
+        Ok(rows.into_iter().map(|a| (a.algo_id, a)).collect())
+    }
+
+    /// The rows of a list since this time, in spans that the exchange allows. A span with a full page is halved: whether a
+    /// full page has the oldest rows or the newest is not documented.
+    async fn rows_since<T: DeserializeOwned>(
+        &self,
+        path: &'static str,
+        symbol: &SubjectToken,
+        from: UtcMs,
+    ) -> Result<Vec<T>, ExchangeError> {
+        let now = exchange::ExecutionClient::now(self).await?;
+        let oldest = now.0.saturating_sub(OLDEST_MS);
+        let mut spans = vec![from.0.max(oldest)..=now.0.max(from.0)];
+        let mut rows = Vec::new();
+        while let Some(span) = spans.pop() {
+            let (start, end) = (*span.start(), *span.end());
+            if end - start >= SPAN_MS {
+                let next = start + SPAN_MS;
+                spans.extend([next..=end, start..=next - 1]);
+                continue;
+            }
+            // The clock may lag the exchange: the newest span has no end in the past.
+            let until = if end >= now.0 {
+                start + SPAN_MS - 1
+            } else {
+                end
+            };
+            let call = list(WHAT, path)
                 .param("symbol", symbol)
-                .optional("algoId", next)
-                .optional("startTime", next.is_none().then_some(from.0))
+                .param("startTime", start)
+                .param("endTime", until)
                 .param("limit", PAGE);
-            let page: Vec<AlgoOrderAnswer> = self.query(call).await?;
-            let full = page.len() >= PAGE;
-            all.extend(page.into_iter().map(|algo| (algo.algo_id, algo)));
-            match page_after(last_id(&all).filter(|_| full), next) {
-                Some(after) => next = Some(after),
-                None => return Ok(all),
+            let page: Vec<T> = self.query(call).await?;
+            if page.len() < PAGE {
+                rows.extend(page);
+            } else if start < end {
+                let middle = start + (end - start) / 2;
+                spans.extend([middle + 1..=end, start..=middle]);
+            } else {
+                return Err(retry(WHAT, "a millisecond has more orders than a page"));
             }
         }
+        Ok(rows)
     }
 }
 

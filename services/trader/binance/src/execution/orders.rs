@@ -14,12 +14,8 @@ use crate::wire::Acknowledged;
 use crate::wire::orders::{AlgoOrderAnswer, AlgoStatus, OrderAnswer};
 
 const WHAT: &str = "order";
-
-/// The exchange has the order; a query gives its state.
-const OPEN: ExecutionReport = ExecutionReport {
-    is_open: true,
-    fill: None,
-};
+/// Errors of a cancellation which mean that the order has ended, or is ending.
+const ENDED: [i64; 3] = [code::UNKNOWN_ORDER, code::NO_SUCH_ORDER, code::TRIGGERING];
 
 impl BinanceExecutionClient {
     /// Submits an order, as [`exchange::ExecutionClient::submit_order`] states.
@@ -51,7 +47,9 @@ impl BinanceExecutionClient {
         }
         // The answer to an order has no price of its fill. The exchange has the order, whatever follows.
         let queried = self.by_id(symbol, answer.order_id).await;
-        Ok(queried.and_then(|found| report(&found)).unwrap_or(OPEN))
+        Ok(queried
+            .and_then(|found| report(&found))
+            .unwrap_or(ExecutionReport::OPEN))
     }
 
     async fn submit_trigger(
@@ -73,6 +71,7 @@ impl BinanceExecutionClient {
         Ok(ExecutionReport {
             is_open,
             fill: None,
+            is_canceled: answer.algo_status == AlgoStatus::Canceled,
         })
     }
 
@@ -93,7 +92,7 @@ impl BinanceExecutionClient {
                 .param("origClientOrderId", client_order_id)
         };
         let call = call.priority(Priority::Vital);
-        let canceled = self.query_unless::<Acknowledged>(code::UNKNOWN_ORDER, call);
+        let canceled = self.query_unless::<Acknowledged>(&ENDED, call);
         canceled.await.map(drop)
     }
 }

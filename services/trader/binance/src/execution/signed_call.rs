@@ -60,15 +60,15 @@ impl BinanceExecutionClient {
         self.signed(call).await?.map_err(ExchangeError::from)
     }
 
-    /// Makes a call that may be repeated; `None` if the exchange answers with the error `absent`.
+    /// Makes a call that may be repeated; `None` if the exchange answers with one of the errors `absent`.
     pub(super) async fn query_unless<T: DeserializeOwned>(
         &self,
-        absent: i64,
+        absent: &[i64],
         call: Call,
     ) -> Result<Option<T>, ExchangeError> {
         match self.signed(call).await? {
             Ok(answer) => Ok(Some(answer)),
-            Err(error) if error.code() == Some(absent) => Ok(None),
+            Err(error) if error.code().is_some_and(|code| absent.contains(&code)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

@@ -10,10 +10,9 @@ use rust_decimal::Decimal;
 use trader_core::fixed_point::{Qty, SCALE};
 use trader_core::orders::{Fill, FillCosts};
 
-use super::account::SPAN_MS;
 use super::client::BinanceExecutionClient;
 use super::order_answer::{order_side, price, qty};
-use super::order_query::{PAGE, last_id, page_after};
+use super::order_query::{PAGE, SPAN_MS, last_id, page_after};
 use super::signed_call::list;
 use crate::QUOTE;
 use crate::error::retry;

@@ -269,6 +269,14 @@ async fn canceled_order_ends_unfilled_and_canceling_twice_is_no_error() {
         rig.cancel(&stop).await.unwrap();
         assert!(is_empty(&rig.query_order(&stop).await));
     }
+    // Gone, or being triggered: the caller queries the order.
+    for code in [-2013, -4117] {
+        rig.arm_fault(
+            json!({"fault": "fail-before", "status": 400, "code": code, "method": "DELETE"}),
+        )
+        .await;
+        rig.cancel(&stop).await.unwrap();
+    }
     let filled_already = rig.market(Leg::Entry, "0.01");
     rig.place(&filled_already).await;
     rig.cancel(&filled_already).await.unwrap();

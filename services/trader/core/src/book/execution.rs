@@ -14,18 +14,22 @@
 //! position whatever its size, so that they can never open one.
 
 mod external_trades;
+mod order_outcome;
 mod position_close;
 mod protective_orders;
 mod reconciliation;
 
+pub use protective_orders::REPLACEMENT_PAUSE;
 pub use reconciliation::{
     MAX_LATENESS, Reconciliation, ReconciliationTask, compare_with_exchange, count_failed_exits,
-    funding_unknown_since, is_unprotected, reconciliation_tasks, required_stop, resting_orders,
+    funding_unknown_since, is_stop_canceled, is_unprotected, reconciliation_tasks, required_stop,
+    resting_orders,
 };
 
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 
+use self::order_outcome::{closed_unfilled, order_call_finished};
 use self::position_close::{closed_trade, is_funding_listed, open_quantity};
 use self::protective_orders::{exit_order, newest_order, next_protective_order, trigger_order};
 use super::context::{DecisionContext, DecisionInputs};
@@ -35,8 +39,8 @@ use crate::candle::Candle;
 use crate::fill_model;
 use crate::fixed_point::{Qty, notional};
 use crate::orders::{
-    AccountTrade, ClientOrderId, ExecutionReport, Fill, FillCosts, FundingPayment, Leg, Order,
-    OrderCallOutcome, OrderStatus, OrderType, TrackedOrder,
+    AccountTrade, ClientOrderId, Fill, FillCosts, FundingPayment, Leg, Order, OrderCallOutcome,
+    OrderStatus, OrderType, PLACE_TAKEN, TrackedOrder,
 };
 use crate::strategy::Signal;
 use crate::symbol_filters::{SymbolFilters, is_filter_error};
@@ -103,6 +107,8 @@ pub enum ExecutionEvent {
         /// Exchange time of the event.
         now: UtcMs,
     },
+    /// A stop of another client closes the position, after the book's own was canceled.
+    OtherStopFound,
     /// The exchange has a position and no stop that works, although the book's stop needs no further attempt.
     StopMissing {
         /// Exchange time of the event.
@@ -147,6 +153,7 @@ pub(super) fn decide(
             fill,
             now,
         } => (late_entry_filled(state, &id, fill), now),
+        ExecutionEvent::OtherStopFound => return other_stop_found(state),
         ExecutionEvent::StopMissing { now } => (stop_missing(context, state, now), now),
     };
     with_follow_ups(context, state, first, now)
@@ -197,67 +204,6 @@ fn with_follow_ups(
     records
 }
 
-fn order_call_finished(
-    state: &BookState,
-    id: &ClientOrderId,
-    outcome: OrderCallOutcome,
-    now: UtcMs,
-) -> Vec<BookRecord> {
-    let Some(tracked) = state.order(id) else {
-        return Vec::new();
-    };
-    let record = match (&tracked.status, outcome) {
-        (OrderStatus::Filled(_) | OrderStatus::ClosedUnfilled { .. }, _) => None,
-        (_, OrderCallOutcome::Reported(report)) => record_of_report(id, &tracked.status, report),
-        (OrderStatus::Intended, OrderCallOutcome::Rejected { code, reason }) => {
-            Some(closed_unfilled(id, Some(code), reason))
-        }
-        (OrderStatus::Intended, OrderCallOutcome::Unknown { error }) => {
-            Some(outcome_unknown(id, now, error))
-        }
-        (OrderStatus::Intended | OrderStatus::Accepted, OrderCallOutcome::NotFound) => Some(
-            outcome_unknown(id, now, "unknown to the exchange".to_owned()),
-        ),
-        (OrderStatus::OutcomeUnknown { .. }, OrderCallOutcome::NotFound)
-            if tracked.order.is_expired(now) =>
-        {
-            Some(closed_unfilled(
-                id,
-                None,
-                "the order never reached the exchange".to_owned(),
-            ))
-        }
-        // A query without an answer changes nothing.
-        (OrderStatus::OutcomeUnknown { .. } | OrderStatus::Accepted, _) => None,
-    };
-    record.into_iter().collect()
-}
-
-fn record_of_report(
-    id: &ClientOrderId,
-    status: &OrderStatus,
-    report: ExecutionReport,
-) -> Option<BookRecord> {
-    let id = id.clone();
-    match report {
-        ExecutionReport { is_open: true, .. } if *status == OrderStatus::Accepted => None,
-        ExecutionReport { is_open: true, .. } => Some(BookRecord::OrderAccepted {
-            client_order_id: id,
-        }),
-        ExecutionReport {
-            fill: Some(fill), ..
-        } => Some(BookRecord::OrderFilled {
-            client_order_id: id,
-            fill,
-        }),
-        ExecutionReport { fill: None, .. } => Some(closed_unfilled(
-            &id,
-            None,
-            "the order ended without a fill".to_owned(),
-        )),
-    }
-}
-
 /// Records the costs of a fill once.
 fn costs_received(state: &BookState, id: &ClientOrderId, costs: FillCosts) -> Vec<BookRecord> {
     let fill = state.order(id).and_then(|tracked| tracked.fill());
@@ -287,6 +233,19 @@ fn late_entry_filled(state: &BookState, id: &ClientOrderId, fill: Fill) -> Vec<B
     ]
 }
 
+/// Leaves the place of the book's stop, which was canceled, to the stop that another client has placed since.
+fn other_stop_found(state: &BookState) -> Vec<BookRecord> {
+    if !matches!(state.phase, BookPhase::Open(_)) {
+        return Vec::new();
+    }
+    let canceled = newest_order(state, Leg::Stop).filter(|own| own.canceled_at().is_some());
+    let record = canceled.map(|own| {
+        let reason = "another stop has its place".to_owned();
+        closed_unfilled(&own.order.client_order_id, Some(PLACE_TAKEN), reason)
+    });
+    record.into_iter().collect()
+}
+
 /// Intends the stop again whose place a stop of another client had.
 fn stop_missing(context: DecisionContext<'_>, state: &BookState, now: UtcMs) -> Vec<BookRecord> {
     let BookPhase::Open(position) = &state.phase else {
@@ -300,24 +259,6 @@ fn stop_missing(context: DecisionContext<'_>, state: &BookState, now: UtcMs) -> 
     trigger_order(context, state, side, Leg::Stop, stop_price, now)
         .into_iter()
         .collect()
-}
-
-fn closed_unfilled(id: &ClientOrderId, code: Option<i64>, reason: String) -> BookRecord {
-    let id = id.clone();
-    BookRecord::OrderClosedUnfilled {
-        client_order_id: id,
-        code,
-        reason,
-    }
-}
-
-fn outcome_unknown(id: &ClientOrderId, at: UtcMs, error: String) -> BookRecord {
-    let id = id.clone();
-    BookRecord::OrderOutcomeUnknown {
-        client_order_id: id,
-        at,
-        error,
-    }
 }
 
 /// Records the payments that were not recorded before, and the trade once it is complete.
@@ -408,13 +349,14 @@ fn after_entry_order(
     let of_entry = state.orders.iter().find(|o| o.order.leg == Leg::Entry);
     match of_entry.map(|o| &o.status) {
         Some(OrderStatus::Filled(fill)) => position_opened(context, state, entry, fill, now),
-        Some(OrderStatus::ClosedUnfilled { code: Some(code) })
-            if is_filter_error(*code)
-                && let Some(again) = entry_by_new_filters(context, state, entry, now) =>
+        Some(OrderStatus::ClosedUnfilled {
+            code: Some(code), ..
+        }) if is_filter_error(*code)
+            && let Some(again) = entry_by_new_filters(context, state, entry, now) =>
         {
             vec![BookRecord::OrderIntended(again)]
         }
-        Some(OrderStatus::ClosedUnfilled { code }) => vec![BookRecord::EntryDropped {
+        Some(OrderStatus::ClosedUnfilled { code, .. }) => vec![BookRecord::EntryDropped {
             at: now,
             reason: DropReason::NotAccepted,
             rejection: code.and_then(|code| state.exchange_rejection(code)),

@@ -35,9 +35,9 @@ pub use config::{BookConfig, InvalidConfig, LiveConfig};
 pub use context::{DecisionInputs, EntryPermission};
 pub use decide::{BookEvent, Unhalt, decide, decide_candle};
 pub use execution::{
-    ExecutionEvent, MAX_LATENESS, Reconciliation, ReconciliationTask, compare_with_exchange,
-    count_failed_exits, funding_unknown_since, is_unprotected, reconciliation_tasks, required_stop,
-    resting_orders,
+    ExecutionEvent, MAX_LATENESS, REPLACEMENT_PAUSE, Reconciliation, ReconciliationTask,
+    compare_with_exchange, count_failed_exits, funding_unknown_since, is_stop_canceled,
+    is_unprotected, reconciliation_tasks, required_stop, resting_orders,
 };
 pub use exit_reason::ExitReason;
 pub use record::{

@@ -162,6 +162,9 @@ pub enum BookRecord {
         /// Error code of the exchange; `None` if the exchange did not reject the order.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<i64>,
+        /// Exchange time at which the order was found canceled; `None` if it ended otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        canceled_at: Option<UtcMs>,
         /// Reason as text for the operator.
         reason: String,
     },

@@ -441,9 +441,12 @@ impl BookState {
             }
             BookRecord::OrderAccepted { .. } => OrderStatus::Accepted,
             BookRecord::OrderFilled { fill, .. } => OrderStatus::Filled(*fill),
-            BookRecord::OrderClosedUnfilled { code, .. } => {
-                OrderStatus::ClosedUnfilled { code: *code }
-            }
+            BookRecord::OrderClosedUnfilled {
+                code, canceled_at, ..
+            } => OrderStatus::ClosedUnfilled {
+                code: *code,
+                canceled_at: *canceled_at,
+            },
             BookRecord::OrderCostsRecorded {
                 client_order_id: id,
                 costs,
@@ -460,10 +463,7 @@ impl BookState {
         };
         let was_unknown = tracked.is_outcome_unknown();
         tracked.status = status;
-        if was_unknown
-            && tracked.order.leg == Leg::Entry
-            && tracked.status == (OrderStatus::ClosedUnfilled { code: None })
-        {
+        if was_unknown && tracked.order.leg == Leg::Entry && tracked.is_lost() {
             let order = tracked.order.clone();
             return self.remember_lost_entry(order);
         }

@@ -66,6 +66,17 @@ pub struct ExecutionReport {
     pub is_open: bool,
     /// The fill so far; `None` if nothing was filled.
     pub fill: Option<Fill>,
+    /// Whether the order was canceled: by the operator, another program or this one.
+    pub is_canceled: bool,
+}
+
+impl ExecutionReport {
+    /// An order that can still fill, of which nothing is filled.
+    pub const OPEN: Self = Self {
+        is_open: true,
+        fill: None,
+        is_canceled: false,
+    };
 }
 
 /// Outcome of a call about one order: a submission, a cancellation or a query.
@@ -153,6 +164,32 @@ impl WorkingStop {
         }
         uncovered <= Decimal::ZERO
     }
+
+    /// Trigger price of the stop with which the whole position is closed, if the price moves against it. `None` if stops
+    /// do not close all, if the exchange moves that price, and without a position.
+    pub fn price_of_close(stops: impl Iterator<Item = Self>, position: Decimal) -> Option<Decimal> {
+        let is_long = position.is_sign_positive();
+        let mut stops: Vec<Self> = stops
+            .filter(|stop| (stop.side == OrderSide::Sell) == is_long)
+            .collect();
+        // The one that triggers first is first; a price that the exchange moves may be any.
+        stops.sort_by_key(|stop| match stop.trigger_price {
+            Some(price) => (false, if is_long { -price } else { price }),
+            None => (true, Decimal::ZERO),
+        });
+        let mut uncovered = position.abs();
+        if uncovered.is_zero() {
+            return None;
+        }
+        for stop in stops {
+            let covered = stop.quantity.unwrap_or(uncovered);
+            uncovered = uncovered.saturating_sub(covered);
+            if uncovered <= Decimal::ZERO {
+                return stop.trigger_price;
+            }
+        }
+        None
+    }
 }
 
 /// Position and open orders of one symbol on the exchange.
@@ -171,5 +208,51 @@ impl ExchangeView {
     pub fn is_protected(&self) -> bool {
         let stops = self.open_orders.iter().filter_map(|order| order.stop);
         WorkingStop::protect(stops, self.position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rust_decimal::dec;
+
+    use super::*;
+
+    fn stop(side: OrderSide, price: Option<Decimal>, quantity: Option<Decimal>) -> WorkingStop {
+        WorkingStop {
+            side,
+            trigger_price: price,
+            quantity,
+        }
+    }
+
+    #[test]
+    fn position_is_closed_by_the_stop_that_covers_its_last_part() {
+        use OrderSide::{Buy, Sell};
+        let half = |price| stop(Sell, Some(price), Some(dec!(0.5)));
+        let all = |price| stop(Sell, Some(price), None);
+        let close = |stops: &[WorkingStop], position| {
+            WorkingStop::price_of_close(stops.iter().copied(), position)
+        };
+        assert_eq!(
+            close(&[half(dec!(90)), half(dec!(95))], dec!(1)),
+            Some(dec!(90))
+        );
+        assert_eq!(
+            close(&[all(dec!(80)), half(dec!(95))], dec!(1)),
+            Some(dec!(80))
+        );
+        assert_eq!(
+            close(&[all(dec!(80)), all(dec!(95))], dec!(1)),
+            Some(dec!(95))
+        );
+        assert_eq!(close(&[half(dec!(95))], dec!(1)), None, "a part only");
+        assert_eq!(close(&[all(dec!(95))], dec!(-1)), None, "the other side");
+        assert_eq!(close(&[all(dec!(95))], Decimal::ZERO), None);
+        let buy = |price| stop(Buy, Some(price), None);
+        assert_eq!(
+            close(&[buy(dec!(120)), buy(dec!(110))], dec!(-1)),
+            Some(dec!(110))
+        );
+        assert_eq!(close(&[stop(Sell, None, None)], dec!(1)), None, "trailing");
     }
 }

@@ -8,7 +8,8 @@
 //! | intended | `OrderAccepted` | `OrderFilled`, or `OrderClosedUnfilled` without a fill | `OrderClosedUnfilled` | `OrderOutcomeUnknown` | `OrderOutcomeUnknown` |
 //! | outcome unknown | `OrderAccepted` | as above | - | - | `OrderClosedUnfilled`, once the exchange can no longer accept the order |
 //! | accepted | - | as above | - | - | `OrderOutcomeUnknown` |
-//! | filled, closed unfilled | - | - | - | - | - |
+//! | closed unfilled | `OrderAccepted` for a stop or target that was believed lost | - | - | - | - |
+//! | filled | - | - | - | - | - |
 //!
 //! When the writer of the book changes, the outcome of an intended order becomes unknown: the last writer may have
 //! submitted it.

@@ -86,6 +86,9 @@ pub enum OrderStatus {
     ClosedUnfilled {
         /// Error code of the exchange; `None` if the exchange did not reject the order.
         code: Option<i64>,
+        /// Exchange time at which the order was found canceled; `None` if it ended otherwise.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        canceled_at: Option<UtcMs>,
     },
 }
 
@@ -117,6 +120,28 @@ impl TrackedOrder {
             self.status,
             OrderStatus::Filled(_) | OrderStatus::ClosedUnfilled { .. }
         )
+    }
+
+    /// Whether the order ended without a fill, a rejection and a cancellation. It may appear after all.
+    pub const fn is_lost(&self) -> bool {
+        matches!(
+            self.status,
+            OrderStatus::ClosedUnfilled {
+                code: None,
+                canceled_at: None
+            }
+        )
+    }
+
+    /// Exchange time at which the order was found canceled; `None` if it was not.
+    pub const fn canceled_at(&self) -> Option<UtcMs> {
+        match self.status {
+            OrderStatus::ClosedUnfilled { canceled_at, .. } => canceled_at,
+            OrderStatus::Intended
+            | OrderStatus::OutcomeUnknown { .. }
+            | OrderStatus::Accepted
+            | OrderStatus::Filled(_) => None,
+        }
     }
 
     /// Whether it is unknown if the order is on the exchange.

@@ -2,7 +2,8 @@
 
 use bearish_trader_core::book::{
     BookEvent, BookPhase, BookRecord, ExecutionEvent, ExitReason, LiveConfig, Reconciliation,
-    ReconciliationTask, compare_with_exchange, is_unprotected, reconciliation_tasks,
+    ReconciliationTask, compare_with_exchange, is_stop_canceled, is_unprotected,
+    reconciliation_tasks, resting_orders,
 };
 use bearish_trader_core::orders::{
     AccountTrade, ClientOrderId, ExchangeView, ExecutionReport, Fill, FillCosts, FundingPayment,
@@ -184,20 +185,26 @@ fn filled(fill: Fill) -> OrderCallOutcome {
     OrderCallOutcome::Reported(ExecutionReport {
         is_open: false,
         fill: Some(fill),
+        is_canceled: false,
     })
 }
 
 fn accepted() -> OrderCallOutcome {
-    OrderCallOutcome::Reported(ExecutionReport {
-        is_open: true,
-        fill: None,
-    })
+    OrderCallOutcome::Reported(ExecutionReport::OPEN)
 }
 
 fn closed_unfilled() -> OrderCallOutcome {
     OrderCallOutcome::Reported(ExecutionReport {
         is_open: false,
-        fill: None,
+        ..ExecutionReport::OPEN
+    })
+}
+
+fn canceled() -> OrderCallOutcome {
+    OrderCallOutcome::Reported(ExecutionReport {
+        is_open: false,
+        is_canceled: true,
+        ..ExecutionReport::OPEN
     })
 }
 
@@ -482,14 +489,14 @@ fn transient_rejections_are_retried_and_close_nothing() {
     let mut live = LiveBook::entering();
     live.finish_call(Leg::Entry, filled(fill("0.25", "40000", ENTRY, "4", "0")));
     for leg in [Leg::Stop, Leg::Target] {
-        for code in [-1003, -1015, -1021, -1003] {
+        for code in [-1003, -1015, -1021, -1121, -2008, -2015] {
             live.finish_call(leg, rejected(code));
             live.tick_after(30_000);
         }
         live.finish_call(leg, accepted());
     }
     assert!(!is_unprotected(&live.book.state));
-    assert_eq!(live.newest_order(Leg::Target).attempt, 4);
+    assert_eq!(live.newest_order(Leg::Target).attempt, 6);
     let kinds = live.book.state.orders.iter().map(|o| o.order.leg);
     assert!(!kinds.into_iter().any(|leg| leg == Leg::Exit));
 }
@@ -746,6 +753,90 @@ fn stop_of_another_client_takes_the_place_of_ours_and_closes_nothing() {
                 .is_empty()
         );
     }
+}
+
+#[test]
+fn canceled_stop_or_target_is_placed_again_after_the_pause_in_which_the_operator_may_replace_it() {
+    for (leg, intended) in [(Leg::Stop, "stop"), (Leg::Target, "target")] {
+        let mut live = LiveBook::open();
+        assert_eq!(
+            live.finish_call(leg, canceled()),
+            ["order_closed_unfilled"],
+            "{intended}"
+        );
+        assert!(live.tick_after(1_999).is_empty(), "{intended}");
+        assert_eq!(live.tick_after(1), ["order_intended"], "{intended}");
+        assert_eq!(live.newest_order(leg).attempt, 1);
+    }
+}
+
+#[test]
+fn stop_that_another_client_placed_in_the_pause_keeps_ours_away_until_it_is_missing() {
+    let mut live = LiveBook::open();
+    live.finish_call(Leg::Stop, canceled());
+    assert!(is_stop_canceled(&live.book.state));
+    let found = live.handle_event(ExecutionEvent::OtherStopFound);
+    assert_eq!(found, ["order_closed_unfilled"]);
+    assert!(!is_stop_canceled(&live.book.state) && !is_unprotected(&live.book.state));
+    assert!(live.tick_after(600_000).is_empty());
+    assert!(live.handle_event(ExecutionEvent::OtherStopFound).is_empty());
+    let now = UtcMs(live.now);
+    let missing = live.handle_event(ExecutionEvent::StopMissing { now });
+    assert_eq!(missing, ["order_intended"]);
+}
+
+#[test]
+fn stop_that_was_believed_lost_and_rests_is_managed_again() {
+    let mut live = LiveBook::open();
+    let lost = live.newest_order(Leg::Stop);
+    live.finish_call(Leg::Stop, OrderCallOutcome::NotFound);
+    live.now += 8_000;
+    let records = live.finish_call(Leg::Stop, OrderCallOutcome::NotFound);
+    assert_eq!(records, ["order_closed_unfilled", "order_intended"]);
+    // The exchange has it all along, and refuses the second one.
+    live.finish_call(Leg::Stop, rejected(-4130));
+    let view = ExchangeView {
+        position: dec("0.25"),
+        entry_price: None,
+        open_orders: vec![OpenOrder {
+            client_order_id: lost.client_order_id.to_string(),
+            exchange_order_id: 1,
+            is_conditional: true,
+            stop: None,
+        }],
+    };
+    let ours = "q7x2ab".parse().unwrap();
+    let found = compare_with_exchange(&live.book.state, &ours, &view, UtcMs(live.now));
+    assert!(found.orphans.is_empty(), "{found:?}");
+    assert_eq!(found.found_orders.as_slice(), std::slice::from_ref(&lost));
+    let now = UtcMs(live.now);
+    let again = live.handle_event(ExecutionEvent::OrderCallFinished {
+        client_order_id: lost.client_order_id.clone(),
+        outcome: accepted(),
+        now,
+    });
+    assert_eq!(again, ["order_accepted"]);
+    assert!(resting_orders(&live.book.state).any(|order| *order == lost));
+}
+
+#[test]
+fn exit_above_the_largest_quantity_is_made_in_parts_without_a_delay() {
+    let mut live = LiveBook::open();
+    live.book.filters.max_qty = "0.1".parse().unwrap();
+    let now = UtcMs(live.now);
+    let reason = ExitReason::AccountLatched;
+    let mut records = live.handle_event(ExecutionEvent::CloseRequested { reason, now });
+    for part in ["0.1", "0.1", "0.05"] {
+        assert!(records.contains(&"order_intended"), "{part}: {records:?}");
+        let quantity = part.parse().unwrap();
+        assert_eq!(
+            live.newest_order(Leg::Exit).order_type,
+            OrderType::Market { quantity }
+        );
+        let part = fill(part, "40000", live.now, "1", "0");
+        records = live.finish_call(Leg::Exit, filled(part));
+    }
+    assert!(!records.contains(&"order_intended"), "{records:?}");
 }
 
 #[test]

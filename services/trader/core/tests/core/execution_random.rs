@@ -42,6 +42,7 @@ struct ExchangeOrder {
     order: Order,
     state: ExchangeOrderState,
     fill: Option<Fill>,
+    is_canceled: bool,
 }
 
 /// A minimal exchange: one position, exact sums.
@@ -103,6 +104,7 @@ impl Exchange {
             order,
             state: standing,
             fill,
+            is_canceled: false,
         };
         self.orders.insert(id, there);
         Ok(())
@@ -219,13 +221,26 @@ impl Exchange {
             Some(there) => OrderCallOutcome::Reported(ExecutionReport {
                 is_open: there.state == ExchangeOrderState::Open,
                 fill: there.fill,
+                is_canceled: there.is_canceled,
             }),
         }
     }
 
     fn cancel(&mut self, id: &ClientOrderId) {
-        if let Some(there) = self.orders.get_mut(id) {
+        if let Some(there) = self.orders.get_mut(id)
+            && there.state == ExchangeOrderState::Open
+        {
             there.state = ExchangeOrderState::Ended;
+            there.is_canceled = true;
+        }
+    }
+
+    /// The operator cancels a stop or target of ours.
+    fn cancel_manually(&mut self, random: &mut Random) {
+        let leg = [Leg::Stop, Leg::Target][usize::from(random.below(2) == 0)];
+        let open = self.open_of(leg).next();
+        if let Some(id) = open.map(|o| o.order.client_order_id.clone()) {
+            self.cancel(&id);
         }
     }
 
@@ -395,8 +410,10 @@ impl Run {
             OrderCallOutcome::Reported(ExecutionReport {
                 is_open: working,
                 fill,
+                is_canceled,
             }) => OrderCallOutcome::Reported(ExecutionReport {
                 is_open: working,
+                is_canceled,
                 fill: fill.map(|fill| Fill {
                     costs: None,
                     ..fill
@@ -447,7 +464,7 @@ impl Run {
             let id = ClientOrderId::from_exchange(&orphan.client_order_id);
             self.exchange.cancel(&id);
         }
-        for order in &found.missing_orders {
+        for order in found.missing_orders.iter().chain(&found.found_orders) {
             self.query_order(order);
         }
         let Some(surplus) = found.position_difference else {
@@ -457,7 +474,10 @@ impl Run {
             // Also without a surplus: the operator may have closed what appeared.
             BookPhase::Flat => self.query_lost_entries(),
             BookPhase::Open(_) if !surplus.is_zero() => self.query_trades(),
-            BookPhase::Open(_) if !found.is_protected => {
+            BookPhase::Open(_) if found.is_protected => {
+                self.handle_execution(ExecutionEvent::OtherStopFound);
+            }
+            BookPhase::Open(_) => {
                 self.handle_execution(ExecutionEvent::StopMissing { now });
             }
             _ => {}
@@ -554,7 +574,8 @@ impl Run {
     fn step(&mut self) {
         self.exchange.now += self.random.below(1_500) + 1;
         let by = self.random.around_zero(1_500);
-        match self.random.below(13) {
+        match self.random.below(14) {
+            13 => self.exchange.cancel_manually(&mut self.random),
             12 => self.exchange.trade_manually(&mut self.random),
             0 => self.exchange.deliver(),
             1 => self.exchange.move_price(by * 4),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use exchange::Verdict;
 use protocol::heartbeat::ComponentState;
 use protocol::ids::{BookKey, SubjectToken};
+use protocol::report::WaitReport;
 use protocol::time::UtcMs;
 use runtime::components::ComponentHandle;
 use runtime::failpoint;
@@ -85,7 +86,7 @@ pub(super) struct Book {
     /// Why the exchange does not trade the symbol, and since when; `None` while it does.
     pub(super) obstacle: Option<(String, Instant)>,
     /// What the book waits for before it can follow the market.
-    pub(super) waits_for: Option<String>,
+    pub(super) waits_for: Option<WaitReport>,
     /// The last query to the exchange failed. Incoming candles alone do not clear the error state.
     pub(super) last_round_unanswered: bool,
 }

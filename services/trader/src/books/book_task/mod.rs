@@ -294,6 +294,9 @@ impl Book {
                     let is_caught_up = feed.is_caught_up();
                     self.feed_state.get_or_insert(FeedState::Fresh);
                     self.on_candle_closed(candle, feed.market_now()).await?;
+                    let closed = self.ctx.config.base.close_of(candle.open_time);
+                    let stats = self.ctx.data_client.feed_stats();
+                    stats.record_handled(&self.symbol, closed);
                     self.ready |= is_caught_up;
                     self.stop_waiting();
                     if closing {
@@ -305,7 +308,7 @@ impl Book {
                     self.feed_state = Some(FeedState::Stale { since });
                     let reason = format!("no candle since {since}");
                     self.report_failure(&reason);
-                    self.waits_for = Some(reason);
+                    self.wait_for(reason);
                     self.check_breakers().await?;
                 }
                 FeedEvent::Recovered { after } => {
@@ -315,7 +318,7 @@ impl Book {
                 FeedEvent::Refused { reason } => {
                     self.component.set_state(ComponentState::Retrying);
                     self.report_failure(&reason);
-                    self.waits_for = Some(reason);
+                    self.wait_for(reason);
                 }
             }
             self.update_registry();

@@ -17,6 +17,8 @@ const URGENT_DELAY: Duration = Duration::from_millis(100);
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// Delay after the exchange rejected a query, for example because the key is not valid any more.
 const REJECTED_RETRY_DELAY: Duration = Duration::from_secs(10);
+/// Longest such delay of an urgent round. The delay grows by a second with each rejection.
+const LONGEST_URGENT_REJECTED_DELAY: Duration = Duration::from_secs(3);
 /// Delay to the next comparison after a position mismatch. A fill between two answers can cause one.
 const MISMATCH_RECHECK_DELAY: Duration = Duration::from_secs(2);
 /// Delays between two queries of costs that the exchange does not list yet.
@@ -43,6 +45,10 @@ pub(super) struct ReconcileSchedule {
     mismatches: u8,
     /// Since when comparisons show a mismatch; `None` after one without.
     mismatched_since: Option<Instant>,
+    /// Since when comparisons show a position without a stop; `None` after one with.
+    unprotected_since: Option<Instant>,
+    /// Rejected rounds in a row.
+    rejections: u32,
     external_orders: usize,
     failures: usize,
 }
@@ -64,6 +70,8 @@ impl ReconcileSchedule {
             unfinished_accounting: 0,
             mismatches: 0,
             mismatched_since: None,
+            unprotected_since: None,
+            rejections: 0,
             external_orders: 0,
             failures: 0,
         }
@@ -105,19 +113,42 @@ impl ReconcileSchedule {
         self.next_round = self.next_round.min(at.max(self.not_before));
     }
 
-    /// Delays the next round after a failure. A pause that the exchange demands applies to rounds that are not urgent.
-    /// After a rejection, no round is urgent.
+    /// Delays the next round after a failure. A pause that the exchange demands applies to rounds that are not urgent, and
+    /// so does the long delay after a rejection.
     pub(super) fn back_off(&mut self, error: &ExchangeError) {
         let (backoff, pause) = match error {
             ExchangeError::Retry { after, .. } => {
                 (RETRY_DELAY, after.unwrap_or(RETRY_DELAY).max(RETRY_DELAY))
             }
-            ExchangeError::Rejected { .. } => (REJECTED_RETRY_DELAY, REJECTED_RETRY_DELAY),
+            ExchangeError::Rejected { .. } => {
+                self.rejections = self.rejections.saturating_add(1);
+                let urgent = RETRY_DELAY.saturating_mul(self.rejections);
+                (
+                    urgent.min(LONGEST_URGENT_REJECTED_DELAY),
+                    REJECTED_RETRY_DELAY,
+                )
+            }
         };
         let now = Instant::now();
         self.queries_resting_orders = true;
         self.not_before = now + backoff;
         self.next_round = now + pause;
+    }
+
+    /// Notes a round that was answered.
+    pub(super) fn end_rejections(&mut self) {
+        self.rejections = 0;
+    }
+
+    /// Notes whether a comparison shows a stop for the position. Returns for how long none has.
+    pub(super) fn note_protection(&mut self, is_protected: bool) -> Duration {
+        if is_protected {
+            self.unprotected_since = None;
+            return Duration::ZERO;
+        }
+        self.unprotected_since
+            .get_or_insert_with(Instant::now)
+            .elapsed()
     }
 
     /// Schedules the next comparison after one that could not be made, or that differs.
@@ -250,6 +281,8 @@ mod tests {
             unfinished_accounting: 0,
             mismatches: 0,
             mismatched_since: None,
+            unprotected_since: None,
+            rejections: 0,
             external_orders: 0,
             failures: 0,
         }
@@ -296,7 +329,22 @@ mod tests {
             what: "orders",
             reason: "a key that is revoked".to_owned(),
         });
-        rounds.schedule_soon();
         assert!(rounds.next_round >= now + REJECTED_RETRY_DELAY);
+        // The position may be without a stop.
+        rounds.schedule_soon();
+        assert!(rounds.next_round >= now + RETRY_DELAY);
+        assert!(rounds.next_round < now + LONGEST_URGENT_REJECTED_DELAY);
+    }
+
+    #[test]
+    fn urgent_rounds_are_rejected_at_most_every_three_seconds() {
+        let now = Instant::now();
+        let mut rounds = schedule(now, None);
+        for _ in 0..100 {
+            rounds.back_off(&ExchangeError::rejected("orders", "a key that is revoked"));
+        }
+        rounds.schedule_soon();
+        let delay = rounds.next_round.duration_since(Instant::now());
+        assert!(delay <= LONGEST_URGENT_REJECTED_DELAY && delay > RETRY_DELAY);
     }
 }

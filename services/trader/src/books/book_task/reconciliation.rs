@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use exchange::ExecutionClient;
 use tokio::time::sleep_until;
 use trader_core::book::{
-    BookEvent, BookPhase, ExecutionEvent, Reconciliation, ReconciliationTask,
-    compare_with_exchange, count_failed_exits, funding_unknown_since, is_unprotected,
-    reconciliation_tasks, resting_orders,
+    BookEvent, BookPhase, ExecutionEvent, REPLACEMENT_PAUSE, Reconciliation, ReconciliationTask,
+    compare_with_exchange, count_failed_exits, funding_unknown_since, is_stop_canceled,
+    is_unprotected, reconciliation_tasks, resting_orders,
 };
 use trader_core::orders::{InstallationId, Order};
 
@@ -23,6 +23,8 @@ use super::reconcile_schedule::ReconcileSchedule;
 const RECONCILE_INTERVAL: Duration = Duration::from_mins(5);
 /// The same while an entry that was believed lost may still appear.
 const LOST_ENTRY_INTERVAL: Duration = Duration::from_secs(30);
+/// Time between two comparisons while the operator may be replacing a stop.
+const REPLACEMENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// Time a book may use at shutdown to resolve its orders. Longer than `recvWindow`, so that a lost stop order can be
 /// sent again; shorter than the shutdown deadline.
 const ORDER_DRAIN_TIMEOUT: Duration = Duration::from_secs(6);
@@ -73,6 +75,7 @@ impl Book {
         match self.reconcile_round(&*client, rounds).await {
             Ok(()) => {
                 self.last_round_unanswered = false;
+                rounds.end_rejections();
                 Ok(())
             }
             Err(ReconcileError::End(end)) => Err(end),
@@ -221,7 +224,7 @@ impl Book {
                 .cancel_order(&self.symbol, &orphan.client_order_id, orphan.is_conditional)
                 .await?;
         }
-        for order in &found.missing_orders {
+        for order in found.missing_orders.iter().chain(&found.found_orders) {
             self.query_order(client, order).await?;
         }
         self.log_external_orders(rounds, &found);
@@ -238,21 +241,40 @@ impl Book {
                 } else {
                     rounds.reconcile_after(RECONCILE_INTERVAL);
                 }
-                if !found.is_protected {
-                    self.decide(BookEvent::Execution(ExecutionEvent::StopMissing { now }))
-                        .await?;
-                }
+                self.follow_protection(rounds, found.is_protected).await?;
             }
             Some(surplus) => {
                 self.handle_position_mismatch(client, rounds, surplus)
                     .await?;
             }
         }
+        if is_stop_canceled(&self.state) {
+            rounds.reconcile_after(REPLACEMENT_CHECK_INTERVAL);
+        }
         // Last: what protects the position does not wait for what it costs.
         if let Some(from) = funding_unknown_since(&self.state) {
             self.query_payments(client, from, IsClosed::No).await?;
         }
         Ok(())
+    }
+
+    /// Leaves the position to a stop of another client, or misses a stop that nothing replaces.
+    async fn follow_protection(
+        &mut self,
+        rounds: &mut ReconcileSchedule,
+        is_protected: bool,
+    ) -> Result<(), BookTaskEnd> {
+        let lasted = rounds.note_protection(is_protected);
+        let event = if is_protected {
+            ExecutionEvent::OtherStopFound
+        } else if lasted >= REPLACEMENT_PAUSE {
+            let now = self.exchange_time_or(self.ctx.data_client.clock().now());
+            ExecutionEvent::StopMissing { now: now.await }
+        } else {
+            rounds.reconcile_after(REPLACEMENT_CHECK_INTERVAL);
+            return Ok(());
+        };
+        self.decide(BookEvent::Execution(event)).await
     }
 
     fn log_external_orders(&self, rounds: &mut ReconcileSchedule, found: &Reconciliation) {

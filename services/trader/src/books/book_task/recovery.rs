@@ -8,9 +8,11 @@ use exchange::Verdict;
 use protocol::VERSION;
 use protocol::heartbeat::{BookSummary, ComponentState};
 use protocol::ids::{BookKey, SubjectToken};
+use protocol::report::{BookReport, WaitReport};
 use protocol::subject::Subject;
 use protocol::time::UtcMs;
 use runtime::bus::Bus;
+use runtime::clock;
 use runtime::components::ComponentHandle;
 use runtime::journal::{Journal, ReplayError, StoredBatch};
 use runtime::outbox::OutboxCursor;
@@ -18,6 +20,7 @@ use runtime::snapshot::{self, Snapshot};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use trader_core::book::{BookPhase, BookRecord, BookState, first_needed_candle};
+use trader_core::book_status;
 use trader_core::market_state::MarketState;
 use trader_core::symbol_filters::SymbolFilters;
 
@@ -76,7 +79,7 @@ impl Book {
         if let BookPhase::Halted { reason, .. } = &found.state.phase {
             return Err(halted(reason.clone()));
         }
-        let known_filters = find_filters(&ctx, &key, &component).await;
+        let known_filters = find_filters(&ctx, &key, &found.state, &component).await;
         let restored = found
             .market_state
             .and_then(|state| state.restore(base, strategies.clone()));
@@ -136,8 +139,14 @@ impl Book {
 
 /// The symbol's filters: those that the exchange lists, or those with which the book was opened. Waits for a symbol that
 /// has neither; the other books do not wait for it.
-async fn find_filters(ctx: &Context, key: &BookKey, component: &ComponentHandle) -> SymbolFilters {
+async fn find_filters(
+    ctx: &Context,
+    key: &BookKey,
+    state: &BookState,
+    component: &ComponentHandle,
+) -> SymbolFilters {
     let symbol = &key.symbol;
+    let since = clock::now();
     loop {
         if let Some(filters) = ctx.symbol_rules.filters(symbol) {
             return filters;
@@ -156,14 +165,20 @@ async fn find_filters(ctx: &Context, key: &BookKey, component: &ComponentHandle)
         tracing::warn!(%symbol, reason, "book waits for its symbol");
         component.set_state(ComponentState::Retrying);
         ctx.process_status.record_error(symbol.as_str(), &reason);
-        let entry = waiting_entry(ctx, key, &reason);
+        let entry = waiting_entry(ctx, key, state, WaitReport { reason, since });
         ctx.book_registry.put(symbol, entry);
         tokio::time::sleep(SYMBOL_WAIT).await;
     }
 }
 
 /// The registry entry of a book that waits before it is recovered.
-fn waiting_entry(ctx: &Context, book: &BookKey, reason: &str) -> RegistryEntry {
+fn waiting_entry(
+    ctx: &Context,
+    book: &BookKey,
+    state: &BookState,
+    wait: WaitReport,
+) -> RegistryEntry {
+    let instance = &ctx.identity.instance;
     RegistryEntry {
         summary: BookSummary {
             book: book.clone(),
@@ -172,10 +187,13 @@ fn waiting_entry(ctx: &Context, book: &BookKey, reason: &str) -> RegistryEntry {
             trades: 0,
             halt_reason: None,
         },
-        report: None,
+        report: Some(BookReport {
+            waits_for: Some(wait.clone()),
+            ..book_status::report(book, state, None, instance, clock::now())
+        }),
         flat: true,
         ready: false,
-        waits_for: Some(reason.to_owned()),
+        waits_for: Some(wait.reason),
         stop: StopRequirement::NoPosition,
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use exchange::ExchangeError;
 use protocol::event::{Event, EventBody};
 use protocol::heartbeat::ComponentState;
-use protocol::report::BookReport;
+use protocol::report::{BookReport, WaitReport};
 use runtime::clock;
 use runtime::journal::BatchPosition;
 use trader_core::book::{BookPhase, BookRecord};
@@ -151,6 +151,7 @@ impl Book {
                 client_order_id: id,
                 code,
                 reason,
+                ..
             } => {
                 tracing::info!(%symbol, leg = %id.leg(), order = %id, code, reason,
                     "order closed without fill");
@@ -188,10 +189,19 @@ impl Book {
         let since = self.failing_since.map(|since| since.elapsed());
         let is_refused = matches!(error, ExchangeError::Rejected { .. });
         if is_refused || since.is_some_and(|since| since >= OWN_WAIT) {
-            self.waits_for = Some(error.to_string());
+            self.wait_for(error.to_string());
         }
         self.update_registry();
         tokio::time::sleep(wait).await;
+    }
+
+    /// Notes what the book waits for before it can follow the market.
+    pub(super) fn wait_for(&mut self, reason: String) {
+        let since = self.waits_for.take().map(|known| known.since);
+        self.waits_for = Some(WaitReport {
+            reason,
+            since: since.unwrap_or_else(clock::now),
+        });
     }
 
     /// Notes that what the book waited for was answered.
@@ -237,16 +247,15 @@ impl Book {
 
     fn build_report(&self) -> BookReport {
         let base = self.ctx.config.base;
-        report(
-            &self.key,
-            &self.state,
-            self.last_candle.as_ref().map(|candle| PricePoint {
-                at: base.close_of(candle.open_time),
-                price: candle.close,
-            }),
-            &self.ctx.identity.instance,
-            clock::now(),
-        )
+        let price = self.last_candle.as_ref().map(|candle| PricePoint {
+            at: base.close_of(candle.open_time),
+            price: candle.close,
+        });
+        let instance = &self.ctx.identity.instance;
+        BookReport {
+            waits_for: self.waits_for.clone(),
+            ..report(&self.key, &self.state, price, instance, clock::now())
+        }
     }
 
     /// Replaces the book's entry in the registry of this process.
@@ -260,7 +269,7 @@ impl Book {
             report: Some(self.build_report()),
             flat: matches!(self.state.phase, BookPhase::Flat),
             ready: self.ready,
-            waits_for: self.waits_for.clone(),
+            waits_for: self.waits_for.as_ref().map(|wait| wait.reason.clone()),
             stop: StopRequirement::of(&self.state, self.ctx.data_client.clock().now()),
         };
         self.ctx.book_registry.put(&self.symbol, entry);

@@ -15,6 +15,7 @@ use trader_core::book::BookConfig;
 use self::evaluation::Evaluation;
 use crate::app::checks::{Check, CheckResult, account, pass, warn};
 use crate::app::exchange_clients::ExchangeClients;
+use crate::app::patience::Patience;
 use crate::app::startup;
 use crate::settings::Settings;
 
@@ -37,7 +38,9 @@ pub async fn run(args: TraderArgs, output: OutputArgs) -> Result<ExitCode, ExitE
     let account = match &clients.execution {
         None => Some(settings.paper_account().await?),
         // Without an answer of the exchange the account is unknown; the checks of the exchange say why.
-        Some(_) => startup::configured_account(&settings).await.ok(),
+        Some(_) => startup::configured_account(&settings, Patience::none())
+            .await
+            .ok(),
     };
     let exchange = exchange::checks(&*clients.data, &settings, args.mode()).await;
     let on_bus = match &account {

@@ -16,17 +16,20 @@ use crate::orders::{
 
 /// Binance's code for a trigger price that is already reached.
 const WOULD_TRIGGER: i64 = -2021;
-/// Binance's codes of transient rejections: too many requests, too many orders, outside `recvWindow`. A call that the trader
-/// holds back because of the first has the same code.
-const TRANSIENT_CODES: [i64; 3] = [-1003, -1015, -1021];
+/// Binance's codes of rejections that say nothing about the order, so that an exit would get them too: too many requests,
+/// too many orders, outside `recvWindow`, the symbol or the key unknown. A call that the trader holds back has the first.
+const TRANSIENT_CODES: [i64; 8] = [-1003, -1015, -1021, -1022, -1121, -2008, -2014, -2015];
 /// Failed stop orders after which the position is closed at the market.
 const MAX_STOP_ATTEMPTS: usize = 3;
 /// Rejected target orders after which none is placed any more; the position then exits by its stop or a breaker.
 pub(super) const MAX_TARGET_REJECTIONS: usize = 3;
-/// Longest delay between two attempts, in seconds.
-const MAX_RETRY_DELAY_S: i64 = 30;
+/// Longest delay between two attempts.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// Longest delay between two attempts to place a stop.
-const MAX_STOP_RETRY_DELAY: Duration = Duration::from_secs(5);
+const MAX_STOP_RETRY_DELAY: Duration = Duration::from_secs(3);
+/// How long a stop or target that was canceled is not placed again. The exchange's app replaces an order by canceling it
+/// and placing another one, which an order of ours would keep out.
+pub const REPLACEMENT_PAUSE: Duration = Duration::from_secs(2);
 
 /// The next missing order of an open position, its stop first; `None` if no order is missing or due.
 pub(super) fn next_protective_order(
@@ -36,8 +39,10 @@ pub(super) fn next_protective_order(
     now: UtcMs,
 ) -> Option<BookRecord> {
     if let Some(last) = newest_order(state, Leg::Exit) {
-        let may_retry = last.is_final() && now.since(last.order.at) >= retry_delay(&last.order);
-        return may_retry.then(|| exit_order(context, state, position, exit_reason(last), now))?;
+        let is_filled = last.fill().is_some();
+        let is_due = is_filled || now.since(last.order.at) >= retry_delay(&last.order);
+        return (last.is_final() && is_due)
+            .then(|| exit_order(context, state, position, exit_reason(last), now))?;
     }
     let Position {
         side,
@@ -45,7 +50,7 @@ pub(super) fn next_protective_order(
         target_price: target,
         ..
     } = *position;
-    match newest_order(state, Leg::Stop).map(|o| (&o.order, &o.status)) {
+    match newest_order(state, Leg::Stop).map(|o| (o, &o.status)) {
         None => return trigger_order(context, state, side, Leg::Stop, stop, now),
         // The stop filled a part of the position and has ended.
         Some((
@@ -53,6 +58,7 @@ pub(super) fn next_protective_order(
             OrderStatus::Filled(_)
             | OrderStatus::ClosedUnfilled {
                 code: Some(WOULD_TRIGGER),
+                ..
             },
         )) => {
             return exit_order(context, state, position, ExitReason::Stop, now);
@@ -62,6 +68,7 @@ pub(super) fn next_protective_order(
             _,
             OrderStatus::ClosedUnfilled {
                 code: Some(PLACE_TAKEN),
+                ..
             },
         )) => {}
         Some((_, OrderStatus::ClosedUnfilled { .. }))
@@ -69,31 +76,33 @@ pub(super) fn next_protective_order(
         {
             return exit_order(context, state, position, ExitReason::Unprotected, now);
         }
-        Some((order, OrderStatus::ClosedUnfilled { .. }))
-            if now.since(order.at) >= retry_delay(order).min(MAX_STOP_RETRY_DELAY) =>
+        Some((last, OrderStatus::ClosedUnfilled { .. }))
+            if may_retry(last, MAX_STOP_RETRY_DELAY, now) =>
         {
             return trigger_order(context, state, side, Leg::Stop, stop, now);
         }
         Some(_) => {}
     }
-    match newest_order(state, Leg::Target).map(|o| (&o.order, &o.status)) {
+    match newest_order(state, Leg::Target).map(|o| (o, &o.status)) {
         None => trigger_order(context, state, side, Leg::Target, target, now),
         Some((
             _,
             OrderStatus::Filled(_)
             | OrderStatus::ClosedUnfilled {
                 code: Some(WOULD_TRIGGER),
+                ..
             },
         )) => exit_order(context, state, position, ExitReason::Target, now),
         Some((
             _,
             OrderStatus::ClosedUnfilled {
                 code: Some(PLACE_TAKEN),
+                ..
             },
         )) => None,
-        Some((order, OrderStatus::ClosedUnfilled { .. }))
+        Some((last, OrderStatus::ClosedUnfilled { .. }))
             if count_failed(state, Leg::Target) < MAX_TARGET_REJECTIONS
-                && now.since(order.at) >= retry_delay(order) =>
+                && may_retry(last, MAX_RETRY_DELAY, now) =>
         {
             trigger_order(context, state, side, Leg::Target, target, now)
         }
@@ -105,10 +114,10 @@ pub(super) fn next_protective_order(
 /// would get them too. Nor does an order that ended without a rejection: the operator may have canceled it.
 pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
     let counts = |o: &&TrackedOrder| match o.status {
-        OrderStatus::ClosedUnfilled { code: Some(code) } => {
-            code != PLACE_TAKEN && !TRANSIENT_CODES.contains(&code)
-        }
-        OrderStatus::ClosedUnfilled { code: None }
+        OrderStatus::ClosedUnfilled {
+            code: Some(code), ..
+        } => code != PLACE_TAKEN && !TRANSIENT_CODES.contains(&code),
+        OrderStatus::ClosedUnfilled { code: None, .. }
         | OrderStatus::Intended
         | OrderStatus::OutcomeUnknown { .. }
         | OrderStatus::Accepted
@@ -120,8 +129,19 @@ pub(super) fn count_failed(state: &BookState, leg: Leg) -> usize {
 
 /// Delay after an attempt before the next one.
 fn retry_delay(order: &Order) -> Duration {
-    let seconds = i64::from(order.attempt).min(MAX_RETRY_DELAY_S);
-    Duration::from_secs(seconds.unsigned_abs())
+    Duration::from_secs(u64::from(order.attempt)).min(MAX_RETRY_DELAY)
+}
+
+/// Whether the next attempt is due after this one, which has ended. `longest` limits the delay.
+fn may_retry(last: &TrackedOrder, longest: Duration, now: UtcMs) -> bool {
+    let is_pause_over = match last.status {
+        OrderStatus::ClosedUnfilled {
+            canceled_at: Some(at),
+            ..
+        } => now.since(at) >= REPLACEMENT_PAUSE,
+        _ => true,
+    };
+    is_pause_over && now.since(last.order.at) >= retry_delay(&last.order).min(longest)
 }
 
 pub(super) fn trigger_order(
@@ -148,17 +168,6 @@ fn on_tick(tick: Price, side: PositionSide, price: Price) -> Price {
     }
 }
 
-/// The quantity on the newest grid. A rest that is smaller than a step stays to the resting stop, which closes the
-/// position whatever its size.
-fn on_lot(lot: Qty, quantity: Qty) -> Qty {
-    let rounded = quantity.floor_to(lot);
-    if rounded > Qty::ZERO {
-        rounded
-    } else {
-        quantity
-    }
-}
-
 pub(super) fn exit_order(
     context: DecisionContext<'_>,
     state: &BookState,
@@ -169,7 +178,10 @@ pub(super) fn exit_order(
     let (id, attempt) = next_client_order_id(state, Leg::Exit)?;
     Some(BookRecord::OrderIntended(Order {
         order_type: OrderType::Market {
-            quantity: on_lot(context.filters.lot, open_quantity(state, position)),
+            // A rest that is smaller than a step stays to the resting stop, which closes the position whatever its size.
+            quantity: context
+                .filters
+                .exit_quantity(open_quantity(state, position)),
         },
         reason: Some(reason),
         ..order_draft(context, position.side, id, Leg::Exit, attempt, now)
@@ -205,16 +217,22 @@ pub(super) fn order_draft(
 /// Id and number of the next attempt; `None` after [`MAX_ATTEMPT`].
 fn next_client_order_id(state: &BookState, leg: Leg) -> Option<(ClientOrderId, u32)> {
     let entry = state.orders.first()?;
-    let attempt = match newest_order(state, leg) {
-        Some(last) if last.order.attempt >= MAX_ATTEMPT => return None,
-        Some(last) => last.order.attempt + 1,
+    let attempt = match attempts(state, leg).map(|o| o.order.attempt).max() {
+        Some(last) if last >= MAX_ATTEMPT => return None,
+        Some(last) => last + 1,
         None => 0,
     };
     Some((entry.order.client_order_id.sibling(leg, attempt), attempt))
 }
 
+/// The newest attempt for a leg that has not ended, else the newest of all; `None` before the first.
 pub(super) fn newest_order(state: &BookState, leg: Leg) -> Option<&TrackedOrder> {
-    let of_leg =
-        |o: &&TrackedOrder| o.order.leg == leg && o.order.reason != Some(ExitReason::External);
-    state.orders.iter().rev().find(of_leg)
+    let mut active = attempts(state, leg).filter(|o| !o.is_final());
+    active.next().or_else(|| attempts(state, leg).next())
+}
+
+/// The book's own orders for a leg, newest first.
+fn attempts(state: &BookState, leg: Leg) -> impl Iterator<Item = &TrackedOrder> {
+    let own = state.orders.iter().rev();
+    own.filter(move |o| o.order.leg == leg && o.order.reason != Some(ExitReason::External))
 }

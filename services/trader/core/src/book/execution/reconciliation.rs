@@ -147,7 +147,7 @@ pub fn is_unprotected(state: &BookState) -> bool {
     };
     let has_failed = |leg| {
         newest_order(state, leg).is_some_and(|o| match o.status {
-            OrderStatus::ClosedUnfilled { code } => code != Some(PLACE_TAKEN),
+            OrderStatus::ClosedUnfilled { code, .. } => code != Some(PLACE_TAKEN),
             _ => false,
         })
     };
@@ -155,6 +155,12 @@ pub fn is_unprotected(state: &BookState) -> bool {
         || has_failed(Leg::Target) && count_failed(state, Leg::Target) < MAX_TARGET_REJECTIONS;
     let is_missing = || has_failed(Leg::Stop) || has_failed(Leg::Exit) || no_target();
     open_quantity(state, position) > Qty::ZERO && is_missing()
+}
+
+/// Whether the book's stop was canceled and none has its place yet: the operator may be replacing it.
+pub fn is_stop_canceled(state: &BookState) -> bool {
+    let stop = newest_order(state, Leg::Stop);
+    matches!(state.phase, BookPhase::Open(_)) && stop.is_some_and(|o| o.canceled_at().is_some())
 }
 
 /// Number of failed stop and exit orders of the open position. Each is a reason for a reconciliation: the position may
@@ -178,9 +184,12 @@ pub struct Reconciliation {
     pub external_orders: usize,
     /// Orders that should rest on the exchange and do not: they are queried.
     pub missing_orders: Vec<Order>,
+    /// Stops and targets that the book believed lost and that rest on the exchange: they are queried.
+    pub found_orders: Vec<Order>,
     /// Position on the exchange minus the book's, in signed base units. `None` while an order is in flight or missing.
     pub position_difference: Option<Decimal>,
-    /// Whether working stops of any client close the exchange's position. True without a position.
+    /// Whether working stops of any client close the exchange's position, without those that the book knows as canceled.
+    /// True without a position.
     pub is_protected: bool,
 }
 
@@ -192,7 +201,7 @@ pub fn compare_with_exchange(
     now: UtcMs,
 ) -> Reconciliation {
     let mut reconciliation = Reconciliation {
-        is_protected: view.is_protected(),
+        is_protected: is_protected(state, view),
         ..Reconciliation::default()
     };
     for open in &view.open_orders {
@@ -202,6 +211,9 @@ pub fn compare_with_exchange(
                 reconciliation.foreign_installation = Some(other);
             }
             Some(_) if is_wanted(state, &open.client_order_id) => {}
+            Some(_) if let Some(order) = lost_order(state, &open.client_order_id) => {
+                reconciliation.found_orders.push(order.clone());
+            }
             Some(_) if is_only_stop(state, view, open, now) => {}
             Some(_) => reconciliation.orphans.push(open.clone()),
         }
@@ -224,6 +236,29 @@ pub fn compare_with_exchange(
 fn is_wanted(state: &BookState, client_id: &str) -> bool {
     let known = state.order(&ClientOrderId::from_exchange(client_id));
     known.is_some_and(|o| !o.is_final())
+}
+
+/// The stop or target with this id that the book believed lost and still needs; `None` for any other order.
+fn lost_order<'a>(state: &'a BookState, client_id: &str) -> Option<&'a Order> {
+    let lost = state.order(&ClientOrderId::from_exchange(client_id))?;
+    let BookPhase::Open(position) = &state.phase else {
+        return None;
+    };
+    let leg = lost.order.leg;
+    let is_needed = leg.is_conditional()
+        && open_quantity(state, position) > Qty::ZERO
+        && newest_order(state, leg).is_none_or(TrackedOrder::is_final);
+    (lost.is_lost() && is_needed).then_some(&lost.order)
+}
+
+/// As [`ExchangeView::is_protected`], without stops that were canceled: a list may be old.
+fn is_protected(state: &BookState, view: &ExchangeView) -> bool {
+    let is_canceled = |open: &&OpenOrder| {
+        let known = state.order(&ClientOrderId::from_exchange(&open.client_order_id));
+        known.is_some_and(|o| o.canceled_at().is_some())
+    };
+    let working = view.open_orders.iter().filter(|open| !is_canceled(open));
+    WorkingStop::protect(working.filter_map(|open| open.stop), view.position)
 }
 
 /// Whether a stop that the book does not know protects a position of the book that has no other: the protection check
