@@ -14,6 +14,7 @@ pub mod heartbeat;
 pub mod ids;
 pub mod journal;
 pub mod lease;
+pub mod presence;
 pub mod redact;
 pub mod report;
 pub mod subject;

@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 
 use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 use runtime::bus::Bus;
 use runtime::clock;
 use runtime::components::{ComponentHandle, ProcessStatus};
 use runtime::failpoint;
 use runtime::identity::Identity;
 use runtime::journal::{BatchPosition, Journal, StoredBatch};
-use runtime::leader_election::TermEnd;
+use runtime::leader_election::{LeaderSightings, TermEnd};
 use runtime::outbox::{Outbox, OutboxCursor};
 use runtime::process::ExitError;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use watchdog_core::clock_step::{ClockStepDetector, format_step};
 use watchdog_core::command_rules::reply_text;
 use watchdog_core::config::SupervisionConfig;
 use watchdog_core::decide::{self, wake_at};
@@ -38,7 +39,7 @@ use crate::command_server::ReceivedCommand;
 use crate::container_watcher::DockerScope;
 use crate::decision_clock::DecisionClock;
 use crate::latch_watcher::WatchedLatches;
-use crate::service_healer::{HealNote, HealerHandle, HealerMessage};
+use crate::service_healer::{HealNote, HealerHandle, HealerMessage, HealingByService};
 use crate::supervision_metrics;
 
 /// Longest interval of the loop. A loop that was delayed is noticed by it.
@@ -67,6 +68,10 @@ pub struct SupervisorDeps {
     pub blindness: Arc<SharedBlindness>,
     /// Messages of the service healer. Each term locks it.
     pub healer: Arc<Mutex<HealerHandle>>,
+    /// What the journal says about services, for the healer.
+    pub healing: watch::Sender<HealingByService>,
+    /// Sights of another watchdog that is the leader, for the healer.
+    pub leader_sightings: LeaderSightings,
 }
 
 /// The folded journal, its writing end, and the observations.
@@ -84,7 +89,10 @@ pub struct Supervisor {
     /// Time of the next decision about each unit, by the monotonic clock. Kept, because computing it for every unit at
     /// every heartbeat would cost the square of the number of units.
     wake_times: BTreeMap<SubjectToken, u64>,
+    /// Time of the last recorded start of each service, by the monotonic clock.
+    service_starts: BTreeMap<SubjectToken, u64>,
     clock: DecisionClock,
+    clock_steps: ClockStepDetector,
     /// Time of the last batch, by the wall clock.
     known_until: UtcMs,
 }
@@ -115,6 +123,8 @@ impl Supervisor {
         }
         let published_seq = batches.iter().map(|s| s.batch.events_published_seq).max();
         let known = batches.iter().map(|s| s.batch.at).max();
+        let last_record = batches.last().map(|s| s.batch.at);
+        let clock = DecisionClock::start();
         let observed = ObservedState::with_config(deps.config);
         let mut supervisor = Self {
             executor: ActionExecutor::new(deps.docker.docker.clone()),
@@ -127,7 +137,9 @@ impl Supervisor {
             resync: Arc::default(),
             watched_latches: watch::Sender::default(),
             wake_times: BTreeMap::new(),
-            clock: DecisionClock::start(),
+            service_starts: BTreeMap::new(),
+            clock_steps: ClockStepDetector::new(clock.now().clock, last_record),
+            clock,
             known_until: known.unwrap_or_else(clock::now),
         };
         supervisor.record_writer(batches).await?;
@@ -201,6 +213,7 @@ impl Supervisor {
                 // slot would wait for the next complete list.
                 if is_due || last_tick.elapsed() >= MIN_TICK {
                     last_tick = Instant::now();
+                    self.detect_clock_step().await?;
                     self.observe(SupervisionEvent::Ticked).await?;
                     // Not at every event: the gauges of all units are set.
                     supervision_metrics::update(&self.state, &self.observed, self.now().clock.mono);
@@ -250,6 +263,20 @@ impl Supervisor {
                 Ok(())
             }
         }
+    }
+
+    /// Records a step of the wall clock. It changes no decision.
+    async fn detect_clock_step(&mut self) -> Result<(), TermEnd> {
+        let now = self.now().clock;
+        let Some(by_ms) = self.clock_steps.observe(now) else {
+            return Ok(());
+        };
+        let record = SupervisionRecord::ClockStepped {
+            at: now.utc,
+            host: self.deps.identity.host.host.clone(),
+            by_ms,
+        };
+        self.commit(vec![record]).await
     }
 
     /// Decides, appends, applies and acts, in this order, until nothing follows.
@@ -364,6 +391,9 @@ impl Supervisor {
                     Some(Obstacle(obstacle)) if command.command().needs_docker() => {
                         decide::deferred_reply(&obstacle)
                     }
+                    _ if self.state.services.contains_key(&unit) => {
+                        service_healing::reply_text(command.command()).to_owned()
+                    }
                     _ => reply_text(self.state.units.get(&unit), command.command()).to_owned(),
                 };
                 self.commit(records).await?;
@@ -388,18 +418,22 @@ impl Supervisor {
 
     /// Stores the new runs of services.
     async fn record_service_starts(&mut self, services: &[ObservedService]) -> Result<(), TermEnd> {
-        let at = self.now().clock.utc;
-        let started = services.iter().filter_map(|service_seen| {
-            let known = self.state.services.get(&service_seen.name);
-            let service = service_seen.name.clone();
-            let record = service_healing::detect_start(known, service_seen, at)?;
-            Some(SupervisionRecord::Service {
-                service,
-                at,
-                record,
-            })
-        });
-        let started: Vec<SupervisionRecord> = started.collect();
+        let ClockReading { utc: at, mono } = self.now().clock;
+        let mut started = Vec::new();
+        for observed in services {
+            let service = observed.name.clone();
+            let known = self.state.services.get(&service);
+            let last = self.service_starts.get(&service);
+            let since_record = last.map(|last| Duration::from_millis(mono.saturating_sub(*last)));
+            if let Some(record) = service_healing::detect_start(known, observed, since_record) {
+                self.service_starts.insert(service.clone(), mono);
+                started.push(SupervisionRecord::Service {
+                    service,
+                    at,
+                    record,
+                });
+            }
+        }
         if started.is_empty() {
             return Ok(());
         }
@@ -445,6 +479,7 @@ impl Supervisor {
             log_record(record);
         }
         self.observed.on_applied(&self.state, records, self.now());
+        self.publish_healing();
         let watched = WatchedLatches::from_state(&self.state);
         self.watched_latches.send_if_modified(|known| {
             let message = *known != watched;
@@ -452,6 +487,16 @@ impl Supervisor {
             message
         });
         Ok(position)
+    }
+
+    /// Publishes what the journal says about services to the healer, if it changed.
+    fn publish_healing(&self) {
+        let healing = self.state.healing();
+        self.deps.healing.send_if_modified(|known| {
+            let is_changed = *known != healing;
+            *known = healing;
+            is_changed
+        });
     }
 
     /// Queues the events of one batch.
@@ -483,6 +528,9 @@ fn log_record(record: &SupervisionRecord) {
         } => tracing::info!(%service, started_by = by.as_str(), restarts, "service started"),
         // The term and the healer log what they do.
         SupervisionRecord::WriterChanged { .. } | SupervisionRecord::Service { .. } => {}
+        SupervisionRecord::ClockStepped { by_ms, .. } => {
+            tracing::warn!(by = format_step(*by_ms), "wall clock stepped");
+        }
         SupervisionRecord::BlindnessBegan { reason, units, .. } => {
             tracing::error!(reason, ?units, "units cannot be judged");
         }

@@ -1,5 +1,7 @@
 //! Commands that a notification names, as the operator types them.
 
+use std::fmt::Display;
+
 use protocol::ids::SubjectToken;
 
 /// Which commands a notification may name. Host commands always work; Telegram commands only if the bot accepts them.
@@ -44,7 +46,7 @@ impl CommandHints {
         self.act(&format!("/start {unit}"), &format!("start {unit}"))
     }
 
-    pub(crate) fn release(self, unit: &SubjectToken) -> String {
+    pub(crate) fn release(self, unit: impl Display) -> String {
         self.act(&format!("/release {unit}"), &format!("release {unit}"))
     }
 

@@ -6,6 +6,7 @@ pub mod context;
 pub mod exchange_clients;
 pub mod health_inputs;
 pub mod managed_symbols;
+pub mod presence_check;
 pub mod start_calls;
 pub mod startup;
 pub mod task_supervisor;
@@ -164,6 +165,15 @@ impl RunningTrader {
         let health_inputs = HealthInputs::for_client(&clients.data);
         let mut publishers =
             Publishers::start(settings, &identity, &health_inputs, shutdown).await?;
+        let presence =
+            presence_check::check(&publishers.bus, &identity, args.mode(), started_at).await;
+        let presence = match presence {
+            Ok(presence) => presence,
+            Err(duplicate) => {
+                publishers.drain().await;
+                return Err(duplicate);
+            }
+        };
 
         let calls = StartCalls {
             shutdown,
@@ -209,7 +219,10 @@ impl RunningTrader {
             restarts_failed_tasks: ctx.args.infinite,
         };
         let workers_shutdown = CancellationToken::new();
-        let workers = start_workers(&ctx, &supervisor, &workers_shutdown);
+        let mut workers = start_workers(&ctx, &supervisor, &workers_shutdown);
+        if let Some(presence) = presence {
+            workers.spawn(presence.run(workers_shutdown.clone()));
+        }
         Ok(Self {
             ctx,
             started_at,

@@ -25,6 +25,7 @@ use crate::phase::UnitPhase;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{SupervisionRecord, UnitRecord};
 use crate::restart_policy::RestartPolicy;
+use crate::service_healing;
 use crate::state::SupervisionState;
 use crate::stop_request::StopVerdict;
 use crate::unit::PendingCommand;
@@ -50,7 +51,7 @@ pub fn decide(
     decide_chain(state, observed, name, now, None)
 }
 
-/// The records of a command: the command and what follows from it at once.
+/// The records of a command about a unit or a service: the command and what follows from it at once.
 ///
 /// # Errors
 /// The rejection in one line.
@@ -62,6 +63,15 @@ pub fn apply_command(
     now: DecisionInputs,
 ) -> Result<(SubjectToken, Vec<SupervisionRecord>), String> {
     let name = command.unit().ok_or("not a command about a unit")?;
+    if let (None, Some(service)) = (state.units.get(name), state.services.get(name)) {
+        let record = service_healing::evaluate_command(name, service, command, by)?;
+        let record = SupervisionRecord::Service {
+            service: name.clone(),
+            at: now.clock.utc,
+            record,
+        };
+        return Ok((name.clone(), vec![record]));
+    }
     let paused = observed.unit(name).is_some_and(ObservedUnit::is_paused);
     let is_deferred = observed.obstacle(name).is_some();
     let record = command_rules::evaluate(state.units.get(name), paused, command, by, is_deferred)?;

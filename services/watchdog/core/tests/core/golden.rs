@@ -213,7 +213,7 @@ fn attention_records() -> Vec<UnitRecord> {
     ]
 }
 
-fn service_records() -> [(&'static str, ServiceRecord); 4] {
+fn service_records() -> [(&'static str, ServiceRecord); 8] {
     let intended = ServiceRecord::RestartIntended {
         run: run(),
         reason: "hung: the health check timed out".to_owned(),
@@ -234,6 +234,33 @@ fn service_records() -> [(&'static str, ServiceRecord); 4] {
         (
             "service_recovered",
             ServiceRecord::Recovered { after_ms: 41_000 },
+        ),
+        (
+            "service_heals_reset",
+            ServiceRecord::HealsReset {
+                healthy_ms: 600_000,
+            },
+        ),
+        (
+            "service_quarantined",
+            ServiceRecord::Quarantined {
+                run: run(),
+                reason: "hung: the health check timed out".to_owned(),
+                heals: 6,
+            },
+        ),
+        (
+            "service_hold_set",
+            ServiceRecord::HoldSet {
+                by: "operator".to_owned(),
+                reason: "repair".to_owned(),
+            },
+        ),
+        (
+            "service_released",
+            ServiceRecord::Released {
+                by: "operator".to_owned(),
+            },
         ),
     ]
 }
@@ -284,6 +311,12 @@ fn journal_records_match_the_golden_files() {
         missed: vec!["trader-paper-1 has ended (exit 137)".to_owned()],
     };
     check("blindness_ended", &ended);
+    let stepped = SupervisionRecord::ClockStepped {
+        at,
+        host: "local".parse().unwrap(),
+        by_ms: -3_600_000,
+    };
+    check("clock_stepped", &stepped);
     for (file, fact) in service_records() {
         let record = SupervisionRecord::Service {
             service: "nats-1".parse().unwrap(),
