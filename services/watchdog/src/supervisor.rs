@@ -47,6 +47,9 @@ const TICK: Duration = Duration::from_millis(1_250);
 /// Time after the last tick from which any event brings the next tick along, so that no timer is needed. An echo each
 /// second always does.
 const MIN_TICK: Duration = Duration::from_millis(750);
+/// Time after a request to stop in which the supervisor continues: `docker compose stop` stops units at the same time,
+/// and their requests have to be recorded.
+const LAST_EVENTS_TIME: Duration = Duration::from_secs(1);
 /// Name of this component in heartbeats.
 pub const COMPONENT: &str = "supervisor";
 
@@ -221,9 +224,14 @@ impl Supervisor {
                 self.component.record_iteration();
             }
         };
-        match shutdown.run_until_cancelled(term).await {
-            None | Some(Ok(())) => TermEnd::Stopped,
-            Some(Err(end)) => end,
+        let stopped = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(LAST_EVENTS_TIME).await;
+        };
+        tokio::select! {
+            biased;
+            end = term => end.map_or_else(|end| end, |()| TermEnd::Stopped),
+            () = stopped => TermEnd::Stopped,
         }
     }
 

@@ -275,7 +275,8 @@ impl DecisionContext<'_> {
     fn on_running(&self, container: &Container) -> Option<UnitRecord> {
         match &self.unit.phase {
             UnitPhase::Running(run) if *run == container.run => self
-                .commanded_stop(container)
+                .stop_request_change(container)
+                .or_else(|| self.commanded_stop(container))
                 .or_else(|| self.check_health(container)),
             // The end of this run is journaled: the observation is older, or the run is about to end.
             phase if phase.run() == Some(&container.run) => None,
@@ -333,7 +334,9 @@ impl DecisionContext<'_> {
                 reason: NoRestartReason::BeforeSupervision,
             }),
             UnitPhase::Unknown | UnitPhase::Gone => self.on_exit(container, exit),
-            UnitPhase::Running(_) if same => self.on_exit(container, exit),
+            UnitPhase::Running(_) if same => self
+                .stop_request_change(container)
+                .or_else(|| self.on_exit(container, exit)),
             UnitPhase::Stopping { reason, .. } if same => {
                 Some(self.on_own_stop(&container.run, exit, reason))
             }
@@ -443,8 +446,9 @@ impl DecisionContext<'_> {
         let has_settled = settles_at.is_none_or(|at| at <= self.now.clock.mono);
         match verdict {
             StopVerdict::Undecided | StopVerdict::Requested if !has_settled => return None,
-            StopVerdict::NotRequested | StopVerdict::Undecided => {}
-            StopVerdict::Requested => {
+            StopVerdict::NotRequested | StopVerdict::Undecided
+                if !self.is_recorded_stop(container, exit, verdict) => {}
+            StopVerdict::NotRequested | StopVerdict::Undecided | StopVerdict::Requested => {
                 return Some(UnitRecord::Stopped {
                     run,
                     exit_code: exit.code,

@@ -162,6 +162,8 @@ fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
         | UnitRecord::LatchSeen(_)
         | UnitRecord::LogRead { .. }
         | UnitRecord::StopIntended { .. }
+        | UnitRecord::StopRequested { .. }
+        | UnitRecord::StopRequestExpired { .. }
         | UnitRecord::StartIntended { .. }
         | UnitRecord::ContainerRemoved => None,
     }

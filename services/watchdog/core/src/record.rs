@@ -257,6 +257,16 @@ pub enum UnitRecord {
         /// User name of the operator, as given with the command.
         by: String,
     },
+    /// An operator requested the end of a run while Docker was up: known also if Docker or the host goes down next.
+    StopRequested {
+        /// The run that is to end.
+        run: Run,
+    },
+    /// The run survived the request and its deadline.
+    StopRequestExpired {
+        /// The run that continues.
+        run: Run,
+    },
     /// Docker could not stop the run. The watchdog continues to try.
     StopFailed {
         /// Run that could not be stopped.

@@ -1,6 +1,7 @@
 //! Patterns of many restarts: a regular interval, a fixed minute of the hour, or each after a deployment. They name what
 //! single failures do not show, and decide nothing.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -55,17 +56,22 @@ fn minute_of_hour(restarts: &[(Duration, RecentRestart)]) -> Option<i64> {
         .iter()
         .map(|(_, restart)| restart.at.0.div_euclid(MINUTE_MS));
     let minutes: Vec<i64> = minutes.collect();
+    let distance = |minute: i64, center: i64| {
+        let distance = (minute - center).rem_euclid(MINUTES_PER_HOUR);
+        distance.min(MINUTES_PER_HOUR - distance)
+    };
     let near = |center: i64| {
-        let is_near = move |minute: &&i64| {
-            let distance = (**minute - center).rem_euclid(MINUTES_PER_HOUR);
-            distance.min(MINUTES_PER_HOUR - distance) <= NEAR_MINUTES
-        };
+        let is_near = move |minute: &&i64| distance(**minute, center) <= NEAR_MINUTES;
         minutes.iter().filter(is_near)
     };
-    // Of equal minutes the first one from the full hour on.
-    let center = (0..MINUTES_PER_HOUR)
-        .rev()
-        .max_by_key(|center| near(*center).count())?;
+    let best = || {
+        (0..MINUTES_PER_HOUR).max_by_key(|center| {
+            let total: i64 = near(*center).map(|minute| distance(*minute, *center)).sum();
+            (near(*center).count(), Reverse(total))
+        })
+    };
+    let is_full_hour = are_most(near(0).count(), minutes.len());
+    let center = if is_full_hour { 0 } else { best()? };
     let hours: BTreeSet<i64> = near(center)
         .map(|minute| (minute + MINUTES_PER_HOUR / 2).div_euclid(MINUTES_PER_HOUR))
         .collect();

@@ -80,6 +80,8 @@ pub struct Unit {
     pub own_stop_run: Option<Run>,
     /// The run whose end was taken for a failure and is answered with a restart.
     pub failed_run: Option<Run>,
+    /// The run whose end an operator requested while Docker was up.
+    pub stop_requested_run: Option<Run>,
     /// The run whose stop failed and was reported.
     pub stop_failed_run: Option<Run>,
     /// The run in which two processes sent heartbeats under the unit's name.
@@ -204,6 +206,8 @@ impl Unit {
                 self.enter_down_phase(at, UnitPhase::NotSupervised { reason });
             }
             UnitRecord::CommandExpired { .. } => self.pending_command = None,
+            UnitRecord::StopRequested { run } => self.stop_requested_run = Some(run.clone()),
+            UnitRecord::StopRequestExpired { .. } => self.stop_requested_run = None,
             UnitRecord::StopFailed { run, .. } => self.stop_failed_run = Some(run.clone()),
             UnitRecord::DuplicateHeartbeats { run, .. } => self.duplicate_run = Some(run.clone()),
             UnitRecord::DecisionHalted => {

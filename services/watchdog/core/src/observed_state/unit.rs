@@ -47,7 +47,8 @@ pub struct ObservedUnit {
     previous_boot: Option<SubjectToken>,
     /// The run before this one.
     previous_run: Option<Run>,
-    pub(super) observed_since: u64,
+    /// First observation of the run, or of its end of a pause, by the monotonic clock.
+    pub(crate) observed_since: u64,
     stop: Option<ObservedStop>,
     /// Docker cannot describe the container: since when by the monotonic clock, and the error.
     unjudged: Option<(u64, String)>,
@@ -112,6 +113,18 @@ impl ObservedUnit {
             (Some(stop), Some(ended_at)) => stop.verdict(ended_at),
             _ => StopVerdict::NotRequested,
         }
+    }
+
+    /// Last time by the monotonic clock at which an end of this run follows from an operator's request. `None` if there
+    /// is no request.
+    pub fn stop_deadline(&self, run: &Run) -> Option<u64> {
+        let stop = self.stop.as_ref().filter(|stop| stop.run == *run);
+        stop.and_then(ObservedStop::deadline)
+    }
+
+    /// Whether this run had ended when this process first observed it.
+    pub fn was_found_ended(&self, run: &Run) -> bool {
+        self.found_ended_run.as_ref() == Some(run)
     }
 
     /// Why Docker cannot describe the container, in one line. `None` if it can.

@@ -55,6 +55,8 @@ struct ServiceHealing {
     run_since: u64,
     /// Restarts in a row.
     heals: u32,
+    /// Restarts in a row when the last restart was decided: the journal may count it before it happens.
+    heals_before: u32,
     /// Resets by the journal that `heals` includes. `None` until the journal was read.
     resets: Option<u32>,
     /// The last restart, or the first observation by this process, by the monotonic clock in milliseconds.
@@ -91,10 +93,6 @@ impl HealLimiter {
     pub fn observe(&mut self, service: &ObservedService, mono: u64) -> Option<ServiceRecord> {
         let min_interval = self.min_interval;
         let known = self.service_mut(service, mono);
-        if known.run != service.run {
-            known.run = service.run.clone();
-            known.run_since = mono;
-        }
         match service.health {
             ContainerHealth::Unhealthy(_) => known.healthy_since = None,
             ContainerHealth::Unknown => {}
@@ -103,9 +101,8 @@ impl HealLimiter {
         None
     }
 
-    /// What to do about the service now. `None` if nothing is to be done. Observes the service first.
+    /// What to do about the service now. `None` if nothing is to be done, as for one that does not hang.
     pub fn decide(&mut self, service: &ObservedService, mono: u64) -> Option<Heal> {
-        self.observe(service, mono);
         let reason = service.hang_reason()?;
         let journaled = self
             .journaled
@@ -117,6 +114,7 @@ impl HealLimiter {
         }
         let min_interval = self.min_interval;
         let known = self.service_mut(service, mono);
+        known.healthy_since = None;
         if known.has_given_up {
             return None;
         }
@@ -132,13 +130,17 @@ impl HealLimiter {
         let since_heal = Duration::from_millis(mono.saturating_sub(known.last_heal));
         let is_old_enough = run_age >= min_interval || service.checked_age >= min_interval;
         let is_due = known.heals == 0 || since_heal >= delay(min_interval, known.heals);
-        (is_old_enough && is_due).then_some(Heal::Restart(reason))
+        if !is_old_enough || !is_due {
+            return None;
+        }
+        known.heals_before = known.heals;
+        Some(Heal::Restart(reason))
     }
 
     /// Notes that the service is restarted now. `found` is the detection of its hang, by the monotonic clock.
     pub fn record_heal(&mut self, service: &ObservedService, found: u64, mono: u64) {
         let known = self.service_mut(service, mono);
-        known.heals = known.heals.saturating_add(1);
+        known.heals = known.heals.max(known.heals_before.saturating_add(1));
         known.last_heal = mono;
         known.healthy_since = None;
         known.recovery_pending_since = Some(found);
@@ -160,11 +162,18 @@ impl HealLimiter {
         self.services.remove(name);
     }
 
+    /// What is known of the service, with the run that is observed now.
     fn service_mut(&mut self, service: &ObservedService, mono: u64) -> &mut ServiceHealing {
         let journaled = self.journaled.get(&service.name).copied();
-        self.services
+        let known = self
+            .services
             .entry(service.name.clone())
-            .or_insert_with(|| ServiceHealing::new(&service.run, journaled, mono))
+            .or_insert_with(|| ServiceHealing::new(&service.run, journaled, mono));
+        if known.run != service.run {
+            known.run = service.run.clone();
+            known.run_since = mono;
+        }
+        known
     }
 }
 
@@ -174,6 +183,7 @@ impl ServiceHealing {
             run: run.clone(),
             run_since: mono,
             heals: 0,
+            heals_before: 0,
             resets: None,
             last_heal: mono,
             healthy_since: None,

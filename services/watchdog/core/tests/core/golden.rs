@@ -50,6 +50,8 @@ const fn file_name(fact: &UnitRecord) -> &'static str {
         UnitRecord::StopFailed { .. } => "stop_failed",
         UnitRecord::DuplicateHeartbeats { .. } => "duplicate_heartbeats",
         UnitRecord::DecisionHalted => "decision_halted",
+        UnitRecord::StopRequested { .. } => "stop_requested",
+        UnitRecord::StopRequestExpired { .. } => "stop_request_expired",
     }
 }
 
@@ -210,6 +212,8 @@ fn attention_records() -> Vec<UnitRecord> {
             boot: "b2".parse().unwrap(),
         },
         UnitRecord::DecisionHalted,
+        UnitRecord::StopRequested { run: run() },
+        UnitRecord::StopRequestExpired { run: run() },
     ]
 }
 
@@ -289,7 +293,7 @@ fn journal_records_match_the_golden_files() {
         };
         check(file_name(&fact), &record);
     }
-    assert_eq!(files.len(), 28, "a variant is missing in facts()");
+    assert_eq!(files.len(), 30, "a variant is missing in facts()");
     let took_over = SupervisionRecord::WriterChanged {
         boot: "b1".parse().unwrap(),
         instance: "watchdog-1".parse().unwrap(),
