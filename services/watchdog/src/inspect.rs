@@ -149,12 +149,14 @@ fn container_health(state: &ContainerState) -> ContainerHealth {
 fn checked_age(state: &ContainerState, started_at: UtcMs) -> Duration {
     let health = state.health.as_ref();
     let checks = health.and_then(|health| health.log.as_ref());
-    let ends = checks
-        .into_iter()
-        .flatten()
-        .filter_map(|check| check.end.as_deref());
-    let last = ends.map(parse_time).next_back();
+    let last = checks.and_then(|checks| check_end(checks.last()?));
     last.map_or(Duration::ZERO, |end| end.since(started_at))
+}
+
+/// End of a health check. Read from the JSON: its type in the client depends on features that other crates enable.
+fn check_end(check: &HealthcheckResult) -> Option<UtcMs> {
+    let check = serde_json::to_value(check).ok()?;
+    check["End"].as_str().map(parse_time)
 }
 
 /// Docker's own text belongs to exit code -1 only; of another check it is what the check printed.

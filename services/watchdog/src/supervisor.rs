@@ -19,7 +19,7 @@ use runtime::process::ExitError;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
-use watchdog_core::clock_step::{ClockStepDetector, format_step};
+use watchdog_core::clock_step::ClockStepDetector;
 use watchdog_core::command_rules::reply_text;
 use watchdog_core::config::SupervisionConfig;
 use watchdog_core::decide::{self, wake_at};
@@ -29,7 +29,7 @@ use watchdog_core::next_action;
 use watchdog_core::observed_state::{
     AffectedUnits, FailedInspection, ObservedContainer, ObservedState, Obstacle, SupervisionEvent,
 };
-use watchdog_core::record::{ServiceRecord, SupervisionRecord, UnitRecord};
+use watchdog_core::record::SupervisionRecord;
 use watchdog_core::service_healing::{self, ObservedService};
 use watchdog_core::state::SupervisionState;
 
@@ -40,7 +40,7 @@ use crate::container_watcher::DockerScope;
 use crate::decision_clock::DecisionClock;
 use crate::latch_watcher::WatchedLatches;
 use crate::service_healer::{HealNote, HealerHandle, HealerMessage, HealingByService};
-use crate::supervision_metrics;
+use crate::{record_log, supervision_metrics};
 
 /// Longest interval of the loop. A loop that was delayed is noticed by it.
 const TICK: Duration = Duration::from_millis(1_250);
@@ -228,11 +228,12 @@ impl Supervisor {
             shutdown.cancelled().await;
             tokio::time::sleep(LAST_EVENTS_TIME).await;
         };
-        tokio::select! {
+        let ended: Result<(), TermEnd> = tokio::select! {
             biased;
-            end = term => end.map_or_else(|end| end, |()| TermEnd::Stopped),
-            () = stopped => TermEnd::Stopped,
-        }
+            ended = term => ended,
+            () = stopped => Ok(()),
+        };
+        ended.err().unwrap_or(TermEnd::Stopped)
     }
 
     fn now(&self) -> DecisionInputs {
@@ -484,7 +485,7 @@ impl Supervisor {
         for record in records {
             self.state.apply(record);
             supervision_metrics::count(record);
-            log_record(record);
+            record_log::log_record(record);
         }
         self.observed.on_applied(&self.state, records, self.now());
         self.publish_healing();
@@ -514,120 +515,5 @@ impl Supervisor {
         self.deps
             .outbox
             .enqueue_journaled(&key, position, bodies, &self.outbox_cursor);
-    }
-}
-
-fn log_record(record: &SupervisionRecord) {
-    match record {
-        SupervisionRecord::Unit { unit, record, .. } => match record {
-            UnitRecord::Commanded { .. }
-            | UnitRecord::CommandExpired { .. }
-            | UnitRecord::Forgotten { .. }
-            | UnitRecord::HoldSet { .. }
-            | UnitRecord::Released { .. }
-            | UnitRecord::LatchSeen(_)
-            | UnitRecord::Unlatched { .. } => log_command(unit, record),
-            _ => log_unit(unit, record),
-        },
-        SupervisionRecord::Service {
-            service,
-            record: ServiceRecord::Started { by, restarts, .. },
-            ..
-        } => tracing::info!(%service, started_by = by.as_str(), restarts, "service started"),
-        // The term and the healer log what they do.
-        SupervisionRecord::WriterChanged { .. } | SupervisionRecord::Service { .. } => {}
-        SupervisionRecord::ClockStepped { by_ms, .. } => {
-            tracing::warn!(by = format_step(*by_ms), "wall clock stepped");
-        }
-        SupervisionRecord::BlindnessBegan { reason, units, .. } => {
-            tracing::error!(reason, ?units, "units cannot be judged");
-        }
-        SupervisionRecord::BlindnessEnded { for_ms, missed, .. } => {
-            tracing::warn!(for_ms, ?missed, "every unit can be judged again");
-        }
-    }
-}
-
-fn log_unit(unit: &SubjectToken, record: &UnitRecord) {
-    match record {
-        UnitRecord::RestartScheduled(restart) => tracing::warn!(%unit, reason = %restart.reason,
-            attempt = restart.attempt, max_restarts = restart.max_restarts,
-            consecutive_failures = restart.consecutive_failures, delay_ms = restart.delay_ms,
-            last_error = restart.last_error, "restart scheduled"),
-        UnitRecord::StopIntended { reason, .. } => tracing::warn!(%unit, %reason, "stopping unit"),
-        UnitRecord::HangDetected { reason, .. } => {
-            tracing::warn!(%unit, %reason, "hang detected; unit is not restartable");
-        }
-        UnitRecord::Quarantined {
-            reason,
-            restarts,
-            consecutive_failures,
-            ..
-        } => tracing::error!(%unit, %reason, restarts, consecutive_failures,
-            "unit quarantined; manual intervention required"),
-        UnitRecord::RestartPolicyRead(policy) => tracing::info!(%unit,
-            auto_restart = policy.auto_restart, max_restarts = policy.max_restarts,
-            restart_delay_s = policy.restart_delay_s, dry_run = policy.dry_run,
-            fast_first = policy.fast_first, jitter = policy.jitter, "restart policy read"),
-        UnitRecord::RestartPolicyUnreadable { error, .. } => {
-            tracing::warn!(%unit, error, "invalid trader command line");
-        }
-        UnitRecord::Started { by, .. } => {
-            tracing::info!(%unit, started_by = by.as_str(), "unit running");
-        }
-        UnitRecord::UnitHealthy { after_ms, .. } => tracing::info!(%unit, after_ms, "unit healthy"),
-        UnitRecord::FailuresReset { healthy_ms } => {
-            tracing::info!(%unit, healthy_ms, "consecutive failures reset");
-        }
-        UnitRecord::Stopped { exit_code, by, .. } => {
-            tracing::info!(%unit, exit_code, by, "unit stopped by operator");
-        }
-        UnitRecord::Ended {
-            exit_code, reason, ..
-        } => tracing::info!(%unit, exit_code, reason = reason.describe(), "unit ended"),
-        UnitRecord::HealthCritical { for_ms, reason } => {
-            tracing::warn!(%unit, for_ms, reason, "unit health critical");
-        }
-        UnitRecord::HealthCriticalEnded => tracing::info!(%unit, "unit health no longer critical"),
-        UnitRecord::ContainerRemoved => tracing::info!(%unit, "container removed"),
-        UnitRecord::RemovalConfirmed => tracing::warn!(%unit, "no container followed the removal"),
-        UnitRecord::NotSupervised { reason, .. } => {
-            tracing::warn!(%unit, reason, "unit not supervised");
-        }
-        UnitRecord::StopFailed { error, .. } => {
-            tracing::error!(%unit, error, "unit cannot be stopped");
-        }
-        UnitRecord::DuplicateHeartbeats { boot, .. } => {
-            tracing::warn!(%unit, %boot, "two processes send heartbeats under one name");
-        }
-        UnitRecord::DecisionHalted => {
-            tracing::error!(%unit, "bug: decision does not come to rest; unit on hold");
-        }
-        // A start is logged as a Docker call. The log of a unit is not repeated.
-        _ => {}
-    }
-}
-
-fn log_command(unit: &SubjectToken, record: &UnitRecord) {
-    match record {
-        UnitRecord::Commanded {
-            command,
-            by,
-            is_deferred,
-        } => tracing::info!(%unit, command = command.as_str(), by, is_deferred,
-            "unit command accepted"),
-        UnitRecord::CommandExpired { command, by, .. } => {
-            tracing::warn!(%unit, command = command.as_str(), by, "unit command expired");
-        }
-        UnitRecord::Forgotten { by } => tracing::info!(%unit, by, "unit forgotten"),
-        UnitRecord::HoldSet { by, reason } => tracing::info!(%unit, by, reason, "unit on hold"),
-        UnitRecord::Released { by, restarts_reset } => {
-            tracing::info!(%unit, by, restarts_reset, "unit released");
-        }
-        UnitRecord::LatchSeen(latch) => tracing::info!(%unit, account = %latch.account,
-            latch_id = latch.id, "unit stopped by account latch"),
-        UnitRecord::Unlatched { latch, by, reason } => tracing::info!(%unit, latch_id = latch.id,
-            by, reason, "latch ended; unit may start"),
-        _ => {}
     }
 }

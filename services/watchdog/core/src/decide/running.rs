@@ -50,8 +50,8 @@ impl DecisionContext<'_> {
                 uptime_ms: heartbeat.uptime_ms,
                 interval_ms: heartbeat.interval_ms,
                 after_ms: self.unit.down_since.map(|since| {
-                    let span = self.now.clock.utc.since(since);
-                    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+                    let failed_for = self.observed_unit.failed_for(self.now.clock.mono);
+                    failed_for.unwrap_or_else(|| self.now.clock.utc.millis_since(since))
                 }),
             }),
         }
