@@ -20,8 +20,8 @@ use crate::identity::Identity;
 
 /// Time in which a process that runs answers at the start of another.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
-/// Shortest time between two answers.
-const ANSWER_INTERVAL: Duration = Duration::from_secs(1);
+/// Shortest time between two answers: a sender that announces itself all the time does not make this one send all the time.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(50);
 /// Difference of two ages below which the boot ids decide, in milliseconds: a message takes time.
 const SAME_AGE_MS: u64 = 1_000;
 
