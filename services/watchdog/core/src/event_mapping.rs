@@ -79,11 +79,11 @@ fn service_event(service: &SubjectToken, record: &ServiceRecord) -> Option<Event
             reason: reason.clone(),
             restarts: *heals,
         }),
+        // The creator of a container knows about it. The watchdog's own restart is followed by `Recovered`.
         ServiceRecord::HealsReset { .. }
         | ServiceRecord::HoldSet { .. }
-        | ServiceRecord::Released { .. } => None,
-        // The creator of a container knows about it. The watchdog's own restart is followed by `Recovered`.
-        ServiceRecord::Started {
+        | ServiceRecord::Released { .. }
+        | ServiceRecord::Started {
             by: StartedBy::NewContainer | StartedBy::Watchdog | StartedBy::AlreadyRunning,
             ..
         } => None,

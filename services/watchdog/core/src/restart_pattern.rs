@@ -34,7 +34,9 @@ pub fn describe(restarts: &[(Duration, RecentRestart)]) -> String {
         is_after_deployments(restarts).then(|| "each after a deployment".to_owned()),
     ];
     let clauses = patterns.into_iter().flatten();
-    clauses.map(|clause| format!(", {clause}")).collect()
+    clauses
+        .flat_map(|clause| [", ".to_owned(), clause])
+        .collect()
 }
 
 /// The interval between the restarts, rounded to a minute. `None` if the intervals differ.
