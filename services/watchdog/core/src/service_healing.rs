@@ -199,7 +199,7 @@ mod tests {
                 Some((4, None)),
                 NEXT,
                 7,
-                Some(HOUR - Duration::from_millis(1)),
+                Some(HOUR.saturating_sub(Duration::from_millis(1))),
                 None,
             ),
             (Some((4, None)), NEXT, 8, NOW, Some(Docker)),

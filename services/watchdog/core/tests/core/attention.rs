@@ -320,7 +320,7 @@ fn restarts_after_each_deployment_or_at_the_full_hour_are_reported_with_their_pa
     let mut hourly = Rig::running(RESTART_AT_ONCE);
     // From now to the next full hour, then hour by hour.
     let past = u64::try_from(hourly.now().clock.utc.0.rem_euclid(HOUR_MS)).unwrap();
-    hourly.pass_healthy(60 * MINUTE - Duration::from_millis(past));
+    hourly.pass_healthy((60 * MINUTE).saturating_sub(Duration::from_millis(past)));
     for _ in 0..12 {
         hourly.pass_healthy(60 * MINUTE);
         hourly.dies(1);
