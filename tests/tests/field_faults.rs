@@ -97,7 +97,9 @@ impl Fault {
         let (is_running, starts, events): (bool, usize, &'static [(&'static str, &'static str)]) =
             match self {
                 Self::StopSignal => (false, 0, &[("unit_stopped", "stopped by an operator")]),
-                Self::StopAndStart => (true, 1, &[("unit_stopped", "stopped by an operator")]),
+                Self::StopAndStart | Self::ScaledDownAndUp => {
+                    (true, 1, &[("unit_stopped", "stopped by an operator")])
+                }
                 Self::RenamedAndKilled => (
                     true,
                     1,
@@ -111,7 +113,6 @@ impl Fault {
                     (true, 1, &[("unit_restart_scheduled", "killed by SIGKILL")])
                 }
                 Self::LabelChanged => (true, 1, &[("unit_warning", "no new one followed")]),
-                Self::ScaledDownAndUp => (true, 1, &[("unit_stopped", "stopped by an operator")]),
                 Self::Removed => (false, 0, &[("unit_warning", "no new one followed")]),
                 Self::PortTaken => (
                     true,

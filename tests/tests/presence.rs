@@ -43,12 +43,13 @@ impl Instance {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "each test keeps the handle")]
     fn run(self) -> JoinHandle<Result<(), ExitError>> {
         tokio::spawn(self.watch.run(CancellationToken::new()))
     }
 }
 
-const AGE: Duration = Duration::from_secs(60);
+const AGE: Duration = Duration::from_mins(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn second_process_under_a_name_ends_with_71_and_the_first_continues() {

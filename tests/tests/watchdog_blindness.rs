@@ -221,8 +221,8 @@ async fn steps_of_the_clock_cause_no_blindness_and_no_wrong_restart() {
     tokio::time::sleep(SETTLE_TIME).await;
     assert!(!crashing.is_running());
     // What is stepped before the next tick is one step; later ones are reported together, ten minutes later.
-    let stepped = rig.wait_for_event("watchdog_clock_stepped").await;
-    let EventBody::WatchdogClockStepped { by_ms, .. } = stepped else {
+    let clock_event = rig.wait_for_event("watchdog_clock_stepped").await;
+    let EventBody::WatchdogClockStepped { by_ms, .. } = clock_event else {
         unreachable!()
     };
     assert!(by_ms <= -HOUR_MS, "{by_ms}");
