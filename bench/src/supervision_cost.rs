@@ -100,7 +100,7 @@ async fn freeze_at_once(rig: &WatchdogRig, units: &[Unit]) -> Vec<Duration> {
         });
         detections.collect::<Vec<Duration>>()
     };
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     let mut found = detections().await;
     while found.len() < units.len() && Instant::now() < deadline {
         sleep(Duration::from_secs(1)).await;

@@ -14,9 +14,10 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
+use watchdog_core::model::JournaledHealing;
 use watchdog_core::record::ServiceRecord;
 use watchdog_core::record::SupervisionRecord;
-use watchdog_core::service_healing::{Heal, HealLimiter, JournaledHealing, ObservedService};
+use watchdog_core::service_healing::{Heal, HealLimiter, ObservedService};
 
 use crate::decision_clock::DecisionClock;
 use crate::docker::{DockerClient, DockerError};

@@ -23,7 +23,8 @@ use self::layout::{Text, row};
 use self::service::service_text;
 use crate::command_hints::CommandHints;
 use crate::formatting::{
-    field, format_amount, format_percent, format_pnl, format_time, mode_label, trader_label,
+    field, format_after, format_amount, format_percent, format_pnl, format_time, mode_label,
+    trader_label,
 };
 use crate::model::Sender;
 
@@ -782,15 +783,6 @@ fn mode_of(unit: &SubjectToken) -> Option<protocol::ids::Mode> {
 fn join_symbols(symbols: &[SubjectToken]) -> String {
     let symbols: Vec<&str> = symbols.iter().map(SubjectToken::as_str).collect();
     symbols.join(", ")
-}
-
-/// Duration of a failure; milliseconds say nothing to a reader.
-fn format_after(ms: u64) -> String {
-    if ms < 1_000 {
-        "less than 1s".to_owned()
-    } else {
-        format_ms(ms)
-    }
 }
 
 const fn side_sign(side: PositionSide) -> &'static str {

@@ -8,12 +8,11 @@ use protocol::journal::JournalBatch;
 use protocol::time::UtcMs;
 
 use crate::container::Run;
-use crate::model::{Latch, StartedBy};
+use crate::model::{JournaledHealing, Latch, StartedBy};
 use crate::phase::UnitPhase;
 use crate::reason::QuarantineReason;
 use crate::record::ServiceRecord;
 use crate::record::{SupervisionRecord, UnitRecord};
-use crate::service_healing::JournaledHealing;
 use crate::unit::{Hold, Unit};
 
 /// Everything the journal says.

@@ -3,11 +3,10 @@
 use protocol::duration::format_ms;
 use protocol::event::EventBody;
 
-use super::format_after;
 use super::hints::service_consequence;
 use super::layout::{Text, row};
 use crate::command_hints::CommandHints;
-use crate::formatting::field;
+use crate::formatting::{field, format_after};
 
 /// `None` for an event about something else.
 pub(super) fn service_text(body: &EventBody, hints: CommandHints) -> Option<Text> {

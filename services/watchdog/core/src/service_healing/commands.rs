@@ -3,7 +3,7 @@
 use protocol::command::UnitCommand;
 use protocol::ids::SubjectToken;
 
-use super::MAX_HEALS;
+use super::limiter::MAX_HEALS;
 use crate::format::format_time;
 use crate::record::ServiceRecord;
 use crate::state::ServiceState;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use protocol::ids::SubjectToken;
 
-use super::ObservedService;
+use super::observed::ObservedService;
 use crate::container::{ContainerHealth, Run};
+use crate::model::JournaledHealing;
 use crate::record::ServiceRecord;
 
 /// Restarts in a row after which a service is quarantined.
@@ -16,19 +17,6 @@ pub const MAX_HEALS: u32 = 6;
 const MAX_DELAY: Duration = Duration::from_hours(1);
 /// A shorter healthy time never resets the restarts in a row.
 const MIN_HEALTHY_TIME: Duration = Duration::from_mins(10);
-
-/// What the journal says about the healing of one service.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct JournaledHealing {
-    /// Restarts of the hung service without a lasting health between them.
-    pub heals: u32,
-    /// Number of resets so far: another number means that the restarts in a row count from the journal again.
-    pub resets: u32,
-    /// The service is not restarted until an operator releases it.
-    pub is_quarantined: bool,
-    /// An operator holds the service.
-    pub is_held: bool,
-}
 
 /// What follows from the observation of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -164,7 +164,7 @@ fn start_lost_in_a_docker_outage_is_no_failure() {
     assert!(matches!(rig.phase(), UnitPhase::Running(_)));
 }
 
-/// An operator's stop is in progress when Docker or the whole host goes down: events of it are lost.
+/// An operator's stop is in progress when Docker or the whole host goes down: its events are lost.
 #[test]
 fn operators_stop_outlasts_an_outage_of_docker_the_host_or_the_watchdog() {
     for code in [0, 137, 143, 255] {
