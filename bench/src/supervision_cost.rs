@@ -2,13 +2,16 @@
 //! the processor time that it causes in dockerd (with the watchdog minus without it, in the same run). The containers
 //! are the tests' small fake units, because as many traders would need a larger machine.
 
+use std::process::Command;
 use std::time::Duration;
 
 use bearish_tests::watchdog::{Unit, WatchdogRig};
 use tokio::time::{Instant, sleep};
+use watchdog_core::record::{SupervisionRecord, UnitRecord};
 
 use crate::machine::{self, IdleTime};
 use crate::proc::{Memory, ProcessStats};
+use crate::stats::rank;
 
 /// File with the process id of dockerd.
 const PID_FILE: &str = "/var/run/docker.pid";
@@ -23,6 +26,8 @@ struct SupervisionCost {
     watchdog: f64,
     docker_alone: f64,
     docker: f64,
+    /// Times from the freeze of a fifth of the units, all at once, to the decision that each hangs.
+    detections: Vec<Duration>,
 }
 
 pub(crate) async fn measure(counts: &[u32], span: Duration) {
@@ -66,13 +71,43 @@ async fn measure_cost(count: u32, span: Duration) -> SupervisionCost {
     let watchdog = ProcessStats::of_process(rig.watchdog.pid());
     let (docker, own) = cpu_percent(&dockerd, Some(&watchdog), span).await;
     let memory = watchdog.memory();
+    let frozen = &units[..units.len().div_ceil(5)];
     SupervisionCost {
+        detections: freeze_at_once(&rig, frozen).await,
         units: count,
         memory,
         watchdog: own,
         docker_alone,
         docker,
     }
+}
+
+/// Freezes units at once; returns the time until the watchdog has decided that each one hangs, in ascending order.
+async fn freeze_at_once(rig: &WatchdogRig, units: &[Unit]) -> Vec<Duration> {
+    let pids: Vec<String> = units.iter().map(|unit| unit.pids()[0].clone()).collect();
+    let frozen_at = runtime::clock::now();
+    let mut freeze = Command::new("kill");
+    bearish_tests::docker::run_command(freeze.arg("-STOP").args(&pids));
+    let detections = || async {
+        let records = rig.records().await.into_iter();
+        let detections = records.filter_map(|record| match record {
+            SupervisionRecord::Unit {
+                at,
+                record: UnitRecord::StopIntended { .. },
+                ..
+            } => Some(at.since(frozen_at)),
+            _ => None,
+        });
+        detections.collect::<Vec<Duration>>()
+    };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let mut found = detections().await;
+    while found.len() < units.len() && Instant::now() < deadline {
+        sleep(Duration::from_secs(1)).await;
+        found = detections().await;
+    }
+    found.sort();
+    found
 }
 
 /// Percent of a core that dockerd and the other process use during `span`; 0 without another process.
@@ -107,4 +142,12 @@ fn print(cost: &SupervisionCost) {
         cost.docker,
         cost.docker - cost.docker_alone,
     );
+    if !cost.detections.is_empty() {
+        println!(
+            "  SIGSTOP of {} at once to the decision: p50 {:.1?}, p99 {:.1?}",
+            cost.detections.len(),
+            rank(&cost.detections, 50),
+            rank(&cost.detections, 99)
+        );
+    }
 }

@@ -1,7 +1,12 @@
 //! The real watchdog with fake units on a real Docker daemon: small containers that send heartbeats, hang and exit
 //! on a test's command. Entry point: [`WatchdogRig`].
 
+mod container_events;
+mod frozen;
 mod image;
+
+pub use container_events::ContainerEvents;
+pub use frozen::FrozenContainer;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -216,6 +221,22 @@ impl WatchdogRig {
         (text, code)
     }
 
+    /// Stops containers at once, as `docker compose stop` does: these units and the watchdog's container.
+    pub fn stop_together_with_watchdog(&self, units: &[&Unit]) {
+        let watchdog = format!("{}-watchdog-1", self.project);
+        let units = units.iter().map(|unit| unit.container_name());
+        let address = self.daemon.as_ref().map(DockerDaemon::address);
+        let mut stop = docker_command(address.as_deref());
+        run_command(stop.args(["stop", &watchdog]).args(units));
+    }
+
+    /// Starts the watchdog's container, which was stopped.
+    pub fn start_watchdog_container(&self) {
+        let address = self.daemon.as_ref().map(DockerDaemon::address);
+        let watchdog = format!("{}-watchdog-1", self.project);
+        run_command(docker_command(address.as_deref()).args(["start", &watchdog]));
+    }
+
     /// Runs `watchdog` with these arguments; returns its output and exit code.
     pub async fn run_command(&self, arguments: &[&str]) -> (String, i32) {
         let mut command = watchdog_command(&self.nats, &self.project, "cli", self.docker_host());
@@ -248,6 +269,7 @@ impl WatchdogRig {
             container: format!("{}-trader-paper-{number}", self.project),
             options: options.chain(env).collect(),
             flags: flags.split_whitespace().map(str::to_owned).collect(),
+            network: "host".to_owned(),
         }
     }
 
@@ -261,6 +283,7 @@ impl WatchdogRig {
             name: format!("{service}-1"),
             options: self.label_options("heal", service, 1).collect(),
             flags: Vec::new(),
+            network: "host".to_owned(),
             container: container.clone(),
         }
         .env(&format!("SERVICE={container}"))
@@ -389,9 +412,17 @@ pub struct UnitSetup {
     container: String,
     options: Vec<String>,
     flags: Vec<String>,
+    network: String,
 }
 
 impl UnitSetup {
+    /// Attaches the container to this network, in which it does not reach the bus.
+    #[must_use]
+    pub fn in_network(mut self, network: &str) -> Self {
+        network.clone_into(&mut self.network);
+        self
+    }
+
     /// Adds an option of `docker create`.
     #[must_use]
     pub fn with_option(mut self, option: &str, value: &str) -> Self {
@@ -411,7 +442,13 @@ impl UnitSetup {
             fake_unit_image();
         }
         let mut create = docker_command(self.docker_host.as_deref());
-        create.args(["create", "--network", "host", "--name", &self.container]);
+        create.args([
+            "create",
+            "--network",
+            &self.network,
+            "--name",
+            &self.container,
+        ]);
         create.args(&self.options).arg(self.image).args(&self.flags);
         run_command(&mut create);
         run_command(docker_command(self.docker_host.as_deref()).args(["start", &self.container]));
@@ -432,7 +469,8 @@ pub struct Unit {
 }
 
 impl Unit {
-    fn run_docker(&self, arguments: &[&str]) -> String {
+    /// Runs the `docker` command with these arguments; returns its standard output.
+    pub fn run_docker(&self, arguments: &[&str]) -> String {
         run_command(docker_command(self.docker_host.as_deref()).args(arguments))
     }
 
@@ -445,6 +483,18 @@ impl Unit {
     pub fn kill_process(&self) {
         let pid = self.docker_state()["Pid"].to_string();
         run_command(Command::new("sh").args(["-c", &format!("kill -s KILL {pid}")]));
+    }
+
+    /// Renames the container, or names it back.
+    pub fn rename(&self, from: &str, to: &str) {
+        self.run_docker(&["rename", from, to]);
+    }
+
+    /// Removes the container, as `docker compose up --force-recreate` does, and starts this one in its place.
+    pub fn replace_by(&self, setup: UnitSetup) {
+        self.run_docker(&["rm", "-f", &self.container]);
+        // It has the same name: `self` removes it.
+        std::mem::forget(setup.start());
     }
 
     /// Ids of the unit's process and of the shim that Docker asks about it.

@@ -20,7 +20,7 @@ use runtime::journal::Journal;
 use runtime::streams;
 
 /// Of the mode in question; `@` is the mode.
-const TRADER_SUBJECTS: [&str; 20] = [
+const TRADER_SUBJECTS: [&str; 21] = [
     "heartbeat.v1.trader.@.p.h.t",
     "event.v1.trader.@.p.h.t.info.trader_started",
     "report.v1.book.@.venue.account.S",
@@ -36,6 +36,7 @@ const TRADER_SUBJECTS: [&str; 20] = [
     "snapshot.v1.book.@.venue.account.S",
     "lease.v1.book.@.venue.account.S",
     "lease.v1.member.@.venue.account.p.h.t",
+    "presence.v1.trader.@.p.h.t",
     "bus.API.DIRECT.GET.JOURNAL.journal.v1.book.@.venue.account.S",
     "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.book.@.venue.account.S",
     "bus.API.CONSUMER.CREATE.JOURNAL.c.journal.v1.account_command.@.venue.account",
@@ -108,7 +109,12 @@ async fn trader_may_use_the_subjects_of_its_own_mode_only() {
         assert_may_not_publish(&bare, who, of_mode.map(|s| s.replace('@', other))).await;
         assert_may_not_publish(&bare, who, FORBIDDEN_SUBJECTS.map(str::to_owned)).await;
         let inbox = format!("_INBOX_{who}.x");
-        assert!(bare.may_subscribe(&inbox).await, "{who} needs {inbox}");
+        let presence = format!("presence.v1.trader.{own}.p.h.t");
+        for subject in [inbox, presence] {
+            assert!(bare.may_subscribe(&subject).await, "{who} needs {subject}");
+        }
+        let presence = format!("presence.v1.trader.{other}.p.h.t");
+        assert!(!bare.may_subscribe(&presence).await, "{who}: {presence}");
         for subject in [
             ">",
             "journal.v1.>",

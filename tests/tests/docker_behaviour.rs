@@ -131,6 +131,10 @@ impl Drop for TestContainer {
 }
 
 /// Current time in the format of `docker events`, which uses this machine's clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Docker's own clock, to the nanosecond"
+)]
 fn docker_time() -> String {
     let now = std::time::SystemTime::now();
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -233,3 +233,76 @@ async fn docker_restart_brings_back_what_ran_whenever_the_watchdog_is_killed() {
         run_cell(fault, WatchdogFault::InContainer).await;
     }
 }
+
+/// What an operator stops before the fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OperatorStop {
+    /// One unit. The fault follows at once.
+    OneUnit,
+    /// Every unit and the watchdog, as `docker compose stop` does.
+    Everything,
+}
+
+/// The operator stops units, then Docker or the host goes down and comes back, or only the watchdog is started again:
+/// what was stopped stays down, and what ran comes up.
+async fn run_stop_cell(stop: OperatorStop, fault: Option<DaemonFault>) {
+    if let Some(reason) = docker_daemon::unavailable_reason() {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let what = format!("{stop:?}, then {fault:?}");
+    let mut rig = WatchdogRig::start_on_daemon(DockerDaemon::start().await).await;
+    rig.move_watchdog_into_container().await;
+    let [stopped, other] = [1, 2].map(|number| rig.unit_setup(number, SLOW_RESTART_FLAGS).start());
+    for unit in [&stopped, &other] {
+        rig.wait_until_healthy(unit).await;
+    }
+    let before = [&stopped, &other].map(Unit::started_at);
+    match stop {
+        OperatorStop::OneUnit => stopped.run_docker_verb("stop"),
+        OperatorStop::Everything => rig.stop_together_with_watchdog(&[&stopped, &other]),
+    }
+    match fault {
+        Some(fault) => inject_fault(&mut rig, fault, WatchdogFault::InContainer).await,
+        None => rig.start_watchdog_container(),
+    }
+    let is_stopped = |phase: &UnitPhase| matches!(phase, UnitPhase::Stopped { .. });
+    rig.wait_for_phase(&stopped, "stopped", is_stopped).await;
+    if stop == OperatorStop::Everything {
+        rig.wait_for_phase(&other, "stopped", is_stopped).await;
+    } else if fault.is_some() {
+        other.wait_until_started_after(&before[1]).await;
+    }
+    tokio::time::sleep(SETTLE_TIME).await;
+    assert_eq!(stopped.started_at(), before[0], "{what}");
+    assert!(!stopped.is_running(), "{what}");
+    if stop == OperatorStop::Everything {
+        assert_eq!(other.started_at(), before[1], "{what}");
+        // The operator starts some: the others stay down.
+        stopped.run_docker_verb("start");
+        rig.wait_until_healthy(&stopped).await;
+        tokio::time::sleep(SETTLE_TIME).await;
+        assert!(stopped.is_running() && !other.is_running(), "{what}");
+    }
+    eprintln!("{what}: passed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_the_operator_stopped_stays_down_after_a_power_loss() {
+    run_stop_cell(OperatorStop::Everything, Some(DaemonFault::PowerLoss)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "minutes: each stop with each way down"]
+async fn docker_restart_brings_back_nothing_that_the_operator_stopped() {
+    for stop in [OperatorStop::OneUnit, OperatorStop::Everything] {
+        for fault in [
+            None,
+            Some(DaemonFault::Stopped),
+            Some(DaemonFault::Killed),
+            Some(DaemonFault::PowerLoss),
+        ] {
+            run_stop_cell(stop, fault).await;
+        }
+    }
+}

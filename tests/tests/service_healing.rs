@@ -145,6 +145,35 @@ async fn waiting_paused_or_unlabelled_service_is_not_restarted() {
     assert_eq!(rig.stored_events().await, []);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn held_service_is_left_alone_until_its_release() {
+    let mut rig = rig().await;
+    let service = rig
+        .service_setup("exchange")
+        .with_option("--stop-timeout", "1")
+        .start();
+    wait_for_health(&service, "healthy").await;
+    rig.replace_watchdog_with_env(MIN_HEAL_INTERVAL);
+    wait_for_run(&rig, &service, StartedBy::NewContainer).await;
+    let hold = ["hold", &service.name, "--reason", "repair"];
+    let (text, code) = rig.run_command(&hold).await;
+    assert_eq!(code, 0, "{text}");
+    let before = service.started_at();
+    service.signal("STOP");
+    wait_for_health(&service, "unhealthy").await;
+    service.assert_stays(true, OBSERVATION_TIME).await;
+    for command in ["status", "explain"] {
+        let arguments = [command, &service.name];
+        let arguments = &arguments[..if command == "status" { 1 } else { 2 }];
+        let (text, code) = rig.run_command(arguments).await;
+        assert_eq!(code, 0, "{text}");
+        assert!(text.contains("on hold by operator (repair)"), "{text}");
+    }
+    let (text, code) = rig.run_command(&["release", &service.name]).await;
+    assert_eq!(code, 0, "{text}");
+    service.wait_until_started_after(&before).await;
+}
+
 /// A service that hangs again right after its start is restarted after the minimum interval, also by a new watchdog.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_restarts_keep_the_minimum_interval_across_watchdogs() {

@@ -143,7 +143,9 @@ async fn start_fake_watchdog(bus: Bus) -> (Arc<Mutex<Vec<UnitCommandRequest>>>, 
                 data: (verb == "status").then(|| {
                     json!(UnitStatuses {
                         units: units(),
-                        blindness: None
+                        blindness: None,
+                        services: Vec::new(),
+                        clock_step: None,
                     })
                 }),
             };

@@ -12,7 +12,7 @@ use bearish_tests::docker::run_command;
 use bearish_tests::nats::Role;
 use bearish_tests::socket_guard::SocketGuard;
 use bearish_tests::wait::eventually;
-use bearish_tests::watchdog::{Unit, WatchdogRig};
+use bearish_tests::watchdog::{FrozenContainer, Unit, WatchdogRig};
 use protocol::event::EventBody;
 use protocol::heartbeat::Heartbeat;
 use protocol::ids::{ProcessRole, SubjectToken};
@@ -30,28 +30,6 @@ const REPORT_DEADLINE: Duration = Duration::from_mins(1);
 const SETTLE_TIME: Duration = Duration::from_secs(6);
 const HOUR_MS: i64 = 3_600_000;
 
-/// Continues frozen processes, also if the test fails: they would outlive it.
-struct Frozen([String; 2]);
-
-impl Frozen {
-    /// Freezes the process of a unit and its shim: Docker can neither kill nor describe the container.
-    fn new(unit: &Unit) -> Self {
-        let [process, shim] = unit.pids();
-        for pid in [&shim, &process] {
-            run_command(Command::new("kill").args(["-STOP", pid]));
-        }
-        Self([shim, process])
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        for pid in &self.0 {
-            let _ = Command::new("kill").args(["-CONT", pid]).status();
-        }
-    }
-}
-
 /// The newest heartbeat of the watchdog.
 async fn watchdog_heartbeat(rig: &WatchdogRig) -> Option<Heartbeat> {
     let instance: SubjectToken = format!("{}-watchdog-1", rig.project).parse().unwrap();
@@ -68,7 +46,7 @@ async fn container_that_cannot_be_killed_blinds_the_watchdog_for_no_other_unit()
     let other = rig.unit_setup(2, RESTART_AT_ONCE_FLAGS).start();
     rig.wait_until_healthy(&stuck).await;
     rig.wait_until_healthy(&other).await;
-    let frozen = Frozen::new(&stuck);
+    let frozen = FrozenContainer::new(&stuck);
     rig.watchdog.wait_for_log("docker call started").await;
     // The watchdog's own call holds the container now.
     tokio::time::sleep(SETTLE_TIME).await;
@@ -243,6 +221,15 @@ async fn steps_of_the_clock_cause_no_blindness_and_no_wrong_restart() {
     rig.wait_for_phase(&crashing, "stopped", stopped).await;
     tokio::time::sleep(SETTLE_TIME).await;
     assert!(!crashing.is_running());
+    // What is stepped before the next tick is one step; later ones are reported together, ten minutes later.
+    let clock_event = rig.wait_for_event("watchdog_clock_stepped").await;
+    let EventBody::WatchdogClockStepped { by_ms, .. } = clock_event else {
+        unreachable!()
+    };
+    assert!(by_ms <= -HOUR_MS, "{by_ms}");
+    let (text, code) = rig.run_command(&["status"]).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("was stepped by -"), "{text}");
     assert_eq!(steady.started_at(), steady_start);
     assert_eq!(rig.watchdog.count_logs("docker unavailable"), 0);
 }

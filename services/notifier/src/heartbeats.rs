@@ -25,23 +25,28 @@ pub async fn watchdog_heartbeats(bus: &Bus) -> Result<Vec<(SubjectToken, Heartbe
     read_heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await
 }
 
-/// Newest heartbeat of all watchdogs; `None` without one within a day.
+/// Newest heartbeat of each watchdog, in the order in which the bus stored them. Empty without one within a day.
 ///
 /// # Errors
 /// One line if the bus does not answer.
-pub async fn newest_watchdog_heartbeat(bus: &Bus) -> Result<Option<WatchdogHeartbeat>, String> {
-    let beats = read_heartbeats(bus, filter::WATCHDOG_HEARTBEATS).await?;
-    let newest = beats
-        .into_iter()
-        .map(|(_, beat)| beat)
-        .max_by_key(|beat| beat.at);
-    Ok(newest.map(|beat| WatchdogHeartbeat {
+pub async fn ordered_watchdog_heartbeats(bus: &Bus) -> Result<Vec<WatchdogHeartbeat>, String> {
+    let subjects = bus
+        .subjects(streams::HEARTBEATS, filter::WATCHDOG_HEARTBEATS)
+        .await?;
+    let mut found: Vec<(u64, Heartbeat)> = Vec::new();
+    for subject in subjects {
+        let message = bus.latest_message(streams::HEARTBEATS, &subject).await?;
+        found.extend(message.and_then(|message| Some((message.seq, message.json()?))));
+    }
+    found.sort_by_key(|(seq, _)| *seq);
+    let heartbeats = found.into_iter().map(|(_, beat)| WatchdogHeartbeat {
         boot: beat.boot,
         seq: beat.seq,
         phase: beat.phase,
         at: beat.at,
         blindness: beat.blindness,
-    }))
+    });
+    Ok(heartbeats.collect())
 }
 
 /// Projects and hosts whose watchdog has published a heartbeat within a day.

@@ -48,16 +48,16 @@ pub enum UnitCommand {
         /// Unit: service and number, e.g. `trader-paper-1`.
         unit: SubjectToken,
     },
-    /// Puts a unit on hold: the watchdog only watches the unit until its release.
+    /// Puts a unit or a service on hold: the watchdog only watches it until its release.
     Hold {
-        /// Unit: service and number, e.g. `trader-paper-1`.
+        /// Unit or service, each with its number, e.g. `trader-paper-1` or `nats-1`.
         unit: SubjectToken,
         /// Reason the operator gave.
         reason: String,
     },
     /// Ends a hold or a quarantine and resets the consecutive failures.
     Release {
-        /// Unit: service and number, e.g. `trader-paper-1`.
+        /// Unit or service, each with its number, e.g. `trader-paper-1` or `nats-1`.
         unit: SubjectToken,
         /// Whether the restarts of the unit are reset too.
         reset_restarts: bool,
@@ -173,6 +173,19 @@ pub struct UnitHold {
     pub reason: String,
 }
 
+/// A Compose service that an operator holds, or that is quarantined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Service and number, such as `nats-1`.
+    pub service: SubjectToken,
+    /// Whether the watchdog has given up restarting it.
+    pub is_quarantined: bool,
+    /// The hold on the service; `None` without one.
+    pub hold: Option<UnitHold>,
+    /// Restarts of the hung service in a row.
+    pub restarts: u32,
+}
+
 /// Data of the reply to `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitStatuses {
@@ -181,6 +194,12 @@ pub struct UnitStatuses {
     /// Why units cannot be judged now, in one line; `None` if all can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blindness: Option<String>,
+    /// Services that are not restarted when they hang.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceStatus>,
+    /// The last step of the host's wall clock that the watchdog has seen, in one line; `None` without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_step: Option<String>,
 }
 
 /// Reply to a command.

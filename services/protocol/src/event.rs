@@ -432,6 +432,15 @@ pub enum EventBody {
         /// What is known about the start, in one line.
         started_by: String,
     },
+    /// Restarts in a row did not help a Compose service: it is not restarted until an operator releases it.
+    ServiceQuarantined {
+        /// Service and number, such as `nats-1`.
+        service: String,
+        /// What failed, in one line.
+        reason: String,
+        /// Restarts in a row.
+        restarts: u32,
+    },
     /// A watchdog has started to supervise a project on a host.
     WatchdogStarted {
         /// Compose project that the watchdog supervises.
@@ -447,6 +456,13 @@ pub enum EventBody {
         for_ms: u64,
         /// What happened to units meanwhile, one line each.
         missed: Vec<String>,
+    },
+    /// The wall clock of a host was stepped, or the host was suspended. The watchdog's decisions do not depend on it.
+    WatchdogClockStepped {
+        /// Host whose clock was stepped.
+        host: SubjectToken,
+        /// Size of the step in milliseconds; negative if the clock was set back.
+        by_ms: i64,
     },
     /// A unit exited or hung, and its restart is scheduled.
     UnitRestartScheduled {
@@ -608,8 +624,10 @@ impl EventBody {
             Self::ServiceRestartScheduled { .. } => "service_restart_scheduled",
             Self::ServiceRecovered { .. } => "service_recovered",
             Self::ServiceStarted { .. } => "service_started",
+            Self::ServiceQuarantined { .. } => "service_quarantined",
             Self::WatchdogStarted { .. } => "watchdog_started",
             Self::WatchdogBlindnessEnded { .. } => "watchdog_blindness_ended",
+            Self::WatchdogClockStepped { .. } => "watchdog_clock_stepped",
             Self::UnitRestartScheduled { .. } => "unit_restart_scheduled",
             Self::UnitCycleFinished { .. } => "unit_cycle_finished",
             Self::UnitRecovered { .. } => "unit_recovered",
@@ -632,6 +650,7 @@ impl EventBody {
             | Self::PositionUnprotected { .. }
             | Self::UnitQuarantined { .. }
             | Self::UnitStopFailed { .. }
+            | Self::ServiceQuarantined { .. }
             | Self::AccountLatched { .. }
             | Self::AccountStillOpen { .. } => Severity::Critical,
             Self::BookLost { .. }
@@ -650,6 +669,7 @@ impl EventBody {
             | Self::UnitRestartSkipped { .. }
             | Self::UnitHealthCritical { .. }
             | Self::UnitWarning { .. }
+            | Self::WatchdogClockStepped { .. }
             | Self::UnauthorizedCommand { .. } => Severity::Warning,
             Self::TraderStarted { .. }
             | Self::TraderStopped { .. }

@@ -195,6 +195,11 @@ one_of_every_kind! {
         service: text("nats-1"),
         started_by: text("started by an operator, or with the Docker daemon"),
     }
+    ServiceQuarantined {
+        service: text("nats-1"),
+        reason: text("hung: the health check failed (exit 1)"),
+        restarts: 6,
+    }
     WatchdogStarted {
         project: "bearish-alpha".parse()?,
         host: "local".parse()?,
@@ -203,6 +208,10 @@ one_of_every_kind! {
     WatchdogBlindnessEnded {
         for_ms: 185_000,
         missed: vec![text("trader-paper-1 has ended (exit 137)")],
+    }
+    WatchdogClockStepped {
+        host: "local".parse()?,
+        by_ms: -3_600_000,
     }
     UnitRestartScheduled {
         unit: unit()?,

@@ -106,6 +106,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Both modes.
+    pub const ALL: [Self; 2] = [Self::Paper, Self::Live];
+
     /// Name in subjects and keys.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -15,6 +15,7 @@ pub mod host_command;
 pub mod ids;
 pub mod journal;
 pub mod lease;
+pub mod presence;
 pub mod redact;
 pub mod report;
 pub mod subject;

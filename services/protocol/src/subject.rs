@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::event::Severity;
-use crate::ids::{AccountKey, BookKey, HostKey, ProcessKey, SubjectToken};
+use crate::ids::{AccountKey, BookKey, HostKey, Mode, ProcessKey, SubjectToken};
 
 /// A subject of one message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -46,6 +46,15 @@ pub enum Subject {
     MemberLease {
         /// Account whose books are shared.
         account: AccountKey,
+        /// Project and host of the trader.
+        host: HostKey,
+        /// Instance of the trader.
+        instance: SubjectToken,
+    },
+    /// `presence.v1.trader.<mode>.<project>.<host>.<instance>`: a trader that runs under this name.
+    TraderPresence {
+        /// Mode of the trader.
+        mode: Mode,
         /// Project and host of the trader.
         host: HostKey,
         /// Instance of the trader.
@@ -95,6 +104,7 @@ impl Subject {
             ("lease", "account") => key.parse().ok().map(Self::AccountLease),
             ("report", "account") => key.parse().ok().map(Self::AccountReport),
             ("lease", "member") => parse_member(key),
+            ("presence", "trader") => parse_presence(key),
             ("journal", "watchdog") => key.parse().ok().map(Self::WatchdogJournal),
             ("lease", "watchdog") => key.parse().ok().map(Self::WatchdogLease),
             ("command", "watchdog") => {
@@ -138,6 +148,17 @@ fn parse_member(text: &str) -> Option<Subject> {
     })
 }
 
+/// Parses `<mode>.<project>.<host>.<instance>`; `None` if the text has another form.
+fn parse_presence(text: &str) -> Option<Subject> {
+    let (mode, rest) = text.split_once('.')?;
+    let (host, instance) = rest.rsplit_once('.')?;
+    Some(Subject::TraderPresence {
+        mode: Mode::ALL.into_iter().find(|known| known.as_str() == mode)?,
+        host: host.parse().ok()?,
+        instance: instance.parse().ok()?,
+    })
+}
+
 fn parse_token(text: &str) -> Option<Cow<'static, str>> {
     let token: SubjectToken = text.parse().ok()?;
     Some(Cow::Owned(token.into()))
@@ -169,6 +190,11 @@ impl fmt::Display for Subject {
                 host,
                 instance,
             } => write!(f, "lease.v1.member.{account}.{host}.{instance}"),
+            Self::TraderPresence {
+                mode,
+                host,
+                instance,
+            } => write!(f, "presence.v1.trader.{mode}.{host}.{instance}"),
             Self::WatchdogJournal(host) => write!(f, "journal.v1.watchdog.{host}"),
             Self::WatchdogLease(host) => write!(f, "lease.v1.watchdog.{host}"),
             Self::WatchdogCommand { host, verb } => write!(f, "command.v1.watchdog.{host}.{verb}"),
@@ -255,7 +281,7 @@ pub mod filter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{Mode, ProcessRole};
+    use crate::ids::{Mode, ProcessRole, Service};
 
     fn account() -> AccountKey {
         AccountKey {
@@ -303,9 +329,17 @@ mod tests {
                 Subject::MemberLease {
                     account: account(),
                     host: host(),
-                    instance,
+                    instance: instance.clone(),
                 },
                 "lease.v1.member.paper.binance-usdm.a1b2.bearish-alpha.local.trader-paper-1",
+            ),
+            (
+                Subject::TraderPresence {
+                    mode: Mode::Paper,
+                    host: host(),
+                    instance,
+                },
+                "presence.v1.trader.paper.bearish-alpha.local.trader-paper-1",
             ),
             (
                 Subject::WatchdogJournal(host()),
@@ -376,6 +410,7 @@ mod tests {
     const fn assert_listed(subject: &Subject) {
         match subject {
             Subject::Heartbeat(_)
+            | Subject::TraderPresence { .. }
             | Subject::Event { .. }
             | Subject::BookJournal(_)
             | Subject::BookLease(_)

@@ -90,9 +90,15 @@ fn golden_file(body: &EventBody) -> &'static str {
         }
         EventBody::ServiceRecovered { .. } => include_str!("golden/event_service_recovered.json"),
         EventBody::ServiceStarted { .. } => include_str!("golden/event_service_started.json"),
+        EventBody::ServiceQuarantined { .. } => {
+            include_str!("golden/event_service_quarantined.json")
+        }
         EventBody::WatchdogStarted { .. } => include_str!("golden/event_watchdog_started.json"),
         EventBody::WatchdogBlindnessEnded { .. } => {
             include_str!("golden/event_watchdog_blindness_ended.json")
+        }
+        EventBody::WatchdogClockStepped { .. } => {
+            include_str!("golden/event_watchdog_clock_stepped.json")
         }
         EventBody::UnitRestartScheduled { .. } => {
             include_str!("golden/event_unit_restart_scheduled.json")

@@ -8,6 +8,10 @@ use crate::failpoint;
 
 /// Wall-clock time now, UTC.
 pub fn now() -> UtcMs {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the wall clock"
+    )]
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -1,6 +1,7 @@
 //! Leader election among the processes of one service: the holder of a lease acts, the others stand by. The lease keeps
 //! order; the journal's fence keeps two processes from acting at once.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use protocol::exit_code::ExitCode;
@@ -49,12 +50,32 @@ impl From<ReplayError> for TermEnd {
     }
 }
 
+/// Sights of another process that holds the lease. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct LeaderSightings(Arc<Mutex<Option<Instant>>>);
+
+impl LeaderSightings {
+    /// Whether another process was seen to hold the lease within this time.
+    pub fn has_seen_within(&self, age: Duration) -> bool {
+        self.locked().is_some_and(|seen| seen.elapsed() <= age)
+    }
+
+    fn set(&self, seen: Option<Instant>) {
+        *self.locked() = seen;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// One lease under which only one process acts at a time.
 pub struct LeaderElection {
     bus: Bus,
     subject: String,
     me: Holder,
     tracker: LeaseTracker,
+    sightings: LeaderSightings,
 }
 
 impl LeaderElection {
@@ -68,7 +89,15 @@ impl LeaderElection {
                 boot: identity.boot.clone(),
             },
             tracker: LeaseTracker::default(),
+            sightings: LeaderSightings::default(),
         }
+    }
+
+    /// Notes in `sightings` whenever another process is seen to hold the lease.
+    #[must_use]
+    pub fn with_sightings(mut self, sightings: LeaderSightings) -> Self {
+        self.sightings = sightings;
+        self
     }
 
     /// Stands by and serves terms as leader until `shutdown`. A process that loses the lease or the journal stands by again,
@@ -119,8 +148,12 @@ impl LeaderElection {
         loop {
             component.record_iteration();
             match self.try_acquire().await {
-                Ok(None) => return,
+                Ok(None) => {
+                    self.sightings.set(None);
+                    return;
+                }
                 Ok(Some(holder)) => {
+                    self.sightings.set(Some(Instant::now()));
                     if waits_for.as_ref() != Some(&holder) {
                         tracing::info!(holder = %holder.instance, "standing by");
                         waits_for = Some(holder);

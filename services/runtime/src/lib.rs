@@ -19,6 +19,7 @@ mod log_file;
 pub mod logging;
 pub mod metrics;
 pub mod outbox;
+pub mod presence;
 pub mod process;
 pub mod report_publisher;
 pub mod secrets;

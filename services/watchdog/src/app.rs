@@ -13,14 +13,14 @@ use runtime::bus::Bus;
 use runtime::components::ProcessStatus;
 use runtime::health::check::{self, HealthFailure, HealthResult, HealthServer};
 use runtime::heartbeat::HeartbeatPublisher;
-use runtime::leader_election::{LeaderElection, TermEnd};
+use runtime::leader_election::{LeaderElection, LeaderSightings, TermEnd};
 use runtime::logging::{self, Logging};
 use runtime::metrics::{Metrics, ProcessInfo};
 use runtime::process::ExitError;
 use runtime::shutdown::Shutdown;
 use runtime::stdout::OutputArgs;
 use runtime::{clock, hang_detector, outbox, streams};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -103,7 +103,14 @@ async fn start(
     tracing::info!(instance = %identity.instance, boot = %identity.boot, %project,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let docker = DockerClient::new(connection.docker, project.clone());
-    let (healer, healer_handle) = ServiceHealer::new(docker.clone(), settings.heal_min_interval());
+    let healing = watch::Sender::default();
+    let leader_sightings = LeaderSightings::default();
+    let (healer, healer_handle) = ServiceHealer::new(
+        docker.clone(),
+        settings.heal_min_interval(),
+        healing.subscribe(),
+        leader_sightings.clone(),
+    );
     background
         .tasks
         .spawn(healer.run(background.shutdown.clone()));
@@ -126,6 +133,8 @@ async fn start(
         progress: Arc::new(ProcessStatus::default()),
         blindness: Arc::default(),
         healer: Arc::new(Mutex::new(healer_handle)),
+        healing,
+        leader_sightings,
     })
 }
 
@@ -199,7 +208,8 @@ async fn supervise(
 ) -> Result<ExitCode, ExitError> {
     start_status_tasks(&deps, settings, &mut background).await?;
     let lease = Subject::WatchdogLease(deps.identity.host.clone());
-    let election = LeaderElection::new(deps.bus.clone(), &lease, &deps.identity);
+    let election = LeaderElection::new(deps.bus.clone(), &lease, &deps.identity)
+        .with_sightings(deps.leader_sightings.clone());
     let component = deps.progress.component(COMPONENT);
     hang_detector::exit_when_hung(&component)?;
     let standing_by = || {

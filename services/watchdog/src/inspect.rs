@@ -1,6 +1,7 @@
 //! Inspected containers, reduced to what the core needs.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as DockerStatus,
@@ -112,7 +113,7 @@ pub fn parse_service(found: ContainerInspectResponse) -> Option<ObservedService>
     let started_at = state.started_at.clone().unwrap_or_default();
     Some(ObservedService {
         name: name.parse().ok()?,
-        start_time: parse_time(&started_at),
+        checked_age: checked_age(&state, parse_time(&started_at)),
         restarts: found
             .restart_count
             .map_or(0, |count| count.max(0).unsigned_abs()),
@@ -143,6 +144,20 @@ fn container_health(state: &ContainerState) -> ContainerHealth {
         }
         _ => ContainerHealth::Unknown,
     }
+}
+
+/// Age of the run at its last health check, by Docker's clock. Zero without a check, or if the clock was set back since.
+fn checked_age(state: &ContainerState, started_at: UtcMs) -> Duration {
+    let health = state.health.as_ref();
+    let checks = health.and_then(|health| health.log.as_ref());
+    let last = checks.and_then(|checks| check_end(checks.last()?));
+    last.map_or(Duration::ZERO, |end| end.since(started_at))
+}
+
+/// End of a health check. Read from the JSON: its type in the client depends on features that other crates enable.
+fn check_end(check: &HealthcheckResult) -> Option<UtcMs> {
+    let check = serde_json::to_value(check).ok()?;
+    check["End"].as_str().map(parse_time)
 }
 
 /// Docker's own text belongs to exit code -1 only; of another check it is what the check printed.
@@ -377,13 +392,17 @@ mod tests {
             let state = r#""Status":"running","Running":true,"StartedAt":"1970-01-01T00:00:01Z""#;
             service(&format!("{{{state},\"Health\":{health}}}")).unwrap()
         };
-        let checks = r#"[{"ExitCode":69},{"ExitCode":0},{"ExitCode":70},{"ExitCode":-1}]"#;
+        let checks = r#"[{"ExitCode":69},{"ExitCode":0},{"ExitCode":70},
+            {"ExitCode":-1,"End":"1970-01-01T00:00:10Z"}]"#;
         let unwell = running(&format!(r#"{{"Status":"unhealthy","Log":{checks}}}"#));
         assert_eq!(
             unwell.health,
             ContainerHealth::Unhealthy(checks_of(&[70, -1]))
         );
-        assert_eq!((unwell.start_time, unwell.grace_ms), (UtcMs(1_000), 3_000));
+        assert_eq!(
+            (unwell.checked_age, unwell.grace_ms),
+            (Duration::from_secs(9), 3_000)
+        );
         assert_eq!(unwell.name.as_str(), "trader-paper-2");
         let well = running(&format!(r#"{{"Status":"healthy","Log":{checks}}}"#));
         assert_eq!(well.health, ContainerHealth::Healthy);

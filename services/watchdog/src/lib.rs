@@ -18,6 +18,7 @@ pub mod latch_watcher;
 pub mod log_tail;
 pub mod oom_marks;
 pub mod read_model;
+pub mod record_log;
 pub mod service_healer;
 pub mod settings;
 pub mod supervision_metrics;

@@ -1,7 +1,9 @@
 //! Read model of one watchdog journal, for `status`, `explain` and `history`. Nothing is appended.
 
 use protocol::VERSION;
-use protocol::command::{CommandReply, UnitCommand, UnitHold, UnitStatus, UnitStatuses};
+use protocol::command::{
+    CommandReply, ServiceStatus, UnitCommand, UnitHold, UnitStatus, UnitStatuses,
+};
 use protocol::duration::format_ms;
 use protocol::exit_code::ExitCode;
 use protocol::ids::{HostKey, SubjectToken};
@@ -11,6 +13,7 @@ use runtime::bus::Bus;
 use runtime::journal::Journal;
 use runtime::process::ExitError;
 use serde_json::{Value, json};
+use watchdog_core::clock_step::format_step;
 use watchdog_core::explain;
 use watchdog_core::format::format_time;
 use watchdog_core::history;
@@ -18,8 +21,9 @@ use watchdog_core::phase::UnitPhase;
 use watchdog_core::reason::RestartReason;
 use watchdog_core::record::ServiceRecord;
 use watchdog_core::record::{SupervisionRecord, UnitRecord};
-use watchdog_core::state::SupervisionState;
-use watchdog_core::unit::Unit;
+use watchdog_core::service_healing;
+use watchdog_core::state::{ServiceState, SupervisionState};
+use watchdog_core::unit::{Hold, Unit};
 
 const COLUMNS: [&str; 7] = [
     "UNIT",
@@ -105,9 +109,11 @@ impl ReadModel {
         }
     }
 
-    /// Whether the operator is needed: a unit is quarantined, or units are not supervised now.
+    /// Whether the operator is needed: a unit or a service is quarantined, or units are not supervised now.
     pub fn needs_operator(&self) -> bool {
-        self.state.any_quarantined() || self.warning().is_some()
+        self.state.any_quarantined()
+            || self.state.any_service_quarantined()
+            || self.warning().is_some()
     }
 
     /// Why units are not supervised now, in one line. `None` if all are.
@@ -142,7 +148,10 @@ impl ReadModel {
     pub fn answer(&self, command: &UnitCommand, now: UtcMs) -> CommandReply {
         match command {
             UnitCommand::Status => {
-                success_reply(self.with_warning(&self.table(now)), self.rows(now))
+                let lines = [self.table(now)].into_iter().chain(self.service_lines());
+                let lines = lines.chain(self.clock_step_line());
+                let text = lines.collect::<Vec<_>>().join("\n");
+                success_reply(self.with_warning(&text), self.rows(now))
             }
             UnitCommand::Explain { unit } => self.answer_about(unit, |unit_state| {
                 let explanation = explain::explain(unit, unit_state, now);
@@ -161,11 +170,14 @@ impl ReadModel {
     ) -> CommandReply {
         match self.state.units.get(unit) {
             Some(unit_state) => answer(unit_state),
-            None if self.has_records_of(unit) => failure_reply(format!(
-                "{unit} is a service, not a unit: Docker restarts it when it ends, the watchdog when it hangs; what \
-                 happened: `scripts/bearish history {unit}`"
-            )),
-            None => unknown_unit(unit),
+            None => match self.state.services.get(unit) {
+                Some(service) => {
+                    let text = service_healing::explain(unit, service);
+                    let data = json!(service_row(unit, service));
+                    success_reply(self.with_warning(&text), data)
+                }
+                None => unknown_unit(unit),
+            },
         }
     }
 
@@ -185,7 +197,34 @@ impl ReadModel {
         json!(UnitStatuses {
             units: units.map(|(name, unit)| row(name, unit, now)).collect(),
             blindness: self.warning(),
+            services: self
+                .unrestarted_services()
+                .map(|(name, service)| service_row(name, service))
+                .collect(),
+            clock_step: self.clock_step_line(),
         })
+    }
+
+    /// Services that are not restarted when they hang.
+    fn unrestarted_services(&self) -> impl Iterator<Item = (&SubjectToken, &ServiceState)> {
+        let services = self.state.services.iter();
+        services.filter(|(_, service)| service.hold.is_some() || service.quarantine.is_some())
+    }
+
+    fn service_lines(&self) -> impl Iterator<Item = String> {
+        self.unrestarted_services().map(|(name, service)| {
+            let text = service_healing::explain(name, service);
+            text.lines().take(2).collect::<Vec<_>>().join(" ")
+        })
+    }
+
+    fn clock_step_line(&self) -> Option<String> {
+        let step = self.state.clock_step?;
+        Some(format!(
+            "The wall clock of the host was stepped by {} (now {}); no decision of the watchdog depends on it",
+            format_step(step.by_ms),
+            format_time(step.at)
+        ))
     }
 
     fn history(&self, unit: &SubjectToken) -> CommandReply {
@@ -220,7 +259,8 @@ fn record_subject(record: SupervisionRecord) -> Option<(SubjectToken, UtcMs, Rec
         } => Some((service, at, RecordSubject::Service(record))),
         SupervisionRecord::WriterChanged { .. }
         | SupervisionRecord::BlindnessBegan { .. }
-        | SupervisionRecord::BlindnessEnded { .. } => None,
+        | SupervisionRecord::BlindnessEnded { .. }
+        | SupervisionRecord::ClockStepped { .. } => None,
     }
 }
 
@@ -280,16 +320,29 @@ fn row(name: &SubjectToken, unit: &Unit, now: UtcMs) -> UnitStatus {
     UnitStatus {
         unit: name.clone(),
         phase: unit.phase.as_str().to_owned(),
-        hold: unit.hold.as_ref().map(|hold| UnitHold {
-            by: hold.by.clone(),
-            reason: hold.reason.clone(),
-        }),
+        hold: unit.hold.as_ref().map(unit_hold),
         since: unit.since,
         restarts: unit.restarts,
         max_restarts: max_restarts(unit),
         consecutive_failures: unit.consecutive_failures,
         next_start_ms: explain::next_start_ms(unit, now),
         last_reason: last_reason(unit),
+    }
+}
+
+fn service_row(name: &SubjectToken, service: &ServiceState) -> ServiceStatus {
+    ServiceStatus {
+        service: name.clone(),
+        is_quarantined: service.quarantine.is_some(),
+        hold: service.hold.as_ref().map(unit_hold),
+        restarts: service.heals,
+    }
+}
+
+fn unit_hold(hold: &Hold) -> UnitHold {
+    UnitHold {
+        by: hold.by.clone(),
+        reason: hold.reason.clone(),
     }
 }
 
@@ -395,20 +448,46 @@ a-service-with-a-long-name-12  running, on hold  2026-11-24T03:00:00  0/0       
     }
 
     #[test]
-    fn explain_of_a_service_names_the_command_that_shows_its_records() {
+    fn status_and_explain_show_a_service_that_is_not_restarted() {
         let service: SubjectToken = "nats-1".parse().unwrap();
-        let model = ReadModel {
-            state: SupervisionState::default(),
-            absence: None,
-            records: vec![(
-                service.clone(),
-                UtcMs(1_795_489_200_000),
-                RecordSubject::Unit(started()),
-            )],
+        let mut model = model("trader-paper-1", &[started()]);
+        let run = Run {
+            container: "77aa".to_owned(),
+            started_at: "2026-11-24T03:00:00Z".to_owned(),
         };
+        let started = ServiceRecord::Started {
+            run: run.clone(),
+            restarts: 0,
+            by: StartedBy::NewContainer,
+        };
+        let quarantined = ServiceRecord::Quarantined {
+            run,
+            reason: "hung: the health check timed out".to_owned(),
+            heals: 6,
+        };
+        for record in [started, quarantined] {
+            model.state.apply(&SupervisionRecord::Service {
+                service: service.clone(),
+                at: UtcMs(1_795_489_200_000),
+                record,
+            });
+        }
+        let now = UtcMs(1_795_489_260_000);
+        let status = model.answer(&UnitCommand::Status, now);
+        assert!(model.needs_operator());
         let explain = UnitCommand::Explain { unit: service };
-        let reply = model.answer(&explain, UtcMs(1_795_489_260_000));
-        assert!(!reply.ok && reply.text.contains("`scripts/bearish history nats-1`"));
+        let explained = model.answer(&explain, now);
+        for reply in [status, explained] {
+            assert!(
+                reply.ok
+                    && reply
+                        .text
+                        .contains("nats-1 is a service, quarantined since")
+                    && reply.text.contains("scripts/bearish release nats-1"),
+                "{}",
+                reply.text
+            );
+        }
     }
 
     #[test]

@@ -3,19 +3,21 @@
 //! The healer needs no bus, so that it can heal the bus. A restart is journaled first if the journal takes the record
 //! in time. Otherwise the healer waits longer, restarts the service, and the record follows.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::ids::SubjectToken;
 use runtime::clock;
+use runtime::leader_election::LeaderSightings;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
+use watchdog_core::model::JournaledHealing;
 use watchdog_core::record::ServiceRecord;
 use watchdog_core::record::SupervisionRecord;
-use watchdog_core::service_healing::{HealLimiter, ObservedService};
+use watchdog_core::service_healing::{Heal, HealLimiter, ObservedService};
 
 use crate::decision_clock::DecisionClock;
 use crate::docker::{DockerClient, DockerError};
@@ -37,6 +39,8 @@ const UNRECORDED_DELAY: Duration = Duration::from_secs(10);
 const MAX_INSPECTION_TIME: Duration = Duration::from_millis(100);
 /// Inspections after which a slow one is trusted.
 const MAX_INSPECTIONS: u32 = 5;
+/// Age of the last sight of another leader within which its own healer acts. A lease is read every 3 s.
+const LEADER_SIGHT: Duration = Duration::from_secs(10);
 /// Records that may wait for the supervisor.
 const NOTE_QUEUE: usize = 16;
 
@@ -47,6 +51,9 @@ pub struct HealNote {
     /// Acknowledges that the record was stored. Closed if the record was withdrawn.
     pub ack: oneshot::Sender<()>,
 }
+
+/// What the journal says about the healing of each service.
+pub type HealingByService = BTreeMap<SubjectToken, JournaledHealing>;
 
 /// Receives the healer's messages.
 pub struct HealerHandle {
@@ -86,6 +93,10 @@ impl HealerHandle {
 pub struct ServiceHealer {
     docker: DockerClient,
     limiter: HealLimiter,
+    /// What the journal says, as far as this process has read it.
+    journaled: watch::Receiver<HealingByService>,
+    /// Sights of another watchdog that is the leader.
+    leader_sightings: LeaderSightings,
     notes: mpsc::Sender<HealNote>,
     services: watch::Sender<Vec<ObservedService>>,
     /// Requests an inspection of all services.
@@ -96,12 +107,20 @@ pub struct ServiceHealer {
 }
 
 impl ServiceHealer {
-    /// A healer that restarts no service within `min_interval` of its last start, and its handle.
-    pub fn new(docker: DockerClient, min_interval: Duration) -> (Self, HealerHandle) {
+    /// A healer that restarts no service within `min_interval` of its last start, and its handle. `journaled` is what the
+    /// supervisor has read from the journal; `leader_sightings` says whether another watchdog leads.
+    pub fn new(
+        docker: DockerClient,
+        min_interval: Duration,
+        journaled: watch::Receiver<HealingByService>,
+        leader_sightings: LeaderSightings,
+    ) -> (Self, HealerHandle) {
         let (notes, note_receiver) = mpsc::channel(NOTE_QUEUE);
         let healer = Self {
             docker,
             limiter: HealLimiter::new(min_interval),
+            journaled,
+            leader_sightings,
             notes,
             services: watch::Sender::default(),
             scan_requested: Arc::default(),
@@ -148,31 +167,53 @@ impl ServiceHealer {
     }
 
     async fn check_services(&mut self) -> Result<(), DockerError> {
+        self.limiter.on_journal(&self.journaled.borrow_and_update());
         for id in self.docker.list_unhealthy().await? {
             let Some(service) = self.inspect(&id).await? else {
                 continue;
             };
-            if let Some(reason) = self.limiter.restart_reason(&service, self.clock.now()) {
-                self.heal(&service, reason).await?;
-            }
+            self.act(&service).await?;
         }
         for (name, id) in self.limiter.pending_recoveries() {
-            let Some(service) = self.inspect(&id).await? else {
-                self.limiter.forget(&name);
-                continue;
-            };
-            if let Some(record) = self.limiter.observe(&service, self.clock.now()) {
-                tracing::info!(service = %name, "service recovered");
-                self.queue_record(&name, record);
+            match self.inspect(&id).await? {
+                Some(service) => self.observe(&service),
+                None => self.limiter.forget(&name),
             }
         }
         Ok(())
     }
 
-    async fn scan_all(&self) -> Result<(), DockerError> {
+    /// Restarts a service that hangs, or gives up. Leaves it to another watchdog that is known to lead.
+    async fn act(&mut self, service: &ObservedService) -> Result<(), DockerError> {
+        if self.leader_sightings.has_seen_within(LEADER_SIGHT) {
+            return Ok(());
+        }
+        match self.limiter.decide(service, self.clock.now().clock.mono) {
+            Some(Heal::Restart(reason)) => self.heal(service, reason).await,
+            Some(Heal::GiveUp(record)) => {
+                tracing::error!(service = %service.name, "service quarantined; restarts do not help");
+                self.queue_record(&service.name, record);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn observe(&mut self, service: &ObservedService) {
+        let mono = self.clock.now().clock.mono;
+        if let Some(record) = self.limiter.observe(service, mono) {
+            tracing::info!(service = %service.name, event = record.describe(), "service healthy");
+            self.queue_record(&service.name, record);
+        }
+    }
+
+    async fn scan_all(&mut self) -> Result<(), DockerError> {
         let mut services = Vec::new();
         for id in self.docker.list_services().await? {
-            services.extend(self.inspect(&id).await?);
+            if let Some(service) = self.inspect(&id).await? {
+                self.observe(&service);
+                services.push(service);
+            }
         }
         self.services.send_replace(services);
         Ok(())
@@ -180,7 +221,7 @@ impl ServiceHealer {
 
     /// Journals the restart if possible, then restarts the service if it still hangs.
     async fn heal(&mut self, service: &ObservedService, reason: String) -> Result<(), DockerError> {
-        let (name, found) = (&service.name, self.clock.now());
+        let (name, found) = (&service.name, self.clock.now().clock.mono);
         tracing::warn!(service = %name, reason, "service is hung");
         let run = service.run.clone();
         let intended = ServiceRecord::RestartIntended { run, reason };
@@ -202,7 +243,8 @@ impl ServiceHealer {
             }
             return Ok(());
         }
-        self.limiter.record_heal(service, found);
+        let now = self.clock.now().clock.mono;
+        self.limiter.record_heal(service, found, now);
         self.restart(service).await
     }
 

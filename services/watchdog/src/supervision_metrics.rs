@@ -73,7 +73,8 @@ pub fn count(record: &SupervisionRecord) {
     match record {
         SupervisionRecord::WriterChanged { .. }
         | SupervisionRecord::BlindnessBegan { .. }
-        | SupervisionRecord::BlindnessEnded { .. } => {}
+        | SupervisionRecord::BlindnessEnded { .. }
+        | SupervisionRecord::ClockStepped { .. } => {}
         SupervisionRecord::Unit {
             unit, record: fact, ..
         } => count_unit(unit, fact),

@@ -6,19 +6,20 @@ use std::time::{Duration, Instant};
 
 use protocol::ids::SubjectToken;
 use protocol::subject::Subject;
-use protocol::time::UtcMs;
+use protocol::time::{ClockReading, UtcMs};
 use runtime::bus::Bus;
 use runtime::clock;
 use runtime::components::{ComponentHandle, ProcessStatus};
 use runtime::failpoint;
 use runtime::identity::Identity;
 use runtime::journal::{BatchPosition, Journal, StoredBatch};
-use runtime::leader_election::TermEnd;
+use runtime::leader_election::{LeaderSightings, TermEnd};
 use runtime::outbox::{Outbox, OutboxCursor};
 use runtime::process::ExitError;
 use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
+use watchdog_core::clock_step::ClockStepDetector;
 use watchdog_core::command_rules::reply_text;
 use watchdog_core::config::SupervisionConfig;
 use watchdog_core::decide::{self, wake_at};
@@ -28,7 +29,7 @@ use watchdog_core::next_action;
 use watchdog_core::observed_state::{
     AffectedUnits, FailedInspection, ObservedContainer, ObservedState, Obstacle, SupervisionEvent,
 };
-use watchdog_core::record::{ServiceRecord, SupervisionRecord, UnitRecord};
+use watchdog_core::record::SupervisionRecord;
 use watchdog_core::service_healing::{self, ObservedService};
 use watchdog_core::state::SupervisionState;
 
@@ -38,14 +39,17 @@ use crate::command_server::ReceivedCommand;
 use crate::container_watcher::DockerScope;
 use crate::decision_clock::DecisionClock;
 use crate::latch_watcher::WatchedLatches;
-use crate::service_healer::{HealNote, HealerHandle, HealerMessage};
-use crate::supervision_metrics;
+use crate::service_healer::{HealNote, HealerHandle, HealerMessage, HealingByService};
+use crate::{record_log, supervision_metrics};
 
 /// Longest interval of the loop. A loop that was delayed is noticed by it.
 const TICK: Duration = Duration::from_millis(1_250);
 /// Time after the last tick from which any event brings the next tick along, so that no timer is needed. An echo each
 /// second always does.
 const MIN_TICK: Duration = Duration::from_millis(750);
+/// Time after a request to stop in which the supervisor continues: `docker compose stop` stops units at the same time,
+/// and their requests have to be recorded.
+const LAST_EVENTS_TIME: Duration = Duration::from_secs(1);
 /// Name of this component in heartbeats.
 pub const COMPONENT: &str = "supervisor";
 
@@ -67,6 +71,10 @@ pub struct SupervisorDeps {
     pub blindness: Arc<SharedBlindness>,
     /// Messages of the service healer. Each term locks it.
     pub healer: Arc<Mutex<HealerHandle>>,
+    /// What the journal says about services, for the healer.
+    pub healing: watch::Sender<HealingByService>,
+    /// Sights of another watchdog that is the leader, for the healer.
+    pub leader_sightings: LeaderSightings,
 }
 
 /// The folded journal, its writing end, and the observations.
@@ -84,7 +92,10 @@ pub struct Supervisor {
     /// Time of the next decision about each unit, by the monotonic clock. Kept, because computing it for every unit at
     /// every heartbeat would cost the square of the number of units.
     wake_times: BTreeMap<SubjectToken, u64>,
+    /// Time of the last recorded start of each service, by the monotonic clock.
+    service_starts: BTreeMap<SubjectToken, u64>,
     clock: DecisionClock,
+    clock_steps: ClockStepDetector,
     /// Time of the last batch, by the wall clock.
     known_until: UtcMs,
 }
@@ -115,6 +126,8 @@ impl Supervisor {
         }
         let published_seq = batches.iter().map(|s| s.batch.events_published_seq).max();
         let known = batches.iter().map(|s| s.batch.at).max();
+        let last_record = batches.last().map(|s| s.batch.at);
+        let clock = DecisionClock::start();
         let observed = ObservedState::with_config(deps.config);
         let mut supervisor = Self {
             executor: ActionExecutor::new(deps.docker.docker.clone()),
@@ -127,7 +140,9 @@ impl Supervisor {
             resync: Arc::default(),
             watched_latches: watch::Sender::default(),
             wake_times: BTreeMap::new(),
-            clock: DecisionClock::start(),
+            service_starts: BTreeMap::new(),
+            clock_steps: ClockStepDetector::new(clock.now().clock, last_record),
+            clock,
             known_until: known.unwrap_or_else(clock::now),
         };
         supervisor.record_writer(batches).await?;
@@ -201,6 +216,7 @@ impl Supervisor {
                 // slot would wait for the next complete list.
                 if is_due || last_tick.elapsed() >= MIN_TICK {
                     last_tick = Instant::now();
+                    self.detect_clock_step().await?;
                     self.observe(SupervisionEvent::Ticked).await?;
                     // Not at every event: the gauges of all units are set.
                     supervision_metrics::update(&self.state, &self.observed, self.now().clock.mono);
@@ -208,10 +224,16 @@ impl Supervisor {
                 self.component.record_iteration();
             }
         };
-        match shutdown.run_until_cancelled(term).await {
-            None | Some(Ok(())) => TermEnd::Stopped,
-            Some(Err(end)) => end,
-        }
+        let stopped = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(LAST_EVENTS_TIME).await;
+        };
+        let ended: Result<(), TermEnd> = tokio::select! {
+            biased;
+            ended = term => ended,
+            () = stopped => Ok(()),
+        };
+        ended.err().unwrap_or(TermEnd::Stopped)
     }
 
     fn now(&self) -> DecisionInputs {
@@ -250,6 +272,20 @@ impl Supervisor {
                 Ok(())
             }
         }
+    }
+
+    /// Records a step of the wall clock. It changes no decision.
+    async fn detect_clock_step(&mut self) -> Result<(), TermEnd> {
+        let now = self.now().clock;
+        let Some(by_ms) = self.clock_steps.observe(now) else {
+            return Ok(());
+        };
+        let record = SupervisionRecord::ClockStepped {
+            at: now.utc,
+            host: self.deps.identity.host.host.clone(),
+            by_ms,
+        };
+        self.commit(vec![record]).await
     }
 
     /// Decides, appends, applies and acts, in this order, until nothing follows.
@@ -364,6 +400,9 @@ impl Supervisor {
                     Some(Obstacle(obstacle)) if command.command().needs_docker() => {
                         decide::deferred_reply(&obstacle)
                     }
+                    _ if self.state.services.contains_key(&unit) => {
+                        service_healing::reply_text(command.command()).to_owned()
+                    }
                     _ => reply_text(self.state.units.get(&unit), command.command()).to_owned(),
                 };
                 self.commit(records).await?;
@@ -388,18 +427,22 @@ impl Supervisor {
 
     /// Stores the new runs of services.
     async fn record_service_starts(&mut self, services: &[ObservedService]) -> Result<(), TermEnd> {
-        let at = self.now().clock.utc;
-        let started = services.iter().filter_map(|service_seen| {
-            let known = self.state.services.get(&service_seen.name);
-            let service = service_seen.name.clone();
-            let record = service_healing::detect_start(known, service_seen, at)?;
-            Some(SupervisionRecord::Service {
-                service,
-                at,
-                record,
-            })
-        });
-        let started: Vec<SupervisionRecord> = started.collect();
+        let ClockReading { utc: at, mono } = self.now().clock;
+        let mut started = Vec::new();
+        for observed in services {
+            let service = observed.name.clone();
+            let known = self.state.services.get(&service);
+            let last = self.service_starts.get(&service);
+            let since_record = last.map(|last| Duration::from_millis(mono.saturating_sub(*last)));
+            if let Some(record) = service_healing::detect_start(known, observed, since_record) {
+                self.service_starts.insert(service.clone(), mono);
+                started.push(SupervisionRecord::Service {
+                    service,
+                    at,
+                    record,
+                });
+            }
+        }
         if started.is_empty() {
             return Ok(());
         }
@@ -442,9 +485,10 @@ impl Supervisor {
         for record in records {
             self.state.apply(record);
             supervision_metrics::count(record);
-            log_record(record);
+            record_log::log_record(record);
         }
         self.observed.on_applied(&self.state, records, self.now());
+        self.publish_healing();
         let watched = WatchedLatches::from_state(&self.state);
         self.watched_latches.send_if_modified(|known| {
             let message = *known != watched;
@@ -454,6 +498,16 @@ impl Supervisor {
         Ok(position)
     }
 
+    /// Publishes what the journal says about services to the healer, if it changed.
+    fn publish_healing(&self) {
+        let healing = self.state.healing();
+        self.deps.healing.send_if_modified(|known| {
+            let is_changed = *known != healing;
+            *known = healing;
+            is_changed
+        });
+    }
+
     /// Queues the events of one batch.
     fn publish_events(&self, position: &BatchPosition, records: &[SupervisionRecord]) {
         let key = format!("watchdog.{}", self.deps.identity.host);
@@ -461,117 +515,5 @@ impl Supervisor {
         self.deps
             .outbox
             .enqueue_journaled(&key, position, bodies, &self.outbox_cursor);
-    }
-}
-
-fn log_record(record: &SupervisionRecord) {
-    match record {
-        SupervisionRecord::Unit { unit, record, .. } => match record {
-            UnitRecord::Commanded { .. }
-            | UnitRecord::CommandExpired { .. }
-            | UnitRecord::Forgotten { .. }
-            | UnitRecord::HoldSet { .. }
-            | UnitRecord::Released { .. }
-            | UnitRecord::LatchSeen(_)
-            | UnitRecord::Unlatched { .. } => log_command(unit, record),
-            _ => log_unit(unit, record),
-        },
-        SupervisionRecord::Service {
-            service,
-            record: ServiceRecord::Started { by, restarts, .. },
-            ..
-        } => tracing::info!(%service, started_by = by.as_str(), restarts, "service started"),
-        // The term and the healer log what they do.
-        SupervisionRecord::WriterChanged { .. } | SupervisionRecord::Service { .. } => {}
-        SupervisionRecord::BlindnessBegan { reason, units, .. } => {
-            tracing::error!(reason, ?units, "units cannot be judged");
-        }
-        SupervisionRecord::BlindnessEnded { for_ms, missed, .. } => {
-            tracing::warn!(for_ms, ?missed, "every unit can be judged again");
-        }
-    }
-}
-
-fn log_unit(unit: &SubjectToken, record: &UnitRecord) {
-    match record {
-        UnitRecord::RestartScheduled(restart) => tracing::warn!(%unit, reason = %restart.reason,
-            attempt = restart.attempt, max_restarts = restart.max_restarts,
-            consecutive_failures = restart.consecutive_failures, delay_ms = restart.delay_ms,
-            last_error = restart.last_error, "restart scheduled"),
-        UnitRecord::StopIntended { reason, .. } => tracing::warn!(%unit, %reason, "stopping unit"),
-        UnitRecord::HangDetected { reason, .. } => {
-            tracing::warn!(%unit, %reason, "hang detected; unit is not restartable");
-        }
-        UnitRecord::Quarantined {
-            reason,
-            restarts,
-            consecutive_failures,
-            ..
-        } => tracing::error!(%unit, %reason, restarts, consecutive_failures,
-            "unit quarantined; manual intervention required"),
-        UnitRecord::RestartPolicyRead(policy) => tracing::info!(%unit,
-            auto_restart = policy.auto_restart, max_restarts = policy.max_restarts,
-            restart_delay_s = policy.restart_delay_s, dry_run = policy.dry_run,
-            fast_first = policy.fast_first, jitter = policy.jitter, "restart policy read"),
-        UnitRecord::RestartPolicyUnreadable { error, .. } => {
-            tracing::warn!(%unit, error, "invalid trader command line");
-        }
-        UnitRecord::Started { by, .. } => {
-            tracing::info!(%unit, started_by = by.as_str(), "unit running");
-        }
-        UnitRecord::UnitHealthy { after_ms, .. } => tracing::info!(%unit, after_ms, "unit healthy"),
-        UnitRecord::FailuresReset { healthy_ms } => {
-            tracing::info!(%unit, healthy_ms, "consecutive failures reset");
-        }
-        UnitRecord::Stopped { exit_code, by, .. } => {
-            tracing::info!(%unit, exit_code, by, "unit stopped by operator");
-        }
-        UnitRecord::Ended {
-            exit_code, reason, ..
-        } => tracing::info!(%unit, exit_code, reason = reason.describe(), "unit ended"),
-        UnitRecord::HealthCritical { for_ms, reason } => {
-            tracing::warn!(%unit, for_ms, reason, "unit health critical");
-        }
-        UnitRecord::HealthCriticalEnded => tracing::info!(%unit, "unit health no longer critical"),
-        UnitRecord::ContainerRemoved => tracing::info!(%unit, "container removed"),
-        UnitRecord::RemovalConfirmed => tracing::warn!(%unit, "no container followed the removal"),
-        UnitRecord::NotSupervised { reason, .. } => {
-            tracing::warn!(%unit, reason, "unit not supervised");
-        }
-        UnitRecord::StopFailed { error, .. } => {
-            tracing::error!(%unit, error, "unit cannot be stopped");
-        }
-        UnitRecord::DuplicateHeartbeats { boot, .. } => {
-            tracing::warn!(%unit, %boot, "two processes send heartbeats under one name");
-        }
-        UnitRecord::DecisionHalted => {
-            tracing::error!(%unit, "bug: decision does not come to rest; unit on hold");
-        }
-        // A start is logged as a Docker call. The log of a unit is not repeated.
-        _ => {}
-    }
-}
-
-fn log_command(unit: &SubjectToken, record: &UnitRecord) {
-    match record {
-        UnitRecord::Commanded {
-            command,
-            by,
-            is_deferred,
-        } => tracing::info!(%unit, command = command.as_str(), by, is_deferred,
-            "unit command accepted"),
-        UnitRecord::CommandExpired { command, by, .. } => {
-            tracing::warn!(%unit, command = command.as_str(), by, "unit command expired");
-        }
-        UnitRecord::Forgotten { by } => tracing::info!(%unit, by, "unit forgotten"),
-        UnitRecord::HoldSet { by, reason } => tracing::info!(%unit, by, reason, "unit on hold"),
-        UnitRecord::Released { by, restarts_reset } => {
-            tracing::info!(%unit, by, restarts_reset, "unit released");
-        }
-        UnitRecord::LatchSeen(latch) => tracing::info!(%unit, account = %latch.account,
-            latch_id = latch.id, "unit stopped by account latch"),
-        UnitRecord::Unlatched { latch, by, reason } => tracing::info!(%unit, latch_id = latch.id,
-            by, reason, "latch ended; unit may start"),
-        _ => {}
     }
 }

@@ -31,9 +31,9 @@ fn of_mode(mode: Mode, subject: &str) -> String {
 }
 
 fn trader(mode: Mode) -> RoleRights {
-    let (user, account) = match mode {
-        Mode::Paper => ("trader-paper", "TRADER_PAPER"),
-        Mode::Live => ("trader-live", "TRADER_LIVE"),
+    let (user, account, presence) = match mode {
+        Mode::Paper => ("trader-paper", "TRADER_PAPER", "presence.v1.trader.paper.>"),
+        Mode::Live => ("trader-live", "TRADER_LIVE", "presence.v1.trader.live.>"),
     };
     let stores = [
         "heartbeat.v1.trader.@.>",
@@ -85,7 +85,8 @@ fn trader(mode: Mode) -> RoleRights {
         requests: Vec::new(),
         answers: Vec::new(),
         receives: Vec::new(),
-        own: Vec::new(),
+        // Traders answer each other, so that a second one under a name ends.
+        own: vec![presence],
         inspects_streams: false,
         max_connections: 256,
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -312,8 +312,7 @@ fn user_json(id: i64) -> Value {
 }
 
 fn unix_now() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    since_1970.as_secs()
+    runtime::clock::now().0.unsigned_abs() / 1_000
 }
 
 fn message_json(message: &ShownMessage, kind: Chat) -> Value {

@@ -1,5 +1,7 @@
 //! Commands that a notification names, as the operator types them.
 
+use std::fmt::Display;
+
 use protocol::host_command;
 use protocol::ids::{AccountKey, SubjectToken};
 use protocol::unit_remedy::UnitRemedy;
@@ -54,8 +56,8 @@ impl CommandHints {
         self.act_on_unit("start", unit)
     }
 
-    pub(crate) fn release(self, unit: &SubjectToken) -> String {
-        self.act_on_unit("release", unit.as_str())
+    pub(crate) fn release(self, unit: impl Display) -> String {
+        self.act_on_unit("release", &unit.to_string())
     }
 
     /// Brings a unit back, as a verb phrase.

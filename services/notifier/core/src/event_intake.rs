@@ -153,6 +153,7 @@ fn unit_or_service(body: &EventBody) -> Option<&str> {
         | EventBody::ComponentRecovered { component, .. } => Some(component),
         EventBody::ServiceRestartScheduled { service, .. }
         | EventBody::ServiceRecovered { service, .. }
+        | EventBody::ServiceQuarantined { service, .. }
         | EventBody::ServiceStarted { service, .. } => Some(service),
         _ => None,
     }

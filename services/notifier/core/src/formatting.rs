@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::duration::format_ms;
 use protocol::ids::Mode;
 use protocol::time::UtcMs;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -71,6 +72,15 @@ pub(crate) fn trader_label(name: &str) -> String {
     match mode_of_trader(name) {
         Some(mode) => format!("{} {name}", mode_label(mode)),
         None => name.to_owned(),
+    }
+}
+
+/// Duration of a failure; milliseconds say nothing to a reader.
+pub(crate) fn format_after(ms: u64) -> String {
+    if ms < 1_000 {
+        "less than 1s".to_owned()
+    } else {
+        format_ms(ms)
     }
 }
 

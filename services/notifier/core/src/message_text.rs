@@ -6,6 +6,7 @@
 mod account;
 mod hints;
 mod layout;
+mod service;
 
 use protocol::duration::format_ms;
 use protocol::event::{EventBody, PositionSide, Severity};
@@ -17,13 +18,15 @@ use rust_decimal::Decimal;
 
 use self::account::account_text;
 use self::hints::{
-    breaker_consequence, health_consequence, rejected_order_hints, service_consequence,
+    breaker_consequence, health_consequence, rejected_order_hints,
     stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
 };
 use self::layout::{Text, row};
+use self::service::service_text;
 use crate::command_hints::CommandHints;
 use crate::formatting::{
-    field, format_amount, format_percent, format_pnl, format_time, mode_label, trader_label,
+    field, format_after, format_amount, format_percent, format_pnl, format_time, mode_label,
+    trader_label,
 };
 use crate::model::Sender;
 
@@ -58,12 +61,14 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         }
         EventBody::HealthChanged { .. }
         | EventBody::ComponentFailed { .. }
-        | EventBody::ComponentRecovered { .. }
-        | EventBody::ServiceRestartScheduled { .. }
+        | EventBody::ComponentRecovered { .. } => process_text(sender, body, hints),
+        EventBody::ServiceRestartScheduled { .. }
         | EventBody::ServiceRecovered { .. }
         | EventBody::ServiceStarted { .. }
+        | EventBody::ServiceQuarantined { .. }
         | EventBody::WatchdogStarted { .. }
-        | EventBody::WatchdogBlindnessEnded { .. } => process_text(sender, body, hints),
+        | EventBody::WatchdogClockStepped { .. }
+        | EventBody::WatchdogBlindnessEnded { .. } => service_text(body, hints),
         EventBody::UnitRestartScheduled { .. }
         | EventBody::UnitCycleFinished { .. }
         | EventBody::UnitRecovered { .. } => unit_text(body, hints),
@@ -483,8 +488,15 @@ fn process_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> O
                 field("Reason", reason),
             ];
             row(
-                format!("{} HEALTH {}: {}", health_sign(to), to.to_uppercase(), sender.label()),
-                lines.into_iter().chain(health_consequence(sender, to, hints)),
+                format!(
+                    "{} HEALTH {}: {}",
+                    health_sign(to),
+                    to.to_uppercase(),
+                    sender.label()
+                ),
+                lines
+                    .into_iter()
+                    .chain(health_consequence(sender, to, hints)),
             )
         }
         EventBody::ComponentFailed { component, error } => row(
@@ -497,58 +509,15 @@ fn process_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHints) -> O
                 field("Action", "none"),
             ],
         ),
-        EventBody::ComponentRecovered { component, after_ms } => row(
+        EventBody::ComponentRecovered {
+            component,
+            after_ms,
+        } => row(
             format!("✅ COMPONENT RECOVERED: {} {component}", sender.label()),
             [
                 field("Process", sender),
                 field("Component", component),
                 field("After", format_after(*after_ms)),
-            ],
-        ),
-        EventBody::ServiceRestartScheduled { service, error } => row(
-            format!("⚠️ SERVICE FAILED: {service}"),
-            std::iter::once(field("Reason", error))
-                .chain(service_consequence(service))
-                .chain([format!(
-                    "Action: none; if no SERVICE RECOVERED message follows, run: scripts/bearish logs {service}"
-                )]),
-        ),
-        EventBody::ServiceRecovered { service, after_ms } => row(
-            format!("✅ SERVICE RECOVERED: {service}"),
-            [field("After", format_after(*after_ms))],
-        ),
-        EventBody::ServiceStarted {
-            service,
-            started_by,
-        } => row(
-            format!("🔄 SERVICE RESTARTED: {service}"),
-            [field("Cause", started_by)],
-        ),
-        EventBody::WatchdogStarted {
-            project,
-            host,
-            version,
-        } => row(
-            "🚀 WATCHDOG STARTED",
-            [
-                field("Project", project),
-                field("Host", host),
-                field("Version", version),
-            ],
-        ),
-        EventBody::WatchdogBlindnessEnded { for_ms, missed } => row(
-            "✅ WATCHDOG SEES AGAIN",
-            [
-                field("After", format_after(*for_ms)),
-                field(
-                    "Missed",
-                    if missed.is_empty() {
-                        "nothing".to_owned()
-                    } else {
-                        missed.join("; ")
-                    },
-                ),
-                "Next: what was missed is handled now".to_owned(),
             ],
         ),
         _ => return None,
@@ -824,15 +793,6 @@ fn mode_of(unit: &SubjectToken) -> Option<protocol::ids::Mode> {
 fn join_symbols(symbols: &[SubjectToken]) -> String {
     let symbols: Vec<&str> = symbols.iter().map(SubjectToken::as_str).collect();
     symbols.join(", ")
-}
-
-/// Duration of a failure; milliseconds say nothing to a reader.
-fn format_after(ms: u64) -> String {
-    if ms < 1_000 {
-        "less than 1s".to_owned()
-    } else {
-        format_ms(ms)
-    }
 }
 
 const fn side_sign(side: PositionSide) -> &'static str {

@@ -38,6 +38,10 @@ pub struct WatchdogHeartbeat {
 #[derive(Debug)]
 pub struct WatchdogOutage {
     last: Option<WatchdogHeartbeat>,
+    /// The newest heartbeat of the watchdog that acts. One on standby sends heartbeats too, and judges nothing.
+    leader: Option<WatchdogHeartbeat>,
+    /// Whether that heartbeat is new, and not of a watchdog that has ended.
+    is_leader_alive: bool,
     unchanged_since: u64,
     /// Whether a heartbeat arrived since the start; the bus may hold an old one.
     has_new_heartbeat: bool,
@@ -48,15 +52,27 @@ impl WatchdogOutage {
     pub const fn new(mono: u64) -> Self {
         Self {
             last: None,
+            leader: None,
+            is_leader_alive: false,
             unchanged_since: mono + HEARTBEAT_TIMEOUT_MS,
             has_new_heartbeat: false,
         }
     }
 
-    /// Takes the newest heartbeat on the bus; `None` if there is none.
-    pub fn observe(&mut self, newest: Option<WatchdogHeartbeat>, mono: u64) {
+    /// Takes the newest heartbeat of each watchdog, in the order of the bus.
+    pub fn observe(&mut self, heartbeats: &[WatchdogHeartbeat], mono: u64) {
         let same =
             |a: &WatchdogHeartbeat, b: &WatchdogHeartbeat| a.boot == b.boot && a.seq == b.seq;
+        let newest = heartbeats.last().cloned();
+        let is_running = |beat: &&WatchdogHeartbeat| beat.phase == ProcessPhase::Running;
+        let leader = heartbeats.iter().rev().find(is_running).cloned();
+        let is_newest = leader.is_some() && leader == newest;
+        self.is_leader_alive = is_newest
+            || match (&self.leader, &leader) {
+                (Some(known), Some(leader)) => !same(known, leader),
+                _ => false,
+            };
+        self.leader = leader;
         let is_new = match (&self.last, &newest) {
             (Some(last), Some(newest)) => !same(last, newest),
             _ => false,
@@ -92,11 +108,14 @@ impl WatchdogOutage {
                 recovered_text(last),
             ));
         }
-        if let Some(blindness) = &last.blindness {
+        let leader = self.leader.as_ref().filter(|_| self.is_leader_alive);
+        if let Some((leader, blindness)) =
+            leader.and_then(|leader| Some((leader, leader.blindness.as_ref()?)))
+        {
             let event = format!(
                 "{}{}:{}",
                 event_ids::WATCHDOG_BLIND,
-                last.boot,
+                leader.boot,
                 blindness.number
             );
             if !state.knows_event(&event) {

@@ -87,11 +87,11 @@ impl Dispatcher {
         if self.now().mono < self.next_watchdog_check_ms {
             return Ok(());
         }
-        let newest = heartbeats::newest_watchdog_heartbeat(&self.deps.bus).await;
+        let found = heartbeats::ordered_watchdog_heartbeats(&self.deps.bus).await;
         let now = self.now();
         self.next_watchdog_check_ms = now.mono + WATCHDOG_CHECK_INTERVAL_MS;
-        match newest {
-            Ok(newest) => self.watchdog_outage.observe(newest, now.mono),
+        match found {
+            Ok(found) => self.watchdog_outage.observe(&found, now.mono),
             Err(error) => {
                 tracing::debug!(error, "watchdog heartbeat unavailable");
                 self.watchdog_outage.on_bus_unreachable(now.mono);

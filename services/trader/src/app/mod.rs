@@ -7,6 +7,7 @@ pub mod exchange_clients;
 pub mod health_inputs;
 pub mod managed_symbols;
 pub mod patience;
+pub mod presence_check;
 pub mod start_calls;
 pub mod startup;
 pub mod task_supervisor;
@@ -168,6 +169,15 @@ impl RunningTrader {
         let role = ProcessRole::Trader(args.mode());
         let mut publishers =
             Publishers::start(settings, &identity, role, &health_inputs, shutdown).await?;
+        let presence =
+            presence_check::check(&publishers.bus, &identity, args.mode(), started_at).await;
+        let presence = match presence {
+            Ok(presence) => presence,
+            Err(duplicate) => {
+                publishers.drain().await;
+                return Err(duplicate);
+            }
+        };
 
         let calls = StartCalls {
             shutdown,
@@ -213,7 +223,10 @@ impl RunningTrader {
             restarts_failed_tasks: ctx.args.infinite,
         };
         let workers_shutdown = CancellationToken::new();
-        let workers = start_workers(&ctx, &supervisor, &workers_shutdown);
+        let mut workers = start_workers(&ctx, &supervisor, &workers_shutdown);
+        if let Some(presence) = presence {
+            workers.spawn(presence.run(workers_shutdown.clone()));
+        }
         Ok(Self {
             ctx,
             started_at,

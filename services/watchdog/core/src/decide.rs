@@ -25,6 +25,7 @@ use crate::phase::UnitPhase;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{SupervisionRecord, UnitRecord};
 use crate::restart_policy::RestartPolicy;
+use crate::service_healing;
 use crate::state::SupervisionState;
 use crate::stop_request::StopVerdict;
 use crate::unit::PendingCommand;
@@ -50,7 +51,7 @@ pub fn decide(
     decide_chain(state, observed, name, now, None)
 }
 
-/// The records of a command: the command and what follows from it at once.
+/// The records of a command about a unit or a service: the command and what follows from it at once.
 ///
 /// # Errors
 /// The rejection in one line.
@@ -62,6 +63,15 @@ pub fn apply_command(
     now: DecisionInputs,
 ) -> Result<(SubjectToken, Vec<SupervisionRecord>), String> {
     let name = command.unit().ok_or("not a command about a unit")?;
+    if let (None, Some(service)) = (state.units.get(name), state.services.get(name)) {
+        let record = service_healing::evaluate_command(name, service, command, by)?;
+        let record = SupervisionRecord::Service {
+            service: name.clone(),
+            at: now.clock.utc,
+            record,
+        };
+        return Ok((name.clone(), vec![record]));
+    }
     let paused = observed.unit(name).is_some_and(ObservedUnit::is_paused);
     let is_deferred = observed.obstacle(name).is_some();
     let record = command_rules::evaluate(state.units.get(name), paused, command, by, is_deferred)?;
@@ -265,7 +275,8 @@ impl DecisionContext<'_> {
     fn on_running(&self, container: &Container) -> Option<UnitRecord> {
         match &self.unit.phase {
             UnitPhase::Running(run) if *run == container.run => self
-                .commanded_stop(container)
+                .stop_request_change(container)
+                .or_else(|| self.commanded_stop(container))
                 .or_else(|| self.check_health(container)),
             // The end of this run is journaled: the observation is older, or the run is about to end.
             phase if phase.run() == Some(&container.run) => None,
@@ -323,7 +334,9 @@ impl DecisionContext<'_> {
                 reason: NoRestartReason::BeforeSupervision,
             }),
             UnitPhase::Unknown | UnitPhase::Gone => self.on_exit(container, exit),
-            UnitPhase::Running(_) if same => self.on_exit(container, exit),
+            UnitPhase::Running(_) if same => self
+                .stop_request_change(container)
+                .or_else(|| self.on_exit(container, exit)),
             UnitPhase::Stopping { reason, .. } if same => {
                 Some(self.on_own_stop(&container.run, exit, reason))
             }
@@ -432,8 +445,9 @@ impl DecisionContext<'_> {
         let has_settled = settles_at.is_none_or(|at| at <= self.now.clock.mono);
         match verdict {
             StopVerdict::Undecided | StopVerdict::Requested if !has_settled => return None,
-            StopVerdict::NotRequested | StopVerdict::Undecided => {}
-            StopVerdict::Requested => {
+            StopVerdict::NotRequested | StopVerdict::Undecided
+                if !self.is_recorded_stop(container, exit, verdict) => {}
+            StopVerdict::NotRequested | StopVerdict::Undecided | StopVerdict::Requested => {
                 return Some(UnitRecord::Stopped {
                     run,
                     exit_code: exit.code,

@@ -40,10 +40,16 @@ pub fn operator_event(record: &SupervisionRecord) -> Option<EventBody> {
                 missed: missed.clone(),
             })
         }
+        SupervisionRecord::ClockStepped { host, by_ms, .. } => {
+            Some(EventBody::WatchdogClockStepped {
+                host: host.clone(),
+                by_ms: *by_ms,
+            })
+        }
         SupervisionRecord::Unit { unit, record, .. } => unit_event(unit.clone(), record),
         SupervisionRecord::Service {
             service, record, ..
-        } => service_event(service, record),
+        } => service_event(service, record).or_else(|| service_command_event(service, record)),
     }
 }
 
@@ -70,12 +76,35 @@ fn service_event(service: &SubjectToken, record: &ServiceRecord) -> Option<Event
             service: name,
             after_ms: *after_ms,
         }),
+        ServiceRecord::Quarantined { reason, heals, .. } => Some(EventBody::ServiceQuarantined {
+            service: name,
+            reason: reason.clone(),
+            restarts: *heals,
+        }),
         // The creator of a container knows about it. The watchdog's own restart is followed by `Recovered`.
-        ServiceRecord::Started {
+        ServiceRecord::HealsReset { .. }
+        | ServiceRecord::HoldSet { .. }
+        | ServiceRecord::Released { .. }
+        | ServiceRecord::Started {
             by: StartedBy::NewContainer | StartedBy::Watchdog | StartedBy::AlreadyRunning,
             ..
         } => None,
     }
+}
+
+/// The event of a command about a service. `None` for other records.
+fn service_command_event(service: &SubjectToken, record: &ServiceRecord) -> Option<EventBody> {
+    let (command, by, reason) = match record {
+        ServiceRecord::HoldSet { by, reason } => ("hold", by, Some(reason.clone())),
+        ServiceRecord::Released { by } => ("release", by, None),
+        _ => return None,
+    };
+    Some(EventBody::UnitCommandExecuted {
+        unit: service.clone(),
+        command: command.to_owned(),
+        by: by.clone(),
+        reason,
+    })
 }
 
 fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
@@ -137,6 +166,8 @@ fn unit_event(unit: SubjectToken, record: &UnitRecord) -> Option<EventBody> {
         | UnitRecord::LatchSeen(_)
         | UnitRecord::LogRead { .. }
         | UnitRecord::StopIntended { .. }
+        | UnitRecord::StopRequested { .. }
+        | UnitRecord::StopRequestExpired { .. }
         | UnitRecord::StartIntended { .. }
         | UnitRecord::ContainerRemoved => None,
     }

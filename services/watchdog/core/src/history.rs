@@ -65,6 +65,8 @@ fn describe_policy_or_state(record: &UnitRecord) -> Option<String> {
         UnitRecord::ContainerRemoved => "container removed".to_owned(),
         UnitRecord::RemovalConfirmed => "no new container followed the removal".to_owned(),
         UnitRecord::NotSupervised { reason, .. } => format!("not supervised: {reason}"),
+        UnitRecord::StopRequested { .. } => "stop requested by an operator".to_owned(),
+        UnitRecord::StopRequestExpired { .. } => "survived the requested stop".to_owned(),
         UnitRecord::StopFailed { error, .. } => format!("cannot be stopped: {error}"),
         UnitRecord::DuplicateHeartbeats { boot, .. } => {
             format!("a second process sends heartbeats under this name (boot {boot})")

@@ -39,6 +39,7 @@
 //! `Quarantined` instead. The number of units that start at the same time is limited ([`config`]); further units wait.
 
 pub mod backoff;
+pub mod clock_step;
 pub mod command_rules;
 pub mod config;
 pub mod container;
@@ -62,6 +63,7 @@ pub mod phase;
 pub mod reason;
 pub mod record;
 pub mod remedy;
+pub mod restart_pattern;
 pub mod restart_policy;
 pub mod service_healing;
 pub mod state;

@@ -83,6 +83,19 @@ pub struct HealthySince {
     pub has_reset_failures: bool,
 }
 
+/// What the journal says about the healing of one service.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct JournaledHealing {
+    /// Restarts of the hung service without a lasting health between them.
+    pub heals: u32,
+    /// Number of resets so far: another number means that the restarts in a row count from the journal again.
+    pub resets: u32,
+    /// The service is not restarted until an operator releases it.
+    pub is_quarantined: bool,
+    /// An operator holds the service.
+    pub is_held: bool,
+}
+
 /// A call to Docker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {

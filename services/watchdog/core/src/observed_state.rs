@@ -142,6 +142,8 @@ pub struct ObservedState {
     unclaimed_stops: BTreeMap<String, StopRequest>,
     /// The last Docker outage.
     docker_outage: Option<DockerOutage>,
+    /// Start of the recorded blindness, by the monotonic clock. `None` if an earlier process recorded it.
+    blind_since: Option<u64>,
     last_echo: Option<u64>,
     /// Time from which a missing heartbeat counts.
     listening_since: u64,
@@ -296,8 +298,15 @@ impl ObservedState {
         now: DecisionInputs,
     ) {
         for record in records {
-            let SupervisionRecord::Unit { unit, record, .. } = record else {
-                continue;
+            let (unit, record) = match record {
+                SupervisionRecord::Unit { unit, record, .. } => (unit, record),
+                SupervisionRecord::BlindnessBegan { .. } => {
+                    let for_ms = self.blindness(now.clock.mono).map(|known| known.for_ms);
+                    let for_ms = for_ms.unwrap_or_default();
+                    self.blind_since = Some(now.clock.mono.saturating_sub(for_ms));
+                    continue;
+                }
+                _ => continue,
             };
             let Some(known) = state.units.get(unit) else {
                 continue;

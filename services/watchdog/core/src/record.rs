@@ -57,6 +57,15 @@ pub enum SupervisionRecord {
         /// What happened to units meanwhile, one line each.
         missed: Vec<String>,
     },
+    /// The wall clock of the host was stepped, or the host was suspended. No decision depends on it.
+    ClockStepped {
+        /// Time after the step, by the wall clock of the watchdog.
+        at: UtcMs,
+        /// Host whose clock was stepped.
+        host: SubjectToken,
+        /// Size of the step in milliseconds; negative if the clock was set back.
+        by_ms: i64,
+    },
     /// Something happened to a Compose service beside the units.
     Service {
         /// Name of the service with its number, such as `nats-1`.
@@ -251,6 +260,16 @@ pub enum UnitRecord {
         /// User name of the operator, as given with the command.
         by: String,
     },
+    /// An operator requested the end of a run while Docker was up: known also if Docker or the host goes down next.
+    StopRequested {
+        /// The run that is to end.
+        run: Run,
+    },
+    /// The run survived the request and its deadline.
+    StopRequestExpired {
+        /// The run that continues.
+        run: Run,
+    },
     /// Docker could not stop the run. The watchdog continues to try.
     StopFailed {
         /// Run that could not be stopped.
@@ -321,6 +340,32 @@ pub enum ServiceRecord {
         /// Time since the hang was detected, in milliseconds.
         after_ms: u64,
     },
+    /// The service was healthy for so long that its restarts in a row are reset.
+    HealsReset {
+        /// Length of the healthy time, in milliseconds.
+        healthy_ms: u64,
+    },
+    /// Restarts in a row did not help: the service is not restarted until an operator releases it.
+    Quarantined {
+        /// The run that hangs.
+        run: Run,
+        /// The kind of hang.
+        reason: String,
+        /// Restarts in a row.
+        heals: u32,
+    },
+    /// An operator set a hold: the watchdog does not restart the service until the release.
+    HoldSet {
+        /// User name of the operator, as given with the command.
+        by: String,
+        /// Reason that the operator gave.
+        reason: String,
+    },
+    /// An operator ended a hold or a quarantine.
+    Released {
+        /// User name of the operator, as given with the command.
+        by: String,
+    },
     /// A run other than the one recorded last, or the first one.
     Started {
         /// Run that was observed for the first time.
@@ -341,6 +386,15 @@ impl ServiceRecord {
             Self::Recovered { after_ms } => {
                 format!("healthy again after {}", format_ms(*after_ms))
             }
+            Self::HealsReset { healthy_ms } => format!(
+                "healthy for {}: restarts in a row reset",
+                format_ms(*healthy_ms)
+            ),
+            Self::Quarantined { reason, heals, .. } => {
+                format!("quarantined: {reason}; {heals} restarts in a row")
+            }
+            Self::HoldSet { by, reason } => format!("on hold by {by}: {reason}"),
+            Self::Released { by } => format!("released by {by}"),
             Self::Started { restarts, by, .. } => match by {
                 StartedBy::AlreadyRunning => "already running".to_owned(),
                 StartedBy::NewContainer => "started in a new container".to_owned(),

@@ -10,7 +10,7 @@ use crate::container::{Container, Run};
 
 /// Time after the grace period for which a signal counts as a request. A process that has survived its stop signal for
 /// longer has ignored it, and ends for another reason.
-const SIGNAL_MARGIN_MS: u64 = 5_000;
+pub(crate) const SIGNAL_MARGIN_MS: u64 = 5_000;
 
 /// A stop of a container that Docker reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,6 +109,13 @@ impl ObservedStop {
             ended_after_ms: newer.ended_after_ms.or(self.ended_after_ms),
             ..newer
         }
+    }
+
+    /// Last time by the monotonic clock at which the end of the run follows from the request. `None` for a signal that may
+    /// be none.
+    pub(crate) fn deadline(&self) -> Option<u64> {
+        let is_request = self.kind != StopKind::Possible;
+        is_request.then(|| self.requested_at.saturating_add(self.deadline_ms))
     }
 
     /// Whether the end of the run, observed at `ended_at` by the monotonic clock, was requested.

@@ -13,6 +13,7 @@ use crate::model::{HealthySince, Latch, RunCommand, StartedBy};
 use crate::phase::UnitPhase;
 use crate::reason::{NoRestartReason, RestartReason};
 use crate::record::{Restart, UnitRecord};
+use crate::restart_pattern::RecentRestart;
 use crate::restart_policy::RestartPolicy;
 
 /// A shorter healthy run never resets the consecutive failures.
@@ -59,8 +60,14 @@ pub struct Unit {
     pub hold: Option<Hold>,
     /// The current run was started by the watchdog.
     pub is_started_by_us: bool,
-    /// Times of the last restarts, without finished cycles.
-    pub recent_restarts: VecDeque<UtcMs>,
+    /// The last restarts, without finished cycles.
+    pub recent_restarts: VecDeque<RecentRestart>,
+    /// The current run is the first one of its container, as after a deployment.
+    pub is_first_run: bool,
+    /// Container of the current run, or of the last one.
+    pub last_container: Option<String>,
+    /// Processes that were recorded as healthy in the current run.
+    pub healthy_boots: u32,
     /// The unit ended on hold: its release starts it.
     pub has_ended_on_hold: bool,
     /// The failure whose restart was decided before its log was read.
@@ -73,6 +80,8 @@ pub struct Unit {
     pub own_stop_run: Option<Run>,
     /// The run whose end was taken for a failure and is answered with a restart.
     pub failed_run: Option<Run>,
+    /// The run whose end an operator requested while Docker was up.
+    pub stop_requested_run: Option<Run>,
     /// The run whose stop failed and was reported.
     pub stop_failed_run: Option<Run>,
     /// The run in which two processes sent heartbeats under the unit's name.
@@ -197,6 +206,8 @@ impl Unit {
                 self.enter_down_phase(at, UnitPhase::NotSupervised { reason });
             }
             UnitRecord::CommandExpired { .. } => self.pending_command = None,
+            UnitRecord::StopRequested { run } => self.stop_requested_run = Some(run.clone()),
+            UnitRecord::StopRequestExpired { .. } => self.stop_requested_run = None,
             UnitRecord::StopFailed { run, .. } => self.stop_failed_run = Some(run.clone()),
             UnitRecord::DuplicateHeartbeats { run, .. } => self.duplicate_run = Some(run.clone()),
             UnitRecord::DecisionHalted => {
@@ -284,6 +295,9 @@ impl Unit {
         self.pending_command.take_if(is_obsolete);
         self.has_ended_on_hold = false;
         self.is_started_by_us = by == StartedBy::Watchdog;
+        self.is_first_run = self.last_container.as_ref() != Some(&run.container);
+        self.last_container = Some(run.container.clone());
+        self.healthy_boots = 0;
         self.healthy_since = None;
         self.latch = None;
         self.is_critical_reported = false;
@@ -326,6 +340,7 @@ impl Unit {
 
     fn on_healthy(&mut self, healthy_since: HealthySince) {
         self.down_since = None;
+        self.healthy_boots = self.healthy_boots.saturating_add(1);
         self.healthy_since = Some(healthy_since);
     }
 
@@ -365,7 +380,10 @@ impl Unit {
     fn on_restart_scheduled(&mut self, at: UtcMs, restart: &Restart) {
         self.restarts = restart.attempt;
         if restart.reason.is_failure() {
-            self.recent_restarts.push_back(at);
+            self.recent_restarts.push_back(RecentRestart {
+                at,
+                is_after_deployment: self.is_first_run,
+            });
             if self.recent_restarts.len() > usize::from(RestartBudget::MAX_RESTARTS) {
                 self.recent_restarts.pop_front();
             }

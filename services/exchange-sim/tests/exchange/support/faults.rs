@@ -1,7 +1,7 @@
 //! Helpers of the tests of faults: arm them, and read answers that no client library would accept.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -167,10 +167,9 @@ pub(crate) async fn get_raw(exchange: &RunningExchange, path: &str, headers: &st
 
 /// Waits for the beginning of a window in which orders and weights are counted, unless its end is far.
 pub(crate) async fn begin_of_window() {
-    const WINDOW_MS: u128 = 10_000;
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let left = WINDOW_MS - since_epoch.as_millis() % WINDOW_MS;
+    const WINDOW_MS: u64 = 10_000;
+    let left = WINDOW_MS - runtime::clock::now().0.unsigned_abs() % WINDOW_MS;
     if left < 4_000 {
-        sleep(Duration::from_millis(u64::try_from(left).unwrap() + 50)).await;
+        sleep(Duration::from_millis(left + 50)).await;
     }
 }

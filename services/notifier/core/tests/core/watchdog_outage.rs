@@ -31,7 +31,7 @@ fn blind_watchdog_is_reported_once_although_it_sends_heartbeats() {
             units: Vec::new(),
             remedy: Some("docker compose restart -t 1 socket-guard".to_owned()),
         });
-        outage.observe(Some(newest), world.now().mono);
+        outage.observe(&[newest], world.now().mono);
         if let Some(record) = outage.due_record(&world.state, world.now()) {
             world.commit(vec![record]);
         }
@@ -45,11 +45,39 @@ fn blind_watchdog_is_reported_once_although_it_sends_heartbeats() {
     );
 }
 
+#[test]
+fn blindness_of_the_leader_is_reported_although_a_standby_sends_the_newest_heartbeats() {
+    let mut world = World::new(SendLimits::NONE);
+    let mut outage = WatchdogOutage::new(0);
+    let mut texts = Vec::new();
+    for seq in 1..10 {
+        world.advance(10_000);
+        let mut leader = heartbeat(seq);
+        leader.blindness = Some(BlindnessReport {
+            number: 1,
+            for_ms: 20_000,
+            reason: "Docker cannot be reached: no answer within 3s".to_owned(),
+            units: Vec::new(),
+            remedy: None,
+        });
+        let mut standby = heartbeat(seq);
+        standby.boot = "b2".parse().unwrap();
+        standby.phase = ProcessPhase::Starting;
+        outage.observe(&[leader, standby], world.now().mono);
+        if let Some(record) = outage.due_record(&world.state, world.now()) {
+            world.commit(vec![record]);
+        }
+        texts.extend(world.drain());
+    }
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].starts_with("🚨 WATCHDOG BLIND"), "{texts:?}");
+}
+
 /// Observes this newest heartbeat every ten seconds for `secs`.
 fn observe_for(world: &mut World, outage: &mut WatchdogOutage, newest: Option<u64>, secs: u64) {
     for _ in 0..secs / 10 {
         world.advance(10_000);
-        outage.observe(newest.map(heartbeat), world.now().mono);
+        outage.observe(newest.map(heartbeat).as_slice(), world.now().mono);
         if let Some(record) = outage.due_record(&world.state, world.now()) {
             world.commit(vec![record]);
         }

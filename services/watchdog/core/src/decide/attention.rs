@@ -5,9 +5,10 @@ use protocol::duration::format_ms;
 use protocol::redact::redact;
 
 use super::context::DecisionContext;
-use crate::container::Container;
+use crate::container::{Container, Exit};
 use crate::phase::UnitPhase;
 use crate::record::UnitRecord;
+use crate::stop_request::{SIGNAL_MARGIN_MS, StopVerdict};
 use crate::unit::PendingCommand;
 
 /// Time without a container after which the removal is reported, in milliseconds. A new one is created within seconds.
@@ -72,6 +73,43 @@ impl DecisionContext<'_> {
         let since = self.observed_unit.missing_since()?;
         let for_ms = self.now.clock.mono.saturating_sub(since);
         (self.unit.is_missed && for_ms >= REMOVAL_REPORT_MS).then_some(UnitRecord::RemovalConfirmed)
+    }
+
+    /// An operator's request to stop a run, recorded at once; or its expiry, if the run survived it.
+    pub(super) fn stop_request_change(&self, container: &Container) -> Option<UnitRecord> {
+        let run = &container.run;
+        let mono = self.now.clock.mono;
+        let deadline = self.observed_unit.stop_deadline(run);
+        if self.unit.stop_requested_run.as_ref() != Some(run) {
+            let is_request = deadline.is_some_and(|deadline| mono <= deadline);
+            return is_request.then(|| UnitRecord::StopRequested { run: run.clone() });
+        }
+        // A request of which only the journal is left was made before this process observed the run.
+        let known_until = self
+            .observed_unit
+            .observed_since
+            .saturating_add(container.grace_ms);
+        let deadline = deadline.unwrap_or(known_until.saturating_add(SIGNAL_MARGIN_MS));
+        let has_survived =
+            container.is_alive() && self.observed_state.is_docker_reachable() && mono > deadline;
+        has_survived.then(|| UnitRecord::StopRequestExpired { run: run.clone() })
+    }
+
+    /// Whether an operator's recorded request explains the end of a run that no event of Docker explains, because Docker
+    /// or this process went down meanwhile.
+    pub(super) fn is_recorded_stop(
+        &self,
+        container: &Container,
+        exit: Exit,
+        verdict: StopVerdict,
+    ) -> bool {
+        let is_recorded = self.unit.stop_requested_run.as_ref() == Some(&container.run);
+        let is_unexplained = self.observed_unit.was_found_ended(&container.run)
+            && verdict == StopVerdict::NotRequested;
+        let with_docker =
+            self.observed_state
+                .ended_with_docker(self.observed_unit, container, exit);
+        is_recorded && (is_unexplained || with_docker)
     }
 
     /// A run that could not be stopped. Recorded once per run.

@@ -28,7 +28,9 @@ pub fn blindness_record(
         (Some(known), None) if !observed.has_obstacle() => {
             Some(SupervisionRecord::BlindnessEnded {
                 at,
-                for_ms: at.millis_since(known.since),
+                for_ms: observed
+                    .blind_for(now.clock.mono)
+                    .unwrap_or_else(|| at.millis_since(known.since)),
                 missed: missed(state, observed),
             })
         }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use protocol::duration::format_duration;
 use protocol::redact::redact;
 
 use super::context::DecisionContext;
@@ -11,6 +10,7 @@ use crate::container::{Exit, Run};
 use crate::evidence::Evidence;
 use crate::reason::{NoRestartReason, QuarantineReason, RestartReason};
 use crate::record::{Restart, UnitRecord};
+use crate::restart_pattern::{self, RecentRestart};
 use crate::restart_policy::RestartPolicy;
 
 /// Time for which restarts are counted for the trend.
@@ -88,34 +88,36 @@ impl DecisionContext<'_> {
         self.restarts_within(budget.window()).len() >= usize::from(budget.restarts)
     }
 
-    /// Ages of the restarts after failures within the window, oldest first. A restart of this process is aged by the
-    /// monotonic clock. The age of an earlier one follows from the wall clock; one from the future is new.
-    fn restarts_within(&self, window: Duration) -> Vec<Duration> {
-        let known = self.unit.recent_restarts.len();
+    /// The restarts after failures within the window with their ages, oldest first. A restart of this process is aged by
+    /// the monotonic clock. The age of an earlier one follows from the wall clock; one from the future is new.
+    fn restarts_within(&self, window: Duration) -> Vec<(Duration, RecentRestart)> {
+        let restarts = &self.unit.recent_restarts;
         let own = self.observed_unit.restart_times();
         // A release has cleared the journaled ones.
-        let skipped = own.len().saturating_sub(known);
+        let skipped = own.len().saturating_sub(restarts.len());
         let own = own.skip(skipped);
-        let earlier = known.saturating_sub(own.len());
-        let earlier = self.unit.recent_restarts.iter().take(earlier);
-        let earlier = earlier.map(|at| self.now.clock.utc.since(*at));
+        let earlier = restarts.len().saturating_sub(own.len());
+        let earlier = restarts.iter().take(earlier);
+        let earlier = earlier.map(|restart| self.now.clock.utc.since(restart.at));
         let own = own.map(|at| Duration::from_millis(self.now.clock.mono.saturating_sub(at)));
-        earlier.chain(own).filter(|age| *age < window).collect()
+        let aged = earlier.chain(own).zip(restarts.iter().copied());
+        aged.filter(|(age, _)| *age < window).collect()
     }
 
-    /// Many restarts within a day, this one included, with their interval if it is regular: each alone may be the first
-    /// of a row. `None` if they are few.
+    /// Many restarts within a day, this one included, with their pattern: each alone may be the first of a row. `None`
+    /// if they are few.
     fn trend(&self) -> Option<String> {
-        let mut ages = self.restarts_within(DAY);
-        ages.push(Duration::ZERO);
+        let mut restarts = self.restarts_within(DAY);
+        let this = RecentRestart {
+            at: self.now.clock.utc,
+            is_after_deployment: self.unit.is_first_run,
+        };
+        restarts.push((Duration::ZERO, this));
         let limit = usize::from(self.observed_state.config().restart_warning);
-        if ages.len() <= limit {
-            return None;
-        }
-        let pattern = regular_interval(&ages).map_or_else(String::new, |interval| {
-            format!(", about every {}", format_duration(interval))
-        });
-        Some(format!("{} restarts within 24h{pattern}", ages.len()))
+        (restarts.len() > limit).then(|| {
+            let pattern = restart_pattern::describe(&restarts);
+            format!("{} restarts within 24h{pattern}", restarts.len())
+        })
     }
 
     fn restart(
@@ -180,20 +182,6 @@ impl DecisionContext<'_> {
         let evidence = self.observed_unit.evidence(end.run, self.now);
         (evidence != Evidence::default()).then(|| Box::new(evidence))
     }
-}
-
-/// The interval between events of these ages, oldest first, rounded to a minute. `None` if the intervals differ.
-fn regular_interval(ages: &[Duration]) -> Option<Duration> {
-    let mut gaps: Vec<Duration> = ages
-        .windows(2)
-        .map(|pair| pair[0].saturating_sub(pair[1]))
-        .collect();
-    gaps.sort();
-    let median = *gaps.get(gaps.len() / 2)?;
-    let is_near = |gap: &&Duration| gap.abs_diff(median) <= median / 5;
-    let is_regular = gaps.iter().filter(is_near).count() * 10 >= gaps.len() * 8;
-    let minutes = (median.as_secs() + 30) / 60;
-    (is_regular && minutes > 0).then(|| Duration::from_secs(minutes * 60))
 }
 
 /// The end of a run. `code` is `None` if the container never started.

@@ -19,6 +19,10 @@ const START_DEADLINE_MS: u64 = 5 * 60 * 1_000;
 /// and then.
 const UNHEALTHY_DEADLINE_MS: u64 = 2 * 60 * 1_000;
 
+/// Processes of one run that are recorded as healthy. A container has one; a sender that changes its boot id with each
+/// heartbeat does not fill the journal.
+const MAX_BOOTS: u32 = 8;
+
 impl DecisionContext<'_> {
     pub(super) fn check_health(&self, container: &Container) -> Option<UnitRecord> {
         if container.status == Status::Paused {
@@ -40,13 +44,14 @@ impl DecisionContext<'_> {
             Some(healthy) if healthy.boot == boot => self.failures_reset(),
             // A second process under this name sends heartbeats: reported once, and no proof of health.
             Some(_) if self.unit.duplicate_run.as_ref() == self.unit.phase.run() => None,
+            Some(_) if self.unit.healthy_boots >= MAX_BOOTS => None,
             _ => Some(UnitRecord::UnitHealthy {
                 boot,
                 uptime_ms: heartbeat.uptime_ms,
                 interval_ms: heartbeat.interval_ms,
                 after_ms: self.unit.down_since.map(|since| {
-                    let span = self.now.clock.utc.since(since);
-                    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+                    let failed_for = self.observed_unit.failed_for(self.now.clock.mono);
+                    failed_for.unwrap_or_else(|| self.now.clock.utc.millis_since(since))
                 }),
             }),
         }
@@ -141,7 +146,13 @@ impl DecisionContext<'_> {
     }
 
     fn duplicate_heartbeats(&self, container: &Container) -> Option<UnitRecord> {
-        let other = self.observed_unit.duplicate_boot()?;
+        let is_boot_changing = self.unit.healthy_boots >= MAX_BOOTS;
+        let changed = self.observed_unit.liveness.as_ref();
+        let changed = changed.map(|liveness| &liveness.heartbeat.boot);
+        let other = self
+            .observed_unit
+            .duplicate_boot()
+            .or(changed.filter(|_| is_boot_changing))?;
         (self.unit.duplicate_run.as_ref() != Some(&container.run)).then(|| {
             UnitRecord::DuplicateHeartbeats {
                 run: container.run.clone(),

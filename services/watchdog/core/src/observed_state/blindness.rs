@@ -52,6 +52,11 @@ impl ObservedState {
         })
     }
 
+    /// Length of the recorded blindness in milliseconds. `None` if an earlier process recorded its start.
+    pub fn blind_for(&self, mono: u64) -> Option<u64> {
+        self.blind_since.map(|since| mono.saturating_sub(since))
+    }
+
     /// What keeps a command about this unit from being carried out now. `None` if nothing does.
     pub fn obstacle(&self, unit: &SubjectToken) -> Option<Obstacle> {
         if !self.is_docker_reachable {

@@ -47,7 +47,8 @@ pub struct ObservedUnit {
     previous_boot: Option<SubjectToken>,
     /// The run before this one.
     previous_run: Option<Run>,
-    pub(super) observed_since: u64,
+    /// First observation of the run, or of its end of a pause, by the monotonic clock.
+    pub(crate) observed_since: u64,
     stop: Option<ObservedStop>,
     /// Docker cannot describe the container: since when by the monotonic clock, and the error.
     unjudged: Option<(u64, String)>,
@@ -59,6 +60,10 @@ pub struct ObservedUnit {
     status_since: u64,
     /// Acceptance of the command that waits for Docker, by the monotonic clock.
     command_deferred_at: Option<u64>,
+    /// Whether the unit was down when its timers were set last. `None` before.
+    was_down: Option<bool>,
+    /// Detection of the failure from which the unit has not recovered, by the monotonic clock.
+    failed_at: Option<u64>,
     ended_run: Option<(Run, u64)>,
     /// The run that had ended when it was first observed.
     pub(super) found_ended_run: Option<Run>,
@@ -112,6 +117,24 @@ impl ObservedUnit {
             (Some(stop), Some(ended_at)) => stop.verdict(ended_at),
             _ => StopVerdict::NotRequested,
         }
+    }
+
+    /// Time since the detection of the failure from which the unit has not recovered, in milliseconds. `None` without
+    /// one, or if an earlier process detected it.
+    pub fn failed_for(&self, mono: u64) -> Option<u64> {
+        self.failed_at.map(|at| mono.saturating_sub(at))
+    }
+
+    /// Last time by the monotonic clock at which an end of this run follows from an operator's request. `None` if there
+    /// is no request.
+    pub fn stop_deadline(&self, run: &Run) -> Option<u64> {
+        let stop = self.stop.as_ref().filter(|stop| stop.run == *run);
+        stop.and_then(ObservedStop::deadline)
+    }
+
+    /// Whether this run had ended when this process first observed it.
+    pub fn was_found_ended(&self, run: &Run) -> bool {
+        self.found_ended_run.as_ref() == Some(run)
     }
 
     /// Why Docker cannot describe the container, in one line. `None` if it can.
@@ -225,6 +248,13 @@ impl ObservedUnit {
             delay_ms: unit.phase.delay_ms(),
             due_at,
         });
+        // Of a failure that the journal knew when this process began, the time is not known.
+        self.failed_at = match (unit.down_since, self.was_down) {
+            (None, _) => None,
+            (Some(_), Some(false)) => Some(now.clock.mono),
+            (Some(_), _) => self.failed_at,
+        };
+        self.was_down = Some(unit.down_since.is_some());
         let pending = unit.pending_command.as_ref();
         self.command_deferred_at = pending
             .is_some_and(|pending| pending.is_deferred)

@@ -292,3 +292,61 @@ fn many_restarts_within_a_day_are_reported_with_their_interval() {
         reasons[10]
     );
 }
+
+/// Reasons of all restarts, as the operator receives them.
+fn restart_reasons(rig: &Rig) -> Vec<String> {
+    let reason = |event| match event {
+        EventBody::UnitRestartScheduled { reason, .. } => Some(reason),
+        _ => None,
+    };
+    let events = rig.operator_events().into_iter();
+    events.filter_map(reason).collect()
+}
+
+#[test]
+fn restarts_after_each_deployment_or_at_the_full_hour_are_reported_with_their_pattern() {
+    let mut deployed = Rig::running(RESTART_AT_ONCE);
+    for round in 0..12_u32 {
+        deployed.pass_healthy((17 + round * 23 % 61) * MINUTE);
+        deployed.recreate(RESTART_AT_ONCE);
+        deployed.dies(1);
+        deployed.send_heartbeat(ProcessPhase::Running);
+    }
+    let last = restart_reasons(&deployed).pop().unwrap();
+    assert!(
+        last.ends_with("within 24h, each after a deployment"),
+        "{last}"
+    );
+    let mut hourly = Rig::running(RESTART_AT_ONCE);
+    // From now to the next full hour, then hour by hour.
+    let past = u64::try_from(hourly.now().clock.utc.0.rem_euclid(HOUR_MS)).unwrap();
+    hourly.pass_healthy((60 * MINUTE).saturating_sub(Duration::from_millis(past)));
+    for _ in 0..12 {
+        hourly.pass_healthy(60 * MINUTE);
+        hourly.dies(1);
+        hourly.send_heartbeat(ProcessPhase::Running);
+    }
+    let last = restart_reasons(&hourly).pop().unwrap();
+    assert!(last.contains("about every 1h, at the full hour"), "{last}");
+}
+
+#[test]
+fn sender_that_changes_its_boot_id_does_not_fill_the_journal() {
+    for interval_ms in [0, 5_000] {
+        let mut rig = Rig::running(DEFAULT_FLAGS);
+        let records = rig.journal.len();
+        for beat in 0..2_000 {
+            rig.mono += 20_000;
+            let mut heartbeat = rig.heartbeat_sample(ProcessPhase::Running);
+            heartbeat.boot = format!("boot-{beat}-x").parse().unwrap();
+            heartbeat.interval_ms = interval_ms;
+            rig.on_event(SupervisionEvent::HeartbeatReceived {
+                unit: name(),
+                heartbeat,
+            });
+        }
+        let written = rig.journal.len() - records;
+        assert!(written <= 20, "interval {interval_ms}: {written} records");
+        assert_eq!(warnings(&rig).len(), 1);
+    }
+}

@@ -104,6 +104,8 @@ fn critical_heartbeat_reaches_the_decision() {
         let sample = bearish_watchdog_core::liveness::HeartbeatSample::new(Mode::Paper, &heartbeat);
         let expected = is_critical.then(|| "the market feed is down".to_owned());
         assert_eq!(sample.critical_reason, expected, "{health}");
+        let latch = sample.latch.as_ref().map(|latch| latch.id.as_str());
+        assert_eq!(latch, Some("daily_loss-1795489200000"));
         let mut rig = Rig::running(DEFAULT_FLAGS);
         rig.critical_reason = sample.critical_reason;
         rig.pass_healthy(16 * MINUTE);

@@ -9,7 +9,7 @@ use bearish_watchdog_core::record::UnitRecord;
 use protocol::heartbeat::ProcessPhase;
 use protocol::time::UtcMs;
 
-use crate::support::{DEFAULT_FLAGS, MINUTE, Rig, signal};
+use crate::support::{CallBehavior, DEFAULT_FLAGS, MINUTE, Rig, name, signal};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -206,4 +206,25 @@ fn docker_stop_during_watchdog_downtime_is_found_in_past_events() {
     rig.pass_without_heartbeats(5 * SECOND);
     assert!(rig.calls.is_empty());
     assert!(matches!(rig.phase(), UnitPhase::Stopped { .. }));
+}
+
+#[test]
+fn start_of_another_container_is_the_operators_although_the_watchdog_starts_the_unit() {
+    let mut rig = Rig::running("--paper --auto-restart --restart-delay 0");
+    rig.call_behavior = CallBehavior::Pending;
+    rig.dies(1);
+    assert!(matches!(rig.phase(), UnitPhase::Starting { .. }));
+    rig.begin();
+    let mut other = rig.container().unwrap();
+    other.run.container = "c9".to_owned();
+    rig.on_event(SupervisionEvent::ContainerObserved {
+        unit: name(),
+        container: other,
+    });
+    let records = rig.unit_records();
+    let started_by = records.iter().rev().find_map(|record| match record {
+        UnitRecord::Started { by, .. } => Some(*by),
+        _ => None,
+    });
+    assert_eq!(started_by, Some(StartedBy::Operator));
 }

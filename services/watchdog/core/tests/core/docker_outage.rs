@@ -163,3 +163,54 @@ fn start_lost_in_a_docker_outage_is_no_failure() {
     assert_eq!((rig.starts_called(), rig.restarts().len()), (2, 1));
     assert!(matches!(rig.phase(), UnitPhase::Running(_)));
 }
+
+/// An operator's stop is in progress when Docker or the whole host goes down: its events are lost.
+#[test]
+fn operators_stop_outlasts_an_outage_of_docker_the_host_or_the_watchdog() {
+    for code in [0, 137, 143, 255] {
+        for is_watchdog_down in [false, true] {
+            let mut rig = Rig::running(DEFAULT_FLAGS);
+            rig.pass_healthy(MINUTE);
+            rig.request_stop();
+            if is_watchdog_down {
+                rig.restart_watchdog(rig.journal.len());
+                rig.mono += 60_000;
+                rig.end(code, false);
+                rig.list();
+            } else {
+                end_in_docker_outage(&mut rig, code, false);
+            }
+            rig.pass_without_heartbeats(5 * MINUTE);
+            let what = format!("exit {code}, watchdog down: {is_watchdog_down}");
+            assert!(rig.calls.is_empty(), "{what}");
+            assert!(matches!(rig.phase(), UnitPhase::Stopped { .. }), "{what}");
+        }
+    }
+}
+
+#[test]
+fn request_that_the_process_survived_explains_no_later_outage() {
+    for is_watchdog_replaced in [false, true] {
+        let mut rig = Rig::running(DEFAULT_FLAGS);
+        rig.pass_healthy(MINUTE);
+        rig.request_stop();
+        if is_watchdog_replaced {
+            rig.restart_watchdog(rig.journal.len());
+            rig.list();
+        }
+        rig.pass_healthy(MINUTE);
+        end_in_docker_outage(&mut rig, 255, false);
+        rig.pass_without_heartbeats(2 * SECOND);
+        assert_eq!(rig.starts_called(), 1, "{is_watchdog_replaced}");
+    }
+}
+
+#[test]
+fn request_to_stop_is_recorded_once() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    let records = rig.journal.len();
+    for _ in 0..20 {
+        rig.request_stop();
+    }
+    assert_eq!(rig.journal.len(), records + 1);
+}

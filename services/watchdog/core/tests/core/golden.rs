@@ -50,6 +50,8 @@ const fn file_name(fact: &UnitRecord) -> &'static str {
         UnitRecord::StopFailed { .. } => "stop_failed",
         UnitRecord::DuplicateHeartbeats { .. } => "duplicate_heartbeats",
         UnitRecord::DecisionHalted => "decision_halted",
+        UnitRecord::StopRequested { .. } => "stop_requested",
+        UnitRecord::StopRequestExpired { .. } => "stop_request_expired",
     }
 }
 
@@ -211,10 +213,12 @@ fn attention_records() -> Vec<UnitRecord> {
             boot: "b2".parse().unwrap(),
         },
         UnitRecord::DecisionHalted,
+        UnitRecord::StopRequested { run: run() },
+        UnitRecord::StopRequestExpired { run: run() },
     ]
 }
 
-fn service_records() -> [(&'static str, ServiceRecord); 4] {
+fn service_records() -> [(&'static str, ServiceRecord); 8] {
     let intended = ServiceRecord::RestartIntended {
         run: run(),
         reason: "hung: the health check timed out".to_owned(),
@@ -235,6 +239,33 @@ fn service_records() -> [(&'static str, ServiceRecord); 4] {
         (
             "service_recovered",
             ServiceRecord::Recovered { after_ms: 41_000 },
+        ),
+        (
+            "service_heals_reset",
+            ServiceRecord::HealsReset {
+                healthy_ms: 600_000,
+            },
+        ),
+        (
+            "service_quarantined",
+            ServiceRecord::Quarantined {
+                run: run(),
+                reason: "hung: the health check timed out".to_owned(),
+                heals: 6,
+            },
+        ),
+        (
+            "service_hold_set",
+            ServiceRecord::HoldSet {
+                by: "operator".to_owned(),
+                reason: "repair".to_owned(),
+            },
+        ),
+        (
+            "service_released",
+            ServiceRecord::Released {
+                by: "operator".to_owned(),
+            },
         ),
     ]
 }
@@ -263,7 +294,7 @@ fn journal_records_match_the_golden_files() {
         };
         check(file_name(&fact), &record);
     }
-    assert_eq!(files.len(), 28, "a variant is missing in facts()");
+    assert_eq!(files.len(), 30, "a variant is missing in facts()");
     let took_over = SupervisionRecord::WriterChanged {
         boot: "b1".parse().unwrap(),
         instance: "watchdog-1".parse().unwrap(),
@@ -285,6 +316,12 @@ fn journal_records_match_the_golden_files() {
         missed: vec!["trader-paper-1 has ended (exit 137)".to_owned()],
     };
     check("blindness_ended", &ended);
+    let stepped = SupervisionRecord::ClockStepped {
+        at,
+        host: "local".parse().unwrap(),
+        by_ms: -3_600_000,
+    };
+    check("clock_stepped", &stepped);
     for (file, fact) in service_records() {
         let record = SupervisionRecord::Service {
             service: "nats-1".parse().unwrap(),

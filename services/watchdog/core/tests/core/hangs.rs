@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bearish_watchdog_core::container::{ContainerHealth, FailedCheck};
+use bearish_watchdog_core::decide::wake_at;
 use bearish_watchdog_core::liveness::HeartbeatSample;
 use bearish_watchdog_core::model::Action;
 use bearish_watchdog_core::observed_state::SupervisionEvent;
@@ -372,5 +373,20 @@ fn new_watchdog_waits_three_intervals_for_a_known_unit() {
     rig.pass_without_heartbeats(15 * SECOND);
     assert!(rig.calls.is_empty());
     rig.pass_without_heartbeats(SECOND);
+    assert_eq!(rig.calls.len(), 1);
+}
+
+/// The shell sleeps until then if no event comes.
+#[test]
+fn next_decision_about_a_running_unit_is_due_when_it_would_be_hung() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    rig.pass_healthy(MINUTE);
+    let now = rig.now().clock.mono;
+    let wake = wake_at(&rig.state, &rig.observed, &name(), rig.now());
+    assert_eq!(wake, Some(now + 15_001));
+    rig.pass_without_heartbeats(15 * SECOND);
+    assert!(rig.calls.is_empty());
+    rig.mono += 1;
+    rig.on_event(SupervisionEvent::Ticked);
     assert_eq!(rig.calls.len(), 1);
 }

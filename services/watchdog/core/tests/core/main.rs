@@ -30,4 +30,6 @@ mod recovery;
 #[cfg(test)]
 mod restarts;
 #[cfg(test)]
+mod service_healing;
+#[cfg(test)]
 mod support;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bearish_watchdog_core::config::SupervisionConfig;
 use bearish_watchdog_core::container::{Container, ContainerHealth, Exit, Run, Status};
-use bearish_watchdog_core::decide::decide;
+use bearish_watchdog_core::decide::{decide, decide_round};
 use bearish_watchdog_core::decision_inputs::DecisionInputs;
 use bearish_watchdog_core::liveness::HeartbeatSample;
 use bearish_watchdog_core::model::Action;
@@ -136,9 +136,10 @@ impl ManyUnits {
     }
 
     fn settle(&mut self, name: &SubjectToken) {
-        loop {
+        for rounds in 0.. {
+            assert!(rounds < 50, "the decision does not come to rest");
             let now = self.now();
-            let records = decide(&self.state, &self.observed, name, now);
+            let records = decide_round(&self.state, &self.observed, name, now, rounds);
             for record in &records {
                 self.state.apply(record);
             }

@@ -242,3 +242,11 @@ fn late_running_observation_does_not_hide_the_exit() {
     rig.sleep_until_wake();
     assert_eq!(rig.starts_called(), 1);
 }
+
+#[test]
+fn quiet_day_of_a_unit_that_never_failed_leaves_no_record() {
+    let mut rig = Rig::running(DEFAULT_FLAGS);
+    let records = rig.journal.len();
+    rig.pass_healthy(24 * 60 * MINUTE);
+    assert_eq!(rig.journal.len(), records, "{:?}", rig.journal.last());
+}
