@@ -21,7 +21,8 @@ use bearish_protocol::ids::{BookKey, Mode, Service, SubjectToken};
 use bearish_protocol::journal::JournalBatch;
 use bearish_protocol::lease::{Holder, LeaseRecord};
 use bearish_protocol::report::{
-    AccountReport, BookReport, EquityPoint, LatchReport, LockReport, PauseReport, PositionReport,
+    AccountReport, BalanceReport, BookReport, EquityPoint, LatchReport, LockReport, PauseReport,
+    PositionReport,
 };
 use bearish_protocol::time::UtcMs;
 use rust_decimal::Decimal;
@@ -78,6 +79,12 @@ fn golden_file(body: &EventBody) -> &'static str {
         EventBody::AccountFlattened { .. } => include_str!("golden/event_account_flattened.json"),
         EventBody::AccountStillOpen { .. } => include_str!("golden/event_account_still_open.json"),
         EventBody::AccountUnlatched { .. } => include_str!("golden/event_account_unlatched.json"),
+        EventBody::BalanceDiffers { .. } => include_str!("golden/event_balance_differs.json"),
+        EventBody::BalanceExplained { .. } => include_str!("golden/event_balance_explained.json"),
+        EventBody::DifferenceAccepted { .. } => {
+            include_str!("golden/event_difference_accepted.json")
+        }
+        EventBody::FundsTransferred { .. } => include_str!("golden/event_funds_transferred.json"),
         EventBody::EntriesPaused { .. } => include_str!("golden/event_entries_paused.json"),
         EventBody::EntriesResumed { .. } => include_str!("golden/event_entries_resumed.json"),
         EventBody::HealthChanged { .. } => include_str!("golden/event_health_changed.json"),
@@ -279,6 +286,12 @@ fn account_report() -> AccountReport {
             by: "operator".to_owned(),
             reason: "central bank decision at noon".to_owned(),
         }],
+        balance: Some(BalanceReport {
+            at: AT,
+            balance: decimal("9987.7"),
+            difference: decimal("-12.3"),
+        }),
+        difference_id: Some("balance-1764000000000".to_owned()),
     }
 }
 

@@ -55,6 +55,11 @@ impl CommandHints {
         )
     }
 
+    /// The bot does not accept differences.
+    pub(crate) fn accept(self, difference_id: &str) -> String {
+        format!("run: scripts/bearish accept --difference {difference_id} --reason TEXT")
+    }
+
     pub(crate) fn resume(self, symbol: Option<&SubjectToken>) -> String {
         match symbol {
             Some(symbol) => self.act(

@@ -4,6 +4,7 @@
 //! `tests/core/golden/catalogue.txt` shows all of them.
 
 mod account;
+mod balance;
 mod hints;
 mod layout;
 
@@ -14,6 +15,7 @@ use protocol::ids::{AccountKey, BookKey, SubjectToken};
 use rust_decimal::Decimal;
 
 use self::account::account_text;
+use self::balance::balance_text;
 use self::hints::{
     breaker_consequence, closing_hint, health_consequence, rejected_order_hints,
     service_consequence, stopped_trader_hints, unknown_order_consequence, unmanaged_positions,
@@ -51,6 +53,10 @@ pub(crate) fn event_text(sender: &Sender<'_>, body: &EventBody, hints: CommandHi
         | EventBody::AccountFlattened { .. }
         | EventBody::AccountStillOpen { .. }
         | EventBody::AccountUnlatched { .. } => account_text(body, hints),
+        EventBody::BalanceDiffers { .. }
+        | EventBody::BalanceExplained { .. }
+        | EventBody::DifferenceAccepted { .. }
+        | EventBody::FundsTransferred { .. } => balance_text(body, hints),
         EventBody::EntriesPaused { .. } | EventBody::EntriesResumed { .. } => {
             pause_text(body, hints)
         }

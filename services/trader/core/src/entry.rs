@@ -31,6 +31,8 @@ pub enum SignalRejection {
     AccountUnknown,
     /// The operator has paused entries.
     EntriesPaused,
+    /// The exchange's balance differed from what the books explain.
+    BalanceDiffers,
     /// The exchange does not trade the symbol now, or does not list it, or its filters cannot be read.
     SymbolNotTradable,
     /// The symbol was removed from the settings.
@@ -76,6 +78,7 @@ impl SignalRejection {
             Self::AccountLatched => "account_latched",
             Self::AccountUnknown => "account_unknown",
             Self::EntriesPaused => "entries_paused",
+            Self::BalanceDiffers => "balance_differs",
             Self::SymbolNotTradable => "symbol_not_tradable",
             Self::SymbolRemoved => "symbol_removed",
             Self::OtherSettings => "other_settings",
@@ -104,6 +107,9 @@ impl SignalRejection {
             Self::AccountLatched => "the account was latched",
             Self::AccountUnknown => "the account report was missing or older than one minute",
             Self::EntriesPaused => "the operator had paused entries",
+            Self::BalanceDiffers => {
+                "the balance on the exchange differed from what the books explain"
+            }
             Self::SymbolNotTradable => "the exchange did not trade the symbol",
             Self::SymbolRemoved => "the symbol was removed from SYMBOLS",
             Self::OtherSettings => {
@@ -390,7 +396,7 @@ mod tests {
             assert!(!sentences.contains(&sentence), "{sentence}");
             sentences.push(sentence);
         }
-        assert_eq!(sentences.len(), 22, "{error}");
+        assert_eq!(sentences.len(), 23, "{error}");
         assert_eq!(
             SignalRejection::StaleSignal.describe(),
             "the signal was older than one candle when it arrived"

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protocol::VERSION;
-use protocol::ids::SubjectToken;
-use protocol::report::{AccountReport, BookReport, LatchReport, PauseReport};
+use protocol::ids::{AccountKey, SubjectToken};
+use protocol::report::{AccountReport, BalanceReport, BookReport, LatchReport, PauseReport};
 use protocol::subject::{Subject, filter};
 use runtime::bus::LatestMessage;
 use runtime::components::ComponentHandle;
@@ -22,9 +22,11 @@ use rust_decimal::Decimal;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use trader_core::account::{
-    AccountEvent, AccountRecord, AccountState, Pause, decide, operator_event,
+    AccountEvent, AccountRecord, AccountState, BalanceSample, BalanceState, Pause, decide,
+    operator_event,
 };
 
+use super::balance_sampler::BalanceSampler;
 use super::closing::{ClosingAccount, LatchTimes, positions_at_latch};
 use super::command_journal::read_commands_from;
 use super::delisted_books::{self, DelistedBooks};
@@ -80,6 +82,10 @@ struct AccountLeader<'a> {
     closing: Option<ClosingAccount>,
     /// Whether the newest check of the latched account found it flat. The traders end then.
     is_flat: bool,
+    /// Reads the balance on the exchange; `None` on paper.
+    balance_sampler: Option<BalanceSampler<'a>>,
+    /// The newest check of the balance; `None` before the first.
+    balance_report: Option<BalanceReport>,
 }
 
 /// A book's newest report, its sequence in REPORTS, and when it arrived.
@@ -121,6 +127,8 @@ impl<'a> AccountLeader<'a> {
             closing: LatchTimes::of_journal(&batches)
                 .map(|latch| ClosingAccount::start(ctx, latch)),
             is_flat: false,
+            balance_sampler: BalanceSampler::start(ctx),
+            balance_report: None,
         };
         leader.record_takeover(batches).await?;
         Ok(leader)
@@ -164,6 +172,9 @@ impl<'a> AccountLeader<'a> {
                     Ok(())
                 }
                 () = journal_changed(&mut self.closing) => Ok(()),
+                sample = next_sample(&mut self.balance_sampler, &self.state.balance) => {
+                    self.on_balance_sample(sample).await
+                }
             };
             if let Err(end) = handled {
                 return end;
@@ -198,6 +209,21 @@ impl<'a> AccountLeader<'a> {
         })
         .await?;
         self.check_closing().await?;
+        self.publish_report().await;
+        Ok(())
+    }
+
+    /// Judges a sample of the balance and reports what it shows.
+    async fn on_balance_sample(&mut self, sample: BalanceSample) -> Result<(), TermEnd> {
+        let balance = sample.balance;
+        self.handle_event(AccountEvent::BalanceSampled(sample))
+            .await?;
+        let observed = self.state.balance.observed.as_ref();
+        self.balance_report = observed.map(|observed| BalanceReport {
+            at: clock::now(),
+            balance,
+            difference: observed.difference,
+        });
         self.publish_report().await;
         Ok(())
     }
@@ -372,7 +398,12 @@ impl<'a> AccountLeader<'a> {
             | AccountRecord::ValueRecorded(_)
             | AccountRecord::Flattened(_)
             | AccountRecord::EntriesPaused(_)
-            | AccountRecord::EntriesResumed(_) => {}
+            | AccountRecord::EntriesResumed(_)
+            | AccountRecord::BalanceBaselined(_)
+            | AccountRecord::FundsTransferred(_)
+            | AccountRecord::BalanceDiffers(_)
+            | AccountRecord::BalanceExplained { .. }
+            | AccountRecord::DifferenceAccepted(_) => {}
         }
     }
 
@@ -411,6 +442,11 @@ impl<'a> AccountLeader<'a> {
                 let books = symbol.as_ref().map_or("all", SubjectToken::as_str);
                 tracing::warn!(%account, books, by = source.by, reason = source.reason, "entries resumed");
             }
+            AccountRecord::BalanceBaselined(_)
+            | AccountRecord::FundsTransferred(_)
+            | AccountRecord::BalanceDiffers(_)
+            | AccountRecord::BalanceExplained { .. }
+            | AccountRecord::DifferenceAccepted(_) => log_balance(account, record),
         }
     }
 
@@ -432,6 +468,7 @@ impl<'a> AccountLeader<'a> {
         let now = Instant::now();
         let last = self.last_published.as_ref();
         let due = last.is_none_or(|(_, at)| now.duration_since(*at) >= MAX_REPORT_INTERVAL);
+        let difference = self.state.balance.difference.as_ref();
         let report = AccountReport {
             v: VERSION,
             at: clock::now(),
@@ -449,10 +486,21 @@ impl<'a> AccountLeader<'a> {
             unvalued_books: self.unvalued_books(now),
             command_seq: self.last_command_seq.max(self.state.last_command_seq),
             pauses: self.state.pauses.iter().map(pause_report).collect(),
+            balance: self.balance_report.clone(),
+            difference_id: difference.map(|known| known.difference_id.clone()),
         };
         let changed = last.is_none_or(|(last, _)| {
-            (&last.latch, &last.unvalued_books, last.command_seq)
-                != (&report.latch, &report.unvalued_books, report.command_seq)
+            (
+                &last.latch,
+                &last.unvalued_books,
+                last.command_seq,
+                &last.difference_id,
+            ) != (
+                &report.latch,
+                &report.unvalued_books,
+                report.command_seq,
+                &report.difference_id,
+            )
         });
         if !due && !changed {
             return;
@@ -476,6 +524,48 @@ async fn journal_changed(closing: &mut Option<ClosingAccount>) {
     match closing {
         Some(closing) => closing.changed().await,
         None => std::future::pending().await,
+    }
+}
+
+/// The next sample of the balance; never on paper.
+async fn next_sample(
+    sampler: &mut Option<BalanceSampler<'_>>,
+    state: &BalanceState,
+) -> BalanceSample {
+    match sampler {
+        Some(sampler) => sampler.next(state).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Logs what the balance check has found; nothing for other records.
+fn log_balance(account: &AccountKey, record: &AccountRecord) {
+    match record {
+        AccountRecord::BalanceBaselined(baseline) => {
+            tracing::info!(%account, balance = %baseline.balance, explained = ?baseline.explained,
+                "balance check counts from a new baseline");
+        }
+        AccountRecord::FundsTransferred(transfer) => {
+            tracing::info!(%account, amount = %transfer.amount, kind = transfer.name, balance = %transfer.balance,
+                "transfer booked");
+        }
+        AccountRecord::BalanceDiffers(difference) => {
+            tracing::error!(%account, difference = difference.difference_id, amount = %difference.amount,
+                balance = %difference.accepted_as.balance, unbooked = ?difference.unbooked,
+                "nothing explains the balance; entries are stopped");
+        }
+        AccountRecord::BalanceExplained {
+            difference_id,
+            balance,
+        } => {
+            tracing::info!(%account, difference = difference_id, %balance,
+                "difference of the balance has explained itself");
+        }
+        AccountRecord::DifferenceAccepted(accepted) => {
+            tracing::warn!(%account, difference = accepted.difference_id, amount = %accepted.amount,
+                by = accepted.source.by, reason = accepted.source.reason, "difference of the balance accepted");
+        }
+        _ => {}
     }
 }
 

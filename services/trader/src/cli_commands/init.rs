@@ -1,6 +1,8 @@
 //! `trader init`: opens a live account on this bus. All its orders carry the installation's id. A bus that has lost its
 //! journals is not mistaken for one with a new account.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use exchange::ExecutionClient;
 use protocol::exit_code::ExitCode;
@@ -12,7 +14,7 @@ use runtime::identity::boot_id;
 use runtime::journal::Journal;
 use runtime::stdout::OutputArgs;
 use serde::Serialize;
-use trader_core::account::AccountRecord;
+use trader_core::account::{AccountRecord, BalanceBaseline};
 use trader_core::orders::InstallationId;
 
 use super::bus_access::{append_records, connect, unavailable};
@@ -54,8 +56,9 @@ pub async fn run(InitArgs { by, output, .. }: InitArgs) -> Result<ExitCode, Exit
     let client = ExchangeClients::live_execution(&settings)?;
     let account = startup::configured_account(&settings).await?;
     ensure_nothing_open(&*client).await?;
+    let baseline = balance_baseline(&*client).await?;
     let bus = connect(&settings).await?;
-    let installation_id = open_account(&bus, &account, by).await?;
+    let installation_id = open_account(&bus, &account, by, baseline).await?;
     let opened = OpenedAccount {
         account,
         installation_id,
@@ -84,10 +87,22 @@ async fn ensure_nothing_open(client: &dyn ExecutionClient) -> Result<(), ExitErr
     )))
 }
 
+/// The balance check counts from the balance of the account that is flat.
+async fn balance_baseline(client: &dyn ExecutionClient) -> Result<BalanceBaseline, ExitError> {
+    let wallet = client.wallet_balance().await.map_err(unavailable)?;
+    Ok(BalanceBaseline {
+        at: client.now().await.map_err(unavailable)?,
+        balance: wallet.balance,
+        books: BTreeMap::new(),
+        explained: BTreeMap::new(),
+    })
+}
+
 async fn open_account(
     bus: &Bus,
     account: &AccountKey,
     by: String,
+    baseline: BalanceBaseline,
 ) -> Result<InstallationId, ExitError> {
     let subject = Subject::AccountJournal(account.clone());
     let writer = boot_id();
@@ -100,10 +115,13 @@ async fn open_account(
             "account {account} is already open on this bus; start the trader: scripts/up --confirm-live"
         )));
     }
-    let records = [AccountRecord::AccountOpened {
-        installation_id: installation_id.clone(),
-        by,
-    }];
+    let records = [
+        AccountRecord::AccountOpened {
+            installation_id: installation_id.clone(),
+            by,
+        },
+        AccountRecord::BalanceBaselined(baseline),
+    ];
     append_records(&mut journal, &records, "try again").await?;
     Ok(installation_id)
 }

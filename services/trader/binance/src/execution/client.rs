@@ -32,8 +32,49 @@ pub(super) struct Inner {
     price: Mutex<Option<(String, UtcMs, Decimal)>>,
     /// Refused queries of prices in a row.
     pub(super) rejected_prices: AtomicU32,
-    /// Whether the account was in hedge mode, and when it was queried; `None` before the first query.
-    hedge_mode: Mutex<Option<(bool, Instant)>>,
+    /// Modes of the account.
+    pub(super) modes: Recent<AccountModes>,
+    /// Whether fees are paid in BNB while its balance lasts.
+    pub(super) fee_burn: Recent<bool>,
+    /// The same when risk was computed; `None` before the first query.
+    pub(super) expected_fee_burn: Mutex<Option<bool>>,
+}
+
+/// Modes of the account that concern every symbol.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AccountModes {
+    /// Whether positions of both sides may be held at once.
+    pub(super) is_hedge: bool,
+    /// Whether all assets form one margin.
+    pub(super) is_multi_assets: bool,
+}
+
+/// The newest answer to a query that many books repeat. One of them asks; the others wait for its answer.
+pub(super) struct Recent<T>(tokio::sync::Mutex<Option<(T, Instant)>>);
+
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(tokio::sync::Mutex::default())
+    }
+}
+
+impl<T: Copy> Recent<T> {
+    /// The answer if it is at most `age` old, else that of `query`.
+    pub(super) async fn get<E>(
+        &self,
+        age: Duration,
+        query: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut known = self.0.lock().await;
+        if let Some((answer, at)) = *known
+            && at.elapsed() <= age
+        {
+            return Ok(answer);
+        }
+        let answer = query.await?;
+        *known = Some((answer, Instant::now()));
+        Ok(answer)
+    }
 }
 
 impl BinanceExecutionClient {
@@ -51,7 +92,9 @@ impl BinanceExecutionClient {
                 hints: Mutex::default(),
                 price: Mutex::default(),
                 rejected_prices: AtomicU32::new(0),
-                hedge_mode: Mutex::default(),
+                modes: Recent::default(),
+                fee_burn: Recent::default(),
+                expected_fee_burn: Mutex::default(),
             }),
         }
     }
@@ -98,24 +141,6 @@ impl BinanceExecutionClient {
             .price
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether the account is in hedge mode, if that was queried at most `age` ago.
-    pub(super) fn known_hedge_mode(&self, age: Duration) -> Option<bool> {
-        let known = *self.lock_hedge_mode();
-        known
-            .filter(|(_, at)| at.elapsed() <= age)
-            .map(|(mode, _)| mode)
-    }
-
-    /// Notes the account's position mode.
-    pub(super) fn note_hedge_mode(&self, mode: bool) {
-        *self.lock_hedge_mode() = Some((mode, Instant::now()));
-    }
-
-    fn lock_hedge_mode(&self) -> MutexGuard<'_, Option<(bool, Instant)>> {
-        let mode = &self.inner.hedge_mode;
-        mode.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_hints(&self) -> MutexGuard<'_, BTreeMap<SubjectToken, watch::Sender<u64>>> {

@@ -17,6 +17,7 @@ mod account;
 mod client;
 mod conversion;
 mod execution_client;
+mod income;
 mod order_answer;
 mod order_query;
 mod orders;

@@ -8,6 +8,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::{AcceptedDifference, BalanceBaseline, BalanceDifference, FundsTransfer};
 use crate::circuit_breaker::Breaker;
 use crate::orders::InstallationId;
 
@@ -43,6 +44,21 @@ pub enum AccountRecord {
     EntriesPaused(Pause),
     /// The operator resumed entries.
     EntriesResumed(Pause),
+    /// The balance check counts from here on.
+    BalanceBaselined(BalanceBaseline),
+    /// Money was moved into or out of the account.
+    FundsTransferred(FundsTransfer),
+    /// Nothing explains the balance: no book enters.
+    BalanceDiffers(BalanceDifference),
+    /// The difference has explained itself: books may enter again.
+    BalanceExplained {
+        /// Id of the difference.
+        difference_id: String,
+        /// Balance on the exchange.
+        balance: Decimal,
+    },
+    /// The operator accepted a difference: books may enter again.
+    DifferenceAccepted(AcceptedDifference),
 }
 
 impl AccountRecord {

@@ -76,6 +76,7 @@ impl DecisionContext<'_> {
             EntryPermission::Allowed { seq } => seq,
             EntryPermission::Latched => return Err(SignalRejection::AccountLatched),
             EntryPermission::Paused => return Err(SignalRejection::EntriesPaused),
+            EntryPermission::BalanceDiffers => return Err(SignalRejection::BalanceDiffers),
             EntryPermission::Unknown => return Err(SignalRejection::AccountUnknown),
             EntryPermission::NotTradable => return Err(SignalRejection::SymbolNotTradable),
             EntryPermission::SymbolRemoved => return Err(SignalRejection::SymbolRemoved),
