@@ -1,7 +1,6 @@
 //! The account as a whole: balance, permissions, positions, open orders; leverage and margin mode.
 
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use exchange::{ApiPermissions, ExchangeError, ExchangePosition, RestingOrder, WalletBalance};
 use protocol::ids::SubjectToken;
@@ -23,11 +22,6 @@ use crate::wire::orders::{AlgoOrderAnswer, OrderAnswer};
 
 /// The longest span that Binance lists trades of at once: seven days.
 pub(super) const SPAN_MS: i64 = 7 * 24 * 3_600 * 1_000;
-
-/// Highest age of the account's modes before an entry.
-const MODE_AGE: Duration = Duration::from_mins(1);
-/// Highest age of the asset of the fees before an entry: the query has six times the weight.
-const FEE_ASSET_AGE: Duration = Duration::from_mins(5);
 
 impl BinanceExecutionClient {
     /// Queries the balance in the quote currency and the account's name.
@@ -195,9 +189,10 @@ impl BinanceExecutionClient {
         symbol: &SubjectToken,
         leverage: u8,
     ) -> Result<Option<String>, ExchangeError> {
+        let ages = self.inner.query_ages;
         let (config, modes, in_bnb) = tokio::try_join!(
             self.symbol_config(symbol),
-            self.inner.modes.get(MODE_AGE, self.account_modes()),
+            self.inner.modes.get(ages.modes, self.account_modes()),
             self.recent_fee_burn()
         )?;
         if modes.is_hedge {
@@ -225,7 +220,8 @@ impl BinanceExecutionClient {
 
     async fn recent_fee_burn(&self) -> Result<bool, ExchangeError> {
         let query = self.pays_fees_in_other_asset();
-        self.inner.fee_burn.get(FEE_ASSET_AGE, query).await
+        let age = self.inner.query_ages.fee_asset;
+        self.inner.fee_burn.get(age, query).await
     }
 
     /// Computes risk with the asset of the fees as it is now. If it cannot be queried, the next entry queries it.

@@ -10,7 +10,7 @@ use protocol::time::UtcMs;
 use rust_decimal::Decimal;
 use tokio::sync::watch;
 
-use super::settings::{ExecutionClientSettings, UserStreamTiming};
+use super::settings::{ExecutionClientSettings, QueryAges, UserStreamTiming};
 use crate::client::HttpClient;
 use crate::data::{BinanceDataClient, RestClient};
 
@@ -27,6 +27,7 @@ pub(super) struct Inner {
     pub(super) ws_url: String,
     pub(super) recv_window_ms: u32,
     pub(super) stream_timing: UserStreamTiming,
+    pub(super) query_ages: QueryAges,
     hints: Mutex<BTreeMap<SubjectToken, watch::Sender<u64>>>,
     /// The asset, minute and price of the last conversion: the trades of an order are made together.
     price: Mutex<Option<(String, UtcMs, Decimal)>>,
@@ -89,6 +90,7 @@ impl BinanceExecutionClient {
                 ws_url: settings.ws_url.trim_end_matches('/').to_owned(),
                 recv_window_ms: settings.recv_window_ms,
                 stream_timing: settings.stream_timing,
+                query_ages: settings.query_ages,
                 hints: Mutex::default(),
                 price: Mutex::default(),
                 rejected_prices: AtomicU32::new(0),

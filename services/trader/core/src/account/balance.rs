@@ -385,7 +385,7 @@ fn next_baseline(
     sample: &BalanceSample,
     comparison: Comparison,
 ) -> Option<AccountRecord> {
-    let at = seen.quiet_at()?;
+    let at = sample.behind_flows(seen.quiet_at()?);
     let is_old = at.0.saturating_sub(baseline.at.0) >= BASELINE_AGE_MS;
     let has_traded = sample.changes() != baseline.books;
     let is_due = !comparison.explained.is_empty() || has_traded && is_old;
@@ -416,7 +416,7 @@ fn judged_difference(
     if check.difference.as_ref().is_some_and(is_known) || is_restless {
         return None;
     }
-    let at = seen.quiet_at().unwrap_or(sample.at);
+    let at = sample.behind_flows(seen.quiet_at().unwrap_or(sample.at));
     Some(AccountRecord::BalanceDiffers(BalanceDifference {
         difference_id: format!("balance-{}", sample.at.0),
         amount,
@@ -426,6 +426,12 @@ fn judged_difference(
 }
 
 impl BalanceSample {
+    /// This time, or that of the newest cash flow if it is later: what was counted once is not counted again.
+    fn behind_flows(&self, at: UtcMs) -> UtcMs {
+        let flows = self.cash_flows.iter().map(|flow| flow.at);
+        flows.max().map_or(at, |newest| newest.max(at))
+    }
+
     fn changes(&self) -> BTreeMap<SubjectToken, Decimal> {
         let books = self.books.iter();
         let changed = books.filter(|(_, book)| !book.change.is_zero());

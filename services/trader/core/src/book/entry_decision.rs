@@ -92,7 +92,12 @@ impl DecisionContext<'_> {
         if let Some((lock, _)) = state.active_lock(signal.bar_close) {
             return Err(lock.rejection());
         }
-        let bracket = bracket(signal, state.equity, self.config.leverage, self.filters)?;
+        let bracket = bracket(
+            signal,
+            state.equity,
+            self.config.margin_rule(),
+            self.filters,
+        )?;
         Ok((bracket, account_seq))
     }
 
