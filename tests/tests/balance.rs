@@ -32,7 +32,7 @@ const BEYOND_GRACE: Duration = Duration::from_secs(12);
 
 /// A trader that judges a difference after six seconds.
 fn trader(system: &LiveSystem, name: &str) -> TraderSetup {
-    system.trader_setup(name).env("BALANCE_GRACE_SECONDS", "6")
+    system.trader_setup(name).env("BALANCE_GRACE_SECS", "6")
 }
 
 async fn change_balance(system: &LiveSystem, amount: &str, income: Option<&str>, hidden_ms: u32) {

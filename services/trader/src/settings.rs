@@ -63,9 +63,9 @@ pub struct Settings {
     pub recv_window_ms: u32,
 
     /// How long a difference between the exchange's balance and the books is looked at before it stops entries, in seconds
-    #[arg(long, env = "BALANCE_GRACE_SECONDS", value_name = "BALANCE_GRACE_SECONDS",
+    #[arg(long, env = "BALANCE_GRACE_SECS", value_name = "BALANCE_GRACE_SECS",
           default_value = "180", value_parser = whole_number::<u32>(6..=3_600))]
-    pub balance_grace_seconds: u32,
+    pub balance_grace_secs: u32,
 
     /// Symbols to trade
     #[arg(long, env = "SYMBOLS", value_name = "SYMBOLS", value_delimiter = ',',
@@ -185,7 +185,7 @@ impl Settings {
 
     /// How long a difference of the exchange's balance must last before it stops entries.
     pub fn balance_grace(&self) -> Duration {
-        Duration::from_secs(self.balance_grace_seconds.into())
+        Duration::from_secs(self.balance_grace_secs.into())
     }
 }
 

@@ -41,7 +41,8 @@ pub enum SignalRejection {
     SymbolNotTradable,
     /// The symbol was removed from the settings.
     SymbolRemoved,
-    /// Leverage, margin type or position mode on the exchange were not those by which risk is computed.
+    /// Leverage, margin type, position mode, margin assets or the asset of the fees on the exchange were not those by which
+    /// risk is computed.
     OtherSettings,
     /// The exchange held a position in the symbol that the book had not opened.
     ExternalPosition,
@@ -117,7 +118,7 @@ impl SignalRejection {
             Self::SymbolNotTradable => "the exchange did not trade the symbol",
             Self::SymbolRemoved => "the symbol was removed from SYMBOLS",
             Self::OtherSettings => {
-                "leverage, margin type or position mode on the exchange were not the configured ones"
+                "settings on the exchange were not those by which risk is computed"
             }
             Self::ExternalPosition => {
                 "a position that this program did not open was held in the symbol"

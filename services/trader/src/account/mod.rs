@@ -11,3 +11,4 @@ pub mod monitor;
 pub(crate) mod monitor_task;
 pub mod protection_check;
 pub mod protection_status;
+mod record_log;
