@@ -11,9 +11,8 @@ use std::time::Duration;
 use protocol::ids::SubjectToken;
 use protocol::time::UtcMs;
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
-use super::{AccountRecord, AccountState, CommandSource};
+use super::record::{AccountRecord, BalanceBaseline, BalanceDifference, FundsTransfer};
 use crate::book::{BookPhase, BookState, required_stop};
 
 /// Largest difference that is none, in the quote currency: the sum of a million roundings to 1e-8.
@@ -112,64 +111,6 @@ pub struct BalanceSample {
     pub books: BTreeMap<SubjectToken, BookBalance>,
     /// Cash flows behind the baseline; may be empty if balance and books agree without them.
     pub cash_flows: Vec<CashFlow>,
-}
-
-/// State from which the check counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BalanceBaseline {
-    /// Exchange time: later cash flows count.
-    pub at: UtcMs,
-    /// Balance that was expected at that time.
-    pub balance: Decimal,
-    /// What each book had changed on the balance; a book that is not listed, nothing.
-    pub books: BTreeMap<SubjectToken, Decimal>,
-    /// Cash flows since the last baseline that are no book's: sums by kind, or by kind and symbol.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub explained: BTreeMap<String, Decimal>,
-}
-
-/// A difference of the balance that nothing explains. Entries are stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BalanceDifference {
-    /// Id that the operator names to accept the difference.
-    pub difference_id: String,
-    /// Balance less what is expected.
-    pub amount: Decimal,
-    /// The baseline that follows if the operator accepts the difference.
-    pub accepted_as: BalanceBaseline,
-    /// Sums that the exchange lists and a book's journal does not have, by symbol.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub unbooked: BTreeMap<String, Decimal>,
-}
-
-/// Money that was moved into or out of the account.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FundsTransfer {
-    /// Id of the cash flow.
-    pub id: String,
-    /// Exchange time.
-    pub at: UtcMs,
-    /// Amount: positive for a deposit, negative for a withdrawal.
-    pub amount: Decimal,
-    /// The exchange's name for the kind of transfer.
-    pub name: String,
-    /// Balance on the exchange when it was booked.
-    pub balance: Decimal,
-    /// Equity of all books at that time; `None` before the first valuation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub equity: Option<Decimal>,
-}
-
-/// The operator's command that accepted a difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AcceptedDifference {
-    /// Id of the difference.
-    pub difference_id: String,
-    /// The difference.
-    pub amount: Decimal,
-    /// Author, reason and sequence of the command.
-    #[serde(flatten)]
-    pub source: CommandSource,
 }
 
 /// The balance check of an account.
@@ -316,15 +257,17 @@ pub fn needs_cash_flows(
     state.difference.is_some() || balance - baseline.balance != booked
 }
 
-/// The records of a sample.
-pub(super) fn balance_sampled(state: &AccountState, sample: &BalanceSample) -> Vec<AccountRecord> {
-    let check = &state.balance;
+/// The records of a sample. `equity` is that of all books, as far as it is known.
+pub(super) fn balance_sampled(
+    check: &BalanceState,
+    equity: Option<Decimal>,
+    sample: &BalanceSample,
+) -> Vec<AccountRecord> {
     let seen = check.observe(sample);
     let Some(baseline) = &check.baseline else {
         return first_baseline(&seen, sample).into_iter().collect();
     };
     let comparison = Comparison::of(baseline, sample);
-    let equity = state.value.as_ref().map(|value| value.equity);
     let mut records = new_transfers(check, baseline, sample, equity);
     if comparison.is_explained() {
         records.extend(

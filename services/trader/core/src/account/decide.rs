@@ -26,7 +26,10 @@ pub fn decide(state: &AccountState, event: AccountEvent) -> Vec<AccountRecord> {
             .decide_command(at, seq, &command)
             .into_iter()
             .collect(),
-        AccountEvent::BalanceSampled(sample) => balance_sampled(state, &sample),
+        AccountEvent::BalanceSampled(sample) => {
+            let equity = state.value.as_ref().map(|value| value.equity);
+            balance_sampled(&state.balance, equity, &sample)
+        }
         AccountEvent::ClosingChecked(check) => closing_checked(state, check).into_iter().collect(),
         AccountEvent::Valued { .. } if state.latch.is_some() => Vec::new(),
         AccountEvent::Valued {

@@ -30,15 +30,14 @@ mod record;
 mod state;
 
 pub use balance::{
-    AcceptedDifference, BalanceBaseline, BalanceDifference, BalanceSample, BalanceState,
-    BookAccounting, BookBalance, CashFlow, CashFlowKind, FundsTransfer, TOLERANCE,
+    BalanceSample, BalanceState, BookAccounting, BookBalance, CashFlow, CashFlowKind, TOLERANCE,
     needs_cash_flows,
 };
 pub use closing::reminder_interval;
 pub use decide::decide;
 pub use events::operator_event;
 pub use record::{
-    AccountRecord, AccountValue, CommandSource, Flattened, Latch, LatchReason, Pause, StillOpen,
-    UnlatchCommand,
+    AcceptedDifference, AccountRecord, AccountValue, BalanceBaseline, BalanceDifference,
+    CommandSource, Flattened, FundsTransfer, Latch, LatchReason, Pause, StillOpen, UnlatchCommand,
 };
 pub use state::{AccountEvent, AccountState, ClosingCheck, ClosingProgress, UnsupportedVersion};
